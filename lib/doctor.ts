@@ -2,10 +2,10 @@
 
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
-import { optional, requireOptionsOf, wholeFrom } from './arguments.js'
-import { type DeviceFacts, type Native, native } from './native.js'
-import { loadBinary, NativeError } from './native-binary.js'
-import { packageVersion } from './package-facts.js'
+import { optional, requireOptionsOf, wholeFrom } from './common/arguments.js'
+import { packageVersion } from './common/package-facts.js'
+import { type DeviceFacts, type Native, native } from './native/addon.js'
+import { loadBinary, NativeError } from './native/binary.js'
 import { type FoundLauncher, findLaunchers } from './ranks/found-launchers.js'
 import { findRanksLibraries, type RanksLibrary } from './ranks/libraries.js'
 

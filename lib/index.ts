@@ -27,7 +27,9 @@ export { type RsLoraConfig, rslora } from './adapters/methods/rslora.js'
 export { type ShiraConfig, shira } from './adapters/methods/shira.js'
 export { squareSide } from './adapters/methods/square-side.js'
 export { type VeraConfig, vera } from './adapters/methods/vera.js'
+export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './adapters/single-layer.js'
 export { type AnalyzeOptions, analyzeAdapter, type LayerSpectrum, type Spectrum, spectrumOf } from './analysis/index.js'
+export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
 export type { Batch } from './data/batch.js'
 export { Dataset, type DatasetOptions, type DatasetPart, loadDataset } from './data/dataset.js'
 export type { TokenRow } from './data/encode.js'
@@ -42,7 +44,6 @@ export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
 export { type DecodeOptions, loadTokenizer, type Tokenizer } from './data/tokenizer/tokenizer.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
-export { InputError, MoraError, RunError, UsageError } from './errors.js'
 export {
   type ChangeResult,
   type ChoicesResult,
@@ -107,7 +108,7 @@ export type {
   NativeDevice,
   PlainDType,
   ProfileEntry,
-} from './native.js'
+} from './native/addon.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
@@ -126,7 +127,6 @@ export type {
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
 export type { FoundLauncher } from './ranks/found-launchers.js'
 export * from './ranks/index.js'
-export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export type { HostRanks } from './tensor/host-memory.js'
 export {

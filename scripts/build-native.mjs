@@ -91,8 +91,8 @@ async function isElsewhere() {
   if (options.emulated) return false
   if (process.env.MORA_BINARY) return existsSync(process.env.MORA_BINARY)
   try {
-    const { loadBinary } = await import('../dist/native-binary.js')
-    const { PREBUILT_ADDON } = await import('../dist/prebuilt.js')
+    const { loadBinary } = await import('../dist/native/binary.js')
+    const { PREBUILT_ADDON } = await import('../dist/native/prebuilt.js')
     return Boolean(loadBinary([PREBUILT_ADDON]))
   } catch {
     return false

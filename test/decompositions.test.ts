@@ -1,7 +1,7 @@
 /** Singular values and orthonormal columns against their definitions. */
 import { describe, expect, test } from 'vitest'
-import { native } from '../lib/native.js'
-import { randomStream } from '../lib/random.js'
+import { randomStream } from '../lib/common/random.js'
+import { native } from '../lib/native/addon.js'
 
 const random = randomStream(1, 'test', 'decompositions')
 const normal = (count: number) => Float32Array.from({ length: count }, () => random.normal())

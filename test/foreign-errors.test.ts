@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { foreignFailure, isOutOfMemory, isTooLarge, reasonOf } from '../lib/foreign-errors.js'
+import { foreignFailure, isOutOfMemory, isTooLarge, reasonOf } from '../lib/common/foreign-errors.js'
 
 /** What V8 itself throws. */
 function thrown(work: () => unknown): unknown {

@@ -13,14 +13,8 @@ const lib = fileURLToPath(new URL('../lib', import.meta.url))
 /** Floors of each house, the lowest first; a file directly in it is a room by itself. */
 const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
   '.': [
-    ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts', 'task-limit.ts', 'own-process.ts'],
-    ['errors.ts', 'foreign-errors.ts'],
-    ['prebuilt.ts', 'arguments.ts'],
-    ['native-binary.ts'],
-    ['native-objects.ts'],
-    ['native-parameters.ts'],
-    ['native-operations.ts'],
-    ['native.ts'],
+    ['common'],
+    ['native'],
     ['io'],
     ['tensor', 'schema'],
     ['hub'],
@@ -30,7 +24,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['models', 'push'],
     ['objectives'],
     ['generate'],
-    ['train', 'analysis', 'single-layer.ts'],
+    ['train', 'analysis'],
     ['eval', 'dashboard', 'ranks'],
     ['doctor.ts'],
     ['index.ts', 'cli'],
@@ -40,7 +34,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['contract'],
     ['methods', 'tensors'],
     ['registry.ts'],
-    ['files', 'new-adapter.ts'],
+    ['files', 'new-adapter.ts', 'single-layer.ts'],
     ['planning', 'index.ts'],
   ],
   models: [

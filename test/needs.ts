@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, type TestContext, test } from 'vitest'
-import { binaryCandidates } from '../lib/native-binary.js'
+import { binaryCandidates } from '../lib/native/binary.js'
 
 /** What is missing; null where nothing is. */
 export type Lack = string | null

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { InputError, quoted } from '../lib/errors.js'
-import { asMessage, printable, shortened } from '../lib/printable.js'
+import { InputError, quoted } from '../lib/common/errors.js'
+import { asMessage, printable, shortened } from '../lib/common/printable.js'
 
 describe('printable text', () => {
   it('shows what would steer a terminal or turn a line around, and keeps the rest', () => {

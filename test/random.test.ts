@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { native } from '../lib/native.js'
-import { philox4x32, randomStream, streamKey } from '../lib/random.js'
+import { philox4x32, randomStream, streamKey } from '../lib/common/random.js'
+import { native } from '../lib/native/addon.js'
 
 describe('philox4x32', () => {
   // Known answers of Random123, the reference library of the paper's authors.

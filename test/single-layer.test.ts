@@ -1,8 +1,8 @@
 /** MoRA of one layer: its forward and backward pass are those of W + ΔW, and ΔW is linear in M. */
 import { describe, expect, test } from 'vitest'
 import { operators } from '../lib/adapters/methods/mora.js'
-import { randomStream } from '../lib/random.js'
-import { type LayerValues, moraLayer } from '../lib/single-layer.js'
+import { type LayerValues, moraLayer } from '../lib/adapters/single-layer.js'
+import { randomStream } from '../lib/common/random.js'
 import type { Tensor } from '../lib/tensor/tensor.js'
 
 const [rows, inFeatures, outFeatures, squareSide] = [5, 23, 17, 6]

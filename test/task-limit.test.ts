@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { inParallel, mapAhead, taskLimit } from '../lib/task-limit.js'
+import { inParallel, mapAhead, taskLimit } from '../lib/common/task-limit.js'
 
 /** A task that notes when it begins, and ends when it is told to. */
 function tasks() {

@@ -1,4 +1,4 @@
-// Every operation at the sizes of a Llama-2-7B block: `[{name, run}]`. Letters as in lib/native.ts: T tokens, D hidden,
+// Every operation at the sizes of a Llama-2-7B block: `[{name, run}]`. Letters as in lib/native/addon.ts: T tokens, D hidden,
 // F features, H heads, E head size, V vocabulary, R side of MoRA's matrix.
 import { squareSide, Tensor } from 'node-mora'
 import { native } from 'node-mora/adapters'

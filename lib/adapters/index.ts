@@ -4,11 +4,11 @@
  *
  * @packageDocumentation
  */
-export { InputError, UsageError } from '../errors.js'
-export { type FloatDType, type NativeTensor, native } from '../native.js'
+export { InputError, UsageError } from '../common/errors.js'
+export { type RandomStream, randomStream } from '../common/random.js'
+export { type FloatDType, type NativeTensor, native } from '../native/addon.js'
 export type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 export type { LinearInput } from '../nn/linear-input.js'
-export { type RandomStream, randomStream } from '../random.js'
 export {
   flag,
   numbersByPattern,

@@ -1,4 +1,13 @@
-import { aNumber, anObject, aText, either, instanceOf, requireOptionsOf, texts, wholeFrom } from '../arguments.js'
+import {
+  aNumber,
+  anObject,
+  aText,
+  either,
+  instanceOf,
+  requireOptionsOf,
+  texts,
+  wholeFrom,
+} from '../common/arguments.js'
 import type { AdapterConfigBase } from './contract/adapter.js'
 import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'

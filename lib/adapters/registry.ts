@@ -1,5 +1,5 @@
-import { having, requireArgument } from '../arguments.js'
-import { UsageError } from '../errors.js'
+import { having, requireArgument } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
 import { checkedMethod } from './contract/checked-method.js'

@@ -1,4 +1,4 @@
-import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../arguments.js'
+import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { openAdapter, weightChange } from '../models/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'

@@ -1,5 +1,5 @@
-import { aNumber, requireArgument, wholeFrom } from '../arguments.js'
-import { native } from '../native.js'
+import { aNumber, requireArgument, wholeFrom } from '../common/arguments.js'
+import { native } from '../native/addon.js'
 
 /** What the singular values of a matrix say about it. */
 export interface Spectrum {

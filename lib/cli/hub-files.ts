@@ -1,8 +1,8 @@
 /** Ids of the hub among a command's options: brought to this disk before the work starts. */
 
+import { UsageError } from '../common/errors.js'
 import type { DataPurpose } from '../data/files/data-files.js'
 import { type DataSource, pathsOf, withPaths } from '../data/sources/source.js'
-import { UsageError } from '../errors.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import { formatBytes } from '../io/disk-space.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'

@@ -1,6 +1,6 @@
 /** The command line, built from the schemas: what help says and what is parsed cannot differ. */
 import { Command as Commander, CommanderError, Option } from 'commander'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { camelCase, kebabCase, nearest } from '../schema/names.js'
 import { type OptionFacts, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, unknownOption } from '../schema/parse.js'

@@ -1,8 +1,8 @@
 /** Missing files are found before work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
-import { UsageError } from '../errors.js'
 import { hubIdOf } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { isWithin } from '../io/within.js'

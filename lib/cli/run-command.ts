@@ -1,8 +1,8 @@
 /** Runs a command line: options, checks, work; one document or a text out; failures as sentences with an exit code. */
-import { MoraError } from '../errors.js'
-import { foreignFailure } from '../foreign-errors.js'
+import { MoraError } from '../common/errors.js'
+import { foreignFailure } from '../common/foreign-errors.js'
+import { asMessage, printable } from '../common/printable.js'
 import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
-import { asMessage, printable } from '../printable.js'
 import type { AnyCommand, CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'

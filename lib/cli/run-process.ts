@@ -1,4 +1,4 @@
-import { packageVersion } from '../package-facts.js'
+import { packageVersion } from '../common/package-facts.js'
 import { commands } from './commands/index.js'
 import { runCommandLine } from './run-command.js'
 import { endWithWork } from './terminal/interrupt.js'

@@ -1,6 +1,6 @@
 /** What the dashboard answers: the page, its files, and the runs as JSON. */
 import { type Context, Hono } from 'hono'
-import { foreignFailure } from '../foreign-errors.js'
+import { foreignFailure } from '../common/foreign-errors.js'
 import { readAssets } from './assets.js'
 import { whyRefused } from './own-origin.js'
 import type { KnownMetrics } from './payload.js'

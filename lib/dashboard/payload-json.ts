@@ -1,4 +1,4 @@
-import { printable } from '../printable.js'
+import { printable } from '../common/printable.js'
 
 /** What the page gets, as JSON: what runs say is printable, but their ids, which are asked for as they are. */
 export function payloadJson(payload: object): string {

@@ -1,9 +1,9 @@
 /** The dashboard as one HTML file: its files and the data of the runs inside, so that it opens anywhere. */
 import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
+import { packageVersion } from '../common/package-facts.js'
 import { writeFileAtomic } from '../io/atomic.js'
-import { packageVersion } from '../package-facts.js'
 import { type Asset, PAGE_MODULES, readAssets } from './assets.js'
 import { bundleModules } from './bundle.js'
 import type { ReportData, RunSummary } from './payload.js'

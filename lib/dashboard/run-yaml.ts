@@ -1,7 +1,8 @@
 /** `run.yaml` of a run: what it is made of, as lines to read and compare. */
+
+import { asMessage } from '../common/printable.js'
 import { isJsonObject } from '../io/json.js'
 import { parseYaml } from '../io/yaml.js'
-import { asMessage } from '../printable.js'
 import type { Fact } from './payload.js'
 
 export interface ReadFacts {

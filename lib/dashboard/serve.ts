@@ -2,7 +2,7 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { dashboardApp } from './app.js'
 import { isLoopback } from './own-origin.js'
 import { Runs } from './runs.js'

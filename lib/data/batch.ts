@@ -1,4 +1,4 @@
-import type { Kind } from '../arguments.js'
+import type { Kind } from '../common/arguments.js'
 
 /**
  * What one forward pass sees: documents laid end to end, without padding. All arrays live in JavaScript memory.

@@ -13,8 +13,8 @@ import {
   requireArgument,
   requireOptionsOf,
   wholeFrom,
-} from '../arguments.js'
-import { InputError, quoted, UsageError } from '../errors.js'
+} from '../common/arguments.js'
+import { InputError, quoted, UsageError } from '../common/errors.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import type { EncodeOptions, TokenRow } from './encode.js'

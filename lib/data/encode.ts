@@ -4,7 +4,7 @@
  * `input_ids` are taken as given. A text has BOS by the tokenizer's own rule and EOS once at its end. Prompt and completion
  * are a chat where there is a template, else they are joined and EOS is appended.
  */
-import { InputError, UsageError } from '../errors.js'
+import { InputError, UsageError } from '../common/errors.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import { malformedRow } from './rows/check.js'
 import { IGNORED_LABEL, type Row } from './rows/rows.js'

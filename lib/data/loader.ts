@@ -13,8 +13,8 @@ import {
   wholeBetween,
   wholeFrom,
   wholes,
-} from '../arguments.js'
-import { InputError, quoted, UsageError } from '../errors.js'
+} from '../common/arguments.js'
+import { InputError, quoted, UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'

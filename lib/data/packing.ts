@@ -1,6 +1,14 @@
 /** Rows laid end to end for a forward pass, and which rows go together. */
-import { type Kind, listOf, optional, requireArgument, requireOptionsOf, wholeBetween, wholes } from '../arguments.js'
-import { UsageError } from '../errors.js'
+import {
+  type Kind,
+  listOf,
+  optional,
+  requireArgument,
+  requireOptionsOf,
+  wholeBetween,
+  wholes,
+} from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import type { Batch } from './batch.js'
 import type { TokenRow } from './encode.js'
 import type { SampledRow } from './sampler.js'

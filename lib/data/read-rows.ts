@@ -1,4 +1,4 @@
-import { aText, described, either, requireArgument, requireOptionsOf, texts } from '../arguments.js'
+import { aText, described, either, requireArgument, requireOptionsOf, texts } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { isJsonObject } from '../io/json.js'
 import { type DataPurpose, findDataFiles } from './files/data-files.js'

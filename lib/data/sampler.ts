@@ -1,6 +1,6 @@
 /** Which rows an optimizer step takes. */
-import { UsageError } from '../errors.js'
-import { randomStream } from '../random.js'
+import { UsageError } from '../common/errors.js'
+import { randomStream } from '../common/random.js'
 import type { DatasetPart } from './dataset.js'
 
 export interface SamplerOptions {

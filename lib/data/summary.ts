@@ -1,5 +1,5 @@
 /** What tokenised data is, in figures, and what a user should know of it. */
-import { InputError } from '../errors.js'
+import { InputError } from '../common/errors.js'
 import type { TurnCounts } from './masks/chat-turns.js'
 
 /** What a template did with conversations. */

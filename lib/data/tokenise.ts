@@ -1,7 +1,7 @@
 /** Rows of sources to token ids, one row at a time. */
-import { about, InputError } from '../errors.js'
-import { isTooLarge } from '../foreign-errors.js'
-import { mapAhead } from '../task-limit.js'
+import { about, InputError } from '../common/errors.js'
+import { isTooLarge } from '../common/foreign-errors.js'
+import { mapAhead } from '../common/task-limit.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
 import type { DataRecord } from './rows/record.js'
 import { rowOf } from './rows/rows.js'

@@ -1,4 +1,4 @@
-import { randomStream } from '../random.js'
+import { randomStream } from '../common/random.js'
 
 export interface Fact {
   /** `uuid:` */

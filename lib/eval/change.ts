@@ -1,7 +1,7 @@
+import { InputError, UsageError } from '../common/errors.js'
 import { countTargets } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
 import { namesOf } from '../data/sources/open.js'
-import { InputError, UsageError } from '../errors.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'
 import { modelBefore } from './model-before.js'

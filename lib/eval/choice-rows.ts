@@ -1,10 +1,10 @@
 /** Rows of multiple-choice questions, and the text that asks them. */
 import { z } from 'zod'
+import { quoted } from '../common/errors.js'
 import { checked, malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { Message } from '../data/templates/template.js'
-import { quoted } from '../errors.js'
 import { recordsOf } from './records.js'
 
 export interface ChoiceRow {

@@ -1,6 +1,6 @@
+import { quoted } from '../common/errors.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { quoted } from '../errors.js'
 import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
 import { answerText, type ChoiceRow, chatOf, parseChoiceRow, plainTextOf, Shots } from './choice-rows.js'
 import { scoreContinuations } from './continuations.js'

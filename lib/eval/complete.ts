@@ -1,5 +1,5 @@
+import { randomStream } from '../common/random.js'
 import { type ContinuationRequest, continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
-import { randomStream } from '../random.js'
 
 type Stops = Partial<Pick<ContinuationRequest, 'stopIds'>>
 

@@ -1,4 +1,4 @@
-import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
+import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import {

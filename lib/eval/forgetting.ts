@@ -1,5 +1,5 @@
+import { InputError } from '../common/errors.js'
 import { namesOf } from '../data/sources/open.js'
-import { InputError } from '../errors.js'
 import { modelBefore } from './model-before.js'
 import { partsOf } from './perplexity.js'
 import { passesOf, scorePass, sum } from './score.js'

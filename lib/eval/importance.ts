@@ -1,11 +1,11 @@
-import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
+import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { InputError, RunError } from '../common/errors.js'
 import { packBatch } from '../data/packing.js'
 import { namesOf } from '../data/sources/open.js'
-import { InputError, RunError } from '../errors.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { sharedName } from '../io/shared-name.js'
 import { type Model, weightsByInput, writeImportance } from '../models/index.js'
-import { native } from '../native.js'
+import { native } from '../native/addon.js'
 import {
   type EvalOptions,
   EvalSchema,

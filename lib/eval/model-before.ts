@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import type { EvaluatedModel, TaskContext } from './task.js'
 
 /** Uses the model before, as it is then. */

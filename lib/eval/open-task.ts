@@ -1,7 +1,7 @@
+import { UsageError } from '../common/errors.js'
 import { TextTemplate } from '../data/rows/text-template.js'
 import { resolveTools } from '../data/rows/tools.js'
 import { openSources } from '../data/sources/open.js'
-import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalOptions, maxLengthOf } from '../options/index.js'

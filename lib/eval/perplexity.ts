@@ -1,7 +1,7 @@
+import { InputError, UsageError } from '../common/errors.js'
 import { checkIds, type TokenRow } from '../data/encode.js'
 import { rowOf } from '../data/rows/rows.js'
 import { namesOf } from '../data/sources/open.js'
-import { InputError, UsageError } from '../errors.js'
 import { requireTokenizer } from '../generate/index.js'
 import { recordsOf } from './records.js'
 import { scoreRows, sum } from './score.js'

@@ -1,7 +1,8 @@
 /** Rows of the data, one at a time. */
+
+import { InputError } from '../common/errors.js'
 import type { DataRecord } from '../data/rows/record.js'
 import { namesOf, type OpenSource } from '../data/sources/open.js'
-import { InputError } from '../errors.js'
 
 /** At most `limit` records of the sources, in order, until the signal is aborted. */
 export async function* recordsOf(

@@ -1,5 +1,5 @@
+import { InputError } from '../common/errors.js'
 import { namesOf } from '../data/sources/open.js'
-import { InputError } from '../errors.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, EvalSchema, parseOptions } from '../options/index.js'
 import { openTask } from './open-task.js'

@@ -1,7 +1,7 @@
 /** Generates token after token, until a stop or a limit. */
 
-import { UsageError } from '../errors.js'
-import type { RandomStream } from '../random.js'
+import { UsageError } from '../common/errors.js'
+import type { RandomStream } from '../common/random.js'
 import type { Sampling, TokenChoice } from '../tensor/operations/sampling.js'
 import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'

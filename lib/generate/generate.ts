@@ -10,12 +10,12 @@ import {
   requireArgument,
   requireOptionsOf,
   texts,
-} from '../arguments.js'
+} from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
+import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
-import { UsageError } from '../errors.js'
 import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
-import { randomStream } from '../random.js'
 import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
 import { aLanguageModel, type LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'

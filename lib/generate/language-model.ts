@@ -1,4 +1,4 @@
-import { having } from '../arguments.js'
+import { having } from '../common/arguments.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 

@@ -1,8 +1,9 @@
 /** Turns what the user said into the ids that the model reads. */
+
+import { UsageError } from '../common/errors.js'
 import { checkIds } from '../data/encode.js'
 import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { UsageError } from '../errors.js'
 import type { LanguageModel } from './language-model.js'
 
 export interface Prompt extends TemplateContext {

@@ -1,10 +1,10 @@
 /** The tokens at which generation ends. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { InputError } from '../common/errors.js'
 import { maskChat } from '../data/masks/chat-mask.js'
 import type { ChatTemplate, Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { InputError } from '../errors.js'
 import { readJsonObject } from '../io/json.js'
 import type { LanguageModel } from './language-model.js'
 

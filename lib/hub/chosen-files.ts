@@ -1,6 +1,6 @@
 /** Which files of a repository make up a model, an adapter or a tokenizer. */
 import { basename, join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { pickledAdapter } from '../io/folder-kinds.js'
 import { companionFiles, isIndex, quantiserFiles, readIndex, weightsAmong } from '../io/model-folder.js'
 import type { HubId } from './id.js'

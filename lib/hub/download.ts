@@ -1,7 +1,7 @@
 /** Downloads one file into the cache: resumes after an interruption, checks the hash, then renames it into place. */
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { MoraError, RunError } from '../errors.js'
+import { MoraError, RunError } from '../common/errors.js'
 import { syncFolder, writeError } from '../io/atomic.js'
 import { formatBytes } from '../io/disk-space.js'
 import type { CachedRepository } from './cache.js'

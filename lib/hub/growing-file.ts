@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { RunError } from '../errors.js'
+import { RunError } from '../common/errors.js'
 import { contentHash } from './cache.js'
 
 /** A file that grows to a known size and is hashed as it grows. It starts with what an earlier attempt left. */

@@ -1,5 +1,5 @@
 /** Lists a revision of a repository, its commit and files, from the hub or, without the network, from the cache. */
-import { InputError, quoted, RunError } from '../errors.js'
+import { InputError, quoted, RunError } from '../common/errors.js'
 import { isJsonObject, parseJson } from '../io/json.js'
 import { staysInside } from '../io/within.js'
 import type { CachedRepository } from './cache.js'

@@ -1,6 +1,6 @@
 /** Turns the hub's answers into error messages that say what to do. */
-import { type MoraError, RunError, UsageError } from '../errors.js'
-import { shortened } from '../printable.js'
+import { type MoraError, RunError, UsageError } from '../common/errors.js'
+import { shortened } from '../common/printable.js'
 import { PassingFailure } from './retry.js'
 
 /** The requested thing, as messages name it. */

@@ -1,7 +1,7 @@
 /** Sends a request. Redirects are followed by hand, so only the hub gets the token; silence counts as a lost connection. */
-import { InputError, RunError } from '../errors.js'
-import { packageVersion } from '../package-facts.js'
-import { keepSecret } from '../printable.js'
+import { InputError, RunError } from '../common/errors.js'
+import { packageVersion } from '../common/package-facts.js'
+import { keepSecret } from '../common/printable.js'
 import { type Answer, nameOf, refusal, type Subject } from './refusals.js'
 import { PassingFailure } from './retry.js'
 import type { HubSettings } from './settings.js'

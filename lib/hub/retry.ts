@@ -1,7 +1,7 @@
 /** Retries after transient failures: a lost connection, a busy server, a rate limit. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { RunError } from '../errors.js'
-import { asMessage } from '../printable.js'
+import { RunError } from '../common/errors.js'
+import { asMessage } from '../common/printable.js'
 
 const ATTEMPTS = 5
 /** The longest wait, in seconds; a server that asks for more counts as refusing. */

@@ -1,5 +1,5 @@
 /** A `fetch` for a client of the hub that sends files: it tries again, tells how far it is, and refuses in sentences. */
-import { MoraError } from '../errors.js'
+import { MoraError } from '../common/errors.js'
 import { isJsonObject, jsonIn } from '../io/json.js'
 import { nameOf, refusalToTake, type Subject } from './refusals.js'
 import { NOBODY, reasonOf, SILENT, userAgent, Watch, wholeBody } from './requests.js'

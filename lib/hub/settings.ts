@@ -1,7 +1,7 @@
 /** The hub's address, its cache and the token: from the variables that Hugging Face's tools read. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { readTextSync } from '../io/open.js'
 
 export interface HubSettings {

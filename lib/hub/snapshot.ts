@@ -1,11 +1,11 @@
 /** A repository at one commit: its contents and its local files. */
 
 import { mkdir } from 'node:fs/promises'
-import { aFlag, aFunction, aSignal, optional } from '../arguments.js'
-import { RunError, UsageError } from '../errors.js'
+import { aFlag, aFunction, aSignal, optional } from '../common/arguments.js'
+import { RunError, UsageError } from '../common/errors.js'
+import { inParallel } from '../common/task-limit.js'
 import { writeError } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
-import { inParallel } from '../task-limit.js'
 import { CachedRepository, isContentHash } from './cache.js'
 import { type DownloadContext, downloadFile, type RemoteFile } from './download.js'
 import type { HubId } from './id.js'

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { appendFile, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { RunError, reworded, UsageError } from '../errors.js'
+import { RunError, reworded, UsageError } from '../common/errors.js'
 import { makeFolders } from './folders.js'
 import { removeLeftovers, temporaryBeside } from './leftovers.js'
 

@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises'
-import { RunError } from '../errors.js'
+import { RunError } from '../common/errors.js'
 
 /**
  * Checks that a folder's file system has room, before hours of work are lost to a full disk.

@@ -1,4 +1,4 @@
-import { type InputError, UsageError } from '../errors.js'
+import { type InputError, UsageError } from '../common/errors.js'
 import type { GgufFile, GgufValue } from './gguf-types.js'
 import { malformed } from './open.js'
 

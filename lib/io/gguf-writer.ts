@@ -1,7 +1,7 @@
 /** Writes GGUF files (version 3, little-endian), tensor by tensor. */
 import { dirname, resolve } from 'node:path'
-import { RunError } from '../errors.js'
-import { elementsOf, type FloatDType, type WrittenBlocks } from '../native.js'
+import { RunError } from '../common/errors.js'
+import { elementsOf, type FloatDType, type WrittenBlocks } from '../native/addon.js'
 import { makeFolder, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
 import { dtypeOfGgmlType, type GgufValue, type ValueType, valueTypes } from './gguf-types.js'

@@ -2,7 +2,7 @@
  * Reads the header of a GGUF file (versions 2 and 3, little-endian): metadata, and where each tensor lies. Counts and
  * lengths are checked against the rest of the file before anything is allocated for them.
  */
-import { quoted } from '../errors.js'
+import { quoted } from '../common/errors.js'
 import { GgufCursor, NeedMoreBytes } from './gguf-cursor.js'
 import {
   dtypeOfGgmlType,

@@ -2,7 +2,7 @@
  * Finds where a JSON text breaks, which JSON.parse does not always tell, and keys that are given twice, which it
  * accepts.
  */
-import { quoted } from '../errors.js'
+import { quoted } from '../common/errors.js'
 
 export interface JsonProblem {
   /** Index into the text. */

@@ -1,5 +1,5 @@
-import { InputError } from '../errors.js'
-import { reasonOf } from '../foreign-errors.js'
+import { InputError } from '../common/errors.js'
+import { reasonOf } from '../common/foreign-errors.js'
 import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
 import { decodeUtf8, malformed, readWhole } from './open.js'
 

@@ -1,6 +1,6 @@
 import { access, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { quoted, UsageError } from '../errors.js'
+import { quoted, UsageError } from '../common/errors.js'
 import { isJsonObject, readJsonObject } from './json.js'
 import { malformed } from './open.js'
 import { readSafetensorsHeader } from './safetensors-reader.js'

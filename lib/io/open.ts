@@ -1,7 +1,7 @@
 /** Opening input files, with errors that say which file and what to do. */
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { InputError, UsageError } from '../errors.js'
+import { InputError, UsageError } from '../common/errors.js'
 
 /** A pipe of that name would else be waited for, until somebody writes into it. */
 const WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK

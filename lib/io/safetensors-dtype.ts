@@ -1,4 +1,4 @@
-import type { PlainDType } from '../native.js'
+import type { PlainDType } from '../native/addon.js'
 import { type ForeignDType, foreignDTypes, type StoredDType } from './stored-dtype.js'
 
 const namesOfPlain: Record<PlainDType, string> = {

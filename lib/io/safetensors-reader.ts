@@ -2,7 +2,7 @@
  * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors'
  * bytes one after the other. Nothing in the header is believed before it was checked against the file.
  */
-import { quoted } from '../errors.js'
+import { quoted } from '../common/errors.js'
 import { isJsonObject, parseJson } from './json.js'
 import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'
 import { dtypeOfSafetensorsName } from './safetensors-dtype.js'

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { RunError, UsageError } from '../errors.js'
+import { RunError, UsageError } from '../common/errors.js'
 import { makeFolder, writeFileAtomic, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
 import { type SafetensorsDType, safetensorsNameOf } from './safetensors-dtype.js'

@@ -1,5 +1,5 @@
 /** Element types as files store them: those this package computes with, and those it can only name and measure. */
-import type { DType } from '../native.js'
+import type { DType } from '../native/addon.js'
 
 /** Types of safetensors and GGUF that files may hold but nothing here computes with; under the files' own names. */
 export type ForeignDType = keyof typeof foreignLayouts

@@ -1,6 +1,6 @@
 /** YAML of options, cards and runs, which may come from others. */
 import { Composer, type Document, isScalar, Lexer, Parser, visit } from 'yaml'
-import { reasonOf } from '../foreign-errors.js'
+import { reasonOf } from '../common/foreign-errors.js'
 import { lineAndColumn } from './json-scan.js'
 
 /** Characters: some tenths of a second. */

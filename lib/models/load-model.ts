@@ -8,12 +8,12 @@ import {
   requireArgument,
   requireOptionsOf,
   wholeFrom,
-} from '../arguments.js'
+} from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { UsageError } from '../errors.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
-import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
+import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native/addon.js'
 import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { HostMemory, type HostRanks } from '../tensor/host-memory.js'

@@ -1,4 +1,4 @@
-import type { NativeDevice } from '../native.js'
+import type { NativeDevice } from '../native/addon.js'
 import { roundedTo } from '../tensor/half.js'
 import type { RotaryInput } from '../tensor/operations/attention.js'
 import { keep } from '../tensor/scope.js'

@@ -7,9 +7,9 @@ import {
   optional,
   requireArgument,
   requireOptionsOf,
-} from '../arguments.js'
-import { RunError } from '../errors.js'
-import { native } from '../native.js'
+} from '../common/arguments.js'
+import { RunError } from '../common/errors.js'
+import { native } from '../native/addon.js'
 import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'

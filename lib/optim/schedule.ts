@@ -2,8 +2,8 @@
  * Learning-rate schedules: pure functions of the optimizer step and the total, by the formulas of Hugging Face's
  * transformers (`get_*_schedule*` in optimization.py), and the jagged cosine of ReMoRA and ReLoRA.
  */
-import { anObject, requireArgument } from '../arguments.js'
-import { quoted, UsageError } from '../errors.js'
+import { anObject, requireArgument } from '../common/arguments.js'
+import { quoted, UsageError } from '../common/errors.js'
 
 export type Scheduler = 'constant' | 'linear' | 'cosine' | 'cosine-restarts'
 

@@ -1,6 +1,7 @@
 /** Options that are fine one by one and do not fit together. */
+
+import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
-import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'
-import { MAX_THREADS } from '../native.js'
+import { MAX_THREADS } from '../native/addon.js'
 import {
   choice,
   fileOrList,

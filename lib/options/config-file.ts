@@ -1,6 +1,6 @@
 /** Options from a YAML file: the same names as in the library, below what flags say. */
 import type { z } from 'zod'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
 import { readTextSync } from '../io/open.js'
 import { parseYaml } from '../io/yaml.js'

@@ -1,6 +1,6 @@
 /** How a model is written, and where. */
 import { join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import { flag, optionalChoice, text } from '../schema/option.js'
 

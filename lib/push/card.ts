@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { stringify } from 'yaml'
+import { packageVersion } from '../common/package-facts.js'
 import { parseHubId } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
-import { packageVersion } from '../package-facts.js'
 import type { Pushed } from './pushed-files.js'
 
 export const CARD = 'README.md'

@@ -1,8 +1,8 @@
 /** Uploads an adapter, a model or a GGUF file to the hub, with its model card. */
 import { pathToFileURL } from 'node:url'
-import { aFunction, aSignal, optional, requireOptionsOf } from '../arguments.js'
-import { MoraError, RunError, UsageError } from '../errors.js'
-import { reasonOf } from '../foreign-errors.js'
+import { aFunction, aSignal, optional, requireOptionsOf } from '../common/arguments.js'
+import { MoraError, RunError, UsageError } from '../common/errors.js'
+import { reasonOf } from '../common/foreign-errors.js'
 import { type HubSettings, hubSettings, nameOf, type Pacing, type Subject } from '../hub/index.js'
 import { listSome } from '../io/model-folder.js'
 import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'

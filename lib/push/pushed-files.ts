@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { companionFiles, quantiserFiles, readModelFolder } from '../io/model-folder.js'
 
 export interface PushedFile {

@@ -1,7 +1,7 @@
-import { MoraError, quoted, RunError, UsageError } from '../errors.js'
+import { MoraError, quoted, RunError, UsageError } from '../common/errors.js'
+import { keepSecret } from '../common/printable.js'
 import { isCommit, nameOf, type Pacing, type Subject, sendingFetch } from '../hub/index.js'
 import { formatBytes } from '../io/disk-space.js'
-import { keepSecret } from '../printable.js'
 
 type Library = typeof import('@huggingface/hub')
 

@@ -1,6 +1,6 @@
 /** Bytes between two ranks. No more is kept of what comes than was asked for, and one buffer of the socket. */
 import type { Socket } from 'node:net'
-import { RunError } from '../errors.js'
+import { RunError } from '../common/errors.js'
 import { PROOF_BYTES, type Secret } from './secret.js'
 
 /** The other end closed the connection, or `socket.destroy()` did. */

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
-import { UsageError } from '../errors.js'
-import { native } from '../native.js'
+import { UsageError } from '../common/errors.js'
+import { native } from '../native/addon.js'
 import { type GatheringRanks, gatherJson } from '../tensor/gather-json.js'
 
 interface GpuOfRank {

@@ -1,7 +1,7 @@
 /** Any other rank's end of a rendezvous. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { RunError } from '../errors.js'
+import { RunError } from '../common/errors.js'
 import { Channel, Closed } from './channel.js'
 import {
   Answer,

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { RunError, reworded } from '../errors.js'
+import { RunError, reworded } from '../common/errors.js'
 import { Channel } from './channel.js'
 import {
   Answer,

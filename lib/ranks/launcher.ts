@@ -1,5 +1,5 @@
 /** Which launcher started this process, and as which rank: the environment tells, before any library is opened. */
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 
 export interface Launched {
   /** What connects the ranks. */

@@ -1,6 +1,7 @@
 /** What of this machine can connect ranks, for people. */
-import { binaryPath } from '../native-binary.js'
-import { runApart } from '../own-process.js'
+
+import { runApart } from '../common/own-process.js'
+import { binaryPath } from '../native/binary.js'
 import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
 
 export interface RanksLibrary {

@@ -1,7 +1,7 @@
 /** What proves that a process belongs to a job: a text that all of its processes were given, which never goes over the network. */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { statSync } from 'node:fs'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
 import { readTextSync } from '../io/open.js'
 
 /** Bytes of a proof and of what it is about. */

@@ -1,7 +1,7 @@
 /** From what a user gave to checked options: errors name the option, what was expected and what came. */
 import type { z } from 'zod'
-import { isObject } from '../arguments.js'
-import { quoted, UsageError } from '../errors.js'
+import { isObject } from '../common/arguments.js'
+import { quoted, UsageError } from '../common/errors.js'
 import { equivalentOf } from './foreign-names.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
 import { type LibraryInput, type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option-facts.js'

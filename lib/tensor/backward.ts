@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
-import { UsageError } from '../errors.js'
-import { type DType, type NativeDevice, native } from '../native.js'
+import { UsageError } from '../common/errors.js'
+import { type DType, type NativeDevice, native } from '../native/addon.js'
 import { keep, scope } from './scope.js'
 import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget } from './tape.js'
 

@@ -1,5 +1,5 @@
-import { UsageError } from '../errors.js'
-import { native } from '../native.js'
+import { UsageError } from '../common/errors.js'
+import { native } from '../native/addon.js'
 import { backwardSince } from './backward.js'
 import { writeScaled } from './gradient-writes.js'
 import { keep, scope } from './scope.js'

@@ -1,4 +1,4 @@
-import { type CodedMatrix, type CodeLayout, type FloatDType, type NativeDevice, native } from '../native.js'
+import { type CodedMatrix, type CodeLayout, type FloatDType, type NativeDevice, native } from '../native/addon.js'
 import { Tensor } from './tensor.js'
 import { type CodeFormat, type Weight, weightOf } from './weight.js'
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
-import { aFlag, aText, optional, requireOptionsOf } from '../arguments.js'
-import { MoraError, quoted, UsageError } from '../errors.js'
-import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native.js'
+import { aFlag, aText, optional, requireOptionsOf } from '../common/arguments.js'
+import { MoraError, quoted, UsageError } from '../common/errors.js'
+import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
 import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
 export interface DeviceOptions {

@@ -1,4 +1,4 @@
-import type { FloatDType, NativeDevice } from '../native.js'
+import type { FloatDType, NativeDevice } from '../native/addon.js'
 import type { Tensor } from './tensor.js'
 import type { StorageFormat, Weight } from './weight.js'
 

@@ -1,5 +1,5 @@
 /** For kernels that cannot choose between storing a gradient and adding to one, as `GradientTarget.write` asks. */
-import { type NativeTensor, native } from '../native.js'
+import { type NativeTensor, native } from '../native/addon.js'
 import { isOne } from './tape.js'
 import { type GradientTarget, Tensor } from './tensor.js'
 

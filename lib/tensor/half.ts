@@ -1,5 +1,5 @@
 /** Conversions between float32 and the bits of bfloat16 and float16, to nearest even; NaN stays NaN. */
-import type { FloatDType } from '../native.js'
+import type { FloatDType } from '../native/addon.js'
 
 const float = new Float32Array(1)
 const bits = new Uint32Array(float.buffer)

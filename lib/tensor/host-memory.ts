@@ -1,7 +1,7 @@
 /** Memory that ranks of one machine have once: each fills a part of it, and all read it. */
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
-import { type NativeDevice, native } from '../native.js'
+import { type NativeDevice, native } from '../native/addon.js'
 import { type GatheringRanks, gatherJson } from './gather-json.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'

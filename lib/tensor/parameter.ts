@@ -1,5 +1,5 @@
-import { anyText, instanceOf, requireArgument } from '../arguments.js'
-import { type DType, native } from '../native.js'
+import { anyText, instanceOf, requireArgument } from '../common/arguments.js'
+import { type DType, native } from '../native/addon.js'
 import { keep } from './scope.js'
 import { TapeNode } from './tape.js'
 import { Tensor } from './tensor.js'

@@ -1,8 +1,8 @@
 /** The memory that there is for what comes next, and the refusal of what does not fit. */
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
-import { UsageError } from '../errors.js'
-import type { NativeDevice } from '../native.js'
+import { UsageError } from '../common/errors.js'
+import type { NativeDevice } from '../native/addon.js'
 
 /** Bytes of a process on the CPU beside its tensors: Node.js, libraries, a tokenizer, their working space. */
 export const PROCESS_BYTES = 256 * 2 ** 20

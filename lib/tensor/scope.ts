@@ -1,5 +1,5 @@
-import { aFunction, requireArgument } from '../arguments.js'
-import type { NativeTensor } from '../native.js'
+import { aFunction, requireArgument } from '../common/arguments.js'
+import type { NativeTensor } from '../native/addon.js'
 import type { Parts } from './turns.js'
 
 /** What a scope needs to know of a tensor: the class itself stands above it. */

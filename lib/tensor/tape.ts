@@ -3,9 +3,9 @@
  * how to turn the gradient of its output into gradients of its inputs. Nodes are counted: a result that is dropped frees
  * what was saved for it.
  */
-import { aFunction, requireArgument } from '../arguments.js'
-import { UsageError } from '../errors.js'
-import type { DType, NativeDevice } from '../native.js'
+import { aFunction, requireArgument } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
+import type { DType, NativeDevice } from '../native/addon.js'
 import { type Held, keep } from './scope.js'
 
 /** What the tape needs to know of a tensor `T`: the class itself stands above it. */

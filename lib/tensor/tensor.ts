@@ -8,8 +8,8 @@ import {
   requireOptionsOf,
   wholeFrom,
   wholes,
-} from '../arguments.js'
-import { type DType, elementsOf, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
+} from '../common/arguments.js'
+import { type DType, elementsOf, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native/addon.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
 import { adopt, forget, keep } from './scope.js'

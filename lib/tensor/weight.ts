@@ -1,4 +1,4 @@
-import { type BlockDType, type FloatDType, isBlockDType, type NativeDevice, native } from '../native.js'
+import { type BlockDType, type FloatDType, isBlockDType, type NativeDevice, native } from '../native/addon.js'
 import { Parameter } from './parameter.js'
 import { Tensor } from './tensor.js'
 

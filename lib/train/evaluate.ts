@@ -1,6 +1,6 @@
-import { aSignal, either, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
+import { aSignal, either, having, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
-import { RunError } from '../errors.js'
 import { crossEntropy } from '../objectives/cross-entropy.js'
 import { Meetings } from './meetings.js'
 import { PassSums } from './pass-sums.js'

@@ -1,4 +1,4 @@
-import { RunError } from '../errors.js'
+import { RunError } from '../common/errors.js'
 import type { StoredValues } from './trainable.js'
 
 /** The values as float32; throws a `RunError` that names the tensor when one is not finite. */

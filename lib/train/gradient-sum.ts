@@ -1,4 +1,4 @@
-import { elementsOf } from '../native.js'
+import { elementsOf } from '../native/addon.js'
 import type { Meetings } from './meetings.js'
 import type { PassModel, TrainedParameter } from './trainable.js'
 

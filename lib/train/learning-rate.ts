@@ -1,6 +1,6 @@
 /** The learning rate as a function of the caller's. */
 import { createHash } from 'node:crypto'
-import { quoted, UsageError } from '../errors.js'
+import { quoted, UsageError } from '../common/errors.js'
 import { scheduleNames, type TrainInput } from '../options/index.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
 

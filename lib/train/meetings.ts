@@ -1,6 +1,6 @@
 /** What ranks tell each other at every step, and when one of them fails. */
 import { createHash } from 'node:crypto'
-import { RunError, UsageError } from '../errors.js'
+import { RunError, UsageError } from '../common/errors.js'
 import { type Ranks, singleRank } from './ranks.js'
 import type { WritableValues } from './trainable.js'
 

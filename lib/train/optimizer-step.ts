@@ -1,5 +1,5 @@
+import { RunError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
-import { RunError } from '../errors.js'
 import { firstNonFinite } from './finite.js'
 import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'

@@ -1,4 +1,4 @@
-import { having } from '../arguments.js'
+import { having } from '../common/arguments.js'
 import type { WritableValues } from './trainable.js'
 
 /**

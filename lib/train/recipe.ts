@@ -1,4 +1,4 @@
-import { reworded } from '../errors.js'
+import { reworded } from '../common/errors.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'

@@ -1,9 +1,9 @@
 /** The restarts of ReMoRA and ReLoRA that options ask for. */
 import type { AdapterConfigBase, RestartOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod } from '../adapters/registry.js'
-import { UsageError } from '../errors.js'
+import { UsageError } from '../common/errors.js'
+import { streamKey } from '../common/random.js'
 import { methodsTaking, restartOptions } from '../options/new-adapter.js'
-import { streamKey } from '../random.js'
 
 /** What an adapter is after each of its restarts. */
 export interface RestartPlan {

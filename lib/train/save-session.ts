@@ -1,5 +1,5 @@
-import { MoraError, RunError, reworded, UsageError } from '../errors.js'
-import { foreignFailure } from '../foreign-errors.js'
+import { MoraError, RunError, reworded, UsageError } from '../common/errors.js'
+import { foreignFailure } from '../common/foreign-errors.js'
 import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
 import { writeCheckpointAtOnce } from './checkpoints/checkpoint-at-once.js'

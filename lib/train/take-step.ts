@@ -1,4 +1,4 @@
-import { RunError } from '../errors.js'
+import { RunError } from '../common/errors.js'
 import type { StepEvent } from './events.js'
 import { optimizerStep, type StepReport } from './optimizer-step.js'
 import type { Session } from './session.js'

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
 import { makeKnown } from '../adapters/registry.js'
-import { aFunction, aSignal, instanceOf, optional, requireArgument, requireOptionsOf } from '../arguments.js'
+import { aFunction, aSignal, instanceOf, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'

@@ -7,7 +7,7 @@ import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import type { QuantisedBase } from '../models/checkpoint/initial-weights.js'
 import type { HeldTogether } from '../models/network/held-together.js'
 import type { ModelConfig } from '../models/network/model-config.js'
-import type { FloatDType } from '../native.js'
+import type { FloatDType } from '../native/addon.js'
 import type { ForwardModel } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
 

@@ -1,4 +1,4 @@
-// Decompositions of matrices that JavaScript holds. See lib/native.ts.
+// Decompositions of matrices that JavaScript holds. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 

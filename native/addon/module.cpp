@@ -1,4 +1,4 @@
-// The addon's entry: classes, functions and clean-up. lib/native.ts describes this surface.
+// The addon's entry: classes, functions and clean-up. lib/native/addon.ts describes this surface.
 #include <napi.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The classes that JavaScript holds: a device, a tensor view, a file, recorded operations. See lib/native.ts.
+// The classes that JavaScript holds: a device, a tensor view, a file, recorded operations. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 

@@ -1,4 +1,4 @@
-// Quantising values that JavaScript holds, at once. See lib/native.ts.
+// Quantising values that JavaScript holds, at once. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 

@@ -1,4 +1,4 @@
-// Random numbers for JavaScript, at once. See lib/native.ts.
+// Random numbers for JavaScript, at once. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 

@@ -1,4 +1,4 @@
-// Ranks that JavaScript holds. See lib/native.ts.
+// Ranks that JavaScript holds. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 

@@ -7,8 +7,8 @@ import { loraPlus } from '../../lib/adapters/methods/lora-plus.js'
 import { miss } from '../../lib/adapters/methods/miss.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import { moraLayer } from '../../lib/adapters/single-layer.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
-import { moraLayer } from '../../lib/single-layer.js'
 
 /** As JavaScript may call it. */
 const untyped = <Options>(options: object) => options as Options

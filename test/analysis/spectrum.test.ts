@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { effectiveRank, spectrumOf } from '../../lib/analysis/index.js'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 
 /** u diag(s) vᵀ with the columns of two Hadamard matrices, which are orthogonal. */
 function withSingularValues(values: readonly number[], rows: number, columns: number): Float32Array {

@@ -1,7 +1,7 @@
 /** What is said where no GPU can be used, and how to get one: on the emulator, which can play each of these machines. */
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { binaryCandidates } from '../../lib/native-binary.js'
+import { binaryCandidates } from '../../lib/native/binary.js'
 import { lacksEmulation, needing } from '../needs.js'
 
 /** Why CUDA cannot be used, as a process with these settings of the emulator hears it. */

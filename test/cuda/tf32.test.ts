@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { initModel } from '../../lib/models/load-model.js'
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { openDevice } from '../../lib/tensor/device.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'

@@ -9,7 +9,7 @@ import { type GgufEntry, type GgufField, list, text, writeGguf } from '../../lib
 import { importanceFor } from '../../lib/models/checkpoint/importance-of-weights.js'
 import { readImportance } from '../../lib/models/gguf/importance.js'
 import { initModel, loadModel, type Model } from '../../lib/models/index.js'
-import { native, type WrittenBlocks } from '../../lib/native.js'
+import { native, type WrittenBlocks } from '../../lib/native/addon.js'
 import { LinearGroup } from '../../lib/nn/linear.js'
 import type { LinearInput } from '../../lib/nn/linear-input.js'
 import { goldenJson } from '../golden/files.js'

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { evaluate } from '../../lib/eval/index.js'
 import { continueTokens, drain, GREEDY, PromptCache } from '../../lib/generate/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
-import { randomStream } from '../../lib/random.js'
 
 const golden = fileURLToPath(new URL('../golden/tiny-untied/', import.meta.url))
 const expected = JSON.parse(readFileSync(join(golden, 'expected.json'), 'utf8')) as {

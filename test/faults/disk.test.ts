@@ -1,6 +1,6 @@
 /** A disk that is full, broken or read-only from some moment on: a sentence, and nothing that was there before is lost. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { needing } from '../needs.js'
 import { contentOf, mergeInto, resultOf, trainInto } from './command.js'
 import { FailingDisk, type Fault, lacksDisk } from './disk.js'

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import type { RandomStream } from '../../lib/random.js'
+import type { RandomStream } from '../../lib/common/random.js'
 import { quickFolder } from '../io/temporary.js'
 import { lack, lacksBuild, lacksLinux } from '../needs.js'
 import { type Ending, start } from './command.js'

@@ -1,6 +1,6 @@
 /** SIGKILL at any time, over options of which any two meet: 6 times, 1,000 times in `npm run test:long`. MORA_TEST_SEED draws others. */
 import { afterAll, beforeAll, it } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { FailingDisk, lacksDisk } from './disk.js'

@@ -2,7 +2,7 @@
 import { cpSync, existsSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, everythingOf, exportInto, hiddenIn, mergeInto, trainInto } from './command.js'

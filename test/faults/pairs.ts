@@ -1,4 +1,4 @@
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 
 /**
  * Combinations of one value of each list, as indices, in which any two values of two lists meet at least once: far fewer than

@@ -3,8 +3,8 @@
  * MORA_TEST_SEED draws others.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { removeLeftovers } from '../../lib/io/leftovers.js'
-import { randomStream } from '../../lib/random.js'
 import { lacksLong, needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, type Ending, everythingOf } from './command.js'

@@ -5,7 +5,7 @@
  */
 import { constants, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import type { RandomStream } from '../../lib/random.js'
+import type { RandomStream } from '../../lib/common/random.js'
 
 const PAGE = 4096
 

@@ -15,8 +15,8 @@ if (isMainThread) await terminate()
 else work()
 
 async function terminate() {
-  const { loadBinary, binaryCandidates } = await dist('native-binary')
-  const { randomStream } = await dist('random')
+  const { loadBinary, binaryCandidates } = await dist('native/binary')
+  const { randomStream } = await dist('common/random')
   const [rounds, seed] = process.argv.slice(2).map(Number)
   const folder = mkdtempSync(join(tmpdir(), 'mora-terminations-'))
   const file = join(folder, 'weights')

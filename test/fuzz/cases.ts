@@ -4,9 +4,9 @@
  */
 import { rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { MoraError } from '../../lib/errors.js'
-import { NativeError } from '../../lib/native-binary.js'
-import { randomStream } from '../../lib/random.js'
+import { MoraError } from '../../lib/common/errors.js'
+import { randomStream } from '../../lib/common/random.js'
+import { NativeError } from '../../lib/native/binary.js'
 import { wrongWords } from '../faults/wrong-words.js'
 import { quickFolder, writeFiles } from '../io/temporary.js'
 import { beginPeak, peakBytes } from './peak-memory.js'

@@ -1,4 +1,4 @@
-import type { RandomStream } from '../../lib/random.js'
+import type { RandomStream } from '../../lib/common/random.js'
 
 export type Random = RandomStream
 

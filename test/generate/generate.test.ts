@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import type { Message } from '../../lib/data/templates/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { Chat, drain, generate, generateStream } from '../../lib/generate/index.js'
-import { randomStream } from '../../lib/random.js'
 import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import { ScriptedModel } from './scripted-model.js'
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
-import type { FloatDType } from '../../lib/native.js'
+import type { FloatDType } from '../../lib/native/addon.js'
 import { goldenJson, goldenPath } from './files.js'
 
 export interface FamilyExpected {

@@ -1,6 +1,6 @@
 /** Block formats of GGUF, and plain half floats, against the values that the gguf package gives for the same bytes. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { type DType, native } from '../../lib/native.js'
+import { type DType, native } from '../../lib/native/addon.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { goldenPath, readTensors } from './files.js'

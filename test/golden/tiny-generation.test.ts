@@ -1,8 +1,8 @@
 /** Generation chooses on the device what its logits say on the host. */
 import { afterAll, describe, expect, test } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { continueTokens, drain, GREEDY, PromptCache, type Sampling } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/model.js'
-import { randomStream } from '../../lib/random.js'
 import { liveBytes } from '../live-bytes.js'
 import { drawn } from '../operations/cases/sampling.js'
 import { testDevice } from '../operations/harness.js'

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { expectRejection } from '../io/temporary.js'
 import { COMMIT, FOLDER, LARGE, PARTIAL, SMALL, useOneModel } from './one-model.js'
 import { cutAfter, gitHash, sendInstead, sha256 } from './stand-in.js'

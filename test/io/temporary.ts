@@ -2,7 +2,7 @@ import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, expect } from 'vitest'
-import type { MoraError } from '../../lib/errors.js'
+import type { MoraError } from '../../lib/common/errors.js'
 
 /** Gives each test a folder of its own, and removes it after the test. */
 export function useTemporaryFolder(): () => string {

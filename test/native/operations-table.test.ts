@@ -1,11 +1,11 @@
-/** lib/native-operations.ts has the operations of native/core/operations.def, with their parameters by name and kind. */
+/** lib/native/operations.ts has the operations of native/core/operations.def, with their parameters by name and kind. */
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 import { expect, test } from 'vitest'
-import { native, type OperationParameter } from '../../lib/native.js'
+import { native, type OperationParameter } from '../../lib/native/addon.js'
 
-const path = new URL('../../lib/native-operations.ts', import.meta.url)
-const source = ts.createSourceFile('native-operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
+const path = new URL('../../lib/native/operations.ts', import.meta.url)
+const source = ts.createSourceFile('operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
 
 interface Written {
   named: boolean

@@ -1,9 +1,9 @@
 /** Values quantised to blocks of GGUF as llama.cpp's library does, and to NF4 as bitsandbytes does. */
 import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { blockValues } from '../../lib/io/stored-dtype.js'
-import { type DType, native, type WrittenBlocks } from '../../lib/native.js'
-import { randomStream } from '../../lib/random.js'
+import { type DType, native, type WrittenBlocks } from '../../lib/native/addon.js'
 import { goldenJson, goldenPath, lacksGolden, readTensors } from '../golden/files.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'

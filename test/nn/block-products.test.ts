@@ -4,9 +4,9 @@
  */
 
 import { afterAll, describe, expect, test } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { blockBytes, blockValues } from '../../lib/io/stored-dtype.js'
-import { type BlockDType, type FloatDType, native } from '../../lib/native.js'
-import { randomStream } from '../../lib/random.js'
+import { type BlockDType, type FloatDType, native } from '../../lib/native/addon.js'
 import { goldenPath, readTensors } from '../golden/files.js'
 import { liveBytes } from '../live-bytes.js'
 import { decode, encode, testDevice } from '../operations/harness.js'

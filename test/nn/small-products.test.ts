@@ -1,7 +1,7 @@
 /** Small float32 products on the CPU: each result is its exact sum, rounded once. */
 import { expect, test } from 'vitest'
-import { native } from '../../lib/native.js'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
+import { native } from '../../lib/native/addon.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { testDevice } from '../operations/harness.js'
 

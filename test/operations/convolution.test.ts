@@ -1,6 +1,6 @@
 /** Documents that are packed are convolved as each would be alone, to the bit. */
 import { expect, test } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'

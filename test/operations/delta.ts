@@ -2,7 +2,7 @@
  * MoRA's operators as their definition has them (paper, Eq. 4, 6, 8, 9 and Appendix B): every term that an element of
  * the expanded ΔW [d, k] is made of. References of the operations and of the adapters read these and nothing else.
  */
-import type { Grouping, SectionPlan } from '../../lib/native.js'
+import type { Grouping, SectionPlan } from '../../lib/native/addon.js'
 import { Host } from './host.js'
 
 /** Columns of the input side: index of a virtual column's group, for every virtual column. */

@@ -3,8 +3,8 @@
  * 16-bit dtypes against float32. Each case also runs twice on the same inputs, so that gradients are added up, and must leave no memory.
  */
 import { expect } from 'vitest'
-import { native } from '../../lib/native.js'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
+import { native } from '../../lib/native/addon.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { noGrad, record } from '../../lib/tensor/tape.js'

@@ -1,10 +1,11 @@
 /**
- * One harness for every operation of `lib/native.ts`: it makes operands in the memory layouts that the operation accepts,
+ * One harness for every operation of `lib/native/addon.ts`: it makes operands in the memory layouts that the operation accepts,
  * runs it, and compares what it wrote with a float64 reference. The device comes from MORA_TEST_DEVICE (`cpu`), so that
  * every backend meets the same table.
  */
 
 import { expect } from 'vitest'
+import { type RandomStream, randomStream } from '../../lib/common/random.js'
 import {
   type DeviceFacts,
   type DType,
@@ -12,8 +13,7 @@ import {
   type NativeDevice,
   type NativeTensor,
   native,
-} from '../../lib/native.js'
-import { type RandomStream, randomStream } from '../../lib/random.js'
+} from '../../lib/native/addon.js'
 import {
   bfloat16BitsToFloat32,
   float16BitsToFloat32,

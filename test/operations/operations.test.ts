@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { native, type OperationName } from '../../lib/native.js'
+import { native, type OperationName } from '../../lib/native/addon.js'
 import { lack, needing } from '../needs.js'
 import { activations } from './cases/activations.js'
 import { attentionOperations } from './cases/attention.js'
@@ -17,7 +17,7 @@ import { samplingOperations } from './cases/sampling.js'
 import { training } from './cases/training.js'
 import { activationDTypes, type OperationCase, runCase, testDevice } from './harness.js'
 
-// An operation of lib/native-operations.ts without cases does not compile here.
+// An operation of lib/native/operations.ts without cases does not compile here.
 const table: Record<OperationName, readonly OperationCase[]> = {
   ...copies,
   ...elementwiseOperations,

@@ -1,4 +1,4 @@
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { record } from '../../lib/tensor/tape.js'
 import type { Tensor } from '../../lib/tensor/tensor.js'
 

@@ -1,6 +1,6 @@
 /** How operations take their arguments, and what a device says of them. */
 import { describe, expect, test } from 'vitest'
-import { native, type OperationName } from '../../lib/native.js'
+import { native, type OperationName } from '../../lib/native/addon.js'
 import { testDevice } from './harness.js'
 
 test('an operation that has many arguments takes no list of them', () => {

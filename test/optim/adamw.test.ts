@@ -1,7 +1,7 @@
 /** Learning rates by parameter. */
 import { expect, test } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { AdamW } from '../../lib/optim/adamw.js'
-import { randomStream } from '../../lib/random.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { keep } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'

@@ -1,7 +1,7 @@
 /** Gradients scaled in place to a largest global norm, against float64. */
 import { afterAll, expect, test } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
 import { clipGradNorm } from '../../lib/optim/clip-grad-norm.js'
-import { randomStream } from '../../lib/random.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { keep } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'

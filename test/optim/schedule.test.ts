@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { UsageError } from '../../lib/errors.js'
+import { UsageError } from '../../lib/common/errors.js'
 import { type ScheduleOptions, schedule, warmupLength } from '../../lib/optim/schedule.js'
 
 interface Golden {

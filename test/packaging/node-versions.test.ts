@@ -7,8 +7,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { PREBUILT_ADDON } from '../../lib/prebuilt.js'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
+import { PREBUILT_ADDON } from '../../lib/native/prebuilt.js'
 import { lacksLinux, lacksLong, lacksX64, needing } from '../needs.js'
 import { Project, pack, root, training } from './project.js'
 

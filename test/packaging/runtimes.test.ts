@@ -4,10 +4,10 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { packageVersion } from '../../lib/common/package-facts.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
-import { binaryCandidates } from '../../lib/native-binary.js'
-import { packageVersion } from '../../lib/package-facts.js'
-import { PREBUILT_ADDON } from '../../lib/prebuilt.js'
+import { binaryCandidates } from '../../lib/native/binary.js'
+import { PREBUILT_ADDON } from '../../lib/native/prebuilt.js'
 import { lacksLinux, lacksLong, needing, skipFor } from '../needs.js'
 import { Project, pack, root, type Said } from './project.js'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
 import { initModel } from '../../lib/models/index.js'
 import { networkUnits } from '../../lib/models/network/units.js'
-import { elementsOf } from '../../lib/native.js'
+import { elementsOf } from '../../lib/native/addon.js'
 import { goldenPath } from '../golden/files.js'
 import { testDevice } from '../operations/harness.js'
 

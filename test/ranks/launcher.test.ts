@@ -1,6 +1,6 @@
 /** The environment tells which launcher started a process. */
 import { expect, test } from 'vitest'
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { launched } from '../../lib/ranks/launcher.js'
 
 test('a process that nothing launched is alone, and so is one of one', () => {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { binaryCandidates } from '../../lib/native-binary.js'
+import { binaryCandidates } from '../../lib/native/binary.js'
 import { type Lack, lack, lacksBuild } from '../needs.js'
 import { freePort } from './free-port.js'
 

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { FailingDisk, lacksDisk } from '../faults/disk.js'
 import { needing } from '../needs.js'

@@ -10,8 +10,8 @@ import {
   native,
   type OperationName,
   type SectionPlan,
-} from '../../lib/native.js'
-import { loadBinary } from '../../lib/native-binary.js'
+} from '../../lib/native/addon.js'
+import { loadBinary } from '../../lib/native/binary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 

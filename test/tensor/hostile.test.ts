@@ -1,7 +1,7 @@
 /** JavaScript that changes what it hands over while that is being read gets an error, never foreign memory. */
 import { describe, expect, it } from 'vitest'
-import { type NativeDevice, type NativeTensor, native } from '../../lib/native.js'
-import { loadBinary } from '../../lib/native-binary.js'
+import { type NativeDevice, type NativeTensor, native } from '../../lib/native/addon.js'
+import { loadBinary } from '../../lib/native/binary.js'
 
 const device: NativeDevice = native.openDevice('cpu', 0, 0)
 const refused = expect.objectContaining({ code: 'invalid-argument' })

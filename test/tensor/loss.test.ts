@@ -1,7 +1,7 @@
 /** How much of the logits exists at one time, and that it makes no difference. */
 import { afterAll, describe, expect, it } from 'vitest'
-import type { FloatDType } from '../../lib/native.js'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
+import type { FloatDType } from '../../lib/native/addon.js'
 import { cast } from '../../lib/tensor/operations/arithmetic.js'
 import {
   crossEntropy,

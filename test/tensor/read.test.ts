@@ -1,6 +1,6 @@
 /** Values that leave the device, and rows that come to it from files. */
 import { describe, expect, test } from 'vitest'
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { Tensor, transposedView } from '../../lib/tensor/tensor.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
 import { testDevice } from '../operations/harness.js'

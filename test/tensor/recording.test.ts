@@ -1,6 +1,6 @@
 /** Operations that are recorded once and enqueued again. */
 import { afterAll, expect, test } from 'vitest'
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'

@@ -1,7 +1,7 @@
 /** What is free, and what is said where it is too little. */
 import { totalmem } from 'node:os'
 import { describe, expect, test } from 'vitest'
-import type { NativeDevice } from '../../lib/native.js'
+import type { NativeDevice } from '../../lib/native/addon.js'
 import { freeMemory, leaveRoom, PROCESS_BYTES, requireRoom } from '../../lib/tensor/room.js'
 import { testDevice } from '../operations/harness.js'
 

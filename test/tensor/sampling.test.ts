@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest'
-import { randomStream } from '../../lib/random.js'
+import { randomStream } from '../../lib/common/random.js'
 import { chooseToken, chooseTokens, GREEDY, type Sampling } from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'

@@ -1,6 +1,6 @@
 /** Who owns a tensor: scopes, the tape, and explicit holds. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { factor, linear } from '../../lib/tensor/operations/linear.js'
 import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'

@@ -1,7 +1,7 @@
 /** Memory that processes share: what is written for all, what is written by one reader, and what is refused. */
 import { closeSync, ftruncateSync, openSync, readSync } from 'node:fs'
 import { afterAll, expect, it, onTestFinished } from 'vitest'
-import { type NativeTensor, native } from '../../lib/native.js'
+import { type NativeTensor, native } from '../../lib/native/addon.js'
 import { liveBytes } from '../live-bytes.js'
 
 const device = native.openDevice('cpu', 0, 2)

@@ -1,7 +1,7 @@
 /** A machine whose GPU cannot be used computes on its CPU, and says so, once. */
 import { existsSync } from 'node:fs'
 import { afterEach, beforeEach, expect, vi } from 'vitest'
-import { absenceText, native } from '../../lib/native.js'
+import { absenceText, native } from '../../lib/native/addon.js'
 import { lack, needing } from '../needs.js'
 
 vi.mock('node:fs', async (original) => {

@@ -1,6 +1,6 @@
 /** What operations take beside their inputs and results. */
 import { afterAll, expect, test } from 'vitest'
-import { native } from '../../lib/native.js'
+import { native } from '../../lib/native/addon.js'
 import { gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { cast, mul } from '../../lib/tensor/operations/arithmetic.js'
 import { linearCrossEntropy, logitsBytes, targetLogProbs } from '../../lib/tensor/operations/loss.js'

@@ -1,5 +1,5 @@
 /** Parameters and AdamW in JavaScript, as the contracts of lib/train/trainable.ts describe them. */
-import { RunError } from '../../lib/errors.js'
+import { RunError } from '../../lib/common/errors.js'
 import type { HeldValues, Optimizer, StepOptions, TrainedParameter, WritableValues } from '../../lib/train/trainable.js'
 
 class FakeGradient implements HeldValues, WritableValues {

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { UsageError } from '../../lib/errors.js'
+import { UsageError } from '../../lib/common/errors.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import type { TrainEvent, TrainResult } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'

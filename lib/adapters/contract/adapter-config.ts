@@ -1,7 +1,7 @@
 /** Options that describe an adapter: those that every method has, and how a method adds its own. */
 import { z } from 'zod'
-import { anObject, requireArgument } from '../../arguments.js'
-import { UsageError } from '../../errors.js'
+import { anObject, requireArgument } from '../../common/arguments.js'
+import { UsageError } from '../../common/errors.js'
 import { names, namesOrPattern, numbersByPattern, optionalInteger, optionalReal } from '../../schema/option.js'
 import { parseOptions } from '../../schema/parse.js'
 import type { OptionFields, TargetModules } from './adapter.js'

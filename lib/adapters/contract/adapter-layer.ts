@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import { backwardFrom } from '../../tensor/backward.js'

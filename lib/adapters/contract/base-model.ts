@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { TargetModules } from './adapter.js'
 import { isTarget } from './patterns.js'
 

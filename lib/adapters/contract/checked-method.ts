@@ -1,8 +1,8 @@
 /** What a method gives, checked: where one of somebody's own is wrong, a sentence says in which of its functions. */
-import { isObject, type Kind, optional, orNull, wholeFrom } from '../../arguments.js'
-import { MoraError, quoted, RunError } from '../../errors.js'
-import { placeOf, reasonOf } from '../../foreign-errors.js'
-import { elementsOf } from '../../native.js'
+import { isObject, type Kind, optional, orNull, wholeFrom } from '../../common/arguments.js'
+import { MoraError, quoted, RunError } from '../../common/errors.js'
+import { placeOf, reasonOf } from '../../common/foreign-errors.js'
+import { elementsOf } from '../../native/addon.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterMethod } from './adapter.js'
 import { DeltaLayer } from './adapter-layer.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { AdapterConfigBase, LayerFacts, TargetModules } from './adapter.js'
 
 /** The rank of a layer: the first pattern that fits it, else the adapter's. */

@@ -1,5 +1,5 @@
 /** Entries of `adapter_config.json` that methods share, checked. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { isPattern } from '../../schema/option-values.js'
 import type { CommonEntries, TargetModules } from './adapter.js'

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { about, InputError, quoted, UsageError } from '../../errors.js'
+import { about, InputError, quoted, UsageError } from '../../common/errors.js'
 import { type HubOptions, locate } from '../../hub/index.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import { whyNoAdapter } from '../../io/folder-kinds.js'
@@ -11,7 +11,7 @@ import {
   type SafetensorsFile,
   writeSafetensors,
 } from '../../io/safetensors.js'
-import { elementsOf, type NativeDevice } from '../../native.js'
+import { elementsOf, type NativeDevice } from '../../native/addon.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { requireRoom } from '../../tensor/room.js'
 import type { Tensor } from '../../tensor/tensor.js'

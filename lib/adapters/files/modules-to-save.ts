@@ -1,5 +1,5 @@
 /** Modules that are trained whole beside an adapter: which names stand for which weights, here and in PEFT's files. */
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { transposed } from '../../tensor/transpose.js'
 import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { BaseModel } from '../contract/base-model.js'
 import type { AdapterProvenance } from './stored-adapter.js'
 

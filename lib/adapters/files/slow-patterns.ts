@@ -1,5 +1,5 @@
-import { InputError } from '../../errors.js'
-import { withinTime } from '../../time-limit.js'
+import { InputError } from '../../common/errors.js'
+import { withinTime } from '../../common/time-limit.js'
 import type { AdapterConfigBase } from '../contract/adapter.js'
 import { isTarget, patternsIn, patternValue } from '../contract/patterns.js'
 

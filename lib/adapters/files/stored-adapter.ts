@@ -1,5 +1,5 @@
 /** What an adapter's folder holds. */
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { AdapterConfigBase, StoredTensor } from '../contract/adapter.js'
 
 /**

@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import type { TensorStart } from '../contract/adapter.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 

@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import { norms } from '../../tensor/operations/reductions.js'
 import type { Parameter } from '../../tensor/parameter.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { optionalInteger } from '../../schema/option.js'
 import { mul } from '../../tensor/operations/arithmetic.js'
 import { onDiagonal } from '../../tensor/operations/factors.js'

@@ -1,5 +1,5 @@
 /** Configuration files of PEFT's `LORA`: which method one describes, and what all methods of that type write. */
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { dropoutFrom, patternsFrom, positiveFrom } from '../contract/peft-entries.js'
 

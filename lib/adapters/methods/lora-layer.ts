@@ -1,4 +1,4 @@
-import { type FloatDType, native } from '../../native.js'
+import { type FloatDType, native } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'

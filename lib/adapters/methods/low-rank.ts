@@ -1,7 +1,8 @@
 /** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
-import { native } from '../../native.js'
+
+import type { RandomStream } from '../../common/random.js'
+import { native } from '../../native/addon.js'
 import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
-import type { RandomStream } from '../../random.js'
 import { numbersByPattern, optionalReal } from '../../schema/option.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { transposed } from '../../tensor/transpose.js'

@@ -1,5 +1,5 @@
-import { UsageError } from '../../errors.js'
-import { type FloatDType, type Grouping, native } from '../../native.js'
+import { UsageError } from '../../common/errors.js'
+import { type FloatDType, type Grouping, native } from '../../native/addon.js'
 import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'

@@ -1,5 +1,5 @@
 /** MoRA beside one layer: how its operators read and write, and the arithmetic of the square matrix between. */
-import { type Grouping, native, type SectionPlan } from '../../native.js'
+import { type Grouping, native, type SectionPlan } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'

@@ -1,5 +1,5 @@
-import { type Kind, optional, orNull, requireOptionsOf } from '../../arguments.js'
-import { InputError, UsageError } from '../../errors.js'
+import { type Kind, optional, orNull, requireOptionsOf } from '../../common/arguments.js'
+import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
 import { liveSections } from '../../tensor/operations/mora.js'

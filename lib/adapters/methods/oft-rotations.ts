@@ -1,5 +1,5 @@
 /** Rotations R of skew-symmetric matrices Q [blocks, b, b], as R − I: what one changes, without what I would round away. */
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import { add, div, mul, square, sub } from '../../tensor/operations/arithmetic.js'
 import { reshape, scaleRows, transpose } from '../../tensor/operations/factors.js'
 import { product } from '../../tensor/operations/products.js'

@@ -1,5 +1,5 @@
-import { UsageError } from '../../errors.js'
-import { elementsOf, native } from '../../native.js'
+import { UsageError } from '../../common/errors.js'
+import { elementsOf, native } from '../../native/addon.js'
 import { optionalFlag, optionalInteger, optionalReal } from '../../schema/option.js'
 import { cast, div, sub } from '../../tensor/operations/arithmetic.js'
 import { reshape, scaleRows, scatter, transpose } from '../../tensor/operations/factors.js'

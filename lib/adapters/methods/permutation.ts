@@ -1,5 +1,5 @@
-import { type NativeDevice, native } from '../../native.js'
-import { randomStream } from '../../random.js'
+import { randomStream } from '../../common/random.js'
+import { type NativeDevice, native } from '../../native/addon.js'
 import type { Destination } from '../../tensor/destination.js'
 import { gatherColumns } from '../../tensor/operations/mora.js'
 import { keep, scope } from '../../tensor/scope.js'

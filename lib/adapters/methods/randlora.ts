@@ -1,4 +1,4 @@
-import { elementsOf } from '../../native.js'
+import { elementsOf } from '../../native/addon.js'
 import { mul } from '../../tensor/operations/arithmetic.js'
 import { reshape, scaleRows, weighted } from '../../tensor/operations/factors.js'
 import { product } from '../../tensor/operations/products.js'

@@ -1,5 +1,5 @@
-import { InputError } from '../../errors.js'
-import type { RandomStream } from '../../random.js'
+import { InputError } from '../../common/errors.js'
+import type { RandomStream } from '../../common/random.js'
 import { scatter } from '../../tensor/operations/factors.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'

@@ -1,4 +1,4 @@
-import { oneOf, requireArgument, wholeFrom } from '../../arguments.js'
+import { oneOf, requireArgument, wholeFrom } from '../../common/arguments.js'
 import { OPERATORS, type Operator } from '../contract/mora-operators.js'
 
 /** The highest rank whose R is not cut to max(k, d). */

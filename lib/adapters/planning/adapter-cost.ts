@@ -1,6 +1,6 @@
 /** What an adapter takes, counted from its configuration and the shapes of layers: before anything is made. */
-import { UsageError } from '../../errors.js'
-import { bytesOf, type FloatDType } from '../../native.js'
+import { UsageError } from '../../common/errors.js'
+import { bytesOf, type FloatDType } from '../../native/addon.js'
 import type { AdapterConfigBase, LayerFacts, LayerMemory } from '../contract/adapter.js'
 import { memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'

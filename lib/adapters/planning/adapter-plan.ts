@@ -1,4 +1,4 @@
-import { elementsOf, type FloatDType } from '../../native.js'
+import { elementsOf, type FloatDType } from '../../native/addon.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { type SelectedModules, selectModules } from '../files/modules-to-save.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { selectTargets } from '../contract/patterns.js'
 import { newAdapterConfig } from '../new-adapter.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { type BaseModel, requireUntied } from '../contract/base-model.js'
 import { requireUsedPatterns, selectTargets } from '../contract/patterns.js'

@@ -1,5 +1,5 @@
 /** The tensors that a method declares: those of one layer, how many values they have, and their names in files. */
-import { elementsOf } from '../../native.js'
+import { elementsOf } from '../../native/addon.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorDeclaration } from '../contract/adapter.js'
 
 export type Declaration = TensorDeclaration<AdapterConfigBase>

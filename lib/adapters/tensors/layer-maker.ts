@@ -1,8 +1,8 @@
 /** Makes an adapter's layers of the tensors that its method declares: fresh ones, and those of files. */
-import { InputError, RunError, UsageError } from '../../errors.js'
-import { elementsOf } from '../../native.js'
+import { InputError, RunError, UsageError } from '../../common/errors.js'
+import { randomStream } from '../../common/random.js'
+import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
-import { randomStream } from '../../random.js'
 import { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'

@@ -1,4 +1,4 @@
-import { elementsOf } from '../../native.js'
+import { elementsOf } from '../../native/addon.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, StoredTensor } from '../contract/adapter.js'
 import { declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
+import { printable } from '../../common/printable.js'
 import { DashboardSchema } from '../../options/index.js'
-import { printable } from '../../printable.js'
 import { type CommandContext, defineCommand } from '../command.js'
 import { requireFolder } from '../paths.js'
 import { interruptible } from '../terminal/interrupt.js'

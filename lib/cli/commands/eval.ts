@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../options/index.js'
 import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'

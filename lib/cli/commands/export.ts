@@ -1,5 +1,5 @@
+import { UsageError } from '../../common/errors.js'
 import { pathsOf } from '../../data/sources/source.js'
-import { UsageError } from '../../errors.js'
 import { type ExportOptions, ExportSchema, isMixture } from '../../options/index.js'
 import { type OptionSource, optionName } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { Model } from '../../models/index.js'
 import { forLibrary, type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
 import { optionName } from '../../schema/names.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../../options/index.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
 import { optionName } from '../../schema/names.js'

@@ -1,4 +1,4 @@
-import { MoraError, RunError } from '../../errors.js'
+import { MoraError, RunError } from '../../common/errors.js'
 import { formatBytes } from '../../io/disk-space.js'
 import {
   checkTrainOptions,

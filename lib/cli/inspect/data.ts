@@ -1,8 +1,9 @@
 /** What training would see of data: each row's tokens, and which of them are trained. */
+
+import { printable } from '../../common/printable.js'
 import { type Dataset, loadDataset } from '../../data/dataset.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
-import { printable } from '../../printable.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface DataRowFacts {

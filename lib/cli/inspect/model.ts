@@ -6,7 +6,7 @@ import { bytesOfWeights } from '../../models/checkpoint/initial-weights.js'
 import { isQuantised, isToQuantise } from '../../models/checkpoint/stored-weight.js'
 import { ModelSource } from '../../models/index.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
-import { bytesOf, elementsOf, isBlockDType } from '../../native.js'
+import { bytesOf, elementsOf, isBlockDType } from '../../native/addon.js'
 import { binarySize } from '../../tensor/room.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 

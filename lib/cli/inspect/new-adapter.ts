@@ -8,7 +8,7 @@ import { countParameters } from '../../adapters/tensors/declared-tensors.js'
 import { baseModelOf } from '../../models/adaptation/base-of-adapters.js'
 import { ModelSource } from '../../models/index.js'
 import { adaptableLayers } from '../../models/network/plan.js'
-import { elementsOf } from '../../native.js'
+import { elementsOf } from '../../native/addon.js'
 import { type InspectOptions, newAdapterOptions } from '../../options/index.js'
 import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 

@@ -1,4 +1,4 @@
-import { type FloatDType, type NativeDevice, native, type ProfileEntry } from '../../native.js'
+import { type FloatDType, type NativeDevice, native, type ProfileEntry } from '../../native/addon.js'
 import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { formatTable } from './format.js'

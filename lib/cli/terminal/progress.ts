@@ -1,7 +1,7 @@
 /** How long work shows that it lives: one line that changes on a terminal, a plain line now and then elsewhere. */
 
+import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
-import { asMessage } from '../../printable.js'
 import { formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
 import type { Output } from './terminal.js'

@@ -1,7 +1,7 @@
 /** Where a command reads and writes: the process's own streams, or a test's. */
 import { closeSync, openSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { printable } from '../../printable.js'
+import { printable } from '../../common/printable.js'
 
 export interface Output {
   write(text: string): unknown

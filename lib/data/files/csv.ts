@@ -1,7 +1,7 @@
 /** Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins. */
 import type { CsvError } from 'csv-parse'
-import { InputError, quoted } from '../../errors.js'
-import { shortened } from '../../printable.js'
+import { InputError, quoted } from '../../common/errors.js'
+import { shortened } from '../../common/printable.js'
 import type { DataRecord } from '../rows/record.js'
 import { startOfText } from './json.js'
 import { readRawLines } from './lines.js'

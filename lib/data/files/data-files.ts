@@ -1,7 +1,7 @@
 /** Which files a source names, and what their names say about their content. */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { type HubOptions, hubIdOf } from '../../hub/index.js'
 import { type Compression, compressionOf, refuseUnreadable } from './decompress.js'
 import { DATA_ENDINGS, type DataFormat, formatOf, isUnread, refuseUnread } from './formats.js'

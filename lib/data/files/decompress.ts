@@ -2,7 +2,7 @@
 import { extname } from 'node:path'
 import { pipeline, type Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
-import { InputError, UsageError } from '../../errors.js'
+import { InputError, UsageError } from '../../common/errors.js'
 import { ZstdFrames } from './zstd-frames.js'
 
 export type Compression = 'gzip' | 'zstd' | 'brotli'

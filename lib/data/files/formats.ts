@@ -1,6 +1,6 @@
 /** What the name of a data file says about its content. */
 import { extname } from 'node:path'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { compressionOf } from './decompress.js'
 
 /** How a file's records are written; `unknown` is found out from its content. */

@@ -1,6 +1,6 @@
 /** Which files a hub id of a data set means, brought to this disk. */
 import { join } from 'node:path'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { capital, formatHubId, type HubId, Snapshot, type SnapshotOptions } from '../../hub/index.js'
 import { readText } from '../../io/open.js'
 import { type DataFormat, formatOf, refuseUnread } from './formats.js'

@@ -1,6 +1,6 @@
 /** Records of JSON files: a value a line, or a list of them, each read by itself. */
-import { InputError } from '../../errors.js'
-import { reasonOf } from '../../foreign-errors.js'
+import { InputError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
 import { findJsonProblem, lineAndColumn } from '../../io/json-scan.js'
 import type { DataRecord } from '../rows/record.js'

@@ -1,5 +1,5 @@
 /** Lines of a byte stream, one at a time. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { WHOLE } from '../../io/open.js'
 
 export interface Line {

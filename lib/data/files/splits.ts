@@ -3,7 +3,7 @@
  * what files and folders are called.
  */
 import { basename, dirname } from 'node:path'
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { parseYaml } from '../../io/yaml.js'
 import { matchesGlob } from './glob.js'

@@ -2,7 +2,7 @@
  * Which tokens of a rendered conversation are trained: what the model has to write of each assistant's turn, from where the
  * generation prompt ends to the token that ends the turn.
  */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import type { ChatTemplate, Message, TemplateContext } from '../templates/template.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { ChatAnswers, TurnCounts } from './chat-turns.js'

@@ -6,7 +6,7 @@
  * messages, its text up to each turn is looked for in the whole; where that is not found either, its `{% generation %}` marks
  * say what is trained.
  */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
 import { type Message, textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'

@@ -1,5 +1,5 @@
 /** Spans of a rendered conversation, in characters, as spans of its tokens. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { WAYS_OUT } from './chat-turns.js'
 import type { AnswerSpan, Span } from './turn-texts.js'

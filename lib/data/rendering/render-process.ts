@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { deserialize } from 'node:v8'
 import { Worker } from 'node:worker_threads'
-import { MoraError, UsageError } from '../../errors.js'
+import { MoraError, UsageError } from '../../common/errors.js'
 import { ChatTurns } from '../masks/chat-turns.js'
 import { type AddedToken, TokenMarks } from '../masks/token-marks.js'
 import {

@@ -1,6 +1,6 @@
 /** What is wrong with a row, by where it stands. */
 import type { z } from 'zod'
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { schemaProblem } from '../../io/schema-problem.js'
 
 /**

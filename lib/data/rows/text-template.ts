@@ -1,5 +1,5 @@
 /** A text of one's own over the columns of a row. */
-import { quoted, UsageError } from '../../errors.js'
+import { quoted, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { str } from '../templates/jinja/text.js'
 import { toValue } from '../templates/jinja/values.js'

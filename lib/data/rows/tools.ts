@@ -1,5 +1,5 @@
 /** Functions that a model is told of. */
-import { InputError, UsageError } from '../../errors.js'
+import { InputError, UsageError } from '../../common/errors.js'
 import { readText } from '../../io/open.js'
 import { parsedTools } from './rows.js'
 

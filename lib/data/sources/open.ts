@@ -1,7 +1,7 @@
 /** Sources, ready to be read. */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
-import { InputError, UsageError } from '../../errors.js'
+import { InputError, UsageError } from '../../common/errors.js'
 import { sha256File } from '../../io/atomic.js'
 import { type DataFile, type FindOptions, findDataFiles } from '../files/data-files.js'
 import { readRecords } from '../files/readers.js'

@@ -1,5 +1,5 @@
 /** What names rows: paths, hub ids, and rows that are already in memory. */
-import { isObject, type Kind } from '../../arguments.js'
+import { isObject, type Kind } from '../../common/arguments.js'
 
 /** Rows in any form that a data file may have. They are read once, one after the other. */
 export type Rows = Iterable<unknown> | AsyncIterable<unknown>

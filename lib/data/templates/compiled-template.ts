@@ -1,6 +1,6 @@
 /** A chat template that was parsed: a model's own Jinja, rendered as the model's other tools render it. */
-import { InputError, UsageError } from '../../errors.js'
-import { reasonOf } from '../../foreign-errors.js'
+import { InputError, UsageError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
 import { acceptedForm, type Message } from './messages.js'
 import { type Piece, TemplateProgram } from './program.js'
 

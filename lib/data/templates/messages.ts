@@ -1,5 +1,5 @@
 /** Conversations as chat templates take them: what transformers does to messages before a template sees them, and more. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { parseExact } from '../rows/exact-json.js'
 import { json } from './jinja/text.js'

@@ -1,5 +1,5 @@
 /** Who may speak in a conversation. */
-import { quoted } from '../../errors.js'
+import { quoted } from '../../common/errors.js'
 import { nearest } from '../../schema/names.js'
 import { malformedRow } from '../rows/check.js'
 import type { Message } from './messages.js'

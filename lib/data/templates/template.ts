@@ -1,6 +1,6 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
 import { createHash } from 'node:crypto'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { readText } from '../../io/open.js'
 import type { ChatAnswers } from '../masks/chat-turns.js'
 import type { AddedToken } from '../masks/token-marks.js'

@@ -1,7 +1,7 @@
 /** The package that turns text into ids, set up for training: without special tokens of its own, and with words of any length. */
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
-import { InputError } from '../../errors.js'
-import { reasonOf } from '../../foreign-errors.js'
+import { InputError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
 import { type Merge, type Merges, mergesOf, type Vocabulary } from './merges.js'
 import type { TokenizerSource } from './source.js'
 import { tokenCuts } from './token-cuts.js'

@@ -1,7 +1,7 @@
 /** Reads the tokenizer files of a model folder in Hugging Face's layout. */
 import { access, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { InputError, UsageError } from '../../errors.js'
+import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
 import { readText } from '../../io/open.js'
 import type { TokenizerSource } from './source.js'

@@ -1,5 +1,5 @@
 /** Builds tokenizer.json and tokenizer_config.json from the metadata of a GGUF file. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { readGguf } from '../../io/gguf.js'
 import { preTokenizerRecipe } from './pre-tokenizers.js'
 import { MAX_TOKEN_LENGTH } from './schema.js'

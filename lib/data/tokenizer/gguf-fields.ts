@@ -1,5 +1,5 @@
 /** A tokenizer as the metadata of a GGUF file: what `tokenizerFromGguf` reads, written. */
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { GgufValue } from '../../io/gguf-types.js'
 import {
   bool,

@@ -3,7 +3,7 @@
  *
  * The patterns are those of the models' own tokenizer.json files; a name stands for a family of models.
  */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 
 export interface PreTokenizerRecipe {
   /** Its part of tokenizer.json. */

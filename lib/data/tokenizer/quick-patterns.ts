@@ -2,8 +2,8 @@
  * Regular expressions of a tokenizer split every text that is read, and some of them take longer than anybody can wait for on
  * a short one: `(a+)+$` does. Which ones is found by trying texts that bring such out.
  */
-import { InputError } from '../../errors.js'
-import { withinTime } from '../../time-limit.js'
+import { InputError } from '../../common/errors.js'
+import { withinTime } from '../../common/time-limit.js'
 import { foreignPatterns } from './pre-tokenizers.js'
 
 const MOST_MILLISECONDS = 5000

@@ -1,6 +1,6 @@
 /** What tokenizer.json holds, as far as it is read: checked before the tokenizer library, which believes every entry. */
 import { z } from 'zod'
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { schemaProblem } from '../../io/schema-problem.js'
 

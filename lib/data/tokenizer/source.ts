@@ -1,5 +1,5 @@
 /** What a tokenizer is made from, wherever it comes from. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 
 export interface TokenizerSource {
   /** Content of tokenizer.json. */

@@ -1,9 +1,9 @@
 /** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
 import { createHash } from 'node:crypto'
 import type { Tokenizer as Engine } from '@huggingface/tokenizers'
-import { aText, described, having, requireArgument, requireOptionsOf } from '../../arguments.js'
-import { InputError, UsageError } from '../../errors.js'
-import { reasonOf } from '../../foreign-errors.js'
+import { aText, described, having, requireArgument, requireOptionsOf } from '../../common/arguments.js'
+import { InputError, UsageError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
 import type { TemplateDefinition } from '../templates/compiled-template.js'
 import { ChatTemplate, type Message, type RenderOptions } from '../templates/template.js'

@@ -1,6 +1,6 @@
 /** Options of what is done with a model's adapters, and what they have to be. */
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
-import { aFlag, aFunction, aSignal, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
+import { aFlag, aFunction, aSignal, optional, requireOptionsOf, wholeFrom } from '../../common/arguments.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 
 export interface AddAdapterOptions {

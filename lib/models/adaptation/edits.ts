@@ -1,6 +1,6 @@
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
 

@@ -1,7 +1,7 @@
-import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
+import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../common/arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
-import { elementsOf, type FloatDType, native, type WrittenBlocks } from '../../native.js'
+import { elementsOf, type FloatDType, native, type WrittenBlocks } from '../../native/addon.js'
 import {
   formatOf,
   type GgufDType,

@@ -1,4 +1,4 @@
-import { RunError, UsageError } from '../../errors.js'
+import { RunError, UsageError } from '../../common/errors.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'

@@ -1,7 +1,7 @@
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import type { Parameter } from '../../tensor/parameter.js'

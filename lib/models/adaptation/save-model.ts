@@ -7,8 +7,8 @@ import {
   optional,
   requireArgument,
   requireOptionsOf,
-} from '../../arguments.js'
-import type { WrittenBlocks } from '../../native.js'
+} from '../../common/arguments.js'
+import type { WrittenBlocks } from '../../native/addon.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { storedBlocks, type WritableModel } from '../checkpoint/writable-model.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 
 /** What a run may do with a model that it holds. */
 export interface HeldForTraining {

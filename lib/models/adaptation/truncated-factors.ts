@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import type { LowRankFactors } from '../../nn/layer-adapter.js'
 
 /** The nearest product of a rank, and how far it is from the whole. */

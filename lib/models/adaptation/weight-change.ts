@@ -1,5 +1,5 @@
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
-import { type NativeDevice, native } from '../../native.js'
+import { type NativeDevice, native } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'

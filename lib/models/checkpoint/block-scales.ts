@@ -1,7 +1,7 @@
 /** The scales in blocks of GGUF: what of them is no number makes every value of its block none. */
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { blockBytes } from '../../io/stored-dtype.js'
-import { type BlockDType, type DType, isBlockDType, native } from '../../native.js'
+import { type BlockDType, type DType, isBlockDType, native } from '../../native/addon.js'
 import type { FloatsToQuantise } from './floats-to-quantise.js'
 import type { StoredTensor } from './stored-tensor.js'
 

@@ -1,6 +1,6 @@
 /** Floats of a file that become quantised weights while they are read, a few rows at a time. */
-import { about } from '../../errors.js'
-import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native.js'
+import { about } from '../../common/errors.js'
+import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
 import { CodedWeight } from '../../tensor/coded-weight.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { Tensor } from '../../tensor/tensor.js'

@@ -1,5 +1,5 @@
 /** The model in a GGUF file: its configuration as Hugging Face writes it, and its tensors under Hugging Face's names. */
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import type { JsonObject } from '../../io/json.js'
 import type { Family } from '../families/family.js'

@@ -1,6 +1,13 @@
 /** Matrices of a network by groups, each in a stretch of bytes: how they are written there, and made of it. */
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
-import { bytesOf, type CodeLayout, type DType, elementsOf, type FloatDType, type NativeDevice } from '../../native.js'
+import {
+  bytesOf,
+  type CodeLayout,
+  type DType,
+  elementsOf,
+  type FloatDType,
+  type NativeDevice,
+} from '../../native/addon.js'
 import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
 import { keep } from '../../tensor/scope.js'
 import type { Shards } from '../../tensor/shards.js'

@@ -1,6 +1,6 @@
 /** An importance matrix beside the model that it is used for. */
 import { basename } from 'node:path'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { type GgufField, text, uint32 } from '../../io/gguf-writer.js'
 import { type Importance, readImportance } from '../gguf/importance.js'
 import { ggufName } from '../gguf/names.js'

@@ -1,5 +1,5 @@
-import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native.js'
-import { randomStream } from '../../random.js'
+import { randomStream } from '../../common/random.js'
+import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'

@@ -1,5 +1,5 @@
 /** What it costs to compute with weights that stay quantised, as measured: a rule, so that runs on like machines are alike. */
-import type { FloatDType } from '../../native.js'
+import type { FloatDType } from '../../native/addon.js'
 import type { StorageFormat } from '../../tensor/weight.js'
 
 /** How quantised weights are stored. */

@@ -1,7 +1,7 @@
 /** A checkpoint of floats as the model has it that quantises them. */
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
-import { isBlockDType } from '../../native.js'
+import { isBlockDType } from '../../native/addon.js'
 import type { QuantiseFormat } from '../../options/index.js'
 import { fittingFormat } from '../gguf/fitting-format.js'
 import type { ModelConfig } from '../network/model-config.js'

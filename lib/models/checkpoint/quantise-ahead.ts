@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { NativeDevice } from '../../native.js'
+import type { NativeDevice } from '../../native/addon.js'
 import type { Weight } from '../../tensor/weight.js'
 import { linearGroups } from '../network/plan.js'
 import type { KeptWeights } from './initial-weights.js'

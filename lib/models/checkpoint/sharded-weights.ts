@@ -1,6 +1,6 @@
 /** Loading a base that ranks hold together: each matrix is read by one of them, and every rank keeps 1 / size of its bytes. */
-import { RunError } from '../../errors.js'
-import type { NativeDevice } from '../../native.js'
+import { RunError } from '../../common/errors.js'
+import type { NativeDevice } from '../../native/addon.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
 import { type ShardRanks, Shards, type UnitOfShards } from '../../tensor/shards.js'

@@ -8,7 +8,7 @@ import {
   type NativeDevice,
   type NativeTensor,
   native,
-} from '../../native.js'
+} from '../../native/addon.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'

@@ -1,7 +1,8 @@
 /** Weights on their way to a file: filled in float32, then rounded once, or as they are in the file that they come from. */
+
+import { RunError } from '../../common/errors.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
-import { RunError } from '../../errors.js'
-import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native.js'
+import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'

@@ -1,7 +1,7 @@
 /** Writes a model as a GGUF file, its tokenizer and chat template inside, one tensor in memory at a time. */
 import { basename } from 'node:path'
+import { UsageError } from '../../common/errors.js'
 import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
-import { UsageError } from '../../errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import {
@@ -13,7 +13,7 @@ import {
   uint32,
   writeGguf,
 } from '../../io/gguf-writer.js'
-import { isBlockDType, native } from '../../native.js'
+import { isBlockDType, native } from '../../native/addon.js'
 import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../../options/index.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'

@@ -1,4 +1,4 @@
-import type { FloatDType } from '../../native.js'
+import type { FloatDType } from '../../native/addon.js'
 import {
   checkWrittenForm,
   formatOf,

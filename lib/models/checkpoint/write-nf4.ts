@@ -1,6 +1,6 @@
 /** Linear layers in NF4 as bitsandbytes stores them (arXiv 2305.14314), without double quantisation. */
 import type { SafetensorsEntry } from '../../io/safetensors.js'
-import { elementsOf, type FloatDType, native } from '../../native.js'
+import { elementsOf, type FloatDType, native } from '../../native/addon.js'
 import { NF4_BLOCK } from './floats-to-quantise.js'
 
 /** Two codes fill a byte of one row. */

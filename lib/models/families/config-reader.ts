@@ -1,4 +1,4 @@
-import { InputError, quoted, UsageError } from '../../errors.js'
+import { InputError, quoted, UsageError } from '../../common/errors.js'
 import type { JsonObject } from '../../io/json.js'
 
 // Keys that change nothing here and are nothing to tell: read by classes of transformers, or written by common tools.

@@ -1,6 +1,6 @@
-import { quoted, UsageError } from '../../errors.js'
+import { quoted, UsageError } from '../../common/errors.js'
+import { asMessage } from '../../common/printable.js'
 import { isJsonObject, type JsonObject } from '../../io/json.js'
-import { asMessage } from '../../printable.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { ConfigReader } from './config-reader.js'
 import { families } from './index.js'

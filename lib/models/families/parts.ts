@@ -1,6 +1,6 @@
 /** What families have in common: sizes, and blocks in the manner of Llama. */
-import { InputError } from '../../errors.js'
-import type { Activation } from '../../native.js'
+import { InputError } from '../../common/errors.js'
+import type { Activation } from '../../native/addon.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'

@@ -1,6 +1,6 @@
 /** Which block formats a matrix can be written in. */
 import { blockValues } from '../../io/stored-dtype.js'
-import type { WrittenBlocks } from '../../native.js'
+import type { WrittenBlocks } from '../../native/addon.js'
 
 /** What llama.cpp takes instead of blocks of 256 values, for rows that these do not fill. */
 const shorter: Partial<Record<WrittenBlocks, WrittenBlocks>> = {

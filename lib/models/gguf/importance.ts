@@ -2,7 +2,7 @@
  * Importance matrices as llama.cpp has them (common/imatrix-loader.cpp): of each weight, sums over tokens of the squares of what
  * its columns are multiplied with, and the number of tokens. GGUF files are read and written, its older files read.
  */
-import { quoted } from '../../errors.js'
+import { quoted } from '../../common/errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile, GgufValue } from '../../io/gguf-types.js'
 import { type GgufEntry, list, text, uint32, writeGguf } from '../../io/gguf-writer.js'

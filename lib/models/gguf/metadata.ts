@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { MetadataReader } from '../../io/gguf-metadata.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import type { JsonObject } from '../../io/json.js'

@@ -1,5 +1,5 @@
 /** Files of mixed block formats as llama.cpp names them, by its rules for which tensor gets which (llama-quant.cpp). */
-import type { WrittenBlocks } from '../../native.js'
+import type { WrittenBlocks } from '../../native/addon.js'
 import { type GgufMixture, type GgufQuantiseFormat, isOneFormat } from '../../options/index.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { fittingFormat } from './fitting-format.js'

@@ -1,5 +1,5 @@
 /** GGUF's names of tensors as Hugging Face's checkpoints call them, and the order of their rows. */
-import { quoted, UsageError } from '../../errors.js'
+import { quoted, UsageError } from '../../common/errors.js'
 import type { ModelSizes } from '../network/model-config.js'
 
 type Names = Readonly<Record<string, string>>

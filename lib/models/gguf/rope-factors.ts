@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 
 /** The `rope_scaling` of a Llama configuration. */
 export type RopeScaling =

@@ -1,6 +1,6 @@
+import { UsageError } from '../../common/errors.js'
 import type { Batch } from '../../data/batch.js'
-import { UsageError } from '../../errors.js'
-import type { FloatDType, NativeDevice } from '../../native.js'
+import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear } from '../../nn/linear.js'
 import type { DropoutState } from '../../nn/linear-input.js'
 import { longRowsFrom, RotaryTables, type TokenPositions } from '../../nn/rotary.js'

@@ -12,9 +12,9 @@ import {
   requireOptionsOf,
   wholeFrom,
   wholes,
-} from '../../arguments.js'
+} from '../../common/arguments.js'
+import { streamKey } from '../../common/random.js'
 import { aBatch, type Batch } from '../../data/batch.js'
-import { streamKey } from '../../random.js'
 import { targetLogProbs, weightCrossEntropy } from '../../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
 import { leaveRoom } from '../../tensor/room.js'

@@ -1,4 +1,4 @@
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import type { ShardRanks } from '../../tensor/shards.js'
 import type { Decoder } from './decoder.js'
 import { unitFinder } from './units.js'

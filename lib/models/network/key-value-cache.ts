@@ -1,4 +1,4 @@
-import type { FloatDType, NativeDevice } from '../../native.js'
+import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from './model-config.js'

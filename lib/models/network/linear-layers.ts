@@ -1,4 +1,4 @@
-import type { FloatDType, NativeDevice } from '../../native.js'
+import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear, LinearGroup } from '../../nn/linear.js'
 import type { Shards } from '../../tensor/shards.js'
 import type { Tensor } from '../../tensor/tensor.js'

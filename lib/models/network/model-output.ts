@@ -1,4 +1,4 @@
-import { aFunction, requireArgument } from '../../arguments.js'
+import { aFunction, requireArgument } from '../../common/arguments.js'
 import { sumOfChunks } from '../../tensor/chunks.js'
 import { slice } from '../../tensor/operations/indexing.js'
 import { type LogitsForm, logitsOf, rowsOfLogits } from '../../tensor/operations/loss.js'

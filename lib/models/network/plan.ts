@@ -1,6 +1,6 @@
 /** What the network of a model is made of: every family describes its own with these, and the decoder is built from them. */
 import type { LayerFacts, LayerRole } from '../../adapters/contract/adapter.js'
-import type { Activation } from '../../native.js'
+import type { Activation } from '../../native/addon.js'
 import type { RotaryConfig } from '../../nn/rotary.js'
 import type { AttentionShape, Softmax } from '../../tensor/operations/attention.js'
 import type { LogitsForm } from '../../tensor/operations/loss.js'

@@ -1,4 +1,4 @@
-import { type NativeDevice, type NativeRecording, native } from '../../native.js'
+import { type NativeDevice, type NativeRecording, native } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 

@@ -1,4 +1,4 @@
-import { type Activation, native } from '../../native.js'
+import { type Activation, native } from '../../native/addon.js'
 import { writeByStoring } from '../gradient-writes.js'
 import { recomputable, record } from '../tape.js'
 import { Tensor } from '../tensor.js'

@@ -1,6 +1,6 @@
 /** Arithmetic by elements, with gradients. */
-import { aNumber, oneOf, requireArgument } from '../../arguments.js'
-import { type FloatDType, native } from '../../native.js'
+import { aNumber, oneOf, requireArgument } from '../../common/arguments.js'
+import { type FloatDType, native } from '../../native/addon.js'
 import { writeByStoring, writeMultiple } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'

@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import { addingTo, writeOrDrop } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'

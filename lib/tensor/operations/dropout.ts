@@ -1,4 +1,4 @@
-import { type DropoutKey, native } from '../../native.js'
+import { type DropoutKey, native } from '../../native/addon.js'
 import { writeByStoring } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'

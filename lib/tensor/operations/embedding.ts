@@ -1,4 +1,4 @@
-import { type FloatDType, native } from '../../native.js'
+import { type FloatDType, native } from '../../native/addon.js'
 import { writeByAdding } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'

@@ -1,5 +1,5 @@
 /** Matrices made of others for a change of a weight, in float32 and with gradients: rows scaled, blocks placed, values scattered. */
-import { elementsOf, native } from '../../native.js'
+import { elementsOf, native } from '../../native/addon.js'
 import { writeByStoring, writeMultiple } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'

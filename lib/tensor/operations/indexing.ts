@@ -1,7 +1,7 @@
 /** Rows and elements picked by indices, with gradients. */
-import { requireArgument, wholes } from '../../arguments.js'
-import { UsageError } from '../../errors.js'
-import { native } from '../../native.js'
+import { requireArgument, wholes } from '../../common/arguments.js'
+import { UsageError } from '../../common/errors.js'
+import { native } from '../../native/addon.js'
 import { writeByAdding, writeByStoring } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'

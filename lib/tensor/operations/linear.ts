@@ -1,4 +1,4 @@
-import { type FloatDType, native } from '../../native.js'
+import { type FloatDType, native } from '../../native/addon.js'
 import { type Destination, destinationOr } from '../destination.js'
 import type { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'

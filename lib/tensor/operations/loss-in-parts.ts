@@ -1,4 +1,4 @@
-import { type FloatDType, native } from '../../native.js'
+import { type FloatDType, native } from '../../native/addon.js'
 import { scope, scopeOfParts } from '../scope.js'
 import { Tensor } from '../tensor.js'
 import type { Parts } from '../turns.js'

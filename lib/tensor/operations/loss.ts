@@ -1,5 +1,5 @@
-import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '../../arguments.js'
-import { type FloatDType, native } from '../../native.js'
+import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '../../common/arguments.js'
+import { type FloatDType, native } from '../../native/addon.js'
 import { writeScaled } from '../gradient-writes.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'

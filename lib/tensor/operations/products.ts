@@ -1,5 +1,5 @@
 /** Matrix products as whoever writes an objective or a head of one's own calls them. */
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import { together } from '../destination.js'
 import { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'

@@ -1,6 +1,6 @@
 /** Sums, means and softmax, with gradients. */
-import { type Kind, requireArgument } from '../../arguments.js'
-import { native } from '../../native.js'
+import { type Kind, requireArgument } from '../../common/arguments.js'
+import { native } from '../../native/addon.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'

@@ -1,7 +1,7 @@
 /** Which token comes next, given the logits: chosen on their device. */
 
-import { RunError } from '../../errors.js'
-import { native } from '../../native.js'
+import { RunError } from '../../common/errors.js'
+import { native } from '../../native/addon.js'
 import { scope } from '../scope.js'
 import { Tensor } from '../tensor.js'
 

@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { native } from '../../native/addon.js'
 import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import type { Tensor } from '../tensor.js'

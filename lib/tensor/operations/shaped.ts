@@ -1,7 +1,7 @@
 /** What operations on tensors of any shape share: sentences about shapes and dtypes, dense memory, broadcasting. */
-import { instanceOf, requireArgument } from '../../arguments.js'
-import { UsageError } from '../../errors.js'
-import { elementsOf, type FloatDType, isFloatDType, native } from '../../native.js'
+import { instanceOf, requireArgument } from '../../common/arguments.js'
+import { UsageError } from '../../common/errors.js'
+import { elementsOf, type FloatDType, isFloatDType, native } from '../../native/addon.js'
 import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'

@@ -1,7 +1,7 @@
 /** Tensors of a checkpoint as float32 safetensors, and the manifest that makes a checkpoint whole. */
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { InputError, quoted } from '../../errors.js'
+import { InputError, quoted } from '../../common/errors.js'
 import { sha256File, writeFileAtomic } from '../../io/atomic.js'
 import { isJsonObject, readJsonObject } from '../../io/json.js'
 import { readExactly } from '../../io/open.js'

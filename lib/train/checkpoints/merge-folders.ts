@@ -1,7 +1,7 @@
 /** `merges/merge-0001/`: what a run merged into the weights for good, one adapter folder each. */
 import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { removeFolder, replaceFolder } from '../../io/atomic.js'
 import type { AdaptedModel } from '../trainable.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { InputError } from '../../errors.js'
+import { InputError } from '../../common/errors.js'
 import { type CheckpointRecord, newestIntactCheckpoint, readCheckpointRecord } from './checkpoint.js'
 import { whyTorn } from './checkpoint-files.js'
 

@@ -1,6 +1,6 @@
 /** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
 import { z } from 'zod'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { describedFields, TrainSchema } from '../../options/index.js'
 import { camelCase } from '../../schema/names.js'
 import { type ResumeRule, resumeRule } from '../../schema/option-facts.js'

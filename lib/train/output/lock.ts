@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { linkSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { makeFolders } from '../../io/folders.js'
 import { temporaryBeside } from '../../io/leftovers.js'
 import { readTextSync } from '../../io/open.js'

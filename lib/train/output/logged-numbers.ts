@@ -1,5 +1,5 @@
-import { aNumber, anObject, described, requireArgument } from '../../arguments.js'
-import { quoted, UsageError } from '../../errors.js'
+import { aNumber, anObject, described, requireArgument } from '../../common/arguments.js'
+import { quoted, UsageError } from '../../common/errors.js'
 import { OWN_KEYS } from './metrics-file.js'
 
 /** Numbers of the user's that wait for the next line of metrics. */

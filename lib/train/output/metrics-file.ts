@@ -1,7 +1,7 @@
 /** `metrics.jsonl`, one line for every optimizer step and every evaluation, and `samples.jsonl`, one for every sample. */
 import { stat } from 'node:fs/promises'
-import { InputError } from '../../errors.js'
-import { reasonOf } from '../../foreign-errors.js'
+import { InputError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
 import { appendLine, writeFileAtomic } from '../../io/atomic.js'
 import { readText } from '../../io/open.js'
 import type { TrainerState } from '../checkpoints/trainer-state.js'

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
 import type { TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../ranks.js'

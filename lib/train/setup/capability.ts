@@ -1,6 +1,6 @@
+import { UsageError } from '../../common/errors.js'
 import { packBatch } from '../../data/packing.js'
-import { UsageError } from '../../errors.js'
-import { NativeError } from '../../native-binary.js'
+import { NativeError } from '../../native/binary.js'
 import type { BatchLoss, Objective } from '../../objectives/objective.js'
 import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 

@@ -1,9 +1,9 @@
 /** What a run is made of, as `run.yaml` and its checkpoints record it. */
 import { createHash } from 'node:crypto'
+import { packageVersion } from '../../common/package-facts.js'
 import { sha256File } from '../../io/atomic.js'
-import { elementsOf } from '../../native.js'
+import { elementsOf } from '../../native/addon.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'
-import { packageVersion } from '../../package-facts.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { AdapterMethod } from '../../adapters/contract/adapter.js'
-import { UsageError } from '../../errors.js'
+import { UsageError } from '../../common/errors.js'
 import {
   checkTrainOptions,
   type Method,

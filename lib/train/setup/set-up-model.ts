@@ -8,8 +8,8 @@ import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { matchingRank } from '../../adapters/planning/parameter-count.js'
 import { adapterMethod, requireTrainable } from '../../adapters/registry.js'
-import { UsageError } from '../../errors.js'
-import { bytesOf, elementsOf } from '../../native.js'
+import { UsageError } from '../../common/errors.js'
+import { bytesOf, elementsOf } from '../../native/addon.js'
 import {
   type AdapterMethodName,
   describedFieldsOf,

@@ -1,6 +1,6 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
-import { UsageError } from '../../errors.js'
-import { bytesOf, elementsOf } from '../../native.js'
+import { UsageError } from '../../common/errors.js'
+import { bytesOf, elementsOf } from '../../native/addon.js'
 import { maxLengthOf, type TrainOptions } from '../../options/index.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
 import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'

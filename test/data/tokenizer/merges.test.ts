@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { describe, expect, test } from 'vitest'
+import { randomStream } from '../../../lib/common/random.js'
 import { mergesOf, type Vocabulary } from '../../../lib/data/tokenizer/merges.js'
-import { randomStream } from '../../../lib/random.js'
 import { loadSmallTokenizer, smallTokenizerFolder } from './small-tokenizer.js'
 
 const json = JSON.parse(readFileSync(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8')) as {

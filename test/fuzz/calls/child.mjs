@@ -13,8 +13,8 @@ import { World } from './world.mjs'
 const { seed, count, scratch, golden } = JSON.parse(process.argv[2])
 const dist = (name) => import(new URL(`../../../dist/${name}.js`, import.meta.url).href)
 const library = await dist('index')
-const { loadBinary, NativeError } = await dist('native-binary')
-const { randomStream } = await dist('random')
+const { loadBinary, NativeError } = await dist('native/binary')
+const { randomStream } = await dist('common/random')
 
 /** What must not be read in any message: words of C++ and of V8's own. */
 const FOREIGN_WORDS = /std::|bad_alloc|bad_array|basic_string|vector::|v8::|napi|N-API|Check failed|0x[0-9a-f]{6}/i

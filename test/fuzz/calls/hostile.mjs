@@ -115,7 +115,7 @@ const ARRAYS = [
 const TRAPS = ['get', 'set', 'has', 'ownKeys', 'getOwnPropertyDescriptor', 'getPrototypeOf', 'defineProperty', 'apply']
 
 /**
- * @param {import('../../../lib/random.js').RandomStream} random
+ * @param {import('../../../lib/common/random.js').RandomStream} random
  * @param {object} world
  * @param {(size: number) => Iterable<unknown>} world.objects of every kind that the library has
  * @param {readonly ((() => unknown))[]} world.reentries calls that an argument may make while it is read

@@ -170,7 +170,7 @@ describe('pissa', () => {
       expect(Math.abs(ofA / ofB - 1)).toBeLessThan(1e-5)
       return 2 * ofA * ofB
     })
-    const { native } = await import('../../../lib/native.js')
+    const { native } = await import('../../../lib/native/addon.js')
     const weight = (await linear.weight.data()) as Float32Array
     const { s } = await native.svd(weight, linear.outFeatures, linear.inFeatures, false)
     for (const [i, size] of sizes.entries()) expect(Math.abs(size / s[i]! - 1)).toBeLessThan(1e-5)

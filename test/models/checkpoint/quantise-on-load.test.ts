@@ -8,7 +8,7 @@ import { storedWeights } from '../../../lib/models/checkpoint/initial-weights.js
 import { ModelSource } from '../../../lib/models/checkpoint/model-source.js'
 import { exportAdapter, initModel, loadModel, mergeModel } from '../../../lib/models/index.js'
 import { Model } from '../../../lib/models/model.js'
-import { native } from '../../../lib/native.js'
+import { native } from '../../../lib/native/addon.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../../../lib/options/index.js'
 import { train } from '../../../lib/train/train.js'
 import { goldenJson, goldenPath, largestDifference, readTensors } from '../../golden/files.js'

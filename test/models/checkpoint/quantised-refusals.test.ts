@@ -6,7 +6,7 @@ import { requireFiniteScales } from '../../../lib/models/checkpoint/block-scales
 import { ModelSource } from '../../../lib/models/checkpoint/model-source.js'
 import type { StoredTensor } from '../../../lib/models/checkpoint/stored-tensor.js'
 import { loadModel } from '../../../lib/models/index.js'
-import { type BlockDType, native } from '../../../lib/native.js'
+import { type BlockDType, native } from '../../../lib/native/addon.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'

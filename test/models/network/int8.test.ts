@@ -5,9 +5,9 @@ import { afterAll, expect, test } from 'vitest'
 import { dora } from '../../../lib/adapters/methods/dora.js'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
+import { randomStream } from '../../../lib/common/random.js'
 import { loadModel } from '../../../lib/models/index.js'
 import type { Model } from '../../../lib/models/model.js'
-import { randomStream } from '../../../lib/random.js'
 import { batchOf, loadTiny, type Row } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -120,7 +120,7 @@ needing(lack('products in 8 bits', device.facts().int8Products)).describe('with 
 
 test('a processor whose sums of 8-bit products saturate is refused', () => {
   const script = `
-    import { native } from './dist/native.js'
+    import { native } from './dist/native/addon.js'
     const device = native.openDevice('cpu', 0, 1)
     const matrix = () => native.fromArray(device, 'float32', [2, 2], new Float32Array(4))
     console.log(device.facts().int8Products)

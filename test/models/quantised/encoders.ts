@@ -2,7 +2,7 @@
  * Quantised weights as files have them, written by what defines each format, with their values in float64: random codes, scales
  * and zeros, of shapes and options that tools make and the golden data has not.
  */
-import type { RandomStream } from '../../../lib/random.js'
+import type { RandomStream } from '../../../lib/common/random.js'
 import type { RawTensor } from '../../golden/tensor-files.js'
 
 export const layer = 'model.layers.0.self_attn.q_proj'

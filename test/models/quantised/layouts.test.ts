@@ -1,6 +1,6 @@
 /** Layouts of quantised weights that tools make and the golden data has not, against float64. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { type RandomStream, randomStream } from '../../../lib/random.js'
+import { type RandomStream, randomStream } from '../../../lib/common/random.js'
 import { scope } from '../../../lib/tensor/scope.js'
 import { Tensor } from '../../../lib/tensor/tensor.js'
 import { useTemporaryFolder } from '../../io/temporary.js'

@@ -1,6 +1,6 @@
 /** Other ways in which `quantization_config` says the same, and what it says that is refused. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { type RandomStream, randomStream } from '../../../lib/random.js'
+import { type RandomStream, randomStream } from '../../../lib/common/random.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'

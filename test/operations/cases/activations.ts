@@ -1,4 +1,4 @@
-import { type Activation, native } from '../../../lib/native.js'
+import { type Activation, native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host } from '../host.js'
 import { sizes } from './layers.js'

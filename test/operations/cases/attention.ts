@@ -1,4 +1,4 @@
-import { native } from '../../../lib/native.js'
+import { native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host, sum } from '../host.js'
 

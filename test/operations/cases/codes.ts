@@ -1,4 +1,4 @@
-import { type CodedMatrix, type CodeLayout, type NativeTensor, native } from '../../../lib/native.js'
+import { type CodedMatrix, type CodeLayout, type NativeTensor, native } from '../../../lib/native/addon.js'
 import {
   activationDTypes,
   decode,

@@ -1,4 +1,4 @@
-import { type Elementwise, native } from '../../../lib/native.js'
+import { type Elementwise, native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host, indices, sum as total } from '../host.js'
 

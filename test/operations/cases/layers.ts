@@ -1,5 +1,5 @@
-import { native } from '../../../lib/native.js'
-import { philox4x32 } from '../../../lib/random.js'
+import { philox4x32 } from '../../../lib/common/random.js'
+import { native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host } from '../host.js'
 

@@ -1,5 +1,5 @@
 /** Losses of logits that come in parts of their columns. */
-import { native } from '../../../lib/native.js'
+import { native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase, testDevice } from '../harness.js'
 import { Host } from '../host.js'
 

@@ -1,4 +1,4 @@
-import { type Grouping, type NativeTensor, native, type SectionPlan } from '../../../lib/native.js'
+import { type Grouping, type NativeTensor, native, type SectionPlan } from '../../../lib/native/addon.js'
 import { liveSections } from '../../../lib/tensor/operations/mora.js'
 import { deltaOfGroups, deltaOfSections, foldedOf, groupsOf, rotatedWith, rotationOf, sectionTerms } from '../delta.js'
 import { decode, encode, type OperationCase, operationCase, testDevice } from '../harness.js'

@@ -1,5 +1,5 @@
-import { native } from '../../../lib/native.js'
-import type { RandomStream } from '../../../lib/random.js'
+import type { RandomStream } from '../../../lib/common/random.js'
+import { native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host, sum } from '../host.js'
 

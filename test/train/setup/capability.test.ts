@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { NativeError } from '../../../lib/native-binary.js'
+import { NativeError } from '../../../lib/native/binary.js'
 import type { TrainInput } from '../../../lib/options/index.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
 import { notices, rows, steps, trainFake, writeRows } from '../fake-run.js'

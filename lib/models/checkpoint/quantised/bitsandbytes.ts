@@ -1,5 +1,5 @@
 /** bitsandbytes (arXiv 2305.14314 and 2208.07339): blocks of 4-bit codes, and rows of 8-bit integers. */
-import { quoted, UsageError } from '../../../errors.js'
+import { quoted, UsageError } from '../../../common/errors.js'
 import { isJsonObject, type JsonObject, parseJson } from '../../../io/json.js'
 import { decodeUtf8, malformed } from '../../../io/open.js'
 import { countElements } from '../../../io/stored-dtype.js'

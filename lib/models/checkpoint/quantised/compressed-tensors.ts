@@ -1,6 +1,6 @@
 /** compressed-tensors, as LLM Compressor writes it: integers in words or bytes, and 8-bit floats. Activations stay as they are. */
 
-import { UsageError } from '../../../errors.js'
+import { UsageError } from '../../../common/errors.js'
 import { isJsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'

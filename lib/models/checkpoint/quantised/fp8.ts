@@ -1,5 +1,5 @@
 /** FP8 in blocks of two dimensions with a scale each, as DeepSeek's and Qwen's checkpoints have it, or with one scale. */
-import { InputError } from '../../../errors.js'
+import { InputError } from '../../../common/errors.js'
 import type { QuantisationFormat } from './format.js'
 import {
   type CheckpointTensors,

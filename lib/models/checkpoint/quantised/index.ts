@@ -1,5 +1,5 @@
 /** Checkpoints of safetensors with a `quantization_config`: one file for each format. */
-import { quoted, UsageError } from '../../../errors.js'
+import { quoted, UsageError } from '../../../common/errors.js'
 import { isJsonObject } from '../../../io/json.js'
 import type { TensorLocation } from '../../../io/stored-dtype.js'
 import { ConfigReader } from '../../families/config-reader.js'

@@ -1,4 +1,4 @@
-import { type DType, type NativeDevice, native } from '../../../native.js'
+import { type DType, type NativeDevice, native } from '../../../native/addon.js'
 import { CodedWeight } from '../../../tensor/coded-weight.js'
 import { denseStrides, Tensor } from '../../../tensor/tensor.js'
 import { type OpenFile, type QuantisedWeight, readBytes } from './tensors.js'

@@ -1,5 +1,5 @@
 /** The form that all quantised weights of checkpoints have here, whatever their files' layout. */
-import type { FloatDType } from '../../../native.js'
+import type { FloatDType } from '../../../native/addon.js'
 
 /** Floats as a file has them: bits of 16-bit ones. */
 export interface StoredFloats {

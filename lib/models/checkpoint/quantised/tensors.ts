@@ -1,8 +1,8 @@
 /** What readers of quantised formats share: finding the tensors that make a weight, checking them, reading them. */
-import { InputError, UsageError } from '../../../errors.js'
+import { InputError, UsageError } from '../../../common/errors.js'
 import { malformed } from '../../../io/open.js'
 import type { StoredDType, TensorLocation } from '../../../io/stored-dtype.js'
-import type { FloatDType, NativeFile } from '../../../native.js'
+import type { FloatDType, NativeFile } from '../../../native/addon.js'
 import { float16BitsToFloat32 } from '../../../tensor/half.js'
 import { transposed } from '../../../tensor/transpose.js'
 import type { CodeFormat } from '../../../tensor/weight.js'

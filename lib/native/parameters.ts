@@ -1,5 +1,5 @@
 /** What operations of the addon take beside tensors, numbers and flags; see native/core/parameters.h. */
-import type { NativeTensor } from './native-objects.js'
+import type { NativeTensor } from './objects.js'
 
 export type GroupKind = 'tile' | 'runs'
 /** How `width` columns fall into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */

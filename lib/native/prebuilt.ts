@@ -4,8 +4,8 @@
  */
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
-import { runApart } from './own-process.js'
-import { packageVersion } from './package-facts.js'
+import { runApart } from '../common/own-process.js'
+import { packageVersion } from '../common/package-facts.js'
 
 const require = createRequire(import.meta.url)
 

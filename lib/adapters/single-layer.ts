@@ -1,19 +1,27 @@
-import { mora, type Operator } from './adapters/methods/mora.js'
-import { MoraLayer } from './adapters/methods/mora-layer.js'
-import { squareSide } from './adapters/methods/square-side.js'
-import { aFlag, either, float32s, instanceOf, optional, requireArgument, requireOptionsOf } from './arguments.js'
-import { quoted, UsageError } from './errors.js'
-import type { NativeDevice } from './native.js'
-import { LinearInput } from './nn/linear-input.js'
-import { backwardFrom } from './tensor/backward.js'
-import { assemble, type Part } from './tensor/destination.js'
-import { openDevice } from './tensor/device.js'
-import { linear } from './tensor/operations/linear.js'
-import { Parameter } from './tensor/parameter.js'
-import { scope } from './tensor/scope.js'
-import { noGrad } from './tensor/tape.js'
-import { Tensor } from './tensor/tensor.js'
-import { weightOf } from './tensor/weight.js'
+import {
+  aFlag,
+  either,
+  float32s,
+  instanceOf,
+  optional,
+  requireArgument,
+  requireOptionsOf,
+} from '../common/arguments.js'
+import { quoted, UsageError } from '../common/errors.js'
+import type { NativeDevice } from '../native/addon.js'
+import { LinearInput } from '../nn/linear-input.js'
+import { backwardFrom } from '../tensor/backward.js'
+import { assemble, type Part } from '../tensor/destination.js'
+import { openDevice } from '../tensor/device.js'
+import { linear } from '../tensor/operations/linear.js'
+import { Parameter } from '../tensor/parameter.js'
+import { scope } from '../tensor/scope.js'
+import { noGrad } from '../tensor/tape.js'
+import { Tensor } from '../tensor/tensor.js'
+import { weightOf } from '../tensor/weight.js'
+import { mora, type Operator } from './methods/mora.js'
+import { MoraLayer } from './methods/mora-layer.js'
+import { squareSide } from './methods/square-side.js'
 
 export interface MoraLayerOptions {
   inFeatures: number

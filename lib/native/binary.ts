@@ -2,10 +2,10 @@
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
-import { MoraError } from './errors.js'
-import { packageFolder, packageVersion } from './package-facts.js'
+import { MoraError } from '../common/errors.js'
+import { packageFolder, packageVersion } from '../common/package-facts.js'
+import { asMessage } from '../common/printable.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
-import { asMessage } from './printable.js'
 
 /** What builds the addon, for messages. */
 export const BUILD_COMMAND = 'npm run build:native'

@@ -1,6 +1,6 @@
 /**
- * The whole surface of the native addon: what it opens, makes and looks up here, objects in `native-objects.ts` and
- * operations in `native-operations.ts`, what these take in `native-parameters.ts`. `native-binary.ts` finds the binary.
+ * The whole surface of the native addon: what it opens, makes and looks up here, objects in `objects.ts` and
+ * operations in `operations.ts`, what these take in `parameters.ts`. `binary.ts` finds the binary.
  */
 import type {
   DType,
@@ -10,17 +10,17 @@ import type {
   NativeRecording,
   NativeTensor,
   WrittenBlocks,
-} from './native-objects.js'
+} from './objects.js'
 
-export * from './native-objects.js'
+export * from './objects.js'
 
-import type { OperationName, Operations } from './native-operations.js'
-import type { SectionPlan } from './native-parameters.js'
+import type { OperationName, Operations } from './operations.js'
+import type { SectionPlan } from './parameters.js'
 
-export * from './native-operations.js'
-export * from './native-parameters.js'
+export * from './operations.js'
+export * from './parameters.js'
 
-import { loadBinary } from './native-binary.js'
+import { loadBinary } from './binary.js'
 
 /** Why a backend cannot be used, in clauses without a full stop. */
 export interface Absence {

@@ -9,7 +9,7 @@
  * Letters in shapes: T tokens, D hidden, F features, H query heads, K key-value heads, E head size, V vocabulary,
  * R side of MoRA's matrix, B documents.
  */
-import type { NativeTensor } from './native-objects.js'
+import type { NativeTensor } from './objects.js'
 import type {
   Activation,
   AdamWStep,
@@ -21,7 +21,7 @@ import type {
   LogitsPart,
   NativeSampling,
   SectionPlan,
-} from './native-parameters.js'
+} from './parameters.js'
 
 type T = NativeTensor
 type Optional = NativeTensor | null
