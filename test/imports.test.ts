@@ -1,10 +1,10 @@
 /**
  * The house of docs/design.md: imports between the folders of lib run downwards only, none of its files in a circle, and nothing
- * is exported for nobody. Folders of all sources are small.
+ * is exported for nobody.
  */
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, normalize, relative } from 'node:path'
+import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
@@ -125,18 +125,4 @@ test('whatever lib exports is used in lib, or public', () => {
   )
   expect(exported.length).toBeGreaterThan(1000)
   expect(exported.filter(({ name }) => uses.get(name) === 1)).toEqual([])
-})
-
-test('no file of lib has more than 300 lines', () => {
-  const linesOf = (file: string) => readFileSync(join(lib, file), 'utf8').split('\n').length - 1
-  expect(files.length).toBeGreaterThan(400)
-  expect(files.filter((file) => linesOf(file) > 300)).toEqual([])
-})
-
-test.each(['lib', 'native', 'test', 'bench', 'scripts'])('no folder of %s has more than 25 files', (house) => {
-  const entries = readdirSync(join(lib, '..', house), { recursive: true, withFileTypes: true })
-  const folders = entries.filter((entry) => entry.isFile()).map(({ parentPath }) => relative(dirname(lib), parentPath))
-  const crowded = [...new Set(folders)].filter((folder) => folders.filter((other) => other === folder).length > 25)
-  expect(folders).toContain(house)
-  expect(crowded.filter((folder) => !folder.startsWith(join('test', 'golden')))).toEqual([])
 })
