@@ -11,7 +11,7 @@ typedef void* Handle;
 static void* library;
 
 static void* found(const char* name) {
-  if (!library) library = dlopen("libmpi.so.40", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+  if (!library) library = dlopen("libmpi.so.40", RTLD_NOW | RTLD_LOCAL);
   void* const address = library ? dlsym(library, name) : NULL;
   if (!address) {
     fprintf(stderr, "standard-abi: no %s\n", name);
