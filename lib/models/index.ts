@@ -8,9 +8,6 @@ export { type MergeModelOptions, type MergeModelResult, mergeModel } from './ada
 export { openAdapter } from './adaptation/open-base.js'
 export type { SaveOptions } from './adaptation/save-model.js'
 export { weightChange } from './adaptation/weight-change.js'
-export { weightsByInput } from './checkpoint/importance-of-weights.js'
-export { ModelSource } from './checkpoint/model-source.js'
-export { type InputSquares, writeImportance } from './gguf/importance.js'
 export {
   initModel,
   type LoadOptions,
@@ -23,3 +20,6 @@ export {
 export { Model } from './model.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'
+export { type InputSquares, writeImportance } from './quantise/importance.js'
+export { weightsByInput } from './quantise/importance-of-weights.js'
+export { ModelSource } from './read/model-source.js'

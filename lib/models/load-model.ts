@@ -21,24 +21,18 @@ import { freeMemory, requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { type ComingAdapter, openBase, requireBase } from './adaptation/open-base.js'
-import type { GroupedWeights } from './checkpoint/grouped-weights.js'
-import {
-  bytesOfShards,
-  bytesOfWeights,
-  randomWeights,
-  storedWeights,
-  type Weights,
-} from './checkpoint/initial-weights.js'
-import { decodesAsFast, trainsAsFast } from './checkpoint/kept-by-default.js'
-import type { ModelParts } from './checkpoint/model-parts.js'
-import { ModelSource } from './checkpoint/model-source.js'
-import { quantiseAhead } from './checkpoint/quantise-ahead.js'
-import { shardedWeights } from './checkpoint/sharded-weights.js'
-import { sharedWeights } from './checkpoint/shared-weights.js'
 import { parseConfig } from './families/parse-config.js'
+import type { GroupedWeights } from './load/grouped-weights.js'
+import { decodesAsFast, trainsAsFast } from './load/kept-by-default.js'
+import type { ModelParts } from './load/model-parts.js'
+import { quantiseAhead } from './load/quantise-ahead.js'
+import { shardedWeights } from './load/sharded-weights.js'
+import { sharedWeights } from './load/shared-weights.js'
+import { bytesOfShards, bytesOfWeights, randomWeights, storedWeights, type Weights } from './load/weights.js'
 import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
+import { ModelSource } from './read/model-source.js'
 
 export interface LoadOptions extends DeviceOptions, HubOptions {
   /** The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */

@@ -8,7 +8,7 @@ import { readGguf } from '../../lib/io/gguf.js'
 import { CodedWeight } from '../../lib/tensor/coded-weight.js'
 import { describeGolden, goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { talkingSet } from '../models/checkpoint/quantised-sets.js'
+import { talkingSet } from '../models/read/quantised-sets.js'
 import { testTerminal } from './terminal.js'
 
 const temporary = useTemporaryFolder()

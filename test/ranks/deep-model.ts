@@ -1,9 +1,9 @@
 /** A model with more blocks than fit the memory for two, on disk. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
 import { initModel } from '../../lib/models/index.js'
 import { networkUnits } from '../../lib/models/network/units.js'
+import { ModelSource } from '../../lib/models/read/model-source.js'
 import { elementsOf } from '../../lib/native/addon.js'
 import { goldenPath } from '../golden/files.js'
 import { testDevice } from '../operations/harness.js'

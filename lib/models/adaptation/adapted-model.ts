@@ -1,8 +1,8 @@
 import type { BaseModel } from '../../adapters/contract/base-model.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import type { Linear } from '../../nn/linear.js'
-import type { ModelSource } from '../checkpoint/model-source.js'
 import type { WeightSlot } from '../network/weight-slot.js'
+import type { ModelSource } from '../read/model-source.js'
 
 /** A model as its adapters see it. */
 export interface AdaptedModel {

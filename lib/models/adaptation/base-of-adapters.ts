@@ -1,9 +1,9 @@
 import type { BaseModel } from '../../adapters/contract/base-model.js'
 import type { BaseName } from '../../adapters/files/stored-adapter.js'
 import { sharedName } from '../../io/shared-name.js'
-import type { ModelSource } from '../checkpoint/model-source.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { transposedWeights, weightShapes } from '../network/plan.js'
+import type { ModelSource } from '../read/model-source.js'
 
 /** A model as adapters see it. */
 export function baseModelOf(config: ModelConfig, source: ModelSource | null): BaseModel {

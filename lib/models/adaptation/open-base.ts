@@ -6,8 +6,8 @@ import { requireSameBase } from '../../adapters/files/same-base.js'
 import type { HubOptions } from '../../hub/index.js'
 import type { NativeDevice } from '../../native/addon.js'
 import { QUANTISE_FORMATS } from '../../options/index.js'
-import { ModelSource } from '../checkpoint/model-source.js'
 import { adaptableLayers } from '../network/plan.js'
+import { ModelSource } from '../read/model-source.js'
 import { baseModelOf } from './base-of-adapters.js'
 
 /**

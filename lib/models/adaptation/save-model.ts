@@ -11,9 +11,9 @@ import {
 import type { WrittenBlocks } from '../../native/addon.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import { storedBlocks, type WritableModel } from '../checkpoint/writable-model.js'
-import { type WrittenForm, writeModel } from '../checkpoint/write-model.js'
 import type { WeightSlot } from '../network/weight-slot.js'
+import { storedBlocks, type WritableModel } from '../write/writable-model.js'
+import { type WrittenForm, writeModel } from '../write/write-model.js'
 import type { AdapterSet } from './adapter-set.js'
 
 export interface SaveOptions extends WrittenForm {

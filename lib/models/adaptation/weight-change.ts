@@ -3,7 +3,7 @@ import { type NativeDevice, native } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { ModelSource } from '../checkpoint/model-source.js'
+import type { ModelSource } from '../read/model-source.js'
 
 /** What an adapter adds to a weight: merged weight - weight [outFeatures, inFeatures], in float32. */
 export async function weightChange(

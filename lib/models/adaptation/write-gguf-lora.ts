@@ -2,7 +2,7 @@ import type { FactorsOfLayer } from '../../adapters/methods/low-rank.js'
 import { float32, type GgufEntry, type GgufField, text, writeGguf } from '../../io/gguf-writer.js'
 import type { FloatDType } from '../../native/addon.js'
 import { float32ToBfloat16Bits, float32ToFloat16Bits } from '../../tensor/half.js'
-import { ggufFamilyOf } from '../checkpoint/gguf-config.js'
+import { ggufFamilyOf } from '../families/gguf-config.js'
 import { ggufName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 

@@ -1,7 +1,7 @@
 /** Importance matrices: GGUF files, and llama.cpp's older ones. */
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { readImportance, writeImportance } from '../../../lib/models/gguf/importance.js'
+import { readImportance, writeImportance } from '../../../lib/models/quantise/importance.js'
 import { quickFolder } from '../../io/temporary.js'
 import type { Target } from '../cases.js'
 import { mutateBytes } from '../mutate-bytes.js'

@@ -1,0 +1,132 @@
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { UsageError } from '../../common/errors.js'
+import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
+import { foreignJson } from '../../io/json.js'
+import { companionFiles } from '../../io/model-folder.js'
+import { readWhole } from '../../io/open.js'
+import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
+import type { FloatDType } from '../../native/addon.js'
+import { keep } from '../../tensor/scope.js'
+import { transposedView } from '../../tensor/tensor.js'
+import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
+import { fitsNf4, nf4Config, nf4Entries } from './nf4.js'
+import {
+  defaultDType,
+  filledWeight,
+  HostMemory,
+  roundedBytes,
+  type WritableModel,
+  type Writing,
+} from './writable-model.js'
+
+export interface WriteOptions {
+  /** The dtype of every weight that is not quantised; default: the source's, bfloat16 where that is quantised. */
+  dtype?: FloatDType
+  /** What linear layers of the blocks are quantised to; without, to nothing. */
+  quantise?: 'nf4'
+  /** Called after each tensor. */
+  onTensor?: (written: number, total: number) => void
+}
+
+/**
+ * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded once at most. The folder
+ * appears as a whole or not at all.
+ * @throws RunError `non-finite` if a value is not finite in `dtype`, `disk-full` before anything is written
+ */
+export async function writeModelFolder(
+  model: WritableModel,
+  folder: string,
+  { dtype = defaultDType(model), quantise, onTensor }: WriteOptions = {},
+): Promise<void> {
+  const shapes = weightShapes(model.config)
+  const { linears, config: quantisation } = quantise
+    ? nf4Linears(model, shapes, dtype)
+    : { linears: null, config: null }
+  const transposed = transposedWeights(model.config.network)
+  const writing = { output: folder, memory: new HostMemory() }
+  let written = 0
+  const entries = [...shapes].flatMap(([name, shape]): SafetensorsEntry[] => {
+    if (linears?.has(name)) {
+      const values = async () => {
+        using filled = filledWeight(model, name, shape)
+        const { buffer, byteOffset, byteLength } = await roundedBytes(filled, 'float32', name, writing)
+        onTensor?.(++written, shapes.size)
+        return new Float32Array(buffer, byteOffset, byteLength / 4)
+      }
+      return nf4Entries(name, shape, dtype, values, model.device.facts().threads)
+    }
+    const data = async () => {
+      const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), writing)
+      onTensor?.(++written, shapes.size)
+      return bytes
+    }
+    return [{ name, dtype, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
+  })
+  await replaceFolder(folder, async (temporary) => {
+    await writeShardedSafetensors(temporary, entries)
+    const { json: read } = model.config
+    // Newer configurations call it `dtype`.
+    const json = {
+      ...read,
+      [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype,
+      ...(quantisation && { quantization_config: quantisation }),
+    }
+    await writeFileAtomic(join(temporary, 'config.json'), foreignJson(json))
+    for (const [name, content] of await companions(model)) {
+      const path = join(temporary, name)
+      await makeFolder(dirname(path))
+      await writeFileAtomic(path, content)
+    }
+  })
+}
+
+/** The weights that become NF4, and what the configuration says of them. */
+function nf4Linears(
+  { config: { network, architecture } }: WritableModel,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  dtype: FloatDType,
+) {
+  if (network.transposedLinears) {
+    throw new UsageError(
+      'unfit-options',
+      `nf4 does not go with ${architecture}, whose weights are stored transposed: write a GGUF file.`,
+    )
+  }
+  const names = linearsOf(network).map(({ name }) => name)
+  const others = names.filter((name) => !fitsNf4(shapes.get(`${name}.weight`)!))
+  const linears = new Set(names.filter((name) => !others.includes(name)).map((name) => `${name}.weight`))
+  return { linears, config: nf4Config(dtype, others.length === 0 ? null : [network.head, ...others]) }
+}
+
+async function bytesOf(
+  model: WritableModel,
+  name: string,
+  shape: readonly number[],
+  dtype: FloatDType,
+  transpose: boolean,
+  writing: Writing,
+): Promise<Uint8Array> {
+  const stored = transpose ? null : (model.stored?.(name, shape, dtype) ?? null)
+  using values = stored ?? filledWeight(model, name, shape)
+  if (!transpose) return await roundedBytes(values, dtype, name, writing)
+  const turned = keep(transposedView(values))
+  values.dispose()
+  return await roundedBytes(turned, dtype, name, writing)
+}
+
+/** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */
+async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
+  const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
+  if (source?.format === 'folder') {
+    for (const name of await readdir(source.path)) {
+      if (companionFiles.test(name)) files.set(name, await readWhole(join(source.path, name)))
+    }
+  }
+  if (!files.has('generation_config.json')) {
+    const { bos_token_id, eos_token_id, pad_token_id } = config.json
+    const ids = { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id }
+    files.set('generation_config.json', foreignJson(ids))
+  }
+  return files
+}

@@ -1,0 +1,238 @@
+/** Writes a model as a GGUF file, its tokenizer and chat template inside, one tensor in memory at a time. */
+import { basename } from 'node:path'
+import { UsageError } from '../../common/errors.js'
+import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
+import { readGguf } from '../../io/gguf.js'
+import type { GgufFile } from '../../io/gguf-types.js'
+import {
+  type GgufEntry,
+  type GgufField,
+  type GgufTensorDType,
+  plainMetadata,
+  text,
+  uint32,
+  writeGguf,
+} from '../../io/gguf-writer.js'
+import { isBlockDType, native } from '../../native/addon.js'
+import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../../options/index.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { configFromGguf, ggufFamilyOf } from '../families/gguf-config.js'
+import { parseConfig } from '../families/parse-config.js'
+import { modelFields, ropeFactors } from '../gguf/fields.js'
+import type { GgufFamily } from '../gguf/gguf-family.js'
+import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import type { ModelConfig } from '../network/model-config.js'
+import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
+import type { ImportanceOfWeights } from '../quantise/importance-of-weights.js'
+import { formatInMixture, formatOfLinear } from '../quantise/mixtures.js'
+import { quantised } from '../read/quantise-on-load.js'
+import {
+  defaultDType,
+  filledWeight,
+  HostMemory,
+  roundedBytes,
+  type WritableModel,
+  type Writing,
+} from './writable-model.js'
+
+export interface WriteGgufOptions {
+  /**
+   * The dtype of matrices, or a mixture of block formats; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16
+   * where that is quantised.
+   */
+  dtype?: GgufDType
+  /** What linear layers of the blocks are quantised to instead. */
+  quantise?: GgufQuantiseFormat
+  /** By what errors of blocks are weighed; null: by values alone. */
+  importance?: ImportanceOfWeights | null
+  /** Called after each tensor. */
+  onTensor?: (written: number, total: number) => void
+}
+
+/** ggml's names of what most tensors are: `general.file_type`. */
+const FILE_TYPES: Record<GgufDType | GgufQuantiseFormat, number> = {
+  float32: 0,
+  float16: 1,
+  bfloat16: 32,
+  q4_0: 2,
+  q8_0: 7,
+  q4_k: 14,
+  q4_k_m: 15,
+  q5_k_m: 17,
+  q6_k: 18,
+  iq4_xs: 30,
+  mxfp4: 38,
+}
+
+/**
+ * The file appears as a whole or not at all.
+ * @throws UsageError `unsupported-option` if the file could not say all that the configuration does,
+ * `unsupported-tokenizer`; RunError `non-finite`, `disk-full`
+ */
+export async function writeModelGguf(
+  model: WritableModel,
+  path: string,
+  { dtype = defaultDType(model), quantise, importance = null, onTensor }: WriteGgufOptions = {},
+): Promise<void> {
+  const { config } = model
+  const family = ggufFamilyOf(config)
+  const shapes = weightShapes(config)
+  const writing = { output: path, memory: new HostMemory() }
+  const dtypes = storedDTypes(config, family, shapes, { dtype, quantise, weighted: importance !== null })
+  let written = 0
+  const entries = [...shapes].map(([name, shape]): GgufEntry => {
+    const nameInFile = ggufName(name, family.names)
+    const stored = dtypes.get(name)!
+    const data = async () => {
+      const columns = importance?.columns.get(nameInFile) ?? null
+      const bytes = await storedBytes(model, family, { name, shape, dtype: stored, importance: columns }, writing)
+      onTensor?.(++written, shapes.size)
+      return bytes
+    }
+    return { name: nameInFile, dtype: stored, shape, data }
+  })
+  const factors = ropeFactors(config)
+  if (factors) {
+    const data = async () => new Uint8Array(factors.buffer)
+    entries.push({ name: ropeFactorsName, dtype: 'float32', shape: [factors.length], data })
+  }
+  const fields = modelFields(config, family)
+  requireSameMeaning(config, fields, entries, factors)
+  const general: [string, GgufField][] = [
+    ['general.type', text('model')],
+    ['general.name', text(basename(model.source?.path ?? path).replace(/\.gguf$/i, ''))],
+    ['general.file_type', uint32(FILE_TYPES[quantise ?? dtype])],
+    ['general.quantization_version', uint32(2)],
+  ]
+  await writeGguf(
+    path,
+    new Map([...fields, ...general, ...(importance?.fields ?? []), ...(await fieldsOfTokenizer(model))]),
+    entries,
+  )
+}
+
+async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
+  if (!tokenizer) return noTokenizerFields
+  if (source?.format === 'gguf') return copiedTokenizerFields((await readGguf(source.path)).metadata)
+  return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
+}
+
+/** Vectors and tables of positions are float32; rows that do not fill a mixture's blocks are float16. */
+function storedDTypes(
+  config: ModelConfig,
+  { names }: GgufFamily,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  { dtype, quantise, weighted }: { dtype: GgufDType; quantise?: GgufQuantiseFormat; weighted: boolean },
+): Map<string, GgufTensorDType> {
+  const facts = { ...config, weighted }
+  const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
+  let quantised = 0
+  const dtypes = [...shapes].map(([name, shape]): [string, GgufTensorDType] => {
+    if (shape.length === 1 || name === `${config.network.positions}.weight`) return [name, 'float32']
+    const [nameInFile, columns] = [ggufName(name, names), shape.at(-1)!]
+    const blocks = quantise && linears.has(name) ? formatOfLinear(quantise, nameInFile, columns, facts) : null
+    if (blocks) quantised++
+    return [name, blocks ?? (isMixture(dtype) ? formatInMixture(dtype, nameInFile, columns, facts) : dtype)]
+  })
+  if (quantise === undefined || quantised > 0) return new Map(dtypes)
+  throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${quantise}.`)
+}
+
+/** How a weight is written. */
+interface StoredWeight {
+  name: string
+  shape: readonly number[]
+  dtype: GgufTensorDType
+  /** The importance of each column; null where it is unknown. */
+  importance: Float32Array | null
+}
+
+async function storedBytes(
+  model: WritableModel,
+  { names, permuted, normOffset = 0 }: GgufFamily,
+  { name, shape, dtype, importance }: StoredWeight,
+  writing: Writing,
+): Promise<Uint8Array> {
+  const { config } = model
+  const blocks = isBlockDType(dtype) ? model.blocks?.(name, dtype) : null
+  if (blocks) return blocks
+  using values = filledWeight(model, name, shape)
+  const order = permuted ? rowOrder(ggufName(name, names), config) : null
+  const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
+  if (isNorm && normOffset !== 0) addNumber(values, normOffset)
+  using laidOut = order ? permutedRows(values, order) : values
+  if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, name, writing)
+  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
+  const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
+  const { threads } = model.device.facts()
+  return quantised(name, () => native.quantise(dtype, floats, shape.at(-1)!, importance, threads))
+}
+
+function addNumber(values: Tensor, number: number): void {
+  scope(() => {
+    const ones = Tensor.empty(values.shape, { device: values.device })
+    native.fill(ones.native, 1)
+    native.add(ones.native, values.native, number)
+  })
+}
+
+/** The rows as GGUF has them: row `order[r]` is row r of the weight. */
+function permutedRows(values: Tensor, order: Int32Array): Tensor {
+  const { device, shape } = values
+  const matrix = [order.length, values.elements / order.length]
+  const source = new Int32Array(order.length)
+  for (const [row, place] of order.entries()) source[place] = row
+  return keep(
+    scope(() => {
+      const sorted = Tensor.empty(matrix, { device })
+      const rows = Tensor.from(source, [source.length], { device, dtype: 'int32' })
+      native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
+      return sorted.view(shape)
+    }),
+  )
+}
+
+/** What a reader of the file takes the configuration for must be what it is: nothing is dropped on the way. */
+function requireSameMeaning(
+  config: ModelConfig,
+  fields: ReadonlyMap<string, GgufField>,
+  entries: readonly GgufEntry[],
+  factors: Float32Array | null,
+): void {
+  const file: GgufFile = {
+    path: 'the GGUF file',
+    metadata: plainMetadata(fields),
+    tensors: new Map(
+      entries.map(({ name, dtype, shape }) => [name, { path: '', dtype, shape, offset: 0, bytes: 0 }] as const),
+    ),
+  }
+  const again = parseConfig(configFromGguf(file, factors ?? undefined), file.path)
+  const difference = differenceOf(meaningOf(config), meaningOf(again), '')
+  if (difference === null) return
+  throw new UsageError(
+    'unsupported-option',
+    `A GGUF file of architecture ${String(file.metadata.get('general.architecture'))} cannot say what the model's configuration says: ${difference}.`,
+  )
+}
+
+function meaningOf({ json, eosIds, initializerRange, architecture, ...meaning }: ModelConfig): unknown {
+  return meaning
+}
+
+/** Where two values first differ; numbers are as float32 holds them. */
+function differenceOf(a: unknown, b: unknown, path: string): string | null {
+  if (typeof a === 'number' && typeof b === 'number' && Math.fround(a) === Math.fround(b)) return null
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) {
+    return Object.is(a, b) ? null : `${path.slice(1)} is ${JSON.stringify(a)} and would be ${JSON.stringify(b)}`
+  }
+  for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const found = differenceOf(
+      (a as Record<string, unknown>)[key],
+      (b as Record<string, unknown>)[key],
+      `${path}.${key}`,
+    )
+    if (found !== null) return found
+  }
+  return null
+}

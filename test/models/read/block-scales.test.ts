@@ -1,0 +1,38 @@
+/** How often the scales in a file's blocks are looked at, which takes reading all of it. */
+import { join } from 'node:path'
+import { expect, test, vi } from 'vitest'
+import { lora } from '../../../lib/adapters/methods/lora.js'
+import { loadAdapted, loadModel } from '../../../lib/models/index.js'
+import { requireFiniteScales } from '../../../lib/models/read/block-scales.js'
+import { ModelSource } from '../../../lib/models/read/model-source.js'
+import { goldenPath } from '../../golden/files.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+
+vi.mock(import('../../../lib/models/read/block-scales.js'), async (importOriginal) => {
+  const real = await importOriginal()
+  return { ...real, requireFiniteScales: vi.fn(real.requireFiniteScales) }
+})
+
+const at = useTemporaryFolder()
+const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
+
+test('once where a model is loaded, alone or with an adapter', async () => {
+  const [path, folder] = [join(at(), 'model.gguf'), join(at(), 'adapter')]
+  {
+    using floats = await loadModel(goldenPath('tiny-untied/model'), { device: device as 'cpu', dtype: 'float32' })
+    await floats.save(path, { dtype: 'q8_0' })
+  }
+  const names = [...(await ModelSource.open(path)).weights.keys()].sort()
+  const looksAt = vi.mocked(requireFiniteScales)
+  looksAt.mockClear()
+  const lookedAt = () => looksAt.mock.calls.map(([name]) => name).sort()
+  {
+    using model = await loadModel(path, { device: device as 'cpu', quantised: true })
+    expect(lookedAt()).toEqual(names)
+    model.addAdapter('default', lora({ rank: 2 }))
+    await model.saveAdapter('default', folder)
+  }
+  looksAt.mockClear()
+  using _ = await loadAdapted(path, folder, { device: device as 'cpu', quantised: true })
+  expect(lookedAt()).toEqual(names)
+})
