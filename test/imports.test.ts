@@ -1,7 +1,4 @@
-/**
- * The house of docs/design.md: imports between the folders of lib run downwards only, none of its files in a circle, and nothing
- * is exported for nobody.
- */
+/** The house of docs/design.md: imports between the folders of lib run downwards only, and no files of it import each other. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
@@ -114,17 +111,4 @@ test('no files import each other', () => {
           .join(', ')}`,
     ),
   ).toEqual([])
-})
-
-test('whatever lib exports is used in lib, or public', () => {
-  const typed = files.filter((file) => file.endsWith('.ts'))
-  const words = typed.flatMap((file) => readFileSync(join(lib, file), 'utf8').match(/\b[A-Za-z_]\w*/g) ?? [])
-  const uses = new Map<string, number>()
-  for (const word of words) uses.set(word, (uses.get(word) ?? 0) + 1)
-  const declaration = /^export (?:abstract class|(?:async )?function\*?|class|const|interface|type) (\w+)/gm
-  const exported = typed.flatMap((file) =>
-    [...readFileSync(join(lib, file), 'utf8').matchAll(declaration)].map(([, name]) => ({ file, name: name! })),
-  )
-  expect(exported.length).toBeGreaterThan(1000)
-  expect(exported.filter(({ name }) => uses.get(name) === 1)).toEqual([])
 })

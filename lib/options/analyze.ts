@@ -12,5 +12,3 @@ export const AnalyzeSchema = z.strictObject({
   plot: text('write a plot of the singular values to this file, as SVG', 'FILE', { expects: 'the path of a file' }),
   ...commonOptions,
 })
-
-export type AnalyzeOptions = z.output<typeof AnalyzeSchema>

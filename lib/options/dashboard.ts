@@ -20,13 +20,9 @@ export const DashboardSchema = z.strictObject({
   ...commonOptions,
 })
 
-export type DashboardOptions = z.output<typeof DashboardSchema>
-
 export const ReportSchema = z.strictObject({
   folder: runsFolder,
   output: text('file to write', 'FILE', { expects: 'the path of a file', defaultText: 'report.html in DIR' }),
   overwrite: flag('replace the file that --output names'),
   ...commonOptions,
 })
-
-export type ReportOptions = z.output<typeof ReportSchema>

@@ -3,4 +3,3 @@ import { z } from 'zod'
 import { commonOptions } from './common.js'
 
 export const DoctorSchema = z.strictObject(commonOptions)
-export type DoctorOptions = z.output<typeof DoctorSchema>

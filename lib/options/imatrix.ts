@@ -34,5 +34,4 @@ export const ImatrixSchema = z.strictObject({
   ...commonOptions,
 })
 
-export type ImatrixOptions = z.output<typeof ImatrixSchema>
 export type ImatrixInput = LibraryInput<typeof ImatrixSchema>

@@ -5,7 +5,7 @@ export { ADAPTER_METHODS, type AdapterMethodName } from '../adapters/registry.js
 export type { OptionSource } from '../schema/names.js'
 export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
 export { forLibrary, parseOptions, plainOptions } from '../schema/parse.js'
-export { type AnalyzeOptions, AnalyzeSchema } from './analyze.js'
+export { AnalyzeSchema } from './analyze.js'
 export {
   checkEvalOptions,
   checkLoadedForm,
@@ -15,7 +15,7 @@ export {
 } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
-export { type DashboardOptions, DashboardSchema, type ReportOptions, ReportSchema } from './dashboard.js'
+export { DashboardSchema, ReportSchema } from './dashboard.js'
 export {
   fullLearningRate,
   maxLengthOf,
@@ -24,11 +24,11 @@ export {
   pastPositions,
   scheduleOptions,
 } from './defaults.js'
-export { type DoctorOptions, DoctorSchema } from './doctor.js'
+export { DoctorSchema } from './doctor.js'
 export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
 export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'
-export { type ImatrixInput, type ImatrixOptions, ImatrixSchema } from './imatrix.js'
+export { type ImatrixInput, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export {

@@ -1,0 +1,82 @@
+/** Whatever lib exports and the addon offers has a caller in lib, or is public. Callers in tests do not count. */
+import { relative, resolve } from 'node:path'
+import ts from 'typescript'
+import { beforeAll, expect, test } from 'vitest'
+
+/** Exports that wait for their caller, with the reason. */
+const awaited: Readonly<Record<string, string>> = {
+  'tensor/operations/convolution.ts: causalConvolution': 'short convolutions of hybrid models (Gated DeltaNet) need it',
+}
+
+/** Members of the addon that lib does not call, with the reason. */
+const calledElsewhere: Readonly<Record<string, string>> = {
+  version: 'scripts/check-gpu prints it',
+  operations: 'test/native compares lib/native/operations.ts with it',
+  mpiVersion: 'a process of its own calls it, by text (lib/ranks/libraries.ts)',
+  glooVersion: 'a process of its own calls it, by text (lib/ranks/libraries.ts)',
+}
+
+const root = resolve(import.meta.dirname, '..')
+const lib = resolve(root, 'lib')
+let checker: ts.TypeChecker
+let files: readonly ts.SourceFile[]
+/** Declarations that an expression or a type in lib refers to. */
+const used = new Set<ts.Symbol>()
+
+const original = (symbol: ts.Symbol): ts.Symbol =>
+  symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
+const fileOf = (path: string): ts.SourceFile => files.find(({ fileName }) => fileName === resolve(lib, path))!
+const exportsOf = (file: ts.SourceFile): ts.Symbol[] => {
+  const module = checker.getSymbolAtLocation(file)
+  return module ? checker.getExportsOfModule(module) : []
+}
+
+/** The symbol that an identifier refers to; undefined where it declares, imports or exports a name. */
+function reference(name: ts.Identifier): ts.Symbol | undefined {
+  const { parent } = name
+  if (ts.isImportSpecifier(parent) || ts.isExportSpecifier(parent)) return undefined
+  if (ts.isShorthandPropertyAssignment(parent)) return checker.getShorthandAssignmentValueSymbol(parent)
+  // `const { name } = await import('…')` refers to a property of the module.
+  if (ts.isBindingElement(parent) && ts.isObjectBindingPattern(parent.parent) && parent.initializer !== name) {
+    return checker.getTypeAtLocation(parent.parent).getProperty((parent.propertyName ?? name).getText())
+  }
+  const isDeclared = 'name' in parent && parent.name === name && !ts.isPropertyAccessExpression(parent)
+  return isDeclared ? undefined : checker.getSymbolAtLocation(name)
+}
+
+beforeAll(() => {
+  const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => {} }
+  const { fileNames, options } = ts.getParsedCommandLineOfConfigFile(resolve(root, 'tsconfig.build.json'), {}, host)!
+  const program = ts.createProgram(fileNames, options)
+  checker = program.getTypeChecker()
+  files = program.getSourceFiles().filter(({ fileName }) => fileName.startsWith(`${lib}/`))
+  const visit = (node: ts.Node): void => {
+    if (ts.isIdentifier(node)) {
+      const symbol = reference(node)
+      if (symbol) used.add(original(symbol))
+    }
+    ts.forEachChild(node, visit)
+  }
+  for (const file of files) visit(file)
+})
+
+test('whatever lib exports is used in lib, or public', () => {
+  const isPublic = new Set(['index.ts', 'adapters/index.ts'].flatMap((path) => exportsOf(fileOf(path)).map(original)))
+  const exported = files.flatMap((file) =>
+    exportsOf(file)
+      .filter((symbol) => original(symbol) === symbol)
+      .map((symbol) => ({ name: `${relative(lib, file.fileName)}: ${symbol.name}`, symbol })),
+  )
+  expect(exported.length).toBeGreaterThan(1000)
+  const unused = exported.filter(({ symbol }) => !used.has(symbol) && !isPublic.has(symbol))
+  expect(unused.map(({ name }) => name)).toEqual(Object.keys(awaited))
+})
+
+test('every operation of the addon, and whatever else it offers, is called in lib', () => {
+  const native = exportsOf(fileOf('native/addon.ts')).find(({ name }) => name === 'Native')!
+  const offered = checker.getDeclaredTypeOfSymbol(native).getProperties()
+  // Includes the operations: test/native/operations-table.test.ts compares them with native/core/operations.def.
+  expect(offered.length).toBeGreaterThan(60)
+  const uncalled = offered.filter((symbol) => !used.has(symbol)).map(({ name }) => name)
+  expect(uncalled.sort()).toEqual(Object.keys(calledElsewhere).sort())
+})
