@@ -71,8 +71,9 @@ async function killed(launcher: Launcher, size: number, output: string, rank: nu
 }
 
 /**
- * How the death of a rank is told, once, and the exit code. Open MPI does both itself, and some of its versions 4 say "PID 0". So does MPICH, but a process that dies while
- * MPICH talks to it has it end with 0, or with an error of its own: there only what is left counts.
+ * How the death of a rank is told, once, and the exit code. Open MPI does both itself, and some of its versions 4 say "PID 0". So
+ * does MPICH, but a process that dies while MPICH talks to it has it end with 0, or with an error of its own: there only what is
+ * left counts.
  */
 const ends: Record<string, { sentence: (rank: number, pid: number) => RegExp; code: number }> = {
   'Open MPI': {
