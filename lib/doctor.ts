@@ -9,34 +9,58 @@ import { loadBinary, NativeError } from './native/binary.js'
 import { type FoundLauncher, findLaunchers } from './ranks/found-launchers.js'
 import { findRanksLibraries, type RanksLibrary } from './ranks/libraries.js'
 
+/** What `doctor` finds on this machine, and the document of `mora doctor --json`. */
 export interface DoctorReport {
+  /** The version of node-mora. */
   version: string
+  /** The processor, as the system describes it. */
   cpu: {
+    /** The model's name, such as `AMD EPYC 9V74 80-Core Processor`. */
     name: string
+    /** `x64` or `arm64`, as in `process.arch`. */
     architecture: string
     /** Instruction sets that matter here, of those that the CPU has. */
     features: string[]
+    /** Logical cores. */
     cores: number
     /** In bytes. */
     memory: number
   }
   /** That a device uses when not told otherwise. */
   threads: number
+  /** Devices that can be used, the CPU first; empty where the addon cannot be loaded. */
   devices: DoctorDevice[]
-  libraries: { name: string; version: string }[]
+  /** Libraries that the addon computes with, such as oneDNN and Highway. */
+  libraries: {
+    /** The library's name. */
+    name: string
+    /** The version that is loaded. */
+    version: string
+  }[]
   /** What can connect processes that train together: MPI, and gloo. */
   ranks: RanksLibrary[]
   /** Commands that start such processes. */
   launchers: FoundLauncher[]
   /** What connects the GPUs of such processes; null where there is no NCCL that can be used. */
-  nccl: { version: string; path: string } | null
+  nccl: {
+    /** Its version, such as `2.21.5`. */
+    version: string
+    /** The file that was opened. */
+    path: string
+  } | null
+  /** What is missing or slow, in the order in which it was found. */
   problems: DoctorProblem[]
 }
 
+/** A device that can be used. */
 export interface DoctorDevice {
+  /** `cpu` or `cuda`. */
   kind: string
+  /** Its number among those of its kind, from 0, as in `cuda:1`. */
   index: number
+  /** The device's name, as its driver or the system has it. */
   name: string
+  /** What matters for speed: instruction sets of a CPU, compute capability of a GPU. */
   detail: string
   /** In bytes. */
   totalMemory: number
@@ -46,10 +70,13 @@ export interface DoctorDevice {
   int8Products: boolean
 }
 
+/** Something that is missing or slow, and how to mend it. */
 export interface DoctorProblem {
   /** `error`: nothing can be trained before it is mended. `note`: something is slower or absent. */
   level: 'error' | 'note'
+  /** What is wrong, in a sentence. */
   problem: string
+  /** What to do about it; null if nothing helps. */
   remedy: string | null
 }
 

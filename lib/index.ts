@@ -4,7 +4,7 @@
  * The short way: `loadModel`, `model.addAdapter`, `train`. The long way, for loops and research of your own: `loadDataset`,
  * `DataLoader`, `model.loss`, `backward`, `AdamW`. One layer alone: `moraLayer`.
  *
- * @packageDocumentation
+ * @module node-mora
  */
 
 export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
@@ -98,7 +98,7 @@ export { Model } from './models/model.js'
 export type { HeldTogether } from './models/network/held-together.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
-export type { ForwardCall, LogitsBody, ModelOutput } from './models/network/model-output.js'
+export type { ForwardCall, LogitsBody, ModelOutput, SummedLoss } from './models/network/model-output.js'
 export type {
   BlockDType,
   DeviceFacts,

@@ -2,21 +2,23 @@
  * What a method of one's own is made of: `AdapterMethod` describes one, `train({ method })` takes it, and
  * `registerMethod` makes it known to `model.addAdapter` and `loadAdapter` as well. examples/adapters/lora-xs.ts is a whole one.
  *
- * @packageDocumentation
+ * @module node-mora/adapters
  */
 export { InputError, UsageError } from '../common/errors.js'
 export { type RandomStream, randomStream } from '../common/random.js'
 export { type FloatDType, type NativeTensor, native } from '../native/addon.js'
 export type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
-export type { LinearInput } from '../nn/linear-input.js'
+export type { DropoutState, LinearInput } from '../nn/linear-input.js'
 export {
   flag,
+  type NumberRange,
   numbersByPattern,
   optionalChoice,
   optionalFlag,
   optionalInteger,
   optionalReal,
 } from '../schema/option.js'
+export type { HubMeaning, OptionFacts, OptionKind, ResumeRule } from '../schema/option-facts.js'
 export type { Destination } from '../tensor/destination.js'
 export {
   add,
@@ -39,7 +41,7 @@ export { mean, norms, sum } from '../tensor/operations/reductions.js'
 export { Parameter } from '../tensor/parameter.js'
 export { keep, scope } from '../tensor/scope.js'
 export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
-export type { StorageFormat, Weight } from '../tensor/weight.js'
+export type { CodeFormat, StorageFormat, Weight } from '../tensor/weight.js'
 export type {
   AdapterConfigBase,
   AdapterMethod,

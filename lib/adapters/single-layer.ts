@@ -23,8 +23,11 @@ import { mora, type Operator } from './methods/mora.js'
 import { MoraLayer } from './methods/mora-layer.js'
 import { squareSide } from './methods/square-side.js'
 
+/** What `moraLayer` makes: the sizes of the linear layer, and the options of MoRA. */
 export interface MoraLayerOptions {
+  /** Inputs of the linear layer. */
   inFeatures: number
+  /** Outputs of the linear layer. */
   outFeatures: number
   /** The budget: parameters of a LoRA of this rank. Default 8. */
   rank?: number
@@ -52,9 +55,13 @@ const someValues = either(instanceOf(Tensor, 'a Tensor'), float32s)
 export class MoraSingleLayer {
   /** R, the side of the square matrix. */
   readonly squareSide: number
+  /** How inputs are compressed and outputs spread. */
   readonly operator: Operator
+  /** Columns of W and x. */
   readonly inFeatures: number
+  /** Rows of W, and columns of y. */
   readonly outFeatures: number
+  /** Where results are computed and lie. */
   readonly device: NativeDevice
   readonly #foldOutput: boolean
 
@@ -85,7 +92,17 @@ export class MoraSingleLayer {
   }
 
   /** Gradients for dY [T, out]: of x through W and the adapter [T, in], and of M [R, R]. */
-  backward(x: LayerValues, W: LayerValues | null, M: LayerValues, dY: LayerValues): { dX: Tensor; dM: Tensor } {
+  backward(
+    x: LayerValues,
+    W: LayerValues | null,
+    M: LayerValues,
+    dY: LayerValues,
+  ): {
+    /** The gradient of x, [T, in] float32. */
+    dX: Tensor
+    /** The gradient of M, [R, R] float32. */
+    dM: Tensor
+  } {
     return scope(() => {
       const input = this.#parameter('x', this.#rows(x, this.inFeatures, 'x'))
       const matrix = this.#parameter('M', this.#matrix(M))

@@ -4,6 +4,7 @@ import { openAdapter, weightChange } from '../models/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
+/** What `analyzeAdapter` reads: an adapter and its base. */
 export interface AnalyzeOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
@@ -19,8 +20,11 @@ export interface AnalyzeOptions extends HubOptions, Pick<DeviceOptions, 'threads
 
 /** The spectrum of ΔW [outFeatures, inFeatures] of one layer. */
 export interface LayerSpectrum extends Spectrum {
+  /** Module path of the layer, such as `model.layers.0.self_attn.q_proj`. */
   readonly name: string
+  /** Columns of ΔW. */
   readonly inFeatures: number
+  /** Rows of ΔW. */
   readonly outFeatures: number
 }
 

@@ -11,6 +11,7 @@ export interface Spectrum {
   readonly effectiveRank: number
   /** The largest singular value. */
   readonly spectralNorm: number
+  /** The root of the sum of squared singular values. */
   readonly frobeniusNorm: number
 }
 

@@ -51,7 +51,10 @@ export class RandomStream {
   #read = 4
   #spareNormal: number | undefined
 
-  constructor(readonly key: Words2) {}
+  constructor(
+    /** The key of Philox: two unsigned 32-bit words. */
+    readonly key: Words2,
+  ) {}
 
   /** An unsigned 32-bit integer. */
   uint32(): number {

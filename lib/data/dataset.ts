@@ -32,6 +32,7 @@ import type { TokenArrays } from './token-store.js'
 import { type TokenisedData, tokenise } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
+/** How `loadDataset` reads rows and turns them into tokens. */
 export interface DatasetOptions extends FindOptions {
   /** The model's tokenizer; null where it has none: only `input_ids` rows can then be read. */
   tokenizer: Tokenizer | null
@@ -59,9 +60,11 @@ export interface DatasetOptions extends FindOptions {
 
 /** The rows of one source: they follow on those of the sources before. */
 export interface DatasetPart {
+  /** How many rows the source has. */
   rows: number
   /** Share of the rows of training, in relation to the other parts' weights; undefined: each row once an epoch. */
   weight: number | undefined
+  /** The path or hub id; of rows from memory, their count and hash. */
   source: RecordedSource
 }
 
@@ -72,8 +75,10 @@ export class Dataset {
 
   constructor(
     private readonly arrays: TokenArrays,
+    /** Counts of rows and tokens, and of what was cut or left out. */
     readonly summary: DataSummary,
     hash: string,
+    /** The sources that the rows come from, in order; empty if they are not known. */
     readonly parts: readonly DatasetPart[] = [],
   ) {
     const weights = parts.map(({ rows, weight }) => [rows, weight])
@@ -85,6 +90,7 @@ export class Dataset {
       : hash
   }
 
+  /** Number of rows. */
   get length(): number {
     return this.arrays.offsets.length - 1
   }

@@ -16,6 +16,7 @@ import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 /** One document: token ids and which of them are trained. */
 export interface TokenRow {
+  /** Token ids of the row. */
   ids: Int32Array
   /** 1 for each trained token. The first token of a row is never predicted, whatever its mask says. */
   mask: Uint8Array

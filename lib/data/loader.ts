@@ -25,8 +25,16 @@ import { Sampler } from './sampler.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** Token ids with an optional mask (all trained), or a row in any form that a data file may have. */
-export type LoaderRow = { ids: ArrayLike<number>; mask?: ArrayLike<number> } | Record<string, unknown>
+export type LoaderRow =
+  | {
+      /** Token ids. */
+      ids: ArrayLike<number>
+      /** 1 for each trained token; default all. */
+      mask?: ArrayLike<number>
+    }
+  | Record<string, unknown>
 
+/** How `DataLoader` orders rows and joins them to batches. */
 export interface LoaderOptions {
   /** Rows of an optimizer step, over all ranks: of a batch, where there is one rank; 8. */
   batchSize?: number
@@ -46,15 +54,26 @@ export interface LoaderOptions {
   tokenizer?: Tokenizer | null
   /** For rows of text, as in `loadDataset`. */
   maxLength?: number
+  /** For rows of text, as in `loadDataset`: `auto` (default), `none`, or the path of a Jinja file. */
   template?: string
+  /**
+   * For rows with columns of their own, as in `loadDataset`: `Question: {query}
+   * Answer: {response}`.
+   */
   text?: string
+  /**
+   * For conversations, as in `loadDataset`: schemas of functions that the model may call, or the path of a JSON file.
+   */
   tools?: string | readonly unknown[]
+  /** For conversations, as in `loadDataset`: variables of the template, such as `enable_thinking`. */
   templateOptions?: Readonly<Record<string, unknown>>
+  /** For rows of text, as in `loadDataset`: whether the prompt is trained too. Default `completion`. */
   trainOn?: 'completion' | 'all'
   /** Where to go on: what `state()` returned. */
   state?: LoaderState
 }
 
+/** Where a `DataLoader` stands, to go on later: JSON. */
 export interface LoaderState {
   /** Batches already given out. */
   step: number
@@ -68,6 +87,16 @@ const someRows: Kind = {
     (value instanceof Dataset || Symbol.iterator in value || Symbol.asyncIterator in value),
 }
 
+/**
+ * Iterates over batches in a seeded random order, with rows packed end to end. After the last epoch it starts again.
+ *
+ * ```ts
+ * const rows = [{ ids: [1, 2, 3] }, { ids: [4, 5, 6, 7] }]
+ * for await (const batch of new DataLoader(rows, { batchSize: 2, seed: 1 })) {
+ * console.log(batch.ids.length, batch.targetTokens)
+ * }
+ * ```
+ */
 export class DataLoader implements AsyncIterable<Batch> {
   #step: number
   readonly #batchSize: number
@@ -115,6 +144,7 @@ export class DataLoader implements AsyncIterable<Batch> {
     return { step: this.#step }
   }
 
+  /** Yields the batches that are left, `epochs` passes over the rows in all. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
     const batches = isCounted(this.rows) ? this.#sampled(this.rows) : this.#streamed(this.rows)
     for await (const batch of batches) {

@@ -13,7 +13,9 @@ import type { Batch } from './batch.js'
 import type { TokenRow } from './encode.js'
 import type { SampledRow } from './sampler.js'
 
+/** One document of a batch. */
 export interface PackedRow {
+  /** Token ids. */
   ids: ArrayLike<number>
   /** 1 for each trained token. */
   mask: ArrayLike<number>
@@ -21,6 +23,7 @@ export interface PackedRow {
   row: number
 }
 
+/** How `packBatch` joins rows. */
 export interface PackOptions {
   /**
    * Length that every document is padded to at its end, at most 2^24. Pads are id 0 without a target; nothing before them

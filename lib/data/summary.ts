@@ -8,9 +8,11 @@ export interface ChatCounts extends TurnCounts {
   droppedTools: number
 }
 
+/** What tokenised data is, in figures, and what a user should know of it. */
 export interface DataSummary extends ChatCounts {
   /** Rows of the data set; a long text makes several. */
   rows: number
+  /** Tokens of all rows. */
   tokens: number
   /** Tokens that are predicted and trained. */
   targetTokens: number
@@ -23,7 +25,14 @@ export interface DataSummary extends ChatCounts {
   /** Where the first of some were found. */
   first: Partial<Record<keyof ChatCounts, string>>
   /** Control tokens that are trained as targets. */
-  trainedSpecialTokens: { id: number; token: string; count: number }[]
+  trainedSpecialTokens: {
+    /** Its id. */
+    id: number
+    /** Its spelling, such as `<|im_end|>`. */
+    token: string
+    /** How often it is a target. */
+    count: number
+  }[]
 }
 
 export const emptySummary = (): DataSummary => ({

@@ -31,6 +31,7 @@ const TASKS: { [T in Task]: RunTask<T> } = {
 
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config')
 
+/** What `evaluate` measures and on which rows: the options of `mora eval`, and callbacks. */
 export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
   /** What to measure. */
   task: T

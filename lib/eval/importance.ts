@@ -25,11 +25,13 @@ import type { EvalProgress } from './task.js'
 
 const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'setDropout', 'config')
 
+/** What `importanceMatrix` reads and writes: the options of `mora imatrix`, and callbacks. */
 export type ImportanceOptions = ImatrixInput & {
   /** Called after each row; of a text, after each window. */
   onProgress?: (progress: EvalProgress) => void
 } & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
 
+/** What `importanceMatrix` wrote. */
 export interface ImportanceResult {
   /** The file that was written. */
   output: string

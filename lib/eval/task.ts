@@ -16,6 +16,7 @@ export type RowReader = Pick<LanguageModel, 'path' | 'tokenizer' | 'adapterSet'>
 export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
   tokenLogProbs(batch: Batch): Promise<Float32Array>
+  /** Turns adapter dropout off: an evaluation uses every element. */
   setDropout(key: null): void
   /** Only these adapters take part from now on. For `forgetting` and `change` without `base`. */
   setActiveAdapters?(names: readonly string[]): void
@@ -25,9 +26,11 @@ export interface EvaluatedModel extends LanguageModel {
 
 /** Float32 logits [to - from, V] of targets [from, to), in order. */
 export interface LogitsOfTargets extends Disposable {
+  /** Float32 logits [to - from, V] of the targets with these numbers, as a new tensor of the running scope. */
   logits(from: number, to: number): Tensor
 }
 
+/** How far an evaluation is. */
 export interface EvalProgress {
   /** Rows done so far; for a text, windows. */
   done: number
@@ -37,11 +40,20 @@ export interface EvalProgress {
   summary: string
 }
 
+/** What the task `logprobs` returns: every row, for comparisons with other programs. */
 export interface LogProbsResult {
-  rows: { ids: number[]; logprobs: number[] }[]
+  /** Rows in the order of the data. */
+  rows: {
+    /** Token ids of the row. */
+    ids: number[]
+    /** Natural log-probability of each token after the first, given those before it. */
+    logprobs: number[]
+  }[]
 }
 
+/** What the task `perplexity` returns. */
 export interface PerplexityResult {
+  /** exp(loss). */
   perplexity: number
   /** Mean negative natural log-probability of the targets. */
   loss: number
@@ -51,19 +63,25 @@ export interface PerplexityResult {
   targets: number
 }
 
+/** What the task `exact-match` returns. */
 export interface ExactMatchResult {
+  /** Rows whose answer is the expected one. */
   correct: number
+  /** Rows that were asked. */
   rows: number
   /** A fraction, like every accuracy. */
   accuracy: number
 }
 
+/** What the task `choices` returns. */
 export interface ChoicesResult {
+  /** Share of the rows whose right choice is the likeliest. */
   accuracy: number
   /** Accuracy by subject; empty if rows name none. */
   bySubject: Record<string, number>
 }
 
+/** What the task `recall` returns. */
 export interface RecallResult {
   /** Share of the characters of all completions that are right and in their place. */
   characterAccuracy: number
@@ -71,6 +89,7 @@ export interface RecallResult {
   exactAccuracy: number
 }
 
+/** What the task `forgetting` returns: how much worse the model has become at a text. */
 export interface ForgettingResult {
   /** `after` less `before`: positive where the model has become worse at the text. */
   forgetting: number
@@ -84,6 +103,7 @@ export interface ForgettingResult {
   targets: number
 }
 
+/** What the task `change` returns: how far the model's predictions have moved from those of the model before. */
 export interface ChangeResult extends Omit<ForgettingResult, 'forgetting'> {
   /** Mean of |log-probability of a target after − before|. */
   meanAbsoluteChange: number
@@ -95,13 +115,21 @@ export interface ChangeResult extends Omit<ForgettingResult, 'forgetting'> {
   sameTopTokens: number
 }
 
+/** The result of each task, by its name. */
 export interface EvalResults extends Record<Task, object> {
+  /** Log-probabilities of every token. */
   logprobs: LogProbsResult
+  /** How well the model predicts a text or completions. */
   perplexity: PerplexityResult
+  /** Share of generated answers that equal the expected ones. */
   'exact-match': ExactMatchResult
+  /** Share of multiple-choice questions that are answered right. */
   choices: ChoicesResult
+  /** Share of memorised completions. */
   recall: RecallResult
+  /** How much worse the model predicts a text than before training. */
   forgetting: ForgettingResult
+  /** How far predictions moved by training. */
   change: ChangeResult
 }
 

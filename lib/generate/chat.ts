@@ -28,6 +28,7 @@ export class Chat implements Disposable {
 
   /** @throws UsageError for wrong options; the first `say` finds a model without a chat template */
   constructor(
+    /** The model that answers. */
     readonly model: LanguageModel,
     call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText' | 'signal'> = {},
   ) {
@@ -88,10 +89,12 @@ export class Chat implements Disposable {
     this.messages.length = 0
   }
 
+  /** Frees the cache of keys and values; the model stays. */
   dispose(): void {
     this.#cache.dispose()
   }
 
+  /** The same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

@@ -8,6 +8,7 @@ import type { PromptCache } from './prompt-cache.js'
 import { StopStrings } from './stop-strings.js'
 import { TextStream } from './text-stream.js'
 
+/** Why generation ended: at a stop token or string, or at the limit of tokens. */
 export type FinishReason = 'stop' | 'length'
 
 export interface ContinuationRequest {
@@ -26,12 +27,15 @@ export interface ContinuationRequest {
   signal?: AbortSignal
 }
 
+/** What `generate` returns. */
 export interface GenerateResult {
   /** What was generated, without control tokens. */
   text: string
   /** Every generated token, including the one that ended it. */
   ids: number[]
+  /** Tokens of the prompt, chat template included. */
   promptTokens: number
+  /** Number of `ids`. */
   newTokens: number
   /** `length`: `maxNewTokens` were generated, or the model has no position left. */
   finishReason: FinishReason

@@ -34,11 +34,13 @@ export interface GenerateExtras {
   onWarning?: (message: string) => void
 }
 
+/** Ends work before its time. */
 export interface GenerateSignal {
   /** Aborting it ends the work before the next token with the signal's reason. */
   signal?: AbortSignal
 }
 
+/** What `generate` takes: the options of `mora generate`, a conversation, callbacks and a signal. */
 export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
 
 /**

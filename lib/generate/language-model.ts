@@ -6,9 +6,11 @@ import type { TokenChoice } from '../tensor/operations/sampling.js'
 export interface TokenCache {
   /** Tokens in use; lowering it forgets the last ones. */
   length: number
+  /** Tokens that there is memory for. */
   readonly capacity: number
   /** The row's final number of tokens, as far as it is known before they are read. */
   rowLength?: number
+  /** Frees the memory. */
   dispose(): void
 }
 
@@ -16,18 +18,30 @@ export interface TokenCache {
 export interface LanguageModel {
   /** Folder or file that the model was loaded from; empty for a randomly initialised model. */
   readonly path: string
+  /** What generation has to know of the model's sizes. */
   readonly config: {
+    /** Ids of tokens that end a text. */
     readonly eosIds: readonly number[]
+    /** Tokens that prompt and answer may have together. */
     readonly maxPositions: number
+    /** V, the number of logits. */
     readonly vocabularySize: number
   }
   /** Rows at least this long use different rotary angles, from their first token on; absent: no rows do. */
   readonly longRowsFrom?: number
+  /** Null for a model without one: it can only be given ids. */
   readonly tokenizer: Tokenizer | null
+  /** The model's adapters. */
   readonly adapterSet: {
+    /** Names of the adapters that take part in forward passes. */
     activeNames(): string[]
-    provenance(name: string): { readonly templateHash?: string }
+    /** What is known of the training of an adapter. */
+    provenance(name: string): {
+      /** sha256 of the chat template that it was trained with. */
+      readonly templateHash?: string
+    }
   }
+  /** Memory for keys and values of `capacity` tokens. */
   createCache(capacity: number): TokenCache
   /** Reads `ids` after what the cache holds, and returns the logits [V] of the next token. */
   next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>

@@ -18,15 +18,19 @@ import { type HubSettings, hubSettings } from './settings.js'
 /** How many files are requested at the same time. */
 const AT_ONCE = 4
 
+/** How far the download of a repository is. */
 export interface DownloadProgress {
   /** `owner/name`. */
   readonly repository: string
   /** Includes bytes that an interrupted download left. */
   readonly doneBytes: number
+  /** Bytes of all files that are needed. */
   readonly totalBytes: number
+  /** How many files are needed. */
   readonly files: number
 }
 
+/** How models, adapters and data of the Hugging Face hub are looked up and downloaded. */
 export interface HubOptions {
   /** Look hub ids up in the cache only, without the network; `HF_HUB_OFFLINE=1` does the same. */
   offline?: boolean

@@ -34,6 +34,7 @@ import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
 import { ModelSource } from './read/model-source.js'
 
+/** How `loadModel` places a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
   /** The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
   dtype?: 'auto' | FloatDType

@@ -29,7 +29,7 @@ import { ForwardPasses } from './network/forward-passes.js'
 import { type HeldTogether, heldTogether, requireWhole } from './network/held-together.js'
 import type { KeyValueCache } from './network/key-value-cache.js'
 import type { ModelConfig } from './network/model-config.js'
-import type { ForwardCall, ModelOutput } from './network/model-output.js'
+import type { ForwardCall, ModelOutput, SummedLoss } from './network/model-output.js'
 import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
@@ -37,11 +37,15 @@ import type { ModelSource } from './read/model-source.js'
 
 /** A causal language model with adapters: what `loadModel` returns. */
 export class Model implements Disposable {
+  /** Sizes of the network, and `config.json` as it was read. */
   readonly config: ModelConfig
+  /** The tokenizer beside the weights; null where there is none. */
   readonly tokenizer: Tokenizer | null
+  /** Where weights and activations lie. */
   readonly device: NativeDevice
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
+  /** The checkpoint that it was loaded from; null for a model of random numbers. */
   readonly source: ModelSource | null
   /** What its file's quantised weights are here; null where it has none. */
   readonly quantised: QuantisedBase | null
@@ -54,6 +58,7 @@ export class Model implements Disposable {
    * Needs a device with `int8Products`. Evaluation and generation stay as they are.
    */
   compute: 'auto' | 'int8' = 'auto'
+  /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
   /** The parts that ranks hold together of the model's matrices; null where they don't. */
   readonly shards: HeldTogether | null
@@ -124,6 +129,7 @@ export class Model implements Disposable {
     return this.#slots.get(name)!
   }
 
+  /** Configurations of all adapters, by name. */
   get adapters(): ReadonlyMap<string, AdapterConfigBase> {
     return this.adapterSet.configs
   }
@@ -156,7 +162,13 @@ export class Model implements Disposable {
    * Gives the number of weights that it changed.
    * @throws RunError `non-finite` if a result is not finite, the reason of a `signal` that is aborted; nothing is changed then
    */
-  async mergeAdapter(name: string, options: MergeAdapterOptions = {}): Promise<{ merged: number }> {
+  async mergeAdapter(
+    name: string,
+    options: MergeAdapterOptions = {},
+  ): Promise<{
+    /** Number of weights that the adapter changed. */
+    merged: number
+  }> {
     return this.adapterSet.merge(name, options)
   }
 
@@ -179,6 +191,7 @@ export class Model implements Disposable {
     return this.adapterSet.mergeForGood(folder)
   }
 
+  /** Removes an adapter and frees its tensors. A merged one has to be unmerged first. */
   removeAdapter(name: string): void {
     this.adapterSet.remove(name)
   }
@@ -219,7 +232,12 @@ export class Model implements Disposable {
   }
 
   /** Trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
-  trainableParameters(): { name: string; parameter: Parameter }[] {
+  trainableParameters(): {
+    /** The parameter's name, as optimizer state and checkpoints have it. */
+    name: string
+    /** The float32 tensor and its gradient. */
+    parameter: Parameter
+  }[] {
     return trainedTensors(this.slots, this.adaptableLayers()).map((parameter) => ({ name: parameter.name, parameter }))
   }
 
@@ -235,12 +253,12 @@ export class Model implements Disposable {
   }
 
   /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
-  loss(batch: Batch): { loss: Tensor; targetTokens: number } {
+  loss(batch: Batch): SummedLoss {
     return this.#passes.loss(batch)
   }
 
   /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
-  lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<{ loss: Tensor; targetTokens: number }> {
+  lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<SummedLoss> {
     return this.#passes.lossAsync(batch, options)
   }
 
@@ -287,6 +305,7 @@ export class Model implements Disposable {
     return saveModel(this, output, options)
   }
 
+  /** Frees all weights and adapters. @throws UsageError `in-training` while a run holds the model */
   dispose(): void {
     this.#training.requireNone('dispose would free its memory')
     this.adapterSet.dispose()
@@ -294,6 +313,7 @@ export class Model implements Disposable {
     this.source?.closeFiles()
   }
 
+  /** The same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

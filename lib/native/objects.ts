@@ -1,6 +1,7 @@
 /** What the addon makes: dtypes, devices, tensors, files. `native.ts` has the functions. */
 
 export type FloatDType = 'float32' | 'bfloat16' | 'float16'
+/** Dtypes whose elements lie one by one. */
 export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
 /** Block formats of GGUF: storage of frozen weights only. */
 export type BlockDType =
@@ -19,6 +20,7 @@ export type BlockDType =
   | 'mxfp4'
   | 'tq1_0'
   | 'tq2_0'
+/** Every dtype of a tensor. */
 export type DType = PlainDType | BlockDType
 
 /** Those that values can be quantised to. */
@@ -47,6 +49,7 @@ export function elementsOf(shape: readonly number[]): number {
 /** Far more than any machine has processors. */
 export const MAX_THREADS = 1024
 
+/** Memory of a device, in bytes. */
 export interface MemoryFigures {
   /** Bytes of live tensors, with this process's part of those that it shares, and of working space. */
   inUse: number
@@ -63,38 +66,57 @@ export interface MemoryFigures {
   working: number
 }
 
+/** What a device is. */
 export interface DeviceFacts {
+  /** As its driver or the system has it. */
   name: string
   /** Tells it from all others: the UUID of a GPU; empty for a CPU. */
   id: string
+  /** Bytes. */
   totalMemory: number
+  /** CPU threads that compute, or multiprocessors of a GPU. */
   threads: number
   /** True where bfloat16 products are faster than float32 ones. */
   fastBfloat16: boolean
   /** True where `matmulInt8` is there: x86 processors with VNNI or AMX. */
   int8Products: boolean
+  /** What matters for speed: instruction sets of a CPU, compute capability of a GPU. */
   detail: string
 }
 
+/** Time of one kind of work while profiling was on. */
 export interface ProfileEntry {
+  /** The operation's name in `operations.def`. */
   operation: string
+  /** Sizes of the operands, such as `2048x576x192` for a product; calls are added up by operation and label. */
   label: string
+  /** How often it ran. */
   calls: number
+  /** Time of all calls together. */
   seconds: number
+  /** Arithmetic of all calls together, by the operation's own count. */
   flops: number
+  /** Bytes read and written by all calls together, by the operation's own count. */
   bytes: number
 }
 
 /** A device of this process. Opened once; later calls of `openDevice` return the same stream. */
 export interface NativeDevice {
+  /** `cpu` or `cuda`. */
   readonly kind: string
+  /** Its number among those of its kind, from 0. */
   readonly index: number
+  /** Name, memory and abilities. */
   facts(): DeviceFacts
+  /** Memory in use now and at most. */
   memory(): MemoryFigures
+  /** Makes allocations fail past so many bytes; 0 removes the limit. */
   setMemoryLimit(bytes: number): void
+  /** Sets `peak` of the memory's figures to what is in use now. */
   resetPeak(): void
   /** Gives cached memory back to the system; on the CPU also what the rest of the process has freed. */
   trim(): void
+  /** Computes with so many threads from here on. Results depend on the number in their last bits. */
   setThreads(threads: number): void
   /** Whether float32 products from here on may round their inputs to TF32. A CPU has no TF32. */
   setAllowTf32(allow: boolean): void
@@ -102,6 +124,7 @@ export interface NativeDevice {
   queueDepth(): number
   /** Resolves when everything enqueued so far is done; rejects with the first error since the last wait. */
   synchronize(): Promise<void>
+  /** Starts to measure every operation, and forgets earlier measurements; false ends it. */
   profile(on: boolean): void
   /** After `synchronize`. */
   profileReport(): ProfileEntry[]
@@ -109,11 +132,15 @@ export interface NativeDevice {
 
 /** A strided view of device memory. Views share their storage, which is freed with the last of them. */
 export interface NativeTensor {
+  /** Where the memory lies. */
   readonly device: NativeDevice
+  /** How elements are stored. */
   readonly dtype: DType
+  /** Dimensions, the slowest first. */
   readonly shape: readonly number[]
   /** In elements. */
   readonly strides: readonly number[]
+  /** Whether `dispose` was called: then every use throws. */
   readonly disposed: boolean
   /** Another view of the same storage; `offset` in elements from this view's start. */
   view(shape: readonly number[], strides: readonly number[], offset: number): NativeTensor
@@ -128,6 +155,7 @@ export interface NativeTensor {
    * null of others.
    */
   readAtOnce(): Float32Array | null
+  /** Frees this view, and the memory with its last view. */
   dispose(): void
 }
 

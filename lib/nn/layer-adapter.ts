@@ -10,7 +10,9 @@ export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
 
 /** ΔW = scale · B A; each factor is computed on request. */
 export interface LowRankFactors {
+  /** Rows of A and columns of B. */
   readonly rank: number
+  /** What B A is multiplied by, as alpha / rank of LoRA. */
   readonly scale: number
   /** A [rank, k], row-major. */
   readonly a: () => Promise<Float32Array>
@@ -20,6 +22,7 @@ export interface LowRankFactors {
 
 /** The part of an adapter that sits beside one linear layer. */
 export interface LayerAdapter {
+  /** The trained tensors, float32. */
   readonly parameters: readonly Parameter[]
   /**
    * Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k], for a layer with weight [d, k].
@@ -36,5 +39,6 @@ export interface LayerAdapter {
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
   /** ΔW as a product of two factors, if that is exact; absent or null otherwise. */
   factors?(): LowRankFactors | null
+  /** Frees all tensors that the layer owns. */
   dispose(): void
 }

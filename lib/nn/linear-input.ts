@@ -3,7 +3,9 @@ import type { Tensor } from '../tensor/tensor.js'
 
 /** Keys of the dropout masks of one forward pass: rows [T] int64, and a key for each layer and adapter. */
 export interface DropoutState {
+  /** Keys of the rows, [T] int64. */
   readonly rowKeys: Tensor
+  /** The key of a layer's mask in an adapter: two unsigned 32-bit words. */
   key(layer: string, adapter: string): readonly [number, number]
 }
 
@@ -15,7 +17,9 @@ export class LinearInput {
   readonly #derived = new Map<string, Tensor>()
 
   constructor(
+    /** The input [T, k], in the dtype of activations. */
     readonly x: Tensor,
+    /** Keys of the dropout masks of this forward pass; null where nothing is dropped. */
     readonly dropoutState: DropoutState | null = null,
     /** Whether products with frozen weights run in 8 bits. */
     readonly int8 = false,

@@ -17,6 +17,7 @@ import { Tensor } from '../tensor/tensor.js'
 /** The check of arguments that must be parameters. */
 export const someParameters = listOf(instanceOf(Parameter, 'a parameter'), 'parameters')
 
+/** Constants of AdamW. */
 export interface AdamWOptions {
   /** Decay of the first moment, default 0.9. */
   beta1?: number
@@ -28,7 +29,9 @@ export interface AdamWOptions {
   weightDecay?: number
 }
 
+/** What an optimizer step depends on. */
 export interface AdamWStepOptions {
+  /** Before a parameter's own `learningRateRatio`. */
   learningRate: number
   /** Gradients are multiplied by this first: 1 / (target tokens of the step). Default 1. */
   scaleGradients?: number
@@ -131,7 +134,17 @@ export class AdamW {
   }
 
   /** Each parameter's moments and, by its name, the number of updates in them: for a checkpoint. */
-  state(): { updates: Record<string, number>; tensors: { name: string; tensor: Tensor }[] } {
+  state(): {
+    /** Number of updates in the moments, by the parameter's name. */
+    updates: Record<string, number>
+    /** Two tensors a parameter. */
+    tensors: {
+      /** The parameter's name, with `.first_moment` or `.second_moment`. */
+      name: string
+      /** The moment, float32, in the parameter's shape; it stays the optimizer's. */
+      tensor: Tensor
+    }[]
+  } {
     const updates: Record<string, number> = {}
     const tensors: { name: string; tensor: Tensor }[] = []
     for (const [{ name }, state] of this.#states) {
@@ -161,6 +174,7 @@ export class AdamW {
     for (const { name, tensor } of own.tensors) tensor.assign(tensors.get(name) as Float32Array)
   }
 
+  /** Frees all moments; parameters stay. */
   dispose(): void {
     this.setParameters([])
   }

@@ -5,8 +5,10 @@
 import { anObject, requireArgument } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
 
+/** Names of the schedules, the values of `--scheduler`. */
 export type Scheduler = 'constant' | 'linear' | 'cosine' | 'cosine-restarts'
 
+/** The shape of a learning-rate schedule. */
 export interface ScheduleOptions {
   /** Peak learning rate. */
   learningRate: number

@@ -16,6 +16,7 @@ import {
 } from './common.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting', 'change'] as const
+/** What `evaluate` can measure; docs/commands/eval.md describes each. */
 export type Task = (typeof TASKS)[number]
 
 const task = 'Of one task:'
@@ -57,5 +58,7 @@ export const EvalSchema = z.strictObject({
   ...commonOptions,
 })
 
+/** The options of `mora eval` with every default filled in. */
 export type EvalOptions = z.output<typeof EvalSchema>
+/** The options of `mora eval`, as the library takes them. */
 export type EvalInput = LibraryInput<typeof EvalSchema>

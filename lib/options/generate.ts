@@ -30,4 +30,5 @@ export const GenerateSchema = z.strictObject({
 })
 
 export type GenerateOptions = z.output<typeof GenerateSchema>
+/** The options of `mora generate`, as the library takes them. */
 export type GenerateInput = LibraryInput<typeof GenerateSchema>

@@ -34,4 +34,5 @@ export const ImatrixSchema = z.strictObject({
   ...commonOptions,
 })
 
+/** The options of `mora imatrix`, as the library takes them. */
 export type ImatrixInput = LibraryInput<typeof ImatrixSchema>

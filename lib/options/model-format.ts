@@ -6,10 +6,14 @@ import { flag, optionalChoice, text } from '../schema/option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
+/** How a model is written: a folder of safetensors, or one GGUF file. */
 export type ModelFormat = (typeof MODEL_FORMATS)[number]
 
 /** Block formats of GGUF files as llama.cpp names their mixtures. */
 export const GGUF_MIXTURES = ['q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'iq4_xs', 'q4_0'] as const
+/**
+ * What llama.cpp calls the formats of a quantised file: most matrices have the format of the name, some a finer one.
+ */
 export type GgufMixture = (typeof GGUF_MIXTURES)[number]
 
 /** What weights are written as; `auto` is the source's. */

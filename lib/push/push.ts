@@ -11,6 +11,7 @@ import { findPushed, type Pushed } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 import { type PushProgress, UploadProgress } from './upload-progress.js'
 
+/** What `pushToHub` uploads and to where. */
 export interface PushOptions extends PushInput {
   /** Called as files are hashed and uploaded. */
   onProgress?: (progress: PushProgress) => void
@@ -25,7 +26,9 @@ export interface PushOptions extends PushInput {
   signal?: AbortSignal
 }
 
+/** What was committed to the hub. */
 export interface PushResult {
+  /** `owner/name`. */
   readonly repository: string
   /** The branch. */
   readonly revision: string
@@ -33,7 +36,9 @@ export interface PushResult {
   readonly commit: string
   /** Page of what was uploaded. */
   readonly url: string
+  /** Number of files of the commit. */
   readonly files: number
+  /** Bytes of all files of the commit. */
   readonly bytes: number
 }
 

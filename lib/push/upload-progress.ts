@@ -1,3 +1,4 @@
+/** How far an upload is. */
 export interface PushProgress {
   /** `owner/name`. */
   readonly repository: string
@@ -5,6 +6,7 @@ export interface PushProgress {
   readonly phase: 'hashing' | 'uploading'
   /** Bytes of this phase that are done, with what the hub had already. */
   readonly doneBytes: number
+  /** Bytes of all files. */
   readonly totalBytes: number
 }
 

@@ -1,6 +1,7 @@
 /** What of this machine can start ranks, for people. */
 import { spawnSync } from 'node:child_process'
 
+/** A command of this machine that starts ranks. */
 export interface FoundLauncher {
   /** As it is called. */
   command: string

@@ -1,9 +1,12 @@
 /** What is known of an option beside its type: one declaration, from which every list of options is derived. */
 import { z } from 'zod'
 
+/** What the values of an option are. */
 export type OptionKind = 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts' | 'optional-text'
 
+/** What is known of an option beside its type. */
 export interface OptionFacts {
+  /** What its values are. */
   kind: OptionKind
   /** One sentence for help. */
   description: string
@@ -13,6 +16,7 @@ export interface OptionFacts {
   expects: string
   /** The default as help shows it, where it is worked out later or a bare value would not say enough. */
   defaultText?: string
+  /** The values of a `choice`, in the order of help. */
   choices?: readonly string[]
   /** Whether an option that is given again adds to what it had. */
   adds?: boolean

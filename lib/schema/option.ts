@@ -10,10 +10,13 @@ import { isPattern, parsePatterns, parseSize, parseTargets, splitNames } from '.
 /** What may be said of an option beside what its kind says. */
 type Words = Partial<Omit<OptionFacts, 'kind' | 'description' | 'choices' | 'adds'>>
 
+/** Which numbers an option accepts, and what help says of them. */
 export interface NumberRange extends Words {
   /** Least value allowed; with `above`, the value itself is not. */
   min?: number
+  /** Values must be more than this. */
   above?: number
+  /** Greatest value allowed. */
   max?: number
   /** Values must be less than this. */
   below?: number

@@ -3,7 +3,9 @@ import { Tensor, type TensorOptions } from './tensor.js'
 
 /** Where an operation puts its result: a view of a larger matrix, and whether it adds to what is there. */
 export interface Destination {
+  /** The memory of the result, of its shape and dtype. */
   readonly target: Tensor
+  /** Whether the result is added to what is there. */
   readonly accumulate: boolean
 }
 

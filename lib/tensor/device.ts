@@ -4,6 +4,7 @@ import { MoraError, quoted, UsageError } from '../common/errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
 import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
+/** Which device computes, and how. */
 export interface DeviceOptions {
   /** `auto` (default: a GPU where there is one), `cpu`, `cuda` or `cuda:n`. */
   device?: string

@@ -8,7 +8,9 @@ import { Tensor } from './tensor.js'
 
 /** Ranks that may share memory. All of them call `HostMemory.meet`, and `exchange` where that gives memory. */
 export interface HostRanks extends GatheringRanks {
+  /** This process's number, from 0. */
   readonly rank: number
+  /** Number of ranks. */
   readonly size: number
   /** The name of this rank's machine. */
   readonly host: string

@@ -17,6 +17,7 @@ export class Parameter extends Tensor {
 
   /** Takes over the memory of a float32 tensor. */
   constructor(
+    /** Its name in checkpoints and optimizer state. */
     readonly name: string,
     values: Tensor,
   ) {

@@ -10,11 +10,13 @@ export interface ShardRanks extends HostRanks {
   share(parts: readonly Tensor[]): Promise<SharedParts>
 }
 
+/** Parts that every rank can gather from all. */
 export interface SharedParts {
   /** Part `index` of every rank, by rank, into `all` (uint8 [size, n]), once what was enqueued before is done. */
   gather(index: number, all: Tensor): Gathering
 }
 
+/** Parts of all ranks on their way to one. */
 export interface Gathering {
   /** What is enqueued from here on finds the bytes there. */
   wait(): void

@@ -15,9 +15,12 @@ import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
 import { adopt, forget, keep } from './scope.js'
 import type { Recipe, Taped, TapeNode, TapeTarget } from './tape.js'
 
+/** Values on the host: bfloat16 and float16 as their bits in a Uint16Array, int64 in a BigInt64Array. */
 export type TypedValues = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
 
+/** Where a tensor lies, and how its elements are stored. */
 export interface TensorOptions {
+  /** Where its memory is; `openDevice` returns one. */
   device: NativeDevice
   /** Default `float32`. */
   dtype?: DType
@@ -34,8 +37,11 @@ export type GradientTarget = TapeTarget<Tensor>
  * else enqueues work and returns at once.
  */
 export class Tensor implements Disposable, Taped<Tensor> {
+  /** Where its memory is. */
   readonly device: NativeDevice
+  /** How its elements are stored. */
   readonly dtype: DType
+  /** Dimensions, the slowest first; [] is a scalar. */
   readonly shape: readonly number[]
   /** In elements. */
   readonly strides: readonly number[]
@@ -70,6 +76,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return new Tensor(native.empty(device, dtype, shape), device, dtype, shape, denseStrides(shape))
   }
 
+  /** A dense tensor of zeros. Throws `out-of-memory` with the device's figures. */
   static zeros(shape: readonly number[], options: TensorOptions): Tensor {
     const tensor = Tensor.empty(shape, options)
     native.fill(tensor.native, 0)
@@ -95,10 +102,12 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.node !== null
   }
 
+  /** The addon's handle, for operations that this package does not wrap. */
   get native(): NativeTensor {
     return this.#native
   }
 
+  /** Whether its last hold is gone: then every use throws. */
   get disposed(): boolean {
     return this.#references <= 0
   }
@@ -108,6 +117,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.#references === 1
   }
 
+  /** The product of the dimensions. */
   get elements(): number {
     return elementsOf(this.shape)
   }
@@ -227,6 +237,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     if (forget(this) || this.#references > 0) this.release()
   }
 
+  /** The same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

@@ -20,8 +20,11 @@ export type StorageFormat = FloatDType | BlockDType | CodeFormat
  * needs to know more, and asks for `floats`.
  */
 export interface Weight extends Disposable {
+  /** Where its memory is. */
   readonly device: NativeDevice
+  /** [d, k]: outputs and inputs. */
   readonly shape: readonly number[]
+  /** How its values are stored. */
   readonly storage: StorageFormat
   /** All that it is made of; the tape holds them for the backward pass. */
   readonly tensors: readonly Tensor[]
@@ -29,6 +32,7 @@ export interface Weight extends Disposable {
   readonly floats: Tensor | null
   /** The same of a weight that is trained. */
   readonly parameter: Parameter | null
+  /** Whether its memory was freed. */
   readonly disposed: boolean
   /** target [T, d] = scale · x [T, k] Wᵀ (+ target), in x's dtype with float32 accumulation. */
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void
@@ -44,6 +48,7 @@ export interface Weight extends Disposable {
   data(): Promise<Float32Array>
   /** Rows [from, to), in the same memory; not on the tape. */
   rows(from: number, to: number): Weight
+  /** Frees all tensors that it is made of. */
   dispose(): void
 }
 

@@ -10,6 +10,7 @@ import type { WritableValues } from './trainable.js'
 export interface Ranks {
   /** From 0. */
   readonly rank: number
+  /** Number of ranks. */
   readonly size: number
   /** Whether this rank writes the run's files: one does. */
   readonly writesOutput: boolean

@@ -81,6 +81,7 @@ export class Run implements AsyncIterable<TrainEvent> {
     this.#paused = { promise, release }
   }
 
+  /** Goes on after `pause()`; does nothing otherwise. */
   resume(): void {
     this.#paused?.release()
     this.#paused = null

@@ -31,6 +31,7 @@ export interface TrainExtras<Own extends OptionFields = NoFields> {
   method?: Method | AdapterMethod<AdapterConfigBase, Own>
   /** A peak, as on the command line, or a function of the step in place of a schedule. */
   learningRate?: number | LearningRate
+  /** Called with every event before the run goes on, and awaited; what it throws ends the run. */
   onEvent?: EventCallback
   /**
    * Aborting it ends the run like `stop()`, without the rest of the step or evaluation at work: everything up to the last step
@@ -47,6 +48,7 @@ export interface TrainExtras<Own extends OptionFields = NoFields> {
 
 type NoFields = Readonly<Record<never, never>>
 
+/** What `train` takes: the options of `mora train` in camelCase, those of a method of your own, callbacks and ranks. */
 export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, keyof TrainExtras> &
   TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
 

@@ -27,8 +27,11 @@ export interface HeldValues extends StoredValues {
 
 /** Float32 values that may be replaced in place. */
 export interface WritableValues {
+  /** Dimensions of the values. */
   readonly shape: readonly number[]
+  /** A copy of the values, once everything enqueued before is done. */
   data(): Promise<ArrayLike<number> | ArrayLike<bigint>>
+  /** Replaces all values. */
   assign(values: Float32Array): void
 }
 

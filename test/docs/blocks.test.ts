@@ -1,8 +1,8 @@
 /** Every command and every piece of code in the documentation does what it says, and every link leads somewhere. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse as parseYaml } from 'yaml'
@@ -11,6 +11,7 @@ import { parseArguments } from '../../lib/cli/parser.js'
 import { parseOptions } from '../../lib/options/index.js'
 import { StandIn } from '../hub/stand-in.js'
 import { type Block, blocksOf, commandsOf, moraArguments, pages, root } from './blocks.js'
+import { brokenLinks } from './links.js'
 import { fillHub, MADE, writeSamples } from './samples.js'
 import { Trackers } from './trackers.js'
 
@@ -212,29 +213,5 @@ it('blocks have a language whose blocks are looked at, or none', () => {
 })
 
 it('links lead to files and headings that exist', () => {
-  expect(pages.flatMap(brokenLinks)).toEqual([])
+  expect(pages.flatMap((page) => brokenLinks(root, page))).toEqual([])
 })
-
-function brokenLinks(page: string): string[] {
-  const text = readFileSync(join(root, page), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
-  const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!)
-  return links
-    .filter((link) => !/^[a-z]+:/.test(link))
-    .filter((link) => {
-      const [path, anchor] = link.split('#') as [string, string | undefined]
-      const file = path === '' ? join(root, page) : join(root, dirname(page), path)
-      return !existsSync(file) || (anchor !== undefined && !headingsOf(file).includes(anchor))
-    })
-    .map((link) => `${page}: ${link}`)
-}
-
-/** Names of headings as GitHub makes them. */
-function headingsOf(file: string): string[] {
-  const text = readFileSync(file, 'utf8')
-  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
-    heading!
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}_ -]/gu, '')
-      .replaceAll(' ', '-'),
-  )
-}

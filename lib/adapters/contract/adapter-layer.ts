@@ -19,10 +19,13 @@ export function memoryOfWeightForm({ inFeatures, outFeatures }: LayerFacts): Par
 /** An adapter beside one layer, said by a change of its weight: all else follows from that. See `DeltaLayer`. */
 export abstract class AdapterLayer implements LayerAdapter {
   readonly makesWeight: boolean = false
+  /** The trained ones of `tensors`, in their order. */
   readonly parameters: readonly Parameter[]
 
   constructor(
+    /** The layer, its device and the name of the adapter. */
     readonly options: LayerOptions,
+    /** Probability with which an element of the input is dropped while training. */
     readonly dropout: number,
     /** All that it owns; frozen ones and integers are not trained. */
     readonly tensors: readonly Tensor[],
@@ -91,6 +94,7 @@ export class DeltaLayer extends AdapterLayer {
     options: LayerOptions,
     dropout: number,
     tensors: readonly Tensor[],
+    /** How ΔW is made of the layer's tensors. */
     readonly form: DeltaForm,
   ) {
     super(options, dropout, tensors)

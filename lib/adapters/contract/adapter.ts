@@ -12,9 +12,11 @@ export type TargetModules = 'all-linear' | readonly string[] | RegExp
 
 /** What every method's configuration has. Other options named `…Pattern` give numbers by patterns too, as `alphaPattern` does. */
 export interface AdapterConfigBase {
+  /** The method's name, as `--method` and run.yaml have it. */
   readonly method: string
   /** The budget: as many parameters as a LoRA of this rank. */
   readonly rank: number
+  /** The linear layers that get an adapter. */
   readonly targetModules: TargetModules
   /** Probability with which an element of the adapter's input is dropped while training. */
   readonly dropout: number
@@ -24,13 +26,16 @@ export interface AdapterConfigBase {
   readonly modulesToSave: readonly string[]
 }
 
+/** A layer outside the blocks: the table of embeddings, or the output head. */
 export type LayerRole = 'embeddings' | 'head'
 
 /** A linear layer as an adapter sees it. */
 export interface LayerFacts {
   /** Module path. */
   readonly name: string
+  /** k, the number of inputs. */
   readonly inFeatures: number
+  /** d, the number of outputs. */
   readonly outFeatures: number
   /**
    * What a layer outside the blocks is, which `all-linear` does not mean. The embeddings' table [V, D] counts as a weight with D
@@ -39,8 +44,11 @@ export interface LayerFacts {
   readonly role?: LayerRole
 }
 
+/** Where an adapter's layer belongs: beside which linear layer, on which device, in which adapter. */
 export interface LayerOptions {
+  /** The linear layer that it stands beside. */
   readonly layer: LayerFacts
+  /** The device of the layer's weight, and so of the adapter's tensors. */
   readonly device: NativeDevice
   /** Name of the adapter within the model: keys its dropout. */
   readonly adapter: string
@@ -54,8 +62,11 @@ export type TensorValues = Float32Array | Int32Array
 
 /** Where a tensor's first values come from. They depend on the seed, the layer's name and the weight alone. */
 export interface TensorStart<Config> {
+  /** The adapter's whole configuration. */
   readonly config: Config
+  /** The linear layer that the tensor stands beside. */
   readonly layer: LayerFacts
+  /** The declared shape of the tensor. */
   readonly shape: readonly number[]
   /** The stream of this seed, layer and tensor. */
   readonly random: RandomStream
@@ -87,14 +98,19 @@ export interface TensorDeclaration<Config extends AdapterConfigBase> {
 
 /** A tensor of files that is not one of memory's: it is split into some, and joined of them. */
 export interface FileTensor<Config extends AdapterConfigBase> {
+  /** Its shape in the file, row-major. */
   shape(config: Config, layer: LayerFacts): readonly number[]
+  /** Its dtype in the file, default float32. */
   readonly dtype?: 'float32' | 'int32'
+  /** Returns the values in memory, by names of `tensors`, from the values in the file. */
   split(values: TensorValues, config: Config, layer: LayerFacts): Readonly<Record<string, TensorValues>>
+  /** Returns the values for the file from those in memory. */
   join(tensors: Readonly<Record<string, TensorValues>>, config: Config, layer: LayerFacts): TensorValues
 }
 
 /** The tensors of one layer, by the names under which its method declares them. */
 export interface LayerTensors {
+  /** Whether the layer has this tensor: false where its declaration's `shape` returned null. */
   has(name: string): boolean
   /** One of float32. */
   parameter(name: string): Parameter
@@ -104,6 +120,7 @@ export interface LayerTensors {
 
 /** Up to which rank an adapter has a use beside a layer. */
 export interface RankLimit {
+  /** The highest rank that changes what the layer can compute. */
   readonly most: number
   /** What there is `most` of, as in `8 inputs of lm_head`. */
   readonly of: string
@@ -125,10 +142,15 @@ export interface LayerMemory {
 
 /** Options of training that restarts depend on. */
 export interface RestartOptions {
+  /** Optimizer steps from one merge to the next. */
   readonly mergeEvery?: number
+  /** MoRA's operators in the order in which restarts use them. */
   readonly cycle?: readonly Operator[]
+  /** `cycle`: a restart takes the next operator; `permute`: it also draws another order of inputs and outputs. */
   readonly regroup?: 'cycle' | 'permute'
+  /** The operator of the first adapter, where the options name one. */
   readonly operator?: Operator
+  /** The run's seed, which drawn orders depend on. */
   readonly seed: number
 }
 
@@ -145,7 +167,12 @@ export interface RestartRule<Config extends AdapterConfigBase> {
   plan(
     config: Config,
     options: RestartOptions,
-  ): { readonly options?: Readonly<Record<string, unknown>>; after(restarts: number): Config }
+  ): {
+    /** Options of the restarts as run.yaml records them, by name. */
+    readonly options?: Readonly<Record<string, unknown>>
+    /** The adapter's configuration after that many restarts, from 1. */
+    after(restarts: number): Config
+  }
 }
 
 /** One method: its options, its layers, and how they lie in the files of Hugging Face PEFT (or the reference). */
@@ -153,6 +180,7 @@ export interface AdapterMethod<
   Config extends AdapterConfigBase = AdapterConfigBase,
   Fields extends OptionFields = OptionFields,
 > {
+  /** The method's name in files, in run.yaml and as the value of `--method`. */
   readonly name: Config['method']
   /** Options of the command line, and of `train`, beside those that every method has. */
   readonly options: Fields
@@ -180,6 +208,7 @@ export interface AdapterMethod<
   layerMemory?(config: Config, layer: LayerFacts): Partial<LayerMemory>
   /** Refuses a layer that it has no form for. */
   requireFit?(config: Config, layer: LayerFacts): void
+  /** The tensors of a layer, by names that `layer` asks for them by. */
   readonly tensors: Readonly<Record<string, TensorDeclaration<Config>>>
   /** In place of the tensors' own entries in files. */
   readonly files?: Readonly<Record<string, FileTensor<Config>>>
@@ -211,7 +240,10 @@ export interface TensorToStore {
 
 /** A tensor of an adapter file, as float32. */
 export interface StoredTensor {
+  /** Its whole name in the file, as `base_model.model.….lora_A.weight`. */
   readonly name: string
+  /** Dimensions in the file's order. */
   readonly shape: readonly number[]
+  /** Row-major values. */
   readonly values: Float32Array
 }

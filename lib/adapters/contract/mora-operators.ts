@@ -9,4 +9,5 @@ export const OPERATORS = [
   'truncation',
 ] as const
 
+/** How MoRA compresses a layer's inputs and spreads its outputs; docs/methods/mora.md describes each. */
 export type Operator = (typeof OPERATORS)[number]

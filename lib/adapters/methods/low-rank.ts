@@ -32,6 +32,7 @@ export interface LowRankConfig extends AdapterConfigBase {
   readonly alphaPattern: Readonly<Record<string, number>>
 }
 
+/** Options of `lora` and of the methods built on it; each is optional. */
 export type LowRankOptions = Partial<Omit<LowRankConfig, 'method'>>
 
 export const lowRankFields = {
@@ -104,7 +105,9 @@ function normalRows({ shape, random }: TensorStart<LowRankConfig>): Float32Array
 
 /** A [rank, k] and B [d, rank] of a layer. */
 export const factorShapes = {
+  /** A, [rank, k]. */
   a: (config: AdapterConfigBase, layer: LayerFacts) => [rankOf(config, layer), layer.inFeatures],
+  /** B, [d, rank]. */
   b: (config: AdapterConfigBase, layer: LayerFacts) => [layer.outFeatures, rankOf(config, layer)],
 }
 

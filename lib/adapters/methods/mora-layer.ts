@@ -92,11 +92,13 @@ function groupsMatrixGradient(
 }
 
 export interface MoraLayerConfig {
+  /** How inputs are compressed and outputs spread; default: rotation below rank 64, sharing from there on. */
   readonly operator: Operator
   /** ΔW is multiplied by this; 1 as in the reference. */
   readonly scale: number
   /** Rotation only: outputs past d are added to the first ones instead of being cut. */
   readonly foldOutput: boolean
+  /** Probability with which an element of the adapter's input is dropped while training. */
   readonly dropout: number
   /** Inputs and outputs are taken in an order drawn by this; null, the default, is their own order. */
   readonly permutation?: PermutationKey | null

@@ -24,6 +24,7 @@ export const moraTypes = {
   truncation: null,
 } as const satisfies Record<Operator, number | null>
 export type { Operator }
+/** All operators of MoRA, the values of `--operator`. */
 export const operators: readonly Operator[] = OPERATORS
 
 export interface MoraConfig extends AdapterConfigBase, MoraLayerConfig {
@@ -33,6 +34,7 @@ export interface MoraConfig extends AdapterConfigBase, MoraLayerConfig {
    * default, is the reference's R; its tools cannot read adapters of another.
    */
   readonly roundRank: number
+  /** The order in which inputs and outputs are grouped; null, the default, is their own. */
   readonly permutation: PermutationKey | null
 }
 

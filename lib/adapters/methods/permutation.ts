@@ -8,6 +8,7 @@ import type { LayerFacts } from '../contract/adapter.js'
 
 /** Which permutation of inputs and outputs: a function of these two and of how many there are. */
 export interface PermutationKey {
+  /** The seed of the drawn order. */
   readonly seed: number
   /** The cycle of ReMoRA, from 0. */
   readonly cycle: number

@@ -13,6 +13,7 @@ import type { Piece } from '../templates/program.js'
 import type { TokenMarks } from './token-marks.js'
 import { type AnswerSpan, callsOf, commonPrefix, type Span, sharedHead, stretchesOf, varied } from './turn-texts.js'
 
+/** Counts of turns and messages that a chat template treats in a way that a user should know of. */
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
   foreignOpenings: number

@@ -5,11 +5,20 @@ import { isObject, type Kind } from '../../common/arguments.js'
 export type Rows = Iterable<unknown> | AsyncIterable<unknown>
 
 /** A file, a folder, a hub id, or `-`. */
-export type PathSource = string | { path: string; weight?: number }
+export type PathSource =
+  | string
+  | {
+      /** A file, a folder, a hub id, or `-` for the standard input. */
+      path: string
+      /** The source's share of all rows, in relation to the other sources' weights; above 0. */
+      weight?: number
+    }
 
 /** Rows from memory. */
 export interface RowSource {
+  /** Rows in any form that a data file may have. */
   rows: Rows
+  /** The source's share of all rows, in relation to the other sources' weights; above 0. */
   weight?: number
 }
 
@@ -78,7 +87,16 @@ export async function withPaths(
 }
 
 /** What a run keeps of a source: of rows from memory, how many there were and the sha256 of their JSON, a line each. */
-export type RecordedSource = PathSource | { rows: number; sha256: string; weight?: number }
+export type RecordedSource =
+  | PathSource
+  | {
+      /** How many rows there were. */
+      rows: number
+      /** sha256, hexadecimal, of the rows' JSON, a line each. */
+      sha256: string
+      /** The source's share of all rows, in relation to the other sources' weights. */
+      weight?: number
+    }
 
 /** A recorded source for people. */
 export function describeSource(source: RecordedSource, pathName: (path: string) => string = (path) => path): string {

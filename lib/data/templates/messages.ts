@@ -7,14 +7,18 @@ import { toValue } from './jinja/values.js'
 
 /** A piece of a content: text alone, since models that see and hear are not trained here. */
 export interface ContentPart {
+  /** Only text can be trained. */
   type: 'text'
+  /** The text of this part. */
   text: string
   [key: string]: unknown
 }
 
 /** One turn of a conversation. Further keys (`tool_calls`, `reasoning_content`, ...) reach the template too. */
 export interface Message {
+  /** Who speaks, as the template knows it: `system`, `user`, `assistant` or `tool` in most. */
   role: string
+  /** What is said; null or absent in a turn that only calls tools. */
   content?: string | readonly ContentPart[] | null
   [key: string]: unknown
 }

@@ -14,11 +14,13 @@ import { requireQuickPatterns } from './quick-patterns.js'
 import { checkTokenizerJson } from './schema.js'
 import { checkEngineSupport, type TokenizerSource } from './source.js'
 
+/** How `decode` turns ids into text. */
 export interface DecodeOptions {
   /** Leaves out control tokens such as end-of-turn marks; false by default. */
   skipSpecialTokens?: boolean
 }
 
+/** Text to token ids and back, with the chat templates of the same model. */
 export interface Tokenizer {
   /** Ids of a text. Special tokens inside the text are parsed; nothing is added. */
   encode(text: string): number[]
@@ -34,10 +36,15 @@ export interface Tokenizer {
   tokenOf(id: number): string | undefined
   /** One more than the highest id; a model's embedding may have more rows. */
   readonly vocabularySize: number
+  /** The spelling of the token that begins a text; undefined where the model has none. */
   readonly bosToken: string | undefined
+  /** The id of `bosToken`. */
   readonly bosId: number | undefined
+  /** The spelling of the token that ends a text; undefined where the model has none. */
   readonly eosToken: string | undefined
+  /** The id of `eosToken`. */
   readonly eosId: number | undefined
+  /** The id of the padding token; undefined where the model has none. */
   readonly padId: number | undefined
   /** Ids of control tokens (BOS, EOS, end of turn, ...). */
   readonly specialIds: ReadonlySet<number>

@@ -3,6 +3,7 @@ import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
 import { aFlag, aFunction, aSignal, optional, requireOptionsOf, wholeFrom } from '../../common/arguments.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 
+/** Options of `Model.addAdapter`. */
 export interface AddAdapterOptions {
   /** The seed of initial values, default 0. */
   seed?: number
@@ -17,6 +18,7 @@ export function requireAddOptions(options: AddAdapterOptions): void {
   })
 }
 
+/** Options of `Model.loadAdapter`. */
 export interface LoadAdapterOptions extends HubOptions {
   /** Also load an adapter that was trained on another base; from then on it belongs to this one. */
   allowOtherBase?: boolean
@@ -26,6 +28,7 @@ export function requireLoadOptions(options: LoadAdapterOptions): void {
   requireOptionsOf('the options of loadAdapter', options, { allowOtherBase: optional(aFlag), ...hubKinds })
 }
 
+/** Options of `Model.saveAdapter`. */
 export interface SaveAdapterOptions {
   /** Without, as an adapter that trains no modules whole. Default true. */
   modules?: boolean
@@ -35,6 +38,7 @@ export function requireSaveOptions(options: SaveAdapterOptions): void {
   requireOptionsOf('the options of saveAdapter', options, { modules: optional(aFlag) })
 }
 
+/** Options of `Model.mergeAdapter`. */
 export interface MergeAdapterOptions {
   /** Aborting it ends the merging between two weights, with the signal's reason; nothing is changed then. */
   signal?: AbortSignal
@@ -44,6 +48,7 @@ export function requireMergeOptions(options: MergeAdapterOptions): void {
   requireOptionsOf('the options of mergeAdapter', options, { signal: optional(aSignal) })
 }
 
+/** Options of `Model.restartAdapter`. */
 export interface RestartOptions {
   /** What the adapter is from then on, by default what it is; its targets and modules stay. */
   config?: AdapterConfigBase

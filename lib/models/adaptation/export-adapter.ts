@@ -19,6 +19,7 @@ import { truncatedFactors } from './truncated-factors.js'
 import { weightChange } from './weight-change.js'
 import { writeGgufLora } from './write-gguf-lora.js'
 
+/** What `exportAdapter` reads and writes. */
 export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
@@ -40,7 +41,9 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
+/** What `exportAdapter` wrote, and what it had to leave out. */
 export interface ExportAdapterResult {
+  /** Number of layers that have factors in the file. */
   layers: number
   /** The largest rank of a layer. */
   rank: number
@@ -48,7 +51,13 @@ export interface ExportAdapterResult {
   exact: boolean
   /** ‖ΔW − B A‖ / ‖ΔW‖ (Frobenius) over all layers together, and of each. 0 where exact. */
   relativeError: number
-  layerErrors: { name: string; relativeError: number }[]
+  /** What each layer's factors leave out, in the order of the model. */
+  layerErrors: {
+    /** Module path of the layer. */
+    name: string
+    /** ‖ΔW − B A‖ / ‖ΔW‖ (Frobenius) of the layer; 0 where exact. */
+    relativeError: number
+  }[]
 }
 
 /** A layer as a LoRA, and what that leaves out. */

@@ -19,6 +19,7 @@ import { type WrittenForm, writeModel } from '../write/write-model.js'
 import { editsOf } from './edits.js'
 import { openAdapter } from './open-base.js'
 
+/** What `mergeModel` reads and writes. */
 export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'> {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
@@ -34,6 +35,7 @@ export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<Writt
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
+/** What `mergeModel` wrote. */
 export interface MergeModelResult {
   /** Number of weights that the adapter changed. */
   merged: number

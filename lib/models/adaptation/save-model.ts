@@ -16,6 +16,7 @@ import { storedBlocks, type WritableModel } from '../write/writable-model.js'
 import { type WrittenForm, writeModel } from '../write/write-model.js'
 import type { AdapterSet } from './adapter-set.js'
 
+/** Options of `Model.save`. */
 export interface SaveOptions extends WrittenForm {
   /** Add active adapters too. */
   mergeActive?: boolean

@@ -26,7 +26,7 @@ import { oneOfEachKind } from './block-kinds.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
 import { requireWhole } from './held-together.js'
 import { KeyValueCache } from './key-value-cache.js'
-import { type ForwardCall, ModelOutput } from './model-output.js'
+import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
 
 /** How passes that record gradients are made. */
 export interface PassSettings {
@@ -71,7 +71,7 @@ export class ForwardPasses {
   }
 
   /** Sum of cross-entropies over the batch's targets, [1] float32. */
-  loss(batch: Batch): { loss: Tensor; targetTokens: number } {
+  loss(batch: Batch): SummedLoss {
     requireArgument('batch', batch, aBatch)
     return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
   }
@@ -92,7 +92,7 @@ export class ForwardPasses {
   }
 
   /** `loss`, enqueued block by block in turns of the event loop. */
-  async lossAsync(batch: Batch, options: { gradients?: boolean }): Promise<{ loss: Tensor; targetTokens: number }> {
+  async lossAsync(batch: Batch, options: { gradients?: boolean }): Promise<SummedLoss> {
     requireArgument('batch', batch, aBatch)
     requireOptionsOf('the options of lossAsync', options, { gradients: optional(aFlag) })
     const { gradients = true } = options

@@ -5,6 +5,7 @@ import { unitFinder } from './units.js'
 
 /** How ranks that hold a model's matrices together make a pass: each of them, at the same time. */
 export interface HeldTogether {
+  /** This rank's number, and how many hold the matrices. */
   readonly ranks: Pick<ShardRanks, 'rank' | 'size'>
   /**
    * Begins a pass, as a loss does by itself.

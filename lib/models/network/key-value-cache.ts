@@ -19,6 +19,7 @@ export class KeyValueCache {
 
   constructor(
     config: ModelConfig,
+    /** Tokens that there is memory for. */
     readonly capacity: number,
     dtype: FloatDType,
     device: NativeDevice,
@@ -28,12 +29,14 @@ export class KeyValueCache {
     this.layers = allOrNothing(() => Array.from({ length: config.layers }, layer))
   }
 
+  /** Frees the memory of all layers. */
   dispose(): void {
     this.step?.dispose()
     this.step = null
     for (const layer of this.layers) layer.dispose()
   }
 
+  /** The same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

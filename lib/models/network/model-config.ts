@@ -1,14 +1,23 @@
 import type { JsonObject } from '../../io/json.js'
 import type { NetworkPlan } from './plan.js'
 
+/** The sizes of a decoder. */
 export interface ModelSizes {
+  /** V: rows of the embeddings' table. */
   readonly vocabularySize: number
+  /** D: width of the residual stream. */
   readonly hiddenSize: number
+  /** F: width of the MLP. */
   readonly intermediateSize: number
+  /** Number of blocks. */
   readonly layers: number
+  /** H: query heads of a block. */
   readonly heads: number
+  /** K: key and value heads, which groups of H / K query heads share. */
   readonly keyValueHeads: number
+  /** E: width of a head. */
   readonly headSize: number
+  /** Tokens that a row may have. */
   readonly maxPositions: number
 }
 
@@ -16,11 +25,13 @@ export interface ModelSizes {
 export interface ModelConfig extends ModelSizes {
   /** `model_type` of its family. */
   readonly architecture: string
+  /** Whether the output head is the embeddings' table. */
   readonly tiedEmbeddings: boolean
   /** How the network is made. */
   readonly network: NetworkPlan
   /** Standard deviation of random weights, for training from scratch. */
   readonly initializerRange: number
+  /** Ids of `eos_token_id` in `config.json`. */
   readonly eosIds: readonly number[]
   /** As read, to be written again beside merged weights. */
   readonly json: JsonObject

@@ -7,12 +7,21 @@ import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { Decoder } from './decoder.js'
 
+/** What a forward pass computes. */
 export interface ForwardCall {
   /**
    * The tokens to compute it of: `all` (default), `targets` (those that have one, as in the loss), or the rows of the batch
    * with these numbers, in this order.
    */
   rows?: 'all' | 'targets' | ArrayLike<number>
+}
+
+/** The loss of a batch, as a sum: divide by the number of targets for the mean. */
+export interface SummedLoss {
+  /** The sum of cross-entropies over all targets, [1] float32; on the tape unless gradients are off. */
+  loss: Tensor
+  /** Number of targets. */
+  targetTokens: number
 }
 
 /** What a chunk of logits [to - from, V] of rows [from, to) is made into: a scalar. */
@@ -56,10 +65,12 @@ export class ModelOutput implements Disposable {
     return sumOfChunks(this.hidden, rowsOfLogits(this.#head), (rows, from, to) => body(logits(rows), from, to))
   }
 
+  /** Frees hidden states, and the head where adapters have changed it. */
   dispose(): void {
     for (const tensor of this.tensors) tensor.dispose()
   }
 
+  /** The same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

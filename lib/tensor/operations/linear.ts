@@ -42,7 +42,9 @@ export function linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
 export interface WeightUpdate {
   /** Rows [from, to) of the weight; columns of y. */
   readonly from: number
+  /** The first row past them. */
   readonly to: number
+  /** The trained tensors that ΔW is made of. */
   readonly parameters: readonly Parameter[]
   /** Whether ΔW or gradients depend on W (default). Without, W is not unpacked for them, and `weight` has no rows. */
   readonly readsWeight?: boolean

@@ -12,6 +12,7 @@ const MOST_PARTS = 128
 
 /** What is done to the head's products: they are multiplied, then capped. */
 export interface LogitsForm {
+  /** What logits are multiplied by (Granite); 1 for most families. */
   readonly scale: number
   /** Logits become softcap · tanh(logits / softcap) (Gemma 2); null: they stay. */
   readonly softcap: number | null

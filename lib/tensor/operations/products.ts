@@ -36,6 +36,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return product(a, b)
 }
 
+/** How operands of `product` lie, and where the result goes. */
 export interface ProductOptions {
   /** a lies as [..., K, M]. */
   readonly transposeA?: boolean

@@ -5,6 +5,7 @@ import { native } from '../../native/addon.js'
 import { scope } from '../scope.js'
 import { Tensor } from '../tensor.js'
 
+/** How a token is chosen from logits. */
 export interface Sampling {
   /** Divides the logits; 0 takes the likeliest token. */
   temperature: number
