@@ -87,7 +87,6 @@ export class CompiledTemplate {
       const pieces = program.write(messages, {
         ...specialTokens,
         documents: null,
-        strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
         ...templateOptions,
         tools: tools ?? null,
         add_generation_prompt: addGenerationPrompt,
@@ -112,37 +111,6 @@ function requireModest(pieces: readonly Piece[], given: unknown): void {
     value instanceof Map ? [...value] : typeof value === 'bigint' ? String(value) : value
   if (length <= MOST_CHARACTERS + MOST_GROWTH * JSON.stringify(given, plain).length) return
   throw new Error(`it makes ${length} characters of it, more than ${MOST_GROWTH} times as many as were given`)
-}
-
-/**
- * "Today" of templates that print a date: the day that Llama's own templates fall back to. A real clock would change
- * the tokens, and with them the hash of a data set, from one day to the next.
- */
-const TEMPLATE_DATE = new Date(Date.UTC(2024, 6, 26))
-
-const MONTHS = 'January February March April May June July August September October November December'.split(' ')
-const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ')
-
-/** The part of strftime that templates use. */
-function formatDate(date: Date, format: string): string {
-  const two = (value: number) => String(value).padStart(2, '0')
-  const month = MONTHS[date.getUTCMonth()]!
-  const day = DAYS[date.getUTCDay()]!
-  const values: Record<string, string> = {
-    d: two(date.getUTCDate()),
-    m: two(date.getUTCMonth() + 1),
-    y: two(date.getUTCFullYear() % 100),
-    Y: String(date.getUTCFullYear()),
-    b: month.slice(0, 3),
-    B: month,
-    a: day.slice(0, 3),
-    A: day,
-    H: two(date.getUTCHours()),
-    M: two(date.getUTCMinutes()),
-    S: two(date.getUTCSeconds()),
-    '%': '%',
-  }
-  return format.replace(/%([a-zA-Z%])/g, (whole, letter: string) => values[letter] ?? whole)
 }
 
 function reason(cause: unknown): string {

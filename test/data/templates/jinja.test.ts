@@ -45,6 +45,12 @@ describe('values as text', () => {
     ['{{ 0.1 + 0.2 }} {{ 1 / 2 }} {{ 7 // 2 }} {{ 4 / 2 }} {{ -7 % 3 }}', '0.30000000000000004 0.5 3 2.0 2'],
     ['{{ 2 ** 3 }} {{ 1000.0 }}', '8 1000.0'],
     ['{{ ordered }}', "{'10': 'x', '2': 'y'}"],
+    [
+      '{{ -7 // 2 }} {{ -7.5 % 2 }} {{ 2 ** -1 }} {{ 2 ** 70 }} {{ wide + 1 }}',
+      '-4 0.5 0.5 1180591620717411303424 12345678901234567891',
+    ],
+    ['{{ 1_000 }} {{ 0x1F }} {{ 1.5e3 }} {{ true + 1 }} {{ -2 ** 2 }}', '1000 31 1500.0 2 4'],
+    [String.raw`{{ 'a' "b" 'c\'d\x41\u00e9\q' }}`, String.raw`abc'dAé\q`],
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))
 })
 
@@ -61,7 +67,7 @@ describe('tojson', () => {
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))
 
   it('refuses what is undefined', () => {
-    expect(() => render('{{ missing | tojson }}')).toThrow(/what has no value cannot be written as JSON/)
+    expect(() => render('{{ missing | tojson }}')).toThrow(/undefined cannot be written as JSON/)
   })
 })
 
@@ -83,6 +89,10 @@ describe('texts', () => {
     ],
     ["{{ '{}-{}'.format(1, 'b') }} {{ ', '.join(['a', 'b']) }} {{ '=' * 3 }}", '1-b a, b ==='],
     ["{{ 'a=b=c'.partition('=') }} {{ 'abc'.find('c') }} {{ 'abab'.count('ab') }}", "('a', '=', 'b=c') 2 2"],
+    ["{{ ' a b '.split(none, 1) }} {{ ' a b c '.rsplit(none, 1) }}", "['a', 'b '] [' a b', 'c']"],
+    ["{{ '%05d|%-3s|%3s|%.2f|%x' | format(-42, 'a', 'b', 2.567, 255) }}", '-0042|a  |  b|2.57|ff'],
+    [`{{ "it's a-b" | title }} {{ "it's a-b".title() }}`, "It's A-B It'S A-B"],
+    ["{{ 'a\\n\\nb' | indent(2) }}|{{ 'a\\nb' | indent('> ', first=true) }}", 'a\n\n  b|> a\n> b'],
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))
 })
 
@@ -113,6 +123,16 @@ describe('collections', () => {
     ["{{ missing | default('x') }} {{ '' | default('y', true) }} {{ none | default('z') }}", 'x y None'],
     ['{{ missing | trim }}|{{ none | lower }}|{{ missing | length }}|{{ missing | items | list }}', '|none|0|[]'],
     ['{{ list[1:3] }} {{ list[-2:] }} {{ [1, 2, 3][::-1] }}', "[1, 2.5] [True, {'k': 'v'}] [3, 2, 1]"],
+    [
+      "{{ ['b', 'A'] | sort }} {{ nested | sort(attribute='role,n', reverse=true) | map(attribute='n') | list }}",
+      "['A', 'b'] [3, 1, 2]",
+    ],
+    [
+      "{{ {'B': 1, 'a': 0} | dictsort }} {{ [1, 2, 1] | unique }} {{ nested | sum(attribute='n') }}",
+      "[('a', 0), ('B', 1)] [1, 2] 6",
+    ],
+    ['{{ 1 < 2 < 3 }} {{ 1 < 2 > 3 }} {{ (1, 2) < (1, 3) }} {{ not 1 in [1] }}', 'True False True False'],
+    ['{{ dict(a=1) }} {{ range(5, 0, -2) }} {{ {1: 2}[1] }}', "{'a': 1} [5, 3, 1] 2"],
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))
 })
 
@@ -177,6 +197,16 @@ describe('statements', () => {
       '{% set ns = namespace(n=0) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}',
       '3',
     ],
+    [
+      'call blocks are given to macros',
+      '{% macro m(a) %}[{{ a }}{{ caller("q") }}]{% endmacro %}{% call(x) m(1) %}<{{ x }}>{% endcall %}',
+      '[1<q>]',
+    ],
+    ['with has a scope of its own', '{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}{{ a }}', '3'],
+    ['raw text is text', 'a {%- raw %} {{ x }} {% endraw -%} b', 'a {{ x }} b'],
+    ['tags on lines of their own leave no line', ' {% if yes %}\n a\n {#- b #}\n {% endif +%}\nc', ' a\nc'],
+    ['a plus keeps space', ' {%+ if yes %}a{% endif +%}\nb', ' a\nb'],
+    ['assignments take tuples apart', '{% set a, (b, c) = 1, [2, 3] %}{{ a }}{{ b }}{{ c }}', '123'],
     ['marks of generation write nothing', 'a {%- generation %} b{% endgeneration -%} c', 'a bc'],
   ])('%s', (_, source, expected) => expect(render(source)).toBe(expected))
 })

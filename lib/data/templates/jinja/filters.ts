@@ -1,135 +1,183 @@
-/** Filters, as Jinja and transformers have them: those that the library does not have, or has otherwise. */
-import { formatted, testOf } from './operators.js'
-import { capitalize, itemsOf, pairsOf, replace, strip, titleCase } from './strings.js'
-import { json, str } from './text.js'
-import {
-  ArrayValue,
-  IntegerValue,
-  isInteger,
-  isList,
-  isMapping,
-  isNone,
-  isText,
-  isUndefined,
-  StringValue,
-  UndefinedValue,
-  type Value,
-} from './values.js'
+/** Filters, as Jinja and transformers have them. */
+import { memberOf, methodOf, pairsOf, splitLines, strip } from './methods.js'
+import { operate } from './operators.js'
+import { testOf } from './tests.js'
+import { formatted, json, str } from './text.js'
+import { bind, equals, indexOf, isLess, isTrue, itemsOf, stringOf, tuple, typeName, type Value } from './values.js'
 
-export interface FilterCall {
-  value: Value
-  args: Value[]
-  keywords: Map<string, Value>
-  /** Another filter by name, for `map`. */
-  apply(name: string, value: Value, args: Value[]): Value
+/** What an argument without a value is, too. */
+const isAbsent = (value: Value) => value === undefined || value === null
+
+type Filter = readonly [parameters: string, apply: (value: Value, ...args: Value[]) => Value]
+
+/** @throws Error where there is no filter of that name */
+export function applyFilter(
+  name: string,
+  value: Value,
+  args: Value[],
+  keywords: ReadonlyMap<string, Value> = new Map(),
+): Value {
+  if (METHODS.includes(name)) return methodOf(str(value), name)!(args, keywords)
+  if (!Object.hasOwn(filters, name)) throw new Error(`there is no filter ${name}`)
+  const [parameters, apply] = filters[name]!
+  return apply(value, ...bind(parameters, args, keywords))
 }
 
-type Filter = (call: FilterCall) => Value
+/** Filters that are methods of strings. */
+const METHODS = ['upper', 'lower', 'capitalize', 'replace']
 
-const text = (value: string) => new StringValue(value)
-const list = (values: Value[]) => new ArrayValue(values)
-const ofText =
-  (change: (value: string) => string): Filter =>
-  ({ value }) =>
-    text(change(str(value)))
-
-export const filters: Readonly<Record<string, Filter>> = {
-  string: ofText((value) => value),
-  safe: ({ value }) => value,
-  upper: ofText((value) => value.toUpperCase()),
-  lower: ofText((value) => value.toLowerCase()),
-  capitalize: ofText(capitalize),
-  title: ofText(titleCase),
-  trim: ({ value, args, keywords }) => {
-    const characters = args[0] ?? keywords.get('chars')
-    return text(strip(str(value), characters && !isNone(characters) ? str(characters) : undefined))
-  },
-  replace: ({ value, args: [old, by, count] }) =>
-    text(replace(str(value), str(old!), str(by!), isInteger(count) ? count.value : undefined)),
-  format: ({ value, args }) => text(formatted(str(value), args)),
-  tojson: ({ value, args, keywords }) => text(tojson(value, args, keywords)),
-  default: orDefault,
-  d: orDefault,
-  length: ({ value }) => new IntegerValue(lengthOf(value)),
-  count: ({ value }) => new IntegerValue(lengthOf(value)),
-  list: ({ value }) => list([...itemsOf(value)]),
-  first: ({ value }) => itemsOf(value)[0] ?? new UndefinedValue(),
-  last: ({ value }) => itemsOf(value).at(-1) ?? new UndefinedValue(),
-  reverse: ({ value }) =>
-    isText(value) ? text([...value.value].reverse().join('')) : list([...itemsOf(value)].reverse()),
-  items: ({ value }) => {
-    if (isUndefined(value)) return list([])
-    if (isMapping(value)) return pairsOf(value.value)
-    throw new Error(`items was asked of ${str(value)}, which is no mapping`)
-  },
-  join: ({ value, args, keywords }) => {
-    const attribute = args[1] ?? keywords.get('attribute')
-    const items = itemsOf(value).map((item) => str(attribute ? attributeOf(item, attribute) : item))
-    return text(items.join(str(args[0] ?? keywords.get('d') ?? text(''))))
-  },
-  map: ({ value, args, keywords, apply }) => {
-    const attribute = keywords.get('attribute')
-    const fallback = keywords.get('default')
-    if (!attribute) return list(itemsOf(value).map((item) => apply(str(args[0]!), item, args.slice(1))))
-    return list(
-      itemsOf(value).map((item) => {
-        const found = attributeOf(item, attribute)
-        return isUndefined(found) ? (fallback ?? found) : found
-      }),
-    )
-  },
-  select: chosen(true, false),
-  reject: chosen(false, false),
-  selectattr: chosen(true, true),
-  rejectattr: chosen(false, true),
-}
-
-function chosen(wanted: boolean, byAttribute: boolean): Filter {
-  return ({ value, args }) => {
-    const attribute = byAttribute ? args[0] : undefined
+/** `select`, and the others that keep items by a test of them or of an attribute. */
+const chosen = (isWanted: boolean, byAttribute: boolean): Filter => [
+  '*',
+  (value, given) => {
+    const args = itemsOf(given)
     const [name, ...others] = byAttribute ? args.slice(1) : args
-    const test = name ? testOf(str(name)) : (item: Value) => item.__bool__().value
-    const isChosen = (item: Value) => test(attribute ? attributeOf(item, attribute) : item, ...others) === wanted
-    return list(itemsOf(value).filter(isChosen))
-  }
-}
+    const test = name === undefined ? isTrue : testOf(stringOf(name))
+    return itemsOf(value).filter((item) => {
+      return test(byAttribute ? attributeOf(item, args[0]) : item, ...others) === isWanted
+    })
+  },
+]
 
-function orDefault({ value, args, keywords }: FilterCall): Value {
-  const fallback = args[0] ?? keywords.get('default_value') ?? text('')
-  const alsoFalse = (args[1] ?? keywords.get('boolean'))?.__bool__().value
-  return isUndefined(value) || (alsoFalse && !value.__bool__().value) ? fallback : value
-}
-
-/** In characters, of a text. */
-function lengthOf(value: Value): number {
-  if (!isText(value)) return isMapping(value) ? value.value.size : itemsOf(value).length
-  let characters = 0
-  for (const _ of value.value) characters++
-  return characters
-}
-
-/** An attribute by its name or its path, such as `a.b` and `0.a`. */
+/** An attribute by its name, its place or its path, such as `a.b` and `0.a`; the value itself without one. */
 function attributeOf(value: Value, path: Value): Value {
+  if (isAbsent(path)) return value
+  if (typeof path === 'bigint') return memberOf(value, path, true)
   let found = value
-  for (const part of str(path).split('.')) {
-    const next = isMapping(found) ? found.value.get(part) : isList(found) ? found.value[Number(part)] : undefined
-    found = next ?? new UndefinedValue()
+  for (const part of stringOf(path).split('.')) {
+    found = memberOf(found, /^\d+$/.test(part) && Array.isArray(found) ? BigInt(part) : part, true)
   }
   return found
 }
 
-/** As transformers has it: no HTML escapes, and no ASCII only unless asked for. */
-function tojson(value: Value, args: readonly Value[], keywords: ReadonlyMap<string, Value>): string {
-  const given = (position: number, name: string) => {
-    const found = args[position] ?? keywords.get(name)
-    return isNone(found) ? undefined : found
-  }
-  const indent = given(1, 'indent')
-  const separators = given(2, 'separators')
-  return json(value, {
-    asciiOnly: given(0, 'ensure_ascii')?.__bool__().value ?? false,
-    indent: isInteger(indent) ? indent.value : undefined,
-    separators: separators ? (itemsOf(separators).map((one) => str(one)) as [string, string]) : undefined,
-    sortsKeys: given(3, 'sort_keys')?.__bool__().value ?? false,
-  })
+/** What items are compared by: attributes with commas between them, and letters as small ones unless case matters. */
+const keyOf = (attributes: Value, caseSensitive: Value) => {
+  const paths = typeof attributes === 'string' ? attributes.split(',') : [attributes]
+  return (item: Value): Value =>
+    paths.map((path) => {
+      const key = attributeOf(item, path)
+      return typeof key === 'string' && !isTrue(caseSensitive) ? key.toLowerCase() : key
+    })
+}
+
+function sorted(value: Value, key: (item: Value) => Value, isReversed: boolean): Value[] {
+  const keyed = itemsOf(value).map((item) => ({ item, key: key(item) }))
+  const order = (a: Value, b: Value) => Number(isLess(b, a)) - Number(isLess(a, b))
+  keyed.sort((a, b) => (isReversed ? order(b.key, a.key) : order(a.key, b.key)))
+  return keyed.map(({ item }) => item)
+}
+
+const extreme = (isLargest: boolean): Filter => [
+  'case_sensitive attribute',
+  (value, caseSensitive, attribute) => sorted(value, keyOf(attribute, caseSensitive), isLargest)[0],
+]
+
+const filters: Readonly<Record<string, Filter>> = {
+  abs: ['', (value) => (isLess(value, 0n) ? operate('*', value, -1n) : value)],
+  count: ['', lengthOf],
+  d: ['default_value boolean', valueOr],
+  default: ['default_value boolean', valueOr],
+  dictsort: [
+    'case_sensitive by reverse',
+    (value, caseSensitive, by, reverse) =>
+      sorted(pairsIn(value), keyOf(by === 'value' ? 1n : 0n, caseSensitive), isTrue(reverse)),
+  ],
+  first: ['', (value) => itemsOf(value)[0]],
+  float: ['default', (value, fallback = 0) => (Number.isNaN(floatOf(value)) ? fallback : floatOf(value))],
+  format: ['*', (value, args) => formatted(str(value), tuple(itemsOf(args)))],
+  indent: ['width first blank', indented],
+  int: ['default', integerOf],
+  items: ['', (value) => (value === undefined ? [] : pairsIn(value))],
+  join: [
+    'd attribute',
+    (value, separator, attribute) => {
+      return itemsOf(value)
+        .map((item) => str(attributeOf(item, attribute)))
+        .join(str(separator))
+    },
+  ],
+  last: ['', (value) => itemsOf(value).at(-1)],
+  length: ['', lengthOf],
+  list: ['', (value) => [...itemsOf(value)]],
+  map: [
+    '* attribute default',
+    (value, given, attribute, fallback) => {
+      const [name, ...args] = itemsOf(given)
+      if (name !== undefined) return itemsOf(value).map((item) => applyFilter(stringOf(name), item, args))
+      return itemsOf(value).map((item) => attributeOf(item, attribute) ?? fallback)
+    },
+  ],
+  max: extreme(true),
+  min: extreme(false),
+  reject: chosen(false, false),
+  rejectattr: chosen(false, true),
+  reverse: ['', (value) => (typeof value === 'string' ? [...value].reverse().join('') : [...itemsOf(value)].reverse())],
+  safe: ['', (value) => value],
+  select: chosen(true, false),
+  selectattr: chosen(true, true),
+  sort: [
+    'reverse case_sensitive attribute',
+    (value, reverse, caseSensitive, attribute) => sorted(value, keyOf(attribute, caseSensitive), isTrue(reverse)),
+  ],
+  string: ['', str],
+  sum: [
+    'attribute start',
+    (value, attribute, start = 0n) =>
+      itemsOf(value).reduce((sum, item) => operate('+', sum, attributeOf(item, attribute)), start),
+  ],
+  title: [
+    '',
+    (value) => str(value).replace(/[^-\s({[<]+/g, (word) => word[0]!.toUpperCase() + word.slice(1).toLowerCase()),
+  ],
+  tojson: [
+    'ensure_ascii indent separators sort_keys',
+    (value, asciiOnly, indent, separators, sortsKeys) =>
+      json(value, {
+        asciiOnly: isTrue(asciiOnly),
+        indent: typeof indent === 'string' ? indent : indexOf(indent),
+        separators: isAbsent(separators) ? undefined : itemsOf(separators).map(str),
+        sortsKeys: isTrue(sortsKeys),
+      }),
+  ],
+  trim: ['chars', (value, characters) => strip(str(value), isAbsent(characters) ? undefined : stringOf(characters))],
+  unique: [
+    'case_sensitive attribute',
+    (value, caseSensitive, attribute) => {
+      const key = keyOf(attribute, caseSensitive)
+      const items = itemsOf(value)
+      return items.filter((item, i) => items.findIndex((other) => equals(key(other), key(item))) === i)
+    },
+  ],
+}
+
+function lengthOf(value: Value): bigint {
+  return BigInt(value instanceof Map ? value.size : itemsOf(value).length)
+}
+
+function valueOr(value: Value, fallback: Value = '', alsoFalse: Value = false): Value {
+  return value === undefined || (isTrue(alsoFalse) && !isTrue(value)) ? fallback : value
+}
+
+function pairsIn(value: Value): Value[] {
+  if (value instanceof Map) return pairsOf(value)
+  throw new Error(`expected a mapping but received ${typeName(value)}`)
+}
+
+function floatOf(value: Value): number {
+  if (typeof value === 'string') return value.trim() === '' ? Number.NaN : Number(value)
+  return ['bigint', 'number', 'boolean'].includes(typeof value) ? Number(value) : Number.NaN
+}
+
+function integerOf(value: Value, fallback: Value = 0n): Value {
+  if (typeof value === 'bigint') return value
+  const number = floatOf(value)
+  return Number.isFinite(number) ? BigInt(Math.trunc(number)) : fallback
+}
+
+function indented(value: Value, width: Value = 4n, first: Value = false, blank: Value = false): Value {
+  const space = typeof width === 'string' ? width : ' '.repeat(indexOf(width) ?? 0)
+  const isIndented = (line: string, i: number) => (i === 0 ? isTrue(first) : line !== '' || isTrue(blank))
+  return splitLines(`${str(value)}\n`)
+    .map((line, i) => (isIndented(line, i) ? space + line : line))
+    .join('\n')
 }

@@ -1,46 +1,34 @@
-/** Values as Python writes them: `str`, `repr` and `json.dumps`. */
-import {
-  isFloat,
-  isInteger,
-  isList,
-  isMapping,
-  isNone,
-  isText,
-  isTruth,
-  isTuple,
-  isUndefined,
-  type Value,
-  WideInteger,
-} from './values.js'
+/** Values as Python writes them: `str`, `repr`, `json.dumps` and formats. */
+import { numberOf, Tuple, typeName, type Value } from './values.js'
 
-/** Python's `str`. */
+/** Python's `str`; nothing of an undefined value. */
 export function str(value: Value): string {
-  return isText(value) ? value.value : isUndefined(value) ? '' : repr(value)
+  if (typeof value === 'string') return value
+  return value === undefined ? '' : repr(value)
 }
 
 /** Python's `repr`. */
 export function repr(value: Value): string {
-  if (isText(value)) return quotedText(value.value)
-  if (isTruth(value)) return value.value ? 'True' : 'False'
-  if (isNone(value)) return 'None'
-  if (isUndefined(value)) return 'Undefined'
-  if (isInteger(value)) return integerText(value)
-  if (isFloat(value)) return floatText(value.value)
-  if (isList(value)) {
-    const items = value.value.map(repr)
-    if (!isTuple(value)) return `[${items.join(', ')}]`
+  if (typeof value === 'string') return quotedText(value)
+  if (typeof value === 'boolean') return value ? 'True' : 'False'
+  if (value === null) return 'None'
+  if (value === undefined) return 'Undefined'
+  if (typeof value === 'bigint') return String(value)
+  if (typeof value === 'number') return floatText(value)
+  if (Array.isArray(value)) {
+    const items = value.map(repr)
+    if (!(value instanceof Tuple)) return `[${items.join(', ')}]`
     return items.length === 1 ? `(${items[0]},)` : `(${items.join(', ')})`
   }
-  if (isMapping(value))
-    return `{${[...value.value].map(([key, item]) => `${quotedText(key)}: ${repr(item)}`).join(', ')}}`
-  throw new Error('a function cannot be written as text')
+  if (value instanceof Map) return `{${[...value].map(([key, item]) => `${repr(key)}: ${repr(item)}`).join(', ')}}`
+  throw new Error(`${typeName(value)} cannot be written as text`)
 }
 
 export interface JsonStyle {
   asciiOnly?: boolean
-  /** Spaces of a level; undefined: all on one line. */
-  indent?: number
-  separators?: readonly [string, string]
+  /** What a level is indented by; undefined: all on one line. */
+  indent?: string | number
+  separators?: readonly string[]
   sortsKeys?: boolean
 }
 
@@ -48,30 +36,27 @@ export interface JsonStyle {
 export function json(value: Value, style: JsonStyle = {}, depth = 0): string {
   const { indent, separators = [indent === undefined ? ', ' : ',', ': '] } = style
   const [between, afterKey] = separators
+  const step = typeof indent === 'number' ? ' '.repeat(indent) : indent
   const wrapped = (open: string, parts: readonly string[], close: string) => {
-    if (parts.length === 0 || indent === undefined) return open + parts.join(between) + close
-    const line = (level: number) => `\n${' '.repeat(indent * level)}`
+    if (parts.length === 0 || step === undefined) return open + parts.join(between) + close
+    const line = (level: number) => `\n${step.repeat(level)}`
     return open + line(depth + 1) + parts.join(between + line(depth + 1)) + line(depth) + close
   }
-  if (isText(value)) return jsonString(value.value, style)
-  if (isTruth(value)) return String(value.value)
-  if (isNone(value)) return 'null'
-  if (isInteger(value)) return integerText(value)
-  if (isFloat(value)) return jsonFloat(value.value)
-  if (isList(value)) {
-    return wrapped(
-      '[',
-      value.value.map((item) => json(item, style, depth + 1)),
-      ']',
-    )
+  if (typeof value === 'string') return jsonString(value, style)
+  if (value === null) return 'null'
+  if (typeof value === 'boolean' || typeof value === 'bigint') return String(value)
+  if (typeof value === 'number') return jsonFloat(value)
+  if (Array.isArray(value)) {
+    const items = value.map((item) => json(item, style, depth + 1))
+    return wrapped('[', items, ']')
   }
-  if (isMapping(value)) {
-    const entries = [...value.value]
+  if (value instanceof Map) {
+    const entries = [...value].map(([key, item]) => [typeof key === 'string' ? key : json(key), item] as const)
     if (style.sortsKeys) entries.sort(([a], [b]) => (a < b ? -1 : 1))
     const parts = entries.map(([key, item]) => jsonString(key, style) + afterKey + json(item, style, depth + 1))
     return wrapped('{', parts, '}')
   }
-  throw new Error(`${isUndefined(value) ? 'what has no value' : 'a function'} cannot be written as JSON`)
+  throw new Error(`${typeName(value)} cannot be written as JSON`)
 }
 
 function jsonString(text: string, { asciiOnly }: JsonStyle): string {
@@ -81,11 +66,6 @@ function jsonString(text: string, { asciiOnly }: JsonStyle): string {
   })
   if (!asciiOnly) return quoted
   return quoted.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-}
-
-function integerText(value: Value<number>): string {
-  if (value instanceof WideInteger) return String(value.exact)
-  return Number.isInteger(value.value) ? String(BigInt(value.value)) : String(value.value)
 }
 
 function jsonFloat(value: number): string {
@@ -119,4 +99,31 @@ function quotedText(text: string): string {
     return ESCAPES[character] ?? (code < 0x100 ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`)
   })
   return quote + escaped + quote
+}
+
+/** `%` after a string: `%s`, `%r`, `%d`, `%05d`, `%-5s` and `%.2f` in it stand for values. */
+export function formatted(format: string, given: Value): string {
+  const values = given instanceof Tuple ? given : [given]
+  let next = 0
+  return format.replace(PLACE, (whole, left: string, zero: string, width: string, digits: string, kind: string) => {
+    if (kind === '%') return '%'
+    if (next === values.length) throw new Error('a format has more places than values')
+    const value = values[next++]
+    const text = kind === 's' ? str(value) : kind === 'r' ? repr(value) : numberText(whole, kind, digits, value)
+    if (left !== '') return text.padEnd(Number(width))
+    const sign = zero !== '' && text.startsWith('-') ? '-' : ''
+    return sign + text.slice(sign.length).padStart(Number(width) - sign.length, zero || ' ')
+  })
+}
+
+const PLACE = /%(-?)(0?)(\d*)(?:\.(\d+))?(.)/gs
+
+function numberText(place: string, kind: string, digits = '6', value: Value): string {
+  const number = numberOf(value)
+  if (number === undefined) throw new Error(`${place} of a format received ${typeName(value)}`)
+  if (kind === 'f') return Number(number).toFixed(Number(digits))
+  const whole = typeof number === 'bigint' ? number : BigInt(Math.trunc(number))
+  if ('diu'.includes(kind)) return String(whole)
+  if (kind === 'x') return whole.toString(16)
+  throw new Error(`${place} of a format is not known`)
 }

@@ -1,98 +1,151 @@
-/** Values of a Jinja program: the library's classes, made from what JavaScript and JSON have. */
-import { Environment, Interpreter as PackageInterpreter } from '@huggingface/jinja'
-import type { Node } from './node.js'
+/** Values of a Jinja program, and what Python does with them by itself. */
 
-/** What an expression gives. */
-export interface Value<T = unknown> {
-  readonly type: string
-  readonly value: T
-  __bool__(): Value<boolean>
+/**
+ * A value. An integer is a bigint and a float a number, so that 2 and 2.0 stay apart. Nothing in a template changes a list or
+ * a mapping.
+ */
+export type Value =
+  | undefined
+  | null
+  | boolean
+  | bigint
+  | number
+  | string
+  | Value[]
+  | Map<Value, Value>
+  | Callable
+  | Attributes
+
+export type Callable = (args: Value[], keywords: ReadonlyMap<string, Value>) => Value
+
+/** What has attributes and nothing else: `loop`, and namespaces, whose attributes can be set. */
+export class Attributes {
+  constructor(
+    readonly get: (name: string) => Value,
+    readonly set?: (name: string, value: Value) => void,
+  ) {}
 }
 
-export interface Scope {
-  readonly variables: Map<string, Value>
-  set(name: string, value: unknown): Value
-  setVariable(name: string, value: Value): Value
-  lookupVariable(name: string): Value
-}
-
-type ValueClass<T> = new (value: T) => Value<T>
-/** A function gets keyword arguments, where there are any, as its last one. */
-export type Callable = (args: Value[], scope: Scope) => Value
-
-// The package's declarations name its files without their endings, so that TypeScript does not find these.
-export const NewScope = Environment as unknown as new (parent?: Scope) => Scope
-
-/** A scope inside of another; the package's own constructor fills each with what the outermost has. */
-export function innerScope(parent: Scope): Scope {
-  return Object.assign(Object.create(NewScope.prototype) as Scope, { variables: new Map(), parent })
-}
-
-/** The package does not export its classes, but makes their instances. */
-const classOf = (sample: unknown) => new NewScope().set('sample', sample).constructor
-
-export const StringValue = classOf('') as ValueClass<string>
-export const IntegerValue = classOf(0) as ValueClass<number>
-export const FloatValue = classOf(0.5) as ValueClass<number>
-export const BooleanValue = classOf(false) as ValueClass<boolean>
-export const NullValue = classOf(null) as new () => Value<null>
-export const UndefinedValue = classOf(undefined) as new () => Value<undefined>
-export const ArrayValue = classOf([]) as ValueClass<Value[]>
-export const ObjectValue = classOf({}) as ValueClass<Map<string, Value>>
-export const FunctionValue = classOf(() => null) as ValueClass<Callable>
-
-/** Runs the statements that are the same in Python and the package. */
-export const Interpreter = PackageInterpreter as unknown as new (
-  scope: Scope,
-) => { evaluate(node: Node | undefined, scope: Scope): Value }
-
-export const TupleValue = new Interpreter(new NewScope()).evaluate({ type: 'TupleLiteral', value: [] }, new NewScope())
-  .constructor as ValueClass<Value[]>
-
-/** An integer that a float64 does not hold: it is written as it is, and computed with as the nearest float64. */
-export class WideInteger extends IntegerValue {
-  constructor(readonly exact: bigint) {
-    super(Number(exact))
+export class Tuple extends Array<Value> {
+  /** What is made of a tuple is a list. */
+  static override get [Symbol.species]() {
+    return Array
   }
 }
 
-export const isKeywords = (value: Value | undefined): value is Value<Map<string, Value>> =>
-  value?.type === 'KeywordArgumentsValue'
-// `instanceof` of classes whose types are alike narrows to nothing.
-export const isText = (value?: Value): value is Value<string> => value instanceof StringValue
-export const isTruth = (value?: Value): value is Value<boolean> => value instanceof BooleanValue
-export const isInteger = (value?: Value): value is Value<number> => value instanceof IntegerValue
-export const isFloat = (value?: Value): value is Value<number> => value instanceof FloatValue
-export const isNumber = (value?: Value): value is Value<number> => isInteger(value) || isFloat(value)
-export const isNone = (value?: Value): value is Value<null> => value instanceof NullValue
-export const isUndefined = (value?: Value): value is Value<undefined> => value instanceof UndefinedValue
-export const isTuple = (value?: Value): value is Value<Value[]> => value instanceof TupleValue
-/** Tuples too. */
-export const isList = (value?: Value): value is Value<Value[]> => value instanceof ArrayValue
-export const isMapping = (value?: Value): value is Value<Map<string, Value>> => value instanceof ObjectValue
-export const isFunction = (value?: Value): value is Value<Callable> => value instanceof FunctionValue
+export const tuple = (items: Iterable<Value>): Value[] => Tuple.from(items)
 
-/** A value of what JSON has, bigints and `Number` objects (floats that are whole) included; maps are objects whose keys keep their order. */
+/** A value of what JSON has. Bigints and `Number` objects (floats that are whole) count as well; objects keep the order of their keys. */
 export function toValue(plain: unknown): Value {
-  if (typeof plain === 'string') return new StringValue(plain)
-  if (typeof plain === 'boolean') return new BooleanValue(plain)
-  if (typeof plain === 'bigint') return new WideInteger(plain)
-  if (typeof plain === 'number') return Number.isInteger(plain) ? new IntegerValue(plain) : new FloatValue(plain)
-  if (plain === null) return new NullValue()
-  if (plain instanceof Number) return new FloatValue(plain.valueOf())
-  if (Array.isArray(plain)) return new ArrayValue(plain.map(toValue))
-  if (typeof plain === 'object') {
-    const entries = plain instanceof Map ? [...(plain as Map<string, unknown>)] : Object.entries(plain)
-    return new ObjectValue(new Map(entries.map(([key, value]) => [key, toValue(value)])))
-  }
-  // Functions of plain values are wrapped by the library.
-  return new NewScope().set('value', plain)
+  if (typeof plain === 'string' || typeof plain === 'boolean' || typeof plain === 'bigint') return plain
+  if (typeof plain === 'number') return Number.isInteger(plain) ? BigInt(plain) : plain
+  if (typeof plain !== 'object') return undefined
+  if (plain === null) return null
+  if (plain instanceof Number) return plain.valueOf()
+  if (Array.isArray(plain)) return plain.map(toValue)
+  const entries: Iterable<[unknown, unknown]> = plain instanceof Map ? plain : Object.entries(plain)
+  const mapping = new Map<Value, Value>()
+  for (const [key, value] of entries) mapping.set(toValue(key), toValue(value))
+  return mapping
 }
 
-/** A function of values. Positional arguments come as a list, keyword arguments as a map. */
-export function functionOf(call: (args: Value[], keywords: Map<string, Value>) => Value): Value {
-  return new FunctionValue((given) => {
-    const last = given.at(-1)
-    return isKeywords(last) ? call(given.slice(0, -1), last.value) : call(given, new Map())
+/** Python's name of a value's type, for errors. */
+export function typeName(value: Value): string {
+  if (value === undefined) return 'undefined'
+  if (value === null) return 'none'
+  if (typeof value === 'string') return 'a string'
+  if (typeof value === 'boolean') return 'a boolean'
+  if (typeof value === 'bigint') return 'an integer'
+  if (typeof value === 'number') return 'a float'
+  if (typeof value === 'function') return 'a function'
+  if (Array.isArray(value)) return value instanceof Tuple ? 'a tuple' : 'a list'
+  return value instanceof Map ? 'a mapping' : 'a namespace'
+}
+
+/** Python's `bool`. */
+export function isTrue(value: Value): boolean {
+  if (Array.isArray(value)) return value.length > 0
+  if (value instanceof Map) return value.size > 0
+  return Number.isNaN(value) || Boolean(value)
+}
+
+/** What a loop over a value goes through: the characters of a string, the keys of a mapping, nothing of an undefined value. */
+export function itemsOf(value: Value): Value[] {
+  if (Array.isArray(value)) return value
+  if (typeof value === 'string') return [...value]
+  if (value instanceof Map) return [...value.keys()]
+  if (value === undefined) return []
+  throw new Error(`expected a list, a mapping or a string but received ${typeName(value)}`)
+}
+
+/** A number, booleans included; undefined of other values. */
+export function numberOf(value: Value): bigint | number | undefined {
+  if (typeof value === 'boolean') return value ? 1n : 0n
+  return typeof value === 'bigint' || typeof value === 'number' ? value : undefined
+}
+
+/** Python's `==`. */
+export function equals(a: Value, b: Value): boolean {
+  if (a === b) return !Number.isNaN(a)
+  const [x, y] = [numberOf(a), numberOf(b)]
+  if (x !== undefined && y !== undefined) return x <= y && x >= y
+  if (Array.isArray(a) && Array.isArray(b)) {
+    const alike = a instanceof Tuple === b instanceof Tuple && a.length === b.length
+    return alike && a.every((item, i) => equals(item, b[i]))
+  }
+  if (a instanceof Map && b instanceof Map) {
+    return a.size === b.size && [...a].every(([key, item]) => b.has(key) && equals(item, b.get(key)))
+  }
+  return false
+}
+
+/** Python's `<`. */
+export function isLess(a: Value, b: Value): boolean {
+  const [x, y] = [numberOf(a), numberOf(b)]
+  if (x !== undefined && y !== undefined) return x < y
+  if (typeof a === 'string' && typeof b === 'string') return a < b
+  if (Array.isArray(a) && Array.isArray(b) && a instanceof Tuple === b instanceof Tuple) {
+    const differs = a.findIndex((item, i) => i >= b.length || !equals(item, b[i]))
+    return differs < 0 ? a.length < b.length : differs < b.length && isLess(a[differs], b[differs])
+  }
+  throw new Error(`${typeName(a)} and ${typeName(b)} cannot be compared`)
+}
+
+/**
+ * Arguments in the order of a function's parameters.
+ * @param parameters names with spaces between them; `*` stands for a list of all further positional arguments, and those after
+ * it are given by name only
+ */
+export function bind(parameters: string, args: Value[], keywords: ReadonlyMap<string, Value>): Value[] {
+  const names = parameters === '' ? [] : parameters.split(' ')
+  const rest = names.indexOf('*')
+  const positional = rest < 0 ? names.length : rest
+  if (rest < 0 && args.length > positional) {
+    throw new Error(`expected at most ${positional} arguments but received ${args.length}`)
+  }
+  for (const name of keywords.keys()) {
+    if (!names.includes(name)) throw new Error(`expected no argument with the name ${name}`)
+  }
+  return names.map((name, i) => {
+    if (i === rest) return args.slice(rest)
+    return i < Math.min(positional, args.length) ? args[i] : keywords.get(name)
   })
+}
+
+/** A function by the names of its parameters, with spaces between them. */
+export function callable(parameters: string, call: (...args: Value[]) => Value): Callable {
+  return (args, keywords) => call(...bind(parameters, args, keywords))
+}
+
+/** @throws Error where it is no string */
+export function stringOf(value: Value): string {
+  if (typeof value === 'string') return value
+  throw new Error(`expected a string but received ${typeName(value)}`)
+}
+
+/** An integer as a number that counts or indexes; undefined of none. @throws Error of other values */
+export function indexOf(value: Value): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'bigint' || typeof value === 'boolean') return Number(value)
+  throw new Error(`expected an integer but received ${typeName(value)}`)
 }

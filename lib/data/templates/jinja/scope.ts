@@ -1,0 +1,129 @@
+/** What a running template knows and has written. */
+import { Attributes, equals, type Value } from './values.js'
+
+/** A stretch of what a template writes. */
+export interface Piece {
+  text: string
+  /** The message whose round of a loop wrote it; undefined of what stands outside of such loops. */
+  message: number | undefined
+  /** Whether it stands between `{% generation %}` marks. */
+  generated: boolean
+}
+
+/** What a template writes, with the message that each stretch is about. */
+export class Output {
+  pieces: Piece[] = []
+  readonly #messages: ReadonlyMap<Value, number>
+  #message: number | undefined
+  #generated = false
+  /** Inside a loop over anything but messages: a variable may be set to the message that a round is about. */
+  #findsMessage = false
+
+  /** @param messages values of which loops go through */
+  constructor(messages: readonly Value[]) {
+    this.#messages = new Map(messages.map((message, i) => [message, i]))
+  }
+
+  write(text: string): void {
+    if (text === '') return
+    const last = this.pieces.at(-1)
+    const [message, generated] = [this.#message, this.#generated]
+    if (last && last.message === message && last.generated === generated) last.text += text
+    else this.pieces.push({ text, message, generated })
+  }
+
+  /** Marks what is written meanwhile as generated. */
+  generating<Result>(run: () => Result): Result {
+    const outer = this.#generated
+    this.#generated = true
+    const result = run()
+    this.#generated = outer
+    return result
+  }
+
+  /** Goes through items as long as `run` returns true; what is written meanwhile is about an item that is a message. */
+  eachRound(items: readonly Value[], run: (item: Value, i: number) => boolean): void {
+    const [message, findsMessage] = [this.#message, this.#findsMessage]
+    for (const [i, item] of items.entries()) {
+      const own = this.#messages.get(item)
+      this.#message = own ?? message
+      this.#findsMessage = own === undefined
+      if (!run(item, i)) break
+    }
+    this.#message = message
+    this.#findsMessage = findsMessage
+  }
+
+  /** A variable was set: from now on the round of a loop over other things may be about a message. */
+  noticeVariable(value: Value): void {
+    if (this.#findsMessage) this.#message = this.#messages.get(value) ?? this.#message
+  }
+}
+
+/** Variables. Those of an outer scope can be read, but not set. */
+export class Scope {
+  constructor(
+    readonly output: Output,
+    private readonly variables: Map<string, Value>,
+    private readonly outer?: Scope,
+  ) {}
+
+  inner(): Scope {
+    return new Scope(this.output, new Map(), this)
+  }
+
+  get(name: string): Value {
+    const value = this.variables.get(name)
+    return value !== undefined || this.variables.has(name) ? value : this.outer?.get(name)
+  }
+
+  set(name: string, value: Value): void {
+    this.variables.set(name, value)
+  }
+
+  /** What a block writes in a scope of its own, as a text. */
+  captured(run: (scope: Scope) => unknown): string {
+    const { output } = this
+    const { pieces } = output
+    output.pieces = []
+    run(this.inner())
+    const text = output.pieces.map((piece) => piece.text).join('')
+    output.pieces = pieces
+    return text
+  }
+}
+
+/** A loop, as a template sees it. */
+export class Loop {
+  /** The round. */
+  at = 0
+  lastChanged: Value[] | undefined
+
+  constructor(readonly items: readonly Value[]) {}
+
+  /** The variable `loop`. */
+  get variable(): Attributes {
+    return new Attributes((name) => (Object.hasOwn(loopAttributes, name) ? loopAttributes[name]!(this) : undefined))
+  }
+}
+
+const loopAttributes: Readonly<Record<string, (loop: Loop) => Value>> = {
+  index: ({ at }) => BigInt(at + 1),
+  index0: ({ at }) => BigInt(at),
+  revindex: ({ at, items }) => BigInt(items.length - at),
+  revindex0: ({ at, items }) => BigInt(items.length - at - 1),
+  first: ({ at }) => at === 0,
+  last: ({ at, items }) => at === items.length - 1,
+  length: ({ items }) => BigInt(items.length),
+  previtem: ({ at, items }) => items[at - 1],
+  nextitem: ({ at, items }) => items[at + 1],
+  cycle:
+    ({ at }) =>
+    (args) =>
+      args[at % args.length],
+  changed: (loop) => (args) => {
+    const isSame = loop.lastChanged !== undefined && equals(loop.lastChanged, args)
+    loop.lastChanged = args
+    return !isSame
+  },
+}

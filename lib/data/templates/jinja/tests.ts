@@ -1,0 +1,62 @@
+/** Jinja's tests, which stand after `is`. */
+import { compare, modulo } from './operators.js'
+import { str } from './text.js'
+import { typeName, type Value } from './values.js'
+
+type Test = (value: Value, ...args: Value[]) => boolean
+
+/** Tests that are operators. */
+const OPERATORS: Readonly<Record<string, string>> = {
+  eq: '==',
+  equalto: '==',
+  ge: '>=',
+  greaterthan: '>',
+  gt: '>',
+  in: 'in',
+  le: '<=',
+  lessthan: '<',
+  lt: '<',
+  ne: '!=',
+}
+const SYMBOLS = Object.values(OPERATORS)
+
+/** An undefined value is an empty one. */
+const isCollection: Test = (value) =>
+  typeof value === 'string' || Array.isArray(value) || value instanceof Map || value === undefined
+
+/** Whether an integer is a multiple of another plus `rest`. */
+function leaves(value: Value, divisor: Value, rest: bigint): boolean {
+  if (typeof value === 'bigint' && typeof divisor === 'bigint' && divisor !== 0n) return modulo(value, divisor) === rest
+  throw new Error(`${typeName(value)} cannot be divided by ${str(divisor)}`)
+}
+
+const tests: Readonly<Record<string, Test>> = {
+  boolean: (value) => typeof value === 'boolean',
+  callable: (value) => typeof value === 'function',
+  defined: (value) => value !== undefined,
+  divisibleby: (value, divisor) => leaves(value, divisor, 0n),
+  even: (value) => leaves(value, 2n, 0n),
+  false: (value) => value === false,
+  float: (value) => typeof value === 'number',
+  integer: (value) => typeof value === 'bigint',
+  iterable: isCollection,
+  lower: (value) => str(value) !== str(value).toUpperCase() && str(value) === str(value).toLowerCase(),
+  mapping: (value) => value instanceof Map,
+  none: (value) => value === null,
+  number: (value) => ['bigint', 'number', 'boolean'].includes(typeof value),
+  odd: (value) => leaves(value, 2n, 1n),
+  sameas: (value, other) => value === other,
+  sequence: isCollection,
+  string: (value) => typeof value === 'string',
+  true: (value) => value === true,
+  undefined: (value) => value === undefined,
+  upper: (value) => str(value) !== str(value).toLowerCase() && str(value) === str(value).toUpperCase(),
+}
+
+/** @throws Error where there is no test of that name */
+export function testOf(name: string): Test {
+  if (Object.hasOwn(tests, name)) return tests[name]!
+  const operator = Object.hasOwn(OPERATORS, name) ? OPERATORS[name]! : name
+  if (SYMBOLS.includes(operator)) return (value, other) => compare(operator, value, other)
+  throw new Error(`there is no test ${name}`)
+}
