@@ -6,8 +6,7 @@ import { optional, requireOptionsOf, wholeFrom } from './common/arguments.js'
 import { packageVersion } from './common/package-facts.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
-import { type FoundLauncher, findLaunchers } from './ranks/found-launchers.js'
-import { findRanksLibraries, type RanksLibrary } from './ranks/libraries.js'
+import { type FoundLauncher, findLaunchers, findRanksLibraries, type RanksLibrary } from './ranks/installed.js'
 
 /** What `doctor` finds on this machine, and the document of `mora doctor --json`. */
 export interface DoctorReport {

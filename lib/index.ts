@@ -95,10 +95,10 @@ export type { HeldForTraining } from './models/adaptation/training-hold.js'
 export type { QuantisedBase } from './models/load/weights.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
-export type { HeldTogether } from './models/network/held-together.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
 export type { ForwardCall, LogitsBody, ModelOutput, SummedLoss } from './models/network/model-output.js'
+export type { ModelShards } from './models/network/model-shards.js'
 export type {
   BlockDType,
   DeviceFacts,
@@ -125,8 +125,8 @@ export type {
   TrainOptions,
 } from './options/index.js'
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
-export type { FoundLauncher } from './ranks/found-launchers.js'
 export * from './ranks/index.js'
+export type { FoundLauncher } from './ranks/installed.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export type { HostRanks } from './tensor/host-memory.js'
 export {
@@ -149,6 +149,7 @@ export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/oper
 export { linear, matmul } from './tensor/operations/products.js'
 export { logSoftmax, mean, softmax, sum } from './tensor/operations/reductions.js'
 export { Parameter } from './tensor/parameter.js'
+export type { Ranks, WritableValues } from './tensor/ranks.js'
 export { scope } from './tensor/scope.js'
 export type { Gathering, ShardRanks, SharedParts } from './tensor/shards.js'
 export { noGrad } from './tensor/tape.js'

@@ -7,7 +7,7 @@ import { type DoctorReport, doctor } from '../lib/doctor.js'
 import type { Absence, Native } from '../lib/native/addon.js'
 import { binaryCandidates, loadBinary, NativeError } from '../lib/native/binary.js'
 import { requireLoads } from '../lib/native/prebuilt.js'
-import { findRanksLibraries, fromVersionText } from '../lib/ranks/libraries.js'
+import { findRanksLibraries, fromVersionText } from '../lib/ranks/installed.js'
 import { lack, needing } from './needs.js'
 import { hasGloo, launchers } from './ranks/launchers.js'
 

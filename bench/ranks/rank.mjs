@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { AdamW, connectRanks, loadModel } from 'node-mora'
 import { packedBatch } from '../common/batch.mjs'
-import { crossEntropy, Meetings, optimizerStep } from '../common/internals.mjs'
+import { crossEntropy, optimizerStep, RankSync } from '../common/internals.mjs'
 import { now, Watch } from './watch.mjs'
 
 const { learningRate, dtype, rows, length, threads, ...options } = JSON.parse(process.argv[2])
@@ -32,9 +32,9 @@ const trained = { model, parameters, optimizer, signal: undefined }
 const watch = new Watch(model.device)
 const watched = { ...trained, objective: watch.objective }
 
-/** As `mora train` takes one, from the meeting of its round on. */
+/** As `mora train` takes one, from where ranks agree to take it. */
 async function stepOf(session, taken) {
-  await session.meetings.meet()
+  await session.sync.agree()
   const report = await optimizerStep(session, [taken], { learningRate, maxGradNorm: 1 })
   return { loss: report?.sums.loss, gradNorm: report?.gradNorm }
 }
@@ -51,9 +51,9 @@ async function plainStep(taken) {
   return { loss: sum / targetTokens, gradNorm }
 }
 
-const unwatched = { ...trained, objective: crossEntropy, meetings: new Meetings(ranks) }
-const alone = { ...watched, meetings: new Meetings() }
-const together = { ...watched, meetings: new Meetings(watch.ranks(ranks)) }
+const unwatched = { ...trained, objective: crossEntropy, sync: new RankSync(ranks) }
+const alone = { ...watched, sync: new RankSync() }
+const together = { ...watched, sync: new RankSync(watch.ranks(ranks)) }
 const hows = {
   plain: plainStep,
   unwatched: (taken) => stepOf(unwatched, taken),
@@ -72,7 +72,7 @@ const tasks = {
     return { ...values, begin, end, seconds: end - begin, cpuSeconds: (user + system) / 1e6, ...watch.seen }
   },
 
-  /** Times of sums of so many float32 numbers, or of a few as ranks make them at their meetings. */
+  /** Times of sums of so many float32 numbers, or, for 0, of gathering a few bytes as ranks do when they meet. */
   async sums({ elements, times }) {
     const values = new Float32Array(elements).fill(1e-3)
     const gradient = { shape: [elements], data: async () => values, assign: () => {} }
@@ -80,7 +80,7 @@ const tasks = {
     for (let i = 0; i < times; i++) {
       await ranks.barrier()
       const start = now()
-      await (elements > 0 ? ranks.sumGradients([gradient]) : ranks.sum(new Float64Array(5)))
+      await (elements > 0 ? ranks.sumGradients([gradient]) : ranks.gather(new Uint8Array(40)))
       seconds.push(now() - start)
     }
     return { seconds }

@@ -108,5 +108,5 @@ export function efficiencyOf(what) {
 /** Bytes of a bucket at least, but for the last; see lib/train/gradient-sum.ts. */
 export const leastBytes = 2 ** 20
 
-/** In a step of training; see lib/train/meetings.ts: whether to go on; what the step computed, and whether to keep it. */
-export const sumsOfStep = { before: 1, after: 2 }
+/** In a step of training; see lib/train/rank-sync.ts: whether to go on; what the step computed, and whether to keep it. */
+export const sumsOfStep = { before: 1, after: 1 }

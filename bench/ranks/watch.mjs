@@ -37,13 +37,12 @@ export class Watch {
 
   /** The same ranks, watched. */
   ranks(ranks) {
-    const { rank, size, writesOutput, reportsProgress } = ranks
+    const { rank, size } = ranks
     return {
       rank,
       size,
-      writesOutput,
-      reportsProgress,
-      sum: (values) => ranks.sum(values),
+      gather: (bytes) => ranks.gather(bytes),
+      broadcast: (bytes, from) => ranks.broadcast(bytes, from),
       barrier: () => ranks.barrier(),
       abort: (reason) => ranks.abort(reason),
       sumGradients: (gradients) => this.#sum(ranks, gradients),

@@ -26,10 +26,10 @@ import type { ModelParts } from './load/model-parts.js'
 import { type QuantisedBase, quantisedBase } from './load/weights.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
-import { type HeldTogether, heldTogether, requireWhole } from './network/held-together.js'
 import type { KeyValueCache } from './network/key-value-cache.js'
 import type { ModelConfig } from './network/model-config.js'
 import type { ForwardCall, ModelOutput, SummedLoss } from './network/model-output.js'
+import { type ModelShards, modelShards, requireWhole } from './network/model-shards.js'
 import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
@@ -61,7 +61,7 @@ export class Model implements Disposable {
   /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
   /** The parts that ranks hold together of the model's matrices; null where they don't. */
-  readonly shards: HeldTogether | null
+  readonly shards: ModelShards | null
   /** Whether its matrices lie in memory that ranks of this machine share. */
   readonly isShared: boolean
   /** Every weight, in the order of the checkpoint. */
@@ -88,7 +88,7 @@ export class Model implements Disposable {
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
     const keeps = this.slots.some(({ own }) => !isFloatDType(own.storage))
     this.quantised = source && quantisedBase(source, this.dtype, keeps)
-    this.shards = heldTogether(this.#decoder)
+    this.shards = modelShards(this.#decoder)
     this.isShared = weights.isShared ?? false
     this.#passes = new ForwardPasses(this.#decoder, this)
     this.adapterSet = new AdapterSet(this, this.#training)

@@ -167,8 +167,8 @@ export interface NativeRecording {
 }
 
 /**
- * This process among the ranks of a job. Every rank makes the same calls in the same order, with as many values: otherwise they
- * are rejected (`ranks-differ`). Once a rank is lost or has failed (`rank-failed`), all that follow are rejected for the same
+ * This process among the ranks of a job. Every rank makes the same calls in the same order: otherwise they are rejected
+ * (`ranks-differ`). Once a rank is lost or has failed (`rank-failed`), all that follow are rejected for the same
  * reason, on every rank. If the job has not ended half of the limit later, the addon prints the reason and ends it.
  */
 export interface NativeRanks {
@@ -177,12 +177,12 @@ export interface NativeRanks {
   readonly size: number
   /** The library that connects them, with its version. */
   readonly library: string
-  /** Adds up the values of all ranks in place. Every rank gets the same bits. */
-  sum<Values extends Float32Array | Float64Array>(values: Values): Promise<Values>
-  /** Replaces bytes by those of one rank. */
+  /** Adds up the values of all ranks in place, as many on each. Every rank gets the same bits. */
+  sum(values: Float32Array): Promise<Float32Array>
+  /** Returns the bytes of one rank on all ranks, which may give more or fewer. */
   broadcast(bytes: Uint8Array, from: number): Promise<Uint8Array>
-  /** What each rank gives, as many bytes of each, by rank. */
-  gather(bytes: Uint8Array): Promise<Uint8Array>
+  /** Returns what each rank gives, by rank, which may be more or fewer. */
+  gather(bytes: Uint8Array): Promise<Uint8Array[]>
   /**
    * Connects the GPU of this process with those of the other ranks, by NCCL: resolves with null, or, the same on all ranks, with
    * a clause that says which rank has no NCCL and why.
@@ -199,7 +199,6 @@ export interface NativeRanks {
    * is lost it fails, or finds any bytes.
    */
   gatherInto(given: NativeTensor, all: NativeTensor): { wait(): void; done: Promise<void> }
-  barrier(): Promise<void>
   /** Says that this rank has failed. */
   abort(reason: string): void
   /** Says goodbye after all calls so far; resolves when every rank has. */

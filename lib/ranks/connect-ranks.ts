@@ -1,15 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { atLeast, optional, requireOptionsOf } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { type NativeRanks, native } from '../native/addon.js'
+import { gatherJson, single } from '../tensor/ranks.js'
 import type { Gathering } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { singleRank } from '../train/ranks.js'
-import { ConnectedRanks, type JobRanks } from './connected-ranks.js'
 import { visit } from './guest.js'
 import { host } from './host.js'
+import { ConnectedRanks, type JobRanks } from './job-ranks.js'
 import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launcher.js'
-import { neighboursOf, placeOfThisProcess } from './neighbours.js'
 import { secretOfJob } from './secret.js'
 
 export interface ConnectOptions {
@@ -31,15 +31,13 @@ function gatherAlone(part: Tensor, all: Tensor): Gathering {
 }
 
 const alone: JobRanks = {
-  ...singleRank,
+  ...single,
   localRank: 0,
   localSize: 1,
   host: hostname(),
   threads: 0,
-  broadcast: (bytes) => Promise.resolve(bytes),
-  gather: (bytes) => Promise.resolve([bytes]),
+  sum: (values) => Promise.resolve(values),
   share: (parts) => Promise.resolve({ gather: (index, all) => gatherAlone(parts[index]!, all) }),
-  abort: () => {},
   deviceFor: (device = 'auto') => Promise.resolve(device),
   close: () => Promise.resolve(),
 }
@@ -63,7 +61,7 @@ export async function connectRanks(options: ConnectOptions = {}): Promise<JobRan
   const { timeout = SECONDS, arrival = SECONDS_OF_ARRIVAL } = options
   const limit = Math.round(timeout * 1000)
   const ranks = await (job.by === 'mpi' ? connectByMpi(job, limit) : connectByGloo(job, limit, arrival * 1000))
-  const { localRank, localSize, sharing } = neighboursOf(ranks.rank, await ranks.gather(placeOfThisProcess()))
+  const { localRank, localSize, sharing } = neighboursOf(ranks.rank, await gatherJson(ranks, placeOfThisProcess()))
   return new ConnectedRanks(ranks, job.localRank ?? localRank, localSize, threadsOf(sharing))
 }
 
@@ -93,4 +91,45 @@ async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: 
     bring: (address) => native.openGloo(address, job.rank, job.size, patience),
   })
   return await native.connectGloo(addresses, limit)
+}
+
+/** Where a rank runs. */
+export interface Place {
+  readonly machine: string
+  /** The processors that it may use, as the kernel lists them: `0-3,8`. */
+  readonly processors: string
+}
+
+export interface Neighbours {
+  /** Among the ranks of this machine, from 0. */
+  localRank: number
+  /** Ranks of this machine. */
+  localSize: number
+  /** Those of them that may run on a processor of this one's, with itself: all, unless a launcher binds each to its own. */
+  sharing: number
+}
+
+export function placeOfThisProcess(): Place {
+  const [, processors = ''] = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  return { machine: hostname(), processors }
+}
+
+/** @param places of all ranks */
+export function neighboursOf(rank: number, places: readonly Place[]): Neighbours {
+  const own = places[rank]!
+  const ownProcessors = new Set(processorsOf(own))
+  const isHere = ({ machine }: Place) => machine === own.machine
+  const here = places.filter(isHere)
+  return {
+    localRank: places.slice(0, rank).filter(isHere).length,
+    localSize: here.length,
+    sharing: Math.max(1, here.filter((place) => processorsOf(place).some((one) => ownProcessors.has(one))).length),
+  }
+}
+
+function processorsOf({ processors }: Place): number[] {
+  return processors.split(',').flatMap((range) => {
+    const [first, last = first] = range.split('-').map(Number) as [number, number?]
+    return Array.from({ length: last! - first + 1 }, (_, i) => first + i)
+  })
 }

@@ -2,16 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { type NativeDevice, native } from '../native/addon.js'
-import { type GatheringRanks, gatherJson } from './gather-json.js'
+import { gatherJson, type Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
 /** Ranks that may share memory. All of them call `HostMemory.meet`, and `exchange` where that gives memory. */
-export interface HostRanks extends GatheringRanks {
-  /** This process's number, from 0. */
-  readonly rank: number
-  /** Number of ranks. */
-  readonly size: number
+export interface HostRanks extends Pick<Ranks, 'rank' | 'size' | 'gather'> {
   /** The name of this rank's machine. */
   readonly host: string
 }
@@ -27,23 +23,22 @@ interface Place {
   readonly proof: string
 }
 
-export interface FilledPart {
+export interface FilledPart<Facts> {
   /** uint8 [n] of the device cpu; the caller owns it. What this process writes there, it alone sees. */
   readonly memory: Tensor
   /** What the rank says of it. */
-  readonly text: string
+  readonly facts: Facts
 }
 
 /** A multiple of a page of every system: where what is added begins. */
 const PAGE = 2 ** 16
 const PROOF_BYTES = 16
-/** Letters of a reason that are passed on. */
-const REASON = 500
 
 export class HostMemory {
   /** Descriptors of the parts, by rank; this rank's own among them. */
   readonly #parts = new Map<number, number>()
-  #end = PAGE
+  /** Bytes of this rank's part so far. */
+  #bytes = PROOF_BYTES
 
   private constructor(private readonly ranks: HostRanks) {}
 
@@ -53,6 +48,7 @@ export class HostMemory {
    * @param what is to lie in it: only ranks with the same share it; null where this rank shares nothing
    */
   static async meet(ranks: HostRanks, what: string | null): Promise<HostMemory | null> {
+    if (ranks.size === 1) return null
     const memory = new HostMemory(ranks)
     try {
       if (await memory.#meet(what === null ? null : `${ranks.host}: ${what}`)) return memory
@@ -76,25 +72,25 @@ export class HostMemory {
 
   /** More of this rank's part, uint8 [n], to be filled, and where it lies there. The caller owns it. */
   add(device: NativeDevice, bytes: number): { memory: Tensor; offset: number } {
-    const offset = this.#end
+    const offset = Math.ceil(this.#bytes / PAGE) * PAGE
     const handle = native.mapToWrite(device, this.#own, offset, bytes)
-    this.#end = Math.ceil((offset + bytes) / PAGE) * PAGE
+    this.#bytes = offset + bytes
     return { memory: keep(new Tensor(handle, device, 'uint8', [bytes], [1])), offset }
   }
 
   /**
-   * All parts that this rank reads, once every rank has filled its own, of which it says something. From then on the memory lives
-   * as long as what is mapped of it.
+   * Returns all parts that this rank reads, once every rank has filled its own and says something of it. From then on the memory
+   * lives as long as what is mapped of it.
    */
-  async exchange(device: NativeDevice, text: string): Promise<FilledPart[]> {
-    const parts: FilledPart[] = []
+  async exchange<Facts>(device: NativeDevice, own: Facts): Promise<FilledPart<Facts>[]> {
+    const parts: FilledPart<Facts>[] = []
     try {
-      const all = await gatherJson(this.ranks, this.#filled(text))
+      const all = await gatherJson(this.ranks, { bytes: this.#bytes, facts: own })
       for (const [rank, descriptor] of this.#parts) {
-        const { bytes, textBytes } = all[rank]!
+        const { bytes, facts } = all[rank]!
         const handle = native.mapToRead(device, descriptor, bytes, this.readers)
         const memory = keep(new Tensor(handle, device, 'uint8', [bytes], [1]))
-        parts.push({ memory, text: readAt(descriptor, bytes, textBytes).toString() })
+        parts.push({ memory, facts })
       }
       return parts
     } catch (error) {
@@ -151,13 +147,6 @@ export class HostMemory {
     const keys = places.map((place) => place.key)
     return !keys.includes(null) && new Set(keys).size < keys.length
   }
-
-  #filled(text: string): { bytes: number; textBytes: number } {
-    const bytes = Buffer.from(text)
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(this.#own, bytes, done, bytes.length - done, this.#end + done)
-    return { bytes: this.#end, textBytes: bytes.length }
-  }
 }
 
 /** A descriptor of the part of another rank. */
@@ -169,24 +158,15 @@ function opened({ pid, descriptor, proof }: Place, rank: number): number {
   } catch (error) {
     throw new Error(`that of rank ${rank} cannot be opened: ${reasonOf(error)}`)
   }
-  if (readAt(found, 0, PROOF_BYTES).toString('hex') === proof) return found
+  const begins = Buffer.alloc(PROOF_BYTES)
+  readSync(found, begins, 0, PROOF_BYTES, 0)
+  if (begins.toString('hex') === proof) return found
   closeSync(found)
   throw new Error(`${path} is not that of rank ${rank}, whose processes have other numbers`)
 }
 
-function readAt(descriptor: number, position: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length)
-  let done = 0
-  while (done < length) {
-    const count = readSync(descriptor, bytes, done, length - done, position + done)
-    if (count === 0) break
-    done += count
-  }
-  return bytes
-}
-
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, REASON)
+  return error instanceof Error ? error.message : String(error)
 }
 
 function warn(why: string): void {

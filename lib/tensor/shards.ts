@@ -1,11 +1,10 @@
 import type { HostRanks } from './host-memory.js'
+import type { Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
 /** What ranks that hold weights together do for each other: all of them call these in the same order. */
-export interface ShardRanks extends HostRanks {
-  /** The bytes of one rank, by default 0, on all of them. Each gives as many. */
-  broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
+export interface ShardRanks extends HostRanks, Pick<Ranks, 'broadcast'> {
   /** Lets all ranks gather what this one holds (uint8 [n] each). Every rank has as many parts, of the same lengths. */
   share(parts: readonly Tensor[]): Promise<SharedParts>
 }

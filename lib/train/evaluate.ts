@@ -2,9 +2,9 @@ import { aSignal, either, having, optional, requireArgument, requireOptionsOf } 
 import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
 import { crossEntropy } from '../objectives/cross-entropy.js'
-import { Meetings } from './meetings.js'
 import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
+import { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
 import type { PassModel } from './trainable.js'
 
@@ -25,7 +25,7 @@ export async function meanLoss(
   )
   requireOptionsOf('the options of meanLoss', options, { signal: optional(aSignal) })
   const { signal } = options
-  const sums = await evaluate({ objective: crossEntropy, model, meetings: new Meetings(), signal }, batches)
+  const sums = await evaluate({ objective: crossEntropy, model, sync: new RankSync(), signal }, batches)
   if (!sums) throw signal!.reason
   return sums.loss
 }
@@ -35,14 +35,14 @@ export async function meanLoss(
  * aborted meanwhile.
  */
 export async function evaluate(
-  session: Pick<Session, 'objective' | 'meetings' | 'signal'> & { readonly model: PassModel },
+  session: Pick<Session, 'objective' | 'sync' | 'signal'> & { readonly model: PassModel },
   batches: Iterable<Batch> | AsyncIterable<Batch>,
 ): Promise<PassSums | null> {
-  const { objective, model, meetings, signal } = session
+  const { objective, model, sync, signal } = session
   model.setDropout(null)
   const own = new PassSums(objective.metrics)
   const gradients = false
-  const drop = await eachPass({ model, meetings, signal }, batches, { gradients }, async (batch) => {
+  const drop = await eachPass({ model, sync, signal }, batches, { gradients }, async (batch) => {
     requireArgument('each of batches', batch, aBatch)
     const part = await objective.loss(model, batch, { gradients })
     try {
@@ -51,7 +51,7 @@ export async function evaluate(
       part.loss.dispose()
     }
   })
-  const all = await meetings.sum(own.values, { drop })
+  const all = await sync.sum([...own.values], { drop })
   if (!all) return null
   const sums = own.over(all)
   if (sums.weight === 0) {

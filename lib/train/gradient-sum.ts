@@ -1,5 +1,5 @@
 import { elementsOf } from '../native/addon.js'
-import type { Meetings } from './meetings.js'
+import type { RankSync } from './rank-sync.js'
 import type { PassModel, TrainedParameter } from './trainable.js'
 
 /** Bytes of a bucket at least, but for the last: smaller ones take longer to begin than to send. */
@@ -15,12 +15,12 @@ interface Bucket {
 
 /**
  * The gradients of one step, added up over all ranks: bucket by bucket in the same order on every rank, each on its way as soon
- * as it and those before it are final. Ranks that hold the model together send them between the same gatherings of weights.
+ * as it and those before it are final. Ranks with a model in shards send them between the same gatherings of weights.
  */
 export class GradientSum {
   readonly #buckets: readonly Bucket[]
   readonly #bucketOf = new Map<object, Bucket>()
-  /** Parameters by the unit that they belong to, where ranks hold the model together. */
+  /** Parameters by the unit that they belong to, of a model in shards. */
   readonly #ofUnit = new Map<number | null, TrainedParameter[]>()
   /** Whether a backward pass of this rank has reached each parameter. */
   readonly #reached = new Map<TrainedParameter, boolean>()
@@ -29,16 +29,16 @@ export class GradientSum {
   #hasBegun = false
 
   /**
-   * @param shards of a model that ranks hold together
+   * @param shards of a model in shards
    * @param leastBytes of a bucket
    */
   constructor(
-    private readonly meetings: Meetings,
+    private readonly sync: RankSync,
     private readonly parameters: readonly TrainedParameter[],
     private readonly shards: PassModel['shards'] = null,
     leastBytes = LEAST_BYTES,
   ) {
-    this.#buckets = meetings.isAlone ? [] : bucketsOf(parameters, leastBytes)
+    this.#buckets = sync.ranks.size === 1 ? [] : bucketsOf(parameters, leastBytes)
     for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
     if (!shards) return
     for (const one of parameters) {
@@ -47,7 +47,7 @@ export class GradientSum {
     }
   }
 
-  /** Says that the last pass of ranks that hold the model together begins. */
+  /** Says that the last pass of a model in shards begins. */
   begin(): void {
     this.#hasBegun = true
   }
@@ -62,7 +62,7 @@ export class GradientSum {
     return this.shards ? (parameter) => this.#requireUnsent(parameter) : (parameter) => this.#final(parameter)
   }
 
-  /** Says that all ranks are beyond a unit of the model that they hold together. */
+  /** Says that all ranks are beyond a unit of a model in shards. */
   onPast(unit: number): void {
     for (const one of this.#ofUnit.get(unit) ?? []) this.#final(one)
   }
@@ -100,7 +100,7 @@ export class GradientSum {
     bucket.isSent = true
     for (const parameter of parameters) this.#reached.set(parameter, parameter.grad !== null)
     const gradients = parameters.map((parameter) => parameter.ensureGrad())
-    const sum = this.meetings.sumGradients(gradients)
+    const sum = this.sync.sumGradients(gradients)
     sum.catch(() => {}) // finish() tells
     this.#sums.push(sum)
   }

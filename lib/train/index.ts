@@ -14,7 +14,5 @@ export type {
   TrainResult,
 } from './events.js'
 export type { LearningRate, LearningRateFacts } from './learning-rate.js'
-export type { Ranks } from './ranks.js'
 export { type EventCallback, Run } from './run.js'
 export { type TrainCall, type TrainExtras, train } from './train.js'
-export type { WritableValues } from './trainable.js'

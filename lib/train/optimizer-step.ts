@@ -16,10 +16,7 @@ export interface StepReport {
   nonFinite: { parameter: string | null } | null
 }
 
-type StepSession = Pick<
-  Session,
-  'objective' | 'model' | 'parameters' | 'optimizer' | 'meetings' | 'signal' | 'canBeSaved'
->
+type StepSession = Pick<Session, 'objective' | 'model' | 'parameters' | 'optimizer' | 'sync' | 'signal' | 'canBeSaved'>
 
 /**
  * One optimizer step: losses, weights and gradients of every micro-batch and rank add up, and are divided once, by the weight
@@ -56,9 +53,9 @@ export async function optimizerStep(
 
 /** Losses and gradients of the step, over all ranks; null when a rank gave it up. */
 async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<PassSums | null> {
-  const { objective, model, parameters, meetings } = session
+  const { objective, model, parameters, sync } = session
   const own = new PassSums(objective.metrics)
-  const gradients = new GradientSum(meetings, parameters, model.shards)
+  const gradients = new GradientSum(sync, parameters, model.shards)
   const last = {
     isOf: ({ isLast }: MarkedBatch) => isLast,
     begin: () => gradients.begin(),
@@ -79,7 +76,7 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
     throw error
   })
   await gradients.finish()
-  const all = await meetings.sum([...own.values, ...gradients.reached], { drop })
+  const all = await sync.sum([...own.values, ...gradients.reached], { drop })
   if (!all) return null
   gradients.keepReached(all.subarray(own.values.length))
   const sums = own.over(all)

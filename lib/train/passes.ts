@@ -1,14 +1,14 @@
 import type { Session } from './session.js'
 import type { PassModel } from './trainable.js'
 
-type PassSession = Pick<Session, 'meetings' | 'signal'> & { readonly model: PassModel }
+type PassSession = Pick<Session, 'sync' | 'signal'> & { readonly model: PassModel }
 
-/** The last pass of all ranks that hold a model together. */
+/** The last pass of all ranks with a model in shards. */
 export interface LastPass<Batch> {
   /** Whether this is the last batch of this rank. */
   isOf(batch: Batch): boolean
   begin(): void
-  /** See `HeldTogether.begin`. */
+  /** See `ModelShards.begin`. */
   onPast(unit: number): void
 }
 
@@ -18,18 +18,17 @@ export interface PassPurpose<Batch> {
 }
 
 /**
- * Makes a pass of each batch, until the signal is aborted. Where ranks hold the model together, all make as many passes as the
- * one with the most batches: without a batch, a rank gives the others its part of the weights. Whether the signal, there of any
- * rank, was aborted.
+ * Makes a pass of each batch, until the signal is aborted; returns whether it was. With a model in shards, all ranks make as many passes as the one
+ * with the most batches (without a batch, a rank gives the others its part of the weights), and the signal of any rank counts.
  */
 export async function eachPass<Batch>(
-  { model, meetings, signal }: PassSession,
+  { model, sync, signal }: PassSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   purpose: PassPurpose<Batch>,
   pass: (batch: Batch) => Promise<void>,
 ): Promise<boolean> {
   const { shards } = model
-  if (shards) return eachPassTogether(shards, { model, meetings, signal }, batches, purpose, pass)
+  if (shards) return eachPassOfShards(shards, { model, sync, signal }, batches, purpose, pass)
   for await (const batch of batches) {
     if (signal?.aborted) return true
     await pass(batch)
@@ -37,9 +36,9 @@ export async function eachPass<Batch>(
   return false
 }
 
-async function eachPassTogether<Batch>(
+async function eachPassOfShards<Batch>(
   shards: NonNullable<PassModel['shards']>,
-  { meetings, signal }: PassSession,
+  { sync, signal }: PassSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   { gradients, last }: PassPurpose<Batch>,
   pass: (batch: Batch) => Promise<void>,
@@ -48,9 +47,9 @@ async function eachPassTogether<Batch>(
   for (;;) {
     const next = await iterator.next()
     const more = !next.done && !last?.isOf(next.value)
-    const wishes = await meetings.meet({ pass: !next.done, more, drop: signal?.aborted ?? false })
-    if (wishes.drop || !wishes.pass) return wishes.drop
-    const isLast = last && !wishes.more
+    const flags = await sync.agree({ pass: !next.done, more, drop: signal?.aborted ?? false })
+    if (flags.drop || !flags.pass) return flags.drop
+    const isLast = last && !flags.more
     if (isLast) last.begin()
     shards.begin(gradients, isLast ? (unit) => last.onPast(unit) : undefined)
     try {

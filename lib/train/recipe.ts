@@ -1,10 +1,10 @@
 import { reworded } from '../common/errors.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
+import type { Ranks } from '../tensor/ranks.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
-import { Meetings } from './meetings.js'
 import { Metrics } from './output/metrics.js'
-import { type Ranks, singleRank } from './ranks.js'
+import { RankSync } from './rank-sync.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
 import { samplesAreDue, takeSamples } from './samples.js'
@@ -15,10 +15,11 @@ import { notePeak, takeStep } from './take-step.js'
 /** What a run asks of its ranks and its model. */
 export interface RunParts {
   readonly held: HeldForTraining
-  readonly ranks: Ranks | undefined
+  /** One process alone by default. */
+  readonly ranks?: Ranks
   /** Is told what saves the last step at once, while the next is at work. */
   readonly onBegun?: (saveAtOnce: () => void) => void
-  setUp(meetings: Meetings): Promise<Session>
+  setUp(sync: RankSync): Promise<Session>
 }
 
 /**
@@ -28,14 +29,11 @@ export interface RunParts {
  */
 export async function runTraining(
   control: RunControl,
-  { held, ranks = singleRank, setUp, onBegun }: RunParts,
+  { held, ranks, setUp, onBegun }: RunParts,
 ): Promise<TrainResult> {
-  const meetings = new Meetings(ranks, () => control.stopRequested)
-  const failed = (session: Session | null) => async (error: unknown) => {
-    throw await meetings.end(error, () => control.exclusive(() => savedAfter(error, session)))
-  }
+  const sync = new RankSync(ranks, () => control.stopRequested)
   const begin = async () => {
-    const session = await held.change(() => setUp(meetings))
+    const session = await held.change(() => setUp(sync))
     const metrics = new Metrics(session, control.logged)
     control.onSave(async () => {
       await metrics.write()
@@ -44,10 +42,13 @@ export async function runTraining(
     onBegun?.(() => saveAtOnce(session))
     return { session, metrics }
   }
-  const { session, metrics } = await control.exclusive(begin).catch(failed(null))
+  const { session, metrics } = await sync.together(() => control.exclusive(begin))
   try {
     const work = () => takeTurns(session, control, held, metrics)
-    const { result, isDropped } = await trainSession(session, control, metrics, work).catch(failed(session))
+    const { result, isDropped } = await sync.together(
+      () => trainSession(session, control, metrics, work),
+      (error) => control.exclusive(() => savedAfter(error, session)),
+    )
     if (isDropped || result.stopped) session.signal?.throwIfAborted()
     return result
   } finally {
@@ -69,10 +70,10 @@ async function trainSession(
   metrics: Metrics,
   turns: () => Promise<boolean>,
 ): Promise<Trained> {
-  const { meetings, signal } = session
+  const { sync, signal } = session
   const isDropped = await turns().catch(async (error: unknown) => {
     if (!signal?.aborted || error !== signal.reason) throw error
-    await meetings.meet({ drop: true })
+    await sync.agree({ drop: true })
     return true
   })
   if (session.output && !hasLastingCheckpoint(session)) {
@@ -82,21 +83,21 @@ async function trainSession(
   await metrics.end(session.state.step)
   for (const event of metrics.takeEvents()) await control.emit(event)
   // Nobody ends before everything is on the disk.
-  const { stop } = await meetings.meet()
+  const { stop } = await sync.agree()
   return { result: resultOf(session, stop), isDropped }
 }
 
 /** The failure of another rank, once what was computed before it is saved. */
-async function savedAfter(error: unknown, session: Session | null): Promise<unknown> {
-  if (!session?.output || session.state.step === 0) return error
+async function savedAfter(error: unknown, session: Session): Promise<unknown> {
+  if (!session.output || session.state.step === 0) return error
   const { step, path } = await saveSession(session, { byTime: true })
   return reworded(error, (message) => `${message.replace(/\.$/, '')}; step ${step} is saved in ${path}.`)
 }
 
 /**
  * Each round first does what the steps so far call for (an evaluation, samples, a checkpoint, a restart of the adapter) and
- * then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Ranks meet in every round:
- * they stop, save and wait together. Whether a rank gave up what was being computed.
+ * then takes the next step; so a run that is resumed at any point goes on as if it had never ended. In every round ranks
+ * agree whether to stop, save or wait. Returns whether a rank gave up what was being computed.
  */
 async function takeTurns(
   session: Session,
@@ -104,7 +105,7 @@ async function takeTurns(
   held: HeldForTraining,
   metrics: Metrics,
 ): Promise<boolean> {
-  const { meetings, ranks } = session
+  const { sync } = session
   /** Whether the work was done. */
   const measured = async (work: () => Promise<StepEvent | EvaluationEvent | null>) => {
     const event = await control.exclusive(async () => {
@@ -122,24 +123,24 @@ async function takeTurns(
     return true
   }
   const report = async (event: NoticeEvent | SampleEvent) => {
-    if (ranks.reportsProgress) await control.emit(event)
+    if (sync.isFirst) await control.emit(event)
   }
   for (const message of session.notices) await report({ type: 'notice', message })
   for (;;) {
     if (evaluationIsDue(session)) {
-      if ((await meetings.meet()).stop) return false
+      if ((await sync.agree()).stop) return false
       if (!(await measured(() => evaluateSession(session)))) return true
     }
     if (samplesAreDue(session) && !control.stopRequested) {
       for (const sample of await control.exclusive(() => takeSamples(session))) await report(sample)
     }
     const due = dueCheckpoint(session)
-    const { stop, save, wait } = await meetings.meet({ save: due !== null, wait: control.isPaused })
+    const { stop, save, wait } = await sync.agree({ save: due !== null, wait: control.isPaused })
     if (stop) return false
     if (save) {
       if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
-      // Whoever waits here may want something else by the next meeting.
-      await meetings.meet()
+      // A rank that waits here may ask for something else by the next round.
+      await sync.agree()
       continue
     }
     if (patienceIsOver(session)) {
@@ -149,7 +150,7 @@ async function takeTurns(
     if (session.state.step >= session.data.totalSteps) return false
     if (wait) {
       await control.whilePaused()
-      await meetings.meet()
+      await sync.agree()
       continue
     }
     if (restartIsDue(session)) {

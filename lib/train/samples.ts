@@ -3,9 +3,8 @@ import { appendSamples } from './output/metrics-file.js'
 import type { Session } from './session.js'
 
 /** Before the first step, after every `sampleEvery`, and after the last. */
-export function samplesAreDue({ state, options, data, ranks }: Session): boolean {
-  if (!ranks.writesOutput && !ranks.reportsProgress) return false
-  if (options.samplePrompt === undefined || state.sampledAt === state.step) return false
+export function samplesAreDue({ state, options, data, sync }: Session): boolean {
+  if (!sync.isFirst || options.samplePrompt === undefined || state.sampledAt === state.step) return false
   if (state.step === 0 || state.step === data.totalSteps) return true
   return options.sampleEvery !== undefined && state.step % options.sampleEvery === 0
 }

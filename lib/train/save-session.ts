@@ -35,11 +35,11 @@ function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Sessio
  * kept until there is a newer one.
  */
 export async function saveSession(session: Session, { byTime = false } = {}): Promise<CheckpointEvent> {
-  const { output, options, state, lastCheckpoint } = session
-  if (!session.ranks.writesOutput) {
+  const { output, options, state, lastCheckpoint, sync } = session
+  if (!sync.isFirst) {
     throw new UsageError(
       'unfit-options',
-      `Checkpoints are written by one rank, and not by rank ${session.ranks.rank}: ask its run to save.`,
+      `Checkpoints are written by one rank, and not by rank ${sync.ranks.rank}: ask its run to save.`,
     )
   }
   if (!output) {

@@ -3,10 +3,9 @@ import type { TrainOptions } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
-import type { Meetings } from './meetings.js'
 import type { OutputFolder } from './output/output-folder.js'
 import type { TensorboardFile } from './output/tensorboard.js'
-import type { Ranks } from './ranks.js'
+import type { RankSync } from './rank-sync.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
 import type { Optimizer, SteppedModel, TrainedParameter } from './trainable.js'
@@ -26,8 +25,7 @@ export interface Session {
   readonly optimizer: Optimizer
   readonly data: TrainingData
   readonly objective: Objective
-  readonly ranks: Ranks
-  readonly meetings: Meetings
+  readonly sync: RankSync
   /** The learning rate of the step that follows a state. */
   readonly learningRate: (state: TrainerState) => number
   /** Ends the run once it is aborted. */

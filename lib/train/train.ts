@@ -7,9 +7,9 @@ import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
 import type { Method, TrainInput, TrainOptions } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
+import { type Ranks, someRanks } from '../tensor/ranks.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
-import type { Meetings } from './meetings.js'
-import { type Ranks, someRanks } from './ranks.js'
+import type { RankSync } from './rank-sync.js'
 import { type RunParts, runTraining } from './recipe.js'
 import { type EventCallback, Run } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
@@ -103,12 +103,12 @@ export function trainWith(
   return start(model, options, { ...parts, learningRate: ownRate, signal, ranks }, onEvent)
 }
 
-type StartParts = TrainingParts & Pick<RunParts, 'onBegun'>
+type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 
 function start(model: TrainableModel, options: TrainOptions, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
-  const begin = (meetings: Meetings) => setUp(model, options, { ...parts, meetings })
+  const begin = (sync: RankSync) => setUp(model, options, { ...parts, sync })
   return new Run(
     (control) => runTraining(control, { held, ranks, onBegun, setUp: begin }).finally(held.end),
     onEvent,

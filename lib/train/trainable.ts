@@ -5,11 +5,12 @@ import type { BaseModel } from '../adapters/contract/base-model.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import type { QuantisedBase } from '../models/load/weights.js'
-import type { HeldTogether } from '../models/network/held-together.js'
 import type { ModelConfig } from '../models/network/model-config.js'
+import type { ModelShards } from '../models/network/model-shards.js'
 import type { FloatDType } from '../native/addon.js'
 import type { ForwardModel } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
+import type { WritableValues } from '../tensor/ranks.js'
 
 /** Values on a device. */
 export interface StoredValues {
@@ -23,16 +24,6 @@ export interface StoredValues {
 export interface HeldValues extends StoredValues {
   retain(): unknown
   release(): void
-}
-
-/** Float32 values that may be replaced in place. */
-export interface WritableValues {
-  /** Dimensions of the values. */
-  readonly shape: readonly number[]
-  /** A copy of the values, once everything enqueued before is done. */
-  data(): Promise<ArrayLike<number> | ArrayLike<bigint>>
-  /** Replaces all values. */
-  assign(values: Float32Array): void
 }
 
 /** A float32 tensor that the optimizer changes. */
@@ -83,7 +74,7 @@ export interface ModelFacts {
 /** What steps and evaluations compute with. */
 export interface PassModel extends ForwardModel {
   /** The parts that ranks hold together of the model's weights; absent or null where each has them whole. */
-  readonly shards?: HeldTogether | null
+  readonly shards?: ModelShards | null
   /** Keys the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void
   /** What can be computed if the whole can, and takes less; absent where there is nothing of the kind. */

@@ -60,15 +60,10 @@ Copy copyOf(const Napi::Value& value, const char* what) {
   return std::make_shared<std::vector<std::byte>>(data, data + count);
 }
 
-/// Puts the result where the values came from, and resolves with that.
-Completions::Result into(Copy copy) {
-  return [copy](Napi::Env env, const Napi::Value& kept) -> Napi::Value {
-    const auto [data, count] = bytesOf(kept.As<Napi::TypedArray>());
-    if (count != copy->size())
-      throw toJavaScript(env, "invalid-argument", "The array of a collective has changed its size meanwhile.");
-    if (count > 0) std::memcpy(data, copy->data(), count);
-    return kept;
-  };
+Napi::Uint8Array arrayOf(Napi::Env env, const std::vector<std::byte>& bytes) {
+  Napi::Uint8Array array = Napi::Uint8Array::New(env, bytes.size());
+  if (!bytes.empty()) std::memcpy(array.Data(), bytes.data(), bytes.size());
+  return array;
 }
 
 /// A collective of the group's thread in the midst of what a stream does: it begins when the stream has come to it, and
@@ -153,7 +148,7 @@ ranks::Group::Task sumInMemory(const std::vector<Tensor>& tensors, const std::sh
     if (inStream) inStream->awaitBeginning(engine, *group);
     flat->reserve(total);
     for (const Tensor& tensor : tensors) flat->insert(flat->end(), memoryOf(tensor), memoryOf(tensor) + tensor.bytes());
-    engine.sum(flat->data(), total / sizeof(float), ranks::Number::float32);
+    engine.sum(reinterpret_cast<float*>(flat->data()), total / sizeof(float));
     auto sums = flat->cbegin();
     for (const Tensor& tensor : tensors) {
       std::copy_n(sums, tensor.bytes(), memoryOf(tensor));
@@ -212,11 +207,9 @@ Napi::Value openGloo(const Napi::CallbackInfo& info) {
     const std::chrono::milliseconds patience(wholeNumber(info[3], "patience"));
     std::shared_ptr<ranks::GlooRank> listening = ranks::openGloo(address, rank, size, patience);
     const std::vector<std::byte> addresses = listening->addresses();
-    Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), addresses.size());
-    std::memcpy(array.Data(), addresses.data(), addresses.size());
     const std::lock_guard lock(ofProcess().mutex);
     ofProcess().listening = std::move(listening);
-    return array;
+    return arrayOf(info.Env(), addresses);
   });
 }
 
@@ -254,8 +247,7 @@ Napi::Function RanksObject::define(Napi::Env env) {
        InstanceMethod<&RanksObject::broadcast>("broadcast"), InstanceMethod<&RanksObject::gather>("gather"),
        InstanceMethod<&RanksObject::connectDevice>("connectDevice"),
        InstanceMethod<&RanksObject::sumOnDevice>("sumOnDevice"), InstanceMethod<&RanksObject::gatherInto>("gatherInto"),
-       InstanceMethod<&RanksObject::barrier>("barrier"), InstanceMethod<&RanksObject::abort>("abort"),
-       InstanceMethod<&RanksObject::close>("close")});
+       InstanceMethod<&RanksObject::abort>("abort"), InstanceMethod<&RanksObject::close>("close")});
 }
 
 RanksObject::RanksObject(const Napi::CallbackInfo& info)
@@ -267,19 +259,29 @@ Napi::Object RanksObject::create(Napi::Env env, std::shared_ptr<ranks::Group> gr
   return Environment::of(env).ranksClass.New({Napi::External<std::shared_ptr<ranks::Group>>::New(env, &group)});
 }
 
+Napi::Promise RanksObject::collective(Napi::Env env, ranks::Group::Task task, Completions::Result result,
+                                      const Napi::Value& kept) {
+  const auto start = [&](Completions::Done done) { group_->run(std::move(task), std::move(done)); };
+  return Environment::of(env).completions->whenDone(env, start, std::move(result), kept);
+}
+
 Napi::Value RanksObject::sum(Info info) {
   return guarded(info.Env(), [&] {
     const Copy copy = copyOf(info[0], "values");
-    const napi_typedarray_type type = info[0].As<Napi::TypedArray>().TypedArrayType();
-    if (type != napi_float32_array && type != napi_float64_array)
-      throw Error("invalid-argument", "Expected a Float32Array or a Float64Array for values.");
-    const ranks::Number number = type == napi_float32_array ? ranks::Number::float32 : ranks::Number::float64;
-    const auto start = [&](Completions::Done done) {
-      group_->run(
-          [copy, number](ranks::Engine& engine) { engine.sum(copy->data(), copy->size() / bytesOf(number), number); },
-          std::move(done));
+    if (info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+      throw Error("invalid-argument", "Expected a Float32Array for values.");
+    const auto task = [copy](ranks::Engine& engine) {
+      engine.sum(reinterpret_cast<float*>(copy->data()), copy->size() / sizeof(float));
     };
-    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, into(copy), info[0]);
+    // Puts the result where the values came from.
+    const auto result = [copy](Napi::Env env, const Napi::Value& kept) -> Napi::Value {
+      const auto [data, count] = bytesOf(kept.As<Napi::TypedArray>());
+      if (count != copy->size())
+        throw toJavaScript(env, "invalid-argument", "The array of a collective has changed its size meanwhile.");
+      if (count > 0) std::memcpy(data, copy->data(), count);
+      return kept;
+    };
+    return collective(info.Env(), task, result, info[0]);
   });
 }
 
@@ -288,30 +290,24 @@ Napi::Value RanksObject::broadcast(Info info) {
     const int32_t from = smallInteger(info[1], "from");
     if (from < 0 || from >= group_->engine().size())
       throw Error("invalid-argument", "Expected a rank for from but received " + std::to_string(from) + ".");
-    const Copy copy = copyOf(info[0], "bytes");
-    const auto start = [&](Completions::Done done) {
-      group_->run([copy, from](ranks::Engine& engine) { engine.broadcast(copy->data(), copy->size(), from); },
-                  std::move(done));
-    };
-    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, into(copy), info[0]);
+    const Copy bytes = copyOf(info[0], "bytes");
+    const auto task = [bytes, from](ranks::Engine& engine) { engine.broadcast(*bytes, from); };
+    const auto result = [bytes](Napi::Env env, const Napi::Value&) -> Napi::Value { return arrayOf(env, *bytes); };
+    return collective(info.Env(), task, result);
   });
 }
 
 Napi::Value RanksObject::gather(Info info) {
   return guarded(info.Env(), [&] {
-    const Copy copy = copyOf(info[0], "bytes");
-    const Copy all =
-        std::make_shared<std::vector<std::byte>>(copy->size() * static_cast<size_t>(group_->engine().size()));
-    const auto start = [&](Completions::Done done) {
-      group_->run([copy, all](ranks::Engine& engine) { engine.gather(copy->data(), copy->size(), all->data()); },
-                  std::move(done));
-    };
+    const Copy bytes = copyOf(info[0], "bytes");
+    const auto all = std::make_shared<std::vector<std::vector<std::byte>>>();
+    const auto task = [bytes, all](ranks::Engine& engine) { *all = engine.gather(*bytes); };
     const auto result = [all](Napi::Env env, const Napi::Value&) -> Napi::Value {
-      Napi::Uint8Array array = Napi::Uint8Array::New(env, all->size());
-      if (!all->empty()) std::memcpy(array.Data(), all->data(), all->size());
-      return array;
+      Napi::Array list = Napi::Array::New(env, all->size());
+      for (uint32_t rank = 0; rank < all->size(); ++rank) list.Set(rank, arrayOf(env, (*all)[rank]));
+      return list;
     };
-    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, result);
+    return collective(info.Env(), task, result);
   });
 }
 
@@ -319,14 +315,11 @@ Napi::Value RanksObject::connectDevice(Info info) {
   return guarded(info.Env(), [&] {
     Device& device = DeviceObject::unwrap(info[0]);
     const auto why = std::make_shared<std::string>();
-    const auto start = [&](Completions::Done done) {
-      group_->run([&device, why, group = group_.get()](ranks::Engine&) { *why = group->connectDevice(device); },
-                  std::move(done));
-    };
+    const auto task = [&device, why, group = group_.get()](ranks::Engine&) { *why = group->connectDevice(device); };
     const auto result = [why](Napi::Env env, const Napi::Value&) -> Napi::Value {
       return why->empty() ? env.Null() : Napi::String::New(env, *why);
     };
-    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, result);
+    return collective(info.Env(), task, result);
   });
 }
 
@@ -388,15 +381,6 @@ Napi::Value RanksObject::gatherInto(Info info) {
     };
     gathering.Set("wait", Napi::Function::New(info.Env(), wait, "wait"));
     return gathering;
-  });
-}
-
-Napi::Value RanksObject::barrier(Info info) {
-  return guarded(info.Env(), [&] {
-    const auto start = [&](Completions::Done done) {
-      group_->run([](ranks::Engine& engine) { engine.barrier(); }, std::move(done));
-    };
-    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined);
   });
 }
 

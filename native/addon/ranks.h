@@ -43,8 +43,10 @@ class RanksObject : public TaggedObject<RanksObject> {
   Napi::Value connectDevice(Info info);
   Napi::Value sumOnDevice(Info info);
   Napi::Value gatherInto(Info info);
-  Napi::Value barrier(Info info);
   Napi::Value close(Info info);
+  /// A promise of the result of what the group's thread does in its turn.
+  Napi::Promise collective(Napi::Env env, ranks::Group::Task task, Completions::Result result,
+                           const Napi::Value& kept = {});
   void abort(Info info) { group_->fail(info[0].ToString()); }
 
   std::shared_ptr<ranks::Group> group_;

@@ -1,7 +1,6 @@
 // Ranks that gloo connects.
 //
 // A collective of gloo waits for all ranks, for as long as they compute; the pulse makes it end when one is lost.
-// Before each, ranks compare what they are about to do, since gloo would wait for ever where they do not do the same.
 #include <gloo/allgather.h>
 #include <gloo/allreduce.h>
 #include <gloo/broadcast.h>
@@ -21,11 +20,6 @@
 namespace mora::ranks {
 namespace {
 
-/// A collective, as ranks compare it.
-enum class Kind { sum32 = 1, sum64, broadcast, gather, barrier };
-
-using Reduction = void (*)(void*, const void*, const void*, size_t);
-
 const std::string& version() {
   static const std::string text = std::to_string(GLOO_VERSION_MAJOR) + "." + std::to_string(GLOO_VERSION_MINOR) + "." +
                                   std::to_string(GLOO_VERSION_PATCH);
@@ -41,38 +35,6 @@ class Gloo : public Engine {
   int size() const override { return mesh_->size; }
   std::string library() const override { return "gloo " + version(); }
 
-  void sum(std::byte* values, size_t count, Number number) override {
-    meet(number == Number::float32 ? Kind::sum32 : Kind::sum64, count);
-    if (number == Number::float32)
-      reduce(reinterpret_cast<float*>(values), count, &gloo::sum<float>);
-    else
-      reduce(reinterpret_cast<double*>(values), count, &gloo::sum<double>);
-  }
-
-  void broadcast(std::byte* bytes, size_t count, int from) override {
-    meet(Kind::broadcast, count * static_cast<size_t>(size()) + static_cast<size_t>(from));
-    if (count == 0) return;
-    named([&] {
-      gloo::BroadcastOptions options(mesh_);
-      options.setOutput(reinterpret_cast<char*>(bytes), count);
-      options.setRoot(from);
-      gloo::broadcast(options);
-    });
-  }
-
-  void gather(const std::byte* given, size_t count, std::byte* all) override {
-    meet(Kind::gather, count);
-    if (count == 0) return;
-    named([&] {
-      gloo::AllgatherOptions options(mesh_);
-      options.setInput(reinterpret_cast<char*>(const_cast<std::byte*>(given)), count);
-      options.setOutput(reinterpret_cast<char*>(all), count * static_cast<size_t>(size()));
-      gloo::allgather(options);
-    });
-  }
-
-  void barrier() override { meet(Kind::barrier, 0); }
-
   void tend() override {
     if (const auto failure = pulse_->failure()) throw RankFailed(failure->rank, failure->why);
   }
@@ -82,31 +44,37 @@ class Gloo : public Engine {
   /// Nothing here can end other processes: each ends by itself once it has heard.
   void abort() noexcept override { std::_Exit(1); }
 
-  void finish() override {
-    barrier();
-    pulse_->sayGoodbye();
-  }
+  void finish() override { pulse_->sayGoodbye(); }
 
- private:
-  template <typename T>
-  void reduce(T* values, size_t count, Reduction reduction) {
-    if (count == 0) return;
+ protected:
+  void allReduce(float* values, size_t count) override {
     named([&] {
       gloo::AllreduceOptions options(mesh_);
       options.setOutput(values, count);
-      options.setReduceFunction(reduction);
+      options.setReduceFunction(static_cast<void (*)(void*, const void*, const void*, size_t)>(&gloo::sum<float>));
       gloo::allreduce(options);
     });
   }
 
-  /// What all ranks are about to do must be the same, which the largest and the smallest of it tell.
-  void meet(Kind kind, size_t count) {
-    const auto what = static_cast<double>(kind), many = static_cast<double>(count);
-    double bounds[] = {what, -what, many, -many};
-    reduce(bounds, 4, &gloo::max<double>);
-    if (bounds[0] != -bounds[1] || bounds[2] != -bounds[3]) throw RanksDiffer();
+  void send(std::byte* bytes, size_t count, int from) override {
+    named([&] {
+      gloo::BroadcastOptions options(mesh_);
+      options.setOutput(reinterpret_cast<char*>(bytes), count);
+      options.setRoot(from);
+      gloo::broadcast(options);
+    });
   }
 
+  void allGather(const std::byte* given, size_t count, std::byte* all, bool) override {
+    named([&] {
+      gloo::AllgatherOptions options(mesh_);
+      options.setInput(reinterpret_cast<char*>(const_cast<std::byte*>(given)), count);
+      options.setOutput(reinterpret_cast<char*>(all), count * static_cast<size_t>(size()));
+      gloo::allgather(options);
+    });
+  }
+
+ private:
   /// gloo says that a connection is gone, but not which rank has failed and why.
   template <typename Call>
   void named(Call call) {

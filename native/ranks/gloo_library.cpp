@@ -32,13 +32,8 @@ Opened open() {
   return {entry, version};
 }
 
-const Opened& opened() {
-  static const Opened instance = open();
-  return instance;
-}
-
 const Opened& required() {
-  const Opened& gloo = opened();
+  static const Opened gloo = open();
   if (!gloo.entry)
     throw Error("no-gloo", "These ranks meet over TCP, which takes gloo: " + gloo.absence.text() + ".",
                 gloo.absence.remedy);
@@ -46,8 +41,6 @@ const Opened& required() {
 }
 
 }  // namespace
-
-Absence whyNoGloo() { return opened().absence; }
 
 std::string glooVersion() { return required().version(); }
 

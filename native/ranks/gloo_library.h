@@ -24,9 +24,6 @@ class GlooRank {
 using GlooEntry = GlooRank*(const char* address, int rank, int size, std::chrono::milliseconds patience);
 using GlooVersion = const char*();
 
-/// Why it cannot be used; empty where it can.
-Absence whyNoGloo();
-
 /// `0.5.0`. Throws as openGloo does.
 std::string glooVersion();
 

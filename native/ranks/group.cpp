@@ -43,14 +43,6 @@ Offer offerOf(const Nccl* library, const Absence& absence, bool isFirst) {
   return offer;
 }
 
-/// What every rank tells the others, by rank.
-template <typename Told>
-std::vector<Told> gathered(Engine& engine, const Told& own) {
-  std::vector<Told> all(static_cast<size_t>(engine.size()));
-  engine.gather(reinterpret_cast<const std::byte*>(&own), sizeof own, reinterpret_cast<std::byte*>(all.data()));
-  return all;
-}
-
 }  // namespace
 
 std::shared_ptr<Group> Group::begin(Start start, std::chrono::milliseconds limit, Done started) {
@@ -90,7 +82,11 @@ void Group::runOnGpus(const BeginOnGpus& begin, Done done) {
 std::string Group::connectDevice(Device& device) {
   Absence absence;
   const Nccl* const library = openNccl(absence);
-  const std::vector<Offer> offers = gathered(*engine_, offerOf(library, absence, engine_->rank() == 0));
+  const Offer own = offerOf(library, absence, engine_->rank() == 0);
+  const auto* const bytes = reinterpret_cast<const std::byte*>(&own);
+  std::vector<Offer> offers;
+  for (const std::vector<std::byte>& told : engine_->gather({bytes, bytes + sizeof own}))
+    std::memcpy(&offers.emplace_back(), told.data(), sizeof own);
   const auto refusal = std::find_if(offers.begin(), offers.end(), [](const Offer& one) { return one.version == 0; });
   if (refusal != offers.end()) return "rank " + std::to_string(refusal - offers.begin()) + " has none: " + refusal->why;
   const auto other = std::find_if(offers.begin(), offers.end(),
@@ -109,9 +105,8 @@ std::string Group::connectDevice(Device& device) {
 }
 
 void Group::finish(NcclRanks& gpus, NcclWork& work) {
-  const NcclLikeness own = likenessOf(work);
-  const std::vector<NcclLikeness> all = gathered(*engine_, own);
-  if (std::any_of(all.begin(), all.end(), [&](const NcclLikeness& one) { return one != own; })) throw RanksDiffer();
+  // NCCL waits for ever where others have begun something else.
+  engine_->meetAlike(work.kind, work.values);
   withNccl([&] { gpus.finish(work, [this](const auto& isDone) { wait(isDone); }); });
 }
 
@@ -152,7 +147,11 @@ void Group::close(Done done) {
     const std::lock_guard lock(mutex_);
     if (!closed_) {
       closed_ = true;
-      jobs_.push_back({[](Engine& engine) { engine.finish(); }, std::move(done), true});
+      const auto leave = [](Engine& engine) {
+        engine.meetAlike(Kind::barrier, 0);
+        engine.finish();
+      };
+      jobs_.push_back({leave, std::move(done), true});
       wake_.notify_one();
       return;
     }

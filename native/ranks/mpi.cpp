@@ -1,14 +1,12 @@
 // Ranks that MPI connects.
 //
 // Every call is non-blocking and then polled, by one thread: MPI's own waits spin, which would take a core from another
-// rank of this machine for as long as that computes, and never end where a rank is gone. So a collective first meets: a
-// tiny reduction, polled with pauses, in which ranks also compare what they are about to do. Meanwhile each rank sends
-// a beat to the next one, and listens to the one before; one that computes for minutes still beats, one that is stopped
-// or cut off does not.
+// rank of this machine for as long as that computes, and never end where a rank is gone. Only where ranks meet before a
+// collective, waiting has pauses. Meanwhile each rank sends a beat to the next one, and listens to the one before; one
+// that computes for minutes still beats, one that is stopped or cut off does not.
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <thread>
 #include <utility>
@@ -30,7 +28,7 @@ constexpr int kSuccess = 0;
 /// The constants of a binary interface. Handle: int or a pointer.
 template <typename Handle>
 struct Constants {
-  Handle world, float32, float64, byte, sum, max, errorsReturn;
+  Handle world, float32, float64, byte, sum, errorsReturn;
   void *inPlace, *statusIgnore;
   int funneled;  // the level of threads where one thread calls MPI
 };
@@ -46,7 +44,6 @@ Constants<void*> ofOpenMpi(void* library) {
           object("ompi_mpi_double"),
           object("ompi_mpi_byte"),
           object("ompi_mpi_op_sum"),
-          object("ompi_mpi_op_max"),
           object("ompi_mpi_errors_return"),
           reinterpret_cast<void*>(intptr_t{1}),
           nullptr,
@@ -55,7 +52,7 @@ Constants<void*> ofOpenMpi(void* library) {
 
 /// The common ABI of MPICH, Intel MPI, MVAPICH and Cray MPICH.
 constexpr int kMpichWorld = 0x44000000, kMpichFloat = 0x4c00040a, kMpichDouble = 0x4c00080b, kMpichByte = 0x4c00010d,
-              kMpichSum = 0x58000003, kMpichMax = 0x58000001, kMpichErrorsReturn = 0x54000001;
+              kMpichSum = 0x58000003, kMpichErrorsReturn = 0x54000001;
 
 Constants<int> ofMpich() {
   return {kMpichWorld,
@@ -63,7 +60,6 @@ Constants<int> ofMpich() {
           kMpichDouble,
           kMpichByte,
           kMpichSum,
-          kMpichMax,
           kMpichErrorsReturn,
           reinterpret_cast<void*>(intptr_t{-1}),
           reinterpret_cast<void*>(intptr_t{1}),
@@ -74,11 +70,8 @@ Constants<int> ofMpich() {
 Constants<void*> ofStandard() {
   const auto handle = [](intptr_t value) { return reinterpret_cast<void*>(value); };
   return {handle(0x101), handle(0x210), handle(0x214), handle(0x247), handle(0x21),
-          handle(0x23),  handle(0x143), handle(1),     nullptr,       1024};
+          handle(0x143), handle(1), nullptr, 1024};
 }
-
-/// A collective, as ranks compare it.
-enum class Kind { sum32 = 1, sum64, broadcast, gather, barrier };
 
 template <typename Handle>
 class Mpi : public Engine {
@@ -100,35 +93,6 @@ class Mpi : public Engine {
   int size() const override { return size_; }
   std::string library() const override { return version_; }
 
-  void sum(std::byte* values, size_t count, Number number) override {
-    meet(number == Number::float32 ? Kind::sum32 : Kind::sum64, count);
-    const Handle type = number == Number::float32 ? constants_.float32 : constants_.float64;
-    inParts(count, [&](size_t start, int part, Handle* request) {
-      return allReduce_(constants_.inPlace, values + start * bytesOf(number), part, type, constants_.sum, ranks_,
-                        request);
-    });
-  }
-
-  void broadcast(std::byte* bytes, size_t count, int from) override {
-    meet(Kind::broadcast, count * static_cast<size_t>(size_) + static_cast<size_t>(from));
-    inParts(count, [&](size_t start, int part, Handle* request) {
-      return broadcast_(bytes + start, part, constants_.byte, from, ranks_, request);
-    });
-  }
-
-  void gather(const std::byte* given, size_t count, std::byte* all) override {
-    // In one call, so that what ranks give lies in one piece: elements are as large as their number allows.
-    const size_t width = count % sizeof(double) == 0 ? sizeof(double) : 1;
-    if (count / width > kMostElements) throw Error("too-large", "Ranks gather at most 2 GiB of each at a time.");
-    meet(Kind::gather, count);
-    const Handle type = width == 1 ? constants_.byte : constants_.float64;
-    inParts(count / width, [&](size_t, int part, Handle* request) {
-      return gather_(given, part, type, all, part, type, ranks_, request);
-    });
-  }
-
-  void barrier() override { meet(Kind::barrier, 0); }
-
   void tend() override {
     if (size_ == 1) return;
     const Clock::time_point now = Clock::now();
@@ -140,7 +104,7 @@ class Mpi : public Engine {
     silence_ += passed;
     sinceBeat_ += passed;
     if (test(&hearing_)) heed();
-    if (sinceBeat_ >= beat() && test(&beating_)) send(Word::beat);
+    if (sinceBeat_ >= beat() && test(&beating_)) say(Word::beat);
     if (silence_ > terms_.silence) {
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(terms_.silence).count();
       const std::string why = "it has been silent for " + std::to_string(seconds) +
@@ -161,14 +125,37 @@ class Mpi : public Engine {
   void abort() noexcept override { abort_(constants_.world, 1); }
 
   void finish() override {
-    barrier();
     if (size_ > 1) {
       wait(&beating_);
-      send(Word::goodbye);
+      say(Word::goodbye);
       wait(&beating_);
       while (heard_.word != Word::goodbye) wait(&hearing_), heed();
     }
     check(finalize_(), "MPI_Finalize");
+  }
+
+ protected:
+  void allReduce(float* values, size_t count) override {
+    inParts(count, [&](size_t start, int part, Handle* request) {
+      return allReduce_(constants_.inPlace, values + start, part, constants_.float32, constants_.sum, ranks_, request);
+    });
+  }
+
+  void send(std::byte* bytes, size_t count, int from) override {
+    inParts(count, [&](size_t start, int part, Handle* request) {
+      return broadcast_(bytes + start, part, constants_.byte, from, ranks_, request);
+    });
+  }
+
+  void allGather(const std::byte* given, size_t count, std::byte* all, bool late) override {
+    // In one call, so that what ranks give lies in one piece: elements are as large as their number allows.
+    const size_t width = count % sizeof(double) == 0 ? sizeof(double) : 1;
+    if (count / width > kMostElements) throw Error("too-large", "Ranks gather at most 2 GiB of each at a time.");
+    const Handle type = width == 1 ? constants_.byte : constants_.float64;
+    const int elements = static_cast<int>(count / width);
+    Handle request;
+    check(gather_(given, elements, type, all, elements, type, ranks_, &request), "MPI_Iallgather");
+    wait(&request, late ? 20us : Clock::duration{});
   }
 
  private:
@@ -211,21 +198,8 @@ class Mpi : public Engine {
     throw Error("ranks-failed", std::string(call) + " failed on rank " + std::to_string(rank_) + ": " + text + ".");
   }
 
-  /// What all ranks are about to do must be the same, which the largest and the smallest of it tell.
-  void meet(Kind kind, size_t count) {
-    if (size_ == 1) return;
-    const auto what = static_cast<double>(kind), many = static_cast<double>(count);
-    double bounds[] = {what, -what, many, -many};
-    Handle request;
-    check(allReduce_(constants_.inPlace, bounds, 4, constants_.float64, constants_.max, ranks_, &request),
-          "MPI_Iallreduce");
-    wait(&request, 20us);
-    if (bounds[0] != -bounds[1] || bounds[2] != -bounds[3]) throw RanksDiffer();
-  }
-
   template <typename Start>
   void inParts(size_t count, Start start) {
-    if (size_ == 1 && count == 0) return;
     for (size_t begin = 0; begin < count; begin += kMostElements) {
       Handle request;
       check(start(begin, static_cast<int>(std::min(kMostElements, count - begin)), &request), "A collective of MPI");
@@ -260,14 +234,14 @@ class Mpi : public Engine {
   void listen() {
     tended_ = Clock::now();
     hear();
-    send(Word::beat);
+    say(Word::beat);
   }
 
   void hear() {
     check(receive_(&heard_, sizeof heard_, constants_.byte, before(), kTag, ranks_, &hearing_), "MPI_Irecv");
   }
 
-  void send(Word word) {
+  void say(Word word) {
     sent_.word = word;
     sinceBeat_ = {};
     check(send_(&sent_, sizeof sent_, constants_.byte, after(), kTag, ranks_, &beating_), "MPI_Isend");
@@ -290,8 +264,6 @@ class Mpi : public Engine {
   std::string version_;
   Handle ranks_{};
   int rank_ = 0, size_ = 1;
-
-  std::array<double, 4> bounds_{};
 
   Handle hearing_{}, beating_{}, telling_{};
   Message heard_, sent_, told_;

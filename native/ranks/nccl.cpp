@@ -69,28 +69,16 @@ struct NcclRanks::Communicator {
   bool aborted = false;
 };
 
-/// What the device's threads tell the one that waits.
-struct NcclWork {
-  NcclWork(const char* function, double values) : function(function), values(values) {}
-
-  /// NCCL's.
-  const char* const function;
-  const double values;
-  std::mutex mutex;
-  bool isDone = false;
-  std::optional<NcclFailed> ofNccl;
-  std::string ofDevice;
-};
-
 namespace {
 
 constexpr const char* kConnect = "ncclCommInitRankConfig";
-constexpr const char* kSum = "ncclAllReduce";
-constexpr const char* kGather = "ncclAllGather";
+
+/// NCCL's function for it.
+const char* functionOf(Kind kind) {
+  return kind == Kind::sumOnGpus ? "ncclAllReduce" : kind == Kind::gatherOnGpus ? "ncclAllGather" : kConnect;
+}
 
 }  // namespace
-
-NcclLikeness likenessOf(const NcclWork& work) { return {work.function == kGather ? 1.0 : 0.0, work.values}; }
 
 NcclRanks::NcclRanks(const Nccl& library, Device& device, const NcclId& id, int rank, int size, const Wait& wait)
     : device_(device), communicator_(std::make_shared<Communicator>(library.table)) {
@@ -103,7 +91,7 @@ NcclRanks::NcclRanks(const Nccl& library, Device& device, const NcclId& id, int 
     communicator.settle(kConnect);
   };
   try {
-    finish(*begin(std::make_shared<NcclWork>(kConnect, 0), connect, {}), wait);
+    finish(*begin(Kind::barrier, 0, connect, {}), wait);
   } catch (...) {
     abort();
     throw;
@@ -115,11 +103,11 @@ NcclRanks::~NcclRanks() { abort(); }
 void NcclRanks::abort() { communicator_->abort(); }
 
 std::shared_ptr<NcclWork> NcclRanks::sum(const std::vector<Tensor>& tensors) {
-  double values = 0;
-  for (const Tensor& tensor : tensors) values += static_cast<double>(tensor.elements());
+  uint64_t values = 0;
+  for (const Tensor& tensor : tensors) values += static_cast<uint64_t>(tensor.elements());
   const auto allReduce = [tensors](Communicator& communicator, void* stream) {
     const NcclTable& table = communicator.table;
-    communicator.call(kSum, [&] {
+    communicator.call(functionOf(Kind::sumOnGpus), [&] {
       NcclResult first = table.groupStart();
       for (const Tensor& tensor : tensors) {
         if (!isFine(first)) break;
@@ -133,24 +121,25 @@ std::shared_ptr<NcclWork> NcclRanks::sum(const std::vector<Tensor>& tensors) {
       return isFine(first) ? last : first;
     });
     // All of it has to be on the stream before anything waits for the stream.
-    communicator.settle(kSum);
+    communicator.settle(functionOf(Kind::sumOnGpus));
   };
-  return begin(std::make_shared<NcclWork>(kSum, values), allReduce, tensors);
+  return begin(Kind::sumOnGpus, values, allReduce, tensors);
 }
 
 std::shared_ptr<NcclWork> NcclRanks::gather(const Tensor& given, const Tensor& all) {
   const auto allGather = [given, all](Communicator& communicator, void* stream) {
-    communicator.call(kGather, [&] {
+    communicator.call(functionOf(Kind::gatherOnGpus), [&] {
       return communicator.table.allGather(given.desc().data, all.desc().data, given.bytes(), NcclType::uint8,
                                           communicator.handle, stream);
     });
-    communicator.settle(kGather);
+    communicator.settle(functionOf(Kind::gatherOnGpus));
   };
-  return begin(std::make_shared<NcclWork>(kGather, static_cast<double>(given.bytes())), allGather, {given, all});
+  return begin(Kind::gatherOnGpus, given.bytes(), allGather, {given, all});
 }
 
-std::shared_ptr<NcclWork> NcclRanks::begin(std::shared_ptr<NcclWork> work, const Issue& issue,
+std::shared_ptr<NcclWork> NcclRanks::begin(Kind kind, uint64_t values, const Issue& issue,
                                            const std::vector<Tensor>& tensors) {
+  auto work = std::make_shared<NcclWork>(kind, values);
   beside(
       device_,
       [issue, work, communicator = communicator_](void* stream) {
@@ -178,11 +167,11 @@ void NcclRanks::finish(NcclWork& work, const Wait& wait) {
   };
   wait([&] {
     if (isDone()) return true;
-    communicator_->settled(work.function);  // NCCL tells here when a connection is lost that the GPU waits for
+    communicator_->settled(functionOf(work.kind));  // NCCL tells here when a connection is lost that the GPU waits for
     return false;
   });
   if (!work.ofDevice.empty())
-    throw Error("operation-failed", std::string(work.function) + " failed on the GPU: " + work.ofDevice + ".");
+    throw Error("operation-failed", std::string(functionOf(work.kind)) + " failed on the GPU: " + work.ofDevice + ".");
 }
 
 }  // namespace mora::ranks

@@ -1,13 +1,14 @@
 // What the GPUs of several ranks do together, by NCCL.
 #pragma once
-#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/tensor.h"
+#include "ranks/engine.h"
 #include "ranks/nccl_library.h"
 
 namespace mora::ranks {
@@ -18,11 +19,17 @@ struct NcclFailed : Error {
   bool another;
 };
 
-/// A collective that this rank has begun. NCCL would wait for ever where others have begun another one.
-struct NcclWork;
-/// What is the same on all ranks where they have begun the same: which collective it is, and how many values.
-using NcclLikeness = std::array<double, 2>;
-NcclLikeness likenessOf(const NcclWork& work);
+/// A collective that this rank has begun.
+struct NcclWork {
+  const Kind kind;
+  /// As many on all ranks.
+  const uint64_t values;
+  // What the device's threads tell the one that waits.
+  std::mutex mutex = {};
+  bool isDone = false;
+  std::optional<NcclFailed> ofNccl = {};
+  std::string ofDevice = {};
+};
 
 /// This process's GPU among those of all ranks. All ranks make the same calls in the same order. What they begin goes
 /// on beside what is enqueued on the device afterwards, once all that was enqueued before is done.
@@ -50,8 +57,7 @@ class NcclRanks {
  private:
   struct Communicator;
   using Issue = std::function<void(Communicator&, void* stream)>;
-  std::shared_ptr<NcclWork> begin(std::shared_ptr<NcclWork> work, const Issue& issue,
-                                  const std::vector<Tensor>& tensors);
+  std::shared_ptr<NcclWork> begin(Kind kind, uint64_t values, const Issue& issue, const std::vector<Tensor>& tensors);
 
   Device& device_;
   const std::shared_ptr<Communicator> communicator_;

@@ -110,12 +110,12 @@ test('buckets are those that training sends', async () => {
     parameter(`model.layers.${block}.mlp.up_proj.M`, [100, 10 + block]),
   ])
   const sent = []
-  const meetings = {
-    isAlone: false,
+  const sync = {
+    ranks: { size: 2 },
     sumGradients: async (gradients) =>
       sent.push(gradients.reduce((sum, { shape: [rows, columns] }) => sum + 4 * rows * columns, 0)),
   }
-  await new GradientSum(meetings, parameters).finish()
+  await new GradientSum(sync, parameters).finish()
   const bytes = blocks.map((block) => 4 * (90_000 + 100 * (10 + block)))
   const made = bucketsOf(bytes, leastBytes)
   expect(made.map((bucket) => bucket.bytes)).toEqual(sent)

@@ -9,7 +9,7 @@ import { ModelSource } from '../../lib/models/read/model-source.js'
 import { type TrainOptions, TrainSchema } from '../../lib/options/index.js'
 import { HostMemory } from '../../lib/tensor/host-memory.js'
 import { type TrainCall, train } from '../../lib/train/index.js'
-import { Meetings } from '../../lib/train/meetings.js'
+import { RankSync } from '../../lib/train/rank-sync.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { rows, writeRows } from '../train/fake-run.js'
 import { type LocalRanks, localRanks } from '../train/local-ranks.js'
@@ -150,9 +150,9 @@ it('a stop of another rank ends with 130 too', async () => {
   const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
   const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainCall
-  const meetings = new Meetings(other)
+  const sync = new RankSync(other)
   // The command asks whether its ranks share a model.
-  const gather = (bytes: Uint8Array) => meetings.meet().then(() => other.gather(bytes))
+  const gather = (bytes: Uint8Array) => sync.gather(bytes)
   const stopping = (async () => {
     await HostMemory.meet({ ...other, gather }, null)
     const run = train(model, call)

@@ -164,7 +164,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
       onTurn(1).test('ranks that do not do the same are told so', async () => {
         const { code } = await runJob(launcher, 2, [job, folder(), 'differs', '3'])
         expect(code).not.toBe(0)
-        expect(new Set(seen().map((one) => one.code))).toEqual(new Set(['ranks-differ']))
+        expect(new Set(seen().flatMap((one) => [one.sum, one.code]))).toEqual(new Set(['ranks-differ']))
       })
     })
   },

@@ -1,9 +1,9 @@
 /** Ranks of one machine share its processors, unless their launcher binds each to its own. */
 import { expect, test } from 'vitest'
-import { neighboursOf, placeOf, placeOfThisProcess } from '../../lib/ranks/neighbours.js'
+import { neighboursOf, placeOfThisProcess } from '../../lib/ranks/connect-ranks.js'
 
 const neighbours = (...places: readonly (readonly [machine: string, processors: string])[]) => {
-  const all = Buffer.concat(places.map(([machine, processors]) => placeOf(machine, processors)))
+  const all = places.map(([machine, processors]) => ({ machine, processors }))
   return places.map((_, rank) => Object.values(neighboursOf(rank, all)))
 }
 
@@ -25,5 +25,5 @@ test.each<[string, readonly (readonly [string, string])[], number[][]]>([
 
 test('this process has processors', () => {
   const own = placeOfThisProcess()
-  expect(neighboursOf(1, Buffer.concat([own, own]))).toEqual({ localRank: 1, localSize: 2, sharing: 2 })
+  expect(neighboursOf(1, [own, own])).toEqual({ localRank: 1, localSize: 2, sharing: 2 })
 })

@@ -1,6 +1,7 @@
 /** Parameters and AdamW in JavaScript, as the contracts of lib/train/trainable.ts describe them. */
 import { RunError } from '../../lib/common/errors.js'
-import type { HeldValues, Optimizer, StepOptions, TrainedParameter, WritableValues } from '../../lib/train/trainable.js'
+import type { WritableValues } from '../../lib/tensor/ranks.js'
+import type { HeldValues, Optimizer, StepOptions, TrainedParameter } from '../../lib/train/trainable.js'
 
 class FakeGradient implements HeldValues, WritableValues {
   constructor(

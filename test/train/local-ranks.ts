@@ -1,12 +1,11 @@
 /** Ranks in one process: sums go from rank 0 upwards, so that every rank gets the same bits. */
 
 import type { JobRanks } from '../../lib/ranks/index.js'
+import type { Ranks, WritableValues } from '../../lib/tensor/ranks.js'
 import { keep } from '../../lib/tensor/scope.js'
 import type { ShardRanks } from '../../lib/tensor/shards.js'
 import type { Tensor } from '../../lib/tensor/tensor.js'
-import { rankFailure } from '../../lib/train/meetings.js'
-import type { Ranks } from '../../lib/train/ranks.js'
-import type { WritableValues } from '../../lib/train/trainable.js'
+import { rankFailure } from '../../lib/train/rank-sync.js'
 
 /** Where all ranks leave what they bring, and go on with what all have brought. */
 class Meeting {
@@ -73,9 +72,7 @@ export function localRanks(size: number, hosts: readonly string[] = []): LocalRa
       return meeting.bring(rank, bytes)
     },
     async broadcast(bytes: Uint8Array, from = 0) {
-      const all = await meeting.bring(rank, bytes)
-      if (bytes.length !== all[from]!.length) throw new Error(`Ranks brought ${all.map(({ length }) => length)} bytes.`)
-      return all[from]!
+      return (await meeting.bring(rank, bytes))[from]!
     },
     async share(parts: readonly Tensor[]) {
       const all = await meeting.bring(rank, parts)
@@ -94,9 +91,6 @@ export function localRanks(size: number, hosts: readonly string[] = []): LocalRa
     },
     rank,
     size,
-    writesOutput: rank === 0,
-    reportsProgress: rank === 0,
-    sum: async (values) => added(new Float64Array(values.length), await meeting.bring(rank, values.slice())),
     sumGradients(gradients: readonly WritableValues[]) {
       this.sums.push(this.gathered.length)
       const sum = async () => {

@@ -8,10 +8,11 @@ import {
   TrainSchema,
 } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/index.js'
-import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
+import { HostMemory } from '../../tensor/host-memory.js'
+import type { Ranks } from '../../tensor/ranks.js'
+import type { ShardRanks } from '../../tensor/shards.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
-import { isKnownToAllRanks, isRankFailure, Meetings, speaksOf } from '../../train/meetings.js'
-import type { Ranks } from '../../train/ranks.js'
+import { isKnownToAllRanks, RankSync, reportsError } from '../../train/rank-sync.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
@@ -41,45 +42,36 @@ export const trainCommand = defineCommand({
   },
 })
 
-type RanksOfCommand = Ranks &
-  Pick<JobRanks, 'deviceFor' | 'threads' | 'host' | 'broadcast' | 'gather' | 'share' | 'close'>
+type RanksOfCommand = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
 
-/** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
+/** The command on one of several ranks: rank 0 prints for all, and others only what not all ranks know. */
 export async function trainOn(
   ranks: RanksOfCommand,
   options: TrainOptions,
   context: CommandContext,
 ): Promise<CommandResult> {
+  const nothingToPrint = { json: undefined, text: '' }
   try {
     const result = await trained(ranks, options, context)
     await ranks.close()
-    return ranks.reportsProgress ? result : { ...nothingToPrint, exitCode: result.exitCode }
+    return ranks.rank === 0 ? result : { ...nothingToPrint, exitCode: result.exitCode }
   } catch (error) {
-    // Where ranks still meet, they end together, so that none takes another for lost.
+    // Ranks that still meet end together, so that none takes another for lost.
     if (isKnownToAllRanks(error)) await ranks.close().catch(() => {})
-    if (speaksOf(error, ranks)) throw error
+    if (reportsError(error, ranks.rank)) throw error
     return { ...nothingToPrint, exitCode: error instanceof MoraError ? error.exitCode : 1 }
   }
 }
-
-const nothingToPrint = { json: undefined, text: '' }
 
 async function trained(ranks: RanksOfCommand, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
   // Its modules come while the weights are read. A failure is met below.
   const training = import('../../train/train.js')
   training.catch(() => {})
-  const device = await ranks.deviceFor(options.device).catch(async (error: unknown) => {
-    throw isRankFailure(error) ? error : await new Meetings(ranks).end(error)
-  })
-  const own = { ...options, device, threads: options.threads ?? ranks.threads }
-  const meetings = new Meetings(ranks)
-  using model = await openModel(own, ranks, meetings, context).catch(async (error: unknown) => {
-    // The others wait for this rank: for a part of the model, or where their runs begin.
-    throw await meetings.end(error)
-  })
+  const sync = new RankSync(ranks)
+  using model = await sync.together(() => openModel(options, ranks, sync, context))
   const { trainByCommand } = await training
   model.device.profile(options.profile)
-  const quiet = options.quiet || !ranks.reportsProgress
+  const quiet = options.quiet || !sync.isFirst
   let saveAtOnce = () => {}
   const setUp = new AbortController()
   let hasBegun = false
@@ -96,44 +88,33 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
     return true
   }
   const result = await follow(run, { quiet, oneOfMany, giveUp }, context)
-  if (options.profile && ranks.reportsProgress)
+  if (options.profile && sync.isFirst)
     context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
   return result
 }
 
-async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings: Meetings, { note }: CommandContext) {
+/** Loads or makes the model on this rank's device; ranks of a machine may share it. */
+async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankSync, { note }: CommandContext) {
   const { initModel, loadForTraining } = await import('../../models/index.js')
   const { mostTokens } = await import('../../train/setup/token-budget.js')
-  const onWarning = ranks.reportsProgress ? note : undefined
-  const meeting = hostRanks(ranks, meetings)
+  const device = await ranks.deviceFor(given.device)
+  const options = { ...given, device, threads: given.threads ?? ranks.threads }
+  const load = { ...loadOptions(options), onWarning: sync.isFirst ? note : undefined }
+  const { rank, size, host } = ranks
+  const sharing = { rank, size, host, gather: (bytes: Uint8Array) => sync.gather(bytes) }
   const mayShare = keepsBase(options)
-  // All come there, also where their options differ.
-  if (!mayShare && ranks.size > 1) await HostMemory.meet(meeting, null)
+  // All ranks meet there, also where their options differ.
+  if (!mayShare) await HostMemory.meet(sharing, null)
   if (options.init === undefined) {
     const tokens: Parameters<typeof loadForTraining>[2] = ({ maxPositions }, device) =>
-      mostTokens(options, maxPositions, device, ranks.size)
-    const together = { shard: options.shard === undefined ? undefined : ranks, ranks: meeting }
+      mostTokens(options, maxPositions, device, size)
+    const together = { shard: options.shard === undefined ? undefined : ranks, ranks: sharing }
     const needsFloats = !mayShare || options.compute === 'int8'
-    const loaded = { ...loadOptions(options), onWarning, ...(mayShare && together) }
-    return loadForTraining(options.model!, loaded, needsFloats ? null : tokens)
+    return loadForTraining(options.model!, { ...load, ...(mayShare && together) }, needsFloats ? null : tokens)
   }
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
-  return initModel(options.init, {
-    ...loadOptions(options),
-    onWarning,
-    seed: options.seed,
-    tokenizer: await loadTokenizer(options.model!, options),
-  })
-}
-
-/** Ranks that may share a model: one that fails before can come to where the others meet for it. */
-function hostRanks(ranks: RanksOfCommand, meetings: Meetings): HostRanks {
-  const { rank, size, host } = ranks
-  const gather = async (bytes: Uint8Array) => {
-    await meetings.meet()
-    return ranks.gather(bytes)
-  }
-  return { rank, size, host, gather }
+  const tokenizer = await loadTokenizer(options.model!, options)
+  return initModel(options.init, { ...load, seed: options.seed, tokenizer })
 }
 
 /** Whether a model's weights stay as they are in its file, so that ranks of a machine may share them. */

@@ -64,15 +64,16 @@ async function partOfGroup(
   reader: number,
 ): Promise<{ matrices: readonly MatrixFacts[]; part: Tensor }> {
   const read = ranks.rank === reader ? readOrFail(weights, names, ranks.size) : null
+  const said = Buffer.from(read ? JSON.stringify(read.facts) : '')
   try {
-    const facts = JSON.parse(await textOf(read ? JSON.stringify(read.facts) : null, ranks, reader)) as GroupFacts
+    const facts = JSON.parse(Buffer.from(await ranks.broadcast(said, reader)).toString()) as GroupFacts
     if (read && !read.all) throw read.error
     if ('failure' in facts) throw new RunError('rank-failed', `Rank ${reader} failed: ${facts.failure}`)
     const { bytes, matrices } = facts
     using all = read?.all ?? emptyBytes(bytes, weights.device)
     for (let from = 0; from < bytes; from += PIECE) {
       using piece = keep(all.view([Math.min(PIECE, bytes - from)], [1], from))
-      const values = new Uint8Array(piece.elements)
+      const values = new Uint8Array(read ? piece.elements : 0)
       if (read) await piece.bytesInto(values)
       const sent = await ranks.broadcast(values, reader)
       if (!read) writeBytes(sent, piece)
@@ -107,12 +108,4 @@ function emptyBytes(count: number, device: NativeDevice): Tensor {
 function writeBytes(bytes: Uint8Array, into: Tensor): void {
   using values = keep(Tensor.from(bytes, into.shape, into))
   into.copyFrom(values)
-}
-
-/** The text of one rank, on all of them. */
-async function textOf(own: string | null, ranks: ShardRanks, from: number): Promise<string> {
-  const bytes = Buffer.from(own ?? '')
-  const length = Buffer.from(await ranks.broadcast(new Uint8Array(Float64Array.of(bytes.length).buffer), from))
-  const text = own === null ? new Uint8Array(length.readDoubleLE()) : bytes
-  return Buffer.from(await ranks.broadcast(text, from)).toString()
 }

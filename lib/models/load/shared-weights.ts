@@ -29,12 +29,11 @@ export async function sharedWeights(
     memory.close()
     throw error
   })
-  const parts = await memory.exchange(weights.device, JSON.stringify(own))
+  const parts = await memory.exchange(weights.device, own)
   try {
-    const groups = parts.flatMap((part) => {
-      const facts = JSON.parse(part.text) as GroupFacts[]
-      return facts.map((group) => [group.name, matricesIn(part.memory, group)] as const)
-    })
+    const groups = parts.flatMap(({ memory, facts }) =>
+      facts.map((group) => [group.name, matricesIn(memory, group)] as const),
+    )
     return new GroupedWeights(weights, new Map(groups), { isShared: true })
   } finally {
     for (const part of parts) part.memory.dispose()

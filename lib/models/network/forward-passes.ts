@@ -24,9 +24,9 @@ import { Tensor } from '../../tensor/tensor.js'
 import { atOnce, inTurns, type Parts } from '../../tensor/turns.js'
 import { oneOfEachKind } from './block-kinds.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
-import { requireWhole } from './held-together.js'
 import { KeyValueCache } from './key-value-cache.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
+import { requireWhole } from './model-shards.js'
 
 /** How passes that record gradients are made. */
 export interface PassSettings {

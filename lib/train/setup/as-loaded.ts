@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
 import type { TrainOptions } from '../../options/index.js'
-import type { Ranks } from '../ranks.js'
+import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts, TrainableModel } from '../trainable.js'
 
 /** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */

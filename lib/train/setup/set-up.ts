@@ -9,17 +9,16 @@ import type { Objective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, type TrainOptions } from '../../options/index.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
-import { findPointOfRanks } from '../checkpoints/hand-over.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
+import { findResumePointOnRanks } from '../checkpoints/resume-on-ranks.js'
 import { compareWithResumed, type RunFacts } from '../checkpoints/run-facts.js'
 import { initialState } from '../checkpoints/trainer-state.js'
 import { checkedRate, type LearningRate } from '../learning-rate.js'
-import type { Meetings } from '../meetings.js'
 import { truncateMetrics, truncateSamples } from '../output/metrics-file.js'
 import { OutputFolder } from '../output/output-folder.js'
 import { TensorboardFile } from '../output/tensorboard.js'
-import { type Ranks, singleRank } from '../ranks.js'
+import type { RankSync } from '../rank-sync.js'
 import type { ResultWriter, Session } from '../session.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from '../trainable.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
@@ -39,8 +38,6 @@ export interface TrainingParts {
   ): Optimizer
   /** What the model writes after a prompt, as it is then; asked for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
-  /** One process alone by default. */
-  ranks?: Ranks
   /** `crossEntropy` by default. */
   objective?: Objective
   /** In place of a schedule. */
@@ -53,7 +50,7 @@ export interface TrainingParts {
 
 /** What a run adds to its parts. */
 interface RunParts extends TrainingParts {
-  readonly meetings: Meetings
+  readonly sync: RankSync
 }
 
 /**
@@ -63,9 +60,9 @@ interface RunParts extends TrainingParts {
 export async function setUp(model: TrainableModel, options: TrainOptions, parts: RunParts): Promise<Session> {
   requireAsLoaded(model, options)
   requireReadable(model, options)
-  requireRanksOf(model, options, parts.ranks ?? singleRank)
+  requireRanksOf(model, options, parts.sync.ranks)
   const { resume, overwrite } = options
-  const path = parts.ranks?.writesOutput === false ? undefined : options.output
+  const path = parts.sync.isFirst ? options.output : undefined
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
   const inputs = [model.path, options.model, options.adapter, options.init].filter((input) => !!input) as string[]
   const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite, inputs })
@@ -89,12 +86,13 @@ async function setUpIn(
   parts: RunParts,
 ): Promise<Session> {
   const { createOptimizer, sample, objective = crossEntropy, now = () => performance.now(), signal } = parts
-  const { meetings, ranks = singleRank } = parts
+  const { sync } = parts
+  const { ranks } = sync
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
   const options = await withCommits(model, given, { onWarning: notice, signal })
   const from = options.resume === true ? options.output : options.resume
-  await using point = await findPointOfRanks(from || undefined, { meetings, ranks }, notice)
+  await using point = await findResumePointOnRanks(from || undefined, sync, notice)
 
   const planned = planModel(model, options, notice)
   // What cannot fit is refused before the time that rows may take.
@@ -102,7 +100,7 @@ async function setUpIn(
   const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })
   signal?.throwIfAborted()
   // From here on weights may be gathered, for which none may have failed.
-  if (model.shards) await meetings.meet()
+  if (model.shards) await sync.agree()
   const part = await planned.make()
   const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)
@@ -127,8 +125,8 @@ async function setUpIn(
   await requireCapable(model, objective, parameters)
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
-  // Until here other ranks may still read what the one that writes is about to change.
-  await meetings.requireSame(() => factsOfRank(facts, parameters))
+  // Until here other ranks may still read what the first is about to change.
+  await sync.requireSame(() => factsOfRank(facts, parameters))
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
@@ -143,8 +141,7 @@ async function setUpIn(
     optimizer,
     data,
     objective,
-    ranks,
-    meetings,
+    sync,
     learningRate: learningRateOf(options, part, data, parts.learningRate),
     signal,
     facts,

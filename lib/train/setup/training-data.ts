@@ -6,7 +6,7 @@ import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { Objective, ObjectiveRows } from '../../objectives/objective.js'
 import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
-import type { Ranks } from '../ranks.js'
+import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts } from '../trainable.js'
 
 /** Rows as the steps of a run take them. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import type { RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
-import { Meetings } from '../../../lib/train/meetings.js'
+import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { Run } from '../../../lib/train/run.js'
 import { factsOfRank } from '../../../lib/train/setup/same-on-ranks.js'
 import type { TrainCall } from '../../../lib/train/train.js'
@@ -170,7 +170,7 @@ describe('unlike ranks are refused before the first step:', () => {
     const compare = (of: readonly RunFacts[]) =>
       Promise.all(
         localRanks(2).map((ranks, rank) =>
-          new Meetings(ranks)
+          new RankSync(ranks)
             .requireSame(() => factsOfRank(of[rank]!, parameters))
             .then(
               () => 'the same',

@@ -1,8 +1,8 @@
 /** Runs of fake models on several ranks of this process. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { TrainEvent, TrainResult } from '../../../lib/train/events.js'
-import type { Ranks } from '../../../lib/train/ranks.js'
 import type { Run } from '../../../lib/train/run.js'
 import { type TrainCall, trainWith } from '../../../lib/train/train.js'
 import { useTemporaryFolder } from '../../io/temporary.js'

@@ -5,11 +5,11 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { packBatch } from '../../../lib/data/packing.js'
 import { crossEntropy } from '../../../lib/objectives/cross-entropy.js'
 import type { LossTensor, Objective } from '../../../lib/objectives/objective.js'
+import type { Ranks } from '../../../lib/tensor/ranks.js'
 import { GradientSum } from '../../../lib/train/gradient-sum.js'
 import { train } from '../../../lib/train/index.js'
-import { Meetings } from '../../../lib/train/meetings.js'
 import { optimizerStep } from '../../../lib/train/optimizer-step.js'
-import type { Ranks } from '../../../lib/train/ranks.js'
+import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { TrainCall } from '../../../lib/train/train.js'
 import { goldenPath, largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
@@ -213,7 +213,7 @@ describe('GradientSum', () => {
           return ranks.sumGradients(gradients)
         },
       }
-      return { rank, parameters, sum: new GradientSum(new Meetings(watching), parameters), order }
+      return { rank, parameters, sum: new GradientSum(new RankSync(watching), parameters), order }
     })
   }
 
@@ -269,7 +269,7 @@ describe('GradientSum, where sums take their time,', () => {
       size: 2,
       sumGradients: () => new Promise<void>((resolve) => arrive.push(resolve)),
     }
-    const sum = new GradientSum(new Meetings(ranks), parameters)
+    const sum = new GradientSum(new RankSync(ranks), parameters)
     for (const parameter of parameters.toReversed()) sum.onGradient!(parameter)
     expect(arrive).toHaveLength(2)
     let hasFinished = false
@@ -312,10 +312,10 @@ describe('optimizerStep', () => {
         gradients[0]!.assign(values.map((value) => 10 * value))
       },
     }
-    const meetings = new Meetings(ranks)
+    const sync = new RankSync(ranks)
     const optimizer = new FakeAdamW(parameters, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 })
     const model = new FakeModel()
-    const session = { objective, model, parameters, optimizer, meetings, signal: undefined, canBeSaved: true }
+    const session = { objective, model, parameters, optimizer, sync, signal: undefined, canBeSaved: true }
     const batch = packBatch([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(1, 1), row: 0 }])
     const report = await optimizerStep(session, [batch, batch], { learningRate: 0, maxGradNorm: 0 })
     expect(order).toEqual([

@@ -5,9 +5,9 @@ import { loadModel } from '../../../lib/models/index.js'
 import type { LoadOptions } from '../../../lib/models/load-model.js'
 import type { Model } from '../../../lib/models/model.js'
 import { QUANTISE_FORMATS } from '../../../lib/options/index.js'
+import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { ShardRanks } from '../../../lib/tensor/shards.js'
 import { type TrainCall, train } from '../../../lib/train/index.js'
-import type { Ranks } from '../../../lib/train/ranks.js'
 import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -22,8 +22,8 @@ vi.mock(import('../../../lib/train/gradient-sum.js'), async (original) => {
   const { GradientSum } = await original()
   return {
     GradientSum: class extends GradientSum {
-      constructor(...[meetings, parameters, shards]: ConstructorParameters<typeof GradientSum>) {
-        super(meetings, parameters, shards, 1)
+      constructor(...[sync, parameters, shards]: ConstructorParameters<typeof GradientSum>) {
+        super(sync, parameters, shards, 1)
       }
     },
   }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { processTag } from '../../../lib/io/process-identity.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
-import { Meetings } from '../../../lib/train/meetings.js'
+import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { Run } from '../../../lib/train/run.js'
 import type { TrainCall } from '../../../lib/train/train.js'
 import {
@@ -41,7 +41,7 @@ const begun = (size: number, options = optionsOf()) =>
 
 const mergedOf = ({ model }: Outcome) => [...model.merged]
 
-const handed = vi.spyOn(Meetings.prototype, 'hand')
+const handed = vi.spyOn(RankSync.prototype, 'broadcast')
 /** Bytes of what was handed over to ranks, or told. */
 const lengths = async () => Promise.all(handed.mock.results.map(async ({ value }) => (await value).length as number))
 

@@ -1,5 +1,5 @@
-/** What of this machine can connect ranks, for people. */
-
+/** What this machine has that can connect or start ranks, as `mora doctor` reports it. */
+import { spawnSync } from 'node:child_process'
 import { runApart } from '../common/own-process.js'
 import { binaryPath } from '../native/binary.js'
 import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
@@ -12,8 +12,8 @@ export interface RanksLibrary {
 }
 
 /**
- * Each that is found, MPI first. They are opened in processes of their own: the functions of one MPI would be taken for those
- * of the next, and of the one that this process may connect with.
+ * Returns each library that is found, MPI first. They are opened in processes of their own: the functions of one MPI would be taken
+ * for those of the next, and of the one that this process may connect with.
  */
 export function findRanksLibraries(
   libraries: readonly (readonly string[])[] = [OPEN_MPI, MPICH, [STANDARD_MPI]],
@@ -37,4 +37,32 @@ function told(script: string): string | null {
 export function fromVersionText(text: string, kind = ''): RanksLibrary {
   const [, name, version] = /^(.*?)\s*(?:\bversion\s*:?)?\s*\bv?(\d+(?:\.\w+)+)/i.exec(text) ?? []
   return { name: (name || text) + kind, version: version ?? 'unknown' }
+}
+
+/** A command of this machine that starts ranks. */
+export interface FoundLauncher {
+  /** As it is called. */
+  command: string
+  /** What it belongs to: Open MPI, MPICH (as its kin that start processes by Hydra) or Slurm. */
+  name: string
+  /** Null where it does not say, as srun where it finds no cluster. */
+  version: string | null
+}
+
+const KINDS = [
+  { name: 'Open MPI', commands: ['mpirun', 'mpirun.openmpi'], says: /\(Open MPI\) (\S+)/, mustSay: true },
+  { name: 'MPICH', commands: ['mpiexec', 'mpiexec.hydra'], says: /^HYDRA.*\n\s*Version:\s+(\S+)/, mustSay: true },
+  { name: 'Slurm', commands: ['srun'], says: /slurm\S* (\S+)/, mustSay: false },
+] as const
+
+/** Returns the first command of each kind that is found. */
+export function findLaunchers(): FoundLauncher[] {
+  return KINDS.flatMap(({ name, commands, says, mustSay }) => {
+    for (const command of commands) {
+      const { error, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8', timeout: 10_000 })
+      const version = says.exec(stdout ?? '')?.[1]
+      if (version !== undefined || (!mustSay && !error)) return [{ command, name, version: version ?? null }]
+    }
+    return []
+  })
 }

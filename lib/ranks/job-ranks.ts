@@ -1,12 +1,10 @@
 import { hostname } from 'node:os'
 import { aText, requireArgument } from '../common/arguments.js'
-import { MoraError, RunError } from '../common/errors.js'
-import type { NativeDevice, NativeRanks } from '../native/addon.js'
+import { MoraError, RunError, UsageError } from '../common/errors.js'
+import { type NativeDevice, type NativeRanks, native } from '../native/addon.js'
+import { gatherJson, type Ranks, type WritableValues } from '../tensor/ranks.js'
 import type { ShardRanks, SharedParts } from '../tensor/shards.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { Ranks } from '../train/ranks.js'
-import type { WritableValues } from '../train/trainable.js'
-import { deviceOfRank } from './device-of-rank.js'
 
 /** The ranks of this process's job; `close` them at the end. */
 export interface JobRanks extends Ranks, ShardRanks {
@@ -19,6 +17,8 @@ export interface JobRanks extends Ranks, ShardRanks {
    * which is all of them, where it shares them with none, since the launcher has bound each to its own.
    */
   readonly threads: number
+  /** Adds up each of a few values over all ranks, in the order of ranks, so that all get the same bits. */
+  sum(values: Float64Array): Promise<Float64Array>
   /**
    * The device for `openDevice` and `loadModel` where all ranks were told the same one: for `auto` (the default) and `cuda`, of
    * the GPUs that this rank sees, the one of its place among the ranks of its machine. A launcher may as well show each rank a
@@ -33,12 +33,10 @@ export interface JobRanks extends Ranks, ShardRanks {
   close(): Promise<void>
 }
 
-/** Ranks in processes of their own. Rank 0 writes the run's files and reports its progress. */
+/** Ranks in processes of their own. */
 export class ConnectedRanks implements JobRanks {
   readonly rank: number
   readonly size: number
-  readonly writesOutput: boolean
-  readonly reportsProgress: boolean
   /** What connects them, with its version. */
   readonly library: string
   readonly host = hostname()
@@ -59,12 +57,16 @@ export class ConnectedRanks implements JobRanks {
     this.rank = native.rank
     this.size = native.size
     this.library = native.library
-    this.writesOutput = this.rank === 0
-    this.reportsProgress = this.rank === 0
   }
 
-  sum(values: Float64Array): Promise<Float64Array> {
-    return failing(this.native.sum(values.slice()))
+  async sum(values: Float64Array): Promise<Float64Array> {
+    const all = await this.gather(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    if (all.some(({ length }) => length !== values.byteLength))
+      throw new RunError('ranks-differ', 'Ranks do not do the same: each has to add up as many values.')
+    const sums = new Float64Array(values.length)
+    for (const bytes of all)
+      for (const [i, value] of new Float64Array(new Uint8Array(bytes).buffer).entries()) sums[i]! += value
+    return sums
   }
 
   async sumGradients(gradients: readonly WritableValues[]): Promise<void> {
@@ -105,7 +107,7 @@ export class ConnectedRanks implements JobRanks {
   }
 
   #warn(why: string): void {
-    if (this.#hasWarned || !this.reportsProgress) return
+    if (this.#hasWarned || this.rank > 0) return
     this.#hasWarned = true
     process.emitWarning(`Gradients go from GPU to GPU over the CPUs, which takes longer, without NCCL: ${why}.`, {
       type: 'MoraWarning',
@@ -113,17 +115,16 @@ export class ConnectedRanks implements JobRanks {
     })
   }
 
-  barrier(): Promise<void> {
-    return failing(this.native.barrier())
+  async barrier(): Promise<void> {
+    await this.gather(new Uint8Array(0))
   }
 
   broadcast(bytes: Uint8Array, from = 0): Promise<Uint8Array> {
-    return failing(this.native.broadcast(bytes.slice(), from))
+    return failing(this.native.broadcast(bytes, from))
   }
 
-  async gather(bytes: Uint8Array): Promise<Uint8Array[]> {
-    const all = await failing(this.native.gather(bytes))
-    return Array.from({ length: this.size }, (_, i) => all.subarray(i * bytes.length, (i + 1) * bytes.length))
+  gather(bytes: Uint8Array): Promise<Uint8Array[]> {
+    return failing(this.native.gather(bytes))
   }
 
   async share(parts: readonly Tensor[]): Promise<SharedParts> {
@@ -164,6 +165,55 @@ interface Connection {
 
 /** Switches may add up in any order; with rings and trees of GPUs, the same ranks give the same bits. */
 const surroundings = { NCCL_ALGO: 'Ring,Tree' }
+
+interface GpuOfRank {
+  id: string
+  machine: string
+  /** How many the rank sees. */
+  gpus: number
+}
+
+/** `JobRanks.deviceFor`. */
+async function deviceOfRank(device: string, ranks: JobRanks): Promise<string> {
+  const index = gpuOf(device, ranks.localRank)
+  let own: GpuOfRank | null = null
+  let failure: unknown
+  try {
+    if (index !== null) own = gpuOfRank(index)
+  } catch (error) {
+    failure = error // the others wait for what this rank tells
+  }
+  const all = await gatherJson(ranks, own)
+  if (failure) throw failure
+  requireOneEach(all)
+  return index === null ? device : `cuda:${index}`
+}
+
+/** Null where it computes on the CPU, or where loading a model will say what is wrong. */
+function gpuOf(device: string, localRank: number): number | null {
+  const [, kind, index] = /^(auto|cuda)(?::(\d+))?$/.exec(device) ?? []
+  const count = kind === undefined ? 0 : native.deviceCount('cuda')
+  if (index !== undefined) return Number(index) < count ? Number(index) : null
+  return count === 0 ? null : localRank % count
+}
+
+function gpuOfRank(index: number): GpuOfRank {
+  const { id } = native.openDevice('cuda', index, 0).facts()
+  return { id, machine: hostname(), gpus: native.deviceCount('cuda') }
+}
+
+function requireOneEach(all: readonly (GpuOfRank | null)[]): void {
+  for (const [rank, own] of all.entries()) {
+    const first = all.findIndex((other) => own !== null && other?.id === own.id)
+    if (own === null || first === rank) continue
+    const { machine, gpus, id } = own
+    throw new UsageError(
+      'shared-gpu',
+      `Ranks ${first} and ${rank} would share the GPU ${id}, but each needs one of its own, and of ${machine} they see ` +
+        `${gpus}: start no more ranks on a machine than it has GPUs, or give them the device cpu.`,
+    )
+  }
+}
 
 /** Null unless all of them are tensors of the same device, and there is one. */
 function onOneDevice(gradients: readonly WritableValues[]): readonly [Tensor, ...Tensor[]] | null {

@@ -3,9 +3,9 @@ import type { ShardRanks } from '../../tensor/shards.js'
 import type { Decoder } from './decoder.js'
 import { unitFinder } from './units.js'
 
-/** How ranks that hold a model's matrices together make a pass: each of them, at the same time. */
-export interface HeldTogether {
-  /** This rank's number, and how many hold the matrices. */
+/** A model whose matrices lie in parts on several ranks, which all make the same passes at the same time. */
+export interface ModelShards {
+  /** This rank's number, and how many have parts of the matrices. */
   readonly ranks: Pick<ShardRanks, 'rank' | 'size'>
   /**
    * Begins a pass, as a loss does by itself.
@@ -14,14 +14,14 @@ export interface HeldTogether {
   begin(gradients: boolean, onPast?: (unit: number) => void): void
   /** The unit that a parameter belongs to; null of one that is outside of all of them. */
   unitOf(parameter: string): number | null
-  /** Gives the others what is left of a pass: all of it where this rank has no batch. */
+  /** Gives the other ranks what is left of a pass: all of it where this rank has no batch. */
   end(): void
-  /** Why the ranks' parts could not be gathered; null where they could. */
+  /** Why parts of the ranks could not be gathered; null where they could. */
   failure(): unknown
 }
 
 /** Null of a network that is whole. */
-export function heldTogether(decoder: Decoder): HeldTogether | null {
+export function modelShards(decoder: Decoder): ModelShards | null {
   const { shards } = decoder
   if (!shards) return null
   return {

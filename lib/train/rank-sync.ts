@@ -1,0 +1,178 @@
+/** Keeps the ranks of a run in step: they stop, save, wait and fail together. */
+import { RunError, UsageError } from '../common/errors.js'
+import { type Ranks, single, type WritableValues } from '../tensor/ranks.js'
+
+/** What a rank may say when ranks meet; each is true for all once it is for one. */
+const FLAGS = [
+  /** This rank has failed. */
+  'failed',
+  /** The run is to end here. */
+  'stop',
+  /** What was being computed is to be forgotten, and the run is to end. */
+  'drop',
+  /** A checkpoint is to be written. */
+  'save',
+  /** The run is paused. */
+  'wait',
+  /** Of a model in shards: one more pass is to be made. */
+  'pass',
+  /** And another one after it. */
+  'more',
+] as const
+
+type Flags = Readonly<Record<(typeof FLAGS)[number], boolean>>
+
+/** Errors that every rank of their run has heard of. */
+const known = new WeakSet<object>()
+
+/** Whether every rank knows of this error, so that all are about to end. */
+export function isKnownToAllRanks(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && known.has(error)
+}
+
+/** Whether this rank is the one that reports an error: where several ranks know of it, one of them. */
+export function reportsError(error: unknown, rank: number): boolean {
+  if (isKnownToAllRanks(error)) return rank === 0
+  // A rank that is gone reports nothing.
+  if (isRankFailure(error)) return rank === 0 || (rank === 1 && error.message.startsWith('Rank 0 '))
+  return true
+}
+
+/**
+ * Where the ranks of a run meet. Whatever they meet for, each first says whether it has failed; so a rank that fails joins the next
+ * meeting of the others, whichever that is, and all end with its reason.
+ */
+export class RankSync {
+  /** Whether ranks can no longer reach each other. */
+  #isCutOff = false
+
+  /** @param wantsToStop is asked whenever ranks agree */
+  constructor(
+    readonly ranks: Ranks = single,
+    private readonly wantsToStop: () => boolean = () => false,
+  ) {}
+
+  /** Whether this rank writes the run's files and reports its progress. */
+  get isFirst(): boolean {
+    return this.ranks.rank === 0
+  }
+
+  /** Resolves when all ranks have come, to the flags that any of them has set. */
+  async agree(flags: Partial<Omit<Flags, 'stop' | 'failed'>> = {}): Promise<Flags> {
+    return (await this.#meet({ ...flags, stop: this.wantsToStop() })).flags
+  }
+
+  /** Adds up each value over all ranks, in the order of ranks; null when one of them drops what they have computed. */
+  async sum(values: readonly number[], { drop = false } = {}): Promise<Float64Array | null> {
+    const { flags, all } = await this.#meet({ drop }, new Uint8Array(Float64Array.from(values).buffer))
+    if (flags.drop) return null
+    const sums = new Float64Array(values.length)
+    for (const bytes of all) {
+      const own = new Float64Array(new Uint8Array(bytes).buffer)
+      for (const [i, value] of own.entries()) sums[i]! += value
+    }
+    return sums
+  }
+
+  /** Returns what each rank gives, by rank. */
+  async gather(bytes: Uint8Array): Promise<Uint8Array[]> {
+    return (await this.#meet({}, bytes)).all
+  }
+
+  /** Returns the bytes of the first rank on all ranks. */
+  async broadcast(bytes: Uint8Array): Promise<Uint8Array> {
+    await this.#meet({})
+    return this.#guarded(() => this.ranks.broadcast(bytes))
+  }
+
+  /** `Ranks.sumGradients`. It is no meeting: a rank that fails brings all of its gradients first. */
+  sumGradients(gradients: readonly WritableValues[]): Promise<void> {
+    return this.#guarded(() => this.ranks.sumGradients(gradients))
+  }
+
+  /**
+   * Compares facts of all ranks, in their order.
+   * @throws UsageError `unlike-ranks` on every rank, which names the first that differs
+   */
+  async requireSame(facts: () => Promise<readonly (readonly [name: string, value: string])[]>): Promise<void> {
+    if (this.ranks.size === 1) return
+    const told = await this.gather(Buffer.from(JSON.stringify(await facts())))
+    const [first, ...others] = told.map(
+      (bytes) => new Map(JSON.parse(Buffer.from(bytes).toString()) as [string, string][]),
+    )
+    for (const [i, other] of others.entries()) {
+      for (const name of new Set([...first!.keys(), ...other.keys()])) {
+        const [is, was] = [other.get(name) ?? 'not given', first!.get(name) ?? 'not given']
+        if (is === was) continue
+        throw new UsageError(
+          'unlike-ranks',
+          `Rank ${i + 1} has ${name} ${is}, but rank 0 has ${was}: all ranks of a run need the same.`,
+        )
+      }
+    }
+  }
+
+  /** Does work on every rank; where it fails on one, it fails on all. */
+  async together<Value>(work: () => Promise<Value>, save?: (error: unknown) => Promise<unknown>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      throw await this.#end(error, save)
+    }
+  }
+
+  /**
+   * Returns what the run of this rank ends with: after a failure of another rank, `save` saves what can be saved; after a failure of
+   * its own, the others hear of it. Waits for all ranks that can still be reached.
+   */
+  async #end(error: unknown, save: (error: unknown) => Promise<unknown> = async () => error): Promise<unknown> {
+    let end = error
+    if (isRankFailure(error)) end = await save(error).catch(() => error)
+    else if (!this.#isCutOff) await this.#meet({ failed: true }, Buffer.from(messageOf(error))).catch(() => {})
+    if (this.#isCutOff) return end
+    const haveMet = await this.ranks.barrier().then(
+      () => true,
+      () => false,
+    )
+    if (haveMet && typeof end === 'object' && end !== null) known.add(end)
+    return end
+  }
+
+  /** Returns what any rank says and what each brings. Rejects with `rank-failed` where one has failed. */
+  async #meet(
+    own: Partial<Flags>,
+    bytes: Uint8Array = new Uint8Array(0),
+  ): Promise<{ flags: Flags; all: Uint8Array[] }> {
+    const head = Uint8Array.from(FLAGS, (flag) => Number(own[flag] ?? false))
+    const told = await this.#guarded(() => this.ranks.gather(Buffer.concat([head, bytes])))
+    const all = told.map((message) => message.subarray(FLAGS.length))
+    const said = (i: number) => told.findIndex((message) => message[i] === 1)
+    const failed = said(FLAGS.indexOf('failed'))
+    if (failed >= 0) throw rankFailure(failed, Buffer.from(all[failed]!).toString())
+    return { flags: Object.fromEntries(FLAGS.map((flag, i) => [flag, said(i) >= 0])) as Flags, all }
+  }
+
+  /** Where this fails, ranks no longer agree on what they meet for. */
+  async #guarded<Value>(work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      this.#isCutOff = true
+      if (!isRankFailure(error)) this.ranks.abort(messageOf(error))
+      throw error
+    }
+  }
+}
+
+/** An error that says that another rank failed. */
+export function rankFailure(rank: number, reason: string): RunError {
+  return new RunError('rank-failed', `Rank ${rank} failed: ${reason}`)
+}
+
+function isRankFailure(error: unknown): error is RunError {
+  return error instanceof RunError && error.code === 'rank-failed'
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error && error.message) || String(error) || 'it does not say why'
+}
