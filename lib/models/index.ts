@@ -20,6 +20,5 @@ export {
 export { Model } from './model.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'
-export { type InputSquares, writeImportance } from './quantise/importance.js'
-export { weightsByInput } from './quantise/importance-of-weights.js'
+export { type InputSquares, weightsByInput, writeImportance } from './quantise/importance.js'
 export { ModelSource } from './read/model-source.js'

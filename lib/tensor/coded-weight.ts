@@ -22,6 +22,25 @@ export class CodedWeight implements Weight {
     this.tensors = Object.values(parts).filter((part): part is Tensor => part !== null)
   }
 
+  /** A whole matrix of codes; tensors that are not given are absent, and the layout's other fields are the usual. */
+  static of(
+    storage: CodeFormat,
+    tensors: Pick<CodedTensors, 'codes' | 'scales'> & Partial<CodedTensors>,
+    layout: Pick<CodeLayout, 'columns' | 'bits' | 'groupSize'> & Partial<CodeLayout>,
+  ): CodedWeight {
+    const absent = { table: null, zeros: null, groups: null, scaleTable: null, scaleScales: null }
+    const usual = {
+      firstRow: 0,
+      rowsPerScale: 1,
+      highFirst: false,
+      runsOn: false,
+      zero: 0,
+      scalesPerScale: 1,
+      scaleOffset: 0,
+    }
+    return new CodedWeight(storage, { ...absent, ...tensors }, { ...usual, ...layout })
+  }
+
   get device(): NativeDevice {
     return this.parts.codes.device
   }

@@ -2,15 +2,8 @@ import { type BlockDType, type FloatDType, isBlockDType, type NativeDevice, nati
 import { Parameter } from './parameter.js'
 import { Tensor } from './tensor.js'
 
-/** Codes with scales, as quantised checkpoints have them. */
-export type CodeFormat =
-  | 'nf4'
-  | 'fp4'
-  | 'llm-int8'
-  | `gptq-${4 | 8}`
-  | 'awq-4'
-  | `compressed-${'int4' | 'int8' | 'fp8'}`
-  | 'fp8'
+/** Codes with scales, by the name that the reader of their checkpoints gives them: `nf4`, `gptq-4`, … */
+export type CodeFormat = string
 
 /** How a weight lies in memory. */
 export type StorageFormat = FloatDType | BlockDType | CodeFormat

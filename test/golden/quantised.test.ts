@@ -4,7 +4,6 @@ import { afterAll, expect, test } from 'vitest'
 import { readJsonObject } from '../../lib/io/json.js'
 import { readModelFolder } from '../../lib/io/safetensors.js'
 import { quantisedWeights } from '../../lib/models/read/formats/index.js'
-import { readCodedWeight } from '../../lib/models/read/formats/read-coded-weight.js'
 import { native } from '../../lib/native/addon.js'
 import { liveBytes } from '../live-bytes.js'
 import { quantisedSets } from '../models/read/quantised-sets.js'
@@ -43,7 +42,7 @@ describeGolden('quantised', quantisedSets, (name, folder) => {
     const wanted = readTensors(join(folder, 'dequantised.safetensors'))
     expect(dequantised.length).toBeGreaterThan(1)
     for (const weight of dequantised) {
-      using matrix = readCodedWeight(weights.find((one) => one.name === weight)!, testDevice(), open)
+      using matrix = weights.find((one) => one.name === weight)!.readKept(testDevice(), open)
       const { shape, values } = wanted.get(weight)!
       const got = await matrix.data()
       const errors = got.map((value, i) => Math.abs(value - values[i]!) / (Math.abs(values[i]!) || 1))

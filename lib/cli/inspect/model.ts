@@ -1,12 +1,10 @@
 /** What a model is, from its files alone: no weight is loaded. */
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { HubOptions } from '../../hub/index.js'
-import { isComputable } from '../../io/stored-dtype.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOfWeights } from '../../models/load/weights.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
-import { isQuantised, isToQuantise } from '../../models/read/stored-weight.js'
-import { bytesOf, elementsOf, isBlockDType } from '../../native/addon.js'
+import { bytesOf, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/room.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
@@ -85,10 +83,7 @@ export async function modelFacts(
 }
 
 function quantisationOf(source: ModelSource): QuantisationFacts | null {
-  const quantised = [...source.weights.values()].filter(
-    (stored) =>
-      isQuantised(stored) || isToQuantise(stored) || (isComputable(stored.dtype) && isBlockDType(stored.dtype)),
-  )
+  const quantised = [...source.weights.values()].filter(({ keptFormat }) => keptFormat !== null)
   if (quantised.length === 0) return null
   const bytes = quantised.reduce((sum, stored) => sum + stored.bytes, 0)
   const values = quantised.reduce((sum, { shape }) => sum + elementsOf(shape), 0)

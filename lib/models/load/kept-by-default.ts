@@ -1,24 +1,17 @@
 /** What it costs to compute with weights that stay quantised, as measured: a rule, so that runs on like machines are alike. */
-import type { FloatDType } from '../../native/addon.js'
-import type { StorageFormat } from '../../tensor/weight.js'
+import type { BlockDType } from '../../native/addon.js'
+import type { ComputingCost } from '../read/formats/format.js'
+import { costsOfCodes } from '../read/formats/index.js'
 import type { QuantisedForm } from '../read/stored-weight.js'
 
-interface Cost {
-  /** Tokens whose products in bfloat16 take as long as making the weights' values for a forward and a backward pass does. */
-  readonly training: number
-  /** Times as long as beside bfloat16 for the products of one token. */
-  readonly decoding: number
-}
-
-type QuantisedFormat = Exclude<StorageFormat, FloatDType>
-
 /**
- * On cores of a Zen 4, whose products wait less for memory than those of more cores. For training, nf4 by whole steps of
- * SmolLM2-135M (LoRA, 1 × 128 tokens, one core), GGUF's blocks by how long making their values takes and a little more than such
- * steps, which took 0.94–1.02 times as long, all else by the products of 128 tokens alone, forward and back; where products take
- * longer, as in float32, less is lost. For decoding on two cores, with weights that no cache holds.
+ * Of GGUF's blocks. These costs and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less for
+ * memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core), blocks by how
+ * long making their values takes and a little more than such steps, which took 0.94–1.02 times as long, all else by the products of
+ * 128 tokens alone, forward and back; where products take longer, as in float32, less is lost. For decoding: on two cores, with
+ * weights that no cache holds.
  */
-const CPU: Readonly<Record<QuantisedFormat, Cost>> = {
+const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
   q4_0: { training: 10, decoding: 0.5 },
   q4_1: { training: 10, decoding: 0.5 },
   q5_0: { training: 15, decoding: 0.6 },
@@ -34,30 +27,22 @@ const CPU: Readonly<Record<QuantisedFormat, Cost>> = {
   mxfp4: { training: 10, decoding: 1.1 },
   tq1_0: { training: 15, decoding: 0.6 },
   tq2_0: { training: 10, decoding: 0.5 },
-  nf4: { training: 20, decoding: 1 },
-  fp4: { training: 20, decoding: 1 },
-  'llm-int8': { training: 55, decoding: 4.1 },
-  'gptq-4': { training: 20, decoding: 1.1 },
-  'gptq-8': { training: 25, decoding: 1.3 },
-  'awq-4': { training: 35, decoding: 1.1 },
-  'compressed-int4': { training: 30, decoding: 1.1 },
-  'compressed-int8': { training: 50, decoding: 4.2 },
-  'compressed-fp8': { training: 50, decoding: 4.2 },
-  fp8: { training: 60, decoding: 4.3 },
 }
 
-/** Of any of these formats where inputs are ordered: the scale of each is looked up. */
-const ORDERED: Cost = { training: 90, decoding: 7.5 }
+const CPU: Readonly<Record<string, ComputingCost>> = { ...BLOCKS, ...costsOfCodes }
 
-/** The tokens of `Cost` on an H100, predicted; smaller GPUs compute less for each byte that they move, so that they lose less. */
+/** Of any of these formats where inputs are ordered: the scale of each is looked up. */
+const ORDERED: ComputingCost = { training: 90, decoding: 7.5 }
+
+/** `ComputingCost.training` of any format on an H100, predicted; smaller GPUs compute less for each byte that they move, so that they lose less. */
 const GPU = 230
 
 /** By how much steps may be longer for weights that are kept by default. */
 const MOST = 1.15
 
-function costOf({ format, ordered }: QuantisedForm): Cost | null {
+function costOf({ format, ordered }: QuantisedForm): ComputingCost | null {
   if (!Object.hasOwn(CPU, format)) return null
-  return ordered ? ORDERED : CPU[format as QuantisedFormat]
+  return ordered ? ORDERED : CPU[format]!
 }
 
 /**

@@ -1,8 +1,22 @@
 /** Files of mixed block formats as llama.cpp names them, by its rules for which tensor gets which (llama-quant.cpp). */
+import { blockValues } from '../../io/stored-dtype.js'
 import type { WrittenBlocks } from '../../native/addon.js'
 import { type GgufMixture, type GgufQuantiseFormat, isOneFormat } from '../../options/index.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { fittingFormat } from './fitting-format.js'
+
+/** The shorter blocks that llama.cpp takes for rows that do not fill blocks of 256 values. */
+const shorter: Partial<Record<WrittenBlocks, WrittenBlocks>> = {
+  q4_k: 'q5_0',
+  q5_k: 'q5_1',
+  q6_k: 'q8_0',
+  iq4_xs: 'iq4_nl',
+}
+
+/** The format, or the one of shorter blocks that takes its place where rows do not fill its own; null where none fits. */
+export function fittingFormat(format: WrittenBlocks, columns: number): WrittenBlocks | null {
+  const fitting = columns % blockValues(format) === 0 ? format : (shorter[format] ?? format)
+  return columns % blockValues(fitting) === 0 ? fitting : null
+}
 
 /** What most matrices are in. */
 const mainFormats: Record<GgufMixture, WrittenBlocks> = {

@@ -1,9 +1,8 @@
-/** The scales in blocks of GGUF: what of them is no number makes every value of its block none. */
+/** Checks the scales in blocks of GGUF: one that is not finite spoils every value of its block. */
 import { InputError } from '../../common/errors.js'
 import { blockBytes } from '../../io/stored-dtype.js'
-import { type BlockDType, type DType, isBlockDType, native } from '../../native/addon.js'
-import type { FloatsToQuantise } from './quantise-on-load.js'
-import type { StoredTensor } from './stored-tensor.js'
+import { type BlockDType, native } from '../../native/addon.js'
+import { blockFormat, type NamedTensor } from './stored-weight.js'
 
 /** Where a block has its float16 scales, in bytes from its start; MXFP4's are powers of two, all of them finite in ggml. */
 const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
@@ -24,11 +23,10 @@ const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
   tq2_0: [64],
 }
 
-/** Does nothing of other tensors. @throws InputError `malformed-file` that names the first block with a scale that is not finite */
-export function requireFiniteScales(name: string, stored: StoredTensor | FloatsToQuantise): void {
-  const { path, dtype, offset, bytes } = 'floats' in stored ? stored.floats : stored
-  if (!isBlockDType(dtype as DType)) return
-  const places = PLACES[dtype as BlockDType]
+/** Skips tensors that are no blocks. @throws InputError `malformed-file` that names the first block with a scale that is not finite */
+export function requireFiniteScales({ name, path, dtype, offset, bytes }: NamedTensor): void {
+  const format = blockFormat(dtype)
+  const places = format === null ? [] : PLACES[format]
   if (places.length === 0) return
   const file = native.openFile(path)
   try {

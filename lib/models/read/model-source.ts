@@ -18,58 +18,54 @@ import { parseConfig } from '../families/parse-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
-import { requireFiniteScales } from './block-scales.js'
-import { type QuantisedTensors, quantisedWeights } from './formats/index.js'
-import { quantiserSettings } from './formats/settings.js'
-import { readBytes } from './formats/tensors.js'
-import { linearsToQuantise } from './linears-to-quantise.js'
-import {
-  float32In,
-  isQuantised,
-  isToQuantise,
-  keptFormat,
-  type QuantisedForm,
-  readFloats,
-  readKept,
-  readValues,
-  type StoredWeight,
-  shapeOf,
-  usualDType,
-} from './stored-weight.js'
+import { FileTensor, float32In } from './file-tensor.js'
+import { quantisedWeights, quantiserSettings } from './formats/index.js'
+import { quantisedOnLoad } from './quantise-on-load.js'
+import { StoredCodes } from './stored-codes.js'
+import { type OpenFile, type QuantisedForm, type StoredWeight, stackedBlocks, usualDType } from './stored-weight.js'
+
+/** What the files of a checkpoint say. */
+interface Contents {
+  readonly format: 'folder' | 'gguf'
+  readonly config: ModelConfig
+  /** By Hugging Face's names. */
+  readonly weights: ReadonlyMap<string, StoredWeight>
+  /** `quantization_config`, which says how some weights are to be read; null where there is none. */
+  readonly quantisation: unknown
+}
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
-export class ModelSource {
-  readonly #files = new Map<string, NativeFile>()
+export class ModelSource implements Contents {
+  /** On this disk. */
+  readonly path: string
+  readonly format: 'folder' | 'gguf'
+  readonly config: ModelConfig
+  readonly weights: ReadonlyMap<string, StoredWeight>
+  readonly quantisation: unknown
+  readonly #files = new OpenFiles()
   #identity: BaseIdentity | null = null
   /** Whether inputs of a weight belong to groups in another order than their own; null until all scales were found sound. */
   #ordered: boolean | null = null
-  readonly #open = (path: string): NativeFile => {
-    const known = this.#files.get(path)
-    if (known) return known
-    const file = native.openFile(path)
-    this.#files.set(path, file)
-    return file
-  }
 
   private constructor(
-    /** On this disk. */
-    readonly path: string,
     readonly located: Located,
-    readonly format: 'folder' | 'gguf',
-    readonly config: ModelConfig,
-    readonly weights: ReadonlyMap<string, StoredWeight>,
-    /** `quantization_config`, which says how some weights are to be read; null where there is none. */
-    readonly quantisation: unknown = null,
+    { format, config, weights, quantisation }: Contents,
     /** What its floats are quantised to while they are read; null: they stay floats. */
     readonly quantise: QuantiseFormat | null = null,
-  ) {}
+  ) {
+    this.path = located.path
+    this.format = format
+    this.config = config
+    this.weights = weights
+    this.quantisation = quantisation
+  }
 
   /** @param model a path, or a hub id that is downloaded where the cache does not have it */
   static async open(model: string, options: HubOptions = {}): Promise<ModelSource> {
     const located = await locate(model, 'model', options)
     const { path } = located
-    const facts = await stat(path).catch(() => null)
-    if (!facts) {
+    const found = await stat(path).catch(() => null)
+    if (!found) {
       throw new UsageError(
         'missing-file',
         `${path} does not exist; expected a folder with config.json and safetensors, a .gguf file, or a hub id, which is owner/name.`,
@@ -77,70 +73,17 @@ export class ModelSource {
     }
     const why = whyNoModel(path)
     if (why !== null) throw new UsageError('not-a-model', `This is no model: ${why}.`)
-    return facts.isDirectory() ? ModelSource.#openFolder(located, options) : ModelSource.#openGguf(located)
-  }
-
-  static async #openFolder(located: Located, { onWarning }: HubOptions): Promise<ModelSource> {
-    const { path } = located
-    const configPath = join(path, 'config.json')
-    const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
-    const config = parseConfig(json, configPath, onWarning)
-    const files = await readModelFolder(path)
-    const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, files, onWarning)
-    const { basePrefix, embeddings } = config.network
-    const isBase = !files.has(`${embeddings}.weight`) && files.has(`${embeddings.slice(basePrefix.length)}.weight`)
-    const transposed = transposedWeights(config.network)
-    const tensors = new Map<string, TensorLocation>()
-    for (const [stored, location] of files) {
-      tensors.set(isBase && !stored.startsWith(config.network.head) ? `${basePrefix}${stored}` : stored, location)
-    }
-    const weights = new Map<string, StoredWeight>()
-    const source = new ModelSource(path, located, 'folder', config, weights, quantisation)
-    const quantised = quantisation === null ? null : source.#quantised(saying, tensors)
-    for (const [name, location] of quantised?.others ?? tensors)
-      weights.set(name, { ...location, transposed: transposed.has(name) })
-    for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
-    return source
-  }
-
-  static async #openGguf(located: Located): Promise<ModelSource> {
-    const { path } = located
-    const file = await readGguf(path)
-    const factors = file.tensors.get(ropeFactorsName)
-    const { names, permuted, normOffset } = ggufFamily(file).gguf
-    const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
-    const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
-    const weights = new Map<string, StoredWeight>()
-    for (const [stored, location] of file.tensors) {
-      if (stored === ropeFactorsName) continue
-      const name = huggingFaceName(stored, names, path)
-      const order = permuted ? rowOrder(stored, config) : null
-      weights.set(name, { ...location, rowOrder: order, excess: norms.has(name) ? normOffset : 0 })
-    }
-    return new ModelSource(path, located, 'gguf', config, weights)
+    const contents = found.isDirectory() ? await readFolder(path, options.onWarning) : await readGgufFile(path)
+    return new ModelSource(located, contents)
   }
 
   /**
-   * The same checkpoint where matrices of the blocks are quantised while they are read: another base.
+   * Returns the same checkpoint with the matrices of its blocks quantised while they are read: another base.
    * @throws UsageError `quantised-weights` where they are quantised already
    */
   quantisedTo(format: QuantiseFormat): ModelSource {
-    const weights = linearsToQuantise(this.weights, this.config, format)
-    return new ModelSource(this.path, this.located, this.format, this.config, weights, this.quantisation, format)
-  }
-
-  #quantised(configPath: string, tensors: ReadonlyMap<string, TensorLocation>): QuantisedTensors {
-    if (this.config.network.transposedLinears) {
-      throw new UsageError(
-        'unsupported-option',
-        `${configPath}: quantization_config is not supported for ${this.config.architecture}, whose weights are stored transposed.`,
-      )
-    }
-    try {
-      return quantisedWeights(this.quantisation, configPath, tensors, this.#open)
-    } finally {
-      this.closeFiles()
-    }
+    const weights = quantisedOnLoad(this.weights, this.config, format)
+    return new ModelSource(this.located, { ...this, weights }, format)
   }
 
   /** Where it came from on the hub; null of a path. */
@@ -148,7 +91,7 @@ export class ModelSource {
     return this.located.origin
   }
 
-  /** The dtype that most values are stored in, or most of those that are quantised, for people and for defaults. */
+  /** The dtype that most values are stored in, among quantised weights where there are any; for people and for defaults. */
   storedDType(): string {
     return this.quantise ?? usualDType([...this.weights.values()])
   }
@@ -160,7 +103,7 @@ export class ModelSource {
 
   /** A weight's shape; throws naming the file where it is absent. */
   shape(name: string): readonly number[] {
-    return shapeOf(this.#location(name))
+    return this.#weight(name).shape
   }
 
   /**
@@ -169,73 +112,67 @@ export class ModelSource {
    */
   requireWeights(): void {
     const wanted = weightShapes(this.config)
-    for (const [name, shape] of wanted) this.#requireWeight(name, shape)
+    for (const [name, shape] of wanted) this.#require(name, shape)
     if (this.#ordered !== null) return
     try {
-      const ordered = [...wanted.keys()].map((name) => this.#requireSound(name, wanted))
-      this.#ordered = ordered.includes(true)
+      const checked = [...wanted.keys()].map((name) => this.#weight(name).check(this.#files.open))
+      this.#requireNoOtherBias(wanted)
+      this.#ordered = checked.some(({ ordered }) => ordered)
     } finally {
       this.closeFiles()
     }
   }
 
-  /** Refuses scales that are none, and a bias that the configuration knows nothing of; gives whether inputs are in another order. */
-  #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): boolean {
-    const stored = this.weights.get(name)!
-    if (!isQuantised(stored)) {
-      requireFiniteScales(name, stored)
-      return false
+  /** Refuses a bias of a quantised layer that has none by its configuration; some tools write zeros to every layer. */
+  #requireNoOtherBias(wanted: ReadonlyMap<string, unknown>): void {
+    for (const name of wanted.keys()) {
+      const bias = this.weights.get(name.replace(/weight$/, 'bias'))
+      if (!(bias instanceof FileTensor) || wanted.has(bias.name) || !(this.#weight(name) instanceof StoredCodes))
+        continue
+      if (bias.rawBytes(this.#files.open).every((byte) => byte === 0)) continue
+      throw new InputError(
+        'malformed-file',
+        `${bias.path}: ${bias.name} is not zero, but the layer has no bias by its configuration.`,
+      )
     }
-    const ordered = Boolean(stored.scales(this.#open).groupOfColumn)
-    const biasName = name.replace(/weight$/, 'bias')
-    const bias = this.weights.get(biasName)
-    if (!bias || wanted.has(biasName) || !('offset' in bias)) return ordered
-    // Some tools write a bias of zeros to every layer.
-    if (readBytes(bias, this.#open).every((byte) => byte === 0)) return ordered
-    throw new InputError(
-      'malformed-file',
-      `${bias.path}: ${biasName} is not zero, but the layer has no bias by its configuration.`,
-    )
   }
 
-  #requireWeight(name: string, wanted: readonly number[]): void {
-    const stored = this.#location(name)
-    const { path } = stored
-    const shape = this.shape(name)
+  #require(name: string, wanted: readonly number[]): StoredWeight {
+    const stored = this.#weight(name)
+    const { path, shape } = stored
     if (shape.join() !== wanted.join()) {
       throw new InputError(
         'malformed-file',
         `${path}: ${name} is [${shape.join(', ')}], but the configuration asks for [${wanted.join(', ')}].`,
       )
     }
-    if (isQuantised(stored)) return
-    const { dtype } = isToQuantise(stored) ? stored.floats : stored
-    if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
-      throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
-    }
+    if (stored instanceof StoredCodes) return stored
+    const { dtype } = stored.tensors[0]!
+    if (isComputable(dtype) && !dtype.startsWith('int') && dtype !== 'uint8') return stored
+    throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
   }
 
   /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
   loadInto(name: string, target: Tensor): void {
-    this.#requireWeight(name, target.shape)
-    readValues(this.#location(name), target, this.#open)
+    this.#require(name, target.shape).readInto(target, this.#files.open)
   }
 
   /** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
   asStored(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
-    this.#requireWeight(name, shape)
-    return readFloats(this.#location(name), dtype, device, this.#open)
+    const stored = this.#require(name, shape)
+    return stored instanceof FileTensor ? stored.readFloats(dtype, device, this.#files.open) : null
   }
 
   /** The format in which a matrix can be used as it is stored; null where it has none. */
   keptFormat(name: string): StorageFormat | null {
-    return keptFormat(this.#location(name))
+    return this.#weight(name).keptFormat
   }
 
   /** Matrices of one such format and equally many columns, one below the other, as a new weight; null where they cannot be. */
   loadKept(names: readonly string[], device: NativeDevice): Weight | null {
-    const matrices = names.map((name) => this.#location(name))
-    return readKept(matrices, device, this.#open)
+    const matrices = names.map((name) => this.#weight(name))
+    const { open } = this.#files
+    return matrices.length === 1 ? matrices[0]!.readKept(device, open) : stackedBlocks(matrices, device, open)
   }
 
   /**
@@ -252,38 +189,97 @@ export class ModelSource {
     const hash = createHash('sha256').update(JSON.stringify(meaning))
     if (this.quantisation !== null) hash.update(JSON.stringify(this.quantisation))
     if (this.quantise !== null) hash.update(`quantised to ${this.quantise}`)
-    const files = new Map<string, NativeFile>()
-    for (const [name, { path, dtype, shape, offset, bytes }] of this.#tensors()) {
+    const files = new OpenFiles()
+    const tensors = [...this.weights.values()].flatMap((stored) => stored.tensors)
+    for (const { name, path, dtype, shape, offset, bytes } of tensors.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       hash.update(JSON.stringify([name, dtype, shape, bytes]))
-      const file = files.get(path) ?? native.openFile(path)
-      files.set(path, file)
+      const file = files.open(path)
       for (const start of [offset, offset + Math.max(0, bytes - 4096)])
         hash.update(file.bytes(start, Math.min(4096, bytes)))
     }
-    for (const file of files.values()) file.close()
+    files.close()
     return hash.digest('hex')
-  }
-
-  /** All that weights are made of, in the order of their names. */
-  #tensors(): [name: string, tensor: TensorLocation][] {
-    const tensors = [...this.weights].flatMap(([name, stored]): [string, TensorLocation][] =>
-      isQuantised(stored)
-        ? stored.parts.map((part) => [part.name, part])
-        : [[name, isToQuantise(stored) ? stored.floats : stored]],
-    )
-    return tensors.sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
   /** A later load opens them again. */
   closeFiles(): void {
+    this.#files.close()
+  }
+
+  #weight(name: string): StoredWeight {
+    const stored = this.weights.get(name)
+    if (!stored)
+      throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
+    return stored
+  }
+}
+
+/** Files that stay open between reads. */
+class OpenFiles {
+  readonly #files = new Map<string, NativeFile>()
+
+  readonly open: OpenFile = (path) => {
+    const known = this.#files.get(path)
+    if (known) return known
+    const file = native.openFile(path)
+    this.#files.set(path, file)
+    return file
+  }
+
+  close(): void {
     for (const file of this.#files.values()) file.close()
     this.#files.clear()
   }
+}
 
-  #location(name: string): StoredWeight {
-    const location = this.weights.get(name)
-    if (!location)
-      throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
-    return location
+async function readFolder(path: string, onWarning?: (message: string) => void): Promise<Contents> {
+  const configPath = join(path, 'config.json')
+  const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
+  const config = parseConfig(json, configPath, onWarning)
+  const stored = await readModelFolder(path)
+  const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, stored, onWarning)
+  const tensors = underFullNames(stored, config)
+  const transposed = transposedWeights(config.network)
+  if (quantisation !== null && config.network.transposedLinears) {
+    throw new UsageError(
+      'unsupported-option',
+      `${saying}: quantization_config is not supported for ${config.architecture}, whose weights are stored transposed.`,
+    )
   }
+  const files = new OpenFiles()
+  try {
+    const quantised = quantisation === null ? null : quantisedWeights(quantisation, saying, tensors, files.open)
+    const weights = new Map<string, StoredWeight>()
+    for (const [name, location] of quantised?.others ?? tensors)
+      weights.set(name, new FileTensor({ ...location, name }, { transposed: transposed.has(name) }))
+    for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
+    return { format: 'folder', config, weights, quantisation }
+  } finally {
+    files.close()
+  }
+}
+
+/** Adds the prefix that checkpoints of a network without its head leave out. */
+function underFullNames(stored: ReadonlyMap<string, TensorLocation>, { network }: ModelConfig) {
+  const { basePrefix, embeddings, head } = network
+  const isBase = !stored.has(`${embeddings}.weight`) && stored.has(`${embeddings.slice(basePrefix.length)}.weight`)
+  if (!isBase) return stored
+  return new Map([...stored].map(([name, at]) => [name.startsWith(head) ? name : `${basePrefix}${name}`, at]))
+}
+
+async function readGgufFile(path: string): Promise<Contents> {
+  const file = await readGguf(path)
+  const factors = file.tensors.get(ropeFactorsName)
+  const { names, permuted, normOffset } = ggufFamily(file).gguf
+  const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
+  const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
+  const weights = new Map<string, StoredWeight>()
+  for (const [stored, location] of file.tensors) {
+    if (stored === ropeFactorsName) continue
+    const name = huggingFaceName(stored, names, path)
+    const order = permuted ? rowOrder(stored, config) : null
+    const excess = norms.has(name) ? normOffset : 0
+    weights.set(name, new FileTensor({ ...location, name }, { rowOrder: order, excess }))
+  }
+  return { format: 'gguf', config, weights, quantisation: null }
 }

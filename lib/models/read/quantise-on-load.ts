@@ -1,121 +1,164 @@
-/** Floats of a file that become quantised weights while they are read, a few rows at a time. */
-import { about } from '../../common/errors.js'
-import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
+/** Floats of a checkpoint that become quantised weights while they are read, a few rows at a time. */
+import { about, UsageError } from '../../common/errors.js'
+import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
+import { type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
+import type { QuantiseFormat } from '../../options/index.js'
 import { CodedWeight } from '../../tensor/coded-weight.js'
-import { float32FromHalf } from '../../tensor/half.js'
+import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { transposed as transposedMatrix } from '../../tensor/transpose.js'
-import type { OpenFile } from './formats/tensors.js'
-import type { StoredTensor } from './stored-tensor.js'
-
-/** A weight that the file has in floats, and the model in blocks or codes. */
-export interface FloatsToQuantise {
-  readonly name: string
-  /** The file of the floats. */
-  readonly path: string
-  readonly dtype: WrittenBlocks | 'nf4'
-  /** [out, in] */
-  readonly shape: readonly number[]
-  /** As the model has it. */
-  readonly bytes: number
-  readonly floats: StoredTensor
-}
+import type { Weight } from '../../tensor/weight.js'
+import type { ModelConfig } from '../network/model-config.js'
+import { linearsOf } from '../network/plan.js'
+import { fittingFormat } from '../quantise/mixtures.js'
+import { FileTensor } from './file-tensor.js'
+import {
+  type CheckedScales,
+  type NamedTensor,
+  type OpenFile,
+  type StoredWeight,
+  stackedBlocks,
+} from './stored-weight.js'
 
 /** Values that share a scale. */
 export const NF4_BLOCK = 64
 
-/** The bytes of the weight's blocks, row by row. */
-export function readBlocks(
-  { name, dtype, shape, bytes, floats }: FloatsToQuantise,
-  device: NativeDevice,
-  open: OpenFile,
-): Uint8Array {
-  const [rows, columns] = shape as [number, number]
-  const blocks = new Uint8Array(bytes)
-  const { threads } = device.facts()
-  for (const { from, values } of pieces(floats, open)) {
-    const piece = quantised(name, () => native.quantise(dtype as WrittenBlocks, values, columns, null, threads))
-    blocks.set(piece, (from / rows) * bytes)
-  }
-  return blocks
-}
-
-export function readNf4({ name, shape, floats }: FloatsToQuantise, device: NativeDevice, open: OpenFile): CodedWeight {
-  const [rows, columns] = shape as [number, number]
-  const codes = new Uint8Array((rows * columns) / 2)
-  const scales = new Float32Array(Math.ceil((rows * columns) / NF4_BLOCK))
-  const { threads } = device.facts()
-  let table = new Float32Array(16)
-  for (const { from, values } of pieces(floats, open)) {
-    const piece = quantised(name, () => native.quantiseNf4(values, threads))
-    codes.set(piece.codes, (from * columns) / 2)
-    // Pieces are whole blocks, whatever the length of a row.
-    scales.set(piece.scales, (from * columns) / NF4_BLOCK)
-    table = piece.table
-  }
-  return nf4Weight(columns, {
-    codes: Tensor.from(codes, [rows, columns / 2], { device, dtype: 'uint8' }),
-    table: Tensor.from(table, [table.length], { device }),
-    scales: Tensor.from(scales, [scales.length], { device }),
+/**
+ * Replaces the weights of the blocks' linear layers by ones that are quantised while they are read. Norms, embeddings, head and
+ * biases stay floats, and so does a matrix whose rows fill no blocks.
+ * @throws UsageError `quantised-weights` where such a weight is quantised already, `unfit-options` where all stay floats
+ */
+export function quantisedOnLoad(
+  weights: ReadonlyMap<string, StoredWeight>,
+  { network }: ModelConfig,
+  format: QuantiseFormat,
+): Map<string, StoredWeight> {
+  const linears = new Set(linearsOf(network).map(({ name }) => `${name}.weight`))
+  const all = [...weights].map(([name, stored]) => {
+    return [name, linears.has(name) ? quantisedWeight(stored, format) : stored] as const
   })
+  if (all.some(([name, stored]) => stored !== weights.get(name))) return new Map(all)
+  throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${format}.`)
 }
 
-/** What quantising a weight gives; that a value is too large for it or no number is told with the weight's name. */
+function quantisedWeight(stored: StoredWeight, format: QuantiseFormat): StoredWeight {
+  const { name, path, dtype, shape } = stored
+  if (!(stored instanceof FileTensor) || !isComputable(stored.dtype) || stored.keptFormat !== null) {
+    throw new UsageError(
+      'quantised-weights',
+      `${path}: ${name} is quantised already, as ${dtype}, and cannot be quantised to ${format}: leave the option quantise out, or give the model in floats.`,
+    )
+  }
+  if (shape.length !== 2) return stored
+  const columns = shape[1]!
+  if (format === 'nf4') return columns % 2 === 0 ? new FloatsToNf4(stored) : stored
+  const fitting = fittingFormat(format, columns)
+  return fitting === null ? stored : new FloatsToBlocks(stored, fitting)
+}
+
+/** A weight that the file has in floats and the model in another format. */
+abstract class FloatsToQuantise implements StoredWeight {
+  readonly name: string
+  readonly path: string
+  readonly shape: readonly number[]
+  readonly tensors: readonly NamedTensor[]
+  abstract readonly dtype: WrittenBlocks | 'nf4'
+  abstract readonly bytes: number
+
+  constructor(protected readonly floats: FileTensor) {
+    const { name, path, shape, tensors } = floats
+    this.name = name
+    this.path = path
+    this.shape = shape
+    this.tensors = tensors
+  }
+
+  get keptFormat(): WrittenBlocks | 'nf4' {
+    return this.dtype
+  }
+
+  check(): CheckedScales {
+    return this.floats.check()
+  }
+
+  abstract readKept(device: NativeDevice, open: OpenFile): Weight
+
+  readInto(target: Tensor, open: OpenFile): void {
+    scope(() => target.copyFrom(this.readKept(target.device, open).values('float32')))
+  }
+}
+
+class FloatsToBlocks extends FloatsToQuantise {
+  readonly bytes: number
+
+  constructor(
+    floats: FileTensor,
+    readonly dtype: WrittenBlocks,
+  ) {
+    super(floats)
+    const [rows, columns] = floats.shape as [number, number]
+    this.bytes = rows * (columns / blockValues(dtype)) * blockBytes(dtype)
+  }
+
+  readKept(device: NativeDevice, open: OpenFile): Weight {
+    return stackedBlocks([this], device, open)!
+  }
+
+  readBlocks(target: Tensor, open: OpenFile): void {
+    const { device } = target
+    const { threads } = device.facts()
+    const [rows, columns] = this.shape as [number, number]
+    const blocks = new Uint8Array(this.bytes)
+    for (const { from, values } of this.floats.pieces(open)) {
+      const piece = quantised(this.name, () => native.quantise(this.dtype, values, columns, null, threads))
+      blocks.set(piece, (from / rows) * this.bytes)
+    }
+    const memory = target.memoryAs('uint8', [this.bytes])
+    memory.copyFrom(Tensor.from(blocks, [this.bytes], { device, dtype: 'uint8' }))
+  }
+}
+
+/** NF4 as bitsandbytes rounds it (arXiv 2305.14314), without double quantisation. */
+class FloatsToNf4 extends FloatsToQuantise {
+  readonly dtype = 'nf4'
+  readonly bytes: number
+
+  constructor(floats: FileTensor) {
+    super(floats)
+    const [rows, columns] = floats.shape as [number, number]
+    this.bytes = (rows * columns) / 2 + 4 * Math.ceil((rows * columns) / NF4_BLOCK)
+  }
+
+  readKept(device: NativeDevice, open: OpenFile): CodedWeight {
+    const { threads } = device.facts()
+    const [rows, columns] = this.shape as [number, number]
+    const codes = new Uint8Array((rows * columns) / 2)
+    const scales = new Float32Array(Math.ceil((rows * columns) / NF4_BLOCK))
+    let table = new Float32Array(16)
+    for (const { from, values } of this.floats.pieces(open)) {
+      const piece = quantised(this.name, () => native.quantiseNf4(values, threads))
+      codes.set(piece.codes, (from * columns) / 2)
+      // Pieces are whole blocks, whatever the length of a row.
+      scales.set(piece.scales, (from * columns) / NF4_BLOCK)
+      table = piece.table
+    }
+    return nf4Weight(columns, {
+      codes: Tensor.from(codes, [rows, columns / 2], { device, dtype: 'uint8' }),
+      table: Tensor.from(table, [table.length], { device }),
+      scales: Tensor.from(scales, [scales.length], { device }),
+    })
+  }
+}
+
+/** A weight of codes [rows, columns / 2] of 4 bits, with a table [16] and a float32 scale for every NF4_BLOCK values. */
+export function nf4Weight(columns: number, tensors: { codes: Tensor; table: Tensor; scales: Tensor }): CodedWeight {
+  return CodedWeight.of('nf4', tensors, { columns, bits: 4, groupSize: NF4_BLOCK, highFirst: true, runsOn: true })
+}
+
+/** Quantises a weight; the error about a value that is too large or not finite names the weight. */
 export function quantised<Result>(name: string, quantise: () => Result): Result {
   try {
     return quantise()
   } catch (error) {
     throw about(name, error)
   }
-}
-
-/** A weight of codes [rows, columns / 2] of 4 bits, with a table [16] and a float32 scale for every NF4_BLOCK values. */
-export function nf4Weight(columns: number, own: { codes: Tensor; table: Tensor; scales: Tensor }): CodedWeight {
-  const parts = { ...own, zeros: null, groups: null, scaleTable: null, scaleScales: null }
-  return new CodedWeight('nf4', parts, {
-    columns,
-    firstRow: 0,
-    rowsPerScale: 1,
-    groupSize: NF4_BLOCK,
-    bits: 4,
-    highFirst: true,
-    runsOn: true,
-    zero: 0,
-    scalesPerScale: 1,
-    scaleOffset: 0,
-  })
-}
-
-/** Values that are read at a time. */
-const PIECE = 2 ** 21
-
-/** A matrix row by row in float32; all pieces but the last are of a multiple of 64 rows. */
-function* pieces(stored: StoredTensor, open: OpenFile): Generator<{ from: number; values: Float32Array }> {
-  const { path, dtype, shape, offset, bytes, rowOrder, transposed } = stored
-  const file = open(path)
-  const floats = (raw: Uint8Array) => toFloat32(raw, dtype as FloatDType)
-  if (transposed) {
-    yield { from: 0, values: transposedMatrix(floats(file.bytes(offset, bytes)), shape[0]!, shape[1]!) }
-    return
-  }
-  const [rows, columns] = shape as [number, number]
-  const rowBytes = bytes / rows
-  const step = 64 * Math.max(1, Math.floor(PIECE / (64 * columns)))
-  for (let from = 0; from < rows; from += step) {
-    const to = Math.min(from + step, rows)
-    if (!rowOrder) yield { from, values: floats(file.bytes(offset + from * rowBytes, (to - from) * rowBytes)) }
-    else {
-      const values = new Float32Array((to - from) * columns)
-      for (let row = from; row < to; row++)
-        values.set(floats(file.bytes(offset + rowOrder[row]! * rowBytes, rowBytes)), (row - from) * columns)
-      yield { from, values }
-    }
-  }
-}
-
-function toFloat32(raw: Uint8Array, dtype: FloatDType): Float32Array {
-  const bytes = raw.byteOffset % 4 === 0 ? raw : raw.slice()
-  const { buffer, byteOffset, byteLength } = bytes
-  if (dtype === 'float32') return new Float32Array(buffer, byteOffset, byteLength / 4)
-  return float32FromHalf(new Uint16Array(buffer, byteOffset, byteLength / 2), dtype)
 }

@@ -6,7 +6,7 @@ import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { readBytes } from '../read/formats/tensors.js'
+import { FileTensor } from '../read/file-tensor.js'
 import type { ModelSource } from '../read/model-source.js'
 
 /** What of a model goes into a file or folder. */
@@ -33,10 +33,10 @@ export function defaultDType({ source }: WritableModel): FloatDType {
 /** The bytes of a weight that a GGUF file has in these blocks, its rows in the file's order; null of another. */
 export function storedBlocks({ format, weights }: ModelSource, name: string, dtype: WrittenBlocks): Uint8Array | null {
   const stored = weights.get(name)
-  if (format !== 'gguf' || !stored || !('offset' in stored) || stored.dtype !== dtype) return null
+  if (format !== 'gguf' || !(stored instanceof FileTensor) || stored.dtype !== dtype) return null
   const file = native.openFile(stored.path)
   try {
-    return readBytes(stored, () => file)
+    return stored.rawBytes(() => file)
   } finally {
     file.close()
   }

@@ -24,7 +24,7 @@ import type { GgufFamily } from '../gguf/gguf-family.js'
 import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
-import type { ImportanceOfWeights } from '../quantise/importance-of-weights.js'
+import type { ImportanceOfWeights } from '../quantise/importance.js'
 import { formatInMixture, formatOfLinear } from '../quantise/mixtures.js'
 import { quantised } from '../read/quantise-on-load.js'
 import {

@@ -7,7 +7,7 @@ import {
   modelPath,
   type WrittenQuantiseFormat,
 } from '../../options/index.js'
-import { importanceFor } from '../quantise/importance-of-weights.js'
+import { importanceFor } from '../quantise/importance.js'
 import type { WritableModel } from './writable-model.js'
 import { writeModelFolder } from './write-folder.js'
 import { writeModelGguf } from './write-gguf.js'

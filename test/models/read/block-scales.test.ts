@@ -25,7 +25,7 @@ test('once where a model is loaded, alone or with an adapter', async () => {
   const names = [...(await ModelSource.open(path)).weights.keys()].sort()
   const looksAt = vi.mocked(requireFiniteScales)
   looksAt.mockClear()
-  const lookedAt = () => looksAt.mock.calls.map(([name]) => name).sort()
+  const lookedAt = () => looksAt.mock.calls.map(([{ name }]) => name).sort()
   {
     using model = await loadModel(path, { device: device as 'cpu', quantised: true })
     expect(lookedAt()).toEqual(names)

@@ -5,7 +5,6 @@ import { expect, test } from 'vitest'
 import { loadModel } from '../../../lib/models/index.js'
 import { requireFiniteScales } from '../../../lib/models/read/block-scales.js'
 import { ModelSource } from '../../../lib/models/read/model-source.js'
-import type { StoredTensor } from '../../../lib/models/read/stored-tensor.js'
 import { type BlockDType, native } from '../../../lib/native/addon.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -204,7 +203,7 @@ test.each(blocks)(
     }
     const check = (bytes: Uint8Array) => {
       writeFileSync(path, bytes)
-      requireFiniteScales('a.weight', { path, dtype: format, shape: [], offset: 0, bytes: bytes.length })
+      requireFiniteScales({ name: 'a.weight', path, dtype: format, shape: [], offset: 0, bytes: bytes.length })
     }
     // Codes of ones, and scales of 1 in float16.
     const sound = new Uint8Array(count * size).fill(0x11)
@@ -231,26 +230,26 @@ test('the first of many blocks with such a scale is named, however far from the 
   const bytes = new Uint8Array(40_000 * 18)
   for (const block of [39_999, 31_234]) bytes.set([0, 0x7c], block * 18)
   writeFileSync(path, bytes)
-  const stored = { path, dtype: 'q4_0', shape: [], offset: 0, bytes: bytes.length } as const
-  expect(() => requireFiniteScales('a.weight', stored)).toThrow('a scale of block 31234 of a.weight (q4_0)')
+  const stored = { name: 'a.weight', path, dtype: 'q4_0', shape: [], offset: 0, bytes: bytes.length } as const
+  expect(() => requireFiniteScales(stored)).toThrow('a scale of block 31234 of a.weight (q4_0)')
 })
 
 test('where threads look at parts of many blocks, the first of all of theirs is named', () => {
   const path = join(at(), 'blocks')
   const [count, start] = [1_000_003, 7]
   const sound = new Uint8Array(start + count * 18)
-  const stored = { path, dtype: 'q4_0', shape: [], offset: start, bytes: count * 18 } as const
+  const stored = { name: 'a.weight', path, dtype: 'q4_0', shape: [], offset: start, bytes: count * 18 } as const
   const check = (...blocks: readonly number[]) => {
     const bytes = sound.slice()
     for (const block of blocks) bytes.set([0, 0x7c], start + block * 18)
     writeFileSync(path, bytes)
-    requireFiniteScales('a.weight', stored)
+    requireFiniteScales(stored)
   }
   check()
   for (const block of [0, 14_562, 14_563, 499_999, 500_001, count - 1])
     expect(() => check(block, count - 1)).toThrow(`a scale of block ${block} of a.weight (q4_0)`)
   writeFileSync(path, sound.subarray(0, -1))
-  expect(() => requireFiniteScales('a.weight', stored)).toThrow(`blocks ends at byte ${sound.length - 1}, but`)
+  expect(() => requireFiniteScales(stored)).toThrow(`blocks ends at byte ${sound.length - 1}, but`)
 })
 
 test('a GGUF file with one scale that is not finite is refused before memory is taken', async () => {
@@ -259,7 +258,7 @@ test('a GGUF file with one scale that is not finite is refused before memory is 
   await floats.save(path, { dtype: 'q8_0' })
   const { weights } = await ModelSource.open(path)
   const name = 'model.layers.0.mlp.up_proj.weight'
-  const { offset, dtype } = weights.get(name) as StoredTensor
+  const { offset, dtype } = weights.get(name)!.tensors[0]!
   expect(dtype).toBe('q8_0')
   const bytes = readFileSync(path)
   bytes.set([0, 0x7c], offset + 34 * 5)

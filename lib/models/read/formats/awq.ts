@@ -1,24 +1,24 @@
 /** AWQ (arXiv 2306.00978) as AutoAWQ's version `gemm` and GPTQModel write it: words of codes along outputs, in an order. */
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
-import type { QuantisationFormat } from './format.js'
+import { StoredCodes } from '../stored-codes.js'
 import {
   type CheckpointTensors,
-  codedWeight,
   countGroups,
   matrixShape,
-  type QuantisedWeight,
   readFinite,
   readWords,
   transposedFloats,
   wordsOf,
-} from './tensors.js'
+} from './checkpoint-tensors.js'
+import type { QuantisationFormat } from './format.js'
 
 /** The output, of the eight of a word, that has the k-th four bits. */
 const outputOfNibble = [0, 2, 4, 6, 1, 3, 5, 7]
 
 export const awq: QuantisationFormat = {
   method: 'awq',
+  costs: { 'awq-4': { training: 35, decoding: 1.1 } },
   weights(settings, tensors) {
     const [bits, size] = ['w_bit', 'q_group_size'].map((key) => (settings.value(key) === undefined ? null : key))
     settings.require(bits ?? 'bits', [4], undefined)
@@ -29,7 +29,7 @@ export const awq: QuantisationFormat = {
   },
 }
 
-function weightOf(module: string, size: number | null, tensors: CheckpointTensors): QuantisedWeight {
+function weightOf(module: string, size: number | null, tensors: CheckpointTensors): StoredCodes {
   const words = tensors.take(`${module}.qweight`, null, { dtypes: ['int32'] })
   const [columns, rowWords] = matrixShape(words)
   const rows = 8 * rowWords
@@ -39,20 +39,17 @@ function weightOf(module: string, size: number | null, tensors: CheckpointTensor
   const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, rowWords] })
   const floats = ['float16', 'bfloat16', 'float32'] as const
   const scales = tensors.take(`${module}.scales`, words, { dtypes: floats, shape: [groups, rows] })
-  const parts = [words, scales, zeros]
-  const name = `${module}.weight`
-  return codedWeight({
-    name,
+  return new StoredCodes({
+    name: `${module}.weight`,
     dtype: 'awq-4',
     shape: [rows, columns],
-    parts,
+    tensors: [words, scales, zeros],
     scales: (open) => ({
       bits: 4,
       groupSize,
       zeros: transposed(unpackedAlongOutputs(readWords(zeros, open)), groups, rows),
       scales: transposedFloats(readFinite(scales, open), groups, rows),
     }),
-    codes: words,
     arranged: (bytes) => packedAlongInputs(wordsOf(bytes), rows, columns),
   })
 }

@@ -3,20 +3,18 @@ import { quoted, UsageError } from '../../../common/errors.js'
 import { isJsonObject, type JsonObject, parseJson } from '../../../io/json.js'
 import { decodeUtf8, malformed } from '../../../io/open.js'
 import { countElements } from '../../../io/stored-dtype.js'
+import { type CodedScales, readBytes, StoredCodes, type StoredFloats } from '../stored-codes.js'
+import type { NamedTensor, OpenFile } from '../stored-weight.js'
+import { type CheckpointTensors, readFinite, requireEven } from './checkpoint-tensors.js'
 import type { QuantisationFormat } from './format.js'
-import type { CodedScales, StoredFloats } from './scaled-codes.js'
-import {
-  type CheckpointTensors,
-  codedWeight,
-  type NamedTensor,
-  type QuantisedWeight,
-  readBytes,
-  readFinite,
-  requireEven,
-} from './tensors.js'
 
 export const bitsandbytes: QuantisationFormat = {
   method: 'bitsandbytes',
+  costs: {
+    nf4: { training: 20, decoding: 1 },
+    fp4: { training: 20, decoding: 1 },
+    'llm-int8': { training: 55, decoding: 4.1 },
+  },
   weights(_, tensors) {
     const suffixes = [...tensors.left.keys()].flatMap((name) => name.match(/\.quant_state\.(.+)$/)?.[1] ?? [])
     const unknown = suffixes.find((suffix) => !/^bitsandbytes__(nf4|fp4)$/.test(suffix))
@@ -36,7 +34,7 @@ export const bitsandbytes: QuantisationFormat = {
 }
 
 /** Blocks of a weight, rows one after the other; a block may begin in one row and end in the next. */
-function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTensors): QuantisedWeight {
+function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTensors): StoredCodes {
   const stateName = `${name}.quant_state.bitsandbytes__${type}`
   const state = tensors.take(stateName, null, { dtypes: ['uint8'] })
   // Bytes of codes may be said to be others or floats, which some trainers need.
@@ -58,12 +56,11 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
   const map = tensors.take(`${name}.quant_map`, codes, { dtypes: ['float32'], shape: [16] })
   const largest = tensors.take(`${name}.absmax`, codes, { dtypes: ['float32', 'uint8'], shape: [blocks] })
   const nested = largest.dtype === 'uint8' ? nestedScales(name, largest, blocks, settings, fail, tensors) : null
-  const parts = [codes, state, map, largest, ...(nested?.parts ?? [])]
-  return codedWeight({
+  return new StoredCodes({
     name,
     dtype: type,
     shape: [rows, columns],
-    parts,
+    tensors: [codes, state, map, largest, ...(nested?.tensors ?? [])],
     scales: (open) => ({
       bits: 4,
       highFirst: true,
@@ -72,7 +69,6 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
       runsOn: true,
       scales: nested ? nested.read(open) : readFinite(largest, open),
     }),
-    codes,
   })
 }
 
@@ -92,8 +88,8 @@ function nestedScales(
   const wanted = { dtypes: ['float32'] as const, shape: [Math.ceil(count / perScale)] }
   const largest = tensors.take(`${name}.nested_absmax`, codes, wanted)
   return {
-    parts: [map, largest],
-    read: (open: CheckpointTensors['open']): CodedScales => ({
+    tensors: [map, largest],
+    read: (open: OpenFile): CodedScales => ({
       codes: readBytes(codes, open),
       table: readFinite(map, open).data as Float32Array,
       scales: readFinite(largest, open).data as Float32Array,
@@ -110,7 +106,7 @@ function blockSize(settings: JsonObject, key: string, fail: (key: string) => Err
 }
 
 /** LLM.int8: w = integer · largest value of its row / 127. */
-function integerWeight(module: string, tensors: CheckpointTensors): QuantisedWeight {
+function integerWeight(module: string, tensors: CheckpointTensors): StoredCodes {
   const name = `${module}.weight`
   const row = tensors.take(`${module}.SCB`, null, { dtypes: ['float32'] })
   const codes = tensors.take(name, row, {
@@ -126,19 +122,17 @@ function integerWeight(module: string, tensors: CheckpointTensors): QuantisedWei
       `${codes.path}: ${format!.name} is ${order}; only rows (0) are supported.`,
     )
   }
-  const parts = [codes, row, ...(format ? [format] : [])]
-  return codedWeight({
+  return new StoredCodes({
     name,
     dtype: 'llm-int8',
     shape: [rows, columns],
-    parts,
+    tensors: [codes, row, ...(format ? [format] : [])],
     scales: (open) => ({
       bits: 8,
       table: signedBytes,
       groupSize: columns,
       scales: dividedBy127(readFinite(row, open)),
     }),
-    codes,
   })
 }
 

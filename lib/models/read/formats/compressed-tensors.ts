@@ -1,32 +1,45 @@
 /** compressed-tensors, as LLM Compressor writes it: integers in words or bytes, and 8-bit floats. Activations stay as they are. */
 
 import { UsageError } from '../../../common/errors.js'
-import { isJsonObject } from '../../../io/json.js'
+import { isJsonObject, type JsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
-import type { ConfigReader } from '../../families/config-reader.js'
+import { ConfigReader } from '../../families/config-reader.js'
+import { readBytes, StoredCodes } from '../stored-codes.js'
+import type { NamedTensor, OpenFile } from '../stored-weight.js'
 import { signedBytes } from './bitsandbytes.js'
-import { compressedFormats, readSchemes, type Scheme, schemeFor } from './compressed-schemes.js'
-import type { QuantisationFormat } from './format.js'
-import { e4m3Weight, requireScaleShape } from './fp8.js'
 import {
   type CheckpointTensors,
-  codedWeight,
   codesOfWords,
+  countGroups,
   matrixShape,
-  type NamedTensor,
-  type QuantisedWeight,
-  readBytes,
   readFinite,
   readGroups,
   readWords,
   requireEven,
-} from './tensors.js'
+} from './checkpoint-tensors.js'
+import { inLowerCase, type QuantisationFormat } from './format.js'
+import { e4m3Weight, requireScaleShape, type ScaleBlock } from './fp8.js'
+
+/** The formats whose weights are understood. */
+const compressedFormats = ['pack-quantized', 'int-quantized', 'float-quantized', 'naive-quantized', 'mixed-precision']
 
 const floats = ['bfloat16', 'float16', 'float32'] as const
 
+/** How the weights of some layers are quantised. */
+interface Scheme {
+  readonly type: 'int' | 'float'
+  readonly bits: 4 | 8
+  readonly block: ScaleBlock
+}
+
 export const compressedTensors: QuantisationFormat = {
   method: 'compressed-tensors',
+  costs: {
+    'compressed-int4': { training: 30, decoding: 1.1 },
+    'compressed-int8': { training: 50, decoding: 4.2 },
+    'compressed-fp8': { training: 50, decoding: 4.2 },
+  },
   weights(settings, tensors) {
     settings.require('format', compressedFormats, undefined)
     settings.require('quantization_status', ['compressed', 'frozen'], 'compressed')
@@ -50,7 +63,7 @@ function requireNone(settings: ConfigReader, key: string, why: string): void {
 }
 
 /** Integers in words along inputs, with an offset of half their range. */
-function packedWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): QuantisedWeight {
+function packedWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): StoredCodes {
   const words = tensors.take(`${module}.weight_packed`, null, { dtypes: ['int32'] })
   const [rows, rowWords] = matrixShape(words)
   const shape = tensors.take(`${module}.weight_shape`, words, { dtypes: ['int64', 'int32'], shape: [2] })
@@ -70,12 +83,11 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
   const [scaleRows, groups] = [Math.ceil(rows / rowsPerScale), Math.ceil(columns / groupSize)]
   const zeros = takeZeros(module, [scaleRows, groups], bits, words, tensors)
   const order = tensors.takeGroups(module, words, columns)
-  const parts = [words, shape, scales, ...zeros.parts, ...(order ? [order] : [])]
-  return codedWeight({
+  return new StoredCodes({
     name: `${module}.weight`,
     dtype: `compressed-int${bits}`,
     shape: [rows, columns],
-    parts,
+    tensors: [words, shape, scales, ...zeros.tensors, ...(order ? [order] : [])],
     scales: (open) => ({
       bits,
       rowsPerScale,
@@ -84,11 +96,8 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
       scales: readFinite(scales, open),
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
     }),
-    codes: words,
     // Rows are filled up to whole words.
-    ...((columns * bits) % 32 !== 0 && {
-      arranged: (bytes: Uint8Array) => firstColumns(bytes, rows, (columns * bits) / 8),
-    }),
+    arranged: (columns * bits) % 32 === 0 ? undefined : (bytes) => firstColumns(bytes, rows, (columns * bits) / 8),
   })
 }
 
@@ -113,9 +122,9 @@ function takeZeros(
   const zeros = tensors.takeIfThere(name, of, areBytes ? { dtypes: ['I8'] } : words)
   if (zeros && areBytes) requireScaleShape(zeros, [rows, groups], of)
   return {
-    parts: zeros ? [zeros] : [],
+    tensors: zeros ? [zeros] : [],
     /** Half their range more, so that none is negative. */
-    read(open: CheckpointTensors['open']): Uint8Array | null {
+    read(open: OpenFile): Uint8Array | null {
       if (!zeros) return null
       return areBytes ? zerosOfBytes(zeros, bits, open) : zerosAlongOutputs(readWords(zeros, open), bits, rows, groups)
     },
@@ -130,7 +139,7 @@ function zerosAlongOutputs(words: Uint32Array, bits: 4 | 8, rows: number, groups
 }
 
 /** From signed bytes to those of codes that are half their range more. */
-function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: CheckpointTensors['open']): Uint8Array {
+function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: OpenFile): Uint8Array {
   const half = 2 ** (bits - 1)
   return readBytes(zeros, open).map((byte, i) => {
     const zero = signedBytes[byte]! + half
@@ -143,7 +152,7 @@ function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: CheckpointTensors['
 const bytesFrom128 = signedBytes.map((value) => value + 128)
 
 /** Bytes [out, in]: 8-bit floats or integers. */
-function plainWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): QuantisedWeight {
+function plainWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): StoredCodes {
   const scales = tensors.take(`${module}.weight_scale`, null, { dtypes: floats })
   const name = `${module}.weight`
   const found = tensors.left.get(name)
@@ -162,28 +171,26 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   const { rowsPerScale, groupSize } = scheme
   if (type === 'float') {
     requireNoZeros(module, tensors)
-    return { ...e4m3Weight(module, scales, [rowsPerScale, groupSize], tensors, true), dtype: 'compressed-fp8' }
+    return e4m3Weight(module, scales, [rowsPerScale, groupSize], tensors, 'compressed-fp8')
   }
   tensors.take(name, scales, { dtypes: ['I8'] })
   const groups = Math.ceil(columns / groupSize)
   const zeros = takeZeros(module, [Math.ceil(rows / rowsPerScale), groups], 8, codes, tensors)
   const order = tensors.takeGroups(module, codes, columns)
-  const parts = [codes, scales, ...zeros.parts, ...(order ? [order] : [])]
-  return codedWeight({
+  return new StoredCodes({
     name,
     dtype: 'compressed-int8',
     shape: [rows, columns],
-    parts,
+    tensors: [codes, scales, ...zeros.tensors, ...(order ? [order] : [])],
     scales: (open) => ({
       bits: 8,
-      table: zeros.parts.length > 0 ? bytesFrom128 : signedBytes,
+      table: zeros.tensors.length > 0 ? bytesFrom128 : signedBytes,
       rowsPerScale,
       groupSize,
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
       zeros: zeros.read(open) ?? 0,
       scales: readFinite(scales, open),
     }),
-    codes,
   })
 }
 
@@ -193,4 +200,76 @@ function requireNoZeros(module: string, tensors: CheckpointTensors): void {
   const zeros = tensors.left.get(name)
   if (!zeros || readBytes(zeros, tensors.open).every((byte) => (byte & 0x7f) === 0)) return
   throw new UsageError('unsupported-option', `${zeros.path}: ${name} is not zero, which is not supported of floats.`)
+}
+
+function readSchemes(settings: ConfigReader): Scheme[] {
+  const groups = settings.value('config_groups')
+  if (!isJsonObject(groups)) throw settings.malformed('config_groups', 'an object', groups)
+  return Object.entries(groups).flatMap(([name, group]) => {
+    const weights = isJsonObject(group) ? (group.weights ?? null) : undefined
+    if (weights === null) return []
+    if (!isJsonObject(weights)) throw settings.malformed(`config_groups.${name}.weights`, 'an object', weights)
+    const { format = null } = group as JsonObject
+    const read = new ConfigReader(
+      inLowerCase({ ...weights, format }),
+      `${settings.source}.config_groups.${name}.weights`,
+    )
+    read.require('format', compressedFormats, compressedFormats[0])
+    read.require('type', ['int', 'float'], 'int')
+    const type = (read.value('type') ?? 'int') as Scheme['type']
+    read.require('num_bits', type === 'int' ? [4, 8] : [8], 8)
+    // The order of columns is told by a tensor that says the group of each.
+    read.require('actorder', [false, true, 'group', 'weight', 'static', 'dynamic'], false)
+    return [{ type, bits: read.integer('num_bits', 8) as 4 | 8, block: blockOf(read) }]
+  })
+}
+
+function blockOf(read: ConfigReader): ScaleBlock {
+  const { group_size: size = null } = read.json
+  const implied = size === null ? 'tensor' : size === -1 ? 'channel' : 'group'
+  read.require('strategy', ['tensor', 'channel', 'group', 'block'], implied)
+  switch (read.value('strategy') ?? implied) {
+    case 'tensor':
+      return [null, null]
+    case 'channel':
+      return [1, null]
+    case 'group':
+      return [1, read.integer('group_size')]
+    default: {
+      const block = read.value('block_structure')
+      // Older files have it as 128x128.
+      const sizes = typeof block === 'string' ? block.split('x').map(Number) : block
+      return new ConfigReader({ block_structure: sizes }, read.source).integers('block_structure', 2) as [
+        number,
+        number,
+      ]
+    }
+  }
+}
+
+/** The scheme whose scales have the shape of those there; null where there is none to choose from. */
+function schemeFor(
+  scales: NamedTensor,
+  [rows, columns]: readonly [number, number],
+  schemes: readonly Scheme[],
+  of: NamedTensor,
+) {
+  const sized = schemes.map(({ bits, block }) => ({
+    bits,
+    rowsPerScale: block[0] ?? rows,
+    groupSize: block[1] ?? columns,
+  }))
+  const shapes = sized.map(({ rowsPerScale, groupSize }) => [
+    Math.ceil(rows / rowsPerScale),
+    Math.ceil(columns / groupSize),
+  ])
+  const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
+  // Blocks of two dimensions may be smaller at the edge, and inputs fewer than a group has.
+  const isWhole = ({ rowsPerScale, groupSize }: (typeof sized)[number]) =>
+    rowsPerScale > 1 || columns < groupSize || columns % groupSize === 0
+  const at = shapes.findIndex((shape, i) => isWhole(sized[i]!) && without(shape) === without(scales.shape))
+  if (at >= 0 || sized.length === 0) return sized[at] ?? null
+  if (!isWhole(sized[0]!)) countGroups(columns, sized[0]!.groupSize, of)
+  requireScaleShape(scales, shapes[0]!, of)
+  return null
 }

@@ -1,16 +1,9 @@
 /** FP8 in blocks of two dimensions with a scale each, as DeepSeek's and Qwen's checkpoints have it, or with one scale. */
 import { InputError } from '../../../common/errors.js'
+import { StoredCodes } from '../stored-codes.js'
+import type { NamedTensor } from '../stored-weight.js'
+import { type CheckpointTensors, e4m3Values, matrixShape, readFinite, readGroups } from './checkpoint-tensors.js'
 import type { QuantisationFormat } from './format.js'
-import {
-  type CheckpointTensors,
-  codedWeight,
-  e4m3Values,
-  matrixShape,
-  type NamedTensor,
-  type QuantisedWeight,
-  readFinite,
-  readGroups,
-} from './tensors.js'
 
 /** Rows and columns that share a scale; null is all of them. */
 export type ScaleBlock = readonly [number | null, number | null]
@@ -20,6 +13,7 @@ const usualBlocks: Readonly<Record<string, ScaleBlock>> = { weight_scale_inv: [1
 
 export const fp8: QuantisationFormat = {
   method: 'fp8',
+  costs: { fp8: { training: 60, decoding: 4.3 } },
   weights(settings, tensors) {
     settings.require('fmt', ['e4m3'], 'e4m3')
     const { weight_block_size: size } = settings.json
@@ -39,29 +33,28 @@ export const fp8: QuantisationFormat = {
 }
 
 /**
- * A weight of 8-bit floats with a scale for each block of rows and columns; those at the edge may be smaller.
- * @param ordered whether a tensor may say the group of each column
+ * A weight of 8-bit floats with a scale for each block of rows and columns; blocks at the edge may be smaller.
+ * @param dtype the name of the format: in `compressed-fp8`, a tensor may say the group of each column
  */
 export function e4m3Weight(
   module: string,
   scales: NamedTensor,
   block: ScaleBlock,
   tensors: CheckpointTensors,
-  ordered = false,
-): QuantisedWeight {
+  dtype: 'fp8' | 'compressed-fp8' = 'fp8',
+): StoredCodes {
   const name = `${module}.weight`
   const codes = tensors.take(name, scales, { dtypes: ['F8_E4M3'] })
   const [rows, columns] = matrixShape(codes)
   const [rowsPerScale, groupSize] = [block[0] ?? rows, block[1] ?? columns]
   const groups = Math.ceil(columns / groupSize)
   requireScaleShape(scales, [Math.ceil(rows / rowsPerScale), groups], codes)
-  const order = ordered ? tensors.takeGroups(module, codes, columns) : null
-  const parts = [codes, scales, ...(order ? [order] : [])]
-  return codedWeight({
+  const order = dtype === 'compressed-fp8' ? tensors.takeGroups(module, codes, columns) : null
+  return new StoredCodes({
     name,
-    dtype: 'fp8',
+    dtype,
     shape: [rows, columns],
-    parts,
+    tensors: [codes, scales, ...(order ? [order] : [])],
     scales: (open) => ({
       bits: 8,
       table: e4m3Values,
@@ -70,7 +63,6 @@ export function e4m3Weight(
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
       scales: readFinite(scales, open),
     }),
-    codes,
     arranged(bytes) {
       const bad = bytes.findIndex((code) => (code & 0x7f) === 0x7f)
       if (bad >= 0) throw new InputError('malformed-file', `${codes.path}: value ${bad} of ${name} is not finite.`)

@@ -2,24 +2,24 @@
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
 import type { ConfigReader } from '../../families/config-reader.js'
-import type { QuantisationFormat } from './format.js'
+import { StoredCodes } from '../stored-codes.js'
+import type { NamedTensor, OpenFile } from '../stored-weight.js'
 import {
   type CheckpointTensors,
-  codedWeight,
   codesOfWords,
   countGroups,
   matrixShape,
-  type NamedTensor,
-  type QuantisedWeight,
   readFinite,
   readGroups,
   readWords,
   transposedFloats,
   wordsOf,
-} from './tensors.js'
+} from './checkpoint-tensors.js'
+import type { QuantisationFormat } from './format.js'
 
 export const gptq: QuantisationFormat = {
   method: 'gptq',
+  costs: { 'gptq-4': { training: 20, decoding: 1.1 }, 'gptq-8': { training: 25, decoding: 1.3 } },
   weights(settings, tensors) {
     settings.require('bits', [4, 8], undefined)
     settings.require('pack_dtype', ['int32'], 'int32')
@@ -53,15 +53,13 @@ interface Layout {
   readonly ordered: boolean
 }
 
-function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): QuantisedWeight {
+function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): StoredCodes {
   const words = tensors.take(`${module}.qweight`, null, { dtypes: ['int32'] })
   const [wordRows, rows] = matrixShape(words)
   const scales = tensors.take(`${module}.scales`, words, { dtypes: ['float16', 'bfloat16', 'float32'] })
   const [groups] = matrixShape(scales)
-  const order = (layout.ordered ? 'take' : 'takeIfThere') as 'take'
-  const indices = tensors[order](`${module}.g_idx`, words, { dtypes: ['int32'] }) as ReturnType<
-    typeof tensors.takeIfThere
-  >
+  const take = layout.ordered ? tensors.take : tensors.takeIfThere
+  const indices = take.call(tensors, `${module}.g_idx`, words, { dtypes: ['int32'] })
   const columns = indices && !layout.uniform ? indices.shape[0]! : (wordRows * 32) / layout.bits
   const bits = layout.uniform ? layout.bits : (wordRows * 32) / columns
   if ((bits !== 4 && bits !== 8) || (indices && indices.shape.join() !== String(columns))) {
@@ -81,13 +79,11 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
     )
   }
   const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, (rows * bits) / 32] })
-  const parts = [words, scales, zeros, ...(indices ? [indices] : [])]
-  const name = `${module}.weight`
-  return codedWeight({
-    name,
+  return new StoredCodes({
+    name: `${module}.weight`,
     dtype: `gptq-${bits}`,
     shape: [rows, columns],
-    parts,
+    tensors: [words, scales, zeros, ...(indices ? [indices] : [])],
     scales(open) {
       const stored = readWords(zeros, open)
       // Tools subtract from whole words, so that a zero of 0 borrows from its neighbour.
@@ -101,7 +97,6 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
         groupOfColumn: indices && groupsOf(indices, groups, groupSize, words, open),
       }
     },
-    codes: words,
     arranged: (bytes) => new Uint8Array(transposed(wordsOf(bytes), wordRows, rows).buffer),
   })
 }
@@ -112,7 +107,7 @@ function groupsOf(
   groups: number,
   groupSize: number,
   words: NamedTensor,
-  open: CheckpointTensors['open'],
+  open: OpenFile,
 ): Int32Array | null {
   const [columns] = indices.shape as [number]
   const order = readGroups(indices, groups, groupSize, open)

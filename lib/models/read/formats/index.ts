@@ -1,22 +1,34 @@
 /** Checkpoints of safetensors with a `quantization_config`: one file for each format. */
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { quoted, UsageError } from '../../../common/errors.js'
-import { isJsonObject } from '../../../io/json.js'
+import { isJsonObject, readJsonObject } from '../../../io/json.js'
+import { quantiserFiles } from '../../../io/model-folder.js'
 import type { TensorLocation } from '../../../io/stored-dtype.js'
+import type { CodeFormat } from '../../../tensor/weight.js'
 import { ConfigReader } from '../../families/config-reader.js'
+import type { StoredCodes } from '../stored-codes.js'
+import type { OpenFile } from '../stored-weight.js'
 import { awq } from './awq.js'
 import { bitsandbytes } from './bitsandbytes.js'
+import { CheckpointTensors } from './checkpoint-tensors.js'
 import { compressedTensors } from './compressed-tensors.js'
-import { inLowerCase, type QuantisationFormat } from './format.js'
+import { type ComputingCost, inLowerCase, type QuantisationFormat } from './format.js'
 import { fp8 } from './fp8.js'
 import { gptq } from './gptq.js'
-import { CheckpointTensors, type OpenFile, type QuantisedWeight } from './tensors.js'
 
-/** A format brings a reader; nothing else in this package knows of it. */
+/** Every format of quantised checkpoints that this package reads: a new one is a file beside these, and an entry here. */
 const formats: readonly QuantisationFormat[] = [bitsandbytes, gptq, awq, compressedTensors, fp8]
+
+/** What computing with each format of codes costs. */
+export const costsOfCodes: Readonly<Record<CodeFormat, ComputingCost>> = Object.assign(
+  {},
+  ...formats.map(({ costs }) => costs),
+)
 
 /** What a checkpoint's tensors make: quantised weights, and others that are what they are. */
 export interface QuantisedTensors {
-  readonly weights: readonly QuantisedWeight[]
+  readonly weights: readonly StoredCodes[]
   readonly others: ReadonlyMap<string, TensorLocation>
 }
 
@@ -47,4 +59,39 @@ export function quantisedWeights(
   }
   const left = new CheckpointTensors(tensors, open)
   return { weights: format.weights(read, left), others: left.left }
+}
+
+/** Where `quantization_config` says how weights are to be read, one of these keys has a value. */
+const namingKeys = ['quant_method', 'load_in_8bit', 'load_in_4bit']
+
+/** How a checkpoint is quantised, and the file that says so. */
+export interface QuantiserSettings {
+  readonly settings: unknown
+  readonly path: string
+}
+
+/**
+ * What a configuration says of quantised weights, or what AutoGPTQ and AutoAWQ wrote beside one that does not say it.
+ * @returns `settings` null where weights are not quantised, as where a configuration names no method and all tensors are floats
+ */
+export async function quantiserSettings(
+  configPath: string,
+  inConfig: unknown,
+  tensors: ReadonlyMap<string, TensorLocation>,
+  onWarning: (message: string) => void = () => {},
+): Promise<QuantiserSettings> {
+  const own = { settings: inConfig ?? null, path: configPath }
+  const isNamed = !isJsonObject(inConfig) || namingKeys.some((key) => inConfig[key])
+  if (!isNamed && [...tensors.values()].every(({ dtype }) => dtype.includes('float'))) {
+    onWarning(`${configPath}: quantization_config is ignored, since it has no quant_method and all tensors are floats.`)
+    return { ...own, settings: null }
+  }
+  if (own.settings !== null || ![...tensors.keys()].some((name) => name.endsWith('.qweight'))) return own
+  const folder = dirname(configPath)
+  const names = await readdir(folder)
+  const name = quantiserFiles.find((file) => names.includes(file))
+  if (name === undefined) return own
+  const path = join(folder, name)
+  const settings = await readJsonObject(path)
+  return { settings: { quant_method: name === 'quant_config.json' ? awq.method : gptq.method, ...settings }, path }
 }

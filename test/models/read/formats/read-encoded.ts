@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { readModelFolder } from '../../../../lib/io/safetensors.js'
 import { quantisedWeights } from '../../../../lib/models/read/formats/index.js'
-import { readCodedWeight } from '../../../../lib/models/read/formats/read-coded-weight.js'
 import { type NativeFile, native } from '../../../../lib/native/addon.js'
 import type { CodedWeight } from '../../../../lib/tensor/coded-weight.js'
 import { writeRawTensors } from '../../../golden/tensor-files.js'
@@ -22,7 +21,7 @@ export async function readEncoded(
   try {
     const { weights } = quantisedWeights(settings, 'config.json', await readModelFolder(path), open)
     if (weights.length !== 1) throw new Error(`There are ${weights.length} quantised weights.`)
-    return readCodedWeight(weights[0]!, testDevice(), open)
+    return weights[0]!.readKept(testDevice(), open)
   } finally {
     for (const file of files) file.close()
   }

@@ -2,38 +2,11 @@
 import { InputError, UsageError } from '../../../common/errors.js'
 import { malformed } from '../../../io/open.js'
 import type { StoredDType, TensorLocation } from '../../../io/stored-dtype.js'
-import type { FloatDType, NativeFile } from '../../../native/addon.js'
+import type { FloatDType } from '../../../native/addon.js'
 import { float16BitsToFloat32 } from '../../../tensor/half.js'
 import { transposed } from '../../../tensor/transpose.js'
-import type { CodeFormat } from '../../../tensor/weight.js'
-import type { ScalesOfCodes, StoredFloats } from './scaled-codes.js'
-
-/** An open file by its path. */
-export type OpenFile = (path: string) => NativeFile
-
-export interface NamedTensor extends TensorLocation {
-  readonly name: string
-}
-
-/** A weight that several tensors of a checkpoint make together. */
-export interface QuantisedWeight {
-  /** Under Hugging Face's name of the weight. */
-  readonly name: string
-  /** The file of its codes. */
-  readonly path: string
-  readonly dtype: CodeFormat
-  /** [out, in] */
-  readonly shape: readonly number[]
-  /** The bytes of all its tensors. */
-  readonly bytes: number
-  readonly parts: readonly NamedTensor[]
-  /** What belongs to the codes, checked. @throws InputError `malformed-file` */
-  scales(open: OpenFile): ScalesOfCodes
-  /** Where the codes lie. */
-  readonly codes: NamedTensor
-  /** The codes as `ScalesOfCodes` says they lie, from the file's bytes, where those differ or must be checked. */
-  readonly arranged?: (bytes: Uint8Array) => Uint8Array
-}
+import { readBytes, type StoredFloats } from '../stored-codes.js'
+import type { NamedTensor, OpenFile } from '../stored-weight.js'
 
 type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
 
@@ -48,7 +21,7 @@ export class CheckpointTensors {
     this.#left = new Map(tensors)
   }
 
-  /** Those that no weight has taken. */
+  /** The tensors that no weight has taken. */
   get left(): ReadonlyMap<string, TensorLocation> {
     return this.#left
   }
@@ -110,27 +83,16 @@ export function requireEven(columns: number, of: NamedTensor): void {
   if (columns % 2 === 1) throw malformed(of.path, `${of.name} has rows of ${columns} codes, which fill no whole bytes`)
 }
 
-/** The weight whose codes lie in `codes`. */
-export function codedWeight(weight: Omit<QuantisedWeight, 'path' | 'bytes'>): QuantisedWeight {
-  const { codes, parts } = weight
-  return { ...weight, path: codes.path, bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0) }
-}
-
-export function readBytes({ path, offset, bytes }: TensorLocation, open: OpenFile): Uint8Array {
-  const copy = open(path).bytes(offset, bytes)
-  return copy.byteOffset === 0 ? copy : copy.slice()
-}
-
-export function readWords(tensor: TensorLocation, open: OpenFile): Uint32Array {
+export function readWords(tensor: NamedTensor, open: OpenFile): Uint32Array {
   return wordsOf(readBytes(tensor, open))
 }
 
-/** The same of bytes that have been read. */
+/** The 32-bit words of bytes. */
 export function wordsOf({ buffer, length }: Uint8Array): Uint32Array {
   return new Uint32Array(buffer, 0, length / 4)
 }
 
-function readIndices(tensor: TensorLocation, open: OpenFile): Int32Array {
+function readIndices(tensor: NamedTensor, open: OpenFile): Int32Array {
   return new Int32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
 }
 

@@ -1,0 +1,171 @@
+import type { TensorLocation } from '../../io/stored-dtype.js'
+import { type BlockDType, type DType, type FloatDType, type NativeDevice, native } from '../../native/addon.js'
+import { float32FromHalf } from '../../tensor/half.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
+import { transposed as transposedMatrix } from '../../tensor/transpose.js'
+import { type Weight, weightOf } from '../../tensor/weight.js'
+import { requireFiniteScales } from './block-scales.js'
+import {
+  blockFormat,
+  type CheckedScales,
+  type NamedTensor,
+  type OpenFile,
+  type StoredWeight,
+  stackedBlocks,
+} from './stored-weight.js'
+
+/** In what a file's tensor differs from the weight. */
+export interface FileLayout {
+  /** Row r of the weight is row `rowOrder[r]` of the file; null where they agree. */
+  readonly rowOrder?: Int32Array | null
+  /** Whether the file has the weight's transpose. */
+  readonly transposed?: boolean
+  /** The number that is added to every value of the weight in the file. */
+  readonly excess?: number
+}
+
+/** Values that are read at a time. */
+const PIECE = 2 ** 21
+
+/** A weight that is one tensor of a file: floats, or blocks of GGUF. */
+export class FileTensor implements StoredWeight {
+  readonly name: string
+  readonly path: string
+  readonly shape: readonly number[]
+  readonly dtype: TensorLocation['dtype']
+  readonly bytes: number
+  readonly tensors: readonly NamedTensor[]
+  readonly keptFormat: BlockDType | null
+  readonly #tensor: NamedTensor
+  readonly #layout: FileLayout
+
+  constructor(tensor: NamedTensor, layout: FileLayout = {}) {
+    const { name, path, dtype, shape, bytes } = tensor
+    const { transposed, excess } = layout
+    this.name = name
+    this.path = path
+    this.shape = transposed ? shape.toReversed() : shape
+    this.dtype = dtype
+    this.bytes = bytes
+    this.tensors = [tensor]
+    this.keptFormat = shape.length === 2 && !transposed && !excess ? blockFormat(dtype) : null
+    this.#tensor = tensor
+    this.#layout = layout
+  }
+
+  check(): CheckedScales {
+    requireFiniteScales(this.#tensor)
+    return { ordered: false }
+  }
+
+  readInto(target: Tensor, open: OpenFile): void {
+    const { device } = target
+    const { shape, offset } = this.#tensor
+    scope(() => {
+      const raw = native.fromFile(device, this.dtype as DType, shape, open(this.path), offset)
+      if (this.#differs) this.#readUnpacked(raw, target)
+      else native.dequantise(raw, target.native)
+      raw.dispose()
+    })
+  }
+
+  readKept(device: NativeDevice, open: OpenFile): Weight {
+    if (this.#layout.rowOrder) return stackedBlocks([this], device, open)!
+    return weightOf(this.#read(this.keptFormat!, device, open))
+  }
+
+  readBlocks(target: Tensor, open: OpenFile): void {
+    native.readRows(target.native, open(this.path), this.#tensor.offset, this.#layout.rowOrder ?? null)
+  }
+
+  /** Floats as they lie in the file; null where they have another dtype or layout there. */
+  readFloats(dtype: FloatDType, device: NativeDevice, open: OpenFile): Tensor | null {
+    return this.dtype === dtype && !this.#differs ? keep(this.#read(dtype, device, open)) : null
+  }
+
+  /** The file's bytes, rows in the file's order. */
+  rawBytes(open: OpenFile): Uint8Array {
+    const { offset, bytes } = this.#tensor
+    return open(this.path).bytes(offset, bytes)
+  }
+
+  /** Floats of a matrix in float32, some rows at a time: all pieces but the last are of a multiple of 64 rows. */
+  *pieces(open: OpenFile): Generator<{ from: number; values: Float32Array }> {
+    const { shape, offset, bytes } = this.#tensor
+    const { rowOrder, transposed } = this.#layout
+    if (transposed) {
+      yield { from: 0, values: transposedMatrix(this.#toFloat32(this.rawBytes(open)), shape[0]!, shape[1]!) }
+      return
+    }
+    const file = open(this.path)
+    const [rows, columns] = shape as [number, number]
+    const rowBytes = bytes / rows
+    const read = (from: number, to: number) =>
+      this.#toFloat32(file.bytes(offset + from * rowBytes, (to - from) * rowBytes))
+    const step = 64 * Math.max(1, Math.floor(PIECE / (64 * columns)))
+    for (let from = 0; from < rows; from += step) {
+      const to = Math.min(from + step, rows)
+      if (!rowOrder) {
+        yield { from, values: read(from, to) }
+        continue
+      }
+      const values = new Float32Array((to - from) * columns)
+      for (const [i, row] of rowOrder.subarray(from, to).entries()) values.set(read(row, row + 1), i * columns)
+      yield { from, values }
+    }
+  }
+
+  /** Whether the file's values lie otherwise than the weight's. */
+  get #differs(): boolean {
+    const { rowOrder, transposed, excess } = this.#layout
+    return Boolean(rowOrder || transposed || excess)
+  }
+
+  #read(dtype: FloatDType | BlockDType, device: NativeDevice, open: OpenFile): Tensor {
+    const { shape, offset } = this.#tensor
+    const handle = native.fromFile(device, dtype, shape, open(this.path), offset)
+    return new Tensor(handle, device, dtype, shape, denseStrides(shape))
+  }
+
+  /** Turns what the file has into the weight, by way of float32. */
+  #readUnpacked(raw: ReturnType<typeof native.fromFile>, target: Tensor): void {
+    const { device } = target
+    const { shape } = this.#tensor
+    const { rowOrder, transposed, excess = 0 } = this.#layout
+    const values = Tensor.empty(shape, { device })
+    native.dequantise(raw, values.native)
+    if (rowOrder) {
+      const matrix = [rowOrder.length, values.elements / rowOrder.length]
+      const sorted = Tensor.empty(matrix, { device })
+      const rows = Tensor.from(rowOrder, [rowOrder.length], { device, dtype: 'int32' })
+      native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
+      native.copy(sorted.view(shape).native, target.native, 1)
+    } else if (transposed) {
+      native.copy(transposedView(values).native, target.native, 1)
+    } else {
+      const ones = Tensor.empty(shape, { device })
+      native.fill(ones.native, 1)
+      native.add(ones.native, values.native, -excess)
+      native.copy(values.native, target.native, 1)
+    }
+  }
+
+  #toFloat32(raw: Uint8Array): Float32Array {
+    const bytes = raw.byteOffset % 4 === 0 ? raw : raw.slice()
+    const { buffer, byteOffset, byteLength } = bytes
+    if (this.dtype === 'float32') return new Float32Array(buffer, byteOffset, byteLength / 4)
+    return float32FromHalf(new Uint16Array(buffer, byteOffset, byteLength / 2), this.dtype as 'float16' | 'bfloat16')
+  }
+}
+
+/** The float32 values of a tensor in a file. */
+export function float32In({ path, offset, bytes }: TensorLocation): Float32Array {
+  const file = native.openFile(path)
+  try {
+    const copy = file.bytes(offset, bytes)
+    return new Float32Array(copy.buffer, copy.byteOffset, bytes / 4)
+  } finally {
+    file.close()
+  }
+}
