@@ -92,7 +92,7 @@ export {
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/adaptation/merge-on-disk.js'
 export type { SaveOptions } from './models/adaptation/save-model.js'
 export type { HeldForTraining } from './models/adaptation/training-hold.js'
-export type { QuantisedBase } from './models/load/weights.js'
+export type { QuantisedBase } from './models/load/storage-plan.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'

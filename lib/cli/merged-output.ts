@@ -61,12 +61,12 @@ async function changeOf(
   output: string,
   progress: Progress,
 ): Promise<ChangeResult> {
-  const [{ loadAdapted, loadModel }, { evaluate }] = await Promise.all([
+  const [{ loadModel, loadModelFor }, { evaluate }] = await Promise.all([
     import('../models/index.js'),
     import('../eval/index.js'),
   ])
   const load = { device, threads, allowTf32, offline, dtype: 'float32', quantised: true } as const
-  using before = await loadAdapted(model, adapter!, { ...load, allowOtherBase })
+  using before = await loadModelFor({ adapter, allowOtherBase }, model, load)
   using after = await loadModel(output, load)
   return await evaluate(after, {
     task: 'change',

@@ -1,3 +1,4 @@
+export { openAdapter } from './adaptation/base.js'
 export {
   type ExportAdapterOptions,
   type ExportAdapterResult,
@@ -5,17 +6,14 @@ export {
   LARGEST_ERROR,
 } from './adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './adaptation/merge-on-disk.js'
-export { openAdapter } from './adaptation/open-base.js'
 export type { SaveOptions } from './adaptation/save-model.js'
 export { weightChange } from './adaptation/weight-change.js'
 export {
   initModel,
   type LoadOptions,
-  loadAdapted,
-  loadForAdapter,
-  loadForGeneration,
-  loadForTraining,
+  type LoadPurpose,
   loadModel,
+  loadModelFor,
 } from './load-model.js'
 export { Model } from './model.js'
 export type { KeyValueCache } from './network/key-value-cache.js'

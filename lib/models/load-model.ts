@@ -17,24 +17,18 @@ import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../nati
 import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { HostMemory, type HostRanks } from '../tensor/host-memory.js'
-import { freeMemory, requireRoom } from '../tensor/room.js'
+import { requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
-import type { Tensor } from '../tensor/tensor.js'
-import { type ComingAdapter, openBase, requireBase } from './adaptation/open-base.js'
+import { openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
-import type { GroupedWeights } from './load/grouped-weights.js'
-import { decodesAsFast, trainsAsFast } from './load/kept-by-default.js'
-import type { ModelParts } from './load/model-parts.js'
-import { quantiseAhead } from './load/quantise-ahead.js'
-import { shardedWeights } from './load/sharded-weights.js'
-import { sharedWeights } from './load/shared-weights.js'
-import { bytesOfShards, bytesOfWeights, randomWeights, storedWeights, type Weights } from './load/weights.js'
+import { readSharded } from './load/sharded-weights.js'
+import { readShared } from './load/shared-weights.js'
+import { computingDType, type Passes, planStorage } from './load/storage-plan.js'
+import { randomWeights, storedWeights } from './load/weights.js'
 import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
-import { ModelSource } from './read/model-source.js'
 
-/** How `loadModel` places a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
   /** The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
   dtype?: 'auto' | FloatDType
@@ -72,9 +66,14 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   ranks?: HostRanks
 }
 
-function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
-  if (dtype !== 'auto') return dtype
-  return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
+/** What a command loads a model for. */
+export interface LoadPurpose {
+  /** An adapter to load with it, as `default`: a path or hub id. It is refused before the model takes memory where it has another base. */
+  adapter?: string | undefined
+  /** Also where the adapter was trained on another base. */
+  allowOtherBase?: boolean | undefined
+  /** The passes it makes: they decide whether quantised weights stay so where the options leave it open. */
+  passes?: Passes | ((config: ModelConfig, device: NativeDevice) => Passes) | undefined
 }
 
 /**
@@ -84,140 +83,51 @@ function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDT
  * RunError for what fails on the way from the hub; a `signal` that is aborted ends it with its reason.
  */
 export function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
-  return load(model, options, () => false)
+  return loadModelFor({}, model, options)
 }
 
-/** The same for an adapter, which is refused before the model takes memory where it belongs to another base. */
-export function loadForAdapter(model: string, options: LoadOptions, coming: ComingAdapter): Promise<Model> {
-  return load(model, options, () => false, { coming })
-}
-
-/** The same to write texts with: by default, quantised weights stay as they are where that takes no longer for a token. */
-export function loadForGeneration(
-  model: string,
-  options: LoadOptions = {},
-  coming: ComingAdapter = {},
-): Promise<Model> {
-  return load(model, options, (source, { kind }) => decodesAsFast(source.quantisedForm(), kind), { coming })
-}
-
-/**
- * Loads an adapter on its base, in floats that are quantised again where it was trained on such.
- * @throws what `loadModel` and `loadAdapter` throw
- */
-export async function loadAdapted(
-  model: string,
-  adapter: string,
-  { allowOtherBase, ...options }: LoadOptions & { allowOtherBase?: boolean },
-): Promise<Model> {
-  const base = await openBase(model, adapter, options)
-  const quantise = base.quantise ?? options.quantise
-  const beside = { opened: base, coming: { adapter, allowOtherBase } }
-  const loaded = await load(model, { ...options, quantise }, () => false, beside)
-  try {
-    await loaded.loadAdapter(adapter, 'default', { ...options, allowOtherBase })
-    return loaded
-  } catch (error) {
-    loaded.dispose()
-    throw error
-  }
-}
-
-/**
- * The same as `loadModel` to train with: by default, quantised weights stay as they are where that hardly slows passes of
- * `tokens` tokens down.
- * @param tokens of a pass; null of training that needs floats
- */
-export function loadForTraining(
+/** Loads a model as `loadModel` does, for a purpose. @throws what `loadModel` and `loadAdapter` throw */
+export async function loadModelFor(
+  { adapter, allowOtherBase, passes }: LoadPurpose,
   model: string,
   options: LoadOptions,
-  tokens: ((config: ModelConfig, device: NativeDevice) => number) | null,
-): Promise<Model> {
-  return load(model, options, (source, device) => {
-    return tokens !== null && trainsAsFast(source.quantisedForm(), device.kind, tokens(source.config, device))
-  })
-}
-
-/**
- * @param keeps whether quantised weights stay as they are where the options do not say it
- * @param beside `opened`: the model where it is open already
- */
-async function load(
-  model: string,
-  options: LoadOptions,
-  keeps: (source: ModelSource, device: NativeDevice) => boolean,
-  { opened, coming = {} }: { opened?: ModelSource; coming?: ComingAdapter } = {},
 ): Promise<Model> {
   requireArgument('model', model, described(aText, 'the path or hub id of a model'))
   checkLoadOptions(options)
-  const { signal } = options
+  const { signal, offline, onDownload, onWarning, rotaryDtype } = options
   signal?.throwIfAborted()
+  const hub = { offline, onDownload, onWarning, signal }
   const device = openDevice(options)
-  const stored = opened ?? (await ModelSource.open(model, options))
-  const { quantise = null } = options
-  const source = quantise === stored.quantise || quantise === null ? stored : stored.quantisedTo(quantise)
-  const dtype = resolveDType(options.dtype ?? 'auto', device)
-  source.requireWeights()
-  await requireBase(source, coming, options)
-  const [floats, kept] = [false, true].map((quantised) => bytesOfWeights(source, dtype, quantised)) as [number, number]
-  const quantised =
-    options.quantise !== undefined ||
-    (options.quantised ?? (keeps(source, device) || (kept < floats && floats > freeMemory(device))))
-  const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
-  const remedy =
-    quantised || kept >= floats ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
+  const quantise = options.quantised === false ? null : options.quantise
+  const source = await openBase(model, { ...hub, adapter, allowOtherBase, quantise })
   const shard = options.shard && options.shard.size > 1 ? options.shard : null
-  const tensors = shard ? bytesOfShards(source, dtype, quantised, shard.size) : quantised ? kept : floats
-  requireRoom(device, { tensors }, `The model ${model} in ${dtype}`, remedy)
+  const plan = planStorage(source, device, {
+    dtype: options.dtype,
+    quantised: options.quantised,
+    ranks: shard?.size ?? 1,
+    passes: typeof passes === 'function' ? passes(source.config, device) : passes,
+  })
   const tokenizer = await loadTokenizer(source.path)
-  const memory = await memoryOfHost(options, device, () => [source.identity().hash, dtype, quantised])
-  const parts = { tokenizer, source, rotaryDtype: options.rotaryDtype }
+  const weights = storedWeights(source, plan.dtype, device, plan.kept)
+  const memory = await memoryOfHost(options, device, () => [source.identity().hash, plan.dtype, plan.kept])
   const betweenMatrices = async () => {
     await nextTurn()
     signal?.throwIfAborted()
   }
-  try {
-    const stored = storedWeights(source, dtype, device, quantised)
-    const weights = memory
-      ? await sharedWeights(stored, memory, betweenMatrices)
-      : shard && (await shardedWeights(stored, shard, betweenMatrices))
-    const loaded = weights ? madeOf(weights, parts) : await loadWhole(stored, parts, betweenMatrices, signal)
-    try {
-      await device.synchronize()
-    } catch (error) {
-      loaded.dispose()
-      throw error
-    }
-    return loaded
-  } finally {
-    source.closeFiles()
-  }
-}
-
-/** Reads all weights one by one between turns of the event loop, in which the signal may be aborted. */
-async function loadWhole(
-  { dtype, device, kept }: Weights,
-  parts: Omit<ModelParts, 'weights'> & { source: ModelSource },
-  betweenMatrices: () => Promise<void>,
-  signal: AbortSignal | undefined,
-): Promise<Model> {
-  const { source } = parts
-  const onRead = source.quantise === null ? null : await quantiseAhead(source, device, signal)
-  const unread: [name: string, target: Tensor][] = []
   let loaded: Model | null = null
   try {
-    const weights = storedWeights(source, dtype, device, onRead ?? kept ?? false, (...one) => unread.push(one))
-    loaded = new Model({ ...parts, weights })
-    for (const [name, target] of unread) {
-      await betweenMatrices()
-      source.loadInto(name, target)
-    }
+    if (memory) await readShared(weights, memory, betweenMatrices)
+    else if (shard) await readSharded(weights, shard, betweenMatrices)
+    else await weights.readAll(betweenMatrices)
+    loaded = new Model({ tokenizer, weights, source, rotaryDtype, quantised: plan.quantised })
+    await device.synchronize()
+    if (adapter !== undefined) await loaded.loadAdapter(adapter, 'default', { ...hub, allowOtherBase })
     return loaded
   } catch (error) {
-    loaded?.dispose()
+    ;(loaded ?? weights).dispose()
     throw error
   } finally {
-    onRead?.dispose()
+    source.closeFiles()
   }
 }
 
@@ -234,15 +144,6 @@ async function memoryOfHost(
   // Ranks of several machines hold the base together.
   memory.close()
   return null
-}
-
-function madeOf(weights: GroupedWeights, others: Omit<ModelParts, 'weights'>): Model {
-  try {
-    return new Model({ ...others, weights })
-  } catch (error) {
-    weights.dispose()
-    throw error
-  }
 }
 
 const ofHost = ['rank', 'size', 'host', 'gather'] as const
@@ -280,7 +181,7 @@ export async function initModel(
   options.signal?.throwIfAborted()
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath, options.onWarning)
-  const dtype = resolveDType(options.dtype ?? 'auto', device)
+  const dtype = computingDType(options.dtype, device)
   const sizes = [...weightShapes(config).values()].map(elementsOf)
   const [all, largest] = [sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes)]
   const bytes = { tensors: bytesOf(dtype) * all + 4 * largest, making: 4 * largest }

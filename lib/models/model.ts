@@ -4,7 +4,7 @@ import { selectModules } from '../adapters/files/modules-to-save.js'
 import { anObject, requireArgument, requireOptionsOf, texts, wholes } from '../common/arguments.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { type FloatDType, isFloatDType, type NativeDevice } from '../native/addon.js'
+import type { FloatDType, NativeDevice } from '../native/addon.js'
 import type { Linear } from '../nn/linear.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -19,14 +19,14 @@ import type {
   SaveAdapterOptions,
 } from './adaptation/adapter-options.js'
 import { AdapterSet } from './adaptation/adapter-set.js'
-import { baseModelOf } from './adaptation/base-of-adapters.js'
+import { baseModelOf } from './adaptation/base.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
 import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.js'
-import type { ModelParts } from './load/model-parts.js'
-import { type QuantisedBase, quantisedBase } from './load/weights.js'
+import type { QuantisedBase } from './load/storage-plan.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
 import type { KeyValueCache } from './network/key-value-cache.js'
+import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
 import type { ForwardCall, ModelOutput, SummedLoss } from './network/model-output.js'
 import { type ModelShards, modelShards, requireWhole } from './network/model-shards.js'
@@ -34,6 +34,16 @@ import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
 import type { ModelSource } from './read/model-source.js'
+
+/** What a model is made of. */
+interface ModelParts {
+  tokenizer: Tokenizer | null
+  weights: NetworkWeights
+  /** Where pristine weights can be read again; null for a model that was made from random numbers. */
+  source: ModelSource | null
+  rotaryDtype?: 'float32' | 'bfloat16' | undefined
+  quantised?: QuantisedBase | null
+}
 
 /** A causal language model with adapters: what `loadModel` returns. */
 export class Model implements Disposable {
@@ -75,7 +85,7 @@ export class Model implements Disposable {
 
   constructor(parts: ModelParts) {
     requireOptionsOf('the parts of a model (loadModel and initModel make one)', parts, { weights: anObject })
-    const { tokenizer, weights, source, rotaryDtype = 'float32' } = parts
+    const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null } = parts
     this.config = weights.config
     this.tokenizer = tokenizer
     this.source = source
@@ -86,8 +96,7 @@ export class Model implements Disposable {
     this.longRowsFrom = this.#decoder.longRowsFrom
     this.slots = this.#decoder.slots
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
-    const keeps = this.slots.some(({ own }) => !isFloatDType(own.storage))
-    this.quantised = source && quantisedBase(source, this.dtype, keeps)
+    this.quantised = quantised
     this.shards = modelShards(this.#decoder)
     this.isShared = weights.isShared ?? false
     this.#passes = new ForwardPasses(this.#decoder, this)

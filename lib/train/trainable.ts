@@ -4,7 +4,7 @@ import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
-import type { QuantisedBase } from '../models/load/weights.js'
+import type { QuantisedBase } from '../models/load/storage-plan.js'
 import type { ModelConfig } from '../models/network/model-config.js'
 import type { ModelShards } from '../models/network/model-shards.js'
 import type { FloatDType } from '../native/addon.js'

@@ -28,15 +28,15 @@ export const evalCommand = defineCommand({
     requireFileOutput('output', options.output, source)
   },
   async run(options, { terminal, note: onWarning }) {
-    const [{ loadForAdapter, loadForGeneration, loadModel }, { evaluate }] = await Promise.all([
+    const [{ loadModel, loadModelFor }, { evaluate }] = await Promise.all([
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
     const load = { ...loadOptions(options), onWarning }
-    const writes = options.task === 'exact-match' || options.task === 'recall'
-    using model = await (writes ? loadForGeneration : loadForAdapter)(options.model!, load, options)
+    const { adapter, allowOtherBase, task } = options
+    const passes = task === 'exact-match' || task === 'recall' ? 'one token' : undefined
+    using model = await loadModelFor({ adapter, allowOtherBase, passes }, options.model!, load)
     using progress = new Progress(terminal.stderr, options)
-    if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
     using base = options.base === undefined ? undefined : await loadModel(options.base, load)
     const result = await evaluate(model, {
       ...forLibrary(EvalSchema, options),

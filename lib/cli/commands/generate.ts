@@ -32,10 +32,10 @@ export const generateCommand = defineCommand({
     if (prompt === undefined && (json || !isTerminal)) {
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
-    const { loadForGeneration } = await import('../../models/index.js')
-    const { note: onWarning } = context
-    using model = await loadForGeneration(options.model!, { ...loadOptions(options), onWarning }, options)
-    if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
+    const { loadModelFor } = await import('../../models/index.js')
+    const { adapter, allowOtherBase } = options
+    const load = { ...loadOptions(options), onWarning: context.note }
+    using model = await loadModelFor({ adapter, allowOtherBase, passes: 'one token' }, options.model!, load)
     return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
   },
 })

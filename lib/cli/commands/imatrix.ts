@@ -20,16 +20,13 @@ export const imatrixCommand = defineCommand({
     requireFreeFile(output, { inputs: [model], overwrite }, source)
   },
   async run(options, { terminal, note: onWarning }) {
-    const [{ loadAdapted, loadModel }, { importanceMatrix }] = await Promise.all([
+    const [{ loadModelFor }, { importanceMatrix }] = await Promise.all([
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
-    const { adapter, allowOtherBase, ...others } = options
-    const load = { ...loadOptions(others), onWarning }
-    using model =
-      adapter === undefined
-        ? await loadModel(options.model!, load)
-        : await loadAdapted(options.model!, adapter, { ...load, allowOtherBase })
+    const { adapter, allowOtherBase } = options
+    const load = { ...loadOptions(options), onWarning }
+    using model = await loadModelFor({ adapter, allowOtherBase }, options.model!, load)
     using progress = new Progress(terminal.stderr, options)
     const result = await importanceMatrix(model, {
       ...forLibrary(ImatrixSchema, options),

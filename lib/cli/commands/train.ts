@@ -1,5 +1,6 @@
 import { MoraError, RunError } from '../../common/errors.js'
 import { formatBytes } from '../../io/disk-space.js'
+import type { LoadPurpose } from '../../models/index.js'
 import {
   checkTrainOptions,
   loadOptions,
@@ -95,7 +96,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
 
 /** Loads or makes the model on this rank's device; ranks of a machine may share it. */
 async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankSync, { note }: CommandContext) {
-  const { initModel, loadForTraining } = await import('../../models/index.js')
+  const { initModel, loadModelFor } = await import('../../models/index.js')
   const { mostTokens } = await import('../../train/setup/token-budget.js')
   const device = await ranks.deviceFor(given.device)
   const options = { ...given, device, threads: given.threads ?? ranks.threads }
@@ -106,11 +107,10 @@ async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankS
   // All ranks meet there, also where their options differ.
   if (!mayShare) await HostMemory.meet(sharing, null)
   if (options.init === undefined) {
-    const tokens: Parameters<typeof loadForTraining>[2] = ({ maxPositions }, device) =>
-      mostTokens(options, maxPositions, device, size)
+    const passes: LoadPurpose['passes'] = ({ maxPositions }, device) => mostTokens(options, maxPositions, device, size)
     const together = { shard: options.shard === undefined ? undefined : ranks, ranks: sharing }
     const needsFloats = !mayShare || options.compute === 'int8'
-    return loadForTraining(options.model!, { ...load, ...(mayShare && together) }, needsFloats ? null : tokens)
+    return loadModelFor(needsFloats ? {} : { passes }, options.model!, { ...load, ...(mayShare && together) })
   }
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   const tokenizer = await loadTokenizer(options.model!, options)

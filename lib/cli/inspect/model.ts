@@ -2,7 +2,7 @@
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
-import { bytesOfWeights } from '../../models/load/weights.js'
+import { bytesOfWeights } from '../../models/load/storage-plan.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
 import { bytesOf, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/room.js'

@@ -16,7 +16,6 @@ import { requireRoom } from '../../tensor/room.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import type { AdaptedModel } from './adapted-model.js'
 import {
   type AddAdapterOptions,
   type LoadAdapterOptions,
@@ -28,11 +27,11 @@ import {
   requireSaveOptions,
   type SaveAdapterOptions,
 } from './adapter-options.js'
-import { editsOf } from './edits.js'
+import { saveAdapter } from './base.js'
 import { makeLayers } from './make-layers.js'
 import { MergedWeights } from './merged-weights.js'
-import { ModelAdapter, requireApart } from './model-adapter.js'
-import { saveAdapter } from './save-adapter.js'
+import type { AdaptedModel } from './model-adapter.js'
+import { editsOf, ModelAdapter, requireApart } from './model-adapter.js'
 import type { TrainingHold } from './training-hold.js'
 
 /** The adapters of a model: added, loaded, switched, merged into the weights and taken out again. */

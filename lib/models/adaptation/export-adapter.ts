@@ -9,15 +9,13 @@ import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom }
 import { RunError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { replaceFolder } from '../../io/atomic.js'
-import type { NativeDevice } from '../../native/addon.js'
-import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { type NativeDevice, native } from '../../native/addon.js'
+import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import type { ModelSource } from '../read/model-source.js'
-import { openAdapter } from './open-base.js'
-import { saveAdapter } from './save-adapter.js'
-import { truncatedFactors } from './truncated-factors.js'
+import { writeGgufLora } from '../write/write-gguf-lora.js'
+import { openAdapter, saveAdapter } from './base.js'
 import { weightChange } from './weight-change.js'
-import { writeGgufLora } from './write-gguf-lora.js'
 
 /** What `exportAdapter` reads and writes. */
 export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
@@ -190,4 +188,37 @@ function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: read
     'unfit-options',
     `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (the option format: gguf).`,
   )
+}
+
+/** The nearest product of a rank, and how far it is from the whole. */
+interface TruncatedFactors extends LowRankFactors {
+  /** Sums of squares of what was left out, and of all: the error relative to ΔW (Frobenius norm) is the root of their ratio. */
+  readonly lostSquares: number
+  readonly squares: number
+}
+
+/**
+ * The best approximation of ΔW [d, k] of a rank (Eckart and Young): its largest singular values, whose square roots both
+ * factors take.
+ */
+async function truncatedFactors(
+  delta: Float32Array,
+  outFeatures: number,
+  inFeatures: number,
+  wanted: number,
+): Promise<TruncatedFactors> {
+  const { s, u, v } = await native.svd(delta, outFeatures, inFeatures, true)
+  const most = s.length
+  const rank = Math.min(wanted, most)
+  const squaresFrom = (start: number) => s.slice(start).reduce((sum, value) => sum + value ** 2, 0)
+  const a = Float32Array.from({ length: rank * inFeatures }, (_, at) => {
+    const i = Math.floor(at / inFeatures)
+    return Math.sqrt(s[i]!) * v![(at % inFeatures) * most + i]!
+  })
+  const b = Float32Array.from({ length: outFeatures * rank }, (_, at) => {
+    const i = at % rank
+    return Math.sqrt(s[i]!) * u![Math.floor(at / rank) * most + i]!
+  })
+  const factors = { rank, scale: 1, a: async () => a, b: async () => b }
+  return { ...factors, lostSquares: squaresFrom(rank), squares: squaresFrom(0) }
 }

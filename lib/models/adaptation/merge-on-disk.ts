@@ -16,8 +16,8 @@ import { Tensor } from '../../tensor/tensor.js'
 import { weightShapes } from '../network/plan.js'
 import { storedBlocks } from '../write/writable-model.js'
 import { type WrittenForm, writeModel } from '../write/write-model.js'
-import { editsOf } from './edits.js'
-import { openAdapter } from './open-base.js'
+import { openAdapter } from './base.js'
+import { editsOf } from './model-adapter.js'
 
 /** What `mergeModel` reads and writes. */
 export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'> {

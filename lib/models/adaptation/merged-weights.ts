@@ -3,10 +3,8 @@ import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import type { AdaptedModel } from './adapted-model.js'
 import { type MergeAdapterOptions, requireMergeOptions } from './adapter-options.js'
-import type { WeightEdit } from './edits.js'
-import type { ModelAdapter } from './model-adapter.js'
+import type { AdaptedModel, ModelAdapter, WeightEdit } from './model-adapter.js'
 
 /** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
 export class MergedWeights {

@@ -1,12 +1,51 @@
-import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
+import type { AdapterConfigBase, LayerFacts } from '../../adapters/contract/adapter.js'
+import type { BaseModel } from '../../adapters/contract/base-model.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
 import { UsageError } from '../../common/errors.js'
+import { type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import type { Parameter } from '../../tensor/parameter.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import { replacement, type WeightEdit } from './edits.js'
+import type { ModelSource } from '../read/model-source.js'
+
+/** A model as its adapters see it. */
+export interface AdaptedModel {
+  readonly device: NativeDevice
+  /** The dtype of activations. */
+  readonly dtype: FloatDType
+  readonly base: BaseModel
+  /** Null for a model that was made from random numbers. */
+  readonly source: ModelSource | null
+  /** Every weight, in the order of the checkpoint. */
+  readonly slots: readonly WeightSlot[]
+  /** A weight by its name in Hugging Face's checkpoints. */
+  slot(name: string): WeightSlot
+  /** Every layer that an adapter can go to. */
+  adaptableLayers(): Linear[]
+}
+
+/** What merging an adapter does to one weight, in place; adds the number of results that are not finite to nonFinite [1]. */
+export type WeightEdit = (weight: Tensor, nonFinite: Tensor) => void
+
+/** A module that was trained whole takes the weight's place. */
+function replacement(trained: Parameter): WeightEdit {
+  return (weight, nonFinite) => {
+    weight.copyFrom(trained)
+    native.countNonFinite(weight.native, nonFinite.native, true)
+  }
+}
+
+/** What merging an adapter that was read does, by the names of weights. */
+export function editsOf({ layers, modules }: LoadedAdapter<LayerFacts>): Map<string, WeightEdit> {
+  const edits = new Map<string, WeightEdit>()
+  for (const [{ name }, layer] of layers)
+    edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
+  for (const [name, parameter] of modules) edits.set(name, replacement(parameter))
+  return edits
+}
 
 /** One adapter of a model, and whether it takes part. */
 export class ModelAdapter {

@@ -1,20 +1,11 @@
-/** Matrices of a network by groups, each in a stretch of bytes: how they are written there, and made of it. */
+/** A group's matrices in one stretch of bytes: how ranks write them there, and use them where they lie. */
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
-import {
-  bytesOf,
-  type CodeLayout,
-  type DType,
-  elementsOf,
-  type FloatDType,
-  type NativeDevice,
-} from '../../native/addon.js'
+import { bytesOf, type CodeLayout, type DType, elementsOf } from '../../native/addon.js'
 import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
 import { keep } from '../../tensor/scope.js'
-import type { Shards } from '../../tensor/shards.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import { atOnce } from '../../tensor/turns.js'
 import { type CodeFormat, type Weight, weightOf } from '../../tensor/weight.js'
-import type { NetworkWeights } from '../network/linear-layers.js'
-import type { ModelConfig } from '../network/model-config.js'
 import type { GroupOfMatrices } from '../network/units.js'
 import type { Weights } from './weights.js'
 
@@ -42,61 +33,6 @@ type MakeBytes = (count: number) => Tensor
 
 /** Bytes of a cache line, and of what processors read at one time. */
 const ALIGNMENT = 64
-
-/** Gives the weights of a network whose matrices were made beforehand. Norms and biases are read when they are asked for. */
-export class GroupedWeights implements NetworkWeights {
-  readonly config: ModelConfig
-  readonly device: NativeDevice
-  readonly dtype: FloatDType
-  readonly shards: Shards | undefined
-  readonly isShared: boolean
-
-  constructor(
-    private readonly whole: Weights,
-    /** The matrices of each group by the name of its first. */
-    private readonly groups: ReadonlyMap<string, readonly Weight[]>,
-    { shards, isShared = false }: Pick<NetworkWeights, 'shards' | 'isShared'>,
-  ) {
-    this.config = whole.config
-    this.device = whole.device
-    this.dtype = whole.dtype
-    this.shards = shards
-    this.isShared = isShared
-  }
-
-  weight(name: string): Weight {
-    return this.groups.get(name)![0]!
-  }
-
-  bias(name: string): Tensor {
-    return this.whole.bias(name)
-  }
-
-  norm(name: string): Tensor {
-    return this.whole.norm(name)
-  }
-
-  fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] } {
-    const matrices = this.groups.get(names[0]!)!
-    if (matrices.length === names.length) return { whole: null, parts: [...matrices] }
-    const [whole] = matrices as [Weight]
-    let from = 0
-    const parts = names.map((name) => {
-      const to = from + this.whole.shapeOf(name)[0]!
-      const part = whole.rows(from, to)
-      from = to
-      return part
-    })
-    for (const { tensors } of parts) for (const tensor of tensors) keep(tensor)
-    return { whole, parts }
-  }
-
-  /** Where no network is made of them. */
-  dispose(): void {
-    for (const matrices of this.groups.values()) for (const matrix of matrices) matrix.dispose()
-    this.shards?.dispose()
-  }
-}
 
 /** Reads a group's matrices into a multiple of `multiple` times 64 bytes. */
 export function readGroup(weights: Weights, names: GroupOfMatrices, multiple: number, make: MakeBytes): GroupInBytes {
@@ -131,11 +67,9 @@ function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make
   return { matrices: [{ codes: null, tensors: { values: { dtype, shape, offset: 0 } } }], all }
 }
 
-/** What lies as its file has it, copied to where it is to lie. */
+/** Matrices as their file has them, copied to where they are to lie. */
 function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
-  const { whole, parts } =
-    names.length > 1 ? weights.fused(names) : { whole: weights.weight(names[0]!), parts: [] as Weight[] }
-  const made = whole ? [whole] : parts
+  const read = atOnce(weights.read(names))
   try {
     let end = 0
     const place = (tensor: Tensor): StoredPlace => {
@@ -143,15 +77,15 @@ function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make:
       end += roundedUp(bytesOfTensor(tensor), ALIGNMENT)
       return { dtype: tensor.dtype, shape: tensor.shape, offset }
     }
-    const matrices = made.map((matrix) => factsOf(matrix, place))
+    const matrices = read.map((matrix) => factsOf(matrix, place))
     const all = make(roundedUp(end, unit))
     for (const [i, { tensors }] of matrices.entries()) {
       const places = Object.values(tensors).filter((one) => one !== null)
-      for (const [k, tensor] of made[i]!.tensors.entries()) copyBytes(tensor, all, places[k]!.offset)
+      for (const [k, tensor] of read[i]!.tensors.entries()) copyBytes(tensor, all, places[k]!.offset)
     }
     return { matrices, all }
   } finally {
-    for (const weight of new Set([...parts, ...made])) weight.dispose()
+    for (const weight of read) weight.dispose()
   }
 }
 

@@ -6,7 +6,7 @@ import { allOrNothing, keep } from '../../tensor/scope.js'
 import { type ShardRanks, Shards, type UnitOfShards } from '../../tensor/shards.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type GroupOfMatrices, networkUnits } from '../network/units.js'
-import { GroupedWeights, type GroupInBytes, type MatrixFacts, matrixIn, readGroup } from './grouped-weights.js'
+import { type GroupInBytes, type MatrixFacts, matrixIn, readGroup } from './grouped-weights.js'
 import type { Weights } from './weights.js'
 
 /** What one rank tells the others of a group, or why it could not be read. */
@@ -17,14 +17,14 @@ const PIECE = 2 ** 24
 
 /**
  * Reads a network's matrices, each on one rank, and keeps this rank's part of all of them.
- * @param weights reads them whole; also what stays whole
+ * @param weights reads the matrices, and gets what gathers them
  * @param betweenGroups is awaited again and again; where it throws, loading ends
  */
-export async function shardedWeights(
+export async function readSharded(
   weights: Weights,
   ranks: ShardRanks,
   betweenGroups: () => Promise<void>,
-): Promise<GroupedWeights> {
+): Promise<void> {
   const units = networkUnits(weights.config)
   const own: Tensor[] = []
   const facts: (readonly MatrixFacts[])[] = []
@@ -41,15 +41,18 @@ export async function shardedWeights(
       parts.push({ isBlock, parts: Array.from(groups, (_, i) => first + i) })
     }
     const shards = new Shards(ranks, own, await ranks.share(own), parts)
-    const groups = units.flatMap((unit, turn) =>
-      unit.groups.map((names, i) => {
+    for (const [turn, unit] of units.entries()) {
+      for (const [i, names] of unit.groups.entries()) {
         const index = parts[turn]!.parts[i]!
         const memory = shards.memoryOf(index)
         const bring = () => shards.bring(turn)
-        return [names[0]!, facts[index]!.map((one) => new GatheredWeight(matrixIn(memory, one), bring))] as const
-      }),
-    )
-    return new GroupedWeights(weights, new Map(groups), { shards })
+        weights.put(
+          names,
+          facts[index]!.map((one) => new GatheredWeight(matrixIn(memory, one), bring)),
+        )
+      }
+    }
+    weights.shards = shards
   } catch (error) {
     for (const part of own) part.dispose()
     throw error

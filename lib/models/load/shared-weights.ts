@@ -3,7 +3,7 @@ import type { HostMemory } from '../../tensor/host-memory.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { networkUnits } from '../network/units.js'
-import { GroupedWeights, type MatrixFacts, matrixIn, readGroup } from './grouped-weights.js'
+import { type MatrixFacts, matrixIn, readGroup } from './grouped-weights.js'
 import type { Weights } from './weights.js'
 
 /** Where a group lies in the part of the rank that has read it. */
@@ -17,24 +17,23 @@ interface GroupFacts {
 
 /**
  * Reads this rank's share of a network's matrices into memory that others map too, and maps theirs.
- * @param weights reads them; also what each rank has for itself: norms and biases
+ * @param weights reads the matrices, and gets all of them
  * @param betweenGroups is awaited again and again; where it throws, loading ends
  */
-export async function sharedWeights(
+export async function readShared(
   weights: Weights,
   memory: HostMemory,
   betweenGroups: () => Promise<void>,
-): Promise<GroupedWeights> {
+): Promise<void> {
   const own = await shareOf(weights, memory, betweenGroups).catch((error: unknown) => {
     memory.close()
     throw error
   })
   const parts = await memory.exchange(weights.device, own)
   try {
-    const groups = parts.flatMap(({ memory, facts }) =>
-      facts.map((group) => [group.name, matricesIn(memory, group)] as const),
-    )
-    return new GroupedWeights(weights, new Map(groups), { isShared: true })
+    for (const { memory, facts } of parts)
+      for (const group of facts) weights.put([group.name], matricesIn(memory, group))
+    weights.isShared = true
   } finally {
     for (const part of parts) part.memory.dispose()
   }

@@ -1,14 +1,15 @@
 import { randomStream } from '../../common/random.js'
-import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
+import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
+import type { Shards } from '../../tensor/shards.js'
 import { Tensor } from '../../tensor/tensor.js'
+import { atOnce, type Parts } from '../../tensor/turns.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
-import type { WeightLoader } from '../network/linear-layers.js'
+import type { NetworkWeights } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
-import { networkUnits } from '../network/units.js'
+import { type GroupOfMatrices, networkUnits } from '../network/units.js'
 import type { ModelSource } from '../read/model-source.js'
-import type { QuantisedForm } from '../read/stored-weight.js'
 
 /** Matrices that stay as their file stores them. */
 export interface KeptWeights {
@@ -18,9 +19,18 @@ export interface KeptWeights {
   load(names: readonly string[]): Weight | null
 }
 
-/** Loads weights by a function that fills memory: from a file, or with random values. */
-export class Weights implements WeightLoader {
+/**
+ * The weights that a network is made of, by their names: matrices that were read beforehand (`readAll`, `put`), and what a function
+ * fills when it is asked for: from a file, or with random values.
+ */
+export class Weights implements NetworkWeights {
+  /** Where ranks hold the matrices together. */
+  shards: Shards | undefined
+  /** Whether the matrices lie in memory that ranks of this machine share. */
+  isShared = false
   readonly #shapes: ReadonlyMap<string, readonly number[]>
+  /** The matrices of a group by the name of its first: one with the rows of all, or one for each. */
+  readonly #ready = new Map<string, readonly Weight[]>()
 
   constructor(
     readonly config: ModelConfig,
@@ -41,44 +51,113 @@ export class Weights implements WeightLoader {
     return this.#format(name) !== null
   }
 
+  /**
+   * Reads all matrices, one at a time.
+   * @param betweenMatrices is awaited before each; where it throws, loading ends
+   */
+  async readAll(betweenMatrices: () => Promise<void>): Promise<void> {
+    for (const { groups } of networkUnits(this.config)) {
+      for (const names of groups) {
+        const parts = this.read(names)
+        try {
+          for (;;) {
+            await betweenMatrices()
+            const { done, value } = parts.next()
+            if (!done) continue
+            this.put(names, value)
+            break
+          }
+        } finally {
+          parts.return([])
+        }
+      }
+    }
+  }
+
+  /** Adds a group's matrices, which become its own. */
+  put(names: GroupOfMatrices, matrices: readonly Weight[]): void {
+    this.#ready.set(names[0]!, matrices)
+  }
+
+  /** Reads a group: one weight with the rows of all, or one for each where each has scales of its own. A part for each matrix. */
+  *read(names: GroupOfMatrices): Parts<Weight[]> {
+    const formats = new Set(names.map((name) => this.#format(name)))
+    if (formats.size === 1) {
+      if (formats.has(null)) return [yield* this.#readFloats(names)]
+      const joined = this.kept!.load(names)
+      if (joined) return [keepWeight(joined)]
+    }
+    const matrices: Weight[] = []
+    let isWhole = false
+    try {
+      for (const name of names) {
+        if (matrices.length > 0) yield
+        matrices.push(
+          this.#format(name) === null ? yield* this.#readFloats([name]) : keepWeight(this.kept!.load([name])!),
+        )
+      }
+      isWhole = true
+      return matrices
+    } finally {
+      if (!isWhole) for (const matrix of matrices) matrix.dispose()
+    }
+  }
+
   weight(name: string): Weight {
-    return this.#format(name) === null ? weightOf(this.#make(name, this.dtype)) : keepWeight(this.kept!.load([name])!)
+    return (this.#ready.get(name) ?? atOnce(this.read([name])))[0]!
   }
 
   bias(name: string): Tensor {
-    return this.#make(name, this.dtype)
+    return this.#vector(name, this.dtype)
   }
 
   norm(name: string): Tensor {
-    return this.#make(name, 'float32')
+    return this.#vector(name, 'float32')
   }
 
-  fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] } {
-    const formats = new Set(names.map((name) => this.#format(name)))
-    const shapes = names.map((name) => this.#shapes.get(name)!)
-    const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
-    const isKept = !formats.has(null)
-    const joined =
-      formats.size > 1 ? null : isKept ? this.kept!.load(names) : weightOf(Tensor.empty([rows, shapes[0]![1]!], this))
-    if (!joined) return { whole: null, parts: names.map((name) => this.weight(name)) }
-    const whole = keepWeight(joined)
+  fused(names: GroupOfMatrices): { whole: Weight | null; parts: Weight[] } {
+    const matrices = this.#ready.get(names[0]!) ?? atOnce(this.read(names))
+    if (matrices.length === names.length) return { whole: null, parts: [...matrices] }
+    const [whole] = matrices as [Weight]
     let from = 0
-    const parts = names.map((name, i) => {
-      const to = from + shapes[i]![0]!
+    const parts = names.map((name) => {
+      const to = from + this.shapeOf(name)[0]!
       const part = keepWeight(whole.rows(from, to))
       from = to
-      if (!isKept) this.fill(name, part.floats!)
       return part
     })
     return { whole, parts }
+  }
+
+  /** Frees the matrices that were read beforehand, where no network is made of them. */
+  dispose(): void {
+    for (const matrices of this.#ready.values()) for (const matrix of matrices) matrix.dispose()
+    this.shards?.dispose()
+  }
+
+  *#readFloats(names: GroupOfMatrices): Parts<Weight> {
+    const rows = names.reduce((sum, name) => sum + this.shapeOf(name)[0]!, 0)
+    const whole = keep(Tensor.empty([rows, this.shapeOf(names[0]!)[1]!], this))
+    let from = 0
+    try {
+      for (const name of names) {
+        if (from > 0) yield
+        using part = keep(whole.rows(from, from + this.shapeOf(name)[0]!))
+        this.fill(name, part)
+        from += part.shape[0]!
+      }
+      return weightOf(whole)
+    } finally {
+      if (from < rows) whole.dispose()
+    }
   }
 
   #format(name: string): StorageFormat | null {
     return this.kept?.format(name) ?? null
   }
 
-  #make(name: string, dtype: FloatDType): Tensor {
-    const tensor = keep(Tensor.empty(this.#shapes.get(name)!, { device: this.device, dtype }))
+  #vector(name: string, dtype: FloatDType): Tensor {
+    const tensor = keep(Tensor.empty(this.shapeOf(name), { device: this.device, dtype }))
     this.fill(name, tensor)
     return tensor
   }
@@ -90,57 +169,19 @@ function keepWeight(weight: Weight): Weight {
   return weight
 }
 
-/**
- * @param quantised keep matrices in the block formats that they are stored in, or these
- * @param fill reads a weight from the source, now or later
- * @throws as `ModelSource.requireWeights`
- */
+/** The weights of a checkpoint whose weights were found sound. @param quantised keep matrices in the formats that they are stored in */
 export function storedWeights(
   source: ModelSource,
   dtype: FloatDType,
   device: NativeDevice,
-  quantised: boolean | KeptWeights = false,
-  fill: Weights['fill'] = (name, target) => source.loadInto(name, target),
+  quantised: boolean,
 ): Weights {
-  source.requireWeights()
-  const asStored: KeptWeights = {
+  const kept: KeptWeights = {
     format: (name) => source.keptFormat(name),
     load: (names) => source.loadKept(names, device),
   }
-  const kept = quantised === true ? asStored : quantised || null
-  return new Weights(source.config, device, dtype, fill, kept)
-}
-
-/** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
-export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised: boolean): number {
-  const all = bytesByName(source, dtype, quantised)
-  const sum = [...all.values()].reduce((total, bytes) => total + bytes, 0)
-  return sum + Math.max(0, ...[...all.keys()].map((name) => source.weights.get(name)!.bytes))
-}
-
-/** The same of one of `size` ranks that hold the matrices together: its part, and two blocks or the largest table. */
-export function bytesOfShards(source: ModelSource, dtype: FloatDType, quantised: boolean, size: number): number {
-  const all = bytesByName(source, dtype, quantised)
-  const units = networkUnits(source.config).map(({ isBlock, groups }) => ({
-    isBlock,
-    bytes: groups.flat().reduce((sum, name) => sum + all.get(name)!, 0),
-  }))
-  const largest = (blocks: boolean) =>
-    Math.max(0, ...units.filter(({ isBlock }) => isBlock === blocks).map(({ bytes }) => bytes))
-  const matrices = units.reduce((sum, { bytes }) => sum + bytes, 0)
-  const vectors = [...all.values()].reduce((sum, bytes) => sum + bytes, 0) - matrices
-  return matrices / size + vectors + Math.max(2 * largest(true), largest(false))
-}
-
-function bytesByName(source: ModelSource, dtype: FloatDType, quantised: boolean): Map<string, number> {
-  const { config } = source
-  const norms = new Set(normsOf(config.network).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]))
-  const bytesFor = ([name, shape]: [string, readonly number[]]): [string, number] => {
-    const stays = quantised && source.keptFormat(name) !== null
-    const width = bytesOf(norms.has(name) ? 'float32' : dtype)
-    return [name, stays ? source.weights.get(name)!.bytes : width * elementsOf(shape)]
-  }
-  return new Map([...weightShapes(config)].map(bytesFor))
+  const fill = (name: string, target: Tensor) => source.loadInto(name, target)
+  return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
 }
 
 /** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */
@@ -162,20 +203,4 @@ export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDTy
     target.copyFrom(values)
     values.dispose()
   })
-}
-
-/** What a checkpoint's quantised weights are in a model. */
-export interface QuantisedBase extends QuantisedForm {
-  /** Whether they stay as they are stored; else they are floats. */
-  readonly kept: boolean
-  /** Bytes that they take less where they are kept. */
-  readonly saved: number
-  /** Whether the file has floats, which were quantised while they were loaded. */
-  readonly onLoad: boolean
-}
-
-/** Null where keeping weights as the file has them saves nothing. */
-export function quantisedBase(source: ModelSource, dtype: FloatDType, kept: boolean): QuantisedBase | null {
-  const saved = bytesOfWeights(source, dtype, false) - bytesOfWeights(source, dtype, true)
-  return saved <= 0 ? null : { ...source.quantisedForm(), kept, saved, onLoad: source.quantise !== null }
 }

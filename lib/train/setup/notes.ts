@@ -2,7 +2,7 @@
 
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
-import { slowdown } from '../../models/load/kept-by-default.js'
+import { slowdown } from '../../models/load/storage-plan.js'
 import type { TrainOptions } from '../../options/index.js'
 import { binarySize } from '../../tensor/room.js'
 import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { readSafetensorsHeader, writeSafetensors } from '../../../lib/io/safetensors.js'
-import { loadAdapted, loadForAdapter, loadForGeneration, loadModel, mergeModel } from '../../../lib/models/index.js'
+import { loadModel, loadModelFor, mergeModel } from '../../../lib/models/index.js'
 import { entriesOf, readTensors } from '../../golden/files.js'
 import { expectedOf, loadTiny, logProbsOf } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -55,21 +55,19 @@ test('T15 the same weights in another format are refused by name, and nothing is
   expect(await mergeModel({ ...merge, allowOtherBase: true })).toMatchObject({ merged: model.linears().length })
 })
 
-test.each(['loadForGeneration', 'loadForAdapter', 'loadAdapted'] as const)(
-  'T15 %s refuses it before the model takes memory',
-  async (name) => {
-    const loads = { loadForGeneration, loadForAdapter, loadAdapted }
-    const coming = { adapter: at('adapter') }
-    const options = { device, dtype: 'float32' } as const
+test.each([undefined, 'one token', 128] as const)(
+  'T15 loading for passes of %s tokens with it is refused before the model takes memory',
+  async (passes) => {
     const load = (path: string, allowOtherBase = false) =>
-      name === 'loadAdapted'
-        ? loadAdapted(path, at('adapter'), { ...options, allowOtherBase })
-        : loads[name](path, options, { ...coming, allowOtherBase })
+      loadModelFor({ adapter: at('adapter'), allowOtherBase, passes }, path, { device, dtype: 'float32' })
     const before = liveBytes(testDevice())
     testDevice().resetPeak()
     await expect(load(at('rounded'))).rejects.toThrow(expect.objectContaining({ code: 'other-base' }))
     expect(testDevice().memory().peak).toBeLessThanOrEqual(before)
-    for (const model of [await load(at('rounded'), true), await load(at('moved'))]) model.dispose()
+    for (const path of [at('rounded'), at('moved')]) {
+      using model = await load(path, path === at('rounded'))
+      expect([...model.adapters.keys()]).toEqual(['default'])
+    }
   },
 )
 

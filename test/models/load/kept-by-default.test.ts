@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test, vi } from 'vitest'
 import { commands } from '../../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../../lib/cli/run-command.js'
 import { loadModel, Model } from '../../../lib/models/index.js'
-import { decodesAsFast, slowdown, trainsAsFast } from '../../../lib/models/load/kept-by-default.js'
+import { isAsFast, slowdown } from '../../../lib/models/load/storage-plan.js'
 import { mostTokens } from '../../../lib/train/setup/token-budget.js'
 import { testTerminal } from '../../cli/terminal.js'
 import { goldenPath } from '../../golden/files.js'
@@ -37,12 +37,12 @@ test('a pass loses the less, the more tokens it has', () => {
   const times = counts.map((tokens) => slowdown(inOrder('q4_1'), 'cpu', tokens)!)
   expect(times).toEqual([...times].sort((a, b) => b - a))
   expect(times.at(-1)).toBeGreaterThan(1)
-  expect(times.map((one) => one <= 1.15)).toEqual(counts.map((tokens) => trainsAsFast(inOrder('q4_1'), 'cpu', tokens)))
-  expect([64, 2048].map((tokens) => trainsAsFast(inOrder('q4_1'), 'cpu', tokens))).toEqual([false, true])
+  expect(times.map((one) => one <= 1.15)).toEqual(counts.map((tokens) => isAsFast(inOrder('q4_1'), 'cpu', tokens)))
+  expect([64, 2048].map((tokens) => isAsFast(inOrder('q4_1'), 'cpu', tokens))).toEqual([false, true])
   for (const format of ['float32', 'bfloat16', 'constructor']) {
     expect(slowdown(inOrder(format), 'cpu', 2048)).toBe(null)
-    expect(trainsAsFast(inOrder(format), 'cuda', 16384)).toBe(false)
-    expect(decodesAsFast(inOrder(format), 'cpu')).toBe(false)
+    expect(isAsFast(inOrder(format), 'cuda', 16384)).toBe(false)
+    expect(isAsFast(inOrder(format), 'cpu', 'one token')).toBe(false)
   }
 })
 
@@ -50,8 +50,8 @@ test('inputs that are ordered cost more', () => {
   const forms = [false, true].map((ordered) => ({ format: 'nf4', ordered }))
   const [own, other] = forms.map((form) => slowdown(form, 'cpu', 512)!) as [number, number]
   expect(other).toBeGreaterThan(own)
-  expect(forms.map((form) => decodesAsFast(form, 'cpu'))).toEqual([true, false])
-  expect(forms.map((form) => decodesAsFast(form, 'cuda'))).toEqual([false, false])
+  expect(forms.map((form) => isAsFast(form, 'cpu', 'one token'))).toEqual([true, false])
+  expect(forms.map((form) => isAsFast(form, 'cuda', 'one token'))).toEqual([false, false])
 })
 
 test('passes have as many tokens as rows may have together, and no more than one pass takes', () => {

@@ -52,7 +52,7 @@ const load = (name: Name, quantise?: QuantiseFormat) =>
 /** The same with the quantised weights' values in floats. */
 async function withValues(name: Name, format: QuantiseFormat): Promise<Model> {
   const source = (await ModelSource.open(folderOf(name))).quantisedTo(format)
-  return new Model({ tokenizer: null, weights: storedWeights(source, 'float32', device), source })
+  return new Model({ tokenizer: null, weights: storedWeights(source, 'float32', device, false), source })
 }
 
 async function trained(model: Model): Promise<{ logProbs: number[][]; gradients: Float32Array[] }> {

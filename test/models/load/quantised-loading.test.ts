@@ -1,6 +1,6 @@
 /** When quantised weights stay as they are, and what is refused beside them. */
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { loadForGeneration, loadModel } from '../../../lib/models/index.js'
+import { loadModel, loadModelFor } from '../../../lib/models/index.js'
 import type { Model } from '../../../lib/models/model.js'
 import { train } from '../../../lib/train/index.js'
 import { goldenPath } from '../../golden/files.js'
@@ -45,10 +45,10 @@ test('weights become floats unless they are to stay', async () => {
 
 test('texts are written with codes and blocks as they are on a CPU', async () => {
   for (const path of [codes, await blocks()]) {
-    using model = await loadForGeneration(path, place)
+    using model = await loadModelFor({ passes: 'one token' }, path, place)
     expect(model.quantised!.kept).toBe(device.kind === 'cpu')
   }
-  using asked = await loadForGeneration(await blocks(), { ...place, quantised: false })
+  using asked = await loadModelFor({ passes: 'one token' }, await blocks(), { ...place, quantised: false })
   expect(asked.quantised!.kept).toBe(false)
 })
 

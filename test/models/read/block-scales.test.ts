@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
-import { loadAdapted, loadModel } from '../../../lib/models/index.js'
+import { loadModel, loadModelFor } from '../../../lib/models/index.js'
 import { requireFiniteScales } from '../../../lib/models/read/block-scales.js'
 import { ModelSource } from '../../../lib/models/read/model-source.js'
 import { goldenPath } from '../../golden/files.js'
@@ -33,6 +33,6 @@ test('once where a model is loaded, alone or with an adapter', async () => {
     await model.saveAdapter('default', folder)
   }
   looksAt.mockClear()
-  using _ = await loadAdapted(path, folder, { device: device as 'cpu', quantised: true })
+  using _ = await loadModelFor({ adapter: folder }, path, { device: device as 'cpu', quantised: true })
   expect(lookedAt()).toEqual(names)
 })

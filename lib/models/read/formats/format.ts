@@ -18,7 +18,7 @@ export interface QuantisationFormat {
   weights(settings: ConfigReader, tensors: CheckpointTensors): StoredCodes[]
 }
 
-/** What it costs on a CPU to compute with weights that stay quantised; `load/kept-by-default.ts` says how it was measured. */
+/** What it costs on a CPU to compute with weights that stay quantised; `load/storage-plan.ts` says how it was measured. */
 export interface ComputingCost {
   /** Tokens whose products in bfloat16 take as long as making the weights' values for a forward and a backward pass does. */
   readonly training: number

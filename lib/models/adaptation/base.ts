@@ -1,0 +1,131 @@
+/** A model as the base of adapters: its identity, opening it beside an adapter, and writing adapters that belong to it. */
+import type { AdapterConfigBase, LayerFacts, TensorToStore } from '../../adapters/contract/adapter.js'
+import type { BaseModel } from '../../adapters/contract/base-model.js'
+import { readProvenance, writeAdapterFolder } from '../../adapters/files/adapter-folder.js'
+import { namesInFile } from '../../adapters/files/modules-to-save.js'
+import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
+import { requireSameBase } from '../../adapters/files/same-base.js'
+import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
+import type { HubOptions } from '../../hub/index.js'
+import { sharedName } from '../../io/shared-name.js'
+import type { NativeDevice } from '../../native/addon.js'
+import { QUANTISE_FORMATS, type QuantiseFormat } from '../../options/index.js'
+import { type Tensor, transposedView } from '../../tensor/tensor.js'
+import type { ModelConfig } from '../network/model-config.js'
+import { adaptableLayers, transposedWeights, weightShapes } from '../network/plan.js'
+import { ModelSource } from '../read/model-source.js'
+
+/** A model as adapters see it. */
+export function baseModelOf(config: ModelConfig, source: ModelSource | null): BaseModel {
+  const { network, tiedEmbeddings } = config
+  return {
+    weights: weightShapes(config),
+    ties: new Map(tiedEmbeddings ? [[`${network.head}.weight`, `${network.embeddings}.weight`]] : []),
+    transposed: transposedWeights(network),
+    identity: () => source?.identity() ?? null,
+  }
+}
+
+export interface BaseOptions extends HubOptions {
+  /** An adapter that comes with the model: a path or hub id. */
+  adapter?: string | undefined
+  /** Also for an adapter that was trained on another base. */
+  allowOtherBase?: boolean | undefined
+  /** What floats are quantised to; by default nothing, or what the adapter was trained beside. Null: nothing. */
+  quantise?: QuantiseFormat | null | undefined
+}
+
+/**
+ * Opens a model and checks its weights. Where its adapter was trained beside floats that were quantised while they were loaded,
+ * these are quantised again, and only then is it the base.
+ * @throws UsageError `other-base` where the adapter was trained on another one
+ */
+export async function openBase(
+  model: string,
+  { adapter, allowOtherBase = false, quantise, ...hub }: BaseOptions,
+): Promise<ModelSource> {
+  const stored = await ModelSource.open(model, hub)
+  const told = quantise ? stored.quantisedTo(quantise) : stored
+  told.requireWeights()
+  if (adapter === undefined) return told
+  const provenance = await readProvenance(adapter, hub)
+  const source = quantise === undefined ? quantisedAgain(stored, provenance) : told
+  if (!allowOtherBase) requireSameBase(adapter, provenance, baseModelOf(source.config, source))
+  return source
+}
+
+function quantisedAgain(source: ModelSource, { baseHash, baseFormat }: AdapterProvenance): ModelSource {
+  const format = QUANTISE_FORMATS.find((known) => known === baseFormat)
+  const isFloats = source.storedDType().includes('float')
+  if (format === undefined || !isFloats || source.identity().hash === baseHash) return source
+  const quantised = source.quantisedTo(format)
+  return quantised.identity().hash === baseHash ? quantised : source
+}
+
+/** An adapter beside its base, of which no weight is loaded; whoever opens it frees it. */
+export interface OpenedAdapter extends LoadedAdapter<LayerFacts>, Disposable {
+  readonly source: ModelSource
+  readonly base: BaseModel
+}
+
+/** Opens a model as `openBase` does, and reads the adapter. @throws what `openBase` and `readAdapterLayers` throw */
+export async function openAdapter(
+  model: string,
+  device: NativeDevice,
+  {
+    adapter,
+    allowOtherBase,
+    offline,
+    onDownload,
+    onWarning,
+    signal,
+  }: Omit<BaseOptions, 'quantise'> & { adapter: string },
+): Promise<OpenedAdapter> {
+  const reading = { adapter, allowOtherBase, offline, onDownload, onWarning, signal }
+  const source = await openBase(model, reading)
+  const base = baseModelOf(source.config, source)
+  const loaded = await readAdapterLayers(adapter, adaptableLayers(source.config), base, { ...reading, device })
+  return {
+    ...loaded,
+    source,
+    base,
+    [Symbol.dispose]() {
+      for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
+      source.closeFiles()
+    },
+  }
+}
+
+/** An adapter on its way to its folder. */
+export interface AdapterToSave {
+  readonly config: AdapterConfigBase
+  /** The tensors of each layer, by its module path. */
+  readonly tensors: ReadonlyMap<string, readonly TensorToStore[]>
+  /** Modules that were trained whole, by the names of the weights that they replace. */
+  readonly modules: ReadonlyMap<string, Tensor>
+  readonly provenance: AdapterProvenance
+}
+
+/** Writes an adapter of a base in PEFT's layout: modules as the base's checkpoints store them, under all of their names. */
+export async function saveAdapter(
+  { base, source }: { readonly base: BaseModel; readonly source: ModelSource | null },
+  { config, tensors, modules, provenance }: AdapterToSave,
+  folder: string,
+): Promise<void> {
+  const stored = [...modules].map(
+    ([name, values]) => [name, base.transposed.has(name) ? transposedView(values) : values.view(values.shape)] as const,
+  )
+  const files = new Map(stored.flatMap(([name, view]) => namesInFile(name, base).map((file) => [file, view])))
+  try {
+    await writeAdapterFolder(folder, config, tensors, files, {
+      // As PEFT has it: of an absolute path the last part.
+      base: source?.origin
+        ? { name: source.origin.id, revision: source.origin.revision }
+        : { name: sharedName(source?.path ?? ''), revision: null },
+      provenance,
+      fanInFanOut: base.transposed.size > 0,
+    })
+  } finally {
+    for (const [, view] of stored) view.dispose()
+  }
+}

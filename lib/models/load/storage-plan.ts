@@ -1,0 +1,162 @@
+/**
+ * How a model's weights lie in memory: as their files store them, or as floats. Where the options leave it open, measured costs
+ * decide, and not the machine, so that runs on like machines are alike.
+ */
+import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
+import { freeMemory, requireRoom } from '../../tensor/room.js'
+import { normsOf, weightShapes } from '../network/plan.js'
+import { networkUnits } from '../network/units.js'
+import type { ComputingCost } from '../read/formats/format.js'
+import { costsOfCodes } from '../read/formats/index.js'
+import type { ModelSource } from '../read/model-source.js'
+import type { QuantisedForm } from '../read/stored-weight.js'
+
+/** What a user or a command asks for. */
+export interface StorageOptions {
+  readonly dtype?: 'auto' | FloatDType | undefined
+  /** Keep quantised weights, or turn them into floats. */
+  readonly quantised?: boolean | undefined
+  /** Ranks that hold the matrices together. */
+  readonly ranks: number
+  readonly passes?: Passes | undefined
+}
+
+/** The passes that a model is loaded for: of so many tokens, to train, or of one token after the other, to generate. */
+export type Passes = number | 'one token'
+
+/** How the weights of a checkpoint will lie in memory. */
+export interface StoragePlan {
+  /** The dtype of activations and floats. */
+  readonly dtype: FloatDType
+  /** Whether matrices stay in the formats that they are stored in. */
+  readonly kept: boolean
+  readonly quantised: QuantisedBase | null
+}
+
+/** What a checkpoint's quantised weights are in a model. */
+export interface QuantisedBase extends QuantisedForm {
+  /** Whether they stay as they are stored; else they are floats. */
+  readonly kept: boolean
+  /** Bytes that they take less where they are kept. */
+  readonly saved: number
+  /** Whether the file has floats, which were quantised while they were loaded. */
+  readonly onLoad: boolean
+}
+
+/**
+ * Decides how a checkpoint's weights lie in memory: the only place that does.
+ * @throws UsageError `too-little-memory` where they do not fit
+ */
+export function planStorage(source: ModelSource, device: NativeDevice, options: StorageOptions): StoragePlan {
+  const dtype = computingDType(options.dtype, device)
+  const [floats, stored] = [false, true].map((kept) => bytesOfWeights(source, dtype, kept)) as [number, number]
+  const saved = floats - stored
+  const form = source.quantisedForm()
+  const kept =
+    source.quantise !== null ||
+    (options.quantised ?? (isAsFast(form, device.kind, options.passes) || (saved > 0 && floats > freeMemory(device))))
+  const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
+  const remedy = kept || saved <= 0 ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
+  const tensors = options.ranks > 1 ? bytesOfShards(source, dtype, kept, options.ranks) : kept ? stored : floats
+  requireRoom(device, { tensors }, `The model ${source.located.reference} in ${dtype}`, remedy)
+  const quantised = saved > 0 ? { ...form, kept, saved, onLoad: source.quantise !== null } : null
+  return { dtype, kept, quantised }
+}
+
+/** The dtype that `auto` stands for on a device. */
+export function computingDType(dtype: 'auto' | FloatDType | undefined, device: NativeDevice): FloatDType {
+  if (dtype !== undefined && dtype !== 'auto') return dtype
+  return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
+}
+
+/** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
+export function bytesOfWeights(source: ModelSource, dtype: FloatDType, kept: boolean): number {
+  const all = bytesByName(source, dtype, kept)
+  const sum = [...all.values()].reduce((total, bytes) => total + bytes, 0)
+  return sum + Math.max(0, ...[...all.keys()].map((name) => source.weights.get(name)!.bytes))
+}
+
+/** Bytes of one of `size` ranks that hold the matrices together: its part, and two blocks or the largest table. */
+function bytesOfShards(source: ModelSource, dtype: FloatDType, kept: boolean, size: number): number {
+  const all = bytesByName(source, dtype, kept)
+  const units = networkUnits(source.config).map(({ isBlock, groups }) => ({
+    isBlock,
+    bytes: groups.flat().reduce((sum, name) => sum + all.get(name)!, 0),
+  }))
+  const largest = (blocks: boolean) =>
+    Math.max(0, ...units.filter(({ isBlock }) => isBlock === blocks).map(({ bytes }) => bytes))
+  const matrices = units.reduce((sum, { bytes }) => sum + bytes, 0)
+  const vectors = [...all.values()].reduce((sum, bytes) => sum + bytes, 0) - matrices
+  return matrices / size + vectors + Math.max(2 * largest(true), largest(false))
+}
+
+function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map<string, number> {
+  const { config } = source
+  const norms = new Set(normsOf(config.network).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]))
+  const bytesFor = ([name, shape]: [string, readonly number[]]): [string, number] => {
+    const { keptFormat, bytes } = source.weights.get(name)!
+    if (kept && keptFormat !== null) return [name, bytes]
+    return [name, bytesOf(norms.has(name) ? 'float32' : dtype) * elementsOf(shape)]
+  }
+  return new Map([...weightShapes(config)].map(bytesFor))
+}
+
+/**
+ * Of GGUF's blocks. These costs and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less for
+ * memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core), blocks by how
+ * long making their values takes and a little more than such steps, which took 0.94–1.02 times as long, all else by the products of
+ * 128 tokens alone, forward and back; where products take longer, as in float32, less is lost. For decoding: on two cores, with
+ * weights that no cache holds.
+ */
+const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
+  q4_0: { training: 10, decoding: 0.5 },
+  q4_1: { training: 10, decoding: 0.5 },
+  q5_0: { training: 15, decoding: 0.6 },
+  q5_1: { training: 15, decoding: 0.6 },
+  q8_0: { training: 10, decoding: 0.7 },
+  q2_k: { training: 15, decoding: 0.6 },
+  q3_k: { training: 15, decoding: 0.6 },
+  q4_k: { training: 10, decoding: 0.6 },
+  q5_k: { training: 15, decoding: 0.8 },
+  q6_k: { training: 15, decoding: 0.9 },
+  iq4_nl: { training: 10, decoding: 0.7 },
+  iq4_xs: { training: 10, decoding: 0.6 },
+  mxfp4: { training: 10, decoding: 1.1 },
+  tq1_0: { training: 15, decoding: 0.6 },
+  tq2_0: { training: 10, decoding: 0.5 },
+}
+
+const CPU: Readonly<Record<string, ComputingCost>> = { ...BLOCKS, ...costsOfCodes }
+
+/** Of any of these formats where inputs are ordered: the scale of each is looked up. */
+const ORDERED: ComputingCost = { training: 90, decoding: 7.5 }
+
+/**
+ * `ComputingCost.training` of any format on an H100, predicted; smaller GPUs compute less for each byte that they move, so that they
+ * lose less.
+ */
+const GPU = 230
+
+/** By how much steps may be longer for weights that are kept by default. */
+const MOST = 1.15
+
+function costOf({ format, ordered }: QuantisedForm): ComputingCost | null {
+  if (!Object.hasOwn(CPU, format)) return null
+  return ordered ? ORDERED : CPU[format]!
+}
+
+/**
+ * How many times as long a pass of so many tokens takes beside kept weights as beside floats; null of a format that is none of
+ * quantised weights.
+ */
+export function slowdown(form: QuantisedForm, device: string, tokens: number): number | null {
+  const cost = costOf(form)
+  return cost && 1 + (device === 'cpu' ? cost.training : GPU) / tokens
+}
+
+/** Whether passes are about as fast beside kept weights as beside floats. For generating on GPUs that was not measured. */
+export function isAsFast(form: QuantisedForm, device: string, passes: Passes | undefined): boolean {
+  const cost = costOf(form)
+  if (cost === null || passes === undefined) return false
+  return passes === 'one token' ? device === 'cpu' && cost.decoding <= 1 : slowdown(form, device, passes)! <= MOST
+}
