@@ -125,6 +125,7 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   await mora(true, ...run, '--max-steps', '6', '--resume', '--allow-changes', 'max-steps')
   const perplexity = ['eval', ...data, '--task', 'perplexity']
   const beside = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4', '--adapter', at('run'))
+  expect(await mora(true, ...perplexity, '--model', model, '--adapter', at('run'))).toEqual(beside)
   await mora(false, 'merge', '--model', model, '--adapter', at('run'), '--output', at('whole'), '--dtype', 'float32')
   const whole = await mora(false, ...perplexity, '--model', at('whole'))
   expect(Math.abs(whole.loss / beside.loss - 1)).toBeLessThan(1e-5)
