@@ -1,7 +1,7 @@
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../common/arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
-import { elementsOf, type FloatDType, native, type WrittenBlocks } from '../../native/addon.js'
+import { elementsOf, native } from '../../native/addon.js'
 import {
   formatOf,
   type GgufDType,
@@ -14,7 +14,6 @@ import { requireRoom } from '../../tensor/room.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { weightShapes } from '../network/plan.js'
-import { storedBlocks } from '../write/writable-model.js'
 import { type WrittenForm, writeModel } from '../write/write-model.js'
 import { openAdapter } from './base.js'
 import { editsOf } from './model-adapter.js'
@@ -90,11 +89,8 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     edit(values, nonFinite)
     native.largestDifference(before.native, values.native, largestChange.native, true)
   }
-  const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
-    edits.has(name) ? null : source.asStored(name, shape, kept, device)
-  const blocks = (name: string, dtype: WrittenBlocks): Uint8Array | null =>
-    edits.has(name) ? null : storedBlocks(source, name, dtype)
-  const written = await writeModel({ config, tokenizer, source, device, fill, stored, blocks }, output, {
+  const isUnchanged = (name: string): boolean => !edits.has(name)
+  const written = await writeModel({ config, tokenizer, source, device, fill, isUnchanged }, output, {
     format,
     quantise,
     imatrix,

@@ -8,11 +8,10 @@ import {
   requireArgument,
   requireOptionsOf,
 } from '../../common/arguments.js'
-import type { WrittenBlocks } from '../../native/addon.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import { storedBlocks, type WritableModel } from '../write/writable-model.js'
+import type { WritableModel } from '../write/writable-model.js'
 import { type WrittenForm, writeModel } from '../write/write-model.js'
 import type { AdapterSet } from './adapter-set.js'
 
@@ -48,9 +47,8 @@ export async function saveModel(model: SavedModel, output: string, options: Save
   signal?.throwIfAborted()
   const { config, tokenizer, source, device, adapterSet } = model
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
-  const blocks = (name: string, stored: WrittenBlocks): Uint8Array | null =>
-    source && adapterSet.isAsStored(model.slot(name), mergeActive) ? storedBlocks(source, name, stored) : null
-  await writeModel({ config, tokenizer, source, device, fill, blocks }, output, {
+  const isUnchanged = (name: string): boolean => adapterSet.isAsStored(model.slot(name), mergeActive)
+  await writeModel({ config, tokenizer, source, device, fill, isUnchanged }, output, {
     dtype,
     format,
     quantise,

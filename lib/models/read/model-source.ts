@@ -9,7 +9,7 @@ import { readGguf } from '../../io/gguf.js'
 import { readJsonObject } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
-import { type FloatDType, type NativeDevice, type NativeFile, native } from '../../native/addon.js'
+import { type BlockDType, type FloatDType, type NativeDevice, type NativeFile, native } from '../../native/addon.js'
 import type { QuantiseFormat } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
@@ -161,6 +161,13 @@ export class ModelSource implements Contents {
   asStored(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
     const stored = this.#require(name, shape)
     return stored instanceof FileTensor ? stored.readFloats(dtype, device, this.#files.open) : null
+  }
+
+  /** The blocks of a weight that a GGUF file has in this format, rows in the file's order; null of another weight. */
+  storedBlocks(name: string, format: BlockDType): Uint8Array | null {
+    const stored = this.weights.get(name)
+    if (this.format !== 'gguf' || !(stored instanceof FileTensor) || stored.dtype !== format) return null
+    return stored.rawBytes(this.#files.open)
   }
 
   /** The format in which a matrix can be used as it is stored; null where it has none. */

@@ -2,11 +2,10 @@
 
 import { RunError } from '../../common/errors.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
-import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
+import { type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { FileTensor } from '../read/file-tensor.js'
 import type { ModelSource } from '../read/model-source.js'
 
 /** What of a model goes into a file or folder. */
@@ -18,28 +17,14 @@ export interface WritableModel {
   readonly device: NativeDevice
   /** Writes a weight into `values`, float32 and of the weight's shape. */
   fill(name: string, values: Tensor): void
-  /** A weight that its file has already as it is to be written; null for another. */
-  stored?(name: string, shape: readonly number[], dtype: FloatDType): Tensor | null
-  /** The blocks of a weight that a GGUF file has already as they are to be written; null of another. */
-  blocks?(name: string, dtype: WrittenBlocks): Uint8Array | null
+  /** Whether `fill` writes what the source has: the weight may then be copied as its file stores it. Absent: none is. */
+  isUnchanged?(name: string): boolean
 }
 
 /** The dtype of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
 export function defaultDType({ source }: WritableModel): FloatDType {
   const stored = source?.storedDType() ?? 'float32'
   return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
-}
-
-/** The bytes of a weight that a GGUF file has in these blocks, its rows in the file's order; null of another. */
-export function storedBlocks({ format, weights }: ModelSource, name: string, dtype: WrittenBlocks): Uint8Array | null {
-  const stored = weights.get(name)
-  if (format !== 'gguf' || !(stored instanceof FileTensor) || stored.dtype !== dtype) return null
-  const file = native.openFile(stored.path)
-  try {
-    return stored.rawBytes(() => file)
-  } finally {
-    file.close()
-  }
 }
 
 /** A weight in float32; the caller's to dispose. */

@@ -107,7 +107,8 @@ async function bytesOf(
   transpose: boolean,
   writing: Writing,
 ): Promise<Uint8Array> {
-  const stored = transpose ? null : (model.stored?.(name, shape, dtype) ?? null)
+  const { source, device } = model
+  const stored = !transpose && model.isUnchanged?.(name) ? source!.asStored(name, shape, dtype, device) : null
   using values = stored ?? filledWeight(model, name, shape)
   if (!transpose) return await roundedBytes(values, dtype, name, writing)
   const turned = keep(transposedView(values))

@@ -155,7 +155,7 @@ async function storedBytes(
   writing: Writing,
 ): Promise<Uint8Array> {
   const { config } = model
-  const blocks = isBlockDType(dtype) ? model.blocks?.(name, dtype) : null
+  const blocks = isBlockDType(dtype) && model.isUnchanged?.(name) ? model.source!.storedBlocks(name, dtype) : null
   if (blocks) return blocks
   using values = filledWeight(model, name, shape)
   const order = permuted ? rowOrder(ggufName(name, names), config) : null
