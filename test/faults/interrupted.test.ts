@@ -22,7 +22,7 @@ async function renderProcessOf(pid: number): Promise<void> {
   const read = (path: string) => readFileSync(`/proc/${path}`, 'utf8')
   for (;;) {
     const children = read(`${pid}/task/${pid}/children`).trim().split(' ').filter(Boolean)
-    if (children.some((child) => read(`${child}/cmdline`).includes('render-process'))) return
+    if (children.some((child) => read(`${child}/cmdline`).includes('isolated/process'))) return
     await setTimeout(20)
   }
 }

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { UsageError } from '../../common/errors.js'
 import { readText } from '../../io/open.js'
+import { askRenderer } from '../isolated/client.js'
 import type { ChatAnswers } from '../masks/chat-turns.js'
 import type { AddedToken } from '../masks/token-marks.js'
-import { askRenderer } from '../rendering/renderer.js'
 import type { RenderOptions, TemplateContext, TemplateDefinition } from './compiled-template.js'
 import type { Message } from './messages.js'
 

@@ -70,7 +70,7 @@ function answerTo({ shared, request }: Asked): Answer {
 
 /** How many requests were begun, and how long the one in work may take [s]: 0 between two. */
 const current = new Int32Array(new SharedArrayBuffer(8))
-const clock = new Worker(new URL('./render-clock.js', import.meta.url), { workerData: current })
+const clock = new Worker(new URL('./clock.js', import.meta.url), { workerData: current })
 const isTicking = once(clock, 'online')
 
 const queue: Uint8Array[] = []

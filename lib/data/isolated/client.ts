@@ -10,7 +10,7 @@ import { reasonOf } from '../../common/foreign-errors.js'
 import type { AddedToken } from '../masks/token-marks.js'
 import type { TemplateDefinition } from '../templates/compiled-template.js'
 import { MEBIBYTES, mostSeconds } from './limits.js'
-import type { Answer, Asked, Request, Shared } from './render-process.js'
+import type { Answer, Asked, Request, Shared } from './process.js'
 
 /** A process that has nothing to do for so long ends [ms]. */
 const IDLE_MILLISECONDS = 10_000
@@ -82,7 +82,7 @@ class Renderer {
   constructor() {
     const { NODE_OPTIONS: _, ...env } = process.env
     // Signals of a terminal are for this process, which saves what there is; its end is the other's, too.
-    this.#child = fork(createRequire(import.meta.url).resolve('#dist/data/rendering/render-process.js'), {
+    this.#child = fork(createRequire(import.meta.url).resolve('#dist/data/isolated/process.js'), {
       execArgv: [`--max-old-space-size=${MEBIBYTES}`],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
