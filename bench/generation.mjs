@@ -41,7 +41,7 @@ const machine = describeMachine(`${options.model}, a prompt of ${prompt} tokens,
 const folder = scratchFolder()
 const [copy, tokenFile] = [join(folder, 'model'), join(folder, 'tokens.bin')]
 const { config, tokenizer, device } = await copyModel(options.model, copy, { dtype: 'float32', threads })
-const ids = textIds(tokenizer, 1, prompt).slice(0, prompt)
+const ids = (await textIds(tokenizer, 1, prompt)).slice(0, prompt)
 writeFileSync(tokenFile, ids)
 
 const bandwidths = [await readBandwidth(device)]

@@ -70,7 +70,7 @@ async function measure(format, path) {
   const bfloat16 = /** @type {const} */ ({ device: 'cpu', dtype: 'bfloat16' })
   const model = await loadModel(path, { ...bfloat16, threads: options.threads, quantised: true })
   const { threads } = model.device.facts()
-  const ids = textIds(model.tokenizer, 1, prompt).slice(0, prompt)
+  const ids = (await textIds(model.tokenizer, 1, prompt)).slice(0, prompt)
   const tokens = join(folder, 'tokens.bin')
   writeFileSync(tokens, ids)
   const script = fileURLToPath(new URL('generation/llama-cpp.mjs', import.meta.url))

@@ -94,11 +94,13 @@ async function prepare() {
   const { tokenizer } = await copyModel(options.model, copy, { dtype, threads })
   if (!tokenizer) throw new Error(`Expected a tokenizer beside ${options.model}.`)
   await saveFreshAdapter(copy, adapter, method, { dtype, threads })
-  const ids = textIds(tokenizer, rows, length)
+  const ids = await textIds(tokenizer, rows, length)
   writeFileSync(tokens, ids)
-  const texts = Array.from({ length: 2 * rows }, (_, row) => {
-    const at = (row % rows) * (length + 1)
-    return JSON.stringify({ text: tokenizer.decode([...ids.subarray(at, at + length)]) })
-  })
-  writeFileSync(data, `${texts.join('\n')}\n`)
+  const texts = await Promise.all(
+    Array.from({ length: 2 * rows }, (_, row) => {
+      const at = (row % rows) * (length + 1)
+      return tokenizer.decode([...ids.subarray(at, at + length)])
+    }),
+  )
+  writeFileSync(data, texts.map((text) => `${JSON.stringify({ text })}\n`).join(''))
 }

@@ -33,7 +33,7 @@ const folder = scratchFolder()
 const data = join(folder, 'rows.jsonl')
 const model = await loadModel(options.model, { device: 'cpu', dtype, threads })
 await model.addAdapter('trained', adapterConfig(method), { seed: 1 })
-writeTokenRows(data, textIds(model.tokenizer, rows, length), rows, length)
+writeTokenRows(data, await textIds(model.tokenizer, rows, length), rows, length)
 const idle = new SideProcess('waiting', process.execPath, [
   fileURLToPath(new URL('./main-thread/idle.mjs', import.meta.url)),
 ])

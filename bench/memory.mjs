@@ -51,7 +51,7 @@ const hook = new URL('./memory/peak.mjs', import.meta.url).href
 const notes = new Set()
 const lines = []
 for (const { name, memoryLimit, ...settings } of cases) {
-  const ids = textIds(tokenizer, rows, settings.length)
+  const ids = await textIds(tokenizer, rows, settings.length)
   writeFileSync(tokens, ids)
   writeTokenRows(data, ids, rows, settings.length)
   const task = {

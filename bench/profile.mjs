@@ -50,7 +50,7 @@ model.addAdapter('profiled', adapterConfig(method))
 model.gradientCheckpointing = options.checkpointing
 model.compute = options.int8 ? 'int8' : 'auto'
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-const batch = packedBatch(textIds(model.tokenizer, rows, length), rows, length)
+const batch = packedBatch(await textIds(model.tokenizer, rows, length), rows, length)
 const step = () => trainStep(model, optimizer, batch, 3e-4)
 
 await step()

@@ -85,7 +85,7 @@ async function modelsOf(format) {
 async function measure(format, models, method, { rows, length }) {
   const name = `${format}, ${method.label}, ${rows} × ${length}`
   process.stderr.write(`${name} …\n`)
-  const ids = textIds(tokenizer, rows, length)
+  const ids = await textIds(tokenizer, rows, length)
   const ours = models.map((side) => trainer(side, method, packedBatch(ids, rows, length)))
   const theirs = await pytorchSteps(models.at(-1), method, ids, { rows, length })
   try {

@@ -57,7 +57,7 @@ const [copy, adapter, tokens] = ['model', 'adapter', 'tokens.bin'].map((name) =>
 const { tokenizer, device } = await copyModel(options.model, copy, { dtype: 'float32', threads: options.threads })
 await saveFreshAdapter(copy, adapter, method, { dtype, threads: options.threads })
 device.trim()
-writeFileSync(tokens, textIds(tokenizer, rows, length))
+writeFileSync(tokens, await textIds(tokenizer, rows, length))
 const context = {
   options,
   links,

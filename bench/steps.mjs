@@ -78,7 +78,7 @@ async function shapeOf(rows, length) {
   const tokens = rows * length
   const peaks = await measurePeaks(device, dtype, productsOf(model.config, tokens))
   device.trim()
-  const batch = packedBatch(textIds(model.tokenizer, rows, length), rows, length)
+  const batch = packedBatch(await textIds(model.tokenizer, rows, length), rows, length)
   return { name: `${rows} × ${length}`, tokens, batch, lengths: new Array(rows).fill(length), peaks }
 }
 

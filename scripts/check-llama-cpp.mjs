@@ -183,7 +183,7 @@ async function compare(what, theirs, path, adapter) {
 async function ourProbabilities(loaded) {
   const results = []
   for (const text of TEXTS) {
-    const ids = [...loaded.tokenizer.encode(text)]
+    const ids = await loaded.tokenizer.encode(text)
     const cache = new PromptCache(loaded)
     results.push({ text, ids, probabilities: softmax(await cache.read(ids)) })
     cache.dispose()

@@ -18,7 +18,7 @@ const likeliest = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
 const model = await loadModel(path, { device: 'cpu', dtype, threads })
 await model.addAdapter('busy', adapterConfig(parseMethod(methodName)), { seed: 1 })
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-const ids = textIds(model.tokenizer, rows, length)
+const ids = await textIds(model.tokenizer, rows, length)
 const batch = packedBatch(ids, rows, length)
 
 const works = {

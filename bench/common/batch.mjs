@@ -3,8 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 const text = new URL('../../LICENSE', import.meta.url)
 
 /** Token ids [rows × (length + 1)] of a text that every checkout has, repeated where it is too short. */
-export function textIds(tokenizer, rows, length) {
-  const ids = tokenizer.encode(readFileSync(text, 'utf8'))
+export async function textIds(tokenizer, rows, length) {
+  const ids = await tokenizer.encode(readFileSync(text, 'utf8'))
   return Int32Array.from({ length: rows * (length + 1) }, (_, i) => ids[i % ids.length])
 }
 

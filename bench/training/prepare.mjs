@@ -25,7 +25,7 @@ export async function prepare({ model: path, cases, rows, length, threads }, fol
     await model.saveAdapter(method.label, adapterFolder(folder, method))
     model.removeAdapter(method.label)
   }
-  writeFileSync(tokenFile(folder), textIds(model.tokenizer, rows, length))
+  writeFileSync(tokenFile(folder), await textIds(model.tokenizer, rows, length))
   const linears = model.linears().map(({ name, inFeatures, outFeatures }) => ({ name, inFeatures, outFeatures }))
   model.dispose()
   device.trim()

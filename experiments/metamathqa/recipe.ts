@@ -192,7 +192,7 @@ async function* trainingRows(source: string, tokenizer: Tokenizer, config: Train
 async function* keptRows(source: string, tokenizer: Tokenizer, config: TrainConfig): AsyncGenerator<number[]> {
   for await (const row of readRows(source)) {
     const problem = problemOf(row, 'query', 'response', source)
-    if (isKept(problem)) yield encodeProblem(problem, tokenizer, config)
+    if (isKept(problem)) yield await encodeProblem(problem, tokenizer, config)
   }
 }
 
@@ -221,7 +221,8 @@ async function writeWiki(source: string, tokenizer: Tokenizer, config: TrainConf
   const lines: string[] = []
   for await (const { text } of readRows(source)) {
     if (typeof text !== 'string') throw new Error(`${source}: expected rows of text.`)
-    lines.push(JSON.stringify({ input_ids: tokenizer.encodeText(text).slice(0, config.max_seq_length) }))
+    const ids = await tokenizer.encodeText(text)
+    lines.push(JSON.stringify({ input_ids: ids.slice(0, config.max_seq_length) }))
     if (lines.length === FORGETTING_ROWS) break
   }
   const path = join(output, 'forgetting.jsonl')
@@ -242,7 +243,8 @@ export async function accuracyOn(
     const batch = problems.slice(start, start + batch_size_eval)
     const prompts = batch.map((problem) => promptOf(problem, query_template))
     // PEFT pads a batch to its longest prompt, and counts the pads.
-    const longest = Math.max(...prompts.map((prompt) => tokenizer.encodeText(prompt).length))
+    const ids = await Promise.all(prompts.map((prompt) => tokenizer.encodeText(prompt)))
+    const longest = Math.max(...ids.map(({ length }) => length))
     const maxNewTokens = Math.min(max_new_tokens, max_length - longest)
     for (const [i, prompt] of prompts.entries()) {
       const { text } = await generate(model, { prompt, raw: true, maxNewTokens })

@@ -17,12 +17,13 @@ export function promptOf({ query }: Problem, template: string): string {
 }
 
 /** Prompt and response without anything between them, as token ids with the tokenizer's own BOS; cut at the end. */
-export function encodeProblem(
+export async function encodeProblem(
   problem: Problem,
   tokenizer: Tokenizer,
   { query_template, max_seq_length }: Pick<TrainConfig, 'query_template' | 'max_seq_length'>,
-): number[] {
-  return tokenizer.encodeText(promptOf(problem, query_template) + problem.response).slice(0, max_seq_length)
+): Promise<number[]> {
+  const ids = await tokenizer.encodeText(promptOf(problem, query_template) + problem.response)
+  return ids.slice(0, max_seq_length)
 }
 
 /**

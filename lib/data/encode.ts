@@ -66,7 +66,7 @@ export async function encodeRow(row: Row, where: string, options: EncodeOptions)
     )
   }
   if (row.kind === 'text') {
-    const ids = withEos(tokenizer.encodeText(row.text), tokenizer)
+    const ids = withEos(await tokenizer.encodeText(row.text, options.signal), tokenizer)
     return { rows: cutText(ids, maxLength), truncated: false }
   }
   if (options.template) return chatRow(row, where, tokenizer, options.template, options)
@@ -76,8 +76,11 @@ export async function encodeRow(row: Row, where: string, options: EncodeOptions)
       `${where}: messages need a chat template, and there is none: name one (the option template), or give prompt and completion.`,
     )
   }
-  const prompt = tokenizer.encodeText(row.prompt)
-  const completion = withEos(tokenizer.encodeContinuation(row.completion), tokenizer)
+  const [prompt, answer] = await Promise.all([
+    tokenizer.encodeText(row.prompt, options.signal),
+    tokenizer.encodeContinuation(row.completion, options.signal),
+  ])
+  const completion = withEos(answer, tokenizer)
   const mask = new Uint8Array(prompt.length + completion.length).fill(1, prompt.length)
   return promptedRow(tokenRow([...prompt, ...completion], mask), tokenizer, options)
 }
@@ -120,7 +123,7 @@ async function conversation(
   } catch (error) {
     if (!(error instanceof InputError && NOT_MASKED.has(error.code))) throw error
     const text = await template.render(messages, { ...context, addGenerationPrompt: false }, options.signal)
-    const ids = encodeChat(tokenizer, text, where)
+    const ids = await encodeChat(tokenizer, text, where, options.signal)
     return promptedRow(tokenRow(ids, new Uint8Array(ids.length).fill(1)), tokenizer, options)
   }
 }

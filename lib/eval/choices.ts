@@ -49,11 +49,10 @@ async function logprobsOf(
     ? await promptTokens(model, template, { messages: chatOf(row, shots, score), ...templateContext }, signal)
     : await promptTokens(model, template, { prompt: plainTextOf(row, shots, score) })
   const tokenizer = requireTokenizer(model)
-  const continuations = row.choices.map((choice, i) => {
-    const ids = tokenizer.encodeContinuation(`${template ? '' : ' '}${answerText(row, i, score)}`)
-    if (ids.length === 0) throw malformedRow(where, `choices[${i}]: ${quoted(choice)} has no token`)
-    return ids
-  })
+  const answers = row.choices.map((_, i) => `${template ? '' : ' '}${answerText(row, i, score)}`)
+  const continuations = await Promise.all(answers.map((text) => tokenizer.encodeContinuation(text, signal)))
+  const empty = continuations.findIndex((ids) => ids.length === 0)
+  if (empty >= 0) throw malformedRow(where, `choices[${empty}]: ${quoted(row.choices[empty])} has no token`)
   const longest = prompt.length + Math.max(...continuations.map((ids) => ids.length))
   const { maxPositions } = model.config
   if (longest > maxPositions) {

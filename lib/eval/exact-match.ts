@@ -24,7 +24,7 @@ export async function exactMatch(context: TaskContext): Promise<ExactMatchResult
     const ids = await promptTokens(model, template, { prompt, ...templateContext }, signal)
     const name = `${record.where}: the prompt`
     const completion = await complete(cache, ids, { maxNewTokens, stopIds, name, signal })
-    const generated = continuationText(tokenizer, ids, completion)
+    const generated = await continuationText(tokenizer, ids, completion)
     const expected = expectedAnswer(answer)
     const given = extractAnswer(generated)
     const correct = given !== null && isSameAnswer(given, expected)

@@ -46,7 +46,9 @@ export async function* partsOf(context: RowsContext): AsyncGenerator<Part> {
     const { where } = record
     const row = rowOf(record, text)
     const parts =
-      row.kind === 'text' ? textWindows(row.text, where, context) : rowParts(await tokenRowsOf(row, where, context))
+      row.kind === 'text'
+        ? await textWindows(row.text, where, context)
+        : rowParts(await tokenRowsOf(row, where, context))
     for (const part of parts) {
       yield part
       if (++count === options.limit) return
@@ -54,8 +56,12 @@ export async function* partsOf(context: RowsContext): AsyncGenerator<Part> {
   }
 }
 
-function textWindows(text: string, where: string, { model, options, maxLength }: RowsContext): Iterable<Part> {
-  const ids = Int32Array.from(requireTokenizer(model).encodeText(text))
+async function textWindows(
+  text: string,
+  where: string,
+  { model, options, maxLength, signal }: RowsContext,
+): Promise<Iterable<Part>> {
+  const ids = Int32Array.from(await requireTokenizer(model).encodeText(text, signal))
   checkIds(ids, model.config.vocabularySize, where)
   return windowsOf(ids, windowOptions(options, maxLength, model.config.maxPositions))
 }

@@ -40,8 +40,8 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
     const name = `${where}: the prompt`
     const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name, signal })
     const { wanted, written } = placed(
-      continuationText(tokenizer, prompt, ids),
-      continuationText(tokenizer, prompt, expected),
+      await continuationText(tokenizer, prompt, ids),
+      await continuationText(tokenizer, prompt, expected),
       row.completion,
     )
     const length = [...wanted].length

@@ -95,11 +95,11 @@ export async function* continueText(
     }
     ids.push(next.value)
     // A stop token has no text, even where the tokenizer does not call it special.
-    const piece = request.stopIds.has(next.value) ? '' : stops.push(text.push(next.value))
+    const piece = request.stopIds.has(next.value) ? '' : stops.push(await text.push(next.value))
     if (piece !== '') yield told(piece)
   }
   if (!stops.found) {
-    const rest = stops.push(text.end()) + (stops.found ? '' : stops.end())
+    const rest = stops.push(await text.end()) + (stops.found ? '' : stops.end())
     if (stops.found) finishReason = 'stop'
     if (rest !== '') yield told(rest)
   }

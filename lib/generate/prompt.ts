@@ -41,10 +41,11 @@ export async function promptTokens(
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
   const ids = template
-    ? tokenizer.encode(
+    ? await tokenizer.encode(
         await template.render(conversation(request), { tools, templateOptions, addGenerationPrompt: true }, signal),
+        signal,
       )
-    : tokenizer.encodeText(plainPrompt(prompt, system))
+    : await tokenizer.encodeText(plainPrompt(prompt, system), signal)
   if (ids.length === 0) {
     throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')
   }

@@ -14,6 +14,8 @@ export class TextStream {
   /** Tokens before `#start` are no longer decoded; those before `#told` were handed out. */
   #start = 0
   #told: number
+  /** The text of those from `#start` to `#told`. */
+  #before: Promise<string> | undefined
 
   /** @param prompt ids that come before */
   constructor(
@@ -25,36 +27,44 @@ export class TextStream {
   }
 
   /** The text that this token completes; empty while a character is incomplete. */
-  push(id: number): string {
+  async push(id: number): Promise<string> {
     this.#ids.push(id)
-    const { before, all } = this.#decoded()
+    const { before, all } = await this.#decoded()
     if (all.endsWith(UNFINISHED) || all.length <= before.length) return ''
-    this.#start = this.#told
-    this.#told = this.#ids.length
+    this.#turn()
     return all.slice(before.length)
   }
 
   /** Returns the text that was held back. */
-  end(): string {
-    const { before, all } = this.#decoded()
-    this.#start = this.#told
-    this.#told = this.#ids.length
+  async end(): Promise<string> {
+    const { before, all } = await this.#decoded()
+    this.#turn()
     return all.slice(before.length)
   }
 
-  #decoded(): { before: string; all: string } {
+  #turn(): void {
+    this.#start = this.#told
+    this.#told = this.#ids.length
+    this.#before = undefined
+  }
+
+  async #decoded(): Promise<{ before: string; all: string }> {
     const decode = (end: number) =>
       this.tokenizer.decode(this.#ids.slice(this.#start, end), { skipSpecialTokens: true })
-    return { before: decode(this.#told), all: decode(this.#ids.length) }
+    this.#before ??= decode(this.#told)
+    const [before, all] = await Promise.all([this.#before, decode(this.#ids.length)])
+    return { before, all }
   }
 }
 
 /** The text of `ids`, which continue `prompt`. */
-export function continuationText(
+export async function continuationText(
   tokenizer: Pick<Tokenizer, 'decode'>,
   prompt: readonly number[],
   ids: readonly number[],
-): string {
+): Promise<string> {
   const stream = new TextStream(tokenizer, prompt)
-  return ids.map((id) => stream.push(id)).join('') + stream.end()
+  let text = ''
+  for (const id of ids) text += await stream.push(id)
+  return text + (await stream.end())
 }

@@ -600,7 +600,7 @@ describe('a model that reads and writes text', () => {
     const promptTokens = async (...more: string[]) => (await moraJson(...ask, ...more)).json.promptTokens
     const [told, untold] = [await promptTokens(...toolTemplate()), await promptTokens('--template', at('tools.jinja'))]
     const tokenizer = (await loadTokenizer(smallTokenizerFolder))!
-    expect(told - untold).toBe(tokenizer.encode('glad add:2.0 ').length)
+    expect(told - untold).toBe((await tokenizer.encode('glad add:2.0 ')).length)
     const { exitCode, stderr } = await mora(...ask, '--raw', '--tools', at('tools.json'))
     expect({ exitCode, stderr }).toEqual({
       exitCode: 2,

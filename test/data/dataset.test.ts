@@ -107,7 +107,7 @@ describe('loadDataset', () => {
     const options = { tokenizer, template: join(folder, 'tools.jinja'), cacheDir: join(folder, 'tool-cache') }
     const text = async (tools: string | unknown[]) => {
       const data = await loadDataset(file, { ...options, tools })
-      return tokenizer.decode(data.row(0).ids).split('How')[0]
+      return (await tokenizer.decode(data.row(0).ids)).split('How')[0]
     }
     expect(await text(join(folder, 'tools.json'))).toBe('[{"name": "f", "least": 2.0}]')
     expect(await text([])).toBe('[]')

@@ -25,7 +25,7 @@ async function only(value: unknown, options: Partial<EncodeOptions> = {}) {
 
 describe('a text row', () => {
   it('has BOS by rule and EOS once, all trained', async () => {
-    const ids = [0, ...tokenizer.encode('The river'), 1]
+    const ids = [0, ...(await tokenizer.encode('The river')), 1]
     expect(await only({ text: 'The river' })).toEqual({ ids, mask: ids.map(() => 1) })
     expect((await only({ text: 'The river<|end|>' })).ids).toEqual(ids)
   })
@@ -49,8 +49,8 @@ describe('a prompt and its completion', () => {
   const row = { prompt: 'How many boats?', completion: ' six' }
 
   it('are joined without a template, EOS trained', async () => {
-    const prompt = [0, ...tokenizer.encode(row.prompt)]
-    const completion = [...tokenizer.encode(row.completion), 1]
+    const prompt = [0, ...(await tokenizer.encode(row.prompt))]
+    const completion = [...(await tokenizer.encode(row.completion)), 1]
     expect(await only(row)).toEqual({
       ids: [...prompt, ...completion],
       mask: [...prompt.map(() => 0), ...completion.map(() => 1)],
@@ -125,7 +125,7 @@ describe('a conversation', () => {
     const source =
       '{{ tools | tojson }}{{ mood }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}'
     const text = async (row: object, context: TemplateContext = {}) =>
-      tokenizer.decode((await only(row, { template: template(source), context })).ids).split('<|im_start|>')[0]
+      (await tokenizer.decode((await only(row, { template: template(source), context })).ids)).split('<|im_start|>')[0]
     const messages = [{ role: 'user', content: 'q' }]
     expect(await text({ messages })).toBe('null')
     const context = { tools: [1], templateOptions: { mood: 'x' } }

@@ -28,15 +28,15 @@ describe('evaluate', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>)
-  const plain = (prompt: string, reply: string): Script => ({
-    prompt: tokenizer.encodeText(prompt),
-    reply: tokenizer.encodeContinuation(reply),
+  const plain = async (prompt: string, reply: string): Promise<Script> => ({
+    prompt: await tokenizer.encodeText(prompt),
+    reply: await tokenizer.encodeContinuation(reply),
   })
   const chat = async (messages: Message[], reply: string): Promise<Script> => ({
-    prompt: tokenizer.encode(
+    prompt: await tokenizer.encode(
       await (await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }),
     ),
-    reply: tokenizer.encode(reply),
+    reply: await tokenizer.encode(reply),
   })
 
   describe('logprobs', () => {
@@ -77,7 +77,7 @@ describe('evaluate', () => {
     const text = 'The sea is wide and deep and old.'
 
     it('cuts a text into windows, with BOS by rule and without EOS', async () => {
-      const ids = tokenizer.encodeText(text)
+      const ids = await tokenizer.encodeText(text)
       const data = join(folder, 'sea.txt')
       writeFileSync(data, text)
       // Knows the text by heart from its first token on, but no window that begins elsewhere.
@@ -99,7 +99,7 @@ describe('evaluate', () => {
         { prompt: 'Say sea.', completion: ' sea' },
         { input_ids: [4, 5, 6], labels: [-100, -100, -100] },
       ])
-      const script = plain('Say sea.', ' sea')
+      const script = await plain('Say sea.', ' sea')
       const model = new ScriptedModel(tokenizer, [script])
       const result = await evaluate(model, { task: 'perplexity', data })
       // The completion and EOS, which the scripted model says after every reply.
@@ -184,9 +184,9 @@ describe('evaluate', () => {
     it('compares letters after a plain prompt', async () => {
       const data = write('choices.jsonl', questions)
       const model = new ScriptedModel(tokenizer, [
-        plain('2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
-        plain('1 + 1?\nA. 2\nB. 3\nAnswer:', ' B'),
-        plain('A fruit?\nA. stone\nB. apple\nC. chair\nAnswer:', ' B'),
+        await plain('2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
+        await plain('1 + 1?\nA. 2\nB. 3\nAnswer:', ' B'),
+        await plain('A fruit?\nA. stone\nB. apple\nC. chair\nAnswer:', ' B'),
       ])
       const output = join(folder, 'choices-lines.jsonl')
       const result = await evaluate(model, { task: 'choices', data, output })
@@ -212,9 +212,9 @@ describe('evaluate', () => {
     it('compares whole choices', async () => {
       const data = write('choices.jsonl', questions)
       const model = new ScriptedModel(tokenizer, [
-        plain('2 + 2?\nAnswer:', ' 4'),
-        plain('1 + 1?\nAnswer:', ' 2'),
-        plain('A fruit?\nAnswer:', ' apple'),
+        await plain('2 + 2?\nAnswer:', ' 4'),
+        await plain('1 + 1?\nAnswer:', ' 2'),
+        await plain('A fruit?\nAnswer:', ' apple'),
       ])
       const result = await evaluate(model, { task: 'choices', data, score: 'text' })
       expect(result).toEqual({ accuracy: 1, bySubject: { sums: 1, words: 1 } })
@@ -240,7 +240,7 @@ describe('evaluate', () => {
       expect(await evaluate(model, { ...options, template: chatml })).toMatchObject({ accuracy: 1 })
 
       const plainModel = new ScriptedModel(tokenizer, [
-        plain('3 + 3?\nA. 6\nB. 7\nAnswer: A\n\n2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
+        await plain('3 + 3?\nA. 6\nB. 7\nAnswer: A\n\n2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
       ])
       expect(await evaluate(plainModel, options)).toMatchObject({ accuracy: 1 })
       await expect(evaluate(model, { ...options, shots: 2 })).rejects.toThrow(/has 1 other questions .* "sums", and 2/)
@@ -269,8 +269,8 @@ describe('evaluate', () => {
         { prompt: 'key:', completion: ' abcd' },
         { prompt: 'other:', completion: ' 1234' },
       ])
-      const script = plain('other:', ' 1294 and more that is not asked for')
-      const model = new ScriptedModel(tokenizer, [plain('key:', ' abcd'), script])
+      const script = await plain('other:', ' 1294 and more that is not asked for')
+      const model = new ScriptedModel(tokenizer, [await plain('key:', ' abcd'), script])
       const output = join(folder, 'recall.jsonl')
       const result = await evaluate(model, { task: 'recall', data, output })
       expect(result).toEqual({ characterAccuracy: 9 / 10, exactAccuracy: 0.5 })
@@ -284,7 +284,7 @@ describe('evaluate', () => {
         { role: 'user', content: 'key?' },
         { role: 'assistant', content: 'abcd 🦊' },
       ]
-      const ids = tokenizer.encode(await template.render(turns, { addGenerationPrompt: false }))
+      const ids = await tokenizer.encode(await template.render(turns, { addGenerationPrompt: false }))
       const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
       const result = await evaluate(model, { task: 'recall', data, template: templatePath(name) })
       expect(result).toEqual({ characterAccuracy: 1, exactAccuracy: 1 })

@@ -53,8 +53,8 @@ it.each(tasks)('%s ends between rows, and writes no file', async (task, row) => 
 })
 
 it('a long answer ends between two tokens', async () => {
-  const prompt = tokenizer.encodeText('Count:')
-  const reply = tokenizer.encodeContinuation(' one two three four five six seven')
+  const prompt = await tokenizer.encodeText('Count:')
+  const reply = await tokenizer.encodeContinuation(' one two three four five six seven')
   const model = new ScriptedModel(tokenizer, [{ prompt, reply }])
   const controller = new AbortController()
   const { nextToken } = model

@@ -192,12 +192,12 @@ describe('the whole recipe', () => {
     // The first step's loss: of the twelve rows in one bucket, the four longest.
     const model = await loadModel(DEMO_MODEL, { device: 'cpu', dtype: 'float32' })
     const { tokenizer } = model
-    const ids = sums
-      .map(({ query, answer }) =>
+    const tokens = await Promise.all(
+      sums.map(({ query, answer }) =>
         tokenizer!.encodeText(`Question: ${query} Think step by step.\nAnswer: A sum. The answer is: ${answer}`),
-      )
-      .sort((a, b) => b.length - a.length)
-      .slice(0, 4)
+      ),
+    )
+    const ids = tokens.toSorted((a, b) => b.length - a.length).slice(0, 4)
     const longest = ids[0]!.length
     const rows = ids.map((each) => (each.length < longest ? [...each, tokenizer!.eosId!] : each))
     const batch = packBatch(rows.map((each, row) => ({ ids: each, mask: each.map(() => 1), row })))
@@ -205,12 +205,7 @@ describe('the whole recipe', () => {
     model.dispose()
     const loss = -logprobs.reduce((total, value) => total + value, 0) / ids.flat().length
     expect(metrics[0]['train loss']).toBeCloseTo(loss, 4)
-    const tokens = sums.map(
-      ({ query, answer }) => `Question: ${query} Think step by step.\nAnswer: A sum. The answer is: ${answer}`,
-    )
-    expect(metrics[3]['train total tokens']).toBe(
-      tokens.reduce((total, text) => total + tokenizer!.encodeText(text).length + 1, 0),
-    )
+    expect(metrics[3]['train total tokens']).toBe(tokens.reduce((total, each) => total + each.length + 1, 0))
   })
 
   it('needs rows for every step', async () => {
@@ -230,9 +225,9 @@ describe('the whole recipe', () => {
 
 it('a tokenizer cuts a row at 768 tokens', async () => {
   const tokenizer = await loadSmallTokenizer()
-  const ids = encodeProblem({ query: 'one', response: ' two'.repeat(900) }, tokenizer, PROTOCOL)
+  const ids = await encodeProblem({ query: 'one', response: ' two'.repeat(900) }, tokenizer, PROTOCOL)
   expect(ids).toHaveLength(768)
   expect(ids).toEqual(
-    tokenizer.encodeText(`Question: one Think step by step.\nAnswer:${' two'.repeat(900)}`).slice(0, 768),
+    (await tokenizer.encodeText(`Question: one Think step by step.\nAnswer:${' two'.repeat(900)}`)).slice(0, 768),
   )
 })

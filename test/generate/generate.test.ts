@@ -14,15 +14,17 @@ describe('generate', () => {
 
   const chatml = templatePath('chatml')
   const chatIds = async (messages: Message[]) =>
-    tokenizer.encode(await (await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }))
+    await tokenizer.encode(
+      await (await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }),
+    )
 
   it('continues a prompt as it stands where there is no template, with BOS', async () => {
-    const prompt = tokenizer.encodeText('The sea')
-    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encodeContinuation(' is wide.') }])
+    const prompt = await tokenizer.encodeText('The sea')
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: await tokenizer.encodeContinuation(' is wide.') }])
     const result = await generate(model, { prompt: 'The sea' })
     expect(prompt[0]).toBe(tokenizer.bosId)
     expect(result).toMatchObject({ text: ' is wide.', promptTokens: prompt.length, finishReason: 'stop' })
-    expect(result.ids).toEqual([...tokenizer.encodeContinuation(' is wide.'), tokenizer.eosId])
+    expect(result.ids).toEqual([...(await tokenizer.encodeContinuation(' is wide.')), tokenizer.eosId])
     expect(result.newTokens).toBe(result.ids.length)
     expect(result.tokensPerSecond).toBeGreaterThan(0)
     expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
@@ -33,21 +35,23 @@ describe('generate', () => {
       { role: 'system', content: 'Be brief.' },
       { role: 'user', content: 'Hi' },
     ])
-    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encode('Hello.<|im_end|>\nand on and on') }])
+    const model = new ScriptedModel(tokenizer, [
+      { prompt, reply: await tokenizer.encode('Hello.<|im_end|>\nand on and on') },
+    ])
     const result = await generate(model, { prompt: 'Hi', system: 'Be brief.', template: chatml })
     expect(result).toMatchObject({ text: 'Hello.', finishReason: 'stop', promptTokens: prompt.length })
     expect(result.ids.at(-1)).toBe(tokenizer.idOf('<|im_end|>'))
   })
 
   it('raw ignores the template', async () => {
-    const prompt = tokenizer.encodeText('Hi')
-    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encode(' there') }])
+    const prompt = await tokenizer.encodeText('Hi')
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: await tokenizer.encode(' there') }])
     expect((await generate(model, { prompt: 'Hi', template: chatml, raw: true })).text).toBe(' there')
   })
 
   it('ends at maxNewTokens, at a stop string, and where the model has no position left', async () => {
-    const prompt = tokenizer.encodeText('Count:')
-    const reply = tokenizer.encodeContinuation(' one two three four five six seven')
+    const prompt = await tokenizer.encodeText('Count:')
+    const reply = await tokenizer.encodeContinuation(' one two three four five six seven')
     const scripts = [{ prompt, reply }]
     const short = await generate(new ScriptedModel(tokenizer, scripts), { prompt: 'Count:', maxNewTokens: 3 })
     expect(short).toMatchObject({ newTokens: 3, finishReason: 'length', ids: reply.slice(0, 3) })
@@ -60,9 +64,9 @@ describe('generate', () => {
   })
 
   it('streams pieces that make up the text, and stops when the loop is left', async () => {
-    const prompt = tokenizer.encodeText('Say:')
+    const prompt = await tokenizer.encodeText('Say:')
     const text = ' a 🦊 and a 🐢'
-    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encodeContinuation(text) }])
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: await tokenizer.encodeContinuation(text) }])
     const pieces: string[] = []
     const result = await drain(generateStream(model, { prompt: 'Say:' }), (piece) => pieces.push(piece))
     expect(pieces.length).toBeGreaterThan(3)
@@ -73,8 +77,10 @@ describe('generate', () => {
   })
 
   it('asks for each token with the options and the next random number of the seed', async () => {
-    const prompt = tokenizer.encodeText('Say:')
-    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encodeContinuation(' one two three') }])
+    const prompt = await tokenizer.encodeText('Say:')
+    const model = new ScriptedModel(tokenizer, [
+      { prompt, reply: await tokenizer.encodeContinuation(' one two three') },
+    ])
     const sampling = { temperature: 0.7, topK: 5, topP: 0.9 }
     const { ids } = await generate(model, { prompt: 'Say:', seed: 3, ...sampling })
     const random = randomStream(3, 'generate')
@@ -127,8 +133,8 @@ describe('generate', () => {
     ]
     const [one, two] = [await chatIds(first), await chatIds(second)]
     const model = new ScriptedModel(tokenizer, [
-      { prompt: two, reply: tokenizer.encode('Ada.<|im_end|>') },
-      { prompt: one, reply: tokenizer.encode('Hello, Ada.<|im_end|>') },
+      { prompt: two, reply: await tokenizer.encode('Ada.<|im_end|>') },
+      { prompt: one, reply: await tokenizer.encode('Hello, Ada.<|im_end|>') },
     ])
     using chat = new Chat(model, { template: chatml })
     expect((await drain(chat.say('My name is Ada.'))).text).toBe('Hello, Ada.')

@@ -15,10 +15,10 @@ describe('a signal', () => {
   })
 
   /** Says ten words and more, and aborts once so many tokens were chosen. */
-  function aborting(after: number, prompt = 'Count:') {
+  async function aborting(after: number, prompt = 'Count:') {
     const controller = new AbortController()
-    const ids = tokenizer.encodeText(prompt)
-    const reply = tokenizer.encodeContinuation(' one two three four five six seven eight nine ten')
+    const ids = await tokenizer.encodeText(prompt)
+    const reply = await tokenizer.encodeContinuation(' one two three four five six seven eight nine ten')
     const model = new ScriptedModel(tokenizer, [{ prompt: ids, reply }])
     const { nextToken } = model
     model.nextToken = async (...call) => {
@@ -30,7 +30,7 @@ describe('a signal', () => {
   }
 
   it('ends generate before the next token, and the cache is given back', async () => {
-    const { model, signal, prompt } = aborting(3)
+    const { model, signal, prompt } = await aborting(3)
     await expect(generate(model, { prompt, signal })).rejects.toBe(REASON)
     expect(model.choices.length).toBe(3)
     expect(model.caches.map(({ disposed }) => disposed)).toEqual([true])
@@ -38,7 +38,7 @@ describe('a signal', () => {
   })
 
   it('ends generateStream also between two pieces that are read', async () => {
-    const { model, controller, signal, prompt } = aborting(Number.POSITIVE_INFINITY)
+    const { model, controller, signal, prompt } = await aborting(Number.POSITIVE_INFINITY)
     const read = async () => {
       for await (const _ of generateStream(model, { prompt, signal })) controller.abort(REASON)
     }
@@ -48,13 +48,13 @@ describe('a signal', () => {
   })
 
   it('ends the reading of a long prompt between its parts', async () => {
-    const { model, signal, prompt } = aborting(1, 'word '.repeat(250))
+    const { model, signal, prompt } = await aborting(1, 'word '.repeat(250))
     await expect(generate(model, { prompt, signal, maxNewTokens: 1 })).rejects.toBe(REASON)
     expect(model.reads).toEqual([512])
   })
 
   it('that is aborted already ends everything before the model is asked', async () => {
-    const { model, prompt } = aborting(1)
+    const { model, prompt } = await aborting(1)
     const signal = AbortSignal.abort(REASON)
     await expect(generate(model, { prompt, signal })).rejects.toBe(REASON)
     using chat = new Chat(model, { template })
@@ -63,19 +63,19 @@ describe('a signal', () => {
   })
 
   it('that is none is refused, and a chat takes it with each message', async () => {
-    const { model, prompt, signal } = aborting(1)
+    const { model, prompt, signal } = await aborting(1)
     const wrong = { prompt, signal: 1 as unknown as AbortSignal }
     await expect(generate(model, wrong)).rejects.toThrow(/^Expected an AbortSignal for signal but received 1\.$/)
     expect(() => new Chat(model, { template, signal } as object)).toThrow(/signal/)
   })
 
   it('ends the answer of a chat, which is kept as far as it came; the chat goes on', async () => {
-    const { model, controller, signal } = aborting(Number.POSITIVE_INFINITY)
+    const { model, controller, signal } = await aborting(Number.POSITIVE_INFINITY)
     // Whatever is asked, the answer is the same.
     model.nextToken = async (_, cache, choice) => {
       model.choices.push(choice)
       cache.length = 1
-      return tokenizer.encode(' o')[0]!
+      return (await tokenizer.encode(' o'))[0]!
     }
     using chat = new Chat(model, { template, maxNewTokens: 4 })
     const read = async () => {

@@ -10,24 +10,25 @@ describe('TextStream', () => {
     tokenizer = await loadSmallTokenizer()
   })
 
-  it('gives out whole characters only, and all of the text', () => {
+  it('gives out whole characters only, and all of the text', async () => {
     const text = 'héllo 🦊 wörld, 日本語 🦊🦊'
-    const ids = tokenizer.encode(text)
+    const ids = await tokenizer.encode(text)
     const stream = new TextStream(tokenizer, [])
-    const pieces = ids.map((id) => stream.push(id))
+    const pieces: string[] = []
+    for (const id of ids) pieces.push(await stream.push(id))
     expect(pieces.some((piece) => piece === '')).toBe(true)
     for (const piece of pieces) expect(piece).not.toMatch(/\ufffd/)
-    expect(pieces.join('') + stream.end()).toBe(text)
+    expect(pieces.join('') + (await stream.end())).toBe(text)
   })
 
-  it('gives an unfinished character at the end as the tokenizer decodes it', () => {
-    const ids = tokenizer.encode('a🦊').slice(0, -1)
-    expect(continuationText(tokenizer, [], ids)).toBe(tokenizer.decode(ids))
+  it('gives an unfinished character at the end as the tokenizer decodes it', async () => {
+    const ids = (await tokenizer.encode('a🦊')).slice(0, -1)
+    expect(await continuationText(tokenizer, [], ids)).toBe(await tokenizer.decode(ids))
   })
 
-  it('keeps the space between prompt and answer, and leaves control tokens out', () => {
-    const prompt = tokenizer.encode('The sea')
-    expect(continuationText(tokenizer, prompt, tokenizer.encode(' is<|im_end|> wide'))).toBe(' is wide')
+  it('keeps the space between prompt and answer, and leaves control tokens out', async () => {
+    const prompt = await tokenizer.encode('The sea')
+    expect(await continuationText(tokenizer, prompt, await tokenizer.encode(' is<|im_end|> wide'))).toBe(' is wide')
   })
 })
 

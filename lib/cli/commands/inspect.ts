@@ -70,7 +70,7 @@ export const inspectCommand = defineCommand({
       return { json, text: texts.filter((text) => text !== null).join('\n\n') }
     }
     const data = await dataFacts(options, { maxPositions: model?.maxLength, warn: log })
-    const text = describeData(data, {
+    const text = await describeData(data, {
       limit: options.limit ?? 5,
       colours: hasColours(terminal.stdout, terminal.environment),
     })

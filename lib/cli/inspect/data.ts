@@ -47,31 +47,33 @@ export async function dataFacts(
   })
   const { rows, tokens, targetTokens, truncated, withoutTarget } = dataset.summary
   return {
-    rows: Array.from({ length: dataset.length }, (_, index) => rowFacts(dataset, index, tokenizer)),
+    rows: await Promise.all(Array.from({ length: dataset.length }, (_, index) => rowFacts(dataset, index, tokenizer))),
     summary: { rows, tokens, targetTokens, truncated, withoutTarget },
     tokenizer,
   }
 }
 
-function rowFacts(dataset: Dataset, index: number, tokenizer: Tokenizer | null): DataRowFacts {
+async function rowFacts(dataset: Dataset, index: number, tokenizer: Tokenizer | null): Promise<DataRowFacts> {
   const row = dataset.row(index)
   const mask = Array.from(row.mask)
   mask[0] = 0
-  return { ids: Array.from(row.ids), mask, text: tokenizer ? tokenizer.decode(row.ids) : null }
+  return { ids: Array.from(row.ids), mask, text: tokenizer ? await tokenizer.decode(row.ids) : null }
 }
 
 const GREEN = '\u001b[32m'
 const RESET = '\u001b[0m'
 
-export function describeData(
+export async function describeData(
   { rows, summary, tokenizer }: DataFacts,
   { limit, colours }: { limit: number; colours: boolean },
-): string {
+): Promise<string> {
   const [open, close] = colours ? [GREEN, RESET] : ['⟦', '⟧']
-  const shown = rows.slice(0, limit).map((row, index) => {
+  const shown: string[] = []
+  for (const [index, row] of rows.slice(0, limit).entries()) {
     const trained = row.mask.reduce((sum, value) => sum + value, 0)
-    return `row ${index + 1}: ${row.ids.length} tokens, ${trained} trained\n${markedText(row, tokenizer, open, close)}\n`
-  })
+    const text = await markedText(row, tokenizer, open, close)
+    shown.push(`row ${index + 1}: ${row.ids.length} tokens, ${trained} trained\n${text}\n`)
+  }
   if (rows.length > limit) shown.push(`... and ${formatCount(rows.length - limit)} more rows\n`)
   const facts = formatFacts([
     ['rows', formatCount(summary.rows)],
@@ -85,13 +87,18 @@ export function describeData(
 }
 
 /** The row's text, or its ids, with what is trained between two marks. */
-function markedText({ ids, mask }: DataRowFacts, tokenizer: Tokenizer | null, open: string, close: string): string {
+async function markedText(
+  { ids, mask }: DataRowFacts,
+  tokenizer: Tokenizer | null,
+  open: string,
+  close: string,
+): Promise<string> {
   let marked = ''
   for (let start = 0; start < ids.length; ) {
     let end = start + 1
     while (end < ids.length && mask[end] === mask[start]) end++
     const run = ids.slice(start, end)
-    const text = tokenizer ? printable(tokenizer.decode(run)) : `${run.join(' ')} `
+    const text = tokenizer ? printable(await tokenizer.decode(run)) : `${run.join(' ')} `
     marked += mask[start] ? `${open}${text}${close}` : text
     start = end
   }

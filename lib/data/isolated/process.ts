@@ -1,4 +1,4 @@
-/** The process in which chat templates are rendered: it answers requests in their order. */
+/** The process in which chat templates are rendered and tokenizers work: it answers requests in their order. */
 import { once } from 'node:events'
 import { deserialize } from 'node:v8'
 import { Worker } from 'node:worker_threads'
@@ -12,15 +12,25 @@ import {
   type TemplateDefinition,
 } from '../templates/compiled-template.js'
 import type { Message } from '../templates/messages.js'
-import { mostSeconds } from './limits.js'
+import { type Encoding, type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
+import { encodeSeconds, loadSeconds, templateSeconds, tokenizerMebibytes } from './limits.js'
 
 /** What many requests are about is sent once. */
-export type Shared = { id: number } & ({ template: TemplateDefinition } | { tokens: readonly AddedToken[] })
+export type Shared = { id: number } & (
+  | { template: TemplateDefinition }
+  | { tokens: readonly AddedToken[] }
+  | { tokenizer: TokenizerDefinition }
+)
 
-export type Request = { template: number; messages: readonly Message[] } & (
-  | { asks: 'text'; options: RenderOptions }
+export type TemplateRequest = { template: number; messages: readonly Message[] } & (
+  | { asks: 'rendering'; options: RenderOptions }
   | { asks: 'answers'; tokens: number; context: TemplateContext; where: string }
 )
+
+/** `alone`: the text is not encoded together with others, so that it is known which one ends the process. */
+export type TokenizerRequest = { tokenizer: number; alone?: boolean } & TokenizerTask
+
+export type Request = TemplateRequest | TokenizerRequest
 
 /** A request, and what it is about where that was not sent before. */
 export interface Asked {
@@ -35,10 +45,12 @@ export type Answer =
 
 const templates = new Map<number, TemplateDefinition | CompiledTemplate>()
 const marks = new Map<number, TokenMarks>()
+const tokenizers = new Map<number, TokenizerDefinition | TokenizerEngine>()
 
 function take(shared: Shared): void {
   if ('template' in shared) templates.set(shared.id, shared.template)
-  else marks.set(shared.id, new TokenMarks(shared.tokens))
+  else if ('tokens' in shared) marks.set(shared.id, new TokenMarks(shared.tokens))
+  else tokenizers.set(shared.id, shared.tokenizer)
 }
 
 function templateOf(id: number): CompiledTemplate {
@@ -49,49 +61,108 @@ function templateOf(id: number): CompiledTemplate {
   return compiled
 }
 
-function resultOf(request: Request): unknown {
+async function engineOf(id: number): Promise<TokenizerEngine> {
+  const known = tokenizers.get(id)!
+  if (known instanceof TokenizerEngine) return known
+  const engine = await TokenizerEngine.load(known)
+  tokenizers.set(id, engine)
+  return engine
+}
+
+function rendered(request: TemplateRequest): unknown {
   const template = templateOf(request.template)
   const { messages } = request
-  if (request.asks === 'text') return template.render(messages, request.options)
+  if (request.asks === 'rendering') return template.render(messages, request.options)
   const turns = new ChatTurns(template, marks.get(request.tokens)!, messages, request.context, request.where)
   return { text: turns.text, ...turns.answers() }
 }
 
-function answerTo({ shared, request }: Asked): Answer {
+/** Returns what a single request asks for, or what each of several texts is encoded to. */
+async function valuesOf(batch: readonly Request[]): Promise<unknown[]> {
+  const [request] = batch as readonly [Request]
+  if ('template' in request) return [rendered(request)]
+  const engine = await engineOf(request.tokenizer)
+  return isEncoding(request) ? engine.encode(batch.filter(isEncoding)) : [await engine.answer(request)]
+}
+
+async function answersTo(batch: readonly Request[]): Promise<Answer[]> {
   try {
-    for (const one of shared) take(one)
-    return { value: resultOf(request) }
+    return (await valuesOf(batch)).map((value) => ({ value }))
   } catch (error) {
-    if (!(error instanceof MoraError)) return { fault: String((error as Error).stack) }
+    if (batch.length > 1) return (await Promise.all(batch.map((request) => answersTo([request])))).flat()
+    if (!(error instanceof MoraError)) return [{ fault: String((error as Error).stack) }]
     const { code, message } = error
-    return { error: { code, message, isUsage: error instanceof UsageError } }
+    return [{ error: { code, message, isUsage: error instanceof UsageError } }]
   }
 }
 
-/** How many requests were begun, and how long the one in work may take [s]: 0 between two. */
-const current = new Int32Array(new SharedArrayBuffer(8))
+function isEncoding(request: Request): request is TokenizerRequest & Encoding {
+  return request.asks === 'encoded'
+}
+
+/** Texts that are encoded together: on several threads, and the clock takes them for one. */
+const MOST_TOGETHER = 256
+const MOST_CHARACTERS = 2 ** 20
+
+/** The first request of the queue, with those behind it that are encoded together with it. */
+function nextBatch(): Request[] {
+  const [first, ...others] = queue.slice(0, MOST_TOGETHER).map(({ request }) => request) as [Request, ...Request[]]
+  if (!isEncoding(first) || first.alone) return [first]
+  let characters = first.text.length
+  const end = others.findIndex((request) => {
+    if (!isEncoding(request) || request.alone || request.tokenizer !== first.tokenizer) return true
+    characters += request.text.length
+    return characters > MOST_CHARACTERS
+  })
+  return [first, ...others.slice(0, end < 0 ? undefined : end)]
+}
+
+/** How many requests were begun, and how long [s] and to which size of the process [MiB] the one in work may go: 0 between two. */
+const current = new Int32Array(new SharedArrayBuffer(12))
 const clock = new Worker(new URL('./clock.js', import.meta.url), { workerData: current })
 const isTicking = once(clock, 'online')
 
-const queue: Uint8Array[] = []
+function begin(batch: readonly Request[]): void {
+  const [request] = batch as readonly [Request]
+  let [seconds, mebibytes] = [0, 0]
+  if ('template' in request) seconds = templateSeconds(request.messages.length)
+  else {
+    const definition = tokenizers.get(request.tokenizer)!
+    const read = definition instanceof TokenizerEngine ? 0 : definition.json.length
+    const used = batch.reduce((sum, each) => sum + (isEncoding(each) ? each.text.length : 0), 0)
+    seconds = loadSeconds(read) + encodeSeconds(used)
+    mebibytes = Math.ceil(process.memoryUsage.rss() / 2 ** 20) + tokenizerMebibytes(16 * read + used)
+  }
+  Atomics.add(current, 0, 1)
+  Atomics.store(current, 2, mebibytes)
+  Atomics.store(current, 1, seconds)
+}
 
-/** Each answer is on its way before the next request is begun, so that who asks knows which one was the last. */
+function end(): void {
+  Atomics.store(current, 1, 0)
+  Atomics.store(current, 2, 0)
+}
+
+const queue: Asked[] = []
+
+/** Answers are on their way before the next request is begun, so that who asks knows which one was the last. */
 async function answerAll(): Promise<void> {
   await isTicking
   while (queue.length > 0) {
-    const asked = deserialize(queue[0]!) as Asked
-    Atomics.add(current, 0, 1)
-    Atomics.store(current, 1, mostSeconds(asked.request.messages.length))
-    const answer = answerTo(asked)
-    Atomics.store(current, 1, 0)
-    await new Promise((resolve) => process.send!(answer, undefined, undefined, resolve))
-    queue.shift()
+    const batch = nextBatch()
+    for (const { shared } of queue.slice(0, batch.length)) for (const one of shared) take(one)
+    begin(batch)
+    const answers = await answersTo(batch)
+    end()
+    await new Promise((resolve) => process.send!(answers, undefined, undefined, resolve))
+    queue.splice(0, batch.length)
   }
 }
 
 process.on('message', (asked: Uint8Array[]) => {
-  queue.push(...asked)
+  queue.push(...asked.map((one) => deserialize(one) as Asked))
   if (queue.length === asked.length) void answerAll()
 })
-process.on('disconnect', () => process.exit())
+// An exit would wait for whatever a tokenizer is at, maybe without end.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
 process.send!('started')

@@ -4,10 +4,11 @@
  */
 import { InputError } from '../../common/errors.js'
 import type { ChatTemplate, Message, TemplateContext } from '../templates/template.js'
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import type { ChatAnswers, TurnCounts } from './chat-turns.js'
+import type { PlacedTokens, Tokenizer } from '../tokenizer/tokenizer.js'
+import type { TurnCounts } from './chat-turns.js'
 import type { AddedToken } from './token-marks.js'
-import { tokenSpans } from './token-spans.js'
+import { straddledSpans, tokenSpans } from './token-spans.js'
+import type { AnswerSpan } from './turn-texts.js'
 
 export interface MaskedChat extends TurnCounts {
   ids: number[]
@@ -36,16 +37,31 @@ export async function maskChat(
       `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (the option trainOn: all).`,
     )
   }
-  const answers = await template.answers(addedTokens(tokenizer), messages, context, where, signal)
-  return maskAnswers(tokenizer, answers, where)
+  const { text, spans, counts } = await template.answers(addedTokens(tokenizer), messages, context, where, signal)
+  const tokens = await tokenizer.encodeWithPlaces(text, signal)
+  const alone = new Map<AnswerSpan, readonly number[]>()
+  for (const span of straddledSpans(tokens, spans)) {
+    alone.set(span, await tokenizer.encodeContinuation(text.slice(span.start, span.end), signal))
+  }
+  return { ...maskAnswers(tokens, spans, alone, tokenizer, where), ...counts }
 }
 
-/** @throws InputError `unmaskable-template`, `double-bos` */
-export function maskAnswers(tokenizer: Tokenizer, { text, spans, counts }: ChatAnswers, where: string): MaskedChat {
-  const ids = encodeChat(tokenizer, text, where)
-  const mask = new Uint8Array(ids.length)
-  for (const span of tokenSpans(text, ids, spans, tokenizer, where)) mask.fill(1, span.start, span.end)
-  return { ids, mask, ...counts }
+/**
+ * @param tokens of the rendered conversation
+ * @param alone ids of the text of each span that starts inside a token
+ * @throws InputError `unmaskable-template`, `double-bos`
+ */
+export function maskAnswers(
+  tokens: PlacedTokens,
+  spans: readonly AnswerSpan[],
+  alone: ReadonlyMap<AnswerSpan, readonly number[]>,
+  tokenizer: Tokenizer,
+  where: string,
+): Omit<MaskedChat, keyof TurnCounts> {
+  requireOneBos(tokens.ids, tokenizer, where)
+  const mask = new Uint8Array(tokens.ids.length)
+  for (const { start, end } of tokenSpans(tokens, spans, alone, tokenizer.addedIds, where)) mask.fill(1, start, end)
+  return { ids: tokens.ids, mask }
 }
 
 const tokensOfTokenizers = new WeakMap<Tokenizer, readonly AddedToken[]>()
@@ -61,10 +77,18 @@ export function addedTokens(tokenizer: Tokenizer): readonly AddedToken[] {
 }
 
 /** @throws InputError `double-bos` */
-export function encodeChat(tokenizer: Tokenizer, text: string, where: string): number[] {
-  const ids = tokenizer.encode(text)
-  if (tokenizer.bosId !== undefined && ids[0] === tokenizer.bosId && ids[1] === tokenizer.bosId) {
-    throw new InputError('double-bos', `${where}: the rendered conversation begins with ${tokenizer.bosToken} twice.`)
-  }
+export async function encodeChat(
+  tokenizer: Tokenizer,
+  text: string,
+  where: string,
+  signal?: AbortSignal,
+): Promise<number[]> {
+  const ids = await tokenizer.encode(text, signal)
+  requireOneBos(ids, tokenizer, where)
   return ids
+}
+
+function requireOneBos(ids: readonly number[], { bosId, bosToken }: Tokenizer, where: string): void {
+  if (bosId === undefined || ids[0] !== bosId || ids[1] !== bosId) return
+  throw new InputError('double-bos', `${where}: the rendered conversation begins with ${bosToken} twice.`)
 }

@@ -43,7 +43,7 @@ export class ChatTemplate {
    * @throws InputError `malformed-template`, `template-failed`, also where the template itself refuses the conversation
    */
   render(messages: readonly Message[], options: RenderOptions, signal?: AbortSignal): Promise<string> {
-    return askRenderer(this.definition, { asks: 'text', messages, options }, { signal }) as Promise<string>
+    return askRenderer(this.definition, { asks: 'rendering', messages, options }, { signal }) as Promise<string>
   }
 
   /**

@@ -92,14 +92,17 @@ function completeJson(json: Record<string, unknown>, config: Record<string, unkn
   const added: unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : []
   const known = new Set(added.map((token) => (isJsonObject(token) ? token.id : undefined)))
   const decoder = isJsonObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {}
-  const missing = Object.entries(decoder).filter(([id]) => !known.has(Number(id)))
+  const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false }
+  const missing = Object.entries(decoder).flatMap(([id, token]) =>
+    known.has(Number(id)) ? [] : [{ ...plain, ...(token as object), id: Number(id) }],
+  )
   return {
     normalizer: null,
     pre_tokenizer: null,
     post_processor: null,
     decoder: null,
     ...json,
-    added_tokens: [...added, ...missing.map(([id, token]) => ({ ...(token as object), id: Number(id) }))],
+    added_tokens: [...added, ...missing],
   }
 }
 

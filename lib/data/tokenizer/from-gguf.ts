@@ -2,7 +2,6 @@
 import { InputError } from '../../common/errors.js'
 import { readGguf } from '../../io/gguf.js'
 import { preTokenizerRecipe } from './pre-tokenizers.js'
-import { MAX_TOKEN_LENGTH } from './schema.js'
 import type { TokenizerSource } from './source.js'
 
 /** Token types of `tokenizer.ggml.token_type`. */
@@ -51,12 +50,8 @@ interface Vocabulary {
 
 function readVocabulary(metadata: ReadonlyMap<string, unknown>, file: string): Vocabulary {
   const tokens = metadata.get('tokenizer.ggml.tokens')
-  const isToken = (token: unknown) => typeof token === 'string' && token.length <= MAX_TOKEN_LENGTH
-  if (!Array.isArray(tokens) || !tokens.every(isToken)) {
-    throw new InputError(
-      'malformed-tokenizer',
-      `${file}: expected a list of strings of up to ${MAX_TOKEN_LENGTH} characters in tokenizer.ggml.tokens.`,
-    )
+  if (!Array.isArray(tokens) || !tokens.every((token) => typeof token === 'string')) {
+    throw new InputError('malformed-tokenizer', `${file}: expected a list of strings in tokenizer.ggml.tokens.`)
   }
   const types = metadata.get('tokenizer.ggml.token_type') as ArrayLike<number> | undefined
   if (types && types.length !== tokens.length) {

@@ -29,7 +29,11 @@ interface BpeModel {
  * @param origin names the tokenizer in errors
  * @throws UsageError `unsupported-tokenizer` where GGUF has no form for it, or its form gives other ids
  */
-export function tokenizerFields(tokenizer: Tokenizer, rows: number, origin: string): Map<string, GgufField> {
+export async function tokenizerFields(
+  tokenizer: Tokenizer,
+  rows: number,
+  origin: string,
+): Promise<Map<string, GgufField>> {
   const unsupported = (why: string) =>
     new UsageError('unsupported-tokenizer', `The tokenizer of ${origin} cannot be written into a GGUF file: ${why}.`)
   const json = JSON.parse(tokenizer.files().get('tokenizer.json')!) as Record<string, unknown>
@@ -67,21 +71,25 @@ export function tokenizerFields(tokenizer: Tokenizer, rows: number, origin: stri
     )
   } else {
     set('scores', list('float32', scoresOf(tokens, model)))
-    set('add_space_prefix', bool(tokenizer.tokenOf(tokenizer.encode('a')[0] ?? -1)?.startsWith(SPACE_MARK) ?? false))
+    const [first = -1] = await tokenizer.encode('a')
+    set('add_space_prefix', bool(tokenizer.tokenOf(first)?.startsWith(SPACE_MARK) ?? false))
   }
   const ids = { bos: tokenizer.bosId, eos: tokenizer.eosId, padding: tokenizer.padId, unknown: unknownId(tokenizer) }
   for (const [key, id] of Object.entries(ids)) if (id !== undefined) set(`${key}_token_id`, uint32(id))
-  set('add_bos_token', bool(tokenizer.bosId !== undefined && tokenizer.encodeText('').includes(tokenizer.bosId)))
+  set(
+    'add_bos_token',
+    bool(tokenizer.bosId !== undefined && (await tokenizer.encodeText('')).includes(tokenizer.bosId)),
+  )
   set('add_eos_token', bool(false))
   for (const [name, source] of tokenizer.chatTemplates) {
     fields.set(`tokenizer.chat_template${name === 'default' ? '' : `.${name}`}`, text(source))
   }
 
   const source = tokenizerFromGguf(plainMetadata(fields), origin)
-  const again = source && createTokenizer(source)
+  const again = await createTokenizer(source!)
   const sample = sampleText(tokenizer)
-  const differs = again?.encodeText(sample).join() !== tokenizer.encodeText(sample).join()
-  if (differs) throw unsupported("what GGUF's form of it makes of text differs")
+  const [written, given] = await Promise.all([again, tokenizer].map((each) => each.encodeText(sample)))
+  if (written!.join() !== given!.join()) throw unsupported("what GGUF's form of it makes of text differs")
   return fields
 }
 

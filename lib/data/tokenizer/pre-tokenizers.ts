@@ -100,21 +100,6 @@ const RECIPES: Record<string, PreTokenizerRecipe> = {
 /** The names to write where several have equal recipes. */
 const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
 
-/** The regular expressions of all recipes: none takes long on any text. */
-const KNOWN_PATTERNS: ReadonlySet<unknown> = new Set(
-  Object.values(RECIPES).flatMap(({ preTokenizer }) => regularExpressions(preTokenizer)),
-)
-
-/** The regular expressions in parts of a tokenizer.json that are of none of the recipes. */
-export function foreignPatterns(...parts: readonly unknown[]): string[] {
-  return parts.flatMap(regularExpressions).flatMap((pattern) => (KNOWN_PATTERNS.has(pattern) ? [] : [String(pattern)]))
-}
-
-function regularExpressions(part: unknown): unknown[] {
-  if (typeof part !== 'object' || part === null) return []
-  return Object.entries(part).flatMap(([key, value]) => (key === 'Regex' ? [value] : regularExpressions(value)))
-}
-
 /** The name of what a tokenizer.json does; null where none is known. */
 export function preTokenizerName(json: Readonly<Record<string, unknown>>): string | null {
   const { ignore_merges = false } = json.model as { ignore_merges?: boolean }

@@ -1,18 +1,17 @@
 /** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
 import { createHash } from 'node:crypto'
-import type { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { aText, described, having, requireArgument, requireOptionsOf } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
-import { reasonOf } from '../../common/foreign-errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
+import { isJsonObject } from '../../io/json.js'
+import { askTokenizer } from '../isolated/client.js'
 import type { TemplateDefinition } from '../templates/compiled-template.js'
 import { ChatTemplate, type Message, type RenderOptions } from '../templates/template.js'
-import { continuationOf, createEngine } from './engine.js'
+import type { Encoded, TokenizerDefinition } from './engine.js'
 import { readTokenizerFolder } from './from-folder.js'
 import { readTokenizerGguf } from './from-gguf.js'
-import { requireQuickPatterns } from './quick-patterns.js'
-import { checkTokenizerJson } from './schema.js'
-import { checkEngineSupport, type TokenizerSource } from './source.js'
+import type { TokenizerSource } from './source.js'
+import { isPrepending, plainJson, tokensBefore, withoutPrefix } from './tokenizer-json.js'
 
 /** How `decode` turns ids into text. */
 export interface DecodeOptions {
@@ -20,16 +19,33 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean
 }
 
-/** Text to token ids and back, with the chat templates of the same model. */
+/** Token ids, with where in the text each comes from. Several tokens that make one character have the same place. */
+export interface PlacedTokens {
+  ids: number[]
+  /** Where each token begins, in UTF-16 units of the text. */
+  starts: ArrayLike<number>
+  /** Where each token ends, in UTF-16 units of the text. */
+  ends: ArrayLike<number>
+}
+
+/**
+ * Text to token ids and back, with the chat templates of the same model. The work is done in another process, so that nothing in a tokenizer's files can stop or end this one. Texts
+ * that are given without waiting for one another are encoded together, on several threads.
+ *
+ * A `signal` ends the waiting with its reason. Encoding and decoding throw an InputError, `tokenizer-failed` where the tokenizer
+ * takes too much time or memory or ends its process, `malformed-tokenizer` where it has no token for a part of the text.
+ */
 export interface Tokenizer {
   /** Ids of a text. Special tokens inside the text are parsed; nothing is added. */
-  encode(text: string): number[]
+  encode(text: string, signal?: AbortSignal): Promise<number[]>
+  /** Like `encode`, with the places of tokens. */
+  encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens>
   /** Like `encode`, of text that goes on after other text: SentencePiece's leading space is not added. */
-  encodeContinuation(text: string): number[]
+  encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]>
   /** Like `encode`, with BOS before it where the tokenizer's own rule adds one and the text has none yet. */
-  encodeText(text: string): number[]
+  encodeText(text: string, signal?: AbortSignal): Promise<number[]>
   /** The text of ids; ids that name no token add nothing. */
-  decode(ids: ArrayLike<number>, options?: DecodeOptions): string
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): Promise<string>
   /** The id of a token by its exact spelling. */
   idOf(token: string): number | undefined
   /** The spelling of a token. */
@@ -80,14 +96,41 @@ export async function loadTokenizer(model: string, options: HubOptions = {}): Pr
 }
 
 /** What goes where a tokenizer is asked for. */
-export const aTokenizer = having('a tokenizer (loadTokenizer gives one)', 'encode', 'decode', 'specialIds')
+export const aTokenizer = having(
+  'a tokenizer (loadTokenizer gives one)',
+  'encode',
+  'encodeWithPlaces',
+  'decode',
+  'specialIds',
+)
 
-/** A tokenizer from the content of tokenizer.json and tokenizer_config.json. */
-export function createTokenizer(source: TokenizerSource): Tokenizer {
-  return new EngineTokenizer(source)
+/**
+ * A tokenizer from the content of tokenizer.json and tokenizer_config.json.
+ * @throws InputError `malformed-tokenizer`, `tokenizer-failed`
+ */
+export async function createTokenizer(source: TokenizerSource): Promise<Tokenizer> {
+  const { json, origin } = source
+  const added = new Map(addedTokensOf(json).map((token) => [token.content, token]))
+  const definition = { json: plainJson(json), added: [...added.keys()], origin }
+  const ids = (await askTokenizer(definition, { asks: 'added' })) as (number | null)[]
+  const tokens = [...added.values()].flatMap((token, i) => (ids[i] === null ? [] : [{ ...token, id: ids[i]! }]))
+  return new ModelTokenizer(source, definition, tokens)
 }
 
-class EngineTokenizer implements Tokenizer {
+interface AddedToken {
+  id: number
+  content: string
+  special: boolean
+}
+
+function addedTokensOf({ added_tokens }: TokenizerSource['json']): Omit<AddedToken, 'id'>[] {
+  const tokens = Array.isArray(added_tokens) ? added_tokens.filter(isJsonObject) : []
+  return tokens.flatMap(({ content, special }) =>
+    typeof content === 'string' ? [{ content, special: special === true }] : [],
+  )
+}
+
+class ModelTokenizer implements Tokenizer {
   readonly vocabularySize: number
   readonly bosToken: string | undefined
   readonly bosId: number | undefined
@@ -102,23 +145,22 @@ class EngineTokenizer implements Tokenizer {
   readonly hash: string
   readonly files: () => Map<string, string>
 
-  readonly #engine: Engine
-  readonly #continuation: Engine
+  readonly #definition: TokenizerDefinition
+  readonly #continuation: TokenizerDefinition
+  readonly #ids: ReadonlyMap<string, number>
+  readonly #tokens: ReadonlyMap<number, string>
   readonly #textPrefix: readonly number[]
-  readonly #origin: string
 
-  constructor(source: TokenizerSource) {
-    const { json, origin } = source
-    checkTokenizerJson(json, origin)
-    checkEngineSupport(source)
-    this.#origin = origin
-    this.#engine = createEngine(source)
-    requireQuickPatterns(json, (text) => this.encode(text), origin)
-    this.#continuation = continuationOf(this.#engine, source)
-    this.vocabularySize = vocabularyOf(this.#engine).length
-    const added = [...this.#engine.get_added_tokens_decoder()]
-    this.addedIds = new Set(added.map(([id]) => id))
-    this.specialIds = new Set(added.filter(([, token]) => token.special).map(([id]) => id))
+  constructor(source: TokenizerSource, definition: TokenizerDefinition, added: readonly AddedToken[]) {
+    const { json } = source
+    this.#definition = definition
+    this.#continuation = isPrepending(json) ? { ...definition, json: withoutPrefix(definition.json) } : definition
+    const addedIds = added.map(({ content, id }) => [content, id] as const)
+    this.#ids = new Map([...modelVocabulary(json.model), ...addedIds])
+    this.#tokens = new Map(Array.from(this.#ids, ([token, id]) => [id, token]))
+    this.vocabularySize = highest(this.#tokens.keys()) + 1
+    this.addedIds = new Set(addedIds.map(([, id]) => id))
+    this.specialIds = new Set(added.filter(({ special }) => special).map(({ id }) => id))
     this.specialTokens = source.specialTokens
     this.bosToken = source.specialTokens.bos_token
     this.eosToken = source.specialTokens.eos_token
@@ -132,35 +174,39 @@ class EngineTokenizer implements Tokenizer {
     this.hash = hashOf(source, this.#textPrefix, this.eosId)
   }
 
-  encode(text: string): number[] {
-    return this.#idsBy(this.#engine, text)
+  async encode(text: string, signal?: AbortSignal): Promise<number[]> {
+    return Array.from((await encoded(this.#definition, text, false, signal)).ids)
   }
 
-  encodeContinuation(text: string): number[] {
-    return this.#idsBy(this.#continuation, text)
+  async encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens> {
+    const { ids, starts, ends } = await encoded(this.#definition, text, true, signal)
+    return { ids: Array.from(ids), starts: starts!, ends: ends! }
   }
 
-  encodeText(text: string): number[] {
-    const ids = this.encode(text)
+  async encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]> {
+    return Array.from((await encoded(this.#continuation, text, false, signal)).ids)
+  }
+
+  async encodeText(text: string, signal?: AbortSignal): Promise<number[]> {
+    const ids = await this.encode(text, signal)
     const alreadyThere = this.#textPrefix.every((id, i) => ids[i] === id)
     return alreadyThere ? ids : [...this.#textPrefix, ...ids]
   }
 
-  decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
+  async decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): Promise<string> {
     const known = Array.from(ids).filter(
-      (id) => this.tokenOf(id) !== undefined && !(skipSpecialTokens && this.specialIds.has(id)),
+      (id) => this.#tokens.has(id) && !(skipSpecialTokens && this.specialIds.has(id)),
     )
     if (known.length === 0) return ''
-    const decode = () => this.#engine.decode(known, { clean_up_tokenization_spaces: false })
-    return this.#guarded('decode these ids', decode)
+    return (await askTokenizer(this.#definition, { asks: 'decoded', ids: known })) as string
   }
 
   idOf(token: string): number | undefined {
-    return this.#engine.token_to_id(token)
+    return this.#ids.get(token)
   }
 
   tokenOf(id: number): string | undefined {
-    return this.#engine.id_to_token(id)
+    return this.#tokens.get(id)
   }
 
   async renderChat(messages: readonly Message[], options: RenderOptions): Promise<string> {
@@ -173,29 +219,6 @@ class EngineTokenizer implements Tokenizer {
     return this.template.render(messages, options)
   }
 
-  #idsBy(engine: Engine, text: string): number[] {
-    const encode = () => engine.encode(text, { add_special_tokens: false }).ids
-    const ids: (number | null | undefined)[] = this.#guarded('encode this text', encode)
-    if (ids.every((id) => typeof id === 'number')) return ids
-    throw new InputError(
-      'malformed-tokenizer',
-      `The tokenizer of ${this.#origin} has no token for a part of this text, and none for what is unknown.`,
-    )
-  }
-
-  /** What the library does with this tokenizer: failures are the tokenizer's. */
-  #guarded<Result>(what: string, work: () => Result): Result {
-    try {
-      return work()
-    } catch (cause) {
-      if (cause instanceof InputError) throw cause
-      const reason = reasonOf(cause, 'its files contradict each other')
-      throw new InputError('malformed-tokenizer', `The tokenizer of ${this.#origin} cannot ${what}: ${reason}.`, {
-        cause,
-      })
-    }
-  }
-
   #idOfSpecial(name: string, source: TokenizerSource): number | undefined {
     const token = source.specialTokens[name]
     if (token === undefined) return undefined
@@ -205,30 +228,37 @@ class EngineTokenizer implements Tokenizer {
   }
 }
 
+function encoded(
+  tokenizer: TokenizerDefinition,
+  text: string,
+  places: boolean,
+  signal: AbortSignal | undefined,
+): Promise<Encoded> {
+  return askTokenizer(tokenizer, { asks: 'encoded', text, places }, signal) as Promise<Encoded>
+}
+
+/** Ids by tokens; those of Unigram are the places of its pieces. */
+function modelVocabulary(model: unknown): [string, number][] {
+  const { vocab } = model as { vocab: Record<string, number> | [string, number][] }
+  return Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab)
+}
+
+/** The library decides ids too: what another one made is not taken from a cache. */
+function hashOf({ json }: TokenizerSource, textPrefix: readonly number[], eosId: number | undefined): string {
+  const { normalizer, pre_tokenizer, model, added_tokens } = json
+  const library = 'tokenizers 0.23'
+  return createHash('sha256')
+    .update(JSON.stringify({ library, normalizer, pre_tokenizer, model, added_tokens, textPrefix, eosId }))
+    .digest('hex')
+}
+
+function highest(ids: Iterable<number>): number {
+  let most = -1
+  for (const id of ids) most = Math.max(most, id)
+  return most
+}
+
 function templateOf({ chatTemplates, specialTokens, origin }: TokenizerSource): TemplateDefinition {
   const [source = null, toolSource] = ['default', 'tool_use'].map((name) => chatTemplates.get(name))
   return { source, toolSource, specialTokens, origin }
-}
-
-/** Tokens that a post-processor puts before a single text. */
-function tokensBefore(processor: unknown): string[] {
-  if (typeof processor !== 'object' || processor === null) return []
-  const { type, processors, single, cls } = processor as Record<string, unknown>
-  if (type === 'Sequence') return (processors as unknown[]).flatMap(tokensBefore)
-  if (type === 'BertProcessing' || type === 'RobertaProcessing') return [(cls as [string, number])[0]]
-  if (type !== 'TemplateProcessing') return []
-  const items = single as { SpecialToken?: { id: string } }[]
-  const sequence = items.findIndex((item) => !item.SpecialToken)
-  return items.slice(0, sequence).map((item) => item.SpecialToken!.id)
-}
-
-function vocabularyOf(engine: Engine): ArrayLike<string> {
-  return (engine.model as unknown as { vocab: string[] }).vocab
-}
-
-function hashOf({ json }: TokenizerSource, textPrefix: readonly number[], eosId: number | undefined): string {
-  const { normalizer, pre_tokenizer, model, added_tokens } = json
-  return createHash('sha256')
-    .update(JSON.stringify({ normalizer, pre_tokenizer, model, added_tokens, textPrefix, eosId }))
-    .digest('hex')
 }

@@ -14,13 +14,13 @@ const turns = (...contents: string[]): Message[] =>
   contents.map((content, i) => ({ role: i % 2 === 0 ? 'user' : 'assistant', content }))
 
 /** The trained stretches, as text. */
-function trained({ ids, mask }: MaskedChat): string[] {
+async function trained({ ids, mask }: MaskedChat): Promise<string[]> {
   const texts: string[] = []
   for (let i = 0; i < ids.length; i++) {
     if (!mask[i]) continue
     let end = i
     while (end < ids.length && mask[end]) end++
-    texts.push(tokenizer.decode(ids.slice(i, end)))
+    texts.push(await tokenizer.decode(ids.slice(i, end)))
     i = end
   }
   return texts
@@ -33,9 +33,9 @@ async function masked(template: string, messages: Message[]): Promise<MaskedChat
 describe('maskChat', () => {
   it('T7 trains the assistant turns of a template without generation marks', async () => {
     const chat = await masked('chatml', turns('one', 'two', 'three', 'four'))
-    expect(trained(chat)).toEqual(['two<|im_end|>', 'four<|im_end|>'])
+    expect(await trained(chat)).toEqual(['two<|im_end|>', 'four<|im_end|>'])
     expect(chat.foreignOpenings).toBe(0)
-    expect(tokenizer.decode(chat.ids)).toContain('assistant\ntwo<|im_end|>\n')
+    expect(await tokenizer.decode(chat.ids)).toContain('assistant\ntwo<|im_end|>\n')
   })
 
   it('refuses conversations that would take long, with the way out', async () => {
@@ -49,48 +49,48 @@ describe('maskChat', () => {
     const template = await loadTemplate('chatml', tokenizer)
     const options = { tokenizer, template, maxLength: 2 ** 20, trainOn: 'all' as const }
     const { rows } = await encodeRow({ kind: 'messages', messages: many }, 'rows.jsonl:1', options)
-    expect(tokenizer.decode(rows[0]!.ids)).toContain('assistant\n1025<|im_end|>')
+    expect(await tokenizer.decode(rows[0]!.ids)).toContain('assistant\n1025<|im_end|>')
   })
 
   it('T7 keeps the ids of the whole rendered text', async () => {
     const messages = turns('what is two and two?', 'four', 'and three?', 'seven\n')
     const template = await loadTemplate('chatml', tokenizer)
     const text = await template.render(messages, { addGenerationPrompt: false })
-    expect((await masked('chatml', messages)).ids).toEqual(tokenizer.encode(text))
+    expect((await masked('chatml', messages)).ids).toEqual(await tokenizer.encode(text))
   })
 
   it('T7 finds nothing to train where no assistant speaks', async () => {
     const chat = await masked('chatml', [{ role: 'user', content: 'hello?' }])
-    expect(trained(chat)).toEqual([])
+    expect(await trained(chat)).toEqual([])
   })
 
   it('T7 is not misled by an answer that repeats the question or the marks of a role', async () => {
     const chat = await masked('chatml', turns('assistant', 'assistant', 'user', 'user'))
-    expect(trained(chat)).toEqual(['assistant<|im_end|>', 'user<|im_end|>'])
+    expect(await trained(chat)).toEqual(['assistant<|im_end|>', 'user<|im_end|>'])
   })
 
   it.each(['e', 'd', '|', 'im', 'end', '<'])(
     'T7 finds the answer "%s", letters of its own end token',
     async (answer) => {
       const chat = await masked('chatml', turns('which?', answer, 'sure?', answer))
-      expect(trained(chat)).toEqual([`${answer}<|im_end|>`, `${answer}<|im_end|>`])
+      expect(await trained(chat)).toEqual([`${answer}<|im_end|>`, `${answer}<|im_end|>`])
     },
   )
 
   it('T7 takes contents that the template trims', async () => {
     const chat = await masked('begin-trimmed', turns('q', '  spaced answer \n'))
-    expect(trained(chat)).toEqual(['spaced answer<|im_end|>'])
+    expect(await trained(chat)).toEqual(['spaced answer<|im_end|>'])
   })
 
   it('T8 falls back to a search where the generation prompt opens a thinking block', async () => {
     const chat = await masked('thinking', turns('one', 'two', 'three', 'four'))
     expect(chat.foreignOpenings).toBe(1)
-    expect(trained(chat)).toEqual(['two<|im_end|>', '</think>\n\nfour<|im_end|>'])
+    expect(await trained(chat)).toEqual(['two<|im_end|>', '</think>\n\nfour<|im_end|>'])
   })
 
   it('T8 leaves a token out that straddles the end of the prompt and the answer', async () => {
     const chat = await masked('chatml', turns('q', '\n\nanswer'))
-    expect(trained(chat)).toEqual(['answer<|im_end|>'])
+    expect(await trained(chat)).toEqual(['answer<|im_end|>'])
   })
 
   it('T8 fails loudly where the answer cannot be placed', async () => {
@@ -111,7 +111,7 @@ describe('maskChat', () => {
       specialTokens: {},
       origin: 'with-eos',
     })
-    expect(trained(await maskChat(tokenizer, template, turns('a', 'b'), 'row'))).toEqual(['b<|im_end|>'])
+    expect(await trained(await maskChat(tokenizer, template, turns('a', 'b'), 'row'))).toEqual(['b<|im_end|>'])
   })
 
   it('T9 refuses a template without an end of turn', async () => {
@@ -121,7 +121,7 @@ describe('maskChat', () => {
   })
 
   it('T9 trains the end token of an empty answer', async () => {
-    expect(trained(await masked('chatml', turns('a', '')))).toEqual(['<|im_end|>'])
+    expect(await trained(await masked('chatml', turns('a', '')))).toEqual(['<|im_end|>'])
   })
 
   it('T10 trains EOS as an end token although it is the pad token', async () => {

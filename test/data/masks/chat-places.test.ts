@@ -15,7 +15,7 @@ const assistant = (content: string, more: object = {}): Message => ({ role: 'ass
 /** The trained stretches as text, and how many openings were foreign. */
 function places(template: CompiledTemplate, messages: readonly Message[], tokenizer = tokenizerOf()) {
   const { ids, mask, foreignOpenings } = maskChat(tokenizer, template, messages, 'row 1')
-  const marked = ids.map((id, i) => (mask[i] === 1 ? tokenizer.decode([id]) : '\n'))
+  const marked = ids.map((id, i) => (mask[i] === 1 ? tokenizer.tokenOf(id)! : '\n'))
   expect(mask.every((one) => one <= 1)).toBe(true)
   return { trained: marked.join('').split(/\n+/).filter(Boolean), foreignOpenings }
 }
@@ -155,7 +155,7 @@ describe('T8 a token across the start of an answer', () => {
 
   it('is the first of the answer where the tokenizer has the space before it in it', () => {
     const plain = tokenizerOf({ pieces: [' a'] })
-    const tokenizer = Object.assign(plain, { encodeContinuation: (text: string) => plain.encode(` ${text}`) })
+    const tokenizer = Object.assign(plain, { alone: (text: string) => plain.placed(` ${text}`).ids })
     const spaced = jinja(
       '{% for m in messages %}X {{ m.content }}<e>{% endfor %}{% if add_generation_prompt %}X {% endif %}',
     )

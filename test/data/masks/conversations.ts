@@ -26,7 +26,7 @@ export function trainedOf(
   for (const [i, id] of ids.entries()) {
     if (!mask[i]) continue
     if (!mask[i - 1]) trained.push('')
-    trained.push(trained.pop()! + tokenizer.decode([id]))
+    trained.push(trained.pop()! + tokenizer.tokenOf(id)!)
   }
   return { trained, ...counts }
 }

@@ -29,7 +29,7 @@ function masked(
     if (mask[i]) stretches.push([start, end])
     start = end
   }
-  return { text: tokenizer.decode(ids), stretches: joined(stretches) }
+  return { text: ids.map((id) => tokenizer.tokenOf(id)).join(''), stretches: joined(stretches) }
 }
 
 function joined(stretches: readonly Stretch[]): Stretch[] {

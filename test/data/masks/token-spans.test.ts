@@ -1,40 +1,44 @@
 import { describe, expect, it } from 'vitest'
-import { tokenSpans } from '../../../lib/data/masks/token-spans.js'
+import { straddledSpans, tokenSpans } from '../../../lib/data/masks/token-spans.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const REFUSAL = /^row: the tokens of an assistant's turn cannot be told from those around it/
 
 describe('tokenSpans', () => {
-  it('reads each letter of a long conversation once', () => {
-    const plain = tokenizerOf()
+  const { addedIds, placed, alone } = tokenizerOf({ pieces: ['Xa', 'c<'] })
+  const spansOf = (text: string, start: number, end: number, isOpen = false) => {
+    const span = { start, end, isOpen }
+    const ids = straddledSpans(placed(text), [span]).map((one) => [one, alone(text.slice(start, end))] as const)
+    return tokenSpans(placed(text), [span], new Map(ids), addedIds, 'row')
+  }
+
+  it('finds the tokens of each answer', () => {
     const turns = 64
-    const text = 'Qab<e>Aab<e>'.repeat(turns)
-    let letters = 0
-    const counted = (piece: string) => {
-      letters += piece.length
-      return plain.encode(piece)
-    }
-    const tokenizer = Object.assign(tokenizerOf(), { encode: counted, encodeContinuation: counted })
+    const tokens = placed('Qab<e>Aab<e>'.repeat(turns))
     const spans = Array.from({ length: turns }, (_, i) => ({ start: 12 * i + 7, end: 12 * i + 12, isOpen: false }))
-    const found = tokenSpans(text, plain.encode(text), spans, tokenizer, 'row')
-    expect(found).toEqual(spans.map((_, i) => ({ start: 8 * i + 5, end: 8 * i + 8 })))
-    expect(letters).toBe(text.length)
+    expect(tokenSpans(tokens, spans, new Map(), addedIds, 'row')).toEqual(
+      spans.map((_, i) => ({ start: 8 * i + 5, end: 8 * i + 8 })),
+    )
   })
 
   it('refuses a span that does not end with a token that was added, unless it is open', () => {
-    const tokenizer = tokenizerOf()
-    const spansOf = (isOpen: boolean) =>
-      tokenSpans('Aab', tokenizer.encode('Aab'), [{ start: 1, end: 3, isOpen }], tokenizer, 'row')
-    expect(spansOf(true)).toEqual([{ start: 1, end: 3 }])
-    expect(() => spansOf(false)).toThrow(REFUSAL)
+    expect(spansOf('Aab', 1, 3, true)).toEqual([{ start: 1, end: 3 }])
+    expect(() => spansOf('Aab', 1, 3)).toThrow(REFUSAL)
   })
 
-  it('refuses an answer that has tokens of the text before when it stands alone', () => {
-    const plain = tokenizerOf({ pieces: ['Xa'] })
-    const tokenizer = Object.assign(tokenizerOf({ pieces: ['Xa'] }), {
-      encodeContinuation: (text: string) => plain.encode(`QX${text}`),
-    })
-    const spans = [{ start: 2, end: 8, isOpen: false }]
-    expect(() => tokenSpans('QXabc<e>', plain.encode('QXabc<e>'), spans, tokenizer, 'row')).toThrow(REFUSAL)
+  it('leaves out a token that straddles the start of an answer', () => {
+    expect(spansOf('QXabd<e>', 2, 8)).toEqual([{ start: 2, end: 5 }])
+  })
+
+  it('refuses an answer whose end a token straddles, and one without tokens', () => {
+    expect(() => spansOf('Aabc<e>', 1, 4, true)).toThrow(REFUSAL)
+    expect(() => spansOf('QXa<e>', 2, 3, true)).toThrow(REFUSAL)
+  })
+
+  it('takes all tokens that make one character', () => {
+    const tokens = { ids: [7, 8, 9, 0], starts: [0, 1, 1, 2], ends: [1, 2, 2, 5] }
+    expect(tokenSpans(tokens, [{ start: 1, end: 5, isOpen: false }], new Map(), new Set([0]), 'row')).toEqual([
+      { start: 1, end: 4 },
+    ])
   })
 })

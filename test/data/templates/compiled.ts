@@ -4,19 +4,21 @@ import { ChatTurns } from '../../../lib/data/masks/chat-turns.js'
 import { TokenMarks } from '../../../lib/data/masks/token-marks.js'
 import { CompiledTemplate, type TemplateContext } from '../../../lib/data/templates/compiled-template.js'
 import type { Message } from '../../../lib/data/templates/messages.js'
-import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+import type { VisibleTokenizer } from '../tokenizer/visible-tokenizer.js'
 
 export function compiled(source: string, specialTokens = {}, origin = 'test'): CompiledTemplate {
   return new CompiledTemplate({ source, specialTokens, origin })
 }
 
 export function maskChat(
-  tokenizer: Tokenizer,
+  tokenizer: VisibleTokenizer,
   template: CompiledTemplate,
   messages: readonly Message[],
   where: string,
   context: TemplateContext = {},
 ): MaskedChat {
   const turns = new ChatTurns(template, new TokenMarks(addedTokens(tokenizer)), messages, context, where)
-  return maskAnswers(tokenizer, { text: turns.text, ...turns.answers() }, where)
+  const { spans, counts } = turns.answers()
+  const alone = new Map(spans.map((span) => [span, tokenizer.alone(turns.text.slice(span.start, span.end))]))
+  return { ...maskAnswers(tokenizer.placed(turns.text), spans, alone, tokenizer, where), ...counts }
 }

@@ -1,5 +1,5 @@
 /** A tokenizer whose tokens can be seen: the pieces that it is given, and single characters. */
-import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+import type { PlacedTokens, Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
 export interface Pieces {
   /** Special tokens: ends of turns, marks of tools. */
@@ -11,27 +11,41 @@ export interface Pieces {
   bos?: string
 }
 
-export function tokenizerOf({ special = ['<e>', '<s>', '<t>'], added = [], pieces = [], bos }: Pieces = {}): Tokenizer {
+/** Encodes at once, too. */
+export type VisibleTokenizer = Tokenizer & { placed(text: string): PlacedTokens; alone(text: string): number[] }
+
+export function tokenizerOf({
+  special = ['<e>', '<s>', '<t>'],
+  added = [],
+  pieces = [],
+  bos,
+}: Pieces = {}): VisibleTokenizer {
   const own = [...special, ...added, ...pieces].sort((a, b) => b.length - a.length)
   const id = (token: string) => (own.includes(token) ? own.indexOf(token) : own.length + token.codePointAt(0)!)
-  const encode = (text: string): number[] => {
+  const placed = (text: string): PlacedTokens => {
     const ids: number[] = []
+    const starts: number[] = []
     for (let at = 0; at < text.length; ) {
       const token = own.find((piece) => text.startsWith(piece, at)) ?? text[at]!
       ids.push(id(token))
+      starts.push(at)
       at += token.length
     }
-    return ids
+    return { ids, starts, ends: [...starts.slice(1), text.length] }
   }
+  const encode = async (text: string) => placed(text).ids
   const tokenOf = (one: number) => own[one] ?? String.fromCodePoint(one - own.length)
   return {
     encode,
+    encodeWithPlaces: async (text: string) => placed(text),
+    placed,
+    alone: (text: string) => placed(text).ids,
     encodeContinuation: encode,
     tokenOf,
-    decode: (ids: readonly number[]) => ids.map(tokenOf).join(''),
+    decode: async (ids: readonly number[]) => ids.map(tokenOf).join(''),
     specialIds: new Set(special.map(id)),
     addedIds: new Set([...special, ...added].map(id)),
     bosId: bos === undefined ? undefined : id(bos),
     bosToken: bos,
-  } as Partial<Tokenizer> as Tokenizer
+  } as Partial<VisibleTokenizer> as VisibleTokenizer
 }

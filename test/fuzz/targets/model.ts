@@ -27,9 +27,9 @@ async function useModel(path: string): Promise<void> {
   await runModel(model)
   const { tokenizer } = model
   if (!tokenizer) return
-  tokenizer.decode(tokenizer.encodeText('Hello, wörld!  12345\n'))
-  tokenizer.encodeContinuation(' and more')
-  tokenizer.decode([0, 1, 5, 1e9], { skipSpecialTokens: true })
+  await tokenizer.decode(await tokenizer.encodeText('Hello, wörld!  12345\n'))
+  await tokenizer.encodeContinuation(' and more')
+  await tokenizer.decode([0, 1, 5, 1e9], { skipSpecialTokens: true })
   if (tokenizer.template) await tokenizer.renderChat([{ role: 'user', content: 'Hi' }], { addGenerationPrompt: true })
 }
 

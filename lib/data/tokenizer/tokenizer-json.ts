@@ -1,0 +1,49 @@
+/** tokenizer.json as the library is given it, and what is read of it here. */
+import { isJsonObject } from '../../io/json.js'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** What decides ids: without what a file may say of lengths, special tokens around a text, and random merges. */
+export function plainJson(json: Json): string {
+  const model = isJsonObject(json.model) && 'dropout' in json.model ? { ...json.model, dropout: null } : json.model
+  return JSON.stringify({ ...json, model, truncation: null, padding: null, post_processor: null })
+}
+
+/** Whether a text gets a space that it does not have, as SentencePiece gives it one. */
+export function isPrepending({ normalizer, pre_tokenizer }: Json): boolean {
+  return [normalizer, pre_tokenizer].some((part) => JSON.stringify(stripPrefix(part)) !== JSON.stringify(part ?? null))
+}
+
+/** The same vocabulary and merges without the space that is put before a text. */
+export function withoutPrefix(text: string): string {
+  const json = JSON.parse(text) as Json
+  return JSON.stringify({
+    ...json,
+    normalizer: stripPrefix(json.normalizer),
+    pre_tokenizer: stripPrefix(json.pre_tokenizer),
+  })
+}
+
+/** A normalizer or pre-tokenizer without what it prepends. */
+function stripPrefix(part: unknown): unknown {
+  if (!isJsonObject(part)) return null
+  if (part.type === 'Prepend') return { type: 'Prepend', prepend: '' }
+  if (part.type === 'Metaspace') return { ...part, add_prefix_space: false, prepend_scheme: 'never' }
+  if (part.type === 'ByteLevel') return part.add_prefix_space ? { ...part, add_prefix_space: false } : part
+  for (const list of ['normalizers', 'pretokenizers']) {
+    if (Array.isArray(part[list])) return { ...part, [list]: part[list].map(stripPrefix) }
+  }
+  return part
+}
+
+/** Tokens that a post-processor puts before a single text. */
+export function tokensBefore(processor: unknown): string[] {
+  if (!isJsonObject(processor)) return []
+  const { type, processors, single, cls } = processor
+  if (type === 'Sequence' && Array.isArray(processors)) return processors.flatMap(tokensBefore)
+  if (type === 'BertProcessing' || type === 'RobertaProcessing') return [cls].flat().slice(0, 1).map(String)
+  if (type !== 'TemplateProcessing' || !Array.isArray(single)) return []
+  const tokens = single.map((piece) => isJsonObject(piece) && isJsonObject(piece.SpecialToken) && piece.SpecialToken.id)
+  const sequence = tokens.indexOf(false)
+  return tokens.slice(0, sequence < 0 ? undefined : sequence).map(String)
+}

@@ -1,0 +1,159 @@
+/** Tokenizers that never end, fill the memory or end their process: each gives a sentence, and others work on. */
+import { describe, expect, it } from 'vitest'
+import { createTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+
+type Json = Record<string, unknown>
+
+const bpe = { type: 'BPE', vocab: { a: 0, b: 1, ab: 2 }, merges: ['a b'] }
+
+/** A tokenizer of three tokens, with other parts. */
+function tokenizerWith(parts: Json = {}): Promise<Tokenizer> {
+  const json = { version: '1.0', added_tokens: [], normalizer: null, pre_tokenizer: null, decoder: null, model: bpe }
+  return createTokenizer({
+    json: { ...json, ...parts },
+    config: {},
+    specialTokens: {},
+    chatTemplates: new Map(),
+    origin: 'm',
+    files: () => new Map(),
+  })
+}
+
+const splitting = (pattern: string) =>
+  tokenizerWith({ pre_tokenizer: { type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false } })
+const steps = (step: Json, count: number) => ({
+  type: 'Sequence',
+  normalizers: Array.from({ length: count }, () => step),
+})
+const growing = steps({ type: 'Replace', pattern: { String: 'a' }, content: 'aa' }, 60)
+const letters = Array.from({ length: 1500 }, (_, i) => ['a'.repeat(i + 1), -i])
+const charsmap = (...bytes: number[]) => ({
+  type: 'Precompiled',
+  precompiled_charsmap: Buffer.from(bytes).toString('base64'),
+})
+
+const FAULT =
+  /^The tokenizer of m cannot .*: a regular expression of it tries too much, or .* \(its process ended: SIGABRT\)\.$/
+const TOO_MUCH = /^The tokenizer of m cannot encode this text: it takes too much (time|memory) \(its process ended: SIG/
+
+describe('a hostile tokenizer ends with a sentence', () => {
+  it.each<[string, () => Promise<unknown>, RegExp]>([
+    ['a pattern that tries all ways', async () => (await splitting('(a+)+b')).encode('a'.repeat(60)), FAULT],
+    ['one with a look behind', async () => (await splitting('(?:a|aa|aaa)+(?<!a)c')).encode('a'.repeat(60)), FAULT],
+    [
+      'one of a normalizer',
+      async () =>
+        (await tokenizerWith({ normalizer: { type: 'Replace', pattern: { Regex: '(a+)+$' }, content: '' } })).encode(
+          `${'a'.repeat(60)}c`,
+        ),
+      FAULT,
+    ],
+    [
+      'one of a decoder',
+      async () =>
+        (
+          await tokenizerWith({
+            decoder: { type: 'Replace', pattern: { Regex: '(a+)+b' }, content: '' },
+            model: { type: 'BPE', vocab: { ['a'.repeat(60)]: 0 }, merges: [] },
+          })
+        ).decode([0]),
+      FAULT,
+    ],
+    ['a text that grows', async () => (await tokenizerWith({ normalizer: growing })).encode('aa'), TOO_MUCH],
+    [
+      'tokens of many lengths',
+      async () =>
+        (await tokenizerWith({ model: { type: 'Unigram', unk_id: 0, vocab: letters } })).encode('a'.repeat(100_000)),
+      TOO_MUCH,
+    ],
+    [
+      'pieces without a length',
+      async () => (await tokenizerWith({ pre_tokenizer: { type: 'FixedLength', length: 0 } })).encode('ab'),
+      FAULT,
+    ],
+    [
+      'a decoder that strips more than there is',
+      async () => (await tokenizerWith({ decoder: { type: 'Strip', content: 'a', start: 9, stop: 9 } })).decode([0]),
+      FAULT,
+    ],
+    ['no table of characters', () => tokenizerWith({ normalizer: charsmap(1, 2) }), FAULT],
+    [
+      'a table that points outside',
+      async () =>
+        (await tokenizerWith({ normalizer: charsmap(8, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 97) })).encode(
+          'é',
+        ),
+      FAULT,
+    ],
+    [
+      'merges shorter than their prefix',
+      () => tokenizerWith({ model: { ...bpe, continuing_subword_prefix: '####' } }),
+      FAULT,
+    ],
+  ])('%s', async (_, use, sentence) => {
+    await expect(use()).rejects.toMatchObject({
+      code: 'tokenizer-failed',
+      message: expect.stringMatching(sentence),
+    })
+  })
+
+  it('or does its work, where Rust is quick: many steps, long added tokens, merges that collide', async () => {
+    const prepending = await tokenizerWith({ normalizer: steps({ type: 'Prepend', prepend: 'x' }, 20_000) })
+    expect(await prepending.encode('ab')).toEqual([2])
+    const added = Array.from({ length: 300 }, (_, i) => ({
+      id: 3 + i,
+      content: String(i).padEnd(4000, 'x'),
+      special: true,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+    }))
+    expect(await (await tokenizerWith({ added_tokens: added })).encode(`a${added[7]!.content}`)).toEqual([0, 10])
+    // Pairs of ids that a hash of 32 bits maps to few places.
+    const symbols = Array.from({ length: 20_000 }, (_, i) => String.fromCodePoint(0x20000 + i))
+    const pairs = symbols.slice(1).map((symbol, i) => [symbols[i]!, symbol] as const)
+    const vocab = Object.fromEntries([...symbols, ...pairs.map(([a, b]) => a + b)].map((token, id) => [token, id]))
+    const colliding = await tokenizerWith({ model: { type: 'BPE', vocab, merges: pairs } })
+    expect(await colliding.encode(symbols.slice(0, 4).join(''))).toHaveLength(2)
+  })
+})
+
+describe('a process with tokenizers', () => {
+  it('answers each of many requests, whichever of them ends it', async () => {
+    const [good, bad] = [await tokenizerWith(), await splitting('(a+)+b|x')]
+    const asked = Array.from({ length: 60 }, (_, i) => {
+      if (i === 20) return bad.encode('a'.repeat(60))
+      return i % 3 === 0 ? good.decode([2]) : (i % 3 === 1 ? good : bad).encode('xab'.slice(i % 3 === 1 ? 1 : 0))
+    })
+    const answers = await Promise.allSettled(asked)
+    expect(answers.flatMap(({ status }, i) => (status === 'rejected' ? [i] : []))).toEqual([20])
+    for (const [i, answer] of answers.entries()) {
+      if (i !== 20) expect(answer).toMatchObject({ value: i % 3 === 0 ? 'ab' : [2] })
+    }
+  })
+
+  it('ends the waiting for a tokenizer that does not end when a signal says so', async () => {
+    const slow = await tokenizerWith({ model: { type: 'Unigram', unk_id: 0, vocab: letters } })
+    const start = performance.now()
+    const signal = AbortSignal.timeout(300)
+    await expect(slow.encode('a'.repeat(100_000), signal)).rejects.toThrow(/timeout/)
+    expect(performance.now() - start).toBeLessThan(2000)
+    expect(await slow.encode('aa')).toHaveLength(1)
+  })
+
+  it('gives one text that has no tokens an error of its own', async () => {
+    const unigram = await tokenizerWith({ model: { type: 'Unigram', unk_id: null, vocab: [['a', -1]] } })
+    const answers = await Promise.allSettled(['a', '你', 'aa'].map((text) => unigram.encode(text)))
+    expect(answers).toMatchObject([
+      { value: [0] },
+      {
+        reason: {
+          code: 'malformed-tokenizer',
+          message: expect.stringMatching(/^The tokenizer of m cannot encode this text/),
+        },
+      },
+      { value: [0, 0] },
+    ])
+  })
+})
