@@ -96,14 +96,24 @@ const withModel = (tokenizer: Json, model: Json) =>
   json({ ...tokenizer, model: { ...(tokenizer.model as Json), ...model } })
 const vocabOf = (bytes: number) => Object.fromEntries(many(bytes / 16, (i) => [`t${i}`, i]))
 
+const PLAIN = { normalized: false, single_word: false, lstrip: false, rstrip: false }
+
 export const ofTokenizers = shapes('tokenizer.json', 'tokenizer.json', (folder) => loadTokenizer(folder), {
   vocabulary: (bytes) => withModel(byteLevel(), { vocab: vocabOf(bytes), merges: [] }),
   'merges of what is not there': (bytes) => withModel(byteLevel(), { merges: many(bytes / 12, (i) => `a b${i}`) }),
   'long tokens': (bytes) =>
     withModel(sentencePiece(), { vocab: Object.fromEntries(many(bytes / 4100, (i) => [`${long(4000)}${i}`, i])) }),
   'added tokens': (bytes) =>
-    json({ ...byteLevel(), added_tokens: many(bytes / 32, (i) => ({ id: i, content: `t${i}`, special: true })) }),
+    json({
+      ...byteLevel(),
+      added_tokens: many(bytes / 32, (i) => ({ id: i, content: `t${i}`, special: true, ...PLAIN })),
+    }),
   'scored tokens': (bytes) => withModel(unigram(), { vocab: many(bytes / 16, (i) => [`t${i}`, -i]) }),
+  'added tokens that are normalised': (bytes) =>
+    json({
+      ...byteLevel(),
+      added_tokens: many(bytes / 32, (i) => ({ id: i, content: `t${i}`, special: false, ...PLAIN, normalized: true })),
+    }),
   steps: (bytes) =>
     json({ ...byteLevel(), normalizer: { type: 'Sequence', normalizers: many(bytes / 16, () => ({ type: 'NFC' })) } }),
   'steps in steps': (bytes) =>
@@ -114,6 +124,11 @@ export const ofTokenizers = shapes('tokenizer.json', 'tokenizer.json', (folder) 
   'a pattern': (bytes) =>
     json({
       ...byteLevel(),
-      pre_tokenizer: { type: 'Split', pattern: { Regex: many(bytes / 4, () => 'a').join('|') }, behavior: 'Isolated' },
+      pre_tokenizer: {
+        type: 'Split',
+        pattern: { Regex: many(bytes / 4, () => 'a').join('|') },
+        behavior: 'Isolated',
+        invert: false,
+      },
     }),
 })
