@@ -1,10 +1,12 @@
 /**
- * Copies installed npm packages and what they depend on, without what only compilers, people, bundlers and `require` read.
+ * Copies installed npm packages and what they depend on, without what only compilers, people, bundlers, `require` and other
+ * systems read.
  */
 import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const notNeeded = /(\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|cjs|min\.m?js)|\/zod\/v3|\/yaml\/browser)$/
+const notNeeded =
+  /(\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|cjs|min\.m?js)|\/zod\/v3|\/yaml\/browser|\.(?!linux-(x64|arm64)-gnu\.)[^./]+\.node)$/
 
 export function copyPackages(names, root, target) {
   const waiting = [...names]

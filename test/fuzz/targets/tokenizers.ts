@@ -11,6 +11,7 @@ const marked = (content: string, id: number) => ({
   content,
   special: true,
   normalized: false,
+  single_word: false,
   lstrip: false,
   rstrip: false,
 })
