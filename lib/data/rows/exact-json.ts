@@ -2,12 +2,26 @@
 import { isJsonObject } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 
+/** Strings, and numbers outside of them. */
+const LITERAL = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g
+const INDEX = /^(?:0|[1-9]\d*)$/
+
 /**
  * The value of a text that JSON.parse accepts. Whole numbers that are written with a fraction or an exponent are `Number` objects,
  * integers past 2^53 are bigints, and an object with keys that JavaScript would put first, such as "2", is a `Map`.
  */
 export function parseExact(text: string): unknown {
-  return new ExactParser(text).value()
+  // With a letter before them numbers stay as they are written, and keys in their order.
+  const marked = text.replace(LITERAL, (literal) => (literal[0] === '"' ? `"s${literal.slice(1)}` : `"n${literal}"`))
+  return unmarked(JSON.parse(marked))
+}
+
+function unmarked(value: unknown): unknown {
+  if (typeof value === 'string') return value[0] === 's' ? value.slice(1) : numberOf(value.slice(1))
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(unmarked)
+  const entries = Object.entries(value).map(([key, item]) => [key.slice(1), unmarked(item)] as const)
+  return entries.some(([key]) => INDEX.test(key)) ? new Map(entries) : Object.fromEntries(entries)
 }
 
 /** The columns of a row as its JSON has them; undefined of a row without JSON, and of what nests too deep. */
@@ -17,47 +31,7 @@ export function exactColumns(json: string | undefined): Record<string, unknown> 
   return isJsonObject(row) ? row : undefined
 }
 
-const TOKEN = /[ \t\n\r]*([[\]{},:]|"(?:[^"\\]|\\.)*"|[^ \t\n\r[\]{},:"]+)/y
-const INDEX = /^(?:0|[1-9]\d*)$/
-
-class ExactParser {
-  #at = 0
-
-  constructor(private readonly text: string) {}
-
-  value(token = this.#next()): unknown {
-    if (token === '{') return this.#object()
-    if (token === '[') return this.#list()
-    if (token.startsWith('"') || /^[tfn]/.test(token)) return JSON.parse(token)
-    return numberOf(token)
-  }
-
-  #object(): object {
-    const entries = new Map<string, unknown>()
-    for (let token = this.#next(); token !== '}'; token = this.#next()) {
-      if (token === ',') continue
-      this.#next()
-      entries.set(JSON.parse(token) as string, this.value())
-    }
-    return [...entries.keys()].some((key) => INDEX.test(key)) ? entries : Object.fromEntries(entries)
-  }
-
-  #list(): unknown[] {
-    const items: unknown[] = []
-    for (let token = this.#next(); token !== ']'; token = this.#next()) if (token !== ',') items.push(this.value(token))
-    return items
-  }
-
-  #next(): string {
-    TOKEN.lastIndex = this.#at
-    const found = TOKEN.exec(this.text)
-    if (!found) throw new SyntaxError(`expected JSON at ${this.#at}`)
-    this.#at = TOKEN.lastIndex
-    return found[1]!
-  }
-}
-
-function numberOf(token: string): number | bigint | number {
+function numberOf(token: string): number | bigint {
   const value = Number(token)
   if (/[.eE]/.test(token)) return Number.isInteger(value) ? Object(value) : value
   return Number.isSafeInteger(value) ? value : BigInt(token)
