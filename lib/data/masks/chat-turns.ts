@@ -1,10 +1,10 @@
 /**
- * Where the assistant's turns lie in a rendered conversation, and what of each the model has to write.
+ * Finds the assistant's turns in a rendered conversation, and the part of each that the model has to write.
  *
- * A template's loop over the messages tells which stretch belongs to which. A turn begins with its announcement, which is
- * what the template writes to prompt for one: what stands before its end is not trained. Where a template does not loop over
- * messages, its text up to each turn is looked for in the whole; where that is not found either, its `{% generation %}` marks
- * say what is trained.
+ * A template's loop over the messages tells which stretch of the text belongs to which message. A turn begins with its
+ * announcement, the text that the template also writes as a generation prompt; training starts after it. If a template does
+ * not loop over messages, the conversation up to each turn is rendered and looked up in the whole. If that fails too, the
+ * template's `{% generation %}` marks say what is trained.
  */
 import { InputError } from '../../common/errors.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
@@ -17,15 +17,15 @@ import { type AnswerSpan, callsOf, commonPrefix, type Span, sharedHead, stretche
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
   foreignOpenings: number
-  /** Turns that no token ends, since the template's turns end where the next begins, and none of another's follows. */
+  /** Turns without an end token: in this template a turn ends where the next begins, and no other speaker's follows. */
   openEnds: number
-  /** Turns of which the template leaves calls out. */
+  /** Turns whose tool calls the template leaves out. */
   droppedCalls: number
-  /** Messages, of any role, of which the template shows nothing. */
+  /** Messages, of any role, that the template leaves out. */
   droppedMessages: number
 }
 
-/** A rendered conversation, and what of it the model has to write. */
+/** A rendered conversation and the spans that the model has to write. */
 export interface ChatAnswers {
   text: string
   spans: AnswerSpan[]
@@ -43,7 +43,7 @@ export class ChatTurns {
   readonly text: string
   readonly #pieces: readonly Piece[]
   readonly #messages: readonly Message[]
-  /** Stretches of each message. */
+  /** The stretches of the text that each message wrote. */
   readonly #stretches: readonly Span[][]
   #whole: string | undefined
   #variedHeads: readonly (string | undefined)[] | undefined
@@ -84,7 +84,7 @@ export class ChatTurns {
     return { spans, counts }
   }
 
-  /** What is trained of a turn; `marks` where only the template's own marks can tell. */
+  /** Returns the trained spans of a turn; `marks` if only the template's own marks can tell. */
   #answer(turn: number, from: number): { spans: AnswerSpan[]; isForeign: boolean } | 'marks' {
     const stretches = this.#stretches[turn]!
     const [first, ...others] = stretches
@@ -99,21 +99,21 @@ export class ChatTurns {
     return { spans: parts.flatMap((part) => this.#ended(part, turn)), isForeign: opening.isForeign }
   }
 
-  /** A turn of a template that does not loop over messages: what it adds to the text before. */
+  /** Returns the text that a turn adds, for a template that does not loop over messages. */
   #between(turn: number, from: number): Span | undefined {
     const start = this.#lengthAtStart(this.#prompt(this.#messages.slice(0, turn)))
     const end = this.#lengthAtStart(this.#rendered(this.#messages.slice(0, turn + 1), false))
     return start >= from && end > start ? { start, end } : undefined
   }
 
-  /** How long a text is that the conversation begins with, and -1 of another. */
+  /** Returns the length of a text if the conversation begins with it, else -1. */
   #lengthAtStart(pieces: readonly Piece[] | undefined): number {
     if (!pieces) return -1
     const text = textOf(pieces)
     return this.text.startsWith(text) ? text.length : -1
   }
 
-  /** Where the announcement of a turn ends. */
+  /** Returns where the announcement of a turn ends; undefined if that cannot be told. */
   #opening(turn: number, { start, end }: Span): { end: number; isForeign: boolean } | undefined {
     const before = this.#messages.slice(0, turn)
     const prompt = this.#prompt(before)
@@ -121,7 +121,7 @@ export class ChatTurns {
     if (prompted >= start && prompted <= end) return { end: prompted, isForeign: false }
     const known = [this.#announcement(before, prompt), this.#wholeAnnouncement()].filter((one) => one !== '')
     if (known.length === 0) return { end: start, isForeign: false }
-    // Nothing of what the message itself says is taken for its announcement.
+    // The head stops where the message's own content begins, which is never part of an announcement.
     const own = this.text.slice(start, end)
     const head = sharedHead(own, this.#varied(turn))
     for (const announcement of known) {
@@ -131,7 +131,7 @@ export class ChatTurns {
     return this.#announcesAnswers() ? { end: start, isForeign: true } : undefined
   }
 
-  /** How much of a turn's head is its announcement, or what the template writes before that. */
+  /** Returns the length of a turn's head up to the end of its announcement; undefined if it has none. */
   #announced(announcement: string, head: string): number | undefined {
     const shared = this.#sharedWithOthers(announcement)
     const marks = this.marks.of(announcement).map((mark) => mark.end)
@@ -146,14 +146,14 @@ export class ChatTurns {
     return alike > shared && !isCut ? alike : undefined
   }
 
-  /** How far an announcement is as the beginning of turns of others: what comes after that names the assistant. */
+  /** Returns how many characters of an announcement other speakers' turns begin with, too: the rest names the assistant. */
   #sharedWithOthers(announcement: string): number {
     const others = this.#stretches.filter((_, i) => this.#messages[i]!.role !== 'assistant')
     const heads = others.flatMap(([first]) => (first ? [this.text.slice(first.start, first.end)] : []))
     return Math.max(0, ...heads.map((head) => commonPrefix(announcement, head)))
   }
 
-  /** Whether the template announces an assistant's turn as it prompts for one at all: then a turn without goes on with the one before. */
+  /** Tells whether turns of this template begin with the generation prompt at all; then a turn without it continues the last. */
   #announcesAnswers(): boolean {
     const answer = this.#plainAnswer()
     if (answer === undefined) return false
@@ -161,12 +161,12 @@ export class ChatTurns {
     return this.#announced(this.#announcement([QUESTION]), head) !== undefined
   }
 
-  /** What the template makes of an answer to a question. */
+  /** Renders an answer to a question and returns the answer's stretch. */
   #plainAnswer(content = 'Answer'): string | undefined {
     return this.#headsOf([QUESTION, { role: 'assistant', content }])[1]
   }
 
-  /** What a template adds to prompt for an answer; nothing where it refuses to. */
+  /** Returns the text that the template adds as a generation prompt; empty if it refuses. */
   #announcement(messages: readonly Message[], prompt = this.#prompt(messages)): string {
     if (!prompt) return ''
     const last = prompt.findLastIndex(({ message }) => message !== undefined)
@@ -184,13 +184,13 @@ export class ChatTurns {
     return this.#whole
   }
 
-  /** A turn's stretch where the assistant says something else. */
+  /** Returns the turn's first stretch when the assistant says something else. */
   #varied(turn: number): string | undefined {
     this.#variedHeads ??= this.#headsOf(varied(this.#messages))
     return this.#variedHeads[turn]
   }
 
-  /** The first stretch of each message. */
+  /** Returns the first stretch of each message. */
   #headsOf(messages: readonly Message[]): (string | undefined)[] {
     const pieces = this.#rendered(messages, false)
     if (!pieces) return []
@@ -198,7 +198,7 @@ export class ChatTurns {
     return stretchesOf(pieces, messages.length).map(([first]) => first && text.slice(first.start, first.end))
   }
 
-  /** A stretch up to the token that ends it; nothing of one that is blank. */
+  /** Extends or cuts a stretch to the token that ends it; drops a blank one. */
   #ended({ start, end }: Span, turn: number): AnswerSpan[] {
     const { text, marks } = this
     const own = text.slice(start, end)
@@ -209,7 +209,7 @@ export class ChatTurns {
     const next = isEnded ? undefined : this.#nextMark(end)
     const ended = next?.end ?? (last === undefined ? undefined : start + last)
     if (ended !== undefined) return [{ start, end: ended, isOpen: false }]
-    // The turn of such a template ends where the next begins, with the token that announces that.
+    // In such a template the next turn's announcement ends this one.
     const openings = this.#stretches.flatMap(([first]) => (first ? [text.slice(first.start, first.end)] : []))
     if ([this.#wholeAnnouncement(), ...openings].some((one) => marks.specialAt(one, 0))) {
       return [{ start, end, isOpen: true }]
@@ -220,7 +220,7 @@ export class ChatTurns {
     )
   }
 
-  /** The special token that comes after a turn, unless that is for the assistant again. */
+  /** Returns the special token right after a turn, unless it announces the assistant again. */
   #nextMark(end: number): Span | undefined {
     const mark = this.marks.specialAt(this.text, end)
     const announcement = this.#wholeAnnouncement()
@@ -231,13 +231,13 @@ export class ChatTurns {
     return isAssistants ? undefined : mark
   }
 
-  /** Whether an answer in plain words ends with an added token: then it is the end of turns, and nothing of a call. */
+  /** Tells whether a plain answer ends with an added token, which then ends turns and not just calls. */
   #endsAnswersWithMarks(): boolean {
     const answer = this.#plainAnswer()
     return answer !== undefined && this.marks.end(answer, { onlySpecial: false }) !== undefined
   }
 
-  /** What stands between the template's own marks, each stretch with the token that follows it at once. */
+  /** Returns the stretches between the template's own marks, each with the token right after it. */
   #marked(turn: number): AnswerSpan[] {
     const spans: Span[] = []
     let start = 0
@@ -252,7 +252,7 @@ export class ChatTurns {
     return spans.flatMap((span) => this.#ended(span, turn))
   }
 
-  /** A template may leave out thinking, and much of the space; of an answer something has to be there. */
+  /** A template may drop thinking and whitespace, but some line of the answer has to be there. */
   #checkContent(turn: number, shown: string): void {
     const content = textsOf(this.#messages[turn]!).join('\n').split(THINKING_END).at(-1)!
     const lines = content.split('\n').flatMap((line) => line.trim() || [])
@@ -270,7 +270,7 @@ export class ChatTurns {
     return this.#rendered(messages, true)
   }
 
-  /** Undefined where the template refuses a part of the conversation that it takes as a whole. */
+  /** Undefined if the template refuses a part of a conversation that it accepts as a whole. */
   #rendered(messages: readonly Message[], addGenerationPrompt: boolean): Piece[] | undefined {
     try {
       return this.#write(messages, addGenerationPrompt)

@@ -1,4 +1,4 @@
-/** Texts of turns, compared. */
+/** Helpers to compare the texts of turns. */
 import type { ContentPart, Message } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 
@@ -8,7 +8,7 @@ export interface Span {
   end: number
 }
 
-/** What is trained of a turn, with its end token unless it is open. */
+/** A trained span of a turn, with its end token unless it is open. */
 export interface AnswerSpan extends Span {
   /** The template puts no token at its end. */
   isOpen: boolean
@@ -20,12 +20,12 @@ export function commonPrefix(a: string, b: string): number {
   return length
 }
 
-/** A text as far as another one begins with it, all of it without another. */
+/** Returns the common prefix of two texts; the whole text without another. */
 export function sharedHead(text: string, other = text): string {
   return text.slice(0, commonPrefix(text, other))
 }
 
-/** The conversation with other words in what the assistant says, from the first character on. */
+/** Returns the conversation with another first character in everything that the assistant says. */
 export function varied(messages: readonly Message[]): Message[] {
   return messages.map((message) => {
     if (message.role !== 'assistant') return message
@@ -56,7 +56,7 @@ function variedCall(call: unknown): unknown {
   return typeof name === 'string' ? { ...call, name: variedText(name) } : call
 }
 
-/** The stretches of each message, neighbours in one. */
+/** Returns the stretches of each message; adjacent ones are joined. */
 export function stretchesOf(pieces: readonly Piece[], messages: number): Span[][] {
   const stretches: Span[][] = Array.from({ length: messages }, () => [])
   let start = 0
@@ -70,7 +70,7 @@ export function stretchesOf(pieces: readonly Piece[], messages: number): Span[][
   return stretches
 }
 
-/** Names of the functions that a message calls. */
+/** Returns the names of the functions that a message calls. */
 export function callsOf({ tool_calls }: Message): string[] {
   const calls = Array.isArray(tool_calls) ? (tool_calls as { name?: unknown; function?: { name?: unknown } }[]) : []
   return calls.map((call) => call?.function?.name ?? call?.name).filter((name) => typeof name === 'string')

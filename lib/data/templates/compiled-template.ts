@@ -1,31 +1,31 @@
-/** A chat template that was parsed: a model's own Jinja, rendered as the model's other tools render it. */
+/** A compiled chat template. Renders conversations as transformers does. */
 import { InputError, UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { acceptedForm, type Message } from './messages.js'
 import { type Piece, TemplateProgram } from './program.js'
 
-/** What a chat template is made of. */
+/** The sources and variables of a chat template. */
 export interface TemplateDefinition {
   /** Jinja; null where a model names several templates and none of them `default`. */
   source: string | null
   /** Jinja for conversations in which functions can be called; undefined: `source` is for these too. */
   toolSource?: string
-  /** What the template may name: `bos_token`, `eos_token`, ... */
+  /** Variables: `bos_token`, `eos_token`, ... */
   specialTokens: Readonly<Record<string, string>>
   /** Names the template in errors. */
   origin: string
 }
 
-/** What a template is told beside the messages. */
+/** Variables of a template beside the messages. */
 export interface TemplateContext {
-  /** JSON schemas of the functions that the model may call. An empty list is another thing than none for some templates. */
+  /** JSON schemas of the functions that the model may call. Some templates distinguish an empty list from none. */
   tools?: readonly unknown[] | null
   /** Further variables of the template, such as `enable_thinking`. */
   templateOptions?: Readonly<Record<string, unknown>>
 }
 
 export interface RenderOptions extends TemplateContext {
-  /** Ends with the opening of an assistant's turn, for the model to go on. */
+  /** Appends the opening of an assistant's turn, for the model to continue. */
   addGenerationPrompt: boolean
 }
 
@@ -33,12 +33,11 @@ export interface RenderOptions extends TemplateContext {
 const MOST_CHARACTERS = 2 ** 18
 const MOST_GROWTH = 8
 
-/** The text of all stretches. */
+/** Joins the texts of all stretches. */
 export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }) => text).join('')
 
 /**
- * Renders at once, in this process, for as long as it takes and with as much memory as it takes. `ChatTemplate` renders where
- * that does no harm.
+ * Renders synchronously in this process, without limits of time or memory. `ChatTemplate` renders in a process that has them.
  */
 export class CompiledTemplate {
   readonly #program: TemplateProgram | null
@@ -57,7 +56,7 @@ export class CompiledTemplate {
     }
   }
 
-  /** @throws InputError `template-failed`, also where the template itself refuses the conversation */
+  /** @throws InputError `template-failed`, also if the template itself refuses the conversation */
   render(messages: readonly Message[], options: RenderOptions): string {
     return textOf(this.write(this.accepted(messages, options), options))
   }
@@ -69,9 +68,9 @@ export class CompiledTemplate {
   }
 
   /**
-   * Returns what the template makes of messages as they are, in stretches that know which message wrote them.
+   * Renders messages as they are, in stretches that know which message wrote them.
    * @throws InputError `template-failed`
-   * @throws UsageError `no-chat-template` where there is none for this conversation
+   * @throws UsageError `no-chat-template` if there is none for this conversation
    */
   write(messages: readonly Message[], options: RenderOptions): Piece[] {
     const { addGenerationPrompt, tools, templateOptions } = options
@@ -103,7 +102,7 @@ export class CompiledTemplate {
   }
 }
 
-/** What a template makes is then tokenised, which takes about 2 s a million characters. */
+/** Limits what is tokenised next, which takes about 2 s per million characters. */
 function requireModest(pieces: readonly Piece[], given: unknown): void {
   const length = pieces.reduce((sum, { text }) => sum + text.length, 0)
   if (length <= MOST_CHARACTERS) return

@@ -1,11 +1,11 @@
-/** Conversations as chat templates take them: what transformers does to messages before a template sees them, and more. */
+/** Prepares messages for chat templates as transformers does, and adapts them to what a template accepts. */
 import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { parseExact } from '../rows/exact-json.js'
 import { json } from './jinja/text.js'
 import { toValue } from './jinja/values.js'
 
-/** A piece of a content: text alone, since models that see and hear are not trained here. */
+/** A part of a content. Only text: multimodal models are not supported. */
 export interface ContentPart {
   /** Only text can be trained. */
   type: 'text'
@@ -23,10 +23,10 @@ export interface Message {
   [key: string]: unknown
 }
 
-/** Names that reasoning goes by. */
+/** Keys that data sets use for reasoning. */
 const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const
 
-/** As transformers: what is null is absent, and reasoning has the names that templates look for. */
+/** As transformers: drops keys that are null, and gives reasoning the names that templates look for. */
 function plainMessage(message: Message): Message {
   const given = Object.entries(message).filter(([, value]) => value !== null && value !== undefined)
   const plain = Object.fromEntries(given) as Message
@@ -36,12 +36,12 @@ function plainMessage(message: Message): Message {
     : { ...plain, reasoning_content: reasoning, thinking: plain.thinking ?? reasoning }
 }
 
-/** The reasoning of a message, by whichever name. */
+/** Returns the reasoning of a message, by whichever name. */
 export function reasoningOf(message: Message): unknown {
   return REASONING.map((name) => message[name]).find((value) => value !== undefined && value !== null)
 }
 
-/** The texts of a content. */
+/** Returns the texts of a content. */
 export function textsOf({ content }: Message): string[] {
   if (typeof content === 'string') return [content]
   return (content ?? []).map(({ text }) => text)
@@ -50,11 +50,11 @@ export function textsOf({ content }: Message): string[] {
 type Render = (messages: readonly Message[]) => string
 
 /**
- * Messages in the form that a template takes. Lists of text parts stay where it goes through them, and are joined where it
- * would fail, leave them out, or print the list itself. Where it refuses the conversation, an absent content is empty, and
- * arguments of calls are an object instead of JSON, or JSON instead of an object.
+ * Returns messages in a form that a template accepts. Lists of text parts stay if the template loops over them; they are
+ * joined if it would fail, leave them out, or print the list itself. If the template still refuses the conversation, absent
+ * contents become empty, and arguments of calls become an object instead of JSON, or JSON instead of an object.
  *
- * @param render what the template makes of messages; throws where it refuses them
+ * @param render renders messages; throws InputError if the template refuses them
  */
 export function acceptedForm(messages: readonly Message[], render: Render): Message[] {
   const plain = messages.map(plainMessage)
@@ -94,12 +94,12 @@ function argumentsWritten(given: unknown): unknown {
   try {
     return json(toValue(given))
   } catch {
-    // What nests too deep is for the template to refuse.
+    // The template refuses what nests too deep.
     return given
   }
 }
 
-/** Shows where a part is printed as what it is in memory, and nowhere else. */
+/** A key that shows up in the text only if a part is printed as a mapping. */
 const PROBE = 'probe-of-a-part'
 
 function takesParts(messages: readonly Message[], render: Render): boolean {

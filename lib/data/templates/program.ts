@@ -6,7 +6,7 @@ import { toValue, type Value } from './jinja/values.js'
 
 export type { Piece } from './jinja/scope.js'
 
-/** A template that was parsed. */
+/** A compiled template. */
 export class TemplateProgram {
   readonly #run: Statement
 
@@ -19,8 +19,8 @@ export class TemplateProgram {
   }
 
   /**
-   * What the template writes, in order.
-   * @param variables what the template may name: what JSON has
+   * Renders the template.
+   * @param variables JSON's values by name
    * @throws Error
    */
   write(messages: readonly unknown[], variables: Readonly<Record<string, unknown>>): Piece[] {

@@ -90,7 +90,7 @@ describe('texts', () => {
     ["{{ '{}-{}'.format(1, 'b') }} {{ ', '.join(['a', 'b']) }} {{ '=' * 3 }}", '1-b a, b ==='],
     ["{{ 'a=b=c'.partition('=') }} {{ 'abc'.find('c') }} {{ 'abab'.count('ab') }}", "('a', '=', 'b=c') 2 2"],
     ["{{ ' a b '.split(none, 1) }} {{ ' a b c '.rsplit(none, 1) }}", "['a', 'b '] [' a b', 'c']"],
-    ["{{ '%05d|%-3s|%3s|%.2f|%x' | format(-42, 'a', 'b', 2.567, 255) }}", '-0042|a  |  b|2.57|ff'],
+    ["{{ '%s|%d|%r|%.2f' | format('a', 2.9, 'b', 2.567) }}", "a|2|'b'|2.57"],
     [`{{ "it's a-b" | title }} {{ "it's a-b".title() }}`, "It's A-B It'S A-B"],
     ["{{ 'a\\n\\nb' | indent(2) }}|{{ 'a\\nb' | indent('> ', first=true) }}", 'a\n\n  b|> a\n> b'],
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))

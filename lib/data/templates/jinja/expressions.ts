@@ -1,4 +1,4 @@
-/** Jinja's expressions: each method reads one form and returns the function that computes its value. */
+/** Jinja's expressions. Each method reads one form and returns the function that computes its value. */
 import { applyFilter } from './filters.js'
 import { memberOf, sliced } from './methods.js'
 import { compare, operate } from './operators.js'
@@ -9,7 +9,7 @@ import type { Tokens } from './tokens.js'
 import { indexOf, isTrue, itemsOf, tuple, typeName, type Value } from './values.js'
 
 export type Expression = (scope: Scope) => Value
-/** Filters, without the value they are applied to. */
+/** Applies a filter to a value. */
 export type Change = (value: Value, scope: Scope) => Value
 type Arguments = (scope: Scope) => { args: Value[]; keywords: Map<string, Value> }
 
@@ -24,16 +24,16 @@ const CONSTANTS: Readonly<Record<string, boolean | null>> = {
 /** Binary operators, each line with those that bind tighter than the line before. */
 const PRECEDENCE = [['+', '-'], ['~'], ['*', '/', '//', '%'], ['**']]
 const COMPARISONS = ['==', '!=', '<', '<=', '>', '>=', 'in']
-/** What ends a tuple without parentheses after a comma. */
+/** Tokens that end a tuple without parentheses after a comma. */
 const TUPLE_ENDS = ['%}', '}}', ')', ']', 'if']
-/** Words that are no argument of the test before them. */
+/** Words after a test that are not its argument. */
 const NO_ARGUMENTS = ['else', 'or', 'and', 'if', 'is', 'not', 'in']
 
 export class Expressions {
   constructor(private readonly tokens: Tokens) {}
 
-  /** One expression, or a tuple of several. */
-  several(item = () => this.one()): Expression {
+  /** Reads an expression, or a tuple without parentheses. */
+  expressions(item = () => this.expression()): Expression {
     const first = item()
     if (!this.tokens.is(',')) return first
     const items = [first]
@@ -41,17 +41,17 @@ export class Expressions {
     return (scope) => tuple(items.map((one) => one(scope)))
   }
 
-  one(): Expression {
+  expression(): Expression {
     let expression = this.or()
     while (this.tokens.skip('if')) {
       const [whenTrue, test] = [expression, this.or()]
-      const whenFalse = this.tokens.skip('else') ? this.one() : () => undefined
+      const whenFalse = this.tokens.skip('else') ? this.expression() : () => undefined
       expression = (scope) => (isTrue(test(scope)) ? whenTrue(scope) : whenFalse(scope))
     }
     return expression
   }
 
-  /** An expression without a condition. */
+  /** Reads an expression without `if`. */
   or(): Expression {
     let expression = this.#and()
     while (this.tokens.skip('or')) expression = either(expression, this.#and(), true)
@@ -117,7 +117,7 @@ export class Expressions {
     return (scope) => operate('*', sign === '-' ? -1n : 1n, operand(scope))
   }
 
-  /** A value, and what follows it directly: attributes, subscripts and calls. */
+  /** Reads a value with its attributes, subscripts and calls. */
   path(takesCalls: boolean): Expression {
     const { at } = this.tokens.next
     let expression = this.#primary()
@@ -130,7 +130,7 @@ export class Expressions {
     }
   }
 
-  /** An expression that throws where it is undefined, by what was read since `at`. */
+  /** Makes an expression throw where its value is undefined. The error quotes the source from `at` on. */
   defined(expression: Expression, at: number): Expression {
     const written = this.tokens.since(at)
     return (scope) => {
@@ -154,23 +154,23 @@ export class Expressions {
       return Object.hasOwn(CONSTANTS, name) ? constant(CONSTANTS[name]) : (scope) => scope.get(name)
     }
     if (this.tokens.skip('[')) {
-      const items = this.tokens.list(']', () => this.one())
+      const items = this.tokens.list(']', () => this.expression())
       return (scope) => items.map((item) => item(scope))
     }
     if (this.tokens.skip('{')) return this.#mapping()
     if (value !== '(') throw this.tokens.expected('an expression')
     this.tokens.take()
     if (this.tokens.skip(')')) return () => tuple([])
-    const inner = this.several()
+    const inner = this.expressions()
     this.tokens.expect(')', `) for the ( of line ${this.tokens.lineOf(at)}`)
     return inner
   }
 
   #mapping(): Expression {
     const entries = this.tokens.list('}', () => {
-      const key = this.one()
+      const key = this.expression()
       this.tokens.expect(':')
-      return [key, this.one()] as const
+      return [key, this.expression()] as const
     })
     return (scope) => new Map(entries.map(([key, value]) => [key(scope), value(scope)]))
   }
@@ -186,7 +186,7 @@ export class Expressions {
 
   #subscript(object: Expression): Expression {
     const parts: (Expression | undefined)[] = []
-    do parts.push(this.tokens.is(':') || this.tokens.is(']') ? undefined : this.several())
+    do parts.push(this.tokens.is(':') || this.tokens.is(']') ? undefined : this.expressions())
     while (this.tokens.skip(':'))
     const [key, stop, step] = parts
     if (parts.length > 3 || (parts.length === 1 && !key)) throw this.tokens.expected('a key')
@@ -206,13 +206,13 @@ export class Expressions {
     }
   }
 
-  /** The rest of `(value, name=value, *value, **value)` after its parenthesis. */
+  /** Reads `value, name=value, *value, **value)`, the arguments after an opening parenthesis. */
   args(): Arguments {
     const all = this.tokens.list(')', () => {
       const kind = ['**', '*'].find((one) => this.tokens.skip(one))
       const name = kind === undefined && this.tokens.isFollowedBy('=') ? this.tokens.name() : undefined
       if (name !== undefined) this.tokens.expect('=')
-      return { kind, name, expression: this.one() }
+      return { kind, name, expression: this.expression() }
     })
     return (scope) => {
       const args: Value[] = []
@@ -232,7 +232,7 @@ export class Expressions {
     return this.tokens.skip('(') ? this.args() : () => ({ args: [], keywords: new Map() })
   }
 
-  /** Filters and tests. */
+  /** Reads the filters and tests after a value. */
   #filtered(value: Expression): Expression {
     const { at } = this.tokens.next
     let expression = value
@@ -251,7 +251,7 @@ export class Expressions {
     }
   }
 
-  /** A filter after its bar. */
+  /** Reads a filter after its bar. */
   filter(): Change {
     const name = this.tokens.name()
     const given = this.#optionalArgs()
@@ -278,7 +278,7 @@ export class Expressions {
 
 const constant = (value: Value) => () => value
 
-/** The value of `left` where that decides, else that of `right`. */
+/** `or` and `and`: the value of `left` if its truth is `decides`, else that of `right`. */
 const either =
   (left: Expression, right: Expression, decides: boolean): Expression =>
   (scope) => {
@@ -289,7 +289,7 @@ const either =
 const ESCAPES: Readonly<Record<string, string>> = { '\n': '', a: '\x07', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
 const ESCAPE = /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|(.))/gs
 
-/** The text of a literal, with Python's escapes. */
+/** Returns the text of a string literal, with Python's escapes resolved. */
 function unescaped(literal: string): string {
   return literal.slice(1, -1).replace(ESCAPE, (whole, x, u, long, octal, other) => {
     if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8))

@@ -5,7 +5,7 @@ import { testOf } from './tests.js'
 import { formatted, json, str } from './text.js'
 import { bind, equals, indexOf, isLess, isTrue, itemsOf, stringOf, tuple, typeName, type Value } from './values.js'
 
-/** What an argument without a value is, too. */
+/** `none` counts as an argument that is not given. */
 const isAbsent = (value: Value) => value === undefined || value === null
 
 type Filter = readonly [parameters: string, apply: (value: Value, ...args: Value[]) => Value]
@@ -26,7 +26,7 @@ export function applyFilter(
 /** Filters that are methods of strings. */
 const METHODS = ['upper', 'lower', 'capitalize', 'replace']
 
-/** `select`, and the others that keep items by a test of them or of an attribute. */
+/** `select`, `reject`, `selectattr` and `rejectattr`: keep items by a test of them or of an attribute. */
 const chosen = (isWanted: boolean, byAttribute: boolean): Filter => [
   '*',
   (value, given) => {
@@ -39,7 +39,7 @@ const chosen = (isWanted: boolean, byAttribute: boolean): Filter => [
   },
 ]
 
-/** An attribute by its name, its place or its path, such as `a.b` and `0.a`; the value itself without one. */
+/** Returns an attribute by its name, index or path, such as `a.b` and `0.a`; the value itself without a path. */
 function attributeOf(value: Value, path: Value): Value {
   if (isAbsent(path)) return value
   if (typeof path === 'bigint') return memberOf(value, path, true)
@@ -50,7 +50,7 @@ function attributeOf(value: Value, path: Value): Value {
   return found
 }
 
-/** What items are compared by: attributes with commas between them, and letters as small ones unless case matters. */
+/** Returns the key for sorting items: attributes with commas between them, in lower case unless case matters. */
 const keyOf = (attributes: Value, caseSensitive: Value) => {
   const paths = typeof attributes === 'string' ? attributes.split(',') : [attributes]
   return (item: Value): Value =>

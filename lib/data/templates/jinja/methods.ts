@@ -1,4 +1,4 @@
-/** Methods of strings and mappings, as Python has them. */
+/** Methods of strings, mappings and lists, attributes and slices, as Python has them. */
 import { str } from './text.js'
 import {
   Attributes,
@@ -14,7 +14,7 @@ import {
   type Value,
 } from './values.js'
 
-/** What `str.strip` removes by itself. */
+/** Python's whitespace. */
 const SPACE =
   '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000'
 const WORD = new RegExp(`[^${SPACE}]+`, 'g')
@@ -41,7 +41,7 @@ export function capitalize(text: string): string {
   return first.toUpperCase() + rest.join('').toLowerCase()
 }
 
-/** Methods by their names, each with the names of its parameters as `bind` has them. */
+/** Methods by name, each with the names of its parameters for `bind`. */
 type Methods<Owner> = Readonly<Record<string, readonly [string, (owner: Owner, ...args: Value[]) => Value]>>
 type StringMethod = Methods<string>[string]
 
@@ -54,7 +54,7 @@ const stripped = (side: Side): StringMethod => [
   (text, chars) => strip(text, chars === undefined || chars === null ? undefined : stringOf(chars), side),
 ]
 
-/** A method with another string as its argument. */
+/** A method whose argument is another string. */
 const paired = (call: (text: string, other: string) => Value): StringMethod => [
   'other',
   (text, other) => call(text, stringOf(other)),
@@ -119,7 +119,7 @@ const listMethods: Methods<Value[]> = {
   ],
 }
 
-/** A method of a string, a list or a mapping; undefined where it has none of that name. Those that change it are not there. */
+/** Returns a method of a string, list or mapping; undefined if there is none. As in transformers, none modifies its object. */
 export function methodOf(object: Value, name: string): Callable | undefined {
   if (object instanceof Map) return methodIn(mappingMethods, object, name)
   if (Array.isArray(object)) return methodIn(listMethods, object, name)
@@ -183,7 +183,7 @@ function partition(text: string, separator: string, at: number): Value[] | undef
   return at < 0 ? undefined : tuple([text.slice(0, at), separator, text.slice(at + separator.length)])
 }
 
-/** Python counts characters, not halves of them. */
+/** Python's index, in code points, of an index in UTF-16 units. */
 function placeOf(text: string, at: number): bigint {
   return BigInt(at < 0 ? at : [...text.slice(0, at)].length)
 }
@@ -214,7 +214,7 @@ export function sliced(object: Value, start: number | undefined, stop: number | 
   return object instanceof Tuple ? tuple(taken) : taken
 }
 
-/** `object.name` finds methods before keys, `object[key]` keys before methods; undefined where there is neither. */
+/** Returns `object.name`, which prefers methods to keys, or `object[key]`, which prefers keys; undefined if there is neither. */
 export function memberOf(object: Value, key: Value, isSubscript: boolean): Value {
   const method = () => (typeof key === 'string' ? methodOf(object, key) : undefined)
   if (object instanceof Map) {

@@ -2,7 +2,7 @@
 import { formatted, str } from './text.js'
 import { equals, isLess, itemsOf, numberOf, Tuple, tuple, typeName, type Value } from './values.js'
 
-/** The value of a binary operator other than `and` and `or`. */
+/** Computes a binary operator other than `and`, `or` and comparisons. */
 export function operate(operator: string, left: Value, right: Value): Value {
   if (operator === '~') return str(left) + str(right)
   if (operator === '%' && typeof left === 'string') return formatted(left, right)
@@ -33,7 +33,7 @@ function repeated(value: Value, count: number): Value {
   return value instanceof Tuple ? tuple(items) : items
 }
 
-/** Integers stay integers, but for `/` and negative powers. */
+/** Integers stay integers, except with `/` and negative powers. */
 function calculated(operator: string, x: bigint | number, y: bigint | number): bigint | number {
   const [a, b] = [Number(x), Number(y)]
   if (['/', '//', '%'].includes(operator) && b === 0) throw new Error('a number is divided by zero')

@@ -1,25 +1,25 @@
-/** What a running template knows and has written. */
+/** The state of a running template: its variables, its loops and its output. */
 import { Attributes, equals, type Value } from './values.js'
 
-/** A stretch of what a template writes. */
+/** A stretch of a template's output. */
 export interface Piece {
   text: string
-  /** The message whose round of a loop wrote it; undefined of what stands outside of such loops. */
+  /** Index of the message whose round of a loop wrote it; undefined outside of such loops. */
   message: number | undefined
-  /** Whether it stands between `{% generation %}` marks. */
+  /** Whether it stands between `{% generation %}` and `{% endgeneration %}`. */
   generated: boolean
 }
 
-/** What a template writes, with the message that each stretch is about. */
+/** Collects what a template writes, and which message each stretch belongs to. */
 export class Output {
   pieces: Piece[] = []
   readonly #messages: ReadonlyMap<Value, number>
   #message: number | undefined
   #generated = false
-  /** Inside a loop over anything but messages: a variable may be set to the message that a round is about. */
+  /** In a loop over anything but messages: setting a variable to a message makes the round that message's. */
   #findsMessage = false
 
-  /** @param messages values of which loops go through */
+  /** @param messages recognised by identity in loops */
   constructor(messages: readonly Value[]) {
     this.#messages = new Map(messages.map((message, i) => [message, i]))
   }
@@ -32,7 +32,7 @@ export class Output {
     else this.pieces.push({ text, message, generated })
   }
 
-  /** Marks what is written meanwhile as generated. */
+  /** Marks everything that `run` writes as generated. */
   generating<Result>(run: () => Result): Result {
     const outer = this.#generated
     this.#generated = true
@@ -41,7 +41,7 @@ export class Output {
     return result
   }
 
-  /** Goes through items as long as `run` returns true; what is written meanwhile is about an item that is a message. */
+  /** Calls `run` with each item until it returns false. While an item is a message, output belongs to it. */
   eachRound(items: readonly Value[], run: (item: Value, i: number) => boolean): void {
     const [message, findsMessage] = [this.#message, this.#findsMessage]
     for (const [i, item] of items.entries()) {
@@ -54,13 +54,13 @@ export class Output {
     this.#findsMessage = findsMessage
   }
 
-  /** A variable was set: from now on the round of a loop over other things may be about a message. */
+  /** Tells that a variable was set to a value. */
   noticeVariable(value: Value): void {
     if (this.#findsMessage) this.#message = this.#messages.get(value) ?? this.#message
   }
 }
 
-/** Variables. Those of an outer scope can be read, but not set. */
+/** Variables by name. Those of outer scopes can be read, but not set. */
 export class Scope {
   constructor(
     readonly output: Output,
@@ -81,7 +81,7 @@ export class Scope {
     this.variables.set(name, value)
   }
 
-  /** What a block writes in a scope of its own, as a text. */
+  /** Runs a block in a scope of its own and returns what it writes, instead of adding it to the output. */
   captured(run: (scope: Scope) => unknown): string {
     const { output } = this
     const { pieces } = output
@@ -93,9 +93,9 @@ export class Scope {
   }
 }
 
-/** A loop, as a template sees it. */
+/** A running loop. */
 export class Loop {
-  /** The round. */
+  /** Index of the current item. */
   at = 0
   lastChanged: Value[] | undefined
 

@@ -1,16 +1,17 @@
-/** Jinja's statements, those of transformers included: each method reads one and returns the function that runs it. */
+/** Jinja's statements and transformers' `generation`. Each method reads one and returns the function that runs it. */
 import { type Expression, Expressions } from './expressions.js'
 import { Loop, type Scope } from './scope.js'
 import { str } from './text.js'
 import { Tokens } from './tokens.js'
 import { Attributes, type Callable, isTrue, itemsOf, type Value } from './values.js'
 
-/** Runs, and returns what ends the round of a loop that it is in. */
+/** Runs a statement. The result tells an enclosing loop to stop, or to go on with its next item. */
 export type Statement = (scope: Scope) => 'break' | 'continue' | undefined
-/** Gives a value to a variable, or its items to several. */
+/** Assigns a value to a variable, or its items to several. */
 type Target = (value: Value, scope: Scope) => void
 
 /**
+ * Compiles a template.
  * @param source a template whose lines end with `\n`
  * @throws Error that names the line and what was expected
  */
@@ -25,7 +26,7 @@ class Statements {
     this.#expressions = new Expressions(tokens)
   }
 
-  /** Statements up to one of the tags `ends`, whose name is taken; up to the template's end where there are none. */
+  /** Reads statements up to one of the tags `ends` and the name of that tag; without `ends`, up to the end of the template. */
   until(ends: readonly string[]): { run: Statement; end: string } {
     const statements: Statement[] = []
     for (;;) {
@@ -33,7 +34,7 @@ class Statements {
         const text = this.tokens.take()
         statements.push(writing(() => text))
       } else if (this.tokens.skip('{{')) {
-        statements.push(writing(this.#expressions.several()))
+        statements.push(writing(this.#expressions.expressions()))
         this.tokens.expect('}}')
       } else if (this.tokens.skip('{%')) {
         const end = ends.find((name) => this.tokens.skip(name))
@@ -48,7 +49,7 @@ class Statements {
     }
   }
 
-  /** The rest of an opening tag, and what stands up to its end tag. */
+  /** Reads the end of an opening tag, the body, and the name of its end tag. */
   #block(end: string): Statement {
     this.tokens.expect('%}')
     return this.until([end]).run
@@ -93,7 +94,7 @@ class Statements {
     let end = 'elif'
     while (end === 'elif') {
       if (branches.length === 0) this.tokens.expect('if')
-      const test = this.#expressions.several()
+      const test = this.#expressions.expressions()
       this.tokens.expect('%}')
       const branch = this.until(['elif', 'else', 'endif'])
       branches.push({ test, run: branch.run })
@@ -106,14 +107,14 @@ class Statements {
     }
   }
 
-  /** Each round has a scope of its own: what it sets is gone in the next. */
+  /** Each round has a scope of its own: variables that it sets are gone in the next. */
   #for(): Statement {
     this.tokens.expect('for')
     const target = this.#target()
     this.tokens.expect('in')
-    // A condition after the items selects some of them.
-    const all = this.#expressions.several(() => this.#expressions.or())
-    const test = this.tokens.skip('if') ? this.#expressions.one() : undefined
+    // An `if` after the items selects some of them, and is no conditional expression.
+    const all = this.#expressions.expressions(() => this.#expressions.or())
+    const test = this.tokens.skip('if') ? this.#expressions.expression() : undefined
     this.tokens.expect('%}')
     const { run, end } = this.until(['else', 'endfor'])
     const otherwise = end === 'else' ? this.#block('endfor') : undefined
@@ -142,7 +143,7 @@ class Statements {
     const isVariable = this.tokens.isFollowedBy('=')
     const target = this.#target()
     if (this.tokens.skip('=')) {
-      const expression = this.#expressions.several()
+      const expression = this.#expressions.expressions()
       return (scope) => {
         const value = expression(scope)
         target(value, scope)
@@ -164,7 +165,7 @@ class Statements {
     const assignments = this.tokens.list('%}', () => {
       const target = this.#singleTarget()
       this.tokens.expect('=')
-      return { target, expression: this.#expressions.one() }
+      return { target, expression: this.#expressions.expression() }
     })
     const { run } = this.until(['endwith'])
     return (scope) => {
@@ -185,7 +186,7 @@ class Statements {
     }
   }
 
-  /** `{% call(parameters) macro(arguments) %}`: the macro can call the block as `caller`. */
+  /** Reads `call(parameters) macro(arguments)`. The macro can call the block as `caller`. */
   #callBlock(): Statement {
     this.tokens.expect('call')
     const parameters = this.tokens.is('(') ? this.#parameters() : []
@@ -202,7 +203,7 @@ class Statements {
     })
   }
 
-  /** A function that writes what stands up to the end tag. */
+  /** Reads a body up to its end tag and returns a maker of functions that return the body's output. */
   #callable(end: string, parameters = this.#parameters()): (scope: Scope) => Callable {
     const body = this.#block(end)
     return (scope) => (args, keywords) => {
@@ -219,18 +220,18 @@ class Statements {
     this.tokens.expect('(')
     return this.tokens.list(')', () => ({
       name: this.tokens.name(),
-      fallback: this.tokens.skip('=') ? this.#expressions.one() : undefined,
+      fallback: this.tokens.skip('=') ? this.#expressions.expression() : undefined,
     }))
   }
 
-  /** Filters with bars between them, after the first. */
+  /** Reads further filters, each after a bar. */
   #filters(first = (value: Value, _: Scope): Value => value): typeof first {
     const changes = [first]
     while (this.tokens.skip('|')) changes.push(this.#expressions.filter())
     return (value, scope) => changes.reduce((changed, change) => change(changed, scope), value)
   }
 
-  /** `a`, or `a, (b, c)`, which take items apart. */
+  /** Reads `a`, or `a, (b, c)`, which unpacks items. */
   #target(): Target {
     const targets = [this.#singleTarget()]
     const { tokens } = this
@@ -239,7 +240,7 @@ class Statements {
     return (value, scope) => {
       const items = itemsOf(value)
       if (items.length !== targets.length) {
-        throw new Error(`expected ${targets.length} values to take apart but received ${items.length}`)
+        throw new Error(`expected ${targets.length} values to unpack but received ${items.length}`)
       }
       for (const [i, target] of targets.entries()) target(items[i], scope)
     }

@@ -1,4 +1,4 @@
-/** Jinja's tests, which stand after `is`. */
+/** Jinja's tests, used with `is` and by filters such as `select`. */
 import { compare, modulo } from './operators.js'
 import { str } from './text.js'
 import { typeName, type Value } from './values.js'
@@ -20,11 +20,11 @@ const OPERATORS: Readonly<Record<string, string>> = {
 }
 const SYMBOLS = Object.values(OPERATORS)
 
-/** An undefined value is an empty one. */
+/** As in Jinja, an undefined value is an empty collection. */
 const isCollection: Test = (value) =>
   typeof value === 'string' || Array.isArray(value) || value instanceof Map || value === undefined
 
-/** Whether an integer is a multiple of another plus `rest`. */
+/** Tells whether an integer divided by another leaves `rest`. */
 function leaves(value: Value, divisor: Value, rest: bigint): boolean {
   if (typeof value === 'bigint' && typeof divisor === 'bigint' && divisor !== 0n) return modulo(value, divisor) === rest
   throw new Error(`${typeName(value)} cannot be divided by ${str(divisor)}`)
@@ -53,7 +53,7 @@ const tests: Readonly<Record<string, Test>> = {
   upper: (value) => str(value) !== str(value).toLowerCase() && str(value) === str(value).toUpperCase(),
 }
 
-/** @throws Error where there is no test of that name */
+/** @throws Error if there is no test of that name */
 export function testOf(name: string): Test {
   if (Object.hasOwn(tests, name)) return tests[name]!
   const operator = Object.hasOwn(OPERATORS, name) ? OPERATORS[name]! : name

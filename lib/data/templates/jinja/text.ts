@@ -1,7 +1,7 @@
-/** Values as Python writes them: `str`, `repr`, `json.dumps` and formats. */
+/** Values as text: Python's `str`, `repr`, `json.dumps` and `%`. */
 import { numberOf, Tuple, typeName, type Value } from './values.js'
 
-/** Python's `str`; nothing of an undefined value. */
+/** Python's `str`; an undefined value is an empty text. */
 export function str(value: Value): string {
   if (typeof value === 'string') return value
   return value === undefined ? '' : repr(value)
@@ -26,7 +26,7 @@ export function repr(value: Value): string {
 
 export interface JsonStyle {
   asciiOnly?: boolean
-  /** What a level is indented by; undefined: all on one line. */
+  /** Spaces, or text, per level; undefined: everything on one line. */
   indent?: string | number
   separators?: readonly string[]
   sortsKeys?: boolean
@@ -101,29 +101,20 @@ function quotedText(text: string): string {
   return quote + escaped + quote
 }
 
-/** `%` after a string: `%s`, `%r`, `%d`, `%05d`, `%-5s` and `%.2f` in it stand for values. */
+/** Python's `%` of a string, with `%s`, `%r`, `%d`, `%f` and `%.2f`. */
 export function formatted(format: string, given: Value): string {
   const values = given instanceof Tuple ? given : [given]
   let next = 0
-  return format.replace(PLACE, (whole, left: string, zero: string, width: string, digits: string, kind: string) => {
+  return format.replace(/%(?:\.(\d+))?(.)/gs, (place, digits: string | undefined, kind: string) => {
     if (kind === '%') return '%'
     if (next === values.length) throw new Error('a format has more places than values')
     const value = values[next++]
-    const text = kind === 's' ? str(value) : kind === 'r' ? repr(value) : numberText(whole, kind, digits, value)
-    if (left !== '') return text.padEnd(Number(width))
-    const sign = zero !== '' && text.startsWith('-') ? '-' : ''
-    return sign + text.slice(sign.length).padStart(Number(width) - sign.length, zero || ' ')
+    if (kind === 's') return str(value)
+    if (kind === 'r') return repr(value)
+    const number = numberOf(value)
+    if (number === undefined) throw new Error(`${place} of a format received ${typeName(value)}`)
+    if (kind === 'f') return Number(number).toFixed(Number(digits ?? 6))
+    if (kind === 'd' || kind === 'i') return String(typeof number === 'bigint' ? number : Math.trunc(number))
+    throw new Error(`${place} of a format is not known`)
   })
-}
-
-const PLACE = /%(-?)(0?)(\d*)(?:\.(\d+))?(.)/gs
-
-function numberText(place: string, kind: string, digits = '6', value: Value): string {
-  const number = numberOf(value)
-  if (number === undefined) throw new Error(`${place} of a format received ${typeName(value)}`)
-  if (kind === 'f') return Number(number).toFixed(Number(digits))
-  const whole = typeof number === 'bigint' ? number : BigInt(Math.trunc(number))
-  if ('diu'.includes(kind)) return String(whole)
-  if (kind === 'x') return whole.toString(16)
-  throw new Error(`${place} of a format is not known`)
 }

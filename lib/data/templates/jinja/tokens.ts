@@ -3,13 +3,13 @@ import { strip } from './methods.js'
 
 interface Token {
   kind: 'text' | 'name' | 'string' | 'integer' | 'float' | 'symbol' | 'end'
-  /** As it is written; the delimiters of tags are symbols, without their signs. */
+  /** The source text. Delimiters of tags are symbols without their `-` or `+`. */
   value: string
-  /** Where it begins in the source. */
+  /** Offset in the source. */
   at: number
 }
 
-/** The line of a place, counted from 1. */
+/** Returns the line of an offset, counted from 1. */
 function lineOf(source: string, at: number): number {
   return source.slice(0, at).split('\n').length
 }
@@ -38,7 +38,7 @@ const TOKEN = new RegExp(
 )
 const SPACE = /\s*/y
 
-/** Returns the match at a place, or from it on for a pattern that is not sticky. */
+/** Returns the match at an offset if the pattern is sticky, else the first from there on. */
 function match(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
   pattern.lastIndex = at
   return pattern.exec(text)
@@ -49,7 +49,7 @@ function tokenize(source: string): Token[] {
   const tokens: Token[] = []
   let at = 0
 
-  /** Text before a tag, whose sign says which space is removed. */
+  /** Adds the text before a tag. The tag's sign says which of its whitespace goes. */
   const addText = (text: string, sign: string | undefined, isBlock: boolean): void => {
     const line = text.lastIndexOf('\n') + 1
     const startsLine = line > 0 || at === 0 || source[at - 1] === '\n'
@@ -62,7 +62,7 @@ function tokenize(source: string): Token[] {
   const addTag = (start: number, isBlock: boolean): void => {
     const [open, close, end] = isBlock ? ['{%', '%}', BLOCK_END] : (['{{', '}}', VARIABLE_END] as const)
     tokens.push({ kind: 'symbol', value: open, at: start })
-    // Within brackets, `}}` closes mappings.
+    // Within brackets `}}` closes mappings, not the tag.
     for (let depth = 0; ; ) {
       at += match(SPACE, source, at)![0].length
       const ending = depth === 0 ? match(end, source, at) : null
@@ -111,7 +111,7 @@ function unreadable(character: string): string {
     : `unexpected character ${JSON.stringify(character)}`
 }
 
-/** The tokens of a template, read one after the other. */
+/** The tokens of a template, taken one after the other. */
 export class Tokens {
   readonly #tokens: readonly Token[]
   #at = 0
@@ -125,18 +125,18 @@ export class Tokens {
     return this.#tokens[this.#at]!
   }
 
-  /** Whether the next token is this symbol or word. */
+  /** Tells whether the next token, or the one `ahead` of it, is this symbol or word. */
   is(value: string, ahead = 0): boolean {
     const token = this.#tokens[this.#at + ahead]
     return token?.value === value && (token.kind === 'symbol' || token.kind === 'name')
   }
 
-  /** Whether a symbol stands right after a name. */
+  /** Tells whether the next tokens are a name and this symbol. */
   isFollowedBy(symbol: string): boolean {
     return this.next.kind === 'name' && this.is(symbol, 1)
   }
 
-  /** Takes the next tokens if they are these symbols or words. */
+  /** Takes the next tokens if they are these symbols or words, and tells whether they were. */
   skip(...values: string[]): boolean {
     const found = values.every((value, i) => this.is(value, i))
     if (found) this.#at += values.length
@@ -147,7 +147,7 @@ export class Tokens {
     return this.#tokens[this.#at++]!.value
   }
 
-  /** @throws Error where another token is next */
+  /** @throws Error if another token is next */
   expect(value: string, what = value): void {
     if (!this.skip(value)) throw this.expected(what)
   }
@@ -157,7 +157,7 @@ export class Tokens {
     return this.take()
   }
 
-  /** Items with commas between them, and maybe one after the last, up to `close`. */
+  /** Reads items with commas between them, and perhaps one after the last, up to `close`. */
   list<Item>(close: string, item: () => Item): Item[] {
     const items: Item[] = []
     while (!this.skip(close)) {
@@ -168,7 +168,7 @@ export class Tokens {
     return items
   }
 
-  /** What the template has from a place up to the next token. */
+  /** Returns the source from an offset up to the next token. */
   since(at: number): string {
     return this.source.slice(at, this.next.at).trim()
   }
@@ -177,7 +177,7 @@ export class Tokens {
     return lineOf(this.source, at)
   }
 
-  /** The error of something else than what was expected. */
+  /** Makes the error for a next token that is not what was expected. */
   expected(what: string): Error {
     const { kind, value, at } = this.next
     const found = kind === 'end' ? 'the template ends' : `found ${kind === 'text' ? 'text' : value}`

@@ -1,4 +1,4 @@
-/** Values of a Jinja program, and what Python does with them by itself. */
+/** Values of a template, with Python's truth, equality, order and arguments. */
 
 /**
  * A value. An integer is a bigint and a float a number, so that 2 and 2.0 stay apart. Nothing in a template changes a list or
@@ -18,7 +18,7 @@ export type Value =
 
 export type Callable = (args: Value[], keywords: ReadonlyMap<string, Value>) => Value
 
-/** What has attributes and nothing else: `loop`, and namespaces, whose attributes can be set. */
+/** An object with attributes: `loop`, or a namespace, whose attributes can be set. */
 export class Attributes {
   constructor(
     readonly get: (name: string) => Value,
@@ -27,7 +27,7 @@ export class Attributes {
 }
 
 export class Tuple extends Array<Value> {
-  /** What is made of a tuple is a list. */
+  /** `map`, `slice` and the like return lists. */
   static override get [Symbol.species]() {
     return Array
   }
@@ -35,7 +35,7 @@ export class Tuple extends Array<Value> {
 
 export const tuple = (items: Iterable<Value>): Value[] => Tuple.from(items)
 
-/** A value of what JSON has. Bigints and `Number` objects (floats that are whole) count as well; objects keep the order of their keys. */
+/** Converts JSON's values, bigints, `Number` objects (whole floats) and maps (mappings whose keys keep their order). */
 export function toValue(plain: unknown): Value {
   if (typeof plain === 'string' || typeof plain === 'boolean' || typeof plain === 'bigint') return plain
   if (typeof plain === 'number') return Number.isInteger(plain) ? BigInt(plain) : plain
@@ -49,7 +49,7 @@ export function toValue(plain: unknown): Value {
   return mapping
 }
 
-/** Python's name of a value's type, for errors. */
+/** Names the type of a value in errors. */
 export function typeName(value: Value): string {
   if (value === undefined) return 'undefined'
   if (value === null) return 'none'
@@ -69,7 +69,7 @@ export function isTrue(value: Value): boolean {
   return Number.isNaN(value) || Boolean(value)
 }
 
-/** What a loop over a value goes through: the characters of a string, the keys of a mapping, nothing of an undefined value. */
+/** Returns what a loop over a value visits: a string's characters, a mapping's keys, nothing for an undefined value. */
 export function itemsOf(value: Value): Value[] {
   if (Array.isArray(value)) return value
   if (typeof value === 'string') return [...value]
@@ -78,7 +78,7 @@ export function itemsOf(value: Value): Value[] {
   throw new Error(`expected a list, a mapping or a string but received ${typeName(value)}`)
 }
 
-/** A number, booleans included; undefined of other values. */
+/** Returns a number, or a boolean as one; undefined for other values. */
 export function numberOf(value: Value): bigint | number | undefined {
   if (typeof value === 'boolean') return value ? 1n : 0n
   return typeof value === 'bigint' || typeof value === 'number' ? value : undefined
@@ -112,7 +112,7 @@ export function isLess(a: Value, b: Value): boolean {
 }
 
 /**
- * Arguments in the order of a function's parameters.
+ * Returns arguments in the order of a function's parameters.
  * @param parameters names with spaces between them; `*` stands for a list of all further positional arguments, and those after
  * it are given by name only
  */
@@ -132,18 +132,18 @@ export function bind(parameters: string, args: Value[], keywords: ReadonlyMap<st
   })
 }
 
-/** A function by the names of its parameters, with spaces between them. */
+/** Makes a function from its parameters' names, with spaces between them. */
 export function callable(parameters: string, call: (...args: Value[]) => Value): Callable {
   return (args, keywords) => call(...bind(parameters, args, keywords))
 }
 
-/** @throws Error where it is no string */
+/** @throws Error if it is not a string */
 export function stringOf(value: Value): string {
   if (typeof value === 'string') return value
   throw new Error(`expected a string but received ${typeName(value)}`)
 }
 
-/** An integer as a number that counts or indexes; undefined of none. @throws Error of other values */
+/** Returns an integer as an index or count; undefined for `none` and undefined. @throws Error for other values */
 export function indexOf(value: Value): number | undefined {
   if (value === undefined || value === null) return undefined
   if (typeof value === 'bigint' || typeof value === 'boolean') return Number(value)
