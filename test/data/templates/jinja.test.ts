@@ -132,6 +132,10 @@ describe('collections', () => {
       "[('a', 0), ('B', 1)] [1, 2] 6",
     ],
     ['{{ 1 < 2 < 3 }} {{ 1 < 2 > 3 }} {{ (1, 2) < (1, 3) }} {{ not 1 in [1] }}', 'True False True False'],
+    [
+      "{{ none | map('upper') | list }} {{ missing | selectattr('x') | list }} {{ 2.0 is even }} {{ true | abs }}",
+      '[] [] True 1',
+    ],
     ['{{ dict(a=1) }} {{ range(5, 0, -2) }} {{ {1: 2}[1] }}', "{'a': 1} [5, 3, 1] 2"],
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))
 })
@@ -159,6 +163,9 @@ describe('tests and undefined values', () => {
     "{{ 'a' + 1 }}",
     "{{ 'a' + none }}",
     "{{ 'a' + list }}",
+    "{{ '%s' % ('a', 'b') }}",
+    '{{ none[1:] }}',
+    '{{ missing | indent }}',
   ])('are refused: %s', (source) => expect(() => render(source)).toThrow())
 })
 

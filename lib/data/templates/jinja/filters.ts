@@ -26,6 +26,9 @@ export function applyFilter(
 /** Filters that are methods of strings. */
 const METHODS = ['upper', 'lower', 'capitalize', 'replace']
 
+/** As in Jinja, `map` and `select` take anything false for an empty list. */
+const itemsIfAny = (value: Value) => (isTrue(value) ? itemsOf(value) : [])
+
 /** `select`, `reject`, `selectattr` and `rejectattr`: keep items by a test of them or of an attribute. */
 const chosen = (isWanted: boolean, byAttribute: boolean): Filter => [
   '*',
@@ -33,7 +36,7 @@ const chosen = (isWanted: boolean, byAttribute: boolean): Filter => [
     const args = itemsOf(given)
     const [name, ...others] = byAttribute ? args.slice(1) : args
     const test = name === undefined ? isTrue : testOf(stringOf(name))
-    return itemsOf(value).filter((item) => {
+    return itemsIfAny(value).filter((item) => {
       return test(byAttribute ? attributeOf(item, args[0]) : item, ...others) === isWanted
     })
   },
@@ -73,7 +76,7 @@ const extreme = (isLargest: boolean): Filter => [
 ]
 
 const filters: Readonly<Record<string, Filter>> = {
-  abs: ['', (value) => (isLess(value, 0n) ? operate('*', value, -1n) : value)],
+  abs: ['', (value) => operate('*', value, isLess(value, 0n) ? -1n : 1n)],
   count: ['', lengthOf],
   d: ['default_value boolean', valueOr],
   default: ['default_value boolean', valueOr],
@@ -103,8 +106,8 @@ const filters: Readonly<Record<string, Filter>> = {
     '* attribute default',
     (value, given, attribute, fallback) => {
       const [name, ...args] = itemsOf(given)
-      if (name !== undefined) return itemsOf(value).map((item) => applyFilter(stringOf(name), item, args))
-      return itemsOf(value).map((item) => attributeOf(item, attribute) ?? fallback)
+      if (name !== undefined) return itemsIfAny(value).map((item) => applyFilter(stringOf(name), item, args))
+      return itemsIfAny(value).map((item) => attributeOf(item, attribute) ?? fallback)
     },
   ],
   max: extreme(true),
@@ -177,7 +180,7 @@ function integerOf(value: Value, fallback: Value = 0n): Value {
 function indented(value: Value, width: Value = 4n, first: Value = false, blank: Value = false): Value {
   const space = typeof width === 'string' ? width : ' '.repeat(indexOf(width) ?? 0)
   const isIndented = (line: string, i: number) => (i === 0 ? isTrue(first) : line !== '' || isTrue(blank))
-  return splitLines(`${str(value)}\n`)
+  return splitLines(`${stringOf(value)}\n`)
     .map((line, i) => (isIndented(line, i) ? space + line : line))
     .join('\n')
 }

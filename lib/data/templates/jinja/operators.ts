@@ -57,14 +57,15 @@ function calculated(operator: string, x: bigint | number, y: bigint | number): b
 }
 
 /** Python's remainder has the sign of the divisor. */
-export function modulo(x: bigint, y: bigint): bigint {
+function modulo(x: bigint, y: bigint): bigint {
   const rest = x % y
   return rest !== 0n && rest < 0n !== y < 0n ? rest + y : rest
 }
 
 function floatModulo(x: number, y: number): number {
   const rest = x % y
-  return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest
+  if (rest === 0) return 0 * Math.sign(y)
+  return rest < 0 !== y < 0 ? rest + y : rest
 }
 
 /** Python's comparisons, `in` and `not in` included. */

@@ -1,7 +1,7 @@
 /** Jinja's tests, used with `is` and by filters such as `select`. */
-import { compare, modulo } from './operators.js'
+import { compare, operate } from './operators.js'
 import { str } from './text.js'
-import { typeName, type Value } from './values.js'
+import { equals, type Value } from './values.js'
 
 type Test = (value: Value, ...args: Value[]) => boolean
 
@@ -24,18 +24,12 @@ const SYMBOLS = Object.values(OPERATORS)
 const isCollection: Test = (value) =>
   typeof value === 'string' || Array.isArray(value) || value instanceof Map || value === undefined
 
-/** Tells whether an integer divided by another leaves `rest`. */
-function leaves(value: Value, divisor: Value, rest: bigint): boolean {
-  if (typeof value === 'bigint' && typeof divisor === 'bigint' && divisor !== 0n) return modulo(value, divisor) === rest
-  throw new Error(`${typeName(value)} cannot be divided by ${str(divisor)}`)
-}
-
 const tests: Readonly<Record<string, Test>> = {
   boolean: (value) => typeof value === 'boolean',
   callable: (value) => typeof value === 'function',
   defined: (value) => value !== undefined,
-  divisibleby: (value, divisor) => leaves(value, divisor, 0n),
-  even: (value) => leaves(value, 2n, 0n),
+  divisibleby: (value, divisor) => equals(operate('%', value, divisor), 0n),
+  even: (value) => equals(operate('%', value, 2n), 0n),
   false: (value) => value === false,
   float: (value) => typeof value === 'number',
   integer: (value) => typeof value === 'bigint',
@@ -44,7 +38,7 @@ const tests: Readonly<Record<string, Test>> = {
   mapping: (value) => value instanceof Map,
   none: (value) => value === null,
   number: (value) => ['bigint', 'number', 'boolean'].includes(typeof value),
-  odd: (value) => leaves(value, 2n, 1n),
+  odd: (value) => equals(operate('%', value, 2n), 1n),
   sameas: (value, other) => value === other,
   sequence: isCollection,
   string: (value) => typeof value === 'string',

@@ -105,7 +105,7 @@ function quotedText(text: string): string {
 export function formatted(format: string, given: Value): string {
   const values = given instanceof Tuple ? given : [given]
   let next = 0
-  return format.replace(/%(?:\.(\d+))?(.)/gs, (place, digits: string | undefined, kind: string) => {
+  const text = format.replace(/%(?:\.(\d+))?(.)/gs, (place, digits: string | undefined, kind: string) => {
     if (kind === '%') return '%'
     if (next === values.length) throw new Error('a format has more places than values')
     const value = values[next++]
@@ -117,4 +117,6 @@ export function formatted(format: string, given: Value): string {
     if (kind === 'd' || kind === 'i') return String(typeof number === 'bigint' ? number : Math.trunc(number))
     throw new Error(`${place} of a format is not known`)
   })
+  if (next < values.length && !(given instanceof Map)) throw new Error('a format has fewer places than values')
+  return text
 }
