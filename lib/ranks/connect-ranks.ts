@@ -6,10 +6,9 @@ import { type NativeRanks, native } from '../native/addon.js'
 import { gatherJson, single } from '../tensor/ranks.js'
 import type { Gathering } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { visit } from './guest.js'
-import { host } from './host.js'
 import { ConnectedRanks, type JobRanks } from './job-ranks.js'
 import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launcher.js'
+import { host, visit } from './rendezvous.js'
 import { secretOfJob } from './secret.js'
 
 export interface ConnectOptions {

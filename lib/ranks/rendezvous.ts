@@ -1,33 +1,287 @@
 /**
- * How processes that know nothing but an address find each other: rank 0 listens there until all have come, and hands to each
- * what the others brought for it. Both ends prove that they know the secret of the job before anything else is said.
+ * How processes that know nothing but an address find each other: rank 0 listens there until all have come, and gives each what the
+ * others brought for it. Connections are TLS with the job's secret as their key, so both ends know it or nothing is said.
  */
+import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { connect, createServer, type Server, type TLSSocket } from 'node:tls'
+import { RunError, reworded } from '../common/errors.js'
 import type { LaunchedWithAddress } from './launcher.js'
-import type { Secret } from './secret.js'
 
-export interface Meeting extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'address' | 'port'> {
-  secret: Secret
+export interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'address' | 'port'> {
+  /** The job's, see `secretOfJob`. */
+  secret: Buffer
   /** Milliseconds within which all have to come. */
   patience: number
   /** Milliseconds within which they have to come that are to learn that the job cannot start. */
   limit: number
   /**
-   * What this rank brings: for each rank as many bytes, [size, n]. `address` is of this machine, and one that rank 0 can be
+   * Returns what this rank brings: for each rank as many bytes, [size, n]. `address` is of this machine, and one that rank 0 can be
    * reached from. Where it throws, the job cannot start.
    */
   bring(address: string): Uint8Array
 }
 
-export const GREETING = Buffer.from('node-mora ranks2')
-/** Rank, size, a challenge and a proof. */
-export const HELLO_NUMBERS = 8
-/** The longest message, in bytes for each rank of the job. */
-export const MOST_BYTES_OF_A_RANK = 4096
+/** What a rank tells rank 0, a line of JSON. */
+interface Arrival {
+  readonly rank: number
+  readonly size: number
+  /** In base64; null with a `failure`, for which the job cannot start. */
+  readonly brings: string | null
+  readonly failure: string | null
+}
 
-/** The first byte of what a rank brings, and of an answer of rank 0; after `no` comes the reason. */
-export const Answer = { no: 0, yes: 1 } as const
+/** What rank 0 answers: what all brought for the rank, in base64, or why there is no job. */
+type Answer = { readonly brought: string } | { readonly refusal: string }
 
-export const placeText = ({ address, port }: Pick<Meeting, 'address' | 'port'>): string =>
+/** In this version a connection with another key, or with a certificate, is none. */
+const TLS = { minVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256' } as const
+const IDENTITY = 'node-mora ranks 3'
+const BETWEEN_TRIES = 250
+const BETWEEN_LOOKS = 20
+/** Connections that have not proved anything yet; where more come, the oldest is closed. */
+const MOST_STRANGERS = 64
+const PATIENCE_WITH_STRANGERS = 10_000
+
+/** Comes to rank 0, again and again until it is there and all others are. Returns what they brought for this rank, [size, n]. */
+export async function visit(rendezvous: Rendezvous): Promise<Uint8Array> {
+  const { rank, address, port, secret, patience } = rendezvous
+  const place = placeText(rendezvous)
+  const deadline = Date.now() + patience
+  for (;;) {
+    const pskCallback = () => ({ psk: secret, identity: IDENTITY })
+    const socket = connect({ host: address, port, ...TLS, pskCallback, checkServerIdentity: () => undefined })
+    const timer = setTimeout(() => socket.destroy(new Error('the others have not come')), deadline - Date.now())
+    try {
+      return await meet(rendezvous, socket)
+    } catch (error) {
+      if (!(error instanceof LostConnection)) throw error
+      const { code, message } = error
+      if (code.includes('ALERT_ILLEGAL_PARAMETER')) {
+        throw new RunError(
+          'wrong-secret',
+          `Rank ${rank} and rank 0 at ${place} have different secrets: MORA_JOB_SECRET has to be the same on all ranks.`,
+        )
+      }
+      if (/^ERR_SSL|CERT/.test(code))
+        throw new RunError('not-rank-0', `What listens at ${place} is not rank 0 of a job of node-mora.`)
+      if (Date.now() + BETWEEN_TRIES > deadline) {
+        const within = `within ${seconds(patience)}`
+        throw new RunError('ranks-missing', `Rank ${rank} could not meet rank 0 at ${place} ${within}: ${message}.`)
+      }
+    } finally {
+      clearTimeout(timer)
+      socket.destroy()
+    }
+    await pause(BETWEEN_TRIES)
+  }
+}
+
+/** The connection with rank 0 failed, which may be another matter later. */
+class LostConnection extends Error {
+  readonly code: string
+  constructor({ code, message }: NodeJS.ErrnoException) {
+    super(message)
+    this.code = code ?? ''
+  }
+}
+
+async function meet({ rank, size, bring }: Rendezvous, socket: TLSSocket): Promise<Uint8Array> {
+  const lost = (error: Error): never => {
+    throw new LostConnection(error)
+  }
+  socket.on('error', () => {})
+  await once(socket, 'secureConnect').catch(lost)
+  // Of an end that knows the secret there is none.
+  if (socket.getPeerCertificate().raw) lost(Object.assign(new Error('it has a certificate'), { code: 'CERT' }))
+  const say = (arrival: Pick<Arrival, 'brings' | 'failure'>) => `${JSON.stringify({ rank, size, ...arrival })}\n`
+  try {
+    const brings = bring(socket.localAddress!)
+    socket.write(say({ brings: Buffer.from(brings).toString('base64'), failure: null }))
+  } catch (error) {
+    await new Promise<void>((resolve) => {
+      const farewell = say({ brings: null, failure: (error as Error).message })
+      socket.end(farewell, () => resolve()).once('close', () => resolve())
+    })
+    throw error
+  }
+  const said = await textOf(socket).catch(lost)
+  if (said === '') lost(new Error('the connection was closed'))
+  const answer = JSON.parse(said) as Answer
+  if ('brought' in answer) return Buffer.from(answer.brought, 'base64')
+  throw new RunError('refused-rank', `Rank 0 refuses rank ${rank}: ${answer.refusal}`)
+}
+
+async function textOf(socket: TLSSocket): Promise<string> {
+  let text = ''
+  for await (const chunk of socket.setEncoding('utf8')) text += chunk
+  return text
+}
+
+/** Waits for all other ranks. Returns what they brought for rank 0, [size, n]. */
+export async function host(rendezvous: Rendezvous): Promise<Uint8Array> {
+  const deadline = Date.now() + rendezvous.patience
+  const { secret } = rendezvous
+  const server = createServer({
+    ...TLS,
+    handshakeTimeout: PATIENCE_WITH_STRANGERS,
+    pskCallback: (_, identity) => (identity === IDENTITY ? secret : null),
+  })
+  const reception = new Reception(rendezvous, await listen(server, rendezvous, deadline), deadline)
+  server.on('connection', (socket) => reception.admit(socket))
+  server.on('secureConnection', (socket) => reception.welcome(socket))
+  try {
+    return await reception.whenAllAreHere()
+  } finally {
+    reception.close()
+    server.close()
+  }
+}
+
+/** Its name may not be known yet, where the platform gives it to a machine that has started. */
+async function listen(server: Server, rendezvous: Rendezvous, deadline: number): Promise<string> {
+  for (;;) {
+    try {
+      const { address } = await lookup(rendezvous.address)
+      server.listen(rendezvous.port, address)
+      await once(server, 'listening')
+      return address
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      const isLate = code === 'ENOTFOUND' || code === 'EAI_AGAIN'
+      if (isLate && Date.now() < deadline) {
+        await pause(BETWEEN_TRIES)
+        continue
+      }
+      const why =
+        code === 'EADDRNOTAVAIL' ? 'it is no address of this machine, on which rank 0 has to be started' : message
+      throw new RunError('cannot-listen', `Rank 0 cannot listen at ${placeText(rendezvous)}: ${why}.`, { cause: error })
+    }
+  }
+}
+
+interface Guest {
+  readonly socket: TLSSocket
+  readonly brings: Uint8Array
+}
+
+class Reception {
+  /** By their address and port. */
+  readonly #strangers = new Map<string, Socket>()
+  readonly #guests = new Map<number, Guest>()
+  #own: Uint8Array = new Uint8Array()
+  #isOver = false
+  /** Why the job cannot start. */
+  #failure: Error | null = null
+
+  constructor(
+    private readonly rendezvous: Rendezvous,
+    address: string,
+    private deadline: number,
+  ) {
+    try {
+      this.#own = rendezvous.bring(address)
+    } catch (error) {
+      this.#fail(reworded(error, (message) => `Rank 0 cannot start: ${message}`) as Error)
+    }
+  }
+
+  /** All hear of the first failure who come before the deadline, which is closer from then on. */
+  #fail(error: Error): void {
+    if (this.#failure !== null) return
+    this.#failure = error
+    this.deadline = Math.min(this.deadline, Date.now() + this.rendezvous.limit)
+  }
+
+  /** A connection before it has proved anything. */
+  admit(socket: Socket): void {
+    const [oldest] = this.#strangers.values()
+    if (this.#isOver) socket.destroy()
+    else if (this.#strangers.size >= MOST_STRANGERS) oldest?.destroy()
+    const name = nameOf(socket)
+    this.#strangers.set(name, socket)
+    socket.once('close', () => this.#strangers.delete(name))
+  }
+
+  /** A connection with an end that knows the secret. */
+  welcome(socket: TLSSocket): void {
+    this.#strangers.delete(nameOf(socket))
+    socket.on('error', () => {})
+    createInterface({ input: socket }).once('line', (line) => this.#arrive(socket, JSON.parse(line) as Arrival))
+  }
+
+  #arrive(socket: TLSSocket, { rank, size, brings, failure }: Arrival): void {
+    const guest = { socket, brings: Buffer.from(brings ?? '', 'base64') }
+    const why = this.#whyNot(rank, size)
+    if (why !== null) {
+      void refuse(guest, why)
+      return
+    }
+    this.#guests.set(rank, guest)
+    // One that leaves before the others have come may come again; a failure stays one.
+    const isUnlike = guest.brings.length !== this.#own.length
+    const cannot = failure ?? (isUnlike ? 'it has another version of gloo than rank 0.' : null)
+    if (cannot !== null) this.#fail(new RunError('rank-failed', `Rank ${rank} cannot start: ${cannot}`))
+    else socket.once('close', () => this.#guests.get(rank) === guest && this.#guests.delete(rank))
+  }
+
+  #whyNot(rank: number, size: number): string | null {
+    const { size: own } = this.rendezvous
+    if (size !== own) return `rank 0 was told of ${own} ranks and rank ${rank} of ${size}.`
+    if (rank < 1 || rank >= size || this.#guests.has(rank)) return `two processes say that they are rank ${rank}.`
+    return null
+  }
+
+  async whenAllAreHere(): Promise<Uint8Array> {
+    const { size } = this.rendezvous
+    while (this.#guests.size < size - 1 && Date.now() < this.deadline) await pause(BETWEEN_LOOKS)
+    const problem = this.#failure ?? this.#absence()
+    const guests = new Map(this.#guests)
+    if (problem !== null) {
+      await Promise.all([...guests.values()].map((guest) => refuse(guest, problem.message)))
+      throw problem
+    }
+    const all = [this.#own, ...Array.from({ length: size - 1 }, (_, i) => guests.get(i + 1)!.brings)]
+    const bytes = this.#own.length / size
+    const broughtFor = (rank: number) => Buffer.concat(all.map((one) => one.subarray(rank * bytes, (rank + 1) * bytes)))
+    await Promise.all([...guests].map(([rank, guest]) => send(guest, { brought: broughtFor(rank).toString('base64') })))
+    return broughtFor(0)
+  }
+
+  /** Names who is missing. */
+  #absence(): RunError | null {
+    const { size, patience } = this.rendezvous
+    const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank))
+    if (missing.length === 0) return null
+    const who = missing.length === 1 ? `Rank ${missing[0]} has` : `Ranks ${listed(missing)} have`
+    const place = placeText(this.rendezvous)
+    return new RunError('ranks-missing', `${who} not come to ${place} within ${seconds(patience)}.`)
+  }
+
+  close(): void {
+    this.#isOver = true
+    for (const socket of this.#strangers.values()) socket.destroy()
+  }
+}
+
+const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
+
+const listed = (ranks: readonly number[]): string =>
+  ranks.length > 8 ? `${ranks.slice(0, 8).join(', ')} and ${ranks.length - 8} more` : ranks.join(', ')
+
+const placeText = ({ address, port }: Pick<Rendezvous, 'address' | 'port'>): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 
-export const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 1000)} s`
+const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 1000)} s`
+
+/** Resolves when it has been sent. Nothing follows. */
+function send({ socket }: Pick<Guest, 'socket'>, answer: Answer): Promise<void> {
+  return new Promise((resolve) => {
+    socket.end(JSON.stringify(answer), () => resolve()).once('close', () => resolve())
+  })
+}
+
+const refuse = (guest: Guest, refusal: string): Promise<void> => send(guest, { refusal })

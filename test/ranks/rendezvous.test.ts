@@ -1,19 +1,21 @@
 /** Ranks that find each other by an address and a secret, and strangers who come to the same address. */
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { RunError } from '../../lib/common/errors.js'
-import { visit } from '../../lib/ranks/guest.js'
-import { host } from '../../lib/ranks/host.js'
-import { GREETING } from '../../lib/ranks/rendezvous.js'
-import { Secret, secretOfJob } from '../../lib/ranks/secret.js'
+import { host, visit } from '../../lib/ranks/rendezvous.js'
+import { secretOfJob } from '../../lib/ranks/secret.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lack, needing } from '../needs.js'
 import { freePort } from './free-port.js'
 
 const folder = useTemporaryFolder()
-const secret = new Secret('one that all ranks know')
+const secret = secretOfJob({ MORA_JOB_SECRET: 'one that all ranks know' })
+const otherSecret = secretOfJob({ MORA_JOB_SECRET: 'another secret of a job' })
 
 const sockets: Socket[] = []
 afterEach(() => {
@@ -63,7 +65,7 @@ test('garbage, silence and a crowd are turned away, and the job goes on waiting'
   const port = await freePort()
   const hosted = host(meetingOf(0, 2, port))
   const talker = await stranger(port)
-  const closed = once(talker, 'close')
+  const closed = new Promise((resolve) => talker.once('close', resolve))
   talker.resume()
   for (let i = 0; i < 16; i++) talker.write(Buffer.alloc(65_536, i))
   await closed
@@ -78,24 +80,49 @@ test('garbage, silence and a crowd are turned away, and the job goes on waiting'
 test('a wrong secret is refused on both sides', async () => {
   const port = await freePort()
   const hosted = host(meetingOf(0, 2, port))
-  await expect(visit({ ...meetingOf(1, 2, port), secret: new Secret('another secret of a job') })).rejects.toThrow(
+  await expect(visit({ ...meetingOf(1, 2, port), secret: otherSecret })).rejects.toThrow(
     `Rank 1 and rank 0 at 127.0.0.1:${port} have different secrets: MORA_JOB_SECRET has to be the same on all ranks.`,
   )
   await Promise.all([hosted, visit(meetingOf(1, 2, port))])
 })
 
-test('a rank tells nothing to what only says that it is rank 0', async () => {
-  const heard: Buffer[] = []
-  const server = createServer((socket) => {
-    socket.on('data', (bytes) => heard.push(bytes)).on('error', () => {})
-    socket.write(Buffer.concat([GREETING, Buffer.alloc(32), Uint8Array.of(1), Buffer.alloc(32)]))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  await expect(visit(meetingOf(1, 2, port))).rejects.toThrow('have different secrets')
-  await new Promise((resolve) => server.close(resolve))
-  // Its numbers, a challenge and a proof, but not what it brought.
-  expect(Buffer.concat(heard).length).toBe(8 + 32 + 32)
+describe('a rank tells nothing to what only says that it is rank 0,', () => {
+  /** What a rank says of such a server, which records what it hears once it is connected. */
+  async function visited(options: TlsOptions): Promise<{ message: string; heard: string }> {
+    let heard = ''
+    const server = createTlsServer(options, (socket) => {
+      socket
+        .on('error', () => {})
+        .on('data', (bytes) => {
+          heard += bytes
+        })
+    })
+    server.on('tlsClientError', () => {}).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    const message = await visit(meetingOf(1, 2, port)).then(
+      () => '',
+      (error: Error) => error.message,
+    )
+    await new Promise((resolve) => server.close(resolve))
+    return { message, heard }
+  }
+
+  test('with another secret', async () => {
+    const { message, heard } = await visited({ pskCallback: () => otherSecret, ciphers: 'TLS_AES_128_GCM_SHA256' })
+    expect(message).toContain('have different secrets')
+    expect(heard).toBe('')
+  })
+
+  const lacksOpenssl = lack('openssl', spawnSync('openssl', ['version']).status === 0)
+  needing(lacksOpenssl).test('with a certificate', async () => {
+    const [key, cert] = [join(folder(), 'key.pem'), join(folder(), 'certificate.pem')]
+    const argv = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=127.0.0.1', '-keyout', key, '-out', cert]
+    expect(spawnSync('openssl', ['req', ...argv]).status).toBe(0)
+    const { message, heard } = await visited({ key: readFileSync(key), cert: readFileSync(cert) })
+    expect(message).toContain('is not rank 0 of a job of node-mora.')
+    expect(heard).toBe('')
+  })
 })
 
 test('what listens there but is no rank is named', async () => {
@@ -209,7 +236,7 @@ test('a job has a secret, from a variable or a file', () => {
   const path = join(folder(), 'secret')
   writeFileSync(path, `${text}\n`, { mode: 0o600 })
   const ofFile = secretOfJob({ MORA_JOB_SECRET_FILE: path })
-  expect(ofFile.proof('it')).toEqual(secretOfJob({ MORA_JOB_SECRET: text }).proof('it'))
+  expect(ofFile).toEqual(secretOfJob({ MORA_JOB_SECRET: text }))
   expect(() => secretOfJob({})).toThrow(
     'Ranks that meet over TCP need a secret: set MORA_JOB_SECRET to the same text on all of them, for instance one from ' +
       '`openssl rand -hex 32`, or MORA_JOB_SECRET_FILE to the path of a file with it.',
