@@ -4,6 +4,7 @@ import { runApart } from '../common/own-process.js'
 import { binaryPath } from '../native/binary.js'
 import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
 
+/** A library of this machine that connects ranks. */
 export interface RanksLibrary {
   /** As it calls itself: Open MPI, MPICH or one of its kin; or gloo. An MPI of the standard ABI has that in brackets. */
   name: string
