@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
-import { optional, requireOptionsOf, wholeFrom } from './common/arguments.js'
+import { check, optionsSchema, wholeFrom } from './common/arguments.js'
 import { packageVersion } from './common/package-facts.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
@@ -79,11 +79,13 @@ export interface DoctorProblem {
   remedy: string | null
 }
 
+const doctorArguments = { options: optionsSchema('the options of doctor', { threads: wholeFrom(0).optional() }) }
+
 /** Looks at the machine. `threads` overrides the default as `--threads` does. */
 export function doctor(
   options: { threads?: number; addon?: Native; findRanks?: () => RanksLibrary[] } = {},
 ): DoctorReport {
-  requireOptionsOf('the options of doctor', options, { threads: optional(wholeFrom(0)) })
+  check({ options }, doctorArguments)
   const { threads, addon = native, findRanks = findRanksLibraries } = options
   const report: DoctorReport = {
     version: packageVersion(),

@@ -1,13 +1,5 @@
-import {
-  aNumber,
-  anObject,
-  aText,
-  either,
-  instanceOf,
-  requireOptionsOf,
-  texts,
-  wholeFrom,
-} from '../common/arguments.js'
+import { z } from 'zod'
+import { aNumber, anObject, aText, check, expecting, optionsSchema, texts, wholeFrom } from '../common/arguments.js'
 import type { AdapterConfigBase } from './contract/adapter.js'
 import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'
@@ -19,19 +11,24 @@ export function newAdapterConfig(name: string, options: object): AdapterConfigBa
   return method.config(Object.fromEntries(Object.entries(options).filter(([key]) => Object.hasOwn(known, key))))
 }
 
+const namedConfig = { config: optionsSchema('the configuration of an adapter', { method: aText }) }
+const wholeConfig = {
+  config: optionsSchema('the configuration of an adapter', {
+    rank: wholeFrom(1),
+    dropout: aNumber,
+    rankPattern: anObject,
+    modulesToSave: texts,
+    targetModules: z.union([aText, texts, expecting('a regular expression', z.instanceof(RegExp))]),
+  }),
+}
+
 /**
  * The whole configuration of an adapter that is described by its method and some of its options.
  * @throws UsageError for an unknown method, and for options that are wrong or those of another method
  */
 export function completeConfig(config: AdapterConfigBase): AdapterConfigBase {
-  requireOptionsOf('the configuration of an adapter', config, { method: aText })
+  check({ config }, namedConfig)
   const complete = adapterMethod(config.method).config(config)
-  requireOptionsOf('the configuration of an adapter', complete, {
-    rank: wholeFrom(1),
-    dropout: aNumber,
-    rankPattern: anObject,
-    modulesToSave: texts,
-    targetModules: either(aText, texts, instanceOf(RegExp, 'a regular expression')),
-  })
+  check({ config: complete }, wholeConfig)
   return complete
 }

@@ -1,4 +1,4 @@
-import { having, requireArgument } from '../common/arguments.js'
+import { check, having } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
@@ -54,18 +54,20 @@ export const allMethods = (): readonly AdapterMethod[] => methods
 
 const aMethod = having('a method of adapters', 'name', 'options', 'config', 'tensors', 'layer', 'fromPeft', 'toPeft')
 
+const aDeclaration = having('a declaration with a shape', 'shape')
+
 /**
  * Adds a method that lives outside of the library: by its name in configurations, and in adapters' files. `train` does it
  * with a method that it is given.
  * @throws UsageError `bad-value` where there is a method of that name
  */
 export function registerMethod(method: AdapterMethod): void {
-  requireArgument('method', method, aMethod)
+  check({ method }, { method: aMethod })
   if (method.name === 'full' || methods.some(({ name }) => name === method.name)) {
     throw new UsageError('bad-value', `There is a method ${method.name} already; give yours another name.`)
   }
   for (const [name, declaration] of Object.entries(method.tensors)) {
-    requireArgument(`tensors.${name}`, declaration, having('a declaration with a shape', 'shape'))
+    check({ [`tensors.${name}`]: declaration }, { [`tensors.${name}`]: aDeclaration })
   }
   registered.add(method)
   methods.push(checkedMethod(method))

@@ -1,13 +1,6 @@
-import {
-  aFlag,
-  either,
-  float32s,
-  instanceOf,
-  optional,
-  requireArgument,
-  requireOptionsOf,
-} from '../common/arguments.js'
-import { quoted, UsageError } from '../common/errors.js'
+import { z } from 'zod'
+import { aFlag, check, expecting, float32s, optionsSchema, wholeFrom } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import type { NativeDevice } from '../native/addon.js'
 import { LinearInput } from '../nn/linear-input.js'
 import { backwardFrom } from '../tensor/backward.js'
@@ -44,7 +37,16 @@ export interface MoraLayerOptions {
 /** Values on any device; a Float32Array is taken to be row-major. */
 export type LayerValues = Tensor | Float32Array
 
-const someValues = either(instanceOf(Tensor, 'a Tensor'), float32s)
+const someValues = z.union([expecting('a Tensor', z.instanceof(Tensor)), float32s])
+
+const moraLayerArguments = {
+  options: optionsSchema('the options of moraLayer', {
+    inFeatures: wholeFrom(1),
+    outFeatures: wholeFrom(1),
+    squareSide: wholeFrom(1).optional(),
+    foldOutput: aFlag.optional(),
+  }),
+}
 
 /**
  * MoRA's adapter of one linear layer, for those who need only the method (arXiv 2405.12130, Eq. 4 to 9 and Appendix B).
@@ -66,13 +68,10 @@ export class MoraSingleLayer {
   readonly #foldOutput: boolean
 
   constructor(given: MoraLayerOptions) {
-    requireOptionsOf('the options of moraLayer', given, { foldOutput: optional(aFlag) })
+    check({ options: given }, moraLayerArguments)
     const { inFeatures, outFeatures, device, foldOutput = false, ...options } = given
     const { squareSide: side, ...described } = options
     const { rank, operator } = mora(described)
-    requirePositive('inFeatures', inFeatures)
-    requirePositive('outFeatures', outFeatures)
-    if (side !== undefined) requirePositive('squareSide', side)
     this.inFeatures = inFeatures
     this.outFeatures = outFeatures
     this.operator = operator
@@ -149,13 +148,13 @@ export class MoraSingleLayer {
   }
 
   #rows(values: LayerValues, columns: number, name: string): Tensor {
-    requireArgument(name, values, someValues)
+    check({ [name]: values }, { [name]: someValues })
     const count = values instanceof Tensor ? values.elements : values.length
     return this.#values(values, [Math.floor(count / columns), columns], name)
   }
 
   #values(values: LayerValues, shape: [number, number], name: string): Tensor {
-    requireArgument(name, values, someValues)
+    check({ [name]: values }, { [name]: someValues })
     const came = values instanceof Tensor ? `[${values.shape.join(', ')}]` : `${values.length} values`
     const fits = values instanceof Tensor ? values.shape.join() === shape.join() : values.length === shape[0] * shape[1]
     if (!fits) throw new UsageError('unfit-shape', `Expected [${shape.join(', ')}] for ${name} but received ${came}.`)
@@ -171,11 +170,6 @@ export class MoraSingleLayer {
     copy.copyFrom(tensor)
     return copy
   }
-}
-
-function requirePositive(name: string, value: number): void {
-  if (Number.isInteger(value) && value > 0) return
-  throw new UsageError('bad-value', `Expected a positive whole number for ${name} but received ${quoted(value)}.`)
 }
 
 /** MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`. */

@@ -1,4 +1,4 @@
-import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../common/arguments.js'
+import { aFlag, aFunction, aNumber, aText, check, optionsSchema } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { openAdapter, weightChange } from '../models/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
@@ -28,6 +28,17 @@ export interface LayerSpectrum extends Spectrum {
   readonly outFeatures: number
 }
 
+const analyzeAdapterArguments = {
+  options: optionsSchema('the options of analyzeAdapter', {
+    model: aText,
+    adapter: aText,
+    threshold: aNumber.optional(),
+    allowOtherBase: aFlag.optional(),
+    ...hubKinds,
+    onProgress: aFunction.optional(),
+  }),
+}
+
 /**
  * Computes the singular values of an adapter's change of each weight: ΔW = merged weight - weight, in float32. Memory holds
  * the adapter and two weights.
@@ -36,14 +47,7 @@ export interface LayerSpectrum extends Spectrum {
  * is aborted
  */
 export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
-  requireOptionsOf('the options of analyzeAdapter', options, {
-    model: aText,
-    adapter: aText,
-    threshold: optional(aNumber),
-    allowOtherBase: optional(aFlag),
-    ...hubKinds,
-    onProgress: optional(aFunction),
-  })
+  check({ options }, analyzeAdapterArguments)
   const { model, threshold = 0.1, threads, onProgress, signal } = options
   signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads })

@@ -1,4 +1,4 @@
-import { aNumber, requireArgument, wholeFrom } from '../common/arguments.js'
+import { aNumber, badValue, check, wholeFrom } from '../common/arguments.js'
 import { native } from '../native/addon.js'
 
 /** What the singular values of a matrix say about it. */
@@ -15,6 +15,8 @@ export interface Spectrum {
   readonly frobeniusNorm: number
 }
 
+const spectrumArguments = { rows: wholeFrom(1), columns: wholeFrom(1), threshold: aNumber }
+
 /**
  * Computes the spectrum of a row-major matrix [rows, columns], in double precision and off the event loop.
  * @throws `non-finite` if a value is not finite
@@ -25,10 +27,10 @@ export async function spectrumOf(
   columns: number,
   threshold: number,
 ): Promise<Spectrum> {
-  for (const [name, side] of Object.entries({ rows, columns })) requireArgument(name, side, wholeFrom(1))
-  requireArgument('threshold', threshold, aNumber)
-  const isMatrix = (value: unknown) => value instanceof Float32Array && value.length === rows * columns
-  requireArgument('values', values, { expects: `a Float32Array of ${rows} × ${columns} numbers`, fits: isMatrix })
+  check({ rows, columns, threshold }, spectrumArguments)
+  if (!(values instanceof Float32Array && values.length === rows * columns)) {
+    throw badValue('values', `a Float32Array of ${rows} × ${columns} numbers`, values)
+  }
   const { s } = await native.svd(values, rows, columns, false)
   return {
     singularValues: s,

@@ -1,86 +1,104 @@
-/** Arguments of public functions: one of the wrong kind is refused by its name, before anything is done with it. */
+/**
+ * Arguments of public functions and methods, checked by schemas when they are called. One that does not fit is refused by its
+ * name. What is called inside relies on TypeScript's types, and operations on the addon's checks.
+ */
+import { z } from 'zod'
 import { quoted, UsageError } from './errors.js'
 
-/** What an argument has to be. */
-export interface Kind {
-  /** Follows "Expected". */
-  readonly expects: string
-  fits(value: unknown): boolean
-}
+/** Follows "Expected" where a schema's own type does not say enough. */
+const expectations = z.registry<{ expects: string }>()
+/** What an object of options is called in errors. */
+const names = z.registry<{ name: string }>()
 
-const kind = (expects: string, fits: (value: unknown) => boolean): Kind => ({ expects, fits })
+/** The same schema; errors say that they expected this. */
+export function expecting<S extends z.ZodType>(expects: string, schema: S): S {
+  const copy = schema.clone()
+  expectations.add(copy, { expects })
+  return copy
+}
 
 /** An object that holds things by name: no list, typed array, map, date or the like. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === '[object Object]'
 
-export const aText = kind('a non-empty text', (value) => typeof value === 'string' && value !== '')
-export const anyText = kind('a text', (value) => typeof value === 'string')
-export const aFlag = kind('true or false', (value) => typeof value === 'boolean')
-export const aFunction = kind('a function', (value) => typeof value === 'function')
-export const aSignal = kind('an AbortSignal', (value) => value instanceof AbortSignal)
-export const anObject = kind('an object', isObject)
-export const aNumber = kind('a finite number', Number.isFinite)
-export const texts = kind('a list of texts', (value) => Array.isArray(value) && value.every(aText.fits))
-export const float32s = kind('a Float32Array', (value) => value instanceof Float32Array)
+/** A schema of values that `fits` is true of. */
+export const custom = (expects: string, fits: (value: unknown) => boolean) => expecting(expects, z.custom(fits))
 
-export const atLeast = (least: number): Kind =>
-  kind(`a finite number of at least ${least}`, (value) => Number.isFinite(value) && (value as number) >= least)
+export const aText = expecting('a non-empty text', z.string().min(1))
+export const anyText = expecting('a text', z.string())
+export const aFlag = z.boolean()
+export const aFunction = custom('a function', (value) => typeof value === 'function')
+export const aSignal = expecting('an AbortSignal', z.instanceof(AbortSignal))
+export const anObject = custom('an object', isObject)
+export const aNumber = expecting('a finite number', z.number())
+export const texts = expecting('a list of texts', z.array(aText))
+export const float32s = expecting('a Float32Array', z.instanceof(Float32Array))
 
-export const wholeFrom = (least: number): Kind =>
-  kind(`a whole number of at least ${least}`, (value) => Number.isSafeInteger(value) && (value as number) >= least)
+export const atLeast = (least: number) => expecting(`a finite number of at least ${least}`, z.number().min(least))
 
-export const wholeBetween = (least: number, most: number): Kind =>
-  kind(
-    `a whole number from ${least} to ${most}`,
-    (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
-  )
+export const wholeFrom = (least: number) => expecting(`a whole number of at least ${least}`, z.int().min(least))
+
+export const wholeBetween = (least: number, most: number) =>
+  expecting(`a whole number from ${least} to ${most}`, z.int().min(least).max(most))
 
 /** A list or a typed array of whole numbers, as token ids are. */
-export const wholes = kind('a list of whole numbers', (value) => isListOf(value, Number.isSafeInteger))
-
-export const listOf = (one: Kind, plural: string): Kind =>
-  kind(`a list of ${plural}`, (value) => Array.isArray(value) && value.every(one.fits))
-
-export const instanceOf = (Class: abstract new (...args: never[]) => unknown, expects: string): Kind =>
-  kind(expects, (value) => value instanceof Class)
-
-export const oneOf = (...words: readonly string[]): Kind =>
-  kind(`one of ${words.join(', ')}`, (value) => words.includes(value as string))
+export const wholes = custom('a list of whole numbers', isListOfWholes)
 
 /** An object with these methods and properties, whatever its class. */
-export const having = (expects: string, ...names: readonly (string | symbol)[]): Kind =>
-  kind(expects, (value) => typeof value === 'object' && value !== null && names.every((name) => name in value))
+export const having = (expects: string, ...members: readonly (string | symbol)[]) =>
+  custom(expects, (value) => typeof value === 'object' && value !== null && members.every((name) => name in value))
 
-/** A kind whose values errors describe in other words. */
-export const described = ({ fits }: Kind, expects: string): Kind => kind(expects, fits)
-
-export const either = (...kinds: readonly Kind[]): Kind =>
-  kind(kinds.map(({ expects }) => expects).join(' or '), (value) => kinds.some(({ fits }) => fits(value)))
-
-export const optional = ({ expects, fits }: Kind): Kind => kind(expects, (value) => value === undefined || fits(value))
-
-export const orNull = ({ expects, fits }: Kind): Kind =>
-  kind(`${expects} or null`, (value) => value === null || fits(value))
-
-/** @throws UsageError `bad-value` that names the argument */
-export function requireArgument(name: string, value: unknown, { expects, fits }: Kind): void {
-  if (fits(value)) return
-  throw new UsageError('bad-value', `Expected ${expects} for ${name} but received ${quoted(value)}.`)
+/** An object of options, of which those in `shape` are checked. Others are left to whoever knows them. */
+export function optionsSchema<Shape extends z.ZodRawShape>(name: string, shape: Shape) {
+  const schema = z.looseObject(shape)
+  names.add(schema, { name })
+  return schema
 }
 
 /**
- * Checks an object of options, and of those that are named the kinds. Others are left to whoever knows them.
- * @throws UsageError `bad-value` that names the option
+ * Checks arguments by name, each by the schema of that name.
+ * @throws UsageError `bad-value` that names the argument or option, with what was expected and what came
  */
-export function requireOptionsOf(name: string, options: unknown, kinds: Readonly<Record<string, Kind>>): void {
-  requireArgument(name, options, anObject)
-  for (const [key, wanted] of Object.entries(kinds))
-    requireArgument(key, (options as Record<string, unknown>)[key], wanted)
+export function check<Name extends string>(
+  values: Readonly<Record<Name, unknown>>,
+  schemas: Readonly<Record<Name, z.ZodType>>,
+): void {
+  for (const name in schemas) {
+    if (!fits(values[name], schemas[name])) throw refusal(name, values[name], schemas[name])
+  }
 }
 
-function isListOf(value: unknown, fits: (one: unknown) => boolean): boolean {
-  if (Array.isArray(value)) return value.every(fits)
+/** The sentence about a value that does not fit. */
+export function badValue(name: string, expects: string, value: unknown): UsageError {
+  return new UsageError('bad-value', `Expected ${expects} for ${name} but received ${quoted(value)}.`)
+}
+
+function fits(value: unknown, schema: z.ZodType): boolean {
+  return (!(schema instanceof z.ZodObject) || isObject(value)) && schema.safeParse(value).success
+}
+
+function refusal(name: string, value: unknown, schema: z.ZodType): UsageError {
+  if (!(schema instanceof z.ZodObject)) return badValue(name, expected(schema), value)
+  if (!isObject(value)) return badValue(names.get(schema)?.name ?? name, 'an object', value)
+  const options = Object.entries(schema.shape as Record<string, z.ZodType>)
+  const [key, option] = options.find(([key, option]) => !fits(value[key], option))!
+  return refusal(key, value[key], option)
+}
+
+function expected(schema: z.ZodType): string {
+  const expects = expectations.get(schema)?.expects
+  if (expects !== undefined) return expects
+  if (schema instanceof z.ZodOptional) return expected(schema.unwrap() as z.ZodType)
+  if (schema instanceof z.ZodNullable) return `${expected(schema.unwrap() as z.ZodType)} or null`
+  if (schema instanceof z.ZodUnion) return (schema.options as z.ZodType[]).map(expected).join(' or ')
+  if (schema instanceof z.ZodEnum) return `one of ${schema.options.join(', ')}`
+  if (schema instanceof z.ZodBoolean) return 'true or false'
+  throw new TypeError('Expected a schema that says what it expects.')
+}
+
+/** Whether a value is a list or a typed array of whole numbers. */
+export function isListOfWholes(value: unknown): value is ArrayLike<number> {
+  if (Array.isArray(value)) return value.every(Number.isSafeInteger)
   return (
     value instanceof Int32Array ||
     value instanceof Uint32Array ||

@@ -1,4 +1,4 @@
-import type { Kind } from '../common/arguments.js'
+import { custom } from '../common/arguments.js'
 
 /**
  * What one forward pass sees: documents laid end to end, without padding. All arrays live in JavaScript memory.
@@ -23,15 +23,12 @@ export interface Batch {
 }
 
 /** What goes where a batch is asked for. */
-export const aBatch: Kind = {
-  expects: 'a batch (packBatch and DataLoader make one)',
-  fits: (value) => {
-    const { ids, targets, positions, offsets, rowKeys, targetTokens } = (value ?? {}) as Partial<Batch>
-    const arrays = [ids, targets, positions, offsets]
-    return (
-      arrays.every((array) => array instanceof Int32Array) &&
-      rowKeys instanceof BigInt64Array &&
-      Number.isSafeInteger(targetTokens)
-    )
-  },
-}
+export const aBatch = custom('a batch (packBatch and DataLoader make one)', (value) => {
+  const { ids, targets, positions, offsets, rowKeys, targetTokens } = (value ?? {}) as Partial<Batch>
+  const arrays = [ids, targets, positions, offsets]
+  return (
+    arrays.every((array) => array instanceof Int32Array) &&
+    rowKeys instanceof BigInt64Array &&
+    Number.isSafeInteger(targetTokens)
+  )
+})

@@ -1,19 +1,8 @@
 /** Data as rows of token ids, tokenised once. */
+
 import { createHash } from 'node:crypto'
-import {
-  aFlag,
-  aFunction,
-  anObject,
-  aText,
-  either,
-  listOf,
-  oneOf,
-  optional,
-  orNull,
-  requireArgument,
-  requireOptionsOf,
-  wholeFrom,
-} from '../common/arguments.js'
+import { z } from 'zod'
+import { aFlag, aFunction, anObject, aText, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { InputError, quoted, UsageError } from '../common/errors.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
@@ -131,8 +120,7 @@ const SMALL_DATA_BYTES = 256 * 1024
  * @throws InputError of malformed rows (file and line), ids past `vocabularySize`, and data in which nothing is trained
  */
 export async function loadDataset(source: DataInput, options: DatasetOptions): Promise<Dataset> {
-  requireArgument('source', source, someData)
-  requireDatasetOptions(options)
+  check({ source, options }, datasetArguments)
   const settings = await encodeOptions(options)
   const sources = await openSources(sourcesOf(source)!, options)
   const data = await tokenised(sources, settings, options)
@@ -190,21 +178,22 @@ function partsOf(sources: readonly OpenSource[], { sizes }: TokenisedData): Data
   })
 }
 
-function requireDatasetOptions(options: DatasetOptions): void {
-  requireOptionsOf('the options of loadDataset', options, {
-    tokenizer: optional(orNull(aTokenizer)),
-    template: optional(aText),
-    trainOn: optional(oneOf('completion', 'all')),
-    vocabularySize: optional(wholeFrom(1)),
-    keepWithoutTarget: optional(aFlag),
-    cacheDir: optional(orNull(aText)),
-    onProgress: optional(aFunction),
-    text: optional(aText),
-    tools: optional(either(aText, listOf(anObject, 'schemas'))),
-    templateOptions: optional(anObject),
-    purpose: optional(oneOf('training', 'evaluation', 'validation')),
+const datasetArguments = {
+  source: someData,
+  options: optionsSchema('the options of loadDataset', {
+    tokenizer: aTokenizer.nullable().optional(),
+    template: aText.optional(),
+    trainOn: z.enum(['completion', 'all']).optional(),
+    vocabularySize: wholeFrom(1).optional(),
+    keepWithoutTarget: aFlag.optional(),
+    cacheDir: aText.nullable().optional(),
+    onProgress: aFunction.optional(),
+    text: aText.optional(),
+    tools: z.union([aText, expecting('a list of schemas', z.array(anObject))]).optional(),
+    templateOptions: anObject.optional(),
+    purpose: z.enum(['training', 'evaluation', 'validation']).optional(),
     ...hubKinds,
-  })
+  }),
 }
 
 /** Options with their defaults, and the template loaded. */

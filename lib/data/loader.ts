@@ -1,18 +1,16 @@
 /** Batches for a training loop of one's own. */
+import { z } from 'zod'
 import {
   aFlag,
   aNumber,
   aText,
+  badValue,
+  check,
+  custom,
   having,
-  type Kind,
-  oneOf,
-  optional,
-  orNull,
-  requireArgument,
-  requireOptionsOf,
-  wholeBetween,
+  isListOfWholes,
+  optionsSchema,
   wholeFrom,
-  wholes,
 } from '../common/arguments.js'
 import { InputError, quoted, UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
@@ -79,12 +77,30 @@ export interface LoaderState {
   step: number
 }
 
-const someRows: Kind = {
-  expects: 'a Dataset, a list of rows or a stream of them',
-  fits: (value) =>
+const someRows = custom(
+  'a Dataset, a list of rows or a stream of them',
+  (value) =>
     typeof value === 'object' &&
     value !== null &&
     (value instanceof Dataset || Symbol.iterator in value || Symbol.asyncIterator in value),
+)
+
+const dataLoaderArguments = {
+  rows: someRows,
+  options: optionsSchema('the options of DataLoader', {
+    rank: wholeFrom(0).optional(),
+    size: wholeFrom(1).optional(),
+    seed: wholeFrom(0).optional(),
+    packing: aFlag.optional(),
+    shuffle: aFlag.optional(),
+    epochs: aNumber.optional(),
+    tokenizer: aTokenizer.nullable().optional(),
+    maxLength: wholeFrom(2).optional(),
+    template: aText.optional(),
+    text: aText.optional(),
+    trainOn: z.enum(['completion', 'all']).optional(),
+    state: having('what state() returned', 'step').optional(),
+  }),
 }
 
 /**
@@ -106,22 +122,9 @@ export class DataLoader implements AsyncIterable<Batch> {
     private readonly rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>,
     private readonly options: LoaderOptions = {},
   ) {
-    requireArgument('rows', rows, someRows)
-    requireOptionsOf('the options of DataLoader', options, {
-      rank: optional(wholeFrom(0)),
-      size: optional(wholeFrom(1)),
-      seed: optional(wholeFrom(0)),
-      packing: optional(aFlag),
-      shuffle: optional(aFlag),
-      epochs: optional(aNumber),
-      tokenizer: optional(orNull(aTokenizer)),
-      maxLength: optional(wholeFrom(2)),
-      template: optional(aText),
-      text: optional(aText),
-      trainOn: optional(oneOf('completion', 'all')),
-      state: optional(having('what state() returned', 'step')),
-    })
-    requireArgument('rank', options.rank, optional(wholeBetween(0, (options.size ?? 1) - 1)))
+    check({ rows, options }, dataLoaderArguments)
+    const { rank = 0, size = 1 } = options
+    if (rank >= size) throw badValue('rank', `a whole number from 0 to ${size - 1}`, rank)
     this.#step = options.state?.step ?? 0
     this.#batchSize = options.batchSize ?? 8
     if (!Number.isInteger(this.#batchSize) || this.#batchSize < 1) {
@@ -211,10 +214,10 @@ async function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions):
       ['ids', ids],
       ['mask', mask ?? []],
     ] as const) {
-      if (wholes.fits(values)) continue
+      if (isListOfWholes(values)) continue
       throw new InputError(
         'malformed-row',
-        `${where}: ${name}: expected ${wholes.expects} but received ${quoted(values)}.`,
+        `${where}: ${name}: expected a list of whole numbers but received ${quoted(values)}.`,
       )
     }
     if (mask && mask.length !== ids.length) {

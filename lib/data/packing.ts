@@ -1,13 +1,5 @@
 /** Rows laid end to end for a forward pass, and which rows go together. */
-import {
-  type Kind,
-  listOf,
-  optional,
-  requireArgument,
-  requireOptionsOf,
-  wholeBetween,
-  wholes,
-} from '../common/arguments.js'
+import { check, custom, isListOfWholes, optionsSchema, wholeBetween } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Batch } from './batch.js'
 import type { TokenRow } from './encode.js'
@@ -35,21 +27,22 @@ export interface PackOptions {
 /** Far more than any model reads at a time, and a third of a gigabyte of indices. */
 const MOST_PADDING = 2 ** 24
 
-const aRow: Kind = {
-  expects: 'ids, mask and row',
-  fits: (value) => {
-    const { ids, mask, row } = (value ?? {}) as Partial<PackedRow>
-    return wholes.fits(ids) && isNumbers(mask) && mask.length === ids!.length && Number.isSafeInteger(row)
-  },
+function isRow(value: unknown): boolean {
+  const { ids, mask, row } = (value ?? {}) as Partial<PackedRow>
+  return isListOfWholes(ids) && isNumbers(mask) && mask.length === ids.length && Number.isSafeInteger(row)
 }
 
 const isNumbers = (value: unknown): value is ArrayLike<number> =>
   Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))
 
+const packBatchArguments = {
+  rows: custom('a list of rows of ids, mask and row', (rows) => Array.isArray(rows) && rows.every(isRow)),
+  options: optionsSchema('the options of packBatch', { padTo: wholeBetween(0, MOST_PADDING).optional() }),
+}
+
 /** One batch of documents; attention and positions start anew in each. */
 export function packBatch(rows: readonly PackedRow[], options: PackOptions = {}): Batch {
-  requireArgument('rows', rows, listOf(aRow, 'rows of ids, mask and row'))
-  requireOptionsOf('the options of packBatch', options, { padTo: optional(wholeBetween(0, MOST_PADDING)) })
+  check({ rows, options }, packBatchArguments)
   const { padTo = 0 } = options
   const lengths = rows.map(({ ids }) => Math.max(ids.length, padTo))
   const tokens = lengths.reduce((sum, length) => sum + length, 0)

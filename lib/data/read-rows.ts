@@ -1,9 +1,15 @@
-import { aText, described, either, requireArgument, requireOptionsOf, texts } from '../common/arguments.js'
+import { z } from 'zod'
+import { aText, check, expecting, optionsSchema, texts } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { isJsonObject } from '../io/json.js'
 import { type DataPurpose, findDataFiles } from './files/data-files.js'
 import { readRecords } from './files/readers.js'
 import { malformedRow } from './rows/check.js'
+
+const readRowsArguments = {
+  source: z.union([expecting('a path or hub id', aText), expecting('a list of them', texts)]),
+  options: optionsSchema('the options of readRows', hubKinds),
+}
 
 /**
  * The rows of data as they stand there, one at a time, with whatever columns they have. A file of text is one row,
@@ -21,8 +27,7 @@ export async function* readRows(
   source: string | readonly string[],
   options: HubOptions & { purpose?: DataPurpose } = {},
 ): AsyncGenerator<Record<string, unknown>> {
-  requireArgument('source', source, either(described(aText, 'a path or hub id'), described(texts, 'a list of them')))
-  requireOptionsOf('the options of readRows', options, hubKinds)
+  check({ source, options }, readRowsArguments)
   for await (const { value, where } of readRecords(await findDataFiles(source, options))) {
     if (!isJsonObject(value)) throw malformedRow(where, 'expected an object')
     yield value

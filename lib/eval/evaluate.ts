@@ -1,4 +1,4 @@
-import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import {
@@ -41,6 +41,15 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'b
   onProgress?: (progress: EvalProgress) => void
 } & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
 
+const evaluateArguments = {
+  model: aModel,
+  input: optionsSchema('the options of evaluate', {
+    ...hubKinds,
+    onProgress: aFunction.optional(),
+    base: aModel.optional(),
+  }),
+}
+
 /**
  * Measures a model with its active adapters. The options are those of `mora eval`; `task` and `data` are required.
  *
@@ -58,12 +67,7 @@ export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel,
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
-  requireArgument('model', model, aModel)
-  requireOptionsOf('the options of evaluate', input, {
-    ...hubKinds,
-    onProgress: optional(aFunction),
-    base: optional(aModel),
-  })
+  check({ model, input }, evaluateArguments)
   const { base, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
   const options = parseOptions(EvalSchema, given, { source: 'api' })

@@ -1,4 +1,4 @@
-import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { InputError, RunError } from '../common/errors.js'
 import { packBatch } from '../data/packing.js'
 import { namesOf } from '../data/sources/open.js'
@@ -43,6 +43,11 @@ export interface ImportanceResult {
   chunks: number
 }
 
+const importanceMatrixArguments = {
+  model: aModel,
+  input: optionsSchema('the options of importanceMatrix', { ...hubKinds, onProgress: aFunction.optional() }),
+}
+
 /**
  * Measures what each linear layer of the blocks multiplies its columns with, by a model with its active adapters on the windows or
  * rows that the task `perplexity` reads, and writes an importance matrix for `mergeModel`, `Model.save` and llama.cpp's quantiser:
@@ -53,8 +58,7 @@ export interface ImportanceResult {
  * @throws the reason of a `signal` that is aborted, between rows and forward passes
  */
 export async function importanceMatrix(model: Model, input: ImportanceOptions): Promise<ImportanceResult> {
-  requireArgument('model', model, aModel)
-  requireOptionsOf('the options of importanceMatrix', input, { ...hubKinds, onProgress: optional(aFunction) })
+  check({ model, input }, importanceMatrixArguments)
   const { onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
   const options = parseOptions(ImatrixSchema, given, { source: 'api' })

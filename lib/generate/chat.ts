@@ -1,15 +1,24 @@
-import { anyText, aSignal, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { anyText, aSignal, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
 import type { GenerateOptions } from '../options/index.js'
 import { continueText, type GenerateResult } from './continuation.js'
-import { type GenerateCall, type GenerateExtras, type GenerateSignal, limitsOf, splitCall } from './generate.js'
-import { aLanguageModel, type LanguageModel } from './language-model.js'
+import {
+  type GenerateCall,
+  type GenerateExtras,
+  type GenerateSignal,
+  generateArguments,
+  limitsOf,
+  splitCall,
+} from './generate.js'
+import type { LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stop-tokens.js'
+
+const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 
 /**
  * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversation begins alike.
@@ -32,7 +41,7 @@ export class Chat implements Disposable {
     readonly model: LanguageModel,
     call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText' | 'signal'> = {},
   ) {
-    requireArgument('model', model, aLanguageModel)
+    check({ model, call }, generateArguments)
     const { options, extras } = splitCall(call)
     this.#options = options
     this.#extras = extras
@@ -44,8 +53,7 @@ export class Chat implements Disposable {
    * far as it came, and so is one that `signal` ends with its reason.
    */
   async *say(text: string, say: GenerateSignal = {}): AsyncGenerator<string, GenerateResult> {
-    requireArgument('text', text, anyText)
-    requireOptionsOf('the options of say', say, { signal: optional(aSignal) })
+    check({ text, say }, sayArguments)
     const { signal } = say
     signal?.throwIfAborted()
     const options = this.#options

@@ -1,16 +1,5 @@
-import {
-  aFunction,
-  anObject,
-  anyText,
-  aSignal,
-  either,
-  having,
-  listOf,
-  optional,
-  requireArgument,
-  requireOptionsOf,
-  texts,
-} from '../common/arguments.js'
+import { z } from 'zod'
+import { aFunction, anyText, aSignal, check, expecting, having, optionsSchema, texts } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
@@ -43,6 +32,17 @@ export interface GenerateSignal {
 /** What `generate` takes: the options of `mora generate`, a conversation, callbacks and a signal. */
 export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
 
+export const generateArguments = {
+  model: aLanguageModel,
+  call: optionsSchema('the options of generate', {
+    messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
+    stop: z.union([anyText, texts]).optional(),
+    onText: aFunction.optional(),
+    onWarning: aFunction.optional(),
+    signal: aSignal.optional(),
+  }),
+}
+
 /**
  * Generates text after a prompt. With the model's chat template (unless `raw`), the prompt is a user's turn and the text
  * the assistant's answer.
@@ -55,7 +55,7 @@ export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
  * an aborted `signal`
  */
 export async function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {
-  requireArgument('the options of generate', call, anObject)
+  check({ model, call }, generateArguments)
   return drain(generateStream(model, call), call.onText)
 }
 
@@ -67,8 +67,7 @@ export async function* generateStream(
   model: LanguageModel,
   call: GenerateCall,
 ): AsyncGenerator<string, GenerateResult> {
-  requireArgument('model', model, aLanguageModel)
-  requireOptionsOf('the options of generate', call, { signal: optional(aSignal) })
+  check({ model, call }, generateArguments)
   const { signal, ...given } = call
   signal?.throwIfAborted()
   const { options, extras } = splitCall(given)
@@ -91,14 +90,8 @@ export async function* generateStream(
   }
 }
 
-/** Checks the options and fills in defaults. */
+/** Fills in defaults. */
 export function splitCall(call: GenerateInput & GenerateExtras): { options: GenerateOptions; extras: GenerateExtras } {
-  requireOptionsOf('the options of generate', call, {
-    messages: optional(listOf(having('a message', 'role'), 'messages')),
-    stop: optional(either(anyText, texts)),
-    onText: optional(aFunction),
-    onWarning: optional(aFunction),
-  })
   const { messages, stop, onText, onWarning, ...given } = call
   const options = parseOptions(GenerateSchema, given, { source: 'api' })
   const { system, tools, templateOptions } = options

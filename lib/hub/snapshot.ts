@@ -1,7 +1,7 @@
 /** A repository at one commit: its contents and its local files. */
 
 import { mkdir } from 'node:fs/promises'
-import { aFlag, aFunction, aSignal, optional } from '../common/arguments.js'
+import { aFlag, aFunction, aSignal } from '../common/arguments.js'
 import { RunError, UsageError } from '../common/errors.js'
 import { inParallel } from '../common/task-limit.js'
 import { writeError } from '../io/atomic.js'
@@ -44,10 +44,10 @@ export interface HubOptions {
 
 /** The check of each. */
 export const hubKinds = {
-  offline: optional(aFlag),
-  onDownload: optional(aFunction),
-  onWarning: optional(aFunction),
-  signal: optional(aSignal),
+  offline: aFlag.optional(),
+  onDownload: aFunction.optional(),
+  onWarning: aFunction.optional(),
+  signal: aSignal.optional(),
 } as const
 
 /** Options, including those that only tests change. */

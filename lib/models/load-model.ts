@@ -1,14 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import {
-  aText,
-  described,
-  having,
-  optional,
-  orNull,
-  requireArgument,
-  requireOptionsOf,
-  wholeFrom,
-} from '../common/arguments.js'
+import { aText, check, expecting, having, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -86,13 +77,15 @@ export function loadModel(model: string, options: LoadOptions = {}): Promise<Mod
   return loadModelFor({}, model, options)
 }
 
+const aModel = { model: expecting('the path or hub id of a model', aText) }
+
 /** Loads a model as `loadModel` does, for a purpose. @throws what `loadModel` and `loadAdapter` throw */
 export async function loadModelFor(
   { adapter, allowOtherBase, passes }: LoadPurpose,
   model: string,
   options: LoadOptions,
 ): Promise<Model> {
-  requireArgument('model', model, described(aText, 'the path or hub id of a model'))
+  check({ model }, aModel)
   checkLoadOptions(options)
   const { signal, offline, onDownload, onWarning, rotaryDtype } = options
   signal?.throwIfAborted()
@@ -150,14 +143,26 @@ const ofHost = ['rank', 'size', 'host', 'gather'] as const
 const ranksOfHost = having('ranks (connectRanks gives them)', ...ofHost)
 const ranksOfShards = having('ranks (connectRanks gives them)', ...ofHost, 'broadcast', 'share')
 
-function checkLoadOptions(given: LoadOptions): void {
-  requireOptionsOf('the options of a model', given, {
+const loadArguments = {
+  options: optionsSchema('the options of a model', {
     ...hubKinds,
-    shard: optional(ranksOfShards),
-    ranks: optional(ranksOfHost),
-  })
+    shard: ranksOfShards.optional(),
+    ranks: ranksOfHost.optional(),
+  }),
+}
+
+function checkLoadOptions(given: LoadOptions): void {
+  check({ options: given }, loadArguments)
   const { onDownload: _, onWarning: __, signal: ___, shard: ____, ranks: _____, ...options } = given
   checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }), 'api')
+}
+
+const initModelArguments = {
+  configPath: expecting('the path of a config.json', aText),
+  options: optionsSchema('the options of a model', {
+    seed: wholeFrom(0).optional(),
+    tokenizer: aTokenizer.nullable().optional(),
+  }),
 }
 
 /** A model with random weights, by a `config.json`, to pretrain from scratch. */
@@ -165,11 +170,7 @@ export async function initModel(
   configPath: string,
   given: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
 ): Promise<Model> {
-  requireArgument('configPath', configPath, described(aText, 'the path of a config.json'))
-  requireOptionsOf('the options of a model', given, {
-    seed: optional(wholeFrom(0)),
-    tokenizer: optional(orNull(aTokenizer)),
-  })
+  check({ configPath, options: given }, initModelArguments)
   const { seed = 0, tokenizer = null, ...options } = given
   checkLoadOptions(options)
   if (options.quantise !== undefined) {

@@ -1,7 +1,7 @@
 import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import { selectModules } from '../adapters/files/modules-to-save.js'
-import { anObject, requireArgument, requireOptionsOf, texts, wholes } from '../common/arguments.js'
+import { anObject, check, optionsSchema, texts, wholes } from '../common/arguments.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native/addon.js'
@@ -34,6 +34,10 @@ import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
 import type { ModelSource } from './read/model-source.js'
+
+const modelArguments = {
+  parts: optionsSchema('the parts of a model (loadModel and initModel make one)', { weights: anObject }),
+}
 
 /** What a model is made of. */
 interface ModelParts {
@@ -84,7 +88,7 @@ export class Model implements Disposable {
   readonly #training = new TrainingHold()
 
   constructor(parts: ModelParts) {
-    requireOptionsOf('the parts of a model (loadModel and initModel make one)', parts, { weights: anObject })
+    check({ parts }, modelArguments)
     const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null } = parts
     this.config = weights.config
     this.tokenizer = tokenizer
@@ -212,7 +216,7 @@ export class Model implements Disposable {
 
   /** What names of `modulesToSave` stand for, as adapter files have it; throws with the candidates for an unknown name. */
   moduleNames(names: readonly string[]): readonly string[] {
-    requireArgument('names', names, texts)
+    check({ names }, { names: texts })
     return selectModules(names, this.base).names
   }
 
@@ -252,7 +256,7 @@ export class Model implements Disposable {
 
   /** Those of `ids` that frozen embeddings or a frozen head were, as it looks, never trained for. */
   async untrainedTokens(ids: readonly number[]): Promise<number[]> {
-    requireArgument('ids', ids, wholes)
+    check({ ids }, { ids: wholes })
     return untrainedTokens(new Set([this.#decoder.embeddingTable, this.#decoder.headTable]), ids)
   }
 

@@ -1,13 +1,5 @@
-import {
-  aNumber,
-  anObject,
-  atLeast,
-  instanceOf,
-  listOf,
-  optional,
-  requireArgument,
-  requireOptionsOf,
-} from '../common/arguments.js'
+import { z } from 'zod'
+import { aNumber, anObject, atLeast, check, expecting, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { native } from '../native/addon.js'
 import { Parameter } from '../tensor/parameter.js'
@@ -15,7 +7,10 @@ import { allOrNothing, keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
 /** The check of arguments that must be parameters. */
-export const someParameters = listOf(instanceOf(Parameter, 'a parameter'), 'parameters')
+export const someParameters = expecting(
+  'a list of parameters',
+  z.array(expecting('a parameter', z.instanceof(Parameter))),
+)
 
 /** Constants of AdamW. */
 export interface AdamWOptions {
@@ -47,6 +42,30 @@ interface ParameterState {
   updates: number
 }
 
+const adamWArguments = {
+  options: optionsSchema('the options of AdamW', {
+    beta1: atLeast(0).optional(),
+    beta2: atLeast(0).optional(),
+    epsilon: atLeast(0).optional(),
+    weightDecay: atLeast(0).optional(),
+  }),
+}
+
+const stepArguments = {
+  options: optionsSchema('the options of step', {
+    learningRate: atLeast(0),
+    scaleGradients: aNumber.optional(),
+    maxGradNorm: atLeast(0).optional(),
+  }),
+}
+
+const loadArguments = {
+  state: optionsSchema('the state of AdamW', {
+    updates: anObject,
+    tensors: expecting('a Map of values by name', z.instanceof(Map)),
+  }),
+}
+
 /**
  * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with PyTorch's order of arithmetic. One
  * operation updates all tensors with equal `learningRateRatio` and update count. Parameters without a gradient do not
@@ -57,12 +76,7 @@ export class AdamW {
   #states = new Map<Parameter, ParameterState>()
 
   constructor(parameters: readonly Parameter[], options: AdamWOptions = {}) {
-    requireOptionsOf('the options of AdamW', options, {
-      beta1: optional(atLeast(0)),
-      beta2: optional(atLeast(0)),
-      epsilon: optional(atLeast(0)),
-      weightDecay: optional(atLeast(0)),
-    })
+    check({ options }, adamWArguments)
     this.#options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, ...options }
     this.setParameters(parameters)
   }
@@ -72,7 +86,7 @@ export class AdamW {
    * of all others is dropped.
    */
   setParameters(parameters: readonly Parameter[]): void {
-    requireArgument('parameters', parameters, someParameters)
+    check({ parameters }, { parameters: someParameters })
     const before = this.#states
     const stateOf = (parameter: Parameter) => before.get(parameter) ?? freshState(parameter)
     this.#states = allOrNothing(() => new Map(parameters.map((parameter) => [parameter, stateOf(parameter)])))
@@ -84,11 +98,7 @@ export class AdamW {
    * gradients before clipping, still on the device; if it is not finite, nothing has changed.
    */
   step(options: AdamWStepOptions): Tensor {
-    requireOptionsOf('the options of step', options, {
-      learningRate: atLeast(0),
-      scaleGradients: optional(aNumber),
-      maxGradNorm: optional(atLeast(0)),
-    })
+    check({ options }, stepArguments)
     const { learningRate, scaleGradients = 1, maxGradNorm = 0 } = options
     const trained = [...this.#states].filter(([{ grad }]) => grad !== null)
     if (trained.length === 0)
@@ -157,10 +167,7 @@ export class AdamW {
 
   /** Continues from a saved state, by the names that `state` returned. Throws before it changes anything. */
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void {
-    requireOptionsOf('the state of AdamW', state, {
-      updates: anObject,
-      tensors: instanceOf(Map, 'a Map of values by name'),
-    })
+    check({ state }, loadArguments)
     const { updates, tensors } = state
     const own = this.state()
     for (const { name, tensor } of own.tensors) {

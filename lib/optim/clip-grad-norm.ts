@@ -1,4 +1,4 @@
-import { atLeast, requireArgument } from '../common/arguments.js'
+import { atLeast, check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { native } from '../native/addon.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -6,14 +6,15 @@ import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { someParameters } from './adamw.js'
 
+const clipGradNormArguments = { parameters: someParameters, maxNorm: atLeast(0) }
+
 /**
  * Scales the gradients in place so that their global norm is at most `maxNorm`, like PyTorch's `clip_grad_norm_`. Returns
  * the norm [1] before clipping, on the device. `AdamW.step` clips by itself if `maxGradNorm` is given. Throws a UsageError
  * without parameters.
  */
 export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number): Tensor {
-  requireArgument('parameters', parameters, someParameters)
-  requireArgument('maxNorm', maxNorm, atLeast(0))
+  check({ parameters, maxNorm }, clipGradNormArguments)
   const [first] = parameters
   if (!first) throw new UsageError('unfit-options', 'clipGradNorm expected at least one parameter but received none.')
   return scope(() => {

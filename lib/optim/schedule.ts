@@ -2,7 +2,7 @@
  * Learning-rate schedules: pure functions of the optimizer step and the total, by the formulas of Hugging Face's
  * transformers (`get_*_schedule*` in optimization.py), and the jagged cosine of ReMoRA and ReLoRA.
  */
-import { anObject, requireArgument } from '../common/arguments.js'
+import { atLeast, check, optionsSchema } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
 
 /** Names of the schedules, the values of `--scheduler`. */
@@ -31,17 +31,27 @@ export interface ScheduleOptions {
 /** Fraction of the peak learning rate at a schedule step. */
 type Factor = (step: number) => number
 
+const anAmount = atLeast(0)
+const scheduleArguments = {
+  options: optionsSchema('the options of schedule', {
+    learningRate: anAmount,
+    totalSteps: anAmount,
+    minLearningRateRatio: anAmount.optional(),
+    warmupSteps: anAmount.optional(),
+    warmupRatio: anAmount.optional(),
+    mergeEvery: atLeast(1).optional(),
+    restartWarmupSteps: anAmount.optional(),
+  }),
+}
+
 /**
  * Returns the learning rate of each schedule step, counted from 0: step `s` is used by optimizer step `s + 1`.
  * Throws a `UsageError` if a number is out of range or `cosine-restarts` has no period.
  */
 export function schedule(options: ScheduleOptions): (step: number) => number {
-  requireArgument('the options of schedule', options, anObject)
+  check({ options }, scheduleArguments)
   const { learningRate, scheduler = 'cosine', totalSteps } = options
-  requireNumber('learningRate', learningRate, 0)
-  requireNumber('totalSteps', totalSteps, 0)
   const minimum = options.minLearningRateRatio ?? (scheduler === 'cosine-restarts' ? 0.1 : 0)
-  requireNumber('minLearningRateRatio', minimum, 0)
   const warmup = warmupLength(options)
   const factor = factorOf(scheduler, totalSteps, warmup, minimum, options)
   return (step) => learningRate * factor(step)
@@ -49,8 +59,6 @@ export function schedule(options: ScheduleOptions): (step: number) => number {
 
 /** Warm-up steps as Hugging Face counts them: `warmupSteps`, else ⌈`warmupRatio` · total⌉. */
 export function warmupLength({ totalSteps, warmupSteps = 0, warmupRatio = 0 }: ScheduleOptions): number {
-  requireNumber('warmupSteps', warmupSteps, 0)
-  requireNumber('warmupRatio', warmupRatio, 0)
   return warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * totalSteps)
 }
 
@@ -78,8 +86,6 @@ function factorOf(
           'The scheduler cosine-restarts needs a period: give mergeEvery, or take the scheduler cosine.',
         )
       }
-      requireNumber('mergeEvery', mergeEvery, 1)
-      requireNumber('restartWarmupSteps', restartWarmupSteps, 0)
       return jaggedCosine(total, warmup, minimum, mergeEvery, restartWarmupSteps)
     }
     default:
@@ -113,13 +119,4 @@ function jaggedCosine(total: number, warmup: number, minimum: number, period: nu
     if (step < period || intoPeriod >= restart) return decay(step)
     return (intoPeriod / restart) * decay(step - intoPeriod + restart)
   })
-}
-
-function requireNumber(name: string, value: number, least: number): void {
-  if (!Number.isFinite(value) || value < least) {
-    throw new UsageError(
-      'bad-value',
-      `Expected a finite number of at least ${least} for ${name} but received ${quoted(value)}.`,
-    )
-  }
 }

@@ -1,6 +1,6 @@
 /** Uploads an adapter, a model or a GGUF file to the hub, with its model card. */
 import { pathToFileURL } from 'node:url'
-import { aFunction, aSignal, optional, requireOptionsOf } from '../common/arguments.js'
+import { aFunction, aSignal, check, optionsSchema } from '../common/arguments.js'
 import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
 import { type HubSettings, hubSettings, nameOf, type Pacing, type Subject } from '../hub/index.js'
@@ -63,14 +63,18 @@ export function pushToHub(options: PushOptions): Promise<PushResult> {
   return pushWith(options)
 }
 
+const pushWithArguments = {
+  options: optionsSchema('the options of pushToHub', {
+    onProgress: aFunction.optional(),
+    confirm: aFunction.optional(),
+    onWarning: aFunction.optional(),
+    signal: aSignal.optional(),
+  }),
+}
+
 /** `pushToHub`, with what tests change. */
 export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
-  requireOptionsOf('the options of pushToHub', options, {
-    onProgress: optional(aFunction),
-    confirm: optional(aFunction),
-    onWarning: optional(aFunction),
-    signal: optional(aSignal),
-  })
+  check({ options }, pushWithArguments)
   const { onProgress = () => {}, confirm, onWarning = () => {}, signal, ...given } = options
   const checked = parseOptions(PushCallSchema, given, { source: 'api' })
   requireOptions(PushCallSchema, checked, 'api')

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { atLeast, optional, requireOptionsOf } from '../common/arguments.js'
+import { atLeast, check, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { type NativeRanks, native } from '../native/addon.js'
 import { gatherJson, single } from '../tensor/ranks.js'
@@ -41,6 +41,13 @@ const alone: JobRanks = {
   close: () => Promise.resolve(),
 }
 
+const connectRanksArguments = {
+  options: optionsSchema('the options of connectRanks', {
+    timeout: atLeast(1).optional(),
+    arrival: atLeast(1).optional(),
+  }),
+}
+
 /**
  * Connects this process with the others that the same launcher started: `mpirun` of Open MPI or MPICH, or `srun --mpi=pmix`; by
  * gloo where RANK, WORLD_SIZE and MASTER_ADDR are set, as by torchrun, or what Kubeflow, SkyPilot and `srun` set instead, and
@@ -51,10 +58,7 @@ const alone: JobRanks = {
  *   where ranks don't come
  */
 export async function connectRanks(options: ConnectOptions = {}): Promise<JobRanks> {
-  requireOptionsOf('the options of connectRanks', options, {
-    timeout: optional(atLeast(1)),
-    arrival: optional(atLeast(1)),
-  })
+  check({ options }, connectRanksArguments)
   const job = launched()
   if (job === null) return alone
   const { timeout = SECONDS, arrival = SECONDS_OF_ARRIVAL } = options

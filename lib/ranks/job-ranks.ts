@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { aText, requireArgument } from '../common/arguments.js'
+import { aText, check } from '../common/arguments.js'
 import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { type NativeDevice, type NativeRanks, native } from '../native/addon.js'
 import { gatherJson, type Ranks, type WritableValues } from '../tensor/ranks.js'
@@ -145,7 +145,7 @@ export class ConnectedRanks implements JobRanks {
   }
 
   async deviceFor(device = 'auto'): Promise<string> {
-    requireArgument('device', device, aText)
+    check({ device }, { device: aText })
     return deviceOfRank(device, this)
   }
 

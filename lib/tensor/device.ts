@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
-import { aFlag, aText, optional, requireOptionsOf } from '../common/arguments.js'
-import { MoraError, quoted, UsageError } from '../common/errors.js'
+import { aFlag, aText, check, optionsSchema, wholeBetween } from '../common/arguments.js'
+import { MoraError, UsageError } from '../common/errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
 import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
@@ -17,22 +17,21 @@ export interface DeviceOptions {
   allowTf32?: boolean
 }
 
+const openDeviceArguments = {
+  options: optionsSchema('the options of openDevice', {
+    device: aText.optional(),
+    threads: wholeBetween(0, MAX_THREADS).optional(),
+    allowTf32: aFlag.optional(),
+  }),
+}
+
 /** Opens a device; throws a sentence that says why where it is absent. */
 export function openDevice(options: DeviceOptions = {}): NativeDevice {
-  requireOptionsOf('the options of openDevice', options, {
-    device: optional(aText),
-    allowTf32: optional(aFlag),
-  })
+  check({ options }, openDeviceArguments)
   const { device = 'auto', threads = 0, allowTf32 } = options
   const match = /^(auto|cpu|cuda)(?::(\d+))?$/.exec(device)
   if (!match || (match[2] !== undefined && match[1] !== 'cuda')) {
     throw new UsageError('unknown-device', `Expected auto, cpu, cuda or cuda:N for device but received ${device}.`)
-  }
-  if (!Number.isInteger(threads) || threads < 0 || threads > MAX_THREADS) {
-    throw new UsageError(
-      'bad-value',
-      `Expected a whole number up to ${MAX_THREADS} for threads but received ${quoted(threads)}.`,
-    )
   }
   const kind = match[1] === 'auto' ? kindOfThisMachine() : match[1]!
   const why = native.whyUnavailable(kind)

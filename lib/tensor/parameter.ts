@@ -1,8 +1,11 @@
-import { anyText, instanceOf, requireArgument } from '../common/arguments.js'
+import { z } from 'zod'
+import { anyText, check, expecting } from '../common/arguments.js'
 import { type DType, native } from '../native/addon.js'
 import { keep } from './scope.js'
 import { TapeNode } from './tape.js'
 import { Tensor } from './tensor.js'
+
+const parameterArguments = { name: anyText, values: expecting('a Tensor', z.instanceof(Tensor)) }
 
 /**
  * A trained tensor: float32, with a float32 gradient that adds up over backward passes. It lives until `dispose`, outside
@@ -21,8 +24,7 @@ export class Parameter extends Tensor {
     readonly name: string,
     values: Tensor,
   ) {
-    requireArgument('name', name, anyText)
-    requireArgument('values', values, instanceOf(Tensor, 'a Tensor'))
+    check({ name, values }, parameterArguments)
     super(values.native, values.device, 'float32', values.shape, values.strides)
     keep(this)
     keep(values)

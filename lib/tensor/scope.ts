@@ -1,4 +1,4 @@
-import { aFunction, requireArgument } from '../common/arguments.js'
+import { aFunction, check } from '../common/arguments.js'
 import type { NativeTensor } from '../native/addon.js'
 import type { Parts } from './turns.js'
 
@@ -40,7 +40,7 @@ export function keep<T extends Held>(tensor: T): T {
  * synchronous: read values outside.
  */
 export function scope<R>(body: () => R): R {
-  requireArgument('body', body, aFunction)
+  check({ body }, { body: aFunction })
   const own = new Set<Held>()
   return handedOver(within(own, body), own)
 }

@@ -3,7 +3,7 @@
  * how to turn the gradient of its output into gradients of its inputs. Nodes are counted: a result that is dropped frees
  * what was saved for it.
  */
-import { aFunction, requireArgument } from '../common/arguments.js'
+import { aFunction, check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { DType, NativeDevice } from '../native/addon.js'
 import { type Held, keep } from './scope.js'
@@ -25,7 +25,7 @@ let recording = true
 
 /** Runs `body` without recording: nothing is saved, results need no gradient. */
 export function noGrad<R>(body: () => R): R {
-  requireArgument('body', body, aFunction)
+  check({ body }, { body: aFunction })
   return withRecording(false, body)
 }
 

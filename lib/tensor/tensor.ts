@@ -1,14 +1,4 @@
-import {
-  aFunction,
-  anObject,
-  instanceOf,
-  type Kind,
-  optional,
-  requireArgument,
-  requireOptionsOf,
-  wholeFrom,
-  wholes,
-} from '../common/arguments.js'
+import { aFunction, badValue, check, isListOfWholes, isObject, optionsSchema } from '../common/arguments.js'
 import { type DType, elementsOf, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native/addon.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
@@ -28,6 +18,8 @@ export interface TensorOptions {
 
 /** Where the gradient of one input of an operation goes. */
 export type GradientTarget = TapeTarget<Tensor>
+
+const backwardArguments = { options: optionsSchema('the options of backward', { onGradient: aFunction.optional() }) }
 
 /**
  * A strided array on a device, and, where gradients flow, its place on the tape.
@@ -71,7 +63,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
 
   /** An uninitialised dense tensor. Throws `out-of-memory` with the device's figures. */
   static empty(shape: readonly number[], options: TensorOptions): Tensor {
-    requireArgument('the options of a tensor', options, anObject)
+    requireOptions(options)
     const { device, dtype = 'float32' } = options
     return new Tensor(native.empty(device, dtype, shape), device, dtype, shape, denseStrides(shape))
   }
@@ -85,8 +77,8 @@ export class Tensor implements Disposable, Taped<Tensor> {
 
   /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must hold its bits. */
   static from(values: TypedValues | readonly number[], shape: readonly number[], options: TensorOptions): Tensor {
-    requireArgument('values', values, someValues)
-    requireArgument('the options of a tensor', options, anObject)
+    if (!isNumbers(values)) throw badValue('values', 'a list of numbers or a typed array', values)
+    requireOptions(options)
     const { device, dtype = 'float32' } = options
     const handle = native.fromArray(device, dtype, shape, encode(values, dtype))
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
@@ -124,35 +116,35 @@ export class Tensor implements Disposable, Taped<Tensor> {
 
   /** Another view of the same memory; constants only (it is not on the tape). */
   view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
-    requireArgument('shape', shape, wholes)
-    requireArgument('strides', strides, someStrides)
-    requireArgument('offset', offset, aWhole)
+    requireWholes('shape', shape)
+    if (strides !== undefined) requireWholes('strides', strides)
+    requireWhole('offset', offset)
     const steps = strides ?? denseStrides(shape)
     return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps)
   }
 
   /** The same memory as a dense tensor of another dtype, from byte `offset` of this dense one on. */
   memoryAs(dtype: DType, shape: readonly number[], offset = 0): Tensor {
-    requireArgument('shape', shape, wholes)
-    requireArgument('offset', offset, aWhole)
     return new Tensor(this.#native.as(dtype, shape, offset), this.device, dtype, shape, denseStrides(shape))
   }
 
   /** Columns [from, to) of a matrix, as a view that is not on the tape. */
   columns(from: number, to: number): Tensor {
-    requireRange(from, to)
+    requireWhole('from', from)
+    requireWhole('to', to)
     return this.view([this.shape[0]!, to - from], this.strides, from)
   }
 
   /** Rows [from, to) along the first dimension, as a view that is not on the tape. */
   rows(from: number, to: number): Tensor {
-    requireRange(from, to)
+    requireWhole('from', from)
+    requireWhole('to', to)
     return this.view([to - from, ...this.shape.slice(1)], this.strides, from * this.strides[0]!)
   }
 
   /** Replaces the values by those of a tensor of the same shape, converting and in stream order. */
   copyFrom(source: Tensor): void {
-    requireArgument('source', source, instanceOf(Tensor, 'a Tensor'))
+    if (!(source instanceof Tensor)) throw badValue('source', 'a Tensor', source)
     native.copy(source.native, this.#native, 1)
   }
 
@@ -214,7 +206,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
    * gradient: what is enqueued then may read it, and change it
    */
   async backward(options: { onGradient?: (parameter: object) => void } = {}): Promise<void> {
-    requireOptionsOf('the options of backward', options, { onGradient: optional(aFunction) })
+    check({ options }, backwardArguments)
     await backward<Tensor>(this, Tensor.empty, options.onGradient)
   }
 
@@ -243,20 +235,23 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 }
 
-const aWhole = wholeFrom(0)
-const someStrides = optional(wholes)
+// These checks ask no schema: a step makes thousands of calls. The addon checks the rest.
 
-function requireRange(from: number, to: number): void {
-  requireArgument('from', from, aWhole)
-  requireArgument('to', to, aWhole)
+function requireOptions(options: unknown): void {
+  if (!isObject(options)) throw badValue('the options of a tensor', 'an object', options)
 }
 
-const someValues: Kind = {
-  expects: 'a list of numbers or a typed array',
-  fits: (value) =>
-    Array.isArray(value)
-      ? value.every((one) => typeof one === 'number')
-      : ArrayBuffer.isView(value) && !(value instanceof DataView),
+function requireWholes(name: string, values: unknown): void {
+  if (!isListOfWholes(values)) throw badValue(name, 'a list of whole numbers', values)
+}
+
+function requireWhole(name: string, value: number): void {
+  if (!(Number.isSafeInteger(value) && value >= 0)) throw badValue(name, 'a whole number of at least 0', value)
+}
+
+function isNumbers(value: unknown): boolean {
+  if (Array.isArray(value)) return value.every((one) => typeof one === 'number')
+  return ArrayBuffer.isView(value) && !(value instanceof DataView)
 }
 
 async function readBlocks({ native: blocks, device, shape }: Tensor): Promise<Float32Array> {

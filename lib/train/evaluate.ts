@@ -1,4 +1,5 @@
-import { aSignal, either, having, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { z } from 'zod'
+import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
 import { crossEntropy } from '../objectives/cross-entropy.js'
@@ -7,6 +8,12 @@ import { eachPass } from './passes.js'
 import { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
 import type { PassModel } from './trainable.js'
+
+const meanLossArguments = {
+  model: having('a model', 'lossAsync', 'setDropout'),
+  batches: z.union([having('batches', Symbol.iterator), having('a stream of them', Symbol.asyncIterator)]),
+  options: optionsSchema('the options of meanLoss', { signal: aSignal.optional() }),
+}
 
 /**
  * Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. An aborted `signal` ends
@@ -17,13 +24,7 @@ export async function meanLoss(
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: { signal?: AbortSignal } = {},
 ): Promise<number> {
-  requireArgument('model', model, having('a model', 'lossAsync', 'setDropout'))
-  requireArgument(
-    'batches',
-    batches,
-    either(having('batches', Symbol.iterator), having('a stream of them', Symbol.asyncIterator)),
-  )
-  requireOptionsOf('the options of meanLoss', options, { signal: optional(aSignal) })
+  check({ model, batches, options }, meanLossArguments)
   const { signal } = options
   const sums = await evaluate({ objective: crossEntropy, model, sync: new RankSync(), signal }, batches)
   if (!sums) throw signal!.reason
@@ -43,7 +44,7 @@ export async function evaluate(
   const own = new PassSums(objective.metrics)
   const gradients = false
   const drop = await eachPass({ model, sync, signal }, batches, { gradients }, async (batch) => {
-    requireArgument('each of batches', batch, aBatch)
+    check({ batch }, { batch: aBatch })
     const part = await objective.loss(model, batch, { gradients })
     try {
       own.add(part, await part.loss.item(), batch)

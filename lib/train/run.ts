@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { aFunction, aSignal, described, optional, requireArgument } from '../common/arguments.js'
+import { aFunction, aSignal, check, expecting } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
 import { EventChannel } from './event-channel.js'
@@ -29,6 +29,12 @@ export type EventCallback = (event: TrainEvent) => void | Promise<void>
 
 export type TrainRecipe = (control: RunControl) => Promise<TrainResult>
 
+const runArguments = {
+  recipe: expecting('what a run does (train makes runs)', aFunction),
+  onEvent: aFunction.optional(),
+  signal: aSignal.optional(),
+}
+
 /**
  * A training run that has begun. Iterate it to see its events (the loop body and the training steps take turns;
  * leaving the loop early stops the run), or only `await run.finished`.
@@ -52,9 +58,7 @@ export class Run implements AsyncIterable<TrainEvent> {
     private readonly onEvent?: EventCallback,
     signal?: AbortSignal,
   ) {
-    requireArgument('recipe', recipe, described(aFunction, 'what a run does (train makes runs)'))
-    requireArgument('onEvent', onEvent, optional(aFunction))
-    requireArgument('signal', signal, optional(aSignal))
+    check({ recipe, onEvent, signal }, runArguments)
     const requestStop = () => this.#requestStop()
     this.#channel = new EventChannel(requestStop)
     signal?.addEventListener('abort', requestStop)

@@ -1,7 +1,7 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
 import { makeKnown } from '../adapters/registry.js'
-import { aFunction, aSignal, instanceOf, optional, requireArgument, requireOptionsOf } from '../common/arguments.js'
+import { aFunction, aSignal, check, expecting, optionsSchema } from '../common/arguments.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
@@ -52,6 +52,15 @@ type NoFields = Readonly<Record<never, never>>
 export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, keyof TrainExtras> &
   TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
 
+const trainArguments = {
+  model: expecting('a model (loadModel and initModel give one)', z.instanceof(Model)),
+  options: optionsSchema('the options of train', {
+    onEvent: aFunction.optional(),
+    signal: aSignal.optional(),
+    ranks: someRanks.optional(),
+  }),
+}
+
 /**
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
  * options are those of `mora train`; `data` is required.
@@ -61,8 +70,7 @@ export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, ke
  * rejects `finished` and ends the iteration.
  */
 export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainCall<Own>): Run {
-  requireArgument('model', model, instanceOf(Model, 'a model (loadModel and initModel give one)'))
-  requireOptionsOf('the options of train', options, { onEvent: optional(aFunction) })
+  check({ model, options }, trainArguments)
   return trainWith(model, options as TrainCall, partsOf(model, options as TrainCall))
 }
 
@@ -91,8 +99,6 @@ export function trainWith(
   { onEvent, signal, learningRate, ranks, method, ...others }: TrainCall,
   parts: StartParts,
 ): Run {
-  requireArgument('signal', signal, optional(aSignal))
-  requireArgument('ranks', ranks, optional(someRanks))
   signal?.throwIfAborted()
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) makeKnown(ownMethod)

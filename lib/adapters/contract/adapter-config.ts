@@ -1,6 +1,6 @@
 /** Options that describe an adapter: those that every method has, and how a method adds its own. */
 import { z } from 'zod'
-import { anObject, requireArgument } from '../../common/arguments.js'
+import { check, optionsSchema } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
 import { names, namesOrPattern, numbersByPattern, optionalInteger, optionalReal } from '../../schema/option.js'
 import { parseOptions } from '../../schema/parse.js'
@@ -50,13 +50,16 @@ type Checked<Fields extends OptionFields> = typeof DEFAULTS & {
 
 const schemas = new WeakMap<OptionFields, z.ZodObject<Record<string, z.ZodType>>>()
 
+/** What functions of methods take. Their schemas check the options themselves. */
+export const adapterArguments = { options: optionsSchema('the options of an adapter', {}) }
+
 /**
  * The part of a configuration that options give, with the defaults that methods share. `fields` are schemas of the method's
  * own options, made once. Options may be a configuration that is changed (`mora({ ...config, rank: 4 })`), so they may name
  * the method. Throws a `UsageError` that names an unknown option or a wrong value.
  */
 export function checkedConfig<Fields extends OptionFields>(fields: Fields, options: object): Checked<Fields> {
-  requireArgument('the options of an adapter', options, anObject)
+  check({ options }, adapterArguments)
   const { method: _, ...given } = options as { method?: unknown }
   const schema = schemas.get(fields) ?? z.strictObject({ ...sharedFields, ...fields })
   schemas.set(fields, schema)
@@ -65,7 +68,7 @@ export function checkedConfig<Fields extends OptionFields>(fields: Fields, optio
 
 /** Refuses ranks of layers, for a method whose files in PEFT's format have none. */
 export function requireOneRank(method: string, options: { readonly rankPattern?: object }): void {
-  requireArgument('the options of an adapter', options, anObject)
+  check({ options }, adapterArguments)
   if (Object.keys(options.rankPattern ?? {}).length === 0) return
   throw new UsageError(
     'unsupported-option',

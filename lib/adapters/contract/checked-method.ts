@@ -1,11 +1,18 @@
 /** What a method gives, checked: where one of somebody's own is wrong, a sentence says in which of its functions. */
-import { isObject, type Kind, optional, orNull, wholeFrom } from '../../common/arguments.js'
+import { isListOfWholes, isObject } from '../../common/arguments.js'
 import { MoraError, quoted, RunError } from '../../common/errors.js'
 import { placeOf, reasonOf } from '../../common/foreign-errors.js'
 import { elementsOf } from '../../native/addon.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterMethod } from './adapter.js'
 import { DeltaLayer } from './adapter-layer.js'
+
+/** What a function has to return. Layers are asked in every pass, so this is no schema. */
+interface Kind {
+  /** Follows "expected". */
+  readonly expects: string
+  fits(value: unknown): boolean
+}
 
 type Kinds<Whole> = { readonly [Key in keyof Whole]?: Kind }
 
@@ -20,7 +27,7 @@ const amounts: Kind = {
 }
 const aShape: Kind = {
   expects: 'a list of whole numbers, or null',
-  fits: (value) => value === null || (Array.isArray(value) && value.every(wholeFrom(0).fits)),
+  fits: (value) => value === null || (isListOfWholes(value) && Array.from(value).every(isAmount)),
 }
 const aLimit: Kind = {
   expects: 'an object with a number "most" and a text "of"',
@@ -45,6 +52,10 @@ const aLayer: Kind = {
   expects: `an object with ${LAYER_PARTS.join(', ')}`,
   fits: (value) => hasAll(value, LAYER_PARTS),
 }
+const orNothing = ({ expects, fits }: Kind, nothing: null | undefined): Kind => ({
+  expects: nothing === null ? `${expects} or null` : expects,
+  fits: (value) => value === nothing || fits(value),
+})
 const entries: Kind = {
   expects: 'an object that JSON can hold',
   fits(value) {
@@ -83,12 +94,12 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
     config: aConfig,
     learningRate: anAmount,
     describeLayer: amounts,
-    rankLimit: optional(aLimit),
+    rankLimit: orNothing(aLimit, undefined),
     layerMemory: amounts,
     requireFit: anything,
     initial: ofTensors,
     layer: aLayer,
-    fromPeft: orNull(aConfig),
+    fromPeft: orNothing(aConfig, null),
     toPeft: entries,
   })
   const layer: AdapterMethod['layer'] = (config, options, own) => {

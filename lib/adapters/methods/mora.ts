@@ -1,4 +1,5 @@
-import { type Kind, optional, orNull, requireOptionsOf } from '../../common/arguments.js'
+import { z } from 'zod'
+import { check, expecting, optionsSchema } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
@@ -38,10 +39,7 @@ export interface MoraConfig extends AdapterConfigBase, MoraLayerConfig {
   readonly permutation: PermutationKey | null
 }
 
-const aPermutation: Kind = {
-  expects: 'seed and cycle, two whole numbers',
-  fits: (value) => isJsonObject(value) && [value.seed, value.cycle].every(Number.isSafeInteger),
-}
+const aPermutation = expecting('seed and cycle, two whole numbers', z.looseObject({ seed: z.int(), cycle: z.int() }))
 
 const fields = {
   operator: optionalChoice("MoRA's compression", OPERATORS, {
@@ -65,9 +63,13 @@ const allFields = {
 /** The paper's: below rank 64 MoRA rotates, from there on it shares. */
 export const operatorFor = (rank: number): Operator => (rank < 64 ? 'rotation' : 'sharing')
 
+const moraArguments = {
+  options: optionsSchema('the options of an adapter', { permutation: aPermutation.nullable().optional() }),
+}
+
 /** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
-  requireOptionsOf('the options of an adapter', options, { permutation: optional(orNull(aPermutation)) })
+  check({ options }, moraArguments)
   const { permutation = null, ...described } = options
   const { operator, scale = 1, roundRank = 1, ...config } = checkedConfig(allFields, described)
   return {

@@ -1,4 +1,4 @@
-import { anObject, requireArgument } from '../../common/arguments.js'
+import { check } from '../../common/arguments.js'
 import { taskLimit } from '../../common/task-limit.js'
 import { native } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
@@ -7,6 +7,7 @@ import { type Destination, together } from '../../tensor/destination.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { AdapterMethod, LayerFacts, TensorValues } from '../contract/adapter.js'
+import { adapterArguments } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'
 import { commonEntries } from '../contract/peft-entries.js'
@@ -31,7 +32,7 @@ export interface PissaConfig extends LowRankConfig {
  * W' = (W − s B₀ A₀) + s B A with s = alpha / rank. Alpha defaults to rank, as in the paper.
  */
 export function pissa(options: LowRankOptions = {}): PissaConfig {
-  requireArgument('the options of an adapter', options, anObject)
+  check({ options }, adapterArguments)
   return lowRankConfig('pissa', { ...options, alpha: options.alpha ?? options.rank ?? 8 })
 }
 

@@ -1,9 +1,19 @@
-import { oneOf, requireArgument, wholeFrom } from '../../common/arguments.js'
+import { z } from 'zod'
+import { check, wholeFrom } from '../../common/arguments.js'
 import { OPERATORS, type Operator } from '../contract/mora-operators.js'
 
 /** The highest rank whose R is not cut to max(k, d). */
 export function mostRank(inFeatures: number, outFeatures: number): number {
   return Math.ceil((Math.max(inFeatures, outFeatures) + 0.5) ** 2 / (inFeatures + outFeatures)) - 1
+}
+
+const aSize = wholeFrom(1)
+const squareSideArguments = {
+  inFeatures: aSize,
+  outFeatures: aSize,
+  rank: aSize,
+  roundRank: aSize,
+  operator: z.enum(OPERATORS),
 }
 
 /**
@@ -18,9 +28,7 @@ export function squareSide(
   operator: Operator,
   roundRank = 1,
 ): number {
-  const sizes = { inFeatures, outFeatures, rank, roundRank }
-  for (const [name, size] of Object.entries(sizes)) requireArgument(name, size, wholeFrom(1))
-  requireArgument('operator', operator, oneOf(...OPERATORS))
+  check({ inFeatures, outFeatures, rank, roundRank, operator }, squareSideArguments)
   const limit = Math.max(inFeatures, outFeatures)
   const side = Math.floor(Math.sqrt((inFeatures + outFeatures) * rank) + 0.5)
   const limited = Math.max(1, Math.min(side, limit))

@@ -1,5 +1,5 @@
 /** What names rows: paths, hub ids, and rows that are already in memory. */
-import { isObject, type Kind } from '../../common/arguments.js'
+import { custom, isObject } from '../../common/arguments.js'
 
 /** Rows in any form that a data file may have. They are read once, one after the other. */
 export type Rows = Iterable<unknown> | AsyncIterable<unknown>
@@ -56,11 +56,11 @@ function isIterable(value: unknown): value is Rows {
   return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
 }
 
-/** For `requireArgument`. */
-export const someData: Kind = {
-  expects: 'a path or hub id, rows (an array, an iterable or an async iterable), or a list of these',
-  fits: (value) => sourcesOf(value) !== undefined,
-}
+/** The schema of arguments that must be data. */
+export const someData = custom(
+  'a path or hub id, rows (an array, an iterable or an async iterable), or a list of these',
+  (value) => sourcesOf(value) !== undefined,
+)
 
 export const weightOf = (source: DataSource): number | undefined =>
   typeof source === 'string' ? undefined : source.weight

@@ -1,6 +1,6 @@
 /** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
 import { createHash } from 'node:crypto'
-import { aText, described, having, requireArgument, requireOptionsOf } from '../../common/arguments.js'
+import { aText, check, expecting, having, optionsSchema } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
 import { isJsonObject } from '../../io/json.js'
@@ -80,6 +80,11 @@ export interface Tokenizer {
   files(): Map<string, string>
 }
 
+const loadTokenizerArguments = {
+  model: expecting('the path or hub id of a model', aText),
+  options: optionsSchema('the options of loadTokenizer', hubKinds),
+}
+
 /**
  * The tokenizer of a model: a folder with `tokenizer.json`, a `.gguf` file, or a hub id.
  *
@@ -88,8 +93,7 @@ export interface Tokenizer {
  * @throws InputError of malformed or unknown content
  */
 export async function loadTokenizer(model: string, options: HubOptions = {}): Promise<Tokenizer | null> {
-  requireArgument('model', model, described(aText, 'the path or hub id of a model'))
-  requireOptionsOf('the options of loadTokenizer', options, hubKinds)
+  check({ model, options }, loadTokenizerArguments)
   const { path } = await locate(model, 'tokenizer', options)
   const source = /\.gguf$/i.test(path) ? await readTokenizerGguf(path) : await readTokenizerFolder(path)
   return source && createTokenizer(source)

@@ -1,6 +1,6 @@
-/** Options of what is done with a model's adapters, and what they have to be. */
+/** Arguments of the methods of `Model` that change its adapters: their types, and their schemas. */
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
-import { aFlag, aFunction, aSignal, optional, requireOptionsOf, wholeFrom } from '../../common/arguments.js'
+import { aFlag, aFunction, aSignal, aText, expecting, optionsSchema, wholeFrom } from '../../common/arguments.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 
 /** Options of `Model.addAdapter`. */
@@ -11,11 +11,12 @@ export interface AddAdapterOptions {
   onWarning?: (message: string) => void
 }
 
-export function requireAddOptions(options: AddAdapterOptions): void {
-  requireOptionsOf('the options of addAdapter', options, {
-    seed: optional(wholeFrom(0)),
-    onWarning: optional(aFunction),
-  })
+export const addAdapterArguments = {
+  name: aText,
+  options: optionsSchema('the options of addAdapter', {
+    seed: wholeFrom(0).optional(),
+    onWarning: aFunction.optional(),
+  }),
 }
 
 /** Options of `Model.loadAdapter`. */
@@ -24,8 +25,10 @@ export interface LoadAdapterOptions extends HubOptions {
   allowOtherBase?: boolean
 }
 
-export function requireLoadOptions(options: LoadAdapterOptions): void {
-  requireOptionsOf('the options of loadAdapter', options, { allowOtherBase: optional(aFlag), ...hubKinds })
+export const loadAdapterArguments = {
+  adapter: expecting('the path or hub id of an adapter', aText),
+  name: aText,
+  options: optionsSchema('the options of loadAdapter', { allowOtherBase: aFlag.optional(), ...hubKinds }),
 }
 
 /** Options of `Model.saveAdapter`. */
@@ -34,8 +37,10 @@ export interface SaveAdapterOptions {
   modules?: boolean
 }
 
-export function requireSaveOptions(options: SaveAdapterOptions): void {
-  requireOptionsOf('the options of saveAdapter', options, { modules: optional(aFlag) })
+export const saveAdapterArguments = {
+  name: aText,
+  folder: expecting('the path of a folder', aText),
+  options: optionsSchema('the options of saveAdapter', { modules: aFlag.optional() }),
 }
 
 /** Options of `Model.mergeAdapter`. */
@@ -44,8 +49,9 @@ export interface MergeAdapterOptions {
   signal?: AbortSignal
 }
 
-export function requireMergeOptions(options: MergeAdapterOptions): void {
-  requireOptionsOf('the options of mergeAdapter', options, { signal: optional(aSignal) })
+export const mergeAdapterArguments = {
+  name: aText,
+  options: optionsSchema('the options of mergeAdapter', { signal: aSignal.optional() }),
 }
 
 /** Options of `Model.restartAdapter`. */
@@ -58,9 +64,10 @@ export interface RestartOptions {
   merge?: boolean
 }
 
-export function requireRestartOptions(options: RestartOptions): void {
-  requireOptionsOf('the options of restartAdapter', options, {
-    seed: optional(wholeFrom(0)),
-    merge: optional(aFlag),
-  })
+export const restartAdapterArguments = {
+  name: aText,
+  options: optionsSchema('the options of restartAdapter', {
+    seed: wholeFrom(0).optional(),
+    merge: aFlag.optional(),
+  }),
 }

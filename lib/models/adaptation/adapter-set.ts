@@ -6,7 +6,7 @@ import { requireFewerThanWeights } from '../../adapters/planning/adapter-cost.js
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { LayerMaker, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
-import { aText, described, requireArgument, texts } from '../../common/arguments.js'
+import { aText, check, texts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
@@ -18,14 +18,15 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import {
   type AddAdapterOptions,
+  addAdapterArguments,
   type LoadAdapterOptions,
+  loadAdapterArguments,
   type MergeAdapterOptions,
+  mergeAdapterArguments,
   type RestartOptions,
-  requireAddOptions,
-  requireLoadOptions,
-  requireRestartOptions,
-  requireSaveOptions,
+  restartAdapterArguments,
   type SaveAdapterOptions,
+  saveAdapterArguments,
 } from './adapter-options.js'
 import { saveAdapter } from './base.js'
 import { makeLayers } from './make-layers.js'
@@ -56,7 +57,7 @@ export class AdapterSet {
   }
 
   setScale(name: string, scale: number): void {
-    requireArgument('name', name, aText)
+    check({ name }, { name: aText })
     const adapter = this.#get(name)
     if (!Number.isFinite(scale))
       throw new UsageError('invalid-scale', `Expected a finite scale but received ${quoted(scale)}.`)
@@ -66,8 +67,7 @@ export class AdapterSet {
 
   /** The adapter is there when this returns, unless its method must compute for long: then once the promise resolves. */
   add(name: string, given: AdapterConfigBase, options: AddAdapterOptions): Promise<void> {
-    requireArgument('name', name, aText)
-    requireAddOptions(options)
+    check({ name, options }, addAdapterArguments)
     this.training.requireNoOther(`adapter ${name} would be added to it`)
     const config = completeConfig(given)
     const { seed = 0, onWarning } = options
@@ -88,9 +88,7 @@ export class AdapterSet {
   }
 
   async load(folder: string, name: string, options: LoadAdapterOptions): Promise<AdapterConfigBase> {
-    requireArgument('adapter', folder, described(aText, 'the path or hub id of an adapter'))
-    requireArgument('name', name, aText)
-    requireLoadOptions(options)
+    check({ adapter: folder, name, options }, loadAdapterArguments)
     this.training.requireNoOther(`adapter ${name} would be added to it`)
     this.#requireFree(name)
     const { device, base } = this.model
@@ -114,9 +112,7 @@ export class AdapterSet {
 
   /** Without `modules`, as an adapter that trains none whole. */
   async save(name: string, folder: string, options: SaveAdapterOptions): Promise<void> {
-    requireArgument('name', name, aText)
-    requireArgument('folder', folder, described(aText, 'the path of a folder'))
-    requireSaveOptions(options)
+    check({ name, folder, options }, saveAdapterArguments)
     const { config, provenance, layers, modules: whole } = this.#get(name)
     const method = adapterMethod(config.method)
     const targets = [...layers.keys()]
@@ -130,7 +126,7 @@ export class AdapterSet {
   }
 
   activate(names: readonly string[]): void {
-    requireArgument('names', names, texts)
+    check({ names }, { names: texts })
     const active = names.map((name) => this.#get(name))
     const adapters = [...this.#adapters.values()]
     requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))
@@ -140,7 +136,7 @@ export class AdapterSet {
   }
 
   async merge(name: string, options: MergeAdapterOptions): Promise<{ merged: number }> {
-    requireArgument('name', name, aText)
+    check({ name, options }, mergeAdapterArguments)
     this.training.requireNone(`adapter ${name} would be merged into its weights`)
     const adapter = this.#get(name)
     requireApart([...this.#adapters.values()].filter((other) => other === adapter || other.active || other.merged))
@@ -148,7 +144,7 @@ export class AdapterSet {
   }
 
   async unmerge(name: string): Promise<void> {
-    requireArgument('name', name, aText)
+    check({ name }, { name: aText })
     this.training.requireNone(`adapter ${name} would be taken out of its weights`)
     return this.#merged.unmerge(this.#get(name))
   }
@@ -158,8 +154,7 @@ export class AdapterSet {
    * ReMoRA and ReLoRA do. Modules that it trains whole go on as they are.
    */
   async restart(name: string, options: RestartOptions): Promise<void> {
-    requireArgument('name', name, aText)
-    requireRestartOptions(options)
+    check({ name, options }, restartAdapterArguments)
     this.training.requireNoOther(`adapter ${name} would be merged and started again`)
     const { config: given, seed = 0, merge = true } = options
     const asGiven = given === undefined ? null : completeConfig(given)
@@ -178,7 +173,7 @@ export class AdapterSet {
 
   /** Adds the ΔW of an adapter in a folder to the weights for good. */
   async mergeForGood(folder: string): Promise<void> {
-    requireArgument('folder', folder, described(aText, 'the path of an adapter folder'))
+    check({ folder }, { folder: saveAdapterArguments.folder })
     this.training.requireNoOther(`${folder} would be merged into its weights`)
     const { model } = this
     const reading = { device: model.device, adapter: folder }
@@ -191,7 +186,7 @@ export class AdapterSet {
   }
 
   remove(name: string): void {
-    requireArgument('name', name, aText)
+    check({ name }, { name: aText })
     this.training.requireNone(`adapter ${name} would be removed from it`)
     const adapter = this.#get(name)
     if (adapter.merged) {

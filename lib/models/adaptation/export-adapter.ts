@@ -1,11 +1,12 @@
 /** An adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
 
+import { z } from 'zod'
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import type { BaseModel } from '../../adapters/contract/base-model.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import { lora } from '../../adapters/methods/lora.js'
 import { type FactorsOfLayer, storedFactors } from '../../adapters/methods/low-rank.js'
-import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom } from '../../common/arguments.js'
+import { aFlag, aFunction, aText, check, optionsSchema, wholeFrom } from '../../common/arguments.js'
 import { RunError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { replaceFolder } from '../../io/atomic.js'
@@ -64,6 +65,21 @@ interface ExportedLayer extends FactorsOfLayer {
   readonly squares: number
 }
 
+const exportAdapterArguments = {
+  options: optionsSchema('the options of exportAdapter', {
+    model: aText,
+    adapter: aText,
+    output: aText,
+    format: z.enum(['peft', 'gguf-lora']),
+    approximateRank: wholeFrom(1).optional(),
+    force: aFlag.optional(),
+    allowOtherBase: aFlag.optional(),
+    dtype: z.enum(['float32', 'bfloat16', 'float16']).optional(),
+    ...hubKinds,
+    onProgress: aFunction.optional(),
+  }),
+}
+
 /**
  * Sharing MoRA (rank R) and the methods that are a LoRA are exact; of others, the truncated singular value decomposition of
  * ΔW is written when a rank is given.
@@ -73,18 +89,7 @@ interface ExportedLayer extends FactorsOfLayer {
  * given; the reason of a `signal` that is aborted; and what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
-  requireOptionsOf('the options of exportAdapter', options, {
-    model: aText,
-    adapter: aText,
-    output: aText,
-    format: oneOf('peft', 'gguf-lora'),
-    approximateRank: optional(wholeFrom(1)),
-    force: optional(aFlag),
-    allowOtherBase: optional(aFlag),
-    dtype: optional(oneOf('float32', 'bfloat16', 'float16')),
-    ...hubKinds,
-    onProgress: optional(aFunction),
-  })
+  check({ options }, exportAdapterArguments)
   const { model, output, format, onProgress, signal } = options
   signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads: options.threads })

@@ -1,4 +1,5 @@
-import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../common/arguments.js'
+import { z } from 'zod'
+import { aFlag, aFunction, aText, check, optionsSchema } from '../../common/arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { elementsOf, native } from '../../native/addon.js'
@@ -44,6 +45,21 @@ export interface MergeModelResult {
   output: string
 }
 
+const mergeModelArguments = {
+  options: optionsSchema('the options of mergeModel', {
+    model: aText,
+    adapter: aText,
+    output: aText,
+    allowOtherBase: aFlag.optional(),
+    format: z.enum(MODEL_FORMATS).optional(),
+    dtype: z.enum(WRITTEN_DTYPES).optional(),
+    quantise: z.enum(WRITTEN_QUANTISE_FORMATS).optional(),
+    imatrix: aText.optional(),
+    ...hubKinds,
+    onProgress: aFunction.optional(),
+  }),
+}
+
 /**
  * Merges an adapter into a model on disk in one pass, without loading the model: each weight is read, ΔW is added in
  * float32, and the sum is rounded once and written. Memory holds the adapter and one weight.
@@ -52,18 +68,7 @@ export interface MergeModelResult {
  * RunError `non-finite` if a sum is not finite, the reason of a `signal` that is aborted; nothing is written then
  */
 export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
-  requireOptionsOf('the options of mergeModel', options, {
-    model: aText,
-    adapter: aText,
-    output: aText,
-    allowOtherBase: optional(aFlag),
-    format: optional(oneOf(...MODEL_FORMATS)),
-    dtype: optional(oneOf(...WRITTEN_DTYPES)),
-    quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
-    imatrix: optional(aText),
-    ...hubKinds,
-    onProgress: optional(aFunction),
-  })
+  check({ options }, mergeModelArguments)
   const { model, output, dtype = 'auto', format, quantise, imatrix, onProgress, onWarning, signal } = options
   signal?.throwIfAborted()
   const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })

@@ -3,7 +3,7 @@ import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import { type MergeAdapterOptions, requireMergeOptions } from './adapter-options.js'
+import type { MergeAdapterOptions } from './adapter-options.js'
 import type { AdaptedModel, ModelAdapter, WeightEdit } from './model-adapter.js'
 
 /** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
@@ -18,7 +18,6 @@ export class MergedWeights {
 
   async merge(adapter: ModelAdapter, options: MergeAdapterOptions): Promise<{ merged: number }> {
     const { name, edits } = adapter
-    requireMergeOptions(options)
     const { signal } = options
     signal?.throwIfAborted()
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)

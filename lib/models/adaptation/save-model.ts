@@ -1,13 +1,5 @@
-import {
-  aFlag,
-  aSignal,
-  aText,
-  described,
-  oneOf,
-  optional,
-  requireArgument,
-  requireOptionsOf,
-} from '../../common/arguments.js'
+import { z } from 'zod'
+import { aFlag, aSignal, aText, check, expecting, optionsSchema } from '../../common/arguments.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
@@ -29,20 +21,24 @@ export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' |
   readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored'>
 }
 
+const saveModelArguments = {
+  output: expecting('the path of a folder or .gguf file', aText),
+  options: optionsSchema('the options of save', {
+    format: z.enum(MODEL_FORMATS).optional(),
+    mergeActive: aFlag.optional(),
+    signal: aSignal.optional(),
+    quantise: z.enum(WRITTEN_QUANTISE_FORMATS).optional(),
+    imatrix: aText.optional(),
+    dtype: z.enum(WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto')).optional(),
+  }),
+}
+
 /**
  * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and
  * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  */
 export async function saveModel(model: SavedModel, output: string, options: SaveOptions): Promise<void> {
-  requireArgument('output', output, described(aText, 'the path of a folder or .gguf file'))
-  requireOptionsOf('the options of save', options, {
-    format: optional(oneOf(...MODEL_FORMATS)),
-    mergeActive: optional(aFlag),
-    signal: optional(aSignal),
-    quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
-    imatrix: optional(aText),
-    dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
-  })
+  check({ output, options }, saveModelArguments)
   const { dtype, format, quantise, imatrix, mergeActive = false, signal } = options
   signal?.throwIfAborted()
   const { config, tokenizer, source, device, adapterSet } = model

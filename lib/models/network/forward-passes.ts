@@ -1,15 +1,12 @@
+import { z } from 'zod'
 import {
   aFlag,
   aNumber,
   atLeast,
-  either,
+  check,
+  expecting,
   having,
-  instanceOf,
-  oneOf,
-  optional,
-  orNull,
-  requireArgument,
-  requireOptionsOf,
+  optionsSchema,
   wholeFrom,
   wholes,
 } from '../../common/arguments.js'
@@ -42,8 +39,41 @@ interface DropoutKey {
   readonly step: number
 }
 
-const someRows = either(oneOf('all', 'targets'), wholes)
+const someRows = z.union([z.enum(['all', 'targets']), wholes])
 const aDropoutKey = having('seed and step of the dropout', 'seed', 'step')
+
+const setDropoutArguments = { key: aDropoutKey.nullable() }
+
+const forwardArguments = {
+  batch: aBatch,
+  options: optionsSchema('the options of forward', { rows: someRows.optional() }),
+}
+
+const forwardAsyncArguments = {
+  batch: aBatch,
+  options: optionsSchema('the options of forwardAsync', { rows: someRows.optional(), gradients: aFlag.optional() }),
+}
+
+const lossAsyncArguments = {
+  batch: aBatch,
+  options: optionsSchema('the options of lossAsync', { gradients: aFlag.optional() }),
+}
+
+const createCacheArguments = { capacity: wholeFrom(1) }
+
+const nextTokenArguments = {
+  choice: optionsSchema('choice', {
+    temperature: atLeast(0),
+    topK: wholeFrom(0),
+    topP: aNumber,
+    uniform: atLeast(0),
+  }),
+}
+
+const readArguments = {
+  ids: wholes,
+  cache: expecting('a cache (createCache makes one)', z.instanceof(KeyValueCache)),
+}
 
 /** What a network is run for: the loss of rows, log-probabilities of their targets, and what comes next. */
 export class ForwardPasses {
@@ -66,35 +96,32 @@ export class ForwardPasses {
   }
 
   setDropout(key: DropoutKey | null): void {
-    requireArgument('key', key, orNull(aDropoutKey))
+    check({ key }, setDropoutArguments)
     this.#dropout = key
   }
 
   /** Sum of cross-entropies over the batch's targets, [1] float32. */
   loss(batch: Batch): SummedLoss {
-    requireArgument('batch', batch, aBatch)
+    check({ batch }, { batch: aBatch })
     return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
   }
 
   /** Hidden states of the batch's tokens, and their logits. */
   forward(batch: Batch, options: ForwardCall): ModelOutput {
-    requireArgument('batch', batch, aBatch)
-    requireOptionsOf('the options of forward', options, { rows: optional(someRows) })
+    check({ batch, options }, forwardArguments)
     return atOnce(this.#output(batch, options))
   }
 
   /** `forward`, enqueued block by block in turns of the event loop. */
   async forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean }): Promise<ModelOutput> {
-    requireArgument('batch', batch, aBatch)
-    requireOptionsOf('the options of forwardAsync', options, { rows: optional(someRows), gradients: optional(aFlag) })
+    check({ batch, options }, forwardAsyncArguments)
     const { gradients = true } = options
     return inTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
   }
 
   /** `loss`, enqueued block by block in turns of the event loop. */
   async lossAsync(batch: Batch, options: { gradients?: boolean }): Promise<SummedLoss> {
-    requireArgument('batch', batch, aBatch)
-    requireOptionsOf('the options of lossAsync', options, { gradients: optional(aFlag) })
+    check({ batch, options }, lossAsyncArguments)
     const { gradients = true } = options
     const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
     return { loss, targetTokens: batch.targetTokens }
@@ -102,7 +129,7 @@ export class ForwardPasses {
 
   /** @throws RunError `non-finite` */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
-    requireArgument('batch', batch, aBatch)
+    check({ batch }, { batch: aBatch })
     if (batch.targetTokens === 0) return new Float32Array(0)
     const values = await inTurns(scopeOfParts(this.#ofTargets(batch, targetLogProbs)), noGrad)
     const result = (await values.data()) as Float32Array
@@ -113,7 +140,7 @@ export class ForwardPasses {
   }
 
   createCache(capacity: number): KeyValueCache {
-    requireArgument('capacity', capacity, wholeFrom(1))
+    check({ capacity }, createCacheArguments)
     const { config, dtype, device } = this.decoder
     return new KeyValueCache(config, capacity, dtype, device)
   }
@@ -126,12 +153,7 @@ export class ForwardPasses {
 
   /** Chooses what comes next. @throws RunError `non-finite` */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
-    requireOptionsOf('choice', choice, {
-      temperature: atLeast(0),
-      topK: wholeFrom(0),
-      topP: aNumber,
-      uniform: atLeast(0),
-    })
+    check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)
     return await chooseToken(logits, choice)
   }
@@ -163,8 +185,7 @@ export class ForwardPasses {
 
   /** Logits [1, V] of what comes next. */
   #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
-    requireArgument('ids', ids, wholes)
-    requireArgument('cache', cache, instanceOf(KeyValueCache, 'a cache (createCache makes one)'))
+    check({ ids, cache }, readArguments)
     requireWhole(this.decoder, 'Writing texts takes all weights for every token')
     const logits = noGrad(() => scope(() => this.decoder.nextLogits(ids, cache)))
     cache.length += ids.length

@@ -1,4 +1,4 @@
-import { aFunction, requireArgument } from '../../common/arguments.js'
+import { aFunction, check } from '../../common/arguments.js'
 import { sumOfChunks } from '../../tensor/chunks.js'
 import { slice } from '../../tensor/operations/indexing.js'
 import { type LogitsForm, logitsOf, rowsOfLogits } from '../../tensor/operations/loss.js'
@@ -60,7 +60,7 @@ export class ModelOutput implements Disposable {
    * pass only scales them.
    */
   sumOverLogits(body: LogitsBody): Tensor {
-    requireArgument('body', body, aFunction)
+    check({ body }, { body: aFunction })
     const logits = (rows: Tensor) => logitsOf(rows, this.#head, this.#form)
     return sumOfChunks(this.hidden, rowsOfLogits(this.#head), (rows, from, to) => body(logits(rows), from, to))
   }

@@ -1,13 +1,11 @@
 /** Arithmetic by elements, with gradients. */
-import { aNumber, oneOf, requireArgument } from '../../common/arguments.js'
-import { type FloatDType, native } from '../../native/addon.js'
+import { badValue } from '../../common/arguments.js'
+import { type FloatDType, isFloatDType, native } from '../../native/addon.js'
 import { writeByStoring, writeMultiple } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
 import { broadcast, dense, requireFloats, unfit } from './shaped.js'
-
-const aFloatDType = oneOf('float32', 'bfloat16', 'float16')
 
 /** A tensor, or a number that stands for each of its elements. */
 export type Operand = Tensor | number
@@ -59,7 +57,7 @@ export function div(a: Operand, b: Operand): Tensor {
 /** x in another dtype, rounded to nearest even. */
 export function cast(x: Tensor, dtype: FloatDType): Tensor {
   requireFloats('x', x)
-  requireArgument('dtype', dtype, aFloatDType)
+  if (!isFloatDType(dtype)) throw badValue('dtype', 'one of float32, bfloat16, float16', dtype)
   if (x.dtype === dtype) return x
   const y = Tensor.empty(x.shape, { device: x.device, dtype })
   native.copy(x.native, y.native, 1)
@@ -170,8 +168,8 @@ function together(name: string, a: Operand, b: Operand, body: (a: Tensor, b: Ten
 function requireOperands(a: unknown, b: unknown): void {
   if (typeof a === 'number' && typeof b === 'number') requireFloats('a', a)
   for (const [name, operand] of Object.entries({ a, b })) {
-    if (typeof operand === 'number') requireArgument(name, operand, aNumber)
-    else requireFloats(name, operand)
+    if (typeof operand !== 'number') requireFloats(name, operand)
+    else if (!Number.isFinite(operand)) throw badValue(name, 'a finite number', operand)
   }
 }
 

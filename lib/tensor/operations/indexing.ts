@@ -1,5 +1,5 @@
 /** Rows and elements picked by indices, with gradients. */
-import { requireArgument, wholes } from '../../common/arguments.js'
+import { badValue, isListOfWholes } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
 import { native } from '../../native/addon.js'
 import { writeByAdding, writeByStoring } from '../gradient-writes.js'
@@ -78,9 +78,8 @@ function addRows(dX: GradientTarget, dY: Tensor, places: Tensor, shape: readonly
   })
 }
 
-function requireIndices(name: string, indices: unknown, limit: number): void {
-  requireArgument(name, indices, wholes)
-  const list = indices as ArrayLike<number>
+function requireIndices(name: string, list: unknown, limit: number): void {
+  if (!isListOfWholes(list)) throw badValue(name, 'a list of whole numbers', list)
   for (let i = 0; i < list.length; i++) {
     if (list[i]! >= 0 && list[i]! < limit) continue
     const expected = limit === 0 ? 'none' : `whole numbers from 0 to ${limit - 1}`

@@ -1,4 +1,4 @@
-import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '../../common/arguments.js'
+import { aNumber, check, optionsSchema } from '../../common/arguments.js'
 import { type FloatDType, native } from '../../native/addon.js'
 import { writeScaled } from '../gradient-writes.js'
 import { isRecording, record } from '../tape.js'
@@ -7,6 +7,7 @@ import { atOnce, type Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
 import { gradientBeside, inParts, type LogitsForm, lossesInParts } from './loss-in-parts.js'
+import { requireTensor } from './shaped.js'
 
 export type { LogitsForm }
 
@@ -32,6 +33,8 @@ export function logitsBytes(device: LogitsDevice, vocabulary: number): number {
 
 const plainLogits: LogitsForm = { scale: 1, softcap: null }
 
+const formArguments = { form: optionsSchema('form', { scale: aNumber, softcap: aNumber.nullable() }) }
+
 /**
  * Sum of cross-entropies [1] (float32) of hidden [N, D] through the head [V, D] against targets [N] (int32, negative: no
  * target). Logits are never whole, but made in parts of columns or in chunks of rows; with gradients on, those of each are
@@ -44,7 +47,7 @@ export function linearCrossEntropy(
   form: LogitsForm = plainLogits,
 ): Tensor {
   requireTensors({ hidden, head, targets })
-  requireOptionsOf('form', form, { scale: aNumber, softcap: orNull(aNumber) })
+  check({ form }, formArguments)
   return atOnce(weightCrossEntropy(hidden, weightOf(head), targets, form))
 }
 
@@ -215,5 +218,5 @@ function* chunks(rows: number, head: Weight): Generator<[number, number]> {
 }
 
 function requireTensors(tensors: Readonly<Record<string, unknown>>): void {
-  for (const [name, tensor] of Object.entries(tensors)) requireArgument(name, tensor, instanceOf(Tensor, 'a Tensor'))
+  for (const [name, tensor] of Object.entries(tensors)) requireTensor(name, tensor)
 }

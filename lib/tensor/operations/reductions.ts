@@ -1,5 +1,5 @@
 /** Sums, means and softmax, with gradients. */
-import { type Kind, requireArgument } from '../../common/arguments.js'
+import { badValue } from '../../common/arguments.js'
 import { native } from '../../native/addon.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
@@ -7,12 +7,14 @@ import { type GradientTarget, Tensor } from '../tensor.js'
 import { add, mul, relu, sqrt, square, sub } from './arithmetic.js'
 import { asRows, dense, requireFloats, rowSums, unfit, wholeSum } from './shaped.js'
 
-const anAxis: Kind = { expects: '-1 (the last axis) or nothing', fits: (value) => value === undefined || value === -1 }
+function requireAxis(axis: unknown): void {
+  if (axis !== undefined && axis !== -1) throw badValue('axis', '-1 (the last axis) or nothing', axis)
+}
 
 /** Σ of all elements of x, [1] float32; with axis -1 over the last one alone, [...] float32 of x [..., C]. */
 export function sum(x: Tensor, axis?: -1): Tensor {
   requireFloats('x', x)
-  requireArgument('axis', axis, anAxis)
+  requireAxis(axis)
   return scope(() => {
     if (axis === undefined || x.shape.length < 2) {
       const standing = x.shape.map(() => 0)

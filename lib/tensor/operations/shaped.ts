@@ -1,19 +1,20 @@
 /** What operations on tensors of any shape share: sentences about shapes and dtypes, dense memory, broadcasting. */
-import { instanceOf, requireArgument } from '../../common/arguments.js'
+import { badValue } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
 import { elementsOf, type FloatDType, isFloatDType, native } from '../../native/addon.js'
 import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
-const aTensor = instanceOf(Tensor, 'a Tensor')
+/** Checks of operations cost nothing: a step makes thousands of calls, so they ask no schema. */
+export function requireTensor(name: string, x: unknown): asserts x is Tensor {
+  if (!(x instanceof Tensor)) throw badValue(name, 'a Tensor', x)
+}
 
 /** Refuses all but tensors of floats. */
 export function requireFloats(name: string, x: unknown): asserts x is Tensor & { dtype: FloatDType } {
-  requireArgument(name, x, aTensor)
-  const { dtype } = x as Tensor
-  if (isFloatDType(dtype)) return
-  throw unfit(`a tensor of float32, bfloat16 or float16 for ${name}`, x as Tensor)
+  requireTensor(name, x)
+  if (!isFloatDType(x.dtype)) throw unfit(`a tensor of float32, bfloat16 or float16 for ${name}`, x)
 }
 
 /** Refuses all but tensors of floats of that many dimensions: `letters` name them. */

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { aFunction, aText, described, requireArgument } from '../../common/arguments.js'
+import { aFunction, aText, check, expecting } from '../../common/arguments.js'
 import { about, InputError } from '../../common/errors.js'
 import { removeFolder, replaceFolder, syncFolder, writeError, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
@@ -148,13 +148,14 @@ export async function listCheckpoints(checkpoints: string): Promise<FoundCheckpo
     .sort((a, b) => b.step - a.step)
 }
 
+const newestIntactCheckpointArguments = { checkpoints: expecting('the path of a folder', aText), notice: aFunction }
+
 /** The newest checkpoint whose files are all as its manifest says; each torn one before it is told to `notice`. */
 export async function newestIntactCheckpoint(
   checkpoints: string,
   notice: (message: string) => void,
 ): Promise<string | null> {
-  requireArgument('checkpoints', checkpoints, described(aText, 'the path of a folder'))
-  requireArgument('notice', notice, aFunction)
+  check({ checkpoints, notice }, newestIntactCheckpointArguments)
   for (const { path } of await listCheckpoints(checkpoints)) {
     const problem = await whyTorn(path)
     if (problem === null) return path

@@ -1,6 +1,8 @@
-import { aNumber, anObject, described, requireArgument } from '../../common/arguments.js'
+import { aNumber, anObject, check, expecting } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { OWN_KEYS } from './metrics-file.js'
+
+const addArguments = { values: expecting('an object of numbers by their names', anObject) }
 
 /** Numbers of the user's that wait for the next line of metrics. */
 export class LoggedNumbers {
@@ -12,7 +14,7 @@ export class LoggedNumbers {
     if (this.#ended) {
       throw new UsageError('ended', 'The run has ended, so nothing more is logged: log before its last event.')
     }
-    requireArgument('values', values, described(anObject, 'an object of numbers by their names'))
+    check({ values }, addArguments)
     for (const [name, value] of Object.entries(values)) {
       if (name === '' || OWN_KEYS.has(name)) {
         throw new UsageError(
@@ -20,7 +22,7 @@ export class LoggedNumbers {
           `Expected another name than ${quoted(name)} for a number to log: empty names and those of metrics.jsonl itself (${[...OWN_KEYS].join(', ')}) are taken.`,
         )
       }
-      requireArgument(`${name} to log`, value, aNumber)
+      check({ [`${name} to log`]: value }, { [`${name} to log`]: aNumber })
     }
     for (const [name, value] of Object.entries(values)) this.#waiting.set(name, value)
   }
