@@ -10,7 +10,7 @@ import { indexOf, isTrue, itemsOf, tuple, typeName, type Value } from './values.
 
 export type Expression = (scope: Scope) => Value
 /** Applies a filter to a value. */
-export type Change = (value: Value, scope: Scope) => Value
+type Change = (value: Value, scope: Scope) => Value
 type Arguments = (scope: Scope) => { args: Value[]; keywords: Map<string, Value> }
 
 const CONSTANTS: Readonly<Record<string, boolean | null>> = {
@@ -286,7 +286,7 @@ const either =
     return isTrue(value) === decides ? value : right(scope)
   }
 
-const ESCAPES: Readonly<Record<string, string>> = { '\n': '', a: '\x07', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
+const ESCAPES: Record<string, string> = { '\n': '', a: '\x07', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' }
 const ESCAPE = /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|(.))/gs
 
 /** Returns the text of a string literal, with Python's escapes resolved. */

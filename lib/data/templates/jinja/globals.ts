@@ -18,9 +18,8 @@ export const globals: Readonly<Record<string, Callable>> = {
     throw new Error(str(message))
   }),
   range: callable('start stop step', (first, second, third = 1n) => {
-    const [start = 0, stop = 0, step = 0] = [...(second === undefined ? [0n, first] : [first, second]), third].map(
-      indexOf,
-    )
+    const bounds = second === undefined ? [0n, first, third] : [first, second, third]
+    const [start = 0, stop = 0, step = 0] = bounds.map(indexOf)
     if (step === 0) throw new Error('the step of a range is 0')
     const count = Math.max(0, Math.ceil((stop - start) / step))
     if (count > MOST_OF_RANGE) throw new Error(`a range of ${count} numbers is longer than ${MOST_OF_RANGE}`)

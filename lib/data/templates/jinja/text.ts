@@ -8,7 +8,7 @@ export function str(value: Value): string {
 }
 
 /** Python's `repr`. */
-export function repr(value: Value): string {
+function repr(value: Value): string {
   if (typeof value === 'string') return quotedText(value)
   if (typeof value === 'boolean') return value ? 'True' : 'False'
   if (value === null) return 'None'
@@ -24,7 +24,7 @@ export function repr(value: Value): string {
   throw new Error(`${typeName(value)} cannot be written as text`)
 }
 
-export interface JsonStyle {
+interface JsonStyle {
   asciiOnly?: boolean
   /** Spaces, or text, per level; undefined: everything on one line. */
   indent?: string | number
@@ -74,7 +74,7 @@ function jsonFloat(value: number): string {
 }
 
 /** The shortest digits that mean the number, with an exponent below 1e-4 and from 1e16 on. */
-export function floatText(value: number): string {
+function floatText(value: number): string {
   if (Number.isNaN(value)) return 'nan'
   if (!Number.isFinite(value)) return value < 0 ? '-inf' : 'inf'
   if (Object.is(value, -0)) return '-0.0'
