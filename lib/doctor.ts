@@ -1,6 +1,7 @@
 /** What this machine can do for training, and what is missing. Works without the native addon too. */
 
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
 import { check, optionsSchema, wholeFrom } from './common/arguments.js'
 import { packageVersion } from './common/package-facts.js'
@@ -29,7 +30,7 @@ export interface DoctorReport {
   threads: number
   /** Devices that can be used, the CPU first; empty where the addon cannot be loaded. */
   devices: DoctorDevice[]
-  /** Libraries that the addon computes with, such as oneDNN and Highway. */
+  /** Libraries that the addon computes with, such as oneDNN and Highway, and `tokenizers`. */
   libraries: {
     /** The library's name. */
     name: string
@@ -106,6 +107,7 @@ export function doctor(
   } catch (error) {
     report.problems.push({ level: 'error', ...problemOf(error) })
   }
+  examineTokenizers(report)
   if (report.cpu.architecture === 'x64' && !report.cpu.features.includes('avx2')) {
     report.problems.push({ level: 'note', problem: 'This CPU has no AVX2: training will be slow.', remedy: null })
   }
@@ -129,6 +131,19 @@ function examineAddon(report: DoctorReport, addon: Native, threads: number | und
     } catch (error) {
       report.problems.push({ level: 'note', ...problemOf(error) })
     }
+  }
+}
+
+/** Rows of `input_ids` train without it. */
+function examineTokenizers(report: DoctorReport): void {
+  const require = createRequire(import.meta.url)
+  const { version } = require('tokenizers/package.json') as { version: string }
+  try {
+    require('tokenizers')
+    report.libraries.push({ name: 'tokenizers', version })
+  } catch {
+    const problem = `The package tokenizers ${version} has no binary that can be loaded on ${process.platform} ${arch()}: text cannot be read.`
+    report.problems.push({ level: 'note', problem, remedy: 'install again, or train on rows of input_ids' })
   }
 }
 

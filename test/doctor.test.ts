@@ -80,6 +80,21 @@ describe('the doctor', () => {
     },
   )
 
+  it('names the library of tokenizers, and says where it cannot be loaded', () => {
+    const mora = (env: object) =>
+      spawnSync(process.execPath, ['dist/cli/main.js', 'doctor', '--json'], {
+        encoding: 'utf8',
+        env: { ...process.env, ...env },
+      }).stdout
+    expect(JSON.parse(mora({})).libraries).toContainEqual({ name: 'tokenizers', version: '0.23.2' })
+    // The variable with which the library is told to load another binary.
+    expect(JSON.parse(mora({ NAPI_RS_NATIVE_LIBRARY_PATH: '/absent' })).problems).toContainEqual({
+      level: 'note',
+      problem: expect.stringMatching(/^The package tokenizers 0\.23\.2 has no binary that can be loaded on linux /),
+      remedy: 'install again, or train on rows of input_ids',
+    })
+  })
+
   it('lists the CUDA devices that are there', () => {
     const devices = doctor({ addon: addon(null), findRanks: () => [] }).devices.map(
       ({ kind, index }) => `${kind}:${index}`,

@@ -19,7 +19,10 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean
 }
 
-/** Token ids, with where in the text each comes from. Several tokens that make one character have the same place. */
+/**
+ * Token ids, with where in the text each comes from. Several tokens that make one character have the same place. White space that
+ * an added token takes with it is not part of its place.
+ */
 export interface PlacedTokens {
   ids: number[]
   /** Where each token begins, in UTF-16 units of the text. */
@@ -183,8 +186,14 @@ class ModelTokenizer implements Tokenizer {
   }
 
   async encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens> {
-    const { ids, starts, ends } = await encoded(this.#definition, text, true, signal)
-    return { ids: Array.from(ids), starts: starts!, ends: ends! }
+    const { ids, starts, ends } = (await encoded(this.#definition, text, true, signal)) as Required<Encoded>
+    for (const [i, id] of ids.entries()) {
+      if (!this.addedIds.has(id)) continue
+      const token = this.#tokens.get(id)!
+      const at = text.indexOf(token, starts[i])
+      if (at >= 0 && at + token.length <= ends[i]!) [starts[i], ends[i]] = [at, at + token.length]
+    }
+    return { ids: Array.from(ids), starts, ends }
   }
 
   async encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]> {

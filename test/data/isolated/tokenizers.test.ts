@@ -1,6 +1,9 @@
 /** Tokenizers that never end, fill the memory or end their process: each gives a sentence, and others work on. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { createTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+import { smallTokenizerFolder } from '../tokenizer/small-tokenizer.js'
 
 type Json = Record<string, unknown>
 
@@ -116,6 +119,39 @@ describe('a hostile tokenizer ends with a sentence', () => {
     const vocab = Object.fromEntries([...symbols, ...pairs.map(([a, b]) => a + b)].map((token, id) => [token, id]))
     const colliding = await tokenizerWith({ model: { type: 'BPE', vocab, merges: pairs } })
     expect(await colliding.encode(symbols.slice(0, 4).join(''))).toHaveLength(2)
+  })
+})
+
+const lib = fileURLToPath(new URL('../../../dist/data/tokenizer/tokenizer.js', import.meta.url))
+
+/** What a program says that loads the small tokenizer and encodes a text with it. */
+function said(env: object, before = ''): string {
+  const code = `${before}
+    const { loadTokenizer } = await import(${JSON.stringify(lib)})
+    const load = async () => (await loadTokenizer(${JSON.stringify(smallTokenizerFolder)})).encode('river')
+    console.log(await load().then(String, (error) => error.code + ': ' + error.message))`
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  })
+  return stdout
+}
+
+describe('a system', () => {
+  it('for which the library has no binary is told so', () => {
+    // The variable with which the library is told to load another binary.
+    expect(said({ NAPI_RS_NATIVE_LIBRARY_PATH: '/absent' })).toMatch(
+      /^no-tokenizer-library: The package tokenizers cannot be loaded on linux \w+, and text needs it; rows of input_ids do not\./,
+    )
+  })
+
+  it('that lets no process start encodes in the one that there is', () => {
+    const refusing = `import childProcess from 'node:child_process'
+      import { syncBuiltinESMExports } from 'node:module'
+      childProcess.fork = () => { throw new Error('not allowed') }
+      syncBuiltinESMExports()`
+    expect(said({}, refusing)).toBe(said({}))
+    expect(said({}, refusing)).toMatch(/^\d+(,\d+)*\n$/)
   })
 })
 

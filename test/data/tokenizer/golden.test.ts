@@ -104,6 +104,21 @@ describe('the smallest texts', () => {
     expect(await idsOf(parts, '<s><s>')).toEqual([1, 2, 3, 4])
   })
 
+  it('white space that an added token takes with it is not part of its place', async () => {
+    const taking = added('<e>', 2, { lstrip: true, rstrip: true })
+    const made = await tokenizer({
+      added_tokens: [taking],
+      model: bpe({ a: 0, b: 1, '<e>': 2, '🦊': 3, '\n': 4, ' ': 5 }),
+    })
+    const { ids, starts, ends } = await made.encodeWithPlaces('🦊a <e>\n b')
+    expect(ids.map((id, i) => [id, starts[i], ends[i]])).toEqual([
+      [3, 0, 2],
+      [0, 2, 3],
+      [2, 4, 7],
+      [1, 9, 10],
+    ])
+  })
+
   it('a model without a type may be Unigram', async () => {
     expect(
       await idsOf(
