@@ -13,7 +13,7 @@ import { copyPackages } from './packages.mjs'
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 /** What lib imports, and what vitest's tests and assertions are made of. */
-const packages = ['zod', 'commander', 'yaml', 'csv-parse', 'tokenizers']
+const packages = ['zod', 'commander', 'yaml', 'tokenizers']
 const testPackages = ['@vitest/runner', '@vitest/expect']
 
 /** Fills `folder`, which is made anew. */

@@ -1,5 +1,4 @@
 /** Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins. */
-import type { CsvError } from 'csv-parse'
 import { InputError, quoted } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import type { DataRecord } from '../rows/record.js'
@@ -10,8 +9,11 @@ import type { Peekable } from './peekable.js'
 /** Columns whose cells hold a list, written as JSON; an empty cell has none. Every other cell is text. */
 const LISTS = new Set(['messages', 'conversations', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
 
-/** A record that runs on for longer than this has a quoted field whose end is missing. */
-const MAX_RECORD_LENGTH = 1 << 26
+/** A field that runs on for longer than this is one whose closing quote is missing. */
+const MAX_FIELD_LENGTH = 1 << 26
+
+const TOO_LONG = `this record has a field of more than ${MAX_FIELD_LENGTH} characters; is a quoted field not closed?`
+const TEXT_AFTER_QUOTE = 'there is text after the quote that ends a field; inside a field a quote is written twice'
 
 /** Most bytes that a message shows of the names in a header. */
 const MOST_NAMED = 300
@@ -58,106 +60,59 @@ interface CsvRecord {
   line: number
 }
 
-/** What the parser makes of a record, and the text that it made it of. */
-interface ParsedRecord {
-  record: string[]
-  raw: string
-}
-
-/** Records that are not blank. */
+/**
+ * Records that are not blank. A field that begins with a quote ends with one; in between it may hold delimiters, new lines, and
+ * quotes that are written twice. Elsewhere a quote is text.
+ */
 async function* splitRecords(
   bytes: AsyncIterable<Uint8Array>,
   name: string,
   delimiter: string,
 ): AsyncGenerator<CsvRecord> {
-  const check = new RecordCheck(name, delimiter)
-  const { CsvError, parse } = await import('csv-parse')
-  const parser = parse({
-    delimiter,
-    record_delimiter: ['\n', '\r\n'],
-    max_record_size: MAX_RECORD_LENGTH,
-    relax_column_count: true,
-    // Quotes may stand inside of a field that does not begin with one; what else this lets through is refused by the check.
-    relax_quotes: true,
-    raw: true,
-  })
-  parser.on('error', () => {}) // It is thrown where records are taken.
-  try {
-    for await (const { text } of readRawLines(bytes, name)) {
-      parser.write(`${text}\n`)
-      // What the lines so far make: nothing is read ahead of whoever takes records.
-      for (let parsed = parser.read(); parsed !== null; parsed = parser.read()) {
-        const record = check.record(parsed as ParsedRecord)
-        if (record) yield record
+  let fields: string[] = []
+  let [line, hasQuotes] = [1, false]
+  /** Lines of a field whose closing quote has not come yet, and their length. */
+  let quoted: string[] | null = null
+  let length = 0
+  for await (const { text, number } of readRawLines(bytes, name)) {
+    if (!quoted) [fields, line, hasQuotes] = [[], number, false]
+    const lineEnd = text.endsWith('\r') ? text.length - 1 : text.length
+    for (let at = 0; at <= lineEnd; at += delimiter.length) {
+      if (!quoted && text[at] === '"') {
+        ;[quoted, length, hasQuotes] = [[], 0, true]
+        at++
       }
-      if (parser.errored) throw parser.errored
+      if (quoted) {
+        const end = closingQuote(text, at)
+        quoted.push(text.slice(at, end))
+        length += end - at
+        if (length > MAX_FIELD_LENGTH) throw malformed(`${name}:${line}`, TOO_LONG)
+        if (end === text.length) break
+        fields.push(quoted.join('\n').replaceAll('""', '"'))
+        quoted = null
+        at = end + 1
+        if (at < lineEnd && !text.startsWith(delimiter, at)) throw malformed(`${name}:${number}`, TEXT_AFTER_QUOTE)
+      } else {
+        const next = text.indexOf(delimiter, at)
+        const end = next < 0 ? lineEnd : next
+        fields.push(text.slice(at, end))
+        at = end
+      }
     }
-    parser.end()
-    for await (const parsed of parser) {
-      const record = check.record(parsed as ParsedRecord)
-      if (record) yield record
-    }
-  } catch (error) {
-    throw error instanceof CsvError ? check.unclosed(error) : error
+    if (quoted) continue
+    const isBlank = !hasQuotes && fields.every((field) => field.trim() === '')
+    // A line of commas is a record without text, a line of tabs is blank.
+    if (!isBlank || (fields.length > 1 && delimiter.trim() !== '')) yield { fields, line }
   }
+  if (quoted) throw malformed(`${name}:${line}`, 'a quoted field of this record is not closed by the end of the file')
 }
 
-/** What the parser does not tell: where a record begins, whether it is a blank line, and whether its quotes are sound. */
-class RecordCheck {
-  /** Where the record begins. */
-  #line = 1
-
-  constructor(
-    private readonly name: string,
-    private readonly delimiter: string,
-  ) {}
-
-  /** Null of a blank line. */
-  record({ record: fields, raw }: ParsedRecord): CsvRecord | null {
-    const line = this.#line
-    const hasQuoted = raw.includes('"') && this.#hasQuoted(fields, raw)
-    this.#line += 1 + (hasQuoted ? newlinesOf(raw.replace(/\n$/, '')) : 0)
-    const isBlank = !hasQuoted && fields.every((field) => field.trim() === '') && this.#isBlankDelimiter(fields)
-    return isBlank ? null : { fields, line }
-  }
-
-  /** Whether a field stands in quotes. Such a field has to stand there as it would be written. */
-  #hasQuoted(fields: readonly string[], raw: string): boolean {
-    let at = 0
-    let hasQuoted = false
-    for (const field of fields) {
-      const isQuoted = raw[at] === '"'
-      const written = isQuoted ? `"${field.replaceAll('"', '""')}"` : field
-      if (isQuoted && !(raw.startsWith(written, at) && this.#endsAt(raw, at + written.length))) {
-        throw malformed(
-          `${this.name}:${this.#line + newlinesOf(raw.slice(0, at + field.length))}`,
-          'there is text after the quote that ends a field; inside a field a quote is written twice',
-        )
-      }
-      hasQuoted ||= isQuoted
-      at += written.length + this.delimiter.length
-    }
-    return hasQuoted
-  }
-
-  #endsAt(raw: string, at: number): boolean {
-    return at >= raw.length || '\r\n'.includes(raw[at]!) || raw.startsWith(this.delimiter, at)
-  }
-
-  /** Whether there is none, or one that is itself a space. */
-  #isBlankDelimiter(fields: readonly string[]): boolean {
-    return fields.length === 1 || this.delimiter.trim() === ''
-  }
-
-  unclosed({ code }: CsvError): InputError {
-    const where = `${this.name}:${this.#line}`
-    return code === 'CSV_MAX_RECORD_SIZE'
-      ? malformed(where, `this record has more than ${MAX_RECORD_LENGTH} characters; is a quoted field not closed?`)
-      : malformed(where, 'a quoted field of this record is not closed by the end of the file')
-  }
+/** Where the quote is that ends a field; the end of the text where there is none. */
+function closingQuote(text: string, from: number): number {
+  let at = text.indexOf('"', from)
+  while (at >= 0 && text[at + 1] === '"') at = text.indexOf('"', at + 2)
+  return at < 0 ? text.length : at
 }
-
-const newlinesOf = (text: string): number => text.match(/\n/g)?.length ?? 0
 
 function checkedHeader(fields: readonly string[], where: string): string[] {
   const names = fields.map((field) => field.trim())
