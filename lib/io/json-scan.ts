@@ -1,6 +1,7 @@
 /**
- * Finds where a JSON text breaks, which JSON.parse does not always tell, and keys that are given twice, which it
- * accepts.
+ * Finds where a JSON text breaks, for the line and column of errors: many messages of JSON.parse name no position. Also finds keys
+ * that are given twice, which JSON.parse accepts: a tensor's name or place would depend on who reads the file
+ * (test/io/safetensors.test.ts).
  */
 import { quoted } from '../common/errors.js'
 

@@ -10,7 +10,10 @@ export interface ProcessIdentity {
   host: string
   /** When the process started, in the system's own terms; null where the system does not say. */
   started: string | null
-  /** The thread, as a worker can end before its process: its number and when it started; null where the system does not say. */
+  /**
+   * The thread: its number and when it started; null where the system does not say. A terminated worker thread ends before its
+   * process, and its lock with it (test/train/output/lock.test.ts, docs/trust.md).
+   */
   thread: { id: number; started: string } | null
 }
 
