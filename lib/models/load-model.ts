@@ -7,13 +7,12 @@ import { readJsonObject } from '../io/json.js'
 import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native/addon.js'
 import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
-import { HostMemory, type HostRanks } from '../tensor/host-memory.js'
+import type { HostRanks } from '../tensor/host-memory.js'
 import { requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import { openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
-import { readSharded } from './load/sharded-weights.js'
-import { readShared } from './load/shared-weights.js'
+import { readOnRanks } from './load/on-ranks.js'
 import { computingDType, type Passes, planStorage } from './load/storage-plan.js'
 import { randomWeights, storedWeights } from './load/weights.js'
 import { Model } from './model.js'
@@ -93,25 +92,22 @@ export async function loadModelFor(
   const device = openDevice(options)
   const quantise = options.quantised === false ? null : options.quantise
   const source = await openBase(model, { ...hub, adapter, allowOtherBase, quantise })
-  const shard = options.shard && options.shard.size > 1 ? options.shard : null
   const plan = planStorage(source, device, {
     dtype: options.dtype,
     quantised: options.quantised,
-    ranks: shard?.size ?? 1,
+    ranks: options.shard?.size ?? 1,
     passes: typeof passes === 'function' ? passes(source.config, device) : passes,
   })
   const tokenizer = await loadTokenizer(source.path)
   const weights = storedWeights(source, plan.dtype, device, plan.kept)
-  const memory = await memoryOfHost(options, device, () => [source.identity().hash, plan.dtype, plan.kept])
   const betweenMatrices = async () => {
     await nextTurn()
     signal?.throwIfAborted()
   }
   let loaded: Model | null = null
   try {
-    if (memory) await readShared(weights, memory, betweenMatrices)
-    else if (shard) await readSharded(weights, shard, betweenMatrices)
-    else await weights.readAll(betweenMatrices)
+    const what = () => [source.identity().hash, plan.dtype, plan.kept]
+    if (!(await readOnRanks(weights, options, what, betweenMatrices))) await weights.readAll(betweenMatrices)
     loaded = new Model({ tokenizer, weights, source, rotaryDtype, quantised: plan.quantised })
     await device.synchronize()
     if (adapter !== undefined) await loaded.loadAdapter(adapter, 'default', { ...hub, allowOtherBase })
@@ -122,21 +118,6 @@ export async function loadModelFor(
   } finally {
     source.closeFiles()
   }
-}
-
-/** Memory for what ranks of this machine load alike; null where they share none. */
-async function memoryOfHost(
-  { ranks, shard }: LoadOptions,
-  { kind }: NativeDevice,
-  what: () => unknown,
-): Promise<HostMemory | null> {
-  const all = ranks ?? shard
-  if (!all) return null
-  const memory = await HostMemory.meet(all, kind === 'cpu' ? JSON.stringify(what()) : null)
-  if (!memory || !shard || memory.readers === shard.size) return memory
-  // Ranks of several machines hold the base together.
-  memory.close()
-  return null
 }
 
 const ofHost = ['rank', 'size', 'host', 'gather'] as const

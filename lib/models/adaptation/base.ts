@@ -19,7 +19,7 @@ import { ModelSource } from '../read/model-source.js'
 export function baseModelOf(config: ModelConfig, source: ModelSource | null): BaseModel {
   const { network, tiedEmbeddings } = config
   return {
-    weights: weightShapes(config),
+    weights: source?.shapes ?? weightShapes(config),
     ties: new Map(tiedEmbeddings ? [[`${network.head}.weight`, `${network.embeddings}.weight`]] : []),
     transposed: transposedWeights(network),
     identity: () => source?.identity() ?? null,

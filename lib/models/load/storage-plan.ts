@@ -4,7 +4,7 @@
  */
 import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
 import { freeMemory, requireRoom } from '../../tensor/room.js'
-import { normsOf, weightShapes } from '../network/plan.js'
+import { normsOf } from '../network/plan.js'
 import { networkUnits } from '../network/units.js'
 import type { ComputingCost } from '../read/formats/format.js'
 import { costsOfCodes } from '../read/formats/index.js'
@@ -98,7 +98,7 @@ function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map
     if (kept && keptFormat !== null) return [name, bytes]
     return [name, bytesOf(norms.has(name) ? 'float32' : dtype) * elementsOf(shape)]
   }
-  return new Map([...weightShapes(config)].map(bytesFor))
+  return new Map([...source.shapes].map(bytesFor))
 }
 
 /**

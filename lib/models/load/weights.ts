@@ -8,7 +8,7 @@ import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.j
 import type { NetworkWeights } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
-import { type GroupOfMatrices, networkUnits } from '../network/units.js'
+import { type GroupOfMatrices, type NetworkUnit, networkUnits } from '../network/units.js'
 import type { ModelSource } from '../read/model-source.js'
 
 /** Matrices that stay as their file stores them. */
@@ -28,6 +28,8 @@ export class Weights implements NetworkWeights {
   shards: Shards | undefined
   /** Whether the matrices lie in memory that ranks of this machine share. */
   isShared = false
+  /** The matrices in the order of a pass. */
+  readonly units: readonly NetworkUnit[]
   readonly #shapes: ReadonlyMap<string, readonly number[]>
   /** The matrices of a group by the name of its first: one with the rows of all, or one for each. */
   readonly #ready = new Map<string, readonly Weight[]>()
@@ -39,6 +41,7 @@ export class Weights implements NetworkWeights {
     readonly fill: (name: string, target: Tensor) => void,
     readonly kept: KeptWeights | null = null,
   ) {
+    this.units = networkUnits(config)
     this.#shapes = weightShapes(config)
   }
 
@@ -56,7 +59,7 @@ export class Weights implements NetworkWeights {
    * @param betweenMatrices is awaited before each; where it throws, loading ends
    */
   async readAll(betweenMatrices: () => Promise<void>): Promise<void> {
-    for (const { groups } of networkUnits(this.config)) {
+    for (const { groups } of this.units) {
       for (const names of groups) {
         const parts = this.read(names)
         try {

@@ -42,6 +42,8 @@ export class ModelSource implements Contents {
   readonly config: ModelConfig
   readonly weights: ReadonlyMap<string, StoredWeight>
   readonly quantisation: unknown
+  /** The shapes that the configuration asks for, by name. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>
   readonly #files = new OpenFiles()
   #identity: BaseIdentity | null = null
   /** Whether inputs of a weight belong to groups in another order than their own; null until all scales were found sound. */
@@ -58,6 +60,7 @@ export class ModelSource implements Contents {
     this.config = config
     this.weights = weights
     this.quantisation = quantisation
+    this.shapes = weightShapes(config)
   }
 
   /** @param model a path, or a hub id that is downloaded where the cache does not have it */
@@ -111,12 +114,11 @@ export class ModelSource implements Contents {
    * cannot be: before memory is taken for what a configuration only claims.
    */
   requireWeights(): void {
-    const wanted = weightShapes(this.config)
-    for (const [name, shape] of wanted) this.#require(name, shape)
+    for (const [name, shape] of this.shapes) this.#require(name, shape)
     if (this.#ordered !== null) return
     try {
-      const checked = [...wanted.keys()].map((name) => this.#weight(name).check(this.#files.open))
-      this.#requireNoOtherBias(wanted)
+      const checked = [...this.shapes.keys()].map((name) => this.#weight(name).check(this.#files.open))
+      this.#requireNoOtherBias()
       this.#ordered = checked.some(({ ordered }) => ordered)
     } finally {
       this.closeFiles()
@@ -124,10 +126,10 @@ export class ModelSource implements Contents {
   }
 
   /** Refuses a bias of a quantised layer that has none by its configuration; some tools write zeros to every layer. */
-  #requireNoOtherBias(wanted: ReadonlyMap<string, unknown>): void {
-    for (const name of wanted.keys()) {
+  #requireNoOtherBias(): void {
+    for (const name of this.shapes.keys()) {
       const bias = this.weights.get(name.replace(/weight$/, 'bias'))
-      if (!(bias instanceof FileTensor) || wanted.has(bias.name) || !(this.#weight(name) instanceof StoredCodes))
+      if (!(bias instanceof FileTensor) || this.shapes.has(bias.name) || !(this.#weight(name) instanceof StoredCodes))
         continue
       if (bias.rawBytes(this.#files.open).every((byte) => byte === 0)) continue
       throw new InputError(

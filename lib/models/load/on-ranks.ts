@@ -1,0 +1,313 @@
+/**
+ * Loading a base on several ranks. Those of a machine share its memory: each matrix is read by one of them. Ranks that hold it
+ * together keep 1 / size of every matrix, and gather what a pass needs.
+ */
+import { RunError } from '../../common/errors.js'
+import { blockBytes, blockValues } from '../../io/stored-dtype.js'
+import { bytesOf, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
+import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
+import { GatheredWeight } from '../../tensor/gathered-weight.js'
+import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
+import { allOrNothing, keep } from '../../tensor/scope.js'
+import { type ShardRanks, Shards, type UnitOfShards } from '../../tensor/shards.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { atOnce } from '../../tensor/turns.js'
+import { type CodeFormat, type Weight, weightOf } from '../../tensor/weight.js'
+import type { GroupOfMatrices } from '../network/units.js'
+import type { Weights } from './weights.js'
+
+/** The ranks that load a base at the same time. */
+export interface LoadingRanks {
+  /** Ranks that share the memory of their machine. */
+  readonly ranks?: HostRanks | undefined
+  /** Ranks that hold the base together, unless all are of one machine. */
+  readonly shard?: ShardRanks | undefined
+}
+
+/**
+ * Reads a network's matrices together with other ranks.
+ * @param what is to be loaded, as JSON: only ranks with the same share memory
+ * @param betweenGroups is awaited again and again; where it throws, loading ends
+ * @returns false where this rank has to read all of them itself
+ */
+export async function readOnRanks(
+  weights: Weights,
+  { ranks, shard }: LoadingRanks,
+  what: () => unknown,
+  betweenGroups: () => Promise<void>,
+): Promise<boolean> {
+  const all = ranks ?? shard
+  if (!all) return false
+  const isSharded = shard !== undefined && shard.size > 1
+  const memory = await HostMemory.meet(all, weights.device.kind === 'cpu' ? JSON.stringify(what()) : null)
+  if (memory && (!isSharded || memory.readers === shard.size)) {
+    await readShared(weights, memory, betweenGroups)
+    return true
+  }
+  memory?.close()
+  if (isSharded) await readSharded(weights, shard, betweenGroups)
+  return isSharded
+}
+
+/** Where a group lies in the part of the rank that has read it. */
+interface SharedGroup {
+  /** The first matrix's. */
+  readonly name: string
+  readonly offset: number
+  readonly bytes: number
+  readonly matrices: readonly StoredMatrix[]
+}
+
+/**
+ * Reads this rank's share of a network's matrices into memory that others map too, and maps theirs.
+ * @param weights reads the matrices, and gets all of them
+ * @param betweenGroups is awaited again and again; where it throws, loading ends
+ */
+async function readShared(weights: Weights, memory: HostMemory, betweenGroups: () => Promise<void>): Promise<void> {
+  const own = await shareOf(weights, memory, betweenGroups).catch((error: unknown) => {
+    memory.close()
+    throw error
+  })
+  const parts = await memory.exchange(weights.device, own)
+  try {
+    for (const { memory, facts } of parts)
+      for (const group of facts) weights.put([group.name], matricesIn(memory, group))
+    weights.isShared = true
+  } finally {
+    for (const part of parts) part.memory.dispose()
+  }
+}
+
+/** Fills this rank's part. */
+async function shareOf(
+  weights: Weights,
+  memory: HostMemory,
+  betweenGroups: () => Promise<void>,
+): Promise<SharedGroup[]> {
+  const facts: SharedGroup[] = []
+  for (const [turn, { groups }] of weights.units.entries()) {
+    if (turn % memory.readers !== memory.place) continue
+    for (const names of groups) {
+      await betweenGroups()
+      let offset = 0
+      const make = (bytes: number) => {
+        const added = memory.add(weights.device, bytes)
+        offset = added.offset
+        return added.memory
+      }
+      const { matrices, all } = allOrNothing(() => readGroup(weights, names, 1, make))
+      facts.push({ name: names[0]!, offset, bytes: all.elements, matrices })
+      all.dispose()
+    }
+  }
+  await weights.device.synchronize()
+  return facts
+}
+
+function matricesIn(memory: Tensor, { offset, bytes, matrices }: SharedGroup) {
+  using group = memory.view([bytes], [1], offset)
+  return matrices.map((one) => matrixIn(group, one))
+}
+
+/** What one rank tells the others of a group, or why it could not be read. */
+type ShardedGroup =
+  | { readonly bytes: number; readonly matrices: readonly StoredMatrix[] }
+  | { readonly failure: string }
+
+/** Bytes that one rank sends the others at one time. */
+const PIECE = 2 ** 24
+
+/**
+ * Reads a network's matrices, each on one rank, and keeps this rank's part of all of them.
+ * @param weights reads the matrices, and gets what gathers them
+ * @param betweenGroups is awaited again and again; where it throws, loading ends
+ */
+async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: () => Promise<void>): Promise<void> {
+  const { units } = weights
+  const own: Tensor[] = []
+  const facts: (readonly StoredMatrix[])[] = []
+  try {
+    const parts: UnitOfShards[] = []
+    for (const [turn, { isBlock, groups }] of units.entries()) {
+      const first = own.length
+      for (const group of groups) {
+        await betweenGroups()
+        const { matrices, part } = await partOfGroup(weights, group, ranks, turn % ranks.size)
+        facts.push(matrices)
+        own.push(part)
+      }
+      parts.push({ isBlock, parts: Array.from(groups, (_, i) => first + i) })
+    }
+    const shards = new Shards(ranks, own, await ranks.share(own), parts)
+    for (const [turn, unit] of units.entries()) {
+      for (const [i, names] of unit.groups.entries()) {
+        const index = parts[turn]!.parts[i]!
+        const memory = shards.memoryOf(index)
+        const bring = () => shards.bring(turn)
+        weights.put(
+          names,
+          facts[index]!.map((one) => new GatheredWeight(matrixIn(memory, one), bring)),
+        )
+      }
+    }
+    weights.shards = shards
+  } catch (error) {
+    for (const part of own) part.dispose()
+    throw error
+  }
+}
+
+/** This rank's part of a group that one rank reads, and what the group's bytes are. */
+async function partOfGroup(
+  weights: Weights,
+  names: GroupOfMatrices,
+  ranks: ShardRanks,
+  reader: number,
+): Promise<{ matrices: readonly StoredMatrix[]; part: Tensor }> {
+  const read = ranks.rank === reader ? readOrFail(weights, names, ranks.size) : null
+  const said = Buffer.from(read ? JSON.stringify(read.facts) : '')
+  try {
+    const facts = JSON.parse(Buffer.from(await ranks.broadcast(said, reader)).toString()) as ShardedGroup
+    if (read && !read.all) throw read.error
+    if ('failure' in facts) throw new RunError('rank-failed', `Rank ${reader} failed: ${facts.failure}`)
+    const { bytes, matrices } = facts
+    using all = read?.all ?? emptyBytes(bytes, weights.device)
+    for (let from = 0; from < bytes; from += PIECE) {
+      using piece = keep(all.view([Math.min(PIECE, bytes - from)], [1], from))
+      const values = new Uint8Array(read ? piece.elements : 0)
+      if (read) await piece.bytesInto(values)
+      const sent = await ranks.broadcast(values, reader)
+      if (!read) writeBytes(sent, piece)
+    }
+    const part = emptyBytes(bytes / ranks.size, weights.device)
+    using slice = keep(all.view(part.shape, [1], ranks.rank * part.elements))
+    part.copyFrom(slice)
+    return { matrices, part }
+  } finally {
+    read?.all?.dispose()
+  }
+}
+
+type ReadGroup =
+  | { readonly facts: ShardedGroup; readonly all: Tensor; readonly error?: undefined }
+  | { readonly facts: ShardedGroup; readonly all?: undefined; readonly error: unknown }
+
+function readOrFail(weights: Weights, names: GroupOfMatrices, size: number): ReadGroup {
+  try {
+    const empty = (bytes: number) => emptyBytes(bytes, weights.device)
+    const { matrices, all }: GroupInBytes = allOrNothing(() => readGroup(weights, names, size, empty))
+    return { facts: { bytes: all.elements, matrices }, all }
+  } catch (error) {
+    return { facts: { failure: error instanceof Error ? error.message : String(error) }, error }
+  }
+}
+
+function emptyBytes(count: number, device: NativeDevice): Tensor {
+  return keep(Tensor.empty([count], { device, dtype: 'uint8' }))
+}
+
+function writeBytes(bytes: Uint8Array, into: Tensor): void {
+  using values = keep(Tensor.from(bytes, into.shape, into))
+  into.copyFrom(values)
+}
+
+/** Where a tensor lies among the bytes of its group. */
+interface StoredPlace {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly offset: number
+}
+
+/** A matrix as one rank has read it, for the others: one tensor, or those of a matrix of codes. */
+interface StoredMatrix {
+  readonly codes: { readonly storage: CodeFormat; readonly layout: CodeLayout } | null
+  readonly tensors: Readonly<Record<string, StoredPlace | null>>
+}
+
+interface GroupInBytes {
+  readonly matrices: readonly StoredMatrix[]
+  /** uint8 [n]; the caller owns it. */
+  readonly all: Tensor
+}
+
+/** Makes memory of `count` bytes: uint8 [count]. */
+type MakeBytes = (count: number) => Tensor
+
+/** Bytes of a cache line, and of what processors read at one time. */
+const ALIGNMENT = 64
+
+/** Reads a group's matrices into a multiple of `multiple` times 64 bytes. */
+function readGroup(weights: Weights, names: GroupOfMatrices, multiple: number, make: MakeBytes): GroupInBytes {
+  const isKept = names.some((name) => weights.isKept(name))
+  return (isKept ? keptGroup : floatGroup)(weights, names, multiple * ALIGNMENT, make)
+}
+
+/** The matrix that lies in the memory of its group. */
+function matrixIn(memory: Tensor, { codes, tensors }: StoredMatrix): Weight {
+  const views = Object.entries(tensors).map(([name, place]) => [
+    name,
+    place && keep(memory.memoryAs(place.dtype, place.shape, place.offset)),
+  ])
+  const parts = Object.fromEntries(views)
+  return codes ? new CodedWeight(codes.storage, parts as CodedTensors, codes.layout) : weightOf(parts.values)
+}
+
+/** Floats: read to where they are to lie, one below the other. */
+function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
+  const { dtype } = weights
+  const shapes = names.map((name) => weights.shapeOf(name))
+  const shape = [shapes.reduce((sum, [rows]) => sum + rows!, 0), shapes[0]![1]!]
+  const all = make(roundedUp(bytesOf(dtype) * elementsOf(shape), unit))
+  using whole = keep(all.memoryAs(dtype, shape))
+  let from = 0
+  for (const [i, name] of names.entries()) {
+    const to = from + shapes[i]![0]!
+    using rows = keep(whole.rows(from, to))
+    weights.fill(name, rows)
+    from = to
+  }
+  return { matrices: [{ codes: null, tensors: { values: { dtype, shape, offset: 0 } } }], all }
+}
+
+/** Matrices as their file has them, copied to where they are to lie. */
+function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
+  const read = atOnce(weights.read(names))
+  try {
+    let end = 0
+    const place = (tensor: Tensor): StoredPlace => {
+      const offset = end
+      end += roundedUp(bytesOfTensor(tensor), ALIGNMENT)
+      return { dtype: tensor.dtype, shape: tensor.shape, offset }
+    }
+    const matrices = read.map((matrix) => storedMatrix(matrix, place))
+    const all = make(roundedUp(end, unit))
+    for (const [i, { tensors }] of matrices.entries()) {
+      const places = Object.values(tensors).filter((one) => one !== null)
+      for (const [k, tensor] of read[i]!.tensors.entries()) copyBytes(tensor, all, places[k]!.offset)
+    }
+    return { matrices, all }
+  } finally {
+    for (const weight of read) weight.dispose()
+  }
+}
+
+function storedMatrix(matrix: Weight, place: (tensor: Tensor) => StoredPlace): StoredMatrix {
+  if (!(matrix instanceof CodedWeight)) return { codes: null, tensors: { values: place(matrix.tensors[0]!) } }
+  const { storage, layout, parts } = matrix
+  const tensors = Object.entries(parts).map(([name, tensor]) => [name, tensor && place(tensor)])
+  return { codes: { storage, layout }, tensors: Object.fromEntries(tensors) }
+}
+
+function roundedUp(count: number, multiple: number): number {
+  return Math.ceil(count / multiple) * multiple
+}
+
+function bytesOfTensor({ dtype, elements }: Tensor): number {
+  return (elements / blockValues(dtype)) * blockBytes(dtype)
+}
+
+function copyBytes(from: Tensor, into: Tensor, offset: number): void {
+  using bytes = keep(from.memoryAs('uint8', [bytesOfTensor(from)]))
+  using target = keep(into.view(bytes.shape, [1], offset))
+  target.copyFrom(bytes)
+}
