@@ -1,11 +1,11 @@
-import type { TensorLocation } from '../../io/stored-dtype.js'
+import { InputError } from '../../common/errors.js'
+import { blockBytes, type TensorLocation } from '../../io/stored-dtype.js'
 import { type BlockDType, type DType, type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { transposed as transposedMatrix } from '../../tensor/transpose.js'
 import { type Weight, weightOf } from '../../tensor/weight.js'
-import { requireFiniteScales } from './block-scales.js'
 import {
   blockFormat,
   type CheckedScales,
@@ -23,6 +23,25 @@ export interface FileLayout {
   readonly transposed?: boolean
   /** The number that is added to every value of the weight in the file. */
   readonly excess?: number
+}
+
+/** Where a block has its float16 scales, in bytes from its start; MXFP4's are powers of two, all of them finite in ggml. */
+const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
+  q4_0: [0],
+  q4_1: [0, 2],
+  q5_0: [0],
+  q5_1: [0, 2],
+  q8_0: [0],
+  q2_k: [80, 82],
+  q3_k: [108],
+  q4_k: [0, 2],
+  q5_k: [0, 2],
+  q6_k: [208],
+  iq4_nl: [0],
+  iq4_xs: [0],
+  mxfp4: [],
+  tq1_0: [52],
+  tq2_0: [64],
 }
 
 /** Values that are read at a time. */
@@ -165,6 +184,21 @@ export function float32In({ path, offset, bytes }: TensorLocation): Float32Array
   try {
     const copy = file.bytes(offset, bytes)
     return new Float32Array(copy.buffer, copy.byteOffset, bytes / 4)
+  } finally {
+    file.close()
+  }
+}
+
+/** Skips tensors that are no blocks. @throws InputError `malformed-file` that names the first block with a scale that is not finite */
+export function requireFiniteScales({ name, path, dtype, offset, bytes }: NamedTensor): void {
+  const format = blockFormat(dtype)
+  const places = format === null ? [] : PLACES[format]
+  if (places.length === 0) return
+  const file = native.openFile(path)
+  try {
+    const block = file.firstNotFinite(offset, bytes, blockBytes(dtype), places)
+    if (block < 0) return
+    throw new InputError('malformed-file', `${path}: a scale of block ${block} of ${name} (${dtype}) is not finite.`)
   } finally {
     file.close()
   }

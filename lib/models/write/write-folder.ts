@@ -6,11 +6,11 @@ import { foreignJson } from '../../io/json.js'
 import { companionFiles } from '../../io/model-folder.js'
 import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
-import type { FloatDType } from '../../native/addon.js'
+import { elementsOf, type FloatDType, native } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import { transposedView } from '../../tensor/tensor.js'
 import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
-import { fitsNf4, nf4Config, nf4Entries } from './nf4.js'
+import { NF4_BLOCK } from '../read/quantise-on-load.js'
 import {
   defaultDType,
   filledWeight,
@@ -130,4 +130,80 @@ async function companions({ config, tokenizer, source }: WritableModel): Promise
     files.set('generation_config.json', foreignJson(ids))
   }
   return files
+}
+
+/** Two codes fill a byte of one row. */
+function fitsNf4(shape: readonly number[]): boolean {
+  return shape.length === 2 && shape[1]! % 2 === 0
+}
+
+/**
+ * The tensors that make a weight [out, in] in NF4 as bitsandbytes stores it (arXiv 2305.14314), without double quantisation, which follow each other in a file: `values` is called for its scales, and its codes
+ * are held until they are written.
+ * @param dtype what readers turn the values into
+ */
+function nf4Entries(
+  name: string,
+  shape: readonly number[],
+  dtype: FloatDType,
+  values: () => Promise<Float32Array>,
+  threads: number,
+): SafetensorsEntry[] {
+  const count = elementsOf(shape)
+  const { table } = native.quantiseNf4(new Float32Array(0), 1)
+  const json = JSON.stringify({ quant_type: 'nf4', blocksize: NF4_BLOCK, dtype, shape })
+  // Spaces fill the last four bytes, so that floats that follow are aligned.
+  const state = Buffer.from(json.padEnd(json.length + ((4 - ((count / 2 + json.length) % 4)) % 4)))
+  let codes: Uint8Array | null = null
+  const entries: SafetensorsEntry[] = [
+    {
+      name: `${name}.absmax`,
+      dtype: 'float32',
+      shape: [Math.ceil(count / NF4_BLOCK)],
+      data: async () => {
+        const made = native.quantiseNf4(await values(), threads)
+        codes = made.codes
+        return viewOf(made.scales)
+      },
+    },
+    { name: `${name}.quant_map`, dtype: 'float32', shape: [table.length], data: async () => viewOf(table) },
+    {
+      name,
+      dtype: 'uint8',
+      shape: [count / 2, 1],
+      data: async () => {
+        const made = codes!
+        codes = null
+        return made
+      },
+    },
+    {
+      name: `${name}.quant_state.bitsandbytes__nf4`,
+      dtype: 'uint8',
+      shape: [state.length],
+      data: async () => state,
+    },
+  ]
+  return entries.map((entry) => ({ ...entry, among: 4 }))
+}
+
+const viewOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength)
+
+/** `quantization_config` as transformers writes it. @param skipped linear layers in floats, the head among them; null: the head alone */
+function nf4Config(dtype: FloatDType, skipped: readonly string[] | null) {
+  return {
+    quant_method: 'bitsandbytes',
+    load_in_4bit: true,
+    load_in_8bit: false,
+    _load_in_4bit: true,
+    _load_in_8bit: false,
+    bnb_4bit_quant_type: 'nf4',
+    bnb_4bit_use_double_quant: false,
+    bnb_4bit_compute_dtype: dtype,
+    bnb_4bit_quant_storage: 'uint8',
+    llm_int8_enable_fp32_cpu_offload: false,
+    llm_int8_has_fp16_weight: false,
+    llm_int8_skip_modules: skipped,
+    llm_int8_threshold: 6,
+  }
 }

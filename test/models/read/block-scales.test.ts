@@ -3,15 +3,10 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { loadModel, loadModelFor } from '../../../lib/models/index.js'
-import { requireFiniteScales } from '../../../lib/models/read/block-scales.js'
+import { FileTensor } from '../../../lib/models/read/file-tensor.js'
 import { ModelSource } from '../../../lib/models/read/model-source.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-
-vi.mock(import('../../../lib/models/read/block-scales.js'), async (importOriginal) => {
-  const real = await importOriginal()
-  return { ...real, requireFiniteScales: vi.fn(real.requireFiniteScales) }
-})
 
 const at = useTemporaryFolder()
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
@@ -23,9 +18,8 @@ test('once where a model is loaded, alone or with an adapter', async () => {
     await floats.save(path, { dtype: 'q8_0' })
   }
   const names = [...(await ModelSource.open(path)).weights.keys()].sort()
-  const looksAt = vi.mocked(requireFiniteScales)
-  looksAt.mockClear()
-  const lookedAt = () => looksAt.mock.calls.map(([{ name }]) => name).sort()
+  const looksAt = vi.spyOn(FileTensor.prototype, 'check')
+  const lookedAt = () => looksAt.mock.contexts.map((tensor) => (tensor as FileTensor).name).sort()
   {
     using model = await loadModel(path, { device: device as 'cpu', quantised: true })
     expect(lookedAt()).toEqual(names)

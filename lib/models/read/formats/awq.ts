@@ -6,12 +6,12 @@ import {
   type CheckpointTensors,
   countGroups,
   matrixShape,
+  type QuantisationFormat,
   readFinite,
   readWords,
   transposedFloats,
   wordsOf,
-} from './checkpoint-tensors.js'
-import type { QuantisationFormat } from './format.js'
+} from './format.js'
 
 /** The output, of the eight of a word, that has the k-th four bits. */
 const outputOfNibble = [0, 2, 4, 6, 1, 3, 5, 7]

@@ -5,8 +5,7 @@ import { decodeUtf8, malformed } from '../../../io/open.js'
 import { countElements } from '../../../io/stored-dtype.js'
 import { type CodedScales, readBytes, StoredCodes, type StoredFloats } from '../stored-codes.js'
 import type { NamedTensor, OpenFile } from '../stored-weight.js'
-import { type CheckpointTensors, readFinite, requireEven } from './checkpoint-tensors.js'
-import type { QuantisationFormat } from './format.js'
+import { type CheckpointTensors, type QuantisationFormat, readFinite, requireEven } from './format.js'
 
 export const bitsandbytes: QuantisationFormat = {
   method: 'bitsandbytes',

@@ -12,13 +12,14 @@ import {
   type CheckpointTensors,
   codesOfWords,
   countGroups,
+  inLowerCase,
   matrixShape,
+  type QuantisationFormat,
   readFinite,
   readGroups,
   readWords,
   requireEven,
-} from './checkpoint-tensors.js'
-import { inLowerCase, type QuantisationFormat } from './format.js'
+} from './format.js'
 import { e4m3Weight, requireScaleShape, type ScaleBlock } from './fp8.js'
 
 /** The formats whose weights are understood. */

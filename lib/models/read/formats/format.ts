@@ -1,8 +1,15 @@
+/** What a format of quantised checkpoints is, and what its readers share: finding the tensors of a weight, checking and reading them. */
+import { InputError, UsageError } from '../../../common/errors.js'
 import type { JsonObject } from '../../../io/json.js'
+import { malformed } from '../../../io/open.js'
+import type { StoredDType, TensorLocation } from '../../../io/stored-dtype.js'
+import type { FloatDType } from '../../../native/addon.js'
+import { float16BitsToFloat32 } from '../../../tensor/half.js'
+import { transposed } from '../../../tensor/transpose.js'
 import type { CodeFormat } from '../../../tensor/weight.js'
 import type { ConfigReader } from '../../families/config-reader.js'
-import type { StoredCodes } from '../stored-codes.js'
-import type { CheckpointTensors } from './checkpoint-tensors.js'
+import { readBytes, type StoredCodes, type StoredFloats } from '../stored-codes.js'
+import type { NamedTensor, OpenFile } from '../stored-weight.js'
 
 /** A way to store quantised weights in safetensors, as the tools of one kind write it. */
 export interface QuantisationFormat {
@@ -33,3 +40,138 @@ export function inLowerCase(settings: JsonObject): JsonObject {
     entries.map(([key, value]) => [key, typeof value === 'string' ? value.toLowerCase() : value]),
   )
 }
+
+type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
+
+/** The tensors of a checkpoint; a reader takes those of its weights, and the others stay what they are. */
+export class CheckpointTensors {
+  readonly #left: Map<string, TensorLocation>
+
+  constructor(
+    tensors: ReadonlyMap<string, TensorLocation>,
+    readonly open: OpenFile,
+  ) {
+    this.#left = new Map(tensors)
+  }
+
+  /** The tensors that no weight has taken. */
+  get left(): ReadonlyMap<string, TensorLocation> {
+    return this.#left
+  }
+
+  has(name: string): boolean {
+    return this.#left.has(name)
+  }
+
+  /** Names without a suffix, of tensors that have it. */
+  modules(suffix: string): string[] {
+    return [...this.#left.keys()].filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length))
+  }
+
+  /** A tensor of a weight whose main tensor is `of`. @throws InputError `malformed-file` if it is absent or another */
+  take(name: string, of: NamedTensor | null, wanted: Wanted): NamedTensor {
+    const found = this.#left.get(name)
+    if (!found) throw malformed(of?.path ?? '', `it has ${of?.name}, but no ${name}, without which that means nothing`)
+    this.#left.delete(name)
+    const { path, dtype, shape } = found
+    if (!wanted.dtypes.includes(dtype)) {
+      throw new UsageError(
+        'unsupported-dtype',
+        `${path}: ${name} is stored as ${dtype}; expected ${wanted.dtypes.join(' or ')}.`,
+      )
+    }
+    if (wanted.shape && wanted.shape.join() !== shape.join()) {
+      throw malformed(
+        path,
+        `${name} is [${shape.join(', ')}], but [${wanted.shape.join(', ')}] fits ${of?.name ?? 'its kind'}`,
+      )
+    }
+    return { ...found, name }
+  }
+
+  takeIfThere(name: string, of: NamedTensor, wanted: Wanted): NamedTensor | null {
+    return this.has(name) ? this.take(name, of, wanted) : null
+  }
+
+  /** The groups of a module's inputs [columns], where a tensor says them; `readGroups` reads it. */
+  takeGroups(module: string, of: NamedTensor, columns: number): NamedTensor | null {
+    return this.takeIfThere(`${module}.weight_g_idx`, of, { dtypes: ['int32'], shape: [columns] })
+  }
+}
+
+/** The number of groups of `columns` columns. @throws InputError `malformed-file` where they are not all of one size */
+export function countGroups(columns: number, groupSize: number, of: NamedTensor): number {
+  if (columns % groupSize === 0) return columns / groupSize
+  throw malformed(of.path, `groups of ${groupSize} do not divide the ${columns} inputs of ${of.name}`)
+}
+
+/** The two dimensions of a matrix. */
+export function matrixShape({ path, name, shape }: NamedTensor): [number, number] {
+  if (shape.length === 2 && shape.every((size) => size > 0)) return shape as unknown as [number, number]
+  throw malformed(path, `${name} is [${shape.join(', ')}], but a matrix was expected`)
+}
+
+/** Codes fill whole bytes of a row. */
+export function requireEven(columns: number, of: NamedTensor): void {
+  if (columns % 2 === 1) throw malformed(of.path, `${of.name} has rows of ${columns} codes, which fill no whole bytes`)
+}
+
+export function readWords(tensor: NamedTensor, open: OpenFile): Uint32Array {
+  return wordsOf(readBytes(tensor, open))
+}
+
+/** The 32-bit words of bytes. */
+export function wordsOf({ buffer, length }: Uint8Array): Uint32Array {
+  return new Uint32Array(buffer, 0, length / 4)
+}
+
+function readIndices(tensor: NamedTensor, open: OpenFile): Int32Array {
+  return new Int32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
+}
+
+/** Finite floats. @throws InputError `malformed-file` */
+export function readFinite(tensor: NamedTensor, open: OpenFile): StoredFloats {
+  const bytes = readBytes(tensor, open)
+  const dtype = tensor.dtype as FloatDType
+  const data =
+    dtype === 'float32'
+      ? new Float32Array(bytes.buffer, 0, bytes.length / 4)
+      : new Uint16Array(bytes.buffer, 0, bytes.length / 2)
+  const exponent = dtype === 'float16' ? 0x7c00 : 0x7f80
+  const bad =
+    data instanceof Float32Array
+      ? data.findIndex((value) => !Number.isFinite(value))
+      : data.findIndex((bits) => (bits & exponent) === exponent)
+  if (bad >= 0) throw new InputError('malformed-file', `${tensor.path}: value ${bad} of ${tensor.name} is not finite.`)
+  return { dtype, data }
+}
+
+/** The group of each column; null where that is column / groupSize. @throws InputError `malformed-file` */
+export function readGroups(tensor: NamedTensor, groups: number, groupSize: number, open: OpenFile): Int32Array | null {
+  const indices = readIndices(tensor, open)
+  const bad = indices.findIndex((group) => group < 0 || group >= groups)
+  if (bad >= 0) {
+    throw malformed(tensor.path, `${tensor.name} puts input ${bad} into group ${indices[bad]}, of ${groups} groups`)
+  }
+  return indices.every((group, column) => group === Math.floor(column / groupSize)) ? null : indices
+}
+
+export function transposedFloats({ dtype, data }: StoredFloats, rows: number, columns: number): StoredFloats {
+  return { dtype, data: transposed(data, rows, columns) }
+}
+
+/** Codes of `bits` bits in words, lowest bits first, as bytes. */
+export function codesOfWords(words: Uint32Array, bits: 4 | 8): Uint8Array {
+  const each = 32 / bits
+  const codes = new Uint8Array(words.length * each)
+  for (let i = 0; i < codes.length; i++)
+    codes[i] = (words[Math.floor(i / each)]! >>> (bits * (i % each))) & (2 ** bits - 1)
+  return codes
+}
+
+/** Values of 8-bit floats of 4 bits of exponent (bias 7) and 3 of fraction without infinities; codes 0x7f and 0xff are NaN. */
+export const e4m3Values: Float32Array = Float32Array.from({ length: 256 }, (_, code) => {
+  if ((code & 0x7f) === 0x7f) return Number.NaN
+  // The same fields as float16's, whose bias is 15.
+  return float16BitsToFloat32(((code & 0x80) << 8) | ((code & 0x7f) << 7)) * 2 ** 8
+})

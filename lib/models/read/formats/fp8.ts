@@ -2,8 +2,14 @@
 import { InputError } from '../../../common/errors.js'
 import { StoredCodes } from '../stored-codes.js'
 import type { NamedTensor } from '../stored-weight.js'
-import { type CheckpointTensors, e4m3Values, matrixShape, readFinite, readGroups } from './checkpoint-tensors.js'
-import type { QuantisationFormat } from './format.js'
+import {
+  type CheckpointTensors,
+  e4m3Values,
+  matrixShape,
+  type QuantisationFormat,
+  readFinite,
+  readGroups,
+} from './format.js'
 
 /** Rows and columns that share a scale; null is all of them. */
 export type ScaleBlock = readonly [number | null, number | null]

@@ -9,13 +9,13 @@ import {
   codesOfWords,
   countGroups,
   matrixShape,
+  type QuantisationFormat,
   readFinite,
   readGroups,
   readWords,
   transposedFloats,
   wordsOf,
-} from './checkpoint-tensors.js'
-import type { QuantisationFormat } from './format.js'
+} from './format.js'
 
 export const gptq: QuantisationFormat = {
   method: 'gptq',
