@@ -108,7 +108,7 @@ export interface Neighbours {
   localRank: number
   /** Ranks of this machine. */
   localSize: number
-  /** Those of them that may run on a processor of this one's, with itself: all, unless a launcher binds each to its own. */
+  /** How many of them may run on this rank's processors, itself included: all, unless a launcher binds each to its own. */
   sharing: number
 }
 

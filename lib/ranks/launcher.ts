@@ -1,8 +1,8 @@
-/** Which launcher started this process, and as which rank: the environment tells, before any library is opened. */
+/** Finds out which launcher started this process, and as which rank, from the environment, before any library is opened. */
 import { UsageError } from '../common/errors.js'
 
 export interface Launched {
-  /** What connects the ranks. */
+  /** How the ranks are connected. */
   readonly by: 'mpi' | 'tcp'
   /** As its users call it. */
   readonly launcher: string

@@ -25,7 +25,7 @@ export interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 
   bring(address: string): Uint8Array
 }
 
-/** What a rank tells rank 0, a line of JSON. */
+/** A rank's message to rank 0, as a line of JSON. */
 interface Arrival {
   readonly rank: number
   readonly size: number
@@ -34,7 +34,7 @@ interface Arrival {
   readonly failure: string | null
 }
 
-/** What rank 0 answers: what all brought for the rank, in base64, or why there is no job. */
+/** Rank 0's answer: what all brought for the rank, in base64, or why there is no job. */
 type Answer = { readonly brought: string } | { readonly refusal: string }
 
 /** In this version a connection with another key, or with a certificate, is none. */
@@ -95,7 +95,7 @@ async function meet({ rank, size, bring }: Rendezvous, socket: TLSSocket): Promi
   }
   socket.on('error', () => {})
   await once(socket, 'secureConnect').catch(lost)
-  // Of an end that knows the secret there is none.
+  // An end that knows the secret has none.
   if (socket.getPeerCertificate().raw) lost(Object.assign(new Error('it has a certificate'), { code: 'CERT' }))
   const say = (arrival: Pick<Arrival, 'brings' | 'failure'>) => `${JSON.stringify({ rank, size, ...arrival })}\n`
   try {

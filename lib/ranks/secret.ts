@@ -1,4 +1,4 @@
-/** What proves that a process belongs to a job: a text that all of its processes were given, which never goes over the network. */
+/** A job's secret: a text that all of its processes were given, and that never goes over the network. */
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { UsageError } from '../common/errors.js'

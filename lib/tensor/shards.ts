@@ -3,7 +3,7 @@ import type { Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
-/** What ranks that hold weights together do for each other: all of them call these in the same order. */
+/** Ranks that hold the weights of a model together. All of them call these in the same order. */
 export interface ShardRanks extends HostRanks, Pick<Ranks, 'broadcast'> {
   /** Lets all ranks gather what this one holds (uint8 [n] each). Every rank has as many parts, of the same lengths. */
   share(parts: readonly Tensor[]): Promise<SharedParts>

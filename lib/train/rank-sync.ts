@@ -2,7 +2,7 @@
 import { RunError, UsageError } from '../common/errors.js'
 import { type Ranks, single, type WritableValues } from '../tensor/ranks.js'
 
-/** What a rank may say when ranks meet; each is true for all once it is for one. */
+/** Flags that a rank may set when ranks meet; one rank that sets a flag sets it for all. */
 const FLAGS = [
   /** This rank has failed. */
   'failed',

@@ -36,7 +36,7 @@ class Gloo : public Engine {
   std::string library() const override { return "gloo " + version(); }
 
   void tend() override {
-    if (const auto failure = pulse_->failure()) throw RankFailed(failure->rank, failure->why);
+    if (const auto failure = pulse_->failure()) throw failure->failure();
   }
 
   void fail(int rank, const std::string& why) override { pulse_->fail(rank, why); }
@@ -85,7 +85,7 @@ class Gloo : public Engine {
       told = error.what();
     }
     if (!pulse_->failure() && terms_.givesUp()) throw GivenUp{};
-    if (const auto failure = pulse_->awaitFailure()) throw RankFailed(failure->rank, failure->why);
+    if (const auto failure = pulse_->awaitFailure()) throw failure->failure();
     throw Error("ranks-failed", "gloo failed on rank " + std::to_string(rank()) + ": " + told);
   }
 

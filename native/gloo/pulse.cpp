@@ -28,12 +28,12 @@ void Pulse::start() {
   std::thread([self = shared_from_this()] { self->listen(); }).detach();
 }
 
-std::optional<Failure> Pulse::failure() {
+std::optional<Beat> Pulse::failure() {
   const std::lock_guard lock(mutex_);
   return failure_;
 }
 
-std::optional<Failure> Pulse::awaitFailure() {
+std::optional<Beat> Pulse::awaitFailure() {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, terms_.silence, [this] { return failure_.has_value(); });
   return failure_;
@@ -46,19 +46,18 @@ void Pulse::sayGoodbye() {
   leaves_ = true;
   changed_.notify_all();
   changed_.wait(lock, [this] { return (hasLeft_ && beforeHasLeft_) || failure_; });
-  if (failure_) throw RankFailed(failure_->rank, failure_->why);
+  if (failure_) throw failure_->failure();
 }
 
 /// A send to a rank that is stopped never returns, so this thread does nothing else.
 void Pulse::beat() {
   for (bool isLast = false; !isLast;) {
-    Message message;
+    Beat message;
     {
       std::unique_lock lock(mutex_);
-      isLast = changed_.wait_for(lock, interval(), [this] { return failure_ || leaves_; });
+      isLast = changed_.wait_for(lock, beatInterval(terms_.silence), [this] { return failure_ || leaves_; });
       if (failure_) {
-        message = {Word::failure, failure_->rank};
-        failure_->why.copy(message.why, sizeof message.why - 1);
+        message = *failure_;
       } else if (isLast) {
         message.word = Word::goodbye;
       }
@@ -87,15 +86,13 @@ void Pulse::watch() {
     silence_ = silence_.load() + std::min<Clock::duration>(Clock::now() - last, 1s);
     last = Clock::now();
     if (silence_.load() <= terms_.silence) continue;
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(terms_.silence).count();
-    note(before(), "it has been silent for " + std::to_string(seconds) +
-                       " s, so it was stopped, has ended or has lost its connection.");
+    note(before(), whySilent(terms_.silence));
   }
   interrupted_->interrupt();
 }
 
 void Pulse::listen() {
-  Message heard;
+  Beat heard;
   const auto buffer = mesh_->createUnboundBuffer(&heard, sizeof heard);
   for (;;) {
     try {
@@ -105,10 +102,7 @@ void Pulse::listen() {
       return note(before(), "it has ended or has lost its connection.");
     }
     silence_.store(std::chrono::steady_clock::duration::zero());
-    if (heard.word == Word::failure) {
-      heard.why[sizeof heard.why - 1] = '\0';
-      return note(heard.rank, heard.why);
-    }
+    if (heard.word == Word::failure) return note(heard.rank, heard.reason());
     if (heard.word == Word::goodbye) {
       const std::lock_guard lock(mutex_);
       beforeHasLeft_ = true;
@@ -118,8 +112,8 @@ void Pulse::listen() {
   }
 }
 
-void Pulse::send(const Message& message) {
-  Message copy = message;
+void Pulse::send(const Beat& message) {
+  Beat copy = message;
   const auto buffer = mesh_->createUnboundBuffer(&copy, sizeof copy);
   buffer->send(after(), kSlot);
   buffer->waitSend();
@@ -129,10 +123,8 @@ void Pulse::send(const Message& message) {
 void Pulse::note(int rank, const std::string& why) {
   const std::lock_guard lock(mutex_);
   if (failure_ || (hasLeft_ && beforeHasLeft_)) return;
-  failure_ = Failure{rank, why};
+  failure_ = Beat::ofFailure(rank, why);
   changed_.notify_all();
 }
-
-Clock::duration Pulse::interval() const { return std::min<Clock::duration>(1s, terms_.silence / 8); }
 
 }  // namespace mora::ranks

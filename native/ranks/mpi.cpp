@@ -2,8 +2,7 @@
 //
 // Every call is non-blocking and then polled, by one thread: MPI's own waits spin, which would take a core from another
 // rank of this machine for as long as that computes, and never end where a rank is gone. Only where ranks meet before a
-// collective, waiting has pauses. Meanwhile each rank sends a beat to the next one, and listens to the one before; one
-// that computes for minutes still beats, one that is stopped or cut off does not.
+// collective, waiting has pauses. Meanwhile ranks send each other beats.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "ranks/beat.h"
 #include "ranks/mpi_library.h"
 
 namespace mora::ranks {
@@ -104,21 +104,17 @@ class Mpi : public Engine {
     silence_ += passed;
     sinceBeat_ += passed;
     if (test(&hearing_)) heed();
-    if (sinceBeat_ >= beat() && test(&beating_)) say(Word::beat);
+    if (sinceBeat_ >= beatInterval(terms_.silence) && test(&beating_)) say(Word::beat);
     if (silence_ > terms_.silence) {
-      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(terms_.silence).count();
-      const std::string why = "it has been silent for " + std::to_string(seconds) +
-                              " s, so it was stopped, has ended or has lost its connection.";
-      fail(before(), why);
-      throw RankFailed(before(), why);
+      fail(before(), whySilent(terms_.silence));
+      throw told_.failure();
     }
   }
 
   void fail(int rank, const std::string& why) override {
     if (hasFailed_ || size_ == 1) return;
     hasFailed_ = true;
-    told_ = {Word::failure, rank};
-    why.copy(told_.why, sizeof told_.why - 1);
+    told_ = Beat::ofFailure(rank, why);
     check(send_(&told_, sizeof told_, constants_.byte, after(), kTag, ranks_, &telling_), "MPI_Isend");
   }
 
@@ -159,14 +155,6 @@ class Mpi : public Engine {
   }
 
  private:
-  enum class Word : int32_t { none, beat, failure, goodbye };
-  /// What goes around.
-  struct Message {
-    Word word = Word::none;
-    int32_t rank = 0;  // that has failed
-    char why[504] = "";
-  };
-
   template <typename Function>
   static void find(void* library, const char* name, Function*& function) {
     function = reinterpret_cast<Function*>(dlsym(library, name));
@@ -227,9 +215,8 @@ class Mpi : public Engine {
     return done != 0;
   }
 
-  Clock::duration beat() const { return std::min<Clock::duration>(1s, terms_.silence / 8); }
-  int before() const { return (rank_ + size_ - 1) % size_; }
-  int after() const { return (rank_ + 1) % size_; }
+  int before() const { return ranks::before(rank_, size_); }
+  int after() const { return ranks::after(rank_, size_); }
 
   void listen() {
     tended_ = Clock::now();
@@ -252,9 +239,8 @@ class Mpi : public Engine {
     silence_ = {};
     if (heard_.word == Word::goodbye) return;
     if (heard_.word == Word::failure) {
-      heard_.why[sizeof heard_.why - 1] = '\0';
-      fail(heard_.rank, heard_.why);  // passes it on
-      throw RankFailed(heard_.rank, heard_.why);
+      fail(heard_.rank, heard_.reason());  // passes it on
+      throw heard_.failure();
     }
     hear();
   }
@@ -266,7 +252,7 @@ class Mpi : public Engine {
   int rank_ = 0, size_ = 1;
 
   Handle hearing_{}, beating_{}, telling_{};
-  Message heard_, sent_, told_;
+  Beat heard_, sent_, told_;
   bool hasFailed_ = false;
   Clock::time_point tended_;
   Clock::duration silence_{}, sinceBeat_{};
