@@ -74,16 +74,21 @@ function runNativeTests() {
     : []
   if (files.length === 0) return []
   const folder = join(root, 'build', 'cmake', 'Release')
-  // What runs on the CUDA emulator needs it built.
-  const emulated = existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so'))
-  const built = files.filter((file) => emulated || !file.startsWith('cuda'))
+  const lackOf = (file) => {
+    if (!file.startsWith('cuda')) return null
+    if (!existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so')))
+      return 'the emulator of CUDA (npm run build:emulated)'
+    // Those of kernels are there for a GPU and for sanitizers (test/simt): test/operations has run the same kernels.
+    return file.startsWith(join('cuda', 'runtime')) || process.env.MORA_TEST_LONG ? null : 'MORA_TEST_LONG=1'
+  }
+  const built = files.filter((file) => lackOf(file) === null)
   const nameOf = (file) => basename(file, '.cpp')
   const targets = ['--target', ...built.map(nameOf)]
   const compiled = succeeds('cmake', ['--build', folder, '--parallel', process.env.MORA_JOBS ?? '2', ...targets])
   return files.map((name) => {
     const file = `test/native/${name}`
-    if (!built.includes(name))
-      return { file, name: '', status: 'skipped', needs: 'the emulator of CUDA (npm run build:emulated)' }
+    const needs = lackOf(name)
+    if (needs !== null) return { file, name: '', status: 'skipped', needs }
     const status = compiled && succeeds(join(folder, nameOf(name)), []) ? 'passed' : 'failed'
     console.log(` ${status === 'passed' ? '✓' : '✗'} ${file}`)
     return { file, name: '', status }

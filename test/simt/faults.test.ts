@@ -2,17 +2,15 @@
  * Each detector of the emulator fires on a planted fault and stays silent where there is none. The faults are committed
  * by programs of their own (test/simt/faults), since most of them end the process.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { needing } from '../needs.js'
 import { lacksFibers, run } from './programs.js'
 
 type Sanitizer = 'none' | 'address' | 'thread'
 
-const folder = mkdtempSync(join(tmpdir(), 'mora-simt-'))
+const folder = fileURLToPath(new URL('../../build/sanitized/faults', import.meta.url))
 
 /** Commits a fault in the build with that sanitizer. */
 function commit(fault: string, sanitizer: Sanitizer = 'none', environment: Record<string, string> = {}) {
@@ -160,6 +158,4 @@ needing(lacksFibers).describe('the CUDA emulator', () => {
   it('runs out of memory with an error and counts what is used', async () => {
     expect((await commit('outOfMemory')).text).toBe('too much: cudaErrorMemoryAllocation\nmemory is counted\n')
   })
-
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 })
