@@ -86,10 +86,13 @@ const rounding: Partial<Record<DType, number>> = { float32: 2 ** -22, bfloat16: 
 const layouts = ['dense', 'apart', 'transposed'] as const
 type Layout = (typeof layouts)[number]
 
-/** Runs a case in one dtype over every layout that its operands accept. */
+/** Whether a case has an operand that is there for the team of threads, or for many blocks of a GPU. */
+export const isLarge = ({ operands }: OperationCase): boolean =>
+  Object.values(operands).some(({ shape }) => shape.reduce((a, b) => a * b, 1) > 20_000)
+
+/** Runs a case in one dtype over every layout that its operands accept; one layout of large operands is enough. */
 export async function runCase(test: OperationCase, dtype: ActivationDType): Promise<void> {
-  // Large operands are there for the team of threads: one layout of them is enough.
-  const large = Object.values(test.operands).some(({ shape }) => shape.reduce((a, b) => a * b, 1) > 20_000)
+  const large = isLarge(test)
   for (const layout of large ? layouts.slice(1, 2) : layouts) {
     const fits = Object.values(test.operands).some(
       (operand) => large || layout === 'dense' || layoutOf(operand, layout) !== 'dense',
@@ -110,10 +113,12 @@ async function runOnce(test: OperationCase, dtype: ActivationDType, layout: Layo
   for (const [i, { name, operand, before, offsets, resolved }] of placed.entries()) {
     const where = `${name}, ${dtype}, ${layout}`
     const bits = after[i]!
-    const inside = new Set(operand.role === undefined || operand.role === 'in' ? [] : offsets)
-    const touched = bits.findIndex((value, at) => !inside.has(at) && !Object.is(value, before[at]))
+    const written = operand.role === undefined || operand.role === 'in' ? [] : offsets
+    const inside = new Uint8Array(bits.length)
+    for (const at of written) inside[at] = 1
+    const touched = bits.findIndex((value, at) => inside[at] === 0 && !Object.is(value, before[at]))
     expect(touched, `${where}: element ${touched} of the memory is not the operation's to write`).toBe(-1)
-    if (inside.size === 0) continue
+    if (written.length === 0) continue
     const wanted = expected[name]
     if (!wanted) throw new Error(`The reference of ${test.name} says nothing of ${name}.`)
     expectClose(decode(bits, resolved, offsets), wanted, resolved, slackOf(test, dtype), where)
@@ -151,7 +156,9 @@ function place(operand: Operand, activation: ActivationDType, layout: Layout, ra
   const { shape } = operand
   const dtype = operand.dtype === 'activation' ? activation : operand.dtype
   const { size, strides, start } = memoryOf(shape, layout)
-  const offsets = [...indices(shape)].map((index) => index.reduce((at, i, d) => at + i * strides[d]!, start))
+  let offsets = [start]
+  for (const [d, size] of shape.entries())
+    offsets = offsets.flatMap((at) => Array.from({ length: size }, (_, i) => at + i * strides[d]!))
   const floats = rounding[dtype] !== undefined
   const plain = new Float64Array(size).fill(floats ? Number.NaN : -1)
   const make = operand.values ?? ((stream: RandomStream) => stream.normal())

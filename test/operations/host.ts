@@ -1,6 +1,8 @@
 /** Arrays of float64 with a shape: what the references compute with. */
 export class Host {
   readonly values: Float64Array
+  /** Sizes of four dimensions, 1 after the last. */
+  readonly #sizes: readonly [number, number, number, number]
 
   constructor(
     readonly shape: readonly number[],
@@ -9,6 +11,9 @@ export class Host {
     const length = shape.reduce((product, size) => product * size, 1)
     this.values = values ? Float64Array.from(values) : new Float64Array(length)
     if (this.values.length !== length) throw new RangeError(`${this.values.length} values for [${shape.join(', ')}]`)
+    if (shape.length > 4) throw new RangeError(`Expected at most four dimensions but received [${shape.join(', ')}].`)
+    const [a = 1, b = 1, c = 1, d = 1] = shape
+    this.#sizes = [a, b, c, d]
   }
 
   /** The array whose elements are `of(index…)`. */
@@ -18,32 +23,31 @@ export class Host {
     return host
   }
 
-  at(...index: number[]): number {
-    return this.values[this.#offset(index)]!
+  at(...index: number[]): number
+  at(i = 0, j = 0, k = 0, l = 0): number {
+    return this.values[this.#offset(i, j, k, l)]!
   }
 
-  set(value: number, ...index: number[]): void {
-    this.values[this.#offset(index)] = value
+  set(value: number, ...index: number[]): void
+  set(value: number, i = 0, j = 0, k = 0, l = 0): void {
+    this.values[this.#offset(i, j, k, l)] = value
   }
 
-  add(value: number, ...index: number[]): void {
-    this.values[this.#offset(index)]! += value
+  add(value: number, ...index: number[]): void
+  add(value: number, i = 0, j = 0, k = 0, l = 0): void {
+    this.values[this.#offset(i, j, k, l)]! += value
   }
 
   map(of: (value: number) => number): Host {
     return new Host(this.shape, this.values.map(of))
   }
 
-  #offset(index: readonly number[]): number {
-    const { shape } = this
-    let offset = 0
-    for (let d = 0; d < shape.length; d++) {
-      const at = index[d]!
-      if (!(at >= 0 && at < shape[d]!))
-        throw new RangeError(`[${index.join(', ')}] is outside of [${shape.join(', ')}]`)
-      offset = offset * shape[d]! + at
-    }
-    return offset
+  /** References read millions of elements: an array for each index would cost more than the arithmetic. */
+  #offset(i: number, j: number, k: number, l: number): number {
+    const [a, b, c, d] = this.#sizes
+    if (!(i >= 0 && i < a && j >= 0 && j < b && k >= 0 && k < c && l >= 0 && l < d))
+      throw new RangeError(`[${[i, j, k, l]}] is outside of [${this.shape.join(', ')}]`)
+    return ((i * b + j) * c + k) * d + l
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { native, type OperationName } from '../../lib/native/addon.js'
+import { drawn } from '../drawn.js'
 import { lack, needing } from '../needs.js'
 import { activations } from './cases/activations.js'
 import { attentionOperations } from './cases/attention.js'
@@ -15,7 +16,7 @@ import { products } from './cases/products.js'
 import { rowOperations } from './cases/rows.js'
 import { samplingOperations } from './cases/sampling.js'
 import { training } from './cases/training.js'
-import { activationDTypes, type OperationCase, runCase, testDevice } from './harness.js'
+import { type ActivationDType, activationDTypes, isLarge, type OperationCase, runCase, testDevice } from './harness.js'
 
 // An operation of lib/native/operations.ts without cases does not compile here.
 const table: Record<OperationName, readonly OperationCase[]> = {
@@ -42,10 +43,16 @@ test('every operation of the addon has cases', () => {
 
 const facts = testDevice().facts()
 
+/** Large operands take most of the time, and differ from small ones in how they are cut rather than in their dtype. */
+function dtypesOf(description: OperationCase): readonly ActivationDType[] {
+  const dtypes = description.dtypes ?? activationDTypes
+  return isLarge(description) ? drawn(description.name, dtypes, 1) : dtypes
+}
+
 describe.each(Object.entries(table))('%s', (_, cases) => {
   for (const description of cases) {
     const { needs = () => true } = description
-    for (const dtype of description.dtypes ?? activationDTypes) {
+    for (const dtype of dtypesOf(description)) {
       needing(lack('another device', needs(facts))).test(`${description.name} in ${dtype}`, () =>
         runCase(description, dtype),
       )

@@ -1,6 +1,6 @@
 import { type Elementwise, native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
-import { Host, indices, sum as total } from '../host.js'
+import { Host, sum as total } from '../host.js'
 
 /** By their definitions. */
 const ofOne: Partial<Record<Elementwise, (a: number) => number>> = {
@@ -155,14 +155,15 @@ const softmaxRowsBackward = rowSizes.flatMap(([rows, columns]) =>
         slack: { float32: 1e-5, bfloat16: 1e-5 },
         call: ({ dY, y, dX }) => native.softmaxRowsBackward({ dY, y, logarithm, dX, accumulate }),
         reference: ({ dY, y, dX }) => {
-          const result = new Host(matrix.shape)
-          for (const [row, j] of indices(matrix.shape) as Generator<[number, number]>) {
-            const sum = total(columns, (k) => dY.at(row, k) * (logarithm ? 1 : y.at(row, k)))
+          const sums = Array.from({ length: rows }, (_, row) =>
+            total(columns, (k) => dY.at(row, k) * (logarithm ? 1 : y.at(row, k))),
+          )
+          const result = Host.of(matrix.shape, (row, j) => {
             const value = logarithm
-              ? dY.at(row, j) - Math.exp(y.at(row, j)) * sum
-              : y.at(row, j) * (dY.at(row, j) - sum)
-            result.set(value + (accumulate ? dX.at(row, j) : 0), row, j)
-          }
+              ? dY.at(row, j) - Math.exp(y.at(row, j)) * sums[row]!
+              : y.at(row, j) * (dY.at(row, j) - sums[row]!)
+            return value + (accumulate ? dX.at(row, j) : 0)
+          })
           return { dX: result }
         },
       })
