@@ -11,8 +11,9 @@ import { spread, takeTurns } from '../../bench/common/turns.mjs'
 import { decodingBound } from '../../bench/generation/bound.mjs'
 import { exponentOf } from '../../bench/scaling/fit.mjs'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../assets.ts'
+import { drawn } from '../drawn.ts'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { needing } from '../needs.ts'
+import { lacksLong, needing } from '../needs.ts'
 
 const folder = useTemporaryFolder()
 const pytorch = pytorchVersion('/usr/bin/python3') !== null
@@ -41,8 +42,25 @@ function expectMeasured({ lines }) {
   }
 }
 
+const benchmarks = [
+  'generation',
+  'llama-cpp',
+  'merge',
+  'load',
+  'kernels',
+  'scaling',
+  'steps',
+  'quantised',
+  'rows',
+  'memory',
+  'main-thread',
+  'busy',
+]
+const chosen = drawn('benchmarks', benchmarks, 4)
+const of = (benchmark) => needing(chosen.includes(benchmark) ? null : lacksLong)
+
 describe('benchmarks', { timeout: 600_000 }, () => {
-  test('generation: both sides choose the same tokens in float32', () => {
+  of('generation').test('generation: both sides choose the same tokens in float32', () => {
     const sizes = ['--prompt', '40', '--tokens', '8', '--dtypes', 'float32']
     const report = measured('bench/generation.mjs', model, ...sizes)
     expect(sidesOf(report)).toEqual([
@@ -54,7 +72,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
       expect(sides.slice(1).map(({ agrees }) => agrees)).toEqual(theirs.map(() => true))
   })
 
-  test('generation: weights in blocks take turns with the same weights in bfloat16', () => {
+  of('generation').test('generation: weights in blocks take turns with the same weights in bfloat16', () => {
     const sizes = ['--prompt', '40', '--tokens', '8', '--dtypes', 'bfloat16']
     const report = measured('bench/generation.mjs', model, ...sizes)
     expect(sidesOf(report).slice(2)).toEqual([
@@ -64,7 +82,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expectMeasured(report)
   })
 
-  test('llama-cpp: both sides choose tokens in turn, timed by the clock and by the processor', () => {
+  of('llama-cpp').test('llama-cpp: both sides choose tokens in turn, timed by the clock and by the processor', () => {
     const packages = folder()
     const entry = join(packages, 'node_modules', 'node-llama-cpp', 'dist')
     mkdirSync(entry, { recursive: true })
@@ -96,7 +114,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expect(sides[0].peakMemory).toBeLessThan(memoryLimit)
   })
 
-  test('merge: every merged weight is that of a dense ΔW', () => {
+  of('merge').test('merge: every merged weight is that of a dense ΔW', () => {
     const report = measured('bench/merge.mjs', model, '--dtypes', 'float32')
     expect(sidesOf(report)).toEqual(
       ['lora r=8', 'rotation r=8', 'sharing r=8'].flatMap((method) => [
@@ -112,7 +130,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
       ).toEqual(theirs.map(() => true))
   })
 
-  test('load: the command and the library reach a first and a second step', () => {
+  of('load').test('load: the command and the library reach a first and a second step', () => {
     const report = measured('bench/load.mjs', model, '--rows', '2', '--length', '24')
     const ours = ['node-mora', ...theirs]
     const all = ['node-mora', 'mora train', ...theirs]
@@ -133,7 +151,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     }
   })
 
-  test('kernels: attention and its gradients are those of PyTorch', () => {
+  of('kernels').test('kernels: attention and its gradients are those of PyTorch', () => {
     const report = measured('bench/kernels.mjs', model, '--dtypes', 'float32', '--lengths', '24,70', '--tokens', '50')
     expectMeasured(report)
     const attention = report.lines.filter(({ name }) => name.startsWith('attention'))
@@ -150,7 +168,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expect(report.lines).toHaveLength(attention.length + 7)
   })
 
-  test('scaling: each size has an exponent and a line in the plot', () => {
+  of('scaling').test('scaling: each size has an exponent and a line in the plot', () => {
     const plot = join(folder(), 'plot.svg')
     const { lines, sweeps } = measured('bench/scaling.mjs', '--threads', '2', '--tiny', '--plot', plot)
     expect(sweeps.map(({ name }) => name)).toEqual(['width', 'depth', 'tokens', 'rank', 'vocabulary'])
@@ -164,7 +182,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expect(svg.match(/<polyline/g)).toHaveLength(5)
   })
 
-  test('steps: each is measured, and set beside the first of its kind', () => {
+  of('steps').test('steps: each is measured, and set beside the first of its kind', () => {
     const sizes = ['--rows', '2', '--length', '24', '--long', '60', '--ranks', '2,4', '--threads', '2']
     const report = measured('bench/steps.mjs', model, ...sizes)
     const methods = ['lora', 'rotation', 'sharing']
@@ -195,7 +213,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     ])
   })
 
-  test('quantised: weights in blocks and codes take turns with their values in bfloat16', () => {
+  of('quantised').test('quantised: weights in blocks and codes take turns with their values in bfloat16', () => {
     const own = ['--formats', 'q8_0,nf4', '--methods', 'lora:2', '--shapes', '2x24']
     const report = measured('bench/quantised.mjs', model, ...own)
     const names = ['q8_0, lora r=2, 2 × 24', 'nf4, lora r=2, 2 × 24']
@@ -210,7 +228,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expect(report.comparisons).toEqual(names.map((name) => ({ name, time: expect.any(Number) })))
   })
 
-  test('rows: packed and padded rows have the same losses, step by step in float32', () => {
+  of('rows').test('rows: packed and padded rows have the same losses, step by step in float32', () => {
     const rows = join(folder(), 'rows.jsonl')
     const words = 'the quick brown fox jumps over the lazy dog'.split(' ')
     const row = (_, i) => JSON.stringify({ prompt: words.slice(0, 1 + (i % 8)).join(' '), completion: `dog ${i}` })
@@ -225,7 +243,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expect(report.lines[0].sides.slice(1).map(({ agrees }) => agrees)).toEqual(their.map(() => true))
   })
 
-  test('memory: a process of each side has a peak, with the same losses', () => {
+  of('memory').test('memory: a process of each side has a peak, with the same losses', () => {
     const report = measured('bench/memory.mjs', model, '--rows', '2', '--length', '24', '--dtype', 'float32')
     const short = ['a step', 'a step in 1.1 GiB', 'gradient checkpointing'].map((name) => `${name}, 2 × 24`)
     expect(sidesOf(report)).toEqual(
@@ -242,7 +260,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     }
   })
 
-  test('main-thread: the share of a step and the delays are measured', () => {
+  of('main-thread').test('main-thread: the share of a step and the delays are measured', () => {
     const { lines } = measured('bench/main-thread.mjs', model, '--rows', '2', '--length', '24')
     const [step, cpu, delay, idle] = lines.map(({ sides }) => sides[0].seconds)
     expect(cpu.median).toBeGreaterThan(0)
@@ -250,17 +268,20 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     for (const { all } of [delay, idle]) expect(all).toEqual([expect.any(Number)])
   })
 
-  test('busy: a step, a token and a merge, alone and beside another process, with two builds in turn', () => {
-    const sizes = ['--rows', '2', '--length', '24', '--loops', '0,1', '--beside', 'build/Release/mora.node']
-    const report = measured('bench/busy.mjs', model, ...sizes)
-    expect(sidesOf(report)).toEqual(
-      ['a training step', 'a generated token', 'a merge'].flatMap((work) =>
-        ['alone', 'beside 1'].map((where) => [`${work}, ${where}`, ['node-mora', 'the other build']]),
-      ),
-    )
-    expectMeasured(report)
-    for (const { count, limit } of report.lines) expect(limit === undefined).toBe(count === 0)
-  })
+  of('busy').test(
+    'busy: a step, a token and a merge, alone and beside another process, with two builds in turn',
+    () => {
+      const sizes = ['--rows', '2', '--length', '24', '--loops', '0,1', '--beside', 'build/Release/mora.node']
+      const report = measured('bench/busy.mjs', model, ...sizes)
+      expect(sidesOf(report)).toEqual(
+        ['a training step', 'a generated token', 'a merge'].flatMap((work) =>
+          ['alone', 'beside 1'].map((where) => [`${work}, ${where}`, ['node-mora', 'the other build']]),
+        ),
+      )
+      expectMeasured(report)
+      for (const { count, limit } of report.lines) expect(limit === undefined).toBe(count === 0)
+    },
+  )
 
   test('one command runs those that are named, and refuses names that it does not know', () => {
     const { reports } = measured('bench/main.mjs', 'merge', '--model', model, '--python', '/nonexistent/python3')

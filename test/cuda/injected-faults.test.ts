@@ -7,6 +7,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
+import { drawn } from '../drawn.js'
 import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, lacksEmulation, needing } from '../needs.js'
@@ -15,8 +16,8 @@ const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const temporary = useTemporaryFolder()
 
 /** Calls at which something fails: the first few, and others up to the last of a run, drawn by the seed. */
-function moments(first: number, last: number, drawn: number): number[] {
-  const count = process.env.MORA_TEST_LONG ? 10 * drawn : drawn
+function moments(first: number, last: number, others: number): number[] {
+  const count = process.env.MORA_TEST_LONG ? 20 * others : others
   const random = randomStream(Number(process.env.MORA_TEST_SEED ?? 1), `moments up to ${last}`)
   return [
     ...Array.from({ length: first }, (_, i) => i + 1),
@@ -62,7 +63,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: '700@2300' }), /an illegal memory access/)
   })
 
-  test.each(moments(3, 2300, 8))(
+  test.each(moments(3, 2300, 4))(
     'is lost at its call %i ends, and says that an earlier operation is the cause',
     (call) => {
       expectFailure(
@@ -72,7 +73,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     },
   )
 
-  test.each([702, 710, 715, 716, 719])('is lost with error %i ends', (error) => {
+  test.each(drawn('errors of a device', [702, 710, 715, 716, 719], 2))('is lost with error %i ends', (error) => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: `${error}@900` }), new RegExp(`CUDA error ${error}\\)`))
   })
 
@@ -82,7 +83,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expect(stderr).not.toMatch(/earlier operation/)
   })
 
-  test.each(moments(5, 12, 2))('has no memory left at allocation %i says so, or does with less', (call) => {
+  test.each(moments(5, 12, 1))('has no memory left at allocation %i says so, or does with less', (call) => {
     const run = trainedWith({ MORA_SIMT_ALLOCATION_FAULT: String(call) })
     if (run.status !== 0) expectFailure(run, /[Oo]ut of memory|no memory left/)
   })
@@ -104,8 +105,11 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     )
   })
 
-  test.each([86, 87, 89, 120])('has the shared memory of compute capability %i trains', (capability) => {
-    const { status, stderr } = trainedWith({ MORA_SIMT_CAPABILITY: String(capability) })
-    expect(status, stderr).toBe(0)
-  })
+  test.each(drawn('capabilities', [86, 87, 89, 120], 1))(
+    'has the shared memory of compute capability %i trains',
+    (capability) => {
+      const { status, stderr } = trainedWith({ MORA_SIMT_CAPABILITY: String(capability) })
+      expect(status, stderr).toBe(0)
+    },
+  )
 })

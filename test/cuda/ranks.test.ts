@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { loadModel } from '../../lib/models/index.js'
 import { binaryCandidates } from '../../lib/native/binary.js'
+import { drawn } from '../drawn.js'
 import { main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -32,23 +33,31 @@ const seen = () =>
 needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', existsSync(standIn))).describe(
   'ranks with a GPU each',
   () => {
-    test.each([
+    const orders: [number, string][] = [
       [2, '1'],
       [2, '7'],
       [3, '0'],
-    ])('%i of them add up on their GPUs, with streams in the order of seed %s', async (size, seed) => {
-      const ending = await run(size, [job, folder(), 'sums'], { MORA_SIMT_SEED: seed, MORA_SIMT_DEVICES: String(size) })
-      expect(ending).toMatchObject({ code: 0, stderr: '' })
-      const all = seen()
-      expect(all.map(({ device }) => device)).toEqual(Array.from({ length: size }, (_, rank) => `cuda:${rank}`))
-      for (const { farthest } of all) expect(farthest).toBeLessThanOrEqual(size * 2 ** -23)
-      expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
-    })
+    ]
+    test.each(drawn('orders of sums', orders, 1))(
+      '%i of them add up on their GPUs, with streams in the order of seed %s',
+      async (size, seed) => {
+        const ending = await run(size, [job, folder(), 'sums'], {
+          MORA_SIMT_SEED: seed,
+          MORA_SIMT_DEVICES: String(size),
+        })
+        expect(ending).toMatchObject({ code: 0, stderr: '' })
+        const all = seen()
+        expect(all.map(({ device }) => device)).toEqual(Array.from({ length: size }, (_, rank) => `cuda:${rank}`))
+        for (const { farthest } of all) expect(farthest).toBeLessThanOrEqual(size * 2 ** -23)
+        expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
+      },
+    )
 
-    test.each([
+    const bases: [string, string[]][] = [
       ['floats', []],
       ['what they quantise', ['--quantise', 'nf4']],
-    ])('two of them train on %s as one process does', async (_, more) => {
+    ]
+    test.each(drawn('bases of ranks', bases, 1))('two of them train on %s as one process does', async (_, more) => {
       const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
       const [ofOne, ofMany] = [alone, together].map((output) =>
         trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1', ...more),
@@ -61,10 +70,11 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       expect(farthestOf(alone, together)).toBeLessThan(1e-6)
     })
 
-    test.each([
+    const held: [number, string, 'float32' | 'q8_0'][] = [
       [2, '7', 'float32'],
       [3, '1', 'q8_0'],
-    ] as const)(
+    ]
+    test.each(drawn('bases that ranks hold together', held, 1))(
       '%i of them hold a base together, with streams in the order of seed %s, kept as %s',
       async (size, seed, dtype) => {
         const deep = await deepModel(folder(), size)
@@ -98,7 +108,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       },
     )
 
-    test.each(['goneTogether', 'killedTogether'])(
+    test.each(drawn('ends with a part', ['goneTogether', 'killedTogether'], 1))(
       'one that holds a part of a base ends all when it is %s',
       async (what) => {
         const deep = await deepModel(folder(), 2)
@@ -148,7 +158,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ])
     })
 
-    test.each([
+    const endings: [string, string][] = [
       ['gone', 'Rank 1 failed: it ended with exit code 3.'],
       ['killed', 'Rank 1 failed: it has ended or has lost its connection.'],
       [
@@ -156,21 +166,26 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
         'Rank 1 failed: it has been silent for 2 s, so it was stopped, has ended or has lost its connection.',
       ],
       ['gaveUp', 'Rank 1 failed: no more rows.'],
-    ])('the other hears of one that is %s, and its GPU stops waiting', async (what, message) => {
-      const { code } = await run(2, [job, folder(), what])
-      expect(code).not.toBe(0)
-      expect(seen()[0]).toEqual({ code: 'rank-failed', message })
-    })
+    ]
+    test.each(drawn('endings of a rank', endings, 2))(
+      'the other hears of one that is %s, and its GPU stops waiting',
+      async (what, message) => {
+        const { code } = await run(2, [job, folder(), what])
+        expect(code).not.toBe(0)
+        expect(seen()[0]).toEqual({ code: 'rank-failed', message })
+      },
+    )
 
     test('ranks that bring different gradients are told so', async () => {
       await run(2, [job, folder(), 'differs'])
       expect(seen().map(({ code }) => code)).toEqual(['ranks-differ', 'ranks-differ'])
     })
 
-    test.each([
+    const answers: [string, string][] = [
       ['6@1', 'ncclAllReduce: remote process exited or there was a network error (the stand-in was told to)'],
       ['5@1', 'ncclAllReduce: invalid usage (the stand-in was told to)'],
-    ])('an NCCL that answers %s is quoted', async (fault, told) => {
+    ]
+    test.each(drawn('answers of NCCL', answers, 1))('an NCCL that answers %s is quoted', async (fault, told) => {
       const { code } = await run(2, [job, folder(), 'refused'], { STUB_NCCL_FAIL: fault })
       expect(code).not.toBe(0)
       const messages = seen().map(({ message }) => message)

@@ -5,6 +5,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { readAdapterFolder } from '../../lib/adapters/files/adapter-folder.js'
 import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { assetPath, lacksAsset } from '../assets.js'
+import { drawnIfEmulated } from '../drawn.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
@@ -59,7 +60,7 @@ const methods = [...new Map(found.map((method) => [method.name, method])).values
 const folderOfTest = useTemporaryFolder()
 const weightsOf = (path: string) => readTensors(join(path, 'adapter_model.safetensors'))
 
-describe.each(methods)('$name', (method) => {
+describe.each(drawnIfEmulated('golden methods', methods, 4))('$name', (method) => {
   const { name, set, sequences, trainable, logprobs, options, steps, final_logprobs: finalLogprobs } = method
   const pathOf = (at: 'start' | 'final') => goldenPath(`${set}/${name}/${at}`)
   const completed = { start: useTemporaryFolder(), final: useTemporaryFolder() }

@@ -1,6 +1,7 @@
 /** Training runs of the reference, followed step by step in float32, and again with recomputed activations and bfloat16. */
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'
+import { drawnIfEmulated } from '../drawn.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
@@ -31,7 +32,7 @@ async function trained(model: Model, name: TinyModel, run: GoldenTraining) {
 for (const name of tinyModels) {
   const { sequences, training } = expectedOf(name)
 
-  describe.each(training)(`${name}, $name`, (run) => {
+  describe.each(drawnIfEmulated(`training of ${name}`, training, 2))(`${name}, $name`, (run) => {
     let learnt: Promise<Model> | undefined
     /** The model after the steps of the reference, each of which was like its own. */
     const model = () => {

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { blockBytes, blockValues } from '../../lib/io/stored-dtype.js'
 import { type BlockDType, type FloatDType, native } from '../../lib/native/addon.js'
+import { drawn } from '../drawn.js'
 import { goldenPath, readTensors } from '../golden/files.js'
 import { liveBytes } from '../live-bytes.js'
 import { decode, encode, testDevice } from '../operations/harness.js'
@@ -100,23 +101,28 @@ async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, adde
 }
 
 describe.each(formats)('%s', (format) => {
-  test.each([1, 2, 3, 4, 5, 6, 7, 8, 9])('%i rows in every dtype', async (rows) => {
+  const rows = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+  test.each(drawn(`rows of ${format}`, rows, 3))('%i rows in every dtype', async (rows) => {
     for (const dtype of ['float32', 'bfloat16', 'float16'] as const) {
       expect(await errorOfProduct(format, { rows, outputs: 13, blocks: 3, dtype }), dtype).toBeLessThan(1)
     }
   })
 
-  test.each([
+  const sizes = [
     { rows: 1, outputs: 1, blocks: 1 },
     { rows: 1, outputs: 67, blocks: 2 },
     { rows: 3, outputs: 389, blocks: 5 },
     { rows: 0, outputs: 4, blocks: 1 },
     { rows: 33, outputs: 150, blocks: 2 },
     { rows: 1030, outputs: 70, blocks: 1 },
-  ])('$rows rows, $outputs outputs, $blocks blocks, added in float32', async (sizes) => {
-    for (const dtype of ['float32', 'bfloat16'] as const)
-      expect(await errorOfProduct(format, { ...sizes, dtype, added: -1.5 }), dtype).toBeLessThan(1)
-  })
+  ]
+  test.each(drawn(`sizes of ${format}`, sizes, 2))(
+    '$rows rows, $outputs outputs, $blocks blocks, added in float32',
+    async (sizes) => {
+      for (const dtype of ['float32', 'bfloat16'] as const)
+        expect(await errorOfProduct(format, { ...sizes, dtype, added: -1.5 }), dtype).toBeLessThan(1)
+    },
+  )
 })
 
 /**
@@ -133,8 +139,8 @@ const results = [
   { dtype: 'bfloat16', result: 'bfloat16' },
 ] as const
 
-describe.each(panels)('gradients in panels of $of', ({ names, outputs, blocksOf }) => {
-  test.each(names)('%s', async (name) => {
+describe.each(panels)('gradients in panels of $of', ({ of, names, outputs, blocksOf }) => {
+  test.each(drawn(`formats in panels of ${of}`, names, 4))('%s', async (name) => {
     const format = name.toLowerCase() as BlockDType
     const random = randomStream(1, 'test', `gradient ${name}`)
     const [values, size] = [blockValues(format), blockBytes(format)]

@@ -1,5 +1,5 @@
 /**
- * SIGKILL to a rank at a moment drawn from a seed: five times, 50 times in `npm run test:long`. MORA_TEST_SEED draws others. The
+ * SIGKILL to a rank at a moment drawn from a seed: three times, 50 times in `npm run test:long`. MORA_TEST_SEED draws others. The
  * job ends, with word of which rank it was, and goes on to the same bits.
  */
 import { randomUUID } from 'node:crypto'
@@ -15,7 +15,7 @@ import { type JobEnding, type Launcher, lacksLauncher, launchers, runJob } from 
 
 const folder = useTemporaryFolder()
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
-const many = process.env.MORA_TEST_LONG ? 10 : 1
+const isLong = Boolean(process.env.MORA_TEST_LONG)
 
 const argvFor = (output: string) => [
   main,
@@ -88,11 +88,11 @@ const ends: Record<string, { sentence: (rank: number, pid: number) => RegExp; co
 }
 
 describe.each([
-  { launcher: launchers[0]!, size: 2, deaths: 1 },
-  { launcher: launchers[1]!, size: 2, deaths: 1 },
-  { launcher: launchers[2]!, size: 3, deaths: 3 },
+  { launcher: launchers[0]!, size: 2, deaths: isLong ? 10 : 1 },
+  { launcher: launchers[1]!, size: 2, deaths: isLong ? 10 : 1 },
+  { launcher: launchers[2]!, size: 3, deaths: isLong ? 30 : 1 },
 ])('$launcher.name', ({ launcher, size, deaths }) => {
-  const title = `a rank is killed ${deaths * many} times, which changes nothing`
+  const title = `a rank is killed ${deaths} times, which changes nothing`
   needing(lacksLauncher(launcher)).test(title, { timeout: 1_800_000 }, async () => {
     const random = randomStream(seed, 'kill a rank', launcher.name)
     const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
@@ -102,7 +102,7 @@ describe.each([
     // Node.js takes a good part of it to start.
     const longest = Math.round((Date.now() - start) / 2)
     const expected = resultOf(whole)
-    for (let died = 0; died < deaths * many; ) {
+    for (let died = 0; died < deaths; ) {
       const rank = random.integer(size)
       const ending = await killed(launcher, size, output, rank, random.integer(longest))
       const how = ends[launcher.name]

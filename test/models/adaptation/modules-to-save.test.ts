@@ -6,6 +6,7 @@ import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { writeSafetensors } from '../../../lib/io/safetensors.js'
 import { loadModel, type Model, mergeModel } from '../../../lib/models/index.js'
+import { drawn } from '../../drawn.js'
 import { entriesOf, largestDifference, largestOf, readTensors } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -74,91 +75,94 @@ const cases: Case[] = [
   },
 ]
 
-describe.each(cases)('modules to save $modulesToSave', ({ modulesToSave, weights, stored }) => {
-  test('start as they were, get gradients and change; nothing else of the base does', async () => {
-    using model = await loadTiny('tiny-untied')
-    const before = await logProbsOf(model, sequences)
-    model.addAdapter('x', mora({ rank: 2, modulesToSave }))
-    expect(await logProbsOf(model, sequences)).toEqual(before)
-    expect(wholeNames(model)).toEqual(weights)
-    expect(
-      model.linears().filter(({ name, adapters }) => !adapters.has('x') && !weights.includes(`${name}.weight`)),
-    ).toEqual([])
-    for (const [name, gradient] of await gradientsOf(model)) expect(largestOf(gradient), name).toBeGreaterThan(0)
+describe.each(drawn('modules to save', cases, 3))(
+  'modules to save $modulesToSave',
+  ({ modulesToSave, weights, stored }) => {
+    test('start as they were, get gradients and change; nothing else of the base does', async () => {
+      using model = await loadTiny('tiny-untied')
+      const before = await logProbsOf(model, sequences)
+      model.addAdapter('x', mora({ rank: 2, modulesToSave }))
+      expect(await logProbsOf(model, sequences)).toEqual(before)
+      expect(wholeNames(model)).toEqual(weights)
+      expect(
+        model.linears().filter(({ name, adapters }) => !adapters.has('x') && !weights.includes(`${name}.weight`)),
+      ).toEqual([])
+      for (const [name, gradient] of await gradientsOf(model)) expect(largestOf(gradient), name).toBeGreaterThan(0)
 
-    const own = await Promise.all(model.slots.map(({ own }) => own.floats!.bits()))
-    const trained = model.slots.filter(({ name }) => weights.includes(name))
-    await takeSteps(model, batch, 1e-2, 2)
-    expect(await Promise.all(model.slots.map(({ own }) => own.floats!.bits()))).toEqual(own)
-    for (const { name, own, current } of trained) {
-      const [was, is] = [(await own.data()) as Float32Array, (await current.data()) as Float32Array]
-      expect(largestDifference(was, is), name).toBeGreaterThan(1e-3)
-    }
-  })
-
-  test('are saved under the names of PEFT, and loaded as they were', async () => {
-    using model = await loadTiny('tiny-untied')
-    model.addAdapter('x', mora({ rank: 2, modulesToSave }))
-    await takeSteps(model, batch, 1e-2, 2)
-    await model.saveAdapter('x', at('x'))
-    expect(new Set(configOf(at('x')).modules_to_save)).toEqual(new Set(stored))
-    const whole = [...savedTensors(at('x')).keys()].filter((name) => !name.includes('lora_'))
-    expect(new Set(whole)).toEqual(new Set(weights.map((name) => `base_model.model.${name}`)))
-
-    using again = await loadTiny('tiny-untied')
-    const config = await again.loadAdapter(at('x'))
-    expect(new Set(config.modulesToSave)).toEqual(new Set(stored))
-    expect(wholeNames(again)).toEqual(weights)
-    expect(await logProbsOf(again, sequences)).toEqual(await logProbsOf(model, sequences))
-    await again.saveAdapter('default', at('again'))
-    expect(savedTensors(at('again'))).toEqual(savedTensors(at('x')))
-  })
-
-  test('are merged, in memory and on disk, and unmerged bit for bit', async () => {
-    using model = await loadTiny('tiny-untied')
-    const before = await logProbsOf(model, sequences)
-    model.addAdapter('x', lora({ rank: 2, modulesToSave }))
-    await takeSteps(model, batch, 1e-2, 2)
-    const adapted = await logProbsOf(model, sequences)
-    expect(largestDifference(before.flat(), adapted.flat())).toBeGreaterThan(1e-2)
-    await model.saveAdapter('x', at('x'))
-    const near = async (other: Model) =>
-      expect(largestDifference((await logProbsOf(other, sequences)).flat(), adapted.flat())).toBeLessThan(5e-5)
-
-    const { merged } = await model.mergeAdapter('x')
-    await near(model)
-    expect(model.trainableParameters()).toEqual([])
-    await model.save(at('saved'), { dtype: 'float32' })
-    expect(await mergeModel({ model: model.path, adapter: at('x'), output: at('merged'), device })).toMatchObject({
-      merged,
+      const own = await Promise.all(model.slots.map(({ own }) => own.floats!.bits()))
+      const trained = model.slots.filter(({ name }) => weights.includes(name))
+      await takeSteps(model, batch, 1e-2, 2)
+      expect(await Promise.all(model.slots.map(({ own }) => own.floats!.bits()))).toEqual(own)
+      for (const { name, own, current } of trained) {
+        const [was, is] = [(await own.data()) as Float32Array, (await current.data()) as Float32Array]
+        expect(largestDifference(was, is), name).toBeGreaterThan(1e-3)
+      }
     })
-    expect(readTensors(join(at('merged'), 'model.safetensors'))).toEqual(
-      readTensors(join(at('saved'), 'model.safetensors')),
-    )
-    using again = await loadModel(at('merged'), { device, dtype: 'float32' })
-    await near(again)
 
-    await model.unmergeAdapter('x')
-    expect(await logProbsOf(model, sequences)).toEqual(adapted)
-    model.setActiveAdapters([])
-    expect(await logProbsOf(model, sequences)).toEqual(before)
-  })
+    test('are saved under the names of PEFT, and loaded as they were', async () => {
+      using model = await loadTiny('tiny-untied')
+      model.addAdapter('x', mora({ rank: 2, modulesToSave }))
+      await takeSteps(model, batch, 1e-2, 2)
+      await model.saveAdapter('x', at('x'))
+      expect(new Set(configOf(at('x')).modules_to_save)).toEqual(new Set(stored))
+      const whole = [...savedTensors(at('x')).keys()].filter((name) => !name.includes('lora_'))
+      expect(new Set(whole)).toEqual(new Set(weights.map((name) => `base_model.model.${name}`)))
 
-  test('are taken out again with their adapter, and left out of a model that is saved without it', async () => {
-    using model = await loadTiny('tiny-untied')
-    const before = await logProbsOf(model, sequences)
-    const bytes = model.device.memory().inUse
-    model.addAdapter('x', mora({ rank: 2, modulesToSave }))
-    await takeSteps(model, batch, 1e-2, 1)
-    await model.save(at('base'), { dtype: 'float32' })
-    expect(readTensors(join(at('base'), 'model.safetensors'))).toEqual(
-      readTensors(join(model.path, 'model.safetensors')),
-    )
-    model.removeAdapter('x')
-    expect(await logProbsOf(model, sequences)).toEqual(before)
-    expect(model.device.memory().inUse).toBe(bytes)
-  })
-})
+      using again = await loadTiny('tiny-untied')
+      const config = await again.loadAdapter(at('x'))
+      expect(new Set(config.modulesToSave)).toEqual(new Set(stored))
+      expect(wholeNames(again)).toEqual(weights)
+      expect(await logProbsOf(again, sequences)).toEqual(await logProbsOf(model, sequences))
+      await again.saveAdapter('default', at('again'))
+      expect(savedTensors(at('again'))).toEqual(savedTensors(at('x')))
+    })
+
+    test('are merged, in memory and on disk, and unmerged bit for bit', async () => {
+      using model = await loadTiny('tiny-untied')
+      const before = await logProbsOf(model, sequences)
+      model.addAdapter('x', lora({ rank: 2, modulesToSave }))
+      await takeSteps(model, batch, 1e-2, 2)
+      const adapted = await logProbsOf(model, sequences)
+      expect(largestDifference(before.flat(), adapted.flat())).toBeGreaterThan(1e-2)
+      await model.saveAdapter('x', at('x'))
+      const near = async (other: Model) =>
+        expect(largestDifference((await logProbsOf(other, sequences)).flat(), adapted.flat())).toBeLessThan(5e-5)
+
+      const { merged } = await model.mergeAdapter('x')
+      await near(model)
+      expect(model.trainableParameters()).toEqual([])
+      await model.save(at('saved'), { dtype: 'float32' })
+      expect(await mergeModel({ model: model.path, adapter: at('x'), output: at('merged'), device })).toMatchObject({
+        merged,
+      })
+      expect(readTensors(join(at('merged'), 'model.safetensors'))).toEqual(
+        readTensors(join(at('saved'), 'model.safetensors')),
+      )
+      using again = await loadModel(at('merged'), { device, dtype: 'float32' })
+      await near(again)
+
+      await model.unmergeAdapter('x')
+      expect(await logProbsOf(model, sequences)).toEqual(adapted)
+      model.setActiveAdapters([])
+      expect(await logProbsOf(model, sequences)).toEqual(before)
+    })
+
+    test('are taken out again with their adapter, and left out of a model that is saved without it', async () => {
+      using model = await loadTiny('tiny-untied')
+      const before = await logProbsOf(model, sequences)
+      const bytes = model.device.memory().inUse
+      model.addAdapter('x', mora({ rank: 2, modulesToSave }))
+      await takeSteps(model, batch, 1e-2, 1)
+      await model.save(at('base'), { dtype: 'float32' })
+      expect(readTensors(join(at('base'), 'model.safetensors'))).toEqual(
+        readTensors(join(model.path, 'model.safetensors')),
+      )
+      model.removeAdapter('x')
+      expect(await logProbsOf(model, sequences)).toEqual(before)
+      expect(model.device.memory().inUse).toBe(bytes)
+    })
+  },
+)
 
 describe('gradients of modules trained whole', () => {
   test.each(['tiny-untied', tied] as const)('are those of full training: %s', async (name) => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { ADAPTER_METHODS } from '../../../lib/options/index.js'
 import { type TrainCall, train } from '../../../lib/train/index.js'
+import { drawn } from '../../drawn.js'
 import { largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -63,11 +64,14 @@ async function expectAsOne(size: number, changes: Changes): Promise<void> {
 const calm: Partial<Record<string, Changes>> = { delora: { deloraLambda: 0.1 } }
 
 describe('as one rank does', () => {
-  it.each(ADAPTER_METHODS)('three train %s, with dropout and a row in each pass', async (method) => {
-    await expectAsOne(3, { method, rank: 2, dropout: 0.1, microBatchSize: 1, ...calm[method] })
-  })
+  it.each(drawn('methods on ranks', ADAPTER_METHODS, 4))(
+    'three train %s, with dropout and a row in each pass',
+    async (method) => {
+      await expectAsOne(3, { method, rank: 2, dropout: 0.1, microBatchSize: 1, ...calm[method] })
+    },
+  )
 
-  it.each<[string, number, Changes]>([
+  const others: [string, number, Changes][] = [
     ['two train every weight', 2, { method: 'full', rank: undefined, learningRate: undefined }],
     ['four evaluate', 4, { evalEvery: 20, microBatchSize: 2 }],
     ['two take padded rows', 2, { packing: false, microBatchSize: 2 }],
@@ -76,7 +80,8 @@ describe('as one rank does', () => {
     ['two train embeddings and head beside an adapter', 2, { modulesToSave: ['embeddings', 'head'] }],
     ['two merge', 2, { mergeEvery: 12, dropout: 0.1 }],
     ['two clip gradients', 2, { maxGradNorm: 1e-3 }],
-  ])('%s', async (_, size, changes) => {
+  ]
+  it.each(drawn('what ranks train', others, 4))('%s', async (_, size, changes) => {
     const evalData = writeRows(folder(), 'valid.jsonl', rows(10, { first: 300 }))
     await expectAsOne(size, { rank: 2, ...(changes.evalEvery && { evalData }), ...changes })
   })
