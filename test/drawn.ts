@@ -1,16 +1,12 @@
 /** Parts of what would take too long in every run. */
 import { randomStream } from '../lib/common/random.js'
 
-const isEmulated = process.env.MORA_CUDA === 'emulated'
-const isOnGpu = (process.env.MORA_TEST_DEVICE ?? 'cpu').startsWith('cuda') && !isEmulated
-const takesAll = Boolean(process.env.MORA_TEST_LONG) || isOnGpu
-
 /**
  * So many of the cases, in their order: for `npm test`, drawn by MORA_TEST_SEED and the name of what they are cases of.
- * `npm run test:long` has all of them, and so has a GPU.
+ * `npm run test:long` and `npm run check:gpu` have all of them.
  */
 export function drawn<Case>(name: string, cases: readonly Case[], count: number): Case[] {
-  if (takesAll) return [...cases]
+  if (process.env.MORA_TEST_LONG) return [...cases]
   const random = randomStream(Number(process.env.MORA_TEST_SEED ?? 1), 'test', name)
   const order = cases.map((_, i) => ({ i, at: random.uniform() })).sort((a, b) => a.at - b.at)
   const chosen = new Set(order.slice(0, count).map(({ i }) => i))
@@ -19,4 +15,4 @@ export function drawn<Case>(name: string, cases: readonly Case[], count: number)
 
 /** All of the cases, or so many on the emulator, where each takes ten times as long. */
 export const drawnIfEmulated: typeof drawn = (name, cases, count) =>
-  isEmulated ? drawn(name, cases, count) : [...cases]
+  process.env.MORA_CUDA === 'emulated' ? drawn(name, cases, count) : [...cases]

@@ -5,7 +5,8 @@ import { inTurn, statusOf } from './budget.mjs'
 import { folder, runProgram, runScript } from './child.mjs'
 
 const files = JSON.parse(readFileSync(join(folder, 'tests.json'), 'utf8'))
-const environment = { MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2' }
+/** With all cases, of which `npm test` draws a part. */
+const environment = { MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2', MORA_TEST_LONG: '1' }
 
 /** A few tests of each kind, for `--quick`. */
 const quickTests = /^(rope|groupSum|matmul) .*\[?\d|rotation-64x64-r2|log-probabilities without|rmsNorm with a frozen/

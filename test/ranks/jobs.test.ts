@@ -1,5 +1,6 @@
 /**
- * Ranks that the launchers of this machine start. `npm test` has each check with one of them, `npm run test:long` with all.
+ * Ranks that the launchers of this machine start. `npm test` has each check with one of them, but for sums and for the end of a
+ * rank; `npm run test:long` has all with all.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -66,7 +67,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(new Set(all.flatMap(({ hash, tensors }) => [hash, tensors])).size).toBe(1)
       })
 
-      test.each(itsTurn([2, 4]))('%i ranks train as one process does', async (size) => {
+      onTurn(0).test.each(itsTurn([2, 4]))('%i ranks train as one process does', async (size) => {
         const alone = join(folder(), 'alone')
         const together = join(folder(), 'together')
         const [ofOne, ofMany] = [alone, together].map((output) =>
@@ -87,35 +88,41 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(farthest).toBeLessThan(1e-6)
       })
 
-      test.each(itsTurn([3, 2]))('%i ranks train one base to the same bits, however they hold it', async (size) => {
-        const trained = async (name: string, shard: string[], variables = {}) => {
-          const output = join(folder(), name)
-          const more = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', ...shard]
-          const ending = await runJob(launcher, size, [main, ...trainInto(output, ...more)], variables)
-          expect(ending).toMatchObject({ code: 0, stderr: '' })
-          return { losses: lossesOf(output), adapter: readFileSync(join(output, 'adapter_model.safetensors')) }
-        }
-        const whole = await trained('whole', [], ownHosts)
-        expect(await trained('in-parts', ['--shard', 'base'], ownHosts)).toEqual(whole)
-        expect(await trained('shared', [])).toEqual(whole)
-      })
+      onTurn(2).test.each(itsTurn([3, 2]))(
+        '%i ranks train one base to the same bits, however they hold it',
+        async (size) => {
+          const trained = async (name: string, shard: string[], variables = {}) => {
+            const output = join(folder(), name)
+            const more = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', ...shard]
+            const ending = await runJob(launcher, size, [main, ...trainInto(output, ...more)], variables)
+            expect(ending).toMatchObject({ code: 0, stderr: '' })
+            return { losses: lossesOf(output), adapter: readFileSync(join(output, 'adapter_model.safetensors')) }
+          }
+          const whole = await trained('whole', [], ownHosts)
+          expect(await trained('in-parts', ['--shard', 'base'], ownHosts)).toEqual(whole)
+          expect(await trained('shared', [])).toEqual(whole)
+        },
+      )
 
-      test.each(itsTurn(['q4_0', 'mxfp4', 'nf4']))('2 ranks that quantise to %s train as one does', async (format) => {
-        const outputs = ['alone', 'each', 'together'].map((name) => join(folder(), name))
-        const options = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', '--quantise', format]
-        const [alone, each, together] = outputs as [string, string, string]
-        expect(await start(trainInto(alone, ...options)).ended).toMatchObject({ code: 0, stderr: '' })
-        for (const [output, shard] of [[each, []] as const, [together, ['--shard', 'base']] as const]) {
-          const ending = await runJob(launcher, 2, [main, ...trainInto(output, ...options, ...shard)])
-          expect(ending).toMatchObject({ code: 0, stderr: '' })
-        }
-        const [one, many] = [lossesOf(alone), lossesOf(each)]
-        expect(many).toHaveLength(8)
-        for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
-        expect(lossesOf(together)).toEqual(many)
-        const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.safetensors'))
-        expect(adapterIn(together).equals(adapterIn(each))).toBe(true)
-      })
+      onTurn(1).test.each(itsTurn(['q4_0', 'mxfp4', 'nf4']))(
+        '2 ranks that quantise to %s train as one does',
+        async (format) => {
+          const outputs = ['alone', 'each', 'together'].map((name) => join(folder(), name))
+          const options = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', '--quantise', format]
+          const [alone, each, together] = outputs as [string, string, string]
+          expect(await start(trainInto(alone, ...options)).ended).toMatchObject({ code: 0, stderr: '' })
+          for (const [output, shard] of [[each, []] as const, [together, ['--shard', 'base']] as const]) {
+            const ending = await runJob(launcher, 2, [main, ...trainInto(output, ...options, ...shard)])
+            expect(ending).toMatchObject({ code: 0, stderr: '' })
+          }
+          const [one, many] = [lossesOf(alone), lossesOf(each)]
+          expect(many).toHaveLength(8)
+          for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+          expect(lossesOf(together)).toEqual(many)
+          const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.safetensors'))
+          expect(adapterIn(together).equals(adapterIn(each))).toBe(true)
+        },
+      )
 
       onTurn(1).test('ranks of processes hold a third of a base each, and two blocks', async () => {
         const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
@@ -133,7 +140,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         }
       })
 
-      onTurn(0, 2).test('all end when one is gone that holds a part', async () => {
+      onTurn(2).test('all end when one is gone that holds a part', async () => {
         const { path, rows } = await deepModel(folder(), 3)
         const { code } = await runJob(launcher, 3, [job, folder(), 'together', '3', path, rows, '2'], ownHosts)
         expect(code).not.toBe(0)
