@@ -1,13 +1,13 @@
 // How fast a training step is, against PyTorch and against what this machine can do, measured in one run:
-//   npm run bench:train -- [MODEL] [--quick] [--methods lora:8,rotation:8] [--dtypes bfloat16] [--compile 5] [--json FILE]
+//   npm run bench:train -- [MODEL] [--python FILE] [--quick] [--methods lora:8] [--dtypes bfloat16] [--compile 5] [--json FILE]
 // Each side is a process of its own with the same weights, adapter and tokens; steps are taken in turn.
 import { writeFileSync } from 'node:fs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { pytorchMethods } from './common/pytorch.mjs'
+import { lacksPeftNote, pytorchMethods } from './common/pytorch.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { boundOf } from './training/bound.mjs'
-import { agreementContest, ownContest, pytorchContest } from './training/contest.mjs'
+import { agreementContest, ownContest, pytorchContest, sidesAgainst } from './training/contest.mjs'
 import { trainingOptions } from './training/options.mjs'
 import { prepare } from './training/prepare.mjs'
 import {
@@ -26,6 +26,7 @@ const { rows, length, pytorch } = options
 const folder = scratchFolder()
 const subject = `${options.model}, ${rows} × ${length} tokens`
 const machine = describeMachine(subject, { pytorch, python: options.python })
+if (options.peft) console.log(options.peft)
 
 const { config, linears, trained, products, peaks, device } = await prepare(options, folder)
 console.log(`\n${peaksReport(peaks, products)}\n`)
@@ -36,6 +37,7 @@ const against = pytorch ? options.cases.filter(({ method }) => pytorchMethods.in
 const say = (text) => process.stderr.write(`${text} …\n`)
 
 const notes = new Set()
+if (pytorch && !options.peft) notes.add(lacksPeftNote(options.python))
 const agreements = []
 for (const [label, { method }] of new Map(against.map((one) => [one.method.label, one]))) {
   say(`agreement, ${label}`)
@@ -47,9 +49,9 @@ for (const [label, { method }] of new Map(against.map((one) => [one.method.label
 }
 
 // The time that is left is shared by the contests that are left, by how many sides each has.
-const rivals = options.compileMinutes > 0 ? 2 : 1
 let left = options.minutes * 60
-let waiting = options.cases.length + (1 + rivals) * against.length + dtypes.length
+let waiting = options.cases.length + dtypes.length
+for (const { method } of against) waiting += sidesAgainst(options, method).length
 const share = (sides) => {
   const seconds = (left * sides) / waiting
   waiting -= sides
@@ -79,7 +81,7 @@ const cases = []
 for (const [i, { dtype, method }] of against.entries()) {
   const asItComes = !options.quick && against.findIndex((one) => one.dtype === dtype) === i
   say(`${dtype}, ${method.label} against PyTorch`)
-  const seconds = share(1 + rivals + (asItComes ? 1 : 0))
+  const seconds = share(sidesAgainst(options, method, asItComes).length)
   const contest = await pytorchContest({ options, folder, method, dtype, asItComes, seconds })
   left -= contest.seconds
   for (const note of contest.notes) notes.add(note)

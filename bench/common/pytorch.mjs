@@ -6,7 +6,7 @@ import { SideProcess } from './side-process.mjs'
 /** Freed blocks stay in the process instead of being faulted in again each time. */
 const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' }
 
-/** Methods that bench/pytorch has. */
+/** Methods that bench/pytorch has; PEFT has the first. */
 export const pytorchMethods = ['lora', 'rotation', 'sharing']
 
 /** PyTorch's version, or null where the interpreter has none. */
@@ -19,20 +19,38 @@ export function pytorchVersion(python) {
   }
 }
 
+/** Versions of transformers and PEFT, or null where the interpreter lacks one of them. */
+export function peftVersions(python) {
+  try {
+    const code = 'import transformers, peft; print(f"transformers {transformers.__version__}, PEFT {peft.__version__}")'
+    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return null
+  }
+}
+
+export const lacksPeftNote = (python) =>
+  `The strongest PyTorch, transformers with PEFT, was not measured: ${python} cannot import both. Install them beside ` +
+  'torch (pip install transformers peft), or name another interpreter with --python.'
+
 /**
  * `[command, arguments, environment]` of a script with its task. `tuned`: with the allocator set as PyTorch likes it.
  * @param {string} script
  * @param {object} task
- * @param {{ python: string, blas?: string }} options
+ * @param {{ python: string, blas?: string, allocator?: string }} options
  * @param {boolean} [tuned]
  * @returns {import('./side-process.mjs').Command}
  */
-export function pytorchCommand(script, task, { python, blas }, tuned) {
+export function pytorchCommand(script, task, { python, blas, allocator }, tuned) {
   const path = fileURLToPath(new URL(`../pytorch/${script}`, import.meta.url))
   return [
     python,
     [path, JSON.stringify(task)],
-    { PYTHONDONTWRITEBYTECODE: '1', ...(blas && { LD_LIBRARY_PATH: blas }), ...(tuned && tunedMalloc) },
+    {
+      PYTHONDONTWRITEBYTECODE: '1',
+      ...(blas && { LD_LIBRARY_PATH: blas }),
+      ...(tuned && (allocator ? { LD_PRELOAD: allocator } : tunedMalloc)),
+    },
   ]
 }
 

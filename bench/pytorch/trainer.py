@@ -34,6 +34,14 @@ class Trainer:
             self.parameters, lr=options["learningRate"], weight_decay=0.0, fused=True if best else None
         )
 
+    def logits(self, ids):
+        """[rows, tokens, vocabulary] in the model's dtype."""
+        return self.model(ids)
+
+    def blocks(self):
+        """The decoder's blocks, which are compiled one by one."""
+        return self.model.model.layers
+
     def step(self, losses):
         """An optimizer step on losses that are made one by one and add up to the step's; with its time."""
         start, cpu_start = time.perf_counter(), time.process_time()

@@ -14,19 +14,27 @@ export function ownContest({ options, folder, methods, dtype, seconds }) {
   return contest({ options, folder, dtype, sides, seconds })
 }
 
-/**
- * One method of ours against PyTorch's in its best setting, the same compiled if `options.compileMinutes` allow it, and, with
- * `asItComes`, without any.
- */
+/** One method of ours against PyTorch's. */
 export function pytorchContest({ options, folder, method, dtype, asItComes, seconds }) {
-  const sides = [
-    { kind: 'ours', name: 'node-mora', method },
-    { kind: 'pytorch best', name: 'PyTorch, best', method },
-  ]
-  if (options.compileMinutes > 0) sides.push({ kind: 'pytorch compiled', name: 'PyTorch, compiled', method })
+  return contest({ options, folder, dtype, sides: sidesAgainst(options, method, asItComes), seconds })
+}
+
+/**
+ * Ours, PyTorch in its best setting, and what transformers and PEFT make of the method where the interpreter has both; these also
+ * compiled if `options.compileMinutes` allow it; and, with `asItComes`, PyTorch without any setting.
+ */
+export function sidesAgainst(options, method, asItComes = false) {
+  const compiles = options.compileMinutes > 0
+  const sides = [{ kind: 'ours', name: 'node-mora', method }]
+  sides.push({ kind: 'pytorch best', name: 'PyTorch, best', method })
+  if (compiles) sides.push({ kind: 'pytorch best', compiled: true, name: 'PyTorch, compiled', method })
+  if (options.peft && method.name === 'lora') {
+    sides.push({ kind: 'peft', name: 'PEFT, best', method })
+    if (compiles) sides.push({ kind: 'peft', compiled: true, name: 'PEFT, compiled', method })
+  }
   // Many times slower, so one counted step tells enough.
   if (asItComes) sides.push({ kind: 'pytorch', name: 'PyTorch', method, rounds: 1 })
-  return contest({ options, folder, dtype, sides, seconds })
+  return sides
 }
 
 /** A few float32 steps of ours and of PyTorch on few tokens and large updates: they do the same arithmetic, or not. */
@@ -50,9 +58,9 @@ async function contest({ options, folder, dtype, sides, seconds }) {
     for (const side of sides) {
       const trainer = startTrainer(side, { options, folder, dtype })
       trainers.push(trainer)
-      const facts = side.kind === 'pytorch compiled' ? await compiled(trainer, options) : await trainer.ready()
+      const facts = side.compiled ? await compiled(trainer, options) : await trainer.ready()
       if (!facts) {
-        notes.push(notCompiled(dtype, side.method, options))
+        notes.push(notCompiled(side.name, dtype, side.method, options))
         trainers.pop()
         continue
       }
@@ -76,13 +84,23 @@ async function compiled(trainer, { compileMinutes }) {
   return await trainer.ready(60 * compileMinutes).catch(() => null)
 }
 
-const notCompiled = (dtype, method, { compileMinutes }) =>
-  `PyTorch did not compile ${method.label} in ${dtype} within ${compileMinutes} minutes; it needs g++ and headers ` +
+const notCompiled = (name, dtype, method, { compileMinutes }) =>
+  `${name}: PyTorch did not compile ${method.label} in ${dtype} within ${compileMinutes} minutes; it needs g++ and headers ` +
   '(libtorch-dev, libsleef-dev and python3-dev of Debian).'
 
-function startTrainer({ kind, name, method, rounds = Number.POSITIVE_INFINITY }, { options, folder, dtype }) {
-  const best = kind !== 'pytorch'
-  const task = {
+function startTrainer(side, { options, folder, dtype }) {
+  const { kind, name, rounds = Number.POSITIVE_INFINITY } = side
+  const task = taskOf(side, { options, folder, dtype })
+  const trainer =
+    kind === 'ours'
+      ? new SideProcess(name, process.execPath, [ours, JSON.stringify(task)])
+      : pytorchProcess(name, 'train.py', task, options, task.best)
+  return Object.assign(trainer, { rounds, steps: [] })
+}
+
+/** What a side is told. */
+export function taskOf({ kind, compiled = false, method }, { options, folder, dtype }) {
+  return {
     model: join(folder, 'model'),
     adapter: adapterFolder(folder, method),
     tokens: tokenFile(folder),
@@ -92,14 +110,10 @@ function startTrainer({ kind, name, method, rounds = Number.POSITIVE_INFINITY },
     length: options.length,
     threads: options.threads,
     learningRate: options.learningRate ?? 2e-5,
-    best,
-    ...(kind === 'pytorch compiled' && { compile: join(folder, 'compiled') }),
+    best: kind !== 'pytorch',
+    ...(kind === 'peft' && { library: 'peft' }),
+    ...(compiled && { compile: join(folder, kind === 'peft' ? 'compiled-peft' : 'compiled') }),
   }
-  const trainer =
-    kind === 'ours'
-      ? new SideProcess(name, process.execPath, [ours, JSON.stringify(task)])
-      : pytorchProcess(name, 'train.py', task, options, best)
-  return Object.assign(trainer, { rounds, steps: [] })
 }
 
 async function takeRounds(trainers, rounds, seconds) {

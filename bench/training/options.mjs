@@ -1,5 +1,6 @@
 import { parseMethod } from '../common/methods.mjs'
 import { dtypeList, list, readOptions, whole } from '../common/options.mjs'
+import { peftVersions } from '../common/pytorch.mjs'
 
 const usage = `node bench/train.mjs [MODEL] [options]: a training step of node-mora and of PyTorch, side by side.
 MODEL is a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/models.
@@ -8,6 +9,8 @@ MODEL is a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/model
                    --quick) takes only rotation:8 to keep the run short
   --dtypes LIST    bfloat16, float32; default both, with --quick bfloat16
   --compile N      minutes that torch.compile may take for each method, default 5, with --quick 0: it takes no part
+  --allocator FILE a malloc that PyTorch's processes load first, such as libtcmalloc.so.4 or libjemalloc.so.2; default
+                   glibc's, set to keep freed blocks
   --minutes N      time for all rounds together, at least one each, so that a slow machine takes fewer; default 8
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512`
 
@@ -15,12 +18,16 @@ const own = /** @type {const} */ ({
   methods: { type: 'string' },
   dtypes: { type: 'string' },
   compile: { type: 'string' },
+  allocator: { type: 'string' },
   minutes: { type: 'string', default: '8' },
   rows: { type: 'string', default: '4' },
   length: { type: 'string', default: '512' },
 })
 
-/** The shared options and `cases`, a dtype and a method each; `minutes`, `rows` and `length` as numbers. */
+/**
+ * The shared options, `peft` (versions or null) and `cases`, a dtype and a method each; `minutes`, `rows` and `length` as
+ * numbers.
+ */
 export function trainingOptions() {
   const options = readOptions({ usage, own })
   const { quick, methods } = options
@@ -31,6 +38,7 @@ export function trainingOptions() {
   const dtypes = dtypeList(options.dtypes ?? (quick ? 'bfloat16' : 'bfloat16,float32'))
   return {
     ...options,
+    peft: options.pytorch && peftVersions(options.python),
     cases: dtypes.flatMap((dtype) => methodsOf(dtype).map((method) => ({ dtype, method }))),
     compileMinutes: whole('compile', options.compile ?? (quick ? '0' : '5'), 0),
     minutes: whole('minutes', options.minutes, 1),

@@ -1,8 +1,11 @@
 /** bench/train.mjs runs to its end on the small checkpoint; without PyTorch it measures node-mora alone. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { parseMethod } from '../../bench/common/methods.mjs'
+import { lacksPeftNote, peftVersions, pytorchCommand } from '../../bench/common/pytorch.mjs'
+import { sidesAgainst, taskOf } from '../../bench/training/contest.mjs'
 import { useTemporaryFolder } from '../io/temporary.js'
 
 const folder = useTemporaryFolder()
@@ -26,4 +29,44 @@ test('bench:train measures each method on a small model', () => {
     expect(losses[1]).toBeLessThan(losses[0])
     expect(bound.seconds).toBeGreaterThan(0)
   }
+})
+
+/** An interpreter that answers what a program prints, or fails. */
+function standIn(command) {
+  const path = join(folder(), 'python3')
+  writeFileSync(path, `#!/bin/sh\n${command}\n`, { mode: 0o755 })
+  return path
+}
+
+const lora = parseMethod('lora:8')
+const rotation = parseMethod('rotation:8')
+const namesOf = (options, method) => sidesAgainst(options, method).map(({ name }) => name)
+
+test('transformers with PEFT take part where the interpreter has both, plain and compiled', () => {
+  const peft = peftVersions(standIn("echo 'transformers 5.24.0, PEFT 1.0'"))
+  expect(peft).toBe('transformers 5.24.0, PEFT 1.0')
+  expect(namesOf({ peft, compileMinutes: 0 }, lora)).toEqual(['node-mora', 'PyTorch, best', 'PEFT, best'])
+  const compiled = ['node-mora', 'PyTorch, best', 'PyTorch, compiled', 'PEFT, best', 'PEFT, compiled']
+  expect(namesOf({ peft, compileMinutes: 1 }, lora)).toEqual(compiled)
+  expect(namesOf({ peft, compileMinutes: 0 }, rotation)).toEqual(['node-mora', 'PyTorch, best'])
+
+  const options = { peft, compileMinutes: 1, rows: 1, length: 8, threads: 1 }
+  const task = taskOf(sidesAgainst(options, lora).at(-1), { options, folder: '/made', dtype: 'bfloat16' })
+  expect(task).toMatchObject({ library: 'peft', best: true, dtype: 'bfloat16', compile: '/made/compiled-peft' })
+})
+
+test('an interpreter without transformers or PEFT is named with the way out', () => {
+  const python = standIn('exit 1')
+  expect(peftVersions(python)).toBeNull()
+  expect(namesOf({ peft: null, compileMinutes: 0 }, lora)).toEqual(['node-mora', 'PyTorch, best'])
+  expect(lacksPeftNote(python)).toContain(`${python} cannot import both. Install them beside torch`)
+})
+
+test('an allocator is loaded in place of the settings of glibc', () => {
+  const environment = (options, tuned) => pytorchCommand('train.py', {}, { python: 'python3', ...options }, tuned)[2]
+  expect(environment({}, true)).toHaveProperty('MALLOC_TRIM_THRESHOLD_')
+  const loaded = environment({ allocator: '/lib/libtcmalloc.so.4' }, true)
+  expect(loaded).toMatchObject({ LD_PRELOAD: '/lib/libtcmalloc.so.4' })
+  expect(loaded).not.toHaveProperty('MALLOC_TRIM_THRESHOLD_')
+  expect(environment({ allocator: '/lib/libtcmalloc.so.4' }, false)).not.toHaveProperty('LD_PRELOAD')
 })
