@@ -82,7 +82,17 @@ export interface DoctorProblem {
 
 const doctorArguments = { options: optionsSchema('the options of doctor', { threads: wholeFrom(0).optional() }) }
 
-/** Looks at the machine. `threads` overrides the default as `--threads` does. */
+/**
+ * Looks at the machine. `threads` overrides the default as `--threads` does.
+ *
+ * ```ts
+ * import { doctor } from 'node-mora'
+ *
+ * const { devices, problems } = doctor()
+ * console.log(devices.map(({ kind, name }) => `${kind}: ${name}`))
+ * for (const { level, problem, remedy } of problems) console.log(level, problem, remedy)
+ * ```
+ */
 export function doctor(
   options: { threads?: number; addon?: Native; findRanks?: () => RanksLibrary[] } = {},
 ): DoctorReport {

@@ -172,7 +172,17 @@ export class MoraSingleLayer {
   }
 }
 
-/** MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`. */
+/**
+ * MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`.
+ *
+ * ```ts
+ * import { moraLayer } from 'node-mora'
+ *
+ * const layer = moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation', device: 'cpu' })
+ * const M = new Float32Array(layer.squareSide ** 2).fill(0.01) // [78, 78]
+ * const deltaW = layer.delta(M) // [192, 576]
+ * ```
+ */
 export function moraLayer(options: MoraLayerOptions): MoraSingleLayer {
   return new MoraSingleLayer(options)
 }

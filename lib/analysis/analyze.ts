@@ -43,6 +43,18 @@ const analyzeAdapterArguments = {
  * Computes the singular values of an adapter's change of each weight: ΔW = merged weight - weight, in float32. Memory holds
  * the adapter and two weights.
  *
+ * ```ts
+ * import { analyzeAdapter } from 'node-mora'
+ *
+ * for (const { name, aboveThreshold } of await analyzeAdapter({
+ *   model: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+ *   adapter: 'out',
+ *   threshold: 0.1,
+ * })) {
+ *   console.log(name, aboveThreshold)
+ * }
+ * ```
+ *
  * @throws UsageError for what is missing or does not fit together, InputError for malformed files, the reason of a `signal` that
  * is aborted
  */

@@ -115,6 +115,14 @@ const SMALL_DATA_BYTES = 256 * 1024
  * Reads, tokenises and masks data; the result is kept in a cache and found again by content. Rows from memory are tokenised
  * as they come and not kept; those of an iterable are read once, and have no place in the cache.
  *
+ * ```ts
+ * import { loadDataset, loadTokenizer } from 'node-mora'
+ *
+ * const tokenizer = await loadTokenizer('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const rows = await loadDataset('train.jsonl', { tokenizer, maxLength: 512 })
+ * console.log(rows.length, rows.summary.targetTokens)
+ * ```
+ *
  * @param source a file, a folder, a hub id, `-`, rows (an array, an iterable or an async iterable), or several of these
  * @throws UsageError of missing or unfit sources
  * @throws InputError of malformed rows (file and line), ids past `vocabularySize`, and data in which nothing is trained

@@ -107,9 +107,11 @@ const dataLoaderArguments = {
  * Iterates over batches in a seeded random order, with rows packed end to end. After the last epoch it starts again.
  *
  * ```ts
+ * import { DataLoader } from 'node-mora'
+ *
  * const rows = [{ ids: [1, 2, 3] }, { ids: [4, 5, 6, 7] }]
  * for await (const batch of new DataLoader(rows, { batchSize: 2, seed: 1 })) {
- * console.log(batch.ids.length, batch.targetTokens)
+ *   console.log(batch.ids.length, batch.targetTokens) // 7 5
  * }
  * ```
  */

@@ -16,7 +16,9 @@ const readRowsArguments = {
  * `{ text }`.
  *
  * ```ts
- * for await (const { question, answer } of readRows('openai/gsm8k:main:test')) console.log(question, answer)
+ * import { readRows } from 'node-mora'
+ *
+ * for await (const { prompt, completion } of readRows(['train.jsonl', 'train.csv'])) console.log(prompt, completion)
  * ```
  *
  * @param source a file, a folder, a hub id, `-`, or several

@@ -54,7 +54,10 @@ const evaluateArguments = {
  * Measures a model with its active adapters. The options are those of `mora eval`; `task` and `data` are required.
  *
  * ```ts
- * const { perplexity } = await evaluate(model, { task: 'perplexity', data: 'valid.txt', window: 512 })
+ * import { evaluate, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const { perplexity } = await evaluate(model, { task: 'perplexity', data: 'valid.txt', window: 64 })
  * ```
  *
  * With `output`, it writes a line of JSON for each row (or window); the file appears when the evaluation is done.

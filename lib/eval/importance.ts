@@ -54,6 +54,14 @@ const importanceMatrixArguments = {
  * for each column the sum over tokens of the input's square, and the number of tokens. Squares are float32, and sums over forward
  * passes float64.
  *
+ * ```ts
+ * import { importanceMatrix, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * await importanceMatrix(model, { data: 'train.jsonl', output: 'imatrix.gguf' })
+ * await model.save('small.gguf', { dtype: 'q8_0', imatrix: 'imatrix.gguf' })
+ * ```
+ *
  * @throws UsageError of options that are wrong or do not fit the model, InputError of malformed rows, RunError `non-finite`
  * @throws the reason of a `signal` that is aborted, between rows and forward passes
  */

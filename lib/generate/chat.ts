@@ -24,8 +24,12 @@ const sayArguments = { text: anyText, say: optionsSchema('the options of say', {
  * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversation begins alike.
  *
  * ```ts
- * const chat = new Chat(model, { system: 'Answer in one sentence.' })
+ * import { Chat, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const chat = new Chat(model, { system: 'Answer in one sentence.', maxNewTokens: 40 })
  * for await (const piece of chat.say('Hello!')) process.stdout.write(piece)
+ * chat.dispose()
  * ```
  */
 export class Chat implements Disposable {

@@ -48,7 +48,10 @@ export const generateArguments = {
  * the assistant's answer.
  *
  * ```ts
- * const { text } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
+ * import { generate, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const { text, finishReason } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
  * ```
  *
  * @throws UsageError of options that are wrong or do not fit the model, and of prompts that fill its context; the reason of
@@ -62,6 +65,15 @@ export async function generate(model: LanguageModel, call: GenerateCall): Promis
 /**
  * Like `generate`, but yields the text in pieces of whole characters; the generator's return value is the result. To stop
  * early, leave the loop. `onText` is not called.
+ *
+ * ```ts
+ * import { generateStream, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * for await (const piece of generateStream(model, { prompt: 'Count to ten.', maxNewTokens: 40, temperature: 0.7 })) {
+ *   process.stdout.write(piece)
+ * }
+ * ```
  */
 export async function* generateStream(
   model: LanguageModel,

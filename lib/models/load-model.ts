@@ -19,6 +19,7 @@ import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
 
+/** How `loadModel` places a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
   /** The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
   dtype?: 'auto' | FloatDType
@@ -71,6 +72,14 @@ export interface LoadPurpose {
  * `owner/name@revision`, `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are turned into
  * `dtype`, unless `quantised` is set. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
  * RunError for what fails on the way from the hub; a `signal` that is aborted ends it with its reason.
+ *
+ * ```ts
+ * import { loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf', { device: 'auto' })
+ * console.log(model.dtype, model.config.layers, model.quantised)
+ * model.dispose()
+ * ```
  */
 export function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
   return loadModelFor({}, model, options)
@@ -146,7 +155,17 @@ const initModelArguments = {
   }),
 }
 
-/** A model with random weights, by a `config.json`, to pretrain from scratch. */
+/**
+ * A model with random weights, by a `config.json`, to pretrain from scratch.
+ *
+ * ```ts
+ * import { initModel, loadTokenizer, train } from 'node-mora'
+ *
+ * const tokenizer = await loadTokenizer('tokenizer')
+ * const model = await initModel('config.json', { tokenizer, seed: 1 })
+ * await train(model, { data: 'valid.txt', output: 'from-scratch', maxSteps: 2 }).finished
+ * ```
+ */
 export async function initModel(
   configPath: string,
   given: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},

@@ -70,6 +70,18 @@ const loadArguments = {
  * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with PyTorch's order of arithmetic. One
  * operation updates all tensors with equal `learningRateRatio` and update count. Parameters without a gradient do not
  * change.
+ *
+ * ```ts
+ * import { AdamW, loadModel, mora, packBatch } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * model.addAdapter('math', mora())
+ * const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter), { weightDecay: 0.01 })
+ * const { loss, targetTokens } = model.loss(packBatch([{ ids: [1, 2, 3], mask: [0, 1, 1], row: 0 }]))
+ * await loss.backward()
+ * const norm = optimizer.step({ learningRate: 3e-4, scaleGradients: 1 / targetTokens, maxGradNorm: 1 })
+ * console.log(await norm.item())
+ * ```
  */
 export class AdamW {
   readonly #options: Required<AdamWOptions>

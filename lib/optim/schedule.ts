@@ -47,6 +47,13 @@ const scheduleArguments = {
 /**
  * Returns the learning rate of each schedule step, counted from 0: step `s` is used by optimizer step `s + 1`.
  * Throws a `UsageError` if a number is out of range or `cosine-restarts` has no period.
+ *
+ * ```ts
+ * import { schedule } from 'node-mora'
+ *
+ * const rate = schedule({ scheduler: 'cosine', learningRate: 3e-4, totalSteps: 100, warmupSteps: 10 })
+ * console.log(rate(0), rate(10), rate(100)) // 0 0.0003 0
+ * ```
  */
 export function schedule(options: ScheduleOptions): (step: number) => number {
   check({ options }, scheduleArguments)

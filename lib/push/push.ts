@@ -52,6 +52,8 @@ export interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
  * a push that failed may be repeated. A folder's model card goes with it; what has none, here or there, gets a short one.
  *
  * ```ts
+ * import { pushToHub } from 'node-mora'
+ *
  * const { url } = await pushToHub({ path: 'out', repository: 'owner/name', private: true })
  * ```
  *

@@ -54,6 +54,15 @@ const connectRanksArguments = {
  * MORA_JOB_SECRET with them. A process that was started alone gets ranks of size 1, for which no library is opened; so the same
  * program runs with and without a launcher. Once in a process.
  *
+ * ```ts
+ * import { connectRanks, loadModel, train } from 'node-mora'
+ *
+ * const ranks = await connectRanks() // under mpirun, all of its processes; alone, one
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf', { ranks })
+ * await train(model, { data: 'train.jsonl', output: 'trained-by-ranks', maxSteps: 2, ranks }).finished
+ * await ranks.close()
+ * ```
+ *
  * @throws UsageError where the launcher's variables make no sense or the secret is missing, and RunError where a library is, or
  *   where ranks don't come
  */

@@ -38,6 +38,18 @@ export function keep<T extends Held>(tensor: T): T {
  * Runs `body` and frees every tensor that was made in it, except those that it returns (alone, in an array, as the values of an
  * object, or in its `tensors`) and what the tape saved. Scopes nest; what is returned belongs to the outer one. `body` must be
  * synchronous: read values outside.
+ *
+ * ```ts
+ * import { mul, openDevice, scope, sum, Tensor } from 'node-mora'
+ *
+ * const device = openDevice({ device: 'cpu' })
+ * const total = scope(() => {
+ *   const x = Tensor.from([1, 2, 3], [3], { device })
+ *   return sum(mul(x, x)) // x and the squares are freed here
+ * })
+ * console.log(await total.item()) // 14
+ * total.dispose()
+ * ```
  */
 export function scope<R>(body: () => R): R {
   check({ body }, { body: aFunction })

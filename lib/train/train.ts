@@ -68,6 +68,15 @@ const trainArguments = {
  * Returns at once. Iterate the run to see its events, give `onEvent`, or just `await run.finished`. Throws a `UsageError`
  * at once for options that are wrong in themselves, and the reason of a `signal` that is aborted already; whatever else fails
  * rejects `finished` and ends the iteration.
+ *
+ * ```ts
+ * import { loadModel, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const run = train(model, { method: 'mora', rank: 8, data: 'train.jsonl', output: 'trained', maxSteps: 4 })
+ * for await (const event of run) if (event.type === 'step') console.log(event.step, event.loss)
+ * const { steps, tokensPerSecond } = await run.finished
+ * ```
  */
 export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainCall<Own>): Run {
   check({ model, options }, trainArguments)

@@ -10,17 +10,25 @@ import { commands } from '../../lib/cli/commands/index.js'
 import { parseArguments } from '../../lib/cli/parser.js'
 import { parseOptions } from '../../lib/options/index.js'
 import { StandIn } from '../hub/stand-in.js'
-import { type Block, blocksOf, commandsOf, moraArguments, pages, root } from './blocks.js'
+import { type Block, blocksOf, commandsOf, documented, moraArguments, pages, root } from './blocks.js'
 import { brokenLinks } from './links.js'
 import { fillHub, MADE, writeSamples } from './samples.js'
 import { Trackers } from './trackers.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-docs-'))
 const samples = join(folder, 'samples')
-const blocks = pages.flatMap(blocksOf)
+const examples = documented.flatMap(blocksOf)
+const blocks = [...pages.flatMap(blocksOf), ...examples]
 const whereOf = ({ page, line }: Block) => `${page}:${line}`
 const isRun = ({ treatment }: Block) => treatment.kind === 'run' || treatment.kind === 'fail'
 const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object }).scripts
+
+/** Functions and classes that most programs begin with. */
+const FIRST_CALLED = [
+  ...['loadModel', 'initModel', 'loadTokenizer', 'mora', 'lora', 'moraLayer', 'train', 'connectRanks'],
+  ...['loadDataset', 'readRows', 'DataLoader', 'AdamW', 'schedule', 'scope', 'generate', 'generateStream', 'Chat'],
+  ...['evaluate', 'analyzeAdapter', 'mergeModel', 'exportAdapter', 'importanceMatrix', 'pushToHub', 'doctor'],
+]
 
 let hub: StandIn
 let trackers: Trackers
@@ -101,6 +109,17 @@ describe('blocks run', () => {
       runnable.filter((block) => block.page === page),
     )
   })
+
+  it('of docstrings, each whole in itself', async () => {
+    const workplace = join(folder, 'docstrings')
+    mkdirSync(workplace)
+    await run('docstrings', workplace, examples)
+  })
+})
+
+it('what people call first has an example', () => {
+  const called = new Set(examples.flatMap(({ code }) => [...code.matchAll(/\b[a-zA-Z]+(?=\()/g)].map(String)))
+  expect([...called]).toEqual(expect.arrayContaining(FIRST_CALLED))
 })
 
 describe('docs/tracking.md', () => {

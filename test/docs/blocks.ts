@@ -1,4 +1,4 @@
-/** Code blocks of the project's Markdown, and what a comment above one says of it. */
+/** Code blocks of the project's Markdown and docstrings, and what a comment above one says of it. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +11,11 @@ export const pages: readonly string[] = [
   'CONTRIBUTING.md',
   ...filesBelow('docs').filter((path) => path.endsWith('.md') && !path.startsWith('docs/api/')),
 ]
+
+/** Files whose docstrings have examples: relative paths. */
+export const documented: readonly string[] = filesBelow('lib').filter(
+  (path) => path.endsWith('.ts') && readFileSync(join(root, path), 'utf8').includes(' * ```ts\n'),
+)
 
 /**
  * What is done with a block:
@@ -35,8 +40,10 @@ export interface Block {
   treatment: Treatment
 }
 
+/** The blocks of a page, or of the docstrings of a file of TypeScript. */
 export function blocksOf(page: string): Block[] {
-  const lines = readFileSync(join(root, page), 'utf8').split('\n')
+  const all = readFileSync(join(root, page), 'utf8').split('\n')
+  const lines = page.endsWith('.ts') ? all.map((line) => /^\s*\* ?(.*)$/.exec(line)?.[1] ?? '') : all
   const blocks: Block[] = []
   for (let at = 0; at < lines.length; at++) {
     const language = /^```(.*)$/.exec(lines[at]!)?.[1]

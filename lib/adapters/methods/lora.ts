@@ -6,7 +6,16 @@ export interface LoraConfig extends LowRankConfig {
   readonly method: 'lora'
 }
 
-/** LoRA (arXiv 2106.09685): ΔW = alpha / rank · B A with A [rank, k] and B [d, rank]. Alpha defaults to 2 · rank. */
+/**
+ * LoRA (arXiv 2106.09685): ΔW = alpha / rank · B A with A [rank, k] and B [d, rank]. Alpha defaults to 2 · rank.
+ *
+ * ```ts
+ * import { loadModel, lora } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * model.addAdapter('style', lora({ rank: 16, alpha: 32, dropout: 0.05 }))
+ * ```
+ */
 export function lora(options: LowRankOptions = {}): LoraConfig {
   return lowRankConfig('lora', options)
 }

@@ -67,7 +67,16 @@ const moraArguments = {
   options: optionsSchema('the options of an adapter', { permutation: aPermutation.nullable().optional() }),
 }
 
-/** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
+/**
+ * MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters.
+ *
+ * ```ts
+ * import { loadModel, mora } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * model.addAdapter('facts', mora({ rank: 8, operator: 'sharing', targetModules: ['q_proj', 'v_proj'] }))
+ * ```
+ */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
   check({ options }, moraArguments)
   const { permutation = null, ...described } = options

@@ -24,6 +24,7 @@ export interface DecodeOptions {
  * an added token takes with it is not part of its place.
  */
 export interface PlacedTokens {
+  /** Ids of the tokens. */
   ids: number[]
   /** Where each token begins, in UTF-16 units of the text. */
   starts: ArrayLike<number>
@@ -90,6 +91,14 @@ const loadTokenizerArguments = {
 
 /**
  * The tokenizer of a model: a folder with `tokenizer.json`, a `.gguf` file, or a hub id.
+ *
+ * ```ts
+ * import { loadTokenizer } from 'node-mora'
+ *
+ * const tokenizer = await loadTokenizer('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const ids = (await tokenizer?.encode('What is 17 + 25?')) ?? []
+ * console.log(ids.length, await tokenizer?.decode(ids))
+ * ```
  *
  * @returns null where a folder has no tokenizer, or a GGUF file holds none
  * @throws UsageError of a path that does not exist or a tokenizer in another format

@@ -84,6 +84,17 @@ const exportAdapterArguments = {
  * Sharing MoRA (rank R) and the methods that are a LoRA are exact; of others, the truncated singular value decomposition of
  * ΔW is written when a rank is given.
  *
+ * ```ts
+ * import { exportAdapter } from 'node-mora'
+ *
+ * const { rank, exact } = await exportAdapter({
+ *   model: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+ *   adapter: 'sharing',
+ *   output: 'for-peft',
+ *   format: 'peft',
+ * })
+ * ```
+ *
  * @throws UsageError `not-low-rank` without `approximateRank` for an adapter that is no LoRA, `unfit-options` for what a
  * format has no place for; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is
  * given; the reason of a `signal` that is aborted; and what reading an adapter throws. Nothing is written then

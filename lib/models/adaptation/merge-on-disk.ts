@@ -64,6 +64,17 @@ const mergeModelArguments = {
  * Merges an adapter into a model on disk in one pass, without loading the model: each weight is read, ΔW is added in
  * float32, and the sum is rounded once and written. Memory holds the adapter and one weight.
  *
+ * ```ts
+ * import { mergeModel } from 'node-mora'
+ *
+ * const { merged } = await mergeModel({
+ *   model: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+ *   adapter: 'out',
+ *   output: 'merged.gguf',
+ *   dtype: 'bfloat16',
+ * })
+ * ```
+ *
  * @throws UsageError for what is missing, not supported or does not fit together, InputError for malformed files, and
  * RunError `non-finite` if a sum is not finite, the reason of a `signal` that is aborted; nothing is written then
  */
