@@ -30,6 +30,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
   adapters: [
     ['contract'],
     ['methods', 'tensors'],
+    ['own-methods.ts'],
     ['registry.ts'],
     ['files', 'new-adapter.ts', 'single-layer.ts'],
     ['planning', 'index.ts'],

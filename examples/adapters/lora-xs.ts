@@ -6,10 +6,9 @@ import {
   type AdapterConfigBase,
   type AdapterMethod,
   checkedConfig,
-  commonEntries,
   DeltaLayer,
   type Destination,
-  dropoutFrom,
+  dropoutEntry,
   factor,
   type LayerOptions,
   type LinearInput,
@@ -92,10 +91,5 @@ export const loraXsMethod: AdapterMethod<LoraXsConfig> = {
     return new LoraXsLayer(options, dropout, a, m, b)
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'LORA_XS') return null
-    return loraXs({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'xs_dropout', source) })
-  },
-
-  toPeft: ({ dropout }) => ({ bias: 'none', peft_type: 'LORA_XS', xs_dropout: dropout }),
+  peft: { peft_type: 'LORA_XS', bias: 'none', xs_dropout: dropoutEntry },
 }

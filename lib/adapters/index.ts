@@ -45,7 +45,6 @@ export type { CodeFormat, StorageFormat, Weight } from '../tensor/weight.js'
 export type {
   AdapterConfigBase,
   AdapterMethod,
-  CommonEntries,
   FileTensor,
   LayerFacts,
   LayerMemory,
@@ -53,6 +52,10 @@ export type {
   LayerRole,
   LayerTensors,
   OptionFields,
+  PeftEntry,
+  PeftPlace,
+  PeftRow,
+  PeftTable,
   RankLimit,
   RestartOptions,
   RestartRule,
@@ -65,6 +68,13 @@ export type {
 export { checkedConfig } from './contract/adapter-config.js'
 export { AdapterLayer, type DeltaForm, DeltaLayer } from './contract/adapter-layer.js'
 export { patternValue, rankOf } from './contract/patterns.js'
-export { commonEntries, dropoutFrom, patternsFrom } from './contract/peft-entries.js'
+export {
+  dropoutEntry,
+  flagEntry,
+  numberEntry,
+  patternsEntry,
+  positiveEntry,
+  wholeEntry,
+} from './contract/peft-entries.js'
 export { factorShapes, kaimingUniform } from './methods/low-rank.js'
 export { registerMethod } from './registry.js'

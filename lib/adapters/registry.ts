@@ -3,46 +3,12 @@ import { UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
 import { checkedMethod } from './contract/checked-method.js'
-import { asyloraMethod } from './methods/asylora.js'
-import { deloraMethod } from './methods/delora.js'
-import { doraMethod } from './methods/dora.js'
-import { graloraMethod } from './methods/gralora.js'
-import { hiraMethod } from './methods/hira.js'
-import { loraMethod } from './methods/lora.js'
-import { loraFaMethod } from './methods/lora-fa.js'
-import { loraPlusMethod } from './methods/lora-plus.js'
-import { missMethod } from './methods/miss.js'
-import { moraMethod } from './methods/mora.js'
-import { oftMethod } from './methods/oft.js'
-import { pissaMethod } from './methods/pissa.js'
-import { randloraMethod } from './methods/randlora.js'
-import { rsloraMethod } from './methods/rslora.js'
-import { shiraMethod } from './methods/shira.js'
-import { veraMethod } from './methods/vera.js'
-
-/** Every method, in the order of help; a new one is a file and a line here. */
-export const OWN_METHODS = [
-  moraMethod,
-  loraMethod,
-  rsloraMethod,
-  loraPlusMethod,
-  asyloraMethod,
-  loraFaMethod,
-  doraMethod,
-  pissaMethod,
-  missMethod,
-  hiraMethod,
-  graloraMethod,
-  shiraMethod,
-  oftMethod,
-  randloraMethod,
-  veraMethod,
-  deloraMethod,
-] as const
+import { readEntries } from './contract/peft-entries.js'
+import OWN_METHODS from './own-methods.js'
 
 export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']
 
-/** The names of `OWN_METHODS`. */
+/** Names of the library's methods, in the order of help. */
 export const ADAPTER_METHODS: readonly AdapterMethodName[] = OWN_METHODS.map(({ name }) => name)
 
 /** As they were given. */
@@ -52,7 +18,7 @@ const methods: AdapterMethod[] = [...registered].map(checkedMethod)
 /** The library's methods, and those that were registered. */
 export const allMethods = (): readonly AdapterMethod[] => methods
 
-const aMethod = having('a method of adapters', 'name', 'options', 'config', 'tensors', 'layer', 'fromPeft', 'toPeft')
+const aMethod = having('a method of adapters', 'name', 'options', 'config', 'tensors', 'layer', 'peft')
 
 const aDeclaration = having('a declaration with a shape', 'shape')
 
@@ -119,10 +85,8 @@ export function requireTrainable(config: AdapterConfigBase, layer: LayerFacts): 
 
 /** The method and configuration that an `adapter_config.json` describes. */
 export function configFromPeft(json: Readonly<Record<string, unknown>>, source: string): AdapterConfigBase {
-  for (const method of methods) {
-    const config = method.fromPeft(json, source)
-    if (config) return config
-  }
+  const method = methods.find((one) => one.peft.peft_type === json.peft_type && (one.isOwnFile?.(json, source) ?? true))
+  if (method) return method.config(readEntries(method, json, source))
   if (json.peft_type === 'LILY') {
     throw new UsageError(
       'unknown-method',

@@ -2,7 +2,8 @@
 import type { AdapterMethod } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
 import { OPERATORS } from '../adapters/contract/mora-operators.js'
-import { ADAPTER_METHODS, adapterMethod, allMethods, OWN_METHODS, restartingMethods } from '../adapters/registry.js'
+import OWN_METHODS from '../adapters/own-methods.js'
+import { ADAPTER_METHODS, adapterMethod, allMethods, restartingMethods } from '../adapters/registry.js'
 import { choices, optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
 
 const [first, ...others] = ADAPTER_METHODS

@@ -1,12 +1,14 @@
 /** Options of the library's functions that describe an adapter, and the entries of files that become such options. */
 import { describe, expect, it } from 'vitest'
-import { commonEntries, dropoutFrom, patternsFrom } from '../../lib/adapters/contract/peft-entries.js'
+import { readEntries, writeEntries } from '../../lib/adapters/contract/peft-entries.js'
 import { hira } from '../../lib/adapters/methods/hira.js'
-import { lora } from '../../lib/adapters/methods/lora.js'
+import { lora, loraMethod } from '../../lib/adapters/methods/lora.js'
 import { loraPlus } from '../../lib/adapters/methods/lora-plus.js'
 import { miss } from '../../lib/adapters/methods/miss.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import OWN_METHODS from '../../lib/adapters/own-methods.js'
+import { configFromPeft } from '../../lib/adapters/registry.js'
 import { moraLayer } from '../../lib/adapters/single-layer.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 
@@ -60,28 +62,38 @@ describe('options of an adapter', () => {
 
 describe('entries of adapter_config.json', () => {
   const source = 'folder/adapter_config.json'
+  const read = (json: object) => readEntries(loraMethod, { peft_type: 'LORA', ...json }, source)
 
   it.each([
-    [() => commonEntries({}, source), 'a positive whole number for r but found none'],
-    [() => commonEntries({ r: 'x' }, source), 'for r but found "x"'],
-    [() => commonEntries({ r: 8, rank_pattern: 5 }, source), 'for rank_pattern but found 5'],
-    [() => commonEntries({ r: 8, rank_pattern: { '(': 3 } }, source), 'for rank_pattern but found {"(":3}'],
-    [() => commonEntries({ r: 8, target_modules: '(' }, source), 'for target_modules but found "("'],
-    [() => commonEntries({ r: 8, modules_to_save: 'all' }, source), 'for modules_to_save but found "all"'],
-    [() => patternsFrom({ alpha_pattern: { q_proj: 'x' } }, 'alpha_pattern', source), 'for alpha_pattern but found'],
-    [() => dropoutFrom({ lora_dropout: 'x' }, 'lora_dropout', source), 'for lora_dropout but found "x"'],
-    [() => dropoutFrom({ lora_dropout: 1 }, 'lora_dropout', source), 'for lora_dropout but found 1'],
-  ])('name their file when they are malformed: %s', (read, message) => {
-    expect(read).toThrow(expect.objectContaining({ code: 'malformed-file', message: expect.stringContaining(message) }))
-    expect(read).toThrow(source)
+    [{}, 'a positive whole number for r but found none'],
+    [{ r: 'x' }, 'for r but found "x"'],
+    [{ r: 8, rank_pattern: 5 }, 'for rank_pattern but found 5'],
+    [{ r: 8, rank_pattern: { '(': 3 } }, 'for rank_pattern but found {"(":3}'],
+    [{ r: 8, target_modules: '(' }, 'for target_modules but found "("'],
+    [{ r: 8, modules_to_save: 'all' }, 'for modules_to_save but found "all"'],
+    [{ r: 8, alpha_pattern: { q_proj: 'x' } }, 'for alpha_pattern but found'],
+    [{ r: 8, lora_dropout: 'x' }, 'for lora_dropout but found "x"'],
+    [{ r: 8, lora_dropout: 1 }, 'for lora_dropout but found 1'],
+  ])('name their file when they are malformed: %s', (json, message) => {
+    const refused = expect.objectContaining({ code: 'malformed-file', message: expect.stringContaining(message) })
+    expect(() => read(json)).toThrow(refused)
+    expect(() => read(json)).toThrow(source)
   })
 
   it('may be absent, but for the rank', () => {
-    const none = { rank: 8, rankPattern: {}, targetModules: 'all-linear', modulesToSave: [] }
-    expect(commonEntries({ r: 8 }, source)).toEqual(none)
-    expect(commonEntries({ r: 8, rank_pattern: null, target_modules: null, modules_to_save: null }, source)).toEqual(
-      none,
-    )
-    expect(dropoutFrom({}, 'lora_dropout', source)).toBe(0)
+    const none = { rank: 8, rankPattern: {}, targetModules: 'all-linear', modulesToSave: [], dropout: 0 }
+    expect(read({ r: 8 })).toMatchObject(none)
+    expect(read({ r: 8, rank_pattern: null, target_modules: null, modules_to_save: null })).toMatchObject(none)
+  })
+
+  it.each(OWN_METHODS)('of $name say again what they were written of', (method) => {
+    const own: object = { rank: 6, dropout: 0.25, targetModules: ['q_proj'] }
+    const config = method.config(own)
+    const entries = {
+      r: config.rank,
+      target_modules: config.targetModules,
+      ...writeEntries(method.peft as never, config),
+    }
+    expect(configFromPeft(entries, source)).toEqual(config)
   })
 })

@@ -21,7 +21,7 @@ let names = 0
 function changed(changes: (own: Method) => Partial<Method>): Method {
   const name = `faulty-${names++}` as 'lora-xs'
   const config: Method['config'] = (options) => ({ ...loraXsMethod.config(options), method: name })
-  const own = { ...loraXsMethod, name, config, fromPeft: () => null }
+  const own = { ...loraXsMethod, name, config, peft: { ...loraXsMethod.peft, peft_type: name } }
   return { ...own, ...changes(own) }
 }
 
@@ -39,19 +39,20 @@ const failing = () => {
 
 describe('what was trained', () => {
   test.each([
-    ['fails', failing, /^The method faulty-\d+ failed in toPeft: TypeError at faulty-method\.test\.ts:\d+; step 4 is/],
     [
-      'gives no object',
-      () => null,
-      /^The method .* gave null for toPeft: expected an object that JSON can hold; step 4 is/,
+      'fails',
+      failing,
+      /^The method faulty-\d+ failed in peft\.n\.write: TypeError at faulty-method\.test\.ts:\d+; step 4 is/,
     ],
     [
-      'gives what JSON cannot hold',
-      () => ({ n: 1n }),
-      /^The method .* for toPeft: expected an object that JSON can hold/,
+      'gives a function',
+      () => failing,
+      /^The method .* for peft\.n\.write: expected a value that JSON can hold, or undefined; step 4 is/,
     ],
-  ])('is on the disk when toPeft %s, and a resumed run writes the adapter', async (_, toPeft, message) => {
-    const method = changed(() => ({ toPeft: toPeft as never }))
+    ['gives what JSON cannot hold', () => 1n, /^The method .* for peft\.n\.write: expected a value that JSON can hold/],
+  ])('is on the disk when an entry %s, and a resumed run writes the adapter', async (_, write, message) => {
+    const entry = { write: write as () => unknown }
+    const method = changed(({ peft }) => ({ peft: { ...peft, n: entry } }))
     const output = join(folder(), 'out')
     await expect(run(method)).rejects.toMatchObject({ code: 'faulty-method', message: expect.stringMatching(message) })
     const checkpoint = join(output, 'checkpoints', 'step-000004')
@@ -61,7 +62,7 @@ describe('what was trained', () => {
     )
     expect(existsSync(join(output, 'adapter_config.json'))).toBe(false)
 
-    Object.assign(method, { toPeft: loraXsMethod.toPeft })
+    entry.write = () => 1
     await run(method, { resume: true })
     const whole = join(folder(), 'whole')
     await run(
@@ -74,7 +75,8 @@ describe('what was trained', () => {
 
   test('is on the disk when a later checkpoint fails so, and the steps before are not computed again', async () => {
     let calls = 0
-    const method = changed(() => ({ toPeft: (config) => (++calls === 2 ? failing() : loraXsMethod.toPeft(config)) }))
+    const entry = { write: () => (++calls === 2 ? failing() : 1) }
+    const method = changed(({ peft }) => ({ peft: { ...peft, n: entry } }))
     await expect(run(method, { saveEvery: 1 })).rejects.toThrow(
       /step 2 is saved in .*step-000002, where the run goes on/,
     )
@@ -193,12 +195,10 @@ describe('what a method gives is checked, in words that name it', () => {
   })
 
   test('a configuration that is read', async () => {
-    const method = changed(() => ({}))
-    await run(method)
-    Object.assign(method, { fromPeft: () => 3 })
+    await run(changed(({ peft }) => ({ peft: { ...peft, n: { read: () => 3 as never, write: () => 1 } } })))
     using model = await loadTiny('tiny-untied')
     await expect(model.loadAdapter(join(folder(), 'out'))).rejects.toThrow(
-      /gave 3 for fromPeft: expected an object with method/,
+      /gave 3 for peft\.n\.read: expected an object/,
     )
   })
 

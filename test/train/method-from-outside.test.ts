@@ -1,7 +1,7 @@
 /** `train` with a method from outside of the library: its options, the run's files, resuming, and loading. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type AdapterMethod, checkedConfig, commonEntries, dropoutFrom, optionalReal } from 'node-mora/adapters'
+import { type AdapterMethod, checkedConfig, dropoutEntry, numberEntry, optionalReal } from 'node-mora/adapters'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { type LoraXsConfig, loraXsMethod } from '../../examples/adapters/lora-xs.js'
@@ -27,12 +27,7 @@ const xsGain: AdapterMethod<GainConfig, typeof fields> = {
     const { gain = 1, ...config } = checkedConfig(fields, options)
     return { ...config, method: 'xs-gain', gain }
   },
-  fromPeft(json, source) {
-    if (json.peft_type !== 'XS_GAIN') return null
-    const dropout = dropoutFrom(json, 'xs_dropout', source)
-    return xsGain.config({ ...commonEntries(json, source), dropout, gain: Number(json.gain) })
-  },
-  toPeft: ({ dropout, gain }) => ({ peft_type: 'XS_GAIN', gain, xs_dropout: dropout }),
+  peft: { peft_type: 'XS_GAIN', gain: numberEntry('gain'), xs_dropout: dropoutEntry },
 }
 
 const folder = useTemporaryFolder()

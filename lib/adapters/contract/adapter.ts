@@ -216,17 +216,50 @@ export interface AdapterMethod<
   initial?(config: Config, layer: LayerFacts, weight: Weight): Promise<Readonly<Record<string, TensorValues>>>
   /** The part beside one layer. */
   layer(config: Config, options: LayerOptions, tensors: LayerTensors): LayerAdapter
-  /** The method's configuration from `adapter_config.json`; null when the file is another method's. */
-  fromPeft(json: Readonly<Record<string, unknown>>, source: string): Config | null
   /**
-   * The method's entries of `adapter_config.json`, beside or instead of those that every method has. What no other program
-   * knows stands under `node_mora`, and lies in the header of the weights.
+   * Its entries of `adapter_config.json`, in place of or beside those that every method has. What no other program knows stands
+   * under `node_mora`, and lies in the header of the weights.
    */
-  toPeft(config: Config): Record<string, unknown>
+  readonly peft: PeftTable<Config> & { readonly peft_type: string }
+  /**
+   * Whether a file with its `peft_type` is the method's, where several have that type; default yes.
+   * @throws UsageError `unsupported-option`
+   */
+  isOwnFile?(json: Readonly<Record<string, unknown>>, source: string): boolean
 }
 
-/** What every method's `adapter_config.json` says. */
-export type CommonEntries = Pick<AdapterConfigBase, 'rank' | 'rankPattern' | 'targetModules' | 'modulesToSave'>
+/** Entries of `adapter_config.json` by name: a value that every file of the method has, or what reads and writes one. */
+export interface PeftTable<Config = AdapterConfigBase> {
+  readonly [key: string]: PeftRow<Config>
+}
+
+export type PeftRow<Config = AdapterConfigBase> =
+  | string
+  | number
+  | boolean
+  | null
+  | PeftEntry<Config>
+  | PeftTable<Config>
+
+/** What reads and writes one entry. */
+export interface PeftEntry<Config = AdapterConfigBase> {
+  /**
+   * The options that it holds. A file without the entry has the value undefined.
+   * @throws InputError `malformed-file`, UsageError `unsupported-option`
+   */
+  read?(value: unknown, place: PeftPlace): Partial<Config>
+  /** The value for a configuration; the entry is left out where it is undefined. */
+  write?(config: Config): unknown
+}
+
+/** Where an entry lies. */
+export interface PeftPlace {
+  readonly key: string
+  /** The file's path, for errors. */
+  readonly source: string
+  /** All entries of the file. */
+  readonly json: Readonly<Record<string, unknown>>
+}
 
 /** A tensor on its way to an adapter file. */
 export interface TensorToStore {

@@ -4,8 +4,9 @@ import { MoraError, quoted, RunError } from '../../common/errors.js'
 import { placeOf, reasonOf } from '../../common/foreign-errors.js'
 import { elementsOf } from '../../native/addon.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterMethod } from './adapter.js'
+import type { AdapterMethod, PeftTable } from './adapter.js'
 import { DeltaLayer } from './adapter-layer.js'
+import { isEntry, isTable } from './peft-entries.js'
 
 /** What a function has to return. Layers are asked in every pass, so this is no schema. */
 interface Kind {
@@ -52,15 +53,14 @@ const aLayer: Kind = {
   expects: `an object with ${LAYER_PARTS.join(', ')}`,
   fits: (value) => hasAll(value, LAYER_PARTS),
 }
-const orNothing = ({ expects, fits }: Kind, nothing: null | undefined): Kind => ({
-  expects: nothing === null ? `${expects} or null` : expects,
-  fits: (value) => value === nothing || fits(value),
-})
-const entries: Kind = {
-  expects: 'an object that JSON can hold',
+const optional = ({ expects, fits }: Kind): Kind => ({ expects, fits: (value) => value === undefined || fits(value) })
+const aFlag: Kind = { expects: 'true or false', fits: (value) => typeof value === 'boolean' }
+const anObject: Kind = { expects: 'an object', fits: isObject }
+const jsonValue: Kind = {
+  expects: 'a value that JSON can hold, or undefined',
   fits(value) {
     try {
-      return isObject(value) && JSON.stringify(value) !== undefined
+      return value === undefined || JSON.stringify(value) !== undefined
     } catch {
       return false
     }
@@ -94,14 +94,20 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
     config: aConfig,
     learningRate: anAmount,
     describeLayer: amounts,
-    rankLimit: orNothing(aLimit, undefined),
+    rankLimit: optional(aLimit),
     layerMemory: amounts,
     requireFit: anything,
     initial: ofTensors,
     layer: aLayer,
-    fromPeft: orNothing(aConfig, null),
-    toPeft: entries,
+    isOwnFile: aFlag,
   })
+  const checkedTable = (table: PeftTable, at: string): PeftTable =>
+    Object.fromEntries(
+      Object.entries(table).map(([key, row]) => {
+        if (isEntry(row)) return [key, checked(row, `${at}${key}.`, { read: anObject, write: jsonValue })]
+        return [key, isTable(row) ? checkedTable(row, `${at}${key}.`) : row]
+      }),
+    )
   const layer: AdapterMethod['layer'] = (config, options, own) => {
     const made = whole.layer(config, options, own)
     const { name: beside, inFeatures, outFeatures } = options.layer
@@ -129,6 +135,7 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
   }
   return Object.assign(Object.create(whole), {
     layer,
+    peft: checkedTable(method.peft, 'peft.'),
     tensors: each(tensors, 'tensors.', { shape: aShape, learningRateRatio: anAmount, initial: anything }),
     ...(files && { files: each(files, 'files.', { shape: aShape, split: ofTensors, join: anything }) }),
     ...(restart && { restart: checked(restart, 'restart.', { first: aConfig, plan: aPlan }) }),

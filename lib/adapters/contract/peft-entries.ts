@@ -1,48 +1,138 @@
-/** Entries of `adapter_config.json` that methods share, checked. */
+/** Entries of `adapter_config.json`, and how a method's table of them is read and written. */
 import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { isPattern } from '../../schema/option-values.js'
-import type { CommonEntries, TargetModules } from './adapter.js'
+import type {
+  AdapterConfigBase,
+  AdapterMethod,
+  PeftEntry,
+  PeftPlace,
+  PeftRow,
+  PeftTable,
+  TargetModules,
+} from './adapter.js'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** @throws InputError `malformed-file` that names the file (`source`) and the entry */
-export function commonEntries(json: Json, source: string): CommonEntries {
-  return {
-    rank: rankFrom(json.r, source),
-    rankPattern: patternsFrom(json, 'rank_pattern', source),
-    targetModules: targetsFrom(json.target_modules, source),
-    modulesToSave: namesFrom(json.modules_to_save, source),
+export interface EntryOptions<Value> {
+  /** The value of a file without the entry; none: the entry has to be there. */
+  readonly absent?: Value
+  /** Whether the entry is left out where the option has the value `absent`. */
+  readonly leftOut?: boolean
+  /** From the file's value to the option's, and back; the same unless given. */
+  fromFile?(value: Value): Value
+  toFile?(value: Value): Value
+}
+
+/** Makes entries that hold one option each, with values of one kind; `expects` follows "expected" in errors. */
+const entriesOf =
+  <Value>(expects: string, fits: (value: unknown) => boolean, usual: EntryOptions<Value> = {}) =>
+  <Name extends string>(option: Name, own: EntryOptions<Value> = {}) => {
+    const { absent, leftOut = false, fromFile = same, toFile = same } = { ...usual, ...own }
+    return {
+      read(value: unknown, { source, key }: PeftPlace) {
+        const found = value ?? absent
+        if (fits(found)) return { [option]: fromFile(found as Value) } as Record<Name, Value>
+        const shown = value === undefined ? 'none' : JSON.stringify(value)
+        throw new InputError('malformed-file', `${source}: expected ${expects} for ${key} but found ${shown}.`)
+      },
+      write: ({ [option]: value }: Readonly<Record<Name, Value>>) =>
+        leftOut && value === absent ? undefined : toFile(value),
+    }
   }
+
+const same = <Value>(value: Value): Value => value
+const isNumber = (value: unknown): value is number => typeof value === 'number'
+const isNames = (value: unknown): boolean => Array.isArray(value) && value.every((name) => typeof name === 'string')
+
+/** A number that the file has to have, unless `absent` is given. */
+export const numberEntry = entriesOf<number>('a number', isNumber)
+/** A number above 0. */
+export const positiveEntry = entriesOf<number>('a positive number', (value) => isNumber(value) && value > 0)
+/** A whole number. */
+export const wholeEntry = entriesOf<number>('a whole number', Number.isSafeInteger)
+
+/** Positive numbers by patterns of layers; absent is none. */
+export const patternsEntry = entriesOf<Readonly<Record<string, number>>>(
+  'positive numbers by regular expressions',
+  (value) =>
+    isJsonObject(value) &&
+    Object.entries(value).every(([pattern, number]) => isPattern(pattern) && isNumber(number) && number > 0),
+  { absent: {} },
+)
+
+/** True or false; anything but true counts as false. */
+export const flagEntry = <Name extends string>(option: Name) => ({
+  read: (value: unknown) => ({ [option]: value === true }) as Record<Name, boolean>,
+  write: ({ [option]: value }: Readonly<Record<Name, boolean>>) => value,
+})
+
+const probabilityEntry = entriesOf<number>(
+  'a number of at least 0 below 1',
+  (value) => isNumber(value) && value >= 0 && value < 1,
+  { absent: 0 },
+)
+/** The option `dropout`; absent is 0. */
+export const dropoutEntry = probabilityEntry('dropout')
+
+/** The entries under `node_mora` of a method whose format has no dropout. */
+export const ownDropout = { dropout: probabilityEntry('dropout', { leftOut: true }) }
+
+export const positiveWholeEntry = entriesOf<number>(
+  'a positive whole number',
+  (value) => Number.isInteger(value) && (value as number) > 0,
+)
+export const rankEntry = positiveWholeEntry('rank')
+
+const namesEntry = entriesOf<readonly string[]>('names', isNames, { absent: [] })
+
+const targetsEntry = entriesOf<TargetModules>(
+  'names or a regular expression',
+  (value) => (typeof value === 'string' ? value === 'all-linear' || isPattern(value) : isNames(value)),
+  {
+    absent: 'all-linear',
+    // A string is a regular expression of whole paths.
+    fromFile: (value) => (typeof value === 'string' && value !== 'all-linear' ? new RegExp(`^(?:${value})$`) : value),
+  },
+)
+
+/** Entries of every method. */
+const commonTable: PeftTable = {
+  r: rankEntry,
+  rank_pattern: patternsEntry('rankPattern'),
+  target_modules: targetsEntry('targetModules'),
+  modules_to_save: namesEntry('modulesToSave'),
 }
 
-/** Numbers by patterns of layers; absent is none. */
-export function patternsFrom(json: Json, key: string, source: string): Record<string, number> {
-  const patterns = json[key] ?? {}
-  const isFit = ([pattern, value]: [string, unknown]) => isPattern(pattern) && typeof value === 'number' && value > 0
-  if (isJsonObject(patterns) && Object.entries(patterns).every(isFit)) return patterns as Record<string, number>
-  throw malformed(source, 'positive numbers by regular expressions', key, patterns)
+/**
+ * The options that an `adapter_config.json` of the method's describes.
+ * @throws InputError `malformed-file` that names the file (`source`) and the entry
+ */
+export const readEntries = ({ peft }: Pick<AdapterMethod, 'peft'>, json: Json, source: string): object =>
+  optionsIn({ ...commonTable, ...peft }, json, { json, source })
+
+function optionsIn(table: PeftTable, entries: Json, file: Omit<PeftPlace, 'key'>): object {
+  const options = Object.entries(table).map(([key, row]) => {
+    const value = entries[key]
+    if (isEntry(row)) return row.read?.(value, { ...file, key })
+    return isTable(row) ? optionsIn(row, isJsonObject(value) ? value : {}, file) : {}
+  })
+  return Object.assign({}, ...options)
 }
 
-/** A probability to drop; absent is 0. */
-export function dropoutFrom(json: Json, key: string, source: string): number {
-  const dropout = json[key] ?? 0
-  if (typeof dropout === 'number' && dropout >= 0 && dropout < 1) return dropout
-  throw malformed(source, 'a number of at least 0 below 1', key, dropout)
+/** The entries of a table for a configuration. */
+export function writeEntries(table: PeftTable, config: AdapterConfigBase): Record<string, unknown> {
+  const entries = Object.entries(table).map(([key, row]) => {
+    if (isEntry(row)) return [key, row.write?.(config)]
+    return [key, isTable(row) ? writeEntries(row, config) : row]
+  })
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
 }
 
-function rankFrom(value: unknown, source: string): number {
-  if (Number.isInteger(value) && (value as number) > 0) return value as number
-  throw malformed(source, 'a positive whole number', 'r', value)
-}
+export const isEntry = (row: PeftRow): row is PeftEntry =>
+  typeof row === 'object' && row !== null && [row.read, row.write].some((part) => typeof part === 'function')
 
-/** A string is a regular expression of whole paths. */
-function targetsFrom(value: unknown, source: string): TargetModules {
-  if (value === undefined || value === null || value === 'all-linear') return 'all-linear'
-  if (typeof value === 'string' && isPattern(value)) return new RegExp(`^(?:${value})$`)
-  if (isNames(value)) return value
-  throw malformed(source, 'names or a regular expression', 'target_modules', value)
-}
+export const isTable = (row: PeftRow): row is PeftTable => typeof row === 'object' && row !== null && !isEntry(row)
 
 /** Targets as PEFT reads them, of an adapter with these layers. */
 export function targetsInFile(targets: TargetModules, layers: readonly string[]): string | readonly string[] {
@@ -52,48 +142,4 @@ export function targetsInFile(targets: TargetModules, layers: readonly string[])
   if (/[im]/.test(targets.flags)) return layers
   const ofWholePaths = /^\^\(\?:(.*)\)\$$/s.exec(targets.source)?.[1]
   return ofWholePaths ?? `.*(?:${targets.source}).*`
-}
-
-function namesFrom(value: unknown, source: string): string[] {
-  if (value === undefined || value === null) return []
-  if (isNames(value)) return value
-  throw malformed(source, 'names', 'modules_to_save', value)
-}
-
-const isNames = (value: unknown): value is string[] =>
-  Array.isArray(value) && value.every((entry) => typeof entry === 'string')
-
-function malformed(source: string, expected: string, key: string, found: unknown): InputError {
-  const shown = found === undefined ? 'none' : JSON.stringify(found)
-  return new InputError('malformed-file', `${source}: expected ${expected} for ${key} but found ${shown}.`)
-}
-
-/** A number that has to be there. */
-export function numberFrom(json: Json, key: string, source: string): number {
-  const value = json[key]
-  if (typeof value === 'number') return value
-  throw malformed(source, 'a number', key, value)
-}
-
-/** A positive number that has to be there. */
-export function positiveFrom(json: Json, key: string, source: string): number {
-  const value = json[key]
-  if (typeof value === 'number' && value > 0) return value
-  throw malformed(source, 'a positive number', key, value)
-}
-
-/** A whole number, `absent` where there is none. */
-export function wholeFrom(json: Json, key: string, source: string, absent: number): number {
-  const { [key]: value = absent } = json
-  if (Number.isSafeInteger(value)) return value as number
-  throw malformed(source, 'a whole number', key, value)
-}
-
-/** The dropout of a method that PEFT's format has none of. */
-export function ownDropout({ node_mora: own }: Json, source: string): number {
-  return isJsonObject(own) ? dropoutFrom(own, 'dropout', source) : 0
-}
-
-export function writeOwnDropout(method: string, dropout: number): Record<string, unknown> {
-  return dropout > 0 ? { node_mora: { method, dropout } } : {}
 }

@@ -16,7 +16,7 @@ import { float32FromHalf } from '../../tensor/half.js'
 import { requireRoom } from '../../tensor/room.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
-import { targetsInFile } from '../contract/peft-entries.js'
+import { targetsInFile, writeEntries } from '../contract/peft-entries.js'
 import { adapterMethod, configFromPeft } from '../registry.js'
 import { type TensorKind, tensorKinds } from '../tensors/declared-tensors.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
@@ -203,7 +203,7 @@ export async function writeAdapterFolder(
   }
   const inOrder = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   const method = adapterMethod(config.method)
-  const { node_mora: ofMethod, ...entriesOfMethod } = method.toPeft(config)
+  const { node_mora: ofMethod, ...entriesOfMethod } = writeEntries(method.peft, config)
   const own = JSON.stringify({ ...(isJsonObject(ofMethod) && ofMethod), ...provenance })
   await writeSafetensors(join(folder, weightsName), inOrder, { format: 'pt', node_mora: own })
   const json = {

@@ -33,5 +33,5 @@ export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
   }),
   // Two copies of A in float32, and in double precision A as it was, what it is decomposed into, Q and Q's rows.
   layerMemory: (rank, { inFeatures }) => ({ making: (2 * 4 + 5 * 8) * rank * inFeatures }),
-  toPeft: () => ({ node_mora: { method: 'asylora' } }),
+  peft: { node_mora: { method: 'asylora' } },
 })

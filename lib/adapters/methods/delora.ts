@@ -9,7 +9,7 @@ import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { patternValue } from '../contract/patterns.js'
-import { commonEntries, dropoutFrom, numberFrom, patternsFrom } from '../contract/peft-entries.js'
+import { dropoutEntry, numberEntry, patternsEntry } from '../contract/peft-entries.js'
 import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 
 export interface DeloraConfig extends AdapterConfigBase {
@@ -84,22 +84,12 @@ export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
     })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'DELORA') return null
-    return delora({
-      ...commonEntries(json, source),
-      dropout: dropoutFrom(json, 'module_dropout', source),
-      deloraLambda: numberFrom(json, 'delora_lambda', source),
-      lambdaPattern: patternsFrom(json, 'lambda_pattern', source),
-    })
-  },
-
-  toPeft: ({ dropout, deloraLambda, lambdaPattern }) => ({
-    bias: 'none',
-    delora_lambda: deloraLambda,
-    init_weights: true,
-    lambda_pattern: lambdaPattern,
-    module_dropout: dropout,
+  peft: {
     peft_type: 'DELORA',
-  }),
+    bias: 'none',
+    delora_lambda: numberEntry('deloraLambda'),
+    init_weights: true,
+    lambda_pattern: patternsEntry('lambdaPattern'),
+    module_dropout: dropoutEntry,
+  },
 }

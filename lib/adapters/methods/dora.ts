@@ -153,5 +153,5 @@ export const doraMethod = lowRankMethod<DoraConfig>({
   },
   layer: ({ dropout }, options, scale, { a, b }, tensors) =>
     new DoraLayer(options, dropout, scale, a, b, tensors.parameter(magnitudeSuffix)),
-  toPeft: () => ({ use_dora: true }),
+  peft: { use_dora: true },
 })

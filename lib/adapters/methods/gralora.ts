@@ -7,7 +7,7 @@ import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
-import { commonEntries, dropoutFrom, numberFrom } from '../contract/peft-entries.js'
+import { dropoutEntry, numberEntry } from '../contract/peft-entries.js'
 import { kaimingUniform, lowRankFields, rankOfProduct } from './low-rank.js'
 
 export interface GraloraConfig extends AdapterConfigBase {
@@ -106,25 +106,14 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
     return new DeltaLayer(options, dropout, [a, b, ...general], { delta })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'GRALORA') return null
-    return gralora({
-      ...commonEntries(json, source),
-      dropout: dropoutFrom(json, 'gralora_dropout', source),
-      alpha: numberFrom(json, 'alpha', source),
-      graloraParts: numberFrom(json, 'gralora_k', source),
-      hybridRank: numberFrom(json, 'hybrid_r', source),
-    })
-  },
-
-  toPeft: ({ dropout, alpha, graloraParts, hybridRank }) => ({
-    alpha,
+  peft: {
+    peft_type: 'GRALORA',
+    alpha: numberEntry('alpha'),
     bias: 'none',
     fan_in_fan_out: false,
-    gralora_dropout: dropout,
-    gralora_k: graloraParts,
-    hybrid_r: hybridRank,
+    gralora_dropout: dropoutEntry,
+    gralora_k: numberEntry('graloraParts'),
+    hybrid_r: numberEntry('hybridRank'),
     init_weights: true,
-    peft_type: 'GRALORA',
-  }),
+  },
 }

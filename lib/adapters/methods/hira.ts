@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
 import { checkedConfig } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
-import { commonEntries, dropoutFrom } from '../contract/peft-entries.js'
+import { dropoutEntry } from '../contract/peft-entries.js'
 import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 
 export interface HiraConfig extends AdapterConfigBase {
@@ -38,15 +38,10 @@ export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
     return new DeltaLayer(options, dropout, [a, b], { delta, readsWeight: true })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'HIRA') return null
-    return hira({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'hira_dropout', source) })
-  },
-
-  toPeft: ({ dropout }) => ({
-    fan_in_fan_out: false,
-    hira_dropout: dropout,
-    init_weights: true,
+  peft: {
     peft_type: 'HIRA',
-  }),
+    fan_in_fan_out: false,
+    hira_dropout: dropoutEntry,
+    init_weights: true,
+  },
 }

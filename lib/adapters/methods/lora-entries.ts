@@ -1,7 +1,7 @@
-/** Configuration files of PEFT's `LORA`: which method one describes, and what all methods of that type write. */
+/** Configuration files of PEFT's `LORA`: which method one describes, and the entries of all methods of that type. */
 import { UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
-import { dropoutFrom, patternsFrom, positiveFrom } from '../contract/peft-entries.js'
+import { dropoutEntry, patternsEntry, positiveEntry } from '../contract/peft-entries.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -19,7 +19,7 @@ const foreign = [
 ]
 
 /** What PEFT takes where a file has no `lora_alpha`. */
-const PEFT_ALPHA = 8
+export const PEFT_ALPHA = 8
 
 /** The method's name, or null when the file is not of a LoRA. */
 export function loraMethodOf(json: Json, source: string): string | null {
@@ -45,27 +45,21 @@ export function loraMethodOf(json: Json, source: string): string | null {
   return json.use_dora === true ? 'dora' : json.use_rslora === true ? 'rslora' : 'lora'
 }
 
-interface LoraEntries {
-  readonly alpha: number
-  readonly alphaPattern: Readonly<Record<string, number>>
-  readonly dropout: number
-}
+/** Entries of all of them, and of MoRA. */
+export const loraEntries = {
+  peft_type: 'LORA',
+  bias: 'none',
+  fan_in_fan_out: false,
+  init_lora_weights: true,
+  lora_dropout: dropoutEntry,
+} as const
 
-/** What is read the same for all of them. */
-export function readLora(json: Json, source: string): LoraEntries {
-  const alpha = positiveFrom({ lora_alpha: json.lora_alpha ?? PEFT_ALPHA }, 'lora_alpha', source)
-  return { alpha, alphaPattern: patternsFrom(json, 'alpha_pattern', source), dropout: loraDropout(json, source) }
-}
-
-export const loraDropout = (json: Json, source: string): number => dropoutFrom(json, 'lora_dropout', source)
-
-/** What is written the same for all of them, and for MoRA. */
-export function writeLora({ dropout }: { dropout: number }): Record<string, unknown> {
-  return {
-    bias: 'none',
-    fan_in_fan_out: false,
-    init_lora_weights: true,
-    lora_dropout: dropout,
-    peft_type: 'LORA',
-  }
-}
+/** Those of LoRA and its variants. */
+export const lowRankEntries = {
+  ...loraEntries,
+  alpha_pattern: patternsEntry('alphaPattern'),
+  lora_alpha: positiveEntry('alpha', { absent: PEFT_ALPHA }),
+  use_dora: false,
+  use_mora: false,
+  use_rslora: false,
+} as const

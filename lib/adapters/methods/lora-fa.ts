@@ -17,5 +17,5 @@ export const loraFaMethod = lowRankMethod<LoraFaConfig>({
   frozenA: true,
   // Every row of a frozen A is an input that B can take from: more of them help up to k, whatever d is.
   rankLimit: ({ name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
-  toPeft: () => ({ node_mora: { method: 'lora-fa' } }),
+  peft: { node_mora: { method: 'lora-fa' } },
 })

@@ -1,6 +1,6 @@
-import { isJsonObject } from '../../io/json.js'
 import { optionalReal } from '../../schema/option.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
+import { positiveEntry } from '../contract/peft-entries.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 const fields = {
@@ -26,7 +26,5 @@ export const loraPlusMethod = lowRankMethod<LoraPlusConfig, typeof fields>({
   config: loraPlus,
   learningRate: 1e-4,
   ratioOfB: ({ loraPlusRatio }) => loraPlusRatio,
-  fromPeft: ({ node_mora: own }) =>
-    isJsonObject(own) && typeof own.lora_plus_ratio === 'number' ? { loraPlusRatio: own.lora_plus_ratio } : {},
-  toPeft: ({ loraPlusRatio }) => ({ node_mora: { method: 'lora-plus', lora_plus_ratio: loraPlusRatio } }),
+  peft: { node_mora: { method: 'lora-plus', lora_plus_ratio: positiveEntry('loraPlusRatio', { absent: 16 }) } },
 })

@@ -14,6 +14,7 @@ import type {
   LayerOptions,
   LayerTensors,
   OptionFields,
+  PeftTable,
   RankLimit,
   TensorDeclaration,
   TensorStart,
@@ -21,8 +22,7 @@ import type {
 } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { patternValue, rankOf } from '../contract/patterns.js'
-import { commonEntries } from '../contract/peft-entries.js'
-import { loraMethodOf, readLora, writeLora } from './lora-entries.js'
+import { loraMethodOf, lowRankEntries } from './lora-entries.js'
 import { LoraLayer } from './lora-layer.js'
 
 export interface LowRankConfig extends AdapterConfigBase {
@@ -79,9 +79,8 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
     factors: { a: Parameter; b: Parameter },
     tensors: LayerTensors,
   ): LayerAdapter
-  /** The method's own entries of `adapter_config.json`. */
-  fromPeft?(json: Readonly<Record<string, unknown>>): Partial<C>
-  toPeft?(config: C): Record<string, unknown>
+  /** Entries of `adapter_config.json` in place of or beside those of all variants. */
+  readonly peft?: PeftTable<C>
 }
 
 /** Values of U(-bound, bound). */
@@ -181,23 +180,7 @@ export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFiel
         : new LoraLayer(options, config.dropout, total, factors.a, factors.b)
     },
 
-    fromPeft(json, source) {
-      if (loraMethodOf(json, source) !== name) return null
-      return variant.config({
-        ...commonEntries(json, source),
-        ...readLora(json, source),
-        ...variant.fromPeft?.(json),
-      } as LowRankOptions)
-    },
-
-    toPeft: (config) => ({
-      ...writeLora(config),
-      lora_alpha: config.alpha,
-      alpha_pattern: config.alphaPattern,
-      use_mora: false,
-      use_rslora: false,
-      use_dora: false,
-      ...variant.toPeft?.(config),
-    }),
+    isOwnFile: (json, source) => loraMethodOf(json, source) === name,
+    peft: { ...(lowRankEntries as object), ...variant.peft, peft_type: 'LORA' },
   }
 }

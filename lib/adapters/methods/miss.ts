@@ -11,7 +11,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
-import { commonEntries, dropoutFrom } from '../contract/peft-entries.js'
+import { dropoutEntry } from '../contract/peft-entries.js'
 
 export interface MissConfig extends AdapterConfigBase {
   readonly method: 'miss'
@@ -94,22 +94,20 @@ export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
 
   layer: ({ dropout }, options, tensors) => new MissLayer(options, dropout, tensors.parameter('miss_block')),
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'MISS') return null
-    if (json.init_weights === 'bat' || json.init_weights === 'mini') {
-      throw new UsageError(
-        'unsupported-option',
-        `${source} has init_weights ${json.init_weights}, another method of PEFT's MISS, which is not available.`,
-      )
-    }
-    return miss({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'miss_dropout', source) })
-  },
-
-  toPeft: ({ dropout }) => ({
-    bias: 'none',
-    init_weights: true,
-    mini_r: 1,
-    miss_dropout: dropout,
+  peft: {
     peft_type: 'MISS',
-  }),
+    bias: 'none',
+    init_weights: {
+      read(value, { source }) {
+        if (value !== 'bat' && value !== 'mini') return {}
+        throw new UsageError(
+          'unsupported-option',
+          `${source} has init_weights ${value}, another method of PEFT's MISS, which is not available.`,
+        )
+      },
+      write: () => true,
+    },
+    mini_r: 1,
+    miss_dropout: dropoutEntry,
+  },
 }

@@ -8,8 +8,8 @@ import type { AdapterConfigBase, AdapterMethod, LayerFacts, RestartOptions } fro
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { OPERATORS, type Operator } from '../contract/mora-operators.js'
 import { rankOf } from '../contract/patterns.js'
-import { commonEntries } from '../contract/peft-entries.js'
-import { loraDropout, writeLora } from './lora-entries.js'
+import { numberEntry, positiveWholeEntry } from '../contract/peft-entries.js'
+import { loraEntries } from './lora-entries.js'
 import { MoraLayer, type MoraLayerConfig, moraGeometry } from './mora-layer.js'
 import type { PermutationKey } from './permutation.js'
 import { mostRank, squareSide } from './square-side.js'
@@ -166,43 +166,42 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
     },
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'LORA' || json.use_mora !== true) return null
-    const own = json.mora_operator
-    const operator = own ?? operators.find((name) => moraTypes[name] !== null && moraTypes[name] === json.mora_type)
-    if (typeof operator !== 'string' || !operators.includes(operator as Operator)) {
-      const known = Object.entries(moraTypes).flatMap(([name, type]) => (type ? [`${type} (${name})`] : []))
-      throw new UsageError(
-        'unknown-operator',
-        `${source} has mora_type ${JSON.stringify(json.mora_type) ?? 'missing'}; known are ${known.join(', ')}.`,
-      )
-    }
-    const scale = typeof json.mora_scale === 'number' ? json.mora_scale : 1
-    const roundRank = typeof json.mora_round_rank === 'number' ? json.mora_round_rank : 1
-    return mora({
-      ...commonEntries(json, source),
-      dropout: loraDropout(json, source),
-      operator: operator as Operator,
-      scale,
-      foldOutput: json.mora_fold_output === true,
-      roundRank,
-      permutation: permutationFrom(json.mora_permutation, source),
-    })
-  },
-
-  toPeft({ operator, scale, foldOutput, roundRank, rank, dropout, permutation }) {
+  isOwnFile: ({ use_mora: used }) => used === true,
+  peft: {
+    ...loraEntries,
+    lora_alpha: { write: ({ rank }) => rank },
+    mora_type: {
+      read: (type, { json, source }) => ({ operator: operatorIn(json.mora_operator, type, source) }),
+      write: ({ operator }) => moraTypes[operator],
+    },
+    use_mora: true,
     // Entries that the reference refuses: without them it would compute something else from the same matrix.
-    const extra: Record<string, unknown> = {}
-    if (moraTypes[operator] === null) extra.mora_operator = operator
-    if (scale !== 1) extra.mora_scale = scale
-    if (foldOutput) extra.mora_fold_output = true
-    if (roundRank !== 1) extra.mora_round_rank = roundRank
-    if (permutation) extra.mora_permutation = permutation
-    return { ...writeLora({ dropout }), use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
+    mora_fold_output: {
+      read: (value) => ({ foldOutput: value === true }),
+      write: ({ foldOutput }) => foldOutput || undefined,
+    },
+    mora_operator: { write: ({ operator }) => (moraTypes[operator] === null ? operator : undefined) },
+    mora_permutation: {
+      read: (value, { source }) => ({ permutation: permutationIn(value, source) }),
+      write: ({ permutation }) => permutation ?? undefined,
+    },
+    mora_round_rank: positiveWholeEntry('roundRank', { absent: 1, leftOut: true }),
+    mora_scale: numberEntry('scale', { absent: 1, leftOut: true }),
   },
 }
 
-function permutationFrom(value: unknown, source: string): PermutationKey | null {
+/** The operator that a file names, or else the one of its `mora_type`. */
+function operatorIn(name: unknown, type: unknown, source: string): Operator {
+  const operator = operators.find((one) => (name ? one === name : type !== null && moraTypes[one] === type))
+  if (operator !== undefined) return operator
+  const known = Object.entries(moraTypes).flatMap(([name, type]) => (type ? [`${type} (${name})`] : []))
+  throw new UsageError(
+    'unknown-operator',
+    `${source} has mora_type ${JSON.stringify(type) ?? 'missing'}; known are ${known.join(', ')}.`,
+  )
+}
+
+function permutationIn(value: unknown, source: string): PermutationKey | null {
   if (value === undefined || value === null) return null
   const { seed, cycle } = isJsonObject(value) ? value : {}
   if (Number.isSafeInteger(seed) && Number.isSafeInteger(cycle)) return { seed: seed as number, cycle: cycle as number }

@@ -12,7 +12,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
-import { commonEntries, ownDropout, positiveFrom, wholeFrom, writeOwnDropout } from '../contract/peft-entries.js'
+import { flagEntry, ownDropout, positiveEntry, rankEntry, wholeEntry } from '../contract/peft-entries.js'
 import { rotationChange } from './oft-rotations.js'
 
 export interface OftConfig extends AdapterConfigBase {
@@ -118,6 +118,9 @@ function turned(weight: Tensor, change: Tensor): Tensor {
   return product(blocks, change, { transposeB: true, sideBySide: true })
 }
 
+const boundEntry = positiveEntry('oftBound')
+const termsEntry = wholeEntry('oftTerms', { absent: 5 })
+
 export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
   name: 'oft',
   options: fields,
@@ -157,37 +160,43 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
     })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'OFT') return null
-    if ((json.module_dropout ?? 0) !== 0) {
-      throw new UsageError('unsupported-option', `${source} has module_dropout, which is not supported.`)
-    }
-    const side = wholeFrom(json, 'oft_block_size', source, 0)
-    const blocks = wholeFrom(json, 'r', source, 0)
-    const terms = wholeFrom(json, 'num_cayley_neumann_terms', source, 5)
-    return oft({
-      ...commonEntries({ ...json, r: side || blocks }, source),
-      dropout: ownDropout(json, source),
-      oftBlocks: side === 0 ? blocks : null,
-      oftShared: json.block_share === true,
-      oftTerms: json.use_cayley_neumann === true ? terms : 0,
-      oftBound: json.coft === true ? positiveFrom(json, 'eps', source) : null,
-    })
-  },
-
-  toPeft: ({ dropout, rank, oftBlocks, oftShared, oftTerms, oftBound }) => ({
-    ...writeOwnDropout('oft', dropout),
+  peft: {
+    peft_type: 'OFT',
     bias: 'none',
-    block_share: oftShared,
-    coft: oftBound !== null,
-    eps: oftBound ?? 6e-5,
+    block_share: flagEntry('oftShared'),
+    coft: { write: ({ oftBound }) => oftBound !== null },
+    eps: {
+      read: (eps, place) => (place.json.coft === true ? boundEntry.read(eps, place) : { oftBound: null }),
+      write: ({ oftBound }) => oftBound ?? 6e-5,
+    },
     fan_in_fan_out: false,
     init_weights: true,
-    module_dropout: 0,
-    num_cayley_neumann_terms: oftTerms === 0 ? 5 : oftTerms,
-    oft_block_size: oftBlocks === null ? rank : 0,
-    peft_type: 'OFT',
-    r: oftBlocks ?? 0,
-    use_cayley_neumann: oftTerms > 0,
-  }),
+    module_dropout: {
+      read(value, { source }) {
+        if ((value ?? 0) === 0) return {}
+        throw new UsageError('unsupported-option', `${source} has module_dropout, which is not supported.`)
+      },
+      write: () => 0,
+    },
+    node_mora: ownDropout,
+    num_cayley_neumann_terms: {
+      read: (terms, place) =>
+        place.json.use_cayley_neumann === true ? termsEntry.read(terms, place) : { oftTerms: 0 },
+      write: ({ oftTerms }) => (oftTerms === 0 ? 5 : oftTerms),
+    },
+    // The side of blocks, or else their number: the other is 0.
+    oft_block_size: {
+      read: (side, place) => (side ? rankEntry.read(side, place) : {}),
+      write: ({ rank, oftBlocks }) => (oftBlocks === null ? rank : 0),
+    },
+    r: {
+      read(blocks, place) {
+        if (place.json.oft_block_size) return {}
+        const { rank } = rankEntry.read(blocks, place)
+        return { rank, oftBlocks: rank }
+      },
+      write: ({ oftBlocks }) => oftBlocks ?? 0,
+    },
+    use_cayley_neumann: { write: ({ oftTerms }) => oftTerms > 0 },
+  },
 }

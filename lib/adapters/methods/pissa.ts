@@ -10,8 +10,8 @@ import type { AdapterMethod, LayerFacts, TensorValues } from '../contract/adapte
 import { adapterArguments } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'
-import { commonEntries } from '../contract/peft-entries.js'
-import { loraMethodOf, readLora, writeLora } from './lora-entries.js'
+import { patternsEntry, positiveEntry, positiveWholeEntry } from '../contract/peft-entries.js'
+import { loraMethodOf, lowRankEntries, PEFT_ALPHA } from './lora-entries.js'
 import { LoraLayer } from './lora-layer.js'
 import {
   alphaOf,
@@ -118,11 +118,17 @@ async function principalFactors(weight: Weight, rank: number, scale: number): Pr
 
 const scaleOf = (config: PissaConfig, layer: LayerFacts): number => alphaOf(config, layer) / rankOf(config, layer)
 
-const doubled = (pattern: Readonly<Record<string, number>>): Record<string, number> =>
-  Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, 2 * value]))
+/** Entries whose values are twice those of options. */
+const doubled = { fromFile: (value: number) => value / 2, toFile: (value: number) => 2 * value }
+const doubledPattern = {
+  fromFile: (pattern: NumbersByPattern) => scaled(pattern, 1 / 2),
+  toFile: (pattern: NumbersByPattern) => scaled(pattern, 2),
+}
 
-const halved = (pattern: Readonly<Record<string, number>>): Record<string, number> =>
-  Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, value / 2]))
+type NumbersByPattern = Readonly<Record<string, number>>
+
+const scaled = (pattern: NumbersByPattern, by: number): NumbersByPattern =>
+  Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, by * value]))
 
 /** Rows of one matrix, then those of another. */
 function stacked(one: TensorValues, other: TensorValues): Float32Array {
@@ -207,29 +213,13 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
     return new PissaLayer(part('', config.dropout), part('initial_', 0))
   },
 
-  fromPeft(json, source) {
-    if (loraMethodOf(json, source) !== 'pissa') return null
-    const common = commonEntries(json, source)
-    const { alpha, alphaPattern, dropout } = readLora(json, source)
-    return pissa({
-      ...common,
-      dropout,
-      rank: common.rank / 2,
-      rankPattern: halved(common.rankPattern),
-      alpha: alpha / 2,
-      alphaPattern: halved(alphaPattern),
-    })
-  },
-
-  toPeft: (config) => ({
-    ...writeLora(config),
-    r: 2 * config.rank,
-    rank_pattern: doubled(config.rankPattern),
-    lora_alpha: 2 * config.alpha,
-    alpha_pattern: doubled(config.alphaPattern),
-    use_mora: false,
-    use_rslora: false,
-    use_dora: false,
+  isOwnFile: (json, source) => loraMethodOf(json, source) === 'pissa',
+  peft: {
+    ...lowRankEntries,
+    alpha_pattern: patternsEntry('alphaPattern', doubledPattern),
+    lora_alpha: positiveEntry('alpha', { absent: PEFT_ALPHA, ...doubled }),
     node_mora: { method: 'pissa' },
-  }),
+    r: positiveWholeEntry('rank', doubled),
+    rank_pattern: patternsEntry('rankPattern', doubledPattern),
+  },
 }

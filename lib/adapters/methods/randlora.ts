@@ -9,7 +9,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
-import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
+import { dropoutEntry, positiveEntry } from '../contract/peft-entries.js'
 import { lowRankFields, rankOfProduct, uniformValues } from './low-rank.js'
 
 export interface RandloraConfig extends AdapterConfigBase {
@@ -117,25 +117,16 @@ export const randloraMethod: AdapterMethod<RandloraConfig, typeof fields> = {
     })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'RANDLORA') return null
-    return randlora({
-      ...commonEntries(json, source),
-      dropout: dropoutFrom(json, 'randlora_dropout', source),
-      alpha: positiveFrom(json, 'randlora_alpha', source),
-    })
-  },
-
-  toPeft: ({ dropout, alpha }) => ({
+  peft: {
+    peft_type: 'RANDLORA',
     bias: 'none',
     fan_in_fan_out: false,
     init_weights: true,
-    peft_type: 'RANDLORA',
     projection_prng_key: 0,
-    randlora_alpha: alpha,
-    randlora_dropout: dropout,
+    randlora_alpha: positiveEntry('alpha'),
+    randlora_dropout: dropoutEntry,
     save_projection: true,
     sparse: false,
     very_sparse: false,
-  }),
+  },
 }

@@ -16,5 +16,5 @@ export const rsloraMethod = lowRankMethod<RsLoraConfig>({
   learningRate: 2e-4,
   embeddings: true,
   scale: (alpha, rank) => alpha / Math.sqrt(rank),
-  toPeft: () => ({ use_rslora: true }),
+  peft: { use_rslora: true },
 })

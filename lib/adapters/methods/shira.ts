@@ -6,7 +6,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
-import { commonEntries, ownDropout, writeOwnDropout } from '../contract/peft-entries.js'
+import { ownDropout } from '../contract/peft-entries.js'
 
 export interface ShiraConfig extends AdapterConfigBase {
   readonly method: 'shira'
@@ -100,16 +100,11 @@ export const shiraMethod: AdapterMethod<ShiraConfig, typeof fields> = {
     })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'SHIRA') return null
-    return shira({ ...commonEntries(json, source), dropout: ownDropout(json, source) })
-  },
-
-  toPeft: ({ dropout }) => ({
-    ...writeOwnDropout('shira', dropout),
+  peft: {
+    peft_type: 'SHIRA',
     fan_in_fan_out: false,
     init_weights: true,
     mask_type: 'random',
-    peft_type: 'SHIRA',
-  }),
+    node_mora: ownDropout,
+  },
 }

@@ -4,7 +4,7 @@ import { matmul } from '../../tensor/operations/products.js'
 import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
-import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
+import { dropoutEntry, positiveEntry } from '../contract/peft-entries.js'
 import { kaimingUniform, rankOfProduct } from './low-rank.js'
 
 export interface VeraConfig extends AdapterConfigBase {
@@ -63,23 +63,14 @@ export const veraMethod: AdapterMethod<VeraConfig, typeof fields> = {
     })
   },
 
-  fromPeft(json, source) {
-    if (json.peft_type !== 'VERA') return null
-    return vera({
-      ...commonEntries(json, source),
-      dropout: dropoutFrom(json, 'vera_dropout', source),
-      veraInitial: positiveFrom(json, 'd_initial', source),
-    })
-  },
-
-  toPeft: ({ dropout, veraInitial }) => ({
+  peft: {
+    peft_type: 'VERA',
     bias: 'none',
-    d_initial: veraInitial,
+    d_initial: positiveEntry('veraInitial'),
     fan_in_fan_out: false,
     init_weights: true,
-    peft_type: 'VERA',
     projection_prng_key: 0,
     save_projection: true,
-    vera_dropout: dropout,
-  }),
+    vera_dropout: dropoutEntry,
+  },
 }
