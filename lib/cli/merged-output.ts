@@ -45,14 +45,14 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
 
 /** Refuses rows that cannot be compared before anything is written. */
 async function requireComparable({ model, compare, offline }: MergeOptions & { model: string }): Promise<void> {
-  const [{ ModelSource }, { requireRows }, { loadTokenizer }] = await Promise.all([
+  const [{ ModelSource }, { requireTargets }, { loadTokenizer }] = await Promise.all([
     import('../models/index.js'),
     import('../eval/index.js'),
     import('../data/tokenizer/tokenizer.js'),
   ])
   const { path, config } = await ModelSource.open(model, { offline })
   const adapterSet = { activeNames: () => [], provenance: () => ({}) }
-  await requireRows({ path, config, tokenizer: await loadTokenizer(path), adapterSet }, compare!, { offline })
+  await requireTargets({ path, config, tokenizer: await loadTokenizer(path), adapterSet }, compare!, { offline })
 }
 
 /** How far what the written model predicts is from what the adapter on its base does, both in float32. */

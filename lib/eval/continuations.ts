@@ -1,6 +1,8 @@
-import type { PromptCache } from '../generate/index.js'
+/** Continuations of prompts: scored, or generated. */
+import { randomStream } from '../common/random.js'
+import { type ContinuationRequest, continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
-import { type ScoreOptions, scoreRows, sum } from './score.js'
+import { float64Sum, type ScoreOptions, scoreRows } from './score.js'
 import type { EvaluatedModel } from './task.js'
 
 /**
@@ -25,7 +27,7 @@ export async function scoreContinuations(
     return { ids: row, mask: new Uint8Array(row.length).fill(1, prompt.length) }
   })
   const scores: number[] = []
-  for await (const { logprobs } of scoreRows(model, rows, { batchSize, signal })) scores.push(sum(logprobs))
+  for await (const { logprobs } of scoreRows(model, rows, { batchSize, signal })) scores.push(float64Sum(logprobs))
   return scores
 }
 
@@ -36,4 +38,23 @@ function logSumExp(logits: Float32Array): number {
   let total = 0
   for (const logit of logits) total += Math.exp(logit - max)
   return max + Math.log(total)
+}
+
+type Stops = Partial<Pick<ContinuationRequest, 'stopIds'>>
+
+const NO_STOPS: ReadonlySet<number> = new Set()
+/** A stream that greedy sampling never reads. */
+const UNUSED = randomStream(0, 'greedy')
+
+/** Continues a prompt greedily; the result leaves out the token that ended it. */
+export async function complete(
+  cache: PromptCache,
+  ids: readonly number[],
+  { stopIds = NO_STOPS, ...limits }: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'> & Stops,
+): Promise<number[]> {
+  const generated: number[] = []
+  const request = { ids, ...limits, stopIds, sampling: GREEDY, random: UNUSED }
+  await drain(continueTokens(cache, request), (id) => generated.push(id))
+  if (stopIds.has(generated.at(-1)!)) generated.pop()
+  return generated
 }

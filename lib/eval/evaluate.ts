@@ -9,21 +9,20 @@ import {
   requireOptions,
   type Task,
 } from '../options/index.js'
-import { change } from './change.js'
-import { choices } from './choices.js'
+import { answerChoices } from './choices.js'
+import { change, forgetting } from './compare.js'
 import { exactMatch } from './exact-match.js'
-import { forgetting } from './forgetting.js'
-import { logprobs } from './logprobs.js'
-import { openTask } from './open-task.js'
+import { logProbs } from './logprobs.js'
 import { perplexity } from './perplexity.js'
 import { recall } from './recall.js'
+import { openTask } from './rows.js'
 import type { EvalProgress, EvalResults, EvaluatedModel, RunTask, TaskContext } from './task.js'
 
 const TASKS: { [T in Task]: RunTask<T> } = {
-  logprobs,
+  logprobs: logProbs,
   perplexity,
   'exact-match': exactMatch,
-  choices,
+  choices: answerChoices,
   recall,
   forgetting,
   change,

@@ -1,9 +1,9 @@
+/** The task `exact-match`: answers of worked solutions, extracted and compared. */
 import { z } from 'zod'
 import { checked } from '../data/rows/check.js'
 import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
-import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
-import { complete } from './complete.js'
-import { recordsOf } from './records.js'
+import { complete } from './continuations.js'
+import { taskRecords } from './rows.js'
 import type { ExactMatchResult, TaskContext } from './task.js'
 
 const exactMatchRow = z.looseObject({
@@ -19,7 +19,7 @@ export async function exactMatch(context: TaskContext): Promise<ExactMatchResult
   const { maxNewTokens } = options
   const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(data, { limit: options.limit, signal })) {
+  for await (const record of taskRecords(data, { limit: options.limit, signal })) {
     const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
     const ids = await promptTokens(model, template, { prompt, ...templateContext }, signal)
     const name = `${record.where}: the prompt`
@@ -37,4 +37,82 @@ export async function exactMatch(context: TaskContext): Promise<ExactMatchResult
     )
   }
   return result
+}
+
+/**
+ * Extracts the answer from a text: what follows the last `####` on its line, else what is inside the last `\boxed{}`.
+ * @returns null if there is neither
+ */
+export function extractAnswer(text: string): string | null {
+  const mark = text.lastIndexOf('####')
+  if (mark < 0) return lastBoxed(text)
+  const after = text.slice(mark + 4).trimStart()
+  const line = after.split('\n', 1)[0]!.trim()
+  return lastBoxed(line) ?? line
+}
+
+function lastBoxed(text: string): string | null {
+  const command = '\\boxed{'
+  const start = text.lastIndexOf(command)
+  if (start < 0) return null
+  let depth = 1
+  for (let i = start + command.length; i < text.length; i++) {
+    if (text[i] === '{') depth++
+    else if (text[i] === '}' && --depth === 0) return text.slice(start + command.length, i).trim()
+  }
+  return null
+}
+
+/** The answer that a row expects, which may be given as a worked solution. */
+export function expectedAnswer(answer: string): string {
+  return extractAnswer(answer) ?? answer.trim()
+}
+
+/**
+ * Whether an answer is the expected one. Two numbers are compared as numbers (with thousands commas, currency and percent
+ * signs, a trailing dot, and in the given answer a unit in letters), anything else as text without surrounding space and a
+ * trailing dot.
+ */
+export function isSameAnswer(given: string, expected: string): boolean {
+  const number = numberOf(expected)
+  if (number === null) return plainText(given) === plainText(expected)
+  return (numberOf(given) ?? numberOf(withoutUnit(given))) === number
+}
+
+const MONEY = /[$€£¥]/g
+
+/** A canonical spelling of a number, so that digits beyond float64 count too; null for anything else. */
+export function numberOf(text: string): string | null {
+  const bare = text
+    .replace(/\\[,!;\s]/g, '')
+    .replace(/\\(?=[$%])/g, '')
+    .replace(MONEY, '')
+    .trim()
+    .replace(/\.$/, '')
+    .replace(/\s*%$/, '')
+    .replace(/^([+-])\s+/, '$1')
+  const decimal = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)?(?:\.(\d*))?$/.exec(bare)
+  if (decimal && (decimal[2] !== undefined || decimal[3])) {
+    const whole = (decimal[2] ?? '').replaceAll(',', '').replace(/^0+/, '')
+    const fraction = (decimal[3] ?? '').replace(/0+$/, '')
+    const digits = `${whole || '0'}${fraction && `.${fraction}`}`
+    return digits === '0' ? '0' : `${decimal[1] === '-' ? '-' : ''}${digits}`
+  }
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+$/i.test(bare)) return null
+  // Small and large numbers are written in full, so that 1e3 is 1000.
+  const value = Number(bare)
+  return Number.isFinite(value) ? (numberOf(value.toLocaleString('en', FULL)) ?? String(value)) : null
+}
+
+const FULL = { useGrouping: false, maximumSignificantDigits: 17 } as const
+
+function withoutUnit(text: string): string {
+  return text
+    .trim()
+    .replace(/\.$/, '')
+    .replace(/(?<=[\d.%])\s*[\p{L}][\p{L} ]*$/u, '')
+}
+
+function plainText(text: string): string {
+  return text.trim().replace(/\.$/, '').trim().replace(/\s+/g, ' ')
 }

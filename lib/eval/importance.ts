@@ -1,7 +1,6 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
-import { InputError, RunError } from '../common/errors.js'
+import { RunError } from '../common/errors.js'
 import { packBatch } from '../data/packing.js'
-import { namesOf } from '../data/sources/open.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { sharedName } from '../io/shared-name.js'
 import { type Model, weightsByInput, writeImportance } from '../models/index.js'
@@ -18,8 +17,7 @@ import { cast, square } from '../tensor/operations/arithmetic.js'
 import { keep, scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
-import { openTask } from './open-task.js'
-import { partsOf } from './perplexity.js'
+import { noTargets, openTask, scoredRows } from './rows.js'
 import { passesOf } from './score.js'
 import type { EvalProgress } from './task.js'
 
@@ -80,7 +78,7 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   const squares = new SquaresOfInputs(model)
   let [chunks, tokens, longest] = [0, 0, 0]
   try {
-    for await (const pass of passesOf(partsOf(context), options.batchSize)) {
+    for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
       signal?.throwIfAborted()
       const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
       using _ = await model.forwardAsync(batch, { rows: 'targets', gradients: false })
@@ -95,8 +93,7 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   } finally {
     squares.dispose()
   }
-  if (tokens === 0)
-    throw new InputError('no-targets', `${namesOf(settings.data)}: no token is predicted, so none is read.`)
+  if (tokens === 0) throw noTargets(settings.data, 'none is read')
   if (truncated > 0)
     onWarning(`${truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and were truncated.`)
   const sums = squares.byWeight()

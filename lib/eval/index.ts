@@ -1,8 +1,9 @@
 /** Evaluation: how good a model is at a task. */
-export { extractAnswer, isSameAnswer } from './answers.js'
+
 export { type EvaluateOptions, evaluate } from './evaluate.js'
+export { extractAnswer, isSameAnswer } from './exact-match.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
-export { requireRows } from './require-rows.js'
+export { requireTargets } from './rows.js'
 export type {
   ChangeResult,
   ChoicesResult,

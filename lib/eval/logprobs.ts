@@ -1,15 +1,14 @@
 import { rowOf } from '../data/rows/rows.js'
-import { recordsOf } from './records.js'
+import { taskRecords, tokenRowsOf } from './rows.js'
 import { scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'
-import { tokenRowsOf } from './token-rows.js'
 
 /** The log-probability of each token after the first, whatever is trained of a row. */
-export async function logprobs(context: TaskContext): Promise<LogProbsResult> {
+export async function logProbs(context: TaskContext): Promise<LogProbsResult> {
   const { model, options, data, text, done, signal } = context
   const result: LogProbsResult = { rows: [] }
   const rows = async function* () {
-    for await (const record of recordsOf(data, { limit: options.limit, signal })) {
+    for await (const record of taskRecords(data, { limit: options.limit, signal })) {
       for (const { ids } of await tokenRowsOf(rowOf(record, text), record.where, context)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }

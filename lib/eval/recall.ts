@@ -2,8 +2,8 @@ import { encodeRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
 import { rowOf } from '../data/rows/rows.js'
 import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
-import { complete } from './complete.js'
-import { recordsOf } from './records.js'
+import { complete } from './continuations.js'
+import { taskRecords } from './rows.js'
 import type { RecallResult, TaskContext } from './task.js'
 
 interface RecallRow {
@@ -30,7 +30,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   let rows = 0
   let exact = 0
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(data, { limit: options.limit, signal })) {
+  for await (const record of taskRecords(data, { limit: options.limit, signal })) {
     const { where } = record
     const row = rowOf(record)
     if (row.kind !== 'completion' || row.completion.trim() === '') {

@@ -69,7 +69,7 @@ export async function scorePass<Row extends TokenRow>(
 }
 
 /** Sum in float64. */
-export function sum(values: Iterable<number>): number {
+export function float64Sum(values: Iterable<number>): number {
   let total = 0
   for (const value of values) total += value
   return total

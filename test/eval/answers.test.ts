@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { expectedAnswer, extractAnswer, isSameAnswer, numberOf } from '../../lib/eval/answers.js'
+import { expectedAnswer, extractAnswer, isSameAnswer, numberOf } from '../../lib/eval/exact-match.js'
 
 describe('extractAnswer', () => {
   it('takes what follows the last ####, on its line', () => {

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { windowsOf } from '../../lib/eval/windows.js'
+import { textWindows } from '../../lib/eval/rows.js'
 
 const ids = (length: number) => Int32Array.from({ length }, (_, i) => i)
 const shape = (length: number, window: number, stride: number) =>
-  [...windowsOf(ids(length), { window, stride })].map(({ ids, mask, newTokens }) => ({
+  [...textWindows(ids(length), { window, stride })].map(({ ids, mask, newTokens }) => ({
     tokens: [ids[0], ids.at(-1)],
     targets: [...ids].filter((_, i) => mask[i] === 1),
     newTokens,
   }))
 
-describe('windowsOf', () => {
+describe('textWindows', () => {
   it('without overlap, the first token of each window is context', () => {
     expect(shape(7, 3, 3)).toEqual([
       { tokens: [0, 2], targets: [1, 2], newTokens: 3 },

@@ -1,0 +1,211 @@
+/** Tasks that compare a model with the model before: `forgetting` by their losses, `change` by all that they predict. */
+import { UsageError } from '../common/errors.js'
+import { countTargets } from '../data/encode.js'
+import { packBatch } from '../data/packing.js'
+import { damagedModel } from '../tensor/operations/sampling.js'
+import { noGrad } from '../tensor/tape.js'
+import { noTargets, type ScoredRow, scoredRows } from './rows.js'
+import { float64Sum, passesOf, scorePass } from './score.js'
+import type { ChangeResult, EvaluatedModel, ForgettingResult, LogitsOfTargets, TaskContext } from './task.js'
+
+/** Uses the model before, as it is then. */
+type ModelBefore = <Result>(use: (model: EvaluatedModel) => Promise<Result>) => Promise<Result>
+
+/**
+ * What a task compares the model with: the base, or the model without its active adapters, which take part again afterwards.
+ * @throws UsageError `unfit-options` where there is none, or its tokens are not those of the model
+ */
+function modelBefore({ model, base, options }: TaskContext): ModelBefore {
+  if (base === null) return withoutAdapters(model, options.task!)
+  const [before, after] = [base.config.vocabularySize, model.config.vocabularySize]
+  if (before !== after) {
+    throw new UsageError(
+      'unfit-options',
+      `The base has a vocabulary of ${before} tokens and the model one of ${after}: their losses cannot be compared.`,
+    )
+  }
+  base.setDropout(null)
+  return (use) => use(base)
+}
+
+function withoutAdapters(model: EvaluatedModel, task: string): ModelBefore {
+  const active = model.adapterSet.activeNames()
+  if (active.length === 0 || !model.setActiveAdapters) {
+    throw new UsageError(
+      'unfit-options',
+      `The task ${task} compares two models: load an adapter, or give the model before as base.`,
+    )
+  }
+  return async (use) => {
+    model.setActiveAdapters!([])
+    try {
+      return await use(model)
+    } finally {
+      model.setActiveAdapters!(active)
+    }
+  }
+}
+
+/** Losses of both models, summed up over rows. */
+class LossesOfBoth {
+  before = 0
+  after = 0
+  tokens = 0
+  targets = 0
+
+  /** Adds the losses of a row, summed over its targets, and returns its line of `--output`. */
+  add({ mask, newTokens }: ScoredRow, before: number, after: number) {
+    const targets = countTargets(mask)
+    this.before += before
+    this.after += after
+    this.tokens += newTokens
+    this.targets += targets
+    return { tokens: newTokens, targets, before: before / targets, after: after / targets }
+  }
+
+  /** @throws InputError `no-targets` */
+  means({ data }: TaskContext) {
+    const { before, after, tokens, targets } = this
+    if (targets === 0) throw noTargets(data, 'there is nothing to compare')
+    return { before: before / targets, after: after / targets, tokens, targets }
+  }
+}
+
+/**
+ * How much worse a model has become at a text that it was not trained on: its mean loss less that of the model before. Both
+ * read the same windows or rows, those of `perplexity`, one pass after the other.
+ */
+export async function forgetting(context: TaskContext): Promise<ForgettingResult> {
+  const { model, options, signal, done } = context
+  const earlier = modelBefore(context)
+  const losses = new LossesOfBoth()
+  const mean = () => (losses.after - losses.before) / losses.targets
+  for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
+    const after = await scorePass(model, pass, signal)
+    const before = await earlier((model) => scorePass(model, pass, signal))
+    for (const [i, row] of pass.entries()) {
+      const line = losses.add(row, -float64Sum(before[i]!.logprobs), -float64Sum(after[i]!.logprobs))
+      await done(line, `forgetting ${mean().toFixed(4)}`)
+    }
+  }
+  const means = losses.means(context)
+  return { forgetting: mean(), ...means }
+}
+
+/** Logits of a model that are compared at a time. */
+const VALUES = 2 ** 22
+
+/** What two models say of one target. */
+interface Comparison {
+  /** Natural log-probabilities of the target. */
+  before: number
+  after: number
+  /** KL divergence [nats] of what follows, of the model after from the model before. */
+  divergence: number
+  sameTop: boolean
+}
+
+/**
+ * How far what a model predicts is from what the model before does: both read the same windows or rows, those of `perplexity`,
+ * one pass after the other, and are compared token by token over the whole vocabulary, in float64.
+ */
+export async function change(context: TaskContext): Promise<ChangeResult> {
+  const { model, options, signal, done } = context
+  const earlier = modelBefore(context)
+  const losses = new LossesOfBoth()
+  const sums = { absolute: 0, divergence: 0, sameTop: 0 }
+  let most = 0
+  for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
+    signal?.throwIfAborted()
+    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+    const forward = (of: EvaluatedModel) => targetLogits(of, batch)
+    using before = await earlier(forward)
+    using after = await forward(model)
+    const targets = batch.targets.filter((target) => target >= 0)
+    const comparisons = compared(before, after, targets, model)
+    for (const row of pass) {
+      const own = { before: 0, after: 0, divergence: 0 }
+      for (let left = countTargets(row.mask); left > 0; left--) {
+        const { before, after, divergence, sameTop } = (await comparisons.next()).value as Comparison
+        own.before -= before
+        own.after -= after
+        own.divergence += divergence
+        sums.absolute += Math.abs(after - before)
+        sums.sameTop += sameTop ? 1 : 0
+        most = Math.max(most, Math.abs(after - before))
+      }
+      sums.divergence += own.divergence
+      const line = losses.add(row, own.before, own.after)
+      await done(
+        { ...line, klDivergence: own.divergence / line.targets },
+        `KL divergence ${(sums.divergence / losses.targets).toPrecision(3)}`,
+      )
+    }
+  }
+  const { before, after, tokens, targets } = losses.means(context)
+  return {
+    before,
+    after,
+    meanAbsoluteChange: sums.absolute / targets,
+    maxAbsoluteChange: most,
+    klDivergence: sums.divergence / targets,
+    sameTopTokens: sums.sameTop / targets,
+    tokens,
+    targets,
+  }
+}
+
+function targetLogits(model: EvaluatedModel, batch: Parameters<EvaluatedModel['tokenLogProbs']>[0]) {
+  if (model.forwardAsync) return model.forwardAsync(batch, { rows: 'targets', gradients: false })
+  throw new UsageError('unfit-options', 'The task change needs models with forwardAsync, as loadModel gives them.')
+}
+
+async function* compared(
+  before: LogitsOfTargets,
+  after: LogitsOfTargets,
+  targets: Int32Array,
+  { config: { vocabularySize } }: EvaluatedModel,
+): AsyncGenerator<Comparison> {
+  const step = Math.max(1, Math.floor(VALUES / vocabularySize))
+  for (let from = 0; from < targets.length; from += step) {
+    const to = Math.min(from + step, targets.length)
+    const [a, b] = [await logitsOf(before, from, to), await logitsOf(after, from, to)]
+    for (let row = from; row < to; row++) {
+      const [start, end] = [(row - from) * vocabularySize, (row - from + 1) * vocabularySize]
+      const comparison = compareRow(a.subarray(start, end), b.subarray(start, end), targets[row]!)
+      if (!Number.isFinite(comparison.divergence))
+        throw damagedModel('KL divergence of what follows a token', comparison.divergence)
+      yield comparison
+    }
+  }
+}
+
+async function logitsOf(output: LogitsOfTargets, from: number, to: number): Promise<Float32Array> {
+  using logits = noGrad(() => output.logits(from, to))
+  return (await logits.data()) as Float32Array
+}
+
+function compareRow(before: Float32Array, after: Float32Array, target: number): Comparison {
+  const [p, q] = [normalised(before), normalised(after)]
+  let divergence = 0
+  for (const [i, logit] of before.entries()) {
+    const logP = logit - p.logSum
+    divergence += Math.exp(logP) * (logP - (after[i]! - q.logSum))
+  }
+  return {
+    before: before[target]! - p.logSum,
+    after: after[target]! - q.logSum,
+    divergence,
+    sameTop: p.top === q.top,
+  }
+}
+
+/** The largest logit's index, and the log of the sum of all exponentials. */
+function normalised(logits: Float32Array): { top: number; logSum: number } {
+  let top = 0
+  for (const [i, logit] of logits.entries()) if (logit > logits[top]!) top = i
+  const most = logits[top]!
+  let sum = 0
+  for (const logit of logits) sum += Math.exp(logit - most)
+  return { top, logSum: most + Math.log(sum) }
+}

@@ -1,0 +1,176 @@
+/** What tasks read: rows of the data, token rows, and windows of texts. */
+import { InputError, UsageError } from '../common/errors.js'
+import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
+import type { DataRecord } from '../data/rows/record.js'
+import { type Row, rowOf } from '../data/rows/rows.js'
+import { TextTemplate } from '../data/rows/text-template.js'
+import { resolveTools } from '../data/rows/tools.js'
+import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
+import { promptTemplate, requireTokenizer } from '../generate/index.js'
+import type { HubOptions } from '../hub/index.js'
+import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
+import type { RowReader, RowsContext } from './task.js'
+
+/** What a task reads, and how rows become tokens. */
+export async function openTask<Model extends RowReader>(
+  model: Model,
+  options: EvalOptions,
+  hub: HubOptions,
+): Promise<Omit<RowsContext, 'truncated'> & { model: Model }> {
+  const data = await openSources(options.data!, { purpose: 'evaluation', ...hub })
+  const shotsData = options.shotsData && (await openSources(options.shotsData, hub))
+  return {
+    model,
+    signal: hub.signal,
+    options,
+    data,
+    shotsData,
+    text: options.text === undefined ? null : new TextTemplate(options.text),
+    templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
+    template: model.tokenizer ? await promptTemplate(model, options, hub.onWarning ?? (() => {})) : null,
+    maxLength: rowLimit(options, model.config.maxPositions),
+  }
+}
+
+function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
+  if (maxLength === undefined || maxLength <= maxPositions) return maxLengthOf(maxLength, maxPositions)
+  throw new UsageError('bad-value', `maxLength ${maxLength} exceeds the model's ${maxPositions} positions.`)
+}
+
+/** At most `limit` records of the sources, in order, until the signal is aborted. */
+export async function* taskRecords(
+  sources: readonly OpenSource[],
+  { limit = Number.POSITIVE_INFINITY, signal }: { limit?: number; signal?: AbortSignal } = {},
+): AsyncGenerator<DataRecord> {
+  let count = 0
+  for (const source of sources) {
+    for await (const record of source.records()) {
+      signal?.throwIfAborted()
+      yield record
+      if (++count >= limit) return
+    }
+  }
+  if (count === 0) throw new InputError('empty-data', `${namesOf(sources)}: no row was found.`)
+}
+
+/** The token rows of a row, encoded as in training; several if a text is longer than `maxLength`. */
+export async function tokenRowsOf(
+  row: Row,
+  where: string,
+  { model, options, template, templateContext: context, maxLength, truncated, signal }: RowsContext,
+): Promise<TokenRow[]> {
+  const { tokenizer, config } = model
+  const encoded = await encodeRow(row, where, {
+    tokenizer,
+    template,
+    maxLength,
+    trainOn: options.trainOn,
+    context,
+    signal,
+  })
+  for (const { ids } of encoded.rows) checkIds(ids, config.vocabularySize, where)
+  if (encoded.truncated) truncated()
+  return encoded.rows
+}
+
+export interface WindowOptions {
+  /** Tokens that are seen at once. */
+  window: number
+  /** Tokens from one window to the next; at most `window`. */
+  stride: number
+}
+
+/** A row, or a window of a text, whose targets are scored. */
+export interface ScoredRow extends TokenRow {
+  /** Tokens that no earlier window had. */
+  newTokens: number
+}
+
+/**
+ * Cuts a text into windows. Each predicts the tokens that no earlier window had, except its own first, which is context.
+ * With a stride below the window, the tokens that it shares with the window before are context too.
+ */
+export function* textWindows(ids: Int32Array, { window, stride }: WindowOptions): Generator<ScoredRow> {
+  let seen = 0
+  for (let start = 0; seen < ids.length; start += stride) {
+    const end = Math.min(start + window, ids.length)
+    const firstTarget = Math.max(seen - start, 1)
+    const newTokens = end - seen
+    seen = end
+    if (firstTarget >= end - start) continue
+    yield {
+      ids: ids.subarray(start, end),
+      mask: new Uint8Array(end - start).fill(1, firstTarget),
+      newTokens,
+    }
+  }
+}
+
+/** Windows of texts, and token rows with a target of anything else; `limit` of them. */
+export async function* scoredRows(context: RowsContext): AsyncGenerator<ScoredRow> {
+  const { options, data, text, signal } = context
+  let count = 0
+  for await (const record of taskRecords(data, { signal })) {
+    const { where } = record
+    const row = rowOf(record, text)
+    const rows =
+      row.kind === 'text'
+        ? await windowsOf(row.text, where, context)
+        : rowsWithTargets(await tokenRowsOf(row, where, context))
+    for (const scored of rows) {
+      yield scored
+      if (++count === options.limit) return
+    }
+  }
+}
+
+async function windowsOf(
+  text: string,
+  where: string,
+  { model, options, maxLength, signal }: RowsContext,
+): Promise<Iterable<ScoredRow>> {
+  const ids = Int32Array.from(await requireTokenizer(model).encodeText(text, signal))
+  checkIds(ids, model.config.vocabularySize, where)
+  return textWindows(ids, windowOptions(options, maxLength, model.config.maxPositions))
+}
+
+function windowOptions(
+  options: { window?: number; stride?: number },
+  maxLength: number,
+  maxPositions: number,
+): WindowOptions {
+  const { window = maxLength } = options
+  const { stride = window } = options
+  if (window > maxPositions) {
+    throw new UsageError('bad-value', `The window of ${window} tokens exceeds the model's ${maxPositions} positions.`)
+  }
+  if (stride > window) {
+    throw new UsageError('unfit-options', `The stride of ${stride} tokens exceeds the window of ${window}.`)
+  }
+  return { window, stride }
+}
+
+function rowsWithTargets(rows: readonly TokenRow[]): ScoredRow[] {
+  return rows.filter(({ mask }) => mask.includes(1, 1)).map((row) => ({ ...row, newTokens: row.ids.length }))
+}
+
+/**
+ * Reads rows as the task `change` does, before anything is computed.
+ * @throws UsageError of what does not fit the model, InputError of malformed rows and where no token is predicted
+ */
+export async function requireTargets(
+  reader: RowReader,
+  data: EvalInput['data'],
+  hub: Pick<HubOptions, 'offline' | 'signal'>,
+): Promise<void> {
+  const options = parseOptions(EvalSchema, { task: 'change', data }, { source: 'api' })
+  const settings = await openTask(reader, options, hub)
+  let targets = false
+  for await (const { mask } of scoredRows({ ...settings, truncated: () => {} })) targets ||= mask.includes(1, 1)
+  if (targets) return
+  throw noTargets(settings.data, 'there is nothing to compare')
+}
+
+/** The error of data without a token to predict. */
+export const noTargets = (data: readonly OpenSource[], consequence: string): InputError =>
+  new InputError('no-targets', `${namesOf(data)}: no token is predicted, so ${consequence}.`)
