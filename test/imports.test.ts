@@ -1,4 +1,4 @@
-/** The house of docs/design.md: imports between the folders of lib run downwards only, and no files of it import each other. */
+/** The house of docs/design.md: imports of lib run downwards only, no files import each other, and names are exported once. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
@@ -112,4 +112,16 @@ test('no files import each other', () => {
           .join(', ')}`,
     ),
   ).toEqual([])
+})
+
+test('no two files of lib export things of one name', () => {
+  const declaration = /^export (?:abstract class|(?:async )?function\*?|class|const|interface|type) (\w+)/gm
+  const owners = new Map<string, Set<string>>()
+  for (const file of files.filter((file) => file.endsWith('.ts'))) {
+    for (const [, name] of readFileSync(join(lib, file), 'utf8').matchAll(declaration)) {
+      owners.set(name!, (owners.get(name!) ?? new Set()).add(file))
+    }
+  }
+  expect(owners.size).toBeGreaterThan(1000)
+  expect([...owners].filter(([, paths]) => paths.size > 1).map(([name, paths]) => [name, ...paths])).toEqual([])
 })

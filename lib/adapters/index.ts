@@ -70,8 +70,10 @@ export { AdapterLayer, type DeltaForm, DeltaLayer } from './contract/adapter-lay
 export { patternValue, rankOf } from './contract/patterns.js'
 export {
   dropoutEntry,
+  type EntryOptions,
   flagEntry,
   numberEntry,
+  type OptionEntry,
   patternsEntry,
   positiveEntry,
   wholeEntry,

@@ -220,7 +220,10 @@ export interface AdapterMethod<
    * Its entries of `adapter_config.json`, in place of or beside those that every method has. What no other program knows stands
    * under `node_mora`, and lies in the header of the weights.
    */
-  readonly peft: PeftTable<Config> & { readonly peft_type: string }
+  readonly peft: PeftTable<Config> & {
+    /** PEFT's name of the kind of adapter, by which files find their method. */
+    readonly peft_type: string
+  }
   /**
    * Whether a file with its `peft_type` is the method's, where several have that type; default yes.
    * @throws UsageError `unsupported-option`
@@ -233,6 +236,7 @@ export interface PeftTable<Config = AdapterConfigBase> {
   readonly [key: string]: PeftRow<Config>
 }
 
+/** A constant, what reads and writes an entry, or a table of entries within one. */
 export type PeftRow<Config = AdapterConfigBase> =
   | string
   | number
@@ -254,6 +258,7 @@ export interface PeftEntry<Config = AdapterConfigBase> {
 
 /** Where an entry lies. */
 export interface PeftPlace {
+  /** Its name. */
   readonly key: string
   /** The file's path, for errors. */
   readonly source: string

@@ -14,30 +14,34 @@ import type {
 
 type Json = Readonly<Record<string, unknown>>
 
+/** How an entry differs from its option. */
 export interface EntryOptions<Value> {
   /** The value of a file without the entry; none: the entry has to be there. */
   readonly absent?: Value
   /** Whether the entry is left out where the option has the value `absent`. */
   readonly leftOut?: boolean
-  /** From the file's value to the option's, and back; the same unless given. */
+  /** From the file's value to the option's; the same unless given. */
   fromFile?(value: Value): Value
+  /** From the option's value to the file's; the same unless given. */
   toFile?(value: Value): Value
 }
+
+/** An entry that holds one option. */
+export type OptionEntry<Name extends string, Value> = Required<PeftEntry<Readonly<Record<Name, Value>>>>
 
 /** Makes entries that hold one option each, with values of one kind; `expects` follows "expected" in errors. */
 const entriesOf =
   <Value>(expects: string, fits: (value: unknown) => boolean, usual: EntryOptions<Value> = {}) =>
-  <Name extends string>(option: Name, own: EntryOptions<Value> = {}) => {
+  <Name extends string>(option: Name, own: EntryOptions<Value> = {}): OptionEntry<Name, Value> => {
     const { absent, leftOut = false, fromFile = same, toFile = same } = { ...usual, ...own }
     return {
-      read(value: unknown, { source, key }: PeftPlace) {
+      read(value, { source, key }) {
         const found = value ?? absent
         if (fits(found)) return { [option]: fromFile(found as Value) } as Record<Name, Value>
         const shown = value === undefined ? 'none' : JSON.stringify(value)
         throw new InputError('malformed-file', `${source}: expected ${expects} for ${key} but found ${shown}.`)
       },
-      write: ({ [option]: value }: Readonly<Record<Name, Value>>) =>
-        leftOut && value === absent ? undefined : toFile(value),
+      write: ({ [option]: value }) => (leftOut && value === absent ? undefined : toFile(value)),
     }
   }
 
@@ -62,9 +66,9 @@ export const patternsEntry = entriesOf<Readonly<Record<string, number>>>(
 )
 
 /** True or false; anything but true counts as false. */
-export const flagEntry = <Name extends string>(option: Name) => ({
-  read: (value: unknown) => ({ [option]: value === true }) as Record<Name, boolean>,
-  write: ({ [option]: value }: Readonly<Record<Name, boolean>>) => value,
+export const flagEntry = <Name extends string>(option: Name): OptionEntry<Name, boolean> => ({
+  read: (value) => ({ [option]: value === true }) as Record<Name, boolean>,
+  write: ({ [option]: value }) => value,
 })
 
 const probabilityEntry = entriesOf<number>(
