@@ -74,15 +74,15 @@ export function expectedAnswer(answer: string): string {
  * trailing dot.
  */
 export function isSameAnswer(given: string, expected: string): boolean {
-  const number = numberOf(expected)
+  const number = canonicalNumber(expected)
   if (number === null) return plainText(given) === plainText(expected)
-  return (numberOf(given) ?? numberOf(withoutUnit(given))) === number
+  return (canonicalNumber(given) ?? canonicalNumber(withoutUnit(given))) === number
 }
 
 const MONEY = /[$€£¥]/g
 
 /** A canonical spelling of a number, so that digits beyond float64 count too; null for anything else. */
-export function numberOf(text: string): string | null {
+export function canonicalNumber(text: string): string | null {
   const bare = text
     .replace(/\\[,!;\s]/g, '')
     .replace(/\\(?=[$%])/g, '')
@@ -101,7 +101,7 @@ export function numberOf(text: string): string | null {
   if (!/^[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+$/i.test(bare)) return null
   // Small and large numbers are written in full, so that 1e3 is 1000.
   const value = Number(bare)
-  return Number.isFinite(value) ? (numberOf(value.toLocaleString('en', FULL)) ?? String(value)) : null
+  return Number.isFinite(value) ? (canonicalNumber(value.toLocaleString('en', FULL)) ?? String(value)) : null
 }
 
 const FULL = { useGrouping: false, maximumSignificantDigits: 17 } as const

@@ -10,13 +10,13 @@ import type { Snapshot } from './snapshot.js'
 export type Wanted = 'model' | 'adapter' | 'tokenizer'
 
 /** The part of a snapshot that an id means: a folder (null: all of it), or a GGUF file. */
-export type Place = string | null
+export type RepositoryPlace = string | null
 
 /**
  * Downloads the files of a model, an adapter or a tokenizer.
  * @throws UsageError `file-not-found`, `not-a-model`, `not-an-adapter`, `ambiguous-model`, `unsupported-format`
  */
-export async function fetchChosen(wanted: Wanted, id: HubId, snapshot: Snapshot): Promise<Place> {
+export async function fetchChosen(wanted: Wanted, id: HubId, snapshot: Snapshot): Promise<RepositoryPlace> {
   const { path, variant } = id
   const inside = new Inside(snapshot, path)
   if (inside.isFile || (variant !== null && wanted !== 'adapter')) return fetchGguf(inside, variant)
@@ -68,14 +68,14 @@ class Inside {
     return capital(this.path === null ? name : `the folder ${this.path} of ${name}`)
   }
 
-  async fetch(names: readonly string[]): Promise<Place> {
+  async fetch(names: readonly string[]): Promise<RepositoryPlace> {
     await this.snapshot.fetch(names.map((name) => this.at(name)))
     return this.path
   }
 }
 
 /** The configuration is downloaded last, so a folder that has one is complete. */
-async function fetchModel(inside: Inside, weights: string | null): Promise<Place> {
+async function fetchModel(inside: Inside, weights: string | null): Promise<RepositoryPlace> {
   if (!inside.has('config.json') || weights === null) throw noModel(inside)
   const files = isIndex(weights) ? await shardsOf(inside, weights) : [weights]
   const settings = quantiserFiles.filter((name) => inside.has(name))
@@ -107,7 +107,7 @@ function noModel(inside: Inside): UsageError {
   return new UsageError('not-a-model', `${inside.name} has no config.json with safetensors, and no .gguf file${hint}.`)
 }
 
-function fetchAdapter(inside: Inside): Promise<Place> {
+function fetchAdapter(inside: Inside): Promise<RepositoryPlace> {
   const names = ['adapter_model.safetensors', 'adapter_config.json']
   const missing = names.filter((name) => !inside.has(name))
   if (missing.length === 0) return inside.fetch(names)
@@ -115,14 +115,14 @@ function fetchAdapter(inside: Inside): Promise<Place> {
   throw new UsageError('not-an-adapter', `${inside.name} has no ${missing.join(' and no ')}${hint}.`)
 }
 
-function fetchTokenizer(inside: Inside): Promise<Place> {
+function fetchTokenizer(inside: Inside): Promise<RepositoryPlace> {
   const names = inside.companions
   if (names.length > 0) return inside.fetch(names)
   throw new UsageError('file-not-found', `${inside.name} has no tokenizer files.`)
 }
 
 /** The one GGUF file, or the one of a quantisation (`Q4_K_M`), whatever its case. */
-async function fetchGguf(inside: Inside, variant: string | null): Promise<Place> {
+async function fetchGguf(inside: Inside, variant: string | null): Promise<RepositoryPlace> {
   const { snapshot, path } = inside
   if (inside.isFile) {
     if (variant === null && /\.gguf$/i.test(path!)) return fetchFile(snapshot, path!)
@@ -145,7 +145,7 @@ async function fetchGguf(inside: Inside, variant: string | null): Promise<Place>
   )
 }
 
-async function fetchFile(snapshot: Snapshot, file: string): Promise<Place> {
+async function fetchFile(snapshot: Snapshot, file: string): Promise<RepositoryPlace> {
   if (/-\d{5}-of-\d{5}\.gguf$/i.test(file)) {
     throw new UsageError(
       'unsupported-format',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { expectedAnswer, extractAnswer, isSameAnswer, numberOf } from '../../lib/eval/exact-match.js'
+import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../../lib/eval/exact-match.js'
 
 describe('extractAnswer', () => {
   it('takes what follows the last ####, on its line', () => {
@@ -62,6 +62,6 @@ describe('isSameAnswer', () => {
   it('compares as text what is no number', () => {
     expect(isSameAnswer('New  York. ', 'New York')).toBe(true)
     expect(isSameAnswer('new york', 'New York')).toBe(false)
-    expect(numberOf('12 or 13')).toBeNull()
+    expect(canonicalNumber('12 or 13')).toBeNull()
   })
 })

@@ -10,7 +10,7 @@ import { inFlags } from '../flag-names.js'
 import { requirePath } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
-import type { Output, Terminal } from '../terminal/terminal.js'
+import type { Terminal, TerminalOutput } from '../terminal/terminal.js'
 import { TransferLine } from '../terminal/transfer-line.js'
 
 export const pushCommand = defineCommand({
@@ -66,7 +66,7 @@ async function askFor(others: readonly string[], { stdin, stderr }: Terminal): P
 }
 
 /** Each phase has a line of its own, which begins anew. */
-function lines(progress: Progress, { isTTY }: Output): (now: PushProgress) => void {
+function lines(progress: Progress, { isTTY }: TerminalOutput): (now: PushProgress) => void {
   const started = new Map<PushProgress['phase'], TransferLine>()
   return (now) => {
     const isFirst = !started.has(now.phase)

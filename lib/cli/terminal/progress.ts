@@ -4,7 +4,7 @@ import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
 import { formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
-import type { Output } from './terminal.js'
+import type { TerminalOutput } from './terminal.js'
 
 /** Milliseconds between two plain lines. */
 const PLAIN_INTERVAL = 10_000
@@ -19,14 +19,14 @@ export interface ProgressOptions {
 
 /** Writes to one output, where nothing else may be written while a live line stands. */
 export class Progress implements Disposable {
-  readonly #output: Output
+  readonly #output: TerminalOutput
   readonly #quiet: boolean
   readonly #now: () => number
   #lastShown = Number.NEGATIVE_INFINITY
   #pending: string | null = null
   #standing = false
 
-  constructor(output: Output, { quiet = false, now = Date.now }: ProgressOptions = {}) {
+  constructor(output: TerminalOutput, { quiet = false, now = Date.now }: ProgressOptions = {}) {
     this.#output = output
     this.#quiet = quiet
     this.#now = now

@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { printable } from '../../common/printable.js'
 
-export interface Output {
+export interface TerminalOutput {
   write(text: string): unknown
   readonly isTTY?: boolean
   readonly columns?: number
@@ -11,8 +11,8 @@ export interface Output {
 
 export interface Terminal {
   stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined }
-  stdout: Output
-  stderr: Output
+  stdout: TerminalOutput
+  stderr: TerminalOutput
   environment: NodeJS.ProcessEnv
 }
 
@@ -21,12 +21,12 @@ export function processTerminal(): Terminal {
 }
 
 /** Whether an output shows colours: a terminal, and NO_COLOR (no-color.org) is not set. */
-export function hasColours(output: Output, environment: NodeJS.ProcessEnv): boolean {
+export function hasColours(output: TerminalOutput, environment: NodeJS.ProcessEnv): boolean {
   return output.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb'
 }
 
 /** Writes what a model says: as it is for a file or a program, but it shall not steer a terminal. */
-export function writeAnswer(output: Output, text: string): void {
+export function writeAnswer(output: TerminalOutput, text: string): void {
   output.write(output.isTTY === true ? printable(text) : text)
 }
 
@@ -63,7 +63,7 @@ export function releaseLostTerminals(): void {
 }
 
 /** Writes to the end. Null, or a sentence that says why it could not be written. A reader that has gone wants no more. */
-export async function writeResult(output: Output, text: string): Promise<string | null> {
+export async function writeResult(output: TerminalOutput, text: string): Promise<string | null> {
   if (!('writableEnded' in output)) {
     output.write(text)
     return null
