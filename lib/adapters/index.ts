@@ -45,7 +45,6 @@ export type { CodeFormat, StorageFormat, Weight } from '../tensor/weight.js'
 export type {
   AdapterConfigBase,
   AdapterMethod,
-  FileTensor,
   LayerFacts,
   LayerMemory,
   LayerOptions,
@@ -57,8 +56,9 @@ export type {
   PeftRow,
   PeftTable,
   RankLimit,
-  RestartOptions,
   RestartRule,
+  RestartRunOptions,
+  SplitTensor,
   StoredTensor,
   TargetModules,
   TensorDeclaration,

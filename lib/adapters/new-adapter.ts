@@ -1,5 +1,14 @@
 import { z } from 'zod'
-import { aNumber, anObject, aText, check, expecting, optionsSchema, texts, wholeFrom } from '../common/arguments.js'
+import {
+  aNumber,
+  anObject,
+  aText,
+  check,
+  expecting,
+  listOfTexts,
+  optionsSchema,
+  wholeFrom,
+} from '../common/arguments.js'
 import type { AdapterConfigBase } from './contract/adapter.js'
 import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'
@@ -17,8 +26,8 @@ const wholeConfig = {
     rank: wholeFrom(1),
     dropout: aNumber,
     rankPattern: anObject,
-    modulesToSave: texts,
-    targetModules: z.union([aText, texts, expecting('a regular expression', z.instanceof(RegExp))]),
+    modulesToSave: listOfTexts,
+    targetModules: z.union([aText, listOfTexts, expecting('a regular expression', z.instanceof(RegExp))]),
   }),
 }
 

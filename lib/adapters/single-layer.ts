@@ -6,7 +6,7 @@ import { LinearInput } from '../nn/linear-input.js'
 import { backwardFrom } from '../tensor/backward.js'
 import { assemble, type Part } from '../tensor/destination.js'
 import { openDevice } from '../tensor/device.js'
-import { linear } from '../tensor/operations/linear.js'
+import { weightProduct } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
@@ -132,7 +132,7 @@ export class MoraSingleLayer {
     const parts: Part[] = [{ ...columns, write: (into) => adapter.forward(new LinearInput(x), 1, into) }]
     if (W !== null) {
       const weight = this.#values(W, [this.outFeatures, this.inFeatures], 'W')
-      parts.push({ ...columns, write: (into) => linear(x, weightOf(weight), into) })
+      parts.push({ ...columns, write: (into) => weightProduct(x, weightOf(weight), into) })
     }
     return assemble([x.shape[0]!, this.outFeatures], parts, x)
   }

@@ -1,7 +1,7 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
 
 import type { ChangeResult } from '../eval/index.js'
-import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../options/index.js'
+import { checkWrittenForm, type MergeOptions, modelPath, outputFormat } from '../options/index.js'
 import type { OptionSource } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
@@ -13,7 +13,7 @@ import type { Terminal } from './terminal/terminal.js'
 /** Finds what stands in the way of the output before anything is read. */
 export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {
   const { model, adapter, output, overwrite, imatrix } = options
-  const format = formatOf(output!, options.format)
+  const format = outputFormat(output!, options.format)
   const around = { inputs: [model, adapter, imatrix], overwrite }
   if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
   else requireFreeOutput(output!, around, source)

@@ -1,6 +1,6 @@
 /** Lines of a file that grows: each is read once. */
 import { basename } from 'node:path'
-import { type OpenFile, withFileInside } from './inside.js'
+import { type RunFile, withFileInside } from './inside.js'
 
 const CHUNK = 2 ** 20
 /** Bytes of a file: those of a million steps are fewer. */
@@ -65,7 +65,7 @@ export class AppendedLines {
     this.#last = Buffer.alloc(0)
   }
 
-  async #readOn({ handle, size }: OpenFile): Promise<void> {
+  async #readOn({ handle, size }: RunFile): Promise<void> {
     while (this.#offset < size && !this.#signal?.aborted) {
       const length = Math.min(CHUNK, size - this.#offset)
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, this.#offset)
@@ -79,7 +79,7 @@ export class AppendedLines {
     }
   }
 
-  async #goesOn({ handle, size }: OpenFile): Promise<boolean> {
+  async #goesOn({ handle, size }: RunFile): Promise<boolean> {
     const { length } = this.#last
     if (size < this.#offset) return false
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, this.#offset - length)

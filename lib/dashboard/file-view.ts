@@ -1,13 +1,13 @@
-import { type OpenFile, withFileInside } from './inside.js'
+import { type RunFile, withFileInside } from './inside.js'
 
 /** What a file says, worked out again only when the file has changed. */
 export class FileView<Value> {
   readonly #path: string
-  readonly #read: (file: OpenFile) => Promise<Value>
+  readonly #read: (file: RunFile) => Promise<Value>
   #stamp = ''
   #value: Value | null = null
 
-  constructor(path: string, read: (file: OpenFile) => Promise<Value>) {
+  constructor(path: string, read: (file: RunFile) => Promise<Value>) {
     this.#path = path
     this.#read = read
   }

@@ -3,7 +3,7 @@ import { constants, type Dirent } from 'node:fs'
 import { type FileHandle, open, readdir, realpath } from 'node:fs/promises'
 
 /** A regular file, open for reading, with its size in bytes and time of change in milliseconds. */
-export interface OpenFile {
+export interface RunFile {
   handle: FileHandle
   size: number
   modified: number
@@ -16,7 +16,7 @@ export interface OpenFile {
  */
 export async function withFileInside<Result>(
   path: string,
-  use: (file: OpenFile) => Promise<Result>,
+  use: (file: RunFile) => Promise<Result>,
 ): Promise<Result | null> {
   // Not blocked by a pipe that nobody writes to, nor led elsewhere by a link.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -35,7 +35,7 @@ export async function withFileInside<Result>(
 const WHOLE = 2 ** 20
 
 /** The text of a small file, or its beginning. */
-export async function textOf({ handle, size }: OpenFile): Promise<string> {
+export async function fileText({ handle, size }: RunFile): Promise<string> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(Math.min(size, WHOLE)), 0, Math.min(size, WHOLE), 0)
   return buffer.toString('utf8', 0, bytesRead)
 }

@@ -1,5 +1,5 @@
 /** Rows of metrics in columns, and their course in few points. */
-import type { Band, TablePart, Value } from './payload.js'
+import type { Band, MetricValue, TablePart } from './payload.js'
 
 /** Most points that are shown of a table; a wide screen has about as many columns. */
 const MOST_POINTS = 2_000
@@ -107,7 +107,11 @@ function bandOf(column: Column, starts: readonly number[], ends: readonly number
 }
 
 /** Over the finite values of some rows. */
-function pointOf(column: Column, start: number, end: number): { mean: Value; low: Value; high: Value } {
+function pointOf(
+  column: Column,
+  start: number,
+  end: number,
+): { mean: MetricValue; low: MetricValue; high: MetricValue } {
   let [sum, count, low, high] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
   for (let row = start; row < end; row++) {
     const value = column.get(row)
@@ -121,7 +125,7 @@ function pointOf(column: Column, start: number, end: number): { mean: Value; low
   return { mean: short(sum / count), low: short(low), high: short(high) }
 }
 
-function finite(value: number): Value {
+function finite(value: number): MetricValue {
   return Number.isFinite(value) ? short(value) : null
 }
 

@@ -25,13 +25,13 @@ export interface RunList {
 }
 
 /** A number, or null where it is missing or not finite. */
-export type Value = number | null
+export type MetricValue = number | null
 
 /** A metric in points: the mean of a point's rows and, where a point may be several, their lowest and highest. */
 export interface Band {
-  mean: Value[]
-  low?: Value[]
-  high?: Value[]
+  mean: MetricValue[]
+  low?: MetricValue[]
+  high?: MetricValue[]
 }
 
 /** Rows of metrics in at most a few thousand points. */
@@ -45,10 +45,10 @@ export interface TablePart {
   /** The last step of each point. */
   steps: number[]
   /** How far the run was at the last step of each point: `epoch`, `tokens` and `seconds`; of optimizer steps only. */
-  at: Record<string, Value[]>
+  at: Record<string, MetricValue[]>
   metrics: Record<string, Band>
   /** The last row, whatever the points are; null where there is none. */
-  last: { step: number; values: Record<string, Value> } | null
+  last: { step: number; values: Record<string, MetricValue> } | null
 }
 
 export interface RunMetrics {
@@ -77,7 +77,7 @@ export interface Sample {
 }
 
 /** A line of the configuration. */
-export interface Fact {
+export interface RunFact {
   group: string
   name: string
   value: string
@@ -85,7 +85,7 @@ export interface Fact {
 
 export interface RunDetails {
   id: string
-  facts: Fact[]
+  facts: RunFact[]
   /** Steps of the checkpoints that there are. */
   checkpoints: number[]
   /** The newest ones, in order. */

@@ -4,7 +4,7 @@ import { identityIn, isAlive } from '../io/process-identity.js'
 import { AppendedLines, sizeProblem } from './appended-lines.js'
 import { FileView } from './file-view.js'
 import type { FoundRun } from './find-runs.js'
-import { entriesInside, type OpenFile, textOf, withFileInside } from './inside.js'
+import { entriesInside, fileText, type RunFile, withFileInside } from './inside.js'
 import { MetricsReader, parsed } from './metrics-reader.js'
 import type { KnownMetrics, RunDetails, RunMetrics, RunStatus, RunSummary, Sample } from './payload.js'
 import { readFacts } from './run-yaml.js'
@@ -31,7 +31,7 @@ export class RunReader {
   constructor(run: FoundRun, signal?: AbortSignal) {
     this.#run = run
     this.#signal = signal
-    this.#runFile = new FileView(this.#path('run.yaml'), async (file) => readFacts(await textOf(file)))
+    this.#runFile = new FileView(this.#path('run.yaml'), async (file) => readFacts(await fileText(file)))
     this.#metricsFile = new FileView(this.#path('metrics.jsonl'), readLastStep)
     const onReset = () => {
       this.#samples = []
@@ -95,7 +95,7 @@ export class RunReader {
 
   /** Whether a process writes to the folder: the lock of `mora train` names it. */
   async #isHeld(modified: number): Promise<boolean> {
-    const text = await withFileInside(this.#path('.lock'), textOf)
+    const text = await withFileInside(this.#path('.lock'), fileText)
     const holder = identityIn(text ?? '')
     return holder !== null && (isAlive(holder) ?? Date.now() - modified < SILENCE)
   }
@@ -123,7 +123,7 @@ interface LastStep {
   modified: number
 }
 
-async function readLastStep({ handle, size, modified }: OpenFile): Promise<LastStep> {
+async function readLastStep({ handle, size, modified }: RunFile): Promise<LastStep> {
   const length = Math.min(size, TAIL)
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size - length)
   const lines = buffer.toString('utf8', 0, bytesRead).split('\n').slice(0, -1)

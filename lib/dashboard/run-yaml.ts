@@ -3,10 +3,10 @@
 import { asMessage } from '../common/printable.js'
 import { isJsonObject } from '../io/json.js'
 import { parseYaml } from '../io/yaml.js'
-import type { Fact } from './payload.js'
+import type { RunFact } from './payload.js'
 
 export interface ReadFacts {
-  facts: Fact[]
+  facts: RunFact[]
   method: string | null
   totalSteps: number | null
 }
@@ -31,7 +31,7 @@ export function readFacts(text: string): ReadFacts & { problem: string | null } 
   }
 }
 
-function factsOf(group: string, value: unknown): Fact[] {
+function factsOf(group: string, value: unknown): RunFact[] {
   if (!isJsonObject(value)) return [{ group: 'run', name: group, value: shown(value) }]
   return Object.entries(value).map(([name, one]) => ({ group, name, value: shown(one) }))
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import type { OpenSource } from './sources/open.js'
 import type { DataSummary } from './summary.js'
-import { allocate, bytesOf, hashArrays } from './token-store.js'
+import { allocate, arrayBytes, hashArrays } from './token-store.js'
 import type { TokenisedData } from './tokenise.js'
 
 /** Rises whenever the same rows would be tokenised or masked otherwise. */
@@ -58,7 +58,7 @@ export async function writeCache(folder: string, key: string, data: TokenisedDat
   const length = Buffer.alloc(4)
   length.writeUInt32LE(text.length)
   await writeStreamAtomic(pathOf(folder, key), async (handle) => {
-    for (const bytes of [length, text, ...bytesOf(arrays)]) await writeFully(handle, bytes)
+    for (const bytes of [length, text, ...arrayBytes(arrays)]) await writeFully(handle, bytes)
   })
 }
 
@@ -88,7 +88,7 @@ async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData 
   if (header.version !== VERSION || header.key !== key || 4 + headerLength + payload !== size) return null
   const arrays = allocate(header.rows, header.tokens)
   let position = 4 + headerLength
-  for (const bytes of bytesOf(arrays)) {
+  for (const bytes of arrayBytes(arrays)) {
     await fill(handle, bytes, position)
     position += bytes.length
   }

@@ -13,7 +13,7 @@ import { TextTemplate } from './rows/text-template.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
 import { type DataInput, type RecordedSource, someData, sourcesOf } from './sources/source.js'
-import { type DataSummary, notesOf, requireRows } from './summary.js'
+import { type DataSummary, requireRows, summaryNotes } from './summary.js'
 import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
 import { resolveTemplate } from './templates/template.js'
@@ -134,7 +134,7 @@ export async function loadDataset(source: DataInput, options: DatasetOptions): P
   const data = await tokenised(sources, settings, options)
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
-  for (const note of notesOf(data.summary)) options.onWarning?.(`${name}: ${note}`)
+  for (const note of summaryNotes(data.summary)) options.onWarning?.(`${name}: ${note}`)
   return new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data))
 }
 

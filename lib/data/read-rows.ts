@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { aText, check, expecting, optionsSchema, texts } from '../common/arguments.js'
+import { aText, check, expecting, listOfTexts, optionsSchema } from '../common/arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { isJsonObject } from '../io/json.js'
 import { type DataPurpose, findDataFiles } from './files/data-files.js'
@@ -7,7 +7,7 @@ import { readRecords } from './files/readers.js'
 import { malformedRow } from './rows/check.js'
 
 const readRowsArguments = {
-  source: z.union([expecting('a path or hub id', aText), expecting('a list of them', texts)]),
+  source: z.union([expecting('a path or hub id', aText), expecting('a list of them', listOfTexts)]),
   options: optionsSchema('the options of readRows', hubKinds),
 }
 

@@ -74,7 +74,7 @@ export function requireRows(
 }
 
 /** What the user should know of the rows and of how the template took them. */
-export function notesOf(summary: DataSummary): string[] {
+export function summaryNotes(summary: DataSummary): string[] {
   const { dropped, truncated } = summary
   return [
     ...(dropped > 0 ? [`${dropped} rows in which nothing is trained were left out.`] : []),

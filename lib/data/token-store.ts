@@ -52,14 +52,14 @@ function copyInto(target: TokenArrays, source: TokenArrays, rows: number, tokens
 }
 
 /** The arrays as bytes, in the order in which they are stored and hashed. */
-export function bytesOf({ offsets, ids, mask }: TokenArrays): Uint8Array<ArrayBuffer>[] {
+export function arrayBytes({ offsets, ids, mask }: TokenArrays): Uint8Array<ArrayBuffer>[] {
   return [offsets, ids, mask].map((values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
 }
 
 /** sha256, hexadecimal, of rows and masks: equal for equal data, wherever it came from. */
 export function hashArrays(arrays: TokenArrays): string {
   const hash = createHash('sha256')
-  for (const bytes of bytesOf(arrays)) {
+  for (const bytes of arrayBytes(arrays)) {
     // One update takes at most 2^31 - 1 bytes.
     for (let start = 0; start < bytes.length; start += 1 << 30) hash.update(bytes.subarray(start, start + (1 << 30)))
   }

@@ -1,5 +1,14 @@
 import { z } from 'zod'
-import { aFunction, anyText, aSignal, check, expecting, having, optionsSchema, texts } from '../common/arguments.js'
+import {
+  aFunction,
+  anyText,
+  aSignal,
+  check,
+  expecting,
+  having,
+  listOfTexts,
+  optionsSchema,
+} from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
@@ -36,7 +45,7 @@ export const generateArguments = {
   model: aLanguageModel,
   call: optionsSchema('the options of generate', {
     messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
-    stop: z.union([anyText, texts]).optional(),
+    stop: z.union([anyText, listOfTexts]).optional(),
     onText: aFunction.optional(),
     onWarning: aFunction.optional(),
     signal: aSignal.optional(),

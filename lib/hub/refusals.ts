@@ -14,7 +14,7 @@ export interface Subject {
   readonly endpoint: string
 }
 
-export interface Answer {
+export interface HubAnswer {
   readonly status: number
   readonly headers: Headers
 }
@@ -26,7 +26,7 @@ export function nameOf({ kind, repository, file }: Subject): string {
 }
 
 /** The error for an unsuccessful answer. */
-export function refusal(answer: Answer, subject: Subject): MoraError | PassingFailure {
+export function refusal(answer: HubAnswer, subject: Subject): MoraError | PassingFailure {
   const { status, headers } = answer
   const reason = headers.get('x-error-code')
   const passing = passingFailure(answer, 'deliver', nameOf(subject))
@@ -48,7 +48,7 @@ export function refusal(answer: Answer, subject: Subject): MoraError | PassingFa
  * @param said what the body says is wrong
  */
 export function refusalToTake(
-  answer: Answer,
+  answer: HubAnswer,
   subject: Subject,
   { host, said }: { host: string | null; said: string },
 ): MoraError | PassingFailure {
@@ -83,7 +83,7 @@ export function refusalToTake(
 
 /** What may go away by itself; else null. */
 function passingFailure(
-  { status, headers }: Answer,
+  { status, headers }: HubAnswer,
   doing: 'deliver' | 'take',
   name: string,
   who = 'The hub',
@@ -131,7 +131,7 @@ function noRepository({ kind, repository, endpoint }: Subject): UsageError {
   )
 }
 
-function forbidden({ headers }: Answer, subject: Subject): UsageError {
+function forbidden({ headers }: HubAnswer, subject: Subject): UsageError {
   return new UsageError(
     'forbidden',
     `The hub forbids ${nameOf(subject)} (403)${told(headers)}: use a token with read access (HF_TOKEN or "hf auth login").`,

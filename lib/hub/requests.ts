@@ -2,7 +2,7 @@
 import { InputError, RunError } from '../common/errors.js'
 import { packageVersion } from '../common/package-facts.js'
 import { keepSecret } from '../common/printable.js'
-import { type Answer, nameOf, refusal, type Subject } from './refusals.js'
+import { type HubAnswer, nameOf, refusal, type Subject } from './refusals.js'
 import { PassingFailure } from './retry.js'
 import type { HubSettings } from './settings.js'
 
@@ -38,7 +38,7 @@ export interface RequestOptions {
 }
 
 /** An answer whose body may still be arriving: read it, or `discard` it. */
-export interface Reply extends Answer {
+export interface Reply extends HubAnswer {
   body(): AsyncIterable<Uint8Array>
   discard(): Promise<void>
 }
@@ -103,7 +103,7 @@ async function send(
   const watch = new Watch(timeout)
   const ends = signal ? AbortSignal.any([watch.signal, signal]) : watch.signal
   const lost = (cause: unknown, code: string, doing: string) => {
-    const reason = watch.expired ? SILENT : reasonOf(cause)
+    const reason = watch.expired ? SILENT : fetchFailure(cause)
     return new PassingFailure(code, `${doing} ${nameOf(subject)}: ${reason}`, {
       unanswered: code === 'hub-unreachable' && NOBODY.has(reason),
       cause,
@@ -186,8 +186,8 @@ export class Watch {
 }
 
 /** The cause of a "fetch failed", such as `ENOTFOUND`. */
-export function reasonOf(error: unknown): string {
+export function fetchFailure(error: unknown): string {
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: unknown }
-  if (cause instanceof Error) return reasonOf(cause)
+  if (cause instanceof Error) return fetchFailure(cause)
   return String(code ?? message)
 }

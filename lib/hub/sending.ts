@@ -2,7 +2,7 @@
 import { MoraError } from '../common/errors.js'
 import { isJsonObject, jsonIn } from '../io/json.js'
 import { nameOf, refusalToTake, type Subject } from './refusals.js'
-import { NOBODY, reasonOf, SILENT, userAgent, Watch, wholeBody } from './requests.js'
+import { fetchFailure, NOBODY, SILENT, userAgent, Watch, wholeBody } from './requests.js'
 import { type Pacing, PassingFailure, withRetries } from './retry.js'
 
 /** What `@huggingface/hub` says of a request's body: of which file it is a part, and who wants to know how far it is. */
@@ -83,7 +83,7 @@ async function send(
 function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
   const reader = (cause as Error).cause ?? cause
   if ((reader as NodeJS.ErrnoException).syscall === 'open') return reader
-  const reason = reasonOf(cause)
+  const reason = fetchFailure(cause)
   const name = nameOf(subject)
   return NOBODY.has(reason)
     ? new PassingFailure('hub-unreachable', `${host} cannot be reached for ${name}: ${reason}`, {

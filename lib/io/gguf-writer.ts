@@ -18,7 +18,7 @@ export type GgufFields = ReadonlyMap<string, GgufField>
 
 export const uint32 = (value: number): GgufField => ({ type: 'uint32', value })
 export const float32 = (value: number): GgufField => ({ type: 'float32', value: Math.fround(value) })
-export const text = (value: string): GgufField => ({ type: 'string', value })
+export const ggufText = (value: string): GgufField => ({ type: 'string', value })
 export const bool = (value: boolean): GgufField => ({ type: 'bool', value })
 export const list = (of: ScalarType, value: readonly Scalar[]): GgufField => ({ type: 'array', of, value })
 

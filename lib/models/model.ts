@@ -1,7 +1,7 @@
 import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import { selectModules } from '../adapters/files/modules-to-save.js'
-import { anObject, check, optionsSchema, texts, wholes } from '../common/arguments.js'
+import { anObject, check, listOfTexts, optionsSchema, wholes } from '../common/arguments.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native/addon.js'
@@ -216,7 +216,7 @@ export class Model implements Disposable {
 
   /** What names of `modulesToSave` stand for, as adapter files have it; throws with the candidates for an unknown name. */
   moduleNames(names: readonly string[]): readonly string[] {
-    check({ names }, { names: texts })
+    check({ names }, { names: listOfTexts })
     return selectModules(names, this.base).names
   }
 

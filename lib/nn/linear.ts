@@ -3,9 +3,9 @@ import {
   addBias,
   changedWeight,
   int8Linear,
-  linear,
   updatedLinear,
   type WeightUpdate,
+  weightProduct,
 } from '../tensor/operations/linear.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { type Weight, weightOf } from '../tensor/weight.js'
@@ -103,7 +103,7 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
   const base = weights.map(({ from, to, weight }): Part => {
     const own = updates.filter((update) => update.from >= from && update.to <= to)
     const placed = own.map((update) => ({ ...update, from: update.from - from, to: update.to - from }))
-    const product = input.int8 && weight.parameter === null ? int8Linear : linear
+    const product = input.int8 && weight.parameter === null ? int8Linear : weightProduct
     return {
       from,
       to,

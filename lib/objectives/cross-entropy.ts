@@ -2,7 +2,7 @@ import { loadDataset } from '../data/dataset.js'
 import type { Objective } from './objective.js'
 
 /** Supervised fine-tuning and pretraining: the mean cross-entropy of the target tokens. */
-export const crossEntropy: Objective = {
+export const crossEntropyObjective: Objective = {
   metrics: [],
   smallRow: [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
   load: loadDataset,

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
-import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'
+import { type DataInput, type DataSource, sourcesOf, sourceWeight } from '../data/sources/source.js'
 import { MAX_THREADS } from '../native/addon.js'
 import {
   choice,
@@ -151,7 +151,7 @@ const readData =
   ({ weights }: { weights: boolean }) =>
   (value: unknown): DataSource[] | undefined => {
     const sources = sourcesOf(value)
-    const fits = sources?.length && (weights || sources.every((source) => weightOf(source) === undefined))
+    const fits = sources?.length && (weights || sources.every((source) => sourceWeight(source) === undefined))
     return fits ? sources : undefined
   }
 

@@ -33,7 +33,6 @@ export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export {
   checkWrittenForm,
-  formatOf,
   GGUF_MIXTURES,
   type GgufDType,
   type GgufMixture,
@@ -43,6 +42,7 @@ export {
   MODEL_FORMATS,
   type ModelFormat,
   modelPath,
+  outputFormat,
   QUANTISE_FORMATS,
   type QuantiseFormat,
   WRITTEN_DTYPES,

@@ -91,7 +91,7 @@ export function checkWrittenForm(
 export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
 /** The format asked for, or that of an output's name. */
-export function formatOf(output: string, format?: ModelFormat): ModelFormat {
+export function outputFormat(output: string, format?: ModelFormat): ModelFormat {
   return format ?? (isGguf(output) ? 'gguf' : 'safetensors')
 }
 

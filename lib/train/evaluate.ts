@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
-import { crossEntropy } from '../objectives/cross-entropy.js'
+import { crossEntropyObjective } from '../objectives/cross-entropy.js'
 import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
 import { RankSync } from './rank-sync.js'
@@ -26,7 +26,7 @@ export async function meanLoss(
 ): Promise<number> {
   check({ model, batches, options }, meanLossArguments)
   const { signal } = options
-  const sums = await evaluate({ objective: crossEntropy, model, sync: new RankSync(), signal }, batches)
+  const sums = await evaluateBatches({ objective: crossEntropyObjective, model, sync: new RankSync(), signal }, batches)
   if (!sums) throw signal!.reason
   return sums.loss
 }
@@ -35,7 +35,7 @@ export async function meanLoss(
  * What an objective's forward passes over all batches of all ranks add up to, without dropout; null when the signal of a rank was
  * aborted meanwhile.
  */
-export async function evaluate(
+export async function evaluateBatches(
   session: Pick<Session, 'objective' | 'sync' | 'signal'> & { readonly model: PassModel },
   batches: Iterable<Batch> | AsyncIterable<Batch>,
 ): Promise<PassSums | null> {

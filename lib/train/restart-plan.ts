@@ -1,5 +1,5 @@
 /** The restarts of ReMoRA and ReLoRA that options ask for. */
-import type { AdapterConfigBase, RestartOptions } from '../adapters/contract/adapter.js'
+import type { AdapterConfigBase, RestartRunOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../common/errors.js'
 import { streamKey } from '../common/random.js'
@@ -18,7 +18,11 @@ export interface RestartPlan {
 }
 
 /** The restarts that options ask for, or null. `config` is the adapter as the run begins. */
-export function restartPlan(adapter: string, config: AdapterConfigBase, options: RestartOptions): RestartPlan | null {
+export function restartPlan(
+  adapter: string,
+  config: AdapterConfigBase,
+  options: RestartRunOptions,
+): RestartPlan | null {
   const { mergeEvery: every, seed } = options
   if (every === undefined) return null
   const { restart } = adapterMethod(config.method)

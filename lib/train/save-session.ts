@@ -4,7 +4,7 @@ import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
 import { writeCheckpointAtOnce } from './checkpoints/checkpoint-at-once.js'
 import { afterEvaluation } from './checkpoints/trainer-state.js'
-import { evaluate } from './evaluate.js'
+import { evaluateBatches } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { modelCard } from './output/model-card.js'
 import type { Session } from './session.js'
@@ -12,7 +12,7 @@ import type { Session } from './session.js'
 /** Measures the evaluation data; null when the signal of a rank was aborted meanwhile. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent | null> {
   const { data } = session
-  const sums = await evaluate(session, data.evaluationBatches(session.facts.machine.tokenBudget))
+  const sums = await evaluateBatches(session, data.evaluationBatches(session.facts.machine.tokenBudget))
   if (!sums) return null
   const { loss: evalLoss, metrics } = sums
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)

@@ -82,7 +82,7 @@ export interface PassModel extends ForwardModel {
 }
 
 /** A model's adapters, and the layers that they go to. */
-export interface AdaptedModel {
+export interface ModelWithAdapters {
   readonly adapterSet: {
     readonly configs: ReadonlyMap<string, AdapterConfigBase>
     activeNames(): string[]
@@ -105,7 +105,7 @@ export interface AdaptedModel {
   absorbAdapter(folder: string): Promise<void>
 }
 
-export interface TrainableModel extends ModelFacts, PassModel, AdaptedModel {
+export interface TrainableModel extends ModelFacts, PassModel, ModelWithAdapters {
   /** Keeps the model for one run; throws when another has it. */
   holdForTraining(): HeldForTraining
   gradientCheckpointing: boolean
@@ -121,7 +121,7 @@ export interface TrainableModel extends ModelFacts, PassModel, AdaptedModel {
 /** What a run needs of its model once it is set up. */
 export type SteppedModel = PassModel &
   Pick<ModelFacts, 'device'> &
-  Pick<AdaptedModel, 'saveAdapter' | 'restartAdapter'> &
+  Pick<ModelWithAdapters, 'saveAdapter' | 'restartAdapter'> &
   Pick<TrainableModel, 'trainableParameters'>
 
 export interface OptimizerState {

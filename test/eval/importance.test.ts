@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { importanceMatrix } from '../../lib/eval/index.js'
 import { readGguf } from '../../lib/io/gguf.js'
-import { type GgufEntry, type GgufField, list, text, writeGguf } from '../../lib/io/gguf-writer.js'
+import { type GgufEntry, type GgufField, ggufText, list, writeGguf } from '../../lib/io/gguf-writer.js'
 import { initModel, loadModel, type Model } from '../../lib/models/index.js'
 import { importanceFor, readImportance } from '../../lib/models/quantise/importance.js'
 import { native, type WrittenBlocks } from '../../lib/native/addon.js'
@@ -210,7 +210,7 @@ async function writeMatrix(
     { name: `${weight}.in_sum2`, dtype: 'float32', shape: [1, values.length], data: async () => bytesOf(values) },
     { name: `${weight}.counts`, dtype: 'float32', shape: [1, 1], data: async () => bytesOf(Float32Array.of(counts)) },
   ])
-  await writeGguf(at(name), new Map([['general.type', text('imatrix')], ...more]), entries)
+  await writeGguf(at(name), new Map([['general.type', ggufText('imatrix')], ...more]), entries)
 }
 
 const bytesOf = (values: Float32Array) => new Uint8Array(values.slice().buffer)
@@ -284,7 +284,7 @@ describe('files', () => {
       writeFileSync(at('cut.dat'), whole.subarray(0, length))
       await malformed('cut.dat')
     }
-    await writeGguf(at('sums.gguf'), new Map([['general.type', text('imatrix')]]), [
+    await writeGguf(at('sums.gguf'), new Map([['general.type', ggufText('imatrix')]]), [
       { name: 'a.in_sum2', dtype: 'float32', shape: [1, 1], data: async () => bytesOf(Float32Array.of(1)) },
     ])
     await expect(readImportance(at('sums.gguf'))).rejects.toThrow(/no values "a.counts"/)

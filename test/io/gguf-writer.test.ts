@@ -7,9 +7,9 @@ import {
   float32,
   type GgufEntry,
   type GgufField,
+  ggufText,
   list,
   plainMetadata,
-  text,
   uint32,
   writeGguf,
 } from '../../lib/io/gguf-writer.js'
@@ -27,7 +27,7 @@ const tensor = (name: string, dtype: GgufEntry['dtype'], shape: number[], bytes:
 describe('writeGguf', () => {
   it('writes every type of metadata, and tensors at aligned places, as the reader has them', async () => {
     const fields = new Map<string, GgufField>([
-      ['general.architecture', text('llamä')],
+      ['general.architecture', ggufText('llamä')],
       ['number', float32(0.1)],
       ['count', uint32(2 ** 32 - 1)],
       ['yes', bool(true)],

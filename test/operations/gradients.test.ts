@@ -16,7 +16,7 @@ import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding } from '../../lib/tensor/operations/embedding.js'
 import { normHeads } from '../../lib/tensor/operations/head-norm.js'
 import { gatherRows } from '../../lib/tensor/operations/indexing.js'
-import { addBias, factor, linear, updatedLinear } from '../../lib/tensor/operations/linear.js'
+import { addBias, factor, updatedLinear, weightProduct } from '../../lib/tensor/operations/linear.js'
 import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
 import { addResidual, layerNorm, rmsNorm } from '../../lib/tensor/operations/norm.js'
@@ -52,7 +52,7 @@ const layers: GradientCase[] = [
   gradientCase({
     name: 'linear over a frozen weight',
     inputs: { x: { shape: [3, 5], kind: 'activation' } },
-    forward: ({ x }, constant) => linear(x, weightOf(constant([7, 5]))),
+    forward: ({ x }, constant) => weightProduct(x, weightOf(constant([7, 5]))),
   }),
   gradientCase({
     name: 'linear over a trained weight, with a bias',
@@ -132,7 +132,7 @@ const layers: GradientCase[] = [
       norm: { shape: [6], kind: 'parameter' },
       weight: { shape: [5, 6], kind: 'parameter' },
     },
-    forward: ({ x, norm, weight }) => linear(rmsNorm(x, norm, 1e-3), weightOf(weight)),
+    forward: ({ x, norm, weight }) => weightProduct(rmsNorm(x, norm, 1e-3), weightOf(weight)),
   }),
   ...[
     { what: 'each head', query: 4, key: 4 },
@@ -163,12 +163,12 @@ const layers: GradientCase[] = [
   gradientCase({
     name: 'scaled',
     inputs: { x: { shape: [3, 5], kind: 'activation' } },
-    forward: ({ x }, constant) => scaled(linear(x, weightOf(constant([5, 5]))), 0.3),
+    forward: ({ x }, constant) => scaled(weightProduct(x, weightOf(constant([5, 5]))), 0.3),
   }),
   gradientCase({
     name: 'addResidual',
     inputs: { x: { shape: [3, 5], kind: 'activation' }, y: { shape: [3, 5], kind: 'activation' } },
-    forward: ({ x, y }, constant) => addResidual(linear(x, weightOf(constant([5, 5]))), y),
+    forward: ({ x, y }, constant) => addResidual(weightProduct(x, weightOf(constant([5, 5]))), y),
   }),
   ...(['silu', 'gelu', 'geluTanh'] as const).flatMap((f) => [
     gradientCase({
@@ -339,7 +339,7 @@ function withBias(x: Tensor, weight: Parameter, bias: Parameter): Tensor {
   return assemble(
     [x.shape[0]!, weight.shape[0]!],
     [
-      { from: 0, to: weight.shape[0]!, write: (into) => linear(x, weightOf(weight), into) },
+      { from: 0, to: weight.shape[0]!, write: (into) => weightProduct(x, weightOf(weight), into) },
       { from: 0, to: weight.shape[0]!, write: (into) => addBias(bias, into) },
     ],
     x,
@@ -400,7 +400,7 @@ const structure: GradientCase[] = [
         [3, 7],
         [
           { from: 0, to: 2, write: (into) => factor(x, a, 1, into) },
-          { from: 2, to: 7, write: (into) => linear(x, weightOf(b), into) },
+          { from: 2, to: 7, write: (into) => weightProduct(x, weightOf(b), into) },
           { from: 0, to: 2, write: (into) => factor(x, c, 2, into) },
         ],
         x,
@@ -410,7 +410,7 @@ const structure: GradientCase[] = [
     name: 'recomputed',
     inputs: { x: { shape: [3, 6], kind: 'activation' }, weight: { shape: [8, 6], kind: 'parameter' } },
     forward: ({ x, weight }) =>
-      recomputed((input) => gatedActivation(linear(input, weightOf(weight)), 'silu'), x, [weight], []),
+      recomputed((input) => gatedActivation(weightProduct(input, weightOf(weight)), 'silu'), x, [weight], []),
   }),
 ]
 
@@ -427,7 +427,7 @@ test('recomputed gives the gradients of what it recomputes, bit for bit', async 
     return new Parameter(`p${seed}`, Tensor.from(values, shape, { device: testDevice() }))
   }
   const [x, weight, head] = [parameter([5, 6], 1), parameter([8, 6], 2), parameter([9, 4], 3)]
-  const body = (input: Tensor) => gatedActivation(linear(input, weightOf(weight)), 'silu')
+  const body = (input: Tensor) => gatedActivation(weightProduct(input, weightOf(weight)), 'silu')
   const run = async (forward: (input: Tensor) => Tensor) => {
     const loss = scope(() => linearCrossEntropy(forward(x), head, integers(0, 8, 3, 4, 1)))
     await loss.backward()

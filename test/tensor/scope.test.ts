@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { native } from '../../lib/native/addon.js'
 import { gatedActivation } from '../../lib/tensor/operations/activation.js'
-import { factor, linear } from '../../lib/tensor/operations/linear.js'
+import { factor, weightProduct } from '../../lib/tensor/operations/linear.js'
 import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { rmsNorm } from '../../lib/tensor/operations/norm.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
@@ -145,7 +145,7 @@ describe('the tape', () => {
     const [a, b] = [parameter(6, 4), parameter(5, 3)]
     const rest = inUse()
     const loss = scope(() =>
-      linearCrossEntropy(gatedActivation(linear(matrix(3, 4), weightOf(a)), 'silu'), b, targets()),
+      linearCrossEntropy(gatedActivation(weightProduct(matrix(3, 4), weightOf(a)), 'silu'), b, targets()),
     )
     expect(inUse()).toBeGreaterThan(rest + 64)
     await loss.backward()
@@ -160,7 +160,7 @@ describe('the tape', () => {
     const a = parameter(6, 4)
     const rest = inUse()
     const y = scope(() =>
-      gatedActivation(linear(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), weightOf(a)), 'silu'),
+      gatedActivation(weightProduct(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), weightOf(a)), 'silu'),
     )
     y.dispose()
     expect(inUse()).toBe(rest)

@@ -97,7 +97,7 @@ export interface TensorDeclaration<Config extends AdapterConfigBase> {
 }
 
 /** A tensor of files that is not one of memory's: it is split into some, and joined of them. */
-export interface FileTensor<Config extends AdapterConfigBase> {
+export interface SplitTensor<Config extends AdapterConfigBase> {
   /** Its shape in the file, row-major. */
   shape(config: Config, layer: LayerFacts): readonly number[]
   /** Its dtype in the file, default float32. */
@@ -141,7 +141,7 @@ export interface LayerMemory {
 }
 
 /** Options of training that restarts depend on. */
-export interface RestartOptions {
+export interface RestartRunOptions {
   /** Optimizer steps from one merge to the next. */
   readonly mergeEvery?: number
   /** MoRA's operators in the order in which restarts use them. */
@@ -159,14 +159,14 @@ export interface RestartRule<Config extends AdapterConfigBase> {
   /** Options of training that it takes beside `mergeEvery`. */
   readonly options?: readonly ('cycle' | 'regroup')[]
   /** A new adapter at the beginning of such a run; as it is described, unless given. */
-  first?(config: Config, options: RestartOptions): Config
+  first?(config: Config, options: RestartRunOptions): Config
   /**
    * What each restart makes of an adapter that began as `config`, and the options of that by name, as run.yaml records
    * them. @throws UsageError for options that do not fit the adapter
    */
   plan(
     config: Config,
-    options: RestartOptions,
+    options: RestartRunOptions,
   ): {
     /** Options of the restarts as run.yaml records them, by name. */
     readonly options?: Readonly<Record<string, unknown>>
@@ -211,7 +211,7 @@ export interface AdapterMethod<
   /** The tensors of a layer, by names that `layer` asks for them by. */
   readonly tensors: Readonly<Record<string, TensorDeclaration<Config>>>
   /** In place of the tensors' own entries in files. */
-  readonly files?: Readonly<Record<string, FileTensor<Config>>>
+  readonly files?: Readonly<Record<string, SplitTensor<Config>>>
   /** First values that are found together, in place of the tensors' own. */
   initial?(config: Config, layer: LayerFacts, weight: Weight): Promise<Readonly<Record<string, TensorValues>>>
   /** The part beside one layer. */

@@ -4,7 +4,7 @@ import { transposed } from '../../tensor/transpose.js'
 import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
-import { type StoredAdapter, unfit } from './stored-adapter.js'
+import { type StoredAdapter, unfitAdapter } from './stored-adapter.js'
 
 const words: Readonly<Record<string, (module: string) => boolean>> = {
   embeddings: (module) => isTarget(['embed_tokens', 'wte', 'wpe'], module),
@@ -55,29 +55,32 @@ export function modulesOfAdapter(
     const weight = base.ties.get(name) ?? name
     const tensor = base.transposed.has(weight) ? turned(stored) : stored
     const shape = base.weights.get(weight)
-    if (!shape) throw unfit(adapter, `the model has no ${name}`)
+    if (!shape) throw unfitAdapter(adapter, `the model has no ${name}`)
     if (shape.join() !== tensor.shape.join()) {
-      throw unfit(adapter, `${tensor.name} is [${tensor.shape.join(', ')}], and the model's [${shape.join(', ')}]`)
+      throw unfitAdapter(
+        adapter,
+        `${tensor.name} is [${tensor.shape.join(', ')}], and the model's [${shape.join(', ')}]`,
+      )
     }
     const other = tensors.get(weight)
     if (other && !sameValues(other, tensor))
-      throw unfit(adapter, `${other.name} and ${tensor.name} differ, but are tied in it`)
+      throw unfitAdapter(adapter, `${other.name} and ${tensor.name} differ, but are tied in it`)
     tensors.set(weight, tensor)
   }
   for (const [name, weight] of base.ties) {
     const [present, absent] = modules.has(name) ? [name, weight] : [weight, name]
     if (modules.has(present) && !modules.has(absent) && !tiesWeights) {
-      throw unfit(adapter, `it trained ${present} apart from ${absent}, but they are tied in it`)
+      throw unfitAdapter(adapter, `it trained ${present} apart from ${absent}, but they are tied in it`)
     }
   }
   const selected = described([...tensors.keys()].map(moduleOf), base)
   const missing = selected.weights.find((weight) => !tensors.has(weight))
-  if (missing) throw unfit(adapter, `it has a part of ${moduleOf(missing)} but not ${missing}`)
+  if (missing) throw unfitAdapter(adapter, `it has a part of ${moduleOf(missing)} but not ${missing}`)
   return { ...selected, tensors }
 }
 
 /** The names under which files hold a weight: all that are tied, so that programs which untie them read the same. */
-export function namesInFile(weight: string, { ties }: BaseModel): string[] {
+export function moduleNamesInFile(weight: string, { ties }: BaseModel): string[] {
   return [weight, ...[...ties].filter(([, original]) => original === weight).map(([name]) => name)]
 }
 
@@ -108,7 +111,7 @@ function modulesOf({ weights, ties }: BaseModel): string[] {
 function described(modules: readonly string[], base: BaseModel): SelectedModules {
   const weights = [...base.weights.keys(), ...base.ties.keys()].filter((name) => modules.includes(moduleOf(name)))
   const originals = new Set(weights.map((name) => base.ties.get(name) ?? name))
-  const all = new Set([...originals].flatMap((weight) => namesInFile(weight, base)).map(moduleOf))
+  const all = new Set([...originals].flatMap((weight) => moduleNamesInFile(weight, base)).map(moduleOf))
   const names = [...all].map((module) => {
     const short = lastSegment(module)
     return modulesOf(base).every((other) => !isSavedModule([short], other) || all.has(other)) ? short : module

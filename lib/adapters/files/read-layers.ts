@@ -15,7 +15,7 @@ import { layerTensors, readAdapterFolder } from './adapter-folder.js'
 import { modulesOfAdapter } from './modules-to-save.js'
 import { requireSameBase } from './same-base.js'
 import { requireQuickPatterns } from './slow-patterns.js'
-import { type AdapterProvenance, type StoredAdapter, unfit } from './stored-adapter.js'
+import { type AdapterProvenance, type StoredAdapter, unfitAdapter } from './stored-adapter.js'
 
 export interface LoadedAdapter<L extends LayerFacts> {
   config: AdapterConfigBase
@@ -69,9 +69,9 @@ function layersOf<L extends LayerFacts>(
   requireUntied(stored.layers, base)
   const foreign = stored.layers.filter((layer) => !byName.has(layer))
   if (foreign.length > 0)
-    throw unfit(stored, `it has ${foreign.length} layers that the model lacks, such as ${foreign[0]}`)
+    throw unfitAdapter(stored, `it has ${foreign.length} layers that the model lacks, such as ${foreign[0]}`)
   if (stored.fanInFanOut && base.transposed.size === 0)
-    throw unfit(stored, 'it is for layers whose weights are stored as [in, out] (fan_in_fan_out)')
+    throw unfitAdapter(stored, 'it is for layers whose weights are stored as [in, out] (fan_in_fan_out)')
   const { names, tensors } = modulesOfAdapter(stored, base)
   // As for PEFT, one target that fits is enough.
   const { fitting, unmatched } = fittingTargets(stored.config.targetModules, linears)
@@ -79,7 +79,10 @@ function layersOf<L extends LayerFacts>(
     ({ name }) => !stored.layers.includes(name) && !tensors.has(`${name}.weight`),
   )
   if (fitting !== 'all-linear' && missing.length > 0 && !stored.narrowed)
-    throw unfit(stored, `it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}`)
+    throw unfitAdapter(
+      stored,
+      `it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}`,
+    )
   if (unmatched.length > 0)
     onWarning?.(asMessage(`The adapter ${folder} also targets ${unmatched.join(', ')}, which the model lacks.`))
   const targetModules = missing.length > 0 ? stored.layers : fitting

@@ -33,7 +33,7 @@ export interface StoredAdapter {
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
-export function unfit({ folder }: StoredAdapter, why: string): UsageError {
+export function unfitAdapter({ folder }: StoredAdapter, why: string): UsageError {
   return new UsageError('unfit-adapter', `The adapter ${folder} does not fit the model: ${why}.`)
 }
 

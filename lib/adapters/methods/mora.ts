@@ -4,7 +4,7 @@ import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
 import { liveSections } from '../../tensor/operations/mora.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, RestartOptions } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, RestartRunOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { OPERATORS, type Operator } from '../contract/mora-operators.js'
 import { rankOf } from '../contract/patterns.js'
@@ -95,7 +95,7 @@ const sideOf = (config: MoraConfig, layer: LayerFacts): number =>
   squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator, config.roundRank)
 
 /** The operators in turn, of which the adapter's is one: a file's operator counts as given where the default has another. */
-function cycleOf({ operator }: MoraConfig, options: RestartOptions): readonly Operator[] {
+function cycleOf({ operator }: MoraConfig, options: RestartRunOptions): readonly Operator[] {
   const cycle = operatorCycle(options)
   if (cycle.includes(operator)) return cycle
   if (options.cycle === undefined) return [operator]
@@ -106,12 +106,12 @@ function cycleOf({ operator }: MoraConfig, options: RestartOptions): readonly Op
 }
 
 /** Operators that ReMoRA takes in turn (the paper's, Appendix B: types 1 and 2). */
-export function operatorCycle({ cycle, operator }: Pick<RestartOptions, 'cycle' | 'operator'>): readonly Operator[] {
+export function operatorCycle({ cycle, operator }: Pick<RestartRunOptions, 'cycle' | 'operator'>): readonly Operator[] {
   return cycle ?? (operator ? [operator] : ['sharing', 'sharing-grouped'])
 }
 
 /** The permutation of a new adapter's inputs and outputs; those of its restarts follow. */
-const permutationOf = ({ regroup, seed }: RestartOptions, cycle: number): PermutationKey | null =>
+const permutationOf = ({ regroup, seed }: RestartRunOptions, cycle: number): PermutationKey | null =>
   regroup === 'permute' ? { seed, cycle } : null
 
 export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {

@@ -8,7 +8,7 @@ import { bytesOf, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/room.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
-export interface ModelFacts extends Omit<ModelSizes, 'maxPositions'> {
+export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
   /** Or the hub id, with its commit. */
   path: string
   format: 'folder' | 'gguf'
@@ -45,7 +45,7 @@ const COMPUTED = ['float32', 'bfloat16'] as const
 export async function modelFacts(
   path: string,
   { offline, onWarning, train = false }: HubOptions & { train?: boolean } = {},
-): Promise<ModelFacts> {
+): Promise<ModelReport> {
   const source = await ModelSource.open(path, { offline, onWarning })
   const tokenizer = await loadTokenizer(source.path)
   const { config } = source
@@ -105,7 +105,7 @@ function weightMemoryOf(source: ModelSource) {
   return { float32: float32!, bfloat16: bfloat16! }
 }
 
-export function describeModel(model: ModelFacts): string {
+export function describeModel(model: ModelReport): string {
   const { tokenizer, quantisation, weightMemory } = model
   const dtypes = Object.entries(model.dtypes).map(([dtype, tensors]) => `${tensors} ${dtype}`)
   const vocabulary =

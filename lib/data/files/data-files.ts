@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { type HubOptions, hubIdOf } from '../../hub/index.js'
 import { type Compression, compressionOf, refuseUnreadable } from './decompress.js'
-import { DATA_ENDINGS, type DataFormat, formatOf, isUnread, refuseUnread } from './formats.js'
+import { DATA_ENDINGS, type DataFormat, dataFormat, isUnread, refuseUnread } from './formats.js'
 import { type DataPurpose, fetchHubData, type HubData } from './hub-data.js'
 
 export type { DataPurpose } from './hub-data.js'
@@ -68,7 +68,7 @@ async function filesOf(path: string): Promise<DataFile[]> {
       `${path} is not a regular file; what comes through a pipe is read from standard input, which is named -.`,
     )
   const names = (await readdir(path, { recursive: true })).filter((name) => !/(^|[/\\])\./.test(name)).sort()
-  const files = names.map((name) => join(path, name)).filter((file) => isUnread(file) || formatOf(file) !== undefined)
+  const files = names.map((name) => join(path, name)).filter((file) => isUnread(file) || dataFormat(file) !== undefined)
   if (files.length === 0) {
     throw new UsageError(
       'missing-data',
@@ -81,9 +81,9 @@ async function filesOf(path: string): Promise<DataFile[]> {
 function describe(path: string, bytes: number): DataFile {
   refuseUnread(path)
   const compression = compressionOf(path)
-  if (!compression) return { path, format: formatOf(path) ?? 'unknown', bytes }
+  if (!compression) return { path, format: dataFormat(path) ?? 'unknown', bytes }
   refuseUnreadable(compression, path)
-  return { path, format: formatOf(path) ?? 'unknown', compression, bytes }
+  return { path, format: dataFormat(path) ?? 'unknown', compression, bytes }
 }
 
 function missing(path: string, cause: unknown): UsageError {

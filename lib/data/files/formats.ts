@@ -25,7 +25,7 @@ const UNREAD = new Set(
 /** Endings of files that are read. */
 export const DATA_ENDINGS: readonly string[] = Object.keys(FORMATS)
 
-export function formatOf(path: string): DataFormat | undefined {
+export function dataFormat(path: string): DataFormat | undefined {
   return FORMATS[innerExtension(path)]
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { capital, formatHubId, type HubId, Snapshot, type SnapshotOptions } from '../../hub/index.js'
 import { readText } from '../../io/open.js'
-import { type DataFormat, formatOf, refuseUnread } from './formats.js'
+import { type DataFormat, dataFormat, refuseUnread } from './formats.js'
 import { configurationsOf, type DataConfiguration, type Splits, splitsOf } from './splits.js'
 
 /** What rows are for: which split is meant where none is named. */
@@ -123,7 +123,7 @@ const NO_DATA =
 function dataFilesOf(files: readonly string[], path: string | null, snapshot: Snapshot): string[] {
   const byFormat = new Map<DataFormat, string[]>()
   for (const file of files) {
-    const format = NO_DATA.test(file) ? undefined : formatOf(file)
+    const format = NO_DATA.test(file) ? undefined : dataFormat(file)
     if (format) byFormat.set(format, [...(byFormat.get(format) ?? []), file])
   }
   const [most] = [...byFormat.values()].sort((a, b) => b.length - a.length)

@@ -11,7 +11,7 @@ import type { AddedToken } from '../masks/token-marks.js'
 import type { TemplateDefinition } from '../templates/compiled-template.js'
 import { type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
 import { MEBIBYTES, templateSeconds } from './limits.js'
-import type { Answer, Asked, Request, Shared, TemplateRequest } from './process.js'
+import type { Asked, IsolatedAnswer, Request, Shared, TemplateRequest } from './process.js'
 
 /** A process that has nothing to do for so long ends [ms]: a tokenizer is read again after that. */
 const IDLE_MILLISECONDS = 60_000
@@ -129,7 +129,7 @@ class IsolatedProcess {
     this.#child = started()
     // Bun has no such method, and needs none.
     this.#child.channel?.unref?.()
-    this.#child.on('message', (message: Answer[] | 'started') => {
+    this.#child.on('message', (message: IsolatedAnswer[] | 'started') => {
       if (message === 'started') this.#isStarted = true
       else for (const answer of message) this.#settle(answer)
     })
@@ -164,7 +164,7 @@ class IsolatedProcess {
     this.#outbox = []
   }
 
-  #settle(answer: Answer): void {
+  #settle(answer: IsolatedAnswer): void {
     const { resolve, reject } = this.#waiting.shift()!
     if (this.#waiting.length === 0) this.#rest()
     if ('value' in answer) resolve(answer.value)

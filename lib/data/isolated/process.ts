@@ -38,7 +38,7 @@ export interface Asked {
   request: Request
 }
 
-export type Answer =
+export type IsolatedAnswer =
   | { value: unknown }
   | { error: { code: string; message: string; isUsage: boolean } }
   | { fault: string }
@@ -85,7 +85,7 @@ async function valuesOf(batch: readonly Request[]): Promise<unknown[]> {
   return isEncoding(request) ? engine.encode(batch.filter(isEncoding)) : [await engine.answer(request)]
 }
 
-async function answersTo(batch: readonly Request[]): Promise<Answer[]> {
+async function answersTo(batch: readonly Request[]): Promise<IsolatedAnswer[]> {
   try {
     return (await valuesOf(batch)).map((value) => ({ value }))
   } catch (error) {

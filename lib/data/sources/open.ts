@@ -6,7 +6,7 @@ import { sha256File } from '../../io/atomic.js'
 import { type DataFile, type FindOptions, findDataFiles } from '../files/data-files.js'
 import { readRecords } from '../files/readers.js'
 import type { DataRecord } from '../rows/record.js'
-import { type DataSource, type PathSource, type RecordedSource, type RowSource, weightOf } from './source.js'
+import { type DataSource, type PathSource, type RecordedSource, type RowSource, sourceWeight } from './source.js'
 
 export interface OpenSource {
   /** In messages. */
@@ -34,7 +34,7 @@ export async function openSources(
   if (sources.length === 0) {
     throw new UsageError('missing-data', 'No data was named; give a file, a folder, an id, - or rows.')
   }
-  const without = sources.filter((source) => weightOf(source) === undefined).length
+  const without = sources.filter((source) => sourceWeight(source) === undefined).length
   if (without > 0 && without < sources.length) {
     throw new UsageError(
       'unfit-options',
@@ -67,7 +67,7 @@ class OpenFiles implements OpenSource {
     private readonly source: PathSource,
     private readonly files: readonly DataFile[],
   ) {
-    this.weight = weightOf(source)
+    this.weight = sourceWeight(source)
     this.bytes = files.reduce((sum, file) => sum + file.bytes, 0)
   }
 

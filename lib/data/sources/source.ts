@@ -62,7 +62,7 @@ export const someData = custom(
   (value) => sourcesOf(value) !== undefined,
 )
 
-export const weightOf = (source: DataSource): number | undefined =>
+export const sourceWeight = (source: DataSource): number | undefined =>
   typeof source === 'string' ? undefined : source.weight
 
 /** The paths and hub ids among sources. */

@@ -6,9 +6,9 @@ import {
   float32,
   type GgufField,
   type GgufFields,
+  ggufText,
   list,
   plainMetadata,
-  text,
   uint32,
 } from '../../io/gguf-writer.js'
 import { SPACE_MARK, TokenType, tokenizerFromGguf } from './from-gguf.js'
@@ -51,8 +51,8 @@ export async function tokenizerFields(
   const types = tokens.map((token, id) => typeOf(tokenizer, model, token, id))
   const fields = new Map<string, GgufField>()
   const set = (key: string, field: GgufField) => fields.set(`tokenizer.ggml.${key}`, field)
-  set('model', text(isByteLevel ? 'gpt2' : 'llama'))
-  set('pre', text(name ?? 'default'))
+  set('model', ggufText(isByteLevel ? 'gpt2' : 'llama'))
+  set('pre', ggufText(name ?? 'default'))
   set(
     'tokens',
     list(
@@ -82,7 +82,7 @@ export async function tokenizerFields(
   )
   set('add_eos_token', bool(false))
   for (const [name, source] of tokenizer.chatTemplates) {
-    fields.set(`tokenizer.chat_template${name === 'default' ? '' : `.${name}`}`, text(source))
+    fields.set(`tokenizer.chat_template${name === 'default' ? '' : `.${name}`}`, ggufText(source))
   }
 
   const source = tokenizerFromGguf(plainMetadata(fields), origin)
@@ -101,10 +101,10 @@ export function copiedTokenizerFields(metadata: ReadonlyMap<string, GgufValue>):
 }
 
 /** No tokenizer: the model's ids have no text. */
-export const noTokenizerFields: GgufFields = new Map([['tokenizer.ggml.model', text('no_vocab')]])
+export const noTokenizerFields: GgufFields = new Map([['tokenizer.ggml.model', ggufText('no_vocab')]])
 
 function fieldOf(key: string, value: GgufValue): GgufField {
-  if (typeof value === 'string') return text(value)
+  if (typeof value === 'string') return ggufText(value)
   if (typeof value === 'boolean') return bool(value)
   if (typeof value === 'bigint') return { type: value < 0n ? 'int64' : 'uint64', value }
   if (typeof value === 'number') return Number.isInteger(value) && value >= 0 ? uint32(value) : float32(value)

@@ -6,7 +6,7 @@ import { requireFewerThanWeights } from '../../adapters/planning/adapter-cost.js
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { LayerMaker, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
-import { aText, check, texts } from '../../common/arguments.js'
+import { aText, check, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
@@ -126,7 +126,7 @@ export class AdapterSet {
   }
 
   activate(names: readonly string[]): void {
-    check({ names }, { names: texts })
+    check({ names }, { names: listOfTexts })
     const active = names.map((name) => this.#get(name))
     const adapters = [...this.#adapters.values()]
     requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))

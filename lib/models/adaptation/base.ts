@@ -2,7 +2,7 @@
 import type { AdapterConfigBase, LayerFacts, TensorToStore } from '../../adapters/contract/adapter.js'
 import type { BaseModel } from '../../adapters/contract/base-model.js'
 import { readProvenance, writeAdapterFolder } from '../../adapters/files/adapter-folder.js'
-import { namesInFile } from '../../adapters/files/modules-to-save.js'
+import { moduleNamesInFile } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { requireSameBase } from '../../adapters/files/same-base.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
@@ -115,7 +115,7 @@ export async function saveAdapter(
   const stored = [...modules].map(
     ([name, values]) => [name, base.transposed.has(name) ? transposedView(values) : values.view(values.shape)] as const,
   )
-  const files = new Map(stored.flatMap(([name, view]) => namesInFile(name, base).map((file) => [file, view])))
+  const files = new Map(stored.flatMap(([name, view]) => moduleNamesInFile(name, base).map((file) => [file, view])))
   try {
     await writeAdapterFolder(folder, config, tensors, files, {
       // As PEFT has it: of an absolute path the last part.

@@ -4,9 +4,9 @@ import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { elementsOf, native } from '../../native/addon.js'
 import {
-  formatOf,
   type GgufDType,
   MODEL_FORMATS,
+  outputFormat,
   WRITTEN_DTYPES,
   WRITTEN_QUANTISE_FORMATS,
 } from '../../options/index.js'
@@ -87,7 +87,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const { source } = loaded
   const { config } = source
   // From folder to folder, the writer copies the tokenizer's files as they are.
-  const copied = source.format === 'folder' && formatOf(output, format) === 'safetensors'
+  const copied = source.format === 'folder' && outputFormat(output, format) === 'safetensors'
   const tokenizer = copied ? null : await loadTokenizer(source.path)
   const edits = editsOf(loaded)
   // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.

@@ -1,5 +1,5 @@
 /** A model's configuration as the metadata of a GGUF file: what `GgufMetadata` reads, written. */
-import { float32, type GgufField, text, uint32 } from '../../io/gguf-writer.js'
+import { float32, type GgufField, ggufText, uint32 } from '../../io/gguf-writer.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { type RotaryPlan, rotaryPlans } from '../network/plan.js'
 import type { Fields, GgufFamily } from './gguf-family.js'
@@ -24,7 +24,7 @@ export function modelFields(config: ModelConfig, { architecture, fields }: GgufF
     ...fields?.(config),
   }
   return new Map([
-    ['general.architecture', text(architecture)],
+    ['general.architecture', ggufText(architecture)],
     ...Object.entries(own).map(([name, field]) => [`${architecture}.${name}`, field] as const),
   ])
 }
@@ -40,7 +40,7 @@ function rotaryFields(rotary: RotaryPlan | null): Fields {
   const fields: Fields = { 'rope.freq_base': float32(theta), 'rope.dimension_count': uint32(headSize) }
   const original = (positions: number) => ({ 'rope.scaling.original_context_length': uint32(positions) })
   if (scaling.type === 'linear' || scaling.type === 'yarn') {
-    fields['rope.scaling.type'] = text(scaling.type)
+    fields['rope.scaling.type'] = ggufText(scaling.type)
     fields['rope.scaling.factor'] = float32(scaling.factor)
   }
   return scaling.type === 'yarn' || scaling.type === 'llama3'

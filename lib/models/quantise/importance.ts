@@ -6,7 +6,7 @@ import { basename } from 'node:path'
 import { quoted, UsageError } from '../../common/errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile, GgufValue } from '../../io/gguf-types.js'
-import { type GgufEntry, type GgufField, list, text, uint32, writeGguf } from '../../io/gguf-writer.js'
+import { type GgufEntry, type GgufField, ggufText, list, uint32, writeGguf } from '../../io/gguf-writer.js'
 import { decodeUtf8, malformed, readExactly, WHOLE, withInputFile } from '../../io/open.js'
 import type { TensorLocation } from '../../io/stored-dtype.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
@@ -51,7 +51,7 @@ export async function writeImportance(path: string, squares: InputSquares): Prom
     entry(`${name}${COUNTS}`, Float32Array.of(tokens)),
   ])
   const fields = new Map([
-    ['general.type', text('imatrix')],
+    ['general.type', ggufText('imatrix')],
     ['imatrix.datasets', list('string', datasets)],
     ['imatrix.chunk_count', uint32(chunks)],
     ['imatrix.chunk_size', uint32(chunkSize)],
@@ -202,8 +202,8 @@ export async function importanceFor(
 
 function fieldsOf({ columns, datasets, chunks }: Importance, path: string): [string, GgufField][] {
   return [
-    ['quantize.imatrix.file', text(basename(path))],
-    ...datasets.slice(0, 1).map((name): [string, GgufField] => ['quantize.imatrix.dataset', text(name)]),
+    ['quantize.imatrix.file', ggufText(basename(path))],
+    ...datasets.slice(0, 1).map((name): [string, GgufField] => ['quantize.imatrix.dataset', ggufText(name)]),
     ['quantize.imatrix.entries_count', uint32(columns.size)],
     ['quantize.imatrix.chunks_count', uint32(chunks)],
   ]

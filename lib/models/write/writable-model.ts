@@ -40,7 +40,7 @@ export function filledWeight(model: WritableModel, name: string, shape: readonly
 }
 
 /** Memory that one weight after the other passes through: fresh memory for each would make V8 collect its heap for it. */
-export class HostMemory {
+export class HostBuffer {
   #bytes = new Uint8Array(0)
 
   /** So many bytes; what was there before is lost. */
@@ -54,7 +54,7 @@ export class HostMemory {
 export interface Writing {
   /** The folder or file. */
   readonly output: string
-  readonly memory: HostMemory
+  readonly memory: HostBuffer
 }
 
 /**

@@ -14,7 +14,7 @@ import { NF4_BLOCK } from '../read/quantise-on-load.js'
 import {
   defaultDType,
   filledWeight,
-  HostMemory,
+  HostBuffer,
   roundedBytes,
   type WritableModel,
   type Writing,
@@ -44,7 +44,7 @@ export async function writeModelFolder(
     ? nf4Linears(model, shapes, dtype)
     : { linears: null, config: null }
   const transposed = transposedWeights(model.config.network)
-  const writing = { output: folder, memory: new HostMemory() }
+  const writing = { output: folder, memory: new HostBuffer() }
   let written = 0
   const entries = [...shapes].flatMap(([name, shape]): SafetensorsEntry[] => {
     if (linears?.has(name)) {

@@ -1,5 +1,5 @@
 import type { FactorsOfLayer } from '../../adapters/methods/low-rank.js'
-import { float32, type GgufEntry, type GgufField, text, writeGguf } from '../../io/gguf-writer.js'
+import { float32, type GgufEntry, type GgufField, ggufText, writeGguf } from '../../io/gguf-writer.js'
 import type { FloatDType } from '../../native/addon.js'
 import { float32ToBfloat16Bits, float32ToFloat16Bits } from '../../tensor/half.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
@@ -35,9 +35,9 @@ export async function writeGgufLora(
     ]
   })
   const fields: [string, GgufField][] = [
-    ['general.architecture', text(architecture)],
-    ['general.type', text('adapter')],
-    ['adapter.type', text('lora')],
+    ['general.architecture', ggufText(architecture)],
+    ['general.type', ggufText('adapter')],
+    ['adapter.type', ggufText('lora')],
     ['adapter.lora.alpha', float32(alpha)],
   ]
   await writeGguf(path, new Map(fields), entries)

@@ -8,8 +8,8 @@ import {
   type GgufEntry,
   type GgufField,
   type GgufTensorDType,
+  ggufText,
   plainMetadata,
-  text,
   uint32,
   writeGguf,
 } from '../../io/gguf-writer.js'
@@ -30,7 +30,7 @@ import { quantised } from '../read/quantise-on-load.js'
 import {
   defaultDType,
   filledWeight,
-  HostMemory,
+  HostBuffer,
   roundedBytes,
   type WritableModel,
   type Writing,
@@ -78,7 +78,7 @@ export async function writeModelGguf(
   const { config } = model
   const family = ggufFamilyOf(config)
   const shapes = weightShapes(config)
-  const writing = { output: path, memory: new HostMemory() }
+  const writing = { output: path, memory: new HostBuffer() }
   const dtypes = storedDTypes(config, family, shapes, { dtype, quantise, weighted: importance !== null })
   let written = 0
   const entries = [...shapes].map(([name, shape]): GgufEntry => {
@@ -100,8 +100,8 @@ export async function writeModelGguf(
   const fields = modelFields(config, family)
   requireSameMeaning(config, fields, entries, factors)
   const general: [string, GgufField][] = [
-    ['general.type', text('model')],
-    ['general.name', text(basename(model.source?.path ?? path).replace(/\.gguf$/i, ''))],
+    ['general.type', ggufText('model')],
+    ['general.name', ggufText(basename(model.source?.path ?? path).replace(/\.gguf$/i, ''))],
     ['general.file_type', uint32(FILE_TYPES[quantise ?? dtype])],
     ['general.quantization_version', uint32(2)],
   ]

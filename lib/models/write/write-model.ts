@@ -1,10 +1,10 @@
 import type { FloatDType } from '../../native/addon.js'
 import {
   checkWrittenForm,
-  formatOf,
   type GgufDType,
   type ModelFormat,
   modelPath,
+  outputFormat,
   type WrittenQuantiseFormat,
 } from '../../options/index.js'
 import { importanceFor } from '../quantise/importance.js'
@@ -43,7 +43,7 @@ export async function writeModel(
   output: string,
   { format: asked, dtype, quantise, imatrix, onTensor, onWarning }: WriteModelOptions,
 ): Promise<string> {
-  const format = formatOf(output, asked)
+  const format = outputFormat(output, asked)
   checkWrittenForm({ format, dtype, quantise, imatrix }, 'api')
   const path = modelPath(output, format)
   if (format === 'gguf' && quantise !== 'nf4') {

@@ -25,7 +25,7 @@ export function int8Linear(x: Tensor, weight: Weight, into?: Destination): Tenso
  * y [T, d] = x [T, k] weight [d, k]ᵀ, in x's dtype with float32 accumulation. A frozen weight gets no gradient; a
  * Parameter's is float32.
  */
-export function linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
+export function weightProduct(x: Tensor, weight: Weight, into?: Destination): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
   weight.multiply(x, y, 1, accumulate)
   const { floats, tensors } = weight

@@ -6,7 +6,7 @@ import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import { weightOf } from '../weight.js'
-import { addBias, linear as weightProduct } from './linear.js'
+import { addBias, weightProduct } from './linear.js'
 import { dense, requireFloats, requireShape, unfit } from './shaped.js'
 
 /**

@@ -3,7 +3,7 @@ import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { InputError } from '../../common/errors.js'
 import { removeFolder, replaceFolder } from '../../io/atomic.js'
-import type { AdaptedModel } from '../trainable.js'
+import type { ModelWithAdapters } from '../trainable.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
 
 /** The folder of merges of the run that a checkpoint belongs to. */
@@ -32,7 +32,7 @@ export async function writeMerge(
  * @throws InputError when one is missing or not as it was written
  */
 export async function repeatMerges(
-  model: Pick<AdaptedModel, 'absorbAdapter'>,
+  model: Pick<ModelWithAdapters, 'absorbAdapter'>,
   merges: string,
   count: number,
 ): Promise<void> {

@@ -5,12 +5,12 @@ import { rankNotes } from '../../adapters/planning/adapter-cost.js'
 import { slowdown } from '../../models/load/storage-plan.js'
 import type { TrainOptions } from '../../options/index.js'
 import { binarySize } from '../../tensor/room.js'
-import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
+import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** @param tokens of a usual forward pass */
-export async function notesOf(
+export async function setupNotes(
   model: TrainableModel,
   part: TrainedPart,
   data: TrainingData,
@@ -21,7 +21,7 @@ export async function notesOf(
   return [...notesOfRanks(model, part), ...storageOfBase(model, tokens), ...ofTokens]
 }
 
-function notesOfRanks(model: AdaptedModel, { adapter }: TrainedPart): string[] {
+function notesOfRanks(model: ModelWithAdapters, { adapter }: TrainedPart): string[] {
   if (adapter === null) return []
   const config = model.adapterSet.configs.get(adapter)!
   return rankNotes(

@@ -20,7 +20,7 @@ import {
   type TrainOptions,
 } from '../../options/index.js'
 import { type RestartPlan, restartPlan } from '../restart-plan.js'
-import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
+import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
 
 type Notice = (message: string) => void
 
@@ -184,7 +184,7 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
   }
 }
 
-function sameTargets(model: AdaptedModel, one: TargetModules, other: TargetModules): boolean {
+function sameTargets(model: ModelWithAdapters, one: TargetModules, other: TargetModules): boolean {
   return model.adaptableLayers().every((layer) => isSelected(one, layer) === isSelected(other, layer))
 }
 
@@ -214,7 +214,7 @@ function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
 }
 
 /** `default`, or another name when the model has an inactive adapter of that name. */
-function freeName({ adapterSet }: AdaptedModel): string {
+function freeName({ adapterSet }: ModelWithAdapters): string {
   let name = 'default'
   for (let i = 2; adapterSet.configs.has(name); i++) name = `default-${i}`
   return name

@@ -4,7 +4,7 @@ import { type DataPurpose, locateData } from '../../data/files/data-files.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
-import { crossEntropy } from '../../objectives/cross-entropy.js'
+import { crossEntropyObjective } from '../../objectives/cross-entropy.js'
 import type { Objective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, type TrainOptions } from '../../options/index.js'
@@ -24,7 +24,7 @@ import type { Optimizer, TrainableModel, TrainedParameter } from '../trainable.j
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
 import { factsOf, withDefaults } from './facts.js'
-import { notesOf } from './notes.js'
+import { setupNotes } from './notes.js'
 import { factsOfRank } from './same-on-ranks.js'
 import { planModel, type TrainedPart } from './set-up-model.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
@@ -85,7 +85,7 @@ async function setUpIn(
   given: TrainOptions,
   parts: RunParts,
 ): Promise<Session> {
-  const { createOptimizer, sample, objective = crossEntropy, now = () => performance.now(), signal } = parts
+  const { createOptimizer, sample, objective = crossEntropyObjective, now = () => performance.now(), signal } = parts
   const { sync } = parts
   const { ranks } = sync
   const notices: string[] = []
@@ -106,7 +106,7 @@ async function setUpIn(
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)
   const largest = data.largestPass(budget)
   requireMemory(model, largest, options.memory, demand, ranks.localSize)
-  notices.push(...(await notesOf(model, part, data, options, largest)))
+  notices.push(...(await setupNotes(model, part, data, options, largest)))
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data, parts.learningRate)

@@ -2,7 +2,7 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { crossEntropy } from '../../../lib/objectives/cross-entropy.js'
+import { crossEntropyObjective } from '../../../lib/objectives/cross-entropy.js'
 import type { Objective } from '../../../lib/objectives/objective.js'
 import type { TrainInput } from '../../../lib/options/index.js'
 import { isByTime } from '../../../lib/train/checkpoints/checkpoint.js'
@@ -43,10 +43,10 @@ async function trained(name: string, { during, after }: { during?: (save: Call) 
   let save: Call = () => {}
   let passes = 0
   const objective: Objective = {
-    ...crossEntropy,
+    ...crossEntropyObjective,
     async loss(...call) {
       if (passes++ === PASS) during?.(save)
-      return crossEntropy.loss(...call)
+      return crossEntropyObjective.loss(...call)
     },
   }
   const createOptimizer: typeof fakeParts.createOptimizer = (...made) => {
