@@ -12,6 +12,9 @@ const SEARCH_INTERVAL = 3_000
 const SEARCH_SHARE = 0.05
 
 export class Runs {
+  readonly #signal: AbortSignal | undefined
+  readonly #rowsInMemory: number
+
   #readers = new Map<string, RunReader>()
   #complete = true
   #nextSearch = 0
@@ -21,9 +24,12 @@ export class Runs {
   private constructor(
     /** The folder's real path. */
     readonly folder: string,
-    private readonly signal: AbortSignal | undefined,
-    private readonly rowsInMemory: number,
-  ) {}
+    signal: AbortSignal | undefined,
+    rowsInMemory: number,
+  ) {
+    this.#signal = signal
+    this.#rowsInMemory = rowsInMemory
+  }
 
   /**
    * @param signal ends what is being read
@@ -61,7 +67,7 @@ export class Runs {
     for (const one of [...this.#inMemory].reverse()) {
       const reader = this.#readers.get(one)
       rows += reader?.rows ?? 0
-      if (one === id || rows <= this.rowsInMemory) continue
+      if (one === id || rows <= this.#rowsInMemory) continue
       reader?.forgetMetrics()
       this.#inMemory.delete(one)
     }
@@ -76,7 +82,7 @@ export class Runs {
     const begun = performance.now()
     if (begun < this.#nextSearch) return
     const { runs, complete } = await findRuns(this.folder)
-    this.#readers = new Map(runs.map((run) => [run.id, this.#readers.get(run.id) ?? new RunReader(run, this.signal)]))
+    this.#readers = new Map(runs.map((run) => [run.id, this.#readers.get(run.id) ?? new RunReader(run, this.#signal)]))
     this.#complete = complete
     const now = performance.now()
     this.#nextSearch = now + Math.max(SEARCH_INTERVAL, (now - begun) / SEARCH_SHARE)

@@ -59,17 +59,20 @@ export interface DatasetPart {
 
 /** Token rows in compact arrays. */
 export class Dataset {
+  readonly #arrays: TokenArrays
+
   /** sha256, hexadecimal, of all rows and masks, and of the weights where sources are mixed. */
   readonly hash: string
 
   constructor(
-    private readonly arrays: TokenArrays,
+    arrays: TokenArrays,
     /** Counts of rows and tokens, and of what was cut or left out. */
     readonly summary: DataSummary,
     hash: string,
     /** The sources that the rows come from, in order; empty if they are not known. */
     readonly parts: readonly DatasetPart[] = [],
   ) {
+    this.#arrays = arrays
     const weights = parts.map(({ rows, weight }) => [rows, weight])
     const isMixed = parts.some(({ weight }) => weight !== undefined)
     this.hash = isMixed
@@ -81,15 +84,15 @@ export class Dataset {
 
   /** Number of rows. */
   get length(): number {
-    return this.arrays.offsets.length - 1
+    return this.#arrays.offsets.length - 1
   }
 
   /** Views of a row; valid as long as the data set, not to be written. */
   row(index: number): TokenRow {
     this.#requireRow(index)
-    const start = this.arrays.offsets[index]!
-    const end = this.arrays.offsets[index + 1]!
-    return { ids: this.arrays.ids.subarray(start, end), mask: this.arrays.mask.subarray(start, end) }
+    const start = this.#arrays.offsets[index]!
+    const end = this.#arrays.offsets[index + 1]!
+    return { ids: this.#arrays.ids.subarray(start, end), mask: this.#arrays.mask.subarray(start, end) }
   }
 
   /** A row as steps take it: one document. */
@@ -100,7 +103,7 @@ export class Dataset {
   /** Tokens of a row. */
   rowLength(index: number): number {
     this.#requireRow(index)
-    return this.arrays.offsets[index + 1]! - this.arrays.offsets[index]!
+    return this.#arrays.offsets[index + 1]! - this.#arrays.offsets[index]!
   }
 
   #requireRow(index: number): void {

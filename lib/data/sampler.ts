@@ -35,24 +35,27 @@ export interface SampledRow {
  * time before each was taken once.
  */
 export class Sampler {
+  readonly #options: SamplerOptions
+
   #epoch = -1
   #order: Uint32Array | undefined
   /** The share of each part; null without weights. */
   readonly #shares: number[] | null
 
-  constructor(private readonly options: SamplerOptions) {
+  constructor(options: SamplerOptions) {
+    this.#options = options
     const { rows, parts = [] } = options
     this.#shares = parts.some(({ weight }) => weight !== undefined) ? sharesOf(rows, parts) : null
   }
 
   /** Steps until the rows end; the last may have fewer rows. */
   get steps(): number {
-    return Math.ceil(this.#totalRows / this.options.batchSize)
+    return Math.ceil(this.#totalRows / this.#options.batchSize)
   }
 
   /** Epochs, with a fraction, that are done after `step` steps. */
   epochAfter(step: number): number {
-    return Math.min(step * this.options.batchSize, this.#totalRows) / this.options.rows
+    return Math.min(step * this.#options.batchSize, this.#totalRows) / this.#options.rows
   }
 
   /**
@@ -60,7 +63,7 @@ export class Sampler {
    * @param step from 0
    */
   rowsOfStep(step: number): SampledRow[] {
-    const { batchSize, rank = 0, size = 1 } = this.options
+    const { batchSize, rank = 0, size = 1 } = this.#options
     const rows: SampledRow[] = []
     for (let row = rank; row < batchSize; row += size) {
       const place = step * batchSize + row
@@ -70,11 +73,11 @@ export class Sampler {
   }
 
   get #totalRows(): number {
-    return this.options.rows * (this.options.epochs ?? Number.POSITIVE_INFINITY)
+    return this.#options.rows * (this.#options.epochs ?? Number.POSITIVE_INFINITY)
   }
 
   #rowAt(place: number): number {
-    const { rows, shuffle } = this.options
+    const { rows, shuffle } = this.#options
     const epoch = Math.floor(place / rows)
     const index = place % rows
     if (!shuffle && !this.#shares) return index
@@ -86,12 +89,12 @@ export class Sampler {
   }
 
   #shuffled(order: Uint32Array, name: string, ...counters: number[]): Uint32Array {
-    return randomStream(this.options.seed, name, ...counters).shuffle(order)
+    return randomStream(this.#options.seed, name, ...counters).shuffle(order)
   }
 
   /** The rows of an epoch: without shuffling, those of each part in order, and parts spread evenly over the epoch. */
   #mixed(epoch: number, shares: readonly number[]): Uint32Array {
-    const { rows, parts = [], shuffle } = this.options
+    const { rows, parts = [], shuffle } = this.#options
     const taken = shares.map((share, part) => this.#rowsOfPart(part, epoch * share, share))
     const order = new Uint32Array(rows)
     const counts = shares.map(() => 0)
@@ -108,11 +111,11 @@ export class Sampler {
 
   /** Rows of a part from its own place `start` on, over as many passes of the part as it takes. */
   #rowsOfPart(part: number, start: number, count: number): Uint32Array {
-    const { rows } = this.options.parts![part]!
+    const { rows } = this.#options.parts![part]!
     const taken = new Uint32Array(count)
     for (let done = 0; done < count; ) {
       const [pass, from] = [Math.floor((start + done) / rows), (start + done) % rows]
-      const order = this.options.shuffle ? this.#shuffled(inOrder(rows), 'part', part, pass) : inOrder(rows)
+      const order = this.#options.shuffle ? this.#shuffled(inOrder(rows), 'part', part, pass) : inOrder(rows)
       const some = order.subarray(from, from + count - done)
       taken.set(some, done)
       done += some.length

@@ -56,17 +56,27 @@ export interface SnapshotOptions extends HubOptions, Partial<Pick<Pacing, 'pause
 }
 
 export class Snapshot {
+  /** The revision that was asked for. */
+  readonly #asked: string
+  readonly #cached: CachedRepository
+  readonly #settings: HubSettings
+  readonly #options: SnapshotOptions & Pacing
+
   private constructor(
     /** With the commit as its revision. */
     readonly subject: Subject,
     /** Paths in the repository; without the network, those in the cache. */
     readonly files: Listing['files'],
-    /** The revision that was asked for. */
-    private readonly asked: string,
-    private readonly cached: CachedRepository,
-    private readonly settings: HubSettings,
-    private readonly options: SnapshotOptions & Pacing,
-  ) {}
+    asked: string,
+    cached: CachedRepository,
+    settings: HubSettings,
+    options: SnapshotOptions & Pacing,
+  ) {
+    this.#asked = asked
+    this.#cached = cached
+    this.#settings = settings
+    this.#options = options
+  }
 
   /**
    * Resolves an id to its current commit; if the hub cannot be reached, to the last known one.
@@ -90,7 +100,7 @@ export class Snapshot {
 
   /** The folder that holds the files under their paths. */
   get folder(): string {
-    return this.cached.snapshot(this.commit)
+    return this.#cached.snapshot(this.commit)
   }
 
   /** `the model owner/name`, for messages. */
@@ -103,44 +113,44 @@ export class Snapshot {
    * @throws RunError `disk-full` before anything is downloaded, and what `downloadFile` throws
    */
   async fetch(paths: readonly string[]): Promise<void> {
-    const present = await Promise.all(paths.map((path) => this.cached.has(this.commit, path)))
+    const present = await Promise.all(paths.map((path) => this.#cached.has(this.commit, path)))
     const absent = paths.filter((_, index) => !present[index])
-    if (absent.length > 0 && this.settings.offline) {
-      throw notCached(this.subject, this.settings, `no ${absent.join(' and no ')} of`)
+    if (absent.length > 0 && this.#settings.offline) {
+      throw notCached(this.subject, this.#settings, `no ${absent.join(' and no ')} of`)
     }
     const remote = await inParallel(absent, AT_ONCE, (path) => this.#describe(path))
     await this.#download(remote)
-    for (const { path, hash } of remote) await this.cached.link(this.commit, path, hash)
-    await this.cached.setCommit(this.asked, this.commit)
+    for (const { path, hash } of remote) await this.#cached.link(this.commit, path, hash)
+    await this.#cached.setCommit(this.#asked, this.commit)
   }
 
   async #download(remote: readonly RemoteFile[]): Promise<void> {
     const missing = new Map<string, RemoteFile>()
     const arrived = new Map<string, number>()
     for (const file of remote) {
-      if (await this.cached.hasBlob(file.hash, file.size)) continue
+      if (await this.#cached.hasBlob(file.hash, file.size)) continue
       missing.set(file.hash, file)
-      arrived.set(file.hash, await this.cached.partialSize(file.hash))
+      arrived.set(file.hash, await this.#cached.partialSize(file.hash))
     }
     if (missing.size === 0) return
     const totalBytes = sum([...missing.values()].map(({ size }) => size))
     await this.#requireSpace(totalBytes - sum(arrived.values()))
     const { repository } = this.subject
     const context: DownloadContext = {
-      ...this.options,
-      settings: this.settings,
-      cached: this.cached,
+      ...this.#options,
+      settings: this.#settings,
+      cached: this.#cached,
       subject: this.subject,
       onBytes: ({ hash }, bytes) => {
         arrived.set(hash, bytes)
-        this.options.onDownload?.({ repository, doneBytes: sum(arrived.values()), totalBytes, files: missing.size })
+        this.#options.onDownload?.({ repository, doneBytes: sum(arrived.values()), totalBytes, files: missing.size })
       },
     }
     await inParallel([...missing.values()], AT_ONCE, (file) => downloadFile(file, context))
   }
 
   async #requireSpace(bytes: number): Promise<void> {
-    const { folder } = this.cached
+    const { folder } = this.#cached
     await mkdir(folder, { recursive: true }).catch((error) => {
       throw writeError(error, folder)
     })
@@ -150,13 +160,13 @@ export class Snapshot {
   /** Size and hash of a file, which the hub states before it redirects to the content. */
   async #describe(path: string): Promise<RemoteFile> {
     const { endpoint, kind, repository } = this.subject
-    const { signal } = this.options
+    const { signal } = this.#options
     const subject = { ...this.subject, file: path }
     const place = [repository, 'resolve', this.commit, ...path.split('/').map(encodeURIComponent)].join('/')
     const url = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${place}`
     const { headers } = await withRetries(
-      () => request(this.settings, url, subject, { method: 'HEAD', signal }),
-      this.options,
+      () => request(this.#settings, url, subject, { method: 'HEAD', signal }),
+      this.#options,
     )
     const hash = (headers.get('x-linked-etag') ?? headers.get('etag') ?? '').replace(/^W\//, '').replaceAll('"', '')
     const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''

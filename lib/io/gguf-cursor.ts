@@ -9,15 +9,18 @@ export class NeedMoreBytes extends Error {
 
 /** Reads little-endian values from the first bytes of a file, and says where the file ends too soon. */
 export class GgufCursor {
+  readonly #bytes: Uint8Array
+
   position = 0
   readonly #view: DataView
 
   constructor(
-    private readonly bytes: Uint8Array,
+    bytes: Uint8Array,
     readonly path: string,
     /** The size of the whole file. */
     readonly size: number,
   ) {
+    this.#bytes = bytes
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
@@ -47,7 +50,7 @@ export class GgufCursor {
     const length = this.count(what, 1)
     const start = this.#advance(length, what)
     try {
-      return utf8.decode(this.bytes.subarray(start, start + length))
+      return utf8.decode(this.#bytes.subarray(start, start + length))
     } catch {
       throw this.malformed(`${what} is not UTF-8`)
     }
@@ -70,7 +73,7 @@ export class GgufCursor {
     const start = this.position
     const end = start + length
     if (end > this.size) throw this.malformed(`it ends at byte ${this.size} inside ${what} (was it cut off?)`)
-    if (end > this.bytes.byteLength) throw new NeedMoreBytes(end)
+    if (end > this.#bytes.byteLength) throw new NeedMoreBytes(end)
     this.position = end
     return start
   }

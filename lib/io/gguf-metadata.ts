@@ -4,9 +4,13 @@ import { malformed } from './open.js'
 
 /** Typed reading of a GGUF file's metadata. Remembers what was asked for, so that nothing in the file is overlooked. */
 export class MetadataReader {
+  readonly #file: GgufFile
+
   readonly #asked = new Set<string>()
 
-  constructor(private readonly file: GgufFile) {}
+  constructor(file: GgufFile) {
+    this.#file = file
+  }
 
   text(key: string, fallback?: string): string {
     const value = this.#get(key) ?? fallback
@@ -46,18 +50,18 @@ export class MetadataReader {
 
   /** Refuses a file with keys under `prefix` that were not asked for and are not in `ignored`. */
   refuseOverlooked(prefix: string, ignored: readonly string[]): void {
-    for (const key of this.file.metadata.keys()) {
+    for (const key of this.#file.metadata.keys()) {
       if (key.startsWith(prefix) && !this.#asked.has(key) && !ignored.includes(key)) throw this.unsupported(key)
     }
   }
 
   unsupported(what: string): UsageError {
-    return new UsageError('unsupported-option', `${this.file.path} has ${what}, which is not supported.`)
+    return new UsageError('unsupported-option', `${this.#file.path} has ${what}, which is not supported.`)
   }
 
   #get(key: string): GgufValue | undefined {
     this.#asked.add(key)
-    return this.file.metadata.get(key)
+    return this.#file.metadata.get(key)
   }
 
   #checkCount(key: string, value: GgufValue | undefined): number {
@@ -68,9 +72,9 @@ export class MetadataReader {
   }
 
   #wrong(key: string, expected: string, value: GgufValue | undefined): InputError {
-    if (value === undefined) return malformed(this.file.path, `it lacks the metadata ${key}`)
+    if (value === undefined) return malformed(this.#file.path, `it lacks the metadata ${key}`)
     return malformed(
-      this.file.path,
+      this.#file.path,
       `its metadata ${key} is ${String(value).slice(0, 50)}, but ${expected} was expected`,
     )
   }

@@ -7,28 +7,31 @@ import type { StorageFormat, Weight } from './weight.js'
  * it before, in stream order. It cannot be changed.
  */
 export class GatheredWeight implements Weight {
+  readonly #weight: Weight
+  readonly #bring: () => void
+
   readonly parameter = null
 
   /** @param weight what lies in the memory once `bring` has returned */
-  constructor(
-    private readonly weight: Weight,
-    private readonly bring: () => void,
-  ) {}
+  constructor(weight: Weight, bring: () => void) {
+    this.#weight = weight
+    this.#bring = bring
+  }
 
   get device(): NativeDevice {
-    return this.weight.device
+    return this.#weight.device
   }
 
   get shape(): readonly number[] {
-    return this.weight.shape
+    return this.#weight.shape
   }
 
   get storage(): StorageFormat {
-    return this.weight.storage
+    return this.#weight.storage
   }
 
   get tensors(): readonly Tensor[] {
-    return this.weight.tensors
+    return this.#weight.tensors
   }
 
   /** To be read by what is enqueued next. */
@@ -37,7 +40,7 @@ export class GatheredWeight implements Weight {
   }
 
   get disposed(): boolean {
-    return this.weight.disposed
+    return this.#weight.disposed
   }
 
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
@@ -54,7 +57,7 @@ export class GatheredWeight implements Weight {
 
   unpacked(dtype: FloatDType): Weight {
     const unpacked = this.#there().unpacked(dtype)
-    return unpacked.tensors[0] === this.weight.tensors[0] ? this : unpacked
+    return unpacked.tensors[0] === this.#weight.tensors[0] ? this : unpacked
   }
 
   values(dtype: FloatDType): Tensor {
@@ -66,11 +69,11 @@ export class GatheredWeight implements Weight {
   }
 
   rows(from: number, to: number): Weight {
-    return new GatheredWeight(this.weight.rows(from, to), this.bring)
+    return new GatheredWeight(this.#weight.rows(from, to), this.#bring)
   }
 
   dispose(): void {
-    this.weight.dispose()
+    this.#weight.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -78,7 +81,7 @@ export class GatheredWeight implements Weight {
   }
 
   #there(): Weight {
-    this.bring()
-    return this.weight
+    this.#bring()
+    return this.#weight
   }
 }

@@ -6,22 +6,26 @@ import type { BatchLoss } from '../objectives/objective.js'
  * they do not depend on how rows were cut into passes or dealt out to ranks.
  */
 export class PassSums {
+  readonly #metricNames: readonly string[]
+
   /** @param values loss, weight, target tokens, tokens; then sum and weight of each metric */
   constructor(
-    private readonly metricNames: readonly string[],
+    metricNames: readonly string[],
     readonly values: Float64Array = new Float64Array(4 + 2 * metricNames.length),
-  ) {}
+  ) {
+    this.#metricNames = metricNames
+  }
 
   /** @param loss the value of the batch's loss */
   add({ weight, metrics = {} }: BatchLoss, loss: number, { targetTokens, ids }: Batch): void {
-    const ofMetrics = this.metricNames.flatMap((name) => [metrics[name]!.sum, metrics[name]!.weight])
+    const ofMetrics = this.#metricNames.flatMap((name) => [metrics[name]!.sum, metrics[name]!.weight])
     const added = [loss, weight, targetTokens, ids.length, ...ofMetrics]
     for (const [i, value] of added.entries()) this.values[i]! += value
   }
 
   /** The same sums of all ranks: the first of `values`. */
   over(values: Float64Array): PassSums {
-    return new PassSums(this.metricNames, values.subarray(0, this.values.length))
+    return new PassSums(this.#metricNames, values.subarray(0, this.values.length))
   }
 
   /** The divisor of the loss and of its gradients. */
@@ -43,9 +47,9 @@ export class PassSums {
 
   /** The mean of each metric; undefined of an objective that has none. */
   get metrics(): Readonly<Record<string, number>> | undefined {
-    if (this.metricNames.length === 0) return undefined
+    if (this.#metricNames.length === 0) return undefined
     return Object.fromEntries(
-      this.metricNames.map((name, i) => [name, this.values[4 + 2 * i]! / this.values[5 + 2 * i]!]),
+      this.#metricNames.map((name, i) => [name, this.values[4 + 2 * i]! / this.values[5 + 2 * i]!]),
     )
   }
 }

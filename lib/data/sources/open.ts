@@ -58,34 +58,39 @@ export async function openSources(
 export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')
 
 class OpenFiles implements OpenSource {
+  readonly #source: PathSource
+  readonly #files: readonly DataFile[]
+
   readonly weight: number | undefined
   readonly bytes: number
   readonly readsAhead = true
 
   constructor(
     readonly name: string,
-    private readonly source: PathSource,
-    private readonly files: readonly DataFile[],
+    source: PathSource,
+    files: readonly DataFile[],
   ) {
+    this.#source = source
+    this.#files = files
     this.weight = sourceWeight(source)
     this.bytes = files.reduce((sum, file) => sum + file.bytes, 0)
   }
 
   async digest(): Promise<string | null> {
-    if (this.files.some(({ path }) => path === '-')) return null
+    if (this.#files.some(({ path }) => path === '-')) return null
     const digests: string[] = []
-    for (const { path, format, compression } of this.files) {
+    for (const { path, format, compression } of this.#files) {
       digests.push([format, compression, await sha256File(path)].filter(Boolean).join(' '))
     }
     return digests.join('\n')
   }
 
   records(): AsyncIterable<DataRecord> {
-    return readRecords(this.files)
+    return readRecords(this.#files)
   }
 
   recorded(): RecordedSource {
-    return this.source
+    return this.#source
   }
 }
 
@@ -94,6 +99,8 @@ const TURN_EVERY = 256
 
 /** Rows that are hashed as they come and not kept. */
 class OpenRows implements OpenSource {
+  readonly #source: RowSource
+
   bytes = 0
   readonly weight: number | undefined
   readonly readsAhead: boolean
@@ -104,8 +111,9 @@ class OpenRows implements OpenSource {
 
   constructor(
     readonly name: string,
-    private readonly source: RowSource,
+    source: RowSource,
   ) {
+    this.#source = source
     this.weight = source.weight
     this.readsAhead = Array.isArray(source.rows)
   }
@@ -124,7 +132,7 @@ class OpenRows implements OpenSource {
   async *records(): AsyncGenerator<DataRecord> {
     const isHashed = this.#sha256 !== undefined
     let row = 0
-    for await (const value of this.source.rows) {
+    for await (const value of this.#source.rows) {
       const where = `row ${++row} of ${this.name}`
       if (!isHashed) this.#take(value, where)
       yield { value, where }

@@ -19,13 +19,16 @@ interface Places {
  * the event, so that what they log stands in the line of its step.
  */
 export class Metrics {
+  readonly #places: Places
+  readonly #logged: LoggedNumbers
+
   #held: MetricsLine | null = null
   #events: LogEvent[] = []
 
-  constructor(
-    private readonly places: Places,
-    private readonly logged: LoggedNumbers,
-  ) {}
+  constructor(places: Places, logged: LoggedNumbers) {
+    this.#places = places
+    this.#logged = logged
+  }
 
   /** The event's numbers are the next line. */
   hold<Event extends StepEvent | EvaluationEvent>(event: Event): Event {
@@ -39,7 +42,7 @@ export class Metrics {
     if (line === null) return
     this.#held = null
     const own = this.#take(line.step)
-    const { output, tensorboard } = this.places
+    const { output, tensorboard } = this.#places
     if (output) await appendLine(output.metrics, JSON.stringify({ ...line, ...own }))
     const shown = Object.entries(line).filter(
       (entry): entry is [string, number] => SCALARS.includes(entry[0]) || !OWN_KEYS.has(entry[0]),
@@ -50,9 +53,9 @@ export class Metrics {
   /** Nothing is logged any more; what no line took goes to the last one. */
   async end(step: number): Promise<void> {
     const own = this.#take(step)
-    this.logged.end()
+    this.#logged.end()
     if (Object.keys(own).length === 0) return
-    const { output, tensorboard } = this.places
+    const { output, tensorboard } = this.#places
     if (output) await extendLastMetrics(output.metrics, own)
     await tensorboard?.append(step, own)
   }
@@ -65,7 +68,7 @@ export class Metrics {
   }
 
   #take(step: number): Readonly<Record<string, number>> {
-    const values = this.logged.take()
+    const values = this.#logged.take()
     if (Object.keys(values).length > 0) this.#events.push({ type: 'log', step, values })
     return values
   }
