@@ -47,8 +47,7 @@ export function makeKnown(method: AdapterMethod): void {
 /** Names of methods that can be merged and restarted, and take this option of restarts. */
 export function restartingMethods(option: string): string[] {
   const able = methods.filter(({ restart }) => {
-    const taken: readonly string[] = ['mergeEvery', ...(restart?.options ?? [])]
-    return restart && taken.includes(option)
+    return restart && (option === 'mergeEvery' || Object.hasOwn(restart.options ?? {}, option))
   })
   return able.map(({ name }) => name)
 }

@@ -1,7 +1,7 @@
 /** Defaults of training that depend on other options. */
 
-import type { Operator } from '../adapters/contract/mora-operators.js'
 import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
+import type { Operator } from '../adapters/methods/mora-operators.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { type DescribedField, describedFieldsOf, type Method } from './new-adapter.js'
 import type { TrainOptions } from './train.js'

@@ -1,6 +1,6 @@
 /** Options of every command and of the library's functions, from one schema each. */
 
-export { OPERATORS, type Operator } from '../adapters/contract/mora-operators.js'
+export { OPERATORS, type Operator } from '../adapters/methods/mora-operators.js'
 export { ADAPTER_METHODS, type AdapterMethodName } from '../adapters/registry.js'
 export type { OptionSource } from '../schema/names.js'
 export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'

@@ -1,10 +1,10 @@
 /** Options that say what a new adapter is: of training, and of counting its parameters before that. */
 import type { AdapterMethod } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
-import { OPERATORS } from '../adapters/contract/mora-operators.js'
+import { moraRestartFields } from '../adapters/methods/mora.js'
 import OWN_METHODS from '../adapters/own-methods.js'
 import { ADAPTER_METHODS, adapterMethod, allMethods, restartingMethods } from '../adapters/registry.js'
-import { choices, optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
+import { optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
 
 const [first, ...others] = ADAPTER_METHODS
 export const METHODS = [first!, ...others, 'full'] as const
@@ -51,9 +51,6 @@ export function describedFieldsOf(method: string): readonly string[] {
   return [...describedFields, ...Object.keys(adapterMethod(method).options)]
 }
 
-/** How ReMoRA's restarts group inputs and outputs anew. */
-const REGROUPS = ['cycle', 'permute'] as const
-
 /** When a run merges its adapter and starts it again, and how. */
 export const restartFields = {
   mergeEvery: optionalInteger('merge the adapter every N steps and start it again: ReMoRA; ReLoRA with lora', {
@@ -61,16 +58,7 @@ export const restartFields = {
     defaultText: 'never',
     group,
   }),
-  cycle: choices('operators that the restarts of --merge-every take in turn', OPERATORS, {
-    defaultText: '--operator if given, else sharing,sharing-grouped',
-    group,
-    needs: ['mergeEvery'],
-  }),
-  regroup: optionalChoice(
-    'what a restart changes: the operator only, or also a permutation of inputs and outputs',
-    REGROUPS,
-    { defaultText: 'cycle', group, needs: ['mergeEvery'] },
-  ),
+  ...moraRestartFields,
 }
 export const restartOptions = Object.keys(restartFields) as (keyof typeof restartFields)[]
 

@@ -28,7 +28,12 @@ export function restartPlan(
   const { restart } = adapterMethod(config.method)
   for (const name of restartOptions) {
     const able = methodsTaking(name)
-    if (options[name] === undefined || able.includes(config.method)) continue
+    if (
+      !Object.hasOwn(options, name) ||
+      options[name as keyof RestartRunOptions] === undefined ||
+      able.includes(config.method)
+    )
+      continue
     throw new UsageError(
       'unfit-options',
       `The option ${name} does not go with method ${config.method}: it is an option of ${able.join(' and ')}.`,

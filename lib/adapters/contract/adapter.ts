@@ -5,7 +5,6 @@ import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
-import type { Operator } from './mora-operators.js'
 
 /** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
 export type TargetModules = 'all-linear' | readonly string[] | RegExp
@@ -140,24 +139,18 @@ export interface LayerMemory {
   readonly working: number
 }
 
-/** Options of training that restarts depend on. */
+/** Options of training that restarts depend on: also the rule's own, and those of the adapter. */
 export interface RestartRunOptions {
-  /** Optimizer steps from one merge to the next. */
+  /** Steps from one restart to the next. */
   readonly mergeEvery?: number
-  /** MoRA's operators in the order in which restarts use them. */
-  readonly cycle?: readonly Operator[]
-  /** `cycle`: a restart takes the next operator; `permute`: it also draws another order of inputs and outputs. */
-  readonly regroup?: 'cycle' | 'permute'
-  /** The operator of the first adapter, where the options name one. */
-  readonly operator?: Operator
-  /** The run's seed, which drawn orders depend on. */
+  /** The run's seed. */
   readonly seed: number
 }
 
 /** What becomes of an adapter that is merged into the weights and started again, over and over. */
 export interface RestartRule<Config extends AdapterConfigBase> {
   /** Options of training that it takes beside `mergeEvery`. */
-  readonly options?: readonly ('cycle' | 'regroup')[]
+  readonly options?: OptionFields
   /** A new adapter at the beginning of such a run; as it is described, unless given. */
   first?(config: Config, options: RestartRunOptions): Config
   /**
@@ -196,6 +189,8 @@ export interface AdapterMethod<
   readonly embeddings?: boolean
   /** Whether Hugging Face PEFT computes the same from its files; default no. Cards of outputs then name PEFT as their library. */
   readonly readByPeft?: boolean
+  /** What `inspect` shows of a configuration beside rank and dropout; default nothing. */
+  describe?(config: Config): Readonly<Record<string, string | number>>
   /** What `inspect` tells of a layer beside its inputs and outputs, from the shapes of its tensors in memory; default nothing. */
   describeLayer?(shapeOf: (tensor: string) => readonly number[]): Readonly<Record<string, number>>
   /** Absent where every rank has a use. */

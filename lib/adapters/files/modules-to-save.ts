@@ -84,7 +84,15 @@ export function moduleNamesInFile(weight: string, { ties }: BaseModel): string[]
   return [weight, ...[...ties].filter(([, original]) => original === weight).map(([name]) => name)]
 }
 
-export function sameValues(a: StoredTensor, b: StoredTensor): boolean {
+/** Number of values in modules that were trained whole; embeddings and a head that is tied to them lie under both names. */
+export function countInModules({ modules }: StoredAdapter): number {
+  const all = [...modules.values()].reduce((sum, { values }) => sum + values.length, 0)
+  const head = modules.get('lm_head.weight')
+  const isTied = head && [...modules.values()].some((module) => module !== head && sameValues(module, head))
+  return isTied ? all - head.values.length : all
+}
+
+function sameValues(a: StoredTensor, b: StoredTensor): boolean {
   return a.values.length === b.values.length && a.values.every((value, i) => Object.is(value, b.values[i]))
 }
 

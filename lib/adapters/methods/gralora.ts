@@ -69,6 +69,7 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
   config: gralora,
   learningRate: () => 2e-4,
   readByPeft: true,
+  describe: ({ alpha }) => ({ alpha }),
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {

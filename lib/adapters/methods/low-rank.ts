@@ -152,6 +152,7 @@ export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFiel
     config: (given) => variant.config(given),
     learningRate: () => variant.learningRate,
     readByPeft: true,
+    describe: ({ alpha }) => ({ alpha }),
     rankLimit: (_, layer) => (variant.rankLimit ?? rankOfProduct)(layer),
     layerMemory: (config, layer) => variant.layerMemory?.(rankOf(config, layer), layer) ?? {},
 

@@ -17,7 +17,7 @@ import { keep, scope } from '../../tensor/scope.js'
 import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
 import type { LayerOptions } from '../contract/adapter.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
-import type { Operator } from '../contract/mora-operators.js'
+import type { Operator } from './mora-operators.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 
 /** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of sections. */

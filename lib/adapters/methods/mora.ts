@@ -2,15 +2,15 @@ import { z } from 'zod'
 import { check, expecting, optionsSchema } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
-import { flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
+import { choices, flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
 import { liveSections } from '../../tensor/operations/mora.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, RestartRunOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
-import { OPERATORS, type Operator } from '../contract/mora-operators.js'
 import { rankOf } from '../contract/patterns.js'
 import { numberEntry, positiveWholeEntry } from '../contract/peft-entries.js'
 import { loraEntries } from './lora-entries.js'
 import { MoraLayer, type MoraLayerConfig, moraGeometry } from './mora-layer.js'
+import { OPERATORS, type Operator } from './mora-operators.js'
 import type { PermutationKey } from './permutation.js'
 import { mostRank, squareSide } from './square-side.js'
 
@@ -51,6 +51,28 @@ const fields = {
     defaultText: "1, the reference's side",
     group,
   }),
+}
+
+/** Options of restarts (ReMoRA, section 5.3 and Appendix B of the paper). */
+export const moraRestartFields = {
+  cycle: choices('operators that the restarts of --merge-every take in turn', OPERATORS, {
+    defaultText: '--operator if given, else sharing,sharing-grouped',
+    group,
+    needs: ['mergeEvery'],
+  }),
+  regroup: optionalChoice(
+    'what a restart changes: the operator only, or also a permutation of inputs and outputs',
+    ['cycle', 'permute'],
+    { defaultText: 'cycle', group, needs: ['mergeEvery'] },
+  ),
+}
+
+interface MoraRestartOptions extends RestartRunOptions {
+  readonly operator?: Operator
+  /** The operators in turn. */
+  readonly cycle?: readonly Operator[]
+  /** `cycle`: a restart takes the next operator; `permute`: it also draws another order of inputs and outputs. */
+  readonly regroup?: 'cycle' | 'permute'
 }
 
 /** With those that the command line does not have. */
@@ -95,7 +117,7 @@ const sideOf = (config: MoraConfig, layer: LayerFacts): number =>
   squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator, config.roundRank)
 
 /** The operators in turn, of which the adapter's is one: a file's operator counts as given where the default has another. */
-function cycleOf({ operator }: MoraConfig, options: RestartRunOptions): readonly Operator[] {
+function cycleOf({ operator }: MoraConfig, options: MoraRestartOptions): readonly Operator[] {
   const cycle = operatorCycle(options)
   if (cycle.includes(operator)) return cycle
   if (options.cycle === undefined) return [operator]
@@ -106,12 +128,15 @@ function cycleOf({ operator }: MoraConfig, options: RestartRunOptions): readonly
 }
 
 /** Operators that ReMoRA takes in turn (the paper's, Appendix B: types 1 and 2). */
-export function operatorCycle({ cycle, operator }: Pick<RestartRunOptions, 'cycle' | 'operator'>): readonly Operator[] {
+export function operatorCycle({
+  cycle,
+  operator,
+}: Pick<MoraRestartOptions, 'cycle' | 'operator'>): readonly Operator[] {
   return cycle ?? (operator ? [operator] : ['sharing', 'sharing-grouped'])
 }
 
 /** The permutation of a new adapter's inputs and outputs; those of its restarts follow. */
-const permutationOf = ({ regroup, seed }: RestartRunOptions, cycle: number): PermutationKey | null =>
+const permutationOf = ({ regroup, seed }: MoraRestartOptions, cycle: number): PermutationKey | null =>
   regroup === 'permute' ? { seed, cycle } : null
 
 export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
@@ -131,6 +156,7 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
     },
   },
 
+  describe: ({ operator }) => ({ operator }),
   describeLayer: (shapeOf) => ({ squareSide: shapeOf('mora')[0]! }),
 
   rankLimit: (_, { name, inFeatures, outFeatures }) => ({
@@ -151,9 +177,9 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
 
   // The next operator of the cycle each time (section 5.3 and Appendix B), or another permutation as well.
   restart: {
-    options: ['cycle', 'regroup'],
-    first: (config, options) => ({ ...config, permutation: permutationOf(options, 0) }),
-    plan(config, options) {
+    options: moraRestartFields,
+    first: (config, options: MoraRestartOptions) => ({ ...config, permutation: permutationOf(options, 0) }),
+    plan(config, options: MoraRestartOptions) {
       const cycle = cycleOf(config, options)
       const start = cycle.indexOf(config.operator)
       return {

@@ -148,6 +148,8 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
   config: pissa,
   learningRate: () => 2e-5,
 
+  describe: ({ alpha }) => ({ alpha }),
+
   tensors: {
     lora_A: { shape: factorShapes.a },
     lora_B: { shape: factorShapes.b },

@@ -89,6 +89,7 @@ export const randloraMethod: AdapterMethod<RandloraConfig, typeof fields> = {
   config: randlora,
   learningRate: () => 1e-3,
   readByPeft: true,
+  describe: ({ alpha }) => ({ alpha }),
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { check, wholeFrom } from '../../common/arguments.js'
-import { OPERATORS, type Operator } from '../contract/mora-operators.js'
+import { OPERATORS, type Operator } from './mora-operators.js'
 
 /** The highest rank whose R is not cut to max(k, d). */
 export function mostRank(inFeatures: number, outFeatures: number): number {

@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'
-import { sameValues } from '../../adapters/files/modules-to-save.js'
-import type { StoredAdapter } from '../../adapters/files/stored-adapter.js'
+import { countInModules } from '../../adapters/files/modules-to-save.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { type StoredLayerFacts, storedLayerFacts } from '../../adapters/tensors/stored-layer-facts.js'
 import { UsageError } from '../../common/errors.js'
@@ -28,8 +27,9 @@ export interface AdapterLayerFacts {
 export interface AdapterFacts {
   method: string
   rank: number
-  operator: string | null
-  alpha: number | null
+  /** Null where the method has none, as alpha. */
+  operator: string | number | null
+  alpha: string | number | null
   dropout: number
   /** Trained numbers. */
   parameters: number
@@ -56,10 +56,11 @@ export async function adapterFacts(
   return {
     method: config.method,
     rank: config.rank,
-    operator: 'operator' in config ? String(config.operator) : null,
-    alpha: 'alpha' in config ? Number(config.alpha) : null,
+    operator: null,
+    alpha: null,
+    ...method.describe?.(config),
     dropout: config.dropout,
-    parameters: [...found.values()].reduce((sum, layer) => sum + layer.parameters, numbersInModules(stored)),
+    parameters: [...found.values()].reduce((sum, layer) => sum + layer.parameters, countInModules(stored)),
     baseModel: base,
     layers: [...found].map(([name, facts]) => layerFacts(name, facts, source)),
     modulesToSave: config.modulesToSave,
@@ -119,30 +120,21 @@ function layerFacts(
   }
 }
 
-/** Embeddings and a head that is tied to them are trained as one, and lie in the file under both names. */
-function numbersInModules({ modules }: StoredAdapter): number {
-  const head = modules.get('lm_head.weight')
-  const tables = [...modules].filter(([name]) => /(embed_tokens|wte)\.weight$/.test(name))
-  const isTied = head !== undefined && tables.some(([, table]) => sameValues(table, head))
-  const all = [...modules.values()].reduce((sum, { values }) => sum + values.length, 0)
-  return isTied ? all - head.values.length : all
-}
-
 export function describeAdapter(adapter: AdapterFacts): string {
+  const { method, rank, dropout, parameters, baseModel, layers, modulesToSave, ...described } = adapter
   const facts: [string, string][] = [
-    ['method', adapter.method],
-    ['rank', String(adapter.rank)],
-    ['dropout', String(adapter.dropout)],
-    ['parameters', formatCount(adapter.parameters)],
-    ['base model', adapter.baseModel ?? 'unknown'],
+    ['method', method],
+    ['rank', String(rank)],
+    ...told(described).map((fact): [string, string] => [fact, String(described[fact as keyof typeof described])]),
+    ['dropout', String(dropout)],
+    ['parameters', formatCount(parameters)],
+    ['base model', baseModel ?? 'unknown'],
   ]
-  if (adapter.operator !== null) facts.splice(2, 0, ['operator', adapter.operator])
-  if (adapter.alpha !== null) facts.splice(2, 0, ['alpha', String(adapter.alpha)])
-  if (adapter.modulesToSave.length > 0) facts.push(['trained whole', adapter.modulesToSave.join(', ')])
-  const further = [...new Set(adapter.layers.flatMap(({ name, inFeatures, outFeatures, ...rest }) => told(rest)))]
+  if (modulesToSave.length > 0) facts.push(['trained whole', modulesToSave.join(', ')])
+  const further = [...new Set(layers.flatMap(({ name, inFeatures, outFeatures, ...rest }) => told(rest)))]
   const table = formatTable(
     ['layer', 'in', 'out', ...further.map(inWords)],
-    adapter.layers.map((layer) => [
+    layers.map((layer) => [
       layer.name,
       layer.inFeatures ?? '?',
       layer.outFeatures ?? '?',

@@ -16,7 +16,8 @@ export interface NewAdapterFacts {
   method: string
   /** Null of full training. */
   rank: number | null
-  operator: string | null
+  /** Null where the method has none. */
+  operator: string | number | null
   /** Trained numbers, modules that are trained whole included. */
   parameters: number
   /** All numbers of the model. */
@@ -53,7 +54,8 @@ export async function newAdapterFacts(
   return {
     method,
     rank,
-    operator: 'operator' in config ? String(config.operator) : null,
+    operator: null,
+    ...adapterMethod(method).describe?.(config),
     parameters: cost.trained,
     modelParameters,
     layers,
@@ -65,7 +67,7 @@ export function describeNewAdapter(adapter: NewAdapterFacts): string {
   const share = ((100 * adapter.parameters) / adapter.modelParameters).toFixed(2)
   const facts: [string, string][] = [['method', adapter.method]]
   if (adapter.rank !== null) facts.push(['rank', String(adapter.rank)])
-  if (adapter.operator !== null) facts.push(['operator', adapter.operator])
+  if (adapter.operator !== null) facts.push(['operator', String(adapter.operator)])
   facts.push(['trained', `${formatCount(adapter.parameters)} parameters, ${share} % of the model's`])
   if (adapter.modulesToSave.length > 0) facts.push(['trained whole', adapter.modulesToSave.join(', ')])
   if (adapter.layers.length === 0) return formatFacts(facts)

@@ -1,4 +1,4 @@
-/** MoRA's operators; lib/adapters/methods/mora.ts says what each does. */
+/** MoRA's operators; mora.ts says what each does. */
 export const OPERATORS = [
   'rotation',
   'sharing',
