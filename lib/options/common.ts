@@ -68,30 +68,20 @@ export const commonOptions = {
     group,
     scope: 'call',
   }),
-  quiet: flag('print no progress and no notices', false, { group, scope: 'call' }),
+  quiet: commandLineOnly(flag('print no progress and no notices', false, { group })),
 }
 
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
-const fits = 'where nothing else fits the memory'
-
-/** The option of commands that read weights and do not change them. */
-export const quantisedOption = (defaultText = fits) =>
+/** `--quantised` of what uses the weights of a model as they are. `when` is where it is the default besides. */
+export const quantisedOption = (...when: readonly string[]) =>
   optionalFlag("keep a quantised model's weights as its file has them; --no-quantised turns them into --dtype", {
-    defaultText,
+    defaultText: [...when, 'where nothing else fits the memory'].join(', and '),
     resume: 'rounding',
   })
-const tokens = 'where a token takes no longer so on a CPU'
 
-/** The same of what reads them once for each token. */
-export const quantisedForTokens = quantisedOption(`${tokens}, and ${fits}`)
-
-/** The same of what measures. */
-export const quantisedForTasks = quantisedOption(`of exact-match and recall ${tokens}, and ${fits}`)
-
-/** The same of what trains beside them. */
-export const quantisedForTraining = quantisedOption(`where passes take at most 1.15 times as long, and ${fits}`)
+export const whereDecodingIsNotSlower = 'on CPUs where decoding is not slower'
 
 /** For whatever loads a model. */
 export const quantiseOption = optionalChoice(

@@ -10,9 +10,10 @@ import {
   limitOption,
   MOST_ROWS,
   modelOption,
-  quantisedForTasks,
+  quantisedOption,
   quantiseOption,
   rowOptions,
+  whereDecodingIsNotSlower,
 } from './common.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting', 'change'] as const
@@ -24,7 +25,7 @@ const task = 'Of one task:'
 export const EvalSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
-  quantised: quantisedForTasks,
+  quantised: quantisedOption(`of exact-match and recall ${whereDecodingIsNotSlower}`),
   quantise: quantiseOption,
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,

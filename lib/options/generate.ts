@@ -7,15 +7,16 @@ import {
   commonOptions,
   contextOptions,
   modelOption,
-  quantisedForTokens,
+  quantisedOption,
   quantiseOption,
   rowOptions,
+  whereDecodingIsNotSlower,
 } from './common.js'
 
 export const GenerateSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
-  quantised: quantisedForTokens,
+  quantised: quantisedOption(whereDecodingIsNotSlower),
   quantise: quantiseOption,
   prompt: text('what to continue or answer; absent on a terminal: a chat', 'P', { expects: 'a non-empty text' }),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),

@@ -22,7 +22,7 @@ import {
   evaluationData,
   MOST_ROWS,
   modelOption,
-  quantisedForTraining,
+  quantisedOption,
   quantiseOption,
   rowOptions,
 } from './common.js'
@@ -114,7 +114,7 @@ export const TrainSchema = z.strictObject({
   profile: commandLineOnly(
     flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
   ),
-  quantised: quantisedForTraining,
+  quantised: quantisedOption('where passes take at most 1.15 times as long'),
   quantise: quantiseOption,
   compute: choice(
     'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',

@@ -24,7 +24,7 @@ const script = `import { generate, loadModel, mora, train } from 'node-mora'
 const model = await loadModel(${JSON.stringify(DEMO_MODEL)}, { device: 'cpu', threads: 1, dtype: 'float32' })
 model.addAdapter('facts', mora({ rank: 2 }))
 const data = ${JSON.stringify(join(root, 'examples', 'facts.jsonl'))}
-const options = { data, maxSteps: 3, overwrite: true, quiet: true, output: 'out' }
+const options = { data, maxSteps: 3, overwrite: true, output: 'out' }
 for await (const event of train(model, options)) if (event.type === 'step') console.log(event.loss)
 const { ids } = await generate(model, { prompt: 'Who', raw: true, maxNewTokens: 8 })
 console.log(ids.join(' '))
