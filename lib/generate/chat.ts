@@ -16,7 +16,7 @@ import {
 import type { LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
-import { stopTokens } from './stop-tokens.js'
+import { stopTokens } from './stops.js'
 
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 

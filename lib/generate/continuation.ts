@@ -5,7 +5,7 @@ import type { RandomStream } from '../common/random.js'
 import type { Sampling, TokenChoice } from '../tensor/operations/sampling.js'
 import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'
-import { StopStrings } from './stop-strings.js'
+import { StopStrings } from './stops.js'
 import { TextStream } from './text-stream.js'
 
 /** Why generation ended: at a stop token or string, or at the limit of tokens. */

@@ -18,7 +18,7 @@ import { type ContinuationRequest, continueText, drain, type GenerateResult } fr
 import { aLanguageModel, type LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
-import { stopTokens } from './stop-tokens.js'
+import { stopTokens } from './stops.js'
 
 /** Options of a library call beyond those of the command line. */
 export interface GenerateExtras {

@@ -13,5 +13,5 @@ export { type GenerateCall, type GenerateExtras, type GenerateSignal, generate, 
 export type { LanguageModel, TokenCache } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
-export { stopTokens } from './stop-tokens.js'
+export { stopTokens } from './stops.js'
 export { continuationText } from './text-stream.js'

@@ -1,11 +1,11 @@
 /** Downloads one file into the cache: resumes after an interruption, checks the hash, then renames it into place. */
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { MoraError, RunError } from '../common/errors.js'
 import { syncFolder, writeError } from '../io/atomic.js'
 import { formatBytes } from '../io/disk-space.js'
-import type { CachedRepository } from './cache.js'
-import { GrowingFile } from './growing-file.js'
+import { type CachedRepository, contentHash } from './cache.js'
 import { whileLocked } from './lock.js'
 import { nameOf, type Subject } from './refusals.js'
 import { type Reply, request } from './requests.js'
@@ -120,4 +120,77 @@ function damaged({ path }: RemoteFile): RunError {
     'damaged-download',
     `${path} arrived damaged twice: its content does not match the hub's hash; nothing was kept.`,
   )
+}
+
+/** A file that grows to a known size and is hashed as it grows. It starts with what an earlier attempt left. */
+export class GrowingFile {
+  #length = 0
+  #hash
+
+  private constructor(
+    readonly handle: FileHandle,
+    readonly name: string,
+    readonly hash: string,
+    readonly size: number,
+  ) {
+    this.#hash = contentHash(hash, size)
+  }
+
+  /** @param name of the file in errors */
+  static async open(path: string, { name, hash, size }: { name: string; hash: string; size: number }) {
+    const handle = await open(path, constants.O_RDWR | constants.O_CREAT)
+    const file = new GrowingFile(handle, name, hash, size)
+    try {
+      await file.#takeOver()
+      return file
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** Syncs the file; returns whether it is complete and matches the hash. Call it once. */
+  async finish(): Promise<boolean> {
+    await this.handle.sync()
+    return this.#length === this.size && this.#hash.digest('hex') === this.hash
+  }
+
+  /** @throws RunError `damaged-download` of more bytes than there should be */
+  async append(bytes: Uint8Array): Promise<void> {
+    if (this.#length + bytes.length > this.size) {
+      throw new RunError('damaged-download', `The hub sends more than the ${this.size} bytes that ${this.name} has.`)
+    }
+    // Writes go to positions, not to the end, so another process that fills the same file does no harm.
+    for (let done = 0; done < bytes.length; ) {
+      done += (await this.handle.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten
+    }
+    this.#hash.update(bytes)
+    this.#length += bytes.length
+  }
+
+  async clear(): Promise<void> {
+    await this.handle.truncate(0)
+    this.#hash = contentHash(this.hash, this.size)
+    this.#length = 0
+  }
+
+  close(): Promise<void> {
+    return this.handle.close()
+  }
+
+  async #takeOver(): Promise<void> {
+    const { size: left } = await this.handle.stat()
+    if (left > this.size) return await this.clear()
+    const piece = Buffer.allocUnsafe(Math.min(left, 2 ** 20))
+    while (this.#length < left) {
+      const { bytesRead } = await this.handle.read(piece, 0, piece.length, this.#length)
+      if (bytesRead === 0) return
+      this.#hash.update(piece.subarray(0, bytesRead))
+      this.#length += bytesRead
+    }
+  }
 }

@@ -1,15 +1,18 @@
 /** Uploads an adapter, a model or a GGUF file to the hub, with its model card. */
+import { readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { stringify } from 'yaml'
 import { aFunction, aSignal, check, optionsSchema } from '../common/arguments.js'
 import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
-import { type HubSettings, hubSettings, nameOf, type Pacing, type Subject } from '../hub/index.js'
+import { packageVersion } from '../common/package-facts.js'
+import { type HubSettings, hubSettings, nameOf, type Pacing, parseHubId, type Subject } from '../hub/index.js'
+import { readJsonObject } from '../io/json.js'
 import { listSome } from '../io/model-folder.js'
 import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
-import { CARD, cardFor, newCard } from './card.js'
 import { findPushed, type Pushed } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
-import { type PushProgress, UploadProgress } from './upload-progress.js'
 
 /** What `pushToHub` uploads and to where. */
 export interface PushOptions extends PushInput {
@@ -134,4 +137,80 @@ async function withCard(pushed: Pushed, names: readonly string[], repository: st
   )
   const hasCard = [...names, ...pushed.files.map(({ name }) => name)].includes(CARD)
   return Promise.all(hasCard ? uploads : [...uploads, written(newCard(pushed, repository))])
+}
+
+/** How far an upload is. */
+export interface PushProgress {
+  /** `owner/name`. */
+  readonly repository: string
+  /** Large files are hashed before they are uploaded. */
+  readonly phase: 'hashing' | 'uploading'
+  /** Bytes of this phase that are done, with what the hub had already. */
+  readonly doneBytes: number
+  /** Bytes of all files. */
+  readonly totalBytes: number
+}
+
+/** Adds up how far each file is. */
+export class UploadProgress {
+  readonly totalBytes: number
+  readonly #bytes: ReadonlyMap<string, number>
+  readonly #hashed = new Map<string, number>()
+  readonly #uploaded = new Map<string, number>()
+  readonly #repository: string
+
+  constructor(repository: string, files: readonly { name: string; bytes: number }[]) {
+    this.#repository = repository
+    this.#bytes = new Map(files.map(({ name, bytes }) => [name, bytes]))
+    this.totalBytes = sum(this.#bytes.values())
+  }
+
+  /** @param fraction of the file, in this phase */
+  after(phase: PushProgress['phase'], file: string, fraction: number): PushProgress {
+    const done = phase === 'hashing' ? this.#hashed : this.#uploaded
+    done.set(file, Math.floor(fraction * (this.#bytes.get(file) ?? 0)))
+    return { repository: this.#repository, phase, doneBytes: sum(done.values()), totalBytes: this.totalBytes }
+  }
+}
+
+function sum(numbers: Iterable<number>): number {
+  let total = 0
+  for (const number of numbers) total += number
+  return total
+}
+
+/** The model card (README.md) that a repository gets. */
+
+export const CARD = 'README.md'
+
+/** What the card of a run calls the place where it lies. */
+const PLACE = /THIS_FOLDER(\/model)?/g
+
+/** A card as it is, with the repository named where the card of a run says THIS_FOLDER. */
+export async function cardFor(path: string, repository: string): Promise<string> {
+  return (await readFile(path, 'utf8')).replace(PLACE, repository)
+}
+
+/** A card for what has none: what it is, what it is made of where that is known, and how to use it. */
+export async function newCard({ kind, files }: Pushed, repository: string): Promise<string> {
+  const config = kind === 'adapter' ? files.find(({ name }) => name === 'adapter_config.json') : undefined
+  const { base_model_name_or_path: base, use_mora: isMora } = config ? await readJsonObject(config.path) : {}
+  const known = typeof base === 'string' && parseHubId(base) ? base : null
+  const library = isMora === true ? 'node-mora' : 'peft'
+  const header = {
+    ...(known !== null && { base_model: known }),
+    ...(kind !== 'gguf' && { library_name: kind === 'adapter' ? library : 'transformers' }),
+    pipeline_tag: 'text-generation',
+    tags: ['node-mora', ...(kind === 'gguf' ? ['gguf'] : [])],
+  }
+  const gguf = files.find(({ name }) => /^[^/]+\.gguf$/i.test(name))?.name
+  const model = kind === 'gguf' ? join(repository, gguf!) : repository
+  const use = kind === 'adapter' ? `--model ${known ?? 'BASE_MODEL'} --adapter ${repository}` : `--model ${model}`
+  return [
+    `---\n${stringify(header)}---`,
+    `# ${basename(repository)}`,
+    `Pushed by node-mora ${packageVersion()}.`,
+    `## Use\n\n\`\`\`sh\nmora generate ${use} --prompt "…"\n\`\`\``,
+    '',
+  ].join('\n\n')
 }

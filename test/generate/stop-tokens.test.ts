@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ChatTemplate } from '../../lib/data/templates/template.js'
-import { stopTokens } from '../../lib/generate/stop-tokens.js'
+import { stopTokens } from '../../lib/generate/stops.js'
 import { tokenizerOf } from '../data/tokenizer/visible-tokenizer.js'
 
 const special = ['<u>', '<a>', '<o>', '<end>', '<call>']

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { StopStrings } from '../../lib/generate/stop-strings.js'
+import { StopStrings } from '../../lib/generate/stops.js'
 import { continuationText, TextStream } from '../../lib/generate/text-stream.js'
 import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
 
