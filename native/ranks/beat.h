@@ -1,5 +1,6 @@
-// How ranks know that the others live: each sends a beat to the next one and listens to the one before. One that computes
-// for minutes still beats; one that is stopped or cut off does not. Word of a failure goes around the same way.
+// How ranks know that the others live: each sends a beat to the next one and listens to the one before. One that
+// computes for minutes still beats; one that is stopped or cut off does not. Word of a failure goes around the same
+// way.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -41,8 +42,7 @@ inline std::chrono::steady_clock::duration beatInterval(std::chrono::millisecond
 }
 
 inline std::string whySilent(std::chrono::milliseconds silence) {
-  return "it has been silent for " +
-         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silence).count()) +
+  return "it has been silent for " + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silence).count()) +
          " s, so it was stopped, has ended or has lost its connection.";
 }
 

@@ -70,7 +70,7 @@ Constants<int> ofMpich() {
 Constants<void*> ofStandard() {
   const auto handle = [](intptr_t value) { return reinterpret_cast<void*>(value); };
   return {handle(0x101), handle(0x210), handle(0x214), handle(0x247), handle(0x21),
-          handle(0x143), handle(1), nullptr, 1024};
+          handle(0x143), handle(1),     nullptr,       1024};
 }
 
 template <typename Handle>
