@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto'
 import { gguf, readGguf } from '../common/internals.mjs'
 
-const { float32, list, text, uint32, writeGguf } = gguf
+const { float32, list, ggufText, uint32, writeGguf } = gguf
 
 export const vocabulary = 32_000
 const sizes = { hidden: 4096, feedForward: 11_008, heads: 32, positions: 4096 }
@@ -25,7 +25,7 @@ export async function writeLargeModel(path, tokenizerOf, layers) {
 function modelFields(layers) {
   const { hidden, feedForward, heads, positions } = sizes
   return Object.entries({
-    'general.architecture': text('llama'),
+    'general.architecture': ggufText('llama'),
     'llama.context_length': uint32(positions),
     'llama.embedding_length': uint32(hidden),
     'llama.block_count': uint32(layers),
@@ -48,8 +48,8 @@ function tokenizerFields(metadata) {
     return [...parts, parts.join('')].every((token) => known.has(token))
   })
   return Object.entries({
-    'tokenizer.ggml.model': text(of('model')),
-    'tokenizer.ggml.pre': text(of('pre')),
+    'tokenizer.ggml.model': ggufText(of('model')),
+    'tokenizer.ggml.pre': ggufText(of('pre')),
     'tokenizer.ggml.tokens': list('string', tokens),
     'tokenizer.ggml.token_type': list('int32', of('token_type').slice(0, tokens.length)),
     'tokenizer.ggml.merges': list('string', merges),
