@@ -52,8 +52,8 @@ type NoFields = Readonly<Record<never, never>>
 export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, keyof TrainExtras> &
   TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
 
+const aModel = expecting('a model (loadModel and initModel give one)', z.instanceof(Model))
 const trainArguments = {
-  model: expecting('a model (loadModel and initModel give one)', z.instanceof(Model)),
   options: optionsSchema('the options of train', {
     onEvent: aFunction.optional(),
     signal: aSignal.optional(),
@@ -79,7 +79,7 @@ const trainArguments = {
  * ```
  */
 export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainCall<Own>): Run {
-  check({ model, options }, trainArguments)
+  check({ model }, { model: aModel })
   return trainWith(model, options as TrainCall, partsOf(model, options as TrainCall))
 }
 
@@ -92,10 +92,11 @@ export function trainByCommand(
   return start(model, options, { ...partsOf(model, { ...options, signal: parts.signal }), ...parts })
 }
 
-function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {
+function partsOf(model: Model, options: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {
   return {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
     sample: async (prompt) => {
+      const { template, signal } = options
       const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
       return text
     },
@@ -103,11 +104,9 @@ function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' 
 }
 
 /** `train`, with other parts. */
-export function trainWith(
-  model: TrainableModel,
-  { onEvent, signal, learningRate, ranks, method, ...others }: TrainCall,
-  parts: StartParts,
-): Run {
+export function trainWith(model: TrainableModel, call: TrainCall, parts: StartParts): Run {
+  check({ options: call }, trainArguments)
+  const { onEvent, signal, learningRate, ranks, method, ...others } = call
   signal?.throwIfAborted()
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) makeKnown(ownMethod)
