@@ -24,7 +24,7 @@ export interface DecodeOptions {
  * an added token takes with it is not part of its place.
  */
 export interface PlacedTokens {
-  /** Ids of the tokens. */
+  /** Token ids. */
   ids: number[]
   /** Where each token begins, in UTF-16 units of the text. */
   starts: ArrayLike<number>
@@ -33,8 +33,9 @@ export interface PlacedTokens {
 }
 
 /**
- * Text to token ids and back, with the chat templates of the same model. The work is done in another process, so that nothing in a tokenizer's files can stop or end this one. Texts
- * that are given without waiting for one another are encoded together, on several threads.
+ * Text to token ids and back, with the chat templates of the same model. The work is done in another process, so that nothing in
+ * a tokenizer's files can stop or end this one. Texts that are given without waiting for one another are encoded together, on
+ * several threads.
  *
  * A `signal` ends the waiting with its reason. Encoding and decoding throw an InputError, `tokenizer-failed` where the tokenizer
  * takes too much time or memory or ends its process, `malformed-tokenizer` where it has no token for a part of the text.
@@ -112,13 +113,7 @@ export async function loadTokenizer(model: string, options: HubOptions = {}): Pr
 }
 
 /** What goes where a tokenizer is asked for. */
-export const aTokenizer = having(
-  'a tokenizer (loadTokenizer gives one)',
-  'encode',
-  'encodeWithPlaces',
-  'decode',
-  'specialIds',
-)
+export const aTokenizer = having('a tokenizer (loadTokenizer gives one)', 'encode', 'decode', 'specialIds')
 
 /**
  * A tokenizer from the content of tokenizer.json and tokenizer_config.json.
