@@ -2,11 +2,9 @@ import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import { selectModules } from '../adapters/files/modules-to-save.js'
 import { anObject, check, listOfTexts, optionsSchema, wholes } from '../common/arguments.js'
-import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native/addon.js'
 import type { Linear } from '../nn/linear.js'
-import type { TokenChoice } from '../tensor/operations/sampling.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { allOrNothing } from '../tensor/scope.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -25,10 +23,8 @@ import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.j
 import type { QuantisedBase } from './load/storage-plan.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
-import type { KeyValueCache } from './network/key-value-cache.js'
 import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
-import type { ForwardCall, ModelOutput, SummedLoss } from './network/model-output.js'
 import { type ModelShards, modelShards, requireWhole } from './network/model-shards.js'
 import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
@@ -50,7 +46,7 @@ interface ModelParts {
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
-export class Model implements Disposable {
+export class Model extends ForwardPasses implements Disposable {
   /** Sizes of the network, and `config.json` as it was read. */
   readonly config: ModelConfig
   /** The tokenizer beside the weights; null where there is none. */
@@ -65,13 +61,6 @@ export class Model implements Disposable {
   readonly quantised: QuantisedBase | null
   /** The weights' names and shapes, and the checkpoint's identity. */
   readonly base: BaseModel
-  /** Recompute each block's activations in the backward pass: slower, less memory. */
-  gradientCheckpointing = false
-  /**
-   * `int8`: passes that record gradients make the products with frozen weights of the blocks in 8 bits, forwards and backwards.
-   * Needs a device with `int8Products`. Evaluation and generation stay as they are.
-   */
-  compute: 'auto' | 'int8' = 'auto'
   /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
   /** The parts that ranks hold together of the model's matrices; null where they don't. */
@@ -84,26 +73,26 @@ export class Model implements Disposable {
   readonly longRowsFrom: number
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
-  readonly #passes: ForwardPasses
   readonly #training = new TrainingHold()
 
   constructor(parts: ModelParts) {
     check({ parts }, modelArguments)
     const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null } = parts
+    const decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
+    super(decoder)
+    this.#decoder = decoder
     this.config = weights.config
     this.tokenizer = tokenizer
     this.source = source
     this.device = weights.device
     this.dtype = weights.dtype
     this.base = baseModelOf(this.config, source)
-    this.#decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
-    this.longRowsFrom = this.#decoder.longRowsFrom
-    this.slots = this.#decoder.slots
+    this.longRowsFrom = decoder.longRowsFrom
+    this.slots = decoder.slots
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
     this.quantised = quantised
-    this.shards = modelShards(this.#decoder)
+    this.shards = modelShards(decoder)
     this.isShared = weights.isShared ?? false
-    this.#passes = new ForwardPasses(this.#decoder, this)
     this.adapterSet = new AdapterSet(this, this.#training)
   }
 
@@ -258,56 +247,6 @@ export class Model implements Disposable {
   async untrainedTokens(ids: readonly number[]): Promise<number[]> {
     check({ ids }, { ids: wholes })
     return untrainedTokens(new Set([this.#decoder.embeddingTable, this.#decoder.headTable]), ids)
-  }
-
-  /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
-  setDropout(key: { seed: number; step: number } | null): void {
-    this.#passes.setDropout(key)
-  }
-
-  /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
-  loss(batch: Batch): SummedLoss {
-    return this.#passes.loss(batch)
-  }
-
-  /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
-  lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<SummedLoss> {
-    return this.#passes.lossAsync(batch, options)
-  }
-
-  /** Hidden states after the final norm and their logits, for an objective of one's own; made as those of `loss` are. */
-  forward(batch: Batch, options: ForwardCall = {}): ModelOutput {
-    return this.#passes.forward(batch, options)
-  }
-
-  /** `forward`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
-  forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean } = {}): Promise<ModelOutput> {
-    return this.#passes.forwardAsync(batch, options)
-  }
-
-  /** Passes through one block of each kind alone: a device that can make them can make those of the whole. */
-  trial(): Pick<Model, 'lossAsync' | 'forwardAsync'> {
-    return this.#passes.trial()
-  }
-
-  /** Natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError `non-finite` */
-  async tokenLogProbs(batch: Batch): Promise<Float32Array> {
-    return this.#passes.tokenLogProbs(batch)
-  }
-
-  /** Room for the keys and values of `capacity` tokens, for `next`. */
-  createCache(capacity: number): KeyValueCache {
-    return this.#passes.createCache(capacity)
-  }
-
-  /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
-  async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
-    return this.#passes.next(ids, cache)
-  }
-
-  /** `next`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
-  async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
-    return this.#passes.nextToken(ids, cache, choice)
   }
 
   /**

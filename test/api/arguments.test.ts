@@ -304,8 +304,10 @@ describe('the public functions', () => {
     const names = Object.entries(library).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []))
     const tested = subjects.map(({ name }) => name.replace(/^new /, ''))
     expect(names.filter((name) => ![...tested, ...errors, ...made].includes(name))).toEqual([])
-    const methods = Object.getOwnPropertyNames(Model.prototype).filter((name) => {
-      const { value } = Object.getOwnPropertyDescriptor(Model.prototype, name)!
+    const inherited = Object.getOwnPropertyDescriptors(Object.getPrototypeOf(Model.prototype))
+    const members = { ...inherited, ...Object.getOwnPropertyDescriptors(Model.prototype) }
+    const methods = Object.keys(members).filter((name) => {
+      const { value } = members[name]!
       return typeof value === 'function' && value.length > 0 && name !== 'constructor' && name !== 'slot'
     })
     expect(methods.filter((name) => !tested.includes(`Model.${name}`))).toEqual([])

@@ -25,14 +25,6 @@ import { KeyValueCache } from './key-value-cache.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
 import { requireWhole } from './model-shards.js'
 
-/** How passes that record gradients are made. */
-export interface PassSettings {
-  /** Recompute each block's activations in the backward pass. */
-  readonly gradientCheckpointing: boolean
-  /** Whether products with frozen weights of the blocks are made in 8 bits. */
-  readonly compute: 'auto' | 'int8'
-}
-
 interface DropoutKey {
   readonly seed: number
   /** The optimizer's. */
@@ -75,59 +67,67 @@ const readArguments = {
   cache: expecting('a cache (createCache makes one)', z.instanceof(KeyValueCache)),
 }
 
-/** What a network is run for: the loss of rows, log-probabilities of their targets, and what comes next. */
+/** What a network computes: the loss of rows, log-probabilities of their targets, and what comes next. */
 export class ForwardPasses {
+  /** Recompute each block's activations in the backward pass: slower, less memory. */
+  gradientCheckpointing = false
+  /**
+   * `int8`: passes that record gradients make the products with frozen weights of the blocks in 8 bits, forwards and backwards.
+   * Needs a device with `int8Products`. Evaluation and generation stay as they are.
+   */
+  compute: 'auto' | 'int8' = 'auto'
+  readonly #decoder: Decoder
+  readonly #blocks: readonly number[] | undefined
   #dropout: DropoutKey | null = null
 
-  /** @param blocks places of those that passes with batches go through: all by default */
-  constructor(
-    readonly decoder: Decoder,
-    readonly settings: PassSettings,
-    readonly blocks?: readonly number[],
-  ) {}
-
-  /** Passes through one block of each kind. */
-  trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
-    const passes = new ForwardPasses(this.decoder, this.settings, oneOfEachKind(this.decoder))
-    return {
-      lossAsync: (batch, options = {}) => passes.lossAsync(batch, options),
-      forwardAsync: (batch, options = {}) => passes.forwardAsync(batch, options),
-    }
+  /** @param blocks places of the blocks that passes with batches go through: all by default */
+  constructor(decoder: Decoder, blocks?: readonly number[]) {
+    this.#decoder = decoder
+    this.#blocks = blocks
   }
 
-  setDropout(key: DropoutKey | null): void {
+  /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
+  setDropout(key: { seed: number; step: number } | null): void {
     check({ key }, setDropoutArguments)
     this.#dropout = key
   }
 
-  /** Sum of cross-entropies over the batch's targets, [1] float32. */
+  /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): SummedLoss {
     check({ batch }, { batch: aBatch })
     return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
   }
 
-  /** Hidden states of the batch's tokens, and their logits. */
-  forward(batch: Batch, options: ForwardCall): ModelOutput {
-    check({ batch, options }, forwardArguments)
-    return atOnce(this.#output(batch, options))
-  }
-
-  /** `forward`, enqueued block by block in turns of the event loop. */
-  async forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean }): Promise<ModelOutput> {
-    check({ batch, options }, forwardAsyncArguments)
-    const { gradients = true } = options
-    return inTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
-  }
-
-  /** `loss`, enqueued block by block in turns of the event loop. */
-  async lossAsync(batch: Batch, options: { gradients?: boolean }): Promise<SummedLoss> {
+  /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
+  async lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<SummedLoss> {
     check({ batch, options }, lossAsyncArguments)
     const { gradients = true } = options
     const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
     return { loss, targetTokens: batch.targetTokens }
   }
 
-  /** @throws RunError `non-finite` */
+  /** Hidden states after the final norm and their logits, for an objective of one's own; made as those of `loss` are. */
+  forward(batch: Batch, options: ForwardCall = {}): ModelOutput {
+    check({ batch, options }, forwardArguments)
+    return atOnce(this.#output(batch, options))
+  }
+
+  /** `forward`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
+  async forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean } = {}): Promise<ModelOutput> {
+    check({ batch, options }, forwardAsyncArguments)
+    const { gradients = true } = options
+    return inTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
+  }
+
+  /** Passes through one block of each kind alone: a device that can make them can make those of the whole. */
+  trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
+    const passes = new ForwardPasses(this.#decoder, oneOfEachKind(this.#decoder))
+    passes.gradientCheckpointing = this.gradientCheckpointing
+    passes.compute = this.compute
+    return passes
+  }
+
+  /** Natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError `non-finite` */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     check({ batch }, { batch: aBatch })
     if (batch.targetTokens === 0) return new Float32Array(0)
@@ -139,19 +139,20 @@ export class ForwardPasses {
     return result
   }
 
+  /** Room for the keys and values of `capacity` tokens, for `next`. */
   createCache(capacity: number): KeyValueCache {
     check({ capacity }, createCacheArguments)
-    const { config, dtype, device } = this.decoder
+    const { config, dtype, device } = this.#decoder
     return new KeyValueCache(config, capacity, dtype, device)
   }
 
-  /** The logits [V] of what comes after `ids`, which come after what the cache holds. */
+  /** Reads `ids` after what the cache holds, and returns the logits [V] of what comes next. */
   async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
     using logits = this.#read(ids, cache)
     return (await logits.data()) as Float32Array
   }
 
-  /** Chooses what comes next. @throws RunError `non-finite` */
+  /** `next`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
     check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)
@@ -168,17 +169,17 @@ export class ForwardPasses {
   }
 
   *#ofRows(batch: Batch, rows: ArrayLike<number> | null): Parts<ModelOutput> {
-    const { decoder, blocks } = this
+    const decoder = this.#decoder
     leaveRoom(decoder.device)
-    decoder.beginPass(isRecording(), blocks)
+    decoder.beginPass(isRecording(), this.#blocks)
     return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
   /** What a function of the head makes of the tokens that have a target; a part for each block and for each of the function. */
   *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
-    const { decoder, blocks } = this
+    const decoder = this.#decoder
     leaveRoom(decoder.device)
-    decoder.beginPass(isRecording(), blocks)
+    decoder.beginPass(isRecording(), this.#blocks)
     const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())
     return yield* evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
   }
@@ -186,20 +187,22 @@ export class ForwardPasses {
   /** Logits [1, V] of what comes next. */
   #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     check({ ids, cache }, readArguments)
-    requireWhole(this.decoder, 'Writing texts takes all weights for every token')
-    const logits = noGrad(() => scope(() => this.decoder.nextLogits(ids, cache)))
+    requireWhole(this.#decoder, 'Writing texts takes all weights for every token')
+    const logits = noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache)))
     cache.length += ids.length
     return logits
   }
 
   #options(): ForwardOptions {
-    const { gradientCheckpointing, compute } = this.settings
-    const { blocks } = this
-    const options: ForwardOptions = { recompute: gradientCheckpointing, int8: compute === 'int8', blocks }
+    const options: ForwardOptions = {
+      recompute: this.gradientCheckpointing,
+      int8: this.compute === 'int8',
+      blocks: this.#blocks,
+    }
     const on = this.#dropout
     if (!on) return options
     const dropout = (keys: BigInt64Array) => ({
-      rowKeys: Tensor.from(keys, [keys.length], { device: this.decoder.device, dtype: 'int64' }),
+      rowKeys: Tensor.from(keys, [keys.length], { device: this.#decoder.device, dtype: 'int64' }),
       key: (layer: string, adapter: string) => streamKey(on.seed, 'dropout', on.step, layer, adapter),
     })
     return { ...options, dropout }

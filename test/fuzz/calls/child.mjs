@@ -74,7 +74,8 @@ async function settled(result) {
 
 async function outcome(result) {
   if (result instanceof library.Run) return await result.stop()
-  if (typeof result?.next !== 'function') return await result
+  const isIterator = typeof result?.next === 'function' && (Symbol.iterator in result || Symbol.asyncIterator in result)
+  if (!isIterator) return await result
   await result.next()
   await result.next()
   await result.return?.()
@@ -153,7 +154,7 @@ async function call(index) {
   world.restore()
   for (const one of hostile.parts.disposables) dispose(one)
   await world.device.synchronize().catch((error) => judge(error, 'on the device'))
-  if (isFirst ? target.owner === 'Model' : index % 500 === 0) await world.renew()
+  if (isFirst ? ['Model', 'ForwardPasses'].includes(target.owner) : index % 500 === 0) await world.renew()
 }
 
 async function callAll() {

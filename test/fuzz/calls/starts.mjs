@@ -22,7 +22,8 @@ export const slow = new Set([
   'loadDataset',
   'newestIntactCheckpoint',
 ])
-export const isSlow = ({ name, owner }) => slow.has(name) || ['Model', 'Chat', 'AdapterSet'].includes(owner)
+export const isSlow = ({ name, owner }) =>
+  slow.has(name) || ['Model', 'ForwardPasses', 'Chat', 'AdapterSet'].includes(owner)
 
 /** What a test must not call, and why. */
 export const excluded = {
@@ -202,15 +203,15 @@ export function startsOf(world) {
     'Model.prototype.moduleNames': () => [['norms']],
     'Model.prototype.setAdapterScale': () => ['a', 2],
     'Model.prototype.untrainedTokens': () => [[1, 2]],
-    'Model.prototype.setDropout': () => [{ seed: 1, step: 1 }],
-    'Model.prototype.loss': () => [world.batch()],
-    'Model.prototype.forward': () => [world.batch(), { rows: 'targets' }],
-    'Model.prototype.lossAsync': () => [world.batch(), { gradients: true }],
-    'Model.prototype.forwardAsync': () => [world.batch(), { gradients: true }],
-    'Model.prototype.tokenLogProbs': () => [world.batch()],
-    'Model.prototype.createCache': () => [8],
-    'Model.prototype.next': () => [[1, 2], world.cache()],
-    'Model.prototype.nextToken': () => [[1], world.cache(), greedy()],
+    'ForwardPasses.prototype.setDropout': () => [{ seed: 1, step: 1 }],
+    'ForwardPasses.prototype.loss': () => [world.batch()],
+    'ForwardPasses.prototype.forward': () => [world.batch(), { rows: 'targets' }],
+    'ForwardPasses.prototype.lossAsync': () => [world.batch(), { gradients: true }],
+    'ForwardPasses.prototype.forwardAsync': () => [world.batch(), { gradients: true }],
+    'ForwardPasses.prototype.tokenLogProbs': () => [world.batch()],
+    'ForwardPasses.prototype.createCache': () => [8],
+    'ForwardPasses.prototype.next': () => [[1, 2], world.cache()],
+    'ForwardPasses.prototype.nextToken': () => [[1], world.cache(), greedy()],
     'Model.prototype.save': () => [output(), { dtype: 'float32' }],
 
     'native.openDevice': () => ['cpu', 0, 2],

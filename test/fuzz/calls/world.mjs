@@ -194,6 +194,7 @@ export class World {
       Parameter: () => this.parameter(),
       AdamW: () => this.#part(new library.AdamW([this.parameter()])),
       Model: () => this.model,
+      ForwardPasses: () => this.model,
       Chat: () => this.#part(new library.Chat(this.model, { maxNewTokens: 2, template: this.paths.template })),
       DataLoader: () => new library.DataLoader([{ ids: [1, 2, 3] }]),
       Dataset: () => this.dataset,
