@@ -57,9 +57,11 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   ranks?: HostRanks
 }
 
-/** What a command loads a model for. */
+/** The purpose that a command loads a model for. */
 export interface LoadPurpose {
-  /** An adapter to load with it, as `default`: a path or hub id. It is refused before the model takes memory where it has another base. */
+  /**
+   * An adapter to load with it, as `default`: a path or hub id. One of another base is refused before the model takes memory.
+   */
   adapter?: string | undefined
   /** Also where the adapter was trained on another base. */
   allowOtherBase?: boolean | undefined

@@ -35,7 +35,7 @@ const modelArguments = {
   parts: optionsSchema('the parts of a model (loadModel and initModel make one)', { weights: anObject }),
 }
 
-/** What a model is made of. */
+/** The parts that a model is made of. */
 interface ModelParts {
   tokenizer: Tokenizer | null
   weights: NetworkWeights
@@ -57,7 +57,7 @@ export class Model extends ForwardPasses implements Disposable {
   readonly dtype: FloatDType
   /** The checkpoint that it was loaded from; null for a model of random numbers. */
   readonly source: ModelSource | null
-  /** What its file's quantised weights are here; null where it has none. */
+  /** The form of its file's quantised weights; null where it has none. */
   readonly quantised: QuantisedBase | null
   /** The weights' names and shapes, and the checkpoint's identity. */
   readonly base: BaseModel
@@ -161,7 +161,7 @@ export class Model extends ForwardPasses implements Disposable {
 
   /**
    * Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes.
-   * Gives the number of weights that it changed.
+   * Returns the number of weights that it changed.
    * @throws RunError `non-finite` if a result is not finite, the reason of a `signal` that is aborted; nothing is changed then
    */
   async mergeAdapter(
@@ -203,7 +203,7 @@ export class Model extends ForwardPasses implements Disposable {
     this.adapterSet.activate(names)
   }
 
-  /** What names of `modulesToSave` stand for, as adapter files have it; throws with the candidates for an unknown name. */
+  /** Returns the modules that names of `modulesToSave` stand for; throws with the candidates for an unknown name. */
   moduleNames(names: readonly string[]): readonly string[] {
     check({ names }, { names: listOfTexts })
     return selectModules(names, this.base).names
@@ -243,7 +243,7 @@ export class Model extends ForwardPasses implements Disposable {
     return trainedTensors(this.slots, this.adaptableLayers()).map((parameter) => ({ name: parameter.name, parameter }))
   }
 
-  /** Those of `ids` that frozen embeddings or a frozen head were, as it looks, never trained for. */
+  /** Returns the ids whose rows of frozen embeddings or a frozen head look untrained. */
   async untrainedTokens(ids: readonly number[]): Promise<number[]> {
     check({ ids }, { ids: wholes })
     return untrainedTokens(new Set([this.#decoder.embeddingTable, this.#decoder.headTable]), ids)
@@ -265,7 +265,7 @@ export class Model extends ForwardPasses implements Disposable {
     this.source?.closeFiles()
   }
 
-  /** The same as `dispose`, for `using`. */
+  /** Disposes the model, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

@@ -130,7 +130,7 @@ export class AdapterSet {
     const active = names.map((name) => this.#get(name))
     const adapters = [...this.#adapters.values()]
     requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))
-    // Those that are left give weights back before others stand in for them.
+    // Adapters that end give weights back before others stand in for them.
     for (const adapter of adapters) if (!active.includes(adapter)) adapter.active = false
     for (const adapter of active) adapter.active = true
   }
@@ -256,7 +256,7 @@ export class AdapterSet {
     adapter.active = true
   }
 
-  /** Those that take part in forward passes. */
+  /** The adapters that take part in forward passes. */
   #active(): ModelAdapter[] {
     return [...this.#adapters.values()].filter(({ active, merged }) => active && !merged)
   }

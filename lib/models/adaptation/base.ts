@@ -31,7 +31,7 @@ export interface BaseOptions extends HubOptions {
   adapter?: string | undefined
   /** Also for an adapter that was trained on another base. */
   allowOtherBase?: boolean | undefined
-  /** What floats are quantised to; by default nothing, or what the adapter was trained beside. Null: nothing. */
+  /** The format that floats are quantised to; absent: the format that the adapter was trained beside, if any; null: none. */
   quantise?: QuantiseFormat | null | undefined
 }
 

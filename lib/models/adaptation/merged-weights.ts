@@ -177,7 +177,7 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
   )
 }
 
-/** What was made of a trained weight before is made again. */
+/** Values derived from a trained weight are made again. */
 function tellChange({ own: { parameter } }: WeightSlot): void {
   if (parameter) parameter.version++
 }

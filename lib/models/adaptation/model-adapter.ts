@@ -27,7 +27,7 @@ export interface AdaptedModel {
   adaptableLayers(): Linear[]
 }
 
-/** What merging an adapter does to one weight, in place; adds the number of results that are not finite to nonFinite [1]. */
+/** Merges an adapter into one weight, in place; adds the number of results that are not finite to nonFinite [1]. */
 export type WeightEdit = (weight: Tensor, nonFinite: Tensor) => void
 
 /** A module that was trained whole takes the weight's place. */
@@ -38,7 +38,7 @@ function replacement(trained: Parameter): WeightEdit {
   }
 }
 
-/** What merging an adapter that was read does, by the names of weights. */
+/** Returns the edits that merge an adapter that was read, by the names of weights. */
 export function editsOf({ layers, modules }: LoadedAdapter<LayerFacts>): Map<string, WeightEdit> {
   const edits = new Map<string, WeightEdit>()
   for (const [{ name }, layer] of layers)
@@ -52,7 +52,7 @@ export class ModelAdapter {
   provenance: AdapterProvenance
   /** Weights that are trained whole. */
   readonly modules: ReadonlyMap<WeightSlot, Parameter>
-  /** What merging it does, by weight. */
+  /** The edits that merge it, by weight. */
   readonly edits: ReadonlyMap<WeightSlot, WeightEdit>
   /** The part of `edits` that is the layers'. */
   readonly layerEdits: ReadonlyMap<WeightSlot, WeightEdit>

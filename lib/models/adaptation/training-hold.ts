@@ -1,6 +1,6 @@
 import { UsageError } from '../../common/errors.js'
 
-/** What a run may do with a model that it holds. */
+/** The rights of a run on a model that it holds. */
 export interface HeldForTraining {
   /** Does work of the run itself that adds adapters, or starts them again. */
   change<Value>(work: () => Promise<Value>): Promise<Value>

@@ -5,7 +5,7 @@ import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelSource } from '../read/model-source.js'
 
-/** What an adapter adds to a weight: merged weight - weight [outFeatures, inFeatures], in float32. */
+/** Returns ΔW of an adapter, merged weight - weight [outFeatures, inFeatures], in float32. */
 export async function weightChange(
   source: ModelSource,
   { name, inFeatures, outFeatures }: LayerFacts,

@@ -1,4 +1,4 @@
-/** What families have in common: sizes, and blocks in the manner of Llama. */
+/** Parts that families share: sizes, and blocks in the manner of Llama. */
 import { InputError } from '../../common/errors.js'
 import type { Activation } from '../../native/addon.js'
 import type { ModelSizes } from '../network/model-config.js'
@@ -6,7 +6,7 @@ import type { DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } 
 import type { ConfigReader } from './config-reader.js'
 import { readRotary } from './rotary-settings.js'
 
-/** What a family's configurations leave out. */
+/** Values that a family's configurations leave out. */
 interface Defaults {
   readonly headSize?: number
   readonly maxPositions?: number
@@ -40,7 +40,7 @@ export function requireHeads({ source }: ConfigReader, { heads, keyValueHeads, h
   )
 }
 
-/** What is read alike of all that is made like Llama, whose activation is the only one of its kin. */
+/** Reads the keys that families like Llama share; their only activation is SiLU. */
 export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
   read.require('hidden_act', ['silu', 'swish'], 'silu')
   const sizes = readSizes(read, defaults)
@@ -128,7 +128,7 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
   }
 }
 
-/** The same with norms of queries and keys: over each head, or over all of them together. */
+/** Adds norms of queries and keys to a block: over each head, or over all of them together. */
 export function withQueryKeyNorms(
   block: DecoderBlockPlan,
   norm: (name: string, size: number) => NormPlan,

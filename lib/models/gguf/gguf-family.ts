@@ -13,13 +13,13 @@ export interface GgufFamily {
   readonly architecture: string
   /** The class in transformers, for `architectures` in `config.json`. */
   readonly className: string
-  /** What `config.json` would say. */
+  /** The values that `config.json` would have. */
   config(metadata: GgufMetadata): JsonObject
-  /** What `config` reads beside what every family has. */
+  /** The fields that `config` reads beside those of every family. */
   fields?(config: ModelConfig): Fields
   readonly names: GgufNames
   /** Whether rows of queries and keys rotate in adjacent pairs (`unpermuteRows`). */
   readonly permuted?: boolean
-  /** What files hold norms' weights more than checkpoints do. */
+  /** The number that files add to norms' weights. */
   readonly normOffset?: number
 }

@@ -6,13 +6,13 @@ import { malformed } from '../../io/open.js'
 import { ropeFactorsName } from './names.js'
 import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
 
-/** What is not the same everywhere: the usual base, and how many elements of a head rotate (usually all). */
+/** Rotary settings that differ between families: the usual base, and how many elements of a head rotate (usually all). */
 interface RotaryFacts {
   readonly theta?: number
   readonly rotated?: number
 }
 
-/** What a GGUF file tells of its model, in the words of `config.json`. */
+/** A GGUF file's metadata in the words of `config.json`. */
 export class GgufMetadata {
   readonly read: MetadataReader
   readonly layers: number
@@ -56,7 +56,7 @@ export class GgufMetadata {
     return this.read.optionalNumber(this.key(name))
   }
 
-  /** What every configuration has: the names of special tokens, the vocabulary, and whether the head is tied. */
+  /** Keys that every configuration has: special tokens, the vocabulary, and whether the head is tied. */
   common(): JsonObject {
     const token = (name: string) => this.read.optionalNumber(`tokenizer.ggml.${name}_token_id`)
     return {
@@ -90,7 +90,7 @@ export class GgufMetadata {
     return { attention_bias: this.#haveBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']) }
   }
 
-  /** The same of attention and MLP, as Llama's configuration has it. */
+  /** Whether projections of attention and MLP have biases, as Llama's configuration has it. */
   biases(): JsonObject {
     return { ...this.attentionBias(), mlp_bias: this.#haveBiases(['ffn_gate', 'ffn_up', 'ffn_down']) }
   }

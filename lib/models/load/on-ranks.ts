@@ -109,7 +109,7 @@ function matricesIn(memory: Tensor, { offset, bytes, matrices }: SharedGroup) {
   return matrices.map((one) => matrixIn(group, one))
 }
 
-/** What one rank tells the others of a group, or why it could not be read. */
+/** The group that one rank describes to the others, or why it could not be read. */
 type ShardedGroup =
   | { readonly bytes: number; readonly matrices: readonly StoredMatrix[] }
   | { readonly failure: string }

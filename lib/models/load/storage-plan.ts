@@ -11,7 +11,7 @@ import { costsOfCodes } from '../read/formats/index.js'
 import type { ModelSource } from '../read/model-source.js'
 import type { QuantisedForm } from '../read/stored-weight.js'
 
-/** What a user or a command asks for. */
+/** The requests of a user or a command. */
 export interface StorageOptions {
   readonly dtype?: 'auto' | FloatDType | undefined
   /** Keep quantised weights, or turn them into floats. */
@@ -33,7 +33,7 @@ export interface StoragePlan {
   readonly quantised: QuantisedBase | null
 }
 
-/** What a checkpoint's quantised weights are in a model. */
+/** The form of a checkpoint's quantised weights in a model. */
 export interface QuantisedBase extends QuantisedForm {
   /** Whether they stay as they are stored; else they are floats. */
   readonly kept: boolean
@@ -102,11 +102,11 @@ function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map
 }
 
 /**
- * Of GGUF's blocks. These costs and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less for
- * memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core), blocks by how
- * long making their values takes and a little more than such steps, which took 0.94–1.02 times as long, all else by the products of
- * 128 tokens alone, forward and back; where products take longer, as in float32, less is lost. For decoding: on two cores, with
- * weights that no cache holds.
+ * Costs of GGUF's blocks. They and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less for
+ * memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core), blocks by
+ * how long making their values takes and a little more than such steps, which took 0.94–1.02 times as long, all else by the
+ * products of 128 tokens alone, forward and back; where products take longer, as in float32, less is lost. For decoding: on two
+ * cores, with weights that no cache holds.
  */
 const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
   q4_0: { training: 10, decoding: 0.5 },
@@ -128,11 +128,11 @@ const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
 
 const CPU: Readonly<Record<string, ComputingCost>> = { ...BLOCKS, ...costsOfCodes }
 
-/** Of any of these formats where inputs are ordered: the scale of each is looked up. */
+/** Costs of any of these formats where inputs are ordered: the scale of each is looked up. */
 const ORDERED: ComputingCost = { training: 90, decoding: 7.5 }
 
 /**
- * `ComputingCost.training` of any format on an H100, predicted; smaller GPUs compute less for each byte that they move, so that they
+ * `ComputingCost.training` of any format on an H100, predicted; smaller GPUs compute less for each byte that they move, so they
  * lose less.
  */
 const GPU = 230

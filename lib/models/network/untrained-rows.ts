@@ -3,14 +3,14 @@ import { scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'
 import type { Weight } from '../../tensor/weight.js'
 
-/** Rows that say what is usual in a table. */
+/** Rows that the usual norm is measured by. */
 const SAMPLES = 128
 /** A trained row is rarely under half of the usual length; one that training never reached is zero, or decayed to nearly that. */
 const SHORT = 0.1
 
 /**
- * Those of `ids` whose rows of an embedding or a head [V, D] were, by their length, never trained: under a tenth of the
- * median of 128 evenly spaced rows.
+ * Returns the ids whose rows of an embedding or a head [V, D] look untrained: their norm is under a tenth of the median of 128
+ * evenly spaced rows.
  */
 async function untrainedRows(table: Weight, ids: readonly number[]): Promise<number[]> {
   const rows = table.shape[0]!
@@ -23,7 +23,7 @@ async function untrainedRows(table: Weight, ids: readonly number[]): Promise<num
   return short
 }
 
-/** Those of `ids` that frozen tables were, by the rows with what adapters add to them, never trained for. */
+/** Returns the ids whose rows of frozen tables, with what adapters add, look untrained. */
 export async function untrainedTokens(tables: ReadonlySet<Linear>, ids: readonly number[]): Promise<number[]> {
   const found = new Set<number>()
   for (const table of tables) {

@@ -14,7 +14,7 @@ import { ggufName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearGroups, linearsOf } from '../network/plan.js'
 
-/** What is known of the inputs of weights. */
+/** Statistics of the inputs of weights. */
 interface Importance {
   /** The mean square of what each column is multiplied with, by the weight's name in GGUF. */
   readonly columns: ReadonlyMap<string, Float32Array>
@@ -91,7 +91,7 @@ async function readCurrent(path: string): Promise<Importance> {
     const each = sums.length / counts.length
     if (!Number.isInteger(each))
       throw malformed(path, `${quoted(name)} has ${sums.length} sums and ${counts.length} counts`)
-    // What was never used is as important everywhere.
+    // Columns of a weight that was never used are equally important.
     columns.set(
       name,
       sums.map((sum, i) => (counts[Math.floor(i / each)]! > 0 ? sum / counts[Math.floor(i / each)]! : 1)),
@@ -145,11 +145,11 @@ async function readOlder(path: string): Promise<Importance> {
   return { columns, datasets: at === file.length ? [] : [string()], chunks }
 }
 
-/** What quantising weighs errors by. */
+/** The importance by which quantising weighs errors. */
 export interface ImportanceOfWeights {
   /** The mean square of what each column is multiplied with, by the weight's name in GGUF. */
   readonly columns: ReadonlyMap<string, Float32Array>
-  /** What a file says of the matrix that it was quantised with, as llama.cpp's own quantiser does. */
+  /** Metadata about the importance matrix, as llama.cpp's quantiser writes it. */
   readonly fields: readonly [string, GgufField][]
 }
 

@@ -18,7 +18,7 @@ export function fittingFormat(format: WrittenBlocks, columns: number): WrittenBl
   return columns % blockValues(fitting) === 0 ? fitting : null
 }
 
-/** What most matrices are in. */
+/** The format of most matrices. */
 const mainFormats: Record<GgufMixture, WrittenBlocks> = {
   q8_0: 'q8_0',
   q6_k: 'q6_k',
@@ -28,7 +28,7 @@ const mainFormats: Record<GgufMixture, WrittenBlocks> = {
   q4_0: 'q4_0',
 }
 
-/** What a rule may ask for. */
+/** The facts that a rule may depend on. */
 interface Facts extends Pick<ModelConfig, 'layers' | 'heads' | 'keyValueHeads' | 'tiedEmbeddings'> {
   /** Whether the importance of columns is known. */
   readonly weighted: boolean

@@ -24,7 +24,7 @@ import { quantisedOnLoad } from './quantise-on-load.js'
 import { StoredCodes } from './stored-codes.js'
 import { type OpenFile, type QuantisedForm, type StoredWeight, stackedBlocks, usualDType } from './stored-weight.js'
 
-/** What the files of a checkpoint say. */
+/** The content of a checkpoint's files, without the values. */
 interface Contents {
   readonly format: 'folder' | 'gguf'
   readonly config: ModelConfig
@@ -52,7 +52,7 @@ export class ModelSource implements Contents {
   private constructor(
     readonly located: Located,
     { format, config, weights, quantisation }: Contents,
-    /** What its floats are quantised to while they are read; null: they stay floats. */
+    /** The format that its floats are quantised to while they are read; null: they stay floats. */
     readonly quantise: QuantiseFormat | null = null,
   ) {
     this.path = located.path

@@ -22,7 +22,7 @@ export interface CodedScales {
 }
 
 /**
- * What belongs to a matrix of small codes: w = scale · (value of the code - zero), rounded to float32 once.
+ * The scales and zeros of a matrix of small codes: w = scale · (value of the code - zero), rounded to float32 once.
  * Scale and zero of (row, column) are entry `row / rowsPerScale` (rounded down) and the column's group of
  * [⌈rows / rowsPerScale⌉, groups]. Codes lie row after row, each from a byte on.
  */
@@ -45,7 +45,7 @@ export interface ScalesOfCodes {
   readonly groupOfColumn?: Int32Array | null
 }
 
-/** What a format says of a weight. */
+/** A weight as the reader of a format describes it. */
 interface CodesOfWeight {
   readonly name: string
   readonly dtype: CodeFormat
@@ -53,7 +53,7 @@ interface CodesOfWeight {
   readonly shape: readonly number[]
   /** All that make it, the codes first. */
   readonly tensors: readonly [codes: NamedTensor, ...others: NamedTensor[]]
-  /** What belongs to the codes, checked. @throws InputError `malformed-file` */
+  /** Reads and checks scales and zeros. @throws InputError `malformed-file` */
   scales(open: OpenFile): ScalesOfCodes
   /** The codes as `ScalesOfCodes` says they lie, from the file's bytes, where those differ or must be checked. */
   readonly arranged?: ((bytes: Uint8Array) => Uint8Array) | undefined

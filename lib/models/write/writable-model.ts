@@ -8,7 +8,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'
 import type { ModelSource } from '../read/model-source.js'
 
-/** What of a model goes into a file or folder. */
+/** The parts of a model that go into a file or folder. */
 export interface WritableModel {
   readonly config: ModelConfig
   readonly tokenizer: Tokenizer | null

@@ -23,7 +23,7 @@ import {
 export interface WriteOptions {
   /** The dtype of every weight that is not quantised; default: the source's, bfloat16 where that is quantised. */
   dtype?: FloatDType
-  /** What linear layers of the blocks are quantised to; without, to nothing. */
+  /** The format that the blocks' linear layers are quantised to; absent: floats. */
   quantise?: 'nf4'
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
@@ -138,8 +138,8 @@ function fitsNf4(shape: readonly number[]): boolean {
 }
 
 /**
- * The tensors that make a weight [out, in] in NF4 as bitsandbytes stores it (arXiv 2305.14314), without double quantisation, which follow each other in a file: `values` is called for its scales, and its codes
- * are held until they are written.
+ * The tensors that make a weight [out, in] in NF4 as bitsandbytes stores it (arXiv 2305.14314), without double quantisation. They
+ * follow each other in a file: `values` is called for the scales, and the codes are held until they are written.
  * @param dtype what readers turn the values into
  */
 function nf4Entries(

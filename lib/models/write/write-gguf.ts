@@ -42,7 +42,7 @@ export interface WriteGgufOptions {
    * where that is quantised.
    */
   dtype?: GgufDType
-  /** What linear layers of the blocks are quantised to instead. */
+  /** The format of the blocks' linear layers, where it differs. */
   quantise?: GgufQuantiseFormat
   /** By what errors of blocks are weighed; null: by values alone. */
   importance?: ImportanceOfWeights | null
@@ -193,7 +193,7 @@ function permutedRows(values: Tensor, order: Int32Array): Tensor {
   )
 }
 
-/** What a reader of the file takes the configuration for must be what it is: nothing is dropped on the way. */
+/** Refuses a configuration that a reader of the file would not get back: nothing is dropped on the way. */
 function requireSameMeaning(
   config: ModelConfig,
   fields: ReadonlyMap<string, GgufField>,

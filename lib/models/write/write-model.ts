@@ -19,8 +19,8 @@ export interface WrittenForm {
   /** The dtype of weights; default: the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF files only. */
   dtype?: GgufDType
   /**
-   * What linear layers of the blocks are quantised to, while all else is written in `dtype`: `nf4` in a folder, others in a GGUF
-   * file. A mixture's rules say the format of each layer; rows that fill no blocks stay floats.
+   * The format that linear layers of the blocks are quantised to, while all else is written in `dtype`: `nf4` in a folder, others in
+   * a GGUF file. A mixture's rules say the format of each layer; rows that fill no blocks stay floats.
    */
   quantise?: WrittenQuantiseFormat
   /**
@@ -50,7 +50,7 @@ export async function writeModel(
     const importance = imatrix === undefined ? null : await importanceFor(model.config, imatrix, onWarning)
     await writeModelGguf(model, path, { dtype, quantise, importance, onTensor })
   }
-  // What a folder cannot hold was refused.
+  // `checkWrittenForm` refuses forms that a folder cannot hold.
   else await writeModelFolder(model, path, { dtype: dtype as FloatDType, quantise: quantise as 'nf4', onTensor })
   return path
 }

@@ -1,4 +1,4 @@
-/** What a format of quantised checkpoints is, and what its readers share: finding the tensors of a weight, checking and reading them. */
+/** The interface of a quantised format, and helpers of its readers: finding the tensors of a weight, checking and reading them. */
 import { InputError, UsageError } from '../../../common/errors.js'
 import type { JsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
@@ -25,7 +25,7 @@ export interface QuantisationFormat {
   weights(settings: ConfigReader, tensors: CheckpointTensors): StoredCodes[]
 }
 
-/** What it costs on a CPU to compute with weights that stay quantised; `load/storage-plan.ts` says how it was measured. */
+/** The cost of computing on a CPU with weights that stay quantised; `load/storage-plan.ts` says how it was measured. */
 export interface ComputingCost {
   /** Tokens whose products in bfloat16 take as long as making the weights' values for a forward and a backward pass does. */
   readonly training: number
@@ -172,6 +172,6 @@ export function codesOfWords(words: Uint32Array, bits: 4 | 8): Uint8Array {
 /** Values of 8-bit floats of 4 bits of exponent (bias 7) and 3 of fraction without infinities; codes 0x7f and 0xff are NaN. */
 export const e4m3Values: Float32Array = Float32Array.from({ length: 256 }, (_, code) => {
   if ((code & 0x7f) === 0x7f) return Number.NaN
-  // The same fields as float16's, whose bias is 15.
+  // The fields are float16's, whose bias is 15.
   return float16BitsToFloat32(((code & 0x80) << 8) | ((code & 0x7f) << 7)) * 2 ** 8
 })

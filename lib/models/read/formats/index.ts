@@ -19,13 +19,13 @@ import { gptq } from './gptq.js'
 /** Every format of quantised checkpoints that this package reads: a new one is a file beside these, and an entry here. */
 const formats: readonly QuantisationFormat[] = [bitsandbytes, gptq, awq, compressedTensors, fp8]
 
-/** What computing with each format of codes costs. */
+/** The cost of computing with each format of codes. */
 export const costsOfCodes: Readonly<Record<CodeFormat, ComputingCost>> = Object.assign(
   {},
   ...formats.map(({ costs }) => costs),
 )
 
-/** What a checkpoint's tensors make: quantised weights, and others that are what they are. */
+/** A checkpoint's tensors, sorted into quantised weights and others. */
 export interface QuantisedTensors {
   readonly weights: readonly StoredCodes[]
   readonly others: ReadonlyMap<string, TensorLocation>
@@ -70,7 +70,7 @@ export interface QuantiserSettings {
 }
 
 /**
- * What a configuration says of quantised weights, or what AutoGPTQ and AutoAWQ wrote beside one that does not say it.
+ * Reads how a configuration says that weights are quantised, or the file that AutoGPTQ and AutoAWQ write beside one that does not.
  * @returns `settings` null where weights are not quantised, as where a configuration names no method and all tensors are floats
  */
 export async function quantiserSettings(
