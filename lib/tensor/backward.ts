@@ -4,15 +4,15 @@ import { type DType, type NativeDevice, native } from '../native/addon.js'
 import { keep, scope } from './scope.js'
 import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget } from './tape.js'
 
-/** Makes an uninitialised tensor: the class itself stands above this file. */
+/** Makes an uninitialised tensor. Passed as an argument because this file cannot import `Tensor`, which imports it. */
 type Empty<T> = (shape: readonly number[], options: { device: NativeDevice; dtype: DType }) => T
 
-/** Nodes that are enqueued before the loop waits for the device, so that JavaScript cannot run ahead without end. */
+/** Nodes enqueued before the loop waits for the device, which bounds how far JavaScript runs ahead. */
 const NODES_AHEAD = 48
-/** Nodes that are enqueued in one turn of the event loop: a few tenths of a millisecond. */
+/** Nodes enqueued in one turn of the event loop: a few tenths of a millisecond. */
 const NODES_IN_TURN = 12
 
-/** Where the gradient of a parameter adds up. */
+/** A parameter, which accumulates its gradient. */
 type Leaf<T extends Taped<T>> = NonNullable<TapeNode<T>['leaf']>
 
 /** Walks the tape from a scalar to its parameters; see `Tensor.backward`. */
@@ -43,7 +43,7 @@ export async function backward<T extends Taped<T>>(
     if (++enqueued % NODES_AHEAD === 0) {
       const previous = reached
       reached = root.device.synchronize()
-      reached.catch(() => {}) // whoever awaits it next learns of the failure
+      reached.catch(() => {}) // the next await reports the failure
       await previous
     } else if (enqueued % NODES_IN_TURN === 0) {
       await setImmediate()
@@ -53,8 +53,8 @@ export async function backward<T extends Taped<T>>(
 }
 
 /**
- * Walks the tape from any tensor, given the gradient with respect to it, without waiting for the device: for parts of a
- * tape. The node `start` keeps its gradient instead of passing it on.
+ * Walks part of a tape from any tensor, given the gradient with respect to it, without waiting for the device. The node
+ * `start` keeps its gradient instead of passing it on.
  */
 export function backwardFrom<T extends Taped<T>>(
   root: TapeNode<T>,
@@ -68,8 +68,8 @@ export function backwardFrom<T extends Taped<T>>(
 }
 
 /**
- * The same, as far as the nodes that are no older than `since`: older ones keep their gradients, added to what they had.
- * `prepare` gets them before the first is written.
+ * Like `backwardFrom`, but stops at nodes older than `since`: these accumulate their gradients and keep them. `prepare`
+ * receives the older nodes before the first gradient is written.
  */
 export function backwardSince<T extends Taped<T>>(
   root: TapeNode<T>,
@@ -84,7 +84,7 @@ export function backwardSince<T extends Taped<T>>(
   for (const node of nodes) if (node.order >= since) noGrad(() => step(node, empty))
 }
 
-/** Runs one node whose gradient is complete, and frees what it held. */
+/** Runs one node whose gradient is complete, and frees what it saved. */
 function step<T extends Taped<T>>(node: TapeNode<T>, empty: Empty<T>): void {
   if (node.leaf) return
   const gradient = node.gradient
@@ -105,7 +105,7 @@ function step<T extends Taped<T>>(node: TapeNode<T>, empty: Empty<T>): void {
   }
 }
 
-/** Every node that `root` depends on, each before those that it depends on; of those older than `since` none further on. */
+/** Lists the nodes that `root` depends on, latest first, without looking behind nodes older than `since`. */
 function laterFirst<T extends Taped<T>>(root: TapeNode<T>, since = 0): TapeNode<T>[] {
   const seen = new Set([root])
   const open = [root]
@@ -120,7 +120,7 @@ function laterFirst<T extends Taped<T>>(root: TapeNode<T>, since = 0): TapeNode<
   return [...seen].sort((a, b) => b.order - a.order)
 }
 
-/** Parameters by the node that is the last to add to their gradients. */
+/** Groups parameters by the last node that adds to their gradients. */
 function byLastUse<T extends Taped<T>>(nodes: readonly TapeNode<T>[]): Map<TapeNode<T>, Leaf<T>[]> {
   const lastOf = new Map<Leaf<T>, TapeNode<T>>()
   for (const node of nodes) for (const input of node.inputs) if (input?.leaf) lastOf.set(input.leaf, node)
@@ -163,7 +163,7 @@ function targetOf<T extends Taped<T>>(node: TapeNode<T> | null, empty: Empty<T>)
   }
 }
 
-/** A parameter's gradient stays: it adds up over backward passes until `zeroGrad`. */
+/** The target of a parameter, whose gradient accumulates over backward passes until `zeroGrad`. */
 function leafTarget<T extends Taped<T>>(node: TapeNode<T>, leaf: { grad: T | null }, empty: Empty<T>): TapeTarget<T> {
   return {
     needed: true,

@@ -3,9 +3,9 @@ import { isRecording, noGrad, record, TapeNode, withRecording } from './tape.js'
 import { Tensor } from './tensor.js'
 
 /**
- * Runs `body(x)` without keeping anything but x, and runs it again in the backward pass: slower, less memory. `parameters`
- * are the trained tensors that it uses, `constants` the others (frozen weights aside, which live as long as the model). The
- * second run must do what the first did.
+ * Runs `body(x)`, saves only x, and runs `body` again in the backward pass (gradient checkpointing): slower, with less memory.
+ * `parameters` are the trained tensors that `body` uses, `constants` the others (except frozen weights, which live as long as
+ * the model). Both runs must compute the same.
  */
 export function recomputed(
   body: (x: Tensor) => Tensor,

@@ -6,13 +6,13 @@ import { keep, scope } from './scope.js'
 import { isRecording, markAsOne, TapeNode } from './tape.js'
 import { Tensor } from './tensor.js'
 
-/** What a chunk makes of rows [from, to): a scalar. */
+/** Computes a scalar from rows [from, to). */
 export type ChunkBody = (rows: Tensor, from: number, to: number) => Tensor
 
 /**
- * Σ of body(rows [from, to) of x, from, to) over chunks of at most `size` rows, [1] float32. With gradients on, those of each
- * chunk are computed at once and what it saved is freed before the next: the backward pass of the sum only scales them. They
- * reach x and whatever else `body` used that has gradients.
+ * Returns Σ body(rows [from, to) of x, from, to) over chunks of at most `size` rows, [1] float32. With gradients on, each
+ * chunk's gradients are computed right after its forward pass and its saved tensors freed before the next chunk; the backward
+ * pass of the sum only scales them. Gradients reach x and everything else in `body` that requires them.
  */
 export function sumOfChunks(x: Tensor, size: number, body: ChunkBody): Tensor {
   const total = Tensor.zeros([1], { device: x.device })
@@ -43,14 +43,14 @@ export function sumOfChunks(x: Tensor, size: number, body: ChunkBody): Tensor {
 function requireScalar(part: unknown): asserts part is Tensor {
   if (part instanceof Tensor && part.elements === 1) return
   const came = part instanceof Tensor ? `[${part.shape.join(', ')}]` : typeof part
-  throw new UsageError('unfit-shape', `Expected a scalar for what is made of each chunk but received ${came}.`)
+  throw new UsageError('unfit-shape', `Expected a scalar for the result of each chunk but received ${came}.`)
 }
 
-/** Gradients that chunks add up: of x, and of older nodes of the tape. */
+/** Gradients summed over chunks: of x, and of older nodes of the tape. */
 class ChunkGradients {
   readonly #x: Tensor
   readonly #dX: Tensor | null
-  /** Gradients that older nodes had before, which they get back. */
+  /** The gradients that older nodes had before, to be restored. */
   readonly #before = new Map<TapeNode<Tensor>, { gradient: Tensor | null; borrowed: boolean }>()
   #start: TapeNode<Tensor> | null = null
   #since = 0
@@ -60,7 +60,7 @@ class ChunkGradients {
     this.#dX = x.requiresGrad ? keep(Tensor.zeros(x.shape, x)) : null
   }
 
-  /** Puts the rows of a chunk on a tape of their own. */
+  /** Starts a separate tape at a chunk's rows. */
   begin(chunk: Tensor): void {
     const start = new TapeNode<Tensor>([], [], null, chunk)
     this.#since = start.order + 1
@@ -68,7 +68,7 @@ class ChunkGradients {
     chunk.node = this.#start
   }
 
-  /** Goes backward from what was made of rows [from, to). */
+  /** Runs the backward pass of a chunk's result, and stores the gradient of rows [from, to). */
   take(part: Tensor, from: number, to: number): void {
     const { node } = part
     if (!node) return
@@ -87,7 +87,7 @@ class ChunkGradients {
     start.gradient = null
   }
 
-  /** Lets the backward pass of `total` hand out what there is. */
+  /** Puts `total` on the tape: its backward pass passes the stored gradients on, scaled. */
   attach(total: Tensor): void {
     const reached = [...this.#before.keys()].filter((node) => gradientOf(node) !== null)
     const inputs = [...(this.#dX ? [this.#x.node!] : []), ...reached]
@@ -117,7 +117,7 @@ function gradientOf(node: TapeNode<Tensor>): Tensor | null {
   return node.leaf ? node.leaf.grad : node.gradient
 }
 
-/** The gradient of a node, which has none from now on. */
+/** Removes a node's gradient and returns it. */
 function gradientTakenOf(node: TapeNode<Tensor>): { gradient: Tensor | null; borrowed: boolean } {
   const had = { gradient: gradientOf(node), borrowed: node.borrowed }
   if (node.leaf) node.leaf.grad = null

@@ -2,18 +2,18 @@ import { type CodedMatrix, type CodeLayout, type FloatDType, type NativeDevice, 
 import { Tensor } from './tensor.js'
 import { type CodeFormat, type Weight, weightOf } from './weight.js'
 
-/** The tensors of a matrix of small codes, as `CodedMatrix` has them. */
+/** The tensors of a matrix of codes; see `CodedMatrix`. */
 export type CodedTensors = {
   readonly [name in Exclude<keyof CodedMatrix, 'layout'>]: Tensor | (CodedMatrix[name] & null)
 }
 
-/** Codes with scales, frozen: they stay as their file has them, and products make their values in panels. */
+/** A frozen weight of codes with scales, kept as stored in the file; products dequantise it in panels. */
 export class CodedWeight implements Weight {
   readonly floats = null
   readonly parameter = null
   readonly tensors: readonly Tensor[]
 
-  /** @param parts become its own */
+  /** @param parts owned by this object from now on */
   constructor(
     readonly storage: CodeFormat,
     readonly parts: CodedTensors,
@@ -22,7 +22,7 @@ export class CodedWeight implements Weight {
     this.tensors = Object.values(parts).filter((part): part is Tensor => part !== null)
   }
 
-  /** A whole matrix of codes; tensors that are not given are absent, and the layout's other fields are the usual. */
+  /** Makes a whole matrix of codes. Tensors left out are absent; layout fields left out have their defaults. */
   static of(
     storage: CodeFormat,
     tensors: Pick<CodedTensors, 'codes' | 'scales'> & Partial<CodedTensors>,
@@ -75,7 +75,7 @@ export class CodedWeight implements Weight {
     return values
   }
 
-  /** Its values in a tensor of as many, of any float dtype. */
+  /** Writes the values into a tensor of the same size and any float dtype. */
   writeValues(target: Tensor): void {
     native.unpackCodes(this.#native(), null, target.native)
   }

@@ -1,15 +1,15 @@
 import { record } from './tape.js'
 import { Tensor, type TensorOptions } from './tensor.js'
 
-/** Where an operation puts its result: a view of a larger matrix, and whether it adds to what is there. */
+/** Where an operation puts its result: a view of a larger matrix, and whether to add to its values. */
 export interface Destination {
   /** The memory of the result, of its shape and dtype. */
   readonly target: Tensor
-  /** Whether the result is added to what is there. */
+  /** Whether the result is added to the values of `target`. */
   readonly accumulate: boolean
 }
 
-/** The destination that was given, or a fresh matrix. */
+/** Returns the given destination, or a new matrix as one. */
 export function destinationOr(
   into: Destination | undefined,
   shape: readonly number[],
@@ -22,14 +22,14 @@ export function destinationOr(
 export interface Part {
   readonly from: number
   readonly to: number
-  /** Writes (or adds) its columns and returns the destination's tensor, with its place on the tape. */
+  /** Writes (or adds) its columns and returns the destination's tensor, recorded on the tape. */
   readonly write: (into: Destination) => Tensor
 }
 
 /**
- * Builds a matrix [T, columns] out of parts that are written in place, in order: the first part to reach a column writes
- * it, later ones add to it, so no part needs memory of its own. Parts that share a column must cover the same columns.
- * In the backward pass every part reads its columns of the one gradient.
+ * Builds a matrix [T, columns] out of parts that are written in place, in order: the first part of a column writes it, later
+ * ones add to it, so no part needs memory of its own. Two parts that share a column must cover the same columns. In the
+ * backward pass every part reads its columns of the one gradient.
  */
 export function assemble(shape: readonly [number, number], parts: readonly Part[], options: TensorOptions): Tensor {
   const whole = Tensor.empty(shape, options)
@@ -53,7 +53,7 @@ export function assemble(shape: readonly [number, number], parts: readonly Part[
   })
 }
 
-/** Several contributions to one destination: later ones add to the first. */
+/** Writes several contributions to one destination: later ones add to the first. */
 export function together(into: Destination, writes: readonly ((part: Destination) => Tensor)[]): Tensor {
   const { target, accumulate } = into
   const pieces = writes.map((write, i) =>

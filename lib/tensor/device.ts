@@ -4,15 +4,15 @@ import { MoraError, UsageError } from '../common/errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
 import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
-/** Which device computes, and how. */
+/** Selects the device that computes, and how. */
 export interface DeviceOptions {
   /** `auto` (default: a GPU where there is one), `cpu`, `cuda` or `cuda:n`. */
   device?: string
   /** CPU threads; 0 (default) is all cores. */
   threads?: number
   /**
-   * Let float32 products of a GPU round their inputs to TF32, which has 10 bits of fraction: several times faster. Off at
-   * first. It holds for whatever the process computes on that device until it is given again; a CPU has no TF32.
+   * Lets float32 products of a GPU round their inputs to TF32, which has 10 bits of fraction: several times faster. Initially
+   * off. It applies to everything that the process computes on that device until it is set again; a CPU has no TF32.
    */
   allowTf32?: boolean
 }
@@ -43,11 +43,11 @@ export function openDevice(options: DeviceOptions = {}): NativeDevice {
   return opened
 }
 
-/** A CPU reserves half of the addresses for tensors, and oneDNN crashes where it finds too few of the rest. */
+/** The CPU backend reserves half of the address space for tensors, and oneDNN crashes if too little of the rest is left. */
 const LEAST_ADDRESSES = 1.5 * 2 ** 30
 let hasAddresses = false
 
-/** Refuses a process that could not hold a model. */
+/** Opens a device; throws if the process has too little memory for a model. */
 function deviceWithRoom(kind: string, index: number, threads: number): NativeDevice {
   const tooLittle = (has: string) => {
     const needs = `Node.js and libraries take about ${binarySize(PROCESS_BYTES)} before there is a model`
@@ -70,14 +70,14 @@ function deviceWithRoom(kind: string, index: number, threads: number): NativeDev
   return device
 }
 
-/** What is there where a machine has an NVIDIA GPU: of its driver, of Jetson's, and of Windows's under WSL. */
+/** Files that exist on machines with an NVIDIA GPU: of its driver, of Jetson's, and of Windows's under WSL. */
 const gpuFiles = ['/dev/nvidia0', '/dev/nvhost-ctrl-gpu', '/usr/lib/wsl/lib/libcuda.so.1']
 let told = false
 
 function kindOfThisMachine(): 'cuda' | 'cpu' {
   const why = native.whyUnavailable('cuda')
   if (why === null) return 'cuda'
-  // Whoever has a GPU expects it to be used, and would wonder for hours.
+  // A user with a GPU expects it to be used.
   const file = told ? undefined : gpuFiles.find((each) => existsSync(each))
   if (file) {
     told = true

@@ -3,8 +3,8 @@ import type { Tensor } from './tensor.js'
 import type { StorageFormat, Weight } from './weight.js'
 
 /**
- * A frozen weight in memory that it shares with others, of which ranks hold a part each: whatever reads it has `bring` fetch
- * it before, in stream order. It cannot be changed.
+ * A frozen weight of which each rank stores a part. Every read first calls `bring`, which gathers it in stream order into
+ * memory that other weights use as well. It cannot be changed.
  */
 export class GatheredWeight implements Weight {
   readonly #weight: Weight
@@ -12,7 +12,7 @@ export class GatheredWeight implements Weight {
 
   readonly parameter = null
 
-  /** @param weight what lies in the memory once `bring` has returned */
+  /** @param weight the weight in that memory, valid once `bring` has returned */
   constructor(weight: Weight, bring: () => void) {
     this.#weight = weight
     this.#bring = bring
@@ -34,7 +34,7 @@ export class GatheredWeight implements Weight {
     return this.#weight.tensors
   }
 
-  /** To be read by what is enqueued next. */
+  /** Gathered for operations that are enqueued next. */
   get floats(): Tensor | null {
     return this.#there().floats
   }

@@ -1,9 +1,9 @@
-/** For kernels that cannot choose between storing a gradient and adding to one, as `GradientTarget.write` asks. */
+/** Helpers to write gradients, also with kernels that can only store or only add, where `GradientTarget.write` asks for both. */
 import { type NativeTensor, native } from '../native/addon.js'
 import { isOne } from './tape.js'
 import { type GradientTarget, Tensor } from './tensor.js'
 
-/** For a kernel that overwrites its output: where a gradient is there already, the new one is made beside it and added. */
+/** Writes a gradient with a kernel that overwrites its output: if there is a gradient already, through a temporary that is added. */
 export function writeByStoring(target: GradientTarget, store: (gradient: Tensor) => void): void {
   target.write((gradient, accumulate) => {
     if (!accumulate) return store(gradient)
@@ -13,7 +13,7 @@ export function writeByStoring(target: GradientTarget, store: (gradient: Tensor)
   })
 }
 
-/** For a kernel that adds to its output: a gradient starts as zeros. */
+/** Writes a gradient with a kernel that adds to its output: a new gradient starts as zeros. */
 export function writeByAdding(target: GradientTarget, add: (gradient: Tensor) => void): void {
   target.write((gradient, accumulate) => {
     if (!accumulate) native.fill(gradient.native, 0)
@@ -21,7 +21,7 @@ export function writeByAdding(target: GradientTarget, add: (gradient: Tensor) =>
   })
 }
 
-/** Where a kernel may add the gradient of a parameter, or null where none is wanted. */
+/** Returns the memory to which a kernel may add a parameter's gradient, or null if none is needed. */
 export function addingTo(target: GradientTarget): NativeTensor | null {
   let memory: NativeTensor | null = null
   writeByAdding(target, (gradient) => {
@@ -30,13 +30,13 @@ export function addingTo(target: GradientTarget): NativeTensor | null {
   return memory
 }
 
-/** Writes the gradient of x where it is wanted; else into memory that is dropped, for what `write` makes beside it. */
+/** Writes the gradient of x, or, if it is not needed, discards it: for kernels that compute other gradients along with it. */
 export function writeOrDrop(dX: GradientTarget, x: Tensor, write: (target: Tensor, accumulate: boolean) => void): void {
   if (dX.needed) dX.write(write)
   else write(Tensor.empty(x.shape, x), false)
 }
 
-/** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
+/** Stores or adds gradient [1] · values. A gradient that is known to be 1 costs nothing, any other a product. */
 export function writeScaled(target: GradientTarget, gradient: Tensor, values: Tensor): void {
   if (isOne(gradient)) {
     target.pass(values)

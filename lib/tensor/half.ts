@@ -40,7 +40,7 @@ export function float32ToFloat16Bits(value: number): number {
 
 export type HalfDType = 'bfloat16' | 'float16'
 
-/** Values of bits. These are loops: `from` of a typed array makes a list first, which takes more than ten times as long. */
+/** Converts bits to values. Loops, because `from` of a typed array makes a list first, which takes over ten times as long. */
 export function float32FromHalf(halves: Uint16Array, dtype: HalfDType): Float32Array {
   const convert = dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32
   const values = new Float32Array(halves.length)
@@ -48,7 +48,7 @@ export function float32FromHalf(halves: Uint16Array, dtype: HalfDType): Float32A
   return values
 }
 
-/** Bits of values. */
+/** Converts values to bits. */
 export function halfFromFloat32(values: ArrayLike<number>, dtype: HalfDType): Uint16Array {
   const convert = dtype === 'bfloat16' ? float32ToBfloat16Bits : float32ToFloat16Bits
   const halves = new Uint16Array(values.length)
@@ -56,7 +56,7 @@ export function halfFromFloat32(values: ArrayLike<number>, dtype: HalfDType): Ui
   return halves
 }
 
-/** A number as a dtype holds it. */
+/** Rounds a number to a dtype. */
 export function roundedTo(dtype: FloatDType, value: number): number {
   if (dtype === 'bfloat16') return bfloat16BitsToFloat32(float32ToBfloat16Bits(value))
   return dtype === 'float16' ? float16BitsToFloat32(float32ToFloat16Bits(value)) : Math.fround(value)

@@ -1,4 +1,4 @@
-/** Memory that ranks of one machine have once: each fills a part of it, and all read it. */
+/** Memory that the ranks of one machine share: each fills a part of it, and all read it. */
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { type NativeDevice, native } from '../native/addon.js'
@@ -6,36 +6,36 @@ import { gatherJson, type Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
-/** Ranks that may share memory. All of them call `HostMemory.meet`, and `exchange` where that gives memory. */
+/** Ranks that may share memory. All of them call `HostMemory.meet` and, if it returns memory, `exchange`. */
 export interface HostRanks extends Pick<Ranks, 'rank' | 'size' | 'gather'> {
   /** The name of this rank's machine. */
   readonly host: string
 }
 
-/** How others find a rank's part. */
+/** How other ranks find a rank's part. */
 interface Place {
-  /** The machine, and what is to lie there; null where the rank shares nothing. */
+  /** The machine and the content; null if the rank shares nothing. */
   readonly key: string | null
   readonly pid: number
-  /** Null where there is none. */
+  /** File descriptor of the part; null if there is none. */
   readonly descriptor: number | null
-  /** What it begins with, in hexadecimal, as no other does. */
+  /** Random first bytes of the part, in hexadecimal, which identify it. */
   readonly proof: string
 }
 
 export interface FilledPart<Facts> {
-  /** uint8 [n] of the device cpu; the caller owns it. What this process writes there, it alone sees. */
+  /** uint8 [n] on the CPU; the caller owns it. Writes are private to this process. */
   readonly memory: Tensor
-  /** What the rank says of it. */
+  /** The rank's description of its part. */
   readonly facts: Facts
 }
 
-/** A multiple of a page of every system: where what is added begins. */
+/** Alignment of additions: a multiple of every system's page size. */
 const PAGE = 2 ** 16
 const PROOF_BYTES = 16
 
 export class HostMemory {
-  /** Descriptors of the parts, by rank; this rank's own among them. */
+  /** Descriptors of the parts by rank, this rank's included. */
   readonly #parts = new Map<number, number>()
   /** Bytes of this rank's part so far. */
   #bytes = PROOF_BYTES
@@ -43,9 +43,9 @@ export class HostMemory {
   private constructor(private readonly ranks: HostRanks) {}
 
   /**
-   * Memory that the ranks of a machine share, on every machine. Null, on all ranks, where no two would share any, where one of
-   * them shares nothing, or where one cannot: rank 0 warns of that.
-   * @param what is to lie in it: only ranks with the same share it; null where this rank shares nothing
+   * Returns memory that the ranks of each machine share. Returns null on all ranks if no two of them would share any, if one
+   * of them shares nothing, or if one cannot, of which rank 0 warns.
+   * @param what names the content: only ranks with the same content share memory; null if this rank shares nothing
    */
   static async meet(ranks: HostRanks, what: string | null): Promise<HostMemory | null> {
     if (ranks.size === 1) return null
@@ -60,7 +60,7 @@ export class HostMemory {
     return null
   }
 
-  /** How many ranks share it. */
+  /** Number of ranks that share it. */
   get readers(): number {
     return this.#parts.size
   }
@@ -70,7 +70,7 @@ export class HostMemory {
     return [...this.#parts.keys()].sort((a, b) => a - b).indexOf(this.ranks.rank)
   }
 
-  /** More of this rank's part, uint8 [n], to be filled, and where it lies there. The caller owns it. */
+  /** Extends this rank's part: returns memory to fill, uint8 [n], which the caller owns, and its offset in the part. */
   add(device: NativeDevice, bytes: number): { memory: Tensor; offset: number } {
     const offset = Math.ceil(this.#bytes / PAGE) * PAGE
     const handle = native.mapToWrite(device, this.#own, offset, bytes)
@@ -79,8 +79,8 @@ export class HostMemory {
   }
 
   /**
-   * Returns all parts that this rank reads, once every rank has filled its own and says something of it. From then on the memory
-   * lives as long as what is mapped of it.
+   * Waits until every rank has filled its part, and returns the parts that this rank reads, with each rank's description. The
+   * memory lives until its last mapping is gone.
    */
   async exchange<Facts>(device: NativeDevice, own: Facts): Promise<FilledPart<Facts>[]> {
     const parts: FilledPart<Facts>[] = []
@@ -101,7 +101,7 @@ export class HostMemory {
     }
   }
 
-  /** Where it is not needed after all. */
+  /** Closes all descriptors; for memory that is not needed after all. */
   close(): void {
     for (const descriptor of this.#parts.values()) closeSync(descriptor)
     this.#parts.clear()
@@ -141,7 +141,7 @@ export class HostMemory {
     const all = await gatherJson(this.ranks, reasons[0] ?? null)
     const without = all.findIndex((reason) => reason !== null)
     if (without >= 0) {
-      if (rank === 0) warn(`rank ${without} cannot share memory with those of its machine (${all[without]})`)
+      if (rank === 0) warn(`rank ${without} cannot share memory with the others on its machine (${all[without]})`)
       return false
     }
     const keys = places.map((place) => place.key)
@@ -149,20 +149,20 @@ export class HostMemory {
   }
 }
 
-/** A descriptor of the part of another rank. */
+/** Opens the part of another rank and returns its descriptor. */
 function opened({ pid, descriptor, proof }: Place, rank: number): number {
   const path = `/proc/${pid}/fd/${descriptor}`
   let found: number
   try {
     found = openSync(path, 'r')
   } catch (error) {
-    throw new Error(`that of rank ${rank} cannot be opened: ${reasonOf(error)}`)
+    throw new Error(`the memory of rank ${rank} cannot be opened: ${reasonOf(error)}`)
   }
   const begins = Buffer.alloc(PROOF_BYTES)
   readSync(found, begins, 0, PROOF_BYTES, 0)
   if (begins.toString('hex') === proof) return found
   closeSync(found)
-  throw new Error(`${path} is not that of rank ${rank}, whose processes have other numbers`)
+  throw new Error(`${path} is not the memory of rank ${rank}, which is in another PID namespace`)
 }
 
 function reasonOf(error: unknown): string {

@@ -8,11 +8,11 @@ import { Tensor } from './tensor.js'
 const parameterArguments = { name: anyText, values: expecting('a Tensor', z.instanceof(Tensor)) }
 
 /**
- * A trained tensor: float32, with a float32 gradient that adds up over backward passes. It lives until `dispose`, outside
+ * A trained tensor: float32, with a float32 gradient that accumulates over backward passes. It lives until `dispose`, outside
  * every scope.
  */
 export class Parameter extends Tensor {
-  /** Counts changes of the values: caches made from them compare it. */
+  /** Number of changes of the values, by which caches made from them know whether they are current. */
   version = 0
   /** Optimizers multiply the learning rate by this. */
   learningRateRatio = 1
@@ -31,7 +31,7 @@ export class Parameter extends Tensor {
     this.node = new TapeNode([], [], null, this, this)
   }
 
-  /** A value computed from the current values, made again when they have changed. It belongs to this parameter. */
+  /** Returns a tensor computed from the current values, cached until they change. The parameter owns it. */
   derived(key: string, make: () => Tensor): Tensor {
     const known = this.#casts.get(key)
     if (known && known.version === this.version) return known.value
@@ -41,14 +41,14 @@ export class Parameter extends Tensor {
     return value
   }
 
-  /** The same for one use: it belongs to the running scope, and this parameter keeps none. */
+  /** Like `derived` without the cache: the running scope owns the result, and any cached one is freed. */
   derivedOnce(key: string, make: () => Tensor): Tensor {
     this.#casts.get(key)?.value.release()
     this.#casts.delete(key)
     return make()
   }
 
-  /** The values in another dtype, scaled; converted once per change. */
+  /** Returns the values in another dtype, scaled; converted once per change. */
   as(dtype: DType, scale = 1): Tensor {
     if (dtype === 'float32' && scale === 1) return this
     return this.derived(`${dtype} ${scale}`, () => {
@@ -64,20 +64,20 @@ export class Parameter extends Tensor {
     this.version++
   }
 
-  /** No gradient reaches it from now on: it keeps its values, and what is derived from them. */
+  /** Stops gradients from here on. The values, and what is derived from them, stay. */
   freeze(): this {
     this.node = null
     this.zeroGrad()
     return this
   }
 
-  /** The gradient, made of zeros if no backward pass has reached the parameter since `zeroGrad`. */
+  /** Returns the gradient, zeros if no backward pass has reached the parameter since `zeroGrad`. */
   ensureGrad(): Tensor {
     this.grad ??= keep(Tensor.zeros(this.shape, { device: this.device }))
     return this.grad
   }
 
-  /** Forgets the gradient: the next backward pass starts a new sum. */
+  /** Drops the gradient: the next backward pass starts a new sum. */
   zeroGrad(): void {
     this.grad?.release()
     this.grad = null

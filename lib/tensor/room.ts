@@ -1,10 +1,10 @@
-/** The memory that there is for what comes next, and the refusal of what does not fit. */
+/** The memory budget: how much is free, and errors for what does not fit. */
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { UsageError } from '../common/errors.js'
 import type { NativeDevice } from '../native/addon.js'
 
-/** Bytes of a process on the CPU beside its tensors: Node.js, libraries, a tokenizer, their working space. */
+/** Bytes of a process on the CPU besides its tensors: Node.js, libraries, a tokenizer and their working memory. */
 export const PROCESS_BYTES = 256 * 2 ** 20
 
 export interface MemoryDevice {
@@ -13,7 +13,7 @@ export interface MemoryDevice {
   memory(): { inUse: number; cached: number }
 }
 
-/** Bytes that a device has for tensors beside those that there are. The process on the CPU has the same memory. */
+/** Returns the bytes free for further tensors on a device. On the CPU the rest of the process uses the same memory. */
 export function freeMemory(device: MemoryDevice): number {
   const { totalMemory } = device.facts()
   const { inUse, cached } = device.memory()
@@ -23,8 +23,8 @@ export function freeMemory(device: MemoryDevice): number {
 }
 
 /**
- * Refuses what needs more bytes than are free: for `tensors` on a device, and for what the process takes while it is `making`
- * them. `remedy` is what would make it fit.
+ * Throws if more bytes are needed than are free: for `tensors` on the device, and for the process while it is `making` them.
+ * `remedy` says what would make it fit.
  */
 export function requireRoom(
   device: MemoryDevice,
@@ -42,14 +42,14 @@ export function requireRoom(
   if (!isShared && making > ofMachine) throw tooLittle(making, `this machine has ${binarySize(ofMachine)} free`)
 }
 
-/** Memory that tensors may have and cannot use: what is free between them, in pieces that are too small. */
+/** Fraction of the tensors' memory lost to fragmentation: free pieces between tensors that are too small. */
 const FRAGMENTS = 1 / 32
-/** The limit that tensors had from here. */
+/** The limit that this module has set. */
 let ours = 0
 
 /**
- * Lets the tensors of a process leave room for the rest of it as it is now, unless somebody else has set a limit: what is too
- * much is an error then, before the system ends the process.
+ * Limits the memory of tensors so that the rest of the process, at its present size, fits as well, unless a limit was set
+ * elsewhere. Past it, allocations throw before the system ends the process.
  */
 export function leaveRoom(device: NativeDevice): void {
   if (device.kind !== 'cpu') return
@@ -61,7 +61,7 @@ export function leaveRoom(device: NativeDevice): void {
   device.setMemoryLimit(ours)
 }
 
-/** `this machine has 23.5 GiB`, or what limits that. */
+/** Describes a device's memory: `this machine has 23.5 GiB`, or the limit of the control group. */
 export function memoryOf(device: MemoryDevice): string {
   const { totalMemory } = device.facts()
   const size = binarySize(totalMemory)
@@ -71,25 +71,25 @@ export function memoryOf(device: MemoryDevice): string {
     : `this machine has ${size}`
 }
 
-/** `700 MiB` or `23.5 GiB`. */
+/** Formats bytes in binary units: `700 MiB` or `23.5 GiB`. */
 export function binarySize(bytes: number): string {
   const mebibytes = bytes / 2 ** 20
   return mebibytes < 10_000 ? `${Math.ceil(mebibytes)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`
 }
 
-/** Bytes of addresses that `ulimit -v` leaves to this process; where there is no limit, any number. */
+/** Returns the bytes of address space that `ulimit -v` leaves to this process; infinite without a limit. */
 export function freeAddresses(): number {
   const [limit, taken] = [told('self/limits', 'Max address space'), told('self/status', 'VmSize:')]
   return limit === null || taken === null ? Number.POSITIVE_INFINITY : limit - 1024 * taken
 }
 
-/** What the kernel thinks can be had without taking it from others, swap included; where it does not say, anything. */
+/** Returns the kernel's estimate of available memory, swap included; infinite if it gives none. */
 function freeOfMachine(): number {
   const [available, swap] = [told('meminfo', 'MemAvailable:'), told('meminfo', 'SwapFree:')]
   return available === null ? Number.POSITIVE_INFINITY : 1024 * (available + (swap ?? 0))
 }
 
-/** A number that the kernel tells in a file; null where it does not. */
+/** Reads a number from a file of /proc; null if it is absent. */
 function told(file: string, name: string): number | null {
   try {
     const [, number] = new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${file}`, 'utf8')) ?? []

@@ -2,33 +2,33 @@ import { aFunction, check } from '../common/arguments.js'
 import type { NativeTensor } from '../native/addon.js'
 import type { Parts } from './turns.js'
 
-/** What a scope needs to know of a tensor: the class itself stands above it. */
+/** The part of a tensor that scopes use; `Tensor` itself imports this file. */
 export interface Held {
   readonly native: NativeTensor
-  /** Keeps the memory until one more `release`. */
+  /** Adds a reference: the memory stays until one more `release`. */
   retain(): this
   release(): void
   dispose(): void
 }
 
-/** Tensors made inside the innermost running scope; they are freed with it. */
+/** Tensors of the innermost running scope, which frees them at its end. */
 let current: Set<Held> | null = null
 
-/** Everything that the innermost running `allOrNothing` has made. */
+/** Tensors made so far in the innermost running `allOrNothing`. */
 let made: Set<Held> | null = null
 
-/** Called by every new tensor. */
+/** Registers a new tensor with the running scope. */
 export function adopt(tensor: Held): void {
   current?.add(tensor)
   made?.add(tensor)
 }
 
-/** Takes a tensor out of the running scope, so that somebody else frees it. Returns whether it was there. */
+/** Takes a tensor out of the running scope. Returns whether it belonged to it. */
 export function forget(tensor: Held): boolean {
   return current?.delete(tensor) ?? false
 }
 
-/** Takes a tensor out of the running scope: its maker frees it. */
+/** Takes a tensor out of the running scope and returns it: the caller frees it. */
 export function keep<T extends Held>(tensor: T): T {
   forget(tensor)
   return tensor
@@ -36,8 +36,8 @@ export function keep<T extends Held>(tensor: T): T {
 
 /**
  * Runs `body` and frees every tensor that was made in it, except those that it returns (alone, in an array, as the values of an
- * object, or in its `tensors`) and what the tape saved. Scopes nest; what is returned belongs to the outer one. `body` must be
- * synchronous: read values outside.
+ * object, or in its `tensors`) and those that the tape saved. Scopes nest: returned tensors belong to the outer one. `body` must
+ * be synchronous: read values outside.
  *
  * ```ts
  * import { mul, openDevice, scope, sum, Tensor } from 'node-mora'
@@ -57,7 +57,7 @@ export function scope<R>(body: () => R): R {
   return handedOver(within(own, body), own)
 }
 
-/** The same for a body in parts: what all of them made is freed after the last, or where one throws. */
+/** Like `scope` for work in steps: their tensors are freed after the last step, or when one throws. */
 export function* scopeOfParts<R>(parts: Parts<R>): Parts<R> {
   const own = new Set<Held>()
   for (;;) {
@@ -80,7 +80,7 @@ function within<R>(own: Set<Held>, body: () => R): R {
   }
 }
 
-/** Gives the result's tensors to the running scope, and frees the others. */
+/** Moves the result's tensors to the running scope, and frees the others. */
 function handedOver<R>(result: R, own: Set<Held>): R {
   for (const tensor of tensorsIn(result)) {
     if (own.delete(tensor)) current?.add(tensor)
@@ -90,8 +90,8 @@ function handedOver<R>(result: R, own: Set<Held>): R {
 }
 
 /**
- * Runs `body`, which makes something of many tensors that outlive every scope. Where it throws, all of them are freed: nobody
- * could do so any more. `body` must be synchronous.
+ * Runs `body`, which makes an object of many tensors that outlive every scope, and frees all of them if it throws, since the
+ * caller could not. `body` must be synchronous.
  */
 export function allOrNothing<R>(body: () => R): R {
   const outer = made

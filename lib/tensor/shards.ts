@@ -3,35 +3,35 @@ import type { Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
-/** Ranks that hold the weights of a model together. All of them call these in the same order. */
+/** Ranks that store a model's weights together. All of them make these calls in the same order. */
 export interface ShardRanks extends HostRanks, Pick<Ranks, 'broadcast'> {
-  /** Lets all ranks gather what this one holds (uint8 [n] each). Every rank has as many parts, of the same lengths. */
+  /** Lets all ranks gather this rank's parts (uint8 [n] each). Every rank has the same number of parts, of the same lengths. */
   share(parts: readonly Tensor[]): Promise<SharedParts>
 }
 
 /** Parts that every rank can gather from all. */
 export interface SharedParts {
-  /** Part `index` of every rank, by rank, into `all` (uint8 [size, n]), once what was enqueued before is done. */
+  /** Gathers part `index` of every rank, by rank, into `all` (uint8 [size, n]), once everything enqueued before is done. */
   gather(index: number, all: Tensor): Gathering
 }
 
-/** Parts of all ranks on their way to one. */
+/** A gathering that is under way. */
 export interface Gathering {
-  /** What is enqueued from here on finds the bytes there. */
+  /** Makes operations enqueued from here on wait for the bytes. */
   wait(): void
-  /** Rejects where a rank is lost; what was enqueued after `wait` then does too, or has found any bytes. */
+  /** Rejects if a rank is lost; operations enqueued after `wait` then fail too, or have read arbitrary bytes. */
   readonly done: Promise<void>
 }
 
-/** Weights that are gathered together. */
+/** Weights gathered together. */
 export interface UnitOfShards {
-  /** Whether it is one of many, which come one after the other: the next is on its way while one is used. */
+  /** Whether it is a block, one of many used in sequence: the next is gathered while one is in use. */
   readonly isBlock: boolean
-  /** Which of the parts it is made of. */
+  /** Indices of its parts. */
   readonly parts: readonly number[]
 }
 
-/** Where a unit lies once it is gathered. */
+/** Memory of a gathered unit. */
 interface Place {
   readonly from: number
   readonly to: number
@@ -39,15 +39,15 @@ interface Place {
 }
 
 /**
- * Weights of which every rank holds 1 / size. A unit is gathered, in stream order, when it is used; there is memory for two
- * blocks, or for the largest other unit. All ranks gather the same units in the same order: a pass says beforehand which.
+ * Weights of which every rank stores 1 / size. A unit is gathered, in stream order, when it is used; there is memory for two
+ * blocks, or for the largest other unit. All ranks gather the same units in the same order, which each pass declares in advance.
  */
 export class Shards implements Disposable {
   readonly #memory: Tensor
   readonly #places: readonly Place[]
-  /** What lies in the memory, or is on its way there: then how it is waited for. */
+  /** What each place's memory contains: the gatherings into it, or null once `bring` has waited for them. */
   readonly #held = new Map<Place, readonly Gathering[] | null>()
-  /** Units in the order in which the running pass needs them: how many it has used, and how many are there or on their way. */
+  /** Units in the order in which the running pass uses them; how many it has used, and how many are gathered or under way. */
   #order: readonly number[] = []
   #used = 0
   #begun = 0
@@ -55,7 +55,7 @@ export class Shards implements Disposable {
   #isFresh = false
   #failure: unknown = null
 
-  /** @param own this rank's parts, which become the object's own */
+  /** @param own this rank's parts, owned by this object from now on */
   constructor(
     readonly ranks: Pick<ShardRanks, 'rank' | 'size'>,
     readonly own: readonly Tensor[],
@@ -81,17 +81,17 @@ export class Shards implements Disposable {
     })
   }
 
-  /** Why a unit could not be gathered, where one could not; null until then. */
+  /** The first error of a gathering; null if all succeeded so far. */
   get failure(): unknown {
     return this.#failure
   }
 
-  /** Where a part of a unit lies while the unit is there. */
+  /** Returns the memory of a part while its unit is gathered. */
   memoryOf(part: number): Tensor {
     return this.#places.flatMap(({ parts }) => parts).find(({ index }) => index === part)!.all
   }
 
-  /** What is enqueued from here on finds a unit's weights in their memory, until another takes its place. */
+  /** Gathers a unit for operations enqueued from here on, until another unit replaces it. */
   bring(unit: number): void {
     const place = this.#places[unit]!
     this.#isFresh = false
@@ -110,8 +110,8 @@ export class Shards implements Disposable {
   }
 
   /**
-   * Begins a pass, which needs units in this order; once for the first use of any. One before is at its end.
-   * @param onPast is told of each unit after its last use, between the same gatherings on all ranks
+   * Begins a pass that uses units in this order, and ends the pass before. Calling it again before a unit is used does nothing.
+   * @param onPast called with each unit after its last use, between the same gatherings on all ranks
    */
   begin(order: readonly number[], onPast?: (unit: number) => void): void {
     if (this.#isFresh) return
@@ -121,7 +121,7 @@ export class Shards implements Disposable {
     this.#isFresh = true
   }
 
-  /** Gathers what the pass has not used, since other ranks may. */
+  /** Ends the pass: gathers the units that it has not used, since other ranks may use them. */
   end(): void {
     const { length } = this.#order
     this.#startUpTo(length)
@@ -142,7 +142,7 @@ export class Shards implements Disposable {
     this.dispose()
   }
 
-  /** Gathers so many units of the order. The one before the next may still be in use, those before that are not. */
+  /** Gathers the first `count` units of the order. The unit before the next may still be in use; earlier ones are not. */
   #startUpTo(count: number): void {
     while (this.#begun < count) {
       this.#tellPast(this.#begun - 2)
@@ -155,7 +155,7 @@ export class Shards implements Disposable {
     if (unit !== undefined && !this.#order.includes(unit, place + 1)) this.#onPast?.(unit)
   }
 
-  /** Whatever lies there by now has been used: what reads it was enqueued before. */
+  /** Starts to gather a unit over one whose readers have been enqueued. */
   #start(unit: number): readonly Gathering[] {
     const place = this.#places[unit]!
     const known = this.#held.get(place)

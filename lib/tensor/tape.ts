@@ -1,6 +1,6 @@
 /**
  * The tape: one node for each operation whose result depends on a parameter. A node knows its inputs, what it saved and
- * how to turn the gradient of its output into gradients of its inputs. Nodes are counted: a result that is dropped frees
+ * how to turn the gradient of its output into gradients of its inputs. Nodes are reference-counted: dropping a result frees
  * what was saved for it.
  */
 import { aFunction, check } from '../common/arguments.js'
@@ -8,7 +8,7 @@ import { UsageError } from '../common/errors.js'
 import type { DType, NativeDevice } from '../native/addon.js'
 import { type Held, keep } from './scope.js'
 
-/** What the tape needs to know of a tensor `T`: the class itself stands above it. */
+/** The part of a tensor `T` that the tape uses; `Tensor` itself imports this file. */
 export interface Taped<T extends Taped<T>> extends Held {
   readonly device: NativeDevice
   readonly dtype: DType
@@ -19,11 +19,11 @@ export interface Taped<T extends Taped<T>> extends Held {
 }
 
 let nodesMade = 0
-/** Gradients of a root with respect to itself. */
+/** Gradients that are known to be 1: of a root with respect to itself. */
 const ones = new WeakSet<object>()
 let recording = true
 
-/** Runs `body` without recording: nothing is saved, results need no gradient. */
+/** Runs `body` without recording: nothing is saved, and results require no gradient. */
 export function noGrad<R>(body: () => R): R {
   check({ body }, { body: aFunction })
   return withRecording(false, body)
@@ -43,7 +43,7 @@ export function isRecording(): boolean {
   return recording
 }
 
-/** Says that a gradient is 1, which a backward pass starts with: what would be multiplied by it is passed as it stands. */
+/** Marks a gradient as 1, with which a backward pass starts: products with it are skipped. */
 export function markAsOne(gradient: object): void {
   ones.add(gradient)
 }
@@ -54,28 +54,28 @@ export function isOne(gradient: object): boolean {
 
 /** Where the gradient of one input goes. */
 export interface TapeTarget<T> {
-  /** False where no gradient is wanted: skip the arithmetic. */
+  /** False if no gradient is needed: skip the arithmetic. */
   readonly needed: boolean
   /**
-   * Calls `write(target, accumulate)`: it must store the gradient in `target` (the input's shape; its dtype, or float32
-   * of a parameter), or add it to what is there if `accumulate`.
+   * Calls `write(target, accumulate)`, which must store the gradient in `target` (the input's shape; its dtype, or float32
+   * for a parameter), or add to it if `accumulate`.
    */
   write(write: (target: T, accumulate: boolean) => void): void
-  /** The input's gradient is the output's (or a view of it) as it stands. */
+  /** Passes on a gradient that exists already, such as the output's or a view of it, without a copy. */
   pass(gradient: T): void
 }
 
 type Backward<T> = (gradient: T, saved: readonly T[], targets: readonly TapeTarget<T>[]) => void
 
 export class TapeNode<T extends Taped<T>> {
-  /** Later nodes have larger numbers: an order in which to walk backwards. */
+  /** Later nodes have larger numbers, which gives the order of the backward pass. */
   readonly order = nodesMade++
   /** Gradient of the output, while the backward pass runs. */
   gradient: T | null = null
-  /** True if `gradient` is also somebody else's: it may not be written to. */
+  /** True if `gradient` belongs to another node too and must not be written to. */
   borrowed = false
   #references = 1
-  /** Null once it is forgotten. */
+  /** Null after `forgetSaved`. */
   #saved: Saved<T>[] | null
 
   constructor(
@@ -104,7 +104,7 @@ export class TapeNode<T extends Taped<T>> {
     for (const input of this.inputs) input?.release()
   }
 
-  /** @throws UsageError `no-gradients` where it was forgotten */
+  /** @throws UsageError `no-gradients` after `forgetSaved` */
   saved(): T[] {
     if (this.#saved) return this.#saved.map((entry) => entry.get())
     throw new UsageError(
@@ -120,7 +120,7 @@ export class TapeNode<T extends Taped<T>> {
   }
 }
 
-/** A tensor kept for the backward pass, or the way to make it again. */
+/** A tensor kept for the backward pass, or the recipe to compute it again. */
 class Saved<T extends Taped<T>> {
   readonly #tensor: T | null
   readonly #recipe: Recipe<T> | null
@@ -141,7 +141,7 @@ class Saved<T extends Taped<T>> {
   }
 }
 
-/** Makes a cheap value again at the backward pass, once for all who saved it; it keeps what it is made from. */
+/** Computes a cheap value again in the backward pass, once for all nodes that saved it, from ingredients that it keeps. */
 export class Recipe<T extends Held> {
   #references = 1
   #value: T | null = null
@@ -170,8 +170,8 @@ export class Recipe<T extends Held> {
 }
 
 /**
- * Puts an operation on the tape, if gradients are on and any input wants one. `inputs` are the tensors that gradients
- * flow to, in the order of `targets`; `saved` come back to `backward` in their order.
+ * Puts an operation on the tape, if gradients are on and any input requires one. `inputs` are the tensors that gradients
+ * flow to, in the order of `targets`; `backward` receives `saved` in the same order.
  */
 export function record<T extends Taped<T>>(
   output: T,
@@ -186,7 +186,7 @@ export function record<T extends Taped<T>>(
   return output
 }
 
-/** Lets the tape make `output` again from `ingredients` instead of keeping it. */
+/** Lets the tape compute `output` again from `ingredients` instead of keeping it. */
 export function recomputable<T extends Taped<T>>(output: T, ingredients: readonly T[], make: () => T): T {
   if (recording && output.requiresGrad) output.recipe = new Recipe(ingredients, make)
   return output

@@ -8,9 +8,9 @@ import type { Recipe, Taped, TapeNode, TapeTarget } from './tape.js'
 /** Values on the host: bfloat16 and float16 as their bits in a Uint16Array, int64 in a BigInt64Array. */
 export type TypedValues = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
 
-/** Where a tensor lies, and how its elements are stored. */
+/** The device of a tensor, and how its elements are stored. */
 export interface TensorOptions {
-  /** Where its memory is; `openDevice` returns one. */
+  /** The device of its memory, from `openDevice`. */
   device: NativeDevice
   /** Default `float32`. */
   dtype?: DType
@@ -25,23 +25,23 @@ const backwardArguments = { options: optionsSchema('the options of backward', { 
  * A strided array on a device, and, where gradients flow, its place on the tape.
  *
  * Lifetimes are explicit: a tensor belongs to the `scope` that it was made in and is freed with it, or by `dispose`.
- * What the tape saves for the backward pass is kept alive by the tape. Values are read with `await data()`; everything
- * else enqueues work and returns at once.
+ * The tape keeps alive what it saves for the backward pass. Values are read with `await data()`; everything else enqueues
+ * work and returns at once.
  */
 export class Tensor implements Disposable, Taped<Tensor> {
-  /** Where its memory is. */
+  /** The device of its memory. */
   readonly device: NativeDevice
   /** How its elements are stored. */
   readonly dtype: DType
   /** Dimensions, the slowest first; [] is a scalar. */
   readonly shape: readonly number[]
-  /** In elements. */
+  /** Distances between neighbours along each dimension, in elements. */
   readonly strides: readonly number[]
-  /** Where gradients of this tensor go; null for constants. */
+  /** Its node on the tape, to which gradients flow; null for constants. */
   node: TapeNode<Tensor> | null = null
   /** A parameter's sum of gradients so far. */
   grad: Tensor | null = null
-  /** How to make this value again instead of saving it, if that is cheap. */
+  /** How to compute this value again instead of saving it, if that is cheap. */
   recipe: Recipe<Tensor> | null = null
   #native: NativeTensor
   #references = 1
@@ -61,14 +61,14 @@ export class Tensor implements Disposable, Taped<Tensor> {
     adopt(this)
   }
 
-  /** An uninitialised dense tensor. Throws `out-of-memory` with the device's figures. */
+  /** Allocates an uninitialised dense tensor. Throws `out-of-memory` with the device's figures. */
   static empty(shape: readonly number[], options: TensorOptions): Tensor {
     requireOptions(options)
     const { device, dtype = 'float32' } = options
     return new Tensor(native.empty(device, dtype, shape), device, dtype, shape, denseStrides(shape))
   }
 
-  /** A dense tensor of zeros. Throws `out-of-memory` with the device's figures. */
+  /** Allocates a dense tensor of zeros. Throws `out-of-memory` with the device's figures. */
   static zeros(shape: readonly number[], options: TensorOptions): Tensor {
     const tensor = Tensor.empty(shape, options)
     native.fill(tensor.native, 0)
@@ -84,12 +84,12 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
   }
 
-  /** Whether elements lie in row-major order without gaps. */
+  /** Whether elements are stored in row-major order without gaps. */
   get isDense(): boolean {
     return this.strides.join() === denseStrides(this.shape).join()
   }
 
-  /** True for parameters and for what was computed from them while gradients were on. */
+  /** True for parameters and for tensors computed from them while gradients were on. */
   get requiresGrad(): boolean {
     return this.node !== null
   }
@@ -99,12 +99,12 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.#native
   }
 
-  /** Whether its last hold is gone: then every use throws. */
+  /** Whether its last reference is gone: then every use throws. */
   get disposed(): boolean {
     return this.#references <= 0
   }
 
-  /** Whether one hold is left, so that nobody else reads its values through it. */
+  /** Whether one reference is left, so that no other code reads its values through it. */
   get isHeldOnce(): boolean {
     return this.#references === 1
   }
@@ -114,7 +114,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return elementsOf(this.shape)
   }
 
-  /** Another view of the same memory; constants only (it is not on the tape). */
+  /** Returns another view of the same memory; for constants only, since it is not on the tape. */
   view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
     requireWholes('shape', shape)
     if (strides !== undefined) requireWholes('strides', strides)
@@ -123,26 +123,26 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps)
   }
 
-  /** The same memory as a dense tensor of another dtype, from byte `offset` of this dense one on. */
+  /** Returns the memory of this dense tensor, from byte `offset` on, as a dense tensor of another dtype. */
   memoryAs(dtype: DType, shape: readonly number[], offset = 0): Tensor {
     return new Tensor(this.#native.as(dtype, shape, offset), this.device, dtype, shape, denseStrides(shape))
   }
 
-  /** Columns [from, to) of a matrix, as a view that is not on the tape. */
+  /** Returns columns [from, to) of a matrix, as a view that is not on the tape. */
   columns(from: number, to: number): Tensor {
     requireWhole('from', from)
     requireWhole('to', to)
     return this.view([this.shape[0]!, to - from], this.strides, from)
   }
 
-  /** Rows [from, to) along the first dimension, as a view that is not on the tape. */
+  /** Returns rows [from, to) along the first dimension, as a view that is not on the tape. */
   rows(from: number, to: number): Tensor {
     requireWhole('from', from)
     requireWhole('to', to)
     return this.view([to - from, ...this.shape.slice(1)], this.strides, from * this.strides[0]!)
   }
 
-  /** Replaces the values by those of a tensor of the same shape, converting and in stream order. */
+  /** Copies the values of a tensor of the same shape, converted to this dtype, in stream order. */
   copyFrom(source: Tensor): void {
     if (!(source instanceof Tensor)) throw badValue('source', 'a Tensor', source)
     native.copy(source.native, this.#native, 1)
@@ -155,17 +155,17 @@ export class Tensor implements Disposable, Taped<Tensor> {
     loaded.dispose()
   }
 
-  /** The values in the dtype's typed array (bfloat16 and float16 as bits); rejects with what failed on the device. */
+  /** Reads the values as the dtype's typed array (bfloat16 and float16 as bits); rejects with errors of the device. */
   bits(): Promise<TypedValues> {
     return this.#native.read()
   }
 
   /**
-   * The values' bytes in memory of that length; rejects with what failed on the device. The tensor must not change before
-   * that.
+   * Reads the values' bytes into memory of exactly their length; rejects with errors of the device. The tensor must not change
+   * until it resolves.
    */
   async bytesInto(memory: Uint8Array): Promise<Uint8Array> {
-    // In pieces that caches hold: each passes through memory of the addon's own.
+    // In pieces that fit caches: each passes through the addon's own memory.
     const piece = 2 ** 20
     if (this.elements <= piece || !this.isDense) return await this.#native.read(memory)
     const width = memory.length / this.elements
@@ -177,7 +177,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return memory
   }
 
-  /** The values as float32 (integers as they are), of dense block formats too. */
+  /** Reads the values as float32, dense block formats included; integers stay integers. */
   async data(): Promise<Float32Array | Int32Array | BigInt64Array | Uint8Array> {
     if (isBlockDType(this.dtype)) return await readBlocks(this)
     const values = await this.#native.read()
@@ -186,14 +186,14 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 
   /**
-   * The float32 values as they are in the CPU's memory, without waiting for what is enqueued, which must not write them; null of
+   * Copies float32 values from the CPU's memory without waiting for enqueued work, which must not write them; returns null for
    * other dtypes and devices.
    */
   dataAtOnce(): Float32Array | null {
     return this.#native.readAtOnce()
   }
 
-  /** The only value of a tensor of one element. */
+  /** Reads the value of a tensor of one element. */
   async item(): Promise<number> {
     return Number((await this.data())[0])
   }
@@ -202,21 +202,21 @@ export class Tensor implements Disposable, Taped<Tensor> {
    * Adds d(this)/d(parameter) to `.grad` of every parameter that this scalar was computed from, and frees what the
    * tape saved. Resolves when everything is enqueued.
    *
-   * @param options.onGradient is called with each of these parameters once everything is enqueued that this pass adds to its
-   * gradient: what is enqueued then may read it, and change it
+   * @param options.onGradient called with each of these parameters once everything that this pass adds to its gradient is
+   * enqueued: work enqueued from then on may read the gradient and change it
    */
   async backward(options: { onGradient?: (parameter: object) => void } = {}): Promise<void> {
     check({ options }, backwardArguments)
     await backward<Tensor>(this, Tensor.empty, options.onGradient)
   }
 
-  /** Keeps the memory until one more `release`. */
+  /** Adds a reference: the memory stays until one more `release`. */
   retain(): this {
     this.#references++
     return this
   }
 
-  /** Gives up one hold; the last one frees the memory (enqueued work still finds it) and the tape behind it. */
+  /** Drops a reference; the last one frees the memory, once enqueued work has used it, and the tape behind it. */
   release(): void {
     if (--this.#references !== 0) return
     this.#native.dispose()
@@ -229,13 +229,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
     if (forget(this) || this.#references > 0) this.release()
   }
 
-  /** The same as `dispose`, for `using`. */
+  /** Calls `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }
 }
 
-// These checks ask no schema: a step makes thousands of calls. The addon checks the rest.
+// Checks without a schema, since a step makes thousands of calls. The addon checks the rest.
 
 function requireOptions(options: unknown): void {
   if (!isObject(options)) throw badValue('the options of a tensor', 'an object', options)
@@ -274,7 +274,7 @@ export function denseStrides(shape: readonly number[]): number[] {
   return strides
 }
 
-/** The transpose of a dense matrix, as a view of it. */
+/** Returns the transpose of a dense matrix, as a view of it. */
 export function transposedView(matrix: Tensor): Tensor {
   const [rows, columns] = matrix.shape as [number, number]
   return matrix.view([columns, rows], [1, columns])

@@ -1,9 +1,9 @@
 type Values = Uint8Array | Uint16Array | Uint32Array | Int32Array | Float32Array
 
-/** The transpose [columns, rows] of a row-major matrix [rows, columns]. */
+/** Returns the transpose [columns, rows] of a row-major matrix [rows, columns]. */
 export function transposed<T extends Values>(values: T, rows: number, columns: number): T {
   const result = values.slice() as T
-  // By tiles, so that neither side is walked across the whole of memory.
+  // In tiles, for the caches.
   const tile = 32
   for (let row = 0; row < rows; row += tile) {
     for (let column = 0; column < columns; column += tile) {

@@ -1,9 +1,9 @@
 import { setImmediate } from 'node:timers/promises'
 
-/** Work that stops at its yields, where the event loop may turn. */
+/** Work in steps: the event loop may run between them, at each yield. */
 export type Parts<R> = Generator<void, R>
 
-/** Runs all parts now. */
+/** Runs all steps now. */
 export function atOnce<R>(parts: Parts<R>): R {
   for (;;) {
     const { done, value } = parts.next()
@@ -11,7 +11,7 @@ export function atOnce<R>(parts: Parts<R>): R {
   }
 }
 
-/** Runs a part in each turn of the event loop; `around` runs each of them. */
+/** Runs one step in each turn of the event loop; `around` runs each of them. */
 export async function inTurns<R>(parts: Parts<R>, around: <T>(part: () => T) => T = (part) => part()): Promise<R> {
   for (;;) {
     const { done, value } = around(() => parts.next())

@@ -2,28 +2,28 @@ import { type BlockDType, type FloatDType, isBlockDType, type NativeDevice, nati
 import { Parameter } from './parameter.js'
 import { Tensor } from './tensor.js'
 
-/** Codes with scales, by the name that the reader of their checkpoints gives them: `nf4`, `gptq-4`, … */
+/** A format of codes with scales, named by the reader of its checkpoints: `nf4`, `gptq-4`, … */
 export type CodeFormat = string
 
-/** How a weight lies in memory. */
+/** How a weight is stored in memory. */
 export type StorageFormat = FloatDType | BlockDType | CodeFormat
 
 /**
- * What a linear layer multiplies with, and an embedding looks up in: [d, k], whatever it is made of. Only what writes weights
- * needs to know more, and asks for `floats`.
+ * The weight [d, k] of a linear layer or an embedding, in any storage format. Only code that changes weights needs to know
+ * more, from `floats`.
  */
 export interface Weight extends Disposable {
-  /** Where its memory is. */
+  /** The device of its memory. */
   readonly device: NativeDevice
   /** [d, k]: outputs and inputs. */
   readonly shape: readonly number[]
   /** How its values are stored. */
   readonly storage: StorageFormat
-  /** All that it is made of; the tape holds them for the backward pass. */
+  /** All tensors that it is made of; the tape keeps them for the backward pass. */
   readonly tensors: readonly Tensor[]
-  /** The weight itself where it is one tensor of floats: it can be changed in place, and gradients may flow to it. */
+  /** The weight itself if it is one tensor of floats, which can be changed in place and receive gradients; else null. */
   readonly floats: Tensor | null
-  /** The same of a weight that is trained. */
+  /** The weight itself if it is trained; else null. */
   readonly parameter: Parameter | null
   /** Whether its memory was freed. */
   readonly disposed: boolean
@@ -33,13 +33,13 @@ export interface Weight extends Disposable {
   multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void
   /** y [T, k] = rows `ids` [T] (int32), in y's dtype. */
   lookUp(ids: Tensor, y: Tensor): void
-  /** What many products of that dtype, in both directions, read with the least work: itself, or its values, of the running scope. */
+  /** Returns the form that many products of that dtype, in both directions, read fastest: itself, or values that the scope owns. */
   unpacked(dtype: FloatDType): Weight
-  /** Its values in a tensor of the caller's. */
+  /** Returns its values in a new tensor. */
   values(dtype: FloatDType): Tensor
-  /** Its values on the host, row by row. */
+  /** Reads its values, row-major. */
   data(): Promise<Float32Array>
-  /** Rows [from, to), in the same memory; not on the tape. */
+  /** Returns rows [from, to), in the same memory; not on the tape. */
   rows(from: number, to: number): Weight
   /** Frees all tensors that it is made of. */
   dispose(): void
@@ -49,7 +49,7 @@ export interface Weight extends Disposable {
 abstract class OneTensor {
   readonly tensors: readonly Tensor[]
 
-  /** As a product of that dtype needs it. */
+  /** The tensor that a product of that dtype reads. */
   protected abstract operand(dtype: FloatDType): Tensor
 
   constructor(readonly tensor: Tensor) {
@@ -109,7 +109,7 @@ abstract class OneTensor {
   }
 }
 
-/** Floats, frozen or trained. */
+/** A weight of floats, frozen or trained. */
 class PlainWeight extends OneTensor implements Weight {
   get floats(): Tensor {
     return this.tensor
@@ -124,8 +124,8 @@ class PlainWeight extends OneTensor implements Weight {
   }
 
   /**
-   * As a product of that dtype needs it: itself, a parameter's cast, or converted. Products read a float32 weight that is no
-   * parameter as it is, since W + ΔW would lose small updates.
+   * The tensor that a product of that dtype reads: the weight itself, a parameter's cached cast, or a conversion. A float32
+   * weight that is not a parameter stays float32, since W + ΔW would lose small updates in 16 bits.
    */
   protected operand(dtype: FloatDType): Tensor {
     const { tensor } = this
@@ -135,7 +135,7 @@ class PlainWeight extends OneTensor implements Weight {
   }
 }
 
-/** A block format of GGUF, frozen. Products make its values in panels, or multiply with blocks as they are. */
+/** A frozen weight in a block format of GGUF. Products dequantise it in panels, or multiply with the blocks directly. */
 class BlockWeight extends OneTensor implements Weight {
   readonly floats = null
   readonly parameter = null
@@ -149,17 +149,17 @@ class BlockWeight extends OneTensor implements Weight {
   }
 }
 
-/** The weight that a tensor is: floats, or blocks of GGUF. */
+/** Wraps a tensor of floats or of GGUF blocks as a weight. */
 export function weightOf(tensor: Tensor): Weight {
   return isBlockDType(tensor.dtype) ? new BlockWeight(tensor) : new PlainWeight(tensor)
 }
 
-/** A weight's values in floats: themselves, or unpacked in float32 for the running scope. */
+/** Returns a weight's floats, or its values unpacked to float32, which the running scope owns. */
 export function floatsOf(weight: Weight): Tensor {
   return weight.floats ?? weight.values('float32')
 }
 
-/** A weight as it is stored, or the first tensor of one that is made of several. */
+/** Returns a weight's stored tensor, or its first one if there are several. */
 export function firstTensor({ floats, tensors }: Weight): Tensor {
   return floats ?? tensors[0]!
 }

@@ -139,7 +139,7 @@ describe('a sum of chunks', () => {
   test('wants a scalar of each chunk', () => {
     const x = new Parameter('x', wave([4, 2], 1))
     expect(() => scope(() => sumOfChunks(x, 2, (rows) => slice(rows, 0, 1)))).toThrow(
-      /^Expected a scalar for what is made of each chunk but received \[1, 2\]\.$/,
+      /^Expected a scalar for the result of each chunk but received \[1, 2\]\.$/,
     )
     x.dispose()
   })

@@ -5,7 +5,7 @@ import { Tensor } from '../tensor.js'
 
 /**
  * f(gate) · up from [T, 2F] = [gate | up]: [T, F]. SwiGLU with `silu`, GeGLU with `gelu` or `geluTanh` (arXiv 2002.05202).
- * Made again in the backward pass for whoever saved it.
+ * The backward pass computes it again for nodes that saved it.
  */
 export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
   const tokens = gateUp.shape[0]!
@@ -32,7 +32,7 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
         dUp: dUp.native,
       })
     }
-    // What only this node still has becomes its gradient: the largest activations of a block, without as much again.
+    // If only this node still uses the input, its memory becomes the gradient: these are the largest activations of a block.
     if (!dInput!.needed || !input!.isHeldOnce) return writeByStoring(dInput!, writeTo)
     writeTo(input!)
     dInput!.pass(input!)
@@ -40,7 +40,7 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
   return recomputable(y, [gateUp], compute)
 }
 
-/** f(x) of [T, F]. Made again in the backward pass for whoever saved it. */
+/** f(x) of [T, F]. The backward pass computes it again for nodes that saved it. */
 export function activation(x: Tensor, f: Activation): Tensor {
   const compute = (): Tensor => {
     const y = Tensor.empty(x.shape, x)

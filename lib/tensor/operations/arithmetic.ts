@@ -1,4 +1,4 @@
-/** Arithmetic by elements, with gradients. */
+/** Elementwise arithmetic with gradients. */
 import { badValue } from '../../common/arguments.js'
 import { type FloatDType, isFloatDType, native } from '../../native/addon.js'
 import { writeByStoring, writeMultiple } from '../gradient-writes.js'
@@ -7,23 +7,24 @@ import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
 import { broadcast, dense, requireFloats, unfit } from './shaped.js'
 
-/** A tensor, or a number that stands for each of its elements. */
+/** A tensor, or a number that is broadcast. */
 export type Operand = Tensor | number
 
 /**
- * a + b by elements, in their dtype. One of them may be a number or smaller: [1], or [C] or [N, 1] beside [N, C], repeats.
+ * Returns a + b, elementwise, in their dtype. Either may be a number or a smaller tensor, which is broadcast: [1], or [C] or
+ * [N, 1] with [N, C].
  * @throws UsageError `unfit-shape`
  */
 export function add(a: Operand, b: Operand): Tensor {
   return together('add', a, b, (left, right) => sum(left, right, 1))
 }
 
-/** a - b by elements; as `add`. */
+/** Returns a - b, elementwise, with broadcasting as in `add`. */
 export function sub(a: Operand, b: Operand): Tensor {
   return together('sub', a, b, (left, right) => sum(left, right, -1))
 }
 
-/** a · b by elements; as `add`. */
+/** Returns a · b, elementwise, with broadcasting as in `add`. */
 export function mul(a: Operand, b: Operand): Tensor {
   requireOperands(a, b)
   if (typeof b === 'number') return multiple(a as Tensor, b)
@@ -38,7 +39,7 @@ export function mul(a: Operand, b: Operand): Tensor {
   })
 }
 
-/** a / b by elements; as `add`. */
+/** Returns a / b, elementwise, with broadcasting as in `add`. */
 export function div(a: Operand, b: Operand): Tensor {
   return together('div', a, b, (left, right) => {
     const y = Tensor.empty(left.shape, left)
@@ -54,7 +55,7 @@ export function div(a: Operand, b: Operand): Tensor {
   })
 }
 
-/** x in another dtype, rounded to nearest even. */
+/** Returns x in another dtype, rounded to nearest even. */
 export function cast(x: Tensor, dtype: FloatDType): Tensor {
   requireFloats('x', x)
   if (!isFloatDType(dtype)) throw badValue('dtype', 'one of float32, bfloat16, float16', dtype)
@@ -64,38 +65,38 @@ export function cast(x: Tensor, dtype: FloatDType): Tensor {
   return record(y, [x], [], (dY, _, [dX]) => writeMultiple(dX!, 1, dY))
 }
 
-/** x², by elements. */
+/** Returns x², elementwise. */
 export function square(x: Tensor): Tensor {
   requireFloats('x', x)
   return mul(x, x)
 }
 
-/** e^x, by elements. */
+/** Returns e^x, elementwise. */
 export function exp(x: Tensor): Tensor {
   return evaluated('exp', x, 'multiply', 'result')
 }
 
-/** ln x, by elements: -Infinity of 0, NaN of what is less. */
+/** Returns ln x, elementwise: -Infinity for 0, NaN for negative values. */
 export function log(x: Tensor): Tensor {
   return evaluated('log', x, 'divide', 'input')
 }
 
-/** √x, by elements. Its gradient at 0 is infinite. */
+/** Returns √x, elementwise. Its gradient at 0 is infinite. */
 export function sqrt(x: Tensor): Tensor {
   return evaluated('sqrt', x, 'sqrtGradient', 'result')
 }
 
-/** tanh x, by elements. */
+/** Returns tanh x, elementwise. */
 export function tanh(x: Tensor): Tensor {
   return evaluated('tanh', x, 'tanhGradient', 'result')
 }
 
-/** 1 / (1 + e^-x), by elements. */
+/** Returns 1 / (1 + e^-x), elementwise. */
 export function sigmoid(x: Tensor): Tensor {
   return evaluated('sigmoid', x, 'sigmoidGradient', 'result')
 }
 
-/** max(x, 0), by elements. */
+/** Returns max(x, 0), elementwise. */
 export function relu(x: Tensor): Tensor {
   requireFloats('x', x)
   return scope(() => {
@@ -114,14 +115,14 @@ export function relu(x: Tensor): Tensor {
 type Function1 = 'exp' | 'log' | 'sqrt' | 'tanh' | 'sigmoid'
 type Function2 = 'multiply' | 'divide' | 'sqrtGradient' | 'tanhGradient' | 'sigmoidGradient'
 
-/** f(x), whose gradient is `gradient` of dY and of f's input or result. */
+/** Computes f(x), whose gradient is `gradient`(dY, input or result of f). */
 function evaluated(f: Function1, x: Tensor, gradient: Function2, of: 'input' | 'result'): Tensor {
   requireFloats('x', x)
   return scope(() => {
     const input = dense(x)
     const y = Tensor.empty(input.shape, input)
     native.elementwise(f, input.native, null, y.native, false)
-    // A view: a node that kept its own tensor would keep itself.
+    // A view, because a node that saves its own output is never freed.
     const saved = of === 'input' ? input : y.view(y.shape)
     return record(y, [input], [saved], (dY, [value], [dX]) => evaluateInto(dX!, gradient, dY, value!))
   })
@@ -152,7 +153,7 @@ function sum(left: Tensor, right: Tensor, factor: 1 | -1): Tensor {
   })
 }
 
-/** Runs `body` on both operands, dense and of one shape. */
+/** Runs `body` on both operands, made dense and broadcast to one shape. */
 function together(name: string, a: Operand, b: Operand, body: (a: Tensor, b: Tensor) => Tensor): Tensor {
   requireOperands(a, b)
   return scope(() => {
@@ -164,7 +165,7 @@ function together(name: string, a: Operand, b: Operand, body: (a: Tensor, b: Ten
   })
 }
 
-/** Refuses all but tensors of floats and finite numbers, of which one may be a number. */
+/** Throws unless one operand is a tensor of floats and the other is one too or a finite number. */
 function requireOperands(a: unknown, b: unknown): void {
   if (typeof a === 'number' && typeof b === 'number') requireFloats('a', a)
   for (const [name, operand] of Object.entries({ a, b })) {

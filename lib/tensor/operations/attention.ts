@@ -10,13 +10,13 @@ export interface AttentionShape {
   readonly headSize: number
 }
 
-/** How a query's products with keys become weights. */
+/** How attention scores, the products of queries and keys, become weights. */
 export interface Softmax {
-  /** Products are multiplied by this. */
+  /** Factor of the scores. */
   readonly scale: number
-  /** How many keys a query sees: its own and those before it; null: all. */
+  /** Sliding window: how many keys a query sees, its own and those before it; null: all. */
   readonly window: number | null
-  /** Scaled products become softcap · tanh(product / softcap) (Gemma 2); null: they stay. */
+  /** Scaled scores become softcap · tanh(score / softcap) (Gemma 2); null: unchanged. */
   readonly softcap: number | null
 }
 
@@ -35,14 +35,14 @@ export function splitHeads(qkv: Tensor, { heads, keyValueHeads, headSize }: Atte
   return [part(heads, 0), part(keyValueHeads, heads), part(keyValueHeads, heads + keyValueHeads)]
 }
 
-/** The view [T, H + K, E] of q and k, which are neighbours in every row. */
+/** Returns the view [T, H + K, E] of q and k, which are adjacent in every row. */
 function queriesAndKeys(qkv: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): Tensor {
   return qkv.view([qkv.shape[0]!, heads + keyValueHeads, headSize], [qkv.strides[0]!, headSize, 1])
 }
 
 /**
  * Rotary embedding (none where `rotary` is null) and causal attention over packed documents: qkv [T, (H + 2K) E] → [T, H E].
- * offsets [B + 1] int32 are the documents' starts. Rotates q and k in place, so qkv must be used by nobody else.
+ * offsets [B + 1] int32 are the documents' starts. Rotates q and k in place, so nothing else may use qkv.
  */
 export function selfAttention(
   qkv: Tensor,
@@ -71,7 +71,7 @@ export function selfAttention(
     lse: lse.native,
   })
 
-  // A view: a node that held its own output would never be freed without a backward pass.
+  // A view, because a node that saves its own output is never freed without a backward pass.
   const tables = rotary ? [rotary.positions, rotary.cosines, rotary.sines] : []
   const saved = [qkv, out.view(out.shape), lse, offsets, ...tables]
   return record(out, [qkv], saved, (dOut, [savedQkv, o, l, starts, positions, cosines, sines], [dQkv]) => {
@@ -100,20 +100,20 @@ export function selfAttention(
   })
 }
 
-/** What was seen of one document before, and how much that is with the tokens that come now. */
+/** The key-value cache of one document, with the number of tokens before and with the new ones. */
 export interface SeenTokens {
   /** Keys and values [capacity, 2 K, E]. */
   readonly store: Tensor
-  /** Where in the store the new tokens' go: their positions in the document, [T] int32. */
+  /** Rows of the store for the new tokens: their positions in the document, [T] int32. */
   readonly positions: Tensor
-  /** Starts of the one document and its end: 0 and the number of new tokens, and of all, [2] int32. */
+  /** 0 and the number of new tokens, and, in `keyOffsets`, 0 and the number of all tokens; [2] int32. */
   readonly queryOffsets: Tensor
   readonly keyOffsets: Tensor
 }
 
 /**
- * Attention of new tokens of one document over those before them: qkv [T, (H + 2K) E]; their keys and values join the
- * others. → [T, H E]. No gradients.
+ * Attention of a document's new tokens over all its tokens: qkv [T, (H + 2K) E] → [T, H E]. Adds the new keys and values to
+ * the store. No gradients.
  */
 export function attentionWithCache(
   qkv: Tensor,
@@ -147,7 +147,7 @@ export function attentionWithCache(
   return out
 }
 
-/** Turns heads [T, n, E] in place. */
+/** Applies the rotary embedding to heads [T, n, E], in place. */
 function rotate(heads: Tensor, { positions, cosines, sines }: RotaryInput, inverse: boolean): void {
   native.rope(heads.native, positions.native, cosines.native, sines.native, inverse)
 }

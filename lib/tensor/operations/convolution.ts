@@ -5,7 +5,7 @@ import { Tensor } from '../tensor.js'
 
 /**
  * Depthwise causal convolution of packed documents: y[t] = bias + Σ kernel[·, K - 1 - j] · x[t - j] over j < K, channel by
- * channel, as far as row t - j is of t's document. x and y [T, C]; kernel [C, K] and bias [C] float32, bias may be null;
+ * channel, over rows t - j of the document of t. x and y [T, C]; kernel [C, K] and bias [C] float32, bias may be null;
  * offsets [B + 1] int32 are the documents' starts.
  */
 export function causalConvolution(x: Tensor, kernel: Tensor, bias: Tensor | null, offsets: Tensor): Tensor {

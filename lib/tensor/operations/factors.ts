@@ -1,4 +1,4 @@
-/** Matrices made of others for a change of a weight, in float32 and with gradients: rows scaled, blocks placed, values scattered. */
+/** Operations that adapters build a ΔW from, in float32 with gradients: scaling rows, placing blocks, scattering values. */
 import { elementsOf, native } from '../../native/addon.js'
 import { writeByStoring, writeMultiple } from '../gradient-writes.js'
 import { scope } from '../scope.js'
@@ -6,7 +6,7 @@ import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import { asRows, dense, rowSums } from './shaped.js'
 
-/** Each row of x [..., k] times its own of `factors` [...], in float32. A constant x may have 16 bits. */
+/** Multiplies each row of x [..., k] by its element of `factors` [...], in float32. A constant x may have 16 bits. */
 export function scaleRows(x: Tensor, factors: Tensor): Tensor {
   const [rows, columns] = asRows(x)
   const scaled = (matrix: Tensor, by: Tensor): Tensor =>
@@ -32,8 +32,8 @@ export function scaleRows(x: Tensor, factors: Tensor): Tensor {
 }
 
 /**
- * x ⊙ constant, of any float dtype, for float32 x [n, k], in its memory: x must be the result of the operation before and used
- * by nobody else.
+ * Multiplies float32 x [n, k] by a constant of any float dtype, elementwise, in x's memory: x must be the result of the
+ * operation before, with no other use.
  */
 export function weighted(x: Tensor, constant: Tensor): Tensor {
   native.multiply(constant.native, x.native, x.native, 1, false)
@@ -42,7 +42,10 @@ export function weighted(x: Tensor, constant: Tensor): Tensor {
   })
 }
 
-/** x [p, p · s, h] as p matrices [p · s, p · h], zeros but for blocks [s, h] on their diagonals: x's parts take turns. */
+/**
+ * Places blocks of x [p, p · s, h] on the diagonals of p matrices [p · s, p · h] of zeros: block j of matrix i is rows
+ * [i · s, (i + 1) · s) of x[j].
+ */
 export function onDiagonal(x: Tensor): Tensor {
   const [p, rows, h] = x.shape as [number, number, number]
   const shape = [p, p, rows / p, h]
@@ -55,7 +58,7 @@ export function onDiagonal(x: Tensor): Tensor {
   })
 }
 
-/** Zeros of that shape but for the values of x, at `places` int32: distinct ones, row-major. */
+/** Puts the values of x into zeros of a shape, at distinct row-major indices `places` (int32). */
 export function scatter(x: Tensor, places: Tensor, shape: readonly number[]): Tensor {
   const column = (tensor: Tensor) => tensor.view([elementsOf(tensor.shape), 1]).native
   const y = Tensor.zeros(shape, x)
@@ -65,7 +68,7 @@ export function scatter(x: Tensor, places: Tensor, shape: readonly number[]): Te
   })
 }
 
-/** x [..., n, k] with its last two axes swapped, in memory of its own. */
+/** Swaps the last two axes of x [..., n, k], in new memory. */
 export function transpose(x: Tensor): Tensor {
   const swapped = (list: readonly number[]) => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!]
   const turned = (tensor: Tensor) => tensor.view(swapped(tensor.shape), swapped(tensor.strides))
@@ -74,7 +77,7 @@ export function transpose(x: Tensor): Tensor {
   return record(y, [x], [], (dY, _, [dX]) => writeMultiple(dX!, 1, turned(dY)))
 }
 
-/** A dense x in another shape of as many elements, in the same memory. */
+/** Returns a dense x in another shape with the same number of elements, in the same memory. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   return record(x.view(shape), [x], [], (dY, _, [dX]) => dX!.pass(dense(dY).view(x.shape)))
 }

@@ -11,7 +11,7 @@ export interface HeadNorm {
   readonly weightOffset: number
 }
 
-/** qkv [T, (H + 2K) E] with queries and keys normed, in memory of its own. Weights are float32. */
+/** Norms the queries and keys of qkv [T, (H + 2K) E], in new memory. Weights are float32. */
 export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, key: HeadNorm): Tensor {
   const norms = [query, key]
   const y = Tensor.empty(qkv.shape, qkv)
@@ -51,7 +51,7 @@ export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, k
   })
 }
 
-/** heads [T, H, E] as the rows that a norm with this weight is over. */
+/** Views heads [T, H, E] as the rows that a norm with this weight covers. */
 function rowsOf(heads: Tensor, weight: Tensor): Tensor {
   const [tokens, count, size] = heads.shape as [number, number, number]
   return weight.shape[0] === size ? heads : heads.view([tokens, count * size], [heads.strides[0]!, 1])

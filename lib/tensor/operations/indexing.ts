@@ -1,4 +1,4 @@
-/** Rows and elements picked by indices, with gradients. */
+/** Rows and elements selected by indices, with gradients. */
 import { badValue, isListOfWholes } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
 import { native } from '../../native/addon.js'
@@ -8,7 +8,7 @@ import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
 import { dense, requireFloats, requireShape, unfit } from './shaped.js'
 
-/** Rows of x [T, D] at `rows`, in their order: [N, D]. The gradients of a row that is named more than once add up. */
+/** Returns rows of x [T, D] at the indices `rows`, in their order: [N, D]. Gradients of a row that is listed twice add up. */
 export function gatherRows(x: Tensor, rows: ArrayLike<number>): Tensor {
   requireShape('x', x, 'T, D')
   const [count, columns] = x.shape as readonly [number, number]
@@ -17,8 +17,8 @@ export function gatherRows(x: Tensor, rows: ArrayLike<number>): Tensor {
 }
 
 /**
- * One element of each row of x [N, V], at its index: [N]. With K indices for each row, one row's after the other's: [N, K].
- * The gradients of an element that is named more than once add up.
+ * Returns one element of each row of x [N, V], at its index: [N]. With K indices for each row, listed row by row: [N, K].
+ * Gradients of an element that is listed twice add up.
  */
 export function gather(x: Tensor, indices: ArrayLike<number>): Tensor {
   requireShape('x', x, 'N, V')
@@ -33,7 +33,7 @@ export function gather(x: Tensor, indices: ArrayLike<number>): Tensor {
   return pick(x, [x.elements, 1], at, each === 1 ? [rows] : [rows, each])
 }
 
-/** Rows [from, to) of x along its first dimension, in the same memory. */
+/** Returns rows [from, to) of x along its first dimension, in the same memory. */
 export function slice(x: Tensor, from: number, to: number): Tensor {
   requireFloats('x', x)
   const y = x.rows(from, to)
@@ -42,7 +42,7 @@ export function slice(x: Tensor, from: number, to: number): Tensor {
   })
 }
 
-/** Rows `at` of x seen as a matrix of that shape, in another shape. */
+/** Picks rows `at` of x, viewed as a matrix of `shape`, and returns them in the shape `result`. */
 function pick(x: Tensor, shape: readonly [number, number], at: Int32Array, result: readonly number[]): Tensor {
   return scope(() => {
     const indices = Tensor.from(at, [at.length], { device: x.device, dtype: 'int32' })
@@ -65,7 +65,7 @@ function scatterRows(dX: GradientTarget, dY: Tensor, places: Tensor, shape: read
   })
 }
 
-/** Sums of rows that are named more than once, in float32 and in order. */
+/** Adds rows to the gradient at their places; rows of one place are summed in float32, in order. */
 function addRows(dX: GradientTarget, dY: Tensor, places: Tensor, shape: readonly number[]): void {
   writeByAdding(dX, (target) => {
     if (target.dtype === 'float32') {

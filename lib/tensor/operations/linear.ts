@@ -8,8 +8,8 @@ import { floatsOf, type Weight, weightOf } from '../weight.js'
 
 /**
  * y [T, d] = x [T, k] weight [d, k]ᵀ for a frozen weight, with products of 8-bit integers forwards and backwards
- * (SwitchBack, arXiv 2304.13013): rows of the weight, of x and of dY are rounded to 8 bits of their largest value; those of the
- * weight and of x after a rotation that leaves their products as they are and has values that stand out share their size.
+ * (SwitchBack, arXiv 2304.13013): each row of the weight, x and dY is rounded to 8 bits of its largest value. The weight and x
+ * are rotated before, which leaves their product unchanged and spreads outliers over the row.
  */
 export function int8Linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
@@ -38,24 +38,24 @@ export function weightProduct(x: Tensor, weight: Weight, into?: Destination): Te
   })
 }
 
-/** A trained change of some rows of a weight, that takes part in the weight's own product. */
+/** A trained change ΔW of some rows of a weight W, which joins the product with W. */
 export interface WeightUpdate {
-  /** Rows [from, to) of the weight; columns of y. */
+  /** The first of its rows of the weight, and of its columns of y. */
   readonly from: number
-  /** The first row past them. */
+  /** One past the last of them. */
   readonly to: number
   /** The trained tensors that ΔW is made of. */
   readonly parameters: readonly Parameter[]
-  /** Whether ΔW or gradients depend on W (default). Without, W is not unpacked for them, and `weight` has no rows. */
+  /** Whether ΔW or its gradients depend on W. Default true; if false, W is not unpacked and `weight` has no rows. */
   readonly readsWeight?: boolean
   /**
-   * rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. While they are `untouched`, the
-   * rows hold its values and nothing else.
+   * rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows. `untouched` says that `rows` still equal
+   * them, without another update.
    */
   addTo(rows: Tensor, weight: Tensor, untouched: boolean): void
   /**
-   * The same where gradients follow from the tape: returns a tensor without values at ΔW's place there, so that `backward` need not
-   * make ΔW again.
+   * Like `addTo`, for updates whose gradients come from the tape: returns a tensor without values that has ΔW's node, so that
+   * `backward` need not compute ΔW again.
    */
   addTraced?(rows: Tensor, weight: Tensor): Tensor
   /** Writes the parameters' gradients, from dY [T, to - from], x [T, k] and the frozen rows. */
@@ -63,8 +63,8 @@ export interface WeightUpdate {
 }
 
 /**
- * y [T, d] = x [T, k] (W + ΔW)ᵀ for a frozen W [d, k]. The sum is made in float32 for each product and not kept: it costs
- * a pass over W, whatever T is.
+ * y [T, d] = x [T, k] (W + ΔW)ᵀ for a frozen W [d, k]. Each product computes the sum in float32 and drops it, which costs a
+ * pass over W for any T.
  */
 export function updatedLinear(x: Tensor, weight: Weight, updates: readonly WeightUpdate[], into?: Destination): Tensor {
   return productOfUpdates(x, weight, updates, true, into)
@@ -116,12 +116,12 @@ function productOfUpdates(
   })
 }
 
-/** A weight's values for changes that read them, unpacked in float32; null where none does. */
+/** Unpacks a weight to float32 for updates that read it; null if none does. */
 function valuesFor(updates: readonly Pick<WeightUpdate, 'readsWeight'>[], weight: Weight): Tensor | null {
   return updates.some(({ readsWeight = true }) => readsWeight) ? floatsOf(weight) : null
 }
 
-/** A weight [d, k] in float32 that may be changed, from its unpacked `values` where there are some. */
+/** Copies a weight [d, k] to float32 memory that may be changed, from its unpacked `values` if given. */
 function ownFloats(weight: Weight, values: Tensor | null): Tensor {
   return (values ? weightOf(values) : weight).values('float32')
 }
@@ -131,8 +131,8 @@ function rowsOf(values: Tensor | null, { from, to }: WeightUpdate, { device, sha
 }
 
 /**
- * W + ΔW [d, k] in float32 for a frozen W, with gradients of the changes' parameters: for a weight that is looked up, or read
- * in many products.
+ * Returns W + ΔW [d, k] in float32 for a frozen W, with gradients for the updates' parameters: for a weight that is looked up,
+ * or used in many products.
  */
 export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
   const values = valuesFor(updates, stored)
@@ -143,7 +143,7 @@ export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdat
   for (const [i, update] of updates.entries()) update.addTo(sum, none, i === 0)
   const parameters = updates.flatMap((update) => update.parameters)
   return record(sum, parameters, [none], (gradient, [unpacked], targets) => {
-    // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
+    // The gradient of W equals that of a product with x = I [k, k] and dY = gradientᵀ [k, d].
     const x = Tensor.zeros([k, k], { device })
     native.fill(x.view([k], [k + 1]).native, 1)
     const dY = Tensor.empty([k, d], { device })
@@ -156,7 +156,7 @@ export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdat
   })
 }
 
-/** Adds bias [d] to every row of a destination that holds values already. */
+/** Adds bias [d] to every row of a destination that has values already. */
 export function addBias(bias: Tensor, { target: y }: Destination): Tensor {
   native.addBias(bias.native, y.native)
   return record(y, [bias], [], (dY, _, [dBias]) => {
@@ -164,7 +164,7 @@ export function addBias(bias: Tensor, { target: y }: Destination): Tensor {
   })
 }
 
-/** y [T, r] = scale · x [T, k] aᵀ for a float32 Parameter a [r, k]: a factor of a low-rank adapter. */
+/** y [T, r] = scale · x [T, k] aᵀ for a float32 Parameter a [r, k], a factor of a low-rank adapter. */
 export function factor(x: Tensor, a: Parameter, scale = 1, into?: Destination): Tensor {
   const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, a.shape[0]!], x)

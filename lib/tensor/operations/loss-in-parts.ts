@@ -4,29 +4,29 @@ import { Tensor } from '../tensor.js'
 import type { Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 
-/** Columns of logits that exist at one time, and the most rows of them. */
+/** Columns of logits in memory at one time, and the most rows of them. */
 const PART_COLUMNS = 1024
 const PART_ROWS = 1024
-/** The most parts of a large vocabulary, which has wider ones: each takes a few calls. */
+/** The most parts: a large vocabulary has wider ones, since each part takes a few calls. */
 const MOST_PARTS = 128
 
-/** What is done to the head's products: they are multiplied, then capped. */
+/** How the head's products become logits: they are scaled, then capped. */
 export interface LogitsForm {
-  /** What logits are multiplied by (Granite); 1 for most families. */
+  /** Factor of the logits (Granite); 1 for most families. */
   readonly scale: number
-  /** Logits become softcap · tanh(logits / softcap) (Gemma 2); null: they stay. */
+  /** Logits become softcap · tanh(logits / softcap) (Gemma 2); null: unchanged. */
   readonly softcap: number | null
 }
 
-/** Whether logits are made in parts of their columns: a GPU makes them in chunks of rows. */
+/** Whether a device computes logits in parts of their columns; GPUs use chunks of rows. */
 export function inParts({ device, dtype }: Tensor): boolean {
   return native.supports(device, 'crossEntropyPart', [dtype])
 }
 
 /**
- * Losses [N] (float32) of hidden [N, D], and the gradients of their sum in dHidden [N, D], from logits in parts of their
- * columns. Each part of the head is unpacked once, for both of its products: what sums so far are multiplied with is known
- * only up to a factor, which comes at the end. It stops after each part of the head.
+ * Returns losses [N] (float32) of hidden [N, D], and writes the gradients of their sum to dHidden [N, D], from logits in parts
+ * of their columns. Each part of the head is unpacked once, for both of its products: the softmax's denominator is known only
+ * after the last part, so sums are rescaled at the end. Yields after each part of the head.
  */
 export function* lossesInParts(
   hidden: Tensor,
@@ -65,7 +65,7 @@ function* lossesOfRows(
   let logits = Tensor.empty([rows, size], { device })
   let exponentials = dX ? gradientBeside(logits, dtype) : null
   const sums = dX ? Tensor.zeros(shape, { device }) : null
-  // A parameter's rows have no cast of their own.
+  // The rows of a parameter cannot use its cached cast.
   const whole = head.floats ? head.unpacked(dtype) : head
   for (let first = 0; first < vocabulary; first += size) {
     const count = Math.min(size, vocabulary - first)
@@ -106,8 +106,8 @@ function columnsOfPart(vocabulary: number): number {
 }
 
 /**
- * Where the gradient of float32 logits [N, V] goes: their own memory, of which a 16-bit row takes the first half. The threads of
- * a GPU share a row, and some would write where others still read.
+ * Returns memory for the gradient of float32 logits [N, V]. On a CPU it is the logits' own, of which a 16-bit row takes the
+ * first half; on a GPU, whose threads share a row, some would write where others still read.
  */
 export function gradientBeside(logits: Tensor, dtype: FloatDType): Tensor {
   const { device, shape } = logits

@@ -11,13 +11,13 @@ import { requireTensor } from './shaped.js'
 
 export type { LogitsForm }
 
-/** Bytes of float32 logits that exist at one time, where a device has room for no more. */
+/** Bytes of float32 logits in memory at one time: on a CPU, and the least on a GPU. */
 const LOGITS_BUDGET = 48 * 2 ** 20
-/** Chunks that are not worth the room of a head's values: a head in blocks or codes makes them in panels for each product. */
+/** Up to this many chunks, a head in blocks or codes is dequantised in panels for each product, not unpacked as a whole. */
 const FEW_CHUNKS = 2
-/** Rows of a GPU's chunk: with fewer, reading the head takes longer than the arithmetic. */
+/** Rows of a chunk on a GPU: with fewer, reading the head takes longer than the arithmetic. */
 const ROWS_ON_GPU = 1024
-/** The share of a GPU's memory for those rows. */
+/** The largest share of a GPU's memory for such a chunk. */
 const SHARE_ON_GPU = 1 / 12
 
 interface LogitsDevice {
@@ -25,7 +25,7 @@ interface LogitsDevice {
   facts(): { totalMemory: number }
 }
 
-/** The most bytes of float32 logits that a device holds at one time for a head of so many tokens. */
+/** Returns the most bytes of float32 logits that a device has in memory at one time, for a head of `vocabulary` tokens. */
 export function logitsBytes(device: LogitsDevice, vocabulary: number): number {
   if (device.kind === 'cpu') return LOGITS_BUDGET
   return Math.max(LOGITS_BUDGET, Math.min(ROWS_ON_GPU * 4 * vocabulary, SHARE_ON_GPU * device.facts().totalMemory))
@@ -36,9 +36,9 @@ const plainLogits: LogitsForm = { scale: 1, softcap: null }
 const formArguments = { form: optionsSchema('form', { scale: aNumber, softcap: aNumber.nullable() }) }
 
 /**
- * Sum of cross-entropies [1] (float32) of hidden [N, D] through the head [V, D] against targets [N] (int32, negative: no
- * target). Logits are never whole, but made in parts of columns or in chunks of rows; with gradients on, those of each are
- * taken at once, so the backward pass only scales. A frozen head gets no weight gradient.
+ * Returns the sum of cross-entropies [1] (float32) of hidden [N, D] through the head [V, D] against targets [N] (int32,
+ * negative: no target). Logits are never whole in memory, but computed in parts of columns or chunks of rows; with gradients
+ * on, so are their gradients, and the backward pass only scales. A frozen head gets no weight gradient.
  */
 export function linearCrossEntropy(
   hidden: Tensor,
@@ -51,7 +51,7 @@ export function linearCrossEntropy(
   return atOnce(weightCrossEntropy(hidden, weightOf(head), targets, form))
 }
 
-/** `linearCrossEntropy` through a head in whatever storage. */
+/** `linearCrossEntropy` through a head in any storage format, in steps. */
 export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Parts<Tensor> {
   const { device } = hidden
   const total = Tensor.zeros([1], { device })
@@ -81,12 +81,12 @@ interface LossOfChunks {
   readonly form: LogitsForm
   /** The sum so far. */
   readonly total: Tensor
-  /** Gradients that are wanted; the head's is added to. */
+  /** Memory for gradients that are needed; the head's gradient is added to. */
   readonly dHidden: Tensor | null
   readonly dHead: Tensor | null
 }
 
-/** Adds the losses, of logits in chunks of rows. */
+/** Adds the losses to `total`, with logits in chunks of rows. */
 function sumByChunks({ hidden, head, targets, form, total, dHidden, dHead }: LossOfChunks): void {
   const { scale, softcap } = form
   const { device } = hidden
@@ -121,7 +121,7 @@ function sumByChunks({ hidden, head, targets, form, total, dHidden, dHead }: Los
   }
 }
 
-/** Sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
+/** Returns the sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   requireTensors({ logits, targets })
   const { device } = logits
@@ -135,14 +135,14 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   })
 }
 
-/** Float32 logits [N, V] of hidden states [N, D] through the head [V, D]; a frozen head gets no gradient. */
+/** Returns float32 logits [N, V] of hidden states [N, D] through the head [V, D]; a frozen head gets no gradient. */
 export function logitsOf(hidden: Tensor, head: Weight, { scale, softcap }: LogitsForm = plainLogits): Tensor {
   const logits = products(hidden, head, scale)
   const { floats, tensors } = head
   const dtype = hidden.dtype as FloatDType
   const saved = floats?.requiresGrad ? [hidden, ...tensors] : tensors
   record(logits, floats ? [hidden, floats] : [hidden], saved, (gradient, [input], [toHidden, toHead]) => {
-    // Products read a gradient of the activations' dtype, as in linearCrossEntropy.
+    // Products need a gradient in the activations' dtype, as in linearCrossEntropy.
     const dLogits = cast(gradient, dtype)
     toHidden!.write((target, add) => head.multiplyGradient(dLogits, target, scale, add))
     toHead?.write((target, add) =>
@@ -159,7 +159,7 @@ export function logitsOf(hidden: Tensor, head: Weight, { scale, softcap }: Logit
   return softcap === null ? logits : capped(logits, softcap)
 }
 
-/** softcap tanh(logits / softcap), in the logits' memory. */
+/** softcap · tanh(logits / softcap), in the logits' memory. */
 function capped(logits: Tensor, softcap: number): Tensor {
   native.capLogits(logits.native, softcap)
   const result = logits.view(logits.shape)
@@ -192,7 +192,7 @@ export function* targetLogProbs(
   return losses
 }
 
-/** Losses [N] (float32), of logits in chunks of rows. */
+/** Returns losses [N] (float32), with logits in chunks of rows. */
 function lossesByChunks(hidden: Tensor, head: Weight, targets: Tensor, { scale, softcap }: LogitsForm): Tensor {
   const { device } = hidden
   const losses = Tensor.empty([hidden.shape[0]!], { device })
@@ -206,7 +206,7 @@ function lossesByChunks(hidden: Tensor, head: Weight, targets: Tensor, { scale, 
   return losses
 }
 
-/** How many rows of logits exist at one time. */
+/** Returns the number of rows of logits in memory at one time. */
 export function rowsOfLogits({ device, shape }: Weight): number {
   const vocabulary = shape[0]!
   return Math.max(1, Math.floor(logitsBytes(device, vocabulary) / (4 * vocabulary)))

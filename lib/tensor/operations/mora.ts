@@ -22,7 +22,7 @@ export function groupSum(x: Tensor, grouping: Grouping, columns = grouping.side)
   })
 }
 
-/** Decompression of the sharing operators: the first R columns of z → every column its group's value [T, width]. */
+/** Decompression of the sharing operators: copies each of the first R columns of z to the columns of its group, [T, width]. */
 export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): Tensor {
   const { side, width } = grouping
   const { target: y, accumulate } = destinationOr(into, [z.shape[0]!, width], z)
@@ -36,8 +36,8 @@ export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): 
 }
 
 /**
- * scale · z Mᵀ [T, W] for z [T, W] whose columns past R are zeros, and M [R, R]: so are the result's. Where W is R, it is
- * `factor`.
+ * scale · z Mᵀ [T, W] for z [T, W] and M [R, R]. Columns past R are zeros, in z and in the result. The same as `factor` if W
+ * is R.
  */
 export function squareFactor(z: Tensor, matrix: Parameter, scale: number): Tensor {
   const [side, width] = [matrix.shape[0]!, z.shape[1]!]
@@ -67,8 +67,8 @@ export function squareFactor(z: Tensor, matrix: Parameter, scale: number): Tenso
 }
 
 /**
- * Columns of z beside activations like x: R, or its next multiple of 8 where a GPU reads 16-bit matrices, which is at full rate
- * from 16-byte boundaries only, and R is not small.
+ * Returns the number of columns of z for activations like x: R, or, for 16-bit matrices on a GPU unless R is small, its next
+ * multiple of 8, since a GPU reads at full rate only from 16-byte boundaries.
  */
 export function alignedSide({ side }: Grouping, { device, dtype }: Tensor): number {
   const fewest = 192
@@ -94,7 +94,7 @@ function clearFrom(matrix: Tensor, column: number): void {
   rest.dispose()
 }
 
-/** Columns in another order, y_c = x at order[c]; `inverse` is the order that undoes it ([width] int32 each). */
+/** Permutes columns: column c of y is column order[c] of x; `inverse` is the inverse permutation ([width] int32 each). */
 export function gatherColumns(
   x: Tensor,
   { order, inverse }: { order: Tensor; inverse: Tensor },
@@ -108,8 +108,8 @@ export function gatherColumns(
 }
 
 /**
- * The scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. For one row, a token of a text, made
- * once per change of M; for more, for their product alone: those of all layers take R / d of the model's memory in its dtype.
+ * Returns the scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. For one row, as in decoding,
+ * cached until M changes. For more rows, made for this product only: those of all layers would take R / d of the model's memory.
  */
 function foldedSections(plan: SectionPlan, matrix: Parameter, x: Tensor, scale: number): Tensor {
   const dtype = x.dtype as FloatDType
@@ -118,7 +118,7 @@ function foldedSections(plan: SectionPlan, matrix: Parameter, x: Tensor, scale: 
   return x.shape[0] === 1 ? matrix.derived(key, make) : matrix.derivedOnce(key, make)
 }
 
-/** Every live section M R_b for activations of `dtype`, [n, W, W]: R wide, or the window that the device reads it in. */
+/** Returns M R_b of every live section for activations of `dtype`, [n, W, W]: W is R, or the window that the device reads. */
 export function foldSections(plan: SectionPlan, matrix: Tensor, dtype: FloatDType): Tensor {
   const { device } = matrix
   const side = native.foldedSide(plan, dtype, device)
@@ -127,7 +127,7 @@ export function foldSections(plan: SectionPlan, matrix: Tensor, dtype: FloatDTyp
   return folded
 }
 
-/** Rotation, decoupling and truncation: x [T, k] → [T, d] through M [R, R] (paper, Eq. 9, 8 and 4), in place in x and y. */
+/** Rotation, decoupling and truncation: x [T, k] → [T, d] through M [R, R] (paper, Eq. 9, 8 and 4), without copies of x or y. */
 export function sections(x: Tensor, matrix: Parameter, plan: SectionPlan, scale = 1, into?: Destination): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, plan.outFeatures], x)
   scope(() =>
@@ -143,12 +143,12 @@ export function sections(x: Tensor, matrix: Parameter, plan: SectionPlan, scale 
   })
 }
 
-/** Gradient of the outputs before they repeat, with the plan that ends there: summed once for all who need it. */
+/** Sums the gradient over repeated outputs once for both products, and returns the plan without the repetition. */
 function sumRepeats(plan: SectionPlan, dY: Tensor): { plan: SectionPlan; dY: Tensor } {
   const { inFeatures, outFeatures, side, truncate } = plan
   const distinct = Math.ceil(inFeatures / side) * side
   if (truncate || distinct >= outFeatures) return { plan, dY }
-  // Windows of outputs end with a whole cell of 8 columns: zeros fill it.
+  // Windows of outputs end with a whole cell of 8 columns, padded with zeros.
   const windowed = native.foldedSide(plan, dY.dtype, dY.device) > side
   const columns = windowed ? Math.ceil(distinct / 8) * 8 : distinct
   const sums = Tensor.empty([dY.shape[0]!, columns], dY)
@@ -179,7 +179,7 @@ export function sectionsMatrixGradient(
   })
 }
 
-/** Sections whose output is kept; see native/mora/geometry.h. */
+/** Number of sections whose output is kept; see native/mora/geometry.h. */
 export function liveSections({ inFeatures, outFeatures, side, truncate, foldOutput }: SectionPlan): number {
   if (truncate) return 1
   const all = Math.ceil(inFeatures / side)

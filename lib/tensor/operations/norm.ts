@@ -5,8 +5,8 @@ import { Tensor } from '../tensor.js'
 
 /**
  * y = x / sqrt(mean(x²) + epsilon) · (weightOffset + weight) over rows of x [T, D] or of every head of [T, heads, D]; weight
- * [D] float32. Gemma's norms have a weightOffset of 1. The tape keeps x and one number a row, not y: whoever saves y gets
- * it made again.
+ * [D] float32. Gemma's norms have a weightOffset of 1. The tape keeps x and one number a row; y is computed again for nodes
+ * that saved it.
  */
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number, weightOffset = 0): Tensor {
   const y = Tensor.empty(x.shape, x)
@@ -37,7 +37,7 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number, weightOffset
 
 /**
  * y = (x - mean) / sqrt(variance + epsilon) · weight + bias over rows of x [T, D] (arXiv 1607.06450); weight and bias [D]
- * float32, bias may be null. The tape keeps x and two numbers a row, not y: whoever saves y gets it made again.
+ * float32, bias may be null. The tape keeps x and two numbers a row; y is computed again for nodes that saved it.
  */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, epsilon: number): Tensor {
   const y = Tensor.empty(x.shape, x)
@@ -84,7 +84,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, epsilo
   })
 }
 
-/** residual + x, into x's memory: x must be the result of the operation before and used by nobody else. */
+/** residual + x, in x's memory: x must be the result of the operation before, with no other use. */
 export function addResidual(x: Tensor, residual: Tensor): Tensor {
   native.add(residual.native, x.native, 1)
   if (!x.requiresGrad && !residual.requiresGrad) return x

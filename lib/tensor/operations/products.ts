@@ -1,4 +1,4 @@
-/** Matrix products as whoever writes an objective or a head of one's own calls them. */
+/** Public matrix products, for custom objectives, heads and adapters. */
 import { native } from '../../native/addon.js'
 import { together } from '../destination.js'
 import { Parameter } from '../parameter.js'
@@ -10,8 +10,8 @@ import { addBias, weightProduct } from './linear.js'
 import { dense, requireFloats, requireShape, unfit } from './shaped.js'
 
 /**
- * y [N, d] = x [N, k] weight [d, k]ᵀ + bias [d], in x's dtype with float32 sums. Gradients reach x, and weight and bias where
- * they are parameters (float32).
+ * Returns y [N, d] = x [N, k] weight [d, k]ᵀ + bias [d], in x's dtype with float32 sums. Gradients reach x, and weight and bias
+ * if they are parameters (float32).
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   requireShape('x', x, 'N, k')
@@ -28,7 +28,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   })
 }
 
-/** a [M, K] b [K, N], in a's dtype with float32 sums. Either may be a parameter; another b has a's dtype or is float32. */
+/** Returns a [M, K] b [K, N], in a's dtype with float32 sums. Either may be a parameter; any other b has a's dtype or float32. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   requireShape('a', a, 'M, K')
   requireShape('b', b, 'K, N')
@@ -36,19 +36,19 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return product(a, b)
 }
 
-/** How operands of `product` lie, and where the result goes. */
+/** How the operands of `product` are stored, and where the result goes. */
 export interface ProductOptions {
-  /** a lies as [..., K, M]. */
+  /** a is stored as [..., K, M]. */
   readonly transposeA?: boolean
-  /** b lies as [..., N, K]. */
+  /** b is stored as [..., N, K]. */
   readonly transposeB?: boolean
-  /** The results of n matrices are one matrix [M, n · N]. */
+  /** The results of n products are one matrix [M, n · N]. */
   readonly sideBySide?: boolean
-  /** The product is added to it, in its memory: it must be the result of the operation before and used by nobody else. */
+  /** The product is added to this tensor, in its memory: it must be the result of the operation before, with no other use. */
   readonly onto?: Tensor
 }
 
-/** As `matmul`, of two matrices or of n each: [n, M, K] and [n, K, N], whose rows may lie apart. */
+/** Like `matmul`, for two matrices or batches of n: [n, M, K] and [n, K, N], whose rows may have gaps between them. */
 export function product(a: Tensor, b: Tensor, options: ProductOptions = {}): Tensor {
   const { transposeA = false, transposeB = false, sideBySide = false, onto } = options
   const [n, rows, columns] = [a.shape[0]!, a.shape.at(transposeA ? -1 : -2)!, b.shape.at(transposeB ? -2 : -1)!]

@@ -11,7 +11,7 @@ function requireAxis(axis: unknown): void {
   if (axis !== undefined && axis !== -1) throw badValue('axis', '-1 (the last axis) or nothing', axis)
 }
 
-/** Σ of all elements of x, [1] float32; with axis -1 over the last one alone, [...] float32 of x [..., C]. */
+/** Returns the sum of all elements of x, [1] float32; with axis -1, over the last axis of x [..., C]: [...] float32. */
 export function sum(x: Tensor, axis?: -1): Tensor {
   requireFloats('x', x)
   requireAxis(axis)
@@ -27,7 +27,7 @@ export function sum(x: Tensor, axis?: -1): Tensor {
   })
 }
 
-/** The mean of all elements of x, [1] float32; with axis -1 over the last one alone, [...] float32 of x [..., C]. */
+/** Returns the mean of all elements of x, [1] float32; with axis -1, over the last axis of x [..., C]: [...] float32. */
 export function mean(x: Tensor, axis?: -1): Tensor {
   requireFloats('x', x)
   if (x.elements === 0) throw unfit('at least one element for x', x)
@@ -37,13 +37,13 @@ export function mean(x: Tensor, axis?: -1): Tensor {
   })
 }
 
-/** √Σ x² over the last axis of x [..., C]: [...]. What is less than `least` counts as that, and has no gradient. */
+/** √Σ x² over the last axis of x [..., C]: [...]. Norms below `least` become `least`, without a gradient. */
 export function norms(x: Tensor, least = 0): Tensor {
   const limit = Math.fround(least) ** 2
   return scope(() => sqrt(add(relu(sub(sum(square(x), -1), limit)), limit)))
 }
 
-/** The gradient [1] or [rows], repeated to `shape`. */
+/** Repeats the gradient, [1] or [rows], to `shape`. */
 function repeated(
   target: GradientTarget,
   gradient: Tensor,
@@ -57,12 +57,12 @@ function repeated(
   })
 }
 
-/** e^x / Σ e^x over the last axis of x [..., C], in its dtype. */
+/** Returns e^x / Σ e^x over the last axis of x [..., C], in its dtype. */
 export function softmax(x: Tensor): Tensor {
   return softmaxOf(x, false)
 }
 
-/** ln of `softmax`, without its underflow: x - ln Σ e^x over the last axis. */
+/** Returns ln(softmax(x)) without underflow: x - ln Σ e^x over the last axis. */
 export function logSoftmax(x: Tensor): Tensor {
   return softmaxOf(x, true)
 }

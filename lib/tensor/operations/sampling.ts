@@ -1,4 +1,4 @@
-/** Which token comes next, given the logits: chosen on their device. */
+/** Chooses the next token from logits, on their device. */
 
 import { RunError } from '../../common/errors.js'
 import { native } from '../../native/addon.js'
@@ -19,15 +19,15 @@ export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1 }
 
 /** How one token is chosen. */
 export interface TokenChoice extends Sampling {
-  /** The random number in [0, 1) that draws it; at temperature 0 it does not matter. */
+  /** The random number in [0, 1) that draws it; unused at temperature 0. */
   uniform: number
 }
 
 /**
- * The token that comes next by each row of logits [N, V], as ids [N] (int32). Of equally likely tokens the first comes
- * first. A row with a NaN or +Infinity, or of nothing but -Infinity, gives -1 - id of the first such logit.
+ * Chooses the next token for each row of logits [N, V]: ids [N] (int32). Equally likely tokens are ordered by id. For a row with
+ * a NaN or +Infinity, or of -Infinity only, the result is -1 - id of the first such logit.
  *
- * @param uniforms N numbers in [0, 1); not read at temperature 0
+ * @param uniforms N numbers in [0, 1); unused at temperature 0
  */
 export function chooseTokens(
   logits: Tensor,
@@ -41,7 +41,7 @@ export function chooseTokens(
       native.argmax(logits.native, ids.native)
       return ids
     }
-    // 53 bits: all that uniform numbers of a random stream have.
+    // The uniform numbers of a random stream have 53 bits.
     const bits = BigInt64Array.from(uniforms, (uniform) => BigInt(Math.floor(uniform * 2 ** 53)))
     const draws = Tensor.from(bits, [bits.length], { device, dtype: 'int64' })
     native.sample(logits.native, draws.native, { temperature, topK, topP }, ids.native)
@@ -49,7 +49,7 @@ export function chooseTokens(
   })
 }
 
-/** The error of a model that computes a number that is not finite. */
+/** Makes the error for a model that computes a number that is not finite. */
 export function damagedModel(what: string, value: number): RunError {
   return new RunError(
     'non-finite',
@@ -58,7 +58,7 @@ export function damagedModel(what: string, value: number): RunError {
 }
 
 /**
- * The token that comes next by logits [1, V]; only its id leaves the device.
+ * Chooses the next token from logits [1, V]; only its id leaves the device.
  * @throws RunError `non-finite`
  */
 export async function chooseToken(logits: Tensor, choice: TokenChoice): Promise<number> {

@@ -3,7 +3,7 @@ import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import type { Tensor } from '../tensor.js'
 
-/** x · factor, into x's memory: x must be the result of the operation before and used by nobody else. */
+/** x · factor, in x's memory: x must be the result of the operation before, with no other use. */
 export function scaled(x: Tensor, factor: number): Tensor {
   if (factor === 1) return x
   native.copy(x.native, x.native, factor)

@@ -1,4 +1,4 @@
-/** What operations on tensors of any shape share: sentences about shapes and dtypes, dense memory, broadcasting. */
+/** Helpers of operations on tensors of any shape: errors about shapes and dtypes, dense memory, broadcasting. */
 import { badValue } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
 import { elementsOf, type FloatDType, isFloatDType, native } from '../../native/addon.js'
@@ -6,31 +6,31 @@ import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
-/** Checks of operations cost nothing: a step makes thousands of calls, so they ask no schema. */
+/** Throws unless x is a tensor. Operations check without schemas, since a step makes thousands of calls. */
 export function requireTensor(name: string, x: unknown): asserts x is Tensor {
   if (!(x instanceof Tensor)) throw badValue(name, 'a Tensor', x)
 }
 
-/** Refuses all but tensors of floats. */
+/** Throws unless x is a tensor of floats. */
 export function requireFloats(name: string, x: unknown): asserts x is Tensor & { dtype: FloatDType } {
   requireTensor(name, x)
   if (!isFloatDType(x.dtype)) throw unfit(`a tensor of float32, bfloat16 or float16 for ${name}`, x)
 }
 
-/** Refuses all but tensors of floats of that many dimensions: `letters` name them. */
+/** Throws unless x is a tensor of floats with as many dimensions as `letters` names. */
 export function requireShape(name: string, x: unknown, letters: string): asserts x is Tensor & { dtype: FloatDType } {
   requireFloats(name, x)
   const dimensions = letters.split(', ').length
   if (x.shape.length !== dimensions) throw unfit(`${name} [${letters}]`, x)
 }
 
-/** `Expected 2 dimensions for x but received float32 [3].` */
+/** Makes an error such as `Expected 2 dimensions for x but received float32 [3].` */
 export function unfit(expected: string, ...came: readonly Tensor[]): UsageError {
   const all = came.map(({ dtype, shape }) => `${dtype} [${shape.join(', ')}]`).join(' and ')
   return new UsageError('unfit-shape', `Expected ${expected} but received ${all}.`)
 }
 
-/** x with its elements side by side: x itself, or a copy. */
+/** Returns x with its elements in row-major order without gaps: x itself, or a copy. */
 export function dense(x: Tensor): Tensor {
   if (x.isDense) return x
   const y = Tensor.empty(x.shape, x)
@@ -38,14 +38,14 @@ export function dense(x: Tensor): Tensor {
   return record(y, [x], [], (dY, _, [dX]) => dX!.pass(dY))
 }
 
-/** The sizes of x [..., C] as rows: [N, C]. */
+/** Returns the shape [N, C] of x [..., C] as a matrix of rows. */
 export function asRows({ shape }: { shape: readonly number[] }): [number, number] {
   return [elementsOf(shape.slice(0, -1)), shape.at(-1) ?? 1]
 }
 
 /**
- * x repeated to a larger shape: every element for [1], rows for [C] or [1, C], and the elements of a row for [..., 1].
- * The gradient is the sum over what was repeated.
+ * Repeats x to a larger shape: the element of [1], the row of [C] or [1, C], or the element of each row of [..., 1]. The
+ * gradient is the sum over the repetitions.
  */
 export function broadcast(x: Tensor, shape: readonly number[]): Tensor {
   if (x.shape.join() === shape.join()) return x
@@ -73,21 +73,21 @@ export function broadcast(x: Tensor, shape: readonly number[]): Tensor {
   })
 }
 
-/** Σ of all elements, [1] float32. */
+/** Sum of all elements, [1] float32. */
 export function wholeSum(x: Tensor): Tensor {
   const total = Tensor.empty([1], { device: x.device })
   native.sum(dense(x).native, total.native, false)
   return total
 }
 
-/** x as [rows, columns], summed over rows: [columns] float32. */
+/** Sums x as [rows, columns] over rows: [columns] float32. */
 function columnSums(x: Tensor, columns: number): Tensor {
   const sums = Tensor.empty([columns], { device: x.device })
   native.columnSums(dense(x).view([columns && x.elements / columns, columns]).native, sums.native, false)
   return sums
 }
 
-/** x as [rows, columns], summed over columns: [rows] float32. */
+/** Sums x as [rows, columns] over columns: [rows] float32. */
 export function rowSums(x: Tensor, rows: number): Tensor {
   const sums = Tensor.zeros([rows, 1], { device: x.device })
   if (x.elements > 0) {

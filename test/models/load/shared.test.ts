@@ -211,13 +211,15 @@ needing(lacksCpu).describe('ranks have a copy each', () => {
     const heard = await privately(lying(() => ({ descriptor: 999_999 })))
     expect(heard).toEqual([
       expect.stringMatching(
-        /^Ranks of a machine do not share the memory of the base, since rank 0 cannot share memory with those of its machine \(that of rank 1 cannot be opened: ENOENT: .*\)\.$/,
+        /^Ranks of a machine do not share the memory of the base, since rank 0 cannot share memory with the others on its machine \(the memory of rank 1 cannot be opened: ENOENT: .*\)\.$/,
       ),
     ])
   })
 
-  it('where a process has the number of one in another container', async () => {
+  it('where a process of another container has the same number', async () => {
     const heard = await privately(lying(() => ({ proof: '00'.repeat(16) })))
-    expect(heard).toEqual([expect.stringMatching(/ is not that of rank 1, whose processes have other numbers\)\.$/)])
+    expect(heard).toEqual([
+      expect.stringMatching(/ is not the memory of rank 1, which is in another PID namespace\)\.$/),
+    ])
   })
 })
