@@ -1,5 +1,5 @@
-# gloo, which connects ranks without MPI: GLOO_INCLUDE and GLOO_LIBRARY, both empty where there is none. What is built for
-# older systems has one of its own, linked in, which needs neither MPI nor anything else that a system may lack.
+# gloo, which connects ranks without MPI: GLOO_INCLUDE and GLOO_LIBRARY, both empty if gloo is unavailable. Builds for
+# older systems link a pinned gloo in, which needs neither MPI nor any other library that a system may lack.
 set(MORA_GLOO "auto" CACHE STRING "gloo: system, pinned (built here from a pinned source), or auto (pinned in builds for older systems, else the system's where there is one)")
 
 if(MORA_GLOO STREQUAL "pinned" OR (MORA_GLOO STREQUAL "auto" AND CMAKE_SYSROOT))

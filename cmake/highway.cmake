@@ -1,5 +1,5 @@
-# Highway, with which kernels are written once for all instruction sets: the target hwy::hwy. The system's serves from 1.2
-# on: 1.0 lacks functions, and 1.1 was not tried.
+# Highway, which compiles one source of a kernel for all instruction sets: the target hwy::hwy. The system's version is
+# used from 1.2 on: 1.0 lacks functions, and 1.1 is untested.
 set(MORA_HIGHWAY "auto" CACHE STRING "Highway: system, pinned (built here from a pinned source), or auto (the system's where it serves)")
 
 if(NOT MORA_HIGHWAY STREQUAL "pinned")
@@ -15,5 +15,5 @@ if(NOT hwy_FOUND)
     FILES CMakeLists.txt LICENSE cmake/ hwy/ libhwy
     OPTIONS -DHWY_ENABLE_CONTRIB=OFF -DHWY_ENABLE_EXAMPLES=OFF -DHWY_ENABLE_TESTS=OFF -DBUILD_TESTING=OFF)
   find_package(hwy 1.2 CONFIG REQUIRED PATHS ${HIGHWAY_PREFIX} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
-  unset(hwy_DIR CACHE)  # else the next configuration takes it for the system's
+  unset(hwy_DIR CACHE) # else the next configuration mistakes it for the system's
 endif()

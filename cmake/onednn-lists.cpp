@@ -1,4 +1,4 @@
-// Part of oneDNN as it is built here: what is left out of it is listed as having no implementation.
+// Part of oneDNN as it is built here: parts that are left out are listed as having no implementation.
 #include "cpu/cpu_engine.hpp"
 #include "cpu/reorder/cpu_reorder.hpp"
 
@@ -34,7 +34,7 @@ NO_PRIMITIVE(softmax)
 const impl_list_item_t* cpu_engine_impl_list_t::get_concat_implementation_list() { return none; }
 const impl_list_item_t* cpu_engine_impl_list_t::get_sum_implementation_list() { return none; }
 
-// What is put into another order here keeps its type: float32, bfloat16, or 8 bits.
+// Reorders keep the type: float32, bfloat16, or 8 bits.
 #define NO_REORDER(types) \
   const impl_list_map_t& types##_impl_list_map() { return noReorders; }
 NO_REORDER(regular_fp4)

@@ -1,6 +1,6 @@
-# oneDNN, which multiplies matrices: the target DNNL::dnnl. The system's serves from 3.7 on (older ones lack names of
-# instruction sets, or were not tried), where it can be held to the thread that calls it: without threads of its own, or with
-# those of GCC's OpenMP.
+# oneDNN, which multiplies matrices: the target DNNL::dnnl. The system's version is used from 3.7 on (older ones lack
+# names of instruction sets, or are untested) if it can be restricted to the calling thread: built without threads, or
+# with GCC's OpenMP.
 set(MORA_ONEDNN "auto" CACHE STRING
   "oneDNN: system, pinned (built here from a pinned source), or auto (the system's where it serves)")
 
@@ -23,9 +23,9 @@ if(NOT MORA_ONEDNN STREQUAL "pinned")
   endif()
 endif()
 
-# Leaves out what products never call, two thirds of the files; compiles generated sources together, most of whose time is that
-# of headers, and as they are; and corrects two mistakes in products that 3.7.3 corrects (B's order for AVX2, and a depth
-# that AMX does not divide where A's rows have a stride).
+# Leaves out the two thirds of the files that products never call; compiles generated sources together, since most of
+# their time is that of headers; and corrects two mistakes of 3.7 in products that 3.7.3 corrects (B's order for AVX2,
+# and a depth that AMX does not divide where A's rows have a stride).
 function(_mora_prepare_onednn source)
   set(products ${source}/src/cpu/x64/matmul/brgemm_matmul_utils.cpp)
   _mora_replace(${products} "bgmmc.wei_k_blk == 8" "data_type_vnni_simd_elems(bgmmc.wei_dt, bgmmc.isa) == 8")
@@ -71,7 +71,8 @@ function(_mora_replace file text other)
 endfunction()
 
 if(NOT dnnl_FOUND)
-  # Products run code that is generated for each shape; -O3 would make what generates it no faster, but to compile slower.
+  # Products run code that is generated for each shape; -O3 would not speed up the generator, only slow down its
+  # compilation.
   mora_pinned_library(ONEDNN VERSION 3.7.2 LICENCE Apache-2.0
     DEBIAN onednn GITHUB uxlfoundation/oneDNN TAG v3.7.2
     SHA256 ced4b23087dc3c748714c49bc0acd055c155c5eeec3df80ca56c00e897238f24
@@ -85,5 +86,5 @@ if(NOT dnnl_FOUND)
       -DONEDNN_ENABLE_JIT_PROFILING=OFF -DONEDNN_ENABLE_ITT_TASKS=OFF -DONEDNN_ARCH_OPT_FLAGS=
       "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG -w")
   find_package(dnnl 3.7 CONFIG REQUIRED PATHS ${ONEDNN_PREFIX} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
-  unset(dnnl_DIR CACHE)  # else the next configuration takes it for the system's
+  unset(dnnl_DIR CACHE) # else the next configuration mistakes it for the system's
 endif()

@@ -2,11 +2,11 @@
 #
 #   mora_pinned_library(NAME VERSION 1.2.3 LICENCE … DEBIAN … GITHUB … TAG … SHA256 … FILES … [EXCEPT …] [PREPARE …] OPTIONS …)
 #
-# The source is the archive that MORA_<NAME>_SOURCE names (to CMake or in the environment), the package DEBIAN of Debian's
-# sources, or GITHUB's archive of TAG: the first that is there. These archives differ in compression, and in files that are
-# not compiled. So SHA256 is that of a list, the hash and name of every file that matches FILES and not EXCEPT, as sha256sum
-# prints it; other files are removed, and another source is refused. Only then is the function PREPARE called with the
-# source's folder. OPTIONS are for the library's own CMake. Sets <NAME>_PREFIX to where the library is installed.
+# The source is the first of these that is available: the archive that MORA_<NAME>_SOURCE names (to CMake or in the
+# environment), Debian's source package DEBIAN, GITHUB's archive of TAG. These archives differ in compression and in files
+# that are not compiled, so SHA256 is the hash of a list: hash and name of every file that matches FILES and not EXCEPT, as
+# sha256sum prints it. Other files are removed; a source with another hash is refused. Then the function PREPARE is called
+# with the source's folder. OPTIONS are for the library's own CMake. Sets <NAME>_PREFIX to the folder it is installed in.
 
 function(mora_pinned_library name)
   cmake_parse_arguments(PARSE_ARGV 1 pinned "" "VERSION;LICENCE;DEBIAN;GITHUB;TAG;SHA256;PREPARE" "FILES;EXCEPT;OPTIONS")
@@ -27,7 +27,7 @@ function(mora_pinned_library name)
   set(${name}_PREFIX ${prefix} PARENT_SCOPE)
   set_property(GLOBAL APPEND PROPERTY MORA_PINNED
     "{\"name\": \"${lower}\", \"version\": \"${pinned_VERSION}\", \"licence\": \"${pinned_LICENCE}\", \"texts\": \"${prefix}/licences\"}")
-  # Of two configurations at once, one builds and the other waits for it.
+  # If two configurations run at once, one builds and the other waits for it.
   file(LOCK ${pinned} DIRECTORY GUARD FUNCTION)
   if(EXISTS ${prefix}/complete)
     return()
@@ -45,7 +45,7 @@ function(mora_pinned_library name)
   file(TOUCH ${prefix}/complete)
 endfunction()
 
-# Unpacks the first source that is there into `source`.
+# Unpacks the first available source into `source`.
 function(_mora_fetch)
   set(archive "${MORA_${name}_SOURCE}")
   if(NOT archive)
@@ -58,13 +58,13 @@ function(_mora_fetch)
       COMMAND bash ${CMAKE_SOURCE_DIR}/scripts/debian-packages.sh --into ${pinned}/debian --suite trixie --source ${pinned_DEBIAN}
       ERROR_VARIABLE why_not_debian)
     file(GLOB archive ${pinned}/debian/${pinned_DEBIAN}_${pinned_VERSION}*.orig.tar.*)
-    if(NOT archive)  # one that is there is whole, whatever else of the package could not be had
+    if(NOT archive) # complete, even if other files of the package could not be downloaded
       _mora_download()
     endif()
   endif()
   file(REMOVE_RECURSE ${source} ${source}.unpacked)
   file(ARCHIVE_EXTRACT INPUT ${archive} DESTINATION ${source}.unpacked)
-  # Most archives hold one folder; of Debian's own some hold what is in it.
+  # Most archives contain one folder; some of Debian's contain its content.
   file(GLOB top ${source}.unpacked/*)
   list(LENGTH top entries)
   if(NOT entries EQUAL 1)
@@ -90,7 +90,7 @@ function(_mora_download)
   set(archive ${archive} PARENT_SCOPE)
 endfunction()
 
-# Leaves only the files that are pinned, and makes sure of what they are.
+# Removes all files but the pinned ones and verifies their hashes.
 function(_mora_verify)
   file(GLOB_RECURSE files LIST_DIRECTORIES false RELATIVE ${source} ${source}/*)
   list(SORT files)
@@ -113,7 +113,7 @@ function(_mora_verify)
   endif()
 endfunction()
 
-# In a process of its own, whose output shows the progress.
+# Runs in a process of its own, so that its output shows the progress.
 function(_mora_build)
   if(DEFINED ENV{CMAKE_BUILD_PARALLEL_LEVEL})
     set(jobs $ENV{CMAKE_BUILD_PARALLEL_LEVEL})

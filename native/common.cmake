@@ -1,5 +1,5 @@
-# What every target is compiled with, for the whole (CMakeLists.txt) and for the CUDA backend by itself
-# (cuda/CMakeLists.txt). It needs no package.
+# Compiler settings of every target, for the whole build (CMakeLists.txt) and for the CUDA backend alone
+# (cuda/CMakeLists.txt). Needs no package.
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH MORA_ROOT)
 
 set(MORA_SANITIZE "" CACHE STRING "Sanitizers for every target, as GCC spells them (address,undefined or thread)")
@@ -14,7 +14,7 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
-# Paths are kept relative in the cache, so that every checkout and every installed copy of the package shares it.
+# Cached objects contain relative paths, so that all checkouts and installed copies of the package share them.
 set(MORA_COMPILER_LAUNCHER "")
 find_program(CCACHE ccache)
 if(CCACHE)
@@ -26,8 +26,8 @@ add_library(mora_options INTERFACE)
 target_compile_options(mora_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic> $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 target_include_directories(mora_options INTERFACE ${MORA_ROOT}/native)
-# SSE2, AVX2, AVX-512, and AVX-512 with bf16: what differs enough to be worth compiling every kernel again. On arm64 NEON
-# with and without bf16; the kernels keep vectors in arrays and structures, which SVE's vectors of unknown length cannot be in.
+# Instruction sets that kernels are compiled for: SSE2, AVX2, AVX-512, and AVX-512 with bf16; on arm64 NEON with and
+# without bf16. SVE is impossible: the kernels keep vectors in arrays and structures, which need a known length.
 target_compile_definitions(mora_options INTERFACE HWY_WANT_AVX3_ZEN4
   HWY_DISABLED_TARGETS=\(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL|HWY_ALL_SVE\))
 if(MORA_SANITIZE)
@@ -36,12 +36,13 @@ if(MORA_SANITIZE)
   target_link_options(mora_options INTERFACE -fsanitize=${MORA_SANITIZE})
 endif()
 if(MORA_COVERAGE)
-  # One instruction set: the others are the same lines. What is inlined would count once for each place.
+  # Only one instruction set, since the others are the same lines, and no inlining, which would count lines once per
+  # call site.
   target_compile_definitions(mora_options INTERFACE HWY_COMPILE_ONLY_STATIC)
   target_compile_options(mora_options INTERFACE --coverage -fprofile-update=atomic -O1 -fno-inline)
   target_link_options(mora_options INTERFACE --coverage)
 endif()
 
-# What backends share; the CUDA backends are libraries of their own and have their own copy.
+# Shared by backends; the CUDA backends are separate libraries with a copy of their own.
 set(MORA_SHARED_SOURCES ${MORA_ROOT}/native/core/arena.cpp ${MORA_ROOT}/native/core/libraries/nvidia_folders.cpp
   ${MORA_ROOT}/native/core/profile.cpp ${MORA_ROOT}/native/core/process/worker.cpp)

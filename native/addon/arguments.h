@@ -1,5 +1,5 @@
-// Turns a checked operation into a JavaScript function: arguments are converted by their C++ types, and have the names
-// of core/operations.def.
+// Turns a checked operation into a JavaScript function: converts arguments by their C++ types, with the names that
+// core/operations.def declares.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,7 @@
 
 namespace mora::addon {
 
-/// `name` is the parameter's, for messages.
+/// @param name the parameter's name, for messages
 template <typename T>
 struct Argument;
 
@@ -195,7 +195,7 @@ inline std::vector<Parameter> parametersOf(std::string_view declared) {
   return parameters;
 }
 
-/// Whether JavaScript gives an operation's arguments by name, in one object: where their places would say too little.
+/// Whether JavaScript passes an operation's arguments by name, in one object, since positions would be unclear.
 inline bool takesFields(const std::vector<Parameter>& parameters) {
   const auto isFlag = [](const Parameter& parameter) { return parameter.kind == "Flag"; };
   return parameters.size() > 5 || std::count_if(parameters.begin(), parameters.end(), isFlag) > 1;
@@ -218,7 +218,7 @@ struct Exposed<operation, id> {
     return known;
   }
 
-  /// The argument for a parameter; what JavaScript may leave out has its default.
+  /// The argument of a parameter, or its default if JavaScript leaves it out.
   static Napi::Value argumentOf(const Napi::CallbackInfo& info, size_t index) {
     const Parameter& parameter = parameters()[index];
     const Napi::Value value = named() ? info[0].As<Napi::Object>().Get(parameter.name.c_str()) : info[index];

@@ -7,7 +7,7 @@
 namespace mora::addon {
 namespace {
 
-/// The code of what failed on the stream.
+/// The error code of a failure on the stream.
 const char* codeOf(Status status) {
   switch (status) {
     case Status::outOfMemory:
@@ -30,7 +30,7 @@ struct Completions::Pending {
   Napi::Promise::Deferred deferred;
   Result result;
   std::shared_ptr<Completions> owner;
-  napi_ref kept;  // no object that frees it: where the environment ends first, that is another thread's
+  napi_ref kept;  // not an object that frees it: another thread would do so if the environment ends first
   std::optional<Error> error;
 };
 
@@ -111,7 +111,7 @@ Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::stri
         environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message), fields});
     return Napi::Error(env, value);
   } catch (const Napi::Error& thrown) {
-    return thrown;  // by the class itself
+    return thrown;  // the error class may throw itself
   }
 }
 
@@ -128,7 +128,7 @@ void DeviceMemory::found(Napi::Env env, int64_t bytes) {
 }
 
 void DeviceMemory::tell(Napi::Env env) {
-  // Each step may make it collect, so beside a large model they are larger.
+  // Each step may start a collection, so steps are larger beside a large model.
   constexpr int64_t kLeast = int64_t{64} << 20, kMost = int64_t{512} << 20;
   if (std::abs(known_ - told_) < std::clamp(told_ / 4, kLeast, kMost)) return;
   Napi::MemoryManagement::AdjustExternalMemory(env, known_ - told_);

@@ -1,4 +1,4 @@
-// What the addon keeps for each JavaScript environment (the main thread and every worker thread have their own).
+// The addon's state in each JavaScript environment (the main thread and every worker thread have their own).
 #pragma once
 #include <napi.h>
 
@@ -20,16 +20,17 @@ class Completions : public std::enable_shared_from_this<Completions> {
   explicit Completions(Napi::Env env);
 
   using Result = std::function<Napi::Value(Napi::Env, const Napi::Value& kept)>;
-  /// Called once, on any thread, with what went wrong.
+  /// Called once, on any thread, with the error if there was one.
   using Done = std::function<void(const std::optional<Error>&)>;
 
-  /// A promise that settles once `start`, which gets `done` and returns at once, has had that called: rejected with the
-  /// error, else resolved with `result(env, kept)`. The collector leaves `kept`, which may be empty, alone until then.
+  /// Returns a promise and calls `start(done)`, which returns at once. When `done` is called, the promise is rejected
+  /// with its error or else resolved with `result(env, kept)`. Until then `kept`, which may be empty, is not
+  /// garbage-collected.
   Napi::Promise whenDone(Napi::Env env, const std::function<void(Done done)>& start, Result result,
                          const Napi::Value& kept = {});
-  /// The same, once everything enqueued on the device is done; rejected with the stream's error.
+  /// Settles once everything enqueued on the device is done; rejected with the stream's error.
   Napi::Promise whenDone(Napi::Env env, Device& device, Result result, const Napi::Value& kept = {});
-  /// No completion is delivered from here on.
+  /// Stops delivering completions.
   void close();
 
  private:
@@ -44,14 +45,14 @@ class Completions : public std::enable_shared_from_this<Completions> {
   Function function_;
 };
 
-/// What the garbage collector knows of device memory, so that forgotten tensors are found in time: the most that was
-/// held since it last found some. Memory that is disposed of and taken again, as in every training step, is no news to
-/// it; it would collect several times a step.
+/// Tells the garbage collector of device memory, so that it finds forgotten tensors in time: it reports the largest
+/// amount in use since the last tensor was collected. Reporting memory that is freed and allocated again, as in every
+/// training step, would start several collections a step.
 class DeviceMemory {
  public:
   void taken(Napi::Env env, int64_t bytes);
   void disposed(int64_t bytes) { held_ -= bytes; }
-  /// Disposed of by the collector.
+  /// Reports that the collector has freed a tensor.
   void found(Napi::Env env, int64_t bytes);
 
  private:
@@ -60,7 +61,7 @@ class DeviceMemory {
   int64_t held_ = 0, known_ = 0, told_ = 0;  // `told_` follows `known_` in large steps
 };
 
-/// Operations with their arguments, tensors among them, which live as long.
+/// Recorded operations with their arguments, whose tensors stay alive as long.
 using Recording = std::vector<std::function<void()>>;
 
 struct Environment {
@@ -68,12 +69,12 @@ struct Environment {
   Napi::FunctionReference errorClass;  // called as new errorClass(code, message, { remedy })
   Napi::FunctionReference deviceClass, tensorClass, fileClass, recordingClass, ranksClass;
   DeviceMemory memory;
-  Recording* recording = nullptr;  // what operations are added to as they are enqueued
+  Recording* recording = nullptr;  // if set, enqueued operations are added to it
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };
 
-/// Makes the JavaScript error of a core error; `remedy` is empty where nothing is known to help.
+/// Makes the JavaScript error of a core error; `remedy` is empty if none is known.
 Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message,
                          const std::string& remedy = "");
 

@@ -63,7 +63,7 @@ Napi::Value openFile(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return FileObject::create(info.Env(), info[0].ToString()); });
 }
 
-/// Throws unless an argument is a function.
+/// Returns the argument as a function, or throws if it is not one.
 Napi::Function functionOf(const Napi::Value& value, const char* what) {
   if (value.IsFunction()) return value.As<Napi::Function>();
   throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected a function for ") + what + ".");
@@ -156,7 +156,7 @@ Napi::Value mapToReadOf(const Napi::CallbackInfo& info) {
   });
 }
 
-/// The rows of a matrix of `rowBytes` each, in another order than the file has them.
+/// Reads rows of `rowBytes` bytes in another order than the file's.
 void readInOrder(const InputFile& file, uint64_t start, const std::vector<int32_t>& order, size_t rowBytes,
                  std::byte* to, size_t offset, size_t count) {
   while (count > 0) {
@@ -166,7 +166,7 @@ void readInOrder(const InputFile& file, uint64_t start, const std::vector<int32_
   }
 }
 
-/// The order of so many rows that an Int32Array gives.
+/// Reads the order of `rows` rows from an Int32Array.
 std::vector<int32_t> orderFrom(const Napi::Value& value, int64_t rows) {
   const bool isOrder = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
   if (!isOrder) throw Error("invalid-argument", "readRows: expected null or an Int32Array for order.");
@@ -219,8 +219,8 @@ Napi::Value supports(const Napi::CallbackInfo& info) {
   });
 }
 
-/// The table of operations as JavaScript sees it: { matmul: { named: true, parameters: [{ kind: 'In', name: 'a' }, ...]
-/// }, ... }.
+/// The table of operations for JavaScript: { matmul: { named: true, parameters: [{ kind: 'In', name: 'a' }, ...] }, ...
+/// }.
 Napi::Object describeOperations(Napi::Env env) {
   Napi::Object all = Napi::Object::New(env);
   for (const OperationEntry& entry : kOperations) {

@@ -77,7 +77,7 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* what) {
   if (!value.IsArray())
     throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected an array of integers for ") + what + ".");
   const Napi::Array array = value.As<Napi::Array>();
-  // Its length is read once: what converts an element to a number may make the array longer.
+  // The length is read once: converting an element to a number runs JavaScript, which may make the array longer.
   std::vector<int64_t> numbers(lengthOf(array, 64, what));
   for (uint32_t i = 0; i < numbers.size(); ++i) numbers[i] = integer(array.Get(i), what);
   return numbers;
@@ -167,7 +167,7 @@ Napi::Value DeviceObject::synchronize(Info info) {
 Napi::Value DeviceObject::profileReport(Info info) {
   std::string json;
   guarded(info.Env(), [&] {
-    // What ends between two calls makes the report longer than the first one said.
+    // Operations that end between the two calls make the report longer than the first one said.
     Status status = Status::invalidArgument;
     for (size_t needed = 0; status == Status::invalidArgument; json.resize(needed))
       status = device_->backend().profileReport(device_->stream(), json.data(), json.size(), &needed);
@@ -274,7 +274,7 @@ Napi::Value TensorObject::read(Info info) {
       operations::copy(source, dense, 1);
       source = dense;
     }
-    // The copy is made into memory of our own: the environment, and with it an ArrayBuffer, may end before it is done.
+    // Copies into memory of our own: the environment, and its ArrayBuffers, may end before the copy is done.
     const std::shared_ptr<std::byte[]> bytes(new std::byte[source.bytes()]);
     Device& device = source.device();
     device.copyToHost(bytes.get(), source.desc().data, source.bytes(), bytes);
@@ -315,7 +315,7 @@ Napi::Value TensorObject::readAtOnce(Info info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const Tensor& source = alive(env);
-    // Memory of another device is reached by its stream alone.
+    // Memory of another device is only reachable through its stream.
     if (source.device().kind() != "cpu" || source.dtype() != DType::f32 || !source.dense()) return env.Null();
     Napi::Float32Array values = Napi::Float32Array::New(env, source.bytes() / sizeof(float));
     if (source.bytes() > 0) std::memcpy(values.Data(), source.desc().data, source.bytes());
@@ -368,7 +368,7 @@ Napi::Value FileObject::bytes(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     const auto offset = static_cast<uint64_t>(wholeNumber(info[0], "offset"));
     const auto length = static_cast<uint64_t>(wholeNumber(info[1], "length"));
-    open(env).require(offset, length);  // before memory is asked for
+    open(env).require(offset, length);  // before memory is allocated
     Napi::Uint8Array copy = Napi::Uint8Array::New(env, length);
     open(env).read(offset, reinterpret_cast<std::byte*>(copy.Data()), length);
     return copy;

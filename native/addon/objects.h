@@ -1,4 +1,4 @@
-// The classes that JavaScript holds: a device, a tensor view, a file, recorded operations. See lib/native/addon.ts.
+// The classes that JavaScript holds: device, tensor view, file, recorded operations. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 
@@ -14,32 +14,33 @@
 
 namespace mora::addon {
 
-// Every number, list and buffer of JavaScript goes through these. Conversions may run JavaScript, which may dispose of
-// a tensor, close a file or detach a buffer: whatever is taken out of an object is taken after all of them.
+// Every number, list and buffer from JavaScript is converted by these functions. A conversion may run JavaScript, which
+// may dispose of a tensor, close a file or detach a buffer, so C++ objects are unwrapped after all conversions.
 DType dtypeFromName(Napi::Env env, const Napi::Value& name);
-/// Throws for what is no integer, or too large to be told from its neighbours.
+/// Throws if the number is no integer or above 2^53, where integers are not distinguishable.
 int64_t integer(Napi::Env env, double number, const char* what);
 int64_t integer(const Napi::Value& number, const char* what);
-/// The same, of 32 bits.
+/// An integer of 32 bits; throws otherwise.
 int32_t smallInteger(const Napi::Value& number, const char* what);
-/// The same, of 0 or more.
+/// An integer of 0 or more; throws otherwise.
 int64_t wholeNumber(const Napi::Value& number, const char* what);
 std::vector<int64_t> integers(const Napi::Value& array, const char* what);
-/// How many elements an array has; throws for more than `most`, since an array of holes has any length for nothing.
+/// The length of an array; throws if above `most`, since a sparse array can have any length.
 uint32_t lengthOf(const Napi::Array& array, uint32_t most, const char* what);
 
-/// The bytes of a typed array as they lie now. Valid until JavaScript runs again: it may detach, shrink or grow a
-/// buffer. Throws where the array lies outside of its buffer.
+/// The bytes of a typed array. Valid until JavaScript runs again, which may detach, shrink or grow the buffer. Throws
+/// if the array lies outside its buffer.
 std::pair<std::byte*, size_t> bytesOf(const Napi::TypedArray& array);
-/// Those of a Float32Array as they lie now; valid until JavaScript runs again.
+/// The values of a Float32Array; valid until JavaScript runs again.
 std::span<float> floatsOf(const Napi::Value& value, const char* what);
 
-/// A class whose objects are told from all others by a tag, T::kTag; T::kWhat names them.
+/// A class whose objects carry the type tag T::kTag; T::kWhat is its name in messages.
 template <typename T>
 class TaggedObject : public Napi::ObjectWrap<T> {
  public:
   using Napi::ObjectWrap<T>::ObjectWrap;
-  /// What receivers of methods and accessors go through: JavaScript may call them on anything. Throws for all others.
+  /// Unwraps the receiver of a method or accessor, on which JavaScript may call it with any object; throws for other
+  /// classes.
   static T* Unwrap(Napi::Object object) {
     if (object.CheckTypeTag(&T::kTag)) return Napi::ObjectWrap<T>::Unwrap(object);
     throw toJavaScript(object.Env(), "invalid-argument",
@@ -47,7 +48,7 @@ class TaggedObject : public Napi::ObjectWrap<T> {
   }
 };
 
-/// The classes are made by the addon alone: their constructors take what only C++ can pass.
+/// Only the addon makes objects of these classes: their constructors need an argument that only C++ can pass.
 template <typename T>
 T& fromExternal(const Napi::CallbackInfo& info, const char* maker) {
   if (!info[0].IsExternal())
@@ -89,7 +90,7 @@ class TensorObject : public TaggedObject<TensorObject> {
   static constexpr const char* kWhat = "a tensor";
   static Napi::Function define(Napi::Env env);
   static Napi::Object create(Napi::Env env, Tensor tensor);
-  /// The tensor of a wrapper; null and undefined give an absent one, anything else throws. A disposed one throws.
+  /// The tensor of a wrapper, absent for null and undefined. Throws for anything else and for a disposed tensor.
   static Tensor unwrap(const Napi::Value& value);
   explicit TensorObject(const Napi::CallbackInfo& info);
   ~TensorObject() override;

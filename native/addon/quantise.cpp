@@ -13,7 +13,7 @@
 namespace mora::addon {
 namespace {
 
-/// Scales are float16 in most formats, and never larger than the values.
+/// Throws for values that scales, which are float16 in most formats, cannot represent.
 void requireRange(std::span<const float> values, float most, const char* format) {
   for (const float value : values) {
     if (std::fabs(value) <= most) continue;

@@ -1,4 +1,4 @@
-// Random numbers for JavaScript, at once. See lib/native/addon.ts.
+// Draws random numbers for JavaScript, synchronously. See lib/native/addon.ts.
 #pragma once
 #include <napi.h>
 

@@ -61,7 +61,7 @@ std::vector<std::pair<uint64_t, uint64_t>> Arena::takeCached() {
   return ranges;
 }
 
-// What is used again is held again.
+// A reused range no longer counts as returned to the system.
 void Arena::takeBack(uint64_t from, uint64_t to) {
   auto range = returned_.upper_bound(from);
   if (range != returned_.begin()) --range;

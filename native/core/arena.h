@@ -22,7 +22,8 @@ class Arena {
   uint64_t allocate(uint64_t bytes);
   void release(uint64_t offset);
 
-  /// Free ranges {offset, bytes} below the highest block ever used; they count as returned to the system from here on.
+  /// Returns the free ranges {offset, bytes} below the highest block ever used, and counts them as returned to the
+  /// system.
   std::vector<std::pair<uint64_t, uint64_t>> takeCached();
 
   uint64_t inUse() const { return inUse_; }

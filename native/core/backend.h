@@ -1,10 +1,10 @@
-// The contract between the core and a device: a C table of functions over plain descriptors. Nothing of the
-// standard library and no exception crosses it, because a backend may be a shared library built elsewhere.
+// The contract between the core and a device: a C table of functions over plain descriptors. No type of the standard
+// library and no exception crosses it, because a backend may be a shared library that is built elsewhere.
 //
 // A backend executes in order on a stream. Every operation below copies its descriptors, enqueues and returns;
-// shapes, dtypes and devices were checked by operations/ before. What fails later, on the stream, is
-// reported to the next callback. Memory is stream-ordered: released memory may be handed out again at once,
-// because whatever uses it next is enqueued after whatever used it before.
+// operations/ has already checked shapes, dtypes and devices. A later failure on the stream is reported to the next
+// callback. Memory is stream-ordered: released memory may be handed out again at once, because its next user is
+// enqueued after its last.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -34,17 +34,17 @@ struct TensorList {
 /// A frozen matrix of small codes: value = scale * (table[code] - zero), rounded to f32 once.
 struct CodedMatrix {
   TensorDesc codes;       // u8 [rows, columns], or [rows, columns / 2] of 4-bit codes
-  TensorDesc table;       // f32 [16] or [256]; without data, a code is its own value
+  TensorDesc table;       // f32 [16] or [256]; absent if a code is its own value
   TensorDesc scales;      // [n] of a float type, or u8 codes of them
-  TensorDesc zeros;       // u8 [n], may lack data
-  TensorDesc groups;      // i32 [columns]: the group of each; without data, column / groupSize
+  TensorDesc zeros;       // u8 [n]; may be absent
+  TensorDesc groups;      // i32 [columns]: the group of each column; if absent, column / groupSize
   TensorDesc scaleTable;  // f32 [256], and
-  /// f32, where scales are codes: scale i = scaleScales[i / scalesPerScale] * scaleTable[code] + scaleOffset.
+  /// f32, if scales are codes: scale i = scaleScales[i / scalesPerScale] * scaleTable[code] + scaleOffset.
   TensorDesc scaleScales;
   CodeLayout layout;
 };
 
-// What the parameters of core/operations.def are to a backend. An Optional that is absent has a null `data`.
+// The types of parameters of core/operations.def in a backend. An absent Optional has a null `data`.
 using In = TensorDesc;
 using Out = TensorDesc;
 using InOut = TensorDesc;
@@ -62,7 +62,7 @@ enum class Operation : int32_t {
 #include "core/operations.def"
 };
 
-/// Changes with the operations and their parameters; `layout` is counted up where the structures here change.
+/// A hash of the operations and their parameters; increment `layout` when the structures here change.
 constexpr uint32_t backendAbi(uint32_t layout) {
   constexpr char kOperations[] =
 #define MORA_OPERATION(name, ...) #name "(" #__VA_ARGS__ ")"
@@ -79,11 +79,11 @@ enum class Status : int32_t { ok = 0, invalidArgument, unsupported, outOfMemory,
 struct Stream;  // opaque, one per device: owns its queue, its allocator and its library handles
 
 struct MemoryFigures {
-  uint64_t inUse;    // bytes that are handed out and of working space
+  uint64_t inUse;    // bytes handed out, plus working space
   uint64_t peak;     // highest inUse since the last reset
-  uint64_t cached;   // bytes held from the system and not in use
+  uint64_t cached;   // bytes held from the system but not in use
   uint64_t limit;    // allocations past this fail; 0 is no limit
-  uint64_t working;  // of inUse: what operations keep for themselves from one to the next
+  uint64_t working;  // part of inUse that operations keep from one to the next
 };
 
 struct DeviceFacts {
@@ -91,23 +91,23 @@ struct DeviceFacts {
   uint64_t totalMemory;
   int32_t threads;       // worker threads, or multiprocessors
   int32_t fastBfloat16;  // 1 where bf16 products are faster than f32
-  int32_t int8Products;  // 1 where matmulInt8 is there
+  int32_t int8Products;  // 1 if matmulInt8 is available
   char detail[512];      // instruction sets, compute capability
 };
 
-/// What went wrong on the stream, with the operation's name; message is empty when nothing did.
+/// The first error of the stream, with the operation's name; message is empty if there was none.
 struct StreamError {
   Status status;
   char operation[64];
   char message[448];
 };
 
-/// Bytes of the host: its memory, or a file.
+/// Bytes of the host: memory or a file.
 struct HostSource {
-  /// Writes bytes [offset, offset + bytes) to `to`; called for one part after the other, or for several at the same
-  /// time on threads of the backend. Null, or why it failed: a sentence without its full stop, valid until `done`.
+  /// Writes bytes [offset, offset + bytes) to `to`. Called for one part after the other, or for several at the same
+  /// time on threads of the backend. Returns null, or an error: a sentence without its full stop, valid until `done`.
   const char* (*read)(void* user, void* to, size_t offset, size_t bytes);
-  /// Nothing is read any more; called even if nothing was.
+  /// Called after the last read, even if there was none.
   void (*done)(void* user);
   void* user;
 };
@@ -119,18 +119,19 @@ struct Backend {
   // --- device and stream -------------------------------------------------------------------------------------
   int32_t (*deviceCount)();
   Status (*deviceFacts)(int32_t device, DeviceFacts* facts);
-  /// `why` gets a sentence without its full stop where there is none to be had.
+  /// On failure, writes a sentence without its full stop to `why`.
   Status (*streamCreate)(int32_t device, int32_t threads, Stream** stream, char* why, size_t capacity);
   Status (*setThreads)(Stream*, int32_t threads);
-  /// Whether f32 products of what is enqueued from here on may round their inputs to TF32 (10 bits of fraction). Not at
-  /// first; without effect on a device that has no TF32.
+  /// Whether f32 products enqueued from here on may round their inputs to TF32 (10 bits of fraction). Off at first; no
+  /// effect on devices without TF32.
   Status (*setAllowTf32)(Stream*, bool allow);
-  uint64_t (*queueDepth)(Stream*);  // operations enqueued and not finished
+  uint64_t (*queueDepth)(Stream*);  // operations that are not finished
   /// Calls `done(user, error)` from a thread of the backend once everything before it is done, then forgets the error.
   Status (*callback)(Stream*, void (*done)(void* user, const StreamError* error), void* user);
-  /// Why the device is lost and every call fails from here on; status ok as long as it isn't.
+  /// Why the device is lost and every call fails from here on; status ok otherwise.
   StreamError (*failure)(Stream*);
-  /// Drops what has not started, waits for what has, and refuses further work: for the end of the process.
+  /// Drops operations that have not started, waits for the running one, and refuses further work. Called when the
+  /// process ends.
   void (*shutdown)(Stream*);
 
   // --- memory ------------------------------------------------------------------------------------------------
@@ -145,22 +146,22 @@ struct Backend {
   Status (*copyToHost)(Stream*, void* host, const void* source, size_t bytes, void (*done)(void*), void* user);
 
   // --- profile -----------------------------------------------------------------------------------------------
-  /// While on, every operation is timed under its name and its sizes.
+  /// While on, times every operation under its name and sizes.
   Status (*profile)(Stream*, bool on);
   Status (*profileReport)(Stream*, char* json, size_t capacity, size_t* needed);  // call after a callback
 
   // --- operations (core/operations.def) ----------------------------------------------------------------------
-  /// Whether an operation that takes these dtypes at all has code for them, and for this device.
+  /// Whether an operation that accepts these dtypes is implemented for them, and for this device.
   bool (*supports)(int32_t device, Operation operation, const DType* dtypes, int32_t count);
-  /// W, the side of the folded matrices that activations of that dtype are multiplied with: R, or more where the
-  /// backend computes in aligned windows (mora/windows.h). For f32 it is R.
+  /// W, the side of the folded matrices for activations of `dtype`: R, or more if the backend computes in aligned
+  /// windows (mora/windows.h). R for f32.
   int64_t (*foldedSide)(SectionPlan plan, DType dtype);
 #define MORA_OPERATION(name, ...) Status (*name)(Stream*, __VA_ARGS__);
 #include "core/operations.def"
 };
 
-/// What a backend's library exports as `moraCudaBackend`: its table, or null with clauses without full stops that say
-/// what is missing, and, where that is known, how to get it.
+/// The function that a backend's library exports as `moraCudaBackend`. Returns its table, or null with clauses without
+/// full stops: what is missing, and how to get it if known.
 using CudaBackendEntry = const Backend*(char* problem, size_t problemCapacity, char* remedy, size_t remedyCapacity);
 
 }  // namespace mora

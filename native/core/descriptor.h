@@ -1,4 +1,4 @@
-// Small helpers that backends use to walk descriptors.
+// Small helpers for descriptors.
 #pragma once
 #include <cstdint>
 #include <stdexcept>
@@ -17,7 +17,7 @@ inline int64_t elementsOf(const TensorDesc& tensor) {
   return count;
 }
 
-/// Bytes of a tensor's elements; 0 without data.
+/// Bytes of a tensor's elements; 0 if absent.
 inline uint64_t bytesOf(const TensorDesc& tensor) {
   return present(tensor) ? bytesFor(tensor.dtype, elementsOf(tensor)) : 0;
 }
@@ -30,14 +30,14 @@ inline uint64_t bytesOf(const CodedMatrix& matrix) {
 /// Width of the last dimension; 1 for a scalar.
 inline int64_t columnsOf(const TensorDesc& tensor) { return tensor.rank == 0 ? 1 : tensor.shape[tensor.rank - 1]; }
 
-/// How many rows of the last dimension there are.
+/// Number of rows of the last dimension.
 inline int64_t rowsIn(const TensorDesc& tensor) {
   int64_t count = 1;
   for (int32_t i = 0; i + 1 < tensor.rank; ++i) count *= tensor.shape[i];
   return count;
 }
 
-/// True if all elements lie one after the other.
+/// True if all elements are contiguous.
 inline bool isDense(const TensorDesc& tensor) {
   int64_t expected = 1;
   for (int32_t i = tensor.rank - 1; i >= 0; --i) {
@@ -85,7 +85,7 @@ void withElementwise(Elementwise f, Body&& body) {
   throw std::invalid_argument("there is no function of elements " + std::to_string(static_cast<int32_t>(f)));
 }
 
-/// Calls body(U{}) with the unsigned type as wide as an element of a plain dtype, for work that only moves bits.
+/// Calls body(U{}) with the unsigned type of a plain dtype's width, for code that only moves bits.
 template <typename Body>
 void withBits(DType type, Body&& body) {
   switch (traitsOf(type).blockBytes) {

@@ -30,7 +30,7 @@ Registry& registry() {
 }
 
 void requireThreads(int32_t threads) {
-  // Far more than any machine has processors.
+  // Far more processors than any machine has.
   constexpr int32_t kMost = 1024;
   if (threads < 0 || threads > kMost)
     throw Error("invalid-argument",
@@ -64,9 +64,9 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   if (backend->streamCreate(index, threads, &stream, why, sizeof why) != Status::ok)
     throw Error("device-unavailable",
                 "Device " + kind + ":" + std::to_string(index) + " could not be opened: " + why + ".");
-  // At the end of the process, however it comes, no operation may run while libraries are torn down. Handlers run
-  // latest first, so this one must come after what the backend's libraries registered when the stream was made. What
-  // they register later is why the main thread's JavaScript calls `shutdown` before any handler runs, where it can.
+  // No operation may run while libraries are torn down at the end of the process. Handlers run in reverse order, so
+  // this one is registered after those that the backend's libraries registered when the stream was made. Libraries may
+  // register more later, so the main thread's JavaScript calls `shutdown` before any handler runs, if it can.
   static const int registered = std::atexit(shutdownAll);
   (void)registered;
   slot.reset(new Device(kind, index, backend, stream, threads));
@@ -140,7 +140,7 @@ void Device::letGo(std::shared_ptr<void> memory) noexcept {
   try {
     copyToHost(nullptr, nullptr, 0, std::move(memory));
   } catch (const std::exception&) {
-    // A stream that takes no more work uses it no more.
+    // A stream that refuses work no longer uses it.
   }
 }
 

@@ -11,15 +11,15 @@
 
 namespace mora {
 
-/// Looks a backend up: "cpu" is linked in; others are opened at run time. Returns null with the reason in `absence`.
+/// Finds a backend: "cpu" is linked in, others are opened at run time. Returns null with the reason in `absence`.
 const Backend* findBackend(const std::string& kind, Absence& absence);
 
 class Device {
  public:
-  /// The device of that kind and index; opened at the first call (later calls keep its threads). Throws Error with the
-  /// reason where the backend is absent.
+  /// The device of that kind and index, opened at the first call (later calls keep its threads). Throws Error with the
+  /// reason if the backend is absent.
   static Device& open(const std::string& kind, int32_t index, int32_t threads);
-  /// Stops every open device: for the end of the process.
+  /// Stops every open device. Called when the process ends.
   static void shutdownAll();
 
   const std::string& kind() const { return kind_; }
@@ -28,31 +28,31 @@ class Device {
   const Backend& backend() const { return *backend_; }
   Stream* stream() const { return stream_; }
 
-  /// What the backend says of the device, with the threads in use now.
+  /// The backend's description of the device, with the current number of threads.
   DeviceFacts facts() const;
-  /// 0: all cores.
+  /// 0 means all cores.
   void setThreads(int32_t threads);
   void setAllowTf32(bool allow) { check(backend_->setAllowTf32(stream_, allow), "setAllowTf32"); }
 
-  /// Throws Error("out-of-memory") with the figures when it cannot be met.
+  /// Throws Error("out-of-memory") with the figures if there is not enough memory.
   void* allocate(size_t bytes);
   void release(void* data) { backend_->release(stream_, data); }
-  /// Bytes of tensors that lie in memory of other kinds, as far as they count as this process's.
+  /// Bytes of tensors in memory that is not the device's own, as far as they count as this process's.
   uint64_t mappedBytes() const { return static_cast<uint64_t>(mapped_.load()); }
   void countMapped(int64_t bytes) { mapped_ += bytes; }
-  /// Lets go of memory once everything enqueued so far is done.
+  /// Releases memory once everything enqueued so far is done.
   void letGo(std::shared_ptr<void> memory) noexcept;
-  /// Writes bytes [offset, offset + bytes) of what is copied to `to`; threads of the backend may call it for several
-  /// parts at the same time.
+  /// Writes bytes [offset, offset + bytes) of the source to `to`; threads of the backend may call it for several parts
+  /// at the same time.
   using HostRead = std::function<void(std::byte* to, size_t offset, size_t bytes)>;
-  /// Copies what `read` reads, in stream order, piece by piece; it is kept until then. What it throws fails the
+  /// Copies what `read` writes, in stream order, piece by piece; keeps `read` until then. Its exceptions fail the
   /// operation.
   void copyFromHost(void* target, size_t bytes, HostRead read);
   /// Copies to host memory in stream order; `keep` stays alive until then.
   void copyToHost(void* host, const void* source, size_t bytes, std::shared_ptr<void> keep);
-  /// Calls `done` on a thread of the backend when all before it is done.
+  /// Calls `done` on a thread of the backend when everything before it is done.
   void callback(std::function<void(const StreamError&)> done);
-  /// Throws Error unless status is ok: the stream takes no more work.
+  /// Throws Error unless status is ok, which means that the stream accepts no more work.
   void check(Status status, const char* operation) const;
 
  private:

@@ -1,4 +1,4 @@
-// Element types of tensors: plain numbers, and the block formats of GGUF that frozen weights may be stored in.
+// Element types of tensors: plain numbers, and the block formats of GGUF for frozen weights.
 #pragma once
 #include <cstdint>
 
@@ -11,8 +11,8 @@ enum class DType : int32_t {
   i32 = 3,
   i64 = 4,
   u8 = 5,
-  // Block formats: a row of n values is stored as n / block consecutive blocks. Only linear weights,
-  // embeddings, merge and dequantise take them.
+  // Block formats: a row of n values is stored as n / block consecutive blocks. Only linear weights, embeddings, merge
+  // and dequantise accept them.
   q4_0 = 16,
   q4_1,
   q5_0,
@@ -31,12 +31,12 @@ enum class DType : int32_t {
 };
 
 struct DTypeTraits {
-  const char* name;    // as JavaScript sees it
+  const char* name;    // in JavaScript
   int32_t blockSize;   // values in a block; 1 for plain numbers
   int32_t blockBytes;  // bytes of a block
 };
 
-/// Traits of a type; a name of nullptr marks a value that is no type.
+/// Traits of a type; name is nullptr if the value is not a type.
 constexpr DTypeTraits traitsOf(DType type) {
   switch (type) {
     case DType::f32:

@@ -1,4 +1,4 @@
-// The exceptions of the core: a code for scripts, a sentence for people, and what helps where that is known.
+// The exceptions of the core: a code for scripts, a sentence for people, and a remedy if one is known.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -6,12 +6,12 @@
 
 namespace mora {
 
-/// Why something cannot be used: clauses without their full stops. `remedy` is empty where nothing is known to help.
+/// Why something cannot be used: clauses without their full stops. `remedy` is empty if none is known.
 struct Absence {
   std::string problem, remedy;
 
   explicit operator bool() const { return !problem.empty(); }
-  /// Both, without a full stop.
+  /// Problem and remedy, without a full stop.
   std::string text() const { return remedy.empty() ? problem : problem + "; " + remedy; }
 };
 
@@ -20,14 +20,14 @@ class Error : public std::runtime_error {
   Error(std::string code, const std::string& message, std::string remedy = "")
       : std::runtime_error(message), code_(std::move(code)), remedy_(std::move(remedy)) {}
   const std::string& code() const { return code_; }
-  /// A clause that the message has too; empty where nothing is known to help.
+  /// A clause that the message contains too; empty if no remedy is known.
   const std::string& remedy() const { return remedy_; }
 
  private:
   std::string code_, remedy_;
 };
 
-/// A device cannot compute that, or its backend has no code for it.
+/// The device cannot compute the operation, or its backend does not implement it.
 class Unsupported : public Error {
  public:
   explicit Unsupported(const std::string& message) : Error("unsupported", message) {}

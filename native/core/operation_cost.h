@@ -1,4 +1,4 @@
-// What backends' tables make of a call: the arguments that wait for it, and its cost as the profile shows it.
+// What backends' tables derive from a call: the arguments that wait on the stream, and the cost in the profile.
 #pragma once
 #include <algorithm>
 #include <string_view>
@@ -16,7 +16,7 @@ struct Name {
   char value[N];
 };
 
-/// An argument as an operation that waits on the stream keeps it: lists are copied.
+/// An argument as a waiting operation stores it: lists are copied.
 template <typename T>
 T kept(const T& argument) {
   return argument;
@@ -31,7 +31,7 @@ class KeptList {
 };
 inline KeptList kept(const TensorList& list) { return KeptList(list); }
 
-/// The cost of `name` called with these arguments of core/backend.h.
+/// The cost of the operation `name` with these arguments of core/backend.h.
 template <Name name, typename... Args>
 Cost costOfCall(const Args&... args) {
   if constexpr (name.view() == "matmul")

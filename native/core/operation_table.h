@@ -11,9 +11,9 @@ namespace mora {
 struct OperationEntry {
   Operation operation;
   const char* name;
-  std::string_view parameters;  // as in the table: "In x, Flag inverse"
+  std::string_view parameters;  // "In x, Flag inverse"
 
-  /// Whether a parameter is of that kind.
+  /// Whether the operation has a parameter of that kind.
   constexpr bool takes(std::string_view kind) const {
     for (size_t at = 0; (at = parameters.find(kind, at)) != std::string_view::npos; at += kind.size())
       if ((at == 0 || parameters[at - 1] == ' ') && parameters.substr(at + kind.size()).starts_with(' ')) return true;
@@ -31,7 +31,7 @@ constexpr const OperationEntry& entryOf(Operation operation) {
   return kOperations[static_cast<int32_t>(operation) - 1];
 }
 
-/// "an operation" for none.
+/// The operation's name; "an operation" for `none`.
 constexpr const char* nameOf(Operation operation) {
   return operation == Operation::none ? "an operation" : entryOf(operation).name;
 }

@@ -73,7 +73,7 @@ void addSections(Cost& cost, const SectionPlan& plan, int64_t rows) {
 
 namespace {
 
-// Attention runs `products` products of 2 E operations for every pair and head.
+// Attention computes `products` products of 2 E operations for every pair and head.
 void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
                   const TensorDesc& keyOffsets, int64_t window, int products) {
   cost.pairs = {queryOffsets, keyOffsets, window, static_cast<double>(2 * products * q.shape[1] * q.shape[2])};
@@ -107,7 +107,7 @@ double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64
   for (int64_t i = 0; i + 1 < count; ++i) {
     const double queries = queryOffsets[i + 1] - queryOffsets[i], keys = keyOffsets[i + 1] - keyOffsets[i];
     pairs += sumTo(keys) - sumTo(keys - queries);
-    // Beyond the window: 1 for the first query that is past it, one more for each that follows.
+    // Keys beyond the window: 1 for the first query past it, one more for each query that follows.
     const double seen = static_cast<double>(window);
     if (window > 0) pairs -= sumTo(keys - seen) - sumTo(keys - queries - seen);
   }
@@ -117,7 +117,7 @@ double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64
 Cost adamwCost(const TensorList& parameters, const TensorList& gradients, const TensorList& firstMoments,
                const TensorList& secondMoments, const AdamWStep&, const TensorDesc& scale) {
   Cost cost = costOf(parameters, gradients, firstMoments, secondMoments, scale);
-  cost.bytes += costOf(parameters, firstMoments, secondMoments).bytes;  // written
+  cost.bytes += costOf(parameters, firstMoments, secondMoments).bytes;  // written back
   return cost;
 }
 

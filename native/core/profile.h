@@ -1,4 +1,4 @@
-// What a profile adds up: calls, time, arithmetic and bytes of every operation, by its name and its sizes.
+// Sums calls, time, arithmetic and bytes of every operation, by its name and sizes.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace mora {
 
-/// Arithmetic that only the values of tensors tell: of every pair of a query and a key that it sees.
+/// Arithmetic that depends on the values of tensors: that of every pair of a query and a key it sees.
 struct PairCost {
   TensorDesc queryOffsets, keyOffsets;
   int64_t window;  // see AttentionScoring
@@ -21,7 +21,7 @@ struct PairCost {
   int64_t count() const { return queryOffsets.shape[0]; }
 };
 
-/// What the profile says of a call beside its time.
+/// The profile's figures of a call, without its time.
 struct Cost {
   double flops = 0, bytes = 0;
   std::string label;
@@ -30,13 +30,13 @@ struct Cost {
 
 class Profile {
  public:
-  /// Turning it on forgets what was measured before.
+  /// Turning it on resets all figures.
   void turn(bool on);
   bool on() const { return on_; }
   void add(const char* operation, const Cost& cost, double seconds);
   /// A JSON list of {operation, label, calls, seconds, flops, bytes}.
   std::string report();
-  /// The same as profileReport of core/backend.h gives it.
+  /// The report as core/backend.h's profileReport returns it.
   Status copyReport(char* json, size_t capacity, size_t* needed);
 
  private:
@@ -58,7 +58,7 @@ inline uint64_t bytesOf(const TensorList& list) {
   for (int64_t i = 0; i < list.count; ++i) bytes += bytesOf(list.tensors[i]);
   return bytes;
 }
-/// Bytes of every tensor among the arguments that is there.
+/// Bytes of every present tensor among the arguments.
 template <typename... Args>
 Cost costOf(const Args&... args) {
   Cost cost;
@@ -78,7 +78,7 @@ Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const Te
                            const TensorDesc& out, const TensorDesc& lse, const TensorDesc& queryOffsets,
                            const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& dQ,
                            const TensorDesc& dK, const TensorDesc& dV);
-/// Arithmetic and label of a plan over `rows` rows, added to `cost`.
+/// Adds arithmetic and label of a plan over `rows` rows to `cost`.
 void addSections(Cost& cost, const SectionPlan& plan, int64_t rows);
 template <typename... Args>
 Cost sectionsCost(const SectionPlan& plan, const TensorDesc& rows, const Args&... args) {
@@ -86,8 +86,7 @@ Cost sectionsCost(const SectionPlan& plan, const TensorDesc& rows, const Args&..
   addSections(cost, plan, rows.shape[0]);
   return cost;
 }
-/// Pairs of a query and a key that it sees, over documents that the `count` offsets bound. window: see
-/// AttentionScoring.
+/// Number of pairs of a query and a key that it sees, in documents with `count` offsets. window: see AttentionScoring.
 double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count, int64_t window);
 Cost adamwCost(const TensorList& parameters, const TensorList& gradients, const TensorList& firstMoments,
                const TensorList& secondMoments, const AdamWStep& step, const TensorDesc& scale);

@@ -16,7 +16,7 @@ namespace {
               std::string(what) + ": " + std::strerror(errno) + ".");
 }
 
-/// Throws where it may be made smaller, as a file may: whoever reads what was cut off would be ended (SIGBUS).
+/// The object's size. Throws if it may shrink, as a file may: reading beyond its end would end the process (SIGBUS).
 uint64_t sizeOf(int descriptor) {
   struct stat facts {};
   const int seals = fcntl(descriptor, F_GET_SEALS);
@@ -26,7 +26,7 @@ uint64_t sizeOf(int descriptor) {
   return static_cast<uint64_t>(facts.st_size);
 }
 
-/// @param counted of the bytes, as this process's share
+/// @param counted the bytes that count as this process's
 Tensor mapped(Device& device, int descriptor, uint64_t offset, uint64_t bytes, int flags, uint64_t counted) {
   if (device.kind() != "cpu")
     throw Error("invalid-argument", "Shared memory is that of the device cpu, not of " + device.describe() + ".");
@@ -48,7 +48,7 @@ Tensor mapped(Device& device, int descriptor, uint64_t offset, uint64_t bytes, i
 int createSharedMemory() {
   const int descriptor = memfd_create("mora", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (descriptor < 0) fail("Memory for processes to share could not be had");
-  // Whoever reads what was cut off would be ended (SIGBUS).
+  // Reading beyond the end would end the process (SIGBUS).
   if (fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK) == 0) return descriptor;
   const int reason = errno;
   ::close(descriptor);

@@ -82,7 +82,7 @@ Tensor Tensor::view(const std::vector<int64_t>& shape, const std::vector<int64_t
   Tensor result = *this;
   result.desc_.rank = static_cast<int32_t>(shape.size());
   int64_t last = offset, count = 1;
-  // The same where 64 bits are too few.
+  // The same check for sizes that overflow 64 bits.
   double reach = static_cast<double>(offset), elements = 1;
   constexpr double kMost = 0x1p60;
   bool negative = false;

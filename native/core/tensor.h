@@ -11,7 +11,7 @@ namespace mora {
 
 struct Storage {
   Storage(Device& owner, size_t size) : device(owner), data(owner.allocate(size)), bytes(size) {}
-  /// Of memory that is not the device's own.
+  /// Wraps memory that is not the device's own.
   Storage(Device& owner, std::shared_ptr<void> memory, size_t size)
       : device(owner), data(memory.get()), bytes(size), kept(std::move(memory)) {}
   ~Storage() { kept ? device.letGo(std::move(kept)) : device.release(data); }
@@ -27,9 +27,9 @@ struct Storage {
 class Tensor {
  public:
   Tensor() = default;
-  /// Dense and uninitialised. Throws Error for more than four dimensions, a negative one, or ragged blocks.
+  /// A dense, uninitialised tensor. Throws Error for more than four dimensions, a negative one, or partial blocks.
   static Tensor empty(Device& device, DType dtype, const std::vector<int64_t>& shape);
-  /// uint8 [bytes] over memory that is not the device's own; it is let go of once nothing enqueued uses it any more.
+  /// uint8 [bytes] over memory that is not the device's own; released once no enqueued operation uses it.
   static Tensor over(Device& device, std::shared_ptr<void> memory, size_t bytes);
 
   explicit operator bool() const { return storage_ != nullptr; }
@@ -42,12 +42,12 @@ class Tensor {
   int64_t stride(int32_t dimension) const { return desc_.strides[dimension < 0 ? desc_.rank + dimension : dimension]; }
   int64_t elements() const;
   bool dense() const;
-  /// Bytes of the elements when dense.
+  /// Bytes of the elements if dense.
   size_t bytes() const;
-  /// Throws Error when the view would leave the storage.
+  /// Throws Error if the view would leave the storage.
   Tensor view(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset) const;
-  /// The same memory as a dense tensor of another dtype, from that byte of this dense one on. Throws Error when it
-  /// would leave it.
+  /// The memory of this dense tensor from byte `offset` on, as a dense tensor of another dtype. Throws Error if it
+  /// would leave this tensor.
   Tensor as(DType dtype, const std::vector<int64_t>& shape, int64_t offset) const;
   void reset() { storage_.reset(); }
   /// Like "bfloat16 [4, 576]", for messages.

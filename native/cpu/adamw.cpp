@@ -1,4 +1,4 @@
-// AdamW (arXiv 1711.05101) over a list of tensors, the norm of all gradients and the factor that clips it.
+// AdamW (arXiv 1711.05101) over a list of tensors, the norm of all gradients and their clipping factor.
 #include <algorithm>
 #include <cmath>
 #include <limits>

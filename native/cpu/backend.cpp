@@ -1,4 +1,4 @@
-// The CPU backend's table: every kernel, enqueued on the stream under its own name.
+// The CPU backend's table: every kernel is enqueued on the stream under its own name.
 #include "core/backend.h"
 
 #include <algorithm>
@@ -32,7 +32,7 @@ struct Enqueue<name, kernel> {
 };
 
 Status copyFromHost(Stream* stream, void* target, size_t bytes, HostSource source) {
-  // The team shares what it costs the system to find memory for pages that are written first, and to copy a file's.
+  // The team shares the cost of first writes, for which the system finds pages, and of copies from files.
   constexpr int64_t kPiece = 1 << 20;
   return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(source.user, source.done)] {
     cpu::parallelRanges(
@@ -60,7 +60,7 @@ std::string cpuModel() {
 }
 
 Status deviceFacts(int32_t, DeviceFacts* facts) {
-  // Asked for with every layer; virtual machines take long to tell what a processor can do.
+  // Every layer asks for it, and virtual machines take long to report the processor's features.
   static const DeviceFacts known = [] {
     DeviceFacts all{};
     std::snprintf(all.name, sizeof all.name, "%s", cpuModel().c_str());
@@ -75,7 +75,7 @@ Status deviceFacts(int32_t, DeviceFacts* facts) {
   return Status::ok;
 }
 
-/// Products in 8 bits have no float16, and need instructions for them.
+/// Products in 8 bits need special instructions and have no float16.
 bool supports(int32_t, Operation operation, const DType* dtypes, int32_t count) {
   if (operation != Operation::matmulInt8) return true;
   return cpu::hasInt8Products() && std::find(dtypes, dtypes + count, DType::f16) == dtypes + count;

@@ -1,4 +1,4 @@
-// fill, copy and add over any strides.
+// fill, copy and add for any strides.
 #include <hwy/base.h>
 
 #include <cmath>
@@ -33,7 +33,7 @@ void combine(const TensorDesc& source, const TensorDesc& target, float scale, bo
   const int64_t sourceStride = walk.columnStride(0), targetStride = walk.columnStride(1);
   parallelRanges(walk.tiles(), walk.tileColumns(), [&](int64_t begin, int64_t end) {
     walk.visit(begin, end, [&](const StridedWalk<2>::Tile& tile) {
-      // A strided side of a tile, which is narrow then, passes through a dense buffer.
+      // A strided side of a tile, which is then narrow, is copied through a dense buffer.
       alignas(64) std::byte sourceTile[StridedWalk<2>::kNarrowTile * 8], targetTile[StridedWalk<2>::kNarrowTile * 8];
       const void* from = addressOf(source, tile.offsets[0]);
       void* const to = addressOf(target, tile.offsets[1]);
@@ -52,7 +52,7 @@ void combine(const TensorDesc& source, const TensorDesc& target, float scale, bo
   });
 }
 
-/// Copies elements of one type as they are.
+/// Copies elements of one type unchanged.
 void move(const TensorDesc& source, const TensorDesc& target) {
   const StridedWalk<2> walk({&source, &target});
   const int64_t bytes = traitsOf(source.dtype).blockBytes;

@@ -1,4 +1,4 @@
-// Functions of one or two elements, and the gradients that are no product or quotient.
+// Elementwise functions of one or two operands, and those gradients that are no product or quotient.
 #include <cmath>
 
 #include "cpu/float_types.h"
@@ -14,13 +14,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// ln x within 3 units in the last place; -infinity of 0, NaN of what is less. x = m 2^e with m in [sqrt(1/2),
-/// sqrt(2)), and ln m = 2 artanh(s) with s = (m - 1) / (m + 1), whose series ends with s^9 (truncation below 3e-9).
+/// ln x within 3 units in the last place; -infinity for 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)), and ln
+/// m = 2 artanh(s) with s = (m - 1) / (m + 1), whose series ends with s^9 (truncation below 3e-9).
 HWY_INLINE FloatVector logFloat(FloatVector x) {
   const hn::RebindToSigned<FloatTag> bitsTag;
   const auto subnormal = hn::Lt(x, broadcast(0x1p-126f));
   const FloatVector normal = hn::IfThenElse(subnormal, hn::Mul(x, broadcast(0x1p24f)), x);
-  const auto bits = hn::BitCast(bitsTag, normal), root = hn::Set(bitsTag, 0x3F3504F3);  // of sqrt(1/2)
+  const auto bits = hn::BitCast(bitsTag, normal), root = hn::Set(bitsTag, 0x3F3504F3);  // sqrt(1/2)
   const auto whole = hn::ShiftRight<23>(hn::Sub(bits, root));
   const FloatVector m = hn::BitCast(FloatTag(), hn::Sub(bits, hn::ShiftLeft<23>(whole)));
   const FloatVector e = hn::Sub(hn::ConvertTo(FloatTag(), whole), hn::IfThenElseZero(subnormal, broadcast(24.0f)));
@@ -82,7 +82,7 @@ namespace mora::cpu {
 HWY_EXPORT(EvaluateRange);
 
 void elementwise(Elementwise f, TensorDesc a, TensorDesc b, TensorDesc y, bool accumulate) {
-  // Whole cache lines, so that what lies in a vector does not depend on the threads.
+  // Whole cache lines, so that the content of a vector does not depend on the threads.
   constexpr int64_t kLine = 64;
   parallelRanges(
       elementsOf(y), 1,

@@ -1,4 +1,4 @@
-// From an element type in a descriptor to a C++ type in a template, and the check of indices that come as data.
+// Maps element types in descriptors to C++ types in templates, and checks indices that are data.
 #pragma once
 #include <hwy/base.h>
 
@@ -28,7 +28,7 @@ void withFloatType(DType type, const char* operation, Body&& body) {
   }
 }
 
-/// Every index of the dense i32 list `indices` must lie in [0, limit).
+/// Throws unless every index of the dense i32 list `indices` is in [0, limit).
 inline void requireIndices(const char* operation, const TensorDesc& indices, int64_t limit) {
   const int64_t count = elementsOf(indices);
   const auto* values = static_cast<const int32_t*>(indices.data);

@@ -1,8 +1,8 @@
 // The arithmetic of the CPU backend: one function per operation of core/operations.def under the same name, without the
 // stream. They run on the stream's worker thread, use its team inside, and throw on failure.
 //
-// An argument that is absent has a null `data`. Results do not depend on how the team shares them: every reduction has
-// a fixed order for a fixed thread count.
+// An absent argument has a null `data`. Results do not depend on scheduling: every reduction has a fixed order for a
+// fixed number of threads.
 #pragma once
 #include "core/backend.h"
 

@@ -1,4 +1,4 @@
-// Products of elements.
+// Elementwise products.
 #include <algorithm>
 
 #include "cpu/kernels.h"

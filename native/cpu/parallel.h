@@ -1,5 +1,5 @@
-// Work sharing inside one operation: ranges of its items for the members of the team. What a range computes does not
-// depend on where it begins and ends, so results never depend on the team or on scheduling.
+// Shares the items of one operation among the members of the team, in ranges. What is computed for an item does not
+// depend on its range, so results never depend on the team or on scheduling.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace mora::cpu {
 constexpr int64_t kSmallWork = 32768;
 
 /// Calls body(begin, end) for ranges that cover [0, count); boundaries are multiples of `multiple`. An item touches
-/// `elementsPerItem` elements. Where there is much work a member gets several ranges, so that another can take some of
-/// them. The first exception of a range is thrown again here.
+/// `elementsPerItem` elements. With much work, a member gets several ranges, so that others can take over some of them.
+/// Rethrows the first exception of a range.
 template <typename Body>
 void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t multiple = 1) {
   constexpr int64_t kMostRanges = 16;

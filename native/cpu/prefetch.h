@@ -1,4 +1,4 @@
-// Asking for memory before it is read.
+// Prefetching memory.
 #pragma once
 #include <hwy/cache_control.h>
 
@@ -11,8 +11,8 @@ namespace mora::cpu {
 
 constexpr int64_t kLine = 64;  // of a cache, in bytes
 
-/// Asks for memory as far after what is read now as helps. Intel's hardware alone foresees too little of a weight that
-/// is read once, which costs up to half of the time; AMD's foresees it, and asking costs up to a third.
+/// Prefetches memory at a useful distance after `now`. Intel's hardware alone prefetches too little of a weight that is
+/// read once, which costs up to half of the time; AMD's prefetches enough, and extra requests cost up to a third.
 inline void prefetchLater(const void* now, int64_t bytes) {
   constexpr int64_t kAhead = 2048;
   if (!isIntel()) return;

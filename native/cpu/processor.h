@@ -1,4 +1,4 @@
-// What differs between processors of one instruction set.
+// Differences between processors with the same instruction set.
 #pragma once
 #include <hwy/base.h>
 

@@ -68,7 +68,7 @@ HWY_EXPORT(LargestDifferenceChunk);
 
 namespace {
 
-/// chunk(begin, end) of each fixed chunk of a dense tensor.
+/// Calls chunk(begin, end) for each fixed chunk of a dense tensor.
 template <typename Number, typename Chunk>
 std::vector<Number> ofChunks(const TensorDesc& x, Chunk&& chunk) {
   constexpr int64_t kChunk = 16384;

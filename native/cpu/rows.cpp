@@ -1,4 +1,4 @@
-// Rows and columns picked by index: embedding tables, and rows and columns of activations.
+// Rows and columns selected by index: embedding tables, and rows and columns of activations.
 #include <algorithm>
 #include <cstring>
 
@@ -35,7 +35,7 @@ HWY_EXPORT(AddRowsAt);
 
 namespace {
 
-/// Start of a row of a table of any type; a block format counts its strides in values.
+/// Start of a row of a table of any type; strides of a block format count values.
 std::byte* tableRow(const TensorDesc& table, int64_t row) {
   const DTypeTraits traits = traitsOf(table.dtype);
   return static_cast<std::byte*>(table.data) + row * (table.strides[0] / traits.blockSize) * traits.blockBytes;
@@ -59,7 +59,7 @@ void embeddingBackward(TensorDesc dY, TensorDesc ids, TensorDesc dTable) {
   const auto addColumns = [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(AddRowsAt)(dY, rows, dTable, begin, end);
   };
-  // Threads share columns: equal ids then never meet, and every sum runs over t in order.
+  // Each thread has its own columns, so that no two add to the same element, and every sum runs over t in order.
   parallelRanges(columnsOf(dY), dY.shape[0], addColumns, 16);
 }
 

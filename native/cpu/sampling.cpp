@@ -1,4 +1,4 @@
-// The token that comes next, chosen from rows of logits: the likeliest, or one that is drawn. Probabilities are f64.
+// Chooses the next token from rows of logits: the likeliest, or a sampled one. Probabilities are f64.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kDraws = int64_t{1} << 53;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// A row in f32: its own memory, or a copy.
+/// A row in f32: the tensor's own memory, or a copy.
 const float* valuesOf(Scratch& scratch, const TensorDesc& logits, int64_t row) {
   if (logits.dtype == DType::f32) return rowOf<const float>(logits, row);
   auto* const values = scratch.take<float>(columnsOf(logits));
@@ -26,7 +26,7 @@ const float* valuesOf(Scratch& scratch, const TensorDesc& logits, int64_t row) {
   return values;
 }
 
-/// The column of the largest logit, or -1 - column of one that leaves none.
+/// The column of the largest logit, or -1 - column of one that makes it undefined.
 int32_t likeliest(const float* logits, int32_t count) {
   int32_t best = 0;
   for (int32_t id = 0; id < count; ++id) {
@@ -36,7 +36,7 @@ int32_t likeliest(const float* logits, int32_t count) {
   return logits[best] == -kInfinity ? -1 - best : best;
 }
 
-/// Draws from one row after the other; memory is kept from row to row.
+/// Samples from one row after the other; reuses memory.
 class Sampler {
  public:
   Sampler(const Sampling& sampling, int32_t count)
@@ -69,7 +69,7 @@ class Sampler {
     return std::accumulate(ids_.begin(), ids_.end(), 0.0, [&](double sum, int32_t id) { return sum + weight(id); });
   }
 
-  /// The tokens that may be drawn, the likeliest first.
+  /// Collects the tokens that topK and topP keep, likeliest first.
   void chooseCandidates(const float* logits) {
     const double all = std::accumulate(weights_.begin(), weights_.end(), 0.0);
     const auto count = static_cast<int32_t>(weights_.size());
@@ -78,8 +78,8 @@ class Sampler {
       for (int32_t id = 0; id < count; ++id)
         if (logits[id] >= least) ids_.push_back(id);
     } else {
-      // Tokens below (1 - topP) / V have less than 1 - topP together, so those to keep are among the others: few enough
-      // to sort.
+      // Tokens with probabilities below (1 - topP) / V sum to less than 1 - topP, so the kept ones are among the
+      // others: few enough to sort.
       const double least = std::min(1.0, (1 - sampling_.topP) * all / count);
       for (int32_t id = 0; id < count; ++id)
         if (weight(id) >= least) ids_.push_back(id);

@@ -9,7 +9,7 @@
 namespace mora::cpu {
 namespace {
 
-/// The head of Linux's `struct sched_attr`, which older C libraries lack.
+/// The start of Linux's `struct sched_attr`, which older C libraries lack.
 struct SchedulingAttributes {
   uint32_t size = sizeof(SchedulingAttributes), policy = 0;
   uint64_t flags = 0;
@@ -38,7 +38,7 @@ void takeShortTurns() {
   SchedulingAttributes attributes;
   if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
   if (attributes.policy != SCHED_OTHER && attributes.policy != SCHED_BATCH) return;
-  attributes.runtime = 100'000;  // the least
+  attributes.runtime = 100'000;  // the minimum
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
@@ -54,7 +54,7 @@ void leaveProcessors(const cpu_set_t& taken) {
 BetweenItems::BetweenItems() : begin_(timeOf(CLOCK_MONOTONIC)) {}
 
 void BetweenItems::pause() {
-  // Turns end at the ticks of the system's timer. The coarse clock is set at each of them.
+  // Time slices end at ticks of the system's timer, at which the coarse clock is updated.
   static const int64_t tick = tickLength();
   const int64_t now = timeOf(CLOCK_MONOTONIC);
   longest_ = std::max(longest_, now - begin_);

@@ -10,8 +10,8 @@
 
 namespace mora::cpu {
 
-/// Memory that is handed out from one end to the other, in chunks: memory that is in use never moves. Where one chunk
-/// did not do, one that does takes their place when all scopes have ended.
+/// Memory that is handed out in order, in chunks; memory in use never moves. If one chunk was too small, one of
+/// sufficient size replaces all chunks when all scopes have ended.
 class ScratchArena {
  public:
   static ScratchArena& ofThisThread() {
@@ -30,14 +30,14 @@ class ScratchArena {
     return data;
   }
 
-  /// When the last scope has ended.
+  /// Called when the last scope has ended.
   void tidy() {
     if (chunks_.size() > 1) chunks_.clear();
   }
 
-  size_t chunk = 0, used = 0;  // what comes next lies in this chunk, after what is used of it
-  size_t live = 0;             // bytes that scopes hold
-  int depth = 0;               // scopes
+  size_t chunk = 0, used = 0;  // the next memory comes from this chunk, after its used part
+  size_t live = 0;             // bytes in use by scopes
+  int depth = 0;               // number of open scopes
 
  private:
   struct Chunk {
@@ -47,7 +47,7 @@ class ScratchArena {
 
   void add(size_t bytes) {
     constexpr size_t kLeast = size_t{64} << 10;
-    if (live == 0) chunks_.clear(), chunk = 0;  // too small, and nothing is in them
+    if (live == 0) chunks_.clear(), chunk = 0;  // too small and unused
     const size_t size = chunks_.empty() ? std::max({bytes, most_, kLeast}) : std::max(bytes, kLeast);
     Chunk fresh{hwy::AllocateAligned<std::byte>(size), size};
     if (!fresh.memory) throw std::bad_alloc();
@@ -73,7 +73,7 @@ Scratch::~Scratch() {
 }
 
 void* Scratch::bytes(size_t count) {
-  // Memory taken from under an inner scope would end with that.
+  // Memory that an outer scope takes while an inner one is open would be freed with the inner one.
   if (arena_.depth != depth_) throw std::logic_error("scratch: memory was asked of a scope that is not the innermost");
   return arena_.take(count);
 }

@@ -1,5 +1,5 @@
-// Scratch memory of the CPU's operations: an arena for each thread, in scopes. What is taken in a scope is free again
-// when it ends, and serves the next one: once an arena has seen its largest operation, nothing is allocated any more.
+// Scratch memory of the CPU's operations: an arena for each thread, in scopes. A scope's memory is free when it ends,
+// and is reused: once an arena has seen its largest operation, nothing more is allocated.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,18 +8,18 @@ namespace mora::cpu {
 
 class ScratchArena;
 
-/// A scope on the calling thread, from its construction to its end. Scopes nest; only the innermost gives memory, which
-/// other threads may use too as long as it lasts.
+/// A scope on the calling thread, for its lifetime. Scopes nest; only the innermost gives out memory, which other
+/// threads may use, too, during the scope.
 class Scratch {
  public:
-  static constexpr size_t kAlignment = 128;  // neighbours share no line of a cache
+  static constexpr size_t kAlignment = 128;  // so that neighbours share no cache line
 
   Scratch();
   ~Scratch();
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  /// Room for `count` values, aligned, with anything in it. Throws std::bad_alloc.
+  /// Memory for `count` values, aligned and uninitialised. Throws std::bad_alloc.
   template <typename T>
   T* take(int64_t count) {
     return static_cast<T*>(bytes(static_cast<size_t>(count) * sizeof(T)));
@@ -28,7 +28,7 @@ class Scratch {
 
  private:
   ScratchArena& arena_;
-  // Where the arena stood.
+  // The arena's position at the start.
   size_t chunk_, used_, live_;
   int depth_;
 };

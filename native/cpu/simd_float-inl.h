@@ -20,7 +20,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
 using FloatVector = hn::Vec<FloatTag>;
 
-/// How much of a vector an access covers: all of it, or its first `count` lanes (loads give zero beyond).
+/// The part of a vector that is accessed: all of it, or its first `count` lanes (loads fill the rest with zeros).
 struct WholeVector {};
 struct PartVector {
   size_t count;
@@ -61,19 +61,19 @@ using ShortTag = hn::Rebind<uint16_t, FloatTag>;
 HWY_INLINE FloatVector broadcast(float value) { return hn::Set(FloatTag(), value); }
 HWY_INLINE BitsVector broadcastBits(uint32_t value) { return hn::Set(BitsTag(), value); }
 
-/// f16 to f32, exact. Own arithmetic, because Highway's for SSE2 knows neither infinity nor NaN.
+/// f16 to f32, exact. Highway's conversion for SSE2 handles neither infinity nor NaN.
 HWY_INLINE FloatVector fromFloat16(hn::Vec<Float16Tag> half) {
   const BitsVector bits = hn::PromoteTo(BitsTag(), hn::BitCast(ShortTag(), half));
   const BitsVector sign = hn::ShiftLeft<16>(hn::And(bits, broadcastBits(0x8000)));
   const BitsVector magnitude = hn::ShiftLeft<13>(hn::And(bits, broadcastBits(0x7FFF)));
-  // The exponents' biases differ by 112; a product moves subnormal numbers too.
+  // The exponents' biases differ by 112; a product also scales subnormal numbers correctly.
   const FloatVector finite = hn::Mul(hn::BitCast(FloatTag(), magnitude), broadcast(0x1p112f));
   const auto special = hn::Ge(magnitude, broadcastBits(0x0F800000));
   const BitsVector infinite = hn::Or(magnitude, broadcastBits(0x7F800000));
   return hn::BitCast(FloatTag(), hn::Or(sign, hn::IfThenElse(special, infinite, hn::BitCast(BitsTag(), finite))));
 }
 
-/// bits + half of a last place, to even, where the last place of the result is bit `Shift`.
+/// bits + half a unit of the result's last place, bit `Shift`, to round to even.
 template <int Shift>
 HWY_INLINE BitsVector roundBits(BitsVector bits) {
   const BitsVector odd = hn::And(hn::ShiftRight<Shift>(bits), broadcastBits(1));
@@ -84,7 +84,7 @@ HWY_INLINE BitsVector roundBits(BitsVector bits) {
 HWY_INLINE hn::Vec<Float16Tag> toFloat16(FloatVector v) {
   const BitsVector bits = hn::BitCast(BitsTag(), v), magnitude = hn::And(bits, broadcastBits(0x7FFFFFFF));
   const BitsVector normal = hn::ShiftRight<13>(hn::Sub(roundBits<13>(magnitude), broadcastBits(112u << 23)));
-  // Beside 0.5, the last place of f32 is the last place of f16's subnormal numbers.
+  // The sum with 0.5 has its last place where f16's subnormal numbers have theirs.
   const FloatVector shifted = hn::Add(hn::BitCast(FloatTag(), magnitude), broadcast(0.5f));
   const BitsVector subnormal = hn::Sub(hn::BitCast(BitsTag(), shifted), broadcastBits(0x3F000000));
   BitsVector half = hn::IfThenElse(hn::Lt(magnitude, broadcastBits(0x38800000)), subnormal, normal);
@@ -94,7 +94,7 @@ HWY_INLINE hn::Vec<Float16Tag> toFloat16(FloatVector v) {
   return hn::BitCast(Float16Tag(), hn::TruncateTo(ShortTag(), half));
 }
 
-/// f32 to bf16, to nearest even; where one instruction does that, it takes numbers below 2^-126 for 0.
+/// f32 to bf16, to nearest even; the instruction, if there is one, treats numbers below 2^-126 as 0.
 HWY_INLINE hn::Vec<Bfloat16Tag> toBfloat16(FloatVector v) {
 #if HWY_NATIVE_DOT_BF16
   return hn::DemoteTo(Bfloat16Tag(), v);
@@ -148,7 +148,7 @@ HWY_INLINE FloatVector powerOfTwo(hn::Vec<hn::RebindToSigned<FloatTag>> n) {
 /// e^x within 1.5 units in the last place, overflow to infinity, gradual underflow to 0; NaN stays NaN.
 /// x = n ln 2 + r with |r| <= ln(2)/2, and the Taylor polynomial of degree 7 for e^r (truncation below 6e-9).
 HWY_INLINE FloatVector expFloat(FloatVector x) {
-  // Beyond these the result is infinity or 0 anyway. Comparisons, not Min and Max: those may lose a NaN.
+  // Beyond these the result is infinity or 0. Comparisons, since Min and Max may lose a NaN.
   x = hn::IfThenElse(hn::Gt(x, broadcast(89.0f)), broadcast(89.0f), x);
   x = hn::IfThenElse(hn::Lt(x, broadcast(-104.0f)), broadcast(-104.0f), x);
   const FloatVector n = hn::Round(hn::Mul(x, broadcast(0x1.715476p+0f)));
@@ -171,15 +171,15 @@ HWY_INLINE FloatVector expFloat(FloatVector x) {
 
 constexpr float kLog2E = 0x1.715476p+0f;
 
-/// The polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those with 2^0 = 1.
+/// The polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those that are 1 at 0.
 constexpr float kExp2Coefficients[] = {1.0f,           0x1.62e42ap-1f, 0x1.ebf9bcp-3f,
                                        0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba14p-10f};
 
-/// 2^x for x up to about 127, 0 below -126; NaN stays NaN. Half the work of expFloat, with which it shares the idea:
-/// x = n + r with |r| <= 1/2, and a polynomial for 2^r. Relative error below 2e-7.
+/// 2^x for x up to about 127, 0 below -126; NaN stays NaN. Half the work of expFloat, by the same method: x = n + r
+/// with |r| <= 1/2, and a polynomial for 2^r. Relative error below 2e-7.
 HWY_INLINE FloatVector exp2Float(FloatVector x) {
   const hn::RebindToSigned<FloatTag> bitsTag;
-  // Adding 1.5 * 2^23 rounds to a whole number, which the low bits then hold; 127 more makes them an exponent.
+  // Adding 1.5 * 2^23 rounds to a whole number in the low bits; 127 more makes them an exponent.
   const FloatVector magic = broadcast(0x1.8p+23f + 127.0f);
   const FloatVector shifted = hn::Add(x, magic);
   const FloatVector r = hn::Sub(x, hn::Sub(shifted, magic));
@@ -195,7 +195,7 @@ HWY_INLINE FloatVector sigmoid(FloatVector x) {
   return hn::Div(one, hn::Add(one, expFloat(hn::Neg(x))));
 }
 
-/// The same with less work, within 1e-6, and 0 below e^-87: for results that are rounded to 16 bits.
+/// sigmoid with less work, within 1e-6, and 0 below e^-87: for results that are rounded to 16 bits.
 HWY_INLINE FloatVector quickSigmoid(FloatVector x) {
   const FloatVector exponent = hn::Mul(x, broadcast(-kLog2E)), most = broadcast(125.0f);
   const FloatVector d = hn::Add(broadcast(1.0f), exp2Float(hn::Min(hn::Max(exponent, hn::Neg(most)), most)));
@@ -229,15 +229,15 @@ HWY_INLINE void convert(const S* source, T* target, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR { store(load(source + i, part), target + i, part); });
 }
 
-/// A vector of a weight += factor * delta, rounded once, and the number of results that are not finite.
+/// Adds factor * delta to a vector of a weight, rounded once; returns the number of non-finite results.
 template <typename T, class Part>
 HWY_INLINE int64_t mergeVector(FloatVector delta, FloatVector factor, T* weight, Part part) {
   store(hn::MulAdd(factor, delta, load(weight, part)), weight, part);
-  const auto finite = hn::IsFinite(load(weight, part));  // as rounded: float16 overflows
+  const auto finite = hn::IsFinite(load(weight, part));  // after rounding: float16 overflows
   return static_cast<int64_t>(hn::CountTrue(FloatTag(), hn::Not(finite)));
 }
 
-/// weight[i] += scale * delta[i], rounded once, and the number of results that are not finite.
+/// weight[i] += scale * delta[i], rounded once; returns the number of non-finite results.
 template <typename T>
 HWY_INLINE int64_t mergeInto(const float* delta, float scale, T* weight, int64_t count) {
   const FloatVector factor = broadcast(scale);

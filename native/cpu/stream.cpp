@@ -21,8 +21,8 @@
 namespace mora {
 namespace {
 
-// Addresses cost nothing until they are touched; less is taken where the system allows less. Where the process has few
-// (ulimit -v), half are left to the rest of it.
+// Reserved addresses cost nothing until they are used; less is reserved if the system allows less. If the process is
+// limited (ulimit -v), half is left to the rest of it.
 std::byte* reserve(uint64_t& capacity) {
   uint64_t most = 2 * availableMemory();
   rlimit addresses{};
@@ -38,8 +38,8 @@ std::byte* reserve(uint64_t& capacity) {
   throw std::bad_alloc();
 }
 
-// glibc gives freed memory back to the system from 128 KiB on, until a large block was freed: then from twice its size.
-// What is freed while oneDNN makes its primitives, up to 8 MiB, would stay.
+// glibc returns freed memory to the system from 128 KiB on, until a large block is freed; then from twice its size.
+// Without this, up to 8 MiB that oneDNN frees while making its primitives would stay in the process.
 void keepTrimming() {
 #ifdef __GLIBC__
   static const bool kept [[maybe_unused]] = mallopt(M_TRIM_THRESHOLD, 128 << 10) == 1;
@@ -134,9 +134,8 @@ void Stream::resetPeak() {
   arena_.resetPeak();
 }
 
-// In stream order: blocks allocated from these ranges later are first written by operations that come later. What the
-// rest of the process has freed goes too: glibc keeps most of it, which is a good part of what reading a model has
-// taken.
+// In stream order: operations that later allocate from these ranges write to them later. Memory that the rest of the
+// process has freed is returned too: glibc keeps most of it, a large part of what reading a model took.
 Status Stream::trim() {
   const std::lock_guard lock(memoryMutex_);
   return enqueue("trim", [this, ranges = arena_.takeCached()] {

@@ -1,5 +1,5 @@
 // The CPU device's stream: one worker thread that runs operations in order, each shared by a team of threads
-// (cpu/team.h), over memory from one reserved range of addresses.
+// (cpu/team.h), with memory from one reserved range of addresses.
 #pragma once
 #include <functional>
 #include <mutex>

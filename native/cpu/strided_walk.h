@@ -1,5 +1,5 @@
 // How copies walk tensors of any strides: dimensions are reordered and merged, so that the inner loop runs over as many
-// neighbouring elements of the target as there are, and cut into tiles that threads share.
+// contiguous elements of the target as possible, and cut into tiles that threads share.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace mora::cpu {
 
-/// A walk over N tensors of one shape; the last is the one whose memory order counts.
+/// A walk over N tensors of one shape, in the memory order of the last one.
 template <int N>
 class StridedWalk {
  public:
-  /// Columns of a tile, at most: where all tensors have neighbouring elements, and where one is transposed (then a tile
-  /// is short, so that the cache lines of its strided side serve the next rows too).
+  /// The largest number of columns of a tile: if all tensors are contiguous along them, and if one is transposed (such
+  /// a tile is narrow, so that the cache lines of its strided side serve the next rows, too).
   static constexpr int64_t kWideTile = 16384, kNarrowTile = 64;
 
   struct Tile {
@@ -45,7 +45,7 @@ class StridedWalk {
   int64_t columnStride(int tensor) const { return inner_.strides[tensor]; }
   bool contiguous() const { return contiguous_; }
 
-  /// Calls visit(Tile) for tiles [begin, end): all rows of the first columns, then of the next.
+  /// Calls visit(Tile) for tiles [begin, end): all rows of the first columns, then of the next ones.
   template <typename Visit>
   void visit(int64_t begin, int64_t end, Visit&& visit) const {
     for (int64_t i = begin; i < end; ++i) {

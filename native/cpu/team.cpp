@@ -19,7 +19,7 @@
 namespace mora::cpu {
 namespace {
 
-// Longer than the time between two operations of a step, far shorter than a turn that a scheduler gives.
+// Longer than the time between two operations of a step, far shorter than a scheduler's time slice.
 constexpr std::chrono::microseconds kSpin{50};
 
 /// Waits until `value` is no longer `seen`.
@@ -71,12 +71,12 @@ class Team {
   }
 
  private:
-  /// A member's share of the items: those before `end` that nobody has taken. `left` has the job's number in its upper
-  /// half, so that a member who comes late cannot take an item of a later job with what it read of an earlier one.
+  /// A member's share of the items: those before `end` that are not yet taken. The upper half of `left` is the job's
+  /// number, so that a late member cannot take an item of a later job with a value read during an earlier one.
   struct alignas(64) Part {
     std::atomic<uint64_t> left{0};
     std::atomic<int64_t> end{0};
-    std::atomic<int> processor{-1};  // where the member was when it last began
+    std::atomic<int> processor{-1};  // on which the member last started
   };
 
   void work(int member) {
@@ -90,7 +90,7 @@ class Team {
     }
   }
 
-  /// Members on processors of their own: where others use these too, the system leaves two members on one of them, and
+  /// Keeps members on separate processors: if others use these too, the system may put two members on one of them and
   /// none on another.
   void keepApart(int member) {
     const int processor = sched_getcpu();
@@ -112,8 +112,8 @@ class Team {
       Part& part = parts_[static_cast<size_t>((member + i) % size())];
       uint64_t left = part.left.load(std::memory_order_acquire);
       while (static_cast<uint32_t>(left) > 0) {
-        // These belong to the job of `left` if that has not changed until the exchange: jobs are set up when nothing is
-        // left.
+        // The items belong to the job of `left` if it has not changed until the exchange: a job is set up only when no
+        // items are left.
         const detail::Item call = call_.load(std::memory_order_relaxed);
         const void* const body = body_.load(std::memory_order_relaxed);
         const int64_t item = part.end.load(std::memory_order_relaxed) - static_cast<uint32_t>(left);
@@ -141,7 +141,7 @@ class Team {
     try {
       for (int member = 1; member < size(); ++member) threads_.emplace_back([this, member] { work(member); });
     } catch (const std::system_error&) {
-      // The system gives no more threads: those that there are take the others' parts.
+      // The system refuses more threads: the existing ones do the others' parts.
     }
   }
 
@@ -156,20 +156,20 @@ class Team {
   }
 
   std::vector<Part> parts_;
-  std::vector<std::thread> threads_;  // of all members but the first
+  std::vector<std::thread> threads_;  // of all members except the first
 
   std::atomic<detail::Item> call_{nullptr};
   std::atomic<const void*> body_{nullptr};
-  alignas(64) std::atomic<uint32_t> number_{0};  // of the job
+  alignas(64) std::atomic<uint32_t> number_{0};  // the job's number
   std::atomic<bool> stopping_{false};
-  alignas(64) std::atomic<uint32_t> unfinished_{0};  // items
+  alignas(64) std::atomic<uint32_t> unfinished_{0};  // unfinished items
 
   std::mutex failureMutex_;
   std::atomic<bool> failed_{false};
   std::exception_ptr failure_;
 };
 
-/// Its threads start with its first job.
+/// The team's threads start with its first job.
 Team& ownTeam() {
   thread_local Team team;
   if (team.size() == 0) team.resize(availableProcessors());

@@ -1,4 +1,4 @@
-// Helpers that every kernel of the CPU backend uses beside core/descriptor.h.
+// Helpers for all kernels of the CPU backend, in addition to core/descriptor.h.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -17,7 +17,7 @@ T* rowOf(const TensorDesc& tensor, int64_t row) {
   return static_cast<T*>(tensor.data) + row * tensor.strides[0];
 }
 
-/// The same of a [tokens, heads, columns] view too, whose rows count head by head.
+/// Start of a row of a [rows, columns] or [tokens, heads, columns] view; the latter's rows are counted head by head.
 template <typename T>
 T* headRowOf(const TensorDesc& tensor, int64_t row) {
   if (tensor.rank < 3) return rowOf<T>(tensor, row);
@@ -25,7 +25,7 @@ T* headRowOf(const TensorDesc& tensor, int64_t row) {
   return static_cast<T*>(tensor.data) + row / heads * tensor.strides[0] + row % heads * tensor.strides[1];
 }
 
-/// count [1] i32 += added; what i32 cannot hold becomes its largest number.
+/// count [1] i32 += added, saturating.
 inline void addCount(const TensorDesc& count, int64_t added) {
   auto* const value = static_cast<int32_t*>(count.data);
   *value = static_cast<int32_t>(std::min<int64_t>(*value + added, std::numeric_limits<int32_t>::max()));

@@ -1,5 +1,5 @@
-// AdamW (arXiv 1711.05101) over a list of tensors, the norm of all gradients and the factor that clips it. All tensors
-// go in one launch: a table in device memory says where each begins, and every block finds the chunk that is its own.
+// AdamW (arXiv 1711.05101) over a list of tensors, the norm of all gradients and their clipping factor. One launch
+// handles all tensors: a table in device memory says where each starts, and every block looks up its chunk.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -15,7 +15,7 @@ namespace {
 
 struct TableEntry {
   AdamWTensor tensor;
-  int64_t firstChunk;  // of kChunk elements, counted over the whole list
+  int64_t firstChunk;  // in chunks of kChunk elements, counted over the whole list
 };
 
 struct TensorTable {
@@ -37,7 +37,7 @@ TensorTable uploadTable(Context& context, const std::vector<AdamWTensor>& tensor
   return {static_cast<const TableEntry*>(table), static_cast<int64_t>(entries.size()), chunks, elements};
 }
 
-/// The tensor that a chunk belongs to: the last that begins at the chunk or before.
+/// The tensor of a chunk: the last one that starts at the chunk or before.
 __device__ __forceinline__ const TableEntry& entryOf(const TensorTable& table, int64_t chunk) {
   int64_t low = 0, high = table.count;
   while (high - low > 1) {
@@ -102,8 +102,8 @@ __device__ __forceinline__ void update(const AdamWTensor& tensor, int64_t i, con
   store(p, tensor.parameter + i);
 }
 
-/// One AdamW step of every tensor, gradients multiplied by scale [1]; nothing changes when that is not finite. One
-/// block per chunk; reads parameter, gradient and both moments, writes all but the gradient: 28 bytes an element.
+/// One AdamW step of every tensor, gradients multiplied by scale [1]; does nothing if scale is not finite. One block
+/// per chunk; reads parameter, gradient and both moments, writes all but the gradient: 28 bytes an element.
 __global__ void __launch_bounds__(kChunkThreads)
     adamwKernel(TensorTable table, AdamWFactors factors, const float* scale) {
   const float gradientScale = *scale;

@@ -1,4 +1,4 @@
-// The CUDA backend's table: every launcher, enqueued on the stream under its own name; and the one function that this
+// The CUDA backend's table: every launcher is enqueued on the stream under its own name; and the function that this
 // library exports.
 #include "core/backend.h"
 
@@ -62,7 +62,7 @@ Status streamCreate(int32_t device, int32_t, Stream** stream, char* why, size_t 
   }
 }
 
-/// Products have no block formats, and none are in 8 bits; losses take their logits whole.
+/// Products support no block formats and no 8 bits; losses need whole logits.
 bool supports(int32_t, Operation operation, const DType*, int32_t) {
   return operation != Operation::matmulInt8 && operation != Operation::crossEntropyPart &&
          operation != Operation::crossEntropyOfParts;

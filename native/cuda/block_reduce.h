@@ -1,12 +1,12 @@
-// Sums and maxima over the threads of a block (one dimension, whole warps), in an order that depends on nothing but the
-// number of threads. Every thread calls them and gets the result. `shared` is memory of one value per warp (kWarp is
-// always enough), which may be used again at once.
+// Sums and maxima over the threads of a block (one dimension, whole warps), in an order that depends only on the number
+// of threads. Every thread calls them and gets the result. `shared` has room for one value per warp (kWarp always
+// suffices) and may be reused at once.
 #pragma once
 #include "cuda/device_code.h"
 
 namespace mora::cuda {
 
-/// `partial` holds one value per warp; all threads get combine(... combine(partial[0], partial[1]) ...).
+/// `partial` contains one value per warp; all threads get combine(... combine(partial[0], partial[1]) ...).
 template <typename Number, typename Combine>
 __device__ __forceinline__ Number combineWarps(Number value, Number* shared, Combine&& combine) {
   const unsigned warps = blockDim.x / kWarp;
@@ -26,7 +26,7 @@ __device__ __forceinline__ float blockMax(float value, float* shared) {
   return combineWarps(warpMax(value), shared, [](float a, float b) { return fmaxf(a, b); });
 }
 
-/// Sum of f64 values, pairwise; `shared` holds one value per thread and may be used again after the next barrier.
+/// Sum of f64 values, pairwise; `shared` has room for one value per thread and may be reused after the next barrier.
 __device__ __forceinline__ double blockSumWide(double value, double* shared) {
   shared[threadIdx.x] = value;
   __syncthreads();

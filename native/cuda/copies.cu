@@ -1,4 +1,4 @@
-// fill, copy and add over any strides.
+// fill, copy and add for any strides.
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/strided_walk.h"
@@ -29,8 +29,8 @@ __global__ void moveKernel(const T* source, T* target, StridedWalk<2> walk) {
   });
 }
 
-/// target = (accumulate ? target : 0) + scale source. Reads the source and writes the target once, and reads it before
-/// when it accumulates.
+/// target = (accumulate ? target : 0) + scale source. Reads the source and writes the target once; reads the target
+/// first if it accumulates.
 template <typename S, typename T, int N>
 __global__ void combineKernel(const S* source, T* target, StridedWalk<2> walk, float scale, bool accumulate) {
   forPieces(walk.rows, walk.inner.size / N, [&](int64_t row, int64_t piece) {

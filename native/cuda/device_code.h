@@ -1,5 +1,5 @@
-// Every kernel includes this file. nvcc compiles the same sources for GPUs and, with the headers of test/simt in place
-// of CUDA's, a C++ compiler for the emulator; the two differ only in these few macros and functions.
+// Every kernel includes this file. nvcc compiles the sources for GPUs; with the headers of test/simt in place of
+// CUDA's, a C++ compiler compiles them for the emulator. Only these few macros and functions differ.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -26,13 +26,13 @@ void launch(Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream
   kernel<<<grid, block, sharedBytes, stream>>>(args...);
 }
 
-/// States what the next kernel moves and computes.
+/// States the bytes and FLOPs of the next kernel.
 inline void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops = 0) {
   launchCost.bytes += bytesRead + bytesWritten;
   launchCost.flops += flops;
 }
 
-/// d [16, 8] += a [16, 16] b [16, 8], one warp, bf16 in, f32 out; fragments as PTX lays them out for mma.m16n8k16.
+/// d [16, 8] += a [16, 16] b [16, 8] by one warp, bf16 in, f32 out; fragments as in PTX's mma.m16n8k16.
 __device__ __forceinline__ void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                                              __nv_bfloat16) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
@@ -40,14 +40,14 @@ __device__ __forceinline__ void multiplyTile(float (&d)[4], const uint32_t (&a)[
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/// The same for f16.
+/// multiplyTile for f16.
 __device__ __forceinline__ void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __half) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/// Starts copying 16 bytes from global to shared memory, both 16-byte aligned. The thread that started it may use them
+/// Starts copying 16 bytes from global to shared memory, both 16-byte aligned. The thread that started it may read them
 /// after waitForCopies, others after a barrier that follows.
 __device__ __forceinline__ void copyAsync16(void* shared, const void* global) {
   asm volatile(

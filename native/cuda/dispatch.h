@@ -1,4 +1,4 @@
-// From descriptors to template parameters, and grids over rows.
+// Maps descriptors to template parameters, and builds grids over rows.
 #pragma once
 #include <algorithm>
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace mora::cuda {
 
-/// Calls body(T{}) with the C++ type of f32, bf16 or f16; throws Error with the operation's name for others.
+/// Calls body(T{}) with the C++ type of f32, bf16 or f16; throws Error with the operation's name for other types.
 template <typename Body>
 void withFloatType(DType type, const char* operation, Body&& body) {
   switch (type) {
@@ -24,20 +24,20 @@ void withFloatType(DType type, const char* operation, Body&& body) {
   }
 }
 
-/// Calls body(std::integral_constant<int, N>) with N = Wide where vectors fit, else 1.
+/// Calls body(std::integral_constant<int, N>) with N = Wide if vectors fit, else 1.
 template <int Wide, typename Body>
 void withWidth(bool fits, Body&& body) {
   if (fits) return body(std::integral_constant<int, Wide>{});
   body(std::integral_constant<int, 1>{});
 }
 
-/// Threads of a block that works on one row of `items` pieces: whole warps, at most `limit`.
+/// Number of threads of a block for one row of `items` pieces: whole warps, at most `limit`.
 inline unsigned threadsFor(int64_t items, unsigned limit) {
   const int64_t warps = std::clamp<int64_t>(ceilDivide(items, kWarp), 1, limit / kWarp);
   return static_cast<unsigned>(warps) * kWarp;
 }
 
-/// A grid for work on every piece of every row: a thread has one row and pieces of it. See forPieces.
+/// A grid for every piece of every row: a thread has pieces of one row. See forPieces.
 struct PieceGrid {
   dim3 grid, block;
 };
@@ -51,7 +51,7 @@ inline PieceGrid pieceGrid(int64_t rows, int64_t pieces) {
   return {dim3(static_cast<unsigned>(ceilDivide(rows, down)), static_cast<unsigned>(blocksAcross)), dim3(across, down)};
 }
 
-/// Calls body(row, piece) for what falls to this thread of a pieceGrid.
+/// Calls body(row, piece) for this thread's share of a pieceGrid.
 template <typename Body>
 __device__ __forceinline__ void forPieces(int64_t rows, int64_t pieces, Body&& body) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;

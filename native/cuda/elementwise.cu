@@ -1,4 +1,4 @@
-// Functions of one or two elements, and the gradients that are no product or quotient.
+// Elementwise functions of one or two operands, and those gradients that are no product or quotient.
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/vector.h"

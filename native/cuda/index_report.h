@@ -1,11 +1,11 @@
-// Kernels report an index outside its table to the host, and read and write nothing there.
+// Kernels report out-of-range indices to the host, and skip their reads and writes.
 #pragma once
 #include "cuda/device_code.h"
 #include "cuda/runtime/context.h"
 
 namespace mora::cuda {
 
-/// Reports a wrong value to the host, unless something was reported before.
+/// Reports an invalid value to the host, unless there is an earlier report.
 __device__ __forceinline__ void reportIndex(DeviceReport* report, Operation operation, int64_t position, int64_t value,
                                             int64_t limit) {
   if (atomicCAS(&report->operation, 0, static_cast<int32_t>(operation)) != 0) return;
@@ -14,7 +14,7 @@ __device__ __forceinline__ void reportIndex(DeviceReport* report, Operation oper
   report->limit = limit;
 }
 
-/// Whether value lies in [0, limit); if not, it is reported.
+/// Returns whether value is in [0, limit), and reports it if not.
 __device__ __forceinline__ bool indexFits(DeviceReport* report, Operation operation, int64_t position, int64_t value,
                                           int64_t limit) {
   if (value >= 0 && value < limit) return true;

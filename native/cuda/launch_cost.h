@@ -1,4 +1,4 @@
-// What launchers state that their kernels move and compute, for benchmarks (bench/gpu-kernels).
+// Sums the bytes and FLOPs that launchers state, for benchmarks (bench/gpu-kernels).
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,7 @@ struct LaunchCost {
   uint64_t bytes = 0, flops = 0;
 };
 
-/// The cost of all kernels and products that this thread has launched since it was last set to zero.
+/// The cost of all kernels and products that this thread has launched since the last reset.
 inline thread_local LaunchCost launchCost;
 
 }  // namespace mora::cuda

@@ -1,4 +1,4 @@
-// Products of elements.
+// Elementwise products.
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/vector.h"
@@ -21,7 +21,7 @@ __global__ void multiplyKernel(Rows<const T> a, Rows<const float> b, Rows<float>
   });
 }
 
-/// target = (accumulate ? target : 0) + scale a b of one element b.
+/// target = (accumulate ? target : 0) + scale a b for a single element b.
 template <typename T, typename U, int N>
 __global__ void scaleKernel(Rows<const T> a, const T* b, Rows<U> target, int64_t rows, int64_t columns, float scale,
                             bool accumulate) {

@@ -22,8 +22,8 @@ struct Offsets {
   }
 };
 
-/// Looks whether offsets [count] rise from 0 to their rows, and reports one that does not. One block for each of up to
-/// two lists; reads 8 bytes for each offset.
+/// Checks that offsets [count] rise from 0 to their number of rows, and reports one that does not. One block for each
+/// of up to two lists; reads 8 bytes for each offset.
 __global__ void checkOffsets(Operation operation, Offsets first, Offsets second, DeviceReport* report) {
   const Offsets offsets = blockIdx.x == 0 ? first : second;
   for (int64_t i = threadIdx.x; i < offsets.count; i += kThreads) {

@@ -33,7 +33,7 @@ struct StoreSum {
   }
 };
 
-/// Counts below 2^53 are exact in f64; one that int32 cannot hold becomes its largest number.
+/// Counts below 2^53 are exact in f64; the count saturates at int32's maximum.
 struct StoreCount {
   int32_t* count;
   bool accumulate;
@@ -43,8 +43,8 @@ struct StoreCount {
   }
 };
 
-/// partials[chunk] = the largest |a - b| of a chunk of a, b [count]; fmaxf leaves NaN out. One block per chunk; reads
-/// both once.
+/// partials[chunk] = the largest |a - b| of a chunk of a, b [count]; fmaxf ignores NaN. One block per chunk; reads both
+/// once.
 template <typename T, int N>
 __global__ void __launch_bounds__(kChunkThreads)
     largestOfChunks(const T* a, const T* b, int64_t count, float* partials) {
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kChunkThreads)
   if (threadIdx.x == 0) partials[blockIdx.x] = largest;
 }
 
-/// largest [1] = the largest of partials [count] and, if asked, of itself. One block.
+/// largest [1] = the maximum of partials [count] and, if accumulating, of itself. One block.
 __global__ void __launch_bounds__(kChunkThreads)
     largestOfPartials(const float* partials, int64_t count, float* largest, bool accumulate) {
   MORA_SHARED(float, warps, [kWarp]);

@@ -1,4 +1,4 @@
-// Rows and columns picked by index: embedding tables, and rows and columns of activations.
+// Rows and columns selected by index: embedding tables, and rows and columns of activations.
 #include "cuda/dispatch.h"
 #include "cuda/index_report.h"
 #include "cuda/kernels.h"
@@ -9,8 +9,8 @@ namespace {
 
 enum class Pick { gather, scatter };
 
-/// Gather: y[i] = x[at[i]]; scatter: y[at[i]] = x[i]; `count` indices, rows of `columns` elements. Indices outside
-/// [0, limit) are reported and passed over. Reads and writes each picked row once.
+/// Gather: y[i] = x[at[i]]; scatter: y[at[i]] = x[i]; `count` indices, rows of `columns` elements. Indices outside [0,
+/// limit) are reported and skipped. Reads and writes each selected row once.
 template <Pick pick, typename T, typename U, int N>
 __global__ void pickRows(Rows<const T> x, const int32_t* at, Rows<U> y, int64_t count, int64_t columns, int64_t limit,
                          Operation operation, DeviceReport* report) {
@@ -38,8 +38,8 @@ void pickRowsOf(Context& context, Operation operation, TensorDesc x, TensorDesc 
   });
 }
 
-/// y[t][c] (+)= x[t][at[c]] for `count` columns of `rows` rows. Reads each picked element of x by itself: neighbours of
-/// y come from anywhere in its row.
+/// y[t][c] (+)= x[t][at[c]] for `count` columns of `rows` rows. Reads the elements of x one by one, since neighbours of
+/// y come from anywhere in the row.
 template <typename T, bool accumulate>
 __global__ void pickColumns(Rows<const T> x, const int32_t* at, Rows<T> y, int64_t rows, int64_t count, int64_t limit,
                             DeviceReport* report) {
@@ -54,11 +54,11 @@ __global__ void pickColumns(Rows<const T> x, const int32_t* at, Rows<T> y, int64
 
 constexpr unsigned kThreads = 256;
 
-/// Bit b of hits[w] becomes: token begin + 32 w + b exists below `end` and has this id. Whether any has.
+/// Sets bit b of hits[w] if token begin + 32 w + b exists below `end` and has this id. Returns whether any bit is set.
 __device__ __forceinline__ bool findTokens(const int32_t* ids, int32_t id, int64_t begin, int64_t end, uint32_t* hits) {
   const int64_t token = begin + threadIdx.x;
   const uint32_t warpHits = __ballot_sync(kWholeWarp, token < end && ids[token] == id);
-  __syncthreads();  // who still reads the hits before these
+  __syncthreads();  // other threads may still read the previous hits
   if (threadIdx.x % kWarp == 0) hits[threadIdx.x / kWarp] = warpHits;
   __syncthreads();
   uint32_t any = 0;
@@ -67,8 +67,8 @@ __device__ __forceinline__ bool findTokens(const int32_t* ids, int32_t id, int64
 }
 
 /// dTable [V, D] += dY [T, D] at ids [T]. One block per token: the block of an id's first token adds the rows of all
-/// its tokens in order, the others have nothing to do; so no two blocks write one row. Reads dY once, reads and writes
-/// the rows of dTable that occur, and reads T^2 / 2 to T^2 ids from the caches.
+/// its tokens in order, the others do nothing, so no two blocks write one row. Reads dY once, reads and writes the rows
+/// of dTable that occur, and reads T^2 / 2 to T^2 ids from the caches.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     embeddingBackwardKernel(Rows<const T> dY, const int32_t* ids, Rows<float> dTable, int64_t tokens, int64_t columns,
@@ -108,7 +108,7 @@ TensorDesc asElements(TensorDesc table, DType element, int64_t bytes) {
           {table.strides[0] * traits.blockBytes / unit, 1}};
 }
 
-/// y = values of the picked rows of a block format, whose blocks are gathered first.
+/// y = values of the selected rows of a block format, whose blocks are gathered first.
 void quantisedEmbedding(Context& context, TensorDesc table, TensorDesc ids, TensorDesc y) {
   const int64_t tokens = y.shape[0], columns = columnsOf(y);
   const DTypeTraits traits = traitsOf(table.dtype);

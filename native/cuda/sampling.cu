@@ -1,15 +1,15 @@
-// The token that comes next, chosen from rows of logits: the likeliest, or one that is drawn.
+// Chooses the next token from rows of logits: the likeliest, or a sampled one.
 //
-//   logits [N, V] in f32, bf16 or f16, rows apart or not; draws [N] i64 in [0, 2^53); ids [N] i32.
+//   logits [N, V] in f32, bf16 or f16, with any row stride; draws [N] i64 in [0, 2^53); ids [N] i32.
 //
-// One block per row: rows are few, and one row stays in the second-level cache for all passes over it. The first pass
-// reads it from memory (N V elements), and only ids are written.
+// One block per row: there are few rows, and a row stays in the second-level cache for all passes over it. The first
+// pass reads it from memory (N V elements), and only ids are written.
 //
-// Drawing asks three questions of one kind: in the order of likelihood, where do the running sums of some amount pass
-// a target? Amounts of 1 find the topK-th token, probabilities find where topP is reached, and which token the random
-// number falls on. selectKey answers in four passes, each of which sorts amounts into 256 bins by the next 8 bits of
-// the logits' keys. Amounts are integers, probabilities in units of 2^-40 of the likeliest token's: sums are exact in
-// any order, so atomic additions give the same bits every time, and no sort is needed.
+// Sampling asks one kind of question three times: in order of likelihood, where does the running sum of some amount
+// pass a target? Amounts of 1 find the topK-th token; probabilities find where topP is reached, and the token of the
+// random number. selectKey answers in four passes, each of which adds amounts to 256 bins by the next 8 bits of the
+// logits' keys. Amounts are integers, probabilities in units of 2^-40 of the likeliest token's: sums are exact in any
+// order, so atomic additions give the same bits every time, and no sort is needed.
 #include "cuda/block_reduce.h"
 #include "cuda/dispatch.h"
 #include "cuda/index_report.h"
@@ -24,7 +24,7 @@ using Amount = unsigned long long;
 
 constexpr unsigned kThreads = 1024;
 constexpr unsigned kBins = 256;
-constexpr unsigned kLaneBins = kBins / kWarp;  // that one lane adds up
+constexpr unsigned kLaneBins = kBins / kWarp;  // bins that one lane adds up
 constexpr float kUnits = 0x1p40f;              // of the likeliest token's probability
 constexpr int64_t kMostColumns = 1 << 23;      // sums stay below 2^63
 constexpr int64_t kDraws = int64_t{1} << 53;
@@ -44,7 +44,7 @@ __device__ __forceinline__ Amount warpSum(Amount value) {
   return value;
 }
 
-/// The sum over this lane and those before it.
+/// The inclusive prefix sum over the lanes.
 __device__ __forceinline__ Amount warpSumUpTo(Amount value) {
   const unsigned lane = threadIdx.x % kWarp;
   for (unsigned offset = 1; offset < kWarp; offset *= 2) {
@@ -54,7 +54,7 @@ __device__ __forceinline__ Amount warpSumUpTo(Amount value) {
   return value;
 }
 
-/// A row of logits, read N at a time.
+/// A row of logits, read N elements at a time.
 template <typename T, int N>
 struct Row {
   const T* logits;
@@ -72,11 +72,12 @@ struct Row {
   }
 };
 
-/// Where a row's largest logit is, for every thread of the block.
+/// The place of a row's largest logit, for every thread of the block.
 struct Largest {
   uint32_t key, column;
 
-  /// -1 - column of a logit that makes a choice impossible: the first NaN or +inf, or the first of nothing but -inf.
+  /// The chosen column, or -1 - column of a logit that makes a choice impossible: the first NaN or +inf, or the first
+  /// of a row of -inf only.
   __device__ __forceinline__ bool chosen() const { return key != kNotFinite && key > kForbidden; }
   __device__ __forceinline__ int32_t id() const {
     return chosen() ? static_cast<int32_t>(column) : -1 - static_cast<int32_t>(column);
@@ -86,7 +87,7 @@ struct Largest {
 template <typename T, int N>
 __device__ __forceinline__ Largest largestOf(const Row<T, N>& row) {
   MORA_SHARED(Amount, best, [kWarp]);
-  // The key above the column's complement: of equal keys the lowest column wins.
+  // The key above the complement of the column: of equal keys the lowest column wins.
   Amount most = 0;
   row.forEach([&](int64_t column, float logit) {
     most = max(most, Amount{keyOf(logit)} << 32 | ~static_cast<uint32_t>(column));
@@ -112,8 +113,8 @@ struct Selected {
   Amount before;
 };
 
-/// Amounts of 64 bits by bins, in halves of 32: GPUs add those in shared memory with one instruction, and 64 bits in a
-/// loop that tries again. Most amounts leave the upper half alone.
+/// 64-bit sums by bins, in halves of 32 bits: GPUs add these in shared memory with one instruction, but 64 bits in a
+/// compare-and-swap loop. Most additions do not change the upper half.
 struct Bins {
   uint32_t low[kBins], high[kBins];
 
@@ -130,8 +131,8 @@ struct Bins {
   __device__ __forceinline__ Amount operator[](unsigned bin) const { return Amount{high[bin]} << 32 | low[bin]; }
 };
 
-/// The largest key at which the running sum of amount(key), from the largest key down, exceeds `target`, which is below
-/// the sum of all.
+/// The largest key at which the running sum of amount(key), from the largest key down, exceeds `target`, which is less
+/// than the total.
 template <typename T, int N, typename Of>
 __device__ Selected selectKey(const Row<T, N>& row, Amount target, Of&& amount) {
   MORA_SHARED(Bins, bins, );
@@ -142,7 +143,7 @@ __device__ Selected selectKey(const Row<T, N>& row, Amount target, Of&& amount) 
     __syncthreads();
     row.forEach([&](int64_t, float logit) {
       const uint32_t key = keyOf(logit);
-      // A 64-bit number, because a shift by 32 must leave nothing.
+      // 64 bits, because a shift by 32 must give 0.
       if ((uint64_t{key ^ selected.key}) >> (shift + 8) != 0) return;
       const Amount added = amount(key);
       if (added > 0) bins.add(key >> shift & (kBins - 1), added);
@@ -166,8 +167,9 @@ __device__ Selected selectKey(const Row<T, N>& row, Amount target, Of&& amount) 
   return selected;
 }
 
-/// The first column at which the running sum of amount(key), by columns, exceeds `target`, which is below the sum of
-/// all; one thread gets it and calls found(column). Each warp adds up a part of the row, then one looks into its own.
+/// Finds the first column at which the running sum of amount(key) exceeds `target`, which is less than the total; one
+/// thread gets it and calls found(column). Each warp sums a part of the row, then the warp of the answer searches its
+/// part.
 template <typename T, int N, typename Of, typename Found>
 __device__ void locate(const Row<T, N>& row, Amount target, Of&& amount, Found&& found) {
   MORA_SHARED(Amount, sums, [kWarp]);
@@ -195,11 +197,11 @@ __device__ void locate(const Row<T, N>& row, Amount target, Of&& amount, Found&&
   }
 }
 
-/// Probabilities in units; the largest logit has kUnits of them.
+/// Probabilities in units of kUnits for the largest logit.
 struct Probability {
   float largest, inverseTemperature;
 
-  /// Rounded step by step, so that every pass finds the same.
+  /// Rounded step by step, so that every pass computes the same.
   __device__ __forceinline__ Amount operator()(uint32_t key) const {
     const float distance = __fmul_rn(__fsub_rn(logitOf(key), largest), inverseTemperature);
     return static_cast<Amount>(__fmul_rn(expf(distance), kUnits));
@@ -214,15 +216,15 @@ struct Limits {
 
 __device__ __forceinline__ Amount dividedUp(Amount amount, Amount by) { return (amount + by - 1) / by; }
 
-/// ids = columns of the largest logits; see Largest for rows that have none.
+/// ids = columns of the largest logits; see Largest for rows without a choice.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads, 1) argmaxRows(Rows<const T> logits, int64_t columns, int32_t* ids) {
   const Largest largest = largestOf(Row<T, N>{logits.at(blockIdx.x), columns});
   if (threadIdx.x == 0) ids[blockIdx.x] = largest.id();
 }
 
-/// ids = columns drawn. Tokens that may be drawn are those with keys from `floor` up; of several that equal the floor
-/// only the first are among them, which `total`, the sum of their probabilities, counts: targets are below it.
+/// ids = sampled columns. Candidates are tokens with keys from `floor` up; of several tokens at the floor only the
+/// first ones are included. `total` is the sum of the candidates' probabilities: targets are below it.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads, 1) sampleRows(Rows<const T> logits, int64_t columns, const int64_t* draws,
                                                           Limits limits, int32_t* ids, DeviceReport* report) {
@@ -255,7 +257,7 @@ __global__ void __launch_bounds__(kThreads, 1) sampleRows(Rows<const T> logits, 
   if (limits.topP < 1) {
     const auto part = static_cast<Amount>(ceil(limits.topP * static_cast<double>(total)));
     const Amount wanted = min(max(part, Amount{1}), total);
-    // Tokens below half of (1 - topP) / V cannot be among them: passed over, for they are nearly all.
+    // Skips tokens below half of (1 - topP) / V, nearly all of them, since they cannot be candidates.
     const auto least = static_cast<Amount>((1 - limits.topP) * static_cast<double>(total)) / (2 * columns);
     const Selected last = selectKey(row, wanted - 1, [&](uint32_t key) {
       const Amount units = key >= floor ? probability(key) : 0;
@@ -269,7 +271,7 @@ __global__ void __launch_bounds__(kThreads, 1) sampleRows(Rows<const T> logits, 
   if (floor == 0) return locate(row, target, probability, choose);
   const Selected drawn =
       selectKey(row, target, [&](uint32_t key) { return key >= floor ? probability(key) : Amount{0}; });
-  // Several tokens may have this key: `number` says which of them was drawn.
+  // Several tokens may have this key: `number` is the index of the sampled one among them.
   const Amount number = (target - drawn.before) / probability(drawn.key);
   locate(
       row, number, [&](uint32_t key) { return Amount{key == drawn.key}; }, choose);
@@ -305,7 +307,7 @@ void sample(Context& context, TensorDesc logits, TensorDesc draws, Sampling samp
   const int64_t columns = columnsOf(logits);
   if (logits.shape[0] == 0) return;
   if (columns > kMostColumns) unsupported("sample of more than " + std::to_string(kMostColumns) + " columns");
-  // Finite and not 0, so that the largest logit keeps its distance of 0 and a forbidden one its infinity.
+  // Finite and not 0, so that the largest logit's distance stays 0 and that of -inf stays infinite.
   const double inverse = std::clamp(1 / sampling.temperature, 1e-37, 1e37);
   const Limits limits{static_cast<float>(inverse), sampling.topK < columns ? sampling.topK : 0, sampling.topP};
   expectCost(bytesOf(logits) + bytesOf(draws), bytesOf(ids));

@@ -1,5 +1,5 @@
 // How copies walk tensors of any strides: dimensions are reordered and merged, so that the inner one, the columns, runs
-// over as many neighbouring elements of the target as there are.
+// over as many contiguous elements of the target as possible.
 #pragma once
 #include <algorithm>
 #include <cstdlib>
@@ -10,7 +10,7 @@
 
 namespace mora::cuda {
 
-/// A walk over N tensors of one shape, as rows and columns; the last tensor is the one whose memory order counts.
+/// A walk over N tensors of one shape, as rows and columns, in the memory order of the last tensor.
 template <int N>
 struct StridedWalk {
   struct Dimension {
@@ -18,7 +18,7 @@ struct StridedWalk {
     int64_t strides[N];
   };
 
-  int32_t outer = 0;  // how many dimensions the rows have
+  int32_t outer = 0;  // number of dimensions of the rows
   Dimension dimensions[kMaxRank];
   Dimension inner{1, {}};  // the columns
   int64_t rows = 1;
@@ -47,7 +47,7 @@ struct StridedWalk {
 
   bool empty() const { return rows == 0 || inner.size == 0; }
 
-  /// Whether columns can be moved `width` at a time in all tensors.
+  /// Whether columns can be copied `width` at a time in all tensors.
   bool fits(const TensorDesc* const (&tensors)[N], int width) const {
     bool all = inner.size % width == 0;
     for (int t = 0; t < N; ++t) {
@@ -60,7 +60,7 @@ struct StridedWalk {
     return all;
   }
 
-  /// Where an element of each tensor lies, from its start.
+  /// The offset of an element in each tensor.
   __device__ __forceinline__ void locate(int64_t row, int64_t column, int64_t (&offsets)[N]) const {
 #pragma unroll
     for (int t = 0; t < N; ++t) offsets[t] = column * inner.strides[t];

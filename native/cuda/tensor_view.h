@@ -1,4 +1,4 @@
-// Views of descriptors that kernels take.
+// Views of tensors for kernels.
 #pragma once
 #include <cstdint>
 
@@ -10,7 +10,7 @@ namespace mora::cuda {
 
 constexpr int64_t ceilDivide(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-/// What a kernel sees of a [rows, columns] view: rows may be apart, the elements of one lie side by side.
+/// A [rows, columns] view for kernels: rows may have any stride, their elements are contiguous.
 template <typename T>
 struct Rows {
   T* data;

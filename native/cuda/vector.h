@@ -11,13 +11,13 @@ namespace mora::cuda {
 
 constexpr int kVectorBytes = 16;  // the widest access of a thread
 
-/// N neighbouring elements, aligned as one access (or several of 16 bytes) needs them.
+/// N neighbouring elements, aligned for one access (or several of 16 bytes).
 template <typename T, int N>
 struct alignas(std::min<int>(kVectorBytes, sizeof(T) * N)) Vector {
   T elements[N];
 };
 
-/// How many elements fill an access of 16 bytes in the narrowest of the types.
+/// Number of elements of the narrowest type in an access of 16 bytes.
 template <typename... Types>
 constexpr int kVectorWidth = kVectorBytes / static_cast<int>(std::min({sizeof(Types)...}));
 

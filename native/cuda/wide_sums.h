@@ -1,5 +1,5 @@
-// Sums in f64 in an order that depends on nothing but the number of elements: chunks of a fixed length are summed side
-// by side, one block each, then the chunks' sums by one block.
+// Sums in f64 in an order that depends only on the number of elements: chunks of a fixed length are summed in parallel,
+// one block each, then one block sums the chunks' sums.
 #pragma once
 #include <type_traits>
 
@@ -23,7 +23,7 @@ __device__ __forceinline__ void forVectors(int64_t count, Body&& body) {
   for (int64_t i = whole + threadIdx.x; i < count; i += blockDim.x) body(i, std::integral_constant<int, 1>{});
 }
 
-/// This block's sum of term(x[i]) over i < count; `shared` holds kChunkThreads values.
+/// This block's sum of term(x[i]) over i < count; `shared` has room for kChunkThreads values.
 template <int N, typename T, typename Term>
 __device__ __forceinline__ double chunkSum(const T* x, int64_t count, Term&& term, double* shared) {
   double sum = 0;
@@ -37,7 +37,7 @@ __device__ __forceinline__ double chunkSum(const T* x, int64_t count, Term&& ter
   return blockSumWide(sum, shared);
 }
 
-/// finish(the sum of partials [count]), called by one thread of one block.
+/// Calls finish(the sum of partials [count]) on one thread of one block.
 template <typename Finish>
 __global__ void __launch_bounds__(kChunkThreads) finishSum(const double* partials, int64_t count, Finish finish) {
   MORA_SHARED(double, sums, [kChunkThreads]);
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kChunkThreads) finishSum(const double* partial
   if (threadIdx.x == 0) finish(total);
 }
 
-/// finish(the sum of the partials [count] of that many chunks)
+/// Launches that over the partials of `count` chunks.
 template <typename Finish>
 void finishSums(Context& context, const double* partials, int64_t count, Finish finish) {
   expectCost(static_cast<uint64_t>(count) * sizeof(double), sizeof(float));

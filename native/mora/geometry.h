@@ -1,5 +1,5 @@
-// Where MoRA's operators read and write: index maps of the sharing operators and the product plan of the section
-// operators (rotation, decoupling, truncation). Pure arithmetic, shared by every backend; no device code here.
+// Which columns MoRA's operators read and write: index maps of the sharing operators, and the plan of products of the
+// section operators (rotation, decoupling, truncation). Pure arithmetic, shared by every backend; no device code.
 //
 // k inputs, d outputs, R side of the square matrix, n = ceil(k / R) input sections, pad = n R - k.
 // Paper: arXiv 2405.12130, Eq. 4, 6, 8, 9 and Appendix B.
@@ -15,16 +15,16 @@
 
 namespace mora {
 
-/// How `width` columns fall into `side` groups.
+/// How `width` columns are assigned to `side` groups.
 enum class GroupKind : int32_t {
-  tile,  // column c belongs to group c mod side; with `wrap`, the columns are continued by x[i mod width] up to a
-         // multiple of side
-  runs,  // neighbours: the first (width mod side) groups are one longer than the rest
+  tile,  // column c belongs to group c mod side; with `wrap`, columns x[i mod width] follow up to a multiple of
+         // side
+  runs,  // neighbours: the first (width mod side) groups have one column more than the rest
 };
 
 struct Grouping {
   GroupKind kind;
-  int32_t wrap;  // 1: inputs of tile, whose padding repeats the start of x (as often as needed)
+  int32_t wrap;  // 1: tile's inputs, whose padding repeats the start of x (as often as needed)
   int64_t width;
   int64_t side;
 
@@ -38,7 +38,7 @@ struct Grouping {
     return c < split ? c / (shorter + 1) : longer + (c - split) / shorter;
   }
 
-  /// First column of group g of runs, and (g + 1) its end.
+  /// First column of group g of runs; its end is runStart(g + 1).
   MORA_HOST_DEVICE int64_t runStart(int64_t g) const {
     const int64_t shorter = width / side, longer = width % side;
     return g * shorter + (g < longer ? g : longer);
@@ -50,10 +50,10 @@ struct SectionPlan {
   int64_t inFeatures, outFeatures, side;
   int32_t rotate;      // 1: section b of the matrix is M R_b, angles b * 10000^(-2j/R) of pairs (j, j + R/2)
   int32_t truncate;    // 1: one section, no padding, zeros after it (Eq. 4)
-  int32_t foldOutput;  // 1: section b's output is added to rows (b R + i) mod d and nothing is cut (ours)
+  int32_t foldOutput;  // 1: section b's output is added to rows (b R + i) mod d and nothing is cut (not in the paper)
 
   MORA_HOST_DEVICE int64_t sections() const { return truncate ? 1 : (inFeatures + side - 1) / side; }
-  /// Sections whose output is kept: the rest is cut by d and never computed.
+  /// Number of sections whose output is kept: d cuts the rest, which are never computed.
   MORA_HOST_DEVICE int64_t liveSections() const {
     if (foldOutput) return sections();
     const int64_t needed = (outFeatures + side - 1) / side;
@@ -73,12 +73,12 @@ struct SectionProduct {
   int64_t output, rows, row;
   int64_t input, depth, column;
   int64_t section, count;
-  bool first;  // writes what no earlier product has written
+  bool first;  // no earlier product writes these outputs
   int64_t step = 1;
 };
 
-/// Calls `visit(SectionProduct)` for the products of the plan, in a fixed order. Each run of output rows is met by its
-/// section's own columns first, then by the wrap-around padding of the last input section, which accumulates.
+/// Calls `visit(SectionProduct)` for the products of the plan, in a fixed order. For each run of output rows, the
+/// section's own columns come first, then the wrap-around padding of the last input section, which accumulates.
 template <typename Visit>
 void visitSectionProducts(const SectionPlan& plan, Visit&& visit) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;

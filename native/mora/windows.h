@@ -1,15 +1,15 @@
 // Sections in aligned windows: the section operators (mora/geometry.h) as products that read and write 16-byte aligned
-// columns only, whatever R is.
+// columns only, for any R.
 //
-// Section b takes columns [b R, (b + 1) R) of x and makes as many of y. Where R is no multiple of 8, most sections
-// begin where tensor cores cannot read 16-bit numbers at full rate. Here a product takes the window of whole cells (8
-// columns) that its section touches, and the folded matrices are [n, W, W]: section b's lies at row and column (b R)
-// mod 8 of its window, with zeros around it, so what a window holds of its neighbours adds nothing. Only what is
-// written needs care, because neighbouring windows share a cell: a window's own cells end where the next one begins,
-// and the last rows (or columns) of a section, which lie in that shared cell, are one more product that is 8 wide and
-// adds. So nothing is zeroed beforehand and nothing is written twice but these cells.
+// Section b reads columns [b R, (b + 1) R) of x and writes as many of y. If R is no multiple of 8, most sections start
+// at a column from which tensor cores cannot read 16-bit numbers at full rate. Here a product reads the window of whole
+// cells (8 columns) that its section touches, and the folded matrices are [n, W, W]: the matrix of section b starts at
+// row and column (b R) mod 8 of its window, with zeros around it, so its neighbours' columns in the window add nothing.
+// Writing is harder, because neighbouring windows share a cell: a window writes its cells up to the start of the next
+// window, and the last rows (or columns) of a section, which lie in the shared cell, are a second product that is 8
+// wide and accumulates. So nothing is zeroed beforehand, and only the shared cells are written twice.
 //
-// Sections whose windows begin alike are 8 / gcd(R, 8) apart: a batch is of such sections.
+// Sections whose windows start at the same offset are 8 / gcd(R, 8) apart: a batch consists of such sections.
 #pragma once
 #include <algorithm>
 #include <numeric>
@@ -19,13 +19,13 @@
 
 namespace mora {
 
-/// Columns of 16-bit numbers in 16 bytes.
+/// Number of 16-bit columns in 16 bytes.
 constexpr int64_t kCell = 8;
 
 constexpr int64_t cellStart(int64_t column) { return column / kCell * kCell; }
 constexpr int64_t cellEnd(int64_t column) { return cellStart(column + kCell - 1); }
 
-/// W: the side of a window that every live section of the plan fits into.
+/// W: the side of a window that fits every live section of the plan.
 inline int64_t windowSide(const SectionPlan& plan) {
   int64_t widest = 0;
   for (int64_t section = 0; section < std::min(plan.liveSections(), kCell); ++section)
@@ -33,32 +33,32 @@ inline int64_t windowSide(const SectionPlan& plan) {
   return widest;
 }
 
-/// Sections from one to the next whose window begins alike.
+/// Distance between sections whose windows start at the same offset.
 inline int64_t sectionsBetweenLike(int64_t side) { return kCell / std::gcd(side, kCell); }
 
-/// Where section b lies in its window: folded matrices whose side is R have no windows.
+/// Offset of section b in its window; 0 if the folded matrices have side R, without windows.
 MORA_HOST_DEVICE inline int64_t windowOffset(int64_t side, int64_t window, int64_t section) {
   return window == side ? 0 : section * side % kCell;
 }
 
-/// What the products of a plan write, part by part; the other side of them is read whole.
+/// Which operand the products of a plan write in parts; the others are read whole.
 enum class Written { outputs, inputs, matrices };
 
 namespace windows {
 
-/// A run of columns, as a product has them.
+/// A run of columns in a product.
 struct Piece {
   int64_t column, width;
   int64_t offset;  // in the window
-  bool first;      // of those that lie there
+  bool first;      // the first product that writes these columns
 };
 
-/// A side of a window: x wraps around at its width, y is cut there, or folded.
+/// A side of a window: x wraps around at its width; y is cut there, or folded.
 struct Side {
   int64_t width;
   bool wraps;
 
-  /// Adds what lies at columns [begin, end) of the continued matrix.
+  /// Appends the pieces of columns [begin, end) of the continued matrix.
   void split(int64_t begin, int64_t end, int64_t window, bool first, std::vector<Piece>& pieces) const {
     for (int64_t at = begin; at < end && (wraps || at < width);) {
       const int64_t next = std::min(end, (at / width + 1) * width);
@@ -68,7 +68,7 @@ struct Side {
   }
 };
 
-/// The product that `one` continues, if there is one.
+/// The batch that the product `one` continues, or null.
 inline SectionProduct* findBatch(std::vector<SectionProduct>& batches, const SectionProduct& one, int64_t side) {
   for (SectionProduct& batch : batches) {
     const int64_t ahead = batch.count * batch.step;
@@ -82,8 +82,8 @@ inline SectionProduct* findBatch(std::vector<SectionProduct>& batches, const Sec
 
 }  // namespace windows
 
-/// The products in the order in which they run; `outputs` is the width of what they have for y: d, or what the distinct
-/// outputs take before they are repeated. A product adds unless it is `first`.
+/// The products in the order in which they run. `outputs` is the width of the matrix for y: d, or that of the distinct
+/// outputs before they are repeated. A product accumulates unless it is `first`.
 inline std::vector<SectionProduct> windowProducts(const SectionPlan& plan, int64_t outputs, Written written) {
   const int64_t R = plan.side, last = plan.liveSections() - 1, step = sectionsBetweenLike(R);
   const windows::Side x{plan.inFeatures, !plan.truncate};
@@ -108,7 +108,8 @@ inline std::vector<SectionProduct> windowProducts(const SectionPlan& plan, int64
             {row.column, row.width, row.offset, column.column, column.width, column.offset, section, 1, first, step});
       }
   }
-  // What adds finds everything written. Products of a batch write different cells, being step * R columns apart.
+  // Accumulating products come after the ones that overwrite. Products of a batch are step * R columns apart, so they
+  // write different cells.
   std::stable_partition(ones.begin(), ones.end(), [](const SectionProduct& one) { return one.first; });
   std::vector<SectionProduct> batches;
   for (const SectionProduct& one : ones)

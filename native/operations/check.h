@@ -1,4 +1,4 @@
-// Argument checks of the operations, chained: `Check("rope").tensor("x", x).rank(3).floats()`; then MORA_ENQUEUE.
+// Chained argument checks of the operations: `Check("rope").tensor("x", x).rank(3).floats()`, followed by MORA_ENQUEUE.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -12,7 +12,7 @@ class Check {
  public:
   explicit Check(const char* operation) : operation_(operation) {}
 
-  /// Starts on an argument, which must be present and on the device of the ones before.
+  /// Selects an argument, which must be present and on the device of the previous ones.
   Check& tensor(const char* name, const Tensor& tensor) {
     name_ = name;
     tensor_ = &tensor;
@@ -38,13 +38,13 @@ class Check {
   }
   Check& dtype(DType dtype) { return that(tensor_->dtype() == dtype, traitsOf(dtype).name); }
   Check& floats() { return that(isFloat(tensor_->dtype()), "float32, bfloat16 or float16"); }
-  /// Elements of a row lie side by side; rows may be apart.
+  /// Elements of a row are contiguous; rows may have any stride.
   Check& rows() {
     return that(tensor_->rank() == 0 || tensor_->size(-1) <= 1 || tensor_->stride(-1) == 1,
                 "a last dimension of stride 1");
   }
   Check& dense() { return that(tensor_->dense(), "dense memory"); }
-  /// `expected` is a text, or makes one where it is needed: operations are checked far more often than they fail.
+  /// `expected` is a text, or a function that makes one on failure, since checks run far more often than they fail.
   template <typename Text>
   Check& that(bool holds, const Text& expected) {
     if (holds) return *this;
@@ -69,7 +69,7 @@ class Check {
   Device* device_ = nullptr;
 };
 
-/// Rows of the shape and dtype of x.
+/// Checks for rows with the shape and dtype of x.
 inline void checkRowsLike(Check& check, const char* name, const Tensor& tensor, const Tensor& x) {
   check.tensor(name, tensor).sameShape(x).dtype(x.dtype()).rows();
 }

@@ -7,13 +7,13 @@
 namespace mora::operations {
 namespace {
 
-/// Checks that codes, scales and the layout fit each other, and gives their descriptors.
+/// Checks that codes, scales and the layout match, and returns their descriptors.
 CodedMatrix checkCoded(Check& check, const CodedTensors& coded) {
   const CodeLayout& layout = coded.layout;
   const auto require = [&](bool holds, const char* expected) {
     if (!holds) throw Error("invalid-argument", std::string(check.operation()) + ": expected " + expected + ".");
   };
-  // Products of two of them fit 64 bits.
+  // Products of two of these fit in 64 bits.
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   const auto fits = [](int64_t value, int64_t least) { return value >= least && value <= kMost; };
   require(layout.bits == 4 || layout.bits == 8, "codes of 4 or 8 bits");

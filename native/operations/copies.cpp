@@ -1,4 +1,4 @@
-// Copies and arithmetic by elements.
+// Copies and elementwise arithmetic.
 #include "operations/check.h"
 #include "operations/operations.h"
 

@@ -1,4 +1,4 @@
-// The loss, and choosing tokens.
+// The loss and the sampling of tokens.
 #include <cmath>
 #include <limits>
 

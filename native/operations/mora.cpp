@@ -1,4 +1,4 @@
-// The operators of MoRA (mora/geometry.h), and merging.
+// MoRA's operators (mora/geometry.h), and merging.
 #include <limits>
 
 #include "operations/check.h"
@@ -23,7 +23,7 @@ void requireGrouping(const char* operation, const Grouping& grouping) {
 
 void requirePlan(const char* operation, const SectionPlan& plan) {
   requireSide(operation, plan.side);
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // products of two sizes fit 64 bits
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // products of two sizes fit in 64 bits
   const bool fits = plan.inFeatures <= kMost && plan.outFeatures <= kMost && plan.side <= kMost;
   if (plan.inFeatures < 1 || plan.outFeatures < 1 || !fits || (plan.rotate && plan.side % 2 != 0))
     throw Error("invalid-argument", std::string(operation) + ": no plan for " + std::to_string(plan.inFeatures) +
@@ -32,7 +32,7 @@ void requirePlan(const char* operation, const SectionPlan& plan) {
                                         (plan.rotate ? " (rotation needs an even side)." : "."));
 }
 
-// Folded matrices [n, W, W] for activations of a dtype: in windows, if the backend has them, or R wide.
+// Checks folded matrices [n, W, W] for activations of a dtype, where W is the backend's window or R.
 void checkFolded(Check& check, const char* name, const Tensor& folded, const SectionPlan& plan, DType activations) {
   check.tensor(name, folded).dense();
   const int64_t window = check.device().backend().foldedSide(plan, activations);
@@ -40,14 +40,14 @@ void checkFolded(Check& check, const char* name, const Tensor& folded, const Sec
   check.shape({plan.liveSections(), side, side});
 }
 
-// Gradients of outputs that repeat are made with room for a whole window.
+// The gradient of repeated outputs has room for a whole window.
 void checkOutputGradient(Check& check, const SectionPlan& plan, const Tensor& dY) {
   check.tensor("dY", dY).rank(2).floats().rows();
   const int64_t d = plan.outFeatures, whole = (d + 7) / 8 * 8;
   check.that(dY.size(1) == d || dY.size(1) == whole, [&] { return std::to_string(d) + " columns"; });
 }
 
-// Merging gathers into dense rows of a weight; a count of what went wrong comes beside it.
+// Merging works on dense rows of a weight and optionally counts non-finite results.
 void checkMerge(Check& check, const Tensor& weight, int64_t outFeatures, int64_t inFeatures, const Tensor& nonFinite) {
   check.tensor("weight", weight).shape({outFeatures, inFeatures}).floats().rows();
   if (nonFinite) check.tensor("nonFinite", nonFinite).shape({1}).dtype(DType::i32);

@@ -6,7 +6,7 @@ namespace mora::operations {
 
 namespace {
 
-/// Rows that a norm works on: of x [T, D], or of every head of x [T, heads, D]; see checkPerRow for one number of each.
+/// Checks rows to normalise: of x [T, D], or of every head of x [T, heads, D]; see checkPerRow for statistics per row.
 void checkNormRows(Check& check, const Tensor& x, const Tensor& weight) {
   check.tensor("x", x).that(x.rank() == 2 || x.rank() == 3, "2 or 3 dimensions").floats().rows();
   check.tensor("weight", weight).shape({x.size(-1)}).dtype(DType::f32).dense();

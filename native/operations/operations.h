@@ -1,5 +1,5 @@
-// Every operation of core/operations.def with its arguments checked: shapes, dtypes and devices must fit, or an Error
-// names the operation, what was expected and what came. Then it is enqueued. Outputs are arguments.
+// Every operation of core/operations.def with checks of its arguments: if shapes, dtypes or devices do not match, an
+// Error names the operation, what was expected and what came. Otherwise it is enqueued. Outputs are arguments.
 #pragma once
 #include <vector>
 
@@ -13,7 +13,7 @@ struct CodedTensors {
   CodeLayout layout;
 };
 
-// What the parameters of core/operations.def are here. An Optional that is absent is an empty Tensor.
+// The types of parameters of core/operations.def here. An absent Optional is an empty Tensor.
 using In = const Tensor&;
 using Out = const Tensor&;
 using InOut = const Tensor&;
@@ -28,8 +28,8 @@ using Factor = double;
 #define MORA_OPERATION(name, ...) void name(__VA_ARGS__);
 #include "core/operations.def"
 
-/// Whether the device computes an operation whose inputs have these float or block dtypes, in any order. Throws Error
-/// for the name of none.
+/// Whether the device implements an operation for inputs of these float or block dtypes, in any order. Throws Error for
+/// an unknown operation.
 bool supports(const Device& device, std::string_view operation, const std::vector<DType>& dtypes);
 
 /// See Backend::foldedSide.

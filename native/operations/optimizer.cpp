@@ -1,4 +1,4 @@
-// The optimizer's step, and what is looked at before it.
+// The optimizer's step, and checks of gradients and values.
 #include "operations/check.h"
 #include "operations/operations.h"
 
@@ -6,7 +6,7 @@ namespace mora::operations {
 
 namespace {
 
-/// The tensors of one of the lists that go with `gradients`: dense f32, of as many elements each.
+/// Checks a list that goes with `gradients`: dense f32 tensors with the same numbers of elements.
 std::vector<TensorDesc> listOf(Check& check, const char* name, Tensors tensors, Tensors gradients) {
   if (tensors.size() != gradients.size())
     throw Error("invalid-argument", std::string(check.operation()) + ": expected " + std::to_string(gradients.size()) +

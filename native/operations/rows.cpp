@@ -1,4 +1,4 @@
-// Rows and columns picked by index.
+// Rows and columns selected by index.
 #include "operations/check.h"
 #include "operations/operations.h"
 

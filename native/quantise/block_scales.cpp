@@ -8,23 +8,23 @@
 namespace mora::quantise {
 namespace {
 
-/// Bytes that are read at a time: they stay in the cache until they are looked at.
+/// Bytes read at a time, so that they stay in the cache until they are checked.
 constexpr uint64_t kPiece = 1 << 18;
-/// Fewer bytes are not worth a thread.
+/// Fewer bytes do not justify a thread.
 constexpr uint64_t kLeast = 1 << 21;
 
 bool isNotFinite(const std::byte* scale) {
-  constexpr uint16_t kExponent = 0x7C00;  // of a float16: all ones where it is infinite or not a number
+  constexpr uint16_t kExponent = 0x7C00;  // of a float16: all ones for infinity and NaN
   uint16_t bits;
   std::memcpy(&bits, scale, sizeof bits);
   return (bits & kExponent) == kExponent;
 }
 
-/// Of blocks at `bytes`.
+/// The index of the first block at `bytes` with a non-finite scale, or `count`.
 uint64_t firstIn(const std::byte* bytes, uint64_t count, const BlocksInFile& blocks) {
   const uint64_t step = blocks.bytesOfOne;
   bool isSound = true;
-  // Without a way out, so that the loop has nothing to foresee.
+  // Without a branch out of the loop, so that it vectorises.
   for (const uint64_t place : blocks.places)
     for (uint64_t i = 0; i < count; ++i) isSound &= !isNotFinite(bytes + i * step + place);
   if (isSound) return count;
@@ -37,7 +37,7 @@ uint64_t firstIn(const std::byte* bytes, uint64_t count, const BlocksInFile& blo
   return first;
 }
 
-/// Of blocks [from, to); `blocks.count` where there is none among them.
+/// The first of blocks [from, to) with a non-finite scale; `blocks.count` if there is none.
 uint64_t firstBetween(const InputFile& file, const BlocksInFile& blocks, uint64_t from, uint64_t to) {
   const uint64_t most = std::max<uint64_t>(1, kPiece / blocks.bytesOfOne);
   const std::unique_ptr<std::byte[]> piece(new std::byte[most * blocks.bytesOfOne]);

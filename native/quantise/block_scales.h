@@ -1,4 +1,4 @@
-// The scales in blocks of a file.
+// Checks the scales of blocks in a file.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -7,14 +7,13 @@
 
 namespace mora::quantise {
 
-/// Where a file has blocks, and each of them its float16 scales: bytes from the block's start.
+/// The place of blocks in a file, and of each block's float16 scales in bytes from its start.
 struct BlocksInFile {
   uint64_t offset, count, bytesOfOne;
   std::vector<uint64_t> places;
 };
 
-/// The first block with a scale that is infinite or not a number; `count` where there is none. Throws Error where the
-/// file cannot be read.
+/// The first block with an infinite or NaN scale; `count` if there is none. Throws Error if the file cannot be read.
 uint64_t firstNotFinite(const InputFile& file, const BlocksInFile& blocks, int threads);
 
 }  // namespace mora::quantise

@@ -1,4 +1,4 @@
-// One block of each format that is written, as ggml makes it (ggml-quants.c).
+// Writes one block of each format, as ggml does (ggml-quants.c).
 #pragma once
 #include <bit>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace mora::quantise {
 
-/// How much each value of a block matters: the mean square of what its column is multiplied with. Null: unknown.
+/// The importance of each value of a block: the mean square of the inputs of its column. Null if unknown.
 struct Importance {
   const float* columns = nullptr;
   /// Mean square of the values of the block's row.
@@ -17,7 +17,7 @@ struct Importance {
   explicit operator bool() const { return columns != nullptr; }
 };
 
-/// Writes a block's values, as many as the format has.
+/// Writes the values of one block.
 using BlockWriter = void (*)(const float* values, const Importance& importance, uint8_t* block);
 
 void writeQ4_0(const float* values, const Importance& importance, uint8_t* block);
@@ -49,19 +49,19 @@ inline float float16Value(uint16_t bits) {
   return bits & 0x8000 ? -value : value;
 }
 
-/// Writes a scale, and gives what a reader finds.
+/// Writes a scale as float16 and returns its rounded value.
 inline float putFloat16(uint8_t* bytes, float value) {
   const uint16_t bits = float16Bits(value);
   bytes[0] = static_cast<uint8_t>(bits), bytes[1] = static_cast<uint8_t>(bits >> 8);
   return float16Value(bits);
 }
 
-/// Low halves of 32 codes: those of i and i + 16 in one byte.
+/// Packs the low halves of 32 codes: those of i and i + 16 into one byte.
 inline void putNibbles(const uint8_t* codes, uint8_t* bytes) {
   for (int i = 0; i < 16; ++i) bytes[i] = static_cast<uint8_t>((codes[i] & 15) | (codes[i + 16] & 15) << 4);
 }
 
-/// What an error of each value weighs: its column's importance, and more where the value is large.
+/// Weights of the errors of values: the column's importance, and more for large values.
 inline void weigh(const float* values, const float* columns, float meanSquare, int count, float* weights) {
   for (int i = 0; i < count; ++i) weights[i] = columns[i] * std::sqrt(meanSquare + values[i] * values[i]);
 }

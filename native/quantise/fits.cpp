@@ -54,7 +54,7 @@ ScaleAndMinimum fitAboveMinimum(const float* values, int count, const float* wei
   }
   float leastError = weightedError(values, count, weights, best, tried);
   for (int trial = 0; trial <= trials.count; ++trial) {
-    // From the best minimum so far, which may be near the highest value: nothing but what is above 0 counts.
+    // Starts from the best minimum so far, which may be near the highest value: only values above 0 count.
     inverse = (trials.first + trials.step * static_cast<float>(trial) + top) / (high - best.minimum);
     float sumL = 0, sumLL = 0, sumXL = 0;
     for (int i = 0; i < count; ++i) {

@@ -10,7 +10,7 @@ constexpr int kCount = 256, kGroups = 8, kGroup = 32;
 
 struct Groups {
   float scales[kGroups], minima[kGroups];
-  /// Sums of the weights of values; only where importance is known.
+  /// Sums of the values' weights; set only if the importance is known.
   float weights[kGroups];
 };
 
@@ -34,7 +34,7 @@ Groups fitGroups(const float* values, const Importance& importance, int most, co
   return groups;
 }
 
-/// Numbers that are not negative as levels of six bits; their scale.
+/// Quantises non-negative numbers to six bits; returns their scale.
 float sixBits(const float* numbers, const float* weights, uint8_t* levels) {
   if (weights) return fitAboveZero(numbers, kGroups, weights, 63, levels);
   const float most = std::max(0.0f, *std::max_element(numbers, numbers + kGroups));
@@ -43,7 +43,8 @@ float sixBits(const float* numbers, const float* weights, uint8_t* levels) {
   return most / 63;
 }
 
-/// Six bits of the first four scales and minima; of the others four, whose upper two are in what those bytes have left.
+/// Packs six bits each of eight scales and minima: all bits of the first four, and four bits of the others, whose upper
+/// two fill the free bits of those bytes.
 void putSixBits(const uint8_t* scales, const uint8_t* minima, uint8_t* bytes) {
   for (int i = 0; i < 4; ++i) {
     bytes[i] = static_cast<uint8_t>(scales[i] | (scales[i + 4] >> 4) << 6);

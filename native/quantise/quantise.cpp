@@ -38,7 +38,7 @@ BlockWriter writerOf(DType type) {
   }
 }
 
-/// body(from, to) over [0, count), in parts of at least `least`, on so many threads at most.
+/// Calls body(from, to) over [0, count), in parts of at least `least`, on at most `threads` threads.
 template <typename Body>
 void inParts(int64_t count, int64_t least, int threads, const Body& body) {
   const int64_t parts = std::clamp<int64_t>(count / std::max<int64_t>(least, 1), 1, std::max(threads, 1));
@@ -49,10 +49,10 @@ void inParts(int64_t count, int64_t least, int threads, const Body& body) {
   for (std::thread& other : others) other.join();
 }
 
-/// Fewer values are not worth a thread.
+/// Fewer values do not justify a thread.
 constexpr int64_t kLeastValues = 1 << 16;
 
-/// The code of the nearest value of NF4, of two the lower one.
+/// The NF4 code of the nearest value; the lower one of two.
 int nf4CodeOf(float value) {
   int code = 0;
   for (int step = 8; step > 0; step /= 2)

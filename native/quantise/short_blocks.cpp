@@ -8,13 +8,13 @@ namespace {
 
 constexpr int kCount = 32;
 
-/// The fifth bits of codes.
+/// Packs the fifth bits of codes.
 void putHighBits(const uint8_t* codes, uint8_t* bytes) {
   std::fill_n(bytes, 4, uint8_t{0});
   for (int i = 0; i < kCount; ++i) bytes[i / 8] |= static_cast<uint8_t>((codes[i] >> 4 & 1) << i % 8);
 }
 
-/// Levels around zero, of which the lowest is the largest value's; their scale.
+/// Levels around zero; the value of the largest magnitude has the lowest level. Returns the scale.
 float levelsAroundZero(const float* values, int half, uint8_t* levels) {
   const float scale = peakOf(values, kCount) / static_cast<float>(-half), inverse = inverseOf(scale);
   const float shift = static_cast<float>(half) + 0.5f;
@@ -39,7 +39,7 @@ void writeAroundZero(const float* values, const Importance& importance, uint8_t*
   putNibbles(levels, block + (half == 16 ? 6 : 2));
 }
 
-/// Levels from the lowest value to the highest.
+/// Levels from the lowest to the highest value.
 ScaleAndMinimum levelsAboveMinimum(const float* values, int most, uint8_t* levels) {
   const auto [low, high] = std::minmax_element(values, values + kCount);
   const float scale = (*high - *low) / static_cast<float>(most), inverse = inverseOf(scale);
@@ -91,10 +91,10 @@ void writeQ8_0(const float* values, const Importance&, uint8_t* block) {
 }
 
 void writeMxfp4(const float* values, const Importance&, uint8_t* block) {
-  // Where the next magnitude of 0, 0.5, 1, 1.5, 2, 3, 4, 6 is nearer, in halves.
+  // Thresholds between the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6, in halves.
   constexpr float between[] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
   const float peak = std::fabs(peakOf(values, kCount));
-  // The largest value lies in the highest binade; the logarithm is rounded before that, as ggml's is.
+  // The largest value lies in the highest binade; its logarithm is rounded first, as in ggml.
   const int exponent = peak > 0 ? std::clamp(static_cast<int>(std::floor(std::log2(peak))) - 2 + 127, 0, 254) : 0;
   const float half = std::ldexp(1.0f, exponent - 128);
   uint8_t codes[kCount];

@@ -9,7 +9,7 @@ namespace {
 constexpr int kCount = 32, kTrials = 7;
 constexpr float kLevels[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-/// Codes by twice a number of units, rounded down: the middle between two levels is a half.
+/// Codes by twice the number of units, rounded down, since the middle between two levels is a half.
 struct Codes {
   static constexpr int kLeast = -256, kMost = 255;
   uint8_t codes[kMost - kLeast + 1];
@@ -25,20 +25,20 @@ struct Codes {
 
 constexpr Codes kCodes;
 
-/// The code of the nearest level, of two the upper one.
+/// The code of the nearest level; the upper one of two.
 int nearestCode(float units) {
   const float doubled = clamped(2 * units, Codes::kLeast, Codes::kMost);
   const int whole = static_cast<int>(doubled);
   return kCodes.codes[whole - (doubled < static_cast<float>(whole)) - Codes::kLeast];
 }
 
-/// The scale of 32 values of least weighted squares.
+/// The scale of 32 values by weighted least squares.
 float fitScale(const float* values, const float* weights) {
   const float peak = peakOf(values, kCount);
   if (std::fabs(peak) < kTiny) return 0;
   float scale = 0, best = 0;
   for (int trial = -kTrials - 1; trial <= kTrials; ++trial) {
-    // First the scale by which the largest value has the lowest level.
+    // The first trial scale maps the value of the largest magnitude to the lowest level.
     const bool isFirst = trial < -kTrials;
     const float inverse = isFirst ? 1 / (-peak / kLevels[0]) : (static_cast<float>(trial) + kLevels[0]) / peak;
     float sumXL = 0, sumLL = 0;

@@ -1,4 +1,4 @@
-// The allocator: figures, joining of neighbours, best fit, and random work against a plain model.
+// The allocator: statistics, joining of neighbours, best fit, and random operations against a simple model.
 #include "core/arena.h"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ void figures() {
   Arena arena(10 * kUnit);
   CHECK(arena.inUse() == 0 && arena.peak() == 0 && arena.cached() == 0);
   const uint64_t nothing = arena.allocate(0), one = arena.allocate(1), more = arena.allocate(kUnit + 1);
-  CHECK(nothing == 0 && one == kUnit && more == 2 * kUnit);  // even nothing has an address of its own
+  CHECK(nothing == 0 && one == kUnit && more == 2 * kUnit);  // even an empty block has its own address
   CHECK(arena.inUse() == 4 * kUnit && arena.peak() == 4 * kUnit && arena.cached() == 0);
   arena.release(one);
   CHECK(arena.inUse() == 3 * kUnit && arena.peak() == 4 * kUnit && arena.cached() == kUnit);
@@ -39,7 +39,7 @@ void figures() {
 }
 
 void neighboursAreJoined() {
-  // Three blocks, released in every order, are one again.
+  // Three blocks, released in any order, become one again.
   int order[] = {0, 1, 2};
   do {
     Arena arena(3 * kUnit);
@@ -55,7 +55,7 @@ void theSmallestThatFitsIsTaken() {
   const uint64_t large = arena.allocate(5 * kUnit), wall = arena.allocate(kUnit), small = arena.allocate(2 * kUnit);
   const uint64_t otherWall = arena.allocate(kUnit), alike = arena.allocate(2 * kUnit), end = arena.allocate(kUnit);
   for (const uint64_t block : {large, small, alike}) arena.release(block);
-  CHECK(arena.allocate(2 * kUnit) == small);  // the lower of two alike
+  CHECK(arena.allocate(2 * kUnit) == small);  // the lower one of two equal blocks
   CHECK(arena.allocate(kUnit) == alike);
   CHECK(arena.allocate(3 * kUnit) == large);
   for (const uint64_t block : {wall, otherWall, end}) arena.release(block);
@@ -69,10 +69,10 @@ void whatDoesNotFitChangesNothing() {
   CHECK(arena.allocate(kUnit) == 3 * kUnit);
 }
 
-/// What the arena should say, unit by unit.
+/// A model of the arena, unit by unit.
 struct Model {
   std::vector<int> owner;        // 0: free
-  std::vector<bool> held;        // from the system
+  std::vector<bool> held;        // held from the system
   uint64_t inUse = 0, peak = 0;  // units
 
   uint64_t longestFree() const {
@@ -98,7 +98,7 @@ void randomWork(uint64_t seed) {
     if (choice < 52) {
       const uint64_t bytes = random() % (choice < 5 ? 60 * kUnit : 6 * kUnit) + 1, units = (bytes + kUnit - 1) / kUnit;
       const uint64_t offset = arena.allocate(bytes);
-      // Free neighbours are joined, so it fails only where no run of free units is long enough.
+      // Free neighbours are joined, so an allocation only fails if no run of free units is long enough.
       CHECK((offset == Arena::kNone) == (model.longestFree() < units));
       if (offset == Arena::kNone) continue;
       CHECK(offset % kUnit == 0 && offset / kUnit + units <= kUnits);

@@ -1,5 +1,5 @@
-// What the C++ tests share: CHECK counts and prints what does not hold, `finish` is a test's exit status. With
-// MORA_TEST_BAIL in its environment, a test ends at the first failure.
+// Shared by the C++ tests: CHECK counts and prints failures, `finish` is a test's exit status. With MORA_TEST_BAIL in
+// its environment, a test ends at the first failure.
 #pragma once
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// Running a part of a test in a process of its own, for what is decided once per process.
+// Runs a part of a test in its own process, for state that is set once per process.
 #pragma once
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-# The target `cpu_dequantise`: as much of the CPU backend as unpacks block formats, where Highway is found. All of it builds
-# for minutes with sanitizers.
+# The target `cpu_dequantise`, if Highway is found: the part of the CPU backend that unpacks block formats. Building all
+# of it with sanitizers takes minutes.
 if(NOT TARGET hwy::hwy)
   find_package(hwy CONFIG QUIET)
 endif()

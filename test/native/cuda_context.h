@@ -30,7 +30,7 @@ class TestContext {
   TestContext(const TestContext&) = delete;
   TestContext& operator=(const TestContext&) = delete;
 
-  /// What kernels reported since the last call, after everything enqueued.
+  /// Waits for everything enqueued and returns what kernels have reported since the last call.
   cuda::DeviceReport takeReport() {
     cuda::DeviceReport report{};
     cudaDeviceSynchronize();

@@ -1,5 +1,5 @@
-// What the tests of CUDA kernels share: a stream with what launchers need, tensors in device memory of any layout, and
-// comparisons with float64. It runs on a GPU or on the emulator, whichever the program is linked with.
+// Shared by the tests of CUDA kernels: a stream and context for launchers, tensors in device memory of any layout, and
+// comparisons with float64. Runs on a GPU or on the emulator, depending on the program it is linked into.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -23,7 +23,7 @@ inline const DType kFloats[] = {DType::f32, DType::bf16, DType::f16};
 
 inline void succeed(cudaError_t error) { CHECK(error == cudaSuccess); }
 
-/// `value` as the type stores it.
+/// `value` rounded to the type.
 inline double rounded(DType type, double value) {
   const float single = static_cast<float>(value);
   if (type == DType::bf16) return __bfloat162float(__float2bfloat16_rn(single));
@@ -31,15 +31,16 @@ inline double rounded(DType type, double value) {
   return type == DType::f32 ? single : std::trunc(value);
 }
 
-/// How elements lie: `offset` elements before the first, `padding` between neighbours of every dimension but the last.
+/// The layout of elements: `offset` elements before the first, `padding` between neighbours of every dimension but the
+/// last.
 struct Layout {
   int64_t offset, padding;
 };
 
-/// Dense; apart but aligned for vectors; aligned for single elements only.
+/// Contiguous; with gaps but aligned for vectors; aligned for single elements only.
 inline const Layout kLayouts[] = {{0, 0}, {8, 16}, {1, 3}};
 
-/// A tensor in device memory with a margin of zero bits around every row, which must stay as it is.
+/// A tensor in device memory with a margin of zero bits around every row, which must not change.
 class DeviceTensor {
  public:
   DeviceTensor(DType type, const std::vector<int64_t>& shape, const Values& values, Layout layout = {0, 0}) {
@@ -69,7 +70,7 @@ class DeviceTensor {
     size_t i = 0;
     forElements([&](size_t at) { write(host.data() + at * elementBytes(), values[i++]); });
     CHECK(i == values.size());
-    succeed(cudaDeviceSynchronize());  // what still reads the elements before
+    succeed(cudaDeviceSynchronize());  // the previous elements may still be in use
     succeed(cudaMemcpy(memory_, host.data(), bytes_, cudaMemcpyHostToDevice));
   }
 
@@ -134,7 +135,7 @@ class DeviceTensor {
   void* memory_;
 };
 
-/// Normal numbers as the type stores them; the same for the same seed.
+/// Normal numbers rounded to the type; the same for the same seed.
 inline Values normal(DType type, int64_t count, unsigned seed, double deviation = 1) {
   std::mt19937 generator(seed);
   std::normal_distribution<double> distribution(0, deviation);
@@ -151,8 +152,8 @@ inline Values integers(int64_t count, int64_t limit, unsigned seed) {
   return values;
 }
 
-/// Each value may be off by one rounding of the type (of f16 also by its least number) and by `slack` times the largest
-/// magnitude, of what is expected or the one given: what f32 arithmetic in between may lose.
+/// Checks values: each may be off by one rounding of the type (for f16 also by its smallest number) plus `slack` times
+/// the largest magnitude, of the expected values or the one given, for f32 arithmetic in between.
 inline bool close(const std::string& what, DType type, const Values& actual, const Values& expected,
                   double slack = 1e-6, double largest = 0) {
   const double rounding = type == DType::bf16 ? 0x1p-8 : type == DType::f16 ? 0x1p-11 : 0x1p-24;

@@ -1,5 +1,5 @@
-// Products of few rows with weights in block formats, for every instruction set that this machine has, against sums in
-// double precision: the addon's own tests only meet the best one.
+// Products of few rows with weights in block formats, for every instruction set of this machine, against sums in double
+// precision: the addon's own tests only use the best one.
 #include "cpu/few_rows/few_rows.h"
 
 #include <hwy/targets.h>
@@ -50,7 +50,7 @@ std::vector<uint8_t> randomBlocks(DType type, int64_t count, std::mt19937& gener
   return blocks;
 }
 
-/// The largest error of a product, as a share of what few_rows.h allows.
+/// The largest error of a product, relative to the bound of few_rows.h.
 double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsigned seed) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal;

@@ -25,8 +25,8 @@ std::vector<int64_t> randomSections(const SectionPlan& plan) {
   return folded;
 }
 
-/// Outputs before repetition [distinct, k] by the definition: x continued by itself, cut into sections, results one
-/// after the other, cut at d (or folded onto what is before d). Paper, Eq. 4, 8 and 9.
+/// Outputs before repetition [distinct, k] by the definition: x is continued by itself and cut into sections, and
+/// results are concatenated and cut at d (or folded onto the outputs before d). Paper, Eq. 4, 8 and 9.
 std::vector<int64_t> deltaByDefinition(const SectionPlan& plan, const std::vector<int64_t>& folded) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
   std::vector<int64_t> delta(static_cast<size_t>(d * k));
@@ -41,7 +41,7 @@ std::vector<int64_t> deltaByDefinition(const SectionPlan& plan, const std::vecto
   return delta;
 }
 
-/// The same by the plan's products; checks that each stays inside of what it reads and writes.
+/// The outputs by the plan's products; checks that each stays within its operands.
 std::vector<int64_t> deltaByProducts(const SectionPlan& plan, const std::vector<int64_t>& folded) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
   std::vector<int64_t> delta(static_cast<size_t>(d * k)), firsts(static_cast<size_t>(d));
@@ -56,7 +56,7 @@ std::vector<int64_t> deltaByProducts(const SectionPlan& plan, const std::vector<
     for (int64_t i = 0; i < product.count; ++i)
       for (int64_t r = 0; r < product.rows; ++r) {
         const int64_t output = product.output + i * R + r;
-        // The first product of an output finds nothing there; the others add to what it wrote.
+        // The first product of an output overwrites; the others add to it.
         CHECK(firsts[static_cast<size_t>(output)] == (product.first ? 0 : 1));
         firsts[static_cast<size_t>(output)] = 1;
         for (int64_t c = 0; c < product.depth; ++c) {
@@ -82,7 +82,7 @@ void checkPlan(const SectionPlan& plan) {
 void plans() {
   for (int i = 0; i < 4000; ++i) {
     const int64_t k = between(1, 40), d = between(1, 40);
-    // Small sides, about the size of the layer, and more than twice as many as there are inputs.
+    // Sides that are small, about the size of the layer, and more than twice the inputs.
     const int64_t side = i % 3 == 0 ? between(1, 6) : i % 3 == 1 ? between(1, 40) : between(2 * k, 3 * k + 3);
     for (const auto& [truncate, fold] : {std::pair{0, 0}, {1, 0}, {0, 1}}) checkPlan({k, d, side, 0, truncate, fold});
   }

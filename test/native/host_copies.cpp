@@ -18,7 +18,7 @@ constexpr size_t kBytes = (7 << 20) + 13;  // pieces of several threads, and a r
 
 std::byte valueAt(size_t i) { return static_cast<std::byte>(i % 251); }
 
-/// Waits for all that was enqueued; empty, or why it failed.
+/// Waits for everything enqueued; returns the error, or an empty string.
 std::string failureOf(Device& device) {
   std::promise<std::string> done;
   device.callback(
@@ -34,7 +34,7 @@ void partsOfALargeCopyAreReadAtTheSameTime() {
   device.copyFromHost(target, kBytes, [&](std::byte* to, size_t offset, size_t count) {
     for (size_t i = 0; i < count; ++i) to[i] = valueAt(offset + i);
     if (++reading > 1) together = true;
-    // The other comes, unless there is none.
+    // The other member comes, unless there is none.
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (!together && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
     --reading;

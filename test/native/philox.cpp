@@ -1,4 +1,4 @@
-// Philox4x32-10 against the known answers of its authors, and what dropout makes of it.
+// Philox4x32-10 against the known answers of its authors, and dropout's use of it.
 #include "core/math/philox.h"
 
 #include <set>

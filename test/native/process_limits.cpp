@@ -1,5 +1,4 @@
-// What control groups leave a process, as their files say: versions 1 and 2, nested, unlimited, absent, as in a
-// container.
+// The limits of control groups, from their files: versions 1 and 2, nested, unlimited, absent, as in a container.
 #include "core/process/process_limits.h"
 
 #include <cmath>
@@ -16,7 +15,7 @@ using mora::groupLimits;
 
 namespace {
 
-/// The limits where these files are all that there is.
+/// The limits if these are the only files.
 GroupLimits limitsWith(const std::map<std::string, std::string>& files) {
   std::string root = fs::temp_directory_path() / "mora-limits-XXXXXX";
   if (!mkdtemp(root.data())) std::abort();

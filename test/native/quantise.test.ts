@@ -12,8 +12,8 @@ import { testDevice } from '../operations/harness.js'
 const device = testDevice()
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-// sha256 of what ggml_quantize_chunk of the library that `check:llama-cpp` fetches makes of `rowsToQuantise`, without and with
-// `importanceOfColumns`.
+// sha256 of the blocks that ggml_quantize_chunk, of the library that `check:llama-cpp` fetches, makes from
+// `rowsToQuantise`, without and with `importanceOfColumns`.
 const hashes = goldenJson<Record<WrittenBlocks, { plain: string; weighted: string }>>('ggml-quantised.json')
 const formats = Object.keys(hashes) as WrittenBlocks[]
 const COLUMNS = 512
@@ -84,8 +84,8 @@ describe.each(formats)('%s', (format) => {
 
   test('a value moves by a step of its block at most', async () => {
     const count = blockValues(format)
-    // Shares of the largest value: half a step, or where levels are not alike around zero, a whole one. Scales of groups are
-    // rounded too.
+    // Relative to the largest value: half a step, or a whole one if levels are not symmetric around zero. Scales of
+    // groups are rounded too.
     const share = {
       q8_0: 0.0045,
       q6_k: 0.04,

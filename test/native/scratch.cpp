@@ -1,5 +1,5 @@
-// Scratch memory: scopes give their memory back, memory that is in use never moves, and what an operation needed once
-// is there the next time.
+// Scratch memory: scopes release their memory, memory in use never moves, and an operation's needs are met without
+// allocation the next time.
 #include "cpu/scratch.h"
 
 #include <cstdint>
@@ -34,7 +34,7 @@ void scopesShareMemory() {
   for (int i = 0; i < 5; ++i) CHECK(reinterpret_cast<uintptr_t>(next.bytes(1)) % Scratch::kAlignment == 0);
 }
 
-/// Takes `bytes` in each of `depth` scopes that nest; what each wrote is still there when the inner ones have ended.
+/// Takes `bytes` in each of `depth` nested scopes; checks that outer memory is unchanged when inner scopes have ended.
 void nest(int depth, size_t bytes, std::set<void*>& places) {
   if (depth == 0) return;
   Scratch scope;
@@ -49,9 +49,9 @@ void nest(int depth, size_t bytes, std::set<void*>& places) {
 
 void whatWasNeededOnceIsThere() {
   std::set<void*> grown, again, later;
-  nest(9, kMega, grown);  // in pieces, for it was not known how many there would be
+  nest(9, kMega, grown);  // in several chunks, since the total was unknown
   CHECK(grown.size() == 9);
-  nest(9, kMega, again);  // in one
+  nest(9, kMega, again);  // in one chunk
   CHECK(again.size() == 9);
   auto* const base = static_cast<std::byte*>(*again.begin());
   CHECK(static_cast<std::byte*>(*again.rbegin()) - base == static_cast<ptrdiff_t>(8 * kMega));

@@ -21,7 +21,7 @@ int64_t between(int64_t low, int64_t high) { return std::uniform_int_distributio
 
 constexpr float kUnwritten = NAN;
 
-/// Rows [T, columns] of floats with room between them that nothing may touch.
+/// Rows [T, columns] of floats with gaps between them, which must not change.
 struct Rows {
   static constexpr int64_t kRoom = 3;
   std::vector<float> values;
@@ -52,7 +52,7 @@ float& element(const TensorDesc& of, int64_t batch, int64_t row, int64_t column,
   return static_cast<float*>(of.data)[ahead + row * strides[0] + column * strides[1]];
 }
 
-/// What a backend brings, in plain loops. Outputs are repeated up to their width, not beyond: no grouping wraps.
+/// A backend's operations as plain loops. Outputs are repeated up to their width, not beyond: no grouping wraps.
 struct Loops {
   std::deque<std::vector<float>> memory;
 
@@ -96,8 +96,8 @@ struct Loops {
   void* scratch(size_t bytes) { return memory.emplace_back(bytes / sizeof(float), kUnwritten).data(); }
 };
 
-/// Folded matrices [n, side, side], each section's own [R, R] at its place in a window or, where side is R, alone.
-/// Behind them is a number that nothing may touch.
+/// Folded matrices [n, side, side], each section [R, R] at its place in a window or, if side is R, without one. The
+/// number after them must not change.
 struct Folded {
   SectionPlan plan;
   int64_t side;
@@ -110,7 +110,7 @@ struct Folded {
   }
   Folded(Folded&& other) = delete;
 
-  /// Element (position mod R, column) of the section that position lies in.
+  /// Element (position mod R, column) of the section that contains the position.
   float& at(int64_t position, int64_t column) {
     const int64_t section = position / plan.side, offset = windowOffset(plan.side, side, section);
     return element(desc, section, offset + position % plan.side, offset + column, false);
@@ -118,7 +118,8 @@ struct Folded {
 };
 
 /// Calls visit(output, input, position, column) for every element of the matrices that is used (paper, Eq. 4, 8, 9): x
-/// continued by itself, cut into sections, results one after the other, cut at d (or folded), and repeated up to d.
+/// is continued by itself and cut into sections, and results are concatenated, cut at d (or folded), and repeated up to
+/// d.
 template <typename Visit>
 void visitDefinition(const SectionPlan& plan, Visit&& visit) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, all = plan.sections() * R;
@@ -136,7 +137,7 @@ struct Case {
   SectionPlan plan;
   int64_t T = between(1, 3);
   Rows x, dY;
-  std::vector<float> y, dX, dM;  // by definition: [T, d], [T, k], [live sections * R, R]
+  std::vector<float> y, dX, dM;  // by the definition: [T, d], [T, k], [live sections * R, R]
   Folded folded;
 
   Case(const SectionPlan& of, int64_t side)
@@ -156,7 +157,7 @@ struct Case {
     });
   }
 
-  /// Runs `multiply(target, accumulate)` into [T, columns], over what is there and over nothing.
+  /// Runs `multiply(target, accumulate)` into [T, columns], accumulating and overwriting.
   template <typename Multiply>
   void checkRows(const char* what, const std::vector<float>& expected, int64_t columns, Multiply&& multiply) {
     for (const bool accumulate : {false, true}) {
@@ -221,7 +222,7 @@ void checkWindows(const SectionPlan& plan) {
 
 void products() {
   for (int i = 0; i < 600; ++i) {
-    // Windows are for widths of whole cells.
+    // Windows need widths of whole cells.
     const int64_t cell = i % 2 == 0 ? 1 : kCell, k = cell * between(1, 40 / cell), d = cell * between(1, 40 / cell);
     const int64_t side = i % 3 == 0 ? between(1, 6) : i % 3 == 1 ? between(1, 40) : between(2 * k, 3 * k + 3);
     for (const auto& [truncate, fold] : {std::pair{0, 0}, {1, 0}, {0, 1}}) {
@@ -232,7 +233,7 @@ void products() {
   }
 }
 
-/// What is written is what is used: a product that is dead, or one too many, gives the same numbers.
+/// Counts products: dead or superfluous ones would not change the results.
 void productsAreFew() {
   struct Counting : Loops {
     int products = 0, zeros = 0, copies = 0;
@@ -240,7 +241,7 @@ void productsAreFew() {
     void zero(const TensorDesc&) { ++zeros; }
     void groupSpread(const Grouping&, const TensorDesc&, const TensorDesc&, bool) { ++copies; }
   };
-  // Two whole sections of 8, and one of 4 inputs that goes on with the start of x; 24 outputs, three times and 16 more.
+  // Two complete sections of 8, and one of 4 inputs continued by the start of x; 24 outputs, three times, and 16 more.
   const SectionPlan plan{20, 88, 8, 0, 0, 0};
   Case of(plan, plan.side);
   CHECK(repeatsOf(plan) == 4);
@@ -256,7 +257,7 @@ void productsAreFew() {
   multiplySectionGradients(gradients, plan, of.x.desc, gradient, of.folded.desc, false);
   CHECK(gradients.products == 3 && gradients.zeros == 0);
 
-  // Nothing is repeated: the gradient is dY itself, unless another dtype is wanted.
+  // Without repeats the gradient is dY itself, unless another dtype is wanted.
   const SectionPlan whole{16, 16, 8, 0, 0, 0};
   Case plain(whole, whole.side);
   Loops loops;

@@ -1,4 +1,4 @@
-// The CPU's stream: order, errors, memory, and its end while work is waiting. Also under ThreadSanitizer.
+// The CPU's stream: order, errors, memory, and shutdown with waiting work. Also under ThreadSanitizer.
 #include "cpu/stream.h"
 
 #include <atomic>
@@ -57,7 +57,7 @@ void workRunsInOrder() {
 void manyThreadsMayEnqueue() {
   constexpr int kThreads = 8, kEach = 500;
   Stream& stream = newStream();
-  std::vector<std::pair<int, int>> seen;  // written by the stream alone
+  std::vector<std::pair<int, int>> seen;  // written by the stream only
   std::vector<std::thread> threads;
   for (int thread = 0; thread < kThreads; ++thread)
     threads.emplace_back([&stream, &seen, thread] {
@@ -98,7 +98,7 @@ void errorsSurfaceAtTheNextCallback() {
   CHECK(std::strcmp(error.operation, "rope") == 0);
   CHECK(std::strcmp(error.message, "position 9 is past 8") == 0);
   CHECK(after);
-  CHECK(wait(stream).status == Status::ok);  // forgotten
+  CHECK(wait(stream).status == Status::ok);  // the error was cleared
 
   stream.enqueue("matmul", [] { throw std::bad_alloc(); });
   const StreamError memory = wait(stream);
@@ -118,7 +118,7 @@ void shutdownDropsWhatHasNotStarted() {
   CHECK(held.use_count() == 2);
   std::thread ending([&stream] { stream.shutdown(); });
   while (stream.enqueue("late", [&ran] { ++ran; }) == Status::ok) std::this_thread::yield();
-  // It waits for what runs, and what waited is gone with all that it held.
+  // Waits for the running task; waiting ones are destroyed with everything they hold.
   gate->open();
   ending.join();
   CHECK(ran == 0);
@@ -141,7 +141,7 @@ void shutdownWhileManyEnqueue() {
   stream.shutdown();
   const int at = ran;
   for (std::thread& thread : threads) thread.join();
-  CHECK(ran == at);  // nothing after shutdown has returned
+  CHECK(ran == at);  // no task returned after shutdown
   CHECK(ran <= accepted);
 }
 
@@ -158,7 +158,7 @@ void memoryHasALimit() {
   stream.release(first);
   CHECK(stream.allocate(kBlock, &third) == Status::ok);
   CHECK(third == first);
-  stream.setMemoryLimit(kBlock / 2);  // below what is in use: nothing more, but what is there stays
+  stream.setMemoryLimit(kBlock / 2);  // less than what is in use: further allocations fail, existing memory stays
   CHECK(stream.allocate(1, &first) == Status::outOfMemory);
   stream.setMemoryLimit(0);
   CHECK(stream.allocate(5 * kBlock, &first) == Status::ok);
@@ -237,7 +237,7 @@ void profileCountsOperations() {
   CHECK(report.find("before") == std::string::npos);
 }
 
-// Against one pair after the other: documents with a cache, with fewer keys than queries, and windows of all sizes.
+// Compares with a count pair by pair: documents with a cache, with fewer keys than queries, and windows of all sizes.
 void pairsAreCounted() {
   const int32_t queries[] = {0, 5, 6, 13}, keys[] = {0, 5, 26, 30};
   for (const int64_t window : {0, 1, 3, 5, 20, 21, 100}) {

@@ -1,5 +1,5 @@
-// Teams of threads: every item is computed once, by one member at a time; failures; sizes; members that have fallen
-// asleep, and more members than there are processors; which processors they may use stays as it was. Also under
+// Teams of threads: every item is computed once, and no member has two at the same time; failures; sizes; members that
+// have fallen asleep, and more members than processors; the processors that threads may use stay the same. Also under
 // ThreadSanitizer.
 #include "cpu/team.h"
 
@@ -25,7 +25,7 @@ using mora::cpu::teamSize;
 
 namespace {
 
-/// Runs a job whose items count themselves, and checks that each ran once and no member twice at the same time.
+/// Runs a job whose items count their calls, and checks that each ran once and no member ran two at the same time.
 void share(int64_t items) {
   std::vector<int> runs(static_cast<size_t>(items), 0);
   const int members = teamSize();
@@ -58,7 +58,7 @@ void manyShortJobs() {
   int64_t expected = 0;
   for (int64_t job = 0; job < 20'000; ++job) {
     const int64_t items = 2 + job % 9;
-    // Some are over before a second member has come, others are not.
+    // Some jobs end before a second member has come.
     shareItems(items, [&](int64_t item, int) {
       std::atomic<int64_t> turns{0};
       while (turns.fetch_add(1, std::memory_order_relaxed) < job % 5 * 100) {
@@ -79,7 +79,7 @@ void sleepingMembersWakeUp() {
 }
 
 void nobodyWaitsForWhoIsNotThere() {
-  // One member is held in an item: the others do the rest.
+  // One member is blocked in an item: the others do the rest.
   setTeamSize(3);
   constexpr int64_t kItems = 300;
   std::atomic<int64_t> done{0};
@@ -136,7 +136,7 @@ void everyThreadHasItsOwnTeam() {
   CHECK(teamSize() == mora::availableProcessors());
 }
 
-/// Members leave a processor that another is on, and may be moved back to it afterwards.
+/// Members leave a processor that another one is on, and may be moved back to it afterwards.
 void membersMayUseAllProcessors() {
   cpu_set_t before;
   CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
@@ -163,7 +163,7 @@ void leavesAProcessor() {
     CPU_SET(static_cast<size_t>(processor), &taken);
     mora::cpu::leaveProcessors(taken);
   }
-  mora::cpu::leaveProcessors(before);  // there is no other
+  mora::cpu::leaveProcessors(before);  // there is no other processor
   CHECK(sched_getaffinity(0, sizeof(after), &after) == 0);
   CHECK(CPU_EQUAL(&before, &after));
 }

@@ -1,4 +1,4 @@
-// Waiting for a backend's stream; include the stream's header first.
+// Waits for a backend's stream; include the stream's header first.
 #pragma once
 #include <future>
 
@@ -7,7 +7,7 @@
 
 namespace mora::test {
 
-/// Waits for everything before it, and takes the error.
+/// Waits for everything before it, and returns and clears the error.
 inline StreamError wait(Stream& stream) {
   std::promise<StreamError> done;
   std::future<StreamError> result = done.get_future();

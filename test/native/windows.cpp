@@ -17,7 +17,7 @@ std::mt19937_64 random64(6);
 
 int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random64); }
 
-/// A plan, the width of what its products have for y, and folded matrices of integers, so that sums are exact.
+/// A plan, the width of its products' outputs, and folded matrices of integers, so that sums are exact.
 struct Case {
   SectionPlan plan;
   int64_t outputs, window;
@@ -31,7 +31,7 @@ struct Case {
       for (int64_t column = 0; column < plan.side; ++column) folded[at(position, column)] = between(-1000, 1000);
   }
 
-  /// Where the folded matrices hold a column of row `position` of all sections.
+  /// The index in the folded matrices of a column of row `position` of all sections.
   size_t at(int64_t position, int64_t column) const {
     const int64_t section = position / plan.side, offset = windowOffset(plan.side, window, section);
     const int64_t row = section * window + offset + position % plan.side;
@@ -39,8 +39,8 @@ struct Case {
   }
 };
 
-/// Outputs before repetition [outputs, k] by the definition (paper, Eq. 4, 8 and 9): x continued by itself, cut into
-/// sections, results one after the other, cut at d (or folded onto what is before d).
+/// Outputs before repetition [outputs, k] by the definition (paper, Eq. 4, 8 and 9): x is continued by itself and cut
+/// into sections, and results are concatenated and cut at d (or folded onto the outputs before d).
 Integers deltaByDefinition(const Case& of) {
   const auto [k, d, R] = std::array{of.plan.inFeatures, of.plan.outFeatures, of.plan.side};
   Integers delta(static_cast<size_t>(of.outputs * k));
@@ -55,7 +55,8 @@ Integers deltaByDefinition(const Case& of) {
   return delta;
 }
 
-/// Counts writes: a first product finds nothing where it writes, another one something, and a batch nothing of its own.
+/// Counts writes: a first product must write where nothing was written, another one where something was, and the
+/// products of a batch to different places.
 class Writes {
  public:
   explicit Writes(int64_t length) : writes_(static_cast<size_t>(length)) {}
@@ -129,7 +130,7 @@ void checkProducts(const Case& of, Written written) {
 
 void products() {
   for (int i = 0; i < 1500; ++i) {
-    // Half of them with widths that are whole cells, as windows are for; others must be exact too.
+    // Half of them have widths of whole cells, as windows expect; others must be exact too.
     const int64_t cell = i % 2 == 0 ? kCell : 1, k = cell * between(1, 96 / cell), d = cell * between(1, 96 / cell);
     const int64_t side = i % 3 == 0 ? between(1, 12) : i % 3 == 1 ? between(1, 60) : between(2 * k, 3 * k + 3);
     for (const auto& [truncate, fold] : {std::pair{0, 0}, {1, 0}, {0, 1}}) {
@@ -139,7 +140,7 @@ void products() {
   }
 }
 
-/// The folded matrices are stored in windows: these are as wide as the cells that some live section touches.
+/// Folded matrices are stored in windows, which are as wide as the cells that some live section touches.
 void windowsAreNarrow() {
   for (int64_t side = 1; side <= 40; ++side)
     for (int64_t sections = 1; sections <= 2 * kCell; ++sections) {
@@ -150,17 +151,18 @@ void windowsAreNarrow() {
     }
 }
 
-/// 4096 -> 11008 at rank 8: twelve sections of 348, every second of which begins in the middle of a cell.
+/// 4096 -> 11008 at rank 8: twelve sections of 348, every second of which starts in the middle of a cell.
 void batchesAreFew() {
   const SectionPlan plan{4096, 11008, 348, 1, 0, 0};
   CHECK(windowSide(plan) == 352);
   const auto products = windowProducts(plan, cellEnd(plan.distinctOutputs()), Written::outputs);
-  // Even sections; odd ones but the last, whose inputs go on with the start of x: two; the cells that neighbours share.
+  // Even sections; odd ones but the last, whose inputs continue at the start of x: two; the cells that neighbours
+  // share.
   CHECK(products.size() == 5);
   int64_t multiplications = 0;
   for (const SectionProduct& product : products) multiplications += product.count * product.rows * product.depth;
   CHECK(static_cast<double>(multiplications) < 1.03 * 12 * 348 * 348);
-  // Where all outputs end at d, there is nothing to fold: what the last cell has past d is no product.
+  // If all outputs end at d, nothing is folded: no product computes the last cell's columns past d.
   CHECK(windowProducts({12, 12, 6, 0, 0, 1}, 12, Written::outputs).size() ==
         windowProducts({12, 12, 6, 0, 0, 0}, 12, Written::outputs).size());
 }

@@ -1,5 +1,6 @@
-// The stand-in of cuBLAS behind the table of cuda/products/cublas.h: products in plain loops on the stream, sums in f32.
-// Like cuBLAS it knows columns only, refuses leading dimensions that are too small, and with beta 0 it does not read C.
+// The stand-in of cuBLAS behind the table of cuda/products/cublas.h: products in plain loops on the stream, sums in
+// f32. Like cuBLAS it only supports columns, refuses leading dimensions that are too small, and does not read C if beta
+// is 0.
 #include "cuda/products/cublas.h"
 
 #include <cuda_bf16.h>
@@ -65,7 +66,7 @@ float load(const void* data, CublasType type, int64_t index) {
   return 0;
 }
 
-/// To the nearest even number with 10 bits of fraction, as tensor cores read f32. NaN and infinity stay.
+/// Rounds to 10 bits of fraction, to nearest even, as tensor cores read f32. NaN and infinity stay.
 float roundToTf32(float value) {
   constexpr uint32_t kDropped = 13, kHalf = 1u << (kDropped - 1);
   if (!std::isfinite(value)) return value;
@@ -91,7 +92,8 @@ void store(void* data, CublasType type, int64_t index, float value) {
 // Sizes of the blocks that stay in the caches: kRows of C at a time, kDepth of the inner dimension.
 constexpr int64_t kRows = 64, kColumns = 4, kDepth = 256;
 
-/// Columns of op(A), or of the transpose of op(B), as floats: panel[p * height + i] for i < height rows, p < depth.
+/// Packs columns of op(A), or of the transpose of op(B), as floats: panel[p * height + i] for i < height rows, p <
+/// depth.
 void pack(float* panel, const void* data, CublasType type, bool tf32, bool rowsAreDense, int64_t ld, int64_t offset,
           int64_t row, int64_t rows, int64_t height, int64_t first, int64_t depth) {
   for (int64_t p = 0; p < depth; ++p)
@@ -136,14 +138,14 @@ void runOne(const Product& product, int64_t index) {
   }
 }
 
-/// Whether the last element that a batch of matrices reaches is allocated.
+/// Whether the last element of a batch of matrices is allocated.
 bool inside(const void* data, CublasType type, int64_t rows, int64_t columns, int64_t ld, int64_t stride,
             int64_t count) {
   const int64_t elements = (count - 1) * stride + (columns - 1) * ld + rows;
   return DeviceMemory::instance().allocated(data, static_cast<size_t>(elements * widthOf(type)));
 }
 
-/// Whether a batch of matrices of `rows` elements in a column can be read or written 16 bytes at a time.
+/// Whether a batch of matrices of `rows` elements per column can be read or written 16 bytes at a time.
 bool aligned(const void* data, CublasType type, int64_t rows, int64_t ld, int64_t stride) {
   const std::array distances{rows, ld, stride};
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && std::all_of(distances.begin(), distances.end(), [&](int64_t at) {
@@ -162,7 +164,7 @@ CublasStatus enqueueProduct(CublasHandle handle, const Product& product) {
   if (product.lda < std::max<int64_t>(1, rowsA) || product.ldb < std::max<int64_t>(1, rowsB) ||
       product.ldc < std::max<int64_t>(1, m))
     return kInvalidValue;
-  // As cuBLAS: both inputs of one type; the result has it too, or is f32.
+  // As in cuBLAS, both inputs have one type; the result has it too, or is f32.
   if (!known(product.typeA) || product.typeA != product.typeB ||
       (product.typeC != product.typeA && product.typeC != CublasType::f32))
     return kNotSupported;

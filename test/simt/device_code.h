@@ -1,5 +1,5 @@
-// The emulator's half of native/cuda/device_code.h: shared memory, launches, the tensor cores' product, and copies that
-// arrive late.
+// The emulator's part of native/cuda/device_code.h: shared memory, launches, the tensor cores' product, and
+// asynchronous copies.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -20,7 +20,7 @@
 
 namespace simt {
 
-/// Enqueues a kernel onto the stream; what CUDA would refuse is left to cudaGetLastError.
+/// Enqueues a kernel onto the stream; errors that CUDA would return are kept for cudaGetLastError.
 void launch(const void* kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
             std::function<void()> thread);
 
@@ -35,39 +35,39 @@ extern template void multiplyTile<__half>(float (&)[4], const uint32_t (&)[4], c
 
 namespace mora::cuda {
 
-/// Launches a kernel; a failure is seen by the caller's cudaGetLastError.
+/// Launches a kernel; the caller's cudaGetLastError reports a failure.
 template <typename Kernel, typename... Args>
 void launch(Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream, Args... args) {
   ::simt::launch(reinterpret_cast<const void*>(kernel), grid, block, sharedBytes, stream, [=] { kernel(args...); });
 }
 
-/// What the next kernel moves and computes, also for the trace.
+/// States the bytes and FLOPs of the next kernel, for the trace, too.
 inline void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops = 0) {
   launchCost.bytes += bytesRead + bytesWritten;
   launchCost.flops += flops;
   ::simt::expectCost(bytesRead, bytesWritten, flops);
 }
 
-/// d [16, 8] += a [16, 16] b [16, 8], one warp, bf16 in, f32 out; fragments as PTX lays them out for mma.m16n8k16.
+/// d [16, 8] += a [16, 16] b [16, 8] by one warp, bf16 in, f32 out; fragments as in PTX's mma.m16n8k16.
 inline void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __nv_bfloat16,
                          std::source_location where = std::source_location::current()) {
   ::simt::multiplyTile<__nv_bfloat16>(d, a, b, where);
 }
 
-/// The same for f16.
+/// multiplyTile for f16.
 inline void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __half,
                          std::source_location where = std::source_location::current()) {
   ::simt::multiplyTile<__half>(d, a, b, where);
 }
 
-/// Starts copying 16 bytes from global to shared memory, both 16-byte aligned. They arrive as late as they may: when
-/// the thread waits. Until then the place holds NaN, and AddressSanitizer lets nobody touch it.
+/// Starts copying 16 bytes from global to shared memory, both 16-byte aligned. They arrive as late as possible: when
+/// the thread waits. Until then the target is NaN, and AddressSanitizer reports accesses to it.
 inline void copyAsync16(void* shared, const void* global,
                         std::source_location where = std::source_location::current()) {
   ::simt::startCopy({static_cast<uint4*>(shared), static_cast<const uint4*>(global)}, where);
 }
 
-/// All copies that this thread has started arrive.
+/// Completes all copies that this thread has started.
 inline void waitForCopies() { ::simt::endCopies(); }
 
 }  // namespace mora::cuda

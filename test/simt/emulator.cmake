@@ -1,5 +1,5 @@
-# The target `simt`: the emulator. What links it is compiled against its headers and checks the alignment of accesses.
-# The emulator itself is compiled without sanitizers, whatever its user has.
+# The target `simt`: the emulator. Targets that link it are compiled against its headers and check the alignment of
+# accesses. The emulator itself is always compiled without sanitizers.
 find_library(BOOST_CONTEXT boost_context REQUIRED)
 find_package(Threads REQUIRED)
 

@@ -54,7 +54,7 @@ needing(lacksFibers).describe.each(sanitizers)('CUDA kernels with the %s sanitiz
 const release = join(root, 'build', 'cmake', 'Release')
 needing(lacksEmulated).test('every kernel can be timed', { timeout: 10 * minutes }, () => expectTimes(release))
 
-/** Times say nothing here; operands and arithmetic do. */
+/** Runs the benchmark of kernels. Checks operands and arithmetic, not times, which mean nothing here. */
 async function expectTimes(folder: string): Promise<void> {
   await build(folder, ['emulated_kernel_bench'])
   const bench = join(folder, 'emulated_kernel_bench')

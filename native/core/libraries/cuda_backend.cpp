@@ -1,4 +1,4 @@
-// Opens the CUDA backend, a shared library beside the one that holds this code.
+// Opens the CUDA backend, a shared library in the folder of this code's library.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -22,7 +22,7 @@ struct Opened {
   const CudaExtras* extras = nullptr;
 };
 
-/// What setCudaLibrary was told.
+/// The arguments of setCudaLibrary.
 struct Elsewhere {
   std::mutex mutex;
   std::string path;
@@ -34,13 +34,13 @@ Elsewhere& elsewhere() {
   return instance;
 }
 
-/// MORA_CUDA=emulated takes the backend that runs on the CPU, for tests.
+/// MORA_CUDA=emulated selects the backend that runs on the CPU, for tests.
 bool emulated() {
   const char* const wanted = std::getenv("MORA_CUDA");
   return wanted && std::string(wanted) == "emulated";
 }
 
-/// MORA_CUDA_ABSENT, from CMakeLists.txt, says why this build has no backend; empty where it has one.
+/// MORA_CUDA_ABSENT, from CMakeLists.txt, says why this build has no backend; empty if it has one.
 Absence notBuilt(const std::filesystem::path& library) {
   const std::string build = "run \"npm run build:native\"";
   if (emulated())
@@ -88,7 +88,7 @@ Opened open() {
     library = elsewhere().path;
   }
   const Opened newest = openLibrary(library);
-  // Packages bring a build with CUDA 12 beside one with 13: the driver decides which of them can work.
+  // Packages contain builds for CUDA 12 and 13: the driver decides which one works.
   const std::filesystem::path older = library.parent_path() / "mora_cuda_12.so";
   if (newest.backend || emulated() || !std::filesystem::exists(older, ignored)) return newest;
   return openLibrary(older);

@@ -1,4 +1,4 @@
-// Where the CUDA backend lies when it is not beside the addon.
+// The place of the CUDA backend if it is not beside the addon.
 #pragma once
 #include <string>
 
@@ -6,8 +6,8 @@
 
 namespace mora {
 
-/// For whoever asks for the CUDA backend from here on: the library to open where none lies beside the addon, or, if
-/// `path` is empty, why there is none. The first answer to such a question stands for the whole process.
+/// Sets the library to open if there is none beside the addon, or, if `path` is empty, the reason for its absence. Has
+/// no effect after the CUDA backend was first looked up.
 void setCudaLibrary(std::string path, Absence absence);
 
 }  // namespace mora

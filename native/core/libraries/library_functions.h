@@ -1,4 +1,4 @@
-// Functions of a library that is opened while the program runs.
+// Functions of a library that is opened at run time.
 #pragma once
 #include <dlfcn.h>
 
@@ -13,7 +13,7 @@ void resolveFunction(void* library, const char* name, Function& function, std::s
   if (!function) absent += std::string(absent.empty() ? "" : ", ") + name;
 }
 
-/// The file that holds a function, as the loader found it; `otherwise` where that cannot be told.
+/// The file that contains a function, according to the loader; `otherwise` if unknown.
 inline std::string fileOfFunction(void* function, const char* otherwise) {
   Dl_info info;
   return dladdr(function, &info) != 0 && info.dli_fname ? info.dli_fname : otherwise;

@@ -42,7 +42,7 @@ Paths toolkitFolders() {
   return folders;
 }
 
-/// The `lib` folder of each Python on PATH, as the name there says (a virtual environment's) and as its links lead to.
+/// The `lib` folder of each Python on PATH, both by its name there (a virtual environment's) and with links resolved.
 Paths pythonsOnPath() {
   Paths libraries;
   const char* const path = std::getenv("PATH");
@@ -59,7 +59,7 @@ Paths pythonsOnPath() {
   return libraries;
 }
 
-/// Where pip puts NVIDIA's wheels: of environments that are active or first on PATH, the user's, the system's.
+/// Folders of NVIDIA's wheels from pip: in environments that are active or first on PATH, the user's, the system's.
 Paths wheelFolders(const std::vector<std::string>& inside) {
   Paths libraries;
   for (const char* name : {"VIRTUAL_ENV", "CONDA_PREFIX"})

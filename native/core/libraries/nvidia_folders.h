@@ -1,4 +1,4 @@
-// Where a library of NVIDIA's may lie on a machine.
+// Folders that may contain a library of NVIDIA's.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -6,10 +6,11 @@
 
 namespace mora {
 
-/// Folders to look in, in order; an empty path is the loader's own. A variable of that name, where it is set, names a
-/// library or its folder, and allows no other. `inWheels` are folders of Python's packages, as "nvidia/cublas/lib".
+/// Folders to search, in order; an empty path means the loader's own search. If the environment variable `variable` is
+/// set, it names a library or its folder, and only that is searched. `inWheels` are folders in Python's packages, such
+/// as "nvidia/cublas/lib".
 std::vector<std::filesystem::path> nvidiaFolders(const char* variable, const std::vector<std::string>& inWheels);
-/// The same for messages.
+/// The folders as text for messages.
 std::string listOf(const std::vector<std::filesystem::path>& folders);
 
 }  // namespace mora

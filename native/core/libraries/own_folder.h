@@ -1,10 +1,10 @@
-// Where the addon lies, and with it the libraries that it opens.
+// The folder of the addon and of the libraries that it opens.
 #pragma once
 #include <filesystem>
 
 namespace mora {
 
-/// Empty where the system cannot tell.
+/// Empty if the system does not know it.
 std::filesystem::path folderOfThisLibrary();
 
 }  // namespace mora

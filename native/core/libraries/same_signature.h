@@ -1,5 +1,5 @@
-// Whether a function of a library of NVIDIA's is what this project declares it to be, where the library's own header
-// is.
+// Whether a function of an NVIDIA library has the type that this project declares, checked where the library's own
+// header is available.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace mora {
 template <size_t bytes>
 struct Structure;
 
-/// What is left of a type when it is called: enumerations count as 32-bit integers, pointers as addresses, structures
-/// by their size.
+/// A type as its calling convention sees it: enumerations are 32-bit integers, pointers addresses, and structures their
+/// size.
 template <typename T>
 struct PlainType {
   using type = std::conditional_t<std::is_pointer_v<T>, void*, std::conditional_t<std::is_enum_v<T>, int32_t, T>>;

@@ -1,4 +1,4 @@
-// What a step of AdamW works on and multiplies with, the same on every backend.
+// Tensors and factors of a step of AdamW, the same on every backend.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace mora {
 
-/// One trained tensor; all four have `count` dense float32 elements.
+/// A trained tensor, its gradient and moments: `count` dense float32 elements each.
 struct AdamWTensor {
   float* parameter;
   const float* gradient;
@@ -16,7 +16,7 @@ struct AdamWTensor {
   int64_t count;
 };
 
-/// The lists side by side; lists that are empty give null.
+/// Zips the lists; an empty list gives null pointers.
 inline std::vector<AdamWTensor> trainedTensors(const TensorList& parameters, const TensorList& gradients,
                                                const TensorList& firstMoments, const TensorList& secondMoments) {
   std::vector<AdamWTensor> list(static_cast<size_t>(gradients.count));
@@ -29,7 +29,8 @@ inline std::vector<AdamWTensor> trainedTensors(const TensorList& parameters, con
   return list;
 }
 
-/// Rounded to f32 once: 1 - beta2 of a beta2 that was rounded before would be off by 6e-6 of itself.
+/// Factors of the update, rounded to f32 once: 1 - beta2 of an already rounded beta2 would have a relative error of
+/// 6e-6.
 struct AdamWFactors {
   float keep1, add1, keep2, add2, decay, stepSize, rootFactor, epsilon;
 

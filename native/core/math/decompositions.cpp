@@ -1,6 +1,6 @@
 #include "core/math/decompositions.h"
 
-// A decomposition runs beside the team of the CPU's stream, and several run at a time.
+// Eigen's own threads are off: decompositions run beside the threads of the CPU's stream, several at a time.
 #define EIGEN_DONT_PARALLELIZE
 #include <Eigen/Dense>
 #include <algorithm>

@@ -1,11 +1,11 @@
-// Decompositions of one matrix in the host's memory, computed in double precision by Eigen.
+// Decompositions of a matrix in host memory, computed in double precision by Eigen.
 #pragma once
 #include <cstdint>
 #include <vector>
 
 namespace mora {
 
-/// A row-major matrix of the host.
+/// A row-major matrix in host memory.
 struct HostMatrix {
   int64_t rows = 0, columns = 0;
   std::vector<double> values;
@@ -17,7 +17,7 @@ struct SingularValues {
   HostMatrix u, v;
 };
 
-/// u and v stay empty unless `vectors`. Throws `non-finite` where a value is not finite.
+/// u and v stay empty unless `vectors`. Throws `non-finite` if a value is not finite.
 SingularValues svd(const HostMatrix& matrix, bool vectors);
 
 /// The Q [m, n] of matrix [m, n] = Q R by Householder reflections, m ≥ n: orthonormal columns.

@@ -1,5 +1,5 @@
-// Products with a frozen matrix whose values are made when they are needed, for both backends: a panel of them at a
-// time, which a cache holds until it is multiplied. The matrix is never whole in memory.
+// Products with a frozen matrix whose values are unpacked when needed, for both backends: one panel at a time, which
+// stays in a cache until it is multiplied. The whole matrix never exists in memory.
 #pragma once
 #include <algorithm>
 
@@ -8,13 +8,13 @@
 namespace mora {
 
 struct PanelSizes {
-  int64_t bytes;  // of a panel, about
-  int64_t step;   // panels begin at multiples of it, and have at least as many rows or columns
+  int64_t bytes;  // of a panel, approximately
+  int64_t step;   // panels start at multiples of it, and have at least as many rows or columns
 };
 
-/// c [m, n] = a op(b) for b [rows, columns], of which `unpack(row, column, panel)` makes panels of a's type: some rows
-/// of b where it is transposed, else some columns, so that no sum is cut. `take(bytes)` gives memory for one panel at a
-/// time; `multiply(panel, target)` does with the panel and its columns of c what the whole product would.
+/// c [m, n] = a op(b) for b [rows, columns]. `unpack(row, column, panel)` fills a panel of a's type with rows of b if
+/// it is transposed, else with columns, so that no sum is split. `take(bytes)` returns memory for one panel;
+/// `multiply(panel, target)` multiplies a by the panel into its columns of c.
 template <typename Take, typename Unpack, typename Multiply>
 void multiplyPanels(const TensorDesc& a, int64_t rows, int64_t columns, bool transposeB, const TensorDesc& c,
                     PanelSizes sizes, Take&& take, Unpack&& unpack, Multiply&& multiply) {

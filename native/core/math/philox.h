@@ -46,10 +46,10 @@ MORA_HOST_DEVICE inline PhiloxWords dropoutCounter(int64_t rowKey, uint32_t colu
 /// Uniform number in [0, 1): the upper 24 bits of a word, exact in float32.
 MORA_HOST_DEVICE inline float philoxUniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
-/// Uniform number in [0, 1) of 53 bits, as lib/common/random.ts makes it of two words.
+/// Uniform number in [0, 1) of 53 bits, made from two words as in lib/common/random.ts.
 inline double philoxUniform(uint32_t high, uint32_t low) { return ((high >> 5) * 0x1p26 + (low >> 6)) * 0x1p-53; }
 
-/// Numbers of U(-bound, bound), each of two words of a stream: that of (key0, key1), from its word `first` on.
+/// Numbers of U(-bound, bound), each made from two words of the stream of (key0, key1), starting at word `first`.
 inline void philoxUniforms(float* values, size_t count, uint32_t key0, uint32_t key1, uint64_t first, double bound) {
   PhiloxWords words{};
   uint64_t at = first;

@@ -1,6 +1,6 @@
 // The section operators (rotation, decoupling, truncation) as strided-batched products, in place over the sections of x
-// and y: no padded, rotated or cut copy of an activation is made, dead sections are skipped, and repeated outputs are
-// copied. One plan for every backend. A backend brings an object `operations` with
+// and y: activations are never padded, rotated or cut in copies, dead sections are skipped, and repeated outputs are
+// copied. All backends use this plan. A backend passes an object `operations` with
 //   matmul(a, transposeA, b, transposeB, c, accumulate)  as in core/backend.h, alpha 1
 //   zero(target)
 //   groupSum(grouping, source, target)                   overwrites
@@ -32,12 +32,12 @@ inline TensorDesc columnSections(const TensorDesc& rows, int64_t column, int64_t
   return view;
 }
 
-/// What a product reads of x, or writes of its gradient: [count, T, depth].
+/// The part of x that a product reads, or of dX that it writes: [count, T, depth].
 inline TensorDesc inputSections(const TensorDesc& x, const SectionProduct& product, int64_t side) {
   return columnSections(x, product.input, product.depth, product.count, product.step * side);
 }
 
-/// What a product writes of y, or reads of its gradient: [count, T, rows].
+/// The part of y that a product writes, or of dY that it reads: [count, T, rows].
 inline TensorDesc outputSections(const TensorDesc& y, const SectionProduct& product, int64_t side) {
   return columnSections(y, product.output, product.rows, product.count, product.step * side);
 }
@@ -53,7 +53,7 @@ inline TensorDesc matrixSections(const TensorDesc& folded, const SectionProduct&
   return view;
 }
 
-/// How often the distinct outputs occur in y, the last time perhaps cut.
+/// How many times y contains the distinct outputs, the last of them possibly cut.
 inline int64_t repeatsOf(const SectionPlan& plan) {
   return plan.truncate ? 1 : (plan.outFeatures + plan.distinctOutputs() - 1) / plan.distinctOutputs();
 }
@@ -79,15 +79,15 @@ void visitShifted(SectionProduct product, int64_t shift, int64_t limit, int64_t 
   visit(part);
 }
 
-/// Dense rows [T, columns] in scratch memory.
+/// Allocates dense rows [T, columns] in scratch memory.
 template <typename Operations>
 TensorDesc scratchRows(Operations& operations, int64_t T, int64_t columns, DType dtype) {
   void* const memory = operations.scratch(static_cast<size_t>(T * columns * traitsOf(dtype).blockBytes));
   return {memory, dtype, 2, {T, columns}, {columns, 1}};
 }
 
-/// Gradient of the distinct outputs in `dtype`: dY itself, or in scratch memory its sum over the repeats, followed by
-/// zeros up to `columns`.
+/// Gradient of the distinct outputs in `dtype`: dY itself, or its sum over the repeats in scratch memory, padded with
+/// zeros to `columns`.
 template <typename Operations>
 TensorDesc distinctGradient(Operations& operations, const SectionPlan& plan, const TensorDesc& dY, DType dtype,
                             int64_t columns) {
@@ -105,7 +105,8 @@ TensorDesc distinctGradient(Operations& operations, const SectionPlan& plan, con
   return distinctGradient(operations, plan, dY, dtype, distinct);
 }
 
-/// Completes y after its first `reached` columns: zeros after a truncation's, and repeats of the distinct outputs.
+/// Completes y after its first `reached` columns: with zeros after a truncation, else with repeats of the distinct
+/// outputs.
 template <typename Operations>
 void completeOutputs(Operations& operations, const SectionPlan& plan, int64_t reached, const TensorDesc& y) {
   const int64_t rest = plan.outFeatures - reached;
@@ -124,7 +125,7 @@ void multiplySections(Operations& operations, const SectionPlan& plan, const Ten
     operations.matmul(inputSections(x, product, R), false, matrixSections(folded, product), true,
                       outputSections(y, product, R), accumulate || !product.first);
   };
-  // Repeats are copies of the first outputs, unless those hold more than the adapter's part.
+  // Repeats are copied from the first outputs, unless y already holds more than the adapter's part.
   for (int64_t repeat = 0; repeat < (accumulate ? repeats : 1); ++repeat)
     visitSectionProducts(plan,
                          [&](const SectionProduct& product) { visitShifted(product, repeat * distinct, d, R, run); });
@@ -137,7 +138,7 @@ void multiplySectionsTransposed(Operations& operations, const SectionPlan& plan,
                                 const TensorDesc& folded, const TensorDesc& dX, bool accumulate) {
   const int64_t R = plan.side, k = plan.inFeatures;
   const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype);
-  // Every live input is written once by its own section, before padding adds to it; with foldOutput more than once.
+  // A section first overwrites its own live inputs, then padding adds to them; foldOutput adds more than once.
   const bool overwrite = !accumulate && !plan.foldOutput && !plan.truncate;
   const int64_t written = overwrite ? std::min(plan.liveSections() * R, k) : 0;
   if (!accumulate && written < k) operations.zero(columnRange(dX, written, k - written));
@@ -147,12 +148,12 @@ void multiplySectionsTransposed(Operations& operations, const SectionPlan& plan,
   });
 }
 
-/// dFolded [n, R, R] (f32) (+)= gradient_b^T x_b for every live section; `gradient` is that of the distinct outputs.
+/// dFolded [n, R, R] (f32) (+)= gradient_b^T x_b for every live section; `gradient` is the distinct outputs' gradient.
 template <typename Operations>
 void multiplySectionGradients(Operations& operations, const SectionPlan& plan, const TensorDesc& x,
                               const TensorDesc& gradient, const TensorDesc& dFolded, bool accumulate) {
   const int64_t R = plan.side, last = plan.liveSections() - 1;
-  // Products write disjoint parts of dFolded; only the last section can have rows or columns that none writes.
+  // Products write disjoint parts of dFolded; only the last section can have rows or columns that no product writes.
   int64_t unwritten = (last + 1) * R * R;
   visitSectionProducts(
       plan, [&](const SectionProduct& product) { unwritten -= product.count * product.rows * product.depth; });

@@ -1,12 +1,12 @@
-// The section operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise as
-// core/math/section_operations.h, whose `operations` these take.
+// The section operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise like
+// core/math/section_operations.h, with the same `operations`.
 #pragma once
 #include "core/math/section_operations.h"
 #include "mora/windows.h"
 
 namespace mora {
 
-/// Columns that the windows of the distinct outputs take, where these are repeated.
+/// Columns that the windows of the distinct outputs need if outputs repeat.
 inline int64_t windowedOutputs(const SectionPlan& plan) { return cellEnd(plan.distinctOutputs()); }
 
 /// y [T, d] (+)= sections applied to x [T, k]
@@ -14,7 +14,7 @@ template <typename Operations>
 void multiplyWindows(Operations& operations, const SectionPlan& plan, const TensorDesc& x, const TensorDesc& folded,
                      const TensorDesc& y, bool accumulate) {
   const int64_t R = plan.side;
-  // Repeats lie otherwise in their cells than the first outputs, so they are never products.
+  // Repeats are aligned differently in their cells than the first outputs, so no product writes them.
   const bool apart = accumulate && repeatsOf(plan) > 1;
   const TensorDesc target = apart ? scratchRows(operations, x.shape[0], windowedOutputs(plan), y.dtype) : y;
   for (const SectionProduct& product : windowProducts(plan, target.shape[1], Written::outputs))
@@ -26,7 +26,7 @@ void multiplyWindows(Operations& operations, const SectionPlan& plan, const Tens
     completeOutputs(operations, plan, plan.truncate ? cellEnd(R) : plan.distinctOutputs(), y);
 }
 
-/// dX [T, k] (+)= transpose of the sections applied to dY [T, d]; past d, dY may go on with zeros up to a whole cell.
+/// dX [T, k] (+)= transpose of the sections applied to dY [T, d]; zeros may follow column d of dY up to a whole cell.
 template <typename Operations>
 void multiplyWindowsTransposed(Operations& operations, const SectionPlan& plan, const TensorDesc& dY,
                                const TensorDesc& folded, const TensorDesc& dX, bool accumulate) {
@@ -38,14 +38,14 @@ void multiplyWindowsTransposed(Operations& operations, const SectionPlan& plan, 
                       inputSections(dX, product, R), accumulate || !product.first);
 }
 
-/// dFolded [n, W, W] (f32) = gradient_b^T x_b for every live section where it lies in its window; around it are other
-/// numbers or none. dY as above.
+/// dFolded [n, W, W] (f32) = gradient_b^T x_b for every live section at its place in its window; the rest is undefined.
+/// dY as above.
 template <typename Operations>
 void multiplyWindowGradients(Operations& operations, const SectionPlan& plan, const TensorDesc& x, const TensorDesc& dY,
                              const TensorDesc& dFolded) {
   const int64_t R = plan.side, last = plan.liveSections() - 1, end = (last + 1) * R;
   const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype, windowedOutputs(plan));
-  // Only of the last section can there be rows or columns that no product writes.
+  // Only the last section can have rows or columns that no product writes.
   const bool cutRows = !plan.foldOutput && end > gradient.shape[1], cutColumns = plan.truncate && R > plan.inFeatures;
   if (cutRows || cutColumns) {
     const int64_t window = dFolded.shape[1];

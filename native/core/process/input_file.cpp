@@ -13,7 +13,7 @@
 namespace mora {
 
 std::shared_ptr<InputFile> InputFile::open(const std::string& path) {
-  // Without waiting for whoever would write into a pipe of that name.
+  // Does not block if the name is a pipe without a writer.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0)
     throw Error(errno == ENOENT ? "missing-file" : "unreadable-file",
@@ -33,7 +33,7 @@ void InputFile::require(uint64_t offset, uint64_t length) const {
 }
 
 void InputFile::read(uint64_t offset, std::byte* to, uint64_t length) const {
-  constexpr uint64_t kMost = 1 << 30;  // of one call; the system would take a little less than 2 GiB
+  constexpr uint64_t kMost = 1 << 30;  // of one call; the system reads slightly less than 2 GiB at most
   for (uint64_t at = 0; at < length;) {
     const ssize_t count = pread(descriptor_, to + at, std::min(kMost, length - at), static_cast<off_t>(offset + at));
     if (count < 0 && errno == EINTR) continue;

@@ -1,5 +1,5 @@
-// A file to read weights from. Held by shared pointers: reads that are still enqueued keep it open. It is read, not
-// mapped: a mapped file that somebody shortens ends the process (SIGBUS).
+// A file of weights. Held by shared pointers, so that enqueued reads keep it open. It is read, not mapped: a mapped
+// file that is truncated ends the process (SIGBUS).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,11 +16,11 @@ class InputFile {
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
 
-  /// Bytes that it had when it was opened.
+  /// Size in bytes when it was opened.
   uint64_t size() const { return size_; }
-  /// Throws Error("malformed-file") where bytes [offset, offset + length) reach past that.
+  /// Throws Error("malformed-file") if bytes [offset, offset + length) reach past the end.
   void require(uint64_t offset, uint64_t length) const;
-  /// Reads these bytes; from any thread. Throws Error where they cannot be read, or are not there any more.
+  /// Reads bytes, on any thread. Throws Error if they cannot be read or no longer exist.
   void read(uint64_t offset, std::byte* to, uint64_t length) const;
 
  private:

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
-/// The number at the start of a file, and the next one; a word or nothing there is no limit.
+/// The first two numbers of a file; a word or nothing means no limit.
 struct Numbers {
   double first = kUnlimited, second = kUnlimited;
 
@@ -27,21 +27,21 @@ struct Numbers {
   }
 };
 
-/// Version 2: "max 100000" or "150000 100000", microseconds in each period.
+/// Version 2: "max 100000" or "150000 100000", microseconds per period.
 GroupLimits limitsOf(const fs::path& group) {
   const Numbers time(group / "cpu.max"), memory(group / "memory.max");
   return {std::isfinite(time.second) ? time.first / time.second : kUnlimited, memory.first};
 }
 
-/// Version 1: a quota of -1 is none.
+/// Version 1: a quota of -1 means no limit.
 GroupLimits limitsOfVersion1(const fs::path& group) {
   const double quota = Numbers(group / "cpu.cfs_quota_us").first, period = Numbers(group / "cpu.cfs_period_us").first;
   return {quota > 0 && std::isfinite(period) ? quota / period : kUnlimited,
           Numbers(group / "memory.limit_in_bytes").first};
 }
 
-/// Takes the limits of a group and all above it. Within a container the group's own path may not be there, but the
-/// mounted one is its.
+/// Applies the limits of a group and of all above it. In a container the group's own path may not exist; then the
+/// mounted group is the container's.
 template <typename LimitsOf>
 void limitBy(GroupLimits& limits, const fs::path& mounted, fs::path group, LimitsOf&& limitsOf) {
   for (group = group.relative_path();; group = group.parent_path()) {
@@ -55,7 +55,7 @@ void limitBy(GroupLimits& limits, const fs::path& mounted, fs::path group, Limit
 int boundProcessors() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));  // more than the set can name
+  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));  // more processors than the set can hold
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ GroupLimits groupLimits(const fs::path& root) {
   GroupLimits limits{kUnlimited, kUnlimited};
   const fs::path mounts = root / "sys/fs/cgroup";
   std::ifstream groups(root / "proc/self/cgroup");
-  // "0::/group" is of version 2, "4:cpu,cpuacct:/group" of version 1.
+  // "0::/group" is version 2, "4:cpu,cpuacct:/group" version 1.
   for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;

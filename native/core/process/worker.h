@@ -1,4 +1,4 @@
-// One thread that runs tasks in order: what a backend issues or does its work on.
+// A thread that runs tasks in order: a backend's stream.
 #pragma once
 #include <condition_variable>
 #include <cstdint>
@@ -15,11 +15,11 @@ class Worker {
   Worker();
   ~Worker() = delete;  // lives as long as the process: `close` stops it
 
-  /// False when it is closed. A task must not throw.
+  /// Returns false if it is closed. A task must not throw.
   bool enqueue(Task task);
-  /// Tasks that wait or run.
+  /// Number of waiting and running tasks.
   uint64_t depth();
-  /// Drops what has not started, waits for what has, and takes no more. Not from a task.
+  /// Drops waiting tasks, waits for the running one, and refuses more. Must not be called by a task.
   void close();
 
  private:

@@ -1,15 +1,15 @@
 // Causal grouped-query attention over packed documents and its gradient, for f32, bf16 and f16, without a T x T buffer.
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] with any row and head strides; lse [H, Tq] f32; offsets [B + 1] i32.
-//   Query i of a document sees its keys up to i + (keys - queries), or the last of those that its window leaves. H is a
-//   multiple of K: heads of a group share keys.
+//   Query i of a document sees its keys up to i + (keys - queries), or only the last of those that fit its window. H is
+//   a multiple of K: heads of a group share keys.
 //
-// Work is cut into tasks of one document, one key-value head and some queries or keys (attention_plan.h). A task packs
-// a block of keys once and brings all rows of its queries to it in tiles of a few rows: products with accumulators in
-// registers or matrix units (attention_products-inl.h), elementwise work between them on tiles in the nearest cache
-// (attention_softmax-inl.h). Tasks of a few rows, as when decoding, read the keys where they are
-// (attention_decode-inl.h). What a task computes does not depend on the number of threads or on who runs it, so
-// results have the same bits for any team.
+// Work is split into tasks of one document, one key-value head and some queries or keys (attention_plan.h). A task
+// packs a block of keys once and multiplies it with all rows of its queries in tiles of a few rows: products with
+// accumulators in registers or matrix units (attention_products-inl.h), and elementwise work between them on tiles in
+// the nearest cache (attention_softmax-inl.h). Tasks of a few rows, as in decoding, read the keys in place
+// (attention_decode-inl.h). What a task computes does not depend on the number of threads or on which of them runs it,
+// so results have the same bits for any team.
 #include <stdexcept>
 #include <string>
 

@@ -1,13 +1,13 @@
-// The backward pass of attention for one task (Dao 2023, FlashAttention-2, algorithm 2): probabilities are computed
-// again from lse, chunk by chunk of queries and block by block of keys. With S = scale Q K^T, P = exp(S - lse):
+// The backward pass of attention for one task (Dao 2023, FlashAttention-2, algorithm 2): probabilities are recomputed
+// from lse, chunk by chunk of queries and block by block of keys. With S = scale Q K^T, P = exp(S - lse):
 //
-//   dV = P^T dOut     dP = dOut V^T     dS = P (dP - delta), delta = sum of dOut * out     dQ = scale dS K     dK =
-//   scale dS^T Q
+//   dV = P^T dOut     dP = dOut V^T     dS = P (dP - delta), delta = sum of dOut * out
+//   dQ = scale dS K   dK = scale dS^T Q
 //
 // With a cap c, P = exp(c tanh(S / c) - lse) and dS gets the factor 1 - tanh(S / c)^2.
 //
-// dQ gathers over blocks while a chunk lasts, dK and dV over chunks while the task lasts, both in f32 and in ascending
-// order: bits do not depend on which of them a task writes, nor on the task's share of the document.
+// dQ accumulates over the blocks of a chunk, dK and dV over the chunks of a task, all in f32 and in ascending order:
+// bits do not depend on which of them a task writes, nor on the task's share of the document.
 //
 // Include it after hwy/foreach_target.h, once per file.
 #if defined(MORA_CPU_ATTENTION_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -34,13 +34,13 @@ struct BackwardArguments {
   AttentionSizes sizes;
 };
 
-constexpr int64_t kStripRows = 96;  // rows that a reduction over rows takes at once
+constexpr int64_t kStripRows = 96;  // rows per step of a reduction over rows
 
-/// Zeros after the last key that a tile of rows sees: a tile of keys may meet them, and with matrix units the tile of
-/// rows before the first that sees it.
+/// Number of zeros after the last key that a tile of rows sees, since a tile of keys may read them; with matrix units,
+/// the tile of rows before may read them, too.
 constexpr int64_t kClearedKeys = kRowMultiple;
 
-/// Row stride of probabilities: tiles of keys may reach past the block.
+/// Row stride of probabilities: tiles of keys may extend past the block.
 inline int64_t scoreStride(const AttentionSizes& sizes) { return roundUp(sizes.blockKeys + kClearedKeys, kLanes); }
 
 /// f32 accumulators of dK and dV, with room for the last tile.
@@ -56,7 +56,7 @@ struct BackwardBuffers {
   float *dQ, *dK, *dV, *logSums, *deltas;
   Range* visible;
 
-  /// `mostKeys`: the most keys that a task writes dK and dV of.
+  /// @param mostKeys the largest number of keys whose dK and dV a task writes
   BackwardBuffers(Carver carver, const AttentionSizes& sizes, int64_t mostKeys)
       : BackwardBuffers(&carver, sizes, mostKeys) {}
   static size_t bytes(const AttentionSizes& sizes, int64_t mostKeys) {
@@ -84,7 +84,7 @@ struct BackwardBuffers {
   }
 };
 
-/// Everything about a chunk of queries that does not depend on the keys.
+/// The data of a chunk of queries that does not depend on the keys.
 template <class P, typename T>
 HWY_INLINE void packChunk(const BackwardArguments<T>& arguments, const QueryRows& rows,
                           const BackwardBuffers<P>& buffers) {
@@ -140,7 +140,7 @@ HWY_INLINE std::pair<const Unit*, int64_t> differentiateTile(const BackwardArgum
   return {buffers.dSRows, rowLength / 2};
 }
 
-/// P and dS of rows that see none of the block's keys.
+/// Sets P and dS of rows that see none of the block's keys to zero.
 template <class P, typename T>
 HWY_INLINE void clearTile(const BackwardArguments<T>& arguments, const BackwardBuffers<P>& buffers, int64_t target) {
   const int64_t rowLength = scoreStride(arguments.sizes), from = target / kTerms<P> * rowLength;
@@ -156,7 +156,7 @@ HWY_INLINE void addToKeys(const BackwardArguments<T>& arguments, const BackwardB
   const Unit* q = kTerms<P> == 1 ? buffers.q : buffers.qPairs;
   const Unit* dOut = kTerms<P> == 1 ? buffers.dOut : buffers.dOutPairs;
   for (int64_t key = 0; key < keys.size(); key += kTileRows) {
-    // Tiles of rows above the diagonal or past the window hold nothing; those that meet them hold zeros there.
+    // Tiles above the diagonal or past the window are not computed; where other tiles read them they are zero.
     const Document& document = rows.task.document;
     const int64_t lastKey = std::min(key + kTileRows, keys.size()) - 1;
     const int64_t firstRow = (document.firstQueryOf(keys.begin + key) - rows.queries.begin) * group;
@@ -174,7 +174,7 @@ HWY_INLINE void addToKeys(const BackwardArguments<T>& arguments, const BackwardB
   }
 }
 
-/// One block of keys against a packed chunk of queries.
+/// Multiplies one block of keys with a packed chunk of queries.
 template <class P, typename T>
 HWY_INLINE void backwardBlock(const BackwardArguments<T>& arguments, const BackwardBuffers<P>& buffers,
                               const QueryRows& rows, Range keys) {
@@ -194,7 +194,7 @@ HWY_INLINE void backwardBlock(const BackwardArguments<T>& arguments, const Backw
     for (int64_t row = strip.begin; row < strip.end; row += kTileRows) {
       const TileKeys tile(buffers.visible + row, keys);
       if (tile.width == 0) {
-        // Its neighbour may meet these rows.
+        // A neighbouring tile may read these rows.
         if constexpr (kRowMultiple > kTileRows) clearTile<P>(arguments, buffers, row - strip.begin);
         continue;
       }
@@ -221,7 +221,7 @@ void backwardTask(const BackwardArguments<T>& arguments, const AttentionTask& ta
     if (!task.writesQueries && keys.size() <= 0) continue;
     packChunk<P>(arguments, rows, buffers);
     if (task.writesQueries) std::fill_n(buffers.dQ, rows.padded() * columns, 0.0f);
-    // Blocks lie as they do for the other chunks of queries, which add to the same sums.
+    // Blocks start at the same keys for all chunks of queries, which add to the same sums.
     const int64_t skipped = (keys.begin - task.keys.begin) / sizes.blockKeys * sizes.blockKeys;
     for (int64_t block = task.keys.begin + skipped; block < keys.end; block += sizes.blockKeys) {
       backwardBlock<P>(arguments, buffers, rows, {block, std::min(block + sizes.blockKeys, keys.end)});

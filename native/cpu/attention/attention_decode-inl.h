@@ -1,5 +1,5 @@
-// The forward pass of attention for a task of a few rows, as when decoding with a cache: every key and value is read
-// once, straight from its tensor, and meets all rows. The limit is memory bandwidth, so products are plain f32.
+// The forward pass of attention for a task of a few rows, as in decoding with a cache: every key and value is read
+// once, directly from its tensor, for all rows. Memory bandwidth is the limit, so products are plain f32.
 //
 // Include it after hwy/foreach_target.h, once per file.
 #if defined(MORA_CPU_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -26,8 +26,7 @@ struct HeadRows {
   const T* at(int64_t row) const { return first + row * stride; }
 };
 
-/// Asks for the keys and values of a task in the order in which they lie: those of one head are apart, which hardware
-/// does not foresee.
+/// Prefetches a task's keys and values in memory order: those of one head have gaps, which hardware does not predict.
 template <typename T>
 void fetchKeys(const ForwardArguments<T>& arguments, const AttentionTask& task) {
   constexpr int64_t kLine = 64 / sizeof(T);
@@ -43,7 +42,7 @@ void fetchKeys(const ForwardArguments<T>& arguments, const AttentionTask& task) 
 
 using FourTag = hn::CappedTag<float, 4>;
 
-/// The sum of each block of 4 lanes, lane by lane.
+/// Sums the 4-lane blocks of a vector, lane by lane.
 template <class D>
 HWY_INLINE hn::Vec<FourTag> foldLanes(D d, hn::Vec<D> v) {
   if constexpr (hn::MaxLanes(d) <= 4) {
@@ -54,7 +53,7 @@ HWY_INLINE hn::Vec<FourTag> foldLanes(D d, hn::Vec<D> v) {
   }
 }
 
-/// The sums over the lanes of each of 4 vectors, in a third of the instructions of 4 single ones.
+/// Sums the lanes of each of 4 vectors, in a third of the instructions of 4 separate sums.
 HWY_INLINE hn::Vec<FourTag> sumEach(const FloatVector (&v)[4]) {
   const FloatTag d;
   const hn::Repartition<double, FloatTag> pairs;

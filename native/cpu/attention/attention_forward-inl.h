@@ -1,5 +1,5 @@
-// The forward pass of attention for one task: the rows of a chunk of queries against the keys that they see, block by
-// block, with the online softmax (Milakov and Gimelshein 2018; Dao 2023, FlashAttention-2, algorithm 1).
+// The forward pass of attention for one task: the rows of a chunk of queries with the keys that they see, block by
+// block, by the online softmax (Milakov and Gimelshein 2018; Dao 2023, FlashAttention-2, algorithm 1).
 //
 // Include it after hwy/foreach_target.h, once per file.
 #if defined(MORA_CPU_ATTENTION_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -29,7 +29,7 @@ struct ForwardArguments {
   AttentionSizes sizes;
 };
 
-/// Sums over keys of some rows, before division: exponentials are relative to the row's largest score.
+/// Sums of rows over keys, before division by the total: exponentials are relative to the row's largest score.
 struct SoftmaxSums {
   float* out;     // [rows, columnStride(E)]
   float* maxima;  // [rows]
@@ -41,13 +41,13 @@ struct SoftmaxSums {
         totals(carver.take<float>(rows)) {}
 };
 
-constexpr int64_t kFewRows = 12;  // so many rows are not worth packing keys for
+constexpr int64_t kFewRows = 12;  // so few rows do not justify packing keys
 
 template <class P>
 struct ForwardBuffers {
   Unit *q, *k, *v, *kTransposed, *vPairs, *p;
   float *scores, *laneSums;
-  float* fewQueries;  // decoding
+  float* fewQueries;  // for decoding
   Range* visible;
   SoftmaxSums sums;
 
@@ -73,7 +73,7 @@ struct ForwardBuffers {
         sums(*carver, sizes.chunkRows, sizes.E) {}
 };
 
-/// Divides and stores: out, and lse where it is wanted. A row that sees no key gives 0 and -infinity.
+/// Divides by the totals and stores out, and lse if present. A row that sees no key gives 0 and -infinity.
 template <typename T>
 HWY_INLINE void finishRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const SoftmaxSums& sums) {
   const TensorDesc& lse = arguments.lse;
@@ -104,7 +104,7 @@ HWY_INLINE void addLanes(const QueryRows& rows, const ForwardBuffers<P>& buffers
   }
 }
 
-/// The sums of the task's rows over the task's keys.
+/// Computes the sums of the task's rows over the task's keys.
 template <class P, typename T>
 void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const ForwardBuffers<P>& buffers,
              const SoftmaxSums& sums) {
@@ -147,7 +147,7 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
   addLanes(rows, buffers, sums);
 }
 
-/// Adds the sums of a split of the keys, `part`, to `sums`.
+/// Adds the sums `part` of a split of the keys to `sums`.
 HWY_INLINE void mergeSums(const SoftmaxSums& sums, const SoftmaxSums& part, int64_t rows, int64_t E, float scale) {
   const int64_t columns = columnStride(E);
   for (int64_t row = 0; row < rows; ++row) {

@@ -1,5 +1,5 @@
 // Matrix units of bfloat16 (AMX; Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2): 8 registers
-// of 16 rows of 64 bytes. MORA_MATRIX_UNITS tells whether the target has them; hasMatrixUnits, whether the machine has.
+// of 16 rows of 64 bytes. MORA_MATRIX_UNITS says whether the target has them, hasMatrixUnits whether the machine does.
 //
 // Include it after hwy/foreach_target.h, once per file.
 #if defined(MORA_CPU_ATTENTION_MATRICES_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -26,10 +26,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Makes the calling thread's registers ready for products of P, for as long as it lives; nothing where P is f32.
+/// Configures the calling thread's registers for products of P during its lifetime; does nothing for f32.
 template <class P>
 struct MatrixUnits {
-  MatrixUnits() {}  // not trivial: it is used by being there
+  MatrixUnits() {}  // not trivial, so that an unused variable causes no warning
   MatrixUnits(const MatrixUnits&) = delete;
   MatrixUnits& operator=(const MatrixUnits&) = delete;
 };
@@ -53,7 +53,7 @@ struct MatrixUnits<hwy::bfloat16_t> {
   MatrixUnits& operator=(const MatrixUnits&) = delete;
 };
 
-/// Register `kTo` = 16 rows of 16 units (or f32) from memory; the stride is in these.
+/// Loads 16 rows of 16 units (or f32) into register `kTo`; the stride is in units.
 template <int kTo>
 HWY_INLINE void loadMatrix(const void* from, int64_t stride) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(4 * stride), "i"(kTo) : "memory");

@@ -1,5 +1,5 @@
-// What attention does for which part of the input, apart from any arithmetic: documents, tasks and their order, and
-// memory for the threads.
+// How attention divides its input, without any arithmetic: documents, tasks and their order, and memory for the
+// threads.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -18,18 +18,18 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-/// One document of a packed batch. Positions in tasks count from its first query and its first key.
+/// One document of a packed batch. Tasks count positions from its first query and its first key.
 struct Document {
   int64_t firstQuery, queries, firstKey, keys;
-  int64_t window;  // keys that a query sees at most
+  int64_t window;  // the largest number of keys that a query sees
 
-  /// Query `query` sees keys from firstVisible to visibleKeys: the last query sees the last.
+  /// Query `query` sees keys [firstVisible, visibleKeys): the last query sees the last key.
   int64_t visibleKeys(int64_t query) const { return std::clamp<int64_t>(query + 1 + keys - queries, 0, keys); }
   int64_t firstVisible(int64_t query) const {
     return std::clamp<int64_t>(query + 1 + keys - queries - window, 0, keys);
   }
 
-  /// Key `key` is seen by queries from firstQueryOf to endQueryOf.
+  /// Queries [firstQueryOf, endQueryOf) see key `key`.
   int64_t firstQueryOf(int64_t key) const { return std::clamp<int64_t>(key + queries - keys, 0, queries); }
   int64_t endQueryOf(int64_t key) const { return std::clamp<int64_t>(key + queries - keys + window, 0, queries); }
 };
@@ -45,14 +45,14 @@ struct Heads {
   T* at(int64_t row, int64_t head) const { return data + row * rowStride + head * headStride; }
 };
 
-/// A part of the work whose result depends on nothing but the part. `keys` limits the keys that are looked at.
+/// A part of the work, whose result depends on nothing else. `keys` limits the keys that it reads.
 struct AttentionTask {
   Document document;
   int64_t kvHead;
   Range queries, keys;
   bool writesQueries, writesKeys;  // backward: dQ of `queries`, dK and dV of `keys`
-  // Forward: so many heads from kvHead on, and where their results of a split of the keys are kept, one after the
-  // other, or -1.
+  // Forward pass: the number of heads from kvHead on, and the index of their first partial result if keys are split, or
+  // -1.
   int64_t kvHeads = 1, partial = -1;
 
   /// The task of one of its heads.
@@ -63,7 +63,7 @@ struct AttentionTask {
     return one;
   }
 
-  /// Products of a query and a key, roughly.
+  /// Approximate number of products of a query and a key.
   int64_t cost() const {
     if (!writesQueries && document.window < document.keys) return 64 + keys.size() * (document.window + 16);
     const int64_t middle = (queries.begin + queries.end) / 2;
@@ -72,7 +72,7 @@ struct AttentionTask {
   }
 };
 
-/// Heavy tasks first, so that the team finishes together. The order of equals is the given one.
+/// Sorts heavy tasks first, so that the team's members finish together. Stable.
 inline void sortByCost(std::vector<AttentionTask>& tasks) {
   std::stable_sort(tasks.begin(), tasks.end(),
                    [](const AttentionTask& a, const AttentionTask& b) { return a.cost() > b.cost(); });
@@ -84,15 +84,15 @@ inline int64_t totalCost(const std::vector<AttentionTask>& tasks) {
   return cost;
 }
 
-/// When a team takes tasks in the given order, the time until the last is done.
+/// The time until the last task ends when a team takes tasks in the given order.
 inline int64_t makespan(const std::vector<AttentionTask>& tasks, int64_t threads) {
   std::vector<int64_t> busy(static_cast<size_t>(threads), 0);
   for (const AttentionTask& task : tasks) *std::min_element(busy.begin(), busy.end()) += task.cost();
   return *std::max_element(busy.begin(), busy.end());
 }
 
-/// Calls body(task, member) for tasks with head size E that are sorted by cost: members begin with the heaviest, of
-/// which each gets as many, so that they finish together.
+/// Calls body(task, member) for tasks with head size E that are sorted by cost. Members start with the heaviest tasks
+/// and get equally many, so that they finish together.
 template <typename Body>
 void shareTasks(const std::vector<AttentionTask>& tasks, int64_t E, Body&& body) {
   const auto count = static_cast<int64_t>(tasks.size());
@@ -114,20 +114,20 @@ void forChunks(int64_t count, int64_t chunk, Body&& body) {
   for (int64_t begin = 0; begin < count; begin += chunk) body(Range{begin, std::min(begin + chunk, count)});
 }
 
-constexpr int64_t kMostSplitRows = 32;  // rows of a document whose keys are split
-constexpr int64_t kTaskKeys = 512;      // keys of a task that writes only their gradients
+constexpr int64_t kMostSplitRows = 32;  // documents with more rows are not split by keys
+constexpr int64_t kTaskKeys = 512;      // keys of a task that writes only dK and dV
 
 struct ForwardPlan {
   std::vector<AttentionTask> tasks;
-  std::vector<AttentionTask> splits;  // whole tasks that were split: partial is the first of those before the next's
+  std::vector<AttentionTask> splits;  // the tasks that were split: partial is the index of each one's first part
   int64_t partials = 0;
 };
 
-/// A document of few rows (decoding with a cache) is split by keys and some heads, which lie beside each other; the
-/// others by heads and queries. The plan does not depend on the number of threads.
+/// Splits documents of few rows (decoding with a cache) by keys and by some neighbouring heads, other documents by
+/// heads and queries. The plan does not depend on the number of threads.
 inline ForwardPlan planForward(const std::vector<Document>& documents, int64_t kvHeads, int64_t group,
                                int64_t chunkQueries) {
-  constexpr int64_t kSplitKeys = 128, kSplitHeads = 4;  // shared evenly by a team, and kept by its caches
+  constexpr int64_t kSplitKeys = 128, kSplitHeads = 4;  // small enough for even shares and for the caches
   ForwardPlan plan;
   for (const Document& document : documents) {
     const bool few = document.queries * group <= kMostSplitRows;
@@ -150,8 +150,8 @@ inline ForwardPlan planForward(const std::vector<Document>& documents, int64_t k
   return plan;
 }
 
-/// One task for each document and head, or where that keeps the team less busy, separate tasks for dQ and for dK and
-/// dV: those compute probabilities twice, 7 products instead of 5, but can be as small as one likes.
+/// One task for each document and head; or separate tasks for dQ and for dK and dV if single tasks would leave threads
+/// idle: these compute probabilities twice, 7 products instead of 5, but can be of any size.
 inline std::vector<AttentionTask> planBackward(const std::vector<Document>& documents, int64_t kvHeads,
                                                int64_t chunkQueries, int64_t chunkKeys, int64_t threads) {
   std::vector<AttentionTask> whole, parts;
@@ -174,7 +174,7 @@ inline std::vector<AttentionTask> planBackward(const std::vector<Document>& docu
 }
 
 /// The documents between offsets [B + 1]. They cover all queries; keys may follow the last document (an unfilled cache)
-/// where `keysMayRemain`. A query sees `window` keys at most; 0 is no limit.
+/// if `keysMayRemain`. A query sees at most `window` keys; 0 is no limit.
 inline std::vector<Document> documentsOf(const char* operation, const TensorDesc& queryOffsets,
                                          const TensorDesc& keyOffsets, int64_t queries, int64_t keys,
                                          bool keysMayRemain, int64_t window) {
@@ -198,7 +198,7 @@ inline std::vector<Document> documentsOf(const char* operation, const TensorDesc
   return documents;
 }
 
-/// Lays buffers out one after the other, 64-byte aligned. A carver over no memory measures how much is needed.
+/// Lays out buffers one after the other, 64-byte aligned. A carver without memory measures the size needed.
 class Carver {
  public:
   explicit Carver(void* memory) : base_(reinterpret_cast<uintptr_t>(memory)) {}

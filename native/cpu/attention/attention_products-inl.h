@@ -1,8 +1,8 @@
 // Small matrix products for attention, with tiles of f32 accumulators in registers, and the layouts they read.
 //
-// Operands are made of *units* of 4 bytes: one f32, or two bf16 that follow each other along the reduction, which one
-// instruction multiplies and adds (P is the packed type). Storage of bf16 is packed as bf16 only where that instruction
-// is faster than two f32 products; it is widened elsewhere, and f16 everywhere.
+// Operands consist of *units* of 4 bytes: one f32, or two consecutive bf16 along the reduction, which one instruction
+// multiplies and adds (P is the packed type). bf16 tensors are packed as bf16 only if that instruction is faster than
+// two f32 products; otherwise they are widened to f32, and f16 always is.
 //
 //   left   [rows, steps] units, by rows or by columns; single units are broadcast
 //   right  [steps, columns] units, by rows; read as vectors
@@ -34,7 +34,7 @@ using UnitTag = hn::RebindToUnsigned<FloatTag>;
 constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
 
 #if MORA_MATRIX_UNITS
-// Matrix units take 16 rows, and 16 units of a reduction over rows: pairs. Without them, 4 x 4 accumulators.
+// Matrix units multiply 16 rows, and 16 units (pairs) of a reduction over rows. Without them, 4 x 4 accumulators.
 constexpr int64_t kTileRows = kMatrixRows, kRegisterRows = 4, kRowMultiple = 2 * kMatrixRows;
 #else
 // 6 x 4 accumulators, 4 vectors and a broadcast fit 32 registers; 6 x 2, 2 and 1 fit 16.
@@ -43,8 +43,8 @@ constexpr int64_t kTileRows = 6, kRegisterRows = 6, kRowMultiple = 6;
 constexpr int64_t kTileVectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 constexpr int64_t kPanel = kTileVectors * kLanes;
 
-/// Calls body(P{}) with the type that storage of T is packed as. On Zen 4 a bf16 dot product takes as long as an f32
-/// product of half as many terms; on Sapphire Rapids (measured) four times as long, but there are matrix units.
+/// Calls body(P{}) with the type that T is packed as. On Zen 4 a bf16 dot product takes as long as an f32 product of
+/// half as many terms; on Sapphire Rapids (measured) four times as long, but there are matrix units.
 template <typename T, class Body>
 HWY_INLINE void withPackedType(Body&& body) {
   [[maybe_unused]] constexpr bool kIsBfloat16 = std::is_same_v<T, hwy::bfloat16_t>;
@@ -65,7 +65,7 @@ template <class P>
 constexpr int64_t kTerms = sizeof(Unit) / sizeof(P);
 
 constexpr int64_t kStepMultiple = MORA_MATRIX_UNITS ? kTileRows : 1;     // of reductions over bf16
-constexpr int64_t kKeyMultiple = MORA_MATRIX_UNITS ? 2 * kTileRows : 4;  // packed keys, zeros past the last
+constexpr int64_t kKeyMultiple = MORA_MATRIX_UNITS ? 2 * kTileRows : 4;  // packed keys, padded with zeros
 
 template <class P>
 HWY_INLINE FloatVector multiplyAdd(hn::Vec<UnitTag> a, hn::Vec<UnitTag> b, FloatVector sum) {
@@ -105,7 +105,8 @@ enum class Left { byRows, byColumns };  // unit (row, step) at row * stride + st
 enum class Start { zero, result, scaledResult };
 
 #if MORA_MATRIX_UNITS
-/// result [16, kCount * 16] = start + left [16, steps] right [steps, kCount * 16] by matrix units; steps in sixteens.
+/// result [16, kCount * 16] = start + left [16, steps] right [steps, kCount * 16] by matrix units; steps are a multiple
+/// of 16.
 template <Left kLeft, Start kStart, int kCount>
 HWY_NOINLINE void multiplyMatrices(const Unit* HWY_RESTRICT left, int64_t leftStride, const Unit* HWY_RESTRICT right,
                                    int64_t rightStride, int64_t steps, float* HWY_RESTRICT result, int64_t resultStride,
@@ -147,7 +148,7 @@ HWY_NOINLINE void multiplyMatrices(const Unit* HWY_RESTRICT left, int64_t leftSt
 #endif
 
 /// One tile: result [kRegisterRows, kCount vectors] = start + left [.., steps] right [steps, kCount vectors]. `factors`
-/// scale the rows of the result that a scaled start reads.
+/// scale the rows of the old result that a scaled start reads.
 template <class P, Left kLeft, Start kStart, int kCount>
 HWY_NOINLINE void multiplyTile(const Unit* HWY_RESTRICT left, int64_t leftStride, const Unit* HWY_RESTRICT right,
                                int64_t rightStride, int64_t steps, float* HWY_RESTRICT result, int64_t resultStride,
@@ -246,7 +247,7 @@ HWY_INLINE void packRow(const T* from, int64_t E, Unit* to) {
   }
 }
 
-/// Steps of a reduction over `count` values. Matrix units take sixteens of them, and find zeros past the end.
+/// Number of steps of a reduction over `count` values. Matrix units take multiples of 16, with zeros past the end.
 template <class P>
 constexpr int64_t stepsOf(int64_t count) {
   const int64_t steps = (count + kTerms<P> - 1) / kTerms<P>;

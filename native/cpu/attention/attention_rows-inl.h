@@ -1,7 +1,7 @@
-// How attention reads and writes rows of its tensors: packed for the products, and as f32 accumulators.
+// Reads and writes rows of attention's tensors: packed for the products, and as f32 accumulators.
 //
 // The rows of a range of queries are those of all query heads of one key-value head, position by position:
-// row = (query - first query) * group + head of the group. All of them meet the same keys.
+// row = (query - first query) * group + head of the group. All of them see the same keys.
 //
 // Include it after hwy/foreach_target.h, once per file.
 #if defined(MORA_CPU_ATTENTION_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -52,7 +52,7 @@ struct QueryRows {
     }
   }
 
-  /// visible [padded] = which of the document's keys each row sees.
+  /// visible [padded] = the range of the document's keys that each row sees.
   void findVisible(Range* visible) const {
     int64_t row = 0;
     for (int64_t query = queries.begin; query < queries.end; ++query) {
@@ -62,7 +62,7 @@ struct QueryRows {
     while (row < padded()) visible[row++] = {0, 0};
   }
 
-  /// The keys of the task that some row sees.
+  /// The range of the task's keys that at least one row sees.
   Range seenKeys() const {
     const Document& document = task.document;
     return {std::max(task.keys.begin, document.firstVisible(queries.begin)),
@@ -70,7 +70,7 @@ struct QueryRows {
   }
 };
 
-/// Which keys of a block each row of a tile sees: from `hidden` to `visible`; no row sees more than `width`.
+/// The keys of a block that each row of a tile sees: from `hidden` to `visible`; no row sees more than `width`.
 struct TileKeys {
   int64_t visible[kTileRows], hidden[kTileRows], width = 0;
   bool someHidden = false;
@@ -103,7 +103,7 @@ HWY_INLINE void packKeys(const Heads<const T>& from, int64_t first, int64_t coun
   clearRows(to + count * stride, roundUp(count, kKeyMultiple) - count, stride);
 }
 
-/// The right operand of a reduction over rows that packRow made: themselves for f32, pairs of rows for bf16.
+/// Turns rows of packRow into the right operand of a reduction over rows: unchanged for f32, pairs of rows for bf16.
 template <class P>
 HWY_INLINE const Unit* reducedRows(const Unit* rows, int64_t count, int64_t E, Unit* pairs) {
   if constexpr (kTerms<P> == 1) return rows;

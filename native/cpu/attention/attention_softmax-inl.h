@@ -19,12 +19,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Writes zeros to row [from, to rounded up to whole vectors); a vector that holds earlier elements is whole already.
+/// Zeros row [from, to rounded up to whole vectors). A vector that contains elements before `from` is already complete.
 HWY_INLINE void clearTail(float* row, int64_t from, int64_t to) {
   for (int64_t i = roundUp(from, kLanes); i < to; i += kLanes) hn::StoreU(hn::Zero(FloatTag()), FloatTag(), row + i);
 }
 
-/// Products of queries and keys become capped scores: row [0, count) of c tanh(scale / c q.k).
+/// Caps products of queries and keys: row [0, count) becomes c tanh(scale / c q.k).
 HWY_INLINE void capRow(float* scores, int64_t count, const AttentionScoring& scoring) {
   const FloatVector inner = broadcast(scoring.scale / scoring.softcap), cap = broadcast(scoring.softcap);
   for (int64_t i = 0; i < count; i += kLanes) {
@@ -33,8 +33,7 @@ HWY_INLINE void capRow(float* scores, int64_t count, const AttentionScoring& sco
   }
 }
 
-/// Caps the scores of a tile [kTileRows, stride], and hides keys before the rows' windows: the softmax gives them no
-/// weight.
+/// Caps the scores of a tile [kTileRows, stride], and hides keys before the rows' windows from the softmax.
 HWY_INLINE void prepareScores(float* scores, int64_t stride, const TileKeys& tile, const AttentionScoring& scoring) {
   if (scoring.softcap > 0) {
     for (int64_t row = 0; row < kTileRows; ++row) capRow(scores + row * stride, tile.visible[row], scoring);
@@ -47,7 +46,7 @@ HWY_INLINE void prepareScores(float* scores, int64_t stride, const TileKeys& til
 
 /// One block of the online softmax over a tile of rows. Scores [kTileRows, stride] become 2^(slope (score - maximum))
 /// for the first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. `maxima` and the
-/// lane-wise `sums` [.., lanes] are carried from block to block; `factors` tell by how much older results shrink.
+/// lane-wise `sums` [.., lanes] are carried from block to block; `factors` are the factors for older results.
 HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visible, int64_t width, float slope,
                             float* maxima, float* sums, float* factors) {
   const FloatTag tag;
@@ -68,7 +67,7 @@ HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visibl
   }
   for (int64_t i = 0; i < kPadded; i += kLanes) {
     const FloatVector a = hn::Load(tag, before + i), b = hn::Load(tag, now + i);
-    // Equal maxima may be infinite: of a row that has seen no key yet.
+    // Equal maxima may be infinite, for a row that has seen no key yet.
     const FloatVector factor = exp2Float(hn::Mul(hn::Sub(a, b), broadcast(slope)));
     hn::Store(hn::IfThenElse(hn::Eq(a, b), broadcast(1.0f), factor), tag, shrink + i);
   }
@@ -90,9 +89,9 @@ HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visibl
   }
 }
 
-/// In one row, scores q.k become probabilities p = 2^(slope score - logSum2), and gradients of p become those of the
-/// scaled scores, p (dP - delta), through the cap if there is one; both 0 outside of [hidden, visible), up to `width`
-/// rounded up to whole vectors. delta is the sum of dOut * out.
+/// In one row, turns scores q.k into probabilities p = 2^(slope score - logSum2), and gradients of p into gradients of
+/// the scaled scores, p (dP - delta), through the cap if there is one; both are 0 outside [hidden, visible), up to
+/// `width` rounded up to whole vectors. delta is the sum of dOut * out.
 template <bool kCapped>
 HWY_INLINE void softmaxBackwardRow(float* scores, float* gradients, int64_t hidden, int64_t visible, int64_t width,
                                    const AttentionScoring& scoring, float logSum2, float delta) {

@@ -1,6 +1,6 @@
-// Products of rows of fixed-point activations with rows of GGUF's blocks where an instruction multiplies bytes and adds
+// Products of rows of fixed-point activations with rows of GGUF's blocks, if an instruction multiplies bytes and adds
 // four products to a lane (VNNI), for one instruction set at a time: include it after hwy/foreach_target.h, once per
-// file. Elsewhere block_words-inl.h has them.
+// file. Without such an instruction, block_words-inl.h implements them.
 //
 // An activation's code is 256 high + low, both signed bytes, and a weight's code an unsigned byte, so the integer sums
 // are exact: a lane gets 8 products of at most 255 * 32639, less than 2^26.
@@ -24,16 +24,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// How many scales a group has.
+/// Number of scales of a group.
 template <class Format>
 constexpr int kScales = Format::kLayout.inHalves ? 2 : 1;
 
-/// Four groups of a row of activations; those that a row's end lacks are zero.
+/// Four groups of a row of activations; groups past the row's end are zero.
 template <class Format>
 struct alignas(64) Quad {
-  int8_t planes[2][2][64];              // the high bytes of the first 16 codes of each group, those of the last 16,
-                                        // and so the low bytes
-  int32_t starts[kScales<Format>][16];  // -centre times the codes that a lane multiplies, for each scale
+  int8_t planes[2][2][64];              // the high bytes of the first 16 codes of each group, then of the last 16;
+                                        // the same for the low bytes
+  int32_t starts[kScales<Format>][16];  // -centre times the sum of the codes that a lane multiplies, for each scale
   float scales[2 * kQuad];              // of each group, twice
   float sums[2 * kQuad];                // of the first and of the last 16 values of each group
 };
@@ -43,7 +43,7 @@ HWY_INLINE hn::Vec<QuadIntegers> addProducts(QuadCode codes, const int8_t (&plan
   return hn::SumOfMulQuadAccumulate(QuadIntegers(), codes, hn::Load(QuadSigned(), plane), sum);
 }
 
-/// Sums by lanes, four for each group: of all codes, or of those with scale `i`.
+/// Sums by lanes, four for each group: over all codes, or over those with scale `i`.
 template <class Format>
 HWY_INLINE hn::Vec<QuadFloats> quadSums(const QuadCodes& codes, const Quad<Format>& x, int i) {
   const auto addPlane = [&](const int8_t(&planes)[2][64], hn::Vec<QuadIntegers> sum) HWY_ATTR {

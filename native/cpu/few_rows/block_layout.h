@@ -1,5 +1,5 @@
-// What products read of GGUF's blocks: value = scale (code - centre) + offset, with one scale for 32 values or for 16.
-// The functions of stored/dequantise_*-inl.h tell the formats in full.
+// The layout of GGUF's blocks for products: value = scale (code - centre) + offset, with one scale for 32 values or for
+// 16. The functions of stored/dequantise_*-inl.h describe the formats completely.
 #pragma once
 #include <string>
 #include <type_traits>
@@ -12,11 +12,11 @@ namespace mora::cpu {
 constexpr int64_t kGroup = 32;
 
 struct BlockLayout {
-  int codes;           // where codes begin, or their lower bits [bytes]
-  int upperBits = -1;  // where their upper bits begin [bytes]
-  int centre = 0;      // of codes as unsigned numbers; Q8_0's, and the levels of tables, are made unsigned by adding it
+  int codes;           // where codes, or their lower bits, start [bytes]
+  int upperBits = -1;  // where their upper bits start [bytes]
+  int centre = 0;      // of unsigned codes; added to the signed codes of Q8_0 and the levels of tables
   bool hasOffset = false;
-  bool inHalves = false;  // whether each half of a group has a scale of its own
+  bool inHalves = false;  // whether each half of a group has its own scale
 };
 
 constexpr BlockLayout layoutOf(DType type) {
@@ -52,7 +52,7 @@ constexpr BlockLayout layoutOf(DType type) {
   }
 }
 
-/// The base of what kernels say of a format.
+/// The base of kernels' descriptions of a format.
 template <DType type>
 struct BlockFormat {
   static constexpr DType kType = type;

@@ -1,10 +1,10 @@
-// Products of rows of fixed-point activations with rows of GGUF's blocks where no instruction multiplies bytes as
-// block_bytes-inl.h needs it, for the formats of most files, one instruction set at a time: include it after
-// hwy/foreach_target.h, once per file.
+// Products of rows of fixed-point activations with rows of GGUF's blocks, without the byte instructions of
+// block_bytes-inl.h, for the most common formats, one instruction set at a time: include it after hwy/foreach_target.h,
+// once per file.
 //
-// WordFormat<type> tells a format for groups of 32 values: value = scale code + offset, with integer codes of at most
-// 13 bits as 16-bit words. Products of words add up to 32-bit integers without loss: |code| <= 4096, |activation| <
-// 32768, and a lane gets at most 8 products of a group.
+// WordFormat<type> describes a format in groups of 32 values: value = scale code + offset, with integer codes of at
+// most 13 bits as 16-bit words. Products of words add up to 32-bit integers without loss: |code| <= 4096, |activation|
+// < 32768, and a lane gets at most 8 products of a group.
 #if defined(MORA_CPU_BLOCK_WORDS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_BLOCK_WORDS_INL_H_
 #undef MORA_CPU_BLOCK_WORDS_INL_H_
@@ -59,7 +59,7 @@ class WordRows {
   GroupFactors* const factors_;  // [rows, groups]
 };
 
-/// The scale and the offset of a group of a weight, and again both; a format without offsets has anything there.
+/// The scale and the offset of a weight's group, each twice; the offset is undefined if the format has none.
 using FactorTag = hn::FixedTag<float, 4>;
 using Factors = hn::Vec<FactorTag>;
 
@@ -79,14 +79,14 @@ HWY_INLINE Factors halfPairAt(const uint8_t* bytes) {
 #endif
 }
 
-/// Vector `i` of the words of 32 unsigned bytes.
+/// Vector `i` of 32 unsigned bytes as words.
 HWY_INLINE Words wordsOfBytes(const uint8_t* bytes, int i) {
   return hn::PromoteTo(WordTag(), hn::LoadU(hn::Rebind<uint8_t, WordTag>(), bytes + i * kWords));
 }
 
 HWY_INLINE Words lowHalves(Words bytes) { return hn::And(bytes, hn::Set(WordTag(), 15)); }
 
-/// Vector `i` of the words of 32 codes in the halves of 16 bytes: the low ones come first.
+/// Vector `i` of the 32 codes in the halves of 16 bytes as words; the low halves come first.
 HWY_INLINE Words wordsOfPairs(const uint8_t* pairs, int i) {
   if constexpr (kVectors == 1) {
     const hn::Half<WordTag> half;
@@ -98,9 +98,9 @@ HWY_INLINE Words wordsOfPairs(const uint8_t* pairs, int i) {
   }
 }
 
-/// 16 where one of the 32 bits at `bits` is set, in vector `i` of words.
+/// Vector `i` of words: 16 if the corresponding one of the 32 bits at `bits` is set, else 0.
 HWY_INLINE Words fifthsAt(const uint8_t* bits, int i) {
-  uint8_t own[8] = {};  // as many as LoadMaskBits may read
+  uint8_t own[8] = {};  // LoadMaskBits may read all of them
   std::memcpy(own, bits + i * kWords / 8, (kWords + 7) / 8);
   return hn::IfThenElseZero(hn::LoadMaskBits(WordTag(), own), hn::Set(WordTag(), 16));
 }
@@ -110,10 +110,10 @@ HWY_INLINE Words levelsOf(Words codes) {
   const hn::Repartition<int8_t, WordTag> bytes;
   const auto low =
       hn::BitCast(WordTag(), hn::TableLookupBytes(hn::LoadDup128(bytes, kIq4Levels), hn::BitCast(bytes, codes)));
-  return hn::ShiftRight<8>(hn::ShiftLeft<8>(low));  // the upper bytes looked up code 0
+  return hn::ShiftRight<8>(hn::ShiftLeft<8>(low));  // the upper bytes were looked up for code 0
 }
 
-/// Whether a format is multiplied as words: its groups have one scale each, or small integers as scales.
+/// Whether a format is multiplied as words: each of its groups has one scale, or scales are small integers.
 constexpr bool hasWords(DType type) {
   switch (type) {
     case DType::mxfp4:
@@ -127,7 +127,7 @@ constexpr bool hasWords(DType type) {
   }
 }
 
-/// Blocks of one group with a scale, and an offset or none, in f16.
+/// Blocks of one group with a scale and possibly an offset, in f16.
 template <DType type>
 struct WordFormat : BlockFormat<type> {
   static HWY_INLINE Words words(const uint8_t* block, int, int i) {
@@ -203,7 +203,7 @@ struct WordFormat<DType::iq4_xs> : BlockFormat<DType::iq4_xs> {
   }
 };
 
-/// The sums of one group, by lanes: words of the weight times those of one row of activations.
+/// The lane-wise sums of one group: words of the weight times those of one row of activations.
 HWY_INLINE SumVector groupSums(const Words (&words)[kVectors], const int16_t* HWY_RESTRICT codes) {
   const auto pairs = [&](int i) HWY_ATTR {
     return hn::WidenMulPairwiseAdd(IntegerTag(), words[i], hn::LoadU(WordTag(), codes + i * kWords));
@@ -214,7 +214,7 @@ HWY_INLINE SumVector groupSums(const Words (&words)[kVectors], const int16_t* HW
 }
 
 /// sums [kRows] = the products of kRows rows of activations from `row` with one row of blocks. Even and odd groups are
-/// summed apart, so that a sum need not wait for the one before.
+/// summed separately, so that a sum need not wait for the previous one.
 template <class Format, int kRows>
 HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const WordRows& x, int64_t row,
                           float* HWY_RESTRICT sums) {
@@ -243,7 +243,7 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const WordRows& x,
   if constexpr (kGroups == 1) {
     int64_t group = 0;
     for (; group + 2 <= x.groups; group += 2, block += 2 * Format::kBytes) {
-      prefetchLater(block, kLine);  // about what two blocks are
+      prefetchLater(block, kLine);  // approximately the size of two blocks
       addGroup(block, 0, group, even);
       addGroup(block + Format::kBytes, 0, group + 1, odd);
     }
@@ -261,7 +261,7 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const WordRows& x,
   }
 }
 
-/// sums [kWeights, kRows] = the same with several rows of blocks.
+/// sums [kWeights, kRows] = the products with several rows of blocks.
 template <class Format, int kRows, int kWeights>
 HWY_INLINE void blockDots(const uint8_t* const (&blocks)[kWeights], const WordRows& x, int64_t row,
                           float (&sums)[kWeights][kRows]) {

@@ -1,5 +1,5 @@
-// Codes and scales of GGUF's blocks of 256 values as block_bytes-inl.h multiplies them, for one instruction set at a
-// time: include it after hwy/foreach_target.h.
+// Codes and scales of GGUF's blocks of 256 values for block_bytes-inl.h, for one instruction set at a time: include it
+// after hwy/foreach_target.h.
 #if defined(MORA_CPU_BYTE_LONG_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_BYTE_LONG_BLOCKS_INL_H_
 #undef MORA_CPU_BYTE_LONG_BLOCKS_INL_H_
@@ -12,20 +12,20 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Bytes shifted by as many bits as their groups have, with bits of their neighbours, which `kept` lacks.
+/// Shifts bytes by their group's number of bits, and masks bits of their neighbours with `kept`.
 HWY_INLINE QuadCode shiftGroups(QuadCode bytes, const uint32_t (&shifts)[16], int kept) {
   const auto shifted = hn::Shr(hn::BitCast(QuadWords(), bytes), hn::Load(QuadWords(), shifts));
   return hn::And(hn::BitCast(QuadBytes(), shifted), everyByte(kept));
 }
 
-/// Codes of 2 bits in 32 bytes: the groups' lie beside each other, the first one's lowest.
+/// Codes of 2 bits in 32 bytes: the bits of the groups are adjacent, the first group's lowest.
 HWY_INLINE QuadCodes quartersOf(const uint8_t* bytes) {
   alignas(64) static constexpr uint32_t kShifts[16] = {0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6};
   const auto part = [&](int at) HWY_ATTR { return shiftGroups(hn::LoadDup128(QuadBytes(), bytes + at), kShifts, 3); };
   return {part(0), part(16)};
 }
 
-/// codes + `value` where a bit of 32 bytes is set: bit 4 kHalf + g is of group g.
+/// codes + `value` if a bit of 32 bytes is set: bit 4 kHalf + g belongs to group g.
 template <int kHalf>
 HWY_INLINE QuadCodes addBits(const QuadCodes& codes, const uint8_t* bytes, int value) {
   constexpr uint32_t kBits[4] = {0x01010101u << 4 * kHalf, 0x02020202u << 4 * kHalf, 0x04040404u << 4 * kHalf,
@@ -41,7 +41,7 @@ HWY_INLINE QuadCodes addBits(const QuadCodes& codes, const uint8_t* bytes, int v
   return {with(codes.first, 0), with(codes.last, 16)};
 }
 
-/// The same two f16 numbers for each group.
+/// Two f16 numbers, repeated for each group.
 HWY_INLINE QuadPairs halfPairs(const uint8_t* bytes) {
   const auto bits = hn::Set(hn::FixedTag<uint32_t, 4>(), wordAt(bytes));
   return hn::PromoteTo(QuadPairTag(), hn::BitCast(hn::FixedTag<hwy::float16_t, 8>(), bits));
@@ -55,7 +55,7 @@ HWY_INLINE QuadPairs pairsOfBytes(uint64_t bytes) {
   return hn::ConvertTo(QuadPairTag(), hn::PromoteTo(QuadPairIntegers(), own));
 }
 
-/// A byte, eight or four times.
+/// A byte repeated eight or four times.
 constexpr uint64_t everyOf8(uint64_t byte) { return byte * 0x0101010101010101u; }
 constexpr uint32_t everyOf4(uint32_t byte) { return byte * 0x01010101u; }
 
@@ -151,7 +151,7 @@ template <>
 struct ByteFormat<DType::q6_k> : BlockFormat<DType::q6_k> {
   template <class Half>
   static HWY_INLINE QuadCodes codes(Half half) {
-    // Half of a byte serves groups 64 values apart: blocks 0 and 2 of four are the first halves of two groups.
+    // The halves of a byte are 64 values apart: blocks 0 and 2 of four are the first halves of two groups.
     alignas(64) static constexpr uint32_t kShifts[16] = {0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4};
     const hn::Half<QuadBytes> two;
     const hn::FixedTag<uint8_t, 16> piece;
@@ -200,7 +200,7 @@ template <>
 struct ByteFormat<DType::tq1_0> : BlockFormat<DType::tq1_0> {
   template <class Half>
   static HWY_INLINE QuadCodes codes(Half half) {
-    // Five digits of 32 bytes and of 16, and four of 4. Half 0 has the first four of the 32.
+    // Five digits of 32 bytes and of 16, and four of 4 bytes. Half 0 contains the first four digits of the 32 bytes.
     const hn::FixedTag<uint8_t, 16> piece;
     const auto load = [&](int at) HWY_ATTR { return hn::LoadU(piece, half.block + at); };
     if constexpr (Half::kHalf == 0) {
@@ -230,7 +230,8 @@ struct ByteFormat<DType::tq1_0> : BlockFormat<DType::tq1_0> {
   }
 
  private:
-  /// A byte is a fraction of 256: times a power of 3, the integer part of three times what is left of it.
+  /// A byte is a fraction of 256: it is multiplied by a power of 3, and the digit is the integer part of three times
+  /// the rest.
   static HWY_INLINE QuadCode digits(QuadCode bytes, const uint16_t (&powers)[32]) {
     const hn::FixedTag<uint16_t, 32> words;
     const auto power = hn::Load(words, powers), low = hn::Set(words, 255), three = hn::Set(words, 3);

@@ -1,8 +1,8 @@
-// Codes and scales of GGUF's blocks of 32 values as block_bytes-inl.h multiplies them, and what all formats share, for
-// one instruction set at a time: include it after hwy/foreach_target.h.
+// Codes and scales of GGUF's blocks of 32 values for block_bytes-inl.h, and helpers for all formats, for one
+// instruction set at a time: include it after hwy/foreach_target.h.
 //
-// A quad is four groups of 32 values: four of these blocks, or half of one of eight groups. ByteFormat<type> has the
-// codes of a quad as unsigned bytes, and its scales and offsets.
+// A quad is four groups of 32 values: four of these blocks, or half of a block of eight groups. ByteFormat<type>
+// returns the codes of a quad as unsigned bytes, and its scales and offsets.
 #if defined(MORA_CPU_BYTE_SHORT_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_BYTE_SHORT_BLOCKS_INL_H_
 #undef MORA_CPU_BYTE_SHORT_BLOCKS_INL_H_
@@ -28,7 +28,7 @@ using QuadIntegers = hn::FixedTag<int32_t, 16>;
 using QuadFloats = hn::FixedTag<float, 16>;
 using QuadCode = hn::Vec<QuadBytes>;
 
-/// Two numbers for each group: of the scales, the first is that of all values where halves have none of their own.
+/// Two numbers for each group: for its halves, or if they share a scale, the first is that of all values.
 using QuadPairTag = hn::FixedTag<float, 2 * kQuad>;
 using QuadPairs = hn::Vec<QuadPairTag>;
 using QuadPairIntegers = hn::FixedTag<int32_t, 2 * kQuad>;
@@ -39,7 +39,7 @@ struct QuadCodes {
 };
 
 struct QuadFactors {
-  QuadPairs scales, offsets;  // a format without offsets has anything there
+  QuadPairs scales, offsets;  // offsets are undefined if the format has none
 };
 
 HWY_INLINE QuadCode everyByte(int value) { return hn::Set(QuadBytes(), static_cast<uint8_t>(value)); }
@@ -49,17 +49,17 @@ HWY_INLINE QuadCode upperHalves(QuadCode bytes) {
   return hn::And(hn::BitCast(QuadBytes(), hn::ShiftRight<4>(hn::BitCast(words, bytes))), everyByte(15));
 }
 
-/// Codes in the halves of 16 bytes for each group: the low ones come first.
+/// Codes in the halves of 16 bytes for each group; the low halves come first.
 HWY_INLINE QuadCodes halvesOf(QuadCode pairs) { return {hn::And(pairs, everyByte(15)), upperHalves(pairs)}; }
 
-/// Signed levels of 4-bit codes, as unsigned bytes.
+/// Signed levels for 4-bit codes, as unsigned bytes.
 HWY_INLINE QuadCodes levelsOf(const int8_t (&levels)[16], const QuadCodes& codes) {
   const auto raised = hn::Xor(hn::BitCast(QuadBytes(), hn::LoadDup128(QuadSigned(), levels)), everyByte(128));
   return {hn::TableLookupBytes(raised, codes.first), hn::TableLookupBytes(raised, codes.last)};
 }
 
-/// Four blocks of a row. Where there are fewer (`Count`, a number or an integral constant), the last one is there
-/// again, for activations that are zero.
+/// Four blocks of a row. If fewer remain (`Count`, a number or an integral constant), the last one is repeated, for
+/// activations that are zero.
 template <class Count>
 struct FourBlocks {
   const uint8_t* first;
@@ -68,7 +68,7 @@ struct FourBlocks {
 
   HWY_INLINE const uint8_t* at(int64_t i) const { return first + std::min<int64_t>(i, count - 1) * stride; }
 
-  /// 16 bytes of each.
+  /// 16 bytes of each block.
   HWY_INLINE QuadCode pieces(int64_t offset) const {
     const hn::FixedTag<uint8_t, 16> piece;
     const hn::Half<QuadBytes> half;
@@ -76,7 +76,7 @@ struct FourBlocks {
     return hn::Combine(QuadBytes(), hn::Combine(half, load(3), load(2)), hn::Combine(half, load(1), load(0)));
   }
 
-  /// codes + 16 where one of the 32 bits of a block is set.
+  /// codes + 16 if the corresponding one of a block's 32 bits is set.
   HWY_INLINE QuadCodes addFifths(const QuadCodes& codes, int64_t fifths) const {
     uint64_t first = 0, last = 0;
     for (int i = 0; i < kQuad; ++i) {
@@ -91,7 +91,7 @@ struct FourBlocks {
     return {add(codes.first, first), add(codes.last, last)};
   }
 
-  /// The scale and the offset that each starts with; anything for offsets of formats without.
+  /// The scale and the offset at the start of each block; the offset is undefined if the format has none.
   HWY_INLINE QuadFactors factors() const {
     const auto bits = hn::Dup128VecFromValues(hn::FixedTag<uint32_t, 4>(), wordAt(at(0)), wordAt(at(1)), wordAt(at(2)),
                                               wordAt(at(3)));
@@ -100,7 +100,7 @@ struct FourBlocks {
   }
 };
 
-/// Blocks of one group with a scale, and an offset or none, in f16.
+/// Blocks of one group with a scale and possibly an offset, in f16.
 template <DType type>
 struct ByteFormat : BlockFormat<type> {
   template <class Blocks>

@@ -19,8 +19,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Rows of activations in f32. Beside codes of 4 bits, a row has first the columns whose codes are low halves of bytes,
-/// then the others: that is how a vector of bytes has the codes.
+/// Rows of activations in f32. For codes of 4 bits, a row starts with the columns whose codes are low halves of bytes,
+/// then the others, as in a vector of bytes.
 struct CodeRows {
   const float* values;  // [rows, columns]
   int64_t rows, columns;
@@ -36,8 +36,8 @@ HWY_INLINE CodeVector loadBytes(const uint8_t* from, Part part) {
   return hn::PromoteTo(CodeTag(), loadRaw(hn::Rebind<uint8_t, FloatTag>(), from, part));
 }
 
-/// Values of codes in a group of columns, which share a scale and a zero. `table` may be null where codes have 8 bits:
-/// a code is its own value then.
+/// Values of codes in a group of columns, which share a scale and a zero. For 8-bit codes `table` may be null: then a
+/// code is its own value.
 template <int kBits>
 class GroupValues;
 
@@ -106,10 +106,10 @@ HWY_INLINE void addGroup(const uint8_t* HWY_RESTRICT codes, const GroupValues<kB
   }
 }
 
-/// A row's groups one after the other.
+/// The groups of a row, in order.
 struct RowGroups {
-  int64_t first, count;   // among all scales
-  int64_t size, skipped;  // columns of a group, and those of the first one that lie before the row
+  int64_t first, count;   // indices among all scales
+  int64_t size, skipped;  // columns of a group, and columns of the first group that precede the row
 
   RowGroups(const CodeLayout& layout, int64_t row) : size(layout.groupSize) {
     const int64_t start = layout.runsOn ? (layout.firstRow + row) * layout.columns : 0;
@@ -134,7 +134,7 @@ HWY_INLINE void codeDots(const float* table, const RowGroups& groups, const uint
   for (int r = 0; r < kRows; ++r) dots[r] = hn::ReduceSum(FloatTag(), totals[r]);
 }
 
-/// Calls body(row, how many) for rows four, two and one at a time.
+/// Calls body(row, count) for four, two and one rows at a time.
 template <class Body>
 HWY_INLINE void forRows(int64_t rows, Body body) {
   int64_t row = 0;
@@ -174,7 +174,7 @@ void multiplyGroups(const CodeRows& x, const CodedMatrix& weight, const TensorDe
   });
 }
 
-/// For x [m, k] as CodeRows has it.
+/// Multiplies x [m, k], in the order of CodeRows.
 void MultiplyGroups(const float* values, const CodedMatrix& weight, const TensorDesc& c, int64_t begin, int64_t end,
                     float alpha, bool accumulate) {
   const CodeRows x{values, c.shape[0], weight.layout.columns};
@@ -184,7 +184,7 @@ void MultiplyGroups(const float* values, const CodedMatrix& weight, const Tensor
     multiplyGroups<8>(x, weight, c, begin, end, alpha, accumulate);
 }
 
-/// The same for any layout.
+/// Multiplies weights of any layout.
 void MultiplyUnpacked(const float* values, const CodedMatrix& weight, const TensorDesc& c, int64_t begin, int64_t end,
                       float alpha, bool accumulate) {
   const auto unpack = [&](int64_t output, int64_t column, int64_t count, float* to) {
@@ -206,7 +206,7 @@ void multiplyFewRows(const TensorDesc& a, const CodedMatrix& weight, const Tenso
                      bool accumulate) {
   const CodeLayout& layout = weight.layout;
   const int64_t rows = c.shape[0], outputs = c.shape[1], depth = layout.columns, half = depth / 2;
-  // Groups of whole bytes are multiplied as they are read.
+  // Groups of whole bytes are multiplied while they are read.
   const bool inBytes = !present(weight.groups) && (layout.bits == 8 || layout.groupSize % 2 == 0);
   const bool halves = inBytes && layout.bits == 4;
   const int64_t low = layout.highFirst ? 1 : 0;

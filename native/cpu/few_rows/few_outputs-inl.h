@@ -1,4 +1,4 @@
-// The outputs of products of few rows, whose weight is read as two streams, for one instruction set at a time: include
+// The outputs of products of few rows, which read the weight as two streams, for one instruction set at a time: include
 // it after hwy/foreach_target.h, once per file.
 #if defined(MORA_CPU_FEW_OUTPUTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_FEW_OUTPUTS_INL_H_
@@ -36,8 +36,8 @@ inline void storeSums(const float (*sums)[kOutputs], const TensorDesc& c, int64_
   });
 }
 
-/// Outputs [begin, begin + count) of each of kStreams parts of a weight, `apart` rows from each other:
-/// dots(output, give) computes those of that row of every part, and calls give(part, row of c, sum).
+/// Computes outputs [begin, begin + count) of each of kStreams parts of a weight, which are `apart` rows from each
+/// other: dots(output, give) computes those of that row of every part, and calls give(part, row of c, sum).
 template <int kStreams, class Dots>
 HWY_INLINE void multiplyStreams(const TensorDesc& c, int64_t begin, int64_t count, int64_t apart, float alpha,
                                 bool accumulate, Dots dots) {
@@ -50,8 +50,8 @@ HWY_INLINE void multiplyStreams(const TensorDesc& c, int64_t begin, int64_t coun
   }
 }
 
-/// Outputs [begin, end) for x [c.shape[0], depth] and a weight of which `unpack(output, column, count, values)` makes
-/// at most kCodePiece values of a row: they stay in the nearest cache.
+/// Outputs [begin, end) for x [c.shape[0], depth] and a weight: `unpack(output, column, count, values)` writes at most
+/// kCodePiece values of a row, which stay in the nearest cache.
 template <class Unpack>
 HWY_INLINE void multiplyUnpacked(const float* HWY_RESTRICT x, int64_t depth, const TensorDesc& c, int64_t begin,
                                  int64_t end, float alpha, bool accumulate, Unpack unpack) {
@@ -73,7 +73,7 @@ HWY_INLINE void multiplyUnpacked(const float* HWY_RESTRICT x, int64_t depth, con
   });
 }
 
-/// Two runs of memory far from each other are read faster than one, and than two that are near.
+/// Reads the weight as two streams, since two distant runs of memory are read faster than one or than two close ones.
 template <class Run>
 HWY_INLINE void inTwoStreams(int64_t begin, int64_t end, Run run) {
   const int64_t half = (end - begin) / 2;

@@ -35,7 +35,7 @@ using FixedRows = WordRows;
 constexpr bool isMultiplied(DType type) { return hasWords(type); }
 #endif
 
-/// Dots of x and kRows rows of a weight. Four sums for each, so that none waits for the one before.
+/// Dot products of x and kRows rows of a weight, with four sums each, so that no sum waits for the previous one.
 template <int kRows, typename T>
 HWY_INLINE void floatDots(const float* HWY_RESTRICT x, const T* const (&w)[kRows], int64_t k, float (&dots)[kRows]) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
@@ -79,7 +79,8 @@ void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& 
   });
 }
 
-/// Four rows of activations meet an unpacked block at a time; others find the block in the nearest cache.
+/// Multiplies an unpacked block by four rows of activations at a time; further rows find the block in the nearest
+/// cache.
 template <class Format>
 void multiplyOutputs(const FixedRows<Format>& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin,
                      int64_t end, float alpha, bool accumulate) {
@@ -116,7 +117,7 @@ void multiplyStored(const TensorDesc& a, const TensorDesc& weight, const TensorD
   });
 }
 
-/// In f32.
+/// Dequantises to f32 and multiplies.
 void multiplyDequantised(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha,
                          bool accumulate) {
   const int64_t rows = c.shape[0], depth = a.shape[1];

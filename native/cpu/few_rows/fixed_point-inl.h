@@ -29,8 +29,8 @@ struct GroupFactors {
   float scale, sum;
 };
 
-/// codes [32] of 32 values: value = code scale. Not finite values make the scale not finite, and so every sum that it
-/// enters.
+/// codes [32] of 32 values: value = code scale. Non-finite values make the scale non-finite, and so every sum that
+/// contains it.
 template <typename T>
 HWY_INLINE GroupFactors fixGroup(const T* HWY_RESTRICT values, int16_t* HWY_RESTRICT codes) {
   const hn::CappedTag<float, 16> floats;
@@ -39,7 +39,7 @@ HWY_INLINE GroupFactors fixGroup(const T* HWY_RESTRICT values, int16_t* HWY_REST
   constexpr size_t kLanes = hn::MaxLanes(floats);
   float wide[kGroup];
   forVectors(kGroup, [&](int64_t i, auto part) HWY_ATTR { store(load(values + i, part), wide + i, part); });
-  // Sizes of floats are ordered as their bits are, NaN above all.
+  // Magnitudes of floats are ordered like their bits, with NaN above all.
   auto largest = hn::Zero(integers);
   for (size_t i = 0; i < kGroup; i += kLanes)
     largest = hn::Max(largest, hn::BitCast(integers, hn::Abs(hn::LoadU(floats, wide + i))));

@@ -23,7 +23,7 @@ struct ValueAndSlope {
 template <Activation f, typename T>
 struct Function;
 
-/// `T` is what results are stored as.
+/// @tparam T the stored type of results
 template <typename T>
 HWY_INLINE FloatVector sigmoidFor(FloatVector x) {
   if constexpr (std::is_same_v<T, float>) return sigmoid(x);
@@ -45,7 +45,7 @@ struct Normal {
   FloatVector distribution, exponential;
 
   /// Phi(-|x|) exp(x^2 / 2) = t p(t) with t = 1 / (1 + 0.4 |x| / sqrt(2)): p is the polynomial of degree 8 with the
-  /// least relative error (1.3e-7). So the tail keeps its precision.
+  /// least relative error (1.3e-7), so the tail stays precise.
   explicit HWY_INLINE Normal(FloatVector x) {
     constexpr float kCoefficients[] = {0x1.ce2f26p-4f,  0x1.ce2bdep-4f, 0x1.a9a95ep-4f,  0x1.592d24p-4f, 0x1.21a40ap-4f,
                                        -0x1.6ea7cep-9f, 0x1.5a408ep-4f, -0x1.768ef8p-4f, 0x1.9bb8aap-6f};
@@ -86,7 +86,7 @@ struct Function<Activation::geluTanh, T> {
   static constexpr float kLinear = 1.5957691216f;  // 2 sqrt(2 / pi)
   static constexpr float kCubic = 0.044715f;
 
-  /// Beyond these the sigmoid is 0 or 1, and the cube might overflow. Comparisons keep NaN.
+  /// Clamps x to a range beyond which the sigmoid is 0 or 1 and the cube might overflow. Comparisons keep NaN.
   static HWY_INLINE FloatVector limited(FloatVector x) {
     x = hn::IfThenElse(hn::Gt(x, broadcast(16.0f)), broadcast(16.0f), x);
     return hn::IfThenElse(hn::Lt(x, broadcast(-16.0f)), broadcast(-16.0f), x);

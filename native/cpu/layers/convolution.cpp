@@ -1,4 +1,4 @@
-// Depthwise causal convolution over packed documents, and its gradient. Kernels [C, K] are put in the order [K, C], so
+// Depthwise causal convolution over packed documents, and its gradient. Kernels [C, K] are transposed to [K, C], so
 // that every product is one of neighbouring channels.
 #include <algorithm>
 
@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// y[row] = bias + the products of taps [tap][C] with the row that lies `length - 1 - tap` before it, oldest first.
+/// y[row] = bias + the products of taps [tap][C] with the row `length - 1 - tap` before it, oldest first.
 void ConvolveRows(const TensorDesc& x, const float* taps, int64_t length, const float* bias, const int32_t* first,
                   const TensorDesc& y, int64_t begin, int64_t end) {
   withFloatType(x.dtype, "causalConvolution", [&](auto type) HWY_ATTR {
@@ -35,7 +35,7 @@ void ConvolveRows(const TensorDesc& x, const float* taps, int64_t length, const 
   });
 }
 
-/// dX[row] (+)= the products of taps with the rows of dY that it took part in; `end` is that of each row's document.
+/// dX[row] (+)= the products of taps with the rows of dY that depend on it; `end` is the end of each row's document.
 void ConvolveGradientRows(const TensorDesc& dY, const float* taps, int64_t length, const int32_t* documentEnd,
                           const TensorDesc& dX, bool accumulate, int64_t begin, int64_t end) {
   withFloatType(dY.dtype, "causalConvolutionBackward", [&](auto type) HWY_ATTR {

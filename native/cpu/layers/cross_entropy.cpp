@@ -1,8 +1,9 @@
-// Softmax cross-entropy of rows of logits and its gradient. A row is read three times (maximum, sum, gradient) and
-// comes from memory once: it fits the cache. Logits that are capped are so once, into a row of scratch memory.
+// Softmax cross-entropy of rows of logits and its gradient. A row is read three times (maximum, sum, gradient) but
+// comes from memory once, since it fits the cache. Capped logits are computed once, into a row of scratch memory.
 //
-// In parts of the columns, exponentials are of differences from the largest logit so far; what was summed before a
-// larger one came shrinks by e^(old - new). The target's own part of the gradient, softmax - 1, comes at the end.
+// In parts of the columns, exponentials are of differences from the largest logit so far; when a larger one comes, the
+// earlier sums are multiplied by e^(old - new). The target's own part of the gradient, softmax - 1, is added at the
+// end.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -22,8 +23,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// dLogits = exp(x - maximum) / sum, which may be the memory of x. Of capped logits, through the cap: times
-/// 1 - (x / softcap)^2.
+/// dLogits = exp(x - maximum) / sum, which may be the memory of x. For capped logits also times 1 - (x / softcap)^2.
 template <bool kCapped, typename T, typename G>
 void writeSoftmax(const T* x, float maximum, double sum, float softcap, G* dLogits, int64_t count) {
   const FloatVector shift = broadcast(maximum), factor = broadcast(static_cast<float>(1.0 / sum));
@@ -48,7 +48,7 @@ void capRow(const T* x, float softcap, C* capped, int64_t count) {
   });
 }
 
-/// The loss of one row of logits, which are capped where kCapped; its gradient goes to dLogits unless that is null.
+/// The loss of one row of logits, which are capped if kCapped; writes the gradient to dLogits unless it is null.
 template <bool kCapped, typename T, typename G>
 float lossOfRow(const T* logits, int32_t target, int64_t count, float softcap, G* dLogits) {
   if (target < 0) {
@@ -90,8 +90,8 @@ void LossRows(const TensorDesc& logits, const int32_t* targets, float softcap, f
   });
 }
 
-/// The sum of e^(x - shift) in f64; what was summed goes to `exponentials`, through the cap, unless that is null. They
-/// may be the memory of x.
+/// Returns the sum of e^(x - shift) in f64, and writes the summands to `exponentials`, through the cap, unless it is
+/// null. They may be the memory of x.
 template <bool kCapped, typename G>
 double sumOfPart(const float* x, float shift, float softcap, G* exponentials, int64_t count) {
   if (!exponentials) return sumOfExponentials(x, shift, count);
@@ -114,10 +114,10 @@ double sumOfPart(const float* x, float shift, float softcap, G* exponentials, in
   return hn::ReduceSum(wide, hn::Add(lower, upper));
 }
 
-/// What is known of a row after some parts of its logits.
+/// The state of a row after some parts of its logits.
 struct Running {
-  float largest, sum, sumRest;  // the sum is sum + sumRest, as exactly as in f64
-  float chosen;                 // infinity until the target's part comes; then the sum is NaN if it is still infinite
+  float largest, sum, sumRest;  // the sum is sum + sumRest, with nearly the precision of f64
+  float chosen;                 // infinity until the target's part comes; if it is still infinite then, the sum is NaN
 
   double total() const { return static_cast<double>(sum) + static_cast<double>(sumRest); }
   bool lacksTarget() const { return chosen == INFINITY && !std::isnan(sum); }
@@ -127,11 +127,11 @@ struct Running {
   }
 };
 
-/// Takes a part of a row of logits, which are capped where kCapped. Returns what earlier sums are to be multiplied by.
+/// Adds a part of a row of logits, which are capped if kCapped. Returns the factor for earlier sums.
 template <bool kCapped, typename G>
 float takePart(const float* logits, int64_t target, int64_t count, float softcap, Running& row, G* exponentials) {
   const float before = row.largest, largest = std::max(before, maximumOf(logits, count));
-  // -infinity alone: its exponentials are 0, which a difference of two of them would not give.
+  // Only -infinity: its exponentials are 0, while the difference of two infinities would be NaN.
   const float shift = largest == -INFINITY ? 0 : largest;
   if (target >= 0 && target < count) row.chosen = logits[target];
   const double sum = sumOfPart<kCapped>(logits, shift, softcap, exponentials, count);

@@ -26,7 +26,7 @@ HWY_INLINE void multiply(WordVector a, uint32_t b, WordVector& high, WordVector&
   low = hn::OddEven(hn::DupEven(odd), even);
 }
 
-/// philox4x32 in place, of as many counters as a vector has lanes.
+/// philox4x32 in place, with one counter per lane.
 HWY_INLINE void philoxVectors(WordVector& word0, WordVector& word1, WordVector& word2, WordVector& word3, uint32_t key0,
                               uint32_t key1) {
   const WordTag tag;
@@ -43,7 +43,7 @@ HWY_INLINE void philoxVectors(WordVector& word0, WordVector& word1, WordVector& 
   }
 }
 
-/// `factor` where the word's uniform number keeps the element, 0 where it drops it.
+/// `factor` if the word's uniform number keeps the element, 0 if it drops it.
 HWY_INLINE FloatVector keepFactor(WordVector word, FloatVector probability, FloatVector factor) {
   const auto whole = hn::BitCast(hn::RebindToSigned<FloatTag>(), hn::ShiftRight<8>(word));
   const FloatVector uniform = hn::Mul(hn::ConvertTo(FloatTag(), whole), broadcast(0x1p-24f));
@@ -53,7 +53,7 @@ HWY_INLINE FloatVector keepFactor(WordVector word, FloatVector probability, Floa
 template <typename T>
 void dropRow(const T* x, T* y, int64_t count, int64_t rowKey, const DropoutKey& key) {
   const WordTag tag;
-  const int64_t groups = static_cast<int64_t>(hn::Lanes(tag));  // of 4 columns, at a time
+  const int64_t groups = static_cast<int64_t>(hn::Lanes(tag));  // groups of 4 columns at a time
   const FloatVector probability = broadcast(key.probability), factor = broadcast(1.0f / (1.0f - key.probability));
   HWY_ALIGN float factors[4 * hn::MaxLanes(tag)];
   for (int64_t column = 0; column < count; column += 4 * groups) {
@@ -64,7 +64,7 @@ void dropRow(const T* x, T* y, int64_t count, int64_t rowKey, const DropoutKey& 
     hn::StoreInterleaved4(keepFactor(word0, probability, factor), keepFactor(word1, probability, factor),
                           keepFactor(word2, probability, factor), keepFactor(word3, probability, factor), FloatTag(),
                           factors);
-    // A product, not a choice: what is not finite stays so, dropped or not.
+    // A product, not a selection: non-finite values stay non-finite even if dropped.
     forVectors(std::min(4 * groups, count - column), [&](int64_t i, auto part) HWY_ATTR {
       store(hn::Mul(load(x + column + i, part), load(factors + i, part)), y + column + i, part);
     });

@@ -20,7 +20,7 @@ struct Statistics {
   float mean, rstd;
 };
 
-/// The variance is that of the deviations from the mean: no cancellation.
+/// The variance is computed from deviations from the mean, which avoids cancellation.
 template <typename T>
 Statistics statisticsOf(const T* x, float epsilon, int64_t count) {
   const FloatTag tag;
@@ -54,7 +54,7 @@ void normaliseRow(const T* x, const float* weight, const float* bias, Statistics
   });
 }
 
-/// Makes the statistics where `epsilon` is given, else uses them.
+/// Computes the statistics if `epsilon` is given, else reads them.
 void NormRows(const TensorDesc& x, const float* weight, const float* bias, const float* epsilon, const TensorDesc& y,
               float* mean, float* rstd, int64_t begin, int64_t end) {
   withFloatType(x.dtype, "layerNorm", [&](auto type) HWY_ATTR {

@@ -58,7 +58,7 @@ void NormRows(const TensorDesc& x, const TensorDesc& residual, const float* weig
     const int64_t columns = columnsOf(x);
     for (int64_t row = begin; row < end; ++row) {
       T* const values = headRowOf<T>(x, row);
-      // The statistic is that of the stored sum, rounded: the backward pass sees the same x.
+      // The statistic is computed from the stored, rounded sum, since the backward pass reads the same x.
       if (present(residual)) addRow(values, headRowOf<const T>(residual, row), columns);
       const double mean = static_cast<double>(sumOfSquares(values, columns)) / static_cast<double>(columns);
       const float factor = static_cast<float>(1.0 / std::sqrt(mean + epsilon));

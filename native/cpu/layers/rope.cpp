@@ -12,7 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Rotates pairs (x[j], x[j + half]); sign -1 turns back.
+/// Rotates pairs (x[j], x[j + half]); sign -1 rotates back.
 template <typename T>
 void rotateHead(T* x, const float* cosines, const float* sines, float sign, int64_t half) {
   const FloatVector direction = broadcast(sign);

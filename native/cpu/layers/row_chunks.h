@@ -1,5 +1,5 @@
-// Sums over rows in an order that depends on nothing but their number: fixed chunks of rows are summed side by side,
-// then the chunks' sums one after the other.
+// Sums over rows in an order that depends only on their number: fixed chunks of rows are summed in parallel, then the
+// chunks' sums in order.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Softmax of rows or its logarithm, and the gradient through it. A row that is read again comes from the cache.
+// Softmax of rows or its logarithm, and the gradient through it. Repeated reads of a row come from the cache.
 #include <algorithm>
 #include <cmath>
 

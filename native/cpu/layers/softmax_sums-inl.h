@@ -1,5 +1,4 @@
-// What the softmax of a row is made from: its maximum, and the sum of exponentials beside it. Include it as
-// simd_float-inl.h is.
+// Maximum and sum of exponentials of a row, for its softmax. Include it like simd_float-inl.h.
 #if defined(MORA_CPU_SOFTMAX_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_SOFTMAX_SUMS_INL_H_
 #undef MORA_CPU_SOFTMAX_SUMS_INL_H_
@@ -16,7 +15,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// The largest element; one that is NaN may be passed over, the sum of exponentials will meet it.
+/// The largest element. It may ignore NaN, since the sum of exponentials becomes NaN.
 template <typename T>
 float maximumOf(const T* x, int64_t count) {
   FloatVector maximum = broadcast(-INFINITY);
@@ -27,10 +26,10 @@ float maximumOf(const T* x, int64_t count) {
   return largest;
 }
 
-/// e^x for x <= 0. The relative error grows with |x|, beyond which e^x falls faster.
+/// e^x for x <= 0. The relative error grows with |x|, but e^x falls faster.
 HWY_INLINE FloatVector expOf(FloatVector x) { return exp2Float(hn::Mul(x, broadcast(kLog2E))); }
 
-/// Sum of exp(x - maximum), in f64: with f32 the other classes would drown beside a certain one.
+/// Sum of exp(x - maximum), in f64: in f32, small classes would be lost beside a nearly certain one.
 template <typename T>
 double sumOfExponentials(const T* x, float maximum, int64_t count) {
   const hn::Repartition<double, FloatTag> wide;

@@ -1,4 +1,4 @@
-// Merging an adapter of two factors: the weight passes through memory once, and its change stays in registers.
+// Merges an adapter of two factors: the weight passes through memory once, and its change stays in registers.
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/mora/merge_ranges.h"
@@ -12,7 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Rows [row, row + kRows) of the weight, whose products share each value of a that is read.
+/// Merges rows [row, row + kRows) of the weight; their products share each value of a that is read.
 template <int kRows, typename T>
 HWY_INLINE int64_t mergeRows(const TensorDesc& b, const TensorDesc& a, FloatVector scale, const TensorDesc& weight,
                              int64_t row) {

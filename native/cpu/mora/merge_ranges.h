@@ -1,4 +1,4 @@
-// Merging by a team: what every kind of ΔW shares.
+// Merging with a team, for every kind of ΔW.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace mora::cpu {
 
-/// Calls merge(begin, end) for ranges that cover a weight's rows, and adds the results that it says are not finite to
-/// nonFinite [1], where that is wanted.
+/// Calls merge(begin, end) for ranges that cover a weight's rows. merge returns its number of non-finite results; their
+/// sum is added to nonFinite [1] if present.
 template <typename Merge>
 void mergeRanges(int64_t rows, int64_t elementsPerRow, const TensorDesc& nonFinite, Merge&& merge) {
   std::atomic<int64_t> found{0};

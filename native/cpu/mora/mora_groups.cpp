@@ -18,8 +18,8 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 HWY_INLINE int64_t vectorLanes() { return static_cast<int64_t>(hn::Lanes(FloatTag())); }
 
-/// Calls segment(group, count) for what `wrap` repeats: real columns [0, count) fall into groups [group, group + count)
-/// once more.
+/// Calls segment(group, count) for the padding that `wrap` adds: real columns [0, count) belong to groups [group, group
+/// + count), too.
 template <typename Segment>
 void forWrapped(const Grouping& grouping, Segment&& segment) {
   if (grouping.extent() == grouping.width) return;
@@ -27,7 +27,7 @@ void forWrapped(const Grouping& grouping, Segment&& segment) {
     segment(group, std::min(grouping.width, grouping.side - group));
 }
 
-/// Neighbouring groups of `runs` that have the same length.
+/// Neighbouring groups of `runs` of equal length.
 struct EqualRuns {
   int64_t group, start, length, count;
 };
@@ -64,7 +64,7 @@ HWY_INLINE float sumRun(const float* x, int64_t count) {
   return hn::ReduceSum(FloatTag(), sum);
 }
 
-/// Sums of as many groups of 2, 3 or 4 columns as a vector has lanes.
+/// Sums groups of 2, 3 or 4 columns, one group per lane.
 HWY_INLINE FloatVector sumShortRuns(const float* x, int64_t length) {
   const FloatTag tag;
   FloatVector a, b, c, d;
@@ -104,7 +104,7 @@ HWY_INLINE void spreadShortRuns(FloatVector v, int64_t length, float* to) {
   hn::StoreInterleaved4(v, v, v, v, tag, to);
 }
 
-/// columns[c] = the sum of z over the groups of column c; `columns` has room for a vector more than width.
+/// columns[c] = the sum of z over the groups of column c; `columns` has room for one more vector than width.
 void spreadRow(const Grouping& grouping, const float* z, float* columns) {
   const int64_t side = grouping.side, width = grouping.width;
   if (grouping.kind == GroupKind::tile) {
@@ -126,7 +126,7 @@ void spreadRow(const Grouping& grouping, const float* z, float* columns) {
         spreadShortRuns(load(from + group, WholeVector()), runs.length, to + group * runs.length);
     }
     for (; group < runs.count; ++group) {
-      // Whole vectors: what runs over the end is overwritten by the next group, or lies in the room beyond width.
+      // Whole vectors: the next group overwrites columns past the end, or they are in the extra room.
       const FloatVector value = broadcast(from[group]);
       float* const run = to + group * runs.length;
       for (int64_t c = 0; c < runs.length; c += vectorLanes()) hn::StoreU(value, FloatTag(), run + c);
@@ -145,7 +145,7 @@ struct Buffers {
   }
 };
 
-/// Whether tiles are simple: at least one is whole, and padding repeats the start of x once at most.
+/// Whether tiles are simple: at least one is complete, and padding repeats the start of x at most once.
 bool hasSimpleTiles(const Grouping& grouping) {
   return grouping.kind == GroupKind::tile && grouping.width >= grouping.side &&
          grouping.extent() - grouping.width <= grouping.width;
@@ -255,7 +255,7 @@ int64_t MergeGroupRows(const Grouping& input, const Grouping& output, const Tens
   const Buffers buffers(scratch, input);
   int64_t nonFinite = 0;
   withFloatType(weight.dtype, "mergeGroups", [&](auto type) HWY_ATTR {
-    int64_t spread = -1;  // group whose row of the matrix is spread
+    int64_t spread = -1;  // the group whose row of the matrix was last spread
     for (int64_t row = begin; row < end; ++row) {
       const int64_t group = output.groupOf(row);
       if (group != spread) spreadRow(input, rowOf<const float>(matrix, group), buffers.wide);

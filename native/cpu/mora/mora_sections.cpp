@@ -1,5 +1,5 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the sections of x and y (core/math/section_operations.h), and merging gathers.
+// over the sections of x and y (core/math/section_operations.h), and merging gathers from the folded sections.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
@@ -21,8 +21,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Rows [begin, end) of all folded sections, one below the other: m R_b, where R_b turns column j with column j + R
-/// / 2.
+/// Computes rows [begin, end) of all folded sections, stacked: m R_b, where R_b rotates columns j and j + R / 2.
 void FoldRows(const SectionPlan& plan, const float* cosines, const float* sines, const TensorDesc& matrix,
               const TensorDesc& folded, int64_t begin, int64_t end) {
   const int64_t R = plan.side, half = R / 2;
@@ -46,7 +45,7 @@ void FoldRows(const SectionPlan& plan, const float* cosines, const float* sines,
   });
 }
 
-/// Adds to rows [begin, end) of dMatrix the folded sections' gradients, turned back.
+/// Adds the gradients of the folded sections, rotated back, to rows [begin, end) of dMatrix.
 void UnfoldRows(const SectionPlan& plan, const float* cosines, const float* sines, const TensorDesc& dFolded,
                 const TensorDesc& dMatrix, int64_t begin, int64_t end) {
   const int64_t R = plan.side, half = R / 2;
@@ -69,13 +68,13 @@ void UnfoldRows(const SectionPlan& plan, const float* cosines, const float* sine
   }
 }
 
-/// Values of the folded sections that are added to `count` columns of a weight's row.
+/// A run of values of the folded sections to add to `count` columns of a weight's row.
 struct Run {
   int64_t column, count;
   const float* values;
 };
 
-/// What is added to row j of the weight, by column; wrap-around padding may lie over other runs.
+/// The runs to add to row j of the weight, by column; wrap-around padding may overlap other runs.
 void runsOfRow(const SectionPlan& plan, const std::vector<SectionProduct>& products, const float* folded, int64_t j,
                std::vector<Run>& runs) {
   const int64_t R = plan.side, distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
@@ -89,8 +88,8 @@ void runsOfRow(const SectionPlan& plan, const std::vector<SectionProduct>& produ
   std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.column < b.column; });
 }
 
-/// row += scale times the runs, sorted by column; how many results are not finite. Where runs overlap, their sum is
-/// made in `delta` first and rounded once.
+/// row += scale times the runs, sorted by column; returns the number of non-finite results. Overlapping runs are first
+/// summed in `delta` and rounded once.
 template <typename T>
 int64_t addRuns(const std::vector<Run>& runs, float scale, T* row, std::vector<float>& delta) {
   int64_t nonFinite = 0;
@@ -136,7 +135,7 @@ HWY_EXPORT(MergeSectionRows);
 
 namespace {
 
-/// What the plan of core/math/section_operations.h is made of here.
+/// The `operations` of core/math/section_operations.h.
 struct CpuOperations {
   static void matmul(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                      bool accumulate) {
@@ -169,8 +168,7 @@ struct Rotation {
   std::vector<float> cosines, sines;
 };
 
-/// The angles of at least the plan's live sections. Each is made once: they are asked for with every layer of every
-/// step.
+/// The angles of at least the plan's live sections. They are cached, since every layer of every step needs them.
 const Rotation& rotationOf(const SectionPlan& plan) {
   thread_local std::unordered_map<int64_t, Rotation> rotations;
   Rotation& known = rotations[plan.side];
@@ -215,7 +213,7 @@ void sectionsBackwardInput(SectionPlan plan, TensorDesc dY, TensorDesc folded, T
 }
 
 void sectionsBackwardWeight(SectionPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
-  // Sections are too narrow for matmul to widen them one by one: here a tile of rows, widened once, serves all of them.
+  // Sections are too narrow for matmul to widen one by one: here one widened tile of rows serves all of them.
   const int64_t T = x.shape[0], k = plan.inFeatures;
   const DType dtype = x.dtype == DType::bf16 && hasFastBfloat16() ? DType::bf16 : DType::f32;
   const int64_t tile = x.dtype == dtype ? T : 512;

@@ -17,7 +17,7 @@ namespace {
 
 using dnnl::memory;
 
-/// One operand as oneDNN sees it: [batch, rows, columns], the last two swapped where it is transposed.
+/// One operand for oneDNN: [batch, rows, columns], the last two swapped if it is transposed.
 struct Operand {
   std::array<int64_t, 3> dims{}, strides{};
   DType dtype{};
@@ -39,11 +39,11 @@ struct Operand {
     return part;
   }
 
-  /// Describes it for a product of this many matrices.
+  /// Its descriptor in a product of `batch` matrices.
   memory::desc desc(int64_t batch) const {
     auto [batchStride, rowStride, columnStride] = strides;
     const auto& [matrices, rows, columns] = dims;
-    // The stride of a dimension of 1 means nothing, but oneDNN wants one that looks dense.
+    // The stride of a dimension of 1 has no meaning, but oneDNN expects a dense one.
     if (columns == 1 && rowStride != 1) columnStride = 1;
     if (rows == 1 && columnStride == 1) rowStride = columns;
     if (batch == 1) return {{rows, columns}, typeOf(dtype), {rowStride, columnStride}};
@@ -60,14 +60,14 @@ struct Operand {
   }
 };
 
-/// A part of b and how it is packed: by packPairs in blocks of `width` columns, or, where that is 0, by oneDNN.
+/// A part of b and its packing: by packPairs in blocks of `width` columns, or by oneDNN if `width` is 0.
 struct Panel {
   memory::desc plain, packed;
   int64_t width = 0;
   dnnl::reorder packing;
 };
 
-/// The columns of the blocks in which packPairs writes this order; 0: it does not.
+/// The block width with which packPairs writes this order; 0 if it cannot.
 int64_t widthOfPairs(const memory::desc& packed) {
   using tag = memory::format_tag;
   if (packed.get_data_type() != memory::data_type::bf16 || packed.get_ndims() != 2) return 0;
@@ -118,7 +118,7 @@ Panel makePanel(const PanelKey& key) {
   return panel;
 }
 
-/// Whether this processor's kernels for bf16 read what packPairs writes.
+/// Whether this processor's bf16 kernels read the order of packPairs.
 bool readsPairs() {
   static const bool reads = [] {
     const Operand square(TensorDesc{nullptr, DType::bf16, 2, {64, 64}, {64, 1}}, false);
@@ -127,7 +127,7 @@ bool readsPairs() {
   return reads;
 }
 
-/// All pieces of whatever rows take b in one order: the one that suits these.
+/// The panel for b: pieces of any number of rows share one order, which these operands choose.
 const Panel& panelOf(const Operand& a, const Operand& b, const Operand& c) {
   constexpr int64_t kRows = 64;
   return kept<makePanel>(PanelKey{a.part(c.dims[0], kRows, a.dims[2]), b, c.part(c.dims[0], kRows, c.dims[2])});
@@ -147,7 +147,7 @@ void copyLines(const std::byte* from, std::byte* to, int64_t count, int64_t leng
   for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * stride, from + i * stride, static_cast<size_t>(length));
 }
 
-/// Lines of a matrix in scratch memory, as far apart as they are there, and lines of zeros up to `size` of them.
+/// Copies lines of a matrix to scratch memory, with the same stride, padded with lines of zeros up to `size` of them.
 std::byte* padded(Scratch& scratch, const std::byte* lines, const Part& part, int64_t length, int64_t stride) {
   auto* const copy = static_cast<std::byte*>(scratch.bytes(static_cast<size_t>((part.size - 1) * stride + length)));
   copyLines(lines, copy, part.length, length, stride);
@@ -155,7 +155,7 @@ std::byte* padded(Scratch& scratch, const std::byte* lines, const Part& part, in
   return copy;
 }
 
-/// One product while it is computed.
+/// The state of one product.
 class Multiplication {
  public:
   Multiplication(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
@@ -174,7 +174,7 @@ class Multiplication {
     const bool copiesLeft = a_.strides[2] != 1, linesOfC = c_.strides[2] == 1;
     const bool mayPack = b_.dims[0] == batch && batch * depth * columns * b_.elementBytes() <= kPackedBytes;
     const bool packsFast = b_.dtype == DType::bf16 && !copiesLeft && (batch == 1 || linesOfC) && readsPairs();
-    // Sums over parts of the depth are rounded in between: not to fewer bits than f32 has.
+    // Sums over parts of the depth are rounded in between, to no fewer bits than f32 has.
     const bool mayPadDepth = copiesLeft && a_.strides[1] == 1 && b_.strides[2] == 1 && c_.dtype == DType::f32;
     cut_ = cutOf({batch, rows, columns, depth, copiesLeft, mayPack, packsFast, !copiesLeft && linesOfC, mayPadDepth},
                  teamSize());
@@ -188,8 +188,8 @@ class Multiplication {
   }
 
  private:
-  /// Primitives are made by one thread, before others run them. What is kept outlives the product: its pieces are fewer
-  /// than are kept at least.
+  /// One thread makes the primitives before others run them. They stay in the cache during the product, which has fewer
+  /// pieces than the cache keeps.
   void makePieces() {
     for (const auto& [otherBatch, batches] : cut_.batch.kinds()) {
       for (const auto& [otherColumn, n] : cut_.columns.kinds()) {
@@ -268,9 +268,9 @@ class Multiplication {
   bool accumulate_;
   void *dataA_, *dataB_, *dataC_;
   ProductCut cut_;
-  // Of batches and columns: whether theirs is a last part of another size.
+  // Indexed by whether the part of the batch, and of the columns, is a last one of another size.
   const Panel* panels_[2][2] = {};
-  std::vector<const Piece*> pieces_[2][2];  // of rows and parts of the depth
+  std::vector<const Piece*> pieces_[2][2];  // indexed by parts of rows and of the depth
   size_t panelBytes_ = 0;
   std::byte* packed_ = nullptr;
 };

@@ -1,4 +1,4 @@
-// Products of two matrices, or batches of them, of one float type, through oneDNN.
+// Products of two matrices, or batches of them, of one float type, computed by oneDNN.
 #pragma once
 #include "cpu/tensor_view.h"
 
@@ -8,7 +8,7 @@ namespace mora::cpu {
 void multiplyFloats(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                     float alpha, bool accumulate);
 
-/// Whether oneDNN multiplies bf16 here.
+/// Whether oneDNN multiplies bf16 on this processor.
 bool onednnHasBfloat16();
 
 }  // namespace mora::cpu

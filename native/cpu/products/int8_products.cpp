@@ -27,19 +27,19 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
-/// Columns of b and how they are packed.
+/// Columns of b and their packing.
 struct Panel {
   memory::desc plain, packed, scales;
   dnnl::reorder packing;
 };
 
-/// c (+)= a's scales * (a b), by rows. Where b is transposed, (a b) is first multiplied by b's scales and corrected.
+/// c (+)= a's scales * (a b), by rows. If b is transposed, (a b) is first multiplied by b's scales and corrected.
 struct Piece {
   memory::desc a, c, rowScales, corrections;
   OneThread<dnnl::matmul> matmul;
 };
 
-/// Parts of an axis are alike: [0], but for a last one of another size: [1].
+/// Parts of an axis have one size, [0]; the last may have another, [1].
 struct Product {
   ProductCut cut;
   Panel panels[2];     // of columns
@@ -60,8 +60,8 @@ Product make(const Key& key) {
     if (transposeB) panel.scales = {{n}, type::f32, tag::x};
     for (const int64_t m : std::set{cut.rows.front().size, cut.rows.back().size}) {
       Piece& piece = product.pieces[m != cut.rows.front().size][otherColumn];
-      // Batches of one matrix: for those oneDNN's kernels take a factor for each row.
-      // oneDNN puts b^T into its kernels' order slowly where it must also allow for signed codes of a.
+      // Batches of one matrix, since oneDNN's kernels then take a factor for each row. oneDNN packs b^T slowly if it
+      // must also allow for signed codes of a.
       piece.a = {{1, m, depth}, transposeB ? type::u8 : type::s8, tag::abc};
       piece.c = {{1, m, n}, typeOf(dtype), {m * stride, stride, 1}};
       piece.rowScales = {{1, m, 1}, type::f32, tag::abc};
@@ -73,7 +73,7 @@ Product make(const Key& key) {
       attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
       attributes.set_post_ops(after);
       if (transposeB) attributes.set_scales_mask(DNNL_ARG_WEIGHTS, 1 << 2);
-      // The first size of rows chooses the order; the other takes it.
+      // The first size of rows chooses the order; the other adopts it.
       const memory::desc weights = panel.packing ? panel.packed : memory::desc({1, depth, n}, type::s8, tag::any);
       const dnnl::matmul::primitive_desc chosen(engine(), piece.a, weights, piece.corrections, piece.c, attributes);
       piece.matmul = OneThread<dnnl::matmul>(chosen);
@@ -86,7 +86,7 @@ Product make(const Key& key) {
   return product;
 }
 
-/// The codes of some columns of b, dense: oneDNN packs no others.
+/// The codes of some columns of b, dense, since oneDNN packs only dense ones.
 const int8_t* panelCodes(Scratch& scratch, const Key& key, const int8_t* b, const Axis& columns, int64_t column) {
   if (key.transposeB) return b + columns.begin(column) * key.depth;
   if (columns.count == 1) return b;
@@ -150,7 +150,7 @@ void matmulInt8(TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool 
     return;
   }
   if (!hasInt8Products()) unsupported("matmulInt8 without VNNI or AMX");
-  // 255 * 127 * 2^16 is what an i32 holds.
+  // 255 * 127 * 2^16 fits in an i32.
   if (a.shape[1] > 1 << 16) unsupported("matmulInt8 of rows of more than 65536 values");
   Scratch scratch;
   RoundedRows weight = scratchRows(scratch, b), rows = scratchRows(scratch, a);

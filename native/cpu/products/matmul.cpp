@@ -16,7 +16,7 @@
 namespace mora::cpu {
 namespace {
 
-/// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
+/// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix is stored once.
 TensorDesc scratchLike(Scratch& scratch, const TensorDesc& tensor, DType dtype) {
   TensorDesc dense = tensor;
   dense.dtype = dtype;
@@ -42,19 +42,18 @@ TensorDesc widened(Scratch& scratch, const TensorDesc& tensor) {
   return tensor.dtype == DType::f32 ? tensor : denseCopy(scratch, tensor, DType::f32);
 }
 
-/// A row or a column whose elements are apart: oneDNN takes it for a dense one.
+/// A row or a column with gaps between elements, which oneDNN mistakes for a dense one.
 bool isStridedVector(const TensorDesc& tensor) {
   const int32_t row = tensor.rank - 2, column = tensor.rank - 1;
   return (tensor.shape[row] == 1 && tensor.shape[column] > 1 && tensor.strides[column] != 1) ||
          (tensor.shape[column] == 1 && tensor.shape[row] > 1 && tensor.strides[row] != 1);
 }
 
-// --- bfloat16 and float16 through float32
-// ----------------------------------------------------------------------------------
+// --- bfloat16 and float16 through float32 ---------------------------------------------------------------------------
 //
 // Some processors multiply bfloat16 more slowly than float32, or not at all, and few sum products of float16 in
-// float32. There, tiles of the operands are widened into scratch memory that stays in the cache, and float32 products
-// run on them.
+// float32. On those, tiles of the operands are widened into scratch memory that stays in the cache, and multiplied in
+// float32.
 
 struct Extent {
   int64_t from, length;
@@ -102,7 +101,7 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
   }
 }
 
-/// Whether sums in f64 take a fraction of a millisecond at most. Fewer rows do not pay for widening b.
+/// Whether sums in f64 take at most a fraction of a millisecond. With fewer rows, widening b costs too much.
 bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
   constexpr int64_t kRows = 8, kElements = 1 << 15;
   for (const TensorDesc* tensor : {&a, &b, &c})
@@ -110,15 +109,14 @@ bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
   return c.shape[c.rank - 2] >= kRows;
 }
 
-/// On Arm it does in plain loops, unless it was built with the Arm Compute Library, which neither Debian's is nor ours.
+/// On Arm, oneDNN multiplies bf16 in plain loops, unless built with the Arm Compute Library; Debian's and ours are not.
 bool onednnMultipliesBfloat16() { return !HWY_ARCH_ARM && onednnHasBfloat16(); }
 
-/// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS does less work there than float32 FMAs (measured:
-/// 87 against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
+/// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS is slower there than float32 FMAs (measured: 87
+/// against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
 bool slowBfloat16() { return isIntel() && dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx10_1_512; }
 
-/// Widening reads and writes each operand once more; that pays where every element takes part in enough
-/// multiplications.
+/// Widening reads and writes each operand once more, which pays if every element takes part in enough multiplications.
 bool widenPays(int64_t m, int64_t n, int64_t k) {
   constexpr double kEnough = 128;
   return 1.0 / static_cast<double>(m) + 1.0 / static_cast<double>(n) + 1.0 / static_cast<double>(k) < 1.0 / kEnough;
@@ -155,7 +153,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
 }
 
 void prepareProducts() {
-  // Zeros, so that both types can share them; large enough for the processor's matrix units.
+  // Zeros are valid for both types; the matrix is large enough for the processor's matrix units.
   constexpr int64_t kSide = 64;
   std::vector<float> a(kSide * kSide), b(kSide * kSide), c(kSide * kSide);
   for (const DType dtype : {DType::f32, DType::bf16}) {
@@ -196,7 +194,7 @@ bool hasInt8Products() {
 }
 
 std::string instructionSets() {
-  const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;  // those that the kernels were compiled for
+  const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;  // targets that the kernels were compiled for
   return std::string("Highway ") + hwy::TargetName(targets & -targets) + ", oneDNN ISA " +
          std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
 }

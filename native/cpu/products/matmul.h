@@ -1,4 +1,4 @@
-// Products on the CPU, through oneDNN: primitives are made once per set of shapes and strides and kept.
+// Products on the CPU by oneDNN: a primitive is made once per set of shapes and strides, and cached.
 #pragma once
 #include <string>
 #include <utility>
@@ -8,13 +8,13 @@
 
 namespace mora::cpu {
 
-/// Makes and runs one small product of each type, so that oneDNN's global objects exist from here on.
+/// Runs one small product of each type, so that oneDNN's global objects exist from here on.
 void prepareProducts();
-/// True where the processor multiplies bfloat16 faster than float32.
+/// True if the processor multiplies bfloat16 faster than float32.
 bool hasFastBfloat16();
-/// True where the processor multiplies 8-bit integers with exact sums (VNNI, AMX): oneDNN's saturate elsewhere.
+/// True if the processor multiplies 8-bit integers with exact sums (VNNI, AMX); oneDNN's saturate on others.
 bool hasInt8Products();
-/// What oneDNN and Highway dispatch to here, for people.
+/// The instruction sets that oneDNN and Highway use, for people.
 std::string instructionSets();
 /// Names and versions of the libraries that do the arithmetic.
 std::vector<std::pair<std::string, std::string>> libraries();

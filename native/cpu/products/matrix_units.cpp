@@ -11,7 +11,7 @@ namespace mora::cpu {
 
 namespace {
 
-/// Linux keeps room for the registers of those that ask (Documentation/arch/x86/xstate.rst).
+/// Linux reserves space for the registers on request (Documentation/arch/x86/xstate.rst).
 bool askForTiles() {
   constexpr int kRequestPermission = 0x1023, kTileData = 18;
   return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&

@@ -1,9 +1,10 @@
-// The matrix units of x86 processors (AMX): whether they can be used.
+// Whether the matrix units of x86 processors (AMX) are usable.
 #pragma once
 
 namespace mora::cpu {
 
-/// True where the processor multiplies matrices of bfloat16 by instructions, and the system lets this process use them.
+/// True if the processor multiplies matrices of bfloat16 by instructions, and the system allows this process to use
+/// them.
 bool hasMatrixUnits();
 
 }  // namespace mora::cpu

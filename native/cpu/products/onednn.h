@@ -1,4 +1,4 @@
-// What every product through oneDNN shares.
+// Shared by all products of oneDNN.
 #pragma once
 #include <cstddef>
 #include <dnnl.hpp>
@@ -17,13 +17,13 @@ namespace mora::cpu {
 /// Never destroyed: threads of the stream may outlive static objects.
 inline const dnnl::engine& engine() {
   static const auto* const instance = [] {
-    dnnl::set_primitive_cache_capacity(0);  // what is worth keeping is kept below
+    dnnl::set_primitive_cache_capacity(0);  // the cache below keeps what is worth keeping
     return new dnnl::engine(dnnl::engine::kind::cpu, 0);
   }();
   return *instance;
 }
 
-/// oneDNN is to work on the thread that calls it: the members of the team (team.h) call it side by side.
+/// Makes oneDNN work on the calling thread alone: the members of the team (team.h) call it in parallel.
 inline void useNoTeamOfItsOwn() {
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
   omp_set_num_threads(1);  // of the calling thread
@@ -39,12 +39,12 @@ inline dnnl::stream& stream() {
   return instance;
 }
 
-/// A primitive that any thread may run, also several at once: each has the memory that it works in.
+/// A primitive that threads may run in parallel, since each has its own working memory.
 template <typename Primitive>
 class OneThread {
  public:
   OneThread() = default;
-  /// `made`: with attributes whose scratchpad is the user's.
+  /// @param made with attributes for a scratchpad of the user's
   explicit OneThread(const typename Primitive::primitive_desc& made)
       : primitive_(made), scratchpad_(made.scratchpad_desc()) {}
 
@@ -67,8 +67,8 @@ inline dnnl::memory::data_type typeOf(DType dtype) {
 
 inline size_t roundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// What `make` gives for a key, made at the first call with it; of the latest keys at least kFew / 2 are kept, and at
-/// most kFew: batches may bring new shapes at every step, and a primitive takes 0.1 to 0.5 MB.
+/// Returns make(key), cached from the first call. The cache keeps at least the latest kFew / 2 and at most kFew
+/// results: batches may bring new shapes at every step, and a primitive takes 0.1 to 0.5 MB.
 template <auto make, size_t kFew = 256, typename Key>
 const auto& kept(const Key& key) {
   using Map = std::map<Key, decltype(make(key))>;

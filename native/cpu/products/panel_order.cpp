@@ -13,7 +13,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t kBlockRows = 32;
 
-/// Part of a block, value by value, with zeros beyond what b has.
+/// Packs part of a block, value by value, with zeros beyond the end of b.
 inline void packValues(const RightOperand& b, int64_t firstRow, int64_t firstColumn, int64_t from, int64_t width,
                        uint16_t* block) {
   for (int64_t row = 0; row < kBlockRows; ++row) {
@@ -25,7 +25,7 @@ inline void packValues(const RightOperand& b, int64_t firstRow, int64_t firstCol
   }
 }
 
-/// The first `count` columns of a block, whose rows are contiguous: pairs of rows are interleaved.
+/// Packs the first `count` columns of a block with contiguous rows: interleaves pairs of rows.
 inline void interleaveRows(const RightOperand& b, int64_t firstRow, int64_t firstColumn, int64_t count, int64_t width,
                            uint16_t* block) {
   const hn::CappedTag<uint16_t, 16> tag;
@@ -41,8 +41,8 @@ inline void interleaveRows(const RightOperand& b, int64_t firstRow, int64_t firs
   }
 }
 
-/// The first `count` columns of a block, which are contiguous: a pair of rows is one value of 32 bits in each column,
-/// and squares of 4 x 4 of these are transposed.
+/// Packs the first `count` columns of a block with contiguous columns: a pair of rows is one 32-bit value in each
+/// column, and 4 x 4 squares of these are transposed.
 inline void transposePairs(const RightOperand& b, int64_t firstRow, int64_t firstColumn, int64_t count, int64_t width,
                            uint16_t* block) {
   const hn::FixedTag<uint32_t, 4> words;
@@ -72,7 +72,7 @@ inline void transposePairs(const RightOperand& b, int64_t firstRow, int64_t firs
 }
 
 void PackPairs(const RightOperand& b, int64_t width, uint16_t* packed) {
-  constexpr int64_t kStep = 16;  // columns that vectors take together
+  constexpr int64_t kStep = 16;  // columns per step of vectors
   for (int64_t column = 0; column < b.columns; column += width) {
     for (int64_t row = 0; row < b.rows; row += kBlockRows, packed += kBlockRows * width) {
       const bool whole = row + kBlockRows <= b.rows && (b.columnStride == 1 || b.rowStride == 1);

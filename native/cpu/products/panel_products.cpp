@@ -45,7 +45,7 @@ void multiplyRowPanels(const TensorDesc& a, int64_t rows, int64_t columns, const
 template <typename Unpack>
 void multiplyUnpacked(const TensorDesc& a, int64_t rows, int64_t columns, int64_t multiple, bool transposeB,
                       const TensorDesc& c, float alpha, bool accumulate, Unpack&& unpack) {
-  // Of few columns, a row's are less than lines of the cache, and every panel reads all of a again.
+  // With few columns, a row has less than a cache line's worth, and every panel reads all of a again.
   constexpr int64_t kFewColumns = 256, kSumBytes = 32 << 20;
   const int64_t fitting = kPanelBytes / std::max<int64_t>(1, rows * traitsOf(a.dtype).blockBytes);
   if (!transposeB && fitting < std::min(kFewColumns, columns) &&

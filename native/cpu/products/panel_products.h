@@ -1,4 +1,4 @@
-// Products with a frozen matrix whose values are made in panels (core/math/panels.h).
+// Products with a frozen matrix that is unpacked in panels (core/math/panels.h).
 #pragma once
 #include <cstdint>
 

@@ -1,5 +1,5 @@
-// How a product is cut into pieces for a team. oneDNN computes each piece on one thread, so that who computes which is
-// decided while they run (team.h); what a piece computes depends on the sizes and the number of members alone.
+// How a product is cut into pieces for a team. oneDNN computes each piece on one thread, so threads are assigned at run
+// time (team.h); a piece's result depends only on the sizes and the number of members.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -7,11 +7,12 @@
 
 namespace mora::cpu {
 
-/// A dimension in parts of `size`; the last is what remains.
+/// A dimension in parts of `size`; the last part is the remainder.
 struct Axis {
   int64_t length = 1, size = 1, count = 1;
 
-  /// About `parts` parts, of multiples of `multiple`. The last is never shorter than that unless it is the only one.
+  /// Cuts into about `parts` parts, multiples of `multiple`. The last is never shorter than `multiple` unless it is the
+  /// only one.
   static Axis inParts(int64_t length, int64_t parts, int64_t multiple) {
     const int64_t least = (length + parts - 1) / parts, size = (least + multiple - 1) / multiple * multiple;
     if (size >= length) return {length, length, 1};
@@ -20,14 +21,14 @@ struct Axis {
 
   int64_t begin(int64_t part) const { return part * size; }
   int64_t sizeOf(int64_t part) const { return part + 1 == count ? length - begin(part) : size; }
-  /// Whether it is a last part of another size than the others'.
+  /// Whether it is a last part of another size.
   bool differs(int64_t part) const { return sizeOf(part) != size; }
 
   struct Kind {
     bool differs;
     int64_t size;
   };
-  /// What parts there are: each kind takes a primitive of its own.
+  /// The different kinds of parts; each needs its own primitive.
   std::vector<Kind> kinds() const {
     std::vector<Kind> all;
     if (!differs(0)) all.push_back({false, size});
@@ -36,7 +37,7 @@ struct Axis {
   }
 };
 
-/// A part of a dimension, which a primitive for `size` computes: where that is more than its length, zeros fill it.
+/// A part of a dimension, computed by a primitive for `size` values, padded with zeros if that exceeds its length.
 struct Part {
   int64_t begin, length, size;
 };
@@ -47,8 +48,8 @@ inline std::vector<Part> partsOf(const Axis& axis) {
   return parts;
 }
 
-/// Tokens, in parts of two sizes: their number differs from step to step, and a primitive for each would be made anew
-/// (3 ms, and 0.25 MB that are kept). What remains is padded.
+/// Cuts tokens into parts of two sizes: their number differs from step to step, and a new primitive for each would take
+/// 3 ms, and 0.25 MB in the cache. The remainder is padded.
 inline std::vector<Part> partsOfTokens(int64_t length, bool mayBeLarge) {
   constexpr int64_t kLarge = 256, kSmall = 64;
   std::vector<Part> parts;
@@ -62,10 +63,9 @@ inline std::vector<Part> partsOfTokens(int64_t length, bool mayBeLarge) {
 
 struct ProductCut {
   Axis batch, columns;
-  /// Several parts of the depth are added up, one after the other.
+  /// Parts of the depth are added in order.
   std::vector<Part> rows, depth;
-  /// Whether parts of the right operand are first put into the order in which oneDNN's kernels read it, once for all
-  /// pieces.
+  /// Whether the right operand is first packed in the order of oneDNN's kernels, once for all pieces.
   bool packs = false;
 
   int64_t panels() const { return batch.count * columns.count; }
@@ -74,26 +74,26 @@ struct ProductCut {
 
 struct ProductSizes {
   int64_t batch, rows, columns, depth;
-  /// Whether the left operand is transposed: its rows are then copied by each piece that reads them.
+  /// Whether the left operand is transposed, so that each piece copies the rows it reads.
   bool copiesLeft;
-  /// Whether there is one right operand for each of the batch, of a size that may be copied.
+  /// Whether each batch has its own right operand, small enough to copy.
   bool mayPack;
-  /// Whether packing is fast enough to pay for fewer rows too.
+  /// Whether packing is fast enough to pay for fewer rows, too.
   bool packsFast;
-  /// Whether rows of the left operand, or columns of a transposed one, are of tokens, and may be padded with zeros.
+  /// Whether rows of the left operand (or columns of a transposed one) are tokens, which may be padded with zeros.
   bool mayPadRows, mayPadDepth;
 };
 
 inline ProductCut cutOf(const ProductSizes& sizes, int members) {
-  constexpr int64_t kSmall = 1 << 20;           // multiplications that are done before a second thread has woken up
-  constexpr int64_t kPiece = 1 << 23;           // of a piece: about 0.1 ms
-  constexpr int64_t kMostPieces = 8;            // of a member
-  constexpr int64_t kRows = 32, kColumns = 64;  // of oneDNN's blocks
-  constexpr int64_t kNarrow = 48;               // where packing b costs as much as what it saves, or b is small
-  constexpr int64_t kFewTokens = 64;            // have primitives of their own
-  constexpr int64_t kPackedRows = 1024, kFewPackedRows = 512;  // packing apart takes longer than what it saves of fewer
+  constexpr int64_t kSmall = 1 << 20;           // multiplications that end before a second thread has woken up
+  constexpr int64_t kPiece = 1 << 23;           // multiplications of a piece: about 0.1 ms
+  constexpr int64_t kMostPieces = 8;            // pieces per member
+  constexpr int64_t kRows = 32, kColumns = 64;  // oneDNN's block sizes
+  constexpr int64_t kNarrow = 48;               // packing b costs as much as it saves for fewer rows, or b is small
+  constexpr int64_t kFewTokens = 64;            // so few tokens have primitives of their own
+  constexpr int64_t kPackedRows = 1024, kFewPackedRows = 512;  // for fewer rows, packing costs more than it saves
   constexpr int64_t kSum = 1 << 17;    // values of c that stay in the cache between parts of the depth
-  constexpr int64_t kLargeRows = 128;  // of a part on average, for parts to be large where b is not packed
+  constexpr int64_t kLargeRows = 128;  // average rows of a part that justify large parts if b is not packed
   const auto& [batch, rows, columns, depth, copiesLeft, mayPack, packsFast, mayPadRows, mayPadDepth] = sizes;
   const bool narrow = std::min(depth, columns) < kNarrow;
   ProductCut cut{{batch, batch, 1}, {columns, columns, 1}, {{0, rows, rows}}, {{0, depth, depth}}, false};
@@ -122,9 +122,9 @@ inline ProductCut cutOf(const ProductSizes& sizes, int members) {
     cut.rows = partsOf(Axis::inParts(rows, rowParts, kRows));
     return cut;
   }
-  // Each part of the rows packs the whole right operand by itself; each part of the columns may copy the left one.
+  // Each part of the rows packs the whole right operand again; each part of the columns may copy the left one.
   wanted = std::min<int64_t>(wanted, 2 * members);
-  // Few parts have to be alike, or a member waits for the other: they may end within a block.
+  // A few parts must be of equal size, or members wait for each other, so they may end within a block.
   const Axis byColumns = Axis::inParts(columns, wanted, kColumns / 4), byRows = Axis::inParts(rows, wanted, kRows);
   const bool columnsCost = copiesLeft && rows > columns;
   const bool enoughColumns = byColumns.count >= members, enoughRows = byRows.count >= members;

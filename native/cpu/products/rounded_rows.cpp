@@ -16,23 +16,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// The largest code, and what unsigned codes are more than signed ones.
+/// The largest code, and the offset of unsigned codes.
 constexpr float kMostCode = 127;
 constexpr int32_t kUnsignedOffset = 128;
 
-/// Values that H adds and subtracts, which makes them longer by the root.
+/// Number of values that H combines; their sum is larger by the root.
 constexpr int64_t kSpread = 16;
 constexpr float kSpreadLength = 4;
 
 using IntegerTag = hn::RebindToSigned<FloatTag>;
 using IntegerVector = hn::Vec<IntegerTag>;
 
-/// The larger size in each lane, as bits: those of floats are ordered as their sizes are, NaN above all.
+/// The larger magnitude in each lane, as bits: floats' magnitudes are ordered like their bits, with NaN above all.
 HWY_INLINE IntegerVector largerSize(IntegerVector bits, FloatVector value) {
   return hn::Max(bits, hn::BitCast(IntegerTag(), hn::Abs(value)));
 }
 
-/// to [count] = from times factors, where there are any; gives the sizes' largest.
+/// to [count] = from times factors, if there are any; returns the largest magnitudes.
 template <typename T>
 HWY_INLINE IntegerVector readRow(const T* HWY_RESTRICT from, const float* HWY_RESTRICT factors, float* HWY_RESTRICT to,
                                  int64_t count) {
@@ -46,7 +46,7 @@ HWY_INLINE IntegerVector readRow(const T* HWY_RESTRICT from, const float* HWY_RE
   return largest;
 }
 
-/// to [count] = 4 from H, for a multiple of 16 values; gives the sizes' largest.
+/// to [count] = 4 from H, for a multiple of 16 values; returns the largest magnitudes.
 template <typename T>
 HWY_INLINE IntegerVector spreadRow(const T* HWY_RESTRICT from, float* HWY_RESTRICT to, int64_t count) {
   IntegerVector largest = hn::Zero(IntegerTag());
@@ -74,7 +74,7 @@ HWY_INLINE IntegerVector spreadRow(const T* HWY_RESTRICT from, float* HWY_RESTRI
   return largest;
 }
 
-/// codes [count] = values / scale to nearest; gives their sum, without the offset of unsigned ones.
+/// codes [count] = values / scale, rounded; returns their sum, without the offset of unsigned codes.
 template <typename Code>
 HWY_INLINE int32_t encodeRow(const float* HWY_RESTRICT values, int64_t count, float steps, Code* HWY_RESTRICT codes) {
   constexpr int32_t kOffset = std::is_unsigned_v<Code> ? kUnsignedOffset : 0;
@@ -101,7 +101,7 @@ void RoundRows(const TensorDesc& a, RowChange change, const RoundedRows& rounded
           spreads ? spreadRow(from, values, count) : readRow(from, change.factors, values, count);
       size = std::bit_cast<float>(hn::ReduceMax(IntegerTag(), largest));
     });
-    // The inverse of less would overflow; products with it vanish beside all others.
+    // The inverse of a smaller scale would overflow; such products vanish beside all others.
     const bool finite = size <= hwy::HighestValue<float>();
     const float steps = finite && size > 0x1p-100f ? kMostCode / size : 0.0f;
     const float scale = finite ? size / kMostCode : std::numeric_limits<float>::quiet_NaN();

@@ -1,4 +1,4 @@
-// Rows of numbers as 8-bit integers.
+// Rounds rows of numbers to 8-bit integers.
 #pragma once
 #include <cstdint>
 
@@ -6,11 +6,11 @@
 
 namespace mora::cpu {
 
-/// What is done to the values of a row [k] before they are rounded.
+/// Changes to the values of a row [k] before rounding.
 struct RowChange {
-  const float* factors = nullptr;  // [k]: multiplies them
-  /// Multiplies a row by an orthonormal matrix H where k is a multiple of 16: every 16 values that lie k / 16 apart by
-  /// Hadamard's. A value that stands out is spread over sixteen, and all of the row keeps more digits (QuaRot, arXiv
+  const float* factors = nullptr;  // [k] factors of the values; may be null
+  /// Multiplies a row by an orthonormal matrix H if k is a multiple of 16: every 16 values that are k / 16 apart by
+  /// Hadamard's. This spreads an outlier over sixteen values, so all values of the row keep more digits (QuaRot, arXiv
   /// 2404.00456). (a H) (b H)^T = a b^T.
   bool spreads = false;
 };
@@ -19,13 +19,13 @@ struct RowChange {
 struct RoundedRows {
   int8_t* codes;
   float* scales;
-  /// Where present, also -128 times the sum of each row's values: what unsigned codes add to products with the row.
+  /// If present, also -128 times the sum of each row's codes, which corrects products with unsigned codes.
   float* corrections = nullptr;
   bool isUnsigned = false;
 };
 
-/// Rounds a [m, k] of any float type to nearest. A row with values that are not finite has NaN for its scale, so that
-/// every product with it is NaN.
+/// Rounds a [m, k] of any float type to nearest. A row with non-finite values gets the scale NaN, so that all its
+/// products are NaN.
 void roundRows(const TensorDesc& a, RowChange change, const RoundedRows& rounded);
 
 }  // namespace mora::cpu

@@ -15,7 +15,7 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// b's rows [k] have `length` doubles, whole vectors.
+/// b's rows [k] have `length` doubles, a whole number of vectors.
 void MultiplyWide(StridedMatrix a, const double* b, int64_t length, StridedMatrix c, int64_t m, int64_t n, int64_t k,
                   float alpha, bool accumulate) {
   const hn::CappedTag<double, kPadding> doubles;
@@ -25,7 +25,7 @@ void MultiplyWide(StridedMatrix a, const double* b, int64_t length, StridedMatri
   HWY_ALIGN double values[kVectors * hn::MaxLanes(doubles)];
   for (int64_t top = 0; top < m; top += kRows) {
     for (int64_t left = 0; left < n; left += kVectors * lanes) {
-      // Where the tile reaches over an edge, it has the last row or vector again, which is not stored.
+      // A tile that extends past an edge repeats the last row or vector, which is not stored.
       int64_t row[kRows], column[kVectors];
       for (int64_t r = 0; r < kRows; ++r) row[r] = std::min(top + r, m - 1);
       for (int64_t v = 0; v < kVectors; ++v) column[v] = std::min(left + v * lanes, length - lanes);

@@ -1,4 +1,4 @@
-// Products of small float32 matrices, as exact as their results can be.
+// Products of small float32 matrices, summed in double precision.
 #pragma once
 #include <cstdint>
 
@@ -6,10 +6,10 @@
 
 namespace mora::cpu {
 
-/// Rows of doubles are whole vectors of any instruction set: so many at a time.
+/// Rows of doubles have a multiple of this length, which is whole vectors of any instruction set.
 constexpr int64_t kPadding = 8;
 
-/// A matrix of floats of any strides.
+/// A matrix of floats with any strides.
 struct StridedMatrix {
   float* data;
   int64_t row, column;
@@ -18,8 +18,8 @@ struct StridedMatrix {
 };
 
 /// c = alpha op(a) op(b) + (accumulate ? c : 0) for float32 matrices [m, n], or batches of them, of any strides, on the
-/// calling thread. Sums are in f64, so each result is rounded once: a model of tiny layers is then trained to the last
-/// digits of float32, also where AdamW divides a gradient by its own size.
+/// calling thread. Sums are in f64, so each result is rounded once: a tiny model then trains reproducibly to the last
+/// digits of float32, even where AdamW divides a gradient by its own magnitude.
 void multiplySmall(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                    float alpha, bool accumulate);
 

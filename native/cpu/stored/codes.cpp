@@ -19,7 +19,7 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// One code a byte, of `count` codes of 4 bits, two in a byte; `count` is even.
+/// Splits `count` 4-bit codes, an even number, two in a byte, into bytes.
 void SplitCodes(const uint8_t* HWY_RESTRICT pairs, bool highFirst, int64_t count, uint8_t* HWY_RESTRICT codes) {
   const hn::FixedTag<uint8_t, 16> bytes;
   const auto low = hn::Set(bytes, uint8_t{15});
@@ -38,7 +38,7 @@ void SplitCodes(const uint8_t* HWY_RESTRICT pairs, bool highFirst, int64_t count
   }
 }
 
-/// values = table[codes], or the codes themselves; less zero, times scale.
+/// values = (table[codes], or the codes themselves, - zero) * scale.
 void ScaleCodes(const uint8_t* HWY_RESTRICT codes, const float* HWY_RESTRICT table, int bits, float scale, float zero,
                 int64_t count, float* HWY_RESTRICT values) {
   const hn::ScalableTag<float> floats;
@@ -69,7 +69,7 @@ void ScaleCodes(const uint8_t* HWY_RESTRICT codes, const float* HWY_RESTRICT tab
   for (; i < count; ++i) values[i] = scale * ((table ? table[codes[i]] : static_cast<float>(codes[i])) - zero);
 }
 
-/// The same with the scale and the zero of each code's group.
+/// ScaleCodes with the scale and the zero of each code's group.
 void ScaleByGroup(const uint8_t* HWY_RESTRICT codes, const float* HWY_RESTRICT table,
                   const int32_t* HWY_RESTRICT groups, const float* HWY_RESTRICT scales, const float* HWY_RESTRICT zeros,
                   int64_t count, float* HWY_RESTRICT values) {
@@ -164,7 +164,7 @@ void unpackCodedRow(const CodedMatrix& matrix, int64_t row, int64_t column, int6
 
 namespace {
 
-/// target's row `to` = columns [column, column + its width) of a row.
+/// Writes columns [column, column + target's width) of a row to row `to` of the target.
 void unpackInto(const CodedMatrix& matrix, int64_t row, int64_t column, const TensorDesc& target, int64_t to) {
   const int64_t columns = columnsOf(target), bytes = traitsOf(target.dtype).blockBytes;
   auto* const start = static_cast<std::byte*>(target.data) + to * target.strides[0] * bytes;

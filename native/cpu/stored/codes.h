@@ -6,13 +6,13 @@
 
 namespace mora::cpu {
 
-/// target = values of the matrix from a row and a column (a multiple of 2) on, as many as it has rows and columns.
+/// target = values of the matrix, starting at a row and a column (a multiple of 2).
 void unpackPanel(const CodedMatrix& matrix, int64_t row, int64_t column, const TensorDesc& target);
 
-/// How many values of a row are unpacked at a time: they stay in the nearest cache.
+/// Number of values of a row that are unpacked at a time, so that they stay in the nearest cache.
 constexpr int64_t kCodePiece = 2048;
 
-/// values = columns [column, column + count) of a row, at most kCodePiece of them; `column` is even where codes have 4
+/// values = columns [column, column + count) of a row, at most kCodePiece of them; `column` is even for codes of 4
 /// bits.
 void unpackCodedRow(const CodedMatrix& matrix, int64_t row, int64_t column, int64_t count, float* values);
 

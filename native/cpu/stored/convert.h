@@ -1,4 +1,4 @@
-// Rows of numbers from one float type to another.
+// Converts rows of numbers between float types.
 #pragma once
 #include <cstdint>
 

@@ -77,7 +77,7 @@ HWY_EXPORT(UnpackBlocks);
 
 namespace {
 
-/// Start of a row, counted over all leading dimensions; strides count values, of block formats too.
+/// Start of a row, counted over all leading dimensions; strides count values, also in block formats.
 std::byte* rowAt(const TensorDesc& tensor, int64_t row) {
   int64_t offset = 0;
   for (int32_t d = tensor.rank - 2; d >= 0; --d) {

@@ -1,5 +1,5 @@
-// Blocks of 256 values of GGUF: groups of 16 or 32 values have small integer scales, which the block's f16 scales
-// multiply. One function unpacks one block: include it after hwy/foreach_target.h.
+// Blocks of 256 values of GGUF: groups of 16 or 32 values have small integer scales, which are multiplied by the
+// block's f16 scales. One function unpacks one block: include it after hwy/foreach_target.h.
 #if defined(MORA_CPU_DEQUANTISE_LONG_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_DEQUANTISE_LONG_BLOCKS_INL_H_
 #undef MORA_CPU_DEQUANTISE_LONG_BLOCKS_INL_H_
@@ -12,15 +12,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// codes [256] of 2 bits in 64 bytes: a byte holds those of values 32 apart.
+/// codes [256] of 2 bits in 64 bytes: a byte contains the codes of four values that are 32 apart.
 HWY_INLINE void unpackQuarters(const uint8_t* HWY_RESTRICT bytes, uint8_t* HWY_RESTRICT codes) {
   for (int half = 0; half < 2; ++half)
     for (int quarter = 0; quarter < 4; ++quarter)
       for (int i = 0; i < 32; ++i) codes[half * 128 + quarter * 32 + i] = bytes[half * 32 + i] >> (2 * quarter) & 3;
 }
 
-/// 16 bytes of scale (low half) and minimum (high half) of each 16 values, 64 bytes of 2-bit codes, d, dmin;
-/// value = d scale code - dmin minimum. A byte holds the codes of values 32 apart.
+/// 16 bytes of scale (low half) and minimum (high half) of each 16 values, 64 bytes of 2-bit codes, d, dmin; value = d
+/// scale code - dmin minimum. A byte contains the codes of values 32 apart.
 template <typename T>
 HWY_INLINE void unpackQ2K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
   const float scale = halfAt(block + 80), minimum = halfAt(block + 82);
@@ -33,8 +33,8 @@ HWY_INLINE void unpackQ2K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT val
   }
 }
 
-/// 32 bytes of third bits (bit b of byte i is of value 32 b + i), 64 bytes of the lower two as in Q2_K, 12 bytes of
-/// 6-bit scales of each 16 values, d; value = d (scale - 32) (code - 4)
+/// 32 bytes of third bits (bit b of byte i belongs to value 32 b + i), 64 bytes of the lower two as in Q2_K, 12 bytes
+/// of 6-bit scales of each 16 values, d; value = d (scale - 32) (code - 4)
 template <typename T>
 HWY_INLINE void unpackQ3K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
   const uint8_t* const scales = block + 96;
@@ -66,7 +66,7 @@ HWY_INLINE ScaleAndMinimum groupScale(const uint8_t* packed, int group) {
   return {static_cast<float>(scale), static_cast<float>(minimum)};
 }
 
-/// values [256] = d scale code - dmin minimum, for a block that begins as Q4_K's.
+/// values [256] = d scale code - dmin minimum, for a block that starts like Q4_K's.
 template <typename T>
 HWY_INLINE void scaleGroups(const uint8_t* HWY_RESTRICT block, const uint8_t* HWY_RESTRICT codes,
                             T* HWY_RESTRICT values) {
@@ -96,7 +96,7 @@ HWY_INLINE void unpackQ4K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT val
   scaleGroups(block, codes, values);
 }
 
-/// As Q4_K, with 32 bytes of fifth bits (bit b of byte i is of value 32 b + i) before the codes.
+/// Like Q4_K, with 32 bytes of fifth bits (bit b of byte i belongs to value 32 b + i) before the codes.
 template <typename T>
 HWY_INLINE void unpackQ5K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
   const uint8_t* const fifth = block + 16;
@@ -108,9 +108,9 @@ HWY_INLINE void unpackQ5K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT val
   scaleGroups(block, codes, values);
 }
 
-/// 128 bytes of the lower four bits, 64 bytes of the upper two, 16 signed scales of each 16 values, d;
-/// value = d scale (code - 32). Half of a block (128 values): a byte of lower bits serves values 64 apart, one of upper
-/// bits values 32 apart.
+/// 128 bytes of the lower four bits, 64 bytes of the upper two, 16 signed scales of each 16 values, d; value = d scale
+/// (code - 32). In each half of a block (128 values), the lower bits in a byte belong to values 64 apart, the upper
+/// bits to values 32 apart.
 template <typename T>
 HWY_INLINE void unpackQ6K(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
   const float scale = halfAt(block + 208);
@@ -144,8 +144,8 @@ HWY_INLINE void unpackIq4Xs(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT v
   }
 }
 
-/// The ternary digits of `count` bytes, less 1: `digit * count + i` is digit `digit` of byte i, the first being the
-/// most significant. A byte is a fraction of 256, so the next digit is the integer part of three times it.
+/// The ternary digits of `count` bytes, minus 1: `digit * count + i` is digit `digit` of byte i, the most significant
+/// first. A byte is a fraction of 256, so the next digit is the integer part of three times it.
 template <int Count, int Digits>
 HWY_INLINE void unpackTernary(const uint8_t* HWY_RESTRICT bytes, int8_t* HWY_RESTRICT digits) {
   int power = 1;

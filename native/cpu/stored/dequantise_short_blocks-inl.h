@@ -1,6 +1,6 @@
-// Blocks of 32 values of GGUF, and what all its blocks share. One function unpacks one block into f32, bf16 or f16, for
-// one instruction set at a time: include it after hwy/foreach_target.h. Most make codes of a byte first, in plain loops
-// that the compiler vectorises, or by table.
+// Blocks of 32 values of GGUF, and helpers for all its blocks. One function unpacks one block into f32, bf16 or f16,
+// for one instruction set at a time: include it after hwy/foreach_target.h. Most first unpack codes to bytes, in plain
+// loops that the compiler vectorises, or by table.
 //
 // Sixteen bytes hold 32 codes of 4 bits: the low halves are the first 16 values, the high halves the last.
 #if defined(MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -25,7 +25,7 @@ namespace mora::cpu::HWY_NAMESPACE {
 HWY_INLINE float halfAt(const uint8_t* bytes) {
   const uint32_t bits = bytes[0] | static_cast<uint32_t>(bytes[1]) << 8;
   const uint32_t sign = (bits & 0x8000) << 16, magnitude = (bits & 0x7FFF) << 13;
-  // The exponents' biases differ by 112; a product moves subnormal numbers too.
+  // The exponents' biases differ by 112; a product also scales subnormal numbers correctly.
   const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
   return std::bit_cast<float>(sign | (magnitude < 0x0F800000 ? finite : magnitude | 0x7F800000));
 }
@@ -38,7 +38,7 @@ HWY_INLINE uint32_t wordAt(const uint8_t* bytes) {
 using CodeTag = hn::RebindToSigned<FloatTag>;
 using CodeVector = hn::Vec<CodeTag>;
 
-/// values [count] = scale code (+ offset), for 16 codes or a multiple of it.
+/// values [count] = scale code (+ offset), for a multiple of 16 codes.
 template <typename Code, typename T>
 HWY_INLINE void scaleCodes(const Code* HWY_RESTRICT codes, int count, float scale, T* HWY_RESTRICT values) {
   for (int i = 0; i < count; i += static_cast<int>(hn::Lanes(FloatTag()))) {
@@ -88,7 +88,7 @@ HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT va
   unpackPairs(block + 4, values, [&](CodeVector codes) HWY_ATTR { return raised(codes, scale, minimum); });
 }
 
-/// values [32] = valuesOf(codes) for 16 bytes of two lower halves of codes each, whose fifth bits are in `fifths`.
+/// values [32] = valuesOf(codes); 16 bytes contain the lower halves of two codes each, `fifths` their fifth bits.
 template <typename T, class ValuesOf>
 HWY_INLINE void unpackFives(const uint8_t* HWY_RESTRICT pairs, uint32_t fifths, T* HWY_RESTRICT values,
                             ValuesOf valuesOf) {
@@ -151,7 +151,7 @@ HWY_INLINE void unpackIq4Nl(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT v
   unpackLevels(block + 2, kIq4Levels, halfAt(block), values);
 }
 
-/// Twice the sixteen numbers of FP4 (E2M1); its negative zero is plain zero here.
+/// Twice the sixteen numbers of FP4 (E2M1); its negative zero becomes plain zero.
 alignas(16) constexpr int8_t kFp4Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /// 2^(e - 128), which is subnormal for the two smallest e.

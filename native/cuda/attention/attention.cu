@@ -2,8 +2,8 @@
 // kernels are in attention_forward.cu, attention_decode.cu, attention_query_gradient.cu and attention_key_gradient.cu.
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] with any row and head strides; lse [H, Tq] f32; offsets [B + 1] i32.
-//   Query i of a document sees its keys up to i + (keys - queries), or the last of those that its window leaves. H is a
-//   multiple of K: heads of a group share keys.
+//   Query i of a document sees its keys up to i + (keys - queries), or only the last of those that fit its window. H is
+//   a multiple of K: heads of a group share keys.
 #include <limits>
 #include <string>
 

@@ -1,10 +1,10 @@
-// Attention forward for single queries, as when generating with a cache: query by query, split over the keys.
+// Attention forward for single queries, as in generation with a cache: query by query, split over the keys.
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] in f32, bf16 or f16; lse [H, Tq] f32, may be absent.
 //
 // First kernel: a block has one query, some heads of one key-value head's group, and one of `splits` parts of the keys
-// that the query sees. It reads each key and value of its part once (the bytes that count: 2 Tk K E elements in all)
-// and leaves sums of weighted values relative to the part's largest score. Second kernel: puts the parts together in
+// that the query sees. It reads each key and value of its part once (nearly all of the traffic: 2 Tk K E elements in
+// all) and stores sums of weighted values relative to the part's largest score. The second kernel combines the parts in
 // order.
 #include <algorithm>
 
@@ -18,7 +18,7 @@ namespace mora::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kBlocks = 2;       // that a multiprocessor must have the registers for
+constexpr int kBlocks = 2;       // resident blocks that a multiprocessor must have registers for
 constexpr int kBlockKeys = 256;  // keys between two updates of the maximum
 constexpr int kKeyLanes = 8;     // threads that read one key
 constexpr int kMostHeads = 4;    // heads of a group that share a block
@@ -42,8 +42,8 @@ struct Part {
   int32_t keys;
 };
 
-/// The keys of split `split` of those that a query (a row of q) sees, at most `window`; parts are whole multiples of a
-/// few keys.
+/// The keys of split `split` among those that a query (a row of q) sees, at most `window`; parts are multiples of a few
+/// keys.
 __device__ __forceinline__ Part partOf(const Documents& documents, int32_t query, int32_t window, int32_t split,
                                        int32_t splits) {
   const auto start = [&](int32_t document) { return documents.firstQuery(document); };
@@ -56,7 +56,7 @@ __device__ __forceinline__ Part partOf(const Documents& documents, int32_t query
           static_cast<int32_t>(max(int64_t{0}, min(int64_t{size}, visible - first)))};
 }
 
-/// scores [heads, kBlockKeys] of `keys` keys from `row`: 8 threads read a key, in pieces of kWidth.
+/// scores [heads, kBlockKeys] of `keys` keys from `row`: 8 threads read a key together, kWidth elements at a time.
 template <typename T, int kHeads, int kWidth>
 __device__ __forceinline__ void scoreKeys(const ForwardArguments<T>& arguments, int64_t row, int32_t keys,
                                           int32_t keyHead, const float (&q)[kHeads][kMostColumns],
@@ -94,7 +94,7 @@ struct HeadSums {
   float maximum[kHeads], total[kHeads], shrink[kHeads];
 };
 
-/// Scores become weights: a warp per head.
+/// Turns scores into weights, one warp per head.
 template <int kHeads>
 __device__ __forceinline__ void weighKeys(int32_t keys, float slope, float (&scores)[kHeads][kBlockKeys],
                                           HeadSums<kHeads>& sums) {
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attentionDecode(ForwardArgu
   if (thread < kHeads) sums.maximum[thread] = kNothing, sums.total[thread] = 0;
   __syncthreads();
 
-  // For the values, a thread has a piece of a row's columns and every `rows`-th row.
+  // A thread reads some columns of every `rows`-th row of the values.
   const int32_t pieces = (headSize + kWidth - 1) / kWidth, rows = kThreads / pieces;
   const int32_t row = thread / pieces, column = thread % pieces * kWidth;
   float values[kHeads][kWidth] = {};
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attentionDecode(ForwardArgu
   }
 }
 
-/// out and lse of one query and head per block, from the sums of its parts.
+/// out and lse of one query and head per block, from the sums of the parts.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) attentionCombine(ForwardArguments<T> arguments, Partial partial) {
   const int64_t query = blockIdx.x;
@@ -221,8 +221,8 @@ template <typename T>
 void attendQueries(Context& context, const ForwardArguments<T>& arguments, int64_t heads) {
   const Documents& documents = arguments.documents;
   const int64_t keyHeads = heads / arguments.group;
-  // As many parts as keep every multiprocessor busy, if the keys suffice. The host knows the keys of all documents, and
-  // the window.
+  // Enough parts to keep every multiprocessor busy, if there are enough keys. The host only knows the number of keys of
+  // all documents, and the window.
   const int64_t wanted = ceilDivide(int64_t{4} * context.multiprocessors, documents.queries * keyHeads);
   const int64_t possible = ceilDivide(arguments.scoring.window, kLeastSplitKeys);
   const int64_t splits = std::clamp<int64_t>(std::min(wanted, possible), 1, kMostSplits);

@@ -1,5 +1,5 @@
-// Where attention's documents lie, and which tile of which document a block works on. Offsets are device memory: the
-// host launches as many tiles as there may be, and every block finds its own.
+// Positions of attention's documents, and the tiles that blocks work on. Offsets are in device memory, so the host
+// launches the largest possible number of tiles, and every block finds its own.
 #pragma once
 #include <cstdint>
 
@@ -22,7 +22,7 @@ struct Heads {
 struct Document {
   int32_t firstQuery, queries, firstKey, keys;
 
-  /// How many of the keys query `query` sees without a window: the last query sees all.
+  /// Number of keys that query `query` sees without a window: the last query sees all.
   __device__ __forceinline__ int32_t visibleKeys(int32_t query) const {
     return max(0, min(query + 1 + keys - queries, keys));
   }
@@ -36,9 +36,9 @@ struct Document {
 struct Documents {
   const int32_t* queryOffsets;
   const int32_t* keyOffsets;
-  int32_t count, queries, keys;  // documents; rows of the tensors, which offsets never lead past
+  int32_t count, queries, keys;  // number of documents; rows of the tensors, which bound the offsets
 
-  /// Where a document starts; `count` is the end of the last.
+  /// The first query of a document; for `count`, the end of the last document.
   __device__ __forceinline__ int32_t firstQuery(int32_t document) const {
     return start(queryOffsets, document, queries);
   }
@@ -55,7 +55,7 @@ struct Documents {
   }
 };
 
-/// The last index in [0, count) whose `start(index)` is at most `value`; starts rise, and start(0) <= value.
+/// The last index in [0, count) with start(index) <= value; `start` is increasing, and start(0) <= value.
 template <typename Start>
 __device__ __forceinline__ int32_t lastNotAfter(int32_t count, int32_t value, Start&& start) {
   int32_t low = 0, high = count;
@@ -69,13 +69,13 @@ __device__ __forceinline__ int32_t lastNotAfter(int32_t count, int32_t value, St
   return low;
 }
 
-/// A tile: rows [first, first + kRows) of a document, as far as there are as many.
+/// A tile: rows [first, first + kRows) of a document, or fewer at its end.
 struct DocumentTile {
   int32_t document, first;
 };
 
-/// Document b's tiles of `kRows` rows are numbered from firstRow(b) / kRows + b: that leaves room for the tiles of all
-/// documents before it, so no sum over documents is needed. Some numbers name a tile past the document's end.
+/// Tiles of `kRows` rows of document b are numbered from firstRow(b) / kRows + b, which leaves room for the tiles of
+/// all documents before it without a sum over documents. Some numbers are past their document's end.
 template <int kRows, typename FirstRow>
 __device__ __forceinline__ DocumentTile tileOf(int32_t count, int32_t number, FirstRow&& firstRow) {
   const auto start = [&](int32_t document) { return firstRow(document) / kRows + document; };
@@ -83,19 +83,19 @@ __device__ __forceinline__ DocumentTile tileOf(int32_t count, int32_t number, Fi
   return {document, (number - start(document)) * kRows};
 }
 
-/// The work of a block that has a tile of queries of one head; blockIdx.y is the head.
+/// The work of a block for a tile of queries of one head; blockIdx.y is the head.
 struct QueryTile {
   Document document;
   int32_t first, rows;     // queries of the document
   int32_t head, keyHead;   // of the queries, of the keys
-  int32_t firstKey, keys;  // that some of the queries see: from, up to
+  int32_t firstKey, keys;  // the range of keys that at least one of the queries sees
   int64_t row;             // of the first query in its tensor
 };
 
-/// This block's tile; `rows` is not positive where there is none. A query sees `window` keys at most.
+/// This block's tile; `rows` is not positive if there is none. A query sees at most `window` keys.
 template <int kRows>
 __device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32_t group, int32_t window) {
-  // The last tiles see most keys: they start first, so that all blocks end together.
+  // The last tiles see the most keys: they start first, so that all blocks end together.
   const auto number = static_cast<int32_t>(gridDim.x - 1 - blockIdx.x), head = static_cast<int32_t>(blockIdx.y);
   const auto firstQuery = [&](int32_t document) { return documents.firstQuery(document); };
   const DocumentTile tile = tileOf<kRows>(documents.count, number, firstQuery);
@@ -111,7 +111,7 @@ __device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32
           int64_t{document.firstQuery} + tile.first};
 }
 
-/// How many numbers tileOf has.
+/// The number of tile numbers of tileOf.
 inline unsigned tileNumbers(int64_t rows, int64_t documents, int64_t tileRows) {
   return static_cast<unsigned>(rows / tileRows + documents);
 }

@@ -2,9 +2,9 @@
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] in f32, bf16 or f16; lse [H, Tq] f32, may be absent.
 //
-// A block has one head and a tile of one document's queries; it walks over blocks of the keys that they see. Scores and
-// weights never leave registers. Moved per block: its queries once, and for each tile of queries the keys and values
-// that it sees (from L2, mostly: heads of a group and tiles of a document read the same ones).
+// A block has one head and a tile of one document's queries; it loops over blocks of the keys that they see. Scores and
+// weights never leave registers. Traffic per block: its queries once, and the keys and values that they see (mostly
+// from L2, since heads of a group and tiles of a document read the same ones).
 #include <limits>
 
 #include "cuda/attention/attention_kernels.h"

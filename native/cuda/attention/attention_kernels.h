@@ -1,4 +1,4 @@
-// The arguments of attention's kernels, and how launchers choose among them.
+// The arguments of attention's kernels, and helpers that select a kernel.
 #pragma once
 #include <algorithm>
 #include <limits>
@@ -13,19 +13,19 @@
 namespace mora::cuda {
 
 constexpr float kLog2E = 0x1.715476p+0f;
-constexpr float kNothing = -std::numeric_limits<float>::infinity();  // the score of a key that is not seen
+constexpr float kNothing = -std::numeric_limits<float>::infinity();  // the score of an invisible key
 
-/// How scores are made of products q.k (core/backend.h, AttentionScoring), as kernels need it.
+/// How kernels compute scores from products q.k (core/backend.h, AttentionScoring).
 struct Scoring {
   float scale;           // of the products
   float inner, softcap;  // softcap tanh(inner q.k); softcap 0: no cap
   float softmaxScale;    // of capped scores, or of the products
   float slope;           // softmaxScale * log2(e): scores to exponents of 2
-  int32_t window;        // keys that a query sees at most
+  int32_t window;        // the largest number of keys that a query sees
   bool plain;            // neither cap nor window has an effect
 
   __device__ __forceinline__ float capped(float product) const { return softcap * tanhf(inner * product); }
-  /// The slope of the cap where it has this value.
+  /// The derivative of the cap where its result is `value`.
   __device__ __forceinline__ float slopeOfCap(float value) const {
     const float tanh = value / softcap;
     return fmaf(-tanh, tanh, 1.0f);
@@ -56,7 +56,7 @@ struct BackwardArguments {
   Scoring scoring;
   bool wide;
 
-  /// The logarithm to base 2 of a row's softmax sum; any finite number where the row sees no key.
+  /// The logarithm to base 2 of a row's softmax sum; an arbitrary finite number if the row sees no key.
   __device__ __forceinline__ float logSum2(int64_t head, int64_t row) const {
     const float value = lse[head * lseStride + row];
     return value == kNothing ? 0.0f : value * kLog2E;
@@ -79,8 +79,8 @@ void differentiateQueries(Context& context, const BackwardArguments<T>& argument
 template <typename T>
 void differentiateKeys(Context& context, const BackwardArguments<T>& arguments, int64_t keyHeads);
 
-/// What attention moves and computes, for the trace: each tensor once, and as many pairs of a query and a key as one
-/// document has, which is the most.
+/// Traffic and FLOPs of attention for the trace: each tensor once, and the pairs of a query and a key as if there were
+/// one document, an upper bound.
 struct AttentionCost {
   uint64_t queries, keys;  // bytes of a tensor like q, like k
   uint64_t rowFacts;       // bytes of a tensor like lse
@@ -100,7 +100,7 @@ struct AttentionCost {
 
 constexpr int64_t kMostHeadSize = 256;
 
-/// Calls body(std::integral_constant<int, columns>) with the least of the compiled head sizes that holds `headSize`.
+/// Calls body(std::integral_constant<int, columns>) with the smallest compiled head size of at least `headSize`.
 template <typename Body>
 void withHeadSize(int64_t headSize, Body&& body) {
   if (headSize <= 32) return body(std::integral_constant<int, 32>{});
@@ -111,14 +111,14 @@ void withHeadSize(int64_t headSize, Body&& body) {
   body(std::integral_constant<int, kMostHeadSize>{});
 }
 
-/// Calls body(std::integral_constant<bool, plain>): kernels without windows and caps do not know of them.
+/// Calls body(std::integral_constant<bool, plain>): plain kernels contain no code for windows and caps.
 template <typename Body>
 void withScoring(const Scoring& scoring, Body&& body) {
   if (scoring.plain) return body(std::true_type{});
   body(std::false_type{});
 }
 
-/// Launches a kernel of those sizes over the tiles of `rows` rows of the documents, for every one of `heads`.
+/// Launches a kernel of those sizes over tiles of the documents' `rows` rows, for each of `heads` heads.
 template <typename Sizes, typename Kernel, typename Arguments>
 void launchTiles(Context& context, const char* operation, Kernel kernel, const Arguments& arguments, int64_t rows,
                  int64_t heads) {

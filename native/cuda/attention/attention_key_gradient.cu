@@ -1,5 +1,5 @@
-// Attention backward, second half: the gradients of keys and values. attention_query_gradient.cu has the formulas and
-// the letters, and computes the delta that this half needs.
+// Attention backward, second half: the gradients of keys and values. attention_query_gradient.cu explains formulas and
+// letters, and computes the delta that this half needs.
 #include "cuda/attention/attention_kernels.h"
 #include "cuda/attention/attention_products.h"
 #include "cuda/attention/attention_softmax.h"
@@ -7,8 +7,8 @@
 namespace mora::cuda {
 namespace {
 
-/// dK and dV of a tile of keys of one key-value head, or one of them. Rows of all products are keys, columns queries.
-/// Moves k and v once, and q and dOut per tile of the keys that they see.
+/// dK and dV of a tile of keys of one key-value head, or one of the two. Rows of all products are keys, columns
+/// queries. Reads k and v once, and q and dOut of the queries that see the tile.
 template <typename T, int kColumns, bool kWithKeys, bool kWithValues, bool kPlain>
 __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeastBlocks)
     attentionKeyGradient(BackwardArguments<T> arguments) {
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
   float* const facts = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(shared) + Sizes::kTileBytes);
 
   const Documents& documents = arguments.documents;
-  // The first tiles are seen by most queries: they start first, so that all blocks end together.
+  // The most queries see the first tiles: they start first, so that all blocks end together.
   const auto firstKeyOf = [&](int32_t document) { return documents.firstKey(document); };
   const DocumentTile tile = tileOf<Sizes::kRows>(documents.count, static_cast<int32_t>(blockIdx.x), firstKeyOf);
   const Document document = documents.at(tile.document);
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
     const float* const logSums = facts + step % 2 * 2 * Sizes::kBlock;
     const float* const deltas = logSums + Sizes::kBlock;
     const int32_t query = firstQuery + step % stepsOfHead * Sizes::kBlock;
-    if (warpRow >= rows || query + Sizes::kBlock <= firstKey + later) continue;  // nobody sees them
+    if (warpRow >= rows || query + Sizes::kBlock <= firstKey + later) continue;  // no query sees these keys
     if (!kPlain && query >= allSeeFrom + scoring.window) continue;
 
     float weights[kRowTiles][kColumnTiles][4];
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
                             (!kPlain && query + Sizes::kBlock > firstKey + later + scoring.window);
     forScores(weights, [&](int r, int n, int i) {
       const int32_t column = columnOf(n, i), other = query + column;
-      const int32_t first = firstKey + r * kMmaRows + i / 2 * 8 + laneRow() + later;  // query that sees the row's key
+      const int32_t first = firstKey + r * kMmaRows + i / 2 * 8 + laneRow() + later;  // the first to see the row's key
       bool hidden = other < first || other >= document.queries;
       if constexpr (!kPlain) hidden = hidden || other >= first + scoring.window;
       weights[r][n][i] = someHidden && hidden ? 0.0f : exp2f(fmaf(weights[r][n][i], scoring.slope, -logSums[column]));
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
       forScores(weights, [&](int r, int n, int i) {
         const float p = weights[r][n][i];
         gradients[r][n][i] = p * (gradients[r][n][i] - deltas[columnOf(n, i)]);
-        // The score is computed again from its weight: keeping both would take too many registers.
+        // The score is recomputed from its weight: keeping both would need too many registers.
         if (!kPlain && scoring.softcap > 0 && p > 0)
           gradients[r][n][i] *= scoring.slopeOfCap((log2f(p) + logSums[columnOf(n, i)]) / scoring.slope);
       });
@@ -132,7 +132,7 @@ void differentiateKeys(Context& context, const BackwardArguments<T>& arguments, 
     };
     withScoring(arguments.scoring, [&](auto plain) {
       constexpr bool kPlain = decltype(plain)::value;
-      // Results of both do not fit into registers beyond 128 columns.
+      // Beyond 128 columns, results of both do not fit into registers.
       if constexpr (kColumns <= 128) {
         launchKeys(attentionKeyGradient<T, kColumns, true, true, kPlain>, 2, 4);
       } else {

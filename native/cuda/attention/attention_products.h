@@ -1,13 +1,13 @@
 // The two products of attention on one warp's rows, with results and scores in registers.
 //
-// Lane 4 g + t (g < 8, t < 4) has, as multiplyTile lays fragments out:
+// Lane 4 g + t (g < 8, t < 4) holds, as in multiplyTile's fragments:
 //   scores [16, 8] s[4]: s[0], s[1] row g, columns 2 t, 2 t + 1; s[2], s[3] row g + 8, the same columns.
 //   results [16, 16] as two of those, o[2][4], for interleaved columns: o[p][i] is column 4 t + 2 (i % 2) + p, row g
 //   (i < 2) or g + 8. So a lane has 4 neighbouring columns, and reads the right operand in pairs of neighbours.
 // Scores of 16 columns, rounded to 16 bits, are in place for the left operand of the next product. f32 has the same
 // layout without tensor cores: every lane computes its own elements by multiply-adds.
-// These arrays have no names for their types: nvcc 12.4 ends with an internal error where an alias makes an array of a
-// kernel's constants.
+// The array types have no aliases, since nvcc 12.4 fails with an internal error if an alias depends on a kernel's
+// constants.
 #pragma once
 #include <cstring>
 #include <type_traits>
@@ -20,7 +20,7 @@ namespace mora::cuda {
 __device__ __forceinline__ int laneRow() { return static_cast<int>(threadIdx.x % kWarp) / 4; }   // g
 __device__ __forceinline__ int lanePair() { return static_cast<int>(threadIdx.x % kWarp) % 4; }  // t
 
-/// Two elements that lie side by side, the first in the low half.
+/// Two neighbouring elements, the first in the low half.
 template <typename T>
 __device__ __forceinline__ uint32_t pairAt(const T* elements) {
   return *reinterpret_cast<const uint32_t*>(elements);
@@ -52,8 +52,8 @@ __device__ __forceinline__ void clear(float (&results)[kRowTiles][kPieces][2][4]
   }
 }
 
-/// scores [16 kRowTiles, 8 kColumnTiles] = a b^T over kColumns elements; `a` is the warp's first row of a tile, `b` a
-/// block.
+/// scores [16 kRowTiles, 8 kColumnTiles] = a b^T over kColumns elements; `a` points to the warp's first row of a tile,
+/// `b` to a block.
 template <int kColumns, typename T, int kRowTiles, int kColumnTiles>
 __device__ __forceinline__ void multiplyRows(const T* a, const T* b, float (&scores)[kRowTiles][kColumnTiles][4]) {
   constexpr int kStride = kTileStride<T, kColumns>;
@@ -149,10 +149,10 @@ __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kCo
       }
     }
   } else {
-    // One loop is not unrolled: the loads of all these rows at once would take more registers than there are.
+    // One loop is not unrolled: loading all these rows at once would need too many registers.
 #pragma unroll 1
     for (int k = 0; k < 8; ++k) {
-      const int owner = 4 * g + k / 2;  // the lane that has column k of this lane's rows in each tile of 8
+      const int owner = 4 * g + k / 2;  // the lane that holds column k of this lane's rows in each tile of 8
 #pragma unroll
       for (int n = 0; n < kColumnTiles; ++n) {
         const T* const from = b + (n * 8 + k) * kStride + 4 * t;
@@ -180,7 +180,7 @@ __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kCo
   }
 }
 
-/// Calls body(r, half, row) for the rows that a lane has results of: `half` 0 is row g, 1 is row g + 8 of row tile r.
+/// Calls body(r, half, row) for the rows of a lane's results: `half` 0 is row g, 1 is row g + 8 of row tile r.
 template <int kRowTiles, typename Body>
 __device__ __forceinline__ void forLaneRows(Body&& body) {
 #pragma unroll
@@ -190,8 +190,8 @@ __device__ __forceinline__ void forLaneRows(Body&& body) {
   }
 }
 
-/// Rounds and stores the first `rows` of the warp's rows, times `factors`, to rows of `to` from `first`. `wide`: rows
-/// start at 16-byte boundaries and are whole vectors.
+/// Multiplies the first `rows` of the warp's rows by `factors`, rounds them and stores them to rows of `to` from
+/// `first`. `wide`: rows start at 16-byte boundaries and are whole vectors.
 template <int kRowTiles, int kPieces, typename T>
 __device__ __forceinline__ void storeResults(const float (&results)[kRowTiles][kPieces][2][4],
                                              const float (&factors)[kRowTiles][2], const Heads<T>& to, int64_t first,

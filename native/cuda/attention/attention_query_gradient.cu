@@ -1,7 +1,7 @@
 // Attention backward, first half: delta, and the gradient of queries.
 //
-// The backward pass (Dao 2023, FlashAttention-2, algorithm 2) computes probabilities again from lse. With
-// S = scale q k^T, P = exp(S - lse),
+// The backward pass (Dao 2023, FlashAttention-2, algorithm 2) recomputes probabilities from lse. With S = scale q k^T,
+// P = exp(S - lse),
 //
 //   dV = P^T dOut     dP = dOut V^T     dS = P (dP - delta), delta = sum of dOut * out     dQ = scale dS K
 //   dK = scale dS^T Q
@@ -10,8 +10,8 @@
 //
 //   dOut, q, out, dQ [Tq, H, E], k, v, dK, dV [Tk, K, E] in f32, bf16 or f16; lse, delta [H, Tq] f32.
 //
-// For dQ a block has a tile of queries and walks over keys; for dK and dV it is the other way round. Every sum is one
-// block's, in a fixed order, so nothing is added atomically; the price is computing S and dP twice, 7 products for 5.
+// For dQ a block has a tile of queries and loops over keys; for dK and dV it is the other way round. One block computes
+// each sum, in a fixed order, so nothing is added atomically; the price is computing S and dP twice, 7 products for 5.
 #include "cuda/attention/attention_kernels.h"
 #include "cuda/attention/attention_products.h"
 #include "cuda/attention/attention_softmax.h"
@@ -22,10 +22,10 @@
 namespace mora::cuda {
 namespace {
 
-/// delta [H, Tq]: a warp per row. Moves dOut and out once.
+/// delta [H, Tq], one warp per row. Reads dOut and out once.
 template <typename T, int kWidth>
 __global__ void attentionDelta(BackwardArguments<T> arguments, int64_t rows) {
-  const int64_t index = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;  // head by head
+  const int64_t index = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;  // counted head by head
   if (index >= rows) return;
   const int64_t head = index / arguments.documents.queries, query = index % arguments.documents.queries;
   const T* const a = arguments.dOut.at(query, head);
@@ -42,7 +42,7 @@ __global__ void attentionDelta(BackwardArguments<T> arguments, int64_t rows) {
   if (threadIdx.x % kWarp == 0) arguments.delta[index] = sum;
 }
 
-/// dQ of a tile of queries of one head. Moves q and dOut once, and k and v per tile of the queries that see them.
+/// dQ of a tile of queries of one head. Reads q and dOut once, and the k and v that the tile sees.
 template <typename T, int kColumns, bool kPlain>
 __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLeastBlocks)
     attentionQueryGradient(BackwardArguments<T> arguments) {

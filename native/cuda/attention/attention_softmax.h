@@ -1,5 +1,5 @@
-// The online softmax on scores in registers (their layout: attention_products.h). Scores are q.k before scaling, or
-// capped; the scoring's `slope` turns them into exponents of 2.
+// The online softmax on scores in registers (layout: attention_products.h). Scores are q.k before scaling, or capped;
+// the scoring's `slope` turns them into exponents of 2.
 #pragma once
 #include "cuda/attention/attention_kernels.h"
 #include "cuda/attention/attention_products.h"
@@ -38,30 +38,30 @@ __device__ __forceinline__ void forScores(const float (&)[kRowTiles][kColumnTile
 /// The column of scores[r][n][i] in the block.
 __device__ __forceinline__ int32_t columnOf(int n, int i) { return n * 8 + 2 * lanePair() + i % 2; }
 
-/// Which of a document's keys the rows of a warp see.
+/// The keys of a document that the rows of a warp see.
 template <int kRowTiles>
 struct VisibleKeys {
   int32_t ofRow[kRowTiles][2];
-  int32_t least, most;  // of the rows that the document has; most is 0 if it has none of them
+  int32_t least, most;  // over the rows that exist in the document; most is 0 if none do
 
-  /// The warp has queries [first, first + rows) of the document, where rows may be less than its row tiles hold.
+  /// The warp has queries [first, first + rows) of the document; rows may be fewer than its row tiles hold.
   __device__ __forceinline__ VisibleKeys(const Document& document, int32_t first, int32_t rows)
       : least(document.visibleKeys(first)),
         most(rows > 0 ? document.visibleKeys(first + min(rows, kRowTiles * kMmaRows) - 1) : 0) {
     forLaneRows<kRowTiles>([&](int r, int half, int row) { ofRow[r][half] = document.visibleKeys(first + row); });
   }
 
-  /// Whether a window leaves key `key` to the row of scores[r][n][i].
+  /// Whether key `key` is inside the window of the row of scores[r][n][i].
   __device__ __forceinline__ bool sees(int r, int i, int32_t key, int32_t window) const {
     return key < ofRow[r][i / 2] && key >= ofRow[r][i / 2] - window;
   }
 
-  /// No row sees any of the `count` keys from `firstKey`.
+  /// Whether no row sees any of the `count` keys from `firstKey`.
   __device__ __forceinline__ bool noneSees(int32_t firstKey, int32_t count, int32_t window) const {
     return firstKey >= most || firstKey + count <= least - window;
   }
 
-  /// Products become capped scores, and -infinity for keys that a row does not see.
+  /// Turns products into capped scores, and into -infinity for keys that a row does not see.
   template <int kColumnTiles>
   __device__ __forceinline__ void scoreOthers(float (&scores)[kRowTiles][kColumnTiles][4], int32_t firstKey,
                                               const Scoring& scoring) const {
@@ -73,7 +73,7 @@ struct VisibleKeys {
     });
   }
 
-  /// Scores of keys that a row does not see become -infinity; the block's first key is `firstKey`.
+  /// Sets scores of keys that a row does not see to -infinity; the block's first key is `firstKey`.
   template <int kColumnTiles>
   __device__ __forceinline__ void hideOthers(float (&scores)[kRowTiles][kColumnTiles][4], int32_t firstKey) const {
     if (firstKey + 8 * kColumnTiles <= least) return;
@@ -97,17 +97,17 @@ __device__ __forceinline__ void scale(float (&results)[kRowTiles][kPieces][2][4]
   }
 }
 
-/// The state that the softmax of a warp's rows carries from block to block.
+/// The state of a warp's rows in the online softmax, carried from block to block.
 template <int kRowTiles>
 struct SoftmaxRows {
   float maximum[kRowTiles][2];  // of the scores so far
-  float total[kRowTiles][2];    // of 2^(slope (score - maximum)), over the scores of this lane until sumLanes
+  float total[kRowTiles][2];    // sum of 2^(slope (score - maximum)) over this lane's scores, until sumLanes
 
   __device__ __forceinline__ SoftmaxRows() {
     forLaneRows<kRowTiles>([&](int r, int half, int) { maximum[r][half] = kNothing, total[r][half] = 0; });
   }
 
-  /// Scores become weights relative to the new maximum; `shrink` tells by how much older results shrink.
+  /// Turns scores into weights relative to the new maximum; `shrink` is the factor for older results.
   template <int kColumnTiles>
   __device__ __forceinline__ void add(float (&scores)[kRowTiles][kColumnTiles][4], float slope,
                                       float (&shrink)[kRowTiles][2]) {
@@ -116,7 +116,7 @@ struct SoftmaxRows {
     forScores(scores, [&](int r, int n, int i) { largest[r][i / 2] = fmaxf(largest[r][i / 2], scores[r][n][i]); });
     forLaneRows<kRowTiles>([&](int r, int half, int) {
       const float now = rowMax(largest[r][half]);
-      // A row that has seen no key yet has no maximum: any finite one gives it weights of 0.
+      // A row that has seen no key yet has no maximum: with any finite one, its weights are 0.
       const float base = now == kNothing ? 0.0f : now;
       shrink[r][half] = exp2f((maximum[r][half] - base) * slope);
       total[r][half] *= shrink[r][half];

@@ -1,8 +1,8 @@
-// Tiles of attention in shared memory, and how large they are.
+// Tiles of attention in shared memory, and their sizes.
 //
 // A block of threads owns a tile of rows: each warp has 16 * kRowTiles of them and keeps their results in registers.
-// Against them come blocks of kBlock rows of two other tensors (keys and values, or queries and gradients), double
-// buffered: while one pair of blocks is used, the next is copied.
+// They are multiplied with blocks of kBlock rows of two other tensors (keys and values, or queries and gradients),
+// double buffered: while one pair of blocks is used, the next is copied.
 #pragma once
 #include <cstdint>
 
@@ -14,12 +14,12 @@ namespace mora::cuda {
 
 constexpr int kMmaRows = 16;  // of a product of multiplyTile
 
-/// Elements from row to row in shared memory: 16 bytes more than the columns, a multiple of 32 bytes, take. Rows are
-/// then an odd multiple of 16 bytes apart, and 8 of them start in different banks.
+/// Elements from row to row in shared memory: the columns, a multiple of 32 bytes, plus 16 bytes. So rows are an odd
+/// multiple of 16 bytes apart, and 8 of them start in different banks.
 template <typename T, int kColumns>
 constexpr int kTileStride = kColumns + kVectorWidth<T>;
 
-/// Blocks that a multiprocessor must have the registers for: 2 of 128 threads, 255 registers each.
+/// Resident blocks that a multiprocessor must have registers for: 2 of 128 threads, 255 registers each.
 constexpr int kLeastBlocks = 2;
 
 /// Warps, row tiles of a warp, and rows of a block.
@@ -27,7 +27,7 @@ struct Choice {
   int warps, rowTiles, block;
 };
 
-/// Sizes of a kernel for head sizes up to `columns`; `tiles` is how many tensors have tiles of kRows rows.
+/// Sizes of a kernel for head sizes up to `columns`; `tiles` is the number of tensors with tiles of kRows rows.
 template <typename T, int columns, Choice choice, int tiles>
 struct TileSizes {
   static constexpr int kColumns = columns;
@@ -36,15 +36,15 @@ struct TileSizes {
   static constexpr int kBlock = choice.block, kColumnTiles = kBlock / 8;  // of 8 columns, in a product with a block
   static constexpr int kStride = kTileStride<T, kColumns>;
   static constexpr int kTileElements = kRows * kStride, kBlockElements = kBlock * kStride;
-  /// Two floats per row of a block follow the tiles (the backward pass has lse and delta there).
+  /// After the tiles come two floats per row of a block (lse and delta in the backward pass).
   static constexpr size_t kTileBytes = sizeof(T) * (tiles * kTileElements + 2 * 2 * kBlockElements);
   static constexpr size_t kSharedBytes = kTileBytes + sizeof(float) * 2 * 2 * kBlock;
   static_assert(kSharedBytes <= 99 * 1024, "more shared memory than compute capability 8.6 has");
 };
 
-// Chosen so that no kernel spills (255 registers) or needs too much shared memory. Results of a warp take kRowTiles *
+// Chosen so that no kernel spills (255 registers) or needs too much shared memory. Results of a warp occupy kRowTiles *
 // kColumns / 2 registers of a thread in the forward pass and for dQ, twice that for dK and dV together; scores of a
-// block take kRowTiles * kBlock / 2.
+// block occupy kRowTiles * kBlock / 2.
 
 constexpr Choice forwardChoice(bool f32, int columns) {
   if (f32) return columns > 128 ? Choice{2, 1, 8} : Choice{4, 1, 16};
@@ -71,8 +71,8 @@ using QueryGradientSizes = TileSizes<T, kColumns, queryGradientChoice(sizeof(T) 
 template <typename T, int kColumns>
 using KeyGradientSizes = TileSizes<T, kColumns, keyGradientChoice(sizeof(T) == 4, kColumns), 2>;
 
-/// Starts copying `rows` rows of a head, from row `first`, to a tile [kRows, kColumns] and writes zeros around them;
-/// done after waitForCopies and a barrier. `wide`: rows start at 16-byte boundaries and are whole vectors.
+/// Starts copying `rows` rows of a head, from row `first`, to a tile [kRows, kColumns] and fills the rest with zeros;
+/// complete after waitForCopies and a barrier. `wide`: rows start at 16-byte boundaries and are whole vectors.
 template <typename Sizes, int kRows, typename T>
 __device__ __forceinline__ void loadTile(const Heads<const T>& from, int64_t first, int32_t head, int32_t rows,
                                          int32_t columns, bool wide, T* tile) {
@@ -96,8 +96,8 @@ __device__ __forceinline__ void loadTile(const Heads<const T>& from, int64_t fir
   }
 }
 
-/// Starts copying block `step` of the keys and values that a tile of queries sees; steps take the halves of `blocks` in
-/// turn.
+/// Starts copying block `step` of the keys and values that a tile of queries sees; steps alternate between the halves
+/// of `blocks`.
 template <typename Sizes, typename Arguments, typename T>
 __device__ __forceinline__ void loadKeyValueBlock(const Arguments& arguments, const QueryTile& tile, int32_t step,
                                                   T* blocks) {

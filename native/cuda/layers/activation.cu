@@ -55,7 +55,7 @@ struct Function<Activation::geluTanh> {
   static constexpr float kLinear = 1.5957691216f;  // 2 sqrt(2 / pi)
   static constexpr float kCubic = 0.044715f;
 
-  /// Beyond these the sigmoid is 0 or 1, and the cube might overflow.
+  /// Clamps x to a range beyond which the sigmoid is 0 or 1 and the cube might overflow.
   static __device__ __forceinline__ float limited(float x) { return x > 16.0f ? 16.0f : x < -16.0f ? -16.0f : x; }
   /// 2 u = 2 sqrt(2 / pi) (x + 0.044715 x^3)
   static __device__ __forceinline__ float inner(float x) { return x * fmaf(x * x, kCubic * kLinear, kLinear); }

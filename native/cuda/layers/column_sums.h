@@ -1,5 +1,5 @@
-// Sums over rows in an order that depends on nothing but their number: chunks of rows are summed side by side, then the
-// chunks' sums one after the other.
+// Sums over rows in an order that depends only on their number: chunks of rows are summed in parallel, then the chunks'
+// sums in order.
 #pragma once
 #include <algorithm>
 
@@ -21,7 +21,7 @@ struct RowChunks {
 constexpr unsigned kColumnThreads = 64;
 
 /// partials [chunks, columns] = the sums of term over the rows of each chunk; a thread has N columns of one chunk.
-/// term(row, column, values) sets values[i] for columns column + i, each from Term::kBytes.
+/// term(row, column, values) sets values[i] for columns column + i, reading Term::kBytes for each.
 template <int N, typename Term>
 __global__ void columnPartials(Term term, int64_t rows, int64_t perChunk, int64_t columns, float* partials) {
   const int64_t column = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;

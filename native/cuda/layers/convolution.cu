@@ -1,5 +1,5 @@
-// Depthwise causal convolution over packed documents, and its gradient. A thread has some channels of one row; the rows
-// before or after it come from the caches.
+// Depthwise causal convolution over packed documents, and its gradient. A thread has some channels of one row;
+// neighbouring rows come from the caches.
 #include "cuda/attention/attention_documents.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
@@ -10,7 +10,7 @@
 namespace mora::cuda {
 namespace {
 
-/// Rows of packed documents; what offsets say never leads outside of [0, rows).
+/// Rows of packed documents; wrong offsets never lead outside [0, rows).
 struct PackedRows {
   const int32_t* offsets;
   int32_t count;  // documents
@@ -19,11 +19,11 @@ struct PackedRows {
   __device__ __forceinline__ int32_t documentOf(int64_t row) const {
     return lastNotAfter(count, static_cast<int32_t>(row), [&](int32_t document) { return offsets[document]; });
   }
-  /// How many rows of its document lie before a row.
+  /// Number of rows of its document before a row.
   __device__ __forceinline__ int64_t before(int64_t row) const {
     return min(row, max(int64_t{0}, row - offsets[documentOf(row)]));
   }
-  /// How many rows of its document there are from a row on, itself included.
+  /// Number of rows of its document from a row on, itself included.
   __device__ __forceinline__ int64_t from(int64_t row) const {
     const int32_t document = documentOf(row);
     return document < count ? max(int64_t{1}, min(static_cast<int64_t>(offsets[document + 1]), rows) - row) : 1;
@@ -35,7 +35,7 @@ struct Taps {
   const float* values;
   int64_t length;
 
-  /// factors[i] = what meets the row `back` rows before, of channel column + i.
+  /// factors[i] = the kernel's value for the row `back` rows before, channel column + i.
   template <int N>
   __device__ __forceinline__ void at(int64_t column, int64_t back, float (&factors)[N]) const {
 #pragma unroll
@@ -62,8 +62,8 @@ __global__ void convolve(Rows<const T> x, Taps taps, const float* bias, PackedRo
   });
 }
 
-/// dX [T, C] (+)= the products of the kernel with the rows of dY that each row took part in. Moves 2 T C elements, 3 T
-/// C when it accumulates; 2 T C K flops.
+/// dX [T, C] (+)= the products of the kernel with the rows of dY that depend on each row. Moves 2 T C elements, 3 T C
+/// when it accumulates; 2 T C K flops.
 template <typename T, int N>
 __global__ void convolveGradient(Rows<const T> dY, Taps taps, PackedRows documents, Rows<T> dX, bool accumulate,
                                  int64_t columns) {
@@ -81,7 +81,7 @@ __global__ void convolveGradient(Rows<const T> dY, Taps taps, PackedRows documen
   });
 }
 
-/// What a row adds to the kernel's gradient as [K, C]: dY times the row that a tap meets.
+/// A row's part of the kernel's gradient as [K, C]: dY times the row that a tap multiplies.
 template <typename T, int N>
 struct KernelGradient {
   static constexpr uint64_t kBytes = 2 * sizeof(T);

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of rows of logits, and its gradient, in place where wanted.
+// Softmax cross-entropy of rows of logits and its gradient, optionally in place.
 #include "cuda/block_reduce.h"
 #include "cuda/dispatch.h"
 #include "cuda/index_report.h"
@@ -15,7 +15,7 @@ struct Cap {
   float softcap, inverse;
 
   __device__ __forceinline__ float at(float x) const { return softcap * tanhf(x * inverse); }
-  /// The slope of the cap where it has this value.
+  /// The derivative of the cap where its result is `value`.
   __device__ __forceinline__ float slope(float value) const {
     const float tanh = value * inverse;
     return fmaf(-tanh, tanh, 1.0f);
@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(kThreads)
     return;
   }
 
-  // The sum is in f64: with f32 the other classes would drown beside a certain one. A thread whose logits are all -inf
-  // so far keeps the sum 0, for exp(-inf - -inf) is no number.
+  // The sum is in f64: in f32, small classes would be lost beside a nearly certain one. A thread whose logits are all
+  // -inf so far keeps the sum 0, since exp(-inf - -inf) is NaN.
   float maximum = -INFINITY;
   double sum = 0;
   for (int64_t column = first; column < columns; column += step) {
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads)
   const float overall = blockMax(maximum, maxima);
   if (maximum != overall) sum *= expf(maximum - overall);
   const double total = blockSumWide(sum, sums);
-  // The target's logit is read before the barrier, because the gradient may overwrite it.
+  // Reads the target's logit before the barrier, because the gradient may overwrite it.
   const float plain = toFloat(from[target]), chosen = kCapped ? cap.at(plain) : plain;
   const double loss = log(total) - (static_cast<double>(chosen) - overall);
   __syncthreads();

@@ -1,5 +1,5 @@
-// Dropout whose mask is a pure function of the key, the row's name and the column (core/math/philox.h), bit for bit
-// that of the CPU.
+// Dropout whose mask is a pure function of the key, the row's name and the column (core/math/philox.h), with the same
+// bits as on the CPU.
 #include "core/math/philox.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
@@ -9,7 +9,7 @@ namespace mora::cuda {
 namespace {
 
 /// y [T, D] = mask x / (1 - p), rowKeys [T]; y may be x. Moves 2 T D elements; four columns share a draw, which the
-/// plain path (N = 1) repeats for each of them.
+/// unvectorised path (N = 1) repeats for each of them.
 template <typename T, int N>
 __global__ void dropoutKernel(Rows<const T> x, const int64_t* rowKeys, DropoutKey key, float factor, Rows<T> y,
                               int64_t rows, int64_t columns) {
@@ -20,7 +20,7 @@ __global__ void dropoutKernel(Rows<const T> x, const int64_t* rowKeys, DropoutKe
     const auto draw = [&](int64_t group) {
       return philox4x32(dropoutCounter(rowKeys[row], static_cast<uint32_t>(group)), key.key[0], key.key[1]);
     };
-    // A product, not a selection: non-finite values stay non-finite, dropped or not.
+    // A product, not a selection: non-finite values stay non-finite even if dropped.
     const auto drop = [&](float value, uint32_t word) {
       return value * (philoxUniform(word) >= key.probability ? factor : 0.0f);
     };

@@ -1,4 +1,4 @@
-// LayerNorm (arXiv 1607.06450) over rows and its gradient. A block works on a row at a time; its later passes over the
+// LayerNorm (arXiv 1607.06450) over rows and its gradient. A block processes one row at a time; later passes over the
 // row read from the caches.
 #include "cuda/block_reduce.h"
 #include "cuda/dispatch.h"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
-/// What a column's normalised values are multiplied with and moved by; bias may be null.
+/// Weight and bias of the columns; bias may be null.
 struct Affine {
   const float *weight, *bias;
 
@@ -40,8 +40,8 @@ struct Statistics {
 };
 
 /// y [T, D] = (x - mean) rstd weight + bias with the rows' mean and rstd = 1 / sqrt(variance + epsilon), which are
-/// stored. The variance is that of the deviations from the mean: no cancellation. Moves 2 T D elements. One block per
-/// row.
+/// stored. The variance is computed from deviations from the mean, which avoids cancellation. Moves 2 T D elements. One
+/// block per row.
 template <typename T, int N>
 __global__ void __launch_bounds__(kThreads)
     layerNormKernel(Rows<const T> x, Affine affine, float epsilon, Rows<T> y, Statistics statistics, int64_t columns) {
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// The same from kept statistics. Moves 2 T D elements.
+/// y from stored statistics. Moves 2 T D elements.
 template <typename T, int N>
 __global__ void layerNormApplyKernel(Rows<const T> x, Affine affine, Statistics statistics, Rows<T> y, int64_t rows,
                                      int64_t columns) {
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// What a row adds to dWeight: dY x^.
+/// A row's part of dWeight: dY x^.
 template <typename T, int N>
 struct WeightGradient {
   static constexpr uint64_t kBytes = 2 * sizeof(T);
@@ -183,7 +183,7 @@ void layerNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc
                        TensorDesc rstd, TensorDesc dX, bool accumulate, TensorDesc dWeight, TensorDesc dBias) {
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
-  // This comes first, because dX may overwrite dY.
+  // dWeight and dBias come first, because dX may overwrite dY.
   if (present(dBias)) columnSums(context, dY, dBias, true);
   withFloatType(x.dtype, "layerNormBackward", [&](auto type) {
     using T = decltype(type);

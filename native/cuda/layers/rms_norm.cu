@@ -1,5 +1,5 @@
-// RMSNorm (arXiv 1910.07467) over rows or heads, with an optional residual added first, and its gradient. A block works
-// on a row at a time; its second pass over the row reads from the caches.
+// RMSNorm (arXiv 1910.07467) over rows or heads, with an optional residual added first, and its gradient. A block
+// processes one row at a time; its second pass over the row reads from the caches.
 #include "cuda/block_reduce.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads) rmsNormKernel(HeadRows<T> x, HeadRow
       load(residual.at(row) + column, others);
 #pragma unroll
       for (int i = 0; i < N; ++i) values[i] += others[i];
-      // The statistic is that of the stored sum, rounded: the backward pass sees the same x.
+      // The statistic is computed from the stored, rounded sum, since the backward pass reads the same x.
       store(values, x.at(row) + column);
 #pragma unroll
       for (int i = 0; i < N; ++i) values[i] = toFloat(fromFloat<T>(values[i]));
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kThreads) rmsNormKernel(HeadRows<T> x, HeadRow
   }
 }
 
-/// y [T, D] = x rstd weight from a kept rstd [T]. Moves 2 T D elements.
+/// y [T, D] = x rstd weight from a stored rstd [T]. Moves 2 T D elements.
 template <typename T, int N>
 __global__ void rmsNormApplyKernel(HeadRows<const T> x, NormWeight weight, const float* rstd, HeadRows<T> y,
                                    int64_t rows, int64_t columns) {
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// What a row adds to dWeight: dY x rstd.
+/// A row's part of dWeight: dY x rstd.
 template <typename T, int N>
 struct WeightGradient {
   static constexpr uint64_t kBytes = 2 * sizeof(T);
@@ -192,8 +192,8 @@ void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc w
     constexpr int kWide = kVectorWidth<T>;
     const auto* const rstds = static_cast<const float*>(rstd.data);
     withWidth<kWide>(allRowsFit(kWide, dY, x, weight, dX), [&](auto width) {
-      // This comes first, because dX may overwrite dY. Norms are seldom trained, so simpler kernels are worth reading
-      // dY and x a second time.
+      // dWeight comes first, because dX may overwrite dY. Norms are seldom trained, so reading dY and x a second time
+      // costs less than more complex kernels.
       if (present(dWeight))
         sumColumns<width>(context, WeightGradient<T, width>{headRowsOf<const T>(dY), headRowsOf<const T>(x), rstds},
                           rows, columns, static_cast<float*>(dWeight.data), true);

@@ -7,16 +7,16 @@
 namespace mora::cuda {
 namespace {
 
-/// x [T, heads, E] as a kernel sees it.
+/// x [T, heads, E] for kernels.
 template <typename T>
 struct Heads {
   T* data;
   int64_t tokenStride, headStride;
 };
 
-/// Rotates pairs (x[j], x[j + half]) of every head in place by angle positions[t], j; direction -1 turns back. A row of
-/// the grid is a token, a piece N pairs of one head. Reads and writes what it rotates once; the tables stay in the
-/// caches. A position past the tables' [limit, half] is reported and its token left as it is.
+/// Rotates pairs (x[j], x[j + half]) of every head in place by angle positions[t], j; direction -1 rotates back. A row
+/// of the grid is a token, a piece N pairs of one head. Reads and writes the rotated elements once; the tables stay in
+/// the caches. A position past the tables [limit, half] is reported, and its token is left unchanged.
 template <typename T, int N>
 __global__ void ropeKernel(Heads<T> x, const int32_t* positions, const float* cosines, const float* sines,
                            float direction, int64_t tokens, int32_t heads, int32_t half, int64_t limit,

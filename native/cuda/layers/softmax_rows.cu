@@ -1,5 +1,5 @@
-// Softmax of rows or its logarithm, and the gradient through it. One block for each row, which it reads twice or three
-// times: from the caches after the first.
+// Softmax of rows or its logarithm, and the gradient through it. One block per row, which it reads two or three times,
+// from the caches after the first time.
 #include "cuda/block_reduce.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr unsigned kThreads = 512;
 
-/// Calls body(column) for the pieces of a row that fall to this thread.
+/// Calls body(column) for this thread's pieces of a row.
 template <int N, typename Body>
 __device__ __forceinline__ void forRow(int64_t columns, Body&& body) {
   const int64_t step = static_cast<int64_t>(blockDim.x) * N;

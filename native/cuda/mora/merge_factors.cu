@@ -1,4 +1,4 @@
-// Merging an adapter of two factors into a weight.
+// Merges an adapter of two factors into a weight.
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/mora/mora_dispatch.h"

@@ -1,4 +1,4 @@
-// Template parameters of MoRA's kernels: R is often not a multiple of 8, so they come in several widths.
+// Template parameters of MoRA's kernels: R is often no multiple of 8, so they come in several widths.
 #pragma once
 #include <type_traits>
 
@@ -7,7 +7,7 @@
 
 namespace mora::cuda {
 
-/// Calls body(std::integral_constant<int, N>) with the widest N of 8, 4, 2 and 1 for which fits(N).
+/// Calls body(std::integral_constant<int, N>) with the largest N of 8, 4, 2 and 1 for which fits(N).
 template <typename Fits, typename Body>
 void withWidest(Fits&& fits, Body&& body) {
   if (fits(8)) return body(std::integral_constant<int, 8>{});
@@ -16,19 +16,20 @@ void withWidest(Fits&& fits, Body&& body) {
   body(std::integral_constant<int, 1>{});
 }
 
-/// Whether every row starts where N elements can be read at once, however many columns it has.
+/// Whether every row is aligned for reads of N elements, for any number of columns.
 inline bool rowsAligned(TensorDesc rows, int width) {
   rows.shape[rows.rank - 1] = width;
   return rowsFit(rows, width);
 }
 
-/// Adds to a count, if there is one. A very high count stays as it is, because a sum could turn negative.
+/// Adds to a count, if there is one; saturates, since the sum could become negative.
 __device__ __forceinline__ void addToCount(int32_t* count, int32_t added) {
   constexpr int32_t kEnough = 1 << 30;
   if (count && added > 0 && atomicAdd(count, 0) < kEnough) atomicAdd(count, added);
 }
 
-/// to[i] += scale delta[i] for N neighbouring values; how many of those whose bit is set are not finite when rounded.
+/// to[i] += scale delta[i] for N neighbouring values; returns the number of non-finite results among those whose bit is
+/// set.
 template <typename T, int N>
 __device__ __forceinline__ int32_t mergeVector(const float (&delta)[N], float scale, T* to, unsigned counted = ~0u) {
   float merged[N];

@@ -1,5 +1,5 @@
-// Sums over groups of columns, their transpose, and merging: the sharing operators of MoRA (mora/geometry.h).
-// T rows, k or d columns (`width`), R groups (`side`). Columns are counted in 32 bits, rows and addresses in 64.
+// Sums over groups of columns, their transpose, and merging: the sharing operators of MoRA (mora/geometry.h). T rows, k
+// or d columns (`width`), R groups (`side`). Columns are counted in 32 bits, rows and addresses in 64.
 #include <algorithm>
 
 #include "cuda/dispatch.h"
@@ -19,7 +19,7 @@ struct Tiles {
         side(static_cast<int>(grouping.side)),
         extent(static_cast<int>(grouping.extent())) {}
 
-  /// What the groups of `z` that column c wraps around to add to it; they are in the last tile.
+  /// The sum of the groups of `z` that column c belongs to through padding; they are in the last tile.
   template <typename T>
   __device__ __forceinline__ float wrapped(const T* z, int c) const {
     float sum = 0;
@@ -139,13 +139,13 @@ __global__ void spreadTiles(Rows<const T> source, Rows<T> target, int64_t rows, 
 }
 
 constexpr int kStaged = 4096;  // columns in shared memory
-constexpr int kLongRun = 128;  // longer runs are summed by a warp each
+constexpr int kLongRun = 128;  // one warp sums a longer run
 constexpr int kRunThreads = 256;
 
-/// Shared memory is skewed, so that threads with runs of a power of two meet no bank twice.
+/// An index in shared memory, skewed so that threads whose runs have a power of two columns use different banks.
 __host__ __device__ constexpr int skewed(int i) { return i + i / 32; }
 
-/// How sumRuns cuts its work: a block stages `groups` neighbouring runs of `rows` rows.
+/// How sumRuns divides its work: a block stages `groups` neighbouring runs of `rows` rows.
 struct RunTiling {
   int groups, rows;
 
@@ -228,7 +228,7 @@ __global__ void spreadRuns(Rows<const T> source, Rows<T> target, int64_t rows, R
   });
 }
 
-/// Rows of a weight that an output group owns.
+/// The rows of a weight in an output group.
 struct OwnedRows {
   int64_t first, end, step;
 };

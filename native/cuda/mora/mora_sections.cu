@@ -1,5 +1,5 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the sections of x and y (core/math/section_operations.h), in aligned windows where that pays
+// over the sections of x and y (core/math/section_operations.h), in aligned windows if that is faster
 // (core/math/window_operations.h), and merging is one pass over the weight. T rows, k inputs, d outputs, R side of the
 // matrix, W side of its window (R without windows), n live sections. Columns are counted in 32 bits.
 #include "core/math/window_operations.h"
@@ -37,7 +37,7 @@ __global__ void fillRotationTable(RotationTable table, int sections, int half) {
   table.sines[i] = static_cast<float>(sin(angle));
 }
 
-/// The table of a plan. Plans are few, and each is used by every step: tables are made once and kept.
+/// The table of a plan. Plans are few and used in every step, so tables are made once and kept.
 RotationTable rotationTable(Context& context, const SectionPlan& plan) {
   const int sections = static_cast<int>(plan.liveSections()), half = static_cast<int>(plan.side / 2),
             count = sections * half;
@@ -122,13 +122,13 @@ __global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMa
   });
 }
 
-/// What merging needs of a plan. A position is a row of the folded sections [n R, R]; it adds to one output.
+/// The geometry of a plan for merging. A position is a row of the folded sections [n R, R]; it adds to one output.
 struct MergeGeometry {
   int inputs, outputs, side;
   int distinct;   // outputs before they repeat
   int positions;  // [0, positions) add to outputs, each to its own
   int step;       // from a position to the next one of the same output
-  bool wraps;     // columns past the inputs start again
+  bool wraps;     // columns past the inputs continue at the start
 
   explicit MergeGeometry(const SectionPlan& plan)
       : inputs(static_cast<int>(plan.inFeatures)),
@@ -140,7 +140,7 @@ struct MergeGeometry {
         wraps(!plan.truncate) {
     if (plan.truncate) positions = step = min(side, outputs);
   }
-  /// Columns that the sections of an output reach, at most.
+  /// The largest number of columns that the sections of an output reach.
   int64_t reachedPerRow() const {
     const int64_t sectionsPerRow = (positions + step - 1) / step;
     return std::min<int64_t>(inputs, sectionsPerRow * side);
@@ -179,7 +179,7 @@ __global__ void mergeSectionRows(const float* folded, MergeGeometry geometry, fl
   });
 }
 
-/// How the plan of core/math/section_operations.h is carried out here.
+/// The `operations` of core/math/section_operations.h.
 struct CudaOperations {
   Context& context;
 
@@ -197,27 +197,28 @@ struct CudaOperations {
   void* scratch(size_t bytes) { return context.scratch(Slot::sections, bytes); }
 };
 
-/// Whether rows of R values and their halves can be read N at a time: they begin aligned for whatever divides R.
+/// Whether rows of R values and their halves can be read N at a time: they are aligned for divisors of R.
 auto halvesFit(int64_t side) {
   return [side](int width) { return side / 2 % width == 0; };
 }
 
-/// `count` sections of folded matrices [n, W, W], `step` apart, without what is around them: [count, R, R].
+/// `count` sections of folded matrices [n, W, W], `step` apart, without the rest of their windows: [count, R, R].
 TensorDesc foldedSections(const TensorDesc& folded, int64_t side, int64_t section, int64_t count, int64_t step) {
   const int64_t offset = windowOffset(side, folded.shape[1], section);
   return matrixSections(folded, {0, side, offset, 0, side, offset, section, count, true, step});
 }
 
-/// A matrix [R, R] `count` times: [count, R, R].
+/// A matrix [R, R] repeated: [count, R, R].
 TensorDesc repeated(const TensorDesc& matrix, int64_t count) {
   const int64_t R = matrix.shape[0];
   return {matrix.data, matrix.dtype, 3, {count, R, R}, {0, R, 1}};
 }
 
-/// R from which windows pay. They read about three quarters of x a second time, for the last rows of sections: up to
-/// 3/8 more bytes. Products of narrow sections are bound by memory: R / 2 operations a byte are below what an H100
-/// needs to be bound by arithmetic, 240, or 70 where operands are not aligned (bench/cuda-model/roofline.mjs). So
-/// without windows they take R / 2 / 70 of the time that their bytes take, which passes 1 + 3/8 at R = 192.
+/// The smallest R for which windows pay. They read about three quarters of x a second time, for the last rows of
+/// sections: up to 3/8 more bytes. Products of narrow sections are bound by memory: R / 2 operations a byte are below
+/// what an H100 needs to be bound by arithmetic, 240, or 70 if operands are not aligned
+/// (bench/cuda-model/roofline.mjs). So without windows they take R / 2 / 70 of the time of their memory traffic, which
+/// exceeds 1 + 3/8 from R = 192 on.
 constexpr int64_t kNarrowestWindowed = 192;
 
 }  // namespace

@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Opens libcublas.so.`version` of a folder (of the loader's path for an empty one). Its own libcublasLt is opened
-/// first, so that the loader doesn't look for another one. Null, with the loader's words in `why`, when that fails.
+/// Opens libcublas.so.`version` in a folder (on the loader's path if it is empty). Opens its libcublasLt first, so that
+/// the loader doesn't look for another one. Returns null on failure, with the loader's message in `why`.
 void* openIn(const fs::path& folder, const std::string& version, std::string& why) {
   const fs::path light = folder / ("libcublasLt.so." + version), whole = folder / ("libcublas.so." + version);
   std::error_code ignored;
@@ -27,7 +27,7 @@ void* openIn(const fs::path& folder, const std::string& version, std::string& wh
   return library;
 }
 
-/// The names of the functions that the library lacks; empty if it has all.
+/// Returns the names of the functions that the library lacks; empty if it has all.
 std::string fill(CublasTable& table, void* library) {
   std::string absent;
   resolveFunction(library, "cublasCreate_v2", table.create, absent);
@@ -43,11 +43,11 @@ std::string fill(CublasTable& table, void* library) {
   return absent;
 }
 
-/// Goes through the places where a library may be, once.
+/// Goes through the possible places of a library, once.
 class Search {
  public:
   explicit Search(int driver) : folders_(cublasFolders()) {
-    // cuBLAS 13 needs a driver for CUDA 13; with an older one it opens but no call works.
+    // cuBLAS 13 needs a driver for CUDA 13; with an older one it opens but every call fails.
     std::vector<std::string> versions{"13", "12"};
     if (driver < 13000) std::swap(versions[0], versions[1]);
     for (const std::string& version : versions)

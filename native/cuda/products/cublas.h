@@ -1,6 +1,6 @@
-// The few functions of cuBLAS that products need, as a table: filled from the real library, which is opened at run time
-// because most machines that build this have none, or by the emulator's stand-in. Values and argument orders are those
-// of cuBLAS 12 and 13; cublas_abi.cpp compares them with the real header where there is one.
+// The few functions of cuBLAS that products need, as a table. It is filled from the real library, which is opened at
+// run time because most build machines have none, or by the emulator's stand-in. Values and argument orders are those
+// of cuBLAS 12 and 13; cublas_abi.cpp compares them with the real header if there is one.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,19 +16,19 @@ namespace mora::cuda {
 using CublasHandle = void*;
 using CublasStatus = int32_t;  // 0 is success
 
-/// Whether an operand is used as it is stored (in columns) or transposed.
+/// Whether an operand is used as stored (in columns) or transposed.
 enum class CublasOperation : int32_t { none = 0, transpose = 1 };
 enum class CublasType : int32_t { f32 = 0, f16 = 2, bf16 = 14 };
 /// f32FastTf32: f32 operands are rounded to TF32 first.
 enum class CublasCompute : int32_t { f32 = 68, f32FastTf32 = 77 };
 enum class CublasAlgorithm : int32_t { standard = -1 };
-/// Bits: partial sums of 16-bit products stay in f32.
+/// Flags: partial sums of 16-bit products stay in f32.
 enum class CublasMath : int32_t { fullPrecisionSums = 16 };
 enum class CublasAtomics : int32_t { notAllowed = 0 };
 enum class CublasProperty : int32_t { major = 0, minor = 1 };
 
-/// C = alpha op(A) op(B) + beta C, all in columns: element (i, j) of A lies at A[i + j * lda]. op(A) is [m, k], op(B)
-/// [k, n], C [m, n]. alpha and beta point to float in host memory, read before the call returns.
+/// C = alpha op(A) op(B) + beta C, all in columns: element (i, j) of A is A[i + j * lda]. op(A) is [m, k], op(B) [k,
+/// n], C [m, n]. alpha and beta point to floats in host memory, read before the call returns.
 struct CublasTable {
   CublasStatus (*create)(CublasHandle* handle);
   CublasStatus (*destroy)(CublasHandle handle);
@@ -42,7 +42,7 @@ struct CublasTable {
                          int k, const void* alpha, const void* a, CublasType typeA, int lda, const void* b,
                          CublasType typeB, int ldb, const void* beta, void* c, CublasType typeC, int ldc,
                          CublasCompute compute, CublasAlgorithm algorithm);
-  /// Matrix i of a batch lies `stride` elements after matrix i - 1; strides of A and B may be 0.
+  /// Matrix i of a batch is `stride` elements after matrix i - 1; strides of A and B may be 0.
   CublasStatus (*gemmStridedBatchedEx)(CublasHandle handle, CublasOperation operationA, CublasOperation operationB,
                                        int m, int n, int k, const void* alpha, const void* a, CublasType typeA, int lda,
                                        long long strideA, const void* b, CublasType typeB, int ldb, long long strideB,
@@ -55,18 +55,18 @@ struct Cublas {
   CublasTable table;
   std::string path;
 
-  /// As "13.4".
+  /// For example "13.4".
   std::string version() const;
 };
 
-/// Folders to look for it in, in order.
+/// Folders to search, in order.
 std::vector<std::filesystem::path> cublasFolders();
-/// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040)
-/// serves. Null, with the places that were searched in `absence`, where none can be used.
+/// The library in use, opened at the first call: the newest one that works with a driver for CUDA `driver` (as 12040).
+/// Returns null, with the places that were searched in `absence`, if there is none.
 const Cublas* openCublas(int driver, Absence& absence);
-/// The one that is tried after the one in use, and in use from then on; null where there is no other.
+/// Switches to the library after the one in use; null if there is no other.
 const Cublas* openNextCublas();
-/// The same functions by the emulator (test/simt); linked into the emulated library only.
+/// The emulator's implementation (test/simt), linked into the emulated library only.
 const Cublas* emulatedCublas();
 
 }  // namespace mora::cuda

@@ -1,4 +1,4 @@
-// Compares what cublas.h declares with cuBLAS's own header, where this machine has it; nothing else is here.
+// Compares the declarations of cublas.h with cuBLAS's own header if this machine has it; contains nothing else.
 #include "cuda/products/cublas.h"
 
 #if __has_include(<cublas_v2.h>)
@@ -9,7 +9,7 @@
 namespace mora::cuda {
 namespace {
 
-// The unary plus makes a pointer of a function's name and of a cast that chooses one of several alike.
+// The unary plus makes a pointer from a function's name, and from a cast that selects an overload.
 #define MORA_AGREES(member, function) \
   static_assert(SameSignature<decltype(CublasTable::member), decltype(+(function))>::value, #function)
 MORA_AGREES(create, cublasCreate_v2);

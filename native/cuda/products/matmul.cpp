@@ -1,6 +1,6 @@
-// Products of row-major tensors through cuBLAS, which counts in columns: a row-major matrix is the transpose of a
-// matrix in columns, so c = op(a) op(b) is asked for as c^T = op(b)^T op(a)^T, and no operand is copied. Where neither
-// dimension of an operand is dense, a dense copy stands in.
+// Products of row-major tensors by cuBLAS, which expects columns: a row-major matrix is the transpose of a matrix in
+// columns, so c = op(a) op(b) is computed as c^T = op(b)^T op(a)^T, and no operand is copied. If neither dimension of
+// an operand is contiguous, a dense copy is used.
 #include <algorithm>
 #include <utility>
 
@@ -27,17 +27,17 @@ CublasType typeOf(DType dtype) {
   }
 }
 
-/// One matrix of a batch as cuBLAS can address it: one of its two dimensions has stride 1, the other's is `leading`.
+/// One matrix of a batch as cuBLAS addresses it: one of its two dimensions has stride 1, the other's is `leading`.
 struct Layout {
   bool fits;
-  bool rowsAreDense;  // elements of a row lie side by side
+  bool rowsAreDense;  // elements of a row are contiguous
   int64_t leading;
 };
 
 Layout layoutOf(const TensorDesc& tensor) {
   const int64_t rows = tensor.shape[tensor.rank - 2], columns = tensor.shape[tensor.rank - 1];
   const int64_t rowStride = tensor.strides[tensor.rank - 2], columnStride = tensor.strides[tensor.rank - 1];
-  // The stride of a dimension of 1 means nothing; cuBLAS wants one that does not overlap.
+  // The stride of a dimension of 1 has no meaning; cuBLAS requires one that does not overlap.
   if (columns == 1 || columnStride == 1) {
     const int64_t leading = rows == 1 ? columns : rowStride;
     if (leading >= columns) return {true, true, std::max<int64_t>(1, leading)};
@@ -52,7 +52,7 @@ Layout layoutOf(const TensorDesc& tensor) {
 int64_t batchOf(const TensorDesc& tensor) { return tensor.rank == 3 ? tensor.shape[0] : 1; }
 bool repeats(const TensorDesc& tensor) { return tensor.rank == 3 && tensor.strides[0] == 0; }
 
-/// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
+/// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix is stored once.
 TensorDesc scratchLike(Context& context, Slot slot, const TensorDesc& tensor, DType dtype) {
   TensorDesc dense = tensor;
   dense.dtype = dtype;
@@ -66,7 +66,7 @@ TensorDesc scratchLike(Context& context, Slot slot, const TensorDesc& tensor, DT
   return dense;
 }
 
-/// The tensor itself where cuBLAS can take it in that type, else a dense copy of it.
+/// The tensor itself if cuBLAS supports its layout and it has that type, else a dense copy of it.
 TensorDesc suited(Context& context, Slot slot, const TensorDesc& tensor, DType dtype) {
   if (tensor.dtype == dtype && layoutOf(tensor).fits) return tensor;
   const TensorDesc dense = scratchLike(context, slot, tensor, dtype);
@@ -76,7 +76,7 @@ TensorDesc suited(Context& context, Slot slot, const TensorDesc& tensor, DType d
   return dense;
 }
 
-/// op(tensor) as cuBLAS sees it: `transposed` where what it reads in columns must be turned.
+/// op(tensor) for cuBLAS; `transposed` if cuBLAS must transpose what it reads in columns.
 Products::Matrix matrixOf(const TensorDesc& tensor, bool transposed) {
   const Layout layout = layoutOf(tensor);
   return {tensor.data, typeOf(tensor.dtype), layout.rowsAreDense != transposed, layout.leading,
@@ -97,14 +97,14 @@ void multiply(Context& context, const TensorDesc& a, bool transposeA, const Tens
   context.products->multiply(n, m, k, batchOf(c), turned(right), turned(left), result, alpha, accumulate);
 }
 
-/// Whether a product is a column of rows times one element: cuBLAS would make a matrix product of it, in tiles of which
-/// one column is used.
+/// Whether a product is a column times a single element: cuBLAS would compute it in tiles of which only one column is
+/// used.
 bool byOneElement(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c) {
   return a.rank == 2 && !transposeA && elementsOf(b) == 1 && a.dtype == b.dtype && a.strides[0] == 1 &&
          c.strides[0] == 1;
 }
 
-/// A column [n, 1] of side by side elements as one row.
+/// A contiguous column [n, 1] as one row.
 TensorDesc asRow(const TensorDesc& column) {
   TensorDesc row = column;
   row.shape[0] = 1;
@@ -113,7 +113,7 @@ TensorDesc asRow(const TensorDesc& column) {
   return row;
 }
 
-/// c = alpha a op(b) (+ c). Caches of large GPUs hold a panel; all blocks divide 256 columns.
+/// c = alpha a op(b) (+ c). Caches of large GPUs hold a panel; all block sizes divide 256 columns.
 template <typename Unpack>
 void multiplyUnpacked(Context& context, const TensorDesc& a, int64_t rows, int64_t columns, bool transposeB,
                       const TensorDesc& c, float alpha, bool accumulate, Unpack&& unpack) {

@@ -1,4 +1,4 @@
-// cuBLAS on one stream, with a workspace of its own so that results are the same bits every time.
+// cuBLAS on one stream, with its own workspace so that results have the same bits every time.
 #pragma once
 #include "cuda/products/cublas.h"
 
@@ -6,17 +6,17 @@ namespace mora::cuda {
 
 class Products {
  public:
-  /// The size that NVIDIA recommends for Hopper; older devices use less of it.
+  /// The size that NVIDIA recommends for Hopper; older devices use less.
   static constexpr size_t kWorkspace = size_t{32} << 20;
 
-  /// `handle`: of the library, for the stream's device. `workspace`: kWorkspace bytes of device memory. Throws Error.
-  /// Lives as long as the process.
+  /// @param handle of the library, for the stream's device @param workspace kWorkspace bytes of device memory. Throws
+  /// Error. Lives as long as the process.
   Products(const CublasTable& cublas, CublasHandle handle, cudaStream_t stream, void* workspace);
 
-  /// Whether products of f32 operands may round them to TF32; not at first.
+  /// Whether products of f32 operands may round them to TF32; off at first.
   void allowTf32(bool allow) { allowTf32_ = allow; }
 
-  /// A matrix as cuBLAS takes it: stored in columns, `leading` elements apart.
+  /// A matrix for cuBLAS: stored in columns, `leading` elements apart.
   struct Matrix {
     void* data;
     CublasType type;

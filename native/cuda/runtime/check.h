@@ -10,8 +10,8 @@
 
 namespace mora::cuda {
 
-/// Whether a process can do nothing with the device after this error of an earlier operation: every later call gets it
-/// too, and nothing mends it.
+/// Whether the device is unusable for this process after this error: every later call returns it too, and nothing
+/// resets it.
 inline bool endsContext(cudaError_t error) {
   switch (error) {
     case cudaErrorECCUncorrectable:
@@ -30,7 +30,7 @@ inline bool endsContext(cudaError_t error) {
   }
 }
 
-/// An error that lost the device. The call that first reports it is rarely the one that caused it.
+/// An error that made the device unusable. The call that first reports it is rarely the one that caused it.
 class DeviceLost : public std::exception {
  public:
   explicit DeviceLost(cudaError_t error) : error_(error) {}
@@ -41,8 +41,8 @@ class DeviceLost : public std::exception {
   cudaError_t error_;
 };
 
-/// Throws std::bad_alloc where memory is missing, DeviceLost where the device is, and Error elsewhere; `what` names the
-/// call.
+/// Throws std::bad_alloc if memory is exhausted, DeviceLost if the device is lost, and Error otherwise; `what` names
+/// the call.
 inline void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   if (endsContext(error)) throw DeviceLost(error);

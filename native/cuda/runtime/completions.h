@@ -1,5 +1,5 @@
-// Calls functions once a stream has passed a point, in order and from a separate thread, so the stream never waits for
-// host code, and the functions may wait for locks.
+// Calls functions once a stream has passed a point, in order and on a separate thread, so that the stream never waits
+// for host code, and the functions may wait for locks.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -14,18 +14,18 @@ namespace mora::cuda {
 
 class Completions {
  public:
-  /// Receives the result of waiting for the point; once the device has failed, always its error.
+  /// Called with the result of waiting for the point; once the device has failed, always with its error.
   using Function = std::function<void(cudaError_t)>;
 
   explicit Completions(int device);
   void whenReached(cudaStream_t stream, Function function);
-  /// The same, with the seconds that the device worked since `start`, which `now` returned.
+  /// whenReached, with the seconds that the device worked since `start`, which `now` returned.
   void whenReached(cudaStream_t stream, cudaEvent_t start, std::function<void(double seconds)> function);
-  /// Calls a function after those before it, whatever the device does.
+  /// Calls a function after the earlier ones, whatever the device does.
   void afterOthers(std::function<void()> function) { worker_.enqueue(std::move(function)); }
-  /// A point in time of the stream.
+  /// Records a point in time of the stream.
   cudaEvent_t now(cudaStream_t stream);
-  /// Waits until all functions were called.
+  /// Waits until all functions have been called.
   void drain();
 
  private:

@@ -12,7 +12,7 @@ namespace mora::cuda {
 void* Context::scratch(Slot slot, size_t bytes) {
   Memory::Block& block = memory->slots[slot];
   if (bytes <= block.bytes) return block.data;
-  // A quarter more than needed: batches differ in length, and growing means waiting for the stream.
+  // A quarter more than needed: batches differ in length, and growing waits for the stream.
   constexpr size_t kPage = size_t{64} << 10;
   const size_t size = (bytes + bytes / 4 + kPage - 1) / kPage * kPage;
   if (block.data) {
@@ -27,7 +27,7 @@ void* Context::scratch(Slot slot, size_t bytes) {
 
 void* Context::allocateWorking(size_t bytes) {
   if (void* const data = memory->pool.allocateWorking(bytes)) return data;
-  // Segments that hold no block any more may make room, once nothing works on them.
+  // Segments without blocks are freed to make room, once nothing uses them.
   check(cudaStreamSynchronize(stream), "waiting for the stream");
   for (void* segment : memory->pool.takeUnused(issued)) cudaFree(segment);
   void* const data = memory->pool.allocateWorking(bytes);

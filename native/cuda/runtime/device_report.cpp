@@ -14,7 +14,7 @@ StreamError errorOf(const DeviceReport& report) {
              limit = static_cast<long long>(report.limit);
   error.status = Status::failed;
   std::snprintf(error.operation, sizeof error.operation, "%s", name);
-  if (operation == Operation::crossEntropy)  // negative targets are none
+  if (operation == Operation::crossEntropy)  // negative targets are ignored
     std::snprintf(error.message, sizeof error.message, "%s expected targets below %lld but target %lld is %lld", name,
                   limit, position, value);
   else if (operation == Operation::attention || operation == Operation::causalConvolution ||

@@ -12,7 +12,7 @@ namespace {
 /// The first compute capability with bfloat16 products and asynchronous copies.
 constexpr int kOldestCapability = 8;
 
-/// As CUDA counts: 13000 is 13.0.
+/// From CUDA's number: 13000 is 13.0.
 std::string versionText(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
@@ -21,7 +21,7 @@ std::string capabilityText(const cudaDeviceProp& properties) {
   return std::to_string(properties.major) + "." + std::to_string(properties.minor);
 }
 
-/// As nvidia-smi writes it.
+/// In nvidia-smi's format.
 std::string uuidText(const char (&bytes)[16]) {
   std::string text = "GPU";
   for (size_t i = 0; i < sizeof bytes; ++i) {

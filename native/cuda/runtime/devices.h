@@ -1,4 +1,4 @@
-// The GPUs that this backend can use, and what is missing where there is none. Devices are numbered as CUDA numbers
+// The GPUs that this backend can use, and what is missing if there is none. Devices are numbered in CUDA's order among
 // those of compute capability 8.0 and above.
 #pragma once
 #include "core/backend.h"
@@ -7,23 +7,23 @@
 
 namespace mora::cuda {
 
-/// Nothing where at least one GPU can be used.
+/// Empty if at least one GPU can be used.
 const Absence& whatIsMissing();
-/// cuBLAS, where nothing is missing.
+/// The functions of cuBLAS, if nothing is missing.
 const CublasTable& cublas();
-/// A handle for the current device, and the library that made it: the next one found if the first cannot. Throws Error
-/// with each one's answer.
+/// A handle for the current device, and the library that made it: the next one if the first fails. Throws Error with
+/// each one's answer.
 struct CublasSession {
   const CublasTable& table;
   CublasHandle handle;
 };
 CublasSession startCublas();
 int32_t deviceCount();
-/// CUDA's own number of a device.
+/// CUDA's number of a device.
 int runtimeIndex(int32_t device);
 Status identify(int32_t device, char* id, size_t capacity);
 Status deviceFacts(int32_t device, DeviceFacts* facts);
-/// Throws Error if this library has no code that the device, which must be the current one, can run.
+/// Throws Error if this library has no code for the current device, `device`.
 void requireCode(int device);
 
 }  // namespace mora::cuda

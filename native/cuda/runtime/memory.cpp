@@ -8,10 +8,10 @@
 namespace mora::cuda {
 namespace {
 
-/// Segments are multiples of this, the page size of a GPU.
+/// Segments are multiples of a GPU's page size.
 constexpr uint64_t kPage = uint64_t{2} << 20;
-/// A new segment is larger than what asks for it, an eighth of all that is held, within these bounds: few segments, and
-/// little memory that nobody asked for.
+/// A new segment exceeds the request by an eighth of all memory held, within these bounds, so that segments are few and
+/// little memory stays unused.
 constexpr uint64_t kSmallest = uint64_t{32} << 20, kLargest = uint64_t{1} << 30;
 
 uint64_t roundUp(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }

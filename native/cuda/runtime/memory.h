@@ -1,6 +1,6 @@
-// A device's memory: blocks in stream order from segments that are kept, so that a training step asks the system for
-// nothing. A released block may be handed out again at once, because whatever uses it next runs after whatever used it
-// before; whole segments go back to the system only once the stream has been waited for.
+// A device's memory: stream-ordered blocks in segments that are kept, so that a training step requests nothing from the
+// system. A released block may be handed out again at once, because its next user runs after its last; whole segments
+// are returned to the system only after waiting for the stream.
 #pragma once
 #include <functional>
 #include <memory>
@@ -14,22 +14,22 @@ namespace mora::cuda {
 
 class Memory {
  public:
-  /// `limit`: bytes, the first one.
+  /// @param limit the initial limit in bytes
   Memory(int device, uint64_t limit) : device_(device), limit_(limit) {}
 
   /// `full`: the limit allows the block, but the system has no memory for it.
   enum class Outcome { ok, overLimit, full };
   Outcome allocate(size_t bytes, void** data);
-  /// `released` gets the block's bytes before anybody else can have them, and tells how many operations the stream was
-  /// given by then: the last of them may use the block.
+  /// Calls `released` with the block's bytes before anyone else can get them; it returns the number of operations
+  /// issued so far, the last of which may use the block.
   void release(void* data, const std::function<uint64_t(uint64_t bytes)>& released = {});
 
-  /// Working space of operations and libraries, beside the blocks: null when there is none.
+  /// Working memory of operations and libraries, beside the blocks: null if there is none.
   void* allocateWorking(size_t bytes);
   void releaseWorking(void* data, size_t bytes);
 
-  /// Takes the segments without a live block out of which none was used after the first `issued` operations; the caller
-  /// frees them with cudaFree when nothing works on them.
+  /// Removes and returns the segments without a live block whose last use is among the first `issued` operations; the
+  /// caller frees them with cudaFree when nothing uses them.
   std::vector<void*> takeUnused(uint64_t issued = ~uint64_t{0});
 
   MemoryFigures figures();
@@ -41,7 +41,7 @@ class Memory {
     std::byte* base;
     uint64_t bytes;
     Arena arena;
-    uint64_t lastUse = 0;  // operations that were enqueued when a block of it was released last
+    uint64_t lastUse = 0;  // number of operations enqueued when one of its blocks was last released
   };
 
   std::byte* allocateInSegments(size_t bytes);

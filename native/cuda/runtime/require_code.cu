@@ -1,6 +1,5 @@
-// Whether this library holds code for a device: kernels are compiled for some compute capabilities, and the driver
-// compiles those of one more form, PTX, for newer devices. A device without either would fail at its first kernel,
-// so this is checked before.
+// Whether this library has code for a device: kernels are compiled for some compute capabilities, and as PTX, which the
+// driver compiles for newer devices. A device without either would fail at its first kernel, so this is checked before.
 #include "core/error.h"
 #include "cuda/device_code.h"
 #include "cuda/runtime/check.h"

@@ -23,18 +23,18 @@ struct Context::Memory {
   std::map<Slot, Block> slots;
   std::map<KeptKey, Block> kept = {};
 
-  /// Frees all of it; nothing may be using it.
+  /// Frees all of it; nothing may still use it.
   void releaseAll();
   void releaseKept();
 };
 
 /// Copies host memory to the device through the staging ring; the host memory is read before this returns.
 void copyToDevice(Context& context, void* target, const void* host, size_t bytes);
-/// The same of what `read` writes to `to`, in pieces [offset, offset + bytes). What it throws ends the copy.
+/// Copies what `read` writes to `to`, in pieces [offset, offset + bytes). Its exceptions end the copy.
 void copyToDevice(Context& context, void* target, size_t bytes,
                   const std::function<void(std::byte* to, size_t offset, size_t bytes)>& read);
-/// Copies device memory to the host, whose memory `keep` holds until then; it has arrived when completions that are
-/// added later are called.
+/// Copies device memory to the host, whose memory `keep` keeps alive; it has arrived when completions that are added
+/// later are called.
 void copyToHost(Context& context, void* host, const void* source, size_t bytes, const std::shared_ptr<void>& keep = {});
 
 }  // namespace mora::cuda

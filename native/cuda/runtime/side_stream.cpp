@@ -42,7 +42,7 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   void record(cudaStream_t stream) const { check(cudaEventRecord(event_, stream), "recording an event"); }
-  /// What is enqueued on `stream` from here on begins later than that.
+  /// Makes work enqueued on `stream` from here on wait for this point.
   void awaitOn(cudaStream_t stream) const { check(cudaStreamWaitEvent(stream, event_, 0), "waiting for an event"); }
 
  private:
@@ -74,7 +74,7 @@ void SideStream::run(cudaStream_t main, const std::shared_ptr<Waiter>& waiter) {
   });
 }
 
-// What was issued before a failure still works on what the waiter holds.
+// What was issued before a failure still uses the waiter's memory.
 void SideStream::tellAtEnd(const std::shared_ptr<Waiter>& waiter, const std::string& failure) {
   try {
     completions_.whenReached(stream_, [waiter, failure](cudaError_t error) {
@@ -94,7 +94,7 @@ void SideStream::join(cudaStream_t main) {
   const auto end = std::make_shared<Event>();
   auto recorded = std::make_shared<std::promise<void>>();
   std::future<void> isRecorded = recorded->get_future();
-  // If it never runs, the promise is destroyed with it, which wakes the future.
+  // If the task never runs, its promise is destroyed with it, which wakes the future.
   worker_.enqueue([this, end, recorded = std::move(recorded)] {
     try {
       end->record(stream_);

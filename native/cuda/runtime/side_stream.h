@@ -1,5 +1,5 @@
-// A second stream of a device, for another library's work beside the operations. A thread of its own issues that, since
-// such a library may wait for other processes.
+// A second stream of a device, for another library's work beside the operations. It has a thread of its own, since such
+// a library may wait for other processes.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -12,7 +12,7 @@
 
 namespace mora::cuda {
 
-/// Who waits for side work: is told once, at the latest when nothing is left that could do it.
+/// Waits for side work: notified once, at the latest when the work can no longer run.
 class Waiter {
  public:
   explicit Waiter(SideWork work) : work_(work) {}
@@ -37,11 +37,11 @@ class SideStream {
   /// On the current device.
   SideStream();
 
-  /// Begins work when `main` has done what was enqueued on it so far.
+  /// Starts work once `main` has finished everything enqueued on it so far.
   void run(cudaStream_t main, const std::shared_ptr<Waiter>& waiter);
-  /// What is enqueued on `main` from here on waits for all work so far. Returns once that has been issued.
+  /// Makes work enqueued on `main` from here on wait for all side work so far. Returns once that has been issued.
   void join(cudaStream_t main);
-  /// Drops what has not begun and waits for what has.
+  /// Drops work that has not started and waits for the rest.
   void close();
 
  private:

@@ -1,5 +1,5 @@
-// A ring of pinned host memory that copies between host and device pass through: the copy engine reads and writes
-// pinned memory only, and reading it is what makes a copy asynchronous.
+// A ring of pinned host memory for copies between host and device: the copy engine accesses pinned memory only, and
+// copies are asynchronous only from and to pinned memory.
 #pragma once
 #include <condition_variable>
 #include <cstddef>
@@ -12,14 +12,14 @@ namespace mora::cuda {
 
 class Staging {
  public:
-  /// The longest slice: longer copies go in pieces.
+  /// The longest slice; longer copies are split.
   static constexpr size_t kPiece = size_t{4} << 20;
 
-  /// Pinned memory that goes back to the ring when the last holder lets go of it, in any thread and in any order.
+  /// Pinned memory that returns to the ring when the last holder releases it, on any thread and in any order.
   using Slice = std::shared_ptr<std::byte>;
 
   Staging();
-  /// Up to kPiece bytes; waits for older slices where the ring is full. For one thread.
+  /// Takes up to kPiece bytes; waits for older slices if the ring is full. For one thread.
   Slice take(size_t bytes);
 
  private:
@@ -35,7 +35,7 @@ class Staging {
   std::byte* base_ = nullptr;
   std::mutex mutex_;
   std::condition_variable released_;
-  uint64_t head_ = 0, tail_ = 0;  // count bytes without end; the place in the ring is the remainder
+  uint64_t head_ = 0, tail_ = 0;  // counted without wrapping; the place in the ring is the remainder
   std::deque<Taken> taken_;       // from tail_ to head_
 };
 

@@ -25,7 +25,7 @@ int attributeOf(int device, cudaDeviceAttr attribute) {
   return value;
 }
 
-/// Makes the device the calling thread's, and tells how much of its memory may be used at first.
+/// Makes the device current on the calling thread, and returns how much of its memory may be used at first.
 uint64_t useDevice(int device) {
   check(cudaSetDevice(device), "opening the device");
   cuda::requireCode(device);
@@ -66,13 +66,13 @@ Status Stream::enqueue(const char* operation, Work work, Cost cost) {
 void Stream::run(const Task& task) {
   context_.issued = issued_;
   if (lost_) {
-    // Its callback reports why.
+    // The callback reports the reason.
   } else if (profile_.on()) {
     runTimed(task);
   } else {
     guarded(task.operation, [&] { task.work(context_); });
   }
-  // Completed operations are checked only now and then: each check costs an event and wakes a thread.
+  // Checks for completed operations only occasionally: each check costs an event and wakes a thread.
   constexpr uint64_t kOften = 32;
   if (++issued_ % kOften == 0) guarded("mark", [&] { mark(); });
 }
@@ -101,7 +101,7 @@ void Stream::runTimed(const Task& task) {
   });
 }
 
-// The offsets lie on the device, and arrive before the operation is done.
+// The offsets are on the device, and arrive before the operation is done.
 void Stream::addPairs(const std::shared_ptr<Cost>& cost) {
   const auto count = static_cast<size_t>(cost->pairs->count());
   const auto offsets = std::make_shared<std::vector<int32_t>>(2 * count);
@@ -130,7 +130,7 @@ void Stream::guarded(const char* operation, Body&& body) {
 
 // The first error is the cause; what follows it is usually its consequence.
 void Stream::remember(const char* operation, Status status, std::string message) {
-  if (message.ends_with('.')) message.pop_back();  // the caller writes sentences
+  if (message.ends_with('.')) message.pop_back();  // the caller appends it
   const std::lock_guard lock(errorMutex_);
   if (error_.status != Status::ok) return;
   error_.status = status;
@@ -139,7 +139,7 @@ void Stream::remember(const char* operation, Status status, std::string message)
 }
 
 void Stream::lose(const char* operation, const cuda::DeviceLost& lost) {
-  // With this variable set, launches wait for their kernel: the one that hears of the error is its cause.
+  // With this variable set, a launch waits for its kernel, so the launch that reports the error caused it.
   const char* const blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
   const std::lock_guard lock(errorMutex_);
   if (lost_) return;
@@ -184,7 +184,7 @@ Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
 
 void Stream::deliver(void (*done)(void*, const StreamError*), void* user) {
   StreamError error = takeError();
-  // Copies to the host that came before may still write there: what waits for them must not go on sooner.
+  // Earlier copies to the host may still write there, so their waiters must not be released sooner.
   const auto fail = [&] {
     guarded("mark", [&] { mark(); });
     completions_.afterOthers([error, done, user] { done(user, &error); });
@@ -223,10 +223,10 @@ Status Stream::allocate(size_t bytes, void** data) {
   using Outcome = cuda::Memory::Outcome;
   Outcome outcome = memory_.allocate(bytes, data);
   if (outcome == Outcome::full) {
-    // What is cached may serve in other pieces, once nothing works on it.
+    // Cached memory may be needed in other sizes, once nothing uses it.
     auto freed = std::make_shared<std::promise<void>>();
     std::future<void> done = freed->get_future();
-    // If it never runs, the promise is destroyed with it, which wakes the future.
+    // If the task never runs, its promise is destroyed with it, which wakes the future.
     const Status status =
         enqueue("trim", [work = freeing(memory_.takeUnused()), freed = std::move(freed)](Context& context) {
           work(context);
@@ -241,7 +241,7 @@ Status Stream::allocate(size_t bytes, void** data) {
 
 void Stream::release(void* data) {
 #ifdef MORA_CUDA_EMULATED
-  // Reads of a block after its release, or before it is written again, find NaN.
+  // Reads of a block after its release, or before it is written again, give NaN.
   memory_.release(data, [&](uint64_t bytes) {
     enqueue("release", [=](Context& context) { cudaMemsetAsync(data, 0xff, bytes, context.stream); });
     return enqueued_.load();

@@ -1,5 +1,5 @@
-// A CUDA device's stream: a thread of the host issues operations in order (so that JavaScript never waits for a full
-// launch queue, a copy or a file), the device runs them, and another thread notifies waiters.
+// A CUDA device's stream: a host thread issues operations in order (so that JavaScript never waits for a full launch
+// queue, a copy or a file), the device runs them, and another thread notifies waiters.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -24,7 +24,7 @@ struct Stream {
  public:
   using Work = std::function<void(cuda::Context&)>;
 
-  /// Throws Error, DeviceLost or std::bad_alloc where the device has no room or doesn't answer.
+  /// Throws Error, DeviceLost or std::bad_alloc if the device has no memory or doesn't answer.
   explicit Stream(int device);
   ~Stream() = delete;  // lives as long as the process: at exit `shutdown` stops it
 
@@ -33,7 +33,7 @@ struct Stream {
   Status join();
   Status callback(void (*done)(void*, const StreamError*), void* user);
   uint64_t depth() { return worker_.depth() + issued_ - finished_; }
-  /// Why the device is lost; status ok while it is not.
+  /// Why the device is lost; status ok otherwise.
   StreamError failure();
   void shutdown();
 
@@ -53,11 +53,11 @@ struct Stream {
   void run(const Task& task);
   void runTimed(const Task& task);
   void addPairs(const std::shared_ptr<Cost>& cost);
-  /// Runs `body` and remembers what it throws.
+  /// Runs `body` and records its exception.
   template <typename Body>
   void guarded(const char* operation, Body&& body);
   void remember(const char* operation, Status status, std::string message);
-  /// From here on nothing is issued, and everybody who waits or enqueues is told why.
+  /// Stops issuing operations; everybody who waits or enqueues gets the reason.
   void lose(const char* operation, const cuda::DeviceLost& lost);
   void mark();
   void deliver(void (*done)(void*, const StreamError*), void* user);

@@ -1,4 +1,4 @@
-// From small codes with scales to floats. Results are those of the CPU, bit for bit.
+// Converts small codes with scales to floats, with the same bits as on the CPU.
 #include "cuda/stored/codes.h"
 
 #include "cuda/dispatch.h"
@@ -9,9 +9,9 @@
 namespace mora::cuda {
 namespace {
 
-constexpr int kValues = 8;  // of a thread
+constexpr int kValues = 8;  // per thread
 
-/// A CodedMatrix as kernels see it, from a row and a column on.
+/// A CodedMatrix for kernels, from a row and a column on.
 struct Codes {
   const uint8_t* codes;
   int64_t codeStride;
@@ -51,14 +51,14 @@ __device__ __forceinline__ float scaleOf(const Codes& source, int64_t i) {
       return toFloat(static_cast<const __half*>(source.scales)[i]);
     default: {
       const float outer = source.scaleScales[i / source.layout.scalesPerScale];
-      // Not fused, so that it is rounded as elsewhere.
+      // Not fused, so that it is rounded as on the CPU.
       const float product = __fmul_rn(outer, source.scaleTable[static_cast<const uint8_t*>(source.scales)[i]]);
       return source.layout.scaleOffset == 0 ? product : __fadd_rn(product, source.layout.scaleOffset);
     }
   }
 }
 
-/// A group's number in the list of scales, for a column; negative where the file's list of groups is wrong.
+/// The index of a group's scale for a column; negative if the file's list of groups is wrong.
 __device__ __forceinline__ int64_t scaleIndex(const Codes& source, int64_t row, int64_t column, DeviceReport* report) {
   const CodeLayout& layout = source.layout;
   if (layout.runsOn) return ((layout.firstRow + row) * layout.columns + column) / layout.groupSize;

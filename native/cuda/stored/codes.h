@@ -4,7 +4,7 @@
 
 namespace mora::cuda {
 
-/// target = values of the matrix from a row and a column (a multiple of 8) on, as many as it has rows and columns.
+/// target = values of the matrix, starting at a row and a column (a multiple of 8).
 void unpackPanel(Context& context, const CodedMatrix& matrix, int64_t row, int64_t column, const TensorDesc& target);
 
 }  // namespace mora::cuda

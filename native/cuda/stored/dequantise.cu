@@ -1,4 +1,4 @@
-// From the block formats of GGUF to floats.
+// Converts the block formats of GGUF to floats.
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/stored/dequantise_long_blocks.h"
@@ -7,7 +7,7 @@
 namespace mora::cuda {
 namespace {
 
-constexpr int kValues = 8;  // of a thread
+constexpr int kValues = 8;  // per thread
 template <DType Type>
 constexpr int kBlockSize = traitsOf(Type).blockSize;
 template <DType Type>
@@ -73,7 +73,7 @@ void withBlockType(DType type, Body&& body) {
   }
 }
 
-/// Unpacks rows that begin `rowBytes` apart into a [rows, columns] view.
+/// Unpacks rows that are `rowBytes` apart into a [rows, columns] view.
 void unpack(Context& context, DType type, const uint8_t* source, int64_t rowBytes, const TensorDesc& target) {
   const int64_t rows = target.shape[0], columns = target.shape[1];
   expectCost(bytesFor(type, rows * columns), bytesOf(target));
@@ -107,7 +107,7 @@ void dequantise(Context& context, TensorDesc source, TensorDesc target) {
     matrix.strides[0] = columns;
     return unpack(context, source.dtype, data, bytesOfRow(columns), matrix);
   }
-  // A target of more dimensions, with gaps: matrix after matrix of its last two.
+  // A target of more dimensions with gaps is written as matrices of its last two dimensions.
   const int64_t rows = target.shape[target.rank - 2], inner = target.rank == 4 ? target.shape[1] : 1;
   matrix.shape[0] = rows, matrix.strides[0] = target.strides[target.rank - 2];
   for (int64_t i = 0; i < target.shape[0] * inner; ++i, data += bytesFor(source.dtype, rows * columns)) {

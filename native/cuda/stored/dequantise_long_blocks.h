@@ -1,5 +1,5 @@
-// Blocks of 256 values of GGUF on the device: groups of 16 or 32 values have small integer scales, which the block's
-// f16 scales multiply. The formats are described in cpu/stored/dequantise_long_blocks-inl.h.
+// Blocks of 256 values of GGUF on the device: groups of 16 or 32 values have small integer scales, which are multiplied
+// by the block's f16 scales. cpu/stored/dequantise_long_blocks-inl.h describes the formats.
 #pragma once
 #include "cuda/stored/dequantise_short_blocks.h"
 
@@ -91,7 +91,7 @@ __device__ __forceinline__ void unpackEight<DType::iq4_xs>(const uint8_t* block,
   forCodes(block + 8 + group * 16, first % 32, [&](int i, int code) { values[i] = scale * iq4Level(code); });
 }
 
-/// Ternary digit `digit` of a byte, less 1; the first is the most significant.
+/// Ternary digit `digit` of a byte, minus 1; digit 0 is the most significant.
 __device__ __forceinline__ float ternaryAt(uint8_t byte, int digit) {
   int power = 1;
   for (int i = 0; i < digit; ++i) power *= 3;
@@ -100,7 +100,7 @@ __device__ __forceinline__ float ternaryAt(uint8_t byte, int digit) {
 
 template <>
 __device__ __forceinline__ void unpackEight<DType::tq1_0>(const uint8_t* block, int first, float (&values)[8]) {
-  // Values lie digit after digit over 32 bytes of five digits, then 16 of five, then 4 of four.
+  // Values are ordered digit by digit over 32 bytes of five digits, then 16 of five, then 4 of four.
   const int start = first < 160 ? 0 : first < 240 ? 160 : 240;
   const int bytes = first < 160 ? 32 : first < 240 ? 16 : 4;
   const uint8_t* const from = block + start / 5;

@@ -1,7 +1,6 @@
-// Blocks of 32 values of GGUF on the device, and what all its blocks share. unpackEight<Type> gives eight neighbouring
-// values of a block, `first` being a multiple of 8: the work of one thread. The formats are described in
-// cpu/stored/dequantise_short_blocks-inl.h; results are the same bits, since every product of scales and codes is
-// exact.
+// Blocks of 32 values of GGUF on the device, and helpers for all its blocks. unpackEight<Type> is the work of one
+// thread: eight neighbouring values of a block from `first`, a multiple of 8. cpu/stored/dequantise_short_blocks-inl.h
+// describes the formats; results have the same bits, since every product of scales and codes is exact.
 #pragma once
 #include <cstdint>
 
@@ -10,7 +9,7 @@
 
 namespace mora::cuda {
 
-/// values = those at [first, first + 8) of the block.
+/// values = values [first, first + 8) of the block.
 template <DType Type>
 __device__ void unpackEight(const uint8_t* block, int first, float (&values)[8]);
 
@@ -18,7 +17,7 @@ __device__ void unpackEight(const uint8_t* block, int first, float (&values)[8])
 __device__ __forceinline__ float halfAt(const uint8_t* bytes) {
   const uint32_t bits = bytes[0] | static_cast<uint32_t>(bytes[1]) << 8;
   const uint32_t sign = (bits & 0x8000) << 16, magnitude = (bits & 0x7FFF) << 13;
-  // The exponents' biases differ by 112; a product moves subnormal numbers too.
+  // The exponents' biases differ by 112; a product also scales subnormal numbers correctly.
   const uint32_t finite = __float_as_uint(__uint_as_float(magnitude) * 0x1p112f);
   return __uint_as_float(sign | (magnitude < 0x0F800000 ? finite : magnitude | 0x7F800000));
 }
@@ -28,15 +27,16 @@ __device__ __forceinline__ uint32_t wordAt(const uint8_t* bytes) {
          static_cast<uint32_t>(bytes[3]) << 24;
 }
 
-/// Calls body(i, code) for the eight codes from value `first` on of 16 bytes that hold 32 codes of 4 bits: the low
-/// halves are the first 16 values, the high halves the last.
+/// Calls body(i, code) for eight codes, from value `first` on, of 16 bytes with 32 codes of 4 bits: the low halves are
+/// the first 16 values, the high halves the last.
 template <typename Body>
 __device__ __forceinline__ void forCodes(const uint8_t* pairs, int first, Body&& body) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) body(i, pairs[first % 16 + i] >> (first / 16 * 4) & 15);
 }
 
-/// Level `code` of sixteen, one signed byte each from the lowest byte of the first word on: no table in memory.
+/// Level `code` of sixteen signed bytes, in order from the lowest byte of the first word: a table without memory
+/// accesses.
 __device__ __forceinline__ float levelAt(int code, uint32_t first, uint32_t second, uint32_t third, uint32_t fourth) {
   const auto byte = static_cast<unsigned>(code & 7);
   const uint32_t picked = code & 8 ? __byte_perm(third, fourth, byte) : __byte_perm(first, second, byte);
@@ -47,7 +47,7 @@ __device__ __forceinline__ float levelAt(int code, uint32_t first, uint32_t seco
 __device__ __forceinline__ float iq4Level(int code) {
   return levelAt(code, 0xBFAD9881, 0xF6EADDCF, 0x26190D01, 0x71594535);
 }
-/// Twice the numbers of FP4 (E2M1): 0 1 2 3, 4 6 8 12 and their negatives; its negative zero is plain zero here.
+/// Twice the numbers of FP4 (E2M1): 0 1 2 3, 4 6 8 12 and their negatives; its negative zero becomes plain zero.
 __device__ __forceinline__ float fp4Doubled(int code) {
   return levelAt(code, 0x03020100, 0x0C080604, 0xFDFEFF00, 0xF4F8FAFC);
 }

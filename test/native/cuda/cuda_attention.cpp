@@ -117,7 +117,7 @@ Outputs reference(const Case& shape, const Inputs& inputs) {
   return results;
 }
 
-/// A case's tensors on the device; what is to be written holds NaN before.
+/// A case's tensors on the device; outputs initially hold NaN.
 struct Device {
   DeviceTensor q, k, v, dOut, queryOffsets, keyOffsets, out, lse, dQ, dK, dV;
 
@@ -163,7 +163,7 @@ void checkForward(const Case& shape, DType type, Layout layout, int32_t multipro
   const Outputs expected = reference(shape, inputs);
   const Device device(shape, inputs, type, layout);
   forward(test.context, shape, device);
-  // Weights are rounded to the type before they meet v.
+  // Weights are rounded to the type before they are multiplied with v.
   const double slack = pick(type, 2e-6, 0x1p-8, 0x1p-11);
   CHECK(close("out of " + shape.name(), type, device.out.get(), expected.out, slack));
   CHECK(close("lse of " + shape.name(), DType::f32, device.lse.get(), expected.lse, 2e-6));
@@ -183,7 +183,7 @@ void checkBackward(const Case& shape, DType type, Layout layout) {
   const std::vector<Values> actual = backward();
   // out, weights and their gradients are rounded to the type before products.
   const double slack = pick(type, 1e-5, 0x1p-6, 0x1p-9);
-  // Where one key is seen, dQ and dK are differences of equal numbers, and what f32 arithmetic leaves of them.
+  // If one key is seen, dQ and dK are differences of equal numbers: only rounding errors of f32 remain.
   double largest = 0;
   for (const double value : expected.dV) largest = std::max(largest, std::abs(value));
   const double left = 0x1p-12 * largest;
@@ -200,7 +200,7 @@ const Case kWhole[] = {
     {whole({64, 2}), 2, 2, 96},     {whole({130}), 3, 1, 128},     {whole({65, 1}), 2, 1, 256},
 };
 
-/// Windows shorter and longer than tiles, blocks and documents, and caps that bend every score.
+/// Windows shorter and longer than tiles, blocks and documents, and caps that change every score.
 const Case kLimited[] = {
     {whole({5}), 1, 1, 4, 1, 0},
     {whole({17, 1, 40}), 3, 1, 10, 7, 2},
@@ -213,7 +213,7 @@ const Case kLimited[] = {
     {{{9, 4}, {3, 0}, {70, 131}}, 2, 1, 16, 3, 0},
 };
 
-/// More keys than queries, and fewer: the first queries then see nothing.
+/// More keys than queries, and fewer: then the first queries see nothing.
 const Case kUneven[] = {
     {{{5, 23}, {1, 9}, {0, 4}}, 3, 3, 7},
     {{{33, 95}, {4, 4}}, 4, 1, 64},
@@ -221,7 +221,7 @@ const Case kUneven[] = {
     {{{9, 4}, {3, 0}, {2, 2}}, 2, 1, 16},
 };
 
-/// One query per document: the path that splits keys, over one part, few and as many as there may be.
+/// One query per document: the path that splits keys, into one part, a few, and the maximum.
 const Case kDecode[] = {
     {{{1, 1023}}, 2, 1, 64},
     {{{1, 2049}, {1, 3}}, 5, 1, 33},
@@ -257,7 +257,7 @@ void nothingIsNothing() {
   }
 }
 
-/// Offsets that do not fit the tensors are reported, and nothing around the tensors is read or written.
+/// Offsets that do not match the tensors are reported, and nothing outside the tensors is read or written.
 [[maybe_unused]] void reportsOffsets() {
   const Case shape{whole({40, 70, 23}), 2, 1, 16};
   const Case decode{{{1, 40}, {1, 70}, {1, 23}}, 2, 1, 16};
@@ -305,7 +305,7 @@ void nothingIsNothing() {
 int main() {
   using namespace mora::test;
   for (const mora::DType type : kFloats) {
-    size_t turn = 0;  // every case in one of the layouts, every type in another
+    size_t turn = 0;  // pairs every case with one of the layouts, alternating types
     const auto checkBoth = [&](const auto& shapes) {
       for (const Case& shape : shapes) {
         const Layout layout = kLayouts[(turn++ + static_cast<size_t>(type)) % std::size(kLayouts)];
@@ -318,13 +318,13 @@ int main() {
     checkBoth(kLimited);
     for (const auto& shape : kDecode) {
       for (const Layout layout : kLayouts) checkForward(shape, type, layout);
-      checkForward(shape, type, kLayouts[0], 132);  // as many parts as the keys allow
+      checkForward(shape, type, kLayouts[0], 132);  // the largest number of parts for these keys
     }
   }
   lseMayBeAbsent();
   nothingIsNothing();
 #if !defined(__SANITIZE_THREAD__)
-  // Wrong offsets make documents overlap: blocks that write the same rows are no race of the kernels.
+  // Wrong offsets make documents overlap: then blocks may write the same rows, which is no race of the kernels.
   reportsOffsets();
 #endif
   return finish();

@@ -1,4 +1,4 @@
-// Small codes with scales on CUDA: their values bit for bit, rows that are picked, and products in panels.
+// Small codes with scales on CUDA: values bit for bit, selected rows, and products in panels.
 #include <memory>
 #include <utility>
 
@@ -131,9 +131,9 @@ void unpacks(cuda::Context& context) {
   }
 }
 
-/// Products are those with the values, whatever panels they are made in.
+/// Products equal those with the unpacked values, for any panels.
 void multiplies(cuda::Context& context) {
-  // Those of more rows or columns than a panel has: 256 of 32769 values and more.
+  // Some have more rows or columns than a panel: more than 256 of 32769 values.
   std::vector<Form> all = forms();
   all.push_back({300, layoutOf(32800, 4, 32800), DType::f16, false, true, false});
   all.push_back({32801, layoutOf(300, 4, 60), DType::f16, false, true, false});
@@ -153,7 +153,7 @@ void multiplies(cuda::Context& context) {
   }
 }
 
-/// The same for blocks of GGUF: q8_0.
+/// Products with blocks of GGUF: q8_0.
 void multipliesBlocks(cuda::Context& context) {
   for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{5, 64}, {32801, 288}}) {
     Values bytes;

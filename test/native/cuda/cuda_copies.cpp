@@ -1,4 +1,4 @@
-// fill, copy and add of CUDA over views of any strides.
+// fill, copy and add of CUDA for views of any strides.
 #include "cuda/kernels.h"
 #include "cuda_fixture.h"
 

@@ -1,5 +1,5 @@
 // Block formats on the device, bit for bit against the CPU's: random blocks of every type, every target type, rows of
-// one block and of several, dense and apart.
+// one and several blocks, contiguous and not.
 #include "cpu/stored/dequantise.h"
 
 #include "cuda/kernels.h"
@@ -14,7 +14,7 @@ const DType kBlockTypes[] = {DType::q4_0,   DType::q4_1,   DType::q5_0,  DType::
                              DType::q2_k,   DType::q3_k,   DType::q4_k,  DType::q5_k,  DType::q6_k,
                              DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::tq1_0, DType::tq2_0};
 
-/// Where a block's f16 scales are.
+/// Positions of a block's f16 scales.
 std::vector<int> scalesOf(DType type) {
   switch (type) {
     case DType::q4_1:

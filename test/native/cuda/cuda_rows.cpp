@@ -1,4 +1,4 @@
-// Rows picked by index on CUDA: what is picked, and what happens to indices that point nowhere.
+// Rows selected by index on CUDA, and invalid indices.
 #include "cuda/kernels.h"
 #include "cuda_fixture.h"
 
@@ -40,7 +40,7 @@ void gathers(cuda::Context& context) {
         }
 }
 
-// Rows of q8_0: blocks of an f16 scale and 32 signed bytes, 34 bytes that are aligned for nothing wider than a pair.
+// Rows of q8_0: blocks of an f16 scale and 32 signed bytes, 34 bytes that are only aligned to 2.
 void gathersBlocks(cuda::Context& context) {
   const int64_t limit = 7, columns = 96, blocks = limit * columns / 32, count = 9;
   const Values codes = integers(blocks * 32, 256, 9), ids = integers(count, limit, 10);

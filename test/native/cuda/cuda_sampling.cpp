@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kInfinity = INFINITY;
 
-/// Normal numbers, every third one rounded so that there are equal ones, every seventh -inf.
+/// Normal numbers; every third one is rounded, so that some are equal, every seventh is -inf.
 Values logitsOf(DType type, int64_t count, unsigned seed) {
   Values logits = normal(type, count, seed, 3);
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -25,7 +25,7 @@ double argmaxOf(const Values& row) {
   return static_cast<double>(std::max_element(row.begin(), row.end()) - row.begin());
 }
 
-/// Tokens in order of likelihood, cut by topK, then by topP, then drawn.
+/// The reference: tokens in order of likelihood, cut by topK, then by topP, then sampled.
 double drawnOf(const Values& row, double uniform, const Sampling& sampling) {
   const double largest = *std::max_element(row.begin(), row.end());
   const auto weight = [&](size_t id) { return std::exp((row[id] - largest) / sampling.temperature); };
@@ -83,7 +83,7 @@ void choosesAsExpected(cuda::Context& context, DType type, Size size, const std:
   }
 }
 
-// A row that has no largest logit tells which column is to blame, also to whoever draws.
+// A row without a largest logit returns the column to blame, from sampling, too.
 void tellsWhatIsNotFinite(cuda::Context& context, DType type) {
   const double none = -kInfinity;
   const Values logits{0, NAN, kInfinity, 1, 2, 3, 4, kInfinity, none, none, none, none, none, -5, none, -0.0};
@@ -99,7 +99,7 @@ void tellsWhatIsNotFinite(cuda::Context& context, DType type) {
   }
 }
 
-// Equal logits are taken in order of their columns, whichever limit cuts between them.
+// Equal logits are ordered by column, whichever limit cuts between them.
 void equalOnesComeInOrder(cuda::Context& context) {
   constexpr int64_t kRows = 40, kColumns = 100;
   Values draws(kRows), expected(kRows);
@@ -118,7 +118,7 @@ void equalOnesComeInOrder(cuda::Context& context) {
   }
 }
 
-// Temperatures near nothing take the likeliest token; enormous ones make all that are not forbidden alike.
+// Temperatures near zero select the likeliest token; huge ones make all allowed tokens equally likely.
 void takesExtremeTemperatures(cuda::Context& context) {
   const DeviceTensor logits(DType::f32, {1, 4}, {-3e38, 1, -kInfinity, 2}), ids(DType::i32, {1}, {0});
   const DeviceTensor draw(DType::i64, {1}, {0x1p52});

@@ -1,7 +1,8 @@
-# The kernels' own tests, for a GPU: one program that runs the test whose name it is given, and lists them without one.
+# The kernels' own tests, for a GPU: one program that runs the test named by its argument, and lists the tests without
+# one.
 file(GLOB TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda_*.cpp ${CMAKE_CURRENT_LIST_DIR}/*/cuda_*.cpp)
 
-# One compares with the CPU's kernels, which need Highway. Where that is not, it is listed, and says so when it is run.
+# One test compares with the CPU's kernels, which need Highway. Without it, the test is listed but only says so.
 include(${CMAKE_CURRENT_LIST_DIR}/../cpu_dequantise.cmake)
 if(NOT TARGET cpu_dequantise)
   list(REMOVE_ITEM TEST_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cuda_dequantise.cpp)

@@ -1,4 +1,4 @@
-// Kernels of the planted faults, and one that has none. `Fault` says what is wrong with an instance.
+// Kernels with planted faults, and one without. `Fault` says what is wrong with an instance.
 #pragma once
 #include "cuda/device_code.h"
 
@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(kThreads) blockSums(const float* x, float* y) 
   y[i] = partial[0] + partial[1];
 }
 
-/// y [blocks, kThreads] = x with the elements of each row moved on by `rounds`, one place a round, through one row of
-/// shared memory. With `removed` the barrier that ends a round is missing: the next one writes what this one still
+/// y [blocks, kThreads] = x with the elements of each row rotated by `rounds`, one place a round, through one row of
+/// shared memory. With `removed` the barrier that ends a round is missing: the next one overwrites what this one still
 /// reads.
 template <bool removed>
 __global__ void __launch_bounds__(kThreads) rotateRow(const float* x, float* y, int rounds) {
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads) rotateRow(const float* x, float* y, 
 
 enum class Copy { right, notAwaited, noBarrier, intoUse, misaligned };
 
-/// Copies x [2, kThreads] to y through one row of shared memory, 16 bytes a copy, each thread's to be used by others.
+/// Copies x [2, kThreads] to y through one row of shared memory, 16 bytes a copy, which other threads read.
 template <Copy kind>
 __global__ void __launch_bounds__(kThreads) copyRows(const float* x, float* y) {
   MORA_SHARED(float, row, [kThreads + 4]);
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) copyRows(const float* x, float* y) {
   }
 }
 
-/// Element i of y is 1; with `overlap` the blocks write the same elements.
+/// Sets element i of y to 1; with `overlap` the blocks write the same elements.
 __global__ inline void writeOnes(float* y, bool overlap) {
   y[overlap ? threadIdx.x : blockIdx.x * blockDim.x + threadIdx.x] = 1;
 }
@@ -74,14 +74,14 @@ __global__ void copyFrom(const float* x, float* y, int offset) {
   reinterpret_cast<Vector*>(y)[threadIdx.x] = reinterpret_cast<const Vector*>(x + offset)[threadIdx.x];
 }
 
-/// y [kThreads]: what static (or dynamic) shared memory holds before anybody wrote to it.
+/// y [kThreads]: the content of static (or dynamic) shared memory before any write.
 __global__ inline void readUnwrittenShared(float* y) {
   MORA_SHARED(float, fixed, [kThreads]);
   MORA_DYNAMIC_SHARED(float, dynamic);
   y[threadIdx.x] = threadIdx.x % 2 ? fixed[threadIdx.x] : dynamic[threadIdx.x];
 }
 
-/// Writes one element after the end of static shared memory where offset is kThreads.
+/// Writes one element after the end of static shared memory if offset is kThreads.
 __global__ inline void writeShared(float* y, int offset) {
   MORA_SHARED(float, values, [kThreads]);
   values[threadIdx.x] = 1;
@@ -89,7 +89,7 @@ __global__ inline void writeShared(float* y, int offset) {
   y[threadIdx.x] = values[threadIdx.x];
 }
 
-/// A shuffle that half of the warp does not take part in, though the mask says so.
+/// A shuffle in which half of the warp does not participate, although it is in the mask.
 __global__ inline void shuffleHalf(float* y) {
   if (threadIdx.x % 2 == 0)
     y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 2);
@@ -97,7 +97,8 @@ __global__ inline void shuffleHalf(float* y) {
     y[threadIdx.x] = __shfl_xor_sync(0xaaaaaaaau, 1.0f, 2);
 }
 
-/// Neighbouring lanes swap numbers through shared memory. A shuffle in place of the barrier orders no memory.
+/// Neighbouring lanes swap numbers through shared memory. Instead of the barrier there is a shuffle, which does not
+/// order memory.
 template <bool barrier>
 __global__ void swapNeighbours(float* y) {
   MORA_SHARED(float, row, [kThreads]);
@@ -109,7 +110,7 @@ __global__ void swapNeighbours(float* y) {
   y[threadIdx.x] = row[threadIdx.x ^ 1];
 }
 
-/// The last block to arrive adds what the blocks have written; without the fence that is not published.
+/// The last block to arrive sums what the blocks have written; without the fence that may not be visible yet.
 template <bool fence>
 __global__ void addBlocks(float* y, unsigned* arrived, float* total) {
   if (threadIdx.x != 0) return;

@@ -1,6 +1,6 @@
-// Planted faults: `simt_faults NAME` commits one of them. Those that the emulator must stop end the process with a
-// sentence; those that it turns into a wrong result print what came of them. `clean` commits none and must pass in
-// every build. test/simt/faults.test.ts says what each is expected to do.
+// Planted faults: `simt_faults NAME` commits one of them. Those that the emulator must detect end the process with a
+// sentence; those that it turns into wrong results print these. `clean` commits none and must pass in every build.
+// test/simt/faults.test.ts says what each is expected to do.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -155,7 +155,7 @@ void unwrittenMemory() {
   std::printf("%d of %u are not numbers\n", notNumbers, 2 * kThreads);
 }
 
-/// One stream writes, another copies: how often of 100 times does the copy miss what was written?
+/// One stream writes, another copies: returns how many of 100 copies miss what was written.
 int missedWrites(bool dependency) {
   cudaStream_t writer, reader;
   cudaEvent_t written;
@@ -179,7 +179,7 @@ int missedWrites(bool dependency) {
   return missed;
 }
 
-/// Reads page-locked memory without waiting for the copy: how often of 100 times is it too early?
+/// Reads page-locked memory without waiting for the copy: returns how many of 100 reads are too early.
 int earlyReads(bool wait) {
   float* x = deviceOnes();
   float* host = nullptr;

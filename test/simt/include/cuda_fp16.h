@@ -29,7 +29,7 @@ constexpr __half __float2half_rn(float value) {
   if (magnitude > 0x7f800000u) return {0x7fff};
   uint32_t result = 0x7c00u;
   if (magnitude < 0x38800000u) {
-    // Below the least normal value: adding 0.5 leaves the multiple of 2^-24 in the last bits, rounded.
+    // Below the smallest normal value: adding 0.5 leaves the multiple of 2^-24 in the last bits, rounded.
     result = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
   } else if (magnitude < 0x477ff000u) {
     result = (magnitude - (112u << 23) + 0xfffu + (magnitude >> 13 & 1)) >> 13;

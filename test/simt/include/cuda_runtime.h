@@ -1,5 +1,5 @@
-// The stand-in of CUDA's runtime header: the part of the runtime that native/cuda calls, and what kernels are written
-// with, for a plain C++ compiler. Names and values are CUDA's; what a function does is described where it is defined.
+// The stand-in of CUDA's runtime header: the part of the runtime that native/cuda calls, and the language of kernels,
+// for a plain C++ compiler. Names and values are CUDA's; functions are described at their definitions.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -62,7 +62,7 @@ struct cudaFuncAttributes {
   size_t sharedSizeBytes;
   int maxThreadsPerBlock;
   int numRegs;
-  int ptxVersion, binaryVersion;  // as 80 for 8.0
+  int ptxVersion, binaryVersion;  // 80 for 8.0
 };
 enum cudaDeviceAttr {
   cudaDevAttrMaxThreadsPerBlock = 1,

@@ -1,4 +1,4 @@
-// Atomic operations and memory fences of kernels. Under ThreadSanitizer a fence publishes what its thread wrote, and an
+// Atomic operations and memory fences of kernels. Under ThreadSanitizer a fence publishes its thread's writes, and an
 // atomic operation sees what was published before it: a missing fence is found on the writer's side.
 #pragma once
 #include <type_traits>
@@ -16,7 +16,7 @@ inline void publish() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void observe() {}
 #endif
 
-/// Replaces the value by change(value) in one step and returns the value that was there.
+/// Atomically replaces the value by change(value) and returns the old one.
 template <typename T, typename Change>
 T atomically(T* address, Change change) {
   T old, next;

@@ -20,7 +20,7 @@ char fenceTag = 0;
 
 namespace {
 
-constexpr unsigned kMostPendingCopies = 256;  // of a thread, more than any of our kernels has
+constexpr unsigned kMostPendingCopies = 256;  // per thread, more than any of our kernels uses
 
 thread_local constinit Block* currentBlock = nullptr;
 
@@ -31,7 +31,7 @@ bool sameSite(const std::source_location& a, const std::source_location& b) {
 }  // namespace
 
 Block::Block() : pendingCopies_(new PendingCopy[kThreadsPerBlock * kMostPendingCopies]) {
-  // Grown by whichever thread runs, and ThreadSanitizer would take that for races.
+  // Any running thread grows it, which ThreadSanitizer would report as races.
   fibers_.reserve(kThreadsPerBlock);
   idle_.reserve(kThreadsPerBlock);
 }
@@ -81,7 +81,7 @@ SIMT_INLINE void Block::setCurrent(unsigned t) {
                                         : uint3{t % threads.x, t / threads.x % threads.y, t / (threads.x * threads.y)};
 }
 
-/// -1: nobody can go on, which is an end or a fault.
+/// -1: no thread can continue, which is the end or a deadlock.
 SIMT_INLINE void Block::goOnWith(int next) {
   if (next < 0 && left_ > 0) reportStuck("threads wait for what cannot happen");
   Fiber& from = *running_;
@@ -166,7 +166,7 @@ void Block::runThreads() {
     release(&grid_->endTag);
     threadReturned();
     if (underThreadSanitizer()) {
-      // Every thread is somebody of its own: the fiber begins anew, which somebody else must see to.
+      // Each thread is a new fiber to ThreadSanitizer, so another fiber must restart this one.
       Fiber& self = *running_;
       idle_.push_back(&self);
       running_ = &main_;
@@ -191,7 +191,7 @@ void Block::threadReturned() {
   --left_;
   warp.live &= ~bit;
   if (!(warp.ready &= ~bit)) readyWarps_ &= ~(1u << w);
-  // Who returns is not waited for any longer by the lanes of its warp.
+  // The lanes of its warp no longer wait for a thread that has returned.
   for (unsigned m = 0; m < warp.meetingCount;)
     if (!completeIfAllCame(w, m)) ++m;
 }
@@ -213,7 +213,7 @@ void Block::meet(uint32_t mask, void* operand, Completion complete, const char* 
     threads_[current_].where = where;
     reportStuck("lanes of one warp meet in different operations or with different masks");
   }
-  // Only __syncwarp, which has nothing to complete, orders memory.
+  // Of all warp operations only __syncwarp, which has nothing to complete, orders memory.
   const unsigned first = static_cast<unsigned>(__builtin_ctz(mask));
   char* const tag = complete ? nullptr : &tags_->warps[w][first][warp.turns >> first & 1];
   if (tag) release(tag);

@@ -1,10 +1,10 @@
 // Runs the threads of one block on fibers, in one OS thread.
 //
-// A thread runs until it waits at a barrier or warp operation; then the next thread that can go on does. A thread that
-// returns without having waited leaves its fiber to the next one, so that a kernel which never waits costs a call per
+// A thread runs until it waits at a barrier or warp operation; then the next thread that can continue does. A thread
+// that returns without having waited leaves its fiber to the next one, so a kernel that never waits costs a call per
 // thread. Warps run as far as they can, one after another; with a seed the order of warps and lanes is random.
 //
-// When nobody can go on and threads are left, the block is stuck: what each thread waits for is printed.
+// If no thread can continue but some have not returned, the block is deadlocked: prints what each thread waits for.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -22,7 +22,7 @@ namespace simt {
 
 constexpr unsigned kWarp = 32, kThreadsPerBlock = 1024, kWarpsPerBlock = kThreadsPerBlock / kWarp;
 
-/// One launch: what each of its threads runs, and its measures.
+/// One launch: the code of its threads, and its dimensions.
 struct Grid {
   const void* kernel;
   dim3 blocks, threads;
@@ -30,7 +30,7 @@ struct Grid {
   std::function<void()> thread;
   uint64_t seed;  // 0: everything in order
   char startTag = 0, endTag = 0;
-  /// Whoever lets go of it last comes after its threads: what counts its holders is not seen by ThreadSanitizer.
+  /// The last holder's destruction comes after its threads: ThreadSanitizer does not see the reference count.
   ~Grid() { acquire(&endTag); }
 };
 
@@ -55,7 +55,7 @@ class Block {
   struct Thread {
     Fiber* fiber = nullptr;
     State state = State::fresh;
-    const char* operation = nullptr;  // null: does not wait
+    const char* operation = nullptr;  // null: not waiting
     std::source_location where;
     unsigned pendingCopies = 0;
   };
@@ -68,12 +68,12 @@ class Block {
     uint32_t live, ready;
     std::array<Meeting, kWarp> meetings;
     unsigned meetingCount;
-    uint32_t turns;  // a bit for each first lane of a mask: which of its tags is next
+    uint32_t turns;  // a bit for the first lane of each mask: which of its tags is next
     std::array<void*, kWarp> operands;
   };
-  /// What ThreadSanitizer's happens-before is tied to; new for every block. Each barrier has two that take turns:
-  /// threads that go on early may reach the next one while others have not left yet, and must not seem to come before
-  /// them.
+  /// The objects to which ThreadSanitizer's happens-before is tied; new for every block. Each barrier has two that
+  /// alternate: early threads may reach the next barrier while others have not left this one, and must not seem to
+  /// precede them.
   struct Tags {
     char barrier[2] = {};
     char warps[kWarpsPerBlock][kWarp][2] = {};
@@ -105,7 +105,7 @@ class Block {
   uint3 index_{};
   unsigned threadCount_ = 0, warpCount_ = 0, left_ = 0, current_ = 0;
   uint32_t readyWarps_ = 0;
-  unsigned warp_ = 0, lane_ = 0;  // where the search for the next thread goes on
+  unsigned warp_ = 0, lane_ = 0;  // where the search for the next thread continues
   unsigned atBarrier_ = 0, barrierTurn_ = 0, predicates_ = 0, predicatesOfLast_ = 0;
   std::source_location barrier_;
   const char* barrierOperation_ = nullptr;

@@ -1,4 +1,4 @@
-// Asynchronous copies from global to shared memory (cp.async), late: what they read and write happens when the thread
+// Asynchronous copies from global to shared memory (cp.async), delayed: their reads and writes happen when the thread
 // that started them waits. Reads and writes are inlined into the kernels, so that sanitizers see them.
 #pragma once
 #include <source_location>
@@ -13,17 +13,17 @@ struct PendingCopy {
   const uint4* from;
 };
 
-/// Fails unless the copy leads to shared memory and both ends are aligned to 16 bytes.
+/// Fails unless the target is shared memory and both ends are aligned to 16 bytes.
 void checkCopy(PendingCopy copy, std::source_location where);
-/// Notes a copy of the running thread; until it is taken, AddressSanitizer lets nobody touch where it leads.
+/// Records a copy of the running thread; until it is taken, AddressSanitizer reports accesses to the target.
 void addPendingCopy(PendingCopy copy, std::source_location where);
-/// Those of the running thread, which has none afterwards.
+/// Removes and returns the running thread's copies.
 std::span<const PendingCopy> takePendingCopies();
 
 inline void startCopy(PendingCopy copy, std::source_location where) {
   checkCopy(copy, where);
   const uint4 early = *copy.from;
-  asm volatile("" ::"m"(early));  // read here, too: who reads out of bounds is found where the copy starts
+  asm volatile("" ::"m"(early));  // reads here too, so that a read out of bounds is reported where the copy starts
   *copy.to = uint4{~0u, ~0u, ~0u, ~0u};
   addPendingCopy(copy, where);
 }

@@ -1,4 +1,4 @@
-// Fibers over Boost.Context's assembly: a stack with a guard page, and switches that the sanitizers know of.
+// Fibers with Boost.Context's assembly: a stack with a guard page, and switches that are announced to the sanitizers.
 #pragma once
 #include <cstddef>
 
@@ -10,7 +10,7 @@ namespace simt {
 
 class Fiber {
  public:
-  /// The calling OS thread.
+  /// Represents the calling OS thread.
   Fiber();
   /// A fiber that runs body(argument) when first switched to; body never returns. `colour` shifts the top of the stack,
   /// so that the stacks of many fibers do not share a few cache lines.
@@ -19,9 +19,9 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  /// Goes on in `next` and returns when someone switches back.
+  /// Continues in `next`; returns when another fiber switches back.
   void switchTo(Fiber& next);
-  /// Makes a fiber that is not running begin anew, as one that ThreadSanitizer has not seen yet.
+  /// Restarts a fiber that is not running, as a new one to ThreadSanitizer.
   void restart();
 
  private:
@@ -39,17 +39,17 @@ class Fiber {
   void* identity_ = nullptr;   // ThreadSanitizer's
 };
 
-/// In the header because a return after a switch is one that the processor predicts wrongly: the fewer, the faster.
+/// In the header because the processor mispredicts a return after a switch: fewer returns are faster.
 inline __attribute__((always_inline)) void Fiber::switchTo(Fiber& next) {
   Fiber* arrival[] = {this, &next};
   if (__sanitizer_start_switch_fiber) __sanitizer_start_switch_fiber(&fakeStack_, next.bottom_, next.bytes_);
-  if (__tsan_switch_to_fiber) __tsan_switch_to_fiber(next.identity_, 1);  // 1: no order between the two
+  if (__tsan_switch_to_fiber) __tsan_switch_to_fiber(next.identity_, 1);  // 1: no happens-before between the two
   const boost::context::detail::transfer_t from = boost::context::detail::jump_fcontext(next.context_, arrival);
   if (__sanitizer_finish_switch_fiber) __sanitizer_finish_switch_fiber(fakeStack_, nullptr, nullptr);
   static_cast<Fiber**>(from.data)[0]->context_ = from.fctx;
 }
 
-/// Makes ThreadSanitizer forget who wrote to whole pages; their content is zero afterwards.
+/// Makes ThreadSanitizer forget the writes to whole pages; their content is zero afterwards.
 void forget(void* address, size_t bytes);
 
 }  // namespace simt

@@ -15,10 +15,10 @@ namespace simt {
 
 namespace {
 
-/// Launches of fewer threads are not worth waking anybody.
+/// Smaller launches do not justify waking other threads.
 constexpr uint64_t kWorthHelp = 2048;
 
-/// The blocks of a grid in an order that the seed gives: number i is (step * i + start) mod count.
+/// The blocks of a grid in an order given by the seed: number i is (step * i + start) mod count.
 class Blocks {
  public:
   explicit Blocks(Grid& grid)
@@ -41,7 +41,7 @@ class Blocks {
   std::atomic<uint64_t> next_ = 0;
 };
 
-/// OS threads that take blocks of the same grid as the caller.
+/// OS threads that run blocks of the caller's grid.
 class Helpers {
  public:
   explicit Helpers(unsigned count) {
@@ -91,7 +91,7 @@ class Helpers {
 void runGrid(Grid& grid) {
   // Never destroyed: the process may end while the helpers wait.
   static Helpers& helpers = *new Helpers(settings().threads - 1);
-  // A thread's storage must stay small: a library that is opened late gets little of it.
+  // Thread-local storage must stay small: a library that is opened late gets little of it.
   static thread_local const std::unique_ptr<Block> kept = std::make_unique<Block>();
   Block& own = *kept;
   Blocks blocks(grid);

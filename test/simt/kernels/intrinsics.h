@@ -1,5 +1,4 @@
-// Arithmetic, bit and cache intrinsics of kernels in plain C++. Approximate functions of the GPU are the exact ones
-// here.
+// Arithmetic, bit and cache intrinsics of kernels in plain C++. Functions that are approximate on a GPU are exact here.
 #pragma once
 #include <math.h>
 #include <cmath>

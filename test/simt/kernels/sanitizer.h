@@ -1,5 +1,5 @@
-// What the sanitizers must be told about fibers, memory and meeting points. The emulator itself is compiled without
-// them; in a program that has none of them these are calls of nothing.
+// Tells the sanitizers about fibers, memory and meeting points. The emulator itself is compiled without sanitizers; in
+// programs without them these functions do nothing.
 #pragma once
 #include <cstddef>
 
@@ -27,7 +27,7 @@ namespace simt {
 inline bool underThreadSanitizer() { return __tsan_create_fiber != nullptr; }
 inline bool underAddressSanitizer() { return __asan_poison_memory_region != nullptr; }
 
-/// All that came before release(tag) is seen after acquire(tag).
+/// Everything before release(tag) happens before what follows acquire(tag).
 inline void release(void* tag) {
   if (__tsan_release) __tsan_release(tag);
 }
@@ -35,7 +35,7 @@ inline void acquire(void* tag) {
   if (__tsan_acquire) __tsan_acquire(tag);
 }
 
-/// While it lives, ThreadSanitizer does not see what the calling thread reads and writes.
+/// During its lifetime, ThreadSanitizer ignores the calling thread's reads and writes.
 class Unseen {
  public:
   Unseen() {

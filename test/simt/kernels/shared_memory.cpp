@@ -18,7 +18,7 @@ constexpr size_t kReserved = 2 * kSharedBytesMost / 4096 * 4096;  // gaps includ
 
 }  // namespace
 
-// CUDA C++ programming guide, technical specifications by compute capability: what a block has at most.
+// The most that a block can have: CUDA C++ programming guide, technical specifications by compute capability.
 size_t sharedBytesOptIn() {
   const int capability = settings().capability;
   const bool small = capability == 86 || capability == 89 || capability >= 120;

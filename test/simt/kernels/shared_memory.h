@@ -1,14 +1,14 @@
 // A block's shared memory: dynamic memory first, then one place per declaration in the order in which threads reach
-// them. All of it is NaN bits when a block starts; between the places lies forbidden memory for AddressSanitizer.
+// them. All of it is NaN bits when a block starts; AddressSanitizer reports accesses between the places.
 #pragma once
 #include <cstddef>
 #include <vector>
 
 namespace simt {
 
-/// What a block has without asking, and the most that any device gives.
+/// A block's shared memory without opt-in, and the most that any device has.
 constexpr size_t kSharedBytes = 48 << 10, kSharedBytesMost = 227 << 10;
-/// The most that a block of this device may ask for.
+/// The most that a block of this device may request.
 size_t sharedBytesOptIn();
 
 class SharedMemory {
@@ -23,7 +23,7 @@ class SharedMemory {
   bool holds(const void* address, size_t bytes) const {
     return address >= memory_ && static_cast<const char*>(address) + bytes <= memory_ + used_;
   }
-  /// Null where static memory exceeds 48 KiB, or all of it the multiprocessor's.
+  /// Null if static memory exceeds 48 KiB, or the total the multiprocessor's.
   void* place(const void* key, size_t bytes);
 
  private:

@@ -1,5 +1,5 @@
-// The tensor cores' product mma.m16n8k16: the fragments of the 32 lanes are gathered into tiles, multiplied in f32, and
-// the result handed out. Layout of the fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16".
+// The tensor cores' product mma.m16n8k16: gathers the fragments of the 32 lanes into tiles, multiplies them in f32, and
+// distributes the result. Layout of the fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16".
 #include <cstring>
 
 #include "simt/device_code.h"

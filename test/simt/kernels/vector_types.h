@@ -1,4 +1,4 @@
-// CUDA's small vectors with CUDA's sizes and alignments, and dim3.
+// CUDA's small vectors and dim3, with CUDA's sizes and alignments.
 #pragma once
 
 struct uint3 {

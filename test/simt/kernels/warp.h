@@ -1,6 +1,7 @@
-// Barriers and warp operations of kernels, under CUDA's names. Reading from a lane that takes no part is undefined on a
-// GPU: here it gives NaN bits. Shuffles and votes are no memory barriers, as on a GPU: what lanes hand each other in
-// memory needs __syncwarp. So ThreadSanitizer is told of no order at them, and does not see what they exchange.
+// Barriers and warp operations of kernels, under CUDA's names. Reading from a lane that does not participate is
+// undefined on a GPU: here it returns NaN bits. As on a GPU, shuffles and votes are no memory barriers: lanes that
+// communicate through memory need __syncwarp. So ThreadSanitizer sees no order at them, and does not see what they
+// exchange.
 #pragma once
 #include <cstring>
 
@@ -90,7 +91,7 @@ T __shfl_sync(unsigned mask, T value, int source, int width = 32, SIMT_HERE) {
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int laneMask, int width = 32, SIMT_HERE) {
   const unsigned lane = simt::currentLane, source = lane ^ static_cast<unsigned>(laneMask);
-  // Lanes of later segments are out of reach, those of earlier ones are not.
+  // Lanes of later segments are out of range, those of earlier ones are not.
   const unsigned last = lane | (width - 1u);
   return simt::exchange(mask, value, source > last ? lane : source, "__shfl_xor_sync", where);
 }

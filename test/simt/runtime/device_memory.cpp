@@ -34,10 +34,10 @@ DeviceMemory::DeviceMemory() : used_(std::max(1, settings().devices)) {
 }
 
 char* DeviceMemory::findAddresses(size_t bytes) {
-  // Huge pages open and shut fast.
+  // Huge pages are protected and unprotected quickly.
   const size_t alignment = bytes >= kHugePage ? kHugePage : kPage;
   const auto aligned = [&](char* address) { return base_ + roundUp(static_cast<size_t>(address - base_), alignment); };
-  // From next_ on, then once more from the start; a page stays free after each allocation.
+  // Searches from next_ on, then once more from the start; a page stays free after each allocation.
   for (int round = 0; round < 2; ++round) {
     auto after = allocations_.upper_bound(next_);
     if (after != allocations_.begin()) {

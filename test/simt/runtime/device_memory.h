@@ -1,7 +1,6 @@
-// Device memory: an address range of its own. Only what is allocated has pages, and they can be touched only while the
-// stand-in works on a stream. Fresh memory is NaN bits; the pages of freed memory are gone, and their addresses are
-// used again as late as possible. An allocation ends where its last page ends, as well as its 256-byte alignment
-// allows.
+// Device memory: a separate address range. Only allocated memory has pages, which are accessible only while the
+// stand-in works on a stream. Fresh memory is NaN bits; the pages of freed memory are unmapped, and their addresses are
+// reused as late as possible. An allocation ends at the end of its last page, as far as its 256-byte alignment allows.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -17,19 +16,19 @@ class DeviceMemory {
  public:
   static DeviceMemory& instance();
 
-  /// Null when the device has less than `bytes` left.
+  /// Null if the device has less than `bytes` left.
   void* allocate(int device, size_t bytes);
-  /// False where nothing is allocated at that address. Nothing may work on the memory any longer.
+  /// Frees an allocation, which must not be in use. Returns false if there is none at that address.
   bool release(void* address);
   size_t used(int device) const;
 
   bool reserved(const void* address) const;
-  /// Whether all bytes lie in one allocation.
+  /// Whether all bytes are in one allocation.
   bool allocated(const void* address, size_t bytes) const;
   /// "is freed memory", "lies 4 bytes after an allocation of 256 bytes", ...
   std::string describe(const void* address) const;
 
-  /// Lets the memory be touched between the two calls.
+  /// Makes the memory accessible between the two calls.
   void beginWork();
   void endWork();
   bool open() const { return open_; }
@@ -48,7 +47,7 @@ class DeviceMemory {
   mutable std::recursive_mutex mutex_;
   char* base_;
   size_t reserved_;
-  char* next_;  // where the search for addresses goes on
+  char* next_;  // where the search for addresses continues
   std::map<char*, Allocation> allocations_;
   std::vector<size_t> used_;
   std::atomic<bool> open_ = false;

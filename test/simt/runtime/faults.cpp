@@ -32,7 +32,7 @@ void onFault(int signal, siginfo_t* info, void* context) {
     std::fprintf(stderr, "simt: %s touched %p, which is no device memory\n", block->whoRuns().c_str(), info->si_addr);
   if (before.sa_flags & SA_SIGINFO && before.sa_sigaction) return before.sa_sigaction(signal, info, context);
   if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) return before.sa_handler(signal);
-  // Back to the instruction, which now ends the process.
+  // Returns to the instruction, which now ends the process.
   sigaction(signal, &before, nullptr);
 }
 

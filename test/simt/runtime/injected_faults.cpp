@@ -8,7 +8,7 @@ namespace simt {
 
 namespace {
 
-/// `answer` from the call `from` on, counted from 1; 0 before, or where none is asked for.
+/// `answer` from call number `from` on (counted from 1); before that, or without a fault, 0.
 int answerOf(const Fault& fault, std::atomic<uint64_t>& calls) {
   return fault.from > 0 && ++calls >= fault.from ? fault.answer : 0;
 }

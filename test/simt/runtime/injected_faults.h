@@ -1,5 +1,5 @@
-// Faults that a test asks for in the environment (settings.h): what a broken device, a full one or a failing cuBLAS
-// answers.
+// Faults that a test requests in the environment (settings.h): results of a broken device, a full one or a failing
+// cuBLAS.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -7,15 +7,15 @@
 
 namespace simt {
 
-/// Counts a call that the device answers. From the chosen call on, the chosen error, which every later call gets too.
+/// Counts a call of the device. Returns the chosen error from the chosen call on.
 cudaError_t deviceFault();
-/// Counts an allocation of device memory; whether it is to find none.
+/// Counts an allocation of device memory; returns whether it must fail.
 bool allocationFault();
-/// Counts a call of cuBLAS. From the chosen call on, the chosen status; else 0.
+/// Counts a call of cuBLAS. Returns the chosen status from the chosen call on; before that 0.
 int32_t cublasFault();
 
 }  // namespace simt
 
-/// Ends a function of the runtime with the device's fault, if it has one.
+/// Returns the device's fault from a function of the runtime, if there is one.
 #define SIMT_ANSWER_FAULT() \
   if (const cudaError_t simtFault = simt::deviceFault()) return simt::failed(simtFault)

@@ -1,4 +1,4 @@
-// Kernel launches: what a GPU of compute capability 9.0 would refuse is refused, the rest is enqueued.
+// Kernel launches: refuses what a GPU of compute capability 9.0 would refuse, and enqueues the rest.
 #include <cstdio>
 #include <map>
 #include <mutex>
@@ -75,7 +75,7 @@ void launch(const void* kernel, dim3 blocks, dim3 threads, size_t sharedBytes, c
 
 }  // namespace simt
 
-/// Dynamic shared memory beyond 48 KiB must be asked for, up to what the device gives.
+/// Dynamic shared memory beyond 48 KiB must be requested, up to the device's maximum.
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
   if (value < 0 || static_cast<size_t>(value) > simt::sharedBytesOptIn()) return simt::failed(cudaErrorInvalidValue);

@@ -48,7 +48,7 @@ std::string demangled(const char* symbol) {
   const std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(symbol, nullptr, nullptr, &status),
                                                          &std::free);
   if (status != 0) return symbol;
-  // "void space::name<arguments>(parameters)" without result and parameters
+  // Reduces "void space::name<arguments>(parameters)" to name<arguments>.
   std::string name = text.get();
   for (const std::string scope = "(anonymous namespace)::"; name.find(scope) != std::string::npos;)
     name.erase(name.find(scope), scope.size());
@@ -75,7 +75,7 @@ std::string nameOf(const void* function) {
   if (access(path, R_OK) != 0) path = "/proc/self/exe";
   auto [file, added] = files.try_emplace(path);
   if (added) file->second = functionsOf(path);
-  // Position-independent code: addresses in the file count from where it was loaded.
+  // Position-independent code: addresses in the file are relative to where it was loaded.
   const auto offset = static_cast<uint64_t>(static_cast<const char*>(function) - static_cast<char*>(info.dli_fbase));
   auto symbol = file->second.find(offset);
   if (symbol == file->second.end()) symbol = file->second.find(reinterpret_cast<uint64_t>(function));

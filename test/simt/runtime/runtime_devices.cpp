@@ -1,4 +1,4 @@
-// The runtime's functions about devices: invented GPUs.
+// The runtime's functions about devices: simulated GPUs.
 #include <cstdio>
 #include <cstring>
 
@@ -14,7 +14,7 @@ using simt::settings;
 
 namespace {
 
-// As an H100 has them.
+// An H100's limits.
 constexpr int kClockKilohertz = 1'980'000, kMemoryClockKilohertz = 2'619'000, kMemoryBits = 5120;
 
 bool exists(int device) { return device >= 0 && device < settings().devices; }
@@ -38,7 +38,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return *count > 0 ? cudaSuccess : failed(cudaErrorNoDevice);
 }
 
-/// For libraries with a runtime of their own too, as stubs/nccl.cpp.
+/// Exported for libraries with a runtime of their own, such as stubs/nccl.cpp.
 __attribute__((visibility("default"))) cudaError_t cudaGetDevice(int* device) {
   *device = simt::currentDevice();
   return cudaSuccess;

@@ -1,6 +1,5 @@
-// The runtime's functions about memory. A copy from pageable host memory takes the bytes before it returns, and a copy
-// to it returns when they have arrived, as CUDA's do; page-locked memory is read and written when the stream gets
-// there.
+// The runtime's functions about memory. As in CUDA, a copy from pageable host memory reads it before it returns, and a
+// copy to it returns when the bytes have arrived; page-locked memory is read and written when the stream gets there.
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -52,7 +51,7 @@ LockedMemory& locked() {
   return memory;
 }
 
-/// Rows of a copy; one row for a plain one.
+/// Rows of a copy; a plain copy has one row.
 struct Copy {
   char* target;
   size_t targetPitch;
@@ -68,7 +67,7 @@ struct Copy {
   size_t sourceBytes() const { return (height - 1) * sourcePitch + width; }
 };
 
-/// Whether the address is what `isDevice` says, and all of it allocated.
+/// Whether the address is in device (or host) memory as `isDevice` says, and all of it allocated.
 bool plausible(const void* address, size_t bytes, bool isDevice) {
   const DeviceMemory& memory = DeviceMemory::instance();
   return isDevice ? memory.allocated(address, bytes) : address && !memory.reserved(address);
@@ -93,7 +92,8 @@ cudaError_t enqueueCopy(Copy copy, cudaMemcpyKind kind, cudaStream_t stream, boo
   if (!fromDevice && !locked().contains(copy.source)) {
     auto staged = std::make_shared<std::vector<char>>(copy.source, copy.source + copy.sourceBytes());
     copy.source = staged->data();
-    // The worker alone holds it from here: ThreadSanitizer sees no order in a shared count of this uninstrumented code.
+    // Only the worker holds it from here on, since ThreadSanitizer sees no order in a reference count of this
+    // uninstrumented code.
     simt::enqueue(stream, {[copy, staged = std::move(staged)] { copy.run(); }, nullptr});
   } else {
     simt::enqueue(stream, {[copy] { copy.run(); }, nullptr});
@@ -109,7 +109,7 @@ cudaError_t enqueueMemset(void* target, int value, size_t bytes, cudaStream_t st
   simt::TraceEntry entry{"memset", "memset"};
   entry.bytesWritten = bytes;
   simt::trace(entry);
-  // Where nothing is computed, a trace of more memory than this machine has must not touch it.
+  // If nothing is computed, a trace may use more memory than this machine has, so it is not touched.
   if (simt::settings().compute) simt::enqueue(stream, {[=] { std::memset(target, value, bytes); }, nullptr});
   return cudaSuccess;
 }
@@ -125,7 +125,7 @@ cudaError_t cudaMalloc(void** address, size_t bytes) {
   return *address ? cudaSuccess : failed(cudaErrorMemoryAllocation);
 }
 
-/// Waits for the device first, as CUDA's does.
+/// Waits for the device first, like CUDA's.
 cudaError_t cudaFree(void* address) {
   SIMT_ANSWER_FAULT();
   if (!address) return cudaSuccess;

@@ -41,7 +41,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return cudaSuccess;
 }
 
-/// What waits for the event's last record keeps that.
+/// Work that waits for the event's last record keeps the record.
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
@@ -68,7 +68,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
   return cudaSuccess;
 }
 
-/// For libraries with a runtime of their own too, as stubs/nccl.cpp.
+/// Exported for libraries with a runtime of their own, such as stubs/nccl.cpp.
 __attribute__((visibility("default"))) cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* userData) {
   SIMT_ANSWER_FAULT();
   simt::enqueue(stream, {[=] { function(userData); }, nullptr});

@@ -22,7 +22,7 @@
 
 namespace simt {
 
-/// What is answered from a call on; `from` counts from 1, 0 is never.
+/// An answer from call number `from` on, counted from 1; 0 means never.
 struct Fault {
   int answer;
   uint64_t from;

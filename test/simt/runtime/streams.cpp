@@ -16,9 +16,9 @@ namespace simt {
 
 namespace {
 
-constexpr unsigned kChangeOfStream = 16;  // one choice in so many is a new one
-constexpr size_t kMuchWork = 1024;        // so much is begun at once
-constexpr uint64_t kLatest = 300;         // microseconds that work may lie
+constexpr unsigned kChangeOfStream = 16;  // one choice in this many selects a new stream
+constexpr size_t kMuchWork = 1024;        // so much waiting work is started at once
+constexpr uint64_t kLatest = 300;         // microseconds that work may wait
 
 thread_local int device = 0;
 thread_local bool isWorker = false;
@@ -75,7 +75,7 @@ class Worker {
     return event->record;
   }
 
-  /// Waits until it holds, which only the worker's progress changes.
+  /// Waits until the condition holds, which only the worker's progress changes.
   template <typename Condition>
   void waitUntil(Condition holds) {
     if (isWorker) fail(std::source_location::current(), "a host function called the runtime, which CUDA forbids");
@@ -154,7 +154,7 @@ class Worker {
     DeviceMemory::instance().endWork();
     working_ = false;
     settled_.notify_all();
-    // Who was served takes the lock before more is begun.
+    // A waiter takes the lock before more is started.
     if (somebodyIsServed()) settled_.wait(lock, [this] { return !somebodyIsServed(); });
   }
 

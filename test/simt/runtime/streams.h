@@ -1,10 +1,10 @@
 // Streams as queues that run late. One thread, the worker, executes the work of all streams: when the host waits, or a
-// little later by itself. It may take the streams in any order that events allow; the seed says which, and it changes
-// sides seldom, so that one stream gets far ahead of another and a missing dependency shows. The null stream is a
-// stream like any other.
+// little later by itself. It may take the streams in any order that events allow, given by the seed; it switches
+// seldom, so that one stream gets far ahead of another and a missing dependency shows. The null stream is a stream like
+// any other.
 //
-// Device memory is open to every thread of the process while the worker is busy, and shut before a waiting host thread
-// goes on: host code that touches it in that window is not caught, host code that waits first is.
+// Device memory is accessible to every thread of the process while the worker is busy, and inaccessible again before a
+// waiting host thread continues: host code that accesses it without waiting may not be caught, but is after a wait.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -15,7 +15,7 @@
 
 namespace simt {
 
-/// One cudaEventRecord: done once the stream has got there.
+/// One cudaEventRecord: done once the stream has reached it.
 struct EventRecord {
   bool done = true;
   std::chrono::steady_clock::time_point time;
@@ -23,7 +23,7 @@ struct EventRecord {
 
 struct Work {
   std::function<void()> run;
-  std::shared_ptr<EventRecord> awaits;  // may be null: what must be done before
+  std::shared_ptr<EventRecord> awaits;  // may be null: must be done before
 };
 
 }  // namespace simt
@@ -31,7 +31,7 @@ struct Work {
 struct CUstream_st {
   int device;
   std::deque<simt::Work> queue;
-  bool busy = false;  // its first work runs
+  bool busy = false;  // its first work is running
 };
 
 struct CUevent_st {
@@ -41,9 +41,9 @@ struct CUevent_st {
 namespace simt {
 
 cudaStream_t createStream(int device);
-/// Waits for what the stream has left to do.
+/// Waits for the stream's remaining work.
 void destroyStream(cudaStream_t stream);
-/// The stream itself, or for null the null stream of the calling thread's device.
+/// Returns the stream, or for null the null stream of the calling thread's device.
 cudaStream_t resolve(cudaStream_t stream);
 
 void enqueue(cudaStream_t stream, Work work);
@@ -59,7 +59,7 @@ bool finished(cudaEvent_t event);
 int currentDevice();
 void setCurrentDevice(int device);
 
-/// A number of the seeded sequence, 0 where the seed is 0. Only the worker calls it.
+/// The next number of the seeded sequence, or 0 if the seed is 0. Only the worker calls it.
 uint64_t workerRandom();
 
 }  // namespace simt

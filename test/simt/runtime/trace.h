@@ -1,4 +1,4 @@
-// A record of what runs on the device, in the order in which it was enqueued: one JSON object per line in the file that
+// Records what runs on the device, in the order in which it was enqueued: one JSON object per line in the file that
 // MORA_SIMT_TRACE names.
 #pragma once
 #include <cuda_runtime.h>
@@ -20,8 +20,8 @@ struct TraceEntry {
 bool tracing();
 void trace(const TraceEntry& entry);
 
-/// The seam for launchers that know what their next kernel moves and computes: added to the entry of the calling
-/// thread's next launch.
+/// Adds the bytes and FLOPs of a kernel, stated by its launcher, to the trace entry of the calling thread's next
+/// launch.
 void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops);
 
 }  // namespace simt

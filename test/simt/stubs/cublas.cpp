@@ -1,5 +1,5 @@
-// A library with the names of cuBLAS that the backend takes, which computes nothing: STUB_VERSION is its major version,
-// STUB_CREATE what it answers to whoever wants a handle. For tests of which library is chosen.
+// A library with cuBLAS's function names, which computes nothing: STUB_VERSION is its major version, STUB_CREATE its
+// answer to the creation of a handle. For tests of which library is chosen.
 #include <cstddef>
 #include <cstdint>
 

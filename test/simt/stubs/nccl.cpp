@@ -1,9 +1,9 @@
-// The stand-in of NCCL: connects the emulated devices of several processes of this machine, over shared memory. What is
-// asked of it begins a little later, as with a non-blocking communicator; a collective is work of the emulated stream, and waits
-// there for the other ranks, or until it is aborted. Like NCCL it refuses a device that is two ranks.
+// The stand-in of NCCL: connects the emulated devices of several processes of this machine, over shared memory. Calls
+// start a little later, as with a non-blocking communicator; a collective is work of the emulated stream, and waits
+// there for the other ranks, or until it is aborted. Like NCCL it refuses two ranks on one device.
 //
 //   STUB_NCCL_VERSION   as 22203; 23004 unless set
-//   STUB_NCCL_FAIL      6@3: from its third collective on, it answers with result 6; with 7 it never comes to an end
+//   STUB_NCCL_FAIL      6@3: from its third collective on, it answers with result 6; with 7 it never ends
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -37,10 +37,10 @@ constexpr int kMostRanks = 8;
 constexpr size_t kChunk = 1 << 16;  // bytes
 constexpr NcclResult kInvalidArgument{4}, kInvalidUsage{5};
 
-/// What all ranks see. Its memory begins as zeros.
+/// State that all ranks share; its memory is initially zero.
 struct Shared {
   std::atomic<int> arrived, turn;
-  std::atomic<int> devices[kMostRanks];  // and 1
+  std::atomic<int> devices[kMostRanks];  // device number plus 1
   alignas(float) std::byte brought[kMostRanks][kChunk];
 };
 
@@ -53,7 +53,7 @@ NcclResult refused(NcclResult result, const std::string& why) {
   return result;
 }
 
-/// A function of the emulated runtime that this process has.
+/// A function of the emulated runtime in this process.
 template <typename Function>
 Function* runtime(const char* name) {
   static void* const library = [] {
@@ -80,7 +80,7 @@ int currentDevice() {
 
 namespace mora::ranks {
 
-/// Never freed: work of the stream may still look at it.
+/// Never freed: work of the stream may still use it.
 struct NcclCommunicatorOfLibrary {
   NcclCommunicatorOfLibrary(int rank, int size, const char* name)
       : rank(rank), size(size), device(currentDevice()), name(name) {}
@@ -92,7 +92,7 @@ struct NcclCommunicatorOfLibrary {
   std::atomic<NcclResult> state = NcclResult::inProgress;
   int collectives = 0;
 
-  /// False when it was aborted before all ranks came.
+  /// Returns false if it was aborted before all ranks came.
   bool meet() const {
     const int turn = shared->turn;
     if (++shared->arrived == size) {
@@ -127,7 +127,7 @@ struct NcclCommunicatorOfLibrary {
 
   void finish(NcclResult result) { state = result; }
 
-  /// Of bytes that are floats.
+  /// Adds bytes that are floats.
   void add(const std::byte* given, std::byte* to, size_t bytes) const {
     bring(given, bytes, [&](size_t begin, size_t part) {
       std::vector<float> sum(part / sizeof(float));
@@ -147,7 +147,7 @@ struct NcclCommunicatorOfLibrary {
   }
 
  private:
-  /// On the stream: `use` takes what all have brought, piece by piece.
+  /// On the stream: passes the data of all ranks to `use`, piece by piece.
   template <typename Use>
   void bring(const std::byte* given, size_t bytes, Use use) const {
     for (size_t begin = 0; begin < bytes; begin += kChunk) {
@@ -155,7 +155,7 @@ struct NcclCommunicatorOfLibrary {
       std::memcpy(shared->brought[rank], given + begin, part);
       if (!meet()) return;
       use(begin, part);
-      if (!meet()) return;  // before anybody brings more
+      if (!meet()) return;  // before any rank brings more
     }
   }
 };
@@ -177,14 +177,14 @@ struct Collective {
 
 thread_local std::optional<std::vector<Collective>> group;
 
-/// What STUB_NCCL_FAIL wants, from that collective on.
+/// The result that STUB_NCCL_FAIL requests, from that collective on.
 NcclResult fault(int collective) {
   const char* const text = std::getenv("STUB_NCCL_FAIL");
   const char* const at = text ? std::strchr(text, '@') : nullptr;
   return at && collective >= std::atoi(at + 1) ? NcclResult{std::atoi(text)} : NcclResult::success;
 }
 
-/// Enqueues them later, so that whoever does not ask whether they were is too early.
+/// Enqueues the collectives later, so that a caller that does not ask for completion continues too early.
 void begin(std::vector<Collective> all) {
   std::this_thread::sleep_for(std::chrono::milliseconds(2));
   Communicator& communicator = *all.front().communicator;
@@ -203,7 +203,7 @@ void begin(std::vector<Collective> all) {
   communicator.finish(NcclResult::success);
 }
 
-/// Begins what a thread has asked for.
+/// Starts the collectives that a thread has requested.
 NcclResult start(std::vector<Collective> all) {
   if (all.empty()) return NcclResult::success;
   all.front().communicator->state = NcclResult::inProgress;
@@ -211,7 +211,7 @@ NcclResult start(std::vector<Collective> all) {
   return NcclResult::inProgress;
 }
 
-/// Null, or why it cannot be begun.
+/// Null, or why it cannot be started.
 const char* refusal(const Communicator& communicator) {
   if (communicator.state != NcclResult::success) return "the communicator is not ready";
   return currentDevice() == communicator.device ? nullptr : "another device is current";

@@ -57,19 +57,19 @@ void agrees(cuda::Context& context, Activation f, DType type, Size size, Layout 
 
   const DeviceTensor deviceDGate(type, shape, zeros, layout), deviceDUp(type, shape, zeros, layout);
   cuda::activationBackward(context, f, deviceDY, deviceGate, {}, deviceDGate, {});
-  // In GELU's slope, cubes of x multiply what float32 leaves of 1 - tanh².
+  // In GELU's slope, cubes of x multiply the rounding error of 1 - tanh² in float32.
   const double slack = 4e-6;
   CHECK(close("dX", type, deviceDGate.get(), dAlone, slack));
   cuda::activationBackward(context, f, deviceDY, deviceGate, deviceUp, deviceDGate, deviceDUp);
   CHECK(close("dGate", type, deviceDGate.get(), dGate, slack));
   CHECK(close("dUp", type, deviceDUp.get(), dUp));
-  // Gradients may take the place of what they are made from.
+  // Gradients may overwrite their inputs.
   cuda::activationBackward(context, f, deviceDY, deviceGate, deviceUp, deviceGate, deviceUp);
   CHECK(deviceGate.get() == deviceDGate.get());
   CHECK(deviceUp.get() == deviceDUp.get());
 }
 
-// Exponentials and cubes of these overflow in f32; nothing may become infinite or NaN on the way.
+// Exponentials and cubes of these overflow in f32; no intermediate result may become infinite or NaN.
 void saturates(cuda::Context& context) {
   const Values gate = {-1e20, -1000, -104, -89, 89, 1000, 1e20}, ones(7, 1);
   for (const Activation f : kActivations) {

@@ -16,7 +16,7 @@ struct Expected {
   Values losses, gradients;
 };
 
-/// softcap 0: no cap.
+/// @param softcap 0 means no cap
 Expected expectedOf(Values logits, const Values& targets, int64_t columns, double softcap = 0) {
   Values slopes(logits.size(), 1);
   for (size_t i = 0; i < logits.size() && softcap > 0; ++i) {
@@ -70,7 +70,7 @@ void agrees(cuda::Context& context, DType type, DType gradientType, Size size, L
   CHECK(deviceLogits.get() == dLogits.get());
 }
 
-// A target that is nearly certain: one class adds e^-18 to its loss, which f32 would lose beside 1.
+// A nearly certain target: one class adds e^-18 to its loss, which f32 would lose beside 1.
 void keepsSmallLosses(cuda::Context& context) {
   for (const int64_t columns : {5, 512, 4104}) {
     Values logits(static_cast<size_t>(columns), -18.0);
@@ -84,7 +84,7 @@ void keepsSmallLosses(cuda::Context& context) {
   }
 }
 
-// Classes that are ruled out are no obstacle; a row that holds no number has no loss.
+// Classes with -infinity are allowed; a row without a finite logit has no loss.
 void takesInfinities(cuda::Context& context) {
   const double infinity = INFINITY;
   Values logits(1100, -infinity);

@@ -37,7 +37,7 @@ void forward(cuda::Context& context, DType type, Size size, Layout layout, bool 
   const auto [rows, columns] = size;
   const std::vector<int64_t> shape{rows, columns};
   const Values weight = normal(DType::f32, columns, 1), bias = normal(DType::f32, columns, 2);
-  // Far from zero: sums of squares would lose the variance.
+  // Values far from zero: sums of squares would lose the variance.
   Values x = normal(type, rows * columns, 3);
   for (double& value : x) value = rounded(type, value + 20);
   const auto [mean, rstd] = statisticsOf(x, rows, columns);
@@ -74,7 +74,7 @@ void backward(cuda::Context& context, DType type, Size size, Layout layout, bool
   for (double& value : rstd) value = rounded(DType::f32, value);
 
   Values expected(x.size()), dWeight = dWeightBefore, dBias = dBiasBefore;
-  double largest = 0;  // of what is subtracted: with few columns little is left of it
+  double largest = 0;  // of the subtracted terms, which nearly cancel with few columns
   for (int64_t r = 0; r < rows; ++r) {
     double sum = 0, slope = 0;
     const auto normed = [&](int64_t c) { return (at(x, r * columns + c) - at(mean, r)) * at(rstd, r); };

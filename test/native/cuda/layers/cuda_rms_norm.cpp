@@ -7,7 +7,7 @@ using namespace mora::test;
 
 namespace {
 
-/// Heads 0: rows of [rows, columns]; else rows of [rows / heads, heads, columns].
+/// Without heads, rows of [rows, columns]; else rows of [rows / heads, heads, columns].
 struct Size {
   int64_t rows, columns, heads = 0;
   double weightOffset = 0;
@@ -70,7 +70,7 @@ void forward(cuda::Context& context, DType type, Size size, Layout layout, bool 
   cuda::rmsNormApply(context, deviceX, deviceWeight, size.offset(), rstd, applied);
   CHECK(close("rmsNormApply", type, applied.get(), expected));
 
-  // Either result alone.
+  // Each result alone.
   const DeviceTensor onlyRstd(DType::f32, size.rowShape(), Values(static_cast<size_t>(rows)));
   cuda::rmsNorm(context, deviceX, {}, deviceWeight, size.offset(), kEpsilon, {}, onlyRstd);
   CHECK(onlyRstd.get() == rstd.get());
@@ -92,7 +92,7 @@ void backward(cuda::Context& context, DType type, Size size, Layout layout, bool
   for (double& value : rstd) value = rounded(DType::f32, value);
 
   Values expected(x.size()), dWeight = dWeightBefore;
-  double largest = 0;  // of what is subtracted: with few columns little is left of it
+  double largest = 0;  // of the subtracted terms, which nearly cancel with few columns
   for (int64_t r = 0; r < rows; ++r) {
     double mean = 0;
     for (int64_t c = 0; c < columns; ++c) {

@@ -14,8 +14,8 @@ std::string describe(const Grouping& grouping) {
          std::to_string(grouping.width) + " to " + std::to_string(grouping.side);
 }
 
-// Sides that are multiples of 8, 4, 2 and 1, whole and ragged; one group; more groups than columns; runs of all
-// lengths, and longer than a block stages.
+// Sides that are multiples of 8, 4, 2 and 1, with complete and partial groups; one group; more groups than columns;
+// runs of all lengths, also longer than a block stages.
 const Grouping kGroupings[] = {
     {GroupKind::tile, 1, 1, 1},      {GroupKind::tile, 1, 64, 16},    {GroupKind::tile, 1, 67, 16},
     {GroupKind::tile, 0, 67, 16},    {GroupKind::tile, 1, 100, 12},   {GroupKind::tile, 0, 131, 34},
@@ -41,7 +41,7 @@ struct Case {
   bool accumulate;
 };
 
-/// Every grouping with the types and layouts in turn, so that each pair of them is met.
+/// Runs every grouping, alternating types and layouts so that each pair occurs.
 template <typename Run>
 void forCases(Run&& run) {
   int index = 0;

@@ -1,5 +1,6 @@
-// Rotation, decoupling and truncation on the device against their definition in float64: x continued by itself, cut
-// into sections, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
+// Rotation, decoupling and truncation on the device against their definition in float64: x is continued by itself and
+// cut into sections, each is multiplied by M R_b, and results are concatenated, then tiled or cut at d (or folded onto
+// the first outputs).
 #include "core/math/section_operations.h"
 #include "cuda/products/products.h"
 #include "cuda/runtime/devices.h"
@@ -10,7 +11,8 @@ using namespace mora::test;
 
 namespace {
 
-// Halves that are multiples of 8, 4, 2 and 1; whole and ragged sections; repeated and cut outputs; R = k and beyond.
+// Halves that are multiples of 8, 4, 2 and 1; complete and partial sections; repeated and cut outputs; R = k and
+// beyond.
 const SectionPlan kPlans[] = {
     planOf(48, 48, 16, Kind::rotate),  planOf(13, 11, 4, Kind::rotate),    planOf(13, 45, 4, Kind::rotate),
     planOf(40, 11, 6, Kind::rotate),   planOf(24, 50, 8, Kind::rotate),    planOf(5, 17, 8, Kind::rotate),
@@ -21,7 +23,7 @@ const SectionPlan kPlans[] = {
     planOf(7, 3, 10, Kind::fold),      planOf(190, 134, 36, Kind::rotate), planOf(72, 120, 20, Kind::rotate),
 };
 
-/// Counts what a plan asks for.
+/// Counts the operations of a plan.
 struct CountingOperations {
   int64_t multiplications = 0, copies = 0, sums = 0;
 
@@ -34,7 +36,7 @@ struct CountingOperations {
   void* scratch(size_t) { return nullptr; }
 };
 
-/// Dead sections are not computed, nor repeated outputs: they are copied, and their gradients summed, once.
+/// Dead sections and repeated outputs are not computed: outputs are copied, and their gradients summed, once.
 void doesNothingTwice(const SectionPlan& plan) {
   if (plan.truncate || plan.foldOutput) return;
   constexpr int64_t T = 3;
@@ -66,7 +68,7 @@ void merges(cuda::Context& context, const SectionPlan& plan) {
         weight[index] += 0.25 * folded[at];
         reached[index] = true;
       });
-      double infinite = 0;  // of what sections reach
+      double infinite = 0;  // where sections reach
       for (size_t i = 0; i < weight.size(); ++i) infinite += reached[i] && std::isinf(weight[i]) ? 1 : 0;
       cuda::mergeSections(context, plan, sections, 0.25f, on, nonFinite);
       CHECK(close("mergeSections, " + describe(plan), type, on.get(), weight));

@@ -1,5 +1,5 @@
-// Rotation, decoupling and truncation in aligned windows on the device: the same results as in sections, and products
-// that cuBLAS can read and write 16 bytes at a time.
+// Rotation, decoupling and truncation in aligned windows on the device: the same results as in sections, by products
+// whose operands are aligned to 16 bytes.
 #include <utility>
 
 #include "core/math/window_operations.h"
@@ -12,8 +12,8 @@ using namespace mora::test;
 
 namespace {
 
-// One section, two and three; ragged ones, whose padding starts anew; cut and repeated outputs; dead sections; R beyond
-// k and beyond twice as much; every remainder of R by 8; a width that is not aligned.
+// One, two and three sections; partial ones, whose padding continues at the start; cut and repeated outputs; dead
+// sections; R above k and above 2 k; every remainder of R by 8; a width that is not aligned.
 const SectionPlan kPlans[] = {
     planOf(24, 24, 18, Kind::rotate),    planOf(24, 24, 22, Kind::rotate),   planOf(48, 48, 20, Kind::rotate),
     planOf(64, 48, 22, Kind::rotate),    planOf(56, 56, 14, Kind::rotate),   planOf(120, 40, 10, Kind::rotate),
@@ -33,7 +33,7 @@ const SectionPlan kWide[] = {
     planOf(512, 304, 250, Kind::truncate), planOf(600, 304, 202, Kind::fold),
 };
 
-/// cuBLAS's table with a look at the operands of every product.
+/// cuBLAS's table with a check of every product's operands.
 class Watch {
  public:
   static const cuda::CublasTable* over(const cuda::CublasTable& real) {
@@ -63,7 +63,7 @@ class Watch {
   }
 
   static int operands() { return std::exchange(operands_, 0); }
-  /// How many since the last call could not be read or written 16 bytes at a time.
+  /// Number of unaligned operands since the last call.
   static int unaligned() { return std::exchange(unaligned_, 0); }
 
  private:
@@ -94,7 +94,7 @@ void isAligned(cuda::Context& context, const SectionPlan& plan) {
   if (!CHECK(Watch::unaligned() == 0)) std::fprintf(stderr, "  %s\n", describe(plan).c_str());
 }
 
-/// The rule of who gets windows: 16-bit activations of whole cells, and sections that are wide and not aligned.
+/// Windows are used for 16-bit activations of whole cells and for wide, unaligned sections.
 void windowsWhereTheyPay() {
   const auto side = [](int64_t k, int64_t R, DType type) {
     return cuda::foldedSide(planOf(k, 4096, R, Kind::rotate), type);
@@ -107,7 +107,7 @@ void windowsWhereTheyPay() {
   CHECK(side(4096, 90, DType::bf16) == 90);
 }
 
-/// Without windows the same operands are seen unaligned: the watch works.
+/// Without windows the same operands are unaligned: the check works.
 void watchSees(cuda::Context& context) {
   const SectionPlan plan = planOf(48, 48, 20, Kind::rotate);
   Watch::unaligned();

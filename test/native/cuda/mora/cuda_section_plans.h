@@ -1,6 +1,7 @@
-// Plans of the section operators, and tests of what computes them on the device against their definition in float64: x
-// continued by itself, cut into sections, each through M R_b, results one after the other, tiled or cut at d (or folded
-// onto the first outputs). Folded matrices are [n, W, W], where W is R or the side of a window (mora/windows.h).
+// Plans of the section operators, and tests of their results on the device against their definition in float64: x is
+// continued by itself and cut into sections, each is multiplied by M R_b, and results are concatenated, then tiled or
+// cut at d (or folded onto the first outputs). Folded matrices are [n, W, W], where W is R or the side of a window
+// (mora/windows.h).
 #pragma once
 #include <algorithm>
 
@@ -57,21 +58,21 @@ void forPairs(const SectionPlan& plan, Visit&& visit) {
       }
 }
 
-/// Where an element of sections [n, R, R] lies in [n, W, W].
+/// The index in [n, W, W] of an element of sections [n, R, R].
 inline size_t placeOf(const SectionPlan& plan, int64_t window, size_t index) {
   const auto R = plan.side, at = static_cast<int64_t>(index), section = at / (R * R);
   const int64_t offset = windowOffset(R, window, section);
   return static_cast<size_t>((section * window + offset + at / R % R) * window + offset + at % R);
 }
 
-/// Sections [n, R, R] as [n, W, W] with `around` around them.
+/// Sections [n, R, R] as [n, W, W], filled up with `around`.
 inline Values placed(const SectionPlan& plan, int64_t window, const Values& sections, double around) {
   Values values(static_cast<size_t>(plan.liveSections() * window * window), around);
   for (size_t i = 0; i < sections.size(); ++i) values[placeOf(plan, window, i)] = sections[i];
   return values;
 }
 
-/// Sections [n, R, R] of [n, W, W].
+/// Extracts sections [n, R, R] from [n, W, W].
 inline Values taken(const SectionPlan& plan, int64_t window, const Values& values) {
   Values sections(static_cast<size_t>(plan.liveSections() * plan.side * plan.side));
   for (size_t i = 0; i < sections.size(); ++i) sections[i] = values[placeOf(plan, window, i)];
@@ -121,7 +122,7 @@ struct Operands {
   Layout layout;
 };
 
-/// Results pass through the type between products, so they may be off by a few of its roundings.
+/// Tolerance: intermediate results are rounded to the type, so results may be off by a few roundings.
 inline double slackOf(DType type) { return type == DType::f32 ? 1e-5 : 0.02; }
 
 inline void multiplies(cuda::Context& context, const SectionPlan& plan, int64_t window, const Operands& of) {

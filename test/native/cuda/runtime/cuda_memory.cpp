@@ -1,4 +1,4 @@
-// The CUDA backend's allocator over the emulator's memory: figures, limits, segments that come and go.
+// The CUDA backend's allocator with the emulator's memory: statistics, limits, allocation and release of segments.
 #include "cuda/runtime/memory.h"
 
 #include <cuda_runtime.h>
@@ -65,7 +65,7 @@ void theLimitHolds() {
   void* const most = mustAllocate(memory, 90 * kMebi);
   CHECK(memory.allocate(11 * kMebi, &data) == Outcome::overLimit);
   CHECK(memory.allocateWorking(11 * kMebi) == nullptr);
-  // Segments stop growing where they would pass it.
+  // Segments stop growing if they would exceed the limit.
   CHECK(memory.figures().inUse + memory.figures().cached <= 100 * kMebi);
   memory.release(most);
   memory.setLimit(0);

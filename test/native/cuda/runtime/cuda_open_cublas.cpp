@@ -1,5 +1,4 @@
-// What is said where cuBLAS cannot be opened: which files were looked for, where, what the loader said, and the way
-// out.
+// The error if cuBLAS cannot be opened: the files that were tried, the folders, the loader's message, and the remedy.
 #include <unistd.h>
 
 #include <cstdlib>
@@ -40,7 +39,7 @@ void elseItIsLookedForWhereItIsInstalled() {
     setenv("CUDA_HOME", "/somewhere/cuda", 1);
     setenv("HOME", "/nobody", 1);
     mora::Absence absence;
-    if (mora::cuda::openCublas(13000, absence)) return;  // a machine that has it
+    if (mora::cuda::openCublas(13000, absence)) return;  // this machine has it
     for (const char* place :
          {"the loader's path, ", "/somewhere/cuda/lib64, ", "/usr/local/cuda/lib64, ", "MORA_CUBLAS"})
       CHECK(contains(absence.text(), place));

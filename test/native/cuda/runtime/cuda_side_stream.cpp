@@ -1,5 +1,5 @@
-// A stream's side work over the emulator: it sees what was enqueued before, runs one after another beside the rest, and
-// whoever waits for it is told in any case.
+// A stream's side work on the emulator: it sees what was enqueued before, runs in order beside the rest, and its
+// waiters are always notified.
 #include <atomic>
 #include <cstring>
 #include <functional>
@@ -51,7 +51,7 @@ void itSeesWhatCameBefore() {
               },
               {}};
     CHECK(side.run(stream).status == Status::ok);
-    // Done is done: what is enqueued from here on finds it.
+    // Work enqueued after `done` sees the results.
     std::vector<char> back(kBytes);
     stream.enqueue("from", [&](Context& context) { copyToHost(context, back.data(), copy, kBytes); });
     CHECK(wait(stream).status == Status::ok);

@@ -1,5 +1,5 @@
-// The CUDA backend's stream over the emulator: copies in order, errors at the next callback, memory that runs out, and
-// the end while work is waiting.
+// The CUDA backend's stream on the emulator: copies in order, errors at the next callback, exhausted memory, and
+// shutdown with waiting work.
 #include "cuda/runtime/stream.h"
 
 #include <algorithm>
@@ -113,7 +113,7 @@ void errorsSurfaceAtTheNextCallback() {
   const StreamError error = wait(stream);
   CHECK(error.status == Status::failed);
   CHECK(std::strcmp(error.operation, "rope") == 0 && std::strcmp(error.message, "the launch failed") == 0);
-  CHECK(wait(stream).status == Status::ok);  // forgotten
+  CHECK(wait(stream).status == Status::ok);  // the error was cleared
 }
 
 void aReportOfTheDeviceReadsLikeTheCpus() {
@@ -144,7 +144,7 @@ void fewOperationsAreNotWatched() {
   for (int i = 0; i < 10; ++i) stream.enqueue("nothing", [](Context&) {});
   stream.enqueue("last", [&](Context&) { issued.set_value(); });
   issued.get_future().wait();
-  // Were one recorded, its event would be reached by now.
+  // If one were recorded, its event would be reached by now.
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   CHECK(stream.depth() == 11);
   CHECK(wait(stream).status == Status::ok);
@@ -158,9 +158,9 @@ void aFullDeviceGivesUpWhatIsCached() {
   void *half = nullptr, *most = nullptr, *more = nullptr;
   CHECK(stream.allocate(total / 2, &half) == Status::ok);
   stream.release(half);
-  CHECK(stream.allocate(total / 4 * 3, &most) == Status::ok);  // in place of the half that is cached
+  CHECK(stream.allocate(total / 4 * 3, &most) == Status::ok);  // replaces the half that is cached
   CHECK(stream.allocate(total / 2, &more) == Status::outOfMemory);
-  CHECK(stream.allocate(1000, &more) == Status::ok);  // still of use
+  CHECK(stream.allocate(1000, &more) == Status::ok);  // the stream remains usable
   stream.release(most);
   stream.release(more);
   CHECK(stream.trim() == Status::ok && wait(stream).status == Status::ok);
@@ -174,7 +174,7 @@ void aFullDeviceGivesUpWhatIsCachedForScratchToo() {
   stream.memory().setLimit(0);
   void* most = nullptr;
   CHECK(stream.allocate(unused / 4 * 3, &most) == Status::ok);
-  // Released while an operation that uses it waits: its segment must not go before that has run.
+  // Released while an operation that uses it is waiting: the segment must stay until that has run.
   std::promise<void> opened;
   stream.enqueue("gate", [&](Context&) { opened.get_future().wait(); });
   stream.enqueue("scratch", [&](Context& context) { context.scratch(Slot::partials, unused / 2); });
@@ -194,7 +194,7 @@ void slicesComeBackWhereACopyFails() {
   Stream& stream = newStream();
   const std::vector<unsigned char> there(mora::cuda::Staging::kPiece);
   int nothing = 0;
-  // More than the ring holds: a slice that stayed taken would make a later one wait for ever.
+  // More than the ring holds: a slice that is never returned would make a later one wait forever.
   for (int i = 0; i < 9; ++i) {
     stream.enqueue("copy", [&](Context& context) { copyToDevice(context, &nothing, there.data(), there.size()); });
     const StreamError error = wait(stream);

@@ -1,6 +1,6 @@
-// Which cuBLAS is taken where a machine has several: newest first of those that the driver serves, the next one where
-// that cannot be used, in all the places where people have them. STUBS is the folder of test/simt/stubs/cublas.cpp's
-// libraries: 12 and 13, and `old`, which lacks a function.
+// Which cuBLAS is chosen on a machine with several: the newest one that the driver supports, or the next one if that
+// fails, in all the usual places. STUBS is the folder of test/simt/stubs/cublas.cpp's libraries: 12 and 13, and `old`,
+// which lacks a function.
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ using mora::test::inChild;
 
 namespace {
 
-/// The versions of the libraries of a folder, in the order in which they are tried.
+/// The versions of a folder's libraries, in the order in which they are tried.
 std::vector<std::string> tried(const char* folder, int driver) {
   setenv("MORA_CUBLAS", folder, 1);
   std::vector<std::string> versions;
