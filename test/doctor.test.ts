@@ -233,7 +233,7 @@ describe('the addon', () => {
     expect(binaryCandidates({ MORA_BUILD: '/y' })).toContain('/y/RelWithDebInfo/mora.node')
   })
 
-  it('that is no addon is named with what the loader says', () => {
+  it('that is not an addon is named with the error of the loader', () => {
     const path = join(mkdtempSync(join(tmpdir(), 'mora-binary-')), 'mora.node')
     writeFileSync(path, 'not a library')
     expect(() => loadBinary([path], { reload: true })).toThrow(/tried .*mora\.node \(.+\)\. Build it with: cd /)
@@ -247,15 +247,15 @@ describe('the addon', () => {
 
   it.each(['', 'module.exports = null'])('that has nothing of an addon is named: %j', (main) => {
     expect(() => loadBinary([packageOf(main)], { reload: true })).toThrow(
-      /tried .*main\.cjs \(it is no addon of node-mora\)\./,
+      /tried .*main\.cjs \(it is not node-mora's addon\)\./,
     )
   })
 
   it.each([
-    ['process.exit(0)', 'a process that was to load it ended with exit code 0'],
-    ['console.log("node-mora loaded it"); process.exit(1)', 'a process that was to load it ended with exit code 1'],
-    ['process.kill(process.pid, "SIGSEGV")', 'a process that was to load it ended with SIGSEGV'],
-    ['process.on("SIGTERM", () => {}); for (;;);', 'a process that was to load it did not end in time'],
+    ['process.exit(0)', 'a process that tried to load it ended with exit code 0'],
+    ['console.log("node-mora loaded it"); process.exit(1)', 'a process that tried to load it ended with exit code 1'],
+    ['process.kill(process.pid, "SIGSEGV")', 'a process that tried to load it ended with SIGSEGV'],
+    ['process.on("SIGTERM", () => {}); for (;;);', 'a process that tried to load it did not end in time'],
     ['throw new Error("built for another machine")', 'built for another machine'],
   ])('of a package is loaded by another process first, in vain where it does this: %s', (main, message) => {
     expect(() => requireLoads(packageOf(main), 2000)).toThrow(message)

@@ -1,27 +1,27 @@
 /**
- * Arguments of public functions and methods, checked by schemas when they are called. One that does not fit is refused by its
- * name. What is called inside relies on TypeScript's types, and operations on the addon's checks.
+ * Checks arguments of public functions and methods against schemas; errors name the argument. Internal calls rely on
+ * TypeScript's types, and operations on the addon's checks.
  */
 import { z } from 'zod'
 import { quoted, UsageError } from './errors.js'
 
-/** Follows "Expected" where a schema's own type does not say enough. */
+/** What follows "Expected" in errors, if a schema's type does not say enough. */
 const expectations = z.registry<{ expects: string }>()
-/** What an object of options is called in errors. */
+/** Names of objects of options in errors. */
 const names = z.registry<{ name: string }>()
 
-/** The same schema; errors say that they expected this. */
+/** Returns a copy of the schema whose errors say that they expected `expects`. */
 export function expecting<S extends z.ZodType>(expects: string, schema: S): S {
   const copy = schema.clone()
   expectations.add(copy, { expects })
   return copy
 }
 
-/** An object that holds things by name: no list, typed array, map, date or the like. */
+/** Whether a value is an object with values by name, not a list, typed array, map, date or the like. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === '[object Object]'
 
-/** A schema of values that `fits` is true of. */
+/** Returns a schema of values for which `fits` is true. */
 export const custom = (expects: string, fits: (value: unknown) => boolean) => expecting(expects, z.custom(fits))
 
 export const aText = expecting('a non-empty text', z.string().min(1))
@@ -41,10 +41,10 @@ export const wholeFrom = (least: number) => expecting(`a whole number of at leas
 export const wholeBetween = (least: number, most: number) =>
   expecting(`a whole number from ${least} to ${most}`, z.int().min(least).max(most))
 
-/** A list or a typed array of whole numbers, as token ids are. */
+/** A list or a typed array of whole numbers, such as token ids. */
 export const wholes = custom('a list of whole numbers', isListOfWholes)
 
-/** An object with these methods and properties, whatever its class. */
+/** Returns a schema of objects with these methods and properties, of any class. */
 export const having = (expects: string, ...members: readonly (string | symbol)[]) =>
   custom(expects, (value) => typeof value === 'object' && value !== null && members.every((name) => name in value))
 
@@ -68,7 +68,7 @@ export function check<Name extends string>(
   }
 }
 
-/** The sentence about a value that does not fit. */
+/** Makes the error for a value that does not fit. */
 export function badValue(name: string, expects: string, value: unknown): UsageError {
   return new UsageError('bad-value', `Expected ${expects} for ${name} but received ${quoted(value)}.`)
 }

@@ -1,8 +1,8 @@
 import { asMessage, shortened } from './printable.js'
 
 /**
- * Base of every error that this package raises on purpose: one sentence for a person and a code for a script. The sentence has
- * one line of at most 2 kB and no control characters, whatever files, models and servers brought into it.
+ * Base of every error that this package throws on purpose: one sentence for people and a code for programs. The sentence is one
+ * line of at most 2 kB without control characters, even if it quotes files, models or servers.
  */
 export class MoraError extends Error {
   /** Exit code of the command line. */
@@ -19,23 +19,23 @@ export class MoraError extends Error {
   }
 }
 
-/** Wrong usage, found before work starts: an unknown option or value, a missing file, things that do not fit together. */
+/** Wrong usage, found before work starts: an unknown option or value, a missing file, inputs that do not match. */
 export class UsageError extends MoraError {
   override readonly exitCode = 2
 }
 
-/** A file or a row whose content is not what its format says; the message names the file. */
+/** A file or a row whose content violates its format; the message names the file. */
 export class InputError extends MoraError {}
 
-/** What failed while working: out of memory, a non-finite loss, a full disk. */
+/** A failure during work: out of memory, a non-finite loss, a full disk. */
 export class RunError extends MoraError {}
 
-/** The same error, its sentence behind the path of what it is about, unless that is named in it. Others are left as they are. */
+/** Prefixes the message of this package's errors with the path they are about, unless it names it. Returns others unchanged. */
 export function about(path: string, error: unknown): unknown {
   return reworded(error, (message) => (message.includes(path) ? message : `${path}: ${message}`))
 }
 
-/** The same error with other words; errors that were not raised on purpose are left as they are. */
+/** Rewords the message of this package's errors. Returns others unchanged. */
 export function reworded(error: unknown, words: (message: string) => string): unknown {
   if (!(error instanceof MoraError)) return error
   const message = words(error.message)
@@ -44,10 +44,10 @@ export function reworded(error: unknown, words: (message: string) => string): un
   return new Kind(error.code, message, { cause: error })
 }
 
-/** Most bytes of UTF-8 that a message quotes of a text. */
+/** Most bytes of UTF-8 that a message quotes from a text. */
 const MOST_OF_A_TEXT = 200
 
-/** A value as a message quotes it: JSON, cut where it is long. */
+/** Formats a value for a message: JSON, shortened if long. */
 export function quoted(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(shortened(value, MOST_OF_A_TEXT))
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
@@ -58,7 +58,7 @@ export function quoted(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57).replace(/\p{Cs}$/u, '')}...` : text
 }
 
-/** Whether the content of an object says something; that of others, as a buffer with a whole file, would not. */
+/** Whether an object is worth quoting by its content, unlike, for example, a buffer. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || prototype === Object.prototype || prototype === Array.prototype
@@ -69,7 +69,7 @@ function classOf(value: object): string {
   return typeof name === 'string' && name !== '' ? name : 'an unknown class'
 }
 
-/** Undefined of what contains itself. */
+/** Returns undefined for a value that contains itself. */
 function jsonOf(value: unknown): string | undefined {
   try {
     return JSON.stringify(value)

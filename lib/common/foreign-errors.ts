@@ -1,16 +1,16 @@
-/** Errors of Node.js, V8 and libraries in words for users: what they say themselves is about the inside of a program. */
+/** Rewords errors of Node.js, V8 and libraries for users: their own messages are about the inside of a program. */
 import { basename } from 'node:path'
 
-/** Too many items, bytes or characters for one value. */
+/** Messages about too many items, bytes or characters for one value. */
 const TOO_LARGE =
   /^Invalid (array|string|typed array|array buffer) length|^Array buffer allocation failed|maximum size exceeded$/
 
 const TOO_DEEP = /^Maximum call stack size exceeded/
 
-/** Memory that C++ or the system did not give. */
+/** Messages about memory that C++ or the system could not allocate. */
 const NO_MEMORY = /^std::bad_alloc|^ENOMEM\b/
 
-/** V8's words on what is no JSON, no regular expression and no number. */
+/** V8's messages about invalid JSON, regular expressions and numbers. */
 const NOT_PARSED = /\bJSON\b|^Invalid regular expression|BigInt/
 
 const NOT_DEFINED = / is not defined$|before initialization$/
@@ -26,7 +26,7 @@ export function isTooLarge(error: unknown): boolean {
   )
 }
 
-/** Whether the system gave no more memory. */
+/** Whether an allocation of memory failed. */
 export function isOutOfMemory(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code } = error as NodeJS.ErrnoException
@@ -34,8 +34,8 @@ export function isOutOfMemory(error: unknown): boolean {
 }
 
 /**
- * Why something failed, as the end of a sentence.
- * @param otherwise what it means where the error is only of use to who mends the program
+ * Returns why something failed, as the end of a sentence.
+ * @param otherwise the reason to give if the error's own message would help developers only
  */
 export function reasonOf(error: unknown, otherwise: string): string {
   if (isOutOfMemory(error)) return 'there is too little memory'
@@ -50,7 +50,7 @@ function isOfTheProgram(error: Error): boolean {
   return error instanceof TypeError || error instanceof RangeError || NOT_DEFINED.test(error.message)
 }
 
-/** What is said of a failure that nobody made a sentence of. */
+/** Returns the code and message to report for an error that is not this package's. */
 export function foreignFailure(error: unknown): { code: string; message: string } {
   if (isOutOfMemory(error)) {
     const limits = 'limits such as those of "ulimit -v" and of containers count'
@@ -71,7 +71,7 @@ export function foreignFailure(error: unknown): { code: string; message: string 
   }
 }
 
-/** The kind of an error and where it was thrown: enough to tell one fault from another. */
+/** Returns the kind of an error and where it was thrown, which tells one bug from another. */
 export function placeOf(error: unknown): string {
   const kind = error instanceof Error ? error.name : typeof error
   const [place] = /[^\s(]+:\d+(?=:\d+\)?$)/m.exec((error as Partial<Error> | null)?.stack ?? '') ?? []

@@ -1,12 +1,12 @@
-/** Code that may harm the process that runs it, or change it for good, in a process of its own. */
+/** Runs code in a child process, because it may harm the process that runs it. */
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 
 /**
- * Waits for a script of CommonJS; `argument` is the last of its `process.argv`, since Node.js and Bun put it first and Deno after a
- * name for the code. It is killed after `patience` milliseconds. Null where no process can be started.
+ * Runs a CommonJS script and waits for it, at most `patience` milliseconds, after which it is killed. `argument` is the last item
+ * of its `process.argv`: Node.js and Bun put it first, Deno after a name for the code. Returns null if no process can be started.
  */
 export function runApart(script: string, argument: string, patience = 30_000): SpawnSyncReturns<string> | null {
-  // Where Node.js is part of a program, that process would be the whole program again.
+  // If Node.js is embedded in a program, the child would be the whole program again.
   if (process.env.MORA_PROBE) return null
   const ending = spawnSync(process.execPath, ['-e', script, argument], {
     encoding: 'utf8',

@@ -1,9 +1,9 @@
-/** What this package says of itself. */
+/** The folder and the version of this package. */
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The package's own folder: `lib` and `dist` both lie directly under it, and this file in a room of theirs. */
+/** The package's folder: the parent of `lib` and `dist`, in which this file is two levels deep. */
 export const packageFolder = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 /** The version of this package. */

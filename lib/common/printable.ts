@@ -1,20 +1,20 @@
-/** Text of others as it may be shown: nothing in it steers a terminal or turns the order of a line, and messages have an end. */
+/** Makes foreign text safe to show: it cannot control a terminal or reverse a line, and messages have a limited length. */
 
-/** Control characters but tab and newline, what ends lines elsewhere, overrides of the direction, and halves of pairs. */
+/** Control characters except tab and newline, other line separators, direction overrides, and lone surrogates. */
 const UNSEEN = /(?![\t\n])\p{Cc}|[\u202a-\u202e\u2066-\u2069\p{Zl}\p{Zp}\p{Cs}]/gu
 
-/** Bytes of UTF-8. */
+/** Most bytes of UTF-8 in a message. */
 const MOST_OF_A_MESSAGE = 2000
 
-/** With `\u001b` for an escape character and its like. In JSON, where these only stand in texts, it means the same as before. */
+/** Writes unprintable characters as `\u001b` and the like. JSON, which has them in strings only, keeps its meaning. */
 export function printable(text: string): string {
   return text.replace(UNSEEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** What finds the secrets of this process. */
+/** Patterns of this process's secrets. */
 const secrets = new Map<string, RegExp>()
 
-/** Keeps a secret out of every message from now on, also where somebody repeats it with characters as `%41`. */
+/** Keeps a secret out of all messages from now on, even if it comes back with characters encoded as `%41`. */
 export function keepSecret(secret: string): void {
   if (secrets.has(secret)) return
   const characters = [...Buffer.from(secret)].map((byte) => {
@@ -24,7 +24,7 @@ export function keepSecret(secret: string): void {
   secrets.set(secret, new RegExp(characters.join(''), 'g'))
 }
 
-/** As a message: printable, one line, and without its middle where it is longer than 2 kB. */
+/** Makes a message of a text: printable, one line, and with its middle left out if it is longer than 2 kB. */
 export function asMessage(text: string): string {
   const line = shortened(text, MOST_OF_A_MESSAGE)
     .trim()
@@ -32,11 +32,11 @@ export function asMessage(text: string): string {
   return shortened(printable(line), MOST_OF_A_MESSAGE)
 }
 
-/** Without secrets, and at most `bytes` of UTF-8: an ellipsis takes the place of the middle. Characters stay whole. */
+/** Removes secrets, and shortens to at most `bytes` of UTF-8: an ellipsis replaces the middle. Characters stay whole. */
 export function shortened(given: string, bytes: number): string {
-  // Before it is cut: a part of a secret would not be found.
+  // Before shortening, since a part of a secret would not be found.
   const text = [...secrets.values()].reduce((rest, secret) => rest.replace(secret, '(secret)'), given)
-  // A unit of UTF-16 is a byte at least, and three at most.
+  // A UTF-16 unit takes at least one byte and at most three.
   if (text.length * 3 <= bytes) return text
   const whole = text.length > 2 * bytes ? text.slice(0, bytes) + text.slice(-bytes) : text
   const encoded = Buffer.from(whole)
@@ -50,5 +50,5 @@ export function shortened(given: string, bytes: number): string {
 
 const ELLIPSIS_BYTES = 3
 
-/** Whether a byte is not the first one of its character. */
+/** Whether a byte continues a character. */
 const goesOn = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80

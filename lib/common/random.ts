@@ -12,7 +12,7 @@ const WEYL_0 = 0x9e3779b9
 const WEYL_1 = 0xbb67ae85
 const ROUNDS = 10
 
-/** Upper 32 bits of the product of two unsigned 32-bit numbers; no sum below passes 2^32. */
+/** Returns the upper 32 bits of the product of two unsigned 32-bit numbers; no sum below exceeds 2^32. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
@@ -26,7 +26,7 @@ function multiplyHigh(a: number, b: number): number {
 type Words4 = readonly [number, number, number, number]
 type Words2 = readonly [number, number]
 
-/** One block: four unsigned 32-bit words from a counter of four words and a key of two. */
+/** Computes one block: four unsigned 32-bit words from a counter of four words and a key of two. */
 export function philox4x32([c0, c1, c2, c3]: Words4, [k0, k1]: Words2): Words4 {
   for (let round = 0; round < ROUNDS; round++) {
     const high0 = multiplyHigh(MULTIPLIER_0, c0)
@@ -47,7 +47,7 @@ export function philox4x32([c0, c1, c2, c3]: Words4, [k0, k1]: Words2): Words4 {
 export class RandomStream {
   #block = 0
   #words: Words4 = [0, 0, 0, 0]
-  /** How many of the words were read. */
+  /** Number of words read from the block. */
   #read = 4
   #spareNormal: number | undefined
 
@@ -56,7 +56,7 @@ export class RandomStream {
     readonly key: Words2,
   ) {}
 
-  /** An unsigned 32-bit integer. */
+  /** Returns an unsigned 32-bit integer. */
   uint32(): number {
     if (this.#read === 4) {
       this.#words = philox4x32([this.#block >>> 0, Math.floor(this.#block / 2 ** 32), 0, 0], this.key)
@@ -66,7 +66,7 @@ export class RandomStream {
     return this.#words[this.#read++]!
   }
 
-  /** Goes past words that are computed elsewhere; gives how many were before them. */
+  /** Skips words that are computed elsewhere; returns how many were before them. */
   skip(words: number): number {
     const before = 4 * this.#block - 4 + this.#read
     const after = before + words
@@ -76,14 +76,14 @@ export class RandomStream {
     return before
   }
 
-  /** Uniform in [0, 1), with 53 random bits. */
+  /** Returns a uniform number in [0, 1), with 53 random bits. */
   uniform(): number {
     const high = this.uint32() >>> 5
     const low = this.uint32() >>> 6
     return (high * 2 ** 26 + low) / 2 ** 53
   }
 
-  /** A uniform integer in [0, bound), without modulo bias; `bound` from 1 to 2^32. */
+  /** Returns a uniform integer in [0, bound), without modulo bias; `bound` from 1 to 2^32. */
   integer(bound: number): number {
     const limit = 2 ** 32 - (2 ** 32 % bound)
     let word = this.uint32()
@@ -91,7 +91,7 @@ export class RandomStream {
     return word % bound
   }
 
-  /** Standard normal, by the Box-Muller transform. */
+  /** Returns a standard normal number, by the Box-Muller transform. */
   normal(): number {
     if (this.#spareNormal !== undefined) {
       const spare = this.#spareNormal
@@ -116,7 +116,7 @@ export class RandomStream {
   }
 }
 
-/** The key of (seed, name, counters): two words that select a stream, here or in a kernel (dropout). */
+/** Returns the key of (seed, name, counters): two words that select a stream, here or in a kernel (dropout). */
 export function streamKey(seed: number | bigint, name: string, ...counters: (number | string)[]): [number, number] {
   const digest = createHash('sha256')
     .update(JSON.stringify([String(seed), name, ...counters]))
@@ -125,10 +125,10 @@ export function streamKey(seed: number | bigint, name: string, ...counters: (num
 }
 
 /**
- * The stream of (seed, name, counters): a function of these alone, so nothing that reads one stream moves another.
+ * Returns the stream of (seed, name, counters), a function of these alone: reading one stream does not affect another.
  *
- * @param name what it is for: `init`, `shuffle`, ...
- * @param counters which one of that name: an epoch, a layer, ...
+ * @param name its purpose: `init`, `shuffle`, ...
+ * @param counters tell streams of one name apart: an epoch, a layer, ...
  */
 export function randomStream(seed: number | bigint, name: string, ...counters: (number | string)[]): RandomStream {
   return new RandomStream(streamKey(seed, name, ...counters))

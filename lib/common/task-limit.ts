@@ -1,4 +1,4 @@
-/** Lets at most `atATime` of the given tasks run; the others wait, first come first served. */
+/** Returns a function that runs tasks, at most `atATime` at once; others wait their turn, first in first out. */
 export function taskLimit(atATime: number): <R>(task: () => Promise<R>) => Promise<R> {
   let running = 0
   const waiting: (() => void)[] = []
@@ -15,7 +15,7 @@ export function taskLimit(atATime: number): <R>(task: () => Promise<R>) => Promi
   }
 }
 
-/** Like `Promise.all` of `map`, a few at a time. After a failure it starts nothing new and waits for what is running. */
+/** Like `Promise.all` of `map`, a few at a time. After a failure it starts no more and waits for those that run. */
 export async function inParallel<Item, Result>(
   items: readonly Item[],
   atOnce: number,
@@ -38,8 +38,8 @@ export async function inParallel<Item, Result>(
 }
 
 /**
- * Yields what `work` makes of each item, in order, while it is at work on up to `ahead` of those that follow. A failure comes
- * where its item's result would, and ends it.
+ * Yields the results of `work` for each item, in order, while it works on up to `ahead` later items. A failure is thrown in the
+ * place of its item's result and ends the iteration.
  */
 export async function* mapAhead<Item, Result>(
   items: AsyncIterable<Item>,
@@ -56,7 +56,7 @@ export async function* mapAhead<Item, Result>(
       )
       const { result } = read
       isDone = read.done
-      // A failure is found where its result is awaited, which may be later.
+      // The failure is thrown when its result is awaited, which may be later.
       result?.catch(() => {})
       if (result) results.push(result)
       while (results.length > (isDone ? 0 : ahead)) yield await results.shift()!

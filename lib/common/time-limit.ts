@@ -1,20 +1,20 @@
 /**
- * A limit of time for what cannot be interrupted otherwise: regular expressions that came with a model or an adapter can
- * take any time on a short text.
+ * Limits the time of synchronous work that cannot be interrupted otherwise: regular expressions from a model or an adapter can
+ * take arbitrarily long on a short text.
  */
 import { createContext, Script } from 'node:vm'
 
-// The time limit of a script holds for whatever it calls, in whichever context that was made.
+// The time limit of a script covers everything that it calls, in any context.
 const context = createContext({ work: () => {} })
 const script = new Script('work()')
 
-/** A busy machine gives a process a small share of its time: the clock may go this many times as far as the processor's time. */
+/** Wall-clock time may be this many times the CPU time, since a busy machine gives a process a small share. */
 const MOST_WAITING = 4
 
 /**
- * The result of synchronous work that may take `milliseconds` of the processor's time at most. Work that a busy machine kept
- * from its time begins again with more of it. Starting the clock takes a fifth of a millisecond.
- * @param refusal the error where it takes longer, for a reason
+ * Returns the result of synchronous work that may take at most `milliseconds` of CPU time. Work that a busy machine did not give
+ * its CPU time is started again with a longer limit. Overhead: a fifth of a millisecond.
+ * @param refusal makes the error, given the reason, if it takes longer
  */
 export function withinTime<Result>(
   milliseconds: number,
@@ -31,7 +31,7 @@ export function withinTime<Result>(
   }
 }
 
-/** Null where it took longer. */
+/** Returns null if it took longer. */
 function withinClock<Result>(timeout: number, work: () => Result): { value: Result } | null {
   let result: { value: Result } | null = null
   context.work = () => {

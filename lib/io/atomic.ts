@@ -1,6 +1,6 @@
 /**
- * Files and folders that are either whole or absent: everything is written beside its place, synced to the disk, and
- * then renamed into place. Whoever writes into a folder removes what killed processes left there.
+ * Writes files and folders that are either whole or absent: everything is written beside its destination, synced to the disk,
+ * and then renamed into place. Writing into a folder also removes what killed processes left there.
  */
 import { createHash } from 'node:crypto'
 import { appendFile, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
@@ -13,7 +13,7 @@ import { removeLeftovers, temporaryBeside } from './leftovers.js'
 const MAX_WRITE = 2 ** 30
 
 /**
- * Replaces a file's content as one step. Folders on the way are made.
+ * Replaces a file's content in one step. Missing parent folders are made.
  * @throws RunError `write-failed`; the old file is then untouched
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
@@ -23,7 +23,7 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
 
 /**
  * Like `writeFileAtomic`, with the content written by `write` to a handle that is positioned at the start.
- * @throws UsageError `not-a-file` if a folder is in the place, before `write` is called
+ * @throws UsageError `not-a-file` if the path is a folder, before `write` is called
  */
 export async function writeStreamAtomic(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   if ((await stat(path).catch(() => null))?.isDirectory()) {
@@ -59,11 +59,11 @@ export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise
 }
 
 /**
- * Builds a folder beside `target`, syncs it, and puts it in the place of `target` (which may exist already, and is then
- * removed as a whole). When `build` throws, `target` is untouched and the temporary folder is gone.
+ * Builds a folder beside `target`, syncs it, and puts it in the place of `target`, which is removed if it exists. If `build`
+ * throws, `target` is untouched and the temporary folder is removed.
  *
- * Two renames replace an existing folder: a crash exactly between them leaves the old one under a hidden name that
- * ends in `.old`, and nothing under `target`; never a mixture.
+ * Two renames replace an existing folder: a crash between them leaves the old one under a hidden name that ends in `.old`, and
+ * nothing under `target`; never a mixture.
  *
  * @param build receives the path of the empty temporary folder
  * @throws UsageError `not-a-folder` if `target` is a file; RunError `write-failed`
@@ -83,13 +83,13 @@ export async function replaceFolder<Result>(
     return result
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {})
-    // Nobody knows the temporary folder by its name.
+    // Users do not know the name of the temporary folder.
     throw reworded(writeError(error, target), (message) => message.replaceAll(temporary, target))
   }
 }
 
 /**
- * Removes a folder, if it is there, as one step: what a crash leaves of it is hidden, and goes with the next command.
+ * Removes a folder, if it exists, in one step: what a crash leaves of it is hidden, and the next command removes it.
  * @throws RunError `write-failed`
  */
 export async function removeFolder(path: string): Promise<void> {
@@ -104,7 +104,7 @@ export async function removeFolder(path: string): Promise<void> {
 }
 
 /**
- * Makes a folder and those above it, where they are absent. Their names survive a power cut.
+ * Makes a folder and its missing parents. Their names survive a power cut.
  * @throws UsageError `not-a-folder` if a file is in the way; RunError `write-failed`
  */
 export async function makeFolder(folder: string): Promise<void> {
@@ -125,7 +125,7 @@ export async function syncFolder(folder: string): Promise<void> {
   await sync(folder)
 }
 
-/** Makes what was appended to files survive a power cut; those that are not there are left out. */
+/** Makes appended data of files survive a power cut; skips missing files. */
 export async function syncAppended(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     await sync(path).catch((error: NodeJS.ErrnoException) => {
@@ -134,12 +134,12 @@ export async function syncAppended(paths: readonly string[]): Promise<void> {
   }
 }
 
-/** SHA-256 of a file's content, in lower-case hexadecimal. */
+/** Returns the SHA-256 of a file's content, in lower-case hexadecimal. */
 export async function sha256File(path: string): Promise<string> {
   const hash = createHash('sha256')
   const file = await open(path)
   try {
-    const piece = new Uint8Array(2 ** 20) // one for the whole file: a stream's many are freed late
+    const piece = new Uint8Array(2 ** 20) // reused, since the many buffers of a stream are freed late
     for (let length = -1; length !== 0; ) {
       length = (await file.read(piece)).bytesRead
       hash.update(piece.subarray(0, length))
@@ -164,7 +164,7 @@ export async function appendBytes(path: string, bytes: Uint8Array): Promise<void
   }
 }
 
-/** Where the folder really is: behind symbolic links, so that the link itself survives a replacement. */
+/** Resolves symbolic links, so that the link itself survives a replacement of the folder. */
 async function folderPlace(target: string): Promise<string> {
   const path = resolve(target)
   const real = await realpath(path).catch(() => path)
@@ -190,7 +190,7 @@ async function swap(temporary: string, place: string): Promise<void> {
     if (existed) await rename(old, place)
     throw error
   }
-  // Else a disk might know of what is removed next, and not yet of the renames.
+  // Otherwise the disk might store the removal below before the renames.
   await syncFolder(dirname(place))
   // The new folder is in place: failing to remove the old one is no reason to fail.
   if (existed) await rm(old, { recursive: true, force: true }).catch(() => {})
@@ -214,7 +214,7 @@ async function sync(path: string): Promise<void> {
   }
 }
 
-/** Errors of the file system as a sentence about `path`; others as they are. */
+/** Rewords errors of the file system as a sentence about `path`; returns others unchanged. */
 export function writeError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !('syscall' in error)) return error
   const full = (error as NodeJS.ErrnoException).code === 'ENOSPC'

@@ -2,12 +2,12 @@ import { statfs } from 'node:fs/promises'
 import { RunError } from '../common/errors.js'
 
 /**
- * Checks that a folder's file system has room, before hours of work are lost to a full disk.
+ * Checks that a folder's file system has enough free space, before hours of work are lost to a full disk.
  * @throws RunError `disk-full` with both figures
  */
 export async function requireFreeSpace(folder: string, bytes: number, what: string): Promise<void> {
   const facts = await statfs(folder)
-  // Some network file systems do not say how large they are.
+  // Some network file systems do not report their size.
   if (facts.blocks === 0) return
   const free = facts.bavail * facts.bsize
   if (free >= bytes) return
@@ -19,7 +19,7 @@ export async function requireFreeSpace(folder: string, bytes: number, what: stri
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
 
-/** `1.4 GB`, in powers of 1000, as disks are sold. */
+/** Formats bytes in powers of 1000, as disks are sold: `1.4 GB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes
   let unit = 0

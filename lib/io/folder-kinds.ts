@@ -1,8 +1,8 @@
-/** What a folder is that was taken for a model or an adapter and is none, and what to use instead. */
+/** Explains why a folder is not a model or an adapter, and what to use instead. */
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Null of a .gguf file or a folder with config.json, and of what is not there. */
+/** Returns why a path is not a model; null for a .gguf file, a folder with config.json, and a missing path. */
 export function whyNoModel(path: string): string | null {
   if (!existsSync(path) || statSync(path).isFile() || existsSync(join(path, 'config.json'))) return null
   const isAdapter = existsSync(join(path, 'adapter_config.json'))
@@ -15,11 +15,11 @@ export function whyNoModel(path: string): string | null {
   return `expected a .gguf file or a folder with config.json but "${path}" has none${hint}`
 }
 
-/** What to do with an adapter in a file that can run code. */
+/** What to do with an adapter in a pickle, which can run code. */
 export const pickledAdapter =
   'adapter_model.bin, a pickle that this package does not read: load it with PEFT and write it again (save_pretrained)'
 
-/** Null of a folder with adapter_config.json and safetensors, and of what is not there. */
+/** Returns why a path is not an adapter; null for a folder with adapter_config.json and safetensors, and a missing path. */
 export function whyNoAdapter(path: string): string | null {
   const has = (name: string) => existsSync(join(path, name))
   if (!existsSync(path)) return null

@@ -1,10 +1,9 @@
-/** Folders whose names survive a power cut. */
+/** Makes folders whose names survive a power cut. */
 import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
 /**
- * Makes a folder and those above it, where they are absent. Throws what the system says, which Node.js's own recursive way
- * does not always do.
+ * Makes a folder and its missing parents. Throws the system's error, which Node.js's recursive mkdir does not always do.
  */
 export function makeFolders(folder: string): void {
   const path = resolve(folder)

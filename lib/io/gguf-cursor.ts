@@ -1,13 +1,13 @@
 import { malformed } from './open.js'
 
-/** Thrown when the header goes on past the bytes read so far, but not past the file. */
+/** Thrown if the header continues past the bytes read so far, but not past the file. */
 export class NeedMoreBytes extends Error {
   constructor(readonly needed: number) {
     super(`${needed} bytes of the file are needed`)
   }
 }
 
-/** Reads little-endian values from the first bytes of a file, and says where the file ends too soon. */
+/** Reads little-endian values from the first bytes of a file, with errors that say where the file ends too soon. */
 export class GgufCursor {
   readonly #bytes: Uint8Array
 
@@ -24,7 +24,7 @@ export class GgufCursor {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Bytes of the file after the position. */
+  /** Number of bytes of the file after the position. */
   get remaining(): number {
     return this.size - this.position
   }
@@ -56,7 +56,7 @@ export class GgufCursor {
     }
   }
 
-  /** A 64-bit count of things that take at least `bytesEach` bytes, of which the file must have room for. */
+  /** Reads a 64-bit count of items of at least `bytesEach` bytes, for which the file must have enough bytes left. */
   count(what: string, bytesEach: number): number {
     const count = this.uint64(what)
     if (typeof count === 'bigint' || count * bytesEach > this.remaining) {

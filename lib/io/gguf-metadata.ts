@@ -2,7 +2,7 @@ import { type InputError, UsageError } from '../common/errors.js'
 import type { GgufFile, GgufValue } from './gguf-types.js'
 import { malformed } from './open.js'
 
-/** Typed reading of a GGUF file's metadata. Remembers what was asked for, so that nothing in the file is overlooked. */
+/** Reads a GGUF file's metadata by type. Records which keys were read, so that unread ones can be refused. */
 export class MetadataReader {
   readonly #file: GgufFile
 
@@ -18,19 +18,19 @@ export class MetadataReader {
     return value
   }
 
-  /** A finite number; float32 values as the shortest decimal that is the same float32. */
+  /** Returns a finite number; a float32 value as the shortest decimal that rounds to it. */
   number(key: string, fallback?: number): number {
     const value = this.#get(key) ?? fallback
     if (typeof value !== 'number' || !Number.isFinite(value)) throw this.#wrong(key, 'a number', value)
     return shortestDecimal(value)
   }
 
-  /** A whole number from 1 on. */
+  /** Returns a whole number of at least 1. */
   count(key: string, fallback?: number): number {
     return this.#checkCount(key, this.#get(key) ?? fallback)
   }
 
-  /** A whole number from 1 on that may be given once for each layer, and must then be the same for all. */
+  /** Returns a whole number of at least 1, which may be listed for each layer if all are the same. */
   countOfLayers(key: string, fallback?: number): number {
     const value = this.#get(key)
     if (!Array.isArray(value)) return this.#checkCount(key, value ?? fallback)
@@ -42,13 +42,13 @@ export class MetadataReader {
     return this.#get(key) === undefined ? null : this.number(key)
   }
 
-  /** Refuses a file whose `key`, if given, has another value than the only one that is supported. */
+  /** Throws if `key` is present with another value than the only supported one. */
   refuseUnless(key: string, supported: GgufValue): void {
     const value = this.#get(key)
     if (value !== undefined && value !== supported) throw this.unsupported(`${key} ${value} (only ${supported} is)`)
   }
 
-  /** Refuses a file with keys under `prefix` that were not asked for and are not in `ignored`. */
+  /** Throws if a key under `prefix` was not read and is not in `ignored`. */
   refuseOverlooked(prefix: string, ignored: readonly string[]): void {
     for (const key of this.#file.metadata.keys()) {
       if (key.startsWith(prefix) && !this.#asked.has(key) && !ignored.includes(key)) throw this.unsupported(key)
@@ -80,7 +80,7 @@ export class MetadataReader {
   }
 }
 
-/** 1e-5 for the float32 next to it, which is 9.999999747378752e-6 as a float64. */
+/** Returns the shortest decimal of a float32, such as 1e-5 for 9.999999747378752e-6. */
 function shortestDecimal(value: number): number {
   if (Number.isInteger(value) || Math.fround(value) !== value) return value
   for (let digits = 1; digits < 9; digits++) {

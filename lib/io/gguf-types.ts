@@ -1,4 +1,4 @@
-/** What a GGUF file's numbers stand for. */
+/** The type numbers of GGUF files. */
 import type { StoredDType, TensorLocation } from './stored-dtype.js'
 
 /** A value of GGUF's metadata. 64-bit integers past 2^53 are bigints. */
@@ -7,13 +7,13 @@ export type GgufValue = number | bigint | boolean | string | GgufValue[]
 export interface GgufFile {
   path: string
   metadata: Map<string, GgufValue>
-  /** By GGUF's own names, in the file's order; shapes outermost first, the reverse of GGUF's. */
+  /** Tensors by their names in the file, in its order; shapes outermost first, the reverse of GGUF's. */
   tensors: Map<string, TensorLocation>
 }
 
 /**
- * Types of metadata values in the order of their numbers, with the fewest bytes that a value takes: a string is at least its
- * length, an array its element type and length.
+ * Types of metadata values in the order of their numbers, with the fewest bytes of a value: a string has at least its length,
+ * an array its element type and length.
  */
 export const smallestValueBytes = {
   uint8: 1,
@@ -31,10 +31,10 @@ export const smallestValueBytes = {
   float64: 8,
 }
 export type ValueType = keyof typeof smallestValueBytes
-/** By their number. */
+/** Types of metadata values by their number. */
 export const valueTypes = Object.keys(smallestValueBytes) as ValueType[]
 
-/** Types of tensors by ggml's number; the gaps are types that ggml gave up. */
+/** Types of tensors by ggml's number; the gaps are types that ggml has removed. */
 export const dtypeOfGgmlType: ReadonlyMap<number, StoredDType> = new Map<number, StoredDType>([
   [0, 'float32'],
   [1, 'float16'],

@@ -36,14 +36,15 @@ export interface GgufEntry {
 
 const ALIGNMENT = 32
 
-/** As a reader of the file has them. */
+/** Returns the values as a reader of the file sees them. */
 export function plainMetadata(fields: GgufFields): Map<string, GgufValue> {
   return new Map([...fields].map(([key, field]) => [key, field.type === 'array' ? [...field.value] : field.value]))
 }
 
 /**
- * Writes a GGUF file as a whole or not at all.
- * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if `data` has not the shape's bytes
+ * Writes a GGUF file completely or not at all.
+ * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if the size of `data` differs from the
+ * shape's
  */
 export async function writeGguf(path: string, fields: GgufFields, entries: readonly GgufEntry[]): Promise<void> {
   const { header, sizes } = headerOf(fields, entries)

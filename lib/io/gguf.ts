@@ -1,5 +1,5 @@
 /**
- * Reads the header of a GGUF file (versions 2 and 3, little-endian): metadata, and where each tensor lies. Counts and
+ * Reads the header of a GGUF file (versions 2 and 3, little-endian): metadata and the location of each tensor. Counts and
  * lengths are checked against the rest of the file before anything is allocated for them.
  */
 import { quoted } from '../common/errors.js'
@@ -26,14 +26,14 @@ export type { GgufFile, GgufValue } from './gguf-types.js'
 
 const magic = 'GGUF'
 const FIRST_CHUNK = 4 * 2 ** 20
-/** A tokenizer of a million entries takes a tenth of this. */
+/** Limit of the header: ten times that with a tokenizer of a million entries. */
 const MAX_HEADER_BYTES = 512 * 2 ** 20
 const MAX_ARRAY_DEPTH = 4
 const MAX_DIMENSIONS = 4
 const DEFAULT_ALIGNMENT = 32
 
 /**
- * The checked header of a GGUF file. Only the header is read, in growing chunks.
+ * Reads and checks the header of a GGUF file, in growing chunks.
  * @throws UsageError `missing-file`
  * @throws InputError `malformed-file` with the file and what is wrong
  */
@@ -64,8 +64,8 @@ interface TensorInfo {
 
 function parseHeader(cursor: GgufCursor): GgufFile {
   requireVersion(cursor)
-  // A tensor takes at least the length of its name, its rank, type and offset; a metadata entry the length of its key,
-  // its type and a byte.
+  // Fewest bytes: a tensor has the length of its name, its rank, type and offset, a metadata entry the length of its key, its
+  // type and one byte.
   const tensorCount = cursor.count('the number of tensors', 24)
   if (tensorCount > MOST_TENSORS) throw cursor.malformed(`it has more than ${MOST_TENSORS} tensors`)
   const metadataCount = cursor.count('the number of metadata entries', 13)

@@ -1,6 +1,6 @@
 /**
- * Finds where a JSON text breaks, for the line and column of errors: many messages of JSON.parse name no position. Also finds keys
- * that are given twice, which JSON.parse accepts: a tensor's name or place would depend on who reads the file
+ * Finds where JSON is invalid, for the line and column of errors: many messages of JSON.parse have no position. Also finds
+ * duplicate keys, which JSON.parse accepts: a tensor's name or location would depend on the program that reads the file
  * (test/io/safetensors.test.ts).
  */
 import { quoted } from '../common/errors.js'
@@ -12,10 +12,10 @@ export interface JsonProblem {
   problem: string
 }
 
-/** Deeper nesting than this is refused: no file of this package's formats comes near it. */
+/** Deepest nesting that is accepted: far more than files of this package's formats have. */
 const MAX_DEPTH = 512
 
-/** The first problem of a text, or null if it is valid JSON whose objects have no repeated keys. */
+/** Returns the first problem of a text, or null if it is valid JSON without duplicate keys. */
 export function findJsonProblem(text: string): JsonProblem | null {
   try {
     new Scanner(text).scan()
@@ -27,8 +27,7 @@ export function findJsonProblem(text: string): JsonProblem | null {
 }
 
 /**
- * Whether values are nested deeper than programs that take them apart expect. Of text that JSON.parse has accepted: it
- * has no such limit itself.
+ * Whether values are nested too deeply for recursive code. For text that JSON.parse, which has no such limit, has accepted.
  */
 export function nestsTooDeep(text: string): boolean {
   let depth = 0
@@ -51,7 +50,7 @@ function endOfString(text: string, start: number): number {
   return i
 }
 
-/** 1-based line and column of a position, as editors count them. */
+/** Returns the line and column of a position, counted from 1 as in editors. */
 export function lineAndColumn(text: string, position: number): { line: number; column: number } {
   let line = 1
   let lineStart = 0

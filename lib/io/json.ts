@@ -6,15 +6,15 @@ import { decodeUtf8, malformed, readWhole } from './open.js'
 export type JsonObject = Readonly<Record<string, unknown>>
 
 export interface JsonOptions {
-  /** Refuse objects that give a key twice (JSON.parse keeps the last). Costs a second pass. */
+  /** Refuses objects with duplicate keys (JSON.parse keeps the last). Costs a second pass. */
   uniqueKeys?: boolean
 }
 
-/** Most bytes of a file: an index of all tensors of a large model has some tens of millions. */
+/** Most bytes of a file: the index of a large model's tensors has tens of millions. */
 const MOST_BYTES = 2 ** 26
 
 /**
- * The value of a JSON file.
+ * Reads the value of a JSON file.
  * @throws UsageError `missing-file`
  * @throws InputError `malformed-json` with the file, line and column
  */
@@ -22,14 +22,14 @@ export async function readJson(path: string, options: JsonOptions = {}): Promise
   return parseJson(decodeUtf8(await readWhole(path, MOST_BYTES), path), path, options)
 }
 
-/** Like `readJson`, of a file whose value must be an object. */
+/** Like `readJson`, for a file whose value must be an object. */
 export async function readJsonObject(path: string, options: JsonOptions = {}): Promise<Record<string, unknown>> {
   const value = await readJson(path, options)
   if (!isJsonObject(value)) throw malformed(path, `expected a JSON object but received ${describe(value)}`)
   return value
 }
 
-/** The value of a text; undefined of what is no JSON. */
+/** Parses a text; returns undefined if it is not JSON. */
 export function jsonIn(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -63,7 +63,7 @@ export function parseJson(text: string, source: string, options: JsonOptions = {
   })
 }
 
-/** What is declared `float` by the configurations of transformers, of bitsandbytes' settings in it, and of PEFT. */
+/** Keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT. */
 const floats = [
   'rms_norm_eps layer_norm_epsilon initializer_range attention_dropout attn_pdrop embd_pdrop resid_pdrop',
   'summary_first_dropout attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
@@ -73,17 +73,17 @@ const floats = [
   'lora_dropout module_dropout gralora_dropout hira_dropout miss_dropout randlora_dropout vera_dropout d_initial eps',
 ]
 const key = floats.join(' ').replaceAll(' ', '|')
-// A text has no raw newline, so a line that begins with a key is an entry.
+// A JSON string has no raw newline, so a line that begins with a key is an entry.
 const entries = new RegExp(`^ *"(?:${key})": (?:-?\\d+|\\[[^\\]]*\\])(?=,?$)`, 'gm')
 const wholeNumber = /(?<=^ *|": )-?\d+(?=,?$)/gm
 
-/** An object as a file for other programs, of which some take 6.0 for a float and refuse 6. */
+/** Formats an object as JSON for other programs, some of which accept 6.0 as a float but not 6. */
 export function foreignJson(value: object): string {
   const text = JSON.stringify(value, null, 2)
   return `${text.replace(entries, (entry) => entry.replace(wholeNumber, '$&.0'))}\n`
 }
 
-/** True of `{…}`, not of arrays and null. */
+/** True for `{…}`, false for arrays and null. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -8,10 +8,10 @@ import { indexName, singleName } from './safetensors-writer.js'
 import type { TensorLocation } from './stored-dtype.js'
 import { staysInside } from './within.js'
 
-/** AutoGPTQ's own names, as gptq_model-4bit-128g.safetensors. */
+/** AutoGPTQ's file names, such as gptq_model-4bit-128g.safetensors. */
 const gptqName = /^gptq_model-[^/]*\.safetensors(\.index\.json)?$/
 
-/** Which of a folder's files holds its tensors, or lists the shards that do; null: none, or it cannot be told. */
+/** Returns the file with a folder's tensors, or the index that lists their shards; null if there is none, or several to choose from. */
 export function weightsAmong(files: readonly string[]): string | null {
   const own = [singleName, indexName].find((name) => files.includes(name))
   if (own !== undefined) return own
@@ -24,8 +24,8 @@ export function weightsAmong(files: readonly string[]): string | null {
 export const isIndex = (file: string): boolean => file.endsWith('.index.json')
 
 /**
- * Where the tensors of a model folder lie: of `model.safetensors`, or of the shards that `model.safetensors.index.json`
- * lists, or of files by AutoGPTQ's names.
+ * Returns the locations of a model folder's tensors: in `model.safetensors`, in the shards that `model.safetensors.index.json`
+ * lists, or in files with AutoGPTQ's names.
  * @throws UsageError `missing-file` that names every missing shard, or says what the folder has instead
  * @throws InputError `malformed-file`, also if a shard lacks tensors that the index puts there
  */
@@ -42,14 +42,14 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
   )
 }
 
-/** Names of files beside a model's weights: those of its tokenizer, and how it generates. */
+/** Names of files beside a model's weights: of its tokenizer and its generation settings. */
 export const companionFiles =
   /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json)$/
 
-/** Names of files that say how a model's weights are quantised, where its configuration does not: AutoGPTQ's and AutoAWQ's. */
+/** Names of AutoGPTQ's and AutoAWQ's files with quantisation settings, for models whose configuration has none. */
 export const quantiserFiles: readonly string[] = ['quantize_config.json', 'quant_config.json']
 
-/** Tensor names by shard, in the order of the index. */
+/** Reads an index: tensor names by shard, in its order. */
 export async function readIndex(path: string): Promise<Map<string, string[]>> {
   const { weight_map: weightMap } = await readJsonObject(path, { uniqueKeys: true })
   if (!isJsonObject(weightMap)) throw malformed(path, 'it has no object weight_map')
@@ -86,7 +86,7 @@ async function readShards(index: string, shards: Map<string, string[]>): Promise
   return locations
 }
 
-/** Names in a sentence, at most ten of them. */
+/** Lists names for a sentence, at most ten of them. */
 export function listSome(names: readonly string[]): string {
   const shown = names.slice(0, 10).join(', ')
   return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown

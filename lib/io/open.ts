@@ -1,12 +1,12 @@
-/** Opening input files, with errors that say which file and what to do. */
+/** Opens input files, with errors that name the file and say what to do. */
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { InputError, UsageError } from '../common/errors.js'
 
-/** A pipe of that name would else be waited for, until somebody writes into it. */
+/** Otherwise opening a named pipe waits until a program writes to it. */
 const WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK
 
-/** Most bytes of what is read as a whole: tokenizers of the largest vocabularies have some tens of millions. */
+/** Most bytes of a file that is read as a whole: tokenizers with the largest vocabularies have tens of millions. */
 export const WHOLE = 2 ** 28
 
 /**
@@ -40,8 +40,8 @@ export async function readExactly(handle: FileHandle, path: string, offset: numb
 }
 
 /**
- * The bytes of a file.
- * @throws InputError `malformed-file` where there are more than `most`, and as `withInputFile`
+ * Reads the bytes of a file.
+ * @throws InputError `malformed-file` if there are more than `most`, and as `withInputFile`
  */
 export function readWhole(path: string, most = WHOLE): Promise<Buffer> {
   return withInputFile(path, async (handle, size) => {
@@ -51,8 +51,8 @@ export function readWhole(path: string, most = WHOLE): Promise<Buffer> {
 }
 
 /**
- * The text of a file that is read as a whole; bytes that are not UTF-8 are replaced.
- * @throws Error of the system where it cannot be opened; of what is no regular file, or too large
+ * Reads a file as text; bytes that are not UTF-8 are replaced.
+ * @throws Error of the system if it cannot be opened, and an Error if it is not a regular file or too large
  */
 export async function readText(path: string): Promise<string> {
   const handle = await open(path, WITHOUT_WAITING)
@@ -64,7 +64,7 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** `readText` at once, for files of a few lines. */
+/** Synchronous `readText`, for files of a few lines. */
 export function readTextSync(path: string): string {
   const descriptor = openSync(path, WITHOUT_WAITING)
   try {
@@ -80,7 +80,7 @@ function requireWhole(facts: Stats): void {
   if (facts.size > WHOLE) throw new Error(`it has ${facts.size} bytes, and ${WHOLE} are read at most`)
 }
 
-/** Decodes UTF-8, refusing bytes that are not. A byte order mark at the start is dropped. */
+/** Decodes UTF-8 and refuses invalid bytes. Drops a byte order mark at the start. */
 export function decodeUtf8(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -89,12 +89,12 @@ export function decodeUtf8(bytes: Uint8Array, path: string): string {
   }
 }
 
-/** An InputError about the content of a file: `path: problem.` */
+/** Makes an InputError about the content of a file: `path is malformed: problem.` */
 export function malformed(path: string, problem: string): InputError {
   return new InputError('malformed-file', `${path} is malformed: ${problem}.`)
 }
 
-/** A hint for files that stand in for the real ones, from their first bytes; empty if there is none. */
+/** Returns a hint if a file's first bytes show that it is a stand-in for the real one; else an empty text. */
 export function impostorHint(start: Uint8Array): string {
   const text = Buffer.from(start.subarray(0, 64)).toString('latin1').trimStart().toLowerCase()
   if (text.startsWith('version https://git-lfs'))

@@ -1,29 +1,29 @@
-/** What tells a process, and a thread of it, from any other. */
+/** Identifies a process and a thread of it. */
 import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { jsonIn } from './json.js'
 
-/** One thread of a process: also told from a later one with the same number. */
+/** One thread of a process, also distinguishable from a later one with the same number. */
 export interface ProcessIdentity {
   pid: number
   host: string
-  /** When the process started, in the system's own terms; null where the system does not say. */
+  /** Start time of the process, in the system's format; null if the system does not report it. */
   started: string | null
   /**
-   * The thread: its number and when it started; null where the system does not say. A terminated worker thread ends before its
+   * The thread's number and start time; null if the system does not report them. A terminated worker thread ends before its
    * process, and its lock with it (test/train/output/lock.test.ts, docs/trust.md).
    */
   thread: { id: number; started: string } | null
 }
 
-/** The process and the thread that call. */
+/** Returns the identity of the calling process and thread. */
 export function thisProcess(): ProcessIdentity {
   const { pid } = process
   return { pid, host: hostname(), started: startOf(String(pid)), thread: thisThread() }
 }
 
-/** The identity in a text that `JSON.stringify` made of one; null of what is none, or not whole. */
+/** Parses the identity in a JSON text; null if it is not a complete one. */
 export function identityIn(text: string): ProcessIdentity | null {
   const found = jsonIn(text) as Partial<ProcessIdentity> | null | undefined
   if (typeof found?.pid !== 'number' || typeof found.host !== 'string') return null
@@ -32,24 +32,24 @@ export function identityIn(text: string): ProcessIdentity | null {
   return { pid, host, started: started ?? null, thread: isThread ? thread : null }
 }
 
-/** Whether that very thread still runs on this machine. Throws nothing; of another machine nothing is known: null. */
+/** Whether that thread still runs on this machine; null for another machine. Never throws. */
 export function isAlive({ pid, host, started, thread }: ProcessIdentity): boolean | null {
   if (host !== hostname()) return null
   if (isGone(pid)) return false
   const now = startOf(String(pid))
   if (started !== null && now !== null && started !== now) return false
-  // Where threads are listed, one that is not in the list has ended.
+  // If the system lists threads, one that is not in the list has ended.
   return thread === null || now === null || startOf(`${pid}/task/${thread.id}`) === thread.started
 }
 
 const TAG_DIGITS = 6
 
-/** Twelve hexadecimal digits that tell this process from any other in the names of files. */
+/** Returns twelve hexadecimal digits that identify this process in file names. */
 export function processTag(pid = process.pid): string {
   return tagOf(hostname()) + tagOf(startOf(String(pid)) ?? '')
 }
 
-/** Whether the process with this number and tag was one of this machine and has ended. */
+/** Whether the process with this number and tag ran on this machine and has ended. */
 export function hasEnded(pid: number, tag: string): boolean {
   return tag.startsWith(tagOf(hostname())) && (isGone(pid) || processTag(pid) !== tag)
 }
@@ -75,7 +75,10 @@ function thisThread(): ProcessIdentity['thread'] {
   }
 }
 
-/** Boot and clock ticks since then (Linux: field 22 of /proc/PID/stat, also of a thread); null elsewhere, or when it is gone. */
+/**
+ * Returns the boot's id and the clock ticks from then to the start of a process or thread (Linux: field 22 of /proc/PID/stat);
+ * null on other systems, or if it has ended.
+ */
 function startOf(place: string): string | null {
   try {
     const stat = readFileSync(`/proc/${place}/stat`, 'utf8')

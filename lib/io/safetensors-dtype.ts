@@ -12,7 +12,7 @@ const namesOfPlain: Record<PlainDType, string> = {
 
 type GgufName = `Q${string}` | `IQ${string}`
 
-/** Types that a safetensors file can hold: all but GGUF's blocks. */
+/** Types of safetensors files: all except GGUF's blocks. */
 export type SafetensorsDType = PlainDType | Exclude<ForeignDType, GgufName>
 
 const dtypes = new Map<string, SafetensorsDType>([
@@ -22,12 +22,12 @@ const dtypes = new Map<string, SafetensorsDType>([
     .map((name) => [name, name] as const),
 ])
 
-/** The dtype of a name such as `BF16`, or null if the format has no such name. */
+/** Returns the dtype of a name such as `BF16`, or null if the format has no such name. */
 export function dtypeOfSafetensorsName(name: string): SafetensorsDType | null {
   return dtypes.get(name) ?? null
 }
 
-/** The format's name of a dtype, or null for types that it cannot hold. */
+/** Returns the format's name of a dtype, or null if it has none. */
 export function safetensorsNameOf(dtype: StoredDType): string | null {
   if (dtype in namesOfPlain) return namesOfPlain[dtype as PlainDType]
   return dtypes.has(dtype) ? dtype : null

@@ -1,6 +1,6 @@
 /**
- * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors'
- * bytes one after the other. Nothing in the header is believed before it was checked against the file.
+ * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors' bytes one
+ * after the other. Everything in the header is checked against the file before it is used.
  */
 import { quoted } from '../common/errors.js'
 import { isJsonObject, parseJson } from './json.js'
@@ -12,18 +12,18 @@ export interface SafetensorsFile {
   path: string
   /** The file's `__metadata__`; empty if it has none. */
   metadata: Record<string, string>
-  /** In the order of their bytes. */
+  /** Tensors by name, in the order of their bytes. */
   tensors: Map<string, TensorLocation>
 }
 
-/** A longer header is refused, as the format's own library does. */
+/** Longest header that is accepted, as in the format's own library. */
 const MAX_HEADER_BYTES = 100_000_000
 const LENGTH_BYTES = 8
 
 /**
- * The checked header of a safetensors file. Tensor offsets are from the start of the file.
+ * Reads and checks the header of a safetensors file. Tensor offsets count from the start of the file.
  * @throws UsageError `missing-file`
- * @throws InputError `malformed-file`, `malformed-json` with the file and what is wrong
+ * @throws InputError `malformed-file`, `malformed-json` with the file and the problem
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsFile> {
   return withInputFile(path, async (handle, size) => {
@@ -94,7 +94,7 @@ function isRange(value: unknown): value is [number, number] {
   return Number.isSafeInteger(begin) && Number.isSafeInteger(end) && begin >= 0 && end >= begin
 }
 
-/** Tensors lie one after the other from the header's end to the file's end. */
+/** Checks that tensors follow each other without gaps from the header's end to the file's end. */
 function checkCoverage(entries: [string, TensorLocation][], path: string, dataStart: number, size: number): void {
   let end = dataStart
   let previous = 'the header'

@@ -7,41 +7,41 @@ import { type SafetensorsDType, safetensorsNameOf } from './safetensors-dtype.js
 import { blockBytes, countElements, storedBytes } from './stored-dtype.js'
 
 /**
- * A tensor to write. Each storage is passed once: of tensors that share memory (tied embeddings) the caller passes one,
- * under its first name, and lets the model's configuration say that they are tied.
+ * A tensor to write. Of tensors that share memory (tied embeddings) the caller passes one, under its first name, and the model's
+ * configuration says that they are tied.
  */
 export interface SafetensorsEntry {
   name: string
   dtype: SafetensorsDType
   shape: readonly number[]
   /**
-   * Stands where tensors stand whose elements have so many bytes, not those of its own: so tensors that are made together stay
-   * together. A file stays aligned where such a run of tensors fills whole elements of that size.
+   * Orders the tensor as if its elements had this many bytes, so that tensors that are computed together stay together. The file
+   * stays aligned if such a run of tensors fills whole elements of that size.
    */
   among?: number
   /**
-   * The bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in
-   * memory, which may be the same for all.
+   * Returns the bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in
+   * memory; all may use the same buffer.
    */
   data: () => Promise<Uint8Array>
 }
 
 export interface ShardOptions {
-  /** Most bytes of a file, without its header. A larger tensor gets a file of its own. Default 5e9. */
+  /** Most bytes of a file, without its header. A larger tensor gets its own file. Default 5e9. */
   maxShardBytes?: number
-  /** The metadata of every file, by default `{ format: 'pt' }`, without which transformers refuses the file. */
+  /** Metadata of every file. Default `{ format: 'pt' }`, without which transformers refuses the file. */
   metadata?: Record<string, string>
 }
 
-/** What readers of the Hugging Face world look for: the layout of tensors is PyTorch's. */
+/** What Hugging Face's libraries expect: tensors in PyTorch's layout. */
 const defaultMetadata = { format: 'pt' }
 
 /**
- * Writes a safetensors file, tensor by tensor, as a whole or not at all. Tensors of wider elements come first, so that
- * each is aligned to its elements; otherwise they keep their order.
+ * Writes a safetensors file, tensor by tensor, completely or not at all. Tensors with wider elements come first, so that each is
+ * aligned to its elements; otherwise they keep their order.
  * @throws UsageError `duplicate-tensor`, `unfit-tensor`
- * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if `data` has not the shape's
- * bytes
+ * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if the size of `data` differs from the
+ * shape's
  */
 export async function writeSafetensors(
   path: string,
@@ -56,10 +56,10 @@ export async function writeSafetensors(
 }
 
 /**
- * Writes tensors into a folder in Hugging Face's layout: `model.safetensors`, or, past `maxShardBytes`,
- * `model-00001-of-0000N.safetensors` and, last of all, `model.safetensors.index.json`.
+ * Writes tensors into a folder in Hugging Face's layout: `model.safetensors` or, past `maxShardBytes`,
+ * `model-00001-of-0000N.safetensors` and, last, `model.safetensors.index.json`.
  *
- * The folder must not hold a model yet; `replaceFolder` gives a fresh one.
+ * The folder must not contain a model; `replaceFolder` makes a new one.
  * @returns the names of the files written
  * @throws UsageError `output-exists`, and what `writeSafetensors` throws
  */
@@ -88,7 +88,7 @@ export async function writeShardedSafetensors(
   return [...names, indexName]
 }
 
-/** What stands in a file before the bytes of tensors, all of one dtype, in this order. */
+/** Returns the header of a file for tensors of one dtype, in this order. */
 export function safetensorsHeader(entries: readonly Described[]): Uint8Array {
   return header(sizeEntries(entries), defaultMetadata)
 }
@@ -182,7 +182,7 @@ function fileBytes(sized: SizedEntry[], metadata: Record<string, string>): numbe
   return sized.reduce((sum, { bytes }) => sum + bytes, header(inFileOrder(sized), metadata).byteLength)
 }
 
-/** Length and JSON, padded with spaces so that the tensors start at a multiple of 8. */
+/** Formats length and JSON, padded with spaces so that the tensors start at a multiple of 8. */
 function header(ordered: readonly SizedEntry<Described>[], metadata: Record<string, string>): Uint8Array {
   let end = 0
   const tensors = ordered.map(({ entry, dtypeName, bytes }) => {

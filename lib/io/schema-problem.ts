@@ -3,7 +3,7 @@ import type { z } from 'zod'
 type Issue = z.core.$ZodIssue
 
 /**
- * What is wrong with a value by a schema: the entry and, in words, what was expected there and what came.
+ * Describes how a value violates a schema: the entry, what was expected there and what was received.
  * @param whole names the value itself
  */
 export function schemaProblem({ issues }: z.ZodError, whole: string): string {
@@ -20,7 +20,7 @@ function wordsOf(issue: Issue): string {
     .replace('received undefined', 'received nothing')
 }
 
-/** What a value that may have several forms should be: one of them, or what is wrong with the one whose type it has. */
+/** Describes the problem of a value that may have several forms: of the form with its type, or else all expected forms. */
 function wordsOfUnion(forms: readonly (readonly Issue[])[]): string {
   const problems = forms.flatMap(([first]) =>
     first ? [{ words: wordsOf(first), isType: first.path.length === 0 }] : [],

@@ -1,4 +1,4 @@
 import { basename, isAbsolute } from 'node:path'
 
-/** A path as others are told of it, who have none of this machine's folders: of an absolute one the last part. */
+/** Returns a path as it may be published: an absolute path is reduced to its last part, since folders are private. */
 export const sharedName = (path: string): string => (isAbsolute(path) ? basename(path) : path)

@@ -1,11 +1,11 @@
-/** Element types as files store them: those this package computes with, and those it can only name and measure. */
+/** Element types in files: those this package computes with, and those of which it knows only name and size. */
 import type { DType } from '../native/addon.js'
 
-/** Types of safetensors and GGUF that files may hold but nothing here computes with; under the files' own names. */
+/** Types of safetensors and GGUF files that this package cannot compute with, by their names in the files. */
 export type ForeignDType = keyof typeof foreignLayouts
 export type StoredDType = DType | ForeignDType
 
-/** Where a tensor's bytes lie. Shapes are outermost first; `offset` counts from the start of the file. */
+/** The location of a tensor's bytes. Shapes are outermost first; `offset` counts from the start of the file. */
 export interface TensorLocation {
   path: string
   dtype: StoredDType
@@ -77,24 +77,24 @@ const foreignLayouts = {
 
 export const foreignDTypes = Object.keys(foreignLayouts) as ForeignDType[]
 
-/** True of types that tensors of this package can have. */
+/** True for types that tensors of this package can have. */
 export function isComputable(dtype: StoredDType): dtype is DType {
   return dtype in computableLayouts
 }
 
-/** Values stored together: 1 for plain numbers. */
+/** Returns the number of values in a block: 1 for plain numbers. */
 export function blockValues(dtype: StoredDType): number {
   return layoutOf(dtype).values
 }
 
-/** Bytes of one block; of one element for plain numbers. */
+/** Returns the bytes of one block, or of one element for plain numbers. */
 export function blockBytes(dtype: StoredDType): number {
   return layoutOf(dtype).bytes
 }
 
 /**
- * Elements of a shape, or null if a dimension is no whole number from 0 on or the product is past 2^53.
- * The empty shape is a scalar.
+ * Returns the number of elements of a shape, or null if a dimension is not a whole number of at least 0 or the product exceeds
+ * 2^53. The empty shape is a scalar.
  */
 export function countElements(shape: readonly number[]): number | null {
   let count = 1
@@ -106,7 +106,7 @@ export function countElements(shape: readonly number[]): number | null {
   return count
 }
 
-/** Bytes that `count` elements take, or null if they do not fill whole blocks or the number is past 2^53. */
+/** Returns the bytes of `count` elements, or null if they do not fill whole blocks or the result exceeds 2^53. */
 export function storedBytes(dtype: StoredDType, count: number): number | null {
   const { values, bytes } = layoutOf(dtype)
   if (count % values !== 0) return null
@@ -118,5 +118,5 @@ function layoutOf(dtype: StoredDType): Layout {
   return isComputable(dtype) ? computableLayouts[dtype] : foreignLayouts[dtype]
 }
 
-/** Tensors of a file: twice as many as an adapter of the models with most experts has. */
+/** Most tensors of a file: twice as many as an adapter of the models with the most experts has. */
 export const MOST_TENSORS = 2 ** 18

@@ -1,4 +1,4 @@
-/** Records of TensorFlow's TFRecord files: a length, the data, and a masked CRC-32C of each. */
+/** Writes records of TensorFlow's TFRecord files: a length, the data, and a masked CRC-32C of each. */
 
 const POLYNOMIAL = 0x82f63b78 // Castagnoli, bits reversed
 
@@ -8,20 +8,20 @@ const table = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc
 })
 
-/** CRC-32C (RFC 3720, appendix B.4). */
+/** Returns the CRC-32C (RFC 3720, appendix B.4). */
 export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff
   for (const byte of bytes) crc = (crc >>> 8) ^ table[(crc ^ byte) & 0xff]!
   return ~crc >>> 0
 }
 
-/** As records hold it: a CRC of data that holds CRCs would be weak, so it is rotated and moved. */
+/** Returns the CRC-32C masked as in records (rotated, plus a constant), since the CRC of data with CRCs in it would be weak. */
 export function maskedCrc32c(bytes: Uint8Array): number {
   const crc = crc32c(bytes)
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
 }
 
-/** One record: uint64 length, uint32 CRC of it, the data, uint32 CRC of the data; all little-endian. */
+/** Returns one record: uint64 length, uint32 CRC of it, the data, uint32 CRC of the data; all little-endian. */
 export function tfRecord(data: Uint8Array): Uint8Array {
   const record = new Uint8Array(8 + 4 + data.length + 4)
   const view = new DataView(record.buffer)

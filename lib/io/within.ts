@@ -1,11 +1,11 @@
 import { isAbsolute, normalize, resolve, sep } from 'node:path'
 
-/** Whether a path is a folder's own or one inside it. */
+/** Whether a path is a folder or inside it. */
 export function isWithin(path: string, folder: string): boolean {
   return `${resolve(path)}${sep}`.startsWith(`${resolve(folder)}${sep}`)
 }
 
-/** Whether a relative path that came from elsewhere names something inside the folder that it is put under. */
+/** Whether a foreign relative path stays inside the folder to which it is joined. */
 export function staysInside(path: string): boolean {
   return (
     path !== '' &&

@@ -1,18 +1,18 @@
-/** YAML of options, cards and runs, which may come from others. */
+/** Parses YAML of options, cards and runs, which may be untrusted. */
 import { Composer, type Document, isScalar, Lexer, Parser, visit } from 'yaml'
 import { reasonOf } from '../common/foreign-errors.js'
 import { lineAndColumn } from './json-scan.js'
 
-/** Characters: some tenths of a second. */
+/** Most characters of a text: they take some tenths of a second. */
 const MOST = 2 ** 17
-/** The package takes values apart by recursion. */
+/** Deepest nesting, since the yaml package is recursive. */
 const MOST_DEPTH = 100
-/** The package looks for each in the whole text, and an alias in an alias in an alias makes any size out of a few lines. */
+/** Most aliases: the yaml package searches the text for each, and nested aliases expand a few lines to any size. */
 const MOST_ALIASES = 100
 
 /**
- * What a text says, of which JSON could be made.
- * @throws Error that says in one line what is wrong with it
+ * Parses a text to values that JSON can hold.
+ * @throws Error that describes the problem in one line
  */
 export function parseYaml(text: string): unknown {
   if (text.length > MOST) throw new Error(`it has ${text.length} characters, and ${MOST} are read at most`)
@@ -35,7 +35,7 @@ export function parseYaml(text: string): unknown {
 }
 
 function documentOf(text: string): Document.Parsed {
-  // The package would compare every key of a mapping with every other.
+  // The yaml package would compare every key of a mapping with every other.
   const composer = new Composer({ uniqueKeys: false })
   const [document, next] = composer.compose(tokensOf(text), true, text.length)
   if (next) throw wrongAt(next.range[0], 'there are several documents', text)
@@ -53,7 +53,7 @@ function* tokensOf(text: string): Generator<ParserToken> {
 
 type ParserToken = Parser['stack'][number]
 
-/** Refuses keys that are given twice, and more aliases than can be looked for. */
+/** Refuses duplicate keys and too many aliases. */
 function checkNodes(document: Document, text: string): void {
   let aliases = 0
   visit(document, {

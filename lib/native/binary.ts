@@ -1,4 +1,4 @@
-/** Finds and loads the compiled addon: one that was built here, else that of the package for this platform. */
+/** Finds and loads the compiled addon: one built here, else that of the platform's package. */
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
@@ -7,7 +7,7 @@ import { packageFolder, packageVersion } from '../common/package-facts.js'
 import { asMessage } from '../common/printable.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
 
-/** What builds the addon, for messages. */
+/** The command that builds the addon, for messages. */
 export const BUILD_COMMAND = 'npm run build:native'
 
 const require = createRequire(import.meta.url)
@@ -15,23 +15,23 @@ const require = createRequire(import.meta.url)
 interface Binary {
   openDevice?: unknown
   setErrorClass?(errorClass: new (code: string, message: string, facts: NativeErrorFacts) => Error): void
-  /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none and what helps. */
+  /** Sets the path of a CUDA backend that is not beside the addon, or, with an empty path, why there is none and what to do. */
   setCudaLibrary?(path: string, problem: string, remedy: string): void
   /**
-   * Stops every device; waits for operations that run. For the end of the process, with its exit code: ranks that are still
-   * connected say goodbye, or end the whole job where this one has failed.
+   * Stops every device and waits for running operations. For the end of the process, with its exit code: ranks that are still
+   * connected leave the job, or end all of it if this one has failed.
    */
   shutdown?(exitCode: number): void
 }
 
 export interface NativeErrorFacts extends ErrorOptions {
-  /** What helps, where that is known; the message has it too. */
+  /** What the user can do, if known; the message includes it. */
   remedy?: string
-  /** The message without the remedy, where it has one. */
+  /** The message without the remedy, if it has one. */
   problem?: string
 }
 
-/** An error of the native core: wrong arguments of an operation, a failure on a device, no memory, no addon at all. */
+/** An error of the native core: invalid arguments of an operation, a failure on a device, no memory, or no addon. */
 export class NativeError extends MoraError {
   readonly problem: string
   readonly remedy: string | null
@@ -47,8 +47,8 @@ let loaded: object | undefined
 let loadedFrom = ''
 
 /**
- * Where the addon may be, best first: paths, and the name of a package. `MORA_BINARY` (a file) or `MORA_BUILD` (a build
- * folder) allow no other.
+ * Lists where the addon may be, best first: paths, and the name of a package. `MORA_BINARY` (a file) or `MORA_BUILD` (a build
+ * folder) exclude all others.
  */
 export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): string[] {
   if (environment.MORA_BINARY) return [resolve(environment.MORA_BINARY)]
@@ -59,11 +59,11 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
 }
 
 /**
- * Loads the addon once. Throws a `NativeError` (`no-binary`) that lists each candidate with the cause why it was not taken
- * and the command that builds one. `reload` looks again although it is loaded.
+ * Loads the addon once. Throws a `NativeError` (`no-binary`) that lists each candidate with the reason why it was not used,
+ * and the command that builds one. `reload` searches again even if it is loaded.
  */
 export function loadBinary(candidates?: readonly string[], { reload = false } = {}): object {
-  if (loaded && !reload) return loaded // every operation comes here
+  if (loaded && !reload) return loaded // the fast path of every operation
   const causes: string[] = []
   for (const candidate of candidates ?? binaryCandidates()) {
     try {
@@ -71,10 +71,10 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
       const path = prebuilt ? prebuiltFile(candidate) : candidate
       if (prebuilt) requireLoads(path)
       const binary = require(path) as Binary | null
-      if (typeof binary?.openDevice !== 'function') throw new Error('it is no addon of node-mora')
+      if (typeof binary?.openDevice !== 'function') throw new Error("it is not node-mora's addon")
       binary.setErrorClass?.(NativeError)
       binary.setCudaLibrary?.(...cudaLibrary(prebuilt))
-      // An operation that runs while C++ libraries are torn down crashes the process.
+      // An operation that runs while C++ libraries are unloaded crashes the process.
       if (isMainThread) process.once('exit', (exitCode) => binary.shutdown?.(exitCode))
       loaded = binary
       loadedFrom = path
@@ -88,13 +88,13 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
   throw new NativeError('no-binary', `${problem} Build it with: ${remedy}`, { problem, remedy })
 }
 
-/** The path of the addon's file. */
+/** Returns the path of the addon's file. */
 export function binaryPath(): string {
   loadBinary()
   return loadedFrom
 }
 
-/** An addon that was built here knows best itself why it has no CUDA backend. */
+/** Finds the CUDA backend of a prebuilt addon. An addon built here itself reports why it has none. */
 function cudaLibrary(prebuilt: boolean): [path: string, problem: string, remedy: string] {
   try {
     return [prebuiltFile(PREBUILT_CUDA), '', '']

@@ -1,10 +1,10 @@
 /**
- * The operations of the addon, which native/core/operations.def declares; a test holds this file against it.
+ * The operations of the addon, which native/core/operations.def declares; a test compares this file with it.
  *
  * Every operation checks shapes, dtypes and devices when it is called (a `NativeError` that names the operation, what
  * was expected and what came), enqueues on the device's stream and returns at once. Outputs are arguments: the caller
- * allocates them. An error on the stream rejects the next promise of that device. Operations of more than five
- * parameters, or of more than one flag, take one object; a flag that is left out is false, and a factor 1.
+ * allocates them. An error on the stream rejects the next promise of that device. Operations with more than five parameters, or
+ * more than one flag, take one object, in which flags default to false and factors to 1.
  *
  * Letters in shapes: T tokens, D hidden, F features, H query heads, K key-value heads, E head size, V vocabulary,
  * R side of MoRA's matrix, B documents.
@@ -32,20 +32,20 @@ export interface Operations {
   copy(source: T, target: T, scale: number): void
   /** target += scale * source */
   add(source: T, target: T, scale: number): void
-  /** target (float32) = scale * a * b by elements (+ target), all [rows, columns]; b is float32, and may be the target. */
+  /** target (float32) = scale * a * b elementwise (+ target), all [rows, columns]; b is float32, and may be the target. */
   multiply(a: T, b: T, target: T, scale: number, accumulate: boolean): void
   /**
-   * y (+)= f(a, b) by elements, all dense, of one shape and dtype: e^a; ln a; √a; tanh a; 1 / (1 + e^-a) without b; a b; a / b;
-   * and of a gradient a with respect to a result b: a / (2 b); a (1 - b²); a b (1 - b).
+   * y (+)= f(a, b) elementwise, all dense, of one shape and dtype: without b, e^a; ln a; √a; tanh a; 1 / (1 + e^-a); with b, a b;
+   * a / b; and for a gradient a and a result b: a / (2 b); a (1 - b²); a b (1 - b).
    */
   elementwise(f: Elementwise, a: T, b: Optional, y: T, accumulate: boolean): void
   dequantise(source: T, target: T): void
-  /** target [n, columns] = the values of all rows, or of rows [n] (int32). */
+  /** target [n, columns] = the dequantised values of all rows, or of rows [n] (int32). */
   unpackCodes(source: CodedMatrix, rows: Optional, target: T): void
 
   /**
-   * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. A matrix b beside an a that is not transposed may be in
-   * a block format; native/cpu/few_rows/few_rows.h says what the CPU makes of a then.
+   * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. If a is not transposed, a matrix b may be in a block format;
+   * native/cpu/few_rows/few_rows.h says how the CPU rounds a then.
    */
   matmul(operands: {
     a: T
@@ -57,8 +57,8 @@ export interface Operations {
     accumulate?: boolean
   }): void
   /**
-   * c = alpha a op(b) (+ c) for a matrix b of small codes, which become values of a's dtype; the CPU uses them in float32 where a
-   * has at most 8 rows and b is transposed.
+   * c = alpha a op(b) (+ c) for a matrix b of codes, which are dequantised to a's dtype; on the CPU to float32 if a has at most 8
+   * rows and b is transposed.
    */
   matmulCodes(operands: {
     a: T
@@ -69,8 +69,8 @@ export interface Operations {
     accumulate?: boolean
   }): void
   /**
-   * c (+)= a bᵀ or a b for a weight b [d, k], where rows of both are rounded to 8 bits of their largest value;
-   * native/cpu/products/rounded_rows.h says after what.
+   * c (+)= a bᵀ or a b for a weight b [d, k], with the rows of both rounded to 8 bits of their largest value, after a
+   * transformation that native/cpu/products/rounded_rows.h describes.
    */
   matmulInt8(operands: { a: T; b: T; transposeB?: boolean; c: T; accumulate?: boolean }): void
   addBias(bias: T, y: T): void
@@ -79,7 +79,7 @@ export interface Operations {
   embedding(table: T, ids: T, y: T): void
   embeddingBackward(dY: T, ids: T, dTable: T): void
   gatherRows(x: T, rows: T, y: T): void
-  /** y at distinct rows = x; other rows stay. */
+  /** y at distinct rows = x; other rows are unchanged. */
   scatterRows(x: T, rows: T, y: T): void
   gatherColumns(x: T, columns: T, y: T, accumulate: boolean): void
 
@@ -124,7 +124,7 @@ export interface Operations {
   activation(f: Activation, gate: T, up: Optional, y: T): void
   activationBackward(operands: { f: Activation; dY: T; gate: T; up?: Optional; dGate: T; dUp?: Optional }): void
   dropout(x: T, rowKeys: T, key: DropoutKey, y: T): void
-  /** y[t] = bias + Σ kernel[·, K - 1 - j] x[t - j] by channels, within documents; kernel [C, K], offsets [B + 1]. */
+  /** y[t] = bias + Σ kernel[·, K - 1 - j] x[t - j] per channel, within documents; kernel [C, K], offsets [B + 1]. */
   causalConvolution(x: T, kernel: T, bias: Optional, offsets: T, y: T): void
   causalConvolutionBackward(operands: {
     dY: T
@@ -162,9 +162,9 @@ export interface Operations {
     dV: T
   }): void
 
-  /** The losses of logits, which are capped first where softcap > 0; dLogits is the gradient of the logits before. */
+  /** losses [N] of logits, which are capped first if softcap > 0; dLogits is the gradient of the uncapped logits. */
   crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
-  /** One part of the columns of logits after the other; see native/core/operations.def. */
+  /** Adds the next part of the columns of logits; see native/core/operations.def. */
   crossEntropyPart(operands: {
     logits: T
     targets: T
@@ -175,7 +175,7 @@ export interface Operations {
     sums?: Optional
     chosen?: Optional
   }): void
-  /** The losses of all parts; dX, which has the chosen rows, becomes the gradient. */
+  /** losses of all parts; dX, which contains the chosen rows, becomes the gradient. */
   crossEntropyOfParts(operands: {
     running: T
     targets: T
@@ -189,13 +189,13 @@ export interface Operations {
   capLogits(logits: T, softcap: number): void
   /** y = softmax of every row of x [N, V], or its logarithm. */
   softmaxRows(x: T, logarithm: boolean, y: T): void
-  /** dX (+)= the gradient through that, from its result y. */
+  /** dX (+)= the gradient of `softmaxRows`, from its result y. */
   softmaxRowsBackward(operands: { dY: T; y: T; logarithm?: boolean; dX: T; accumulate?: boolean }): void
   sum(x: T, total: T, accumulate: boolean): void
 
-  /** ids [N] = columns of the largest logits [N, V]; -1 - column of what is not finite in rows that have none. */
+  /** ids [N] = columns of the largest logits [N, V]; -1 - column of a value that is not finite in rows without a finite maximum. */
   argmax(logits: T, ids: T): void
-  /** ids [N] = columns drawn with the uniform numbers draws [N] / 2^53; rows without a finite largest as in `argmax`. */
+  /** ids [N] = columns drawn with the uniform numbers draws [N] / 2^53; rows without a finite maximum as in `argmax`. */
   sample(logits: T, draws: T, sampling: NativeSampling, ids: T): void
 
   globalNorm(gradients: readonly T[], norm: T): void
@@ -209,7 +209,7 @@ export interface Operations {
     scale: T
   }): void
   countNonFinite(x: T, count: T, accumulate: boolean): void
-  /** largest [1] float32 = the largest of all |a - b| (and, to `accumulate`, of itself). NaN counts as nothing. */
+  /** largest [1] float32 = the maximum of |a - b| (and, with `accumulate`, of itself). NaN is ignored. */
   largestDifference(a: T, b: T, largest: T, accumulate: boolean): void
 
   groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void

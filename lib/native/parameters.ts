@@ -1,8 +1,8 @@
-/** What operations of the addon take beside tensors, numbers and flags; see native/core/parameters.h. */
+/** Parameters of the addon's operations other than tensors, numbers and flags; see native/core/parameters.h. */
 import type { NativeTensor } from './objects.js'
 
 export type GroupKind = 'tile' | 'runs'
-/** How `width` columns fall into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
+/** How `width` columns form `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
 export interface Grouping {
   kind: GroupKind
   wrap: boolean
@@ -23,13 +23,13 @@ export interface DropoutKey {
   key: readonly [number, number]
   probability: number
 }
-/** Some columns of logits, from `first` on, which are capped first where softcap > 0. */
+/** A part of the columns of logits, from `first` on, which are capped first if softcap > 0. */
 export interface LogitsPart {
   readonly first: number
   readonly softcap: number
 }
 
-/** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
+/** How `sample` draws; `topK` 0 and `topP` 1 keep all tokens. */
 export interface NativeSampling {
   temperature: number
   topK: number
@@ -49,7 +49,7 @@ export type Elementwise =
   | 'sqrtGradient'
   | 'tanhGradient'
   | 'sigmoidGradient'
-/** Scores are scale · q·k, with a softcap > 0 softcap · tanh of it / softcap; with a window > 0 a query sees that many keys. */
+/** Scores s = scale · q·k, or softcap · tanh(s / softcap) if softcap > 0; if window > 0, a query sees that many keys. */
 export interface AttentionScoring {
   scale: number
   softcap: number
@@ -65,26 +65,26 @@ export interface AdamWStep {
   step: number
 }
 
-/** How small codes become the values of a matrix; see native/core/parameters.h. */
+/** How codes become the values of a matrix; see native/core/parameters.h. */
 export interface CodeLayout {
   columns: number
   /** The first row of the codes, among all rows that have scales. */
   firstRow: number
   rowsPerScale: number
   groupSize: number
-  /** How many scales share one of their own, where they are codes themselves. */
+  /** How many scales share a scale, if they are quantised themselves. */
   scalesPerScale: number
   scaleOffset: number
-  /** Where there are no zeros. */
+  /** Zero point of all codes, if there is no tensor of zeros. */
   zero: number
   bits: 4 | 8
-  /** Whether of two codes in a byte the even column has the high bits. */
+  /** Whether the even column has the high bits of a byte with two codes. */
   highFirst: boolean
-  /** Whether groups run on from row to row. */
+  /** Whether groups continue across rows. */
   runsOn: boolean
 }
 
-/** A frozen matrix of small codes: value = scale (table[code] - zero); see native/core/backend.h. */
+/** A frozen matrix of codes: value = scale (table[code] - zero); see native/core/backend.h. */
 export interface CodedMatrix {
   /** uint8 [rows, columns], or [rows, columns / 2] of 4-bit codes. */
   codes: NativeTensor

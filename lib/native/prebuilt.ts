@@ -1,6 +1,6 @@
 /**
- * Packages that hold what was built elsewhere: `@node-mora/linux-x64` the addon with the libraries that it needs,
- * `@node-mora/linux-x64-cuda` the CUDA backend. Both are optional dependencies of a published node-mora.
+ * Prebuilt packages: `@node-mora/linux-x64` with the addon and the libraries that it needs, and `@node-mora/linux-x64-cuda`
+ * with the CUDA backend. Both are optional dependencies of the published node-mora.
  */
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
@@ -14,7 +14,7 @@ export const PREBUILT_ADDON = `@node-mora/${platform()}-${arch()}`
 /** The package with a CUDA backend for this platform. */
 export const PREBUILT_CUDA = `${PREBUILT_ADDON}-cuda`
 
-/** The file that a package is there for. Throws with the cause where it is not installed or is of another version than this. */
+/** Returns the main file of a prebuilt package. Throws with the cause if it is not installed or has another version. */
 export function prebuiltFile(name: string): string {
   let version: string
   try {
@@ -28,7 +28,7 @@ export function prebuiltFile(name: string): string {
 }
 
 const LOADED = 'node-mora loaded it'
-/** What a package does may end the process too, whatever the code, so the last line is what counts. */
+/** A loaded package may itself end the process, with any exit code, so only the last line counts. */
 const PROBE = `
   let [says, code] = ['${LOADED}', 0]
   try { require(process.argv.at(-1)) } catch (error) { [says, code] = [error.message.split('\\n')[0], 3] }
@@ -36,18 +36,18 @@ const PROBE = `
   process.exit(code)`
 
 /**
- * Loads an addon in a process of its own first: one that was built for another machine may end the process that loads it.
- * Throws with what happened to that process.
+ * Tries to load an addon in a child process, since one built for another machine may end the process that loads it. Throws with
+ * what happened to the child.
  * @param patience milliseconds
  */
 export function requireLoads(path: string, patience?: number): void {
   const ending = runApart(PROBE, path, patience)
-  // Where no process can be started, nothing is learnt.
+  // No child could be started, so nothing is known.
   if (!ending) return
   const { error, status, signal, stdout } = ending
   const says = stdout.trim().split('\n').at(-1)
   if (status === 0 && says === LOADED) return
   const isLate = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT'
   const end = isLate ? 'did not end in time' : `ended with ${signal ?? `exit code ${status}`}`
-  throw new Error((status === 3 && says) || `a process that was to load it ${end}`)
+  throw new Error((status === 3 && says) || `a process that tried to load it ${end}`)
 }

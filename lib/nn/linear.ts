@@ -12,19 +12,19 @@ import { type Weight, weightOf } from '../tensor/weight.js'
 import type { LayerAdapter } from './layer-adapter.js'
 import type { LinearInput } from './linear-input.js'
 
-/** An adapter beside one layer. */
+/** An adapter attached to one layer. */
 export interface AttachedAdapter {
   readonly layer: LayerAdapter
   active: boolean
-  /** Its contribution is multiplied by this. */
+  /** Factor of its contribution. */
   scale: number
 }
 
-/** y = x Wᵀ + b with adapters beside W [d, k], which is frozen (in any storage), or a float32 Parameter. */
+/** y = x Wᵀ + b with adapters attached to W [d, k], which is frozen (in any storage), or a float32 Parameter. */
 export class Linear {
-  /** Adapters by name, in the order of their addition; only active ones take part. */
+  /** Adapters by name, in the order in which they were added; only active ones contribute. */
   readonly adapters = new Map<string, AttachedAdapter>()
-  /** Sees the inputs [T, k] of each product. */
+  /** Called with the input [T, k] of each product. */
   observer: ((x: Tensor) => void) | null = null
 
   constructor(
@@ -52,8 +52,8 @@ export class Linear {
   }
 
   /**
-   * The weight with the changes of active adapters, in float32, for code that uses it other than in one product. Each call
-   * costs a pass over the weight; without adapters it is the weight itself.
+   * Returns the weight with the changes of active adapters, in float32, for uses other than a single product. Each call costs a
+   * pass over the weight; without adapters it returns the weight itself.
    */
   adaptedWeight(): Weight {
     const active = this.activeAdapters()
@@ -64,8 +64,8 @@ export class Linear {
 }
 
 /**
- * Linear layers that read the same input, as one matrix [T, Σ d]: their weights lie in one, so one product serves
- * all of them as long as none is trained.
+ * Linear layers that read the same input, with one result [T, Σ d]: their weights are stored as one matrix, so one product
+ * serves all of them as long as none is trained.
  */
 export class LinearGroup {
   constructor(
@@ -111,7 +111,7 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
         placed.length > 0 ? updatedLinear(input.x, weight, placed, into) : product(input.x, weight, into),
     }
   })
-  // Adapters come first if all columns have one: repeated outputs are then copies, and the base product adds to them.
+  // If every layer has an adapter, adapters come first: repeated outputs are then copies, and the base product adds to them.
   const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted]
   for (const [i, range] of columns.entries()) {
     const { bias } = layers[i]!
@@ -121,8 +121,8 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
 }
 
 /**
- * If products run in float32, adding ΔW to W for one product takes a pass over W, which is less than a separate product
- * for ΔW once there are many rows. Otherwise W + ΔW would be rounded to 16 bits, which loses small updates.
+ * Whether adding ΔW to W for one product is faster than a separate product for ΔW. It takes a pass over W, which is less once
+ * there are many rows. Only if products run in float32: W + ΔW rounded to 16 bits would lose small updates.
  */
 function updatePays({ makesWeight }: LayerAdapter, { device, dtype, shape }: Tensor): boolean {
   const enoughRows = 256
@@ -131,7 +131,7 @@ function updatePays({ makesWeight }: LayerAdapter, { device, dtype, shape }: Ten
   return isExact && (shape[0]! >= enoughRows || makesWeight === true)
 }
 
-/** The columns of each layer in their common matrix. */
+/** Returns each layer's columns in their common matrix. */
 function ranges(layers: readonly Linear[]): { from: number; to: number }[] {
   let to = 0
   return layers.map((layer) => {

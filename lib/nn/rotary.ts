@@ -26,7 +26,7 @@ export type RotaryScaling =
       truncate: boolean
     }
   | {
-      /** LongRoPE (arXiv 2402.13753): divisors of frequencies for rows of up to `originalPositions`, others for longer rows. */
+      /** LongRoPE (arXiv 2402.13753): divisors of frequencies for rows up to `originalPositions`, and others for longer rows. */
       type: 'longrope'
       shortFactors: readonly number[]
       longFactors: readonly number[]
@@ -43,7 +43,7 @@ export interface RotaryConfig {
   readonly dtype: 'float32' | 'bfloat16'
 }
 
-/** Angle per position of each pair, [headSize / 2]; `long` selects LongRoPE's angles for long rows. */
+/** Returns the angle per position of each pair, [headSize / 2]; `long` selects LongRoPE's angles for long rows. */
 export function inverseFrequencies(
   { theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>,
   long = false,
@@ -82,7 +82,7 @@ export function inverseFrequencies(
   }
 }
 
-/** The number of tokens from which a row uses the long angles; infinite if all rows use the same. */
+/** Returns the number of tokens from which a row uses the long angles; infinite if all rows use the same. */
 export const longRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
   scaling.type === 'longrope' ? scaling.originalPositions + 1 : Number.POSITIVE_INFINITY
 
@@ -97,8 +97,8 @@ export interface TokenPositions {
 }
 
 /**
- * Cosines and sines [P, headSize / 2] (float32) for positions from 0 on; they grow when a longer row comes. LongRoPE's long
- * rows have their own table, below that of short ones.
+ * Cosines and sines [P, headSize / 2] (float32) for positions from 0 on; they grow for longer rows. LongRoPE's table for long
+ * rows follows that for short rows.
  */
 export class RotaryTables {
   #cosines: Tensor | null = null
@@ -113,7 +113,7 @@ export class RotaryTables {
     this.#longFrom = longRowsFrom(config)
   }
 
-  /** The tables, and each token's index into them. */
+  /** Returns the tables, and each token's index into them. */
   at({ positions, onDevice, rowLengths }: TokenPositions): RotaryInput {
     const isLong = (token: number) => rowLengths[token]! >= this.#longFrom
     let [short, long] = [0, 0]

@@ -6,13 +6,13 @@ import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
-/** The check of arguments that must be parameters. */
+/** Schema of an argument that must be a list of parameters. */
 export const someParameters = expecting(
   'a list of parameters',
   z.array(expecting('a parameter', z.instanceof(Parameter))),
 )
 
-/** Constants of AdamW. */
+/** Hyperparameters of AdamW. */
 export interface AdamWOptions {
   /** Decay of the first moment, default 0.9. */
   beta1?: number
@@ -24,9 +24,9 @@ export interface AdamWOptions {
   weightDecay?: number
 }
 
-/** What an optimizer step depends on. */
+/** Options of an optimizer step. */
 export interface AdamWStepOptions {
-  /** Before a parameter's own `learningRateRatio`. */
+  /** Learning rate, multiplied by each parameter's `learningRateRatio`. */
   learningRate: number
   /** Gradients are multiplied by this first: 1 / (target tokens of the step). Default 1. */
   scaleGradients?: number
@@ -38,7 +38,7 @@ export interface AdamWStepOptions {
 interface ParameterState {
   first: Tensor
   second: Tensor
-  /** Updates that the moments hold. */
+  /** Number of updates in the moments. */
   updates: number
 }
 
@@ -95,7 +95,7 @@ export class AdamW {
 
   /**
    * Replaces the parameters. Those that remain keep their moments and update counts, new ones start at zero, and the state
-   * of all others is dropped.
+   * of removed ones is dropped.
    */
   setParameters(parameters: readonly Parameter[]): void {
     check({ parameters }, { parameters: someParameters })
@@ -106,8 +106,8 @@ export class AdamW {
   }
 
   /**
-   * Updates every parameter that has a gradient and forgets the gradients. Returns the global norm [1] of the scaled
-   * gradients before clipping, still on the device; if it is not finite, nothing has changed.
+   * Updates every parameter that has a gradient, and drops the gradients. Returns the global norm [1] of the scaled gradients
+   * before clipping, on the device; if it is not finite, no parameter changes.
    */
   step(options: AdamWStepOptions): Tensor {
     check({ options }, stepArguments)
@@ -150,20 +150,20 @@ export class AdamW {
     return norm
   }
 
-  /** Forgets all gradients. */
+  /** Drops all gradients. */
   zeroGrad(): void {
     for (const parameter of this.#states.keys()) parameter.zeroGrad()
   }
 
-  /** Each parameter's moments and, by its name, the number of updates in them: for a checkpoint. */
+  /** Returns each parameter's moments and, by its name, the number of updates in them, for a checkpoint. */
   state(): {
     /** Number of updates in the moments, by the parameter's name. */
     updates: Record<string, number>
-    /** Two tensors a parameter. */
+    /** Two tensors per parameter. */
     tensors: {
       /** The parameter's name, with `.first_moment` or `.second_moment`. */
       name: string
-      /** The moment, float32, in the parameter's shape; it stays the optimizer's. */
+      /** The moment, float32, in the parameter's shape; the optimizer owns it. */
       tensor: Tensor
     }[]
   } {
@@ -177,7 +177,7 @@ export class AdamW {
     return { updates, tensors }
   }
 
-  /** Continues from a saved state, by the names that `state` returned. Throws before it changes anything. */
+  /** Loads a saved state, by the names that `state` returned. If it throws, nothing has changed. */
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void {
     check({ state }, loadArguments)
     const { updates, tensors } = state
@@ -200,7 +200,7 @@ export class AdamW {
 }
 
 /**
- * Groups of parameters that one operation can update: they have the same learning rate and update count, on which the bias
+ * Groups parameters that one operation can update: those with the same learning rate and update count, on which the bias
  * correction depends.
  */
 function inGroups(trained: readonly [Parameter, ParameterState][]): [Parameter, ParameterState][][] {

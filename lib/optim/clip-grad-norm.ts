@@ -10,8 +10,8 @@ const clipGradNormArguments = { parameters: someParameters, maxNorm: atLeast(0) 
 
 /**
  * Scales the gradients in place so that their global norm is at most `maxNorm`, like PyTorch's `clip_grad_norm_`. Returns
- * the norm [1] before clipping, on the device. `AdamW.step` clips by itself if `maxGradNorm` is given. Throws a UsageError
- * without parameters.
+ * the norm [1] before clipping, on the device. Not needed with `AdamW.step`, which clips if `maxGradNorm` is given. Throws a
+ * UsageError without parameters.
  */
 export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number): Tensor {
   check({ parameters, maxNorm }, clipGradNormArguments)

@@ -8,7 +8,7 @@ import { quoted, UsageError } from '../common/errors.js'
 /** Names of the schedules, the values of `--scheduler`. */
 export type Scheduler = 'constant' | 'linear' | 'cosine' | 'cosine-restarts'
 
-/** The shape of a learning-rate schedule. */
+/** Options of a learning-rate schedule. */
 export interface ScheduleOptions {
   /** Peak learning rate. */
   learningRate: number
@@ -20,7 +20,7 @@ export interface ScheduleOptions {
   warmupSteps?: number
   /** Warm-up as a fraction of the total, rounded up; used if `warmupSteps` is 0. Default 0. */
   warmupRatio?: number
-  /** The decay ends at this fraction of the peak. Default 0; 0.1 for `cosine-restarts`. */
+  /** Fraction of the peak at which the decay ends. Default 0; 0.1 for `cosine-restarts`. */
   minLearningRateRatio?: number
   /** Period of `cosine-restarts`, in steps. */
   mergeEvery?: number
@@ -28,7 +28,7 @@ export interface ScheduleOptions {
   restartWarmupSteps?: number
 }
 
-/** Fraction of the peak learning rate at a schedule step. */
+/** Returns the fraction of the peak learning rate at a schedule step. */
 type Factor = (step: number) => number
 
 const anAmount = atLeast(0)
@@ -64,7 +64,7 @@ export function schedule(options: ScheduleOptions): (step: number) => number {
   return (step) => learningRate * factor(step)
 }
 
-/** Warm-up steps as Hugging Face counts them: `warmupSteps`, else ⌈`warmupRatio` · total⌉. */
+/** Returns the number of warm-up steps as Hugging Face counts them: `warmupSteps`, else ⌈`warmupRatio` · total⌉. */
 export function warmupLength({ totalSteps, warmupSteps = 0, warmupRatio = 0 }: ScheduleOptions): number {
   return warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * totalSteps)
 }
@@ -90,7 +90,7 @@ function factorOf(
       if (mergeEvery === undefined) {
         throw new UsageError(
           'unfit-options',
-          'The scheduler cosine-restarts needs a period: give mergeEvery, or take the scheduler cosine.',
+          'The scheduler cosine-restarts needs a period: set mergeEvery, or use the scheduler cosine.',
         )
       }
       return jaggedCosine(total, warmup, minimum, mergeEvery, restartWarmupSteps)

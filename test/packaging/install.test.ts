@@ -98,9 +98,9 @@ describe('the package of the platform', () => {
 
   it('is not taken if it ends the process that loads it', () => {
     fake(PREBUILT_ADDON, packageVersion(), 'crash.js', 'process.abort()')
-    expect(cause()).toBe('a process that was to load it ended with SIGABRT')
+    expect(cause()).toBe('a process that tried to load it ended with SIGABRT')
     fake(PREBUILT_ADDON, packageVersion(), 'exit.js', 'process.exit(7)')
-    expect(cause()).toBe('a process that was to load it ended with exit code 7')
+    expect(cause()).toBe('a process that tried to load it ended with exit code 7')
   })
 
   describe('as "npm run pack:platform" lays it out', () => {

@@ -87,7 +87,7 @@ needing(lacksLong, lacksLinux).describe('an addon of a package', () => {
       JSON.stringify({ name: PREBUILT_ADDON, version: packageVersion(), main: 'crash.cjs' }),
     )
     const { status, stderr } = project.run(program, [...(name === 'deno' ? ['run', ...PERMISSIONS] : ['run']), path])
-    expect(stderr).toContain(`${PREBUILT_ADDON} (a process that was to load it ended with exit code 7)`)
+    expect(stderr).toContain(`${PREBUILT_ADDON} (a process that tried to load it ended with exit code 7)`)
     expect(status).not.toBe(0)
   })
 })
