@@ -14,7 +14,7 @@ import { stepOf, stepOptions } from './common/step-options.mjs'
 import { takeTurns, timedSides } from './common/turns.mjs'
 
 const works = { step: 'a training step', token: 'a generated token', merge: 'a merge' }
-/** The most that any of them may take, as a share of the time that fair shares allow. */
+/** The largest allowed time of each kind of work, as a multiple of what fair shares of the processor give. */
 const limit = 1.15
 const options = readOptions({
   usage: `node bench/busy.mjs [MODEL] [options]: beside processes that never wait.
@@ -63,7 +63,7 @@ async function startSides() {
   return all
 }
 
-/** Alone and beside each number of loops in turn: what a machine can do changes from minute to minute. */
+/** Measures alone and beside each number of loops in turn, because a machine's speed changes from minute to minute. */
 async function measure(work) {
   const turns = counts.flatMap((count) => sides.map((side) => ({ run: () => beside(count, () => side.ask({ work })) })))
   const results = await takeTurns(turns, options.rounds)
@@ -87,12 +87,12 @@ async function beside(count, work) {
   }
 }
 
-/** How much longer it takes where every thread gets as much of the processors as any other. */
+/** How much longer work takes where all threads get equal shares of the processors. */
 function fair(count) {
   return Math.max(1, (members + count) / Math.max(members, machine.cores))
 }
 
-/** Medians in those that fair shares allow, of lines that have one alone. */
+/** Medians as multiples of what fair shares allow, for lines that were measured alone too. */
 function ratios() {
   return lines.flatMap(({ name, work, count, sides: timed }) => {
     const alone = lines.find((line) => line.work === work && line.count === 0)

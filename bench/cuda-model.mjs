@@ -21,7 +21,7 @@ const { values: options } = orUsageError(() =>
 )
 const tokens = Number(options.tokens)
 
-/** What adapters may add to the frozen products, in percent. */
+/** Limit of the time that adapters add to the frozen products, in percent. */
 const cases = [
   { operator: 'rotation', rank: 8, goal: 25 },
   { operator: 'sharing', rank: 8, goal: 12 },
@@ -31,7 +31,7 @@ const cases = [
 const mergeGoal = 10 // milliseconds, all targets of the model
 const launchGoal = 40 // kernels of ours in a block's forward pass
 const steps = ['lora:8', 'rotation:8']
-/** What trains on a card of 8 GB, where CUDA itself, libraries and a screen take some: with gradient checkpointing. */
+/** What trains on a card of 8 GB, of which CUDA, libraries and a screen use a part: with gradient checkpointing. */
 const small = { tokens: 2048, deviceBytes: 6 * 2 ** 30, formats: ['q4_0', 'q4_k', 'nf4'] }
 
 const base = frozenMicroseconds(tokens)

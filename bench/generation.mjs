@@ -76,7 +76,7 @@ async function measure(dtype, peaks) {
   }
 }
 
-/** The model in Q8_0, and as it is where it is in another block format: `{ format, path }`. */
+/** The model in Q8_0, and as stored if it is in another block format: `{ format, path }`. */
 async function inBlocks() {
   const path = join(folder, 'q8_0.gguf')
   const source = await ModelSource.open(copy)
@@ -102,7 +102,7 @@ async function measureBlocks({ format, path }, peaks) {
   return lines
 }
 
-/** Seconds of both parts, as PyTorch's side has them. */
+/** Seconds of both parts, in the form of PyTorch's side. */
 async function ours(model) {
   const { prefill, decode, ids: chosen } = await generate(model, ids, newTokens)
   return { prefill: prefill.seconds, decode: decode.seconds, ids: chosen }

@@ -28,11 +28,11 @@ const options = readOptions({
     dtypes: { type: 'string', default: 'bfloat16,float32' },
   },
 })
-/** Seconds that a timed run lasts at least. */
+/** Minimum seconds of a timed run. */
 const shortest = options.quick ? 0.01 : 0.05
-/** More than caches hold. */
+/** Bytes; larger than any cache. */
 const cacheBytes = 2 ** 28
-/** How far outputs and gradients may be apart, relative to the largest. */
+/** Largest allowed difference of outputs and gradients, relative to the largest value. */
 const tolerances = { bfloat16: 2 ** -7, float32: 1e-4 }
 
 const { lengths, tokens, dtypes } = orUsageError(() => ({
@@ -109,8 +109,8 @@ async function attentionOf(length, dtype, processes) {
 }
 
 /**
- * In float32 both sides are beside each other. In bfloat16 each is beside float32's results of the same inputs; PyTorch
- * rounds the gradients of keys and values for each query head before they are added, so it may be further from them.
+ * In float32 the sides are compared with each other. In bfloat16 each is compared with float32's results of the same inputs;
+ * PyTorch rounds the gradients of keys and values for each query head before it adds them, so it may be further off.
  */
 async function agreementsOf(ours, theirs, { documents, length, dtype }) {
   const tolerance = tolerances[dtype]
@@ -131,7 +131,7 @@ function floatsOf(path) {
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
 }
 
-/** Between outputs and gradients, relative to the largest that is expected of each. */
+/** Largest difference of outputs and gradients, relative to the largest expected value of each. */
 function largestDifference(results, expected) {
   let apart = 0
   for (const name of outputs) {
@@ -145,7 +145,7 @@ function largestDifference(results, expected) {
   return apart
 }
 
-/** Each run takes another set of operands, so that they come from memory and not from a cache. */
+/** Each run uses another set of operands, so that they come from memory and not from a cache. */
 async function memoryLine(make, dtype) {
   const sets = [make()]
   const { name, bytes } = sets[0]

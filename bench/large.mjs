@@ -1,4 +1,4 @@
-// Whether a base that is larger than many machines' memory in bfloat16 trains as its file has it: a random model of
+// Checks that a base too large for many machines' memory in bfloat16 trains as stored: a random model of
 // Llama-2-7B's shape in Q4_0, by `mora train` with gradient checkpointing:
 //   npm run bench -- large [--method lora:8] [--layers 32]
 import { createReadStream, readFileSync, statSync } from 'node:fs'
@@ -45,7 +45,7 @@ const commandArguments = [
   ...trainCommand({ model, data, output, method, dtype, rows, length, steps: 3, threads }),
   ...['--gradient-checkpointing', '--quantised'],
 ]
-// The note on its weights is the last that it writes before its first step.
+// The note on the weights is the last line before the first step.
 const stageOf = (line) => /^step (\d+)\/\d+ {2}/.exec(line)?.[1] ?? /^note: The model's weights stay/.exec(line)?.[0]
 const times = await stageTimes([process.execPath, commandArguments, { MORA_BENCH_PEAK: peak }], stageOf)
 const step = (times[3] - times[1]) / 2

@@ -17,7 +17,7 @@ import { table } from './common/table.mjs'
 import { median, takeTurns, timedSides } from './common/turns.mjs'
 import { generate } from './generation/greedy.mjs'
 
-/** How many times as fast as llama.cpp. */
+/** Target speeds as multiples of llama.cpp's. */
 const AIMS = { prefill: 1.5, decode: 1 }
 const options = readOptions({
   usage: `node bench/llama-cpp.mjs [MODEL] [options]: tokens per second beside llama.cpp, greedy, after a prompt.
@@ -55,7 +55,7 @@ const header = ['as fast as llama.cpp', 'by the clock', "by the processor's time
 console.log(`\n${table(header, rows)}`)
 report({ benchmark: 'llama-cpp', machine, options, lines, facts: { prompt, newTokens, comparisons } })
 
-/** The model's own file, or one that is written. */
+/** The model's own file, or one that this script writes. */
 async function fileIn(format) {
   if (format === 'stored') return options.model
   const path = join(folder, `${format}.gguf`)

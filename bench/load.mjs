@@ -32,7 +32,7 @@ const folder = scratchFolder()
 const [copy, adapter, tokens, data] = ['model', 'adapter', 'tokens.bin', 'rows.jsonl'].map((name) => join(folder, name))
 await prepare()
 
-/** Parts of a run: the stage that begins it, if not the command, and the one that ends it. */
+/** Parts of a run: the stage at which a part begins (else at the command's start), and the one at which it ends. */
 const parts = {
   'interpreter starts': [undefined, 'start'],
   'libraries are loaded': ['start', 'imports'],
@@ -83,13 +83,13 @@ async function contest(what, model, againstPytorch) {
   ]
 }
 
-/** The lines of progress that `mora train` writes of its first and its last step. */
+/** Matches the lines of progress of `mora train` for its first and its last step. */
 function stepStage(line) {
   const step = /^step (\d)\/2 {2}/.exec(line)?.[1]
   return step && ['first step', 'second step'][Number(step) - 1]
 }
 
-/** What every side reads: the model in one dtype, a fresh adapter for it, tokens, and as many tokens as rows of text. */
+/** Writes what every side reads: the model in one dtype, a fresh adapter, tokens, and as many tokens as rows of text. */
 async function prepare() {
   const { tokenizer } = await copyModel(options.model, copy, { dtype, threads })
   if (!tokenizer) throw new Error(`Expected a tokenizer beside ${options.model}.`)

@@ -1,4 +1,4 @@
-// What training leaves of JavaScript's main thread: its CPU time in a step, and how long the event loop is held up:
+// How much of JavaScript's main thread training takes: CPU time in a step, and delays of the event loop:
 //   npm run bench -- main-thread [--rows 4] [--length 512]
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -58,7 +58,7 @@ report({
   notes: [`The main thread computes for ${((100 * cpu.median) / step.median).toFixed(2)} % of a step.`],
 })
 
-/** Steps of one run: `plain` ones, and ones `watched` for delays, since watching takes time of the main thread itself. */
+/** Steps of one run: `plain` ones, and ones `watched` for delays; watching itself takes time of the main thread. */
 async function trainedSteps() {
   /** @type {{ seconds: number, cpuSeconds: number }[]} */
   const plain = []
@@ -80,7 +80,7 @@ async function trainedSteps() {
   for await (const event of run) {
     if (event.type !== 'step') continue
     const now = { at: performance.now(), cpu: mainThreadSeconds() }
-    // The first step, and the one in which the watch begins, are not counted.
+    // The first step, and the one in which the watch begins, do not count.
     if (event.step > 1 && event.step <= rounds + 1)
       plain.push({ seconds: (now.at - before.at) / 1000, cpuSeconds: now.cpu - before.cpu })
     if (event.step === rounds + 1) delay = loopDelay()

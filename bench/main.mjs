@@ -81,7 +81,7 @@ for (const name of chosen) {
 }
 if (json) writeFileSync(json, `${JSON.stringify({ reports }, null, 2)}\n`)
 
-/** A benchmark whose sides disagree has a report; one that broke has none. */
+/** A benchmark whose sides disagree still writes a report; one that crashed does not. */
 function readReport(file) {
   try {
     return [JSON.parse(readFileSync(file, 'utf8'))]

@@ -1,4 +1,4 @@
-// The most memory that a process takes for training, against PyTorch's; each side runs alone, from its start:
+// Peak memory of a training process, against PyTorch's; each side runs alone, from its start:
 //   npm run bench -- memory [--method rotation:8] [--dtype bfloat16]
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,7 +35,7 @@ const cases = [
   { name: 'a step', length, memoryLimit: 1.1 * GiB },
   { name: 'a step in 1.1 GiB', length, memory: 1.1 * GiB, passRows: 2, memoryLimit: 1.1 * GiB },
   { name: 'gradient checkpointing', length, checkpointing: true, memoryLimit: 0.7 * GiB },
-  // PyTorch's user takes row by row.
+  // PyTorch reads rows one by one, as its users do.
   { name: 'micro-batches', length: 4 * length, memory: 2 * GiB, passRows: 1, memoryLimit: 1.6 * GiB },
 ]
 const machine = describeMachine(`${options.model}, ${method.label} in ${dtype}`, options)
@@ -73,7 +73,7 @@ for (const { name, memoryLimit, ...settings } of cases) {
 }
 report({ benchmark: 'memory', machine, options, lines, notes: [...notes], facts: { method: method.label, dtype } })
 
-/** Takes the steps of a trainer that is ready, and ends it: `{ name, seconds, peakMemory, losses }`. */
+/** Takes the steps of a ready trainer, and ends it; resolves with `{ name, seconds, peakMemory, losses }`. */
 async function measured(trainer) {
   const steps = []
   try {
@@ -101,14 +101,14 @@ async function ourCommand({ length, checkpointing, memory }) {
     ...(checkpointing ? ['--gradient-checkpointing'] : []),
     ...(memory ? ['--memory', `${memory / GiB}GiB`] : []),
   ]
-  // It writes a line of its first step, of its last, and of some between.
+  // The command prints a line for its first step, its last, and some between.
   const stageOf = (line) => /^step (\d+)\/\d+ {2}/.exec(line)?.[1]
   const times = await stageTimes([process.execPath, commandArguments, { MORA_BENCH_PEAK: peak }], stageOf)
   const seconds = (times[rounds + 1] - times[1]) / rounds
   return { name: 'mora train', seconds: spread([seconds]), peakMemory: Number(readFileSync(peak, 'utf8')) }
 }
 
-/** In its best setting and, unless quick, as it comes. */
+/** PyTorch in its best setting and, unless quick, with default settings. */
 async function pytorch(task, own) {
   if (!options.pytorch || !pytorchMethods.includes(method.name)) return []
   const sides = []

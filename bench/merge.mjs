@@ -31,7 +31,7 @@ const { threads } = options
 const methods = orUsageError(() => list(options.methods).map(parseMethod))
 const dtypes = orUsageError(() => dtypeList(options.dtypes))
 const machine = describeMachine(options.model, options)
-/** How far merged weights may be apart, relative to the largest: a rounding of their dtype. */
+/** Largest allowed difference of merged weights, relative to the largest: a rounding of their dtype. */
 const tolerances = { bfloat16: 2 ** -7, float32: 1e-6 }
 
 const folder = scratchFolder()
@@ -113,7 +113,7 @@ async function mergeLine(name, model, processes) {
   return lineOf(name, sides, results, bytes, bytes / 1e9 / bandwidth)
 }
 
-/** Files to files; what a disk allows is a copy of the weights. */
+/** Merges files into files; the bound is a copy of the weights. */
 async function filesLine(name, { copy, adapter, dtype }, processes) {
   const output = join(folder, 'merged')
   const sides = [
@@ -136,7 +136,7 @@ async function filesLine(name, { copy, adapter, dtype }, processes) {
   return lineOf(name, sides.slice(0, -1), results, undefined, copied)
 }
 
-/** Copies a model's weights; the disk has them when it is done. */
+/** Copies a model's weights and syncs them to the disk. */
 async function syncedCopy(from, to) {
   await mkdir(to, { recursive: true })
   const names = (await readdir(from)).filter((name) => name.endsWith('.safetensors'))

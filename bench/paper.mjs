@@ -1,6 +1,6 @@
-// The experiments of the MoRA paper (arXiv 2405.12130), at the size of this machine: npm run paper -- --help
-// Each contestant is swept over its learning rates; at the best it runs with every seed. An interrupted experiment goes on
-// where it was. Writes NAME-SCALE.json (every run), .md (tables) and .svg (a plot).
+// The experiments of the MoRA paper (arXiv 2405.12130), at the size of this machine: npm run paper -- --help Each contestant is
+// swept over its learning rates; at the best it runs with every seed. An interrupted experiment resumes where it stopped.
+// Writes NAME-SCALE.json (every run), .md (tables) and .svg (a plot).
 import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
@@ -47,7 +47,7 @@ function readOptions() {
     throw new Error(`Expected all or some of ${known.join(', ')} but received ${unknown ?? 'nothing'}.`)
   if (!SCALES.includes(values.scale))
     throw new Error(`Expected one of ${SCALES.join(', ')} for --scale but received ${values.scale}.`)
-  // Small runs are too short to share: one thread each, side by side. Others have all of the machine.
+  // Small runs are too short to use several threads: one thread each, side by side. Others use the whole machine.
   const jobs = Number(values.jobs ?? (values.scale === 'small' ? availableParallelism() : 1))
   if (!Number.isInteger(jobs) || jobs < 1)
     throw new Error(`Expected a positive number for --jobs but received ${values.jobs}.`)

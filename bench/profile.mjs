@@ -94,7 +94,7 @@ function merged(all) {
   return [...sums.values()].sort((a, b) => b.seconds - a.seconds)
 }
 
-/** Figures of one step. */
+/** Averages over steps. */
 function print(title, all, sizes) {
   const rate = (amount, time) => (amount > 0 ? (amount / time / 1e9).toFixed(1) : '-')
   const lines = all.map(({ operation, label, calls, seconds: time, flops, bytes }) => [

@@ -17,7 +17,7 @@ import { trainStep } from './common/train-step.mjs'
 import { median, secondsOf, takeTurns, timedSides } from './common/turns.mjs'
 
 const LEARNING_RATE = 1e-5
-/** Times the time on bfloat16 weights. */
+/** Limits of time, as multiples of the time on bfloat16 weights. */
 const LIMIT = 1.1
 /** The relative error that rounding to bfloat16 makes of a loss before an update. */
 const ROUNDING = 5e-3
@@ -67,7 +67,7 @@ const rows = comparisons.map(({ name, time }) => [name, `${time.toFixed(3)}×`, 
 console.log(`\nTime beside the same weights in bfloat16\n${table(['', 'time', 'limit'], rows)}`)
 report({ benchmark: 'quantised', machine, options, lines, notes: [...notes], facts: { comparisons } })
 
-/** The model in a format, and its values in bfloat16, which `weights` has too. */
+/** The model in a format, and the same values (also in `weights`) in bfloat16. */
 async function modelsOf(format) {
   const bfloat16 = /** @type {const} */ ({ device: 'cpu', dtype: 'bfloat16', threads })
   const quantised =

@@ -39,7 +39,7 @@ const options = readOptions({
 })
 const { method, dtype, rows, length } = stepOf(options)
 const { chosen, links } = orUsageError(() => ({
-  /** Each of 4 ranks has one. */
+  /** One for each of 4 ranks. */
   rows: whole('rows', options.rows, 4),
   chosen: list(options.parts).map((name) => {
     if (name in parts) return name

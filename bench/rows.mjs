@@ -91,7 +91,7 @@ function dataFile() {
   )
 }
 
-/** The first rows as every side takes them: a list of steps, of forward passes, of rows. Writes them for PyTorch. */
+/** The first rows as every side reads them: a list of steps, of forward passes, of rows. Writes them for PyTorch. */
 async function readSteps() {
   const data = await loadDataset(dataFile(), { tokenizer: model.tokenizer, vocabularySize: config.vocabularySize })
   const count = stepCount * batchSize
@@ -127,7 +127,7 @@ function theirs(side) {
   return runs(side.name, (step) => side.ask({ task: 'step', step }))
 }
 
-/** A side whose run takes all steps; `losses` are those of all its runs. */
+/** A side whose run takes all steps; `losses` collects those of all runs. */
 function runs(name, takeStep) {
   const losses = []
   const run = async () => {
@@ -143,7 +143,7 @@ function runs(name, takeStep) {
   return { name, run, losses }
 }
 
-/** In its best setting with either kind of batch, and padded as it comes. */
+/** PyTorch in its best setting with either kind of batch, and with default settings padded. */
 async function startPytorch() {
   if (!options.pytorch || !pytorchMethods.includes(method.name)) return []
   const settings = [
@@ -182,7 +182,7 @@ function agreement(own, side) {
   return { agrees: agree, difference, agreement: `${agree ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart` }
 }
 
-/** The least seconds of a run. */
+/** A lower bound of a run's seconds. */
 function bound() {
   const { fastBfloat16 } = device.facts()
   return steps.flat().reduce((sum, rows) => {

@@ -115,7 +115,7 @@ async function threadLines() {
   return [{ name: 'threads', sides: timedSides(sides, results, (seconds) => seconds) }]
 }
 
-/** Both axes by factors, so that a power is a straight line. */
+/** Both axes are logarithmic, so that a power is a straight line. */
 function plot() {
   const series = sweeps.map(({ name, measured, ofSize }) => ({
     name: `${name}, exponent ${ofSize.toFixed(2)}`,

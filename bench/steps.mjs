@@ -82,7 +82,7 @@ async function shapeOf(rows, length) {
   return { name: `${rows} × ${length}`, tokens, batch, lengths: new Array(rows).fill(length), peaks }
 }
 
-/** A side of `takeTurns`. An adapter of each method is kept in the model, and takes part in its own steps alone. */
+/** A side of `takeTurns`. The model keeps an adapter of each method, which is active in its own steps only. */
 function trainer(
   method,
   { name, tokens, batch, lengths, peaks },

@@ -11,7 +11,7 @@ const layer = moraLayer({ inFeatures, outFeatures, rank: 4, operator: 'rotation'
 const side = layer.squareSide
 console.log(`${inFeatures} → ${outFeatures} with the parameters of LoRA of rank 4: a matrix of ${side} × ${side}`)
 
-/** Enough of randomness for an example, the same each time. */
+/** A simple pseudo-random generator, the same numbers each time. */
 let state = 1
 const values = (length: number, scale: number) =>
   Float32Array.from({ length }, () => {
@@ -22,7 +22,7 @@ const values = (length: number, scale: number) =>
 const x = values(rows * inFeatures, 2)
 const W = values(outFeatures * inFeatures, 0.2)
 
-/** Values on this side, and the tensor's memory given back. */
+/** Copies the values to the host, and frees the tensor. */
 async function read(tensor: Tensor): Promise<Float32Array> {
   const numbers = await tensor.data()
   tensor.dispose()
@@ -44,6 +44,6 @@ for (let step = 1; step <= steps; step++) {
   for (let i = 0; i < M.length; i++) M[i]! -= gradient[i]! / rows
 }
 
-const delta = layer.delta(M) // what a merge would add to W
+const delta = layer.delta(M) // the matrix that a merge adds to W
 console.log(`ΔW is [${delta.shape.join(', ')}]`)
 delta.dispose()

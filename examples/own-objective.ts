@@ -51,7 +51,7 @@ function regression(batch: Batch, weight: Parameter, bias: Parameter): Tensor {
   return scope(() => {
     const ends = batch.offsets.slice(1)
     const { hidden } = model.forward(batch, { rows: ends.map((end) => end - 1) })
-    // What it learns here: how long the text is, in units of 32 tokens.
+    // The number to learn: the text's length, in units of 32 tokens.
     const lengths = Float32Array.from(ends, (end, i) => (end - batch.offsets[i]!) / 32)
     const wanted = Tensor.from(lengths, [ends.length, 1], { device: model.device })
     return mean(square(sub(linear(hidden, weight, bias), wanted)))
@@ -73,7 +73,7 @@ async function train(name: string, parameters: Parameter[], learningRate: number
   optimizer.dispose()
 }
 
-// A fresh adapter changes nothing, so there would be nothing to learn from the teacher.
+// A fresh adapter changes nothing: with these values, the student starts away from the teacher.
 model.addAdapter('student', mora({ rank: 2 }))
 const adapter = model.trainableParameters().map(({ parameter }) => parameter)
 for (const parameter of adapter) {

@@ -9,7 +9,7 @@ import { evaluate, generate, loadModel, mora, train } from 'node-mora'
 const [path = 'assets/demo-model', data = 'examples/facts.jsonl', output = 'out/facts', steps = '60'] =
   process.argv.slice(2)
 
-// Of a model of usual size, let device, dtype and threads be chosen, and the learning rate too.
+// For a model of usual size, omit device, dtype, threads and learning rate: the defaults fit.
 const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 1 })
 model.addAdapter('facts', mora({ rank: 1 }))
 

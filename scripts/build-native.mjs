@@ -10,7 +10,7 @@
  *   --arm64                        into build-arm64/Release, the same for Linux arm64 on another machine
  *                                  (scripts/check-arm64.mjs)
  *   --into=FOLDER                  into FOLDER/Release instead
- *   --if-needed                    nothing when the result is newer than its sources, when MORA_BINARY names an addon, or when
+ *   --if-needed                    does nothing if the result is newer than its sources, if MORA_BINARY names an addon, or if
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
  *                                  success, so that npm install does not fail
  *   --required                     with --if-needed: where it cannot be built, failure; and nothing but the result counts
@@ -43,7 +43,7 @@ const { values: options } = parseArgs({
 })
 
 const { folder, configuration } = placeOf(options)
-/** The architecture whose sysroot it is built against; empty without one. */
+/** The architecture of the sysroot to build against; empty without one. */
 const sysroot = options.arm64 ? 'arm64' : options.older ? process.arch : ''
 const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
@@ -54,7 +54,7 @@ if (sysroot && !unpackSysroot()) giveUp('what it is linked with could not be had
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
 if (!isConfigured() || options.emulated || process.env.MORA_BUILD_CUDA) {
-  // A configuration that failed leaves a cache behind that must not be built from.
+  // A failed configuration leaves a cache behind that must not be reused.
   if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
   if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
 }
@@ -86,7 +86,7 @@ function isUpToDate() {
   return [...sources, join(root, 'CMakeLists.txt')].every((source) => statSync(source).mtimeMs <= built)
 }
 
-/** Whether an installed package would find an addon that was not built in it. */
+/** Whether an installed package would find an addon without building one. */
 async function isElsewhere() {
   if (options.emulated) return false
   if (process.env.MORA_BINARY) return existsSync(process.env.MORA_BINARY)

@@ -1,6 +1,6 @@
 /**
- * The files of a small tokenizer, as objects: a character is a token, and so is each pair of hexadecimal digits: a uuid has 20
- * tokens. `special` adds tokens of their own, `chatTemplate` a template.
+ * Returns the files of a small tokenizer as objects: each character is a token, and so is each pair of hexadecimal digits (a
+ * uuid has 20 tokens). `special` adds special tokens, `chatTemplate` a template.
  * @param {{ maxLength: number, special?: string[], chatTemplate?: string }} what
  */
 export function characterTokenizer({ maxLength, special: added = [], chatTemplate }) {

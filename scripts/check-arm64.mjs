@@ -5,9 +5,9 @@
  *
  *   npm run check:arm64 -- [--only doctor,training]
  *
- * Says a line for each part. Ends with 1 if one failed, and with 2 and the reason where the compiler, qemu, Debian's packages or
- * Node.js for arm64 cannot be had. The processes run on one machine's memory model: races that only arm64's weaker one shows are
- * left to ThreadSanitizer (npm run build:tsan).
+ * Prints a line for each part. Ends with 1 if one failed, and with 2 and the reason if the compiler, qemu, Debian's packages or
+ * Node.js for arm64 are unavailable. The processes run on one machine's memory model: races that only arm64's weaker one shows
+ * are left to ThreadSanitizer (npm run build:tsan).
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -20,7 +20,7 @@ const { newest, oldest } = processors
 const parts = {
   doctor: doctorSeesADevice,
   operations: tests('test/operations', newest),
-  // Where there are no instructions for it, bfloat16 goes other ways.
+  // Without instructions for it, bfloat16 takes other code paths.
   'operations-oldest': tests('test/operations/operations.test.ts', oldest, 'in bfloat16'),
   native: nativeTests(newest),
   training: tests('test/golden/tiny-training.test.ts', newest, 'tiny-tied-llama3-rope'),
@@ -47,7 +47,7 @@ if (setUp.status !== 0) {
 if (!say('build', build)) process.exit(1)
 for (const name of wanted) if (!say(name, parts[name])) process.exitCode = 1
 
-/** Runs a part, which returns what there is to say and throws if it failed. */
+/** Runs a part, which returns a summary and throws if it failed. */
 function say(name, part) {
   const started = performance.now()
   const [mark, summary] = attempt(part)

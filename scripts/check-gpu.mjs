@@ -1,12 +1,12 @@
 /**
- * Checks and measures the CUDA backend on this machine's GPU: operation tests, golden data, training beside the CPU,
- * what only hardware shows, races, benchmarks, PyTorch beside them. Prints tables and keeps one JSON report, which is whole
- * after every test and measurement, whatever ends the check. Ends with 2 where no GPU can be used, 1 where a check
- * failed. Needs `npm install` and `npm run build:native`; on machines without a compiler, use what `npm run pack:gpu` makes.
+ * Checks and measures the CUDA backend on this machine's GPU: operation tests, golden data, training against the CPU, what only
+ * hardware shows, races, benchmarks, and PyTorch for comparison. Prints tables and keeps one JSON report, which is complete
+ * after every test and measurement, however the check ends. Ends with 2 if no GPU can be used, 1 if a check failed. Needs `npm
+ * install` and `npm run build:native`; on machines without a compiler, use the pack of `npm run pack:gpu`.
  *
  *     npm run check:gpu -- [--json gpu-report.json] [--quick] [--only tests,products] [--minutes 10]
  *
- * With --minutes, parts are cut short or left out so that it ends in that time; those come first that tell most.
+ * With --minutes, parts are cut short or left out so that the check ends in that time; the most telling ones come first.
  *
  * With MORA_CUDA=emulated it runs on the emulator, at tiny sizes, which only shows that the check itself works.
  */

@@ -1,8 +1,9 @@
 /**
- * Whether llama.cpp reads what is written for it: merges a MoRA by rotation into a GGUF file, exports a MoRA by sharing and a
- * LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of what follows some texts with
- * ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte, with an importance
- * matrix and without, of the model and of small ones whose sizes meet exceptions, and so is the perplexity of a text. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
+ * Checks that llama.cpp reads the files written for it: merges a MoRA by rotation into a GGUF file, exports a MoRA by sharing
+ * and a LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of the next tokens of some texts
+ * with ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte, with an
+ * importance matrix and without, of the model and of small ones whose sizes meet exceptions, and so is the perplexity of a
+ * text. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
  *
  * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
  * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).

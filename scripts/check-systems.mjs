@@ -1,13 +1,13 @@
 /**
- * Tries what the README promises on other systems than this: `npm run demo` and `npm test` on bare ones, and the build under
- * other compilers.
+ * Tries the README's promises on other systems: `npm run demo` and `npm test` on bare ones, and the build under other
+ * compilers.
  *
  *     npm run check:systems -- [--only debian-12,gcc-14] [--parts demo,test] [--share-ccache]
  *
- * Bare systems are made by debootstrap, as root, in build/systems, and kept there; each check works on a fresh copy with a clone
- * of what is committed. Nothing is shared with this machine, but its ccache with --share-ccache, which makes times meaningless.
- * What is printed is kept in build/systems/NAME.log. The last lines are one for each system. Exit code 1 if one failed, 3 if
- * none could be tried.
+ * Bare systems are made by debootstrap, as root, in build/systems, and kept there; each check works on a fresh copy with a
+ * clone of the committed files. Nothing is shared with this machine except, with --share-ccache, its ccache, which makes times
+ * meaningless. The output is saved in build/systems/NAME.log, and ends with one line for each system. Exit code 1 if one
+ * failed, 3 if none could be tried.
  */
 import { parseArgs } from 'node:util'
 import { tryCompiler } from './systems/compiler.mjs'

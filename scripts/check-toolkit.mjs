@@ -1,8 +1,8 @@
 /**
- * Checks the CUDA backend against real toolkits, on a machine without a GPU: headers, compilers, cuBLAS and NCCL themselves, and
- * what is said where a driver is absent or old. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.6 GB); the
- * toolkit of this machine's nvcc is checked as well, as far as it goes. Needs npm run build. Ends with 1 where something is
- * wrong; where the packages cannot be had, it says that the check is skipped and ends with 0.
+ * Checks the CUDA backend against real toolkits, on a machine without a GPU: headers, compilers, cuBLAS and NCCL themselves,
+ * and the messages for an absent or old driver. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.6 GB);
+ * the toolkit of this machine's nvcc is checked as well, as far as it goes. Needs npm run build. Ends with 1 if something is
+ * wrong; if the packages are unavailable, says that the check is skipped and ends with 0.
  *
  *     npm run check:toolkit
  *
@@ -65,7 +65,7 @@ function report(name, checks) {
 /** Headers of CUDA 12.4, and of this machine's nvcc. */
 function includeFolders() {
   const folders = [['CUDA 12.4', join(toolkit12, 'include')]]
-  // What nvcc would run begins with the folder that it was installed in.
+  // Commands that nvcc prints begin with the folder of its installation.
   const { stderr } = spawnSync('nvcc', ['--dryrun', '-x', 'cu', '/dev/null'], { encoding: 'utf8' })
   const top = /^#\$ TOP=(.+)$/m.exec(stderr ?? '')?.[1]
   if (top) folders.push([`CUDA ${ownVersion()}`, join(top, 'include')])
@@ -87,7 +87,7 @@ function openedNccl() {
   return probed(['scripts/toolkit/nccl-probe.cpp', 'native/ranks/nccl_library.cpp'], { MORA_NCCL: join(nccl, 'lib') })
 }
 
-/** Null, or why a program of these sources cannot be compiled or ends with a failure. */
+/** Returns null, or why a program of these sources does not compile or fails. */
 function probed(sources, variables) {
   const probe = join(folder, 'probe')
   const built = spawnSync(
@@ -109,7 +109,7 @@ function probed(sources, variables) {
   return null
 }
 
-/** The backend compiled by nvcc 12.4, where a warning is an error; null where it could not be. */
+/** Compiles the backend with nvcc 12.4 and warnings as errors; returns null if that fails. */
 function compiled12() {
   process.env.CUDAARCHS ??= '80-real'
   const variables = { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }

@@ -1,6 +1,6 @@
 /**
  * Writes the package's entries for `require`, dist/index.cjs and dist/adapters/index.cjs with their types, from index.js and
- * index.d.ts beside them. Each loads the one ES module, so whoever requires and whoever imports share classes and state. A
+ * index.d.ts beside them. Each loads the one ES module, so that require and import share classes and state. A
  * CommonJS declaration may not re-export an ES module's values, only name their types, so each value is declared by its type.
  */
 import { writeFileSync } from 'node:fs'

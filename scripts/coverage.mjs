@@ -1,6 +1,6 @@
 /**
- * Which lines and branches the tests run: of lib/ by V8's counts, of native/ by gcov's, the CUDA sources on the emulator
- * among them. Prints a table for each, by folder. Arguments go to vitest; with a file among them, C++ programs are left out.
+ * Reports which lines and branches the tests run: of lib/ by V8's counts, of native/ by gcov's, including the CUDA sources on
+ * the emulator. Prints a table for each, by folder. Arguments go to vitest; with a file among them, C++ programs are left out.
  *
  *   npm run coverage                       everything
  *   npm run coverage -- --project cpu test/data

@@ -1,6 +1,6 @@
 /**
- * Writes the option tables of docs/commands, between markers, from the schemas that the command line is made of.
- * `--check` writes nothing and fails where a table is not current. Reads `dist`: run `npm run build:lib` first.
+ * Writes the option tables of docs/commands, between markers, from the command line's schemas.
+ * `--check` writes nothing and fails if a table is not current. Reads `dist`: run `npm run build:lib` first.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const MARKED = /(<!-- options: [^\n]* -->\n)[\s\S]*?(<!-- end of options -->)/
 const FEW = 32
 const common = CommonOptionsSchema.shape
 
-/** What an option's value is called. */
+/** The name of an option's value. */
 function valueName({ kind, placeholder, choices }) {
   if (kind === 'flag') return ''
   if (kind === 'optional-text') return ` [${placeholder}]`

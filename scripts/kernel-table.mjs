@@ -1,6 +1,6 @@
 /**
- * Prints what every CUDA kernel uses (registers, shared memory, spills) as ptxas told while mora_cuda.so was built, and
- * fails if a kernel spills or nothing was built.
+ * Prints the resources of every CUDA kernel (registers, shared memory, spills) as ptxas reported them while mora_cuda.so was
+ * built. Fails if a kernel spills or nothing was built.
  *
  *     node scripts/kernel-table.mjs [build folder]
  */

@@ -1,8 +1,7 @@
 /**
- * Mutation testing of what matters most: loss masks, packing, schedules, and the plan of MoRA's products. Changes one place
- * of a file at a time, runs the tests that are about the file, and lists the changes that no test has noticed. Files
- * themselves are left as they are. Stryker does this for TypeScript; of C++ it changes tokens (an operator, a border, a
- * constant).
+ * Mutation testing of the most important code: loss masks, packing, schedules, and the plan of MoRA's products. Changes one
+ * place of a file at a time, runs the file's tests, and lists the changes that no test has noticed. The files themselves stay
+ * unchanged. Stryker does this for TypeScript; of C++ it changes tokens (an operator, a border, a constant).
  *
  *   npm run test:mutation                     all files
  *   npm run test:mutation -- schedule windows those whose path contains one of these

@@ -1,7 +1,6 @@
 /**
- * Spells out the types of options in dist/options/*.d.ts, a property for each option with what its schema says of it: what it
- * means, what is expected and the default. Editors show that, and the reference is made from it. `npm run build:lib` runs it
- * after the compiler.
+ * Spells out the types of options in dist/options/*.d.ts: a property for each option with its schema's description, expected
+ * value and default. Editors show them, and the reference is made from them. `npm run build:lib` runs it after the compiler.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +15,7 @@ const [{ optionDefault, optionFacts }, { camelCase }] = await Promise.all([
   load('schema/names.js'),
 ])
 
-/** What is taken, and what becomes of it. */
+/** The accepted input, and the parsed result. */
 const OF_A_SCHEMA = /^(?:LibraryInput|z\.output)<typeof (\w+)>$/
 
 const paths = readdirSync(folder)
@@ -32,7 +31,7 @@ for (const path of paths) {
   if (!source) throw new Error(`Expected declarations in ${path}.`)
   const aliases = source.statements.filter((node) => typescript.isTypeAliasDeclaration(node))
   let text = readFileSync(path, 'utf8')
-  // From the last to the first, so that places stay what they are.
+  // From the last to the first, so that earlier positions stay valid.
   for (const alias of aliases.reverse()) {
     const schema = OF_A_SCHEMA.exec(alias.type.getText())?.[1]
     if (schema === undefined) continue
@@ -63,7 +62,7 @@ function comment(schema) {
   const { kind, description, expects, defaultText } = optionFacts(schema)
   const standard = optionDefault(schema)
   const paragraphs = [asSentence(description)]
-  // A type says by itself what flags and words are.
+  // The type alone describes flags and words.
   if (kind !== 'flag' && kind !== 'choice') paragraphs.push(asSentence(expects))
   if (defaultText !== undefined) paragraphs.push(`Default: ${inTheLibrary(defaultText)}.`)
   else if (standard !== undefined)
@@ -72,13 +71,13 @@ function comment(schema) {
   return ['  /**', ...lines.map((line) => `   * ${line}`.trimEnd()), '   */'].join('\n')
 }
 
-/** A text that begins with a value, as `auto: …` or `auto, cpu …`, keeps its letters. */
+/** Keeps the case of a text that begins with a value, as `auto: …` or `auto, cpu …`. */
 function asSentence(text) {
   const first = /^[\w-]+[:,]/.test(text) ? text[0] : text[0].toUpperCase()
   return `${first}${inTheLibrary(text.slice(1))}.`
 }
 
-/** Options by the names that they have in the library. */
+/** Options by their names in the library. */
 function inTheLibrary(text) {
   return text.replace(/--(no-)?([a-z][a-z0-9-]*)/g, (_, no, flag) => `\`${camelCase(flag)}${no ? ': false' : ''}\``)
 }

@@ -56,10 +56,11 @@ requireLittle(node, /^(libstdc\+\+|GLIBCXX_|CXXABI_)/)
 if (!options.emulated) for (const path of own) requireLittle(path)
 cpSync(join(root, 'scripts', 'gpu-pack', 'run.sh'), join(pack, 'run.sh'))
 
-// Kernels' tests hold the backend's kernels too: in one window, without a filter that moves with the place, they are stored once.
+// The kernels' tests contain the backend's kernels too: in one window, and without a position-dependent filter, they are
+// compressed into one copy.
 const kernels = own.slice(1).map((path) => relative(files, path))
 compress('kernels', [], kernels)
-// Golden data is numbers of 4 bytes, of which a place tells more than what stands before it.
+// Golden data is 4-byte numbers, which the position within the number predicts better than the preceding bytes.
 compress('golden', ['lc=1', 'lp=2', 'pb=2'], ['test/golden'])
 const rest = [...kernels, 'test/golden'].map((name) => `--exclude=./${name}`)
 compress('files', [], [...rest, '.'], process.arch === 'x64' ? '--x86' : '')
@@ -89,7 +90,7 @@ function buildForOlder() {
   return join(build, 'Release', 'mora.node')
 }
 
-/** Node.js as npm has it: this machine's own may need a newer glibc. */
+/** Node.js from npm: this machine's own may need a newer glibc. */
 function nodeOfNpm() {
   const name = `node-linux-${process.arch}`
   run('npm', ['install', '--no-save', '--silent', '--prefix', join(into, 'node'), `${name}@22`])

@@ -1,5 +1,5 @@
 /**
- * Lays out what is published, each as a folder and as the tarball of it, in build/packages:
+ * Lays out the packages to publish, each as a folder and as a tarball, in build/packages:
  *
  *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build:older"), and what has gloo connect ranks
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
@@ -8,9 +8,9 @@
  *     npm run pack:platform -- [--into FOLDER] [--folders] [--as-built] [--repository URL] [--homepage URL]
  *
  * Takes dist as it is; "npm run pack:platform" makes it and the addon anew. Other platforms are packed into the folder before.
- * --folders leaves the tarballs out. MORA_BINARY names another addon. One that needs more than an old glibc is refused, but
- * for --as-built: then the package is for this machine, to try it. --repository and --homepage are what the packages say of
- * where they come from; without, they say nothing of it.
+ * --folders leaves the tarballs out. MORA_BINARY names another addon. An addon that needs more than an old glibc is refused,
+ * except with --as-built, which makes a package to try on this machine. --repository and --homepage go into the packages'
+ * package.json, which otherwise has neither.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
@@ -42,7 +42,7 @@ const addon = process.env.MORA_BINARY ?? join(root, 'build-older', 'Release', 'm
 if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:older" builds it.`)
 const { architecture } = needsOf(addon)
 const platform = `${process.platform}-${architecture}`
-// The first backend is for drivers for CUDA 13, the other for those for CUDA 12.4 or newer.
+// The first backend is for drivers that support CUDA 13, the other for those that support CUDA 12.4 or newer.
 const backends = ['mora_cuda.so', 'mora_cuda_12.so'].map((name) => join(dirname(addon), name)).filter(existsSync)
 const gloo = join(dirname(addon), 'mora_gloo.so')
 const binaries = existsSync(gloo) ? [addon, gloo] : [addon]
@@ -88,7 +88,7 @@ as part of an application. It needs an NVIDIA driver and cuBLAS 12 or 13, which 
   })
 }
 
-/** This package as npm packs it, so that what is published is what "npm pack" holds, and the optional dependencies. */
+/** This package as "npm pack" packs it, with the optional dependencies added. */
 function packMain() {
   const tarball = join(
     into,

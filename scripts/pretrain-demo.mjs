@@ -1,7 +1,7 @@
 /**
  * Makes assets/demo-model, the checkpoint of `npm run demo` and of the examples: a small Llama, trained from scratch on one
  * core in about two minutes. It learns what a fact looks like (`uuid:uuid`), to tell 256 of them by heart, and short
- * sentences. Facts of the demo come from another random stream, so it has seen none of them.
+ * sentences. The demo's facts come from another random stream, so the model has seen none of them.
  *
  *     npm run build && node scripts/pretrain-demo.mjs
  */
@@ -38,7 +38,7 @@ const configOf = (vocabularySize) => ({
   eos_token_id: 0,
 })
 
-/** Rows without end: three facts to a sentence. */
+/** Yields rows without end: three facts to a sentence. */
 function* rows() {
   const random = randomStream(SEED, 'rows')
   const pick = (list) => list[Math.floor(random.uniform() * list.length)]

@@ -1,6 +1,6 @@
 /**
  * Runs the TypeScript tests and the C++ tests under test/native, and ends with one line that counts both:
- * `N passed, N failed, N skipped`. Before it stands what was skipped for want of what.
+ * `N passed, N failed, N skipped`. The lines before it say what was skipped for lack of what.
  *
  *   npm test -- [--keep FILE] [ARGUMENTS OF VITEST]   with a file among these, only vitest runs; FILE gets each test's outcome
  *   npm test -- --added-to FILE [ARGUMENTS OF VITEST]   only tests that lacked data in the run that FILE has, counted with it
@@ -78,7 +78,7 @@ function runNativeTests() {
     if (!file.startsWith('cuda')) return null
     if (!existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so')))
       return 'the emulator of CUDA (npm run build:emulated)'
-    // Those of kernels are there for a GPU and for sanitizers (test/simt): test/operations has run the same kernels.
+    // The kernels' tests are for a GPU and for sanitizers (test/simt); test/operations has run the same kernels.
     return file.startsWith(join('cuda', 'runtime')) || process.env.MORA_TEST_LONG ? null : 'MORA_TEST_LONG=1'
   }
   const built = files.filter((file) => lackOf(file) === null)

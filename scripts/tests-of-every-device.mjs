@@ -1,4 +1,4 @@
-/** The test files whose tests run on whichever device MORA_TEST_DEVICE names; `*` is any part of one name. */
+/** The test files that run on the device in MORA_TEST_DEVICE; `*` matches any part of one name. */
 export const testsOfEveryDevice = [
   'test/operations/*.test.ts',
   'test/golden/layer.test.ts',

@@ -1,6 +1,6 @@
-// One addon's side of bench/busy.mjs: a process that takes a training step, generates tokens or merges when it is asked to.
+// One addon's side of bench/busy.mjs: a process that takes a training step, generates tokens or merges on request.
 //   node bench/busy/works.mjs MODEL METHOD DTYPE ROWS LENGTH THREADS
-// Answers `{ work }`, one of step, token and merge, with the `seconds` of it.
+// Answers `{ work }`, one of step, token and merge, with the `seconds` that it took.
 import { createInterface } from 'node:readline'
 import { AdamW, loadModel } from 'node-mora'
 import { packedBatch, textIds } from '../common/batch.mjs'

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 const text = new URL('../../LICENSE', import.meta.url)
 
-/** Token ids [rows × (length + 1)] of a text that every checkout has, repeated where it is too short. */
+/** Returns token ids [rows × (length + 1)] of a text that every checkout has, repeated where it is too short. */
 export async function textIds(tokenizer, rows, length) {
   const ids = await tokenizer.encode(readFileSync(text, 'utf8'))
   return Int32Array.from({ length: rows * (length + 1) }, (_, i) => ids[i % ids.length])
@@ -14,7 +14,7 @@ export function writeTokenRows(file, ids, rows, length) {
   writeFileSync(file, Array.from({ length: rows }, (_, i) => `${JSON.stringify({ input_ids: row(i) })}\n`).join(''))
 }
 
-/** Each row is a document whose every token has a target: the last one's is the id after the row. */
+/** Makes each row a document in which every token has a target; the last token's is the id after the row. */
 export function packedBatch(ids, rows, length) {
   const tokens = rows * length
   const at = (i) => Math.floor(i / length) * (length + 1) + (i % length)

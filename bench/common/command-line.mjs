@@ -15,7 +15,7 @@ export function orUsageError(read) {
 }
 
 /**
- * What parseArgs gives of options that are given once.
+ * The values that parseArgs returns for options that may be given once.
  * @template {OptionsConfig} T
  * @typedef {{ [K in keyof T]: Value<T[K]['type']> | (T[K] extends { default: unknown } ? never : undefined) }} ValuesOf
  */
@@ -27,7 +27,7 @@ export function orUsageError(read) {
 /** @typedef {NonNullable<import('node:util').ParseArgsConfig['options']>} OptionsConfig */
 
 /**
- * What parseArgs reads; with `--help` the command says its usage and ends.
+ * Parses the command line; with `--help`, prints the usage and exits.
  * @template {OptionsConfig} T
  * @param {string} usage
  * @param {T} options

@@ -1,7 +1,7 @@
 import { milliseconds } from './report.mjs'
 import { table } from './table.mjs'
 
-/** What `npm run bench` and the single benchmarks write, as `{ key: seconds }` of every side of every line. */
+/** Reads a report of `npm run bench` or of a single benchmark as `{ key: seconds }`, a key for each side of each line. */
 function measurements(content) {
   const all = new Map()
   for (const { benchmark, lines } of content.reports ?? [content]) {
@@ -11,7 +11,7 @@ function measurements(content) {
   return all
 }
 
-/** Lines of both with the ratio of their medians; then what only one has. */
+/** Lists the lines of both reports with the ratio of their medians, then those that only one report has. */
 export function differenceReport(before, after) {
   const [a, b] = [measurements(before), measurements(after)]
   const common = [...a.keys()].filter((key) => b.has(key))
@@ -36,7 +36,7 @@ export function differenceReport(before, after) {
   ].join('\n\n')
 }
 
-/** A difference counts where no run of one was as fast or as slow as any of the other. */
+/** Two sides differ if the ranges of their times do not overlap. */
 function verdict(was, is) {
   if (is.most < was.least) return 'faster'
   if (is.least > was.most) return 'slower'

@@ -1,7 +1,7 @@
 import { loadModel } from 'node-mora'
 import { adapterConfig } from './methods.mjs'
 
-/** Writes a new adapter of a model into the folder `adapter`, from which every side of a comparison trains. */
+/** Writes a new adapter for a model into the folder `adapter`; every side of a comparison trains from it. */
 export async function saveFreshAdapter(path, adapter, method, { dtype, threads }) {
   const model = await loadModel(path, { device: 'cpu', dtype, threads })
   await model.addAdapter('fresh', adapterConfig(method), { seed: 1 })

@@ -1,5 +1,5 @@
-// What measurements need beyond the public API: parts of a model alone, what a step is planned with, and charts. A user has
-// no use for these, so the package does not export them, and whoever renames one finds here who else reads it.
+// Internals that measurements need: parts of a model, the plan of a step, and charts. The package does not export them; all
+// benchmarks import them from here, so that a rename touches one file.
 
 export { moraMethod } from '#dist/adapters/methods/mora.js'
 export { moraGeometry } from '#dist/adapters/methods/mora-layer.js'

@@ -1,6 +1,6 @@
 import { cpus, loadavg } from 'node:os'
 
-/** Says what is measured where, and gives it for the report; `pytorch` is its version or null. */
+/** Prints what is measured on which machine and returns it for the report; `pytorch` is PyTorch's version or null. */
 export function describeMachine(subject, { pytorch, python }) {
   const [cpu, cores, load] = [cpus()[0].model, cpus().length, loadavg()[0]]
   console.log(`${subject}; ${cpu}, ${cores} cores, load ${load.toFixed(1)}`)

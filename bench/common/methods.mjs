@@ -1,6 +1,6 @@
 import { lora, mora, operators } from 'node-mora'
 
-/** `lora:8` or an operator of MoRA with its rank, `rotation:8`. */
+/** Parses `lora:8`, or an operator of MoRA with its rank such as `rotation:8`. */
 export function parseMethod(text) {
   const [name, rank] = [text.split(':')[0], Number(text.split(':')[1] ?? 8)]
   if (name !== 'lora' && !operators.includes(name)) {

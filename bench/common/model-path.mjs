@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The model to measure: as given, else the first GGUF file of the test assets. */
+/** The model to measure: the given one, else the first GGUF file of the test assets. */
 export function modelPath(given) {
   if (given && !existsSync(given)) throw new Error(`There is no model at ${given}.`)
   if (given) return given

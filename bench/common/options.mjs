@@ -28,8 +28,8 @@ const sharedHelp = `  --rounds N       measured runs of each side, taken in turn
 const dtypes = ['bfloat16', 'float32']
 
 /**
- * What a benchmark is asked for: the shared options and its `own`, as parseArgs has them, `pytorch` (a version or null),
- * and the model, unless it `needsModel: false`. `rounds` is their default. A wrong option ends the process.
+ * Reads a benchmark's options: the shared ones and its `own`, as parseArgs returns them, `pytorch` (a version or null) and the
+ * model, unless `needsModel` is false. `rounds` is the default number of rounds. A wrong option ends the process.
  * @template {OptionsConfig} [T={}]
  * @param {{ usage: string, own?: T, needsModel?: boolean, rounds?: number }} what
  * @returns {ValuesOf<T> & Shared}
@@ -53,14 +53,14 @@ export function readOptions({ usage, own = /** @type {any} */ ({}), needsModel =
   })
 }
 
-/** The integer of an option's text. */
+/** Parses an option's text as an integer. */
 export function whole(name, text, least) {
   const value = Number(text)
   if (Number.isInteger(value) && value >= least) return value
   throw new Error(`Expected an integer of ${least} or more for --${name} but received ${text}.`)
 }
 
-/** The number of an option's text, which is more than 0. */
+/** Parses an option's text as a positive number. */
 export function positive(name, text) {
   const value = Number(text)
   if (Number.isFinite(value) && value > 0) return value
@@ -69,7 +69,7 @@ export function positive(name, text) {
 
 export const list = (text) => text.split(',').filter((part) => part !== '')
 
-/** The dtypes of a list that computations are measured in. */
+/** Parses a list of dtypes to compute in. */
 export const dtypeList = (text) => list(text).map((name) => dtypeOf('dtypes', name))
 
 export function dtypeOf(option, name) {

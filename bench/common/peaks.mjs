@@ -1,4 +1,4 @@
-// What this machine can do: the speed of products at a model's own shapes, and of memory.
+// Measures this machine's peaks: the speed of products at a model's own shapes, and of memory.
 import { native } from 'node-mora/adapters'
 
 const repetitions = 3
@@ -7,8 +7,8 @@ const secondsEach = 0.12
 const allForms = ['forward', 'dX', 'dW']
 
 /**
- * Best GFLOP/s of each product in each of the `forms`, and best GB/s (bytes read and bytes written) of a copy that no cache
- * holds: `{ products: { qkv: { forward, dX, dW } }, best, bandwidth }`.
+ * Best GFLOP/s of each product in each of the `forms`, and best GB/s (bytes read and bytes written) of a copy too large for any
+ * cache: `{ products: { qkv: { forward, dX, dW } }, best, bandwidth }`.
  */
 export async function measurePeaks(device, dtype, products, forms = allForms) {
   const figures = {}
@@ -39,7 +39,7 @@ export async function productPeaks(device, dtype, floatOutput, [rows, inFeatures
   return peaks
 }
 
-/** GB/s, bytes read and bytes written, of a copy that no cache holds. */
+/** GB/s, bytes read and bytes written, of a copy too large for any cache. */
 export async function copyBandwidth(device) {
   const elements = 96 * 2 ** 20
   const [source, target] = [0, 1].map(() => filled(device, 'float32', [elements]))
@@ -49,7 +49,7 @@ export async function copyBandwidth(device) {
   return (2 * 4 * elements) / seconds / 1e9
 }
 
-/** GB/s of reading what no cache holds. */
+/** GB/s of reading an array too large for any cache. */
 export async function readBandwidth(device) {
   const elements = 128 * 2 ** 20
   const source = filled(device, 'float32', [elements])

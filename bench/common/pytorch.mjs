@@ -3,10 +3,10 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { SideProcess } from './side-process.mjs'
 
-/** Freed blocks stay in the process instead of being faulted in again each time. */
+/** Settings of glibc with which freed blocks stay in the process instead of being faulted in again each time. */
 const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' }
 
-/** Methods that bench/pytorch has; PEFT has the first. */
+/** Methods that bench/pytorch implements; PEFT implements the first. */
 export const pytorchMethods = ['lora', 'rotation', 'sharing']
 
 /** PyTorch's version, or null where the interpreter has none. */
@@ -34,7 +34,7 @@ export const lacksPeftNote = (python) =>
   'torch (pip install transformers peft), or name another interpreter with --python.'
 
 /**
- * `[command, arguments, environment]` of a script with its task. `tuned`: with the allocator set as PyTorch likes it.
+ * Returns `[command, arguments, environment]` of a script with its task. `tuned`: with the allocator tuned for PyTorch.
  * @param {string} script
  * @param {object} task
  * @param {{ python: string, blas?: string, allocator?: string }} options
@@ -64,15 +64,15 @@ export const lacksBlasNote = (name, dtype) =>
   `${name} was left out in ${dtype}: its float32 products would use the reference BLAS, dozens of times slower than a ` +
   'tuned one. Install one (apt-get install libopenblas0-openmp), or name its folder with --blas.'
 
-/** With a tuned allocator, and as it comes. */
+/** With a tuned allocator, and with default settings. */
 const settings = [
   { name: 'PyTorch, best', tuned: true },
   { name: 'PyTorch', tuned: false },
 ]
 
 /**
- * Starts PyTorch in its best setting and, unless `bestOnly` or quick, as it comes; none where it is not installed, or lacks a
- * BLAS for float32. `notes` gets what a reader should know.
+ * Starts PyTorch in its best setting and, unless `bestOnly` or quick, with default settings; starts nothing where PyTorch is
+ * not installed or lacks a BLAS for float32. Appends what a reader should know to `notes`.
  */
 export async function pytorchSides(script, task, options, notes, { bestOnly = false } = {}) {
   const sides = []

@@ -14,7 +14,7 @@ import { mebibytes, table } from './table.mjs'
 /** @typedef {{ name: string, sides: Side[], amount?: number, unit?: string, possible?: number, limit?: number, memoryLimit?: number }} Line */
 
 /**
- * Prints the lines, writes them where `options.json` says, and lets the process fail where sides disagree.
+ * Prints the lines, writes them to `options.json`, and makes the process fail if sides disagree.
  * @param {{ benchmark: string, machine: object, options: any, lines: Line[], notes?: string[], facts?: object }} what
  */
 export function report({ benchmark, machine, options, lines, notes = [], facts = {} }) {
@@ -51,7 +51,7 @@ const columns = [
 ]
 
 /**
- * A row for each side of each line; columns that nothing has a value for are left out.
+ * Makes a row for each side of each line; leaves empty columns out.
  * @param {Line[]} lines
  */
 export function lineTable(lines) {
@@ -91,7 +91,7 @@ const memoryRatio = ({ peakMemory }, first) =>
     ? undefined
     : `${(peakMemory / first.peakMemory).toFixed(2)}×`
 
-/** `{ agrees, agreement }` of a relative difference and the largest one that rounding explains. */
+/** Returns `{ agrees, agreement }` for a relative difference and the largest one that rounding explains. */
 export function agreementOf(difference, allowed) {
   const agrees = difference <= allowed
   return { agrees, difference, agreement: `${agrees ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart` }

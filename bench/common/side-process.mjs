@@ -5,8 +5,8 @@ import { createInterface } from 'node:readline'
 /** @typedef {[command: string, commandArguments: string[], environment?: Record<string, string | undefined>]} Command */
 
 /**
- * One side of a comparison in a process of its own: it says a line of JSON once it is ready, and answers each request, a
- * line of JSON, with another.
+ * One side of a comparison in a process of its own: it writes a line of JSON once it is ready, and answers each request, a line
+ * of JSON, with another.
  */
 export class SideProcess {
   #child
@@ -19,7 +19,7 @@ export class SideProcess {
       env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
-    this.#child.stdin.on('error', () => {}) // the answer that does not come says more
+    this.#child.stdin.on('error', () => {}) // the missing answer is the error that is reported
     this.#child.stderr.on('data', (text) => {
       this.#errors = (this.#errors + text).slice(-4000)
     })
@@ -30,7 +30,7 @@ export class SideProcess {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
   }
 
-  /** Resolves with what the process says of itself once it has loaded; a process that takes longer than `seconds` is ended. */
+  /** Resolves with the process's first line once it has loaded; ends a process that takes longer than `seconds`. */
   async ready(seconds) {
     const limit = seconds && setTimeout(() => this.#child.kill(), 1000 * seconds)
     this.facts = await this.#answer().finally(() => clearTimeout(limit))
@@ -42,7 +42,7 @@ export class SideProcess {
     return await this.#answer()
   }
 
-  /** The most memory [bytes] that was resident at one time. */
+  /** Peak resident memory [bytes]. */
   peakMemory() {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
     return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1024
@@ -61,7 +61,7 @@ export class SideProcess {
   }
 }
 
-/** JSON as Python writes it: with NaN, which a diverged or wrongly compiled model gives. */
+/** Parses JSON as Python writes it: with NaN, which a diverged or wrongly compiled model returns. */
 function parsed(line) {
   return JSON.parse(line.replace(/\bNaN\b/g, '"NaN"'), (_, value) => (value === 'NaN' ? Number.NaN : value))
 }

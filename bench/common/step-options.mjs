@@ -2,7 +2,7 @@ import { orUsageError } from './command-line.mjs'
 import { parseMethod } from './methods.mjs'
 import { dtypeOf, whole } from './options.mjs'
 
-/** What a training step is made of, for `own` of readOptions. */
+/** Options that describe a training step, for `own` of readOptions. */
 export const stepOptions = /** @type {const} */ ({
   method: { type: 'string', default: 'rotation:8' },
   dtype: { type: 'string', default: 'bfloat16' },
@@ -10,7 +10,7 @@ export const stepOptions = /** @type {const} */ ({
   length: { type: 'string', default: '512' },
 })
 
-/** `{ method, dtype, rows, length }` of options that readOptions has read. A wrong one ends the process. */
+/** Returns `{ method, dtype, rows, length }` from the result of readOptions. A wrong option ends the process. */
 export function stepOf({ method, dtype, rows, length }) {
   return orUsageError(() => ({
     method: parseMethod(method),

@@ -1,4 +1,4 @@
-/** Aligned columns; a column of which every cell is a number or `-` stands right. */
+/** Formats rows as aligned columns; a column whose cells are all numbers or `-` is aligned right. */
 export function table(header, rows) {
   const cells = [header, ...rows].map((row) => row.map(String))
   const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column].length)))

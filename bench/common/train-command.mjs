@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 
 const command = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-/** `[script, arguments…]` of `mora train` on the CPU. `output` is overwritten. */
+/** Returns `[script, arguments…]` for `mora train` on the CPU, which overwrites `output`. */
 export function trainCommand({ model, data, output, method, dtype, rows, length, steps, threads }) {
   const kind = method.name === 'lora' ? ['--method', 'lora'] : ['--method', 'mora', '--operator', method.name]
   return [

@@ -1,6 +1,6 @@
 /**
- * One optimizer step: forward, backward, clipping, AdamW. `batches`: one, or several whose gradients add up. Resolves with
- * the mean loss and the norm before clipping.
+ * Takes one optimizer step: forward, backward, clipping, AdamW. `batches`: one, or several whose gradients are summed. Resolves
+ * with the mean loss and the gradient norm before clipping.
  */
 export async function trainStep(model, optimizer, batches, learningRate) {
   let [sum, targets] = [0, 0]

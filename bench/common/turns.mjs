@@ -1,12 +1,12 @@
 /**
- * Runs every side (`{ name, run }`) once to warm up and then `rounds` times, one after the other in turn. Resolves with
- * what each side's runs resolved with, the warm-up left out.
+ * Runs every side (`{ name, run }`) once to warm up and then `rounds` times, in turn. Resolves with the results of each side's
+ * runs, without the warm-up.
  */
 export async function takeTurns(sides, rounds) {
   for (const { run } of sides) await run()
   const results = sides.map(() => [])
   for (let round = 0; round < rounds; round++) {
-    // Who goes first changes, so that nobody always follows the same neighbour.
+    // The first side rotates, so that no side always follows the same neighbour.
     for (let i = 0; i < sides.length; i++) {
       const at = (round + i) % sides.length
       results[at].push(await sides[at].run())
@@ -15,11 +15,11 @@ export async function takeTurns(sides, rounds) {
   return results
 }
 
-/** Sides as a line of the report has them, from what `takeTurns` resolved with. */
+/** Turns the results of `takeTurns` into sides of a report's line. */
 export const timedSides = (sides, results, secondsOfRun = ({ seconds }) => seconds) =>
   sides.map(({ name }, i) => ({ name, seconds: spread(results[i].map(secondsOfRun)) }))
 
-/** Seconds that `body` and what it enqueued on the device take. */
+/** Returns the seconds that `body` takes, with the work that it enqueues on the device. */
 export async function secondsOf(device, body) {
   const start = performance.now()
   await body()
@@ -27,7 +27,7 @@ export async function secondsOf(device, body) {
   return (performance.now() - start) / 1000
 }
 
-/** Median, extremes and all of a list of figures. */
+/** Returns the median, the extremes and all values of a list. */
 export function spread(values) {
   return { median: median(values), least: Math.min(...values), most: Math.max(...values), all: values }
 }

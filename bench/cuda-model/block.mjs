@@ -1,4 +1,4 @@
-// What adapters cost beside the linear layers of one block, ours and the reference's.
+// The cost of adapters beside the linear layers of one block, ours and the reference's.
 import { squareSide } from 'node-mora'
 import { linears, llamaBlocks } from './llama.mjs'
 import { baseLaunches, referenceLaunches } from './reference.mjs'
@@ -31,11 +31,11 @@ function predictBlock(one, tokens, frozen) {
     /** In percent of the frozen products. */
     referenceAdds: (100 * totalMicroseconds(reference)) / frozenMicroseconds(tokens),
     adds: added(time),
-    /** The same where sections are read as they lie, not in aligned windows. */
+    /** The same where sections are read as stored, not in aligned windows. */
     addsWithoutWindows: added(withoutWindows),
     forward: time.forward,
     backward: time.backward,
-    /** What is done once per optimizer step. */
+    /** Work that is done once per optimizer step. */
     perStep: time.perStep,
     /** Merging all targets of the model. */
     merge: time.merge * llamaBlocks,

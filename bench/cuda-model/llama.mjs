@@ -1,4 +1,4 @@
-// Llama-2-7B with weights of no values, for traces of what runs: in bfloat16, or quantised as `mora train --quantise` does.
+// Llama-2-7B without values, for traces: in bfloat16, or quantised as by `mora train --quantise`.
 
 import { Model, Tensor } from 'node-mora'
 import { DecoderBlock, linearsOf, NF4_BLOCK, nf4Weight, parseConfig, Weights, weightOf } from '../common/internals.mjs'
@@ -34,7 +34,7 @@ const emptyWeights = (device, format = null) =>
 /** One block on a device. */
 export const emptyBlock = (device) => new DecoderBlock(config.network.blocks[0], emptyWeights(device))
 
-/** The whole model on a device; its linear layers are in `format`, where one is given. */
+/** The whole model on a device; linear layers are in `format` if it is given. */
 export const emptyModel = (device, format = null) =>
   new Model({ tokenizer: null, source: null, weights: emptyWeights(device, format) })
 

@@ -1,6 +1,6 @@
 // What the reference (a fork of PEFT 0.9) launches for one adapted linear layer at T tokens in bfloat16, operation by
 // operation as PyTorch runs it: each reads its inputs from memory and writes its output there. Elements are counted, two
-// bytes each; a gradient that autograd collects from several places is added up by one launch for each place more.
+// bytes each; a gradient that autograd collects from several places is added up by one launch for each further place.
 
 const bytesPerElement = 2
 

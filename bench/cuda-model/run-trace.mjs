@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const H100_BYTES = 80 * 2 ** 30
 
-/** What `script`, a file of this folder, prints for `what`, on a device with so much memory. */
+/** Runs `script`, a file of this folder, with `what` on a device of the given memory; returns what it prints. */
 export function traced(script, what, deviceBytes = H100_BYTES) {
   const folder = mkdtempSync(join(tmpdir(), 'mora-trace-'))
   const path = fileURLToPath(new URL(script, import.meta.url))
@@ -24,6 +24,6 @@ export function traced(script, what, deviceBytes = H100_BYTES) {
   const stdio = ['ignore', 'pipe', 'inherit']
   const child = spawnSync(process.execPath, [path, JSON.stringify(what)], { env, stdio, maxBuffer: 2 ** 28 })
   rmSync(folder, { recursive: true })
-  if (child.status !== 0) process.exit(1) // it has said why
+  if (child.status !== 0) process.exit(1) // the script has printed why
   return JSON.parse(child.stdout.toString())
 }

@@ -1,9 +1,9 @@
-// What an optimizer step of the whole model costs.
+// The cost of an optimizer step of the whole model.
 import { totalMicroseconds } from './roofline.mjs'
 import { traced } from './run-trace.mjs'
 
 /**
- * The step's launches, its time in microseconds, and bytes: the memory's peak, and what the weights take.
+ * Returns the step's launches, its time in microseconds, and bytes: peak memory, and the weights' memory.
  * @param {string} method
  * @param {number} tokens
  * @param {{ format?: string, checkpointing?: boolean, deviceBytes?: number }} options of trace-step.mjs, and the device's memory

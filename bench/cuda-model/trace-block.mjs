@@ -4,7 +4,7 @@
 //     node bench/cuda-model/trace-block.mjs '{"tokens":4096,"operator":"rotation","rank":8,"merge":true,"block":true}'
 // Phases: `first`, `forward` and `backward` are the seven linear layers alone, `first` being a forward and a backward pass
 // that also do what is done once per optimizer step; `block` is the whole block forward; `merge` merges every adapter. An
-// operator of null is the frozen block. `windows` false: blocks are read where they lie, aligned or not.
+// operator of null is the frozen block. `windows` false: blocks are read as stored, aligned or not.
 
 import { mora, openDevice, Parameter, scope, Tensor } from 'node-mora'
 import {
@@ -38,7 +38,7 @@ if (operator) {
 }
 const adapters = block.linears().flatMap((linear) => linear.activeAdapters().map(({ layer }) => ({ linear, layer })))
 
-// What stands before the block: it makes every layer give a gradient of its input.
+// Stands before the block, so that every layer computes the gradient of its input.
 const before = new Parameter('before', Tensor.zeros([1], { device }))
 const input = (width) => record(Tensor.empty([tokens, width], options), [before], [], () => {})
 
@@ -54,7 +54,7 @@ if (merge) {
 }
 console.log(JSON.stringify(phases))
 
-/** Forward and backward of what reads one input each: the gradients of matrices are those of one micro-batch. */
+/** Forward and backward passes of the layers that read one input; gradients of matrices are those of one micro-batch. */
 async function pass() {
   for (const { layer } of adapters) for (const parameter of layer.parameters) parameter.zeroGrad()
   const layers = [

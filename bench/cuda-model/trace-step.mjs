@@ -2,7 +2,7 @@
 // JSON (the first also sets up). A process of its own, because the emulator writes one trace per process:
 //   MORA_CUDA=emulated MORA_SIMT_COMPUTE=0 MORA_SIMT_MEMORY=80000000000 MORA_SIMT_TRACE=trace.jsonl \
 //     node bench/cuda-model/trace-step.mjs '{"tokens":4096,"method":"rotation:8"}'
-// `format`: nf4 or blocks of GGUF, in which linear layers stay; `checkpointing`: blocks are run again.
+// `format`: nf4 or a block format of GGUF for the linear layers; `checkpointing`: blocks are recomputed.
 import { AdamW, openDevice } from 'node-mora'
 import { packedBatch } from '../common/batch.mjs'
 import { adapterConfig, parseMethod } from '../common/methods.mjs'

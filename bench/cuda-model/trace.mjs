@@ -1,4 +1,4 @@
-// Traces of the emulator: what a phase launched, as launchers say what their kernels move and compute.
+// Traces of the emulator: the launches of a phase, with the bytes and the arithmetic that launchers report.
 import { existsSync, readFileSync } from 'node:fs'
 
 /** Reads the kernels and products that a trace file has gained since the last call. */
@@ -27,7 +27,7 @@ function launchOf({ kind, name, bytesRead, bytesWritten, flops, aligned = true }
   return { kind, name: name.replace(/ \d+x\d+x\d+.*/, ''), bytes, flops, float32: name.startsWith('f32'), aligned }
 }
 
-/** Without namespaces and parameters: those begin at the first parenthesis after the template's arguments. */
+/** Strips namespaces and parameters, which begin at the first parenthesis after the template's arguments. */
 const kernelName = (name) =>
   name
     .replace(/\(anonymous namespace\)::|mora::cuda::/g, '')

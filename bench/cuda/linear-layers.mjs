@@ -18,7 +18,7 @@ const dtype = 'bfloat16'
 export class LinearLayers {
   constructor(device, { tokens, hiddenSize, intermediateSize }) {
     this.device = device
-    // What stands before a layer: it makes the layer give a gradient of its input.
+    // Stands before a layer, so that the layer computes the gradient of its input.
     this.before = new Parameter('before', Tensor.zeros([1], { device }))
     this.groups = [
       this.#group(['q', 'k', 'v'], hiddenSize, hiddenSize),
@@ -47,7 +47,7 @@ export class LinearLayers {
     return layers.flatMap((linear) => linear.activeAdapters().map(({ layer }) => ({ linear, layer })))
   }
 
-  /** Puts MoRA of `{operator, rank}` beside every layer instead of what was there; null takes it away. */
+  /** Replaces the adapter of every layer by MoRA of `{operator, rank}`; null removes it. */
   async adapt(adapter) {
     for (const { linear, layer } of this.#adapters) {
       linear.adapters.clear()
@@ -65,7 +65,7 @@ export class LinearLayers {
     }
   }
 
-  /** Forward and backward, as in one optimizer step: what is made of a changed matrix is made again. */
+  /** Forward and backward, as in one optimizer step: everything derived from the matrices is computed anew. */
   pass() {
     for (const { layer } of this.#adapters) {
       for (const parameter of layer.parameters) {

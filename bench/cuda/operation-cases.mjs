@@ -28,7 +28,7 @@ export function operationCases(device, sizes) {
     dispose: () => disposeAll(tensors),
   })
 
-  // Each is made when it is measured and freed afterwards.
+  // Each case is made when it is measured, and freed afterwards.
   return [
     () => one('fill', [bfloat16(T, F)], (x) => native.fill(x, 0)),
     () => one('copy float32 to bfloat16', [float32(T, F), bfloat16(T, F)], (x, y) => native.copy(x, y, 1)),
@@ -146,7 +146,7 @@ function dequantise({ device, sizes: { D, F }, bfloat16 }, one, type) {
   return one(`dequantise ${type}`, tensors, (source, target) => native.dequantise(source, target))
 }
 
-/** Bytes of a number of weights in the format: what GGUF gives each block. */
+/** Bytes of a number of weights in a block format of GGUF. */
 const blockBytes = {
   q4_0: (count) => (count / 32) * 18,
   q8_0: (count) => (count / 32) * 34,

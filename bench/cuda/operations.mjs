@@ -1,4 +1,4 @@
-// What every operation of the CUDA backend reaches at Llama-2-7B's sizes: microseconds by the device's events, and bytes
+// The speed of every operation of the CUDA backend at Llama-2-7B's sizes: microseconds by the device's events, and bytes
 // (each operand counted once) and arithmetic per second.
 //   node bench/cuda/operations.mjs [--tiny] [--json FILE]
 import { parseArgs } from 'node:util'
@@ -16,7 +16,7 @@ const device = openDevice({ device: 'cuda' })
 const sizes = options.tiny ? tiny : llama
 const repeats = options.tiny ? 1 : 20
 
-// Read between repeats: more than the second-level cache holds, so that operands come from memory.
+// Read between repeats; it is larger than the second-level cache, so that operands come from memory.
 const other = Tensor.zeros([options.tiny ? 16 : 2 ** 26], { device })
 const count = Tensor.zeros([1], { device, dtype: 'int32' })
 const evict = () => native.countNonFinite(other.native, count.native, false)
@@ -44,7 +44,7 @@ console.log(
   )}`,
 )
 
-/** What the profile says of the operation itself, not of what runs between repeats. */
+/** The profile's entries for the operation itself, without those of the work between repeats. */
 async function measure(name, run) {
   const between = name === 'countNonFinite' ? () => {} : evict
   const ignore = name === 'countNonFinite' ? [] : ['countNonFinite']

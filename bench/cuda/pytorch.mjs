@@ -1,5 +1,5 @@
 // Attention, and training steps with LoRA, beside PyTorch on the same GPU: scaled_dot_product_attention by each of its
-// implementations; the same model in plain PyTorch and as `peft` makes it, eager and compiled. Skips where there is none.
+// implementations; the same model in plain PyTorch and through PEFT, eager and compiled. Skips what is not installed.
 //   node bench/cuda/pytorch.mjs [--tiny] [--python python3] [--pytorch-device cpu] [--json FILE]
 // --pytorch-device cpu tries it where PyTorch has no CUDA.
 import { spawnSync } from 'node:child_process'

@@ -1,8 +1,8 @@
-// How long a device works, by its own events around every operation.
+// Measures a device's work by its own events around every operation.
 
 /**
- * Runs `body` once to warm up and then `repeats` times; `between` runs before each and is not counted. Resolves with
- * what each operation took per repeat: `[{operation, label, calls, seconds, flops, bytes}]`.
+ * Runs `body` once to warm up and then `repeats` times; `between` runs before each and is not counted. Resolves with the
+ * figures of each operation per repeat: `[{operation, label, calls, seconds, flops, bytes}]`.
  * @param {import('node-mora').NativeDevice} device
  * @param {() => unknown} body
  * @param {{ repeats: number, between?: () => void, ignore?: string[] }} how
@@ -30,7 +30,7 @@ export async function profiled(device, body, { repeats, between = () => {}, igno
     }))
 }
 
-/** Seconds by the clock for one of `repeats` runs one after another, the waiting for the last one included. */
+/** Seconds by the clock of one of `repeats` consecutive runs, including the wait for the last. */
 export async function clocked(device, body, repeats) {
   await body()
   await device.synchronize()

@@ -39,18 +39,18 @@ export const trainingRuns = (tiny) =>
     ? [{ name: 'SmolLM2, tiny', config: { ...smollm2, ...small, num_attention_heads: 6 }, rows: 2, length: 6 }]
     : [
         { name: 'SmolLM2-135M', config: smollm2, rows: 8, length: 2048 },
-        // Weights, activations of every block, and room.
+        // Weights, activations of every block, and a reserve.
         { name: 'Llama-2-7B', config: llama2, rows: 1, length: 4096, needs: 70 * 2 ** 30 },
       ]
 
-/** Whether a device has the memory for a run; says so where it has not. */
+/** Tells whether a device has the memory for a run, and prints a line if it has not. */
 export function fits(device, { name, needs = 0 }) {
   if (needs <= device.facts().totalMemory) return true
   console.log(`${name} is left out: it needs a device with ${needs / 2 ** 30} GiB.`)
   return false
 }
 
-/** Tokens of a run, the same for everybody. */
+/** Tokens of a run, the same for every model and method. */
 export const idsOf = ({ config, rows, length }) =>
   Int32Array.from({ length: rows * (length + 1) }, (_, i) => (i * 7919 + (i >> 3)) % config.vocab_size)
 

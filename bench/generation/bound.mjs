@@ -1,11 +1,11 @@
-// The least time that reading a prompt and generating can take on this machine, from what it was measured to do.
+// Lower bounds of the time to read a prompt and to generate, from this machine's measured peaks.
 import { storedBytes } from '../common/internals.mjs'
 import { attentionPairs, forwardBytes } from '../training/bound.mjs'
 import { productsOf } from '../training/model-sizes.mjs'
 
 const bytesOf = { bfloat16: 2, float32: 4 }
 
-/** The products of reading `tokens`; the head's is left out, since it sees one row only. */
+/** The products of reading `tokens`, without the head's, which sees one row only. */
 export const readingProducts = (config, tokens) => productsOf(config, tokens).filter(({ name }) => name !== 'head')
 
 /** Seconds of reading `tokens` of one document: its products, attention over causal pairs, memory, and one row of the head. */

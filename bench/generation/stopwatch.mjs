@@ -1,4 +1,4 @@
-/** Each call gives the time since the one before: by the clock, and that of this process on processors. */
+/** Each call returns the time since the previous one: by the clock, and this process's CPU time. */
 export function stopwatch() {
   let [clock, cpu] = [performance.now(), process.cpuUsage()]
   return () => {

@@ -18,7 +18,7 @@ export function writeInputs(folder, { heads, keyValueHeads, headSize }, tokens) 
   }
 }
 
-/** Arithmetic of a pass: two products of a pair of tokens forward, five backward (the scores are made again). */
+/** FLOPs of a pass: two products for each pair of tokens forward, five backward (scores are recomputed). */
 export const attentionFlops = ({ heads, headSize }, documents, length, backward) =>
   (backward ? 5 : 2) * 2 * headSize * heads * documents * ((length * (length + 1)) / 2)
 

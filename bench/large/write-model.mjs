@@ -82,7 +82,7 @@ function tensorsOf(layers) {
   ]
 }
 
-/** Values of a deviation of about 0.02, as after training: codes of -8 to 7 with a scale each. */
+/** Values with a standard deviation of about 0.02, as after training: codes of -8 to 7 with a scale each. */
 function randomBlocks(count) {
   const float16 = 0x1c68 // 0.0043
   const bytes = randomFillSync(new Uint8Array(count * blockBytes))

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 
 /**
  * Runs a command to its end; resolves with the seconds from its start at which it wrote each stage's line, by stage.
- * `stageOf` names the stage of a line of its stdout and stderr, or gives nothing.
+ * `stageOf` returns the stage of a line of stdout or stderr, or undefined.
  * @param {import('../common/side-process.mjs').Command} command
  * @param {(line: string) => string | undefined} stageOf
  */

@@ -1,5 +1,5 @@
 // The other side of bench/main-thread.mjs: a process that only waits. Answers each request with the longest delay [seconds]
-// of its event loop since the one before: what the system's scheduler does to anyone on this machine.
+// of its event loop since the previous request: the delay that the system's scheduler causes for any process.
 import { createInterface } from 'node:readline'
 import { loopDelay } from './loop-delay.mjs'
 

@@ -2,7 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 const resolution = 1
 
-/** `longest()`: by how much [seconds] a timer of 1 ms was late at most since it was asked last. */
+/** `longest()` returns the largest delay [seconds] of a 1 ms timer since its previous call. */
 export function loopDelay() {
   const histogram = monitorEventLoopDelay({ resolution })
   histogram.enable()

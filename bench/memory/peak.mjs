@@ -1,4 +1,4 @@
-// For `node --import`: at its end the process writes the most memory [bytes] that was resident at one time into a file.
+// For `node --import`: the process writes its peak resident memory [bytes] into a file when it exits.
 import { readFileSync, writeFileSync } from 'node:fs'
 
 process.on('exit', () => {

@@ -1,4 +1,4 @@
-/** Continual pretraining on another domain, and what was forgotten of the first (the paper: biomedicine and finance). */
+/** Continual pretraining on another domain, and forgetting of the first (the paper: biomedicine and finance). */
 import { evaluate } from 'node-mora'
 import { dora, full, lora, rotation, sharing } from './common/contestants.mjs'
 import { baseTexts } from './tasks/language.mjs'

@@ -1,4 +1,4 @@
-/** Spectra of what was learned (section 6.2 of the paper): singular values of ΔW, of the very runs of `memory`. */
+/** Spectra of the learned change (section 6.2 of the paper): singular values of ΔW of the runs of `memory`. */
 import { lineChart } from '../common/internals.mjs'
 import { THRESHOLD } from './common/change-of-weights.mjs'
 import memory from './memory.mjs'

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { pytorchProcess } from '../common/pytorch.mjs'
 import { SideProcess } from '../common/side-process.mjs'
 
-/** Ranks as one side of a comparison: what is asked goes to all of them at the same time. */
+/** Ranks as one side of a comparison: each request goes to all of them at the same time. */
 export class Job {
   /** @type {any} */
   facts
@@ -19,7 +19,7 @@ export class Job {
     this.processes = processes
   }
 
-  /** What rank 0 says of itself, once all have loaded. */
+  /** Resolves with rank 0's first line, once all have loaded. */
   async ready() {
     const all = await Promise.all(this.processes.map((process) => process.ready()))
     this.facts = all[0]
@@ -31,7 +31,7 @@ export class Job {
     return await Promise.all(this.processes.map((process) => process.ask(request)))
   }
 
-  /** A step: from when the first rank begins to when the last has ended, and what each says of it. */
+  /** Takes a step: its time from the first rank's begin to the last one's end, and each rank's answer. */
   async step(request = {}) {
     const answers = await this.ask({ task: 'step', ...request })
     const seconds = latest(answers, 'end') - Math.min(...answers.map(({ begin }) => begin))
@@ -44,10 +44,10 @@ export class Job {
   }
 }
 
-/** The last of what all ranks say of a moment. */
+/** The latest of a time that all ranks report. */
 export const latest = (answers, what) => Math.max(...answers.map((answer) => answer[what]))
 
-/** One process that is started alone. */
+/** Starts one process alone. */
 export const jobOfOne = (name, script, task) => new Job(name, [started(name, [], script, task, {})])
 
 function started(name, through, script, task, environment) {
@@ -56,8 +56,8 @@ function started(name, through, script, task, environment) {
 }
 
 /**
- * Ranks that gloo connects, told of each other as torchrun does it. `places`: for each, its address and the command that the
- * process is started through.
+ * Starts ranks that gloo connects, with torchrun's variables. `places`: for each, its address and the command through which the
+ * process is started.
  * @param {{ address: string, through: string[] }[]} places
  */
 export async function glooJob(name, places, script, task) {
@@ -73,10 +73,10 @@ export async function glooJob(name, places, script, task) {
   return new Job(name, processes)
 }
 
-/** So many ranks on loopback. */
+/** Starts `count` ranks on loopback. */
 export const onLoopback = (size) => Array.from({ length: size }, () => ({ address: '127.0.0.1', through: [] }))
 
-/** Ranks of PyTorch in its best setting; `store` is a file that is not there yet. */
+/** Starts ranks of PyTorch in its best setting; `store` is a file that does not exist yet. */
 export function pytorchJob(name, size, { store, ...task }, options) {
   const processes = Array.from({ length: size }, (_, rank) =>
     pytorchProcess(`${name}, rank ${rank}`, 'ddp.py', { ...task, best: true, store, rank, size }, options, true),

@@ -1,11 +1,11 @@
-// Machines on this one: network namespaces, each with an address and a link of its own to a switch, as slow as it is told to be.
+// Simulated machines: network namespaces, each with an address and a link of given speed to a switch.
 // Needs root and iproute2.
 import { execFileSync } from 'node:child_process'
 
 /** @typedef {{ mbit: number, milliseconds: number }} Shape of a link: its rate, and the delay of what is sent */
 
 const prefix = `mora-bench-${process.pid}`
-/** Nobody else is on their network. */
+/** Addresses of a network that nobody else uses. */
 const address = (i) => `10.0.0.${i + 1}`
 
 function run(command, ...words) {
@@ -16,13 +16,13 @@ function run(command, ...words) {
   }
 }
 
-/** The one rule of tc that makes a link so; a delay needs the kernel's netem. */
+/** The rule of tc that gives a link its shape; a delay needs the kernel's netem. */
 const ruleOf = ({ mbit, milliseconds }) =>
   milliseconds > 0
     ? ['netem', 'rate', `${mbit}mbit`, 'delay', `${milliseconds}ms`, 'limit', '100000']
     : ['tbf', 'rate', `${mbit}mbit`, 'burst', '64kb', 'latency', '1000ms']
 
-/** So many machines. `close` them at the end; the end of the process does it too. */
+/** A number of machines. `close` removes them; so does the end of the process. */
 export class Machines {
   #spaces = []
 
@@ -53,7 +53,7 @@ export class Machines {
     }
   }
 
-  /** Bytes that each machine has sent so far, headers included. */
+  /** Bytes sent by each machine so far, headers included. */
   bytesSent() {
     return this.places.map(({ through: [command, ...words] }) =>
       Number(run(command, ...words, 'cat', '/sys/class/net/wire/statistics/tx_bytes')),
@@ -73,7 +73,7 @@ export class Machines {
 }
 
 /**
- * Why there can be no links of this shape here, or null.
+ * Returns why links of this shape are impossible here, or null.
  * @param {Shape} shape
  */
 export function whyNoMachines(shape) {

@@ -8,7 +8,7 @@ import { glooJob, jobOfOne, latest, onLoopback } from './job.mjs'
 import { Machines, whyNoMachines } from './machines.mjs'
 import { bucketsOf, leastBytes, ringBytes, stepTime, sumsOfStep } from './step-model.mjs'
 
-/** Between what is predicted and what is measured. */
+/** Allowed difference between prediction and measurement. */
 const aim = 0.1
 const mostRounds = 5
 
@@ -40,7 +40,7 @@ export async function measureNetworks(context) {
   }
 }
 
-/** Steps of so many ranks, each after one of the same processes that do not know of each other: their own work. */
+/** Steps of `count` ranks, each after a step of the same processes without communication, which measures their own work. */
 async function measureOn(name, size, places, { options, script, task }, machines) {
   const what = `a step on ${name}, ${size} ${size === 1 ? 'rank' : 'ranks'}`
   const job = size === 1 ? jobOfOne(what, script, task) : await glooJob(what, places, script, task)
@@ -80,7 +80,7 @@ async function measureOn(name, size, places, { options, script, task }, machines
   }
 }
 
-/** Latency and bandwidth as the model has them, from sums of a few numbers and of many. */
+/** Latency and bandwidth for the model, from sums of a few numbers and of many. */
 async function measuredNetwork(job, ranks) {
   if (ranks === 1) return { ranks, latency: 0, bandwidth: Number.POSITIVE_INFINITY }
   const sum = async (elements, times) => {
@@ -93,7 +93,7 @@ async function measuredNetwork(job, ranks) {
   return { ranks, latency, bandwidth: ringBytes(ranks, 4 * (many - few)) / (ofMany - ofFew) }
 }
 
-/** What the slowest rank computes. */
+/** Work of the slowest rank. */
 function workOf(answers, layers) {
   const longest = (from, to) => Math.max(...answers.map((answer) => answer[to] - answer[from]))
   const each = (seconds) => new Array(layers).fill(seconds / layers)

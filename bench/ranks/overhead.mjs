@@ -1,6 +1,6 @@
-// What ranks cost where there is one: steps as `mora train` takes them, and the same without anything of ranks, in turn in one
-// process. The processor's time tells it apart from what else the machine does, and a step of few tokens shows best what each
-// step costs, whatever its size.
+// The cost of ranks in a single process: steps as `mora train` takes them, and the same without any code of ranks, in turn in
+// one process. CPU time is independent of other work on the machine, and a step of few tokens shows best what each step costs,
+// whatever its size.
 import { median, spread, takeTurns } from '../common/turns.mjs'
 import { jobOfOne } from './job.mjs'
 

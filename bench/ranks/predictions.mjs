@@ -1,4 +1,4 @@
-// What the model of a step predicts of large bases on many ranks, as tables and plots. All ranks are alike and joined by one ring.
+// Predictions of the step model for large bases on many ranks, as tables and plots. All ranks are alike and joined by one ring.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { lineChart } from '../common/internals.mjs'
@@ -49,7 +49,7 @@ function predicted({ rows, length, rank, tflops, latency, bits }, { base: name, 
 
 const nameOf = ({ gigabits, shard }) => `${gigabits} Gb/s${shard ? ', --shard base' : ''}`
 
-/** What was assumed, and a table for each base. */
+/** Returns the assumptions, and a table for each base. */
 export function tablesOf(settings, predictions) {
   const { rows, length, tflops, rank, latency, bits } = settings
   const assumed =

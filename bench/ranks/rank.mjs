@@ -32,14 +32,14 @@ const trained = { model, parameters, optimizer, signal: undefined }
 const watch = new Watch(model.device)
 const watched = { ...trained, objective: watch.objective }
 
-/** As `mora train` takes one, from where ranks agree to take it. */
+/** A step as `mora train` takes it, from the agreement of ranks on. */
 async function stepOf(session, taken) {
   await session.sync.agree()
   const report = await optimizerStep(session, [taken], { learningRate, maxGradNorm: 1 })
   return { loss: report?.sums.loss, gradNorm: report?.gradNorm }
 }
 
-/** The same without anything of ranks. */
+/** The same without any code of ranks. */
 async function plainStep(taken) {
   const { loss, targetTokens } = await model.lossAsync(taken, { gradients: true })
   await loss.backward()
@@ -72,7 +72,7 @@ const tasks = {
     return { ...values, begin, end, seconds: end - begin, cpuSeconds: (user + system) / 1e6, ...watch.seen }
   },
 
-  /** Times of sums of so many float32 numbers, or, for 0, of gathering a few bytes as ranks do when they meet. */
+  /** Times of sums of `count` float32 numbers; for 0, of gathering a few bytes, as ranks do when they synchronise. */
   async sums({ elements, times }) {
     const values = new Float32Array(elements).fill(1e-3)
     const gradient = { shape: [elements], data: async () => values, assign: () => {} }

@@ -5,7 +5,7 @@ import { median, spread, takeTurns } from '../common/turns.mjs'
 import { lossDifference } from '../training/report.mjs'
 import { glooJob, jobOfOne, latest, onLoopback, pytorchJob } from './job.mjs'
 
-/** `ratio` is of the speed of one process, `hidden` of the time that gradients are on their way. */
+/** `ratio` is relative to the speed of one process, `hidden` to the time in which gradients are in transit. */
 const aims = { ratio: 0.95, hidden: 0.9 }
 
 export async function measureSpeed({ options, folder, script, task }) {
@@ -51,7 +51,7 @@ export async function measureSpeed({ options, folder, script, task }) {
   }
 }
 
-/** PyTorch beside each of ours; all losses beside those of our one process. */
+/** Compares PyTorch with each of ours, and all losses with those of our single process. */
 function linesOf(results, losses, { rows, length, dtype }) {
   const side = (i, name) => {
     const seconds = spread(results[i].map((step) => step.seconds))
@@ -85,8 +85,8 @@ function ratiosOf(results) {
 }
 
 /**
- * How much of the time that gradients are on their way lies before the end of the backward pass. A sum is on its way once the
- * last rank has its gradients: until then there is nothing to send.
+ * The share of the gradients' transit time that lies before the end of the backward pass. A sum is in transit once the last
+ * rank has its gradients: until then there is nothing to send.
  */
 export function hiddenShare(answers) {
   let sending = 0

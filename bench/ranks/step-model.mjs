@@ -1,13 +1,13 @@
-// How long a step of data parallel training takes on N ranks, by a model of a rank: one stream that computes block by block,
-// and one link that sends what is asked for, in that order. All ranks are alike, so that one stands for all.
+// Predicts the time of a step of data parallel training on N ranks, from a model of one rank: one stream that computes block by
+// block, and one link that sends requests in order. All ranks are alike, so one stands for all.
 //
-// Times are in seconds, sizes in bytes, bandwidths in bytes per second. `latency` is that of one message, with all that is done
-// for it at both ends.
+// Times are in seconds, sizes in bytes, bandwidths in bytes per second. `latency` is that of one message, with the work for it
+// at both ends.
 
 /** @typedef {{ ranks: number, latency: number, bandwidth: number }} Network */
 /**
- * Seconds of a rank's own work: of each block forward and backward, of what lies between both passes (the head), and of what
- * follows the gradients (clipping and the optimizer).
+ * Seconds of a rank's own work: each block forward and backward, the head between both passes, and the rest after the gradients
+ * (clipping and the optimizer).
  * @typedef {{ forward: number[], head: number, backward: number[], rest: number }} Work
  */
 /**
@@ -16,7 +16,8 @@
  */
 
 /**
- * What each rank sends in an all-reduce by a ring: every part of 1/N goes N−1 times to be added to, and N−1 times to be copied.
+ * Bytes that each rank sends in a ring all-reduce: every part of 1/N is sent N−1 times to be summed, and N−1 times to be
+ * copied.
  * @param {number} ranks
  * @param {number} bytes
  */
@@ -39,7 +40,7 @@ export const gatherSeconds = ({ ranks, latency, bandwidth }, bytes) =>
   (ranks - 1) * latency + ringBytes(ranks, bytes) / 2 / bandwidth
 
 /**
- * Whole blocks, the last ones first, of at least so many bytes but for the last bucket: as training makes them.
+ * Buckets of whole blocks, the last blocks first, of at least `least` bytes except the last bucket, as training makes them.
  * @param {number[]} blockBytes of the gradients of each block
  * @param {number} least
  * @returns {Bucket[]}
@@ -60,8 +61,8 @@ export function bucketsOf(blockBytes, least) {
  * `shard`: bytes of each block's weights, of which a rank keeps 1/N; a block is gathered before each of its passes, while the
  * one before it computes.
  * @param {{ work: Work, buckets: Bucket[], network: Network, sums?: { before: number, after: number }, shard?: number[] }} what
- * @returns {{ seconds: number, sending: number, exposed: number }} the step; how long gradients were on their way; and how
- *   long after the backward pass the last of them came
+ * @returns {{ seconds: number, sending: number, exposed: number }} the step; how long gradients were in transit; and how long
+ *   after the backward pass the last of them arrived
  */
 export function stepTime({ work, buckets, network, sums = { before: 0, after: 0 }, shard }) {
   const smallSum = reduceSeconds(network, 0)
@@ -97,7 +98,7 @@ export function stepTime({ work, buckets, network, sums = { before: 0, after: 0 
 }
 
 /**
- * What of N ranks' time is that of one rank alone with as many rows as each of them has.
+ * Efficiency: the time of one rank alone with as many rows as each of N ranks has, as a share of N ranks' time.
  * @param {Parameters<typeof stepTime>[0]} what
  */
 export function efficiencyOf(what) {
@@ -105,7 +106,7 @@ export function efficiencyOf(what) {
   return alone.seconds / stepTime(what).seconds
 }
 
-/** Bytes of a bucket at least, but for the last; see lib/train/gradient-sum.ts. */
+/** Minimum bytes of a bucket, except the last; see lib/train/gradient-sum.ts. */
 export const leastBytes = 2 ** 20
 
 /** In a step of training; see lib/train/rank-sync.ts: whether to go on; what the step computed, and whether to keep it. */

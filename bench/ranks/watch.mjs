@@ -4,8 +4,8 @@ import { crossEntropyObjective } from '../common/internals.mjs'
 export const now = () => Number(process.hrtime.bigint()) / 1e9
 
 /**
- * Sees from outside when a step's forward and backward pass have ended on the device, and when each of its sums of gradients
- * could begin and has ended.
+ * Records from outside when a step's forward and backward pass end on the device, and when each of its sums of gradients could
+ * begin and has ended.
  */
 export class Watch {
   /** @type {{ forward?: number, backward?: number, sums: { bytes: number, ready: number, end: number }[] }} */
@@ -68,7 +68,7 @@ export class Watch {
     await ranks.sumGradients(gradients.map(watched))
   }
 
-  /** When everything has been computed that is enqueued now. */
+  /** The time at which all work that is enqueued now is done. */
   #note(what) {
     const { seen } = this
     void this.device.synchronize().then(() => {

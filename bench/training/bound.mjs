@@ -1,4 +1,4 @@
-// The least time that a training step can take on this machine, from what it was measured to do (common/peaks.mjs):
+// A lower bound of the time of a training step, from this machine's measured peaks (common/peaks.mjs):
 //
 //   bound = Σ products (flops / peak of that shape and form)         frozen weights: forward and dX, no dW
 //         + adapters' flops / best peak                               what cannot join a frozen weight's product
@@ -45,7 +45,7 @@ function attentionFlops({ layers, heads, headSize }, lengths) {
 /** Queries and the keys that they see. */
 export const attentionPairs = (lengths) => lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)
 
-/** What lies between the products of the model itself. */
+/** Operations between the model's own products. */
 function blockBytes(config, T, targets, a) {
   const {
     layers,

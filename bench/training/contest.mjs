@@ -8,7 +8,7 @@ import { adapterFolder, tokenFile } from './prepare.mjs'
 
 const ours = fileURLToPath(new URL('./ours.mjs', import.meta.url))
 
-/** Our own methods, side by side: what one costs over another. */
+/** Our own methods, side by side: the cost of one over another. */
 export function ownContest({ options, folder, methods, dtype, seconds }) {
   const sides = methods.map((method) => ({ kind: 'ours', name: method.label, method }))
   return contest({ options, folder, dtype, sides, seconds })
@@ -20,8 +20,8 @@ export function pytorchContest({ options, folder, method, dtype, asItComes, seco
 }
 
 /**
- * Ours, PyTorch in its best setting, and what transformers and PEFT make of the method where the interpreter has both; these also
- * compiled if `options.compileMinutes` allow it; and, with `asItComes`, PyTorch without any setting.
+ * Ours, PyTorch in its best setting, and transformers with PEFT where the interpreter has both; these also compiled if
+ * `options.compileMinutes` allow it; and, with `asItComes`, PyTorch with default settings.
  */
 export function sidesAgainst(options, method, asItComes = false) {
   const compiles = options.compileMinutes > 0
@@ -37,7 +37,9 @@ export function sidesAgainst(options, method, asItComes = false) {
   return sides
 }
 
-/** A few float32 steps of ours and of PyTorch on few tokens and large updates: they do the same arithmetic, or not. */
+/**
+ * A few float32 steps of ours and of PyTorch on few tokens with large updates, which show whether both do the same arithmetic.
+ */
 export function agreementContest({ options, folder, method }) {
   const sides = [
     { kind: 'ours', name: 'node-mora', method },
@@ -78,7 +80,7 @@ async function contest({ options, folder, dtype, sides, seconds }) {
   }
 }
 
-/** What the trainer says once it has compiled its step; null where it cannot, or takes too long. */
+/** The trainer's answer once it has compiled its step; null if it cannot, or takes too long. */
 async function compiled(trainer, { compileMinutes }) {
   process.stderr.write('  PyTorch compiles …\n')
   return await trainer.ready(60 * compileMinutes).catch(() => null)
@@ -98,7 +100,7 @@ function startTrainer(side, { options, folder, dtype }) {
   return Object.assign(trainer, { rounds, steps: [] })
 }
 
-/** What a side is told. */
+/** The settings of a side. */
 export function taskOf({ kind, compiled = false, method }, { options, folder, dtype }) {
   return {
     model: join(folder, 'model'),
@@ -128,7 +130,7 @@ async function takeRounds(trainers, rounds, seconds) {
     const taking = trainers.filter((trainer) => round < trainer.rounds)
     const needed = taking.reduce((sum, { steps }) => sum + steps.at(-1).seconds, 0)
     if (round > 0 && (performance.now() - start) / 1000 + needed > seconds) break
-    // Who goes first changes, so that nobody always follows the same neighbour.
+    // The first side rotates, so that no side always follows the same neighbour.
     for (let i = 0; i < taking.length; i++) await step(taking[(round + i) % taking.length])
   }
 }

@@ -18,7 +18,7 @@ export function productsOf(
     return { name, rows: tokens, inFeatures, outFeatures, forward: layers, dX: layers - skipped }
   }
   return [
-    // Nothing before the first block is trained: its x wants no gradient.
+    // Nothing before the first block is trained: its x needs no gradient.
     linear('qkv', D, (heads + 2 * keyValueHeads) * headSize, 1),
     linear('o', heads * headSize, D),
     linear('gate/up', D, 2 * F),
@@ -28,14 +28,14 @@ export function productsOf(
 }
 
 /**
- * The adapted layers, with what an adapter of `method` has to multiply for each token in a step. `joins`: ΔW is added to W
+ * The adapted layers, with the multiplications of an adapter of `method` for each token in a step. `joins`: ΔW is added to W
  * where that takes no product, so that only the gradients of the adapter are left. `sharesInput`: an earlier layer
  * compresses the same x the same way.
  */
 export function adaptersOf(method, linears, joins) {
   const compressed = new Set()
   return linears.map(({ name, inFeatures, outFeatures }) => {
-    // Nothing before the first block is trained: nobody wants the gradient of what it reads.
+    // Nothing before the first block is trained: its input needs no gradient.
     const wantsInputGradient = !/layers\.0\.self_attn\.[qkv]_proj$/.test(name)
     const base = { name, inFeatures, outFeatures, wantsInputGradient }
     if (method.name === 'lora') {

@@ -25,7 +25,7 @@ const own = /** @type {const} */ ({
 })
 
 /**
- * The shared options, `peft` (versions or null) and `cases`, a dtype and a method each; `minutes`, `rows` and `length` as
+ * Reads the shared options, `peft` (versions or null) and `cases`, a dtype and a method each; `minutes`, `rows` and `length` as
  * numbers.
  */
 export function trainingOptions() {

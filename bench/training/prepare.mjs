@@ -8,8 +8,8 @@ import { measurePeaks } from '../common/peaks.mjs'
 import { productsOf } from './model-sizes.mjs'
 
 /**
- * Writes what every side reads into `folder`: the model in float32, the fresh adapters and the tokens; and measures the
- * machine while nothing else runs.
+ * Writes the inputs of every side into `folder`: the model in float32, fresh adapters and tokens; and measures the machine
+ * while nothing else runs.
  */
 export async function prepare({ model: path, cases, rows, length, threads }, folder) {
   const copy = join(folder, 'model')

@@ -1,12 +1,12 @@
 import { mebibytes, table } from '../common/table.mjs'
 
-/** How far losses may be apart, relative: in bfloat16 by one rounding of its 8 bits. */
+/** Largest allowed relative difference of losses: in bfloat16 one rounding of its 8 bits. */
 const tolerances = { float32: 1e-4, bfloat16: 2 ** -9 }
 
 /**
  * The largest relative difference of two runs' losses, and whether rounding explains it. In bfloat16 that is the loss before
  * the first update: later ones differ, because PyTorch rounds W x before it adds the adapter's part, which swallows small
- * updates. That both train alike is seen in float32.
+ * updates. Float32 shows whether both train alike.
  */
 export function lossDifference(ours, theirs, dtype) {
   const steps = dtype === 'bfloat16' ? 1 : Math.min(ours.length, theirs.length)
@@ -47,7 +47,7 @@ export function agreementReport(agreements) {
   )}`
 }
 
-/** Our methods beside the first of them. */
+/** Compares our methods with the first of them. */
 export function ownReport(contests, tokens) {
   const rows = contests.flatMap(({ dtype, sides }) =>
     sides.map((side) => [
@@ -60,7 +60,7 @@ export function ownReport(contests, tokens) {
   return `Our methods, steps taken in turn\n${table(['dtype', 'method', ...timeHeader, 'time to first'], rows)}`
 }
 
-/** A method against PyTorch's. */
+/** Compares a method with PyTorch's. */
 export function pytorchReport(cases, tokens) {
   const header = ['dtype', 'method', 'side', ...timeHeader, 'node-mora is faster by', 'loss', 'apart', 'agrees']
   const rows = cases.flatMap(({ dtype, method, sides }) =>
@@ -99,7 +99,7 @@ const timeCells = ({ seconds, cpuSeconds, peakMemory }, tokens) => [
   mebibytes(peakMemory),
 ]
 
-/** What our own contest reached of it. */
+/** Our own contest's share of it. */
 export function boundReport(contests) {
   const header = [
     'dtype',
@@ -125,7 +125,7 @@ export function boundReport(contests) {
   return `The least time that these peaks allow (bench/training/bound.mjs has the formula)\n${table(header, rows)}`
 }
 
-/** What bench/diff.mjs compares; see common/report.mjs. */
+/** The lines that bench/diff.mjs compares; see common/report.mjs. */
 export function trainingLines(own, cases, tokens) {
   const line = (name, sides, possible) => ({ name, amount: tokens, unit: 'tokens/s', possible, sides })
   return [

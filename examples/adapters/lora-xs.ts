@@ -23,7 +23,7 @@ export interface LoraXsConfig extends AdapterConfigBase {
   readonly method: 'lora-xs'
 }
 
-/** It has no option of its own, only those that every method has. */
+/** LoRA-XS has no options of its own, only those of every method. */
 const fields = {}
 
 /** Options of `model.addAdapter('name', loraXs({ rank: 16 }))`. */
@@ -31,7 +31,7 @@ export function loraXs(options: Partial<Omit<LoraXsConfig, 'method'>> = {}): Lor
   return { method: 'lora-xs', ...checkedConfig(fields, options) }
 }
 
-/** The part that sits beside one linear layer. */
+/** The adapter of one linear layer. */
 class LoraXsLayer extends DeltaLayer {
   override readonly makesWeight = false
 
@@ -54,7 +54,7 @@ class LoraXsLayer extends DeltaLayer {
     return factor(factor(factor(this.seen(input).x, this.a), this.m), this.b, scale, into)
   }
 
-  /** Beside the weight's own product, three thin ones cost less than joining it. */
+  /** Three thin products beside the weight's own cost less than adding ΔW to the weight. */
   override asWeightUpdate(): null {
     return null
   }
@@ -79,7 +79,7 @@ export const loraXsMethod: AdapterMethod<LoraXsConfig> = {
     xs_B: { shape: (config, layer) => [layer.outFeatures, rankOf(config, layer)], frozen: true, initial: normal },
   },
 
-  /** What `inspect` shows of a layer. */
+  /** The details of a layer that `inspect` shows. */
   describeLayer: (shapeOf) => ({ innerSide: shapeOf('xs_M')[0]! }),
 
   layer({ dropout }, options, tensors) {

@@ -1,9 +1,9 @@
-/** Answers as PEFT's recipe takes them from texts and compares them. They differ from those of `mora eval`. */
+/** Extracts and compares answers as PEFT's recipe does, which differs from `mora eval`. */
 
-/** The first of these that a text has counts, wherever it stands. */
+/** Delimiters in order of priority: the first of this list that a text contains counts, wherever it stands. */
 const DELIMITERS = ['The answer is: ', 'The answer is ', 'The final answer is: ', 'The final answer is ', '#### ']
 
-/** What follows the delimiter's last place, to the end of the line; null where there is none. */
+/** Returns the text after the delimiter's last occurrence, to the end of the line; null without a delimiter. */
 export function parseAnswer(text: string): string | null {
   const trimmed = text.trim().replace(/[.!?]+$/, '')
   const delimiter = DELIMITERS.find((each) => trimmed.includes(each))
@@ -15,13 +15,13 @@ export function parseAnswer(text: string): string | null {
 /** A number with an optional fraction and exponent, as Python's Decimal reads it; thousands separators make a text. */
 const DECIMAL = /^([+-]?)(?=\d|\.\d)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/
 
-/** The value of a decimal or of `a/b`; null of what is neither. */
+/** Returns the value of a decimal or of `a/b`; null for other texts. */
 export function numberOf(text: string): number | null {
   const parts = text.split('/').map((part) => part.trim().replaceAll('_', ''))
   if (parts.length > 2 || !parts.every((part) => DECIMAL.test(part))) return null
   if (parts.length === 1) return Number(parts[0])
   const [numerator, denominator] = parts.map((part) => DECIMAL.exec(part)!)
-  // Both without a point, so that the one rounding is that of the quotient: 0.1/0.3 is 1/3.
+  // Both are scaled to integers, so that only the quotient is rounded: 0.1/0.3 is 1/3.
   const shift = Math.max(fractionOf(numerator!), fractionOf(denominator!))
   const [above, below] = [whole(numerator!, shift), whole(denominator!, shift)]
   return below === 0 ? null : above / below
@@ -34,7 +34,7 @@ function whole(match: RegExpExecArray, shift: number): number {
   return Number(`${sign}${digits}${fraction}e${shift - fractionOf(match)}`)
 }
 
-/** Whether a prediction has the answer of a response: as numbers, or as the same text. */
+/** Whether a prediction's answer equals a response's, as a number or as text. */
 export function isRight(prediction: string, response: string): boolean {
   const expected = parseAnswer(response)
   if (expected === null) throw new Error(`The response has no answer: ${response}`)

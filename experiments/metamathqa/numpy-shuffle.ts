@@ -1,4 +1,4 @@
-/** The order in which `numpy.random.seed(seed); numpy.random.shuffle(numpy.arange(count))` leaves the numbers. */
+/** Returns the permutation that `numpy.random.seed(seed); numpy.random.shuffle(numpy.arange(count))` makes. */
 export function numpyShuffle(count: number, seed: number): Uint32Array {
   const next = mersenneTwister(seed)
   const order = Uint32Array.from({ length: count }, (_, i) => i)
@@ -11,7 +11,7 @@ export function numpyShuffle(count: number, seed: number): Uint32Array {
   return order
 }
 
-/** By rejection, of as many bits as `most` has. */
+/** Draws an integer from 0 to `most` by rejection, of as many bits as `most` has. */
 function uniformUpTo(most: number, next: () => number): number {
   const mask = 0xffffffff >>> Math.clz32(most)
   let value = (next() & mask) >>> 0

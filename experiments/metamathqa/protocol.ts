@@ -1,11 +1,11 @@
 /**
- * The settings of PEFT's method comparison on MetaMathQA, under the names that its reports have. PEFT at 5d602fd,
+ * The settings of PEFT's method comparison on MetaMathQA, under the names in its reports. PEFT at 5d602fd,
  * method_comparison/MetaMathQA/default_training_params.json.
  */
 export interface TrainConfig {
   model_id: string
   dtype: 'float32' | 'float16' | 'bfloat16'
-  /** Tokens of a training row at most; what is beyond is cut off. */
+  /** Maximum tokens of a training row; the rest is cut off. */
   max_seq_length: number
   batch_size: number
   batch_size_eval: number
@@ -41,13 +41,13 @@ export const PROTOCOL: TrainConfig = {
   generation_kwargs: { max_length: 800, max_new_tokens: 300 },
 }
 
-/** Batches of a bucket, whose rows are sorted by length. */
+/** Batches in a bucket; rows of a bucket are sorted by length. */
 export const BUCKET_FACTOR = 20
-/** Characters of a query and its response, with a space between them, at most. */
+/** Maximum characters of a query and its response, joined by a space. */
 export const CHARACTER_LIMIT = 1300
 export const WARMUP_RATIO = 0.1
 export const VALIDATION_ROWS = 50
-/** Texts that forgetting is measured on. */
+/** Number of texts that forgetting is measured on. */
 export const FORGETTING_ROWS = 100
 /** The layers that PEFT adapts by default in a Llama. */
 export const TARGETS = ['q_proj', 'v_proj']

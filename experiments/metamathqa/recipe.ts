@@ -1,4 +1,4 @@
-/** PEFT's MetaMathQA recipe on this library: train, validate on the way, test, and measure what was forgotten. */
+/** PEFT's MetaMathQA recipe on this library: train, validate on the way, test, and measure forgetting. */
 import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AdamW, evaluate, generate, loadModel, type Model, readRows, schedule, type Tokenizer } from 'node-mora'
@@ -16,7 +16,7 @@ export interface Sources {
   valid: string
   /** GSM8K's test rows. */
   test: string
-  /** Rows of `text` that forgetting is measured on; null: it is not. */
+  /** Rows of `text` that forgetting is measured on; null to skip it. */
   wiki: string | null
 }
 
@@ -34,7 +34,7 @@ export interface RecipeOptions {
   say?: (line: string) => void
 }
 
-/** Runs all of it, and gives what the report says of it. The adapter lies in `output/adapter`. */
+/** Runs the whole recipe and returns the report's data. Saves the adapter in `output/adapter`. */
 export async function runRecipe(options: RecipeOptions): Promise<{ model: string; trainInfo: TrainInfo }> {
   const { config, device, threads } = options
   const model = await loadModel(config.model_id, { dtype: config.dtype, device, threads })
@@ -75,13 +75,13 @@ async function runWith(
   return trainInfoOf(trainer, model, final, size)
 }
 
-/** The optimizer, and everything that is counted of its steps. */
+/** Trains with the optimizer, and collects the figures of each step. */
 class Trainer {
   readonly losses: number[] = []
   readonly tokens: number[] = []
   /** Of each step. */
   readonly seconds: number[] = []
-  /** Of each step: bytes held from the system, in use or not. */
+  /** Of each step: bytes reserved from the system, in use or not. */
   readonly reserved: number[] = []
   readonly metrics: StepMetrics[] = []
   samples = 0
@@ -210,7 +210,7 @@ function problemOf(row: Record<string, unknown>, queryKey: string, responseKey: 
   )
 }
 
-/** The first rows of numpy's shuffle, or all where there are no more. */
+/** The first `count` rows of numpy's shuffle, or all if there are fewer. */
 async function validationRows(source: string, seed: number): Promise<Problem[]> {
   const rows = await gsm8kRows(source)
   return [...numpyShuffle(rows.length, seed).subarray(0, VALIDATION_ROWS)].map((index) => rows[index]!)

@@ -69,7 +69,7 @@ export function trainInfoOf(
   }
 }
 
-/** Between the two nearest values linearly, as numpy's percentile. */
+/** Interpolates linearly between the two nearest values, as numpy.percentile does. */
 export function percentile(values: readonly number[], percent: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   const place = ((sorted.length - 1) * percent) / 100
@@ -82,7 +82,7 @@ export interface Run {
   totalSeconds: number
   name: string
   config: TrainConfig
-  /** What adapter_config.json says. */
+  /** The content of adapter_config.json. */
   adapter: object
   trainInfo: TrainInfo
   /** The model and the data sets as given, or ids with their commits. */
@@ -99,7 +99,7 @@ export function reportOf(run: Run): object {
       total_time: run.totalSeconds,
       experiment_name: run.name,
       peft_branch: null,
-      // What PEFT's settings have besides, as this engine has it.
+      // PEFT's other settings, with this engine's values.
       train_config: {
         ...run.config,
         compile: false,

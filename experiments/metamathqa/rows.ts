@@ -1,4 +1,4 @@
-/** Which rows are trained, in which batches, and what of them is a target. */
+/** Selects training rows, batches them and chooses targets. */
 import { type Batch, packBatch, type Tokenizer } from 'node-mora'
 import { BUCKET_FACTOR, CHARACTER_LIMIT, type TrainConfig } from './protocol.ts'
 
@@ -50,12 +50,12 @@ function* batchesOf<Row extends ArrayLike<unknown>>(bucket: readonly Row[], batc
 }
 
 /**
- * What a batch is that PEFT's recipe pads with EOS on the right: every token is a target, the prompt's too, and of the
- * pads the first one alone. So each row ends with EOS but the longest ones, which have no pad. Further pads are no
- * targets, and nothing sees them, so they are left out.
+ * Makes a batch equal to PEFT's, which pads rows with EOS on the right: every token is a target, the prompt's too, and of the
+ * pads only the first. So every row ends with EOS except the longest ones, which have no pad. Further pads are not targets and
+ * nothing attends to them, so they are left out.
  *
  * @returns `attended`: the sum of the attention mask, which the sum of cross-entropies is divided by. It counts each row's
- * first token, which is no target, and not the pad, which is one.
+ * first token, which is not a target, but not the pad, which is one.
  */
 export function trainingBatch(rows: readonly number[][], eosId: number): { batch: Batch; attended: number } {
   const longest = Math.max(...rows.map((ids) => ids.length))

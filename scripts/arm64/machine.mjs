@@ -1,18 +1,18 @@
-/** Running things on arm64, by qemu. */
+/** Runs programs for arm64 under qemu. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const inRoot = (...names) => join(fileURLToPath(new URL('../..', import.meta.url)), ...names)
 export const node = inRoot('scripts', 'arm64', 'node.sh')
-/** The libraries of Debian 12, with which it was built. */
+/** The libraries of Debian 12, which the addon is built with. */
 export const sysroot = inRoot('build', 'sysroot', 'arm64')
 export const addon = inRoot('build-arm64', 'Release', 'mora.node')
 
-/** What the environment says of other addons, and of how much is tested, does not count here. */
+/** Clears variables that name other addons or choose how much is tested. */
 const { MORA_BINARY, MORA_BUILD, MORA_TEST_LONG, ...inherited } = process.env
 
-/** Runs a program and returns what it printed. What it says on stderr is seen; if it fails the rest too, and this throws. */
+/** Runs a program and returns its stdout. Passes its stderr on; if it fails, prints stdout too and throws. */
 export function run(program, programArguments, environment = {}, folder = inRoot()) {
   const { status, signal, stdout, error } = spawnSync(program, programArguments, {
     cwd: folder,

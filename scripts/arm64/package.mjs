@@ -30,7 +30,7 @@ export function packageWorks() {
   try {
     writeFileSync(join(project, 'package.json'), '{ "private": true }')
     writeFileSync(join(project, 'train.mjs'), training)
-    // npm itself runs on this machine, for which the package is not.
+    // npm runs on this machine's own architecture, which the package does not support.
     const quietly = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
     const install = ['install', '--force', ...quietly]
     run('npm', [...install, ...tarballs.map((name) => join(packages, name))], {}, project)

@@ -1,10 +1,10 @@
-/** Parts of the check for arm64 that try what was built. Each returns what there is to say, and throws if it failed. */
+/** Parts of the arm64 check that try the build. Each returns a summary, and throws if it failed. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { addon, inRoot, node, run, sysroot } from './machine.mjs'
 
-/** All that arm64 may have, and one of its first processors, which has no instructions for bfloat16, float16 and 8 bits. */
+/** A processor with every extension, and one of the first, without instructions for bfloat16, float16 and 8 bits. */
 export const processors = { newest: 'max', oldest: 'cortex-a72' }
 
 export function doctorSeesADevice() {
@@ -17,7 +17,7 @@ export function doctorSeesADevice() {
   return [`cpu:0 ${devices[0].detail}`, ...versions, cpu.features.join(' ')].join(', ')
 }
 
-/** Tests of a file or folder whose names match a pattern, on a processor that qemu knows. */
+/** Runs the tests of a file or folder whose names match a pattern, on a processor that qemu emulates. */
 export const tests = (files, processor, pattern) => () => {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-arm64-'))
   const report = join(scratch, 'report.json')
@@ -35,7 +35,7 @@ export const tests = (files, processor, pattern) => () => {
   }
 }
 
-/** The C++ tests but those of the CUDA backend. */
+/** Runs the C++ tests except those of the CUDA backend. */
 export const nativeTests = (processor) => () => {
   const names = readdirSync(inRoot('test', 'native'))
     .filter((file) => file.endsWith('.cpp'))

@@ -7,7 +7,7 @@ import configuration from '../../vitest.config.ts'
 
 process.execPath = fileURLToPath(new URL('node.sh', import.meta.url))
 
-// Everything takes tens of times as long; that a process starts within a minute, vitest has no setting for.
+// Everything takes tens of times as long; vitest has no setting for its limit of a minute on the start of a process.
 const patience = 1_800_000
 const { setTimeout } = globalThis
 const patientTimeout = (run, delay, ...rest) => setTimeout(run, delay >= 60_000 ? patience : delay, ...rest)

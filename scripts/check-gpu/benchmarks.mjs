@@ -1,8 +1,8 @@
-/** Parts of the GPU check that are a script each, which prints its own table and keeps its result as it grows. */
+/** Parts of the GPU check that are scripts; each prints its own table and saves its result as it grows. */
 import { inTurn, statusOf } from './budget.mjs'
 import { runScript } from './child.mjs'
 
-/** Scripts that stand measured figures beside those of bench/cuda-model.mjs. */
+/** Scripts that print measured figures beside the predictions of bench/cuda-model.mjs. */
 const takesPredictions = /products|train-step/
 
 function extraOf(script, { quick, emulated, predicted }) {
@@ -20,10 +20,10 @@ function part(script, summaryOf) {
   }
 }
 
-/** A script that can measure nothing here says why. */
+/** A script that can measure nothing here prints why. */
 const skippedIf = (result, status) => ({ status: result?.skipped && status === 'passed' ? 'skipped' : status })
 
-/** What no emulator shows, group by group, each in a process of its own. */
+/** Checks that only hardware can do, group by group, each in a process of its own. */
 async function hardware(options, { budget, note }) {
   const script = 'scripts/check-gpu/hardware.mjs'
   const groups = ['products', 'sections', 'loss', 'sampling', 'attention', 'large']
@@ -31,7 +31,7 @@ async function hardware(options, { budget, note }) {
     const cases = results.flatMap((result) => result.cases)
     const count = (status) => cases.filter((one) => one.status === status).length
     const rest = leftOut.length > 0 ? `, left out: ${leftOut.join(', ')}` : ''
-    // A group that ended before its end: a fault of the device, or its time.
+    // A group that ended early: a fault of the device, or the time limit.
     const ended = results.filter(
       ({ status, cases }) =>
         status === 'cut short' || (status === 'failed' && !cases.some((one) => one.status === status)),

@@ -12,7 +12,7 @@ export class Budget {
     this.#whole = whole
   }
 
-  /** Infinity where nothing limits it. */
+  /** Seconds left; Infinity without a limit. */
   get secondsLeft() {
     const own = Math.max(0, (this.#end - performance.now()) / 1000)
     return this.#whole ? Math.min(own, this.#whole.secondsLeft) : own
@@ -22,21 +22,21 @@ export class Budget {
     return this.secondsLeft === 0
   }
 
-  /** At most so many seconds of what is left. */
+  /** A budget of at most `seconds` of what is left. */
   share(seconds) {
     return new Budget(Math.min(seconds, this.secondsLeft), this)
   }
 
-  /** Ends it and all of its shares. */
+  /** Ends the budget and all of its shares. */
   end() {
     this.#end = 0
   }
 }
 
 /**
- * Runs `run(item, noteItem, budget)` for one item after the other until the time is spent, each with at most an equal share
- * of what is left where `fair`. `note` gets the results so far, whenever there is more: also what `noteItem` says of an
- * item at work. Resolves with `{results, leftOut}`, the items that were not begun.
+ * Runs `run(item, noteItem, budget)` for one item after the other until the time is spent, each with at most an equal share of
+ * what is left if `fair`. Calls `note` with the results so far whenever there is more, including what `noteItem` reports of a
+ * running item. Resolves with `{results, leftOut}`, the items that were not begun.
  */
 export async function inTurn(items, { budget, note, fair = false }, run) {
   const results = []
@@ -49,7 +49,7 @@ export async function inTurn(items, { budget, note, fair = false }, run) {
   return { results, leftOut: [] }
 }
 
-/** What a part with such results has come to. */
+/** The outcome of a part with these results. */
 export function statusOf(results, leftOut = []) {
   if (results.some(({ status }) => status === 'failed')) return 'failed'
   return leftOut.length > 0 || results.some(({ status }) => status === 'cut short') ? 'cut short' : 'passed'

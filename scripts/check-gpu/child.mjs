@@ -1,19 +1,19 @@
-/** Each part runs in a process of its own: an error on a GPU ends the use of it by that process. */
+/** Runs each part in a process of its own, because after an error on a GPU a process cannot use it any more. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The folder with everything the check needs. */
+/** The folder with all files of the check. */
 export const folder = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** How often a child's time and its result so far are looked at. */
+/** Milliseconds between looks at a child's time and its result so far. */
 const glanceMilliseconds = 500
 
 /**
  * Runs a program to its end, or to that of the budget, when it and its own children are killed. Resolves with `{status,
- * ending, cut, stdout, stderr}`; what it wrote is passed on instead unless it is `quiet`.
+ * ending, cut, stdout, stderr}`; its output is passed on instead unless `quiet`.
  * @param {string[]} command
  * @param {{ budget: import('./budget.mjs').Budget, environment?: Record<string, string>, quiet?: boolean, glance?: () => void }} how
  * @returns {Promise<{ status: number | null, ending: string, cut: boolean, stdout: string, stderr: string }>}
@@ -50,8 +50,8 @@ export function runProgram(command, { budget, environment = {}, quiet = false, g
 }
 
 /**
- * Runs a script that keeps what it has found as JSON at `--json FILE`. `note` gets that as it grows. Resolves with `{status,
- * ending, result}`: the status is that of a part, and the result null where there was none.
+ * Runs a script that saves its findings as JSON at `--json FILE`, and calls `note` with them as they grow. Resolves with
+ * `{status, ending, result}`: the status is that of a part, and the result is null if there was none.
  * @param {string} script
  * @param {string[]} extra
  * @param {{ budget: import('./budget.mjs').Budget, environment?: Record<string, string>, before?: string[], note?: (result: any) => void }} how

@@ -5,7 +5,7 @@ import { inTurn, statusOf } from './budget.mjs'
 import { folder, runProgram, runScript } from './child.mjs'
 
 const files = JSON.parse(readFileSync(join(folder, 'tests.json'), 'utf8'))
-/** With all cases, of which `npm test` draws a part. */
+/** Runs all cases, of which `npm test` draws a part. */
 const environment = { MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2', MORA_TEST_LONG: '1' }
 
 /** A few tests of each kind, for `--quick`. */
@@ -38,10 +38,10 @@ export async function operationTests({ quick }, { budget, note }) {
   return sum(results, leftOut)
 }
 
-/** What a test ends with that was left out of the build. */
+/** The exit code of a test that was left out of the build. */
 const skippedStatus = 77
 
-/** The C++ tests of single kernels, one program that runs the test it is given the name of, where it was built. */
+/** The C++ tests of single kernels, if they were built: one program that runs the test named in its argument. */
 export async function kernelTests({ emulated }, { budget, note }) {
   if (emulated) return skipped('on the emulator they are part of npm test')
   const program = process.env.MORA_KERNEL_TESTS

@@ -1,10 +1,10 @@
 /**
- * One group of what only hardware shows: how cuBLAS takes unusual shapes, and sizes past 2^31, 65,535 or 2^17 of something.
- * Each case compares with float64, with the CPU or with what is known exactly, at sizes that the device has memory for.
+ * One group of checks that only hardware can do: cuBLAS with unusual shapes, and sizes past 2^31, 65,535 or 2^17. Each case
+ * compares with float64, with the CPU or with exact values, at sizes that fit the device's memory.
  *
  *     node scripts/check-gpu/hardware.mjs products [--tiny] [--json result.json]
  *
- * --tiny goes the same ways at sizes for the emulator. Ends with 1 where a case failed.
+ * --tiny runs the same code at sizes for the emulator. Ends with 1 if a case failed.
  */
 import { parseArgs } from 'node:util'
 import { openDevice } from 'node-mora'
@@ -21,7 +21,7 @@ const { casesOf } = await import(`./hardware/${group}.mjs`)
 
 const device = openDevice({ device: 'cuda' })
 const cpu = openDevice({ device: 'cpu' })
-/** Beside the operands there are workspaces, and what stays cached. */
+/** A reserve for workspaces and cached memory. */
 const memory = 0.8 * (device.memory().limit || device.facts().totalMemory)
 
 const cases = []
@@ -44,7 +44,7 @@ console.log(
 )
 process.exit(cases.some(({ status }) => status === 'failed') ? 1 : 0)
 
-/** A case is `{name, bytes, run}`; `run` resolves with how far results are apart, and how far they may be. */
+/** A case is `{name, bytes, run}`; `run` resolves with the difference of the results, and the allowed one. */
 async function outcomeOf({ name, bytes, run }) {
   const gibibytes = (amount) => `${(amount / 2 ** 30).toFixed(1)} GiB`
   if (bytes > memory)
@@ -56,7 +56,7 @@ async function outcomeOf({ name, bytes, run }) {
     const status = apart <= allowed ? 'passed' : 'failed'
     return { name, status, apart, allowed, what, seconds: (performance.now() - started) / 1000 }
   } catch (error) {
-    // Others may have it.
+    // Other processes may use the memory.
     return { name, status: error.code === 'out-of-memory' ? 'skipped' : 'failed', what: error.message }
   } finally {
     held.dispose()

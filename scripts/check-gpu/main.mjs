@@ -1,4 +1,4 @@
-/** The check itself, run in the folder that gpu-pack/stage.mjs makes; scripts/check-gpu.mjs says what it is for. */
+/** The check itself, which runs in the folder made by gpu-pack/stage.mjs; see scripts/check-gpu.mjs. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -14,7 +14,7 @@ import { kernelTests, operationTests, sanitizers } from './correctness.mjs'
 import { Report } from './report.mjs'
 
 const { hardware, training, ...measured } = benchmarks
-/** Those first that tell most in a minute: what is wrong comes before what is slow. */
+/** Parts in the order of what they tell in a minute: correctness comes before speed. */
 const parts = { kernels: kernelTests, hardware, tests: operationTests, training, ...measured, sanitizers }
 const predictions = join(folder, 'predicted.json')
 const predicted = existsSync(predictions) ? predictions : null
@@ -39,7 +39,7 @@ if (!(minutes > 0)) usageError(`Expected minutes above 0 for --minutes but recei
 const why = native.whyUnavailable('cuda')
 if (why !== null) usageError(`The GPU check cannot run here: ${absenceText(why)}.`)
 
-// What was done before, in other processes, counts too.
+// Time spent earlier, in other processes, counts too.
 const secondsBefore = (Date.now() - Number(process.env.MORA_CHECK_STARTED ?? Date.now())) / 1000
 const budget = new Budget(minutes * 60 - secondsBefore)
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => budget.end())
@@ -69,7 +69,7 @@ for (const [i, name] of inOrder.entries()) {
   const set = (result) => report.set(name, (performance.now() - started) / 1000, result)
   const note = (soFar) => set({ ...soFar, status: 'running' })
   note({ summary: 'nothing yet' })
-  // No part takes more than half of what is left, so that each of those after it has some.
+  // No part takes more than half of the time that is left, so that later parts get some.
   const last = i === inOrder.length - 1
   const share = budget.share(last ? budget.secondsLeft : budget.secondsLeft / 2)
   set(await parts[name]({ ...options, emulated, predicted }, { budget: share, note }))

@@ -1,6 +1,6 @@
 import { keep } from '../../bench/common/keep.mjs'
 
-/** The report, on disk after everything that is learnt: whatever ends the check, what it found until then is there. */
+/** The report, saved after every finding: however the check ends, its findings until then are on disk. */
 export class Report {
   #path
   #content
@@ -14,7 +14,7 @@ export class Report {
     return this.#content.parts
   }
 
-  /** Adds what is known of a part, or replaces it. */
+  /** Adds or replaces the findings of a part. */
   set(name, seconds, result) {
     const part = { name, seconds, ...result }
     const at = this.parts.findIndex((one) => one.name === name)

@@ -1,9 +1,9 @@
 /**
- * Runs one test file and writes what came of it as JSON.
+ * Runs one test file and writes its outcome as JSON.
  *
  *     node scripts/check-gpu/run-tests.mjs test/golden/layer.test.js --json result.json [--only PATTERN]
  *
- * The JSON is there from the first test on and grows with each. Ends with 1 if a test failed or none ran.
+ * Writes the JSON after each test. Ends with 1 if a test failed or none ran.
  */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -18,7 +18,7 @@ const { values: options, positionals } = parseArgs({
 const [file] = positionals
 
 /**
- * What the runner asks of its surroundings.
+ * The environment that vitest's runner expects.
  * @type {any}
  */
 const runner = {
@@ -66,7 +66,7 @@ function note(result, task, above) {
   const state = task.result?.state
   const waiting = task.mode === 'run' && (state === undefined || state === 'run' || state === 'queued')
   if (task.type === 'test' && !waiting) result[{ pass: 'passed', fail: 'failed' }[state] ?? 'skipped']++
-  // A suite fails with its tests, and also by itself: in its hooks or while it is read.
+  // A suite fails with its tests, and also by itself: in its hooks or while it is loaded.
   const errors = state === 'fail' ? (task.result.errors ?? []) : []
   if (task.type !== 'test' && errors.length > 0) result.failed++
   for (const { message } of errors) result.failures.push({ name: names.join(' > ') || '(the file)', message })

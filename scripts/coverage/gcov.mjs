@@ -1,4 +1,4 @@
-/** Lines and branches of native/ by what gcov says of the objects of a build. */
+/** Reads lines and branches of native/ from gcov's report on a build's objects. */
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
@@ -27,7 +27,7 @@ function addObject(files, { current_working_directory: from, files: found }, roo
   }
 }
 
-/** A line is there once for each instance of a template, function it was inlined into, and object. */
+/** gcov lists a line once for each template instance, each function that it was inlined into, and each object. */
 function addLine(lines, { line_number: number, count, branches }) {
   const line = lines.get(number) ?? { hasRun: false, instances: [] }
   lines.set(number, line)
@@ -36,7 +36,7 @@ function addLine(lines, { line_number: number, count, branches }) {
   if (taken.length > 0) line.instances.push(taken)
 }
 
-/** Whether each branch was taken. A call that may throw is no decision: it is left out, with its two ways. */
+/** Whether each branch was taken. The two branches of a call that may throw are not decisions and are left out. */
 function decisions(branches) {
   const taken = []
   for (let i = 0; i < branches.length; i++) {
@@ -46,7 +46,7 @@ function decisions(branches) {
   return taken
 }
 
-/** The branches of a line are those of its simplest instance; others have the same ones, perhaps several times. */
+/** The branches of a line are those of its simplest instance; others repeat the same ones. */
 function branchesOf({ instances }) {
   const count = Math.min(...instances.map(({ length }) => length))
   if (instances.length === 0) return []

@@ -1,4 +1,4 @@
-/** The table of a kind of sources: folders, then the files that less than GOAL of is run. */
+/** The table for one kind of sources: folders, then the files with coverage below GOAL. */
 import { dirname } from 'node:path'
 
 const GOAL = 0.9

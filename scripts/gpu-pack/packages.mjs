@@ -1,6 +1,6 @@
 /**
- * Copies installed npm packages and what they depend on, without what only compilers, people, bundlers, `require` and other
- * systems read.
+ * Copies installed npm packages and their dependencies, without files for compilers, people, bundlers, `require` and other
+ * systems.
  */
 import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

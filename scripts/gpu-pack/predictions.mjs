@@ -1,9 +1,9 @@
-/** What bench/cuda-model.mjs predicts, to stand beside what the GPU check measures. */
+/** The predictions of bench/cuda-model.mjs, for comparison with the GPU check's measurements. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** Writes predicted.json into a staged folder; without the backend for the emulator, which traces launches, it does nothing. */
+/** Writes predicted.json into a staged folder; does nothing without the emulator's backend, which traces launches. */
 export function addPredictions(folder, addon) {
   if (!existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))) {
     console.error('The report will have no predicted figures: "npm run build:emulated" was not run.')

@@ -1,5 +1,5 @@
 /**
- * Puts what the GPU check needs into one folder that runs without npm, compiler and repository: lib and test as
+ * Puts everything the GPU check needs into one folder that runs without npm, compiler and repository: lib and test as
  * JavaScript, benchmarks, golden data, the few packages that they import, and a stand-in for vitest. The folder is laid
  * out as the repository is, with `lib` as another name for `dist`.
  */
@@ -12,11 +12,11 @@ import { copyPackages } from './packages.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** What lib imports, and what vitest's tests and assertions are made of. */
+/** The packages that lib imports, and those of vitest's runner and assertions. */
 const packages = ['zod', 'commander', 'yaml', 'tokenizers']
 const testPackages = ['@vitest/runner', '@vitest/expect']
 
-/** Fills `folder`, which is made anew. */
+/** Fills `folder`, after removing what is there. */
 export function stage(folder) {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
@@ -42,7 +42,7 @@ export function stage(folder) {
   writeFileSync(join(folder, 'tests.json'), JSON.stringify(tests.map(compiled)))
 }
 
-/** Every TypeScript file of a folder as JavaScript; types were checked by whoever ran `npm run check`. */
+/** Compiles every TypeScript file of a folder to JavaScript, without checking types (`npm run check` does). */
 function compile(source, target, wanted = (/** @type {string} */ _name) => true) {
   const { ScriptTarget, ModuleKind, transpileModule } = typescript
   const compilerOptions = { target: ScriptTarget.ES2022, module: ModuleKind.ESNext, verbatimModuleSyntax: true }

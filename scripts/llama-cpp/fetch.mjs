@@ -5,8 +5,8 @@ import { join } from 'node:path'
 const VERSION = '3.22.1'
 
 /**
- * Lets npm put node-llama-cpp and llama.cpp's own build for CPUs (with `vulkan`, also the one for Vulkan devices) into a
- * folder, unless it is `fetched`, and gives the path of its index.js.
+ * Installs node-llama-cpp and llama.cpp's own build for CPUs (with `vulkan`, also the one for Vulkan devices) into a folder by
+ * npm, unless it is `fetched`, and returns the path of its index.js.
  */
 export function fetchLlamaCpp(folder, { vulkan = false, fetched = false } = {}) {
   const build = `@node-llama-cpp/linux-${process.arch}`

@@ -1,4 +1,4 @@
-/** GGUF files of mixed block formats beside those that llama.cpp's own quantiser makes of the same floats. */
+/** Compares GGUF files of mixed block formats with those of llama.cpp's own quantiser for the same floats. */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { readGguf, readImportance } from '../../bench/common/internals.mjs'
 /** With the numbers of llama_ftype. */
 export const MIXTURES = /** @type {const} */ ({ q4_0: 2, q8_0: 7, q4_k_m: 15, q5_k_m: 17, q6_k: 18, iq4_xs: 30 })
 
-/** Builds the program that runs llama.cpp's quantiser, of the libraries in a folder of node-llama-cpp's. */
+/** Builds a program that runs llama.cpp's quantiser, from the libraries in a folder of node-llama-cpp. */
 export function buildQuantiser(/** @type {string} */ folder) {
   const source = fileURLToPath(new URL('quantise.c', import.meta.url))
   const program = join(folder, 'quantise')
@@ -35,7 +35,7 @@ export async function writeOlderImportance(/** @type {string} */ path, /** @type
   writeFileSync(path, Buffer.concat([int(columns.size), ...entries]))
 }
 
-/** Names of tensors that are not the same, byte for byte, in two files; and how many there are. */
+/** Returns the names of tensors that differ in any byte between two files, and the number of all tensors. */
 export async function differingTensors(/** @type {string} */ one, /** @type {string} */ other) {
   const [ours, theirs] = [(await readGguf(one)).tensors, (await readGguf(other)).tensors]
   const differing = []

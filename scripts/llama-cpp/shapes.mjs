@@ -1,4 +1,4 @@
-/** Models whose sizes meet llama.cpp's exceptions: rows that fill no blocks, keys shared by many heads, tied heads. */
+/** Models whose sizes trigger llama.cpp's exceptions: rows that fill no blocks, keys shared by many heads, tied heads. */
 const common = {
   architectures: ['LlamaForCausalLM'],
   model_type: 'llama',
@@ -26,7 +26,7 @@ const sizes = (
   vocab_size: vocabulary,
 })
 
-/** `config.json` by what is special. */
+/** Makes `config.json` with the special sizes. */
 export const SHAPES = {
   'eight heads share keys, tied': { ...common, ...sizes(512, 1024, 9, [8, 1], 1003), tie_word_embeddings: true },
   'four heads share keys, an MLP of 1376': { ...common, ...sizes(256, 1376, 8, [4, 1], 517) },

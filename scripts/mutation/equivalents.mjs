@@ -1,11 +1,11 @@
-/** Mutants that compute the same as what they are made from, by file: what their line has, and why. */
+/** Mutants that compute the same as the original, by file: a part of their line, and why. */
 export const equivalents = {
   'lib/data/masks/token-spans.ts': [
-    // Before the tokens of the answer alone, there are those of the text before it, which are others.
+    // The tokens before the answer's are those of the text before it, which differ.
     'shared <= answer.length',
   ],
   'lib/data/masks/turn-texts.ts': [
-    // Past the end of one text, the other has a letter or both have ended.
+    // Past the end of one text, either the other has a letter or both have ended.
     'length <= a.length',
     'length <= b.length',
     'while (true && length < b.length',
@@ -13,18 +13,18 @@ export const equivalents = {
     'length < a.length || length < b.length',
     // No message has the index undefined.
     'const own = false ? undefined',
-    // Tokens of one length that are at one place are the same.
+    // Tokens of the same length at the same place are the same.
     'token.length >= length',
   ],
   'lib/data/packing.ts': [
-    // What is written one place too far is written over by the next row, and past the end there is no place.
+    // A write one place too far is overwritten by the next row, and ignored past the end.
     't <= length',
     // Past the last token there is no mask.
     't - 1 < row.ids.length',
     't + 1 <= row.ids.length',
   ],
   'native/mora/geometry.h': [
-    // Both formulas have the same value at the border, and the smaller of two equal numbers is either.
+    // Both formulas have the same value at the border, and either of two equal numbers is the minimum.
     'c <= split',
     'g <= longer',
     'needed <= sections()',
@@ -35,7 +35,7 @@ export const equivalents = {
   'native/core/math/section_operations.h': [
     // Folded matrices are dense: their columns are 1 apart.
     'product.column / folded.strides[2]',
-    // What no product writes is whole rows or columns of a section of at least 2.
+    // The unwritten part is whole rows or columns of a section of at least 2.
     'unwritten > 1',
     // Only the place of a part of the matrices is looked at.
     'whole{1, R, 0, 0, R',

@@ -1,4 +1,4 @@
-/** What becomes of mutants: a table for each file, and what no test has noticed although it should. */
+/** The fates of mutants: a table for each file, and the mutants that no test noticed although one should. */
 
 /**
  * @typedef {{ file: string, line: number, text: string, fate: 'noticed' | 'endless' | 'unnoticed' }} Mutant
@@ -7,7 +7,7 @@
 
 /**
  * @param {readonly Mutant[]} mutants
- * @param {Readonly<Record<string, readonly string[]>>} equivalents by file, what is in the line of a mutant that computes the same
+ * @param {Readonly<Record<string, readonly string[]>>} equivalents by file, a part of the line of each mutant that computes the same
  */
 export function judge(mutants, equivalents) {
   const files = [...new Set(mutants.map(({ file }) => file))]
@@ -22,7 +22,7 @@ export function judge(mutants, equivalents) {
       if (fate === 'noticed') row.noticed++
       else if (fate === 'endless') {
         row.endless++
-        // To be looked at: so does a machine that is busy with other things.
+        // To be looked at: a busy machine also causes these.
         notes.push(`${file}:${line}: ${text} (no end)`)
       } else if (known !== undefined) {
         row.equivalent++

@@ -1,7 +1,7 @@
 /** Changed copies of a C++ source, each by one token, as the formatter lays it out. */
 
 /**
- * Each stands for the other.
+ * Maps each to the other.
  * @param {[string, string][]} pairs
  * @returns {Map<string, string[]>}
  */
@@ -16,7 +16,7 @@ const other = (...pairs) =>
     ),
   )
 
-/** Binary operators stand between spaces, so that brackets of types and arrows are none. */
+/** Binary operators stand between spaces, which tells them from brackets of types and arrows. */
 /** @type {Map<string, string[]>} */
 const binary = new Map(
   /** @type {[string, string[]][]} */ ([
@@ -58,7 +58,7 @@ function constants(number) {
   return [value + 1, ...(value > 0 ? [value - 1] : [])].map(String)
 }
 
-/** Comments, directives and texts are blanks: what they say changes nothing that is computed. */
+/** Blanks out comments, directives and texts, which do not change results. */
 function withoutText(source) {
   const text = /\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\\n]|\\.)*"|^#.*/gm
   return source.replace(text, (found) => found.replace(/[^\n]/g, ' '))

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { mutantsOf } from './mutants.mjs'
 
-/** A mutant whose tests take this many times as long as the file's own is taken for endless, which is noticed, too. */
+/** A mutant whose tests take this many times as long as the original's counts as endless, hence noticed. */
 const PATIENCE = 10
 const MOST_SECONDS = 60
 
@@ -38,7 +38,7 @@ function mutantsOfHeader(root, scratch, { file, tests }) {
     const fate = fateOf(changed, limit)
     return fate === 'invalid' ? [] : [{ file, line, text, fate }]
   })
-  // The next header's tests read this one as it is.
+  // The next header's tests read this one unchanged.
   rmSync(header)
   return mutants
 }
@@ -50,7 +50,7 @@ function fateOfHeader({ root, scratch, tests, seconds }) {
     const program = join(scratch, 'program')
     const options = ['-std=c++20', '-O1', ...headers, join(root, test), '-o', program]
     if (spawnSync('c++', options, { stdio: 'ignore' }).status !== 0) return 'invalid'
-    // A mutant that loops may take memory without end.
+    // A looping mutant may allocate memory without end.
     const { status, signal } = spawnSync('sh', ['-c', `ulimit -v 4000000; exec "${program}"`], {
       stdio: 'ignore',
       timeout: seconds * 1000,

@@ -1,4 +1,4 @@
-/** Files that are changed, and the tests that are to notice. */
+/** Files to mutate, and the tests that should notice. */
 
 const chatTests = [
   'chat-announcements',

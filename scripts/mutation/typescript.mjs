@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Stryker } from '@stryker-mutator/core'
 
-/** What a test reads of the repository. */
+/** The parts of the repository that tests read. */
 const COPIED = ['lib/**', 'test/**', 'scripts/mutation/**', 'package.json']
 
 const CONFIG = {
   testRunner: 'vitest',
   plugins: ['@stryker-mutator/vitest-runner'],
   vitest: { configFile: 'scripts/mutation/vitest.config.mjs' },
-  // Operators, conditions and calls; what errors say is no business of these tests.
+  // Operators, conditions and calls; these tests do not check error messages.
   mutator: {
     excludedMutations: [
       'ArrayDeclaration',
@@ -26,9 +26,9 @@ const CONFIG = {
   tempDirName: join('build', 'mutation'),
   disableTypeChecks: false,
   concurrency: 1,
-  // Added to what the tests take: a busy machine is no endless loop.
+  // Added to the tests' time: a busy machine is not an endless loop.
   timeoutMS: 20_000,
-  // A mutant that loops may take memory without end.
+  // A looping mutant may allocate memory without end.
   testRunnerNodeArgs: ['--max-old-space-size=2048'],
 }
 
@@ -48,7 +48,7 @@ export async function typescriptMutants(root, files) {
   })
 }
 
-/** What Stryker says of a mutant; what it does not run is none. */
+/** Stryker's verdict on a mutant; one that it does not run does not count. */
 const FATES = {
   Killed: 'noticed',
   Timeout: 'endless',

@@ -1,13 +1,13 @@
-/** What a program or library asks of the system that it runs on. Platform packages ask for glibc and GCC's runtime alone. */
+/** What a program or library needs from the system. Platform packages need only glibc and GCC's runtime. */
 import { fail, run } from './tools.mjs'
 
-/** The oldest that the packages are for: Debian 12, Ubuntu 22.04 and Red Hat Enterprise Linux 9 have it or a newer one. */
+/** The oldest supported glibc: Debian 12, Ubuntu 22.04 and Red Hat Enterprise Linux 9 have it or a newer one. */
 export const oldestGlibc = '2.34'
-/** Its systems have the libraries of GCC 11 or newer. */
+/** Systems with that glibc have the libraries of GCC 11 or newer. */
 const newest = { GLIBC: oldestGlibc, GCC: '11' }
 /** glibc's own libraries, and GCC's, which Node.js needs too. */
 const system = /^(ld-linux\S*|lib(c|m|dl|rt|pthread|gcc_s))\.so/
-/** As `readelf` names machines, and Node.js. */
+/** Names of machines in `readelf`'s output, and Node.js's names for them. */
 const architectures = { 'Advanced Micro Devices X86-64': 'x64', AArch64: 'arm64' }
 
 /** `{ architecture, libraries, versions }` of a file: the names of libraries, and versions of their symbols, that it needs. */
@@ -24,7 +24,9 @@ export function needsOf(path) {
   }
 }
 
-/** The libraries, else versions, that a system as old as the oldest may lack, unless `carried` matches them. */
+/**
+ * Returns the libraries, else the symbol versions, that the oldest supported system may lack, unless `carried` matches them.
+ */
 export function lacking({ libraries, versions }, carried = /^$/) {
   const isThere = (version) => {
     const [family, number] = version.split(/_(?=[\d.]+$)/)
@@ -34,7 +36,7 @@ export function lacking({ libraries, versions }, carried = /^$/) {
   return missing.length > 0 ? missing : versions.filter((name) => !isThere(name) && !carried.test(name))
 }
 
-/** Ends the script where such a system may lack something. */
+/** Ends the script if such a system may lack something. */
 export function requireLittle(path, carried = /^$/) {
   const missing = lacking(needsOf(path), carried)
   if (missing.length > 0)

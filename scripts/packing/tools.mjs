@@ -1,4 +1,4 @@
-/** What the scripts that pack binaries share: running tools. */
+/** Helpers of the scripts that pack binaries. */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 
@@ -19,13 +19,13 @@ export function fail(message) {
   process.exit(1)
 }
 
-/** Copies a file, or what a link stands for. */
+/** Copies a file, or a link's target. */
 export function copy(source, target) {
   copyFileSync(source, target)
   return target
 }
 
-/** Takes the names out of a binary that nobody needs who runs it. */
+/** Strips a binary of symbols that running it does not need. */
 export function strip(path, architecture = process.arch) {
   run(architecture === process.arch ? 'strip' : 'aarch64-linux-gnu-strip', [path])
 }

@@ -1,4 +1,4 @@
-/** The build under another compiler of this machine: without a warning, and the operations' tests pass. */
+/** Builds with another compiler of this machine: expects no warnings and passing tests of the operations. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { folder, root, Skipped, Steps } from './steps.mjs'

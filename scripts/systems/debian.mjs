@@ -20,7 +20,7 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
     const system = join(folder, name)
     rmSync(system, { recursive: true, force: true })
     await steps.run('copy', ['cp', '-a', base, system])
-    // What commands in it see of this machine: where packages of npm come from, proxies, and whose certificates hold.
+    // What commands inside see of this machine: npm's registry, proxies and trusted certificates.
     const certificates = process.env.NODE_EXTRA_CA_CERTS
     if (certificates) copyFileSync(certificates, join(system, 'opt', 'certificates.pem'))
     const environment = Object.entries({
@@ -73,7 +73,7 @@ async function makeBase(steps, suite, base) {
   renameSync(unfinished, base)
 }
 
-/** Where Node.js's own archives put it. */
+/** The folder that Node.js's own archives use. */
 async function addNode(steps, system) {
   const scratch = join(system, 'tmp', 'node')
   const binary = `node-linux-${process.arch}`

@@ -1,4 +1,4 @@
-/** What the checks of systems share: steps with their times, whose output goes to a file. */
+/** Helpers of the checks of systems: timed steps whose output goes to a file. */
 import { spawn } from 'node:child_process'
 import { appendFileSync, createWriteStream, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -25,7 +25,7 @@ export class Steps {
   }
 
   /**
-   * Runs a command, and returns what it printed.
+   * Runs a command, and returns its output.
    * @param {string} step
    * @param {string[]} command
    * @param {import('node:child_process').SpawnOptions} options
@@ -53,12 +53,12 @@ export class Steps {
     return { output, minutes }
   }
 
-  /** Adds to the line that tells of this system. */
+  /** Adds to this system's line of the summary. */
   tell(text) {
     this.#done.push(text)
   }
 
-  /** Runs the whole, and says how it ended. */
+  /** Runs all steps, and reports how they ended. */
   async outcome(work) {
     try {
       await work()

@@ -1,4 +1,7 @@
-/** Before the tests of each file: skips those that passed in the run whose outcomes MORA_TEST_OUTCOMES names (scripts/test.mjs). */
+/**
+ * Runs before the tests of each file: skips tests that passed in the run whose outcomes are in MORA_TEST_OUTCOMES
+ * (scripts/test.mjs).
+ */
 import { readFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'

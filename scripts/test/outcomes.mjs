@@ -1,4 +1,4 @@
-/** What each test came to, of which runs are counted, summed up and put together. */
+/** The outcomes of tests: counts, summaries and unions of runs. */
 import { relative } from 'node:path'
 
 /**
@@ -6,11 +6,11 @@ import { relative } from 'node:path'
  * @property {string} file from the repository's root
  * @property {string} name empty for a file that cannot be loaded, and for a program
  * @property {'passed' | 'failed' | 'skipped'} status
- * @property {string} [needs] what a skipped test has said that it needs (test/needs.ts)
+ * @property {string} [needs] what a skipped test needs (test/needs.ts)
  */
 
 /**
- * Those of a report of vitest's reporter `json`.
+ * Reads the outcomes from a report of vitest's reporter `json`.
  * @returns {Outcome[]}
  */
 export function outcomesOf({ testResults }, root) {
@@ -29,7 +29,7 @@ const OF_DATA = ' of MORA_TEST_ASSETS'
 const lacksData = ({ needs }) => needs?.includes(OF_DATA)
 const skippedOf = (outcomes) => outcomes.filter(({ status }) => status === 'skipped')
 
-/** The files whose tests more data would add to. */
+/** The files in which tests were skipped for lack of data. */
 export const filesForData = (outcomes) => [
   ...new Set(
     skippedOf(outcomes)
@@ -38,12 +38,12 @@ export const filesForData = (outcomes) => [
   ),
 ]
 
-/** A test of a run and of another, wherever it ran. */
+/** The key that identifies a test in different runs. */
 export const keyOf = ({ file, name }) => `${file}\n${name}`
 export const passedIn = (outcomes) => new Set(outcomes.filter(({ status }) => status === 'passed').map(keyOf))
 
 /**
- * A run, and what a later run of some of its files, with more data, adds: tests that had not passed before.
+ * Joins a run with a later run of some of its files with more data, which adds tests that had not passed before.
  * @param {Outcome[]} first
  * @param {Outcome[]} second
  */
@@ -54,7 +54,7 @@ export function withAdded(first, second) {
   return [...kept, ...second.filter((outcome) => outcome.status === 'failed' || !before.has(keyOf(outcome)))]
 }
 
-/** Sentences that say what was skipped for want of what, most first. */
+/** Returns sentences that say how many tests were skipped for lack of what, the most frequent first. */
 export function whatWasMissing(outcomes) {
   const skipped = skippedOf(outcomes)
   const sentence = (why, some) => {

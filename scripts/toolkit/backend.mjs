@@ -1,18 +1,20 @@
-/** The CUDA backend built with a toolkit of choice, by itself: it needs nothing of the addon's build. */
+/** Builds the CUDA backend alone with a given toolkit; needs nothing of the addon's build. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-/** Where CUDA 12.4 is laid out; see toolkit-12.sh. */
+/** The folder of CUDA 12.4; see toolkit-12.sh. */
 export const toolkit12 = join(root, 'build', 'toolkit')
-/** Where NCCL is laid out beside it: include and lib. */
+/** The folder of NCCL beside it, with include and lib. */
 export const nccl = join(toolkit12, 'nccl')
 /** nvcc 12.4 refuses newer compilers. */
 const newestGccOf12 = 13
 
-/** Null, or why CUDA 12.4 cannot be had here. Downloads it at the first call, and installs a compiler that it takes. */
+/**
+ * Returns null, or why CUDA 12.4 is unavailable here. Downloads it at the first call, and installs a compiler that it accepts.
+ */
 export function fetchToolkit12() {
   const { status, stderr } = spawnSync('bash', [join(root, 'scripts', 'toolkit', 'toolkit-12.sh'), toolkit12], {
     encoding: 'utf8',
@@ -23,7 +25,7 @@ export function fetchToolkit12() {
   return compilerOf12() ? null : `nvcc 12.4 needs GCC ${newestGccOf12} or older: apt-get install g++-13`
 }
 
-/** A C++ compiler that nvcc 12.4 takes; null where there is none. */
+/** Returns a C++ compiler that nvcc 12.4 accepts, or null. */
 function compilerOf12() {
   const majorOf = (compiler) => {
     const { status, stdout } = spawnSync(compiler, ['-dumpversion'], { encoding: 'utf8' })
@@ -33,8 +35,8 @@ function compilerOf12() {
 }
 
 /**
- * Builds mora_cuda.so into `folder` and returns its path; throws where it cannot be. `toolkit` is its folder, of this
- * machine's own where it is left out. `variables` are CMake's.
+ * Builds mora_cuda.so into `folder` and returns its path; throws if the build fails. `toolkit` is the toolkit's folder, by
+ * default that of this machine's own. `variables` are CMake's.
  * @param {{ folder: string, toolkit?: string, variables?: Record<string, string> }} what
  */
 export function buildBackend({ folder, toolkit, variables = {} }) {

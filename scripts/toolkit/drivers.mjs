@@ -1,4 +1,4 @@
-/** What is said where CUDA's libraries are real and the driver is absent, answers nothing or is too old. */
+/** Checks the messages when CUDA's libraries are real and the driver is absent, does not answer or is too old. */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -30,7 +30,7 @@ const tooOld = (needed) => [
  */
 export function checkDrivers({ folder, addon, backends, needed }) {
   const beside = mkdtempSync(join(folder, 'beside-'))
-  copyFileSync(addon, join(beside, 'mora.node')) // what a link leads to would be loaded, with what lies beside that
+  copyFileSync(addon, join(beside, 'mora.node')) // of a link, the target would be loaded, with the files beside it
   for (const [name, path] of Object.entries(backends)) symlinkSync(path, join(beside, name))
   const version = needed.replace('.', '\\.')
   return Object.entries(sources).flatMap(([driver, source]) => {
@@ -62,14 +62,14 @@ function mora(commandArguments, env) {
 }
 
 function wrongOf({ status, stdout, stderr }, expected, sentences) {
-  // On a terminal's width sentences are broken into lines.
+  // Sentences are wrapped to a terminal's width.
   const text = (stdout + stderr).replace(/\s+/g, ' ')
   if (status !== expected) return `it ended with ${status}, not ${expected}: ${text.trim()}`
   const unsaid = sentences.find((sentence) => !sentence.test(text))
   return unsaid ? `it did not say ${unsaid}: ${text.trim()}` : null
 }
 
-/** A folder with a libcuda.so.1 of that source. */
+/** Makes a folder with a libcuda.so.1 compiled from that source. */
 function libcuda(folder, source) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'libcuda.c'), source)

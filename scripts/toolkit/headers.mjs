@@ -1,4 +1,4 @@
-/** Whether what is declared here of cuBLAS and NCCL is what their own headers say, and whether that would be noticed. */
+/** Checks that this project's declarations of cuBLAS and NCCL match their own headers, and that a mismatch would be noticed. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** Mistakes that a header of native may have, each of which has to stop the compiler. */
+/** Possible mistakes in a header of native, each of which must stop the compiler. */
 const mistakesOfCublas = [
   ['a leading dimension of 64 bits', 'int ldc,\n', 'int64_t ldc,\n'],
   [
@@ -38,7 +38,7 @@ const mistakesOfNccl = [
   ['another magic number', '0xcafebeef', '0xcafebabe'],
 ]
 
-/** What the compiler says of a comparison with the headers of such folders; '' where all agrees. */
+/** Returns the compiler's messages of a comparison with the headers in these folders; '' if all agree. */
 function compile(source, includes, before = []) {
   const { status, stderr } = spawnSync(
     process.env.CXX ?? 'c++',
@@ -61,8 +61,8 @@ export const checkNcclHeader = (includes) =>
   check('ranks/nccl_library.h', 'ranks/nccl_abi.cpp', 'nccl.h', mistakesOfNccl, includes)
 
 /**
- * One entry for a header as it is and one for each planted mistake: what was tried, and null or what is wrong. None where the
- * folders have no header of that name.
+ * Returns one entry for a header as it is and one for each planted mistake: what was tried, and null or what is wrong. Returns
+ * none if the folders have no header of that name.
  */
 function check(header, source, real, mistakes, includes) {
   if (!includes.some((include) => existsSync(join(include, real)))) return []

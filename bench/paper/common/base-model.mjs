@@ -49,7 +49,7 @@ export async function emptyModel(folder) {
   return folder
 }
 
-/** The folder of the checkpoint; `say` hears how far its training is. */
+/** Returns the folder of the checkpoint; reports the progress of its training to `say`. */
 export async function baseModel(folder, say) {
   if (existsSync(join(folder, 'model.safetensors'))) return folder
   const unfinished = `${folder}.unfinished`

@@ -56,7 +56,7 @@ async function openModel() {
   return initModel(join(cell.model, 'config.json'), { ...options, seed: cell.seed, tokenizer })
 }
 
-/** Seconds that all threads have computed: what a run costs whatever else the machine does. */
+/** CPU seconds of all threads: a run's cost whatever else the machine does. */
 function processorSeconds() {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1e6

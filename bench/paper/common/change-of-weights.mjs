@@ -1,4 +1,4 @@
-/** What a run changed: the spectra of ΔW of all linear layers of the blocks. */
+/** The change that a run made: spectra of ΔW of all linear layers of the blocks. */
 import { spectrumOf, Tensor } from 'node-mora'
 import { mean } from './report.mjs'
 
@@ -12,7 +12,7 @@ export async function linearWeights(model) {
   return weights
 }
 
-/** Means over layers, for weights from before. */
+/** Returns means over layers, given the weights before training. */
 export async function changeOfWeights(model, before) {
   const spectra = []
   for (const linear of model.linears()) {
@@ -32,7 +32,7 @@ export async function changeOfWeights(model, before) {
   }
 }
 
-/** W with what was trained, in float32: merged into bfloat16, an adapter's change would be read with its rounding. */
+/** W with the trained change, in float32: merged into bfloat16, an adapter's change would include its rounding. */
 async function changedWeight(linear, { shape, values }) {
   const active = linear.activeAdapters()
   if (active.length === 0) return linear.weight.data()

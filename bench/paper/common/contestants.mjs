@@ -1,4 +1,4 @@
-/** Who takes part, by the names of the paper. Learning rates come with the experiment: four or more for each. */
+/** The contestants, by the names of the paper. Learning rates come with the experiment: four or more for each. */
 export const full = (learningRates) => ({ name: 'full', options: { method: 'full' }, learningRates })
 
 const adapter = (name, options) => (rank, learningRates, more) => ({
@@ -16,8 +16,8 @@ export const sharing = adapter('MoRA sharing', { method: 'mora', operator: 'shar
 export const mora = (operator) => adapter(`MoRA ${operator}`, { method: 'mora', operator })
 
 /**
- * Those of the paper's fine-tuning: every method at a low rank, LoRA and MoRA also at a high one. AsyLoRA trains B alone: twice
- * the rank is about the same budget.
+ * The contestants of the paper's fine-tuning: every method at a low rank, LoRA and MoRA also at a high one. AsyLoRA trains B
+ * alone, so twice the rank is about the same budget.
  */
 export const fineTuning = (low, high, rates) => [
   full(rates.full),

@@ -1,11 +1,11 @@
-/** The rows of an experiment on disk: made by generators of the project, or found beside a data set that was named. */
+/** An experiment's rows on disk: made by the project's generators, or read from a named data set. */
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /**
- * `{train, test, …}` of one seed: what the experiment's generators make, and over it the files of a data set, `train.jsonl` or
- * `train.txt` and `test.jsonl` or `valid.txt`, of the folder that was named or that the test assets hold.
+ * Returns `{train, test, …}` for one seed: the output of the experiment's generators, replaced by the files of a data set,
+ * `train.jsonl` or `train.txt` and `test.jsonl` or `valid.txt`, in the named folder or the test assets.
  */
 export async function filesOf(experiment, settings, { seed, folder, given }) {
   await mkdir(folder, { recursive: true })

@@ -1,4 +1,4 @@
-/** What has been run, on disk after each cell: an interrupted comparison goes on where it was. */
+/** The record of finished runs, written after each cell, so that an interrupted comparison resumes where it stopped. */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 

@@ -43,7 +43,7 @@ function spread(cells, { key, format }) {
   return `${format(mean(values))} ± ${format(deviation(values))}`
 }
 
-/** What the sweep saw: the first metric at every learning rate. */
+/** A table of the sweep: the first metric at every learning rate. */
 export function sweepTable(results, { metrics: [metric] }) {
   const rates = [...new Set(results.flatMap(({ contestant }) => contestant.learningRates))].sort((a, b) => a - b)
   const rows = results.map(({ contestant, swept }) => [

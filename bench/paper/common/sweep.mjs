@@ -1,12 +1,12 @@
-/** Every contestant at each of its learning rates with the first seed, then at the best one with the other seeds. */
+/** Runs every contestant at each of its learning rates with the first seed, then at the best one with the other seeds. */
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const CELL = fileURLToPath(new URL('cell.mjs', import.meta.url))
 
 /**
- * `environment` tells what a cell gets beside its own settings; `score` turns a result into a number, of which the higher is
- * the better. Resolves with, by contestant, the cells of the sweep and those at the best rate.
+ * `environment` holds further settings of every cell; `score` turns a result into a number, higher being better. Resolves with
+ * the cells of the sweep and those at the best rate, by contestant.
  */
 export async function sweep({ contestants, seeds, jobs, environment, score, record, say }) {
   const first = contestants.flatMap((contestant) =>
@@ -69,7 +69,7 @@ async function runCell(cell, { environment, record, say, progress }) {
   )
 }
 
-/** A cell that crashes is told from one that diverges: it ends the comparison. */
+/** A cell that crashes ends the comparison, unlike one that diverges. */
 function inProcess(cell) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [CELL, JSON.stringify(cell)], {

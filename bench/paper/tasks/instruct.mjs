@@ -19,7 +19,7 @@ export function choiceRows(count, seed) {
     const subject = choose.pick(Object.keys(SKILLS))
     const { name, answer } = SKILLS[subject]
     const choices = [answer(word)]
-    // A wrong choice is right for a word that differs in two letters: its form tells nothing.
+    // A wrong choice is the right one for a word that differs in two letters, so its form gives nothing away.
     while (choices.length < 4) {
       const at = 2 * choose.below(3)
       const other = answer(word.slice(0, at) + randomWord(choose).slice(0, 2) + word.slice(at + 2))

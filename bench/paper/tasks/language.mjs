@@ -7,7 +7,7 @@ export const THINGS = ['apples', 'books', 'cups', 'keys', 'stones', 'coins', 'pe
 const CONSONANTS = 'bdfghklmnprstvw'
 const VOWELS = 'aeiou'
 
-/** What can be asked of a word. */
+/** Questions about a word. */
 export const SKILLS = {
   backwards: { name: 'backwards', answer: (word) => [...word].reverse().join('') },
   capitals: { name: 'in capitals', answer: (word) => word.toUpperCase() },
@@ -23,12 +23,12 @@ export function chooser(seed, name) {
   return { below, pick: (list) => list[below(list.length)], between: (low, high) => low + below(high - low + 1) }
 }
 
-/** A word of three syllables that can be spoken: `lamiro`. */
+/** Returns a pronounceable word of three syllables: `lamiro`. */
 export function randomWord({ pick }) {
   return Array.from({ length: 3 }, () => pick(CONSONANTS) + pick(VOWELS)).join('')
 }
 
-/** Texts without end; a seed other than training's gives held-back ones. */
+/** Yields texts without end; a seed other than training's yields held-out ones. */
 export function* baseTexts(seed) {
   const choose = chooser(seed, 'base language')
   const facts = randomFacts(256, 1)

@@ -48,8 +48,8 @@ function attention(device, { T, H, K, E }) {
 }
 
 /**
- * The largest difference of drawn rows of out, dQ, dK and dV from float64, relative to the largest of each, and that of the
- * log of the softmax's sum. What all rows are needed for (out and that sum, of which gradients are made) is the device's own.
+ * The largest difference of drawn rows of out, dQ, dK and dV from float64, relative to the largest of each, and that of the log
+ * of the softmax's sum. Values that need all rows (out and that sum, from which gradients are computed) are the device's own.
  */
 function apartOf({ q, k, v, dOut, out, lse, dQ, dK, dV }, { T, H, K, E }, scale) {
   const group = H / K

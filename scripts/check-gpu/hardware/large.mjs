@@ -45,7 +45,7 @@ function large(device, rows, columns, target) {
       const wrong = (values, wanted) => values.reduce((count, v, i) => count + (v === wanted[i] ? 0 : 1), 0)
       let apart = wrong(await found.data(), expected)
 
-      // One row more or less would show: it is far from what float32 rounds off the sum.
+      // One row more or less would show: it is far above the sum's rounding in float32.
       const rowSums = Array.from({ length: kinds }, (_, kind) => rowSum(table, kind, columns))
       const total = 3 * ids.reduce((sum, kind) => sum + rowSums[kind], 0)
       if (Math.abs((await sums.data())[0] - total) > 2 ** -23 * Math.abs(total)) apart++

@@ -1,4 +1,4 @@
-/** Products that cuBLAS may take otherwise than its stand-in: interleaved batches, one row or column, TF32. */
+/** Products that cuBLAS may handle differently from its stand-in: interleaved batches, one row or column, TF32. */
 import { native } from 'node-mora/adapters'
 import { relative, uniform } from './values.mjs'
 

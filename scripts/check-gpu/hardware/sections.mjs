@@ -1,4 +1,6 @@
-/** MoRA's section operators with sides that lie on no 16 bytes: products of windows, and of sections, beside the CPU's. */
+/**
+ * MoRA's section operators with sides that are not aligned to 16 bytes: products of windows and of sections, beside the CPU's.
+ */
 
 import { native } from 'node-mora/adapters'
 import { liveSections } from '../../../bench/common/internals.mjs'

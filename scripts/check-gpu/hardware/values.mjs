@@ -1,4 +1,4 @@
-/** What goes into cases, and how results are compared. */
+/** Inputs of cases, and the comparison of results. */
 import { float32FromHalf, halfFromFloat32 } from '../../../bench/common/internals.mjs'
 
 /** Numbers in [-1, 1), the same for the same seed (xorshift, G. Marsaglia 2003). */
@@ -14,7 +14,7 @@ export function uniform(count, seed) {
   return values
 }
 
-/** As bfloat16 has them. */
+/** Rounds values to bfloat16. */
 export const rounded = (values) => float32FromHalf(halfFromFloat32(values, 'bfloat16'), 'bfloat16')
 
 /** The largest difference, relative to the largest expected magnitude; infinite where a number is missing. */
@@ -29,5 +29,5 @@ export function relative(actual, expected) {
   return apart === 0 ? 0 : apart / largest
 }
 
-/** A rounding to bfloat16 on either side, and what sums in float32 lose. */
+/** Tolerance: a rounding to bfloat16 on either side, and the error of float32 sums. */
 export const allowedOf = { bfloat16: 2 ** -7, float32: 2 ** -16 }
