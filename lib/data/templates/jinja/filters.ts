@@ -1,7 +1,7 @@
 /** Filters, as Jinja and transformers have them. */
 import { memberOf, methodOf, pairsOf, splitLines, strip } from './methods.js'
 import { operate } from './operators.js'
-import { testOf } from './tests.js'
+import { testOf } from './predicates.js'
 import { formatted, json, str } from './text.js'
 import { bind, equals, indexOf, isLess, isTrue, itemsOf, stringOf, tuple, typeName, type Value } from './values.js'
 
