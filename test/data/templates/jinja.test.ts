@@ -67,7 +67,7 @@ describe('tojson', () => {
   ])('%s', (source, expected) => expect(render(source)).toBe(expected))
 
   it('refuses what is undefined', () => {
-    expect(() => render('{{ missing | tojson }}')).toThrow(/undefined cannot be written as JSON/)
+    expect(() => render('{{ missing | tojson }}')).toThrow(/something not defined cannot be written as JSON/)
   })
 })
 

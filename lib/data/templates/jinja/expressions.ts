@@ -135,7 +135,7 @@ export class Expressions {
     const written = this.tokens.since(at)
     return (scope) => {
       const value = expression(scope)
-      if (value === undefined) throw new Error(`${written} is undefined`)
+      if (value === undefined) throw new Error(`${written} is not defined`)
       return value
     }
   }

@@ -51,7 +51,7 @@ export function toValue(plain: unknown): Value {
 
 /** Names the type of a value in errors. */
 export function typeName(value: Value): string {
-  if (value === undefined) return 'undefined'
+  if (value === undefined) return 'something not defined'
   if (value === null) return 'none'
   if (typeof value === 'string') return 'a string'
   if (typeof value === 'boolean') return 'a boolean'
