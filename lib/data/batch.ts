@@ -1,28 +1,28 @@
 import { custom } from '../common/arguments.js'
 
 /**
- * What one forward pass sees: documents laid end to end, without padding. All arrays live in JavaScript memory.
+ * The input of one forward pass: documents end to end, without padding. All arrays are in JavaScript memory.
  *
  * T tokens in B documents. Attention never crosses a document, positions start at 0 in each.
  */
 export interface Batch {
   /** [T] token ids. */
   readonly ids: Int32Array
-  /** [T] the id to predict after this token, or -1 where nothing is trained (always at a document's last token). */
+  /** [T] the id to predict after this token, or -1 if it is not trained (always so at a document's last token). */
   readonly targets: Int32Array
   /** [T] position within the document. */
   readonly positions: Int32Array
   /** [B + 1] start of each document, then T. */
   readonly offsets: Int32Array
-  /** [T] identity of (row of the optimizer step, position): what dropout masks are keyed by, whatever the packing. */
+  /** [T] keys of dropout masks, from (row of the optimizer step, position), so that they do not depend on packing. */
   readonly rowKeys: BigInt64Array
-  /** How many targets are not -1. */
+  /** The number of targets that are not -1. */
   readonly targetTokens: number
   /** Documents: rows of the data set, or the pieces of such rows. */
   readonly rows: number
 }
 
-/** What goes where a batch is asked for. */
+/** Schema of arguments that must be a batch. */
 export const aBatch = custom('a batch (packBatch and DataLoader make one)', (value) => {
   const { ids, targets, positions, offsets, rowKeys, targetTokens } = (value ?? {}) as Partial<Batch>
   const arrays = [ids, targets, positions, offsets]

@@ -1,4 +1,4 @@
-/** Tokenised data sets on disk, found by the hash of everything that decides them. */
+/** Tokenised data sets on disk, under the hash of everything that affects them. */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -9,7 +9,7 @@ import type { DataSummary } from './summary.js'
 import { allocate, arrayBytes, hashArrays } from './token-store.js'
 import type { TokenisedData } from './tokenise.js'
 
-/** Rises whenever the same rows would be tokenised or masked otherwise. */
+/** Increase this whenever the same rows are tokenised or masked differently. */
 const VERSION = 4
 
 interface Header {
@@ -28,7 +28,7 @@ export function defaultCacheFolder(): string {
   return MORA_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'node-mora')
 }
 
-/** Hash of the content of sources and of whatever else decides the tokens; null of what can be read only once. */
+/** Returns the hash of the sources' content and of everything else that affects the tokens; null if a source can be read only once. */
 export async function cacheKey(sources: readonly OpenSource[], settings: object): Promise<string | null> {
   const hash = createHash('sha256').update(JSON.stringify({ version: VERSION, ...settings }))
   for (const source of sources) {
@@ -62,7 +62,7 @@ export async function writeCache(folder: string, key: string, data: TokenisedDat
   })
 }
 
-/** Null where nothing whole is stored under the key: absent, cut off or changed files are all the same. */
+/** Returns the data stored under the key; null if the file is absent, truncated or changed. */
 export async function readCache(folder: string, key: string): Promise<TokenisedData | null> {
   let handle: FileHandle | undefined
   try {

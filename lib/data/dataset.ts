@@ -23,37 +23,37 @@ import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** How `loadDataset` reads rows and turns them into tokens. */
 export interface DatasetOptions extends FindOptions {
-  /** The model's tokenizer; null where it has none: only `input_ids` rows can then be read. */
+  /** The model's tokenizer; null if it has none: then only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
   maxLength?: number
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
-  /** A text over the columns of a row, as `Question: {query}\nAnswer: {response}`: all of it is trained. */
+  /** A text with the columns of a row, such as `Question: {query}\nAnswer: {response}`; all of it is trained. */
   text?: string
-  /** `all` also trains the prompt; `completion`. */
+  /** `all` also trains the prompt; `completion` (the default) does not. */
   trainOn?: 'completion' | 'all'
-  /** Schemas of functions that the model may call, or the path of a JSON file of them; rows with tools of their own keep those. */
+  /** Schemas of functions that the model may call, or the path of a JSON file of them. A row's own tools take precedence. */
   tools?: string | readonly unknown[]
-  /** Variables of the template, such as `enable_thinking`; those of a row win. */
+  /** Variables of the template, such as `enable_thinking`; those of a row take precedence. */
   templateOptions?: Readonly<Record<string, unknown>>
-  /** Rows of the model's embedding: a larger id is refused. */
+  /** Number of rows of the model's embedding; larger ids are refused. */
   vocabularySize?: number
-  /** Keeps rows without any target, and accepts data without any: for looking, not for training. */
+  /** Keeps rows without any target, and accepts data without any: for inspection, not for training. */
   keepWithoutTarget?: boolean
-  /** Folder of tokenised data; null: none. By default the user's cache, from 256 KiB of data on. */
+  /** Folder of the cache of tokenised data; null disables it. By default the user's cache, for data of 256 KiB or more. */
   cacheDir?: string | null
-  /** Called now and then while rows are tokenised. */
+  /** Called repeatedly while rows are tokenised. */
   onProgress?: (progress: { rows: number; tokens: number }) => void
 }
 
-/** The rows of one source: they follow on those of the sources before. */
+/** The rows of one source; they come after those of earlier sources. */
 export interface DatasetPart {
-  /** How many rows the source has. */
+  /** The source's number of rows. */
   rows: number
-  /** Share of the rows of training, in relation to the other parts' weights; undefined: each row once an epoch. */
+  /** The part's share of the training rows, relative to the other parts' weights; undefined: each row once per epoch. */
   weight: number | undefined
-  /** The path or hub id; of rows from memory, their count and hash. */
+  /** The path or hub id; for rows from memory, their number and hash. */
   source: RecordedSource
 }
 
@@ -61,12 +61,12 @@ export interface DatasetPart {
 export class Dataset {
   readonly #arrays: TokenArrays
 
-  /** sha256, hexadecimal, of all rows and masks, and of the weights where sources are mixed. */
+  /** sha256, hexadecimal, of all rows and masks, and of the weights if sources are mixed. */
   readonly hash: string
 
   constructor(
     arrays: TokenArrays,
-    /** Counts of rows and tokens, and of what was cut or left out. */
+    /** Counts of rows and tokens, and of rows that were cut or left out. */
     readonly summary: DataSummary,
     hash: string,
     /** The sources that the rows come from, in order; empty if they are not known. */
@@ -87,7 +87,7 @@ export class Dataset {
     return this.#arrays.offsets.length - 1
   }
 
-  /** Views of a row; valid as long as the data set, not to be written. */
+  /** Returns views of a row; valid as long as the data set, and read-only. */
   row(index: number): TokenRow {
     this.#requireRow(index)
     const start = this.#arrays.offsets[index]!
@@ -95,12 +95,12 @@ export class Dataset {
     return { ids: this.#arrays.ids.subarray(start, end), mask: this.#arrays.mask.subarray(start, end) }
   }
 
-  /** A row as steps take it: one document. */
+  /** Returns the documents of a row for a step: just one. */
   pieces(index: number): readonly TokenRow[] {
     return [this.row(index)]
   }
 
-  /** Tokens of a row. */
+  /** Returns the number of tokens of a row. */
   rowLength(index: number): number {
     this.#requireRow(index)
     return this.#arrays.offsets[index + 1]! - this.#arrays.offsets[index]!
@@ -115,8 +115,8 @@ export class Dataset {
 const SMALL_DATA_BYTES = 256 * 1024
 
 /**
- * Reads, tokenises and masks data; the result is kept in a cache and found again by content. Rows from memory are tokenised
- * as they come and not kept; those of an iterable are read once, and have no place in the cache.
+ * Reads, tokenises and masks data; the result is cached by content. Rows from memory are tokenised one at a time and not kept; those
+ * of an iterable are read once and not cached.
  *
  * ```ts
  * import { loadDataset, loadTokenizer } from 'node-mora'
@@ -141,7 +141,7 @@ export async function loadDataset(source: DataInput, options: DatasetOptions): P
   return new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data))
 }
 
-/** From the cache where it is there, and kept there where it is large. */
+/** Returns tokenised data, from the cache if it is there; stores large data in the cache. */
 async function tokenised(
   sources: readonly OpenSource[],
   settings: EncodeOptions,
@@ -160,7 +160,7 @@ async function tokenised(
   return made
 }
 
-/** Whatever else decides the tokens. */
+/** Returns the options that affect the tokens. */
 function keySettings({ template, text, maxLength, trainOn, context }: EncodeOptions, options: DatasetOptions): object {
   const { tokenizer, vocabularySize = null, keepWithoutTarget = false } = options
   return {
@@ -207,7 +207,7 @@ const datasetArguments = {
   }),
 }
 
-/** Options with their defaults, and the template loaded. */
+/** Returns the options with their defaults and the loaded template. */
 export async function encodeOptions(options: DatasetOptions): Promise<EncodeOptions> {
   const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, template = 'auto', trainOn = 'completion' } = options
   if (!Number.isInteger(maxLength) || maxLength < 2) {

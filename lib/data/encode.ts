@@ -1,8 +1,8 @@
 /**
  * Rows to token ids and loss masks.
  *
- * `input_ids` are taken as given. A text has BOS by the tokenizer's own rule and EOS once at its end. Prompt and completion
- * are a chat where there is a template, else they are joined and EOS is appended.
+ * `input_ids` are used as given. A text begins with BOS if the tokenizer's own rule adds one, and ends with one EOS. With a template,
+ * prompt and completion are a chat; without one they are joined and EOS is appended.
  */
 import { InputError, UsageError } from '../common/errors.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
@@ -23,24 +23,24 @@ export interface TokenRow {
 }
 
 export interface EncodeOptions {
-  /** Null: only `input_ids` rows can be read. */
+  /** If null, only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null
-  /** Null: prompt and completion are joined. */
+  /** If null, prompt and completion are joined. */
   template: ChatTemplate | null
-  /** What makes a text of a row's columns, whatever their names; null: a row is what its keys say. */
+  /** Builds a text from a row's columns, whatever their names; if null, a row's keys determine its form. */
   text?: TextTemplate | null
   /** Longest row, in tokens; at least 2. */
   maxLength: number
   /** `all` also trains the prompt. */
   trainOn: 'completion' | 'all'
-  /** What the template is told of rows that do not say it themselves. */
+  /** Template variables for rows without their own. */
   context?: TemplateContext
   /** Aborting it ends the rendering of conversations with its reason. */
   signal?: AbortSignal
 }
 
 export interface EncodedRow {
-  /** Several where a long text was cut. */
+  /** More than one if a long text was cut. */
   rows: TokenRow[]
   truncated: boolean
   /** What a template did with a chat. */
@@ -128,20 +128,20 @@ async function conversation(
   }
 }
 
-/** Why the whole of a conversation may be trained where its answers may not. */
+/** Errors about finding answers, which do not matter if the whole conversation is trained. */
 const NOT_MASKED = new Set(['unmaskable-template', 'no-end-of-turn'])
 
 function maskedRow({ ids, mask, ...chat }: MaskedChat, tokenizer: Tokenizer, options: EncodeOptions): EncodedRow {
   return { ...promptedRow(tokenRow(ids, mask), tokenizer, options), chat }
 }
 
-/** What a row says itself wins. */
+/** Returns the template variables of a row; its own take precedence. */
 function contextOf(row: Row, { tools, templateOptions }: TemplateContext = {}): TemplateContext {
   if (row.kind !== 'messages') return { tools, templateOptions }
   return { tools: row.tools ?? tools, templateOptions: { ...templateOptions, ...row.templateOptions } }
 }
 
-/** The mask marks the answer: what is cut off a long row depends on it, also where the prompt is trained too. */
+/** Cuts a row by its mask, which marks the answer even if the prompt is trained too. */
 function promptedRow(row: TokenRow, tokenizer: Tokenizer, { maxLength, trainOn }: EncodeOptions): EncodedRow {
   const encoded = oneRow(row, maxLength, tokenizer.bosId)
   if (trainOn === 'all') for (const { mask } of encoded.rows) mask.fill(1)
@@ -156,7 +156,7 @@ function withEos(ids: number[], tokenizer: Tokenizer): number[] {
   return tokenizer.eosId === undefined || ids.at(-1) === tokenizer.eosId ? ids : [...ids, tokenizer.eosId]
 }
 
-/** Consecutive rows of at most `maxLength`; a last row of a single token, which predicts nothing, borrows one. */
+/** Cuts a text into rows of at most `maxLength`; a last row of a single token, which predicts nothing, borrows one. */
 function cutText(ids: readonly number[], maxLength: number): TokenRow[] {
   const rows: TokenRow[] = []
   for (let start = 0; start < ids.length; ) {
@@ -169,14 +169,14 @@ function cutText(ids: readonly number[], maxLength: number): TokenRow[] {
 }
 
 /**
- * A row that is too long loses the start of its prompt (but not BOS); the completion's end goes only where the completion
- * alone is too long, so that targets are never cut away for the sake of the prompt.
+ * Cuts a row that is too long: first the start of its prompt (but not BOS), and the completion's end only if the completion alone is
+ * too long, so that the prompt never displaces targets.
  */
 function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): EncodedRow {
   if (row.ids.length <= maxLength) return { rows: [row], truncated: false }
   const firstTarget = row.mask.indexOf(1, 1)
   const head = bosId !== undefined && row.ids[0] === bosId && firstTarget !== 1 && maxLength > 2 ? 1 : 0
-  // One token before the first target has to stay: it predicts it.
+  // The token before the first target has to stay, since it predicts that target.
   const latestStart = Math.max(head, firstTarget < 0 ? row.ids.length : firstTarget - 1)
   const start = Math.min(row.ids.length - (maxLength - head), latestStart)
   const kept = <Values extends Int32Array | Uint8Array>(values: Values): Values => {
@@ -188,14 +188,14 @@ function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): En
   return { rows: [{ ids: kept(row.ids), mask: kept(row.mask) }], truncated: true }
 }
 
-/** How many tokens of a row are predicted and trained. */
+/** Counts the tokens of a row that are predicted and trained. */
 export function countTargets(mask: Uint8Array): number {
   let count = 0
   for (let i = 1; i < mask.length; i++) count += mask[i]!
   return count
 }
 
-/** @throws InputError of an id that the model's embedding does not have */
+/** @throws InputError for an id that the model's embedding does not have */
 export function checkIds(ids: Int32Array, vocabularySize: number, where: string): void {
   const odd = ids.findIndex((id) => id >= vocabularySize)
   if (odd < 0) return

@@ -6,22 +6,22 @@ import { startOfText } from './json.js'
 import { readRawLines } from './lines.js'
 import type { Peekable } from './peekable.js'
 
-/** Columns whose cells hold a list, written as JSON; an empty cell has none. Every other cell is text. */
+/** Columns whose cells hold a list, written as JSON; an empty cell means no list. Every other cell is text. */
 const LISTS = new Set(['messages', 'conversations', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
 
-/** A field that runs on for longer than this is one whose closing quote is missing. */
+/** In a longer field the closing quote is assumed to be missing. */
 const MAX_FIELD_LENGTH = 1 << 26
 
 const TOO_LONG = `this record has a field of more than ${MAX_FIELD_LENGTH} characters; is a quoted field not closed?`
 const TEXT_AFTER_QUOTE = 'there is text after the quote that ends a field; inside a field a quote is written twice'
 
-/** Most bytes that a message shows of the names in a header. */
+/** Bytes of the header's names that a message shows at most. */
 const MOST_NAMED = 300
 
 /**
- * The records after the header, as objects of text. A column without a name is left out.
+ * Yields the records after the header, as objects of text. A column without a name is left out.
  *
- * @param delimiter by default a comma, or where the header has none, a semicolon or tab
+ * @param delimiter by default a comma, or if the header has none, a semicolon or tab
  * @param name of the file, for errors
  * @throws InputError `malformed-csv`, `invalid-utf8` with file and line
  */
@@ -48,7 +48,7 @@ async function delimiterOf(bytes: Peekable): Promise<string> {
   return findDelimiter(start.split('\n', 1)[0]!)
 }
 
-/** The delimiter of a header: a comma, or where there is none outside of quotes, a semicolon or tab. */
+/** Returns the delimiter of a header: a comma, or if there is none outside quotes, a semicolon or tab. */
 export function findDelimiter(header: string): string {
   const bare = header.replace(/"[^"]*"/g, '')
   return [',', ';', '\t'].find((delimiter) => bare.includes(delimiter)) ?? ','
@@ -56,13 +56,13 @@ export function findDelimiter(header: string): string {
 
 interface CsvRecord {
   fields: string[]
-  /** Where it begins, from 1. */
+  /** The line where it begins, from 1. */
   line: number
 }
 
 /**
- * Records that are not blank. A field that begins with a quote ends with one; in between it may hold delimiters, new lines, and
- * quotes that are written twice. Elsewhere a quote is text.
+ * Yields records that are not blank. A field that begins with a quote ends with one; in between it may contain delimiters, new lines,
+ * and quotes that are written twice. Elsewhere a quote is text.
  */
 async function* splitRecords(
   bytes: AsyncIterable<Uint8Array>,
@@ -71,7 +71,7 @@ async function* splitRecords(
 ): AsyncGenerator<CsvRecord> {
   let fields: string[] = []
   let [line, hasQuotes] = [1, false]
-  /** Lines of a field whose closing quote has not come yet, and their length. */
+  /** Lines of a field whose closing quote is not read yet, and their length. */
   let quoted: string[] | null = null
   let length = 0
   for await (const { text, number } of readRawLines(bytes, name)) {
@@ -107,7 +107,7 @@ async function* splitRecords(
   if (quoted) throw malformed(`${name}:${line}`, 'a quoted field of this record is not closed by the end of the file')
 }
 
-/** Where the quote is that ends a field; the end of the text where there is none. */
+/** Returns the place of the quote that ends a field, or the end of the text. */
 function closingQuote(text: string, from: number): number {
   let at = text.indexOf('"', from)
   while (at >= 0 && text[at + 1] === '"') at = text.indexOf('"', at + 2)

@@ -1,4 +1,4 @@
-/** Which files a source names, and what their names say about their content. */
+/** The files that a source names, with their formats. */
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
@@ -13,18 +13,18 @@ export type { DataPurpose } from './hub-data.js'
 export interface DataFile {
   path: string
   format: DataFormat
-  /** By its name: `rows.jsonl.gz`. */
+  /** From its name: `rows.jsonl.gz`. */
   compression?: Compression
   bytes: number
 }
 
 export interface FindOptions extends HubOptions {
-  /** What the rows are for: of a data set of the hub, the split that is meant where none is named; training. */
+  /** What the rows are for, which determines the default split of a data set of the hub; default training. */
   purpose?: DataPurpose
 }
 
 /**
- * The files that sources name: files, folders (every data file inside, sorted by path), ids of the hub and `-`.
+ * Finds the files that sources name: files, folders (every data file inside, sorted by path), ids of the hub and `-`.
  * @throws UsageError `missing-file`, `not-a-file`, `missing-data`, `unsupported-data`, and what the hub refuses
  */
 export async function findDataFiles(
@@ -38,8 +38,8 @@ export async function findDataFiles(
 }
 
 /**
- * A source as paths on this disk, and as what names the same rows for ever. Data of the hub that is not in the cache is
- * downloaded; a path is given back as it is, whether or not something lies there.
+ * Returns the local paths of a source, and a permanent name of its rows. Downloads data of the hub that is not in the cache. A path is
+ * returned unchanged, whether or not it exists.
  */
 export async function locateData(
   source: string,
@@ -49,7 +49,7 @@ export async function locateData(
   return id ? fetchHubData(id, purpose, options) : { files: [source], reference: source }
 }
 
-/** The paths of several sources. */
+/** Returns the local paths of several sources. */
 async function locateAllData(sources: readonly string[], options: FindOptions = {}): Promise<string[]> {
   const located: string[] = []
   for (const source of sources) located.push(...(await locateData(source, options)).files)

@@ -1,4 +1,4 @@
-/** Compressed files as the bytes that were compressed, in a stream. */
+/** Decompression of files as a stream. */
 import { extname } from 'node:path'
 import { pipeline, type Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
@@ -15,13 +15,13 @@ const EXTENSIONS: Record<string, Compression> = {
   '.br': 'brotli',
 }
 
-/** First bytes; Brotli has none of its own. */
+/** First bytes of each format; Brotli has none. */
 const SIGNATURES: readonly (readonly [Compression, readonly number[]])[] = [
   ['gzip', [0x1f, 0x8b]],
   ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
 ]
 
-/** What Node.js has from 22.15 (and 23.8) on. */
+/** Node.js has this from 22.15 (and 23.8) on. */
 const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
 
 const DECOMPRESSORS: Record<Compression, (() => Transform) | undefined> = {
@@ -30,22 +30,22 @@ const DECOMPRESSORS: Record<Compression, (() => Transform) | undefined> = {
   zstd: createZstdDecompress,
 }
 
-/** Text becomes 3 to 20 times as large, repetitive rows 100 times; what is made to fill memory, a thousand times and more. */
+/** Text expands 3 to 20 times, repetitive rows 100 times; files made to exhaust memory, a thousand times and more. */
 const MOST_EXPANSION = 200
-/** Up to here, any expansion is fine. */
+/** Up to this size, any expansion is allowed. */
 const UNSUSPECTED_BYTES = 2 ** 21
 
-/** What the name of a file says. */
+/** Returns the compression that a file's name states. */
 export function compressionOf(path: string): Compression | undefined {
   return EXTENSIONS[extname(path).toLowerCase()]
 }
 
-/** What the first bytes say. */
+/** Returns the compression that the first bytes state. */
 export function signatureOf(start: Uint8Array): Compression | undefined {
   return SIGNATURES.find(([, bytes]) => bytes.every((byte, i) => start[i] === byte))?.[0]
 }
 
-/** @throws UsageError `unsupported-data` where this Node.js cannot decompress it */
+/** @throws UsageError `unsupported-data` if this Node.js cannot decompress it */
 export function refuseUnreadable(compression: Compression, name: string): void {
   if (DECOMPRESSORS[compression]) return
   throw new UsageError(
@@ -56,7 +56,7 @@ export function refuseUnreadable(compression: Compression, name: string): void {
 
 /**
  * @param name of the file, for errors
- * @throws InputError `malformed-file` where the content is damaged or cut off
+ * @throws InputError `malformed-file` if the content is damaged or truncated
  */
 export async function* decompress(
   bytes: AsyncIterable<Uint8Array>,
@@ -78,7 +78,7 @@ export async function* decompress(
   try {
     for await (const chunk of stream as AsyncIterable<Uint8Array>) {
       whole += chunk.length
-      // What has been decompressed, not what has been read ahead.
+      // Counts what has been decompressed, not what has been read ahead.
       if (whole > Math.max(UNSUSPECTED_BYTES, MOST_EXPANSION * stream.bytesWritten)) throw isBomb(name)
       yield chunk
     }

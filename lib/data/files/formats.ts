@@ -1,9 +1,9 @@
-/** What the name of a data file says about its content. */
+/** Formats of data files by their names. */
 import { extname } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { compressionOf } from './decompress.js'
 
-/** How a file's records are written; `unknown` is found out from its content. */
+/** The format of a file's records; `unknown` is determined from its content. */
 export type DataFormat = 'lines' | 'json' | 'text' | 'csv' | 'tsv' | 'parquet' | 'unknown'
 
 const FORMATS: Record<string, DataFormat> = {
@@ -17,12 +17,12 @@ const FORMATS: Record<string, DataFormat> = {
   '.parquet': 'parquet',
 }
 
-/** Data that other tools read. In a folder it must not be passed over: the rest would be trained without it. */
+/** Data that other tools read. Skipping it in a folder would train on only a part of the folder's data. */
 const UNREAD = new Set(
   ['arrow', 'feather', 'orc', 'avro', 'xlsx', 'zip', 'tar', 'tgz', 'bz2', 'xz', '7z'].map((name) => `.${name}`),
 )
 
-/** Endings of files that are read. */
+/** Endings of supported files. */
 export const DATA_ENDINGS: readonly string[] = Object.keys(FORMATS)
 
 export function dataFormat(path: string): DataFormat | undefined {
@@ -40,7 +40,7 @@ export function refuseUnread(path: string): void {
   throw new UsageError('unsupported-data', `${path}: ${extname(path)} files are not read; ${advice}.`)
 }
 
-/** `.jsonl` of `rows.jsonl` and of `rows.jsonl.gz`. */
+/** Returns `.jsonl` for `rows.jsonl` and `rows.jsonl.gz`. */
 function innerExtension(path: string): string {
   const inner = compressionOf(path) ? path.slice(0, -extname(path).length) : path
   return extname(inner).toLowerCase()

@@ -1,10 +1,10 @@
 /**
- * Whether a path fits a pattern: `*` and `?` stay within a folder, `**` does not, `[…]` is one of a few characters. Takes
- * time in proportion to the pattern times the path, whatever they are.
+ * Tells whether a path matches a pattern: `*` and `?` stay within a folder, `**` does not, `[…]` matches one of its characters. The
+ * time is proportional to the pattern's length times the path's, whatever they contain.
  */
 export function matchesGlob(path: string, glob: string): boolean {
   const parts = glob.match(/\*\*\/|\*\*|\*|\?|\[[^\]/]+\]|[^*?[]+|\[/g) ?? []
-  /** Whether what was read of the pattern so far can end at each place of the path. */
+  /** For each place of the path, whether the pattern read so far can match up to it. */
   let ends = Array.from({ length: path.length + 1 }, (_, at) => at === 0)
   for (const part of parts) {
     if (!ends.includes(true)) return false
@@ -31,7 +31,7 @@ function advance(part: string, path: string, ends: readonly boolean[]): boolean[
   return next
 }
 
-/** `[a-z]`, `[!0-9]`; `?` is any. */
+/** Tells whether a character matches `[a-z]`, `[!0-9]` or `?`. */
 function isAmong(character: string, part: string): boolean {
   if (character === '/') return false
   if (part === '?') return true

@@ -1,4 +1,4 @@
-/** Which files a hub id of a data set means, brought to this disk. */
+/** Finds and downloads the files of a data set of the hub. */
 import { join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { capital, formatHubId, type HubId, Snapshot, type SnapshotOptions } from '../../hub/index.js'
@@ -6,7 +6,7 @@ import { readText } from '../../io/open.js'
 import { type DataFormat, dataFormat, refuseUnread } from './formats.js'
 import { configurationsOf, type DataConfiguration, type Splits, splitsOf } from './splits.js'
 
-/** What rows are for: which split is meant where none is named. */
+/** What rows are for, which determines the default split. */
 export type DataPurpose = 'training' | 'evaluation' | 'validation'
 
 const PREFERRED: Record<DataPurpose, readonly string[]> = {
@@ -16,9 +16,9 @@ const PREFERRED: Record<DataPurpose, readonly string[]> = {
 }
 
 export interface HubData {
-  /** On this disk, in their order. */
+  /** Local paths, in order. */
   readonly files: readonly string[]
-  /** The id with its commit and split: what names the same rows for ever. */
+  /** The id with its commit and split, which always names the same rows. */
   readonly reference: string
 }
 
@@ -55,7 +55,7 @@ async function chosen(id: HubId, purpose: DataPurpose, snapshot: Snapshot): Prom
   return chooseSplit(configuration, purpose, snapshot)
 }
 
-/** What is read by itself, and the split of it that is asked for; null: none is named. */
+/** A configuration, and the requested split of it; null if none is named. */
 interface Asked {
   readonly name: string | null
   readonly splits: Splits
@@ -72,7 +72,7 @@ async function configurationOf({ path, variant }: HubId, snapshot: Snapshot): Pr
   const usual =
     configurations.find(({ isDefault }) => isDefault) ?? (configurations.length === 1 ? configurations[0] : null)
   if (usual && second === null) {
-    // One word names a split of the usual configuration, or else a configuration.
+    // One word names a split of the default configuration, or else a configuration.
     const splits = usual.splits()
     if (first === null || splits.has(first)) return { name: usual.name, splits, split: first }
   }
@@ -81,7 +81,7 @@ async function configurationOf({ path, variant }: HubId, snapshot: Snapshot): Pr
   return { name: named.name, splits: named.splits(), split: second }
 }
 
-/** Splits of the files in a folder of the repository, or of all. */
+/** Returns the splits of the files in a folder of the repository, or of all files. */
 function splitsInside(path: string | null, snapshot: Snapshot): Splits {
   const start = path === null ? '' : `${path}/`
   const inside = snapshot.files.filter((file) => file.startsWith(start)).map((file) => file.slice(start.length))
@@ -115,11 +115,11 @@ function chooseSplit({ name, splits, split }: Asked, purpose: DataPurpose, snaps
   return { files, variant: [name, wanted].filter((part) => part !== null).join(':') }
 }
 
-/** Files beside the data that have the endings of data. */
+/** Files that have the ending of data but are none. */
 const NO_DATA =
   /(^|\/)(\.|(readme|license|licence|notice|requirements)\b[^/]*$|(config|dataset_infos?|dataset_dict)\.json$)/i
 
-/** Those of the format that most files have, as `datasets` does it: others lie there for people. */
+/** Returns the files of the most frequent format, as `datasets` does: others are meant for people. */
 function dataFilesOf(files: readonly string[], path: string | null, snapshot: Snapshot): string[] {
   const byFormat = new Map<DataFormat, string[]>()
   for (const file of files) {

@@ -1,4 +1,4 @@
-/** Records of JSON files: a value a line, or a list of them, each read by itself. */
+/** Records of JSON files: one value per line, or a list of values, each parsed separately. */
 import { InputError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
@@ -7,7 +7,7 @@ import type { DataRecord } from '../rows/record.js'
 import { decodeText, Pieces, readLines } from './lines.js'
 import { collectBytes, type Peekable } from './peekable.js'
 
-/** JSON lines. */
+/** Yields the records of JSON lines. */
 export async function* lineRecords(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DataRecord> {
   for await (const { text, number } of readLines(bytes, name)) {
     const where = `${name}:${number}`
@@ -26,8 +26,8 @@ function parseLine(text: string, where: string): unknown {
 }
 
 /**
- * The elements of a list; those of `{"data": [...]}` and `{"rows": [...]}`, as some tools wrap one; or the one value that
- * there is. Only a list is never held whole.
+ * Yields the elements of a list, also if a tool wrapped it as `{"data": [...]}` or `{"rows": [...]}`, or else the single value. Only a
+ * list at the top level is streamed; other values are in memory as a whole.
  */
 export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerator<DataRecord> {
   const start = await bytes.peek((read) => startOfText(read) !== '')
@@ -42,7 +42,7 @@ export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerato
   else for (const [i, row] of rows.entries()) yield { value: row, where: `${name}, row ${i + 1}` }
 }
 
-/** The first line of some bytes without what may stand before it: a byte order mark, spaces and empty lines. */
+/** Returns the first line of some bytes, without a byte order mark, spaces and empty lines before it. */
 export function startOfText(bytes: Buffer): string {
   return bytes
     .toString('utf8')
@@ -87,9 +87,9 @@ function parseElement({ bytes, line }: Element, where: string): { value: unknown
 const [TAB, NEWLINE, RETURN, SPACE, QUOTE, COMMA, BACKSLASH] = [0x09, 0x0a, 0x0d, 0x20, 0x22, 0x2c, 0x5c]
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
 
-/** Cuts a list at its own commas; what lies between them is for JSON.parse. */
+/** Splits a list at its own commas; JSON.parse reads the elements. */
 class ElementSplitter {
-  /** Brackets that are open; the list's own is the first. */
+  /** Number of open brackets; the list's own is the first. */
   #depth = 0
   #inString = false
   #escaped = false
@@ -104,7 +104,7 @@ class ElementSplitter {
   }
 
   *push(chunk: Uint8Array): Generator<Element> {
-    /** Where the pending element goes on in this chunk. */
+    /** Start of the pending element's part in this chunk. */
     let start = 0
     for (let i = 0; i < chunk.length; i++) {
       const byte = chunk[i]!

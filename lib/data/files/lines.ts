@@ -4,14 +4,14 @@ import { WHOLE } from '../../io/open.js'
 
 export interface Line {
   text: string
-  /** Counted from 1. */
+  /** Line number, from 1. */
   number: number
 }
 
 const NEWLINE = 0x0a
 
 /**
- * Splits at newlines (also CRLF), drops a byte order mark and blank lines.
+ * Splits at newlines (also CRLF); drops a byte order mark and blank lines.
  *
  * @param name of the file, for errors
  * @throws InputError `invalid-utf8` with file and line
@@ -22,7 +22,7 @@ export async function* readLines(chunks: AsyncIterable<Uint8Array>, name: string
   }
 }
 
-/** Like `readLines`, with blank lines, and with the carriage return where a line ends on one. */
+/** Like `readLines`, but keeps blank lines and carriage returns. */
 export async function* readRawLines(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Line> {
   let number = 1
   const pieces = new Pieces(() => `${name}:${number}`)

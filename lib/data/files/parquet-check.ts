@@ -1,14 +1,14 @@
 /**
- * Checks the pages of a column before hyparquet decodes them, since hyparquet trusts the sizes, counts and runs that pages name.
- * Without these checks single damaged bytes keep it busy for minutes, also where only the runs inside of the pages go unchecked:
- * the tests of damaged bytes in test/data/files/parquet.test.ts do not end.
+ * Checks the pages of a column before hyparquet decodes them, since hyparquet trusts the sizes, counts and runs in pages. Without these
+ * checks, even those of the runs, a single damaged byte keeps it busy for minutes: the tests of damaged bytes in
+ * test/data/files/parquet.test.ts do not end.
  */
 import type { ColumnMetaData, Compressors, PageHeader, SchemaElement } from 'hyparquet'
 import { parquetHeader } from 'hyparquet/src/column.js'
 import { decompressPage } from 'hyparquet/src/datapage.js'
 import { getMaxDefinitionLevel, getMaxRepetitionLevel, getSchemaPath } from 'hyparquet/src/schema.js'
 
-/** Larger pages are refused before memory is taken for them; writers make pages of about 1 MiB. */
+/** Larger pages are refused before memory is allocated; writers make pages of about 1 MiB. */
 const MAX_PAGE_BYTES = 1 << 28
 const MAX_PAGE_VALUES = 1 << 24
 /** Values that writers may add to fill the last packed run. */
@@ -17,14 +17,14 @@ const MAX_PADDING = 512
 interface Column {
   meta: ColumnMetaData
   compressors: Compressors
-  /** Bits that hold a level; 0 where there are none. */
+  /** Bits of a level; 0 if there are no levels. */
   repetitionBits: number
   definitionBits: number
 }
 
 /**
  * @param bytes of the column in one row group, all its pages
- * @throws Error with what is wrong
+ * @throws Error that names the problem
  */
 export function checkColumn(
   bytes: ArrayBuffer,
@@ -98,14 +98,14 @@ function checkPageV2(
   checkIndices(bytes, page.encoding, meta, values, false)
 }
 
-/** Indices into the dictionary, and booleans, are runs too. */
+/** Checks indices into the dictionary, and booleans, which are runs too. */
 function checkIndices(bytes: Uint8Array, encoding: string, { type }: ColumnMetaData, values: number, isFirst: boolean) {
   if (!/DICTIONARY$|^RLE$/.test(encoding) || bytes.length === 0) return
   if (type === 'BOOLEAN') checkRuns(bytes.subarray(4), 1, values)
   else if (bytes[0] !== 0 || !isFirst) checkRuns(bytes.subarray(1), bytes[0]!, values)
 }
 
-/** Runs of the RLE and bit-packed hybrid: none is longer than there are values. */
+/** Checks runs of the RLE and bit-packed hybrid: no run may be longer than the number of values. */
 function checkRuns(bytes: Uint8Array, bits: number, values: number): void {
   if (bits > 32) throw new Error(`values of ${bits} bits are named`)
   for (let seen = 0, offset = 0; seen < values && offset < bytes.length; ) {

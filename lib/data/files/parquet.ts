@@ -1,4 +1,4 @@
-/** Parquet files as rows: what JSON would hold, one row group in memory at a time. */
+/** Parquet files as rows with the values that JSON has; one row group is in memory at a time. */
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,11 +14,11 @@ import { decodeText } from './lines.js'
 /** First bytes of every Parquet file. */
 export const PARQUET_SIGNATURE = Buffer.from('PAR1')
 
-/** Rows that differ at all take a bit. */
+/** Each row that differs from others takes at least a bit. */
 const MOST_ROWS_OF_A_BYTE = 8
 
 /**
- * Null and absent are the same in a row, also in the structs of a nested column.
+ * Yields rows without null values, also in the structs of a nested column.
  *
  * @param name of the file, for errors
  * @throws InputError `malformed-parquet` with the rows that cannot be read, `invalid-utf8`
@@ -33,8 +33,8 @@ export async function* parquetRecords(path: string, name: string): AsyncGenerato
 }
 
 /**
- * Reads a stream. The index of a Parquet file stands at its end, so the bytes go to a temporary file first; it has no name
- * and ends with the process.
+ * Yields the rows of a stream. The index of a Parquet file is at its end, so the bytes go to a temporary file first, which has no name
+ * and is removed with the process.
  */
 export async function* parquetStreamRecords(
   bytes: AsyncIterable<Uint8Array>,
@@ -91,7 +91,7 @@ async function* readGroups(file: AsyncBuffer, name: string): AsyncGenerator<Data
   }
 }
 
-/** The values of each column in the rows of one group; that each has as many as there are rows is certain. */
+/** Returns the values of each column in the rows of one group; checks that each column has a value for every row. */
 async function readColumns(
   file: AsyncBuffer,
   metadata: FileMetaData,
@@ -136,7 +136,7 @@ async function loadCompressors(): Promise<Compressors> {
   return { ...compressors, ZSTD: (page, length) => decompressZstd(page, new Uint8Array(length)) }
 }
 
-/** hyparquet is given no column whose pages make no sense. */
+/** Refuses columns with invalid pages before hyparquet reads them. */
 async function checkColumns(file: AsyncBuffer, { schema }: FileMetaData, group: RowGroup, compressors: Compressors) {
   const { checkColumn } = await import('./parquet-check.js')
   for (const { meta_data: meta } of group.columns) {
@@ -147,7 +147,7 @@ async function checkColumns(file: AsyncBuffer, { schema }: FileMetaData, group: 
   }
 }
 
-/** As JSON would hold it: numbers for 64-bit integers (text where a number is not exact), ISO 8601 for times, no nulls in objects. */
+/** Returns the value as JSON has it: numbers for 64-bit integers (text if a number is not exact), ISO 8601 times, no nulls in objects. */
 function plain(value: unknown): unknown {
   if (value === null || value === undefined) return null
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
@@ -160,7 +160,7 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(entries.filter(([, part]) => part !== null))
 }
 
-/** Old writers do not mark their texts as such; images and sounds are not meant to be read. */
+/** Decodes bytes that are UTF-8, since old writers do not mark texts as such; images and sounds stay bytes. */
 function textOrBytes(bytes: Uint8Array): string | Uint8Array {
   try {
     return decodeText(bytes, '', false)
@@ -169,7 +169,7 @@ function textOrBytes(bytes: Uint8Array): string | Uint8Array {
   }
 }
 
-/** Failures of the reader say what is wrong with the file; those of the system are passed on. */
+/** Turns failures of the reader into errors about the file; passes on those of the system. */
 async function orMalformed<Result>(where: string, read: () => Promise<Result>): Promise<Result> {
   try {
     return await read()
@@ -177,7 +177,7 @@ async function orMalformed<Result>(where: string, read: () => Promise<Result>): 
     if (cause instanceof MoraError || (cause as NodeJS.ErrnoException).syscall) throw cause
     const damaged = 'its description of itself is damaged'
     const reason = reasonOf(cause, damaged)
-    // The reader quotes what is not there, or is of another type, as it comes.
+    // The reader quotes missing values and values of other types unchanged.
     const problem = /\bundefined\b|\[object /.test(reason) ? damaged : reason
     throw new InputError('malformed-parquet', `${where}: the Parquet file cannot be read: ${problem}.`, { cause })
   }

@@ -1,9 +1,9 @@
 import { Pieces } from './lines.js'
 
-/** Bytes from which on a start tells no more. */
+/** Bytes of a stream's start that are looked at, at most. */
 const MOST_SEEN = 2 ** 24
 
-/** A stream of bytes whose start can be looked at before it is read. */
+/** A stream of bytes whose start can be read in advance. */
 export class Peekable implements AsyncIterable<Uint8Array> {
   readonly #chunks: AsyncIterator<Uint8Array>
   #seen: Uint8Array[] = []
@@ -13,11 +13,11 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     this.#chunks = chunks[Symbol.asyncIterator]()
   }
 
-  /** The start, up to where `suffices` is true of it, or all there is, or 16 MiB. Nothing of it is lost to whoever reads. */
+  /** Returns the start: as much as `suffices` needs, the whole stream, or 16 MiB. Later readers get these bytes again. */
   async peek(suffices: (start: Buffer) => boolean): Promise<Buffer> {
     let start = Buffer.concat(this.#seen)
     while (!suffices(start) && !this.#ended && start.length < MOST_SEEN) {
-      // By doubling: a start that is long is looked at a few times, not once a chunk.
+      // Doubles the size, so that a long start is examined a few times, not once per chunk.
       start = Buffer.concat([start, ...(await this.#next(Math.max(1, start.length)))])
     }
     this.#seen = [start]
@@ -37,7 +37,7 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** Chunks of at least `bytes` together, unless the stream ends before. */
+  /** Reads chunks of at least `bytes` together, or to the end of the stream. */
   async #next(bytes: number): Promise<Uint8Array[]> {
     const chunks: Uint8Array[] = []
     for (let count = 0; count < bytes && !this.#ended; ) {
@@ -51,14 +51,14 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     return chunks
   }
 
-  /** Lets go of the source. */
+  /** Closes the source. */
   async close(): Promise<void> {
     await this.#chunks.return?.()
   }
 }
 
 /**
- * All of a stream.
+ * Reads all of a stream.
  * @param name of the file, for errors
  * @throws InputError `too-large`
  */

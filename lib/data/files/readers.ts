@@ -1,4 +1,4 @@
-/** Records of data files, one after the other. Files are streamed; what is held whole is one record, or a text. */
+/** Records of data files, one after the other. Files are streamed; only one record, or a text, is in memory as a whole. */
 import { createReadStream } from 'node:fs'
 import { basename } from 'node:path'
 import { jsonIn } from '../../io/json.js'
@@ -13,7 +13,7 @@ import { PARQUET_SIGNATURE, parquetRecords, parquetStreamRecords } from './parqu
 import { collectBytes, Peekable } from './peekable.js'
 
 /**
- * Every record of files, in order.
+ * Yields every record of files, in order.
  * @throws InputError of damaged files and malformed records, with file and line or row
  */
 export async function* readRecords(files: readonly DataFile[]): AsyncGenerator<DataRecord> {
@@ -24,7 +24,7 @@ function openBytes(path: string): AsyncIterable<Uint8Array> {
   return path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 18 })
 }
 
-/** @param bytes content of the file, from its start, as it is stored */
+/** @param bytes content of the file, from its start, compressed if the file is */
 export async function* recordsOf(file: DataFile, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<DataRecord> {
   const name = file.path === '-' ? 'standard input' : basename(file.path)
   const stored = new Peekable(bytes)
@@ -54,9 +54,9 @@ async function* textRecord(bytes: Peekable, name: string): AsyncGenerator<DataRe
 }
 
 /**
- * `.json` files often hold JSON lines, and a name may say nothing. A first line that is an object by itself means lines;
- * `[`, or a `{` alone on its line, means JSON as a whole. Where the name does not promise JSON, a header with names of
- * row keys means comma-separated values, and all else is text.
+ * Determines the format from the content, since `.json` files often hold JSON lines, and some names have no known ending. A complete
+ * object in the first line means JSON lines; `[`, or a `{` alone on its line, means one JSON value. If the name is not `.json`, a header
+ * with names of row keys means comma-separated values, and everything else is text.
  */
 async function sniff(bytes: Peekable, named: 'json' | 'unknown'): Promise<Exclude<DataFormat, 'unknown'>> {
   const magic = await bytes.peek((start) => start.length >= PARQUET_SIGNATURE.length)
@@ -84,7 +84,7 @@ const ROW_KEYS = new Set([
   'question',
 ])
 
-/** Two or more short names, or the one name `text`, with a known key among them. */
+/** Tells whether a line is two or more short names with a known key among them, or the one name `text`. */
 function isHeader(line: string): boolean {
   const names = line
     .trim()

@@ -1,6 +1,6 @@
 /**
- * The splits (train, test, …) of a data set of the hub, by the rules of Hugging Face's `datasets`: what its card says, else
- * what files and folders are called.
+ * The splits (train, test, …) of a data set of the hub, by the rules of Hugging Face's `datasets`: those in its card, else those in
+ * the names of files and folders.
  */
 import { basename, dirname } from 'node:path'
 import { InputError } from '../../common/errors.js'
@@ -11,11 +11,11 @@ import { matchesGlob } from './glob.js'
 /** Files by split, each list sorted. */
 export type Splits = ReadonlyMap<string, readonly string[]>
 
-/** A part of a data set that is read by itself, such as a language. */
+/** A part of a data set that is read separately, such as a language. */
 export interface DataConfiguration {
   readonly name: string
   readonly isDefault: boolean
-  /** Found when they are asked for: there may be hundreds of configurations. */
+  /** Computed on demand, since there may be hundreds of configurations. */
   splits(): Splits
 }
 
@@ -29,7 +29,7 @@ const KEYWORDS: readonly (readonly [split: string, words: string])[] = [
 const SHARD = /^(\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*$/
 
 /**
- * Splits by the names of files; without any that tells, all is `train`. The first of these ways that finds something counts:
+ * Finds splits by the names of files; if no name tells, all files are `train`. The first of these rules that finds something counts:
  * names of shards in `data/`, words in names of files, words in names of folders.
  */
 export function splitsOf(files: readonly string[]): Splits {
@@ -45,7 +45,7 @@ function shardSplit(file: string): string | null {
   return file.startsWith('data/') ? (SHARD.exec(file.slice('data/'.length))?.[1] ?? null) : null
 }
 
-/** Words stand between ends, digits and ` . _ -`. */
+/** Finds a split's name as a word, between ends, digits and ` . _ -`. */
 function wordSplit(name: string): string | null {
   const found = KEYWORDS.find(([, words]) => new RegExp(`(^|[ ._\\d-])(${words})([ ._\\d-]|$)`, 'i').test(name))
   return found?.[0] ?? null
@@ -69,8 +69,8 @@ function groups(files: readonly string[], nameOf: (file: string) => string | nul
 }
 
 /**
- * Configurations that the YAML at the head of a card (README.md) describes; empty where it describes none.
- * @param files of the repository, out of which patterns choose
+ * Returns the configurations that the YAML at the head of a card (README.md) describes; empty if there are none.
+ * @param files of the repository, which patterns select
  * @param source names the card in errors
  * @throws InputError `malformed-file`
  */

@@ -1,4 +1,4 @@
-/** Bytes of what a frame has, one after the other; what else it has is skipped. */
+/** Lengths of a frame's fields in bytes, in order; other content is skipped. */
 const LENGTHS = { magic: 4, skippable: 4, descriptor: 1, block: 3 } as const
 
 /**
@@ -13,7 +13,7 @@ export class ZstdFrames {
   #skipped = 0
   #checksumBytes = 0
 
-  /** Whether what was read so far ends where a frame does. */
+  /** Whether the data read so far ends at the end of a frame. */
   get isWhole(): boolean {
     return this.#field === 'magic' && this.#length === 0 && this.#skipped === 0
   }
