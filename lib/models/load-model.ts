@@ -19,9 +19,12 @@ import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
 
-/** How `loadModel` places a model's weights. */
+/** How `loadModel` stores a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
-  /** The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
+  /**
+   * The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else
+   * float32.
+   */
   dtype?: 'auto' | FloatDType
   /**
    * Precision of the rotary frequencies. `float32` (default) is what Hugging Face computes when it loads a checkpoint;
@@ -29,30 +32,31 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
    */
   rotaryDtype?: 'float32' | 'bfloat16'
   /**
-   * Keep matrices as the file stores them, in blocks of GGUF or in codes of a quantised checkpoint: they take the file's memory,
-   * and products make their values in panels; the CPU generates faster on GGUF's blocks. False: they are turned into
-   * `dtype`. By default they are too, unless only what is kept fits the memory. Adapters work beside such weights; merging
-   * into them is refused.
+   * Whether to keep matrices as the file stores them, in GGUF blocks or in the codes of a quantised checkpoint: they take as
+   * much memory as in the file, and products unpack them in panels; on CPUs, generation is faster with GGUF's blocks. False
+   * converts them to `dtype`. By default they are converted, unless only the stored form fits into memory. Adapters work beside
+   * such weights; merging into them is refused.
    */
   quantised?: boolean
   /**
-   * Quantise a float model's linear layers while it is loaded, one weight after the other, so that the model is never held in
+   * Quantise a float model's linear layers on loading, one weight at a time, so that the whole model is never in memory as
    * floats; embeddings, head, norms and biases stay in `dtype`. NF4 is rounded as bitsandbytes does, the others as ggml's
-   * quantisers do; rows that do not fill the blocks of `q4_k` become `q5_0`. The model is another base than its floats.
+   * quantisers do; rows that do not fill the blocks of `q4_k` become `q5_0`. For adapters, the quantised model is a different
+   * base from the float model.
    */
   quantise?: QuantiseFormat
   /**
-   * Ranks that hold the model together (`connectRanks` gives them): each of them loads it with these, reads a part of it and
-   * keeps 1 / size of every matrix, as it is used. Those of a block are gathered when a pass needs them, so all ranks make the
-   * same passes, as `train` with the same `ranks` does. Where all are of one machine and compute on its CPUs, they share its memory
-   * instead, as with `ranks`. Adapters work beside such weights; full training, merging and writing
-   * texts are refused.
+   * Ranks that shard the model (from `connectRanks`): each loads it with this option, reads a part of it and keeps 1 / size of
+   * every matrix. The matrices of a block are gathered when a pass needs them, so all ranks have to make the same passes, as
+   * `train` with the same `ranks` does. If all ranks compute on the CPUs of one machine, they share its memory instead, as with
+   * `ranks`. Adapters work beside such weights; full training, merging and generation are refused.
    */
   shard?: ShardRanks
   /**
-   * Ranks that load the same model at the same time (`connectRanks` gives them). Those of a machine whose device is `cpu` hold
-   * its matrices once: each reads a part of them into memory that all map. What one of them changes is its own from then on. Where
-   * they cannot, a warning says why, and each has a copy. One that fails has to tell the others (`abort`), which wait for it.
+   * Ranks that load the same model at the same time (from `connectRanks`). The ranks of one machine whose device is `cpu` store
+   * its matrices once: each reads a part of them into shared memory. A matrix that a rank changes becomes its own copy. Where
+   * memory cannot be shared, a warning says why, and each rank has a copy. A rank that fails has to call `abort`, since the
+   * others wait for it.
    */
   ranks?: HostRanks
 }
@@ -60,20 +64,21 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
 /** The purpose that a command loads a model for. */
 export interface LoadPurpose {
   /**
-   * An adapter to load with it, as `default`: a path or hub id. One of another base is refused before the model takes memory.
+   * An adapter to load with it, as `default`: a path or hub id. An adapter of another base is refused before the model takes
+   * memory.
    */
   adapter?: string | undefined
-  /** Also where the adapter was trained on another base. */
+  /** Accept an adapter that was trained on another base. */
   allowOtherBase?: boolean | undefined
-  /** The passes it makes: they decide whether quantised weights stay so where the options leave it open. */
+  /** The passes it makes: they decide whether quantised weights stay quantised if the options don't say. */
   passes?: Passes | ((config: ModelConfig, device: NativeDevice) => Passes) | undefined
 }
 
 /**
- * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`,
- * `owner/name@revision`, `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are turned into
- * `dtype`, unless `quantised` is set. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
- * RunError for what fails on the way from the hub; a `signal` that is aborted ends it with its reason.
+ * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`, `owner/name@revision`,
+ * `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are converted to `dtype`, unless `quantised`
+ * is set. Throws a UsageError that names what is missing or unsupported, an InputError for malformed files, a RunError for
+ * failed downloads, and the reason of an aborted `signal`.
  *
  * ```ts
  * import { loadModel } from 'node-mora'
@@ -158,7 +163,7 @@ const initModelArguments = {
 }
 
 /**
- * A model with random weights, by a `config.json`, to pretrain from scratch.
+ * Makes a model with random weights from a `config.json`, to pretrain from scratch.
  *
  * ```ts
  * import { initModel, loadTokenizer, train } from 'node-mora'

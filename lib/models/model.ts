@@ -39,7 +39,7 @@ const modelArguments = {
 interface ModelParts {
   tokenizer: Tokenizer | null
   weights: NetworkWeights
-  /** Where pristine weights can be read again; null for a model that was made from random numbers. */
+  /** The checkpoint, to read pristine weights again; null for a model with random weights. */
   source: ModelSource | null
   rotaryDtype?: 'float32' | 'bfloat16' | undefined
   quantised?: QuantisedBase | null
@@ -55,17 +55,17 @@ export class Model extends ForwardPasses implements Disposable {
   readonly device: NativeDevice
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
-  /** The checkpoint that it was loaded from; null for a model of random numbers. */
+  /** The checkpoint that it was loaded from; null for a model with random weights. */
   readonly source: ModelSource | null
-  /** The form of its file's quantised weights; null where it has none. */
+  /** The form of its file's quantised weights; null if it has none. */
   readonly quantised: QuantisedBase | null
   /** The weights' names and shapes, and the checkpoint's identity. */
   readonly base: BaseModel
   /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
-  /** The parts that ranks hold together of the model's matrices; null where they don't. */
+  /** The shards of the model's matrices; null if ranks do not shard it. */
   readonly shards: ModelShards | null
-  /** Whether its matrices lie in memory that ranks of this machine share. */
+  /** Whether ranks of this machine share its matrices' memory. */
   readonly isShared: boolean
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
@@ -96,17 +96,17 @@ export class Model extends ForwardPasses implements Disposable {
     this.adapterSet = new AdapterSet(this, this.#training)
   }
 
-  /** On this disk; empty for a model that was made from random numbers. */
+  /** The path on this disk; empty for a model with random weights. */
   get path(): string {
     return this.source?.path ?? ''
   }
 
-  /** The path as the user gave it, or the hub id with its commit; empty for a model that was made from random numbers. */
+  /** The path as the user gave it, or the hub id with its commit; empty for a model with random weights. */
   get reference(): string {
     return this.source?.located.reference ?? ''
   }
 
-  /** The weight [V, D] as it is stored, without what adapters add to it. */
+  /** The embeddings' table [V, D] as stored, without what adapters add to it. */
   get embeddings(): Tensor {
     return firstTensor(this.#decoder.embeddingTable.weight)
   }
@@ -121,7 +121,7 @@ export class Model extends ForwardPasses implements Disposable {
     return this.#decoder.blocks.flatMap((block) => block.linears())
   }
 
-  /** Every layer that an adapter can go to: those of the blocks, and untied embeddings and head, which only names select. */
+  /** Every layer that can have an adapter: those of the blocks, and untied embeddings and head, which only names select. */
   adaptableLayers(): Linear[] {
     return [...this.linears(), ...this.#decoder.tables]
   }
@@ -137,32 +137,32 @@ export class Model extends ForwardPasses implements Disposable {
   }
 
   /**
-   * Adds a fresh adapter beside the layers that its targets select, and makes it active. Only `pissa`, which decomposes
-   * every weight, needs the promise to be awaited; other adapters are there when this returns. `onWarning` hears of ranks
-   * that are higher than layers have a use for.
-   * @throws UsageError `too-little-memory` before memory is taken for what does not fit
+   * Adds a fresh adapter beside the layers that its targets select, and makes it active. Only `pissa`, which decomposes every
+   * weight, needs the promise to be awaited; other adapters exist when this returns. `onWarning` is called about ranks that are
+   * higher than layers can use.
+   * @throws UsageError `too-little-memory` if it does not fit, before memory is allocated
    */
   addAdapter(name: string, config: AdapterConfigBase, options: AddAdapterOptions = {}): Promise<void> {
     return this.adapterSet.add(name, config, options)
   }
 
   /**
-   * Adds an adapter from a folder of Hugging Face PEFT's layout, or a hub id of one; `name` defaults to `default`. Throws a UsageError
-   * `other-base` when the adapter was trained on another base model, unless `allowOtherBase` is set.
+   * Adds an adapter from a folder in Hugging Face PEFT's layout, or from the hub; `name` defaults to `default`. Throws a
+   * UsageError `other-base` if the adapter was trained on another base model, unless `allowOtherBase` is set.
    */
   async loadAdapter(adapter: string, name = 'default', options: LoadAdapterOptions = {}): Promise<AdapterConfigBase> {
     return this.adapterSet.load(adapter, name, options)
   }
 
-  /** Writes an adapter; without `modules`, as one that trains no modules whole. */
+  /** Writes an adapter; `modules: false` leaves out the modules that it trains whole. */
   async saveAdapter(name: string, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
     return this.adapterSet.save(name, folder, options)
   }
 
   /**
-   * Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes.
+   * Adds the adapter's ΔW to the weights, modules trained whole included, and takes it out of forward passes.
    * Returns the number of weights that it changed.
-   * @throws RunError `non-finite` if a result is not finite, the reason of a `signal` that is aborted; nothing is changed then
+   * @throws RunError `non-finite` if a result is not finite, the reason of an aborted `signal`; nothing is changed then
    */
   async mergeAdapter(
     name: string,
@@ -174,31 +174,34 @@ export class Model extends ForwardPasses implements Disposable {
     return this.adapterSet.merge(name, options)
   }
 
-  /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */
+  /**
+   * Removes the adapter's part from the weights and restores the rest bit for bit; the adapter is active again if it was
+   * before.
+   */
   async unmergeAdapter(name: string): Promise<void> {
     return this.adapterSet.unmerge(name)
   }
 
   /**
-   * Adds the adapter's ΔW to the weights for good and starts it again at zero beside the same layers: a step of ReMoRA
-   * (MoRA, arXiv 2405.12130, section 5.3) or ReLoRA (arXiv 2307.05695). Its tensors are new ones afterwards, so tell the
-   * optimizer: `optimizer.setParameters(model.trainableParameters().map(({ parameter }) => parameter))`.
+   * Adds the adapter's ΔW to the weights permanently and restarts it at zero beside the same layers: a step of ReMoRA (MoRA,
+   * arXiv 2405.12130, section 5.3) or ReLoRA (arXiv 2307.05695). Its tensors are replaced, so tell the optimizer:
+   * `optimizer.setParameters(model.trainableParameters().map(({ parameter }) => parameter))`.
    */
   async restartAdapter(name: string, options: RestartOptions = {}): Promise<void> {
     return this.adapterSet.restart(name, options)
   }
 
-  /** Adds the ΔW of an adapter in a folder to the weights for good: what a restarted adapter had added before. */
+  /** Adds the ΔW of an adapter in a folder to the weights permanently, such as what a restarted adapter had added before. */
   async absorbAdapter(folder: string): Promise<void> {
     return this.adapterSet.mergeForGood(folder)
   }
 
-  /** Removes an adapter and frees its tensors. A merged one has to be unmerged first. */
+  /** Removes an adapter and frees its tensors. A merged adapter has to be unmerged first. */
   removeAdapter(name: string): void {
     this.adapterSet.remove(name)
   }
 
-  /** Only these adapters take part from now on. */
+  /** Makes these adapters the only active ones. */
   setActiveAdapters(names: readonly string[]): void {
     this.adapterSet.activate(names)
   }
@@ -209,22 +212,22 @@ export class Model extends ForwardPasses implements Disposable {
     return selectModules(names, this.base).names
   }
 
-  /** Multiplies an adapter's contribution from now on; not of a merged adapter. */
+  /** Sets the factor of an adapter's contribution; a merged adapter has to be unmerged first. */
   setAdapterScale(name: string, scale: number): void {
     this.adapterSet.setScale(name, scale)
   }
 
   /**
-   * Keeps the model for one run, until that lets it go: others may compute with it and save meanwhile, and not change it.
-   * @throws UsageError `in-training` when a run has it
+   * Holds the model for one run until that releases it: meanwhile, others may compute with it and save it, but not change it.
+   * @throws UsageError `in-training` if a run already holds it
    */
   holdForTraining(): HeldForTraining {
     return this.#training.begin()
   }
 
   /**
-   * Trains every weight of the model itself (`--method full`): they become float32 parameters. Merged adapters become part
-   * of them, and are adapters no more.
+   * Trains every weight of the model itself (`--method full`): they become float32 parameters. Merged adapters become part of
+   * them and are adapters no longer.
    */
   trainAll(): void {
     requireWhole(this.#decoder, 'Full training changes the weights')
@@ -233,9 +236,9 @@ export class Model extends ForwardPasses implements Disposable {
     this.source?.closeFiles()
   }
 
-  /** Trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
+  /** Returns the trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
   trainableParameters(): {
-    /** The parameter's name, as optimizer state and checkpoints have it. */
+    /** The parameter's name in optimizer state and checkpoints. */
     name: string
     /** The float32 tensor and its gradient. */
     parameter: Parameter
@@ -250,8 +253,8 @@ export class Model extends ForwardPasses implements Disposable {
   }
 
   /**
-   * Writes the model into a folder in Hugging Face's layout, or into a GGUF file where the output ends with `.gguf`: merged
-   * adapters included, and active ones with `mergeActive`. `dtype` defaults to the source's.
+   * Writes the model into a folder in Hugging Face's layout, or into a GGUF file if the output ends with `.gguf`, with merged
+   * adapters and, given `mergeActive`, active ones. `dtype` defaults to the source's.
    */
   async save(output: string, options: SaveOptions = {}): Promise<void> {
     return saveModel(this, output, options)

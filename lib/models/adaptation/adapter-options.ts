@@ -7,7 +7,7 @@ import { type HubOptions, hubKinds } from '../../hub/index.js'
 export interface AddAdapterOptions {
   /** The seed of initial values, default 0. */
   seed?: number
-  /** Hears of ranks that are higher than layers have a use for. */
+  /** Called with a note about ranks that are higher than layers can use. */
   onWarning?: (message: string) => void
 }
 
@@ -33,7 +33,7 @@ export const loadAdapterArguments = {
 
 /** Options of `Model.saveAdapter`. */
 export interface SaveAdapterOptions {
-  /** Without, as an adapter that trains no modules whole. Default true. */
+  /** Whether to write the modules that it trains whole too. Default true. */
   modules?: boolean
 }
 
@@ -45,7 +45,7 @@ export const saveAdapterArguments = {
 
 /** Options of `Model.mergeAdapter`. */
 export interface MergeAdapterOptions {
-  /** Aborting it ends the merging between two weights, with the signal's reason; nothing is changed then. */
+  /** Aborting it stops the merge between two weights with the signal's reason; nothing is changed then. */
   signal?: AbortSignal
 }
 
@@ -56,11 +56,11 @@ export const mergeAdapterArguments = {
 
 /** Options of `Model.restartAdapter`. */
 export interface RestartOptions {
-  /** What the adapter is from then on, by default what it is; its targets and modules stay. */
+  /** The adapter's new configuration, by default its present one; its targets and modules stay. */
   config?: AdapterConfigBase
   /** The seed of initial values, default 0. */
   seed?: number
-  /** Without, what the adapter had learnt is forgotten. Default true. */
+  /** Whether to merge ΔW into the weights first; otherwise it is discarded. Default true. */
   merge?: boolean
 }
 

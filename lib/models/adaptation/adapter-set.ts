@@ -65,7 +65,7 @@ export class AdapterSet {
     adapter.scale = scale
   }
 
-  /** The adapter is there when this returns, unless its method must compute for long: then once the promise resolves. */
+  /** The adapter exists when this returns, unless its method computes for long: then once the promise resolves. */
   add(name: string, given: AdapterConfigBase, options: AddAdapterOptions): Promise<void> {
     check({ name, options }, addAdapterArguments)
     this.training.requireNoOther(`adapter ${name} would be added to it`)
@@ -110,7 +110,7 @@ export class AdapterSet {
     adapter.provenance = { ...adapter.provenance, templateHash: hash }
   }
 
-  /** Without `modules`, as an adapter that trains none whole. */
+  /** Writes an adapter; `modules: false` leaves out the modules that it trains whole. */
   async save(name: string, folder: string, options: SaveAdapterOptions): Promise<void> {
     check({ name, folder, options }, saveAdapterArguments)
     const { config, provenance, layers, modules: whole } = this.#get(name)
@@ -130,7 +130,7 @@ export class AdapterSet {
     const active = names.map((name) => this.#get(name))
     const adapters = [...this.#adapters.values()]
     requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))
-    // Adapters that end give weights back before others stand in for them.
+    // Adapters that become inactive restore weights before others replace them.
     for (const adapter of adapters) if (!active.includes(adapter)) adapter.active = false
     for (const adapter of active) adapter.active = true
   }
@@ -150,8 +150,8 @@ export class AdapterSet {
   }
 
   /**
-   * Adds an adapter's ΔW to the weights for good and starts it again with fresh layers, beside the same weights: what
-   * ReMoRA and ReLoRA do. Modules that it trains whole go on as they are.
+   * Adds an adapter's ΔW to the weights permanently and restarts it with fresh layers beside the same weights, as ReMoRA and
+   * ReLoRA do. Modules that it trains whole keep their values.
    */
   async restart(name: string, options: RestartOptions): Promise<void> {
     check({ name, options }, restartAdapterArguments)
@@ -171,7 +171,7 @@ export class AdapterSet {
     )
   }
 
-  /** Adds the ΔW of an adapter in a folder to the weights for good. */
+  /** Adds the ΔW of an adapter in a folder to the weights permanently. */
   async mergeForGood(folder: string): Promise<void> {
     check({ folder }, { folder: saveAdapterArguments.folder })
     this.training.requireNoOther(`${folder} would be merged into its weights`)
@@ -196,7 +196,7 @@ export class AdapterSet {
     this.#adapters.delete(name)
   }
 
-  /** Makes every weight a float32 parameter. Merged adapters are part of the weights from then on, and no adapters any more. */
+  /** Makes every weight a float32 parameter. Merged adapters become part of the weights and are adapters no longer. */
   trainWeights(): void {
     this.training.requireNoOther('its weights would become trainable')
     this.#requireOwnWeights()
@@ -211,7 +211,7 @@ export class AdapterSet {
     }
   }
 
-  /** Writes a weight and what is merged into it, with `active` also what active adapters add, into float32 memory. */
+  /** Writes a weight with what is merged into it, and with `active` also what active adapters add, into float32 memory. */
   fill(slot: WeightSlot, values: Tensor, active: boolean): void {
     this.#merged.fill(slot, values)
     if (!active) return
@@ -219,7 +219,7 @@ export class AdapterSet {
     for (const adapter of this.#active()) adapter.edits.get(slot)?.(values, nonFinite)
   }
 
-  /** Whether what `fill` writes is what the weight's file has. */
+  /** Whether `fill` writes the same values as the weight's file. */
   isAsStored(slot: WeightSlot, active: boolean): boolean {
     return this.#merged.isAsStored(slot) && !(active && this.#active().some(({ edits }) => edits.has(slot)))
   }
@@ -272,7 +272,7 @@ export class AdapterSet {
     )
   }
 
-  /** Nothing where weights have been trained or changed for good: no file is the base then. */
+  /** Empty where weights were trained or changed permanently: no file is the base then. */
   #baseProvenance(): AdapterProvenance {
     const { base, slots } = this.model
     const changed = this.#merged.changedForGood || slots.some(({ own }) => own.parameter !== null)

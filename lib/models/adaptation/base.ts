@@ -29,15 +29,15 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
 export interface BaseOptions extends HubOptions {
   /** An adapter that comes with the model: a path or hub id. */
   adapter?: string | undefined
-  /** Also for an adapter that was trained on another base. */
+  /** Accept an adapter that was trained on another base. */
   allowOtherBase?: boolean | undefined
-  /** The format that floats are quantised to; absent: the format that the adapter was trained beside, if any; null: none. */
+  /** The format that floats are quantised to; default: the format that the adapter was trained beside, if any; null: none. */
   quantise?: QuantiseFormat | null | undefined
 }
 
 /**
- * Opens a model and checks its weights. Where its adapter was trained beside floats that were quantised while they were loaded,
- * these are quantised again, and only then is it the base.
+ * Opens a model and checks its weights. If its adapter was trained beside weights that were quantised on loading, they are
+ * quantised again, since only then is it the same base.
  * @throws UsageError `other-base` where the adapter was trained on another one
  */
 export async function openBase(
@@ -62,7 +62,7 @@ function quantisedAgain(source: ModelSource, { baseHash, baseFormat }: AdapterPr
   return quantised.identity().hash === baseHash ? quantised : source
 }
 
-/** An adapter beside its base, of which no weight is loaded; whoever opens it frees it. */
+/** An adapter and its base, none of whose weights are loaded; the caller disposes it. */
 export interface OpenedAdapter extends LoadedAdapter<LayerFacts>, Disposable {
   readonly source: ModelSource
   readonly base: BaseModel
@@ -96,7 +96,7 @@ export async function openAdapter(
   }
 }
 
-/** An adapter on its way to its folder. */
+/** An adapter that is about to be written to its folder. */
 export interface AdapterToSave {
   readonly config: AdapterConfigBase
   /** The tensors of each layer, by its module path. */
@@ -118,7 +118,7 @@ export async function saveAdapter(
   const files = new Map(stored.flatMap(([name, view]) => moduleNamesInFile(name, base).map((file) => [file, view])))
   try {
     await writeAdapterFolder(folder, config, tensors, files, {
-      // As PEFT has it: of an absolute path the last part.
+      // As PEFT does: the last part of an absolute path.
       base: source?.origin
         ? { name: source.origin.id, revision: source.origin.revision }
         : { name: sharedName(source?.path ?? ''), revision: null },

@@ -1,4 +1,4 @@
-/** An adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
+/** Exports an adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
 
 import { z } from 'zod'
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
@@ -26,13 +26,13 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
   adapter: string
   /** The folder (`peft`) or file (`gguf-lora`) to write; it is replaced as a whole. */
   output: string
-  /** A LoRA of PEFT, or of llama.cpp. */
+  /** A LoRA for PEFT, or for llama.cpp. */
   format: 'peft' | 'gguf-lora'
-  /** For an adapter that is no LoRA (or one of a higher rank): write the nearest LoRA of this rank. */
+  /** For an adapter that is not a LoRA, or has a higher rank: write the nearest LoRA of this rank. */
   approximateRank?: number
-  /** Also write one that leaves out so much that it is another adapter: more than a tenth of ΔW (`relativeError` above 0.1). */
+  /** Write the LoRA even if it loses more than a tenth of ΔW (`relativeError` above 0.1). */
   force?: boolean
-  /** The dtype of factors in a GGUF adapter; float32. */
+  /** The dtype of factors in a GGUF adapter; default float32. */
   dtype?: 'float32' | 'bfloat16' | 'float16'
   /** Also export an adapter that was trained on another base. */
   allowOtherBase?: boolean
@@ -40,17 +40,17 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-/** What `exportAdapter` wrote, and what it had to leave out. */
+/** What `exportAdapter` wrote, and how much of ΔW it lost. */
 export interface ExportAdapterResult {
   /** Number of layers that have factors in the file. */
   layers: number
   /** The largest rank of a layer. */
   rank: number
-  /** Whether ΔW is the adapter's own, up to rounding; else the nearest of the rank. */
+  /** Whether ΔW is the adapter's own, up to rounding; otherwise it is the nearest one of the rank. */
   exact: boolean
-  /** ‖ΔW − B A‖ / ‖ΔW‖ (Frobenius) over all layers together, and of each. 0 where exact. */
+  /** ‖ΔW − B A‖ / ‖ΔW‖ (Frobenius) over all layers together. 0 where exact. */
   relativeError: number
-  /** What each layer's factors leave out, in the order of the model. */
+  /** The error of each layer, in the order of the model. */
   layerErrors: {
     /** Module path of the layer. */
     name: string
@@ -59,7 +59,7 @@ export interface ExportAdapterResult {
   }[]
 }
 
-/** A layer as a LoRA, and what that leaves out. */
+/** A layer as a LoRA, and its error. */
 interface ExportedLayer extends FactorsOfLayer {
   readonly lostSquares: number
   readonly squares: number
@@ -81,8 +81,8 @@ const exportAdapterArguments = {
 }
 
 /**
- * Sharing MoRA (rank R) and the methods that are a LoRA are exact; of others, the truncated singular value decomposition of
- * ΔW is written when a rank is given.
+ * Writes an adapter as a LoRA for PEFT or llama.cpp. MoRA with sharing (rank R) and the methods that are a LoRA are exact; for
+ * others, given a rank, the truncated singular value decomposition of ΔW is written.
  *
  * ```ts
  * import { exportAdapter } from 'node-mora'
@@ -95,9 +95,9 @@ const exportAdapterArguments = {
  * })
  * ```
  *
- * @throws UsageError `not-low-rank` without `approximateRank` for an adapter that is no LoRA, `unfit-options` for what a
- * format has no place for; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is
- * given; the reason of a `signal` that is aborted; and what reading an adapter throws. Nothing is written then
+ * @throws UsageError `not-low-rank` for an adapter that is not a LoRA without `approximateRank`, `unfit-options` for what the
+ * format cannot hold; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is given; the
+ * reason of an aborted `signal`; and what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   check({ options }, exportAdapterArguments)
@@ -146,7 +146,7 @@ async function exported(
   return { layer, ...nearest }
 }
 
-/** The relative error up to which an approximation may stand for its adapter. */
+/** The largest relative error of an approximation that is written without `force`. */
 export const LARGEST_ERROR = 0.1
 
 function requireNear({ rank, relativeError }: ExportAdapterResult): void {
@@ -172,7 +172,7 @@ function report(layers: readonly ExportedLayer[]): ExportAdapterResult {
   }
 }
 
-/** Every layer has a rank of its own and, in place of its scale, an alpha. */
+/** Each layer has its own rank and, in place of its scale, an alpha. */
 async function writePeft(
   folder: string,
   { config, modules, provenance }: LoadedAdapter<LayerFacts>,
@@ -206,16 +206,16 @@ function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: read
   )
 }
 
-/** The nearest product of a rank, and how far it is from the whole. */
+/** The nearest product of a given rank, and its error. */
 interface TruncatedFactors extends LowRankFactors {
-  /** Sums of squares of what was left out, and of all: the error relative to ΔW (Frobenius norm) is the root of their ratio. */
+  /** Sums of squares of the residual and of ΔW: the relative error (Frobenius norm) is the root of their ratio. */
   readonly lostSquares: number
   readonly squares: number
 }
 
 /**
- * The best approximation of ΔW [d, k] of a rank (Eckart and Young): its largest singular values, whose square roots both
- * factors take.
+ * Returns the best approximation of ΔW [d, k] of a rank (Eckart and Young): its largest singular values, whose square roots go
+ * into both factors.
  */
 async function truncatedFactors(
   delta: Float32Array,

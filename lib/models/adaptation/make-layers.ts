@@ -2,8 +2,8 @@ import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 
 /**
- * Makes an adapter's layers, and hands them on when all are there: before this returns, unless making one is a promise. When
- * one fails, or handing them on, those that were made are disposed of.
+ * Makes an adapter's layers and passes them on once all exist: before this returns, unless making one is asynchronous. If
+ * making a layer or passing them on fails, the layers that exist are disposed.
  */
 export function makeLayers<L>(
   targets: readonly L[],

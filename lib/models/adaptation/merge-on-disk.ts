@@ -27,9 +27,12 @@ export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<Writt
   adapter: string
   /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
   output: string
-  /** The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) with GGUF only. */
+  /**
+   * The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. Mixtures of blocks
+   * (`q4_k_m`, …) with GGUF only.
+   */
   dtype?: 'auto' | GgufDType
-  /** Also merge an adapter that was trained on another base. */
+  /** Accept an adapter that was trained on another base. */
   allowOtherBase?: boolean
   /** Called after each tensor. */
   onProgress?: (progress: { done: number; total: number }) => void
@@ -75,8 +78,8 @@ const mergeModelArguments = {
  * })
  * ```
  *
- * @throws UsageError for what is missing, not supported or does not fit together, InputError for malformed files, and
- * RunError `non-finite` if a sum is not finite, the reason of a `signal` that is aborted; nothing is written then
+ * @throws UsageError for what is missing, unsupported or does not fit together, InputError for malformed files, RunError
+ * `non-finite` if a sum is not finite, and the reason of an aborted `signal`; nothing is written then
  */
 export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
   check({ options }, mergeModelArguments)
@@ -90,7 +93,8 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const copied = source.format === 'folder' && outputFormat(output, format) === 'safetensors'
   const tokenizer = copied ? null : await loadTokenizer(source.path)
   const edits = editsOf(loaded)
-  // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.
+  // In float32: the weight, its previous values, and ΔW with its intermediates; then the rounded weight, and its bytes for the
+  // file.
   const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))
   const bytes = { tensors: Math.max(...sizes), making: Math.max(...sizes) / 4 }
   requireRoom(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')

@@ -6,12 +6,12 @@ import type { WeightSlot } from '../network/weight-slot.js'
 import type { MergeAdapterOptions } from './adapter-options.js'
 import type { AdaptedModel, ModelAdapter, WeightEdit } from './model-adapter.js'
 
-/** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
+/** The adapters that are merged into a model's own weights: each weight is the pristine one after their edits, in order. */
 export class MergedWeights {
   readonly #merged: ModelAdapter[] = []
-  /** Weights without what is merged, where no file has them: before the first merge, or changed for good. */
+  /** Weights without what is merged, where no file has these values: random, trained or permanently changed ones. */
   readonly #pristine = new Map<WeightSlot, Tensor>()
-  /** Weights that were changed for good: they are not what their file has. */
+  /** Weights that were changed permanently: they differ from their file. */
   readonly #changed = new Set<WeightSlot>()
 
   constructor(readonly model: Pick<AdaptedModel, 'device' | 'source'>) {}
@@ -41,7 +41,7 @@ export class MergedWeights {
       edit(own, nonFinite)
       tellChange(slot)
       if (!signal) continue
-      // Else all weights would be in the device's queue before the signal can come.
+      // Otherwise all weights would be in the device's queue before the signal can arrive.
       await this.model.device.synchronize()
       signal.throwIfAborted()
     }
@@ -53,7 +53,7 @@ export class MergedWeights {
     )
   }
 
-  /** Restores the weights bit for bit, less this adapter's part. Where it fails, it can be called again. */
+  /** Removes this adapter's part from the weights and restores the rest bit for bit. If it fails, it can be called again. */
   async unmerge(adapter: ModelAdapter): Promise<void> {
     if (!adapter.merged) throw new UsageError('not-merged', `Adapter ${adapter.name} is not merged.`)
     const at = this.#merged.indexOf(adapter)
@@ -68,8 +68,8 @@ export class MergedWeights {
   }
 
   /**
-   * Changes weights for good: what is merged besides can still be taken out, this cannot. A weight that is not float32
-   * is kept in float32 too from then on, so that many small changes add up before they are rounded.
+   * Changes weights permanently: merged adapters can still be unmerged, this change cannot. A weight that is not float32 also
+   * keeps a float32 copy from then on, so that many small changes add up before they are rounded.
    * @throws RunError `non-finite` if a result is not finite; the weights are spoilt then
    */
   async changeForGood(edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
@@ -87,37 +87,37 @@ export class MergedWeights {
     if (bad > 0) throw new RunError('non-finite', `Merging for good gives ${bad} weights that are not finite.`)
   }
 
-  /** Whether any weight was changed for good. */
+  /** Whether any weight was changed permanently. */
   get changedForGood(): boolean {
     return this.#changed.size > 0
   }
 
-  /** A weight with what is merged into it, in float32: rounded nowhere if its file has it. Kept by the caller. */
+  /** Returns a weight with what is merged into it, in float32: never rounded if its file has it. The caller disposes it. */
   values(slot: WeightSlot): Tensor {
     const values = keep(Tensor.empty(slot.own.shape, { device: this.model.device }))
     this.fill(slot, values)
     return values
   }
 
-  /** Writes what `values` gives into float32 memory of the weight's shape. */
+  /** Writes the result of `values` into float32 memory of the weight's shape. */
   fill(slot: WeightSlot, values: Tensor): void {
     if (this.#isInFile(slot) || this.#pristine.has(slot)) this.#fill(slot, values)
     else values.copyFrom(ownFloats(slot))
   }
 
-  /** Whether a weight is what its file has. */
+  /** Whether a weight equals its file's. */
   isAsStored(slot: WeightSlot): boolean {
     return this.#isInFile(slot) && this.#editsOf(slot).length === 0
   }
 
-  /** Forgets what was before: the weights are what they are now. Gives the adapters that were merged. */
+  /** Makes the current weights the pristine ones. Returns the adapters that were merged. */
   absorb(): ModelAdapter[] {
     for (const tensor of this.#pristine.values()) tensor.dispose()
     this.#pristine.clear()
     return this.#merged.splice(0)
   }
 
-  /** The float32 values that a weight is made from: itself, or a copy that is kept beside it. */
+  /** The float32 values that a weight is rounded from: itself, or a copy that is kept beside it. */
   #exact(slot: WeightSlot): Tensor {
     const own = ownFloats(slot)
     const pristine = this.#pristine.get(slot)
@@ -131,7 +131,7 @@ export class MergedWeights {
     return exact
   }
 
-  /** Whether a weight's values are rounded from what they were changed to. */
+  /** Whether a weight's values are rounded from a float32 copy. */
   #isRounded(slot: WeightSlot): boolean {
     return slot.own.storage !== 'float32' && this.#changed.has(slot)
   }
@@ -162,7 +162,7 @@ export class MergedWeights {
   }
 }
 
-/** A weight to change in place: only floats can be. */
+/** Returns a weight that can be changed in place: only floats can. */
 function ownFloats({ name, own }: WeightSlot): Tensor {
   if (own instanceof GatheredWeight) {
     throw new UsageError(
@@ -177,7 +177,7 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
   )
 }
 
-/** Values derived from a trained weight are made again. */
+/** Marks a trained weight as changed, so that values derived from it are computed again. */
 function tellChange({ own: { parameter } }: WeightSlot): void {
   if (parameter) parameter.version++
 }

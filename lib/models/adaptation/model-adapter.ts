@@ -23,14 +23,14 @@ export interface AdaptedModel {
   readonly slots: readonly WeightSlot[]
   /** A weight by its name in Hugging Face's checkpoints. */
   slot(name: string): WeightSlot
-  /** Every layer that an adapter can go to. */
+  /** Every layer that can have an adapter. */
   adaptableLayers(): Linear[]
 }
 
-/** Merges an adapter into one weight, in place; adds the number of results that are not finite to nonFinite [1]. */
+/** Merges an adapter into one weight, in place; adds the number of non-finite results to nonFinite [1]. */
 export type WeightEdit = (weight: Tensor, nonFinite: Tensor) => void
 
-/** A module that was trained whole takes the weight's place. */
+/** A module that was trained whole replaces the weight. */
 function replacement(trained: Parameter): WeightEdit {
   return (weight, nonFinite) => {
     weight.copyFrom(trained)
@@ -38,7 +38,7 @@ function replacement(trained: Parameter): WeightEdit {
   }
 }
 
-/** Returns the edits that merge an adapter that was read, by the names of weights. */
+/** Returns the edits that merge a loaded adapter, by the names of weights. */
 export function editsOf({ layers, modules }: LoadedAdapter<LayerFacts>): Map<string, WeightEdit> {
   const edits = new Map<string, WeightEdit>()
   for (const [{ name }, layer] of layers)
@@ -47,14 +47,14 @@ export function editsOf({ layers, modules }: LoadedAdapter<LayerFacts>): Map<str
   return edits
 }
 
-/** One adapter of a model, and whether it takes part. */
+/** One adapter of a model, and whether it is active. */
 export class ModelAdapter {
   provenance: AdapterProvenance
   /** Weights that are trained whole. */
   readonly modules: ReadonlyMap<WeightSlot, Parameter>
   /** The edits that merge it, by weight. */
   readonly edits: ReadonlyMap<WeightSlot, WeightEdit>
-  /** The part of `edits` that is the layers'. */
+  /** Those of `edits` that belong to its layers. */
   readonly layerEdits: ReadonlyMap<WeightSlot, WeightEdit>
   #config: AdapterConfigBase
   #layers: ReadonlyMap<Linear, LayerAdapter>
@@ -91,7 +91,7 @@ export class ModelAdapter {
     return this.#layers
   }
 
-  /** Puts other layers beside the same weights, and frees those before; modules trained whole stay. */
+  /** Replaces its layers by others beside the same weights, and frees the old ones; modules trained whole stay. */
   replaceLayers(config: AdapterConfigBase, layers: ReadonlyMap<Linear, LayerAdapter>): void {
     for (const [linear, layer] of layers) {
       const attached = linear.adapters.get(this.name)!
@@ -102,7 +102,7 @@ export class ModelAdapter {
     this.#layers = layers
   }
 
-  /** Whether it is wanted in forward passes; while it is merged, its part is in the weights. */
+  /** Whether it takes part in forward passes; while it is merged, its part is in the weights. */
   get active(): boolean {
     return this.#active
   }
@@ -144,7 +144,7 @@ export class ModelAdapter {
   }
 }
 
-/** A weight that one adapter trains whole cannot be changed by another at the same time. */
+/** Throws if another adapter changes a weight that one of them trains whole. */
 export function requireApart(adapters: readonly ModelAdapter[]): void {
   for (const { name, modules } of adapters) {
     for (const slot of modules.keys()) {

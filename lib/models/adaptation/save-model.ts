@@ -9,13 +9,13 @@ import type { AdapterSet } from './adapter-set.js'
 
 /** Options of `Model.save`. */
 export interface SaveOptions extends WrittenForm {
-  /** Add active adapters too. */
+  /** Whether to merge active adapters too. */
   mergeActive?: boolean
-  /** Aborting it ends the writing between two tensors, with the signal's reason; nothing is written then. */
+  /** Aborting it stops the write between two tensors with the signal's reason; nothing is written then. */
   signal?: AbortSignal
 }
 
-/** A model in memory: its weights' places, and what its adapters add to them. */
+/** A model in memory: its weights, and what its adapters add to them. */
 export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device'> {
   slot(name: string): WeightSlot
   readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored'>
@@ -34,7 +34,7 @@ const saveModelArguments = {
 }
 
 /**
- * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and
+ * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32 and
  * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  */
 export async function saveModel(model: SavedModel, output: string, options: SaveOptions): Promise<void> {

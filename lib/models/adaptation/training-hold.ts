@@ -1,19 +1,19 @@
 import { UsageError } from '../../common/errors.js'
 
-/** The rights of a run on a model that it holds. */
+/** A run's exclusive hold on a model. */
 export interface HeldForTraining {
-  /** Does work of the run itself that adds adapters, or starts them again. */
+  /** Runs the holder's own work that adds or restarts adapters. */
   change<Value>(work: () => Promise<Value>): Promise<Value>
-  /** Lets the model go. */
+  /** Releases the model. */
   end(): void
 }
 
-/** While a run trains a model, nobody else changes what it trains. */
+/** Keeps others from changing a model while a run trains it. */
 export class TrainingHold {
   #isHeld = false
   #isChanging = false
 
-  /** @throws UsageError `in-training` when a run holds the model already */
+  /** @throws UsageError `in-training` if a run already holds the model */
   begin(): HeldForTraining {
     this.requireNone('a second run would train the same model')
     this.#isHeld = true
@@ -32,13 +32,13 @@ export class TrainingHold {
     }
   }
 
-  /** Like `requireNone`, of what runs do too, to a model that they hold. */
+  /** Like `requireNone`, for changes that the holding run itself may make. */
   requireNoOther(what: string): void {
     if (!this.#isChanging) this.requireNone(what)
   }
 
   /**
-   * Refuses what would change the model under a run; `what` says what that is.
+   * Throws while a run holds the model; `what` is a clause that names the change.
    * @throws UsageError `in-training`
    */
   requireNone(what: string): void {

@@ -13,7 +13,7 @@ export async function weightChange(
   device: NativeDevice,
 ): Promise<Float32Array> {
   const shape = [outFeatures, inFeatures]
-  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // no one reads it: values that are not finite show
+  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // never read: non-finite values show in the result
   using change = keep(
     scope(() => {
       const [weight, merged] = [Tensor.empty(shape, { device }), Tensor.empty(shape, { device })]

@@ -1,7 +1,7 @@
 import { InputError, quoted, UsageError } from '../../common/errors.js'
 import type { JsonObject } from '../../io/json.js'
 
-// Keys that change nothing here and are nothing to tell: read by classes of transformers, or written by common tools.
+// Keys that have no effect here and need no warning: read by classes of transformers, or written by common tools.
 const quiet = new Set(
   (
     '_name_or_path architectures attention_dropout attn_pdrop bos_token_id chunk_size_feed_forward dtype embd_pdrop ' +
@@ -12,7 +12,7 @@ const quiet = new Set(
   ).split(' '),
 )
 
-/** Reads the values of a configuration and remembers which keys were asked for. */
+/** Reads the values of a configuration and records which keys were read. */
 export class ConfigReader {
   readonly #seen = new Set<string>()
   readonly #inner: ConfigReader[] = []
@@ -84,7 +84,7 @@ export class ConfigReader {
     throw this.malformed(key, `a positive integer up to ${most}`, value)
   }
 
-  /** How many blocks there are: so few that the plan of each fits into memory. */
+  /** The number of blocks, limited so that the plan of each fits into memory. */
   layers(key: string): number {
     return this.integer(key, undefined, 10_000)
   }
@@ -95,14 +95,14 @@ export class ConfigReader {
     throw this.malformed(key, 'true or false', value)
   }
 
-  /** Refuses other values than those that are supported. */
+  /** Throws unless the value is one of those allowed. */
   require(key: string, allowed: readonly unknown[], fallback: unknown): void {
     const value = this.value(key) ?? fallback
     if (value === undefined) throw this.malformed(key, allowed.join(' or '), value)
     if (!allowed.includes(value)) throw this.unsupported(key, value, `supported: ${allowed.join(', ')}`)
   }
 
-  /** Keys with a value, in the objects inside too, that nobody asked for and that people should hear of. */
+  /** Keys with a value that were not read, nested objects included, except those that need no warning. */
   unread(): string[] {
     const own = Object.keys(this.json).filter((key) => this.json[key] && !this.#seen.has(key) && !quiet.has(key))
     return [...new Set([...own, ...this.#inner.flatMap((inner) => inner.unread())])]

@@ -3,12 +3,12 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 
-/** One family of models: what its `config.json` means, and how GGUF holds it. */
+/** One family of models: how its `config.json` is read, and how GGUF stores it. */
 export interface Family {
   /** `model_type` in `config.json`. */
   readonly modelType: string
-  /** Reads a configuration; keys that nobody asks for are refused afterwards. */
+  /** Reads a configuration; unread keys are reported afterwards. */
   read(read: ConfigReader): { sizes: ModelSizes; tiedEmbeddings: boolean; network: NetworkPlan }
-  /** Null where GGUF has no architecture of its own for it: such models are written as Llama's. */
+  /** Null where GGUF has no architecture for it: such models are written as Llama's. */
   readonly gguf: GgufFamily | null
 }

@@ -29,7 +29,7 @@ export const gemma: Family = {
   },
 }
 
-/** Reads the keys that all Gemmas share; first configurations call the activation `gelu`. */
+/** Reads the keys that all Gemmas share; early configurations call the activation `gelu`. */
 export function readGemma(read: ConfigReader, maxPositions: number) {
   read.require('use_bidirectional_attention', [false], false)
   read.require('hidden_act', ['gelu', 'gelu_pytorch_tanh'], 'gelu_pytorch_tanh')

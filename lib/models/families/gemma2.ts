@@ -7,7 +7,7 @@ import { gemmaRest, readGemma } from './gemma.js'
 import { layerWindows, llamaBlock, llamaNetwork } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
-/** Where GGUF names the norms of Gemma 2 and 3 otherwise. */
+/** GGUF's names of Gemma 2's and 3's norms that differ from Llama's. */
 export const normNames = {
   post_attention_norm: 'post_attention_layernorm',
   ffn_norm: 'pre_feedforward_layernorm',
@@ -53,7 +53,7 @@ export const gemma2: Family = {
       return {
         hidden_activation: 'gelu_pytorch_tanh',
         ...metadata.llamaConfig(),
-        // Files do not tell it: the 27B model scales by its hidden size per head, others by the head size.
+        // Not in the file: the 27B model scales by its hidden size per head, others by the head size.
         query_pre_attn_scalar: layers === 46 ? hiddenSize / heads : headSize,
         attn_logit_softcapping: metadata.number('attn_logit_softcapping', 50),
         final_logit_softcapping: metadata.number('final_logit_softcapping', 30),

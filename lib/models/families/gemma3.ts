@@ -12,8 +12,8 @@ import { layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './par
 import { readRotary, rotaryFrom } from './rotary-settings.js'
 
 /**
- * Gemma 3 (arXiv 2503.19786), text only: norms of queries and keys, and five layers with a window and a rotary base of
- * their own for each with full attention.
+ * Gemma 3 (arXiv 2503.19786), text only: norms of queries and keys, and for each layer with full attention five that have a
+ * window and their own rotary base.
  */
 export const gemma3: Family = {
   modelType: 'gemma3_text',
@@ -57,7 +57,7 @@ export const gemma3: Family = {
         hidden_activation: 'gelu_pytorch_tanh',
         ...metadata.llamaConfig({ theta: 1_000_000 }),
         rope_local_base_freq: metadata.number('rope.freq_base_swa', 10000),
-        // Files do not tell it: the 27B model scales by its hidden size per head, others by the head size.
+        // Not in the file: the 27B model scales by its hidden size per head, others by the head size.
         query_pre_attn_scalar: layers === 62 ? hiddenSize / heads : headSize,
         final_logit_softcapping: metadata.optionalNumber('final_logit_softcapping'),
         sliding_window: metadata.number('attention.sliding_window'),
@@ -83,7 +83,7 @@ function layerTypes(read: ConfigReader, { layers }: ModelSizes, pattern: number)
   return (i) => (types ? types[i] === 'sliding_attention' : (i + 1) % pattern !== 0)
 }
 
-/** One for each kind of layer in `rope_parameters`, or `rope_theta` with `rope_scaling` and `rope_local_base_freq`. */
+/** Reads one for each kind of layer from `rope_parameters`, or from `rope_theta`, `rope_scaling` and `rope_local_base_freq`. */
 function readRotaries(read: ConfigReader, sizes: ModelSizes): { global: RotaryPlan; local: RotaryPlan } {
   const parameters = read.value('rope_parameters') as
     | { full_attention?: JsonObject; sliding_attention?: JsonObject }

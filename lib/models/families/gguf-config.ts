@@ -9,7 +9,7 @@ import type { Family } from './family.js'
 import { families } from './index.js'
 import { WITHOUT_EXPERTS } from './parse-config.js'
 
-/** The family of a GGUF file. @throws UsageError `unsupported-architecture` */
+/** Returns the family of a GGUF file. @throws UsageError `unsupported-architecture` */
 export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily } {
   const architecture = file.metadata.get('general.architecture')
   const family = families.find(({ gguf }) => gguf?.architecture === architecture)
@@ -23,9 +23,9 @@ export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily }
 }
 
 /**
- * `config.json` of the model in a GGUF file.
+ * Returns the `config.json` of the model in a GGUF file.
  * @param ropeFactors values of `rope_freqs.weight` [headSize / 2], needed if the file has that tensor
- * @throws UsageError `unsupported-architecture`, `unsupported-option` with the name of what is not supported
+ * @throws UsageError `unsupported-architecture`, `unsupported-option` that names what is not supported
  * @throws InputError `malformed-file` if metadata is missing, of the wrong type, or contradicts the tensors
  */
 export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): JsonObject {
@@ -36,7 +36,7 @@ export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): Json
   return json
 }
 
-/** How GGUF holds the models of a configuration's family. */
+/** Returns how GGUF stores the models of a configuration's family. */
 export function ggufFamilyOf({ architecture }: ModelConfig): GgufFamily {
   const family = (modelType: string) => families.find((candidate) => candidate.modelType === modelType)!
   return (family(architecture).gguf ?? family('llama').gguf)!

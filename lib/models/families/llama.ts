@@ -2,7 +2,7 @@ import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
-/** Llama 1 to 3.x and what is made alike (arXiv 2302.13971): SmolLM2, TinyLlama, … */
+/** Llama 1 to 3.x and models of the same architecture (arXiv 2302.13971): SmolLM2, TinyLlama, … */
 export const llama: Family = {
   modelType: 'llama',
 

@@ -1,7 +1,7 @@
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
-/** Mistral 7B and its kin (arXiv 2310.06825): Llama with a sliding window. In GGUF files it is `llama`. */
+/** Mistral 7B and its relatives (arXiv 2310.06825): Llama with a sliding window. GGUF files call it `llama`. */
 export const mistral: Family = {
   modelType: 'mistral',
 

@@ -5,12 +5,12 @@ import type { ModelConfig } from '../network/model-config.js'
 import { ConfigReader } from './config-reader.js'
 import { families } from './index.js'
 
-/** Ends the list of families for who has a model of another kind. */
+/** Ends the list of families in the error about another kind of model. */
 export const WITHOUT_EXPERTS = ', all of them without experts: take a model that has none'
 
 /**
- * Reads and checks a configuration. What transformers reads for its `model_type` and this package does not have is refused
- * by name; `onWarning` hears of keys that neither reads. `source` names the file.
+ * Reads and checks a configuration. Options that transformers reads for its `model_type` and this package does not support are
+ * refused by name; `onWarning` is called for keys that neither reads. `source` names the file.
  */
 export function parseConfig(json: JsonObject, source: string, onWarning?: (message: string) => void): ModelConfig {
   const family = families.find((candidate) => candidate.modelType === json.model_type)

@@ -1,4 +1,4 @@
-/** Parts that families share: sizes, and blocks in the manner of Llama. */
+/** Parts that families share: sizes, and blocks like Llama's. */
 import { InputError } from '../../common/errors.js'
 import type { Activation } from '../../native/addon.js'
 import type { ModelSizes } from '../network/model-config.js'
@@ -6,7 +6,7 @@ import type { DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } 
 import type { ConfigReader } from './config-reader.js'
 import { readRotary } from './rotary-settings.js'
 
-/** Values that a family's configurations leave out. */
+/** Values for keys that a family's configurations may leave out. */
 interface Defaults {
   readonly headSize?: number
   readonly maxPositions?: number
@@ -40,7 +40,7 @@ export function requireHeads({ source }: ConfigReader, { heads, keyValueHeads, h
   )
 }
 
-/** Reads the keys that families like Llama share; their only activation is SiLU. */
+/** Reads the keys that Llama-like families share; their only activation is SiLU. */
 export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
   read.require('hidden_act', ['silu', 'swish'], 'silu')
   const sizes = readSizes(read, defaults)
@@ -49,8 +49,8 @@ export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
 }
 
 /**
- * The window of each layer by `layer_types`, or by `usual` where it is absent; null is full attention. A window that
- * reaches as far as the model's positions is none.
+ * Returns each layer's window by `layer_types`, or by `usual` where that is absent; null is full attention. A window as long as
+ * the model's positions counts as full attention.
  */
 export function layerWindows(
   read: ConfigReader,
@@ -84,11 +84,11 @@ export interface LlamaBlockOptions {
   readonly activation?: Activation
   readonly window?: number | null
   readonly softcap?: number | null
-  /** Scores are multiplied by this; default 1/√headSize. */
+  /** The factor of scores; default 1/√headSize. */
   readonly scale?: number
 }
 
-/** Block `index` of Llama under the names of its checkpoints: norms before attention and MLP, a gated MLP. */
+/** Returns Llama's block `index` under its checkpoints' names: norms before attention and MLP, a gated MLP. */
 export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): DecoderBlockPlan {
   const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = sizes
   const { norm, rotary, biases = {}, activation = 'silu', window = null, softcap = null } = options
@@ -144,7 +144,7 @@ export function withQueryKeyNorms(
   }
 }
 
-/** A network of such blocks. */
+/** Returns a network of such blocks. */
 export function llamaNetwork(
   { hiddenSize, layers }: ModelSizes,
   norm: (name: string, size: number) => NormPlan,

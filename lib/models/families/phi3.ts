@@ -45,7 +45,7 @@ export const phi3: Family = {
   },
 }
 
-/** One layer with the rows of several. */
+/** Returns one layer with the rows of several. */
 function joined(name: string, layers: readonly LinearPlan[]): LinearPlan {
   const [first] = layers as [LinearPlan]
   return {

@@ -29,7 +29,7 @@ export const qwen2: Family = {
   },
 }
 
-/** Qwen's windows: of the layers from `max_window_layers` on, and only where they are switched on. */
+/** Reads Qwen's windows: layers from `max_window_layers` on have one, if `use_sliding_window` is set. */
 export function qwenWindows(read: ConfigReader, sizes: ModelSizes): (number | null)[] {
   const window = read.optionalNumber('sliding_window', 4096)
   const first = read.optionalNumber('max_window_layers') ?? 28

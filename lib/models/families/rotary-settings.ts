@@ -9,7 +9,7 @@ export interface RotaryDefaults {
   readonly theta?: number
 }
 
-/** Rotary settings from the newer `rope_parameters` or the older `rope_theta` and `rope_scaling`. */
+/** Reads rotary settings from the newer `rope_parameters` or the older `rope_theta` and `rope_scaling`. */
 export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
   const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? {}
   if (!isJsonObject(parameters)) throw read.malformed('rope_parameters', 'an object', parameters)
@@ -19,7 +19,7 @@ export function readRotary(read: ConfigReader, defaults: RotaryDefaults): Rotary
   })
 }
 
-/** Rotary settings from one object; what it lacks is looked for in the configuration. */
+/** Reads rotary settings from one object; missing keys are read from the configuration. */
 export function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
@@ -43,7 +43,7 @@ export function rotaryFrom(
 }
 
 interface Reach {
-  /** Positions of pretraining. */
+  /** The context length of pretraining. */
   original(): number
   readonly maxPositions: number
   /** Pairs of a head that rotate. */
@@ -79,7 +79,7 @@ function readScaling(options: ConfigReader, type: unknown, { original, maxPositi
         truncate: options.value('truncate') !== false,
       }
     }
-    // The first checkpoints of Phi-3 call it `su`.
+    // Phi-3's first checkpoints call it `su`.
     case 'su':
     case 'longrope': {
       const originalPositions = original()

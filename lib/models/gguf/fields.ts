@@ -1,11 +1,11 @@
-/** A model's configuration as the metadata of a GGUF file: what `GgufMetadata` reads, written. */
+/** Writes a model's configuration as GGUF metadata, which `GgufMetadata` reads. */
 import { float32, type GgufField, ggufText, uint32 } from '../../io/gguf-writer.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { type RotaryPlan, rotaryPlans } from '../network/plan.js'
 import type { Fields, GgufFamily } from './gguf-family.js'
 import { llama3Factors } from './rope-factors.js'
 
-/** The metadata of a model, without its tokenizer. */
+/** Returns a model's metadata, without its tokenizer's. */
 export function modelFields(config: ModelConfig, { architecture, fields }: GgufFamily): Map<string, GgufField> {
   const { network } = config
   const epsilon = network.finalNorm.kind === 'rms' ? 'layer_norm_rms_epsilon' : 'layer_norm_epsilon'
@@ -29,7 +29,7 @@ export function modelFields(config: ModelConfig, { architecture, fields }: GgufF
   ])
 }
 
-/** Where there are two kinds, as in Gemma 3, that of the layers with full attention, which come after others. */
+/** Where there are two kinds, as in Gemma 3, the one of the layers with full attention, which come last. */
 function mainRotary({ network }: ModelConfig): RotaryPlan | null {
   return rotaryPlans(network).at(-1) ?? null
 }
@@ -48,13 +48,13 @@ function rotaryFields(rotary: RotaryPlan | null): Fields {
     : fields
 }
 
-/** The length of the window in families whose layers may have one, or what is as good as none. */
+/** The window's length in families whose layers may have one; a length that has no effect where none has. */
 export function windowField({ network, maxPositions }: ModelConfig): Fields {
   const windows = network.blocks.map(({ attention }) => attention.softmax.window).filter((window) => window !== null)
   return { 'attention.sliding_window': uint32(windows[0] ?? maxPositions) }
 }
 
-/** Values of `rope_freqs.weight`; null where the model has none. */
+/** Returns the values of `rope_freqs.weight`; null where the model has none. */
 export function ropeFactors(config: ModelConfig): Float32Array | null {
   const rotary = mainRotary(config)
   if (rotary?.scaling.type !== 'llama3') return null

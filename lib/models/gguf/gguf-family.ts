@@ -4,22 +4,22 @@ import type { ModelConfig } from '../network/model-config.js'
 import type { GgufMetadata } from './metadata.js'
 import type { GgufNames } from './names.js'
 
-/** Entries without the architecture before their names. */
+/** Fields by names without the architecture's prefix. */
 export type Fields = Record<string, GgufField>
 
-/** How a GGUF file holds a family's models. */
+/** How a GGUF file stores a family's models. */
 export interface GgufFamily {
   /** `general.architecture` */
   readonly architecture: string
   /** The class in transformers, for `architectures` in `config.json`. */
   readonly className: string
-  /** The values that `config.json` would have. */
+  /** Returns the values that `config.json` would have. */
   config(metadata: GgufMetadata): JsonObject
-  /** The fields that `config` reads beside those of every family. */
+  /** The fields that `config` reads besides those of every family. */
   fields?(config: ModelConfig): Fields
   readonly names: GgufNames
   /** Whether rows of queries and keys rotate in adjacent pairs (`unpermuteRows`). */
   readonly permuted?: boolean
-  /** The number that files add to norms' weights. */
+  /** The offset that files add to norms' weights. */
   readonly normOffset?: number
 }

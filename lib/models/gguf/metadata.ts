@@ -12,7 +12,7 @@ interface RotaryFacts {
   readonly rotated?: number
 }
 
-/** A GGUF file's metadata in the words of `config.json`. */
+/** A GGUF file's metadata as `config.json` expresses it. */
 export class GgufMetadata {
   readonly read: MetadataReader
   readonly layers: number
@@ -85,17 +85,17 @@ export class GgufMetadata {
     }
   }
 
-  /** Whether attention's projections have biases, in the words of `config.json`. */
+  /** Whether attention's projections have biases, as `config.json` says it. */
   attentionBias(): JsonObject {
     return { attention_bias: this.#haveBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']) }
   }
 
-  /** Whether projections of attention and MLP have biases, as Llama's configuration has it. */
+  /** Whether projections of attention and MLP have biases, as Llama's configuration says it. */
   biases(): JsonObject {
     return { ...this.attentionBias(), mlp_bias: this.#haveBiases(['ffn_gate', 'ffn_up', 'ffn_down']) }
   }
 
-  /** Refuses a file with metadata that nobody asked for. */
+  /** Throws if the file has metadata that was not read. */
   refuseOverlooked(): void {
     const ignored = ['vocab_size', 'tensor_data_layout', 'expert_used_count', 'rope.scaling.finetuned']
     this.read.refuseOverlooked(
@@ -104,7 +104,7 @@ export class GgufMetadata {
     )
   }
 
-  /** Whether all of these projections have biases; some that have them and some that have none are refused. */
+  /** Whether these projections have biases; throws if only some of them have. */
   #haveBiases(projections: readonly string[]): boolean {
     const layers = Array.from({ length: this.layers }, (_, layer) => layer)
     const names = layers.flatMap((layer) => projections.map((name) => `blk.${layer}.${name}.bias`))

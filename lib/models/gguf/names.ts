@@ -1,4 +1,4 @@
-/** GGUF's names of tensors as Hugging Face's checkpoints call them, and the order of their rows. */
+/** Translates GGUF's tensor names to those of Hugging Face's checkpoints, and the order of their rows. */
 import { quoted, UsageError } from '../../common/errors.js'
 import type { ModelSizes } from '../network/model-config.js'
 
@@ -29,7 +29,7 @@ export const llamaNames: GgufNames = {
   blocks: 'model.layers',
 }
 
-/** Llama's names with others in some places. */
+/** Llama's names, some of them replaced. */
 export const llamaNamesWith = (block: Names): GgufNames => ({ ...llamaNames, block: { ...llamaNames.block, ...block } })
 
 /** Norms of queries and keys. */
@@ -44,7 +44,7 @@ export const ropeFactorsName = 'rope_freqs.weight'
 /**
  * Hugging Face's name of a tensor in a GGUF file: Llama's `blk.3.attn_q.weight` is
  * `model.layers.3.self_attn.q_proj.weight`. `rope_freqs.weight` keeps its name.
- * @throws UsageError `unknown-tensor`: a tensor that the architecture does not have would silently be left out of the model
+ * @throws UsageError `unknown-tensor` for a tensor that the architecture does not have: ignoring it would change the model
  */
 export function huggingFaceName(ggufName: string, { outer, block, blocks }: GgufNames, file = 'the GGUF file'): string {
   if (ggufName === ropeFactorsName) return ggufName
@@ -60,14 +60,14 @@ export function huggingFaceName(ggufName: string, { outer, block, blocks }: Gguf
   return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
 }
 
-/** The reverse: GGUF's name of a weight. Every weight of a family that GGUF has has one. */
+/** Returns GGUF's name of a weight: the reverse of `huggingFaceName`. Every weight of a family that GGUF knows has one. */
 export function ggufName(name: string, { outer, block, blocks }: GgufNames): string {
   const [, path = '', kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? []
   const [, layer, inBlock] = path.startsWith(`${blocks}.`)
     ? (/^(\d+)\.(.+)$/.exec(path.slice(blocks.length + 1)) ?? [])
     : []
   const names = layer === undefined ? outer : block
-  // A family's own names come after Llama's, two of which OLMo 2 has given up.
+  // A family's own names come after Llama's, two of which OLMo 2 does not use.
   const stem = Object.keys(names).findLast((key) => names[key] === (inBlock ?? path))
   if (stem === undefined) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
   return layer === undefined ? `${stem}.${kind}` : `blk.${layer}.${stem}.${kind}`
@@ -92,7 +92,7 @@ export function unpermuteRows(heads: number, headSize: number): Int32Array {
   })
 }
 
-/** The row order of a tensor of a permuted architecture by its GGUF name; null for other tensors than queries and keys. */
+/** Returns the row order of a query or key tensor of a permuted architecture by its GGUF name; null for other tensors. */
 export function rowOrder(
   ggufName: string,
   { heads, keyValueHeads, headSize }: Pick<ModelSizes, 'heads' | 'keyValueHeads' | 'headSize'>,

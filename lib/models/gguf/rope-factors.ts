@@ -13,23 +13,23 @@ export type RopeScaling =
     }
 
 interface RopeFactors {
-  /** Divisors [headSize / 2] of the rotary frequencies, as `rope_freqs.weight` gives them. */
+  /** Divisors [headSize / 2] of the rotary frequencies, the values of `rope_freqs.weight`. */
   factors: Float32Array
   theta: number
   headSize: number
-  /** The context length of pretraining, where the file tells it. */
+  /** The context length of pretraining, if the file has it. */
   original: number | null
   /** Names the file in errors. */
   path: string
 }
 
-/** Every Llama 3 model has these; a GGUF file does not tell them. */
+/** Every Llama 3 model has these; GGUF files do not store them. */
 const LOW_FREQUENCY_FACTOR = 1
 const HIGH_FREQUENCY_FACTOR = 4
 
 /**
- * The Llama-3 scaling that a GGUF file holds only as a table. The table's largest divisor is the factor; the context
- * length of pretraining is the power of two whose table is equal.
+ * Returns the Llama-3 scaling that a GGUF file stores only as a table. The factor is the table's largest divisor; the context
+ * length of pretraining is the power of two that gives an equal table.
  * @returns null if every divisor is 1
  * @throws UsageError `unsupported-option` if no Llama-3 scaling gives this table
  */

@@ -1,6 +1,6 @@
 /**
- * Loading a base on several ranks. Those of a machine share its memory: each matrix is read by one of them. Ranks that hold it
- * together keep 1 / size of every matrix, and gather what a pass needs.
+ * Loads a base on several ranks. Ranks of one machine share its memory: each matrix is read by one of them. Ranks that shard it
+ * keep 1 / size of every matrix and gather what a pass needs.
  */
 import { RunError } from '../../common/errors.js'
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
@@ -20,15 +20,15 @@ import type { Weights } from './weights.js'
 export interface LoadingRanks {
   /** Ranks that share the memory of their machine. */
   readonly ranks?: HostRanks | undefined
-  /** Ranks that hold the base together, unless all are of one machine. */
+  /** Ranks that shard the base, unless all are on one machine. */
   readonly shard?: ShardRanks | undefined
 }
 
 /**
  * Reads a network's matrices together with other ranks.
- * @param what is to be loaded, as JSON: only ranks with the same share memory
- * @param betweenGroups is awaited again and again; where it throws, loading ends
- * @returns false where this rank has to read all of them itself
+ * @param what a description of what is loaded, as JSON: only ranks with equal ones share memory
+ * @param betweenGroups awaited between groups; loading stops if it throws
+ * @returns false if this rank has to read all of them itself
  */
 export async function readOnRanks(
   weights: Weights,
@@ -49,7 +49,7 @@ export async function readOnRanks(
   return isSharded
 }
 
-/** Where a group lies in the part of the rank that has read it. */
+/** The place of a group in the part of the rank that has read it. */
 interface SharedGroup {
   /** The first matrix's. */
   readonly name: string
@@ -59,9 +59,9 @@ interface SharedGroup {
 }
 
 /**
- * Reads this rank's share of a network's matrices into memory that others map too, and maps theirs.
+ * Reads this rank's share of a network's matrices into shared memory, and maps those of the others.
  * @param weights reads the matrices, and gets all of them
- * @param betweenGroups is awaited again and again; where it throws, loading ends
+ * @param betweenGroups awaited between groups; loading stops if it throws
  */
 async function readShared(weights: Weights, memory: HostMemory, betweenGroups: () => Promise<void>): Promise<void> {
   const own = await shareOf(weights, memory, betweenGroups).catch((error: unknown) => {
@@ -78,7 +78,7 @@ async function readShared(weights: Weights, memory: HostMemory, betweenGroups: (
   }
 }
 
-/** Fills this rank's part. */
+/** Fills this rank's part of the shared memory. */
 async function shareOf(
   weights: Weights,
   memory: HostMemory,
@@ -109,18 +109,18 @@ function matricesIn(memory: Tensor, { offset, bytes, matrices }: SharedGroup) {
   return matrices.map((one) => matrixIn(group, one))
 }
 
-/** The group that one rank describes to the others, or why it could not be read. */
+/** A group's description for the other ranks, or why it could not be read. */
 type ShardedGroup =
   | { readonly bytes: number; readonly matrices: readonly StoredMatrix[] }
   | { readonly failure: string }
 
-/** Bytes that one rank sends the others at one time. */
+/** Bytes of one message between ranks. */
 const PIECE = 2 ** 24
 
 /**
  * Reads a network's matrices, each on one rank, and keeps this rank's part of all of them.
- * @param weights reads the matrices, and gets what gathers them
- * @param betweenGroups is awaited again and again; where it throws, loading ends
+ * @param weights reads the matrices, and receives the gathered ones
+ * @param betweenGroups awaited between groups; loading stops if it throws
  */
 async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: () => Promise<void>): Promise<void> {
   const { units } = weights
@@ -157,7 +157,7 @@ async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: (
   }
 }
 
-/** This rank's part of a group that one rank reads, and what the group's bytes are. */
+/** Returns this rank's part of a group that one rank reads, and the layout of the group's bytes. */
 async function partOfGroup(
   weights: Weights,
   names: GroupOfMatrices,
@@ -211,14 +211,14 @@ function writeBytes(bytes: Uint8Array, into: Tensor): void {
   into.copyFrom(values)
 }
 
-/** Where a tensor lies among the bytes of its group. */
+/** The place of a tensor in the bytes of its group. */
 interface StoredPlace {
   readonly dtype: DType
   readonly shape: readonly number[]
   readonly offset: number
 }
 
-/** A matrix as one rank has read it, for the others: one tensor, or those of a matrix of codes. */
+/** The layout of a matrix in the bytes of its group: one tensor, or the tensors of a quantised matrix. */
 interface StoredMatrix {
   readonly codes: { readonly storage: CodeFormat; readonly layout: CodeLayout } | null
   readonly tensors: Readonly<Record<string, StoredPlace | null>>
@@ -230,10 +230,10 @@ interface GroupInBytes {
   readonly all: Tensor
 }
 
-/** Makes memory of `count` bytes: uint8 [count]. */
+/** Allocates `count` bytes: uint8 [count]. */
 type MakeBytes = (count: number) => Tensor
 
-/** Bytes of a cache line, and of what processors read at one time. */
+/** Bytes of a cache line, and of the widest vector load. */
 const ALIGNMENT = 64
 
 /** Reads a group's matrices into a multiple of `multiple` times 64 bytes. */
@@ -242,7 +242,7 @@ function readGroup(weights: Weights, names: GroupOfMatrices, multiple: number, m
   return (isKept ? keptGroup : floatGroup)(weights, names, multiple * ALIGNMENT, make)
 }
 
-/** The matrix that lies in the memory of its group. */
+/** Returns the matrix as a view of its group's memory. */
 function matrixIn(memory: Tensor, { codes, tensors }: StoredMatrix): Weight {
   const views = Object.entries(tensors).map(([name, place]) => [
     name,
@@ -252,7 +252,7 @@ function matrixIn(memory: Tensor, { codes, tensors }: StoredMatrix): Weight {
   return codes ? new CodedWeight(codes.storage, parts as CodedTensors, codes.layout) : weightOf(parts.values)
 }
 
-/** Floats: read to where they are to lie, one below the other. */
+/** Reads floats to their final place, one matrix below the other. */
 function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
   const { dtype } = weights
   const shapes = names.map((name) => weights.shapeOf(name))
@@ -269,7 +269,7 @@ function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make
   return { matrices: [{ codes: null, tensors: { values: { dtype, shape, offset: 0 } } }], all }
 }
 
-/** Matrices as their file has them, copied to where they are to lie. */
+/** Reads matrices as their file stores them, and copies them to their final place. */
 function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
   const read = atOnce(weights.read(names))
   try {

@@ -1,6 +1,6 @@
 /**
- * How a model's weights lie in memory: as their files store them, or as floats. Where the options leave it open, measured costs
- * decide, and not the machine, so that runs on like machines are alike.
+ * Decides how a model's weights are stored in memory: as in their files, or as floats. If the options don't say, measured costs
+ * decide and not the state of the machine, so that runs on equal machines are equal.
  */
 import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
 import { freeMemory, requireRoom } from '../../tensor/room.js'
@@ -14,38 +14,38 @@ import type { QuantisedForm } from '../read/stored-weight.js'
 /** The requests of a user or a command. */
 export interface StorageOptions {
   readonly dtype?: 'auto' | FloatDType | undefined
-  /** Keep quantised weights, or turn them into floats. */
+  /** Keep quantised weights, or convert them to floats. */
   readonly quantised?: boolean | undefined
-  /** Ranks that hold the matrices together. */
+  /** Ranks that shard the matrices. */
   readonly ranks: number
   readonly passes?: Passes | undefined
 }
 
-/** The passes that a model is loaded for: of so many tokens, to train, or of one token after the other, to generate. */
+/** The passes that a model is loaded for: a number of tokens for training, or one token at a time for generation. */
 export type Passes = number | 'one token'
 
-/** How the weights of a checkpoint will lie in memory. */
+/** How the weights of a checkpoint are stored in memory. */
 export interface StoragePlan {
   /** The dtype of activations and floats. */
   readonly dtype: FloatDType
-  /** Whether matrices stay in the formats that they are stored in. */
+  /** Whether matrices stay in their stored formats. */
   readonly kept: boolean
   readonly quantised: QuantisedBase | null
 }
 
 /** The form of a checkpoint's quantised weights in a model. */
 export interface QuantisedBase extends QuantisedForm {
-  /** Whether they stay as they are stored; else they are floats. */
+  /** Whether they stay as stored; otherwise they become floats. */
   readonly kept: boolean
-  /** Bytes that they take less where they are kept. */
+  /** Bytes that keeping them saves. */
   readonly saved: number
-  /** Whether the file has floats, which were quantised while they were loaded. */
+  /** Whether the file has floats, which were quantised on loading. */
   readonly onLoad: boolean
 }
 
 /**
- * Decides how a checkpoint's weights lie in memory: the only place that does.
- * @throws UsageError `too-little-memory` where they do not fit
+ * Decides how a checkpoint's weights are stored in memory.
+ * @throws UsageError `too-little-memory` if they do not fit
  */
 export function planStorage(source: ModelSource, device: NativeDevice, options: StorageOptions): StoragePlan {
   const dtype = computingDType(options.dtype, device)
@@ -69,14 +69,14 @@ export function computingDType(dtype: 'auto' | FloatDType | undefined, device: N
   return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
 }
 
-/** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
+/** Returns the device bytes that loading a model's weights takes: all of them, and one as its file stores it. */
 export function bytesOfWeights(source: ModelSource, dtype: FloatDType, kept: boolean): number {
   const all = bytesByName(source, dtype, kept)
   const sum = [...all.values()].reduce((total, bytes) => total + bytes, 0)
   return sum + Math.max(0, ...[...all.keys()].map((name) => source.weights.get(name)!.bytes))
 }
 
-/** Bytes of one of `size` ranks that hold the matrices together: its part, and two blocks or the largest table. */
+/** Returns the bytes of one of `size` ranks that shard the matrices: its part, and two blocks or the largest table. */
 function bytesOfShards(source: ModelSource, dtype: FloatDType, kept: boolean, size: number): number {
   const all = bytesByName(source, dtype, kept)
   const units = networkUnits(source.config).map(({ isBlock, groups }) => ({
@@ -102,11 +102,11 @@ function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map
 }
 
 /**
- * Costs of GGUF's blocks. They and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less for
- * memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core), blocks by
- * how long making their values takes and a little more than such steps, which took 0.94–1.02 times as long, all else by the
- * products of 128 tokens alone, forward and back; where products take longer, as in float32, less is lost. For decoding: on two
- * cores, with weights that no cache holds.
+ * Costs of GGUF's blocks. They and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less
+ * for memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core),
+ * blocks by the time of unpacking them, rounded up from such steps, which took 0.94–1.02 times as long, all others by the
+ * products of 128 tokens alone, forward and backward; where products take longer, as in float32, less is lost. For decoding: on
+ * two cores, with weights larger than the caches.
  */
 const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
   q4_0: { training: 10, decoding: 0.5 },
@@ -128,7 +128,7 @@ const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
 
 const CPU: Readonly<Record<string, ComputingCost>> = { ...BLOCKS, ...costsOfCodes }
 
-/** Costs of any of these formats where inputs are ordered: the scale of each is looked up. */
+/** Costs of any of these formats where inputs are reordered: the scale of each is looked up. */
 const ORDERED: ComputingCost = { training: 90, decoding: 7.5 }
 
 /**
@@ -137,7 +137,7 @@ const ORDERED: ComputingCost = { training: 90, decoding: 7.5 }
  */
 const GPU = 230
 
-/** By how much steps may be longer for weights that are kept by default. */
+/** The slowdown up to which weights are kept by default. */
 const MOST = 1.15
 
 function costOf({ format, ordered }: QuantisedForm): ComputingCost | null {
@@ -145,16 +145,13 @@ function costOf({ format, ordered }: QuantisedForm): ComputingCost | null {
   return ordered ? ORDERED : CPU[format]!
 }
 
-/**
- * How many times as long a pass of so many tokens takes beside kept weights as beside floats; null of a format that is none of
- * quantised weights.
- */
+/** Returns how many times as long a pass of `tokens` tokens takes with kept weights as with floats; null for float formats. */
 export function slowdown(form: QuantisedForm, device: string, tokens: number): number | null {
   const cost = costOf(form)
   return cost && 1 + (device === 'cpu' ? cost.training : GPU) / tokens
 }
 
-/** Whether passes are about as fast beside kept weights as beside floats. For generating on GPUs that was not measured. */
+/** Whether passes are about as fast with kept weights as with floats. Generation on GPUs was not measured. */
 export function isAsFast(form: QuantisedForm, device: string, passes: Passes | undefined): boolean {
   const cost = costOf(form)
   if (cost === null || passes === undefined) return false

@@ -13,25 +13,25 @@ import type { ModelSource } from '../read/model-source.js'
 
 /** Matrices that stay as their file stores them. */
 export interface KeptWeights {
-  /** The format that a matrix stays in; null where it becomes floats. */
+  /** Returns the format that a matrix stays in; null if it becomes floats. */
   format(name: string): StorageFormat | null
-  /** Matrices of one format with equally many columns, one below the other as a new weight; null where they cannot be. */
+  /** Loads matrices of one format and width, stacked as a new weight; null if they cannot be stacked. */
   load(names: readonly string[]): Weight | null
 }
 
 /**
- * The weights that a network is made of, by their names: matrices that were read beforehand (`readAll`, `put`), and what a function
- * fills when it is asked for: from a file, or with random values.
+ * The weights that a network is made of, by name: matrices that were read beforehand (`readAll`, `put`), and weights that a
+ * function fills on demand, from a file or with random values.
  */
 export class Weights implements NetworkWeights {
-  /** Where ranks hold the matrices together. */
+  /** Gathers the matrices where ranks shard them. */
   shards: Shards | undefined
-  /** Whether the matrices lie in memory that ranks of this machine share. */
+  /** Whether ranks of this machine share the matrices' memory. */
   isShared = false
   /** The matrices in the order of a pass. */
   readonly units: readonly NetworkUnit[]
   readonly #shapes: ReadonlyMap<string, readonly number[]>
-  /** The matrices of a group by the name of its first: one with the rows of all, or one for each. */
+  /** The matrices of a group by the name of its first one: a single stacked matrix, or one for each name. */
   readonly #ready = new Map<string, readonly Weight[]>()
 
   constructor(
@@ -56,7 +56,7 @@ export class Weights implements NetworkWeights {
 
   /**
    * Reads all matrices, one at a time.
-   * @param betweenMatrices is awaited before each; where it throws, loading ends
+   * @param betweenMatrices awaited before each; loading stops if it throws
    */
   async readAll(betweenMatrices: () => Promise<void>): Promise<void> {
     for (const { groups } of this.units) {
@@ -77,12 +77,12 @@ export class Weights implements NetworkWeights {
     }
   }
 
-  /** Adds a group's matrices, which become its own. */
+  /** Adds a group's matrices, and takes ownership of them. */
   put(names: GroupOfMatrices, matrices: readonly Weight[]): void {
     this.#ready.set(names[0]!, matrices)
   }
 
-  /** Reads a group: one weight with the rows of all, or one for each where each has scales of its own. A part for each matrix. */
+  /** Reads a group: one stacked weight, or one for each matrix where each has its own scales. Yields after each matrix. */
   *read(names: GroupOfMatrices): Parts<Weight[]> {
     const formats = new Set(names.map((name) => this.#format(name)))
     if (formats.size === 1) {
@@ -132,7 +132,7 @@ export class Weights implements NetworkWeights {
     return { whole, parts }
   }
 
-  /** Frees the matrices that were read beforehand, where no network is made of them. */
+  /** Frees the matrices that were read beforehand, if no network was made of them. */
   dispose(): void {
     for (const matrices of this.#ready.values()) for (const matrix of matrices) matrix.dispose()
     this.shards?.dispose()
@@ -166,13 +166,16 @@ export class Weights implements NetworkWeights {
   }
 }
 
-/** Takes a weight out of the running scope: its maker frees it. */
+/** Takes a weight out of the running scope; its creator frees it. */
 function keepWeight(weight: Weight): Weight {
   for (const tensor of weight.tensors) keep(tensor)
   return weight
 }
 
-/** The weights of a checkpoint whose weights were found sound. @param quantised keep matrices in the formats that they are stored in */
+/**
+ * Returns the weights of a checkpoint that `requireWeights` has checked. @param quantised keep matrices in the formats that
+ * they are stored in
+ */
 export function storedWeights(
   source: ModelSource,
   dtype: FloatDType,
@@ -187,7 +190,10 @@ export function storedWeights(
   return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
 }
 
-/** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */
+/**
+ * Returns initial weights for pretraining: normal with the configuration's deviation, norms 1, biases 0; a function of seed and
+ * name.
+ */
 export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
   const norms = new Map(normsOf(config.network).map(({ name, weightOffset }) => [`${name}.weight`, 1 - weightOffset]))
   return new Weights(config, device, dtype, (name, target) => {

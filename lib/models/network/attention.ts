@@ -36,7 +36,7 @@ export class Attention {
     return [...this.projections.layers, this.output]
   }
 
-  /** x [T, D] → [T, D]; with seen tokens, x is what follows them, and there are no gradients. */
+  /** x [T, D] → [T, D]; with seen tokens, x follows them, and there are no gradients. */
   forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
     const { shape, softmax, rotary: plan } = this.plan
     const rotary = plan && context.rotary.get(plan)!

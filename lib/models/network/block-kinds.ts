@@ -1,12 +1,12 @@
-/** Which blocks of a network are alike: what a pass computes of one, it computes of the others too, with other values. */
+/** Finds the blocks of a network that are alike: a pass makes the same operations in them, with other values. */
 import type { Linear } from '../../nn/linear.js'
 import type { Decoder } from './decoder.js'
 import type { DecoderBlock } from './decoder-block.js'
 import type { WeightSlot } from './weight-slot.js'
 
 /**
- * The places of one block of each kind, in order. Blocks are of one kind where their plans differ in names only, their weights
- * lie alike in memory, equal adapters are beside the same layers, and a backward pass comes to all of them or to none.
+ * Returns the indices of one block of each kind, in order. Blocks are of one kind if their plans differ in names only, their
+ * weights are stored alike, the same layers have equal adapters, and a backward pass reaches all of them or none.
  */
 export function oneOfEachKind(decoder: Decoder): number[] {
   const { blocks } = decoder
@@ -39,7 +39,7 @@ function adapterFacts(linear: Linear): unknown {
     .map(({ layer }) => [layer.constructor.name, layer.parameters.map(({ shape }) => shape)])
 }
 
-/** Of JSON. In a string, quotes have a backslash before them. */
+/** Matches in JSON: in a string, quotes have a backslash before them. */
 function withoutNames(json: string): string {
   return json.replaceAll(/"name":"[^"]*"/g, '')
 }

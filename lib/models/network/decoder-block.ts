@@ -12,7 +12,7 @@ import { Norm } from './norm.js'
 import type { DecoderBlockPlan } from './plan.js'
 import type { WeightSlot } from './weight-slot.js'
 
-/** One block: attention and an MLP, each with norms before or after it, and around a residual. */
+/** One block: attention and an MLP, each with norms before or after it and a residual connection. */
 export class DecoderBlock {
   readonly beforeAttention: Norm | null
   readonly attention: Attention
@@ -40,13 +40,13 @@ export class DecoderBlock {
     return [...this.attention.linears(), ...this.mlp.linears()]
   }
 
-  /** Frees what layers share: their weights no longer lie in it. */
+  /** Frees the memory that layers shared, once their weights are elsewhere. */
   disposeFused(): void {
     for (const { fused } of [this.attention.projections, this.mlp.projections])
       if (fused?.disposed === false) fused.dispose()
   }
 
-  /** x [T, D] → [T, D]; with seen tokens, x is what follows them in one document, and there are no gradients. */
+  /** x [T, D] → [T, D]; with seen tokens, x follows them in one document, and there are no gradients. */
   forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null = null): Tensor {
     const { residualScale } = this.plan
     const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {

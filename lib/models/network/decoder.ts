@@ -33,9 +33,9 @@ export interface ForwardOptions {
   dropout?: (rowKeys: BigInt64Array) => DropoutState
   /** Recompute each block's activations in the backward pass. */
   recompute?: boolean
-  /** Make products with the blocks' frozen weights in 8 bits where gradients are recorded. */
+  /** Compute products with the blocks' frozen weights in 8 bits where gradients are recorded. */
   int8?: boolean
-  /** Places of the blocks that the pass goes through: all by default. */
+  /** Indices of the blocks that the pass goes through: all by default. */
   blocks?: readonly number[] | undefined
 }
 
@@ -52,11 +52,11 @@ export class Decoder {
   /** Learned positions [P, D], where there are any. */
   positions: Weight | null
   readonly finalNorm: Norm
-  /** Output head [V, D]; null where it is the embeddings. */
+  /** Output head [V, D]; null where it is tied to the embeddings. */
   readonly untiedHead: Linear | null
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
-  /** What holds the matrices where ranks do so together; else null. */
+  /** The shards of the matrices; null if ranks do not shard them. */
   readonly shards: Shards | null
   /** Rows of at least this many tokens use different rotary angles. */
   readonly longRowsFrom: number
@@ -94,22 +94,25 @@ export class Decoder {
     return this.untiedHead ?? this.embeddingTable
   }
 
-  /** The head's weight with what adapters add, for one product: of the running scope. */
+  /** The head's weight with what adapters add, for one product: owned by the running scope. */
   adaptedHead(): Weight {
     return this.headTable.adaptedWeight()
   }
 
-  /** Layers outside the blocks that adapters can go to: none where the head is the embeddings. */
+  /** Layers outside the blocks that can have adapters: none where the head is tied to the embeddings. */
   get tables(): readonly Linear[] {
     return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
   }
 
-  /** Says what a pass through blocks at these places, or all, is going to need of matrices that ranks hold together. */
+  /** Announces the sharded matrices that a pass through these blocks, by default all, is going to need. */
   beginPass(gradients: boolean, blocks?: readonly number[], onPast?: (unit: number) => void): void {
     this.shards?.begin(unitsOfPass(this.config, gradients ? this.firstTrained() : null, blocks), onPast)
   }
 
-  /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */
+  /**
+   * Computes the normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; yields after each
+   * block.
+   */
   *targetStates(batch: Batch, options: ForwardOptions = {}): Parts<{ hidden: Tensor; targets: Tensor }> {
     const rows = rowsOfTargets(batch)
     return {
@@ -118,7 +121,7 @@ export class Decoder {
     }
   }
 
-  /** Normed hidden states of the tokens at `rows` [N, D], or of all of them; a part for each block. */
+  /** Computes the normed hidden states of the tokens at `rows` [N, D], or of all tokens; yields after each block. */
   *normedStates(batch: Batch, rows: ArrayLike<number> | null, options: ForwardOptions = {}): Parts<Tensor> {
     const states = yield* this.#hiddenStates(batch, options)
     if (!rows) return this.finalNorm.forward(states)
@@ -127,7 +130,7 @@ export class Decoder {
     return this.finalNorm.forward(picked)
   }
 
-  /** Logits [1, V] of what follows `ids`, which come after what the cache holds; no gradients. */
+  /** Returns the logits [1, V] of the token after `ids`, which follow the tokens in the cache; no gradients. */
   nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     const { length: start } = cache
     const known = start + ids.length
@@ -148,7 +151,7 @@ export class Decoder {
     return this.#logitsAfter(inputs, rotary, cache)
   }
 
-  /** The same of one token of a row that is not turned as a long one. */
+  /** The same for one token of a row without a long row's rotary angles. */
   #nextOfOne(id: number, cache: KeyValueCache): Tensor {
     this.#requirePositions(cache.length + 1)
     const state = this.#state()
@@ -176,7 +179,7 @@ export class Decoder {
     return logitsOf(last, this.adaptedHead(), this.network.logits)
   }
 
-  /** What forward passes depend on besides their inputs. */
+  /** Everything that forward passes depend on besides their inputs. */
   #state(): unknown[] {
     const state: unknown[] = []
     for (const { current } of this.slots) state.push(current, current.parameter?.version)
@@ -187,7 +190,7 @@ export class Decoder {
     return state
   }
 
-  /** The first unit of which something is trained, or beside it. */
+  /** Returns the first unit that has trained weights or adapters; null if none has. */
   firstTrained(): number | null {
     const tables = [this.embeddingTable.weight, this.positions].some((table) => table?.parameter)
     const units = [
@@ -198,7 +201,7 @@ export class Decoder {
     return first < 0 ? null : first
   }
 
-  /** Frees what the layers of the blocks share: their weights no longer lie in it. */
+  /** Frees the memory that layers of the blocks shared, once their weights are elsewhere. */
   disposeFused(): void {
     for (const block of this.blocks) block.disposeFused()
   }
@@ -214,7 +217,7 @@ export class Decoder {
     return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
   }
 
-  /** The length of a row of which `known` tokens are there already; all of its tokens must be turned alike. */
+  /** The length of a row with `known` tokens so far; all of its tokens must have the same rotary angles. */
   #rowLength(known: number, cache: KeyValueCache): number {
     const rowLength = Math.max(known, cache.rowLength)
     const isLong = rowLength >= this.longRowsFrom
@@ -269,7 +272,7 @@ export class Decoder {
       const next = recompute
         ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants)
         : forward(x)
-      // What the tape keeps stays.
+      // The tape keeps what it needs.
       x.dispose()
       x = next
       yield
@@ -278,7 +281,7 @@ export class Decoder {
   }
 }
 
-/** The rows of a batch that have a target. */
+/** Returns the rows of a batch that have a target. */
 export function rowsOfTargets({ targets }: Batch): Int32Array {
   return Int32Array.from(targets.keys()).filter((row) => targets[row]! >= 0)
 }
@@ -293,7 +296,7 @@ function rowLengths({ positions, offsets }: Batch): Int32Array {
   return lengths
 }
 
-/** An embedding's or head's table, of the checkpoint's module of this name. */
+/** Returns the table of the embeddings or the head, by its module's name in the checkpoint. */
 function tableOf(name: string, weights: NetworkWeights, role: 'embeddings' | 'head'): Linear {
   return new Linear(name, weights.weight(`${name}.weight`), null, role)
 }

@@ -3,18 +3,18 @@ import type { RotaryInput } from '../../tensor/operations/attention.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { RotaryPlan } from './plan.js'
 
-/** What every block of one forward pass shares. */
+/** The inputs that all blocks of a forward pass share. */
 export interface ForwardContext {
   /** Tables and positions for each kind of rotary embedding in the network. */
   readonly rotary: ReadonlyMap<RotaryPlan, RotaryInput>
   /** Starts of the documents, then T: [B + 1] int32. */
   readonly offsets: Tensor
   readonly dropout: DropoutState | null
-  /** Whether products with the blocks' frozen weights are made in 8 bits. */
+  /** Whether products with the blocks' frozen weights are computed in 8 bits. */
   readonly int8: boolean
 }
 
-/** x [T, k] as the linear layers of a block read it. */
+/** Wraps x [T, k] as an input of a block's linear layers. */
 export function linearInput(x: Tensor, { dropout, int8 }: ForwardContext): LinearInput {
   return new LinearInput(x, dropout, int8)
 }

@@ -27,7 +27,7 @@ import { requireWhole } from './model-shards.js'
 
 interface DropoutKey {
   readonly seed: number
-  /** The optimizer's. */
+  /** The optimizer's step. */
   readonly step: number
 }
 
@@ -67,20 +67,20 @@ const readArguments = {
   cache: expecting('a cache (createCache makes one)', z.instanceof(KeyValueCache)),
 }
 
-/** What a network computes: the loss of rows, log-probabilities of their targets, and what comes next. */
+/** The forward passes of a network: the loss of rows, log-probabilities of their targets, and the next token. */
 export class ForwardPasses {
   /** Recompute each block's activations in the backward pass: slower, less memory. */
   gradientCheckpointing = false
   /**
-   * `int8`: passes that record gradients make the products with frozen weights of the blocks in 8 bits, forwards and backwards.
-   * Needs a device with `int8Products`. Evaluation and generation stay as they are.
+   * `int8`: passes that record gradients compute the products with frozen weights of the blocks in 8 bits, forward and
+   * backward. Needs a device with `int8Products`. Evaluation and generation stay as they are.
    */
   compute: 'auto' | 'int8' = 'auto'
   readonly #decoder: Decoder
   readonly #blocks: readonly number[] | undefined
   #dropout: DropoutKey | null = null
 
-  /** @param blocks places of the blocks that passes with batches go through: all by default */
+  /** @param blocks indices of the blocks that passes with batches go through: all by default */
   constructor(decoder: Decoder, blocks?: readonly number[]) {
     this.#decoder = decoder
     this.#blocks = blocks
@@ -92,7 +92,7 @@ export class ForwardPasses {
     this.#dropout = key
   }
 
-  /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
+  /** Returns the sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): SummedLoss {
     check({ batch }, { batch: aBatch })
     return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
@@ -106,7 +106,7 @@ export class ForwardPasses {
     return { loss, targetTokens: batch.targetTokens }
   }
 
-  /** Hidden states after the final norm and their logits, for an objective of one's own; made as those of `loss` are. */
+  /** Returns hidden states after the final norm and their logits, for custom objectives; computed as in `loss`. */
   forward(batch: Batch, options: ForwardCall = {}): ModelOutput {
     check({ batch, options }, forwardArguments)
     return atOnce(this.#output(batch, options))
@@ -119,7 +119,7 @@ export class ForwardPasses {
     return inTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
   }
 
-  /** Passes through one block of each kind alone: a device that can make them can make those of the whole. */
+  /** Returns passes through only one block of each kind: a device that supports them supports those of the whole network. */
   trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
     const passes = new ForwardPasses(this.#decoder, oneOfEachKind(this.#decoder))
     passes.gradientCheckpointing = this.gradientCheckpointing
@@ -127,7 +127,10 @@ export class ForwardPasses {
     return passes
   }
 
-  /** Natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError `non-finite` */
+  /**
+   * Returns the natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError
+   * `non-finite`
+   */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     check({ batch }, { batch: aBatch })
     if (batch.targetTokens === 0) return new Float32Array(0)
@@ -139,20 +142,20 @@ export class ForwardPasses {
     return result
   }
 
-  /** Room for the keys and values of `capacity` tokens, for `next`. */
+  /** Allocates a cache for the keys and values of `capacity` tokens, for `next`. */
   createCache(capacity: number): KeyValueCache {
     check({ capacity }, createCacheArguments)
     const { config, dtype, device } = this.#decoder
     return new KeyValueCache(config, capacity, dtype, device)
   }
 
-  /** Reads `ids` after what the cache holds, and returns the logits [V] of what comes next. */
+  /** Reads `ids` after the tokens in the cache, and returns the logits [V] of the next token. */
   async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
     using logits = this.#read(ids, cache)
     return (await logits.data()) as Float32Array
   }
 
-  /** `next`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
+  /** Like `next`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
     check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)
@@ -175,7 +178,7 @@ export class ForwardPasses {
     return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
-  /** What a function of the head makes of the tokens that have a target; a part for each block and for each of the function. */
+  /** Evaluates a function of the head on the tokens that have a target; yields after each block and with the function. */
   *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
     const decoder = this.#decoder
     leaveRoom(decoder.device)
@@ -184,7 +187,7 @@ export class ForwardPasses {
     return yield* evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
   }
 
-  /** Logits [1, V] of what comes next. */
+  /** Returns the logits [1, V] of the next token. */
   #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     check({ ids, cache }, readArguments)
     requireWhole(this.#decoder, 'Writing texts takes all weights for every token')

@@ -6,11 +6,11 @@ import type { TokenStep } from './token-step.js'
 
 /** Keys and values of the tokens seen so far. */
 export class KeyValueCache {
-  /** Tokens seen. */
+  /** Number of tokens seen. */
   length = 0
-  /** Tokens that the row will have, as far as that is known before they are read. */
+  /** The length that the row will have, if that is known before its tokens are read. */
   rowLength = 0
-  /** Whether the tokens were turned as those of a long row are (LongRoPE). */
+  /** Whether the tokens have the rotary angles of a long row (LongRoPE). */
   isLong = false
   /** The forward pass of one token, made by the decoder when it is needed. */
   step: TokenStep | null = null
@@ -19,7 +19,7 @@ export class KeyValueCache {
 
   constructor(
     config: ModelConfig,
-    /** Tokens that there is memory for. */
+    /** The most tokens that it can hold. */
     readonly capacity: number,
     dtype: FloatDType,
     device: NativeDevice,

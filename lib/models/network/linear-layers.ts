@@ -6,7 +6,7 @@ import type { Weight } from '../../tensor/weight.js'
 import type { ModelConfig } from './model-config.js'
 import type { LinearPlan } from './plan.js'
 
-/** Gives weights by their names in Hugging Face's checkpoints, in the shapes of `weightShapes`. */
+/** Loads weights by their names in Hugging Face's checkpoints, in the shapes of `weightShapes`. */
 export interface WeightLoader {
   /** A matrix, in the model's dtype or as its file stores it. */
   weight(name: string): Weight
@@ -14,19 +14,19 @@ export interface WeightLoader {
   bias(name: string): Tensor
   /** A norm's weight or bias, float32. */
   norm(name: string): Tensor
-  /** Matrices with equally many columns, one below the other in one weight unless they are stored in different formats. */
+  /** Matrices of one width, stacked in one weight unless they are stored in different formats. */
   fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] }
 }
 
-/** What a network is made from. */
+/** The weights that a network is made from. */
 export interface NetworkWeights extends WeightLoader {
   readonly config: ModelConfig
   readonly device: NativeDevice
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
-  /** Where ranks hold the matrices together. */
+  /** Gathers the matrices where ranks shard them. */
   readonly shards?: Shards | undefined
-  /** Whether the matrices lie in memory that ranks of this machine share. */
+  /** Whether ranks of this machine share the matrices' memory. */
   readonly isShared?: boolean
 }
 
@@ -37,7 +37,7 @@ export function loadLinear(plan: LinearPlan, weights: WeightLoader): Linear {
   return new Linear(plan.name, weights.weight(`${plan.name}.weight`), biasOf(plan, weights))
 }
 
-/** Layers that read the same input, with their weights in one where they can be. */
+/** Loads layers that read the same input, with their weights stacked if possible. */
 export function loadGroup(plans: readonly LinearPlan[], weights: WeightLoader): LinearGroup {
   const { whole, parts } = weights.fused(plans.map(({ name }) => `${name}.weight`))
   const layers = plans.map((plan, i) => new Linear(plan.name, parts[i]!, biasOf(plan, weights)))

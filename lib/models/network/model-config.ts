@@ -27,12 +27,12 @@ export interface ModelConfig extends ModelSizes {
   readonly architecture: string
   /** Whether the output head is the embeddings' table. */
   readonly tiedEmbeddings: boolean
-  /** How the network is made. */
+  /** The network's structure. */
   readonly network: NetworkPlan
   /** Standard deviation of random weights, for training from scratch. */
   readonly initializerRange: number
   /** Ids of `eos_token_id` in `config.json`. */
   readonly eosIds: readonly number[]
-  /** As read, to be written again beside merged weights. */
+  /** The file as read, to be written beside merged weights. */
   readonly json: JsonObject
 }

@@ -7,11 +7,11 @@ import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { Decoder } from './decoder.js'
 
-/** What a forward pass computes. */
+/** Options of a forward pass. */
 export interface ForwardCall {
   /**
-   * The tokens to compute it of: `all` (default), `targets` (those that have one, as in the loss), or the rows of the batch
-   * with these numbers, in this order.
+   * The tokens whose states are computed: `all` (default), `targets` (those that have a target, as in the loss), or the rows of
+   * the batch with these indices, in this order.
    */
   rows?: 'all' | 'targets' | ArrayLike<number>
 }
@@ -24,15 +24,15 @@ export interface SummedLoss {
   targetTokens: number
 }
 
-/** What a chunk of logits [to - from, V] of rows [from, to) is made into: a scalar. */
+/** Reduces a chunk of logits [to - from, V] of rows [from, to) to a scalar. */
 export type LogitsBody = (logits: Tensor, from: number, to: number) => Tensor
 
 /**
- * What a forward pass gave, with gradients where it recorded them. It belongs to the scope that it was made in, like a tensor;
- * outside of one, `dispose` frees it. Adapters are those that were active at the pass, whichever are now.
+ * The result of a forward pass, with gradients where it recorded them. Like a tensor, it belongs to the scope that it was made
+ * in; outside of a scope, `dispose` frees it. It keeps using the adapters that were active during the pass.
  */
 export class ModelOutput implements Disposable {
-  /** Those that it was made of: a scope that it is returned from hands them on. */
+  /** The tensors that it consists of: a scope that returns it passes them on. */
   readonly tensors: readonly Tensor[]
   readonly #form: LogitsForm
   /** The output head's weight with what adapters add. */
@@ -49,15 +49,15 @@ export class ModelOutput implements Disposable {
     this.tensors = this.#head === decoder.headTable.weight ? [hidden] : [hidden, ...this.#head.tensors]
   }
 
-  /** Float32 logits [to - from, V] of rows [from, to), by default of all: they take 4 V bytes for each. */
+  /** Returns the float32 logits [to - from, V] of rows [from, to), by default all: 4 V bytes each. */
   logits(from = 0, to: number = this.hidden.shape[0]!): Tensor {
     return scope(() => logitsOf(slice(this.hidden, from, to), this.#head, this.#form))
   }
 
   /**
-   * Σ of body(logits, from, to) over chunks of rows [from, to), [1] float32, for a body that makes a scalar of float32 logits
-   * [to - from, V]. The logits never exist whole: with gradients on, those of each chunk are computed at once, and the backward
-   * pass only scales them.
+   * Returns Σ of body(logits, from, to) over chunks of rows [from, to), [1] float32, for a body that reduces float32 logits [to
+   * - from, V] to a scalar. The logits never exist as a whole: with gradients on, each chunk's gradients are computed at once,
+   * and the backward pass only scales them.
    */
   sumOverLogits(body: LogitsBody): Tensor {
     check({ body }, { body: aFunction })
@@ -65,7 +65,7 @@ export class ModelOutput implements Disposable {
     return sumOfChunks(this.hidden, rowsOfLogits(this.#head), (rows, from, to) => body(logits(rows), from, to))
   }
 
-  /** Frees hidden states, and the head where adapters have changed it. */
+  /** Frees hidden states, and the head if adapters have changed it. */
   dispose(): void {
     for (const tensor of this.tensors) tensor.dispose()
   }

@@ -3,24 +3,24 @@ import type { ShardRanks } from '../../tensor/shards.js'
 import type { Decoder } from './decoder.js'
 import { unitFinder } from './units.js'
 
-/** A model whose matrices lie in parts on several ranks, which all make the same passes at the same time. */
+/** A model whose matrices are sharded over several ranks, which all make the same passes at the same time. */
 export interface ModelShards {
-  /** This rank's number, and how many have parts of the matrices. */
+  /** This rank's number, and the number of ranks. */
   readonly ranks: Pick<ShardRanks, 'rank' | 'size'>
   /**
-   * Begins a pass, as a loss does by itself.
-   * @param onPast is told of each unit of the network when the pass is beyond it, between the same gatherings on all ranks
+   * Begins a pass; a loss does this itself.
+   * @param onPast called for each unit of the network once the pass is beyond it, between the same gathers on all ranks
    */
   begin(gradients: boolean, onPast?: (unit: number) => void): void
-  /** The unit that a parameter belongs to; null of one that is outside of all of them. */
+  /** The unit that a parameter belongs to; null for a parameter outside of all units. */
   unitOf(parameter: string): number | null
-  /** Gives the other ranks what is left of a pass: all of it where this rank has no batch. */
+  /** Takes part in the other ranks' remaining gathers of a pass: in all of them if this rank has no batch. */
   end(): void
-  /** Why parts of the ranks could not be gathered; null where they could. */
+  /** Why the last gather failed; null if it did not. */
   failure(): unknown
 }
 
-/** Null of a network that is whole. */
+/** Returns null for a network that is not sharded. */
 export function modelShards(decoder: Decoder): ModelShards | null {
   const { shards } = decoder
   if (!shards) return null
@@ -33,7 +33,7 @@ export function modelShards(decoder: Decoder): ModelShards | null {
   }
 }
 
-/** Refuses what needs the whole network: a sentence up to its verb says what and why. */
+/** Throws if the network is sharded; `needs` is a clause that says what needs the whole of it. */
 export function requireWhole({ shards }: Decoder, needs: string): void {
   if (!shards) return
   throw new UsageError(

@@ -1,4 +1,4 @@
-/** What the network of a model is made of: every family describes its own with these, and the decoder is built from them. */
+/** The structure of a model's network: every family describes its own with these types, and the decoder is built from them. */
 import type { LayerFacts, LayerRole } from '../../adapters/contract/adapter.js'
 import type { Activation } from '../../native/addon.js'
 import type { RotaryConfig } from '../../nn/rotary.js'
@@ -16,7 +16,7 @@ export interface NormPlan {
   readonly kind: 'rms' | 'layer'
   readonly size: number
   readonly epsilon: number
-  /** Is added to the weight: 1 where checkpoints store its difference from 1. */
+  /** Added to the weight: 1 where checkpoints store its difference from 1. */
   readonly weightOffset: number
 }
 
@@ -43,7 +43,7 @@ export interface MlpPlan {
   readonly down: LinearPlan
 }
 
-/** Attention and MLP, each with a norm before or after it (or both), around a residual. */
+/** Attention and MLP, each with a norm before or after it (or both) and a residual connection. */
 export interface DecoderBlockPlan {
   readonly beforeAttention: NormPlan | null
   readonly attention: AttentionPlan
@@ -51,24 +51,24 @@ export interface DecoderBlockPlan {
   readonly beforeMlp: NormPlan | null
   readonly mlp: MlpPlan
   readonly afterMlp: NormPlan | null
-  /** What attention and MLP give is multiplied by this before it is added. */
+  /** The factor of the outputs of attention and MLP before they are added. */
   readonly residualScale: number
 }
 
 export interface NetworkPlan {
   readonly embeddings: string
-  /** Embeddings are multiplied by this, as the model's dtype holds it. */
+  /** The factor of embeddings, rounded to the model's dtype. */
   readonly embeddingScale: number
   /** A table of learned positions, added to the embeddings. */
   readonly positions: string | null
   readonly blocks: readonly DecoderBlockPlan[]
   readonly finalNorm: NormPlan
   readonly head: string
-  /** What is done to logits. */
+  /** How logits are transformed. */
   readonly logits: LogitsForm
   /** Checkpoints store weights of linear layers as [in, out] (GPT-2's Conv1D); in memory all are [out, in]. */
   readonly transposedLinears: boolean
-  /** What names start with, and checkpoints of the network without its head lack. */
+  /** The prefix of names, which checkpoints of the network without its head lack. */
   readonly basePrefix: string
 }
 
@@ -80,7 +80,7 @@ interface NetworkSizes {
   readonly tiedEmbeddings: boolean
 }
 
-/** The shape of every weight of a model by its name, in the order of the blocks; linear layers [out, in]. */
+/** Returns the shape of every weight of a model by its name, in the order of the blocks; linear layers [out, in]. */
 export function weightShapes(config: NetworkSizes): Map<string, readonly number[]> {
   const { network, vocabularySize, hiddenSize, maxPositions } = config
   const shapes = new Map<string, readonly number[]>()
@@ -112,13 +112,13 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
   return shapes
 }
 
-/** The kinds of rotary embedding in a network. */
+/** Returns the kinds of rotary embedding in a network. */
 export function rotaryPlans({ blocks }: NetworkPlan): RotaryPlan[] {
   const plans = blocks.map(({ attention }) => attention.rotary).filter((plan) => plan !== null)
   return [...new Set(plans)]
 }
 
-/** Every norm of a network. */
+/** Returns every norm of a network. */
 export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
   const inBlocks = blocks.flatMap(({ attention, ...block }) => [
     block.beforeAttention,
@@ -131,12 +131,12 @@ export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
   return [...inBlocks.filter((norm) => norm !== null), finalNorm]
 }
 
-/** The linear layers of the blocks, which adapters go to, in order. */
+/** Returns the linear layers of the blocks, in order. */
 export function linearsOf(network: NetworkPlan): LinearPlan[] {
   return linearGroups(network).flat()
 }
 
-/** The same, those together that read the same input. */
+/** Returns the same layers, grouped by their input. */
 export function linearGroups({ blocks }: NetworkPlan): (readonly LinearPlan[])[] {
   return blocks.flatMap(({ attention, mlp }) => [
     attention.projections,
@@ -146,14 +146,14 @@ export function linearGroups({ blocks }: NetworkPlan): (readonly LinearPlan[])[]
   ])
 }
 
-/** The layers that adapters can go to, without their weights: those of the blocks, and untied embeddings and head. */
+/** Returns the layers that can have adapters, without weights: those of the blocks, and untied embeddings and head. */
 export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSizes): LayerFacts[] {
   const table = (name: string, role: LayerRole): LayerFacts[] =>
     tiedEmbeddings ? [] : [{ name, inFeatures: sizes.hiddenSize, outFeatures: sizes.vocabularySize, role }]
   return [...table(network.embeddings, 'embeddings'), ...linearsOf(network), ...table(network.head, 'head')]
 }
 
-/** Names of the weights that checkpoints store as [in, out]. */
+/** Returns the names of the weights that checkpoints store as [in, out]. */
 export function transposedWeights(network: NetworkPlan): ReadonlySet<string> {
   return new Set(network.transposedLinears ? linearsOf(network).map(({ name }) => `${name}.weight`) : [])
 }

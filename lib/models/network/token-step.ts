@@ -2,20 +2,20 @@ import { type NativeDevice, type NativeRecording, native } from '../../native/ad
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 
-/** What one token brings, on the device (int32). */
+/** The inputs of one token, on the device (int32). */
 export interface TokenInputs {
   /** [1] */
   readonly ids: Tensor
-  /** In the row, [1]. */
+  /** Position in the row, [1]. */
   readonly positions: Tensor
-  /** Starts and end of the one document: of the tokens that come, and of all that are known with them, [2]. */
+  /** Start and end of the one document, [2]: among the new tokens, and among all tokens including them. */
   readonly queryOffsets: Tensor
   readonly keyOffsets: Tensor
 }
 
 /**
  * The forward pass of one token, recorded and enqueued again for each that follows: hundreds of operations become one call.
- * It holds the memory of everything in between.
+ * It keeps the memory of all intermediate results.
  */
 export class TokenStep implements Disposable {
   /** [id, position, 0, 1, 0, known] */
@@ -26,8 +26,8 @@ export class TokenStep implements Disposable {
   #logits: Tensor | null = null
 
   /**
-   * @param state what the forward pass depends on besides its inputs
-   * @param forward the logits [1, V]
+   * @param state everything that the forward pass depends on besides its inputs
+   * @param forward returns the logits [1, V]
    */
   constructor(
     device: NativeDevice,
@@ -39,15 +39,15 @@ export class TokenStep implements Disposable {
     this.#inputs = { ids: part(0, 1), positions: part(1, 1), queryOffsets: part(2, 2), keyOffsets: part(4, 2) }
   }
 
-  /** Whether nothing has changed that the forward pass depends on. */
+  /** Whether everything that the forward pass depends on is unchanged. */
   fits(state: readonly unknown[]): boolean {
     return state.length === this.state.length && state.every((value, i) => value === this.state[i])
   }
 
-  /** Logits [1, V] of what follows a token at a position. */
+  /** Returns the logits [1, V] of the token after the one at a position. */
   next(id: number, position: number): Tensor {
     this.#values.assign(Int32Array.of(id, position, 0, 1, 0, position + 1))
-    // What the first call makes for all later ones, such as converted weights, is no part of a token.
+    // Whatever the first call makes for all later ones, such as converted weights, is not recorded.
     if (++this.#calls === 1) return this.forward(this.#inputs)
     if (this.#recording) {
       this.#recording.replay()

@@ -1,7 +1,7 @@
-/** What a pass needs of a network's matrices at one time: what ranks that hold them together gather, and read in turns. */
+/** Units of a network: the matrices that a pass needs at one time, which sharding ranks gather together and read in turns. */
 import type { ModelConfig } from './model-config.js'
 
-/** Names of matrices that are one below the other in memory where they can be. */
+/** Names of matrices that are stacked in memory where possible. */
 export type GroupOfMatrices = readonly string[]
 
 export interface NetworkUnit {
@@ -9,7 +9,7 @@ export interface NetworkUnit {
   readonly groups: readonly GroupOfMatrices[]
 }
 
-/** The tables, then each block, then the output head where it is not the embeddings. */
+/** Returns the units: the tables, then each block, then the output head unless it is tied. */
 export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): NetworkUnit[] {
   const { network, tiedEmbeddings } = config
   const { embeddings, positions, blocks, head } = network
@@ -28,7 +28,7 @@ export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddin
   ]
 }
 
-/** Finds the unit with the matrix that a parameter belongs to, as its name says; null of others, such as norms. */
+/** Returns a function that finds a parameter's unit by its name; null for parameters outside of matrices, such as norms. */
 export function unitFinder(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): (name: string) => number | null {
   const layers = networkUnits(config).flatMap(({ groups }, unit) =>
     groups.flat().map((matrix) => ({ prefix: matrix.slice(0, -'weight'.length), unit })),
@@ -37,9 +37,9 @@ export function unitFinder(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings
 }
 
 /**
- * The units in the order in which a pass needs them: forward, and backward as far as something is trained.
- * @param first the first unit of which something is trained; null where nothing is
- * @param places of the blocks that the pass goes through
+ * Returns the units in the order in which a pass needs them: forward, then backward down to the first trained one.
+ * @param first the first unit that is trained; null if none is
+ * @param places indices of the blocks that the pass goes through
  */
 export function unitsOfPass(
   { network, tiedEmbeddings }: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>,

@@ -3,9 +3,12 @@ import { scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'
 import type { Weight } from '../../tensor/weight.js'
 
-/** Rows that the usual norm is measured by. */
+/** Number of rows for the median norm. */
 const SAMPLES = 128
-/** A trained row is rarely under half of the usual length; one that training never reached is zero, or decayed to nearly that. */
+/**
+ * A trained row's norm is rarely under half of the median; a row that training never reached is zero, or decayed to nearly
+ * zero.
+ */
 const SHORT = 0.1
 
 /**

@@ -3,11 +3,13 @@ import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { type Weight, weightOf } from '../../tensor/weight.js'
 
-/** One weight of a model, matrix or vector: where forward passes find it, under its name in Hugging Face's checkpoints. */
+/**
+ * The place of one weight of a model, matrix or vector, where forward passes find it; named as in Hugging Face's checkpoints.
+ */
 export class WeightSlot {
   readonly #put: (weight: Weight) => void
   #current: Weight
-  /** The model's own weight while another stands in for it. */
+  /** The model's own weight while another replaces it. */
   #aside: Weight | null = null
 
   private constructor(
@@ -19,14 +21,14 @@ export class WeightSlot {
     this.#put = put
   }
 
-  /** The slot of `owner[key]`, which nothing else writes. */
+  /** Makes the slot of `owner[key]`, which nothing else writes. */
   static ofWeight<K extends string>(name: string, owner: { [key in K]: Weight | null }, key: K): WeightSlot {
     return new WeightSlot(name, owner[key]!, (weight) => {
       owner[key] = weight
     })
   }
 
-  /** The same of a vector: floats. */
+  /** Makes the slot of a vector of floats. */
   static ofVector<K extends string>(name: string, owner: { [key in K]: Tensor | null }, key: K): WeightSlot {
     return new WeightSlot(name, weightOf(owner[key]!), ({ floats }) => {
       owner[key] = floats
@@ -38,7 +40,7 @@ export class WeightSlot {
     return linear.bias ? [weight, WeightSlot.ofVector(`${linear.name}.bias`, linear, 'bias')] : [weight]
   }
 
-  /** What forward passes use. */
+  /** The weight that forward passes use. */
   get current(): Weight {
     return this.#current
   }
@@ -48,14 +50,14 @@ export class WeightSlot {
     return this.#aside ?? this.#current
   }
 
-  /** Gives the model another weight of its own, and frees the one before. */
+  /** Replaces the model's own weight, and frees the old one. */
   replaceOwn(parameter: Parameter): void {
     this.own.dispose()
     if (this.#aside) this.#aside = weightOf(parameter)
     else this.#use(weightOf(parameter))
   }
 
-  /** Lets forward passes use an adapter's parameter instead of the model's own weight; null ends that. */
+  /** Makes forward passes use an adapter's parameter instead of the model's own weight; null restores it. */
   standIn(parameter: Parameter | null): void {
     const { own } = this
     this.#use(parameter ? weightOf(parameter) : own)
