@@ -104,9 +104,9 @@ function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map
 /**
  * Costs of GGUF's blocks. They and those of codes (`read/formats`) were measured on cores of a Zen 4, whose products wait less
  * for memory than those of more cores. For training: nf4 by whole steps of SmolLM2-135M (LoRA, 1 × 128 tokens, one core),
- * blocks by the time of unpacking them, rounded up from such steps, which took 0.94–1.02 times as long, all others by the
- * products of 128 tokens alone, forward and backward; where products take longer, as in float32, less is lost. For decoding: on
- * two cores, with weights larger than the caches.
+ * blocks by the time of unpacking them, which is a little more than such steps show (they took 0.94–1.02 times as long), all
+ * others by the products of 128 tokens alone, forward and backward; where products take longer, as in float32, less is lost.
+ * For decoding: on two cores, with weights larger than the caches.
  */
 const BLOCKS: Readonly<Record<BlockDType, ComputingCost>> = {
   q4_0: { training: 10, decoding: 0.5 },

@@ -173,8 +173,8 @@ function keepWeight(weight: Weight): Weight {
 }
 
 /**
- * Returns the weights of a checkpoint that `requireWeights` has checked. @param quantised keep matrices in the formats that
- * they are stored in
+ * Returns the weights of a checkpoint that `requireWeights` has checked.
+ * @param quantised keep matrices in their stored formats
  */
 export function storedWeights(
   source: ModelSource,

@@ -128,8 +128,8 @@ export class ForwardPasses {
   }
 
   /**
-   * Returns the natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError
-   * `non-finite`
+   * Returns the natural log-probability of every target of the batch, in order, from float32 logits.
+   * @throws RunError `non-finite`
    */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     check({ batch }, { batch: aBatch })

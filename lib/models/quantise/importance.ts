@@ -1,6 +1,6 @@
 /**
- * Importance matrices as llama.cpp has them (common/imatrix-loader.cpp): of each weight, sums over tokens of the squares of what
- * its columns are multiplied with, and the number of tokens. GGUF files are read and written, its older files read.
+ * llama.cpp's importance matrices (common/imatrix-loader.cpp): for each weight, sums over tokens of the squares of its columns'
+ * inputs, and the number of tokens. Reads and writes GGUF files, and reads the older format.
  */
 import { basename } from 'node:path'
 import { quoted, UsageError } from '../../common/errors.js'
@@ -14,11 +14,11 @@ import { ggufName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearGroups, linearsOf } from '../network/plan.js'
 
-/** Statistics of the inputs of weights. */
+/** Statistics of weights' inputs. */
 interface Importance {
   /** The mean square of what each column is multiplied with, by the weight's name in GGUF. */
   readonly columns: ReadonlyMap<string, Float32Array>
-  /** The texts that it was made of. */
+  /** The texts that it was computed from. */
   readonly datasets: readonly string[]
   readonly chunks: number
 }
@@ -26,17 +26,17 @@ interface Importance {
 /** Sums over tokens, by the weight's name in GGUF. */
 export interface InputSquares {
   readonly sums: ReadonlyMap<string, Float64Array>
-  /** Tokens that are in every sum. */
+  /** Number of tokens in every sum. */
   readonly tokens: number
   readonly datasets: readonly string[]
-  /** Rows or windows of texts, and the tokens that they have at most. */
+  /** Rows or windows of texts, and the most tokens that one has. */
   readonly chunks: number
   readonly chunkSize: number
 }
 
 const [SUMS, COUNTS] = ['.in_sum2', '.counts']
 
-/** Writes the file as a whole or not at all. */
+/** Writes the file atomically. */
 export async function writeImportance(path: string, squares: InputSquares): Promise<void> {
   const { sums, tokens, datasets, chunks, chunkSize } = squares
   const entry = (name: string, values: Float32Array): GgufEntry => ({
@@ -59,7 +59,10 @@ export async function writeImportance(path: string, squares: InputSquares): Prom
   await writeGguf(path, fields, entries)
 }
 
-/** @throws UsageError `missing-file`, InputError `malformed-file` of what is no importance matrix, or has values that are none */
+/**
+ * @throws UsageError `missing-file`, InputError `malformed-file` for a file that is not an importance matrix or has invalid
+ * values
+ */
 export async function readImportance(path: string): Promise<Importance> {
   const isGguf = await withInputFile(path, async (handle, size) => {
     if (size > WHOLE) throw malformed(path, `it has ${size} bytes, and an importance matrix at most ${WHOLE}`)
@@ -91,7 +94,7 @@ async function readCurrent(path: string): Promise<Importance> {
     const each = sums.length / counts.length
     if (!Number.isInteger(each))
       throw malformed(path, `${quoted(name)} has ${sums.length} sums and ${counts.length} counts`)
-    // Columns of a weight that was never used are equally important.
+    // The columns of a weight that was never used are equally important.
     columns.set(
       name,
       sums.map((sum, i) => (counts[Math.floor(i / each)]! > 0 ? sum / counts[Math.floor(i / each)]! : 1)),
@@ -113,7 +116,7 @@ function textsOf(metadata: ReadonlyMap<string, GgufValue>): string[] {
   return Array.isArray(datasets) ? datasets.map(String) : []
 }
 
-/** Numbers one after the other, little-endian: of each weight its name, a number of calls, and that many times the means. */
+/** Parses little-endian numbers: for each weight its name, a number of calls, and the means times that number. */
 async function readOlder(path: string): Promise<Importance> {
   const file = await withInputFile(path, (handle, size) => readExactly(handle, path, 0, size))
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
@@ -145,7 +148,7 @@ async function readOlder(path: string): Promise<Importance> {
   return { columns, datasets: at === file.length ? [] : [string()], chunks }
 }
 
-/** The importance by which quantising weighs errors. */
+/** The importance that weighs the errors of quantising. */
 export interface ImportanceOfWeights {
   /** The mean square of what each column is multiplied with, by the weight's name in GGUF. */
   readonly columns: ReadonlyMap<string, Float32Array>
@@ -153,7 +156,7 @@ export interface ImportanceOfWeights {
   readonly fields: readonly [string, GgufField][]
 }
 
-/** GGUF's names of weights that are multiplied with the same input, by the name of the first of their layers. */
+/** Returns GGUF's names of weights with the same input, by the name of the first of their layers. */
 export function weightsByInput(config: ModelConfig): Map<string, string[]> {
   const { names } = ggufFamilyOf(config)
   const groups = linearGroups(config.network)
@@ -161,9 +164,9 @@ export function weightsByInput(config: ModelConfig): Map<string, string[]> {
 }
 
 /**
- * Reads the importance of a model's columns. By llama.cpp's rules: a weight whose importance is missing is quantised without, the
- * table of embeddings also where it has another length.
- * @throws UsageError `unfit-options` where it is another model's, and what `readImportance` throws
+ * Reads the importance of a model's columns. As in llama.cpp, a weight without importance is quantised without it, and so is
+ * the table of embeddings if the length differs.
+ * @throws UsageError `unfit-options` if it is of another model, and what `readImportance` throws
  */
 export async function importanceFor(
   config: ModelConfig,

@@ -1,10 +1,10 @@
-/** Files of mixed block formats as llama.cpp names them, by its rules for which tensor gets which (llama-quant.cpp). */
+/** Mixtures of block formats by llama.cpp's names, with its rules for which tensor gets which format (llama-quant.cpp). */
 import { blockValues } from '../../io/stored-dtype.js'
 import type { WrittenBlocks } from '../../native/addon.js'
 import { type GgufMixture, type GgufQuantiseFormat, isOneFormat } from '../../options/index.js'
 import type { ModelConfig } from '../network/model-config.js'
 
-/** The shorter blocks that llama.cpp takes for rows that do not fill blocks of 256 values. */
+/** The shorter blocks that llama.cpp uses for rows that do not fill blocks of 256 values. */
 const shorter: Partial<Record<WrittenBlocks, WrittenBlocks>> = {
   q4_k: 'q5_0',
   q5_k: 'q5_1',
@@ -12,7 +12,7 @@ const shorter: Partial<Record<WrittenBlocks, WrittenBlocks>> = {
   iq4_xs: 'iq4_nl',
 }
 
-/** The format, or the one of shorter blocks that takes its place where rows do not fill its own; null where none fits. */
+/** Returns the format, or its replacement with shorter blocks if rows do not fill its own; null if neither fits. */
 export function fittingFormat(format: WrittenBlocks, columns: number): WrittenBlocks | null {
   const fitting = columns % blockValues(format) === 0 ? format : (shorter[format] ?? format)
   return columns % blockValues(fitting) === 0 ? fitting : null
@@ -28,16 +28,16 @@ const mainFormats: Record<GgufMixture, WrittenBlocks> = {
   q4_0: 'q4_0',
 }
 
-/** The facts that a rule may depend on. */
+/** The properties of a model that a rule may depend on. */
 interface Facts extends Pick<ModelConfig, 'layers' | 'heads' | 'keyValueHeads' | 'tiedEmbeddings'> {
   /** Whether the importance of columns is known. */
   readonly weighted: boolean
 }
 
 /**
- * The format of a matrix in a mixture: more bits for values, for the MLP's way down and for the head, since errors there cost most;
- * shorter blocks, or float16, where rows do not fill the format's.
- * @param name in GGUF
+ * Returns the format of a matrix in a mixture: more bits for value projections, for the MLP's down projection and for the head,
+ * where errors cost most; shorter blocks, or float16, if rows do not fill the format's.
+ * @param name the matrix's name in GGUF
  */
 export function formatInMixture(
   mixture: GgufMixture,
@@ -49,8 +49,8 @@ export function formatInMixture(
 }
 
 /**
- * The format of a linear layer of the blocks where these are quantised: the one format, or the layer's in a mixture; null where its
- * rows fill no blocks.
+ * Returns the format of a linear layer when the blocks' layers are quantised: the format itself, or the layer's in a mixture;
+ * null if its rows do not fill blocks.
  */
 export function formatOfLinear(
   quantise: GgufQuantiseFormat,
@@ -76,7 +76,7 @@ function wantedFormat(mixture: GgufMixture, name: string, columns: number, facts
       const sharing = heads / keyValueHeads
       if (mixture === 'iq4_xs' && sharing >= 4) return 'q5_k'
       if ((mixture === 'q4_k_m' || mixture === 'q5_k_m') && getsMoreBits(layer, layers)) return 'q6_k'
-      // Llama's 70B: there the matrix is an eighth of that of queries.
+      // Llama 70B, whose matrix is an eighth of the queries'.
       return main === 'q4_k' && layers === 80 && sharing === 8 ? 'q5_k' : main
     }
     case 'ffn_down':
@@ -93,7 +93,7 @@ function formatOfHead(main: WrittenBlocks, columns: number): WrittenBlocks {
   return 'q6_k'
 }
 
-/** The first and the last eighth of the layers, and every third between them. */
+/** Whether a layer gets more bits: the first and the last eighth do, and every third layer between them. */
 function getsMoreBits(layer: number, layers: number): boolean {
   const eighth = Math.floor(layers / 8)
   return layer < eighth || layer >= Math.floor((7 * layers) / 8) || (layer - eighth) % 3 === 2

@@ -15,17 +15,17 @@ import {
   stackedBlocks,
 } from './stored-weight.js'
 
-/** In what a file's tensor differs from the weight. */
+/** The differences between a file's tensor and the weight. */
 export interface FileLayout {
-  /** Row r of the weight is row `rowOrder[r]` of the file; null where they agree. */
+  /** Row r of the weight is row `rowOrder[r]` of the file; null if the orders agree. */
   readonly rowOrder?: Int32Array | null
-  /** Whether the file has the weight's transpose. */
+  /** Whether the file stores the transpose. */
   readonly transposed?: boolean
-  /** The number that is added to every value of the weight in the file. */
+  /** The offset that the file adds to every value. */
   readonly excess?: number
 }
 
-/** Where a block has its float16 scales, in bytes from its start; MXFP4's are powers of two, all of them finite in ggml. */
+/** Byte offsets of the float16 scales in a block; MXFP4's scales are powers of two, all of them finite in ggml. */
 const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
   q4_0: [0],
   q4_1: [0, 2],
@@ -44,7 +44,7 @@ const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
   tq2_0: [64],
 }
 
-/** Values that are read at a time. */
+/** Number of values read at a time. */
 const PIECE = 2 ** 21
 
 /** A weight that is one tensor of a file: floats, or blocks of GGUF. */
@@ -98,18 +98,18 @@ export class FileTensor implements StoredWeight {
     native.readRows(target.native, open(this.path), this.#tensor.offset, this.#layout.rowOrder ?? null)
   }
 
-  /** Floats as they lie in the file; null where they have another dtype or layout there. */
+  /** Reads floats as the file stores them; null if they have another dtype or layout there. */
   readFloats(dtype: FloatDType, device: NativeDevice, open: OpenFile): Tensor | null {
     return this.dtype === dtype && !this.#differs ? keep(this.#read(dtype, device, open)) : null
   }
 
-  /** The file's bytes, rows in the file's order. */
+  /** Returns the file's bytes, rows in the file's order. */
   rawBytes(open: OpenFile): Uint8Array {
     const { offset, bytes } = this.#tensor
     return open(this.path).bytes(offset, bytes)
   }
 
-  /** Floats of a matrix in float32, some rows at a time: all pieces but the last are of a multiple of 64 rows. */
+  /** Yields a matrix of floats in float32, some rows at a time: all pieces but the last have a multiple of 64 rows. */
   *pieces(open: OpenFile): Generator<{ from: number; values: Float32Array }> {
     const { shape, offset, bytes } = this.#tensor
     const { rowOrder, transposed } = this.#layout
@@ -135,7 +135,7 @@ export class FileTensor implements StoredWeight {
     }
   }
 
-  /** Whether the file's values lie otherwise than the weight's. */
+  /** Whether the file's layout differs from the weight's. */
   get #differs(): boolean {
     const { rowOrder, transposed, excess } = this.#layout
     return Boolean(rowOrder || transposed || excess)
@@ -147,7 +147,7 @@ export class FileTensor implements StoredWeight {
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
   }
 
-  /** Turns what the file has into the weight, by way of float32. */
+  /** Converts the file's tensor to the weight, by way of float32. */
   #readUnpacked(raw: ReturnType<typeof native.fromFile>, target: Tensor): void {
     const { device } = target
     const { shape } = this.#tensor
@@ -178,7 +178,7 @@ export class FileTensor implements StoredWeight {
   }
 }
 
-/** The float32 values of a tensor in a file. */
+/** Reads the float32 values of a tensor in a file. */
 export function float32In({ path, offset, bytes }: TensorLocation): Float32Array {
   const file = native.openFile(path)
   try {
@@ -189,7 +189,10 @@ export function float32In({ path, offset, bytes }: TensorLocation): Float32Array
   }
 }
 
-/** Skips tensors that are no blocks. @throws InputError `malformed-file` that names the first block with a scale that is not finite */
+/**
+ * Checks the scales of a tensor of blocks.
+ * @throws InputError `malformed-file` that names the first block with a non-finite scale
+ */
 export function requireFiniteScales({ name, path, dtype, offset, bytes }: NamedTensor): void {
   const format = blockFormat(dtype)
   const places = format === null ? [] : PLACES[format]

@@ -24,35 +24,35 @@ import { quantisedOnLoad } from './quantise-on-load.js'
 import { StoredCodes } from './stored-codes.js'
 import { type OpenFile, type QuantisedForm, type StoredWeight, stackedBlocks, usualDType } from './stored-weight.js'
 
-/** The content of a checkpoint's files, without the values. */
+/** The content of a checkpoint's files, without tensor values. */
 interface Contents {
   readonly format: 'folder' | 'gguf'
   readonly config: ModelConfig
   /** By Hugging Face's names. */
   readonly weights: ReadonlyMap<string, StoredWeight>
-  /** `quantization_config`, which says how some weights are to be read; null where there is none. */
+  /** `quantization_config`, which says how to read quantised weights; null if there is none. */
   readonly quantisation: unknown
 }
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
 export class ModelSource implements Contents {
-  /** On this disk. */
+  /** The path on this disk. */
   readonly path: string
   readonly format: 'folder' | 'gguf'
   readonly config: ModelConfig
   readonly weights: ReadonlyMap<string, StoredWeight>
   readonly quantisation: unknown
-  /** The shapes that the configuration asks for, by name. */
+  /** The shapes that the configuration requires, by name. */
   readonly shapes: ReadonlyMap<string, readonly number[]>
   readonly #files = new OpenFiles()
   #identity: BaseIdentity | null = null
-  /** Whether inputs of a weight belong to groups in another order than their own; null until all scales were found sound. */
+  /** Whether the inputs of a weight are in groups by another order than their own; null until all scales are checked. */
   #ordered: boolean | null = null
 
   private constructor(
     readonly located: Located,
     { format, config, weights, quantisation }: Contents,
-    /** The format that its floats are quantised to while they are read; null: they stay floats. */
+    /** The format that its floats are quantised to on loading; null: they stay floats. */
     readonly quantise: QuantiseFormat | null = null,
   ) {
     this.path = located.path
@@ -63,7 +63,7 @@ export class ModelSource implements Contents {
     this.shapes = weightShapes(config)
   }
 
-  /** @param model a path, or a hub id that is downloaded where the cache does not have it */
+  /** @param model a path, or a hub id, which is downloaded unless the cache has it */
   static async open(model: string, options: HubOptions = {}): Promise<ModelSource> {
     const located = await locate(model, 'model', options)
     const { path } = located
@@ -81,37 +81,37 @@ export class ModelSource implements Contents {
   }
 
   /**
-   * Returns the same checkpoint with the matrices of its blocks quantised while they are read: another base.
-   * @throws UsageError `quantised-weights` where they are quantised already
+   * Returns the same checkpoint with the matrices of its blocks quantised on loading: for adapters, a different base.
+   * @throws UsageError `quantised-weights` if they are already quantised
    */
   quantisedTo(format: QuantiseFormat): ModelSource {
     const weights = quantisedOnLoad(this.weights, this.config, format)
     return new ModelSource(this.located, { ...this, weights }, format)
   }
 
-  /** Where it came from on the hub; null of a path. */
+  /** Its origin on the hub; null for a path. */
   get origin(): HubOrigin | null {
     return this.located.origin
   }
 
-  /** The dtype that most values are stored in, among quantised weights where there are any; for people and for defaults. */
+  /** The dtype that most values are stored in, among quantised weights if there are any; for display and defaults. */
   storedDType(): string {
     return this.quantise ?? usualDType([...this.weights.values()])
   }
 
-  /** How most of its quantised weights are stored, once `requireWeights` has read their scales. */
+  /** The form of most of its quantised weights, once `requireWeights` has read their scales. */
   quantisedForm(): QuantisedForm {
     return { format: this.storedDType(), ordered: this.#ordered === true }
   }
 
-  /** A weight's shape; throws naming the file where it is absent. */
+  /** Returns a weight's shape; throws an error that names the file if the weight is absent. */
   shape(name: string): readonly number[] {
     return this.#weight(name).shape
   }
 
   /**
-   * Refuses a checkpoint that lacks a weight of its configuration, or has it in another shape or in a dtype that weights here
-   * cannot be: before memory is taken for what a configuration only claims.
+   * Throws if the checkpoint lacks a weight of its configuration, or has it in another shape or an unsupported dtype, before
+   * memory is allocated for what a configuration only claims.
    */
   requireWeights(): void {
     for (const [name, shape] of this.shapes) this.#require(name, shape)
@@ -125,7 +125,10 @@ export class ModelSource implements Contents {
     }
   }
 
-  /** Refuses a bias of a quantised layer that has none by its configuration; some tools write zeros to every layer. */
+  /**
+   * Throws if a quantised layer has a bias, other than zeros, that its configuration lacks; some tools write zeros to every
+   * layer.
+   */
   #requireNoOtherBias(): void {
     for (const name of this.shapes.keys()) {
       const bias = this.weights.get(name.replace(/weight$/, 'bias'))
@@ -154,30 +157,32 @@ export class ModelSource implements Contents {
     throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
   }
 
-  /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
+  /** Reads a weight into `target`, which has the configuration's shape, converting to its dtype. */
   loadInto(name: string, target: Tensor): void {
     this.#require(name, target.shape).readInto(target, this.#files.open)
   }
 
-  /** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
+  /** Returns a weight as its file stores it, read-only; null if it has another dtype or layout there. */
   asStored(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
     const stored = this.#require(name, shape)
     return stored instanceof FileTensor ? stored.readFloats(dtype, device, this.#files.open) : null
   }
 
-  /** The blocks of a weight that a GGUF file has in this format, rows in the file's order; null of another weight. */
+  /**
+   * Returns the blocks of a weight that a GGUF file stores in this format, rows in the file's order; null for other weights.
+   */
   storedBlocks(name: string, format: BlockDType): Uint8Array | null {
     const stored = this.weights.get(name)
     if (this.format !== 'gguf' || !(stored instanceof FileTensor) || stored.dtype !== format) return null
     return stored.rawBytes(this.#files.open)
   }
 
-  /** The format in which a matrix can be used as it is stored; null where it has none. */
+  /** Returns the stored format in which a matrix can be used directly; null if there is none. */
   keptFormat(name: string): StorageFormat | null {
     return this.#weight(name).keptFormat
   }
 
-  /** Matrices of one such format and equally many columns, one below the other, as a new weight; null where they cannot be. */
+  /** Loads matrices of one such format and width, stacked as a new weight; null if they cannot be stacked. */
   loadKept(names: readonly string[], device: NativeDevice): Weight | null {
     const matrices = names.map((name) => this.#weight(name))
     const { open } = this.#files
@@ -185,8 +190,8 @@ export class ModelSource implements Contents {
   }
 
   /**
-   * Tells the checkpoint from others: by what its configuration means, and by every tensor's name, type, shape, and first
-   * and last bytes. How tensors are spread over files makes no difference (a resumed run wants the very files).
+   * Identifies the checkpoint by the meaning of its configuration, and by every tensor's name, type, shape, and first and last
+   * bytes. How tensors are spread over files makes no difference (a resumed run requires the same files).
    */
   identity(): BaseIdentity {
     this.#identity ??= { hash: this.#hash(), format: this.storedDType() }
@@ -210,7 +215,7 @@ export class ModelSource implements Contents {
     return hash.digest('hex')
   }
 
-  /** A later load opens them again. */
+  /** Closes the files; a later load opens them again. */
   closeFiles(): void {
     this.#files.close()
   }
@@ -223,7 +228,7 @@ export class ModelSource implements Contents {
   }
 }
 
-/** Files that stay open between reads. */
+/** Keeps files open between reads. */
 class OpenFiles {
   readonly #files = new Map<string, NativeFile>()
 
@@ -268,7 +273,7 @@ async function readFolder(path: string, onWarning?: (message: string) => void): 
   }
 }
 
-/** Adds the prefix that checkpoints of a network without its head leave out. */
+/** Adds the prefix that checkpoints of a network without its head lack. */
 function underFullNames(stored: ReadonlyMap<string, TensorLocation>, { network }: ModelConfig) {
   const { basePrefix, embeddings, head } = network
   const isBase = !stored.has(`${embeddings}.weight`) && stored.has(`${embeddings.slice(basePrefix.length)}.weight`)

@@ -1,4 +1,4 @@
-/** Floats of a checkpoint that become quantised weights while they are read, a few rows at a time. */
+/** Quantises floats of a checkpoint on loading, a few rows at a time. */
 import { about, UsageError } from '../../common/errors.js'
 import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
 import { type NativeDevice, native, type WrittenBlocks } from '../../native/addon.js'
@@ -19,13 +19,13 @@ import {
   stackedBlocks,
 } from './stored-weight.js'
 
-/** Values that share a scale. */
+/** Number of values that share a scale. */
 export const NF4_BLOCK = 64
 
 /**
- * Replaces the weights of the blocks' linear layers by ones that are quantised while they are read. Norms, embeddings, head and
- * biases stay floats, and so does a matrix whose rows fill no blocks.
- * @throws UsageError `quantised-weights` where such a weight is quantised already, `unfit-options` where all stay floats
+ * Replaces the weights of the blocks' linear layers by ones that are quantised on loading. Norms, embeddings, head and biases
+ * stay floats, and so do matrices whose rows do not fill blocks.
+ * @throws UsageError `quantised-weights` if such a weight is already quantised, `unfit-options` if all stay floats
  */
 export function quantisedOnLoad(
   weights: ReadonlyMap<string, StoredWeight>,
@@ -55,7 +55,7 @@ function quantisedWeight(stored: StoredWeight, format: QuantiseFormat): StoredWe
   return fitting === null ? stored : new FloatsToBlocks(stored, fitting)
 }
 
-/** A weight that the file has in floats and the model in another format. */
+/** A weight that the file stores as floats and the model in another format. */
 abstract class FloatsToQuantise implements StoredWeight {
   readonly name: string
   readonly path: string
@@ -149,12 +149,12 @@ class FloatsToNf4 extends FloatsToQuantise {
   }
 }
 
-/** A weight of codes [rows, columns / 2] of 4 bits, with a table [16] and a float32 scale for every NF4_BLOCK values. */
+/** Returns a weight of 4-bit codes [rows, columns / 2], with a table [16] and a float32 scale for every NF4_BLOCK values. */
 export function nf4Weight(columns: number, tensors: { codes: Tensor; table: Tensor; scales: Tensor }): CodedWeight {
   return CodedWeight.of('nf4', tensors, { columns, bits: 4, groupSize: NF4_BLOCK, highFirst: true, runsOn: true })
 }
 
-/** Quantises a weight; the error about a value that is too large or not finite names the weight. */
+/** Quantises a weight; an error about a value that is too large or not finite names the weight. */
 export function quantised<Result>(name: string, quantise: () => Result): Result {
   try {
     return quantise()

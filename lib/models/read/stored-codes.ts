@@ -6,13 +6,13 @@ import { denseStrides, Tensor } from '../../tensor/tensor.js'
 import type { CodeFormat } from '../../tensor/weight.js'
 import type { CheckedScales, NamedTensor, OpenFile, StoredWeight } from './stored-weight.js'
 
-/** Floats as a file has them: bits of 16-bit ones. */
+/** Floats as a file stores them: the bits of 16-bit floats. */
 export interface StoredFloats {
   readonly dtype: FloatDType
   readonly data: Float32Array | Uint16Array
 }
 
-/** Scales that are codes of 8 bits themselves: scale i = scales[i / perScale] · table[code] + offset. */
+/** Scales that are themselves 8-bit codes: scale i = scales[i / perScale] · table[code] + offset. */
 export interface CodedScales {
   readonly codes: Uint8Array
   readonly table: Float32Array
@@ -24,42 +24,42 @@ export interface CodedScales {
 /**
  * The scales and zeros of a matrix of small codes: w = scale · (value of the code - zero), rounded to float32 once.
  * Scale and zero of (row, column) are entry `row / rowsPerScale` (rounded down) and the column's group of
- * [⌈rows / rowsPerScale⌉, groups]. Codes lie row after row, each from a byte on.
+ * [⌈rows / rowsPerScale⌉, groups]. Codes are in row-major order, each row starting at a byte.
  */
 export interface ScalesOfCodes {
   readonly bits: 4 | 8
-  /** Whether of two 4-bit codes in a byte the even column has the high half. */
+  /** Whether the even one of two 4-bit codes is in the high half of its byte. */
   readonly highFirst?: boolean
-  /** The value of each code; absent where a code is its own value. */
+  /** The value of each code; absent if a code is its own value. */
   readonly table?: Float32Array
   readonly scales: StoredFloats | CodedScales
-  /** The zero of each scale, or the same for all, by default 0. */
+  /** The zero of each scale, or one for all; default 0. */
   readonly zeros?: Uint8Array | number
-  /** By default 1. */
+  /** Default 1. */
   readonly rowsPerScale?: number
-  /** Columns of a group; groups of one row follow each other. */
+  /** Columns of a group; a row's groups are consecutive. */
   readonly groupSize: number
-  /** Whether groups run on from row to row, as if all rows were one. */
+  /** Whether groups continue from row to row, as if all rows were one. */
   readonly runsOn?: boolean
-  /** The group of each column, where that is not column / groupSize. */
+  /** The group of each column, if that is not column / groupSize. */
   readonly groupOfColumn?: Int32Array | null
 }
 
-/** A weight as the reader of a format describes it. */
+/** A format reader's description of a weight. */
 interface CodesOfWeight {
   readonly name: string
   readonly dtype: CodeFormat
   /** [out, in] */
   readonly shape: readonly number[]
-  /** All that make it, the codes first. */
+  /** All of its tensors, the codes first. */
   readonly tensors: readonly [codes: NamedTensor, ...others: NamedTensor[]]
   /** Reads and checks scales and zeros. @throws InputError `malformed-file` */
   scales(open: OpenFile): ScalesOfCodes
-  /** The codes as `ScalesOfCodes` says they lie, from the file's bytes, where those differ or must be checked. */
+  /** Converts the file's bytes to the layout of `ScalesOfCodes`, if they differ or must be checked. */
   readonly arranged?: ((bytes: Uint8Array) => Uint8Array) | undefined
 }
 
-/** A weight that several tensors of a checkpoint make together: codes and scales, whatever their files' layout. */
+/** A weight of several tensors of a checkpoint: codes and scales, in any file layout. */
 export class StoredCodes implements StoredWeight {
   readonly name: string
   readonly path: string
@@ -122,7 +122,7 @@ export class StoredCodes implements StoredWeight {
   }
 }
 
-/** A tensor's bytes, from the start of their buffer. */
+/** Reads a tensor's bytes, at the start of their buffer. */
 export function readBytes({ path, offset, bytes }: TensorLocation, open: OpenFile): Uint8Array {
   const copy = open(path).bytes(offset, bytes)
   return copy.byteOffset === 0 ? copy : copy.slice()

@@ -4,7 +4,7 @@ import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 
-/** Opens a file, or returns it where it is open. */
+/** Opens a file, or returns it if it is open. */
 export type OpenFile = (path: string) => NativeFile
 
 export interface NamedTensor extends TensorLocation {
@@ -12,50 +12,50 @@ export interface NamedTensor extends TensorLocation {
 }
 
 /**
- * A weight as a checkpoint stores it: one tensor of a file (`FileTensor`), codes with scales (`StoredCodes`), or floats that are
- * quantised while they are read (`FloatsToBlocks`, `FloatsToNf4`).
+ * A weight as a checkpoint stores it: one tensor of a file (`FileTensor`), codes with scales (`StoredCodes`), or floats that
+ * are quantised on loading (`FloatsToBlocks`, `FloatsToNf4`).
  */
 export interface StoredWeight {
   /** Hugging Face's name of the weight. */
   readonly name: string
-  /** The file with its values or codes. */
+  /** The file of its values or codes. */
   readonly path: string
-  /** The model's shape, [out, in] of linear layers, whatever the file's order is. */
+  /** The model's shape, [out, in] for linear layers, in any order of the file. */
   readonly shape: readonly number[]
   /** How its values are stored: a dtype, a block format, or a format of codes. */
   readonly dtype: string
-  /** Bytes of all its tensors, or of the blocks or codes that are made of them. */
+  /** Bytes of all its tensors, or of the blocks or codes made from them. */
   readonly bytes: number
   readonly tensors: readonly NamedTensor[]
-  /** The format in which products read it without unpacking it first; null where it becomes floats. */
+  /** The format in which products read it without unpacking it first; null if it becomes floats. */
   readonly keptFormat: StorageFormat | null
   /**
-   * Reads what belongs to the values: scales, zeros and groups.
+   * Reads and checks its scales, zeros and groups.
    * @throws InputError `malformed-file`
    */
   check(open: OpenFile): CheckedScales
   /** Writes its values into a tensor of its shape, converting to the tensor's dtype. */
   readInto(target: Tensor, open: OpenFile): void
-  /** Returns it in its `keptFormat`, as a new weight. */
+  /** Reads it in its `keptFormat`, as a new weight. */
   readKept(device: NativeDevice, open: OpenFile): Weight
-  /** Writes its blocks into a matrix of its shape and format. Absent where a weight is no blocks. */
+  /** Writes its blocks into a matrix of its shape and format. Absent for weights other than blocks. */
   readBlocks?(target: Tensor, open: OpenFile): void
 }
 
 export interface CheckedScales {
-  /** Whether inputs belong to groups in another order than their own, as where GPTQ orders them by activations. */
+  /** Whether inputs are in groups by another order than their own, as where GPTQ orders them by activations. */
   readonly ordered: boolean
 }
 
-/** How most quantised weights of a checkpoint are stored. */
+/** The form of most quantised weights of a checkpoint. */
 export interface QuantisedForm extends CheckedScales {
   /** `q4_1`, `nf4`, … */
   readonly format: string
 }
 
 /**
- * Reads matrices of one block format and equally many columns into one weight, one below the other.
- * @returns null where they are no blocks: codes have scales of their own
+ * Reads matrices of one block format and width into one stacked weight.
+ * @returns null if they are not blocks: codes have their own scales
  */
 export function stackedBlocks(matrices: readonly StoredWeight[], device: NativeDevice, open: OpenFile): Weight | null {
   if (!matrices.every((matrix) => matrix.readBlocks)) return null
@@ -74,7 +74,7 @@ export function stackedBlocks(matrices: readonly StoredWeight[], device: NativeD
   return weightOf(stacked)
 }
 
-/** The dtype that most bytes are stored in, among quantised weights where there are any. */
+/** Returns the dtype that most bytes are stored in, among quantised weights if there are any. */
 export function usualDType(weights: readonly StoredWeight[]): string {
   const quantised = weights.filter(({ keptFormat }) => keptFormat !== null)
   const counts = new Map<string, number>()
@@ -83,7 +83,7 @@ export function usualDType(weights: readonly StoredWeight[]): string {
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'
 }
 
-/** A block format that matrices can be kept in; null for other dtypes. */
+/** Returns a dtype as a block format that matrices can be kept in; null for other dtypes. */
 export function blockFormat(dtype: string): BlockDType | null {
   return isBlockDType(dtype as DType) ? (dtype as BlockDType) : null
 }

@@ -1,4 +1,4 @@
-/** Weights on their way to a file: filled in float32, then rounded once, or as they are in the file that they come from. */
+/** Prepares weights for writing: filled in float32, then rounded once, or copied from the source's file. */
 
 import { RunError } from '../../common/errors.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
@@ -12,22 +12,22 @@ import type { ModelSource } from '../read/model-source.js'
 export interface WritableModel {
   readonly config: ModelConfig
   readonly tokenizer: Tokenizer | null
-  /** Where it came from; null for a model that was made from random numbers. */
+  /** Its source; null for a model with random weights. */
   readonly source: ModelSource | null
   readonly device: NativeDevice
-  /** Writes a weight into `values`, float32 and of the weight's shape. */
+  /** Writes a weight into `values`, float32 with the weight's shape. */
   fill(name: string, values: Tensor): void
-  /** Whether `fill` writes what the source has: the weight may then be copied as its file stores it. Absent: none is. */
+  /** Whether `fill` writes the source's values, so that the weight may be copied as its file stores it. Absent: none is. */
   isUnchanged?(name: string): boolean
 }
 
-/** The dtype of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
+/** The default dtype of weights: the source's, or bfloat16 if that is quantised. */
 export function defaultDType({ source }: WritableModel): FloatDType {
   const stored = source?.storedDType() ?? 'float32'
   return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
 }
 
-/** A weight in float32; the caller's to dispose. */
+/** Returns a weight in float32; the caller disposes it. */
 export function filledWeight(model: WritableModel, name: string, shape: readonly number[]): Tensor {
   const values = keep(Tensor.empty(shape, { device: model.device }))
   try {
@@ -39,18 +39,18 @@ export function filledWeight(model: WritableModel, name: string, shape: readonly
   }
 }
 
-/** Memory that one weight after the other passes through: fresh memory for each would make V8 collect its heap for it. */
+/** Memory that is reused for one weight after the other: fresh memory for each would trigger V8's garbage collection. */
 export class HostBuffer {
   #bytes = new Uint8Array(0)
 
-  /** So many bytes; what was there before is lost. */
+  /** Returns `length` bytes; previous contents are lost. */
   of(length: number): Uint8Array {
     if (this.#bytes.length < length) this.#bytes = new Uint8Array(length)
     return this.#bytes.subarray(0, length)
   }
 }
 
-/** Where a model's tensors go, one after the other. */
+/** The destination of a model's tensors, one after the other. */
 export interface Writing {
   /** The folder or file. */
   readonly output: string
@@ -58,7 +58,7 @@ export interface Writing {
 }
 
 /**
- * The bytes of a tensor, rounded to a dtype unless it has that, in `memory`. Disposes the tensor as soon as it can.
+ * Returns the bytes of a tensor in `memory`, rounded to a dtype unless it has that. Disposes the tensor early.
  * @throws RunError `non-finite`
  */
 export async function roundedBytes(
@@ -79,7 +79,7 @@ export async function roundedBytes(
   return bytes
 }
 
-/** A dense copy in a dtype; disposes the tensor. */
+/** Returns a dense copy in a dtype; disposes the tensor. */
 function roundedCopy(values: Tensor, dtype: FloatDType): Tensor {
   const rounded = keep(Tensor.empty(values.shape, { device: values.device, dtype }))
   rounded.copyFrom(values)

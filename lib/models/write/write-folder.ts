@@ -21,7 +21,7 @@ import {
 } from './writable-model.js'
 
 export interface WriteOptions {
-  /** The dtype of every weight that is not quantised; default: the source's, bfloat16 where that is quantised. */
+  /** The dtype of every weight that is not quantised; default: the source's, or bfloat16 if that is quantised. */
   dtype?: FloatDType
   /** The format that the blocks' linear layers are quantised to; absent: floats. */
   quantise?: 'nf4'
@@ -30,8 +30,8 @@ export interface WriteOptions {
 }
 
 /**
- * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded once at most. The folder
- * appears as a whole or not at all.
+ * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded at most once. The folder appears as a
+ * whole or not at all.
  * @throws RunError `non-finite` if a value is not finite in `dtype`, `disk-full` before anything is written
  */
 export async function writeModelFolder(
@@ -66,7 +66,7 @@ export async function writeModelFolder(
   await replaceFolder(folder, async (temporary) => {
     await writeShardedSafetensors(temporary, entries)
     const { json: read } = model.config
-    // Newer configurations call it `dtype`.
+    // Newer configurations call torch_dtype `dtype`.
     const json = {
       ...read,
       [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype,
@@ -81,7 +81,7 @@ export async function writeModelFolder(
   })
 }
 
-/** The weights that become NF4, and what the configuration says of them. */
+/** Returns the weights that become NF4, and their `quantization_config`. */
 function nf4Linears(
   { config: { network, architecture } }: WritableModel,
   shapes: ReadonlyMap<string, readonly number[]>,
@@ -116,7 +116,7 @@ async function bytesOf(
   return await roundedBytes(turned, dtype, name, writing)
 }
 
-/** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */
+/** Returns tokenizer files and the generation configuration: copied from a folder, or made from the configuration. */
 async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
   const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
   if (source?.format === 'folder') {
@@ -132,15 +132,15 @@ async function companions({ config, tokenizer, source }: WritableModel): Promise
   return files
 }
 
-/** Two codes fill a byte of one row. */
+/** Two codes of a row share a byte. */
 function fitsNf4(shape: readonly number[]): boolean {
   return shape.length === 2 && shape[1]! % 2 === 0
 }
 
 /**
- * The tensors that make a weight [out, in] in NF4 as bitsandbytes stores it (arXiv 2305.14314), without double quantisation. They
- * follow each other in a file: `values` is called for the scales, and the codes are held until they are written.
- * @param dtype what readers turn the values into
+ * Returns the tensors of a weight [out, in] in NF4 as bitsandbytes stores it (arXiv 2305.14314), without double quantisation.
+ * They are written in sequence: `values` is called for the scales, and the codes are kept until they are written.
+ * @param dtype the dtype that readers unpack the values to
  */
 function nf4Entries(
   name: string,
@@ -152,7 +152,7 @@ function nf4Entries(
   const count = elementsOf(shape)
   const { table } = native.quantiseNf4(new Float32Array(0), 1)
   const json = JSON.stringify({ quant_type: 'nf4', blocksize: NF4_BLOCK, dtype, shape })
-  // Spaces fill the last four bytes, so that floats that follow are aligned.
+  // Spaces fill up the last four bytes to align the floats that follow.
   const state = Buffer.from(json.padEnd(json.length + ((4 - ((count / 2 + json.length) % 4)) % 4)))
   let codes: Uint8Array | null = null
   const entries: SafetensorsEntry[] = [
@@ -189,7 +189,10 @@ function nf4Entries(
 
 const viewOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength)
 
-/** `quantization_config` as transformers writes it. @param skipped linear layers in floats, the head among them; null: the head alone */
+/**
+ * Returns `quantization_config` as transformers writes it.
+ * @param skipped linear layers in floats, the head among them; null: only the head
+ */
 function nf4Config(dtype: FloatDType, skipped: readonly string[] | null) {
   return {
     quant_method: 'bitsandbytes',

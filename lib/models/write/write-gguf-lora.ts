@@ -7,9 +7,9 @@ import { ggufName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 
 /**
- * A LoRA as llama.cpp reads it: `lora_a` [rank, k] and `lora_b` [d, rank] beside the names of the model's own tensors, rows
- * of queries and keys in the order of its weights. llama.cpp multiplies by alpha / rank; layers with scales of their own
- * hold them in `lora_b`, and alpha 0 stands for 1.
+ * Writes a LoRA for llama.cpp: `lora_a` [rank, k] and `lora_b` [d, rank] after the names of the model's own tensors, rows of
+ * queries and keys in the order of its weights. llama.cpp multiplies by alpha / rank; layers with their own scales have them in
+ * `lora_b`, and alpha 0 means 1.
  */
 export async function writeGgufLora(
   path: string,
@@ -43,7 +43,7 @@ export async function writeGgufLora(
   await writeGguf(path, new Map(fields), entries)
 }
 
-/** Row `order[r]` of the result is row r. */
+/** Reorders rows: row `order[r]` of the result is row r. */
 function reordered(values: Float32Array, width: number, order: Int32Array): Float32Array {
   const sorted = new Float32Array(values.length)
   for (const [row, place] of order.entries()) sorted.set(values.subarray(row * width, (row + 1) * width), place * width)

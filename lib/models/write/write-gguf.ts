@@ -1,4 +1,4 @@
-/** Writes a model as a GGUF file, its tokenizer and chat template inside, one tensor in memory at a time. */
+/** Writes a model as a GGUF file with its tokenizer and chat template, one tensor in memory at a time. */
 import { basename } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
@@ -38,19 +38,19 @@ import {
 
 export interface WriteGgufOptions {
   /**
-   * The dtype of matrices, or a mixture of block formats; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16
-   * where that is quantised.
+   * The dtype of matrices, or a mixture of block formats; vectors are float32, as llama.cpp requires. Default: the source's, or
+   * bfloat16 if that is quantised.
    */
   dtype?: GgufDType
-  /** The format of the blocks' linear layers, where it differs. */
+  /** The format of the blocks' linear layers, if it differs. */
   quantise?: GgufQuantiseFormat
-  /** By what errors of blocks are weighed; null: by values alone. */
+  /** The importance that weighs errors of blocks; null: values alone weigh them. */
   importance?: ImportanceOfWeights | null
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
 
-/** ggml's names of what most tensors are: `general.file_type`. */
+/** ggml's numbers of the type of most tensors: `general.file_type`. */
 const FILE_TYPES: Record<GgufDType | GgufQuantiseFormat, number> = {
   float32: 0,
   float16: 1,
@@ -66,8 +66,8 @@ const FILE_TYPES: Record<GgufDType | GgufQuantiseFormat, number> = {
 }
 
 /**
- * The file appears as a whole or not at all.
- * @throws UsageError `unsupported-option` if the file could not say all that the configuration does,
+ * Writes the file atomically.
+ * @throws UsageError `unsupported-option` if GGUF cannot express the whole configuration,
  * `unsupported-tokenizer`; RunError `non-finite`, `disk-full`
  */
 export async function writeModelGguf(
@@ -118,7 +118,7 @@ async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
   return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
 }
 
-/** Vectors and tables of positions are float32; rows that do not fill a mixture's blocks are float16. */
+/** Returns each weight's format: float32 for vectors and tables of positions, float16 for rows that do not fill blocks. */
 function storedDTypes(
   config: ModelConfig,
   { names }: GgufFamily,
@@ -144,7 +144,7 @@ interface StoredWeight {
   name: string
   shape: readonly number[]
   dtype: GgufTensorDType
-  /** The importance of each column; null where it is unknown. */
+  /** The importance of each column; null if it is unknown. */
   importance: Float32Array | null
 }
 
@@ -177,7 +177,7 @@ function addNumber(values: Tensor, number: number): void {
   })
 }
 
-/** The rows as GGUF has them: row `order[r]` is row r of the weight. */
+/** Reorders rows for GGUF: row `order[r]` is row r of the weight. */
 function permutedRows(values: Tensor, order: Int32Array): Tensor {
   const { device, shape } = values
   const matrix = [order.length, values.elements / order.length]
@@ -193,7 +193,7 @@ function permutedRows(values: Tensor, order: Int32Array): Tensor {
   )
 }
 
-/** Refuses a configuration that a reader of the file would not get back: nothing is dropped on the way. */
+/** Throws if a reader of the file would get another configuration. */
 function requireSameMeaning(
   config: ModelConfig,
   fields: ReadonlyMap<string, GgufField>,
@@ -220,7 +220,7 @@ function meaningOf({ json, eosIds, initializerRange, architecture, ...meaning }:
   return meaning
 }
 
-/** Where two values first differ; numbers are as float32 holds them. */
+/** Returns the first difference of two values; numbers are compared as float32. */
 function differenceOf(a: unknown, b: unknown, path: string): string | null {
   if (typeof a === 'number' && typeof b === 'number' && Math.fround(a) === Math.fround(b)) return null
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) {

@@ -12,20 +12,23 @@ import type { WritableModel } from './writable-model.js'
 import { writeModelFolder } from './write-folder.js'
 import { writeModelGguf } from './write-gguf.js'
 
-/** In what form a model is written. */
+/** The form in which a model is written. */
 export interface WrittenForm {
-  /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
+  /** Default by the output's extension: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat
-  /** The dtype of weights; default: the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF files only. */
+  /**
+   * The dtype of weights; default: the source's, or bfloat16 if that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF
+   * files only.
+   */
   dtype?: GgufDType
   /**
-   * The format that linear layers of the blocks are quantised to, while all else is written in `dtype`: `nf4` in a folder, others in
-   * a GGUF file. A mixture's rules say the format of each layer; rows that fill no blocks stay floats.
+   * The format that the blocks' linear layers are quantised to, while all else is written in `dtype`: `nf4` in a folder, others
+   * in a GGUF file. A mixture has rules for each layer's format; matrices whose rows do not fill blocks stay floats.
    */
   quantise?: WrittenQuantiseFormat
   /**
-   * A file with the importance of columns, as `importanceMatrix` and llama.cpp write it: quantising to blocks of a GGUF file then
-   * weighs errors by it.
+   * A file with the importance of columns, as `importanceMatrix` and llama.cpp write it, by which quantising to GGUF blocks
+   * weighs errors.
    */
   imatrix?: string
 }
@@ -33,7 +36,7 @@ export interface WrittenForm {
 export interface WriteModelOptions extends WrittenForm {
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
-  /** Told which weights' importance is missing. */
+  /** Called with a message that names weights whose importance is missing. */
   onWarning?: (message: string) => void
 }
 

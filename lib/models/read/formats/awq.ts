@@ -1,4 +1,4 @@
-/** AWQ (arXiv 2306.00978) as AutoAWQ's version `gemm` and GPTQModel write it: words of codes along outputs, in an order. */
+/** AWQ (arXiv 2306.00978) as AutoAWQ's version `gemm` and GPTQModel write it: words of codes along outputs, interleaved. */
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
 import { StoredCodes } from '../stored-codes.js'
@@ -13,7 +13,7 @@ import {
   wordsOf,
 } from './format.js'
 
-/** The output, of the eight of a word, that has the k-th four bits. */
+/** The output in the k-th four bits of a word, among its eight outputs. */
 const outputOfNibble = [0, 2, 4, 6, 1, 3, 5, 7]
 
 export const awq: QuantisationFormat = {
@@ -54,7 +54,7 @@ function weightOf(module: string, size: number | null, tensors: CheckpointTensor
   })
 }
 
-/** One code a byte, outputs in their order. */
+/** Returns one code per byte, outputs in order. */
 function unpackedAlongOutputs(words: Uint32Array): Uint8Array {
   const codes = new Uint8Array(8 * words.length)
   for (const [i, word] of words.entries()) {
@@ -63,7 +63,7 @@ function unpackedAlongOutputs(words: Uint32Array): Uint8Array {
   return codes
 }
 
-/** From words [columns, rows / 8] to bytes [rows, columns / 2]. */
+/** Converts words [columns, rows / 8] to bytes [rows, columns / 2]. */
 function packedAlongInputs(words: Uint32Array, rows: number, columns: number): Uint8Array {
   const [rowWords, rowBytes] = [rows / 8, columns / 2]
   const codes = new Uint8Array(rows * rowBytes)

@@ -32,11 +32,11 @@ export const bitsandbytes: QuantisationFormat = {
   },
 }
 
-/** Blocks of a weight, rows one after the other; a block may begin in one row and end in the next. */
+/** A weight of blocks over its rows in sequence; a block may begin in one row and end in the next. */
 function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTensors): StoredCodes {
   const stateName = `${name}.quant_state.bitsandbytes__${type}`
   const state = tensors.take(stateName, null, { dtypes: ['uint8'] })
-  // Bytes of codes may be said to be others or floats, which some trainers need.
+  // The codes' bytes may be declared as another dtype or floats, which some trainers need.
   const codes = tensors.take(name, state, { dtypes: ['uint8', 'I8', 'bfloat16', 'float16', 'float32'] })
   const settings = parseJson(decodeUtf8(readBytes(state, tensors.open), state.path), `${stateName} in ${state.path}`)
   if (!isJsonObject(settings)) throw malformed(state.path, `${stateName} is no JSON object`)
@@ -71,7 +71,7 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
   })
 }
 
-/** Scales that are quantised themselves, in 8 bits. */
+/** Reads scales that are themselves quantised to 8 bits. */
 function nestedScales(
   name: string,
   codes: NamedTensor,
@@ -104,7 +104,7 @@ function blockSize(settings: JsonObject, key: string, fail: (key: string) => Err
   throw fail(key)
 }
 
-/** LLM.int8: w = integer · largest value of its row / 127. */
+/** LLM.int8: w = integer · absolute maximum of its row / 127. */
 function integerWeight(module: string, tensors: CheckpointTensors): StoredCodes {
   const name = `${module}.weight`
   const row = tensors.take(`${module}.SCB`, null, { dtypes: ['float32'] })
@@ -139,5 +139,5 @@ function dividedBy127({ dtype, data }: StoredFloats): StoredFloats {
   return { dtype, data: data.map((value) => value / 127) }
 }
 
-/** The values of bytes that are signed. */
+/** The signed value of every byte. */
 export const signedBytes = Float32Array.from({ length: 256 }, (_, code) => (code < 128 ? code : code - 256))

@@ -1,4 +1,6 @@
-/** compressed-tensors, as LLM Compressor writes it: integers in words or bytes, and 8-bit floats. Activations stay as they are. */
+/**
+ * compressed-tensors, as LLM Compressor writes it: integers in words or bytes, and 8-bit floats. Activations stay as they are.
+ */
 
 import { UsageError } from '../../../common/errors.js'
 import { isJsonObject, type JsonObject } from '../../../io/json.js'
@@ -22,7 +24,7 @@ import {
 } from './format.js'
 import { e4m3Weight, requireScaleShape, type ScaleBlock } from './fp8.js'
 
-/** The formats whose weights are understood. */
+/** The supported formats. */
 const compressedFormats = ['pack-quantized', 'int-quantized', 'float-quantized', 'naive-quantized', 'mixed-precision']
 
 const floats = ['bfloat16', 'float16', 'float32'] as const
@@ -55,7 +57,7 @@ export const compressedTensors: QuantisationFormat = {
   },
 }
 
-/** Refuses a setting, unless it is null, empty or says `dense`. */
+/** Throws unless a setting is null, empty or `dense`. */
 function requireNone(settings: ConfigReader, key: string, why: string): void {
   const value = settings.value(key)
   if (value === undefined || (isJsonObject(value) && (value.format === 'dense' || Object.keys(value).length === 0)))
@@ -63,7 +65,7 @@ function requireNone(settings: ConfigReader, key: string, why: string): void {
   throw settings.unsupported(key, value, why)
 }
 
-/** Integers in words along inputs, with an offset of half their range. */
+/** A weight of integers in words along inputs, with an offset of half their range. */
 function packedWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): StoredCodes {
   const words = tensors.take(`${module}.weight_packed`, null, { dtypes: ['int32'] })
   const [rows, rowWords] = matrixShape(words)
@@ -97,19 +99,19 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
       scales: readFinite(scales, open),
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
     }),
-    // Rows are filled up to whole words.
+    // Rows are padded to whole words.
     arranged: (columns * bits) % 32 === 0 ? undefined : (bytes) => firstColumns(bytes, rows, (columns * bits) / 8),
   })
 }
 
-/** Columns from the first on, of as many rows. */
+/** Returns the first `columns` bytes of each row. */
 function firstColumns(bytes: Uint8Array, rows: number, columns: number): Uint8Array {
   const [cut, stride] = [new Uint8Array(rows * columns), bytes.length / rows]
   for (let row = 0; row < rows; row++) cut.set(bytes.subarray(row * stride, row * stride + columns), row * columns)
   return cut
 }
 
-/** Zeros [rows, groups] where there are some: in words along outputs as codes are, or in a signed byte each. */
+/** Takes the zeros [rows, groups] if there are any: in words along outputs like codes, or in a signed byte each. */
 function takeZeros(
   module: string,
   [rows, groups]: readonly [number, number],
@@ -124,7 +126,7 @@ function takeZeros(
   if (zeros && areBytes) requireScaleShape(zeros, [rows, groups], of)
   return {
     tensors: zeros ? [zeros] : [],
-    /** Half their range more, so that none is negative. */
+    /** The zeros plus half their range, so that none is negative. */
     read(open: OpenFile): Uint8Array | null {
       if (!zeros) return null
       return areBytes ? zerosOfBytes(zeros, bits, open) : zerosAlongOutputs(readWords(zeros, open), bits, rows, groups)
@@ -132,14 +134,14 @@ function takeZeros(
   }
 }
 
-/** From words [⌈rows · bits / 32⌉, groups] along rows to bytes [rows, groups]. */
+/** Converts words [⌈rows · bits / 32⌉, groups] along rows to bytes [rows, groups]. */
 function zerosAlongOutputs(words: Uint32Array, bits: 4 | 8, rows: number, groups: number): Uint8Array {
   const turned = transposed(words, words.length / groups, groups)
   const padded = (words.length / groups) * (32 / bits)
   return transposed(codesOfWords(turned, bits), groups, padded).slice(0, rows * groups)
 }
 
-/** From signed bytes to those of codes that are half their range more. */
+/** Converts signed bytes to unsigned codes by adding half their range. */
 function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: OpenFile): Uint8Array {
   const half = 2 ** (bits - 1)
   return readBytes(zeros, open).map((byte, i) => {
@@ -149,17 +151,17 @@ function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: OpenFile): Uint8Arr
   })
 }
 
-/** The values of signed bytes, 128 more. */
+/** The values of signed bytes plus 128. */
 const bytesFrom128 = signedBytes.map((value) => value + 128)
 
-/** Bytes [out, in]: 8-bit floats or integers. */
+/** A weight of bytes [out, in]: 8-bit floats or integers. */
 function plainWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): StoredCodes {
   const scales = tensors.take(`${module}.weight_scale`, null, { dtypes: floats })
   const name = `${module}.weight`
   const found = tensors.left.get(name)
   const codes: NamedTensor = found ? { ...found, name } : tensors.take(name, scales, { dtypes: [] })
   const type = codes.dtype === 'I8' ? 'int' : 'float'
-  // Integers of 4 bits may have a byte each.
+  // 4-bit integers may have a byte each.
   const candidates = schemes.filter((scheme) => scheme.type === type)
   const [rows, columns] = matrixShape(codes)
   const scheme = schemeFor(scales, [rows, columns], candidates, codes)
@@ -195,7 +197,7 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   })
 }
 
-/** Refuses 8-bit floats whose zeros are not zero. */
+/** Throws if 8-bit floats have zero points other than zero. */
 function requireNoZeros(module: string, tensors: CheckpointTensors): void {
   const name = `${module}.weight_zero_point`
   const zeros = tensors.left.get(name)
@@ -219,7 +221,7 @@ function readSchemes(settings: ConfigReader): Scheme[] {
     read.require('type', ['int', 'float'], 'int')
     const type = (read.value('type') ?? 'int') as Scheme['type']
     read.require('num_bits', type === 'int' ? [4, 8] : [8], 8)
-    // The order of columns is told by a tensor that says the group of each.
+    // Another order of columns comes with a tensor of each one's group.
     read.require('actorder', [false, true, 'group', 'weight', 'static', 'dynamic'], false)
     return [{ type, bits: read.integer('num_bits', 8) as 4 | 8, block: blockOf(read) }]
   })
@@ -238,7 +240,7 @@ function blockOf(read: ConfigReader): ScaleBlock {
       return [1, read.integer('group_size')]
     default: {
       const block = read.value('block_structure')
-      // Older files have it as 128x128.
+      // Older files write 128x128.
       const sizes = typeof block === 'string' ? block.split('x').map(Number) : block
       return new ConfigReader({ block_structure: sizes }, read.source).integers('block_structure', 2) as [
         number,
@@ -248,7 +250,7 @@ function blockOf(read: ConfigReader): ScaleBlock {
   }
 }
 
-/** The scheme whose scales have the shape of those there; null where there is none to choose from. */
+/** Returns the scheme that fits the shape of the scales; null if there is no scheme. */
 function schemeFor(
   scales: NamedTensor,
   [rows, columns]: readonly [number, number],
@@ -265,7 +267,7 @@ function schemeFor(
     Math.ceil(columns / groupSize),
   ])
   const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
-  // Blocks of two dimensions may be smaller at the edge, and inputs fewer than a group has.
+  // Two-dimensional blocks may be smaller at the edges, and there may be fewer inputs than a group has.
   const isWhole = ({ rowsPerScale, groupSize }: (typeof sized)[number]) =>
     rowsPerScale > 1 || columns < groupSize || columns % groupSize === 0
   const at = shapes.findIndex((shape, i) => isWhole(sized[i]!) && without(shape) === without(scales.shape))

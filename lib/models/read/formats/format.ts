@@ -1,4 +1,6 @@
-/** The interface of a quantised format, and helpers of its readers: finding the tensors of a weight, checking and reading them. */
+/**
+ * The interface of a quantised format, and helpers of its readers: finding the tensors of a weight, checking and reading them.
+ */
 import { InputError, UsageError } from '../../../common/errors.js'
 import type { JsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
@@ -11,15 +13,15 @@ import type { ConfigReader } from '../../families/config-reader.js'
 import { readBytes, type StoredCodes, type StoredFloats } from '../stored-codes.js'
 import type { NamedTensor, OpenFile } from '../stored-weight.js'
 
-/** A way to store quantised weights in safetensors, as the tools of one kind write it. */
+/** A format of quantised weights in safetensors, as one quantiser writes it. */
 export interface QuantisationFormat {
   /** `quant_method` of the configuration. */
   readonly method: string
-  /** The formats of codes that it has, and what computing with each costs. */
+  /** Its formats of codes, and the cost of computing with each. */
   readonly costs: Readonly<Record<CodeFormat, ComputingCost>>
   /**
-   * Reads which weights are stored so, and takes their tensors.
-   * @param settings `quantization_config`, words in lower case
+   * Finds the weights that are stored in this format, and takes their tensors.
+   * @param settings `quantization_config`, strings in lower case
    * @throws UsageError `unsupported-option`, `unsupported-dtype` for what is not supported, InputError `malformed-file`
    */
   weights(settings: ConfigReader, tensors: CheckpointTensors): StoredCodes[]
@@ -27,13 +29,15 @@ export interface QuantisationFormat {
 
 /** The cost of computing on a CPU with weights that stay quantised; `load/storage-plan.ts` says how it was measured. */
 export interface ComputingCost {
-  /** Tokens whose products in bfloat16 take as long as making the weights' values for a forward and a backward pass does. */
+  /**
+   * The number of tokens whose products in bfloat16 take as long as unpacking the weights for a forward and a backward pass.
+   */
   readonly training: number
-  /** Times as long as beside bfloat16 for the products of one token. */
+  /** The time of one token's products relative to bfloat16. */
   readonly decoding: number
 }
 
-/** Lowers the words of settings: tools read them in any case. */
+/** Converts the strings of settings to lower case: quantisers accept any case. */
 export function inLowerCase(settings: JsonObject): JsonObject {
   const entries = Object.entries(settings)
   return Object.fromEntries(
@@ -43,7 +47,7 @@ export function inLowerCase(settings: JsonObject): JsonObject {
 
 type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
 
-/** The tensors of a checkpoint; a reader takes those of its weights, and the others stay what they are. */
+/** The tensors of a checkpoint; a reader takes those of its weights, and the others are ordinary weights. */
 export class CheckpointTensors {
   readonly #left: Map<string, TensorLocation>
 
@@ -63,12 +67,12 @@ export class CheckpointTensors {
     return this.#left.has(name)
   }
 
-  /** Names without a suffix, of tensors that have it. */
+  /** Returns the names of tensors with a suffix, without it. */
   modules(suffix: string): string[] {
     return [...this.#left.keys()].filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length))
   }
 
-  /** A tensor of a weight whose main tensor is `of`. @throws InputError `malformed-file` if it is absent or another */
+  /** Takes a tensor of a weight whose main tensor is `of`. @throws InputError `malformed-file` if it is absent or differs */
   take(name: string, of: NamedTensor | null, wanted: Wanted): NamedTensor {
     const found = this.#left.get(name)
     if (!found) throw malformed(of?.path ?? '', `it has ${of?.name}, but no ${name}, without which that means nothing`)
@@ -93,25 +97,25 @@ export class CheckpointTensors {
     return this.has(name) ? this.take(name, of, wanted) : null
   }
 
-  /** The groups of a module's inputs [columns], where a tensor says them; `readGroups` reads it. */
+  /** Takes the tensor of a module's input groups [columns], if there is one; `readGroups` reads it. */
   takeGroups(module: string, of: NamedTensor, columns: number): NamedTensor | null {
     return this.takeIfThere(`${module}.weight_g_idx`, of, { dtypes: ['int32'], shape: [columns] })
   }
 }
 
-/** The number of groups of `columns` columns. @throws InputError `malformed-file` where they are not all of one size */
+/** Returns the number of groups of `columns` columns. @throws InputError `malformed-file` if they are not all of one size */
 export function countGroups(columns: number, groupSize: number, of: NamedTensor): number {
   if (columns % groupSize === 0) return columns / groupSize
   throw malformed(of.path, `groups of ${groupSize} do not divide the ${columns} inputs of ${of.name}`)
 }
 
-/** The two dimensions of a matrix. */
+/** Returns the two dimensions of a matrix. */
 export function matrixShape({ path, name, shape }: NamedTensor): [number, number] {
   if (shape.length === 2 && shape.every((size) => size > 0)) return shape as unknown as [number, number]
   throw malformed(path, `${name} is [${shape.join(', ')}], but a matrix was expected`)
 }
 
-/** Codes fill whole bytes of a row. */
+/** Throws if rows of 4-bit codes do not fill whole bytes. */
 export function requireEven(columns: number, of: NamedTensor): void {
   if (columns % 2 === 1) throw malformed(of.path, `${of.name} has rows of ${columns} codes, which fill no whole bytes`)
 }
@@ -120,7 +124,7 @@ export function readWords(tensor: NamedTensor, open: OpenFile): Uint32Array {
   return wordsOf(readBytes(tensor, open))
 }
 
-/** The 32-bit words of bytes. */
+/** Returns bytes as 32-bit words. */
 export function wordsOf({ buffer, length }: Uint8Array): Uint32Array {
   return new Uint32Array(buffer, 0, length / 4)
 }
@@ -129,7 +133,7 @@ function readIndices(tensor: NamedTensor, open: OpenFile): Int32Array {
   return new Int32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
 }
 
-/** Finite floats. @throws InputError `malformed-file` */
+/** Reads floats. @throws InputError `malformed-file` */
 export function readFinite(tensor: NamedTensor, open: OpenFile): StoredFloats {
   const bytes = readBytes(tensor, open)
   const dtype = tensor.dtype as FloatDType
@@ -146,7 +150,7 @@ export function readFinite(tensor: NamedTensor, open: OpenFile): StoredFloats {
   return { dtype, data }
 }
 
-/** The group of each column; null where that is column / groupSize. @throws InputError `malformed-file` */
+/** Reads the group of each column; null if that is always column / groupSize. @throws InputError `malformed-file` */
 export function readGroups(tensor: NamedTensor, groups: number, groupSize: number, open: OpenFile): Int32Array | null {
   const indices = readIndices(tensor, open)
   const bad = indices.findIndex((group) => group < 0 || group >= groups)
@@ -160,7 +164,7 @@ export function transposedFloats({ dtype, data }: StoredFloats, rows: number, co
   return { dtype, data: transposed(data, rows, columns) }
 }
 
-/** Codes of `bits` bits in words, lowest bits first, as bytes. */
+/** Unpacks codes of `bits` bits from words, lowest bits first, into bytes. */
 export function codesOfWords(words: Uint32Array, bits: 4 | 8): Uint8Array {
   const each = 32 / bits
   const codes = new Uint8Array(words.length * each)

@@ -1,4 +1,4 @@
-/** FP8 in blocks of two dimensions with a scale each, as DeepSeek's and Qwen's checkpoints have it, or with one scale. */
+/** FP8 with a scale for each two-dimensional block, as in DeepSeek's and Qwen's checkpoints, or with one scale. */
 import { InputError } from '../../../common/errors.js'
 import { StoredCodes } from '../stored-codes.js'
 import type { NamedTensor } from '../stored-weight.js'
@@ -14,7 +14,7 @@ import {
 /** Rows and columns that share a scale; null is all of them. */
 export type ScaleBlock = readonly [number | null, number | null]
 
-/** Names of scales, and their blocks where the configuration does not say it: transformers' and vLLM's. */
+/** Names of scales, and their blocks if the configuration has none: transformers' and vLLM's. */
 const usualBlocks: Readonly<Record<string, ScaleBlock>> = { weight_scale_inv: [128, 128], weight_scale: [null, null] }
 
 export const fp8: QuantisationFormat = {
@@ -40,7 +40,7 @@ export const fp8: QuantisationFormat = {
 
 /**
  * A weight of 8-bit floats with a scale for each block of rows and columns; blocks at the edge may be smaller.
- * @param dtype the name of the format: in `compressed-fp8`, a tensor may say the group of each column
+ * @param dtype the format's name: in `compressed-fp8`, a tensor may hold the group of each column
  */
 export function e4m3Weight(
   module: string,
@@ -77,7 +77,7 @@ export function e4m3Weight(
   })
 }
 
-/** Scales of a shape that may leave out dimensions of 1. */
+/** Throws unless scales have a shape, in which dimensions of 1 may be left out. */
 export function requireScaleShape(scales: NamedTensor, wanted: readonly number[], of: NamedTensor): void {
   const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
   if (without(scales.shape) === without(wanted)) return

@@ -30,7 +30,7 @@ export const gptq: QuantisationFormat = {
       bits: settings.integer('bits') as 4 | 8,
       groupSize: groupSizeOf(settings),
       zerosAreLess: (settings.value(version) ?? 'gptq') === 'gptq',
-      // Rules by names may give a layer other bits and groups.
+      // Rules by name may give a layer other bits and groups.
       uniform: Object.keys((settings.value('dynamic') as object) ?? {}).length === 0,
       ordered: settings.flag('desc_act'),
     }
@@ -45,9 +45,9 @@ function groupSizeOf(settings: ConfigReader): number | null {
 
 interface Layout {
   readonly bits: 4 | 8
-  /** Infinity: all inputs are one group. Null: what the scales say. */
+  /** Infinity: all inputs are one group. Null: determined by the scales' shape. */
   readonly groupSize: number | null
-  /** Stored zeros are one less than the true ones. */
+  /** Whether stored zeros are one less than the true ones. */
   readonly zerosAreLess: boolean
   readonly uniform: boolean
   readonly ordered: boolean
@@ -68,7 +68,7 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): S
   }
   const said = layout.uniform ? layout.groupSize : null
   const groupSize = said === null ? Math.ceil(columns / groups) : Math.min(said, columns)
-  // The last group may have fewer inputs, where a tensor says so.
+  // The last group may have fewer inputs, if there is a tensor of groups.
   if (!indices) countGroups(columns, groupSize, words)
   const wanted = [Math.ceil(columns / groupSize), rows]
   if (scales.shape.join() !== wanted.join()) {
@@ -86,7 +86,7 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): S
     tensors: [words, scales, zeros, ...(indices ? [indices] : [])],
     scales(open) {
       const stored = readWords(zeros, open)
-      // Tools subtract from whole words, so that a zero of 0 borrows from its neighbour.
+      // Quantisers subtract from whole words, so that a zero of 0 borrows from its neighbour.
       if (layout.zerosAreLess)
         for (let i = 0; i < stored.length; i++) stored[i]! += bits === 4 ? 0x11111111 : 0x01010101
       return {
@@ -101,7 +101,7 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): S
   })
 }
 
-/** The group of each input, all but the last one full; null where they are in order. */
+/** Reads the group of each input, all but the last one full; null if they are in order. */
 function groupsOf(
   indices: NamedTensor,
   groups: number,

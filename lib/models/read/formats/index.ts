@@ -1,4 +1,4 @@
-/** Checkpoints of safetensors with a `quantization_config`: one file for each format. */
+/** Quantised checkpoints, safetensors with a `quantization_config`: one source file for each format. */
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { quoted, UsageError } from '../../../common/errors.js'
@@ -32,9 +32,9 @@ export interface QuantisedTensors {
 }
 
 /**
- * The quantised weights of a checkpoint, and the tensors that are none of theirs.
- * @param settings `quantization_config` of the configuration in the file `source`
- * @throws UsageError `unsupported-option` with the name of what is not supported, InputError `malformed-file`
+ * Returns the quantised weights of a checkpoint, and the tensors that belong to none of them.
+ * @param settings the `quantization_config` in the file `source`
+ * @throws UsageError `unsupported-option` that names what is not supported, InputError `malformed-file`
  */
 export function quantisedWeights(
   settings: unknown,
@@ -44,7 +44,7 @@ export function quantisedWeights(
 ): QuantisedTensors {
   const read = new ConfigReader(isJsonObject(settings) ? inLowerCase(settings) : {}, `${source}: quantization_config`)
   if (!isJsonObject(settings)) throw read.malformed('quantization_config', 'an object', settings)
-  // Older files of bitsandbytes do not name it.
+  // Older files of bitsandbytes have no quant_method.
   const isUnnamed = settings.load_in_8bit === true || settings.load_in_4bit === true
   const named = read.value('quant_method') ?? (isUnnamed ? bitsandbytes.method : undefined)
   const format = formats.find(({ method }) => method === named)
@@ -60,18 +60,18 @@ export function quantisedWeights(
   return { weights: format.weights(read, left), others: left.left }
 }
 
-/** Where `quantization_config` says how weights are to be read, one of these keys has a value. */
+/** A `quantization_config` that says how to read weights has a value for one of these keys. */
 const namingKeys = ['quant_method', 'load_in_8bit', 'load_in_4bit']
 
-/** How a checkpoint is quantised, and the file that says so. */
+/** A checkpoint's quantisation settings, and the file that they are from. */
 export interface QuantiserSettings {
   readonly settings: unknown
   readonly path: string
 }
 
 /**
- * Reads how a configuration says that weights are quantised, or the file that AutoGPTQ and AutoAWQ write beside one that does not.
- * @returns `settings` null where weights are not quantised, as where a configuration names no method and all tensors are floats
+ * Reads the quantisation settings of a configuration, or of the file that AutoGPTQ and AutoAWQ write beside it.
+ * @returns `settings` null if weights are not quantised, also where the settings name no method and all tensors are floats
  */
 export async function quantiserSettings(
   configPath: string,
