@@ -28,7 +28,10 @@ export function defaultCacheFolder(): string {
   return MORA_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'node-mora')
 }
 
-/** Returns the hash of the sources' content and of everything else that affects the tokens; null if a source can be read only once. */
+/**
+ * Returns the hash of the sources' content and of everything else that affects the tokens; null if a source can be read only
+ * once.
+ */
 export async function cacheKey(sources: readonly OpenSource[], settings: object): Promise<string | null> {
   const hash = createHash('sha256').update(JSON.stringify({ version: VERSION, ...settings }))
   for (const source of sources) {

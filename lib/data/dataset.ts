@@ -115,8 +115,8 @@ export class Dataset {
 const SMALL_DATA_BYTES = 256 * 1024
 
 /**
- * Reads, tokenises and masks data; the result is cached by content. Rows from memory are tokenised one at a time and not kept; those
- * of an iterable are read once and not cached.
+ * Reads, tokenises and masks data; the result is cached by content. Rows from memory are tokenised one at a time and not kept;
+ * those of an iterable are read once and not cached.
  *
  * ```ts
  * import { loadDataset, loadTokenizer } from 'node-mora'

@@ -1,8 +1,8 @@
 /**
- * Rows to token ids and loss masks.
+ * Converts rows to token ids and loss masks.
  *
- * `input_ids` are used as given. A text begins with BOS if the tokenizer's own rule adds one, and ends with one EOS. With a template,
- * prompt and completion are a chat; without one they are joined and EOS is appended.
+ * `input_ids` are used as given. A text begins with BOS if the tokenizer's own rule adds one, and ends with one EOS. With a
+ * template, prompt and completion are a chat; without one they are joined and EOS is appended.
  */
 import { InputError, UsageError } from '../common/errors.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
@@ -169,8 +169,8 @@ function cutText(ids: readonly number[], maxLength: number): TokenRow[] {
 }
 
 /**
- * Cuts a row that is too long: first the start of its prompt (but not BOS), and the completion's end only if the completion alone is
- * too long, so that the prompt never displaces targets.
+ * Cuts a row that is too long: first the start of its prompt (but not BOS), and the completion's end only if the completion
+ * alone is too long, so that the prompt never displaces targets.
  */
 function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): EncodedRow {
   if (row.ids.length <= maxLength) return { rows: [row], truncated: false }

@@ -22,7 +22,7 @@ import { rowOf } from './rows/rows.js'
 import { Sampler } from './sampler.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
-/** Token ids with an optional mask (all trained), or a row in any form that a data file may have. */
+/** Token ids with an optional mask (by default all are trained), or a row in any form that a data file may have. */
 export type LoaderRow =
   | {
       /** Token ids. */
@@ -32,21 +32,21 @@ export type LoaderRow =
     }
   | Record<string, unknown>
 
-/** How `DataLoader` orders rows and joins them to batches. */
+/** How `DataLoader` orders rows and groups them into batches. */
 export interface LoaderOptions {
-  /** Rows of an optimizer step, over all ranks: of a batch, where there is one rank; 8. */
+  /** Rows of an optimizer step over all ranks, default 8. With one rank, the rows of a batch. */
   batchSize?: number
-  /** Among processes that train together, those of `connectRanks`; 0. A rank may get a batch without rows. */
+  /** This process's rank among those that train together (`connectRanks`), default 0. A rank may get a batch without rows. */
   rank?: number
-  /** How many of them there are; 1. */
+  /** The number of ranks, default 1. */
   size?: number
   /** The seed of the order, default 0. */
   seed?: number
-  /** False pads every row to the longest of its batch; true. */
+  /** False pads every row to the longest of its batch. Default true. */
   packing?: boolean
-  /** By default true where the rows can be counted, false of a stream. */
+  /** Default true, except for a stream, which cannot be shuffled. */
   shuffle?: boolean
-  /** 1; of a stream only 1. */
+  /** Passes over the rows, default 1; a stream has only one. */
   epochs?: number
   /** For rows of text. */
   tokenizer?: Tokenizer | null
@@ -67,13 +67,13 @@ export interface LoaderOptions {
   templateOptions?: Readonly<Record<string, unknown>>
   /** For rows of text, as in `loadDataset`: whether the prompt is trained too. Default `completion`. */
   trainOn?: 'completion' | 'all'
-  /** Where to go on: what `state()` returned. */
+  /** Where to continue: the result of `state()`. */
   state?: LoaderState
 }
 
-/** Where a `DataLoader` stands, to go on later: JSON. */
+/** The position of a `DataLoader`, to continue later: JSON. */
 export interface LoaderState {
-  /** Batches already given out. */
+  /** Batches already yielded. */
   step: number
 }
 
@@ -104,7 +104,7 @@ const dataLoaderArguments = {
 }
 
 /**
- * Iterates over batches in a seeded random order, with rows packed end to end. After the last epoch it starts again.
+ * Iterates over batches in a seeded random order, with rows packed end to end. A new loop after the last epoch starts again.
  *
  * ```ts
  * import { DataLoader } from 'node-mora'
@@ -119,7 +119,7 @@ export class DataLoader implements AsyncIterable<Batch> {
   #step: number
   readonly #batchSize: number
 
-  /** @throws UsageError of options that do not fit the rows */
+  /** @throws UsageError for options that do not fit the rows */
   constructor(
     private readonly rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>,
     private readonly options: LoaderOptions = {},
@@ -144,12 +144,12 @@ export class DataLoader implements AsyncIterable<Batch> {
     }
   }
 
-  /** Where the loader stands, for the option `state` of another one over the same rows. */
+  /** Returns the loader's position, for the option `state` of another one over the same rows. */
   state(): LoaderState {
     return { step: this.#step }
   }
 
-  /** Yields the batches that are left, `epochs` passes over the rows in all. */
+  /** Yields the remaining batches, of `epochs` passes over the rows in all. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
     const batches = isCounted(this.rows) ? this.#sampled(this.rows) : this.#streamed(this.rows)
     for await (const batch of batches) {
@@ -197,7 +197,7 @@ export class DataLoader implements AsyncIterable<Batch> {
     return packBatch(rows, this.options.packing === false ? { padTo: longest } : {})
   }
 
-  /** Encodes rows as they are needed. A text is one row here: what exceeds `maxLength` is refused. */
+  /** Returns a function that encodes a row. A text is one row here: it is refused if it exceeds `maxLength`. */
   async #tokenRows(): Promise<(row: LoaderRow, index: number) => Promise<TokenRow>> {
     const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.options
     const settings = await encodeOptions({ tokenizer, maxLength, template, text, tools, templateOptions, trainOn })

@@ -1,4 +1,4 @@
-/** Rows laid end to end for a forward pass, and which rows go together. */
+/** Packs rows end to end for a forward pass, and plans which rows share one. */
 import { check, custom, isListOfWholes, optionsSchema, wholeBetween } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Batch } from './batch.js'
@@ -11,7 +11,7 @@ export interface PackedRow {
   ids: ArrayLike<number>
   /** 1 for each trained token. */
   mask: ArrayLike<number>
-  /** Index within the optimizer step: dropout masks follow it, whatever the packing. */
+  /** Index within the optimizer step. Dropout masks depend on it, not on the packing. */
   row: number
 }
 
@@ -24,7 +24,7 @@ export interface PackOptions {
   padTo?: number
 }
 
-/** Far more than any model reads at a time, and a third of a gigabyte of indices. */
+/** Far more than any model reads at a time; the indices take a third of a gigabyte. */
 const MOST_PADDING = 2 ** 24
 
 function isRow(value: unknown): boolean {
@@ -40,7 +40,7 @@ const packBatchArguments = {
   options: optionsSchema('the options of packBatch', { padTo: wholeBetween(0, MOST_PADDING).optional() }),
 }
 
-/** One batch of documents; attention and positions start anew in each. */
+/** Packs documents into one batch; attention and positions start anew in each. */
 export function packBatch(rows: readonly PackedRow[], options: PackOptions = {}): Batch {
   check({ rows, options }, packBatchArguments)
   const { padTo = 0 } = options
@@ -73,24 +73,24 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
 }
 
 export interface MicroBatchLimits {
-  /** Most tokens in a forward pass; a longer row has one of its own. */
+  /** Tokens of a forward pass at most; a longer row has a pass of its own. */
   tokenBudget?: number
-  /** Most rows in a forward pass. */
+  /** Rows of a forward pass at most. */
   microBatchSize?: number
 }
 
-/** Rows that steps take, whatever they are made of. `Dataset` fits. */
+/** The rows of a run. `Dataset` implements it. */
 export interface StepRows {
   readonly length: number
-  /** Tokens of a row: those of all its pieces. */
+  /** Number of tokens of a row, in all its pieces. */
   rowLength(index: number): number
-  /** The documents that a row consists of: one of a text, two of a pair of answers. */
+  /** The documents of a row: one for a text, two for a pair of answers. */
   pieces(index: number): readonly TokenRow[]
 }
 
 /**
- * The forward passes of rows of a step. This is where a step is cut, and rows are not: the pieces of a row lie one after the
- * other in one pass, and share their dropout keys. Without `packing` each piece is padded to the longest of its pass.
+ * Yields the forward passes of a step's rows. Rows are never divided: the pieces of a row are consecutive in one pass, and
+ * share their dropout keys. Without `packing` each piece is padded to the longest of its pass.
  */
 export function* microBatches(
   rows: StepRows,
@@ -110,8 +110,8 @@ const longestOf = (rows: readonly (readonly TokenRow[])[]): number =>
   Math.max(0, ...rows.flat().map(({ ids }) => ids.length))
 
 /**
- * Divides the rows of a step into forward passes, few and full: longest first, each into the fullest pass that still has
- * room (best fit decreasing). A function of its arguments alone.
+ * Divides the rows of a step into few and full forward passes: the longest row first, each into the fullest pass that it still
+ * fits (best fit decreasing). The result depends on the arguments alone.
  *
  * @param lengths tokens of each row, in all its pieces
  * @returns indices into `lengths`; ascending in each pass, passes by their first index

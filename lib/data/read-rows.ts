@@ -12,8 +12,7 @@ const readRowsArguments = {
 }
 
 /**
- * The rows of data as they stand there, one at a time, with whatever columns they have. A file of text is one row,
- * `{ text }`.
+ * Yields the rows of data unchanged, one at a time, with all their columns. A file of text is one row, `{ text }`.
  *
  * ```ts
  * import { readRows } from 'node-mora'
@@ -22,8 +21,8 @@ const readRowsArguments = {
  * ```
  *
  * @param source a file, a folder, a hub id, `-`, or several
- * @throws UsageError of missing or unfit sources
- * @throws InputError of damaged files and of rows that are no objects, with file and line or row
+ * @throws UsageError for missing or unsupported sources
+ * @throws InputError for damaged files and for rows that are not objects, with file and line or row
  */
 export async function* readRows(
   source: string | readonly string[],

@@ -1,4 +1,4 @@
-/** Which rows an optimizer step takes. */
+/** Selects the rows of each optimizer step. */
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import type { DatasetPart } from './dataset.js'
@@ -6,14 +6,17 @@ import type { DatasetPart } from './dataset.js'
 export interface SamplerOptions {
   /** Rows of the data set; at least 1. */
   rows: number
-  /** Rows one after the other, whose weights say which share of an epoch's rows they have; without weights all are alike. */
+  /**
+   * Consecutive parts of the rows, with weights that set each part's share of an epoch; without weights all rows are treated
+   * alike.
+   */
   parts?: readonly SampledPart[]
   /** Rows of an optimizer step, over all ranks; at least 1. */
   batchSize: number
   seed: number | bigint
-  /** A new order in every epoch; else rows in order, and from the start again after the last. */
+  /** Whether each epoch has a new random order; otherwise rows are in order. */
   shuffle: boolean
-  /** Epochs after which rows end; unlimited by default. */
+  /** Number of epochs; unlimited by default. */
   epochs?: number
   rank?: number
   size?: number
@@ -29,17 +32,17 @@ export interface SampledRow {
 }
 
 /**
- * Epochs follow one another without a gap: a step may take the last rows of one and the first of the next. What a step
- * takes is a function of its number, so there is no state to save. An epoch has as many rows as the data set; of parts
- * with weights, each has its share of them, and goes on in the next epoch where it stopped: none of its rows is taken a second
- * time before each was taken once.
+ * Selects rows by the number of the step alone, so there is no state to save. Epochs follow without a gap: a step may have the
+ * last rows of one epoch and the first of the next. An epoch has as many rows as the data set. Parts with weights have their
+ * share of these rows, and continue in the next epoch where they stopped: no row is repeated before every row of its part was
+ * used.
  */
 export class Sampler {
   readonly #options: SamplerOptions
 
   #epoch = -1
   #order: Uint32Array | undefined
-  /** The share of each part; null without weights. */
+  /** Rows of each part in an epoch; null without weights. */
   readonly #shares: number[] | null
 
   constructor(options: SamplerOptions) {
@@ -48,18 +51,18 @@ export class Sampler {
     this.#shares = parts.some(({ weight }) => weight !== undefined) ? sharesOf(rows, parts) : null
   }
 
-  /** Steps until the rows end; the last may have fewer rows. */
+  /** Number of steps; the last may have fewer rows. */
   get steps(): number {
     return Math.ceil(this.#totalRows / this.#options.batchSize)
   }
 
-  /** Epochs, with a fraction, that are done after `step` steps. */
+  /** Returns the number of epochs, with a fraction, after `step` steps. */
   epochAfter(step: number): number {
     return Math.min(step * this.#options.batchSize, this.#totalRows) / this.#options.rows
   }
 
   /**
-   * This rank's rows of a step.
+   * Returns this rank's rows of a step.
    * @param step from 0
    */
   rowsOfStep(step: number): SampledRow[] {
@@ -92,7 +95,9 @@ export class Sampler {
     return randomStream(this.#options.seed, name, ...counters).shuffle(order)
   }
 
-  /** The rows of an epoch: without shuffling, those of each part in order, and parts spread evenly over the epoch. */
+  /**
+   * Returns the rows of an epoch; without shuffling, each part's rows in order, with the parts spread evenly over the epoch.
+   */
   #mixed(epoch: number, shares: readonly number[]): Uint32Array {
     const { rows, parts = [], shuffle } = this.#options
     const taken = shares.map((share, part) => this.#rowsOfPart(part, epoch * share, share))
@@ -100,7 +105,7 @@ export class Sampler {
     const counts = shares.map(() => 0)
     const firsts = parts.map((_, part) => parts.slice(0, part).reduce((sum, before) => sum + before.rows, 0))
     for (let place = 0; place < rows; place++) {
-      // The part that is furthest behind its share.
+      // Takes from the part that is furthest behind its share.
       const behind = shares.map((share, part) => share * (place + 1) - counts[part]! * rows)
       const part = behind.indexOf(Math.max(...behind))
       order[place] = firsts[part]! + taken[part]![counts[part]!]!
@@ -109,7 +114,7 @@ export class Sampler {
     return shuffle ? this.#shuffled(order, 'shuffle', epoch) : order
   }
 
-  /** Rows of a part from its own place `start` on, over as many passes of the part as it takes. */
+  /** Returns `count` rows of a part from its place `start` on, over several passes of the part if necessary. */
   #rowsOfPart(part: number, start: number, count: number): Uint32Array {
     const { rows } = this.#options.parts![part]!
     const taken = new Uint32Array(count)
@@ -127,8 +132,8 @@ export class Sampler {
 const inOrder = (length: number): Uint32Array => Uint32Array.from({ length }, (_, i) => i)
 
 /**
- * Rows of an epoch that each part has: whole numbers in proportion to the weights, whose sum is `rows`.
- * @throws UsageError `bad-value` of a weight that gives no row
+ * Returns how many rows of an epoch each part has: whole numbers in proportion to the weights, with the sum `rows`.
+ * @throws UsageError `bad-value` for a weight that gives no row
  */
 function sharesOf(rows: number, parts: readonly SampledPart[]): number[] {
   const all = parts.reduce((sum, { weight }) => sum + (weight ?? 0), 0)

@@ -1,28 +1,28 @@
-/** What tokenised data is, in figures, and what a user should know of it. */
+/** Counts of tokenised data, and notes about it for the user. */
 import { InputError } from '../common/errors.js'
 import type { TurnCounts } from './masks/chat-turns.js'
 
-/** What a template did with conversations. */
+/** Counts of how a template rendered conversations. */
 export interface ChatCounts extends TurnCounts {
-  /** Conversations with functions to call, of which the template shows nothing. */
+  /** Conversations whose tools the template leaves out. */
   droppedTools: number
 }
 
-/** What tokenised data is, in figures, and what a user should know of it. */
+/** Counts of tokenised data. */
 export interface DataSummary extends ChatCounts {
-  /** Rows of the data set; a long text makes several. */
+  /** Rows of the data set; a long text becomes several. */
   rows: number
   /** Tokens of all rows. */
   tokens: number
   /** Tokens that are predicted and trained. */
   targetTokens: number
-  /** Rows that lost tokens to `maxLength`. */
+  /** Rows that were cut to `maxLength`. */
   truncated: number
   /** Rows in which nothing is trained. */
   withoutTarget: number
-  /** Rows left out for that. */
+  /** Rows that were left out because of that. */
   dropped: number
-  /** Where the first of some were found. */
+  /** For some of the counts, the place of the first row. */
   first: Partial<Record<keyof ChatCounts, string>>
   /** Control tokens that are trained as targets. */
   trainedSpecialTokens: {
@@ -73,7 +73,7 @@ export function requireRows(
   )
 }
 
-/** What the user should know of the rows and of how the template took them. */
+/** Returns notes for the user about the rows and how the template rendered them. */
 export function summaryNotes(summary: DataSummary): string[] {
   const { dropped, truncated } = summary
   return [
@@ -87,7 +87,7 @@ export function summaryNotes(summary: DataSummary): string[] {
   ]
 }
 
-/** What the user should know of how the template took the rows. */
+/** Returns notes for the user about how the template rendered the rows. */
 function chatNotes(summary: DataSummary): string[] {
   const { foreignOpenings, openEnds, droppedCalls, droppedMessages, droppedTools, first } = summary
   const notes: [count: number, note: string][] = [

@@ -1,4 +1,4 @@
-/** Many token rows in three typed arrays. */
+/** Stores many token rows in three typed arrays. */
 import { createHash } from 'node:crypto'
 import type { TokenRow } from './encode.js'
 
@@ -9,7 +9,7 @@ export interface TokenArrays {
   mask: Uint8Array<ArrayBuffer>
 }
 
-/** Grows as rows come. */
+/** Collects rows; its arrays grow. */
 export class TokenStore {
   #rows = 0
   #tokens = 0
@@ -33,7 +33,7 @@ export class TokenStore {
     this.#arrays.offsets[this.#rows] = tokens
   }
 
-  /** Copies of exactly the size needed. */
+  /** Returns copies of exactly the size needed. */
   finish(): TokenArrays {
     const exact = allocate(this.#rows, this.#tokens)
     copyInto(exact, this.#arrays, this.#rows, this.#tokens)
@@ -51,12 +51,12 @@ function copyInto(target: TokenArrays, source: TokenArrays, rows: number, tokens
   target.mask.set(source.mask.subarray(0, tokens))
 }
 
-/** The arrays as bytes, in the order in which they are stored and hashed. */
+/** Returns the arrays as bytes, in the order in which they are stored and hashed. */
 export function arrayBytes({ offsets, ids, mask }: TokenArrays): Uint8Array<ArrayBuffer>[] {
   return [offsets, ids, mask].map((values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
 }
 
-/** sha256, hexadecimal, of rows and masks: equal for equal data, wherever it came from. */
+/** Returns the sha256, hexadecimal, of rows and masks; equal data has equal hashes, whatever its source. */
 export function hashArrays(arrays: TokenArrays): string {
   const hash = createHash('sha256')
   for (const bytes of arrayBytes(arrays)) {

@@ -1,4 +1,4 @@
-/** Rows of sources to token ids, one row at a time. */
+/** Converts rows of sources to token ids, one row at a time. */
 import { about, InputError } from '../common/errors.js'
 import { isTooLarge } from '../common/foreign-errors.js'
 import { mapAhead } from '../common/task-limit.js'
@@ -29,7 +29,7 @@ const PROGRESS_EVERY = 256
 /** Rows that are rendered while those before them are tokenised. */
 const ROWS_AHEAD = 16
 
-/** @throws InputError of malformed rows (file and line), and ids past `vocabularySize` */
+/** @throws InputError for malformed rows (with file and line), and for ids past `vocabularySize` */
 export async function tokenise(
   sources: readonly OpenSource[],
   settings: EncodeOptions,
@@ -91,7 +91,7 @@ export async function tokenise(
   return { arrays, summary, hash: hashArrays(arrays), sizes }
 }
 
-/** What is too large for the tokenizer, or for a list of ids, is named. */
+/** Encodes a record; the error of one that is too large for the tokenizer, or for a list of ids, names it. */
 async function encodedRecord(record: DataRecord, settings: EncodeOptions): Promise<EncodedRow> {
   const { where } = record
   try {

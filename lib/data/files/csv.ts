@@ -1,4 +1,6 @@
-/** Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins. */
+/**
+ * Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins.
+ */
 import { InputError, quoted } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import type { DataRecord } from '../rows/record.js'
@@ -61,8 +63,8 @@ interface CsvRecord {
 }
 
 /**
- * Yields records that are not blank. A field that begins with a quote ends with one; in between it may contain delimiters, new lines,
- * and quotes that are written twice. Elsewhere a quote is text.
+ * Yields records that are not blank. A field that begins with a quote ends with one; in between it may contain delimiters, new
+ * lines, and quotes that are written twice. Elsewhere a quote is text.
  */
 async function* splitRecords(
   bytes: AsyncIterable<Uint8Array>,

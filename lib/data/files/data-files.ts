@@ -38,8 +38,8 @@ export async function findDataFiles(
 }
 
 /**
- * Returns the local paths of a source, and a permanent name of its rows. Downloads data of the hub that is not in the cache. A path is
- * returned unchanged, whether or not it exists.
+ * Returns the local paths of a source, and a permanent name of its rows. Downloads data of the hub that is not in the cache. A
+ * path is returned unchanged, whether or not it exists.
  */
 export async function locateData(
   source: string,

@@ -1,6 +1,6 @@
 /**
- * Tells whether a path matches a pattern: `*` and `?` stay within a folder, `**` does not, `[…]` matches one of its characters. The
- * time is proportional to the pattern's length times the path's, whatever they contain.
+ * Tells whether a path matches a pattern: `*` and `?` stay within a folder, `**` does not, `[…]` matches one of its characters.
+ * The time is proportional to the pattern's length times the path's, whatever they contain.
  */
 export function matchesGlob(path: string, glob: string): boolean {
   const parts = glob.match(/\*\*\/|\*\*|\*|\?|\[[^\]/]+\]|[^*?[]+|\[/g) ?? []

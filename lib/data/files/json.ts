@@ -26,8 +26,8 @@ function parseLine(text: string, where: string): unknown {
 }
 
 /**
- * Yields the elements of a list, also if a tool wrapped it as `{"data": [...]}` or `{"rows": [...]}`, or else the single value. Only a
- * list at the top level is streamed; other values are in memory as a whole.
+ * Yields the elements of a list, also if a tool wrapped it as `{"data": [...]}` or `{"rows": [...]}`, or else the single value.
+ * Only a list at the top level is streamed; other values are in memory as a whole.
  */
 export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerator<DataRecord> {
   const start = await bytes.peek((read) => startOfText(read) !== '')

@@ -33,8 +33,8 @@ export async function* parquetRecords(path: string, name: string): AsyncGenerato
 }
 
 /**
- * Yields the rows of a stream. The index of a Parquet file is at its end, so the bytes go to a temporary file first, which has no name
- * and is removed with the process.
+ * Yields the rows of a stream. The index of a Parquet file is at its end, so the bytes go to a temporary file first, which has
+ * no name and is removed with the process.
  */
 export async function* parquetStreamRecords(
   bytes: AsyncIterable<Uint8Array>,
@@ -147,7 +147,10 @@ async function checkColumns(file: AsyncBuffer, { schema }: FileMetaData, group: 
   }
 }
 
-/** Returns the value as JSON has it: numbers for 64-bit integers (text if a number is not exact), ISO 8601 times, no nulls in objects. */
+/**
+ * Returns the value as JSON has it: numbers for 64-bit integers (text if a number is not exact), ISO 8601 times, no nulls in
+ * objects.
+ */
 function plain(value: unknown): unknown {
   if (value === null || value === undefined) return null
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)

@@ -54,9 +54,9 @@ async function* textRecord(bytes: Peekable, name: string): AsyncGenerator<DataRe
 }
 
 /**
- * Determines the format from the content, since `.json` files often hold JSON lines, and some names have no known ending. A complete
- * object in the first line means JSON lines; `[`, or a `{` alone on its line, means one JSON value. If the name is not `.json`, a header
- * with names of row keys means comma-separated values, and everything else is text.
+ * Determines the format from the content, since `.json` files often hold JSON lines, and some names have no known ending. A
+ * complete object in the first line means JSON lines; `[`, or a `{` alone on its line, means one JSON value. If the name is not
+ * `.json`, a header with names of row keys means comma-separated values, and everything else is text.
  */
 async function sniff(bytes: Peekable, named: 'json' | 'unknown'): Promise<Exclude<DataFormat, 'unknown'>> {
   const magic = await bytes.peek((start) => start.length >= PARQUET_SIGNATURE.length)

@@ -1,6 +1,6 @@
 /**
- * The splits (train, test, …) of a data set of the hub, by the rules of Hugging Face's `datasets`: those in its card, else those in
- * the names of files and folders.
+ * The splits (train, test, …) of a data set of the hub, by the rules of Hugging Face's `datasets`: those in its card, else
+ * those in the names of files and folders.
  */
 import { basename, dirname } from 'node:path'
 import { InputError } from '../../common/errors.js'
@@ -29,8 +29,8 @@ const KEYWORDS: readonly (readonly [split: string, words: string])[] = [
 const SHARD = /^(\w+(?:\.\w+)*)-\d{5}-of-\d{5}[^/]*$/
 
 /**
- * Finds splits by the names of files; if no name tells, all files are `train`. The first of these rules that finds something counts:
- * names of shards in `data/`, words in names of files, words in names of folders.
+ * Finds splits by the names of files; if no name tells, all files are `train`. The first of these rules that finds something
+ * counts: names of shards in `data/`, words in names of files, words in names of folders.
  */
 export function splitsOf(files: readonly string[]): Splits {
   const ways = [shardSplit, (file: string) => wordSplit(basename(file)), (file: string) => folderSplit(dirname(file))]

@@ -3,7 +3,8 @@ const LENGTHS = { magic: 4, skippable: 4, descriptor: 1, block: 3 } as const
 
 /**
  * Finds where the frames of Zstandard data end (RFC 8878, section 3.1), piece by piece. Node.js 22 reports no error for a frame
- * that is cut off: half of an interrupted download would be trained on as if it were whole (test/data/files/compressed.test.ts).
+ * that is cut off: half of an interrupted download would be trained on as if it were whole
+ * (test/data/files/compressed.test.ts).
  */
 export class ZstdFrames {
   #field: keyof typeof LENGTHS = 'magic'

@@ -1,6 +1,6 @@
 /**
- * Renders chat templates and runs tokenizers in a process of its own. Both come with a model, from whoever made that: they may
- * loop without end, fill the memory or end the process, inside a single operation too, and only a process can then be ended.
+ * Renders chat templates and runs tokenizers in a child process. Both come with a model, from anyone: they may loop forever,
+ * fill the memory or crash, inside a single operation too, and only a process can then be stopped.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { createRequire } from 'node:module'
@@ -13,7 +13,7 @@ import { type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '.
 import { MEBIBYTES, templateSeconds } from './limits.js'
 import type { Asked, IsolatedAnswer, Request, Shared, TemplateRequest } from './process.js'
 
-/** A process that has nothing to do for so long ends [ms]: a tokenizer is read again after that. */
+/** An idle process ends after this time [ms]; a tokenizer is then loaded again. */
 const IDLE_MILLISECONDS = 60_000
 
 interface Waiting {
@@ -26,11 +26,11 @@ interface Waiting {
   reject(error: unknown): void
 }
 
-/** A request without what says which template and tokens it is about. */
+/** A request without the numbers of its template and tokens. */
 type Unshared<R> = R extends unknown ? Omit<R, 'template' | 'tokens'> : never
 
 export interface AskOptions {
-  /** Those that the tokenizer finds before anything else: the same list for the same tokenizer, since it is sent once. */
+  /** Tokens that the tokenizer finds before anything else. Pass the same list for the same tokenizer, since it is sent once. */
   tokens?: readonly AddedToken[]
   /** Aborting it ends the waiting with its reason. */
   signal?: AbortSignal
@@ -47,8 +47,9 @@ function idOf(value: object): number {
 }
 
 /**
- * @param template the same object for the same template, since it is sent once
- * @throws InputError `template-failed` where the template takes too long or too much memory, and whatever rendering throws
+ * Sends a request to the process and returns its answer.
+ * @param template pass the same object for the same template, since it is sent once
+ * @throws InputError `template-failed` if the template takes too much time or memory, and whatever rendering throws
  * @throws RunError `no-process`
  */
 export function askRenderer(
@@ -65,8 +66,9 @@ export function askRenderer(
 }
 
 /**
- * @param tokenizer the same object for the same tokenizer, since it is sent once
- * @throws InputError `tokenizer-failed` where the tokenizer takes too long or too much memory or ends its process
+ * Sends a request to the process and returns its answer.
+ * @param tokenizer pass the same object for the same tokenizer, since it is sent once
+ * @throws InputError `tokenizer-failed` if the tokenizer takes too much time or memory or ends its process
  * @throws InputError `malformed-tokenizer`
  * @throws UsageError `no-tokenizer-library`
  */
@@ -87,7 +89,7 @@ export async function askTokenizer(
 
 const enginesHere = new WeakMap<TokenizerDefinition, Promise<TokenizerEngine>>()
 
-/** Where no other process may be started, as in Deno without --allow-run, tokenizers work in this one. */
+/** Loads the tokenizer in this process, for when no other can be started, as in Deno without --allow-run. */
 function engineHere(tokenizer: TokenizerDefinition): Promise<TokenizerEngine> {
   const engine = enginesHere.get(tokenizer) ?? TokenizerEngine.load(tokenizer)
   enginesHere.set(tokenizer, engine)
@@ -101,7 +103,7 @@ function ask(question: Omit<Waiting, 'resolve' | 'reject'>): Promise<unknown> {
   })
 }
 
-/** Gives a request to the process, which is started where there is none. */
+/** Passes a request to the process, which is started if there is none. */
 function give(waiting: Waiting): void {
   try {
     current ??= new IsolatedProcess()
@@ -115,7 +117,7 @@ let current: IsolatedProcess | undefined
 
 class IsolatedProcess {
   readonly #child: ChildProcess
-  /** What was asked and is not answered, the oldest first. */
+  /** Requests without an answer, the oldest first. */
   readonly #waiting: Waiting[] = []
   readonly #sent = new Set<number>()
   readonly #heard = new Set<AbortSignal>()
@@ -154,7 +156,7 @@ class IsolatedProcess {
     this.#waiting.push(waiting)
     clearTimeout(this.#idle)
     this.#child.ref()
-    // What is asked in one turn of the event loop goes together: a message costs as much as rendering a short conversation.
+    // Requests of one turn of the event loop are one message, since a message costs as much as rendering a short conversation.
     if (this.#outbox.length === 0) setImmediate(() => this.#send())
     this.#outbox.push(bytes)
   }
@@ -186,7 +188,7 @@ class IsolatedProcess {
     if (current === this) current = undefined
   }
 
-  /** Nobody waits for aborted requests, but the process is at work on them, maybe without end. */
+  /** Rejects aborted requests; if no others wait, kills the process, which may work on one forever. */
   #abandon(): void {
     const aborted = this.#waiting.filter(({ signal }) => signal?.aborted)
     for (const { signal, reject } of aborted) reject(signal!.reason)
@@ -194,8 +196,8 @@ class IsolatedProcess {
   }
 
   /**
-   * The process is gone, because of the request that it worked at; the others are asked again. Of texts that were encoded
-   * together any may be the cause, so each is then encoded alone.
+   * Rejects the request that the process worked on when it ended, and sends the others again. Any of the texts that were
+   * encoded together may be the cause, so each of them is then encoded alone.
    */
   #fail(reason: string): void {
     this.#retire()
@@ -215,7 +217,7 @@ class IsolatedProcess {
 function started(): ChildProcess {
   const { NODE_OPTIONS: _, ...env } = process.env
   try {
-    // Signals of a terminal are for this process, which saves what there is; its end is the other's, too.
+    // Detached, since a terminal's signals are for this process, which saves its state; the child ends with it.
     return fork(createRequire(import.meta.url).resolve('#dist/data/isolated/process.js'), {
       execArgv: [`--max-old-space-size=${MEBIBYTES}`],
       serialization: 'advanced',
@@ -230,7 +232,7 @@ function started(): ChildProcess {
 }
 
 function noProcess(reason: string, cause?: unknown): RunError {
-  const sentence = `The process in which chat templates and tokenizers work cannot be started (${reason}).`
+  const sentence = `The child process for chat templates and tokenizers cannot be started (${reason}).`
   return new RunError('no-process', sentence, { cause })
 }
 
@@ -245,7 +247,7 @@ function notSent({ origin, request }: Waiting, cause: unknown): InputError {
     : new InputError('tokenizer-failed', `The tokenizer of ${origin} cannot be given this: ${reason}.`, { cause })
 }
 
-/** Why the process ended, as far as its signal tells. */
+/** Returns the error of a request that ended the process, by the process's signal. */
 function failed({ origin, request }: Waiting, reason: string): InputError {
   const ended = `(its process ended: ${reason})`
   if ('template' in request) {
@@ -257,6 +259,6 @@ function failed({ origin, request }: Waiting, reason: string): InputError {
   const what = { added: 'be used', encoded: 'encode this text', decoded: 'decode these ids' }[request.asks]
   const why =
     { SIGALRM: 'it takes too much time', SIGKILL: 'it takes too much memory' }[reason] ??
-    'a regular expression of it tries too much, or its parts contradict each other'
+    'one of its regular expressions backtracks too much, or its parts contradict each other'
   return new InputError('tokenizer-failed', `The tokenizer of ${origin} cannot ${what}: ${why} ${ended}.`)
 }

@@ -1,7 +1,13 @@
-/** The thread that ends an isolated process whose work does not end: that cannot be asked to, only ended as a whole. */
+/**
+ * The thread that kills the isolated process if a request takes too much time or memory, since such a request cannot be
+ * interrupted.
+ */
 import { workerData } from 'node:worker_threads'
 
-/** How many requests were begun, and how long [s] and to which size of the process [MiB] the one in work may go: 0 between two. */
+/**
+ * Places of the number of requests so far, and of the current request's limits of time [s] and process size [MiB]; 0 between
+ * requests.
+ */
 const [BEGUN, SECONDS, MEBIBYTES] = [0, 1, 2]
 const TICKS_OF_A_SECOND = 10
 
@@ -9,7 +15,7 @@ const current = workerData as Int32Array
 let last = 0
 let ticks = 0
 
-// Ticks instead of a clock: a process that was stopped for a while, or gets little of the processor's time, counts few.
+// Counts ticks, not time, so that a process that is suspended or gets little processor time is not killed.
 setInterval(() => {
   const request = Atomics.load(current, BEGUN)
   const seconds = Atomics.load(current, SECONDS)

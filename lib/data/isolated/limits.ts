@@ -1,11 +1,13 @@
-/** How long a template may take for a conversation [s]: to find answers, it is rendered once up to each of them. */
+/**
+ * Limit of time for a template and a conversation [s]. To find answers, the conversation is rendered once up to each of them.
+ */
 export const templateSeconds = (messages: number): number => 2 + Math.ceil(messages / 100)
-/** How much memory JavaScript may take in an isolated process [MiB]. */
+/** Limit of memory for JavaScript in an isolated process [MiB]. */
 export const MEBIBYTES = 256
 
-/** How long loading a tokenizer may take [s]. Ordinary ones take a tenth of a second for a million characters. */
+/** Limit of time for loading a tokenizer [s]. Ordinary ones take 0.1 s per million characters of tokenizer.json. */
 export const loadSeconds = (characters: number): number => 3 + Math.ceil(characters / 500_000)
-/** How long encoding a text may take [s]. Ordinary texts take a second for a million characters. */
+/** Limit of time for encoding a text [s]. Ordinary texts take 1 s per million characters. */
 export const encodeSeconds = (characters: number): number => 3 + Math.ceil(characters / 50_000)
-/** How much memory a tokenizer may take beside what the process had before [MiB]. */
+/** Limit of additional memory for a tokenizer [MiB]. */
 export const tokenizerMebibytes = (characters: number): number => 512 + Math.ceil(characters / 1024)

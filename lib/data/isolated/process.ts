@@ -1,4 +1,4 @@
-/** The process in which chat templates are rendered and tokenizers work: it answers requests in their order. */
+/** The isolated process, which renders chat templates and runs tokenizers. It answers requests in order. */
 import { once } from 'node:events'
 import { deserialize } from 'node:v8'
 import { Worker } from 'node:worker_threads'
@@ -15,7 +15,7 @@ import type { Message } from '../templates/messages.js'
 import { type Encoding, type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
 import { encodeSeconds, loadSeconds, templateSeconds, tokenizerMebibytes } from './limits.js'
 
-/** What many requests are about is sent once. */
+/** Data that many requests use and that is sent once. */
 export type Shared = { id: number } & (
   | { template: TemplateDefinition }
   | { tokens: readonly AddedToken[] }
@@ -27,12 +27,12 @@ export type TemplateRequest = { template: number; messages: readonly Message[] }
   | { asks: 'answers'; tokens: number; context: TemplateContext; where: string }
 )
 
-/** `alone`: the text is not encoded together with others, so that it is known which one ends the process. */
+/** `alone`: the text is not encoded together with others, so that the text that ends the process is known. */
 export type TokenizerRequest = { tokenizer: number; alone?: boolean } & TokenizerTask
 
 export type Request = TemplateRequest | TokenizerRequest
 
-/** A request, and what it is about where that was not sent before. */
+/** A request, with the shared data that was not sent before. */
 export interface Asked {
   shared: readonly Shared[]
   request: Request
@@ -77,7 +77,7 @@ function rendered(request: TemplateRequest): unknown {
   return { text: turns.text, ...turns.answers() }
 }
 
-/** Returns what a single request asks for, or what each of several texts is encoded to. */
+/** Returns the result of a single request, or the encodings of several texts. */
 async function valuesOf(batch: readonly Request[]): Promise<unknown[]> {
   const [request] = batch as readonly [Request]
   if ('template' in request) return [rendered(request)]
@@ -100,11 +100,11 @@ function isEncoding(request: Request): request is TokenizerRequest & Encoding {
   return request.asks === 'encoded'
 }
 
-/** Texts that are encoded together: on several threads, and the clock takes them for one. */
+/** Texts that are encoded together at most: they use several threads and share a limit of time. */
 const MOST_TOGETHER = 256
 const MOST_CHARACTERS = 2 ** 20
 
-/** The first request of the queue, with those behind it that are encoded together with it. */
+/** Returns the first request of the queue, and the ones after it that are encoded together with it. */
 function nextBatch(): Request[] {
   const [first, ...others] = queue.slice(0, MOST_TOGETHER).map(({ request }) => request) as [Request, ...Request[]]
   if (!isEncoding(first) || first.alone) return [first]
@@ -117,7 +117,7 @@ function nextBatch(): Request[] {
   return [first, ...others.slice(0, end < 0 ? undefined : end)]
 }
 
-/** How many requests were begun, and how long [s] and to which size of the process [MiB] the one in work may go: 0 between two. */
+/** Number of requests so far, and the current request's limits of time [s] and process size [MiB]; 0 between requests. */
 const current = new Int32Array(new SharedArrayBuffer(12))
 const clock = new Worker(new URL('./clock.js', import.meta.url), { workerData: current })
 const isTicking = once(clock, 'online')
@@ -145,7 +145,7 @@ function end(): void {
 
 const queue: Asked[] = []
 
-/** Answers are on their way before the next request is begun, so that who asks knows which one was the last. */
+/** Sends answers before it begins the next request, so that the parent knows which request ended the process. */
 async function answerAll(): Promise<void> {
   await isTicking
   while (queue.length > 0) {
@@ -163,6 +163,6 @@ process.on('message', (asked: Uint8Array[]) => {
   queue.push(...asked.map((one) => deserialize(one) as Asked))
   if (queue.length === asked.length) void answerAll()
 })
-// An exit would wait for whatever a tokenizer is at, maybe without end.
+// An exit would wait for the tokenizer, maybe forever.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
 process.send!('started')

@@ -1,6 +1,6 @@
 /**
- * Which tokens of a rendered conversation are trained: what the model has to write of each assistant's turn, from where the
- * generation prompt ends to the token that ends the turn.
+ * The loss mask of a rendered conversation. It covers what the model has to write: each assistant's turn, from the end of the
+ * generation prompt to the token that ends the turn.
  */
 import { InputError } from '../../common/errors.js'
 import type { ChatTemplate, Message, TemplateContext } from '../templates/template.js'
@@ -16,7 +16,7 @@ export interface MaskedChat extends TurnCounts {
   mask: Uint8Array
 }
 
-/** Each answer is found by what the template makes of all messages before it: four times as many take sixteen times as long. */
+/** The time to find answers grows with the square of their number, since each needs the text of all messages before it. */
 const MOST_MESSAGES = 1024
 
 /**

@@ -153,7 +153,9 @@ export class ChatTurns {
     return Math.max(0, ...heads.map((head) => commonPrefix(announcement, head)))
   }
 
-  /** Tells whether turns of this template begin with the generation prompt at all; then a turn without it continues the last. */
+  /**
+   * Tells whether turns of this template begin with the generation prompt at all; then a turn without it continues the last.
+   */
   #announcesAnswers(): boolean {
     const answer = this.#plainAnswer()
     if (answer === undefined) return false

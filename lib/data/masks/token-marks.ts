@@ -1,4 +1,4 @@
-/** Added tokens in texts, found without a tokenizer: as tokenizers do, from left to right, the longest that is there. */
+/** Finds added tokens in texts as tokenizers do, from left to right and the longest first, but without a tokenizer. */
 import type { Span } from './turn-texts.js'
 
 /** A token that is found in text before anything else is. */

@@ -1,13 +1,13 @@
-/** Spans of a rendered conversation, in characters, as spans of its tokens. */
+/** Converts spans of a rendered conversation from characters to tokens. */
 import { InputError } from '../../common/errors.js'
 import type { PlacedTokens } from '../tokenizer/tokenizer.js'
 import { WAYS_OUT } from './chat-turns.js'
 import type { AnswerSpan, Span } from './turn-texts.js'
 
-/** A token may straddle the start of an answer; more than this many means that something else went wrong. */
+/** Tokens that may straddle the start of an answer; more mean another problem. */
 const MAX_STRADDLING_TOKENS = 8
 
-/** Returns the spans, of those given in order, that start inside a token. */
+/** Returns the spans that start inside a token. `spans` are in order. */
 export function straddledSpans(tokens: PlacedTokens, spans: readonly AnswerSpan[]): AnswerSpan[] {
   let at = 0
   return spans.filter(({ start }) => {
@@ -17,13 +17,13 @@ export function straddledSpans(tokens: PlacedTokens, spans: readonly AnswerSpan[
 }
 
 /**
- * Returns the tokens of each span. Where a token straddles the start of an answer, the answer's tokens are those at its end that
- * it has alone too.
+ * Returns the tokens of each span. If a token straddles the start of an answer, the answer has the last tokens that it shares
+ * with the encoding of its own text.
  * @param spans in order
  * @param alone ids of the text of each straddled span
  * @param addedIds tokens that may end an answer
  * @param where names the row in errors
- * @throws InputError `unmaskable-template` where the answer's tokens are not found, or the last one is not an added token
+ * @throws InputError `unmaskable-template` if the answer's tokens are not found, or the last one is not an added token
  */
 export function tokenSpans(
   tokens: PlacedTokens,
@@ -51,7 +51,7 @@ export function tokenSpans(
   })
 }
 
-/** The first token, from one on, that starts at a place or behind it. */
+/** Returns the first token, not before `from`, that starts at a place or after it. */
 function firstFrom({ ids, starts }: PlacedTokens, place: number, from: number): number {
   let at = from
   while (at < ids.length && starts[at]! < place) at++
@@ -62,7 +62,7 @@ function isStraddled({ ends }: PlacedTokens, place: number, firstBehind: number)
   return firstBehind > 0 && ends[firstBehind - 1]! > place
 }
 
-/** How many tokens before `end` are the last ones of `others`. */
+/** Counts the tokens before `end` that are also the last ones of `others`. */
 function sharedEnd(ids: readonly number[], end: number, others: readonly number[]): number {
   let shared = 0
   while (shared < others.length && shared < end && ids[end - 1 - shared] === others.at(-1 - shared)) shared++

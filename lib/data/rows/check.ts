@@ -1,10 +1,10 @@
-/** What is wrong with a row, by where it stands. */
+/** Checks of rows, with errors that name the row. */
 import type { z } from 'zod'
 import { InputError } from '../../common/errors.js'
 import { schemaProblem } from '../../io/schema-problem.js'
 
 /**
- * A row of the form that a schema has.
+ * Returns a row if it fits a schema.
  * @throws InputError `malformed-row`
  */
 export function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {

@@ -1,17 +1,18 @@
-/** JSON without what JSON.parse loses: how numbers are written, integers of any size, and the order of keys. */
+/** Parses JSON and keeps what JSON.parse loses: how numbers are written, integers of any size, and the order of keys. */
 import { isJsonObject } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 
-/** Strings, and numbers outside of them. */
+/** Matches strings, and numbers outside of them. */
 const LITERAL = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g
 const INDEX = /^(?:0|[1-9]\d*)$/
 
 /**
- * The value of a text that JSON.parse accepts. Whole numbers that are written with a fraction or an exponent are `Number` objects,
- * integers past 2^53 are bigints, and an object with keys that JavaScript would put first, such as "2", is a `Map`.
+ * Returns the value of a text that JSON.parse accepts. Whole numbers written with a fraction or an exponent are `Number`
+ * objects, integers past 2^53 are bigints, and an object with keys that JavaScript would move to the front, such as "2", is a
+ * `Map`.
  */
 export function parseExact(text: string): unknown {
-  // With a letter before them numbers stay as they are written, and keys in their order.
+  // With a letter before them, numbers keep their spelling and keys their order.
   const marked = text.replace(LITERAL, (literal) => (literal[0] === '"' ? `"s${literal.slice(1)}` : `"n${literal}"`))
   return unmarked(JSON.parse(marked))
 }
@@ -24,7 +25,7 @@ function unmarked(value: unknown): unknown {
   return entries.some(([key]) => INDEX.test(key)) ? new Map(entries) : Object.fromEntries(entries)
 }
 
-/** The columns of a row as its JSON has them; undefined of a row without JSON, and of what nests too deep. */
+/** Returns the columns of a row exactly as in its JSON; undefined for a row without JSON or with too deep nesting. */
 export function exactColumns(json: string | undefined): Record<string, unknown> | undefined {
   const row = json === undefined || nestsTooDeep(json) ? undefined : parseExact(json)
   if (row instanceof Map) return Object.fromEntries(row) as Record<string, unknown>

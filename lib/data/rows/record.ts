@@ -1,8 +1,8 @@
 /** One value of a data file, not yet known to be a row. */
 export interface DataRecord {
   value: unknown
-  /** Where it stands, for errors: `train.jsonl:12`. */
+  /** Its place, for errors: `train.jsonl:12`. */
   where: string
-  /** The JSON that it was read from, where it was JSON: how numbers are written is only known from that. */
+  /** The JSON that it was read from, if it was JSON; only this shows how numbers are written. */
   json?: string
 }

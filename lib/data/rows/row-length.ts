@@ -1,2 +1,2 @@
-/** Tokens of a row at most, unless the user says otherwise or the model is made for fewer. */
+/** Default limit of a row's tokens; a model with fewer positions lowers it. */
 export const DEFAULT_MAX_LENGTH = 1024

@@ -8,7 +8,7 @@ import { exactColumns, parseExact } from './exact-json.js'
 import type { DataRecord } from './record.js'
 import type { TextTemplate } from './text-template.js'
 
-/** Continued text: all of it is trained. */
+/** A text; all of it is trained. */
 export interface TextRow {
   kind: 'text'
   text: string
@@ -25,7 +25,7 @@ export interface CompletionRow {
 export interface MessagesRow {
   kind: 'messages'
   messages: Message[]
-  /** Schemas of functions; undefined where the row has none of its own. */
+  /** Schemas of functions; undefined if the row has none of its own. */
   tools?: unknown[]
   /** Variables of the template. */
   templateOptions?: Record<string, unknown>
@@ -53,7 +53,7 @@ const message = z.looseObject({
 })
 const tokenId = z.int32().min(0)
 
-/** ShareGPT's, and what others put under its key: messages as everywhere else. */
+/** ShareGPT's form, or ordinary messages, which some data sets store under its key. */
 const shareGptTurn = z.union([z.looseObject({ from: z.string().min(1), value: z.string().nullable() }), message], {
   error: 'expected a message of from and value, or of role and content',
 })
@@ -89,7 +89,7 @@ const forms = {
  * Recognises a row by its keys and checks it; further keys are ignored. `instruction` and `input` become the prompt.
  *
  * @param where names the row in errors, `train.jsonl:12`
- * @param json what the value was read from, if known: numbers of tools and calls are then as they are written there
+ * @param json the value's JSON, if known: numbers of tools and calls then keep their spelling
  * @throws InputError `malformed-row`
  */
 export function parseRow(value: unknown, where: string, json?: string): Row {
@@ -142,7 +142,7 @@ interface ConversationRow {
   chat_template_kwargs?: Record<string, unknown> | null
 }
 
-/** @param messagesOf how the row has its messages */
+/** @param messagesOf returns the row's messages */
 function messagesRow<Form extends ConversationRow>(
   row: Form,
   messagesOf: (row: Form) => Message[],
@@ -152,7 +152,7 @@ function messagesRow<Form extends ConversationRow>(
   const checkedMessages = messagesOf(row)
   const hasValues =
     Boolean(row.tools ?? row.chat_template_kwargs) || checkedMessages.some(({ tool_calls }) => tool_calls)
-  // Values that a template may write as it likes are those of the JSON; what was checked of a message stays.
+  // Values that a template may print come from the JSON; the checked keys of a message stay.
   const written = ((hasValues && exactColumns(json)) || row) as Form
   const { tools, chat_template_kwargs: templateOptions } = written
   const parsed = typeof tools === 'string' ? toolsOf(tools, where) : tools
@@ -164,7 +164,7 @@ function messagesRow<Form extends ConversationRow>(
   }
 }
 
-/** TRL's conversational prompt and completion: turns of the prompt are not trained. */
+/** Joins TRL's conversational prompt and completion; turns of the prompt are not trained. */
 function promptedMessages({ prompt, completion }: z.output<typeof forms.promptedMessages>): Message[] {
   return [
     ...prompt.map((message) => (message.role === 'assistant' ? { ...message, weight: 0 } : message)),
@@ -172,7 +172,7 @@ function promptedMessages({ prompt, completion }: z.output<typeof forms.prompted
   ]
 }
 
-/** Who speaks in ShareGPT's conversations, where it is not the role's own name. */
+/** ShareGPT's names of speakers that differ from the role's name. */
 const SHARE_GPT_ROLES: Readonly<Record<string, string>> = {
   human: 'user',
   gpt: 'assistant',
@@ -187,12 +187,12 @@ function shareGptMessages({ conversations, system }: z.output<typeof forms.conve
   return system && messages[0]!.role !== 'system' ? [{ role: 'system', content: system }, ...messages] : messages
 }
 
-/** What was checked of a message. */
+/** Returns the checked keys of a message. */
 function plainKeys({ role, content, weight }: Message): Message {
   return { role, ...(content !== undefined && { content }), ...(weight !== undefined && { weight }) }
 }
 
-/** Columns of tables hold tools as JSON, or nothing. */
+/** Parses the tools of a table's column, which is JSON or empty. */
 function toolsOf(json: string, where: string): unknown[] | undefined {
   if (json.trim() === '') return undefined
   const tools = parsedTools(json)
@@ -200,13 +200,13 @@ function toolsOf(json: string, where: string): unknown[] | undefined {
   throw malformedRow(where, 'tools: expected a list of schemas, or JSON of one')
 }
 
-/** A list of schemas from its JSON; undefined of anything else. */
+/** Parses a JSON list of schemas; undefined for anything else. */
 export function parsedTools(json: string): unknown[] | undefined {
   const tools = jsonIn(json) === undefined || nestsTooDeep(json) ? undefined : parseExact(json)
   return Array.isArray(tools) ? tools : undefined
 }
 
-/** The row of a record: the text that a template of one's own makes of its columns, or what its keys say. */
+/** Returns the row of a record: a text from its columns if `text` is given, else the form that its keys determine. */
 export function rowOf(record: DataRecord, text?: TextTemplate | null): Row {
   return text ? { kind: 'text', text: text.of(record) } : parseRow(record.value, record.where, record.json)
 }

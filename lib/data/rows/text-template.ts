@@ -1,4 +1,4 @@
-/** A text of one's own over the columns of a row. */
+/** The option `text`: a text with the columns of a row. */
 import { quoted, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { str } from '../templates/jinja/text.js'
@@ -7,13 +7,15 @@ import { malformedRow } from './check.js'
 import { exactColumns } from './exact-json.js'
 import type { DataRecord } from './record.js'
 
-/** A text with at least one column in braces, and no brace that is not part of a column or written twice. */
+/** A text with at least one column in braces; all other braces are written twice. */
 export const TEXT_TEMPLATE = /^(?:[^{}]|\{\{|\}\})*\{[^{}]+\}(?:[^{}]|\{\{|\}\}|\{[^{}]+\})*$/
 
 const PIECE = /\{\{|\}\}|\\[nt\\]|\{([^{}]+)\}/g
 const WRITTEN: Readonly<Record<string, string>> = { '{{': '{', '}}': '}', '\\n': '\n', '\\t': '\t', '\\\\': '\\' }
 
-/** `Question: {query}\nAnswer: {response}`: columns stand in braces; `{{` and `}}` are braces, `\n`, `\t` and `\\` as in JSON. */
+/**
+ * `Question: {query}\nAnswer: {response}`: columns stand in braces; `{{` and `}}` are braces, `\n`, `\t` and `\\` as in JSON.
+ */
 export class TextTemplate {
   /** @throws UsageError `bad-value` */
   constructor(readonly source: string) {
@@ -24,7 +26,7 @@ export class TextTemplate {
     )
   }
 
-  /** @throws InputError `malformed-row` of a record without one of the columns, or with no text or number in it */
+  /** @throws InputError `malformed-row` if the record lacks a column, or the column is neither a text nor a number */
   of({ value, where, json }: DataRecord): string {
     if (!isJsonObject(value)) throw malformedRow(where, `expected columns by name but received ${quoted(value)}`)
     return this.source.replace(PIECE, (piece, column?: string) =>
@@ -48,6 +50,6 @@ function columnText(
   if (!['number', 'bigint', 'boolean'].includes(typeof value)) {
     throw malformedRow(where, `${column}: expected a text or a number but received ${quoted(value)}`)
   }
-  // As it is written in its file: 2.0 stays 2.0.
+  // Numbers keep their spelling: 2.0 stays 2.0.
   return str(toValue(exactColumns(json)?.[column] ?? value))
 }

@@ -1,10 +1,11 @@
-/** Functions that a model is told of. */
+/** The option `tools`: functions that a model may call. */
 import { InputError, UsageError } from '../../common/errors.js'
 import { readText } from '../../io/open.js'
 import { parsedTools } from './rows.js'
 
 /**
- * What `--tools` means: a list of schemas as it is, else the list in a JSON file, with its numbers as they are written.
+ * Returns the list of schemas that `--tools` means: the list itself, or the one in a JSON file, whose numbers keep their
+ * spelling.
  * @throws UsageError `missing-file`
  * @throws InputError `malformed-tools`
  */

@@ -1,4 +1,4 @@
-/** Sources, ready to be read. */
+/** Sources that are ready to be read. */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { InputError, UsageError } from '../../common/errors.js'
@@ -9,23 +9,23 @@ import type { DataRecord } from '../rows/record.js'
 import { type DataSource, type PathSource, type RecordedSource, type RowSource, sourceWeight } from './source.js'
 
 export interface OpenSource {
-  /** In messages. */
+  /** Name in messages. */
   readonly name: string
   readonly weight: number | undefined
-  /** What is known of its size, in bytes. */
+  /** Size in bytes, as far as it is known. */
   readonly bytes: number
-  /** Whether rows may be read before they are used: those of an iterable are not, which may be somebody's program. */
+  /** Whether rows may be read before they are used; not so for an iterable, which may be a user's generator. */
   readonly readsAhead: boolean
-  /** What its rows are known by before they are read; null of what can be read only once. */
+  /** Returns a hash of the rows before they are read; null if they can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
-  /** What a run records; of rows from memory, once they have been read. */
+  /** Returns the source as a run records it; for rows from memory, only after they have been read. */
   recorded(): RecordedSource
 }
 
 /**
- * Finds files, downloads what is of the hub, and looks through arrays. Iterables are not touched before they are read.
- * @throws UsageError `missing-data`, `unfit-options` of weights, and what `findDataFiles` throws
+ * Finds files, downloads data of the hub, and reads arrays once. Iterables are not touched before they are read.
+ * @throws UsageError `missing-data`, `unfit-options` for weights, and what `findDataFiles` throws
  */
 export async function openSources(
   sources: readonly DataSource[],
@@ -54,7 +54,7 @@ export async function openSources(
   return open
 }
 
-/** The names of sources, for messages. */
+/** Joins the names of sources, for messages. */
 export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')
 
 class OpenFiles implements OpenSource {
@@ -94,10 +94,10 @@ class OpenFiles implements OpenSource {
   }
 }
 
-/** Rows from memory in a turn of the event loop. */
+/** Rows from memory that are read in one turn of the event loop. */
 const TURN_EVERY = 256
 
-/** Rows that are hashed as they come and not kept. */
+/** Rows from memory, which are hashed one at a time and not kept. */
 class OpenRows implements OpenSource {
   readonly #source: RowSource
 
@@ -118,7 +118,7 @@ class OpenRows implements OpenSource {
     this.readsAhead = Array.isArray(source.rows)
   }
 
-  /** An array is hashed before it is read, so that what was made of its rows can be found again. */
+  /** Hashes an array before it is read, so that its tokens can be found in the cache. */
   static async ofArray(name: string, source: RowSource): Promise<OpenRows> {
     const found = new OpenRows(name, source)
     for await (const _ of found.records());
@@ -136,7 +136,7 @@ class OpenRows implements OpenSource {
       const where = `row ${++row} of ${this.name}`
       if (!isHashed) this.#take(value, where)
       yield { value, where }
-      // What else the process does goes on, as it does while a file is read.
+      // Lets other work of the process continue, as while a file is read.
       if (row % TURN_EVERY === 0) await setImmediate()
     }
     if (isHashed) return

@@ -1,4 +1,4 @@
-/** What names rows: paths, hub ids, and rows that are already in memory. */
+/** Sources of rows: paths, hub ids, and rows in memory. */
 import { custom, isObject } from '../../common/arguments.js'
 
 /** Rows in any form that a data file may have. They are read once, one after the other. */
@@ -10,7 +10,7 @@ export type PathSource =
   | {
       /** A file, a folder, a hub id, or `-` for the standard input. */
       path: string
-      /** The source's share of all rows, in relation to the other sources' weights; above 0. */
+      /** The source's share of all rows, relative to the other sources' weights; above 0. */
       weight?: number
     }
 
@@ -18,17 +18,17 @@ export type PathSource =
 export interface RowSource {
   /** Rows in any form that a data file may have. */
   rows: Rows
-  /** The source's share of all rows, in relation to the other sources' weights; above 0. */
+  /** The source's share of all rows, relative to the other sources' weights; above 0. */
   weight?: number
 }
 
-/** Where rows come from. With weights, sources are mixed: each has the share of the rows that its weight is of all weights. */
+/** A source of rows. With weights, sources are mixed: each has a share of the rows in proportion to its weight. */
 export type DataSource = PathSource | RowSource
 
 /** One source or several. */
 export type DataInput = DataSource | Rows | readonly (DataSource | Rows)[]
 
-/** The sources that an input is; undefined of what is none. */
+/** Returns the sources of an input; undefined if it is not an input. */
 export function sourcesOf(input: unknown): DataSource[] | undefined {
   const single = sourceOf(input)
   if (single) return [single]
@@ -49,14 +49,14 @@ function sourceOf(value: unknown): DataSource | undefined {
   return names || (path === undefined && isIterable(rows)) ? (value as DataSource) : undefined
 }
 
-/** Whether it is what a run records of rows that it cannot bring back. */
+/** Tells whether this is a record of rows from memory, which a run cannot read again. */
 const isRecord = ({ rows, sha256 }: Record<string, unknown>): boolean => rows !== undefined && sha256 !== undefined
 
 function isIterable(value: unknown): value is Rows {
   return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
 }
 
-/** The schema of arguments that must be data. */
+/** Schema of arguments that must be data. */
 export const someData = custom(
   'a path or hub id, rows (an array, an iterable or an async iterable), or a list of these',
   (value) => sourcesOf(value) !== undefined,
@@ -65,7 +65,7 @@ export const someData = custom(
 export const sourceWeight = (source: DataSource): number | undefined =>
   typeof source === 'string' ? undefined : source.weight
 
-/** The paths and hub ids among sources. */
+/** Returns the paths and hub ids among sources. */
 export function pathsOf(sources: readonly (DataSource | RecordedSource)[] = []): string[] {
   return sources.flatMap((source) => {
     if (typeof source === 'string') return [source]
@@ -73,7 +73,7 @@ export function pathsOf(sources: readonly (DataSource | RecordedSource)[] = []):
   })
 }
 
-/** The same sources, with another path in place of each. */
+/** Returns the sources with other paths. */
 export async function withPaths(
   sources: readonly DataSource[],
   replace: (path: string) => Promise<string>,
@@ -86,19 +86,19 @@ export async function withPaths(
   return replaced
 }
 
-/** What a run keeps of a source: of rows from memory, how many there were and the sha256 of their JSON, a line each. */
+/** The record of a source in a run: for rows from memory, their number and the sha256 of their JSON, one line per row. */
 export type RecordedSource =
   | PathSource
   | {
-      /** How many rows there were. */
+      /** The number of rows. */
       rows: number
-      /** sha256, hexadecimal, of the rows' JSON, a line each. */
+      /** sha256, hexadecimal, of the rows' JSON, one line per row. */
       sha256: string
-      /** The source's share of all rows, in relation to the other sources' weights. */
+      /** The source's share of all rows, relative to the other sources' weights. */
       weight?: number
     }
 
-/** A recorded source for people. */
+/** Describes a recorded source in a message. */
 export function describeSource(source: RecordedSource, pathName: (path: string) => string = (path) => path): string {
   if (typeof source === 'string') return pathName(source)
   const name =

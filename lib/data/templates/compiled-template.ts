@@ -6,9 +6,9 @@ import { type Piece, TemplateProgram } from './program.js'
 
 /** The sources and variables of a chat template. */
 export interface TemplateDefinition {
-  /** Jinja; null where a model names several templates and none of them `default`. */
+  /** Jinja; null if a model names several templates and none of them `default`. */
   source: string | null
-  /** Jinja for conversations in which functions can be called; undefined: `source` is for these too. */
+  /** Jinja for conversations with tools; if undefined, `source` is for these too. */
   toolSource?: string
   /** Variables: `bos_token`, `eos_token`, ... */
   specialTokens: Readonly<Record<string, string>>
@@ -29,7 +29,7 @@ export interface RenderOptions extends TemplateContext {
   addGenerationPrompt: boolean
 }
 
-/** A rendered text may be this long [characters], and as many times longer than what it was made from. */
+/** Limit of a rendered text [characters], to which `MOST_GROWTH` times the length of its input is added. */
 const MOST_CHARACTERS = 2 ** 18
 const MOST_GROWTH = 8
 
@@ -68,7 +68,7 @@ export class CompiledTemplate {
   }
 
   /**
-   * Renders messages as they are, in stretches that know which message wrote them.
+   * Renders messages unchanged; each stretch of text has the message that wrote it.
    * @throws InputError `template-failed`
    * @throws UsageError `no-chat-template` if there is none for this conversation
    */
@@ -102,7 +102,7 @@ export class CompiledTemplate {
   }
 }
 
-/** Limits what is tokenised next, which takes about 2 s per million characters. */
+/** Limits the text to tokenise, which takes about 2 s per million characters. */
 function requireModest(pieces: readonly Piece[], given: unknown): void {
   const length = pieces.reduce((sum, { text }) => sum + text.length, 0)
   if (length <= MOST_CHARACTERS) return

@@ -8,8 +8,8 @@ import type { ChatTemplate } from './template.js'
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function']
 
 /**
- * Many templates write whatever role a message has: a misspelled one would be trained as it is. A role is known that is
- * usual, or that the template names.
+ * Checks the roles of messages, since many templates print any role and would train a misspelled one. Roles that are common, or
+ * that the template names, are valid.
  *
  * @throws InputError `malformed-row`
  */

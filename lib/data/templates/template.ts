@@ -1,4 +1,4 @@
-/** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
+/** Chat templates: a model's own Jinja, rendered as transformers renders it. */
 import { createHash } from 'node:crypto'
 import { UsageError } from '../../common/errors.js'
 import { readText } from '../../io/open.js'
@@ -11,9 +11,9 @@ import type { Message } from './messages.js'
 export type { RenderOptions, TemplateContext } from './compiled-template.js'
 export type { Message } from './messages.js'
 
-/** A chat template. It is read and rendered in another process, which ends it where it takes too long or too much memory. */
+/** A chat template. It is compiled and rendered in another process, which is killed if that takes too much time or memory. */
 export class ChatTemplate {
-  /** sha256 of the source, hexadecimal: kept beside an adapter, so that a drift of templates is seen. */
+  /** sha256 of the source, hexadecimal; an adapter's file records it, so that a different template is noticed. */
   readonly hash: string
   readonly #sources: readonly string[]
 
@@ -22,17 +22,17 @@ export class ChatTemplate {
     this.hash = createHash('sha256').update(this.#sources.join('\0')).digest('hex')
   }
 
-  /** Jinja of conversations without tools; null where a model names several templates and none of them `default`. */
+  /** Jinja for conversations without tools; null if a model names several templates and none of them `default`. */
   get source(): string | null {
     return this.definition.source
   }
 
-  /** Whether the source has a word as a text of its own. */
+  /** Tells whether the source contains a word as a string literal. */
   names(word: string): boolean {
     return this.#sources.some((source) => source.includes(`'${word}'`) || source.includes(`"${word}"`))
   }
 
-  /** Whether it may show the functions that the model can call: the variable that has them is in its source. */
+  /** Whether the template can print tools: their variable is in its source. */
   get readsTools(): boolean {
     return this.#sources.some((source) => /\btools\b/.test(source))
   }
@@ -40,15 +40,15 @@ export class ChatTemplate {
   /**
    * Returns the conversation as the model reads it.
    * @param signal aborting it ends the waiting with its reason
-   * @throws InputError `malformed-template`, `template-failed`, also where the template itself refuses the conversation
+   * @throws InputError `malformed-template`, `template-failed`, also if the template itself refuses the conversation
    */
   render(messages: readonly Message[], options: RenderOptions, signal?: AbortSignal): Promise<string> {
     return askRenderer(this.definition, { asks: 'rendering', messages, options }, { signal }) as Promise<string>
   }
 
   /**
-   * Returns the rendered conversation, and what of it the model has to write.
-   * @param tokens those that the tokenizer finds before anything else; the same list for the same tokenizer
+   * Returns the rendered conversation, and the parts that the model has to write.
+   * @param tokens tokens that the tokenizer finds before anything else; pass the same list for the same tokenizer
    * @param where names the row in errors
    * @param signal aborting it ends the waiting with its reason
    * @throws InputError `malformed-template`, `template-failed`, `unmaskable-template`, `no-end-of-turn`
@@ -65,7 +65,7 @@ export class ChatTemplate {
   }
 }
 
-/** What a tokenizer has for templates. */
+/** The part of a tokenizer that `resolveTemplate` needs. */
 export interface TemplateOwner {
   /** The model's own. */
   readonly template: ChatTemplate | null
@@ -73,7 +73,8 @@ export interface TemplateOwner {
 }
 
 /**
- * What `--template` means for a tokenizer: `auto` its own template (null if it has none), `none` null, else a file.
+ * Returns the template that `--template` means: for `auto` the tokenizer's own (null if it has none), for `none` null, else a
+ * file's.
  * @throws UsageError `missing-file`
  */
 export async function resolveTemplate(option: string, tokenizer: TemplateOwner): Promise<ChatTemplate | null> {

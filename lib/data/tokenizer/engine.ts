@@ -1,6 +1,6 @@
 /**
- * Hugging Face's tokenizers library, a binding of the Rust one. Whatever goes wrong inside ends the process: regular
- * expressions that try too much, parts that contradict each other. So it is used in an isolated one.
+ * Hugging Face's tokenizers library, a binding of its Rust library. Failures inside it end the process: regular expressions
+ * that backtrack too much, parts that contradict each other. So it runs in an isolated process.
  */
 import type * as Library from 'tokenizers'
 import { InputError, UsageError } from '../../common/errors.js'
@@ -8,7 +8,7 @@ import { InputError, UsageError } from '../../common/errors.js'
 export interface TokenizerDefinition {
   /** Content of tokenizer.json, without what depends on options. */
   json: string
-  /** What tokens were added, by their spelling. */
+  /** The spellings of the added tokens. */
   added: readonly string[]
   /** Names the folder or file in errors. */
   origin: string
@@ -17,7 +17,7 @@ export interface TokenizerDefinition {
 export interface Encoding {
   asks: 'encoded'
   text: string
-  /** Whether the places of tokens are asked for. */
+  /** Whether to return the places of tokens. */
   places: boolean
 }
 
@@ -26,10 +26,10 @@ export interface Decoding {
   ids: readonly number[]
 }
 
-/** `added`: the ids of the added tokens, null of those that the library does not take. */
+/** `added` asks for the ids of the added tokens; null for those that the library does not accept. */
 export type TokenizerTask = { asks: 'added' } | Encoding | Decoding
 
-/** Token ids, with the part of the text that each was made of, in UTF-16 units. */
+/** Token ids, with the part of the text of each, in UTF-16 units. */
 export interface Encoded {
   ids: Int32Array
   starts?: Int32Array
@@ -56,14 +56,14 @@ export class TokenizerEngine {
     }
   }
 
-  /** @throws InputError `malformed-tokenizer` where the text or the ids are not taken */
+  /** @throws InputError `malformed-tokenizer` if the text or the ids are refused */
   async answer(task: TokenizerTask): Promise<unknown> {
     if (task.asks === 'encoded') return (await this.encode([task]))[0]
     if (task.asks === 'decoded') return this.#decode(task)
     return this.definition.added.map((token) => this.tokenizer.tokenToId(token))
   }
 
-  /** @throws InputError `malformed-tokenizer` where one of the texts cannot be encoded */
+  /** @throws InputError `malformed-tokenizer` if one of the texts cannot be encoded */
   async encode(texts: readonly Encoding[]): Promise<Encoded[]> {
     const options = { addSpecialTokens: false }
     try {
@@ -116,7 +116,7 @@ function placesOf(text: string, offsets: readonly (readonly number[])[]): { star
   }
 }
 
-/** Where each character begins; undefined where all have one UTF-16 unit. */
+/** Returns the place of each character in UTF-16 units; undefined if all characters have one. */
 function unitsBefore(text: string): number[] | undefined {
   if (!/[\ud800-\udbff][\udc00-\udfff]/.test(text)) return undefined
   const units = [0]

@@ -6,10 +6,10 @@ import { isJsonObject, parseJson } from '../../io/json.js'
 import { readText } from '../../io/open.js'
 import type { TokenizerSource } from './source.js'
 
-/** Files that only exist where there is a tokenizer, in formats that are not read. */
+/** Files of tokenizers in formats that are not supported. */
 const OTHER_FORMATS = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'tekken.json', 'spiece.model']
 
-/** Folder of templates that have a name. */
+/** Folder of named templates. */
 const NAMED_TEMPLATES = 'additional_chat_templates'
 
 const SPECIAL_TOKEN_NAMES = [
@@ -23,9 +23,9 @@ const SPECIAL_TOKEN_NAMES = [
 ] as const
 
 /**
- * @returns null where the folder holds no tokenizer at all
+ * @returns null if the folder has no tokenizer at all
  * @throws UsageError `missing-file`, `unsupported-tokenizer`
- * @throws InputError of malformed files
+ * @throws InputError for malformed files
  */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerSource | null> {
   const files = new Map<string, string>()
@@ -87,7 +87,7 @@ async function noTokenizer(folder: string): Promise<null> {
   return null
 }
 
-/** Fills in what older files leave out: absent parts, and added tokens that only tokenizer_config.json lists. */
+/** Adds what older files leave out: absent parts, and added tokens that only tokenizer_config.json lists. */
 function completeJson(json: Record<string, unknown>, config: Record<string, unknown>): Record<string, unknown> {
   const added: unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : []
   const known = new Set(added.map((token) => (isJsonObject(token) ? token.id : undefined)))

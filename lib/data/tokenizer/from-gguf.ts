@@ -17,12 +17,12 @@ export async function readTokenizerGguf(path: string): Promise<TokenizerSource |
 
 /**
  * @param metadata of a GGUF file
- * @returns null where the file holds no tokenizer
- * @throws InputError of a kind of tokenizer that is not known, or of malformed metadata
+ * @returns null if the file has no tokenizer
+ * @throws InputError for an unknown kind of tokenizer, or malformed metadata
  */
 export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>, file: string): TokenizerSource | null {
   const source = sourceFromGguf(metadata, file)
-  // What is rarely written is made then, since it is large.
+  // Made on demand, since it is large and rarely written.
   return source && { ...source, files: () => filesOf(sourceFromGguf(metadata, file)!) }
 }
 
@@ -138,12 +138,12 @@ function sentencePieceSource(vocabulary: Vocabulary): SourceWithoutFiles {
   })
 }
 
-/** Characters; by default SentencePiece makes tokens of 16. What is made of each takes the square of its length. */
+/** Limit in characters; by default SentencePiece makes tokens of up to 16. The time for each is quadratic in its length. */
 const LONGEST_PIECE = 256
 
 /**
- * SentencePiece joins the neighbours whose token scores best. As a list of merges: every way to make a token out of two
- * others, ordered by the token's score.
+ * Returns SentencePiece's rule, which joins the neighbours whose token has the best score, as a list of merges: every way to
+ * make a token from two others, ordered by the token's score.
  */
 function mergesFromScores({ metadata, tokens, types, file }: Vocabulary): [string, string][] {
   const scores = metadata.get('tokenizer.ggml.scores') as ArrayLike<number> | undefined
@@ -155,7 +155,7 @@ function mergesFromScores({ metadata, tokens, types, file }: Vocabulary): [strin
   }
   const isPiece = (id: number) => types[id] === TokenType.normal || types[id] === TokenType.userDefined
   const pieces = new Map(tokens.flatMap((token, id) => (isPiece(id) ? [[token, scores[id]!] as const] : [])))
-  // Most parts of a long token are longer or shorter than any token: these are not looked for.
+  // Parts that are longer or shorter than any token are not looked up.
   const lengths = new Set([...pieces.keys()].map(({ length }) => length))
   const longest = Math.max(0, ...lengths)
   if (longest > LONGEST_PIECE) {
@@ -178,7 +178,7 @@ function mergesFromScores({ metadata, tokens, types, file }: Vocabulary): [strin
 
 interface Parts {
   addsBos: boolean
-  /** Ids of special tokens where the file names none. */
+  /** Default ids of special tokens, if the file names none. */
   idDefaults: { bos?: number; eos?: number; unknown?: number }
   normalizer: object | null
   preTokenizer: object | null
@@ -227,7 +227,7 @@ function finish(vocabulary: Vocabulary, parts: Parts): SourceWithoutFiles {
   }
 }
 
-/** `tokenizer.chat_template` is the default one, `tokenizer.chat_template.NAME` another. */
+/** Returns templates by name: `tokenizer.chat_template` is `default`, `tokenizer.chat_template.NAME` is NAME. */
 function templatesOf(metadata: ReadonlyMap<string, unknown>): Map<string, string> {
   const templates = new Map<string, string>()
   for (const [key, value] of metadata) {
@@ -237,7 +237,7 @@ function templatesOf(metadata: ReadonlyMap<string, unknown>): Map<string, string
   return templates
 }
 
-/** As tokenizer_config.json has them: one text, or a list with names. */
+/** Returns templates in the form of tokenizer_config.json: one text, or a list with names. */
 function templateField(templates: ReadonlyMap<string, string>): unknown {
   const entries = [...templates].map(([name, template]) => ({ name, template }))
   return entries.length === 1 && entries[0]!.name === 'default' ? entries[0]!.template : entries
@@ -251,7 +251,7 @@ function filesOf({ json, config, specialTokens }: SourceWithoutFiles): Map<strin
   ])
 }
 
-/** Tokens that are found in text as they stand: control tokens and unknown are special, user-defined ones are not. */
+/** Returns the added tokens: control tokens and the unknown one are special, user-defined ones are not. */
 function addedTokens(tokens: readonly string[], types: ArrayLike<number>): object[] {
   return tokens.flatMap((content, id) => {
     const isSpecial = types[id] === TokenType.control || types[id] === TokenType.unknown

@@ -1,4 +1,4 @@
-/** A tokenizer as the metadata of a GGUF file: what `tokenizerFromGguf` reads, written. */
+/** Writes a tokenizer as the metadata of a GGUF file, the form that `tokenizerFromGguf` reads. */
 import { UsageError } from '../../common/errors.js'
 import type { GgufValue } from '../../io/gguf-types.js'
 import {
@@ -24,10 +24,10 @@ interface BpeModel {
 }
 
 /**
- * The fields of a tokenizer whose model embeds `rows` tokens; what there is no token for is filled up with unused ones.
+ * Returns the fields of a tokenizer for a model that embeds `rows` tokens; rows without a token get unused ones.
  *
  * @param origin names the tokenizer in errors
- * @throws UsageError `unsupported-tokenizer` where GGUF has no form for it, or its form gives other ids
+ * @throws UsageError `unsupported-tokenizer` if GGUF cannot express it, or gives other ids
  */
 export async function tokenizerFields(
   tokenizer: Tokenizer,
@@ -93,14 +93,14 @@ export async function tokenizerFields(
   return fields
 }
 
-/** Fields of a GGUF file's own tokenizer, to be written again. */
+/** Returns the fields of a GGUF file's own tokenizer, to write them again. */
 export function copiedTokenizerFields(metadata: ReadonlyMap<string, GgufValue>): Map<string, GgufField> {
   const fields = new Map<string, GgufField>()
   for (const [key, value] of metadata) if (key.startsWith('tokenizer.')) fields.set(key, fieldOf(key, value))
   return fields
 }
 
-/** No tokenizer: the model's ids have no text. */
+/** The fields for a model without a tokenizer. */
 export const noTokenizerFields: GgufFields = new Map([['tokenizer.ggml.model', ggufText('no_vocab')]])
 
 function fieldOf(key: string, value: GgufValue): GgufField {
@@ -134,7 +134,10 @@ function typeOf(tokenizer: Tokenizer, { byte_fallback }: BpeModel, token: string
   return byte_fallback && /^<0x[0-9A-F]{2}>$/.test(token) ? TokenType.byte : TokenType.normal
 }
 
-/** SentencePiece joins the neighbours whose token scores best: the first merge that makes a token is its rank. */
+/**
+ * Returns scores for SentencePiece, which joins the neighbours whose token has the best score: the rank of a token's first
+ * merge.
+ */
 function scoresOf(tokens: readonly (string | undefined)[], { merges }: BpeModel): number[] {
   const ranks = new Map<string, number>()
   for (const [rank, merge] of merges.entries()) {
@@ -144,7 +147,7 @@ function scoresOf(tokens: readonly (string | undefined)[], { merges }: BpeModel)
   return tokens.map((token) => -(ranks.get(token ?? '') ?? merges.length))
 }
 
-/** Text of many kinds: what tokenizers differ in. */
+/** Returns text of many kinds, in which tokenizers differ. */
 function sampleText(tokenizer: Tokenizer): string {
   const special = [...tokenizer.addedIds].slice(0, 8).map((id) => tokenizer.tokenOf(id))
   return `Hello, world! It's  we'LL   12345 3.14 a1b2\n\n\tif (x != 0) { return "…"; } // ok\r\n

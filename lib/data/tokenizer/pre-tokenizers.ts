@@ -1,5 +1,5 @@
 /**
- * How byte-level BPE tokenizers cut text into words, by the name that a GGUF file gives in `tokenizer.ggml.pre`.
+ * How byte-level BPE tokenizers split text into words, by the name in a GGUF file's `tokenizer.ggml.pre`.
  *
  * The patterns are those of the models' own tokenizer.json files; a name stands for a family of models.
  */
@@ -10,9 +10,9 @@ export interface PreTokenizerRecipe {
   normalizer: object | null
   /** Its part of tokenizer.json. */
   preTokenizer: object
-  /** A word that is a token by itself is taken whole, whatever the merges say. */
+  /** Whether a word that is itself a token stays whole, whatever the merges are. */
   ignoreMerges: boolean
-  /** BOS rule where the file has no `add_bos_token`. */
+  /** Whether BOS is added if the file has no `add_bos_token`. */
   addsBos: boolean
 }
 
@@ -97,10 +97,10 @@ const RECIPES: Record<string, PreTokenizerRecipe> = {
   tekken,
 }
 
-/** The names to write where several have equal recipes. */
+/** The names to write if several have equal recipes. */
 const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
 
-/** The name of what a tokenizer.json does; null where none is known. */
+/** Returns the name of the pre-tokenizer in a tokenizer.json; null if it is unknown. */
 export function preTokenizerName(json: Readonly<Record<string, unknown>>): string | null {
   const { ignore_merges = false } = json.model as { ignore_merges?: boolean }
   const found = WRITTEN_NAMES.find((name) => {
@@ -118,7 +118,7 @@ function sameSteps(a: unknown, b: unknown): boolean {
   return JSON.stringify(stepsOf(a)) === JSON.stringify(stepsOf(b))
 }
 
-/** The steps of a normalizer or pre-tokenizer, with what decides their results. */
+/** Returns the steps of a normalizer or pre-tokenizer, with the fields that affect their results. */
 function stepsOf(part: unknown): unknown[] {
   if (typeof part !== 'object' || part === null) return []
   const { type, normalizers, pretokenizers, ...fields } = part as Record<string, unknown>
@@ -136,7 +136,7 @@ function stepsOf(part: unknown): unknown[] {
 
 /**
  * @param name value of `tokenizer.ggml.pre`; a file without it is read as `default`
- * @throws InputError of a name that is not known: guessing would give wrong ids silently
+ * @throws InputError for an unknown name, since guessing would silently give wrong ids
  */
 export function preTokenizerRecipe(name: string, file: string): PreTokenizerRecipe {
   const found = Object.hasOwn(RECIPES, name) ? RECIPES[name] : undefined

@@ -1,13 +1,13 @@
-/** What a tokenizer is made from, wherever it comes from. */
+/** The definition of a tokenizer, from a folder or a GGUF file. */
 
 export interface TokenizerSource {
   /** Content of tokenizer.json. */
   json: Record<string, unknown>
   /** Content of tokenizer_config.json. */
   config: Record<string, unknown>
-  /** `bos_token`, `eos_token`, `pad_token`, ...: those that the tokenizer has. */
+  /** `bos_token`, `eos_token`, `pad_token` and others, if the tokenizer has them. */
   specialTokens: Readonly<Record<string, string>>
-  /** Jinja by name: `default` and `tool_use` (for conversations in which functions can be called) are used. */
+  /** Jinja by name; `default` and `tool_use` (for conversations with tools) are used. */
   chatTemplates: ReadonlyMap<string, string>
   /** Names the folder or file in errors. */
   origin: string

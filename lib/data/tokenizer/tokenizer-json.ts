@@ -1,20 +1,20 @@
-/** tokenizer.json as the library is given it, and what is read of it here. */
+/** Prepares tokenizer.json for the library, and reads parts of it. */
 import { isJsonObject } from '../../io/json.js'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** What decides ids: without what a file may say of lengths, special tokens around a text, and random merges. */
+/** Returns the parts that determine ids: without truncation, padding, the post-processor and BPE dropout. */
 export function plainJson(json: Json): string {
   const model = isJsonObject(json.model) && 'dropout' in json.model ? { ...json.model, dropout: null } : json.model
   return JSON.stringify({ ...json, model, truncation: null, padding: null, post_processor: null })
 }
 
-/** Whether a text gets a space that it does not have, as SentencePiece gives it one. */
+/** Tells whether the tokenizer puts a space before a text, as SentencePiece does. */
 export function isPrepending({ normalizer, pre_tokenizer }: Json): boolean {
   return [normalizer, pre_tokenizer].some((part) => JSON.stringify(stripPrefix(part)) !== JSON.stringify(part ?? null))
 }
 
-/** The same vocabulary and merges without the space that is put before a text. */
+/** Returns the same tokenizer without the space that it puts before a text. */
 export function withoutPrefix(text: string): string {
   const json = JSON.parse(text) as Json
   return JSON.stringify({
@@ -24,7 +24,7 @@ export function withoutPrefix(text: string): string {
   })
 }
 
-/** A normalizer or pre-tokenizer without what it prepends. */
+/** Returns a normalizer or pre-tokenizer without its prefix. */
 function stripPrefix(part: unknown): unknown {
   if (!isJsonObject(part)) return null
   if (part.type === 'Prepend') return { type: 'Prepend', prepend: '' }
@@ -36,7 +36,7 @@ function stripPrefix(part: unknown): unknown {
   return part
 }
 
-/** Tokens that a post-processor puts before a single text. */
+/** Returns the tokens that a post-processor puts before a single text. */
 export function tokensBefore(processor: unknown): string[] {
   if (!isJsonObject(processor)) return []
   const { type, processors, single, cls } = processor

@@ -1,4 +1,4 @@
-/** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
+/** Tokenizers of a Hugging Face folder or a GGUF file. */
 import { createHash } from 'node:crypto'
 import { aText, check, expecting, having, optionsSchema } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
@@ -20,8 +20,8 @@ export interface DecodeOptions {
 }
 
 /**
- * Token ids, with where in the text each comes from. Several tokens that make one character have the same place. White space that
- * an added token takes with it is not part of its place.
+ * Token ids with their places in the text. Several tokens that together form one character have the same place. White space
+ * that an added token strips is not part of its place.
  */
 export interface PlacedTokens {
   /** Token ids. */
@@ -33,45 +33,45 @@ export interface PlacedTokens {
 }
 
 /**
- * Text to token ids and back, with the chat templates of the same model. The work is done in another process, so that nothing in
- * a tokenizer's files can stop or end this one. Texts that are given without waiting for one another are encoded together, on
+ * Converts text to token ids and back, and has the chat templates of the same model. The work is done in another process, so that
+ * a tokenizer's files cannot block or end this one. Texts that are passed without awaiting earlier ones are encoded together, on
  * several threads.
  *
- * A `signal` ends the waiting with its reason. Encoding and decoding throw an InputError, `tokenizer-failed` where the tokenizer
- * takes too much time or memory or ends its process, `malformed-tokenizer` where it has no token for a part of the text.
+ * An aborted `signal` rejects the promise with its reason. Encoding and decoding throw an InputError: `tokenizer-failed` if the
+ * tokenizer takes too much time or memory or ends its process, `malformed-tokenizer` if it has no token for a part of the text.
  */
 export interface Tokenizer {
-  /** Ids of a text. Special tokens inside the text are parsed; nothing is added. */
+  /** Returns the ids of a text. Special tokens inside the text are parsed; none are added. */
   encode(text: string, signal?: AbortSignal): Promise<number[]>
   /** Like `encode`, with the places of tokens. */
   encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens>
-  /** Like `encode`, of text that goes on after other text: SentencePiece's leading space is not added. */
+  /** Like `encode`, for text that follows other text: SentencePiece's leading space is not added. */
   encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]>
-  /** Like `encode`, with BOS before it where the tokenizer's own rule adds one and the text has none yet. */
+  /** Like `encode`, with BOS in front if the tokenizer's own rule adds one and the text does not begin with it. */
   encodeText(text: string, signal?: AbortSignal): Promise<number[]>
-  /** The text of ids; ids that name no token add nothing. */
+  /** Returns the text of ids; ids without a token add nothing. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): Promise<string>
-  /** The id of a token by its exact spelling. */
+  /** Returns the id of a token by its exact spelling. */
   idOf(token: string): number | undefined
-  /** The spelling of a token. */
+  /** Returns the spelling of a token. */
   tokenOf(id: number): string | undefined
   /** One more than the highest id; a model's embedding may have more rows. */
   readonly vocabularySize: number
-  /** The spelling of the token that begins a text; undefined where the model has none. */
+  /** The spelling of the token that begins a text; undefined if the model has none. */
   readonly bosToken: string | undefined
   /** The id of `bosToken`. */
   readonly bosId: number | undefined
-  /** The spelling of the token that ends a text; undefined where the model has none. */
+  /** The spelling of the token that ends a text; undefined if the model has none. */
   readonly eosToken: string | undefined
   /** The id of `eosToken`. */
   readonly eosId: number | undefined
-  /** The id of the padding token; undefined where the model has none. */
+  /** The id of the padding token; undefined if the model has none. */
   readonly padId: number | undefined
   /** Ids of control tokens (BOS, EOS, end of turn, ...). */
   readonly specialIds: ReadonlySet<number>
   /** Ids of all tokens that are found in text before anything else is: control tokens and user-defined ones. */
   readonly addedIds: ReadonlySet<number>
-  /** `bos_token`, `eos_token`, ... as a chat template names them. */
+  /** Spellings by the names that chat templates use: `bos_token`, `eos_token` and others. */
   readonly specialTokens: Readonly<Record<string, string>>
   /** Sources of the model's own chat templates by name; most have one, `default`. */
   readonly chatTemplates: ReadonlyMap<string, string>
@@ -79,7 +79,7 @@ export interface Tokenizer {
   readonly template: ChatTemplate | null
   /** @throws UsageError `no-chat-template` */
   renderChat(messages: readonly Message[], options: RenderOptions): Promise<string>
-  /** sha256, hexadecimal, of everything that decides ids. */
+  /** sha256, hexadecimal, of everything that determines ids. */
   readonly hash: string
   /** Files to write beside a saved model: name to content. */
   files(): Map<string, string>
@@ -91,7 +91,7 @@ const loadTokenizerArguments = {
 }
 
 /**
- * The tokenizer of a model: a folder with `tokenizer.json`, a `.gguf` file, or a hub id.
+ * Loads the tokenizer of a model: a folder with `tokenizer.json`, a `.gguf` file, or a hub id.
  *
  * ```ts
  * import { loadTokenizer } from 'node-mora'
@@ -101,9 +101,9 @@ const loadTokenizerArguments = {
  * console.log(ids.length, await tokenizer?.decode(ids))
  * ```
  *
- * @returns null where a folder has no tokenizer, or a GGUF file holds none
- * @throws UsageError of a path that does not exist or a tokenizer in another format
- * @throws InputError of malformed or unknown content
+ * @returns null if the folder or GGUF file has no tokenizer
+ * @throws UsageError for a path that does not exist or a tokenizer in another format
+ * @throws InputError for malformed or unknown content
  */
 export async function loadTokenizer(model: string, options: HubOptions = {}): Promise<Tokenizer | null> {
   check({ model, options }, loadTokenizerArguments)
@@ -112,11 +112,11 @@ export async function loadTokenizer(model: string, options: HubOptions = {}): Pr
   return source && createTokenizer(source)
 }
 
-/** What goes where a tokenizer is asked for. */
+/** Schema of arguments that must be a tokenizer. */
 export const aTokenizer = having('a tokenizer (loadTokenizer gives one)', 'encode', 'decode', 'specialIds')
 
 /**
- * A tokenizer from the content of tokenizer.json and tokenizer_config.json.
+ * Creates a tokenizer from the content of tokenizer.json and tokenizer_config.json.
  * @throws InputError `malformed-tokenizer`, `tokenizer-failed`
  */
 export async function createTokenizer(source: TokenizerSource): Promise<Tokenizer> {
@@ -254,13 +254,13 @@ function encoded(
   return askTokenizer(tokenizer, { asks: 'encoded', text, places }, signal) as Promise<Encoded>
 }
 
-/** Ids by tokens; those of Unigram are the places of its pieces. */
+/** Returns ids by tokens; those of Unigram are the places of its pieces. */
 function modelVocabulary(model: unknown): [string, number][] {
   const { vocab } = model as { vocab: Record<string, number> | [string, number][] }
   return Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab)
 }
 
-/** The library decides ids too: what another one made is not taken from a cache. */
+/** Returns the hash of everything that determines ids, the library included, so that rows of another library are not reused. */
 function hashOf({ json }: TokenizerSource, textPrefix: readonly number[], eosId: number | undefined): string {
   const { normalizer, pre_tokenizer, model, added_tokens } = json
   const library = 'tokenizers 0.23'

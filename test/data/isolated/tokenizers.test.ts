@@ -36,7 +36,7 @@ const charsmap = (...bytes: number[]) => ({
 })
 
 const FAULT =
-  /^The tokenizer of m cannot .*: a regular expression of it tries too much, or .* \(its process ended: SIGABRT\)\.$/
+  /^The tokenizer of m cannot .*: one of its regular expressions backtracks too much, or .* \(its process ended: SIGABRT\)\.$/
 const TOO_MUCH = /^The tokenizer of m cannot encode this text: it takes too much (time|memory) \(its process ended: SIG/
 
 describe('a hostile tokenizer ends with a sentence', () => {

@@ -214,7 +214,9 @@ export function sliced(object: Value, start: number | undefined, stop: number | 
   return object instanceof Tuple ? tuple(taken) : taken
 }
 
-/** Returns `object.name`, which prefers methods to keys, or `object[key]`, which prefers keys; undefined if there is neither. */
+/**
+ * Returns `object.name`, which prefers methods to keys, or `object[key]`, which prefers keys; undefined if there is neither.
+ */
 export function memberOf(object: Value, key: Value, isSubscript: boolean): Value {
   const method = () => (typeof key === 'string' ? methodOf(object, key) : undefined)
   if (object instanceof Map) {
