@@ -1,4 +1,4 @@
-/** Options that are fine one by one and do not fit together. */
+/** Checks of combinations of options. */
 
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
@@ -24,7 +24,7 @@ export function requireOptions(
   throw new UsageError('missing-option', `Missing ${list}; ${missing.length === 1 ? 'it is' : 'they are'} required.`)
 }
 
-/** Collects the reasons why options do not fit; the first is thrown. */
+/** Throws errors about options that do not go together, with names as the user's source spells them. */
 class Fit {
   constructor(readonly source: OptionSource) {}
 
@@ -50,7 +50,7 @@ function isGiven(options: object, key: string): boolean {
   return value !== undefined && value !== false && value !== 0
 }
 
-/** Throws a `UsageError` where a model cannot be loaded as its options say. */
+/** Throws a `UsageError` for options of loading that exclude each other. */
 export function checkLoadedForm(
   { quantise, quantised }: { quantise?: string; quantised?: boolean },
   source: OptionSource,
@@ -58,7 +58,7 @@ export function checkLoadedForm(
   const fit = new Fit(source)
   fit.refuse(
     quantise !== undefined && quantised === false,
-    `${fit.name('quantise')} ${quantise} does not go with ${fit.name('quantised')} turned off: what is quantised stays so.`,
+    `${fit.name('quantise')} ${quantise} does not go with ${fit.name('quantised')} turned off: quantised weights stay quantised.`,
   )
 }
 
@@ -66,11 +66,11 @@ export function checkLoadedForm(
 export function checkTrainOptions(options: TrainOptions, source: OptionSource): void {
   checkLoadedForm(options, source)
   const fit = new Fit(source)
-  fit.exclude(options, 'init', 'quantise', 'random weights are trained whole')
+  fit.exclude(options, 'init', 'quantise', 'random weights are trained in full')
   fit.exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')
   fit.exclude(options, 'resume', 'overwrite', 'one continues the run, the other replaces it')
-  fit.exclude(options, 'warmupSteps', 'warmupRatio', 'give one of them')
-  fit.exclude(options, 'deterministic', 'allowChanges', 'after a change the run has other bits')
+  fit.exclude(options, 'warmupSteps', 'warmupRatio', 'give only one of them')
+  fit.exclude(options, 'deterministic', 'allowChanges', 'a change gives the run other bits')
   requireOneReader(fit, TrainSchema, options)
   fit.refuse(
     options.compute === 'int8' && newAdapterOptions(options).method === 'full',
@@ -86,18 +86,18 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
   )
 }
 
-/** What ranks hold together stays as it is, and is there for passes that all of them make. */
+/** Refuses options that sharding excludes: shards are frozen, and all ranks must take part in each pass. */
 function checkShard(fit: Fit, options: TrainOptions): void {
-  fit.exclude(options, 'shard', 'init', 'ranks hold together what is in a file')
-  fit.exclude(options, 'shard', 'mergeEvery', 'weights of which each rank has a part are not merged into')
-  fit.exclude(options, 'shard', 'samplePrompt', 'one rank alone cannot answer with a part of the weights')
+  fit.exclude(options, 'shard', 'init', 'only weights from a file can be sharded')
+  fit.exclude(options, 'shard', 'mergeEvery', 'adapters cannot be merged into sharded weights')
+  fit.exclude(options, 'shard', 'samplePrompt', 'one rank alone cannot generate with a shard of the weights')
   fit.refuse(
     options.shard !== undefined && newAdapterOptions(options).method === 'full',
-    `${fit.name('shard')} does not go with method full: only frozen weights are held together.`,
+    `${fit.name('shard')} does not go with method full: only frozen weights are sharded.`,
   )
 }
 
-/** Refuses options without what they need. */
+/** Refuses options without the options that they need. */
 function requireNeeded(fit: Fit, { shape }: OptionsSchema, options: object): void {
   for (const [key, option] of Object.entries(shape)) {
     if (!isGiven(options, key)) continue
@@ -106,7 +106,7 @@ function requireNeeded(fit: Fit, { shape }: OptionsSchema, options: object): voi
   }
 }
 
-/** Standard input has its rows once only. */
+/** Refuses several options that read standard input, which can be read only once. */
 function requireOneReader(fit: Fit, { shape }: OptionsSchema, options: object): void {
   const keys = Object.keys(shape).filter((key) => optionFacts(shape[key]!).hub?.endsWith('-data'))
   const paths = keys.flatMap((key) => pathsOf((options as Readonly<Record<string, DataSource[] | undefined>>)[key]))
@@ -117,7 +117,7 @@ function requireOneReader(fit: Fit, { shape }: OptionsSchema, options: object): 
 }
 
 function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
-  // With an adapter file, what is given is compared with the file when that is read.
+  // With an adapter file, options are compared with the file when it is read.
   if (options.adapter !== undefined) {
     fit.refuse(
       options.method === 'full',
@@ -134,7 +134,7 @@ const { method: _, ...ofSomeMethods } = { ...newAdapterFields, ...restartFields 
 export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: OptionSource): void {
   const fit = new Fit(source)
   const { method } = newAdapterOptions(options)
-  fit.exclude(options, 'rank', 'matchParametersOf', 'one gives the rank, the other chooses it')
+  fit.exclude(options, 'rank', 'matchParametersOf', 'one sets the rank, the other chooses it')
   for (const key of Object.keys(ofSomeMethods)) {
     const methods = methodsTaking(key)
     fit.refuse(
@@ -153,7 +153,7 @@ function checkRestarts(fit: Fit, options: TrainOptions): void {
   const { scheduler } = scheduleOptions(options)
   fit.refuse(
     scheduler === 'cosine-restarts' && mergeEvery === undefined,
-    `${fit.name('scheduler')} cosine-restarts needs a period: give ${fit.name('mergeEvery')}, or take cosine.`,
+    `${fit.name('scheduler')} cosine-restarts needs a period: set ${fit.name('mergeEvery')}, or use cosine.`,
   )
   fit.refuse(
     scheduler !== 'cosine-restarts' && options.restartWarmupSteps !== undefined,

@@ -1,4 +1,4 @@
-/** Options that every command takes, and those that several share. */
+/** Options of every command, and options that several commands share. */
 
 import { z } from 'zod'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
@@ -27,7 +27,7 @@ const group = 'Every command:'
 
 export const commonOptions = {
   json: commandLineOnly(
-    flag('print one JSON document on stdout and nothing else there; logs go to stderr', false, { group }),
+    flag('print one JSON document, and nothing else, on stdout; logs go to stderr', false, { group }),
   ),
   device: pattern('where to compute', 'auto|cpu|cuda[:n]', /^(auto|cpu|cuda(:\d+)?)$/, 'auto', {
     group,
@@ -42,19 +42,19 @@ export const commonOptions = {
     resume: 'free',
   }),
   dtype: choice(
-    'dtype of activations and frozen weights; auto is bfloat16 where the device multiplies it fast, else float32',
+    'dtype of activations and frozen weights; auto is bfloat16 if the device multiplies it fast, else float32',
     ['auto', 'float32', 'bfloat16', 'float16'],
     'auto',
     { group, resume: 'free' },
   ),
   rotaryDtype: choice(
-    'precision of the rotary frequencies; bfloat16 is that of a PyTorch model that was cast as a whole',
+    'precision of the rotary frequencies; bfloat16 matches a PyTorch model that was cast as a whole',
     ['float32', 'bfloat16'],
     'float32',
     { group },
   ),
   allowTf32: flag('let float32 products of a GPU round their inputs to TF32', false, { group }),
-  seed: integer('start of every random stream', 42, {
+  seed: integer('seed of every random stream', 42, {
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     group,
@@ -64,7 +64,7 @@ export const commonOptions = {
     text('read options from this file; flags win', 'FILE.yaml', { group, expects: 'the path of a YAML file' }),
     'flags',
   ),
-  offline: flag('take hub ids from the cache and download nothing; HF_HUB_OFFLINE=1 does the same', false, {
+  offline: flag('look up hub ids in the cache only and download nothing; HF_HUB_OFFLINE=1 does the same', false, {
     group,
     scope: 'call',
   }),
@@ -74,18 +74,18 @@ export const commonOptions = {
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
-/** `--quantised` of what uses the weights of a model as they are. `when` is where it is the default besides. */
+/** `--quantised`, which keeps quantised weights. `when` lists further cases in which it is the default. */
 export const quantisedOption = (...when: readonly string[]) =>
-  optionalFlag("keep a quantised model's weights as its file has them; --no-quantised turns them into --dtype", {
-    defaultText: [...when, 'where nothing else fits the memory'].join(', and '),
+  optionalFlag("keep a quantised model's weights as stored in its file; --no-quantised converts them to --dtype", {
+    defaultText: [...when, 'if nothing else fits the memory'].join(', and '),
     resume: 'rounding',
   })
 
 export const whereDecodingIsNotSlower = 'on CPUs where decoding is not slower'
 
-/** For whatever loads a model. */
+/** `--quantise` of commands that load a model. */
 export const quantiseOption = optionalChoice(
-  "quantise a float model's linear layers while it is loaded; embeddings, head and norms stay as they are",
+  "quantise a float model's linear layers while loading it; embeddings, head and norms stay floats",
   QUANTISE_FORMATS,
   { defaultText: 'floats stay floats' },
 )
@@ -105,7 +105,7 @@ export const LoadSchema = z.strictObject({
   quantise: quantiseOption,
 })
 
-/** Those of a command's options that say how its model is loaded. */
+/** Picks a command's options for loading its model. */
 export function loadOptions<Options extends object>(options: Options) {
   const entries = Object.entries(options).filter(([name]) => Object.hasOwn(LoadSchema.shape, name))
   return Object.fromEntries(entries) as Pick<Options, keyof Options & keyof typeof LoadSchema.shape>
@@ -121,7 +121,7 @@ export const modelOption = text(
   },
 )
 
-export const adapterOption = text('a folder with adapter_config.json, as the output of a run is, or a hub id', 'A', {
+export const adapterOption = text('a folder with adapter_config.json, such as the output of a run, or a hub id', 'A', {
   expects: 'the path of an adapter folder, or its hub id',
   hub: 'adapter',
   resume: 'free',
@@ -129,7 +129,7 @@ export const adapterOption = text('a folder with adapter_config.json, as the out
 
 export const adapterOptions = {
   adapter: adapterOption,
-  allowOtherBase: flag('use the adapter with another base model than the one that it was trained on', false, {
+  allowOtherBase: flag('use the adapter with another base model than it was trained on', false, {
     resume: 'free',
   }),
 }
@@ -145,7 +145,7 @@ const readData =
     return fits ? sources : undefined
   }
 
-/** Rows that are each read once: they have no weights. */
+/** An option for rows without sampling weights, since each is read once. */
 export const evaluationData = (
   description: string,
   words: Partial<Pick<OptionFacts, 'hub' | 'group' | 'adds' | 'resume'>>,
@@ -155,7 +155,7 @@ export const evaluationData = (
     ...words,
   })
 
-/** `hub`: which split an id means that names none. */
+/** @param hub which split a hub id without one means */
 export const evaluationDataOption = (hub: HubMeaning, split: string) =>
   evaluationData(`${filesOfRows} (owner/name:split, else ${split})`, {
     adds: true,
@@ -163,7 +163,7 @@ export const evaluationDataOption = (hub: HubMeaning, split: string) =>
     resume: 'free',
   })
 
-/** Rows on which what was written is compared with what it was made of. */
+/** Rows for comparing a written model with its source. */
 export const compareOption = evaluationData(
   'rows on which the written model is compared with the adapter on its base, as mora eval --task change does',
   { adds: true, hub: 'evaluation-data' },
@@ -181,44 +181,44 @@ const trainingDataOption = textsOr<DataInput, DataSource[]>(
   },
 )
 
-/** What a chat template is told beside the messages. */
+/** Variables of a chat template beside the messages. */
 export const contextOptions = {
   tools: fileOrList(
-    'functions that the model may call: a JSON file with a list of their schemas; rows with tools keep theirs',
+    'functions that the model may call: a JSON file with a list of their schemas; rows with their own tools keep them',
     {
       expects: 'the path of a JSON file',
     },
   ),
   templateOptions: optionalObject(
-    'further variables of the chat template, as {"enable_thinking": false}',
+    'further variables of the chat template, such as {"enable_thinking": false}',
     ['messages', 'tools', 'add_generation_prompt'],
     { expects: 'a JSON object of variables other than messages, tools and add_generation_prompt' },
   ),
 }
 
-/** Most rows of a step or a pass: lists of more take gigabytes by themselves. */
+/** Most rows of a step or a pass: longer lists take gigabytes by themselves. */
 export const MOST_ROWS = 2 ** 20
 
-/** How rows become tokens: the same words in training, evaluation and inspection. */
+/** How rows become tokens, the same in training, evaluation and inspection. */
 export const rowOptions = {
   data: trainingDataOption,
-  maxLength: optionalInteger('tokens of a row at most', {
+  maxLength: optionalInteger('most tokens of a row', {
     min: 2,
-    defaultText: `${DEFAULT_MAX_LENGTH}, or the model's limit where that is less`,
+    defaultText: `${DEFAULT_MAX_LENGTH}, or the model's limit if that is less`,
   }),
   template: textWithDefault(
-    "auto: the model's own; none: prompt and completion joined; or a file with a Jinja template",
+    "auto: the model's own; none: prompt and completion concatenated; or a file with a Jinja template",
     'auto|none|FILE',
     'auto',
   ),
   text: optionalPattern(
-    'train a text over the columns of each row, as "Question: {query}\\nAnswer: {response}", whole; {{ and }} are braces',
+    'make each row a text of its columns, such as "Question: {query}\\nAnswer: {response}", and train all of it; {{ and }} are braces',
     'TEXT',
     TEXT_TEMPLATE,
-    { expects: 'a text with columns in braces, as {question}' },
+    { expects: 'a text with columns in braces, such as {question}' },
   ),
   ...contextOptions,
-  trainOn: choice('what is trained of a row with a prompt', ['completion', 'all'], 'completion'),
+  trainOn: choice('which tokens of a row with a prompt are trained', ['completion', 'all'], 'completion'),
 }
 
 export const limitOption = (what: string) =>

@@ -1,4 +1,4 @@
-/** Options from a YAML file: the same names as in the library, below what flags say. */
+/** Reads options from a YAML file, by the names of the library; flags override them. */
 import type { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
@@ -8,8 +8,8 @@ import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, resolveOptions } from '../schema/parse.js'
 
 /**
- * Reads options by name from the top of a file, or from the `run.yaml` of a run, which holds them under `options` beside
- * facts of its own; how it was called is not read again. Throws a `UsageError` when the file is missing, is not YAML, or holds no mapping.
+ * Reads options by name from the top level of a file, or from under `options` of a run's `run.yaml`, without those that concern
+ * one call. Throws a `UsageError` if the file is missing, is not YAML, or is not a mapping.
  */
 export function readConfigFile(path: string, schema: OptionsSchema): RawOptions {
   const content = readYaml(path) ?? {}
@@ -24,12 +24,12 @@ export function readConfigFile(path: string, schema: OptionsSchema): RawOptions 
   return given(content, () => true)
 }
 
-/** Without what is null: a way to leave an option out in YAML. */
+/** Removes null values, with which YAML can leave an option out. */
 function given(options: RawOptions, isOption: (key: string) => boolean): RawOptions {
   return Object.fromEntries(Object.entries(options).filter(([key, value]) => value !== null && isOption(key)))
 }
 
-/** Defaults, then the file of `config`, then flags; `config` itself is not among them any more. */
+/** Resolves options from defaults, then the file that `config` names, then flags. The result has no `config`. */
 export function resolveWithConfig<S extends OptionsSchema>(schema: S, flags: RawOptions): z.output<S> {
   const { config, ...others } = flags
   const layers = [{ raw: others, source: 'flags' as const }]

@@ -4,7 +4,7 @@ import { flag, integer, text, textWithDefault } from '../schema/option.js'
 import { commonOptions } from './common.js'
 
 const runsFolder = textWithDefault(
-  'where runs are looked for: the output folder of one, or a folder above several',
+  'where to find runs: the output folder of one, or a folder above several',
   'DIR',
   '.',
   { expects: 'the path of a folder' },
@@ -12,8 +12,8 @@ const runsFolder = textWithDefault(
 
 export const DashboardSchema = z.strictObject({
   folder: runsFolder,
-  port: integer('port to listen on; 0 is any that is free', 6116, { min: 0, max: 65_535 }),
-  host: textWithDefault('name or address to listen on; 0.0.0.0 lets other machines look too', 'HOST', '127.0.0.1', {
+  port: integer('port to listen on; 0 picks a free one', 6116, { min: 0, max: 65_535 }),
+  host: textWithDefault('name or address to listen on; 0.0.0.0 lets other machines connect too', 'HOST', '127.0.0.1', {
     expects: 'a name or an address of this machine',
   }),
   open: flag('open the page in a browser'),

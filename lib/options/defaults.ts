@@ -6,7 +6,7 @@ import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { type DescribedField, describedFieldsOf, type Method } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
-/** What a new adapter is; what is left out has its method's default. */
+/** The description of a new adapter; options left out have their method's defaults. */
 export interface NewAdapterOptions extends Pick<TrainOptions, DescribedField> {
   method: Method
   rank: number
@@ -15,7 +15,7 @@ export interface NewAdapterOptions extends Pick<TrainOptions, DescribedField> {
 
 type AdapterOptions = Pick<Partial<TrainOptions>, DescribedField | 'init' | 'mergeEvery' | 'cycle'>
 
-/** What a new adapter is when these options are given: the rest is the paper's. */
+/** Completes the description of a new adapter with the paper's defaults. */
 export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
   const { rank = 8, init, mergeEvery } = options
   const isFull = init !== undefined && mergeEvery === undefined
@@ -29,7 +29,7 @@ export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
   }
 }
 
-/** The course of the learning rate when these options are given. */
+/** Completes the options of the learning-rate schedule. */
 export function scheduleOptions(
   options: Pick<TrainOptions, 'mergeEvery' | 'scheduler' | 'minLearningRateRatio' | 'restartWarmupSteps'>,
 ) {
@@ -42,16 +42,16 @@ export function scheduleOptions(
   }
 }
 
-/** The peak learning rate of full training that names none; from scratch, one that is usual for small models. */
+/** The default peak learning rate of full training; from scratch, one that is usual for small models. */
 export const fullLearningRate = (fromScratch: boolean): number => (fromScratch ? 5e-4 : 2e-5)
 
-/** What to know of rows that may be longer than a model was made for. */
+/** Returns a notice if rows may be longer than the model's limit. */
 export function pastPositions(maxLength: number, modelLimit: number): string | undefined {
   if (maxLength <= modelLimit) return undefined
-  return `Rows may have ${maxLength} tokens, but the model was made for ${modelLimit}: later positions are new to it.`
+  return `Rows may have ${maxLength} tokens, but the model was trained on at most ${modelLimit}: later positions are new to it.`
 }
 
-/** Tokens of a row at most, for a model that is made for `modelLimit` positions. */
+/** Returns the most tokens of a row, by default at most the model's limit of positions. */
 export function maxLengthOf(maxLength: number | undefined, modelLimit: number): number {
   return maxLength ?? Math.min(DEFAULT_MAX_LENGTH, modelLimit)
 }

@@ -25,7 +25,7 @@ const task = 'Of one task:'
 export const EvalSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
-  quantised: quantisedOption(`of exact-match and recall ${whereDecodingIsNotSlower}`),
+  quantised: quantisedOption(`for exact-match and recall ${whereDecodingIsNotSlower}`),
   quantise: quantiseOption,
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
@@ -33,7 +33,7 @@ export const EvalSchema = z.strictObject({
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
-  window: optionalInteger('perplexity, forgetting and change of a text: tokens that are seen at once', {
+  window: optionalInteger('perplexity, forgetting and change of a text: tokens of a window', {
     min: 2,
     defaultText: '--max-length',
     group: task,
@@ -43,12 +43,12 @@ export const EvalSchema = z.strictObject({
     defaultText: '--window',
     group: task,
   }),
-  base: text('forgetting and change: the model before, where more than an adapter has changed it', 'M', {
+  base: text('forgetting and change: the model before training, if more than an adapter has changed it', 'M', {
     group: task,
     expects: 'the path or hub id of a model',
     hub: 'model',
   }),
-  maxNewTokens: integer('exact-match: tokens to generate at most', 256, { min: 1, group: task }),
+  maxNewTokens: integer('exact-match: most tokens to generate', 256, { min: 1, group: task }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
   shots: integer('choices: solved examples before each question', 0, {
     min: 0,

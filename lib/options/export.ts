@@ -21,19 +21,19 @@ export const ExportSchema = z.strictObject({
     text('folder to write (peft, safetensors) or file (gguf-lora, gguf)', 'O', { expects: 'a path' }),
   ),
   approximateRank: optionalInteger(
-    'write the nearest LoRA of this rank of an adapter that is none, and report the error',
+    'write the nearest LoRA of this rank if the adapter is not a LoRA, and report the error',
     {
       min: 1,
       defaultText: 'exact, or refused',
     },
   ),
-  force: flag('write the nearest LoRA although it is another adapter: with an error above 0.1'),
+  force: flag('write the nearest LoRA even with an error above 0.1, which makes it another adapter'),
   ...quantisedOutput,
   compare: compareOption,
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(
-    "dtype of what is written; auto is float32 for a LoRA, and of a merged model the source's; blocks (q8_0 to q4_0) with gguf only",
+    "dtype of the output; auto is float32 for a LoRA, and the source's for a merged model; blocks (q8_0 to q4_0) with gguf only",
     WRITTEN_DTYPES,
     'auto',
   ),

@@ -7,10 +7,10 @@ import { newAdapterFields } from './new-adapter.js'
 export const InspectSchema = z.strictObject({
   model: modelOption,
   adapter: adapterOption,
-  train: flag('of a model: also the memory of its weights while training, with and without --quantised'),
+  train: flag('of a model: also show the memory of its weights in training, with and without --quantised'),
   ...newAdapterFields,
   ...rowOptions,
-  limit: optionalInteger('show the first N rows; the summary is of all', {
+  limit: optionalInteger('show the first N rows; the summary covers all', {
     min: 1,
     defaultText: '5; with --json all',
   }),

@@ -14,7 +14,7 @@ export const MergeSchema = z.strictObject({
       expects: 'the path of a folder or .gguf file',
     }),
   ),
-  format: optionalChoice('a folder in the layout of Hugging Face, or one file for llama.cpp', MODEL_FORMATS, {
+  format: optionalChoice('a folder in the layout of Hugging Face, or one GGUF file', MODEL_FORMATS, {
     defaultText: 'gguf for an output that ends with .gguf, else safetensors',
   }),
   ...quantisedOutput,
@@ -22,7 +22,7 @@ export const MergeSchema = z.strictObject({
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(
-    "dtype of the merged weights; auto is the source's, bfloat16 if that is quantised; blocks (q8_0 to q4_0) in GGUF only",
+    "dtype of the merged weights; auto is the source's, or bfloat16 if that is quantised; blocks (q8_0 to q4_0) in GGUF only",
     WRITTEN_DTYPES,
     'auto',
   ),

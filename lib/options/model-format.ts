@@ -1,4 +1,4 @@
-/** How a model is written, and where. */
+/** Options for the format and the path of a written model. */
 import { join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
@@ -12,48 +12,48 @@ export type ModelFormat = (typeof MODEL_FORMATS)[number]
 /** Block formats of GGUF files as llama.cpp names their mixtures. */
 export const GGUF_MIXTURES = ['q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'iq4_xs', 'q4_0'] as const
 /**
- * What llama.cpp calls the formats of a quantised file: most matrices have the format of the name, some a finer one.
+ * llama.cpp's names of quantised files: most matrices have the format of the name, some a more precise one.
  */
 export type GgufMixture = (typeof GGUF_MIXTURES)[number]
 
-/** What weights are written as; `auto` is the source's. */
+/** Dtypes in which weights are written; `auto` is the source's. */
 export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', ...GGUF_MIXTURES] as const
-/** What a GGUF file may hold; a folder has floats. */
+/** Dtypes of a written GGUF file; a folder has floats. */
 export type GgufDType = 'float32' | 'bfloat16' | 'float16' | GgufMixture
 
 export function isMixture(dtype: (typeof WRITTEN_DTYPES)[number]): dtype is GgufMixture {
   return (GGUF_MIXTURES as readonly string[]).includes(dtype)
 }
 
-/** What a model's floats can be quantised to while they are loaded. */
+/** Formats to which a model's floats can be quantised while loading. */
 export const QUANTISE_FORMATS = ['nf4', 'q8_0', 'q4_0', 'q4_k', 'mxfp4'] as const
 export type QuantiseFormat = (typeof QUANTISE_FORMATS)[number]
 
-/** What the blocks' linear layers can be written in: one of these formats, or as one of llama.cpp's mixtures has them. */
+/** Formats in which linear layers can be written: one of these, or one of llama.cpp's mixtures. */
 export const WRITTEN_QUANTISE_FORMATS = [...QUANTISE_FORMATS, 'q6_k', 'q5_k_m', 'q4_k_m', 'iq4_xs'] as const
 export type WrittenQuantiseFormat = (typeof WRITTEN_QUANTISE_FORMATS)[number]
 
-/** Whether all layers get one format, and not what a mixture gives each. */
+/** Whether all layers get the same format, unlike in a mixture. */
 export function isOneFormat(quantise: WrittenQuantiseFormat): quantise is QuantiseFormat {
   return QUANTISE_FORMATS.some((format) => format === quantise)
 }
 
-/** What weights of a GGUF file can be quantised to. */
+/** Formats to which the weights of a GGUF file can be quantised. */
 export type GgufQuantiseFormat = Exclude<WrittenQuantiseFormat, 'nf4'>
 
-/** Options of what writes a merged model. */
+/** Options of commands that write a merged model. */
 export const quantisedOutput = {
   quantise: optionalChoice(
-    'write the linear layers in this format, and all else in --dtype: nf4 into a folder, others into a GGUF file',
+    'write the linear layers in this format, and the rest in --dtype: nf4 in a folder, others in a GGUF file',
     WRITTEN_QUANTISE_FORMATS,
     { defaultText: '--dtype' },
   ),
-  imatrix: text('importance of columns for what is quantised, as mora imatrix and llama.cpp write it', 'FILE', {
+  imatrix: text('importance matrix for quantising, from mora imatrix or llama.cpp', 'FILE', {
     expects: 'the path of an importance matrix',
   }),
 }
 
-/** Refuses types that a format cannot hold. */
+/** Throws a `UsageError` for dtypes that a format does not support. */
 export function checkWrittenForm(
   {
     format,
@@ -90,12 +90,12 @@ export function checkWrittenForm(
 
 export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
-/** The format asked for, or that of an output's name. */
+/** Returns the given format, or else that of the output's name. */
 export function outputFormat(output: string, format?: ModelFormat): ModelFormat {
   return format ?? (isGguf(output) ? 'gguf' : 'safetensors')
 }
 
-/** The file or folder that a model is written to: of GGUF, `model.gguf` in an output that does not end with `.gguf`. */
+/** Returns the path of a written model: for GGUF, `model.gguf` inside an output that does not end with `.gguf`. */
 export function modelPath(output: string, format: ModelFormat): string {
   return format === 'gguf' && !isGguf(output) ? join(output, 'model.gguf') : output
 }

@@ -1,4 +1,4 @@
-/** Options that say what a new adapter is: of training, and of counting its parameters before that. */
+/** Options that describe a new adapter, for training and for counting its parameters. */
 import type { AdapterMethod } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
 import { moraRestartFields } from '../adapters/methods/mora.js'
@@ -15,14 +15,14 @@ type EveryOf<Union> = (Union extends unknown ? (one: Union) => void : never) ext
   : never
 type MethodFields = EveryOf<(typeof OWN_METHODS)[number]['options']>
 
-/** Options of single methods; those of one name are the same option. */
+/** Options of single methods; options of the same name are the same option. */
 const methodFields = Object.assign({}, ...OWN_METHODS.map(({ options }) => options)) as MethodFields
 
 const { rank, ...sharedButRank } = sharedFields
 
 /**
- * What a new adapter is, and what its rank is chosen by. They have no default in the schema, since with `adapter` they come from a file: `newAdapterOptions` in defaults.ts fills
- * them in for a new one.
+ * Options that describe a new adapter, and the choice of its rank. They have no default in the schema, since with `adapter` they
+ * come from a file: `newAdapterOptions` in defaults.ts fills them in for a new one.
  */
 export const newAdapterFields = {
   method: optionalChoice('how to train: an adapter of this kind, or full for every weight', METHODS, {
@@ -40,18 +40,18 @@ export const newAdapterFields = {
   ...sharedButRank,
 }
 
-/** What an adapter is, new or not: a budget only chooses the rank. */
+/** Options that describe any adapter; `matchParametersOf` only chooses the rank of a new one. */
 const { matchParametersOf: _, ...described } = newAdapterFields
 export type DescribedField = keyof typeof described
 export const describedFields = Object.keys(described) as DescribedField[]
 
-/** Options that say what an adapter of a method is; one from outside of the library adds its own. */
+/** Returns the options that describe an adapter of a method; a method registered by the user adds its own. */
 export function describedFieldsOf(method: string): readonly string[] {
   if (METHODS.some((name) => name === method)) return describedFields
   return [...describedFields, ...Object.keys(adapterMethod(method).options)]
 }
 
-/** When a run merges its adapter and starts it again, and how. */
+/** Options for merging the adapter during a run and restarting it. */
 export const restartFields = {
   mergeEvery: optionalInteger('merge the adapter every N steps and start it again: ReMoRA; ReLoRA with lora', {
     min: 1,
@@ -62,7 +62,7 @@ export const restartFields = {
 }
 export const restartOptions = Object.keys(restartFields) as (keyof typeof restartFields)[]
 
-/** Names of the methods that take an option of an adapter or of its restarts: all take what is no method's own. */
+/** Returns the methods that have an option of adapters or restarts; most methods have the shared options. */
 export function methodsTaking(key: string): readonly string[] {
   if (Object.hasOwn(restartFields, key)) return restartingMethods(key)
   const isOwn = Object.hasOwn(methodFields, key)

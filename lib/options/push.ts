@@ -12,18 +12,18 @@ const pushOptions = {
     }),
   ),
   repository: required(
-    optionalPattern('where to: a model of the hub, made if it is not there', 'OWNER/NAME', REPOSITORY, {
+    optionalPattern('target: a model repository of the hub, created if it does not exist', 'OWNER/NAME', REPOSITORY, {
       expects: 'a repository as owner/name',
     }),
   ),
-  private: flag('make the repository a private one; refused if it is there and public'),
-  revision: optionalPattern('upload to this branch, made of main if it is not there', 'BRANCH', REVISION, {
+  private: flag('make the repository private; refused if it exists and is public'),
+  revision: optionalPattern('upload to this branch, created from main if it does not exist', 'BRANCH', REVISION, {
     expects: 'the name of a branch',
     defaultText: 'main',
   }),
-  message: text('first line of the commit', 'TEXT', { defaultText: 'what is uploaded' }),
+  message: text('first line of the commit message', 'TEXT', { defaultText: 'a line that names the upload' }),
   checkpoints: flag("upload checkpoints too, with the optimizer's state"),
-  include: names('files and folders to upload beside those of an adapter, a model or a run'),
+  include: names('further files and folders to upload beside those of an adapter, a model or a run'),
 }
 
 export const PushSchema = z.strictObject({ ...pushOptions, ...commonOptions })

@@ -30,19 +30,19 @@ import { newAdapterFields, restartFields } from './new-adapter.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
 
-/** How products with frozen weights are made while training. */
+/** Arithmetic of products with frozen weights in training. */
 const COMPUTES = ['auto', 'int8'] as const
 
-/** What ranks may hold together. */
+/** What ranks may shard. */
 const SHARDS = ['base'] as const
 
 const rate = 'Learning rate and AdamW:'
 const steps = 'Steps and rows:'
 const run = 'Run:'
 
-/** The course of the learning rate below its peak. */
+/** The learning-rate schedule. */
 const scheduleFields = {
-  scheduler: optionalChoice('course of the learning rate, by the formulas of Hugging Face', SCHEDULERS, {
+  scheduler: optionalChoice('learning-rate schedule, by the formulas of Hugging Face', SCHEDULERS, {
     defaultText: 'cosine; cosine-restarts with --merge-every',
     group: rate,
   }),
@@ -53,7 +53,7 @@ const scheduleFields = {
     defaultText: '50',
     group: rate,
   }),
-  minLearningRateRatio: optionalReal('the decay ends at this fraction of the peak', {
+  minLearningRateRatio: optionalReal('fraction of the peak at which the decay ends', {
     min: 0,
     max: 1,
     defaultText: '0; 0.1 with cosine-restarts',
@@ -63,20 +63,20 @@ const scheduleFields = {
 export const scheduleNames = Object.keys(scheduleFields) as (keyof typeof scheduleFields)[]
 
 /**
- * What describes the adapter has no default in the schema, since with `adapter` it comes from a file:
- * `newAdapterOptions` in defaults.ts fills it in for a new one.
+ * Options that describe the adapter have no default in the schema, since with `adapter` they come from a file:
+ * `newAdapterOptions` in defaults.ts fills them in for a new one.
  */
 export const TrainSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   data: required(rowOptions.data),
   output: requiredByCommands(
-    text('folder that the run is written to', 'O', { expects: 'the path of a folder', resume: 'free' }),
+    text('folder to write the run to', 'O', { expects: 'the path of a folder', resume: 'free' }),
   ),
 
   ...newAdapterFields,
   ...adapterOptions,
   ...restartFields,
-  init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
+  init: text('train from scratch: random weights of this configuration; --model names the tokenizer', 'config.json', {
     expects: 'the path of a config.json',
     group: adapter,
   }),
@@ -87,10 +87,10 @@ export const TrainSchema = z.strictObject({
   beta1: real('decay of the first moment', 0.9, { min: 0, below: 1, group: rate }),
   beta2: real('decay of the second moment', 0.999, { min: 0, below: 1, group: rate }),
   epsilon: real('added to the root of the second moment', 1e-8, { above: 0, group: rate }),
-  maxGradNorm: real('clip the global gradient norm to this; 0 is no clipping', 1, { min: 0, group: rate }),
+  maxGradNorm: real('clip the global gradient norm to this; 0 turns clipping off', 1, { min: 0, group: rate }),
 
   epochs: real('passes over the data', 1, { above: 0, group: steps, resume: 'free' }),
-  maxSteps: optionalInteger('optimizer steps; wins over --epochs', { min: 1, group: steps }),
+  maxSteps: optionalInteger('optimizer steps; overrides --epochs', { min: 1, group: steps }),
   batchSize: integer('rows per optimizer step', 8, { min: 1, max: MOST_ROWS, group: steps }),
   microBatchSize: optionalInteger('rows per forward pass; the result does not depend on it', {
     min: 1,
@@ -98,13 +98,13 @@ export const TrainSchema = z.strictObject({
     group: steps,
     resume: 'rounding',
   }),
-  memory: optionalSize('most memory that the run should take: rows per forward pass are chosen to fit', {
-    defaultText: 'a part of what the device has',
+  memory: optionalSize("the run's memory budget: rows per forward pass are chosen to fit", {
+    defaultText: "a part of the device's memory",
     group: steps,
     resume: 'rounding',
   }),
   maxLength: rowOptions.maxLength,
-  packing: flag('arrange the rows of a step without padding', true, { group: steps, resume: 'rounding' }),
+  packing: flag('pack the rows of a step without padding', true, { group: steps, resume: 'rounding' }),
   shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
@@ -112,12 +112,12 @@ export const TrainSchema = z.strictObject({
   tools: rowOptions.tools,
   templateOptions: rowOptions.templateOptions,
   profile: commandLineOnly(
-    flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
+    flag("print the time of each operation, compared with this machine's peaks", false, { group: run }),
   ),
-  quantised: quantisedOption('where passes take at most 1.15 times as long'),
+  quantised: quantisedOption('if passes take at most 1.15 times as long'),
   quantise: quantiseOption,
   compute: choice(
-    'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
+    'arithmetic of products with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
     COMPUTES,
     'auto',
     {
@@ -129,13 +129,13 @@ export const TrainSchema = z.strictObject({
     resume: 'rounding',
   }),
 
-  shard: optionalChoice('under mpirun: the ranks hold the base together, each a part of every matrix', SHARDS, {
-    defaultText: 'each has it whole',
+  shard: optionalChoice('under mpirun: shard the base over the ranks, each with a part of every matrix', SHARDS, {
+    defaultText: 'each rank has all of it',
     group: steps,
     resume: 'free',
   }),
 
-  evalData: evaluationData('rows to evaluate on; of a hub id, its split validation, else test', {
+  evalData: evaluationData('rows to evaluate on; for a hub id, its split validation, else test', {
     group: run,
     hub: 'validation-data',
     resume: 'free',
@@ -155,11 +155,11 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   saveMinutes: real(
-    'also write a checkpoint where N minutes have passed since the last one; a newer one takes its place; 0: never',
+    'also write a checkpoint when N minutes have passed since the last one; a newer one replaces it; 0: never',
     10,
     { min: 0, placeholder: 'N', group: run, resume: 'free' },
   ),
-  keepCheckpoints: optionalInteger('keep the newest N checkpoints, those by time aside', {
+  keepCheckpoints: optionalInteger('keep the newest N checkpoints, not counting those by --save-minutes', {
     min: 1,
     defaultText: 'all',
     group: run,
@@ -171,14 +171,14 @@ export const TrainSchema = z.strictObject({
     resume: 'free',
     needs: ['evalData', 'evalEvery', 'output'],
   }),
-  patience: optionalInteger('stop after N evaluations without a better one', {
+  patience: optionalInteger('stop after N evaluations without an improvement', {
     min: 1,
     defaultText: 'never',
     group: run,
     resume: 'free',
     needs: ['evalData', 'evalEvery'],
   }),
-  samplePrompt: texts('write what the model answers to this into samples.jsonl; a YAML file may list several', 'P', {
+  samplePrompt: texts("write the model's answer to this prompt to samples.jsonl; a YAML file may list several", 'P', {
     expects: 'a non-empty text, or a list of them',
     group: run,
     resume: 'free',
@@ -201,19 +201,19 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   rankTimeout: commandLineOnly(
-    real('of processes that train together: seconds within which all end once one is lost', 30, {
+    real('with several ranks: seconds within which all end once one is lost', 30, {
       min: 1,
       placeholder: 'S',
       group: run,
     }),
   ),
-  allowChanges: names('what may differ from the run that is resumed: options, model, data, threads, or all', {
+  allowChanges: names('what may differ from the resumed run: options, model, data, threads, or all', {
     group: run,
     scope: 'call',
     needs: ['resume'],
   }),
-  overwrite: flag('replace the run that --output holds', false, { group: run, scope: 'call', needs: ['output'] }),
-  deterministic: flag('same seed, same bits, as always; a resumed run whose bits would differ is refused', false, {
+  overwrite: flag('replace the run in --output', false, { group: run, scope: 'call', needs: ['output'] }),
+  deterministic: flag('same seed, same bits, as always; also refuse to resume a run whose bits would differ', false, {
     group: run,
     resume: 'free',
   }),
@@ -221,7 +221,7 @@ export const TrainSchema = z.strictObject({
   ...commonOptions,
 })
 
-/** Options of a run, in the library as on the command line. */
+/** Options of a run, in the library and on the command line. */
 export type TrainOptions = z.output<typeof TrainSchema>
-/** What a caller of `train` may pass. */
+/** The options that `train` accepts. */
 export type TrainInput = LibraryInput<typeof TrainSchema>

@@ -1,8 +1,8 @@
-/** What options are called in PEFT, TRL, transformers, Unsloth and llama.cpp, and what there is here instead. */
+/** Names of options in PEFT, TRL, transformers, Unsloth and llama.cpp, and their equivalents here. */
 
 import { camelCase } from './names.js'
 
-/** An option here, or flags in words. Names are in lower case, without dashes and underscores. */
+/** The equivalent of each name: an option's name, or flags in words. Names are in lower case, without dashes and underscores. */
 export const FOREIGN: Readonly<Record<string, string>> = {
   lr: 'learningRate',
   lrschedulertype: 'scheduler',
@@ -79,12 +79,12 @@ export const FOREIGN: Readonly<Record<string, string>> = {
   reloraevery: 'mergeEvery',
 }
 
-/** What there is here for a name that another program has: an option's name, or words; undefined where there is nothing. */
+/** Returns the equivalent of another program's option: an option's name, or words; undefined if there is none. */
 export function equivalentOf(name: string, known: readonly string[]): string | undefined {
   const plain = name.toLowerCase().replace(/[-_]/g, '')
   const found = Object.hasOwn(FOREIGN, plain) ? FOREIGN[plain]! : undefined
   if (found === undefined || known.includes(found)) return found
-  // Words name options of this command or none.
+  // Words are suggested only if this command has all options that they name.
   const flags = found.match(/--[a-z0-9-]+/g) ?? []
   return flags.length > 0 && flags.every((flag) => known.includes(camelCase(flag.slice(2)))) ? found : undefined
 }

@@ -1,6 +1,6 @@
-/** Names of options as each kind of user writes them, and what a misspelled one may have meant. */
+/** Names of options in flags, the API and files, and suggestions for misspelled ones. */
 
-/** Where options come from: decides how messages spell their names. */
+/** Where options come from, which decides how messages spell their names. */
 export type OptionSource = 'flags' | 'api' | { file: string }
 
 /** `learningRate` → `learning-rate`. */
@@ -20,12 +20,12 @@ export function optionName(key: string, source: OptionSource): string {
   return source === 'flags' ? `--${kebabCase(key)}` : key
 }
 
-/** The name, and the file that it stands in. */
+/** Returns the option's name and, for a file's options, the file. */
 export function optionPlace(key: string, source: OptionSource): string {
   return typeof source === 'object' ? `${key} in ${source.file}` : optionName(key, source)
 }
 
-/** Least number of insertions, deletions and substitutions of a letter between two words. */
+/** Returns the edit distance (insertions, deletions, substitutions of a letter) between two words. */
 export function editDistance(from: string, to: string): number {
   let previous = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (let row = 1; row <= from.length; row++) {
@@ -39,15 +39,15 @@ export function editDistance(from: string, to: string): number {
   return previous[to.length]!
 }
 
-/** The candidate nearest to a misspelled word, or undefined when none is near. */
+/** Returns the candidate nearest to a misspelled word, or undefined if none is near. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const plain = (value: string) => value.toLowerCase().replace(/[-_]/g, '')
   let best: string | undefined
-  // Two letters swapped are two edits.
+  // Swapping two letters counts as two edits.
   const { length } = plain(word)
   let bestDistance = (length < 4 ? 1 : Math.max(2, Math.floor(length / 3))) + 1
   for (const candidate of candidates) {
-    if (Math.abs(plain(candidate).length - length) >= bestDistance) continue // as many letters are inserted or deleted
+    if (Math.abs(plain(candidate).length - length) >= bestDistance) continue // a lower bound of the distance
     const distance = editDistance(plain(word), plain(candidate))
     if (distance < bestDistance) {
       best = candidate

@@ -1,48 +1,48 @@
-/** What is known of an option beside its type: one declaration, from which every list of options is derived. */
+/** The description of an option beside its type: one declaration, from which every list of options is derived. */
 import { z } from 'zod'
 
-/** What the values of an option are. */
+/** Kind of an option's values. */
 export type OptionKind = 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts' | 'optional-text'
 
-/** What is known of an option beside its type. */
+/** The description of an option beside its type. */
 export interface OptionFacts {
-  /** What its values are. */
+  /** Kind of its values. */
   kind: OptionKind
   /** One sentence for help. */
   description: string
-  /** What a value is called in help: `N`, `FILE`. */
+  /** Placeholder of a value in help: `N`, `FILE`. */
   placeholder: string
-  /** What a valid value is, to follow "Expected". */
+  /** Describes a valid value, to follow "Expected". */
   expects: string
-  /** The default as help shows it, where it is worked out later or a bare value would not say enough. */
+  /** The default in help, if it depends on other options or its value alone would not say enough. */
   defaultText?: string
   /** The values of a `choice`, in the order of help. */
   choices?: readonly string[]
-  /** Whether an option that is given again adds to what it had. */
+  /** Whether repeating the option adds values instead of replacing them. */
   adds?: boolean
   /** Heading in help. */
   group?: string
-  /** What an id of the hub would name in its place; without, it takes none. */
+  /** What a hub id given as its value refers to; absent: ids are not accepted. */
   hub?: HubMeaning
-  /** Whether the option says how a run is called, not what it is: who runs it again does not mean that too. */
+  /** `call`: the option concerns one call and is not repeated when a run is started again from its `run.yaml`. */
   scope?: 'call'
-  /** What a resumed run may change; `exact` unless given, and `free` of a call. */
+  /** Whether a resumed run may change it. Default `exact`; `free` for options that concern one call. */
   resume?: ResumeRule
-  /** Options without which this one means nothing. */
+  /** Options that this one requires. */
   needs?: readonly string[]
-  /** Who cannot do without it: everybody, or commands only, where a function has it from elsewhere. */
+  /** Whether it must be given: always, or by commands only, if functions get the value in another way. */
   required?: 'everywhere' | 'by-commands'
-  /** Who alone may give it: flags, or the command line with its YAML files. The library refuses both. */
+  /** Restricts where it may be given: in flags only, or on the command line and in its YAML files. The library refuses both. */
   only?: 'flags' | 'command-line'
 }
 
 /**
- * `exact`: another value makes another run. `rounding`: it changes the order of additions at most. `free`: it changes nothing
- * that is computed, or what it leads to (a hash, a device) is compared in its place.
+ * `exact`: a changed value makes another run. `rounding`: it changes only the order of additions. `free`: it changes no result,
+ * or something derived from it (a hash, a device) is compared instead.
  */
 export type ResumeRule = 'exact' | 'rounding' | 'free'
 
-/** Data options also say which split an id means that names none: that depends on what the rows are for. */
+/** What a hub id refers to; for data, also which split an id without one means. */
 export type HubMeaning = 'model' | 'adapter' | 'training-data' | 'evaluation-data' | 'validation-data'
 
 /** A schema of named options; unknown names are errors. */
@@ -50,13 +50,13 @@ export type OptionsSchema = z.ZodObject<Record<string, z.ZodType>>
 
 const registry = z.registry<OptionFacts>()
 
-/** Declares the facts of an option's schema. */
+/** Declares the description of an option's schema. */
 export function declare<S extends z.ZodType>(schema: S, facts: OptionFacts): S {
   registry.add(schema, facts)
   return schema
 }
 
-/** What was declared beside the schema of an option. */
+/** Returns the declared description of an option's schema. */
 export function optionFacts(schema: z.ZodType): OptionFacts {
   const facts = registry.get(schema)
   if (!facts) throw new TypeError('Expected a schema that was declared with lib/schema/option.ts.')
@@ -65,21 +65,21 @@ export function optionFacts(schema: z.ZodType): OptionFacts {
 
 declare const requiredOption: unique symbol
 declare const commandLineOption: unique symbol
-/** What TypeScript has to know of the facts. Nothing has such a property. */
+/** Marks in the types of required and command-line options. No value has such a property. */
 export type IsRequired = { readonly [requiredOption]: true }
 export type IsOfCommandLine = { readonly [commandLineOption]: true }
 
-/** The same option where it must be given. */
+/** Returns a copy of an option that must be given. */
 export function required<S extends z.ZodType>(schema: S): S & IsRequired {
   return declare(schema.clone(), { ...optionFacts(schema), required: 'everywhere' }) as S & IsRequired
 }
 
-/** The same option where commands cannot do without it. */
+/** Returns a copy of an option that commands require. */
 export function requiredByCommands<S extends z.ZodType>(schema: S): S {
   return declare(schema.clone(), { ...optionFacts(schema), required: 'by-commands' })
 }
 
-/** The same option where it is the command line's alone, and about a call. */
+/** Returns a copy of an option that only the command line has and that concerns one call. */
 export function commandLineOnly<S extends z.ZodType>(
   schema: S,
   only: 'flags' | 'command-line' = 'command-line',
@@ -91,17 +91,17 @@ type NamesOf<S extends OptionsSchema, Mark> = {
   [Name in keyof S['shape']]: S['shape'][Name] extends Mark ? Name : never
 }[keyof S['shape']]
 
-/** What a function of the library takes: every option but the command line's own. */
+/** The options of a function of the library: all except those of the command line only. */
 export type LibraryInput<S extends OptionsSchema> = Omit<z.input<S>, NamesOf<S, IsRequired | IsOfCommandLine>> &
   Required<Pick<z.input<S>, NamesOf<S, IsRequired> & keyof z.input<S>>>
 
-/** The default of an option, or undefined when it has none or a computed one. */
+/** Returns the default of an option, or undefined if it has none or a computed one. */
 export function optionDefault(schema: z.ZodType): unknown {
   const parsed = schema.safeParse(undefined)
   return parsed.success ? parsed.data : undefined
 }
 
-/** What a resumed run may change of an option; of a name that no option has, nothing. */
+/** Returns whether a resumed run may change an option; `exact` for unknown names. */
 export function resumeRule({ shape }: OptionsSchema, name: string): ResumeRule {
   if (!Object.hasOwn(shape, name)) return 'exact'
   const { scope, resume } = optionFacts(shape[name]!)

@@ -1,4 +1,4 @@
-/** Values of options that the command line and YAML files give as text. */
+/** Parses values of options that the command line and YAML files give as text. */
 import { z } from 'zod'
 
 /** Whether a text is a regular expression. */
@@ -13,14 +13,14 @@ export function isPattern(text: string): boolean {
 
 const SIZE_UNITS = ['', 'K', 'M', 'G', 'T']
 
-/** Bytes, or NaN. */
+/** Returns a size in bytes, or NaN if the text is not one. */
 export function parseSize(value: string): number {
   const [, number, prefix = '', binary, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT])?(i?)(B?)$/i.exec(value.trim()) ?? []
   const base = unit && !binary ? 1000 : 1024
   return Math.round(Number(number) * base ** SIZE_UNITS.indexOf(prefix.toUpperCase()))
 }
 
-/** `PATTERN=NUMBER` with commas between them; NaN where there is no number. */
+/** Parses a comma-separated list of `PATTERN=NUMBER`; NaN for a missing or invalid number. */
 export function parsePatterns(value: string): Record<string, number> {
   return Object.fromEntries(
     splitNames(value).map((entry) => {
@@ -30,7 +30,7 @@ export function parsePatterns(value: string): Record<string, number> {
   )
 }
 
-/** Names with commas between them. */
+/** Splits a comma-separated list of names. */
 export function splitNames(value: string): string[] {
   return value
     .split(',')
@@ -38,7 +38,7 @@ export function splitNames(value: string): string[] {
     .filter((name) => name !== '')
 }
 
-/** Names, a regular expression between slashes, or the word that stands for many names. */
+/** Returns a parser of names, a regular expression between slashes, or the word that stands for many names. */
 export function parseTargets<Word extends string>(word: Word) {
   return (value: string, context: z.RefinementCtx): Word | string[] | RegExp => {
     if (value === word) return word

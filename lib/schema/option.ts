@@ -1,20 +1,20 @@
 /**
- * How one option is declared: a zod schema (its type, range and default) with what a person needs to know beside it.
- * The command line, its help, YAML files and the library's arguments are all read from these declarations.
+ * Declares options: a zod schema (type, range and default) with a description for people. The command line, its help, YAML
+ * files and the library's arguments are all derived from these declarations.
  */
 import { z } from 'zod'
 import { jsonIn } from '../io/json.js'
 import { declare, type OptionFacts } from './option-facts.js'
 import { isPattern, parsePatterns, parseSize, parseTargets, splitNames } from './option-values.js'
 
-/** What may be said of an option beside what its kind says. */
+/** Optional parts of an option's description that its kind does not determine. */
 type Words = Partial<Omit<OptionFacts, 'kind' | 'description' | 'choices' | 'adds'>>
 
-/** Which numbers an option accepts, and what help says of them. */
+/** The range of a number option, with the rest of its description. */
 export interface NumberRange extends Words {
-  /** Least value allowed; with `above`, the value itself is not. */
+  /** Smallest value allowed. */
   min?: number
-  /** Values must be more than this. */
+  /** Values must be greater than this. */
   above?: number
   /** Greatest value allowed. */
   max?: number
@@ -22,7 +22,7 @@ export interface NumberRange extends Words {
   below?: number
 }
 
-/** The facts of an option: what its kind says, and what else is said of it. */
+/** Builds the description of an option of a kind. */
 function facts(
   kind: OptionFacts['kind'],
   description: string,
@@ -65,7 +65,7 @@ export function integer(description: string, fallback: number, range: NumberRang
   return declare(schema, numberFacts(description, 'a whole number', 'N', range))
 }
 
-/** A whole number that may be left out. */
+/** An optional whole number. */
 export function optionalInteger(description: string, range: NumberRange = {}) {
   return declare(ranged(z.int(), range).optional(), numberFacts(description, 'a whole number', 'N', range))
 }
@@ -75,7 +75,7 @@ export function real(description: string, fallback: number, range: NumberRange =
   return declare(ranged(z.number(), range).default(fallback), numberFacts(description, 'a number', 'X', range))
 }
 
-/** A finite number that may be left out. */
+/** An optional finite number. */
 export function optionalReal(description: string, range: NumberRange = {}) {
   return declare(ranged(z.number(), range).optional(), numberFacts(description, 'a number', 'X', range))
 }
@@ -85,12 +85,12 @@ export function flag(description: string, fallback = false, words: Words = {}) {
   return declare(z.boolean().default(fallback), facts('flag', description, '', 'true or false', words))
 }
 
-/** True or false, or left out. */
+/** True, false, or left out. */
 export function optionalFlag(description: string, words: Words = {}) {
   return declare(z.boolean().optional(), facts('flag', description, '', 'true or false', words))
 }
 
-/** A string that may be left out: a path, a name, a text. */
+/** An optional string: a path, a name, a text. */
 export function text(description: string, placeholder: string, words: Words = {}) {
   return declare(
     z.string().min(1).optional(),
@@ -106,20 +106,20 @@ export function textWithDefault(description: string, placeholder: string, fallba
   )
 }
 
-/** An object by name, or JSON of one, that may be left out. `reserved` names are not its own. */
+/** An optional object, or JSON of one, which must not have the `reserved` keys. */
 export function optionalObject(description: string, reserved: readonly string[], words: Words = {}) {
   const object = z.record(z.string(), z.unknown()).refine((value) => !reserved.some((name) => name in value))
   const schema = z.union([z.string().transform(jsonIn).pipe(object), object]).optional()
   return declare(schema, facts('text', description, 'JSON', 'a JSON object', words))
 }
 
-/** The path of a file, or the list that is in it, that may be left out. */
+/** An optional path of a file, or the list that the file contains. */
 export function fileOrList(description: string, words: Words = {}) {
   const schema = z.union([z.string().min(1), z.array(z.unknown())]).optional()
   return declare(schema, facts('text', description, 'FILE', 'the path of a file', words))
 }
 
-/** A size of memory [bytes] that may be left out: a number, or a text as `2GiB`, `1.5 GB` or `800M` (binary without B). */
+/** An optional memory size in bytes: a number, or a text such as `2GiB`, `1.5 GB` or `800M` (binary without B). */
 export function optionalSize(description: string, words: Words = {}) {
   const bytes = z.int().min(1)
   return declare(
@@ -128,12 +128,12 @@ export function optionalSize(description: string, words: Words = {}) {
   )
 }
 
-/** A string of a given pattern, with a default. */
+/** A string that matches a pattern, with a default. */
 export function pattern(description: string, placeholder: string, form: RegExp, fallback: string, words: Words) {
   return declare(z.string().regex(form).default(fallback), facts('text', description, placeholder, placeholder, words))
 }
 
-/** A string of a given pattern that may be left out. */
+/** An optional string that matches a pattern. */
 export function optionalPattern(description: string, placeholder: string, form: RegExp, words: Words) {
   return declare(z.string().regex(form).optional(), facts('text', description, placeholder, placeholder, words))
 }
@@ -143,7 +143,7 @@ function choiceFacts(description: string, values: readonly string[], words: Word
   return facts('choice', description, values.join('|'), expects, { choices: values, ...words })
 }
 
-/** What `choice` declares: spelt out, because what TypeScript infers cannot be read back from its declarations. */
+/** The type of `choice`, spelt out because TypeScript's inferred type cannot be written to declarations. */
 type Choice<Word extends string> = z.ZodPipe<
   z.ZodOptional<z.ZodEnum<{ [W in Word]: W }>>,
   z.ZodTransform<Word, Word | undefined>
@@ -163,7 +163,7 @@ export function choice<const Values extends readonly [string, ...string[]]>(
   return declare(schema as unknown as Choice<Values[number]>, choiceFacts(description, values, words))
 }
 
-/** One of a few words, or left out. */
+/** One of a few words, optional. */
 export function optionalChoice<const Values extends readonly [string, ...string[]]>(
   description: string,
   values: Values,
@@ -172,13 +172,13 @@ export function optionalChoice<const Values extends readonly [string, ...string[
   return declare(z.enum(values).optional(), choiceFacts(description, values, words))
 }
 
-/** Names, with commas between them on the command line; the last occurrence counts. */
+/** Names, comma-separated on the command line; the last occurrence counts. */
 export function names(description: string, words: Words = {}) {
   const schema = z.union([z.string().min(1).transform(splitNames), z.array(z.string().min(1))]).optional()
   return declare(schema, facts('list', description, 'NAMES', 'names with commas', words))
 }
 
-/** Words out of a few, with commas between them on the command line, in an order that counts. */
+/** An ordered list of words out of a few, comma-separated on the command line. */
 export function choices<const Values extends readonly [string, ...string[]]>(
   description: string,
   values: Values,
@@ -205,7 +205,7 @@ export function namesOrPattern<const Word extends string>(description: string, w
   )
 }
 
-/** Positive numbers by patterns: an object, or `PATTERN=NUMBER` with commas between them. */
+/** Positive numbers by patterns: an object, or a comma-separated list of `PATTERN=NUMBER`. */
 export function numbersByPattern(
   description: string,
   { integers = false, ...words }: Words & { integers?: boolean } = {},
@@ -225,7 +225,7 @@ export function numbersByPattern(
   )
 }
 
-/** Paths: one on the command line, of which the last occurrence counts; with `adds`, each occurrence adds one. */
+/** Paths: one on the command line, where the last occurrence counts or, with `adds`, each occurrence adds one. */
 export function texts(description: string, placeholder: string, words: Words & Pick<OptionFacts, 'adds'> = {}) {
   const schema = z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
@@ -234,7 +234,7 @@ export function texts(description: string, placeholder: string, words: Words & P
   return declare(schema, facts('texts', description, placeholder, 'a path, or a list of paths', words))
 }
 
-/** Paths as in `texts`, and what else the library takes in their place: `read` gives undefined of what is neither. */
+/** Paths as in `texts`, or other inputs of the library; `read` returns undefined for invalid values. */
 export function textsOr<Input, Output>(
   description: string,
   placeholder: string,
@@ -248,7 +248,7 @@ export function textsOr<Input, Output>(
   return declare(schema, facts('texts', description, placeholder, 'a path, or a list of paths', words))
 }
 
-/** A flag that may carry a value: true without, the value with it. */
+/** A flag with an optional value: true without one. */
 export function optionalText(description: string, placeholder: string, words: Words = {}) {
   return declare(
     z.union([z.boolean(), z.string().min(1)]).default(false),

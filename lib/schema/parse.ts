@@ -1,4 +1,4 @@
-/** From what a user gave to checked options: errors name the option, what was expected and what came. */
+/** Turns user input into checked options; errors name the option, what was expected and what was received. */
 import type { z } from 'zod'
 import { isObject } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
@@ -10,7 +10,7 @@ export interface ParseContext {
   source: OptionSource
 }
 
-/** Options by name, not checked yet. */
+/** Unchecked options by name. */
 export type RawOptions = Readonly<Record<string, unknown>>
 
 /**
@@ -21,7 +21,7 @@ export function parseOptions<S extends OptionsSchema>(schema: S, raw: unknown, c
   return resolveOptions(schema, [{ raw: checkIsObject(raw, context.source), source: context.source }])
 }
 
-/** Like `parseOptions`, of several layers: each is checked by its own source's names, and a later one wins. */
+/** Like `parseOptions` for several layers, of which later ones win. Each is checked with the names of its own source. */
 export function resolveOptions<S extends OptionsSchema>(
   schema: S,
   layers: readonly { raw: RawOptions; source: OptionSource }[],
@@ -47,7 +47,7 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   const option = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined
   if (!option) throw unknownOption(schema, key, source)
   const facts = optionFacts(option)
-  // A default asks for nothing, as in the options of a run.yaml.
+  // A default value is accepted, since a run.yaml contains all options.
   if (!mayGive(facts, source) && value !== optionDefault(option)) {
     throw new UsageError(
       'unfit-options',
@@ -67,13 +67,13 @@ function mayGive({ only }: OptionFacts, source: OptionSource): boolean {
   return only === undefined || source === 'flags' || (only === 'command-line' && source !== 'api')
 }
 
-/** Options of a command as the library's functions take them: without the command line's own. */
+/** Removes the options of the command line only from a command's options, for the library's functions. */
 export function forLibrary<S extends OptionsSchema>({ shape }: S, options: z.output<S>): LibraryInput<S> {
   const entries = Object.entries(options).filter(([key]) => optionFacts(shape[key]!).only === undefined)
   return Object.fromEntries(entries) as LibraryInput<S>
 }
 
-/** The error for a name that no option has. `key` is as the user wrote it, without leading dashes. */
+/** Makes the error for an unknown option. `key` is as the user wrote it, without leading dashes. */
 export function unknownOption(schema: OptionsSchema, key: string, source: OptionSource): UsageError {
   const known = Object.keys(schema.shape)
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
@@ -93,7 +93,7 @@ function inWords(flags: string, source: OptionSource): string {
   )
 }
 
-/** Options as plain values that YAML and JSON can hold; regular expressions between slashes, what is left out left out. */
+/** Converts options to plain values for YAML and JSON: regular expressions between slashes, without undefined values. */
 export function plainOptions(options: RawOptions): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(options)

@@ -265,7 +265,7 @@ describe('mora train', () => {
       'unfit-options',
       '--rank-pattern does not go with method miss',
     ],
-    [['--rank', '4', '--match-parameters-of', 'lora:2'], 'unfit-options', 'one gives the rank'],
+    [['--rank', '4', '--match-parameters-of', 'lora:2'], 'unfit-options', 'one sets the rank'],
     [['--match-parameters-of', 'lora'], 'bad-value', 'a method and a rank, as lora:8'],
   ])('ends with 2 for %j', async (more, code, message) => {
     const { exitCode, json } = await moraJson(...trained('refused', ...more))
@@ -634,7 +634,7 @@ describe('a model that reads and writes text', () => {
         'unfit-options',
         '--text belongs to the task perplexity or logprobs or forgetting',
       ],
-      [['inspect', '--text', 'query'], 'bad-value', 'a text with columns in braces, as {question} for --text'],
+      [['inspect', '--text', 'query'], 'bad-value', 'a text with columns in braces, such as {question} for --text'],
       [['inspect', '--text', '{answer}'], 'malformed-row', 'columns.jsonl:1: the text has the column "answer"'],
     ] as const) {
       const { json } = await moraJson(...argv, ...data)
@@ -668,10 +668,10 @@ describe('a model that reads and writes text', () => {
     expect(json.error).toMatchObject({ code: 'bad-value', message: expect.stringContaining('without weights') })
   })
 
-  it('says where rows are longer than it was made for', async () => {
+  it('reports rows that are longer than its limit', async () => {
     const inspect = (...more: string[]) => mora('inspect', '--model', talker(), '--data', at('rows.jsonl'), ...more)
-    expect((await inspect('--max-length', '65')).stderr).toContain('the model was made for 64')
-    expect((await inspect('--max-length', '64')).stderr).not.toContain('was made for')
+    expect((await inspect('--max-length', '65')).stderr).toContain('the model was trained on at most 64')
+    expect((await inspect('--max-length', '64')).stderr).not.toContain('was trained on at most')
   })
 
   it('talks on a terminal, and begins anew after an empty line', async () => {

@@ -157,7 +157,7 @@ describe('options that do not fit together', () => {
     [{ mergeEvery: 5, method: 'lora', regroup: 'cycle' }, '--regroup does not go with method lora'],
     [{ cycle: 'sharing' }, '--cycle needs --merge-every.'],
     [{ mergeEvery: 5, cycle: 'sharing', operator: 'rotation' }, '--operator rotation is not among'],
-    [{ scheduler: 'cosine-restarts' }, '--scheduler cosine-restarts needs a period: give --merge-every'],
+    [{ scheduler: 'cosine-restarts' }, '--scheduler cosine-restarts needs a period: set --merge-every'],
     [{ restartWarmupSteps: 3 }, '--restart-warmup-steps does not go with --scheduler cosine:'],
     [{ modulesToSave: 'norms', method: 'full' }, '--modules-to-save does not go with method full'],
     [{ adapter: 'a', method: 'full' }, '--adapter does not go with --method full'],

@@ -55,7 +55,7 @@ const fields = {
 
 /** Options of restarts (ReMoRA, section 5.3 and Appendix B of the paper). */
 export const moraRestartFields = {
-  cycle: choices('operators that the restarts of --merge-every take in turn', OPERATORS, {
+  cycle: choices('operators to use in turn, one after each merge', OPERATORS, {
     defaultText: '--operator if given, else sharing,sharing-grouped',
     group,
     needs: ['mergeEvery'],

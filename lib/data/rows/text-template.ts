@@ -22,7 +22,7 @@ export class TextTemplate {
     if (TEXT_TEMPLATE.test(source)) return
     throw new UsageError(
       'bad-value',
-      `Expected a text with columns in braces, as {question}, for text but received ${quoted(source)}; a brace itself is written twice.`,
+      `Expected a text with columns in braces, such as {question}, for text but received ${quoted(source)}; a brace itself is written twice.`,
     )
   }
 
