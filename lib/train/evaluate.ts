@@ -16,8 +16,8 @@ const meanLossArguments = {
 }
 
 /**
- * Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. An aborted `signal` ends
- * it before the next batch with the signal's reason.
+ * Returns the mean loss over the target tokens of all batches. It keeps sums only: memory does not grow with the data. If
+ * `signal` is aborted, it rejects before the next batch with the signal's reason.
  */
 export async function meanLoss(
   model: PassModel,
@@ -32,8 +32,8 @@ export async function meanLoss(
 }
 
 /**
- * What an objective's forward passes over all batches of all ranks add up to, without dropout; null when the signal of a rank was
- * aborted meanwhile.
+ * Returns the sums of an objective over all batches of all ranks, from forward passes without dropout; null if a rank's signal
+ * was aborted meanwhile.
  */
 export async function evaluateBatches(
   session: Pick<Session, 'objective' | 'sync' | 'signal'> & { readonly model: PassModel },

@@ -1,9 +1,9 @@
-/** Events kept for a reader who has not come yet. */
+/** Maximum number of events that are kept until a reader comes. */
 const KEPT_BEFORE_READER = 1000
 
 /**
- * Hands events from a producer to at most one reader. With a reader the two take turns: `send` resolves when the
- * reader comes back for more, so that a loop body never runs beside a training step. Without one, `send` never waits.
+ * Passes events from a producer to at most one reader. With a reader the two alternate: `send` resolves when the reader asks
+ * for the next event, so a loop body never runs beside a training step. Without a reader, `send` never waits.
  */
 export class EventChannel<Event> implements AsyncIterator<Event, void> {
   readonly #events: Event[] = []
@@ -15,12 +15,12 @@ export class EventChannel<Event> implements AsyncIterator<Event, void> {
   #closed = false
   #failure: { error: unknown } | null = null
 
-  /** `onLeave` is called when the reader leaves its loop early. */
+  /** @param onLeave called when the reader leaves its loop early */
   constructor(onLeave: () => void) {
     this.#onLeave = onLeave
   }
 
-  /** Returns true for the first reader; there is no second. */
+  /** Returns true for the first reader; further readers are not allowed. */
   attach(): boolean {
     if (this.#attached) return false
     this.#attached = true
@@ -41,13 +41,13 @@ export class EventChannel<Event> implements AsyncIterator<Event, void> {
     })
   }
 
-  /** From now on `send` does not wait. */
+  /** Makes `send` return without waiting from now on. */
   runFreely(): void {
     this.#freeRunning = true
     this.#releaseSender()
   }
 
-  /** No event follows; with a failure, the reader's loop throws it after the events sent before. */
+  /** Ends the events; with a failure, the reader's loop throws it after the events sent before. */
   close(failure?: { error: unknown }): void {
     this.#closed = true
     this.#failure = failure ?? null

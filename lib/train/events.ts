@@ -1,4 +1,4 @@
-/** What a training run reports. */
+/** The events that a training run reports. */
 
 /** An optimizer step was taken. */
 export interface StepEvent {
@@ -6,9 +6,9 @@ export interface StepEvent {
   type: 'step'
   /** Optimizer step, from 1. */
   step: number
-  /** The step that ends the run, unless it is stopped earlier. */
+  /** The last step of the run, unless it is stopped earlier. */
   totalSteps: number
-  /** Passes over the data so far; a fraction within a pass. */
+  /** Passes over the data so far, with the fraction of the current one. */
   epoch: number
   /** Mean over the step's target tokens, before the update. */
   loss: number
@@ -16,77 +16,77 @@ export interface StepEvent {
   gradNorm: number
   /** The rate of this step's update. */
   learningRate: number
-  /** Tokens of the step that are trained, over all ranks. */
+  /** Number of target tokens in the step, over all ranks. */
   targetTokens: number
-  /** Tokens of the step, prompts included, over all ranks. */
+  /** Number of tokens in the step, prompts included, over all ranks. */
   tokens: number
   /** The speed of this step, from the forward pass to the update. */
   tokensPerSecond: number
-  /** The most in use on the device during the step. */
+  /** Peak memory in use on the device during the step, in bytes. */
   memoryBytes: number
-  /** Further means over the step, of objectives that have some. */
+  /** Further means over the step, for objectives that have them. */
   metrics?: Readonly<Record<string, number>>
 }
 
-/** The evaluation data was measured. */
+/** The loss on the evaluation data was measured. */
 export interface EvaluationEvent {
   /** Tells this event from others: `evaluation`. */
   type: 'evaluation'
   /** Optimizer steps taken before it. */
   step: number
-  /** Passes over the training data so far. */
+  /** Passes over the training data so far, with the fraction of the current one. */
   epoch: number
   /** Mean over the target tokens of the evaluation data. */
   evalLoss: number
-  /** Whether no earlier evaluation of this run was lower. */
+  /** Whether this is the lowest evaluation loss of the run so far. */
   best: boolean
-  /** Further means over the evaluation data, of objectives that have some. */
+  /** Further means over the evaluation data, for objectives that have them. */
   metrics?: Readonly<Record<string, number>>
 }
 
-/** What the model, as it is after the step, writes after a prompt. */
+/** The model's answer to a prompt, after a step. */
 export interface SampleEvent {
   /** Tells this event from others: `sample`. */
   type: 'sample'
   /** Optimizer steps taken before it. */
   step: number
-  /** One of `samplePrompt`, as it was given. */
+  /** The prompt, one of `samplePrompt`. */
   prompt: string
-  /** What the model wrote after it, without the prompt. */
+  /** The generated text, without the prompt. */
   text: string
 }
 
-/** A checkpoint was written, from which the run can be resumed. */
+/** A checkpoint was written; the run can be resumed from it. */
 export interface CheckpointEvent {
   /** Tells this event from others: `checkpoint`. */
   type: 'checkpoint'
-  /** The optimizer step that it was written after. */
+  /** The optimizer step after which it was written. */
   step: number
   /** Its folder. */
   path: string
 }
 
-/** An adapter was merged into the weights for good and started again (`mergeEvery`). */
+/** An adapter was merged into the weights permanently and restarted (`mergeEvery`). */
 export interface MergeEvent {
   /** Tells this event from others: `merge`. */
   type: 'merge'
-  /** The step after which. */
+  /** The optimizer step after which it was merged. */
   step: number
   /** Merges so far. */
   merges: number
 }
 
-/** Numbers of `run.log`, once they are written. */
+/** Numbers given to `run.log`, once they are written. */
 export interface LogEvent {
   /** Tells this event from others: `log`. */
   type: 'log'
-  /** The step whose line has them. */
+  /** The step in whose line they are written. */
   step: number
   /** The numbers, by name. */
   values: Readonly<Record<string, number>>
 }
 
-/** Something the user should know and need not act on. */
+/** Information for the user that needs no action. */
 export interface NoticeEvent {
   /** Tells this event from others: `notice`. */
   type: 'notice'
@@ -94,23 +94,23 @@ export interface NoticeEvent {
   message: string
 }
 
-/** How a run ended. */
+/** The result of a run. */
 export interface TrainResult {
-  /** Optimizer steps done, those before a resume included. */
+  /** Optimizer steps taken, those before a resume included. */
   steps: number
-  /** Loss of the last step; null when none was taken. */
+  /** Loss of the last step; null if there was none. */
   loss: number | null
   /** Loss of the last evaluation; null without evaluation data. */
   evalLoss: number | null
   /** Number of trained values. */
   trainableParameters: number
-  /** The speed of the whole run since it started or resumed. */
+  /** Average speed since the run started or resumed. */
   tokensPerSecond: number
-  /** The most in use on the device since the run started or resumed. */
+  /** Peak memory in use on the device since the run started or resumed, in bytes. */
   peakMemoryBytes: number
-  /** The output folder, or null when nothing was written. */
+  /** The output folder, or null if nothing was written. */
   output: string | null
-  /** True when `stop()` ended the run before its last step. */
+  /** True if `stop()` ended the run before its last step. */
   stopped: boolean
 }
 
@@ -120,7 +120,7 @@ export interface EndEvent extends TrainResult {
   type: 'end'
 }
 
-/** Everything that a run reports, told apart by `type`. */
+/** Any event of a run; `type` tells which. */
 export type TrainEvent =
   | StepEvent
   | EvaluationEvent

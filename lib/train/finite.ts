@@ -1,7 +1,7 @@
 import { RunError } from '../common/errors.js'
 import type { StoredValues } from './trainable.js'
 
-/** The values as float32; throws a `RunError` that names the tensor when one is not finite. */
+/** Returns the values as float32; throws a `RunError` that names the tensor if one is not finite. */
 export async function finiteValues(name: string, tensor: StoredValues): Promise<Float32Array> {
   const values = await tensor.data()
   if (!(values instanceof Float32Array)) {
@@ -13,7 +13,7 @@ export async function finiteValues(name: string, tensor: StoredValues): Promise<
   return values
 }
 
-/** The name of the first tensor that holds a value that is not finite; null when all are finite. */
+/** Returns the name of the first tensor with a value that is not finite; null if all are finite. */
 export async function firstNonFinite(
   tensors: readonly { name: string; tensor: StoredValues }[],
 ): Promise<string | null> {

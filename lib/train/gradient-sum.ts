@@ -2,10 +2,10 @@ import { elementsOf } from '../native/addon.js'
 import type { RankSync } from './rank-sync.js'
 import type { PassModel, TrainedParameter } from './trainable.js'
 
-/** Bytes of a bucket at least, but for the last: smaller ones take longer to begin than to send. */
+/** Minimum size of a bucket in bytes, except the last: starting a smaller message takes longer than sending it. */
 const LEAST_BYTES = 2 ** 20
 
-/** Gradients that go out as one message. */
+/** Gradients that are sent as one message. */
 interface Bucket {
   readonly parameters: readonly TrainedParameter[]
   /** How many of them are not final yet. */
@@ -14,23 +14,23 @@ interface Bucket {
 }
 
 /**
- * The gradients of one step, added up over all ranks: bucket by bucket in the same order on every rank, each on its way as soon
- * as it and those before it are final. Ranks with a model in shards send them between the same gatherings of weights.
+ * Sums the gradients of one step over all ranks, bucket by bucket in the same order on every rank; each bucket is sent as soon
+ * as it and those before it are final. Ranks with a sharded model send them between the same gatherings of weights.
  */
 export class GradientSum {
   readonly #buckets: readonly Bucket[]
   readonly #bucketOf = new Map<object, Bucket>()
-  /** Parameters by the unit that they belong to, of a model in shards. */
+  /** A sharded model's parameters, by the unit that they belong to. */
   readonly #ofUnit = new Map<number | null, TrainedParameter[]>()
   /** Whether a backward pass of this rank has reached each parameter. */
   readonly #reached = new Map<TrainedParameter, boolean>()
-  /** When each bucket that is on its way has arrived. */
+  /** Resolve when each bucket that was sent has arrived. */
   readonly #sums: Promise<void>[] = []
   #hasBegun = false
 
   /**
-   * @param shards of a model in shards
-   * @param leastBytes of a bucket
+   * @param shards of a sharded model
+   * @param leastBytes minimum size of a bucket
    */
   constructor(
     private readonly sync: RankSync,
@@ -47,7 +47,7 @@ export class GradientSum {
     }
   }
 
-  /** Says that the last pass of a model in shards begins. */
+  /** Marks the start of the last pass of a sharded model. */
   begin(): void {
     this.#hasBegun = true
   }
@@ -56,29 +56,29 @@ export class GradientSum {
     return this.#hasBegun
   }
 
-  /** Says that the pass adds no more to a gradient of this rank; undefined where nobody waits for it. */
+  /** The callback for gradients of this rank that are final; undefined if nothing waits for them. */
   get onGradient(): ((parameter: object) => void) | undefined {
     if (this.#buckets.length === 0) return undefined
     return this.shards ? (parameter) => this.#requireUnsent(parameter) : (parameter) => this.#final(parameter)
   }
 
-  /** Says that all ranks are beyond a unit of a model in shards. */
+  /** Notes that all ranks have finished with a unit of a sharded model. */
   onPast(unit: number): void {
     for (const one of this.#ofUnit.get(unit) ?? []) this.#final(one)
   }
 
-  /** Sends what is left, and resolves when all are added up. Other ranks wait for it even if this one has failed. */
+  /** Sends the rest, and resolves when all are summed. Other ranks wait for it even if this one has failed. */
   async finish(): Promise<void> {
     while (this.#sums.length < this.#buckets.length) this.#send()
     await Promise.all(this.#sums)
   }
 
-  /** 1 of each parameter that a backward pass of this rank has reached. */
+  /** 1 for each parameter that a backward pass of this rank has reached, else 0. */
   get reached(): number[] {
     return this.parameters.map((parameter) => Number(this.#reached.get(parameter) ?? parameter.grad !== null))
   }
 
-  /** @param reached of how many ranks; a parameter of none stays without a gradient, as with one rank */
+  /** @param reached number of ranks that reached each parameter; at 0 it keeps no gradient, as with a single rank */
   keepReached(reached: ArrayLike<number>): void {
     for (const [i, parameter] of this.parameters.entries()) if (reached[i] === 0) parameter.zeroGrad()
   }
@@ -89,7 +89,7 @@ export class GradientSum {
     while (this.#buckets[this.#sums.length]?.missing === 0) this.#send()
   }
 
-  /** Where it was sent, ranks would train with half of it. */
+  /** Guards against adding to a gradient that was sent: ranks would train with half of it. */
   #requireUnsent(parameter: object): void {
     if (this.#bucketOf.get(parameter)?.isSent) throw new Error('A gradient was sent before it was final.')
   }
@@ -101,12 +101,12 @@ export class GradientSum {
     for (const parameter of parameters) this.#reached.set(parameter, parameter.grad !== null)
     const gradients = parameters.map((parameter) => parameter.ensureGrad())
     const sum = this.sync.sumGradients(gradients)
-    sum.catch(() => {}) // finish() tells
+    sum.catch(() => {}) // finish() reports it
     this.#sums.push(sum)
   }
 }
 
-/** Whole blocks of the network, the last ones first: in this order backward passes reach them. */
+/** Groups parameters by whole blocks of the network, the last first: backward passes reach them in this order. */
 function bucketsOf(parameters: readonly TrainedParameter[], leastBytes: number): Bucket[] {
   const buckets: TrainedParameter[][] = []
   let bytes = Number.POSITIVE_INFINITY
@@ -124,7 +124,7 @@ function bucketsOf(parameters: readonly TrainedParameter[], leastBytes: number):
   return buckets.map((one) => ({ parameters: one, missing: one.length, isSent: false }))
 }
 
-/** The name up to the first number: `model.layers.3` of what block 3 has. */
+/** Returns the name up to the first number: `model.layers.3` for the parameters of block 3. */
 function blockOf(name: string): string {
   return /^.*?\.\d+(?=\.)/.exec(name)?.[0] ?? name
 }

@@ -1,4 +1,4 @@
-/** Training runs: `train`, what a run reports, and the pieces for a loop of one's own. */
+/** Training runs: `train`, the events of a run, and the parts for custom training loops. */
 export { newestIntactCheckpoint } from './checkpoints/checkpoint.js'
 export { meanLoss } from './evaluate.js'
 export type {

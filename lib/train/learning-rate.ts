@@ -1,10 +1,10 @@
-/** The learning rate as a function of the caller's. */
+/** A learning rate that a function of the caller computes. */
 import { createHash } from 'node:crypto'
 import { quoted, UsageError } from '../common/errors.js'
 import { scheduleNames, type TrainInput } from '../options/index.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
 
-/** Where a run stands before a step. */
+/** The progress of a run before a step. */
 export interface LearningRateFacts {
   /** Optimizer steps of the whole run. */
   totalSteps: number
@@ -16,7 +16,7 @@ export interface LearningRateFacts {
   evalLoss: number | null
 }
 
-/** The rate of schedule step `step`, counted from 0 as `schedule` does: optimizer step `step + 1` uses it. At least 0. */
+/** Returns the rate of schedule step `step`, counted from 0 as in `schedule`: optimizer step `step + 1` uses it. At least 0. */
 export type LearningRate = (step: number, facts: LearningRateFacts) => number
 
 export function requireNoSchedule(options: TrainInput): void {
@@ -28,12 +28,12 @@ export function requireNoSchedule(options: TrainInput): void {
   )
 }
 
-/** How `run.yaml` records the function: by its source text. What that refers to is not known. */
+/** Returns the text by which `run.yaml` records the function: a hash of its source. What the source refers to is unknown. */
 export function recordedAs(rate: LearningRate): string {
   return `function with sha256 ${createHash('sha256').update(rate.toString()).digest('hex')}`
 }
 
-/** @throws UsageError `bad-value` of what is no rate */
+/** @throws UsageError `bad-value` if the function returned no valid rate */
 export function checkedRate(
   rate: LearningRate,
   { step, loss, evalLoss }: TrainerState,

@@ -12,17 +12,17 @@ export interface StepReport {
   sums: PassSums
   /** Global norm of the mean gradient, before clipping. */
   gradNorm: number
-  /** When loss or norm is not finite: nothing was updated, and this is the first parameter with such a gradient. */
+  /** Set if loss or norm is not finite: nothing was updated; `parameter` is the first whose gradient is not finite. */
   nonFinite: { parameter: string | null } | null
 }
 
 type StepSession = Pick<Session, 'objective' | 'model' | 'parameters' | 'optimizer' | 'sync' | 'signal' | 'canBeSaved'>
 
 /**
- * One optimizer step: losses, weights and gradients of every micro-batch and rank add up, and are divided once, by the weight
- * of the whole step; so the result does not depend on how the rows were cut into micro-batches or dealt out to ranks. A signal
- * of any rank that is aborted between two micro-batches ends the step on all of them, with null and no gradients. Otherwise
- * the session cannot be saved until the caller has noted the step.
+ * Takes one optimizer step. Losses, weights and gradients of all micro-batches and ranks are summed and divided once, by the
+ * total weight of the step, so the result does not depend on how rows are split into micro-batches or distributed over ranks.
+ * If the signal of any rank is aborted between two micro-batches, the step ends on all ranks with null and no gradients.
+ * Otherwise the session cannot be saved until the caller has noted the step.
  */
 export async function optimizerStep(
   session: StepSession,
@@ -51,7 +51,7 @@ export async function optimizerStep(
   }
 }
 
-/** Losses and gradients of the step, over all ranks; null when a rank gave it up. */
+/** Sums losses and gradients of the step over all ranks; null if a rank gave up. */
 async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<PassSums | null> {
   const { objective, model, parameters, sync } = session
   const own = new PassSums(objective.metrics)
@@ -64,14 +64,14 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
   const drop = await eachPass(session, markingLast(batches), { gradients: true, last }, async ({ batch, isLast }) => {
     const part = await objective.loss(model, batch, { gradients: true })
     try {
-      // What the last pass adds to is on its way to the other ranks while the rest is computed.
+      // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
       await part.loss.backward({ onGradient: isLast || model.shards ? gradients.onGradient : undefined })
       own.add(part, await part.loss.item(), batch)
     } finally {
       part.loss.dispose()
     }
   }).catch(async (error: unknown) => {
-    // Ranks with a whole model each come to the sums however many passes they make, others once all make the last.
+    // Ranks with a whole model always reach the sums, those with a sharded model only once all make the last pass.
     if (!model.shards || gradients.hasBegun) await gradients.finish().catch(() => {})
     throw error
   })
@@ -102,7 +102,7 @@ function forgetGradients(parameters: readonly TrainedParameter[]): void {
   for (const parameter of parameters) parameter.zeroGrad()
 }
 
-/** The gradients, kept beyond the optimizer's step: when the norm is not finite they tell where that began. */
+/** Retains the gradients beyond the optimizer's step: if the norm is not finite, they show where that began. */
 function heldGradients(parameters: readonly TrainedParameter[]): { name: string; tensor: HeldValues }[] {
   return parameters.flatMap(({ name, grad }) => {
     grad?.retain()

@@ -2,8 +2,8 @@ import type { Batch } from '../data/batch.js'
 import type { BatchLoss } from '../objectives/objective.js'
 
 /**
- * What forward passes add up to, in a step or an evaluation, on one rank or over all. Means are quotients of these sums, so
- * they do not depend on how rows were cut into passes or dealt out to ranks.
+ * Sums over forward passes, of a step or an evaluation, on one rank or over all. Means are quotients of these sums, so they do
+ * not depend on how rows are split into passes or distributed over ranks.
  */
 export class PassSums {
   readonly #metricNames: readonly string[]
@@ -23,7 +23,7 @@ export class PassSums {
     for (const [i, value] of added.entries()) this.values[i]! += value
   }
 
-  /** The same sums of all ranks: the first of `values`. */
+  /** Returns the sums over all ranks, from the first of `values`. */
   over(values: Float64Array): PassSums {
     return new PassSums(this.#metricNames, values.subarray(0, this.values.length))
   }
@@ -45,7 +45,7 @@ export class PassSums {
     return this.values[3]!
   }
 
-  /** The mean of each metric; undefined of an objective that has none. */
+  /** The mean of each metric; undefined if the objective has none. */
   get metrics(): Readonly<Record<string, number>> | undefined {
     if (this.#metricNames.length === 0) return undefined
     return Object.fromEntries(

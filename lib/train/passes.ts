@@ -3,7 +3,7 @@ import type { PassModel } from './trainable.js'
 
 type PassSession = Pick<Session, 'sync' | 'signal'> & { readonly model: PassModel }
 
-/** The last pass of all ranks with a model in shards. */
+/** The last pass of all ranks with a sharded model. */
 export interface LastPass<Batch> {
   /** Whether this is the last batch of this rank. */
   isOf(batch: Batch): boolean
@@ -18,8 +18,9 @@ export interface PassPurpose<Batch> {
 }
 
 /**
- * Makes a pass of each batch, until the signal is aborted; returns whether it was. With a model in shards, all ranks make as many passes as the one
- * with the most batches (without a batch, a rank gives the others its part of the weights), and the signal of any rank counts.
+ * Makes a pass of each batch, until the signal is aborted; returns whether it was. With a sharded model, all ranks make as many
+ * passes as the one with the most batches (a rank without a batch only provides its part of the weights), and the signal of any
+ * rank counts.
  */
 export async function eachPass<Batch>(
   { model, sync, signal }: PassSession,
@@ -57,7 +58,7 @@ async function eachPassOfShards<Batch>(
     } catch (error) {
       throw shards.failure() ?? error
     } finally {
-      // A rank that fails serves the others until they meet.
+      // A rank that fails still provides its weights until the ranks meet.
       shards.end()
     }
     if (isLast) return false

@@ -2,35 +2,35 @@
 import { RunError, UsageError } from '../common/errors.js'
 import { type Ranks, single, type WritableValues } from '../tensor/ranks.js'
 
-/** Flags that a rank may set when ranks meet; one rank that sets a flag sets it for all. */
+/** Flags that ranks exchange when they meet; a flag that any rank sets is set for all. */
 const FLAGS = [
   /** This rank has failed. */
   'failed',
-  /** The run is to end here. */
+  /** The run ends here. */
   'stop',
-  /** What was being computed is to be forgotten, and the run is to end. */
+  /** The current computation is discarded and the run ends. */
   'drop',
-  /** A checkpoint is to be written. */
+  /** A checkpoint is written. */
   'save',
   /** The run is paused. */
   'wait',
-  /** Of a model in shards: one more pass is to be made. */
+  /** With a sharded model: one more pass is made. */
   'pass',
-  /** And another one after it. */
+  /** Another pass follows it. */
   'more',
 ] as const
 
 type Flags = Readonly<Record<(typeof FLAGS)[number], boolean>>
 
-/** Errors that every rank of their run has heard of. */
+/** Errors that every rank of their run knows. */
 const known = new WeakSet<object>()
 
-/** Whether every rank knows of this error, so that all are about to end. */
+/** Whether every rank knows this error, so that all are about to end. */
 export function isKnownToAllRanks(error: unknown): boolean {
   return typeof error === 'object' && error !== null && known.has(error)
 }
 
-/** Whether this rank is the one that reports an error: where several ranks know of it, one of them. */
+/** Whether this rank reports an error: of several ranks that know it, only one does. */
 export function reportsError(error: unknown, rank: number): boolean {
   if (isKnownToAllRanks(error)) return rank === 0
   // A rank that is gone reports nothing.
@@ -39,14 +39,14 @@ export function reportsError(error: unknown, rank: number): boolean {
 }
 
 /**
- * Where the ranks of a run meet. Whatever they meet for, each first says whether it has failed; so a rank that fails joins the next
- * meeting of the others, whichever that is, and all end with its reason.
+ * Synchronises the ranks of a run. At each meeting, whatever its purpose, every rank first says whether it has failed; so a
+ * rank that fails joins the next meeting of the others, and all end with its reason.
  */
 export class RankSync {
   /** Whether ranks can no longer reach each other. */
   #isCutOff = false
 
-  /** @param wantsToStop is asked whenever ranks agree */
+  /** @param wantsToStop called whenever ranks agree */
   constructor(
     readonly ranks: Ranks = single,
     private readonly wantsToStop: () => boolean = () => false,
@@ -57,12 +57,12 @@ export class RankSync {
     return this.ranks.rank === 0
   }
 
-  /** Resolves when all ranks have come, to the flags that any of them has set. */
+  /** Waits for all ranks, and resolves to the flags that any of them has set. */
   async agree(flags: Partial<Omit<Flags, 'stop' | 'failed'>> = {}): Promise<Flags> {
     return (await this.#meet({ ...flags, stop: this.wantsToStop() })).flags
   }
 
-  /** Adds up each value over all ranks, in the order of ranks; null when one of them drops what they have computed. */
+  /** Sums each value over all ranks, in the order of ranks; null if one of them discards its computation. */
   async sum(values: readonly number[], { drop = false } = {}): Promise<Float64Array | null> {
     const { flags, all } = await this.#meet({ drop }, new Uint8Array(Float64Array.from(values).buffer))
     if (flags.drop) return null
@@ -74,7 +74,7 @@ export class RankSync {
     return sums
   }
 
-  /** Returns what each rank gives, by rank. */
+  /** Returns the bytes of each rank, by rank. */
   async gather(bytes: Uint8Array): Promise<Uint8Array[]> {
     return (await this.#meet({}, bytes)).all
   }
@@ -85,14 +85,14 @@ export class RankSync {
     return this.#guarded(() => this.ranks.broadcast(bytes))
   }
 
-  /** `Ranks.sumGradients`. It is no meeting: a rank that fails brings all of its gradients first. */
+  /** See `Ranks.sumGradients`. This is no meeting: a rank that fails first sends all of its gradients. */
   sumGradients(gradients: readonly WritableValues[]): Promise<void> {
     return this.#guarded(() => this.ranks.sumGradients(gradients))
   }
 
   /**
-   * Compares facts of all ranks, in their order.
-   * @throws UsageError `unlike-ranks` on every rank, which names the first that differs
+   * Compares facts between all ranks, in their order.
+   * @throws UsageError `unlike-ranks` on every rank, with the name of the first that differs
    */
   async requireSame(facts: () => Promise<readonly (readonly [name: string, value: string])[]>): Promise<void> {
     if (this.ranks.size === 1) return
@@ -112,7 +112,7 @@ export class RankSync {
     }
   }
 
-  /** Does work on every rank; where it fails on one, it fails on all. */
+  /** Does work on every rank; if it fails on one, it fails on all. */
   async together<Value>(work: () => Promise<Value>, save?: (error: unknown) => Promise<unknown>): Promise<Value> {
     try {
       return await work()
@@ -122,8 +122,8 @@ export class RankSync {
   }
 
   /**
-   * Returns what the run of this rank ends with: after a failure of another rank, `save` saves what can be saved; after a failure of
-   * its own, the others hear of it. Waits for all ranks that can still be reached.
+   * Returns the error that ends the run of this rank: after a failure of another rank, `save` saves the run first; a failure of
+   * this rank is reported to the others. Waits for all ranks that can still be reached.
    */
   async #end(error: unknown, save: (error: unknown) => Promise<unknown> = async () => error): Promise<unknown> {
     let end = error
@@ -138,7 +138,7 @@ export class RankSync {
     return end
   }
 
-  /** Returns what any rank says and what each brings. Rejects with `rank-failed` where one has failed. */
+  /** Exchanges flags and bytes with all ranks. Rejects with `rank-failed` if one has failed. */
   async #meet(
     own: Partial<Flags>,
     bytes: Uint8Array = new Uint8Array(0),
@@ -152,7 +152,7 @@ export class RankSync {
     return { flags: Object.fromEntries(FLAGS.map((flag, i) => [flag, said(i) >= 0])) as Flags, all }
   }
 
-  /** Where this fails, ranks no longer agree on what they meet for. */
+  /** Runs an exchange; after a failure, ranks can no longer agree on its purpose. */
   async #guarded<Value>(work: () => Promise<Value>): Promise<Value> {
     try {
       return await work()
@@ -164,7 +164,7 @@ export class RankSync {
   }
 }
 
-/** An error that says that another rank failed. */
+/** Returns the error that reports the failure of another rank. */
 export function rankFailure(rank: number, reason: string): RunError {
   return new RunError('rank-failed', `Rank ${rank} failed: ${reason}`)
 }
@@ -174,5 +174,5 @@ function isRankFailure(error: unknown): error is RunError {
 }
 
 function messageOf(error: unknown): string {
-  return (error instanceof Error && error.message) || String(error) || 'it does not say why'
+  return (error instanceof Error && error.message) || String(error) || 'it gives no reason'
 }

@@ -12,20 +12,20 @@ import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-ses
 import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
 
-/** What a run asks of its ranks and its model. */
+/** The parts that a run consists of. */
 export interface RunParts {
   readonly held: HeldForTraining
-  /** One process alone by default. */
+  /** By default a single process. */
   readonly ranks?: Ranks
-  /** Is told what saves the last step at once, while the next is at work. */
+  /** Called with a function that saves the last step synchronously, while the next is being computed. */
   readonly onBegun?: (saveAtOnce: () => void) => void
   setUp(sync: RankSync): Promise<Session>
 }
 
 /**
- * Training from beginning to end: set up, train, save. What its signal aborts ends as what `stop` ends, with everything
- * saved, and then rejects with the signal's reason. Every piece of work is exclusive, and events are sent between them: there
- * the reader of the run may save, pause or use the model. All ranks end together, also when one of them fails.
+ * Runs training from beginning to end: set up, train, save. An aborted signal ends it as `stop` does, with everything saved,
+ * and then it rejects with the signal's reason. Every piece of work is exclusive; events are sent in between, when the reader
+ * of the run may save, pause or use the model. All ranks end together, even if one of them fails.
  */
 export async function runTraining(
   control: RunControl,
@@ -58,7 +58,7 @@ export async function runTraining(
   }
 }
 
-/** Whether what was being computed at the end was given up. */
+/** The end of training; `isDropped` if the computation at the end was discarded. */
 interface Trained {
   readonly result: TrainResult
   readonly isDropped: boolean
@@ -82,12 +82,12 @@ async function trainSession(
   await control.exclusive(() => saveResult(session))
   await metrics.end(session.state.step)
   for (const event of metrics.takeEvents()) await control.emit(event)
-  // Nobody ends before everything is on the disk.
+  // No rank ends before everything is on the disk.
   const { stop } = await sync.agree()
   return { result: resultOf(session, stop), isDropped }
 }
 
-/** The failure of another rank, once what was computed before it is saved. */
+/** Saves the steps before another rank's failure, and returns the failure with the place where they are. */
 async function savedAfter(error: unknown, session: Session): Promise<unknown> {
   if (!session.output || session.state.step === 0) return error
   const { step, path } = await saveSession(session, { byTime: true })
@@ -95,9 +95,9 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
 }
 
 /**
- * Each round first does what the steps so far call for (an evaluation, samples, a checkpoint, a restart of the adapter) and
- * then takes the next step; so a run that is resumed at any point goes on as if it had never ended. In every round ranks
- * agree whether to stop, save or wait. Returns whether a rank gave up what was being computed.
+ * Takes steps until the run ends. Each round first does what is due after the steps so far (an evaluation, samples, a
+ * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
+ * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
 async function takeTurns(
   session: Session,
@@ -106,7 +106,7 @@ async function takeTurns(
   metrics: Metrics,
 ): Promise<boolean> {
   const { sync } = session
-  /** Whether the work was done. */
+  /** Does work, reports its event and writes its metrics; returns false if the work was discarded. */
   const measured = async (work: () => Promise<StepEvent | EvaluationEvent | null>) => {
     const event = await control.exclusive(async () => {
       const event = await work()

@@ -5,19 +5,19 @@ import { UsageError } from '../common/errors.js'
 import { streamKey } from '../common/random.js'
 import { methodsTaking, restartOptions } from '../options/new-adapter.js'
 
-/** What an adapter is after each of its restarts. */
+/** The adapter after each of its restarts. */
 export interface RestartPlan {
   /** Name of the adapter. */
   readonly adapter: string
   /** Optimizer steps between restarts. */
   readonly every: number
-  /** As run.yaml records it, beside the adapter's own options. */
+  /** Options for run.yaml, in addition to the adapter's own. */
   readonly options: Readonly<Record<string, unknown>>
-  /** The adapter after that many restarts, and the seed of its initial values. */
+  /** Returns the adapter after that many restarts, and the seed of its initial values. */
   after(restarts: number): { config: AdapterConfigBase; seed: number }
 }
 
-/** The restarts that options ask for, or null. `config` is the adapter as the run begins. */
+/** Returns the restarts that the options ask for, or null. `config` is the adapter at the start of the run. */
 export function restartPlan(
   adapter: string,
   config: AdapterConfigBase,

@@ -1,16 +1,16 @@
-/** ReMoRA and ReLoRA: the adapter is merged for good every `mergeEvery` steps, and starts again. */
+/** ReMoRA and ReLoRA: every `mergeEvery` steps the adapter is merged permanently and restarted. */
 import { writeMerge } from './checkpoints/merge-folders.js'
 import type { MergeEvent } from './events.js'
 import type { Session } from './session.js'
 
-/** Whether the next step is to be taken by a fresh adapter. At the end of a run there is none, so nothing is merged. */
+/** Whether a new adapter takes the next step. Nothing is merged at the end of a run, where no step follows. */
 export function restartIsDue({ restarts, state }: Session): boolean {
   return restarts !== null && state.step > 0 && state.step % restarts.every === 0 && state.mergedAt !== state.step
 }
 
 /**
- * Merges the adapter and starts it again, with fresh moments for its new tensors alone. What was merged is written first,
- * so that a resumed run can repeat it.
+ * Merges the adapter and restarts it; only its new tensors get new moments. The old adapter is written first, so that a resumed
+ * run can repeat the merge.
  */
 export async function restartAdapter(session: Session): Promise<MergeEvent> {
   const { model, output, state } = session

@@ -6,24 +6,24 @@ import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
 import { LoggedNumbers } from './output/logged-numbers.js'
 
-/** What the training recipe sees of its run. */
+/** The interface of a run for the training recipe. */
 export interface RunControl {
   readonly stopRequested: boolean
   readonly isPaused: boolean
-  /** Numbers of the user's that are to be written. */
+  /** Numbers that the user logged, to be written. */
   readonly logged: LoggedNumbers
   emit(event: TrainEvent): Promise<void>
-  /** Resolves at once, or when a paused run goes on or is stopped. */
+  /** Resolves at once, or when a paused run is resumed or stopped. */
   whilePaused(): Promise<void>
   /** Runs `work` while no other exclusive work runs: a step and a `save()` never overlap. */
   exclusive<Value>(work: () => Promise<Value>): Promise<Value>
-  /** Tells how `save()` writes a checkpoint; resolves with its folder. */
+  /** Sets the function by which `save()` writes a checkpoint; it resolves to the checkpoint's folder. */
   onSave(save: () => Promise<string>): void
 }
 
 /**
- * Is called with every event before the run goes on, and awaited; what it throws ends the run. It may save, pause and stop
- * the run. Once it asks for the end of the run (`stop()`, `finished`), the run goes on without waiting for it.
+ * Called with every event, and awaited before the run goes on; if it throws, the run ends. It may save, pause and stop the run.
+ * Once it asks for the end of the run (`stop()`, `finished`), the run goes on without waiting for it.
  */
 export type EventCallback = (event: TrainEvent) => void | Promise<void>
 
@@ -36,8 +36,8 @@ const runArguments = {
 }
 
 /**
- * A training run that has begun. Iterate it to see its events (the loop body and the training steps take turns;
- * leaving the loop early stops the run), or only `await run.finished`.
+ * A training run that has begun. Iterate it to receive its events (the loop body and the training steps alternate; leaving the
+ * loop early stops the run), or only `await run.finished`.
  */
 export class Run implements AsyncIterable<TrainEvent> {
   readonly #finished: Promise<TrainResult>
@@ -47,9 +47,9 @@ export class Run implements AsyncIterable<TrainEvent> {
   readonly #exclusive = taskLimit(1)
   #save: (() => Promise<string>) | null = null
   readonly #logged = new LoggedNumbers()
-  /** What lets the run go on without the call of `onEvent` in which it is asked for. */
+  /** Lets the run go on without the call of `onEvent` in which it is used. */
   readonly #release = new AsyncLocalStorage<() => void>()
-  /** What `onEvent` threw when the run did not wait for it any more. */
+  /** The error of an `onEvent` for which the run no longer waited. */
   #thrown: { error: unknown } | null = null
   #isOver = false
 
@@ -69,13 +69,13 @@ export class Run implements AsyncIterable<TrainEvent> {
     })
   }
 
-  /** Resolves when the run has ended and everything is saved; rejects with what made it fail. */
+  /** Resolves when the run has ended and everything is saved; rejects with the error that ended it. */
   get finished(): Promise<TrainResult> {
     this.#release.getStore()?.()
     return this.#finished
   }
 
-  /** After the current step, waits until `resume()`. */
+  /** Pauses the run after the current step, until `resume()`. */
   pause(): void {
     if (this.#paused || this.#stopRequested) return
     let release = () => {}
@@ -85,19 +85,19 @@ export class Run implements AsyncIterable<TrainEvent> {
     this.#paused = { promise, release }
   }
 
-  /** Goes on after `pause()`; does nothing otherwise. */
+  /** Continues after `pause()`; does nothing otherwise. */
   resume(): void {
     this.#paused?.release()
     this.#paused = null
   }
 
-  /** Ends the run after the current step, with a checkpoint and the adapter as it is then. */
+  /** Ends the run after the current step, with a checkpoint and the trained adapter. */
   stop(): Promise<TrainResult> {
     this.#requestStop()
     return this.finished
   }
 
-  /** Writes a checkpoint after the current step, also while paused. Resolves with its folder. */
+  /** Writes a checkpoint after the current step, also while paused. Resolves to its folder. */
   save(): Promise<string> {
     return this.#exclusive(async () => {
       if (!this.#save) throw new UsageError('ended', 'The run ended before it had anything to save.')
@@ -107,14 +107,14 @@ export class Run implements AsyncIterable<TrainEvent> {
 
   /**
    * Adds numbers of your own, such as `{ reward: 0.3 }`, to the line in `metrics.jsonl` of the step (or evaluation) whose event
-   * is being handled, else to the next line. TensorBoard gets them too, and when they are written, an event `log` tells them.
-   * @throws UsageError of names that `metrics.jsonl` has itself, of what is no finite number, and once the run has ended
+   * is being handled, or else to the next line. They are also written to TensorBoard; then an event `log` reports them.
+   * @throws UsageError for names that `metrics.jsonl` uses itself, for values that are not finite, and once the run has ended
    */
   log(values: Readonly<Record<string, number>>): void {
     this.#logged.add(values)
   }
 
-  /** The events from now on, and up to 1,000 earlier ones. A run has one reader. */
+  /** Iterates the events from now on, and up to 1,000 earlier ones. A run has one reader. */
   [Symbol.asyncIterator](): AsyncIterator<TrainEvent, void> {
     if (!this.#channel.attach()) {
       throw new UsageError('several-readers', 'Expected one reader of a run, but its events are already being read.')
@@ -149,7 +149,7 @@ export class Run implements AsyncIterable<TrainEvent> {
       })
       const end = { type: 'end' as const, ...result }
       await this.#call(end)
-      // Nothing follows that a reader could hold up, and it may wait for `finished`.
+      // Not awaited: nothing follows that a reader could delay, and the reader may wait for `finished`.
       void this.#channel.send(end)
       this.#channel.close()
       return result

@@ -2,14 +2,14 @@ import type { SampleEvent } from './events.js'
 import { appendSamples } from './output/metrics-file.js'
 import type { Session } from './session.js'
 
-/** Before the first step, after every `sampleEvery`, and after the last. */
+/** Samples are due before the first step, after every `sampleEvery`, and after the last step. */
 export function samplesAreDue({ state, options, data, sync }: Session): boolean {
   if (!sync.isFirst || options.samplePrompt === undefined || state.sampledAt === state.step) return false
   if (state.step === 0 || state.step === data.totalSteps) return true
   return options.sampleEvery !== undefined && state.step % options.sampleEvery === 0
 }
 
-/** Has the model answer every prompt, greedily and without dropout, and writes a line for each. */
+/** Generates an answer to every prompt, greedily and without dropout, and writes a line for each. */
 export async function takeSamples(session: Session): Promise<SampleEvent[]> {
   const { model, options, output, state, sample } = session
   const { step } = state

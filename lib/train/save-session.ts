@@ -9,7 +9,7 @@ import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { modelCard } from './output/model-card.js'
 import type { Session } from './session.js'
 
-/** Measures the evaluation data; null when the signal of a rank was aborted meanwhile. */
+/** Measures the loss on the evaluation data; null if a rank's signal was aborted meanwhile. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent | null> {
   const { data } = session
   const sums = await evaluateBatches(session, data.evaluationBatches(session.facts.machine.tokenBudget))
@@ -31,8 +31,8 @@ function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Sessio
 }
 
 /**
- * Writes a checkpoint of the current step, unless there is one, and removes those that are not to be kept. One `byTime` is
- * kept until there is a newer one.
+ * Writes a checkpoint of the current step, unless there is one, and removes checkpoints that need not be kept. The next
+ * checkpoint replaces one that is written `byTime`.
  */
 export async function saveSession(session: Session, { byTime = false } = {}): Promise<CheckpointEvent> {
   const { output, options, state, lastCheckpoint, sync } = session
@@ -55,7 +55,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
   session.canBeSaved = false
   makeRoom(session)
   try {
-    // What a checkpoint follows is on the disk before it is: a resumed run would not write it again.
+    // Metrics must be on the disk before the checkpoint: a resumed run would not write them again.
     const events = session.tensorboard ? [session.tensorboard.path] : []
     await syncAppended([output.metrics, output.samples, ...events, output.path])
     const { path, failure } = await writeCheckpoint(output.checkpoints, {
@@ -77,8 +77,8 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
 }
 
 /**
- * Writes a checkpoint by time of the last step, unless there is one, while the next step is at work, for a process that may be
- * killed before that ends. It is written when this returns, if values can be had at once.
+ * Writes a temporary checkpoint of the last step, unless there is one, while the next step is being computed, for a process
+ * that may be killed before that step ends. It is written when this returns, if values can be read at once.
  */
 export function saveAtOnce(session: Session): void {
   const { output, state, lastCheckpoint, canBeSaved, ended } = session
@@ -86,14 +86,13 @@ export function saveAtOnce(session: Session): void {
   writeCheckpointAtOnce(output.checkpoints, session)
 }
 
-/** What is written is copied first: on a CPU, the memory that steps have left goes back to the system for that. */
+/** Frees cached device memory, since saving copies values first: on a CPU the system can use it for that. */
 function makeRoom({ model: { device } }: Session): void {
   if (device.kind === 'cpu') device.trim()
 }
 
 /**
- * Writes the trained adapter or model and the model card to the output folder. Throws errors that say where the trained values
- * are.
+ * Writes the trained adapter or model and the model card to the output folder. Its errors say where the trained values are.
  */
 export async function saveResult(session: Session): Promise<void> {
   const { output, result, facts, state } = session
@@ -107,12 +106,12 @@ export async function saveResult(session: Session): Promise<void> {
   }
 }
 
-/** What failed once the trained values were on the disk, with the place where they are. */
+/** Adds to an error where the trained values are, if they are on the disk already. */
 function afterCheckpoint(error: unknown, { lastCheckpoint }: Session): unknown {
   if (!lastCheckpoint) return error
   const { step, path } = lastCheckpoint
   const { code, message } = foreignFailure(error)
   const told = error instanceof MoraError ? error : new RunError(code, message, { cause: error })
-  const end = `step ${step} is saved in ${path}, where the run goes on once it is resumed`
+  const end = `step ${step} is saved in ${path}, from which the run continues once it is resumed`
   return reworded(told, (message) => `${message.replace(/\.$/, '')}; ${end}.`)
 }

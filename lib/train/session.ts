@@ -10,15 +10,15 @@ import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
 import type { Optimizer, SteppedModel, TrainedParameter } from './trainable.js'
 
-/** How the trained weights leave the run. */
+/** Writes the trained weights. */
 export interface ResultWriter {
-  /** Into a checkpoint, beside the weights: the adapter's own files. Null when there is no adapter. */
+  /** Writes the adapter's own files into a checkpoint, in addition to the weights. Null if there is no adapter. */
   saveAdapter: ((folder: string) => Promise<void>) | null
-  /** Into the output folder, at the end. */
+  /** Writes the result into the output folder, at the end. */
   saveResult(output: OutputFolder): Promise<void>
 }
 
-/** A run that is set up: everything that its steps read, and the little that they change. */
+/** A run that is set up: everything that its steps read, and the few values that they change. */
 export interface Session {
   readonly model: SteppedModel
   readonly options: TrainOptions
@@ -26,35 +26,35 @@ export interface Session {
   readonly data: TrainingData
   readonly objective: Objective
   readonly sync: RankSync
-  /** The learning rate of the step that follows a state. */
+  /** Returns the learning rate of the step that follows a state. */
   readonly learningRate: (state: TrainerState) => number
   /** Ends the run once it is aborted. */
   readonly signal: AbortSignal | undefined
   readonly facts: RunFacts
   readonly result: ResultWriter
-  /** Null when nothing is written, and on ranks that do not write. */
+  /** Null if nothing is written, and on ranks that do not write. */
   readonly output: OutputFolder | null
-  /** What the model writes after a prompt, as it is now. */
+  /** Returns the text that the model generates after a prompt, with its current weights. */
   readonly sample: (prompt: string) => Promise<string>
-  /** Null when no events are written for TensorBoard. */
+  /** Null if no events are written for TensorBoard. */
   readonly tensorboard: TensorboardFile | null
-  /** Null when nothing is merged on the way. */
+  /** Null if the run merges nothing. */
   readonly restarts: RestartPlan | null
-  /** What the user should know of the set-up. */
+  /** Messages about the setup for the user. */
   readonly notices: readonly string[]
   state: TrainerState
-  /** Trained tensors; after a restart, those of the fresh adapter. */
+  /** Trained tensors; after a restart, those of the new adapter. */
   parameters: readonly TrainedParameter[]
   lastCheckpoint: FoundCheckpoint | null
-  /** Milliseconds of a clock that only goes forwards. */
+  /** Returns the time of a monotonic clock in milliseconds. */
   readonly now: () => number
-  /** By that clock: when the run began or last saved, and when its last step began. */
+  /** Times of that clock: when the run began or last saved, and when its last step began. */
   savedAt: number
   steppedAt: number
-  /** Since the run started or resumed: seconds in steps and tokens of them. */
+  /** Seconds spent in steps, and tokens in them, since the run started or resumed. */
   seconds: number
   tokens: number
-  /** Most bytes in use on the device since then. */
+  /** Peak memory in use on the device since then, in bytes. */
   peakMemoryBytes: number
   /** Whether trained values are those after the last step, whose metrics are written, and nothing is saving them. */
   canBeSaved: boolean

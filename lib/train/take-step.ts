@@ -4,8 +4,8 @@ import { optimizerStep, type StepReport } from './optimizer-step.js'
 import type { Session } from './session.js'
 
 /**
- * The next optimizer step of a run. Throws a `RunError` that names the step, the layer and the last good checkpoint when loss
- * or gradients are not finite. Null when the signal of a rank aborts it: the step is then as if it had not begun.
+ * Takes the next optimizer step of a run. Throws a `RunError` that names the step, the layer and the last good checkpoint if
+ * loss or gradients are not finite. Returns null if a rank's signal aborts the step, which then leaves no trace.
  */
 export async function takeStep(session: Session): Promise<StepEvent | null> {
   const { model, options, data } = session
@@ -20,7 +20,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)
   const { maxGradNorm } = options
   const report = await optimizerStep(session, batches, { learningRate, maxGradNorm })
-    // Whoever uses the model between steps, or afterwards, wants it whole.
+    // Other uses of the model, between steps or afterwards, have no dropout.
     .finally(() => model.setDropout(null))
   if (!report) return null
   if (report.nonFinite) throw nonFiniteStep(step, report, session)
@@ -53,7 +53,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   }
 }
 
-/** The most bytes in use since the peak was reset, which the run remembers. */
+/** Returns the peak memory since the last reset, in bytes, and records it in the session. */
 export function notePeak(session: Session): number {
   const { peak } = session.model.device.memory()
   session.peakMemoryBytes = Math.max(session.peakMemoryBytes, peak)
@@ -68,7 +68,7 @@ function nonFiniteStep(step: number, report: StepReport, { lastCheckpoint }: Ses
   const checkpoint = lastCheckpoint
     ? `the last good checkpoint is ${lastCheckpoint.path}`
     : 'no checkpoint was written before it'
-  // Before the first update only what was loaded can be wrong.
+  // Before the first update, only the loaded model can be the cause.
   const advice =
     step === 1
       ? 'the weights of the model are damaged, or its numbers overflow its dtype'

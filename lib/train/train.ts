@@ -16,31 +16,31 @@ import { resolveTrainOptions } from './setup/resolve-options.js'
 import { setUp, type TrainingParts } from './setup/set-up.js'
 import type { TrainableModel } from './trainable.js'
 
-/** Tokens of a sample at most. */
+/** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
 
-/** What the library's `train` takes beside the options of `mora train`. */
+/** Options of the library's `train` in addition to those of `mora train`. */
 export interface TrainExtras<Own extends OptionFields = NoFields> {
   /**
-   * How to train: by a method's name, `full` for every weight, or a method of your own or of another package (from
-   * `node-mora/adapters`), whose options then stand beside the others. It is registered, so that adapters of it can be
-   * loaded too. A resumed run needs it again.
+   * The method: its name, `full` for every weight, or a method of your own or of another package (from `node-mora/adapters`),
+   * whose options are then given beside the others. Such a method is also registered, so that its adapters can be loaded. A
+   * resumed run needs it again.
    *
-   * Default: mora; full of a model that was made by `initModel`.
+   * Default: mora; full for a model that was made by `initModel`.
    */
   method?: Method | AdapterMethod<AdapterConfigBase, Own>
-  /** A peak, as on the command line, or a function of the step in place of a schedule. */
+  /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate
-  /** Called with every event before the run goes on, and awaited; what it throws ends the run. */
+  /** Called with every event, and awaited before the run goes on; if it throws, the run ends. */
   onEvent?: EventCallback
   /**
-   * Aborting it ends the run like `stop()`, without the rest of the step or evaluation at work: everything up to the last step
-   * is saved, and `finished` and the iteration reject with the signal's reason. Before the first step nothing is written.
+   * Aborting it ends the run like `stop()`, but without completing the current step or evaluation: everything up to the last
+   * step is saved, and `finished` and the iteration reject with the signal's reason. Before the first step nothing is written.
    */
   signal?: AbortSignal
   /**
-   * The processes that train together, each of which calls `train` with the same model and options; by default one alone. A step
-   * takes the same rows however many there are. A stop on one of them ends all after the same step; where one fails, all do,
+   * The processes that train together, each of which calls `train` with the same model and options; by default only this one. A
+   * step uses the same rows whatever their number. Stopping one of them ends all after the same step; if one fails, all fail,
    * the others with a `RunError` `rank-failed`.
    */
   ranks?: Ranks
@@ -48,7 +48,7 @@ export interface TrainExtras<Own extends OptionFields = NoFields> {
 
 type NoFields = Readonly<Record<never, never>>
 
-/** What `train` takes: the options of `mora train` in camelCase, those of a method of your own, callbacks and ranks. */
+/** Options of `train`: those of `mora train` in camelCase, those of a method of your own, callbacks and ranks. */
 export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, keyof TrainExtras> &
   TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
 
@@ -65,9 +65,9 @@ const trainArguments = {
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
  * options are those of `mora train`; `data` is required.
  *
- * Returns at once. Iterate the run to see its events, give `onEvent`, or just `await run.finished`. Throws a `UsageError`
- * at once for options that are wrong in themselves, and the reason of a `signal` that is aborted already; whatever else fails
- * rejects `finished` and ends the iteration.
+ * Returns at once. Iterate the run to receive its events, pass `onEvent`, or just `await run.finished`. Throws a `UsageError`
+ * at once for invalid options, and the reason of a `signal` that is already aborted; any other failure rejects `finished` and
+ * ends the iteration.
  *
  * ```ts
  * import { loadModel, train } from 'node-mora'
@@ -83,7 +83,7 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
   return trainWith(model, options as TrainCall, partsOf(model, options as TrainCall))
 }
 
-/** `train` with the options of a command, which are checked; run.yaml records them as they are. */
+/** Starts a run with the checked options of a command, which run.yaml records unchanged. */
 export function trainByCommand(
   model: Model,
   options: TrainOptions,
@@ -103,7 +103,7 @@ function partsOf(model: Model, options: Pick<TrainCall, 'template' | 'signal'>):
   }
 }
 
-/** `train`, with other parts. */
+/** Starts a run with the given parts. */
 export function trainWith(model: TrainableModel, call: TrainCall, parts: StartParts): Run {
   check({ options: call }, trainArguments)
   const { onEvent, signal, learningRate, ranks, method, ...others } = call

@@ -1,4 +1,4 @@
-/** What training needs of a model, its parameters and an optimizer. `Model`, `Parameter` and `AdamW` fit; so do fakes. */
+/** The interfaces of models, parameters and optimizers for training. `Model`, `Parameter`, `AdamW` and test doubles fit. */
 
 import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
@@ -16,43 +16,43 @@ import type { WritableValues } from '../tensor/ranks.js'
 export interface StoredValues {
   readonly shape: readonly number[]
   data(): Promise<ArrayLike<number> | ArrayLike<bigint>>
-  /** The values while passes that only read them go on; absent or null where these have to end first. */
+  /** The values, while passes that only read them go on; absent or null if such passes have to end first. */
   dataAtOnce?(): Float32Array | null
 }
 
-/** Values whose memory is given back by the last `release`. */
+/** Values whose memory is freed by the last `release`. */
 export interface HeldValues extends StoredValues {
   retain(): unknown
   release(): void
 }
 
-/** A float32 tensor that the optimizer changes. */
+/** A float32 tensor that the optimizer updates. */
 export interface TrainedParameter extends StoredValues {
   readonly name: string
-  /** The sum of gradients so far; null where no backward pass has reached the parameter. */
+  /** The accumulated gradient; null if no backward pass has reached the parameter. */
   readonly grad: (HeldValues & WritableValues) | null
-  /** The gradient, made of zeros if there is none. */
+  /** Returns the gradient, created as zeros if there is none. */
   ensureGrad(): WritableValues
   /** Replaces the values. */
   assign(values: Float32Array): void
-  /** Forgets the gradient. */
+  /** Discards the gradient. */
   zeroGrad(): void
 }
 
-/** Where the model lives. */
+/** The device of the model. */
 export interface TrainingDevice {
   readonly kind: string
   facts(): { name: string; detail: string; totalMemory: number; threads: number; int8Products: boolean }
-  /** Bytes. */
+  /** In bytes. */
   memory(): { inUse: number; peak: number; cached: number }
   resetPeak(): void
-  /** Gives memory that is not in use back to the system. */
+  /** Returns unused memory to the system. */
   trim(): void
 }
 
-/** What is known of a model. */
+/** Properties of a model. */
 export interface ModelFacts {
-  /** On this disk; empty for a model that was made from random numbers. */
+  /** Its local path; empty for a model that was made from random numbers. */
   readonly path: string
   /** The path as the user gave it, or the hub id with its commit. */
   readonly reference: string
@@ -61,35 +61,35 @@ export interface ModelFacts {
     'maxPositions' | 'vocabularySize' | 'layers' | 'hiddenSize' | 'intermediateSize' | 'json'
   >
   readonly tokenizer: Tokenizer | null
-  /** Its weights' names and shapes, and what they are. */
+  /** Names and shapes of its weights, and its identity. */
   readonly base: BaseModel
   readonly device: TrainingDevice
   readonly dtype: FloatDType
-  /** Absent or null of one whose file has none, or that no file holds. */
+  /** Absent or null if its file has no quantised weights, or if it has no file. */
   readonly quantised?: QuantisedBase | null
-  /** Whether its matrices lie in memory that ranks of this machine share. */
+  /** Whether its matrices are in memory that the ranks of this machine share. */
   readonly isShared?: boolean
 }
 
-/** What steps and evaluations compute with. */
+/** The part of a model that steps and evaluations compute with. */
 export interface PassModel extends ForwardModel {
-  /** The parts that ranks hold together of the model's weights; absent or null where each has them whole. */
+  /** The sharding of the model's weights over ranks; absent or null if each rank has all weights. */
   readonly shards?: ModelShards | null
-  /** Keys the dropout masks of the following forward passes; null turns dropout off. */
+  /** Sets the key of the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void
-  /** What can be computed if the whole can, and takes less; absent where there is nothing of the kind. */
+  /** Returns a smaller model that supports the same operations; absent if there is none. */
   trial?(): ForwardModel
 }
 
-/** A model's adapters, and the layers that they go to. */
+/** A model's adapters, and the layers that they can be added to. */
 export interface ModelWithAdapters {
   readonly adapterSet: {
     readonly configs: ReadonlyMap<string, AdapterConfigBase>
     activeNames(): string[]
-    /** The template of the rows that an adapter is trained on. */
+    /** Records the template of the rows that an adapter is trained on. */
     recordTemplate(name: string, hash: string | undefined): void
   }
-  /** Layers that adapters can go to. */
+  /** Returns the layers that adapters can be added to. */
   adaptableLayers(): readonly LayerFacts[]
   addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void
   loadAdapter(
@@ -97,56 +97,56 @@ export interface ModelWithAdapters {
     name: string,
     options: { allowOtherBase: boolean; offline: boolean; onWarning?: (message: string) => void },
   ): Promise<AdapterConfigBase>
-  /** Without `modules`, as an adapter that trains none whole. */
+  /** Writes an adapter; with `modules` false, without the modules that are trained whole. */
   saveAdapter(name: string, folder: string, options?: { modules?: boolean }): Promise<void>
-  /** Adds the adapter's ΔW to the weights for good (unless `merge` is false) and starts it again at zero. */
+  /** Adds the adapter's ΔW to the weights permanently (unless `merge` is false) and resets it to zero. */
   restartAdapter(name: string, options: { config: AdapterConfigBase; seed: number; merge?: boolean }): Promise<void>
-  /** Adds the ΔW of an adapter in a folder to the weights for good. */
+  /** Adds the ΔW of an adapter in a folder to the weights permanently. */
   absorbAdapter(folder: string): Promise<void>
 }
 
 export interface TrainableModel extends ModelFacts, PassModel, ModelWithAdapters {
-  /** Keeps the model for one run; throws when another has it. */
+  /** Reserves the model for one run; throws if another run has it. */
   holdForTraining(): HeldForTraining
   gradientCheckpointing: boolean
-  /** How products with frozen weights are made where gradients are recorded. */
+  /** How products with frozen weights are computed while gradients are recorded. */
   compute: TrainOptions['compute']
   trainAll(): void
-  /** Those of `ids` that the model was, as it looks, never trained for. */
+  /** Returns the ids whose rows of frozen embeddings or a frozen head look untrained. */
   untrainedTokens(ids: readonly number[]): Promise<readonly number[]>
   trainableParameters(): { name: string; parameter: TrainedParameter }[]
   save(folder: string, options: { dtype: FloatDType; mergeActive?: boolean }): Promise<void>
 }
 
-/** What a run needs of its model once it is set up. */
+/** The part of a model that a run needs once it is set up. */
 export type SteppedModel = PassModel &
   Pick<ModelFacts, 'device'> &
   Pick<ModelWithAdapters, 'saveAdapter' | 'restartAdapter'> &
   Pick<TrainableModel, 'trainableParameters'>
 
 export interface OptimizerState {
-  /** Updates of each parameter's moments, by its name. */
+  /** Number of updates of each parameter's moments, by parameter name. */
   updates: Record<string, number>
   tensors: { name: string; tensor: StoredValues }[]
 }
 
 export interface StepOptions {
   learningRate: number
-  /** Multiplies every gradient first. */
+  /** A factor that every gradient is multiplied by first. */
   scaleGradients: number
-  /** Clips the global norm to this; 0 is no clipping. */
+  /** Clips the global norm to this; 0 means no clipping. */
   maxGradNorm: number
 }
 
 export interface Optimizer {
   /**
-   * Updates every parameter, unless the norm is not finite, and forgets the gradients. Returns the norm before clipping,
-   * [1] float32.
+   * Updates every parameter, unless the norm is not finite, and discards the gradients. Returns the norm before clipping, [1]
+   * float32.
    */
   step(options: StepOptions): { item(): Promise<number>; dispose(): void }
   state(): OptimizerState
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void
-  /** Trains these from now on: those that were there keep their state, new ones begin without. */
+  /** Sets the trained parameters: known ones keep their state, new ones start without. */
   setParameters(parameters: readonly TrainedParameter[]): void
   dispose(): void
 }

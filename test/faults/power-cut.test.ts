@@ -22,7 +22,7 @@ const some = [drawn.find(isMerging)!, ...drawn.filter((one) => !isMerging(one)).
 function believing(): (ending: Ending) => void {
   let saved = 0
   return ({ code, stderr }) => {
-    const goesOn = /goes on from step (\d+)/.exec(stderr)?.[1] ?? /starts at step (0)/.exec(stderr)?.[1]
+    const goesOn = /continues from step (\d+)/.exec(stderr)?.[1] ?? /starts at step (0)/.exec(stderr)?.[1]
     if (goesOn !== undefined) expect(Number(goesOn), stderr).toBeGreaterThanOrEqual(saved)
     expect(stderr).not.toMatch(/has no line|skipped/)
     const told = [...stderr.matchAll(/step (\d+): saved/g)].map(([, step]) => Number(step))

@@ -58,7 +58,7 @@ describe('what was trained', () => {
     const checkpoint = join(output, 'checkpoints', 'step-000004')
     expect(await newestIntactCheckpoint(join(output, 'checkpoints'), () => {})).toBe(checkpoint)
     await expect(run(method, { resume: true })).rejects.toThrow(
-      `step 4 is saved in ${checkpoint}, where the run goes on once it is resumed.`,
+      `step 4 is saved in ${checkpoint}, from which the run continues once it is resumed.`,
     )
     expect(existsSync(join(output, 'adapter_config.json'))).toBe(false)
 
@@ -78,7 +78,7 @@ describe('what was trained', () => {
     const entry = { write: () => (++calls === 2 ? failing() : 1) }
     const method = changed(({ peft }) => ({ peft: { ...peft, n: entry } }))
     await expect(run(method, { saveEvery: 1 })).rejects.toThrow(
-      /step 2 is saved in .*step-000002, where the run goes on/,
+      /step 2 is saved in .*step-000002, from which the run continues/,
     )
     const seen: string[] = []
     await run(method, { saveEvery: 1, resume: true, onEvent: (event) => void seen.push(event.type) })

@@ -119,7 +119,7 @@ describe('a run that merges on the way', () => {
     await stopAfter(options, 6)
     const never = { mergeEvery: undefined, restartWarmupSteps: undefined, operator: 'sharing' as const }
     const resumed = trainFake({ ...options, ...never, resume: true, allowChanges: ['all'] })
-    await expectRejection(resumed, 'changed-run', /goes on with mergeEvery only/)
+    await expectRejection(resumed, 'changed-run', /continues with mergeEvery only/)
   })
 
   it('T20 does not go on without what it merged', async () => {

@@ -1,4 +1,4 @@
-/** A checkpoint that is written within one call: without waits, syncs and the adapter's own files. */
+/** Writes a checkpoint within one call: without waiting, without syncing to disk and without the adapter's own files. */
 import { createHash } from 'node:crypto'
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import type { OptimizerState } from '../trainable.js'
 import { BY_TIME, type CheckpointParts, checkpointPath, OPTIMIZER, recordText, STATE, WEIGHTS } from './checkpoint.js'
 import { MANIFEST, type ManifestFiles, manifestText } from './checkpoint-files.js'
 
-/** A tensor in the memory of the process. */
+/** A tensor in this process's memory. */
 interface Held {
   name: string
   shape: readonly number[]
@@ -17,9 +17,9 @@ interface Held {
 }
 
 /**
- * Writes a checkpoint by time. It outlives the process; what a power cut leaves of it, its manifest tells. Nothing is written
- * where values cannot be had at once, or are not finite, or the step has a checkpoint, or the disk refuses: the run's own
- * checkpoint, if it comes to that, says why.
+ * Writes a temporary checkpoint of the step synchronously. It survives the end of the process; after a power cut its manifest
+ * shows whether it is whole. Writes nothing if values cannot be read at once or are not finite, if the step already has a
+ * checkpoint, or if the disk refuses: in those cases the run's regular checkpoint reports the error.
  */
 export function writeCheckpointAtOnce(
   checkpoints: string,

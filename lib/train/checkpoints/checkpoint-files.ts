@@ -1,4 +1,4 @@
-/** Tensors of a checkpoint as float32 safetensors, and the manifest that makes a checkpoint whole. */
+/** A checkpoint's tensors as float32 safetensors, and the manifest that shows that a checkpoint is complete. */
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { InputError, quoted } from '../../common/errors.js'
@@ -11,10 +11,10 @@ import type { StoredValues } from '../trainable.js'
 
 export const MANIFEST = 'manifest.json'
 
-/** Length and hash of each file of a checkpoint, by its name. */
+/** Size and hash of each file of a checkpoint, by file name. */
 export type ManifestFiles = Record<string, { bytes: number; sha256: string }>
 
-/** Writes tensors one by one; throws a `RunError` when one holds a value that is not finite. */
+/** Writes tensors one by one; throws a `RunError` if a value is not finite. */
 export async function writeTensors(path: string, tensors: readonly { name: string; tensor: StoredValues }[]) {
   await writeSafetensors(
     path,
@@ -47,7 +47,7 @@ export async function* readTensors(path: string): AsyncGenerator<{ name: string;
   }
 }
 
-/** Lists every file of a folder with its size and hash. Written after them, it says that the folder is complete. */
+/** Writes the size and hash of every file of a folder. Written last, it shows that the folder is complete. */
 export async function writeManifest(folder: string, step: number): Promise<void> {
   const files: ManifestFiles = {}
   for (const name of await filesIn(folder)) {
@@ -61,7 +61,7 @@ export function manifestText(step: number, files: ManifestFiles): string {
   return `${JSON.stringify({ step, files }, null, 2)}\n`
 }
 
-/** What is wrong with a folder that should have a manifest, or null when every file is as the manifest says. */
+/** Returns what differs between a folder and its manifest, or null if every file matches. */
 export async function whyTorn(folder: string): Promise<string | null> {
   let manifest: Record<string, unknown>
   try {
@@ -72,14 +72,14 @@ export async function whyTorn(folder: string): Promise<string | null> {
   const files = manifest.files
   if (!isJsonObject(files)) return `${MANIFEST} lists no files`
   for (const [name, expected] of Object.entries(files)) {
-    if (name !== basename(name)) return `${MANIFEST} lists ${quoted(name)}, which is no file of the folder`
+    if (name !== basename(name)) return `${MANIFEST} lists ${quoted(name)}, which is not in the folder`
     const { bytes, sha256 } = isJsonObject(expected) ? expected : {}
     if (typeof bytes !== 'number' || typeof sha256 !== 'string') return `${MANIFEST} has no size and hash of ${name}`
     const path = join(folder, name)
     const facts = await stat(path).catch(() => null)
     if (!facts?.isFile()) return `${name} is missing`
     if (facts.size !== bytes) return `${name} has ${facts.size} bytes instead of ${bytes}`
-    if ((await sha256File(path)) !== sha256) return `${name} is not what was written`
+    if ((await sha256File(path)) !== sha256) return `${name} has another sha256 than when it was written`
   }
   return null
 }

@@ -1,4 +1,4 @@
-/** `checkpoints/step-000100/`: everything that a run needs to go on as if it had never ended. */
+/** `checkpoints/step-000100/`: everything that a run needs to continue as if it had never stopped. */
 
 import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
@@ -21,7 +21,7 @@ const FORMAT = 2
 export const WEIGHTS = 'weights.safetensors'
 export const OPTIMIZER = 'optimizer.safetensors'
 export const STATE = 'state.json'
-/** Beside the files of the manifest: says that a newer checkpoint takes this one's place. */
+/** A file beside those of the manifest: it marks a checkpoint that the next one replaces. */
 export const BY_TIME = 'by-time'
 
 /** The parts of a run that a checkpoint holds. */
@@ -30,16 +30,16 @@ export interface CheckpointParts {
   optimizer: Optimizer
   state: TrainerState
   facts: RunFacts
-  /** Writes the adapter's own files too, so that a checkpoint can be used as an adapter. */
+  /** Also writes the adapter's own files, so that the checkpoint can be used as an adapter. */
   saveAdapter: ((folder: string) => Promise<void>) | null
-  /** Whether it is there only until a newer one is. */
+  /** Whether the next checkpoint replaces this one. */
   byTime: boolean
 }
 
 const CheckpointRecordSchema = z.object({
   state: TrainerStateSchema,
   facts: RunFactsSchema,
-  /** Updates of each trained tensor's moments, by its name. */
+  /** Number of updates of each trained tensor's moments, by tensor name. */
   updates: z.record(z.string(), z.int().min(0)),
 })
 
@@ -51,11 +51,11 @@ export function checkpointPath(checkpoints: string, step: number): string {
 
 export interface WrittenCheckpoint {
   path: string
-  /** Why the adapter's own files are not in it, if they are not: a run can go on from it all the same. */
+  /** The error that kept the adapter's own files out of it, if any; a run can continue from it all the same. */
   failure: unknown
 }
 
-/** Writes what a run needs to go on, as a whole or not at all. Throws a `RunError` when a value is not finite. */
+/** Writes a checkpoint, completely or not at all. Throws a `RunError` if a value is not finite. */
 export async function writeCheckpoint(checkpoints: string, parts: CheckpointParts): Promise<WrittenCheckpoint> {
   const { parameters, optimizer, state, facts, saveAdapter, byTime } = parts
   const path = checkpointPath(checkpoints, state.step)
@@ -81,7 +81,7 @@ export function recordText({ state, updates, facts }: CheckpointRecord): string 
   return `${JSON.stringify({ format: FORMAT, state, updates, facts }, null, 2)}\n`
 }
 
-/** Reads what a checkpoint says of its run. */
+/** Reads the state and facts of the run that a checkpoint belongs to. */
 export async function readCheckpointRecord(path: string): Promise<CheckpointRecord> {
   const file = join(path, STATE)
   const record = await readJsonObject(file)
@@ -97,8 +97,8 @@ export async function readCheckpointRecord(path: string): Promise<CheckpointReco
 }
 
 /**
- * Puts weights and moments of a checkpoint into parameters and an optimizer that were set up as for a new run. Throws an
- * `InputError` when they are not those that were saved.
+ * Loads a checkpoint's weights and moments into parameters and an optimizer that are set up as for a new run. Throws an
+ * `InputError` if they are not the tensors that were saved.
  */
 export async function loadCheckpoint(
   path: string,
@@ -137,7 +137,7 @@ export interface FoundCheckpoint {
   path: string
 }
 
-/** Checkpoints of a run, whole or torn, the newest first. */
+/** Returns a run's checkpoints, complete or torn, the newest first. */
 export async function listCheckpoints(checkpoints: string): Promise<FoundCheckpoint[]> {
   const names = await readdir(checkpoints).catch(() => [])
   return names
@@ -150,7 +150,7 @@ export async function listCheckpoints(checkpoints: string): Promise<FoundCheckpo
 
 const newestIntactCheckpointArguments = { checkpoints: expecting('the path of a folder', aText), notice: aFunction }
 
-/** The newest checkpoint whose files are all as its manifest says; each torn one before it is told to `notice`. */
+/** Returns the newest checkpoint whose files match its manifest; calls `notice` for each torn one that it skips. */
 export async function newestIntactCheckpoint(
   checkpoints: string,
   notice: (message: string) => void,
@@ -164,12 +164,12 @@ export async function newestIntactCheckpoint(
   return null
 }
 
-/** Whether a checkpoint is there only until a newer one is. */
+/** Whether the next checkpoint replaces this one. */
 export function isByTime(path: string): boolean {
   return existsSync(join(path, BY_TIME))
 }
 
-/** Makes a checkpoint by time one that stays. */
+/** Makes a temporary checkpoint permanent. */
 export async function keepCheckpoint(path: string): Promise<void> {
   const mark = join(path, BY_TIME)
   await rm(mark, { force: true }).catch((error) => Promise.reject(writeError(error, mark)))
@@ -177,8 +177,8 @@ export async function keepCheckpoint(path: string): Promise<void> {
 }
 
 /**
- * Removes checkpoints by time but for the newest checkpoint of all, and of the others all but the newest `keepCheckpoints`; with
- * `keepBest` never that of the best step.
+ * Removes old checkpoints: temporary ones, except the newest checkpoint of all, and permanent ones beyond the newest
+ * `keepCheckpoints`. With `keepBest`, the checkpoint of the best step stays.
  */
 export async function pruneCheckpoints(
   checkpoints: string,
@@ -193,7 +193,7 @@ export async function pruneCheckpoints(
   }
 }
 
-/** Removes what a run that goes on from `step` will write anew: later checkpoints, and halves that a crash left. */
+/** Removes what a run that continues from `step` will write again: later checkpoints, and incomplete ones after a crash. */
 export async function removeLaterCheckpoints(checkpoints: string, step: number): Promise<void> {
   const halves = (await readdir(checkpoints).catch(() => []))
     .filter((name) => /^\.step-\d+\..*\.(tmp|old)$/.test(name))

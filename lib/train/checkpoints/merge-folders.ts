@@ -1,4 +1,4 @@
-/** `merges/merge-0001/`: what a run merged into the weights for good, one adapter folder each. */
+/** `merges/merge-0001/`: the adapters that a run merged into the weights permanently, one folder each. */
 import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { InputError } from '../../common/errors.js'
@@ -6,7 +6,7 @@ import { removeFolder, replaceFolder } from '../../io/atomic.js'
 import type { ModelWithAdapters } from '../trainable.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
 
-/** The folder of merges of the run that a checkpoint belongs to. */
+/** Returns the folder of merges of the run that a checkpoint belongs to. */
 export function mergesBeside(checkpoint: string): string {
   return join(dirname(dirname(checkpoint)), 'merges')
 }
@@ -15,7 +15,7 @@ export function mergePath(merges: string, number: number): string {
   return join(merges, `merge-${String(number).padStart(4, '0')}`)
 }
 
-/** Writes an adapter before it is merged, as a whole or not at all. Numbers count from 1. */
+/** Writes an adapter before it is merged, completely or not at all. Numbers start at 1. */
 export async function writeMerge(
   merges: string,
   number: number,
@@ -28,8 +28,8 @@ export async function writeMerge(
 }
 
 /**
- * Merges again what a run had merged before, in order: on the same weights that gives the same bits.
- * @throws InputError when one is missing or not as it was written
+ * Repeats the merges of an earlier run, in order: on the same weights the result is the same bits.
+ * @throws InputError if one is missing or damaged
  */
 export async function repeatMerges(
   model: Pick<ModelWithAdapters, 'absorbAdapter'>,
@@ -43,14 +43,17 @@ export async function repeatMerges(
   }
 }
 
-/** @throws InputError when what was merged is missing or not as it was written */
+/** @throws InputError if the merged adapter is missing or damaged */
 export async function requireMerge(path: string): Promise<void> {
   const problem = await whyTorn(path)
   if (problem === null) return
-  throw new InputError('torn-checkpoint', `The run cannot go on without what it merged in ${path}: ${problem}.`)
+  throw new InputError(
+    'torn-checkpoint',
+    `The run cannot continue without the adapter that it merged in ${path}: ${problem}.`,
+  )
 }
 
-/** Leaves the first `count` merges of a run in the folder of the one that goes on from it. */
+/** Copies the first `count` merges of a run to the folder of the run that continues it, and leaves no others there. */
 export async function keepMerges(from: string, to: string, count: number): Promise<void> {
   if (resolve(from) !== resolve(to)) {
     for (let number = 1; number <= count; number++) {

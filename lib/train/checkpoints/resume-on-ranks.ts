@@ -1,4 +1,4 @@
-/** All ranks of a run go on from the checkpoint of the first, which sends its files to ranks that lack it. */
+/** All ranks of a run resume from the checkpoint of the first, which sends its files to the ranks that lack it. */
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -11,7 +11,7 @@ import { MANIFEST, type ManifestFiles, whyTorn } from './checkpoint-files.js'
 import { mergePath, mergesBeside, requireMerge } from './merge-folders.js'
 import { findResumePoint, type ResumePoint, runFolderOf } from './resume.js'
 
-/** Most bytes of a file that are on their way at once. */
+/** Maximum number of bytes of a file that are sent at once. */
 const PIECE = 2 ** 22
 
 interface ListedFolder {
@@ -21,8 +21,9 @@ interface ListedFolder {
 }
 
 /**
- * Returns, on all ranks, the checkpoint that the first finds in its `folder`, or null. The others read it in their own `folder`, or
- * receive it with what was merged before it, where theirs is another one. Received files are removed with the point.
+ * Returns, on all ranks, the checkpoint that the first finds in its `folder`, or null. Each other rank reads it in its own
+ * `folder`, or receives it, with the adapters merged before it, if that folder has another one. Received files are removed
+ * with the resume point.
  */
 export async function findResumePointOnRanks(
   folder: string | undefined,
@@ -54,7 +55,7 @@ export async function findResumePointOnRanks(
   }
 }
 
-/** The folders of a checkpoint and of what was merged before it. */
+/** Returns the folders of a checkpoint and of the adapters merged before it. */
 async function listFolders({ path, record }: ResumePoint): Promise<ListedFolder[]> {
   const folders = [path]
   for (let number = 1; number <= record.state.merges; number++) {

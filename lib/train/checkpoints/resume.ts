@@ -10,8 +10,8 @@ export interface ResumePoint {
 }
 
 /**
- * The checkpoint to go on from: the newest intact one of a run's folder, or the one that `folder` is itself. Null, with a
- * notice, when there is none.
+ * Returns the checkpoint to resume from: the newest intact one in a run's folder, or `folder` itself if it is a checkpoint.
+ * Returns null, with a notice, if there is none.
  */
 export async function findResumePoint(folder: string, notice: (message: string) => void): Promise<ResumePoint | null> {
   const path = isCheckpoint(folder)
@@ -24,7 +24,7 @@ export async function findResumePoint(folder: string, notice: (message: string) 
   return { path, record: await readCheckpointRecord(path) }
 }
 
-/** The folder of the run that a folder to resume from belongs to. */
+/** Returns the folder of the run that a folder to resume from belongs to. */
 export function runFolderOf(folder: string): string {
   return isCheckpoint(folder) ? dirname(dirname(folder)) : folder
 }

@@ -1,4 +1,4 @@
-/** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
+/** The configuration of a run, as `run.yaml` and checkpoints record it, and what may change when the run is resumed. */
 import { z } from 'zod'
 import { UsageError } from '../../common/errors.js'
 import { describedFields, TrainSchema } from '../../options/index.js'
@@ -8,12 +8,11 @@ import { type ResumeRule, resumeRule } from '../../schema/option-facts.js'
 const texts = z.record(z.string(), z.string())
 
 export const RunFactsSchema = z.object({
-  /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
+  /** Every resolved option, by name; `maxSteps` is the total, and the adapter's options are those in use. */
   options: z.record(z.string(), z.unknown()),
   /**
-   * The device, threads and dtype in use, and the `processor` with the libraries that compute on it: results are the same
-   * bits only on the same, and with as many `ranks`. `tokenBudget` cuts the steps into forward passes, and stays what it was when
-   * a run is resumed.
+   * The device, threads and dtype in use, and the `processor` with its compute libraries: results are bit-identical only on the
+   * same ones, with the same number of `ranks`. `tokenBudget` splits steps into forward passes; a resumed run keeps it.
    */
   machine: z.object({
     device: z.string(),
@@ -21,22 +20,22 @@ export const RunFactsSchema = z.object({
     threads: z.int(),
     dtype: z.string(),
     tokenBudget: z.int().min(1),
-    // A checkpoint that does not say is of one rank.
+    // Checkpoints without this field have one rank.
     ranks: z.int().min(1).default(1),
   }),
   versions: texts,
   /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
   hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }),
-  /** Numbers of trained tensors and values. */
+  /** Number of trained tensors and of their values. */
   trainable: z.object({ tensors: z.int(), parameters: z.int() }),
 })
 
 export type RunFacts = z.output<typeof RunFactsSchema>
 
 /**
- * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference which is neither
+ * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference that is neither
  * harmless nor in `allowed` (names of options, `model`, `data`, `threads`, `dtype`, `device`, or `all`). Returns notices
- * about differences after which results are not the same bits; a `deterministic` run is refused for any of them.
+ * about differences that change rounding; a `deterministic` run rejects these too.
  */
 export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: readonly string[]): string[] {
   requireSameParameters(before, now)
@@ -78,17 +77,17 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   }
   compare('data', hashText(before.hashes.data), hashText(now.hashes.data))
   compare('device', before.machine.device, now.machine.device)
-  // Another processor adds in another order.
+  // Another processor adds in a different order.
   compare('processor', before.machine.processor, now.machine.processor, 'rounding')
   compare('ranks', before.machine.ranks, now.machine.ranks, 'rounding')
   compare('dtype', before.machine.dtype, now.machine.dtype)
-  // More ranks of a machine have fewer threads each.
+  // With more ranks on a machine, each has fewer threads.
   const ofThreads = before.machine.ranks === now.machine.ranks ? 'exact' : 'rounding'
   compare('threads', before.machine.threads, now.machine.threads, ofThreads)
   return found
 }
 
-/** A resumed run that trains other tensors than before has lost or thawed some: never allowed. */
+/** Rejects a resumed run that trains other tensors than before: some would be lost or start untrained. */
 function requireSameParameters(before: RunFacts, now: RunFacts): void {
   const [was, is] = [before.trainable, now.trainable]
   if (was.tensors === is.tensors && was.parameters === is.parameters) return
@@ -102,7 +101,7 @@ function requireSameParameters(before: RunFacts, now: RunFacts): void {
   )
 }
 
-/** Whether the steps done already depend on how many there are in all. */
+/** Whether the steps so far depend on the total number of steps. */
 function lengthMatters(options: Record<string, unknown>): boolean {
   return options.scheduler !== 'constant' || Number(options.warmupRatio ?? 0) > 0
 }
@@ -111,7 +110,7 @@ function hashText(hash: string): string {
   return `with sha256 ${hash.slice(0, 12)}…`
 }
 
-/** A value as a message tells it. */
+/** Formats a value for a message. */
 export function shown(value: unknown): string {
   if (value === undefined) return 'not given'
   return typeof value === 'string' ? value : JSON.stringify(value)

@@ -2,9 +2,9 @@ import { z } from 'zod'
 
 const count = z.int().min(0)
 
-/** Where a run stands: what a checkpoint needs besides weights and moments. */
+/** The progress of a run: what a checkpoint needs besides weights and moments. */
 export const TrainerStateSchema = z.object({
-  /** Optimizer steps done. */
+  /** Optimizer steps taken. */
   step: count,
   /** Input tokens and target tokens seen so far. */
   tokens: count,
@@ -20,7 +20,7 @@ export const TrainerStateSchema = z.object({
   evaluationsWithoutBetter: count,
   /** Step of the last samples; null before the first. */
   sampledAt: count.nullable().default(null),
-  /** How often the adapter was merged for good, and the step of the last time; null before the first. */
+  /** Number of permanent merges of the adapter, and the step of the last one; null before the first. */
   merges: count,
   mergedAt: count.nullable(),
 })
@@ -43,7 +43,7 @@ export function initialState(): TrainerState {
   }
 }
 
-/** The state after an evaluation. Only a strictly lower loss is better. */
+/** Returns the state after an evaluation. Only a strictly lower loss counts as better. */
 export function afterEvaluation(state: TrainerState, evalLoss: number): TrainerState {
   const better = state.best === null || evalLoss < state.best.evalLoss
   return {

@@ -1,7 +1,7 @@
 /**
- * Allows one run at a time to write to an output folder: a second one is refused at once. Two that write would spoil the
- * folder, so a lock is taken over only from a process that is known to be dead, by one of those that find it; downloads,
- * which any number may repeat, have a lock that waits (`hub/lock.ts`).
+ * Allows one run at a time to write to an output folder; a second one is rejected at once. Two runs would corrupt the folder,
+ * so a lock is taken over only if its process is known to be dead, and by only one of the processes that find it. Downloads,
+ * which may run any number of times, have a lock that waits instead (`hub/lock.ts`).
  */
 import { createHash } from 'node:crypto'
 import { linkSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,17 +15,17 @@ import { identityIn, isAlive, thisProcess } from '../../io/process-identity.js'
 const LOCK_NAME = '.lock'
 const TAKEOVER = /^\.lock\.[0-9a-f]{8}$/
 const MOST_ATTEMPTS = 20
-/** How long another process may take to remove a dead lock. */
+/** How long another process may take to remove a stale lock. */
 const TURN_MILLISECONDS = 10
 
-/** Held while a run writes to its output folder. */
+/** The lock that a run has on its output folder. */
 export interface Lock {
   release(): void
 }
 
 /**
- * Takes the lock of an output folder, which is made if absent. The lock of a dead process is taken over; throws a
- * `UsageError` when a living process, or one of another machine, holds it.
+ * Locks an output folder, which is created if absent. Takes over the lock of a dead process; throws a `UsageError` if a live
+ * process, or one on another machine, has the lock.
  */
 export function lockFolder(folder: string): Lock {
   const path = join(folder, LOCK_NAME)
@@ -45,7 +45,7 @@ export function lockFolder(folder: string): Lock {
   throw unwritable(folder, new Error(`${path} is made again and again by others`))
 }
 
-/** Makes a file that appears with its content, also after a power cut; false where there is one already. */
+/** Creates a file that appears with its content, even after a power cut; returns false if it exists already. */
 function createWhole(path: string, content: string): boolean {
   const own = temporaryBeside(path, 'tmp')
   writeFileSync(own, content, { flag: 'wx', flush: true })
@@ -55,7 +55,7 @@ function createWhole(path: string, content: string): boolean {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EEXIST') return false
-    // Where a file cannot have two names, it appears empty first.
+    // On file systems without hard links, the file appears empty first.
     return createPlain(path, content)
   } finally {
     rmSync(own, { force: true })
@@ -78,8 +78,8 @@ function unwritable(folder: string, cause: unknown): UsageError {
 }
 
 /**
- * Removes the lock of a dead process. Of several that find it, one does: whoever makes the file that is named after it. The
- * others would remove the lock that the first has taken since.
+ * Removes the lock of a dead process. Of several processes that find it, only the one that creates the file named after it may
+ * remove it: the others would remove the lock that the first has taken since.
  */
 function removeIfDead(path: string, folder: string, content: string): void {
   const held = contentOf(path)
@@ -124,7 +124,7 @@ function contentOf(path: string): string | null {
   }
 }
 
-/** Removes the files of processes that ended while they took a lock over. */
+/** Removes the files of processes that ended while taking over a lock. */
 function removeDeadTakeovers(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (!TAKEOVER.test(name)) continue

@@ -4,12 +4,12 @@ import { OWN_KEYS } from './metrics-file.js'
 
 const addArguments = { values: expecting('an object of numbers by their names', anObject) }
 
-/** Numbers of the user's that wait for the next line of metrics. */
+/** Numbers that the user logged, until the next line of metrics. */
 export class LoggedNumbers {
   #waiting = new Map<string, number>()
   #ended = false
 
-  /** The newer number counts where one waits already under its name. */
+  /** Adds numbers; a newer one replaces a waiting one of the same name. */
   add(values: Readonly<Record<string, number>>): void {
     if (this.#ended) {
       throw new UsageError('ended', 'The run has ended, so nothing more is logged: log before its last event.')
@@ -27,14 +27,14 @@ export class LoggedNumbers {
     for (const [name, value] of Object.entries(values)) this.#waiting.set(name, value)
   }
 
-  /** What waits, which waits no longer. */
+  /** Returns and removes the waiting numbers. */
   take(): Readonly<Record<string, number>> {
     const values = Object.fromEntries(this.#waiting)
     this.#waiting.clear()
     return values
   }
 
-  /** From now on numbers are refused. */
+  /** Rejects numbers from now on. */
   end(): void {
     this.#ended = true
   }

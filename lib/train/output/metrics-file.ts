@@ -1,4 +1,4 @@
-/** `metrics.jsonl`, one line for every optimizer step and every evaluation, and `samples.jsonl`, one for every sample. */
+/** `metrics.jsonl`, one line for every optimizer step and evaluation, and `samples.jsonl`, one line for every sample. */
 import { stat } from 'node:fs/promises'
 import { InputError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
@@ -21,10 +21,10 @@ const OF_STEPS = [
 ] as const
 const OF_EVALUATIONS = ['step', 'epoch', 'evalLoss'] as const
 
-/** Keys that mean something in these lines. */
+/** Keys that have a meaning in these lines. */
 export const OWN_KEYS: ReadonlySet<string> = new Set([...OF_STEPS, ...OF_EVALUATIONS, 'time'])
 
-/** A line as it is written; numbers that were logged may follow. */
+/** A line as written; logged numbers may follow. */
 export interface MetricsLine {
   readonly step: number
   /** ISO 8601. */
@@ -32,7 +32,7 @@ export interface MetricsLine {
   readonly [name: string]: number | string
 }
 
-/** What an event says in `metrics.jsonl`, at the present time. */
+/** Returns the line of an event in `metrics.jsonl`, at the present time. */
 export function lineOf(event: StepEvent | EvaluationEvent): MetricsLine {
   const numbers = event.type === 'step' ? picked(event, OF_STEPS) : picked(event, OF_EVALUATIONS)
   return { ...numbers, ...event.metrics, step: event.step, time: new Date().toISOString() }
@@ -51,15 +51,15 @@ export async function extendLastMetrics(path: string, numbers: Readonly<Record<s
   await writeFileAtomic(path, [...lines, extended].map((line) => `${line}\n`).join(''))
 }
 
-/** Samples of one step. */
+/** Appends the samples of one step. */
 export async function appendSamples(path: string, events: readonly SampleEvent[]): Promise<void> {
   const lines = events.map(({ step, prompt, text }) => JSON.stringify({ step, prompt, text }))
   if (lines.length > 0) await appendLine(path, lines.join('\n'))
 }
 
 /**
- * Drops the lines that a run resumed from this state will write again: of later steps, of an evaluation that the state
- * does not know, and what a crash cut off. Returns how many of the steps before have no line.
+ * Removes the lines that a run resumed from this state will write again: those of later steps, of an evaluation that the state
+ * does not know, and an incomplete last line. Returns how many of the earlier steps have no line.
  */
 export async function truncateMetrics(
   path: string,
@@ -75,20 +75,20 @@ export async function truncateMetrics(
   return step - steps.size
 }
 
-/** Like `truncateMetrics`, of samples; a run may have none. */
+/** Does the same for samples; a run may have none. */
 export async function truncateSamples(path: string, { sampledAt }: Pick<TrainerState, 'sampledAt'>): Promise<void> {
   const text = await textOf(path)
   if (text !== null) await keepLines(path, text, ({ step }) => step <= (sampledAt ?? -1))
 }
 
-/** The text of a file that is written on; null where there is none, empty of a pipe and the like: a file takes its place. */
+/** Returns the text of a file to continue; null if there is none, and empty for a pipe or device, which a file replaces. */
 async function textOf(path: string): Promise<string | null> {
   const facts = await stat(path).catch(() => null)
   if (!facts?.isFile()) return facts && ''
   try {
     return await readText(path)
   } catch (cause) {
-    throw new InputError('too-large', `${path} cannot be written on: ${reasonOf(cause, 'it is damaged')}.`, { cause })
+    throw new InputError('too-large', `${path} cannot be continued: ${reasonOf(cause, 'it is damaged')}.`, { cause })
   }
 }
 

@@ -5,18 +5,18 @@ import { extendLastMetrics, lineOf, type MetricsLine, OWN_KEYS } from './metrics
 import type { OutputFolder } from './output-folder.js'
 import type { TensorboardFile } from './tensorboard.js'
 
-/** Numbers of every event that TensorBoard shows, beside those of the objective and the user. */
+/** Numbers of every event that TensorBoard shows, in addition to those of the objective and the user. */
 const SCALARS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes', 'evalLoss']
 
-/** Where numbers go. */
+/** Outputs for the numbers. */
 interface Places {
   readonly output: Pick<OutputFolder, 'metrics'> | null
   readonly tensorboard: TensorboardFile | null
 }
 
 /**
- * Numbers of a run on their way to `metrics.jsonl` and TensorBoard. The line of an event is held until its readers have seen
- * the event, so that what they log stands in the line of its step.
+ * Writes the numbers of a run to `metrics.jsonl` and TensorBoard. The line of an event is written only after its readers have
+ * seen the event, so that numbers that they log appear in the line of its step.
  */
 export class Metrics {
   readonly #places: Places
@@ -30,13 +30,13 @@ export class Metrics {
     this.#logged = logged
   }
 
-  /** The event's numbers are the next line. */
+  /** Makes the event's numbers the next line. */
   hold<Event extends StepEvent | EvaluationEvent>(event: Event): Event {
     this.#held = lineOf(event)
     return event
   }
 
-  /** Writes the line that is held, if any, with what was logged. */
+  /** Writes the waiting line, if any, with the logged numbers. */
   async write(): Promise<void> {
     const line = this.#held
     if (line === null) return
@@ -50,7 +50,7 @@ export class Metrics {
     await tensorboard?.append(line.step, { ...Object.fromEntries(shown), ...own })
   }
 
-  /** Nothing is logged any more; what no line took goes to the last one. */
+  /** Ends logging; numbers that are in no line yet are added to the last one. */
   async end(step: number): Promise<void> {
     const own = this.#take(step)
     this.#logged.end()
@@ -60,7 +60,7 @@ export class Metrics {
     await tensorboard?.append(step, own)
   }
 
-  /** What was logged, once it is written. */
+  /** Returns and removes the events of logged numbers that are written. */
   takeEvents(): LogEvent[] {
     const events = this.#events
     this.#events = []

@@ -7,7 +7,7 @@ import { sharedName } from '../../io/shared-name.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import type { TrainerState } from '../checkpoints/trainer-state.js'
 
-/** `README.md` of an output folder: what was trained on what, and how to use it. */
+/** Returns the `README.md` of an output folder: what was trained on what, and how to use it. */
 export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {
   const { options, hashes, trainable, versions } = facts
   const model = sharedName(String(options.model ?? 'unknown'))
@@ -57,7 +57,7 @@ const cell = (value: unknown): string => oneLine(String(value)).replaceAll('|', 
 
 const oneLine = (text: string): string => text.replace(/\s+/g, ' ')
 
-/** The repository of a hub id with its commit, as runs record them; null of a path. */
+/** Returns the repository of a hub id with its commit, as runs record it; null for a path. */
 function repositoryOf(reference: string): string | null {
   const id = parseHubId(reference)
   return id && isCommit(id.revision) ? id.repository : null

@@ -10,7 +10,7 @@ import { isWithin } from '../../io/within.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type Lock, lockFolder } from './lock.js'
 
-/** Names that say that a folder holds a run or its result. */
+/** Names whose presence shows that a folder contains a run or its result. */
 const RUN_NAMES = [
   'run.yaml',
   'metrics.jsonl',
@@ -44,9 +44,9 @@ export class OutputFolder {
   }
 
   /**
-   * Locks the folder, which is made if absent. Throws a `UsageError` when it is a file, when a run in it would write over
-   * one of the `inputs` that it reads, when another process writes to it, or when it holds a run and neither `resume` nor
-   * `overwrite` is given.
+   * Locks the folder, which is created if absent. Throws a `UsageError` if it is a file, if a run in it would overwrite one of
+   * the `inputs` that it reads, if another process writes to it, or if it contains a run and neither `resume` nor `overwrite`
+   * is given.
    */
   static async claim(
     path: string,
@@ -70,16 +70,16 @@ export class OutputFolder {
     return folder
   }
 
-  /** Removes what an earlier run left, and nothing else. */
+  /** Removes the files of an earlier run, and nothing else. */
   async clear(): Promise<void> {
-    // They alone would be a run to go on with, which lacks the rest.
+    // First: checkpoints without the rest would be an incomplete run to resume.
     await removeFolder(this.checkpoints)
     for (const name of [...RUN_NAMES, 'README.md']) {
       await rm(join(this.path, name), { recursive: true, force: true })
     }
   }
 
-  /** `run.yaml`: what this run is made of. */
+  /** Writes `run.yaml`, the configuration of this run. */
   async writeRun(facts: RunFacts, resumedFrom: number | null): Promise<void> {
     const record = { ...facts, resumedFromStep: resumedFrom ?? undefined }
     await writeFileAtomic(join(this.path, 'run.yaml'), stringify(record, { lineWidth: 0 }))
@@ -100,7 +100,7 @@ export class OutputFolder {
   }
 }
 
-/** What a run in the folder writes, or removes to begin anew, must be none of what it reads. */
+/** Throws if the files that a run in the folder writes, or removes at its start, overlap with those that it reads. */
 function requireApart(path: string, inputs: readonly string[]): void {
   const written = RUN_NAMES.map((name) => join(path, name))
   const input = inputs.find(
@@ -109,6 +109,6 @@ function requireApart(path: string, inputs: readonly string[]): void {
   if (input === undefined) return
   throw new UsageError(
     'unfit-options',
-    `A run in ${path} would write over ${input}, which it reads: choose another output folder.`,
+    `A run in ${path} would overwrite ${input}, which it reads: choose another output folder.`,
   )
 }

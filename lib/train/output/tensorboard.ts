@@ -1,17 +1,17 @@
-/** `tensorboard/events.out.tfevents.…`: scalars of a run as TensorBoard reads them. */
+/** `tensorboard/events.out.tfevents.…`: scalars of a run in TensorBoard's format. */
 import { readdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { appendBytes, makeFolder, writeFileAtomic } from '../../io/atomic.js'
 import { tfRecord } from '../../io/tfrecord.js'
 
-/** One file of events: that of a run since it started or resumed. */
+/** An event file of a run since it started or resumed. */
 export class TensorboardFile {
   private constructor(readonly path: string) {}
 
   /**
-   * Begins a file in a folder, which is made if absent, for a run that has done `steps` steps. Files of the run before it
-   * stay, and TensorBoard is told to forget what they say of later steps.
+   * Begins a file in a folder, which is created if absent, for a run that has taken `steps` steps. Files of the run before it
+   * stay, and TensorBoard is told to discard their values of later steps.
    */
   static async begin(folder: string, steps: number): Promise<TensorboardFile> {
     await makeFolder(folder)
@@ -23,7 +23,7 @@ export class TensorboardFile {
     return file
   }
 
-  /** Numbers of a step, by their names. */
+  /** Appends the numbers of a step, by name. */
   append(step: number, numbers: Readonly<Record<string, number>>): Promise<void> {
     return appendBytes(this.path, eventRecord({ step, scalars: Object.entries(numbers) }))
   }
@@ -34,7 +34,7 @@ async function secondsOfFiles(folder: string): Promise<number[]> {
   return names.filter((seconds) => seconds !== undefined).map(Number)
 }
 
-/** TensorBoard reads files in the order of their names, which begin with seconds: a later file gets a later name. */
+/** TensorBoard reads files in the order of their names, which begin with a time in seconds: later files get later names. */
 function nextName(earlier: readonly number[]): string {
   const now = Math.max(Math.floor(Date.now() / 1000), ...earlier.map((seconds) => seconds + 1))
   const host = hostname().replace(/[^\w.-]/g, '-')
@@ -50,7 +50,7 @@ interface Event {
   scalars?: readonly Scalar[]
 }
 
-/** A record with an `Event` of TensorFlow's event.proto, at the present time. */
+/** Returns a record with an `Event` of TensorFlow's event.proto, at the present time. */
 function eventRecord({ step, fileVersion, sessionStart, scalars }: Event): Uint8Array {
   const fields = [double(1, Date.now() / 1000), varint(2, step)]
   if (fileVersion !== undefined) fields.push(bytes(3, Buffer.from(fileVersion)))
@@ -62,7 +62,7 @@ function eventRecord({ step, fileVersion, sessionStart, scalars }: Event): Uint8
   return tfRecord(Buffer.concat(fields))
 }
 
-// Fields of protocol buffers: a key of number and wire type, then the value.
+// Protocol buffer fields: a key of field number and wire type, then the value.
 
 function varint(field: number, value: number): Buffer {
   return Buffer.from([field << 3, ...varintBytes(value)])
@@ -84,7 +84,7 @@ function bytes(field: number, content: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([(field << 3) | 2, ...varintBytes(content.length)]), content])
 }
 
-/** Seven bits a byte, the lowest first. Of whole numbers of at least 0. */
+/** Encodes a whole number of at least 0, seven bits a byte, the lowest first. */
 function varintBytes(value: number): number[] {
   const digits: number[] = []
   let rest = value

@@ -5,7 +5,7 @@ import type { TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts, TrainableModel } from '../trainable.js'
 
-/** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
+/** Rejects options that contradict how the model was loaded: it is trained as it is. */
 export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void {
   const { device, dtype, reference, quantised } = model
   const is = {
@@ -19,7 +19,7 @@ export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void 
   const wanted = {
     device: options.device === 'auto' ? undefined : options.device.split(':')[0],
     dtype: options.dtype === 'auto' ? undefined : options.dtype,
-    // Nothing can be kept of a model whose file has floats.
+    // Without a quantised file, there is nothing to keep quantised.
     quantised: quantised ? options.quantised : undefined,
     quantise: options.quantise,
     threads: device.kind === 'cpu' ? options.threads : undefined,
@@ -34,7 +34,7 @@ export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void 
   }
 }
 
-/** Ranks that hold a model together are those that train it, and nobody needs it whole. */
+/** Rejects a sharded model whose ranks are not those that train it, or that something needs whole. */
 export function requireRanksOf(
   { shards, isShared }: TrainableModel,
   { shard, samplePrompt }: TrainOptions,
@@ -44,14 +44,16 @@ export function requireRanksOf(
     throw new UsageError('unfit-options', message)
   }
   if (shards && shards.ranks !== ranks)
-    refuse('Ranks hold the model together, so the same train it: give train, as ranks, what loadModel had as shard.')
+    refuse(
+      'The model is sharded over ranks, so the same ranks train it: give train the ranks that loadModel had as shard.',
+    )
   if (shards && samplePrompt !== undefined)
-    refuse('The option samplePrompt needs the whole model, but ranks hold it together: leave the option out.')
+    refuse('The option samplePrompt needs the whole model, but it is sharded over ranks: leave the option out.')
   if (shard !== undefined && !shards && !isShared && ranks.size > 1)
     refuse(`The option shard is ${shard}, but each rank has the whole model: give loadModel the ranks as shard.`)
 }
 
-/** Whether a path or id is that of a model. A model made from random numbers has none, and any is that of its tokenizer. */
+/** Whether a path or id refers to the model. For a model made from random numbers, any is taken for its tokenizer's. */
 function namesModel(name: string, { path, reference }: ModelFacts): boolean {
   if (path === '' || resolve(name) === resolve(path)) return true
   const [id, found] = [hubIdOf(name), reference === path ? null : parseHubId(reference)]

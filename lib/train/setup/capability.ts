@@ -5,9 +5,9 @@ import type { BatchLoss, Objective } from '../../objectives/objective.js'
 import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 
 /**
- * One forward and backward pass of a small row through a block of each kind, forgotten afterwards: what the device cannot
- * compute for this model and adapter is known before anything of an earlier run is touched and before the first step.
- * @throws UsageError `unsupported` with what cannot be computed
+ * Makes one forward and backward pass of a small row through a block of each kind, and discards it: so anything that the device
+ * cannot compute for this model and adapter is found before the first step and before an earlier run is touched.
+ * @throws UsageError `unsupported` with the operation that is not supported
  */
 export async function requireCapable(
   model: ModelFacts & PassModel,

@@ -1,4 +1,4 @@
-/** What a run is made of, as `run.yaml` and its checkpoints record it. */
+/** Collects the configuration of a run, as `run.yaml` and its checkpoints record it. */
 import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-facts.js'
 import { sha256File } from '../../io/atomic.js'
@@ -11,10 +11,10 @@ import { modelFingerprint } from './fingerprint.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
 
-/** Options with their defaults, as they are recorded. */
+/** Options with their defaults, as recorded. */
 export type ResolvedOptions = Pick<TrainOptions, 'model' | 'init'> & Readonly<Record<string, unknown>>
 
-/** With a function as the learning rate, there is no schedule to record. */
+/** With a function as the learning rate, no schedule is recorded. */
 const WITHOUT_SCHEDULE = Object.fromEntries(scheduleNames.map((name) => [name, undefined]))
 
 export function withDefaults(
@@ -60,7 +60,7 @@ export async function factsOf(
   }
 }
 
-/** The hash of a model's files; of a model made from random numbers, of its configuration (the seed is an option). */
+/** Hashes a model's files, or the configuration of a model made from random numbers (its seed is an option). */
 function modelHash(model: ModelFacts, options: Pick<TrainOptions, 'init'>): Promise<string> | string {
   if (options.init !== undefined) return sha256File(options.init)
   if (model.path !== '') return modelFingerprint(model.path)

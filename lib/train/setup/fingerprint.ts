@@ -1,21 +1,21 @@
 /**
- * A hash of a model's files, which tells whether a resumed run still has the very bytes that it began with. An adapter's base
- * is told by what its weights are, however files hold them: `ModelSource.identity`.
+ * A hash of a model's files, which shows whether a resumed run still has the same bytes. The base of an adapter is compared by
+ * its weights instead, in whatever files: `ModelSource.identity`.
  */
 import { createHash } from 'node:crypto'
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256File } from '../../io/atomic.js'
 
-/** Files up to this size are hashed whole. */
+/** Maximum size in bytes of files that are hashed whole. */
 const WHOLE_UP_TO = 2 ** 30
 const SAMPLES = 256
 const SAMPLE_BYTES = 2 ** 16
 
 /**
- * sha256, hexadecimal, over a model's files: a GGUF file, or config.json and the safetensors of a folder. Of files past
- * 1 GiB it takes the size and 256 evenly spaced pieces (the first and the last among them), so that a large model does
- * not delay every start.
+ * Returns the sha256, in hexadecimal, of a model's files: a GGUF file, or config.json and the safetensors of a folder. For
+ * files over 1 GiB it covers the size and 256 evenly spaced pieces, the first and the last included, so that large models start
+ * quickly.
  */
 export async function modelFingerprint(path: string): Promise<string> {
   const files = (await stat(path)).isDirectory() ? await modelFiles(path) : [path]

@@ -1,4 +1,4 @@
-/** What the user should know of what is trained, and need not act on. */
+/** Notes for the user about a run's setup that need no action. */
 
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
@@ -9,7 +9,7 @@ import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
 
-/** @param tokens of a usual forward pass */
+/** @param tokens in a usual forward pass */
 export async function setupNotes(
   model: TrainableModel,
   part: TrainedPart,
@@ -30,7 +30,7 @@ function notesOfRanks(model: ModelWithAdapters, { adapter }: TrainedPart): strin
   )
 }
 
-/** Whether quantised weights are what their file holds, and what that costs or would. */
+/** Says whether quantised weights stay quantised, and what that costs or would cost. */
 function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: number): string[] {
   const format = quantised?.format ?? base.identity()?.format
   if (format === undefined || format === dtype || /float/i.test(format)) return []
@@ -51,7 +51,10 @@ function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: n
   ]
 }
 
-/** An adapter cannot teach a model to write a token that its frozen embeddings and head never learnt (as of many base models). */
+/**
+ * Names special tokens that an adapter can hardly learn: frozen embeddings and heads of base models often were not trained for
+ * them.
+ */
 async function untrainedTargets(
   model: TrainableModel,
   { adapter }: TrainedPart,
@@ -63,6 +66,6 @@ async function untrainedTargets(
     .filter(({ id }) => untrained.includes(id))
     .map(
       ({ token, count }) =>
-        `${token} is ${count} times a token to learn, but the model's embedding or head looks as if it had never been trained for it: it may never be written; train both whole (modulesToSave: embeddings,head), or use a template of other tokens.`,
+        `${token} is a target ${count} times, but the model's embedding or head looks untrained for it, so the model may never write it; train both whole (modulesToSave: embeddings,head), or use a template of other tokens.`,
     )
 }

@@ -14,8 +14,8 @@ import {
 import { runFolderOf } from '../checkpoints/resume.js'
 
 /**
- * Checks options of a run and fills in defaults; throws a `UsageError` that names what is wrong. With a method from outside of
- * the library, its options are options of the run; those that the run has already mean the same to both.
+ * Checks options of a run and fills in defaults; throws a `UsageError` that names the wrong option. A method from outside the
+ * library adds its options; where names are equal, both use the run's option.
  */
 export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod): TrainOptions {
   const schema = own ? z.strictObject({ ...own.options, ...TrainSchema.shape }) : TrainSchema

@@ -1,10 +1,10 @@
-/** What has to be the same on all ranks of a run. */
+/** Facts that have to be the same on all ranks of a run. */
 import { createHash } from 'node:crypto'
 import { optionFacts, TrainSchema } from '../../options/index.js'
 import { type RunFacts, shown } from '../checkpoints/run-facts.js'
 import type { TrainedParameter } from '../trainable.js'
 
-/** Paths and parts of a machine, of which each rank may have its own: what they lead to is compared. */
+/** Options that may differ between ranks, such as paths and parts of a machine: their contents are compared instead. */
 const OWN = new Set([
   'model',
   'data',
@@ -19,7 +19,7 @@ const OWN = new Set([
   'memory',
 ])
 
-/** By name, in the order in which a difference is worth telling. */
+/** Returns the facts of this rank by name; the first that differs is reported, so the order matters. */
 export async function factsOfRank(
   { versions, options, machine, hashes, trainable }: RunFacts,
   parameters: readonly TrainedParameter[],

@@ -1,4 +1,4 @@
-/** Which tensors a run trains: the same code for a new run and a resumed one. */
+/** Decides which tensors a run trains, in the same way for a new run and a resumed one. */
 import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
 import { isSelected } from '../../adapters/contract/patterns.js'
@@ -25,26 +25,26 @@ import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable
 type Notice = (message: string) => void
 
 export interface TrainedPart {
-  /** Name of the adapter in the model; null when the whole model is trained. */
+  /** Name of the adapter in the model; null if the whole model is trained. */
   adapter: string | null
-  /** The method, and the adapter's options as they are: given, read from its file, or defaults. */
+  /** The method and the adapter's actual options: given, read from its file, or defaults. */
   resolved: { method: Method; operator?: Operator; rank?: number; [option: string]: unknown }
-  /** The peak learning rate unless one is given. */
+  /** The default peak learning rate. */
   learningRate: number
-  /** Null when nothing is merged on the way. */
+  /** Null if nothing is merged during the run. */
   restarts: RestartPlan | null
 }
 
-/** What is to be trained: before it is made, and how it is. */
+/** The tensors to be trained, before they are created. */
 export interface PlannedPart {
-  /** Null of an adapter that exists, in the model or in a folder. */
+  /** Null for an adapter that exists, in the model or in a folder. */
   readonly cost: AdapterCost | null
   make(): Promise<TrainedPart>
 }
 
 /**
- * Plans what is to be trained: the adapter that is active already, the one in the folder `adapter`, a new one, or every weight.
- * Throws a `UsageError` when options contradict an adapter that exists.
+ * Plans which tensors are trained: the active adapter, the one in the folder `adapter`, a new one, or every weight. Throws a
+ * `UsageError` if options contradict an existing adapter.
  */
 export function planModel(model: TrainableModel, options: TrainOptions, notice: Notice): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
@@ -59,7 +59,7 @@ export function planModel(model: TrainableModel, options: TrainOptions, notice: 
     : newAdapter(model, { ...wanted, method: wanted.method }, options)
 }
 
-/** Float32 values take the place of the weights. */
+/** Plans full training: float32 values replace the weights. */
 function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart {
   requireFloats(model, 'The method full trains', 'train an adapter')
   const { base, dtype } = model
@@ -75,12 +75,12 @@ function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart
   }
 }
 
-/** Refuses what changes weights that stay as they are stored, or of which each rank has a part. */
+/** Throws if weights that are to be changed are quantised or sharded. */
 function requireFloats({ quantised, dtype, shards }: TrainableModel, what: string, instead: string): void {
   if (shards) {
     throw new UsageError(
       'sharded-weights',
-      `${what} the weights themselves, but ranks hold those of the model together: load it without shard, or ${instead}.`,
+      `${what} the weights themselves, but the model is sharded over ranks: load it without shard, or ${instead}.`,
     )
   }
   if (!quantised?.kept) return
@@ -160,7 +160,7 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
   return adapterPart(name!, config, options)
 }
 
-/** Options that were given must be what the adapter is, and it must be one that trains. */
+/** Throws if given options differ from those of the adapter, or if it cannot be trained. */
 function requireSameOptions(model: TrainableModel, options: TrainOptions, config: AdapterConfigBase, whose: string) {
   if (options.matchParametersOf !== undefined) {
     throw new UsageError(
@@ -206,14 +206,14 @@ function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
     ...rest,
     ...Object.fromEntries(patterns.map(([name, of]) => [name, Object.keys(of).length > 0 ? of : undefined])),
     method: method as Method,
-    // The rank that it led to is what was used.
+    // The adapter records the rank that resulted.
     matchParametersOf: undefined,
     modulesToSave: modulesToSave.length > 0 ? modulesToSave : undefined,
     targetModules: targetModules instanceof RegExp ? String(targetModules) : targetModules,
   }
 }
 
-/** `default`, or another name when the model has an inactive adapter of that name. */
+/** Returns `default`, or another name if the model has an inactive adapter of that name. */
 function freeName({ adapterSet }: ModelWithAdapters): string {
   let name = 'default'
   for (let i = 2; adapterSet.configs.has(name); i++) name = `default-${i}`

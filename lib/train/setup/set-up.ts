@@ -30,32 +30,32 @@ import { planModel, type TrainedPart } from './set-up-model.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
 import { loadTrainingData, type TrainingData } from './training-data.js'
 
-/** What differs between training on a device and testing without one. */
+/** Parts of a run that tests replace. */
 export interface TrainingParts {
   createOptimizer(
     parameters: readonly TrainedParameter[],
     options: Pick<TrainOptions, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay'>,
   ): Optimizer
-  /** What the model writes after a prompt, as it is then; asked for `samplePrompt` only. */
+  /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
   /** `crossEntropy` by default. */
   objective?: Objective
-  /** In place of a schedule. */
+  /** Replaces the schedule. */
   learningRate?: LearningRate
   /** Ends the run once it is aborted. */
   signal?: AbortSignal
-  /** Milliseconds of a clock that only goes forwards: says when a checkpoint by time is due. */
+  /** Returns the time of a monotonic clock in milliseconds, by which temporary checkpoints become due. */
   now?: () => number
 }
 
-/** What a run adds to its parts. */
+/** Parts that a run adds. */
 interface RunParts extends TrainingParts {
   readonly sync: RankSync
 }
 
 /**
- * Makes a run ready for its next step: claims the output folder, finds where to go on, reads the data, makes the model's
- * adapter, and loads weights and moments of the checkpoint. Nothing of an earlier run is touched before all of that is done.
+ * Prepares a run for its next step: claims the output folder, finds the checkpoint to resume, reads the data, creates the
+ * adapter, and loads weights and moments of the checkpoint. Until all of that is done, files of an earlier run stay untouched.
  */
 export async function setUp(model: TrainableModel, options: TrainOptions, parts: RunParts): Promise<Session> {
   requireAsLoaded(model, options)
@@ -74,7 +74,7 @@ export async function setUp(model: TrainableModel, options: TrainOptions, parts:
   }
 }
 
-/** Whether what is resumed is the run in the output folder, and not another one that is only read. */
+/** Whether the resumed run is the one in the output folder, rather than another one that is only read. */
 function isOutput(resume: true | string, output: string): boolean {
   return resume === true || resolve(runFolderOf(resume)) === resolve(output)
 }
@@ -95,11 +95,11 @@ async function setUpIn(
   await using point = await findResumePointOnRanks(from || undefined, sync, notice)
 
   const planned = planModel(model, options, notice)
-  // What cannot fit is refused before the time that rows may take.
+  // Before rows are read, which may take long, reject what cannot fit.
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
   const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })
   signal?.throwIfAborted()
-  // From here on weights may be gathered, for which none may have failed.
+  // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
   const part = await planned.make()
   const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
@@ -125,9 +125,9 @@ async function setUpIn(
   await requireCapable(model, objective, parameters)
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
-  // Until here other ranks may still read what the first is about to change.
+  // Until here other ranks may still read files that the first is about to change.
   await sync.requireSame(() => factsOfRank(facts, parameters))
-  if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
+  if (point) notice(`The run continues from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
   // Reading the model and the rows has taken memory that steps do not need.
@@ -177,13 +177,13 @@ function learningRateOf(
   return ({ step }) => scheduled(step)
 }
 
-/** The token budget of a run that resumes with the memory that it had. */
+/** Returns the token budget of a run that resumes with the same memory option. */
 function resumedBudget(point: ResumePoint | null, { memory }: TrainOptions): number | undefined {
   if (!point || point.record.facts.options.memory !== memory) return undefined
   return point.record.facts.machine.tokenBudget
 }
 
-/** Ids of the hub mean from here on, and in `run.yaml`, what they mean now. */
+/** Pins hub ids to their current commits, for this run and in `run.yaml`. */
 async function withCommits(
   model: TrainableModel,
   options: TrainOptions,
@@ -209,21 +209,21 @@ function differencesOf({ path, record }: ResumePoint, facts: RunFacts, { allowCh
   }
 }
 
-/** Brings weights and adapter to where the restarts of a run had brought them. */
+/** Restores weights and adapter to their state after the restarts of the resumed run. */
 async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, { path, record }: ResumePoint) {
   const { merges } = record.state
   if (merges === 0) return
   if (restarts === null) {
     throw new UsageError(
       'changed-run',
-      `The run to resume (${path}) has merged its adapter, so it goes on with mergeEvery only.`,
+      `The run to resume (${path}) has merged its adapter, so it continues with mergeEvery only.`,
     )
   }
   await repeatMerges(model, mergesBeside(path), merges)
   await model.restartAdapter(restarts.adapter, { ...restarts.after(merges), merge: false })
 }
 
-/** From here on the folder is this run's: an earlier one is removed, or cut off where it goes on. Returns notices. */
+/** Takes the folder over for this run: removes an earlier run, or cuts it off at the step to resume. Returns notices. */
 async function beginIn(
   output: OutputFolder,
   facts: RunFacts,
@@ -235,7 +235,7 @@ async function beginIn(
     missing = await truncateMetrics(output.metrics, point.record.state)
     await truncateSamples(output.samples, point.record.state)
     await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
-    // What the run was about to remove when it ended.
+    // The earlier run may have ended before it removed these.
     await pruneCheckpoints(output.checkpoints, options, point.record.state)
     await keepMerges(mergesBeside(point.path), output.merges, point.record.state.merges)
   } else if (options.overwrite || options.resume !== false) {
@@ -252,7 +252,7 @@ async function recordTemplate(model: TrainableModel, { template }: TrainOptions,
   model.adapterSet.recordTemplate(adapter, resolved?.hash)
 }
 
-/** An adapter is of use on the weights that it was trained on; where a run changed or made those, all of them are the result. */
+/** Returns the writer of the result: the adapter alone, or all weights if the run changed or made those. */
 function resultWriter(model: TrainableModel, { adapter, restarts }: TrainedPart, { init }: TrainOptions): ResultWriter {
   if (adapter === null || restarts !== null || init !== undefined) {
     const saveResult = (output: OutputFolder) => model.save(output.model, { dtype: model.dtype, mergeActive: true })

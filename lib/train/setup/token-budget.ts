@@ -6,15 +6,15 @@ import { logitsBytes } from '../../tensor/operations/loss.js'
 import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'
 import type { ModelFacts } from '../trainable.js'
 
-/** More tokens in one forward pass than this make nothing faster. */
+/** Maximum tokens in one forward pass: more are no faster. */
 const MOST = { cpu: 2048, gpu: 16384 }
 const LEAST = 256
-/** Share of the device's memory that activations may take where nothing else is said. */
+/** Default share of the device's memory for activations. */
 const SHARE = 0.25
 /** Logits and their gradient, which may be half as wide. */
 const LOGITS_AND_GRADIENT = 1.5
 
-/** How many tokens a forward pass has at most, whatever the memory: where rows are as long as they may be. */
+/** Returns the maximum number of tokens in a forward pass with rows of maximum length, whatever the memory. */
 export function mostTokens(
   { microBatchSize, batchSize, maxLength }: Pick<TrainOptions, 'microBatchSize' | 'batchSize' | 'maxLength'>,
   maxPositions: number,
@@ -26,7 +26,7 @@ export function mostTokens(
   return microBatchSize === undefined ? Math.min(tokens, device.kind === 'cpu' ? MOST.cpu : MOST.gpu) : tokens
 }
 
-/** What the tokens and bytes of a step follow from. */
+/** Properties of a model that determine the tokens and bytes of a step. */
 export interface BudgetedModel extends Pick<ModelFacts, 'dtype'> {
   readonly config: Pick<ModelFacts['config'], 'layers' | 'hiddenSize' | 'intermediateSize' | 'vocabularySize'>
   readonly device: MemoryDevice
@@ -34,22 +34,23 @@ export interface BudgetedModel extends Pick<ModelFacts, 'dtype'> {
   trainableParameters(): readonly { parameter: { readonly shape: readonly number[] } }[]
 }
 
-/** What steps hold on the device beside what is in use there, whatever the number of tokens. */
+/** Memory that steps need on the device in addition to what is in use, whatever the number of tokens. */
 export interface StepDemand {
   /** Number of trained values: each has a gradient and two moments. */
   readonly trained: number
   readonly bytes: number
 }
 
-/** What a step demands of what is trained, before that is made or afterwards. */
+/** Returns the memory that steps need for trained values, before these are created or afterwards. */
 export function stepDemand({ trained, values, kept, working }: AdapterCost, isMade: boolean): StepDemand {
   return { trained, bytes: (isMade ? 0 : values) + kept + working + 3 * 4 * trained }
 }
 
 /**
- * How many tokens a forward pass may have. A function of the model, what is trained, the device, the ranks `sharing` a machine,
- * and `memory` [bytes], so that runs on like machines cut their steps in the same way; without `memory` a power of two.
- * @throws UsageError as `requireMemory`, where few tokens are too many
+ * Returns the maximum number of tokens in a forward pass. It depends only on the model, the trained values, the device, the
+ * ranks `sharing` a machine, and `memory` [bytes], so that runs on like machines split their steps alike; without `memory` it
+ * is a power of two.
+ * @throws UsageError as `requireMemory`, if even the fewest tokens do not fit
  */
 export function tokenBudget(
   model: BudgetedModel,
@@ -62,7 +63,7 @@ export function tokenBudget(
   const totalMemory = shareOf(device, sharing)
   const most = device.kind === 'cpu' ? MOST.cpu : MOST.gpu
   const room = Math.min(memory ?? totalMemory, totalMemory) - processBytes(model) - fixedBytes(model, demand)
-  // Logits of few tokens are fewer than a device has room for at one time.
+  // Few tokens have fewer logits than the device keeps at one time.
   const perToken = activationBytes(model)
   const logits = logitsOf(model)
   const withFew = Math.min(room / (perToken + logits.perToken), logits.most / logits.perToken)
@@ -73,7 +74,7 @@ export function tokenBudget(
 }
 
 /**
- * Refuses forward passes of `tokens` tokens where they do not fit `memory`, the device's memory, or what is free of it.
+ * Rejects forward passes of `tokens` tokens that do not fit `memory`, the device's memory, or its free part.
  * @throws UsageError `too-little-memory` with the figures
  */
 export function requireMemory(
@@ -116,27 +117,27 @@ export function requireMemory(
   )
 }
 
-/** Bytes of a machine's memory for each of the ranks on it. A GPU is one rank's. */
+/** Returns the bytes of a machine's memory for each of its ranks. A GPU belongs to one rank. */
 function shareOf(device: MemoryDevice, sharing: number): number {
   return device.facts().totalMemory / (device.kind === 'cpu' ? sharing : 1)
 }
 
-/** Bytes that a token adds to a forward pass and its backward pass. */
+/** Returns the bytes that a token adds to a forward pass and its backward pass. */
 function activationBytes({ config, dtype, gradientCheckpointing }: BudgetedModel): number {
   const { layers, hiddenSize, intermediateSize } = config
-  // Kept for the backward pass: of attention about 6 rows of the hidden size, of the MLP 2 of the intermediate; and once
-  // more as much for the block at work.
+  // Kept for the backward pass: in attention about 6 rows of the hidden size, in the MLP 2 of the intermediate size; and
+  // as much again for the current block.
   const block = 6 * hiddenSize + 2 * intermediateSize
   const kept = gradientCheckpointing ? layers * hiddenSize + block : layers * block
   return bytesOf(dtype) * (kept + block)
 }
 
-/** Bytes of tensors whatever the number of tokens. */
+/** Returns the bytes of tensors that do not depend on the number of tokens. */
 function fixedBytes({ device }: BudgetedModel, demand: StepDemand): number {
   return device.memory().inUse + demand.bytes
 }
 
-/** Bytes of the device that the process takes for itself. */
+/** Returns the bytes of device memory that the process itself takes. */
 function processBytes({ device }: BudgetedModel): number {
   return device.kind === 'cpu' ? PROCESS_BYTES : 0
 }
@@ -146,7 +147,7 @@ function demandOfParameters(model: BudgetedModel): StepDemand {
   return stepDemand(costOfValues(trained, model.dtype), true)
 }
 
-/** Bytes of a token's logits with their gradient, and of the most that exist at one time. */
+/** Returns the bytes of a token's logits with their gradient, and the maximum that exists at one time. */
 function logitsOf({ device, config: { vocabularySize } }: BudgetedModel): { perToken: number; most: number } {
   const most = LOGITS_AND_GRADIENT * logitsBytes(device, vocabularySize)
   return { perToken: LOGITS_AND_GRADIENT * 4 * vocabularySize, most }
@@ -154,7 +155,7 @@ function logitsOf({ device, config: { vocabularySize } }: BudgetedModel): { perT
 
 const capitalised = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** Those that say something, with another word before the last if there are several. */
+/** Joins the parts that are not empty, with `last` before the last one. */
 function listed(parts: readonly string[], last = ', '): string {
   const said = parts.filter((part) => part !== '')
   return said.length < 2 ? said.join('') : `${said.slice(0, -1).join(', ')}${last}${said.at(-1)}`

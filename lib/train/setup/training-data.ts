@@ -9,23 +9,23 @@ import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/ind
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts } from '../trainable.js'
 
-/** Rows as the steps of a run take them. */
+/** A run's rows, by the steps that use them. */
 export interface TrainingData {
   readonly totalSteps: number
-  /** Tokens of a row at most. */
+  /** Maximum number of tokens in a row. */
   readonly maxLength: number
   readonly hash: string
   readonly evaluationHash: string | null
   readonly hasEvaluation: boolean
-  /** What rows came from, for `run.yaml`. */
+  /** The sources of the rows, for `run.yaml`. */
   readonly sources: { readonly data: readonly RecordedSource[]; readonly evalData?: readonly RecordedSource[] }
-  /** Tokens that the largest forward pass has at least: those of the longest row, or of as many as usual rows as it takes. */
+  /** Returns the least size of the largest forward pass, in tokens: the longest row, or as many usual rows as fit. */
   largestPass(tokenBudget: number): number
-  /** Control tokens that are targets. */
+  /** Special tokens that are targets. */
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
-  /** Passes over the data after `step` optimizer steps. */
+  /** Returns the passes over the data after `step` optimizer steps. */
   epochAfter(step: number): number
-  /** Micro-batches of a schedule step, from 0; `tokenBudget` is the most tokens of one where no `microBatchSize` is given. */
+  /** Returns the micro-batches of a schedule step, from 0. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
   batches(step: number, tokenBudget: number): Iterable<Batch>
   evaluationBatches(tokenBudget: number): Iterable<Batch>
 }

@@ -116,7 +116,9 @@ describe('a resumed run', () => {
       const files = { ...listed.files, [name]: { bytes: 0, sha256: '' } }
       writeFileSync(manifest, JSON.stringify({ ...listed, files }))
       const resumed = await trainFake({ ...optionsOf(output), resume: true, maxSteps: 1 })
-      expect(notices(resumed)).toContainEqual(expect.stringMatching(/manifest\.json lists .*no file of the folder/))
+      expect(notices(resumed)).toContainEqual(
+        expect.stringMatching(/manifest\.json lists .*which is not in the folder/),
+      )
     },
   )
 

@@ -71,7 +71,7 @@ describe('where only the first rank has a checkpoint,', () => {
     await expectGoneOn(resumed, whole)
     expect(resumed.map(({ result }) => result!.output)).toEqual([at('out'), null, null].slice(0, size))
     expect(readdirSync(at('.')).sort()).toEqual(['out', 'tmp', 'train.jsonl', 'whole'])
-    expect(noticesOf(resumed[0]!)).toContain(`The run goes on from step 3 (${at(`out/${checkpoint}`)}).`)
+    expect(noticesOf(resumed[0]!)).toContain(`The run continues from step 3 (${at(`out/${checkpoint}`)}).`)
   })
 
   it.each([
@@ -188,7 +188,7 @@ describe('what cannot be read or written', () => {
     [
       'what was merged',
       'out/merges/merge-0001/adapter_config.json',
-      /^The run cannot go on without what it merged in .*merge-0001: adapter_config\.json has/,
+      /^The run cannot continue without the adapter that it merged in .*merge-0001: adapter_config\.json has/,
     ],
   ])('ends all with one sentence: %s of the first rank', async (_, file, message) => {
     const options = optionsOf({ mergeEvery: 2 })

@@ -217,7 +217,7 @@ describe('a model that ranks hold together', () => {
   }
 
   it('is trained by those ranks, and stays as it is', async () => {
-    const others = /^Ranks hold the model together, .* give train, as ranks, what loadModel had as shard\.$/
+    const others = /^The model is sharded over ranks, .* give train the ranks that loadModel had as shard\.$/
     expect(await refusal({}, { others: localRanks(2) })).toMatch(others)
     expect(await refusal({ ranks: undefined })).toMatch(others)
     expect(await refusal({ shard: 'base' }, { shards: false })).toMatch(
@@ -225,7 +225,7 @@ describe('a model that ranks hold together', () => {
     )
     expect(await refusal({ samplePrompt: ['a'] })).toMatch(/^The option samplePrompt needs/)
     expect(await refusal({ method: 'full', rank: undefined, dropout: undefined })).toMatch(
-      /^The method full trains the weights themselves, but ranks hold those of the model together: load it without shard/,
+      /^The method full trains the weights themselves, but the model is sharded over ranks: load it without shard/,
     )
     expect(await refusal({ mergeEvery: 2 })).toMatch(/^The option mergeEvery merges into the weights themselves/)
   })
