@@ -7,14 +7,14 @@ const folder = process.env.MORA_TEST_ASSETS
 if (folder && !statSync(folder, { throwIfNoEntry: false })?.isDirectory())
   throw new Error(`Expected a folder in MORA_TEST_ASSETS but ${folder} is none.`)
 
-/** Where something lies in it; throws where it does not, so tests ask `lacksAsset` first. */
+/** Returns the path of an asset; throws if it is missing, so tests ask `lacksAsset` first. */
 export function assetPath(name: string): string {
   const path = folder && join(folder, name)
   if (!path || !existsSync(path)) throw new Error(`${name} of MORA_TEST_ASSETS is not at hand.`)
   return path
 }
 
-/** `kind` is what it is counted as among what is missing. */
+/** `kind` is its name in the summary of what is missing. */
 export const lacksAsset = (name: string, kind: string): Lack =>
   lack(`${kind} of MORA_TEST_ASSETS: ${name}`, folder && existsSync(join(folder, name)))
 

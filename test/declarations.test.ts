@@ -1,4 +1,4 @@
-/** The package's types as a stranger's compiler finds and reads them: by name, strict, and with declarations checked too. */
+/** The package's types in a user's compiler: resolved by name, strict, with declarations checked too. */
 import { execFile } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -6,7 +6,7 @@ import { native } from '../lib/native/addon.js'
 const random = randomStream(1, 'test', 'decompositions')
 const normal = (count: number) => Float32Array.from({ length: count }, () => random.normal())
 
-/** Largest difference of the columns' inner products from those of orthonormal ones. */
+/** Largest difference of the columns' inner products from the identity. */
 function errorOfColumns(matrix: Float64Array, rows: number, columns: number): number {
   let largest = 0
   for (let i = 0; i < columns; i++) {
@@ -82,7 +82,7 @@ test('orthonormal columns span what the matrix spans', () => {
   }
 })
 
-test('what has no decomposition is refused', async () => {
+test('a matrix without a decomposition is refused', async () => {
   await expect(native.svd(Float32Array.of(1, Number.NaN), 1, 2, true)).rejects.toMatchObject({ code: 'non-finite' })
   expect(() => native.svd(new Float32Array(5), 2, 3, true)).toThrow('received 5')
   expect(() => native.orthonormalColumns(new Float32Array(6), 2, 3)).toThrow('at least as many rows')

@@ -18,7 +18,7 @@ describe('the demo, with a few facts', () => {
   })
   afterAll(() => rmSync(output, { recursive: true, force: true }))
 
-  it('gives MoRA no more trained parameters than LoRA, and few less', () => {
+  it('gives MoRA at most as many trained parameters as LoRA, and only a few fewer', () => {
     const [mora, lora] = results as [DemoResult, DemoResult]
     expect([mora.method, lora.method]).toEqual(['MoRA', 'LoRA'])
     expect(mora.trainableParameters).toBeLessThanOrEqual(lora.trainableParameters)
@@ -29,7 +29,7 @@ describe('the demo, with a few facts', () => {
     expect(results[0]!.characterAccuracy).toBeGreaterThan(0.9)
   })
 
-  it('shows progress on stderr and a table of what each recalled on stdout', () => {
+  it('shows progress on stderr and a table of recalled facts on stdout', () => {
     const { stdout, stderr } = terminal.written
     for (const { method, exactAccuracy } of results) {
       expect(stderr).toMatch(new RegExp(`^${method} {2}step 30/30 {2}loss `, 'm'))
@@ -49,7 +49,7 @@ describe('the demo, with a few facts', () => {
     expect(expected).toBe(answered === completion ? `${completion} (the same)` : completion)
   })
 
-  it('names only paths that are there', () => {
+  it('names only existing paths', () => {
     const paths = terminal.written.stdout.match(new RegExp(`${output}[\\w./-]*`, 'g'))!
     expect(paths.length).toBeGreaterThan(2)
     for (const path of paths) expect(existsSync(path), path).toBe(true)

@@ -14,7 +14,7 @@ test.each(all)('%s has one version and a reason', (name, version) => {
   expect(section.split(/[\s,;|`]+/)).toContain(name)
 })
 
-test('the lock file has a hash of each package and no address: any registry gives the same', () => {
+test('the lock file has a hash of each package and no address, so any registry serves the same', () => {
   const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Record<string, unknown>> }
   const { '': own, ...others } = packages
   expect(own).toMatchObject({ dependencies, devDependencies })

@@ -22,7 +22,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-it('has no warnings: everything public is described, and every link of a description leads somewhere', () => {
+it('has no warnings: everything public is described, and every link in a description resolves', () => {
   expect(said).toEqual({ status: 0, output: '' })
 })
 

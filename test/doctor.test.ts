@@ -13,7 +13,7 @@ import { hasGloo, launchers } from './ranks/launchers.js'
 
 const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
 
-/** An addon on a machine without CUDA, or with a given answer. */
+/** A stand-in of the addon on a machine without CUDA, or with a given answer. */
 function addon(whyNoCuda: Absence | null, nccl?: { version: string; path: string }): Native {
   return {
     ncclVersion: () => {
@@ -27,10 +27,10 @@ function addon(whyNoCuda: Absence | null, nccl?: { version: string; path: string
   } as unknown as Native
 }
 
-/** Lines of the report: a name and what it says. */
+/** Lines of the report: a name and its text. */
 const factsIn = (report: string) => report.split('\n').map((line) => line.replace(/ {2,}/, ': '))
 
-/** Whether CMake was told MORA_CUDA=OFF. */
+/** Whether the build was configured with MORA_CUDA=OFF. */
 function builtWithoutCuda(): boolean {
   const folder = dirname(binaryCandidates()[0]!)
   const cache = join(dirname(folder), 'cmake', basename(folder), 'CMakeCache.txt')
@@ -87,7 +87,7 @@ describe('the doctor', () => {
         env: { ...process.env, ...env },
       }).stdout
     expect(JSON.parse(mora({})).libraries).toContainEqual({ name: 'tokenizers', version: '0.23.2' })
-    // The variable with which the library is told to load another binary.
+    // The variable that makes the library load another binary.
     expect(JSON.parse(mora({ NAPI_RS_NATIVE_LIBRARY_PATH: '/absent' })).problems).toContainEqual({
       level: 'note',
       problem: expect.stringMatching(/^The package tokenizers 0\.23\.2 has no binary that can be loaded on linux /),
@@ -95,7 +95,7 @@ describe('the doctor', () => {
     })
   })
 
-  it('lists the CUDA devices that are there', () => {
+  it('lists the CUDA devices', () => {
     const devices = doctor({ addon: addon(null), findRanks: () => [] }).devices.map(
       ({ kind, index }) => `${kind}:${index}`,
     )
@@ -164,7 +164,7 @@ describe('what connects ranks', () => {
     for (const { name, isHere } of launchers.slice(0, 2)) expect(here.includes(name), name).toBe(isHere)
   })
 
-  it('is nothing where no library is there, which is a note', () => {
+  it('is absent without a library, which is a note', () => {
     const whereNoneIs = findRanksLibraries([['libabsent-mpi.so.1'], ['libc.so.6']])
     expect(whereNoneIs.map(({ name }) => name)).toEqual(hasGloo ? ['gloo'] : [])
     const { ranks, problems } = doctor({ addon: addon(null), findRanks: () => [] })
@@ -192,7 +192,7 @@ describe('what connects ranks', () => {
     expect(ofNccl(without)).toEqual({ nccl: null, problems: [] })
   })
 
-  it('is no NCCL of a folder that has none, or of a library that is too old or lacks a function', () => {
+  it('is not NCCL if a folder lacks it, or if the library is too old or lacks a function', () => {
     const folder = mkdtempSync(join(tmpdir(), 'mora-nccl-'))
     const script =
       'try { console.log(require(process.argv[1]).ncclVersion().version) } catch (e) { console.log(e.message) }'
@@ -245,7 +245,7 @@ describe('the addon', () => {
     return path
   }
 
-  it.each(['', 'module.exports = null'])('that has nothing of an addon is named: %j', (main) => {
+  it.each(['', 'module.exports = null'])('that has no functions of an addon is named: %j', (main) => {
     expect(() => loadBinary([packageOf(main)], { reload: true })).toThrow(
       /tried .*main\.cjs \(it is not node-mora's addon\)\./,
     )
@@ -257,7 +257,7 @@ describe('the addon', () => {
     ['process.kill(process.pid, "SIGSEGV")', 'a process that tried to load it ended with SIGSEGV'],
     ['process.on("SIGTERM", () => {}); for (;;);', 'a process that tried to load it did not end in time'],
     ['throw new Error("built for another machine")', 'built for another machine'],
-  ])('of a package is loaded by another process first, in vain where it does this: %s', (main, message) => {
+  ])('of a package is loaded by another process first, which rejects it if it does this: %s', (main, message) => {
     expect(() => requireLoads(packageOf(main), 2000)).toThrow(message)
   })
 

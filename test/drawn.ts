@@ -1,9 +1,9 @@
-/** Parts of what would take too long in every run. */
+/** Draws parts of tests that would take too long in every run. */
 import { randomStream } from '../lib/common/random.js'
 
 /**
- * So many of the cases, in their order: for `npm test`, drawn by MORA_TEST_SEED and the name of what they are cases of.
- * `npm run test:long` and `npm run check:gpu` have all of them.
+ * Draws `count` of the cases for `npm test`, in their order, by MORA_TEST_SEED and the name of their test. `npm run test:long`
+ * and `npm run check:gpu` run all of them.
  */
 export function drawn<Case>(name: string, cases: readonly Case[], count: number): Case[] {
   if (process.env.MORA_TEST_LONG) return [...cases]
@@ -13,6 +13,6 @@ export function drawn<Case>(name: string, cases: readonly Case[], count: number)
   return cases.filter((_, i) => chosen.has(i))
 }
 
-/** All of the cases, or so many on the emulator, where each takes ten times as long. */
+/** Returns all of the cases, or `count` on the emulator, where each takes ten times as long. */
 export const drawnIfEmulated: typeof drawn = (name, cases, count) =>
   process.env.MORA_CUDA === 'emulated' ? drawn(name, cases, count) : [...cases]

@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const data = join(root, 'examples', 'facts.jsonl')
 const folder = useTemporaryFolder()
 
-/** Runs an example with arguments; gives what it printed. */
+/** Runs an example with arguments and returns its output. */
 async function run(load: () => Promise<unknown>, ...argv: string[]): Promise<string> {
   process.argv = ['node', 'example', ...argv]
   const log = vi.spyOn(console, 'log').mockImplementation(() => {})
@@ -63,7 +63,7 @@ describe('examples', () => {
   it('many-processes.ts trains on one process', async () => {
     const output = join(folder(), 'out')
     alone = lossesOf(await run(() => import('../examples/many-processes.js'), DEMO_MODEL, data, output, '1'))
-    expect(alone).toHaveLength(4) // of the last step's only row a second rank has none
+    expect(alone).toHaveLength(4) // the last step has one row, so a second rank has none
     expect(alone[2]).toBeLessThan(alone[0]!)
     expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
   })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { foreignFailure, isOutOfMemory, isTooLarge, reasonOf } from '../lib/common/foreign-errors.js'
 
-/** What V8 itself throws. */
+/** Errors that V8 itself throws. */
 function thrown(work: () => unknown): unknown {
   try {
     work()
@@ -61,13 +61,13 @@ describe('an error of V8 or C++', () => {
   })
 })
 
-it('other errors are told in their own words', () => {
+it('other errors keep their own words', () => {
   const error = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' })
   expect(foreignFailure(error)).toEqual({ code: 'enospc', message: error.message })
   expect(reasonOf(new SyntaxError('Parser Error: expected a bracket.'), 'x')).toBe('Parser Error: expected a bracket')
 })
 
-it('what is no error is a fault too', () => {
+it('a thrown value that is not an Error is a fault too', () => {
   expect(foreignFailure('a text')).toMatchObject({ code: 'unexpected', message: expect.stringContaining('(string)') })
   expect(foreignFailure(undefined)).toMatchObject({ code: 'unexpected' })
 })

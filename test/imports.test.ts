@@ -1,4 +1,4 @@
-/** The house of docs/design.md: imports of lib run downwards only, no files import each other, and names are exported once. */
+/** The layers of docs/design.md: imports of lib run downwards only, no files import each other, and names are exported once. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 
 const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
-/** Floors of each house, the lowest first; a file directly in it is a room by itself. */
+/** Layers of each part, the lowest first; a file directly in it is a layer's entry by itself. */
 const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
   '.': [
     ['common'],
@@ -63,7 +63,7 @@ function importsOf(file: string): string[] {
 
 const imports = new Map(files.map((file) => [file, importsOf(file)]))
 
-/** Files that import each other, and what lies on a way between two such circles. */
+/** Files that import each other, and those on a path between two such cycles. */
 function inCircles(imports: ReadonlyMap<string, readonly string[]>): string[] {
   let left = [...imports.keys()]
   for (;;) {
@@ -82,7 +82,7 @@ for (const [house, floors] of Object.entries(houses)) {
   const own = files.filter(within)
   const name = join('lib', house)
 
-  test(`every room of ${name} has a floor`, () => {
+  test(`every folder and file of ${name} has a layer`, () => {
     expect(own.filter((file) => floorOf(file) < 0)).toEqual([])
   })
 

@@ -1,11 +1,11 @@
-/** Whatever is skipped says for want of what, and nothing that may be missing is looked up in another way. */
+/** Every skipped test says what is missing, and optional things are looked up in one way only. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { assetPath, lacksAsset } from './assets.js'
 import { goldenPath, lacksGolden } from './golden/files.js'
 
-test('what is not at hand is named by those who look for it, and never a path', () => {
+test('missing data has a name, and asking for its path throws', () => {
   expect(lacksGolden('tiny-untied/model')).toBeNull()
   expect(lacksGolden('families/unicorn')).toBe('golden data of MORA_TEST_ASSETS: golden/families/unicorn')
   expect(lacksAsset('unicorns', 'animals')).toBe('animals of MORA_TEST_ASSETS: unicorns')

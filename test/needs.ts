@@ -1,13 +1,13 @@
 /**
- * Tests of what is not everywhere. Where something is missing they are skipped, and say for want of what: `[needs gloo]` ends
- * their titles. scripts/test.mjs sums these up by what stands before a colon.
+ * Tests that need optional things. If something is missing they are skipped, and their titles end with `[needs gloo]`.
+ * scripts/test.mjs counts these by the part before a colon.
  */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, type TestContext, test } from 'vitest'
 import { binaryCandidates } from '../lib/native/binary.js'
 
-/** What is missing; null where nothing is. */
+/** The missing thing, or null. */
 export type Lack = string | null
 
 export const lack = (what: string, isHere: unknown): Lack => (isHere ? null : what)
@@ -18,7 +18,7 @@ export const lacksX64 = lack('an x64 processor', process.arch === 'x64')
 export const lacksCpu = lack('a CPU as the device', (process.env.MORA_TEST_DEVICE ?? 'cpu').startsWith('cpu'))
 /** A process whose GPU is the emulator. */
 export const lacksEmulation = lack('an emulated GPU', process.env.MORA_CUDA === 'emulated')
-/** The emulator, for processes that a test starts. */
+/** The emulator's variables, for processes that a test starts. */
 export const lacksEmulated = lack(
   'the emulator of CUDA (npm run build:emulated)',
   binaryCandidates().some((addon) => existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))),
@@ -36,7 +36,7 @@ interface Declaring {
   readonly it: typeof test.skip
 }
 
-/** `describe`, `test` and `it`, which skip for the first thing that is missing. */
+/** Returns `describe`, `test` and `it`, which skip because of the first missing thing. */
 export function needing(...lacks: readonly Lack[]): Declaring {
   const missing = lacks.find((one) => one !== null)
   if (missing === undefined) return { describe, test, it: test }
@@ -61,7 +61,7 @@ declare module 'vitest' {
   }
 }
 
-/** Skips a test that has begun, for want of what only it could find missing. */
+/** Skips a running test because of something that only it could find missing. */
 export function skipFor(missing: string, { task, skip }: TestContext): never {
   task.meta.needs = missing
   return skip(`needs ${missing}`)

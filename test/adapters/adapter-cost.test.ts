@@ -1,4 +1,4 @@
-/** What an adapter takes is known before it is made, and what cannot fit is refused. */
+/** The memory of an adapter is known before it is made, and an adapter that cannot fit is refused. */
 import { afterAll, describe, expect, test } from 'vitest'
 import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
@@ -25,7 +25,7 @@ const planOf = (model: Model, config: AdapterConfigBase) =>
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-/** Bytes that `work` leaves in use. */
+/** Returns the bytes that `work` leaves in use. */
 async function bytesOf(work: () => Promise<void> | void): Promise<number> {
   await device.synchronize()
   const before = liveBytes(device)
@@ -46,7 +46,7 @@ const kinds = ADAPTER_METHODS.flatMap((method) =>
 
 describe.each(kinds)('$method beside a model in $dtype', ({ method, dtype }) => {
   // Some layers have fewer than the 24 · (k + d) values that shira would train.
-  test.each([2, method === 'shira' ? 5 : 24])('takes what it is priced at, with rank %d', async (rank) => {
+  test.each([2, method === 'shira' ? 5 : 24])('takes the memory of its estimate, with rank %d', async (rank) => {
     using model = await loadTiny('tiny-untied', dtype)
     await passes(model) // tables that stay are made
     const config = configOf(method, { rank, modulesToSave: ['norms'] })
@@ -65,7 +65,7 @@ describe.each(kinds)('$method beside a model in $dtype', ({ method, dtype }) => 
   })
 })
 
-describe('a rank that is higher than a layer has a use for', () => {
+describe('a rank that is higher than a layer can use', () => {
   const layers = [
     { name: 'model.layers.0.q_proj', inFeatures: 64, outFeatures: 64 },
     { name: 'model.layers.0.k_proj', inFeatures: 64, outFeatures: 32 },
@@ -91,7 +91,7 @@ describe('a rank that is higher than a layer has a use for', () => {
   }
   const refused: readonly AdapterMethodName[] = ['asylora', 'pissa', 'miss', 'shira']
 
-  test.each(ADAPTER_METHODS)('of %s is refused or told of, with the layer and its limit', (method) => {
+  test.each(ADAPTER_METHODS)('of %s is refused or warned about, with the layer and its limit', (method) => {
     const limit = most[method]
     expect(rankNotes(configOf(method, { rank: limit }), layers)).toEqual([])
     const notes = () => rankNotes(configOf(method, { rank: limit + 1 }), layers)
@@ -101,7 +101,7 @@ describe('a rank that is higher than a layer has a use for', () => {
     } else expect(notes()).toEqual([expect.stringMatching(sentence)])
   })
 
-  test('is that of a pattern where there is one', () => {
+  test('is that of a pattern if there is one', () => {
     expect(rankNotes(configOf('lora', { rank: 8, rankPattern: { k_proj: 33 } }), layers)).toEqual([
       'Rank 33 is more than the 32 that the change of model.layers.0.k_proj (64 → 32) can have; 1 of 2 layers gain nothing by a rank like that.',
     ])
@@ -111,7 +111,7 @@ describe('a rank that is higher than a layer has a use for', () => {
     ['lora', 64],
     ['dora', 64],
     ['mora', 126],
-  ] as const)('of %s is refused where it would train more than the weights themselves', async (method, rank) => {
+  ] as const)('of %s is refused if it would train more values than the weights have', async (method, rank) => {
     using model = await loadTiny('tiny-untied')
     const add = (rank: number) => model.addAdapter('a', configOf(method, { rank }))
     const sentence = new RegExp(
@@ -123,7 +123,7 @@ describe('a rank that is higher than a layer has a use for', () => {
     await add(rank)
   })
 
-  test('is told of by whoever adds an adapter, and by a run', async () => {
+  test('is warned about when an adapter is added, and by a run', async () => {
     using model = await loadTiny('tiny-untied')
     const heard: string[] = []
     const onWarning = (message: string) => void heard.push(message)
@@ -137,7 +137,7 @@ describe('a rank that is higher than a layer has a use for', () => {
   })
 })
 
-describe('what cannot fit', () => {
+describe('an adapter that cannot fit', () => {
   const huge = 10_000_000
 
   test.each(ADAPTER_METHODS.filter((method) => !['mora', 'asylora', 'pissa', 'miss', 'shira', 'oft'].includes(method)))(

@@ -1,4 +1,4 @@
-/** DeLoRA's own rules: first bounds by patterns, the norms that it keeps of W, and norms that count as more than they are. */
+/** DeLoRA's own rules: initial bounds by patterns, the stored norms of W, and the lower bound of norms. */
 import { expect, test } from 'vitest'
 import type { DeltaLayer } from '../../lib/adapters/contract/adapter-layer.js'
 import { delora, deloraMethod } from '../../lib/adapters/methods/delora.js'

@@ -1,4 +1,4 @@
-/** Methods that are said by their ΔW: gradients by finite differences, over shapes that no model has. */
+/** Methods that are defined by their ΔW: gradients against finite differences, over shapes that no model has. */
 import { expect, test } from 'vitest'
 import type { AdapterConfigBase, AdapterMethod } from '../../lib/adapters/contract/adapter.js'
 import { delora, deloraMethod } from '../../lib/adapters/methods/delora.js'

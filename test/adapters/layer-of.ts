@@ -2,7 +2,7 @@ import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../../lib/a
 import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import type { Parameter } from '../../lib/tensor/parameter.js'
 
-/** A method's layer of these tensors, by the names under which it declares them. */
+/** Makes a method's layer from these tensors, given by their declared names. */
 export function layerOf<Config extends AdapterConfigBase>(
   method: Pick<AdapterMethod<Config>, 'layer'>,
   config: Config,

@@ -1,4 +1,4 @@
-/** Constrained OFT: what exceeds the bound computes, and is trained, as what it is cut down to. */
+/** Constrained OFT: a generator beyond the bound computes, and is trained, as the one that it is scaled down to. */
 import { expect, test } from 'vitest'
 import type { AdapterMethod } from '../../lib/adapters/contract/adapter.js'
 import { type OftConfig, oft, oftMethod } from '../../lib/adapters/methods/oft.js'
@@ -21,7 +21,7 @@ const weight = normal(d * k)
 const counts = normal(rows * d)
 const inputs = normal(rows * k)
 
-/** What a layer with these values computes, their gradients, and what they are after each. */
+/** A layer's results with these values, their gradients, and the values after each. */
 async function passesOf(config: OftConfig, q: Float32Array) {
   const method: AdapterMethod = oftMethod
   const layer = { name: 'a', inFeatures: k, outFeatures: d }

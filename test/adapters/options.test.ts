@@ -12,7 +12,7 @@ import { configFromPeft } from '../../lib/adapters/registry.js'
 import { moraLayer } from '../../lib/adapters/single-layer.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 
-/** As JavaScript may call it. */
+/** Without types, as JavaScript may call it. */
 const untyped = <Options>(options: object) => options as Options
 
 describe('options of an adapter', () => {
@@ -86,7 +86,7 @@ describe('entries of adapter_config.json', () => {
     expect(read({ r: 8, rank_pattern: null, target_modules: null, modules_to_save: null })).toMatchObject(none)
   })
 
-  it.each(OWN_METHODS)('of $name say again what they were written of', (method) => {
+  it.each(OWN_METHODS)('of $name round-trip', (method) => {
     const own: object = { rank: 6, dropout: 0.25, targetModules: ['q_proj'] }
     const config = method.config(own)
     const entries = {

@@ -1,4 +1,4 @@
-/** The example of a method in one file does what the library's own methods do. */
+/** The example of a method in one file does the same as the library's own methods. */
 
 import { registerMethod } from 'node-mora/adapters'
 import { beforeAll, expect, test } from 'vitest'

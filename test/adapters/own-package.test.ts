@@ -1,4 +1,4 @@
-/** The example of a method as a package of its own, which knows node-mora by its names alone: built and run outside of here. */
+/** The example of a method as a separate package, which imports only public names: built and run outside of the repository. */
 import { execFile } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** MoRA between a drawn order of inputs and one of outputs. */
+/** MoRA between a random permutation of its inputs and one of its outputs. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { operators } from '../../lib/adapters/methods/mora.js'
 import { MoraLayer } from '../../lib/adapters/methods/mora-layer.js'
@@ -72,7 +72,7 @@ describe('a permutation', () => {
     expect((await ordersOf({ ...key, seed: 4 }))[0]).not.toEqual(inputs)
   })
 
-  test.each(operators)('takes the entries of ΔW elsewhere, exactly: %s', async (operator) => {
+  test.each(operators)('moves the entries of ΔW exactly: %s', async (operator) => {
     const [plain, permuted] = [layerOf(operator, null), layerOf(operator, key)]
     const [between, delta] = [await deltaOf(plain), await deltaOf(permuted)]
     const permutation = new Permutation(key, layer, device)

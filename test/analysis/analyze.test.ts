@@ -10,7 +10,7 @@ import { goldenPath } from '../golden/files.js'
 
 const model = goldenPath('tiny-untied/model')
 const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)
-/** What rounding leaves of float32 weights plus and minus ΔW. */
+/** The rounding error of float32 weights plus and minus ΔW. */
 const noise = 1e-5
 
 let folder: string
@@ -62,7 +62,7 @@ test('mora analyze counts, prints and plots', async () => {
     expect(aboveThreshold).toBe(singularValues.filter((value: number) => value > 0.1).length)
 })
 
-test('a model that is not found is asked for', async () => {
+test('asks for a model that is not found', async () => {
   const terminal = testTerminal()
   const argv = ['analyze', '--adapter', adapterOf('rotation')]
   expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(2)

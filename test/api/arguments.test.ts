@@ -10,7 +10,7 @@ import { quickFolder } from '../io/temporary.js'
 
 const { AdamW, Chat, DataLoader, Model, Parameter, Run, Tensor } = library
 
-/** Values of every kind, under the names that say where they are right. */
+/** Values of every kind, by the name of the kind. */
 const VALUES: Readonly<Record<string, unknown>> = {
   undefined: undefined,
   null: null,
@@ -39,12 +39,12 @@ const VALUES: Readonly<Record<string, unknown>> = {
 }
 
 interface Subject {
-  /** Under which failures are told. */
+  /** The name under which failures are reported. */
   name: string
   call: (...given: unknown[]) => unknown
   /** Arguments that are right, one for each parameter. */
   right: unknown[]
-  /** Kinds of values of each parameter that are right too, or are refused for what they say. */
+  /** Further kinds of values that each parameter accepts, or refuses for their content. */
   fits?: string[][]
 }
 
@@ -239,7 +239,7 @@ afterAll(() => {
   for (const one of disposables) one.dispose()
 })
 
-/** What a call comes to: nothing, or what it throws or rejects with. */
+/** The outcome of a call: nothing, or the error that it throws or rejects with. */
 async function outcomeOf(call: () => unknown): Promise<unknown> {
   try {
     const value = await call()
@@ -299,7 +299,7 @@ describe('calls that were tried', () => {
 describe('the public functions', () => {
   it('are all in the table', () => {
     const errors = ['MoraError', 'UsageError', 'InputError', 'RunError']
-    // What only the library has goes into them: Tensor.from and loadDataset make them.
+    // These take objects that only the library makes (Tensor.from, loadDataset).
     const made = ['Tensor', 'Dataset']
     const names = Object.entries(library).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []))
     const tested = subjects.map(({ name }) => name.replace(/^new /, ''))
@@ -454,7 +454,7 @@ describe('the public functions', () => {
     for (const [name, keys, right, call] of calls) {
       for (const key of keys) {
         for (const [kind, value] of Object.entries(VALUES)) {
-          // A size that is right and takes for ever, or all memory.
+          // A valid size that takes forever, or all memory.
           if (kind === 'huge') continue
           const error = await outcomeOf(() => call({ ...right, [key]: value } as never))
           if (error !== undefined && !(error instanceof MoraError))

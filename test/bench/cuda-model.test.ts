@@ -1,4 +1,4 @@
-/** The model of the CUDA backend's launches on a GPU (bench/cuda-model.mjs), from traces of the emulator. */
+/** The predictions of bench/cuda-model.mjs, from traces of the emulator. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

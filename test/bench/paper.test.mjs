@@ -30,7 +30,7 @@ describe('tasks', () => {
     }
   })
 
-  test('a question has one right choice, and its place tells nothing', () => {
+  test('a question has one right choice, at a random place', () => {
     const rows = choiceRows(300, 7)
     for (const { subject, question, choices, answer } of rows) {
       const { answer: right } = SKILLS[subject]
@@ -89,7 +89,7 @@ describe('comparisons', () => {
     model.dispose()
   })
 
-  test('a table gives mean and sample deviation of the runs that ended, and says how many did', () => {
+  test('a table has mean and sample deviation of the runs that ended, and their number', () => {
     expect(mean([1, 2, 6])).toBe(3)
     expect(deviation([1, 2, 6])).toBeCloseTo(Math.sqrt(7), 12)
     const run = (value, failure = null) => ({

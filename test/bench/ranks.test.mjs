@@ -31,7 +31,7 @@ const buckets = [
   { bytes: 100, upTo: 1 },
   { bytes: 100, upTo: 0 },
 ]
-/** Between two ranks an all-reduce sends as many bytes as there are, and a gather half of them. */
+/** Between two ranks, an all-reduce sends as many bytes as the gradients have, and a gather half of them. */
 const network = (bandwidth, latency = 0) => ({ ranks: 2, latency, bandwidth })
 
 describe('a ring', () => {
@@ -102,7 +102,7 @@ describe('a step', () => {
   })
 })
 
-test('buckets are those that training sends', async () => {
+test('buckets are the same as in training', async () => {
   const blocks = [0, 1, 2, 3, 4, 5, 6]
   const parameter = (name, shape) => ({ name, shape, grad: null, ensureGrad: () => ({ shape }) })
   const parameters = blocks.flatMap((block) => [
@@ -237,7 +237,7 @@ describe('benchmark', { timeout: 600_000 }, () => {
     expect(speed.hidden >= 0 && speed.hidden <= 1).toBe(true)
     expect(network.map(({ ranks }) => ranks)).toEqual([1, 2, 4, ...links.flatMap(() => [2, 4])])
     for (const { ring, sent } of network.filter(({ sent }) => sent !== null)) {
-      // Headers and sums of few numbers come to it.
+      // Headers and sums of few numbers add to it.
       expect(sent / ring).toBeGreaterThan(1)
       expect(sent / ring).toBeLessThan(1.5)
     }

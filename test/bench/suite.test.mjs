@@ -1,4 +1,4 @@
-/** The benchmarks run to their end on the small checkpoint, and both sides compute the same thing where PyTorch is there. */
+/** The benchmarks run to their end on the small checkpoint; where PyTorch is installed, both sides compute the same. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +20,7 @@ const pytorch = pytorchVersion('/usr/bin/python3') !== null
 const theirs = pytorch ? ['PyTorch, best'] : []
 const model = 'assets/demo-model'
 
-/** Runs a script of bench/ and gives what it wrote as JSON. */
+/** Runs a script of bench/ and returns the JSON that it wrote. */
 function measured(script, ...own) {
   const file = join(folder(), 'bench.json')
   const shared = ['--quick', '--rounds', '1', '--threads', '1', '--json', file]
@@ -283,7 +283,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     },
   )
 
-  test('one command runs those that are named, and refuses names that it does not know', () => {
+  test('one command runs the named ones, and refuses unknown names', () => {
     const { reports } = measured('bench/main.mjs', 'merge', '--model', model, '--python', '/nonexistent/python3')
     expect(reports.map(({ benchmark }) => benchmark)).toEqual(['merge'])
     expect(reports[0].lines.flatMap(({ sides }) => sides.map(({ name }) => name))).not.toContain('PyTorch, best')
@@ -299,7 +299,7 @@ describe('reports', () => {
     ...more,
   })
 
-  test('a table says what was achieved of what is possible, and leaves out what nobody measured', () => {
+  test('a table shows the share of the possible speed, and omits columns without a measurement', () => {
     const merging = line('merging', [0.4, 0.2, 0.3], { amount: 6, unit: 'GB/s', possible: 0.15 })
     merging.sides.push({ name: 'PyTorch', seconds: spread([0.6]), ...agreementOf(0.5, 0.1) })
     const [header, , ours, theirs] = lineTable([merging])
@@ -311,7 +311,7 @@ describe('reports', () => {
     expect(lineTable([line('alone', [1])])).not.toMatch(/achieved|agrees|unit/)
   })
 
-  test('two reports are compared line by line, and what lies within the spread is no difference', () => {
+  test('two reports are compared line by line, and a change within the spread is not a difference', () => {
     const report = (...lines) => ({ reports: [{ benchmark: 'merge', lines }] })
     const before = report(line('a', [1, 2, 3]), line('b', [2, 2.5]), line('c', [1]), line('gone', [1]))
     const after = report(line('a', [2.5, 4, 5]), line('b', [1, 1.5]), line('c', [1.5]), line('new', [1]))
@@ -329,7 +329,7 @@ describe('reports', () => {
     expect(only).toEqual(['Only before:\n  merge · gone · node-mora', 'Only after:\n  merge · new · node-mora'])
   })
 
-  test('sides take turns, each once uncounted, and who begins changes', async () => {
+  test('sides take turns after an uncounted round, and the first side rotates', async () => {
     const order = []
     const side = (name) => ({ name, run: async () => order.push(name) })
     const results = await takeTurns([side('a'), side('b')], 2)
@@ -340,7 +340,7 @@ describe('reports', () => {
     ])
   })
 
-  test('a power is found from its points', () => {
+  test('the exponent of a power law is found from its points', () => {
     const points = [1, 2, 3, 10].map((x) => ({ x, y: 7 * x ** 1.5 }))
     expect(exponentOf(points)).toBeCloseTo(1.5, 12)
   })

@@ -31,7 +31,7 @@ test('bench:train measures each method on a small model', () => {
   }
 })
 
-/** An interpreter that answers what a program prints, or fails. */
+/** A stand-in of an interpreter that prints a given text, or fails. */
 function standIn(command) {
   const path = join(folder(), 'python3')
   writeFileSync(path, `#!/bin/sh\n${command}\n`, { mode: 0o755 })
@@ -62,7 +62,7 @@ test('an interpreter without transformers or PEFT is named with the way out', ()
   expect(lacksPeftNote(python)).toContain(`${python} cannot import both. Install them beside torch`)
 })
 
-test('an allocator is loaded in place of the settings of glibc', () => {
+test("an allocator replaces glibc's settings", () => {
   const environment = (options, tuned) => pytorchCommand('train.py', {}, { python: 'python3', ...options }, tuned)[2]
   expect(environment({}, true)).toHaveProperty('MALLOC_TRIM_THRESHOLD_')
   const loaded = environment({ allocator: '/lib/libtcmalloc.so.4' }, true)

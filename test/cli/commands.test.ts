@@ -28,7 +28,7 @@ async function moraOn(options: Parameters<typeof testTerminal>[0], ...argv: stri
   return { exitCode, ...terminal.written }
 }
 
-/** Runs with --json and gives the document that stdout holds, and nothing else. */
+/** Runs with --json and returns the document, which must be all of stdout. */
 async function moraJson(...argv: string[]) {
   const { exitCode, stdout, stderr } = await mora(...argv, '--json', '--quiet')
   expect(stdout.trim().split('\n'), stderr).toHaveLength(1)
@@ -89,7 +89,7 @@ beforeAll(async () => {
 })
 
 describe('mora train', () => {
-  it('with --merge-every writes the whole model, goes on from its run.yaml, and is no adapter', async () => {
+  it('with --merge-every writes the whole model and no adapter, and resumes from its run.yaml', async () => {
     const remora = ['--merge-every', '2', '--regroup', 'permute', '--cycle', 'sharing,rotation']
     const { exitCode } = await moraJson(...trained('remora', ...remora))
     expect(exitCode).toBe(0)
@@ -146,7 +146,7 @@ describe('mora train', () => {
     expect((await moraJson(...trained('twice', '--overwrite'))).json).toMatchObject({ steps: 4 })
   })
 
-  it('writes samples, which are what the adapter then generates, and trains as it does without', async () => {
+  it('writes samples that equal what the adapter generates, and trains as without them', async () => {
     const speaking = (output: string, ...more: string[]) => {
       const from = ['train', '--model', talker(), '--data', at('rows.jsonl'), '--output', at(output)]
       return moraJson(...from, '--max-steps', '3', '--dropout', '0.1', '--dtype', 'float32', ...more)
@@ -223,7 +223,7 @@ describe('mora train', () => {
     expect(readdirSync(model())).toEqual(names)
   })
 
-  it('takes the file of an adapter for its rank, and refuses another way to choose it', async () => {
+  it('takes the rank from the file of an adapter, and refuses another way to choose it', async () => {
     await moraJson(...trained('ranked'))
     const argv = [
       'train',

@@ -20,7 +20,7 @@ async function mora(...argv: string[]) {
   return { exitCode, ...terminal.written }
 }
 
-/** Starts a dashboard, and gives what it printed and a way to end it as Ctrl-C does. */
+/** Starts a dashboard, and returns what it printed and a way to end it as Ctrl-C does. */
 async function start(...argv: string[]) {
   const terminal = testTerminal()
   const ended = runCommandLine(['dashboard', ...argv, '--port', '0'], { commands, version: '0.0.0', terminal })

@@ -27,7 +27,7 @@ describe('a sentence of the library on the command line', () => {
     'no model lies at runs/maxLength/model',
     'it is called "maxLength"',
     'the output of the model, its rank and data',
-  ])('keeps what is no name of an option: %s', (sentence) => {
+  ])('keeps words that are not names of options: %s', (sentence) => {
     expect(inFlags(sentence)).toBe(sentence)
   })
 })

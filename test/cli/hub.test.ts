@@ -1,4 +1,4 @@
-/** Hub ids in commands and in the library, from the download to what is recorded of it. */
+/** Hub ids in commands and in the library, from the download to the run's record. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -203,7 +203,7 @@ describe('what goes wrong', () => {
     expect({ exitCode, requests: hub.requests.length }).toEqual({ exitCode: 0, requests })
   })
 
-  test('an id of nothing is told before work starts, and so is a path that can be no id', async () => {
+  test('an id that does not exist is reported before work starts, and so is a path that cannot be an id', async () => {
     const id = await moraJson('inspect', '--model', 'no/such')
     expect(id).toMatchObject({ exitCode: 2, json: { error: { code: 'repository-not-found' } } })
     const path = await moraJson('inspect', '--model', 'nothing-here')
@@ -213,7 +213,7 @@ describe('what goes wrong', () => {
     )
   })
 
-  test('an output that is called like the id is not taken for it', async () => {
+  test('an output folder with the name of the id is not mistaken for it', async () => {
     const { json } = await moraJson('merge', '--model', 'no/such', '--adapter', 'no/such', '--output', 'no')
     expect(json).toMatchObject({ error: { code: 'repository-not-found' } })
   })
@@ -263,7 +263,7 @@ needing(lacksBuild).describe('several processes', () => {
 
   test('that want the same file at once download it once', async () => {
     const seen = fromStore().length
-    // Slow enough for both to come.
+    // Slow enough for both to meet.
     hub.fail('store', /./, (_, __, answer) => void setTimeout(answer, 1500), 20)
     const both = [start('home-of-two'), start('home-of-two')]
     expect(await Promise.all(both.map(({ ended }) => ended))).toEqual([0, 0])
@@ -274,7 +274,7 @@ needing(lacksBuild).describe('several processes', () => {
     expect(both.map(({ errors }) => errors()).join()).toContain('Another process downloads')
   })
 
-  test('of which one is killed leave what came to the next', async () => {
+  test('of which one is killed leave the received part to the next', async () => {
     const weights = readFileSync(join(demo, 'model.safetensors'))
     const sent = new Promise<void>((resolve) => {
       hub.fail('store', new RegExp(sha256(weights)), (_, response) => {

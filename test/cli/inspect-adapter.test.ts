@@ -1,4 +1,4 @@
-/** What `mora inspect --adapter` counts is what is trained, from the adapter's files alone. */
+/** `mora inspect --adapter` counts exactly the trained values, from the adapter's files alone. */
 import { join } from 'node:path'
 import { registerMethod } from 'node-mora/adapters'
 import { expect, test } from 'vitest'
@@ -11,7 +11,7 @@ import { useTemporaryFolder } from '../io/temporary.js'
 
 const temporary = useTemporaryFolder()
 
-/** The trained values of an adapter, as trained and as read from its files without the model. */
+/** The number of an adapter's trained values, in training and from its files without the model. */
 async function counts(name: TinyModel, options: object): Promise<{ trained: number; told: number }> {
   using model = await loadTiny(name)
   await model.addAdapter('a', newAdapterConfig('lora', newAdapterOptions({ method: 'lora', rank: 3, ...options })))
@@ -45,7 +45,7 @@ test.each(ADAPTER_METHODS)('%s', async (method) => {
   expect(await adapterFacts(folder, undefined)).toMatchObject({ method, rank: 3, parameters: trained })
 })
 
-test('the method itself tells what else there is of a layer', async () => {
+test('further details of a layer come from the method itself', async () => {
   registerMethod(loraXsMethod)
   using model = await loadTiny('tiny-untied')
   await model.addAdapter('a', loraXs({ rank: 3, targetModules: ['q_proj'] }))

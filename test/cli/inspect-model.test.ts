@@ -1,4 +1,4 @@
-/** What `mora inspect --model` tells of quantised weights is what their files hold, and what loading them takes. */
+/** `mora inspect --model` reports the quantised weights in the files, and the memory to load them. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
@@ -22,7 +22,7 @@ async function inspect(...argv: string[]) {
 }
 const inspected = async (...argv: string[]) => JSON.parse((await inspect(...argv, '--json')).stdout)
 
-/** A GGUF file of a tiny model whose matrices are in blocks, but for those that have rows of no whole block. */
+/** A GGUF file of a tiny model whose matrices are in blocks, except those whose rows are not whole blocks. */
 async function blocks(): Promise<string> {
   using model = await loadTiny('tiny-untied')
   const path = join(temporary(), 'model.gguf')
@@ -60,7 +60,7 @@ test('blocks of GGUF take 34 bytes for 32 values', async () => {
   expect(quantisation).toMatchObject({ format: 'q8_0', bitsPerValue: 8.5 })
 })
 
-test('weights that are floats are not quantised', async () => {
+test('floats are not reported as quantised', async () => {
   const folder = goldenPath('tiny-untied/model')
   const { quantisation, weightMemory } = await inspected('--model', folder, '--train')
   expect(quantisation).toBeNull()
@@ -70,7 +70,7 @@ test('weights that are floats are not quantised', async () => {
   expect(stdout).not.toContain('quantised')
 })
 
-test.each(['codes', 'blocks'])('--train tells what loading takes of %s', async (kind) => {
+test.each(['codes', 'blocks'])('--train reports the memory to load %s', async (kind) => {
   const path = kind === 'codes' ? goldenPath('quantised/bnb-fp4') : await blocks()
   const { weightMemory } = await inspected('--model', path, '--train')
   for (const dtype of ['float32', 'bfloat16'] as const) {

@@ -9,8 +9,8 @@ import { lack } from '../needs.js'
 export const lacksTerminals = lack('script', spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0)
 
 /**
- * Runs `mora` in a terminal that goes away at a moment. Its shell passes that on, and resolves with the exit code; of a signal,
- * 128 and its number.
+ * Runs `mora` in a terminal that disappears at a given moment, which its shell passes on. Resolves with the exit code; for a
+ * signal, 128 plus its number.
  */
 export async function withLostTerminal(argv: readonly string[], moment: () => Promise<void>): Promise<number> {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-terminal-'))

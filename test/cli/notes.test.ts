@@ -1,4 +1,4 @@
-/** What commands note of files of others: each sentence once, on stderr, and nothing with `--quiet`. */
+/** Commands print each note about other people's files once, on stderr, and none with `--quiet`. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -15,7 +15,9 @@ import { CONFIG } from './tiny-config.js'
 const temporary = useTemporaryFolder()
 const at = (name: string) => join(temporary(), name)
 
-/** A model of which another program wrote a key that transformers ignores, and an adapter that was meant for others, too. */
+/**
+ * A model in which another program wrote a key that transformers ignores, and an adapter that has keys for other programs too.
+ */
 async function writeFiles(): Promise<void> {
   writeFileSync(at('config.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
   using model = await initModel(at('config.json'), { tokenizer: await loadTokenizer(smallTokenizerFolder) })

@@ -1,6 +1,6 @@
 /**
- * What `outputs` has, at times drawn from a seed: whatever happens to a run, it can be resumed, ends with the bits of one that
- * nothing happened to, and its exit code is 0 only where it is at its end. 6 times, 204 times in `npm run test:long`.
+ * The cases of `outputs` at times drawn from a seed: whatever happens to a run, it can be resumed, ends with the bits of an
+ * undisturbed one, and its exit code is 0 only if it has reached its end. 6 times, 204 times in `npm run test:long`.
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { mkdtempSync, openSync, rmSync } from 'node:fs'
@@ -19,7 +19,7 @@ const STEPS = 24
 
 type Code = number | NodeJS.Signals | null
 
-/** What happens to a run `milliseconds` after its start; resolves with how it ended. */
+/** Disturbs a run `milliseconds` after its start; resolves with how it ended. */
 type Happening = (argv: readonly string[], milliseconds: number) => Promise<Code>
 
 /** Something is done to a process whose standard streams are these. */

@@ -1,4 +1,4 @@
-/** Nothing but its user ends a run: not a closed pipe, not a full log, not a terminal that goes away. */
+/** Only its user ends a run: not a closed pipe, a full log or a terminal that disappears. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,14 +48,14 @@ needing(lacksBuild, lacksLinux).describe('a run', () => {
     })
     const end = ended(child)
     await new Promise((resolve) => child.stdout!.once('data', resolve))
-    // As a terminal does: to all of them. The shell itself has nothing to lose, and waits.
+    // As a terminal does: to the whole process group. The shell ignores the signal and waits.
     spawnSync('pkill', ['-INT', '-g', String(child.pid), 'cat'])
     spawnSync('pkill', ['-INT', '-g', String(child.pid), 'node'])
     expect(await end).toBe(130)
     expect(existsSync(join(output(), 'checkpoints'))).toBe(true)
   })
 
-  test('without a terminal does not mind a hangup', async () => {
+  test('without a terminal ignores a hangup', async () => {
     const log = openSync(join(temporary(), 'log'), 'w')
     const child = spawn(process.execPath, trainArguments(200), { stdio: ['ignore', log, log] })
     const end = ended(child)

@@ -54,15 +54,18 @@ describe('T31 help and parser are both made from the schemas', () => {
       expect(running(parsed.text)).toBe(help)
     })
 
-    it.each(Object.keys(command.schema.shape).filter(isIdle))('--help leaves out %s, which is taken', (key) => {
-      const facts = optionFacts(command.schema.shape[key]!)
-      expect(help).not.toContain(`--${kebabCase(key)} `)
-      const argument = facts.kind === 'flag' ? [] : [facts.kind === 'number' ? '1' : sample(facts)]
-      expect(Object.keys(given(name, `--${kebabCase(key)}`, ...argument))).toEqual([key])
-    })
+    it.each(Object.keys(command.schema.shape).filter(isIdle))(
+      '--help leaves out %s, which the parser accepts',
+      (key) => {
+        const facts = optionFacts(command.schema.shape[key]!)
+        expect(help).not.toContain(`--${kebabCase(key)} `)
+        const argument = facts.kind === 'flag' ? [] : [facts.kind === 'number' ? '1' : sample(facts)]
+        expect(Object.keys(given(name, `--${kebabCase(key)}`, ...argument))).toEqual([key])
+      },
+    )
 
     const shown = Object.entries(command.schema.shape).filter(([key]) => !isIdle(key))
-    it.each(shown)('--help shows %s and the parser takes it', (key, schema) => {
+    it.each(shown)('--help shows %s and the parser accepts it', (key, schema) => {
       const facts = optionFacts(schema)
       const flag = `--${kebabCase(key)}`
       expect(help).toContain(` ${flag}${facts.kind === 'flag' ? '' : facts.kind === 'optional-text' ? ' [' : ' <'}`)
@@ -97,13 +100,13 @@ describe('the command line', () => {
     })
   })
 
-  it('keeps what is no number for the check to name', () => {
+  it('leaves what is not a number to the check, which names it', () => {
     for (const text of ['eight', '', '0x10', '1_000', '5 ', 'Infinity']) {
       expect(given('train', '--rank', text)).toEqual({ rank: text })
     }
   })
 
-  it('counts the last of a repeated option, except --data, which adds', () => {
+  it('uses the last value of a repeated option, except --data, which accumulates', () => {
     expect(given('train', '--rank', '4', '--rank', '8')).toEqual({ rank: 8 })
     expect(given('train', '--packing', '--no-packing')).toEqual({ packing: false })
     expect(given('train', '--no-packing', '--packing')).toEqual({ packing: true })
@@ -117,7 +120,7 @@ describe('the command line', () => {
     expect(given('train', '--resume', '--quiet')).toEqual({ resume: true, quiet: true })
   })
 
-  it('can turn off what a file turned on', () => {
+  it('can turn off an option that a file turns on', () => {
     expect(given('train', '--no-resume')).toEqual({ resume: false })
     expect(given('train', '--no-json')).toEqual({ json: false })
   })

@@ -42,7 +42,7 @@ describe('progress', () => {
     expect(text()).toBe('step 1\nstep 3\nstep 4\n')
   })
 
-  it('steers no terminal with what it tells of', () => {
+  it('escapes control characters in names that it shows', () => {
     const { progress, text } = clocked({ isTTY: true, columns: 40 })
     progress.show('a\u001b[2J\rb\u009b')
     progress.note(`${'x'.repeat(5000)}\u202e\ny`)

@@ -27,7 +27,7 @@ async function push(...argv: string[]) {
   return { exitCode, ...terminal.written }
 }
 
-test('mora push FOLDER OWNER/NAME uploads, tells how far it is, and where it is to be seen', async () => {
+test('mora push FOLDER OWNER/NAME uploads, shows progress, and prints the address', async () => {
   const { exitCode, stdout, stderr } = await push(out, 'owner/name', '--private', '--message', 'The first')
   expect(exitCode, stderr).toBe(0)
   expect(stdout).toMatch(/^page +http:.*\/owner\/name\ncommit +[0-9a-f]{40}\nfiles +3, 200 kB\n$/)
@@ -37,7 +37,7 @@ test('mora push FOLDER OWNER/NAME uploads, tells how far it is, and where it is 
   expect(hub.pushed.commits.at(-1)).toMatchObject({ branch: 'main', summary: 'The first' })
 })
 
-test('--json prints what came of it', async () => {
+test('--json prints the result', async () => {
   const { stdout, stderr } = await push(
     '--path',
     out,
@@ -59,7 +59,7 @@ test('--json prints what came of it', async () => {
   expect(stderr).toBe('')
 })
 
-test('the token is that of the file where no variable has one', async () => {
+test('the token comes from the file if no variable has one', async () => {
   delete process.env.HF_TOKEN
   expect(await push(out, 'owner/file')).toMatchObject({
     exitCode: 2,
@@ -100,7 +100,7 @@ test.each([
   ['y', ['README.md', 'id_rsa', 'm.gguf']],
   ['n', ['README.md', 'm.gguf']],
   ['', ['README.md', 'm.gguf']],
-])('on a terminal it asks about what is no part of a model; the answer is "%s"', async (answer, files) => {
+])('on a terminal it asks about files that are not part of a model; the answer is "%s"', async (answer, files) => {
   const terminal = testTerminal({ isTTY: true, input: answer === '' ? '' : `${answer}\n` })
   const argv = ['push', withKey(), `owner/asked${answer}`]
   expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(0)
@@ -108,7 +108,7 @@ test.each([
   expect(filesOf(`owner/asked${answer}`)).toEqual(files)
 })
 
-test('without a terminal such a file stays, and the line about it names the flag that takes it along', async () => {
+test('without a terminal such a file is not uploaded, and a line names the flag that includes it', async () => {
   const { exitCode, stderr } = await push(withKey(), 'owner/key')
   expect(exitCode).toBe(0)
   expect(stderr).toMatch(/^note: Left out: id_rsa\. What else is to be uploaded can be named with --include\.\n/)

@@ -1,4 +1,4 @@
-/** Commands beside weights that stay in the codes of their checkpoint. */
+/** Commands on weights that stay in the codes of their checkpoint. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
@@ -20,7 +20,7 @@ beforeEach(() => {
 })
 afterEach(() => products.mockRestore())
 
-/** What a command prints, in float32; it must have multiplied with codes or not. */
+/** Runs a command in float32, checks whether it multiplied with codes, and returns what it printed. */
 async function mora(codes: boolean, ...argv: string[]) {
   products.mockClear()
   const terminal = testTerminal()
@@ -113,7 +113,7 @@ describeGolden('quantised', sets, (set, folder) => {
   })
 })
 
-test('mora train --quantise trains beside codes of floats, and what follows needs no word but that', async () => {
+test('mora train --quantise trains beside the codes of floats, and later commands need no further option', async () => {
   const model = goldenPath('tiny-untied/model')
   const lines = [1, 2, 3].map((row) => JSON.stringify({ input_ids: [row, 9, 8, 7, 6, 50 * row, 4] }))
   writeFileSync(at('rows.jsonl'), lines.join('\n'))
@@ -131,7 +131,7 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   expect(Math.abs(whole.loss / beside.loss - 1)).toBeLessThan(1e-5)
   const base = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4')
   expect(beside.loss).toBeLessThan(0.99 * base.loss)
-  // Quantised again, it is what the merged floats are when they are quantised while they are loaded.
+  // Quantised again, it equals the merged floats that are quantised while loading.
   const merge = ['--model', model, '--adapter', at('run'), '--dtype', 'float32', '--quantise']
   const compare = ['--compare', at('rows.jsonl')]
   const { change } = await mora(true, 'merge', ...merge, 'nf4', '--output', at('small'), ...compare)
@@ -140,7 +140,7 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   await mora(false, 'export', ...merge, 'q8_0', '--output', at('small.gguf'), '--format', 'gguf')
   const nearer = await mora(false, ...perplexity, '--model', at('small.gguf'))
   expect(Math.abs(nearer.loss / beside.loss - 1)).toBeLessThan(0.01)
-  // So it is with the importance of what the adapted model reads.
+  // The same holds with the importance matrix of the adapted model.
   const imatrix = ['imatrix', '--model', model, '--adapter', at('run'), ...data, '--output', at('imatrix.gguf')]
   expect(await mora(true, ...imatrix)).toMatchObject({ output: at('imatrix.gguf'), weights: 21, tokens: 21, chunks: 3 })
   await mora(false, 'merge', ...merge, 'q4_0', '--output', at('plain.gguf'))
@@ -157,7 +157,7 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   const [plain, weighted] = [await blocksOf(at('plain.gguf')), await blocksOf(at('weighted.gguf'))]
   expect([plain.matrix, weighted.matrix]).toEqual([undefined, 'imatrix.gguf'])
   expect(weighted.blocks.equals(plain.blocks)).toBe(false)
-  // What is said to have changed is that, and of floats next to nothing.
+  // The reported change is that, and for floats next to nothing.
   expect(Math.abs(change.before / beside.loss - 1)).toBeLessThan(1e-6)
   expect(Math.abs(change.after / small.loss - 1)).toBeLessThan(1e-6)
   expect(change.klDivergence).toBeGreaterThan(1e-3)

@@ -107,7 +107,7 @@ describe('a command that fails', () => {
     expect(debugged.stderr).toContain('run-command.test.ts')
   })
 
-  it('in a way that was not foreseen is told in words, not in those of V8 or C++', async () => {
+  it("unexpectedly is reported in plain words, not in V8's or C++'s", async () => {
     const fault = await run(['work', '--model', 'm'], () => ({
       json: null,
       text: (undefined as unknown as string).at(0)!,
@@ -123,7 +123,7 @@ describe('a command that fails', () => {
     expect(JSON.parse(size.stdout)).toMatchObject({ error: { code: 'too-large' } })
   })
 
-  it('of no error at all is named too', async () => {
+  it('with something that is not an Error is named too', async () => {
     expect(await run(['work', '--model', 'm'], fail('a string'))).toMatchObject({ exitCode: 1 })
   })
 })

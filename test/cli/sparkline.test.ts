@@ -28,14 +28,14 @@ describe('a sparkline', () => {
     expect(line.at(-1)).toBe('▁')
   })
 
-  it('never needs more room than there is', () => {
+  it('is never wider than the given width', () => {
     for (let count = 2; count < 200; count++) {
       const values = Array.from({ length: count }, (_, i) => Math.sin(i))
       for (const room of [4, 5, 8, 30]) expect(drawn(values, 24, room).length).toBeLessThanOrEqual(room)
     }
   })
 
-  it('leaves out what is no number', () => {
+  it('leaves out values that are not numbers', () => {
     expect(drawn([2, Number.NaN, 1])).toBe('█ ▁')
   })
 })

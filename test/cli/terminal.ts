@@ -1,4 +1,4 @@
-/** A terminal that keeps what is written, for tests. */
+/** A terminal for tests, which records what is written. */
 import { Readable } from 'node:stream'
 import type { Terminal } from '../../lib/cli/terminal/terminal.js'
 

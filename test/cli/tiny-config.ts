@@ -1,4 +1,4 @@
-/** What the model of the tests of commands is initialised from: two blocks over a vocabulary of 32. */
+/** The configuration of the model in tests of commands: two blocks over a vocabulary of 32. */
 export const CONFIG = {
   model_type: 'llama',
   vocab_size: 32,

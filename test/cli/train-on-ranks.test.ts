@@ -37,7 +37,7 @@ const given = (changes: Partial<TrainOptions> = {}) => ({
   ...changes,
 })
 
-/** Ranks that have closed, in their order. */
+/** Ranks that have closed, in order. */
 let closed: number[] = []
 beforeEach(() => {
   closed = []
@@ -78,7 +78,7 @@ it('one rank prints and writes', async () => {
   expect(second).toEqual({ result: { json: undefined, text: '', exitCode: 0 }, error: null, stdout: '', stderr: '' })
 })
 
-it('a failure of one is one sentence', async () => {
+it('a failure of one rank is one sentence', async () => {
   const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   const [first, second] = await Promise.all([command(ranks), command(other, { init: at('absent.json') })])
   expect(first!.error).toMatch(/^Rank 1 failed: .*absent\.json/)
@@ -87,7 +87,7 @@ it('a failure of one is one sentence', async () => {
   expect(closed.sort()).toEqual([0, 1])
 })
 
-it('a model that one cannot load is one sentence', async () => {
+it('a model that one rank cannot load is one sentence', async () => {
   const [ranks, other] = localRanks(2, ['a', 'a']) as [LocalRanks, LocalRanks]
   await saveModel()
   const [first, second] = await Promise.all([
@@ -99,7 +99,7 @@ it('a model that one cannot load is one sentence', async () => {
   expect(closed.sort()).toEqual([0, 1])
 })
 
-it('a part of a model that one cannot read is one sentence', async () => {
+it('a part of a model that one rank cannot read is one sentence', async () => {
   const all = localRanks(2, ['a', 'a'])
   await saveModel()
   const read = vi.spyOn(ModelSource.prototype, 'loadInto').mockImplementation((name) => {
@@ -112,7 +112,7 @@ it('a part of a model that one cannot read is one sentence', async () => {
   expect(closed.sort()).toEqual([0, 1])
 })
 
-it('one that shares its model and one that makes its own are told apart', async () => {
+it('a rank that shares its model and one that makes its own are distinguished', async () => {
   const [ranks, other] = localRanks(2, ['a', 'a']) as [LocalRanks, LocalRanks]
   await saveModel()
   const [first, second] = await Promise.all([
@@ -126,7 +126,7 @@ it('one that shares its model and one that makes its own are told apart', async 
 it.each([
   [1, 0],
   [0, 1],
-])('that rank %i is gone is said by rank %i alone', async (gone, speaker) => {
+])('the loss of rank %i is reported by rank %i alone', async (gone, speaker) => {
   const all = localRanks(3)
   const left = all.filter(({ rank }) => rank !== gone)
   const printed = Promise.all(left.map((ranks) => command(ranks)))
@@ -151,7 +151,7 @@ it('a stop of another rank ends with 130 too', async () => {
   using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
   const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainCall
   const sync = new RankSync(other)
-  // The command asks whether its ranks share a model.
+  // The command checks whether its ranks share a model.
   const gather = (bytes: Uint8Array) => sync.gather(bytes)
   const stopping = (async () => {
     await HostMemory.meet({ ...other, gather }, null)

@@ -1,4 +1,4 @@
-/** The memory that Node.js takes for objects that were just made. */
+/** The memory that Node.js uses for young objects. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect } from 'vitest'
@@ -7,7 +7,7 @@ import { lacksBuild, needing } from '../needs.js'
 
 const command = join(packageFolder, 'dist/cli/main.js')
 
-/** At its end, the process makes many objects that stay, and says how large their space has become [MiB]. */
+/** At its end, the process makes many live objects, and prints the size of the young generation [MiB]. */
 const manyObjects = `
 import v8 from 'node:v8'
 process.on('exit', () => {

@@ -1,10 +1,10 @@
-/** What is said where no GPU can be used, and how to get one: on the emulator, which can play each of these machines. */
+/** Messages where no GPU can be used, and how to get one; the emulator imitates each of these machines. */
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { binaryCandidates } from '../../lib/native/binary.js'
 import { lacksEmulation, needing } from '../needs.js'
 
-/** Why CUDA cannot be used, as a process with these settings of the emulator hears it. */
+/** The reason why CUDA cannot be used, in a process with these settings of the emulator. */
 function whyOn(machine: Record<string, string>): string {
   const script = `
     const why = require(process.argv[1]).whyUnavailable("cuda")
@@ -40,7 +40,7 @@ needing(lacksEmulation).describe('a machine', () => {
     expect(whyOn(machine)).toMatch(sentence)
   })
 
-  test('that shares its memory with the GPU keeps some of what is free', () => {
+  test('that shares its memory with the GPU keeps a part of the free memory', () => {
     const script = 'console.log(require(process.argv[1]).openDevice("cuda", 0, 0).memory().limit / 2 ** 20)'
     const limit = (integrated: string) => {
       const env = { ...process.env, MORA_SIMT_MEMORY: String(1000 * 2 ** 20), MORA_SIMT_INTEGRATED: integrated }

@@ -8,7 +8,7 @@ import { tinyLlama } from './tiny-llama.js'
 
 const at = useTemporaryFolder()
 
-test('T30 heads that are larger than the kernels take are told of before the first step', async () => {
+test('T30 heads that are too large for the kernels are reported before the first step', async () => {
   const config = { ...tinyLlama, num_attention_heads: 1, num_key_value_heads: 1, head_dim: 512 }
   const path = fileOf(at(), 'config.json', JSON.stringify(config))
   using model = await initModel(path, { device: 'cuda', dtype: 'float32' })

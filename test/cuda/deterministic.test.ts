@@ -1,4 +1,4 @@
-/** Same seed, same bits: whatever order a device takes threads, blocks and streams in. */
+/** Same seed, same bits, in whatever order a device runs threads, blocks and streams. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { lacksBuild, needing } from '../needs.js'
 const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const temporary = useTemporaryFolder()
 
-/** What a run of the command wrote, with the emulator's orders drawn from a seed (a GPU has its own). */
+/** The output of a run of the command, with the emulator's orders drawn from a seed (a GPU has its own). */
 function trained(order: number, dtype: string): { adapter: string; steps: unknown[] } {
   const output = join(temporary(), `${dtype}-${order}`)
   const options = {

@@ -1,4 +1,4 @@
-/** What only a GPU has: a backend that may be absent, several devices in one process, figures of its own memory. */
+/** Behaviour of GPUs only: a backend that may be absent, several devices in one process, memory of their own. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { doctor } from '../../lib/doctor.js'

@@ -1,6 +1,6 @@
 /**
- * A device that breaks, fills up or whose cuBLAS fails, at any moment of a run: it ends by itself, with a sentence that
- * says why. The emulator's stand-in gives the answers (test/simt/runtime/settings.h); a real device gives them when it likes.
+ * A device that breaks, fills up or whose cuBLAS fails at any moment of a run: the run ends by itself, with a sentence that
+ * says why. The emulator injects the errors (test/simt/runtime/settings.h).
  */
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { lacksBuild, lacksEmulation, needing } from '../needs.js'
 const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const temporary = useTemporaryFolder()
 
-/** Calls at which something fails: the first few, and others up to the last of a run, drawn by the seed. */
+/** Numbers of calls that fail: the first few, and others up to the last of a run, drawn from the seed. */
 function moments(first: number, last: number, others: number): number[] {
   const count = process.env.MORA_TEST_LONG ? 20 * others : others
   const random = randomStream(Number(process.env.MORA_TEST_SEED ?? 1), `moments up to ${last}`)
@@ -25,7 +25,7 @@ function moments(first: number, last: number, others: number): number[] {
   ]
 }
 
-/** A short run on the emulated device with that fault. Where it hangs it is killed, and then has no exit code. */
+/** A short run on the emulated device with that fault. A run that hangs is killed, and then has no exit code. */
 function trainedWith(fault: Record<string, string>): SpawnSyncReturns<string> {
   const options = {
     model: goldenPath('tiny-untied/model'),
@@ -83,7 +83,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expect(stderr).not.toMatch(/earlier operation/)
   })
 
-  test.each(moments(5, 12, 1))('has no memory left at allocation %i says so, or does with less', (call) => {
+  test.each(moments(5, 12, 1))('has no memory left at allocation %i says so, or manages with less', (call) => {
     const run = trainedWith({ MORA_SIMT_ALLOCATION_FAULT: String(call) })
     if (run.status !== 0) expectFailure(run, /[Oo]ut of memory|no memory left/)
   })

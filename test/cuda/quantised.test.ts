@@ -1,4 +1,4 @@
-/** Training on quantised weights on a GPU, beside the same on a CPU: blocks that are made while loading, and codes of checkpoints. */
+/** Training on quantised weights on a GPU against a CPU: blocks that are made while loading, and codes of checkpoints. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
@@ -12,13 +12,13 @@ import { testDevice } from '../operations/harness.js'
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
-// The sets have 320 tokens. CPUs round activations that 8 rows and fewer of blocks are multiplied with.
+// The sets have 320 tokens. CPUs round activations in products of 8 rows or fewer with blocks.
 const sequences = [13, 9].map((length) => Array.from({ length }, (_, i) => (37 * i * i + 11 * length) % 320))
 const batch = batchOf(sequences.map((input_ids) => ({ input_ids })))
 const kinds = ['nf4-double', 'int8'].map((name) => `bnb-${name}`)
 const sets = [...kinds, 'bnb-fp4', 'gptq-4-g32-asym-zero', 'awq-g32', 'ct-int4-g32-act', 'ct-fp8-channel', 'fp8-block']
 
-/** Log-probabilities, the loss and each parameter's gradient beside two adapters that have learnt something. */
+/** Log-probabilities, the loss and each parameter's gradient with two adapters that are not at zero. */
 async function computed(device: 'cpu' | 'cuda', path: string, options: LoadOptions): Promise<Float32Array[]> {
   using model = await loadModel(path, { ...options, device, threads: 2 })
   expect(model.slots.some(({ own }) => own.floats === null)).toBe(true)

@@ -1,4 +1,4 @@
-/** A rank with a GPU: `node rank.mjs FOLDER WHAT [MODEL ROWS]`. What it sees goes to FOLDER/RANK.json. */
+/** A rank with a GPU: `node rank.mjs FOLDER WHAT [MODEL ROWS]`. Writes its findings to FOLDER/RANK.json. */
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,13 +6,13 @@ import { setTimeout } from 'node:timers/promises'
 import { connectRanks, loadModel, openDevice, Tensor, train } from '../../dist/index.js'
 
 const [folder, what, path, data] = process.argv.slice(2)
-// A busy machine may leave a rank without time for seconds; one that fails should be missed soon.
+// A busy machine may leave a rank without time for seconds, but a failed one should be noticed soon.
 const ranks = await connectRanks({ timeout: ['sums', 'whole', 'together'].includes(what) ? 30 : 4 })
 const { rank, size } = ranks
 const name = await ranks.deviceFor()
 const device = openDevice({ device: name })
 
-/** As good as any numbers between 0 and 1. */
+/** Arbitrary numbers between 0 and 1. */
 const broughtBy = (of, i) => Math.fround(((((i + 1) * (of + 1) * 2_654_435_761) >>> 0) % 65_521) / 65_521)
 const tensorOf = (count) =>
   Tensor.from(
@@ -27,7 +27,7 @@ const works = {
     const hash = createHash('sha256')
     const lists = [[5, 40_000, 0, 16_384, 7], [1], [33_000, 2]].map((counts) => counts.map(tensorOf))
     const sent = lists.map((tensors) => ranks.sumGradients(tensors))
-    // What is enqueued afterwards is none of it, and takes memory that others had.
+    // Work that is enqueued afterwards is not part of it, and reuses memory that others had.
     const beside = Array.from({ length: 20 }, () => Tensor.zeros([1000], { device }))
     await Promise.all(sent)
     for (const tensors of lists) {
@@ -66,12 +66,12 @@ async function trained(how, lose = () => {}) {
   for (const { parameter } of model.trainableParameters()) hash.update(await parameter.data())
   model.dispose()
   const live = () => device.memory().inUse - device.memory().working
-  // What ranks do together holds on to memory until it is done.
+  // Collective operations keep memory until they are done.
   for (let i = 0; i < 200 && live() > 0; i++) await setTimeout(50)
   return { ...seen, hash: hash.digest('hex'), left: live() }
 }
 
-/** Once GPUs are connected, the last rank does something else than the others, which wait for its gradients. */
+/** Once GPUs are connected, the last rank does something other than the rest, which wait for its gradients. */
 const failing =
   (fault, count = 1000) =>
   async () => {
@@ -85,7 +85,7 @@ const faults = {
   gone: failing(() => process.exit(3)),
   stopped: failing(() => process.kill(process.pid, 'SIGSTOP')),
   gaveUp: failing(() => ranks.abort('no more rows.')),
-  /** Its GPU never comes to where the others' wait for it. */
+  /** Its GPU never reaches the point where the others wait for it. */
   killed: failing(() => killAtGpu()),
   differs: failing(() => {}, 999),
   refusedTogether: () => refusal(() => trained({ shard: ranks })),

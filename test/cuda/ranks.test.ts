@@ -1,5 +1,5 @@
 /**
- * Ranks with a GPU each, which NCCL connects: on the emulator, in processes of their own, by the stand-in of NCCL
+ * Ranks with a GPU each, connected by NCCL: on the emulator, in processes of their own, by the stand-in of NCCL
  * (test/simt/stubs/nccl.cpp).
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -97,7 +97,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
         }
         const [{ losses, hash, loaded }] = whole as [Seen]
         expect(losses).toHaveLength(3)
-        // Of the matrices; the vectors are whole, and each part of a block has up to 64 bytes of each rank more.
+        // Of the matrices; vectors are whole, and each part of a block has up to 64 more bytes for each rank.
         const most = dtype === 'float32' ? deep.most : 0.6 * loaded
         for (const [rank, one] of together!.entries()) {
           expect(one).toMatchObject({ losses, hash, left: 0 })
@@ -109,7 +109,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
     )
 
     test.each(drawn('ends with a part', ['goneTogether', 'killedTogether'], 1))(
-      'one that holds a part of a base ends all when it is %s',
+      'one that holds a part of a base ends all ranks when it is %s',
       async (what) => {
         const deep = await deepModel(folder(), 2)
         const { code } = await run(2, [job, folder(), what, deep.path, deep.rows])
@@ -168,7 +168,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ['gaveUp', 'Rank 1 failed: no more rows.'],
     ]
     test.each(drawn('endings of a rank', endings, 2))(
-      'the other hears of one that is %s, and its GPU stops waiting',
+      'the other rank learns of one that is %s, and its GPU stops waiting',
       async (what, message) => {
         const { code } = await run(2, [job, folder(), what])
         expect(code).not.toBe(0)
@@ -210,7 +210,7 @@ function farthestOf(...outputs: [string, string]): number {
   return farthest
 }
 
-/** What a rank of rank.mjs says of a run: its losses, and bytes of live tensors. */
+/** The report of a rank of rank.mjs on a run: its losses, and bytes of live tensors. */
 interface Seen {
   readonly losses: readonly number[]
   readonly hash: string

@@ -1,4 +1,4 @@
-/** float32 products of a GPU: in full float32, unless TF32 is asked for. */
+/** float32 products of a GPU: in full float32 unless TF32 is enabled. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { initModel } from '../../lib/models/load-model.js'
@@ -18,7 +18,7 @@ const emulated = process.env.MORA_CUDA === 'emulated'
 const [small, large] = [128, emulated ? 128 : 1024]
 /** TF32 keeps 10 bits of fraction: it rounds this to 1. */
 const finer = 1 + 2 ** -12
-/** cuBLAS may round where that is allowed, and does for large products; its stand-in always does. */
+/** cuBLAS may round if that is allowed, and does for large products; its stand-in always does. */
 const allowedOfSmall = emulated ? [new Set([1])] : [new Set([1]), new Set([finer])]
 
 interface Products {

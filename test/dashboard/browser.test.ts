@@ -14,7 +14,7 @@ import { appendMetrics, evaluationLine, stepLine, stepLines, writeRun } from './
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** What axe-core finds against the accessibility guidelines. */
+/** Violations of the accessibility guidelines that axe-core finds. */
 async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe)
   return page.evaluate(async () => {
@@ -28,7 +28,7 @@ async function violations(page: Page): Promise<string[]> {
   })
 }
 
-/** Points of a metric's chart in the colour of the first run: blue prevails there, and nowhere else. */
+/** Points of a metric's chart in the first run's colour, the only one in which blue prevails. */
 function inkOf(page: Page, metric: string): Promise<number> {
   return page.evaluate<number>(`(() => {
     const canvas = document.querySelector('[data-metric="${metric}"] canvas')
@@ -40,10 +40,10 @@ function inkOf(page: Page, metric: string): Promise<number> {
   })()`)
 }
 
-/** What a person reads there, in one line. */
+/** The visible text of an element, in one line. */
 const read = async (place: Locator) => (await place.allInnerTexts()).join(' ').replace(/\s+/g, ' ').trim()
 
-/** Expects it to be read there sooner or later. */
+/** Waits until the text is visible there. */
 const eventually = (place: Locator) => expect.poll(() => read(place), { timeout: 15_000 })
 
 needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', () => {
@@ -86,7 +86,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     const line = (text: string) => text.replace(/\s+/g, ' ').trim()
     return cells.map((row) => Object.fromEntries(row.map((text, i) => [line(titles[i]!), line(text)])))
   }
-  /** Expects a value of the only run to be read there sooner or later. */
+  /** Waits until a value of the only run is visible there. */
   const eventuallyLatest = (page: Page, title: string) =>
     expect.poll(async () => (await readValues(page))[0]?.[title], { timeout: 15_000 })
 
@@ -153,7 +153,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     }
     expect(await values(page).locator('[aria-sort]').getAttribute('aria-sort')).toBe('descending')
 
-    // The configuration shows what differs, and all of it when it is asked for.
+    // The configuration shows the differences, and all of it on request.
     const configuration = page.locator('.configuration')
     const method = configuration.getByRole('row', { name: /^method/ })
     expect(await read(method)).toMatch(/method ?differs mora lora/)
@@ -190,7 +190,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await ground()).toBe(light)
   })
 
-  it('can be walked through with the keyboard, and shows where one is', async () => {
+  it('can be used with the keyboard, and shows the focus', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#first`)
     await chart(page, 'Loss').locator('canvas').waitFor()
@@ -239,7 +239,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     await page.keyboard.press('Shift+ArrowRight')
     await page.keyboard.press('ArrowLeft')
     expect(await reading()).toMatch(/^Step 11\s/)
-    // Plus looks at half of the steps around, minus at all of them again.
+    // Plus zooms to half of the steps, minus back to all of them.
     await page.keyboard.press('+')
     expect(await page.getByRole('button', { name: 'Show all' }).isVisible()).toBe(true)
     await page.keyboard.press('Home')
@@ -258,7 +258,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await rows.count()).toBe(21)
   })
 
-  it('looks closer at some steps in all charts, and goes back', async () => {
+  it('zooms into some steps in all charts, and back out', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#second`)
     const plot = chart(page, 'Loss').locator('.u-over')
@@ -296,7 +296,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     ['light', 1280],
     ['dark', 1280],
     ['light', 390],
-  ] as const)('has nothing against the guidelines for accessibility: %s, %i wide', async (colorScheme, width) => {
+  ] as const)('meets the accessibility guidelines: %s, %i wide', async (colorScheme, width) => {
     const first = writeTwoRuns()
     appendMetrics(first, [stepLine(21, { loss: 99 })])
     const { page } = await visit(`${await serve()}#first&second`, { colorScheme, viewport: { width, height: 800 } })
@@ -309,7 +309,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(overflow).toBe(0)
   })
 
-  it('draws over tokens and time, and says what of a run is not known', async () => {
+  it('draws over tokens and time, and says what is unknown of a run', async () => {
     writeTwoRuns()
     const foreign = stepLines(1, 5).map((line) => ({ ...line, tokens: undefined }))
     writeRun(folder(), 'foreign', { metrics: foreign })
@@ -370,7 +370,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('is of use on a phone: nothing is wider, runs unfold, a finger reads and two look closer', async () => {
+  it('works on a phone: nothing overflows, runs unfold, one finger reads values and two zoom', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#second`, { viewport: { width: 390, height: 800 }, hasTouch: true })
     await eventually(chart(page, 'Loss').locator('.reading')).toMatch(/^Latest, step 30/)

@@ -10,7 +10,7 @@ export const chromiumPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '
   existsSync,
 )
 
-/** It asks nothing of its own accord, and can look nothing up. */
+/** Chromium makes no requests of its own, and has no DNS. */
 const quiet = [
   ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
   ...['--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage'],
@@ -21,7 +21,7 @@ export interface Visit {
   page: Page
   /** Errors of the page, and what it wrote to the console. */
   complaints: string[]
-  /** Every address that it asked for. */
+  /** Every address that it requested. */
   requests: string[]
 }
 

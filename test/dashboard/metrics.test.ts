@@ -9,7 +9,7 @@ import { appendMetrics, evaluationLine, stepLine, stepLines, writeRun } from './
 
 const folder = useTemporaryFolder()
 
-/** What somebody knows who was told this. */
+/** The state of a reader after this answer. */
 function knownOf({ version, steps, evaluations, own }: RunMetrics): KnownMetrics {
   return { version, tables: [steps, evaluations, ...own] }
 }
@@ -32,7 +32,7 @@ describe('metrics that are read as they grow', () => {
     expect(malformed).toBe(0)
   })
 
-  it('are only what was appended for somebody who knows the rest', async () => {
+  it('are only the appended ones for a reader that has the rest', async () => {
     const { run, reader } = readerOf(stepLines(1, 3))
     const known = knownOf(await reader.since(null))
     expect((await reader.since(known)).steps).toMatchObject({ rows: 3, from: 3, steps: [], at: { epoch: [] } })
@@ -71,7 +71,7 @@ describe('metrics that are read as they grow', () => {
     expect((await reader.since(knownOf(other))).steps).toMatchObject({ rows: 0, from: 0 })
   })
 
-  it('drop what a run had written of steps that it then took again', async () => {
+  it('drop lines of steps that the run then took again', async () => {
     const { run, reader } = readerOf(stepLines(1, 5))
     const known = knownOf(await reader.since(null))
     appendMetrics(run, [stepLine(4, { loss: 9 })])
@@ -81,7 +81,7 @@ describe('metrics that are read as they grow', () => {
     expect(now.steps.metrics.loss!.mean.at(-1)).toBe(9)
   })
 
-  it('survive what is no line of metrics, and count it', async () => {
+  it('skip lines that are not metrics, and count them', async () => {
     const { path, reader } = readerOf([stepLine(1, { loss: null })])
     for (const line of ['', 'no json', '[1]', 'null', '{"loss": 1}', '{"step": "2"}', `"${'x'.repeat(2 ** 21)}"`]) {
       appendFileSync(path, `${line}\n`)
@@ -146,7 +146,7 @@ describe('metrics that are read as they grow', () => {
     appendMetrics(run, [{ step: 3, reward: 4 }])
     const known = knownOf(first)
     expect((await reader.since(known)).own[0]).toMatchObject({ from: 3, steps: [3], metrics: { value: { mean: [4] } } })
-    // Whoever does not know of a metric gets everything.
+    // A reader that does not know of a metric gets everything.
     appendMetrics(run, [{ step: 3, other: 1 }])
     expect((await reader.since(known)).own.map(({ from, steps }) => [from, steps.length])).toEqual([
       [0, 4],
@@ -188,7 +188,7 @@ describe('a long course in few points', () => {
     }
   })
 
-  it('keeps the mean, the lowest and the highest of what a point stands for', () => {
+  it("keeps the mean, the lowest and the highest of a point's rows", () => {
     const table = new MetricTable(['loss'])
     for (let step = 1; step <= 100_000; step++) table.add(step, { loss: step === 50_000 ? 1e6 : step % 2 })
     const { steps, metrics, width, last } = table.since(null)
@@ -199,7 +199,7 @@ describe('a long course in few points', () => {
     expect(last).toEqual({ step: 100_000, values: { loss: 0 } })
   })
 
-  it('leaves out what is not finite, and is null where nothing else is', () => {
+  it('leaves out values that are not finite, and is null where there are no others', () => {
     const table = new MetricTable(['loss'])
     for (let step = 1; step <= 4002; step++)
       table.add(step, { loss: step > 4000 ? Number.NaN : step % 4 === 0 ? null : 2 })
@@ -207,7 +207,7 @@ describe('a long course in few points', () => {
     expect([mean[0], low![0], mean.at(-1), low!.at(-1)]).toEqual([2, 2, null, null])
   })
 
-  it.each([1, 7, 63, 64, 100])('goes on by what is new, %i rows at a time, to what it is as a whole', (stride) => {
+  it.each([1, 7, 63, 64, 100])('updated %i rows at a time equals the whole', (stride) => {
     const growing = new MetricTable(['loss'])
     let known: { rows: number; width: number } | null = null
     let points: { step: number; mean: number | null }[] = []

@@ -10,7 +10,7 @@ import { chartsOf } from '../../lib/dashboard/page/metrics.js'
 import { joined } from '../../lib/dashboard/page/source.js'
 
 describe('metrics in the page', () => {
-  it('are, joined from what came bit by bit, what they are as a whole', () => {
+  it('joined piece by piece equal those read as a whole', () => {
     const table = new MetricTable(['loss'], ['tokens'])
     const reward = new MetricTable(['value'])
     const none = new MetricTable([]).since(null)
@@ -113,7 +113,7 @@ describe('columns of a chart', () => {
     expect(columnsOver('epoch').places.map((place) => place.toFixed(2))).toEqual(['0.10', '0.20', '0.30', '0.40'])
   })
 
-  it('leave out what has no place on the axis', () => {
+  it('leave out points without a place on the axis', () => {
     const run = runOf({ steps: [1, 2], at: { tokens: [100, null] }, loss: { mean: [5, 3] } })
     expect(chartColumns(lossesOf(run), { ...plain, axis: 'tokens' })).toEqual([[100], [null], [null], [null], [5]])
     expect(chartColumns(lossesOf(run), { ...plain, axis: 'seconds' })[0]).toEqual([])
@@ -145,7 +145,7 @@ describe('columns of a chart', () => {
     expect(line).toEqual([4, (0.25 * 4 + 0.5 * 2) / 0.75])
   })
 
-  it('by powers of ten have nothing of zero and below', () => {
+  it('on a logarithmic axis leave out values of zero and below', () => {
     const run = runOf({ steps: [1, 2, 3], loss: { mean: [1, 0, -1] } })
     expect(chartColumns(lossesOf(run), { ...plain, logarithmic: true })[4]).toEqual([1, null, null])
   })
@@ -198,7 +198,7 @@ describe('the time that is left', () => {
   // two seconds a step, and in the end three
   const seconds = [2, 4, 6, 8, 10, 12, 14, 16, 19, 22]
 
-  it('is that of the steps to come at the pace of the latest', () => {
+  it('is that of the remaining steps at the latest pace', () => {
     const run = runOf({ steps, at: { seconds }, totalSteps: 110, last: { seconds: 22, epoch: 0.123 } })
     expect(secondsLeft(run)).toBe(300)
     expect(courseOf(run)).toEqual(['Step 10 of 110', 'epoch 0.12', '22 s so far', 'about 5 min left'])
@@ -206,7 +206,7 @@ describe('the time that is left', () => {
     expect(secondsLeft(run)).toBe(0)
   })
 
-  it('is not told of a run that has ended, has one step, or does not say its length or its times', () => {
+  it('is not shown for a run that has ended, has one step, or lacks its length or its times', () => {
     const changes = [{ status: 'stopped' }, { totalSteps: null }, { at: {} }, { steps: [1], at: { seconds: [2] } }]
     for (const change of changes) {
       const run = runOf({ steps, at: { seconds }, totalSteps: 110, ...change })

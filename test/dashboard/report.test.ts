@@ -34,7 +34,7 @@ describe('a report', () => {
     expect(Date.parse(made)).not.toBeNaN()
   })
 
-  it('has nothing of a run that would turn a line around, and is written whatever size a file has', async () => {
+  it('contains no characters of a run that reverse a line, and is written whatever size a file has', async () => {
     const name = 'out\u202egpj.exe\u001b[2J'
     const run = writeRun(folder(), name, { options: { '\u202ekey': '\u009b31m' } })
     truncateSync(join(writeRun(folder(), 'large'), 'metrics.jsonl'), 20e9) // sparse
@@ -86,7 +86,7 @@ describe('a report', () => {
     }
   })
 
-  it('tells nothing of where the folder is', async () => {
+  it('does not reveal where the folder is', async () => {
     writeRun(folder(), 'out')
     expect((await report()).includes(folder())).toBe(false)
   })

@@ -10,7 +10,7 @@ const folder = useTemporaryFolder()
 const ids = async (path: string) => (await findRuns(path)).runs.map(({ id }) => id)
 
 describe('the runs of a folder', () => {
-  it('are found at any depth, by their paths, in the order of people', async () => {
+  it('are found at any depth, by their paths, in natural order', async () => {
     for (const name of ['b', 'a/run-10', 'a/run-9', 'a']) writeRun(folder(), name)
     expect(await ids(folder())).toEqual(['a', 'a/run-9', 'a/run-10', 'b'])
   })
@@ -36,7 +36,7 @@ describe('the runs of a folder', () => {
     expect(await ids(join(folder(), 'inside'))).toEqual(['own'])
   })
 
-  it('are told with their state', async () => {
+  it('have a state', async () => {
     writeRun(folder(), 'a-running', { locked: true, options: { method: 'mora', operator: 'sharing', maxSteps: 10 } })
     writeRun(folder(), 'b-finished', { card: true })
     writeRun(folder(), 'c-stopped', { card: true, options: { maxSteps: 10 } })
@@ -78,14 +78,14 @@ describe('the runs of a folder', () => {
     })
   })
 
-  it('say what of them cannot be read', async () => {
+  it('say which of their files cannot be read', async () => {
     const run = writeRun(folder(), 'out')
     writeFileSync(join(run, 'run.yaml'), 'options: [unclosed')
     const runs = await Runs.in(folder())
     expect((await runs.details('out'))!.problems).toEqual([expect.stringMatching(/^run\.yaml is not YAML: /)])
   })
 
-  it('go on beside one whose files are of any size, and say so', async () => {
+  it('are read beside one with files of any size, and say so', async () => {
     for (const name of ['metrics.jsonl', 'samples.jsonl']) {
       const path = join(writeRun(folder(), `large-${name}`, { samples: [] }), name)
       truncateSync(path, 20e9) // sparse
@@ -120,7 +120,7 @@ describe('the runs of a folder', () => {
     expect((await read)!.malformed).toBeLessThan(256)
   })
 
-  it('go on beside one whose run.yaml has itself in it, or any number of keys', { timeout: 20_000 }, async () => {
+  it('are read beside one whose run.yaml contains itself, or has any number of keys', { timeout: 20_000 }, async () => {
     const keys = Array.from({ length: 80_000 }, (_, i) => `key${i}: 1\n`).join('')
     for (const [name, content] of Object.entries({ cyclic: 'options: &a {x: *a}\n', endless: keys }))
       writeFileSync(join(writeRun(folder(), name), 'run.yaml'), content)

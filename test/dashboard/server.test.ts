@@ -29,7 +29,7 @@ interface Answer {
   text: string
 }
 
-/** Asks exactly for this path, which a URL would tidy up. */
+/** Requests exactly this path, which a URL would normalise. */
 async function ask(path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Answer> {
   const asked = request({ host: '127.0.0.1', port: dashboard!.port, path, method, headers })
   asked.end()
@@ -54,7 +54,7 @@ describe('the server of the dashboard', () => {
     expect(await askJson('/api/metrics?id=out')).toMatchObject({ steps: { rows: 3 } })
   })
 
-  it('sends of metrics what was appended, and everything to who knows something else', async () => {
+  it('sends appended metrics, and everything to a client with another version', async () => {
     const run = writeRun(folder(), 'out')
     await serve()
     const { version } = await askJson<RunMetrics>('/api/metrics?id=out')
@@ -76,7 +76,7 @@ describe('the server of the dashboard', () => {
     }
   })
 
-  it('lets a page run its own files only, and nobody frame or keep what it says', async () => {
+  it('lets a page run its own files only, and forbids framing and caching', async () => {
     await serve()
     for (const path of ['/', '/api/runs', '/assets/main.js', '/absent']) {
       const { headers } = await ask(path)
@@ -165,14 +165,14 @@ describe('the server of the dashboard', () => {
     expect((await ask('/api/runs', own)).status).toBe(200)
   })
 
-  it('can be come to by a link, but not be put into another page', async () => {
+  it('can be opened by a link, but not embedded in another page', async () => {
     await serve()
     const visit = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }
     expect((await ask('/', { ...visit, 'sec-fetch-dest': 'document' })).status).toBe(200)
     expect((await ask('/', { ...visit, 'sec-fetch-dest': 'iframe' })).status).toBe(403)
   })
 
-  it('answers to addresses, but not to any name, where other machines may look', async () => {
+  it('answers to addresses, but not to arbitrary names, where other machines have access', async () => {
     const { isPublic, url, port } = await serve(folder(), '0.0.0.0')
     expect([isPublic, url]).toEqual([true, `http://localhost:${port}/`])
     const statusOf = async (host: string) => (await ask('/api/runs', { host })).status

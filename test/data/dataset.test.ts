@@ -45,7 +45,7 @@ describe('loadDataset', () => {
     expect(warnings).toEqual([expect.stringMatching(/1 rows in which nothing is trained/)])
   })
 
-  it('says which rows the template does not take as they are', async () => {
+  it('says which rows the template cannot render unchanged', async () => {
     const source =
       "{% for m in messages %}{% if m.role != 'tool' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     await writeFile(join(folder, 'no-tools.jinja'), source)
@@ -75,7 +75,7 @@ describe('loadDataset', () => {
     expect(data.summary).toMatchObject({ droppedCalls: 1, droppedMessages: 1, openEnds: 0, foreignOpenings: 0 })
   })
 
-  it('warns of tools that the template does not show', async () => {
+  it('warns about tools that the template ignores', async () => {
     const messages = [
       { role: 'user', content: 'How many?' },
       { role: 'assistant', content: 'six' },
@@ -98,7 +98,7 @@ describe('loadDataset', () => {
     expect(await of(`{{ tools | tojson }}${shown}`)).toEqual({ warnings: [], count: 0 })
   })
 
-  it('tells templates of tools, also of a file, whose numbers stay as they are', async () => {
+  it('passes tools to templates, also from a file, whose numbers keep their form', async () => {
     await writeFile(
       join(folder, 'tools.jinja'),
       '{{ tools | tojson }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}',
@@ -182,7 +182,7 @@ describe('loadDataset', () => {
 describe('the cache', () => {
   const cached = async () => (await readdir(join(folder, 'cache', 'datasets')).catch(() => [])).sort()
 
-  it('is found again by content and options, and made anew when it is damaged', async () => {
+  it('is found by content and options, and rebuilt when it is damaged', async () => {
     const cacheDir = join(folder, 'cache')
     const first = await load({ cacheDir })
     const [name, ...others] = await cached()
@@ -229,7 +229,7 @@ describe('the cache', () => {
     else process.env.MORA_CACHE = previous
   })
 
-  it('is left out with a warning where it cannot be written', async () => {
+  it('is skipped with a warning where it cannot be written', async () => {
     const warnings: string[] = []
     const data = await load({ cacheDir: file, onWarning: (message) => warnings.push(message) })
     expect(data.length).toBe(3)

@@ -112,7 +112,7 @@ describe('a conversation', () => {
   const chat = (...messages: object[]) => ({ messages })
   const template = (source: string) => new ChatTemplate({ source, specialTokens: {}, origin: 'test' })
 
-  it('is refused where a role is one that its template does not name', async () => {
+  it('is refused if its template does not know a role', async () => {
     const usr = chat({ role: 'usr', content: 'q' }, { role: 'assistant', content: 'a' })
     await expect(only(usr, { template: chatml })).rejects.toThrow(
       /^row 1: messages\[0\]\.role: "usr" is no role .*perhaps "user" was meant\.$/,
@@ -121,7 +121,7 @@ describe('a conversation', () => {
     expect((await only(usr, { template: named })).mask).toContain(1)
   })
 
-  it('may say what tools there are, and variables of the template', async () => {
+  it('may contain tools, and variables of the template', async () => {
     const source =
       '{{ tools | tojson }}{{ mood }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}'
     const text = async (row: object, context: TemplateContext = {}) =>
@@ -134,7 +134,7 @@ describe('a conversation', () => {
     expect(await text({ prompt: 'q', completion: 'a' }, context)).toBe('[1]x')
   })
 
-  it('is trained whole where its answers cannot be told apart, if all is to be trained', async () => {
+  it('is trained whole if its answers cannot be found and everything is trained', async () => {
     const endless = template('{% for m in messages %}{{ m.content }}{% endfor %}')
     const row = chat({ role: 'user', content: 'q' }, { role: 'assistant', content: 'a' })
     await expect(only(row, { template: endless })).rejects.toThrow(/no special token after messages\[1\]/)

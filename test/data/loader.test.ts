@@ -21,7 +21,7 @@ const firstIds = (batches: Batch[]) =>
   batches.map(({ ids, offsets }) => [...offsets.slice(0, -1)].map((at) => ids[at]! / 10))
 
 describe('DataLoader', () => {
-  it('gives all rows of a step as one batch', async () => {
+  it('yields all rows of a step as one batch', async () => {
     const batches = await collect(new DataLoader(rows, { batchSize: 3, shuffle: false }))
     expect(firstIds(batches)).toEqual([[0, 1, 2], [3, 4, 5], [6]])
     expect(batches[0]).toMatchObject({ rows: 3, targetTokens: 1 + 2 + 3 })
@@ -52,14 +52,14 @@ describe('DataLoader', () => {
     expect(batch!.targetTokens).toBe((await tokenizer.encode('six')).length + 1)
   })
 
-  it('names a row that is none', async () => {
+  it('names a malformed row', async () => {
     for (const row of [null, 'text', 3]) {
       const loader = new DataLoader([row] as unknown as { ids: number[] }[])
       await expect(collect(loader)).rejects.toThrow(/row 1: the row: expected object/)
     }
   })
 
-  it('T21 goes on where another one stopped', async () => {
+  it('T21 resumes where another one stopped', async () => {
     const options = { batchSize: 2, seed: 3, epochs: 2 }
     const all = await collect(new DataLoader(rows, options))
     const stopped = new DataLoader(rows, options)

@@ -33,7 +33,7 @@ describe('packBatch', () => {
 })
 
 describe('packBatch of unusual rows', () => {
-  it('has rows without tokens, or with one, and predicts nothing in them', () => {
+  it('accepts rows with no token or one, and predicts nothing in them', () => {
     const batch = packBatch([
       { ids: [], mask: [], row: 0 },
       { ids: [7], mask: [1], row: 1 },
@@ -47,7 +47,7 @@ describe('packBatch of unusual rows', () => {
     expect(() => packBatch(rows, { padTo: 2 ** 31 })).toThrow(/a whole number from 0 to 16777216 for padTo/)
   })
 
-  it('refuses what is no row, by its kind', () => {
+  it('refuses values that are not rows, and names their kind', () => {
     const row = { ids: [5], mask: [1], row: 0 }
     const wrong = [{ mask: [1, 1] }, { mask: 'a' }, { mask: undefined }, { ids: [0.5] }, { ids: [] }, { row: 0.5 }]
     for (const part of wrong) {
@@ -58,7 +58,7 @@ describe('packBatch of unusual rows', () => {
     expect(packBatch([{ ...row, ids: Int32Array.of(5), mask: Uint8Array.of(1) }])).toEqual(packBatch([row]))
   })
 
-  it('does not cut a row that is longer than what others are padded to', () => {
+  it('does not cut a row that is longer than the padded length', () => {
     const batch = packBatch(rows, { padTo: 3 })
     expect([...batch.ids]).toEqual([5, 6, 7, 8, 9, 0])
     expect([...batch.rowKeys]).toEqual(

@@ -12,7 +12,7 @@ async function all(source: string | string[]): Promise<unknown[]> {
   return rows
 }
 
-it('gives rows with whatever columns they have, file after file', async () => {
+it('yields rows with any columns, file after file', async () => {
   const [lines, csv, text] = ['a.jsonl', 'b.csv', 'c.txt'].map((name) => join(folder(), name))
   writeFileSync(lines!, '{"query":"1 + 1?","response":{"sum":2}}\n{"query":"2"}\n')
   writeFileSync(csv!, 'question,answer\nwhy,so\n')
@@ -25,7 +25,7 @@ it('gives rows with whatever columns they have, file after file', async () => {
   ])
 })
 
-it('names a row that is no object', async () => {
+it('names a row that is not an object', async () => {
   const path = join(folder(), 'a.jsonl')
   writeFileSync(path, '{"a":1}\n[1]\n')
   await expect(all(path)).rejects.toThrow('a.jsonl:2: expected an object')

@@ -35,14 +35,14 @@ describe('Sampler', () => {
     expect(indices(other, 5).flat()).not.toEqual(epochs[0])
   })
 
-  it('T21 takes the same rows for a step whenever it is asked', () => {
+  it('T21 returns the same rows for a step at any time', () => {
     const options = { rows: 7, batchSize: 3, seed: 5, shuffle: true }
     const all = indices(new Sampler(options), 12)
     const resumed = new Sampler(options)
     for (const step of [11, 2, 7, 0]) expect(resumed.rowsOfStep(step).map(({ index }) => index)).toEqual(all[step])
   })
 
-  it('T2 divides a step among ranks, so that together they take what one takes', () => {
+  it('T2 divides a step among ranks, so that together they take the rows that one rank would', () => {
     const options = { rows: 11, batchSize: 4, seed: 5, shuffle: true, epochs: 1 }
     const alone = new Sampler(options)
     const ranks = [0, 1].map((rank) => new Sampler({ ...options, rank, size: 2 }))
@@ -87,14 +87,14 @@ describe('Sampler', () => {
       for (const step of all) expect(counts(step)[0]).toBeGreaterThanOrEqual(2)
     })
 
-    it('T21 takes the same rows for a step whenever it is asked, and others with another seed', () => {
+    it('T21 returns the same rows for a step at any time, and others with another seed', () => {
       const all = indices(new Sampler({ ...options, shuffle: true }), 15)
       const resumed = new Sampler({ ...options, shuffle: true })
       for (const step of [14, 3, 9, 0]) expect(resumed.rowsOfStep(step).map(({ index }) => index)).toEqual(all[step])
       expect(indices(new Sampler({ ...options, shuffle: true, seed: 2 }), 15)).not.toEqual(all)
     })
 
-    it('counts epochs by the rows that there are, and refuses a weight that gives no row', () => {
+    it('counts epochs by the number of rows, and refuses a weight that yields no row', () => {
       const sampler = new Sampler({ ...options, shuffle: true, epochs: 2 })
       expect(sampler.steps).toBe(10)
       expect(sampler.epochAfter(5)).toBe(1)

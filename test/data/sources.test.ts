@@ -70,7 +70,7 @@ describe('sources of rows', () => {
     expect(sourcesOf(value)).toBeUndefined()
   })
 
-  it('from memory give what a file of them gives', async () => {
+  it('from memory give the same as a file of them', async () => {
     const expected = await loadDataset(file, options())
     for (const source of [rows, new Set(rows), generated(), arriving(), [arriving()], { rows: generated() }]) {
       const data = await loadDataset(source, options())
@@ -111,7 +111,7 @@ describe('sources of rows', () => {
     await expectRejection(loadDataset(generatedNothing(), options()), 'empty-data', /^the rows given: no row was found/)
   })
 
-  it('are asked for a row when the one before is tokenised, and let go of when one is malformed', async () => {
+  it('are read one row at a time, and closed when a row is malformed', async () => {
     const tokenised: number[] = []
     const asked: number[][] = []
     let isClosed = false
@@ -145,7 +145,7 @@ describe('sources of rows', () => {
     expect(turns).toBeGreaterThan(0)
   })
 
-  it('are kept in the cache where they can be known before they are read', async () => {
+  it('are cached if they can be identified before they are read', async () => {
     const cacheDir = join(folder, 'cache')
     const kept = async () => (await readdir(join(cacheDir, 'datasets')).catch(() => [])).length
     const first = await loadDataset(rows, { ...options(), cacheDir })
@@ -163,7 +163,7 @@ describe('sources of rows', () => {
 })
 
 describe('weights', () => {
-  it('are a matter of every source or of none, and go with rows', async () => {
+  it('belong to every source or to none, and go with rows', async () => {
     const mixed = [
       { path: file, weight: 1 },
       { rows: rows.slice(0, 1), weight: 3 },

@@ -1,4 +1,4 @@
-/** Every command and every piece of code in the documentation does what it says, and every link leads somewhere. */
+/** Every command and every piece of code in the documentation works as stated, and every link resolves. */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -56,7 +56,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Runs blocks in one process of their own, and fails with what it said. */
+/** Runs blocks in one process of their own, and fails with its output. */
 async function run(name: string, workplace: string, toRun: readonly Block[]): Promise<void> {
   const tasks = toRun.map((block, i) => {
     const { code, language, treatment } = block
@@ -130,12 +130,12 @@ describe('docs/tracking.md', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, number>)
 
-  it('logs numbers of its own', () => {
+  it('logs custom numbers', () => {
     const lines = linesOf('logged')
     expect(lines.map(({ perplexity }) => perplexity)).toEqual(lines.map(({ loss }) => Math.exp(loss!)))
   })
 
-  it('gives MLflow every number of the run, with its step, and the end', () => {
+  it('sends MLflow every number of the run, with its step, and the end', () => {
     const batches = trackers.bodiesOf('/api/2.0/mlflow/runs/log-batch')
     type Metric = { key: string; value: number; step: number; timestamp: number }
     const metrics = batches.flatMap((body) => (body.metrics ?? []) as Metric[])
@@ -150,7 +150,7 @@ describe('docs/tracking.md', () => {
     expect(trackers.bodiesOf('/api/2.0/mlflow/runs/update')).toMatchObject([{ run_id: 'a1b2', status: 'FINISHED' }])
   })
 
-  it('gives trackio and W&B the same', () => {
+  it('sends trackio and W&B the same', () => {
     const bodies = trackers.bodiesOf('/api/bulk_log') as { steps: number[]; metrics_list: Record<string, number>[] }[]
     const steps = [1, 2, 2, 3, 4, 4]
     expect(bodies.map(({ steps: [step] }) => step)).toEqual(steps)
@@ -226,7 +226,7 @@ it('blocks of TypeScript compile in a strict project', () => {
   expect(said).toEqual([])
 })
 
-it('blocks have a language whose blocks are looked at, or none', () => {
+it('blocks have a language that is checked, or none', () => {
   const odd = blocks.filter(({ language }) => !['sh', 'ts', 'json', 'jsonl', 'yaml', ''].includes(language))
   expect(odd.map((block) => `${whereOf(block)}: ${block.language}`)).toEqual([])
 })

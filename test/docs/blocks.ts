@@ -1,28 +1,28 @@
-/** Code blocks of the project's Markdown and docstrings, and what a comment above one says of it. */
+/** Code blocks of the project's Markdown and docstrings, with the comment above each. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Pages whose blocks must hold: relative paths. */
+/** Pages whose blocks are tested, as relative paths. */
 export const pages: readonly string[] = [
   'README.md',
   'CONTRIBUTING.md',
   ...filesBelow('docs').filter((path) => path.endsWith('.md') && !path.startsWith('docs/api/')),
 ]
 
-/** Files whose docstrings have examples: relative paths. */
+/** Files whose docstrings have examples, as relative paths. */
 export const documented: readonly string[] = filesBelow('lib').filter(
   (path) => path.endsWith('.ts') && readFileSync(join(root, path), 'utf8').includes(' * ```ts\n'),
 )
 
 /**
- * What is done with a block:
+ * How a block is tested:
  *
  * - `run`: it runs as it stands. Without a comment.
  * - `fail`: it runs, and ends with an exit code: `<!-- exit code 2 -->`.
- * - `check`: only syntax, options and types are looked at: `<!-- not run: why -->`.
+ * - `check`: only syntax, options and types are checked: `<!-- not run: why -->`.
  * - `excerpt`: it is a part of a file that is tested: `<!-- from: examples/train.ts -->`.
  */
 export type Treatment =
@@ -82,7 +82,7 @@ export function commandsOf(code: string): string[] {
     .filter((line) => line !== '')
 }
 
-/** The words of a simple command; null of one that needs a shell. */
+/** The words of a simple command; null if it needs a shell. */
 export function wordsOf(command: string): string[] | null {
   const words: string[] = []
   let rest = command
@@ -95,7 +95,7 @@ export function wordsOf(command: string): string[] | null {
   return words
 }
 
-/** Arguments of `mora` in a simple command; null of another. */
+/** Arguments of `mora` in a simple command; null for other commands. */
 export function moraArguments(command: string): string[] | null {
   const words = wordsOf(command)
   if (words?.[0] === 'npx') words.shift()

@@ -1,4 +1,4 @@
-/** What an editor shows of the library's options: the declarations that are built, through TypeScript's language service. */
+/** What an editor shows for the library's options: the built declarations, through TypeScript's language service. */
 import { join } from 'node:path'
 import ts from 'typescript'
 import { expect, it } from 'vitest'
@@ -64,7 +64,7 @@ it('an editor shows the type, the meaning, the range and the default of an optio
   for (const name of ['threads:', 'offline:']) expect(hover(name).split('\n')[1]).not.toBe('')
 })
 
-it('what is required at run time is required by the types, and what is the command line’s alone is not there', () => {
+it('the types require what is required at run time, and leave out options of the command line alone', () => {
   const wrong = service.getSemanticDiagnostics(path)
   const lineOf = ({ start }: ts.Diagnostic) => code.slice(0, start).split('\n').length
   expect(wrong.map((one) => [lineOf(one), ts.flattenDiagnosticMessageText(one.messageText, '\n')])).toEqual([

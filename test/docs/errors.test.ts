@@ -1,4 +1,4 @@
-/** docs/errors.md has every code that the library can throw, and no other. */
+/** docs/errors.md lists exactly the codes that the library can throw. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
@@ -8,8 +8,8 @@ import { root } from './blocks.js'
 const lib = join(root, 'lib')
 
 /**
- * Texts that reach a parameter called `code` anywhere in lib, of a constructor or a function. What is passed on under that name
- * (`error.code`, `code`) was found where it came from; anything else cannot be told, and is listed as `unknown`.
+ * Texts that are passed to a parameter called `code` anywhere in lib, of a constructor or a function. Values passed on under
+ * that name (`error.code`, `code`) are found at their origin; any other expression is listed as `unknown`.
  */
 function codesOfLibrary(): { codes: Set<string>; unknown: string[] } {
   const { options } = ts.parseJsonConfigFileContent(
@@ -43,7 +43,7 @@ function codesOfLibrary(): { codes: Set<string>; unknown: string[] } {
   return { codes, unknown }
 }
 
-/** Codes of the native core: what its one exception and the bindings name. */
+/** Codes of the native core, named by its one exception and the bindings. */
 function codesOfCore(): string[] {
   const folder = join(root, 'native')
   const names = (readdirSync(folder, { recursive: true }) as string[]).filter((name) => /\.(cpp|h|cu)$/.test(name))

@@ -1,7 +1,7 @@
 /**
- * Runs the blocks of one page as a user's project would: from `dist`, in one process and one folder, from top to bottom.
- * Before a block, the files that it reads are put there, unless an earlier block made them, and what it writes is
- * removed. Argument: a JSON file with `folder`, `samples`, `root` and `blocks`. Exit code 1 with a sentence when one fails.
+ * Runs the blocks of one page as a user's project would: from `dist`, in one process and one folder, from top to bottom. Before
+ * a block, copies the files that it reads, unless an earlier block made them, and removes what it writes. Argument: a JSON file
+ * with `folder`, `samples`, `root` and `blocks`. Exit code 1 with a sentence when one fails.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -36,7 +36,7 @@ function prepare({ code }) {
   }
 }
 
-/** Whether a text has a name by itself: not `merged` in `merged.gguf`, but `out` in `out/run.yaml`. */
+/** Whether a text contains a path by itself: not `merged` in `merged.gguf`, but `out` in `out/run.yaml`. */
 function mentions(text, name) {
   return new RegExp(`(?<![\\w./-])${name.replaceAll('.', '\\.')}(?![\\w.-])`).test(text)
 }

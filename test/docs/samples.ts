@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import type { StandIn } from '../hub/stand-in.js'
 
-/** What pages call the model that they load. */
+/** The names of the models in pages. */
 export const MODEL = 'SmolLM2-135M-Instruct.Q4_1.gguf'
 
 const CONFIG = {
@@ -21,7 +21,7 @@ const CONFIG = {
 
 const sums = Array.from({ length: 16 }, (_, i) => ({ a: i + 2, b: 3 * i + 1 }))
 
-/** Rows that have what training and every task but `choices` asks for. */
+/** Rows with the columns for training and for every task except `choices`. */
 const rows = sums.map(({ a, b }) => ({
   prompt: `What is ${a} + ${b}?`,
   completion: `It is ${a + b}. #### ${a + b}`,
@@ -36,7 +36,7 @@ const questions = sums.map(({ a, b }, i) => ({
 }))
 const jsonl = (values: readonly object[]) => values.map((value) => JSON.stringify(value)).join('\n')
 
-/** Writes what needs no model to be run. */
+/** Writes the files that need no model to be made. */
 export function writeSamples(folder: string): void {
   const at = (name: string) => join(folder, name)
   writeFileSync(at('config.json'), JSON.stringify(CONFIG))
@@ -45,7 +45,7 @@ export function writeSamples(folder: string): void {
     const json = JSON.parse(readFileSync(join(smallTokenizerFolder, name), 'utf8'))
     writeFileSync(at(`tokenizer/${name}`), JSON.stringify({ ...json, ...more }))
   }
-  // It splits words as GPT-2 does, which GGUF has a name for.
+  // Words are split as by GPT-2, which GGUF has a name for.
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true }
   tokenizer('tokenizer.json', { pre_tokenizer: byteLevel })
   tokenizer('tokenizer_config.json', { chat_template: readFileSync(templatePath('chatml'), 'utf8') })
@@ -59,7 +59,7 @@ export function writeSamples(folder: string): void {
   )
 }
 
-/** What is made of them, in this order. */
+/** Files that commands make from them, in this order. */
 export const MADE = [
   {
     language: 'sh',
@@ -84,7 +84,7 @@ cp -r out runs/first`,
   },
 ]
 
-/** Gives the hub the repositories that pages name. */
+/** Adds the repositories that pages name to the hub. */
 export function fillHub(hub: StandIn, samples: string): void {
   const files = Object.fromEntries(
     readdirSync(join(samples, 'model')).map((name) => [name, readFileSync(join(samples, 'model', name))]),

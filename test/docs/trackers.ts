@@ -11,7 +11,7 @@ export interface TrackedRequest {
 
 const RUN = { info: { run_id: 'a1b2', experiment_id: '0', status: 'RUNNING' }, data: {} }
 
-/** Fields that each call must have, as the trackers' own documentation names them. */
+/** Fields that each call must have, by the trackers' own documentation. */
 const REQUIRED: Record<string, readonly string[]> = {
   '/api/2.0/mlflow/runs/create': ['experiment_id'],
   '/api/2.0/mlflow/runs/log-batch': ['run_id'],
@@ -49,7 +49,7 @@ export class Trackers {
     return trackers
   }
 
-  /** What makes the blocks of the page find them. */
+  /** The environment in which the page's blocks find them. */
   get environment(): Record<string, string> {
     const server = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
     return { MLFLOW_TRACKING_URI: server, TRACKIO_SERVER_URL: server, WANDB_STAND_IN: this.#wandbLog }

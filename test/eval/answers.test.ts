@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest'
 import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../../lib/eval/exact-match.js'
 
 describe('extractAnswer', () => {
-  it('takes what follows the last ####, on its line', () => {
+  it('takes the text after the last ####, on its line', () => {
     expect(extractAnswer('2 + 2 = 4\n#### 4')).toBe('4')
     expect(extractAnswer('#### 3\nNo:\n#### 4 \nThat is all.')).toBe('4')
     expect(extractAnswer('####\n 1,234.')).toBe('1,234.')
   })
 
-  it('else what is inside the last \\boxed{}, braces within included', () => {
+  it('otherwise takes the content of the last \\boxed{}, including inner braces', () => {
     expect(extractAnswer('so \\boxed{3} or rather $\\boxed{\\frac{1}{2}}$.')).toBe('\\frac{1}{2}')
     expect(extractAnswer('#### $\\boxed{5}$')).toBe('5')
   })
@@ -59,7 +59,7 @@ describe('isSameAnswer', () => {
     expect(isSameAnswer(given, expected)).toBe(false)
   })
 
-  it('compares as text what is no number', () => {
+  it('compares other answers as text', () => {
     expect(isSameAnswer('New  York. ', 'New York')).toBe(true)
     expect(isSameAnswer('new york', 'New York')).toBe(false)
     expect(canonicalNumber('12 or 13')).toBeNull()

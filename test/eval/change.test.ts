@@ -1,4 +1,4 @@
-/** How far two models are apart, against sums over their whole log-probabilities. */
+/** The difference of two models, against sums over their whole log-probabilities. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -36,7 +36,7 @@ afterAll(() => {
   expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0)
 })
 
-/** Natural log-probabilities [V] of what follows each token but the last, in float64. */
+/** Natural log-probabilities [V] of the token after each but the last, in float64. */
 async function distributionsOf(of: Model, ids: number[]): Promise<number[][]> {
   const batch = packBatch([{ ids, mask: ids.map(() => 1), row: 0 }])
   using output = await of.forwardAsync(batch, { gradients: false })
@@ -94,7 +94,7 @@ describe('the task change', () => {
     expect(got.after).toBeCloseTo(loss, 6)
   })
 
-  test('of a model beside itself there is none', async () => {
+  test('of a model against itself is zero', async () => {
     expect(await evaluate(base, { task: 'change', data, base })).toMatchObject({
       meanAbsoluteChange: 0,
       maxAbsoluteChange: 0,
@@ -103,7 +103,7 @@ describe('the task change', () => {
     })
   })
 
-  test('needs an adapter or a model before, which can give logits', async () => {
+  test('needs an adapter or a model before, which can compute logits', async () => {
     await expect(evaluate(base, { task: 'change', data })).rejects.toThrow(/task change compares two models/)
     const { config, tokenizer, adapterSet } = base
     const mute = { config, tokenizer, adapterSet, setDropout() {}, tokenLogProbs() {} } as unknown as Model

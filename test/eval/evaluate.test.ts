@@ -40,7 +40,7 @@ describe('evaluate', () => {
   })
 
   describe('logprobs', () => {
-    it('gives each token after the first of any row, several rows in a pass', async () => {
+    it('returns each token after the first of every row, several rows in a pass', async () => {
       const known = [7, 8, 9, 10]
       const model = new ScriptedModel(tokenizer, [{ prompt: known.slice(0, 1), reply: known.slice(1) }])
       const data = write('ids.jsonl', [
@@ -62,7 +62,7 @@ describe('evaluate', () => {
       expect(model.passes).toEqual([3, 1])
     })
 
-    it('says how many rows lost a part to max-length', async () => {
+    it('reports how many rows max-length cut', async () => {
       const data = write('long.jsonl', [{ input_ids: [5, 6, 7, 8] }, { input_ids: [5, 6] }])
       const warnings: string[] = []
       const onWarning = (message: string) => warnings.push(message)
@@ -80,7 +80,7 @@ describe('evaluate', () => {
       const ids = await tokenizer.encodeText(text)
       const data = join(folder, 'sea.txt')
       writeFileSync(data, text)
-      // Knows the text by heart from its first token on, but no window that begins elsewhere.
+      // The model knows the text by heart from its first token on, but no window that begins elsewhere.
       const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
       const whole = await evaluate(model, { task: 'perplexity', data })
       expect(whole).toMatchObject({ tokens: ids.length, targets: ids.length - 1 })
@@ -195,7 +195,7 @@ describe('evaluate', () => {
       expect((lines(output)[2]!.logprobs as number[]).length).toBe(3)
     })
 
-    it('reads a question once where each letter is one token, and gives their log-probabilities', async () => {
+    it('reads a question once if each letter is one token, and returns their log-probabilities', async () => {
       const data = write('one.jsonl', [questions[0]!])
       const ask = [{ role: 'user', content: '2 + 2?\nA. 3\nB. 4\nAnswer:' }]
       const script = await chat(ask, 'B<|im_end|>')
@@ -220,7 +220,7 @@ describe('evaluate', () => {
       expect(result).toEqual({ accuracy: 1, bySubject: { sums: 1, words: 1 } })
     })
 
-    it('shows solved examples of the same subject before, in a chat as turns', async () => {
+    it('shows solved examples of the same subject first, in a chat as turns', async () => {
       const shotsData = write('shots.jsonl', [
         { subject: 'words', question: 'A tree?', choices: ['oak', 'hat'], answer: 'A' },
         questions[0]!,

@@ -1,4 +1,4 @@
-/** Importance matrices: sums in float64 of what layers read, and llama.cpp's files of them. */
+/** Importance matrices: sums in float64 over layers' inputs, and llama.cpp's files. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -46,7 +46,7 @@ afterAll(() => {
   expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0)
 })
 
-/** What each group of layers read, a copy for each forward pass, by the first layer's name. */
+/** The inputs of each group of layers, a copy for each forward pass, by the first layer's name. */
 async function inputsOf(run: () => Promise<unknown>): Promise<Map<string, Float32Array[]>> {
   const reading: Promise<unknown>[] = []
   const inputs = new Map<string, Float32Array[]>()
@@ -78,7 +78,7 @@ const matrix = (name: string, more: object = {}) =>
   importanceMatrix(model, { data: at('rows.jsonl'), batchSize: 2, output: at(name), ...more })
 
 describe('the matrix of a model', () => {
-  test('has the sums of the squares of what each layer reads, and the number of tokens', async () => {
+  test("has the sums of squares of each layer's inputs, and the number of tokens", async () => {
     const inputs = await inputsOf(async () => {
       expect(await matrix('imatrix.gguf')).toEqual({ output: at('imatrix.gguf'), weights: 14, tokens, chunks: 3 })
     })
@@ -117,7 +117,7 @@ describe('the matrix of a model', () => {
     expect(model.linears().every(({ observer }) => observer === null)).toBe(true)
   })
 
-  test('is of the active adapters, too, and hardly depends on how rows are put together', async () => {
+  test('includes the active adapters, and hardly depends on how rows are batched', async () => {
     await matrix('alone.gguf', { batchSize: 1 })
     const [together, alone] = [await readImportance(at('imatrix.gguf')), await readImportance(at('alone.gguf'))]
     const name = 'blk.1.ffn_down.weight'
@@ -181,7 +181,7 @@ describe('quantising by it', () => {
     expect(again.quantised).toMatchObject({ format: 'q4_0' })
   })
 
-  test('weights without an importance are quantised without, and named', async () => {
+  test('weights without an importance are quantised without it, and named', async () => {
     const [name, other] = ['blk.0.attn_q.weight', 'blk.0.attn_k.weight']
     const { columns } = await readImportance(at('imatrix.gguf'))
     await writeMatrix('part.gguf', { [name]: columns.get(name)!, 'token_embd.weight': new Float32Array(7) })
@@ -215,7 +215,7 @@ async function writeMatrix(
 
 const bytesOf = (values: Float32Array) => new Uint8Array(values.slice().buffer)
 
-/** A file as llama.cpp wrote them before. */
+/** A file in llama.cpp's older format. */
 function olderFile(name: string, entries: [weight: string, calls: number, values: number[]][], end?: [number, string]) {
   const int = (value: number) => Buffer.from(Int32Array.of(value).buffer)
   const string = (value: string) => Buffer.concat([int(value.length), Buffer.from(value)])
@@ -229,7 +229,7 @@ function olderFile(name: string, entries: [weight: string, calls: number, values
 }
 
 describe('files', () => {
-  test('older ones of llama.cpp are read', async () => {
+  test("llama.cpp's older format is read", async () => {
     olderFile(
       'older.dat',
       [
@@ -254,7 +254,7 @@ describe('files', () => {
     })
   })
 
-  test('a weight that no token reached is as important everywhere', async () => {
+  test('all columns of a weight that no token reached are equally important', async () => {
     await writeMatrix(
       'unused.gguf',
       { a: Float32Array.of(0, 0) },
@@ -268,7 +268,7 @@ describe('files', () => {
   })
 
   const malformed = (path: string) => expect(readImportance(at(path))).rejects.toMatchObject({ code: 'malformed-file' })
-  test('what is none is refused by a sentence', async () => {
+  test('other files are refused in a sentence', async () => {
     await expect(readImportance(at('absent'))).rejects.toMatchObject({ code: 'missing-file' })
     await expect(readImportance(at('floats.gguf'))).rejects.toThrow(/no importance matrix: its general.type is "model"/)
     await malformed('config.json')
@@ -290,7 +290,7 @@ describe('files', () => {
     await expect(readImportance(at('sums.gguf'))).rejects.toThrow(/no values "a.counts"/)
   })
 
-  test('one of another model is refused, and one that nothing would use', async () => {
+  test('a matrix of another model is refused, and one that nothing would use', async () => {
     await writeMatrix('other.gguf', { 'blk.0.attn_q.weight': new Float32Array(64) })
     await writeMatrix('none.gguf', { 'blk.9.attn_q.weight': new Float32Array(64) })
     const save = (output: string, form: object) => model.save(at(output), form)

@@ -47,7 +47,7 @@ describe('a tiny model without a tokenizer', () => {
     expect(result.perplexity).toBeCloseTo(Math.exp(result.loss), 9)
   })
 
-  it('says by name that text needs a tokenizer', async () => {
+  it('names the missing tokenizer where text needs one', async () => {
     const problems = join(folder, 'problems.jsonl')
     writeFileSync(problems, '{"prompt": "1 + 1?", "answer": "2"}\n')
     await expect(evaluate(model, { task: 'exact-match', data: problems })).rejects.toThrow(/has no tokenizer/)
@@ -75,7 +75,7 @@ describe('a tiny model without a tokenizer', () => {
     expect(generated).toEqual(slow)
   })
 
-  it('a cache that begins alike reads only the rest and gives the same logits', async () => {
+  it('a cache with the same beginning reads only the rest and gives the same logits', async () => {
     const [a, b] = [expected.sequences[0]!, expected.sequences[1]!]
     const prompt = [...a.slice(0, 10), ...b.slice(0, 10)]
     using used = new PromptCache(model)

@@ -20,7 +20,7 @@ describe('rows', () => {
     expect(isKept(row(1300, '𝑎'))).toBe(true)
   })
 
-  it('are asked as they stand, signs of replacement included', () => {
+  it('are asked unchanged, with their replacement patterns', () => {
     const query = "Tom has $& and $1 and {query}. How many $'s?"
     expect(promptOf({ query, response: '' }, PROTOCOL.query_template)).toBe(
       `Question: ${query} Think step by step.\nAnswer:`,
@@ -50,7 +50,7 @@ describe('a batch', () => {
     [15, 16],
   ]
 
-  /** Padded with EOS on the right, labels without pads but the first, shifted: what predicts what. */
+  /** Inputs and targets of rows padded with EOS on the right, whose labels ignore all pads but the first, shifted. */
   function padded(): { input: number[]; target: number }[] {
     const length = Math.max(...rows.map((ids) => ids.length))
     return rows.flatMap((ids) => {
@@ -90,7 +90,7 @@ describe('answers', () => {
     ['The final answer is: 7 and #### 9', '7 and #### 9'],
     ['He pays.\n#### $18.00', '18.00'],
     ['#### 50%', '50'],
-    // The space of the delimiter went with the end of the text.
+    // The delimiter's space was trimmed with the end of the text.
     ['I think The answer is ', null],
     ['no answer', null],
     ['the answer is: 3', null],

@@ -6,15 +6,15 @@ import type { CountedEnding, FailingDisk } from './disk.js'
 export interface Disturbance {
   /** How often the run is to be killed. */
   deaths: number
-  /** Starts a run, or goes on with it, and lets it come to harm, or to its end before that. */
+  /** Starts or resumes a run, and lets it die, unless it reaches its end first. */
   run(argv: readonly string[], undisturbed: CountedEnding): Promise<Ending>
   /** Sees how each run ended. */
   see?(ending: Ending): void
 }
 
 /**
- * Resumes a run that is killed again and again until it ends, and has it begin anew until so many have died. What it leads to is
- * always what it leads to when nothing happens, and nothing else is left.
+ * Resumes a run that is killed again and again until it ends, and starts new ones until `times` have died. The result always
+ * equals that of an undisturbed run, and nothing else is left.
  */
 export async function expectSameEnd(
   disk: FailingDisk,
@@ -39,7 +39,7 @@ export async function expectSameEnd(
     expect(ending.code, ending.stderr).toBe(0)
     expect(everythingOf(output)).toEqual(expected)
     if (isLast) break
-    // What was left of the run was over before.
+    // The rest of the run ended before it was killed.
     rmSync(output, { recursive: true })
   }
   expect(hiddenIn(output)).toEqual([])

@@ -1,4 +1,4 @@
-/** `mora` as a process of its own, and what its tests train. */
+/** `mora` as a process of its own, and the runs that its tests train. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -20,7 +20,7 @@ export interface Started {
   readonly pid: number
   readonly ended: Promise<Ending>
   kill(signal: NodeJS.Signals): void
-  /** Resolves when stderr has such a text; rejects when the process ends before. */
+  /** Resolves when stderr matches; rejects if the process ends before. */
   until(text: RegExp): Promise<void>
 }
 
@@ -47,7 +47,7 @@ export function start(argv: readonly string[], environment: Record<string, strin
   return { pid: child.pid!, ended, until, kill: (signal) => void child.kill(signal) }
 }
 
-/** Arguments of a run of a second; `more` may have other values of the same options. */
+/** Arguments of a run that takes a second; `more` may override options. */
 export const trainInto = (output: string, ...more: string[]): string[] => [
   'train',
   '--model',
@@ -90,7 +90,7 @@ export const exportInto = (output: string, adapter: string, format: string, ...m
   ...['--threads', '1', '--quiet', ...more],
 ]
 
-/** Bytes of every file that a path is or holds, by its name; null where there is nothing. */
+/** Bytes of the file at a path, or of every file in the folder, by name; null if there is nothing. */
 export function contentOf(path: string): Record<string, string> | null {
   if (!existsSync(path)) return null
   const bytes = (file: string) => readFileSync(file).toString('base64')
@@ -100,7 +100,7 @@ export function contentOf(path: string): Record<string, string> | null {
   return Object.fromEntries(names.sort().map((name) => [name.slice(path.length + 1), bytes(name)]))
 }
 
-/** What a run leads to: the adapter or the model, and what each step measured. */
+/** The result of a run: the adapter or the model, and each step's metrics. */
 export function resultOf(output: string): { adapter: object | null; model: object | null; steps: number[][] } {
   const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n')
   const steps = lines.map((line) => JSON.parse(line) as { step: number; loss: number; gradNorm: number })
@@ -111,13 +111,13 @@ export function resultOf(output: string): { adapter: object | null; model: objec
   }
 }
 
-/** What is not there to be seen: locks, and what was being written. */
+/** Files that are not part of a run: locks, and unfinished writes. */
 export const hiddenIn = (folder: string) =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => basename(name).startsWith('.'))
 
 /**
- * What is in the folder of a run, its checkpoints and all that it merged, by names: what is the same in two runs that compute the
- * same. Left out are times and memory, and where and from where on a run goes.
+ * The content of a run's folder by name, with its checkpoints and merged adapters, as far as it is the same in two equal runs.
+ * Times, memory, folders and the step of the start are left out.
  */
 export function everythingOf(output: string): Record<string, string> {
   const files = Object.entries(contentOf(output) ?? {}).filter(

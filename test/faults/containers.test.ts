@@ -1,4 +1,4 @@
-/** Whatever memory a container has: a command ends well, or says that it has too little. Nothing is killed for it. */
+/** Whatever memory a container has, a command succeeds or says that it has too little; nothing is killed. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -17,7 +17,7 @@ const lacksLarge = lacksLong ?? lacksRealModel ?? lacksAsset(data, 'data sets')
 
 const lastLine = ({ stderr }: GroupEnding) => stderr.trim().split('\n').at(-1)
 
-/** Whether it fits; else it was refused in words. */
+/** Whether the command fits; otherwise it was refused in words. */
 function fits(ending: GroupEnding, limit: number): boolean {
   const { code, signal, stderr, killed, peak } = ending
   const what = `within ${limit} MiB, of which ${Math.ceil(peak / MiB)} were taken: ${stderr.slice(-600)}`
@@ -29,7 +29,7 @@ function fits(ending: GroupEnding, limit: number): boolean {
   return false
 }
 
-/** Runs a command at each limit [MiB] and says which were enough: none below one that was not. */
+/** Runs a command at each limit [MiB] and returns which were enough; none may be below one that was not. */
 function fitting(limits: readonly number[], argv: (limit: number) => string[]): number[] {
   const enough = limits.filter((limit) => {
     const ending = runWithin(limit * MiB, argv(limit))

@@ -12,7 +12,7 @@ const limitFile = root === mounted ? 'memory.max' : 'memory.limit_in_bytes'
 
 let made = 0
 
-/** Gives `use` the folder of a new group with a limit in bytes, and removes it afterwards. */
+/** Calls `use` with the folder of a new group with a limit in bytes, and removes it afterwards. */
 function withGroup<R>(limit: number, use: (group: string) => R): R {
   const group = join(root, `mora-test-${process.pid}-${++made}`)
   mkdirSync(group)
@@ -39,11 +39,11 @@ export interface GroupEnding {
   stderr: string
   /** Processes that the kernel ended for their memory. */
   killed: number
-  /** Bytes of the group at most. */
+  /** The group's limit in bytes. */
   peak: number
 }
 
-/** Runs `mora` with these arguments where it may have so many bytes. */
+/** Runs `mora` with these arguments in a group with this limit in bytes. */
 export function runWithin(limit: number, argv: readonly string[], timeout = 120_000): GroupEnding {
   return withGroup(limit, (group) => {
     const enter = `echo $$ > ${join(group, 'cgroup.procs')} && exec "$@"`

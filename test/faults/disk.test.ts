@@ -44,7 +44,7 @@ needing(lacksDisk).describe('on a disk that fails', { timeout: 1_800_000 }, () =
     },
   )
 
-  it.each(['merged', 'merged.gguf'])('what %s held before is still there, or what it is to hold', async (name) => {
+  it.each(['merged', 'merged.gguf'])('%s has its old content or its new one', async (name) => {
     const adapter = disk.at('whole')
     const [before, output] = [disk.at(`before ${name}`), disk.at(name)]
     const first = await disk.run(mergeInto(before, adapter, '--dtype', 'bfloat16'))

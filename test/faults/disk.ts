@@ -12,15 +12,15 @@ import { drawShares, JournalledFolder, readTree, writeTree } from './power-cut.j
 
 const compiler = ['c++', 'g++', 'clang++'].find((name) => spawnSync(name, ['--version']).status === 0)
 
-/** What these tests need is there wherever the addon was built. */
+/** Every machine that built the addon has what these tests need. */
 export const lacksDisk = lacksLinux ?? lack('a C++ compiler', compiler) ?? lacksBuild
 
-/** Which change of files below the folder is the first that fails, from 1; or microseconds after the first one. */
+/** The first change of files below the folder that fails, from 1; or microseconds after the first change. */
 export type Moment = { at: number } | { after: number }
 
 export type Fault = { kind: 'ENOSPC' | 'EIO' | 'EROFS'; at: number } | ({ kind: 'kill' } & Moment)
 
-/** How a process ended that may have been killed; the counts are those of one that was not. */
+/** How a process ended, which may have been killed; counts are valid if it was not. */
 export interface CountedEnding extends Ending {
   changes: number
   /** From the first change on. */
@@ -60,7 +60,7 @@ export class FailingDisk implements Disposable {
     return { ...ending, changes, microseconds }
   }
 
-  /** What a process is told of the fault that it is to meet. */
+  /** The environment that tells a process which fault to inject. */
   variables(fault?: Fault): Record<string, string> {
     return {
       LD_PRELOAD: [process.env.LD_PRELOAD, this.#library].filter(Boolean).join(':'),
@@ -72,7 +72,7 @@ export class FailingDisk implements Disposable {
     }
   }
 
-  /** Runs `mora` until the power is cut, at the latest when it has ended: the folder holds what may be left then. */
+  /** Runs `mora` until the power is cut, at the latest when it has ended; the folder then holds what may be left. */
   async runUntilCut(
     argv: readonly string[],
     moment: Moment,

@@ -1,4 +1,4 @@
-/** A run that is stopped from outside, and one that meets another. */
+/** A run that is stopped from outside, and two runs in one folder. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -20,7 +20,7 @@ const demo = resolve('assets/demo-model')
 /** Clock ticks of the processor's time, of a hundred a second: starting and reading a small tokenizer takes less. */
 const AT_WORK = 70
 
-/** Waits until a process has one in which a template is rendered. */
+/** Waits until a process's template renderer is at work. */
 async function renderingOf(pid: number): Promise<void> {
   const read = (path: string) => readFileSync(`/proc/${path}`, 'utf8')
   for (;;) {

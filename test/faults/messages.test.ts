@@ -1,4 +1,4 @@
-/** Text of others that reaches a message, a result or a document: it is short, steers no terminal, and none of it is V8's. */
+/** Foreign text in a message, a result or a document is short, does not control the terminal, and contains no words of V8. */
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -22,7 +22,7 @@ beforeEach(() => {
 })
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-/** What a file can bring: sequences that clear a terminal, overrides of direction, lines, halves of pairs, and much of it. */
+/** Hostile text: sequences that clear a terminal, overrides of direction, lines, lone surrogates, and much of it. */
 const short = '\u001b[2J\u001b]0;title\u0007\u009b31m\u202e\u2066\u2028\r\n\u007f'
 const hostile = `${short}${'😀 word '.repeat(20_000)}${short}`
 /** As the name of a file: neither slashes nor NUL, and 255 bytes at most. */
@@ -34,7 +34,7 @@ async function mora(...argv: string[]) {
   return { exitCode, ...terminal.written }
 }
 
-/** Runs a command that has to refuse what it is given, in words and as a document. */
+/** Runs a command that must refuse its input, in words and as a document. */
 async function refuses(...argv: string[]): Promise<void> {
   const plain = await mora(...argv)
   expect(plain.exitCode, plain.stderr).toBeGreaterThan(0)
@@ -47,7 +47,7 @@ async function refuses(...argv: string[]): Promise<void> {
   expect(error.code).not.toBe('unexpected')
 }
 
-/** Runs a command that takes what it is given: what it shows has the text, but steers nothing. */
+/** Runs a command that accepts its input: the output has the text, but no control characters. */
 async function shows(...argv: string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await mora(...argv)
   expect(exitCode, stderr).toBe(0)
@@ -267,7 +267,7 @@ describe('a run that is resumed', () => {
 describe('what is shown', () => {
   test('of rows', async () => {
     const data = file('rows.jsonl', json({ text: `${short}word` }))
-    const tokenizer = readFileSync(join(smallTokenizerFolder, 'tokenizer.json')) // of bytes, so that it knows any text
+    const tokenizer = readFileSync(join(smallTokenizerFolder, 'tokenizer.json')) // byte tokens: it encodes any text
     const model = modelWith({ 'tokenizer.json': tokenizer, 'tokenizer_config.json': '{}' })
     const stdout = await shows('inspect', '--model', model, '--data', data)
     expect(stdout).toContain('\u001b[32m')

@@ -1,4 +1,4 @@
-/** Few files may be open at a time, or a process may have few addresses. */
+/** A process that may open few files, or has little address space. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -17,7 +17,7 @@ function limited(limit: string, argv: readonly string[]) {
 const training = () => trainInto(join(at(), 'out'), '--quiet', '--max-steps', '1')
 
 needing(lacksBuild).describe('with so many files that may be open', () => {
-  it.each([24, 32, 40, 64, 96, 128, 192])('%d: a run ends well, or with one sentence', (count) => {
+  it.each([24, 32, 40, 64, 96, 128, 192])('%d: a run succeeds, or ends with one sentence', (count) => {
     const { status, stderr, stdout } = limited(`-n ${count}`, training())
     if (status === 0) return
     expect(status).toBe(1)

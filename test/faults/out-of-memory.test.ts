@@ -1,4 +1,4 @@
-/** Each allocation in turn fails: an error, nothing is lost and nothing is left, and the next attempt succeeds. */
+/** Each allocation fails in turn: an error results, nothing is lost or leaked, and the next attempt succeeds. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -54,7 +54,7 @@ afterAll(() => {
 
 /**
  * Lets each allocation of `work` fail once, until it succeeds.
- * @param same what must be as before after a failure
+ * @param same the state that a failure must not change
  */
 async function failEach(work: () => Promise<void>, same: () => Promise<unknown>): Promise<void> {
   const before = await same()

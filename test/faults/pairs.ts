@@ -2,8 +2,8 @@ import { randomStream } from '../../lib/common/random.js'
 
 /**
  * Combinations of one value of each list, as indices, in which any two values of two lists meet at least once: far fewer than
- * all combinations. Greedy: each begins with a pair that has not met yet, and takes the values that meet most others, or, where
- * several do, any of these.
+ * all combinations. Greedy: each combination begins with a pair that has not met yet, and adds the values that meet most
+ * others, a random one among equals.
  */
 export function allPairs(lengths: readonly number[], seed: number): number[][] {
   const random = randomStream(seed, 'pairs')

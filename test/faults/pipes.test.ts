@@ -1,4 +1,4 @@
-/** A pipe that nobody writes into, where a file is expected, is refused: nothing waits for it. */
+/** A pipe without a writer in place of a file is refused; nothing waits for it. */
 import { spawnSync } from 'node:child_process'
 import { cpSync, lstatSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ function modelWithPipe(name: string): string {
   return model
 }
 
-/** What the command says; it has to end by itself. */
+/** Returns the command's output; it must end by itself. */
 function said(...argv: string[]): string {
   const { status, signal, stderr } = spawnSync(process.execPath, [main, ...argv], {
     encoding: 'utf8',
@@ -91,7 +91,7 @@ needing(lacksBuild).describe('a pipe in a run', { timeout: 240 * seconds }, () =
   const result = (...argv: string[]) =>
     spawnSync(process.execPath, [main, ...argv], { encoding: 'utf8', timeout: 60 * seconds })
 
-  test('is a torn checkpoint as manifest.json, and no metrics as metrics.jsonl, when the run goes on', () => {
+  test('counts as a torn checkpoint for manifest.json, and as no metrics for metrics.jsonl', () => {
     const output = join(temporary(), 'run')
     expect(result(...train(output)).status).toBe(0)
     const checkpoints = readdirSync(join(output, 'checkpoints')).sort()

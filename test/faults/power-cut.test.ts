@@ -18,7 +18,7 @@ const isLora = ({ name }: Combination) => name.startsWith('trained lora,')
 const isMerging = ({ name }: Combination) => name.includes('merged')
 const some = [drawn.find(isMerging)!, ...drawn.filter((one) => !isMerging(one)).slice(0, isLong ? 19 : 1)]
 
-/** Follows what a run has told to be saved: it has to go on from there at least, and to know of every step. */
+/** Tracks what a run has reported as saved: it must resume from there at least, and know of every step. */
 function believing(): (ending: Ending) => void {
   let saved = 0
   return ({ code, stderr }) => {
@@ -41,7 +41,7 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
   const train = (output: string, argv: readonly string[]) => trainTiny(disk.at('model'), output, argv)
 
   it.each(titled(some))(
-    'T20 a run goes on from what it told to be saved, and ends the same: %s',
+    'T20 a run resumes from the state that it reported as saved, and ends the same: %s',
     async (name, argv) => {
       const random = randomStream(seed, 'power cut', name)
       await expectSameEnd(disk, 'run', (output) => train(output, argv), {
@@ -52,7 +52,7 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
     },
   )
 
-  it('what has ended is there, where a disk has nothing but what was synced', async () => {
+  it('a finished result is there even if a disk has only synced data', async () => {
     const random = randomStream(seed, 'nothing else')
     const [output, merged] = [disk.at('deep/down/run'), disk.at('deep/merged')]
     const ended = (argv: readonly string[]) => disk.runUntilCut(argv, { at: 1e9 }, random, { names: 0, bytes: 0 })
@@ -75,7 +75,7 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
     expect(code, stderr).toBe(0)
   })
 
-  it.each(['merged', 'merged.gguf'])('%s is what it was before, or what it is to be', async (name) => {
+  it.each(['merged', 'merged.gguf'])('%s has its old content or its new one', async (name) => {
     const random = randomStream(seed, 'power cut', name)
     const [adapter, before, after, output] = ['adapter', `before ${name}`, `after ${name}`, name].map((it) =>
       disk.at(it),
@@ -100,7 +100,7 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
     const [was, is] = [contentOf(before!), contentOf(after!)]
     for (let cut = 0; cut < (isLong ? 20 : 1); cut++) {
       await disk.run(merge(output!, '--overwrite', ...old))
-      // Two renames and what is removed come last.
+      // Two renames and the removals come last.
       const at = Math.max(1, changes + 6 - random.integer(isLong ? changes : 12))
       const { code } = await disk.runUntilCut(merge(output!, '--overwrite'), { at }, random)
       await removeLeftovers(disk.at(''))

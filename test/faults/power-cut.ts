@@ -1,7 +1,7 @@
 /**
- * A folder as a power cut leaves it, by the journal of what a process did (disk.cpp). What was synced is there: the bytes of a
- * file once the file was synced, names once their folder was. Of the rest chance decides, page by page and name by name, since
- * disks and file systems write in an order of their own.
+ * A folder as a power cut leaves it, from the journal of a process's changes (disk.cpp). Synced data is there: the bytes of a
+ * file once the file was synced, names once their folder was. Chance decides about the rest, page by page and name by name,
+ * since disks and file systems write in an order of their own.
  */
 import { constants, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -11,7 +11,7 @@ const PAGE = 4096
 
 /** A page that was written, or the length that a file was cut to. */
 type FileChange = { at: number; bytes: Buffer } | { size: number }
-/** Names, and what each of them stands for from then on; null: nothing. A rename is one change. */
+/** Names, and what each of them refers to afterwards; null: nothing. A rename is one change. */
 type FolderChange = ReadonlyMap<string, Place | null>
 type Place = StoredFile | StoredFolder
 type Content = Place['now']
@@ -77,7 +77,7 @@ class StoredFolder extends Stored<ReadonlyMap<string, Place>, FolderChange> {
     })
   }
 
-  /** As it is on a disk, all of it synced. */
+  /** The folder as on a disk, with everything synced. */
   static read(path: string): StoredFolder {
     const places = readdirSync(path, { withFileTypes: true }).map((entry): [string, Place] => {
       const inside = join(path, entry.name)
@@ -87,7 +87,7 @@ class StoredFolder extends Stored<ReadonlyMap<string, Place>, FolderChange> {
   }
 }
 
-/** How much of names and of pages reaches a disk that nobody has asked to sync: 0 to 1. */
+/** The share of unsynced names and pages that reach the disk: 0 to 1. */
 export interface Shares {
   names: number
   bytes: number
@@ -102,7 +102,7 @@ export const drawShares = (random: RandomStream): Shares => ({
 /** Bytes of files by their paths; null is a folder. */
 export type Tree = ReadonlyMap<string, Buffer | null>
 
-/** A folder whose changes are followed. */
+/** A folder whose changes are tracked. */
 export class JournalledFolder {
   readonly #root: StoredFolder
   readonly #open = new Map<number, Place>()
@@ -111,7 +111,7 @@ export class JournalledFolder {
     this.#root = StoredFolder.read(path)
   }
 
-  /** Does once more what a process did; all of it has reached the disk as long as the power is on. */
+  /** Replays a process's changes; all of them have reached the disk as long as the power is on. */
   replay(journal: Buffer): void {
     for (let offset = 0; offset < journal.length; ) {
       const end = journal.indexOf('\n', offset)
@@ -123,12 +123,12 @@ export class JournalledFolder {
     }
   }
 
-  /** What the process saw at its end. */
+  /** The folder as the process saw it at its end. */
   get now(): Tree {
     return treeOf(this.#root, (place) => place.now)
   }
 
-  /** What is left of it, where of what was not synced so much is. */
+  /** The folder after the power cut, with these shares of unsynced data left. */
   afterCut(shares: Shares, random: RandomStream): Tree {
     // A file may have two names.
     const left = new Map<Place, Content>()
@@ -215,7 +215,7 @@ function treeOf(folder: StoredFolder, look: (place: Place) => Content): Tree {
   return tree
 }
 
-/** Makes a folder hold this and nothing else. */
+/** Replaces a folder's content by this. */
 export function writeTree(folder: string, tree: Tree): void {
   for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true })
   for (const [name, bytes] of tree) {

@@ -12,7 +12,7 @@ const multipliesInt8 = testDevice().facts().int8Products
 /** Written in one text, or one by one where they name files. */
 type Flags = string | readonly string[]
 
-/** What is tried of each option, or of a few that belong together. */
+/** The tested values of each option, or of a few that belong together. */
 const tried = {
   trained: {
     rotation: '--operator rotation',
@@ -93,7 +93,7 @@ export const trainTiny = (model: string, output: string, argv: readonly string[]
 const argumentsIn = (flags: Flags) =>
   typeof flags === 'string' ? flags.split(' ').filter((word) => word !== '') : flags
 
-/** What a run is called, and its arguments. */
+/** The name of a run, and its arguments. */
 export interface Combination {
   name: string
   argv: string[]
@@ -102,7 +102,7 @@ export interface Combination {
 /** For a table of tests. */
 export const titled = (some: readonly Combination[]) => some.map(({ name, argv }): [string, string[]] => [name, argv])
 
-/** Any two values of two options are in one of them. */
+/** Combinations that contain every pair of values of two options. */
 export function combinations(seed: number): Combination[] {
   const lists = Object.entries(tried).map(([option, values]) => ({
     option,
@@ -117,7 +117,7 @@ export function combinations(seed: number): Combination[] {
       return { option, name, flags }
     })
     const isFull = chosen[0]!.name === 'full'
-    // What an adapter is like says nothing of a run without one.
+    // Options of an adapter do not matter to a run without one.
     const used = chosen.filter(({ option }) => !(isFull && option === 'adapter'))
     return {
       name: used.map(({ option, name }) => `${option} ${name}`).join(', '),

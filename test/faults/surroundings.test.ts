@@ -50,7 +50,7 @@ describe('an output folder that vanishes', () => {
     await expectRejection(lost, 'write-failed', new RegExp(`^${options.output}/metrics\\.jsonl could not be written`))
   })
 
-  it('is told of when a file takes its place', async () => {
+  it('is reported when a file takes its place', async () => {
     const options = optionsOf('file', { saveEvery: 4 })
     const lost = trainFake(options, {}, (event) => {
       if (event.type !== 'step' || event.step !== 3) return

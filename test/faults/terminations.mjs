@@ -1,6 +1,6 @@
 /**
- * Terminates worker threads in the middle of whatever the addon can be doing for them: `node terminations.mjs ROUNDS SEED`.
- * Says in JSON what is in use of the device's memory before and after.
+ * Terminates worker threads in the middle of any work of the addon: `node terminations.mjs ROUNDS SEED`. Prints in JSON the
+ * device memory in use before and after.
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -38,7 +38,7 @@ async function terminate() {
   console.log(JSON.stringify({ before, after: device.memory().inUse }))
 }
 
-/** Has as much pending at any moment as there can be, and never ends. */
+/** Keeps as much work pending as possible, and never ends. */
 function work() {
   const native = createRequire(import.meta.url)(workerData.path)
   const device = native.openDevice('cpu', 0, 2)

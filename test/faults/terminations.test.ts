@@ -27,7 +27,7 @@ needing(lacksSanitizers).describe.each<Sanitizer>(['address', 'thread'])(
       environment = await sanitizedEnvironment(sanitizer)
     }, 60 * minutes)
 
-    // In parts: a process that a sanitizer watches keeps much of every thread that ends.
+    // In parts: under a sanitizer, a process keeps much memory of every ended thread.
     it.each([1, 2, 3, 4])('part %i of 4', { timeout: 30 * minutes }, (part) =>
       terminate(250, 4 * seed + part, environment),
     )

@@ -1,4 +1,4 @@
-/** What must not be in a text that is shown: control characters, more than 2 kB of it, and words of V8 and C++. */
+/** Finds what a displayed text must not contain: control characters, more than 2 kB, and words of V8 and C++. */
 
 /** Messages of V8, of JSON.parse, of regular expressions, of the standard library of C++. */
 const FOREIGN =

@@ -1,6 +1,6 @@
 /**
- * Whatever JavaScript hands over, to any function of the package or of its addon, it gets a result or a JavaScript error: no
- * crash, no hang, no change of what others hold. `npm run test:long` makes 100,000 calls under AddressSanitizer and
+ * Whatever JavaScript passes to any function of the package or of its addon, it gets a result or a JavaScript error: no crash,
+ * no hang, no change of other objects. `npm run test:long` makes 100,000 calls under AddressSanitizer and
  * UndefinedBehaviorSanitizer. See calls/child.mjs.
  */
 import { spawn } from 'node:child_process'
@@ -21,7 +21,7 @@ interface Report {
   succeeded: number
   /** Everything that can be called. */
   targets: string[]
-  /** What no call of succeeded, and why the first was refused. */
+  /** Functions of which no call succeeded, and why the first was refused. */
   unknown: string[]
   problems: string[]
 }

@@ -1,6 +1,6 @@
 /**
- * Runs cases of a target: whole files of a format, of which some are changed, are used as a user would. Whatever comes of
- * it must be a result or an error that a person can act on.
+ * Runs cases of a target: uses valid files of a format, of which some are changed, as a user would. The outcome must be a
+ * result, or an error that a person can act on.
  */
 import { rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -21,13 +21,13 @@ export interface Target {
   readonly name: string
   /** Sets of whole files; a case changes one of them. */
   readonly samples: readonly Files[]
-  /** The files that are other ones then. */
+  /** The changed files. */
   mutate(random: Random, sample: Files): Files
-  /** Does with the files of a folder what users do. */
+  /** Uses the files of a folder as users do. */
   use(folder: string, sample: Files): Promise<void>
   /** Other files that an error may be about. */
   readonly alsoNamed?: readonly string[]
-  /** Bytes that a case must give back; by default there are none. */
+  /** Bytes in use, which must be the same after a case; by default 0. */
   bytesInUse?(): number
   /** Frees what all cases share. */
   dispose?(): void
@@ -35,13 +35,15 @@ export interface Target {
 
 const MAX_BYTES = 512 * 2 ** 20
 
-/** Codes of native errors that are about a file; of others, arguments should have been checked before. */
+/** Codes of native errors that are about a file; other errors mean that an argument was not checked before. */
 const fileCodes = new Set(['malformed-file', 'missing-file', 'unreadable-file'])
 
 export interface Outcome {
   cases: number
   accepted: number
-  /** One for each case that went wrong, with what repeats it: `MORA_FUZZ=target:seed:index npm test -- test/fuzz`. */
+  /**
+   * One sentence for each case that went wrong, with the way to repeat it: `MORA_FUZZ=target:seed:index npm test -- test/fuzz`.
+   */
   problems: string[]
 }
 

@@ -1,4 +1,4 @@
-/** What reads files of others takes time in proportion to their size, in whatever shape they come; none of a megabyte is waited for. */
+/** Readers of untrusted files take time in proportion to the size, whatever the shape; no file of a megabyte takes long. */
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -10,15 +10,15 @@ import { allShapes } from './shapes/index.js'
 import { type Shape, writeShape } from './shapes/shape.js'
 import { Watchdog } from './watchdog.js'
 
-/** The share of all shapes that is tried in every run, without megabytes; `MORA_TEST_SEED` draws others. */
+/** The number of shapes that are tried in every run, without megabytes; `MORA_TEST_SEED` draws others. */
 const SHARE = 1 / 8
 const LEAST_BYTES = 2 ** 13
 const MOST_BYTES = 2 ** 20 - 1
-/** Four times as much may take so many times as long: something like n log n, and what the machine adds. */
+/** Four times as much may take this many times as long: about n log n, plus noise. */
 const MOST_RATIO = 6
-/** Microseconds of the processor that tell from noise. */
+/** Microseconds of CPU time that stand out from noise. */
 const TELLING = 40_000
-/** A busy machine now and then makes one measurement longer; what is quadratic takes 16 times as long in all. */
+/** A busy machine sometimes makes one measurement longer; quadratic code takes 16 times as long in all. */
 const ATTEMPTS = 6
 
 const scratch = quickFolder()
@@ -29,7 +29,7 @@ afterAll(() => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-/** Microseconds of the processor, this process's own. */
+/** CPU time of this process in microseconds. */
 async function costOf(shape: Shape, folder: string): Promise<number> {
   watchdog.begin(`${shape.name} in ${folder}`)
   const before = process.cpuUsage()
@@ -54,13 +54,13 @@ function filled(shape: Shape, bytes: number): string {
   return folder
 }
 
-/** How many times as long four times as much takes, or less than that many, where it takes no time that could be told. */
+/** The ratio of times for four times as much, or an upper bound if the time is too short to measure. */
 async function growth(shape: Shape): Promise<number> {
   const most = Math.min(MOST_BYTES, shape.most ?? MOST_BYTES)
   let bytes = LEAST_BYTES
   while (bytes * 8 <= most && (await costOf(shape, filled(shape, bytes))) < TELLING) bytes *= 2
   let ratio = await ratioAt(shape, bytes)
-  // What is quadratic is so at any size; a step, such as where the garbage collector begins to work, is passed.
+  // Quadratic code is quadratic at any size; a single step, as when the garbage collector begins to work, is tolerated.
   while (ratio > MOST_RATIO && bytes * 8 <= most) {
     bytes *= 2
     ratio = await ratioAt(shape, bytes)

@@ -1,4 +1,4 @@
-/** Files of every kind that is read, changed by chance but by what their formats mean. See docs/trust.md. */
+/** Files of every kind that is read, with random changes that follow their formats. See docs/trust.md. */
 import { describe, expect } from 'vitest'
 import { needing } from '../needs.js'
 import { runCases } from './cases.js'

@@ -1,4 +1,4 @@
-/** Changes that know nothing of a format: bits, integers, and pieces that are cut, doubled, moved or inserted. */
+/** Changes without knowledge of a format: bits, integers, and pieces that are cut, doubled, moved or inserted. */
 import { choose, few, pick, type Random } from './random.js'
 
 /** Numbers at which readers go wrong: the borders of integers, and sizes that no file has. */

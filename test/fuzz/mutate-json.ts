@@ -51,7 +51,7 @@ export const oddStrings = [
   'true',
 ]
 
-/** Stands in a text for a value that is nested deeper than any stack. */
+/** Placeholder in a text for a value that is nested deeper than any stack. */
 const DEEP = '"nested deeply"'
 
 /** A changed copy of a value; sometimes its text is no JSON any more. */
@@ -72,7 +72,7 @@ interface Place {
   key: string
 }
 
-/** A place that few steps lead to: long lists such as vocabularies would otherwise take every change. */
+/** A place at a small depth: otherwise long lists such as vocabularies would get every change. */
 function placeIn(random: Random, root: Record<string, unknown>): Place | null {
   let holder = root
   for (;;) {
@@ -150,7 +150,7 @@ function renamed(holder: Record<string, unknown>, key: string, name: string): vo
   added(holder, name, value)
 }
 
-/** As an own key, also where it is called `__proto__`. */
+/** Sets an own key, even if it is called `__proto__`. */
 function added(holder: Record<string, unknown>, name: string, value: unknown): void {
   if (Array.isArray(holder)) holder.push(value)
   else Object.defineProperty(holder, name, { value, enumerable: true, writable: true, configurable: true })

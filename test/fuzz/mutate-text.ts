@@ -1,7 +1,7 @@
 /** Changes of texts that people and programs write: YAML, CSV, JSON lines, templates. */
 import { choose, few, pick, type Random } from './random.js'
 
-/** Pieces that mean something to one reader or another. */
+/** Pieces that have a meaning to some reader. */
 const pieces = [
   '"',
   '""',

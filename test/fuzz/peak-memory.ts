@@ -1,7 +1,7 @@
 /** The highest use of memory between two points, as the kernel counts it. */
 import { readFileSync, writeFileSync } from 'node:fs'
 
-/** Bytes in use now, and from here on the highest use is counted anew; null where the system cannot tell. */
+/** Returns the bytes in use now, and restarts the count of the highest use; null if the system does not support it. */
 export function beginPeak(): number | null {
   try {
     writeFileSync('/proc/self/clear_refs', '5')
@@ -11,7 +11,7 @@ export function beginPeak(): number | null {
   }
 }
 
-/** The highest use since `beginPeak`. */
+/** Returns the highest use since `beginPeak`. */
 export const peakBytes = (): number => residentBytes('VmHWM')
 
 function residentBytes(field: 'VmRSS' | 'VmHWM'): number {

@@ -13,7 +13,7 @@ export const chance = (random: Random, share: number): boolean => random.uniform
 /** 1 mostly, sometimes more. */
 export const few = (random: Random): number => (chance(random, 0.7) ? 1 : 2 + random.integer(4))
 
-/** Runs one of several, each by its weight. */
+/** Runs one of several functions, chosen by weight. */
 export function choose<T>(random: Random, ways: readonly (readonly [weight: number, run: () => T])[]): T {
   let left = random.uniform() * ways.reduce((sum, [weight]) => sum + weight, 0)
   for (const [weight, run] of ways) {

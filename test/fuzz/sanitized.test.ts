@@ -1,6 +1,6 @@
 /**
- * Ten times the cases of fuzz.test.ts, 20,000, with a native core that AddressSanitizer and UndefinedBehaviorSanitizer watch:
- * what reads out of bounds or is undefined ends the process. Part of `npm run test:long`.
+ * Ten times the cases of fuzz.test.ts, 20,000, with a native core under AddressSanitizer and UndefinedBehaviorSanitizer: a read
+ * out of bounds or undefined behaviour ends the process. Part of `npm run test:long`.
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

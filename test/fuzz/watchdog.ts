@@ -1,4 +1,4 @@
-/** Ends the process when a case does not: a loop that never returns leaves no other way to tell which case it was. */
+/** Ends the process when a case hangs, and names the case, which an endless loop cannot do itself. */
 import { Worker } from 'node:worker_threads'
 
 /** Longer than any case takes on a slow machine under sanitizers. */
@@ -29,7 +29,7 @@ export class Watchdog implements Disposable {
     this.#worker.unref()
   }
 
-  /** A case begins; the empty name: none runs. */
+  /** Marks the begin of a case; the empty name means that none runs. */
   begin(name: string): void {
     const bytes = new Uint8Array(this.#beats, 4)
     bytes.fill(0)

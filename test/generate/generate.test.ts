@@ -18,7 +18,7 @@ describe('generate', () => {
       await (await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }),
     )
 
-  it('continues a prompt as it stands where there is no template, with BOS', async () => {
+  it('continues a prompt unchanged, with BOS, if there is no template', async () => {
     const prompt = await tokenizer.encodeText('The sea')
     const model = new ScriptedModel(tokenizer, [{ prompt, reply: await tokenizer.encodeContinuation(' is wide.') }])
     const result = await generate(model, { prompt: 'The sea' })
@@ -76,7 +76,7 @@ describe('generate', () => {
     expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
   })
 
-  it('asks for each token with the options and the next random number of the seed', async () => {
+  it('requests each token with the options and the next random number of the seed', async () => {
     const prompt = await tokenizer.encodeText('Say:')
     const model = new ScriptedModel(tokenizer, [
       { prompt, reply: await tokenizer.encodeContinuation(' one two three') },

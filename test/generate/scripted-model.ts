@@ -47,7 +47,7 @@ export class ScriptedModel {
   readonly caches: ScriptedCache[] = []
   /** How many tokens each call of `next` and `nextToken` read. */
   readonly reads: number[] = []
-  /** How each token was asked for. */
+  /** The options of each requested token. */
   readonly choices: TokenChoice[] = []
   /** How many rows each forward pass without a cache had. */
   readonly passes: number[] = []
@@ -73,7 +73,7 @@ export class ScriptedModel {
     return Float32Array.from({ length: this.config.vocabularySize }, (_, id) => this.#logProb(before, id))
   }
 
-  /** The token of the script, however it is chosen. */
+  /** Returns the script's token, whatever the sampling options. */
   async nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number> {
     this.choices.push(choice)
     return this.#wantedAfter(this.#read(ids, cache))

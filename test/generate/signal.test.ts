@@ -14,7 +14,7 @@ describe('a signal', () => {
     tokenizer = await loadSmallTokenizer()
   })
 
-  /** Says ten words and more, and aborts once so many tokens were chosen. */
+  /** Generates more than ten words, and aborts once this many tokens were chosen. */
   async function aborting(after: number, prompt = 'Count:') {
     const controller = new AbortController()
     const ids = await tokenizer.encodeText(prompt)
@@ -29,7 +29,7 @@ describe('a signal', () => {
     return { model, controller, signal: controller.signal, prompt }
   }
 
-  it('ends generate before the next token, and the cache is given back', async () => {
+  it('ends generate before the next token, and frees the cache', async () => {
     const { model, signal, prompt } = await aborting(3)
     await expect(generate(model, { prompt, signal })).rejects.toBe(REASON)
     expect(model.choices.length).toBe(3)
@@ -62,14 +62,14 @@ describe('a signal', () => {
     expect(model.caches).toEqual([])
   })
 
-  it('that is none is refused, and a chat takes it with each message', async () => {
+  it('of another type is refused, and a chat accepts one with each message', async () => {
     const { model, prompt, signal } = await aborting(1)
     const wrong = { prompt, signal: 1 as unknown as AbortSignal }
     await expect(generate(model, wrong)).rejects.toThrow(/^Expected an AbortSignal for signal but received 1\.$/)
     expect(() => new Chat(model, { template, signal } as object)).toThrow(/signal/)
   })
 
-  it('ends the answer of a chat, which is kept as far as it came; the chat goes on', async () => {
+  it('ends the answer of a chat, which keeps the part so far; the chat goes on', async () => {
     const { model, controller, signal } = await aborting(Number.POSITIVE_INFINITY)
     // Whatever is asked, the answer is the same.
     model.nextToken = async (_, cache, choice) => {

@@ -12,20 +12,20 @@ async function stopsOf(source: string): Promise<(string | undefined)[]> {
   return [...stops].map((id) => tokenizer.tokenOf(id)).sort()
 }
 
-describe('what generation stops at', () => {
-  it('is what ends an answer, and what ends a call', async () => {
+describe('the tokens that stop generation', () => {
+  it('are those that end an answer, and those that end a call', async () => {
     const template =
       '{% for m in messages %}{% if m.role == "user" %}<u>{{ m.content }}{% else %}<a>{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{{ "<call>" if m.tool_calls else "<end>" }}{% endif %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}'
     expect(await stopsOf(template)).toEqual(['<call>', '<end>'])
   })
 
-  it('is what opens the next turn where no token ends one', async () => {
+  it('are those that open the next turn if no token ends one', async () => {
     const template =
       '{% for m in messages %}{{ {"user": "<u>", "assistant": "<a>", "tool": "<o>"}[m.role] }}{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}'
     expect(await stopsOf(template)).toEqual(['<o>', '<u>'])
   })
 
-  it('is nothing of a template whose turns cannot be told apart', async () => {
+  it('are none for a template whose turns cannot be distinguished', async () => {
     expect(await stopsOf('{% for m in messages %}{{ m.content }}{% endfor %}')).toEqual([])
   })
 })

@@ -10,7 +10,7 @@ describe('TextStream', () => {
     tokenizer = await loadSmallTokenizer()
   })
 
-  it('gives out whole characters only, and all of the text', async () => {
+  it('emits whole characters only, and all of the text', async () => {
     const text = 'héllo 🦊 wörld, 日本語 🦊🦊'
     const ids = await tokenizer.encode(text)
     const stream = new TextStream(tokenizer, [])
@@ -21,19 +21,19 @@ describe('TextStream', () => {
     expect(pieces.join('') + (await stream.end())).toBe(text)
   })
 
-  it('gives an unfinished character at the end as the tokenizer decodes it', async () => {
+  it('emits an unfinished character at the end as the tokenizer decodes it', async () => {
     const ids = (await tokenizer.encode('a🦊')).slice(0, -1)
     expect(await continuationText(tokenizer, [], ids)).toBe(await tokenizer.decode(ids))
   })
 
-  it('keeps the space between prompt and answer, and leaves control tokens out', async () => {
+  it('keeps the space between prompt and answer, and omits control tokens', async () => {
     const prompt = await tokenizer.encode('The sea')
     expect(await continuationText(tokenizer, prompt, await tokenizer.encode(' is<|im_end|> wide'))).toBe(' is wide')
   })
 })
 
 describe('StopStrings', () => {
-  it('holds back what may be the beginning of a stop, and gives it out when it is none', () => {
+  it('holds back a possible beginning of a stop string, and emits it if it is not one', () => {
     const stops = new StopStrings(['###', 'END'])
     expect(stops.push('one ##')).toBe('one ')
     expect(stops.push(' two E')).toBe('## two ')

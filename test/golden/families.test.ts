@@ -31,7 +31,7 @@ const methods = [
   { method: 'MoRA by sharing', config: mora({ rank: 3, operator: 'sharing' }) },
 ]
 
-/** On the emulator, some of those that are at hand. */
+/** On the emulator, some of the available families. */
 const names =
   lacksEmulation === null
     ? drawn(
@@ -83,7 +83,7 @@ describeGolden('families', names, (name, folder) => {
     expect(await lossOf(model)).toBeLessThan(before - 0.05)
   })
 
-  // Elsewhere kernels are checked one by one, and this would take long on the emulator.
+  // Other devices have tests of single kernels, and this would take long on the emulator.
   needing(lacksCpu).test.each(methods)('$method: gradients are those of finite differences', async ({ config }) => {
     using model = await loadFamily(folder)
     addRandom(model, config)
@@ -97,7 +97,7 @@ describeGolden('families', names, (name, folder) => {
     }
   })
 
-  test('one packed batch is its rows one by one, and recomputing changes no bit', async () => {
+  test('a packed batch equals its rows one by one, and recomputing changes no bit', async () => {
     using model = await loadFamily(folder)
     addRandom(model, lora({ rank: 2, modulesToSave: ['embeddings', 'norms'] }))
     const wanted = await gradientsOf(model)
@@ -132,7 +132,7 @@ describeGolden('families', names, (name, folder) => {
     expect(largestError(await logProbsOf(beside, sequences), wanted)).toBeLessThan(tolerance)
   })
 
-  test('without a change, it is written as it was read', async () => {
+  test('without a change, it is written as read', async () => {
     using model = await loadFamily(folder)
     await model.save(join(at(), 'copy'))
     const bytes = (path: string) => readFileSync(join(path, 'model.safetensors'))
@@ -167,7 +167,7 @@ describeGolden('families', names, (name, folder) => {
     expect(await lossOf(model)).toBeLessThan(before - 0.1)
   })
 
-  test('random weights know nothing and learn', async () => {
+  test('random weights start at the uniform loss and learn', async () => {
     const device = testDevice().kind
     using model = await initModel(join(folder, 'config.json'), { device, dtype: 'float32', threads: 2, seed: 1 })
     model.trainAll()
@@ -201,7 +201,7 @@ describeGolden('families', names, (name, folder) => {
     return gradients
   }
 
-  /** The loss's derivative along a parameter's gradient, from five points (fourth order). */
+  /** The derivative of the loss along a parameter's gradient, from five points (fourth order). */
   async function slopeAlong(model: Model, parameter: Parameter, gradient: Float32Array): Promise<number> {
     const values = (await parameter.data()) as Float32Array
     const norm = Math.sqrt(gradient.reduce((sum, value) => sum + value * value, 0))

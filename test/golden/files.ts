@@ -1,4 +1,4 @@
-/** Golden data: what the reference implementation computed in float64. Large files lie in MORA_TEST_ASSETS only. */
+/** Golden data: results of the reference implementation in float64. Large files are in MORA_TEST_ASSETS only. */
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,10 @@ import { type Lack, needing } from '../needs.js'
 
 const own = dirname(fileURLToPath(import.meta.url))
 
-/** Where a file or folder of the golden data lies; throws where it is not at hand, so tests of large ones ask `lacksGolden` first. */
+/**
+ * Returns the path of a file or folder of the golden data; throws if it is missing, so tests of large ones ask `lacksGolden`
+ * first.
+ */
 export function goldenPath(name: string): string {
   const path = join(own, name)
   return existsSync(path) ? path : assetPath(join('golden', name))
@@ -19,7 +22,7 @@ export function goldenPath(name: string): string {
 export const lacksGolden = (name: string): Lack =>
   existsSync(join(own, name)) ? null : lacksAsset(join('golden', name), 'golden data')
 
-/** Calls `body` for each of these parts of a folder of the golden data. One that is not at hand has one test, which is skipped. */
+/** Calls `body` for each of these parts of a folder of the golden data. A missing one has one test, which is skipped. */
 export function describeGolden(
   folder: string,
   parts: readonly string[],
@@ -60,7 +63,7 @@ export function readTensors(path: string): Map<string, GoldenTensor> {
   return tensors
 }
 
-/** Tensors of float32, to be written again. */
+/** Float32 tensors to write. */
 export function entriesOf(tensors: ReadonlyMap<string, GoldenTensor>): SafetensorsEntry[] {
   return [...tensors].map(([name, { shape, bytes }]) => ({ name, shape, dtype: 'float32', data: async () => bytes }))
 }
@@ -73,7 +76,7 @@ function floatsOf(bytes: Uint8Array, dtype: string): Float32Array {
   return new Float32Array(0)
 }
 
-/** The largest absolute difference; the lengths must agree. */
+/** Returns the largest absolute difference; the lengths must agree. */
 export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) throw new RangeError(`${a.length} and ${b.length} values cannot be compared`)
   let largest = 0

@@ -1,4 +1,4 @@
-/** Block formats of GGUF, and plain half floats, against the values that the gguf package gives for the same bytes. */
+/** Block formats of GGUF, and plain half floats, against the gguf package's values of the same bytes. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type DType, native } from '../../lib/native/addon.js'
 import { liveBytes } from '../live-bytes.js'
@@ -12,7 +12,7 @@ const types = [...tensors.keys()].flatMap((name) => (name.endsWith('.raw') ? [na
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-test('every type is there', () => expect(types.length).toBe(17))
+test('every type has data', () => expect(types.length).toBe(17))
 
 for (const type of types) {
   describe(type, () => {

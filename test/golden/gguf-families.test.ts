@@ -1,4 +1,4 @@
-/** GGUF files made of the families' checkpoints as llama.cpp's converter lays them out give what the checkpoints give. */
+/** GGUF files that are made from the families' checkpoints as by llama.cpp's converter give the checkpoints' results. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'

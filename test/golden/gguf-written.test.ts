@@ -1,4 +1,4 @@
-/** T16: a GGUF file that a model is written to computes what the model computes. */
+/** T16: a model written to a GGUF file computes the same as before. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -65,7 +65,7 @@ needing(lacksGolden(familyPath('mistral'))).test(
 describe.each(tinyModels)('T16 %s', (name) => {
   const { sequences } = expectedOf(name)
 
-  test('half precision is the checkpoint, rounded once; vectors stay float32', async () => {
+  test('half precision is the checkpoint rounded once; vectors stay float32', async () => {
     using model = await loadTiny(name)
     for (const dtype of ['bfloat16', 'float16'] as const) {
       await model.save(join(at(), `${dtype}.gguf`), { dtype })
@@ -77,7 +77,7 @@ describe.each(tinyModels)('T16 %s', (name) => {
       using fromGguf = await loadFamily(join(at(), `${dtype}.gguf`))
       using fromFolder = await loadFamily(join(at(), dtype))
       const [one, other] = await Promise.all([logProbsOf(fromGguf, sequences), logProbsOf(fromFolder, sequences)])
-      // Norms are not rounded in the one and are in the other.
+      // Norms are rounded in only one of the two.
       for (const [i, values] of one.entries()) expect(largestDifference(values, other[i]!)).toBeLessThan(0.05)
     }
   })

@@ -96,7 +96,7 @@ const cases = goldenJson<LayerCase[]>('layer/index.json')
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-test('the index names every operator that the reference has', () => {
+test("the index names all of the reference's operators", () => {
   expect(new Set(cases.map(({ type }) => type))).toEqual(new Set([1, 2, 3, 4, 6]))
 })
 
@@ -116,7 +116,7 @@ for (const golden of cases) {
       })
     }
 
-    test('the square matrix has the side that the reference gives it', () => {
+    test("the square matrix has the reference's side", () => {
       const { in_features: k, out_features: d, r, R, type } = golden
       expect(squareSide(k, d, r, operatorOf(type))).toBe(R)
       expect(tensors('M').shape).toEqual([R, R])
@@ -169,7 +169,7 @@ for (const golden of cases) {
         layer.dispose()
       })
 
-    test('the merged layer computes what the adapted one does', async () => {
+    test('the merged layer computes the same as the adapted one', async () => {
       const { linear, layer, weight } = makeLayer(golden, tensors, 'float32')
       const nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
       linear.adapters.get('a')!.active = false

@@ -1,4 +1,4 @@
-/** Methods of PEFT 0.21 in float64: followed step by step from its files to its files, merged, and taken out again. */
+/** Methods of PEFT 0.21 in float64: trained step by step from its files to its files, merged and unmerged. */
 import { cpSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
@@ -18,7 +18,7 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 /** PEFT's names of methods in the second set. */
 const available = ['GRALORA', 'SHIRA', 'OFT', 'RANDLORA', 'VERA', 'DELORA']
 
-/** Entries that say how values were drawn which are in the file. */
+/** Entries that say how the values in the file were drawn. */
 const unwritten = ['target_modules', 'random_seed', 'projection_prng_key', 'save_projection', 'sparse']
 
 interface GoldenMethod {
@@ -27,7 +27,7 @@ interface GoldenMethod {
   type?: string
   /** Entries of its configuration that change a number. */
   config?: object
-  /** The checkpoint, where it is another one. */
+  /** The checkpoint, if it is not the default one. */
   base?: string
   /** A file beside `start` with what PEFT draws from a seed and did not save. */
   buffers?: string
@@ -44,7 +44,7 @@ interface GoldenMethods {
   methods: GoldenMethod[]
 }
 
-/** The small ones of the second set lie here, all of them in MORA_TEST_ASSETS. */
+/** The small ones of the second set are in the repository, all of them in MORA_TEST_ASSETS. */
 const whole = 'golden/methods2/expected.json'
 const lacksWhole = lacksAsset(whole, 'golden data')
 if (lacksWhole !== null) needing(lacksWhole).test('the larger ones of the second set', () => {})
@@ -79,11 +79,11 @@ describe.each(drawnIfEmulated('golden methods', methods, 4))('$name', (method) =
   })
 
   if (method.buffers)
-    test('is refused without what all its layers share', async () => {
+    test('is refused without the tensors that all its layers share', async () => {
       using model = await loadTiny('tiny-untied')
       await expect(model.loadAdapter(pathOf('start'))).rejects.toThrow('save it with save_projection=True')
     })
-  test('the adapter as it starts, beside the weights and merged; taken out, the bits are the old ones', async () => {
+  test('the initial adapter matches, unmerged and merged; unmerging restores the bits', async () => {
     using model = await loadTiny('tiny-untied')
     const weights = async () => Promise.all(model.linears().map(({ weight }) => weight.data()))
     const before = await weights()
@@ -99,7 +99,7 @@ describe.each(drawnIfEmulated('golden methods', methods, 4))('$name', (method) =
     expect(largestDifference((await logProbsOf(model, sequences)).flat(), logprobs.flat())).toBeLessThan(5e-5)
   })
 
-  test('loss and norm of every step, the adapter that it ends with, and its files', async () => {
+  test('loss and norm of every step, the final adapter, and its files match', async () => {
     using model = await loadTiny('tiny-untied')
     await model.loadAdapter(folder('start'), 'a')
     const rows = goldenLines<Row>(`${set}/${name}/rows.jsonl`)

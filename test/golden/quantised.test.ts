@@ -1,4 +1,6 @@
-/** Quantised checkpoints as the tools of each format write them: their values, what models compute with them, and training beside them. */
+/**
+ * Quantised checkpoints as written by the tools of each format: their values, the models' results, and training beside them.
+ */
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { readJsonObject } from '../../lib/io/json.js'

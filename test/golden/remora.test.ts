@@ -43,7 +43,7 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
     afterAll(() => rmSync(output, { recursive: true }))
 
     let trained: Promise<void> | undefined
-    /** Writes what each step of the reference leads to. */
+    /** Records the state after each step of the reference. */
     const afterSteps = () => {
       trained ??= takeSteps()
       return trained
@@ -95,7 +95,7 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
         // The CPU sums small products in float64: all of those of one row.
         const exact = lacksCpu === null && !('packing' in batches)
         if (exact || !options.alsoTrain) expect(largestDifference(got, values), name).toBeLessThan(1e-6)
-        // Adam divides by the gradient's own size. Of a few elements that is about epsilon, and the update follows the
+        // Adam divides by the gradient's own size. For a few elements that is about epsilon, and the update follows the
         // rounding of sums in float32: the same steps in PyTorch, in float32, end up to 1.3e-6 away.
         const far = values.filter((value, i) => Math.abs(value - got[i]!) > 1e-6).length
         expect(far, `${name}: of ${values.length} values past 1e-6`).toBeLessThan(2e-3 * values.length)

@@ -1,4 +1,4 @@
-/** Generation chooses on the device what its logits say on the host. */
+/** Generation chooses on the device the tokens that its logits choose on the host. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { continueTokens, drain, GREEDY, PromptCache, type Sampling } from '../../lib/generate/index.js'

@@ -1,4 +1,4 @@
-/** Whole models against the reference: log-probabilities with and without adapters, merging and its undoing. */
+/** Whole models against the reference: log-probabilities with and without adapters, merging and unmerging. */
 import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'

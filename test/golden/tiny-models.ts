@@ -55,7 +55,7 @@ export const expectedOf = (name: TinyModel): Expected => goldenJson<Expected>(`$
 
 /**
  * The second checkpoint was computed by a model that PyTorch had cast to bfloat16 as a whole before it went to float64,
- * rotary frequencies included: what it knows of positions is rounded, and `rotaryDtype` reproduces that.
+ * rotary frequencies included; `rotaryDtype` reproduces this rounding.
  */
 export function loadTiny(name: TinyModel, dtype: FloatDType = 'float32'): Promise<Model> {
   const rotaryDtype = name === 'tiny-tied-llama3-rope' ? 'bfloat16' : 'float32'
@@ -65,7 +65,7 @@ export function loadTiny(name: TinyModel, dtype: FloatDType = 'float32'): Promis
 
 export interface Row {
   input_ids: number[]
-  /** -100 where nothing is to be learnt; all tokens are targets where there are none. */
+  /** Labels with -100 at tokens without a target; without labels, all tokens are targets. */
   labels?: number[]
 }
 
@@ -133,7 +133,7 @@ export interface TakenStep {
 
 type SeenStep = (taken: TakenStep, golden: GoldenStep) => void | Promise<void>
 
-/** Trains as the reference did; calls `seen` after each step. */
+/** Trains as the reference did, and calls `seen` after each step. */
 export function trainLike(model: Model, name: TinyModel, run: GoldenTraining, seen?: SeenStep): Promise<TakenStep[]> {
   return trainOn(model, rowsOf(name, run.name), run, seen)
 }

@@ -34,7 +34,7 @@ for (const name of tinyModels) {
 
   describe.each(drawnIfEmulated(`training of ${name}`, training, 2))(`${name}, $name`, (run) => {
     let learnt: Promise<Model> | undefined
-    /** The model after the steps of the reference, each of which was like its own. */
+    /** The model after the steps of the reference, each of which matched. */
     const model = () => {
       learnt ??= takeSteps()
       return learnt
@@ -53,7 +53,7 @@ for (const name of tinyModels) {
     }
     afterAll(async () => (await learnt)?.dispose())
 
-    test('loss, norm of the gradients, targets and result of every step', async () => {
+    test('loss, gradient norm, targets and result of every step match', async () => {
       const got = await logProbsOf(await model(), sequences)
       expect(largestDifference(got.flat(), run.final_logprobs.flat())).toBeLessThan(5e-5)
     })

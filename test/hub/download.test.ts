@@ -22,7 +22,7 @@ describe('a connection that is cut', () => {
     )
   })
 
-  test('five times in a row without a byte is an error; what came before is kept, and gone on with later', async () => {
+  test('five times in a row without a byte is an error; the received part is kept, and continued later', async () => {
     addModel()
     hub().standIn.fail('store', /^GET/, cutAfter(50_000, LARGE))
     hub().standIn.fail('store', /^GET/, cutAfter(0, LARGE), 4)
@@ -59,7 +59,7 @@ describe('a connection that is cut', () => {
     expect((await open()).files).toHaveLength(2)
   })
 
-  test('when the server cannot send the rest, the file is taken from its start', async () => {
+  test('when the server cannot send the rest, the file is downloaded from its start', async () => {
     addModel()
     hub().standIn.fail('store', /^GET/, cutAfter(100_000, LARGE))
     hub().standIn.fail('store', /^GET/, sendInstead(LARGE))
@@ -67,7 +67,7 @@ describe('a connection that is cut', () => {
     expect(large().equals(LARGE)).toBe(true)
   })
 
-  test('when the server sends another part than asked for, the file is taken from its start', async () => {
+  test('when the server sends a part other than requested, the file is downloaded from its start', async () => {
     addModel()
     hub().standIn.fail('store', /^GET/, cutAfter(100_000, LARGE))
     hub().standIn.fail('store', /^GET/, (_, response) => {
@@ -79,7 +79,7 @@ describe('a connection that is cut', () => {
     expect(hub().warnings.at(-1)).toMatch(/^The hub cannot resume at byte 100000 of the file deep\/large\.bin/)
   })
 
-  test('is not one that is slow', async () => {
+  test('is not the same as a slow one', async () => {
     addModel()
     hub().standIn.fail('store', /^GET/, (_, response) => {
       response.writeHead(200, { 'content-length': LARGE.length })
@@ -166,7 +166,7 @@ describe('content that is not what its hash says', () => {
 })
 
 describe('the disk', () => {
-  test('is looked at before anything is downloaded', async () => {
+  test('is checked for space before anything is downloaded', async () => {
     addModel(COMMIT, { 'config.json': SMALL })
     hub().standIn.fail('hub', /^HEAD/, (_, response) => {
       response.writeHead(302, {

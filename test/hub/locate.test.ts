@@ -20,7 +20,7 @@ const add = (files: readonly string[], contents: Record<string, string> = {}) =>
 
 const find = (text = 'owner/name', wanted: Wanted = 'model') => locate(text, wanted, hub().options)
 
-/** Files of the snapshot that were brought here. */
+/** Files of the snapshot that were downloaded. */
 const brought = () =>
   hub()
     .namesIn('models--owner--name', 'snapshots', COMMIT)
@@ -70,7 +70,7 @@ describe('a model of the hub', () => {
     expect(brought()).toEqual(['config.json', ...names])
   })
 
-  test('whose index lists what is not there is refused before it is downloaded', async () => {
+  test('whose index lists missing files is refused before it is downloaded', async () => {
     add(['config.json', 'a.safetensors'], {
       'model.safetensors.index.json': JSON.stringify({ weight_map: { a: 'a.safetensors', b: 'b.safetensors' } }),
     })
@@ -87,7 +87,7 @@ describe('a model of the hub', () => {
     await expectRejection(find(), 'malformed-file', /which is no file of this folder/)
   })
 
-  test('may lie in a folder of a repository', async () => {
+  test('may be in a folder of a repository', async () => {
     add([
       'README.md',
       'small/config.json',
@@ -128,7 +128,7 @@ describe('a model of the hub', () => {
     await expectRejection(find(), code, message)
   })
 
-  test('in a folder that is not there is refused with what there is', async () => {
+  test('in a missing folder is refused with a list of those that exist', async () => {
     add(['config.json', 'model.safetensors'])
     await expectRejection(
       find('owner/name/other'),
@@ -170,7 +170,7 @@ describe('a GGUF model of the hub', () => {
     expect(brought()).toEqual([file])
   })
 
-  test('of several must be named, and those there are, are', async () => {
+  test('of several must be named, and the error lists them', async () => {
     add(several)
     const list = /there are deep\/m-F16\.gguf, m\.IQ4_K_M\.gguf, m\.Q4_K_M\.gguf, m\.Q8_0\.gguf\.$/
     await expectRejection(
@@ -192,7 +192,7 @@ describe('a GGUF model of the hub', () => {
     )
   })
 
-  test('is no other file', async () => {
+  test('is not any other file', async () => {
     add(several)
     await expectRejection(
       find('owner/name/README.md'),
@@ -216,7 +216,7 @@ describe('an adapter of the hub', () => {
     expect((await find('owner/name/other', 'adapter')).reference).toBe(`owner/name@${COMMIT}/other`)
   })
 
-  test('that is none is refused', async () => {
+  test('without the files of an adapter is refused', async () => {
     add(['config.json', 'sub/adapter_config.json'])
     await expectRejection(
       find('owner/name', 'adapter'),
@@ -235,7 +235,7 @@ describe('a tokenizer of the hub', () => {
     expect(brought()).toEqual(['tokenizer.json', 'tokenizer_config.json'])
   })
 
-  test('may be that of a GGUF file, and must be there', async () => {
+  test('may come from a GGUF file, and must exist', async () => {
     add(['m.gguf'])
     expect((await find('owner/name', 'tokenizer')).path).toMatch(/m\.gguf$/)
     add(['config.json', 'model.safetensors'])
@@ -244,7 +244,7 @@ describe('a tokenizer of the hub', () => {
 })
 
 describe('a path', () => {
-  test('that is there always wins over an id, and asks nobody', async () => {
+  test('that exists always wins over an id, without a request', async () => {
     const before = process.cwd()
     mkdirSync(join(temporary(), 'owner/name'), { recursive: true })
     fileOf(temporary(), 'owner/file.gguf', '')
@@ -259,7 +259,7 @@ describe('a path', () => {
     expect(hub().standIn.requests).toEqual([])
   })
 
-  test('that is neither a path nor a repository is told of as both', async () => {
+  test('that is neither a path nor a repository is reported as both', async () => {
     await expectRejection(
       find('no/such'),
       'repository-not-found',

@@ -9,7 +9,7 @@ const folder = useTemporaryFolder()
 const lock = () => join(folder(), 'blob.lock')
 const growing = () => join(folder(), 'blob.incomplete')
 
-/** Does nothing under the lock; how often it was waited for, and `meanwhile` is what happens then. */
+/** Takes the lock and releases it; returns how often it waited, and calls `meanwhile` at each wait. */
 async function waits(meanwhile = () => {}): Promise<number> {
   let waits = 0
   const onWait = () => {
@@ -35,7 +35,7 @@ function heldBy(holder: string, age: number, growth = age): void {
 const elsewhere = JSON.stringify({ ...thisProcess(), host: 'another machine' })
 
 describe('the lock of a download', () => {
-  it('is given back, also after a failure', async () => {
+  it('is released, also after a failure', async () => {
     const failing = whileLocked(lock(), { growing: growing(), onWait: () => {} }, () =>
       Promise.reject(new Error('cut')),
     )
@@ -43,7 +43,7 @@ describe('the lock of a download', () => {
     expect(await waits()).toBe(0)
   })
 
-  it('lets one after the other work, in the same process too', async () => {
+  it('admits one at a time, in the same process too', async () => {
     let inside = 0
     let waiting = 0
     const onWait = () => waiting++
@@ -74,7 +74,7 @@ describe('the lock of a download', () => {
     expect(await waits()).toBe(0)
   })
 
-  it('is no reason to wait where a file is in the place of its folder', async () => {
+  it('is not waited for if a file is in the place of its folder', async () => {
     writeFileSync(growing(), '')
     const inFile = whileLocked(join(growing(), 'lock'), { growing: growing(), onWait: () => {} }, async () => {})
     await expect(inFile).rejects.toThrow(/blob\.incomplete/)

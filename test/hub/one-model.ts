@@ -1,4 +1,4 @@
-/** One model on the stand-in, with a small file and a large one, and what a test asks about it. */
+/** One model on the stand-in, with a small file and a large one, and helpers of its tests. */
 import { lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseHubId, Snapshot, type SnapshotOptions } from '../../lib/hub/index.js'
@@ -9,7 +9,7 @@ export const SMALL = Buffer.from('{"small": true}')
 export const LARGE = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) % 251))
 export const COMMIT = commitOf('first')
 export const FOLDER = 'models--owner--name'
-/** Where LARGE grows. */
+/** The path of the incomplete LARGE. */
 export const PARTIAL = `blobs/${sha256(LARGE)}.node-mora.incomplete`
 
 export function useOneModel() {

@@ -8,7 +8,7 @@ import { fileOf, useTemporaryFolder } from '../io/temporary.js'
 const temporary = useTemporaryFolder()
 
 describe('the hub’s settings', () => {
-  test('put the cache where Python’s tools have it', () => {
+  test('put the cache in the folder of Python’s tools', () => {
     const cacheOf = (environment: Record<string, string>) => hubSettings(false, environment).cache
     expect(cacheOf({})).toBe(join(homedir(), '.cache/huggingface/hub'))
     expect(cacheOf({ XDG_CACHE_HOME: '/x' })).toBe('/x/huggingface/hub')
@@ -31,14 +31,14 @@ describe('the hub’s settings', () => {
     expect(tokenOf({ ...home, HF_HUB_DISABLE_IMPLICIT_TOKEN: '1' })).toBeNull()
   })
 
-  test('refuse a token that is none without repeating it', () => {
+  test('refuse a malformed token without repeating it', () => {
     expect(() => hubSettings(false, { HF_TOKEN: 'hf_se cret' })).toThrow(
       /^The hub token \(HF_TOKEN or .*\) contains invalid characters/,
     )
     expect(() => hubSettings(false, { HF_TOKEN: 'hf_se cret' })).not.toThrow(/se cret/)
   })
 
-  test('take another endpoint, and refuse what is none', () => {
+  test('accept another endpoint, and refuse a malformed one', () => {
     expect(hubSettings(false, {}).endpoint).toBe('https://huggingface.co')
     expect(hubSettings(false, { HF_ENDPOINT: 'https://mirror.example/hub/' }).endpoint).toBe(
       'https://mirror.example/hub',
@@ -48,7 +48,7 @@ describe('the hub’s settings', () => {
     expect(() => hubSettings(false, { HF_ENDPOINT: 'https://me:pass@mirror' })).not.toThrow(/me:pass/)
   })
 
-  test('are offline when an option or a variable says so', () => {
+  test('are offline if an option or a variable says so', () => {
     expect(hubSettings(false, {}).offline).toBe(false)
     expect(hubSettings(true, {}).offline).toBe(true)
     for (const value of ['1', 'true', 'YES', 'on'])
@@ -57,7 +57,7 @@ describe('the hub’s settings', () => {
     expect(hubSettings(false, { HF_HUB_OFFLINE: '0' }).offline).toBe(false)
   })
 
-  test('give up on silence after half a minute, or as long as is asked for', () => {
+  test('give up on silence after half a minute, or after a given time', () => {
     expect(hubSettings(false, {}).timeout).toBe(30_000)
     expect(hubSettings(false, { HF_HUB_DOWNLOAD_TIMEOUT: '2.5' }).timeout).toBe(2500)
     expect(() => hubSettings(false, { HF_HUB_DOWNLOAD_TIMEOUT: 'soon' })).toThrow(

@@ -38,7 +38,7 @@ test('a download that is aborted ends at once, and the next one goes on with wha
   expect(large().equals(LARGE)).toBe(true)
 })
 
-test('nothing is tried again once the signal is aborted, and no wait is waited for', async () => {
+test('nothing is retried once the signal is aborted, and waits end', async () => {
   addModel()
   const { signal, abort } = aborting()
   hub().standIn.fail('hub', /^GET \/api/, answerWith(503), 5)
@@ -47,7 +47,7 @@ test('nothing is tried again once the signal is aborted, and no wait is waited f
   expect(hub().standIn.requests.length).toBe(1)
 })
 
-test('an answer that does not come is not waited for', async () => {
+test('a missing answer is not waited for', async () => {
   addModel()
   const { signal, abort } = aborting()
   hub().standIn.fail('hub', /^GET \/api/, () => abort())
@@ -68,7 +68,7 @@ test('a download of another process is not waited for', async () => {
   expect(kept().filter((name) => name.startsWith(join('snapshots', COMMIT)))).toEqual([])
 })
 
-test('a signal that is aborted already asks nobody', async () => {
+test('an already aborted signal sends no request', async () => {
   addModel()
   await expect(open('owner/name', { signal: AbortSignal.abort(REASON) })).rejects.toBe(REASON)
   expect(hub().standIn.requests).toEqual([])

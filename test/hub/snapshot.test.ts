@@ -58,7 +58,7 @@ describe('a snapshot', () => {
     expect(large().equals(LARGE)).toBe(true)
   })
 
-  test('of a commit that was looked at before needs no further request', async () => {
+  test('of a known commit needs no further request', async () => {
     addModel()
     await fetchAll(`owner/name@${COMMIT}`)
     const before = hub().standIn.requests.length
@@ -74,7 +74,7 @@ describe('a snapshot', () => {
     expect((await open('owner/name@refs/pr/1', offline())).commit).toBe(COMMIT)
   })
 
-  test('uses what other programs have put into the cache', async () => {
+  test('uses files that other programs have put into the cache', async () => {
     addModel()
     const blobs = join(hub().cache, FOLDER, 'blobs')
     mkdirSync(blobs, { recursive: true })
@@ -85,7 +85,7 @@ describe('a snapshot', () => {
     expect(readFileSync(join(blobs, `${sha256(LARGE)}.incomplete`), 'utf8')).toBe('another program is at it')
   })
 
-  test('tells how far it is', async () => {
+  test('reports its progress', async () => {
     addModel()
     const seen: [number, number, number][] = []
     await fetchAll(undefined, {
@@ -175,7 +175,7 @@ describe('what the hub refuses', () => {
 })
 
 describe('a busy hub', () => {
-  test('429 with Retry-After is waited for as long as it says', async () => {
+  test('429 with Retry-After is waited out', async () => {
     addModel()
     hub().standIn.fail('hub', /^GET \/api/, answerWith(429, '', { 'retry-after': '7' }))
     hub().standIn.fail(
@@ -209,7 +209,7 @@ describe('a busy hub', () => {
     },
   )
 
-  test('an address of the store that has expired is asked for anew', async () => {
+  test('an expired address of the store is requested anew', async () => {
     addModel()
     hub().standIn.fail('store', /^GET/, answerWith(403))
     await fetchAll()
@@ -230,7 +230,7 @@ describe('the token', () => {
     expect(sent('store')).toEqual(new Set([undefined]))
   })
 
-  test('goes along when the hub redirects to itself, as for a repository that was renamed', async () => {
+  test('is sent again when the hub redirects to itself, as for a renamed repository', async () => {
     addModel()
     hub().standIn.fail(
       'hub',
@@ -328,7 +328,7 @@ describe('without the network', () => {
     return { settings: { ...hub().options.settings, endpoint: gone.endpoint } }
   }
 
-  test('what is in the cache is used, at the commit of that time', async () => {
+  test('cached files are used, at the commit of their download', async () => {
     addModel()
     await fetchAll()
     addModel(commitOf('later'))
@@ -339,7 +339,7 @@ describe('without the network', () => {
     expect(hub().standIn.requests).toHaveLength(requests)
   })
 
-  test('what is not in the cache is refused, with where it was looked for', async () => {
+  test('files that are not in the cache are refused, with the searched place', async () => {
     await expectRejection(
       open(undefined, offline()),
       'not-cached',
@@ -352,7 +352,7 @@ describe('without the network', () => {
     await expectRejection(open('owner/name@v1', offline()), 'not-cached', /at revision v1/)
   })
 
-  test('a hub that cannot be reached is replaced by the cache, with a word', async () => {
+  test('a hub that cannot be reached is replaced by the cache, with a warning', async () => {
     addModel()
     await fetchAll()
     expect((await open(undefined, await unreachable())).commit).toBe(COMMIT)
@@ -370,7 +370,7 @@ describe('without the network', () => {
     )
   })
 
-  test('an interrupted update leaves the commit before usable', async () => {
+  test('an interrupted update leaves the previous commit usable', async () => {
     addModel()
     await fetchAll()
     const newer = Buffer.from(LARGE).reverse()

@@ -1,4 +1,4 @@
-/** The hub's HTTP interface on loopback: enough of it to be downloaded from, and to fail in any way that a test asks for. */
+/** The hub's HTTP interface on loopback, as far as downloads need it; it fails in any way that a test chooses. */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -24,19 +24,19 @@ export interface SeenRequest {
   range: string | undefined
 }
 
-/** What is done in place of an answer; the usual one can still be given. */
+/** Called in place of the usual answer, which it can still send. */
 export type Fault = (request: IncomingMessage, response: ServerResponse, answer: () => void) => void
 
 export const sha256 = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 export const gitHash = (bytes: Uint8Array): string =>
   createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex')
 
-/** A commit of its own for each name. */
+/** A distinct commit for each name. */
 export const commitOf = (name: string): string => createHash('sha1').update(name).digest('hex')
 
 export class StandIn {
   readonly requests: SeenRequest[] = []
-  /** What was pushed to it. */
+  /** The pushed commits. */
   readonly pushed = new TakesUploads(
     () => this.#hub,
     () => this.#store,
@@ -64,7 +64,7 @@ export class StandIn {
     return this.#hub
   }
 
-  /** The other host, which large files come from. */
+  /** The other host, which serves large files. */
   get store(): string {
     return this.#store
   }
@@ -74,13 +74,13 @@ export class StandIn {
     return this
   }
 
-  /** Lets the next `times` requests whose method and path match go wrong. */
+  /** Makes the next `times` requests with a matching method and path fail. */
   fail(host: 'hub' | 'store', pattern: RegExp, fault: Fault, times = 1): this {
     this.#faults.push({ host, pattern, times, fault })
     return this
   }
 
-  /** Forgets what was to go wrong. */
+  /** Clears all planned failures. */
   mend(): void {
     this.#faults.length = 0
   }
@@ -164,7 +164,7 @@ function tellRevision(repository: StandInRepository, revision: string, response:
 
 export const commitIn = ({ commit, id }: StandInRepository): string => commit ?? commitOf(id)
 
-/** Whole, or from the byte that is asked for on. */
+/** Sends the whole file, or from the requested byte on. */
 function send(request: IncomingMessage, response: ServerResponse, bytes: Buffer) {
   const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0)
   if (start > 0 && start >= bytes.length) return refuse(response, 416, 'RangeNotSatisfiable')
@@ -186,7 +186,7 @@ export function refuse(
   response.end()
 }
 
-/** Promises all bytes of a file, sends the first so many, and breaks the connection when they have had time to arrive. */
+/** Announces all bytes of a file, sends the first `count`, and breaks the connection once they have had time to arrive. */
 export const cutAfter =
   (count: number, bytes: Uint8Array): Fault =>
   (request, response) => {
@@ -199,7 +199,7 @@ export const cutAfter =
     response.write(bytes.subarray(start, start + count), () => setTimeout(() => response.destroy(), 50))
   }
 
-/** Sends other bytes, whatever is asked for. */
+/** Sends other bytes for any request. */
 export const sendInstead =
   (bytes: Uint8Array): Fault =>
   (_, response) => {

@@ -1,4 +1,4 @@
-/** The half of the hub's HTTP interface that takes uploads, for the stand-in: repositories, branches, LFS, Xet and commits. */
+/** The stand-in's HTTP interface for uploads: repositories, branches, LFS, Xet and commits. */
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -13,7 +13,7 @@ export interface Commit {
   files: string[]
 }
 
-/** How large files come: in one piece, in parts of so many bytes, or as Xet's blocks, which are taken and not read. */
+/** How large files are uploaded: in one piece, in parts of a number of bytes, or as Xet's blocks, which are accepted unread. */
 export type Transfer = 'basic' | { chunk: number } | 'xet'
 
 interface LfsObject {
@@ -31,7 +31,7 @@ export class TakesUploads {
   readonly commits: Commit[] = []
   /** Large files that have arrived, by their sha256. */
   readonly objects = new Map<string, Buffer>()
-  /** Names of Xet's blocks and shards that have come. */
+  /** Names of received Xet blocks and shards. */
   readonly blocks: string[] = []
   transfer: Transfer = 'basic'
   readonly #parts = new Map<string, Buffer[]>()
@@ -53,7 +53,7 @@ export class TakesUploads {
     return this.repositories.get(id)!.branches.get(branch)!
   }
 
-  /** Whether it was its business. */
+  /** Returns whether it handled the request. */
   async answerAsHub(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const { method, url } = request
     const { pathname } = new URL(url!, this.hub())
@@ -98,7 +98,7 @@ export class TakesUploads {
   async answerAsStore(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [, what, oid, part] = new URL(request.url!, this.store()).pathname.split('/')
     const bytes = await bytesOf(request)
-    // A block that is asked for is never there yet.
+    // No requested block exists yet.
     if (request.method === 'GET') return void response.writeHead(404).end()
     if (what === 'v1') this.blocks.push(request.url!)
     else if (part === undefined) this.#keep(oid!, bytes)

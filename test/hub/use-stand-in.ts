@@ -11,7 +11,7 @@ export const TOKEN = 'hf_theTokenThatNobodyMaySee'
 export interface HubTest {
   standIn: StandIn
   cache: string
-  /** Seconds that were waited for, without being waited. */
+  /** Seconds of requested waits, which return at once. */
   waits: number[]
   warnings: string[]
   /** Options for this stand-in and cache; waits cost no time. */
@@ -51,7 +51,7 @@ export function useStandIn(): () => HubTest {
   return () => test
 }
 
-/** One stand-in for all tests of a file, to which this process's variables lead; `home` is the cache's. */
+/** One stand-in for all tests of a file, which this process's variables name; `home` is the cache's folder. */
 export function useStandInByVariables(home: string): () => StandIn {
   const before = { ...process.env }
   let standIn: StandIn

@@ -1,4 +1,4 @@
-/** Numbers in files for other programs have the types that these declare. */
+/** Numbers in files for other programs have the types that those programs declare. */
 import { expect, test } from 'vitest'
 import { foreignJson } from '../../lib/io/json.js'
 
@@ -40,7 +40,7 @@ test.each<[string, object, string[]]>([
   expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)))
 })
 
-test('texts stay as they are, whatever they hold', () => {
+test('texts stay unchanged, whatever they contain', () => {
   const hostile = ['"factor": 6', '\n  "rope_theta": 6,\n', ' "eps": [\n 1\n]', '"mscale": 1', ']']
   const value = { text: hostile[1], list: hostile, factor: hostile, 'a": 1, "eps': 1, '"rope_theta': 2 }
   expect(JSON.parse(foreignJson(value))).toEqual(value)

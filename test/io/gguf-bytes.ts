@@ -1,4 +1,4 @@
-/** Builds GGUF files, valid or not, from the parts that a test wants to be unusual. */
+/** Builds GGUF files, valid or not; a test gives the unusual parts. */
 
 /** A metadata value with GGUF's number of its type. */
 export interface TypedValue {
@@ -9,7 +9,7 @@ export interface TypedValue {
 export interface GgufParts {
   magic?: string
   version?: number
-  /** What the header claims; the real numbers if left out. */
+  /** Counts in the header; the real ones if omitted. */
   tensorCount?: bigint
   metadataCount?: bigint
   metadata?: [string, TypedValue][]
@@ -33,7 +33,7 @@ export const float64 = (value: number): TypedValue => ({
   bytes: new Uint8Array(Float64Array.of(value).buffer),
 })
 
-/** An array of values of one type; `count` is what it claims. */
+/** An array of values of one type; `count` is the claimed length. */
 export function array(type: number, values: TypedValue[], count: bigint = BigInt(values.length)): TypedValue {
   return { type: 9, bytes: Buffer.concat([u32(type), u64(count), ...values.map(({ bytes }) => bytes)]) }
 }

@@ -25,7 +25,7 @@ const tensor = (name: string, dtype: GgufEntry['dtype'], shape: number[], bytes:
 })
 
 describe('writeGguf', () => {
-  it('writes every type of metadata, and tensors at aligned places, as the reader has them', async () => {
+  it('writes every type of metadata, and tensors at aligned offsets, as the reader returns them', async () => {
     const fields = new Map<string, GgufField>([
       ['general.architecture', ggufText('llamä')],
       ['number', float32(0.1)],
@@ -68,7 +68,7 @@ describe('writeGguf', () => {
     expect(bytes.length % 32).toBe(0)
   })
 
-  it('leaves nothing behind where a tensor fails or has other bytes than its shape', async () => {
+  it('leaves nothing behind if a tensor fails or does not have the bytes of its shape', async () => {
     const path = join(folder(), 'x.gguf')
     const whole = tensor('a', 'float32', [4], 16)
     await expectRejection(

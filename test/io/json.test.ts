@@ -8,11 +8,11 @@ import { expectRejection, fileOf, useTemporaryFolder } from './temporary.js'
 const folder = useTemporaryFolder()
 
 describe('readJson', () => {
-  it('gives the value of a file, with or without a byte order mark', async () => {
+  it('returns the value of a file, with or without a byte order mark', async () => {
     expect(await readJson(fileOf(folder(), 'a.json', '\ufeff{"a": [1, null]}'))).toEqual({ a: [1, null] })
   })
 
-  it('names the file, line and column of what is wrong', async () => {
+  it('names the file, line and column of an error', async () => {
     const path = fileOf(folder(), 'bad.json', '{\n  "a": 1,\n  "b": tru\n}')
     await expectRejection(
       readJson(path),
@@ -27,13 +27,13 @@ describe('readJson', () => {
     await expectRejection(readJson(fileOf(folder(), 'x', Uint8Array.of(0x22, 0xff, 0x22))), 'malformed-file', /UTF-8/)
   })
 
-  it('reads no more than any file of that kind has', async () => {
+  it('refuses files larger than any of their kind', async () => {
     const path = fileOf(folder(), 'config.json', '{}')
     truncateSync(path, 3 * 2 ** 30)
     await expectRejection(readJson(path), 'malformed-file', /it has 3221225472 bytes, and 67108864 are read at most/)
   })
 
-  it('refuses another value than an object where one is needed', async () => {
+  it('refuses a value other than an object where one is needed', async () => {
     await expectRejection(readJsonObject(fileOf(folder(), 'a.json', '[]')), 'malformed-file', /received an array/)
   })
 

@@ -12,18 +12,18 @@ const { pid: ended } = spawnSync('true')
 const hidden = (name: string, pid: number, tag: string, ending = 'tmp') => `.${name}.${pid}-${tag}0123abcd.${ending}`
 const leftBy = (name: string, ending?: string) => hidden(name, ended, processTag(ended), ending)
 
-describe('what killed processes left', () => {
+describe('leftovers of killed processes', () => {
   it.each([
     ['a file', (path: string) => writeFileAtomic(join(path, 'other'), '')],
     ['a folder', (path: string) => replaceFolder(join(path, 'other'), async () => {})],
-  ])('goes when the next one writes %s there', async (_, write) => {
+  ])('are removed when the next one writes %s there', async (_, write) => {
     fileOf(folder(), leftBy('metrics.jsonl'), 'half')
     mkdirSync(join(folder(), leftBy('model'), 'deep'), { recursive: true })
     await write(folder())
     expect(readdirSync(folder())).toEqual(['other'])
   })
 
-  it('is told from what others write now, here or on another machine', async () => {
+  it('are distinguished from what others write now, here or on another machine', async () => {
     const living = basename(temporaryBeside(join(folder(), 'model'), 'tmp'))
     const elsewhere = hidden('model', ended, 'f'.repeat(12))
     for (const name of [living, elsewhere, '.model.tmp', 'model']) fileOf(folder(), name, '')
@@ -33,7 +33,7 @@ describe('what killed processes left', () => {
     expect(readdirSync(folder()).sort()).toEqual([living, elsewhere, '.model.tmp', 'model'].sort())
   })
 
-  it('goes back to its place where nothing has taken that', async () => {
+  it('go back to their place if nothing has taken it', async () => {
     for (const name of ['lost', 'replaced']) {
       mkdirSync(join(folder(), leftBy(name, 'old')))
       writeFileSync(join(folder(), leftBy(name, 'old'), 'content'), 'old')

@@ -24,7 +24,7 @@ function entry(name: string, dtype: SafetensorsDType, shape: number[], bytes: nu
 describe('readSafetensorsHeader', () => {
   const one = { dtype: 'F32', shape: [2, 3], data_offsets: [0, 24] }
 
-  it('gives dtypes, shapes, absolute offsets and metadata', async () => {
+  it('returns dtypes, shapes, absolute offsets and metadata', async () => {
     const header = {
       b: { dtype: 'F64', shape: [], data_offsets: [24, 32] },
       a: one,
@@ -168,7 +168,7 @@ describe('writeSafetensors', () => {
     await expectRejection(writeSafetensors(join(folder(), 'x'), entries), 'duplicate-tensor', /under the name a/)
   })
 
-  it('refuses data that is not the shape’s, and leaves no file', async () => {
+  it('refuses data that does not fit the shape, and leaves no file', async () => {
     const failing = writeSafetensors(join(folder(), 'x'), [entry('a', 'float32', [2], 7)])
     await expectRejection(failing, 'tensor-size', /a of shape \[2\] and float32 takes 8 bytes, but received 7/)
     expect(readdirSync(folder())).toEqual([])
@@ -195,7 +195,7 @@ describe('model folders', () => {
     entry('model.d', 'bfloat16', [2], 4),
   ]
 
-  it('writes and reads one file, with the metadata that transformers asks for', async () => {
+  it('writes and reads one file, with the metadata that transformers requires', async () => {
     expect(await writeShardedSafetensors(folder(), entries)).toEqual(['model.safetensors'])
     expect((await readModelFolder(folder())).size).toBe(4)
     const { metadata } = await readSafetensorsHeader(join(folder(), 'model.safetensors'))
@@ -218,7 +218,7 @@ describe('model folders', () => {
     }
   })
 
-  it('does not write over a model', async () => {
+  it('does not overwrite a model', async () => {
     await writeShardedSafetensors(folder(), entries)
     await expectRejection(writeShardedSafetensors(folder(), entries), 'output-exists', /model\.safetensors/)
   })
@@ -257,7 +257,7 @@ describe('model folders', () => {
     )
   })
 
-  it('says what a folder without a model has instead', async () => {
+  it('says what a folder without a model contains', async () => {
     await expectRejection(readModelFolder(join(folder(), 'none')), 'missing-file', /does not exist/)
     await expectRejection(readModelFolder(folder()), 'missing-file', /neither model\.safetensors nor/)
     fileOf(folder(), 'pytorch_model.bin', '')
@@ -277,7 +277,7 @@ describe('files that other tools wrote', () => {
     }
   })
 
-  it('have the tensors of a bfloat16 checkpoint where its configuration says so', async () => {
+  it('have the tensors of a bfloat16 checkpoint if its configuration says so', async () => {
     const tensors = await readModelFolder(goldenPath('tiny-tied-llama3-rope/model'))
     expect(tensors.get('model.embed_tokens.weight')).toMatchObject({
       dtype: 'bfloat16',

@@ -17,7 +17,7 @@ export function useTemporaryFolder(): () => string {
   }
 }
 
-/** A new folder in memory where there is one: for tests that write much, of which each file is synced. */
+/** A new folder in a file system in memory if there is one: for tests that write and sync many files. */
 export function quickFolder(): string {
   let parent = '/dev/shm'
   try {

@@ -1,4 +1,4 @@
-/** What configurations of model families mean, in the forms in which published checkpoints have them. */
+/** The meaning of configurations of model families, in the forms of published checkpoints. */
 import { describe, expect, test } from 'vitest'
 import { families } from '../../lib/models/families/index.js'
 import { parseConfig } from '../../lib/models/families/parse-config.js'
@@ -110,7 +110,7 @@ describe('rotary embeddings', () => {
   })
 })
 
-test('what is not written has the value that the family’s configurations leave out', () => {
+test('missing keys have the family’s default values', () => {
   const gemma = parseConfig({ ...sizes, model_type: 'gemma', hidden_act: 'gelu' }, 'config.json')
   expect(gemma).toMatchObject({ tiedEmbeddings: true, headSize: 256 })
   expect(gemma.network).toMatchObject({ embeddingScale: 8, finalNorm: { weightOffset: 1 } })
@@ -128,7 +128,7 @@ const base = (type: string): Json =>
     ? { vocab_size: 500, n_embd: 64, n_head: 4, n_layer: 2, model_type: type }
     : { ...sizes, model_type: type }
 
-/** What loading says of a configuration. */
+/** The notes of loading on a configuration. */
 function warnings(json: Json): string[] {
   const heard: string[] = []
   parseConfig(json, 'config.json', (message) => heard.push(message))
@@ -174,7 +174,7 @@ describe('keys that transformers ignores', () => {
     expect(one).toEqual(other)
   })
 
-  test('have a name that steers no terminal, and an end', () => {
+  test('are named without control characters, and in bounded length', () => {
     const [message] = warnings({
       ...base('llama'),
       '\u001b[2J': 1,
@@ -204,7 +204,7 @@ describe('keys that transformers reads', () => {
     expect(ignored).toEqual([])
   })
 
-  test('are those of every family', () => {
+  test('are listed for every family', () => {
     expect(Object.keys(golden.types).toSorted()).toEqual(families.map(({ modelType }) => modelType).toSorted())
   })
 })

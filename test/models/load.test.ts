@@ -16,13 +16,13 @@ test.each([
   [{ threads: -1 }, 'for threads but received -1.'],
   [{ threads: 1e6 }, 'up to 1024 for threads'],
   [{ dtype: 'int8' }, 'for dtype but received "int8".'],
-])('options that are wrong are refused by name: %j', async (options, message) => {
+])('wrong options are refused by name: %j', async (options, message) => {
   const refused = expect.objectContaining({ exitCode: 2, message: expect.stringContaining(message) })
   await expect(loadModel('absent', options as LoadOptions)).rejects.toThrow(refused)
   await expect(initModel('absent', options as LoadOptions)).rejects.toThrow(refused)
 })
 
-test('rotary frequencies have the precision that is asked for in a model of random weights, too', async () => {
+test('rotary frequencies have the requested precision in a model of random weights, too', async () => {
   using base = await loadTiny('tiny-untied')
   const config = join(base.path, 'config.json')
   const logProbs = async (rotaryDtype: 'float32' | 'bfloat16') => {
@@ -54,7 +54,7 @@ describe('a checkpoint whose files do not fit together', () => {
     ],
     [{ num_hidden_layers: 9999 }, /has no tensor model\.layers\.\d+\./],
     [{ intermediate_size: 7 }, /mlp\.gate_proj\.weight is /],
-  ])('%j is refused before memory is taken for it, with its path', async (entries, message) => {
+  ])('%j is refused before memory is allocated for it, with its path', async (entries, message) => {
     const folder = await changed(entries)
     testDevice().resetPeak()
     await expect(loadModel(folder, { device, dtype: 'float32' })).rejects.toThrow(message)
@@ -67,7 +67,7 @@ describe('a checkpoint whose files do not fit together', () => {
     [{ max_sequence_length: 1024, author: 'A' }, ['max_sequence_length, author']],
     [{ hidden_dropout: 0 }, []],
     [{ quantization_config: { quant_algo: 'FP8', producer: { name: 'modelopt' } } }, ['quantization_config']],
-  ])('%j: keys that transformers ignores change nothing, and are told', async (entries, told) => {
+  ])('%j: keys that transformers ignores change nothing, and are reported', async (entries, told) => {
     const folder = await changed(entries)
     const heard: string[] = []
     const options = { device, dtype: 'float32', onWarning: (message: string) => heard.push(message) } as const
@@ -85,7 +85,7 @@ describe('a checkpoint whose files do not fit together', () => {
   const unnamed = (path: string) =>
     `${path}: quantization_config is ignored, since it has no quant_method and all tensors are floats.`
 
-  test('gives all memory back where it fails on the way', async () => {
+  test('frees all memory if it fails on the way', async () => {
     const before = liveBytes(testDevice())
     const { limit } = testDevice().memory()
     using base = await loadTiny('tiny-untied')

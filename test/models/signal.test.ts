@@ -1,4 +1,4 @@
-/** Work on models that a signal ends: nothing is written, and no memory stays in use. */
+/** A signal ends work on models: nothing is written, and no memory stays in use. */
 import { getEventListeners } from 'node:events'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -111,7 +111,7 @@ test('loadModel ends between two weights', async () => {
   const read: string[] = []
   ModelSource.prototype.loadInto = function (name, target) {
     read.push(name)
-    // Only a turn of the event loop lets it come.
+    // The signal only arrives in a turn of the event loop.
     if (read.length === 2) setImmediate(() => controller.abort(REASON))
     return loadInto.call(this, name, target)
   }
@@ -123,7 +123,7 @@ test('loadModel ends between two weights', async () => {
   }
 })
 
-test('a signal that is aborted already ends everything before files are looked for', async () => {
+test('an already aborted signal ends everything before files are looked for', async () => {
   const signal = AbortSignal.abort(REASON)
   const [model, adapter, output] = ['model', 'adapter', 'output'].map((name) => join(temporary(), name)) as [
     string,

@@ -1,4 +1,4 @@
-/** Embeddings that are the output head too: one tensor in training, one in files (T17, T18). */
+/** Embeddings that are also the output head: one tensor in training, one in files (T17, T18). */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'

@@ -1,4 +1,4 @@
-/** What a device can compute is tried before the first step with one block of each kind, so that not every weight is read. */
+/** Before the first step, a trial with one block of each kind checks the device, so that not every weight is read. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -28,7 +28,7 @@ afterAll(() => {
   expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0)
 })
 
-/** How often the layers of each block are used by a run of one step: one of these is the step's. */
+/** How often a run of one step uses the layers of each block; one of these uses is the step's. */
 async function usesOfBlocks(name: string, options: Partial<TrainInput>): Promise<number[]> {
   using model: Model = await loadModel(file(name), { device: kind, dtype: 'float32', quantised: true })
   const perBlock = model.linears().length / 8
@@ -44,26 +44,26 @@ async function usesOfBlocks(name: string, options: Partial<TrainInput>): Promise
   return blocks.map(([count]) => count!)
 }
 
-test('of blocks that are alike, one', async () => {
+test('one of several equal blocks', async () => {
   expect(await usesOfBlocks('even.gguf', {})).toEqual([2, 1, 1, 1, 1, 1, 1, 1])
 })
 
-test('of blocks in several formats, one in each', async () => {
+test('one block of each format', async () => {
   // Values and ways down of blocks 0, 3, 6 and 7 have more bits.
   expect(await usesOfBlocks('mixed.gguf', {})).toEqual([2, 2, 1, 1, 1, 1, 1, 1])
 })
 
-test('with gradient checkpointing too, which goes through each twice', async () => {
+test('the same with gradient checkpointing, which runs each twice', async () => {
   expect(await usesOfBlocks('mixed.gguf', { gradientCheckpointing: true })).toEqual([4, 4, 2, 2, 2, 2, 2, 2])
 })
 
-test('of blocks with and without an adapter, and before and after the first that has one', async () => {
+test('one block with and one without an adapter, before and after the first adapted one', async () => {
   expect(await usesOfBlocks('even.gguf', { targetModules: ['layers.2.mlp.down_proj'] })).toEqual([
     2, 1, 2, 2, 1, 1, 1, 1,
   ])
 })
 
-test('of blocks with adapters of several ranks, one with each', async () => {
+test('one block for each rank of adapters', async () => {
   expect(await usesOfBlocks('even.gguf', { rankPattern: { 'layers\\.[56]\\.mlp\\.down_proj': 3 } })).toEqual([
     2, 1, 1, 1, 1, 2, 1, 1,
   ])

@@ -33,7 +33,7 @@ const rows = Array.from({ length: 300 }, (_, i) => ({ text: `row ${i} ${'x'.repe
 const lines = Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
 
 describe('compressed files', () => {
-  it('are what is inside of them, in every format', async () => {
+  it('have the rows of their content, in every format', async () => {
     const csv = `text\n${rows.map(({ text }) => `"${text}"\n`).join('')}`
     for (const [extension, compress] of [
       ['.gz', zlib.gzipSync],
@@ -63,7 +63,7 @@ describe('compressed files', () => {
     expect(await values(await written('bare.gz', zlib.gzipSync(lines)))).toEqual(rows)
   })
 
-  it('stand in folders beside others', async () => {
+  it('are read from folders beside uncompressed ones', async () => {
     const nested = await mkdtemp(join(folder, 'nested-'))
     await writeFile(join(nested, 'b.csv'), 'text\n2\n')
     await writeFile(join(nested, 'a.jsonl.gz'), zlib.gzipSync('{"text":"1"}'))
@@ -72,7 +72,7 @@ describe('compressed files', () => {
     expect(await values(nested)).toEqual([{ text: '1' }, { text: '2' }, { text: '3' }])
   })
 
-  it('name the file where they are cut off, damaged or not compressed', async () => {
+  it('name the file if they are cut off, damaged or not compressed', async () => {
     for (const [extension, compress] of [
       ['gz', zlib.gzipSync],
       ['br', zlib.brotliCompressSync],
@@ -91,7 +91,7 @@ describe('compressed files', () => {
     await expect(values(inner)).rejects.toThrow(/^inner\.jsonl\.gz:2 is not valid JSON/)
   })
 
-  it('are refused while they are read where they would fill the memory', async () => {
+  it('are refused during reading if they would fill the memory', async () => {
     const bomb = Buffer.concat([Buffer.from('{"text": "'), Buffer.alloc(2 ** 26, 'a'), Buffer.from('"}\n')])
     for (const [extension, compress] of [
       ['gz', zlib.gzipSync],
@@ -104,7 +104,7 @@ describe('compressed files', () => {
     expect(await values(await written('repetitive.jsonl.gz', zlib.gzipSync(repetitive)))).toHaveLength(20_000)
   })
 
-  it('are refused soon where they become too many rows', async () => {
+  it('are refused early if they have too many rows', async () => {
     const bomb = zlib.gzipSync('{"text":"a"}\n'.repeat(2 ** 23))
     const read: unknown[] = []
     const reading = async () => {

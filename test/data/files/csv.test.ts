@@ -24,7 +24,7 @@ describe('comma-separated values', () => {
     ])
   })
 
-  it('is the same for every way to cut the bytes', async () => {
+  it('gives the same records however the bytes are cut', async () => {
     const content = 'text,note\n"a\n""b""\n",x\n"",""\nplain "quote" inside,\n'
     const expected = [
       { text: 'a\n"b"\n', note: 'x' },
@@ -41,7 +41,7 @@ describe('comma-separated values', () => {
     expect(await values('text\na;b\n')).toEqual([{ text: 'a;b' }])
   })
 
-  it('tells quotes of a text from those around it', async () => {
+  it('distinguishes quotes in a text from those around it', async () => {
     const content =
       'text;note\r\n"""Hi"" he said";"\n"\r\n"He said ""Hi""";\r\n"""";""\r\n"""";"é ""x"""\r\nx"y;"\r"\r\n'
     const expected = [

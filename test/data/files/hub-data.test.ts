@@ -34,7 +34,7 @@ describe('data of the hub', () => {
     'LICENSE.txt',
   ]
 
-  test('is by default the split that fits what it is for', async () => {
+  test('is by default the split that fits its purpose', async () => {
     add(plain)
     expect(await find('owner/rows')).toEqual({ files: ['train.jsonl'], reference: `owner/rows@${COMMIT}:train` })
     expect((await find('owner/rows', 'validation')).files).toEqual(['valid.jsonl'])
@@ -42,7 +42,7 @@ describe('data of the hub', () => {
     expect(hub().standIn.downloads.map(({ path }) => basename(path))).not.toContain('dataset_infos.json')
   })
 
-  test('is the split, the file or the folder that is named', async () => {
+  test('is the named split, file or folder', async () => {
     add([...plain, 'more/x.csv', 'more/y.csv'])
     expect((await find('owner/rows:validation')).files).toEqual(['valid.jsonl'])
     expect(await find('owner/rows/test-2.jsonl')).toEqual({
@@ -55,7 +55,7 @@ describe('data of the hub', () => {
     })
   })
 
-  test('found once is found again by its reference, with nobody asked', async () => {
+  test('is resolved again by its recorded reference, without a request', async () => {
     add(plain)
     const { reference } = await find('owner/rows')
     const requests = hub().standIn.requests.length
@@ -65,7 +65,7 @@ describe('data of the hub', () => {
     expect((await locateData(reference, offline)).reference).toBe(reference)
   })
 
-  test('without splits is one, whatever it is for', async () => {
+  test('without splits is a single split, whatever its purpose', async () => {
     add(['a.jsonl', 'b.jsonl', 'notes.txt'])
     expect((await find('owner/rows', 'evaluation')).files).toEqual(['a.jsonl', 'b.jsonl'])
   })
@@ -126,7 +126,7 @@ configs:
     )
   })
 
-  test('that is not read is refused before it is downloaded', async () => {
+  test('in an unsupported format is refused before it is downloaded', async () => {
     add(['rows.arrow', 'script.py'])
     await expectRejection(
       find('owner/rows'),
@@ -137,7 +137,7 @@ configs:
     expect(hub().standIn.downloads).toEqual([])
   })
 
-  test('of a missing file is told of as a path and as an id', async () => {
+  test('of a missing file is reported as a path and as an id', async () => {
     await expectRejection(
       findDataFiles('train.jsonl', hub().options),
       'missing-file',

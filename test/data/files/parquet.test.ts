@@ -97,7 +97,7 @@ describe('Parquet', () => {
     expect(after).toEqual(before)
   })
 
-  it('tells of a damaged page in words, whatever byte of its header it is', async () => {
+  it('reports a damaged page in words, whatever byte of its header is wrong', async () => {
     const bytes = parquetBytes({ text: ['one', 'two', 'three'] }, { codec: 'UNCOMPRESSED' })
     for (let at = 4; at < 40; at++) {
       for (const value of [0x00, 0x11, 0x1c, 0x2c, 0xff]) {

@@ -54,7 +54,7 @@ describe('readRecords', () => {
     ['text', 'x.txt', 'a', 'x.txt has more than'],
     ['csv', 'x.csv', 'text\n', 'x.csv:2 has more than'],
     ['unknown', '-', '', 'standard input has more than'],
-  ] as const)('refuses what is too large to be held: %s, %s, %j', async (format, path, start, message) => {
+  ] as const)('refuses records too large for memory: %s, %s, %j', async (format, path, start, message) => {
     const spaces = Buffer.alloc(2 ** 22, ' ')
     let chunks = 0
     const endless = async function* () {
@@ -106,7 +106,7 @@ describe('readRecords', () => {
     for (const [text, problem] of cases) await expect(read('bad.json', text), text).rejects.toThrow(problem)
   })
 
-  it('streams: rows come before the file ends, and a reader that leaves lets go of it', async () => {
+  it('streams: rows come before the file ends, and leaving the loop closes the file', async () => {
     const contents = { lines: '{"text":"a"}\n', json: '{"text":"a"},', csv: 'a\n' }
     for (const [format, row] of Object.entries(contents)) {
       let isOpen = true
@@ -147,7 +147,7 @@ describe('readRecords', () => {
     expect(values(await collect(readRecords(several)))).toEqual([{ text: '3' }, { text: '1' }])
   })
 
-  it('says what is not read and what is missing', async () => {
+  it('says which files are unsupported and which are missing', async () => {
     await writeFile(join(folder, 'j.arrow'), 'a,b\n')
     await expect(findDataFiles(join(folder, 'j.arrow'))).rejects.toThrow(
       /j\.arrow: \.arrow files are not read; convert/,

@@ -17,7 +17,7 @@ describe('splits by names', () => {
     })
   })
 
-  test('are else those of words in names of files, or else of folders', () => {
+  test('are otherwise those of words in names of files, or else of folders', () => {
     expect(object(splitsOf(['my.Train-2.csv', 'dev.csv', 'a/eval_1.csv', 'latest.csv', 'strain.csv']))).toEqual({
       train: ['my.Train-2.csv'],
       validation: ['dev.csv'],
@@ -29,7 +29,7 @@ describe('splits by names', () => {
     })
   })
 
-  test('are one, train, where no name tells', () => {
+  test('are a single one, train, if no name tells', () => {
     expect(object(splitsOf(['b.jsonl', 'a.jsonl']))).toEqual({ train: ['a.jsonl', 'b.jsonl'] })
     expect(object(splitsOf([]))).toEqual({})
   })
@@ -69,7 +69,7 @@ configs:
     expect(described('configs: [{data_files: "*.csv"}]')).toEqual([['default', true, { train: ['all.csv'] }]])
   })
 
-  test('may describe none', () => {
+  test('may describe no split', () => {
     expect(described('license: mit')).toEqual([])
     expect(configurationsOf('# No head', files, 'The card')).toEqual([])
   })

@@ -1,4 +1,4 @@
-/** Templates that never end or fill the memory end the process in which they are rendered, and nothing else. */
+/** Templates that never end or fill the memory end only the process in which they are rendered. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -70,7 +70,7 @@ describe('a renderer', () => {
     for (const [i, answer] of answers.entries()) if (i !== 40) expect(answer).toMatchObject({ value: `<s>[${i}]` })
   })
 
-  it('takes what JSON has, with the numbers as they were written', async () => {
+  it('accepts all values of JSON, with numbers as written', async () => {
     const template = templateOf('{{ messages[0].arguments | tojson }}')
     const given = { whole: Object(2), wide: 12345678901234567890n, keys: new Map([['2', null]]) }
     expect(await template.render([{ role: 'user', arguments: given }], options)).toBe(
@@ -78,7 +78,7 @@ describe('a renderer', () => {
     )
   })
 
-  it('refuses what is not data, and what nests too deep', async () => {
+  it('refuses values that are not data, and too deep nesting', async () => {
     const send = (value: unknown) => plain.render([{ role: 'user', content: '', value }], options)
     await expect(send(() => {})).rejects.toThrow(
       /^The chat template of m cannot be given this conversation: .* not data/,

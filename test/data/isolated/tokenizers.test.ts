@@ -1,4 +1,4 @@
-/** Tokenizers that never end, fill the memory or end their process: each gives a sentence, and others work on. */
+/** Tokenizers that never end, fill the memory or end their process: each is reported in a sentence, and others work on. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -100,7 +100,7 @@ describe('a hostile tokenizer ends with a sentence', () => {
     })
   })
 
-  it('or does its work, where Rust is quick: many steps, long added tokens, merges that collide', async () => {
+  it('or works, where Rust is fast: many steps, long added tokens, merges that collide', async () => {
     const prepending = await tokenizerWith({ normalizer: steps({ type: 'Prepend', prepend: 'x' }, 20_000) })
     expect(await prepending.encode('ab')).toEqual([2])
     const added = Array.from({ length: 300 }, (_, i) => ({
@@ -124,7 +124,7 @@ describe('a hostile tokenizer ends with a sentence', () => {
 
 const lib = fileURLToPath(new URL('../../../dist/data/tokenizer/tokenizer.js', import.meta.url))
 
-/** What a program says that loads the small tokenizer and encodes a text with it. */
+/** The output of a program that loads the small tokenizer and encodes a text with it. */
 function said(env: object, before = ''): string {
   const code = `${before}
     const { loadTokenizer } = await import(${JSON.stringify(lib)})
@@ -138,14 +138,14 @@ function said(env: object, before = ''): string {
 }
 
 describe('a system', () => {
-  it('for which the library has no binary is told so', () => {
-    // The variable with which the library is told to load another binary.
+  it('for which the library has no binary is reported', () => {
+    // The variable that makes the library load another binary.
     expect(said({ NAPI_RS_NATIVE_LIBRARY_PATH: '/absent' })).toMatch(
       /^no-tokenizer-library: The package tokenizers cannot be loaded on linux \w+, and text needs it; rows of input_ids do not\./,
     )
   })
 
-  it('that lets no process start encodes in the one that there is', () => {
+  it('that cannot start a process encodes in the current one', () => {
     const refusing = `import childProcess from 'node:child_process'
       import { syncBuiltinESMExports } from 'node:module'
       childProcess.fork = () => { throw new Error('not allowed') }

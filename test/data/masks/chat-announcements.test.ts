@@ -1,10 +1,10 @@
-/** Where an answer begins: what the template writes to prompt for one, compared with what it writes before one. */
+/** Where an answer begins: the template's generation prompt, compared with the text that it writes before an answer. */
 import { describe, expect, it } from 'vitest'
 import { maskChat } from '../templates/compiled.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 import { assistant, system, templateOf, trainedOf, user } from './conversations.js'
 
-/** A loop over messages, by what it writes of each, and a prompt for an answer behind it. */
+/** Makes a template: a loop over messages with a given body, and a generation prompt after it. */
 const looped = (turn: string, prompt = '') =>
   `{% for m in messages %}${turn}{% endfor %}{% if add_generation_prompt %}${prompt}{% endif %}`
 const turnOf = (users: string, assistants: string) =>
@@ -29,19 +29,19 @@ describe('T8 an announcement', () => {
     expect(trainedOf(looped(inside + refuses), exchange)).toMatchObject(found)
   })
 
-  it('may stand in place of what ends a conversation', () => {
+  it('may replace the end of a conversation', () => {
     const template = `{% for m in messages %}${opened}{% endfor %}{% if add_generation_prompt %}A:think{% else %}<eos>{% endif %}`
     expect(trainedOf(template, exchange)).toMatchObject(found)
   })
 
-  it('is looked for behind what the template writes before it, up to its last line that is there', () => {
+  it('is searched after the text that the template writes before it, up to its last line that occurs', () => {
     const template = looped(
       '{% if loop.first and m.role != "system" %}<s>system\nBe good.<e>{% endif %}<s>{{ m.role }}{{ "\n" }}{{ m.content }}<e>',
       '<s>assistant\n<think>',
     )
     const messages = [assistant('Hello'), user('Hi'), assistant('Bye')]
     expect(trainedOf(template, messages)).toMatchObject({ trained: ['Hello<e>', 'Bye<e>'], foreignOpenings: 2 })
-    // A line that is there as a whole ends it, whatever agrees behind that.
+    // A line that occurs whole ends it, even if more agrees after it.
     const alike = looped(
       turnOf('<s>user\n{{ m.content }}<e>', '<s>assistant\nthis: {{ m.content }}<e>'),
       '<s>assistant\nthought: ',
@@ -49,12 +49,12 @@ describe('T8 an announcement', () => {
     expect(trainedOf(alike, exchange)).toMatchObject({ trained: ['this: yes<e>'], foreignOpenings: 1 })
   })
 
-  it('is not what the turns of others begin with, too', () => {
+  it('does not include a start that turns of other roles share', () => {
     const template = `<b>${looped(turnOf('<s>user\n{{ m.content }}<e>', '<s>model\n{{ m.content }}<e>'), '<s>assistant\n')}`
     expect(() => trainedOf(template, exchange)).toThrow(REFUSAL)
   })
 
-  it('is not what answers begin with, whichever letter that is', () => {
+  it('does not include the first letter of answers, whichever it is', () => {
     for (const prompt of ['A:', 'B:', 'R:']) {
       const template = looped(turnOf(USERS, '{{ m.content }}<e>'), prompt)
       expect(() => trainedOf(template, exchange)).toThrow(REFUSAL)
@@ -81,7 +81,7 @@ describe('T8 an announcement', () => {
     expect(trainedOf(template, exchange, {}, tokenizer)).toMatchObject(found)
   })
 
-  it('is found in what stands before an answer, which a prompt may change', () => {
+  it('is found in the text before an answer, which a prompt may change', () => {
     const changed = turnOf(USERS, 'A{{ ":" if not (loop.last and add_generation_prompt) }}{{ m.content }}<e>')
     expect(trainedOf(looped(changed, 'A:think'), exchange)).toMatchObject(found)
     // Where the template takes no other answer, in the turn as it is.
@@ -89,7 +89,7 @@ describe('T8 an announcement', () => {
     expect(trainedOf(looped(refuses + opened, 'A:think'), exchange)).toMatchObject(found)
   })
 
-  it('is missing for no reason that is known where the template refuses a plain answer', () => {
+  it('is missing without a known reason if the template refuses a plain answer', () => {
     const refuses = '{% if messages[0].role == "user" and messages | length > 1 %}{{ raise_exception("") }}{% endif %}'
     const template = refuses + looped(turnOf(USERS, 'B:{{ m.content }}<e>'), 'A:')
     expect(() => trainedOf(template, [system('s'), ...exchange])).toThrow(/messages\[2\].*does not go on/)
@@ -97,22 +97,22 @@ describe('T8 an announcement', () => {
 })
 
 describe('T7 without an announcement', () => {
-  it('a turn begins where the one before ends, also where that is another while it is the last', () => {
+  it('a turn begins where the previous one ends, also if that is rendered differently as the last one', () => {
     const template = looped('{{ m.content }}{{ "!" if loop.last and m.role == "user" }}<e>')
     expect(trainedOf(template, exchange)).toMatchObject({ trained: ['yes<e>'], foreignOpenings: 0 })
   })
 
-  it('a turn is trained whole where a prompt leaves the conversation out', () => {
+  it('a turn is trained whole if the prompt leaves the conversation out', () => {
     const template = `{% if not add_generation_prompt %}${looped(turnOf(USERS, 'A{{ m.content }}<e>'))}{% endif %}`
     expect(trainedOf(template, exchange)).toMatchObject({ trained: ['Ayes<e>'], foreignOpenings: 0 })
   })
 
-  it('a turn is trained whole where the template refuses to prompt for one', () => {
+  it('a turn is trained whole if the template refuses to prompt for one', () => {
     const template = looped('{{ m.content }}<e>', '{{ raise_exception("") }}')
     expect(trainedOf(template, exchange)).toMatchObject({ trained: ['yes<e>'], foreignOpenings: 0 })
   })
 
-  it('a turn is no foreign one although a longer conversation has one', () => {
+  it('a turn is not foreign although a longer conversation has a foreign one', () => {
     const template = looped(turnOf(USERS, '{{ m.content }}<e>'), '{% if messages | length > 1 %}A:{% endif %}')
     expect(trainedOf(template, exchange)).toMatchObject({ trained: ['yes<e>'], foreignOpenings: 0 })
   })
@@ -168,7 +168,7 @@ it('answers that follow each other within marks have one end', () => {
   expect(trainedOf(looped(turnOf(USERS, marked), 'A:'), messages).trained).toEqual(['onetwo<e>'])
 })
 
-it('an error that is no refusal of the template is passed on', () => {
+it('an error other than a refusal of the template is passed on', () => {
   const template = templateOf(looped(USERS))
   const write = template.write.bind(template)
   template.write = (messages, options) => {

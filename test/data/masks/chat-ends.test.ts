@@ -8,13 +8,13 @@ const looped = (turn: string, prompt: string) =>
 describe('T9 the end of an answer', () => {
   const marks = '{{ {"user": "<u>", "assistant": "<a>"}[m.role] }}'
 
-  it('is not trained where nothing but space is before it', () => {
+  it('is not trained if only space precedes it', () => {
     const template = looped(`${marks}{{ m.content }}{{ "\n" }}`, '<a>')
     const messages = [user('q'), assistant(''), user('p')]
     expect(trainedOf(template, messages)).toMatchObject({ trained: [], openEnds: 0 })
   })
 
-  it('is open where turns begin with tokens, also without a generation prompt', () => {
+  it('is open if turns begin with tokens, also without a generation prompt', () => {
     const template = looped(`${marks}{{ m.content }}`, '')
     expect(trainedOf(template, [user('q'), assistant('x')])).toMatchObject({ trained: ['<a>x'], openEnds: 1 })
   })
@@ -37,7 +37,7 @@ describe('T9 the end of an answer', () => {
     const ended = (end: string) => refuses + looped(`<s>{{ m.role }}{{ "\n" }}{{ m.content }}${end}`, '<s>assistant\n')
     const messages = [system('s'), user('q'), assistant('a'), user('p')]
     expect(trainedOf(ended('</tool>'), messages).trained).toEqual(['a</tool><s>'])
-    // But for a special one, which ends whatever it stands behind.
+    // Except a special one, which ends whatever it follows.
     expect(trainedOf(ended('<e>'), messages).trained).toEqual(['a<e>'])
   })
 })
@@ -57,13 +57,13 @@ describe('what a template leaves out', () => {
     expect(trainedOf(shown, messages)).toMatchObject({ trained: ['x<e>'], ...none, droppedCalls: 1 })
   })
 
-  it('is no message that says nothing', () => {
+  it('does not count a message without content', () => {
     const filled = looped('{% if m.content %}<s>{{ m.role }}\n{{ m.content }}<e>{% endif %}', '<s>assistant\n')
     const messages = [user(' '), user(''), { role: 'assistant', tool_calls: [call('add')] }, assistant('b')]
     expect(trainedOf(filled, messages)).toMatchObject({ trained: ['b<e>'], ...none, droppedCalls: 1 })
   })
 
-  it('is no message that stands elsewhere, or in other words', () => {
+  it('does not count a message that stands elsewhere, or in other words', () => {
     const folded = looped(
       '{% if m.role != "system" %}<s>{{ m.role }}\n{{ messages[0].content | trim if loop.index0 == 1 }}{{ m.content | upper if m.role == "user" else m.content }}<e>{% endif %}',
       '<s>assistant\n',
@@ -75,7 +75,7 @@ describe('what a template leaves out', () => {
     expect(trainedOf(written, [user('q'), assistant('a')])).toMatchObject({ trained: ['a<e>'], ...none })
   })
 
-  it('is refused where it is all that an answer says, blank lines or not', () => {
+  it('is refused if it is all of an answer, blank lines or not', () => {
     const loud = looped('<s>{{ m.role }}\n{{ m.content | upper }}<e>', '<s>assistant\n')
     expect(() => trainedOf(loud, [user('q'), assistant('one\n\ntwo')])).toThrow(/its content is not found/)
     expect(trainedOf(loud, [user('q'), assistant('ONE\n\ntwo')]).trained).toEqual(['ONE\n\nTWO<e>'])

@@ -77,7 +77,7 @@ describe('maskChat', () => {
     },
   )
 
-  it('T7 takes contents that the template trims', async () => {
+  it('T7 accepts contents that the template trims', async () => {
     const chat = await masked('begin-trimmed', turns('q', '  spaced answer \n'))
     expect(await trained(chat)).toEqual(['spaced answer<|im_end|>'])
   })
@@ -88,7 +88,7 @@ describe('maskChat', () => {
     expect(await trained(chat)).toEqual(['two<|im_end|>', '</think>\n\nfour<|im_end|>'])
   })
 
-  it('T8 leaves a token out that straddles the end of the prompt and the answer', async () => {
+  it('T8 leaves out a token that straddles the end of the prompt and the answer', async () => {
     const chat = await masked('chatml', turns('q', '\n\nanswer'))
     expect(await trained(chat)).toEqual(['answer<|im_end|>'])
   })

@@ -1,6 +1,6 @@
 /**
- * Where an answer begins and ends in a conversation, with templates of every kind, and a tokenizer whose tokens can be
- * seen: the pieces that it is given, and single characters.
+ * Where an answer begins and ends in a conversation, with templates of every kind and a tokenizer with visible tokens: given
+ * pieces, and single characters.
  */
 import { describe, expect, it } from 'vitest'
 import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
@@ -52,7 +52,7 @@ describe('T7 the place of an answer', () => {
     expect(places(after, messages).trained).toEqual(['same<e>', `four${spaces}<e>`])
   })
 
-  it('is what a template leaves of it after its thinking', () => {
+  it('is the part after its thinking that the template keeps', () => {
     const template = jinja(
       '{% for m in messages %}{% if m.role == "user" %}Q{% else %}A{{ m.content.split("</think>")[-1] }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}',
     )
@@ -92,7 +92,7 @@ describe('T9 an answer that calls tools', () => {
 })
 
 describe('T8 an opening that differs from the generation prompt', () => {
-  /** A conversation and what its template makes of it; `opening` is what it has in place of the prompt's. */
+  /** A conversation and its rendered text; `opening` replaces the prompt's opening. */
   const opened = (opening: string, prompt: string) =>
     jinja(
       `{% for m in messages %}{% if m.role == "user" %}Q{{ m.content }}\n{% else %}${opening}{{ m.content }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}${prompt}{% endif %}`,
@@ -106,12 +106,12 @@ describe('T8 an opening that differs from the generation prompt', () => {
     expect(places(opened('A', 'AB'), [assistant('hi')])).toEqual({ trained: ['hi<e>'], foreignOpenings: 1 })
   })
 
-  it('is told from a question that repeats the answer', () => {
+  it('is distinguished from a question that repeats the answer', () => {
     const messages = [user('same'), assistant('same'), user('same'), assistant('same')]
     expect(places(opened('A:', 'A:think'), messages).trained).toEqual(['same<e>', 'same<e>'])
   })
 
-  it('is refused where they agree in nothing', () => {
+  it('is refused if they have nothing in common', () => {
     expect(() => places(opened('B:', 'A:'), [user('q'), assistant('yes')])).toThrow(
       /messages\[1\].*does not go on where its generation prompt begins/,
     )
@@ -173,10 +173,10 @@ describe('T8 a token across the start of an answer', () => {
     const messages = [user(''), assistant('a'), user('')]
     const alone = tokenizerOf({ pieces: ['a<e>'] })
     expect(() => places(template, messages, alone)).toThrow(/cannot be told from those around/)
-    // Together with what follows it is another token, though one that was added.
+    // Together with the following text it is another token, though an added one.
     const goesOn = tokenizerOf({ added: ['<e>Q'] })
     expect(() => places(template, messages, goesOn)).toThrow(/cannot be told from those around/)
-    // An empty answer of which nothing is left.
+    // An empty answer, of which the template leaves nothing.
     const whole = tokenizerOf({ added: ['X<e>'] })
     expect(() => places(template, [user(''), assistant('')], whole)).toThrow(/cannot be told from those around/)
   })
@@ -191,7 +191,7 @@ describe('T11 a beginning of the text', () => {
     expect(places(starting('ab'), [user('q')]).trained).toEqual([])
   })
 
-  it('and an answer without an end is refused', () => {
+  it('with an answer without an end is refused', () => {
     const endless = jinja('{% for m in messages %}{{ m.content }}{% endfor %}')
     expect(() => places(endless, [user('q'), assistant('a')])).toThrow(/no special token after messages\[1\]/)
   })

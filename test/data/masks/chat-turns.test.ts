@@ -1,4 +1,4 @@
-/** What is trained under templates of the kinds that models ship, each in a few words of its own. */
+/** Trained tokens under templates of the kinds that models ship, each reduced to a few words. */
 import { describe, expect, it } from 'vitest'
 import { assistant, call, result, system, trainedOf, user } from './conversations.js'
 
@@ -34,12 +34,12 @@ describe('T8 thinking', () => {
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<s>assistant\n' + (prompted or '') }}{% endif %}`
 
-  it('of an earlier turn is nowhere, and the last one is trained with its own', () => {
+  it('of an earlier turn is left out, and the last turn is trained with its own', () => {
     const messages = [user('q'), assistant('one', { thinking: 'so' }), user('p'), assistant('two', { reasoning: 'hm' })]
     expect(trainedOf(template, messages).trained).toEqual(['one<e>', '<think>\nhm\n</think>\n\ntwo<e>'])
   })
 
-  it('is left out as far as the generation prompt holds it', () => {
+  it('is left out as far as it is in the generation prompt', () => {
     const messages = [user('q'), assistant('<tag>'), user('p'), assistant('two', { thinking: 'hm' })]
     const thinks = trainedOf(template, messages, { templateOptions: { prompted: '<think>\n' } })
     expect(thinks).toMatchObject({ trained: ['<tag><e>', 'hm\n</think>\n\ntwo<e>'], foreignOpenings: 1 })
@@ -47,7 +47,7 @@ describe('T8 thinking', () => {
     expect(never).toMatchObject({ trained: ['<tag><e>', 'hm\n</think>\n\ntwo<e>'], foreignOpenings: 2 })
   })
 
-  it('makes no difference to calls, whose turns are rendered otherwise while they are the last', () => {
+  it('does not change calls, whose turns are rendered differently as the last ones', () => {
     const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3'), assistant('three')]
     expect(trainedOf(template, messages).trained).toEqual([
       '<think>\n\n</think>\n\n<tool>add</tool><e>',
@@ -59,7 +59,7 @@ describe('T8 thinking', () => {
 describe('T9 turns of several parts', () => {
   const channels =
     '{% for m in messages %}{% if m.role == "user" %}<s>user{{ m.content }}<e>{% else %}{% if m.thinking and loop.last %}<s>assistant<channel>thought<o>{{ m.thinking }}<e>{% endif %}<s>assistant<channel>final<o>{{ m.content }}{{ "<eos>" if loop.last and not add_generation_prompt else "<e>" }}{% endif %}{% endfor %}{% if add_generation_prompt %}<s>assistant{% endif %}'
-  it('are trained whole, each channel with what announces it', () => {
+  it('are trained whole, each channel with its announcement', () => {
     const messages = [user('q'), assistant('one'), user('p'), assistant('two', { thinking: 'hm' })]
     expect(trainedOf(channels, messages).trained).toEqual([
       '<channel>final<o>one<e>',
@@ -99,7 +99,7 @@ describe('T9 the end of a turn', () => {
     expect(trainedOf(template, [user('q'), assistant('a'), user('p')]).trained).toEqual(['a</tool>'])
   })
 
-  it('is not what a conversation ends with', () => {
+  it("is not a conversation's end", () => {
     const template =
       '{% for m in messages %}{% if m.role == "user" %}<u>\n{{ m.content }}<e>\n{% elif m.role == "assistant" %}<a>\n{{ m.content }}<e>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<a>\n{% else %}{{ eos_token }}{% endif %}'
     const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3')]
@@ -135,20 +135,20 @@ describe('T7 templates that do not loop over messages', () => {
     `{% if messages | length > 0 %}Q{{ messages[0].content }}<e>{% endif %}{% if messages | length > 1 %}A{% generation %}{{ messages[1].content }}${end}{% endgeneration %}{% endif %}{% if messages | length > 2 %}Q{{ messages[2].content }}<e>{% endif %}{% if add_generation_prompt %}A{% endif %}`
   const messages = [user('q'), assistant('a'), user('p')]
 
-  it('are masked by the text up to each turn', () => {
+  it('are masked by the text before each turn', () => {
     const chat = trainedOf(written('<e>').replaceAll(/\{% (end)?generation %\}/g, ''), messages)
     expect(chat).toMatchObject({ trained: ['a<e>'], foreignOpenings: 0 })
   })
 
   const unstable = written('{{ "<o>" if messages | length > 2 else "<e>" }}')
-  it('else by their marks', () => {
+  it('are otherwise masked by their marks', () => {
     expect(trainedOf(unstable, messages).trained).toEqual(['a<o>'])
-    // The token that ends a turn is trained also where the marks leave it out.
+    // The token that ends a turn is trained even if the marks leave it out.
     const short = unstable.replace(/(\{\{ "<o>"[^}]*\}\})(\{% endgeneration %\})/, '$2$1')
     expect(trainedOf(short, messages).trained).toEqual(['a<o>'])
   })
 
-  it('else refused, with the ways out', () => {
+  it('are otherwise refused, with the ways out', () => {
     expect(() => trainedOf(unstable.replaceAll(/\{% (end)?generation %\}/g, ''), messages)).toThrow(
       /^rows\.jsonl:3: .*messages\[1\].*trainOn: all.*the option template.*input_ids/,
     )

@@ -1,4 +1,4 @@
-/** Conversations under small templates, with a tokenizer whose tokens can be seen, and what is trained of them. */
+/** Conversations under small templates, with a tokenizer with visible tokens, and their trained parts. */
 import type { Message, TemplateContext } from '../../../lib/data/templates/template.js'
 import { compiled, maskChat } from '../templates/compiled.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
@@ -14,7 +14,7 @@ export const call = (name: string) => ({ type: 'function', function: { name, arg
 
 export const templateOf = (source: string) => compiled(source, { bos_token: '<b>', eos_token: '<eos>' })
 
-/** The trained stretches, each as a text, and what else is known of the conversation. */
+/** The trained stretches as texts, and the other results for the conversation. */
 export function trainedOf(
   source: string,
   messages: readonly Message[],

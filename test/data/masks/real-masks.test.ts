@@ -1,4 +1,4 @@
-/** What is trained of conversations under templates that models ship, against what TRL trains of MORA_TEST_ASSETS. */
+/** Trained parts of conversations under templates that models ship, against TRL's (in MORA_TEST_ASSETS). */
 import { expect, it } from 'vitest'
 import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
 import { lacksTemplates } from '../../assets.js'
@@ -41,7 +41,7 @@ function joined(stretches: readonly Stretch[]): Stretch[] {
   return all
 }
 
-/** What of a span is not trained: before what is, between, and after. */
+/** The untrained parts of a span: before, between and after the trained ones. */
 function leftOut([start, end]: Stretch, trained: readonly Stretch[]): string[][] {
   const inside = trained.filter(([from, to]) => from >= start && to <= end)
   if (inside.length === 0) return [[], [], []]
@@ -49,7 +49,7 @@ function leftOut([start, end]: Stretch, trained: readonly Stretch[]): string[][]
   return [[[start, inside[0]![0]]], between, [[inside.at(-1)![1], end]]] as unknown as string[][]
 }
 
-/** Pieces of a text, of places. */
+/** Pieces of a text at given places. */
 const cut = (text: string, places: unknown): string[] => (places as Stretch[]).map(([from, to]) => text.slice(from, to))
 
 needing(lacksTemplates).describe('what is trained', () => {
@@ -57,7 +57,7 @@ needing(lacksTemplates).describe('what is trained', () => {
   const count = { compared: 0, otherText: 0, withoutSpans: 0 }
 
   it.each(templates.map((real) => [real.name, real] as const))(
-    '%s: within the spans of TRL, and all of them but openings',
+    '%s: trained parts are the spans of TRL without openings',
     (_, real) => {
       for (const conversation of real.conversations) {
         if (conversation.text === undefined) continue
@@ -89,13 +89,13 @@ needing(lacksTemplates).describe('what is trained', () => {
     },
   )
 
-  it('is known of most conversations', () => {
+  it('most conversations have a reference', () => {
     console.info(`masks: ${JSON.stringify(count)}`)
     expect(count.compared).toBeGreaterThan(400)
   })
 })
 
-/** What a template adds to prompt for an answer. */
+/** The text that a template adds to prompt for an answer. */
 function promptOf({ text, generationPrompt = '' }: RealConversation): string {
   let alike = 0
   while (alike < text!.length && text![alike] === generationPrompt[alike]) alike++

@@ -18,7 +18,7 @@ it('marks are the longest tokens of a text, from left to right', () => {
   expect(marks.of('<E><a')).toEqual([])
 })
 
-it('a mark ends a text that has only space behind it', () => {
+it('a mark with only space after it ends a text', () => {
   expect(marks.end('a<e> \n', { onlySpecial: true })).toBe(4)
   expect(marks.end('a<e>b', { onlySpecial: true })).toBeUndefined()
   expect(marks.end('a<e><ab', { onlySpecial: false })).toBe(7)
@@ -27,7 +27,7 @@ it('a mark ends a text that has only space behind it', () => {
   expect(marks.end('a', { onlySpecial: false })).toBeUndefined()
 })
 
-it('a special mark at a place is the longest that is there', () => {
+it('a special mark at a place is the longest one there', () => {
   expect(marks.specialAt('a<ab>', 1)).toEqual({ start: 1, end: 5 })
   expect(marks.specialAt('a<ab', 1)).toBeUndefined()
   expect(marks.specialAt('a<ab>', 0)).toBeUndefined()

@@ -4,7 +4,7 @@ import type { Message } from '../../../lib/data/templates/messages.js'
 
 const assistant = (parts: object): Message => ({ role: 'assistant', ...parts }) as Message
 
-it('a common prefix ends at the first difference, or where a text does', () => {
+it('a common prefix ends at the first difference, or at the end of a text', () => {
   expect(commonPrefix('abc', 'abd')).toBe(2)
   expect(commonPrefix('ab', 'abc')).toBe(2)
   expect(commonPrefix('abc', 'ab')).toBe(2)
@@ -16,11 +16,11 @@ describe('varied', () => {
   const contents = (...texts: string[]) =>
     varied(texts.map((content) => assistant({ content }))).map(({ content }) => content)
 
-  it('says something else from the first letter on, whatever that is', () => {
+  it('differs from the first letter on, whichever that is', () => {
     expect(contents('a', 'xylophone', '  x', 'ax')).toEqual(['xa', 'yxylophone', 'y  x', 'xax'])
   })
 
-  it('leaves what others say, and what was left out', () => {
+  it('keeps the messages of others, and empty ones', () => {
     const user: Message = { role: 'user', content: 'q' }
     expect(varied([user, assistant({})])).toStrictEqual([user, assistant({})])
   })

@@ -78,7 +78,7 @@ describe('parseRow', () => {
     expect(parse({ conversations, text: 'as before' })).toEqual({ kind: 'text', text: 'as before' })
   })
 
-  it('keeps numbers of tools as their JSON has them, whatever the form and the other keys', () => {
+  it('keeps numbers of tools as written in JSON, whatever the form and the other keys', () => {
     const context = '"tools": [{"least": 2.0}], "7": 0'
     const tools = [{ least: Object(2) }]
     for (const json of [
@@ -91,7 +91,7 @@ describe('parseRow', () => {
     }
   })
 
-  it('keeps numbers of calls as their JSON has them', () => {
+  it('keeps numbers of calls as written in JSON', () => {
     const json =
       '{"messages": [{"role": "user", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"2": 2.0, "1": 12345678901234567890, "x": 0.5}}}]}]}'
     expect(parseRow(JSON.parse(json), 'row 1', json)).toEqual({

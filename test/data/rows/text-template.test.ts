@@ -15,11 +15,11 @@ describe("a text of one's own", () => {
     expect(of('{$&} {query}', { $: 1, query: '$&', '$&': 'a$1' })).toMatchObject({ text: 'a$1 $&' })
   })
 
-  it('has braces that are written twice, and the escapes of a shell that keeps them', () => {
+  it('writes doubled braces as one, and expands escapes that a shell left', () => {
     expect(of('{{{a}}}\\n\\t{{a}}\\\\n\\alpha', { a: 'x' })).toMatchObject({ text: '{x}\n\t{a}\\n\\alpha' })
   })
 
-  it('writes numbers as they stand in their file', () => {
+  it('writes numbers as in their file', () => {
     const json = '{"a": 2.0, "b": 12345678901234567890, "c": true, "1": 0}'
     expect(of('{a} {b} {c}', JSON.parse(json), json)).toMatchObject({ text: '2.0 12345678901234567890 True' })
     expect(of('{a} {b}', { a: 2, b: 0.5 })).toMatchObject({ text: '2 0.5' })

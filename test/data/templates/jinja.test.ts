@@ -1,4 +1,4 @@
-/** Jinja as Python's library renders it. Every expected text is what jinja2 3.1.6 gives, with transformers' `tojson`. */
+/** Jinja as Python's library renders it. Every expected text is the output of jinja2 3.1.6 with transformers' `tojson`. */
 import { describe, expect, it } from 'vitest'
 import { textOf } from '../../../lib/data/templates/compiled-template.js'
 import { TemplateProgram } from '../../../lib/data/templates/program.js'

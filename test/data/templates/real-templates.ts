@@ -1,4 +1,4 @@
-/** Templates that models ship, and what transformers and TRL make of conversations with them: of MORA_TEST_ASSETS. */
+/** Templates that models ship, and conversations rendered with them by transformers and TRL, in MORA_TEST_ASSETS. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseExact } from '../../../lib/data/rows/exact-json.js'

@@ -1,11 +1,11 @@
-/** Templates that models ship render as transformers renders them of MORA_TEST_ASSETS. */
+/** Templates that models ship render as in transformers (texts in MORA_TEST_ASSETS). */
 import { expect, it } from 'vitest'
 import type { Message } from '../../../lib/data/templates/template.js'
 import { lacksTemplates } from '../../assets.js'
 import { needing } from '../../needs.js'
 import { type RealConversation, type RealTemplate, realTemplates } from './real-templates.js'
 
-/** What is given where a template does not take a conversation as it is. */
+/** The conversation to pass if a template cannot render the original. */
 function plainer(messages: readonly Message[], rounds: (call: unknown) => unknown): Message[] {
   return messages.map((message) => ({
     ...message,
@@ -62,7 +62,7 @@ needing(lacksTemplates).describe('real templates', () => {
     }
   })
 
-  it('are equal but for what transformers cannot render', () => {
+  it('are equal except where transformers cannot render', () => {
     console.info(`texts: ${JSON.stringify(count)}`)
     expect(count.equal).toBeGreaterThan(600)
   })

@@ -1,4 +1,4 @@
-/** Templates that are no Jinja are refused with the line and what was expected. */
+/** Templates that are not valid Jinja are refused with the line and what was expected. */
 import { describe, expect, it } from 'vitest'
 import { TemplateProgram } from '../../../lib/data/templates/program.js'
 
@@ -40,7 +40,7 @@ describe('a syntax error', () => {
   ])('%j', (source, message) => expect(refusal(source)).toBe(message))
 })
 
-it('what Jinja takes is no error', () => {
+it('valid Jinja is not an error', () => {
   expect(
     refusal('{{ {"a": {"b": {}}}["a"] }}{{ (1,) }}{% for (a, b), c in d if e %}{% endfor %}{{ x is not in [1] }}'),
   ).toBe('none')

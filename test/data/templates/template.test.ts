@@ -54,7 +54,7 @@ describe('conversations that a template does not take as they are', () => {
     expect(render(each, parts)).toBe('[a][b]')
   })
 
-  it('have an empty content where it needs one, and none where it does not', () => {
+  it('have an empty content if it needs one, and none otherwise', () => {
     const silent: Message[] = [
       { role: 'assistant', content: null },
       { role: 'user', content: 'q' },
@@ -79,7 +79,7 @@ describe('conversations that a template does not take as they are', () => {
     ).toBe('a-a;b-b;c-d;-;')
   })
 
-  it('have arguments of calls in the form that it takes', () => {
+  it('have arguments of calls in the form that it expects', () => {
     const call = (given: unknown): Message[] => [
       { role: 'assistant', tool_calls: [{ function: { name: 'f', arguments: given } }] },
     ]
@@ -102,7 +102,7 @@ describe('a template with several sources', () => {
   const render = (one: CompiledTemplate, tools?: unknown[]) =>
     one.render(messages, { tools, addGenerationPrompt: false })
 
-  it('renders that for tools where there are tools, if only an empty list', () => {
+  it('renders the one for tools if there are tools, even an empty list', () => {
     const both = template('plain', 'with {{ tools | length }}')
     expect(render(both)).toBe('plain')
     expect(render(both, [{ name: 'f' }])).toBe('with 1')
@@ -110,7 +110,7 @@ describe('a template with several sources', () => {
     expect(render(template('{{ tools | length }}'), [{}])).toBe('1')
   })
 
-  it('has none for a conversation that none is named for', () => {
+  it('has none for a conversation without a template of that name', () => {
     const named = template(null, 'tools')
     expect(render(named, [{}])).toBe('tools')
     expect(() => render(named)).toThrow(/^model-x has several chat templates and none named default/)
@@ -118,7 +118,7 @@ describe('a template with several sources', () => {
   })
 })
 
-it('a template makes no more text than can be tokenised soon', () => {
+it('a template cannot make more text than can be tokenised soon', () => {
   const echo = compiled('{{ messages[0].content * 9 }}')
   const render = (count: number) =>
     echo.render([{ role: 'user', content: 'x'.repeat(count) }], { addGenerationPrompt: false })

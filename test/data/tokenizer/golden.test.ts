@@ -1,4 +1,4 @@
-/** Ids and texts are those of Hugging Face's library, for texts that tell tokenizers apart. */
+/** Ids and texts equal those of Hugging Face's library, for texts that distinguish tokenizers. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
@@ -65,7 +65,7 @@ describe('the smallest texts', () => {
     ...more,
   })
 
-  it('Digits are all numbers of Unicode', async () => {
+  it('Digits matches all numbers of Unicode', async () => {
     const model = bpe({ ' ': 0, '½': 1, ' ½': 2, a: 3 }, [])
     const merging = { ...model, merges: [[' ', '½']] }
     expect(await idsOf({ pre_tokenizer: { type: 'Digits', individual_digits: true }, model: merging }, ' ½')).toEqual([
@@ -87,11 +87,11 @@ describe('the smallest texts', () => {
     expect(await decoding.decode([3, 1])).toBe('\ufffd\ufffd')
   })
 
-  it('BPE without an unknown token drops what it does not know before it merges', async () => {
+  it('BPE without an unknown token drops unknown characters before it merges', async () => {
     expect(await idsOf({ model: bpe({ d: 0, a: 1, da: 2 }, ['d a']) }, 'dža')).toEqual([2])
   })
 
-  it('an added token that is normalised is looked for as the normaliser makes it', async () => {
+  it('a normalised added token is matched in its normalised form', async () => {
     const normalizers = [
       { type: 'Prepend', prepend: '▁' },
       { type: 'Replace', pattern: { String: ' ' }, content: '▁' },

@@ -39,7 +39,7 @@ async function small(change: (json: Record<string, unknown>) => object = (json) 
 }
 
 describe('a tokenizer in GGUF metadata', () => {
-  it('gives the ids, special tokens and template of the one it was made of', async () => {
+  it('has the ids, special tokens and template of its source', async () => {
     const tokenizer = await small()
     const fields = await tokenizerFields(tokenizer, 512, 'small')
     const copy = await again(fields)
@@ -119,7 +119,7 @@ describe('a tokenizer in GGUF metadata', () => {
     expect(fields.get('tokenizer.ggml.token_type')!.value).toMatchObject({ 0: 2, 1: 3, 3: 6, 259: 1 })
   })
 
-  it('is refused where GGUF has no form for it', async () => {
+  it('is refused if GGUF has no form for it', async () => {
     const fieldsOf = (tokenizer: Tokenizer, rows = 512) => tokenizerFields(tokenizer, rows, 'small')
     const tokenizer = await small()
     await expect(fieldsOf(tokenizer, 500)).rejects.toThrow(/The tokenizer of small .*502 tokens for 500 embeddings/)

@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 describe('a tokenizer folder', () => {
-  it('gives back every text that it encodes', async () => {
+  it('decodes every text that it encodes', async () => {
     for (const text of [
       'The river',
       '  two  spaces\n\n\n',
@@ -35,7 +35,7 @@ describe('a tokenizer folder', () => {
     expect(ids).not.toContain(tokenizer.bosId)
   })
 
-  it('takes a word of any length', async () => {
+  it('accepts a word of any length', async () => {
     for (const word of ['a'.repeat(2 ** 20), 'theandofto'.repeat(2 ** 14)])
       expect(await tokenizer.decode(await tokenizer.encode(word))).toBe(word)
   })
@@ -94,7 +94,7 @@ describe('a tokenizer folder', () => {
     await rm(copy, { recursive: true })
   })
 
-  it('is null where there is none, and an error where it has another format', async () => {
+  it('is null if there is none, and an error if it has another format', async () => {
     const empty = await mkdtemp(join(tmpdir(), 'mora-tokenizer-'))
     expect(await loadTokenizer(empty)).toBeNull()
     await writeFile(join(empty, 'tokenizer.model'), '')
@@ -103,7 +103,7 @@ describe('a tokenizer folder', () => {
     await rm(empty, { recursive: true })
   })
 
-  it('takes the template called default of a list, and chat_template.jinja before all', async () => {
+  it('uses the template called default of a list, and chat_template.jinja first of all', async () => {
     await cp(smallTokenizerFolder, folder, { recursive: true })
     const path = join(folder, 'tokenizer_config.json')
     const config = JSON.parse(await readFile(path, 'utf8'))
@@ -120,7 +120,7 @@ describe('a tokenizer folder', () => {
     await rm(join(folder, 'chat_template.jinja'))
   })
 
-  it('takes the template called tool_use for conversations with tools, of a list or a file of that name', async () => {
+  it('uses the template called tool_use for conversations with tools, from a list or a file of that name', async () => {
     await cp(smallTokenizerFolder, folder, { recursive: true })
     const path = join(folder, 'tokenizer_config.json')
     const config = JSON.parse(await readFile(path, 'utf8'))
@@ -142,7 +142,7 @@ describe('a tokenizer folder', () => {
     await rm(join(folder, 'additional_chat_templates'), { recursive: true })
   })
 
-  it('splits in each way that the library knows', async () => {
+  it('splits in each way that the library supports', async () => {
     const json = JSON.parse(await readFile(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8'))
     json.pre_tokenizer.pretokenizers[0] = {
       type: 'Split',
@@ -173,7 +173,7 @@ describe('a GGUF tokenizer', () => {
     ])
   }
 
-  it('gives the ids of the tokenizer.json that it was made from', async () => {
+  it('has the ids of the tokenizer.json that it was made from', async () => {
     const fromGguf = await createTokenizer(tokenizerFromGguf(await byteLevel('qwen2'), 'm.gguf')!)
     for (const text of ["The river's 405 boats\n\n\n and <|im_end|> more", 'She said: "they\'d"', '  x\r\n']) {
       expect(await fromGguf.encodeText(text)).toEqual(await tokenizer.encodeText(text))
@@ -197,7 +197,7 @@ describe('a GGUF tokenizer', () => {
     expect(await words('gpt-2')).toEqual(['a', 'Ġ', '1000'])
   })
 
-  it('refuses a pre-tokenizer or a kind that it does not know, by name', async () => {
+  it('refuses an unknown pre-tokenizer or kind by name', async () => {
     const metadata = await byteLevel('dialect-7')
     expect(() => tokenizerFromGguf(metadata, 'm.gguf')).toThrow(/m\.gguf names the pre-tokenizer "dialect-7"/)
     expect(() => tokenizerFromGguf(new Map([...metadata, ['tokenizer.ggml.model', 't5']]), 'm.gguf')).toThrow(
@@ -219,7 +219,7 @@ describe('a GGUF tokenizer', () => {
     ])
   }
 
-  it('refuses pieces so long that what they are merged of could not be worked out', () => {
+  it('refuses pieces too long for their merges to be derived', () => {
     const metadata = sentencePiece()
     const tokens = metadata.get('tokenizer.ggml.tokens') as string[]
     const withLast = (piece: string) =>
@@ -292,12 +292,12 @@ describe('a tokenizer.json that is not one', () => {
     await expect(createTokenizer(source)).rejects.toThrow(message)
   })
 
-  it('is refused where a special token is not in its vocabulary', async () => {
+  it('is refused if a special token is not in its vocabulary', async () => {
     const source = { ...(await sourceOf(() => {})), specialTokens: { eos_token: '<none>' } }
     await expect(createTokenizer(source)).rejects.toThrow(/model-x: its eos_token "<none>" is not in the vocabulary/)
   })
 
-  it('puts before a text what its post-processor puts there, of whichever kind', async () => {
+  it('adds the tokens that its post-processor puts before a text, of whichever kind', async () => {
     const first = async (processor: Json) => {
       const source = await sourceOf((json) => Object.assign(json, { post_processor: processor }))
       const made = await createTokenizer(source)
@@ -309,14 +309,14 @@ describe('a tokenizer.json that is not one', () => {
     expect(await first({ type: 'ByteLevel' })).toBe(0)
   })
 
-  it('is told of when a conversation has no template', async () => {
+  it('is named when a conversation has no template', async () => {
     const made = await createTokenizer(await sourceOf(() => {}))
     await expect(made.renderChat([], { addGenerationPrompt: false })).rejects.toThrow(
       /has no chat template; name a template/,
     )
   })
 
-  it('is told of when a text cannot be encoded with it', async () => {
+  it('is named when a text cannot be encoded with it', async () => {
     const letters = { type: 'Unigram', vocab: [['a', -1]], unk_id: null }
     const source = await sourceOf((json) => Object.assign(json, { pre_tokenizer: null, model: letters }))
     await expect((await createTokenizer(source)).encode('你')).rejects.toThrow(

@@ -1,4 +1,4 @@
-/** A tokenizer whose tokens can be seen: the pieces that it is given, and single characters. */
+/** A tokenizer with visible tokens: given pieces, and single characters. */
 import type { PlacedTokens, Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
 export interface Pieces {

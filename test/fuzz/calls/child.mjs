@@ -1,7 +1,7 @@
 /**
  * Calls everything that the package and its addon export, mostly with one argument of a valid call changed: `node child.mjs
- * '{"seed": 1, "count": 1000, "scratch": "FOLDER", "golden": "FOLDER"}'`. Before each call its words go to FOLDER/journal, for
- * whoever finds the process dead. Ends with a line of JSON.
+ * '{"seed": 1, "count": 1000, "scratch": "FOLDER", "golden": "FOLDER"}'`. Before each call, writes it to FOLDER/journal, in
+ * case the process dies. Ends with a line of JSON.
  */
 import { mkdirSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ const library = await dist('index')
 const { loadBinary, NativeError } = await dist('native/binary')
 const { randomStream } = await dist('common/random')
 
-/** What must not be read in any message: words of C++ and of V8's own. */
+/** Words of C++ and V8 that must not be in any message. */
 const FOREIGN_WORDS = /std::|bad_alloc|bad_array|basic_string|vector::|v8::|napi|N-API|Check failed|0x[0-9a-f]{6}/i
 const PATIENCE = 120_000
 const KEPT = 12 // learned lists of arguments of a target
@@ -59,7 +59,7 @@ const learned = new Map()
 const quick = targets.filter((target) => !isSlow(target))
 const heavy = targets.filter(isSlow)
 
-/** What a call comes to once nothing of it is left to happen. */
+/** The outcome of a call once all of its work is done. */
 async function settled(result) {
   let timer
   const late = new Promise((_, reject) => {
@@ -82,7 +82,7 @@ async function outcome(result) {
   return result
 }
 
-/** Valid arguments of a target, of what is known of it. */
+/** Valid arguments of a target, if any are known. */
 async function validList(random, { name }, isFirst) {
   if (isFirst && starts[name]) return await starts[name]()
   const lists = name.startsWith('native.') ? world.recorded.of(name.slice('native.'.length)) : []
@@ -104,7 +104,7 @@ function learn({ name }, given) {
   }
 }
 
-/** Frees what a call made, which may be anything. */
+/** Frees the result of a call, which may be anything. */
 function dispose(result) {
   try {
     const all = result !== null && typeof result === 'object' ? [result, ...Object.values(result)] : []

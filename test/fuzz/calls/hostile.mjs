@@ -1,10 +1,10 @@
 /** Arguments that an attacker would hand over: valid ones, changed, which act while they are being read. */
-/** What hostile arguments throw themselves. */
+/** The error that hostile arguments throw themselves. */
 export class Mischief extends Error {}
 
 const names = new WeakMap()
 
-/** Gives an object the text that stands for it in a journal: describing it otherwise would run it. */
+/** Attaches the text that describes an object in a journal, because inspecting it would run its code. */
 function named(name, object) {
   names.set(object, name)
   return object
@@ -12,7 +12,7 @@ function named(name, object) {
 
 export const isHostile = (value) => names.has(value)
 
-/** A value in few words, without running anything of it. */
+/** Describes a value in few words, without running its code. */
 export function describe(value, depth = 3) {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
   if (typeof value === 'bigint') return `${value}n`
@@ -121,7 +121,7 @@ const TRAPS = ['get', 'set', 'has', 'ownKeys', 'getOwnPropertyDescriptor', 'getP
  * @param {readonly ((() => unknown))[]} world.reentries calls that an argument may make while it is read
  */
 export class Hostile {
-  /** What the arguments of this call are made of: effects work on them. */
+  /** The objects in the arguments of this call, on which side effects act. */
   parts = { disposables: [], buffers: [], arrays: [] }
   #random
   #world
@@ -155,7 +155,7 @@ export class Hostile {
     return result
   }
 
-  /** Arguments for what nothing is known of. */
+  /** Arguments for a target without known ones. */
   anyList() {
     return Array.from({ length: this.#random.integer(5) }, () => this.anything())
   }
@@ -184,7 +184,7 @@ export class Hostile {
     ])()
   }
 
-  /** A value in the place of a valid one. */
+  /** A value to replace a valid one. */
   like(value) {
     if (this.#chance(0.15) || isHostile(value)) return this.anything()
     if (typeof value === 'number') return this.#number(value)
@@ -308,7 +308,7 @@ export class Hostile {
     ])()
   }
 
-  /** In place of an object: another, one of another class, or one that only looks like it. */
+  /** A replacement of an object: another, one of another class, or one that only looks like it. */
   #object(object) {
     return this.#pick([
       () => this.#world.variant(this.#random, object, this.parts),
@@ -325,7 +325,7 @@ export class Hostile {
     const act = this.#effect()
     return this.#pick([
       () => named(`() => ${describe(act)}`, () => act()),
-      // Who is called may take no notice of the promise.
+      // The callee may ignore the promise.
       () => named(`async () => ${describe(act)}`, () => handled((async () => act())())),
       () =>
         named(`${describe(act)}, then the function`, (...given) => {
@@ -361,7 +361,7 @@ export class Hostile {
     throw new Mischief('on purpose')
   }
 
-  /** Something that a caller's code may do while its arguments are read. */
+  /** A side effect that a caller's code may have while its arguments are read. */
   #effect() {
     const { disposables, buffers, arrays } = this.parts
     const each = (list, body) => () => {

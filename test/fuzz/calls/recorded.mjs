@@ -1,6 +1,6 @@
 /**
- * Valid calls of the addon, learned by listening while the library trains, merges and generates: how tensors were shaped, and
- * what those of integers held.
+ * Valid calls of the addon, recorded while the library trains, merges and generates: the shapes of tensors, and the values of
+ * integer tensors.
  */
 
 const MOST = 8 // of one function
@@ -24,7 +24,7 @@ export class Recorded {
     this.#whole = { ...binary }
   }
 
-  /** Listens to what is called until `body` has ended. */
+  /** Records calls until `body` has ended. */
   async during(body) {
     const waiting = []
     for (const [name, call] of Object.entries(this.#whole)) {

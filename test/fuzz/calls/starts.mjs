@@ -1,6 +1,5 @@
 /**
- * Valid arguments, by the names of targets; what is not here is tried without any. `native.` functions have those that were
- * recorded, too.
+ * Valid arguments by the name of the target; other targets are called without any. `native.` functions also have recorded ones.
  */
 import { join } from 'node:path'
 
@@ -25,7 +24,7 @@ export const slow = new Set([
 export const isSlow = ({ name, owner }) =>
   slow.has(name) || ['Model', 'ForwardPasses', 'Chat', 'AdapterSet'].includes(owner)
 
-/** What a test must not call, and why. */
+/** Targets that a test must not call, and why. */
 export const excluded = {
   'native.shutdown': 'no device of the process works after it',
   'native.connectMpi': 'what is opened becomes part of the process, and once',
@@ -40,7 +39,7 @@ export const excluded = {
 }
 
 const onlyTheAddon = 'its objects are made by the addon alone'
-/** What refuses everything that a test can hand over, and why. */
+/** Targets that refuse everything that a test can pass, and why. */
 export const refusing = {
   'new Model': 'its parts are made by loadModel and initModel',
   pushToHub: 'nothing is pushed without the network',

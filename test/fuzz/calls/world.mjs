@@ -1,4 +1,7 @@
-/** What calls are made on: a small model with an adapter, files, tensors; and what must stay as it is meanwhile. */
+/**
+ * The objects that calls are made on (a small model with an adapter, files, tensors), and the state that must not change
+ * meanwhile.
+ */
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Recorded } from './recorded.mjs'
@@ -29,9 +32,9 @@ const LIMIT = 2 ** 28
 const CANARIES = { count: 48, bytes: 4096, value: 0x5a }
 
 export class World {
-  /** What the arguments of this call are made of; see Hostile. */
+  /** The objects in the arguments of this call; see Hostile. */
   parts = { disposables: [], buffers: [], arrays: [] }
-  /** The longest list of holes: what JavaScript walks through ends in time. */
+  /** The longest list of holes, so that JavaScript's loops over it end in time. */
   longest = 1000
   #kept = new Map()
   #made = 0
@@ -212,7 +215,7 @@ export class World {
     )
   }
 
-  /** Keeps what a call gave as an object of its class. */
+  /** Keeps the result of a call as an object of its class. */
   keep(object) {
     this.#kept.set(object.constructor.name, object)
   }
@@ -279,7 +282,7 @@ export class World {
     return tensor
   }
 
-  /** Undoes what a call may have done to the whole process. */
+  /** Undoes changes of a call to the whole process. */
   restore() {
     const { binary, device } = this
     binary.setErrorClass(this.NativeError)

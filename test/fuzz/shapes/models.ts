@@ -36,7 +36,7 @@ const readModelGguf = async (folder: string) => {
 export const long = (bytes: number) => repeated('a', bytes)
 export const many = <Part>(count: number, part: (i: number) => Part) => Array.from({ length: count }, (_, i) => part(i))
 
-/** A tokenizer of these tokens, of the kind whose merges are worked out from scores. */
+/** A tokenizer of these tokens, of the kind whose merges are derived from scores. */
 const llamaGguf = (tokens: string[]) =>
   ggufBytes({
     metadata: [

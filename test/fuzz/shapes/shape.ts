@@ -1,14 +1,14 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** A way to fill a file, and what reads it. */
+/** A way to fill a file, and its reader. */
 export interface Shape {
   name: string
-  /** Files of about so many bytes together, by their paths. */
+  /** Files of about `size` bytes together, by path. */
   files(bytes: number): Record<string, string | Uint8Array>
-  /** As a user would; may refuse. */
+  /** Reads the files as a user would; may refuse them. */
   read(folder: string): Promise<unknown>
-  /** Bytes from which on such a file is refused by its size. */
+  /** The size in bytes from which such a file is refused. */
   most?: number
 }
 
@@ -39,7 +39,7 @@ export const shapes = (
 export const repeated = (unit: string, bytes: number): string =>
   unit.repeat(Math.floor(bytes / Buffer.byteLength(unit)))
 
-/** As many parts as there is room for. */
+/** Repeats parts up to the size. */
 export function numbered(bytes: number, part: (i: number) => string, between = ''): string {
   const parts: string[] = []
   for (let left = bytes; left > 0; left -= parts.at(-1)!.length + between.length) parts.push(part(parts.length))

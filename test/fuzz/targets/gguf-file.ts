@@ -34,7 +34,7 @@ export function mutateGguf(random: Random, file: Uint8Array): Uint8Array {
 
 function changedFields(random: Random, file: Uint8Array, fields: readonly Field[]): Uint8Array {
   let bytes = Uint8Array.from(file)
-  // From the end: what stands before keeps its place.
+  // From the end, so that earlier positions stay valid.
   const chosen = Array.from({ length: few(random) }, () => pick(random, fields)).sort((a, b) => b.at - a.at)
   for (const field of chosen)
     bytes = field.kind === 'text' ? otherText(random, bytes, field) : otherNumber(random, bytes, field, fields)
@@ -58,7 +58,7 @@ function otherNumber(
   ])
 }
 
-/** With its length, so that what follows is still read. */
+/** Replaces a string with its length, so that later fields are still read. */
 function otherText(random: Random, bytes: Uint8Array, { at, bytes: length }: Field): Uint8Array<ArrayBuffer> {
   const text = Buffer.from(bytes.subarray(at, at + length)).toString()
   const changed = Buffer.from(
@@ -71,7 +71,7 @@ function otherText(random: Random, bytes: Uint8Array, { at, bytes: length }: Fie
   return joined(bytes.subarray(0, at - 8), count, changed, bytes.subarray(at + length))
 }
 
-/** An entry that is gone, or there twice, and counted so. */
+/** Removes or doubles an entry, and adjusts the count. */
 function changedEntries(random: Random, file: Uint8Array, entries: readonly Entry[]): Uint8Array {
   const { of, from, to } = pick(random, entries)
   const at = of === 'tensors' ? 8 : 16

@@ -1,4 +1,4 @@
-/** Importance matrices: GGUF files, and llama.cpp's older ones. */
+/** Importance matrices: GGUF files, and llama.cpp's older format. */
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { readImportance, writeImportance } from '../../../lib/models/quantise/importance.js'

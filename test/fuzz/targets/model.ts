@@ -21,7 +21,7 @@ import {
 } from './tiny-model.js'
 import { byteLevel, configOf, sentencePiece, splitting, unigram, wordPiece } from './tokenizers.js'
 
-/** Computes with a model, and with what its tokenizer makes of text. */
+/** Computes with a model, on text if it has a tokenizer. */
 async function useModel(path: string): Promise<void> {
   using model = await loadModel(path, onDevice)
   await runModel(model)

@@ -1,4 +1,4 @@
-/** Quantised checkpoints: their weights and what their configurations say of those. */
+/** Quantised checkpoints: their weights, and the configuration of the quantisation. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadModel } from '../../../lib/models/load-model.js'

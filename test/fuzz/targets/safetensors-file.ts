@@ -1,4 +1,4 @@
-/** Changes of a safetensors file that keep what is not changed whole. */
+/** Changes of a safetensors file that keep the rest valid. */
 import { joined, mutateBytes, oddIntegers, writeInteger } from '../mutate-bytes.js'
 import { mutatedJson } from '../mutate-json.js'
 import { chance, choose, pick, type Random } from '../random.js'

@@ -32,7 +32,7 @@ export async function templateTarget(): Promise<Target> {
   return {
     name: 'template',
     samples,
-    // A template that gives something else than a chat is told of by the rows that it does not fit.
+    // A template that does not render a chat is reported with the rows that it does not fit.
     alsoNamed: ['rows.jsonl'],
     mutate: (random, files) => changed(name, mutateText(random, textOf(files, name))),
     async use(folder) {

@@ -33,7 +33,7 @@ export const onDevice = { device: 'cpu', dtype: 'float32', threads: 1 } as const
 /** Bytes in use on the device that all cases compute on. */
 export const bytesInUse = (): number => testDevice().memory().inUse
 
-/** Gives a fresh model to `make`, and the files that it writes into a folder. */
+/** Calls `make` with a fresh model, and returns the files that it writes into a folder. */
 export async function filesOfModel(
   make: (model: Model, folder: string) => Promise<void>,
   { config = tinyConfig, tokenizer = byteLevel() }: { config?: object; tokenizer?: Record<string, unknown> } = {},
@@ -60,7 +60,7 @@ export function filesIn(folder: string): Map<string, string | Uint8Array> {
   return new Map(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path)]))
 }
 
-/** One forward pass. Weights may be any numbers: what they give need not be finite. */
+/** One forward pass. Weights may be any numbers, so results need not be finite. */
 export async function runModel(model: Model): Promise<void> {
   await model.tokenLogProbs(batchOf([{ input_ids: [1, 2, 3, 4, 5] }])).catch((error: { code?: string }) => {
     if (error.code !== 'non-finite') throw error

@@ -17,7 +17,7 @@ const marked = (content: string, id: number) => ({
 })
 const step = (type: string, fields: object = {}) => ({ type, ...fields })
 
-/** Byte-level BPE that splits words as GPT-2 does, which GGUF has a name for. */
+/** Byte-level BPE that splits words as GPT-2 does, for which GGUF has a name. */
 export function byteLevel(): Json {
   const json = JSON.parse(readFileSync(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8')) as Json
   return { ...json, pre_tokenizer: step('ByteLevel', { add_prefix_space: false, trim_offsets: true, use_regex: true }) }

@@ -1,4 +1,4 @@
-/** Adapters on a model: several at once, switched, removed, and what is trained. */
+/** Adapters on a model: several at once, switched, removed, and the trained tensors. */
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -118,7 +118,7 @@ describe('merged adapters', () => {
     expect(await mergedWeights(model)).toEqual(await mergedWeights(exact))
   })
 
-  test.each([true, false])('are as active after unmerging as they were before: %s', async (active) => {
+  test.each([true, false])('have the same active state after unmerging: %s', async (active) => {
     using model = await loadTiny('tiny-untied')
     await model.loadAdapter(adapterFolder('rotation'), 'x')
     if (!active) model.setActiveAdapters([])
@@ -129,7 +129,7 @@ describe('merged adapters', () => {
     expect((await logProbsOf(model, sequence))[0]!).toEqual(before)
   })
 
-  test('of a model that no file holds are unmerged from what training made of it', async () => {
+  test('of a model without a file are unmerged from its trained weights', async () => {
     using model = await loadTiny('tiny-untied')
     model.trainAll()
     await model.loadAdapter(adapterFolder('rotation'), 'x')
@@ -200,7 +200,7 @@ describe('counts and dtypes', () => {
   ]
 
   test.each(configs)(
-    'what is trained is what was asked for (T22): $method $operator $targetModules',
+    'exactly the requested tensors are trained (T22): $method $operator $targetModules',
     async (config) => {
       using model = await loadTiny('tiny-untied')
       model.addAdapter('x', config)

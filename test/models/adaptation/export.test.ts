@@ -27,7 +27,7 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 const load = (path: string) => loadModel(path, { device: 'cpu', threads, dtype: 'float32' })
 
-/** An adapter with random values, saved; single numbers, such as a bound, stay what they are at first. */
+/** Saves an adapter with random values; single numbers, such as a bound, keep their initial value. */
 async function randomAdapter(path: string, config: AdapterConfigBase): Promise<string> {
   const folder = join(temporary(), 'adapter')
   const random = randomStream(5, 'export')
@@ -41,7 +41,7 @@ async function randomAdapter(path: string, config: AdapterConfigBase): Promise<s
   return folder
 }
 
-/** What an adapter adds to each weight, by the layer's name. */
+/** The change ΔW of each weight, by the layer's name. */
 async function changes(path: string, adapter: string): Promise<Map<string, Float32Array>> {
   using model = await load(path)
   const read = () => Promise.all(model.linears().map(({ weight }) => weight.data() as Promise<Float32Array>))
@@ -150,7 +150,7 @@ describe('an adapter that is no LoRA', () => {
     }
   })
 
-  test('of the full rank, or a method whose ΔW depends on W, comes near to itself', async () => {
+  test('of full rank, or a method whose ΔW depends on W, is approximated closely', async () => {
     const dora = newAdapterConfig('dora', newAdapterOptions({ method: 'dora', rank: 2 }))
     const adapter = await randomAdapter(untied, dora)
     const output = join(temporary(), 'lora')

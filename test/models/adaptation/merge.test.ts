@@ -1,4 +1,4 @@
-/** Merging on disk gives what loading, merging and saving give, without the model in memory (T19). */
+/** Merging on disk gives the same as loading, merging and saving, without the model in memory (T19). */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -27,7 +27,7 @@ const merge = (options: MergeModelOptions) => mergeModel({ device, threads, ...o
 
 type Loaded = Pick<MergeModelOptions, 'model' | 'adapter' | 'output'> & { dtype?: FloatDType }
 
-/** What merging gives that goes through memory. */
+/** The result of merging in memory. */
 async function mergeLoaded({ model: path, adapter, output, dtype }: Loaded) {
   using model = await loadModel(path, { device, threads, dtype: 'float32' })
   await model.loadAdapter(adapter, 'x')
@@ -163,7 +163,7 @@ describe('merged on disk, every file has the bytes of loading, merging and savin
   }
 })
 
-test('merging holds the adapter and one weight, not the model (T19)', async () => {
+test('merging keeps the adapter and one weight in memory, not the model (T19)', async () => {
   const model = untied
   const adapter = await randomAdapter(model, mora({ rank: 2 }), 0.1)
   const output = join(temporary(), 'merged')
@@ -189,7 +189,7 @@ describe('a merge that fails leaves nothing behind (T19):', () => {
   const code = (expected: string) => expect.objectContaining<Partial<UsageError>>({ code: expected })
   const overflowing = { float32: 1e30, float16: 1e3 } as const
 
-  test.each(['float32', 'float16'] as const)('values that are not finite in %s', async (dtype) => {
+  test.each(['float32', 'float16'] as const)('values that are not finite, in %s', async (dtype) => {
     const model = untied
     const adapter = await randomAdapter(model, lora({ rank: 2 }), overflowing[dtype])
     const output = join(temporary(), 'out', 'merged')

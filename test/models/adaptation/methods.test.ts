@@ -1,4 +1,6 @@
-/** What every method owes: a start that changes nothing, its count, merging and taking out, files, and training on. */
+/**
+ * Requirements of every method: a start that changes nothing, its count, merging and unmerging, files, and continued training.
+ */
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { AdapterConfigBase } from '../../../lib/adapters/contract/adapter.js'
@@ -38,7 +40,7 @@ describe.each(drawnIfEmulated('methods', ADAPTER_METHODS, 5))('%s', (method) => 
     expect(countAdapterParameters(config, model.linears())).toBe(trained)
   })
 
-  test('merged it computes the same; taken out, the bits are the old ones', async () => {
+  test('computes the same merged, and unmerging restores the bits', async () => {
     using model = await loadTiny('tiny-untied')
     const before = await weightsOf(model)
     await model.addAdapter('a', configOf(method))
@@ -72,7 +74,7 @@ describe.each(drawnIfEmulated('methods', ADAPTER_METHODS, 5))('%s', (method) => 
     expect(await gradients(true)).toEqual(kept)
   })
 
-  test('half of it changes the weights half as much', async () => {
+  test('half its scale changes the weights half as much', async () => {
     using model = await loadTiny('tiny-untied')
     const before = (await weightsOf(model)) as Float32Array[]
     await model.addAdapter('a', configOf(method))
@@ -95,7 +97,7 @@ describe.each(drawnIfEmulated('methods', ADAPTER_METHODS, 5))('%s', (method) => 
     }
   })
 
-  test('its files give the same again, and training goes on from them', async () => {
+  test('its files load to the same adapter, and training continues from them', async () => {
     using model = await loadTiny('tiny-untied')
     using again = await loadTiny('tiny-untied')
     const more = methodsTaking('rankPattern').includes(method) ? { rankPattern: { down_proj: 2 } } : {}

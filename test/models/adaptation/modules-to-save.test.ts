@@ -64,7 +64,7 @@ const cases: Case[] = [
     ],
     stored: ['input_layernorm', 'post_attention_layernorm', 'norm'],
   },
-  // PEFT takes a name for the end of a path: `norm` alone would mean every norm to it.
+  // PEFT matches a name with the end of a path, so `norm` alone would mean every norm.
   { modulesToSave: ['norm'], weights: ['model.norm.weight'], stored: ['model.norm'] },
   {
     modulesToSave: ['layers.1.mlp.down_proj', 'k_proj'],
@@ -147,7 +147,7 @@ describe.each(drawn('modules to save', cases, 3))(
       expect(await logProbsOf(model, sequences)).toEqual(before)
     })
 
-    test('are taken out again with their adapter, and left out of a model that is saved without it', async () => {
+    test('are removed with their adapter, and left out of a model that is saved without it', async () => {
       using model = await loadTiny('tiny-untied')
       const before = await logProbsOf(model, sequences)
       const bytes = model.device.memory().inUse
@@ -220,7 +220,7 @@ describe('tied embeddings (T17)', () => {
       await takeSteps(model, batch, 1e-2, 2)
       await model.saveAdapter('x', at('x'))
 
-      // Under both names: a program that unties them reads the same weights.
+      // Saved under both names, so that a program that unties them reads the same weights.
       expect(new Set(configOf(at('x')).modules_to_save)).toEqual(new Set(['embed_tokens', 'lm_head']))
       const saved = savedTensors(at('x'))
       expect(saved.get('base_model.model.lm_head.weight')).toEqual(
@@ -238,7 +238,7 @@ describe('tied embeddings (T17)', () => {
     },
   )
 
-  test('that another program trained apart are refused, and those that it kept tied are not', async () => {
+  test('that another program trained separately are refused, unless it kept them tied', async () => {
     using model = await loadTiny(tied)
     model.addAdapter('x', mora({ rank: 2, modulesToSave: ['embeddings'] }))
     await model.saveAdapter('x', at('x'))
@@ -266,7 +266,7 @@ describe('tied embeddings (T17)', () => {
 })
 
 describe('several adapters', () => {
-  test('switched, each has its own modules', async () => {
+  test('each have their own modules when switched', async () => {
     using model = await loadTiny('tiny-untied')
     const results: number[][][] = []
     for (const name of ['one', 'two']) {

@@ -29,13 +29,13 @@ beforeEach(async () => {
 })
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
-/** What a folder's weights say of where they belong. */
+/** The base named by a folder's weights. */
 async function ownEntries(folder: string): Promise<unknown> {
   const { metadata } = await readSafetensorsHeader(join(folder, 'adapter_model.safetensors'))
   return JSON.parse(metadata.node_mora!)
 }
 
-test('T15 the file says which base it was, and how that was stored', async () => {
+test('T15 the file names its base, and how that was stored', async () => {
   expect(await ownEntries(at('adapter'))).toEqual({
     baseHash: expect.stringMatching(/^[0-9a-f]{64}$/),
     baseFormat: 'float32',
@@ -80,7 +80,7 @@ test('T15 an adapter that is allowed on another base belongs to that one when it
   expect(await logProbsOf(again, sequences)).toEqual(await logProbsOf(model, sequences))
 })
 
-/** The folder as it was once written: what the header says in the configuration. */
+/** The folder in the old format, with the header's entries in the configuration. */
 async function asWrittenEarlier(changes: object = {}): Promise<string> {
   const path = join(at('adapter'), 'adapter_config.json')
   const json = JSON.parse(readFileSync(path, 'utf8'))
@@ -91,7 +91,7 @@ async function asWrittenEarlier(changes: object = {}): Promise<string> {
   return path
 }
 
-test('T15 a folder that was written earlier is read as it was meant', async () => {
+test('T15 a folder in the old format is read correctly', async () => {
   await asWrittenEarlier()
   using model = await load(at('moved'))
   using other = await load(at('rounded'))
@@ -102,7 +102,7 @@ test('T15 a folder that was written earlier is read as it was meant', async () =
   await expect(other.loadAdapter(at('adapter'))).rejects.toThrow(expect.objectContaining({ code: 'other-base' }))
 })
 
-test.each(['baseHash', 'baseFormat', 'templateHash'])('a %s that is no text is refused', async (key) => {
+test.each(['baseHash', 'baseFormat', 'templateHash'])('a %s that is not a text is refused', async (key) => {
   const path = await asWrittenEarlier({ [key]: [1] })
   using model = await load(at('moved'))
   await expect(model.loadAdapter(at('adapter'))).rejects.toThrow(
@@ -121,7 +121,7 @@ test('T15 the same base elsewhere, with another end token, is the same base', as
   expect([...model.adapters.keys()]).toEqual(['default'])
 })
 
-test('T15 nothing is said of a base that was trained after it was loaded', async () => {
+test('T15 the file names no base if that was trained after loading', async () => {
   using model = await loadTiny('tiny-untied')
   model.trainAll()
   model.addAdapter('x', mora({ rank: 2 }))

@@ -1,4 +1,4 @@
-/** Adapter folders as PEFT and others leave them: optional keys missing, layers left out, targets by expression. */
+/** Adapter folders as PEFT and other programs write them: missing optional keys, omitted layers, targets by expression. */
 import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -33,7 +33,7 @@ function edited(source: string, entries: Json): string {
 
 const golden = goldenPath('methods/lora/final')
 
-describe('keys that a file lacks have the values that PEFT gives them', () => {
+describe("missing keys have PEFT's default values", () => {
   const absent = Object.fromEntries(
     ['target_modules', 'rank_pattern', 'alpha_pattern', 'lora_dropout', 'bias', 'modules_to_save', 'lora_alpha'].map(
       (key) => [key, undefined],
@@ -67,7 +67,7 @@ describe('layers that PEFT left out', () => {
     expect([...(readConfig(folder).target_modules as string[])].sort()).toEqual(paths)
   })
 
-  test('without a reason they are missed', async () => {
+  test('without a reason they are reported as missing', async () => {
     using model = await loadTiny('tiny-untied')
     const folder = join(temporary(), 'adapter')
     await model.addAdapter('a', lora({ rank: 4, targetModules: ['layers.1.self_attn.q_proj'] }))
@@ -80,7 +80,7 @@ describe('layers that PEFT left out', () => {
 describe('targets that the model lacks', () => {
   const named = ['q_proj', 'v_proj', 'W_pack', 'query_key_value']
 
-  test('are told of, where another one fits', async () => {
+  test('are reported, if another one fits', async () => {
     using model = await loadTiny('tiny-untied')
     const heard: string[] = []
     const folder = edited(golden, { target_modules: named })
@@ -93,7 +93,7 @@ describe('targets that the model lacks', () => {
     expect(await logProbsOf(model, sequence)).toEqual(await logProbsOf(other, sequence))
   })
 
-  test('are refused where none fits, where tensors belong to them, and of a new adapter', async () => {
+  test('are refused if none fits, if tensors belong to them, and for a new adapter', async () => {
     using model = await loadTiny('tiny-untied')
     const none = edited(golden, { target_modules: named.slice(2) })
     await expect(model.loadAdapter(none)).rejects.toThrow(code('no-target', /W_pack, query_key_value match no linear/))
@@ -108,7 +108,7 @@ describe('targets that the model lacks', () => {
 })
 
 describe('targets by a regular expression', () => {
-  // What `re.fullmatch` of Python selects, which is how PEFT reads a string.
+  // The layers that Python's `re.fullmatch` selects, which is how PEFT reads a string.
   const selected = (expression: string, names: string[]) =>
     names.filter((name) => new RegExp(`^(?:${expression})$`).test(name))
 
@@ -218,7 +218,7 @@ describe('the configuration of a MoRA adapter', () => {
     ['mora_fold_output', { foldOutput: true }],
     ['mora_round_rank', { roundRank: 8 }],
     ['mora_permutation', { operator: 'sharing', permutation: { seed: 1, cycle: 2 } }],
-  ])('has %s, which the reference refuses, where it would compute something else: %j', async (key, options) => {
+  ])('has %s, which the reference refuses, if the reference would compute something else: %j', async (key, options) => {
     using model = await loadTiny('tiny-untied')
     const folder = join(temporary(), 'adapter')
     const config = mora({ rank: 2, ...options })
@@ -231,7 +231,7 @@ describe('the configuration of a MoRA adapter', () => {
 })
 
 test.each(['mora', 'lora-plus', 'pissa'] as const)(
-  'no folder of this machine is told of by an adapter of %s',
+  'an adapter of %s names no folder of this machine',
   async (method) => {
     using model = await loadTiny('tiny-untied')
     const folder = join(temporary(), 'adapter')
@@ -255,7 +255,7 @@ test('an adapter of a head that is tied here is refused with the reason', async 
 })
 
 describe('folders that are something else', () => {
-  test('are named for what they are, with what to use', async () => {
+  test('are named for what they are, with the command to use', async () => {
     using model = await loadTiny('tiny-untied')
     const run = join(temporary(), 'run')
     mkdirSync(join(run, 'model'), { recursive: true })
@@ -281,7 +281,7 @@ describe('folders that are something else', () => {
   })
 })
 
-test('a regular expression that would be matched for years is refused, with the path of its file', async () => {
+test('a regular expression with exponential time is refused, with the path of its file', async () => {
   using model = await loadTiny('tiny-untied')
   for (const entries of [{ target_modules: '(.+)+$x' }, { rank_pattern: { '(.+)+$x': 4 } }]) {
     const folder = edited(golden, entries)
@@ -289,7 +289,7 @@ test('a regular expression that would be matched for years is refused, with the 
   }
 })
 
-test('what does not fit the model is told of with the path of the adapter', async () => {
+test('an adapter that does not fit the model is reported with its path', async () => {
   using model = await loadTiny('tiny-untied')
   for (const entries of [{ r: 3 }, { target_modules: ['nothing_proj'] }, { target_modules: [''] }]) {
     const folder = edited(golden, entries)

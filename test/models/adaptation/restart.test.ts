@@ -1,4 +1,4 @@
-/** Restarted adapters: their ΔW stays in the weights, and they begin at zero (ReMoRA, ReLoRA). */
+/** Restarted adapters: ΔW is merged into the weights, and the adapter begins at zero (ReMoRA, ReLoRA). */
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type LoraConfig, lora } from '../../../lib/adapters/methods/lora.js'
@@ -44,7 +44,7 @@ const configs: [string, MoraConfig | LoraConfig, Partial<MoraConfig>][] = [
 describe.each(configs)('restarted: %s', (_, first, change) => {
   const second = { ...first, ...change }
 
-  test('the model is as it was, and the adapter at zero', async () => {
+  test('the model computes the same, and the adapter is at zero', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('a', first)
     disturb(model, 'first')
@@ -58,7 +58,7 @@ describe.each(configs)('restarted: %s', (_, first, change) => {
     expect(model.adapters.get('a')).toEqual(second)
   })
 
-  test('what was merged can be merged again from files, bit for bit', async () => {
+  test('the merged adapters can be merged again from files, bit for bit', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('a', first)
     const folders: string[] = []
@@ -95,7 +95,7 @@ describe('a restarted adapter', () => {
     }
   })
 
-  test('leaves modules that it trains whole, and their moments', async () => {
+  test('keeps modules that it trains whole, and their moments', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('a', mora({ rank: 4, operator: 'sharing', modulesToSave: ['norms'] }))
     const norms = parametersOf(model).filter(({ name }) => name.endsWith('norm.weight'))
@@ -150,7 +150,7 @@ describe('a restarted adapter', () => {
     expect(await weightsOf(model)).toEqual(expected)
   })
 
-  test('merges beneath what is merged to be taken out again', async () => {
+  test('merges beneath adapters that can be unmerged', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('b', mora({ rank: 2, operator: 'rotation' }))
     disturb(model, 'b')
@@ -183,7 +183,7 @@ describe('a restarted adapter', () => {
     expect(largestDifference(await logProbs(saved), await logProbs(model))).toBeLessThan(2e-5)
   })
 
-  test('belongs to no file any more', async () => {
+  test('no longer belongs to a file', async () => {
     using model = await loadTiny('tiny-untied')
     await model.loadAdapter(goldenPath('tiny-untied/adapters/sharing'), 'a')
     await model.restartAdapter('a')

@@ -31,7 +31,7 @@ const lossOf = async (model: Model): Promise<number> => {
   return value
 }
 
-/** Derivatives of the loss by differences of the loss itself, at some values of each parameter. */
+/** Derivatives of the loss by finite differences, at some values of each parameter. */
 async function checkGradients(model: Model): Promise<void> {
   const { loss } = model.loss(batchOf(rows))
   await loss.backward()
@@ -55,7 +55,7 @@ async function checkGradients(model: Model): Promise<void> {
 }
 
 describe.each(ADAPTER_METHODS.filter((method) => method !== 'dora'))('%s on the head', (method) => {
-  test('trains with right gradients, and computes the same merged', async () => {
+  test('trains with correct gradients, and computes the same merged', async () => {
     using model = await loadTiny('tiny-untied')
     // VeRA's two vectors change little where the rank is low.
     await model.addAdapter('a', configOf(method, ['lm_head'], method === 'vera' ? { rank: 24 } : {}))
@@ -71,7 +71,7 @@ describe.each(ADAPTER_METHODS.filter((method) => method !== 'dora'))('%s on the 
   })
 })
 
-test('looking at the tables makes no tensors, and asking for untrained tokens leaves none', async () => {
+test('inspecting the tables makes no tensors, and finding untrained tokens leaves none', async () => {
   using model = await loadTiny('tiny-untied')
   await model.addAdapter('a', configOf('lora', ['embed_tokens', 'lm_head']))
   const [vocabularySize, hiddenSize] = model.embeddings.shape as [number, number]
@@ -90,7 +90,7 @@ test('looking at the tables makes no tensors, and asking for untrained tokens le
 })
 
 describe('sharing on the head', () => {
-  test.each(['sharing', 'sharing-grouped'] as const)('%s trains with right gradients', async (operator) => {
+  test.each(['sharing', 'sharing-grouped'] as const)('%s trains with correct gradients', async (operator) => {
     using model = await loadTiny('tiny-untied')
     await model.addAdapter('a', configOf('mora', ['lm_head'], { operator }))
     await train(model)
@@ -99,7 +99,7 @@ describe('sharing on the head', () => {
 })
 
 describe.each(['lora', 'rslora'] as const)('%s on the embeddings', (method) => {
-  test("trains with right gradients beside a block's layers, and is saved as PEFT does", async () => {
+  test("trains with correct gradients beside a block's layers, and is saved as by PEFT", async () => {
     using model = await loadTiny('tiny-untied')
     await model.addAdapter('a', configOf(method, ['embed_tokens', 'lm_head', 'q_proj']))
     expect(largestDifference(await logProbs(model), logprobs[0]!)).toBeLessThan(5e-5)
@@ -124,7 +124,7 @@ describe.each(['lora', 'rslora'] as const)('%s on the embeddings', (method) => {
     expect(await logProbs(again)).toEqual(active)
   })
 
-  test('is merged by files alone, too', async () => {
+  test('is merged on disk, too', async () => {
     using model = await loadTiny('tiny-untied')
     await model.addAdapter('a', configOf(method, ['embed_tokens', 'lm_head']))
     await train(model)
@@ -166,13 +166,13 @@ test('bfloat16 keeps what the adapter adds to the head', async () => {
   expect(await lossOf(model)).toBeLessThan(before)
 })
 
-test('all-linear means neither', async () => {
+test('all-linear includes neither', async () => {
   using model = await loadTiny('tiny-untied')
   await model.addAdapter('a', newAdapterConfig('lora', newAdapterOptions({ method: 'lora' })))
   expect(model.trainableParameters().some(({ name }) => /lm_head|embed_tokens/.test(name))).toBe(false)
 })
 
-test('dropout, which only trains, does not keep an adapter of the tables from being used', async () => {
+test('an adapter of the tables with dropout, which only applies in training, can be used', async () => {
   const folder = join(temporary(), 'adapter')
   using model = await loadTiny('tiny-untied')
   await model.addAdapter('a', configOf('lora', ['embed_tokens', 'lm_head', 'q_proj']))
@@ -193,7 +193,7 @@ test('dropout, which only trains, does not keep an adapter of the tables from be
   )
 })
 
-test('what cannot be is refused by name', async () => {
+test('unsupported combinations are refused by name', async () => {
   using model = await loadTiny('tiny-untied')
   using tied = await loadTiny('tiny-tied-llama3-rope')
   for (const method of ADAPTER_METHODS) {

@@ -1,4 +1,4 @@
-/** A model that a run trains is changed by nobody else. */
+/** A model that a run trains cannot be changed by others. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -20,7 +20,7 @@ function rows(): string {
   return path
 }
 
-test('what would change it during a run is refused by name, and works after it', async () => {
+test('calls that would change it during a run are refused by name, and work afterwards', async () => {
   using model = await loadTiny('tiny-untied')
   const saved = join(temporary(), 'saved')
   model.addAdapter('idle', mora({ rank: 2 }))
@@ -58,7 +58,7 @@ test('what would change it during a run is refused by name, and works after it',
   await model.mergeAdapter('default')
 })
 
-test('a run that fails before its first step lets the model go', async () => {
+test('a run that fails before its first step releases the model', async () => {
   using model = await loadTiny('tiny-untied')
   await expect(train(model, { data: 'absent.jsonl' }).finished).rejects.toThrow(/absent\.jsonl/)
   await train(model, { data: rows(), maxSteps: 1, batchSize: 2, method: 'lora' }).finished

@@ -1,4 +1,4 @@
-/** Ranks and alphas by patterns that fit no layer would do nothing: they are refused with the candidates. */
+/** Ranks and alphas by patterns that match no layer would do nothing; they are refused with the candidates. */
 import { expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { loadTiny } from '../../golden/tiny-models.js'

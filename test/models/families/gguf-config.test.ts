@@ -39,7 +39,7 @@ function llamaFile(metadata: Record<string, GgufValue> = {}, tensorNames: string
 const biasesOf = (names: string[]) => [0, 1].flatMap((layer) => names.map((name) => `blk.${layer}.${name}.bias`))
 
 describe('configFromGguf', () => {
-  it('gives the configuration that transformers would read', () => {
+  it('returns the configuration that transformers would read', () => {
     const ids = { 'tokenizer.ggml.bos_token_id': 1, 'tokenizer.ggml.eos_token_id': 2 }
     expect(configFromGguf(llamaFile({ ...ids, 'llama.rope.freq_base': 500000 }))).toEqual({
       architectures: ['LlamaForCausalLM'],
@@ -176,7 +176,7 @@ describe('huggingFaceName', () => {
 })
 
 describe('unpermuteRows', () => {
-  it('separates the pairs that llama.cpp keeps together, head by head', () => {
+  it('separates the pairs that llama.cpp stores together, head by head', () => {
     expect([...unpermuteRows(2, 6)]).toEqual([0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11])
   })
 

@@ -1,4 +1,4 @@
-/** Whether commands keep quantised weights, where no option says it. */
+/** Whether commands keep quantised weights if no option decides it. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
@@ -17,7 +17,7 @@ const folder = useTemporaryFolder()
 const codes = goldenPath('quantised/bnb-fp4')
 const tiny = goldenPath('tiny-untied/model')
 
-/** What `mora train` says of its weights. */
+/** The note of `mora train` on its weights. */
 async function said(model: string, ...more: string[]): Promise<string> {
   const data = join(folder(), 'rows.jsonl')
   writeFileSync(data, [1, 2, 3].map((row) => JSON.stringify({ input_ids: [row, 9, 8, 7, 6, 50, 4] })).join('\n'))
@@ -54,7 +54,7 @@ test('inputs that are ordered cost more', () => {
   expect(forms.map((form) => isAsFast(form, 'cuda', 'one token'))).toEqual([false, false])
 })
 
-test('passes have as many tokens as rows may have together, and no more than one pass takes', () => {
+test('the tokens of a pass are those of its rows, and no more than one pass allows', () => {
   const of = (options: { batchSize: number; microBatchSize?: number; maxLength?: number }, kind = 'cpu', ranks = 1) =>
     mostTokens(options, 4096, { kind }, ranks)
   expect(of({ batchSize: 8 })).toBe(2048)
@@ -65,7 +65,7 @@ test('passes have as many tokens as rows may have together, and no more than one
 })
 
 describe('mora train', () => {
-  test('keeps quantised weights by default, and says why and how not to', async () => {
+  test('keeps quantised weights by default, and says why and how to change it', async () => {
     expect(await said(codes)).toMatch(
       /weights stay in fp4, and take 1 MiB less than in float32\. .*Passes of 56 tokens take about \d+\.\d\d times as long with them in fp4 as in float32; --no-quantised turns them into float32\./,
     )
@@ -76,13 +76,13 @@ describe('mora train', () => {
     ['they are asked for', ['--no-quantised']],
     ['all of them are trained', ['--method', 'full']],
     ['the adapter is merged on the way', ['--merge-every', '1', '--rank', '2']],
-  ])('computes with floats where %s, and says what keeping would save', async (_, more) => {
+  ])('computes with floats if %s, and says what keeping would save', async (_, more) => {
     expect(await said(codes, ...more)).toMatch(
       /stored as fp4; training computes with them in float32; with --quantised they stay as they are, and take 1 MiB less\. .*Passes of \d+ tokens would take about \d+\.\d\d times as long with them in fp4 as in float32\./,
     )
   })
 
-  test('keeps blocks of GGUF, and those of --quantise without a word of floats', async () => {
+  test('keeps blocks of GGUF, and those of --quantise without a note on floats', async () => {
     using model = await loadModel(tiny, { device: 'cpu', dtype: 'float32' })
     const blocks = join(folder(), 'model.gguf')
     await model.save(blocks, { dtype: 'q8_0' })
@@ -93,7 +93,7 @@ describe('mora train', () => {
   })
 })
 
-describe('mora generate, and eval of what writes answers', () => {
+describe('mora generate, and the tasks of mora eval that generate answers', () => {
   const loaded = vi.spyOn(Model.prototype, 'nextToken')
   afterAll(() => loaded.mockRestore())
 

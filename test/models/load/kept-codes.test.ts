@@ -26,7 +26,7 @@ const sequencesOf = (set: string) => goldenJson<{ sequences: number[][] }>(`quan
 const load = (set: string, quantised: boolean, dtype: FloatDType = 'float32') =>
   loadModel(folderOf(set), { device: device.kind as 'cpu' | 'cuda', threads: 2, dtype, quantised })
 
-/** The values of what is kept elsewhere, in products of their own as that has. */
+/** The values of the codes, in the same separate products as the codes. */
 async function withValues(set: string): Promise<Model> {
   const source = await ModelSource.open(folderOf(set))
   const fill = (name: string, into: Tensor) => source.loadInto(name, into)

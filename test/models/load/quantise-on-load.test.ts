@@ -1,4 +1,4 @@
-/** Floats that are quantised while they are loaded, against a model that has the quantised weights' values. */
+/** Floats that are quantised while loading, against a model with the quantised weights' values. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -67,7 +67,7 @@ async function trained(model: Model): Promise<{ logProbs: number[][]; gradients:
 }
 
 describe.each(QUANTISE_FORMATS)('%s', (format) => {
-  test('matrices of the blocks are kept, and all else is what the file has', async () => {
+  test("matrices of the blocks are quantised, and all else has the file's values", async () => {
     using floats = await load('wide')
     using model = await load('wide', format)
     const linears = new Set(model.linears().map(({ name }) => `${name}.weight`))
@@ -82,7 +82,7 @@ describe.each(QUANTISE_FORMATS)('%s', (format) => {
     expect(model.quantised!.saved).toBeGreaterThan(2 * 2 ** 20)
   })
 
-  test('20 steps beside them are those beside their values', async () => {
+  test('20 steps beside them equal those beside their values', async () => {
     using values = await withValues('wide', format)
     const wanted = await trained(values)
     using model = await load('wide', format)
@@ -187,7 +187,7 @@ test('memory never holds the model in floats', async () => {
   expect(peak - before).toBeLessThan(embeddings + 0.25 * (floats - embeddings))
 })
 
-test('what cannot be is refused by name', async () => {
+test('unsupported combinations are refused by name', async () => {
   const refused = (code: string, text: string) =>
     expect.objectContaining({ code, exitCode: 2, message: expect.stringContaining(text) })
   const options = { device: kind, quantise: 'q4_0' as const }

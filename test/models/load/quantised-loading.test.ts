@@ -1,4 +1,4 @@
-/** When quantised weights stay as they are, and what is refused beside them. */
+/** When quantised weights stay as stored, and options that are refused beside them. */
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { loadModel, loadModelFor } from '../../../lib/models/index.js'
 import type { Model } from '../../../lib/models/model.js'
@@ -43,7 +43,7 @@ test('weights become floats unless they are to stay', async () => {
   expect(floats.quantised).toBeNull()
 })
 
-test('texts are written with codes and blocks as they are on a CPU', async () => {
+test('text is generated with codes and blocks as stored on a CPU', async () => {
   for (const path of [codes, await blocks()]) {
     using model = await loadModelFor({ passes: 'one token' }, path, place)
     expect(model.quantised!.kept).toBe(device.kind === 'cpu')
@@ -52,7 +52,7 @@ test('texts are written with codes and blocks as they are on a CPU', async () =>
   expect(asked.quantised!.kept).toBe(false)
 })
 
-test('where values do not fit the memory, weights stay as they are', async () => {
+test('if their values do not fit the memory, weights stay quantised', async () => {
   for (const room of [2 ** 17, 2 ** 40]) {
     free.mockReturnValueOnce(room)
     using model = await loadModel(codes, place)
@@ -68,7 +68,7 @@ describe('training beside weights that stay', () => {
     return notes.join(' ')
   }
 
-  test('says what they save, or would', async () => {
+  test('reports the memory that they save, or would save', async () => {
     using kept = await loadModel(codes, { ...place, quantised: true })
     expect(await notesOf(kept)).toMatch(/The model's weights stay in fp4, and take 1 MiB less than in float32\./)
     using floats = await loadModel(codes, place)

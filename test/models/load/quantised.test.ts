@@ -50,7 +50,7 @@ const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(
 needing(lacksCpu).describe.each(Object.keys(models) as (keyof typeof models)[])('a model in Q8_0 with %s', (name) => {
   const { sequences } = expectedOf('tiny-untied')
 
-  /** Logits of each token's follower: the first ids are read at once, the others one by one. */
+  /** Logits after each token: the first ids are read at once, the others one by one. */
   async function logits(model: Model): Promise<number[][]> {
     const ids = sequences[0]!
     using cache = model.createCache(ids.length)
@@ -59,7 +59,7 @@ needing(lacksCpu).describe.each(Object.keys(models) as (keyof typeof models)[])(
     return rows
   }
 
-  test('gives the log-probabilities and the tokens that the values of its blocks give', async () => {
+  test("has the log-probabilities and the tokens of its blocks' values", async () => {
     const path = await asQ8(name)
     using floats = await load(path, false)
     const taken = liveBytes(device)

@@ -1,4 +1,4 @@
-/** A model whose matrices ranks hold together: what it takes, what is read, what it refuses. */
+/** A model whose matrices are sharded over ranks: its memory, its reads, its refusals. */
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { loadModel } from '../../../lib/models/index.js'
@@ -22,7 +22,7 @@ const common = { device: device.kind, threads: 2, dtype: 'float32' } as const
 const loadOn = (size: number, path: string, options: LoadOptions = {}) =>
   Promise.all(localRanks(size).map((shard) => loadModel(path, { ...common, ...options, shard })))
 
-describe('a model that three ranks hold together', () => {
+describe('a model that is sharded over three ranks', () => {
   it('takes a third of its matrices and two blocks on each, also while it is read', async () => {
     const { path, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
     const start = liveBytes(device)
@@ -52,7 +52,7 @@ describe('a model that three ranks hold together', () => {
     for (const model of models) model.dispose()
   })
 
-  it('is on none of them where one cannot read its part', async () => {
+  it('loads on none of them if one cannot read its part', async () => {
     const read = vi.spyOn(ModelSource.prototype, 'loadInto').mockImplementation((name) => {
       if (name.includes('layers.1.')) throw new Error('The disk is gone.')
     })
@@ -67,7 +67,7 @@ describe('a model that three ranks hold together', () => {
     ])
   })
 
-  it('computes what a whole one does', async () => {
+  it('computes the same as a whole one', async () => {
     const models = await loadOn(3, tiny)
     using whole = await loadModel(tiny, common)
     const batch = batchOf([{ input_ids: [1, 2, 3, 4, 5] }])

@@ -1,4 +1,4 @@
-/** A model that ranks of one machine have in memory once: what is read, what is shared, and what each has for itself. */
+/** A model that ranks of one machine share in memory: what is read, what is shared, and what each rank has for itself. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, it, onTestFinished, vi } from 'vitest'
@@ -27,7 +27,7 @@ const batch = batchOf([{ input_ids: [1, 2, 3, 4, 5] }])
 const hosts = ['a', 'b', 'a']
 
 afterAll(async () => {
-  // Memory is let go of in stream order.
+  // Memory is freed in stream order.
   await device.synchronize()
   expect(liveBytes(device), 'bytes in use at the end').toBe(0)
   expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('memfd:mora')
@@ -50,7 +50,7 @@ function disposing(models: readonly Model[]): void {
   })
 }
 
-/** What is warned of from here on. */
+/** Collects warnings from here on. */
 function warnings(): string[] {
   const heard: string[] = []
   const spy = vi.spyOn(process, 'emitWarning').mockImplementation((text) => void heard.push(String(text)))
@@ -79,7 +79,7 @@ needing(lacksCpu).describe('a model that ranks of one machine share', () => {
       }
     })
 
-  it('computes what one does that is whole, in blocks of GGUF with the rows of heads in another order', async () => {
+  it('computes the same as a whole one, in blocks of GGUF with the rows of heads in another order', async () => {
     using model = await loadModel(tiny, common)
     const path = join(folder(), 'model.gguf')
     await model.save(path, { dtype: 'q8_0' })
@@ -112,7 +112,7 @@ needing(lacksCpu).describe('a model that ranks of one machine share', () => {
     expect(taken).toBeLessThan(bytesOfBase + bytesOfBlock / 4 + 9 * 4 * 2 ** 16)
   })
 
-  it('stays as it is for the others where one merges into it', async () => {
+  it('stays unchanged for the others if one merges into it', async () => {
     using whole = await loadModel(tiny, common)
     const expected = await whole.tokenLogProbs(batch)
     const models = await load(localRanks(2, ['a', 'a']), tiny)
@@ -143,7 +143,7 @@ needing(lacksCpu).describe('a model that ranks of one machine share', () => {
     expect(await second.tokenLogProbs(batch)).toEqual(before)
   })
 
-  it('replaces parts of it where all ranks that hold it together are of one machine', async () => {
+  it('replaces sharding if all ranks are on one machine', async () => {
     const [one, several] = await Promise.all(
       [
         ['a', 'a'],
@@ -157,7 +157,7 @@ needing(lacksCpu).describe('a model that ranks of one machine share', () => {
     for (const model of several!) expect([model.isShared, model.shards === null]).toEqual([false, false])
   })
 
-  it('is on none of them where one cannot read its part', async () => {
+  it('loads on none of them if one cannot read its part', async () => {
     const read = vi.spyOn(ModelSource.prototype, 'loadInto').mockImplementation((name) => {
       if (name.includes('layers.0.')) throw new Error('The disk is gone.')
     })
@@ -196,7 +196,7 @@ needing(lacksCpu).describe('ranks have a copy each', () => {
     expect(await privately(localRanks(2, ['a', 'a']), [{}, { dtype: 'bfloat16' }])).toEqual([])
   })
 
-  /** Ranks of one machine, of which the last says something else of its memory than is true. */
+  /** Ranks of one machine, of which the last reports false facts of its memory. */
   const lying = (changes: (place: { descriptor: number }) => object) => {
     const all = localRanks(2, ['a', 'a'])
     const gather = all[1]!.gather.bind(all[1])

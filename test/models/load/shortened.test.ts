@@ -1,4 +1,7 @@
-/** Weights whose file is shortened while it is read are an error that says where it ends; a signal would end this process. */
+/**
+ * Weights whose file is truncated while it is read give an error that says where the file ends; a signal would end this
+ * process.
+ */
 import { cpSync, readdirSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -21,7 +24,7 @@ function copyOfModel(name: string): { model: string; weights: string; size: numb
   return { model, weights: join(model, file), size: statSync(join(model, file)).size }
 }
 
-test('a weight that is gone when its turn comes rejects the next wait', async () => {
+test('a weight that is gone when it is read rejects the next wait', async () => {
   const { model, weights } = copyOfModel('one')
   const device = openDevice()
   const source = await ModelSource.open(model)
@@ -32,7 +35,7 @@ test('a weight that is gone when its turn comes rejects the next wait', async ()
   truncateSync(weights, 1000)
   source.loadInto(name, target)
   await expect(device.synchronize()).rejects.toThrow(ends)
-  await device.synchronize() // it is told once
+  await device.synchronize() // it is reported once
   source.closeFiles()
   target.dispose()
 })

@@ -1,4 +1,4 @@
-/** What a batch computes does not depend on how its rows are laid out, cut up or recomputed. */
+/** The results of a batch do not depend on how its rows are laid out, cut up or recomputed. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
@@ -20,7 +20,7 @@ const rows: Row[] = [9, 2, 31, 14, 5].map((length) => {
   return { input_ids, labels: input_ids.map((id, i) => (i < length / 3 ? -100 : id)) }
 })
 
-/** Tokens before each row: what names its dropout masks, whatever batch it is in. */
+/** Tokens before each row, which key its dropout masks in any batch. */
 const firstKeys = rows.map((_, i) => rows.slice(0, i).reduce((sum, row) => sum + row.input_ids.length, 0))
 const single = (i: number): Batch => batchOf([rows[i]!], firstKeys[i]!)
 const together = batchOf(rows)
@@ -49,7 +49,7 @@ describe.each([
   { how: 'without dropout', dropout: null },
   { how: 'with dropout', dropout: { seed: 7, step: 3 } },
 ])('$how', ({ dropout }) => {
-  test('one packed batch is its rows one by one (T1, T14)', async () => {
+  test('one packed batch equals its rows one by one (T1, T14)', async () => {
     using model = await adaptedModel()
     model.setDropout(dropout)
     expectEqualSums(
@@ -102,7 +102,7 @@ test('dropout changes the loss, its step changes the mask, and evaluation has no
 
 const long = batchOf([{ input_ids: Array.from({ length: 240 }, (_, i) => i) }])
 
-/** The most bytes that `work` takes at one time. */
+/** The peak bytes of `work`. */
 async function peakOf({ device }: Model, work: () => Promise<unknown>): Promise<number> {
   await device.synchronize()
   device.resetPeak()

@@ -1,4 +1,4 @@
-/** Hidden states and logits for objectives of one's own, held against the loss that the model has itself. */
+/** Hidden states and logits for custom objectives, against the model's own loss. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
@@ -40,7 +40,7 @@ async function adapted(name: TinyModel): Promise<Model> {
   return model
 }
 
-/** The loss and the gradients of every trained tensor, which it forgets. */
+/** Returns the loss and the gradients of every trained tensor, and clears them. */
 async function lossAndGradients(model: Model, loss: Tensor): Promise<[number, ...Float32Array[]]> {
   await loss.backward()
   const gradients: Float32Array[] = []
@@ -87,7 +87,7 @@ describe.each(tinyModels)('%s', (name) => {
     { how: 'plainly', checkpointing: false, dropout: null },
     { how: 'with gradient checkpointing and dropout', checkpointing: true, dropout: { seed: 3, step: 1 } },
   ])(
-    'cross-entropy written by hand has the loss and gradients of model.loss, $how',
+    'hand-written cross-entropy has the loss and gradients of model.loss, $how',
     async ({ checkpointing, dropout }) => {
       using model = await adapted(name)
       model.gradientCheckpointing = checkpointing
@@ -107,7 +107,7 @@ describe.each(tinyModels)('%s', (name) => {
   )
 })
 
-/** Cross-entropy as an objective has it that knows hidden states and logits. */
+/** Cross-entropy as an objective on hidden states and logits. */
 async function lossOfStates(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
   const states = await model.forwardAsync(batch, { rows: 'targets', gradients })
   const targets = targetsOf(batch)
@@ -117,7 +117,7 @@ async function lossOfStates(model: ForwardModel, batch: Batch, gradients: boolea
   return loss
 }
 
-test('an objective gets hidden states and logits in turns of the event loop, with gradients where it wants them', async () => {
+test('an objective gets hidden states and logits across turns of the event loop, with gradients if it wants them', async () => {
   using model = await adapted('tiny-untied')
   const batch = batchFrom('tiny-untied')
   const wanted = await lossAndGradients(model, model.loss(batch).loss)
@@ -134,7 +134,7 @@ test('an objective gets hidden states and logits in turns of the event loop, wit
   await expect(model.forwardAsync(batch, { gradients: 1 as never })).rejects.toThrow(/for gradients but received 1/)
 })
 
-test('a scope hands on what a pass gave', async () => {
+test('a scope returns the results of a pass', async () => {
   using model = await adapted('tiny-untied')
   const batch = batchFrom('tiny-untied')
   const output = scope(() => model.forward(batch, { rows: [3] }))
@@ -144,7 +144,7 @@ test('a scope hands on what a pass gave', async () => {
   output.dispose()
 })
 
-test('rows of one number are those that gatherRows picks of all', async () => {
+test('rows of one number equal those that gatherRows picks from all', async () => {
   using model = await adapted('tiny-untied')
   const batch = batchFrom('tiny-untied')
   const difference = scope(() => {
@@ -164,7 +164,7 @@ test('the teacher is the base model: no divergence from itself, and a gradient o
       const teacher = noGrad(() => model.forward(batch, { rows: 'targets' }))
       model.setActiveAdapters(student)
       const output = model.forward(batch, { rows: 'targets' })
-      // The head is the one of the pass, whatever is active when logits are made.
+      // The head is the one of the pass, whatever is active when logits are computed.
       model.setActiveAdapters(['a', 'b'])
       return output.sumOverLogits((logits, from, to) => {
         const logP = logSoftmax(teacher.logits(from, to))
@@ -180,7 +180,7 @@ test('the teacher is the base model: no divergence from itself, and a gradient o
   for (const gradient of gradients) expect(gradient.some((each) => each !== 0)).toBe(true)
 })
 
-test('outside of a scope, dispose frees what a pass gave', async () => {
+test('outside of a scope, dispose frees the results of a pass', async () => {
   using model = await adapted('tiny-untied')
   const batch = batchFrom('tiny-untied')
   model.forward(batch).dispose()

@@ -44,12 +44,12 @@ async function passOver(model: Model, batches = [together]) {
 }
 
 const norm = (values: readonly number[]) => Math.hypot(...values)
-/** How far two lists are apart, relative to the second's norm. */
+/** The distance of two lists, relative to the second's norm. */
 const distance = (got: readonly number[], wanted: readonly number[]) =>
   norm(got.map((value, i) => value - wanted[i]!)) / norm(wanted)
 
 needing(lack('products in 8 bits', device.facts().int8Products)).describe('with compute int8', () => {
-  test.each(['float32', 'bfloat16'] as const)('a pass in %s is near that without, and not the same', async (dtype) => {
+  test.each(['float32', 'bfloat16'] as const)('a pass in %s is near the one without, but not equal', async (dtype) => {
     using model = await loadTiny('tiny-untied', dtype)
     addAdapters(model)
     const exact = await passOver(model)
@@ -62,7 +62,7 @@ needing(lack('products in 8 bits', device.facts().int8Products)).describe('with 
     expect(apart).toBeLessThan(0.1)
   })
 
-  test('passes that record no gradients are as without', async () => {
+  test('passes without gradients are unchanged', async () => {
     using model = await loadTiny('tiny-untied')
     addAdapters(model)
     const values = async () => {
@@ -75,7 +75,7 @@ needing(lack('products in 8 bits', device.facts().int8Products)).describe('with 
     expect(await values()).toEqual(before)
   })
 
-  test('rows packed are rows one by one, recomputed activations and a second pass give the same bits', async () => {
+  test('packed rows equal rows one by one; recomputed activations and a second pass give the same bits', async () => {
     using model = await loadTiny('tiny-untied')
     addAdapters(model)
     model.compute = 'int8'

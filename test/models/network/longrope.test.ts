@@ -1,6 +1,6 @@
 /**
  * LongRoPE (Phi-3's 128k models, Phi-4 mini) as transformers computes it, against a network in float64: rows that are longer
- * than pretraining's are turned by other factors from their first token on.
+ * than pretraining's are rotated by other factors from their first token on.
  */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -69,7 +69,7 @@ function rotated(x: Float64Array, position: number, frequency: (pair: number) =>
   })
 }
 
-/** Log-probabilities of each token after the first, with heads turned by these divisors. */
+/** Log-probabilities of each token after the first, with heads rotated by these divisors. */
 function reference(ids: number[], divisors: readonly number[], factor: number): number[] {
   const frequency = (pair: number) => 10000 ** ((-2 * pair) / size) / divisors[pair]!
   const table = weight('model.embed_tokens.weight').values
@@ -110,7 +110,7 @@ function reference(ids: number[], divisors: readonly number[], factor: number): 
   })
 }
 
-test('the network in float64 is that of the golden data', () => {
+test('the network in float64 matches the golden data', () => {
   const { sequences, logprobs } = familyExpected('phi3')
   const ones = Array(size / 2).fill(1)
   expect(largestDifference(reference(sequences[0]!, ones, 1), logprobs[0]!)).toBeLessThan(1e-5)
@@ -132,14 +132,14 @@ describe('log-probabilities', () => {
     expect(largestDifference(wanted, reference(ids, scaling.short_factor, attentionFactor))).toBeGreaterThan(1e-2)
   })
 
-  test('a given attention factor is taken', async () => {
+  test('a given attention factor is used', async () => {
     using model = await load({ ...scaling, attention_factor: 1.5 })
     const ids = row(20)
     const wanted = reference(ids, scaling.short_factor, 1.5)
     expect(largestDifference((await logProbsOf(model, [ids]))[0]!, wanted)).toBeLessThan(1e-4)
   })
 
-  test('of packed rows each is what it is alone, in training too, and recomputing changes no bit', async () => {
+  test('of each packed row equal those of the row alone, in training too, and recomputing changes no bit', async () => {
     using model = await load()
     const rows = [original + 9, 7, original, 3 * original, 300, 5].map((length) => ({ input_ids: row(length) }))
     const alone = (
@@ -168,7 +168,7 @@ describe('log-probabilities', () => {
 describe('with a cache', () => {
   const greedy = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
 
-  test('a prompt and what follows are as long as they are: past the limit all is read again', async () => {
+  test('past the limit, a prompt and its continuation are read again', async () => {
     using model = await load()
     using cache = new PromptCache(model)
     const ids = row(original - 3)
@@ -200,7 +200,7 @@ describe('with a cache', () => {
     expect(largestDifference(await model.next([5], cache), next)).toBeLessThan(1e-4)
   })
 
-  test('a row that grows past the limit in a cache of a loop of one’s own is refused', async () => {
+  test('a row that grows past the limit in the cache of a custom loop is refused', async () => {
     using model = await load()
     using cache = model.createCache(100)
     await model.next(Int32Array.from(row(original)), cache)

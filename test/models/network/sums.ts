@@ -1,4 +1,4 @@
-/** What backward passes over batches add up to. */
+/** Sums of backward passes over batches. */
 import type { Batch } from '../../../lib/data/batch.js'
 import type { Model } from '../../../lib/models/model.js'
 

@@ -1,4 +1,4 @@
-/** Reading token by token, where a recorded forward pass is enqueued again, against reading rows at once. */
+/** Reading token by token, by replaying a recorded forward pass, against reading rows at once. */
 import { afterAll, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
@@ -22,7 +22,7 @@ async function wholeRow(model: Model, known: readonly number[]): Promise<Float32
   return await model.next(known, cache)
 }
 
-/** Reads one token after the other, and compares what follows each. */
+/** Reads one token after the other, and compares the logits after each. */
 async function readOn(model: Model, cache: KeyValueCache, tokens: number): Promise<void> {
   for (let i = 0; i < tokens; i++) {
     const at = cache.length
@@ -46,9 +46,9 @@ function change(model: Model, seed: number): void {
     parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.1 * random.normal()))
 }
 
-test('what changes between two tokens is seen: adapters, their scale and values, merging, the weights themselves', async () => {
+test('changes between two tokens take effect: adapters, their scale and values, merging, the weights themselves', async () => {
   using model = await loadTiny('tiny-untied')
-  /** From the first token on: keys and values of the old weights would be no comparison. */
+  /** Read from the first token on: keys and values of the old weights would differ. */
   const check = async (cache: KeyValueCache) => {
     cache.length = 0
     await readOn(model, cache, 4)
@@ -76,7 +76,7 @@ test('what changes between two tokens is seen: adapters, their scale and values,
   await check(cache)
 })
 
-test('more tokens than a cache has room for are refused, and it is as it was', async () => {
+test('more tokens than a cache has room for are refused, and the cache is unchanged', async () => {
   using model = await loadTiny('tiny-untied')
   using cache = model.createCache(3)
   await readOn(model, cache, 2)

@@ -1,4 +1,6 @@
-/** GGUF files of mixed block formats. `check:llama-cpp` holds them against those of llama.cpp's own quantiser, byte for byte. */
+/**
+ * GGUF files of mixed block formats. `check:llama-cpp` compares them with those of llama.cpp's own quantiser, byte for byte.
+ */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -90,7 +92,7 @@ describe('a file', () => {
     ['iq4_xs', 30, ['iq4_xs', 'iq4_xs', 'iq4_xs', 'q6_k'], 0.7],
     ['q4_0', 2, ['q4_0', 'q4_0', 'q4_0', 'q6_k'], 1],
   ] as const)(
-    '%s holds the formats of its rules, says so, and computes nearly the same',
+    '%s has the formats of its rules, says so, and computes nearly the same',
     async (mixture, type, formats, near) => {
       using model = await initModel(config, { device: kind, dtype: 'float32', seed: 3 })
       const path = join(folder, `${mixture}.gguf`)

@@ -1,4 +1,4 @@
-/** How often the scales in a file's blocks are looked at, which takes reading all of it. */
+/** How often the scales in a file's blocks are checked, which reads the whole file. */
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
@@ -11,7 +11,7 @@ import { useTemporaryFolder } from '../../io/temporary.js'
 const at = useTemporaryFolder()
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
 
-test('once where a model is loaded, alone or with an adapter', async () => {
+test('once when a model is loaded, alone or with an adapter', async () => {
   const [path, folder] = [join(at(), 'model.gguf'), join(at(), 'adapter')]
   {
     using floats = await loadModel(goldenPath('tiny-untied/model'), { device: device as 'cpu', dtype: 'float32' })

@@ -1,4 +1,4 @@
-/** Checkpoints with a `quantization_config`: other ways to say the same, and what they become in other files. */
+/** Checkpoints with a `quantization_config`: equivalent forms, and conversion to other files. */
 import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -24,7 +24,7 @@ interface Golden {
   logprobs: number[][]
 }
 
-/** Other ways to say the same, that tools have and the golden data has not. */
+/** Equivalent forms that tools write and the golden data lacks. */
 const variants: readonly [set: string, what: string, change: Change][] = [
   [
     'bnb-fp4',
@@ -95,7 +95,7 @@ describe('a quantised checkpoint', () => {
   const set = 'bnb-fp4'
   const { sequences, logprobs } = goldenJson<Golden>(`quantised/${set}/expected.json`)
 
-  test('is told from another by its codes, its scales and what its configuration says of them', async () => {
+  test('is distinguished from another by its codes, its scales and its configuration', async () => {
     const hashOf = async (change: Change) => (await ModelSource.open(changed(set, change))).identity()
     const own = await hashOf({})
     expect(own.format).toBe('fp4')
@@ -152,7 +152,7 @@ describe('a quantised checkpoint', () => {
       await expect(loadFamily(folder)).rejects.toThrow(new RegExp(`${file}: .*3 is not supported: supported: 4`))
     })
 
-  test('may be one file by AutoGPTQ’s name, of which there are no two', async () => {
+  test('may be one file with AutoGPTQ’s name, but not two', async () => {
     const folder = join(at(), 'named')
     cpSync(setPath(set), folder, { recursive: true })
     const [first, second] = ['gptq_model-4bit-128g.safetensors', 'gptq_model-4bit-32g.safetensors']

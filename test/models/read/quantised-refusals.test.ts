@@ -1,4 +1,4 @@
-/** Quantised checkpoints that are refused, and by which sentence. */
+/** Quantised checkpoints that are refused, with the message. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -170,7 +170,7 @@ for (const [set, what, change, message] of refusals)
     await expect(loadModel(folder, { device: device as 'cpu', dtype: 'float32' })).rejects.toThrow(refused)
   })
 
-/** Bytes of a block, and where its scales begin. */
+/** Bytes of a block, and the offset of its scales. */
 const blocks: readonly [format: BlockDType, columns: number, bytes: number, places: readonly number[]][] = [
   ['q4_0', 32, 18, [0]],
   ['q4_1', 32, 20, [0, 2]],
@@ -189,7 +189,7 @@ const blocks: readonly [format: BlockDType, columns: number, bytes: number, plac
 ]
 
 test.each(blocks)(
-  'blocks of %s are refused exactly where they make values that are none',
+  'blocks of %s are refused exactly if their values are not finite',
   async (format, columns, size, places) => {
     const path = join(at(), 'blocks')
     const count = 3
@@ -234,7 +234,7 @@ test('the first of many blocks with such a scale is named, however far from the 
   expect(() => requireFiniteScales(stored)).toThrow('a scale of block 31234 of a.weight (q4_0)')
 })
 
-test('where threads look at parts of many blocks, the first of all of theirs is named', () => {
+test('if threads check parts of many blocks, the first bad one of all is named', () => {
   const path = join(at(), 'blocks')
   const [count, start] = [1_000_003, 7]
   const sound = new Uint8Array(start + count * 18)
@@ -252,7 +252,7 @@ test('where threads look at parts of many blocks, the first of all of theirs is 
   expect(() => requireFiniteScales(stored)).toThrow(`blocks ends at byte ${sound.length - 1}, but`)
 })
 
-test('a GGUF file with one scale that is not finite is refused before memory is taken', async () => {
+test('a GGUF file with one scale that is not finite is refused before memory is allocated', async () => {
   const path = join(at(), 'model.gguf')
   using floats = await loadModel(goldenPath('tiny-untied/model'), { device: device as 'cpu', dtype: 'float32' })
   await floats.save(path, { dtype: 'q8_0' })
@@ -272,7 +272,7 @@ test('a GGUF file with one scale that is not finite is refused before memory is 
   expect(testDevice().memory().peak).toBeLessThanOrEqual(before)
 })
 
-test('experts in MXFP4 are refused by name, and the sentence says what to take', async () => {
+test('experts in MXFP4 are refused by name, and the message says what to use instead', async () => {
   const config = { model_type: 'gpt_oss', num_local_experts: 4, quantization_config: { quant_method: 'mxfp4' } }
   writeFileSync(join(at(), 'config.json'), JSON.stringify(config))
   const refused = expect.objectContaining({
@@ -282,7 +282,7 @@ test('experts in MXFP4 are refused by name, and the sentence says what to take',
   await expect(loadModel(at(), { device: device as 'cpu' })).rejects.toThrow(refused)
 })
 
-test('nothing of a checkpoint with one unsound scale is loaded', async () => {
+test('a checkpoint with one bad scale is not loaded at all', async () => {
   const source = await ModelSource.open(changed('bnb-fp4', spoilt('weight.absmax', ...nan)))
   const before = liveBytes(testDevice())
   testDevice().resetPeak()

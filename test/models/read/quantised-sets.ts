@@ -6,7 +6,7 @@ import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { type RawTensor, readRawTensors, writeRawTensors } from '../../golden/tensor-files.js'
 import type { Lack } from '../../needs.js'
 
-/** A few lie beside the tests, the others in MORA_TEST_ASSETS only, where `mxfp4` has experts, which are refused by name. */
+/** A few are in the repository, the others in MORA_TEST_ASSETS only, where `mxfp4` has experts, which are refused by name. */
 export const quantisedSets = [
   'awq-g128',
   'awq-g32',
@@ -38,13 +38,13 @@ export const setPath = (set: string): string => goldenPath(`quantised/${set}`)
 export const lacksSet = (set: string): Lack => lacksGolden(`quantised/${set}`)
 
 export interface Change {
-  /** Entries of `quantization_config` that become others. */
+  /** Replaced entries of `quantization_config`. */
   settings?: object
   /** Changes the tensors in place. */
   tensors?: (tensors: Map<string, RawTensor>) => void
 }
 
-/** A changed copy of a set in `folder`, which it gives. */
+/** Writes a changed copy of a set into `folder` and returns `folder`. */
 export function changedSet(folder: string, set: string, { settings, tensors: change }: Change): string {
   const from = setPath(set)
   mkdirSync(folder, { recursive: true })
@@ -57,7 +57,9 @@ export function changedSet(folder: string, set: string, { settings, tensors: cha
   return folder
 }
 
-/** A copy of a set that can talk: with the tests' tokenizer, and tokens after the set's own that are never written. */
+/**
+ * A copy of a set that can generate text: with the tests' tokenizer, and tokens after the set's own that are never generated.
+ */
 export function talkingSet(folder: string, set: string): string {
   const vocabulary = 512
   cpSync(setPath(set), folder, { recursive: true })
@@ -77,7 +79,7 @@ export function talkingSet(folder: string, set: string): string {
 
 export const layer = 'model.layers.0.self_attn.q_proj'
 export const without = (suffix: string): Change => ({ tensors: (tensors) => tensors.delete(`${layer}.${suffix}`) })
-/** Other bytes at the end of a tensor. */
+/** Replaces bytes at the end of a tensor. */
 export const spoilt = (suffix: string, ...bytes: number[]): Change => ({
   tensors(tensors) {
     const { bytes: all } = tensors.get(`${layer}.${suffix}`)!

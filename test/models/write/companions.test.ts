@@ -9,7 +9,7 @@ import { useTemporaryFolder } from '../../io/temporary.js'
 
 const at = useTemporaryFolder()
 
-test('a saved model has the chat templates of its tokenizer, in their own folder', async () => {
+test('a saved model has the chat templates of its tokenizer, in a separate folder', async () => {
   cpSync(smallTokenizerFolder, join(at(), 'tokenizer'), { recursive: true })
   mkdirSync(join(at(), 'tokenizer', 'additional_chat_templates'))
   writeFileSync(join(at(), 'tokenizer', 'chat_template.jinja'), 'plain')

@@ -1,4 +1,4 @@
-/** Folders of models and adapters as programs in Python read them: a number that they declare a float is one. */
+/** Folders of models and adapters for programs in Python: numbers that these declare as floats are written as floats. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -21,13 +21,13 @@ const declared: Readonly<Record<'float' | 'int', RegExp>> = {
   int: /^(\w+_size|num_\w+|\w+_token_id|max_\w+|head_dim|n_\w+|query_pre_attn_scalar|sliding_window|r|\w+_alpha|alpha|delora_lambda|oft_block_size|gralora_k|hybrid_r|projection_prng_key|mini_r)$/,
 }
 
-/** Numbers of a text by their keys, those of a list under that of the list, as they are written. */
+/** The numbers in a text as written, by key; numbers of a list under the key of the list. */
 function* numbersIn(text: string): Generator<[key: string, number: string]> {
   for (const [, key, value] of text.matchAll(/"(\w+)":\s*(-?[\d.e+-]+|\[[^\]"]*\])/g))
     for (const [number] of value!.matchAll(/-?\d[\d.e+-]*/g)) yield [key!, number]
 }
 
-/** Checks the files of a folder for programs of others; gives how many floats they hold. */
+/** Checks the files of a folder for other programs; returns the number of floats in them. */
 function checkTypes(folder: string): number {
   let floats = 0
   for (const name of readdirSync(folder).filter((file) => file.endsWith('.json'))) {
@@ -52,7 +52,7 @@ const whole = {
 }
 
 describe('a model', () => {
-  test('merged to NF4 has settings that bitsandbytes takes', async () => {
+  test('merged to NF4 has settings that bitsandbytes accepts', async () => {
     using model = await loadTiny('tiny-untied')
     await model.addAdapter('a', newAdapterConfig('lora', newAdapterOptions({ method: 'lora' })))
     await model.saveAdapter('a', at('adapter'))

@@ -1,4 +1,4 @@
-/** Models that are written in blocks or codes: what a reader finds is what quantising the same floats while loading gives. */
+/** Models that are written in blocks or codes: they equal the same floats quantised while loading. */
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -62,7 +62,7 @@ async function randomAdapter(path: string, output: string, targetModules?: strin
   await model.saveAdapter('x', output)
 }
 
-/** Merges in this form, and gives the output. */
+/** Merges in this form, and returns the output. */
 async function merged(name: Name, output: string, form: Partial<MergeModelOptions>): Promise<string> {
   await mergeModel({ model: at(name), adapter: at(`${name}-adapter`), output: at(output), ...place, ...form })
   return at(output)
@@ -86,7 +86,7 @@ async function blocksOf(path: string): Promise<Map<string, Buffer>> {
 describe.each(['nf4', 'q8_0', 'q4_0', 'q4_k', 'mxfp4'] as const)('%s', (quantise) => {
   const extension = quantise === 'nf4' ? '' : '.gguf'
 
-  test.each(['wide', 'narrow'] as const)('is what the merged floats become while they are loaded: %s', async (name) => {
+  test.each(['wide', 'narrow'] as const)('equals the merged floats quantised while loading: %s', async (name) => {
     const floats = await merged(name, `${name}-${quantise}-floats`, { dtype: 'float32' })
     const written = await merged(name, `${name}-${quantise}${extension}`, { quantise, dtype: 'float32' })
     using wanted = await load(floats, { quantise })
@@ -98,7 +98,7 @@ describe.each(['nf4', 'q8_0', 'q4_0', 'q4_k', 'mxfp4'] as const)('%s', (quantise
     )
   })
 
-  test('a model in memory is written so, too, and what is no linear layer is of the dtype', async () => {
+  test('a model in memory is written the same, and other tensors have the dtype', async () => {
     using model = await load(at('wide'))
     await model.save(at(`saved-${quantise}${extension}`), { quantise, dtype: 'bfloat16' })
     using got = await load(at(`saved-${quantise}${extension}`), { quantised: true })
@@ -135,7 +135,7 @@ describe('NF4 as bitsandbytes stores it', () => {
   })
 
   test.each(['wide', 'narrow', 'odd'] as const)(
-    'each weight of %s is made once, and tensors are aligned',
+    'each weight of %s is computed once, and tensors are aligned',
     async (name) => {
       const source = await ModelSource.open(at(name))
       const made: string[] = []
@@ -181,7 +181,7 @@ test('a mixture says the format of each linear layer, and leaves the others to t
   expect(both.tensors.get('blk.0.attn_q.weight')!.dtype).toBe('mxfp4')
 })
 
-test('weights that the adapter leaves alone keep the blocks of their file', async () => {
+test('weights without an adapter keep the blocks of their file', async () => {
   using model = await load(at('wide'))
   const base = at('blocks.gguf')
   await model.save(base, { quantise: 'q4_k', dtype: 'q4_k_m' })

@@ -1,6 +1,6 @@
 /**
- * Quantised weights as files have them, written by what defines each format, with their values in float64: random codes, scales
- * and zeros, of shapes and options that tools make and the golden data has not.
+ * Quantised weights as stored in files, encoded by each format's definition, with their values in float64: random codes, scales
+ * and zeros, in shapes and options that tools write and the golden data lacks.
  */
 import type { RandomStream } from '../../../../lib/common/random.js'
 import type { RawTensor } from '../../../golden/tensor-files.js'
@@ -85,7 +85,7 @@ function valuesOf(
   return { shape: [rows, columns], values }
 }
 
-/** Groups of inputs: in order, or as activations order them, where every group has its share. */
+/** Groups of inputs: in order, or in the activations' order, where every group gets its share. */
 function groupsOf(random: RandomStream, columns: number, size: number, ordered: boolean): number[] {
   const groups = listOf(columns, (column) => Math.floor(column / size))
   if (ordered) {
@@ -101,7 +101,7 @@ export interface Bnb4 extends Shape {
   type?: 'nf4' | 'fp4'
   block?: number
   nested?: { block: number; offset: number }
-  /** What the bytes of codes are said to be. */
+  /** The declared dtype of codes. */
   storage?: 'U8' | 'I8' | 'BF16' | 'F16' | 'F32'
 }
 

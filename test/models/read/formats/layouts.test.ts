@@ -1,4 +1,4 @@
-/** Layouts of quantised weights that tools make and the golden data has not, against float64. */
+/** Layouts of quantised weights that tools write and the golden data lacks, against float64. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type RandomStream, randomStream } from '../../../../lib/common/random.js'
 import { scope } from '../../../../lib/tensor/scope.js'
@@ -97,7 +97,7 @@ const cases: readonly Case[] = [
   ]),
 ]
 
-/** What a product should be, and how large the sizes are that it sums. */
+/** The expected product, and the sum of its terms' magnitudes. */
 function product(left: Float32Array, right: Float64Array, [rows, inner, columns]: readonly number[], turn: boolean) {
   const [sums, sizes] = [new Float64Array(rows! * columns!), new Float64Array(rows! * columns!)]
   for (let row = 0; row < rows!; row++)
@@ -114,7 +114,7 @@ describe.each(cases)('%s', (name, encode) => {
   const encoded = encode(randomStream(3, 'test', name))
   const [rows, columns] = encoded.shape
 
-  test('values are those of its definition, rounded once', async () => {
+  test('values match its definition, rounded once', async () => {
     using weight = await readEncoded(at(), encoded)
     expect(weight.shape).toEqual([rows, columns])
     const got = await weight.data()

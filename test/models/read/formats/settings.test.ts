@@ -1,4 +1,4 @@
-/** Other ways in which `quantization_config` says the same, and what it says that is refused. */
+/** Equivalent forms of `quantization_config`, and settings that are refused. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type RandomStream, randomStream } from '../../../../lib/common/random.js'
 import { useTemporaryFolder } from '../../../io/temporary.js'
@@ -140,7 +140,7 @@ describe('zeros', () => {
     )
   })
 
-  test('in bytes that 4 bits do not hold are refused', async () => {
+  test('in bytes that exceed 4 bits are refused', async () => {
     const { settings, tensors } = made((random) =>
       compressed(random, { rows: 9, columns: 96, symmetric: false, zeros: 'bytes' }),
     )
