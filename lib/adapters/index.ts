@@ -1,6 +1,7 @@
 /**
- * What a method of one's own is made of: `AdapterMethod` describes one, `train({ method })` takes it, and
- * `registerMethod` makes it known to `model.addAdapter` and `loadAdapter` as well. examples/adapters/lora-xs.ts is a whole one.
+ * The building blocks of custom adapter methods: `AdapterMethod` describes a method, `train({ method })` accepts it, and
+ * `registerMethod` also makes it known to `model.addAdapter` and `loadAdapter`. examples/adapters/lora-xs.ts is a complete
+ * example.
  *
  * @module node-mora/adapters
  */

@@ -13,7 +13,7 @@ import type { AdapterConfigBase } from './contract/adapter.js'
 import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'
 
-/** The configuration that options of `train` describe, without those that its method does not have. */
+/** Returns the configuration that options of `train` describe, without options that its method lacks. */
 export function newAdapterConfig(name: string, options: object): AdapterConfigBase {
   const method = adapterMethod(name)
   const known: object = { ...sharedFields, ...method.options }
@@ -32,8 +32,8 @@ const wholeConfig = {
 }
 
 /**
- * The whole configuration of an adapter that is described by its method and some of its options.
- * @throws UsageError for an unknown method, and for options that are wrong or those of another method
+ * Completes the configuration of an adapter from its method and some of its options.
+ * @throws UsageError for an unknown method, and for options that are wrong or belong to another method
  */
 export function completeConfig(config: AdapterConfigBase): AdapterConfigBase {
   check({ config }, namedConfig)

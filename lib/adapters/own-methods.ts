@@ -1,4 +1,4 @@
-/** The library's methods: a new one is a file and its lines here. The main entry exports all of this but the list itself. */
+/** The library's methods: a new one is a file and its lines here. The main entry exports everything here except the list. */
 import { asyloraMethod } from './methods/asylora.js'
 import { deloraMethod } from './methods/delora.js'
 import { doraMethod } from './methods/dora.js'

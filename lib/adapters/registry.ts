@@ -11,11 +11,11 @@ export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']
 /** Names of the library's methods, in the order of help. */
 export const ADAPTER_METHODS: readonly AdapterMethodName[] = OWN_METHODS.map(({ name }) => name)
 
-/** As they were given. */
+/** Registered methods as they were passed, without checks. */
 const registered = new Set<AdapterMethod>(OWN_METHODS)
 const methods: AdapterMethod[] = [...registered].map(checkedMethod)
 
-/** The library's methods, and those that were registered. */
+/** Returns the library's methods and the registered ones. */
 export const allMethods = (): readonly AdapterMethod[] => methods
 
 const aMethod = having('a method of adapters', 'name', 'options', 'config', 'tensors', 'layer', 'peft')
@@ -23,9 +23,9 @@ const aMethod = having('a method of adapters', 'name', 'options', 'config', 'ten
 const aDeclaration = having('a declaration with a shape', 'shape')
 
 /**
- * Adds a method that lives outside of the library: by its name in configurations, and in adapters' files. `train` does it
- * with a method that it is given.
- * @throws UsageError `bad-value` where there is a method of that name
+ * Registers a method from outside of the library by its name, for configurations and adapter files. `train` registers the
+ * method that it receives.
+ * @throws UsageError `bad-value` if a method of that name exists
  */
 export function registerMethod(method: AdapterMethod): void {
   check({ method }, { method: aMethod })
@@ -44,7 +44,7 @@ export function makeKnown(method: AdapterMethod): void {
   if (!registered.has(method)) registerMethod(method)
 }
 
-/** Names of methods that can be merged and restarted, and take this option of restarts. */
+/** Returns the names of methods that can be merged and restarted, and have this option of restarts. */
 export function restartingMethods(option: string): string[] {
   const able = methods.filter(({ restart }) => {
     return restart && (option === 'mergeEvery' || Object.hasOwn(restart.options ?? {}, option))
@@ -61,7 +61,7 @@ export function adapterMethod(name: string): AdapterMethod {
   )
 }
 
-/** Refuses an adapter beside a layer that its method has no form for. */
+/** Throws if a method does not support a layer. */
 export function requireForm(config: AdapterConfigBase, { name, role }: LayerFacts): void {
   if (role !== 'embeddings' || adapterMethod(config.method).embeddings) return
   const able = methods.filter(({ embeddings }) => embeddings).map((method) => method.name)
@@ -72,7 +72,7 @@ export function requireForm(config: AdapterConfigBase, { name, role }: LayerFact
   )
 }
 
-/** The same, and dropout beside the embeddings or the head, whose inputs are never dropped. */
+/** The same, and throws for dropout in the embeddings or the head, whose inputs are never dropped. */
 export function requireTrainable(config: AdapterConfigBase, layer: LayerFacts): void {
   requireForm(config, layer)
   if (config.dropout === 0 || layer.role === undefined) return
@@ -82,7 +82,7 @@ export function requireTrainable(config: AdapterConfigBase, layer: LayerFacts): 
   )
 }
 
-/** The method and configuration that an `adapter_config.json` describes. */
+/** Returns the method and configuration that an `adapter_config.json` describes. */
 export function configFromPeft(json: Readonly<Record<string, unknown>>, source: string): AdapterConfigBase {
   const method = methods.find((one) => one.peft.peft_type === json.peft_type && (one.isOwnFile?.(json, source) ?? true))
   if (method) return method.config(readEntries(method, json, source))

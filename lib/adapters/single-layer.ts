@@ -16,13 +16,13 @@ import { mora, type Operator } from './methods/mora.js'
 import { MoraLayer } from './methods/mora-layer.js'
 import { squareSide } from './methods/square-side.js'
 
-/** What `moraLayer` makes: the sizes of the linear layer, and the options of MoRA. */
+/** Options of `moraLayer`: the sizes of the linear layer, and MoRA's options. */
 export interface MoraLayerOptions {
   /** Inputs of the linear layer. */
   inFeatures: number
   /** Outputs of the linear layer. */
   outFeatures: number
-  /** The budget: parameters of a LoRA of this rank. Default 8. */
+  /** The parameter budget: as many as a LoRA of this rank. Default 8. */
   rank?: number
   /** Default: rotation below rank 64, sharing from there on. */
   operator?: Operator
@@ -30,11 +30,11 @@ export interface MoraLayerOptions {
   foldOutput?: boolean
   /** As in `loadModel`; default `auto`. */
   device?: string
-  /** Side of the matrix, if it shall not follow from the rank. */
+  /** Side of the matrix; default: by the rank. */
   squareSide?: number
 }
 
-/** Values on any device; a Float32Array is taken to be row-major. */
+/** Values on any device; a Float32Array is row-major. */
 export type LayerValues = Tensor | Float32Array
 
 const someValues = z.union([expecting('a Tensor', z.instanceof(Tensor)), float32s])
@@ -49,10 +49,10 @@ const moraLayerArguments = {
 }
 
 /**
- * MoRA's adapter of one linear layer, for those who need only the method (arXiv 2405.12130, Eq. 4 to 9 and Appendix B).
+ * MoRA's adapter of one linear layer, for use without a model (arXiv 2405.12130, Eq. 4 to 9 and Appendix B).
  *
- * x is [T, in], W [out, in] or null, M [R, R] and y [T, out], all float32. Results are Tensors, which the caller disposes
- * of; what was given stays the caller's.
+ * x is [T, in], W [out, in] or null, M [R, R] and y [T, out], all float32. Results are tensors, which the caller disposes;
+ * arguments stay the caller's.
  */
 export class MoraSingleLayer {
   /** R, the side of the square matrix. */
@@ -63,7 +63,7 @@ export class MoraSingleLayer {
   readonly inFeatures: number
   /** Rows of W, and columns of y. */
   readonly outFeatures: number
-  /** Where results are computed and lie. */
+  /** The device that computes and stores results. */
   readonly device: NativeDevice
   readonly #foldOutput: boolean
 
@@ -80,7 +80,7 @@ export class MoraSingleLayer {
     this.#foldOutput = foldOutput
   }
 
-  /** y = x Wᵀ + f_decomp(M f_comp(x)), [T, out]. */
+  /** Returns y = x Wᵀ + f_decomp(M f_comp(x)), [T, out]. */
   forward(x: LayerValues, W: LayerValues | null, M: LayerValues): Tensor {
     return scope(() => {
       const matrix = this.#parameter('M', this.#matrix(M))
@@ -90,7 +90,7 @@ export class MoraSingleLayer {
     })
   }
 
-  /** Gradients for dY [T, out]: of x through W and the adapter [T, in], and of M [R, R]. */
+  /** Returns the gradients for dY [T, out]: of x through W and the adapter [T, in], and of M [R, R]. */
   backward(
     x: LayerValues,
     W: LayerValues | null,
@@ -114,7 +114,7 @@ export class MoraSingleLayer {
     })
   }
 
-  /** ΔW [out, in]: the adapter as a matrix, f_decomp(M f_comp(x)) = ΔW x. */
+  /** Returns ΔW [out, in], the adapter as a matrix: f_decomp(M f_comp(x)) = ΔW x. */
   delta(M: LayerValues): Tensor {
     return scope(() => {
       const weight = Tensor.zeros([this.outFeatures, this.inFeatures], { device: this.device })
@@ -173,7 +173,7 @@ export class MoraSingleLayer {
 }
 
 /**
- * MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`.
+ * Makes MoRA's adapter of one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`.
  *
  * ```ts
  * import { moraLayer } from 'node-mora'

@@ -1,4 +1,4 @@
-/** Options that describe an adapter: those that every method has, and how a method adds its own. */
+/** The options of adapters: those that every method has, and how a method adds its own. */
 import { z } from 'zod'
 import { check, optionsSchema } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
@@ -6,7 +6,7 @@ import { names, namesOrPattern, numbersByPattern, optionalInteger, optionalReal 
 import { parseOptions } from '../../schema/parse.js'
 import type { OptionFields, TargetModules } from './adapter.js'
 
-/** The heading of help under which they stand. */
+/** Their heading in help. */
 export const newAdapterGroup = 'What is trained:'
 const group = newAdapterGroup
 
@@ -35,7 +35,7 @@ export const sharedFields = {
   }),
 }
 
-/** What every method has where it is not told otherwise. */
+/** The defaults of the options that every method has. */
 const DEFAULTS = {
   rank: 8,
   targetModules: 'all-linear' as TargetModules,
@@ -50,13 +50,13 @@ type Checked<Fields extends OptionFields> = typeof DEFAULTS & {
 
 const schemas = new WeakMap<OptionFields, z.ZodObject<Record<string, z.ZodType>>>()
 
-/** What functions of methods take. Their schemas check the options themselves. */
+/** The arguments of methods' option functions, whose schemas check the options themselves. */
 export const adapterArguments = { options: optionsSchema('the options of an adapter', {}) }
 
 /**
- * The part of a configuration that options give, with the defaults that methods share. `fields` are schemas of the method's
- * own options, made once. Options may be a configuration that is changed (`mora({ ...config, rank: 4 })`), so they may name
- * the method. Throws a `UsageError` that names an unknown option or a wrong value.
+ * Returns the part of a configuration that options give, with the defaults that methods share. `fields` are the schemas of the
+ * method's own options, made once. Options may come from a configuration (`mora({ ...config, rank: 4 })`), so they may name the
+ * method. Throws a `UsageError` that names an unknown option or a wrong value.
  */
 export function checkedConfig<Fields extends OptionFields>(fields: Fields, options: object): Checked<Fields> {
   check({ options }, adapterArguments)
@@ -66,7 +66,7 @@ export function checkedConfig<Fields extends OptionFields>(fields: Fields, optio
   return { ...DEFAULTS, ...parseOptions(schema, given, { source: 'api' }) } as Checked<Fields>
 }
 
-/** Refuses ranks of layers, for a method whose files in PEFT's format have none. */
+/** Throws if options have a rankPattern, for a method whose files in PEFT's format have none. */
 export function requireOneRank(method: string, options: { readonly rankPattern?: object }): void {
   check({ options }, adapterArguments)
   if (Object.keys(options.rankPattern ?? {}).length === 0) return

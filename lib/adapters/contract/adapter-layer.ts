@@ -11,15 +11,17 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { LayerFacts, LayerMemory, LayerOptions } from './adapter.js'
 
-/** What a layer needs whose ΔW is made in float32 for each product: the changed weight, ΔW, and what that is made of. */
+/**
+ * Returns the memory of a layer whose ΔW is computed in float32 for each product: the changed weight, ΔW, and intermediates.
+ */
 export function memoryOfWeightForm({ inFeatures, outFeatures }: LayerFacts): Partial<LayerMemory> {
   return { working: 3 * inFeatures * outFeatures }
 }
 
-/** An adapter beside one layer, said by a change of its weight: all else follows from that. See `DeltaLayer`. */
+/** An adapter of one layer, defined by the change of its weight: all else follows from that. See `DeltaLayer`. */
 export abstract class AdapterLayer implements LayerAdapter {
   readonly makesWeight: boolean = false
-  /** The trained ones of `tensors`, in their order. */
+  /** The trained tensors among `tensors`, in their order. */
   readonly parameters: readonly Parameter[]
 
   constructor(
@@ -27,13 +29,13 @@ export abstract class AdapterLayer implements LayerAdapter {
     readonly options: LayerOptions,
     /** Probability with which an element of the input is dropped while training. */
     readonly dropout: number,
-    /** All that it owns; frozen ones and integers are not trained. */
+    /** All tensors that it owns; frozen ones and integers are not trained. */
     readonly tensors: readonly Tensor[],
   ) {
     this.parameters = tensors.filter((tensor): tensor is Parameter => tensor.requiresGrad)
   }
 
-  /** `scale` times ΔW, and how the parameters get their gradients. */
+  /** Returns `scale` times ΔW as an update of the weight, with the gradients of the parameters. */
   abstract weightUpdate(scale: number): LayerUpdate | null
 
   forward(input: LinearInput, scale: number, into: Destination, weight: Weight): Tensor {
@@ -61,31 +63,35 @@ export abstract class AdapterLayer implements LayerAdapter {
     for (const tensor of this.tensors) tensor.dispose()
   }
 
-  /** What this adapter sees of an input: its own elements are dropped while it trains. */
+  /** Returns an input after the adapter's own dropout, which applies while it trains. */
   protected seen(input: LinearInput): LinearInput {
     const { layer, adapter } = this.options
     return input.dropped(this.dropout, layer.name, adapter)
   }
 
-  /** delta [d, k], zeros, becomes `scale` times ΔW. */
+  /** Writes `scale` times ΔW into delta [d, k], which is zero. */
   protected writeDelta(delta: Tensor, weight: Tensor, scale: number): void {
     this.weightUpdate(scale)!.addTo(delta, weight, false)
   }
 }
 
-/** How a ΔW is made. */
+/** How ΔW is computed. */
 export interface DeltaForm {
-  /** ΔW [d, k] in float32, dense, by differentiable operations; `weight` [d, k] has floats of any dtype and is frozen. */
+  /**
+   * Returns ΔW [d, k] in float32, dense, by differentiable operations; `weight` [d, k] has floats of any dtype and is frozen.
+   */
   delta(weight: Tensor): Tensor
-  /** Whether ΔW depends on W; default no: then a quantised weight is not unpacked for it, and `delta` gets none of its rows. */
+  /**
+   * Whether ΔW depends on W; default no: then a quantised weight is not unpacked for it, and `delta` must not read `weight`.
+   */
   readonly readsWeight?: boolean
-  /** ΔW as a product of two factors, if that is exact. */
+  /** Returns ΔW as a product of two factors, if that is exact. */
   factors?(): LowRankFactors
 }
 
 /**
- * An adapter that is its ΔW: gradients follow from the tape. ΔW is made in float32 for each product; a method with a shorter way
- * overrides `forward`, and `makesWeight`.
+ * An adapter that is defined by its ΔW: the tape gives the gradients. ΔW is computed in float32 for each product; a method with
+ * a faster way overrides `forward` and `makesWeight`.
  */
 export class DeltaLayer extends AdapterLayer {
   override readonly makesWeight: boolean = true
@@ -94,7 +100,7 @@ export class DeltaLayer extends AdapterLayer {
     options: LayerOptions,
     dropout: number,
     tensors: readonly Tensor[],
-    /** How ΔW is made of the layer's tensors. */
+    /** How ΔW is computed from the layer's tensors. */
     readonly form: DeltaForm,
   ) {
     super(options, dropout, tensors)

@@ -9,11 +9,14 @@ import type { Weight } from '../../tensor/weight.js'
 /** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
 export type TargetModules = 'all-linear' | readonly string[] | RegExp
 
-/** What every method's configuration has. Other options named `…Pattern` give numbers by patterns too, as `alphaPattern` does. */
+/**
+ * The options in every method's configuration. Other options named `…Pattern` also give numbers by patterns, as `alphaPattern`
+ * does.
+ */
 export interface AdapterConfigBase {
-  /** The method's name, as `--method` and run.yaml have it. */
+  /** The method's name in `--method` and run.yaml. */
   readonly method: string
-  /** The budget: as many parameters as a LoRA of this rank. */
+  /** The parameter budget: as many parameters as a LoRA of this rank. */
   readonly rank: number
   /** The linear layers that get an adapter. */
   readonly targetModules: TargetModules
@@ -37,37 +40,37 @@ export interface LayerFacts {
   /** d, the number of outputs. */
   readonly outFeatures: number
   /**
-   * What a layer outside the blocks is, which `all-linear` does not mean. The embeddings' table [V, D] counts as a weight with D
-   * inputs and V outputs.
+   * The role of a layer outside the blocks, which `all-linear` does not include. The embeddings' table [V, D] counts as a
+   * weight with D inputs and V outputs.
    */
   readonly role?: LayerRole
 }
 
-/** Where an adapter's layer belongs: beside which linear layer, on which device, in which adapter. */
+/** The place of an adapter's layer: its linear layer, device and adapter. */
 export interface LayerOptions {
-  /** The linear layer that it stands beside. */
+  /** The linear layer that it adapts. */
   readonly layer: LayerFacts
   /** The device of the layer's weight, and so of the adapter's tensors. */
   readonly device: NativeDevice
-  /** Name of the adapter within the model: keys its dropout. */
+  /** Name of the adapter in the model: part of the key of its dropout. */
   readonly adapter: string
 }
 
 /** Schemas of options by name, declared with the functions of `lib/schema/option.ts`. */
 export type OptionFields = Readonly<Record<string, z.ZodType>>
 
-/** Values of a tensor on the host, row-major; integers of an `int32` one. */
+/** Values of a tensor on the host, row-major; integers for `int32`. */
 export type TensorValues = Float32Array | Int32Array
 
-/** Where a tensor's first values come from. They depend on the seed, the layer's name and the weight alone. */
+/** The inputs of a tensor's initial values, which depend only on the seed, the layer's name and the weight. */
 export interface TensorStart<Config> {
   /** The adapter's whole configuration. */
   readonly config: Config
-  /** The linear layer that the tensor stands beside. */
+  /** The linear layer of the tensor. */
   readonly layer: LayerFacts
   /** The declared shape of the tensor. */
   readonly shape: readonly number[]
-  /** The stream of this seed, layer and tensor. */
+  /** The random stream of this seed, layer and tensor. */
   readonly random: RandomStream
   /** The layer's weight [d, k]. */
   readonly weight: Weight
@@ -75,29 +78,32 @@ export interface TensorStart<Config> {
 
 /** One tensor of a method's layers. */
 export interface TensorDeclaration<Config extends AdapterConfigBase> {
-  /** Its shape in memory beside one of an adapter's `layers`; null where that layer has none. */
+  /** Returns its shape in memory for one of an adapter's `layers`; null if that layer has none. */
   shape(config: Config, layer: LayerFacts, layers: readonly LayerFacts[]): readonly number[] | null
   /** Default float32. Integers are never trained. */
   readonly dtype?: 'float32' | 'int32'
-  /** Kept and stored as it is made, not trained. */
+  /** Whether it keeps its initial values: stored, but not trained. */
   readonly frozen?: boolean
-  /** One tensor for all layers of the adapter, stored once; its shape depends on `layers`, its values on the seed. Frozen. */
+  /**
+   * Whether all layers of the adapter share one tensor, stored once; its shape depends on `layers`, its values on the seed.
+   * Frozen.
+   */
   readonly shared?: boolean
-  /** Optimizers multiply the learning rate by this. */
+  /** Returns the factor of the learning rate. */
   learningRateRatio?(config: Config): number
-  /** Zero unless given. */
+  /** Returns the initial values; absent: zeros. */
   initial?(start: TensorStart<Config>): TensorValues | Tensor
-  /** Its name in files, where that is another one, or several names that all hold it. */
+  /** Its name in files, if that differs, or several names that all store it. */
   readonly inFile?: string | readonly string[]
-  /** The name of the embeddings' in files, where it lies transposed. */
+  /** Its name in files for the embeddings, where it is stored transposed. */
   readonly inFileOfEmbeddings?: string
-  /** A matrix that files hold transposed. */
+  /** Whether files store the matrix transposed. */
   readonly transposed?: boolean
 }
 
-/** A tensor of files that is not one of memory's: it is split into some, and joined of them. */
+/** A tensor in files that corresponds to several in memory: it is split on reading and joined on writing. */
 export interface SplitTensor<Config extends AdapterConfigBase> {
-  /** Its shape in the file, row-major. */
+  /** Returns its shape in the file, row-major. */
   shape(config: Config, layer: LayerFacts): readonly number[]
   /** Its dtype in the file, default float32. */
   readonly dtype?: 'float32' | 'int32'
@@ -107,131 +113,137 @@ export interface SplitTensor<Config extends AdapterConfigBase> {
   join(tensors: Readonly<Record<string, TensorValues>>, config: Config, layer: LayerFacts): TensorValues
 }
 
-/** The tensors of one layer, by the names under which its method declares them. */
+/** The tensors of one layer, by the names that its method declares. */
 export interface LayerTensors {
-  /** Whether the layer has this tensor: false where its declaration's `shape` returned null. */
+  /** Whether the layer has this tensor: false if its declaration's `shape` returned null. */
   has(name: string): boolean
-  /** One of float32. */
+  /** Returns a float32 tensor. */
   parameter(name: string): Parameter
-  /** The values of one of int32; it lives on the host. */
+  /** Returns the values of an int32 tensor, which is on the host. */
   integers(name: string): Int32Array
 }
 
-/** Up to which rank an adapter has a use beside a layer. */
+/** The highest useful rank of an adapter for a layer. */
 export interface RankLimit {
   /** The highest rank that changes what the layer can compute. */
   readonly most: number
-  /** What there is `most` of, as in `8 inputs of lm_head`. */
+  /** What `most` counts, as in `8 inputs of lm_head`. */
   readonly of: string
-  /** Whether more are refused; else they are noted. */
+  /** Whether higher ranks are refused; otherwise they only cause a note. */
   readonly refused?: boolean
 }
 
-/** What a layer of an adapter takes beside its tensors. */
+/** The memory that an adapter's layer takes besides its tensors. */
 export interface LayerMemory {
-  /** Values of 4 bytes that lie on the device beside the declared ones, such as tables of places. */
+  /** Number of 4-byte values on the device besides the declared ones, such as tables of indices. */
   readonly tables: number
-  /** Values that are made of the adapter's and kept in the activations' dtype. */
+  /** Number of values that are derived from the adapter's and kept in the activations' dtype. */
   readonly derived: number
-  /** Most bytes that the process takes, beside the device's, while the layer is made. */
+  /** Peak bytes of host memory while the layer is made. */
   readonly making: number
-  /** Float32 values of working space of one product. */
+  /** Number of float32 values in one product's working space. */
   readonly working: number
 }
 
-/** Options of training that restarts depend on: also the rule's own, and those of the adapter. */
+/** Options of training that restarts depend on, including the rule's own and those of the adapter. */
 export interface RestartRunOptions {
-  /** Steps from one restart to the next. */
+  /** Number of steps between restarts. */
   readonly mergeEvery?: number
   /** The run's seed. */
   readonly seed: number
 }
 
-/** What becomes of an adapter that is merged into the weights and started again, over and over. */
+/** How an adapter changes that is repeatedly merged into the weights and restarted. */
 export interface RestartRule<Config extends AdapterConfigBase> {
-  /** Options of training that it takes beside `mergeEvery`. */
+  /** Its options of training besides `mergeEvery`. */
   readonly options?: OptionFields
-  /** A new adapter at the beginning of such a run; as it is described, unless given. */
+  /** Returns the configuration of a new adapter at the beginning of such a run; absent: unchanged. */
   first?(config: Config, options: RestartRunOptions): Config
   /**
-   * What each restart makes of an adapter that began as `config`, and the options of that by name, as run.yaml records
-   * them. @throws UsageError for options that do not fit the adapter
+   * Plans the restarts of an adapter that began as `config`: its configuration after each, and the options that run.yaml
+   * records, by name.
+   * @throws UsageError for options that do not fit the adapter
    */
   plan(
     config: Config,
     options: RestartRunOptions,
   ): {
-    /** Options of the restarts as run.yaml records them, by name. */
+    /** The restarts' options for run.yaml, by name. */
     readonly options?: Readonly<Record<string, unknown>>
-    /** The adapter's configuration after that many restarts, from 1. */
+    /** Returns the adapter's configuration after a number of restarts, at least 1. */
     after(restarts: number): Config
   }
 }
 
-/** One method: its options, its layers, and how they lie in the files of Hugging Face PEFT (or the reference). */
+/** One method: its options, its layers, and their storage in files of Hugging Face PEFT (or the reference). */
 export interface AdapterMethod<
   Config extends AdapterConfigBase = AdapterConfigBase,
   Fields extends OptionFields = OptionFields,
 > {
   /** The method's name in files, in run.yaml and as the value of `--method`. */
   readonly name: Config['method']
-  /** Options of the command line, and of `train`, beside those that every method has. */
+  /** Options of the command line and of `train` besides those that every method has. */
   readonly options: Fields
-  /** Options of every method that it does not have. */
+  /** The shared options that it does not have. */
   readonly lacks?: readonly 'rankPattern'[]
-  /** A whole configuration from some options. @throws UsageError */
+  /** Completes a configuration from some options. @throws UsageError */
   config(options: Partial<Omit<Config, 'method'>>): Config
-  /** The peak learning rate of a run that names none. */
+  /** Returns the default peak learning rate. */
   learningRate(config: Config): number
-  /** Without, the method cannot be merged and restarted while it trains. */
+  /** How it restarts; absent: the method cannot be merged and restarted while it trains. */
   readonly restart?: RestartRule<Config>
-  /** Whether it has a form for the embeddings. */
+  /** Whether it supports the embeddings. */
   readonly embeddings?: boolean
-  /** Whether Hugging Face PEFT computes the same from its files; default no. Cards of outputs then name PEFT as their library. */
+  /** Whether Hugging Face PEFT computes the same from its files; default no. Model cards then name PEFT as their library. */
   readonly readByPeft?: boolean
-  /** What `inspect` shows of a configuration beside rank and dropout; default nothing. */
+  /** Returns what `inspect` shows of a configuration besides rank and dropout; default nothing. */
   describe?(config: Config): Readonly<Record<string, string | number>>
-  /** What `inspect` tells of a layer beside its inputs and outputs, from the shapes of its tensors in memory; default nothing. */
+  /**
+   * Returns what `inspect` shows of a layer besides its inputs and outputs, from the shapes of its tensors in memory; default
+   * nothing.
+   */
   describeLayer?(shapeOf: (tensor: string) => readonly number[]): Readonly<Record<string, number>>
-  /** Absent where every rank has a use. */
+  /** Returns the highest useful rank; absent: every rank is useful. */
   rankLimit?(config: Config, layer: LayerFacts): RankLimit
   /**
-   * What a layer takes beside its tensors, without making it. What is left out of it: every value has a copy in the
-   * activations' dtype and, while the layer is made, one in the process; products need no working space. Without the
-   * function, products make ΔW in float32.
+   * Returns a layer's memory besides its tensors, without making it. Defaults of what it leaves out: every value has a copy in
+   * the activations' dtype and, while the layer is made, one in host memory; products need no working space. Without the
+   * function, products compute ΔW in float32.
    */
   layerMemory?(config: Config, layer: LayerFacts): Partial<LayerMemory>
-  /** Refuses a layer that it has no form for. */
+  /** Throws for a layer that it does not support. */
   requireFit?(config: Config, layer: LayerFacts): void
-  /** The tensors of a layer, by names that `layer` asks for them by. */
+  /** The tensors of a layer, by the names that `layer` uses. */
   readonly tensors: Readonly<Record<string, TensorDeclaration<Config>>>
-  /** In place of the tensors' own entries in files. */
+  /** Tensors in files that replace the entries of individual tensors. */
   readonly files?: Readonly<Record<string, SplitTensor<Config>>>
-  /** First values that are found together, in place of the tensors' own. */
+  /** Computes initial values together, in place of each tensor's own. */
   initial?(config: Config, layer: LayerFacts, weight: Weight): Promise<Readonly<Record<string, TensorValues>>>
-  /** The part beside one layer. */
+  /** Makes the adapter of one layer. */
   layer(config: Config, options: LayerOptions, tensors: LayerTensors): LayerAdapter
   /**
-   * Its entries of `adapter_config.json`, in place of or beside those that every method has. What no other program knows stands
-   * under `node_mora`, and lies in the header of the weights.
+   * Its entries of `adapter_config.json`, which override or extend those of every method. Entries that no other program knows
+   * are under `node_mora`, in the header of the weights' file.
    */
   readonly peft: PeftTable<Config> & {
-    /** PEFT's name of the kind of adapter, by which files find their method. */
+    /** PEFT's name of the type of adapter, which identifies the method of a file. */
     readonly peft_type: string
   }
   /**
-   * Whether a file with its `peft_type` is the method's, where several have that type; default yes.
+   * Whether a file with its `peft_type` belongs to the method, if several have that type; default yes.
    * @throws UsageError `unsupported-option`
    */
   isOwnFile?(json: Readonly<Record<string, unknown>>, source: string): boolean
 }
 
-/** Entries of `adapter_config.json` by name: a value that every file of the method has, or what reads and writes one. */
+/**
+ * Entries of `adapter_config.json` by name: a value that every file of the method has, or an entry that is read and written.
+ */
 export interface PeftTable<Config = AdapterConfigBase> {
   readonly [key: string]: PeftRow<Config>
 }
 
-/** A constant, what reads and writes an entry, or a table of entries within one. */
+/** A constant, an entry, or a nested table of entries. */
 export type PeftRow<Config = AdapterConfigBase> =
   | string
   | number
@@ -240,18 +252,18 @@ export type PeftRow<Config = AdapterConfigBase> =
   | PeftEntry<Config>
   | PeftTable<Config>
 
-/** What reads and writes one entry. */
+/** Reads and writes one entry. */
 export interface PeftEntry<Config = AdapterConfigBase> {
   /**
-   * The options that it holds. A file without the entry has the value undefined.
+   * Returns the options that it stores. The value is undefined for a file without the entry.
    * @throws InputError `malformed-file`, UsageError `unsupported-option`
    */
   read?(value: unknown, place: PeftPlace): Partial<Config>
-  /** The value for a configuration; the entry is left out where it is undefined. */
+  /** Returns the value for a configuration; the entry is left out if it is undefined. */
   write?(config: Config): unknown
 }
 
-/** Where an entry lies. */
+/** The context of an entry. */
 export interface PeftPlace {
   /** Its name. */
   readonly key: string
@@ -261,19 +273,19 @@ export interface PeftPlace {
   readonly json: Readonly<Record<string, unknown>>
 }
 
-/** A tensor on its way to an adapter file. */
+/** A tensor to write to an adapter file. */
 export interface TensorToStore {
   readonly suffix: string
-  /** One tensor for the whole adapter, not for a layer. */
+  /** Whether it is one tensor for the whole adapter. */
   readonly shared?: boolean
   readonly dtype?: 'float32' | 'int32'
   readonly shape: readonly number[]
   values(): Promise<TensorValues>
 }
 
-/** A tensor of an adapter file, as float32. */
+/** A tensor from an adapter file, as float32. */
 export interface StoredTensor {
-  /** Its whole name in the file, as `base_model.model.….lora_A.weight`. */
+  /** Its full name in the file, such as `base_model.model.….lora_A.weight`. */
   readonly name: string
   /** Dimensions in the file's order. */
   readonly shape: readonly number[]

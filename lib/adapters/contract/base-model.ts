@@ -2,26 +2,26 @@ import { UsageError } from '../../common/errors.js'
 import type { TargetModules } from './adapter.js'
 import { isTarget } from './patterns.js'
 
-/** What tells checkpoints apart. */
+/** The identity of a checkpoint. */
 export interface BaseIdentity {
   readonly hash: string
   /** How most values are stored: `bfloat16`, `q4_1`, … */
   readonly format: string
 }
 
-/** What adapters need to know of the model that they belong to, its values aside. */
+/** A base model as adapters see it, without its values. */
 export interface BaseModel {
-  /** The shape of every weight by its name in Hugging Face's checkpoints. */
+  /** Shapes of all weights, by their names in Hugging Face's checkpoints. */
   readonly weights: ReadonlyMap<string, readonly number[]>
-  /** Names that stand for another weight: a tied head's for the embeddings'. */
+  /** Names of tied weights, and the weight that each stands for: a tied head's, for the embeddings. */
   readonly ties: ReadonlyMap<string, string>
-  /** Names of weights [out, in] that checkpoints, and adapters' files with them, store as [in, out]. */
+  /** Names of weights [out, in] that checkpoints and adapter files store as [in, out]. */
   readonly transposed: ReadonlySet<string>
-  /** Null for a model that no file holds. */
+  /** Null for a model without a checkpoint. */
   identity(): BaseIdentity | null
 }
 
-/** Refuses targets that name a tied weight: an adapter of one name would change the other, too. */
+/** Throws if targets name a tied weight: an adapter of one name would change the other, too. */
 export function requireUntied(targets: TargetModules, { ties }: BaseModel): void {
   if (!Array.isArray(targets)) return
   for (const [tied, original] of ties) {

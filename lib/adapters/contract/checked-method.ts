@@ -1,4 +1,4 @@
-/** What a method gives, checked: where one of somebody's own is wrong, a sentence says in which of its functions. */
+/** Checks the results of a method's functions, so that an error in a custom method names the function at fault. */
 import { isListOfWholes, isObject } from '../../common/arguments.js'
 import { MoraError, quoted, RunError } from '../../common/errors.js'
 import { placeOf, reasonOf } from '../../common/foreign-errors.js'
@@ -8,7 +8,7 @@ import type { AdapterMethod, PeftTable } from './adapter.js'
 import { DeltaLayer } from './adapter-layer.js'
 import { isEntry, isTable } from './peft-entries.js'
 
-/** What a function has to return. Layers are asked in every pass, so this is no schema. */
+/** What a function has to return. A plain test rather than a schema, since layers are called in every pass. */
 interface Kind {
   /** Follows "expected". */
   readonly expects: string
@@ -68,8 +68,8 @@ const jsonValue: Kind = {
 }
 
 /**
- * A method whose functions throw a RunError `faulty-method` where they fail, or give what they should not. Values of tensors are
- * left to `requireValues`.
+ * Wraps a method so that its functions throw a RunError `faulty-method` if they fail or return a wrong value. `requireValues`
+ * checks the values of tensors.
  */
 export function checkedMethod(method: AdapterMethod): AdapterMethod {
   const { name, tensors, files, restart } = method
@@ -83,7 +83,7 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
   }
   const checked = <Whole extends object>(whole: Whole, at: string, kinds: Kinds<Whole>): Whole => {
     const parts = Object.entries<Kind | undefined>(kinds).filter(([part]) => whole[part as keyof Whole] !== undefined)
-    // What a part is may change: it is looked up at each call.
+    // Parts may be replaced, so each call looks them up.
     const callOf = (part: string) => (args: readonly unknown[]) => Reflect.apply(whole[part as never], whole, args)
     const calls = parts.map(([part, wanted]) => [part, checkedCall(name, `${at}${part}`, callOf(part), wanted!)])
     return Object.assign(Object.create(whole), Object.fromEntries(calls))
@@ -142,7 +142,7 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
   })
 }
 
-/** A function of a method, of a part of it, or of its layer. */
+/** Wraps a function of a method, of a part of it, or of its layer. */
 function checkedCall(method: string, name: string, call: (args: readonly unknown[]) => unknown, wanted: Kind) {
   return (...args: readonly unknown[]): unknown => {
     const accepted = (value: unknown) => {
@@ -164,7 +164,7 @@ function checkedCall(method: string, name: string, call: (args: readonly unknown
   }
 }
 
-/** @throws RunError `faulty-method` unless a method gave the values of its tensor as that is declared */
+/** @throws RunError `faulty-method` unless a method's values match the declaration of the tensor */
 export function requireValues<Values>(
   values: Values,
   method: string,
@@ -187,7 +187,7 @@ function unfit(method: string, place: string, value: unknown, { expects }: Pick<
   return new RunError('faulty-method', `The method ${method} gave ${given} for ${place}: expected ${expects}.`)
 }
 
-/** The layer that a call is about, as part of a sentence. */
+/** Returns the layer of a call, as part of a sentence. */
 function besideOf(args: readonly unknown[]): string {
   const facts = args.map((one) => Object(Object(one).layer ?? one)).find((one) => 'inFeatures' in one)
   return facts ? ` beside ${facts.name}` : ''

@@ -1,12 +1,14 @@
 import { UsageError } from '../../common/errors.js'
 import type { AdapterConfigBase, LayerFacts, TargetModules } from './adapter.js'
 
-/** The rank of a layer: the first pattern that fits it, else the adapter's. */
+/** Returns the rank of a layer: that of the first pattern that matches, else the adapter's. */
 export function rankOf(config: AdapterConfigBase, layer: LayerFacts): number {
   return patternValue(config.rankPattern, layer.name) ?? config.rank
 }
 
-/** As PEFT matches `rank_pattern` and `alpha_pattern`: the key is a regular expression at the end of the module path. */
+/**
+ * Returns the number for a module path by patterns. As in PEFT, a key is a regular expression that matches the end of the path.
+ */
 export function patternValue(patterns: Readonly<Record<string, number>>, name: string): number | undefined {
   for (const [pattern, value] of Object.entries(patterns)) {
     if (new RegExp(`^(?:.*\\.)?(?:${pattern})$`).test(name)) return value
@@ -14,12 +16,14 @@ export function patternValue(patterns: Readonly<Record<string, number>>, name: s
   return undefined
 }
 
-/** What a configuration says of layers by patterns, `rankPattern` and whatever its method has: options of that ending. */
+/**
+ * Returns the options of a configuration that give numbers by patterns: `rankPattern` and the method's own `…Pattern` options.
+ */
 export function patternsIn(config: AdapterConfigBase): [string, Readonly<Record<string, number>>][] {
   return Object.entries(config).filter(([option]) => option.endsWith('Pattern'))
 }
 
-/** Throws a UsageError for a pattern of ranks or the like that fits none of an adapter's layers: it would do nothing. */
+/** Throws a UsageError for a pattern that matches none of an adapter's layers and so would have no effect. */
 export function requireUsedPatterns(config: AdapterConfigBase, layers: readonly LayerFacts[]): void {
   for (const [option, patterns] of patternsIn(config)) {
     const idle = Object.keys(patterns).filter(
@@ -35,8 +39,8 @@ export function requireUsedPatterns(config: AdapterConfigBase, layers: readonly 
 }
 
 /**
- * Whether an adapter goes to a layer. A name fits a path that is it or ends with `.` and it, as in PEFT; a regular
- * expression, wherever it matches in the path.
+ * Whether targets select a layer's path. As in PEFT, a name matches a path that equals it or ends with `.` and it; a regular
+ * expression may match anywhere in the path.
  */
 export function isTarget(targets: TargetModules, name: string): boolean {
   if (targets === 'all-linear') return true
@@ -44,12 +48,12 @@ export function isTarget(targets: TargetModules, name: string): boolean {
   return targets.some((target) => name === target || name.endsWith(`.${target}`))
 }
 
-/** The same of a layer: `all-linear` means those of the blocks. */
+/** Whether targets select a layer; `all-linear` selects those of the blocks. */
 export function isSelected(targets: TargetModules, { name, role }: LayerFacts): boolean {
   return targets === 'all-linear' ? role === undefined : isTarget(targets, name)
 }
 
-/** Names that fit no layer, and targets without them unless none fits. */
+/** Returns the names that match no layer, and the targets without them unless none matches. */
 export function fittingTargets(targets: TargetModules, layers: readonly LayerFacts[]) {
   if (targets === 'all-linear' || targets instanceof RegExp) return { fitting: targets, unmatched: [] }
   const fits = (target: string) => layers.some(({ name }) => isTarget([target], name))
@@ -57,7 +61,7 @@ export function fittingTargets(targets: TargetModules, layers: readonly LayerFac
   return { fitting: fitting.length > 0 ? fitting : targets, unmatched }
 }
 
-/** The layers that an adapter goes to; throws a UsageError with the candidates when a name or pattern fits none. */
+/** Returns the layers that targets select; throws a UsageError with the candidates if a name or pattern matches none. */
 export function selectTargets<L extends LayerFacts>(targets: TargetModules, layers: readonly L[]): L[] {
   const { unmatched } = fittingTargets(targets, layers)
   const selected = layers.filter((layer) => isSelected(targets, layer))

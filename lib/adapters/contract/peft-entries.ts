@@ -1,4 +1,4 @@
-/** Entries of `adapter_config.json`, and how a method's table of them is read and written. */
+/** Reads and writes entries of `adapter_config.json` by a method's table of them. */
 import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { isPattern } from '../../schema/option-values.js'
@@ -16,20 +16,20 @@ type Json = Readonly<Record<string, unknown>>
 
 /** How an entry differs from its option. */
 export interface EntryOptions<Value> {
-  /** The value of a file without the entry; none: the entry has to be there. */
+  /** The value for a file without the entry; absent: the entry is required. */
   readonly absent?: Value
-  /** Whether the entry is left out where the option has the value `absent`. */
+  /** Whether the entry is left out if the option has the value `absent`. */
   readonly leftOut?: boolean
-  /** From the file's value to the option's; the same unless given. */
+  /** Converts the file's value to the option's; default: unchanged. */
   fromFile?(value: Value): Value
-  /** From the option's value to the file's; the same unless given. */
+  /** Converts the option's value to the file's; default: unchanged. */
   toFile?(value: Value): Value
 }
 
-/** An entry that holds one option. */
+/** An entry that stores one option. */
 export type OptionEntry<Name extends string, Value> = Required<PeftEntry<Readonly<Record<Name, Value>>>>
 
-/** Makes entries that hold one option each, with values of one kind; `expects` follows "expected" in errors. */
+/** Returns a function that makes entries of one option with values of one kind; `expects` follows "expected" in errors. */
 const entriesOf =
   <Value>(expects: string, fits: (value: unknown) => boolean, usual: EntryOptions<Value> = {}) =>
   <Name extends string>(option: Name, own: EntryOptions<Value> = {}): OptionEntry<Name, Value> => {
@@ -49,14 +49,14 @@ const same = <Value>(value: Value): Value => value
 const isNumber = (value: unknown): value is number => typeof value === 'number'
 const isNames = (value: unknown): boolean => Array.isArray(value) && value.every((name) => typeof name === 'string')
 
-/** A number that the file has to have, unless `absent` is given. */
+/** A number, required unless `absent` is given. */
 export const numberEntry = entriesOf<number>('a number', isNumber)
 /** A number above 0. */
 export const positiveEntry = entriesOf<number>('a positive number', (value) => isNumber(value) && value > 0)
 /** A whole number. */
 export const wholeEntry = entriesOf<number>('a whole number', Number.isSafeInteger)
 
-/** Positive numbers by patterns of layers; absent is none. */
+/** Positive numbers by patterns of layers; absent means none. */
 export const patternsEntry = entriesOf<Readonly<Record<string, number>>>(
   'positive numbers by regular expressions',
   (value) =>
@@ -65,7 +65,7 @@ export const patternsEntry = entriesOf<Readonly<Record<string, number>>>(
   { absent: {} },
 )
 
-/** True or false; anything but true counts as false. */
+/** A flag; anything but true counts as false. */
 export const flagEntry = <Name extends string>(option: Name): OptionEntry<Name, boolean> => ({
   read: (value) => ({ [option]: value === true }) as Record<Name, boolean>,
   write: ({ [option]: value }) => value,
@@ -76,7 +76,7 @@ const probabilityEntry = entriesOf<number>(
   (value) => isNumber(value) && value >= 0 && value < 1,
   { absent: 0 },
 )
-/** The option `dropout`; absent is 0. */
+/** The option `dropout`; absent means 0. */
 export const dropoutEntry = probabilityEntry('dropout')
 
 /** The entries under `node_mora` of a method whose format has no dropout. */
@@ -95,7 +95,7 @@ const targetsEntry = entriesOf<TargetModules>(
   (value) => (typeof value === 'string' ? value === 'all-linear' || isPattern(value) : isNames(value)),
   {
     absent: 'all-linear',
-    // A string is a regular expression of whole paths.
+    // A string is a regular expression for whole paths.
     fromFile: (value) => (typeof value === 'string' && value !== 'all-linear' ? new RegExp(`^(?:${value})$`) : value),
   },
 )
@@ -109,7 +109,7 @@ const commonTable: PeftTable = {
 }
 
 /**
- * The options that an `adapter_config.json` of the method's describes.
+ * Reads the options that a method's `adapter_config.json` describes.
  * @throws InputError `malformed-file` that names the file (`source`) and the entry
  */
 export const readEntries = ({ peft }: Pick<AdapterMethod, 'peft'>, json: Json, source: string): object =>
@@ -124,7 +124,7 @@ function optionsIn(table: PeftTable, entries: Json, file: Omit<PeftPlace, 'key'>
   return Object.assign({}, ...options)
 }
 
-/** The entries of a table for a configuration. */
+/** Returns the entries of a table for a configuration. */
 export function writeEntries(table: PeftTable, config: AdapterConfigBase): Record<string, unknown> {
   const entries = Object.entries(table).map(([key, row]) => {
     if (isEntry(row)) return [key, row.write?.(config)]
@@ -138,11 +138,11 @@ export const isEntry = (row: PeftRow): row is PeftEntry =>
 
 export const isTable = (row: PeftRow): row is PeftTable => typeof row === 'object' && row !== null && !isEntry(row)
 
-/** Targets as PEFT reads them, of an adapter with these layers. */
+/** Returns targets in PEFT's form, for an adapter of these layers. */
 export function targetsInFile(targets: TargetModules, layers: readonly string[]): string | readonly string[] {
   if (targets === 'all-linear') return [...new Set(layers.map((name) => name.split('.').at(-1)!))]
   if (!(targets instanceof RegExp)) return targets
-  // Flags mean other things there, or nothing.
+  // PEFT's regular expressions have other flags: list the layers.
   if (/[im]/.test(targets.flags)) return layers
   const ofWholePaths = /^\^\(\?:(.*)\)\$$/s.exec(targets.source)?.[1]
   return ofWholePaths ?? `.*(?:${targets.source}).*`

@@ -25,14 +25,14 @@ import type { AdapterProvenance, BaseName, StoredAdapter } from './stored-adapte
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
-/** Tasks with a head of their own, which PEFT trains whole. */
+/** Tasks with their own head, which PEFT trains whole. */
 const headTasks = ['SEQ_CLS', 'TOKEN_CLS', 'QUESTION_ANS']
 const root = 'base_model.'
 const prefix = `${root}model.`
 
 /**
- * Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. One that
- * does not fit beside what `device` holds is refused first.
+ * Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. Throws
+ * first if it does not fit into the remaining memory of `device`.
  */
 export async function readAdapterFolder(
   adapter: string,
@@ -96,13 +96,13 @@ export async function readAdapterFolder(
   }
 }
 
-/** Where an adapter says that it belongs; its tensors are not read. */
+/** Reads an adapter's provenance, without its tensors. */
 export async function readProvenance(adapter: string, options: HubOptions = {}): Promise<AdapterProvenance> {
   const { header, own } = await openFolder(adapter, options)
   return provenanceFrom(own, header.path)
 }
 
-/** `own`: the entries in the header, or of the configuration in a folder that was written before they went there. */
+/** `own`: the entries in the header, or in the configuration of older folders. */
 async function openFolder(adapter: string, options: HubOptions) {
   const { path: folder } = await locate(adapter, 'adapter', options)
   const why = whyNoAdapter(folder)
@@ -122,7 +122,7 @@ function configIn(json: Record<string, unknown>, path: string): AdapterConfigBas
   }
 }
 
-/** The layer that a tensor of the method belongs to; null for another tensor. */
+/** Returns the layer that a tensor of the method belongs to; null for another tensor. */
 function layerOf(name: string, kinds: readonly TensorKind[]): string | null {
   const kind = kinds.find(({ suffix }) => name.startsWith(prefix) && name.endsWith(`.${suffix}`))
   return kind === undefined ? null : name.slice(prefix.length, -kind.suffix.length - 1)
@@ -145,7 +145,7 @@ async function readTensors(
   const integers = kinds.filter(({ dtype }) => dtype === 'int32')
   return withInputFile(path, async (handle) => {
     const read = new Map<string, StoredTensor>()
-    // Hundreds of small tensors: one after the other, most of the time would pass between the reads.
+    // There are hundreds of small tensors: read one after the other, most of the time would pass between the reads.
     const stored = await Promise.all(
       [...tensors.values()].map(({ offset, bytes }) => readExactly(handle, path, offset, bytes)),
     )
@@ -169,14 +169,14 @@ async function readTensors(
   })
 }
 
-/** The stored tensors of one layer by their suffix, or what all layers share under it. */
+/** Returns the stored tensors of one layer by suffix, or those that all layers share. */
 export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix: string) => StoredTensor | null {
   return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? tensors.get(`${root}${suffix}`) ?? null
 }
 
 /**
- * Writes both files; a reader never finds half of one. `modules` are weights that were trained whole, by their names in
- * the model and as checkpoints store them, and `base` is the model that the adapter belongs to.
+ * Writes both files, each atomically. `modules` are weights that were trained whole, in the layout of checkpoints, by their
+ * names in the model; `base` is the model that the adapter belongs to.
  */
 export async function writeAdapterFolder(
   folder: string,
@@ -225,7 +225,7 @@ export async function writeAdapterFolder(
   await writeFileAtomic(join(folder, configName), foreignJson(sorted))
 }
 
-/** The place of the first value that is not finite, or -1. A loop: adapters have millions of values. */
+/** Returns the index of the first value that is not finite, or -1. A plain loop, since adapters have millions of values. */
 function firstNonFinite(values: TensorValues): number {
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i
   return -1

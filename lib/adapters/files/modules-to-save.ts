@@ -1,4 +1,4 @@
-/** Modules that are trained whole beside an adapter: which names stand for which weights, here and in PEFT's files. */
+/** Modules that are trained whole beside an adapter: the weights that names stand for, here and in PEFT's files. */
 import { UsageError } from '../../common/errors.js'
 import { transposed } from '../../tensor/transpose.js'
 import type { StoredTensor } from '../contract/adapter.js'
@@ -13,15 +13,15 @@ const words: Readonly<Record<string, (module: string) => boolean>> = {
 }
 
 export interface SelectedModules {
-  /** As `adapter_config.json` has them. */
+  /** The names for `adapter_config.json`. */
   readonly names: readonly string[]
-  /** Names of the modules' weights; of tied ones, the name of the one that there is. */
+  /** Names of the modules' weights; for tied weights, the name of the one that exists. */
   readonly weights: readonly string[]
 }
 
 /**
- * What names stand for in a model. Of tied modules, naming one selects both. Throws a UsageError with the candidates when
- * a name fits no module.
+ * Returns the modules that names stand for in a model. Naming one of two tied modules selects both. Throws a UsageError with
+ * the candidates if a name matches no module.
  */
 export function selectModules(names: readonly string[], base: BaseModel): SelectedModules {
   const modules = modulesOf(base)
@@ -42,7 +42,7 @@ export function selectModules(names: readonly string[], base: BaseModel): Select
 }
 
 /**
- * The tensors that replace weights of the model, by the weights' names. Throws a UsageError where they do not fit: the
+ * Returns the tensors that replace weights of the model, by the weights' names. Throws a UsageError if they do not fit: the
  * model lacks a module, a module is incomplete, or tied weights were trained apart.
  */
 export function modulesOfAdapter(
@@ -79,12 +79,15 @@ export function modulesOfAdapter(
   return { ...selected, tensors }
 }
 
-/** The names under which files hold a weight: all that are tied, so that programs which untie them read the same. */
+/** Returns the names under which files store a weight: all tied ones, so that programs which untie them read the same. */
 export function moduleNamesInFile(weight: string, { ties }: BaseModel): string[] {
   return [weight, ...[...ties].filter(([, original]) => original === weight).map(([name]) => name)]
 }
 
-/** Number of values in modules that were trained whole; embeddings and a head that is tied to them lie under both names. */
+/**
+ * Returns the number of values in modules that were trained whole; embeddings and a tied head, stored under both names, count
+ * once.
+ */
 export function countInModules({ modules }: StoredAdapter): number {
   const all = [...modules.values()].reduce((sum, { values }) => sum + values.length, 0)
   const head = modules.get('lm_head.weight')
@@ -96,12 +99,12 @@ function sameValues(a: StoredTensor, b: StoredTensor): boolean {
   return a.values.length === b.values.length && a.values.every((value, i) => Object.is(value, b.values[i]))
 }
 
-/** Whether PEFT takes a module for one that a name of `modules_to_save` means: the name is the end of its path. */
+/** Whether a name of `modules_to_save` selects a module in PEFT: its path ends with the name. */
 export function isSavedModule(names: readonly string[], module: string): boolean {
   return names.some((name) => module.endsWith(name))
 }
 
-/** Rows as columns. */
+/** Transposes a stored matrix. */
 function turned({ name, shape, values }: StoredTensor): StoredTensor {
   const [rows, columns] = shape as [number, number]
   return { name, shape: [columns, rows], values: transposed(values, rows, columns) }
@@ -115,7 +118,7 @@ function modulesOf({ weights, ties }: BaseModel): string[] {
   return [...new Set([...weights.keys(), ...ties.keys()].map(moduleOf))]
 }
 
-/** Modules and those that are tied to them, under the shortest names that mean exactly these to PEFT. */
+/** Returns modules and those tied to them, under the shortest names that select exactly these in PEFT. */
 function described(modules: readonly string[], base: BaseModel): SelectedModules {
   const weights = [...base.weights.keys(), ...base.ties.keys()].filter((name) => modules.includes(moduleOf(name)))
   const originals = new Set(weights.map((name) => base.ties.get(name) ?? name))

@@ -21,7 +21,7 @@ export interface LoadedAdapter<L extends LayerFacts> {
   config: AdapterConfigBase
   provenance: AdapterProvenance
   layers: Map<L, LayerAdapter>
-  /** Weights that are trained whole, by the names of those that they replace. */
+  /** Weights that were trained whole, by the names of those that they replace. */
   modules: Map<string, Parameter>
 }
 
@@ -29,12 +29,12 @@ export interface ReadAdapterOptions extends HubOptions {
   device: NativeDevice
   /** The adapter's name in the model. */
   adapter: string
-  /** Also read an adapter that was trained on another base; from then on it belongs to this one. */
+  /** Accept an adapter that was trained on another base; from then on it belongs to this one. */
   allowOtherBase?: boolean
 }
 
 /**
- * Reads an adapter's folder and makes its parts: one beside each of a model's linear layers, and modules trained whole.
+ * Reads an adapter's folder and makes its parts: one for each of the model's layers that it targets, and modules trained whole.
  * @throws UsageError `unfit-adapter` if it has layers that the model lacks, lacks layers that it targets, or has other
  * shapes, `other-base` if it was trained on another base; and what `readAdapterFolder` throws
  */
@@ -73,7 +73,7 @@ function layersOf<L extends LayerFacts>(
   if (stored.fanInFanOut && base.transposed.size === 0)
     throw unfitAdapter(stored, 'it is for layers whose weights are stored as [in, out] (fan_in_fan_out)')
   const { names, tensors } = modulesOfAdapter(stored, base)
-  // As for PEFT, one target that fits is enough.
+  // As in PEFT, one matching target is enough.
   const { fitting, unmatched } = fittingTargets(stored.config.targetModules, linears)
   const missing = selectTargets(fitting, linears).filter(
     ({ name }) => !stored.layers.includes(name) && !tensors.has(`${name}.weight`),

@@ -3,8 +3,8 @@ import type { BaseModel } from '../contract/base-model.js'
 import type { AdapterProvenance } from './stored-adapter.js'
 
 /**
- * Refuses an adapter that was trained on another base, as far as both are known. W₁ + ΔW is not W₂ + ΔW: the same weights
- * in another format are another base, too.
+ * Throws if an adapter was trained on another base, as far as both are known. The same weights in another format are another
+ * base, too, since their values differ.
  */
 export function requireSameBase(folder: string, { baseHash, baseFormat }: AdapterProvenance, base: BaseModel): void {
   if (baseHash === undefined) return

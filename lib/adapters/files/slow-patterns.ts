@@ -6,8 +6,8 @@ import { isTarget, patternsIn, patternValue } from '../contract/patterns.js'
 const MOST_MILLISECONDS = 2000
 
 /**
- * Refuses an adapter whose regular expressions take long to match the names of layers, before anything waits for them: a
- * few characters such as `(.+)+$` are enough for years.
+ * Throws if an adapter's regular expressions take long to match the names of layers, before anything waits for them: a few
+ * characters such as `(.+)+$` can take years.
  * @param source names the file in errors
  * @throws InputError `slow-pattern`
  */

@@ -1,15 +1,15 @@
-/** What an adapter's folder holds. */
+/** The content of an adapter's folder. */
 import { UsageError } from '../../common/errors.js'
 import type { AdapterConfigBase, StoredTensor } from '../contract/adapter.js'
 
 /**
- * What this package keeps of an adapter beside PEFT's entries. It lies under `node_mora` in the metadata of the weights' file,
- * since the reference refuses an `adapter_config.json` with an entry that it does not know.
+ * This package's own entries about an adapter. They are stored under `node_mora` in the metadata of the weights' file, since
+ * the reference refuses an `adapter_config.json` with an unknown entry.
  */
 export interface AdapterProvenance {
   /** Identity of the base model that the adapter was trained on. */
   readonly baseHash?: string
-  /** How that model's values are stored. */
+  /** The format of that model's values. */
   readonly baseFormat?: string
   /** Identity of the chat template that its rows were rendered with. */
   readonly templateHash?: string
@@ -27,7 +27,7 @@ export interface StoredAdapter {
   readonly narrowed: boolean
   /** Whether tied weights were trained as one although only one of them is in the file. */
   readonly tiesWeights: boolean
-  /** Whether it goes beside layers whose weights are stored as [in, out] (GPT-2's Conv1D). */
+  /** Whether it is for layers whose weights are stored as [in, out] (GPT-2's Conv1D). */
   readonly fanInFanOut: boolean
   /** Every tensor by its full name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
@@ -39,7 +39,7 @@ export function unfitAdapter({ folder }: StoredAdapter, why: string): UsageError
 
 /** How an adapter's file names its base model. */
 export interface BaseName {
-  /** A path as the user gave it, of which no folders of this machine are told; or a hub id. */
+  /** A path as the user gave it, without folders of this machine; or a hub id. */
   readonly name: string
   /** Commit of a hub id; else null. */
   readonly revision: string | null

@@ -11,7 +11,7 @@ export function asylora(options: LowRankOptions = {}): AsyLoraConfig {
   return lowRankConfig('asylora', options)
 }
 
-/** rank orthonormal rows of k values: the Q of a matrix of normal numbers, transposed. */
+/** Returns `rank` orthonormal rows of k values: the transposed Q of a matrix of normal numbers. */
 function orthonormalRows({ layer: { inFeatures }, shape, random }: TensorStart<AsyLoraConfig>): Float32Array {
   const rank = shape[0]!
   const normal = new Float32Array(inFeatures * rank).map(() => random.normal())
@@ -31,7 +31,7 @@ export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
     of: `inputs of ${name}: asylora has no more orthonormal rows than that`,
     refused: true,
   }),
-  // Two copies of A in float32, and in double precision A as it was, what it is decomposed into, Q and Q's rows.
+  // Two copies of A in float32, and in double precision the original, its decomposition, Q and Q's rows.
   layerMemory: (rank, { inFeatures }) => ({ making: (2 * 4 + 5 * 8) * rank * inFeatures }),
   peft: { node_mora: { method: 'asylora' } },
 })

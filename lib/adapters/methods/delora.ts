@@ -14,9 +14,9 @@ import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 
 export interface DeloraConfig extends AdapterConfigBase {
   readonly method: 'delora'
-  /** First value of λ. */
+  /** Initial value of λ. */
   readonly deloraLambda: number
-  /** First values of λ of layers, by patterns as in `rankPattern`. */
+  /** Initial values of λ by layer, with patterns as in `rankPattern`. */
   readonly lambdaPattern: Readonly<Record<string, number>>
 }
 
@@ -27,14 +27,15 @@ const fields = {
 
 /**
  * DeLoRA (arXiv 2503.18225): ΔW = λ / rank · Σ bᵢ aᵢᵀ diag(‖W‖) / (‖aᵢ‖ ‖bᵢ‖) with the rows aᵢ of A [rank, k], the columns bᵢ
- * of B [d, rank] and the norms of W's columns: directions are trained apart from their strength λ, which bounds the change.
+ * of B [d, rank] and the norms of W's columns: directions are trained separately from their strength λ, which bounds the
+ * change.
  */
 export function delora(options: Partial<Omit<DeloraConfig, 'method'>> = {}): DeloraConfig {
   const { deloraLambda = 15, lambdaPattern = {}, ...config } = checkedConfig(fields, options)
   return { ...config, method: 'delora', deloraLambda, lambdaPattern }
 }
 
-/** Norms count as at least this, as in PEFT. */
+/** The lower bound of norms, as in PEFT. */
 const LEAST_NORM = 1e-4
 
 export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
@@ -65,7 +66,7 @@ export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
     const [a, b] = [tensors.parameter('delora_A'), tensors.parameter('delora_B')]
     const [lambda, ofColumns] = [tensors.parameter('delora_lambda'), tensors.parameter('delora_w_norm')]
     const rank = a.shape[0]!
-    /** diag(λ / (rank ‖aᵢ‖ ‖bᵢ‖)) A diag(‖W‖) [rank, k], which B is multiplied with. */
+    /** Returns B's factor diag(λ / (rank ‖aᵢ‖ ‖bᵢ‖)) A diag(‖W‖) [rank, k]. */
     const scaledA = () => {
       const lengths = mul(norms(a, LEAST_NORM), norms(transpose(b), LEAST_NORM))
       return mul(scaleRows(a, div(lambda, mul(lengths, rank))), ofColumns)

@@ -22,10 +22,10 @@ export function dora(options: LowRankOptions = {}): DoraConfig {
 
 const magnitudeSuffix = 'lora_magnitude_vector'
 
-/** Its gradients are written out: recorded by the tape, a step took a fifth more time. */
+/** DoRA beside one layer, with gradients by hand: with the tape, a step takes a fifth more time. */
 export class DoraLayer extends AdapterLayer {
   override readonly makesWeight = true
-  /** √k / ‖W + ΔW‖ [d] as the last product had it, for that product's gradients: what RMSNorm multiplies rows by. */
+  /** √k / ‖W + ΔW‖ [d] of the last product, for its gradients: RMSNorm's factor of each row. */
   readonly #inverse: Tensor
   readonly #ones: Tensor
 
@@ -71,7 +71,10 @@ export class DoraLayer extends AdapterLayer {
     if (rest !== 0) native.add(weight.native, rows.native, rest)
   }
 
-  /** All from the gradient of the weight, G = dYᵀ x: with f = m / ‖·‖, of A and B from s f ⊙ G, of m from (W + ΔW) ⊙ G. */
+  /**
+   * Computes all gradients from the weight's, G = dYᵀ x: with f = m / ‖·‖, those of A and B from s f ⊙ G, m's from (W + ΔW) ⊙
+   * G.
+   */
   #backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor, scale: number): void {
     const { a, b } = this
     const [dA, dB, dMagnitude] = targets
@@ -120,7 +123,7 @@ function onesLike({ device }: Tensor, count: number): Tensor {
   return ones
 }
 
-/** The values of a tensor as one row. */
+/** Views the values of a tensor as one row. */
 const asRow = (tensor: Tensor) => tensor.view([1, tensor.elements]).native
 
 /** √k / ‖·‖ [d] of the rows of a float32 matrix [d, k]. */

@@ -14,9 +14,9 @@ export interface GraloraConfig extends AdapterConfigBase {
   readonly method: 'gralora'
   /** The scale is alpha / (rank + hybridRank). */
   readonly alpha: number
-  /** Inputs and outputs are cut into so many parts each. */
+  /** The number of parts of inputs, and of outputs. */
   readonly graloraParts: number
-  /** Rank of a plain LoRA beside the blocks; 0 is none. */
+  /** Rank of a plain LoRA beside the blocks; 0 for none. */
   readonly hybridRank: number
 }
 
@@ -31,7 +31,7 @@ const fields = {
 }
 
 /**
- * GraLoRA (arXiv 2505.20355): ΔW is cut into parts² blocks, each a LoRA of rank / parts: as many parameters, and up to
+ * GraLoRA (arXiv 2505.20355): ΔW is cut into parts² blocks, each a LoRA of rank / parts: as many parameters as LoRA, and up to
  * parts times the rank. Alpha defaults to 2 · rank.
  */
 export function gralora(options: Partial<Omit<GraloraConfig, 'method'>> = {}): GraloraConfig {
@@ -48,15 +48,15 @@ export function gralora(options: Partial<Omit<GraloraConfig, 'method'>> = {}): G
 }
 
 /**
- * ΔW [d, k] of A [parts, k / parts, rank] and B [parts, rank, d / parts]. Of output part j and input part n columns j of A's part n
- * and rows n of B's part j make a block, so that no two blocks share any: a product for each n, with all rows n of B in a diagonal
- * of blocks.
+ * ΔW [d, k] of A [parts, k / parts, rank] and B [parts, rank, d / parts]. The block of output part j and input part n is the
+ * product of columns j of A's part n and rows n of B's part j, so that no two blocks share factors: one product for each n,
+ * with all rows n of B as a block diagonal.
  */
 function deltaOfBlocks(a: Tensor, b: Tensor): Tensor {
   return product(onDiagonal(b), a, { transposeA: true, transposeB: true, sideBySide: true })
 }
 
-/** Each part's A is drawn as a LoRA's [rank, k / parts]. */
+/** Draws each part's A like a LoRA's [rank, k / parts]. */
 function initialA({ shape, random }: TensorStart<GraloraConfig>): Float32Array {
   const [parts, width, rank] = shape as [number, number, number]
   return kaimingUniform({ shape: [parts * rank, width], random })

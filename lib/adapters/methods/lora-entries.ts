@@ -1,11 +1,11 @@
-/** Configuration files of PEFT's `LORA`: which method one describes, and the entries of all methods of that type. */
+/** Configuration files of PEFT's type `LORA`: the method that a file describes, and the entries of all methods of that type. */
 import { UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { dropoutEntry, patternsEntry, positiveEntry } from '../contract/peft-entries.js'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Entries that change what an adapter computes, and are not supported. */
+/** Unsupported entries that change what an adapter computes. */
 const foreign = [
   'alora_invocation_tokens',
   'arrow_config',
@@ -18,10 +18,10 @@ const foreign = [
   'velora_config',
 ]
 
-/** What PEFT takes where a file has no `lora_alpha`. */
+/** PEFT's default of `lora_alpha`. */
 export const PEFT_ALPHA = 8
 
-/** The method's name, or null when the file is not of a LoRA. */
+/** Returns the method's name; null if the file is not of type `LORA`. */
 export function loraMethodOf(json: Json, source: string): string | null {
   if (json.peft_type !== 'LORA' || json.use_mora === true) return null
   for (const option of foreign) {
@@ -45,7 +45,7 @@ export function loraMethodOf(json: Json, source: string): string | null {
   return json.use_dora === true ? 'dora' : json.use_rslora === true ? 'rslora' : 'lora'
 }
 
-/** Entries of all of them, and of MoRA. */
+/** Entries of all methods of the type, and of MoRA. */
 export const loraEntries = {
   peft_type: 'LORA',
   bias: 'none',
@@ -54,7 +54,7 @@ export const loraEntries = {
   lora_dropout: dropoutEntry,
 } as const
 
-/** Those of LoRA and its variants. */
+/** Entries of LoRA and its variants. */
 export const lowRankEntries = {
   ...loraEntries,
   alpha_pattern: patternsEntry('alphaPattern'),

@@ -15,7 +15,7 @@ export const loraFaMethod = lowRankMethod<LoraFaConfig>({
   config: loraFa,
   learningRate: 2e-4,
   frozenA: true,
-  // Every row of a frozen A is an input that B can take from: more of them help up to k, whatever d is.
+  // Each row of a frozen A is an input of B: more rows help up to k, whatever d is.
   rankLimit: ({ name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
   peft: { node_mora: { method: 'lora-fa' } },
 })

@@ -10,7 +10,7 @@ const fields = {
 
 export interface LoraPlusConfig extends LowRankConfig {
   readonly method: 'lora-plus'
-  /** B's learning rate over A's. */
+  /** Ratio of B's learning rate to A's. */
   readonly loraPlusRatio: number
 }
 

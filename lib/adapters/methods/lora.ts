@@ -26,6 +26,6 @@ export const loraMethod = lowRankMethod<LoraConfig>({
   config: lora,
   learningRate: 2e-4,
   embeddings: true,
-  // ReLoRA (arXiv 2307.05695): another A each time.
+  // ReLoRA (arXiv 2307.05695): a new A each time.
   restart: { plan: (config) => ({ after: () => config }) },
 })

@@ -1,4 +1,4 @@
-/** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
+/** The common parts of LoRA and its variants: configuration, initial values and files. A variant defines its differences. */
 
 import type { RandomStream } from '../../common/random.js'
 import { native } from '../../native/addon.js'
@@ -28,7 +28,7 @@ import { LoraLayer } from './lora-layer.js'
 export interface LowRankConfig extends AdapterConfigBase {
   /** LoRA's scale is alpha / rank. */
   readonly alpha: number
-  /** Alphas of layers, by patterns as in `rankPattern`. */
+  /** Alphas by layer, with patterns as in `rankPattern`. */
   readonly alphaPattern: Readonly<Record<string, number>>
 }
 
@@ -57,20 +57,20 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
   extends Pick<AdapterMethod<C, Fields>, 'restart' | 'embeddings'> {
   readonly name: C['method']
   readonly options: Fields
-  /** The method's own function of options. */
+  /** Completes a configuration from options. */
   config(options: LowRankOptions): C
   readonly learningRate: number
-  /** What multiplies B A; alpha / rank unless given. */
+  /** Returns the factor of B A; default alpha / rank. */
   scale?(alpha: number, rank: number): number
-  /** First values of A [rank, k]; Kaiming's unless given. */
+  /** Returns initial values of A [rank, k]; default: Kaiming's rule. */
   initialA?(start: TensorStart<C>): Float32Array
   readonly frozenA?: boolean
-  /** That of B A unless given. */
+  /** Returns the highest useful rank; default: that of the product B A. */
   rankLimit?(layer: LayerFacts): RankLimit
   layerMemory?(rank: number, layer: LayerFacts): Partial<LayerMemory>
-  /** B's learning rate over A's. */
+  /** Returns the ratio of B's learning rate to A's. */
   ratioOfB?(config: C): number
-  /** Tensors beside A and B, and the layer that has them. */
+  /** Tensors besides A and B, and the layer that uses them. */
   readonly further?: Readonly<Record<string, TensorDeclaration<C>>>
   layer?(
     config: C,
@@ -79,30 +79,30 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
     factors: { a: Parameter; b: Parameter },
     tensors: LayerTensors,
   ): LayerAdapter
-  /** Entries of `adapter_config.json` in place of or beside those of all variants. */
+  /** Entries of `adapter_config.json` that override or extend those of all variants. */
   readonly peft?: PeftTable<C>
 }
 
-/** Values of U(-bound, bound). */
+/** Draws values from U(-bound, bound). */
 export function uniformValues(count: number, bound: number, random: RandomStream): Float32Array {
   const values = new Float32Array(count)
-  // In a model of 7B there are tens of millions.
+  // Drawn natively: a 7B model has tens of millions.
   native.drawUniform(values, ...random.key, random.skip(2 * count), bound)
   return values
 }
 
-/** PEFT's initialisation, Kaiming's uniform rule with a = √5, of a matrix with rows of k values: U(-1/√k, 1/√k). */
+/** Draws a matrix with rows of k values by PEFT's initialisation, Kaiming's uniform rule with a = √5: U(-1/√k, 1/√k). */
 export function kaimingUniform({ shape, random }: { shape: readonly number[]; random: RandomStream }): Float32Array {
   const [rank, columns] = shape as [number, number]
   return uniformValues(rank * columns, 1 / Math.sqrt(columns), random)
 }
 
-/** PEFT's start of the factor with rows of an embedding's length; the other is zero. */
+/** PEFT's initial values of the factor with rows of an embedding's length; the other factor is zero. */
 function normalRows({ shape, random }: TensorStart<LowRankConfig>): Float32Array {
   return new Float32Array(shape[0]! * shape[1]!).map(() => random.normal())
 }
 
-/** A [rank, k] and B [d, rank] of a layer. */
+/** Shapes of A [rank, k] and B [d, rank] for a layer. */
 export const factorShapes = {
   /** A, [rank, k]. */
   a: (config: AdapterConfigBase, layer: LayerFacts) => [rankOf(config, layer), layer.inFeatures],
@@ -110,16 +110,16 @@ export const factorShapes = {
   b: (config: AdapterConfigBase, layer: LayerFacts) => [layer.outFeatures, rankOf(config, layer)],
 }
 
-/** A product B A has no higher rank than its shape allows, however many rows A has. */
+/** Returns the highest rank that a product B A of a layer's shape can have. */
 export function rankOfProduct({ name, inFeatures, outFeatures }: LayerFacts): RankLimit {
   const most = Math.min(inFeatures, outFeatures)
   return { most, of: `that the change of ${name} (${inFeatures} → ${outFeatures}) can have` }
 }
 
-/** PEFT's names of the table's factors B [V, rank] and A [rank, D], which lie transposed in files. */
+/** PEFT's names of the embeddings' factors B [V, rank] and A [rank, D], which files store transposed. */
 const embeddingNames = { b: 'lora_embedding_A', a: 'lora_embedding_B' } as const
 
-/** What to store of a layer that is given by its factors. */
+/** Returns the tensors to store for a layer given by its factors. */
 export function storedFactors({ layer, rank, a, b }: FactorsOfLayer): TensorToStore[] {
   const { inFeatures, outFeatures, role } = layer
   if (role !== 'embeddings') {

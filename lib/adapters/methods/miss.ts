@@ -29,7 +29,7 @@ export function miss(options: Partial<Omit<MissConfig, 'method'>> = {}): MissCon
 }
 
 export class MissLayer extends AdapterLayer {
-  /** How columns of x fall into the values that are summed. */
+  /** How columns of x are grouped into sums. */
   readonly #runs: Grouping
 
   constructor(

@@ -1,4 +1,4 @@
-/** MoRA beside one layer: how its operators read and write, and the arithmetic of the square matrix between. */
+/** MoRA beside one layer: its compression and decompression operators, and the square matrix between them. */
 import { type Grouping, native, type SectionPlan } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
@@ -44,7 +44,7 @@ export function moraGeometry(
   return { kind: 'sections', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
 }
 
-/** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards, if asked to. */
+/** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts non-finite results if `nonFinite` is given. */
 function mergeMatrix(
   geometry: MoraGeometry,
   matrix: Tensor,
@@ -100,7 +100,7 @@ export interface MoraLayerConfig {
   readonly foldOutput: boolean
   /** Probability with which an element of the adapter's input is dropped while training. */
   readonly dropout: number
-  /** Inputs and outputs are taken in an order drawn by this; null, the default, is their own order. */
+  /** The key of a random order of inputs and outputs; null, the default, is their own order. */
   readonly permutation?: PermutationKey | null
 }
 
@@ -130,7 +130,7 @@ export class MoraLayer extends AdapterLayer {
     return permutation.outputs(this.#between(seen, x, order, scale), into)
   }
 
-  /** The contribution for x in the order that groups or sections take; `order` names it. */
+  /** Returns the contribution for x in the order of groups or sections; `order` names it. */
   #between(input: LinearInput, x: Tensor, order: string, scale: number, into?: Destination): Tensor {
     const total = scale * this.config.scale
     if (this.#geometry.kind === 'sections') return sections(x, this.matrix, this.#geometry.plan, total, into)
@@ -171,8 +171,8 @@ export class MoraLayer extends AdapterLayer {
   }
 
   /**
-   * Sharing has factors: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
-   * inputs are summed with. A grouping of R single columns stands for leaving one of both out.
+   * Returns the factors of sharing: B [d, R], zeros and ones, spreads groups over outputs, and A [R, k] is M times the matrix
+   * that sums inputs. A grouping into R single columns leaves out one of the two.
    */
   override factors(): LowRankFactors | null {
     const { layer, device } = this.options

@@ -1,4 +1,4 @@
-/** MoRA's operators; mora.ts says what each does. */
+/** MoRA's operators, which mora.ts describes. */
 export const OPERATORS = [
   'rotation',
   'sharing',

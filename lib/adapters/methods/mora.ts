@@ -14,7 +14,7 @@ import { OPERATORS, type Operator } from './mora-operators.js'
 import type { PermutationKey } from './permutation.js'
 import { mostRank, squareSide } from './square-side.js'
 
-/** Compression and decompression of MoRA; see docs/design.md. Numbers are `mora_type` of the reference's files. */
+/** The `mora_type` of MoRA's operators in the reference's files; see docs/design.md. */
 export const moraTypes = {
   sharing: 1,
   'sharing-grouped': 2,
@@ -31,11 +31,11 @@ export const operators: readonly Operator[] = OPERATORS
 export interface MoraConfig extends AdapterConfigBase, MoraLayerConfig {
   readonly method: 'mora'
   /**
-   * R becomes the nearest multiple of this: with 8 or 16, tensor cores of GPUs read sections of every shape aligned. 1, the
-   * default, is the reference's R; its tools cannot read adapters of another.
+   * R is rounded to the nearest multiple of this: with 8 or 16, tensor cores of GPUs read sections of every shape aligned. 1,
+   * the default, gives the reference's R; its tools cannot read adapters with another one.
    */
   readonly roundRank: number
-  /** The order in which inputs and outputs are grouped; null, the default, is their own. */
+  /** The key of the order in which inputs and outputs are grouped; null, the default, is their own order. */
   readonly permutation: PermutationKey | null
 }
 
@@ -53,7 +53,7 @@ const fields = {
   }),
 }
 
-/** Options of restarts (ReMoRA, section 5.3 and Appendix B of the paper). */
+/** Options of restarts (ReMoRA, the paper's section 5.3 and Appendix B). */
 export const moraRestartFields = {
   cycle: choices('operators to use in turn, one after each merge', OPERATORS, {
     defaultText: '--operator if given, else sharing,sharing-grouped',
@@ -69,20 +69,20 @@ export const moraRestartFields = {
 
 interface MoraRestartOptions extends RestartRunOptions {
   readonly operator?: Operator
-  /** The operators in turn. */
+  /** The operators that restarts alternate between. */
   readonly cycle?: readonly Operator[]
   /** `cycle`: a restart takes the next operator; `permute`: it also draws another order of inputs and outputs. */
   readonly regroup?: 'cycle' | 'permute'
 }
 
-/** With those that the command line does not have. */
+/** All options, including those that the command line lacks. */
 const allFields = {
   ...fields,
   scale: optionalReal('ΔW is multiplied by this'),
   foldOutput: flag('add the outputs past the last one to the first ones'),
 }
 
-/** The paper's: below rank 64 MoRA rotates, from there on it shares. */
+/** Returns the paper's operator for a rank: rotation below 64, sharing from there on. */
 export const operatorFor = (rank: number): Operator => (rank < 64 ? 'rotation' : 'sharing')
 
 const moraArguments = {
@@ -116,7 +116,10 @@ export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraCon
 const sideOf = (config: MoraConfig, layer: LayerFacts): number =>
   squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator, config.roundRank)
 
-/** The operators in turn, of which the adapter's is one: a file's operator counts as given where the default has another. */
+/**
+ * Returns the operators of restarts, the adapter's among them: without the option cycle, an operator outside the default cycle
+ * is the only one.
+ */
 function cycleOf({ operator }: MoraConfig, options: MoraRestartOptions): readonly Operator[] {
   const cycle = operatorCycle(options)
   if (cycle.includes(operator)) return cycle
@@ -127,7 +130,7 @@ function cycleOf({ operator }: MoraConfig, options: MoraRestartOptions): readonl
   )
 }
 
-/** Operators that ReMoRA takes in turn (the paper's, Appendix B: types 1 and 2). */
+/** Returns the operators that ReMoRA alternates between (by default the paper's, Appendix B: types 1 and 2). */
 export function operatorCycle({
   cycle,
   operator,
@@ -135,7 +138,7 @@ export function operatorCycle({
   return cycle ?? (operator ? [operator] : ['sharing', 'sharing-grouped'])
 }
 
-/** The permutation of a new adapter's inputs and outputs; those of its restarts follow. */
+/** Returns the permutation of inputs and outputs in a cycle: 0 for a new adapter, then one for each restart. */
 const permutationOf = ({ regroup, seed }: MoraRestartOptions, cycle: number): PermutationKey | null =>
   regroup === 'permute' ? { seed, cycle } : null
 
@@ -143,7 +146,7 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
   name: 'mora',
   options: fields,
   config: mora,
-  // The paper's, section 5.2: the best of a search on Tulu v2 and MetaMathQA.
+  // The paper's section 5.2: the best of a search on Tulu v2 and MetaMathQA.
   learningRate: ({ operator }) => (operator.startsWith('sharing') ? 5e-5 : 3e-4),
 
   tensors: {
@@ -175,7 +178,7 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
 
   layer: (config, options, tensors) => new MoraLayer(config, options, tensors.parameter('mora')),
 
-  // The next operator of the cycle each time (section 5.3 and Appendix B), or another permutation as well.
+  // Each restart takes the next operator of the cycle (section 5.3 and Appendix B), or also another permutation.
   restart: {
     options: moraRestartFields,
     first: (config, options: MoraRestartOptions) => ({ ...config, permutation: permutationOf(options, 0) }),
@@ -216,7 +219,7 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
   },
 }
 
-/** The operator that a file names, or else the one of its `mora_type`. */
+/** Returns the operator that a file names, or else the one of its `mora_type`. */
 function operatorIn(name: unknown, type: unknown, source: string): Operator {
   const operator = operators.find((one) => (name ? one === name : type !== null && moraTypes[one] === type))
   if (operator !== undefined) return operator

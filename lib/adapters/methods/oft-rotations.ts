@@ -1,4 +1,4 @@
-/** Rotations R of skew-symmetric matrices Q [blocks, b, b], as R − I: what one changes, without what I would round away. */
+/** Rotations R from skew-symmetric matrices Q [blocks, b, b], computed as R − I, which avoids the rounding of adding I. */
 import { native } from '../../native/addon.js'
 import { add, div, mul, square, sub } from '../../tensor/operations/arithmetic.js'
 import { reshape, scaleRows, transpose } from '../../tensor/operations/factors.js'
@@ -8,28 +8,31 @@ import { scope } from '../../tensor/scope.js'
 import { noGrad, record } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 
-/** Of the exact rotation for 0 `terms`, else of the Cayley–Neumann series. */
+/** Returns R − I of the exact rotation for 0 `terms`, else of the Cayley–Neumann series. */
 export function rotationChange(q: Tensor, terms: number): Tensor {
   return scope(() => (terms === 0 ? byCayley(q) : bySeries(q, terms)))
 }
 
-/** The exact rotation (I − Q)(I + Q)⁻¹ (Cayley), so R − I = −2 Q (I + Q)⁻¹. */
+/** Returns R − I = −2 Q (I + Q)⁻¹ of the exact rotation R = (I − Q)(I + Q)⁻¹ (Cayley). */
 function byCayley(q: Tensor): Tensor {
   return mul(product(q, inverse(add(q, identity(q, 1)), q)), -2)
 }
 
-/** I + 2 Q + … + 2 Qⁿ⁻¹ + Qⁿ, the Cayley–Neumann series as PEFT cuts it off: n is `terms` − 1, and 3 for 3 terms. */
+/**
+ * Returns R − I of R = I + 2 Q + … + 2 Qⁿ⁻¹ + Qⁿ, the Cayley–Neumann series as PEFT truncates it: n is `terms` − 1, and 3 for 3
+ * terms.
+ */
 function bySeries(q: Tensor, terms: number): Tensor {
   const last = terms === 2 ? 1 : Math.max(terms, 4) - 1
-  // From the inside, Sᵢ = cᵢ I + Q Sᵢ₊₁, and R − I = Q S₁.
+  // Horner's scheme: Sᵢ = cᵢ I + Q Sᵢ₊₁, and R − I = Q S₁.
   let inner = identity(q, last > 1 ? 1 : 2)
   for (let power = last - 1; power >= 1; power--) inner = product(q, inner, { onto: identity(q, 2) })
   return product(q, inner)
 }
 
 /**
- * M⁻¹ of M = I + Q by Newton's iteration X ← X (2 I − M X) from Mᵀ / (1 + ‖Q‖²): the distance to I is squared each time, from
- * ‖Q‖² / (1 + ‖Q‖²) on, so sixteen times reach float32 for a norm up to about 50.
+ * Returns M⁻¹ for M = I + Q by Newton's iteration X ← X (2 I − M X) from Mᵀ / (1 + ‖Q‖²): each step squares the distance of M X
+ * to I, which is ‖Q‖² / (1 + ‖Q‖²) at first, so sixteen steps reach float32's precision for a norm up to about 50.
  */
 function inverse(m: Tensor, q: Tensor): Tensor {
   const found = noGrad(() => {

@@ -19,11 +19,11 @@ export interface OftConfig extends AdapterConfigBase {
   readonly method: 'oft'
   /** Number of blocks of each layer's inputs; null: blocks of `rank` inputs. */
   readonly oftBlocks: number | null
-  /** One rotation for all blocks of a layer. */
+  /** Whether all blocks of a layer share one rotation. */
   readonly oftShared: boolean
-  /** Terms of the Cayley–Neumann series that stands for the rotation; 0 is the exact one. */
+  /** Terms of the Cayley–Neumann series for the rotation; 0 is the exact rotation. */
   readonly oftTerms: number
-  /** Constrained OFT: the norm of all Q of a layer at most; null is none. */
+  /** Constrained OFT: the maximum norm of all Q of a layer; null for none. */
   readonly oftBound: number | null
 }
 
@@ -62,7 +62,7 @@ export function oft(options: Partial<Omit<OftConfig, 'method'>> = {}): OftConfig
   return { ...config, method: 'oft', oftBlocks: oftBlocks ?? null, oftShared, oftTerms, oftBound: oftBound ?? null }
 }
 
-/** The side of a layer's blocks: that divisor of its inputs which is nearest to the wanted one, the smaller of two. */
+/** Returns the side of a layer's blocks: the divisor of its inputs nearest to the wanted side, the smaller one of two. */
 export function blockSide({ rank, oftBlocks }: OftConfig, { inFeatures }: LayerFacts): number {
   const nearest = (wanted: number): number => {
     for (let distance = 0; distance < inFeatures; distance++) {
@@ -80,7 +80,7 @@ function shapeOfQ(config: OftConfig, layer: LayerFacts): [number, number] {
   return [config.oftShared ? 1 : layer.inFeatures / side, (side * (side - 1)) / 2]
 }
 
-/** Where values above the diagonals of Q [blocks, side, side], row by row, lie in it. */
+/** Returns the indices of the values above the diagonals of Q [blocks, side, side], row by row. */
 function placesAbove(blocks: number, side: number): Int32Array {
   const places = new Int32Array((blocks * side * (side - 1)) / 2)
   let at = 0
@@ -91,8 +91,8 @@ function placesAbove(blocks: number, side: number): Int32Array {
 }
 
 /**
- * q as far as the bound goes: a block with a larger norm is made smaller, as a whole. As in PEFT, an optimizer steps from the
- * bounded values, with the gradient that they have.
+ * Bounds q: a block with a larger norm is scaled down as a whole. As in PEFT, an optimizer steps from the bounded values, with
+ * their gradient.
  */
 function bounded(q: Parameter, bound: number): Tensor {
   // A norm of Q is √2 times that of its upper half.
@@ -105,7 +105,7 @@ function bounded(q: Parameter, bound: number): Tensor {
   })
 }
 
-/** W (R − I)ᵀ [d, k] by blocks of columns, for R − I [blocks or 1, b, b]. */
+/** Returns W (R − I)ᵀ [d, k] by blocks of columns, for R − I [blocks or 1, b, b]. */
 function turned(weight: Tensor, change: Tensor): Tensor {
   const w = cast(weight, 'float32')
   const [rows, columns] = w.shape as [number, number]
@@ -184,7 +184,7 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
         place.json.use_cayley_neumann === true ? termsEntry.read(terms, place) : { oftTerms: 0 },
       write: ({ oftTerms }) => (oftTerms === 0 ? 5 : oftTerms),
     },
-    // The side of blocks, or else their number: the other is 0.
+    // The side of blocks or their number; the other is 0.
     oft_block_size: {
       read: (side, place) => (side ? rankEntry.read(side, place) : {}),
       write: ({ rank, oftBlocks }) => (oftBlocks === null ? rank : 0),

@@ -6,17 +6,17 @@ import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { LayerFacts } from '../contract/adapter.js'
 
-/** Which permutation of inputs and outputs: a function of these two and of how many there are. */
+/** The key of a permutation of inputs and outputs, which depends on this and on their number. */
 export interface PermutationKey {
   /** The seed of the drawn order. */
   readonly seed: number
-  /** The cycle of ReMoRA, from 0. */
+  /** The cycle of ReMoRA, starting at 0. */
   readonly cycle: number
 }
 
 /**
- * A drawn order of a layer's inputs and one of its outputs, around whatever lies between: with x'_c = x at input[c] and
- * y' = f(x'), y_j = y' at output[j]. Layers of equal width have equal orders, so that those which read one x share x'.
+ * Random orders of a layer's inputs and outputs around a function f: with x'_c = x at input[c] and y' = f(x'), y_j = y' at
+ * output[j]. Layers of equal width have equal orders, so that layers with the same input x share x'.
  */
 export class Permutation {
   readonly #input: Order
@@ -46,14 +46,14 @@ export class Permutation {
     return scope(() => this.columns(this.rows(between)))
   }
 
-  /** The rows [d, …] of a factor of ΔW' as ΔW has them. */
+  /** Reorders the rows [d, …] of a factor of ΔW' for ΔW. */
   rows(between: Tensor): Tensor {
     const rows = Tensor.empty(between.shape, between)
     native.gatherRows(between.native, this.#output.order.native, rows.native)
     return rows
   }
 
-  /** The columns […, k] of a factor of ΔW' as ΔW has them. */
+  /** Reorders the columns […, k] of a factor of ΔW' for ΔW. */
   columns(between: Tensor): Tensor {
     const columns = Tensor.empty(between.shape, between)
     native.gatherColumns(between.native, this.#input.inverse.native, columns.native, false)
@@ -66,7 +66,7 @@ export class Permutation {
   }
 }
 
-/** An order of columns and the one that undoes it, [width] int32 each. */
+/** An order of columns and its inverse, [width] int32 each. */
 class Order {
   readonly order: Tensor
   readonly inverse: Tensor

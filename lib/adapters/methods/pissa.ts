@@ -28,19 +28,19 @@ export interface PissaConfig extends LowRankConfig {
 }
 
 /**
- * PiSSA (arXiv 2404.02948): A and B start as the principal part of W, and W gives that part up:
- * W' = (W − s B₀ A₀) + s B A with s = alpha / rank. Alpha defaults to rank, as in the paper.
+ * PiSSA (arXiv 2404.02948): A and B start as the principal part of W, which is subtracted from W: W' = (W − s B₀ A₀) + s B A
+ * with s = alpha / rank. Alpha defaults to rank, as in the paper.
  */
 export function pissa(options: LowRankOptions = {}): PissaConfig {
   check({ options }, adapterArguments)
   return lowRankConfig('pissa', { ...options, alpha: options.alpha ?? options.rank ?? 8 })
 }
 
-/** W stays as it is and ΔW = s (B A − B₀ A₀): the same sum, and the base can be used without the adapter. */
+/** PiSSA beside one layer. W is unchanged and ΔW = s (B A − B₀ A₀): the same sum, and the base works without the adapter. */
 export class PissaLayer extends AdapterLayer {
   constructor(
     readonly trained: LoraLayer,
-    /** What A and B were at first: frozen. */
+    /** The initial A and B, frozen. */
     readonly initial: LoraLayer,
   ) {
     super(trained.options, trained.dropout, [...trained.tensors, ...initial.tensors])
@@ -88,17 +88,17 @@ export class PissaLayer extends AdapterLayer {
   }
 }
 
-/** The values of A [rank, k] and B [d, rank]. */
+/** Values of A [rank, k] and B [d, rank]. */
 interface Factors {
   a: Float32Array
   b: Float32Array
 }
 
-/** Decompositions at a time: the threads of libuv's pool. Each holds its matrix in double precision. */
+/** The number of concurrent decompositions: the threads of libuv's pool. Each keeps its matrix in double precision. */
 const AT_A_TIME = 4
 const inTurn = taskLimit(AT_A_TIME)
 
-/** scale · B A is the part of a weight with the largest singular values; each factor takes their square roots. */
+/** Decomposes a weight: scale · B A is its part with the largest singular values, whose square roots go into both factors. */
 async function principalFactors(weight: Weight, rank: number, scale: number): Promise<Factors> {
   const [d, k] = weight.shape as [number, number]
   const { s, u, v } = await native.svd(await weight.data(), d, k, true)
@@ -118,7 +118,7 @@ async function principalFactors(weight: Weight, rank: number, scale: number): Pr
 
 const scaleOf = (config: PissaConfig, layer: LayerFacts): number => alphaOf(config, layer) / rankOf(config, layer)
 
-/** Entries whose values are twice those of options. */
+/** Entries whose values are twice those of their options. */
 const doubled = { fromFile: (value: number) => value / 2, toFile: (value: number) => 2 * value }
 const doubledPattern = {
   fromFile: (pattern: NumbersByPattern) => scaled(pattern, 1 / 2),
@@ -130,7 +130,7 @@ type NumbersByPattern = Readonly<Record<string, number>>
 const scaled = (pattern: NumbersByPattern, by: number): NumbersByPattern =>
   Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, by * value]))
 
-/** Rows of one matrix, then those of another. */
+/** Concatenates the rows of two matrices. */
 function stacked(one: TensorValues, other: TensorValues): Float32Array {
   const values = new Float32Array(one.length + other.length)
   values.set(one)
@@ -139,8 +139,8 @@ function stacked(one: TensorValues, other: TensorValues): Float32Array {
 }
 
 /**
- * Files hold the LoRA of twice the rank and alpha that ΔW is, [B, −B₀] [A; A₀], as PEFT converts PiSSA: it goes with the
- * original base model, anywhere. The halves are told apart again when the method is read.
+ * Files store ΔW as a LoRA of twice the rank and alpha, [B, −B₀] [A; A₀], as PEFT converts PiSSA: it works with the original
+ * base model in any program. Reading separates the halves again.
  */
 export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
   name: 'pissa',
@@ -195,7 +195,7 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
 
   layerMemory(_, { inFeatures: k, outFeatures: d }) {
     const p = Math.min(k, d)
-    // The matrix as it is and as it is decomposed; U and V twice; what divides and conquers two matrices of p.
+    // The matrix and its decomposed copy; U and V twice; the divide-and-conquer workspace of two matrices of p.
     const doubles = 2 * d * k + 2 * p * (d + k) + 4 * p * p
     return { making: AT_A_TIME * (4 * d * k + 8 * doubles) }
   },
@@ -211,7 +211,7 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
       const [a, b] = [tensors.parameter(`${prefix}lora_A`), tensors.parameter(`${prefix}lora_B`)]
       return new LoraLayer(options, dropout, scaleOf(config, options.layer), a, b)
     }
-    // As in PEFT, the adapter's input may be dropped, and that of what W gave up is not.
+    // As in PEFT, dropout applies to the adapter's input, not to that of the part subtracted from W.
     return new PissaLayer(part('', config.dropout), part('initial_', 0))
   },
 

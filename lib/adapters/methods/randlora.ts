@@ -21,9 +21,9 @@ export interface RandloraConfig extends AdapterConfigBase {
 const fields = { alpha: lowRankFields.alpha }
 
 /**
- * RandLoRA (arXiv 2502.00987): ΔW is a sum of random products of that rank, one pair of matrices for the whole model, weighted
- * by trained diagonals; enough of them that ΔW has full rank. The higher the rank, the fewer are its values. Alpha
- * defaults to 2 · rank.
+ * RandLoRA (arXiv 2502.00987): ΔW is a sum of random products of the given rank, from one pair of matrices for the whole model,
+ * weighted by trained diagonals; there are enough products that ΔW has full rank. The higher the rank, the fewer values are
+ * trained. Alpha defaults to 2 · rank.
  */
 export function randlora(options: Partial<Omit<RandloraConfig, 'method'>> = {}): RandloraConfig {
   requireOneRank('randlora', options)
@@ -36,7 +36,7 @@ const sizesOf = ({ inFeatures, outFeatures }: LayerFacts) => ({
   high: Math.max(inFeatures, outFeatures),
 })
 
-/** The largest inputs and outputs of all layers, which need not be those of one. */
+/** The most inputs and the most outputs of any layer, not necessarily of the same one. */
 const largestOf = (layers: readonly LayerFacts[]) =>
   sizesOf({
     name: '',
@@ -56,8 +56,8 @@ interface Tensors {
 }
 
 /**
- * With p = (k, b) a row of Ā [r n, low] is λ[k, b] A[k] ⊙ γ[b], and C [high, r n] are the first columns of B as they lie, so
- * that each row meets a column of another basis. C Ā is ΔW, or its transpose where there are fewer outputs than inputs.
+ * Returns ΔW. For p = (k, b), row p of Ā [r n, low] is λ[k, b] A[k] ⊙ γ[b], and C [high, r n] are the first columns of B as
+ * stored, so that each row meets a column of another basis. C Ā is ΔW, or its transpose if there are fewer outputs than inputs.
  */
 function deltaOf({ lambda, gamma, a, b }: Tensors, scale: number, layer: LayerFacts): Tensor {
   const { low, high } = sizesOf(layer)
@@ -75,7 +75,7 @@ function deltaOf({ lambda, gamma, a, b }: Tensors, scale: number, layer: LayerFa
     : product(columns, rows)
 }
 
-/** PEFT's start of the bases: uniform numbers of Kaiming's rule, divided by their deviation; which bound is then no matter. */
+/** PEFT's initial bases: uniform numbers by Kaiming's rule, divided by their deviation, so that its bound does not matter. */
 function uniformOfDeviationOne({ shape, random }: TensorStart<RandloraConfig>): Float32Array {
   return uniformValues(elementsOf(shape), Math.sqrt(3), random)
 }

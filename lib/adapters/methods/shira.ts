@@ -15,8 +15,8 @@ export interface ShiraConfig extends AdapterConfigBase {
 const fields = {}
 
 /**
- * SHiRA (arXiv 2406.13175): ΔW is zero but at rank · (k + d) places of W, drawn once, whose values are trained: as many as a
- * LoRA of that rank has.
+ * SHiRA (arXiv 2406.13175): ΔW is zero except at rank · (k + d) random positions, whose values are trained: as many as in a
+ * LoRA of that rank.
  */
 export function shira(options: Partial<Omit<ShiraConfig, 'method'>> = {}): ShiraConfig {
   requireOneRank('shira', options)
@@ -26,7 +26,7 @@ export function shira(options: Partial<Omit<ShiraConfig, 'method'>> = {}): Shira
 const countOf = ({ rank }: ShiraConfig, { inFeatures, outFeatures }: LayerFacts): number =>
   rank * (inFeatures + outFeatures)
 
-/** Rows, then columns, of distinct places in the order of rows and columns. */
+/** Draws distinct positions, sorted by row and column: all rows, then all columns. */
 function drawnPlaces({ layer, shape, random }: TensorStart<ShiraConfig>): Int32Array {
   const count = shape[1]!
   const { inFeatures, outFeatures } = layer
@@ -39,9 +39,9 @@ function drawnPlaces({ layer, shape, random }: TensorStart<ShiraConfig>): Int32A
   return indices
 }
 
-/** So many distinct whole numbers below `end`, rising. */
+/** Draws `count` distinct integers below `end`, ascending. */
 function* distinct(count: number, end: number, random: RandomStream): Generator<number> {
-  // Where most are taken, it is quicker to draw those that are not.
+  // If most are drawn, it is faster to draw the others.
   const inverted = count > end / 2
   const drawn = new Uint8Array(end)
   for (let left = inverted ? end - count : count; left > 0; ) {
@@ -53,7 +53,7 @@ function* distinct(count: number, end: number, random: RandomStream): Generator<
   for (let place = 0; place < end; place++) if (Boolean(drawn[place]) !== inverted) yield place
 }
 
-/** @throws InputError for a place outside of the weight, or one that is named twice */
+/** @throws InputError for a position outside of the weight, or a duplicate */
 function placesOf(indices: Int32Array, { name, inFeatures, outFeatures }: LayerFacts): Int32Array {
   const count = indices.length / 2
   const places = Int32Array.from({ length: count }, (_, i) => indices[i]! * inFeatures + indices[count + i]!)

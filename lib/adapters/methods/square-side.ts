@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { check, wholeFrom } from '../../common/arguments.js'
 import { OPERATORS, type Operator } from './mora-operators.js'
 
-/** The highest rank whose R is not cut to max(k, d). */
+/** Returns the highest rank whose R is not limited by max(k, d). */
 export function mostRank(inFeatures: number, outFeatures: number): number {
   return Math.ceil((Math.max(inFeatures, outFeatures) + 0.5) ** 2 / (inFeatures + outFeatures)) - 1
 }
@@ -17,9 +17,9 @@ const squareSideArguments = {
 }
 
 /**
- * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,
- * rounds down), so that R² is close to the parameters of a LoRA of that rank. Rotation needs an even R: rounded down.
- * Never more than max(k, d). With `roundRank`, the multiple of it that is nearest to R, if one but 0 fits.
+ * Returns R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as in the reference (the paper, Section 4,
+ * rounds down), so that R² is close to the parameters of a LoRA of that rank. Rotation needs an even R and rounds it down. R is
+ * at most max(k, d). With `roundRank`, R is rounded to its nearest multiple, unless only 0 fits.
  */
 export function squareSide(
   inFeatures: number,

@@ -9,7 +9,7 @@ import { kaimingUniform, rankOfProduct } from './low-rank.js'
 
 export interface VeraConfig extends AdapterConfigBase {
   readonly method: 'vera'
-  /** First values of λ_d. */
+  /** Initial value of λ_d. */
   readonly veraInitial: number
 }
 
@@ -18,8 +18,8 @@ const fields = {
 }
 
 /**
- * VeRA (arXiv 2310.11454): ΔW = diag(λ_b) B diag(λ_d) A with one random pair A and B for the whole model, of which a layer takes
- * the first columns and rows; λ_d [rank] and λ_b [d] are trained.
+ * VeRA (arXiv 2310.11454): ΔW = diag(λ_b) B diag(λ_d) A with one random pair A and B for the whole model, whose first columns
+ * and rows a layer uses; λ_d [rank] and λ_b [d] are trained.
  */
 export function vera(options: Partial<Omit<VeraConfig, 'method'>> = {}): VeraConfig {
   requireOneRank('vera', options)

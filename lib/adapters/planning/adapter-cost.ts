@@ -1,4 +1,4 @@
-/** What an adapter takes, counted from its configuration and the shapes of layers: before anything is made. */
+/** The memory that an adapter needs, computed from its configuration and the shapes of layers before it is made. */
 import { UsageError } from '../../common/errors.js'
 import { bytesOf, type FloatDType } from '../../native/addon.js'
 import type { AdapterConfigBase, LayerFacts, LayerMemory } from '../contract/adapter.js'
@@ -7,17 +7,17 @@ import { rankOf } from '../contract/patterns.js'
 import { adapterMethod } from '../registry.js'
 import { countParameters, countValues } from '../tensors/declared-tensors.js'
 
-/** Bytes, but for `trained`. */
+/** The cost of an adapter; all in bytes except `trained`. */
 export interface AdapterCost {
   /** Number of trained values. */
   readonly trained: number
-  /** On the device: values, trained or not. */
+  /** Device memory of its values, trained or not. */
   readonly values: number
-  /** On the device: what steps make of them, and keep. */
+  /** Device memory of values that steps derive from them and keep. */
   readonly kept: number
-  /** On the device: the most working space of a product. */
+  /** Device memory of the largest working space of a product. */
   readonly working: number
-  /** The most that the process takes while a layer is made. */
+  /** Peak host memory while a layer is made. */
   readonly making: number
 }
 
@@ -26,16 +26,16 @@ export interface CostOptions {
   readonly dtype: FloatDType
   /** Number of values of modules that are trained whole. */
   readonly whole?: number
-  /** Whether the adapter is merged and started again on the way: float32 sums of weights, and both adapters for a moment. */
+  /** Whether the adapter is merged and restarted: this needs float32 sums of weights, and briefly both adapters. */
   readonly restarts?: boolean
 }
 
-/** What so many values take that are trained as they are. */
+/** Returns the cost of values that are trained directly. */
 export function costOfValues(trained: number, dtype: FloatDType): AdapterCost {
   return { trained, values: 4 * trained, kept: bytesOfCopies(trained, dtype), working: 0, making: 0 }
 }
 
-/** What an adapter beside layers takes. */
+/** Returns the cost of an adapter. */
 export function adapterCost(
   config: AdapterConfigBase,
   layers: readonly LayerFacts[],
@@ -63,8 +63,8 @@ export function adapterCost(
 }
 
 /**
- * What to know of ranks that are higher than layers have a use for; a sentence each.
- * @throws UsageError `invalid-rank` for one that cannot be made
+ * Returns notes, one sentence each, about ranks that are higher than layers can use.
+ * @throws UsageError `invalid-rank` for a rank that is impossible
  */
 export function rankNotes(config: AdapterConfigBase, layers: readonly LayerFacts[]): string[] {
   const method = adapterMethod(config.method)
@@ -81,7 +81,7 @@ export function rankNotes(config: AdapterConfigBase, layers: readonly LayerFacts
   return [`${sentence(first)}; ${beyond.length} of ${layers.length} layers gain nothing by a rank like that.`]
 }
 
-/** @throws UsageError `invalid-rank` where no layer has a use for its rank, and together they would have fewer values */
+/** @throws UsageError `invalid-rank` if no layer can use its rank, and the layers have fewer values than the adapter */
 export function requireFewerThanWeights(config: AdapterConfigBase, layers: readonly LayerFacts[]): void {
   const method = adapterMethod(config.method)
   const limits = layers.map((layer) => method.rankLimit?.(config, layer).most ?? Number.POSITIVE_INFINITY)
@@ -94,5 +94,5 @@ export function requireFewerThanWeights(config: AdapterConfigBase, layers: reado
   )
 }
 
-/** Values are float32: products of 16-bit activations read copies. */
+/** Values are float32; products of 16-bit activations read copies. */
 const bytesOfCopies = (values: number, dtype: FloatDType): number => (dtype === 'float32' ? 0 : 2 * values)

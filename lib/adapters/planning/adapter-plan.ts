@@ -5,18 +5,18 @@ import { type SelectedModules, selectModules } from '../files/modules-to-save.js
 import { type AdapterCost, adapterCost, rankNotes } from './adapter-cost.js'
 import { targetLayers } from './target-layers.js'
 
-/** A new adapter before it is made. */
+/** The plan of a new adapter. */
 export interface AdapterPlan<L extends LayerFacts> {
   readonly targets: readonly L[]
   readonly modules: SelectedModules
   readonly cost: AdapterCost
-  /** What to know of its ranks. */
+  /** Notes about its ranks. */
   readonly notes: readonly string[]
 }
 
 /**
- * Where an adapter of a configuration would go in a model whose activations are of `dtype`, and what it would take; nothing
- * is made. Throws a UsageError where it cannot be made.
+ * Plans an adapter for a model with activations of `dtype`: its layers and its cost; nothing is made. Throws a UsageError if it
+ * cannot be made.
  */
 export function planAdapter<L extends LayerFacts>(
   config: AdapterConfigBase,

@@ -5,7 +5,7 @@ import { newAdapterConfig } from '../new-adapter.js'
 import { ADAPTER_METHODS, adapterMethod } from '../registry.js'
 import { countParameters } from '../tensors/declared-tensors.js'
 
-/** Trained values of an adapter beside layers that its targets select, without making it. */
+/** Returns the number of trained values of an adapter for the layers that its targets select, without making it. */
 export function countAdapterParameters(config: AdapterConfigBase, layers: readonly LayerFacts[]): number {
   const method = adapterMethod(config.method)
   return selectTargets(config.targetModules, layers).reduce(
@@ -15,9 +15,9 @@ export function countAdapterParameters(config: AdapterConfigBase, layers: readon
 }
 
 /**
- * The rank at which an adapter of these options has a number of trained values closest to that of `budget`, a method and a
- * rank as `lora:8` beside the same layers; the lower one where two are as close.
- * @throws UsageError `invalid-budget` for another form
+ * Returns the rank at which an adapter with these options has the number of trained values closest to that of `budget`, a
+ * method and a rank such as `lora:8` for the same layers; the lower one if two are equally close.
+ * @throws UsageError `invalid-budget` for a malformed budget
  */
 export function matchingRank(
   budget: string,
@@ -43,7 +43,7 @@ export function matchingRank(
     const distances = ranks.map((rank) => Math.abs(countAt(rank) - wanted))
     return ranks[distances.indexOf(Math.min(...distances))]!
   }
-  // The least rank with at least as many, by halving: where counts do not fall, they grow with the rank.
+  // Bisects for the least rank with at least as many: unless counts fall, they grow with the rank.
   let [low, high] = [1, most]
   while (low < high) {
     const middle = Math.floor((low + high) / 2)

@@ -5,9 +5,9 @@ import { requireUsedPatterns, selectTargets } from '../contract/patterns.js'
 import { requireTrainable } from '../registry.js'
 
 /**
- * The layers that a new adapter goes to: those that its targets select, less those whose weights are among `whole`, which
- * are trained themselves. Throws a UsageError where there are none, where the method has no form for one, and of patterns
- * that fit none.
+ * Returns the layers of a new adapter: those that its targets select, except those whose weights are among `whole`, which are
+ * trained themselves. Throws a UsageError if there are none, if the method does not support one, and for patterns that match
+ * none.
  */
 export function targetLayers<L extends LayerFacts>(
   config: AdapterConfigBase,

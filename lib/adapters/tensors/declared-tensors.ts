@@ -4,14 +4,14 @@ import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorDeclaration } 
 
 export type Declaration = TensorDeclaration<AdapterConfigBase>
 
-/** A tensor beside one layer. */
+/** A tensor of one layer. */
 export interface Declared {
   readonly name: string
   readonly shape: readonly number[]
   readonly declaration: Declaration
 }
 
-/** Those of one of an adapter's `layers`. */
+/** Returns the tensors of one of an adapter's `layers`. */
 export function declared(
   { tensors }: AdapterMethod,
   config: AdapterConfigBase,
@@ -26,7 +26,7 @@ export function declared(
 
 export const isTrained = ({ frozen, shared, dtype }: Declaration): boolean => !frozen && !shared && dtype !== 'int32'
 
-/** Number of trained values for a layer, without making it. */
+/** Returns the number of trained values for a layer, without making it. */
 export function countParameters(method: AdapterMethod, config: AdapterConfigBase, layer: LayerFacts): number {
   return declared(method, config, layer, [layer]).reduce(
     (sum, { declaration, shape }) => sum + (isTrained(declaration) ? elementsOf(shape) : 0),
@@ -34,20 +34,20 @@ export function countParameters(method: AdapterMethod, config: AdapterConfigBase
   )
 }
 
-/** Number of values that the device keeps of a layer's tensors, trained or not; `layers` are all of the adapter. */
+/** Returns the number of a layer's values on the device, trained or not; `layers` are all of the adapter. */
 export function countValues(
   method: AdapterMethod,
   config: AdapterConfigBase,
   layer: LayerFacts,
   layers: readonly LayerFacts[],
 ): number {
-  // What all share is counted with the first of them.
+  // Shared tensors are counted with the first layer.
   return declared(method, config, layer, layers)
     .filter(({ declaration: { shared, dtype } }) => dtype !== 'int32' && (!shared || layer === layers[0]))
     .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
 }
 
-/** Names of a layer's tensor in files. */
+/** Returns the names of a layer's tensor in files. */
 export function namesInFile(
   name: string,
   { inFile = name, inFileOfEmbeddings }: Declaration,
@@ -57,14 +57,14 @@ export function namesInFile(
   return typeof inFile === 'string' ? [inFile] : [...inFile]
 }
 
-/** A tensor of a method in files, apart from any layer. */
+/** A tensor of a method in files, independent of any layer. */
 export interface TensorKind {
   readonly suffix: string
   readonly shared: boolean
   readonly dtype: 'float32' | 'int32'
 }
 
-/** The ends of names in files that are a method's. */
+/** Returns the suffixes of a method's tensor names in files. */
 export function tensorKinds({ tensors, files }: AdapterMethod): TensorKind[] {
   if (files) {
     return Object.entries(files).map(([suffix, { dtype = 'float32' }]) => ({ suffix, shared: false, dtype }))
@@ -75,7 +75,7 @@ export function tensorKinds({ tensors, files }: AdapterMethod): TensorKind[] {
   })
 }
 
-/** Whether files hold a layer's tensor transposed. */
+/** Whether files store a layer's tensor transposed. */
 export function isTransposed({ transposed, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): boolean {
   return transposed === true || (role === 'embeddings' && inFileOfEmbeddings !== undefined)
 }

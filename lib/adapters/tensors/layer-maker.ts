@@ -1,4 +1,4 @@
-/** Makes an adapter's layers of the tensors that its method declares: fresh ones, and those of files. */
+/** Makes an adapter's layers from the tensors that its method declares, fresh or from files. */
 import { InputError, RunError, UsageError } from '../../common/errors.js'
 import { randomStream } from '../../common/random.js'
 import { elementsOf } from '../../native/addon.js'
@@ -22,12 +22,15 @@ import { requireValues } from '../contract/checked-method.js'
 import { rankOf } from '../contract/patterns.js'
 import { type Declaration, declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
 
-/** The tensors that a layer was made of, of what `makeLayer` returned. */
+/** The tensors that each layer was made from. */
 const tensorsOf = new WeakMap<LayerAdapter, ReadonlyMap<string, Parameter | Int32Array>>()
 
-/** Makes the layers of one adapter. Tensors that they share are made with the first of them. */
+/** Makes the layers of one adapter. Shared tensors are made with the first layer. */
 export class LayerMaker {
-  /** The shared tensors of the layer made last: those of others are views of the same memory, which goes with the last of them. */
+  /**
+   * The shared tensors of the layer made last: those of other layers are views of the same memory, which is freed with the last
+   * view.
+   */
   readonly #shared = new Map<string, Parameter>()
 
   constructor(
@@ -37,7 +40,7 @@ export class LayerMaker {
     readonly layers: readonly LayerFacts[],
   ) {}
 
-  /** A fresh layer beside a weight [d, k]; a promise where finding its values takes long. */
+  /** Makes a fresh layer for a weight [d, k]; a promise if computing its values takes long. */
   create(options: LayerOptions, seed: number, weight: Weight): LayerAdapter | Promise<LayerAdapter> {
     const { method, config } = this
     const { layer } = options
@@ -51,7 +54,7 @@ export class LayerMaker {
     })
   }
 
-  /** A layer from a file's tensors; `tensor` gives one by its suffix, or null. */
+  /** Makes a layer from a file's tensors; `tensor` returns one by its suffix, or null. */
   read(options: LayerOptions, tensor: (suffix: string) => StoredTensor | null): LayerAdapter {
     const { method, config } = this
     const { layer } = options
@@ -142,7 +145,7 @@ function ownTensors(method: string, layer: string, tensors: ReadonlyMap<string, 
   }
 }
 
-/** What to store of a layer that a `LayerMaker` made. */
+/** Returns the tensors to store for a layer that a `LayerMaker` made. */
 export function tensorsToStore(
   method: AdapterMethod,
   config: AdapterConfigBase,
@@ -177,7 +180,7 @@ export function tensorsToStore(
   })
 }
 
-/** The values of a stored tensor; throws an error with both shapes unless it has this one. */
+/** Returns the values of a stored tensor; throws an error with both shapes unless it has the given one. */
 function requireShape(
   stored: StoredTensor | null,
   suffix: string,

@@ -4,14 +4,14 @@ import { declared, isTrained, isTransposed, namesInFile } from './declared-tenso
 
 type Find = (suffix: string) => StoredTensor | null
 
-/** What the stored tensors of a layer tell of it, from their shapes alone. */
+/** The properties of a layer that the shapes of its stored tensors determine. */
 export interface StoredLayerFacts {
-  /** Null where no tensor has as many rows or columns. */
+  /** Null if no tensor has that length. */
   readonly inFeatures: number | null
   readonly outFeatures: number | null
-  /** Trained values. */
+  /** Number of trained values. */
   readonly parameters: number
-  /** What the method tells of the layer besides. */
+  /** The method's own description of the layer. */
   readonly described: Readonly<Record<string, number>>
 }
 
@@ -33,7 +33,7 @@ export function storedLayerFacts(
   return { inFeatures, outFeatures, parameters, described }
 }
 
-/** The shapes of a layer's tensors, by the names under which the method declares them: those of the file that are there. */
+/** Returns the shapes in memory of a layer's stored tensors, by the names that the method declares. */
 function shapesInMemory(
   method: AdapterMethod,
   config: AdapterConfigBase,
@@ -54,10 +54,12 @@ function shapesInMemory(
   )
 }
 
-/** Two sizes that no option makes. */
+/** Two sizes that no option can produce. */
 const SIZES = [2 ** 22 * 45, 2 ** 22 * 77] as const
 
-/** Inputs and outputs: lengths of stored axes that the method's shapes give for either, whatever the other one is. */
+/**
+ * Finds inputs and outputs: the lengths of stored axes that, by the method's shapes, equal one and don't depend on the other.
+ */
 function featuresInFile(method: AdapterMethod, config: AdapterConfigBase, layer: LayerFacts, tensor: Find) {
   const axesFor = (inFeatures: number, outFeatures: number): [string, readonly number[]][] => {
     const sized = { ...layer, inFeatures, outFeatures }
