@@ -48,7 +48,7 @@ export const wholes = custom('a list of whole numbers', isListOfWholes)
 export const having = (expects: string, ...members: readonly (string | symbol)[]) =>
   custom(expects, (value) => typeof value === 'object' && value !== null && members.every((name) => name in value))
 
-/** An object of options, of which those in `shape` are checked. Others are left to whoever knows them. */
+/** Returns a schema of an object of options that checks those in `shape` and accepts all others. */
 export function optionsSchema<Shape extends z.ZodRawShape>(name: string, shape: Shape) {
   const schema = z.looseObject(shape)
   names.add(schema, { name })

@@ -24,7 +24,7 @@ export class CachedRepository {
     return join(this.folder, 'blobs', hash)
   }
 
-  /** The partial file's name differs from other programs', which may write to theirs at any time. */
+  /** Returns the path of a partial file, named unlike those of other programs, which may write to theirs at any time. */
   partial(hash: string): string {
     return join(this.folder, 'blobs', `${hash}.node-mora.incomplete`)
   }
@@ -37,7 +37,7 @@ export class CachedRepository {
     return join(this.folder, 'snapshots', commit)
   }
 
-  /** The commit of a revision when it was last looked up. */
+  /** Returns the commit of a revision as of its last look-up. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return (await isThere(this.snapshot(revision))) ? revision : null
     const commit = await readText(join(this.folder, 'refs', revision)).catch(() => '')
@@ -46,11 +46,11 @@ export class CachedRepository {
 
   async setCommit(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.commitOf(revision)) === commit) return
-    // Writing may fail, for instance in a read-only cache; only later work without the network misses it.
+    // Writing may fail, for instance in a read-only cache; only later offline work needs it.
     await writeFileAtomic(join(this.folder, 'refs', revision), commit).catch(() => {})
   }
 
-  /** Complete files of a commit, by their paths in the repository, sorted; empty for an unknown commit. */
+  /** Returns the complete files of a commit, by their sorted paths in the repository; empty for an unknown commit. */
   async files(commit: string): Promise<string[]> {
     const folder = this.snapshot(commit)
     const names = await readdir(folder, { recursive: true }).catch(() => [])
@@ -72,7 +72,7 @@ export class CachedRepository {
     return (await sizeOf(this.partial(hash))) ?? 0
   }
 
-  /** Puts a file that has arrived under its name. */
+  /** Links a downloaded file under its name. */
   async link(commit: string, file: string, hash: string): Promise<void> {
     const path = join(this.snapshot(commit), file)
     const target = relative(dirname(path), this.blob(hash))
@@ -80,7 +80,7 @@ export class CachedRepository {
       await mkdir(dirname(path), { recursive: true })
       await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code !== 'EEXIST' || (await isThere(path))) return
-        // The link led to nothing.
+        // The link was broken.
         await rm(path, { force: true })
         await symlink(target, path)
       })
@@ -90,12 +90,12 @@ export class CachedRepository {
   }
 }
 
-/** The hub's hash of a file's content: sha256 for large files, git's hash (sha1 with a header) for small ones. */
+/** Returns the hub's hash function for a file: sha256 for large files, git's hash (sha1 with a header) for small ones. */
 export function contentHash(name: string, size: number) {
   return name.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 }
 
-/** Whether a name is such a hash; otherwise content could not be verified. */
+/** Whether a name is such a hash, without which content cannot be verified. */
 export function isContentHash(name: string): boolean {
   return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name)
 }

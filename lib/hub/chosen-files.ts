@@ -1,4 +1,4 @@
-/** Which files of a repository make up a model, an adapter or a tokenizer. */
+/** Chooses the files of a repository that make up a model, an adapter or a tokenizer. */
 import { basename, join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { pickledAdapter } from '../io/folder-kinds.js'
@@ -9,7 +9,7 @@ import type { Snapshot } from './snapshot.js'
 
 export type Wanted = 'model' | 'adapter' | 'tokenizer'
 
-/** The part of a snapshot that an id means: a folder (null: all of it), or a GGUF file. */
+/** The part of a snapshot that an id refers to: a folder (null: all of it), or a GGUF file. */
 export type RepositoryPlace = string | null
 
 /**
@@ -31,7 +31,7 @@ export async function fetchChosen(wanted: Wanted, id: HubId, snapshot: Snapshot)
 
 /** The part of a repository that an id names. */
 class Inside {
-  /** Names in the folder, and of all that lies deeper, relative to it. */
+  /** Paths of all files in the folder, relative to it. */
   readonly files: readonly string[]
   readonly isFile: boolean
 
@@ -48,7 +48,7 @@ class Inside {
     return this.files.includes(name)
   }
 
-  /** GGUF files that hold a model. */
+  /** GGUF files that contain a model. */
   get ggufs(): string[] {
     return this.files.filter((file) => /\.gguf$/i.test(file) && !/(^|\/)(mmproj|imatrix)/i.test(file)).sort()
   }
@@ -57,7 +57,7 @@ class Inside {
     return this.files.filter((file) => companionFiles.test(file)).sort()
   }
 
-  /** The path in the repository. */
+  /** Returns the path in the repository. */
   at(name: string): string {
     return this.path === null ? name : `${this.path}/${name}`
   }
@@ -121,7 +121,7 @@ function fetchTokenizer(inside: Inside): Promise<RepositoryPlace> {
   throw new UsageError('file-not-found', `${inside.name} has no tokenizer files.`)
 }
 
-/** The one GGUF file, or the one of a quantisation (`Q4_K_M`), whatever its case. */
+/** Downloads the only GGUF file, or the one of a quantisation (`Q4_K_M`), in upper or lower case. */
 async function fetchGguf(inside: Inside, variant: string | null): Promise<RepositoryPlace> {
   const { snapshot, path } = inside
   if (inside.isFile) {
@@ -164,7 +164,7 @@ function isVariant(file: string, variant: string): boolean {
   return words === wanted || ['-', '.', '_'].some((mark) => words.endsWith(`${mark}${wanted}`))
 }
 
-/** Folders that have what was looked for. */
+/** Returns a hint that lists folders with the missing file. */
 function elsewhere({ files, snapshot }: Inside, name: string): string {
   const folders = files.filter((file) => file.endsWith(`/${name}`)).map((file) => file.slice(0, -name.length - 1))
   if (folders.length === 0) return ''

@@ -24,14 +24,14 @@ export interface DownloadContext extends Pacing {
   readonly settings: HubSettings
   readonly cached: CachedRepository
   readonly subject: Subject
-  /** Called as bytes come, with how many of the file are there. */
+  /** Called as bytes arrive, with the number of the file's bytes so far. */
   onBytes: (file: RemoteFile, bytes: number) => void
 }
 
 /**
  * Downloads a blob into the cache, unless it is there or another process is downloading it. If the connection is lost for
- * good, the part that arrived stays for the next attempt.
- * @throws RunError `damaged-download` if the content twice has another hash or size, `disk-full`, `write-failed`, and the
+ * good, the part that arrived is kept for the next attempt.
+ * @throws RunError `damaged-download` if the content has a wrong hash or size twice, `disk-full`, `write-failed`, and the
  * hub's refusals
  */
 export async function downloadFile(file: RemoteFile, context: DownloadContext): Promise<void> {
@@ -122,7 +122,7 @@ function damaged({ path }: RemoteFile): RunError {
   )
 }
 
-/** A file that grows to a known size and is hashed as it grows. It starts with what an earlier attempt left. */
+/** A file that grows to a known size and is hashed as it grows. It starts with the bytes of an earlier attempt. */
 export class GrowingFile {
   #length = 0
   #hash
@@ -136,7 +136,7 @@ export class GrowingFile {
     this.#hash = contentHash(hash, size)
   }
 
-  /** @param name of the file in errors */
+  /** @param name name of the file in errors */
   static async open(path: string, { name, hash, size }: { name: string; hash: string; size: number }) {
     const handle = await open(path, constants.O_RDWR | constants.O_CREAT)
     const file = new GrowingFile(handle, name, hash, size)
@@ -159,12 +159,12 @@ export class GrowingFile {
     return this.#length === this.size && this.#hash.digest('hex') === this.hash
   }
 
-  /** @throws RunError `damaged-download` of more bytes than there should be */
+  /** @throws RunError `damaged-download` if there are more bytes than expected */
   async append(bytes: Uint8Array): Promise<void> {
     if (this.#length + bytes.length > this.size) {
       throw new RunError('damaged-download', `The hub sends more than the ${this.size} bytes that ${this.name} has.`)
     }
-    // Writes go to positions, not to the end, so another process that fills the same file does no harm.
+    // Writes go to fixed positions, so another process that fills the same file does no harm.
     for (let done = 0; done < bytes.length; ) {
       done += (await this.handle.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten
     }

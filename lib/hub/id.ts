@@ -7,7 +7,7 @@ export interface HubId {
   readonly revision: string | null
   /** A file or folder inside the repository; null: all of it. */
   readonly path: string | null
-  /** What to take of it: a quantisation of GGUF files (`Q4_K_M`), a split of data (`test`, `main:test`); null: not said. */
+  /** The variant: a quantisation of GGUF files (`Q4_K_M`), a split of data (`test`, `main:test`); null: not given. */
   readonly variant: string | null
 }
 
@@ -19,7 +19,7 @@ const NAME = new RegExp(`^${PART}$`)
 export const REPOSITORY = new RegExp(`^${PART}/${PART}$`)
 /** The hub's own revisions that have slashes; those of users are written with %2F. */
 const REVISION_WITH_SLASHES = /^refs\/(?:pr|convert)\/[^/]+/
-/** Endings of files: `data/train.jsonl` is a path that is missing, not a repository called train.jsonl. */
+/** Extensions of files: `data/train.jsonl` is a missing path, not a repository called train.jsonl. */
 const FILE_NAME = /\.(gguf|safetensors|jsonl?|ndjson|te?xt|[ct]sv|parquet|ya?ml|bin|pt|gz|gzip|br|zstd?|zip|tar)$/i
 
 /**
@@ -38,7 +38,7 @@ export function parseHubId(text: string): HubId | null {
   return isFileName ? null : { repository: `${owner}/${name}`, ...located, variant: variant ?? null }
 }
 
-/** The id as text, as `parseHubId` reads it. */
+/** Formats an id as text that `parseHubId` reads. */
 export function formatHubId({ repository, revision, path, variant }: HubId): string {
   const at =
     revision === null ? '' : `@${REVISION_WITH_SLASHES.test(revision) ? revision : encodeURIComponent(revision)}`
@@ -46,13 +46,13 @@ export function formatHubId({ repository, revision, path, variant }: HubId): str
   return `${scheme}${repository}${at}${path === null ? '' : `/${path}`}${variant === null ? '' : `:${variant}`}`
 }
 
-/** Whether an id may refer to the same thing as another one, which has its commit and file. */
+/** Whether an id may refer to the same thing as `found`, which has a commit and a file. */
 export function mayMean(id: HubId, found: HubId): boolean {
   const sameRevision = !isCommit(id.revision) || id.revision === found.revision
   return id.repository === found.repository && sameRevision && (id.path === null || id.path === found.path)
 }
 
-/** Whether a revision is a commit's full hash, which never comes to mean anything else. */
+/** Whether a revision is a commit's full hash, whose meaning never changes. */
 export function isCommit(revision: string | null): revision is string {
   return revision !== null && /^[0-9a-f]{40}$/.test(revision)
 }
@@ -72,7 +72,7 @@ function pathOf(text: string, revision: string | null): Pick<HubId, 'revision' |
   return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..') ? { revision, path } : null
 }
 
-/** Names that git allows, as far as they end up in paths. */
+/** Branch names that git allows and that are safe in paths. */
 export const REVISION = /^(?=.{1,255}$)(?!\.)[\w.+-]+(?:\/(?!\.)[\w.+-]+)*$/
 
 function decoded(text: string): string | null {

@@ -15,11 +15,11 @@ export interface Listing {
   readonly files: readonly string[]
 }
 
-/** Listings of commits, which never change, so a process asks once. */
+/** Listings of commits, which never change, so a process requests each once. */
 const known = new Map<string, Listing>()
 
 /**
- * Null if only the cache may be used and it has nothing. If the hub cannot be reached, the cache is used.
+ * Returns null if only the cache may be used and has nothing. If the hub cannot be reached, the cache is used.
  * @throws what `request` throws; InputError `malformed-file` for a malformed answer
  */
 export async function listingOf(
@@ -46,7 +46,7 @@ export async function listingOf(
   }
 }
 
-/** Adds to an error that there is no such path either, since a mistyped path looks like an id. */
+/** Adds to an error that no such path exists either, since a mistyped path looks like an id. */
 function nowhere({ code, message }: RunError, { repository }: Subject): RunError {
   const path = `there is nothing at the path "${repository}", and the cache has nothing of this name`
   return new RunError(code, `${message.replace(/\.$/, '')}; ${path}.`)

@@ -5,9 +5,9 @@ import { fetchChosen, type Wanted } from './chosen-files.js'
 import { formatHubId, type HubId, parseHubId } from './id.js'
 import { Snapshot, type SnapshotOptions } from './snapshot.js'
 
-/** Where something came from on the hub. */
+/** The origin of a local file or folder on the hub. */
 export interface HubOrigin {
-  /** `owner/name`, and the file or folder inside it that was taken: `owner/name/file.gguf`. */
+  /** `owner/name`, with the file or folder inside it, if any: `owner/name/file.gguf`. */
   readonly id: string
   /** `owner/name`. */
   readonly repository: string
@@ -16,7 +16,7 @@ export interface HubOrigin {
 }
 
 export interface Located {
-  /** The local path; if there is nothing, the text as it was given. */
+  /** The local path, or the given text if nothing exists there. */
   readonly path: string
   /** Null for a path. */
   readonly origin: HubOrigin | null
@@ -28,7 +28,7 @@ export interface Located {
 export function hubIdOf(text: string): HubId | null {
   if (existsSync(text)) return null
   const id = parseHubId(text)
-  // A folder called like the repository means that a file of that folder is missing.
+  // If a folder has the repository's name, a file of that folder is missing.
   return id && id.path !== null && existsSync(id.repository) ? null : id
 }
 

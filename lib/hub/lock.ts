@@ -1,7 +1,7 @@
 /**
- * Allows one download of a file at a time among all processes that share a cache: whoever comes later waits. Two that hold
- * the lock at once harm nothing here, so a holder on another machine counts as dead once its file stops growing; the lock of
- * an output folder (`train/output/lock.ts`) promises more, and refuses instead of waiting.
+ * Allows one download of a file at a time among all processes that share a cache; others wait. Two holders at once do no harm
+ * here, so a holder on another machine counts as dead once its file stops growing. The lock of an output folder
+ * (`train/output/lock.ts`) guarantees more, and refuses instead of waiting.
  */
 import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -15,17 +15,17 @@ const LOOK_EVERY = 200
 const DEAD_AFTER = 120_000
 
 export interface LockOptions {
-  /** The file that grows while its holder lives, which is all that is known about a holder on another machine. */
+  /** The file that grows while its holder is alive: the only sign of life of a holder on another machine. */
   growing: string
-  /** Called once when another process holds it. */
+  /** Called once if another process holds the lock. */
   onWait: () => void
-  /** Ends the waiting with its reason. */
+  /** Ends the wait with its reason. */
   signal?: AbortSignal
 }
 
 /**
- * Runs `work` while no other process does. A dead process's lock is taken over. Two processes may take it at the same
- * moment; that does no harm, because they write the same bytes to the same places and verify the result.
+ * Runs `work` while no other process does. Takes over the lock of a dead process. Two processes may do so at the same moment,
+ * which does no harm, because they write the same bytes to the same places and verify the result.
  */
 export async function whileLocked<Result>(
   path: string,
@@ -65,7 +65,7 @@ async function take(path: string): Promise<boolean> {
   }
 }
 
-/** Creates the lock file; null if there is one already. */
+/** Creates the lock file; returns null if it exists already. */
 function openNew(path: string): Promise<FileHandle | null> {
   return open(path, 'wx').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST') return null

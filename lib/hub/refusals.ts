@@ -3,7 +3,7 @@ import { type MoraError, RunError, UsageError } from '../common/errors.js'
 import { shortened } from '../common/printable.js'
 import { PassingFailure } from './retry.js'
 
-/** The requested thing, as messages name it. */
+/** What is requested, as messages name it. */
 export interface Subject {
   readonly kind: 'model' | 'dataset'
   /** `owner/name`. */
@@ -19,13 +19,13 @@ export interface HubAnswer {
   readonly headers: Headers
 }
 
-/** `the model owner/name`, `the file x of the data set owner/name`. */
+/** Returns a subject's name, such as `the model owner/name` or `the file x of the data set owner/name`. */
 export function nameOf({ kind, repository, file }: Subject): string {
   const whole = `the ${kind === 'model' ? 'model' : 'data set'} ${repository}`
   return file === null ? whole : `the file ${file} of ${whole}`
 }
 
-/** The error for an unsuccessful answer. */
+/** Makes the error for an unsuccessful answer. */
 export function refusal(answer: HubAnswer, subject: Subject): MoraError | PassingFailure {
   const { status, headers } = answer
   const reason = headers.get('x-error-code')
@@ -43,9 +43,9 @@ export function refusal(answer: HubAnswer, subject: Subject): MoraError | Passin
 }
 
 /**
- * The error for an unsuccessful answer to what was sent.
- * @param host who answered, where that is a storage and not the hub
- * @param said what the body says is wrong
+ * Makes the error for an unsuccessful answer to an upload.
+ * @param host the storage that answered, if it was not the hub
+ * @param said the error message in the body
  */
 export function refusalToTake(
   answer: HubAnswer,
@@ -81,7 +81,7 @@ export function refusalToTake(
   return new RunError('hub-error', `The hub does not take ${nameOf(subject)} (${status})${message}.`)
 }
 
-/** What may go away by itself; else null. */
+/** Returns a failure that may be temporary; else null. */
 function passingFailure(
   { status, headers }: HubAnswer,
   doing: 'deliver' | 'take',
@@ -138,13 +138,13 @@ function forbidden({ headers }: HubAnswer, subject: Subject): UsageError {
   )
 }
 
-/** What the server says, on one short line. */
+/** Quotes the server's message on one short line. */
 function told(headers: Headers, said = ''): string {
   const message = (headers.get('x-error-message') ?? said).replace(/[^\x20-\x7e]+/g, ' ').trim()
   return message === '' ? '' : `, saying "${shortened(message, 200)}"`
 }
 
-/** `Retry-After`, in seconds or as a date. */
+/** Returns the seconds of `Retry-After`, which may also be a date. */
 function secondsToWait(headers: Headers): number | null {
   const text = headers.get('retry-after')?.trim()
   if (!text) return null

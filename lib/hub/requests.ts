@@ -1,4 +1,4 @@
-/** Sends a request. Redirects are followed by hand, so only the hub gets the token; silence counts as a lost connection. */
+/** Sends requests. Follows redirects itself, so that only the hub gets the token; silence counts as a lost connection. */
 import { InputError, RunError } from '../common/errors.js'
 import { packageVersion } from '../common/package-facts.js'
 import { keepSecret } from '../common/printable.js'
@@ -8,11 +8,11 @@ import type { HubSettings } from './settings.js'
 
 const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
-/** The status when a file is shorter than the requested range. */
+/** Status of a request for a range past the end of a file. */
 const RANGE_REFUSED = 416
-/** Why a connection counts as lost that brings nothing. */
+/** The reason given for a silent connection. */
 export const SILENT = 'no answer'
-/** The most bytes of an answer that is held whole; a listing of a hundred thousand files needs less. */
+/** Most bytes of an answer that is read as a whole; a listing of a hundred thousand files needs less. */
 const LONGEST = 2 ** 26
 /** Error codes of connections that were never made. */
 export const NOBODY = new Set([
@@ -25,7 +25,7 @@ export const NOBODY = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ])
 
-/** Who asks. */
+/** Returns the User-Agent header. */
 export const userAgent = (): string => `node-mora/${packageVersion()}; node/${process.version}`
 
 export interface RequestOptions {
@@ -33,7 +33,7 @@ export interface RequestOptions {
   method?: 'GET' | 'HEAD'
   /** First requested byte. */
   from?: number
-  /** Ends the request, also while its body is read, with an error; whoever asks looks at the signal for the reason. */
+  /** Ends the request with an error, also while its body is read; the signal has the reason. */
   signal?: AbortSignal
 }
 
@@ -57,7 +57,7 @@ export async function request(
   let address = new URL(url)
   for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
     const headers: Record<string, string> = { 'user-agent': userAgent() }
-    // Sizes and hashes are those of the plain bytes.
+    // Sizes and hashes refer to uncompressed bytes.
     headers['accept-encoding'] = 'identity'
     if (from > 0) headers.range = `bytes=${from}-`
     if (settings.token !== null && address.origin === home) {
@@ -77,7 +77,7 @@ export async function request(
   throw new RunError('hub-error', `The hub redirects in a loop when asked for ${nameOf(subject)}.`)
 }
 
-/** Redirect targets expire, so a failure there may go away with a new one. */
+/** Makes the error for an answer. Redirect targets expire, so a failure there may be temporary. */
 function failure(reply: Reply, { origin, host }: URL, home: string, subject: Subject): Error {
   if (origin === home) return refusal(reply, subject)
   const { status } = reply
@@ -136,8 +136,8 @@ async function send(
 }
 
 /**
- * The bytes of an answer.
- * @param source who answers on what, at the start of a sentence
+ * Reads the bytes of an answer.
+ * @param source names the answer, at the start of a sentence
  * @throws InputError `malformed-file` if there are too many
  */
 export async function wholeBody(body: AsyncIterable<Uint8Array>, source: string): Promise<Buffer> {
@@ -151,7 +151,7 @@ export async function wholeBody(body: AsyncIterable<Uint8Array>, source: string)
   return Buffer.concat(chunks)
 }
 
-/** Aborts after so many milliseconds of silence. */
+/** Aborts after a number of milliseconds of silence. */
 export class Watch {
   readonly #controller = new AbortController()
   readonly #timer: NodeJS.Timeout
@@ -172,7 +172,7 @@ export class Watch {
     this.#timer.refresh()
   }
 
-  /** The chunks of a body, each of which ends a silence. */
+  /** Yields the chunks of a body, each of which ends a silence. */
   async *over(body: AsyncIterable<Uint8Array> | null): AsyncIterable<Uint8Array> {
     for await (const chunk of body ?? []) {
       this.extend()
@@ -185,7 +185,7 @@ export class Watch {
   }
 }
 
-/** The cause of a "fetch failed", such as `ENOTFOUND`. */
+/** Returns the cause of a "fetch failed", such as `ENOTFOUND`. */
 export function fetchFailure(error: unknown): string {
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: unknown }
   if (cause instanceof Error) return fetchFailure(cause)

@@ -4,13 +4,13 @@ import { RunError } from '../common/errors.js'
 import { asMessage } from '../common/printable.js'
 
 const ATTEMPTS = 5
-/** The longest wait, in seconds; a server that asks for more counts as refusing. */
+/** The longest wait, in seconds; a server that asks for more counts as a failure. */
 const LONGEST_WAIT = 300
 
 export interface Pacing {
-  /** Called before each wait, with what happened and how long it will be. */
+  /** Called before each wait, with the failure and the length of the wait. */
   onWarning: (message: string) => void
-  /** Waits; a test does not. */
+  /** Waits; tests replace it. */
   pause?: (milliseconds: number, signal?: AbortSignal) => Promise<unknown>
   /** Once it is aborted, nothing is tried again. */
   signal?: AbortSignal
@@ -18,11 +18,11 @@ export interface Pacing {
 
 /** A transient failure. Its message has no full stop. */
 export class PassingFailure extends Error {
-  /** Seconds that the server asked to wait. */
+  /** Seconds that the server asks to wait. */
   readonly wait: number | null
   /** Whether the attempt made progress, which resets the count of attempts. */
   readonly gained: boolean
-  /** Whether there was no answer at all. */
+  /** Whether there was no answer. */
   readonly unanswered: boolean
 
   constructor(
@@ -38,11 +38,11 @@ export class PassingFailure extends Error {
 }
 
 /**
- * Repeats `work` while it fails with a `PassingFailure`, at most 5 times in a row without progress. Between attempts it
- * waits as long as the server says, else 1, 2, 4 and 8 seconds.
+ * Repeats `work` while it fails with a `PassingFailure`, at most 5 times in a row without progress. Between attempts it waits as
+ * long as the server asks, else 1, 2, 4 and 8 seconds.
  *
  * @throws the signal's reason once it is aborted
- * @param expectAnswer give up at once where nobody answers: who has no network wants to know now
+ * @param expectAnswer give up at once if there is no answer: users without a network should not have to wait
  * @throws RunError with the code of the failure
  */
 export async function withRetries<Result>(
@@ -67,7 +67,7 @@ export async function withRetries<Result>(
   }
 }
 
-/** Resolves at once when the signal is aborted. */
+/** Waits; resolves at once when the signal is aborted. */
 export async function waiting(milliseconds: number, signal?: AbortSignal): Promise<void> {
   await sleep(milliseconds, undefined, { signal }).catch(() => {})
 }

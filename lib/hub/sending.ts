@@ -1,11 +1,11 @@
-/** A `fetch` for a client of the hub that sends files: it tries again, tells how far it is, and refuses in sentences. */
+/** A `fetch` for uploading files with a client of the hub: it retries, reports progress, and throws readable errors. */
 import { MoraError } from '../common/errors.js'
 import { isJsonObject, jsonIn } from '../io/json.js'
 import { nameOf, refusalToTake, type Subject } from './refusals.js'
 import { fetchFailure, NOBODY, SILENT, userAgent, Watch, wholeBody } from './requests.js'
 import { type Pacing, PassingFailure, withRetries } from './retry.js'
 
-/** What `@huggingface/hub` says of a request's body: of which file it is a part, and who wants to know how far it is. */
+/** `@huggingface/hub`'s hint beside a request's body: the file that it is a part of, and the listener of its progress. */
 interface ProgressHint {
   readonly path?: string
   readonly part?: number
@@ -15,13 +15,13 @@ interface ProgressHint {
 
 type Report = (fraction: number) => void
 
-/** An answer to what was sent may take so many times as long as one to a question: a hub ends a commit after a minute. */
+/** The answer to an upload may take this many times as long as that to a query: a hub ends a commit after a minute. */
 const PATIENCE = 2
 
 /**
- * Answers are whole when they come: what is left of a connection cannot fail later.
- * @param timeout milliseconds without a byte after which a connection that only asks counts as lost
- * @throws InputError `malformed-file` of an answer that is too long; RunError `hub-unreachable`, `upload-cut`, `rate-limited`,
+ * Makes a `fetch` whose answers are complete, so that reading them cannot fail later.
+ * @param timeout milliseconds without a byte after which the connection of a query counts as lost
+ * @throws InputError `malformed-file` if an answer is too long; RunError `hub-unreachable`, `upload-cut`, `rate-limited`,
  * `hub-error`, `push-conflict`; UsageError `bad-token`, `forbidden`, `repository-not-found`, `revision-not-found`; the signal's
  * reason once it is aborted
  */
@@ -69,7 +69,7 @@ async function send(
   }
   const { status, headers } = response
   const isHub = address.origin === new URL(subject.endpoint).origin
-  // A storage is asked whether it has a block, and may say no.
+  // A storage that is asked whether it has a block may answer no.
   const isAnswer = response.ok || (status === 404 && !isHub && (init.method ?? 'GET') === 'GET')
   if (!isAnswer) {
     const host = isHub ? null : address.host
@@ -79,7 +79,7 @@ async function send(
   return new Response(bytes.byteLength === 0 ? null : bytes, { status, headers })
 }
 
-/** That a file cannot be opened is no failure of the connection. */
+/** Makes the error for a lost connection; a file that cannot be opened is another error. */
 function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
   const reader = (cause as Error).cause ?? cause
   if ((reader as NodeJS.ErrnoException).syscall === 'open') return reader
@@ -93,7 +93,7 @@ function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
     : new PassingFailure('upload-cut', `The connection to ${host} was lost while sending ${name}: ${reason}`, { cause })
 }
 
-/** The error that an answer in JSON tells. */
+/** Returns the error message of an answer in JSON. */
 function errorIn(bytes: Buffer): string {
   const answer = jsonIn(String(bytes))
   return isJsonObject(answer) && typeof answer.error === 'string' ? answer.error : ''
@@ -105,7 +105,7 @@ function withAgent(given: RequestInit['headers']): Headers {
   return headers
 }
 
-/** Who is told how far a file is, of which several parts may be on their way. */
+/** Reports the progress of files, several parts of which may be sent at once. */
 function reports(): (hint: ProgressHint | undefined) => Report {
   const files = new WeakMap<Report, number[]>()
   return (hint) => {
@@ -121,7 +121,7 @@ function reports(): (hint: ProgressHint | undefined) => Report {
   }
 }
 
-/** A body that tells how much of it was read. Its size is known, other than a stream's: storages want to know it first. */
+/** Wraps a body to report how much of it was read. Unlike a stream's, its size is known, which storages require. */
 function counted(body: RequestInit['body'], report: Report): RequestInit['body'] {
   if (body == null) return body
   const content = body instanceof Blob ? body : new Blob([body as string | ArrayBuffer])

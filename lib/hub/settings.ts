@@ -1,15 +1,15 @@
-/** The hub's address, its cache and the token: from the variables that Hugging Face's tools read. */
+/** Settings of the hub (address, cache and token), from the variables that Hugging Face's tools read. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { readTextSync } from '../io/open.js'
 
 export interface HubSettings {
-  /** Without a slash at its end. */
+  /** Address of the hub, without a slash at its end. */
   readonly endpoint: string
   /** Folder of the cache, shared with Python's huggingface_hub. */
   readonly cache: string
-  /** Never printed, and sent to the endpoint's own host only. */
+  /** Access token, never printed, and sent to the endpoint's own host only. */
   readonly token: string | null
   /** Use only the cache, without the network. */
   readonly offline: boolean

@@ -1,4 +1,4 @@
-/** A repository at one commit: its contents and its local files. */
+/** A repository at one commit: its listing and its local files. */
 
 import { mkdir } from 'node:fs/promises'
 import { aFlag, aFunction, aSignal } from '../common/arguments.js'
@@ -15,22 +15,22 @@ import { request } from './requests.js'
 import { type Pacing, withRetries } from './retry.js'
 import { type HubSettings, hubSettings } from './settings.js'
 
-/** How many files are requested at the same time. */
+/** Number of files requested at the same time. */
 const AT_ONCE = 4
 
-/** How far the download of a repository is. */
+/** Progress of the download of a repository. */
 export interface DownloadProgress {
   /** `owner/name`. */
   readonly repository: string
-  /** Includes bytes that an interrupted download left. */
+  /** Bytes done, with those of an interrupted earlier download. */
   readonly doneBytes: number
   /** Bytes of all files that are needed. */
   readonly totalBytes: number
-  /** How many files are needed. */
+  /** Number of files that are needed. */
   readonly files: number
 }
 
-/** How models, adapters and data of the Hugging Face hub are looked up and downloaded. */
+/** Options for looking up and downloading models, adapters and data of the Hugging Face hub. */
 export interface HubOptions {
   /** Look hub ids up in the cache only, without the network; `HF_HUB_OFFLINE=1` does the same. */
   offline?: boolean
@@ -38,11 +38,11 @@ export interface HubOptions {
   onDownload?: (progress: DownloadProgress) => void
   /** Called with each notice for the user. */
   onWarning?: (message: string) => void
-  /** Aborting it ends the work with the signal's reason. What came of a download is kept for the next one. */
+  /** Aborting it ends the work with the signal's reason. Bytes that were downloaded are kept for the next time. */
   signal?: AbortSignal
 }
 
-/** The check of each. */
+/** Schemas of `HubOptions`. */
 export const hubKinds = {
   offline: aFlag.optional(),
   onDownload: aFunction.optional(),
@@ -50,20 +50,20 @@ export const hubKinds = {
   signal: aSignal.optional(),
 } as const
 
-/** Options, including those that only tests change. */
+/** `HubOptions`, with those that only tests change. */
 export interface SnapshotOptions extends HubOptions, Partial<Pick<Pacing, 'pause'>> {
   settings?: HubSettings
 }
 
 export class Snapshot {
-  /** The revision that was asked for. */
+  /** The requested revision. */
   readonly #asked: string
   readonly #cached: CachedRepository
   readonly #settings: HubSettings
   readonly #options: SnapshotOptions & Pacing
 
   private constructor(
-    /** With the commit as its revision. */
+    /** The repository, with the commit as its revision. */
     readonly subject: Subject,
     /** Paths in the repository; without the network, those in the cache. */
     readonly files: Listing['files'],
@@ -98,7 +98,7 @@ export class Snapshot {
     return this.subject.revision
   }
 
-  /** The folder that holds the files under their paths. */
+  /** The folder with the files at their paths. */
   get folder(): string {
     return this.#cached.snapshot(this.commit)
   }
@@ -109,7 +109,7 @@ export class Snapshot {
   }
 
   /**
-   * Downloads files of the repository to `folder`. They appear there in order, once all are complete and verified.
+   * Downloads files of the repository to `folder`, where they appear in order once all are complete and verified.
    * @throws RunError `disk-full` before anything is downloaded, and what `downloadFile` throws
    */
   async fetch(paths: readonly string[]): Promise<void> {
@@ -157,7 +157,7 @@ export class Snapshot {
     await requireFreeSpace(folder, bytes, capital(this.name))
   }
 
-  /** Size and hash of a file, which the hub states before it redirects to the content. */
+  /** Requests the size and the hash of a file, which the hub states before it redirects to the content. */
   async #describe(path: string): Promise<RemoteFile> {
     const { endpoint, kind, repository } = this.subject
     const { signal } = this.#options

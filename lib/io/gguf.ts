@@ -166,7 +166,7 @@ function readTensorInfo(cursor: GgufCursor, position: string, alignment: number)
   return { name, dtype, shape, bytes, offset }
 }
 
-/** Tensors lie within the file and do not overlap; gaps between them are allowed. */
+/** Checks that tensors are within the file and do not overlap; gaps between them are allowed. */
 function checkPlaces(cursor: GgufCursor, infos: TensorInfo[], dataStart: number): void {
   let end = 0
   let previous = ''

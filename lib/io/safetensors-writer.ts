@@ -33,7 +33,7 @@ export interface ShardOptions {
   metadata?: Record<string, string>
 }
 
-/** What Hugging Face's libraries expect: tensors in PyTorch's layout. */
+/** The metadata that Hugging Face's libraries expect: tensors in PyTorch's layout. */
 const defaultMetadata = { format: 'pt' }
 
 /**

@@ -19,8 +19,8 @@ export interface PushOptions extends PushInput {
   /** Called as files are hashed and uploaded. */
   onProgress?: (progress: PushProgress) => void
   /**
-   * Asked before anything is sent whether these files and folders go too, which are no part of an adapter, a model or a run.
-   * Without it they stay, with a notice.
+   * Called before anything is sent, to ask whether to upload these files and folders too, which are not part of an adapter, a
+   * model or a run. Without it they are left out, with a notice.
    */
   confirm?: (others: readonly string[]) => boolean | Promise<boolean>
   /** Called with each notice for the user. */
@@ -33,11 +33,11 @@ export interface PushOptions extends PushInput {
 export interface PushResult {
   /** `owner/name`. */
   readonly repository: string
-  /** The branch. */
+  /** The branch that was committed to. */
   readonly revision: string
-  /** 40 hexadecimal digits. */
+  /** The commit, 40 hexadecimal digits. */
   readonly commit: string
-  /** Page of what was uploaded. */
+  /** Web page of the upload. */
   readonly url: string
   /** Number of files of the commit. */
   readonly files: number
@@ -45,14 +45,14 @@ export interface PushResult {
   readonly bytes: number
 }
 
-/** What only tests change. */
+/** Options that only tests change. */
 export interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
   settings?: HubSettings
 }
 
 /**
  * Uploads an adapter, a model, a run or a `.gguf` file in one commit. Large files that the hub has already are not sent again, so
- * a push that failed may be repeated. A folder's model card goes with it; what has none, here or there, gets a short one.
+ * a failed push can be repeated. Uploads the folder's model card, or writes a short one if neither side has one.
  *
  * ```ts
  * import { pushToHub } from 'node-mora'
@@ -61,8 +61,8 @@ export interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
  * ```
  *
  * @throws UsageError before anything is sent: `no-token`, `missing-file`, `not-an-adapter`, `not-a-model`, `linked-file`,
- * `unfit-options`; `bad-token`, `forbidden`, `repository-not-found` of what the hub refuses; RunError `push-conflict`, `hub-unreachable`,
- * `hub-error`, `rate-limited`, `upload-cut`; the reason of a `signal` that is aborted
+ * `unfit-options`; `bad-token`, `forbidden`, `repository-not-found` if the hub refuses; RunError `push-conflict`, `hub-unreachable`,
+ * `hub-error`, `rate-limited`, `upload-cut`; the reason of an aborted `signal`
  */
 export function pushToHub(options: PushOptions): Promise<PushResult> {
   return pushWith(options)
@@ -77,7 +77,7 @@ const pushWithArguments = {
   }),
 }
 
-/** `pushToHub`, with what tests change. */
+/** `pushToHub` with the options of tests. */
 export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
   check({ options }, pushWithArguments)
   const { onProgress = () => {}, confirm, onWarning = () => {}, signal, ...given } = options
@@ -91,7 +91,7 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
   if (others.length > 0 && (await confirm?.(others))) {
     pushed = await findPushed(path, { ...checked, include: [...include, ...others] })
   } else if (others.length > 0) {
-    onWarning(`Left out: ${listSome(others)}. What else is to be uploaded can be named with the option include.`)
+    onWarning(`Left out: ${listSome(others)}. The option include can name further files to upload.`)
   }
   if (offline) throw new UsageError('unfit-options', 'Nothing is pushed in offline mode (HF_HUB_OFFLINE).')
   if (token === null) {
@@ -120,7 +120,7 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
 
 const isOfSystem = (error: unknown): boolean => typeof (error as NodeJS.ErrnoException).syscall === 'string'
 
-/** An error of the library: the hub gave an answer that it cannot read. It is no cause: the hub's words may be in it. */
+/** Rewords an error of the client library about an answer that it cannot read. Not kept as the cause: it may quote the hub. */
 function unforeseen(error: unknown, subject: Subject): RunError {
   const reason = reasonOf(error, 'its answer is not one of a hub')
   return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}.`)
@@ -139,19 +139,19 @@ async function withCard(pushed: Pushed, names: readonly string[], repository: st
   return Promise.all(hasCard ? uploads : [...uploads, written(newCard(pushed, repository))])
 }
 
-/** How far an upload is. */
+/** Progress of an upload. */
 export interface PushProgress {
   /** `owner/name`. */
   readonly repository: string
-  /** Large files are hashed before they are uploaded. */
+  /** The present phase: large files are hashed before they are uploaded. */
   readonly phase: 'hashing' | 'uploading'
-  /** Bytes of this phase that are done, with what the hub had already. */
+  /** Bytes of this phase that are done, with those that the hub had already. */
   readonly doneBytes: number
   /** Bytes of all files. */
   readonly totalBytes: number
 }
 
-/** Adds up how far each file is. */
+/** Adds up the progress of all files. */
 export class UploadProgress {
   readonly totalBytes: number
   readonly #bytes: ReadonlyMap<string, number>
@@ -165,7 +165,7 @@ export class UploadProgress {
     this.totalBytes = sum(this.#bytes.values())
   }
 
-  /** @param fraction of the file, in this phase */
+  /** @param fraction the part of the file that is done in this phase */
   after(phase: PushProgress['phase'], file: string, fraction: number): PushProgress {
     const done = phase === 'hashing' ? this.#hashed : this.#uploaded
     done.set(file, Math.floor(fraction * (this.#bytes.get(file) ?? 0)))
@@ -183,15 +183,15 @@ function sum(numbers: Iterable<number>): number {
 
 export const CARD = 'README.md'
 
-/** What the card of a run calls the place where it lies. */
+/** The placeholder in a run's card for its location. */
 const PLACE = /THIS_FOLDER(\/model)?/g
 
-/** A card as it is, with the repository named where the card of a run says THIS_FOLDER. */
+/** Reads a card, and replaces THIS_FOLDER of a run's card by the repository. */
 export async function cardFor(path: string, repository: string): Promise<string> {
   return (await readFile(path, 'utf8')).replace(PLACE, repository)
 }
 
-/** A card for what has none: what it is, what it is made of where that is known, and how to use it. */
+/** Writes a card for an upload without one: what it is, its base model if known, and how to use it. */
 export async function newCard({ kind, files }: Pushed, repository: string): Promise<string> {
   const config = kind === 'adapter' ? files.find(({ name }) => name === 'adapter_config.json') : undefined
   const { base_model_name_or_path: base, use_mora: isMora } = config ? await readJsonObject(config.path) : {}

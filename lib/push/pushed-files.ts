@@ -1,4 +1,4 @@
-/** Which files of a folder make up an adapter, a model or a run that others can use. */
+/** Chooses the files of a folder that make up an adapter, a model or a run for others to use. */
 import { existsSync, statSync } from 'node:fs'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -6,7 +6,7 @@ import { UsageError } from '../common/errors.js'
 import { companionFiles, quantiserFiles, readModelFolder } from '../io/model-folder.js'
 
 export interface PushedFile {
-  /** In the repository. */
+  /** Path in the repository. */
   readonly name: string
   readonly path: string
   readonly bytes: number
@@ -15,35 +15,35 @@ export interface PushedFile {
 export interface Pushed {
   readonly kind: 'adapter' | 'model' | 'gguf'
   readonly files: readonly PushedFile[]
-  /** Names in the folder that are no part of an adapter, a model or a run; folders end in a slash. */
+  /** Names in the folder that are not part of an adapter, a model or a run; folders end in a slash. */
   readonly others: readonly string[]
 }
 
 const CONFIG = 'adapter_config.json'
 const WEIGHTS = 'adapter_model.safetensors'
 
-/** Files that adapters, models and runs consist of beside those of a tokenizer. */
+/** Files of adapters, models and runs, other than those of a tokenizer. */
 const CONTENT =
   /^(README\.md|LICEN[CS]E[^/]*|NOTICE[^/]*|run\.yaml|(metrics|samples)\.jsonl|report\.html|(adapter_)?config\.json|[^/]+\.safetensors(\.index\.json)?|[^/]+\.gguf)$/i
 const EVENTS = /^tensorboard\/events\.out\.tfevents\.[^/]+$/
-/** Folders that hold some of these files. */
+/** Folders that contain some of these files. */
 const PARTS = /^(model|tensorboard)$/
 
-/** Folders that only a run that goes on needs: those of this package, of Hugging Face's Trainer and of DeepSpeed. */
+/** Folders needed only to continue a run: of this package, of Hugging Face's Trainer and of DeepSpeed. */
 const STATE_FOLDER = /^(checkpoints|merges|checkpoint-\d+|global_step\d+|__pycache__)$/
-/** The same of files. */
+/** Files needed only to continue a run. */
 const STATE_FILE = /^(optimizer\.(safetensors|pt|bin)|scheduler\.pt|scaler\.pt|rng_state[^/]*\.pth)$/
 
 interface Choice {
-  /** Whether what only a run that goes on needs is taken too. */
+  /** Whether to include files that are needed only to continue a run. */
   readonly checkpoints?: boolean | undefined
-  /** Other files and folders to take, by their names in the folder. */
+  /** Other files and folders to include, by their names in the folder. */
   readonly include?: readonly string[] | undefined
 }
 
 /**
- * Finds the files of an adapter, a model or a GGUF file. Of a run that changed the whole model, those of the model come to
- * the top. Hidden files are left out, and so are checkpoints unless they are asked for.
+ * Finds the files of an adapter, a model or a GGUF file. For a run that trained the whole model, the model's files move to the
+ * top folder. Leaves out hidden files and, unless requested, checkpoints.
  * @throws UsageError `missing-file`, `not-an-adapter`, `not-a-model`, `linked-file`; InputError `malformed-file` of a model's
  * index
  */
@@ -78,7 +78,7 @@ async function ggufFile(path: string): Promise<PushedFile> {
   return { name: basename(path), path, bytes: (await stat(path)).size }
 }
 
-/** In the order of their names. Links are not followed: they may lead out of the folder. */
+/** Lists files in the order of their names. Does not follow links, which may lead out of the folder. */
 async function chosenFiles(root: string, { checkpoints = false, include = [] }: Choice) {
   const asked = include.map((name) => name.replace(/\/+$/, ''))
   const files: PushedFile[] = []

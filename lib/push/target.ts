@@ -5,17 +5,17 @@ import { formatBytes } from '../io/disk-space.js'
 
 type Library = typeof import('@huggingface/hub')
 
-/** A file of this disk, or what is written for the hub. */
+/** A file to upload: a local file, or content written for the hub. */
 export interface Upload {
   readonly name: string
   readonly bytes: number
   readonly content: URL | Blob
 }
 
-/** Most bytes of files that go into a commit itself, which is held in memory; large ones are uploaded before. */
+/** Most bytes of files inside the commit itself, which is kept in memory; large files are uploaded before. */
 const MOST_IN_COMMIT = 2 ** 27
 
-/** The branch that is uploaded to. */
+/** The branch to upload to. */
 export class Target {
   readonly #library: Library
   readonly #subject: Subject
@@ -34,7 +34,7 @@ export class Target {
     this.#repo = { type: 'model', name: subject.repository }
   }
 
-  /** Makes repository and branch where they are not there; returns the names of files that the branch has. */
+  /** Creates repository and branch if they do not exist; returns the names of the branch's files. */
   async prepare({
     private: isPrivate,
     revision,
@@ -48,7 +48,7 @@ export class Target {
     if (found && isPrivate && !found.private) {
       throw new UsageError(
         'unfit-options',
-        `The option private does not go with ${repository}, which is there and public.`,
+        `The option private does not go with ${repository}, which exists and is public.`,
       )
     }
     if (!found) {
@@ -69,7 +69,7 @@ export class Target {
 
   /**
    * Uploads and commits; returns the commit's hash.
-   * @throws RunError `hub-error` also where the hub wants large files inside the commit, or names no commit
+   * @throws RunError `hub-error` also if the hub wants large files inside the commit, or returns no commit
    */
   async commit(
     uploads: readonly Upload[],
@@ -84,7 +84,7 @@ export class Target {
       branch: this.#subject.revision,
       title: message,
       operations: uploads.map(({ name, content }) => ({ operation: 'addOrUpdate', path: name, content })),
-      // The library never takes its listener away again.
+      // The library never removes its listener.
       ...(signal && { abortSignal: AbortSignal.any([signal]) }),
     })
     let next = await events.next()
@@ -101,7 +101,7 @@ export class Target {
     )
   }
 
-  /** Looks at which files the hub wants inside the commit. The library puts those there that are not named as large. */
+  /** Checks which files the hub wants inside the commit, where the library puts all that are not declared as large. */
   #boundedFetch(): typeof fetch {
     const { fetch: send } = this.#calls
     let inside = 0
@@ -123,7 +123,7 @@ export class Target {
   }
 }
 
-/** Null where it fails with this code. */
+/** Returns the result of `work`, or null if it fails with this code. */
 async function unless<Result>(code: string, work: Promise<Result>): Promise<Result | null> {
   return work.catch((error: unknown) => {
     if (error instanceof MoraError && error.code === code) return null

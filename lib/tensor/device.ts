@@ -6,7 +6,7 @@ import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from '.
 
 /** Selects the device that computes, and how. */
 export interface DeviceOptions {
-  /** `auto` (default: a GPU where there is one), `cpu`, `cuda` or `cuda:n`. */
+  /** `auto` (default: a GPU if there is one), `cpu`, `cuda` or `cuda:n`. */
   device?: string
   /** CPU threads; 0 (default) is all cores. */
   threads?: number
@@ -25,7 +25,7 @@ const openDeviceArguments = {
   }),
 }
 
-/** Opens a device; throws a sentence that says why where it is absent. */
+/** Opens a device. Throws a UsageError that says why if it cannot be used. */
 export function openDevice(options: DeviceOptions = {}): NativeDevice {
   check({ options }, openDeviceArguments)
   const { device = 'auto', threads = 0, allowTf32 } = options

@@ -75,7 +75,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return tensor
   }
 
-  /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must hold its bits. */
+  /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must contain its bits. */
   static from(values: TypedValues | readonly number[], shape: readonly number[], options: TensorOptions): Tensor {
     if (!isNumbers(values)) throw badValue('values', 'a list of numbers or a typed array', values)
     requireOptions(options)

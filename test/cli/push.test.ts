@@ -111,7 +111,7 @@ test.each([
 test('without a terminal such a file is not uploaded, and a line names the flag that includes it', async () => {
   const { exitCode, stderr } = await push(withKey(), 'owner/key')
   expect(exitCode).toBe(0)
-  expect(stderr).toMatch(/^note: Left out: id_rsa\. What else is to be uploaded can be named with --include\.\n/)
+  expect(stderr).toMatch(/^note: Left out: id_rsa\. --include can name further files to upload\.\n/)
   expect(filesOf('owner/key')).not.toContain('id_rsa')
   await push(withKey(), 'owner/key', '--include', 'id_rsa')
   expect(filesOf('owner/key')).toContain('id_rsa')

@@ -298,7 +298,7 @@ describe('what is refused', () => {
     write(ADAPTER)
     pushed().add('owner/name')
     await expect(push({ private: true })).rejects.toMatchObject(
-      refusal('unfit-options', /owner\/name, which is there and public/),
+      refusal('unfit-options', /owner\/name, which exists and is public/),
     )
     expect(hub().standIn.requests.map(({ method }) => method)).toEqual(['GET'])
   })

@@ -33,9 +33,7 @@ test('a link that is no part of what is pushed stays, and one in a circle is not
   symlinkSync('nowhere', join(folder(), 'broken'))
   await push()
   expect(names()).toEqual(OWN)
-  expect(hub().warnings).toEqual([
-    'Left out: broken, itself. What else is to be uploaded can be named with the option include.',
-  ])
+  expect(hub().warnings).toEqual(['Left out: broken, itself. The option include can name further files to upload.'])
   await expect(push({ include: ['itself'] })).rejects.toMatchObject({
     code: 'linked-file',
     message: expect.stringMatching(/^".*itself" is a link, and links are not uploaded/),
@@ -55,7 +53,7 @@ test('what is no part of an adapter, a model or a run stays, and is named', asyn
   await push()
   expect(names()).toEqual(OWN)
   expect(hub().warnings).toEqual([
-    'Left out: credentials.json, id_rsa, key.pem, plots/, train.jsonl. What else is to be uploaded can be named with the option include.',
+    'Left out: credentials.json, id_rsa, key.pem, plots/, train.jsonl. The option include can name further files to upload.',
   ])
 })
 
