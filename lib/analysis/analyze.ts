@@ -4,7 +4,7 @@ import { openAdapter, weightChange } from '../models/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
-/** What `analyzeAdapter` reads: an adapter and its base. */
+/** Options of `analyzeAdapter`: an adapter and its base. */
 export interface AnalyzeOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string

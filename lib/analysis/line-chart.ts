@@ -62,7 +62,7 @@ function curve({ points }: Series, x: Place, y: Place, stroke: string): string {
   return `<g fill="${stroke}"><polyline points="${line}" fill="none" stroke="${stroke}" stroke-width="1.8"/>${marks.join('')}</g>`
 }
 
-/** Names beside the ends of the lines, moved apart where these are close, and none below the plot. */
+/** Draws names beside the ends of the lines, moved apart if these are close, and all within the plot. */
 function names(series: readonly Series[], y: Place): string[] {
   const labels = series
     .map(({ name, points }, i) => ({ name, fill: colour(i), at: y(points.at(-1)!.y) }))
@@ -90,7 +90,7 @@ function extent(values: readonly number[]): [low: number, high: number] {
   return values.length === 0 ? [0, 1] : [Math.min(...values), Math.max(...values)]
 }
 
-/** A few round numbers within a range. */
+/** Returns a few round numbers within a range. */
 function ticks([low, high]: readonly [number, number]): number[] {
   const rough = (high - low || 1) / 5
   const power = 10 ** Math.floor(Math.log10(rough))

@@ -1,11 +1,11 @@
 import { aNumber, badValue, check, wholeFrom } from '../common/arguments.js'
 import { native } from '../native/addon.js'
 
-/** What the singular values of a matrix say about it. */
+/** The singular values of a matrix and figures derived from them. */
 export interface Spectrum {
-  /** In descending order; as many as the shorter side. */
+  /** Singular values in descending order; as many as the shorter side has entries. */
   readonly singularValues: Float64Array
-  /** The number above the threshold, as in the MoRA paper (arXiv 2405.12130, section 6.2). */
+  /** How many singular values exceed the threshold, as in the MoRA paper (arXiv 2405.12130, section 6.2). */
   readonly aboveThreshold: number
   /** exp of the entropy of the singular values as shares of their sum (Roy and Vetterli, 2007); 0 for a zero matrix. */
   readonly effectiveRank: number

@@ -16,11 +16,14 @@ import { type Fact, randomFacts } from './facts.js'
 /** The model that scripts/pretrain-demo.mjs made. */
 export const DEMO_MODEL = join(packageFolder, 'assets', 'demo-model')
 
-/** LoRA's rank, and MoRA's budget: 1 of a hidden size of 128, where the paper has 8 of 4,096. At 8 this task is easy for both. */
+/**
+ * LoRA's rank, and MoRA's budget: 1 for a hidden size of 128, where the paper has 8 for 4,096. With 8, both learn this task
+ * easily.
+ */
 const RANK = 1
 
 export interface DemoOptions {
-  /** Everything is written here. */
+  /** Folder of all output. */
   folder: string
   facts: number
   steps: number
@@ -28,12 +31,12 @@ export interface DemoOptions {
   terminal: Pick<Terminal, 'stdout' | 'stderr'>
 }
 
-/** What a method has learnt. */
+/** The result of one method. */
 export interface DemoResult {
   method: string
   learningRate: number
   trainableParameters: number
-  /** Mean of the last step. */
+  /** Mean loss of the last step. */
   loss: number
   characterAccuracy: number
   exactAccuracy: number
@@ -46,8 +49,8 @@ interface Contestant {
 }
 
 /**
- * For each the best of 1e-2, 2e-2, 3e-2, 5e-2 and 1e-1, by the loss after 50 steps on other facts (seed 7): for both the
- * same. After 120 steps at that rate LoRA recalls nearly all facts too: the difference is how soon.
+ * The learning rate is the best of 1e-2, 2e-2, 3e-2, 5e-2 and 1e-1 by the loss after 50 steps on other facts (seed 7), which is
+ * the same for both methods. After 120 steps LoRA recalls nearly all facts too: MoRA is only sooner.
  */
 const CONTESTANTS: readonly Contestant[] = [
   { name: 'MoRA', adapter: mora({ rank: RANK }), learningRate: 3e-2 },
@@ -55,8 +58,8 @@ const CONTESTANTS: readonly Contestant[] = [
 ]
 
 /**
- * The MoRA paper's memory task in miniature (arXiv 2405.12130, section 4): MoRA and LoRA learn the same facts with as many
- * trained parameters and steps, MoRA's adapter is merged, and the merged model is asked for a fact.
+ * Runs the MoRA paper's memory task in miniature (arXiv 2405.12130, section 4): MoRA and LoRA learn the same facts with equal
+ * numbers of trained parameters and steps. Then MoRA's adapter is merged, and the merged model is asked for a fact.
  */
 export async function runDemo(options: DemoOptions): Promise<DemoResult[]> {
   const { folder, terminal } = options
@@ -78,7 +81,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult[]> {
   return results
 }
 
-/** One thread: the products of a model as small as this one are too short to be shared. */
+/** Loads the model with one thread, since the products of such a small model are too short for several. */
 function openModel(path = DEMO_MODEL): Promise<Model> {
   return loadModel(path, { device: 'cpu', dtype: 'float32', threads: 1 })
 }
@@ -141,7 +144,7 @@ async function merge(adapter: string, merged: string): Promise<string> {
   return formatFacts([['merged', `${merged} (${layers} layers)`]])
 }
 
-/** What the merged model, loaded from its folder, answers. */
+/** Loads the merged model from its folder and returns its answer. */
 async function ask(merged: string, { prompt, completion }: Fact): Promise<string> {
   using model = await openModel(merged)
   const { text } = await generate(model, { prompt, maxNewTokens: 32 })

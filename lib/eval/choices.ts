@@ -10,7 +10,7 @@ import { scoreContinuations } from './continuations.js'
 import { taskRecords } from './rows.js'
 import type { ChoicesResult, TaskContext } from './task.js'
 
-/** A question is answered with the choice of the highest log-probability; the first one wins a tie. */
+/** Answers each question with the choice of the highest log-probability; the first one wins a tie. */
 export async function answerChoices(context: TaskContext): Promise<ChoicesResult> {
   const { model, options, data, shotsData, done, signal } = context
   requireTokenizer(model)
@@ -116,13 +116,13 @@ function indexOf(answer: number | string): number {
   return text.length === 1 ? LETTERS.indexOf(text.toUpperCase()) : -1
 }
 
-/** Solved examples before a question: the first ones of its subject. */
+/** The solved examples before a question: the first ones of its subject. */
 class Shots {
   readonly #bySubject = new Map<string, ChoiceRow[]>()
 
   private constructor(readonly count: number) {}
 
-  /** Keeps what any question can need: one more of each subject than is asked for. */
+  /** Reads the examples that any question can need: one more of each subject than `count`. */
   static async read(sources: readonly OpenSource[] | undefined, count: number, signal?: AbortSignal): Promise<Shots> {
     const shots = new Shots(count)
     if (count === 0 || !sources) return shots
@@ -150,7 +150,7 @@ class Shots {
 type Score = 'letter' | 'text'
 
 /**
- * Puts a question into words. With `letter`, choices are listed, each after its letter:
+ * Returns the text of a question. With `letter`, choices are listed, each after its letter:
  *
  *     What is 2 + 2?
  *     A. 3
@@ -170,7 +170,7 @@ function answerText({ choices }: ChoiceRow, index: number, score: Score): string
   return score === 'letter' ? LETTERS[index]! : choices[index]!
 }
 
-/** The conversation up to the requested answer. */
+/** Returns the conversation up to the requested answer. */
 function chatOf(row: ChoiceRow, shots: readonly ChoiceRow[], score: Score): Message[] {
   const turns = shots.flatMap((shot) => [
     { role: 'user', content: questionText(shot, score) },
@@ -179,7 +179,7 @@ function chatOf(row: ChoiceRow, shots: readonly ChoiceRow[], score: Score): Mess
   return [...turns, { role: 'user', content: questionText(row, score) }]
 }
 
-/** The same conversation as plain text. */
+/** Returns the same conversation as plain text. */
 function plainTextOf(row: ChoiceRow, shots: readonly ChoiceRow[], score: Score): string {
   const solved = shots.map((shot) => `${questionText(shot, score)} ${answerText(shot, shot.answer, score)}\n\n`)
   return solved.join('') + questionText(row, score)

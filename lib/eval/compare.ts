@@ -1,4 +1,4 @@
-/** Tasks that compare a model with the model before: `forgetting` by their losses, `change` by all that they predict. */
+/** Tasks that compare a model with the model before: `forgetting` by their losses, `change` by all their predictions. */
 import { UsageError } from '../common/errors.js'
 import { countTargets } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
@@ -8,12 +8,13 @@ import { noTargets, type ScoredRow, scoredRows } from './rows.js'
 import { float64Sum, passesOf, scorePass } from './score.js'
 import type { ChangeResult, EvaluatedModel, ForgettingResult, LogitsOfTargets, TaskContext } from './task.js'
 
-/** Uses the model before, as it is then. */
+/** Calls `use` with the model before. */
 type ModelBefore = <Result>(use: (model: EvaluatedModel) => Promise<Result>) => Promise<Result>
 
 /**
- * What a task compares the model with: the base, or the model without its active adapters, which take part again afterwards.
- * @throws UsageError `unfit-options` where there is none, or its tokens are not those of the model
+ * Returns a function that uses the model before: the base, or the model without its active adapters, which are active again
+ * afterwards.
+ * @throws UsageError `unfit-options` if there is none, or its vocabulary differs from the model's
  */
 function modelBefore({ model, base, options }: TaskContext): ModelBefore {
   if (base === null) return withoutAdapters(model, options.task!)
@@ -46,7 +47,7 @@ function withoutAdapters(model: EvaluatedModel, task: string): ModelBefore {
   }
 }
 
-/** Losses of both models, summed up over rows. */
+/** Losses of both models, summed over rows. */
 class LossesOfBoth {
   before = 0
   after = 0
@@ -72,8 +73,8 @@ class LossesOfBoth {
 }
 
 /**
- * How much worse a model has become at a text that it was not trained on: its mean loss less that of the model before. Both
- * read the same windows or rows, those of `perplexity`, one pass after the other.
+ * Measures how much worse a model has become at a text that it was not trained on: its mean loss less that of the model before.
+ * Both read the same windows or rows as for `perplexity`, one pass after the other.
  */
 export async function forgetting(context: TaskContext): Promise<ForgettingResult> {
   const { model, options, signal, done } = context
@@ -92,22 +93,22 @@ export async function forgetting(context: TaskContext): Promise<ForgettingResult
   return { forgetting: mean(), ...means }
 }
 
-/** Logits of a model that are compared at a time. */
+/** Logits of each model that are compared at a time. */
 const VALUES = 2 ** 22
 
-/** What two models say of one target. */
+/** The predictions of two models for one target. */
 interface Comparison {
   /** Natural log-probabilities of the target. */
   before: number
   after: number
-  /** KL divergence [nats] of what follows, of the model after from the model before. */
+  /** KL divergence [nats] of the next token's distribution, of the model after from the model before. */
   divergence: number
   sameTop: boolean
 }
 
 /**
- * How far what a model predicts is from what the model before does: both read the same windows or rows, those of `perplexity`,
- * one pass after the other, and are compared token by token over the whole vocabulary, in float64.
+ * Measures how far a model's predictions are from those of the model before. Both read the same windows or rows as for
+ * `perplexity`, one pass after the other, and are compared token by token over the whole vocabulary, in float64.
  */
 export async function change(context: TaskContext): Promise<ChangeResult> {
   const { model, options, signal, done } = context
@@ -200,7 +201,7 @@ function compareRow(before: Float32Array, after: Float32Array, target: number): 
   }
 }
 
-/** The largest logit's index, and the log of the sum of all exponentials. */
+/** Returns the largest logit's index, and the log of the sum of all exponentials. */
 function normalised(logits: Float32Array): { top: number; logSum: number } {
   let top = 0
   for (const [i, logit] of logits.entries()) if (logit > logits[top]!) top = i

@@ -1,4 +1,4 @@
-/** Continuations of prompts: scored, or generated. */
+/** Scores and generates continuations of prompts. */
 import { randomStream } from '../common/random.js'
 import { type ContinuationRequest, continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
@@ -6,8 +6,8 @@ import { float64Sum, type ScoreOptions, scoreRows } from './score.js'
 import type { EvaluatedModel } from './task.js'
 
 /**
- * Computes the log-probability of each continuation of a prompt. If each is one token, the prompt is read once, and only
- * where it differs from the last one.
+ * Computes the log-probability of each continuation of a prompt. If each is one token, the prompt is read once, and only its
+ * part that differs from the last one.
  */
 export async function scoreContinuations(
   model: EvaluatedModel,
@@ -31,7 +31,7 @@ export async function scoreContinuations(
   return scores
 }
 
-/** Sums in float64. */
+/** Returns the log of the sum of exponentials, in float64. */
 function logSumExp(logits: Float32Array): number {
   let max = Number.NEGATIVE_INFINITY
   for (const logit of logits) max = Math.max(max, logit)

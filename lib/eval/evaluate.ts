@@ -30,13 +30,13 @@ const TASKS: { [T in Task]: RunTask<T> } = {
 
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config')
 
-/** What `evaluate` measures and on which rows: the options of `mora eval`, and callbacks. */
+/** Options of `evaluate`: those of `mora eval`, and callbacks. */
 export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
-  /** What to measure. */
+  /** The task to evaluate. */
   task: T
   /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
   base?: EvaluatedModel
-  /** Called after each row; of a text, after each window. */
+  /** Called after each row, or for a text after each window. */
   onProgress?: (progress: EvalProgress) => void
 } & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
 

@@ -40,7 +40,7 @@ export async function exactMatch(context: TaskContext): Promise<ExactMatchResult
 }
 
 /**
- * Extracts the answer from a text: what follows the last `####` on its line, else what is inside the last `\boxed{}`.
+ * Extracts the answer from a text: the rest of the line after the last `####`, else the content of the last `\boxed{}`.
  * @returns null if there is neither
  */
 export function extractAnswer(text: string): string | null {
@@ -63,13 +63,13 @@ function lastBoxed(text: string): string | null {
   return null
 }
 
-/** The answer that a row expects, which may be given as a worked solution. */
+/** Returns the answer that a row expects, which may be inside a worked solution. */
 export function expectedAnswer(answer: string): string {
   return extractAnswer(answer) ?? answer.trim()
 }
 
 /**
- * Whether an answer is the expected one. Two numbers are compared as numbers (with thousands commas, currency and percent
+ * Tells whether an answer is the expected one. Two numbers are compared as numbers (with thousands commas, currency and percent
  * signs, a trailing dot, and in the given answer a unit in letters), anything else as text without surrounding space and a
  * trailing dot.
  */
@@ -81,7 +81,7 @@ export function isSameAnswer(given: string, expected: string): boolean {
 
 const MONEY = /[$€£¥]/g
 
-/** A canonical spelling of a number, so that digits beyond float64 count too; null for anything else. */
+/** Returns a canonical spelling of a number, so that digits beyond float64 count too; null for anything else. */
 export function canonicalNumber(text: string): string | null {
   const bare = text
     .replace(/\\[,!;\s]/g, '')

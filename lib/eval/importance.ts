@@ -23,21 +23,21 @@ import type { EvalProgress } from './task.js'
 
 const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'setDropout', 'config')
 
-/** What `importanceMatrix` reads and writes: the options of `mora imatrix`, and callbacks. */
+/** Options of `importanceMatrix`: those of `mora imatrix`, and callbacks. */
 export type ImportanceOptions = ImatrixInput & {
-  /** Called after each row; of a text, after each window. */
+  /** Called after each row, or for a text after each window. */
   onProgress?: (progress: EvalProgress) => void
 } & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
 
-/** What `importanceMatrix` wrote. */
+/** The result of `importanceMatrix`. */
 export interface ImportanceResult {
   /** The file that was written. */
   output: string
-  /** Weights whose columns have an importance. */
+  /** Number of weights whose columns have an importance. */
   weights: number
   /** Tokens read. */
   tokens: number
-  /** Rows read; of a text, windows. */
+  /** Rows read, or for a text windows. */
   chunks: number
 }
 
@@ -47,10 +47,10 @@ const importanceMatrixArguments = {
 }
 
 /**
- * Measures what each linear layer of the blocks multiplies its columns with, by a model with its active adapters on the windows or
- * rows that the task `perplexity` reads, and writes an importance matrix for `mergeModel`, `Model.save` and llama.cpp's quantiser:
- * for each column the sum over tokens of the input's square, and the number of tokens. Squares are float32, and sums over forward
- * passes float64.
+ * Measures what each linear layer of the blocks multiplies its columns with, by a model with its active adapters on the windows
+ * or rows that the task `perplexity` reads, and writes an importance matrix for `mergeModel`, `Model.save` and llama.cpp's
+ * quantiser: for each column the sum over tokens of the input's square, and the number of tokens. Squares are float32, and sums
+ * over forward passes float64.
  *
  * ```ts
  * import { importanceMatrix, loadModel } from 'node-mora'
@@ -104,7 +104,7 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
 
 /** Observes the layers of a model until it is disposed. */
 class SquaresOfInputs {
-  /** By the name of the first layer that reads an input: of the last pass, on the device, and of all. */
+  /** By the name of the first layer that reads an input: the sums of the last pass, on the device, and of all passes. */
   readonly #inputs = new Map<string, { ofPass: Tensor; total: Float64Array }>()
   readonly #weights: ReadonlyMap<string, string[]>
 
@@ -120,7 +120,7 @@ class SquaresOfInputs {
     }
   }
 
-  /** Adds what the last pass gave. @throws RunError `non-finite` */
+  /** Adds the sums of the last pass. @throws RunError `non-finite` */
   async endPass(): Promise<void> {
     for (const [name, { ofPass, total }] of this.#inputs) {
       for (const [column, value] of (await ofPass.data()).entries()) {
@@ -131,7 +131,7 @@ class SquaresOfInputs {
     }
   }
 
-  /** The sums of all passes, by the name of each weight in GGUF. */
+  /** Returns the sums of all passes, by the name of each weight in GGUF. */
   byWeight(): Map<string, Float64Array> {
     return new Map(
       [...this.#inputs].flatMap(([layer, { total }]) =>

@@ -3,7 +3,7 @@ import { taskRecords, tokenRowsOf } from './rows.js'
 import { scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'
 
-/** The log-probability of each token after the first, whatever is trained of a row. */
+/** Computes the log-probability of each token after the first, whichever tokens of a row are trained. */
 export async function logProbs(context: TaskContext): Promise<LogProbsResult> {
   const { model, options, data, text, done, signal } = context
   const result: LogProbsResult = { rows: [] }

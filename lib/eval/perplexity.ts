@@ -3,8 +3,8 @@ import { float64Sum, scoreRows } from './score.js'
 import type { PerplexityResult, TaskContext } from './task.js'
 
 /**
- * Perplexity is exp of the mean negative log-probability, over windows of texts and target tokens of other rows. The task
- * keeps only sums, so memory does not grow with the data.
+ * Computes exp of the mean negative log-probability, over windows of texts and target tokens of other rows. It keeps only sums,
+ * so memory does not grow with the data.
  */
 export async function perplexity(context: TaskContext): Promise<PerplexityResult> {
   const { model, options, data, done, signal } = context

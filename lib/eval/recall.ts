@@ -11,7 +11,7 @@ interface RecallRow {
   completion: string
 }
 
-/** What training on a row teaches: the ids of the completion after those of the prompt. */
+/** The ids of a row's prompt and completion, as in training. */
 interface Lesson {
   prompt: number[]
   /** Tokens of the completion, except the one that ends it. */
@@ -19,8 +19,8 @@ interface Lesson {
 }
 
 /**
- * Measures how well completions are memorised: it generates as many tokens as each has, greedily, and compares the texts
- * character by character, position by position.
+ * Measures how well completions are memorised: generates as many tokens as each has, greedily, and compares the texts character
+ * by character at each position.
  */
 export async function recall(context: TaskContext): Promise<RecallResult> {
   const { model, options, data, done, signal } = context
@@ -64,7 +64,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   return { characterAccuracy: right / characters, exactAccuracy: exact / rows }
 }
 
-/** Encodes the row as training does, so that the question is asked as it was learnt. */
+/** Encodes the row as training does, so that the prompt is the one that was learnt. */
 async function lessonOf(
   row: RecallRow,
   where: string,
@@ -93,7 +93,7 @@ async function lessonOf(
 }
 
 /**
- * The completion as the template renders it, and the text generated in its place: there may be space, or an empty
+ * Returns the completion as the template renders it, and the text generated in its place: there may be space, or an empty
  * thinking block, before and after it.
  */
 function placed(generated: string, expected: string, completion: string): { wanted: string; written: string } {

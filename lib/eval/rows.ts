@@ -1,4 +1,4 @@
-/** What tasks read: rows of the data, token rows, and windows of texts. */
+/** The input of tasks: rows of the data, token rows, and windows of texts. */
 import { InputError, UsageError } from '../common/errors.js'
 import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
 import type { DataRecord } from '../data/rows/record.js'
@@ -11,7 +11,7 @@ import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
 import type { RowReader, RowsContext } from './task.js'
 
-/** What a task reads, and how rows become tokens. */
+/** Opens the data of a task, and returns what its rows need to become tokens. */
 export async function openTask<Model extends RowReader>(
   model: Model,
   options: EvalOptions,
@@ -37,7 +37,7 @@ function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
   throw new UsageError('bad-value', `maxLength ${maxLength} exceeds the model's ${maxPositions} positions.`)
 }
 
-/** At most `limit` records of the sources, in order, until the signal is aborted. */
+/** Yields at most `limit` records of the sources, in order, until the signal is aborted. */
 export async function* taskRecords(
   sources: readonly OpenSource[],
   { limit = Number.POSITIVE_INFINITY, signal }: { limit?: number; signal?: AbortSignal } = {},
@@ -53,7 +53,7 @@ export async function* taskRecords(
   if (count === 0) throw new InputError('empty-data', `${namesOf(sources)}: no row was found.`)
 }
 
-/** The token rows of a row, encoded as in training; several if a text is longer than `maxLength`. */
+/** Returns the token rows of a row, encoded as in training; several if a text is longer than `maxLength`. */
 export async function tokenRowsOf(
   row: Row,
   where: string,
@@ -74,7 +74,7 @@ export async function tokenRowsOf(
 }
 
 export interface WindowOptions {
-  /** Tokens that are seen at once. */
+  /** Tokens of a window. */
   window: number
   /** Tokens from one window to the next; at most `window`. */
   stride: number
@@ -82,13 +82,13 @@ export interface WindowOptions {
 
 /** A row, or a window of a text, whose targets are scored. */
 export interface ScoredRow extends TokenRow {
-  /** Tokens that no earlier window had. */
+  /** Number of tokens that no earlier window has. */
   newTokens: number
 }
 
 /**
- * Cuts a text into windows. Each predicts the tokens that no earlier window had, except its own first, which is context.
- * With a stride below the window, the tokens that it shares with the window before are context too.
+ * Cuts a text into windows. Each predicts the tokens that no earlier window has, except its own first, which is context. With a
+ * stride below the window, the tokens that it shares with the previous window are context too.
  */
 export function* textWindows(ids: Int32Array, { window, stride }: WindowOptions): Generator<ScoredRow> {
   let seen = 0
@@ -106,7 +106,7 @@ export function* textWindows(ids: Int32Array, { window, stride }: WindowOptions)
   }
 }
 
-/** Windows of texts, and token rows with a target of anything else; `limit` of them. */
+/** Yields windows of texts, and token rows with a target of all other rows; at most `limit`. */
 export async function* scoredRows(context: RowsContext): AsyncGenerator<ScoredRow> {
   const { options, data, text, signal } = context
   let count = 0
@@ -155,8 +155,8 @@ function rowsWithTargets(rows: readonly TokenRow[]): ScoredRow[] {
 }
 
 /**
- * Reads rows as the task `change` does, before anything is computed.
- * @throws UsageError of what does not fit the model, InputError of malformed rows and where no token is predicted
+ * Checks rows as the task `change` reads them, before anything is computed.
+ * @throws UsageError for rows that do not fit the model, InputError for malformed rows and if no token is predicted
  */
 export async function requireTargets(
   reader: RowReader,
@@ -171,6 +171,6 @@ export async function requireTargets(
   throw noTargets(settings.data, 'there is nothing to compare')
 }
 
-/** The error of data without a token to predict. */
+/** Returns the error for data without a token to predict. */
 export const noTargets = (data: readonly OpenSource[], consequence: string): InputError =>
   new InputError('no-targets', `${namesOf(data)}: no token is predicted, so ${consequence}.`)

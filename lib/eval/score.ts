@@ -1,24 +1,24 @@
-/** Log-probabilities of many short rows, several per forward pass. */
+/** Computes log-probabilities of many short rows, several per forward pass. */
 import { countTargets, type TokenRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
 import type { EvaluatedModel } from './task.js'
 
-/** Tokens per forward pass: more would take memory and be no faster on a CPU. A longer row gets its own pass. */
+/** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
 const TOKEN_BUDGET = 2048
 
-/** What scoring needs of a model. */
+/** The part of a model that scoring needs. */
 export type Scorer = Pick<EvaluatedModel, 'tokenLogProbs'>
 
 export interface Scored<Row extends TokenRow> {
   row: Row
-  /** Natural log-probability of each token that the mask marks, except the row's first. */
+  /** Natural log-probabilities of the tokens that the mask marks, except the row's first. */
   logprobs: Float32Array
 }
 
 export interface ScoreOptions {
   /** Rows of a forward pass at most. */
   batchSize: number
-  /** Ends the scoring before the next forward pass with its reason. */
+  /** Aborting it ends the scoring before the next forward pass with its reason. */
   signal?: AbortSignal
 }
 
@@ -31,7 +31,7 @@ export async function* scoreRows<Row extends TokenRow>(
   for await (const pass of passesOf(rows, batchSize)) yield* await scorePass(model, pass, signal)
 }
 
-/** Rows in their order, as many at a time as a forward pass takes. */
+/** Yields rows in their order, as many at a time as a forward pass takes. */
 export async function* passesOf<Row extends TokenRow>(
   rows: Iterable<Row> | AsyncIterable<Row>,
   batchSize: number,
@@ -68,7 +68,7 @@ export async function scorePass<Row extends TokenRow>(
   })
 }
 
-/** Sum in float64. */
+/** Returns the sum in float64. */
 export function float64Sum(values: Iterable<number>): number {
   let total = 0
   for (const value of values) total += value

@@ -1,4 +1,4 @@
-/** The interface that all evaluation tasks share: what they receive and what they return. */
+/** The interface of all evaluation tasks: their inputs and results. */
 import type { Batch } from '../data/batch.js'
 import type { TextTemplate } from '../data/rows/text-template.js'
 import type { OpenSource } from '../data/sources/open.js'
@@ -7,18 +7,18 @@ import type { LanguageModel } from '../generate/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
 import type { Tensor } from '../tensor/tensor.js'
 
-/** What rows become tokens by. */
+/** The part of a model that turns rows into tokens. */
 export type RowReader = Pick<LanguageModel, 'path' | 'tokenizer' | 'adapterSet'> & {
   readonly config: Pick<LanguageModel['config'], 'maxPositions' | 'vocabularySize'>
 }
 
-/** What an evaluation needs of a model. `Model` fits; so do fakes. */
+/** The part of a model that an evaluation needs. `Model` implements it, and tests can. */
 export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
   tokenLogProbs(batch: Batch): Promise<Float32Array>
   /** Turns adapter dropout off: an evaluation uses every element. */
   setDropout(key: null): void
-  /** Only these adapters take part from now on. For `forgetting` and `change` without `base`. */
+  /** Activates only these adapters. For `forgetting` and `change` without `base`. */
   setActiveAdapters?(names: readonly string[]): void
   /** Logits of the batch's targets. For `change`. */
   forwardAsync?(batch: Batch, options: { rows: 'targets'; gradients: false }): Promise<LogitsOfTargets>
@@ -30,17 +30,17 @@ export interface LogitsOfTargets extends Disposable {
   logits(from: number, to: number): Tensor
 }
 
-/** How far an evaluation is. */
+/** Progress of an evaluation. */
 export interface EvalProgress {
-  /** Rows done so far; for a text, windows. */
+  /** Rows done so far, or for a text windows. */
   done: number
-  /** The most there will be, if `limit` is set; else null. */
+  /** The largest possible `done`, if `limit` is set; else null. */
   total: number | null
   /** A short phrase about the result so far, such as `accuracy 0.25`; empty if there is none. */
   summary: string
 }
 
-/** What the task `logprobs` returns: every row, for comparisons with other programs. */
+/** Result of the task `logprobs`: every row, for comparisons with other programs. */
 export interface LogProbsResult {
   /** Rows in the order of the data. */
   rows: {
@@ -51,7 +51,7 @@ export interface LogProbsResult {
   }[]
 }
 
-/** What the task `perplexity` returns. */
+/** Result of the task `perplexity`. */
 export interface PerplexityResult {
   /** exp(loss). */
   perplexity: number
@@ -63,17 +63,17 @@ export interface PerplexityResult {
   targets: number
 }
 
-/** What the task `exact-match` returns. */
+/** Result of the task `exact-match`. */
 export interface ExactMatchResult {
   /** Rows whose answer is the expected one. */
   correct: number
-  /** Rows that were asked. */
+  /** Number of rows. */
   rows: number
-  /** A fraction, like every accuracy. */
+  /** Share of correct rows, a fraction. */
   accuracy: number
 }
 
-/** What the task `choices` returns. */
+/** Result of the task `choices`. */
 export interface ChoicesResult {
   /** Share of the rows whose right choice is the likeliest. */
   accuracy: number
@@ -81,21 +81,21 @@ export interface ChoicesResult {
   bySubject: Record<string, number>
 }
 
-/** What the task `recall` returns. */
+/** Result of the task `recall`. */
 export interface RecallResult {
-  /** Share of the characters of all completions that are right and in their place. */
+  /** Share of the characters of all completions that are correct at their position. */
   characterAccuracy: number
   /** Share of the rows whose whole completion was recalled. */
   exactAccuracy: number
 }
 
-/** What the task `forgetting` returns: how much worse the model has become at a text. */
+/** Result of the task `forgetting`: how much worse the model has become at a text. */
 export interface ForgettingResult {
-  /** `after` less `before`: positive where the model has become worse at the text. */
+  /** `after` less `before`: positive if the model has become worse at the text. */
   forgetting: number
-  /** Mean negative log-probability of the targets, natural, of the model before. */
+  /** Mean negative natural log-probability of the targets, by the model before. */
   before: number
-  /** The same of the model, with its active adapters. */
+  /** The same by the model with its active adapters. */
   after: number
   /** Tokens read. */
   tokens: number
@@ -103,15 +103,15 @@ export interface ForgettingResult {
   targets: number
 }
 
-/** What the task `change` returns: how far the model's predictions have moved from those of the model before. */
+/** Result of the task `change`: how far the model's predictions have moved from those of the model before. */
 export interface ChangeResult extends Omit<ForgettingResult, 'forgetting'> {
   /** Mean of |log-probability of a target after − before|. */
   meanAbsoluteChange: number
   /** The largest of these. */
   maxAbsoluteChange: number
-  /** Mean of Σ p ln(p / q) over what may follow, p of the model before and q of the model [nats]. */
+  /** Mean of Σ p ln(p / q) over the vocabulary [nats], with p of the model before and q of the model. */
   klDivergence: number
-  /** Share of the targets at which both models find the same token likeliest. */
+  /** Share of the targets for which both models have the same likeliest token. */
   sameTopTokens: number
 }
 
@@ -125,37 +125,37 @@ export interface EvalResults extends Record<Task, object> {
   'exact-match': ExactMatchResult
   /** Share of multiple-choice questions that are answered right. */
   choices: ChoicesResult
-  /** Share of memorised completions. */
+  /** How well completions are memorised. */
   recall: RecallResult
   /** How much worse the model predicts a text than before training. */
   forgetting: ForgettingResult
-  /** How far predictions moved by training. */
+  /** How far training moved the predictions. */
   change: ChangeResult
 }
 
-/** What a task reads. */
+/** The input of a task. */
 export interface RowsContext {
   readonly model: RowReader
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]
   readonly shotsData: readonly OpenSource[] | undefined
-  /** What makes a text of a row's columns; null: a row is what its keys say. */
+  /** Builds a text from a row's columns; if null, a row's keys determine its form. */
   readonly text: TextTemplate | null
-  /** Null: prompts stand as they are. */
+  /** If null, prompts are used without a template. */
   readonly template: ChatTemplate | null
-  /** Template variables for rows that do not set them themselves. */
+  /** Template variables for rows without their own. */
   readonly templateContext: TemplateContext
-  /** Ends the task with its reason. */
+  /** Aborting it ends the task with its reason. */
   readonly signal?: AbortSignal
-  /** Tokens of a row at most. */
+  /** Largest number of tokens of a row. */
   readonly maxLength: number
-  /** Called when `maxLength` cut a row. */
+  /** Called when a row is cut to `maxLength`. */
   truncated(): void
 }
 
 export interface TaskContext extends RowsContext {
   readonly model: EvaluatedModel
-  /** What `forgetting` and `change` compare the model with; null: the model without its active adapters. */
+  /** The model before, for `forgetting` and `change`; null means the model without its active adapters. */
   readonly base: EvaluatedModel | null
   /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
   done(line: object, summary?: string): Promise<void>

@@ -21,7 +21,7 @@ import { stopTokens } from './stops.js'
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 
 /**
- * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversation begins alike.
+ * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversations begin alike.
  *
  * ```ts
  * import { Chat, loadModel } from 'node-mora'
@@ -39,7 +39,7 @@ export class Chat implements Disposable {
   readonly #extras: GenerateExtras
   readonly #cache: PromptCache
 
-  /** @throws UsageError for wrong options; the first `say` finds a model without a chat template */
+  /** @throws UsageError for wrong options; the first `say` throws if the model has no chat template */
   constructor(
     /** The model that answers. */
     readonly model: LanguageModel,
@@ -53,8 +53,8 @@ export class Chat implements Disposable {
   }
 
   /**
-   * Streams the answer to a message; the generator's return value is the result. An answer that is left early is kept as
-   * far as it came, and so is one that `signal` ends with its reason.
+   * Streams the answer to a message; the generator's return value is the result. If the loop is left early, or `signal` is
+   * aborted, the part of the answer so far is kept.
    */
   async *say(text: string, say: GenerateSignal = {}): AsyncGenerator<string, GenerateResult> {
     check({ text, say }, sayArguments)

@@ -16,35 +16,35 @@ export interface ContinuationRequest {
   ids: readonly number[]
   maxNewTokens: number
   sampling: Sampling
-  /** The random stream, read once per token and never at temperature 0. */
+  /** The random stream: one number per token, none at temperature 0. */
   random: RandomStream
   stopIds: ReadonlySet<number>
   /** The text ends before the first of these. */
   stopStrings?: readonly string[]
-  /** Names the prompt in errors; `The prompt`. */
+  /** Names the prompt in errors; default `The prompt`. */
   name?: string
   /** Aborting it ends the continuation before the next token with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** What `generate` returns. */
+/** Result of `generate`. */
 export interface GenerateResult {
-  /** What was generated, without control tokens. */
+  /** The generated text, without control tokens. */
   text: string
-  /** Every generated token, including the one that ended it. */
+  /** All generated tokens, including a stop token. */
   ids: number[]
   /** Tokens of the prompt, chat template included. */
   promptTokens: number
   /** Number of `ids`. */
   newTokens: number
-  /** `length`: `maxNewTokens` were generated, or the model has no position left. */
+  /** `length` means that `maxNewTokens` were generated, or the model has no position left. */
   finishReason: FinishReason
-  /** New tokens per second since the prompt was handed over. */
+  /** New tokens per second, the time for the prompt included. */
   tokensPerSecond: number
 }
 
 /**
- * Generated ids, a stop token included.
+ * Yields generated ids, a stop token included.
  * @throws UsageError `prompt-too-long`; the reason of an aborted signal
  */
 export async function* continueTokens(
@@ -71,7 +71,7 @@ export async function* continueTokens(
   }
 }
 
-/** Generated text in pieces of whole characters; its return value is the complete result. */
+/** Yields generated text in pieces of whole characters; its return value is the complete result. */
 export async function* continueText(
   cache: PromptCache,
   request: ContinuationRequest,
@@ -113,7 +113,7 @@ export async function* continueText(
   }
 }
 
-/** Hands out the pieces of a stream and returns its result. */
+/** Passes on the pieces of a stream and returns its result. */
 export async function drain<Piece, Result>(
   stream: AsyncGenerator<Piece, Result>,
   onPiece: (piece: Piece) => void = () => {},

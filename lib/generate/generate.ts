@@ -32,13 +32,13 @@ export interface GenerateExtras {
   onWarning?: (message: string) => void
 }
 
-/** Ends work before its time. */
+/** The option to cancel generation. */
 export interface GenerateSignal {
   /** Aborting it ends the work before the next token with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** What `generate` takes: the options of `mora generate`, a conversation, callbacks and a signal. */
+/** Options of `generate`: those of `mora generate`, a conversation, callbacks and a signal. */
 export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
 
 export const generateArguments = {
@@ -63,7 +63,7 @@ export const generateArguments = {
  * const { text, finishReason } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
  * ```
  *
- * @throws UsageError of options that are wrong or do not fit the model, and of prompts that fill its context; the reason of
+ * @throws UsageError for options that are wrong or do not fit the model, and for prompts that fill its context; the reason of
  * an aborted `signal`
  */
 export async function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {

@@ -6,7 +6,7 @@ import type { TokenChoice } from '../tensor/operations/sampling.js'
 export interface TokenCache {
   /** Tokens in use; lowering it forgets the last ones. */
   length: number
-  /** Tokens that there is memory for. */
+  /** Number of tokens for which memory is allocated. */
   readonly capacity: number
   /** The row's final number of tokens, as far as it is known before they are read. */
   rowLength?: number
@@ -14,34 +14,34 @@ export interface TokenCache {
   dispose(): void
 }
 
-/** What generation needs of a model. `Model` fits; so do fakes. */
+/** The part of a model that generation needs. `Model` implements it, and tests can. */
 export interface LanguageModel {
   /** Folder or file that the model was loaded from; empty for a randomly initialised model. */
   readonly path: string
-  /** What generation has to know of the model's sizes. */
+  /** The parts of the model's configuration that generation needs. */
   readonly config: {
     /** Ids of tokens that end a text. */
     readonly eosIds: readonly number[]
-    /** Tokens that prompt and answer may have together. */
+    /** Largest number of tokens of prompt and answer together. */
     readonly maxPositions: number
     /** V, the number of logits. */
     readonly vocabularySize: number
   }
-  /** Rows at least this long use different rotary angles, from their first token on; absent: no rows do. */
+  /** Rows at least this long use different rotary angles, from their first token on; if absent, no rows do. */
   readonly longRowsFrom?: number
-  /** Null for a model without one: it can only be given ids. */
+  /** Null for a model without a tokenizer, which can only read ids. */
   readonly tokenizer: Tokenizer | null
   /** The model's adapters. */
   readonly adapterSet: {
-    /** Names of the adapters that take part in forward passes. */
+    /** Returns the names of the active adapters. */
     activeNames(): string[]
-    /** What is known of the training of an adapter. */
+    /** Returns facts about the training of an adapter. */
     provenance(name: string): {
       /** sha256 of the chat template that it was trained with. */
       readonly templateHash?: string
     }
   }
-  /** Memory for keys and values of `capacity` tokens. */
+  /** Allocates memory for keys and values of `capacity` tokens. */
   createCache(capacity: number): TokenCache
   /** Reads `ids` after what the cache holds, and returns the logits [V] of the next token. */
   next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>
@@ -49,7 +49,7 @@ export interface LanguageModel {
   nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number>
 }
 
-/** The check of arguments that must be a model. */
+/** Schema of arguments that must be a model. */
 export const aLanguageModel = having(
   'a model (loadModel gives one)',
   'createCache',

@@ -1,7 +1,7 @@
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 import type { LanguageModel, TokenCache } from './language-model.js'
 
-/** Tokens read in one forward pass: more would need more memory and be no faster. */
+/** Tokens read in one forward pass: more would need more memory and not be faster. */
 const CHUNK = 512
 /** Capacities are multiples of this, so that a prompt a little longer than the last one fits. */
 const STEP = 256
@@ -16,13 +16,13 @@ type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Resul
 export class PromptCache implements Disposable {
   #cache: TokenCache | null = null
   #ids: number[] = []
-  /** Whether they were read as tokens of a long row. */
+  /** Whether the tokens were read with the rotary angles of long rows. */
   #long = false
 
   constructor(readonly model: LanguageModel) {}
 
   /**
-   * Reads a prompt of at least one token and gives the logits [V] of what comes next.
+   * Reads a prompt of at least one token and returns the logits [V] of the next token.
    *
    * @throws the reason of an aborted signal, between parts of a long prompt
    */
@@ -75,7 +75,7 @@ export class PromptCache implements Disposable {
 
   async #readPrompt<Result>(ids: readonly number[], reserve: number, step: Step<Result>): Promise<Result> {
     const cache = this.#withRoom(ids.length + reserve)
-    // The last token is always read, since the next one is wanted.
+    // The last token is always read, since its pass yields the next one.
     const long = this.#isLong(ids.length)
     let start = long === this.#long ? Math.min(commonPrefix(this.#ids, ids), ids.length - 1) : 0
     this.#long = long

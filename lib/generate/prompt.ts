@@ -1,4 +1,4 @@
-/** Turns what the user said into the ids that the model reads. */
+/** Turns prompts and conversations into ids. */
 
 import { UsageError } from '../common/errors.js'
 import { checkIds } from '../data/encode.js'
@@ -24,10 +24,10 @@ export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'token
 }
 
 /**
- * With a template the prompt is a user's turn, and the ids end where the assistant's turn begins. Without one it is
- * continued as it is, with BOS by the tokenizer's own rule.
+ * Returns the ids of a prompt. With a template it is a user's turn, and the ids end where the assistant's turn begins. Without
+ * one it is used as it is, with BOS by the tokenizer's own rule.
  *
- * @throws UsageError for parts that do not fit together
+ * @throws UsageError for options that do not fit together
  */
 export async function promptTokens(
   model: LanguageModel,
@@ -66,7 +66,10 @@ function plainPrompt(prompt: string | undefined, system: string | undefined): st
   )
 }
 
-/** The template of a prompt: null for `raw` and for a model without one. Warns if an active adapter learned another. */
+/**
+ * Returns the template of a prompt: null for `raw` and for a model without one. Warns if an active adapter was trained with
+ * another.
+ */
 export async function promptTemplate(
   model: Pick<LanguageModel, 'tokenizer' | 'path' | 'adapterSet'>,
   { template, raw = false }: { template: string; raw?: boolean },

@@ -1,4 +1,4 @@
-/** Where generation ends: at tokens, and at texts. */
+/** Tokens and texts that end generation. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { InputError } from '../common/errors.js'
@@ -9,8 +9,8 @@ import { readJsonObject } from '../io/json.js'
 import type { LanguageModel } from './language-model.js'
 
 /**
- * The EOS tokens of `config.json`, `generation_config.json` and the tokenizer. With a chat template, also the tokens that
- * end an assistant's turn, which training makes the model write.
+ * Returns the EOS tokens of `config.json`, `generation_config.json` and the tokenizer. With a chat template, also the tokens
+ * that end an assistant's turn, which the model learns to write.
  */
 export async function stopTokens(
   { path, config, tokenizer }: Pick<LanguageModel, 'path' | 'config' | 'tokenizer'>,
@@ -31,7 +31,7 @@ async function generationEos(modelPath: string): Promise<number[]> {
 
 const question: Message = { role: 'user', content: 'Question' }
 const called = { type: 'function', function: { name: 'name', arguments: {} } }
-/** Ways to end an answer or a call, with the next message: in some templates its opening token ends the turn. */
+/** Answers and calls, each with the next message, whose opening token ends the turn in some templates. */
 const ENDINGS: readonly { answer: Message; next: Message }[] = [
   { answer: { role: 'assistant', content: 'Answer' }, next: question },
   {
@@ -40,7 +40,7 @@ const ENDINGS: readonly { answer: Message; next: Message }[] = [
   },
 ]
 
-/** The last trained tokens of an assistant's turns, except where the template refuses or cannot tell them apart. */
+/** Returns the last trained tokens of an assistant's turns; skips those that the template refuses or that cannot be found. */
 async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promise<number[]> {
   const masked = (...messages: Message[]) => maskChat(tokenizer, template, messages, 'a conversation')
   const ends: number[] = []
@@ -58,19 +58,19 @@ async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promis
   return ends
 }
 
-/** Ends a text that comes in pieces before the first of some strings. */
+/** Ends a text that arrives in pieces before the first of some strings. */
 export class StopStrings {
   #held = ''
   #found = false
 
   constructor(readonly stops: readonly string[]) {}
 
-  /** Whether one of the strings came; from then on no text is handed out. */
+  /** Whether one of the strings was found; no text is returned after it. */
   get found(): boolean {
     return this.#found
   }
 
-  /** Returns the text that cannot be the beginning of a stop string. */
+  /** Adds a piece and returns the text so far that cannot be the beginning of a stop string. */
   push(piece: string): string {
     const text = this.#held + piece
     const places = this.stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0)
@@ -92,7 +92,7 @@ export class StopStrings {
   }
 }
 
-/** Length of the longest suffix of `text` that is a prefix of `stop`. */
+/** Returns the length of the longest suffix of `text` that is a prefix of `stop`. */
 function overlap(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length

@@ -1,8 +1,8 @@
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 
-/** Tokens of the prompt that are decoded again with the first new ones, because spaces depend on what comes before. */
+/** Tokens of the prompt that are decoded with the first new ones, because spaces depend on the text before. */
 const CONTEXT = 6
-/** What an unfinished character decodes to. */
+/** The text of an incomplete character. */
 const UNFINISHED = '\ufffd'
 
 /**
@@ -11,13 +11,13 @@ const UNFINISHED = '\ufffd'
  */
 export class TextStream {
   readonly #ids: number[]
-  /** Tokens before `#start` are no longer decoded; those before `#told` were handed out. */
+  /** Tokens before `#start` are no longer decoded; the text of those before `#told` was returned. */
   #start = 0
   #told: number
-  /** The text of those from `#start` to `#told`. */
+  /** The text of the tokens from `#start` to `#told`. */
   #before: Promise<string> | undefined
 
-  /** @param prompt ids that come before */
+  /** @param prompt ids before the generated ones */
   constructor(
     readonly tokenizer: Pick<Tokenizer, 'decode'>,
     prompt: readonly number[],
@@ -26,7 +26,7 @@ export class TextStream {
     this.#told = this.#ids.length
   }
 
-  /** The text that this token completes; empty while a character is incomplete. */
+  /** Adds a token and returns the text that it completes; empty while a character is incomplete. */
   async push(id: number): Promise<string> {
     this.#ids.push(id)
     const { before, all } = await this.#decoded()
@@ -57,7 +57,7 @@ export class TextStream {
   }
 }
 
-/** The text of `ids`, which continue `prompt`. */
+/** Returns the text of `ids`, which continue `prompt`. */
 export async function continuationText(
   tokenizer: Pick<Tokenizer, 'decode'>,
   prompt: readonly number[],
