@@ -12,7 +12,7 @@ interface RecallRow {
 }
 
 /** The ids of a row's prompt and completion, as in training. */
-interface Lesson {
+interface EncodedCompletion {
   prompt: number[]
   /** Tokens of the completion, except the one that ends it. */
   expected: number[]
@@ -36,7 +36,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
     if (row.kind !== 'completion' || row.completion.trim() === '') {
       throw malformedRow(where, 'recall needs rows of a prompt and a completion that is not empty')
     }
-    const { prompt, expected } = await lessonOf(row, where, context)
+    const { prompt, expected } = await encodeCompletion(row, where, context)
     const name = `${where}: the prompt`
     const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name, signal })
     const { wanted, written } = placed(
@@ -65,11 +65,11 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
 }
 
 /** Encodes the row as training does, so that the prompt is the one that was learnt. */
-async function lessonOf(
+async function encodeCompletion(
   row: RecallRow,
   where: string,
   { model, template, templateContext: context, signal }: TaskContext,
-): Promise<Lesson> {
+): Promise<EncodedCompletion> {
   const { tokenizer, config } = model
   const encoded = await encodeRow({ kind: 'completion', ...row }, where, {
     tokenizer,

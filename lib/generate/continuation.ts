@@ -81,7 +81,7 @@ export async function* continueText(
   const stops = new StopStrings(request.stopStrings ?? [])
   const pieces: string[] = []
   const ids: number[] = []
-  const told = (piece: string): string => {
+  const collect = (piece: string): string => {
     pieces.push(piece)
     return piece
   }
@@ -96,12 +96,12 @@ export async function* continueText(
     ids.push(next.value)
     // A stop token has no text, even where the tokenizer does not call it special.
     const piece = request.stopIds.has(next.value) ? '' : stops.push(await text.push(next.value))
-    if (piece !== '') yield told(piece)
+    if (piece !== '') yield collect(piece)
   }
   if (!stops.found) {
     const rest = stops.push(await text.end()) + (stops.found ? '' : stops.end())
     if (stops.found) finishReason = 'stop'
-    if (rest !== '') yield told(rest)
+    if (rest !== '') yield collect(rest)
   }
   return {
     text: pieces.join(''),

@@ -11,10 +11,10 @@ const UNFINISHED = '\ufffd'
  */
 export class TextStream {
   readonly #ids: number[]
-  /** Tokens before `#start` are no longer decoded; the text of those before `#told` was returned. */
+  /** Tokens before `#start` are no longer decoded; the text of those before `#returned` was returned. */
   #start = 0
-  #told: number
-  /** The text of the tokens from `#start` to `#told`. */
+  #returned: number
+  /** The text of the tokens from `#start` to `#returned`. */
   #before: Promise<string> | undefined
 
   /** @param prompt ids before the generated ones */
@@ -23,7 +23,7 @@ export class TextStream {
     prompt: readonly number[],
   ) {
     this.#ids = prompt.slice(-CONTEXT)
-    this.#told = this.#ids.length
+    this.#returned = this.#ids.length
   }
 
   /** Adds a token and returns the text that it completes; empty while a character is incomplete. */
@@ -43,15 +43,15 @@ export class TextStream {
   }
 
   #turn(): void {
-    this.#start = this.#told
-    this.#told = this.#ids.length
+    this.#start = this.#returned
+    this.#returned = this.#ids.length
     this.#before = undefined
   }
 
   async #decoded(): Promise<{ before: string; all: string }> {
     const decode = (end: number) =>
       this.tokenizer.decode(this.#ids.slice(this.#start, end), { skipSpecialTokens: true })
-    this.#before ??= decode(this.#told)
+    this.#before ??= decode(this.#returned)
     const [before, all] = await Promise.all([this.#before, decode(this.#ids.length)])
     return { before, all }
   }

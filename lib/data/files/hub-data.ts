@@ -56,13 +56,13 @@ async function chosen(id: HubId, purpose: DataPurpose, snapshot: Snapshot): Prom
 }
 
 /** A configuration, and the requested split of it; null if none is named. */
-interface Asked {
+interface RequestedSplit {
   readonly name: string | null
   readonly splits: Splits
   readonly split: string | null
 }
 
-async function configurationOf({ path, variant }: HubId, snapshot: Snapshot): Promise<Asked> {
+async function configurationOf({ path, variant }: HubId, snapshot: Snapshot): Promise<RequestedSplit> {
   const configurations = path === null ? await described(snapshot) : []
   const [first = null, second = null] = variant?.split(':') ?? []
   if (configurations.length === 0) {
@@ -97,7 +97,7 @@ async function described(snapshot: Snapshot): Promise<DataConfiguration[]> {
   return configurationsOf(text, snapshot.files, `The ${card} of ${snapshot.name}`)
 }
 
-function chooseSplit({ name, splits, split }: Asked, purpose: DataPurpose, snapshot: Snapshot): Chosen {
+function chooseSplit({ name, splits, split }: RequestedSplit, purpose: DataPurpose, snapshot: Snapshot): Chosen {
   const names = [...splits.keys()]
   const usual =
     PREFERRED[purpose].find((preferred) => splits.has(preferred)) ?? (names.length === 1 ? names[0] : undefined)

@@ -120,7 +120,7 @@ class IsolatedProcess {
   /** Requests without an answer, the oldest first. */
   readonly #waiting: Waiting[] = []
   readonly #sent = new Set<number>()
-  readonly #heard = new Set<AbortSignal>()
+  readonly #signals = new Set<AbortSignal>()
   readonly #onAbort = () => this.#abandon()
   #outbox: Buffer[] = []
   #isStarted = false
@@ -149,8 +149,8 @@ class IsolatedProcess {
       return
     }
     for (const { id } of shared) this.#sent.add(id)
-    if (waiting.signal && !this.#heard.has(waiting.signal)) {
-      this.#heard.add(waiting.signal)
+    if (waiting.signal && !this.#signals.has(waiting.signal)) {
+      this.#signals.add(waiting.signal)
       waiting.signal.addEventListener('abort', this.#onAbort)
     }
     this.#waiting.push(waiting)
@@ -168,15 +168,15 @@ class IsolatedProcess {
 
   #settle(answer: IsolatedAnswer): void {
     const { resolve, reject } = this.#waiting.shift()!
-    if (this.#waiting.length === 0) this.#rest()
+    if (this.#waiting.length === 0) this.#becomeIdle()
     if ('value' in answer) resolve(answer.value)
     else if ('fault' in answer) reject(new Error(answer.fault))
     else reject(new (answer.error.isUsage ? UsageError : InputError)(answer.error.code, answer.error.message))
   }
 
-  #rest(): void {
-    for (const signal of this.#heard) signal.removeEventListener('abort', this.#onAbort)
-    this.#heard.clear()
+  #becomeIdle(): void {
+    for (const signal of this.#signals) signal.removeEventListener('abort', this.#onAbort)
+    this.#signals.clear()
     this.#child.unref()
     this.#idle = setTimeout(() => {
       this.#retire()

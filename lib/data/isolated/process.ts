@@ -47,7 +47,7 @@ const templates = new Map<number, TemplateDefinition | CompiledTemplate>()
 const marks = new Map<number, TokenMarks>()
 const tokenizers = new Map<number, TokenizerDefinition | TokenizerEngine>()
 
-function take(shared: Shared): void {
+function store(shared: Shared): void {
   if ('template' in shared) templates.set(shared.id, shared.template)
   else if ('tokens' in shared) marks.set(shared.id, new TokenMarks(shared.tokens))
   else tokenizers.set(shared.id, shared.tokenizer)
@@ -150,7 +150,7 @@ async function answerAll(): Promise<void> {
   await isTicking
   while (queue.length > 0) {
     const batch = nextBatch()
-    for (const { shared } of queue.slice(0, batch.length)) for (const one of shared) take(one)
+    for (const { shared } of queue.slice(0, batch.length)) for (const one of shared) store(one)
     begin(batch)
     const answers = await answersTo(batch)
     end()

@@ -113,7 +113,7 @@ export class ChatTurns {
     return this.text.startsWith(text) ? text.length : -1
   }
 
-  /** Returns where the announcement of a turn ends; undefined if that cannot be told. */
+  /** Returns where the announcement of a turn ends; undefined if it cannot be determined. */
   #opening(turn: number, { start, end }: Span): { end: number; isForeign: boolean } | undefined {
     const before = this.#messages.slice(0, turn)
     const prompt = this.#prompt(before)
@@ -254,7 +254,7 @@ export class ChatTurns {
     return spans.flatMap((span) => this.#ended(span, turn))
   }
 
-  /** A template may drop thinking and whitespace, but some line of the answer has to be there. */
+  /** Requires some line of the answer in the text: a template may drop thinking and whitespace, but not all of the answer. */
   #checkContent(turn: number, shown: string): void {
     const content = textsOf(this.#messages[turn]!).join('\n').split(THINKING_END).at(-1)!
     const lines = content.split('\n').flatMap((line) => line.trim() || [])
@@ -272,7 +272,7 @@ export class ChatTurns {
     return this.#rendered(messages, true)
   }
 
-  /** Undefined if the template refuses a part of a conversation that it accepts as a whole. */
+  /** Renders messages; undefined if the template refuses a part of a conversation that it accepts as a whole. */
   #rendered(messages: readonly Message[], addGenerationPrompt: boolean): Piece[] | undefined {
     try {
       return this.#write(messages, addGenerationPrompt)
@@ -289,7 +289,7 @@ export class ChatTurns {
   #unmaskable(turn: number, problem: string): InputError {
     return new InputError(
       'unmaskable-template',
-      `${this.where}: the part of messages[${turn}] to train cannot be told from the template: ${problem}; ${WAYS_OUT}.`,
+      `${this.where}: the part of messages[${turn}] to train cannot be found in the rendered text: ${problem}; ${WAYS_OUT}.`,
     )
   }
 }

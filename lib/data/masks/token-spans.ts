@@ -46,7 +46,7 @@ export function tokenSpans(
     if (at > first && isFound && isEnded) return { start: first, end: at }
     throw new InputError(
       'unmaskable-template',
-      `${where}: the tokens of an assistant's turn cannot be told from those around it; ${WAYS_OUT}.`,
+      `${where}: the tokens of an assistant's turn cannot be distinguished from those around them; ${WAYS_OUT}.`,
     )
   })
 }

@@ -165,20 +165,22 @@ describe('T8 a token across the start of an answer', () => {
   it('is refused where they do not meet within eight tokens', () => {
     const tokenizer = tokenizerOf({ pieces: pieces(9) })
     expect(() => places(template, [user(''), assistant(letters)], tokenizer)).toThrow(
-      /cannot be told from those around/,
+      /cannot be distinguished from those around/,
     )
   })
 
   it('is refused where the end of a turn is no token of its own', () => {
     const messages = [user(''), assistant('a'), user('')]
     const alone = tokenizerOf({ pieces: ['a<e>'] })
-    expect(() => places(template, messages, alone)).toThrow(/cannot be told from those around/)
+    expect(() => places(template, messages, alone)).toThrow(/cannot be distinguished from those around/)
     // Together with the following text it is another token, though an added one.
     const goesOn = tokenizerOf({ added: ['<e>Q'] })
-    expect(() => places(template, messages, goesOn)).toThrow(/cannot be told from those around/)
+    expect(() => places(template, messages, goesOn)).toThrow(/cannot be distinguished from those around/)
     // An empty answer, of which the template leaves nothing.
     const whole = tokenizerOf({ added: ['X<e>'] })
-    expect(() => places(template, [user(''), assistant('')], whole)).toThrow(/cannot be told from those around/)
+    expect(() => places(template, [user(''), assistant('')], whole)).toThrow(
+      /cannot be distinguished from those around/,
+    )
   })
 })
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { straddledSpans, tokenSpans } from '../../../lib/data/masks/token-spans.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
-const REFUSAL = /^row: the tokens of an assistant's turn cannot be told from those around it/
+const REFUSAL = /^row: the tokens of an assistant's turn cannot be distinguished from those around them/
 
 describe('tokenSpans', () => {
   const { addedIds, placed, alone } = tokenizerOf({ pieces: ['Xa', 'c<'] })
