@@ -30,19 +30,16 @@ void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor
 
 }  // namespace
 
-void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets, const Tensor& keyOffsets,
-               AttentionScoring scoring, const Tensor& out, const Tensor& lse) {
+void attention(In q, In k, In v, In queryOffsets, In keyOffsets, AttentionScoring scoring, Out out, Optional lse) {
   Check check("attention");
   checkAttention(check, q, k, v, queryOffsets, keyOffsets, scoring);
   check.tensor("out", out).sameShape(q).dtype(q.dtype()).rows();
   if (lse) check.tensor("lse", lse).shape({q.size(1), q.size(0)}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, attention, q.desc(), k.desc(), v.desc(), queryOffsets.desc(), keyOffsets.desc(), scoring,
-               out.desc(), optional(lse));
+  check.enqueue(&Backend::attention, q, k, v, queryOffsets, keyOffsets, scoring, out, lse);
 }
 
-void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets,
-                       AttentionScoring scoring, const Tensor& dQ, const Tensor& dK, const Tensor& dV) {
+void attentionBackward(In dOut, In q, In k, In v, In out, In lse, In queryOffsets, In keyOffsets,
+                       AttentionScoring scoring, Out dQ, Out dK, Out dV) {
   Check check("attentionBackward");
   checkAttention(check, q, k, v, queryOffsets, keyOffsets, scoring);
   check.tensor("dOut", dOut).sameShape(q).dtype(q.dtype()).rows();
@@ -51,8 +48,7 @@ void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, con
   check.tensor("dQ", dQ).sameShape(q).dtype(q.dtype()).rows();
   check.tensor("dK", dK).sameShape(k).dtype(q.dtype()).rows();
   check.tensor("dV", dV).sameShape(k).dtype(q.dtype()).rows();
-  MORA_ENQUEUE(check, attentionBackward, dOut.desc(), q.desc(), k.desc(), v.desc(), out.desc(), lse.desc(),
-               queryOffsets.desc(), keyOffsets.desc(), scoring, dQ.desc(), dK.desc(), dV.desc());
+  check.enqueue(&Backend::attentionBackward, dOut, q, k, v, out, lse, queryOffsets, keyOffsets, scoring, dQ, dK, dV);
 }
 
 }  // namespace mora::operations

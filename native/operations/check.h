@@ -1,4 +1,4 @@
-// Chained argument checks of the operations: `Check("rope").tensor("x", x).rank(3).floats()`, followed by MORA_ENQUEUE.
+// Chained argument checks of the operations: `Check("rope").tensor("x", x).rank(3).floats()`, then `enqueue`.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -54,10 +54,25 @@ class Check {
       fail(expected, tensor_->describe());
   }
 
+  /// Enqueues an operation on the device of the checked tensors. Absent tensors have no data; numbers are converted.
+  template <typename... Parameters, typename... Arguments>
+  void enqueue(Status (*Backend::*operation)(Stream*, Parameters...), const Arguments&... arguments) const {
+    const auto status = (device_->backend().*operation)(device_->stream(), converted<Parameters>(arguments)...);
+    device_->check(status, operation_);
+  }
+
   Device& device() const { return *device_; }
   const char* operation() const { return operation_; }
 
  private:
+  template <typename Parameter, typename Argument>
+  static Parameter converted(const Argument& argument) {
+    if constexpr (std::is_same_v<Argument, Tensor>)
+      return argument ? argument.desc() : TensorDesc{};
+    else
+      return static_cast<Parameter>(argument);
+  }
+
   [[noreturn]] void fail(const std::string& expected, const std::string& came) const {
     throw Error("invalid-argument",
                 std::string(operation_) + ": expected " + expected + " for " + name_ + " but received " + came + ".");
@@ -73,12 +88,5 @@ class Check {
 inline void checkRowsLike(Check& check, const char* name, const Tensor& tensor, const Tensor& x) {
   check.tensor(name, tensor).sameShape(x).dtype(x.dtype()).rows();
 }
-
-/// The descriptor of a tensor that may be absent.
-inline TensorDesc optional(const Tensor& tensor) { return tensor ? tensor.desc() : TensorDesc{}; }
-
-/// Enqueues the operation `name` on the device of the tensors that were checked.
-#define MORA_ENQUEUE(check, name, ...) \
-  (check).device().check((check).device().backend().name((check).device().stream(), __VA_ARGS__), #name)
 
 }  // namespace mora

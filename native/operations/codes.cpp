@@ -41,23 +41,22 @@ CodedMatrix checkCoded(Check& check, const CodedTensors& coded) {
     check.tensor("scaleTable", coded.scaleTable).shape({256}).dtype(DType::f32).dense();
     check.tensor("scaleScales", coded.scaleScales).shape({outer}).dtype(DType::f32).dense();
   }
-  return {coded.codes.desc(),     optional(coded.table),      coded.scales.desc(),         optional(coded.zeros),
-          optional(coded.groups), optional(coded.scaleTable), optional(coded.scaleScales), layout};
+  return {coded.codes.desc(),  coded.table.desc(),      coded.scales.desc(),      coded.zeros.desc(),
+          coded.groups.desc(), coded.scaleTable.desc(), coded.scaleScales.desc(), layout};
 }
 
 }  // namespace
 
-void unpackCodes(const CodedTensors& source, const Tensor& rows, const Tensor& target) {
+void unpackCodes(Coded source, Optional rows, Out target) {
   Check check("unpackCodes");
   const CodedMatrix matrix = checkCoded(check, source);
   if (rows) check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
   const int64_t count = rows ? rows.size(0) : source.codes.size(0);
   check.tensor("target", target).shape({count, source.layout.columns}).floats().rows();
-  MORA_ENQUEUE(check, unpackCodes, matrix, optional(rows), target.desc());
+  check.enqueue(&Backend::unpackCodes, matrix, rows, target);
 }
 
-void matmulCodes(const Tensor& a, const CodedTensors& b, bool transposeB, const Tensor& c, double alpha,
-                 bool accumulate) {
+void matmulCodes(In a, Coded b, Flag transposeB, Out c, Factor alpha, Flag accumulate) {
   Check check("matmulCodes");
   const CodedMatrix matrix = checkCoded(check, b);
   const int64_t rows = b.codes.size(0), columns = b.layout.columns;
@@ -65,7 +64,7 @@ void matmulCodes(const Tensor& a, const CodedTensors& b, bool transposeB, const 
   check.tensor("c", c).floats().rows().shape({a.size(0), transposeB ? rows : columns});
   check.that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
              [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
-  MORA_ENQUEUE(check, matmulCodes, a.desc(), matrix, transposeB, c.desc(), static_cast<float>(alpha), accumulate);
+  check.enqueue(&Backend::matmulCodes, a, matrix, transposeB, c, alpha, accumulate);
 }
 
 }  // namespace mora::operations

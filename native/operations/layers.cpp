@@ -4,26 +4,25 @@
 
 namespace mora::operations {
 
-void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const Tensor& sines, bool inverse) {
+void rope(InOut x, In positions, In cosines, In sines, Flag inverse) {
   Check check("rope");
   check.tensor("x", x).rank(3).floats().rows();
   check.tensor("positions", positions).shape({x.size(0)}).dtype(DType::i32).dense();
   check.tensor("cosines", cosines).rank(2).dtype(DType::f32).dense();
   check.that(2 * cosines.size(1) <= x.size(2), [&] { return "at most " + std::to_string(x.size(2) / 2) + " columns"; });
   check.tensor("sines", sines).sameShape(cosines).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, rope, x.desc(), positions.desc(), cosines.desc(), sines.desc(), inverse);
+  check.enqueue(&Backend::rope, x, positions, cosines, sines, inverse);
 }
 
-void activation(Activation f, const Tensor& gate, const Tensor& up, const Tensor& y) {
+void activation(Activation f, In gate, Optional up, Out y) {
   Check check("activation");
   check.tensor("gate", gate).rank(2).floats().rows();
   if (up) checkRowsLike(check, "up", up, gate);
   checkRowsLike(check, "y", y, gate);
-  MORA_ENQUEUE(check, activation, f, gate.desc(), optional(up), y.desc());
+  check.enqueue(&Backend::activation, f, gate, up, y);
 }
 
-void activationBackward(Activation f, const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate,
-                        const Tensor& dUp) {
+void activationBackward(Activation f, In dY, In gate, Optional up, Out dGate, Optional dUp) {
   Check check("activationBackward");
   check.tensor("gate", gate).rank(2).floats().rows();
   checkRowsLike(check, "dY", dY, gate);
@@ -32,16 +31,16 @@ void activationBackward(Activation f, const Tensor& dY, const Tensor& gate, cons
     checkRowsLike(check, "up", up, gate);
     checkRowsLike(check, "dUp", dUp, gate);
   }
-  MORA_ENQUEUE(check, activationBackward, f, dY.desc(), gate.desc(), optional(up), dGate.desc(), optional(dUp));
+  check.enqueue(&Backend::activationBackward, f, dY, gate, up, dGate, dUp);
 }
 
-void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tensor& y) {
+void dropout(In x, In rowKeys, DropoutKey key, Out y) {
   Check check("dropout");
   check.tensor("x", x).rank(2).floats().rows();
   check.that(key.probability >= 0 && key.probability < 1, "a probability in [0, 1)");
   check.tensor("rowKeys", rowKeys).shape({x.size(0)}).dtype(DType::i64).dense();
   check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
-  MORA_ENQUEUE(check, dropout, x.desc(), rowKeys.desc(), key, y.desc());
+  check.enqueue(&Backend::dropout, x, rowKeys, key, y);
 }
 
 namespace {
@@ -66,10 +65,10 @@ void causalConvolution(In x, In kernel, Optional bias, In offsets, Out y) {
   checkConvolution(check, x, kernel, offsets);
   checkChannels(check, "bias", bias, x);
   checkRowsLike(check, "y", y, x);
-  MORA_ENQUEUE(check, causalConvolution, x.desc(), kernel.desc(), optional(bias), offsets.desc(), y.desc());
+  check.enqueue(&Backend::causalConvolution, x, kernel, bias, offsets, y);
 }
 
-void causalConvolutionBackward(In dY, In x, In kernel, In offsets, Out dX, bool accumulate, Optional dKernel,
+void causalConvolutionBackward(In dY, In x, In kernel, In offsets, Out dX, Flag accumulate, Optional dKernel,
                                Optional dBias) {
   Check check("causalConvolutionBackward");
   checkConvolution(check, x, kernel, offsets);
@@ -77,8 +76,7 @@ void causalConvolutionBackward(In dY, In x, In kernel, In offsets, Out dX, bool 
   checkRowsLike(check, "dX", dX, x);
   if (dKernel) check.tensor("dKernel", dKernel).sameShape(kernel).dtype(DType::f32).dense();
   checkChannels(check, "dBias", dBias, x);
-  MORA_ENQUEUE(check, causalConvolutionBackward, dY.desc(), x.desc(), kernel.desc(), offsets.desc(), dX.desc(),
-               accumulate, optional(dKernel), optional(dBias));
+  check.enqueue(&Backend::causalConvolutionBackward, dY, x, kernel, offsets, dX, accumulate, dKernel, dBias);
 }
 
 }  // namespace mora::operations

@@ -7,20 +7,18 @@
 
 namespace mora::operations {
 
-void crossEntropy(const Tensor& logits, const Tensor& targets, double softcap, const Tensor& losses,
-                  const Tensor& dLogits) {
+void crossEntropy(In logits, In targets, Real softcap, Out losses, Optional dLogits) {
   Check check("crossEntropy");
   check.tensor("logits", logits).rank(2).floats().rows();
   check.that(softcap >= 0 && std::isfinite(softcap), "a softcap of 0 or more");
   check.tensor("targets", targets).shape({logits.size(0)}).dtype(DType::i32).dense();
   check.tensor("losses", losses).shape({logits.size(0)}).dtype(DType::f32).dense();
   if (dLogits) check.tensor("dLogits", dLogits).sameShape(logits).floats().rows();
-  MORA_ENQUEUE(check, crossEntropy, logits.desc(), targets.desc(), static_cast<float>(softcap), losses.desc(),
-               optional(dLogits));
+  check.enqueue(&Backend::crossEntropy, logits, targets, softcap, losses, dLogits);
 }
 
-void crossEntropyPart(const Tensor& logits, const Tensor& targets, LogitsPart part, const Tensor& values,
-                      const Tensor& running, const Tensor& exponentials, const Tensor& sums, const Tensor& chosen) {
+void crossEntropyPart(In logits, In targets, LogitsPart part, Optional values, InOut running, Optional exponentials,
+                      Optional sums, Optional chosen) {
   Check check("crossEntropyPart");
   check.tensor("logits", logits).rank(2).dtype(DType::f32).rows();
   check.that(part.softcap >= 0 && std::isfinite(part.softcap), "a softcap of 0 or more");
@@ -33,12 +31,10 @@ void crossEntropyPart(const Tensor& logits, const Tensor& targets, LogitsPart pa
     check.tensor("chosen", chosen).rank(2).shape({logits.size(0), chosen.size(1)}).floats().rows();
     check.tensor("values", values).shape({logits.size(1), chosen.size(1)}).floats().rows();
   }
-  MORA_ENQUEUE(check, crossEntropyPart, logits.desc(), targets.desc(), part, optional(values), running.desc(),
-               optional(exponentials), optional(sums), optional(chosen));
+  check.enqueue(&Backend::crossEntropyPart, logits, targets, part, values, running, exponentials, sums, chosen);
 }
 
-void crossEntropyOfParts(const Tensor& running, const Tensor& targets, double softcap, double scale, const Tensor& sums,
-                         const Tensor& losses, const Tensor& dX) {
+void crossEntropyOfParts(In running, In targets, Real softcap, Real scale, Optional sums, Out losses, Optional dX) {
   Check check("crossEntropyOfParts");
   check.tensor("losses", losses).rank(1).dtype(DType::f32).dense();
   check.that(softcap >= 0 && std::isfinite(softcap), "a softcap of 0 or more");
@@ -48,37 +44,36 @@ void crossEntropyOfParts(const Tensor& running, const Tensor& targets, double so
     check.tensor("dX", dX).rank(2).shape({losses.size(0), dX.size(1)}).floats().rows();
     check.tensor("sums", sums).sameShape(dX).dtype(DType::f32).rows();
   }
-  MORA_ENQUEUE(check, crossEntropyOfParts, running.desc(), targets.desc(), static_cast<float>(softcap),
-               static_cast<float>(scale), optional(sums), losses.desc(), optional(dX));
+  check.enqueue(&Backend::crossEntropyOfParts, running, targets, softcap, scale, sums, losses, dX);
 }
 
-void capLogits(const Tensor& logits, double softcap) {
+void capLogits(InOut logits, Real softcap) {
   Check check("capLogits");
   check.tensor("logits", logits).rank(2).floats().rows();
   check.that(softcap > 0 && std::isfinite(softcap), "a positive softcap");
-  MORA_ENQUEUE(check, capLogits, logits.desc(), static_cast<float>(softcap));
+  check.enqueue(&Backend::capLogits, logits, softcap);
 }
 
-void softmaxRows(const Tensor& x, bool logarithm, const Tensor& y) {
+void softmaxRows(In x, Flag logarithm, Out y) {
   Check check("softmaxRows");
   check.tensor("x", x).rank(2).floats().rows();
   checkRowsLike(check, "y", y, x);
-  MORA_ENQUEUE(check, softmaxRows, x.desc(), logarithm, y.desc());
+  check.enqueue(&Backend::softmaxRows, x, logarithm, y);
 }
 
-void softmaxRowsBackward(const Tensor& dY, const Tensor& y, bool logarithm, const Tensor& dX, bool accumulate) {
+void softmaxRowsBackward(In dY, In y, Flag logarithm, Out dX, Flag accumulate) {
   Check check("softmaxRowsBackward");
   check.tensor("y", y).rank(2).floats().rows();
   checkRowsLike(check, "dY", dY, y);
   checkRowsLike(check, "dX", dX, y);
-  MORA_ENQUEUE(check, softmaxRowsBackward, dY.desc(), y.desc(), logarithm, dX.desc(), accumulate);
+  check.enqueue(&Backend::softmaxRowsBackward, dY, y, logarithm, dX, accumulate);
 }
 
-void sum(const Tensor& x, const Tensor& total, bool accumulate) {
+void sum(In x, Out total, Flag accumulate) {
   Check check("sum");
   check.tensor("x", x).floats().dense();
   check.tensor("total", total).shape({1}).dtype(DType::f32);
-  MORA_ENQUEUE(check, sum, x.desc(), total.desc(), accumulate);
+  check.enqueue(&Backend::sum, x, total, accumulate);
 }
 
 namespace {
@@ -94,13 +89,13 @@ void checkChoice(Check& check, const Tensor& logits, const Tensor& ids) {
 
 }  // namespace
 
-void argmax(const Tensor& logits, const Tensor& ids) {
+void argmax(In logits, Out ids) {
   Check check("argmax");
   checkChoice(check, logits, ids);
-  MORA_ENQUEUE(check, argmax, logits.desc(), ids.desc());
+  check.enqueue(&Backend::argmax, logits, ids);
 }
 
-void sample(const Tensor& logits, const Tensor& draws, Sampling sampling, const Tensor& ids) {
+void sample(In logits, In draws, Sampling sampling, Out ids) {
   Check check("sample");
   checkChoice(check, logits, ids);
   check.tensor("logits", logits)
@@ -108,7 +103,7 @@ void sample(const Tensor& logits, const Tensor& draws, Sampling sampling, const 
       .that(sampling.topK >= 0, "a topK of at least 0")
       .that(sampling.topP > 0 && sampling.topP <= 1, "a topP in (0, 1]");
   check.tensor("draws", draws).shape({logits.size(0)}).dtype(DType::i64).dense();
-  MORA_ENQUEUE(check, sample, logits.desc(), draws.desc(), sampling, ids.desc());
+  check.enqueue(&Backend::sample, logits, draws, sampling, ids);
 }
 
 }  // namespace mora::operations

@@ -55,22 +55,22 @@ void checkMerge(Check& check, const Tensor& weight, int64_t outFeatures, int64_t
 
 }  // namespace
 
-void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
+void groupSum(Grouping grouping, In source, Out target, Flag accumulate) {
   requireGrouping("groupSum", grouping);
   Check check("groupSum");
   check.tensor("source", source).rank(2).floats().rows();
   check.that(source.size(1) == grouping.width, [&] { return std::to_string(grouping.width) + " columns"; });
   check.tensor("target", target).shape({source.size(0), grouping.side}).dtype(source.dtype()).rows();
-  MORA_ENQUEUE(check, groupSum, grouping, source.desc(), target.desc(), accumulate);
+  check.enqueue(&Backend::groupSum, grouping, source, target, accumulate);
 }
 
-void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
+void groupSpread(Grouping grouping, In source, Out target, Flag accumulate) {
   requireGrouping("groupSpread", grouping);
   Check check("groupSpread");
   check.tensor("target", target).rank(2).floats().rows();
   check.that(target.size(1) == grouping.width, [&] { return std::to_string(grouping.width) + " columns"; });
   check.tensor("source", source).shape({target.size(0), grouping.side}).dtype(target.dtype()).rows();
-  MORA_ENQUEUE(check, groupSpread, grouping, source.desc(), target.desc(), accumulate);
+  check.enqueue(&Backend::groupSpread, grouping, source, target, accumulate);
 }
 
 int64_t foldedSide(SectionPlan plan, DType dtype, const Device& device) {
@@ -78,25 +78,25 @@ int64_t foldedSide(SectionPlan plan, DType dtype, const Device& device) {
   return device.backend().foldedSide(plan, dtype);
 }
 
-void foldSections(SectionPlan plan, const Tensor& matrix, const Tensor& folded) {
+void foldSections(SectionPlan plan, In matrix, Out folded) {
   requirePlan("foldSections", plan);
   Check check("foldSections");
   check.tensor("matrix", matrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
   check.tensor("folded", folded).floats();
   checkFolded(check, "folded", folded, plan, folded.dtype());
-  MORA_ENQUEUE(check, foldSections, plan, matrix.desc(), folded.desc());
+  check.enqueue(&Backend::foldSections, plan, matrix, folded);
 }
 
-void unfoldSections(SectionPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate) {
+void unfoldSections(SectionPlan plan, In dFolded, Out dMatrix, Flag accumulate) {
   requirePlan("unfoldSections", plan);
   Check check("unfoldSections");
   check.tensor("dFolded", dFolded).dtype(DType::f32);
   checkFolded(check, "dFolded", dFolded, plan, DType::bf16);
   check.tensor("dMatrix", dMatrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, unfoldSections, plan, dFolded.desc(), dMatrix.desc(), accumulate);
+  check.enqueue(&Backend::unfoldSections, plan, dFolded, dMatrix, accumulate);
 }
 
-void sectionsForward(SectionPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {
+void sectionsForward(SectionPlan plan, In x, In folded, Out y, Flag accumulate) {
   requirePlan("sectionsForward", plan);
   Check check("sectionsForward");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
@@ -104,21 +104,20 @@ void sectionsForward(SectionPlan plan, const Tensor& x, const Tensor& folded, co
   check.tensor("folded", folded).dtype(x.dtype());
   checkFolded(check, "folded", folded, plan, x.dtype());
   check.tensor("y", y).shape({x.size(0), plan.outFeatures}).floats().rows();
-  MORA_ENQUEUE(check, sectionsForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
+  check.enqueue(&Backend::sectionsForward, plan, x, folded, y, accumulate);
 }
 
-void sectionsBackwardInput(SectionPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX,
-                           bool accumulate) {
+void sectionsBackwardInput(SectionPlan plan, In dY, In folded, Out dX, Flag accumulate) {
   requirePlan("sectionsBackwardInput", plan);
   Check check("sectionsBackwardInput");
   checkOutputGradient(check, plan, dY);
   check.tensor("folded", folded).dtype(dY.dtype());
   checkFolded(check, "folded", folded, plan, dY.dtype());
   check.tensor("dX", dX).shape({dY.size(0), plan.inFeatures}).floats().rows();
-  MORA_ENQUEUE(check, sectionsBackwardInput, plan, dY.desc(), folded.desc(), dX.desc(), accumulate);
+  check.enqueue(&Backend::sectionsBackwardInput, plan, dY, folded, dX, accumulate);
 }
 
-void sectionsBackwardWeight(SectionPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded) {
+void sectionsBackwardWeight(SectionPlan plan, In x, In dY, Out dFolded) {
   requirePlan("sectionsBackwardWeight", plan);
   Check check("sectionsBackwardWeight");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
@@ -127,38 +126,34 @@ void sectionsBackwardWeight(SectionPlan plan, const Tensor& x, const Tensor& dY,
   check.shape({x.size(0), dY.size(1)}).dtype(x.dtype());
   check.tensor("dFolded", dFolded).dtype(DType::f32);
   checkFolded(check, "dFolded", dFolded, plan, x.dtype());
-  MORA_ENQUEUE(check, sectionsBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());
+  check.enqueue(&Backend::sectionsBackwardWeight, plan, x, dY, dFolded);
 }
 
-void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double scale, const Tensor& weight,
-                 const Tensor& nonFinite) {
+void mergeGroups(Grouping input, Grouping output, In matrix, Factor scale, InOut weight, Optional nonFinite) {
   requireGrouping("mergeGroups", input);
   requireGrouping("mergeGroups", output);
   Check check("mergeGroups");
   check.tensor("matrix", matrix).shape({output.side, input.side}).dtype(DType::f32).dense();
   checkMerge(check, weight, output.width, input.width, nonFinite);
-  MORA_ENQUEUE(check, mergeGroups, input, output, matrix.desc(), static_cast<float>(scale), weight.desc(),
-               nonFinite.desc());
+  check.enqueue(&Backend::mergeGroups, input, output, matrix, scale, weight, nonFinite);
 }
 
-void mergeSections(SectionPlan plan, const Tensor& folded, double scale, const Tensor& weight,
-                   const Tensor& nonFinite) {
+void mergeSections(SectionPlan plan, In folded, Factor scale, InOut weight, Optional nonFinite) {
   requirePlan("mergeSections", plan);
   Check check("mergeSections");
   check.tensor("folded", folded).shape({plan.liveSections(), plan.side, plan.side}).dtype(DType::f32).dense();
   checkMerge(check, weight, plan.outFeatures, plan.inFeatures, nonFinite);
-  MORA_ENQUEUE(check, mergeSections, plan, folded.desc(), static_cast<float>(scale), weight.desc(),
-               optional(nonFinite));
+  check.enqueue(&Backend::mergeSections, plan, folded, scale, weight, nonFinite);
 }
 
-void mergeFactors(const Tensor& b, const Tensor& a, double scale, const Tensor& weight, const Tensor& nonFinite) {
+void mergeFactors(In b, In a, Factor scale, InOut weight, Optional nonFinite) {
   Check check("mergeFactors");
   check.tensor("b", b).rank(2).dtype(DType::f32).rows();
   check.tensor("a", a).rank(2).dtype(DType::f32).rows().that(a.size(0) == b.size(1), [&] {
     return std::to_string(b.size(1)) + " rows";
   });
   checkMerge(check, weight, b.size(0), a.size(1), nonFinite);
-  MORA_ENQUEUE(check, mergeFactors, b.desc(), a.desc(), static_cast<float>(scale), weight.desc(), optional(nonFinite));
+  check.enqueue(&Backend::mergeFactors, b, a, scale, weight, nonFinite);
 }
 
 }  // namespace mora::operations

@@ -22,39 +22,34 @@ void checkPerRow(Check& check, const char* name, const Tensor& perRow, const Ten
 
 }  // namespace
 
-void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double weightOffset, double epsilon,
-             const Tensor& y, const Tensor& rstd) {
+void rmsNorm(InOut x, Optional residual, In weight, Real weightOffset, Real epsilon, Optional y, Optional rstd) {
   Check check("rmsNorm");
   checkNormRows(check, x, weight);
   if (residual) checkRowsLike(check, "residual", residual, x);
   if (y) checkRowsLike(check, "y", y, x);
   if (rstd) checkPerRow(check, "rstd", rstd, x);
-  MORA_ENQUEUE(check, rmsNorm, x.desc(), optional(residual), weight.desc(), static_cast<float>(weightOffset),
-               static_cast<float>(epsilon), optional(y), optional(rstd));
+  check.enqueue(&Backend::rmsNorm, x, residual, weight, weightOffset, epsilon, y, rstd);
 }
 
-void rmsNormApply(const Tensor& x, const Tensor& weight, double weightOffset, const Tensor& rstd, const Tensor& y) {
+void rmsNormApply(In x, In weight, Real weightOffset, In rstd, Out y) {
   Check check("rmsNormApply");
   checkNormRows(check, x, weight);
   checkPerRow(check, "rstd", rstd, x);
   checkRowsLike(check, "y", y, x);
-  MORA_ENQUEUE(check, rmsNormApply, x.desc(), weight.desc(), static_cast<float>(weightOffset), rstd.desc(), y.desc());
+  check.enqueue(&Backend::rmsNormApply, x, weight, weightOffset, rstd, y);
 }
 
-void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, double weightOffset, const Tensor& rstd,
-                     const Tensor& dX, bool accumulate, const Tensor& dWeight) {
+void rmsNormBackward(In dY, In x, In weight, Real weightOffset, In rstd, Out dX, Flag accumulate, Optional dWeight) {
   Check check("rmsNormBackward");
   checkNormRows(check, x, weight);
   checkRowsLike(check, "dY", dY, x);
   checkPerRow(check, "rstd", rstd, x);
   checkRowsLike(check, "dX", dX, x);
   if (dWeight) check.tensor("dWeight", dWeight).sameShape(weight).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, rmsNormBackward, dY.desc(), x.desc(), weight.desc(), static_cast<float>(weightOffset),
-               rstd.desc(), dX.desc(), accumulate, optional(dWeight));
+  check.enqueue(&Backend::rmsNormBackward, dY, x, weight, weightOffset, rstd, dX, accumulate, dWeight);
 }
 
-void layerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon, const Tensor& y,
-               const Tensor& mean, const Tensor& rstd) {
+void layerNorm(In x, In weight, Optional bias, Real epsilon, Out y, Out mean, Out rstd) {
   Check check("layerNorm");
   checkNormRows(check, x, weight);
   check.tensor("x", x).rank(2);
@@ -62,12 +57,10 @@ void layerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double
   checkRowsLike(check, "y", y, x);
   checkPerRow(check, "mean", mean, x);
   checkPerRow(check, "rstd", rstd, x);
-  MORA_ENQUEUE(check, layerNorm, x.desc(), weight.desc(), optional(bias), static_cast<float>(epsilon), y.desc(),
-               mean.desc(), rstd.desc());
+  check.enqueue(&Backend::layerNorm, x, weight, bias, epsilon, y, mean, rstd);
 }
 
-void layerNormApply(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd,
-                    const Tensor& y) {
+void layerNormApply(In x, In weight, Optional bias, In mean, In rstd, Out y) {
   Check check("layerNormApply");
   checkNormRows(check, x, weight);
   check.tensor("x", x).rank(2);
@@ -75,11 +68,11 @@ void layerNormApply(const Tensor& x, const Tensor& weight, const Tensor& bias, c
   checkPerRow(check, "mean", mean, x);
   checkPerRow(check, "rstd", rstd, x);
   checkRowsLike(check, "y", y, x);
-  MORA_ENQUEUE(check, layerNormApply, x.desc(), weight.desc(), optional(bias), mean.desc(), rstd.desc(), y.desc());
+  check.enqueue(&Backend::layerNormApply, x, weight, bias, mean, rstd, y);
 }
 
-void layerNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
-                       const Tensor& dX, bool accumulate, const Tensor& dWeight, const Tensor& dBias) {
+void layerNormBackward(In dY, In x, In weight, In mean, In rstd, Out dX, Flag accumulate, Optional dWeight,
+                       Optional dBias) {
   Check check("layerNormBackward");
   checkNormRows(check, x, weight);
   check.tensor("x", x).rank(2);
@@ -89,8 +82,7 @@ void layerNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, 
   checkRowsLike(check, "dX", dX, x);
   if (dWeight) check.tensor("dWeight", dWeight).sameShape(weight).dtype(DType::f32).dense();
   if (dBias) check.tensor("dBias", dBias).sameShape(weight).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, layerNormBackward, dY.desc(), x.desc(), weight.desc(), mean.desc(), rstd.desc(), dX.desc(),
-               accumulate, optional(dWeight), optional(dBias));
+  check.enqueue(&Backend::layerNormBackward, dY, x, weight, mean, rstd, dX, accumulate, dWeight, dBias);
 }
 
 }  // namespace mora::operations

@@ -31,15 +31,14 @@ void globalNorm(Tensors gradients, Out norm) {
   Check check("globalNorm");
   check.tensor("norm", norm).shape({1}).dtype(DType::f32);
   const auto list = listOf(check, "gradients", gradients, gradients);
-  MORA_ENQUEUE(check, globalNorm, descriptorsOf(list), norm.desc());
+  check.enqueue(&Backend::globalNorm, descriptorsOf(list), norm);
 }
 
-void clipScale(const Tensor& norm, double gradientScale, double maxNorm, const Tensor& scale) {
+void clipScale(In norm, Real gradientScale, Real maxNorm, Out scale) {
   Check check("clipScale");
   check.tensor("norm", norm).shape({1}).dtype(DType::f32);
   check.tensor("scale", scale).shape({1}).dtype(DType::f32);
-  MORA_ENQUEUE(check, clipScale, norm.desc(), static_cast<float>(gradientScale), static_cast<float>(maxNorm),
-               scale.desc());
+  check.enqueue(&Backend::clipScale, norm, gradientScale, maxNorm, scale);
 }
 
 void adamw(Tensors parameters, Tensors gradients, Tensors firstMoments, Tensors secondMoments, AdamWStep step,
@@ -50,23 +49,23 @@ void adamw(Tensors parameters, Tensors gradients, Tensors firstMoments, Tensors 
   const auto parameterList = listOf(check, "parameters", parameters, gradients);
   const auto firstList = listOf(check, "firstMoments", firstMoments, gradients);
   const auto secondList = listOf(check, "secondMoments", secondMoments, gradients);
-  MORA_ENQUEUE(check, adamw, descriptorsOf(parameterList), descriptorsOf(gradientList), descriptorsOf(firstList),
-               descriptorsOf(secondList), step, scale.desc());
+  check.enqueue(&Backend::adamw, descriptorsOf(parameterList), descriptorsOf(gradientList), descriptorsOf(firstList),
+                descriptorsOf(secondList), step, scale);
 }
 
-void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate) {
+void countNonFinite(In x, Out count, Flag accumulate) {
   Check check("countNonFinite");
   check.tensor("x", x).floats().dense();
   check.tensor("count", count).shape({1}).dtype(DType::i32);
-  MORA_ENQUEUE(check, countNonFinite, x.desc(), count.desc(), accumulate);
+  check.enqueue(&Backend::countNonFinite, x, count, accumulate);
 }
 
-void largestDifference(const Tensor& a, const Tensor& b, const Tensor& largest, bool accumulate) {
+void largestDifference(In a, In b, Out largest, Flag accumulate) {
   Check check("largestDifference");
   check.tensor("a", a).floats().dense();
   check.tensor("b", b).sameShape(a).dtype(a.dtype()).dense();
   check.tensor("largest", largest).shape({1}).dtype(DType::f32);
-  MORA_ENQUEUE(check, largestDifference, a.desc(), b.desc(), largest.desc(), accumulate);
+  check.enqueue(&Backend::largestDifference, a, b, largest, accumulate);
 }
 
 }  // namespace mora::operations

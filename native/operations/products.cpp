@@ -4,8 +4,7 @@
 
 namespace mora::operations {
 
-void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,
-            bool accumulate) {
+void matmul(In a, Flag transposeA, Blocks b, Flag transposeB, Out c, Factor alpha, Flag accumulate) {
   Check check("matmul");
   check.tensor("c", c).that(c.rank() == 2 || c.rank() == 3, "2 or 3 dimensions").floats();
   const int64_t m = c.size(-2), n = c.size(-1);
@@ -32,32 +31,31 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
   }
   check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
                             [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
-  MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha),
-               accumulate);
+  check.enqueue(&Backend::matmul, a, transposeA, b, transposeB, c, alpha, accumulate);
 }
 
-void matmulInt8(const Tensor& a, const Tensor& b, bool transposeB, const Tensor& c, bool accumulate) {
+void matmulInt8(In a, In b, Flag transposeB, Out c, Flag accumulate) {
   Check check("matmulInt8");
   check.tensor("b", b).rank(2).floats().rows();
   check.tensor("a", a).rank(2).floats().rows().shape({a.size(0), b.size(transposeB ? 1 : 0)});
   check.tensor("c", c).rank(2).rows().shape({a.size(0), b.size(transposeB ? 0 : 1)});
   check.that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
              [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
-  MORA_ENQUEUE(check, matmulInt8, a.desc(), b.desc(), transposeB, c.desc(), accumulate);
+  check.enqueue(&Backend::matmulInt8, a, b, transposeB, c, accumulate);
 }
 
-void addBias(const Tensor& bias, const Tensor& y) {
+void addBias(In bias, InOut y) {
   Check check("addBias");
   check.tensor("y", y).rank(2).floats().rows();
   check.tensor("bias", bias).shape({y.size(1)}).floats().rows();
-  MORA_ENQUEUE(check, addBias, bias.desc(), y.desc());
+  check.enqueue(&Backend::addBias, bias, y);
 }
 
-void columnSums(const Tensor& x, const Tensor& sums, bool accumulate) {
+void columnSums(In x, Out sums, Flag accumulate) {
   Check check("columnSums");
   check.tensor("x", x).rank(2).floats().rows();
   check.tensor("sums", sums).shape({x.size(1)}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, columnSums, x.desc(), sums.desc(), accumulate);
+  check.enqueue(&Backend::columnSums, x, sums, accumulate);
 }
 
 }  // namespace mora::operations

@@ -4,45 +4,45 @@
 
 namespace mora::operations {
 
-void embedding(const Tensor& table, const Tensor& ids, const Tensor& y) {
+void embedding(Blocks table, In ids, Out y) {
   Check check("embedding");
   check.tensor("table", table).rank(2).rows();
   check.that(isFloat(table.dtype()) || isQuantised(table.dtype()), "a float or block dtype");
   check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
   check.tensor("y", y).shape({ids.size(0), table.size(1)}).floats().rows();
-  MORA_ENQUEUE(check, embedding, table.desc(), ids.desc(), y.desc());
+  check.enqueue(&Backend::embedding, table, ids, y);
 }
 
-void embeddingBackward(const Tensor& dY, const Tensor& ids, const Tensor& dTable) {
+void embeddingBackward(In dY, In ids, InOut dTable) {
   Check check("embeddingBackward");
   check.tensor("dTable", dTable).rank(2).dtype(DType::f32).rows();
   check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
   check.tensor("dY", dY).shape({ids.size(0), dTable.size(1)}).floats().rows();
-  MORA_ENQUEUE(check, embeddingBackward, dY.desc(), ids.desc(), dTable.desc());
+  check.enqueue(&Backend::embeddingBackward, dY, ids, dTable);
 }
 
-void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
+void gatherRows(In x, In rows, Out y) {
   Check check("gatherRows");
   check.tensor("x", x).rank(2).floats().rows();
   check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
   check.tensor("y", y).shape({rows.size(0), x.size(1)}).dtype(x.dtype()).rows();
-  MORA_ENQUEUE(check, gatherRows, x.desc(), rows.desc(), y.desc());
+  check.enqueue(&Backend::gatherRows, x, rows, y);
 }
 
-void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
+void scatterRows(In x, In rows, InOut y) {
   Check check("scatterRows");
   check.tensor("y", y).rank(2).floats().rows();
   check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
   check.tensor("x", x).shape({rows.size(0), y.size(1)}).dtype(y.dtype()).rows();
-  MORA_ENQUEUE(check, scatterRows, x.desc(), rows.desc(), y.desc());
+  check.enqueue(&Backend::scatterRows, x, rows, y);
 }
 
-void gatherColumns(const Tensor& x, const Tensor& columns, const Tensor& y, bool accumulate) {
+void gatherColumns(In x, In columns, Out y, Flag accumulate) {
   Check check("gatherColumns");
   check.tensor("x", x).rank(2).floats().rows();
   check.tensor("columns", columns).rank(1).dtype(DType::i32).dense();
   check.tensor("y", y).shape({x.size(0), columns.size(0)}).dtype(x.dtype()).rows();
-  MORA_ENQUEUE(check, gatherColumns, x.desc(), columns.desc(), y.desc(), accumulate);
+  check.enqueue(&Backend::gatherColumns, x, columns, y, accumulate);
 }
 
 }  // namespace mora::operations
