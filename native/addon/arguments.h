@@ -14,38 +14,33 @@
 
 namespace mora::addon {
 
-/// @param name the parameter's name, for messages
+/// An argument from JavaScript. `name` is the parameter's, for messages.
 template <typename T>
-struct Argument;
+T argumentFrom(const Napi::Value& value, const char* name);
 
 template <>
-struct Argument<Tensor> {
-  static Tensor from(const Napi::Value& value, const char*) { return TensorObject::unwrap(value); }
-};
+inline Tensor argumentFrom(const Napi::Value& value, const char*) {
+  return TensorObject::unwrap(value);
+}
 template <>
-struct Argument<bool> {
-  static bool from(const Napi::Value& value, const char*) { return value.ToBoolean(); }
-};
+inline bool argumentFrom(const Napi::Value& value, const char*) {
+  return value.ToBoolean();
+}
 template <>
-struct Argument<double> {
-  static double from(const Napi::Value& value, const char* name) {
-    if (!value.IsNumber())
-      throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected a number for ") + name + ".");
-    return value.As<Napi::Number>().DoubleValue();
-  }
-};
+inline double argumentFrom(const Napi::Value& value, const char* name) {
+  if (!value.IsNumber())
+    throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected a number for ") + name + ".");
+  return value.As<Napi::Number>().DoubleValue();
+}
 template <>
-struct Argument<std::vector<Tensor>> {
-  static std::vector<Tensor> from(const Napi::Value& value, const char* name) {
-    if (!value.IsArray())
-      throw toJavaScript(value.Env(), "invalid-argument",
-                         std::string("Expected an array of tensors for ") + name + ".");
-    const Napi::Array array = value.As<Napi::Array>();
-    std::vector<Tensor> tensors(lengthOf(array, 1 << 20, name));
-    for (uint32_t i = 0; i < tensors.size(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
-    return tensors;
-  }
-};
+inline std::vector<Tensor> argumentFrom(const Napi::Value& value, const char* name) {
+  if (!value.IsArray())
+    throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected an array of tensors for ") + name + ".");
+  const Napi::Array array = value.As<Napi::Array>();
+  std::vector<Tensor> tensors(lengthOf(array, 1 << 20, name));
+  for (uint32_t i = 0; i < tensors.size(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
+  return tensors;
+}
 
 /// The fields of an object.
 class Fields {
@@ -55,12 +50,7 @@ class Fields {
       throw toJavaScript(env_, "invalid-argument", std::string("Expected an object for ") + name + ".");
     object_ = value.As<Napi::Object>();
   }
-  double number(const char* name) const {
-    const Napi::Value value = object_.Get(name);
-    if (!value.IsNumber())
-      throw toJavaScript(env_, "invalid-argument", std::string("Expected a number for ") + name + ".");
-    return value.As<Napi::Number>().DoubleValue();
-  }
+  double number(const char* name) const { return argumentFrom<double>(object_.Get(name), name); }
   int64_t integer(const char* name) const { return addon::integer(env_, number(name), name); }
   float real(const char* name) const { return static_cast<float>(number(name)); }
   int32_t flag(const char* name) const { return object_.Get(name).ToBoolean() ? 1 : 0; }
@@ -72,110 +62,90 @@ class Fields {
 };
 
 template <>
-struct Argument<Activation> {
-  static Activation from(const Napi::Value& value, const char*) {
-    const std::string function = value.ToString().Utf8Value();
-    if (function == "silu") return Activation::silu;
-    if (function == "gelu") return Activation::gelu;
-    if (function == "geluTanh") return Activation::geluTanh;
-    if (function == "relu") return Activation::relu;
-    throw toJavaScript(value.Env(), "invalid-argument",
-                       "Expected silu, gelu, geluTanh or relu for an activation but received " + function + ".");
-  }
-};
+inline Activation argumentFrom(const Napi::Value& value, const char*) {
+  const std::string function = value.ToString().Utf8Value();
+  if (function == "silu") return Activation::silu;
+  if (function == "gelu") return Activation::gelu;
+  if (function == "geluTanh") return Activation::geluTanh;
+  if (function == "relu") return Activation::relu;
+  throw toJavaScript(value.Env(), "invalid-argument",
+                     "Expected silu, gelu, geluTanh or relu for an activation but received " + function + ".");
+}
 template <>
-struct Argument<Elementwise> {
-  static Elementwise from(const Napi::Value& value, const char*) {
-    const std::string name = value.ToString().Utf8Value();
-    int32_t number = 0;
-    for (const char* known : {"exp", "log", "sqrt", "tanh", "sigmoid", "multiply", "divide", "sqrtGradient",
-                              "tanhGradient", "sigmoidGradient"}) {
-      if (name == known) return static_cast<Elementwise>(number);
-      ++number;
-    }
-    throw toJavaScript(value.Env(), "invalid-argument", "Expected a function of elements but received " + name + ".");
+inline Elementwise argumentFrom(const Napi::Value& value, const char*) {
+  const std::string name = value.ToString().Utf8Value();
+  int32_t number = 0;
+  for (const char* known : {"exp", "log", "sqrt", "tanh", "sigmoid", "multiply", "divide", "sqrtGradient",
+                            "tanhGradient", "sigmoidGradient"}) {
+    if (name == known) return static_cast<Elementwise>(number);
+    ++number;
   }
-};
+  throw toJavaScript(value.Env(), "invalid-argument", "Expected a function of elements but received " + name + ".");
+}
 template <>
-struct Argument<AttentionScoring> {
-  static AttentionScoring from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    return {fields.real("scale"), fields.real("softcap"), fields.integer("window")};
-  }
-};
+inline AttentionScoring argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  return {fields.real("scale"), fields.real("softcap"), fields.integer("window")};
+}
 template <>
-struct Argument<operations::CodedTensors> {
-  static operations::CodedTensors from(const Napi::Value& value, const char* parameter) {
-    const Fields fields(value, parameter);
-    const auto tensor = [&](const char* name) { return TensorObject::unwrap(fields.value(name)); };
-    const Fields layout(fields.value("layout"), "layout");
-    return {
-        tensor("codes"),
-        tensor("table"),
-        tensor("scales"),
-        tensor("zeros"),
-        tensor("groups"),
-        tensor("scaleTable"),
-        tensor("scaleScales"),
-        {layout.integer("columns"), layout.integer("firstRow"), layout.integer("rowsPerScale"),
-         layout.integer("groupSize"), layout.integer("scalesPerScale"), layout.real("scaleOffset"), layout.real("zero"),
-         static_cast<int32_t>(layout.integer("bits")), layout.flag("highFirst"), layout.flag("runsOn")}};
-  }
-};
+inline operations::CodedTensors argumentFrom(const Napi::Value& value, const char* parameter) {
+  const Fields fields(value, parameter);
+  const auto tensor = [&](const char* name) { return TensorObject::unwrap(fields.value(name)); };
+  const Fields layout(fields.value("layout"), "layout");
+  return {
+      tensor("codes"),
+      tensor("table"),
+      tensor("scales"),
+      tensor("zeros"),
+      tensor("groups"),
+      tensor("scaleTable"),
+      tensor("scaleScales"),
+      {layout.integer("columns"), layout.integer("firstRow"), layout.integer("rowsPerScale"),
+       layout.integer("groupSize"), layout.integer("scalesPerScale"), layout.real("scaleOffset"), layout.real("zero"),
+       static_cast<int32_t>(layout.integer("bits")), layout.flag("highFirst"), layout.flag("runsOn")}};
+}
 template <>
-struct Argument<Grouping> {
-  static Grouping from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    const bool runs = fields.value("kind").ToString().Utf8Value() == "runs";
-    return {runs ? GroupKind::runs : GroupKind::tile, fields.flag("wrap"), fields.integer("width"),
-            fields.integer("side")};
-  }
-};
+inline Grouping argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  const bool runs = fields.value("kind").ToString().Utf8Value() == "runs";
+  return {runs ? GroupKind::runs : GroupKind::tile, fields.flag("wrap"), fields.integer("width"),
+          fields.integer("side")};
+}
 template <>
-struct Argument<SectionPlan> {
-  static SectionPlan from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    return {fields.integer("inFeatures"), fields.integer("outFeatures"), fields.integer("side"),
-            fields.flag("rotate"),        fields.flag("truncate"),       fields.flag("foldOutput")};
-  }
-};
+inline SectionPlan argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  return {fields.integer("inFeatures"), fields.integer("outFeatures"), fields.integer("side"),
+          fields.flag("rotate"),        fields.flag("truncate"),       fields.flag("foldOutput")};
+}
 template <>
-struct Argument<DropoutKey> {
-  static DropoutKey from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    const std::vector<int64_t> key = integers(fields.value("key"), "key");
-    if (key.size() != 2) throw toJavaScript(value.Env(), "invalid-argument", "Expected two integers for key.");
-    return {{static_cast<uint32_t>(key[0]), static_cast<uint32_t>(key[1])}, fields.real("probability")};
-  }
-};
+inline DropoutKey argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  const std::vector<int64_t> key = integers(fields.value("key"), "key");
+  if (key.size() != 2) throw toJavaScript(value.Env(), "invalid-argument", "Expected two integers for key.");
+  return {{static_cast<uint32_t>(key[0]), static_cast<uint32_t>(key[1])}, fields.real("probability")};
+}
 template <>
-struct Argument<LogitsPart> {
-  static LogitsPart from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    return {fields.integer("first"), fields.real("softcap")};
-  }
-};
+inline LogitsPart argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  return {fields.integer("first"), fields.real("softcap")};
+}
 template <>
-struct Argument<Sampling> {
-  static Sampling from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    return {fields.number("temperature"), fields.integer("topK"), fields.number("topP")};
-  }
-};
+inline Sampling argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  return {fields.number("temperature"), fields.integer("topK"), fields.number("topP")};
+}
 template <>
-struct Argument<AdamWStep> {
-  static AdamWStep from(const Napi::Value& value, const char* name) {
-    const Fields fields(value, name);
-    const double beta1 = fields.number("beta1"), beta2 = fields.number("beta2"), step = fields.number("step");
-    return {fields.number("learningRate"),
-            beta1,
-            beta2,
-            fields.number("epsilon"),
-            fields.number("weightDecay"),
-            1 - std::pow(beta1, step),
-            1 - std::pow(beta2, step)};
-  }
-};
+inline AdamWStep argumentFrom(const Napi::Value& value, const char* name) {
+  const Fields fields(value, name);
+  const double beta1 = fields.number("beta1"), beta2 = fields.number("beta2"), step = fields.number("step");
+  return {fields.number("learningRate"),
+          beta1,
+          beta2,
+          fields.number("epsilon"),
+          fields.number("weightDecay"),
+          1 - std::pow(beta1, step),
+          1 - std::pow(beta2, step)};
+}
 
 /// A parameter of an operation, as core/operations.def declares it.
 struct Parameter {
@@ -232,7 +202,7 @@ struct Exposed<operation, id> {
         throw Error("invalid-argument",
                     std::string(nameOf(id)) + ": expected an object with a field for each argument.");
       std::tuple<std::decay_t<Args>...> arguments{
-          Argument<std::decay_t<Args>>::from(argumentOf(info, I), parameters()[I].name.c_str())...};
+          argumentFrom<std::decay_t<Args>>(argumentOf(info, I), parameters()[I].name.c_str())...};
       std::apply(operation, arguments);
       if (Recording* const recording = Environment::of(info.Env()).recording)
         recording->push_back([arguments = std::move(arguments)] { std::apply(operation, arguments); });

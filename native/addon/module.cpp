@@ -202,7 +202,7 @@ void readRows(const Napi::CallbackInfo& info) {
 
 Napi::Value foldedSide(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const int64_t side = operations::foldedSide(Argument<SectionPlan>::from(info[0], "plan"),
+    const int64_t side = operations::foldedSide(argumentFrom<SectionPlan>(info[0], "plan"),
                                                 dtypeFromName(info.Env(), info[1]), DeviceObject::unwrap(info[2]));
     return Napi::Number::New(info.Env(), static_cast<double>(side));
   });
