@@ -1,6 +1,4 @@
 // Adding a bias to rows, and its gradient: sums over rows.
-#include <algorithm>
-
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/layers/row_chunks.h"
@@ -53,18 +51,10 @@ void addBias(TensorDesc bias, TensorDesc y) {
 }
 
 void columnSums(TensorDesc x, TensorDesc sums, bool accumulate) {
-  const int64_t columns = columnsOf(x);
-  const RowChunks chunks(x.shape[0]);
-  Scratch scratch;
-  auto* const partials = scratch.take<float>(chunks.count * columns);
-  parallelRanges(chunks.count, chunks.perChunk * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      float* const partial = partials + chunk * columns;
-      std::fill_n(partial, columns, 0.0f);
-      HWY_DYNAMIC_DISPATCH(SumRows)(x, chunks.begin(chunk), chunks.end(chunk), partial);
-    }
+  const std::array targets{static_cast<float*>(sums.data)};
+  sumRowChunks(x.shape[0], columnsOf(x), targets, accumulate, [&](int64_t begin, int64_t end, const auto& partials) {
+    HWY_DYNAMIC_DISPATCH(SumRows)(x, begin, end, partials[0]);
   });
-  combinePartials(partials, chunks.count, columns, static_cast<float*>(sums.data), accumulate);
 }
 
 }  // namespace mora::cpu

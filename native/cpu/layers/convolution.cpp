@@ -140,20 +140,11 @@ void causalConvolutionBackward(TensorDesc dY, TensorDesc x, TensorDesc kernel, T
   });
   if (present(dBias)) columnSums(dY, dBias, true);
   if (!present(dKernel)) return;
-  const RowChunks chunks(x.shape[0]);
-  const int64_t count = columns * length;
-  auto* const partials = scratch.take<float>(chunks.count * count);
-  auto* const sums = scratch.take<float>(count);
-  parallelRanges(chunks.count, chunks.perChunk * count, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      float* const partial = partials + chunk * count;
-      std::fill_n(partial, count, 0.0f);
-      HWY_DYNAMIC_DISPATCH(AddKernelGradient)
-      (dY, x, length, documents.first, partial, chunks.begin(chunk), chunks.end(chunk));
-    }
+  const std::array targets{scratch.take<float>(columns * length)};
+  sumRowChunks(x.shape[0], columns * length, targets, false, [&](int64_t begin, int64_t end, const auto& partials) {
+    HWY_DYNAMIC_DISPATCH(AddKernelGradient)(dY, x, length, documents.first, partials[0], begin, end);
   });
-  combinePartials(partials, chunks.count, count, sums, false);
-  add({sums, DType::f32, 2, {columns, length}, {1, columns}}, dKernel, 1);
+  add({targets[0], DType::f32, 2, {columns, length}, {1, columns}}, dKernel, 1);
 }
 
 }  // namespace mora::cpu

@@ -1,5 +1,4 @@
 // LayerNorm (arXiv 1607.06450) over rows and its gradient.
-#include <algorithm>
 #include <cmath>
 
 #include "cpu/float_types.h"
@@ -140,25 +139,11 @@ void layerNormApply(TensorDesc x, TensorDesc weight, TensorDesc bias, TensorDesc
 
 void layerNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc mean, TensorDesc rstd, TensorDesc dX,
                        bool accumulate, TensorDesc dWeight, TensorDesc dBias) {
-  const int64_t columns = columnsOf(x);
-  const RowChunks chunks(x.shape[0]);
-  const int64_t count = chunks.count * columns;
-  Scratch scratch;
-  auto* const partials = scratch.take<float>(2 * count);
-  parallelRanges(chunks.count, chunks.perChunk * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      const auto partial = [&](const TensorDesc& gradient, int64_t start) -> float* {
-        if (!present(gradient)) return nullptr;
-        return std::fill_n(partials + start + chunk * columns, columns, 0.0f) - columns;
-      };
-      float *const ofWeight = partial(dWeight, 0), *const ofBias = partial(dBias, count);
-      HWY_DYNAMIC_DISPATCH(BackwardRows)
-      (dY, x, floats(weight), floats(mean), floats(rstd), dX, accumulate, ofWeight, ofBias, chunks.begin(chunk),
-       chunks.end(chunk));
-    }
+  const std::array targets{floats(dWeight), floats(dBias)};
+  sumRowChunks(x.shape[0], columnsOf(x), targets, true, [&](int64_t begin, int64_t end, const auto& partials) {
+    HWY_DYNAMIC_DISPATCH(BackwardRows)
+    (dY, x, floats(weight), floats(mean), floats(rstd), dX, accumulate, partials[0], partials[1], begin, end);
   });
-  if (present(dWeight)) combinePartials(partials, chunks.count, columns, floats(dWeight), true);
-  if (present(dBias)) combinePartials(partials + count, chunks.count, columns, floats(dBias), true);
 }
 
 }  // namespace mora::cpu

@@ -1,5 +1,4 @@
 // RMSNorm (arXiv 1910.07467) over rows or heads, with an optional residual added first, and its gradient.
-#include <algorithm>
 #include <cmath>
 
 #include "cpu/float_types.h"
@@ -136,20 +135,12 @@ void rmsNormApply(TensorDesc x, TensorDesc weight, float weightOffset, TensorDes
 
 void rmsNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, float weightOffset, TensorDesc rstd, TensorDesc dX,
                      bool accumulate, TensorDesc dWeight) {
-  const int64_t columns = columnsOf(x);
-  const RowChunks chunks(rowsIn(x));
-  Scratch scratch;
-  auto* const partials = present(dWeight) ? scratch.take<float>(chunks.count * columns) : nullptr;
-  parallelRanges(chunks.count, chunks.perChunk * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      float* const partial = present(dWeight) ? partials + chunk * columns : nullptr;
-      if (partial) std::fill_n(partial, columns, 0.0f);
-      HWY_DYNAMIC_DISPATCH(BackwardRows)
-      (dY, x, static_cast<const float*>(weight.data), weightOffset, static_cast<const float*>(rstd.data), dX,
-       accumulate, partial, chunks.begin(chunk), chunks.end(chunk));
-    }
+  const std::array targets{static_cast<float*>(dWeight.data)};
+  sumRowChunks(rowsIn(x), columnsOf(x), targets, true, [&](int64_t begin, int64_t end, const auto& partials) {
+    HWY_DYNAMIC_DISPATCH(BackwardRows)
+    (dY, x, static_cast<const float*>(weight.data), weightOffset, static_cast<const float*>(rstd.data), dX, accumulate,
+     partials[0], begin, end);
   });
-  if (present(dWeight)) combinePartials(partials, chunks.count, columns, static_cast<float*>(dWeight.data), true);
 }
 
 }  // namespace mora::cpu
