@@ -53,8 +53,8 @@ void fillAs(Context& context, const TensorDesc& target, T value) {
   expectCost(0, bytesOf(target));
   constexpr int kWide = kVectorWidth<T>;
   withWidth<kWide>(walk.fits({&target}, kWide), [&](auto width) {
-    const PieceGrid sizes = pieceGrid(walk.rows, walk.inner.size / width);
-    launch(fillKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, static_cast<T*>(target.data), walk, value);
+    launchPieces(fillKernel<T, width>, walk.rows, walk.inner.size / width, context.stream, static_cast<T*>(target.data),
+                 walk, value);
   });
 }
 
@@ -66,9 +66,8 @@ void move(Context& context, const TensorDesc& source, const TensorDesc& target) 
     using T = decltype(bits);
     constexpr int kWide = kVectorWidth<T>;
     withWidth<kWide>(walk.fits({&source, &target}, kWide), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(walk.rows, walk.inner.size / width);
-      launch(moveKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, static_cast<const T*>(source.data),
-             static_cast<T*>(target.data), walk);
+      launchPieces(moveKernel<T, width>, walk.rows, walk.inner.size / width, context.stream,
+                   static_cast<const T*>(source.data), static_cast<T*>(target.data), walk);
     });
   });
 }
@@ -84,9 +83,8 @@ void combine(Context& context, const TensorDesc& source, const TensorDesc& targe
       using T = decltype(targetType);
       constexpr int kWide = kVectorWidth<S, T>;
       withWidth<kWide>(walk.fits({&source, &target}, kWide), [&](auto width) {
-        const PieceGrid sizes = pieceGrid(walk.rows, walk.inner.size / width);
-        launch(combineKernel<S, T, width>, sizes.grid, sizes.block, 0, context.stream,
-               static_cast<const S*>(source.data), static_cast<T*>(target.data), walk, scale, accumulate);
+        launchPieces(combineKernel<S, T, width>, walk.rows, walk.inner.size / width, context.stream,
+                     static_cast<const S*>(source.data), static_cast<T*>(target.data), walk, scale, accumulate);
       });
     });
   });

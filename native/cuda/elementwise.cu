@@ -46,10 +46,8 @@ void elementwise(Context& context, Elementwise function, TensorDesc a, TensorDes
     const auto aligned = [](const TensorDesc& x) { return reinterpret_cast<uintptr_t>(x.data) % kVectorBytes == 0; };
     withWidth<kWide>(count % kWide == 0 && aligned(a) && aligned(b) && aligned(y), [&](auto width) {
       withElementwise(function, [&](auto f) {
-        const PieceGrid sizes = pieceGrid(1, count / width);
-        launch(elementwiseKernel<T, width, f>, sizes.grid, sizes.block, 0, context.stream,
-               static_cast<const T*>(a.data), static_cast<const T*>(b.data), static_cast<T*>(y.data), count,
-               accumulate);
+        launchPieces(elementwiseKernel<T, width, f>, 1, count / width, context.stream, static_cast<const T*>(a.data),
+                     static_cast<const T*>(b.data), static_cast<T*>(y.data), count, accumulate);
       });
     });
   });

@@ -48,9 +48,8 @@ void multiplyByElement(Context& context, TensorDesc a, TensorDesc b, TensorDesc 
       using U = decltype(to);
       constexpr int kWide = kVectorWidth<T, U>;
       withWidth<kWide>(allRowsFit(kWide, a, target), [&](auto width) {
-        const PieceGrid sizes = pieceGrid(rows, columns / width);
-        launch(scaleKernel<T, U, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(a),
-               static_cast<const T*>(b.data), rowsOf<U>(target), rows, columns, scale, accumulate);
+        launchPieces(scaleKernel<T, U, width>, rows, columns / width, context.stream, rowsOf<const T>(a),
+                     static_cast<const T*>(b.data), rowsOf<U>(target), rows, columns, scale, accumulate);
       });
     });
   });
@@ -61,14 +60,10 @@ void multiply(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, f
   const int64_t rows = a.shape[0], columns = columnsOf(a);
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(a) + bytesOf(b) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
-  withFloatType(a.dtype, "multiply", [&](auto type) {
+  withRowVectors(a.dtype, "multiply", {a, b, target}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T, float>;
-    withWidth<kWide>(allRowsFit(kWide, a, b, target), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(multiplyKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(a),
-             rowsOf<const float>(b), rowsOf<float>(target), rows, columns, scale, accumulate);
-    });
+    launchPieces(multiplyKernel<T, width>, rows, columns / width, context.stream, rowsOf<const T>(a),
+                 rowsOf<const float>(b), rowsOf<float>(target), rows, columns, scale, accumulate);
   });
   checkLaunch("multiply");
 }

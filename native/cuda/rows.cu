@@ -32,9 +32,8 @@ void pickRowsOf(Context& context, Operation operation, TensorDesc x, TensorDesc 
   const auto elements = static_cast<uint64_t>(count * columns);
   expectCost(bytesOf(at) + elements * sizeof(T), elements * sizeof(U));
   withWidth<kWide>(allRowsFit(kWide, x, y), [&](auto width) {
-    const PieceGrid sizes = pieceGrid(count, columns / width);
-    launch(pickRows<pick, T, U, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
-           static_cast<const int32_t*>(at.data), rowsOf<U>(y), count, columns, limit, operation, context.report);
+    launchPieces(pickRows<pick, T, U, width>, count, columns / width, context.stream, rowsOf<const T>(x),
+                 static_cast<const int32_t*>(at.data), rowsOf<U>(y), count, columns, limit, operation, context.report);
   });
 }
 
@@ -151,14 +150,11 @@ void embeddingBackward(Context& context, TensorDesc dY, TensorDesc ids, TensorDe
   if (tokens == 0 || columns == 0) return;
   const uint64_t sums = static_cast<uint64_t>(tokens * columns) * sizeof(float);  // at most: ids may repeat
   expectCost(bytesOf(dY) + bytesOf(ids) + sums, sums);
-  withFloatType(dY.dtype, "embeddingBackward", [&](auto type) {
+  withRowVectors(dY.dtype, "embeddingBackward", {dY, dTable}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, dY, dTable), [&](auto width) {
-      launch(embeddingBackwardKernel<T, width>, dim3(static_cast<unsigned>(tokens)), dim3(kThreads), 0, context.stream,
-             rowsOf<const T>(dY), static_cast<const int32_t*>(ids.data), rowsOf<float>(dTable), tokens, columns,
-             dTable.shape[0], context.report);
-    });
+    launch(embeddingBackwardKernel<T, width>, dim3(static_cast<unsigned>(tokens)), dim3(kThreads), 0, context.stream,
+           rowsOf<const T>(dY), static_cast<const int32_t*>(ids.data), rowsOf<float>(dTable), tokens, columns,
+           dTable.shape[0], context.report);
   });
   checkLaunch("embeddingBackward");
 }
@@ -178,10 +174,9 @@ void gatherColumns(Context& context, TensorDesc x, TensorDesc columns, TensorDes
     using T = decltype(type);
     const auto bytes = static_cast<uint64_t>(rows * count) * sizeof(T);
     expectCost(bytesOf(columns) + (accumulate ? 2 : 1) * bytes, bytes);
-    const PieceGrid sizes = pieceGrid(rows, count);
     const auto enqueue = [&](auto kernel) {
-      launch(kernel, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
-             static_cast<const int32_t*>(columns.data), rowsOf<T>(y), rows, count, columnsOf(x), context.report);
+      launchPieces(kernel, rows, count, context.stream, rowsOf<const T>(x), static_cast<const int32_t*>(columns.data),
+                   rowsOf<T>(y), rows, count, columnsOf(x), context.report);
     };
     if (accumulate)
       enqueue(pickColumns<T, true>);

@@ -104,15 +104,12 @@ __global__ void activationBackwardKernel(Rows<const T> dY, Rows<const T> gate, R
 /// Calls body(type, width, f, gated) with a kernel's parameters as constants.
 template <typename Body, typename... Tensors>
 void withKernel(Activation f, const TensorDesc& up, const TensorDesc& gate, Body&& body, const Tensors&... others) {
-  withFloatType(gate.dtype, "activation", [&](auto type) {
-    constexpr int kWide = kVectorWidth<decltype(type)>;
-    withWidth<kWide>(allRowsFit(kWide, gate, up, others...), [&](auto width) {
-      withActivation(f, [&](auto function) {
-        if (present(up))
-          body(type, width, function, std::true_type());
-        else
-          body(type, width, function, std::false_type());
-      });
+  withRowVectors(gate.dtype, "activation", {gate, up, others...}, [&](auto type, auto width) {
+    withActivation(f, [&](auto function) {
+      if (present(up))
+        body(type, width, function, std::true_type());
+      else
+        body(type, width, function, std::false_type());
     });
   });
 }
@@ -125,9 +122,8 @@ void activation(Context& context, Activation f, TensorDesc gate, TensorDesc up, 
   expectCost(bytesOf(gate) + bytesOf(up), bytesOf(y));
   const auto start = [&](auto type, auto width, auto function, auto gated) {
     using T = decltype(type);
-    const PieceGrid sizes = pieceGrid(rows, columns / width);
-    launch(activationKernel<T, width, function, gated>, sizes.grid, sizes.block, 0, context.stream,
-           rowsOf<const T>(gate), rowsOf<const T>(up), rowsOf<T>(y), rows, columns);
+    launchPieces(activationKernel<T, width, function, gated>, rows, columns / width, context.stream,
+                 rowsOf<const T>(gate), rowsOf<const T>(up), rowsOf<T>(y), rows, columns);
   };
   withKernel(f, up, gate, start, y);
   checkLaunch("activation");
@@ -140,10 +136,9 @@ void activationBackward(Context& context, Activation f, TensorDesc dY, TensorDes
   expectCost(bytesOf(dY) + bytesOf(gate) + bytesOf(up), bytesOf(dGate) + bytesOf(dUp));
   const auto start = [&](auto type, auto width, auto function, auto gated) {
     using T = decltype(type);
-    const PieceGrid sizes = pieceGrid(rows, columns / width);
-    launch(activationBackwardKernel<T, width, function, gated>, sizes.grid, sizes.block, 0, context.stream,
-           rowsOf<const T>(dY), rowsOf<const T>(gate), rowsOf<const T>(up), rowsOf<T>(dGate), rowsOf<T>(dUp), rows,
-           columns);
+    launchPieces(activationBackwardKernel<T, width, function, gated>, rows, columns / width, context.stream,
+                 rowsOf<const T>(dY), rowsOf<const T>(gate), rowsOf<const T>(up), rowsOf<T>(dGate), rowsOf<T>(dUp),
+                 rows, columns);
   };
   withKernel(f, up, gate, start, dY, dGate, dUp);
   checkLaunch("activationBackward");

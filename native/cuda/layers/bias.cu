@@ -43,9 +43,8 @@ void addBias(Context& context, TensorDesc bias, TensorDesc y) {
       using B = decltype(biasType);
       constexpr int kWide = kVectorWidth<T, B>;
       withWidth<kWide>(allRowsFit(kWide, y, bias), [&](auto width) {
-        const PieceGrid sizes = pieceGrid(rows, columns / width);
-        launch(addBiasKernel<T, B, width>, sizes.grid, sizes.block, 0, context.stream, static_cast<const B*>(bias.data),
-               rowsOf<T>(y), rows, columns);
+        launchPieces(addBiasKernel<T, B, width>, rows, columns / width, context.stream,
+                     static_cast<const B*>(bias.data), rowsOf<T>(y), rows, columns);
       });
     });
   });
@@ -53,13 +52,10 @@ void addBias(Context& context, TensorDesc bias, TensorDesc y) {
 }
 
 void columnSums(Context& context, TensorDesc x, TensorDesc sums, bool accumulate) {
-  withFloatType(x.dtype, "columnSums", [&](auto type) {
+  withRowVectors(x.dtype, "columnSums", {x}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(rowsFit(x, kWide), [&](auto width) {
-      sumColumns<width>(context, Elements<T, width>{rowsOf<const T>(x)}, x.shape[0], columnsOf(x),
-                        static_cast<float*>(sums.data), accumulate);
-    });
+    sumColumns<width>(context, Elements<T, width>{rowsOf<const T>(x)}, x.shape[0], columnsOf(x),
+                      static_cast<float*>(sums.data), accumulate);
   });
   checkLaunch("columnSums");
 }

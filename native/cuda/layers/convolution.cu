@@ -120,15 +120,11 @@ void causalConvolution(Context& context, TensorDesc x, TensorDesc kernel, Tensor
   requireOffsets(context, Operation::causalConvolution, offsets, rows);
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(x) + bytesOf(kernel) + bytesOf(bias) + bytesOf(offsets), bytesOf(y), flopsOf(x, kernel));
-  withFloatType(x.dtype, "causalConvolution", [&](auto type) {
+  withRowVectors(x.dtype, "causalConvolution", {x, bias, y}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, x, bias, y), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(convolve<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
-             Taps{static_cast<const float*>(kernel.data), kernel.shape[1]}, static_cast<const float*>(bias.data),
-             packedRows(offsets, rows), rowsOf<T>(y), columns);
-    });
+    launchPieces(convolve<T, width>, rows, columns / width, context.stream, rowsOf<const T>(x),
+                 Taps{static_cast<const float*>(kernel.data), kernel.shape[1]}, static_cast<const float*>(bias.data),
+                 packedRows(offsets, rows), rowsOf<T>(y), columns);
   });
   checkLaunch("causalConvolution");
 }
@@ -141,21 +137,17 @@ void causalConvolutionBackward(Context& context, TensorDesc dY, TensorDesc x, Te
   const PackedRows documents = packedRows(offsets, rows);
   expectCost(bytesOf(dY) + bytesOf(kernel) + bytesOf(offsets) + (accumulate ? bytesOf(dX) : 0), bytesOf(dX),
              flopsOf(x, kernel));
-  withFloatType(x.dtype, "causalConvolutionBackward", [&](auto type) {
+  withRowVectors(x.dtype, "causalConvolutionBackward", {dY, x, dX}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, dY, x, dX), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(convolveGradient<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(dY),
-             Taps{static_cast<const float*>(kernel.data), length}, documents, rowsOf<T>(dX), accumulate, columns);
-      if (!present(dKernel)) return;
-      auto* const sums = static_cast<float*>(
-          context.scratch(Slot::intermediate, static_cast<size_t>(columns * length) * sizeof(float)));
-      sumColumns<width>(context,
-                        KernelGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), documents, columns, length},
-                        rows, columns * length, sums, false);
-      add(context, {sums, DType::f32, 2, {columns, length}, {1, columns}}, dKernel, 1);
-    });
+    launchPieces(convolveGradient<T, width>, rows, columns / width, context.stream, rowsOf<const T>(dY),
+                 Taps{static_cast<const float*>(kernel.data), length}, documents, rowsOf<T>(dX), accumulate, columns);
+    if (!present(dKernel)) return;
+    auto* const sums =
+        static_cast<float*>(context.scratch(Slot::intermediate, static_cast<size_t>(columns * length) * sizeof(float)));
+    sumColumns<width>(context,
+                      KernelGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), documents, columns, length},
+                      rows, columns * length, sums, false);
+    add(context, {sums, DType::f32, 2, {columns, length}, {1, columns}}, dKernel, 1);
   });
   if (present(dBias)) columnSums(context, dY, dBias, true);
   checkLaunch("causalConvolutionBackward");

@@ -118,10 +118,9 @@ void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, float
       constexpr int kWide = kVectorWidth<T, G>;
       withWidth<kWide>(allRowsFit(kWide, logits, dLogits), [&](auto width) {
         const auto start = [&](auto kernel) {
-          launch(kernel, dim3(static_cast<unsigned>(rows)), dim3(threadsFor(columns / width, kThreads)), 0,
-                 context.stream, rowsOf<const T>(logits), static_cast<const int32_t*>(targets.data),
-                 Cap{softcap, 1.0f / softcap}, static_cast<float*>(losses.data), rowsOf<G>(dLogits), columns,
-                 context.report);
+          launchRows(kernel, rows, threadsFor(columns / width, kThreads), context.stream, rowsOf<const T>(logits),
+                     static_cast<const int32_t*>(targets.data), Cap{softcap, 1.0f / softcap},
+                     static_cast<float*>(losses.data), rowsOf<G>(dLogits), columns, context.report);
         };
         if (softcap > 0)
           start(crossEntropyKernel<T, G, width, true>);
@@ -137,14 +136,10 @@ void capLogits(Context& context, TensorDesc logits, float softcap) {
   const int64_t rows = logits.shape[0], columns = columnsOf(logits);
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(logits), bytesOf(logits));
-  withFloatType(logits.dtype, "capLogits", [&](auto type) {
+  withRowVectors(logits.dtype, "capLogits", {logits}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, logits), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(capLogitsKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<T>(logits),
-             Cap{softcap, 1.0f / softcap}, rows, columns);
-    });
+    launchPieces(capLogitsKernel<T, width>, rows, columns / width, context.stream, rowsOf<T>(logits),
+                 Cap{softcap, 1.0f / softcap}, rows, columns);
   });
   checkLaunch("capLogits");
 }

@@ -48,15 +48,11 @@ void dropout(Context& context, TensorDesc x, TensorDesc rowKeys, DropoutKey key,
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(x) + bytesOf(rowKeys), bytesOf(y));
-  withFloatType(x.dtype, "dropout", [&](auto type) {
+  withRowVectors(x.dtype, "dropout", {x, y}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, x, y), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(dropoutKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
-             static_cast<const int64_t*>(rowKeys.data), key, 1.0f / (1.0f - key.probability), rowsOf<T>(y), rows,
-             columns);
-    });
+    launchPieces(dropoutKernel<T, width>, rows, columns / width, context.stream, rowsOf<const T>(x),
+                 static_cast<const int64_t*>(rowKeys.data), key, 1.0f / (1.0f - key.probability), rowsOf<T>(y), rows,
+                 columns);
   });
   checkLaunch("dropout");
 }

@@ -150,14 +150,11 @@ void layerNorm(Context& context, TensorDesc x, TensorDesc weight, TensorDesc bia
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(x) + bytesOf(weight) + bytesOf(bias), bytesOf(y) + bytesOf(mean) + bytesOf(rstd));
-  withFloatType(x.dtype, "layerNorm", [&](auto type) {
+  withRowVectors(x.dtype, "layerNorm", {x, weight, bias, y}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, x, weight, bias, y), [&](auto width) {
-      launch(layerNormKernel<T, width>, dim3(static_cast<unsigned>(rows)), dim3(threadsFor(columns / width, kThreads)),
-             0, context.stream, rowsOf<const T>(x), Affine{floats(weight), floats(bias)}, epsilon, rowsOf<T>(y),
-             Statistics{floats(mean), floats(rstd)}, columns);
-    });
+    launchRows(layerNormKernel<T, width>, rows, threadsFor(columns / width, kThreads), context.stream,
+               rowsOf<const T>(x), Affine{floats(weight), floats(bias)}, epsilon, rowsOf<T>(y),
+               Statistics{floats(mean), floats(rstd)}, columns);
   });
   checkLaunch("layerNorm");
 }
@@ -167,14 +164,11 @@ void layerNormApply(Context& context, TensorDesc x, TensorDesc weight, TensorDes
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(x) + bytesOf(weight) + bytesOf(bias) + bytesOf(mean) + bytesOf(rstd), bytesOf(y));
-  withFloatType(x.dtype, "layerNormApply", [&](auto type) {
+  withRowVectors(x.dtype, "layerNormApply", {x, weight, bias, y}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, x, weight, bias, y), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(layerNormApplyKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
-             Affine{floats(weight), floats(bias)}, Statistics{floats(mean), floats(rstd)}, rowsOf<T>(y), rows, columns);
-    });
+    launchPieces(layerNormApplyKernel<T, width>, rows, columns / width, context.stream, rowsOf<const T>(x),
+                 Affine{floats(weight), floats(bias)}, Statistics{floats(mean), floats(rstd)}, rowsOf<T>(y), rows,
+                 columns);
   });
   checkLaunch("layerNormApply");
 }
@@ -185,21 +179,18 @@ void layerNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc
   if (rows == 0 || columns == 0) return;
   // dWeight and dBias come first, because dX may overwrite dY.
   if (present(dBias)) columnSums(context, dY, dBias, true);
-  withFloatType(x.dtype, "layerNormBackward", [&](auto type) {
+  withRowVectors(x.dtype, "layerNormBackward", {dY, x, weight, dX}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
     const Statistics statistics{floats(mean), floats(rstd)};
-    withWidth<kWide>(allRowsFit(kWide, dY, x, weight, dX), [&](auto width) {
-      if (present(dWeight))
-        sumColumns<width>(context, WeightGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), statistics}, rows,
-                          columns, floats(dWeight), true);
-      expectCost(
-          bytesOf(dY) + bytesOf(x) + bytesOf(weight) + bytesOf(mean) + bytesOf(rstd) + (accumulate ? bytesOf(dX) : 0),
-          bytesOf(dX));
-      launch(layerNormBackwardKernel<T, width>, dim3(static_cast<unsigned>(rows)),
-             dim3(threadsFor(columns / width, kThreads)), 0, context.stream, rowsOf<const T>(dY), rowsOf<const T>(x),
-             Affine{floats(weight), nullptr}, statistics, rowsOf<T>(dX), accumulate, columns);
-    });
+    if (present(dWeight))
+      sumColumns<width>(context, WeightGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), statistics}, rows,
+                        columns, floats(dWeight), true);
+    expectCost(
+        bytesOf(dY) + bytesOf(x) + bytesOf(weight) + bytesOf(mean) + bytesOf(rstd) + (accumulate ? bytesOf(dX) : 0),
+        bytesOf(dX));
+    launchRows(layerNormBackwardKernel<T, width>, rows, threadsFor(columns / width, kThreads), context.stream,
+               rowsOf<const T>(dY), rowsOf<const T>(x), Affine{floats(weight), nullptr}, statistics, rowsOf<T>(dX),
+               accumulate, columns);
   });
   checkLaunch("layerNormBackward");
 }

@@ -152,14 +152,11 @@ void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc wei
   const NormWeight factors{static_cast<const float*>(weight.data), weightOffset};
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(x) + bytesOf(residual) + bytesOf(weight), bytesOf(residual) + bytesOf(y) + bytesOf(rstd));
-  withFloatType(x.dtype, "rmsNorm", [&](auto type) {
+  withRowVectors(x.dtype, "rmsNorm", {x, residual, weight, y}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, x, residual, weight, y), [&](auto width) {
-      launch(rmsNormKernel<T, width>, dim3(static_cast<unsigned>(rows)), dim3(threadsFor(columns / width, kThreads)), 0,
-             context.stream, headRowsOf<T>(x), headRowsOf<const T>(residual), factors, epsilon, headRowsOf<T>(y),
-             static_cast<float*>(rstd.data), columns);
-    });
+    launchRows(rmsNormKernel<T, width>, rows, threadsFor(columns / width, kThreads), context.stream, headRowsOf<T>(x),
+               headRowsOf<const T>(residual), factors, epsilon, headRowsOf<T>(y), static_cast<float*>(rstd.data),
+               columns);
   });
   checkLaunch("rmsNorm");
 }
@@ -170,14 +167,10 @@ void rmsNormApply(Context& context, TensorDesc x, TensorDesc weight, float weigh
   const NormWeight factors{static_cast<const float*>(weight.data), weightOffset};
   if (rows == 0 || columns == 0) return;
   expectCost(bytesOf(x) + bytesOf(weight) + bytesOf(rstd), bytesOf(y));
-  withFloatType(x.dtype, "rmsNormApply", [&](auto type) {
+  withRowVectors(x.dtype, "rmsNormApply", {x, weight, y}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
-    withWidth<kWide>(allRowsFit(kWide, x, weight, y), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(rows, columns / width);
-      launch(rmsNormApplyKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, headRowsOf<const T>(x), factors,
-             static_cast<const float*>(rstd.data), headRowsOf<T>(y), rows, columns);
-    });
+    launchPieces(rmsNormApplyKernel<T, width>, rows, columns / width, context.stream, headRowsOf<const T>(x), factors,
+                 static_cast<const float*>(rstd.data), headRowsOf<T>(y), rows, columns);
   });
   checkLaunch("rmsNormApply");
 }
@@ -187,22 +180,18 @@ void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc w
   const int64_t rows = rowsIn(x), columns = columnsOf(x);
   const NormWeight factors{static_cast<const float*>(weight.data), weightOffset};
   if (rows == 0 || columns == 0) return;
-  withFloatType(x.dtype, "rmsNormBackward", [&](auto type) {
+  withRowVectors(x.dtype, "rmsNormBackward", {dY, x, weight, dX}, [&](auto type, auto width) {
     using T = decltype(type);
-    constexpr int kWide = kVectorWidth<T>;
     const auto* const rstds = static_cast<const float*>(rstd.data);
-    withWidth<kWide>(allRowsFit(kWide, dY, x, weight, dX), [&](auto width) {
-      // dWeight comes first, because dX may overwrite dY. Norms are seldom trained, so reading dY and x a second time
-      // costs less than more complex kernels.
-      if (present(dWeight))
-        sumColumns<width>(context, WeightGradient<T, width>{headRowsOf<const T>(dY), headRowsOf<const T>(x), rstds},
-                          rows, columns, static_cast<float*>(dWeight.data), true);
-      expectCost(bytesOf(dY) + bytesOf(x) + bytesOf(weight) + bytesOf(rstd) + (accumulate ? bytesOf(dX) : 0),
-                 bytesOf(dX));
-      launch(rmsNormBackwardKernel<T, width>, dim3(static_cast<unsigned>(rows)),
-             dim3(threadsFor(columns / width, kThreads)), 0, context.stream, headRowsOf<const T>(dY),
-             headRowsOf<const T>(x), factors, rstds, headRowsOf<T>(dX), accumulate, columns);
-    });
+    // dWeight comes first, because dX may overwrite dY. Norms are seldom trained, so reading dY and x a second time
+    // costs less than more complex kernels.
+    if (present(dWeight))
+      sumColumns<width>(context, WeightGradient<T, width>{headRowsOf<const T>(dY), headRowsOf<const T>(x), rstds}, rows,
+                        columns, static_cast<float*>(dWeight.data), true);
+    expectCost(bytesOf(dY) + bytesOf(x) + bytesOf(weight) + bytesOf(rstd) + (accumulate ? bytesOf(dX) : 0),
+               bytesOf(dX));
+    launchRows(rmsNormBackwardKernel<T, width>, rows, threadsFor(columns / width, kThreads), context.stream,
+               headRowsOf<const T>(dY), headRowsOf<const T>(x), factors, rstds, headRowsOf<T>(dX), accumulate, columns);
   });
   checkLaunch("rmsNormBackward");
 }

@@ -57,11 +57,11 @@ void rope(Context& context, TensorDesc x, TensorDesc positions, TensorDesc cosin
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;
     withWidth<kWide>(half % kWide == 0 && allRowsFit(kWide, x, cosines, sines), [&](auto width) {
-      const PieceGrid sizes = pieceGrid(tokens, int64_t{heads} * (half / width));
-      launch(ropeKernel<T, width>, sizes.grid, sizes.block, 0, context.stream,
-             Heads<T>{static_cast<T*>(x.data), x.strides[0], x.strides[1]}, static_cast<const int32_t*>(positions.data),
-             static_cast<const float*>(cosines.data), static_cast<const float*>(sines.data), inverse ? -1.0f : 1.0f,
-             tokens, heads, half, cosines.shape[0], context.report);
+      launchPieces(ropeKernel<T, width>, tokens, int64_t{heads} * (half / width), context.stream,
+                   Heads<T>{static_cast<T*>(x.data), x.strides[0], x.strides[1]},
+                   static_cast<const int32_t*>(positions.data), static_cast<const float*>(cosines.data),
+                   static_cast<const float*>(sines.data), inverse ? -1.0f : 1.0f, tokens, heads, half, cosines.shape[0],
+                   context.report);
     });
   });
   checkLaunch("rope");

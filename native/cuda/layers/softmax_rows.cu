@@ -80,14 +80,11 @@ __global__ void __launch_bounds__(kThreads)
 /// Calls body(type, width, logarithm) with a kernel's parameters as constants.
 template <typename Body, typename... Tensors>
 void withKernel(bool logarithm, Body&& body, const TensorDesc& first, const Tensors&... others) {
-  withFloatType(first.dtype, "softmaxRows", [&](auto type) {
-    constexpr int kWide = kVectorWidth<decltype(type)>;
-    withWidth<kWide>(allRowsFit(kWide, first, others...), [&](auto width) {
-      if (logarithm)
-        body(type, width, std::true_type());
-      else
-        body(type, width, std::false_type());
-    });
+  withRowVectors(first.dtype, "softmaxRows", {first, others...}, [&](auto type, auto width) {
+    if (logarithm)
+      body(type, width, std::true_type());
+    else
+      body(type, width, std::false_type());
   });
 }
 
@@ -99,8 +96,8 @@ void softmaxRows(Context& context, TensorDesc x, bool logarithm, TensorDesc y) {
   expectCost(bytesOf(x), bytesOf(y));
   const auto start = [&](auto type, auto width, auto ofLogarithm) {
     using T = decltype(type);
-    launch(softmaxRowsKernel<T, width, ofLogarithm>, dim3(static_cast<unsigned>(rows)),
-           dim3(threadsFor(columns / width, kThreads)), 0, context.stream, rowsOf<const T>(x), rowsOf<T>(y), columns);
+    launchRows(softmaxRowsKernel<T, width, ofLogarithm>, rows, threadsFor(columns / width, kThreads), context.stream,
+               rowsOf<const T>(x), rowsOf<T>(y), columns);
   };
   withKernel(logarithm, start, x, y);
   checkLaunch("softmaxRows");
@@ -113,9 +110,8 @@ void softmaxRowsBackward(Context& context, TensorDesc dY, TensorDesc y, bool log
   expectCost(bytesOf(dY) + bytesOf(y) + (accumulate ? bytesOf(dX) : 0), bytesOf(dX));
   const auto start = [&](auto type, auto width, auto ofLogarithm) {
     using T = decltype(type);
-    launch(softmaxRowsBackwardKernel<T, width, ofLogarithm>, dim3(static_cast<unsigned>(rows)),
-           dim3(threadsFor(columns / width, kThreads)), 0, context.stream, rowsOf<const T>(dY), rowsOf<const T>(y),
-           rowsOf<T>(dX), columns, accumulate);
+    launchRows(softmaxRowsBackwardKernel<T, width, ofLogarithm>, rows, threadsFor(columns / width, kThreads),
+               context.stream, rowsOf<const T>(dY), rowsOf<const T>(y), rowsOf<T>(dX), columns, accumulate);
   };
   withKernel(logarithm, start, dY, y, dX);
   checkLaunch("softmaxRowsBackward");

@@ -7,10 +7,8 @@
 namespace mora::cuda {
 namespace {
 
-/*
- * weight [d, k] += scale b [d, r] a [r, k], f32 factors read through the cache. A thread sums the N values of its
- * columns. Moves 2 d k elements; counts results that are not finite.
- */
+/// weight [d, k] += scale b [d, r] a [r, k], f32 factors read through the cache. A thread sums the N values of its
+/// columns. Moves 2 d k elements; counts non-finite results.
 template <typename T, int N>
 __global__ void mergeFactorRows(Rows<const float> b, Rows<const float> a, int64_t rank, int64_t rows, int64_t columns,
                                 float scale, Rows<T> weight, int32_t* nonFinite) {
@@ -36,10 +34,9 @@ void mergeFactors(Context& context, TensorDesc b, TensorDesc a, float scale, Ten
   withFloatType(weight.dtype, "mergeFactors", [&](auto type) {
     using T = decltype(type);
     withWidth<8>(allRowsFit(8, weight, a), [&](auto width) {
-      const PieceGrid at = pieceGrid(rows, columns / width);
-      launch(mergeFactorRows<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const float>(b),
-             rowsOf<const float>(a), a.shape[0], rows, columns, scale, rowsOf<T>(weight),
-             static_cast<int32_t*>(nonFinite.data));
+      launchPieces(mergeFactorRows<T, width>, rows, columns / width, context.stream, rowsOf<const float>(b),
+                   rowsOf<const float>(a), a.shape[0], rows, columns, scale, rowsOf<T>(weight),
+                   static_cast<int32_t*>(nonFinite.data));
     });
   });
   checkLaunch("mergeFactors");

@@ -89,11 +89,9 @@ __device__ __forceinline__ void write(const float (&values)[N], T* to, int count
   store(result, to);
 }
 
-/*
- * Compress by tiles: target [T, R] (+)= sums over source [T, k] of the columns c = g mod R, and of its first columns
- * once more for the groups that padding continues. A thread sums N neighbouring groups of a row, tile after tile.
- * Moves T k + T R elements; the padding comes from the cache.
- */
+/// Compresses by tiles: target [T, R] (+)= sums over source [T, k] of the columns c = g mod R, and again of its first
+/// columns for the groups that padding continues. A thread sums N neighbouring groups of a row, tile by tile. Moves T k
+/// + T R elements; the padding comes from the cache.
 template <typename T, int N>
 __global__ void sumTiles(Rows<const T> source, Rows<T> target, int64_t rows, Tiles tiles, bool accumulate) {
   forPieces(rows, tiles.side / N, [&](int64_t row, int64_t piece) {
@@ -116,11 +114,9 @@ __global__ void sumTiles(Rows<const T> source, Rows<T> target, int64_t rows, Til
   });
 }
 
-/*
- * Decompress by tiles, and the transpose of compress: target [T, width] (+)= source [T, R] at group c mod R; the first
- * columns also get the groups of their padding. A thread reads N groups once and writes them to every tile.
- * Moves T R + T width elements (2 T width to accumulate).
- */
+/// Decompresses by tiles; also the transpose of compressing: target [T, width] (+)= source [T, R] at group c mod R; the
+/// first columns also get the groups of their padding. A thread reads N groups once and writes them to every tile.
+/// Moves T R + T width elements (2 T width to accumulate).
 template <typename T, int N>
 __global__ void spreadTiles(Rows<const T> source, Rows<T> target, int64_t rows, Tiles tiles, bool accumulate) {
   forPieces(rows, tiles.side / N, [&](int64_t row, int64_t piece) {
@@ -157,11 +153,9 @@ struct RunTiling {
   }
 };
 
-/*
- * Compress by runs of at most kLongRun columns: target [T, R] (+)= sums of neighbours of source [T, k]. A block copies
- * the runs of some groups and rows to shared memory with wide, coalesced loads; then each thread sums whole runs.
- * Moves T k + T R elements.
- */
+/// Compresses by runs of at most kLongRun columns: target [T, R] (+)= sums of neighbours of source [T, k]. A block
+/// copies the runs of some groups and rows to shared memory with wide, coalesced loads; then each thread sums whole
+/// runs. Moves T k + T R elements.
 template <typename T, int N>
 __global__ void __launch_bounds__(kRunThreads)
     sumRuns(Rows<const T> source, Rows<T> target, int64_t rows, Runs runs, RunTiling tiling, bool accumulate) {
@@ -198,7 +192,8 @@ __global__ void __launch_bounds__(kRunThreads)
   }
 }
 
-/* The same for longer runs: a warp each, its lanes next to each other. Moves T k + T R elements. */
+/// Compresses by longer runs: a warp sums each, with neighbouring columns in neighbouring lanes. Moves T k + T R
+/// elements.
 template <typename T>
 __global__ void __launch_bounds__(kRunThreads)
     sumLongRuns(Rows<const T> source, Rows<T> target, Runs runs, bool accumulate) {
@@ -214,10 +209,8 @@ __global__ void __launch_bounds__(kRunThreads)
   if (threadIdx.x % kWarp == 0) *to = fromFloat<T>(accumulate ? toFloat(*to) + sum : sum);
 }
 
-/*
- * Decompress by runs, and the transpose of compress: target [T, width] (+)= source [T, R] at the run of each column. A
- * thread writes N neighbouring columns. Moves T R + T width elements (2 T width to accumulate).
- */
+/// Decompresses by runs; also the transpose of compressing: target [T, width] (+)= source [T, R] at the run of each
+/// column. A thread writes N neighbouring columns. Moves T R + T width elements (2 T width to accumulate).
 template <typename T, int N>
 __global__ void spreadRuns(Rows<const T> source, Rows<T> target, int64_t rows, Runs runs, bool accumulate) {
   forPieces(rows, (runs.width + N - 1) / N, [&](int64_t row, int64_t piece) {
@@ -239,11 +232,9 @@ __device__ __forceinline__ OwnedRows ownedRows(const Runs& runs, int group) {
   return {runs.start(group), runs.start(group + 1), 1};
 }
 
-/*
- * Merge: weight [d, k] += scale matrix[g(row), g(column)], matrix f32 [R, R] read through the cache. A thread gathers
- * the N values of its columns once and adds them to every row of an output group. Moves 2 d k elements; counts results
- * that are not finite.
- */
+/// weight [d, k] += scale matrix[g(row), g(column)], matrix f32 [R, R] read through the cache. A thread gathers the N
+/// values of its columns once and adds them to every row of an output group. Moves 2 d k elements; counts non-finite
+/// results.
 template <typename T, int N, typename Input, typename Output>
 __global__ void mergeGroupRows(Input input, Output output, const float* matrix, float scale, Rows<T> weight,
                                int32_t* nonFinite) {
@@ -274,9 +265,8 @@ auto tilesFit(const Tiles& tiles, const TensorDesc& source, const TensorDesc& ta
 template <typename T>
 void sum(Context& context, const Tiles& tiles, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   withWidest(tilesFit(tiles, source, target), [&](auto width) {
-    const PieceGrid at = pieceGrid(source.shape[0], tiles.side / width);
-    launch(sumTiles<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const T>(source), rowsOf<T>(target),
-           source.shape[0], tiles, accumulate);
+    launchPieces(sumTiles<T, width>, source.shape[0], tiles.side / width, context.stream, rowsOf<const T>(source),
+                 rowsOf<T>(target), source.shape[0], tiles, accumulate);
   });
 }
 
@@ -301,9 +291,8 @@ void sum(Context& context, const Runs& runs, const TensorDesc& source, const Ten
 template <typename T>
 void spread(Context& context, const Tiles& tiles, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   withWidest(tilesFit(tiles, source, target), [&](auto width) {
-    const PieceGrid at = pieceGrid(source.shape[0], tiles.side / width);
-    launch(spreadTiles<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const T>(source), rowsOf<T>(target),
-           source.shape[0], tiles, accumulate);
+    launchPieces(spreadTiles<T, width>, source.shape[0], tiles.side / width, context.stream, rowsOf<const T>(source),
+                 rowsOf<T>(target), source.shape[0], tiles, accumulate);
   });
 }
 
@@ -311,9 +300,8 @@ template <typename T>
 void spread(Context& context, const Runs& runs, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   withWidest([&](int width) { return rowsAligned(target, width); },
              [&](auto width) {
-               const PieceGrid at = pieceGrid(source.shape[0], ceilDivide(runs.width, width));
-               launch(spreadRuns<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const T>(source),
-                      rowsOf<T>(target), source.shape[0], runs, accumulate);
+               launchPieces(spreadRuns<T, width>, source.shape[0], ceilDivide(runs.width, width), context.stream,
+                            rowsOf<const T>(source), rowsOf<T>(target), source.shape[0], runs, accumulate);
              });
 }
 
@@ -347,10 +335,9 @@ void mergeGroups(Context& context, Grouping input, Grouping output, TensorDesc m
     withWidth<8>(rowsFit(weight, 8), [&](auto width) {
       withKind(input, [&](const auto& in) {
         withKind(output, [&](const auto& out) {
-          const PieceGrid at = pieceGrid(out.side, in.width / width);
-          launch(mergeGroupRows<T, width, std::decay_t<decltype(in)>, std::decay_t<decltype(out)>>, at.grid, at.block,
-                 0, context.stream, in, out, static_cast<const float*>(matrix.data), scale, rowsOf<T>(weight),
-                 static_cast<int32_t*>(nonFinite.data));
+          launchPieces(mergeGroupRows<T, width, std::decay_t<decltype(in)>, std::decay_t<decltype(out)>>, out.side,
+                       in.width / width, context.stream, in, out, static_cast<const float*>(matrix.data), scale,
+                       rowsOf<T>(weight), static_cast<int32_t*>(nonFinite.data));
         });
       });
     });

@@ -25,9 +25,8 @@ struct RotationTable {
   }
 };
 
-/*
- * The angles b 10000^(-2j/R) of the pairs (j, j + R/2) of section b, computed in f64 as on the CPU. Writes n R numbers.
- */
+/// The angles b 10000^(-2j/R) of the pairs (j, j + R/2) of section b, computed in f64 as on the CPU. Writes n R
+/// numbers.
 __global__ void fillRotationTable(RotationTable table, int sections, int half) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= sections * half) return;
@@ -53,10 +52,8 @@ RotationTable rotationTable(Context& context, const SectionPlan& plan) {
   return table;
 }
 
-/*
- * folded [n, W, W] = M R_b in its window: columns j and j + R/2 of M turned by the section's angle, zeros around them.
- * A thread turns N pairs of one row. Moves n W^2 + R^2 numbers and the table, M mostly from the cache.
- */
+/// folded [n, W, W] = M R_b in its window: columns j and j + R/2 of M rotated by the section's angle, zeros around
+/// them. A thread rotates N pairs of one row. Moves n W^2 + R^2 numbers and the table; M mostly comes from the cache.
 template <typename T, int N>
 __global__ void foldRows(const float* matrix, RotationTable table, T* folded, int sections, int side, int window) {
   const int half = side / 2;
@@ -86,10 +83,8 @@ __global__ void foldRows(const float* matrix, RotationTable table, T* folded, in
   });
 }
 
-/*
- * dMatrix [R, R] (+)= sum over sections of dFolded_b R_b^T, section after section. A thread turns N pairs of one row
- * back. Moves (n + 1) R^2 f32 numbers, R^2 more to accumulate, and the table.
- */
+/// dMatrix [R, R] (+)= sum over sections of dFolded_b R_b^T, section by section. A thread rotates N pairs of one row
+/// back. Moves (n + 1) R^2 f32 numbers, R^2 more to accumulate, and the table.
 template <int N>
 __global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMatrix, int sections, int side,
                            int window, bool accumulate) {
@@ -147,10 +142,9 @@ struct MergeGeometry {
   }
 };
 
-/*
- * Merge: weight [d, k] += scale delta W of the folded sections f32 [n, R, R]. A thread gathers the N values of its
- * columns once and adds them to an output and to its repeats. Moves n R^2 numbers, and what sections reach in and out.
- */
+/// weight [d, k] += scale ΔW of the folded sections f32 [n, R, R]. A thread gathers the N values of its columns once
+/// and adds them to an output and to its repeats. Moves n R^2 numbers, and reads and writes the elements that sections
+/// reach.
 template <typename T, int N>
 __global__ void mergeSectionRows(const float* folded, MergeGeometry geometry, float scale, Rows<T> weight,
                                  int32_t* nonFinite) {
@@ -245,9 +239,9 @@ void foldSections(Context& context, SectionPlan plan, TensorDesc matrix, TensorD
   withFloatType(folded.dtype, "foldSections", [&](auto type) {
     using T = decltype(type);
     withWidest(halvesFit(R), [&](auto width) {
-      const PieceGrid at = pieceGrid(n * window, R / 2 / width);
-      launch(foldRows<T, width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(matrix.data), table,
-             static_cast<T*>(folded.data), static_cast<int>(n), static_cast<int>(R), static_cast<int>(window));
+      launchPieces(foldRows<T, width>, n * window, R / 2 / width, context.stream,
+                   static_cast<const float*>(matrix.data), table, static_cast<T*>(folded.data), static_cast<int>(n),
+                   static_cast<int>(R), static_cast<int>(window));
     });
   });
   checkLaunch("foldSections");
@@ -269,10 +263,9 @@ void unfoldSections(Context& context, SectionPlan plan, TensorDesc dFolded, Tens
   const RotationTable table = rotationTable(context, plan);
   expectCost(bytesOf(dFolded) + table.bytes(n, R) + (accumulate ? bytesOf(dMatrix) : 0), bytesOf(dMatrix));
   withWidest(halvesFit(R), [&](auto width) {
-    const PieceGrid at = pieceGrid(R, R / 2 / width);
-    launch(unfoldRows<width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(dFolded.data), table,
-           static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R), static_cast<int>(window),
-           accumulate);
+    launchPieces(unfoldRows<width>, R, R / 2 / width, context.stream, static_cast<const float*>(dFolded.data), table,
+                 static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R), static_cast<int>(window),
+                 accumulate);
   });
   checkLaunch("unfoldSections");
 }
@@ -310,9 +303,9 @@ void mergeSections(Context& context, SectionPlan plan, TensorDesc folded, float 
   withFloatType(weight.dtype, "mergeSections", [&](auto type) {
     using T = decltype(type);
     withWidth<8>(rowsFit(weight, 8), [&](auto width) {
-      const PieceGrid at = pieceGrid(geometry.distinct, geometry.inputs / width);
-      launch(mergeSectionRows<T, width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(folded.data),
-             geometry, scale, rowsOf<T>(weight), static_cast<int32_t*>(nonFinite.data));
+      launchPieces(mergeSectionRows<T, width>, geometry.distinct, geometry.inputs / width, context.stream,
+                   static_cast<const float*>(folded.data), geometry, scale, rowsOf<T>(weight),
+                   static_cast<int32_t*>(nonFinite.data));
     });
   });
   checkLaunch("mergeSections");

@@ -68,10 +68,8 @@ __device__ __forceinline__ int64_t scaleIndex(const Codes& source, int64_t row, 
   return (layout.firstRow + row) / layout.rowsPerScale * groups + group;
 }
 
-/*
- * target [n, columns] = values of the source's rows, or of those that `rows` picks. A thread unpacks eight neighbouring
- * values. Moves the codes in and the values out; scales come through the cache.
- */
+/// target [n, columns] = values of the source's rows, or of those selected by `rows`. A thread unpacks eight
+/// neighbouring values. Reads the codes and writes the values; scales come through the cache.
 template <typename T, int N>
 __global__ void unpackCodesKernel(Codes source, const int32_t* rows, int64_t limit, Rows<T> target, int64_t count,
                                   int64_t columns, DeviceReport* report) {
@@ -119,9 +117,8 @@ void unpack(Context& context, const Codes& source, const TensorDesc& rows, int64
   withFloatType(target.dtype, "unpackCodes", [&](auto to) {
     withWidth<kValues>(rowsFit(target, kValues), [&](auto width) {
       using T = decltype(to);
-      const PieceGrid at = pieceGrid(count, ceilDivide(columns, kValues));
-      launch(unpackCodesKernel<T, width>, at.grid, at.block, 0, context.stream, source,
-             static_cast<const int32_t*>(rows.data), limit, rowsOf<T>(target), count, columns, context.report);
+      launchPieces(unpackCodesKernel<T, width>, count, ceilDivide(columns, kValues), context.stream, source,
+                   static_cast<const int32_t*>(rows.data), limit, rowsOf<T>(target), count, columns, context.report);
     });
   });
   checkLaunch("unpackCodes");

@@ -13,10 +13,8 @@ constexpr int kBlockSize = traitsOf(Type).blockSize;
 template <DType Type>
 constexpr int kBlockBytes = traitsOf(Type).blockBytes;
 
-/*
- * target [rows, columns] = values of rows of `rowBytes` each. A thread unpacks eight neighbouring values; a warp's 256
- * share one long block or eight short ones, which it reads through the cache. Moves the blocks in and the values out.
- */
+/// target [rows, columns] = values of rows of `rowBytes` each. A thread unpacks eight neighbouring values; a warp's 256
+/// share one long block or eight short ones, which it reads through the cache. Reads the blocks and writes the values.
 template <DType Type, typename T, int N>
 __global__ void unpackRows(const uint8_t* source, int64_t rowBytes, Rows<T> target, int64_t rows, int64_t columns) {
   forPieces(rows, columns / kValues, [&](int64_t row, int64_t piece) {
@@ -81,9 +79,8 @@ void unpack(Context& context, DType type, const uint8_t* source, int64_t rowByte
     withFloatType(target.dtype, "dequantise", [&](auto to) {
       withWidth<kValues>(rowsFit(target, kValues), [&](auto width) {
         using T = decltype(to);
-        const PieceGrid at = pieceGrid(rows, columns / kValues);
-        launch(unpackRows<decltype(blockType)::value, T, width>, at.grid, at.block, 0, context.stream, source, rowBytes,
-               rowsOf<T>(target), rows, columns);
+        launchPieces(unpackRows<decltype(blockType)::value, T, width>, rows, columns / kValues, context.stream, source,
+                     rowBytes, rowsOf<T>(target), rows, columns);
       });
     });
   });
