@@ -3,7 +3,7 @@ import { InputError, quoted } from '../lib/common/errors.js'
 import { asMessage, printable, shortened } from '../lib/common/printable.js'
 
 describe('printable text', () => {
-  it('shows what would steer a terminal or turn a line around, and keeps the rest', () => {
+  it('escapes characters that control a terminal or reverse a line, and keeps the rest', () => {
     expect(printable('a\u001b[31m\u0007\r\u007f\u009b2J')).toBe('a\\u001b[31m\\u0007\\u000d\\u007f\\u009b2J')
     expect(printable('\u202ea\u2066b\u2028c')).toBe('\\u202ea\\u2066b\\u2028c')
     expect(printable('\ud800x\udc00')).toBe('\\ud800x\\udc00')
@@ -27,7 +27,7 @@ describe('shortened text', () => {
     ['four', '😀'.repeat(5000)],
     ['one more before them', `a${'😀'.repeat(5000)}`],
     ['megabytes', `begin ${'😀中äx'.repeat(400_000)} end`],
-  ])('of %s loses its middle only, and no part of a character', (_, text) => {
+  ])('of %s loses its middle only, and splits no character', (_, text) => {
     for (const bytes of [20, 21, 22, 23, 2000]) {
       const short = shortened(text, bytes)
       const [start, end] = short.split('…')
@@ -38,14 +38,14 @@ describe('shortened text', () => {
     }
   })
 
-  it('is left as it is where it fits', () => {
+  it('is unchanged if it fits', () => {
     expect(shortened('ä'.repeat(10), 20)).toBe('ä'.repeat(10))
     expect(shortened('', 20)).toBe('')
   })
 })
 
 describe('a message', () => {
-  it('has one line of at most 2 kB, whatever came into it', () => {
+  it('has one line of at most 2 kB, whatever it contains', () => {
     const hostile = '\u001b[2J\u202e\n\r\u009b😀'.repeat(100_000)
     const { message } = new InputError('malformed-file', `a.json is malformed: ${hostile} is no name.`)
     expect(message).toMatch(/^a\.json is malformed: \\u001b\[2J.*….* is no name\.$/u)
@@ -54,7 +54,7 @@ describe('a message', () => {
     expect(message).not.toMatch(/\p{Cs}/u)
   })
 
-  it('takes no time for what is mostly space', () => {
+  it('is fast for text that is mostly space', () => {
     expect(asMessage(`${' '.repeat(1_000_000)}x`)).toBe('… x'.replace(' ', ' '.repeat(997)))
   })
 

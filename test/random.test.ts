@@ -4,7 +4,7 @@ import { native } from '../lib/native/addon.js'
 
 describe('philox4x32', () => {
   // Known answers of Random123, the reference library of the paper's authors.
-  it('gives the known answers of its authors', () => {
+  it('returns the known answers of its authors', () => {
     expect(philox4x32([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8])
     const ones = 0xffffffff
     expect(philox4x32([ones, ones, ones, ones], [ones, ones])).toEqual([0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd])
@@ -34,7 +34,7 @@ describe('randomStream', () => {
     expect(blocks.map(() => stream.uint32())).toEqual(blocks)
   })
 
-  it('gives uniform numbers in [0, 1) with mean 1/2 and variance 1/12', () => {
+  it('returns uniform numbers in [0, 1) with mean 1/2 and variance 1/12', () => {
     const stream = randomStream(7, 'test')
     const values = Array.from({ length: 20000 }, () => stream.uniform())
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length
@@ -45,7 +45,7 @@ describe('randomStream', () => {
     expect(Math.abs(variance - 1 / 12)).toBeLessThan(0.005)
   })
 
-  it('gives the same after words that were skipped as after words that were read', () => {
+  it('returns the same after skipped words as after read ones', () => {
     for (const before of [0, 1, 2, 3, 4, 7])
       for (const skipped of [0, 1, 3, 4, 6, 401]) {
         const [read, skips] = [randomStream(1, 'test'), randomStream(1, 'test')]
@@ -56,7 +56,7 @@ describe('randomStream', () => {
       }
   })
 
-  it('gives the bits that the native core draws, from any word on', () => {
+  it('returns the bits that the native core draws, from any word on', () => {
     for (const seed of [0, 1, 42, 2 ** 53 - 1])
       for (const before of [0, 1, 2, 3, 5])
         for (const [count, bound] of [
@@ -74,7 +74,7 @@ describe('randomStream', () => {
         }
   })
 
-  it('goes on behind 2^32 blocks as the native core does', () => {
+  it('continues after 2^32 blocks as the native core does', () => {
     const stream = randomStream(3, 'test')
     stream.skip(2 ** 34 - 5)
     const drawn = new Float32Array(5)
@@ -82,7 +82,7 @@ describe('randomStream', () => {
     expect([...drawn]).toEqual(Array.from(drawn, () => Math.fround(2 * stream.uniform() - 1)))
   })
 
-  it('gives normal numbers with mean 0, variance 1 and kurtosis 3', () => {
+  it('returns normal numbers with mean 0, variance 1 and kurtosis 3', () => {
     const stream = randomStream(7, 'test')
     const values = Array.from({ length: 20000 }, () => stream.normal())
     const moment = (power: number) => values.reduce((sum, value) => sum + value ** power, 0) / values.length

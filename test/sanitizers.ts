@@ -1,4 +1,4 @@
-/** A native core that a sanitizer watches, for tests of `npm run test:long`. */
+/** A native core built with a sanitizer, for tests of `npm run test:long`. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { lacksLinux, lacksLong } from './needs.js'
@@ -11,7 +11,7 @@ const sanitizers = {
     flag: 'address,undefined',
     folder: 'build-asan',
     library: 'libasan.so',
-    // What Node.js never frees is no leak of ours, and a large quarantine looks like growth.
+    // Memory that Node.js never frees is not our leak, and a large quarantine looks like growth.
     options: { ASAN_OPTIONS: 'detect_leaks=0:quarantine_size_mb=4' },
   },
   thread: {
@@ -24,10 +24,10 @@ const sanitizers = {
 
 export type Sanitizer = keyof typeof sanitizers
 
-/** A build and what it runs take minutes. */
+/** Timeout: a build and its tests take minutes. */
 export const lacksSanitizers = lacksLong ?? lacksLinux
 
-/** Builds the addon with a sanitizer where it has changed, and gives the environment of a Node.js that uses it. */
+/** Builds the addon with a sanitizer if it has changed, and returns the environment of a Node.js that uses it. */
 export async function sanitizedEnvironment(sanitizer: Sanitizer): Promise<Record<string, string>> {
   const { flag, folder, library, options } = sanitizers[sanitizer]
   const build = [join(root, 'scripts', 'build-native.mjs'), `--sanitize=${flag}`, '--if-needed', '--required']

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { inParallel, mapAhead, taskLimit } from '../lib/common/task-limit.js'
 
-/** A task that notes when it begins, and ends when it is told to. */
+/** A task that records when it begins, and ends on command. */
 function tasks() {
   const begun: number[] = []
   const ends: ((error?: Error) => void)[] = []
@@ -31,7 +31,7 @@ describe('taskLimit', () => {
     ends[2]!()
     ends[3]!()
     expect((await results).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled'])
-    // Places that tasks gave back are there for later ones.
+    // Slots that tasks released are free for later ones.
     void inTurn(() => task(4))
     void inTurn(() => task(5))
     void inTurn(() => task(6))
@@ -41,7 +41,7 @@ describe('taskLimit', () => {
 })
 
 describe('inParallel', () => {
-  it('gives results in the order of the items, whichever ends first', async () => {
+  it('returns results in the order of the items, whichever ends first', async () => {
     const { ends, task } = tasks()
     const results = inParallel([0, 1], 2, task)
     await settled()
@@ -51,7 +51,7 @@ describe('inParallel', () => {
     expect(await inParallel([], 2, task)).toEqual([])
   })
 
-  it('starts nothing after a failure, waits for what runs, and throws what failed first', async () => {
+  it('starts nothing after a failure, waits for running tasks, and throws the first error', async () => {
     const { begun, ends, task } = tasks()
     let isOver = false
     const results = inParallel([0, 1, 2, 3], 2, task).finally(() => {
@@ -76,7 +76,7 @@ describe('mapAhead', () => {
       yield i
     }
   }
-  /** What comes, and how it ends. */
+  /** The yielded results, and how the loop ends. */
   async function collected(results: AsyncIterable<number>) {
     const got: unknown[] = []
     try {
@@ -104,7 +104,7 @@ describe('mapAhead', () => {
     expect(await results).toEqual([0, 1, 2, 3, 4])
   })
 
-  it('ends where the first of the items fails, whichever failure comes first', async () => {
+  it('ends at the first failed item, whichever failure comes first', async () => {
     const fail = async (i: number) => {
       if (i === 2) await settled()
       if (i >= 2) throw new Error(`failed ${i}`)

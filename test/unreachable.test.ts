@@ -1,4 +1,4 @@
-/** Whatever lib exports and the addon offers has a caller in lib, or is public. Callers in tests do not count. */
+/** Everything that lib exports or the addon offers has a caller in lib, or is public. Callers in tests do not count. */
 import { relative, resolve } from 'node:path'
 import ts from 'typescript'
 import { beforeAll, expect, test } from 'vitest'
@@ -60,7 +60,7 @@ beforeAll(() => {
   for (const file of files) visit(file)
 })
 
-test('whatever lib exports is used in lib, or public', () => {
+test('every export of lib is used in lib, or public', () => {
   const isPublic = new Set(['index.ts', 'adapters/index.ts'].flatMap((path) => exportsOf(fileOf(path)).map(original)))
   const exported = files.flatMap((file) =>
     exportsOf(file)
@@ -72,7 +72,7 @@ test('whatever lib exports is used in lib, or public', () => {
   expect(unused.map(({ name }) => name)).toEqual(Object.keys(awaited))
 })
 
-test('every operation of the addon, and whatever else it offers, is called in lib', () => {
+test('every operation and function of the addon is called in lib', () => {
   const native = exportsOf(fileOf('native/addon.ts')).find(({ name }) => name === 'Native')!
   const offered = checker.getDeclaredTypeOfSymbol(native).getProperties()
   // Includes the operations: test/native/operations-table.test.ts compares them with native/core/operations.def.

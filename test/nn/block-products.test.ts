@@ -1,6 +1,6 @@
 /**
- * Products with weights in GGUF's block formats, against float64 products of what the blocks hold. Blocks are drawn from
- * those of test/golden.
+ * Products with weights in GGUF's block formats, against float64 products of the blocks' values. Blocks are drawn from those of
+ * test/golden.
  */
 
 import { afterAll, describe, expect, test } from 'vitest'
@@ -15,7 +15,7 @@ import { decode, encode, testDevice } from '../operations/harness.js'
 const device = testDevice()
 const tensors = readTensors(goldenPath('gguf-blocks.safetensors'))
 const formats = [...tensors.keys()].flatMap((name) => (/^(?!B?F16).*\.raw$/.test(name) ? [name.slice(0, -4)] : []))
-/** So many rows meet blocks as they are stored; more, their values in the activations' dtype. */
+/** Up to this many rows are multiplied with blocks as stored; more rows, with their values in the activations' dtype. */
 const fewRows = 8
 /** Half of a unit in the last place. */
 const rounding = { float32: 2 ** -24, bfloat16: 2 ** -9, float16: 2 ** -11 }
@@ -28,17 +28,17 @@ interface Sizes {
   /** Blocks in a row of the weight. */
   readonly blocks: number
   readonly dtype: FloatDType
-  /** Added to what is there, times this; the result is float32. */
+  /** Factor of a product that is added to a float32 result. */
   readonly added?: number
 }
 
-/** Largest error of a product beside what is allowed: 1 is the bound. */
+/** Largest error of a product as a share of the allowed one: 1 is the bound. */
 async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, added }: Sizes): Promise<number> {
   const format = name.toLowerCase() as BlockDType
   const random = randomStream(1, 'test', `${name} ${rows} ${outputs} ${blocks}`)
   const pool = tensors.get(`${name}.raw`)!.bytes
   const size = blockBytes(format)
-  // One more row of the weight and one more column of everything lie around what takes part.
+  // The weight has one more row and everything one more column than takes part.
   const [depth, stride] = [blocks * blockValues(format), (blocks + 1) * blockValues(format)]
   const bytes = new Uint8Array((outputs + 1) * (blocks + 1) * size)
   for (let at = 0; at < bytes.length; at += size) {
@@ -126,7 +126,7 @@ describe.each(formats)('%s', (format) => {
 })
 
 /**
- * Weights whose values are made in more than one panel: of columns, at least two blocks wide in float32, and of rows, since
+ * Weights whose values are computed in more than one panel: of columns, at least two blocks wide in float32, and of rows, since
  * panels of columns would be narrower than 256.
  */
 const panels = [
@@ -200,7 +200,7 @@ describe.each(panels)('gradients in panels of $of', ({ of, names, outputs, block
   })
 })
 
-test('activations that are not finite give results that are not', async () => {
+test('activations that are not finite give results that are not finite', async () => {
   const blocks = new Uint8Array(2 * 34).fill(1)
   const weight = native.fromArray(device, 'q8_0', [1, 64], blocks)
   for (const odd of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {

@@ -128,7 +128,7 @@ const methods = [
   { name: 'hira', make: hira, probability: 0 },
 ]
 
-// Many rows take ΔW into the weight's own product where that pays; few rows have a product beside it.
+// With many rows, ΔW joins the weight's own product if that pays; with few rows it is a product beside it.
 describe.each(['float32', 'bfloat16'] as const)('linear layers in %s', (dtype) => {
   it.each(methods)('give the same for all rows at once and for 100 at a time: $name', async ({ make, probability }) => {
     const { run, dispose } = group(dtype, make)

@@ -1,4 +1,4 @@
-/** Documents that are packed are convolved as each would be alone, to the bit. */
+/** Packed documents are convolved as each alone, to the bit. */
 import { expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
@@ -11,7 +11,7 @@ const device = testDevice()
 const [channels, length] = [24, 4]
 const offsets = [0, 5, 5, 6, 40, 43]
 
-test.each(activationDTypes)('packed documents are those alone, in %s', async (dtype) => {
+test.each(activationDTypes)('packed documents equal those alone, in %s', async (dtype) => {
   const random = randomStream(4, 'test', 'convolution')
   const normal = (count: number) => Float32Array.from({ length: count }, () => random.normal())
   const values = normal(offsets.at(-1)! * channels)

@@ -1,6 +1,6 @@
 /**
- * MoRA's operators as their definition has them (paper, Eq. 4, 6, 8, 9 and Appendix B): every term that an element of
- * the expanded ΔW [d, k] is made of. References of the operations and of the adapters read these and nothing else.
+ * MoRA's operators as their definition has them (paper, Eq. 4, 6, 8, 9 and Appendix B): every term of an element of the
+ * expanded ΔW [d, k]. All references of the operations and of the adapters use these.
  */
 import type { Grouping, SectionPlan } from '../../lib/native/addon.js'
 import { Host } from './host.js'

@@ -1,4 +1,4 @@
-/** Operations that a ΔW is written with: their gradients, and results in memory that they are given. */
+/** Operations for writing a ΔW: their gradients, and results in given memory. */
 import { describe, expect, test } from 'vitest'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
 import { onDiagonal, reshape, scaleRows, scatter, transpose, weighted } from '../../lib/tensor/operations/factors.js'

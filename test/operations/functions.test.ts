@@ -1,4 +1,4 @@
-/** The functions that an objective of one's own is written with: gradients, values, shapes that repeat, sentences. */
+/** The functions for custom objectives: gradients, values, broadcast shapes, error messages. */
 import { describe, expect, test } from 'vitest'
 import {
   add,
@@ -186,7 +186,7 @@ describe('values', () => {
     y.dispose()
   })
 
-  test('outside of a scope nothing is left but the result', async () => {
+  test('outside of a scope only the result is left', async () => {
     const x = of([1, 2, 3, 4], [2, 2])
     const p = new Parameter('p', of([1, 2], [2]))
     const before = liveBytes(testDevice())

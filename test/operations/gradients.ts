@@ -26,7 +26,7 @@ export interface GradientCase<
 > {
   readonly name: string
   readonly inputs: I
-  /** The operation; `constant` makes tensors of standard normal numbers that no gradient flows to. */
+  /** The operation; `constant` makes tensors of standard normal numbers without a gradient. */
   forward(
     inputs: { readonly [name in keyof I]: I[name]['kind'] extends 'parameter' ? Parameter : Tensor },
     constant: (shape: readonly number[], dtype?: ActivationDType) => Tensor,
@@ -39,7 +39,7 @@ export function gradientCase<const I extends Readonly<Record<string, GradientInp
   return description as unknown as GradientCase
 }
 
-/** Σ over the results of weights · y: a scalar that every element of y counts in differently. */
+/** Σ over the results of weights · y: a scalar in which every element of y has a different weight. */
 function weightedSum(results: readonly Tensor[], weights: Float32Array): Tensor {
   const total = Tensor.zeros([1], { device: testDevice() })
   const factors = results.map((y) => Tensor.from(weights, y.shape, { device: y.device, dtype: y.dtype }))

@@ -43,21 +43,21 @@ export type Operands = Readonly<Record<string, Operand>>
 export interface OperationCase<O extends Operands = Operands> {
   readonly name: string
   readonly operands: O
-  /** Runs that the case makes sense for; default all. */
+  /** Dtypes in which the case makes sense; default all. */
   readonly dtypes?: readonly ActivationDType[]
-  /** Whether a device can do it; default: every one can. */
+  /** Whether a device supports the case; default: every one does. */
   readonly needs?: (facts: DeviceFacts) => boolean
   call(tensors: { readonly [name in keyof O]: NativeTensor }): void
-  /** Values after the call of every operand that is `out` or `inout`, from the values before it. */
+  /** Expected values of every `out` or `inout` operand after the call, from the values before it. */
   reference(values: { readonly [name in keyof O]: Host }): { readonly [name in keyof O]?: Host }
   /**
-   * Error allowed beside the rounding of the result, as a part of the largest value. Default 4e-6: float32 sums of up
-   * to a few hundred terms. float16 keeps 3 bits more than bfloat16: what its roundings may cost is an eighth.
+   * Allowed error beside the rounding of the result, as a share of the largest value. Default 4e-6: float32 sums of up
+   * to a few hundred terms. float16 keeps 3 bits more than bfloat16, so its roundings may cost an eighth.
    */
   readonly slack?: { readonly float32?: number; readonly bfloat16?: number }
 }
 
-/** Gives a case its types. */
+/** Types a case. */
 export function operationCase<const O extends Operands>(description: OperationCase<O>): OperationCase {
   return description as unknown as OperationCase
 }
@@ -86,11 +86,11 @@ const rounding: Partial<Record<DType, number>> = { float32: 2 ** -22, bfloat16: 
 const layouts = ['dense', 'apart', 'transposed'] as const
 type Layout = (typeof layouts)[number]
 
-/** Whether a case has an operand that is there for the team of threads, or for many blocks of a GPU. */
+/** Whether a case has an operand large enough for several threads, or for many blocks of a GPU. */
 export const isLarge = ({ operands }: OperationCase): boolean =>
   Object.values(operands).some(({ shape }) => shape.reduce((a, b) => a * b, 1) > 20_000)
 
-/** Runs a case in one dtype over every layout that its operands accept; one layout of large operands is enough. */
+/** Runs a case in one dtype over every layout that its operands accept, or one layout for large operands. */
 export async function runCase(test: OperationCase, dtype: ActivationDType): Promise<void> {
   const large = isLarge(test)
   for (const layout of large ? layouts.slice(1, 2) : layouts) {

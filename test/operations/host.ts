@@ -1,4 +1,4 @@
-/** Arrays of float64 with a shape: what the references compute with. */
+/** Arrays of float64 with a shape, for the references. */
 export class Host {
   readonly values: Float64Array
   /** Sizes of four dimensions, 1 after the last. */

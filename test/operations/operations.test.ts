@@ -43,7 +43,7 @@ test('every operation of the addon has cases', () => {
 
 const facts = testDevice().facts()
 
-/** Large operands take most of the time, and differ from small ones in how they are cut rather than in their dtype. */
+/** Large operands take most of the time, and differ from small ones in how they are split rather than in their dtype. */
 function dtypesOf(description: OperationCase): readonly ActivationDType[] {
   const dtypes = description.dtypes ?? activationDTypes
   return isLarge(description) ? drawn(description.name, dtypes, 1) : dtypes

@@ -1,9 +1,9 @@
-/** How operations take their arguments, and what a device says of them. */
+/** How operations take their arguments, and which ones a device supports. */
 import { describe, expect, test } from 'vitest'
 import { native, type OperationName } from '../../lib/native/addon.js'
 import { testDevice } from './harness.js'
 
-test('an operation that has many arguments takes no list of them', () => {
+test('an operation with many arguments refuses positional ones', () => {
   const matrix = native.fromArray(testDevice(), 'float32', [2, 2], Float32Array.of(1, 2, 3, 4))
   const matmul = native.matmul as (...operands: unknown[]) => void
   expect(() => matmul(matrix, false, matrix, true, matrix, 1, false)).toThrow(/^matmul: expected a tensor for c/)
@@ -12,7 +12,7 @@ test('an operation that has many arguments takes no list of them', () => {
   matrix.dispose()
 })
 
-test('what is left out has its default', async () => {
+test('an omitted argument has its default', async () => {
   const make = (...values: number[]) => native.fromArray(testDevice(), 'float32', [2, 2], Float32Array.from(values))
   const [a, b, c] = [make(1, 2, 3, 4), make(5, 6, 7, 8), make(9, 9, 9, 9)]
   native.matmul({ a, b, c })
@@ -27,7 +27,7 @@ describe('what a device supports', () => {
   const supports = (operation: OperationName, ...dtypes: Parameters<typeof native.supports>[2]) =>
     native.supports(device, operation, dtypes)
 
-  test('is asked by operation and dtypes', () => {
+  test('is queried by operation and dtypes', () => {
     expect(supports('matmul', 'bfloat16', 'float32')).toBe(true)
     expect(supports('matmul', 'float32', 'q4_k')).toBe(true)
     expect(supports('embedding', 'mxfp4')).toBe(true)
@@ -38,7 +38,7 @@ describe('what a device supports', () => {
     expect(supports('matmulInt8', 'float16')).toBe(false)
   })
 
-  test('is an error for the name of no operation', () => {
+  test('is an error for an unknown operation', () => {
     expect(() => supports('matmil' as OperationName)).toThrow('There is no operation matmil.')
     expect(() => supports('matmul', 'float33' as never)).toThrow(/Expected a dtype/)
   })

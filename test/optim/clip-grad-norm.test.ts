@@ -1,4 +1,4 @@
-/** Gradients scaled in place to a largest global norm, against float64. */
+/** Gradients scaled in place to a maximum global norm, against float64. */
 import { afterAll, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { clipGradNorm } from '../../lib/optim/clip-grad-norm.js'

@@ -9,7 +9,7 @@ interface Golden {
 const golden = JSON.parse(readFileSync(new URL('../golden/schedules.json', import.meta.url), 'utf8')) as Golden
 
 describe('schedule', () => {
-  it.each(golden.runs)('gives the learning rates of the reference: $name', ({ options, learningRates }) => {
+  it.each(golden.runs)('has the learning rates of the reference: $name', ({ options, learningRates }) => {
     const rate = schedule(options)
     for (const [step, expected] of learningRates.entries()) {
       expect(Math.abs(rate(step) - expected)).toBeLessThanOrEqual(1e-15)
@@ -34,7 +34,7 @@ describe('schedule', () => {
     expect([0, 5, 10, 12].map(rate)).toEqual([1, 0.625, 0.25, 0.25])
   })
 
-  it('rounds a warm-up ratio up, and lets warm-up steps win', () => {
+  it('rounds a warm-up ratio up, and prefers warm-up steps', () => {
     expect(warmupLength({ learningRate: 1, totalSteps: 15, warmupRatio: 0.1 })).toBe(2)
     expect(warmupLength({ learningRate: 1, totalSteps: 15, warmupRatio: 0.1, warmupSteps: 7 })).toBe(7)
   })
@@ -69,14 +69,14 @@ describe('schedule', () => {
       expect(rate(step), `step ${step}`).toBeCloseTo(expected, 14)
   })
 
-  it('takes periods of one step, and no shorter ones', () => {
+  it('accepts periods of one step, and refuses shorter ones', () => {
     const restarts = { learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 10, restartWarmupSteps: 0 } as const
     expect(schedule({ ...restarts, mergeEvery: 1 })(10)).toBeCloseTo(0.1, 12)
     expect(() => schedule({ ...restarts, mergeEvery: 0 })).toThrow(/at least 1 for mergeEvery/)
     expect(() => schedule({ ...restarts, mergeEvery: 5, restartWarmupSteps: -1 })).toThrow(/restartWarmupSteps/)
   })
 
-  it('T4 does not depend on how often or in which order it is asked', () => {
+  it('T4 does not depend on how often or in which order it is called', () => {
     const rate = schedule({ learningRate: 1, totalSteps: 20, warmupSteps: 3 })
     const forwards = Array.from({ length: 20 }, (_, step) => rate(step))
     const backwards = Array.from({ length: 20 }, (_, step) => rate(19 - step)).reverse()

@@ -16,7 +16,7 @@ const resolve = (content: string, flags: object = {}) =>
   resolveWithConfig(TrainSchema, { config: file(content), ...flags })
 
 describe('options from a YAML file', () => {
-  it('are below flags and above defaults', () => {
+  it('override defaults, and are overridden by flags', () => {
     const options = resolve('rank: 4\nlearningRate: 3e-4\npacking: false\n', { rank: 16 })
     expect(options).toMatchObject({ rank: 16, learningRate: 3e-4, packing: false, batchSize: 8 })
   })
@@ -27,26 +27,26 @@ describe('options from a YAML file', () => {
     expect(options.maxSteps).toBeUndefined()
   })
 
-  it('may be none', () => {
+  it('may be empty', () => {
     expect(resolve('# nothing\n').rank).toBeUndefined()
   })
 
-  it('may be those of a run, to run it again', () => {
+  it('may be those of a run, which repeats it', () => {
     const run = 'options:\n  rank: 3\n  overwrite: true\n  rankPattern: {}\nversions: { node: v20 }\n'
     expect(resolve(run)).toMatchObject({ rank: 3, overwrite: false })
   })
 
-  it('are none of the library, and do not name another file', () => {
+  it('cannot name another file, nor can options of the library', () => {
     expect(resolve('rank: 3\n')).not.toHaveProperty('config')
     expect(() => resolve('config: other.yaml\n')).toThrow(/config in .*options\.yaml is for the command line only/)
     expect(() => parseOptions(TrainSchema, { config: 'other.yaml' }, { source: 'api' })).toThrow('command line only')
   })
 
-  it('may contain themselves and are refused all the same', () => {
+  it('that contain themselves are refused', () => {
     expect(() => resolve('model: &a [*a]\n')).toThrow(/is not YAML: an alias in it stands for/)
   })
 
-  it('are named with their file when they are wrong', () => {
+  it('are named with their file if they are wrong', () => {
     expect(() => resolve('rank: eight\n')).toThrow(/for rank in .*options\.yaml but received "eight"/)
     expect(() => resolve('batch-size: 2\n')).toThrow(/Unknown option batch-size in .*; did you mean batchSize\?/)
     expect(() => resolve('rank: 8\nrank: 9\n')).toThrow(/is not YAML/)

@@ -1,4 +1,4 @@
-/** An option is declared once: everything else that knows of it is derived from there. */
+/** An option is declared once; everything else is derived from the declaration. */
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,14 +61,14 @@ describe('an option that is declared once', () => {
     expect(() => resolveWithConfig(schema, { warmth: 0 })).toThrow('for --warmth but received 0')
   })
 
-  it('says what a resumed run may change of it', () => {
+  it('says whether a resumed run may change it', () => {
     expect(resumeRule(schema, 'warmth')).toBe('rounding')
     expect(resumeRule(schema, 'place')).toBe('exact')
     expect(resumeRule(schema, 'colours')).toBe('free')
     expect(resumeRule(schema, 'toString')).toBe('exact')
   })
 
-  it('is required of whom it says', () => {
+  it('is required of those that it declares', () => {
     const missing = (source: 'api' | 'flags') => () => requireOptions(schema, {}, source)
     expect(missing('api')).toThrow('Missing place; it is required.')
     expect(missing('flags')).toThrow('Missing --place, --shelf; they are required.')
@@ -90,17 +90,17 @@ describe('an option that is declared once', () => {
 describe("an option that is the command line's alone", () => {
   const api = (raw: object) => () => parseOptions(TrainSchema, raw, { source: 'api' })
 
-  it.each(['json', 'profile'])('%s is refused by the library, whose default asks for nothing', (name) => {
+  it.each(['json', 'profile'])('%s is refused by the library unless it is false', (name) => {
     expect(api({ [name]: true })).toThrow(`The option ${name} is for the command line only; remove it.`)
     expect(api({ [name]: false })).not.toThrow()
   })
 
-  it('may stand in a YAML file', () => {
+  it('is allowed in a YAML file', () => {
     const options = resolveWithConfig(TrainSchema, { config: file('json: true\nquiet: true\nprofile: true\n') })
     expect(options).toMatchObject({ json: true, quiet: true, profile: true })
   })
 
-  it('is taken out where a command calls the library', () => {
+  it('is removed before a command calls the library', () => {
     const options = parseOptions(schema, { colours: true, json: true, warmth: 4, place: 'here' }, { source: 'flags' })
     expect(Object.keys(forLibrary(schema, options))).not.toContain('json')
     expect(() => parseOptions(schema, forLibrary(schema, options), { source: 'api' })).not.toThrow()

@@ -51,12 +51,12 @@ describe('options of training', () => {
     })
   })
 
-  it('take one path or several as data', () => {
+  it('accept one path or several as data', () => {
     expect(train({ data: 'a.jsonl' }).data).toEqual(['a.jsonl'])
     expect(train({ data: ['a.jsonl', 'b.jsonl'] }).data).toEqual(['a.jsonl', 'b.jsonl'])
   })
 
-  it('take memory as a number of bytes or with a unit', () => {
+  it('accept memory as a number of bytes or with a unit', () => {
     for (const [memory, bytes] of [
       [1024, 1024],
       ['2GiB', 2 ** 31],
@@ -70,7 +70,7 @@ describe('options of training', () => {
     expect(() => train({ memory: 0 })).toThrow('for memory but received 0')
   })
 
-  it('take target modules as a word, names or a regular expression', () => {
+  it('accept target modules as a word, names or a regular expression', () => {
     expect(train({ targetModules: 'all-linear' }).targetModules).toBe('all-linear')
     expect(train({ targetModules: 'q_proj, v_proj' }).targetModules).toEqual(['q_proj', 'v_proj'])
     expect(train({ targetModules: ['q_proj'] }).targetModules).toEqual(['q_proj'])
@@ -128,7 +128,7 @@ describe('errors of options', () => {
 describe('options that do not fit together', () => {
   const check = (raw: object) => () => checkTrainOptions(flags({ data: 'd', output: 'o', ...raw }), 'flags')
 
-  it('pass when they fit', () => {
+  it('pass if they fit', () => {
     expect(check({})).not.toThrow()
     expect(check({ method: 'lora', rank: 4, alpha: 8 })).not.toThrow()
     expect(check({ operator: 'sharing', dropout: 0.1 })).not.toThrow()
@@ -174,7 +174,7 @@ describe('options that do not fit together', () => {
     expect(check(raw)).toThrow(message)
   })
 
-  it('are refused in evaluation where they belong to another task', () => {
+  it('are refused in evaluation if they belong to another task', () => {
     const check = (raw: object) => () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' }), 'flags')
     expect(check({ task: 'logprobs', window: 8 })).toThrow(
       '--window belongs to the task perplexity or forgetting or change, not to logprobs.',

@@ -1,4 +1,4 @@
-/** What "npm pack" takes: what is needed to run and to build, and nothing else. */
+/** The content of "npm pack": what is needed to run and to build, and nothing else. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
@@ -15,7 +15,7 @@ beforeAll(() => {
   files = listed.map(({ path }) => path)
 })
 
-test('every file of the package is one that it needs', () => {
+test('the package contains only files that it needs', () => {
   const needed = [
     /^(LICENSE|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|package\.json)$/,
     /^docs\/(?!api\/).+\.md$/,

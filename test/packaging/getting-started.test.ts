@@ -1,4 +1,4 @@
-/** The first page of the documentation, step by step, in an empty folder that has nothing but what the page puts there. */
+/** The first page of the documentation, step by step, in an empty folder. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -29,7 +29,7 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true, force: true })
 })
 
-/** Runs a command as somebody would who has Node.js and npm, and the addon where the build would have put it. */
+/** Runs a command as a user with Node.js and npm would, with the addon in the build's place. */
 async function run(command: string, cwd = project): Promise<void> {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(HF_|VITEST|NODE_OPTIONS|MORA_|npm_)/.test(name))
   const paths = process.env.PATH!.split(':').filter((path) => !path.includes('node_modules'))
@@ -48,7 +48,7 @@ async function run(command: string, cwd = project): Promise<void> {
   expect(status, `${command}:\n${said}`).toBe(0)
 }
 
-/** What the test does otherwise: no system packages, and no compiler. */
+/** Deviations of the test: no system packages, and no compiler. */
 function asHere(command: string): string | null {
   if (command.startsWith('apt-get ')) return null
   return command.replace('./node-mora-0.1.0.tgz', `--prefer-offline --no-audit --no-fund --ignore-scripts ${tarball}`)
@@ -65,7 +65,7 @@ async function follow({ language, code }: Block): Promise<void> {
   }
 }
 
-/** As a Node.js does that takes TypeScript. */
+/** As a Node.js that runs TypeScript. */
 async function runTranspiled(): Promise<void> {
   const { code } = blocks.find(({ language }) => language === 'ts')!
   const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
@@ -73,7 +73,7 @@ async function runTranspiled(): Promise<void> {
   await run('node train.js')
 }
 
-/** A tiny one under the name of the real one, made by the command that was just installed. */
+/** A tiny model under the name of the real one, made by the installed command. */
 async function makeModel(): Promise<void> {
   const command = MADE[0]!.code.replace(/^mora /, `"${join(project, 'node_modules', '.bin', 'mora')}" `)
   await run(command, samples)

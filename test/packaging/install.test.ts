@@ -35,7 +35,7 @@ describe('npm install without a compiler', () => {
     expect(installed.status).toBe(0)
   })
 
-  it('leaves a package whose first use lists what was tried and the command that builds it', () => {
+  it('leaves a package whose first use lists the attempts and the command that builds it', () => {
     const { status, stderr } = project.run('node', [esm()])
     expect(stderr).toContain(`${project.package}/build/Release/mora.node (not there)`)
     expect(stderr).toContain(`${PREBUILT_ADDON} (not installed)`)
@@ -72,7 +72,7 @@ describe('an installed package', () => {
 describe('the package of the platform', () => {
   const place = (name: string) => join(project.folder, 'node_modules', name)
 
-  /** Puts a package there that may be anything. */
+  /** Installs an arbitrary package in its place. */
   function fake(name: string, version: string, main: string, content: string) {
     rmSync(place(name), { recursive: true, force: true })
     mkdirSync(place(name), { recursive: true })
@@ -80,30 +80,30 @@ describe('the package of the platform', () => {
     writeFileSync(join(place(name), main), content)
   }
 
-  /** The cause why the package was not taken. */
+  /** The reason why the package was rejected. */
   function cause(): string | undefined {
     const { stderr } = project.run('node', [esm()])
     return new RegExp(`${PREBUILT_ADDON} \\((.*)\\)\\. Build it with`).exec(stderr)?.[1]
   }
 
-  it('is not taken in another version', () => {
+  it('is rejected in another version', () => {
     fake(PREBUILT_ADDON, '0.0.1', 'mora.node', '')
     expect(cause()).toBe(`version 0.0.1, and version ${packageVersion()} is needed`)
   })
 
-  it('is not taken if the loader refuses it, with what the loader says', () => {
+  it("is rejected if the loader refuses it, with the loader's error", () => {
     fake(PREBUILT_ADDON, packageVersion(), 'mora.node', 'not a library')
     expect(cause()).toMatch(/mora\.node: .+/)
   })
 
-  it('is not taken if it ends the process that loads it', () => {
+  it('is rejected if it ends the process that loads it', () => {
     fake(PREBUILT_ADDON, packageVersion(), 'crash.js', 'process.abort()')
     expect(cause()).toBe('a process that tried to load it ended with SIGABRT')
     fake(PREBUILT_ADDON, packageVersion(), 'exit.js', 'process.exit(7)')
     expect(cause()).toBe('a process that tried to load it ended with exit code 7')
   })
 
-  describe('as "npm run pack:platform" lays it out', () => {
+  describe('as made by "npm run pack:platform"', () => {
     const packages = join(scratch, 'packages')
     const packFolders = (...more: string[]) => {
       const script = join(root, 'scripts', 'pack-platform.mjs')
@@ -139,7 +139,7 @@ ${training(`import * as library from 'node-mora'`)}`
       expect(existsSync(join(packages, PREBUILT_ADDON, 'LICENSE'))).toBe(true)
     })
 
-    it('is not made of an addon that was built for this machine alone', () => {
+    it('is not made from an addon that was built for this machine alone', () => {
       const { status, stderr } = packFolders()
       expect(stderr).toMatch(
         /mora\.node what needs nothing but glibc \S+ but it needs (\S+, )*libstdc\+\+\.so\.6; "npm run/,

@@ -1,4 +1,4 @@
-/** What the packs are allowed to need of a system. */
+/** What the packs may need from a system. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
@@ -23,7 +23,7 @@ test('a system with an old glibc lacks newer versions, by number, and versions o
   expect(lacking({ ...nothing, versions: [...versions, ...newer] })).toEqual(newer)
 })
 
-test('it has the libraries of glibc and the one of GCC that Node.js needs, and lacks others unless they are carried', () => {
+test("it has glibc's libraries and the one of GCC that Node.js needs, and lacks others unless they are bundled", () => {
   const libraries = ['libc.so.6', 'libm.so.6', 'libgcc_s.so.1', 'ld-linux-x86-64.so.2', 'ld-linux-aarch64.so.1']
   expect(lacking({ ...nothing, libraries })).toEqual([])
   const others = ['libstdc++.so.6', 'libcrypt.so.1', 'libmvec.so.1']

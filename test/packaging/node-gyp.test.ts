@@ -25,7 +25,7 @@ function isConfiguredHere(): boolean {
   )
 }
 
-/** What node-gyp keeps in build/ beside what CMake makes; without, it runs the build again. */
+/** Files of node-gyp in build/ beside CMake's; without them, it runs the build again. */
 const OWN = ['Makefile', 'binding.Makefile', 'mora.target.mk', 'config.gypi', 'Release/.deps', 'Release/obj.target']
 const removeOwn = () => {
   for (const name of OWN) rmSync(join(root, 'build', name), { recursive: true, force: true })

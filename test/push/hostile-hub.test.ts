@@ -19,7 +19,7 @@ test.each([
   ['a question', 'hub', /revision/],
   ['a commit', 'hub', /commit/],
   ['a file', 'store', /^PUT/],
-] as const)('an answer without end to %s is not read to its end', async (_, host, pattern) => {
+] as const)('an endless answer to %s is not read to its end', async (_, host, pattern) => {
   write(ADAPTER)
   let sent = 0
   const endless: Fault = (request, response) => {
@@ -68,7 +68,7 @@ test('an answer that ends in the middle of a long silence is a lost connection',
   ).rejects.toMatchObject({ code: 'hub-unreachable' })
 })
 
-test('a hub that wants large files inside the commit is refused before they are read', async () => {
+test('a hub that requests large files inside the commit is refused before they are read', async () => {
   write(ADAPTER)
   truncateSync(join(folder(), 'adapter_model.safetensors'), 3e9)
   const regular: Fault = (request, response) => {
@@ -108,7 +108,7 @@ test.each([
   ['batch', '{}'],
   ['batch', '{"objects": [{}]}'],
   ['commit', 'null'],
-])('the words of the runtime on an answer are no message: %s %s', async (where, body) => {
+])("the runtime's words about an answer are not the message: %s %s", async (where, body) => {
   write(ADAPTER)
   hub().standIn.fail('hub', new RegExp(where), (request, response) => {
     request.resume()
@@ -126,7 +126,7 @@ test.each([
   ['as it is', TOKEN],
   ['with characters as %41', encoded(TOKEN)],
   ['at the place where a message is cut', `${'x'.repeat(190)}${TOKEN}`],
-])('the token is in no message where the hub repeats it %s', async (_, said) => {
+])('the token is in no message if the hub repeats it %s', async (_, said) => {
   write(ADAPTER)
   const asHeader = { 'x-error-message': said }
   const json = { 'content-type': 'application/json' }

@@ -25,7 +25,7 @@ const cardOf = (branch?: string) => String(remote(branch).get('README.md'))
 const headOf = (card: string) => parse(card.split('---\n')[1]!)
 
 describe('what is uploaded', () => {
-  test('an adapter, in one commit, to a repository that is made for it', async () => {
+  test('an adapter, in one commit, to a new repository', async () => {
     const card = '# Sums\n\nmora generate --adapter owner/name'
     write({ ...ADAPTER, 'README.md': '# Sums\n\nmora generate --adapter THIS_FOLDER' })
     const result = await push({ private: true })
@@ -63,7 +63,7 @@ describe('what is uploaded', () => {
     expect(hub().warnings).toEqual([])
   })
 
-  test('checkpoints where they are asked for', async () => {
+  test('checkpoints on request', async () => {
     write({ ...ADAPTER, ...STATE, '.lock': 'x' })
     await push({ checkpoints: true })
     expect([...remote().keys()].sort()).toEqual([...Object.keys(ADAPTER), ...Object.keys(STATE), 'README.md'].sort())
@@ -76,7 +76,7 @@ describe('what is uploaded', () => {
     expect(cardOf()).toContain('mora generate --model owner/base --adapter owner/name --prompt')
   })
 
-  test('a card that the repository has is left as it is', async () => {
+  test("the repository's own card is left unchanged", async () => {
     write(ADAPTER)
     pushed().add('owner/name', { files: { 'README.md': 'by hand' } })
     await push()
@@ -99,7 +99,7 @@ describe('what is uploaded', () => {
     })
   })
 
-  test('a GGUF file, to a branch that is made for it', async () => {
+  test('a GGUF file, to a new branch', async () => {
     write({ 'm.Q8_0.gguf': LARGE })
     pushed().add('owner/name')
     const given = { path: join(folder(), 'm.Q8_0.gguf'), revision: 'q8', message: 'Smaller' }
@@ -125,7 +125,7 @@ describe('how it is uploaded', () => {
     expect(remote().get('adapter_model.safetensors')?.equals(LARGE)).toBe(true)
   })
 
-  test('large files in blocks, where the hub stores them so', async () => {
+  test('large files in blocks, if the hub stores them so', async () => {
     write(ADAPTER)
     pushed().transfer = 'xet'
     const seen: PushProgress[] = []
@@ -165,7 +165,7 @@ describe('how it is uploaded', () => {
   /** Takes some bytes and breaks the connection. */
   const cut: Fault = (request, response) => void request.once('data', () => response.destroy())
 
-  test('an upload that is cut is tried again', async () => {
+  test('an upload that is cut is retried', async () => {
     write(ADAPTER)
     hub()
       .standIn.fail('store', /^PUT/, cut)
@@ -286,7 +286,7 @@ describe('what is refused', () => {
     )
   })
 
-  test('an answer that is none of the hub', async () => {
+  test('an answer that is not from a hub', async () => {
     write(ADAPTER)
     hub().standIn.fail('hub', /revision/, (_, response) => response.end('<html>'))
     await expect(push()).rejects.toMatchObject(
@@ -294,7 +294,7 @@ describe('what is refused', () => {
     )
   })
 
-  test('a public repository where a private one is asked for', async () => {
+  test('a public repository if a private one is requested', async () => {
     write(ADAPTER)
     pushed().add('owner/name')
     await expect(push({ private: true })).rejects.toMatchObject(

@@ -27,7 +27,7 @@ test.each([
   }
 })
 
-test('a link that is no part of what is pushed stays, and one in a circle is not walked', async () => {
+test('a link that is not part of the push is skipped, and a circular one is not followed', async () => {
   write(ADAPTER)
   symlinkSync('.', join(folder(), 'itself'))
   symlinkSync('nowhere', join(folder(), 'broken'))
@@ -48,7 +48,7 @@ const OTHERS = {
   'plots/loss.svg': '<svg/>',
 }
 
-test('what is no part of an adapter, a model or a run stays, and is named', async () => {
+test('a file that is not part of an adapter, a model or a run is skipped and named', async () => {
   write({ ...ADAPTER, ...OTHERS })
   await push()
   expect(names()).toEqual(OWN)
@@ -57,7 +57,7 @@ test('what is no part of an adapter, a model or a run stays, and is named', asyn
   ])
 })
 
-test('it goes where it is asked for by name, or where whoever is asked agrees', async () => {
+test('such a file is pushed if it is named, or if the user agrees', async () => {
   write({ ...ADAPTER, ...OTHERS })
   await push({ include: ['plots/', 'train.jsonl'] })
   expect(names()).toEqual([...OWN, 'plots/loss.svg', 'train.jsonl'].sort())
@@ -80,7 +80,7 @@ test('it goes where it is asked for by name, or where whoever is asked agrees', 
   })
 })
 
-test('all files of a model go: shards, its index, its tokenizer and its template', async () => {
+test('all files of a model are pushed: shards, its index, its tokenizer and its template', async () => {
   const model = {
     'config.json': '{}',
     'generation_config.json': '{}',

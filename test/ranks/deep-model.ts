@@ -1,4 +1,4 @@
-/** A model with more blocks than fit the memory for two, on disk. */
+/** A model on disk with many more blocks than the two that a rank keeps whole. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { initModel } from '../../lib/models/index.js'
@@ -15,11 +15,11 @@ export interface DeepModel {
   readonly bytesOfBlock: number
   /** Bytes of a rank's part and of two blocks, all in pieces of 64 bytes, and of the vectors. */
   readonly most: number
-  /** A file of rows for it. */
+  /** A file of rows for the model. */
   readonly rows: string
 }
 
-/** Eight blocks, for so many ranks; its configuration may have other sizes. */
+/** Writes a model of eight blocks for a number of ranks; `config` may change its sizes. */
 export async function deepModel(folder: string, ranks: number, sizes: object = {}): Promise<DeepModel> {
   const json = JSON.parse(readFileSync(join(goldenPath('tiny-untied/model'), 'config.json'), 'utf8'))
   const config = join(folder, 'deep.config')

@@ -1,4 +1,4 @@
-/** Ranks that gloo connects: between addresses, and what becomes of one that its platform stops. */
+/** Ranks that gloo connects: between addresses, and when the platform stops one. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
@@ -54,7 +54,7 @@ needing(lacksGloo, lacksBuild).describe('a rank that is stopped', () => {
     for (const child of children) child.kill('SIGKILL')
   })
 
-  test('ends by itself if it ever goes on', { timeout: 60_000 }, async () => {
+  test('ends by itself if it ever continues', { timeout: 60_000 }, async () => {
     children = await byHand('gloo', '127.0.0.1').start(2, [job, folder(), 'stopped', '3'])
     const [first, last] = children.map((child) => once(child, 'exit'))
     expect(await first).toEqual([1, null])

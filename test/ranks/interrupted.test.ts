@@ -42,7 +42,7 @@ async function interrupted(launcher: Launcher, signal: NodeJS.Signals, output: s
 const some = (...signals: NodeJS.Signals[]) => (isLong ? signals : signals.slice(0, 1))
 
 needing(lacksLauncher(openMpi)).describe('mpirun of Open MPI', () => {
-  test.each(some('SIGTERM', 'SIGINT'))('kills at %s, and the run goes on from its last step', async (signal) => {
+  test.each(some('SIGTERM', 'SIGINT'))('kills at %s, and the run resumes from its last step', async (signal) => {
     const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
     await interrupted(openMpi, signal, output)
     const saved = readdirSync(join(output, 'checkpoints')).filter((name) => !name.startsWith('.'))
@@ -56,7 +56,7 @@ needing(lacksLauncher(openMpi)).describe('mpirun of Open MPI', () => {
   })
 })
 
-/** What docs/scale.md puts between a platform and mpirun. */
+/** The script that docs/scale.md puts between a platform and mpirun. */
 const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'scale.md'), 'utf8')
 const [lines] = /^ *trap .*\n.*exit \$code$/m.exec(page)!
 

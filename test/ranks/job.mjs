@@ -1,5 +1,5 @@
 /**
- * A rank of a job: `node job.mjs FOLDER WHAT`. What it sees goes to FOLDER/RANK.json, since the outputs of ranks mix.
+ * A rank of a job: `node job.mjs FOLDER WHAT`. Writes its findings to FOLDER/RANK.json, since the outputs of ranks mix.
  */
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ const [folder, what, timeout = '30'] = process.argv.slice(2)
 const ranks = await connectRanks({ timeout: Number(timeout) })
 const { rank, size, localRank, localSize, threads } = ranks
 
-/** What a rank brings: as good as any numbers between 0 and 1. */
+/** A rank's data: arbitrary numbers between 0 and 1. */
 const broughtBy = (of, i) => Math.fround(((((i + 1) * (of + 1) * 2_654_435_761) >>> 0) % 65_521) / 65_521)
 
 function valuesOf(of, count) {
@@ -18,13 +18,13 @@ function valuesOf(of, count) {
   return values
 }
 
-/** A gradient as training has them. */
+/** A gradient as in training. */
 function gradientOf(values) {
   let held = values
   return { shape: [held.length], data: async () => held, assign: (next) => (held = next.slice()) }
 }
 
-/** Pages of the C library's code that differ from its file, in KiB, and whether somebody waits for impossible instructions. */
+/** KiB of the C library's code that differ from its file, and whether a handler for illegal instructions is installed. */
 function doneToProcess() {
   const code = readFileSync('/proc/self/smaps', 'utf8').matchAll(
     / r.xp .*\/libc\.so\.6\n(?:\w+:.*\n)*?Private_Dirty: +(\d+) kB/g,
@@ -35,7 +35,10 @@ function doneToProcess() {
   return { rewritten, catchesFaults: Boolean((BigInt(`0x${caught[1]}`) >> BigInt(SIGILL - 1)) & 1n) }
 }
 
-/** Memory of this process with its part of what others map too; of what ranks share, that part, and copies; and what has a name. */
+/**
+ * Memory of this process with its share of mappings of others; the share and the copies of memory that ranks share; and named
+ * shared memory.
+ */
 function proportionalBytes() {
   const bytesOf = (text, name) => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)[1])
   const smaps = readFileSync('/proc/self/smaps', 'utf8')
@@ -125,7 +128,7 @@ const works = {
     })
   },
 
-  /** The last rank computes for longer than a silent rank would be waited for. */
+  /** The last rank computes for longer than the time limit of a silent rank. */
   async slow() {
     const end = Date.now() + (rank === size - 1 ? 3000 : 0)
     while (Date.now() < end);
@@ -134,7 +137,7 @@ const works = {
 
   stopped: () => lostAfterMeeting(() => process.kill(process.pid, 'SIGSTOP')),
 
-  /** Until the test parts them. */
+  /** Runs until the test cuts the connection. */
   async parted() {
     await ranks.barrier()
     writeFileSync(join(folder, 'ready'), '')
@@ -147,7 +150,7 @@ const works = {
 
   gaveUp: () => lostAfterMeeting(() => ranks.abort('no more rows.')),
 
-  /** While the others wait in it already. */
+  /** Called while the others wait in it already. */
   async differs() {
     const late = rank === size - 1
     if (late) await new Promise((resolve) => setTimeout(resolve, 200))
@@ -157,7 +160,7 @@ const works = {
   },
 }
 
-/** What ranks see where the last one does this once all are connected: that one may be so before the others. */
+/** What ranks see if the last one does this once it is connected, which may be before the others are. */
 async function lostAfterMeeting(act) {
   return refusal(async () => {
     await ranks.barrier()

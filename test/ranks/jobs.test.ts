@@ -1,6 +1,6 @@
 /**
- * Ranks that the launchers of this machine start. `npm test` has each check with one of them, but for sums and for the end of a
- * rank; `npm run test:long` has all with all.
+ * Ranks that this machine's launchers start. `npm test` runs each check with one launcher, except sums and the end of a rank;
+ * `npm run test:long` runs all with all.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -33,7 +33,7 @@ const faults = [
   { what: 'stopped', why: 'it has been silent for 1 s, so it was stopped, has ended or has lost its connection.' },
 ]
 
-/** Lets each rank take its machine for its own. */
+/** Makes each rank see a machine of its own. */
 const ownHosts = { NODE_OPTIONS: `--import=${join(import.meta.dirname, 'own-host.mjs')}` }
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
@@ -54,7 +54,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(all.map(({ rank, localRank }) => [rank, localRank])).toEqual(ranks.map((rank) => [rank, rank]))
         for (const one of all) {
           expect([one.size, one.localSize]).toEqual([size, size])
-          // All that Open MPI has bound it to, perhaps.
+          // Possibly all processors that Open MPI has bound it to.
           if (one.threads !== 0) expect(one.threads).toBe(Math.max(1, Math.floor(availableParallelism() / size)))
           if (!launcher.endsOthers) expect(one.threads).toBeGreaterThan(0)
           expect(one.sum.slice(0, 2)).toEqual([size, total])
@@ -135,7 +135,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         for (const { peak, inUse } of all) {
           expect(inUse).toBeGreaterThan(bytesOfBase / 3)
           expect(inUse).toBeLessThanOrEqual(most)
-          // And a norm of 64 values as its file has it.
+          // Plus a norm of 64 values as stored.
           expect(peak).toBeLessThanOrEqual(most + 4 * 64)
         }
       })
@@ -157,11 +157,11 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(seen()).toEqual([{ sum: [2] }, { sum: [2] }])
       })
 
-      test.each(itsTurn(faults))('all end when one is $what, and know which and why', async ({ what, why }) => {
+      test.each(itsTurn(faults))('all ranks end when one is $what, and know which and why', async ({ what, why }) => {
         const { code } = await runJob(launcher, 3, [job, folder(), what, '3'])
         expect(code).not.toBe(0)
         const message = `Rank 2 failed: ${why}`
-        // Rank 0 ends the job, perhaps before others have written down what they saw.
+        // Rank 0 ends the job, perhaps before others have written their findings.
         const all = seen()
         if (what !== 'gone' || !launcher.endsOthers) expect(all.length).toBeGreaterThan(0)
         for (const one of all) expect(one).toEqual({ name: 'RunError', code: 'rank-failed', message, again: message })

@@ -1,6 +1,6 @@
 /**
- * SIGKILL to a rank at a moment drawn from a seed: three times, 50 times in `npm run test:long`. MORA_TEST_SEED draws others. The
- * job ends, with word of which rank it was, and goes on to the same bits.
+ * SIGKILL to a rank at a moment drawn from a seed: three times, 50 times in `npm run test:long`. MORA_TEST_SEED draws others.
+ * The job ends, names the rank, and resumes to the same bits.
  */
 import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -41,13 +41,15 @@ function ranksOf(job: string): Map<number, number> {
   return ranks
 }
 
-/** A job of which a rank is killed so many milliseconds after the run has begun; whether it was there to be killed. */
+/**
+ * Runs a job of which a rank is killed a number of milliseconds after the run has begun; returns whether the rank still ran.
+ */
 async function killed(launcher: Launcher, size: number, output: string, rank: number, after: number) {
   process.env.MORA_TEST_JOB = randomUUID()
   const job = process.env.MORA_TEST_JOB
   let ending: JobEnding | null = null
   const start = Date.now()
-  // One that was killed has left a lock.
+  // A killed rank 0 leaves a lock.
   const lock = join(output, '.lock')
   const hasBegun = () => (statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? 0) >= start
   const ended = runJob(launcher, size, argvFor(output)).then((how) => {
@@ -65,15 +67,15 @@ async function killed(launcher: Launcher, size: number, output: string, rank: nu
   }
   const { code, codes, stdout, stderr } = await ended
   await expect.poll(() => [...ranksOf(job)], { timeout: 10_000 }).toEqual([])
-  // The others may have left before it was killed, all of whose work was done.
+  // The others may have left before it was killed, if all work was done.
   const wasOver = !launcher.endsOthers && codes.every((own, of) => of === rank || own === 0)
   return { died: died && !wasOver, pid, code: wasOver ? 0 : code, told: stdout + stderr }
 }
 
 /**
- * How the death of a rank is told, once, and the exit code. Open MPI does both itself, and some of its versions 4 say "PID 0". So
- * does MPICH, but a process that dies while MPICH talks to it has it end with 0, or with an error of its own: there only what is
- * left counts.
+ * The report of a rank's death, once, and the exit code. Open MPI does both itself, and some of its versions 4 say "PID 0". So
+ * does MPICH, but if a process dies while MPICH talks to it, MPICH ends with 0 or with an error of its own: there only the
+ * remaining files count.
  */
 const ends: Record<string, { sentence: (rank: number, pid: number) => RegExp; code: number }> = {
   'Open MPI': {

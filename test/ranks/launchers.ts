@@ -1,4 +1,4 @@
-/** Launchers on this machine, and jobs of theirs. */
+/** This machine's launchers, and their jobs. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -11,11 +11,11 @@ type Variables = Readonly<Record<string, string>>
 
 export interface Launcher {
   readonly name: string
-  /** Whether it is installed. */
+  /** Whether the launcher is installed. */
   readonly isHere: boolean
-  /** Whether it ends the others itself as soon as one has ended, so that they may learn nothing. */
+  /** Whether it ends the other ranks itself as soon as one has ended, so that they may learn nothing. */
   readonly endsOthers: boolean
-  /** Starts Node.js with these arguments on so many ranks: one process, or each. */
+  /** Starts Node.js with these arguments on `size` ranks: the launcher's process, or each rank's. */
   start(size: number, argv: readonly string[], variables?: Variables): Promise<ChildProcess[]>
 }
 
@@ -50,13 +50,13 @@ const started = (command: string, argv: readonly string[], variables: Variables)
     stdio: ['ignore', 'pipe', 'pipe'],
   })
 
-/** What a launcher's job needs: it, and the command that it runs. */
+/** Requirements of a launcher's job: the launcher, and the command that it runs. */
 export const lacksLauncher = ({ name, isHere }: Launcher): Lack => lack(name, isHere) ?? lacksBuild
 
 export const hasGloo = binaryCandidates().some((path) => existsSync(join(dirname(path), 'mora_gloo.so')))
 export const lacksGloo = lack('gloo', hasGloo)
 
-/** Processes that were told of each other as torchrun does it, started `through` a command each. */
+/** Processes with torchrun's variables, each started `through` a command. */
 export function byHand(
   name: string,
   address: string,
@@ -95,14 +95,14 @@ export const launchers: readonly Launcher[] = [
 export interface JobEnding {
   /** The highest, where there is no launcher. */
   code: number
-  /** Exit codes of the processes that were started, by rank where there is no launcher; null of one that a signal ended. */
+  /** Exit codes of the started processes, by rank if there is no launcher; null if a signal ended it. */
   codes: readonly (number | null)[]
-  /** What all ranks and the launcher printed. */
+  /** Output of all ranks and the launcher. */
   stdout: string
   stderr: string
 }
 
-/** Runs Node.js with these arguments and variables on so many ranks. */
+/** Runs Node.js with these arguments and variables on a number of ranks. */
 export async function runJob(
   launcher: Launcher,
   size: number,
@@ -127,7 +127,7 @@ export async function collected(children: readonly ChildProcess[]): Promise<JobE
         child.on('close', (code) => {
           codes[rank] = code
           ending.code = Math.max(ending.code, code ?? 1)
-          // A rank that is stopped stays until its platform ends it, as torchrun and Kubernetes do.
+          // A stopped rank stays until its platform ends it, as torchrun and Kubernetes do.
           if (code !== 0) setTimeout(() => children.map((other) => other.kill('SIGKILL')), 10_000).unref()
           resolve()
         }),

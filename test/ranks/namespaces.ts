@@ -1,4 +1,4 @@
-/** Two network namespaces with a cable between them: as two machines, each with an address of its own. */
+/** Two network namespaces with a cable between them, like two machines, each with an address of its own. */
 import { spawnSync } from 'node:child_process'
 import type { Lack } from '../needs.js'
 
@@ -11,7 +11,7 @@ function must(...argv: string[]): void {
 
 export class Namespaces {
   readonly names = [1, 2].map((i) => `mora-test-${process.pid}-${i}`)
-  /** Addresses in nobody's network: they are for documentation. */
+  /** Addresses reserved for documentation, which nobody uses. */
   readonly addresses = ['192.0.2.1', '192.0.2.2'] as const
 
   constructor() {
@@ -29,7 +29,7 @@ export class Namespaces {
     }
   }
 
-  /** What runs a command in one of them. */
+  /** The command that runs another in one of them. */
   through = (i: number): string[] => ['ip', 'netns', 'exec', this.names[i]!]
 
   /** Pulls the cable out. */

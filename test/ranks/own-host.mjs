@@ -1,4 +1,4 @@
-/** Gives this process's machine a name that no other process has. */
+/** Gives this process's machine a unique name. */
 import { syncBuiltinESMExports } from 'node:module'
 import os from 'node:os'
 

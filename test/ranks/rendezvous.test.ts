@@ -22,7 +22,7 @@ afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy()
 })
 
-/** Each brings, for each rank, its own number and that one's. */
+/** Each rank sends to each rank both of their numbers. */
 const meetingOf = (rank: number, size: number, port: number) => ({
   rank,
   size,
@@ -52,7 +52,7 @@ async function stranger(port: number): Promise<Socket> {
   }
 }
 
-test('each rank gets what the others brought for it, in whichever order they come', async () => {
+test('each rank gets the data that the others sent to it, in whichever order they come', async () => {
   const port = await freePort()
   const early = visit(meetingOf(2, 4, port))
   const hosted = host(meetingOf(0, 4, port))
@@ -69,7 +69,7 @@ test('garbage, silence and a crowd are turned away, and the job goes on waiting'
   talker.resume()
   for (let i = 0; i < 16; i++) talker.write(Buffer.alloc(65_536, i))
   await closed
-  // More than are borne at a time: the oldest make room, and no more than these stay open.
+  // More connections than the limit: the oldest are closed, and no more than the limit stay open.
   const crowd = await Promise.all(Array.from({ length: 200 }, () => stranger(port)))
   for (const one of crowd) one.resume()
   await expect.poll(() => crowd.filter(({ closed: is }) => !is).length).toBeLessThanOrEqual(64)
@@ -86,8 +86,8 @@ test('a wrong secret is refused on both sides', async () => {
   await Promise.all([hosted, visit(meetingOf(1, 2, port))])
 })
 
-describe('a rank tells nothing to what only says that it is rank 0,', () => {
-  /** What a rank says of such a server, which records what it hears once it is connected. */
+describe('a rank sends nothing to a false rank 0', () => {
+  /** A rank's error on such a server, which records what it receives after the connection. */
   async function visited(options: TlsOptions): Promise<{ message: string; heard: string }> {
     let heard = ''
     const server = createTlsServer(options, (socket) => {
@@ -125,7 +125,7 @@ describe('a rank tells nothing to what only says that it is rank 0,', () => {
   })
 })
 
-test('what listens there but is no rank is named', async () => {
+test('that is not a rank, and names it', async () => {
   const server = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -135,7 +135,7 @@ test('what listens there but is no rank is named', async () => {
   server.close()
 })
 
-test('ranks that contradict each other are told so', async () => {
+test('contradictory ranks are reported', async () => {
   const port = await freePort()
   const hosted = host(meetingOf(0, 3, port))
   await expect(visit(meetingOf(1, 2, port))).rejects.toThrow(
@@ -150,7 +150,7 @@ test('ranks that contradict each other are told so', async () => {
   await Promise.allSettled([first, twice])
 })
 
-test('who has not come in time is named to those who have', async () => {
+test('ranks that have not come in time are named to the others', async () => {
   const port = await freePort()
   const hosted = host({ ...meetingOf(0, 3, port), patience: 1500 })
   const message = `Rank 2 has not come to 127.0.0.1:${port} within 2 s.`
@@ -169,7 +169,7 @@ describe('where a rank cannot start', () => {
     },
   })
 
-  test('rank 0 tells those who come, and stops listening', async () => {
+  test('rank 0 tells ranks that come, and stops listening', async () => {
     const port = await freePort()
     const hosted = host(cannot(meetingOf(0, 3, port)))
     const visited = [1, 2].map((rank) => visit(meetingOf(rank, 3, port)))
@@ -180,7 +180,7 @@ describe('where a rank cannot start', () => {
     await host({ ...meetingOf(0, 1, port) })
   })
 
-  test('rank 0 waits no longer than the limit for those who do not come', async () => {
+  test('rank 0 waits no longer than the limit for missing ranks', async () => {
     const port = await freePort()
     const hosted = host({ ...cannot(meetingOf(0, 3, port)), patience: 3_600_000, limit: 500 })
     const visited = visit(meetingOf(1, 3, port))
@@ -191,7 +191,7 @@ describe('where a rank cannot start', () => {
     ])
   })
 
-  test('the others learn of another rank, and which', async () => {
+  test('the others learn which rank failed', async () => {
     const port = await freePort()
     const [of0, of1, of2] = [
       host(meetingOf(0, 3, port)),
@@ -247,7 +247,7 @@ test('a job has a secret, from a variable or a file', () => {
   expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: join(folder(), 'none') })).toThrow('is refused: ENOENT')
 })
 
-test('a file that others may use, or that is none, holds no secret', () => {
+test('a file that others may use, or a path that is not a file, is refused as a secret', () => {
   const path = join(folder(), 'secret')
   writeFileSync(path, 'a secret of 24 characters')
   for (const mode of [0o640, 0o604, 0o620]) {

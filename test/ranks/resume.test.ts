@@ -1,6 +1,6 @@
 /**
- * A run goes on where only rank 0 has its folder: ranks have working folders of their own, and where that can be network namespaces.
- * `npm test` has one launcher, `npm run test:long` all.
+ * A run resumes if only rank 0 has its folder: ranks have working folders of their own, and network namespaces where possible.
+ * `npm test` uses one launcher, `npm run test:long` all.
  */
 import { appendFileSync, cpSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ describe.each([
     using machines = i < 0 ? new Namespaces() : null
     const launcher = machines ? launcherOn(machines) : launchers[i]!
     const first = join(folder(), 'rank-0')
-    /** Two ranks that write into `output` of their folders. */
+    /** Runs two ranks that write into `output` in their own folders. */
     const train = (output: string, ...more: string[]) => {
       const options = ['--save-every', '3', '--merge-every', '2', '--dtype', 'float32', '--quiet', ...more]
       const variables = {
@@ -36,7 +36,7 @@ describe.each([
       }
       return runJob(launcher, 2, [main, ...trainInto(output, ...options)], variables)
     }
-    /** What a run that had come to its third step has left. */
+    /** The files of a run that reached its third step. */
     const begun = (name: string) => {
       cpSync(join(first, 'whole'), join(first, name), { recursive: true })
       for (const step of [6, 8]) rmSync(join(first, name, 'checkpoints', `step-00000${step}`), { recursive: true })

@@ -1,4 +1,4 @@
-/** Processes of one machine that share the memory of a base: what they take, and what is left of one that is killed. */
+/** Processes of one machine that share the memory of a base: their memory, and the remains of a killed one. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ const seen = () =>
     .sort()
     .map((name) => JSON.parse(readFileSync(join(folder(), name), 'utf8')))
 
-/** Starts a command where processes have other numbers, as in another container. */
+/** Starts a command in another PID namespace, as in another container. */
 const otherNumbers = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc']
 const lacksOtherNumbers = lack('unshare', spawnSync('unshare', [...otherNumbers.slice(1), 'true']).status === 0)
 
@@ -26,7 +26,7 @@ const lacksOtherNumbers = lack('unshare', spawnSync('unshare', [...otherNumbers.
 const made = () => deepModel(folder(), 1, { hidden_size: 512, intermediate_size: 2048 })
 
 needing(lacksLauncher(launcher), lacksCpu).describe('ranks of one machine', () => {
-  test.each([2, 3])('%i hold a base once', async (size) => {
+  test.each([2, 3])('%i processes have a base in memory once', async (size) => {
     const { path, rows, bytesOfBase } = await made()
     const ending = await runJob(launcher, size, [job, folder(), 'shared', '30', path, rows])
     expect(ending).toMatchObject({ code: 0, stderr: '' })
@@ -35,7 +35,7 @@ needing(lacksLauncher(launcher), lacksCpu).describe('ranks of one machine', () =
     const sumOf = (name: 'all' | 'shared' | 'copied') => all.reduce((sum, one) => sum + one[name], 0)
     expect(Math.abs(sumOf('shared') / bytesOfBase - 1)).toBeLessThan(0.01)
     expect(sumOf('copied')).toBe(0)
-    // And what each has for itself: modules, the adapter, activations.
+    // Plus each process's own memory: modules, the adapter, activations.
     expect(sumOf('all')).toBeLessThan(bytesOfBase + size * 48 * 2 ** 20)
   })
 
@@ -44,7 +44,7 @@ needing(lacksLauncher(launcher), lacksCpu).describe('ranks of one machine', () =
     const { code } = await runJob(launcher, 3, [job, folder(), 'shared', '3', path, rows, '2'])
     expect(code).not.toBe(0)
     const message = expect.stringMatching(/^Rank 2 failed: /)
-    // What has no name is gone with those who have it.
+    // Unnamed memory is freed with its processes.
     for (const one of seen()) expect(one).toMatchObject({ isShared: true, named: [], code: 'rank-failed', message })
     expect(seen()).toHaveLength(2)
     const started = readFileSync(join(folder(), 'pids'), 'utf8').trim().split('\n')

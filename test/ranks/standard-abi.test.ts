@@ -1,4 +1,4 @@
-/** Ranks of an MPI library with the standard's own binary interface, which asks Open MPI: the systems that have one are to come. */
+/** Ranks of an MPI library with the standard ABI, a wrapper of Open MPI, since no system has a native one yet. */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -51,7 +51,7 @@ needing(lacksLauncher(openMpi), lack('a C compiler', compiler)).describe('the AB
     expect(new Set(seen().map(({ hash }) => hash)).size).toBe(1)
   })
 
-  test('all know of one that gave up', async () => {
+  test('all ranks learn of one that gave up', async () => {
     expect((await run(2, 'gaveUp', '3')).code).not.toBe(0)
     const messages = new Set(seen().map(({ message }) => message))
     expect(messages).toEqual(new Set(['Rank 1 failed: no more rows.']))

@@ -1,4 +1,4 @@
-/** Strangers come to where rank 0 of a job listens: it takes little of them, and waits for those who know the secret. */
+/** Strangers connect to rank 0 of a job: it reads little of their data, and waits for ranks that know the secret. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
@@ -32,7 +32,7 @@ test('rank 0 does not listen without a secret', async () => {
 const told = (pid: number, file: string, name: string) =>
   new RegExp(`(?:^|\\0|\\n)${name}[=:]\\s*([^\\0\\n]+)`).exec(readFileSync(`/proc/${pid}/${file}`, 'utf8'))![1]!
 
-/** Where a process listens: addresses of IPv4 with their ports, and of IPv6 in the kernel's hexadecimal. */
+/** Addresses on which a process listens: IPv4 with port, and IPv6 in the kernel's hexadecimal. */
 function listeningOf(pid: number): string[] {
   const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
   return ['tcp', 'tcp6'].flatMap((kind) => {
@@ -48,7 +48,7 @@ function listeningOf(pid: number): string[] {
 }
 const LISTENS = '0A'
 
-/** Writes so many megabytes, and hears nothing, until it is turned away. */
+/** Writes a number of megabytes and reads nothing, until the connection is closed. */
 async function garbage(port: number, megabytes: number): Promise<void> {
   const socket = connect(port, '127.0.0.1')
   const closed = new Promise((resolve) => socket.on('error', () => {}).once('close', resolve))
@@ -66,7 +66,7 @@ needing(lacksGloo, lacksBuild, lacksLinux).describe('rank 0 of a job', () => {
     for (const child of children) child.kill('SIGKILL')
   })
 
-  test('keeps little of what strangers say, refuses a wrong secret, and goes on waiting', async () => {
+  test('keeps little of what strangers send, refuses a wrong secret, and goes on waiting', async () => {
     const isTime = join(folder(), 'is-time')
     const late = ['sh', '-c', 'until [ -e "$0" ]; do sleep 0.1; done; exec "$@"', isTime]
     const launcher = byHand('gloo', '127.0.0.1', (rank) => (rank === 1 ? late : []))
@@ -75,7 +75,7 @@ needing(lacksGloo, lacksBuild, lacksLinux).describe('rank 0 of a job', () => {
     const pid = children[0]!.pid!
     const port = Number(told(pid, 'environ', 'MASTER_PORT'))
     await expect.poll(() => isListening(port), { timeout: 30_000 }).toBe(true)
-    // The rendezvous and gloo, at the address that they were told of, and nowhere else.
+    // The rendezvous and gloo, at the given address and nowhere else.
     await expect.poll(() => listeningOf(pid).length, { timeout: 30_000 }).toBeGreaterThan(1)
     expect(listeningOf(pid)).toContain(`127.0.0.1:${port}`)
     for (const place of listeningOf(pid)) expect(place).toMatch(/^127\.0\.0\.1:\d+$/)

@@ -1,4 +1,4 @@
-/** One rank has its troubles: a disk that is full, or a tenth of the others' speed. */
+/** One rank has a problem: a full disk, or a tenth of the others' speed. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -23,7 +23,7 @@ needing(lacksDisk, lacksGloo).describe('a job', { timeout: 1_800_000 }, () => {
   })
   afterAll(() => disk[Symbol.dispose]())
 
-  test('whose rank 0 has a full disk ends with one sentence, and goes on once there is room', async () => {
+  test('whose rank 0 has a full disk ends with one sentence, and resumes once there is space', async () => {
     const output = disk.at('full')
     const random = randomStream(1, 'full disk of a rank')
     for (let i = 0; i < times; i++) {

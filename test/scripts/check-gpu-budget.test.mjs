@@ -1,4 +1,4 @@
-/** The time of the GPU check, and what is kept of what is cut short. */
+/** The time budget of the GPU check, and the results of parts that are cut short. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -41,14 +41,14 @@ describe('items in turn', () => {
     expect(noted).toEqual([['half a'], ['a'], ['a', 'half b'], ['a', 'b']])
   })
 
-  test('get equal shares of what is left where they are to', async () => {
+  test('get equal shares of the time that is left if they should', async () => {
     const seconds = []
     const limits = { budget: new Budget(90), note: () => {}, fair: true }
     await inTurn([1, 2, 3], limits, async (_, __, budget) => seconds.push(Math.round(budget.secondsLeft)))
     expect(seconds).toEqual([30, 45, 90])
   })
 
-  test('come to a failure before they come to anything else', () => {
+  test('with a failure among them count as failed, whatever else they have', () => {
     expect(statusOf([{ status: 'passed' }, { status: 'skipped' }])).toBe('passed')
     expect(statusOf([{ status: 'passed' }], ['b'])).toBe('cut short')
     expect(statusOf([{ status: 'cut short' }, { status: 'passed' }])).toBe('cut short')
@@ -60,7 +60,7 @@ describe('a script that is cut short', () => {
   const script = join(folder, 'hangs.mjs')
   const child = join(folder, 'child')
 
-  test('leaves what it had found, and none of its own processes', { timeout: 60_000 }, async () => {
+  test('leaves its findings, and none of its own processes', { timeout: 60_000 }, async () => {
     const code = `
       import { spawn } from 'node:child_process'
       import { writeFileSync } from 'node:fs'
@@ -83,7 +83,7 @@ describe('a script that is cut short', () => {
     if (existsSync(stat)) expect(readFileSync(stat, 'utf8')).toMatch(/\) [ZX] /)
   })
 
-  test('is another thing than one that fails', async () => {
+  test('is distinguished from one that fails', async () => {
     writeFileSync(script, 'process.exit(3)')
     const budget = new Budget(600)
     const { status, ending, result } = await runScript(relative(checkFolder, script), [], { budget })
@@ -91,7 +91,7 @@ describe('a script that is cut short', () => {
   })
 })
 
-test('a report is whole after each thing that it learns', () => {
+test('a report is complete after each finding', () => {
   const path = join(folder, 'report.json')
   const report = new Report(path, { version: '1' })
   const read = () => JSON.parse(readFileSync(path, 'utf8'))

@@ -1,4 +1,4 @@
-/** The GPU check and its pack, tried on the emulator and where there is no GPU. */
+/** The GPU check and its pack, on the emulator and on a machine without a GPU. */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ interface Report {
 
 const report = (): Report => JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8')) as Report
 
-/** Every part by its name, with whether it passes; what the emulator does not have is skipped. */
+/** Every part by name, and whether it passes; parts that the emulator does not support are skipped. */
 const onTheEmulator: Record<string, string> = {
   tests: 'passed',
   kernels: 'skipped',
@@ -47,7 +47,7 @@ mkdirSync(join(folder, 'bin'))
 writeFileSync(join(folder, 'bin', 'python3'), `#!/bin/sh\necho '${JSON.stringify({ why })}'\n`, { mode: 0o755 })
 
 const toFile = ['--json', join(folder, 'report.json')]
-/** The command puts what it needs into a folder first, where the check can be run again. */
+/** The command first puts its files into a folder, where the check can be run again. */
 const command = join(root, 'scripts', 'check-gpu.mjs')
 const staged = join(folder, 'check', 'scripts', 'check-gpu', 'main.mjs')
 const env = {
@@ -62,7 +62,7 @@ const check = (...extra: string[]) =>
   spawnSync(process.execPath, [staged, ...toFile, ...extra], { encoding: 'utf8', env })
 
 describe('npm run check:gpu', () => {
-  test('refuses a part that it does not have, and no time at all', () => {
+  test('refuses an unknown part, and a budget without time', () => {
     const parts = spawnSync(process.execPath, [command, ...toFile, '--only', 'tests,speed'], { encoding: 'utf8', env })
     expect(parts.stderr).toContain('--only but received speed.')
     const minutes = check('--minutes', '0')
@@ -70,7 +70,7 @@ describe('npm run check:gpu', () => {
     expect([parts.status, minutes.status]).toEqual([2, 2])
   })
 
-  /** What parts say that pass, of themselves and in what is printed. */
+  /** The summaries of passing parts, in the report and in the output. */
   const said: Record<string, (stdout: string) => void> = {
     tests: () => expect(summaryOf('tests')).toMatch(/^[1-9]\d* passed, 0 failed, \d+ skipped$/),
     hardware: () => expect(summaryOf('hardware')).toMatch(/^([1-9]\d*) of \1 passed, 0 skipped$/),
@@ -132,7 +132,7 @@ needing(lacksLong, lacksEmulated).describe('npm run pack:gpu', () => {
     expect(packed.status).toBe(0)
   })
 
-  test('that says what is missing where there is no GPU', () => {
+  test('that says what is missing if there is no GPU', () => {
     const { status, stderr } = run({ CUDA_VISIBLE_DEVICES: '' })
     expect(stderr).toMatch(/^The GPU check cannot run here: .+\.$/m)
     expect(status).toBe(2)

@@ -18,7 +18,7 @@ const { succeeds: nvcc } = await run('nvcc', ['--version'])
 
 const build = (...targets: string[]) => run('cmake', ['--build', folder, '--parallel', '2', '--target', ...targets])
 
-/** Headers outside of the repository that what was compiled has read. */
+/** Headers outside of the repository that the compilation has read. */
 function headersRead(): string[] {
   const lists = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.o.d'))
   expect(lists).not.toEqual([])

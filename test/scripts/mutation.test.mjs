@@ -1,4 +1,4 @@
-/** What is made of mutants (scripts/mutation.mjs); making and running them takes minutes. */
+/** The evaluation of mutants (scripts/mutation.mjs); making and running them takes minutes. */
 import { describe, expect, it } from 'vitest'
 import { judge } from '../../scripts/mutation/judge.mjs'
 import { mutantsOf } from '../../scripts/mutation/mutants.mjs'
@@ -25,7 +25,7 @@ describe('judge', () => {
     expect(passes).toBe(false)
   })
 
-  it('lets equivalents pass, of their own file only, and names those that are none any more', () => {
+  it('accepts equivalents of the same file only, and names those that are no longer equivalent', () => {
     const equivalents = { 'a.ts': ['<= length', 'max'], 'b.ts': ['<= length'] }
     const { table, notes, passes } = judge(
       [mutant(7, 'i <= length', 'unnoticed'), mutant(8, 'x', 'noticed')],
@@ -37,7 +37,7 @@ describe('judge', () => {
     expect(judge([mutant(7, 'i <= length', 'unnoticed', 'c.ts')], equivalents).passes).toBe(false)
   })
 
-  it('fails where there was nothing to change', () => {
+  it('fails if there was nothing to change', () => {
     expect(judge([], {}).passes).toBe(false)
   })
 })

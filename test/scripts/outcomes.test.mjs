@@ -1,4 +1,4 @@
-/** What `npm test` says of a run, and how a run with more data is counted with one without (scripts/test/outcomes.mjs). */
+/** The summary of `npm test`, and how a run with more data is counted with one without (scripts/test/outcomes.mjs). */
 import { spawnSync } from 'node:child_process'
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
@@ -29,7 +29,7 @@ const first = [
   passed('c.test.ts', 'by hand'),
 ]
 
-test('a report gives the file, the name and the outcome of each test, and what those need that are skipped', () => {
+test('a report has the file, the name and the outcome of each test, and what skipped ones need', () => {
   const assertionResults = [
     { fullName: 'x learns', status: 'passed', meta: {} },
     { fullName: 'x forgets', status: 'failed', meta: {} },
@@ -88,7 +88,7 @@ function run(assets, ...parameters) {
   return { status, stderr, lines: stdout.trim().split('\n') }
 }
 
-test('a folder of data that is not there is refused in a sentence', () => {
+test('a missing folder of data is refused in a sentence', () => {
   const absent = join(folder(), 'absent')
   expect(run(absent, 'test/needs.test.ts')).toEqual({
     status: 1,
@@ -107,7 +107,7 @@ test('the last lines say what was missing and the counts, and a later run adds w
     '27 skipped for want of data, of which MORA_TEST_ASSETS names the folder: golden data 24, the model of 135 M 3.',
   )
   const [, passedAlone] = /^(\d+) passed, 0 failed, 27 skipped$/.exec(closing) ?? []
-  // A set under another's name: its values are read, and a model computes with it.
+  // A set under another name: its values are read, and a model computes with it.
   cpSync(join(root, 'test/golden/quantised/bnb-fp4'), join(folder(), 'golden/quantised/bnb-nf4-skip'), {
     recursive: true,
   })

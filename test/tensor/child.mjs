@@ -1,4 +1,4 @@
-/** What a process or a worker thread of the tests does with the addon alone: `node child.mjs BINARY SCENARIO`. */
+/** Scenarios for a process or a worker thread with the addon alone: `node child.mjs BINARY SCENARIO`. */
 import { createRequire } from 'node:module'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 
@@ -47,7 +47,7 @@ const scenarios = {
     }
   },
 
-  /** What the system gets back of 64 MiB of which pieces that lie apart are still in use, in MiB. */
+  /** MiB that return to the system out of 64 MiB in which scattered pieces are still in use. */
   async trims() {
     let pieces = Array.from({ length: 2 ** 15 }, () => new Uint8Array(2 ** 11))
     pieces = pieces.filter((_, i) => i % 64 === 0)
@@ -74,7 +74,7 @@ const scenarios = {
     throw new RangeError('stop here')
   },
 
-  /** Work that nobody awaits does not hold the process. */
+  /** Work that nobody awaits does not keep the process alive. */
   end() {
     enqueueMuch()
     say('end')
@@ -106,7 +106,7 @@ const scenarios = {
     say({ value, inUse: device.memory().inUse })
   },
 
-  /** Forgotten tensors are found without a call of the collector, because it is told of their size. */
+  /** Forgotten tensors are collected without an explicit call, because the collector knows their size. */
   async forgotten() {
     let highest = 0
     for (let i = 0; i < 100; i++) {

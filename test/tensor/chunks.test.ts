@@ -1,4 +1,4 @@
-/** Sums over chunks of rows: the same as at once, with gradients that are taken chunk by chunk. */
+/** Sums over chunks of rows equal those over all rows, with gradients computed chunk by chunk. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { sumOfChunks } from '../../lib/tensor/chunks.js'
 import { add, mul, square } from '../../lib/tensor/operations/arithmetic.js'
@@ -78,11 +78,11 @@ describe('a sum of chunks', () => {
     expectAlike(chunked.gradients, whole.gradients)
   })
 
-  test('adds to gradients that are there', async () => {
+  test('adds to existing gradients', async () => {
     expectAlike((await gradientsOf(2, 2)).gradients, (await gradientsOf(2)).gradients, 2)
   })
 
-  test('leaves gradients alone until there is a backward pass', async () => {
+  test('changes gradients only in a backward pass', async () => {
     const parameters = parametersOf()
     const { weight } = parameters
     const first = lossOf(parameters, 2)
@@ -93,7 +93,7 @@ describe('a sum of chunks', () => {
     for (const tensor of [first, second, ...Object.values(parameters)]) tensor.dispose()
   })
 
-  test('holds one chunk at a time', async () => {
+  test('keeps one chunk in memory at a time', async () => {
     const x = new Parameter('x', wave([64, 1024], 1))
     const peakOf = async (size: number) => {
       await device.synchronize()
@@ -118,7 +118,7 @@ describe('a sum of chunks', () => {
     for (const tensor of [total, ...Object.values(parameters)]) tensor.dispose()
   })
 
-  test('gives gradients back where the body throws', async () => {
+  test('frees gradients if the body throws', async () => {
     const parameters = parametersOf()
     const first = lossOf(parameters, 2)
     await first.backward()
@@ -136,7 +136,7 @@ describe('a sum of chunks', () => {
     for (const tensor of [first, ...Object.values(parameters)]) tensor.dispose()
   })
 
-  test('wants a scalar of each chunk', () => {
+  test('requires a scalar from each chunk', () => {
     const x = new Parameter('x', wave([4, 2], 1))
     expect(() => scope(() => sumOfChunks(x, 2, (rows) => slice(rows, 0, 1)))).toThrow(
       /^Expected a scalar for the result of each chunk but received \[1, 2\]\.$/,

@@ -1,4 +1,4 @@
-/** Every operation names itself, what it expected and what came, before anything is enqueued. */
+/** Every operation names itself, the expected and the received argument, before anything is enqueued. */
 
 import { afterAll, describe, expect, test } from 'vitest'
 import {
@@ -55,7 +55,7 @@ const coded = (layout: Partial<CodeLayout>): CodedMatrix => ({
   },
 })
 
-/** A call with one wrong argument, and what the message says of it. */
+/** A call with one wrong argument, and the message about it. */
 const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   fill: [() => native.fill(tensor([32], 'q4_0'), 0), /a plain dtype for target but received q4_0 \[32\]/],
   copy: [
@@ -414,7 +414,7 @@ describe('a number that no operation can use', () => {
   })
 })
 
-describe('what only the values tell rejects the next wait, with the operation', () => {
+describe('an error in values rejects the next wait and names the operation', () => {
   const ids = (...values: number[]): NativeTensor => {
     made.push(native.fromArray(device, 'int32', [values.length], Int32Array.from(values)))
     return made.at(-1)!
@@ -481,8 +481,8 @@ describe('what only the values tell rejects the next wait, with the operation', 
     await device.synchronize()
   })
 
-  // 255 * 127 * 2^16 is what 32 bits hold; where there are no products in 8 bits at all, that is the cause.
-  test('rows that an operation cannot take say so by their code', async () => {
+  // 255 * 127 * 2^16 fits 32 bits; without products in 8 bits at all, that is the cause.
+  test('rows that an operation does not support have their own error code', async () => {
     const long = filled(1, 2 ** 16 + 1)
     native.matmulInt8({ a: long, b: long, transposeB: true, c: filled(1, 1) })
     await expect(device.synchronize()).rejects.toThrow(
@@ -522,7 +522,7 @@ describe('objects of another kind', () => {
     )
   })
 
-  test('as views are refused where they leave the memory', () => {
+  test('as views are refused if they leave the memory', () => {
     const base = tensor([4, 6])
     const refused: [number[], number[], number][] = [
       [[4, 6], [6, 1], 1],

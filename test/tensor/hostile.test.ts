@@ -1,4 +1,4 @@
-/** JavaScript that changes what it hands over while that is being read gets an error, never foreign memory. */
+/** JavaScript that changes its arguments while they are read gets an error, never foreign memory. */
 import { describe, expect, it } from 'vitest'
 import { type NativeDevice, type NativeTensor, native } from '../../lib/native/addon.js'
 import { loadBinary } from '../../lib/native/binary.js'
@@ -11,7 +11,7 @@ type Resizable = ArrayBuffer & { resize(bytes: number): void }
 const resizable = (bytes: number, maxByteLength: number): Resizable =>
   Reflect.construct(ArrayBuffer, [bytes, { maxByteLength }]) as Resizable
 
-/** A number that does something when it is converted to one. */
+/** An object that runs code when it is converted to a number. */
 const number = (value: number, then: () => void) => {
   const converted = () => {
     then()

@@ -1,4 +1,4 @@
-/** How much of the logits exists at one time, and that it makes no difference. */
+/** The size of a chunk of logits, which does not change results. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import type { FloatDType } from '../../lib/native/addon.js'
@@ -28,17 +28,17 @@ describe('a chunk of logits', () => {
   it.each([32_000, 128_256, 151_936, 262_144])(
     'has 1024 rows or more on a GPU of 16 GiB, of %i tokens',
     (vocabulary) => {
-      // What a card of 16 GiB reports.
+      // The memory that a card of 16 GiB reports.
       expect(rows('cuda', 15.6 * GiB, vocabulary)).toBeGreaterThanOrEqual(1024)
     },
   )
 
-  it('takes a twelfth of a smaller GPU at most, and never less than on a CPU', () => {
+  it('takes at most a twelfth of a smaller GPU, and never less than on a CPU', () => {
     expect(logitsBytes({ kind: 'cuda', facts: () => ({ totalMemory: 6 * GiB }) }, 262_144)).toBe(GiB / 2)
     expect(rows('cuda', GiB / 4, 32_000)).toBe(rows('cpu', 64 * GiB, 32_000))
   })
 
-  it('stays in the caches of a CPU', () => {
+  it('fits the caches of a CPU', () => {
     expect(rows('cpu', 1024 * GiB, 49_152)).toBe(256)
   })
 })

@@ -5,7 +5,7 @@ import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
 
-test('bytes are floats from a place on, and are written as such', async () => {
+test('bytes from an offset are read and written as floats', async () => {
   using bytes = Tensor.from(new Uint8Array(24), [24], { device, dtype: 'uint8' })
   using floats = bytes.memoryAs('float32', [2, 2], 8)
   floats.assign(Float32Array.of(1, -2, 0.5, 4))
@@ -14,7 +14,7 @@ test('bytes are floats from a place on, and are written as such', async () => {
   expect(await bytes.bits()).toEqual(expected)
 })
 
-test('what would leave the memory, or lie between two values, is refused', () => {
+test('a view that leaves the memory, or is not aligned to values, is refused', () => {
   using bytes = Tensor.from(new Uint8Array(24), [24], { device, dtype: 'uint8' })
   expect(() => bytes.memoryAs('float32', [5], 8)).toThrow(
     /^as: float32 \[5\] at byte 8 leaves the memory of uint8 \[24\]\.$/,

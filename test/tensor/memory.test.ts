@@ -1,4 +1,4 @@
-/** Memory over a long run, and what happens when there is none left. */
+/** Memory over a long run, and when it runs out. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -57,7 +57,7 @@ async function takeStep(model: Model, optimizer: AdamW, length: number): Promise
   return value / targetTokens
 }
 
-/** What is held, in bytes: objects that JavaScript still reaches, and the pages of the process outside its heap. */
+/** Bytes in use: objects that JavaScript still reaches, and the process's pages outside its heap. */
 function heldByProcess(): { objects: number; native: number } {
   collectGarbage()
   const { heapUsed, heapTotal, rss } = process.memoryUsage()
@@ -77,7 +77,7 @@ needing(lacksTime).test('products of a thousand more shapes keep no more memory'
     }
     await device.synchronize()
   }
-  // Products of fewer rows are cut into fewer kinds of pieces, which are less to keep.
+  // Products of fewer rows are split into fewer kinds of pieces, so less is cached.
   await multiply(1100, 2100)
   const resident = process.memoryUsage().rss
   await multiply(2100, 3100)
@@ -191,7 +191,7 @@ describe('when memory runs out', () => {
   })
 })
 
-test('trimming gives cached memory back and keeps what is in use', async () => {
+test('trimming frees cached memory and keeps memory in use', async () => {
   const kept = Tensor.from(
     Float32Array.from({ length: 1 << 20 }, (_, i) => i),
     [1 << 20],
@@ -202,7 +202,7 @@ test('trimming gives cached memory back and keeps what is in use', async () => {
   expect(device.memory().cached).toBeGreaterThanOrEqual(2 ** 26)
   device.trim()
   await device.synchronize()
-  // A GPU's memory goes back in whole segments, and what is kept lies in one of 32 MiB.
+  // A GPU's memory is freed in whole segments, and the memory in use is in one of 32 MiB.
   expect(device.memory().cached).toBeLessThanOrEqual(device.kind === 'cpu' ? 0 : 2 ** 25)
   const values = (await kept.data()) as Float32Array
   expect([values[0], values[12345], values.at(-1)]).toEqual([0, 12345, (1 << 20) - 1])

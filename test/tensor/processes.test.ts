@@ -1,4 +1,4 @@
-/** The addon in several threads, and at every kind of end. */
+/** The addon in several threads, and at every kind of process end. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -80,12 +80,12 @@ describe('a process ends', () => {
     expect(await run('end')).toEqual({ code: 0, signal: null, output: '"end"\n', errors: '' })
   })
 
-  test('after what it awaits', async () => {
+  test('after the work that it awaits', async () => {
     expect(await run('awaits')).toEqual({ code: 0, signal: null, output: '256\n', errors: '' })
   })
 })
 
-// Other C libraries give back what is free by themselves, or never.
+// Other C libraries return free memory by themselves, or never.
 needing(lack('glibc', isGlibc)).test(
   'trimming gives back what a process has freed between pieces that it still has',
   async () => {
@@ -97,7 +97,7 @@ needing(lack('glibc', isGlibc)).test(
 )
 
 describe('the garbage collector', () => {
-  test('frees what was dropped, and enqueued work still finds it', async () => {
+  test('frees dropped tensors, which enqueued work can still read', async () => {
     const { code, output, errors } = await run('droppedEarly', '--expose-gc')
     expect({ code, errors }).toEqual({ code: 0, errors: '' })
     expect(JSON.parse(output)).toEqual({ value: 600, inUse: 0 })

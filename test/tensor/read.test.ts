@@ -1,4 +1,4 @@
-/** Values that leave the device, and rows that come to it from files. */
+/** Values that are read from the device, and rows that are read into it from files. */
 import { describe, expect, test } from 'vitest'
 import { native } from '../../lib/native/addon.js'
 import { Tensor, transposedView } from '../../lib/tensor/tensor.js'
@@ -25,7 +25,7 @@ test.each(['float32', 'bfloat16', 'float16'] as const)(
   },
 )
 
-test('a tensor that is read in pieces has the bytes of one that is not, a view of other strides too', async () => {
+test('a tensor that is read in pieces has the same bytes, also a view with other strides', async () => {
   const [rows, columns] = [1025, 2053]
   const values = Float32Array.from({ length: rows * columns }, (_, i) => i)
   using whole = Tensor.from(values, [rows, columns], { device })
@@ -46,7 +46,7 @@ test.each([
   await expect(tensor.bytesInto(new Uint8Array(bytes))).rejects.toThrow(`read: ${message}`)
 })
 
-test('values in the memory of the CPU are there at once; those of other dtypes, strides and devices are not', async () => {
+test('values in CPU memory are readable at once; those of other dtypes, strides and devices are not', async () => {
   using tensor = Tensor.from([1, -2, 3, 0.5], [2, 2], { device })
   using half = Tensor.from([1], [1], { device, dtype: 'bfloat16' })
   using turned = transposedView(tensor)
@@ -56,7 +56,7 @@ test('values in the memory of the CPU are there at once; those of other dtypes, 
   expect(half.dataAtOnce()).toBeNull()
   expect(turned.dataAtOnce()).toBeNull()
   if (!onCpu) return
-  // What is enqueued has not begun when it is read.
+  // The enqueued work has not begun when the value is read.
   using large = Tensor.zeros([1024, 1024], { device })
   using product = Tensor.zeros([1024, 1024], { device })
   for (let i = 0; i < 40; i++) native.matmul({ a: large.native, b: large.native, transposeB: true, c: product.native })
@@ -69,7 +69,7 @@ describe('rows of a file', () => {
   const openRows = () => native.openFile(fileOf(temporary(), 'rows', Buffer.from(written.buffer)))
   const offset = 8
 
-  test('come into a matrix that there is, in the order that is asked for', async () => {
+  test('are read into an existing matrix, in the requested order', async () => {
     const file = openRows()
     using whole = Tensor.zeros([4, 2], { device })
     using rows = whole.rows(1, 4)

@@ -10,7 +10,7 @@ const before = liveBytes(device)
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(before))
 
-test('a replay reads what inputs hold by then, and writes the same outputs', async () => {
+test('a replay reads the current inputs, and writes the same outputs', async () => {
   using input = Tensor.from([1, 2, 3], [3], { device })
   using output = Tensor.zeros([3], { device })
   const recording = native.record(() => {
@@ -19,7 +19,7 @@ test('a replay reads what inputs hold by then, and writes the same outputs', asy
     native.add(between.native, output.native, 1)
   })
   expect(await output.data()).toEqual(Float32Array.of(2, 4, 6))
-  // What is allocated now must not get the memory between.
+  // A new allocation must not reuse intermediate memory.
   using other = Tensor.from([7, 7, 7], [3], { device })
   native.fill(input.native, 10)
   recording.replay()
@@ -44,7 +44,7 @@ test('tensors live as long as a recording that uses them', async () => {
   expect(liveBytes(device)).toBeLessThan(bytes)
 })
 
-test('an error in what is recorded is thrown, and ends the recording', () => {
+test('an error in a recorded operation is thrown, and ends the recording', () => {
   using target = Tensor.zeros([2], { device })
   const broken = () => {
     native.fill(target.native, 1)

@@ -1,4 +1,4 @@
-/** What is free, and what is said where it is too little. */
+/** Free memory, and the error if it is too little. */
 import { totalmem } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import type { NativeDevice } from '../../lib/native/addon.js'
@@ -17,22 +17,22 @@ function deviceOf(kind: string, totalMemory: number, inUse = 0) {
 }
 
 describe('free memory', () => {
-  test('of a GPU is what tensors leave', () => {
+  test('of a GPU is all but the tensors', () => {
     expect(freeMemory(deviceOf('cuda', 80 * GiB, 30 * GiB))).toBe(50 * GiB)
   })
 
-  test('of the CPU is at most what its process leaves', () => {
+  test('of the CPU is at most what its process leaves free', () => {
     expect(freeMemory(deviceOf('cpu', GiB, 100 * MiB))).toBeLessThanOrEqual(GiB - 100 * MiB - PROCESS_BYTES)
-    expect(freeMemory(deviceOf('cpu', 2 ** 60))).toBeLessThan(2 ** 50) // what the machine has
+    expect(freeMemory(deviceOf('cpu', 2 ** 60))).toBeLessThan(2 ** 50) // the machine's memory
     expect(freeMemory(deviceOf('cpu', MiB))).toBe(0)
   })
 })
 
-describe('what needs more than is free', () => {
+describe('a request for more than the free memory', () => {
   const refusal = (device: NativeDevice, bytes: { tensors: number; making?: number }) => () =>
     requireRoom(device, bytes, 'The adapter', 'give it a lower rank')
 
-  test('is refused with the figures, and the limit that holds', () => {
+  test('is refused with the figures, and the limit in force', () => {
     expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB })).not.toThrow()
     expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB + 1 })).toThrow(
       'The adapter needs about 50.0 GiB of memory, but the device cuda has 80.0 GiB, of which 50.0 GiB are free: give it a lower rank.',
@@ -43,7 +43,7 @@ describe('what needs more than is free', () => {
     expect(refusal(deviceOf('cpu', totalmem()), { tensors: totalmem() })).toThrow(/but this machine has /)
   })
 
-  test('counts what the process takes meanwhile: on the CPU from the same memory', () => {
+  test('counts what the process allocates meanwhile, on the CPU from the same memory', () => {
     const free = freeMemory(deviceOf('cpu', GiB))
     expect(refusal(deviceOf('cpu', GiB), { tensors: free / 2, making: free })).toThrow('this process may have')
     const isTooMuch = refusal(deviceOf('cuda', 80 * GiB), { tensors: 1, making: 2 ** 50 })
@@ -64,7 +64,7 @@ describe('the limit of tensors', () => {
     expect(device.memory().limit).toBeLessThanOrEqual(4 * GiB - PROCESS_BYTES)
   })
 
-  test('stays what somebody has set, and what a GPU has', () => {
+  test('keeps a value that was set, and that of a GPU', () => {
     for (const device of [deviceOf('cpu', 4 * GiB), deviceOf('cuda', 4 * GiB)]) {
       device.setMemoryLimit(GiB)
       leaveRoom(device)
@@ -72,7 +72,7 @@ describe('the limit of tensors', () => {
     }
   })
 
-  test('is there once a device is open', async () => {
+  test('is set once a device is open', async () => {
     const { openDevice } = await import('../../lib/tensor/device.js')
     const device = openDevice({ device: testDevice().kind })
     const { totalMemory } = device.facts()

@@ -11,7 +11,7 @@ afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 const PROBABILITIES = [0.05, 0.4, 0.1, 0.25, 0.2]
 const DRAWS = 4000
 
-/** Tokens drawn from rows that are all alike. */
+/** Tokens drawn from equal rows. */
 async function draw(sampling: Sampling, seed: number, draws: number): Promise<number[]> {
   const row = PROBABILITIES.map(Math.log)
   const values = Float32Array.from({ length: draws * row.length }, (_, i) => row[i % row.length]!)
@@ -66,7 +66,7 @@ describe('choosing a token', () => {
     expect(await choose([2, 2, 2], { temperature: 1, topK: 1, topP: 1 })).toBe(0)
   })
 
-  it('keeps the fewest tokens that have the probability topP together', async () => {
+  it('keeps the fewest tokens whose total probability is topP', async () => {
     const found = await frequencies({ topP: 0.6 })
     expectClose(found, [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0])
     expect([found[0], found[2], found[4]]).toEqual([0, 0, 0])
@@ -78,7 +78,7 @@ describe('choosing a token', () => {
     expect(await frequencies({ topK: 2, topP: 0.6 }, 50)).toEqual([0, 1, 0, 0, 0])
   })
 
-  it('gives the same tokens for the same seed', async () => {
+  it('chooses the same tokens for the same seed', async () => {
     const sampling = { temperature: 1, topK: 0, topP: 0.9 }
     expect(await draw(sampling, 3, 20)).toEqual(await draw(sampling, 3, 20))
     expect(await draw(sampling, 3, 20)).not.toEqual(await draw(sampling, 4, 20))

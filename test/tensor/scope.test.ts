@@ -29,7 +29,7 @@ beforeEach(() => {
 afterEach(() => expect(inUse(), 'bytes in use after the test').toBe(before))
 
 describe('scope', () => {
-  test('frees what was made in it and keeps what it returns', async () => {
+  test('frees its tensors and keeps those that it returns', async () => {
     const [made, returned] = [[] as Tensor[], scope(() => matrix(2, 2))]
     const both = scope(() => {
       made.push(numbers(1), numbers(2))
@@ -46,7 +46,7 @@ describe('scope', () => {
     a.dispose()
   })
 
-  test('gives what an inner scope returns to the outer one', () => {
+  test('passes what an inner scope returns to the outer one', () => {
     let inner: Tensor | null = null
     scope(() => {
       inner = scope(() => numbers(1))
@@ -71,7 +71,7 @@ describe('scope', () => {
     outer.dispose()
   })
 
-  test('leaves alone what was kept or made outside', async () => {
+  test('does not free tensors that were kept or made outside', async () => {
     const outside = numbers(1)
     const kept: Tensor[] = []
     scope(() => {
@@ -83,7 +83,7 @@ describe('scope', () => {
 })
 
 describe('all or nothing', () => {
-  test('keeps everything, or frees also what was to be kept', () => {
+  test('keeps everything, or also frees what was to be kept', () => {
     const made: Tensor[] = []
     const makeTwo = () => {
       made.push(keep(numbers(1)), numbers(2))
@@ -128,7 +128,7 @@ describe('a tensor', () => {
     row.dispose()
   })
 
-  test('is read as it was when it was read, whatever comes after', async () => {
+  test('is read with its values at the time of the call, whatever follows', async () => {
     const tensor = numbers(1, 2)
     const values = tensor.data()
     native.fill(tensor.native, 9)
@@ -175,7 +175,7 @@ describe('the tape', () => {
     a.dispose()
   })
 
-  test('adds gradients up over backward passes until they are forgotten', async () => {
+  test('sums gradients over backward passes until they are cleared', async () => {
     const a = parameter(6, 4)
     const pass = async () => {
       const loss = scope(() => linearCrossEntropy(matrix(3, 4), a, targets()))
@@ -191,7 +191,7 @@ describe('the tape', () => {
     a.dispose()
   })
 
-  test('tells of each gradient once, when all of it is enqueued', async () => {
+  test('reports each gradient once, when all of it is enqueued', async () => {
     const [a, b] = [parameter(4, 4), parameter(6, 4)]
     const seen: { one: object; values: Promise<unknown> }[] = []
     const onGradient = (one: object) => {
@@ -213,7 +213,7 @@ describe('the tape', () => {
   })
 })
 
-test('a parameter casts its values once for each change', async () => {
+test('a parameter casts its values once per change', async () => {
   const p = new Parameter('p', numbers(1, 2))
   const first = p.as('bfloat16')
   expect(p.as('bfloat16')).toBe(first)

@@ -1,4 +1,4 @@
-/** Memory that processes share: what is written for all, what is written by one reader, and what is refused. */
+/** Memory that processes share: writes for all, writes of one reader, and refusals. */
 import { closeSync, ftruncateSync, openSync, readSync } from 'node:fs'
 import { afterAll, expect, it, onTestFinished } from 'vitest'
 import { type NativeTensor, native } from '../../lib/native/addon.js'
@@ -35,13 +35,13 @@ function fill(memory: NativeTensor, value: number): void {
 const valuesOf = (memory: NativeTensor, offset = 0) => made(memory.as('float32', [FLOATS], offset)).read()
 const all = (value: number) => new Float32Array(FLOATS).fill(value)
 
-it('what is written there is seen by all who map it, and outlives its descriptor', async () => {
+it('its content is visible to all who map it, and outlives its descriptor', async () => {
   const descriptor = native.createSharedMemory()
   const first = native.mapToWrite(device, descriptor, 0, 16)
   const second = native.mapToWrite(device, descriptor, PAGE, 16)
   fill(first, 1)
   fill(second, 2)
-  // In stream order: the memory is let go of once that is done.
+  // In stream order: the memory is freed once that is done.
   for (const part of [first, second]) part.dispose()
   await device.synchronize()
   const read = made(native.mapToRead(device, descriptor, PAGE + 16, 1))
@@ -50,7 +50,7 @@ it('what is written there is seen by all who map it, and outlives its descriptor
   expect(await valuesOf(read, PAGE)).toEqual(all(2))
 })
 
-it('what a reader writes is its own', async () => {
+it("a reader's writes are private", async () => {
   const descriptor = created()
   const written = made(native.mapToWrite(device, descriptor, 0, 16))
   fill(written, 1)
@@ -67,9 +67,9 @@ it('what a reader writes is its own', async () => {
   expect(new Float32Array(bytes.buffer)).toEqual(all(1))
 })
 
-it('counts as a part of it for each of its readers', async () => {
+it('counts in part for each of its readers', async () => {
   const descriptor = created()
-  // What the test before let go of is freed on the stream.
+  // Memory of the previous test is freed on the stream.
   await device.synchronize()
   const before = liveBytes(device)
   const written = native.mapToWrite(device, descriptor, 0, 3 * PAGE)
@@ -81,13 +81,13 @@ it('counts as a part of it for each of its readers', async () => {
   expect(liveBytes(device) - before).toBe(PAGE)
 })
 
-it('is never made smaller, which would end whoever reads it', () => {
+it('is never truncated, which would kill its readers', () => {
   const descriptor = created()
   made(native.mapToWrite(device, descriptor, 0, 16))
   expect(() => ftruncateSync(descriptor, 8)).toThrow('EPERM')
 })
 
-it('refuses what is not there, in a sentence', () => {
+it('refuses memory that does not exist, in a sentence', () => {
   const descriptor = created()
   expect(() => native.mapToRead(device, descriptor, 16, 1)).toThrow(
     'Expected at most the 0 bytes that processes share, and readers, but received 16 and 1.',
@@ -97,7 +97,7 @@ it('refuses what is not there, in a sentence', () => {
   expect(() => native.mapToWrite(device, descriptor, 8, 16)).toThrow(
     'Memory that processes share could not be mapped: Invalid argument.',
   )
-  // More addresses than a process has; no page of it is ever touched.
+  // More than a process's address space; no page of it is ever touched.
   expect(() => native.mapToWrite(device, descriptor, 0, 2 ** 52)).toThrow(
     'Memory that processes share could not be mapped: Cannot allocate memory.',
   )

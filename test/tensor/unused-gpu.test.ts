@@ -1,4 +1,4 @@
-/** A machine whose GPU cannot be used computes on its CPU, and says so, once. */
+/** A machine whose GPU cannot be used computes on its CPU, and says so once. */
 import { existsSync } from 'node:fs'
 import { afterEach, beforeEach, expect, vi } from 'vitest'
 import { absenceText, native } from '../../lib/native/addon.js'
@@ -9,7 +9,7 @@ vi.mock('node:fs', async (original) => {
   return { ...fs, existsSync: vi.fn(fs.existsSync) }
 })
 
-/** What is said on a machine that has this file of a GPU, or none. */
+/** The message on a machine with this file of a GPU, or without one. */
 async function openOn(file: string | null) {
   const { existsSync: real } = await vi.importActual<typeof import('node:fs')>('node:fs')
   vi.mocked(existsSync).mockImplementation((path) => path === file || (!/nv|wsl/.test(String(path)) && real(path)))

@@ -1,4 +1,4 @@
-/** A weight of a form that the library does not have, two tensors whose sum it is, does whatever floats of the same values do. */
+/** A weight in a custom form, the sum of two tensors, does whatever floats of the same values do. */
 import { afterAll, expect, test } from 'vitest'
 import { doraMethod } from '../../lib/adapters/methods/dora.js'
 import { hiraMethod } from '../../lib/adapters/methods/hira.js'
@@ -40,7 +40,7 @@ class SumOfTwo implements Weight {
   readonly storage = 'mxfp4'
   readonly device = device
 
-  /** How often the values of such weights were asked for. */
+  /** How often the values of such weights were requested. */
   static unpackings = 0
 
   constructor(readonly tensors: readonly [Tensor, Tensor]) {}
@@ -136,7 +136,7 @@ test.each(Object.keys(methods) as (keyof typeof methods)[])('embeddings, layers 
       const y = layers[1]!.forward(new LinearInput(x))
       return atOnce(weightCrossEntropy(y, layers[2]!.adaptedWeight(), ids, { scale: 1, softcap: null }))
     })
-    // The tape holds what the backward pass reads.
+    // The tape keeps what the backward pass reads.
     for (const { weight } of layers) weight.dispose()
     await loss.backward()
     const gradients = await Promise.all(parameters.map(({ grad }) => grad!.data() as Promise<Float32Array>))
@@ -152,7 +152,7 @@ test.each(Object.keys(methods) as (keyof typeof methods)[])('embeddings, layers 
   }
 })
 
-test.each(ADAPTER_METHODS)('beside %s it is unpacked only where ΔW depends on it', async (name) => {
+test.each(ADAPTER_METHODS)('beside %s it is unpacked only if ΔW depends on it', async (name) => {
   // OFT's blocks and GraLoRA's parts divide it.
   const side = 8
   const layer = new Linear('layer', forms.sum!(normal(side ** 2), normal(side ** 2), [side, side]), null)
@@ -227,7 +227,7 @@ needing(lacksCpu).test.each([200, 3000])(
   },
 )
 
-test('merging refuses what is not made of floats', async () => {
+test('merging refuses weights that are not floats', async () => {
   using weight = forms.sum!(normal(6), normal(6), [2, 3])
   const slot = WeightSlot.ofWeight('layer.weight', { weight }, 'weight')
   const edits = new Map([[slot, () => expect.unreachable()]])

@@ -1,4 +1,4 @@
-/** What operations take beside their inputs and results. */
+/** Memory of operations beside their inputs and results. */
 import { afterAll, expect, test } from 'vitest'
 import { native } from '../../lib/native/addon.js'
 import { gatedActivation } from '../../lib/tensor/operations/activation.js'
@@ -38,7 +38,7 @@ test('folded sections are kept for tokens of a text, and made for each product o
 })
 
 test.each(['bfloat16', 'float16'] as const)(
-  'the gradient of %s logits is that of the same products apart, and on a CPU takes no memory beside them',
+  'the gradient of %s logits equals that of separate products, and on a CPU takes no further memory',
   async (dtype) => {
     const [rows, width, vocabulary] = [64, 8, 16_384]
     using weights = parameter(rows, width)
@@ -94,7 +94,7 @@ needing(lack('a device with crossEntropyPart', native.supports(device, 'crossEnt
   },
 )
 
-test("the gradient of a gated activation takes its input's memory, and none where that is still held", async () => {
+test("the gradient of a gated activation reuses its input's memory, unless that is still in use", async () => {
   const [rows, width] = [256, 128]
   using start = parameter(rows, 2 * width)
   const gradientOf = async (held: boolean) => {

@@ -1,6 +1,6 @@
 /**
- * A model small enough to be computed in JavaScript: a table of next-token logits W [V, V], trained by AdamW. It fits
- * what the trainer needs, and shows what the trainer does with it.
+ * A model small enough to be computed in JavaScript: a table of next-token logits W [V, V], trained by AdamW. It implements
+ * what the trainer needs, and records the trainer's calls.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,10 +14,10 @@ import { FakeParameter } from './fake-optimizer.js'
 export const VOCABULARY = 11
 
 export interface FakeOptions {
-  /** Changes a gradient before it is added: for runs that go wrong. */
+  /** Changes a gradient before it is added: for failing runs. */
   disturb?: (gradient: Float32Array, step: number) => void
   layers?: number
-  /** Called by each forward pass: may throw what a device cannot do. */
+  /** Called by each forward pass; may throw as a device that lacks an operation does. */
   refuse?: () => void
   /** How its weights are stored. */
   format?: string
@@ -69,10 +69,10 @@ export class FakeModel implements TrainableModel {
     recordTemplate: () => {},
   }
   parameters: FakeParameter[] = []
-  /** What restarts merged, a table beside the layers'. */
+  /** The sum of what restarts merged, a table beside the layers'. */
   readonly merged = new Float32Array(VOCABULARY ** 2)
   dropoutKey: { seed: number; step: number } | null = null
-  /** Every batch that a loss was computed of, but that of the check before the first step. */
+  /** Every batch with a computed loss, except that of the check before the first step. */
   readonly seen: { batch: Batch; step: number | null }[] = []
 
   constructor(readonly options: FakeOptions = {}) {}

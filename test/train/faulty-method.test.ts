@@ -1,4 +1,4 @@
-/** Methods of somebody's own that go wrong: what was trained is kept, and sentences say what is wrong. */
+/** Faulty custom methods: the trained values are kept, and messages say what is wrong. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AdapterMethod, DeltaLayer, type Tensor } from 'node-mora/adapters'
@@ -37,7 +37,7 @@ const failing = () => {
   throw new TypeError("Cannot read properties of undefined (reading 'x')")
 }
 
-describe('what was trained', () => {
+describe('the trained state', () => {
   test.each([
     [
       'fails',
@@ -50,7 +50,7 @@ describe('what was trained', () => {
       /^The method .* for peft\.n\.write: expected a value that JSON can hold, or undefined; step 4 is/,
     ],
     ['gives what JSON cannot hold', () => 1n, /^The method .* for peft\.n\.write: expected a value that JSON can hold/],
-  ])('is on the disk when an entry %s, and a resumed run writes the adapter', async (_, write, message) => {
+  ])('is on disk when an entry %s, and a resumed run writes the adapter', async (_, write, message) => {
     const entry = { write: write as () => unknown }
     const method = changed(({ peft }) => ({ peft: { ...peft, n: entry } }))
     const output = join(folder(), 'out')
@@ -73,7 +73,7 @@ describe('what was trained', () => {
     expect(trained(output)).toEqual(trained(whole))
   })
 
-  test('is on the disk when a later checkpoint fails so, and the steps before are not computed again', async () => {
+  test('is on disk when a later checkpoint fails so, and earlier steps are not repeated', async () => {
     let calls = 0
     const entry = { write: () => (++calls === 2 ? failing() : 1) }
     const method = changed(({ peft }) => ({ peft: { ...peft, n: entry } }))
@@ -86,7 +86,7 @@ describe('what was trained', () => {
   })
 })
 
-describe('what a method gives is checked, in words that name it', () => {
+describe('the values of a method are checked, and messages name it', () => {
   const at = /beside model\.layers\.0\.self_attn\.q_proj/.source
   const tensors = (name: string, part: object) => ({ tensors: { ...loraXsMethod.tensors, [name]: part } as never })
   const shape = loraXsMethod.tensors.xs_M!.shape
@@ -187,7 +187,7 @@ describe('what a method gives is checked, in words that name it', () => {
       layerWith({ form: { delta: failing }, forward: DeltaLayer.prototype.forward }),
       /failed in layer\.delta beside .*: TypeError at faulty/,
     ],
-  ])('what its layer gives: %s', async (_, changes, message) => {
+  ])('the results of its layer: %s', async (_, changes, message) => {
     await expect(run(changed(() => changes))).rejects.toMatchObject({
       code: 'faulty-method',
       message: expect.stringMatching(message),

@@ -32,7 +32,7 @@ const recorded = (output: string) =>
 const halving: LearningRate = (step) => 0.1 / 2 ** step
 
 describe('a learning rate that is a function', () => {
-  it('gives the rate of each step, from schedule step 0 on', async () => {
+  it('sets the rate of each step, from schedule step 0 on', async () => {
     expect(ratesOf(await trained(optionsOf(), halving))).toEqual([0.1, 0.05, 0.025, 0.0125])
   })
 
@@ -47,7 +47,7 @@ describe('a learning rate that is a function', () => {
     expect(ratesOf(own)).toEqual(ratesOf(plain))
   })
 
-  it('is told the length of the run, passes over the data, and what was measured last', async () => {
+  it('receives the length of the run, the passes over the data, and the last measurements', async () => {
     const told: [number, LearningRateFacts][] = []
     const options = optionsOf({ evalEvery: 2 })
     const { steps } = await trained({ ...options, evalData: options.data }, (step, facts) => {
@@ -61,7 +61,7 @@ describe('a learning rate that is a function', () => {
     expect(told.map(([, { evalLoss }]) => evalLoss === null)).toEqual([true, true, false, false])
   })
 
-  it('stands in run.yaml as the hash of its source, in place of a schedule', async () => {
+  it('is recorded in run.yaml as the hash of its source, in place of a schedule', async () => {
     const options = optionsOf()
     await trained(options, halving)
     const { learningRate, ...others } = recorded(options.output)
@@ -71,7 +71,7 @@ describe('a learning rate that is a function', () => {
     expect(readFileSync(join(options.output, 'README.md'), 'utf8')).toMatch(/\| Learning rate \| function with sha256/)
   })
 
-  it('goes on bit for bit when a run is resumed with the same one, and another one is refused', async () => {
+  it('resumes bit for bit with the same function, and another one is refused', async () => {
     const whole = await trained(optionsOf({ output: join(folder(), 'whole') }), halving)
     const options = optionsOf()
     await trained(options, halving, 2)
@@ -85,7 +85,7 @@ describe('a learning rate that is a function', () => {
   })
 
   it.each([Number.NaN, -1, Number.POSITIVE_INFINITY, '0.1', undefined])(
-    'is refused where it gives %s',
+    'is refused if it returns %s',
     async (value) => {
       const wrong: LearningRate = (step) => (step === 2 ? (value as number) : 0.1)
       const seen: StepEvent[] = []
@@ -100,7 +100,7 @@ describe('a learning rate that is a function', () => {
     },
   )
 
-  it('does not go with options of a schedule', () => {
+  it('excludes options of a schedule', () => {
     const both = { ...optionsOf({ warmupSteps: 2 }), learningRate: halving }
     expect(() => trainWith(new FakeModel(), both, fakeParts)).toThrow(
       /^The option warmupSteps does not go with a function as learningRate, which says the rate of every step: leave/,

@@ -7,7 +7,7 @@ import type { ShardRanks } from '../../lib/tensor/shards.js'
 import type { Tensor } from '../../lib/tensor/tensor.js'
 import { rankFailure } from '../../lib/train/rank-sync.js'
 
-/** Where all ranks leave what they bring, and go on with what all have brought. */
+/** A barrier at which ranks exchange data. */
 class Meeting {
   #brought = new Map<number, unknown>()
   #leave: { resolve: (all: unknown[]) => void; reject: (error: Error) => void }[] = []
@@ -15,7 +15,7 @@ class Meeting {
 
   constructor(private readonly size: number) {}
 
-  /** What all ranks bring, in their order. */
+  /** The data of all ranks, in order. */
   bring<Brought>(rank: number, brought: Brought): Promise<Brought[]> {
     if (this.#failure) return Promise.reject(this.#failure)
     if (this.#brought.has(rank)) throw new Error(`Rank ${rank} came twice.`)
@@ -33,7 +33,7 @@ class Meeting {
     return all
   }
 
-  /** Nobody comes any more. */
+  /** No rank comes any more. */
   end(failure: Error): void {
     this.#failure ??= failure
     for (const { reject } of this.#leave) reject(this.#failure)
@@ -53,14 +53,14 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
 }
 
 /**
- * Ranks of one process, which have this of those of a job; written down is what each of them gathers of a model, and how much it had
- * gathered when it brought gradients.
+ * Ranks of one process with the interface of a job's ranks; they record what each of them gathers of a model, and how much it
+ * had gathered when it sent gradients.
  */
 export type LocalRanks = Ranks &
   ShardRanks &
   Pick<JobRanks, 'deviceFor'> & { readonly gathered: number[]; readonly sums: number[] }
 
-/** @param hosts the machine of each rank; by default one of its own */
+/** @param hosts the machine of each rank; by default a separate one */
 export function localRanks(size: number, hosts: readonly string[] = []): LocalRanks[] {
   const meeting = new Meeting(size)
   const last = Array.from({ length: size }, () => Promise.resolve())

@@ -1,4 +1,4 @@
-/** A long run: 2,000 steps, 20,000 in `npm run test:long`. Nothing grows, nothing is missing, nothing is left over. */
+/** A long run: 2,000 steps, 20,000 in `npm run test:long`. Memory does not grow, nothing is missing, nothing is left over. */
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -69,6 +69,6 @@ test('memory and files stay flat, metrics are whole, old checkpoints are gone', 
   const kept = [17, 18, 19, 20].map((part) => `step-${String(part * EVERY).padStart(6, '0')}`)
   const checkpoints = readdirSync(join(output, 'checkpoints')).sort()
   expect(checkpoints.slice(-3)).toEqual(kept.slice(-3))
-  // And the one with the lowest evaluation loss.
+  // Plus the one with the lowest evaluation loss.
   expect(checkpoints.length).toBeLessThanOrEqual(4)
 })

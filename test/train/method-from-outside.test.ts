@@ -1,4 +1,4 @@
-/** `train` with a method from outside of the library: its options, the run's files, resuming, and loading. */
+/** `train` with a custom method: its options, the run's files, resuming, and loading. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AdapterMethod, checkedConfig, dropoutEntry, numberEntry, optionalReal } from 'node-mora/adapters'
@@ -67,7 +67,7 @@ test('it is trained with its own options, saved, resumed bit for bit, and loaded
 
   using model = await loadTiny('tiny-untied')
   expect(await model.loadAdapter(whole)).toMatchObject({ method: 'xs-gain', gain: 2.5, rank: 3 })
-  // The adapter that is active is the one to train, and options that are given must be what it is.
+  // The active adapter is trained, and given options must match it.
   const again = optionsOf(join(folder(), 'again'))
   await expect(train(model, { ...again, gain: 3 }).finished).rejects.toThrow(
     'The option gain is 3, but the active adapter default has 2.5',
@@ -86,7 +86,7 @@ test('a rank can be chosen by a budget', async () => {
   expect(distance(got)).toBeLessThan(Math.min(distance(got - 1), distance(got + 1)))
 })
 
-test('wrong options are refused by name, those of other methods too', async () => {
+test('wrong options are refused by name, also those of other methods', async () => {
   using model = await loadTiny('tiny-untied')
   const options = optionsOf(join(folder(), 'refused'))
   const refusal = (more: object) => () => train(model, { ...options, ...more } as TrainCall<typeof fields>)
@@ -98,7 +98,7 @@ test('wrong options are refused by name, those of other methods too', async () =
   expect(refusal({ method: { ...xsGain } })).toThrow('There is a method xs-gain already; give yours another name.')
   expect(refusal({ method: { ...xsGain, name: 'full' } })).toThrow('There is a method full already')
 
-  // Options of the method's are those of the call, by type as well.
+  // The method's options are options of the call, by type as well.
   const data = 'rows.jsonl'
   const typed = [
     () => train(model, { data, method: xsGain, gain: 2 }),

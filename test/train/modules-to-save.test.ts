@@ -26,7 +26,7 @@ const base = (name: TinyModel): TrainInput => ({
   maxSteps: 6,
 })
 
-/** Trains a fresh model, and gives what it computes afterwards, without dropout. */
+/** Trains a fresh model, and returns its results afterwards, without dropout. */
 async function course(name: TinyModel, options: TrainInput, stopAfter?: number) {
   using model = await loadTiny(name)
   const run = train(model, options)
@@ -39,7 +39,7 @@ async function course(name: TinyModel, options: TrainInput, stopAfter?: number) 
 }
 
 describe.each(['tiny-untied', 'tiny-tied-llama3-rope'] as const)('modules to save of %s', (name) => {
-  it('T21 go on bit for bit: six steps are three, a resume, and three', async () => {
+  it('T21 resume bit for bit: six steps equal three, a resume, and three', async () => {
     const whole = await course(name, base(name))
     const first = await course(name, { ...base(name), output: at('halves') }, 3)
     const second = await course(name, { ...base(name), output: at('halves'), resume: true })
@@ -81,7 +81,7 @@ async function loadAndDispose(name: TinyModel) {
 describe('an adapter that trains modules whole', () => {
   const name = 'tiny-untied'
 
-  it('is trained on from its file, which decides what the modules are', async () => {
+  it('continues from its file, which decides the modules', async () => {
     await course(name, { ...base(name), output: at('out') })
     const start = { ...base(name), rank: undefined, dropout: undefined, modulesToSave: undefined, adapter: at('out') }
     const again = await course(name, start)
@@ -96,7 +96,7 @@ describe('an adapter that trains modules whole', () => {
     expect(largestDifference(again.logProbs, same.logProbs)).toBe(0)
   })
 
-  it('is one that was added before, as well', async () => {
+  it('may have been added before the run', async () => {
     using model = await loadTiny(name)
     model.addAdapter('mine', mora({ rank: 2, modulesToSave: ['head'] }))
     const { rank, dropout, modulesToSave, ...options } = base(name)
@@ -106,7 +106,7 @@ describe('an adapter that trains modules whole', () => {
     expect(largestDifference((await parameter.data()) as Float32Array, own)).toBeGreaterThan(1e-4)
   })
 
-  it('needs names that the model has', async () => {
+  it('requires names of modules of the model', async () => {
     const run = course(name, { ...base(name), modulesToSave: ['nothing'] })
     await expectRejection(run, 'no-module', /nothing .*candidates: embeddings, norms, head/)
   })

@@ -74,7 +74,7 @@ describe('an objective of pairs', () => {
     }
   })
 
-  it('is divided by pairs, however a step is cut and dealt out', async () => {
+  it('is divided by pairs, however a step is split among passes and ranks', async () => {
     const whole = await trainFake(optionsOf(), { objective: pairs })
     const fresh = new FakeModel()
     fresh.addAdapter('default', mora(), { seed: 7 })
@@ -92,7 +92,7 @@ describe('an objective of pairs', () => {
     }
   })
 
-  it('tells its own means in events and metrics.jsonl', async () => {
+  it('reports its own means in events and metrics.jsonl', async () => {
     const output = join(folder(), 'out')
     const run = await trainFake(optionsOf({ output, microBatchSize: 2 }), { objective: pairs })
     const longer = pairsOf(7).map((pair) => Number(isLonger(pair.map(({ ids }) => ids.length))))
@@ -105,7 +105,7 @@ describe('an objective of pairs', () => {
     expect(lines.map((line) => (JSON.parse(line) as { longer: number }).longer)).toEqual(wanted)
   })
 
-  it('has no means beside the loss where it is cross-entropy', async () => {
+  it('has no means beside the loss if it is cross-entropy', async () => {
     const run = await trainFake(optionsOf())
     expect(means(run).every((metrics) => metrics === undefined)).toBe(true)
     expect(steps(run).every((event) => !('metrics' in event))).toBe(true)

@@ -1,4 +1,4 @@
-/** ReMoRA and ReLoRA on the native core: runs that end before, at and after a merge go on bit for bit (T21). */
+/** ReMoRA and ReLoRA on the native core: runs that end before, at and after a merge resume bit for bit (T21). */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -53,7 +53,7 @@ describe.each(cases)('%s, merged on the way', (_, changes, tolerance, make) => {
   }
   const modelBits = (output: string) => readFileSync(join(folder(), output, 'model', 'model.safetensors'))
 
-  test('T21 goes on bit for bit after any step', async () => {
+  test('T21 resumes bit for bit after any step', async () => {
     const whole = await course(optionsOf('whole'))
     for (const stop of [2, 3, 4, 6, 7]) {
       const name = `stopped-${stop}`
@@ -64,7 +64,7 @@ describe.each(cases)('%s, merged on the way', (_, changes, tolerance, make) => {
     }
   })
 
-  test('does not depend on how rows are cut into forward passes', async () => {
+  test('does not depend on how rows are split into forward passes', async () => {
     const packed = await course(optionsOf('packed'))
     const cut = await course({ ...optionsOf('cut'), microBatchSize: 1, packing: false })
     for (const [i, { loss }] of cut.entries()) {
@@ -72,7 +72,7 @@ describe.each(cases)('%s, merged on the way', (_, changes, tolerance, make) => {
     }
   })
 
-  test('keeps what it merged as adapters, with operator and permutation', async () => {
+  test('keeps merged adapters, with operator and permutation', async () => {
     await course(optionsOf('out'))
     const merges = join(folder(), 'out', 'merges')
     const configs = readdirSync(merges).map((name) => readFileSync(join(merges, name, 'adapter_config.json'), 'utf8'))

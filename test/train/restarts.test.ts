@@ -1,4 +1,4 @@
-/** ReMoRA's course on a fake model: when it merges, and that a run goes on across merges as if it had never ended. */
+/** ReMoRA on a fake model: when it merges, and resuming across merges as if never interrupted. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -35,13 +35,13 @@ const stopAfter = (options: TrainInput, step: number) =>
   })
 
 describe('a run that merges on the way', () => {
-  it('merges every so many steps, but not at the last', async () => {
+  it('merges at the given interval, but not at the last step', async () => {
     const run = await trainFake(optionsOf('out', { maxSteps: 12 }))
     expect(merges(run)).toEqual([4, 8])
     expect(run.model.parameters.every(({ values }) => values.some((value) => value !== 0))).toBe(true)
   })
 
-  it('takes the jagged cosine by default, and records what it took', async () => {
+  it('uses the jagged cosine by default, and records its choice', async () => {
     const options = optionsOf('out', { maxSteps: 12, warmupSteps: 1 })
     const run = await trainFake(options)
     const rate = schedule({
@@ -65,7 +65,7 @@ describe('a run that merges on the way', () => {
     })
   })
 
-  it('writes the whole model, what it merged, and no adapter', async () => {
+  it('writes the whole model, the merged adapters, and no adapter of its own', async () => {
     const { output } = optionsOf('out')
     await trainFake(optionsOf('out', { maxSteps: 9 }))
     expect(readdirSync(output).sort()).toEqual([
@@ -82,7 +82,7 @@ describe('a run that merges on the way', () => {
     expect(existsSync(join(output, 'merges'))).toBe(false)
   })
 
-  it.each([1, 3, 4, 5, 7, 8])('T21 goes on bit for bit after step %i', async (step) => {
+  it.each([1, 3, 4, 5, 7, 8])('T21 resumes bit for bit after step %i', async (step) => {
     const whole = await trainFake(optionsOf('whole', { maxSteps: 11, regroup: 'permute' }))
     const halves = optionsOf('halves', { maxSteps: 11, regroup: 'permute' })
     const first = await stopAfter(halves, step)
@@ -92,7 +92,7 @@ describe('a run that merges on the way', () => {
     expect(bits(second)).toEqual(bits(whole))
   })
 
-  it('T21 goes on from a checkpoint between a merge and the next step', async () => {
+  it('T21 resumes from a checkpoint between a merge and the next step', async () => {
     const whole = await trainFake(optionsOf('whole'))
     const options = optionsOf('halves')
     await trainFake(options, {}, (event, run) => {
@@ -103,7 +103,7 @@ describe('a run that merges on the way', () => {
     expect(bits(second)).toEqual(bits(whole))
   })
 
-  it('T21 goes on from a checkpoint before merges that it had done already, also elsewhere', async () => {
+  it('T21 resumes from a checkpoint before merges that it had done already, also in another folder', async () => {
     const options = optionsOf('out', { maxSteps: 11, saveEvery: 3 })
     const whole = await trainFake(options)
     const from = join(options.output, 'checkpoints', 'step-000006')
@@ -114,7 +114,7 @@ describe('a run that merges on the way', () => {
     expect(bits(again)).toEqual(bits(whole))
   })
 
-  it('does not go on as a run that never merges', async () => {
+  it('does not resume as a run that never merges', async () => {
     const options = optionsOf('out')
     await stopAfter(options, 6)
     const never = { mergeEvery: undefined, restartWarmupSteps: undefined, operator: 'sharing' as const }
@@ -122,7 +122,7 @@ describe('a run that merges on the way', () => {
     await expectRejection(resumed, 'changed-run', /continues with mergeEvery only/)
   })
 
-  it('T20 does not go on without what it merged', async () => {
+  it('T20 does not resume without its merged adapters', async () => {
     const options = optionsOf('out')
     await stopAfter(options, 6)
     rmSync(join(options.output, 'merges', 'merge-0001', 'adapter_model.safetensors'))
@@ -149,7 +149,7 @@ describe('the plan of restarts', () => {
     expect(operatorsOf(sharing, { cycle: ['sharing', 'sharing', 'rotation'] })).toEqual([one, 'rotation', one, one])
   })
 
-  it('draws a permutation for each restart when it shall', () => {
+  it('draws a permutation for each restart on request', () => {
     const permutations = (options: Partial<TrainInput>) =>
       [1, 2].map((restarts) => plan(mora(), options).after(restarts).config)
     expect(permutations({})).toMatchObject([{ permutation: null }, { permutation: null }])
@@ -166,7 +166,7 @@ describe('the plan of restarts', () => {
     expect(one!.seed).not.toBe(two!.seed)
   })
 
-  it('refuses turns that the adapter takes no part in', () => {
+  it("refuses turns that leave out the adapter's operator", () => {
     expect(() => plan(mora({ operator: 'rotation' }), { cycle: ['sharing'] })).toThrow(
       /rotation is not among.*\(sharing\)/,
     )
@@ -175,7 +175,7 @@ describe('the plan of restarts', () => {
     }
   })
 
-  it('refuses methods that cannot be started again', () => {
+  it('refuses methods that cannot be restarted', () => {
     expect(() => plan({ ...mora(), method: 'dora' as 'mora' }, {})).toThrow(/mergeEvery does not go with method dora/)
   })
 })

@@ -18,7 +18,7 @@ function optionsOf(changes: Partial<TrainInput> = {}): TrainInput & { output: st
 }
 const checkpoints = (output: string) => readdirSync(join(output, 'checkpoints'))
 
-/** Some work, and a model that must not compute a loss while it lasts. */
+/** Asynchronous work, and a model that must not compute a loss meanwhile. */
 function untrainedDuringWork() {
   let working = false
   const model = new FakeModel()
@@ -48,7 +48,7 @@ describe('a run', () => {
     expect(steps({ events }).map(({ epoch }) => epoch)).toEqual([4, 8, 12, 16, 20, 24].map((row) => row / 13))
   })
 
-  it('tells the most memory that each step took, and that the run took', async () => {
+  it('reports the peak memory of each step and of the run', async () => {
     const model = new FakeModel()
     let peak = 0
     const resetPeak = () => {
@@ -67,7 +67,7 @@ describe('a run', () => {
     expect(await run.finished).toMatchObject({ peakMemoryBytes: 1000 })
   })
 
-  it('gives back what setting up took before the first step, and what steps took before values are written', async () => {
+  it('frees the memory of the setup before the first step, and that of steps before it writes', async () => {
     const model = new FakeModel()
     const order: string[] = []
     Object.assign(model, { device: { ...model.device, trim: () => order.push('trim') } })
@@ -135,7 +135,7 @@ describe('a run', () => {
     expect(calls).toBe(4)
   })
 
-  it('can be awaited where it ends: in onEvent and in the loop', async () => {
+  it('can be awaited in onEvent and in the loop', async () => {
     const results: TrainResult[] = []
     const onEvent = async ({ type }: TrainEvent) => {
       if (type === 'end') results.push(await run.finished)

@@ -44,7 +44,7 @@ const written = (output: string) =>
     .map((line) => JSON.parse(line) as { step: number; prompt: string; text: string })
 
 describe('samples of a run', () => {
-  it('answer every prompt before the first step, every so many steps, and after the last', async () => {
+  it('answer every prompt before the first step, at the interval, and after the last step', async () => {
     const options = optionsOf('out', { maxSteps: 5 })
     const { samples } = await trainSpeaking(options)
     expect(samples.map(({ step, prompt }) => [step, prompt])).toEqual(
@@ -57,12 +57,12 @@ describe('samples of a run', () => {
     expect(written(options.output)).toEqual(samples.map(({ step, prompt, text }) => ({ step, prompt, text })))
   })
 
-  it('are taken at both ends where nothing says how often', async () => {
+  it('are taken at both ends without an interval', async () => {
     const { samples } = await trainSpeaking(optionsOf('out', { samplePrompt: 'one', sampleEvery: undefined }))
     expect(samples.map(({ step }) => step)).toEqual([0, 6])
   })
 
-  it.each([1, 3, 4])('T21 are those of an undisturbed run when it ends after step %i and goes on', async (step) => {
+  it.each([1, 3, 4])('T21 equal those of an undisturbed run after an end at step %i and a resume', async (step) => {
     const whole = optionsOf('whole')
     await trainSpeaking(whole)
     const options = optionsOf('halves')
@@ -81,7 +81,7 @@ describe('samples of a run', () => {
     expect(written(options.output)).toEqual(before)
   })
 
-  it('need a tokenizer, which is known before anything is written', async () => {
+  it('need a tokenizer, which is checked before anything is written', async () => {
     const options = optionsOf('out')
     await expectRejection(
       trainWith(new FakeModel(), options, fakeParts).finished,

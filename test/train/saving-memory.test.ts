@@ -1,4 +1,4 @@
-/** What steps have taken is not there any more while values are written. */
+/** The memory of steps is freed while values are written. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect } from 'vitest'

@@ -27,7 +27,7 @@ interface Aborted {
   thrown: unknown
 }
 
-/** A run whose signal is aborted at the first event that is the one. */
+/** A run whose signal is aborted at the first matching event. */
 async function abortedAt(
   options: TrainInput,
   isTheOne: (event: TrainEvent, run: Run) => boolean,
@@ -110,7 +110,7 @@ describe('a run whose signal is aborted', () => {
     await expect(run.finished).rejects.toMatchObject({ name: 'AbortError' })
   })
 
-  it('drops the step at work between two forward passes', async () => {
+  it('drops the current step between two forward passes', async () => {
     const whole = await wholeRun(optionsOf('whole', { microBatchSize: 1 }))
     const options = optionsOf('out', { microBatchSize: 1 })
     // Four passes a step: the tenth is the second of the third step.
@@ -123,7 +123,7 @@ describe('a run whose signal is aborted', () => {
     expect(bitsOf(await wholeRun({ ...options, resume: true }))).toEqual(bitsOf(whole))
   })
 
-  it('drops the evaluation at work, which a resumed run makes again, also after the last step', async () => {
+  it('drops the current evaluation, which a resumed run repeats, also after the last step', async () => {
     const evalData = writeRows(folder(), 'eval.jsonl', rows(8))
     const changes = { evalData, batchSize: 2, maxSteps: 2 }
     const options = optionsOf('out', changes)
@@ -135,7 +135,7 @@ describe('a run whose signal is aborted', () => {
     expect((await resumed.finished).evalLoss).toBe((await undisturbed.finished).evalLoss)
   })
 
-  it('goes on while it is paused', async () => {
+  it('ends while it is paused', async () => {
     const options = optionsOf('out')
     const { thrown, events } = await abortedAt(options, (event, run) => {
       if (isStep(2)(event)) run.pause()
@@ -167,7 +167,7 @@ describe('a run whose signal is aborted', () => {
     expect(checkpointsOf(options.output)).toEqual(['step-000006'])
   })
 
-  it('is what it was when the signal comes too late', async () => {
+  it('is unchanged if the signal comes too late', async () => {
     const options = optionsOf('out')
     const { thrown, events } = await abortedAt(options, ({ type }) => type === 'end')
     expect(thrown).toBeUndefined()
@@ -176,7 +176,7 @@ describe('a run whose signal is aborted', () => {
 })
 
 describe('a signal', () => {
-  it('that is aborted already throws at once, and nothing begins', () => {
+  it('that is already aborted throws at once, and nothing begins', () => {
     const options = optionsOf('out')
     const model = new FakeModel()
     expect(() => trainWith(model, { ...options, signal: AbortSignal.abort(REASON) }, fakeParts)).toThrow(REASON)
@@ -184,7 +184,7 @@ describe('a signal', () => {
     expect(existsSync(options.output)).toBe(false)
   })
 
-  it('that is none is refused', () => {
+  it('of another type is refused', () => {
     const wrong = { ...optionsOf('out'), signal: 'stop' as unknown as AbortSignal }
     expect(() => trainWith(new FakeModel(), wrong, fakeParts)).toThrow(
       /^Expected an AbortSignal for signal but received "stop"\.$/,

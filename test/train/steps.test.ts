@@ -15,7 +15,7 @@ function expectClose(actual: number[], expected: number[], tolerance: number): v
 }
 
 describe('the steps of a run', () => {
-  it('are the same in as little memory as a run may take', async () => {
+  it('are the same with the smallest memory limit', async () => {
     const data = writeRows(folder(), 'train.jsonl', rows(80))
     const options = { data, batchSize: 80, maxSteps: 2 }
     const free = await trainFake(options)
@@ -25,7 +25,7 @@ describe('the steps of a run', () => {
     expectClose(weights(tight), weights(free), 1e-5)
   })
 
-  it('T1 trains the same whether a step is one pass of 8 rows or 8 passes of one', async () => {
+  it('T1 trains the same with one pass of 8 rows or 8 passes of one row', async () => {
     const data = writeRows(folder(), 'train.jsonl', rows(24))
     const options = { data, batchSize: 8, maxSteps: 6, dropout: 0.3 }
     const whole = await trainFake({ ...options, microBatchSize: 8 })
@@ -81,7 +81,7 @@ describe('the steps of a run', () => {
     )
   })
 
-  it('T4 takes the learning rate of the optimizer step, whatever the micro-batches', async () => {
+  it('T4 uses the learning rate of the optimizer step, whatever the micro-batches', async () => {
     const data = writeRows(folder(), 'train.jsonl', rows(12))
     const options = { data, batchSize: 4, maxSteps: 5, warmupSteps: 2, scheduler: 'linear' as const, learningRate: 0.1 }
     for (const microBatchSize of [1, 4]) {

@@ -8,7 +8,7 @@ interface Packed {
   heads: number
   keyValueHeads: number
   headSize: number
-  /** Keys that a query sees at most, and the cap of scores; 0 or nothing: none. */
+  /** Maximum keys that a query sees, and the cap of scores; 0 or undefined for none. */
   window?: number
   softcap?: number
 }
@@ -93,7 +93,7 @@ const withCache: Packed[] = [
     headSize: 7,
   },
   { documents: [[1, 700]], heads: 9, keyValueHeads: 3, headSize: 64 },
-  // More heads than are looked at together, and more rows than are few.
+  // More heads than are processed together, and more rows than the special case for few rows.
   {
     documents: [
       [1, 300],

@@ -18,7 +18,7 @@ interface Form {
   readonly table?: boolean
   readonly scales?: 'float32' | 'float16' | 'bfloat16' | 'uint8'
   readonly zeros?: boolean
-  /** Groups of columns in no order. */
+  /** Groups of columns in random order. */
   readonly groups?: boolean
 }
 
@@ -95,7 +95,7 @@ const layoutOf = ({ layout }: Form): CodeLayout => ({
 
 const anyByte = (random: { integer(bound: number): number }) => random.integer(256)
 
-/** Operands of a form, with more scales than it needs. */
+/** Operands of a form, with more scales than needed. */
 function operandsOf(form: Form): Operands {
   const { bits, columns, firstRow, rowsPerScale, groupSize, runsOn, scalesPerScale } = layoutOf(form)
   const groups = Math.ceil(columns / groupSize)
@@ -126,7 +126,7 @@ const matrixOf = (form: Form, tensors: Readonly<Record<string, NativeTensor>>): 
   scaleScales: tensors.scaleScales ?? null,
 })
 
-/** The matrix [rows, columns] that the parts make, by their definition. */
+/** The matrix [rows, columns] of the parts, by definition. */
 function valuesOf(form: Form, parts: Readonly<Record<string, Host>>): Host {
   const layout = layoutOf(form)
   const { bits, columns, groupSize, runsOn } = layout
@@ -190,7 +190,7 @@ const products = activationDTypes.flatMap((dtype) =>
   [true, false].flatMap((transpose) => [1, 7, 9].map((m) => ({ transpose, m, dtype }))),
 )
 
-/** Whether values stay as they are in a product: the CPU multiplies few rows in float32, all others round values to a's dtype. */
+/** Whether a product uses unrounded values: the CPU multiplies few rows in float32, all others round values to a's dtype. */
 const isExact = (m: number, transpose: boolean) => transpose && m <= 8 && testDevice().kind === 'cpu'
 
 const matmulCodes = Object.entries(forms).flatMap(([name, form]) =>

@@ -2,7 +2,7 @@ import { native } from '../../../lib/native/addon.js'
 import { type Operand, type OperationCase, operationCase } from '../harness.js'
 import { Host, sum } from '../host.js'
 
-/** Documents' starts, channels, and how many rows a kernel is long. */
+/** Documents' starts, channels, and the kernel's length in rows. */
 const sizes = [
   { offsets: [0, 1], channels: 1, length: 1 },
   { offsets: [0, 5], channels: 3, length: 4 },

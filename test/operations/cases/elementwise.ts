@@ -2,7 +2,7 @@ import { type Elementwise, native } from '../../../lib/native/addon.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host, sum as total } from '../host.js'
 
-/** By their definitions. */
+/** Functions by their definitions. */
 const ofOne: Partial<Record<Elementwise, (a: number) => number>> = {
   exp: Math.exp,
   log: Math.log,
@@ -22,7 +22,7 @@ const shapes = [[1], [13], [3, 257], [2, 3, 5], [0, 4], [60_001]] as const
 
 /** Positive numbers, where a function or a quotient needs them, of several magnitudes. */
 const positive = (random: { normal(): number }) => Math.exp(3 * random.normal())
-/** Positive, and what float16 holds after a few products. */
+/** Positive, and within float16's range after a few products. */
 const moderate = (random: { normal(): number }) => Math.exp(0.7 * random.normal())
 const values = (f: Elementwise) => (f === 'log' || f === 'sqrt' ? positive : undefined)
 
@@ -62,7 +62,7 @@ const results = shapes.flatMap((shape) =>
   }),
 )
 
-/** The ends of what float32 holds, each compared with its own size. */
+/** The ends of float32's range, each compared relative to its own size. */
 const ends: [Elementwise, number][] = [
   ...[-1e9, -104, -87.5, -1e-3, 0, 88, 1e9].map((a): [Elementwise, number] => ['exp', a]),
   ...[0, 1e-40, 1e-30, 0.7, 0.9999, 1, 1.00001, 1.5, 3e38, Infinity, -1].map((a): [Elementwise, number] => ['log', a]),
@@ -148,7 +148,7 @@ const softmaxRowsBackward = rowSizes.flatMap(([rows, columns]) =>
         name: `softmaxRowsBackward${logarithm ? ', logarithm,' : ''} of [${rows}, ${columns}]${accumulate ? ', added' : ''}`,
         operands: {
           dY: matrix,
-          // Results of a softmax, whatever they add up to: the formula takes them as they are.
+          // Results of a softmax that need not sum to 1: the formula uses them unchanged.
           y: { ...matrix, values: (random) => (logarithm ? Math.log(random.uniform() + 1e-3) : random.uniform()) },
           dX: { ...matrix, role: accumulate ? 'inout' : 'out' },
         },

@@ -66,7 +66,7 @@ const partialRope = [false, true].map((inverse) =>
   }),
 )
 
-/** Whether an element is kept: the definition, on the generator that the data pipeline has. */
+/** Whether an element is kept: the definition, with the data pipeline's generator. */
 function keeps(key: readonly [number, number], rowKey: number, column: number, probability: number): boolean {
   const high = Math.floor(rowKey / 2 ** 32) >>> 0
   const words = philox4x32([rowKey >>> 0, high, Math.floor(column / 4), 0], key)

@@ -19,7 +19,7 @@ const spread = (random: { normal(): number }, i: number) => (i % 11 === 3 ? 300 
 /** The largest logit so far, the sum of exponentials in two parts, and the target's logit. */
 const soFar = (random: { normal(): number }, i: number) => [4 * random.normal(), 1.5, 1e-8, random.normal()][i % 4]!
 
-/** What is known of a row after the part, and what that makes of it; without a target, nothing. */
+/** The state of a row after the part, and its loss; nothing without a target. */
 function rowAfter(logits: readonly number[], before: readonly number[], first: number, target: number) {
   const [largest, sum, rest, chosen] = first > 0 ? before : [-Infinity, 0, 0, Infinity]
   if (target < 0) return { running: [largest!, sum!, rest!, chosen!], shrunk: 1, exponentials: logits.map(() => 0) }
@@ -36,10 +36,10 @@ function rowAfter(logits: readonly number[], before: readonly number[], first: n
 const parts = sizes.flatMap(([rows, columns, first]) =>
   [0, 30].flatMap((softcap) => {
     const cap = (value: number) => (softcap > 0 ? softcap * Math.tanh(value / softcap) : value)
-    // A cap leaves of the gradient of a large one less than of its rounding.
+    // A cap makes the gradient of a large logit smaller than its rounding.
     const values = softcap > 0 ? (random: { normal(): number }) => 8 * random.normal() : spread
     const logits = { shape: [rows, columns], dtype: 'float32', values } as const
-    // Of this part, of the ones beside it, and none.
+    // Targets in this part, in the parts beside it, and none.
     const targets = {
       shape: [rows],
       dtype: 'int32',
@@ -60,7 +60,7 @@ const parts = sizes.flatMap(([rows, columns, first]) =>
         return slope * made[row]!.exponentials[j]!
       })
     const name = `crossEntropyPart [${rows}, ${columns}] from ${first}${softcap ? ' of capped logits' : ''}`
-    // The sum's rest is below the last place of the sum.
+    // The second part of the sum is below the last place of the first.
     const slack = { float32: 1e-5, bfloat16: 1e-5 }
     const part = { first, softcap }
     return [

@@ -204,7 +204,7 @@ const unfoldSections = plans.flatMap((of) =>
 const forPlans = (make: (of: SectionPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] =>
   plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)])
 
-// With several products for one output, bfloat16 stores and reads what the earlier ones left.
+// With several products for one output, bfloat16 rounds the intermediate results.
 const rewritten = { bfloat16: 2 ** -7 }
 
 const sectionsForward = forPlans((of, tokens, accumulate) =>
@@ -294,7 +294,7 @@ const mergeSections = plans.map((of) =>
 )
 
 // Wide sections in bfloat16, which the CUDA backend reads in aligned windows: whole, ragged with padding, cut and repeated
-// outputs, dead sections, folded ones. How folded matrices lie then is the backend's affair, so they stay inside of a call.
+// outputs, dead sections, folded ones. The layout of folded matrices is then up to the backend, so they stay inside of a call.
 const widePlans = [
   plan(408, 408, 204, 'rotate'),
   plan(600, 608, 202, 'rotate'),
@@ -312,7 +312,7 @@ function withFolded(of: SectionPlan, dtype: 'bfloat16' | 'float32', body: (folde
   folded.dispose()
 }
 
-/** W_b as bfloat16 holds them. */
+/** W_b rounded to bfloat16. */
 function roundedFolded(of: SectionPlan, matrix: Host): Host {
   const folded = foldedOf(of, matrix, liveSections(of))
   return new Host(folded.shape, decode(encode(folded.values, 'bfloat16'), 'bfloat16'))

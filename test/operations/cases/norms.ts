@@ -5,7 +5,7 @@ import { sizes } from './layers.js'
 
 const epsilon = 1e-5
 
-/** Shapes with what is added to the weight: rows, and heads of tokens. */
+/** Shapes with the offset of the weight: rows, and heads of tokens. */
 const rmsNorms = [
   ...sizes.map((shape) => ({ shape, weightOffset: 0 })),
   ...[
@@ -20,7 +20,7 @@ const rmsNorms = [
   return { shape, weightOffset, width: shape.at(-1)!, rowShape: shape.slice(0, -1), name }
 })
 
-/** The array as rows of its last dimension, for references that do not care how many dimensions are before it. */
+/** The array as rows of its last dimension, for references that ignore the number of other dimensions. */
 const asRows = (x: Host): Host => new Host([x.shape.slice(0, -1).reduce((a, b) => a * b, 1), x.shape.at(-1)!], x.values)
 
 /** The array of `like`'s shape whose element in row t and column j is of(t, j). */

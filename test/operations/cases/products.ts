@@ -76,13 +76,13 @@ const matmul = [
   // Many rows by one matrix, which the CPU packs first.
   ...transposes.map((transpose) => product([1027, 61, 71], transpose, { accumulate: transpose.b })),
   product([1031, 53, 67], { a: false, b: true }, { batch: 2, accumulate: true, alpha: 0.5 }),
-  // What the CPU cuts for its team: into columns and rows of a packed matrix, columns, rows, and batches.
+  // Products that the CPU splits among its threads: into columns and rows of a packed matrix, columns, rows, and batches.
   ...transposes.map((transpose) => product([1100, 203, 67], transpose, { accumulate: transpose.a })),
   ...transposes.map((transpose) => product([150, 290, 67], transpose, { accumulate: transpose.b, alpha: -2 })),
   ...transposes.map((transpose) => product([700, 20, 97], transpose)),
   ...transposes.map((transpose) => product([40, 66, 130], transpose, { batch: 7, accumulate: transpose.a })),
   product([150, 90, 67], { a: true, b: true }, { batch: 3 }),
-  // Tokens in parts, of which the last is padded: rows of packed and of narrow matrices, and what is summed over.
+  // Tokens in parts, of which the last is padded: as rows of packed and of narrow matrices, and as the summed dimension.
   ...transposes.map((transpose) => product([530, 83, 70], transpose, { accumulate: transpose.b, alpha: 0.5 })),
   ...[false, true].map((accumulate) => product([577, 50, 49], { a: false, b: true }, { batch: 3, accumulate })),
   // A depth of whole cache lines, and other numbers of rows with the same matrix.

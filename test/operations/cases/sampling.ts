@@ -22,7 +22,7 @@ const sizes = [
   [19, 1031],
 ] as const
 
-/** Rows that have no largest logit say which column is to blame. */
+/** The error of a row without a largest logit names the column. */
 const damaged = {
   values: [
     [0, Number.NaN, 2, Number.NaN, Number.POSITIVE_INFINITY],

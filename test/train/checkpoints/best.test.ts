@@ -1,4 +1,4 @@
-/** The best checkpoint and the patience of a run, also of one that ends on the way and goes on. */
+/** The best checkpoint and the patience of a run, also of one that is interrupted and resumed. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -9,7 +9,7 @@ import { notices, type Outcome, rows, trainFake, writeRows } from '../fake-run.j
 
 const folder = useTemporaryFolder()
 
-/** Gets better for four steps, and worse from then on. */
+/** A loss that improves for four steps and then gets worse. */
 const worsening = {
   disturb: (gradient: Float32Array, step: number) => {
     if (step > 4) for (const [i, value] of gradient.entries()) gradient[i] = -value
@@ -28,7 +28,7 @@ const evaluations = ({ events }: Outcome) =>
   events.filter((event): event is EvaluationEvent => event.type === 'evaluation')
 
 describe('a run with patience that keeps the best', () => {
-  it('ends after so many evaluations that were no better, with the best and the last checkpoint', async () => {
+  it('ends after that many evaluations without improvement, with the best and the last checkpoint', async () => {
     const options = optionsOf('out')
     const run = await trainFake(options, worsening)
     expect(evaluations(run).map(({ best }) => best)).toEqual([true, true, true, true, false, false, false])
@@ -41,19 +41,19 @@ describe('a run with patience that keeps the best', () => {
     )
   })
 
-  it('keeps no more than those when a better one comes', async () => {
+  it('keeps only those when a better one comes', async () => {
     const options = optionsOf('out', { maxSteps: 3 })
     await trainFake(options, worsening)
     expect(checkpoints(options.output)).toEqual(['step-000003'])
   })
 
-  it('keeps a checkpoint of the best step where none is due', async () => {
+  it('keeps a checkpoint of the best step if none is due', async () => {
     const options = optionsOf('out', { saveEvery: undefined })
     await trainFake(options, worsening)
     expect(checkpoints(options.output)).toEqual(['step-000004', 'step-000007'])
   })
 
-  it.each([1, 3, 4, 5, 6])('T21 goes on from step %i as if it had never ended', async (step) => {
+  it.each([1, 3, 4, 5, 6])('T21 resumes from step %i as if never interrupted', async (step) => {
     const whole = await trainFake(optionsOf('whole'), worsening)
     const options = optionsOf('halves')
     await trainFake(options, worsening, (event, run) => {

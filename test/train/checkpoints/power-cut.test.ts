@@ -1,4 +1,4 @@
-/** What a checkpoint follows has reached the disk before it: after a power cut no line is missing. */
+/** Data that a checkpoint depends on reaches the disk before it: after a power cut no line is missing. */
 import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -53,13 +53,13 @@ describe('after a power cut', () => {
     expect(durable.has(options.output)).toBe(true)
   })
 
-  it('a checkpoint that stays is not one by time again', async () => {
+  it('a permanent checkpoint does not become one by time again', async () => {
     writeFileSync(join(folder(), 'by-time'), '')
     await keepCheckpoint(folder())
     expect(durable.has(folder())).toBe(true)
   })
 
-  it('lines that are missing all the same are told of', async () => {
+  it('lines that are missing nevertheless are reported', async () => {
     const options = optionsOf()
     await trainFake({ ...options, maxSteps: 4, scheduler: 'constant' })
     const metrics = join(options.output, 'metrics.jsonl')

@@ -41,7 +41,7 @@ const stopAfterFive = (options: TrainInput) =>
   })
 
 describe('a resumed run', () => {
-  it('T21 goes on bit for bit: ten steps are five, a resume, and five', async () => {
+  it('T21 is the same bit for bit: ten steps equal five, a resume, and five', async () => {
     const whole = await trainFake(optionsOf(join(folder(), 'whole')))
     const output = join(folder(), 'halves')
     const first = await stopAfterFive(optionsOf(output))
@@ -135,7 +135,7 @@ describe('a resumed run', () => {
     ['seed', { seed: 8 }, /seed 7.*8/],
     ['dropout', { dropout: 0.5 }, /dropout 0\.2.*0\.5/],
     ['maxSteps', { maxSteps: 12 }, /maxSteps 10.*12/],
-  ])('refuses a changed %s by name, unless told', async (name, change, message) => {
+  ])('refuses a changed %s by name, unless allowed', async (name, change, message) => {
     const output = join(folder(), 'out')
     await stopAfterFive(optionsOf(output))
     const options = { ...optionsOf(output), ...change, resume: true }
@@ -144,7 +144,7 @@ describe('a resumed run', () => {
     expect(notices(told).some((notice) => notice.startsWith(`${name} is`))).toBe(true)
   })
 
-  it('T21 goes on bit for bit with rows from memory, and refuses others', async () => {
+  it('T21 is the same bit for bit with rows from memory, and refuses others', async () => {
     const { data: _, evalData: __, ...others } = optionsOf(join(folder(), 'memory'))
     const stream = async function* (count: number) {
       yield* rows(count)
@@ -163,7 +163,7 @@ describe('a resumed run', () => {
     expect(card).toMatch(/\| Data \| 13 rows from memory \(sha256 [0-9a-f]{16}\) \|/)
   })
 
-  it('T21 goes on bit for bit with a mixture, and refuses other weights', async () => {
+  it('T21 is the same bit for bit with a mixture, and refuses other weights', async () => {
     const mixture = (weight: number) => [
       { path: writeRows(folder(), 'first.jsonl', rows(9)), weight },
       { rows: rows(5, { first: 20 }), weight: 1 },
@@ -212,14 +212,14 @@ describe('a resumed run', () => {
     expect(notices(told).filter((notice) => notice.includes('not bit for bit')).length).toBe(2)
   })
 
-  it('goes on deterministically where nothing has changed', async () => {
+  it('is deterministic if nothing has changed', async () => {
     const whole = await trainFake(optionsOf(join(folder(), 'whole')))
     const output = join(folder(), 'out')
     await stopAfterFive(optionsOf(output))
     expect(bits(await trainFake({ ...optionsOf(output), resume: true, deterministic: true }))).toEqual(bits(whole))
   })
 
-  it('may save, evaluate and report otherwise than before, and move its data', async () => {
+  it('may save, evaluate and report differently than before, and move its data', async () => {
     const output = join(folder(), 'out')
     await stopAfterFive(optionsOf(output))
     const moved = join(folder(), 'moved.jsonl')
@@ -236,7 +236,7 @@ describe('a resumed run', () => {
     expect(readdirSync(join(output, 'checkpoints')).sort()).toEqual(['step-000009', 'step-000010'])
   })
 
-  it('may go on for longer when the schedule does not depend on the length', async () => {
+  it('may run longer if the schedule does not depend on the length', async () => {
     const constant = (name: string) => ({ ...optionsOf(join(folder(), name)), scheduler: 'constant' as const })
     const whole = await trainFake(constant('whole'))
     await trainFake({ ...constant('longer'), maxSteps: 5 })
@@ -255,7 +255,7 @@ describe('a resumed run', () => {
     expect(bits(again)).toEqual(bits(run))
   })
 
-  it('goes on from one named checkpoint, and drops the later ones', async () => {
+  it('starts from a named checkpoint, and drops the later ones', async () => {
     const output = join(folder(), 'out')
     const options = { ...optionsOf(output), saveEvery: 2 }
     const whole = await trainFake(options)
@@ -269,7 +269,7 @@ describe('a resumed run', () => {
     expect(existsSync(join(output, 'checkpoints/step-000008'))).toBe(false)
   })
 
-  it('removes what a run had still to remove when it was killed', async () => {
+  it('finishes the removals of a run that was killed', async () => {
     const options = { ...optionsOf(join(folder(), 'out')), saveEvery: 2, keepCheckpoints: 2 }
     await trainFake(options)
     const checkpoints = join(folder(), 'out', 'checkpoints')

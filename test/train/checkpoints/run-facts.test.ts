@@ -2,11 +2,11 @@ import { expect, it } from 'vitest'
 import { TrainSchema } from '../../../lib/options/index.js'
 import { compareWithResumed, type RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
 
-/** What changes nothing that is computed, or is compared by what it leads to. */
+/** Options that do not change results, or whose effects are compared instead. */
 const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt
   sampleEvery tensorboard resume overwrite allowChanges config json profile quiet offline device dtype threads adapter
   allowOtherBase epochs deterministic rankTimeout shard`.split(/\s+/)
-/** What changes the order of additions. */
+/** Options that change the order of additions. */
 const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing', 'quantised']
 
 const facts = (options: object, changes: Partial<RunFacts['machine']> = {}): RunFacts => ({
@@ -28,7 +28,7 @@ it.each(Object.keys(TrainSchema.shape))('a resumed run may change %s, or is refu
   expect(compare(name, [name])).toEqual([notice])
 })
 
-it('an option of a method that the command line does not have must be the same', () => {
+it('an option of a custom method must be the same', () => {
   expect(() => compare('foldOutput')).toThrow('The run to resume had foldOutput before')
 })
 

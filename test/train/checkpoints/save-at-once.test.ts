@@ -1,4 +1,4 @@
-/** What a process that may be killed at any moment saves while a step is at work. */
+/** Saving in the middle of a step, by a process that may be killed at any moment. */
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -80,7 +80,7 @@ it('the last step is saved in the middle of the next one, and goes on to the sam
       cpSync(at('living'), at('killed'), { recursive: true, filter: (path) => !path.endsWith('.lock') })
     },
   })
-  // What goes on by itself keeps no trace of it.
+  // A run that continues keeps no trace of it.
   expect(checkpoints('living')).toEqual(['step-000006'])
   expect(adapterIn('living')).toBe(adapterIn('whole'))
 
@@ -90,7 +90,7 @@ it('the last step is saved in the middle of the next one, and goes on to the sam
   expect(checkpoints('killed')).toEqual(['step-000006'])
 })
 
-it('nothing is saved while values are those of no step', async () => {
+it('nothing is saved while an update is incomplete', async () => {
   let save: Call = () => {}
   await trained('out', {
     during: (told) => {

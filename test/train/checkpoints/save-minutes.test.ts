@@ -28,7 +28,7 @@ function trainBySteps(minutes: number, options: TrainInput, onStep?: (step: numb
   })
 }
 
-/** The folder of a run that was killed after a step: what it had saved by then. */
+/** The folder of a run that was killed after a step, with the files saved by then. */
 async function killedAfter(last: number, minutes: number, options: TrainInput): Promise<string> {
   const output = join(folder(), 'killed')
   await trainBySteps(minutes, { ...options, output: join(folder(), 'living') }, (step, run) => {
@@ -40,7 +40,7 @@ async function killedAfter(last: number, minutes: number, options: TrainInput): 
 }
 
 describe('checkpoints by time', () => {
-  it('are written before a step that could make the loss longer, and the newest alone is kept', async () => {
+  it('are written before a step that could exceed the interval, and only the newest is kept', async () => {
     const options = optionsOf('out', { saveMinutes: 3 })
     const seen: string[][] = []
     const run = await trainBySteps(1, options, (step) => {
@@ -66,7 +66,7 @@ describe('checkpoints by time', () => {
     expect(savedSteps(await trainBySteps(minutes, optionsOf('out', changes)))).toEqual(saved)
   })
 
-  it('stand beside those by steps, which set the clock back and are counted apart', async () => {
+  it('are kept beside those by steps, which reset the clock and are counted separately', async () => {
     const options = optionsOf('out', { saveMinutes: 3, saveEvery: 4, keepCheckpoints: 2 })
     let after7: string[] = []
     const run = await trainBySteps(1, options, (step) => {
@@ -77,7 +77,7 @@ describe('checkpoints by time', () => {
     expect(checkpoints(options)).toEqual(['step-000008', 'step-000010'])
   })
 
-  it('become ones that stay when the user saves the same step', async () => {
+  it('become permanent when the user saves the same step', async () => {
     const options = optionsOf('out', { saveMinutes: 3 })
     let now = 0
     await trainFake(options, { now: () => now }, async (event, run) => {
@@ -91,7 +91,7 @@ describe('checkpoints by time', () => {
     ['as it was', {}],
     ['with another interval', { saveMinutes: 1 }],
     ['without any', { saveMinutes: 0 }],
-  ])('T21 let a killed run go on bit for bit, %s', async (_, changes) => {
+  ])('T21 let a killed run resume bit for bit, %s', async (_, changes) => {
     const whole = await trainFake(optionsOf('whole', { saveMinutes: 0 }))
     const given = optionsOf('out', { saveMinutes: 3 })
     const options = { ...given, output: await killedAfter(5, 1, given) }
@@ -104,7 +104,7 @@ describe('checkpoints by time', () => {
     expect(checkpoints(options)).toEqual(['step-000010'])
   })
 
-  it('stay where a resumed run would have written them by steps', async () => {
+  it('become permanent if a resumed run would have written them by steps', async () => {
     const given = optionsOf('out', { saveMinutes: 3 })
     const options = { ...given, output: await killedAfter(5, 1, given) }
     await trainFake({ ...options, saveEvery: 3, resume: true })

@@ -10,7 +10,7 @@ export interface ReadEvent {
   sessionStatus?: number
 }
 
-/** The bit-by-bit definition of CRC-32C, as unlike the writer's table as can be. */
+/** The bit-by-bit definition of CRC-32C, independent of the writer's table. */
 function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff
   for (const byte of bytes) {

@@ -15,7 +15,7 @@ const dead = JSON.stringify({ ...thisProcess(), started: 'another start' })
 const rivals = 4
 const rounds = process.env.MORA_TEST_LONG ? 25 : 2
 
-/** Waits for a moment that all rivals wait for, and tells whether it has the lock then. */
+/** Waits until all rivals are ready, and returns whether it gets the lock. */
 const rival = `
   const { lockFolder } = await import(process.argv[1])
   while (Date.now() < Number(process.argv[3])) {}
@@ -69,7 +69,7 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder())).toEqual([])
   })
 
-  it('goes with what its dead takers left', () => {
+  it('is removed with the leftovers of dead processes', () => {
     writeFileSync(join(folder(), '.lock.0123abcd'), dead)
     writeFileSync(join(folder(), '.lock.4567abcd'), JSON.stringify(thisProcess()))
     lockFolder(folder()).release()

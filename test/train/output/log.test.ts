@@ -32,7 +32,7 @@ const logSteps = (event: TrainEvent, run: Run) => {
 }
 
 describe('numbers that are logged', () => {
-  it('stand in the line of the step whose event is handled, and are told once they are written', async () => {
+  it('are in the line of the step whose event is handled, and are reported once written', async () => {
     const options = optionsOf()
     const { events } = await trainFake(options, {}, logSteps)
     const lines = metricsOf(options.output)
@@ -49,7 +49,7 @@ describe('numbers that are logged', () => {
     expect(events.slice(second, second + 3).map(({ type }) => type)).toEqual(['step', 'log', 'evaluation'])
   })
 
-  it('reach onEvent too, without a reader', async () => {
+  it('also reach onEvent, without a reader', async () => {
     const options = optionsOf()
     const events: TrainEvent[] = []
     const run: Run = trainWith(
@@ -68,7 +68,7 @@ describe('numbers that are logged', () => {
     expect(withReward(options.output).map(({ step }) => step)).toEqual([1, 2, 3, 4])
   })
 
-  it('stand in the line of an evaluation that is handled, and of several of a name the last counts', async () => {
+  it('are in the line of an evaluation that is handled; the last of several with one name counts', async () => {
     const options = optionsOf()
     await trainFake(options, {}, (event, run) => {
       if (event.type === 'evaluation') {
@@ -85,7 +85,7 @@ describe('numbers that are logged', () => {
     expect(withReward(options.output).map((line) => line['reward/deviation'])).toEqual([0.5, 0.5])
   })
 
-  it('before the first step stand in its line, and at the last checkpoint in the last line', async () => {
+  it('are in the first line before the first step, and in the last one at the last checkpoint', async () => {
     const options = optionsOf({ evalData: undefined, evalEvery: undefined })
     const model = new FakeModel()
     const run = trainWith(model, options, fakeParts)
@@ -127,12 +127,12 @@ describe('numbers that are logged', () => {
     )
   })
 
-  it('are only told where nothing is written', async () => {
+  it('are only reported if nothing is written', async () => {
     const { events } = await trainFake(optionsOf({ output: undefined }), {}, logSteps)
     expect(logsOf(events).length).toBe(4)
   })
 
-  it('are refused where their names or values are wrong, and then nothing of the call is logged', async () => {
+  it('are refused if names or values are wrong, and then nothing of the call is logged', async () => {
     const options = optionsOf()
     const refusals: string[] = []
     await trainFake(options, {}, (event, run) => {
@@ -174,7 +174,7 @@ describe('numbers that are logged', () => {
 })
 
 describe('lines of metrics.jsonl', () => {
-  it('have the time at which they came, one after the other', async () => {
+  it('have the time at which they came, in order', async () => {
     const options = optionsOf()
     const before = new Date().toISOString()
     await trainFake(options)

@@ -23,11 +23,11 @@ describe('a model card', () => {
     ['hira', true, 'peft'],
     ['a method from elsewhere', true, 'node-mora'],
     ['full', false, 'transformers'],
-  ])('of %s says which library loads it', (method, isAdapter, library) => {
+  ])('of %s names the library that loads it', (method, isAdapter, library) => {
     expect(card({ method }, isAdapter).head.library_name).toBe(library)
   })
 
-  it('tells no folder of this machine', () => {
+  it('names no folder of this machine', () => {
     const { text, head } = card({
       model: '/home/me/models/base.gguf',
       data: ['/home/me/secret/rows.jsonl', 'more.jsonl'],
@@ -37,7 +37,7 @@ describe('a model card', () => {
     expect(text).toContain('| Data | rows.jsonl, more.jsonl |')
   })
 
-  it('keeps its form whatever names hold', () => {
+  it('keeps its form whatever names contain', () => {
     const { text, head } = card({ model: 'a\nb|c', data: ['one\n| two |', 'x|y'] })
     expect(head.base_model).toBe('a\nb|c')
     expect(text).toContain('# a b|c, trained with mora\n')

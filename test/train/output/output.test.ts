@@ -96,7 +96,7 @@ describe('the output folder', () => {
     expect(existsSync(join(options.output, '.lock'))).toBe(false)
   })
 
-  it('T32 is replaced when told, but only what a run wrote', async () => {
+  it('T32 is replaced on request, but only files of a run', async () => {
     const options = optionsOf({ saveEvery: 1 })
     await trainFake(options)
     writeFileSync(join(options.output, 'notes.txt'), 'mine')
@@ -161,7 +161,7 @@ describe('the lock', () => {
   })
 })
 
-/** Makes a run climb. */
+/** Makes the loss of a run rise. */
 function negate(gradient: Float32Array): void {
   for (let i = 0; i < gradient.length; i++) gradient[i] = -gradient[i]!
 }
@@ -178,7 +178,7 @@ describe('checkpoints', () => {
     expect(kept).toEqual(['step-000002', 'step-000005', 'step-000006'])
   })
 
-  it('end a run whose evaluation no longer gets better', async () => {
+  it('end a run whose evaluation no longer improves', async () => {
     const data = writeRows(folder(), 'eval.jsonl', rows(13))
     const options = optionsOf({ evalData: data, evalEvery: 1, patience: 2, maxSteps: 9 })
     const run = await trainFake(options, { disturb: negate })
@@ -224,7 +224,7 @@ describe('the trained adapter', () => {
     expect(existsSync(join(options.output, 'adapter_model.safetensors'))).toBe(true)
   })
 
-  it('refuses options that would make another', async () => {
+  it('refuses options of a different adapter', async () => {
     const cases: [Partial<TrainInput>, RegExp][] = [
       [{ rank: 8 }, /rank is 8.*active adapter mine has 4/],
       [{ method: 'lora' }, /method is lora.*has mora/],
@@ -239,7 +239,7 @@ describe('the trained adapter', () => {
     }
   })
 
-  it('stays where it was loaded', async () => {
+  it('keeps the device, dtype and threads that it was loaded with', async () => {
     const cases: [Partial<TrainInput>, RegExp][] = [
       [{ device: 'cuda:1' }, /device is cuda:1.*loaded with cpu/],
       [{ dtype: 'bfloat16' }, /dtype is bfloat16.*loaded with float32/],

@@ -33,7 +33,7 @@ describe('CRC-32C', () => {
     expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283)
   })
 
-  it('is masked as the format says: rotated right by 15 bits, and moved', () => {
+  it('is masked as the format says: rotated right by 15 bits, plus a constant', () => {
     const crc = BigInt(crc32c(Buffer.from('123456789')))
     const rotated = ((crc >> 15n) | (crc << 17n)) & 0xffffffffn
     expect(BigInt(maskedCrc32c(Buffer.from('123456789')))).toBe((rotated + 0xa282ead8n) & 0xffffffffn)
@@ -62,14 +62,14 @@ describe('events for TensorBoard', () => {
     }
   })
 
-  it('are written only where they are asked for', async () => {
+  it('are written only on request', async () => {
     const options = optionsOf({ tensorboard: false })
     await trainFake(options)
     expect(existsSync(join(options.output, 'tensorboard'))).toBe(false)
     await expectRejection(trainFake({ ...optionsOf(), output: undefined }), 'unfit-options', /saveEvery needs a folder/)
   })
 
-  it('go on in a later file, which takes back what the one before it says of lost steps', async () => {
+  it('continue in a later file, which withdraws lost steps of the one before', async () => {
     const options = optionsOf()
     await trainFake(options, {}, (event, run) => {
       if (event.type === 'step' && event.step === 5) void run.stop()

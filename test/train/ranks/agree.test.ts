@@ -26,7 +26,7 @@ import {
   trainOn,
 } from './ranks-run.js'
 
-/** Does something at one of its forward passes, the first of the run being 1. */
+/** Runs an action at one forward pass, the first of the run being 1. */
 class Disturbed extends FakeModel {
   constructor(
     readonly pass: number,
@@ -43,32 +43,29 @@ class Disturbed extends FakeModel {
 }
 
 describe('a stop of one rank', () => {
-  it.each([0, 2])(
-    'ends all after the same step, saved once, and is gone on from bit for bit: rank %i',
-    async (rank) => {
-      const whole = await trainOn(3, optionsOf({ output: at('whole') }))
-      const onEvent = (event: TrainEvent, run: Run) => {
-        if (isStep(event, 3)) void run.stop()
-      }
-      const all = await trainOn(3, optionsOf(), { [rank]: { onEvent } })
-      expect(all.map(stepsOf)).toEqual([
-        [1, 2, 3],
-        [1, 2, 3],
-        [1, 2, 3],
-      ])
-      expect(all.map(({ result }) => result)).toMatchObject([
-        { steps: 3, stopped: true },
-        { steps: 3, stopped: true },
-        { steps: 3, stopped: true },
-      ])
-      expect(all.map(savedOf)).toEqual([[3], [], []])
-      const resumed = await trainOn(3, optionsOf({ resume: true }))
-      expect(resumed.map(bitsOf)).toEqual(whole.map(bitsOf))
-      expect(resumed.map(lossesOf)).toEqual(whole.map((one) => lossesOf(one).slice(3)))
-    },
-  )
+  it.each([0, 2])('ends all after the same step, saved once, and resumes bit for bit: rank %i', async (rank) => {
+    const whole = await trainOn(3, optionsOf({ output: at('whole') }))
+    const onEvent = (event: TrainEvent, run: Run) => {
+      if (isStep(event, 3)) void run.stop()
+    }
+    const all = await trainOn(3, optionsOf(), { [rank]: { onEvent } })
+    expect(all.map(stepsOf)).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ])
+    expect(all.map(({ result }) => result)).toMatchObject([
+      { steps: 3, stopped: true },
+      { steps: 3, stopped: true },
+      { steps: 3, stopped: true },
+    ])
+    expect(all.map(savedOf)).toEqual([[3], [], []])
+    const resumed = await trainOn(3, optionsOf({ resume: true }))
+    expect(resumed.map(bitsOf)).toEqual(whole.map(bitsOf))
+    expect(resumed.map(lossesOf)).toEqual(whole.map((one) => lossesOf(one).slice(3)))
+  })
 
-  it('before an evaluation that is due leaves it to the resumed run', async () => {
+  it('before a due evaluation leaves it to the resumed run', async () => {
     const options = evaluating()
     const onEvent = (event: TrainEvent, run: Run) => {
       if (isStep(event, 2)) void run.stop()
@@ -85,7 +82,7 @@ describe('a stop of one rank', () => {
     ])
   })
 
-  it('reaches a rank that is paused once it goes on, and those that wait for it meanwhile', async () => {
+  it('reaches a paused rank once it continues, and those that wait for it meanwhile', async () => {
     const order: string[] = []
     const pausing = (event: TrainEvent, run: Run) => {
       if (!isStep(event, 2)) return
@@ -167,7 +164,7 @@ describe('a rank that fails', () => {
   }
   const saved = () => join(at('out'), 'checkpoints', 'step-000002')
 
-  it('in a step ends all with what it says, and what was computed before it is saved', async () => {
+  it('in a step ends all with its error, and saves the steps before', async () => {
     const whole = await trainOn(3, optionsOf({ output: at('whole') }))
     const own = failure()
     // Rank 1 takes two rows a step.
@@ -184,7 +181,7 @@ describe('a rank that fails', () => {
     expect((await trainOn(3, optionsOf({ resume: true }))).map(bitsOf)).toEqual(whole.map(bitsOf))
   })
 
-  it('in an evaluation, or where its events are read, does so too', async () => {
+  it('in an evaluation, or in the reader of its events, does the same', async () => {
     const inEvaluation = await trainOn(2, evaluating(), { 1: failing(5) })
     expect(inEvaluation.map(messageOf)[0]).toMatch(/^Rank 1 failed: The device is out of memory; step 2 is saved/)
     const onEvent = (event: TrainEvent) => {
@@ -207,7 +204,7 @@ describe('a rank that fails', () => {
     expect(existsSync(at('out'))).toBe(false)
   })
 
-  it('to write ends all, which wait for it to save', async () => {
+  it('to write ends all, which wait until it has saved', async () => {
     const onEvent = (event: TrainEvent) => {
       if (!isStep(event, 2)) return
       mkdirSync(at('out'), { recursive: true })
@@ -222,7 +219,7 @@ describe('a rank that fails', () => {
     ])
   })
 
-  it('to reach the others ends them, each with what it has', async () => {
+  it('to reach the others ends them, each with its own state', async () => {
     const own = failure()
     const [first, second] = localRanks(2)
     let calls = 0
@@ -238,7 +235,7 @@ describe('a rank that fails', () => {
     expect([writer, other].map(isKnownToAllRanks)).toEqual([false, false])
   })
 
-  it('with another is heard by its number', async () => {
+  it('together with another is reported by its number', async () => {
     const all = await trainOn(3, optionsOf(), { 1: failing(2), 2: failing(1, new Error('Late.')) })
     expect(all.map(messageOf)).toEqual([
       'Rank 1 failed: The device is out of memory.',

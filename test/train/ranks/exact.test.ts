@@ -58,8 +58,8 @@ async function expectAsOne(size: number, changes: Changes): Promise<void> {
 }
 
 /**
- * The first step of DeLoRA's default bound takes all of it, and such a run doubles a difference of rounding with each step: with
- * a small bound it is like the others.
+ * With DeLoRA's default bound, the first step uses up all of it, and such a run doubles rounding differences with each step;
+ * with a small bound it is like the others.
  */
 const calm: Partial<Record<string, Changes>> = { delora: { deloraLambda: 0.1 } }
 

@@ -1,4 +1,4 @@
-/** Several ranks leave one run on the disk, and any number of them goes on from it. */
+/** Several ranks leave one run on disk, and any number of ranks resumes it. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -45,7 +45,7 @@ describe('a run of some ranks', () => {
     [2, 1],
     [3, 2],
     [4, 4],
-  ])('that %i began goes on with %i', async (before, after) => {
+  ])('that %i began resumes with %i', async (before, after) => {
     const [whole] = await trainOn(before, evaluating({ output: at('whole') }))
     await trainOn(before, evaluating(), { [before - 1]: stopAfter(3) })
     expect(parse(readFileSync(at('out/run.yaml'), 'utf8'))).toMatchObject({ machine: { ranks: before } })
@@ -59,7 +59,7 @@ describe('a run of some ranks', () => {
     if (before === after) expect(resumed.map(bitsOf)).toEqual(resumed.map(() => bitsOf(whole!)))
   })
 
-  it('that is to be deterministic goes on with as many only', async () => {
+  it('that must be deterministic resumes with the same number only', async () => {
     const options = optionsOf({ deterministic: true })
     await trainOn(2, options, { 0: stopAfter(3) })
     const [refused] = await trainOn(1, { ...options, resume: true })

@@ -1,4 +1,4 @@
-/** A backward pass tells of each gradient when nothing more is added to it: whatever is trained, and however. */
+/** A backward pass reports each gradient once it is final, whatever is trained, and however. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
 import { packBatch } from '../../../lib/data/packing.js'
@@ -13,7 +13,7 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 async function expectFinal(model: Model): Promise<void> {
   const parameters = model.trainableParameters().map(({ parameter }) => parameter)
-  // No gradient is zero because a factor is.
+  // Factors are not zero, so that no gradient is.
   for (const one of parameters) {
     const values = (await one.data()) as Float32Array
     one.assign(values.map((value, i) => value + 0.01 * Math.sin(i)))

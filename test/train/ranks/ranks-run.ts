@@ -26,7 +26,7 @@ export function optionsOf(changes: Partial<TrainCall> = {}): TrainCall & { outpu
 export const evaluating = (changes: Partial<TrainCall> = {}) =>
   optionsOf({ evalData: writeRows(folder(), 'valid.jsonl', rows(7, { first: 20 })), evalEvery: 2, ...changes })
 
-/** What one rank does otherwise than the others. */
+/** What one rank does differently from the others. */
 export interface Part {
   model?: FakeModel
   options?: Partial<TrainCall>
@@ -43,7 +43,7 @@ export interface Outcome {
   error: unknown
 }
 
-/** One run on every rank; `parts` says what is special about some. */
+/** Runs on every rank; `parts` describes the differences of some. */
 export function trainOn(
   size: number,
   options: TrainCall,

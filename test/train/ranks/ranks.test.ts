@@ -47,11 +47,11 @@ function expectRelative(actual: readonly number[], expected: readonly number[], 
   for (const [i, value] of actual.entries()) expect(Math.abs(value / expected[i]! - 1)).toBeLessThan(tolerance)
 }
 
-/** What steps of one rank say that does not depend on time. */
+/** The figures of a rank's steps, except times. */
 const course = (outcome: Outcome) => steps(outcome).map(({ tokensPerSecond: _, memoryBytes: __, ...rest }) => rest)
 
 describe.each([2, 3])('%i ranks', (size) => {
-  it('T2 T28 get where one gets, with unlike numbers of micro-batches and ranks without a row', async () => {
+  it('T2 T28 get the result of one, with unequal numbers of micro-batches and ranks without a row', async () => {
     const one = await trainFake(optionsOf())
     const all = await trainOn(size, optionsOf())
     const rowsOfStep = (outcome: Outcome, step: number) =>
@@ -130,7 +130,7 @@ describe('of several ranks', () => {
     expect(refusals).toEqual(['Checkpoints are written by one rank, and not by rank 1: ask its run to save.'])
   })
 
-  it('T21 all go on from the checkpoint of one, bit for bit', async () => {
+  it('T21 all resume from the checkpoint of one, bit for bit', async () => {
     const whole = await trainOn(2, optionsOf())
     const options = optionsOf({ output: join(folder(), 'out') })
     await trainOn(2, options, [], (event, run) => {
@@ -142,7 +142,7 @@ describe('of several ranks', () => {
     expect(existsSync(join(folder(), 'out', 'checkpoints', 'step-000006'))).toBe(true)
   })
 
-  it('all stop before an update that one alone makes not finite', async () => {
+  it('all stop before an update that is not finite on one alone', async () => {
     const disturb = (gradient: Float32Array, step: number) => {
       if (step === 2) gradient[3] = Number.NaN
     }
@@ -157,7 +157,7 @@ describe('of several ranks', () => {
     expect(second).toBe(first)
   })
 
-  it('are refused where they are none', async () => {
+  it('are refused if they are malformed', async () => {
     await expectRejection(
       trainFake(optionsOf({ ranks: { rank: 0 } as never })),
       'bad-value',
@@ -217,7 +217,7 @@ describe('GradientSum', () => {
     })
   }
 
-  it('adds up in place, takes a rank without a gradient for zeros, and leaves what no rank has reached', async () => {
+  it('sums in place, treats a missing gradient of a rank as zeros, and skips parameters without any gradient', async () => {
     const all = made(3, 3, 2)
     for (const { rank, parameters } of all) parameters[0]!.addGradient(Float32Array.of(rank, 10 * rank))
     all[1]!.parameters[1]!.addGradient(Float32Array.of(5, -5))
@@ -235,7 +235,7 @@ describe('GradientSum', () => {
     }
   })
 
-  it('sends blocks from the last on, each once it and those behind it are final, and small ones together', async () => {
+  it('sends blocks from the last on, each once it and later ones are final, and small ones together', async () => {
     const [one, other] = made(2, 4)
     /** Once these blocks of both are final. */
     const orderAfter = async (...blocks: number[]) => {
@@ -261,7 +261,7 @@ describe('GradientSum', () => {
 })
 
 describe('GradientSum, where sums take their time,', () => {
-  it('sends a bucket before those on their way have arrived, and waits for all at the end', async () => {
+  it('sends a bucket before earlier ones have arrived, and waits for all at the end', async () => {
     const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
     const arrive: (() => void)[] = []
     const ranks = {

@@ -1,4 +1,4 @@
-/** Ranks that do not have the checkpoint of a run get it from the one that writes, and go on to the same bits. */
+/** Ranks without the checkpoint of a run get it from the one that writes, and resume to the same bits. */
 import { createHash } from 'node:crypto'
 import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ import {
 
 const checkpoint = 'checkpoints/step-000003'
 
-/** As on machines with a disk each: the outputs of all but the first rank are elsewhere, where nobody writes. */
+/** As on machines with separate disks: the outputs of all but the first rank are in other folders, where nobody writes. */
 const apart = (size: number, changes: (output: string) => Partial<TrainCall> = () => ({})): Record<number, Part> =>
   Object.fromEntries(
     Array.from({ length: size - 1 }, (_, i): [number, Part] => {
@@ -42,7 +42,7 @@ const begun = (size: number, options = optionsOf()) =>
 const mergedOf = ({ model }: Outcome) => [...model.merged]
 
 const handed = vi.spyOn(RankSync.prototype, 'broadcast')
-/** Bytes of what was handed over to ranks, or told. */
+/** Bytes that were sent to ranks. */
 const lengths = async () => Promise.all(handed.mock.results.map(async ({ value }) => (await value).length as number))
 
 beforeEach(() => {
@@ -52,7 +52,7 @@ beforeEach(() => {
   return () => vi.unstubAllEnvs()
 })
 
-/** All took the other three steps, as if nothing had been, and nothing was left anywhere. */
+/** Checks that all took the other three steps as if never interrupted, and that nothing is left. */
 async function expectGoneOn(resumed: readonly Outcome[], whole: readonly Outcome[]): Promise<void> {
   expect(resumed.map(messageOf)).toEqual(resumed.map(() => undefined))
   expect(resumed.map(stepsOf)).toEqual(resumed.map(() => [4, 5, 6]))
@@ -62,7 +62,7 @@ async function expectGoneOn(resumed: readonly Outcome[], whole: readonly Outcome
 }
 
 describe('where only the first rank has a checkpoint,', () => {
-  it.each([2, 3])('%i ranks go on as if they had never ended', async (size) => {
+  it.each([2, 3])('%i ranks resume as if never interrupted', async (size) => {
     const whole = await trainOn(size, optionsOf({ output: at('whole') }))
     await begun(size)
     // A process was killed while it had some.
@@ -77,7 +77,7 @@ describe('where only the first rank has a checkpoint,', () => {
   it.each([
     [1, 4],
     [3, 2],
-  ])('what %i began goes on with %i', async (before, after) => {
+  ])('a run of %i resumes with %i', async (before, after) => {
     const [whole] = await trainOn(before, optionsOf({ output: at('whole') }))
     await begun(before)
     const resumed = await trainOn(after, optionsOf({ resume: true }), apart(after))
@@ -99,7 +99,7 @@ describe('where only the first rank has a checkpoint,', () => {
     await expectGoneOn(await trainOn(2, optionsOf({ resume }), apart(2, changes)), whole)
   })
 
-  it('and it is told not to go on, none does', async () => {
+  it('and it does not resume, none does', async () => {
     const whole = await trainOn(2, optionsOf({ output: at('whole') }))
     await begun(2)
     cpSync(at('out'), at('rank-1'), { recursive: true })
@@ -112,7 +112,7 @@ describe('where only the first rank has a checkpoint,', () => {
     expect(again.map(bitsOf)).toEqual(whole.map(bitsOf))
   })
 
-  it('what was merged before is handed over too', async () => {
+  it('adapters that were merged before are sent too', async () => {
     const options = optionsOf({ mergeEvery: 1 })
     const whole = await trainOn(3, { ...options, output: at('whole') })
     await begun(3, options)
@@ -121,10 +121,10 @@ describe('where only the first rank has a checkpoint,', () => {
     expect(readdirSync(at('out/merges'))).toEqual(readdirSync(at('whole/merges')))
   })
 
-  it('large files go in pieces', async () => {
+  it('large files are sent in pieces', async () => {
     const whole = await trainOn(2, optionsOf({ output: at('whole') }))
     await begun(2)
-    // Its hash is compared once it has arrived.
+    // The hash is compared once the file has arrived.
     const bytes = Buffer.from(Uint32Array.from({ length: 2_500_001 }, (_, i) => i * i).buffer).subarray(1)
     const path = join(at('out'), checkpoint)
     const manifest = JSON.parse(readFileSync(join(path, 'manifest.json'), 'utf8'))
@@ -139,7 +139,7 @@ describe('where only the first rank has a checkpoint,', () => {
 })
 
 describe('a rank that has a checkpoint itself', () => {
-  it('reads that, if it is the same, while others are handed it', async () => {
+  it('reads its own if it is the same, while others receive it', async () => {
     const whole = await trainOn(3, optionsOf({ output: at('whole') }))
     await begun(3)
     const parts = apart(3)
@@ -147,13 +147,13 @@ describe('a rank that has a checkpoint itself', () => {
     await expectGoneOn(await trainOn(3, optionsOf({ resume: true }), parts), whole)
   })
 
-  it('gets nothing, if all have it', async () => {
+  it('receives nothing if all have it', async () => {
     const whole = await trainOn(2, optionsOf({ output: at('whole') }))
     await begun(2)
     cpSync(at('out'), at('rank-1'), { recursive: true })
     handed.mockClear()
     await expectGoneOn(await trainOn(2, optionsOf({ resume: true }), apart(2)), whole)
-    // Each is told what there is.
+    // Each rank gets the list of files.
     expect(await lengths()).toHaveLength(2)
   })
 
@@ -165,7 +165,7 @@ describe('a rank that has a checkpoint itself', () => {
     ],
     ['that is torn', () => appendFileSync(at(`rank-1/${checkpoint}/weights.safetensors`), 'more')],
     ['without what was merged', () => rmSync(at('rank-1/merges/merge-0001'), { recursive: true })],
-  ])('%s is handed that of the first rank', async (_, change) => {
+  ])('%s receives that of the first rank', async (_, change) => {
     const options = optionsOf({ mergeEvery: 2 })
     const whole = await trainOn(2, { ...options, output: at('whole') })
     await begun(2, options)
@@ -175,7 +175,7 @@ describe('a rank that has a checkpoint itself', () => {
   })
 })
 
-describe('what cannot be read or written', () => {
+describe('a file that cannot be read or written', () => {
   const ended = (all: readonly Outcome[]) =>
     all.map(({ error }) => [(error as Error).message, (error as { exitCode?: number }).exitCode])
 
@@ -210,7 +210,7 @@ describe('what cannot be read or written', () => {
     expect(first).toEqual([`Rank 1 failed: ${second![0]}`, 1])
   })
 
-  it('is passed over by all where an older one is whole', async () => {
+  it('is skipped by all if an older one is intact', async () => {
     const whole = await trainOn(2, optionsOf({ output: at('whole') }))
     await begun(2, optionsOf({ saveEvery: 1 }))
     appendFileSync(at(`out/${checkpoint}/weights.safetensors`), 'more')

@@ -1,4 +1,4 @@
-/** Ranks that hold a model together, or share its memory, train as ranks that each have it whole, bit for bit. */
+/** Ranks that shard a model, or share its memory, train as ranks that each have it whole, bit for bit. */
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { loadModel } from '../../../lib/models/index.js'
@@ -63,7 +63,7 @@ async function trained(model: Model, changes: Partial<TrainCall>) {
   }
 }
 
-/** What each rank of so many gets; the models are freed once all have it. */
+/** The result of each of a number of ranks; the models are freed once all have it. */
 async function trainedOn(
   size: number,
   path: string,
@@ -105,8 +105,8 @@ async function expectSame(
   return all
 }
 
-describe('ranks that hold a model together', () => {
-  it.each([2, 3])('%i train as they do with a whole one each', async (size) => {
+describe('ranks that shard a model', () => {
+  it.each([2, 3])('%i train as with a whole model each', async (size) => {
     const [{ gathered, sums }] = (await expectSame(size, tiny, {}, { method: 'mora' })) as [LocalRanks]
     // Six steps, with gradients of three blocks each. Those of the last one are on their way before all weights are.
     expect(sums).toHaveLength(6 * 3)
@@ -158,7 +158,7 @@ describe('ranks that hold a model together', () => {
     await expectSame(2, tiny, { quantise }, { method: 'lora' })
   })
 
-  it('quantise what they keep a part of, and never the whole model each', async () => {
+  it('quantise their parts only, never the whole model', async () => {
     const { path } = await deepModel(folder(), 3)
     const options = { quantise: 'q8_0' as const }
     const before = liveBytes(device)
@@ -204,8 +204,8 @@ needing(lacksCpu).describe('ranks that share the memory of a model', () => {
   })
 })
 
-describe('a model that ranks hold together', () => {
-  /** What the first of two ranks says of a run that is refused on both. */
+describe('a model that is sharded over ranks', () => {
+  /** The first of two ranks' error on a run that both refuse. */
   async function refusal(changes: Partial<TrainCall>, { shards = true, others = [] as Ranks[] } = {}): Promise<string> {
     const all = localRanks(2)
     const models = await Promise.all(all.map((shard) => load(tiny, shards ? { shard } : {})))
@@ -216,7 +216,7 @@ describe('a model that ranks hold together', () => {
     return String((ends[0] as PromiseRejectedResult).reason?.message)
   }
 
-  it('is trained by those ranks, and stays as it is', async () => {
+  it('is trained by those ranks, and cannot be changed', async () => {
     const others = /^The model is sharded over ranks, .* give train the ranks that loadModel had as shard\.$/
     expect(await refusal({}, { others: localRanks(2) })).toMatch(others)
     expect(await refusal({ ranks: undefined })).toMatch(others)
@@ -235,7 +235,7 @@ describe('a model that ranks hold together', () => {
     [3, 2, 3],
     [2, 0, 0],
     [2, 0, 1],
-  ])('of %i ends on all ranks with what rank %i fails of, in its pass %i', async (size, rank, pass) => {
+  ])('of %i ranks ends on all with the error of rank %i, in its pass %i', async (size, rank, pass) => {
     const all = localRanks(size)
     const models = await Promise.all(all.map((shard) => load(tiny, { shard })))
     const model = models[rank]!

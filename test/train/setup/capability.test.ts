@@ -20,7 +20,7 @@ const headTooLarge = () => {
 }
 
 describe('T30 before the first step', () => {
-  it('a device that cannot compute the model is told of, and an earlier run is still there', async () => {
+  it('a device that cannot compute the model is reported, and an earlier run is still there', async () => {
     const options = optionsOf()
     await trainFake(options)
     const before = readFileSync(join(options.output, 'run.yaml'), 'utf8')
@@ -38,12 +38,12 @@ describe('T30 before the first step', () => {
     expect(readdirSync(join(options.output, 'checkpoints'))).toEqual(['step-000002'])
   })
 
-  it('nothing is left where there was no run', async () => {
+  it('nothing is left if there was no run', async () => {
     await expectRejection(trainFake(optionsOf(), { refuse: headTooLarge }), 'unsupported', /head size/)
     expect(readdirSync(folder())).toEqual(['train.jsonl'])
   })
 
-  it('products in 8 bits are refused where there are none', async () => {
+  it('products in 8 bits are refused if the device lacks them', async () => {
     await expectRejection(
       trainFake({ ...optionsOf(), compute: 'int8' }),
       'unfit-options',
@@ -52,7 +52,7 @@ describe('T30 before the first step', () => {
     expect(readdirSync(folder())).toEqual(['train.jsonl'])
   })
 
-  it('other errors stay what they are', async () => {
+  it('other errors are unchanged', async () => {
     const refuse = () => {
       throw new NativeError('out-of-memory', 'Out of memory on cpu: 1 MiB were asked for.')
     }
@@ -69,7 +69,7 @@ describe('T30 before the first step', () => {
     expect(model.parameters.every(({ gradient }) => gradient === null)).toBe(true)
   })
 
-  it('weights that are computed with otherwise than they are stored are told of', async () => {
+  it('weights that are computed in a form other than stored are reported', async () => {
     const told = async (format: string | undefined) => {
       const run = await trainFake({ ...optionsOf(), overwrite: true }, { format })
       return notices(run).filter((notice) => notice.includes('stored as'))

@@ -1,4 +1,4 @@
-/** How much of a step goes into one forward pass. */
+/** The number of tokens of a step in one forward pass. */
 import { describe, expect, it } from 'vitest'
 import { type BudgetedModel, tokenBudget } from '../../../lib/train/setup/token-budget.js'
 
@@ -17,14 +17,14 @@ function model(change: { device?: string; totalMemory?: number; gradientCheckpoi
 }
 
 describe('the tokens of a forward pass', () => {
-  it('are a power of two that a part of the device has room for', () => {
+  it('are a power of two that fits a part of the device', () => {
     expect(tokenBudget(model())).toBe(2048)
     expect(tokenBudget(model({ totalMemory: 2048 * MiB }))).toBe(1024)
     expect(tokenBudget(model({ totalMemory: 1000 * MiB }))).toBe(512)
     expect(tokenBudget(model({ device: 'cuda', totalMemory: 80 * 1024 * MiB }))).toBe(16384)
   })
 
-  it('are those of a part of a machine that ranks share, and of a whole GPU', () => {
+  it('fit a part of a machine that ranks share, or a whole GPU', () => {
     const of = (change: Parameters<typeof model>[0], ranks: number) =>
       tokenBudget(model(change), undefined, undefined, ranks)
     expect(of({ totalMemory: 4096 * MiB }, 2)).toBe(of({ totalMemory: 2048 * MiB }, 1))
@@ -34,7 +34,7 @@ describe('the tokens of a forward pass', () => {
     )
   })
 
-  it('fit the memory that a run should take, and grow with it', () => {
+  it('fit the memory option of a run, and grow with it', () => {
     const [little, more, much] = [900, 1100, 4000].map((memory) => tokenBudget(model(), memory * MiB))
     expect(little).toBeGreaterThanOrEqual(256)
     expect(more).toBeGreaterThan(little!)
@@ -45,7 +45,7 @@ describe('the tokens of a forward pass', () => {
     expect(tokenBudget(model({ gradientCheckpointing: true }), 700 * MiB)).toBeGreaterThan(1000)
   })
 
-  it('are told from what the process takes, and not from logits that a small model never has', () => {
+  it('count what the process takes, and not logits that a small model never has', () => {
     const tiny: BudgetedModel = {
       ...model(),
       config: { layers: 2, hiddenSize: 16, intermediateSize: 24, vocabularySize: 32 },
@@ -62,7 +62,7 @@ describe('the tokens of a forward pass', () => {
     expect(tokenBudget(tiny, 260 * MiB)).toBeGreaterThan(256)
   })
 
-  it('are refused where there is no room for a few', () => {
+  it('are refused if not even a few fit', () => {
     expect(() => tokenBudget(model(), 600 * MiB)).toThrow(
       /memory is 600 MiB, but this model needs about \d+ MiB .* or use gradientCheckpointing/,
     )
