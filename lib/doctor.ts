@@ -1,4 +1,4 @@
-/** What this machine can do for training, and what is missing. Works without the native addon too. */
+/** Reports what this machine can do for training, and what is missing. Works without the native addon too. */
 
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -9,7 +9,7 @@ import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
 import { type FoundLauncher, findLaunchers, findRanksLibraries, type RanksLibrary } from './ranks/installed.js'
 
-/** What `doctor` finds on this machine, and the document of `mora doctor --json`. */
+/** The report of `doctor`, and the document of `mora doctor --json`. */
 export interface DoctorReport {
   /** The version of node-mora. */
   version: string
@@ -19,33 +19,33 @@ export interface DoctorReport {
     name: string
     /** `x64` or `arm64`, as in `process.arch`. */
     architecture: string
-    /** Instruction sets that matter here, of those that the CPU has. */
+    /** The CPU's instruction sets that matter for speed. */
     features: string[]
     /** Logical cores. */
     cores: number
-    /** In bytes. */
+    /** Memory in bytes. */
     memory: number
   }
-  /** That a device uses when not told otherwise. */
+  /** Default number of threads of a device. */
   threads: number
-  /** Devices that can be used, the CPU first; empty where the addon cannot be loaded. */
+  /** Usable devices, the CPU first; empty if the addon cannot be loaded. */
   devices: DoctorDevice[]
   /** Libraries that the addon computes with, such as oneDNN and Highway, and `tokenizers`. */
   libraries: {
     /** The library's name. */
     name: string
-    /** The version that is loaded. */
+    /** The loaded version. */
     version: string
   }[]
-  /** What can connect processes that train together: MPI, and gloo. */
+  /** Libraries that can connect processes that train together: MPI and gloo. */
   ranks: RanksLibrary[]
   /** Commands that start such processes. */
   launchers: FoundLauncher[]
-  /** What connects the GPUs of such processes; null where there is no NCCL that can be used. */
+  /** NCCL, which connects the GPUs of such processes; null if it cannot be used. */
   nccl: {
     /** Its version, such as `2.21.5`. */
     version: string
-    /** The file that was opened. */
+    /** The library file. */
     path: string
   } | null
   /** What is missing or slow, in the order in which it was found. */
@@ -56,34 +56,34 @@ export interface DoctorReport {
 export interface DoctorDevice {
   /** `cpu` or `cuda`. */
   kind: string
-  /** Its number among those of its kind, from 0, as in `cuda:1`. */
+  /** Its number among the devices of its kind, from 0, as in `cuda:1`. */
   index: number
-  /** The device's name, as its driver or the system has it. */
+  /** The device's name, as its driver or the system reports it. */
   name: string
-  /** What matters for speed: instruction sets of a CPU, compute capability of a GPU. */
+  /** Facts that matter for speed: instruction sets of a CPU, compute capability of a GPU. */
   detail: string
-  /** In bytes. */
+  /** Memory in bytes. */
   totalMemory: number
-  /** True where `--dtype auto` is bfloat16. */
+  /** Whether `--dtype auto` means bfloat16. */
   fastBfloat16: boolean
-  /** True where `--compute int8` is available. */
+  /** Whether `--compute int8` is available. */
   int8Products: boolean
 }
 
-/** Something that is missing or slow, and how to mend it. */
+/** Something that is missing or slow, and its remedy. */
 export interface DoctorProblem {
-  /** `error`: nothing can be trained before it is mended. `note`: something is slower or absent. */
+  /** `error`: nothing can be trained before it is fixed. `note`: something is slower or absent. */
   level: 'error' | 'note'
-  /** What is wrong, in a sentence. */
+  /** The problem, in a sentence. */
   problem: string
-  /** What to do about it; null if nothing helps. */
+  /** The solution; null if there is none. */
   remedy: string | null
 }
 
 const doctorArguments = { options: optionsSchema('the options of doctor', { threads: wholeFrom(0).optional() }) }
 
 /**
- * Looks at the machine. `threads` overrides the default as `--threads` does.
+ * Reports what this machine can do. `threads` overrides the default as `--threads` does.
  *
  * ```ts
  * import { doctor } from 'node-mora'
@@ -144,7 +144,7 @@ function examineAddon(report: DoctorReport, addon: Native, threads: number | und
   }
 }
 
-/** Rows of `input_ids` train without it. */
+/** Checks the tokenizer library; rows of `input_ids` train without it. */
 function examineTokenizers(report: DoctorReport): void {
   const require = createRequire(import.meta.url)
   const { version } = require('tokenizers/package.json') as { version: string }
@@ -162,12 +162,12 @@ function examineRanks(report: DoctorReport, find: () => RanksLibrary[]): void {
   if (report.ranks.length > 0) return
   report.problems.push({
     level: 'note',
-    problem: 'Nothing was found that connects several processes or machines; one needs nothing.',
+    problem: 'No library was found that connects several processes or machines; a single process needs none.',
     remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
   })
 }
 
-/** One GPU and none need no NCCL. */
+/** Reports NCCL; it is missed only with several GPUs. */
 function examineNccl(report: DoctorReport, addon: Native): void {
   try {
     report.nccl = addon.ncclVersion()
@@ -187,7 +187,7 @@ function deviceFacts({ name, detail, totalMemory, fastBfloat16, int8Products }: 
   return { name, detail, totalMemory, fastBfloat16, int8Products }
 }
 
-/** Flags of /proc/cpuinfo (x86 `flags`, Arm `Features`) that the kernels or oneDNN make use of. */
+/** Flags of /proc/cpuinfo (x86 `flags`, Arm `Features`) that the kernels or oneDNN use. */
 const FEATURES = [
   'sse4_2',
   'fma',
@@ -231,7 +231,7 @@ function cpuFlags(): string[] {
   try {
     text = readFileSync('/proc/cpuinfo', 'utf8')
   } catch {
-    return [] // not Linux: the addon's own device facts tell
+    return [] // not Linux: the addon reports the device's instruction sets
   }
   return /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1]?.trim().split(/\s+/) ?? []
 }

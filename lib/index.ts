@@ -1,7 +1,7 @@
 /**
  * Fine-tune and pretrain language models with MoRA, LoRA and full training.
  *
- * The short way: `loadModel`, `model.addAdapter`, `train`. The long way, for loops and research of your own: `loadDataset`,
+ * The short way: `loadModel`, `model.addAdapter`, `train`. For training loops and research of your own: `loadDataset`,
  * `DataLoader`, `model.loss`, `backward`, `AdamW`. One layer alone: `moraLayer`.
  *
  * @module node-mora

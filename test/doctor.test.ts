@@ -171,7 +171,7 @@ describe('what connects ranks', () => {
     expect(ranks).toEqual([])
     expect(problems).toContainEqual({
       level: 'note',
-      problem: 'Nothing was found that connects several processes or machines; one needs nothing.',
+      problem: 'No library was found that connects several processes or machines; a single process needs none.',
       remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
     })
   })

@@ -1,24 +1,24 @@
-/** What a command is: options from a schema, checks before work, and the work. */
+/** A command: options from a schema, checks before the work, and the work. */
 import type { z } from 'zod'
 import type { CommonOptions, OptionSource, OptionsSchema } from '../options/index.js'
 import type { Terminal } from './terminal/terminal.js'
 
 export interface CommandResult {
-  /** The document of `--json`; undefined when it was printed already. */
+  /** The document of `--json`; undefined if it is printed already. */
   json: unknown
-  /** What a person reads instead; empty when everything was printed already. */
+  /** Text for people in place of the document; empty if everything is printed already. */
   text: string
-  /** Whether the text has colours, and what it quotes is printable already. */
+  /** Whether the text has colours, and quoted text in it is printable already. */
   isPrintable?: boolean
-  /** 130 when the user stopped the work and its state is saved; 1 or 2 when the result is a failure. */
+  /** 130 if the user stopped the work and its state is saved; 1 or 2 if the result is a failure. */
   exitCode?: 0 | 1 | 2 | 130
 }
 
 export interface CommandContext {
   terminal: Terminal
-  /** Prints a line for a person on stderr, unless `--quiet`. */
+  /** Prints a line for people on stderr, unless `--quiet`. */
   log(line: string): void
-  /** The same of what is worth knowing. */
+  /** Prints a note in the same way. */
   note(message: string): void
 }
 
@@ -27,23 +27,23 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   /** One line for `mora --help`. */
   summary: string
   schema: S
-  /** Options of every command that make no difference to this one: taken, and not shown in its help. */
+  /** Options of every command that have no effect on this one: accepted, but not shown in its help. */
   idle?: readonly string[]
-  /** Options whose values may stand without their names, in this order. */
+  /** Options whose values may be given without their names, in this order. */
   positional?: readonly string[]
   examples: readonly string[]
-  /** Finds what does not fit or is missing, before anything is loaded. */
+  /** Throws if options do not fit or are missing, before anything is loaded. */
   check(options: z.output<S>, source: OptionSource): void
   run(options: z.output<S>, context: CommandContext): Promise<CommandResult>
 }
 
-/** Commands of different options in one list: each only ever sees what its own schema made. */
+/** A command of any options, for lists: each command only receives options of its own schema. */
 export type AnyCommand = Omit<Command, 'check' | 'run'> & {
   check(options: CommonOptions, source: OptionSource): void
   run(options: CommonOptions, context: CommandContext): Promise<CommandResult>
 }
 
-/** Declares a command. Its schema has the common options, as every command's. */
+/** Declares a command. Its schema includes the common options. */
 export function defineCommand<S extends OptionsSchema>(command: Command<S>): AnyCommand {
   return {
     ...command,

@@ -1,4 +1,4 @@
-/** A conversation on a terminal: each answer sees everything said before. */
+/** A conversation on a terminal: each answer takes everything said before into account. */
 import { createInterface } from 'node:readline/promises'
 import { Chat } from '../generate/index.js'
 import type { Model } from '../models/index.js'
@@ -7,7 +7,7 @@ import type { CommandContext } from './command.js'
 import { interruptible } from './terminal/interrupt.js'
 import { writeAnswer } from './terminal/terminal.js'
 
-/** Reads a message a line until the input ends. Ctrl-C during an answer ends the answer, at the prompt the program. */
+/** Reads one message per line until the input ends. Ctrl-C ends an answer, or at the prompt the program. */
 export async function converse(
   model: Model,
   options: GenerateOptions,

@@ -1,4 +1,4 @@
-/** The library's sentences name options as its users write them; on the command line they are flags. */
+/** Messages of the library name options as in its API; on the command line they are flags. */
 import * as schemas from '../options/index.js'
 import { kebabCase } from '../schema/names.js'
 import type { OptionsSchema } from '../schema/option-facts.js'
@@ -13,17 +13,20 @@ const keys = [
       .flatMap(({ shape }) => Object.keys(shape)),
   ),
 ]
-// Words of the language are options only where a sentence calls them so.
+// Option names that are English words count only where a sentence calls them options.
 const ofSeveralWords = keys.filter((key) => /[A-Z]/.test(key))
 const called = new RegExp(`\\b([Tt]he )?option (${keys.join('|')})\\b(:(?= ))?`, 'g')
 const answered = new RegExp(`\\b([Tt]he )?option (${keys.join('|')}): (true|false)\\b`, 'g')
 const standing = new RegExp(`(?<![\\w./"'-])(${ofSeveralWords.join('|')})(?![\\w/"'-]|\\.\\w)(:(?= ))?`, 'g')
 
-/** `the option resume`, `the option packing: false` and `maxLength` as `--resume`, `--no-packing` and `--max-length`; what stands in quotes or paths stays. */
+/**
+ * Replaces `the option resume`, `the option packing: false` and `maxLength` by `--resume`, `--no-packing` and `--max-length`,
+ * except in quotes or paths.
+ */
 export function inFlags(sentence: string): string {
   return sentence
     .replace(answered, (_, __, key: string, value) => `--${value === 'true' ? '' : 'no-'}${kebabCase(key)}`)
     .replace(called, (_, __, key: string) => `--${kebabCase(key)}`)
     .replace(standing, (_, key: string) => `--${kebabCase(key)}`)
-    .replaceAll('--allow-changes --', '--allow-changes ') // which takes names as its value
+    .replaceAll('--allow-changes --', '--allow-changes ') // its value is a list of names
 }

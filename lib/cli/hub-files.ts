@@ -1,4 +1,4 @@
-/** Ids of the hub among a command's options: brought to this disk before the work starts. */
+/** Hub ids among a command's options are downloaded before the work starts. */
 
 import { UsageError } from '../common/errors.js'
 import type { DataPurpose } from '../data/files/data-files.js'
@@ -20,8 +20,8 @@ const PURPOSES: Partial<Record<HubMeaning, DataPurpose>> = {
 }
 
 /**
- * Downloads what the options name by ids, with its progress shown, and gives the options with the commit (and of data the
- * split) in each id: what is recorded then means the same for ever, and is found in the cache by whoever reads it.
+ * Downloads the files of hub ids among the options, shows the progress, and returns the options with the commit (and for data
+ * the split) in each id: such an id always means the same files, and they are found in the cache.
  */
 export async function fetchHubIds(
   schema: OptionsSchema,
@@ -46,7 +46,7 @@ export async function fetchHubIds(
   return { ...options, ...found }
 }
 
-/** The same of the model that an adapter belongs to, as its file says. */
+/** Downloads the model that an adapter belongs to according to its file, and returns it in the same way. */
 export async function fetchBase(adapter: string, options: DownloadOptions, terminal: Terminal): Promise<string> {
   const { existingBase } = await import('./inspect/adapter.js')
   const base = await existingBase(adapter, options)
@@ -54,12 +54,12 @@ export async function fetchBase(adapter: string, options: DownloadOptions, termi
     return await showingDownloads(options, terminal, (hub) => fetchOne(base, 'model', hub))
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    const message = `--model is needed, for the base of ${adapter} is not to be had: ${error.message}`
+    const message = `--model is needed, since the base of ${adapter} cannot be loaded: ${error.message}`
     throw new UsageError(error.code, message, { cause: error })
   }
 }
 
-/** With random weights by a configuration, a model is there for its tokenizer only. */
+/** With random weights by a configuration, only the tokenizer of the model is used. */
 export function meaningIn(meaning: HubMeaning, options: object): HubMeaning | 'tokenizer' {
   return meaning === 'model' && (options as { init?: string }).init !== undefined ? 'tokenizer' : meaning
 }

@@ -2,10 +2,10 @@
 import { setFlagsFromString } from 'node:v8'
 import { tooManyOpenFiles } from './open-files.js'
 
-// Otherwise young objects get up to 48 MiB, which they hardly need and never give back.
+// By default young objects get up to 48 MiB, which they hardly need and never free.
 setFlagsFromString('--semi-space-growth-factor=1')
 try {
-  // Node.js opens the files of everything that is imported at the same time.
+  // Node.js opens the files of all static imports at the same time.
   const { runProcess } = await import('./run-process.js')
   await runProcess()
 } catch (error) {

@@ -1,4 +1,4 @@
-/** Writing a merged model: what `merge` and two formats of `export` do. */
+/** Writes a merged model, for `merge` and two formats of `export`. */
 
 import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, type MergeOptions, modelPath, outputFormat } from '../options/index.js'
@@ -10,7 +10,7 @@ import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
 
-/** Finds what stands in the way of the output before anything is read. */
+/** Checks that the output can be written, before anything is read. */
 export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {
   const { model, adapter, output, overwrite, imatrix } = options
   const format = outputFormat(output!, options.format)
@@ -43,7 +43,7 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
   return { json: { ...json, ...(change && { change }) }, text }
 }
 
-/** Refuses rows that cannot be compared before anything is written. */
+/** Rejects rows that cannot be compared, before anything is written. */
 async function requireComparable({ model, compare, offline }: MergeOptions & { model: string }): Promise<void> {
   const [{ ModelSource }, { requireTargets }, { loadTokenizer }] = await Promise.all([
     import('../models/index.js'),
@@ -55,7 +55,7 @@ async function requireComparable({ model, compare, offline }: MergeOptions & { m
   await requireTargets({ path, config, tokenizer: await loadTokenizer(path), adapterSet }, compare!, { offline })
 }
 
-/** How far what the written model predicts is from what the adapter on its base does, both in float32. */
+/** Measures how far predictions of the written model are from those of its base with the adapter, both in float32. */
 async function changeOf(
   { model, adapter, compare, device, threads, allowTf32, allowOtherBase, offline }: MergeOptions & { model: string },
   output: string,

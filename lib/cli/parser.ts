@@ -1,4 +1,4 @@
-/** The command line, built from the schemas: what help says and what is parsed cannot differ. */
+/** The command line, built from the schemas, so that help and parsing always agree. */
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../common/errors.js'
 import { camelCase, kebabCase, nearest } from '../schema/names.js'
@@ -7,17 +7,17 @@ import { type RawOptions, unknownOption } from '../schema/parse.js'
 import type { AnyCommand } from './command.js'
 import { helpLayout, wrappedExample } from './terminal/help-layout.js'
 
-/** What a command line asks for: a command with the options given, or a text (help, the version). */
+/** The result of parsing: a command with the given options, or a text to print (help, the version). */
 export type Parsed =
   | { kind: 'command'; command: AnyCommand; given: Record<string, unknown> }
   | { kind: 'text'; text: string }
 
-/** Longest list of choices that help shows in place of a value's name. */
+/** Maximum length of a list of choices that help shows in place of a value's name. */
 const LONGEST_PLACEHOLDER = 32
 
 /**
- * Parses arguments (without node and script). Values are converted to the option's type where they look like it, and
- * not checked. Throws a `UsageError` for an unknown command or option, a missing value or a stray argument.
+ * Parses arguments (without node and script). Values are converted to the option's type if they look like it, but not checked.
+ * Throws a `UsageError` for an unknown command or option, a missing value or an extra argument.
  */
 export function parseArguments(
   argv: readonly string[],
@@ -98,7 +98,7 @@ function buildCommand(command: AnyCommand, { columns }: ProgramFacts, onCommand:
   return built
 }
 
-/** The action, with options of which the value may also stand by itself. */
+/** Adds the action, with options whose values may also be given without a name. */
 function addPositional(built: Commander, command: AnyCommand, onCommand: OnCommand): void {
   const { positional = [], schema } = command
   for (const key of positional) {
@@ -135,7 +135,7 @@ function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {
     main.hideHelp(idle.includes(key))
     if (facts.group) main.helpGroup(facts.group)
     if (facts.kind !== 'flag' && facts.kind !== 'optional-text') return [main]
-    // What is on or off can be negated, so that the command line can win over a file; help shows it where it is of use.
+    // Flags can be negated, so that the command line overrides a file; help shows the form that is useful.
     const positive = facts.kind === 'flag' ? new Option(flag, help).hideHelp(idle.includes(key)) : main
     const negation = new Option(`--no-${kebabCase(key)}`, `turn ${flag} off`).hideHelp(fallback !== true)
     for (const part of [positive, negation]) if (facts.group) part.helpGroup(facts.group)
@@ -163,7 +163,7 @@ function helpOf(
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 
-/** The value of an occurrence; what is not a number stays a string, for the check to name. */
+/** Converts the value of one occurrence; text that is not a number stays a string, for the check to report. */
 function convert({ kind, adds }: OptionFacts, value: string, previous: unknown): unknown {
   if (kind === 'number') return NUMBER.test(value) ? Number(value) : value
   if (adds) return [...((previous as string[] | undefined) ?? []), value]

@@ -1,4 +1,4 @@
-/** Missing files are found before work starts. */
+/** Checks of paths before the work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
@@ -12,7 +12,7 @@ import { optionFacts } from '../schema/option-facts.js'
 import type { RawOptions } from '../schema/parse.js'
 import { meaningIn } from './hub-files.js'
 
-/** Throws unless something lies at the path. */
+/** Throws unless the path exists. */
 export function requirePath(key: string, path: string | undefined, source: OptionSource): void {
   if (path === undefined || existsSync(path)) return
   throw new UsageError('missing-file', `${optionName(key, source)}: there is no file or folder "${path}".`)
@@ -25,24 +25,24 @@ export function requireFolder(key: string, path: string, source: OptionSource): 
   throw new UsageError('not-a-folder', `${optionName(key, source)}: "${path}" is a file; expected a folder.`)
 }
 
-/** Throws unless something lies at the path, or it may be an id of the hub. */
+/** Throws unless the path exists or may be a hub id. */
 function requirePathOrId(key: string, path: string, source: OptionSource): void {
   if (existsSync(path) || hubIdOf(path)) return
   const name = optionName(key, source)
   throw new UsageError(
     'missing-file',
-    `${name}: there is no file or folder "${path}", and an id of the hub would be owner/name.`,
+    `${name}: there is no file or folder "${path}", and a hub id would have the form owner/name.`,
   )
 }
 
-/** Throws unless each is there or may be an id of the hub; `-` is stdin. */
+/** Throws unless each path exists or may be a hub id; `-` is stdin. */
 function requireData(key: string, sources: readonly DataSource[], source: OptionSource): void {
   for (const path of pathsOf(sources)) if (path !== '-') requirePathOrId(key, path, source)
 }
 
 /**
- * Throws unless all that options name to be read is there: models (a .gguf file or a folder with config.json), adapters (a folder
- * with adapter_config.json), data, each of which may be an id of the hub, and files with a template or tools.
+ * Throws unless all inputs that options name exist: models (a .gguf file or a folder with config.json), adapters (a folder with
+ * adapter_config.json) and data, each of which may be a hub id, and files with a template or tools.
  */
 export function requireInputs({ shape }: OptionsSchema, options: RawOptions, source: OptionSource): void {
   for (const [key, value] of Object.entries(options)) {
@@ -63,7 +63,7 @@ function refuse(code: string, key: string, why: string | null, source: OptionSou
   if (why !== null) throw new UsageError(code, `${optionName(key, source)}: ${why}.`)
 }
 
-/** Throws when a folder to write to is a file, holds an input, or (without `overwrite`) is not empty. */
+/** Throws if an output folder is a file, contains an input, or (without `overwrite`) is not empty. */
 export function requireFreeOutput(
   output: string,
   { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
@@ -87,13 +87,13 @@ export function requireFreeOutput(
   )
 }
 
-/** Throws when a file to write is a folder. */
+/** Throws if an output file is a folder. */
 export function requireFileOutput(key: string, path: string | undefined, source: OptionSource): void {
   if (path === undefined || !existsSync(path) || !statSync(path).isDirectory()) return
   throw new UsageError('not-a-file', `${optionName(key, source)}: "${path}" is a folder; expected a file to write.`)
 }
 
-/** Throws when a file to write is a folder, an input, or (without `overwrite`) there already. */
+/** Throws if an output file is a folder, an input, or (without `overwrite`) exists already. */
 export function requireFreeFile(
   output: string,
   { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },

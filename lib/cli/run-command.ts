@@ -1,4 +1,4 @@
-/** Runs a command line: options, checks, work; one document or a text out; failures as sentences with an exit code. */
+/** Runs a command line: options, checks, work; prints one document or text, and failures as sentences with an exit code. */
 import { MoraError } from '../common/errors.js'
 import { foreignFailure } from '../common/foreign-errors.js'
 import { asMessage, printable } from '../common/printable.js'
@@ -46,7 +46,7 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
   return result.exitCode || (unwritten === null ? 0 : 1)
 }
 
-/** Null, or why the result could not be written. */
+/** Prints a result; returns null, or why it could not be written. */
 async function print({ json, text, isPrintable }: CommandResult, asJson: boolean, { stdout }: Terminal) {
   if (asJson) return json === undefined ? null : writeResult(stdout, documentOf(json))
   if (text === '') return null

@@ -4,7 +4,7 @@ import { runCommandLine } from './run-command.js'
 import { endWithWork } from './terminal/interrupt.js'
 import { processTerminal, releaseLostTerminals, survive } from './terminal/terminal.js'
 
-/** Runs the command line of the process, which ends with it. */
+/** Runs the command line of this process, and ends the process. */
 export async function runProcess(): Promise<void> {
   survive(process)
   releaseLostTerminals()

@@ -1,4 +1,4 @@
-/** What the dashboard answers: the page, its files, and the runs as JSON. */
+/** The dashboard's HTTP routes: the page, its files, and the runs as JSON. */
 import { type Context, Hono } from 'hono'
 import { foreignFailure } from '../common/foreign-errors.js'
 import { readAssets } from './assets.js'
@@ -7,7 +7,7 @@ import type { KnownMetrics } from './payload.js'
 import { payloadJson } from './payload-json.js'
 import type { Runs } from './runs.js'
 
-/** The page runs its own files only, and asks nothing but this server. */
+/** The page may only run its own files, and only request this server. */
 const HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -18,7 +18,7 @@ const HEADERS = {
   'cache-control': 'no-store',
 }
 
-/** `host` is the one that is listened on. */
+/** @param host name or address that the server listens on */
 export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
   const assets = readAssets()
   const app = new Hono()
@@ -56,7 +56,7 @@ function found(context: Context, payload: object | null) {
   return payload === null ? answer(context, { error: 'There is no such run.' }, 404) : answer(context, payload)
 }
 
-/** What a page says that it knows, `VERSION,ROWS,WIDTH,ROWS,WIDTH…`; null when it says anything else. */
+/** Parses what a page knows already, `VERSION,ROWS,WIDTH,ROWS,WIDTH…`; null for any other text. */
 function knownOf(text: string): KnownMetrics | null {
   const [version = '', ...numbers] = text.split(',')
   if (numbers.length % 2 !== 0 || !numbers.every((number) => /^\d{1,15}$/.test(number))) return null

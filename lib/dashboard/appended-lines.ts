@@ -1,20 +1,20 @@
-/** Lines of a file that grows: each is read once. */
+/** Reads the lines of a growing file, each once. */
 import { basename } from 'node:path'
 import { type RunFile, withFileInside } from './inside.js'
 
 const CHUNK = 2 ** 20
-/** Bytes of a file: those of a million steps are fewer. */
+/** Maximum size of a file in bytes; a million steps take less. */
 const MOST_BYTES = 2 ** 28
-/** Bytes before the place of reading that must be as they were: a file that was written anew differs there. */
+/** Number of bytes before the read position that must be unchanged; a file that was rewritten differs there. */
 const REMEMBERED = 256
 
 export interface LineReader {
   onLine(line: string): void
-  /** Lines before are no longer those of the file: it began anew, or is gone. */
+  /** Called when the lines read before are void: the file began anew, or is gone. */
   onReset(): void
 }
 
-/** What is wrong with the size of such a file; null where nothing is. */
+/** Returns the problem if such a file is too large; null otherwise. */
 export function sizeProblem(name: string, size: number): string | null {
   return size > MOST_BYTES ? `${name} has ${size} bytes, and ${MOST_BYTES} are read at most.` : null
 }
@@ -24,25 +24,25 @@ export class AppendedLines {
   readonly #reader: LineReader
   readonly #signal: AbortSignal | undefined
   #problem: string | null = null
-  /** Bytes of whole lines that were read. */
+  /** Number of bytes of complete lines that were read. */
   #offset = 0
   #last = Buffer.alloc(0)
-  /** Reads take turns. */
+  /** The last read; reads run one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** @param signal ends reading */
+  /** @param signal aborts reading */
   constructor(path: string, reader: LineReader, signal?: AbortSignal) {
     this.#path = path
     this.#reader = reader
     this.#signal = signal
   }
 
-  /** Why nothing was read; null where something was, or there is no file. */
+  /** Why the file was not read; null if it was, or if there is none. */
   get problem(): string | null {
     return this.#problem
   }
 
-  /** Hands on every whole line that was appended since the last call. */
+  /** Passes on every complete line that was appended since the last call. */
   read(): Promise<void> {
     const done = this.#turn.then(async () => {
       const found = await withFileInside(this.#path, async (file) => {
@@ -70,7 +70,7 @@ export class AppendedLines {
       const length = Math.min(CHUNK, size - this.#offset)
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, this.#offset)
       const chunk = buffer.subarray(0, bytesRead)
-      // What has no end yet is read again when it has; a line longer than a chunk is none of ours.
+      // An incomplete line is read again once it is complete; a line longer than a chunk is not one of ours.
       const end = chunk.lastIndexOf(0x0a) + 1 || (bytesRead === CHUNK ? CHUNK : 0)
       if (end === 0) return
       for (const line of chunk.toString('utf8', 0, end).split('\n')) if (line !== '') this.#reader.onLine(line)

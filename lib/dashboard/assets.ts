@@ -1,9 +1,9 @@
-/** The files of the page: own ones beside this module, and uPlot's. */
+/** The files of the page: its own beside this module, and uPlot's. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-/** The page's modules, each after those that it imports; the last one begins. */
+/** The page's modules, each after those that it imports; the last one is the entry point. */
 export const PAGE_MODULES = [
   'elements.js',
   'format.js',
@@ -43,7 +43,7 @@ const own = ['index.html', 'icon.svg', ...PAGE_MODULES]
 const styles = ['base.css', 'layout.css', 'parts.css', 'charts.css']
 const uplot = ['uPlot.iife.min.js', 'uPlot.min.css']
 
-/** Every file by its name: nothing else is ever served. */
+/** Every file, by name: no other is ever served. */
 export function readAssets(): ReadonlyMap<string, Asset> {
   const { resolve } = createRequire(import.meta.url)
   const paths = [

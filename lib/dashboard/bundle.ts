@@ -1,7 +1,7 @@
-/** Modules of the page as one: a page that is a file cannot import others. */
+/** Bundles the page's modules: a page that is a single file cannot import others. */
 
 export interface PageModule {
-  /** Its file name, by which others import it as `./NAME`. */
+  /** Its file name; others import it as `./NAME`. */
   name: string
   code: string
 }
@@ -10,8 +10,8 @@ const IMPORT = /^import \{([^}]+)\} from '\.\/([^']+)'$/gm
 const EXPORT = /^export (?=(?:async )?(?:function|class|const) (\w+))/gm
 
 /**
- * Each module becomes a function that is called in order and returns what the module exports. Of the forms of modules
- * it knows those that the page uses: named imports from modules before, and exported functions, classes and constants.
+ * Turns each module into a function that is called in order and returns the module's exports. It supports only the forms that
+ * the page uses: named imports from earlier modules, and exported functions, classes and constants.
  */
 export function bundleModules(modules: readonly PageModule[]): string {
   const known = new Set<string>()

@@ -1,6 +1,6 @@
 import { type RunFile, withFileInside } from './inside.js'
 
-/** What a file says, worked out again only when the file has changed. */
+/** A value computed from a file, and computed again only when the file has changed. */
 export class FileView<Value> {
   readonly #path: string
   readonly #read: (file: RunFile) => Promise<Value>
@@ -12,7 +12,7 @@ export class FileView<Value> {
     this.#read = read
   }
 
-  /** Null when the file is absent. */
+  /** Returns the value; null if the file is absent. */
   get(): Promise<Value | null> {
     return withFileInside(this.#path, async (file) => {
       const stamp = `${file.size} ${file.modified}`

@@ -1,26 +1,26 @@
-/** Folders that hold a run, below a folder. */
+/** Finds the folders below a folder that contain a run. */
 import { basename, join } from 'node:path'
 import { entriesInside } from './inside.js'
 
 export interface FoundRun {
-  /** Its path below the folder, with slashes; `.` for the folder itself. */
+  /** Its path relative to the folder, with slashes; `.` for the folder itself. */
   id: string
   name: string
   /** Absolute. */
   folder: string
 }
 
-/** How far a folder is searched: somebody may start the dashboard in their home. */
+/** Limits of the search: somebody may start the dashboard in their home folder. */
 const LIMITS = { depth: 6, folders: 5_000, runs: 1_000 }
 
-/** Folders of a run that hold no other run. */
+/** Subfolders of a run that contain no other run. */
 const PARTS_OF_A_RUN = ['checkpoints', 'merges', 'model', 'tensorboard']
 
 /**
- * Every folder with a run, by its path. Links are not followed; hidden folders and node_modules are passed over.
+ * Returns every folder with a run, by path. Does not follow links; skips hidden folders and node_modules.
  *
  * @param root its real path
- * @returns `complete` is false when there was more to look at than the limits allow
+ * @returns `complete` is false if the limits were reached before the end
  */
 export async function findRuns(root: string): Promise<{ runs: FoundRun[]; complete: boolean }> {
   const runs: FoundRun[] = []

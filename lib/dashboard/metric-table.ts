@@ -1,10 +1,10 @@
-/** Rows of metrics in columns, and their course in few points. */
+/** Metrics in columns, and their course reduced to a few points. */
 import type { Band, MetricValue, TablePart } from './payload.js'
 
-/** Most points that are shown of a table; a wide screen has about as many columns. */
+/** Maximum number of points per table; a wide screen has about as many columns of pixels. */
 const MOST_POINTS = 2_000
 
-/** A column of numbers that grows. */
+/** A growing column of numbers. */
 class Column {
   #values = new Float64Array(1024)
 
@@ -30,7 +30,7 @@ export class MetricTable {
   readonly #columns: readonly NamedColumn[]
   readonly #positions: readonly NamedColumn[]
 
-  /** @param positions names of columns that say how far the run was at a row: a point has that of its last row */
+  /** @param positions columns of progress: a point has the value of its last row */
   constructor(names: readonly string[], positions: readonly string[] = []) {
     const columnsOf = (all: readonly string[]) => all.map((name) => [name, new Column()] as const)
     this.#columns = columnsOf(names)
@@ -38,8 +38,8 @@ export class MetricTable {
   }
 
   /**
-   * Adds a row; what is no number becomes NaN. Steps rise: rows of this step and later ones are dropped first, as
-   * those of a run that was continued from before them. Returns whether any was.
+   * Adds a row; values that are not numbers become NaN. Steps increase: rows of this step and later ones, from before the run
+   * was resumed, are dropped first. Returns whether there were any.
    */
   add(step: number, values: Readonly<Record<string, unknown>>): boolean {
     const dropped = this.drop(step)
@@ -59,13 +59,13 @@ export class MetricTable {
     return this.rows < before
   }
 
-  /** How far the run was at its last row; 0 before the first. */
+  /** Returns the progress at the last row; 0 before the first. */
   position(name: string): number {
     const column = this.#positions.find(([one]) => one === name)?.[1]
     return column && this.rows > 0 ? column.get(this.rows - 1) : 0
   }
 
-  /** The points that somebody lacks who knows the first `rows` rows in points of `width`. */
+  /** Returns the points that are new to a page that knows the first `rows` rows in points of `width`. */
   since(known: { rows: number; width: number } | null): TablePart {
     const width = pointWidth(this.rows)
     const goesOn = known !== null && known.width === width && known.rows <= this.rows
@@ -94,7 +94,7 @@ export class MetricTable {
   }
 }
 
-/** The least power of two that makes no more points than are shown: it changes seldom, and points stay what they are. */
+/** The smallest power of two with few enough points: it changes rarely, so that most points stay the same. */
 export function pointWidth(rows: number): number {
   return 2 ** Math.max(0, Math.ceil(Math.log2(rows / MOST_POINTS)))
 }
@@ -106,7 +106,7 @@ function bandOf(column: Column, starts: readonly number[], ends: readonly number
   return { mean, low: points.map(({ low }) => low), high: points.map(({ high }) => high) }
 }
 
-/** Over the finite values of some rows. */
+/** Summarises the finite values of some rows. */
 function pointOf(
   column: Column,
   start: number,
@@ -129,7 +129,7 @@ function finite(value: number): MetricValue {
   return Number.isFinite(value) ? short(value) : null
 }
 
-/** As many digits as a chart or a table can show. */
+/** Rounds to as many digits as a chart or a table can show. */
 function short(value: number): number {
   return Number(value.toPrecision(7))
 }

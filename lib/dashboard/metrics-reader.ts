@@ -1,22 +1,22 @@
-/** `metrics.jsonl` of a run, read as it grows. */
+/** Reads `metrics.jsonl` of a run while it grows. */
 import { randomUUID } from 'node:crypto'
 import { isJsonObject, jsonIn } from '../io/json.js'
 import { AppendedLines } from './appended-lines.js'
 import { MetricTable } from './metric-table.js'
 import type { KnownMetrics, RunMetrics } from './payload.js'
 
-/** Metrics of optimizer steps, under their names in the file. */
+/** Metrics of optimizer steps, by their names in the file. */
 const STEP_METRICS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes']
-/** How far a run was at a step: passes over the data, tokens and seconds since its start. */
+/** Progress of a run at a step: passes over the data, tokens, and seconds since its start. */
 const POSITIONS = ['epoch', 'tokens', 'seconds']
-/** Every other number of a line is a metric of the user's own. */
+/** Any other number in a line is one of the user's own metrics. */
 const KNOWN_KEYS = new Set([...STEP_METRICS, ...POSITIONS, 'step', 'time', 'targetTokens', 'evalLoss'])
 
-/** More steps, and more values of own metrics, than any run has. */
+/** Maximum number of steps, and of values of own metrics: more than any run has. */
 const MOST_ROWS = 2 ** 22
-/** Own metrics of a run: a file may have a new name in every line. */
+/** Maximum number of own metrics: a file may have a new name in every line. */
 const MOST_OWN = 100
-/** Seconds without a line beyond what its step took, after which the run is taken to have been interrupted. */
+/** Seconds without a line, in addition to its step's time, after which the run counts as interrupted. */
 const PAUSE = 10 * 60
 
 type Entry = Readonly<Record<string, unknown>>
@@ -30,7 +30,7 @@ export class MetricsReader {
   #hasMoreOwn!: boolean
   #version!: string
   #malformed!: number
-  /** When the last step was written, in milliseconds since 1970; NaN where its line does not say. */
+  /** Time of the last step, in milliseconds since 1970; NaN if its line has none. */
   #written!: number
 
   constructor(path: string, signal?: AbortSignal) {
@@ -38,12 +38,12 @@ export class MetricsReader {
     this.#reset()
   }
 
-  /** Rows that are kept in memory. */
+  /** Number of rows in memory. */
   get rows(): number {
     return this.#tables().reduce((sum, table) => sum + table.rows, 0)
   }
 
-  /** Reads what was appended, and gives what somebody lacks who knows so much. */
+  /** Reads what was appended, and returns what is new to a page with this knowledge. */
   async since(known: KnownMetrics | null): Promise<RunMetrics> {
     await this.#lines.read()
     const tables = this.#tables()
@@ -92,7 +92,7 @@ export class MetricsReader {
     return dropped
   }
 
-  /** From the line before to this one, or, where that is unknown or the run was interrupted, what the step took. */
+  /** Returns the time since the line before; if that is unknown or the run was interrupted, the duration of the step. */
   #secondsOf({ time, tokens, tokensPerSecond }: Entry): number {
     const took = Number(tokens) / Number(tokensPerSecond)
     const written = typeof time === 'string' ? Date.parse(time) : Number(time ?? Number.NaN)
@@ -101,7 +101,7 @@ export class MetricsReader {
     return since >= took && since <= took + PAUSE ? since : took
   }
 
-  /** An own metric begins with its first number; null is one that is not finite. */
+  /** Adds a value of an own metric, which begins with its first number; null means not finite. */
   #addOwn(step: number, name: string, value: unknown): boolean {
     const table = this.#own.get(name)
     if (typeof value !== 'number' && !(table && value === null)) return false
@@ -126,7 +126,7 @@ export class MetricsReader {
   }
 }
 
-/** The object of a line; null when it is none. */
+/** Parses the object of a line; null if it is none. */
 export function parsed(line: string): Record<string, unknown> | null {
   const value = jsonIn(line)
   return isJsonObject(value) ? value : null

@@ -1,6 +1,6 @@
 /**
- * Whether a request comes from the dashboard's own page. A browser may be made to ask a local server by any other page:
- * by its address, or by a name that is made to lead here (DNS rebinding).
+ * Checks whether a request comes from the dashboard's own page. Any other page can make a browser send requests to a local
+ * server: by its address, or by a name that resolves to it (DNS rebinding).
  */
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
@@ -8,17 +8,17 @@ import { hostname } from 'node:os'
 export interface RequestFacts {
   method: string
   path: string
-  /** A header by its name in lower case. */
+  /** Returns a header by its name in lower case. */
   header(name: string): string | undefined
 }
 
-/** Why a request is refused, with the status to say so; null when it is answered. */
+/** Returns why a request is rejected, with the status of the response; null if it is allowed. */
 export function whyRefused(request: RequestFacts, host: string): { status: 403 | 405; reason: string } | null {
   const { method, header } = request
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, reason: 'The dashboard only answers GET.' }
   const asked = header('host')
   if (asked === undefined || !isOwnName(nameOf(asked), host)) {
-    return { status: 403, reason: 'The dashboard does not go by this name; use the address that it printed.' }
+    return { status: 403, reason: 'The dashboard has another address; use the one that it printed.' }
   }
   const origin = header('origin')
   if (origin !== undefined && origin !== `http://${asked}`) {
@@ -27,14 +27,14 @@ export function whyRefused(request: RequestFacts, host: string): { status: 403 |
   return fromElsewhere(request) ? { status: 403, reason: 'The dashboard only answers its own page.' } : null
 }
 
-/** By what browsers say of a request. Following a link to the page is no harm. */
+/** Whether another site sent the request, according to the browser's headers. Following a link to the page is allowed. */
 function fromElsewhere({ path, header }: RequestFacts): boolean {
   const site = header('sec-fetch-site')
   if (site === undefined || site === 'same-origin' || site === 'none') return false
   return !(path === '/' && header('sec-fetch-mode') === 'navigate' && header('sec-fetch-dest') === 'document')
 }
 
-/** Addresses cannot be made to lead elsewhere, names can: only those that are this server's own are answered. */
+/** Whether a name is this server's own. An address cannot be made to resolve elsewhere, a name can. */
 function isOwnName(name: string | null, host: string): boolean {
   if (name === null) return false
   if (isLoopback(name)) return true
@@ -42,12 +42,12 @@ function isOwnName(name: string | null, host: string): boolean {
   return isIP(name) !== 0 || name === host.toLowerCase() || name === hostname().toLowerCase()
 }
 
-/** Whether only this machine reaches a host. */
+/** Whether a host is reachable from this machine only. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-/** The name in a Host header, without port and brackets. */
+/** Returns the name in a Host header, without port and brackets. */
 function nameOf(host: string): string | null {
   if (!/^[\w.:[\]-]+$/.test(host)) return null
   try {

@@ -1,11 +1,11 @@
-/** What the page gets, from the server or inside a report. Types only: the page's own modules refer to them too. */
+/** The data of the page, from the server or inside a report. Only types: the page's own modules use them too. */
 
-/** `running`: a living process writes to it. `finished`: it came to its end. `stopped`: it can go on. `empty`: no step yet. */
+/** `running`: a live process writes to it. `finished`: it is complete. `stopped`: it can be resumed. `empty`: no step yet. */
 export type RunStatus = 'running' | 'finished' | 'stopped' | 'empty'
 
 /** A run in the list. */
 export interface RunSummary {
-  /** Its path below the folder; `.` for the folder itself. */
+  /** Its path relative to the folder; `.` for the folder itself. */
   id: string
   name: string
   status: RunStatus
@@ -13,58 +13,58 @@ export interface RunSummary {
   totalSteps: number | null
   loss: number | null
   method: string | null
-  /** Milliseconds since 1970. */
+  /** Last change, in milliseconds since 1970. */
   modified: number
 }
 
 export interface RunList {
   folder: string
   runs: RunSummary[]
-  /** False when the folder holds more than was looked at. */
+  /** False if the folder contains more than was searched. */
   complete: boolean
 }
 
 /** A number, or null where it is missing or not finite. */
 export type MetricValue = number | null
 
-/** A metric in points: the mean of a point's rows and, where a point may be several, their lowest and highest. */
+/** A metric in points: the mean of a point's rows and, if a point may have several, their lowest and highest value. */
 export interface Band {
   mean: MetricValue[]
   low?: MetricValue[]
   high?: MetricValue[]
 }
 
-/** Rows of metrics in at most a few thousand points. */
+/** Rows of metrics reduced to at most a few thousand points. */
 export interface TablePart {
-  /** Rows that there are. */
+  /** Total number of rows. */
   rows: number
-  /** Rows in a point: a power of two. */
+  /** Number of rows in a point: a power of two. */
   width: number
-  /** Number of the first point in this part; earlier points are as they were. */
+  /** Number of the first point in this part; earlier points are unchanged. */
   from: number
   /** The last step of each point. */
   steps: number[]
-  /** How far the run was at the last step of each point: `epoch`, `tokens` and `seconds`; of optimizer steps only. */
+  /** Progress at the last step of each point: `epoch`, `tokens` and `seconds`; of optimizer steps only. */
   at: Record<string, MetricValue[]>
   metrics: Record<string, Band>
-  /** The last row, whatever the points are; null where there is none. */
+  /** The last row, regardless of points; null if there is none. */
   last: { step: number; values: Record<string, MetricValue> } | null
 }
 
 export interface RunMetrics {
-  /** Another one than before: rows that were told are gone, and the part begins at point 0. */
+  /** Changes when rows that were sent are gone; the part then begins at point 0. */
   version: string
   steps: TablePart
   evaluations: TablePart
-  /** Metrics of the user's own, each in a table whose metric is `value`, in the order in which they came. */
+  /** The user's own metrics in the order of their first values, each in a table with the metric `value`. */
   own: (TablePart & { name: string })[]
-  /** There are more own metrics than are read. */
+  /** Whether there are more own metrics than are read. */
   hasMoreOwn: boolean
-  /** Lines that could not be read. */
+  /** Number of lines that could not be read. */
   malformed: number
 }
 
-/** What is known already: of these tables (steps, evaluations, own metrics) the rest is enough. */
+/** What a page knows already of its tables (steps, evaluations, own metrics), so that only the rest is sent. */
 export interface KnownMetrics {
   version: string
   tables: { rows: number; width: number }[]
@@ -86,17 +86,17 @@ export interface RunFact {
 export interface RunDetails {
   id: string
   facts: RunFact[]
-  /** Steps of the checkpoints that there are. */
+  /** Steps of the existing checkpoints. */
   checkpoints: number[]
-  /** The newest ones, in order. */
+  /** The newest samples, in order. */
   samples: Sample[]
-  /** What could not be read. */
+  /** Problems with files of the run. */
   problems: string[]
 }
 
-/** What a report holds in place of a server. */
+/** The data in a report, which replaces the server. */
 export interface ReportData {
-  /** When it was made, ISO 8601. */
+  /** When it was written, ISO 8601. */
   made: string
   version: string
   list: RunList

@@ -1,4 +1,4 @@
-/** The dashboard as one HTML file: its files and the data of the runs inside, so that it opens anywhere. */
+/** Writes the dashboard as one HTML file that contains its files and the data of the runs, so that it opens anywhere. */
 import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { UsageError } from '../common/errors.js'
@@ -10,11 +10,11 @@ import type { ReportData, RunSummary } from './payload.js'
 import { payloadJson } from './payload-json.js'
 import { Runs } from './runs.js'
 
-/** Runs of a report at most: the newest. */
+/** Maximum number of runs in a report: the newest. */
 const MOST_RUNS = 50
 
 export interface ReportOptions {
-  /** Where runs are looked for. */
+  /** The folder to search for runs. */
   folder: string
   /** The file to write. */
   output: string
@@ -22,12 +22,12 @@ export interface ReportOptions {
 
 export interface ReportResult {
   runs: number
-  /** Runs that are not in it, because there are too many. */
+  /** Number of runs left out because there are too many. */
   leftOut: number
   bytes: number
 }
 
-/** @throws UsageError `no-run` when the folder holds none; RunError when the file cannot be written */
+/** @throws UsageError `no-run` if the folder contains none; RunError if the file cannot be written */
 export async function writeReport({ folder, output }: ReportOptions): Promise<ReportResult> {
   const { data, leftOut } = await gather(await Runs.in(folder))
   if (data.list.runs.length === 0) {
@@ -64,7 +64,7 @@ async function gather(all: Runs): Promise<{ data: ReportData; leftOut: number }>
   return { data, leftOut: list.runs.length - runs.length }
 }
 
-/** The page with every file that it names in place of the name. */
+/** Returns the page, with the contents of every file in place of its name. */
 export function reportPage(data: ReportData): string {
   const assets = readAssets()
   const text = (name: string) => (assets.get(name) as Asset).text
@@ -94,7 +94,7 @@ function dataUri(svg: string): string {
   return `data:image/svg+xml,${encodeURIComponent(svg.trim())}`
 }
 
-/** JSON that cannot end the element it stands in, whatever a run says. */
+/** Serialises to JSON that cannot end its HTML element, whatever a run contains. */
 function safeJson(data: ReportData): string {
   return payloadJson(data).replace(
     /[<>&\u2028\u2029]/g,

@@ -1,4 +1,4 @@
-/** One run: what its folder says of it. */
+/** Reads one run from its folder. */
 import { join } from 'node:path'
 import { identityIn, isAlive } from '../io/process-identity.js'
 import { AppendedLines, sizeProblem } from './appended-lines.js'
@@ -9,11 +9,11 @@ import { MetricsReader, parsed } from './metrics-reader.js'
 import type { KnownMetrics, RunDetails, RunMetrics, RunStatus, RunSummary, Sample } from './payload.js'
 import { readFacts } from './run-yaml.js'
 
-/** Samples that are kept of a run, the newest. */
+/** Maximum number of samples that are kept of a run: the newest. */
 const MOST_SAMPLES = 500
-/** Characters of a prompt or a text that are kept. */
+/** Maximum number of characters that are kept of a prompt or a text. */
 const SAMPLE_LENGTH = 4_000
-/** Bytes at the end of metrics.jsonl in which its last step is looked for. */
+/** Bytes at the end of metrics.jsonl in which the last step is searched. */
 const TAIL = 2 ** 16
 /** Milliseconds since the last change after which a run on another machine counts as ended. */
 const SILENCE = 10 * 60_000
@@ -27,7 +27,7 @@ export class RunReader {
   readonly #sampleLines: AppendedLines
   #samples: Sample[] = []
 
-  /** @param signal ends reading */
+  /** @param signal aborts reading */
   constructor(run: FoundRun, signal?: AbortSignal) {
     this.#run = run
     this.#signal = signal
@@ -54,12 +54,12 @@ export class RunReader {
     return this.#metrics.since(known)
   }
 
-  /** Rows of metrics that are kept in memory. */
+  /** Number of rows of metrics in memory. */
   get rows(): number {
     return this.#metrics?.rows ?? 0
   }
 
-  /** Gives the memory of the metrics back; they are read anew when they are asked for. */
+  /** Frees the memory of the metrics; the next request reads them again. */
   forgetMetrics(): void {
     this.#metrics = null
   }
@@ -88,12 +88,12 @@ export class RunReader {
   async #status(step: number | null, totalSteps: number | null, modified: number): Promise<RunStatus> {
     if (await this.#isHeld(modified)) return 'running'
     if (step === null) return 'empty'
-    // The model card is written last of all; a run that was stopped has one too.
+    // The model card is written last; a run that was stopped has one too.
     const hasCard = (await withFileInside(this.#path('README.md'), async () => true)) ?? false
     return hasCard && step >= (totalSteps ?? step) ? 'finished' : 'stopped'
   }
 
-  /** Whether a process writes to the folder: the lock of `mora train` names it. */
+  /** Whether a process is writing to the folder: the lock of `mora train` names it. */
   async #isHeld(modified: number): Promise<boolean> {
     const text = await withFileInside(this.#path('.lock'), fileText)
     const holder = identityIn(text ?? '')
@@ -117,9 +117,9 @@ export class RunReader {
 interface LastStep {
   step: number | null
   loss: number | null
-  /** Bytes of the file. */
+  /** Size in bytes. */
   size: number
-  /** Milliseconds since 1970. */
+  /** Last change, in milliseconds since 1970. */
   modified: number
 }
 

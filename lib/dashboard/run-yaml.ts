@@ -1,4 +1,4 @@
-/** `run.yaml` of a run: what it is made of, as lines to read and compare. */
+/** Reads a run's `run.yaml`, its configuration, as lines to show and compare. */
 
 import { asMessage } from '../common/printable.js'
 import { isJsonObject } from '../io/json.js'
@@ -13,7 +13,7 @@ export interface ReadFacts {
 
 const none: ReadFacts = { facts: [], method: null, totalSteps: null }
 
-/** Reads the text of a run.yaml; of what is no such file, nothing and the reason. */
+/** Reads the text of a run.yaml; for any other text, returns no facts and the reason. */
 export function readFacts(text: string): ReadFacts & { problem: string | null } {
   let content: unknown
   try {

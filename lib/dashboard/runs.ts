@@ -1,14 +1,14 @@
-/** The runs below a folder, as the dashboard and reports ask for them. */
+/** The runs below a folder, for the dashboard and reports. */
 import { realpath } from 'node:fs/promises'
 import { findRuns } from './find-runs.js'
 import type { KnownMetrics, RunDetails, RunList, RunMetrics } from './payload.js'
 import { RunReader } from './run-reader.js'
 
-/** Rows of metrics that are kept in memory, of the runs that were asked for last: some 70 bytes each. */
+/** Maximum number of rows of metrics in memory, some 70 bytes each; the runs of the latest requests keep theirs. */
 const MOST_ROWS_IN_MEMORY = 2 ** 22
-/** Milliseconds until the folder is searched for new runs again; longer where a search takes long. */
+/** Milliseconds until the folder is searched for new runs again; longer if a search takes long. */
 const SEARCH_INTERVAL = 3_000
-/** Share of the time that searching may take. */
+/** Maximum share of the time that is spent searching. */
 const SEARCH_SHARE = 0.05
 
 export class Runs {
@@ -18,7 +18,7 @@ export class Runs {
   #readers = new Map<string, RunReader>()
   #complete = true
   #nextSearch = 0
-  /** Ids, the least recent first. */
+  /** Ids, the least recently used first. */
   readonly #inMemory = new Set<string>()
 
   private constructor(
@@ -32,8 +32,8 @@ export class Runs {
   }
 
   /**
-   * @param signal ends what is being read
-   * @param rowsInMemory of metrics, at most, beside those of the run that was asked for last
+   * @param signal aborts reading
+   * @param rowsInMemory maximum number of rows of metrics, in addition to those of the run that was requested last
    */
   static async in(folder: string, signal?: AbortSignal, rowsInMemory = MOST_ROWS_IN_MEMORY): Promise<Runs> {
     return new Runs(await realpath(folder), signal, rowsInMemory)
@@ -45,12 +45,12 @@ export class Runs {
     return { folder: this.folder, runs, complete: this.#complete }
   }
 
-  /** Null for a run that there is not; only runs that were found have an id, whatever a request says. */
+  /** Null for an unknown run; only runs that were found have an id, whatever a request says. */
   async details(id: string): Promise<RunDetails | null> {
     return (await (await this.#reader(id))?.details()) ?? null
   }
 
-  /** Like `details`: what somebody lacks of a run's metrics who knows so much. */
+  /** Returns what is new of a run's metrics to a page with this knowledge; null as `details`. */
   async metrics(id: string, known: KnownMetrics | null): Promise<RunMetrics | null> {
     const reader = await this.#reader(id)
     if (!reader) return null
@@ -61,7 +61,7 @@ export class Runs {
     return metrics
   }
 
-  /** Forgets metrics of runs until few enough rows are left, those of the least recent first, of this one never. */
+  /** Frees the metrics of the least recently used runs until few enough rows are left, but never those of this run. */
   #forgetOthers(id: string): void {
     let rows = 0
     for (const one of [...this.#inMemory].reverse()) {

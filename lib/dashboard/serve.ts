@@ -8,11 +8,11 @@ import { isLoopback } from './own-origin.js'
 import { Runs } from './runs.js'
 
 export interface ServeOptions {
-  /** Where runs are looked for. */
+  /** The folder to search for runs. */
   folder: string
   /** Name or address to listen on. */
   host: string
-  /** 0 is any that is free. */
+  /** 0 for any free port. */
   port: number
 }
 
@@ -21,12 +21,12 @@ export interface Dashboard {
   /** The folder's real path. */
   folder: string
   port: number
-  /** Whether other machines reach it. */
+  /** Whether other machines can reach it. */
   isPublic: boolean
   close(): Promise<void>
 }
 
-/** @throws UsageError when it cannot listen there: the port is taken, or the address is not this machine's */
+/** @throws UsageError if it cannot listen there: the port is taken, or the address is not one of this machine */
 export async function serveDashboard({ folder, host, port }: ServeOptions): Promise<Dashboard> {
   const ending = new AbortController()
   const runs = await Runs.in(folder, ending.signal)
@@ -75,7 +75,7 @@ function explain(error: NodeJS.ErrnoException, host: string, port: number): Erro
   )
 }
 
-/** A browser cannot go to "every address". */
+/** Returns the host for the URL: a browser cannot open the address for all interfaces. */
 function nameInUrl(host: string): string {
   if (host === '0.0.0.0' || host === '::') return 'localhost'
   return host.includes(':') ? `[${host}]` : host

@@ -13,11 +13,11 @@ import { secretOfJob } from './secret.js'
 
 export interface ConnectOptions {
   /**
-   * Seconds within which the job ends once a rank was stopped, has ended or has lost its connection; 30 by default. A rank may
-   * compute for longer.
+   * Seconds within which the job ends after a rank has been stopped, has ended or has lost its connection; 30 by default. A
+   * rank may compute for longer.
    */
   timeout?: number
-  /** Seconds within which all processes have to come, where the launcher is not one of MPI's; 600 by default. */
+  /** Seconds within which all processes must have started, for launchers other than MPI's; 600 by default. */
   arrival?: number
 }
 
@@ -49,22 +49,22 @@ const connectRanksArguments = {
 }
 
 /**
- * Connects this process with the others that the same launcher started: `mpirun` of Open MPI or MPICH, or `srun --mpi=pmix`; by
- * gloo where RANK, WORLD_SIZE and MASTER_ADDR are set, as by torchrun, or what Kubeflow, SkyPilot and `srun` set instead, and
- * MORA_JOB_SECRET with them. A process that was started alone gets ranks of size 1, for which no library is opened; so the same
- * program runs with and without a launcher. Once in a process.
+ * Connects this process with the others that the same launcher started: `mpirun` of Open MPI or MPICH, or `srun --mpi=pmix`; or,
+ * by gloo, if RANK, WORLD_SIZE and MASTER_ADDR are set, as torchrun does, or the corresponding variables of Kubeflow, SkyPilot
+ * and `srun`, and with them MORA_JOB_SECRET. A process that was started alone gets ranks of size 1, for which no library is
+ * opened; so the same program runs with and without a launcher. Call it once per process.
  *
  * ```ts
  * import { connectRanks, loadModel, train } from 'node-mora'
  *
- * const ranks = await connectRanks() // under mpirun, all of its processes; alone, one
+ * const ranks = await connectRanks() // one rank per process of mpirun; without it, a single rank
  * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf', { ranks })
  * await train(model, { data: 'train.jsonl', output: 'trained-by-ranks', maxSteps: 2, ranks }).finished
  * await ranks.close()
  * ```
  *
- * @throws UsageError where the launcher's variables make no sense or the secret is missing, and RunError where a library is, or
- *   where ranks don't come
+ * @throws UsageError if the launcher's variables are inconsistent or the secret is missing, and RunError if a library is missing
+ *   or if ranks do not arrive
  */
 export async function connectRanks(options: ConnectOptions = {}): Promise<JobRanks> {
   check({ options }, connectRanksArguments)
@@ -77,7 +77,7 @@ export async function connectRanks(options: ConnectOptions = {}): Promise<JobRan
   return new ConnectedRanks(ranks, job.localRank ?? localRank, localSize, threadsOf(sharing))
 }
 
-/** Its share of the processors that this process may use; 0, which is all of them, where no other rank shares them. */
+/** Returns a rank's share of the processors that this process may use; 0, which means all, if no other rank shares them. */
 function threadsOf(sharing: number): number {
   return sharing === 1 ? 0 : Math.max(1, Math.floor(native.openDevice('cpu', 0, 0).facts().threads / sharing))
 }
@@ -92,7 +92,7 @@ async function connectByMpi({ launcher, libraries, rank, size }: LaunchedByMpi, 
   )
 }
 
-/** Ranks know an address of rank 0 and a secret; the rest they tell each other there. */
+/** Connects ranks that know only the address of rank 0 and a secret; they exchange everything else there. */
 async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: number): Promise<NativeRanks> {
   const meet = job.rank === 0 ? host : visit
   const addresses = await meet({
@@ -105,17 +105,17 @@ async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: 
   return await native.connectGloo(addresses, limit)
 }
 
-/** Where a rank runs. */
+/** The machine and processors of a rank. */
 export interface Place {
   readonly machine: string
-  /** The processors that it may use, as the kernel lists them: `0-3,8`. */
+  /** The processors that it may use, in the kernel's notation: `0-3,8`. */
   readonly processors: string
 }
 
 export interface Neighbours {
-  /** Among the ranks of this machine, from 0. */
+  /** Its number among the ranks of this machine, from 0. */
   localRank: number
-  /** Ranks of this machine. */
+  /** Number of ranks on this machine. */
   localSize: number
   /** How many of them may run on this rank's processors, itself included: all, unless a launcher binds each to its own. */
   sharing: number

@@ -1,20 +1,20 @@
-/** What this machine has that can connect or start ranks, as `mora doctor` reports it. */
+/** Libraries and launchers on this machine that can connect or start ranks, for `mora doctor`. */
 import { spawnSync } from 'node:child_process'
 import { runApart } from '../common/own-process.js'
 import { binaryPath } from '../native/binary.js'
 import { MPICH, OPEN_MPI, STANDARD_MPI } from './launcher.js'
 
-/** A library of this machine that connects ranks. */
+/** A library on this machine that connects ranks. */
 export interface RanksLibrary {
-  /** As it calls itself: Open MPI, MPICH or one of its kin; or gloo. An MPI of the standard ABI has that in brackets. */
+  /** Its own name: Open MPI, MPICH or a derivative, or gloo; for an MPI of the standard ABI with that in brackets. */
   name: string
-  /** `unknown` where it does not say. */
+  /** `unknown` if it does not report one. */
   version: string
 }
 
 /**
- * Returns each library that is found, MPI first. They are opened in processes of their own: the functions of one MPI would be taken
- * for those of the next, and of the one that this process may connect with.
+ * Returns each library that is found, MPI first. Each is opened in a process of its own: otherwise the functions of one MPI
+ * would be mistaken for those of the next, or of the one that this process may connect with.
  */
 export function findRanksLibraries(
   libraries: readonly (readonly string[])[] = [OPEN_MPI, MPICH, [STANDARD_MPI]],
@@ -28,25 +28,25 @@ export function findRanksLibraries(
   return [...found, gloo === null ? null : fromVersionText(gloo)].filter((one) => one !== null)
 }
 
-/** The last line that a script prints with the addon's path as its last argument; null where it fails. */
+/** Runs a script with the addon's path as its last argument; returns the last line that it prints, or null if it fails. */
 function told(script: string): string | null {
   const ending = runApart(script, binaryPath())
   return ending?.status === 0 ? ending.stdout.trim().split('\n').at(-1) || null : null
 }
 
-/** `Open MPI v5.0.7, package: …`, `MPICH Version:   4.2.1`, `Intel(R) MPI Library 2021.11 for …`. */
+/** Parses `Open MPI v5.0.7, package: …`, `MPICH Version:   4.2.1`, `Intel(R) MPI Library 2021.11 for …`. */
 export function fromVersionText(text: string, kind = ''): RanksLibrary {
   const [, name, version] = /^(.*?)\s*(?:\bversion\s*:?)?\s*\bv?(\d+(?:\.\w+)+)/i.exec(text) ?? []
   return { name: (name || text) + kind, version: version ?? 'unknown' }
 }
 
-/** A command of this machine that starts ranks. */
+/** A command on this machine that starts ranks. */
 export interface FoundLauncher {
-  /** As it is called. */
+  /** The name of the command. */
   command: string
-  /** What it belongs to: Open MPI, MPICH (as its kin that start processes by Hydra) or Slurm. */
+  /** The product it belongs to: Open MPI, MPICH (also its derivatives that use Hydra) or Slurm. */
   name: string
-  /** Null where it does not say, as srun where it finds no cluster. */
+  /** Null if it does not report one, as srun without a cluster. */
   version: string | null
 }
 

@@ -8,48 +8,48 @@ import { Tensor } from '../tensor/tensor.js'
 
 /** The ranks of this process's job; `close` them at the end. */
 export interface JobRanks extends Ranks, ShardRanks {
-  /** Among the ranks of this machine, from 0: which of its GPUs is this rank's. */
+  /** Its number among the ranks of this machine, from 0: it selects the rank's GPU. */
   readonly localRank: number
-  /** Ranks of this machine. */
+  /** Number of ranks on this machine. */
   readonly localSize: number
   /**
-   * CPU threads for `loadModel` on this rank: its share of the processors that it may use with other ranks of this machine; 0,
-   * which is all of them, where it shares them with none, since the launcher has bound each to its own.
+   * CPU threads for `loadModel` on this rank: its share of the processors that it may use together with other ranks of this
+   * machine; 0, which means all of them, if it shares them with none because the launcher has bound each rank to its own.
    */
   readonly threads: number
-  /** Adds up each of a few values over all ranks, in the order of ranks, so that all get the same bits. */
+  /** Sums each of a few values over all ranks, in the order of ranks, so that all get the same bits. */
   sum(values: Float64Array): Promise<Float64Array>
   /**
-   * The device for `openDevice` and `loadModel` where all ranks were told the same one: for `auto` (the default) and `cuda`, of
-   * the GPUs that this rank sees, the one of its place among the ranks of its machine. A launcher may as well show each rank a
-   * GPU of its own. Every rank calls this.
-   * @throws UsageError `shared-gpu`, on all ranks, where two of them would have the same GPU
+   * Returns the device of this rank for `openDevice` and `loadModel` if all ranks have the same option: for `auto` (the
+   * default) and `cuda`, the GPU with the rank's number among the ranks of its machine, of those that the rank sees. A launcher
+   * may also show each rank a single GPU. Every rank calls this.
+   * @throws UsageError `shared-gpu`, on all ranks, if two of them would have the same GPU
    */
   deviceFor(device?: string): Promise<string>
   /**
-   * Resolves when every rank has closed. A process that ends before, or with another exit code than 0, ends the whole job with
-   * exit code 1; the first of the ranks that have not failed has some time for that, to save what can be saved.
+   * Resolves when every rank has closed. A process that ends before that, or with an exit code other than 0, ends the whole job
+   * with exit code 1; the first rank that has not failed first has some time to save its state.
    */
   close(): Promise<void>
 }
 
-/** Ranks in processes of their own. */
+/** Ranks of which each is a process. */
 export class ConnectedRanks implements JobRanks {
   readonly rank: number
   readonly size: number
-  /** What connects them, with its version. */
+  /** The library that connects them, with its version. */
   readonly library: string
   readonly host = hostname()
-  /** By kind of device: of GPUs, once something of all ranks has lain on one; memory of processes always is. */
+  /** Connections by kind of device: GPUs once all ranks have used one; the processes' memory always. */
   readonly #connections = new Map<string, Connection>([['cpu', { why: null }]])
   #connecting: Promise<Connection> | null = null
   #hasWarned = false
-  /** The last sum that goes over this process's own memory. */
+  /** The last sum that uses this process's own memory. */
   #onHost: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly native: NativeRanks,
-    /** Among the ranks of this machine. */
+    /** Its number among the ranks of this machine. */
     readonly localRank: number,
     readonly localSize: number,
     readonly threads: number,
@@ -62,7 +62,7 @@ export class ConnectedRanks implements JobRanks {
   async sum(values: Float64Array): Promise<Float64Array> {
     const all = await this.gather(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
     if (all.some(({ length }) => length !== values.byteLength))
-      throw new RunError('ranks-differ', 'Ranks do not do the same: each has to add up as many values.')
+      throw new RunError('ranks-differ', 'The ranks diverge: each has to sum the same number of values.')
     const sums = new Float64Array(values.length)
     for (const bytes of all)
       for (const [i, value] of new Float64Array(new Uint8Array(bytes).buffer).entries()) sums[i]! += value
@@ -73,7 +73,7 @@ export class ConnectedRanks implements JobRanks {
     const tensors = onOneDevice(gradients)
     if (tensors) {
       const [{ device }] = tensors
-      // Where this is known it begins at once, so that all ranks begin what they do together in the order of their calls.
+      // If this is known, begin at once, so that all ranks begin their common operations in the order of their calls.
       const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))
       this.#connections.set(device.kind, connection)
       if (connection.why === null) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
@@ -99,7 +99,7 @@ export class ConnectedRanks implements JobRanks {
     }
   }
 
-  /** Connects the GPUs by NCCL, once. Who waits for it first goes on first, and then says that it is known. */
+  /** Connects the GPUs by NCCL, once. The first caller continues first, and then marks the connection as known. */
   #connect(device: NativeDevice): Promise<Connection> {
     for (const [name, value] of Object.entries(surroundings)) process.env[name] ??= value
     this.#connecting ??= failing(this.native.connectDevice(device)).then((why) => ({ why }))
@@ -109,7 +109,7 @@ export class ConnectedRanks implements JobRanks {
   #warn(why: string): void {
     if (this.#hasWarned || this.rank > 0) return
     this.#hasWarned = true
-    process.emitWarning(`Gradients go from GPU to GPU over the CPUs, which takes longer, without NCCL: ${why}.`, {
+    process.emitWarning(`Without NCCL, gradients go between GPUs through the CPUs, which takes longer: ${why}.`, {
       type: 'MoraWarning',
       code: 'nccl-unused',
     })
@@ -158,22 +158,22 @@ export class ConnectedRanks implements JobRanks {
   }
 }
 
-/** Why devices are not connected; null where they are. */
+/** Why devices are not connected; null if they are. */
 interface Connection {
   readonly why: string | null
 }
 
-/** Switches may add up in any order; with rings and trees of GPUs, the same ranks give the same bits. */
+/** Switches may sum in any order; with rings and trees of GPUs, the same ranks give the same bits. */
 const surroundings = { NCCL_ALGO: 'Ring,Tree' }
 
 interface GpuOfRank {
   id: string
   machine: string
-  /** How many the rank sees. */
+  /** Number of GPUs that the rank sees. */
   gpus: number
 }
 
-/** `JobRanks.deviceFor`. */
+/** Returns the device of this rank, see `JobRanks.deviceFor`. */
 async function deviceOfRank(device: string, ranks: JobRanks): Promise<string> {
   const index = gpuOf(device, ranks.localRank)
   let own: GpuOfRank | null = null
@@ -181,7 +181,7 @@ async function deviceOfRank(device: string, ranks: JobRanks): Promise<string> {
   try {
     if (index !== null) own = gpuOfRank(index)
   } catch (error) {
-    failure = error // the others wait for what this rank tells
+    failure = error // the others wait for this rank's answer
   }
   const all = await gatherJson(ranks, own)
   if (failure) throw failure
@@ -189,7 +189,7 @@ async function deviceOfRank(device: string, ranks: JobRanks): Promise<string> {
   return index === null ? device : `cuda:${index}`
 }
 
-/** Null where it computes on the CPU, or where loading a model will say what is wrong. */
+/** Returns the GPU; null if the rank computes on the CPU, or if loading a model will report the error. */
 function gpuOf(device: string, localRank: number): number | null {
   const [, kind, index] = /^(auto|cuda)(?::(\d+))?$/.exec(device) ?? []
   const count = kind === undefined ? 0 : native.deviceCount('cuda')
@@ -215,7 +215,7 @@ function requireOneEach(all: readonly (GpuOfRank | null)[]): void {
   }
 }
 
-/** Null unless all of them are tensors of the same device, and there is one. */
+/** Returns the gradients if there are any and all are tensors on the same device; null otherwise. */
 function onOneDevice(gradients: readonly WritableValues[]): readonly [Tensor, ...Tensor[]] | null {
   const [first] = gradients
   if (!(first instanceof Tensor)) return null

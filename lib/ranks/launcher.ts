@@ -1,14 +1,14 @@
-/** Finds out which launcher started this process, and as which rank, from the environment, before any library is opened. */
+/** Determines from the environment which launcher started this process, and as which rank, before any library is opened. */
 import { UsageError } from '../common/errors.js'
 
 export interface Launched {
   /** How the ranks are connected. */
   readonly by: 'mpi' | 'tcp'
-  /** As its users call it. */
+  /** Its usual name. */
   readonly launcher: string
   readonly rank: number
   readonly size: number
-  /** Among the ranks of this machine; null where the launcher does not say. */
+  /** Its number among the ranks of this machine; null if the launcher does not set it. */
   readonly localRank: number | null
 }
 
@@ -24,9 +24,9 @@ export interface LaunchedWithAddress extends Launched {
   readonly port: number
 }
 
-/** Names of libraries. */
+/** File names of libraries. */
 export const OPEN_MPI: readonly string[] = ['libmpi.so.40']
-/** Intel MPI, MVAPICH and Cray MPICH have the second. */
+/** The second is that of Intel MPI, MVAPICH and Cray MPICH. */
 export const MPICH: readonly string[] = ['libmpich.so.12', 'libmpi.so.12']
 export const STANDARD_MPI = 'libmpi_abi.so.1'
 
@@ -40,7 +40,7 @@ interface Variables {
   readonly libraries: readonly string[]
 }
 
-/** Variables of the launchers of MPI; the first whose rank is set counts. */
+/** The variables of MPI's launchers; the first whose rank is set applies. */
 const launchersOfMpi: readonly Variables[] = [
   {
     launcher: 'mpirun of Open MPI',
@@ -49,7 +49,7 @@ const launchersOfMpi: readonly Variables[] = [
     localRank: 'OMPI_COMM_WORLD_LOCAL_RANK',
     libraries: [...OPEN_MPI, STANDARD_MPI],
   },
-  // By `srun --mpi=pmix` PMIX_RANK is set and no size with it.
+  // `srun --mpi=pmix` sets PMIX_RANK, but no size.
   {
     launcher: 'a launcher with PMIx',
     rank: 'PMIX_RANK',
@@ -68,7 +68,9 @@ const launchersOfMpi: readonly Variables[] = [
 
 const DEFAULT_PORT = 29500
 
-/** Null where this process is one alone, however it was started. Throws a `UsageError` where variables contradict each other. */
+/**
+ * Returns how this process was launched; null for a single process. Throws a `UsageError` if variables contradict each other.
+ */
 export function launched(environment: Environment = process.env): LaunchedByMpi | LaunchedWithAddress | null {
   const variables = launchersOfMpi.find(({ rank, size }) => isSet(environment[rank]) && isSet(environment[size]))
   const found = variables ? byMpi(variables, environment) : withAddress(environment)
@@ -83,15 +85,15 @@ function byMpi({ launcher, libraries, ...names }: Variables, environment: Enviro
 
 interface WithAddress {
   readonly launcher: string
-  /** The variable that tells this launcher. */
+  /** The variable that identifies this launcher. */
   readonly sign: string
   place(environment: Environment): Place
-  /** Where rank 0 is, unless MASTER_ADDR says; null where the launcher does not. */
+  /** Returns the address of rank 0 if MASTER_ADDR is not set; null if the launcher has none. */
   address(environment: Environment): string | null
   port?(environment: Environment): number
 }
 
-/** Launchers that give ranks and an address; the first whose sign is set counts. */
+/** Launchers that set ranks and an address; the first whose sign is set applies. */
 const launchersWithAddress: readonly WithAddress[] = [
   {
     launcher: 'RANK and WORLD_SIZE',
@@ -115,7 +117,7 @@ const launchersWithAddress: readonly WithAddress[] = [
   },
   {
     launcher: 'srun',
-    // A script of sbatch has SLURM_PROCID and SLURM_NTASKS too, but is one process.
+    // A script of sbatch has SLURM_PROCID and SLURM_NTASKS too, but is a single process.
     sign: 'SLURM_STEP_NUM_TASKS',
     place: (environment) =>
       placeOf(environment, { rank: 'SLURM_PROCID', size: 'SLURM_STEP_NUM_TASKS', localRank: 'SLURM_LOCALID' }),
@@ -135,7 +137,7 @@ function withAddress(environment: Environment): LaunchedWithAddress | null {
   if (!isSet(address ?? undefined)) {
     throw new UsageError(
       'missing-address',
-      `By ${found.launcher} this is one of ${place.size} ranks, but MASTER_ADDR, where rank 0 is, is not set.`,
+      `According to ${found.launcher}, this is one of ${place.size} ranks, but MASTER_ADDR, the address of rank 0, is not set.`,
     )
   }
   return {
@@ -147,7 +149,7 @@ function withAddress(environment: Environment): LaunchedWithAddress | null {
   }
 }
 
-/** `n[03-07,9],m1` begins with n03. */
+/** Returns the first host of a list: n03 for `n[03-07,9],m1`. */
 function firstHost(list: string | undefined): string | null {
   const [, name, inBrackets, after] = /^([^[,]*)(?:\[(\w+)[^\]]*\]([^,]*))?/.exec(list ?? '') ?? []
   return `${name ?? ''}${inBrackets ?? ''}${after ?? ''}` || null
@@ -156,8 +158,8 @@ function firstHost(list: string | undefined): string | null {
 type Place = Pick<Launched, 'rank' | 'size' | 'localRank'>
 
 /**
- * Where only machines are numbered: LOCAL_RANK and LOCAL_WORLD_SIZE number the processes of one, which has one if they are not
- * set.
+ * Returns the rank for launchers that only number machines. LOCAL_RANK and LOCAL_WORLD_SIZE number the processes of a machine,
+ * which has one process if they are not set.
  */
 function placeByNode(environment: Environment, names: { node: string; nodes: string; ofNode?: string }): Place {
   const nodes = wholeOf(names.nodes, environment[names.nodes] ?? '', MOST_RANKS)
@@ -191,7 +193,7 @@ function placeOf(environment: Environment, names: Pick<Variables, 'rank' | 'size
   }
 }
 
-/** Far more than any job has; rank 0 takes some memory for each pair of them. */
+/** Far more ranks than any job has; rank 0 takes some memory for each pair of them. */
 const MOST_RANKS = 2 ** 12
 
 function wholeOf(name: string, text: string, most: number): number {

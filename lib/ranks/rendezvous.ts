@@ -1,6 +1,7 @@
 /**
- * How processes that know nothing but an address find each other: rank 0 listens there until all have come, and gives each what the
- * others brought for it. Connections are TLS with the job's secret as their key, so both ends know it or nothing is said.
+ * Connects processes that only know one address: rank 0 listens there until all have come, and passes to each rank the data
+ * that the others brought for it. Connections use TLS with the job's secret as pre-shared key, so that both ends prove that
+ * they know it before any data is sent.
  */
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
@@ -12,15 +13,15 @@ import { RunError, reworded } from '../common/errors.js'
 import type { LaunchedWithAddress } from './launcher.js'
 
 export interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'address' | 'port'> {
-  /** The job's, see `secretOfJob`. */
+  /** The job's secret, see `secretOfJob`. */
   secret: Buffer
-  /** Milliseconds within which all have to come. */
+  /** Milliseconds within which all ranks must arrive. */
   patience: number
-  /** Milliseconds within which they have to come that are to learn that the job cannot start. */
+  /** Milliseconds within which ranks must arrive to be told that the job cannot start. */
   limit: number
   /**
-   * Returns what this rank brings: for each rank as many bytes, [size, n]. `address` is of this machine, and one that rank 0 can be
-   * reached from. Where it throws, the job cannot start.
+   * Returns the data of this rank: the same number of bytes for each rank, [size, n]. `address` is an address of this machine
+   * that rank 0 can reach. If it throws, the job cannot start.
    */
   bring(address: string): Uint8Array
 }
@@ -29,24 +30,24 @@ export interface Rendezvous extends Pick<LaunchedWithAddress, 'rank' | 'size' | 
 interface Arrival {
   readonly rank: number
   readonly size: number
-  /** In base64; null with a `failure`, for which the job cannot start. */
+  /** In base64; null with a `failure`, which keeps the job from starting. */
   readonly brings: string | null
   readonly failure: string | null
 }
 
-/** Rank 0's answer: what all brought for the rank, in base64, or why there is no job. */
+/** Rank 0's answer: the data that all ranks brought for this one, in base64, or why the job cannot start. */
 type Answer = { readonly brought: string } | { readonly refusal: string }
 
-/** In this version a connection with another key, or with a certificate, is none. */
+/** TLS 1.3 closes a connection with another key; one with a certificate is rejected below. */
 const TLS = { minVersion: 'TLSv1.3', ciphers: 'TLS_AES_128_GCM_SHA256' } as const
 const IDENTITY = 'node-mora ranks 3'
 const BETWEEN_TRIES = 250
 const BETWEEN_LOOKS = 20
-/** Connections that have not proved anything yet; where more come, the oldest is closed. */
+/** Maximum number of unauthenticated connections; the oldest is closed if more come. */
 const MOST_STRANGERS = 64
 const PATIENCE_WITH_STRANGERS = 10_000
 
-/** Comes to rank 0, again and again until it is there and all others are. Returns what they brought for this rank, [size, n]. */
+/** Connects to rank 0, repeatedly until it is there and all others are. Returns the data for this rank, [size, n]. */
 export async function visit(rendezvous: Rendezvous): Promise<Uint8Array> {
   const { rank, address, port, secret, patience } = rendezvous
   const place = placeText(rendezvous)
@@ -80,7 +81,7 @@ export async function visit(rendezvous: Rendezvous): Promise<Uint8Array> {
   }
 }
 
-/** The connection with rank 0 failed, which may be another matter later. */
+/** The connection with rank 0 failed; another attempt may succeed. */
 class LostConnection extends Error {
   readonly code: string
   constructor({ code, message }: NodeJS.ErrnoException) {
@@ -95,7 +96,7 @@ async function meet({ rank, size, bring }: Rendezvous, socket: TLSSocket): Promi
   }
   socket.on('error', () => {})
   await once(socket, 'secureConnect').catch(lost)
-  // An end that knows the secret has none.
+  // An end that knows the secret has no certificate.
   if (socket.getPeerCertificate().raw) lost(Object.assign(new Error('it has a certificate'), { code: 'CERT' }))
   const say = (arrival: Pick<Arrival, 'brings' | 'failure'>) => `${JSON.stringify({ rank, size, ...arrival })}\n`
   try {
@@ -121,7 +122,7 @@ async function textOf(socket: TLSSocket): Promise<string> {
   return text
 }
 
-/** Waits for all other ranks. Returns what they brought for rank 0, [size, n]. */
+/** Waits for all other ranks. Returns the data for rank 0, [size, n]. */
 export async function host(rendezvous: Rendezvous): Promise<Uint8Array> {
   const deadline = Date.now() + rendezvous.patience
   const { secret } = rendezvous
@@ -141,7 +142,7 @@ export async function host(rendezvous: Rendezvous): Promise<Uint8Array> {
   }
 }
 
-/** Its name may not be known yet, where the platform gives it to a machine that has started. */
+/** Listens at the address, whose name may not resolve yet: a platform may register it only after the machine has started. */
 async function listen(server: Server, rendezvous: Rendezvous, deadline: number): Promise<string> {
   for (;;) {
     try {
@@ -157,7 +158,9 @@ async function listen(server: Server, rendezvous: Rendezvous, deadline: number):
         continue
       }
       const why =
-        code === 'EADDRNOTAVAIL' ? 'it is no address of this machine, on which rank 0 has to be started' : message
+        code === 'EADDRNOTAVAIL'
+          ? 'it is not an address of this machine; start rank 0 on the machine that has it'
+          : message
       throw new RunError('cannot-listen', `Rank 0 cannot listen at ${placeText(rendezvous)}: ${why}.`, { cause: error })
     }
   }
@@ -169,7 +172,7 @@ interface Guest {
 }
 
 class Reception {
-  /** By their address and port. */
+  /** By address and port. */
   readonly #strangers = new Map<string, Socket>()
   readonly #guests = new Map<number, Guest>()
   #own: Uint8Array = new Uint8Array()
@@ -189,14 +192,14 @@ class Reception {
     }
   }
 
-  /** All hear of the first failure who come before the deadline, which is closer from then on. */
+  /** Sets the first failure: all ranks that come before the deadline are told of it, and the deadline is now closer. */
   #fail(error: Error): void {
     if (this.#failure !== null) return
     this.#failure = error
     this.deadline = Math.min(this.deadline, Date.now() + this.rendezvous.limit)
   }
 
-  /** A connection before it has proved anything. */
+  /** Accepts a connection that is not authenticated yet. */
   admit(socket: Socket): void {
     const [oldest] = this.#strangers.values()
     if (this.#isOver) socket.destroy()
@@ -206,7 +209,7 @@ class Reception {
     socket.once('close', () => this.#strangers.delete(name))
   }
 
-  /** A connection with an end that knows the secret. */
+  /** Accepts a connection whose end knows the secret. */
   welcome(socket: TLSSocket): void {
     this.#strangers.delete(nameOf(socket))
     socket.on('error', () => {})
@@ -221,7 +224,7 @@ class Reception {
       return
     }
     this.#guests.set(rank, guest)
-    // One that leaves before the others have come may come again; a failure stays one.
+    // A rank that leaves before the others have come may come again; a failure is final.
     const isUnlike = guest.brings.length !== this.#own.length
     const cannot = failure ?? (isUnlike ? 'it has another version of gloo than rank 0.' : null)
     if (cannot !== null) this.#fail(new RunError('rank-failed', `Rank ${rank} cannot start: ${cannot}`))
@@ -251,7 +254,7 @@ class Reception {
     return broughtFor(0)
   }
 
-  /** Names who is missing. */
+  /** Returns the error that names the missing ranks, if any. */
   #absence(): RunError | null {
     const { size, patience } = this.rendezvous
     const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank))
@@ -277,7 +280,7 @@ const placeText = ({ address, port }: Pick<Rendezvous, 'address' | 'port'>): str
 
 const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 1000)} s`
 
-/** Resolves when it has been sent. Nothing follows. */
+/** Sends an answer and ends the connection; resolves when it has been sent. */
 function send({ socket }: Pick<Guest, 'socket'>, answer: Answer): Promise<void> {
   return new Promise((resolve) => {
     socket.end(JSON.stringify(answer), () => resolve()).once('close', () => resolve())

@@ -1,4 +1,4 @@
-/** A job's secret: a text that all of its processes were given, and that never goes over the network. */
+/** A job's secret: a text that all of its processes are given, and that is never sent over the network. */
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { UsageError } from '../common/errors.js'
@@ -14,7 +14,7 @@ export function secretOfJob(environment: Readonly<Record<string, string | undefi
   if (path) return checked(`${path}, of MORA_JOB_SECRET_FILE,`, contentOf(path))
   throw new UsageError(
     'no-secret',
-    `Ranks that meet over TCP need a secret: ${HOW}, or MORA_JOB_SECRET_FILE to the path of a file with it.`,
+    `Ranks that connect over TCP need a secret: ${HOW}, or MORA_JOB_SECRET_FILE to the path of a file with it.`,
   )
 }
 
@@ -22,9 +22,9 @@ function contentOf(path: string): string {
   try {
     const text = readTextSync(path).trim()
     const { uid, mode } = statSync(path)
-    // As ssh has it of keys. Files of other owners are what a platform mounts.
+    // The rule of ssh for key files. Files of other owners are mounted by a platform.
     if (uid !== process.getuid?.() || (mode & 0o077) === 0) return text
-    throw new Error(`others than its owner may use it; run \`chmod 600 ${path}\``)
+    throw new Error(`users other than its owner can access it; run \`chmod 600 ${path}\``)
   } catch (error) {
     const { message } = error as Error
     throw new UsageError('no-secret', `${path}, of MORA_JOB_SECRET_FILE, is refused: ${message}.`, { cause: error })

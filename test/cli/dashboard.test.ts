@@ -54,7 +54,7 @@ describe('mora dashboard', () => {
 
   it('says that others can look where they can', async () => {
     const { written, end } = await start(folder(), '--host', '0.0.0.0')
-    expect(written.stderr).toBe('note: whoever reaches 0.0.0.0 over the network can read these runs\n')
+    expect(written.stderr).toBe('note: anyone who can reach 0.0.0.0 over the network can read these runs\n')
     await end()
   })
 

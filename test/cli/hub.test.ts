@@ -209,7 +209,7 @@ describe('what goes wrong', () => {
     const path = await moraJson('inspect', '--model', 'nothing-here')
     expect(path).toMatchObject({ exitCode: 2, json: { error: { code: 'missing-file' } } })
     expect(path.json.error.message).toBe(
-      '--model: there is no file or folder "nothing-here", and an id of the hub would be owner/name.',
+      '--model: there is no file or folder "nothing-here", and a hub id would have the form owner/name.',
     )
   })
 

@@ -104,7 +104,7 @@ test.each([
   const terminal = testTerminal({ isTTY: true, input: answer === '' ? '' : `${answer}\n` })
   const argv = ['push', withKey(), `owner/asked${answer}`]
   expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(0)
-  expect(terminal.written.stderr).toMatch(/^id_rsa\nThese are no part of .* Upload them too\? \[y\/N\] /)
+  expect(terminal.written.stderr).toMatch(/^id_rsa\nThese files are not part of .* Upload them too\? \[y\/N\] /)
   expect(filesOf(`owner/asked${answer}`)).toEqual(files)
 })
 

@@ -72,7 +72,7 @@ test.each([
 })
 
 test.each([
-  [{ RANK: '0', WORLD_SIZE: '2' }, 'MASTER_ADDR, where rank 0 is, is not set.'],
+  [{ RANK: '0', WORLD_SIZE: '2' }, 'MASTER_ADDR, the address of rank 0, is not set.'],
   [{ RANK: '0', WORLD_SIZE: '2', MASTER_ADDR: 'a', MASTER_PORT: '99999' }, 'from 0 to 65535 for MASTER_PORT'],
   [
     { PET_NODE_RANK: '0', PET_NNODES: '2', PET_NPROC_PER_NODE: '2', PET_MASTER_ADDR: 'a' },

@@ -228,7 +228,9 @@ test('a rank that left before the others came may come again', async () => {
 
 test('rank 0 listens on an address of its machine only', async () => {
   const elsewhere = { ...meetingOf(0, 2, await freePort()), address: '192.0.2.1' }
-  await expect(host(elsewhere)).rejects.toThrow('it is no address of this machine, on which rank 0 has to be started')
+  await expect(host(elsewhere)).rejects.toThrow(
+    'it is not an address of this machine; start rank 0 on the machine that has it',
+  )
 })
 
 test('a job has a secret, from a variable or a file', () => {
@@ -238,7 +240,7 @@ test('a job has a secret, from a variable or a file', () => {
   const ofFile = secretOfJob({ MORA_JOB_SECRET_FILE: path })
   expect(ofFile).toEqual(secretOfJob({ MORA_JOB_SECRET: text }))
   expect(() => secretOfJob({})).toThrow(
-    'Ranks that meet over TCP need a secret: set MORA_JOB_SECRET to the same text on all of them, for instance one from ' +
+    'Ranks that connect over TCP need a secret: set MORA_JOB_SECRET to the same text on all of them, for instance one from ' +
       '`openssl rand -hex 32`, or MORA_JOB_SECRET_FILE to the path of a file with it.',
   )
   expect(() => secretOfJob({ MORA_JOB_SECRET: 'short' })).toThrow(
@@ -253,7 +255,7 @@ test('a file that others may use, or a path that is not a file, is refused as a 
   for (const mode of [0o640, 0o604, 0o620]) {
     chmodSync(path, mode)
     expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: path })).toThrow(
-      `${path}, of MORA_JOB_SECRET_FILE, is refused: others than its owner may use it; run \`chmod 600 ${path}\`.`,
+      `${path}, of MORA_JOB_SECRET_FILE, is refused: users other than its owner can access it; run \`chmod 600 ${path}\`.`,
     )
   }
   expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: '/dev/zero' })).toThrow('it is not a regular file')

@@ -23,7 +23,7 @@ test('rank 0 does not listen without a secret', async () => {
   }))
     vi.stubEnv(name, value)
   for (const name of ['MORA_JOB_SECRET', 'MORA_JOB_SECRET_FILE']) vi.stubEnv(name, undefined)
-  await expect(connectRanks()).rejects.toThrow('Ranks that meet over TCP need a secret: set MORA_JOB_SECRET to')
+  await expect(connectRanks()).rejects.toThrow('Ranks that connect over TCP need a secret: set MORA_JOB_SECRET to')
   expect(listen).not.toHaveBeenCalled()
   vi.unstubAllEnvs()
   listen.mockRestore()

@@ -19,14 +19,14 @@ export const dashboardCommand = defineCommand({
     const { serveDashboard } = await import('../../dashboard/index.js')
     const dashboard = await serveDashboard({ folder, host, port })
     const { url } = dashboard
-    // Whoever waits for the address cannot wait for the end.
+    // Print the address at once: a program that waits for it cannot wait for the end.
     const { stdout } = context.terminal
     const { folder: shown, port: chosen } = dashboard
     const started = json
       ? JSON.stringify({ url, folder: shown, port: chosen })
       : `The runs in ${shown} are at ${url} until Ctrl-C`
     stdout.write(`${printable(started)}\n`)
-    if (dashboard.isPublic) context.note(`whoever reaches ${host} over the network can read these runs`)
+    if (dashboard.isPublic) context.note(`anyone who can reach ${host} over the network can read these runs`)
     if (open) openInBrowser(url, context)
     let end = () => {}
     const ended = new Promise<void>((resolve) => {
@@ -38,7 +38,7 @@ export const dashboardCommand = defineCommand({
   },
 })
 
-/** With what each system opens an address; a browser that does not come is no reason to fail. */
+/** Opens an address with the system's own command; a missing browser is no reason to fail. */
 function openInBrowser(url: string, { note }: CommandContext): void {
   const openers: Partial<Record<NodeJS.Platform, [string, ...string[]]>> = {
     darwin: ['open'],

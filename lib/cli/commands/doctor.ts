@@ -63,7 +63,7 @@ function describe(report: DoctorReport): string {
   return [facts, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n')
 }
 
-/** What is there, and what is not. */
+/** Lists what is available, then what is not. */
 function listed(there: readonly string[], has: Readonly<Record<string, boolean>>): string {
   const absent = Object.keys(has).filter((name) => !has[name])
   return [...there, ...absent.map((name) => `no ${name}`)].join(', ')

@@ -7,7 +7,7 @@ import { Progress } from '../terminal/progress.js'
 
 export const imatrixCommand = defineCommand({
   name: 'imatrix',
-  summary: 'measure how much each column of the weights matters, for what is quantised',
+  summary: 'measure how important each column of the weights is, for quantising',
   schema: ImatrixSchema,
   idle: ['seed'],
   examples: [

@@ -1,4 +1,4 @@
-/** Every command. Each loads what it works with when it runs, so that help is fast and needs no addon. */
+/** All commands. Each loads its modules when it runs, so that help is fast and needs no addon. */
 import type { AnyCommand } from '../command.js'
 import { analyzeCommand } from './analyze.js'
 import { dashboardCommand } from './dashboard.js'

@@ -6,7 +6,7 @@ import { type CommandResult, defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
 import { hasColours } from '../terminal/terminal.js'
 
-/** The first option that describes an adapter that is not there yet. */
+/** Returns the first option that describes a new adapter. */
 const newAdapterOption = (options: InspectOptions): string | undefined =>
   Object.keys(newAdapterFields).find((key) => options[key as keyof InspectOptions] !== undefined)
 

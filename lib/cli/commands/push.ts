@@ -52,10 +52,10 @@ export const pushCommand = defineCommand({
   },
 })
 
-/** Whether what is no part of an adapter, a model or a run is to be uploaded too; whatever is not a yes is a no. */
+/** Asks whether to upload files that are not part of an adapter, a model or a run; anything but yes means no. */
 async function askFor(others: readonly string[], { stdin, stderr }: Terminal): Promise<boolean> {
   for (const name of others) stderr.write(`${asMessage(name)}\n`)
-  stderr.write('These are no part of an adapter, a model or a run. Upload them too? [y/N] ')
+  stderr.write('These files are not part of an adapter, a model or a run. Upload them too? [y/N] ')
   const lines = createInterface({ input: stdin, terminal: false })
   try {
     for await (const line of lines) return /^y(es)?$/i.test(line.trim())
@@ -65,7 +65,7 @@ async function askFor(others: readonly string[], { stdin, stderr }: Terminal): P
   }
 }
 
-/** Each phase has a line of its own, which begins anew. */
+/** Formats progress; each phase starts a new line. */
 function lines(progress: Progress, { isTTY }: TerminalOutput): (now: PushProgress) => void {
   const started = new Map<PushProgress['phase'], TransferLine>()
   return (now) => {

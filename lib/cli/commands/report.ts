@@ -31,5 +31,5 @@ export const reportCommand = defineCommand({
 })
 
 const DEFAULT_NAME = 'report.html'
-/** What a report reads of a run. */
+/** The files of a run that a report reads. */
 const RUN_FILES = ['metrics.jsonl', 'run.yaml', 'samples.jsonl']

@@ -45,7 +45,7 @@ export const trainCommand = defineCommand({
 
 type RanksOfCommand = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
 
-/** The command on one of several ranks: rank 0 prints for all, and others only what not all ranks know. */
+/** Runs the command on one of several ranks: rank 0 prints for all, the others only errors that not all ranks know. */
 export async function trainOn(
   ranks: RanksOfCommand,
   options: TrainOptions,
@@ -57,7 +57,7 @@ export async function trainOn(
     await ranks.close()
     return ranks.rank === 0 ? result : { ...nothingToPrint, exitCode: result.exitCode }
   } catch (error) {
-    // Ranks that still meet end together, so that none takes another for lost.
+    // Ranks that can still meet end together, so that none counts another as lost.
     if (isKnownToAllRanks(error)) await ranks.close().catch(() => {})
     if (reportsError(error, ranks.rank)) throw error
     return { ...nothingToPrint, exitCode: error instanceof MoraError ? error.exitCode : 1 }
@@ -65,7 +65,7 @@ export async function trainOn(
 }
 
 async function trained(ranks: RanksOfCommand, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
-  // Its modules come while the weights are read. A failure is met below.
+  // Its modules load while the weights are read. A failure is handled below.
   const training = import('../../train/train.js')
   training.catch(() => {})
   const sync = new RankSync(ranks)
@@ -82,7 +82,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   }
   const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
   const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
-  // Ranks end together; one alone has nothing to save before it has begun.
+  // Several ranks end together; a single process has nothing to save before training begins.
   const giveUp = () => {
     if (oneOfMany || hasBegun) return false
     setUp.abort(NOTHING_BEGUN)
@@ -94,7 +94,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   return result
 }
 
-/** Loads or makes the model on this rank's device; ranks of a machine may share it. */
+/** Loads or creates the model on this rank's device; the ranks of a machine may share it. */
 async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankSync, { note }: CommandContext) {
   const { initModel, loadModelFor } = await import('../../models/index.js')
   const { mostTokens } = await import('../../train/setup/token-budget.js')
@@ -104,7 +104,7 @@ async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankS
   const { rank, size, host } = ranks
   const sharing = { rank, size, host, gather: (bytes: Uint8Array) => sync.gather(bytes) }
   const mayShare = keepsBase(options)
-  // All ranks meet there, also where their options differ.
+  // All ranks meet here, even if their options differ.
   if (!mayShare) await HostMemory.meet(sharing, null)
   if (options.init === undefined) {
     const passes: LoadPurpose['passes'] = ({ maxPositions }, device) => mostTokens(options, maxPositions, device, size)
@@ -117,7 +117,7 @@ async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankS
   return initModel(options.init, { ...load, seed: options.seed, tokenizer })
 }
 
-/** Whether a model's weights stay as they are in its file, so that ranks of a machine may share them. */
+/** Whether a model's weights stay as stored in its file, so that ranks of a machine may share them. */
 function keepsBase(options: TrainOptions): boolean {
   const isTrained = newAdapterOptions(options).method === 'full' || options.mergeEvery !== undefined
   return options.init === undefined && !isTrained
@@ -147,7 +147,7 @@ async function follow(
     )
     progress.end()
     const { stopped, ...json } = result
-    // What stopped the run may have come to another rank.
+    // Another rank may have received the signal that stopped the run.
     return { json, text: summary(result), exitCode: interrupted || stopped ? 130 : 0 }
   } catch (error) {
     if (error !== NOTHING_BEGUN) throw error
@@ -156,12 +156,12 @@ async function follow(
     return { json: { error: { code, message } }, text: '', exitCode: 130 }
   } finally {
     progress.end()
-    // Whatever ended the loop above: the model is the run's until it has ended.
+    // However the loop above ended, the run uses the model until it has ended.
     await run.finished.catch(() => {})
   }
 }
 
-/** Columns that a line of a terminal has; 0 where blocks cannot be drawn. */
+/** Returns a function for the number of columns of the terminal; 0 if it cannot show block characters. */
 function sparklineColumns({ stderr, environment }: Terminal): () => number {
   const draws = stderr.isTTY === true && environment.TERM !== 'dumb'
   return () => (draws ? (stderr.columns ?? 80) : 0)

@@ -1,4 +1,4 @@
-/** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
+/** Describes an adapter from its files; the shapes of its layers also from its model, if that is available here. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'
@@ -15,25 +15,25 @@ import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
 export interface AdapterLayerFacts {
   name: string
-  /** Null where neither the adapter's tensors nor a model tell. */
+  /** Null if neither the adapter's tensors nor a model have it. */
   inFeatures: number | null
   outFeatures: number | null
-  /** R of a square matrix [R, R]; null of methods that have none. */
+  /** R of a square matrix [R, R]; null for methods without one. */
   squareSide: number | null
-  /** What else the method says of its layers. */
+  /** Further properties that the method reports of its layers. */
   [fact: string]: string | number | null
 }
 
 export interface AdapterFacts {
   method: string
   rank: number
-  /** Null where the method has none, as alpha. */
+  /** Null for options that the method lacks, such as alpha. */
   operator: string | number | null
   alpha: string | number | null
   dropout: number
-  /** Trained numbers. */
+  /** Number of trained values. */
   parameters: number
-  /** Path or hub id of the model that it was trained on, as its file says. */
+  /** Path or hub id of the model that it was trained on, according to its file. */
   baseModel: string | null
   layers: AdapterLayerFacts[]
   /** Modules that were trained whole. */
@@ -67,7 +67,7 @@ export async function adapterFacts(
   }
 }
 
-/** The path or hub id (with its commit) of the model that an adapter was trained on, as its file says. */
+/** Returns the path or hub id (with its commit) of the model that an adapter was trained on, according to its file. */
 async function baseOf(folder: string): Promise<string | null> {
   const { base_model_name_or_path: base, revision } = await readJsonObject(join(folder, 'adapter_config.json'))
   if (typeof base !== 'string' || base === '') return null
@@ -75,7 +75,7 @@ async function baseOf(folder: string): Promise<string | null> {
   return id ? formatHubId({ ...id, revision: String(revision) }) : base
 }
 
-/** The same as the `run.yaml` of its run has it, which also tells where on this machine it lay; null where there is none. */
+/** Returns the same from the `run.yaml` of its run, which has the local path too; null if there is none. */
 function baseOfRun(folder: string): string | null {
   const path = join(runFolderOf(folder), 'run.yaml')
   if (!existsSync(path)) return null
@@ -89,12 +89,12 @@ function baseOfRun(folder: string): string | null {
 
 const open = (model: string) => ModelSource.open(model, { offline: true })
 
-/** A model that no download is needed for, if it is one. */
+/** Opens a model that needs no download; null if it is none. */
 async function sourceAtHand(model: string | null): Promise<ModelSource | null> {
   return model === null ? null : open(model).catch(() => null)
 }
 
-/** The base of an adapter, where it is at hand or on the hub. @throws UsageError `missing-option` */
+/** Returns an adapter's base that is here or on the hub. @throws UsageError `missing-option` */
 export async function existingBase(adapter: string, hub: HubOptions): Promise<string> {
   const { path } = await locate(adapter, 'adapter', hub)
   const base = baseOfRun(path) ?? (await baseOf(path))

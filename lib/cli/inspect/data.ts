@@ -1,4 +1,4 @@
-/** What training would see of data: each row's tokens, and which of them are trained. */
+/** Shows data as training uses it: each row's tokens, and which of them are trained. */
 
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadDataset } from '../../data/dataset.js'
@@ -8,7 +8,7 @@ import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface DataRowFacts {
   ids: number[]
-  /** 1 for each token that is predicted and trained: never the first of a row. */
+  /** 1 for each token that is predicted and trained, never the first of a row; else 0. */
   mask: number[]
   /** Null without a tokenizer. */
   text: string | null
@@ -86,7 +86,7 @@ export async function describeData(
   return `${shown.join('\n')}\n${facts}`
 }
 
-/** The row's text, or its ids, with what is trained between two marks. */
+/** Returns the row's text, or its ids, with trained tokens between two marks. */
 async function markedText(
   { ids, mask }: DataRowFacts,
   tokenizer: Tokenizer | null,

@@ -1,4 +1,4 @@
-/** What a model is, from its files alone: no weight is loaded. */
+/** Describes a model from its files alone; no weights are loaded. */
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
@@ -9,34 +9,34 @@ import { binarySize } from '../../tensor/room.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
-  /** Or the hub id, with its commit. */
+  /** The path, or the hub id with its commit. */
   path: string
   format: 'folder' | 'gguf'
   architecture: string
-  /** Numbers in all tensors; a tied head counts once. */
+  /** Number of values in all tensors; a tied head counts once. */
   parameters: number
-  /** Positions that the model is made for. */
+  /** Maximum number of positions of the model. */
   maxLength: number
   tiedEmbeddings: boolean
-  /** That most values are stored in. */
+  /** The dtype of most values. */
   dtype: string
-  /** Tensors by dtype. */
+  /** Number of tensors by dtype. */
   dtypes: Record<string, number>
-  /** Null where all weights are floats. */
+  /** Null if all weights are floats. */
   quantisation: QuantisationFacts | null
   /** With --train: bytes that loading the weights takes, by the dtype that training computes in. */
   weightMemory?: Record<(typeof COMPUTED)[number], { floats: number; quantised: number }>
   tokenizer: { vocabularySize: number; bosToken: string | null; eosToken: string | null; chatTemplate: boolean } | null
 }
 
-/** The quantised weights of a file, scales and all that belongs to them included. */
+/** The quantised weights of a file, including their scales and other parts. */
 export interface QuantisationFacts {
-  /** That most of their bytes are in: `q4_1`, `nf4`, … */
+  /** The format of most of their bytes: `q4_1`, `nf4`, … */
   format: string
   weights: number
   bitsPerValue: number
   bytes: number
-  /** What the same values take in bfloat16. */
+  /** Size of the same values in bfloat16. */
   bfloat16Bytes: number
 }
 

@@ -1,4 +1,4 @@
-/** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
+/** Counts what a new adapter with given options would train, from the shapes of the model's weights alone. */
 
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
@@ -14,13 +14,13 @@ import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
 export interface NewAdapterFacts {
   method: string
-  /** Null of full training. */
+  /** Null for full training. */
   rank: number | null
-  /** Null where the method has none. */
+  /** Null if the method has no operator. */
   operator: string | number | null
-  /** Trained numbers, modules that are trained whole included. */
+  /** Number of trained values, including modules that are trained whole. */
   parameters: number
-  /** All numbers of the model. */
+  /** Number of all values of the model. */
   modelParameters: number
   layers: { name: string; inFeatures: number; outFeatures: number; parameters: number }[]
   modulesToSave: readonly string[]

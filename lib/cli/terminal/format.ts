@@ -1,11 +1,11 @@
-/** Numbers, sizes, times and tables as a person reads them. */
+/** Formats numbers, sizes, times and tables for people. */
 
-/** `1,234,567`. */
+/** Formats as `1,234,567`. */
 export function formatCount(count: number): string {
   return Math.round(count).toLocaleString('en-US')
 }
 
-/** `3h05m`, `2m10s`, `9s`. */
+/** Formats as `3h05m`, `2m10s`, `9s`. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))
   const two = (value: number) => String(value).padStart(2, '0')
@@ -14,19 +14,19 @@ export function formatDuration(seconds: number): string {
   return `${whole}s`
 }
 
-/** A loss, or another number of which the first digits matter. */
+/** Formats a loss, or another number whose first digits matter. */
 export function formatNumber(value: number): string {
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(3)
   return value.toFixed(4)
 }
 
-/** Names and values in two columns. */
+/** Formats names and values in two columns. */
 export function formatFacts(facts: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(0, ...facts.map(([name]) => name.length))
   return facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')
 }
 
-/** Rows under a heading; columns of numbers are aligned at their end. */
+/** Formats rows under a heading; columns of numbers are right-aligned. */
 export function formatTable(heading: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = [heading, ...rows.map((row) => row.map(String))]
   const widths = heading.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))

@@ -1,11 +1,11 @@
-/** How help is laid out: names in a narrow column, and what is said of them beside, or below where a name is long. */
+/** The layout of help: names in a narrow column, with their descriptions beside them, or below a long name. */
 import type { Help } from 'commander'
 
-/** Columns of names; a longer name has a line of its own. */
+/** Width of the column of names; a longer name has a line of its own. */
 const NAMES = 24
 const INDENT = 2
 const GAP = 2
-/** Text is not set narrower than this, however narrow the terminal. */
+/** Minimum width of text, however narrow the terminal. */
 const NARROWEST = 20
 
 type Layout = Pick<Help, 'padWidth' | 'formatItem'> & { minWidthToWrap: number }
@@ -34,7 +34,7 @@ export const helpLayout: Layout = {
   },
 }
 
-/** A command line that is too long is continued on the next, as a shell takes it. */
+/** Wraps a long command line with backslashes, as a shell accepts it. */
 export function wrappedExample(example: string, columns: number): string {
   // An option and its value stay together.
   const parts = example.split(/ (?=--)/)

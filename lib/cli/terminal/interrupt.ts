@@ -1,40 +1,40 @@
-/** Ctrl-C, termination and a terminal that goes away while something worth saving is going on. */
+/** Handles Ctrl-C, termination and a closed terminal while work is running whose state is worth saving. */
 import { isatty } from 'node:tty'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 
-/** How long a process whose work is done may take to end once it is told to. */
+/** Maximum time that a process whose work is done may take to end after a signal. */
 const MOST_MILLISECONDS = 1000
 
-/** Whether the process is the command's own, and ends with it. */
+/** Whether the process ends when the command's work is done. */
 let endsWithWork = false
 
 /**
- * Says that the process ends when its work is done: a signal that comes meanwhile finds everything saved, and does not turn the
- * exit code into that of a process that was killed.
+ * Declares that the process ends when its work is done: for signals that arrive afterwards everything is saved, and they do not
+ * change the exit code.
  */
 export function endWithWork(): void {
   endsWithWork = true
 }
 
-/** What is left is printing, to somebody who may not read. */
+/** Ends the process soon: only printing is left, perhaps to nobody. */
 function endSoon(): void {
   setTimeout(() => process.exit(130), MOST_MILLISECONDS).unref()
 }
 
 export interface OneOfMany {
-  /** Is called when the process may be killed soon. */
+  /** Called when the process may be killed soon. */
   saveAtOnce(): void
 }
 
 /**
- * Runs `work`; the first signal calls `stop`, and a second one ends the process at once. Where the process has a terminal and that
- * goes away (SIGHUP), this stops it too, however often it is told; without one, as under nohup, it goes on: Node.js takes a signal
- * that its parent ignored for itself. Resolves with the work's value and whether it was stopped.
+ * Runs `work`; the first signal calls `stop`, and a second one ends the process at once. If the process has a terminal and it
+ * is closed (SIGHUP), that also calls `stop`, however often the signal arrives; without a terminal, as under nohup, work goes
+ * on: Node.js handles SIGHUP even if its parent ignored it. Resolves to the work's value and whether it was stopped.
  *
- * A launcher of many may send a signal several times, and knows how to kill. Open MPI's mpirun, when it is told to end, sends
- * SIGCONT, SIGTERM a quarter of a second later and SIGKILL after another; SIGUSR2 it only passes on, which is how it is asked
- * to wait.
+ * A launcher of several processes may send a signal several times, and can kill them itself. Open MPI's mpirun, when it is
+ * terminated, sends SIGCONT, SIGTERM a quarter of a second later and SIGKILL after another; it only forwards SIGUSR2, which is
+ * how to ask it to wait.
  */
 export async function interruptible<Value>(
   work: () => Promise<Value>,

@@ -3,13 +3,13 @@ import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { formatTable } from './format.js'
 
-/** What a device reaches at best, measured: floating-point operations and bytes a second. */
+/** Measured peaks of a device: floating-point operations and bytes per second. */
 interface Peaks {
   flops: number
   bytes: number
 }
 
-/** Where the time went since the profile was turned on, and how near each operation came to the device's peaks. */
+/** Returns a table of the time per operation since profiling was turned on, and how near each came to the device's peaks. */
 export async function profileTable(device: NativeDevice, dtype: FloatDType): Promise<string> {
   await device.synchronize()
   const entries = device.profileReport().filter(({ operation }) => operation !== 'callback')
@@ -30,14 +30,14 @@ export async function profileTable(device: NativeDevice, dtype: FloatDType): Pro
   return `${formatTable(heading, rows)}\n${total.toFixed(2)} s in operations; ${measured}`
 }
 
-/** Products are held against the arithmetic peak, the rest against the memory's. */
+/** Compares products with the arithmetic peak, other operations with the memory's. */
 function rateOf({ flops, bytes, seconds }: ProfileEntry, peaks: Peaks): [string, string] {
   const share = (rate: number, peak: number) => `${((100 * rate) / peak).toFixed(0)} %`
   if (flops > 0) return [`${(flops / seconds / 1e9).toFixed(0)} GFLOP/s`, share(flops / seconds, peaks.flops)]
   return [`${(bytes / seconds / 1e9).toFixed(1)} GB/s`, share(bytes / seconds, peaks.bytes)]
 }
 
-/** A few repetitions of a large product and of a large copy. */
+/** Measures the peaks by a few repetitions of a large product and of a large copy. */
 async function measurePeaks(device: NativeDevice, dtype: FloatDType): Promise<Peaks> {
   const [rows, width, copied, repetitions] = [1024, 1024, 2 ** 25, 5]
   device.profile(true)

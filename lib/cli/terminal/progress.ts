@@ -1,4 +1,4 @@
-/** How long work shows that it lives: one line that changes on a terminal, a plain line now and then elsewhere. */
+/** Progress of long work: one line that changes on a terminal, a plain line now and then elsewhere. */
 
 import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
@@ -8,16 +8,16 @@ import type { TerminalOutput } from './terminal.js'
 
 /** Milliseconds between two plain lines. */
 const PLAIN_INTERVAL = 10_000
-/** Milliseconds between two changes of the live line. */
+/** Milliseconds between two updates of the live line. */
 const LIVE_INTERVAL = 100
 
 export interface ProgressOptions {
   quiet?: boolean
-  /** Milliseconds; a test brings its own. */
+  /** Returns the time in milliseconds; tests replace it. */
   now?: () => number
 }
 
-/** Writes to one output, where nothing else may be written while a live line stands. */
+/** Writes to one output; nothing else may write to it while a live line is shown. */
 export class Progress implements Disposable {
   readonly #output: TerminalOutput
   readonly #quiet: boolean
@@ -32,7 +32,7 @@ export class Progress implements Disposable {
     this.#now = now
   }
 
-  /** Shows how far the work is; `important` lines (the first, the last) are not skipped. */
+  /** Shows how far the work is; `important` lines (the first, the last) are never skipped. */
   show(line: string, important = false): void {
     if (this.#quiet) return
     const interval = this.#output.isTTY ? LIVE_INTERVAL : PLAIN_INTERVAL
@@ -45,14 +45,14 @@ export class Progress implements Disposable {
     this.#write(line)
   }
 
-  /** Prints a line that stays. */
+  /** Prints a permanent line. */
   note(line: string): void {
     if (this.#quiet) return
     this.#clear()
     this.#output.write(`${asMessage(line)}\n`)
   }
 
-  /** Leaves the live line as it stands, with the newest state. */
+  /** Leaves the live line in its place, with the latest state. */
   end(): void {
     if (this.#pending !== null && this.#output.isTTY) this.#write(this.#pending)
     this.#pending = null
@@ -81,7 +81,7 @@ export class Progress implements Disposable {
   }
 }
 
-/** What a line of training is made of. */
+/** The figures in a line of training. */
 export interface StepFigures {
   step: number
   totalSteps: number
@@ -90,10 +90,10 @@ export interface StepFigures {
   memoryBytes: number
 }
 
-/** Fewest and most cells of a sparkline that say anything beside a line. */
+/** Minimum and maximum number of cells of a sparkline beside a line. */
 const SPARKLINE_CELLS = { least: 4, most: 24 }
 
-/** Turns steps into lines with the time that is left, estimated from the steps seen here. */
+/** Formats steps as lines with the remaining time, estimated from the steps seen here. */
 export class StepLine {
   readonly #now: () => number
   readonly #losses = new Sparkline(SPARKLINE_CELLS.most)
@@ -103,7 +103,7 @@ export class StepLine {
     this.#now = now
   }
 
-  /** `columns`: those of a terminal; where they leave room, the course of the loss is drawn beside the figures. */
+  /** @param columns width of the terminal; if there is space, a sparkline of the loss follows the figures */
   format({ step, totalSteps, loss, tokensPerSecond, memoryBytes }: StepFigures, columns = 0): string {
     this.#losses.add(loss)
     const parts = [

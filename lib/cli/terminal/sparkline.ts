@@ -1,17 +1,17 @@
-/** The course of a value in a few blocks: ▇▅▄▃▂▁. */
+/** A value over time in a few blocks: ▇▅▄▃▂▁. */
 
 const BLOCKS = '▁▂▃▄▅▆▇█'
 
-/** Takes any number of values, and keeps means of neighbours: at most twice as many as are drawn. */
+/** Accepts any number of values, and keeps means of neighbours: at most twice as many as are drawn. */
 export class Sparkline {
   readonly #cells: number
   #means: number[] = []
-  /** Values of a mean; doubled whenever there are too many means. */
+  /** Number of values per mean; doubled whenever there are too many means. */
   #width = 1
   #sum = 0
   #count = 0
 
-  /** `cells`: most blocks that are drawn. */
+  /** @param cells maximum number of blocks */
   constructor(cells: number) {
     this.#cells = cells
   }
@@ -29,7 +29,7 @@ export class Sparkline {
     }
   }
 
-  /** Everything so far in at most `room` blocks, lowest to highest; empty while there are fewer than two values. */
+  /** Draws all values so far in at most `room` blocks, from the lowest to the highest; empty for fewer than two values. */
   draw(room: number): string {
     let means = this.#count > 0 ? [...this.#means, this.#sum / this.#count] : this.#means
     const cells = Math.min(room, this.#cells)

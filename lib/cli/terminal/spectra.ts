@@ -1,4 +1,4 @@
-/** Spectra of many layers, for people. */
+/** Formats the spectra of many layers. */
 import type { LayerSpectrum, Series } from '../../analysis/index.js'
 import { formatTable } from './format.js'
 
@@ -16,7 +16,7 @@ export function describeSpectra(spectra: readonly LayerSpectrum[], threshold: nu
   )
 }
 
-/** The means over layers of the same kind (`q_proj`), a series each. */
+/** Averages over layers of the same kind (`q_proj`), one series each. */
 export function meanSpectra(spectra: readonly LayerSpectrum[]): Series[] {
   const kindOf = ({ name }: LayerSpectrum) => name.split('.').at(-1)!
   return [...new Set(spectra.map(kindOf))].map((name) => {

@@ -1,4 +1,4 @@
-/** Where a command reads and writes: the process's own streams, or a test's. */
+/** The input and outputs of a command: the process's own streams, or those of a test. */
 import { closeSync, openSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { printable } from '../../common/printable.js'
@@ -20,23 +20,23 @@ export function processTerminal(): Terminal {
   return { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, environment: process.env }
 }
 
-/** Whether an output shows colours: a terminal, and NO_COLOR (no-color.org) is not set. */
+/** Whether an output shows colours: it is a terminal, and NO_COLOR (no-color.org) is not set. */
 export function hasColours(output: TerminalOutput, environment: NodeJS.ProcessEnv): boolean {
   return output.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb'
 }
 
-/** Writes what a model says: as it is for a file or a program, but it shall not steer a terminal. */
+/** Writes a model's answer: unchanged to a file or a program, but without control sequences to a terminal. */
 export function writeAnswer(output: TerminalOutput, text: string): void {
   output.write(output.isTTY === true ? printable(text) : text)
 }
 
-/** Outputs that a result is being written to: whoever writes it hears of errors. */
+/** Outputs to which a result is being written; their writer handles errors. */
 const awaited = new WeakSet<object>()
 
 /**
- * Says what happens when an output takes no more. Standard error tells how work goes: where that can't be told any more (a pipe
- * that was closed, a full disk, a terminal that has gone), the work goes on untold. Standard output is what a command is for: a
- * reader that has gone (`mora inspect | head`) ends it quietly.
+ * Handles outputs that can no longer be written. Standard error only shows progress: if it fails (a closed pipe, a full disk, a
+ * closed terminal), the work goes on silently. Standard output is the purpose of a command: if its reader has gone, as with
+ * `mora inspect | head`, the command ends quietly.
  */
 export function survive({ stdout, stderr }: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream }): void {
   stderr.on('error', () => {})
@@ -49,20 +49,20 @@ export function survive({ stdout, stderr }: { stdout: NodeJS.WriteStream; stderr
 }
 
 /**
- * Lets go of terminals that have gone when the process ends. Node.js gives each terminal that it began with its settings back, and
- * aborts where that fails, whatever the exit code.
+ * Releases closed terminals when the process ends. Node.js restores the settings of each terminal that it started with, and
+ * aborts if that fails, whatever the exit code.
  */
 export function releaseLostTerminals(): void {
   const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor))
   process.on('exit', () => {
     for (const descriptor of terminals.filter((descriptor) => !isatty(descriptor))) {
       closeSync(descriptor)
-      openSync('/dev/null', 'r+') // takes the lowest number that is free
+      openSync('/dev/null', 'r+') // takes the lowest free number
     }
   })
 }
 
-/** Writes to the end. Null, or a sentence that says why it could not be written. A reader that has gone wants no more. */
+/** Writes all text. Returns null, or why it could not be written. A reader that has gone counts as success. */
 export async function writeResult(output: TerminalOutput, text: string): Promise<string | null> {
   if (!('writableEnded' in output)) {
     output.write(text)
@@ -77,4 +77,4 @@ export async function writeResult(output: TerminalOutput, text: string): Promise
 }
 
 const notWritten = ({ code, message }: NodeJS.ErrnoException): string =>
-  `Standard output could not be written (${code ?? message}); what a command saves is saved all the same.`
+  `Standard output could not be written (${code ?? message}); files that the command writes are saved all the same.`

@@ -9,13 +9,13 @@ interface Transfer {
   readonly totalBytes: number
 }
 
-/** Turns the progress of a download or an upload into lines, with its speed since it was first seen and the time that is left. */
+/** Formats the progress of a download or an upload, with its average speed and the remaining time. */
 export class TransferLine {
   readonly #now: () => number
   readonly #bar: boolean
   #first: { bytes: number; time: number } | null = null
 
-  /** @param bar draw one: for a line that changes */
+  /** @param bar whether to draw a bar, for a line that changes */
   constructor({ bar, now = Date.now }: { bar: boolean; now?: () => number }) {
     this.#bar = bar
     this.#now = now

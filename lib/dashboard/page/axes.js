@@ -1,11 +1,11 @@
-/** What curves are drawn over: steps, or how far a run was at them. */
+/** The horizontal axes of charts: steps, or the progress of a run at them. */
 import { formatCount, formatDuration, formatTick } from './format.js'
 
 /** @typedef {import('../payload.js').RunMetrics} RunMetrics */
 /** @typedef {import('./format.js').Value} Value */
 /** @typedef {keyof typeof AXES} AxisName */
 
-/** Seconds between ticks: as clocks and calendars divide them. */
+/** Seconds between ticks, in the divisions of clocks and calendars. */
 const clockIncrements = [
   ...[1, 2, 5, 10, 15, 30],
   ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60),
@@ -45,7 +45,7 @@ export function shortened(value, digits) {
 }
 
 /**
- * Where a step lies on an axis; between the points that are known of a run, in proportion. Null where that is unknown.
+ * Returns the position of steps on an axis, interpolated between the known points of a run; null where it is unknown.
  * @param {RunMetrics | undefined} metrics
  * @param {AxisName} axis
  * @returns {(step: number) => number | null}
@@ -67,7 +67,7 @@ export function placesOn(metrics, axis) {
 }
 
 /**
- * The first place in rising numbers from which they are at least `wanted`.
+ * Returns the first index in rising numbers whose number is at least `wanted`.
  * @param {readonly number[]} numbers
  * @param {number} wanted
  */

@@ -1,4 +1,4 @@
-/** From what is known of runs to the columns that a chart draws. */
+/** Turns the data of runs into the columns that a chart draws. */
 import { placesOn } from './axes.js'
 import { pointsOf } from './metrics.js'
 
@@ -11,11 +11,11 @@ import { pointsOf } from './metrics.js'
  * @typedef {{ run: ShownRun, metric: Metric }} Curve
  */
 
-/** Columns of a curve: the edges of its band, its values as they are, and its line. */
+/** Columns of a curve: the edges of its band, its recorded values, and its line. */
 export const COLUMNS_OF_A_CURVE = 4
 
 /**
- * The places of all curves on the axis, then four columns for each: lowest, highest, as recorded (where the line is
+ * Returns the positions of all curves on the axis, then four columns for each: lowest, highest, as recorded (if the line is
  * smoothed), line.
  * @param {readonly Curve[]} curves
  * @param {{ axis: import('./axes.js').AxisName, smoothing: number, logarithmic: boolean }} view
@@ -38,7 +38,7 @@ export function chartColumns(curves, { axis, smoothing, logarithmic }) {
 }
 
 /**
- * An exponential moving average, without the pull towards zero at its start (as Adam corrects its moments).
+ * Returns an exponential moving average without bias towards zero at its start (corrected as Adam's moments).
  * @param {readonly Value[]} values
  * @param {number} share of the average in the next one, below 1
  */
@@ -53,10 +53,10 @@ export function smoothed(values, share) {
 }
 
 /**
- * Tables as one: `undefined` where a table has nothing at a place, which is no gap in its line. Rows without a place are
- * left out.
- * @param {readonly { places: readonly Value[], columns: readonly (readonly Value[] | null)[] }[]} tables a column is null
- *   where all of its values are
+ * Joins tables by position: `undefined` where a table has no value at a position, which makes no gap in its line. Rows without a
+ * position are left out.
+ * @param {readonly { places: readonly Value[], columns: readonly (readonly Value[] | null)[] }[]} tables null stands for a column
+ *   of nulls
  * @returns {(Value[])[]}
  */
 export function joinedByPlaces(tables) {
@@ -80,7 +80,7 @@ export function joinedByPlaces(tables) {
 }
 
 /**
- * The value at a place of a column, or the last one before it.
+ * Returns the value at an index of a column, or the last one before it.
  * @param {readonly Value[]} column
  * @param {number} place
  */

@@ -1,15 +1,15 @@
-/** Keys and fingers on a chart; the mouse is uPlot's. */
+/** Keyboard and touch input on a chart; uPlot handles the mouse. */
 
 /** @typedef {import('uplot')} Plot */
 /** @typedef {(range: [number, number] | null) => void} OnZoom */
 
-/** By how much a key looks closer. */
+/** The factor by which a key zooms in. */
 const CLOSER = 2
-/** Pixels between two fingers, at least. */
+/** Minimum distance of two fingers in pixels. */
 const APART = 24
 
 /**
- * Moves the cursor of a plot, or looks closer, by a key; returns whether the key was one of its own.
+ * Moves the cursor of a plot, or zooms, by a key; returns whether the key is used.
  * @param {Plot} plot
  * @param {KeyboardEvent} event
  * @param {OnZoom} onZoom
@@ -41,7 +41,7 @@ export function pressKey(plot, event, onZoom) {
 }
 
 /**
- * One finger moves the cursor, two look closer: what was below each stays there. Up and down scrolls the page.
+ * One finger moves the cursor, two zoom: the value below each finger stays there. Vertical movement scrolls the page.
  * @param {Plot} plot
  * @param {OnZoom} onZoom
  */
@@ -80,7 +80,7 @@ export function bindTouch(plot, onZoom) {
 }
 
 /**
- * A range that is moved to where there is data; null where it takes all in.
+ * Moves a range to where there is data; returns null if it covers all.
  * @param {Plot} plot
  * @param {number} from
  * @param {number} to
@@ -89,14 +89,14 @@ export function bindTouch(plot, onZoom) {
 function within({ data: [places] }, from, to) {
   const [first, last] = [places[0] ?? 0, places.at(-1) ?? 0]
   const width = to - from
-  // Rounding aside.
+  // Allows for rounding.
   if (width > (last - first) * 0.9999) return null
   const start = Math.min(Math.max(from, first), last - width)
   return [start, start + width]
 }
 
 /**
- * In this plot and, as a mouse does, in all that share its cursor.
+ * Places the cursor in this plot and, like a mouse, in all plots that share its cursor.
  * @param {Plot} plot
  * @param {number} left
  */

@@ -1,4 +1,4 @@
-/** A drawing of columns with uPlot, in the colours of the style sheet. */
+/** Draws columns with uPlot, in the colours of the style sheet. */
 import { AXES } from './axes.js'
 import { COLUMNS_OF_A_CURVE } from './chart-data.js'
 import { formatTick } from './format.js'
@@ -12,20 +12,20 @@ import { colour } from './theme.js'
 const UPlot = /** @type {any} */ (globalThis).uPlot
 
 const FONT = '12px system-ui, sans-serif'
-/** Pixels from a line within which it is the one that is pointed at. */
+/** Maximum distance in pixels from the line that the cursor points at. */
 const NEAR = 24
-/** Pixels for each circle of a line, at least. */
+/** Minimum distance between the circles of a line in pixels. */
 const ROOM = 14
-/** Curves from which on circles are small. */
+/** Number of curves from which on circles are small. */
 const MANY = 8
 
 /**
- * The part of the axis that is looked at, the same in every chart; null for all.
+ * The visible part of the axis, the same in every chart; null for all.
  * @typedef {{ range: [number, number] | null }} Zoom
  */
 
 /**
- * How a curve is drawn: in the colour and dashes of its run, with circles where another curve of the run has none.
+ * How a curve is drawn: in the colour and dashes of its run, with circles to tell it from another curve of the run.
  * @typedef {{ number: number, circles: boolean }} Look
  */
 
@@ -156,7 +156,7 @@ function hasRoom({ data, over }, series) {
 }
 
 /**
- * @param {string} value `rgb(…)`, as computed styles have it
+ * @param {string} value `rgb(…)`, the form of computed styles
  * @param {number} opacity
  */
 function faint(value, opacity) {

@@ -1,4 +1,4 @@
-/** The values of a chart as a table. */
+/** Shows the values of a chart as a table. */
 
 import { COLUMNS_OF_A_CURVE, valueAt } from './chart-data.js'
 import { element } from './elements.js'
@@ -7,9 +7,9 @@ import { element } from './elements.js'
 /** @typedef {import('./format.js').Value} Value */
 /** @typedef {{ name: string, format: (value: Value) => string }} Head of a column */
 
-/** Rows of a table at most: evenly spaced, the first and the last among them. */
+/** Maximum number of rows in a table: evenly spaced, the first and the last included. */
 const MOST_ROWS = 50
-/** Milliseconds between two changes of a table that somebody may be reading. */
+/** Milliseconds between two updates of a table that somebody may be reading. */
 const REDRAW_INTERVAL = 10_000
 
 export class ChartTable {
@@ -64,7 +64,7 @@ export class ChartTable {
 }
 
 /**
- * Places of a list, evenly spaced, with both ends.
+ * Returns evenly spaced indices of a list, both ends included.
  * @param {number} length
  * @param {number} most
  */

@@ -1,4 +1,4 @@
-/** One chart: the curves of a metric, their values at the cursor, and all of them as a table. */
+/** A chart: the curves of a metric, their values at the cursor, and all of them as a table. */
 import { AXES } from './axes.js'
 import { COLUMNS_OF_A_CURVE, chartColumns, valueAt } from './chart-data.js'
 import { bindTouch, pressKey } from './chart-input.js'
@@ -15,7 +15,7 @@ import { state } from './state.js'
 /** @typedef {import('./format.js').Value} Value */
 /** @typedef {import('./chart-plot.js').Zoom} Zoom */
 
-/** Runs whose values are shown below a chart; those of all are in its table. */
+/** Maximum number of runs whose values are shown below a chart; the table has those of all. */
 const MOST_READ = 8
 
 let made = 0
@@ -36,15 +36,15 @@ function newReading() {
 export class Chart {
   /** @type {import('uplot') | null} */
   #plot = null
-  /** What a plot cannot change once it is made. */
+  /** The properties of a plot that cannot change once it is made. */
   #form = ''
   /** @type {readonly Curve[]} */
   #curves = []
   /** @type {Value[][]} */
   #columns = []
-  /** What was drawn last, one by one: nothing is drawn again while all of it is the same. @type {unknown[]} */
+  /** The values that were drawn last: nothing is drawn again while all of them are the same. @type {unknown[]} */
   #drawn = []
-  /** The curve that is pointed at. @type {number | null} */
+  /** The curve at the cursor. @type {number | null} */
   #pointed = null
   #hasSeveral = false
 
@@ -79,7 +79,7 @@ export class Chart {
     this.place.addEventListener('keydown', (event) => {
       if (this.#plot && pressKey(this.#plot, event, onZoom)) event.preventDefault()
     })
-    // What is read while the values change by themselves would never end.
+    // Announce only while the chart has the focus: live values would never stop a screen reader.
     this.place.addEventListener('focus', () => this.reading.setAttribute('aria-live', 'polite'))
     this.place.addEventListener('blur', () => this.reading.removeAttribute('aria-live'))
     new ResizeObserver(() => this.#fit()).observe(this.place)
@@ -145,7 +145,7 @@ export class Chart {
       this.#plot.setSize({ width, height })
   }
 
-  /** Shows the values where the cursor is, or the last ones; that which is pointed at first. */
+  /** Shows the values at the cursor, or the last ones; those of the curve at the cursor come first. */
   #read() {
     const place = this.#plot?.cursor.idx ?? null
     const [places = []] = this.#columns

@@ -1,4 +1,4 @@
-/** A chart for each metric, all over the same axis. */
+/** Shows a chart for each metric, all over the same axis. */
 import { AXES, placesOn } from './axes.js'
 import { Chart } from './chart.js'
 import { byId, KeyedChildren, setText } from './elements.js'
@@ -66,7 +66,7 @@ export function startCharts() {
 }
 
 /**
- * Whether it is known where a run's last step lies on an axis.
+ * Whether the position of a run's last step on an axis is known.
  * @param {ShownRun} run
  * @param {import('./axes.js').AxisName} axis
  */

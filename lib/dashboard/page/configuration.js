@@ -1,4 +1,4 @@
-/** What the chosen runs are made of, and where they differ. */
+/** Shows the configuration of the chosen runs, and where they differ. */
 import { byId, element } from './elements.js'
 import { state } from './state.js'
 

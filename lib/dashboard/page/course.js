@@ -1,12 +1,12 @@
-/** How far a run is, how long it took and takes, and what is wrong with it. */
+/** The progress of a run, its times, and its problems. */
 import { shortened } from './axes.js'
 import { formatCount, formatDuration, formatNumber } from './format.js'
 
 /** @typedef {import('./state.js').ShownRun} ShownRun */
 
-/** How much higher than at its start a loss is when that is worth a word. */
+/** A problem is shown if the loss is higher than at its start by this factor. */
 const RISEN = 1.5
-/** The last part of a run's steps, by whose pace the time that is left is told. */
+/** The last share of a run's steps, whose speed predicts the remaining time. */
 const RECENT = 0.2
 
 /** @param {ShownRun} run */
@@ -15,7 +15,7 @@ export function secondsOf({ metrics }) {
 }
 
 /**
- * Seconds until a run that goes on will have come to its end, at the pace of its latest steps; null where that is unknown.
+ * Returns the seconds until a running run ends, at the speed of its latest steps; null if that is unknown.
  * @param {ShownRun} run
  */
 export function secondsLeft({ summary, metrics }) {
@@ -30,7 +30,7 @@ export function secondsLeft({ summary, metrics }) {
 }
 
 /**
- * Where a run stands, in short parts.
+ * Describes the progress of a run in short parts.
  * @param {ShownRun} run
  */
 export function courseOf(run) {

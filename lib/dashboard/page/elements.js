@@ -1,4 +1,4 @@
-/** Making and changing elements. Text is only ever set as text: what a run says cannot become markup. */
+/** Creates and changes elements. Text is only ever set as text: the contents of a run cannot become markup. */
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -19,7 +19,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * The element of the page with this id.
+ * Returns the element of the page with this id.
  * @template {HTMLElement} Kind
  * @param {string} id
  * @param {new () => Kind} kind
@@ -31,7 +31,7 @@ export function byId(id, kind) {
 }
 
 /**
- * Changes a text only where it differs: a screen reader hears of real changes only.
+ * Changes a text only if it differs, so that a screen reader announces real changes only.
  * @param {Element} target
  * @param {string} text
  */
@@ -40,7 +40,7 @@ export function setText(target, text) {
 }
 
 /**
- * One element for each key, made once and kept in the order of the keys.
+ * Keeps one element for each key, created once and in the order of the keys.
  * @template {Element} Kind
  */
 export class KeyedChildren {
@@ -71,7 +71,7 @@ export class KeyedChildren {
       const place = first + i
       const child = this.#made.get(key) ?? this.make(key)
       this.#made.set(key, child)
-      // Moving an element would take the focus from it.
+      // Moving an element would remove the focus from it.
       if (this.parent.children[place] !== child) this.parent.insertBefore(child, this.parent.children[place] ?? null)
       return child
     })

@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** Formats numbers for people. */
 
 /** @typedef {number | null | undefined} Value */
 
@@ -10,7 +10,7 @@ export function formatCount(value) {
 }
 
 /**
- * A number of which the first digits matter.
+ * Formats a number whose first digits matter.
  * @param {Value} value
  */
 export function formatNumber(value) {
@@ -28,7 +28,7 @@ export function formatRate(value) {
 
 const UNITS = ['B', 'KB', 'MB', 'GB', 'TB']
 
-/** @param {Value} value Bytes; in powers of 1000, as the command line shows them. */
+/** @param {Value} value in bytes; shown in powers of 1000, like on the command line */
 export function formatBytes(value) {
   if (value === null || value === undefined) return none
   let [size, unit] = [value, 0]
@@ -37,7 +37,7 @@ export function formatBytes(value) {
 }
 
 /**
- * Short, for the ticks of an axis, with the digits that tell neighbours apart.
+ * Formats a number for the ticks of an axis: short, with the digits that distinguish neighbours.
  * @param {number} value
  * @param {number} increment between ticks; 0 where they grow by a factor
  */
@@ -61,7 +61,7 @@ const TIMES = [
   ['s', 1],
 ]
 
-/** @param {Value} value Seconds; in its two largest units. */
+/** @param {Value} value in seconds; shown in its two largest units */
 export function formatDuration(value) {
   if (value === null || value === undefined) return none
   if (value < 10) return `${Number(value.toFixed(1))} s`

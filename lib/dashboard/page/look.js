@@ -1,12 +1,14 @@
-/** The colour and the dashes by which a run is known everywhere on the page. */
+/** The colour and the dashes that identify a run everywhere on the page. */
 
-/** Colours and dashes of runs in turn: 9 and 4 have no common divisor, so 36 runs in a row look different. */
+/**
+ * Numbers of colours and dashes that runs cycle through: 9 and 4 have no common divisor, so 36 runs in a row look different.
+ */
 const COLOURS = 9
 export const DASHES = [[], [8, 4], [2, 3], [12, 4, 2, 4]]
 export const LOOKS = COLOURS * DASHES.length
 
 /**
- * The custom property of a run's colour.
+ * Returns the custom property of a run's colour.
  * @param {number} number of the run, from 1
  */
 export function colourOf(number) {
@@ -20,7 +22,7 @@ export function dashesOf(number) {
 
 const SVG = 'http://www.w3.org/2000/svg'
 
-/** A piece of a run's line; what the line looks like is said by `showLook` of an element around it. */
+/** Returns a piece of a run's line; `showLook` of a surrounding element sets its look. */
 export function swatch() {
   const [drawing, line] = ['svg', 'line'].map((name) => document.createElementNS(SVG, name))
   for (const [name, value] of Object.entries({ class: 'swatch', viewBox: '0 0 24 4', 'aria-hidden': 'true' }))
@@ -31,7 +33,7 @@ export function swatch() {
 }
 
 /**
- * @param {HTMLElement} place whose swatches are those of the run
+ * @param {HTMLElement} place whose swatches get the look of the run
  * @param {number | null} number of the run; null for one that is not shown
  */
 export function showLook(place, number) {

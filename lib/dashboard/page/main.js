@@ -1,4 +1,4 @@
-/** The page: asks for the runs every second, and shows what is new. */
+/** The page: requests the runs every second, and shows what is new. */
 import { AXES } from './axes.js'
 import { startCharts } from './charts.js'
 import { startConfiguration } from './configuration.js'
@@ -11,9 +11,9 @@ import { openSource } from './source.js'
 import { chosenIds, chosenInAddress, shownRuns, state } from './state.js'
 import { startTheme } from './theme.js'
 
-/** Milliseconds between two questions. */
+/** Milliseconds between two requests. */
 const INTERVAL = 1_000
-/** Questions between two for configuration and samples. */
+/** Number of rounds of requests between two for configuration and samples. */
 const DETAILS_EVERY = 5
 /** Milliseconds between two announcements to a screen reader. */
 const ANNOUNCE_EVERY = 20_000
@@ -41,7 +41,7 @@ await ask()
 if (source.made === null) setInterval(() => void ask(), INTERVAL)
 
 function bindControls() {
-  // The address names the runs that are shown, so this link must not change it.
+  // The address contains the chosen runs, so this link must not change it.
   byId('skip', HTMLAnchorElement).addEventListener('click', (event) => {
     event.preventDefault()
     byId('main', HTMLElement).focus()
@@ -61,7 +61,7 @@ function bindControls() {
       readViews()
       show()
     })
-  // A browser may have kept what was set before.
+  // The browser may have restored earlier settings.
   readViews()
 }
 
@@ -69,11 +69,11 @@ function choiceChanged() {
   announced = Number.NEGATIVE_INFINITY
   asked = 0
   show()
-  // What is being asked is of the runs before.
+  // A pending request is for the runs chosen before.
   void (asking ?? Promise.resolve()).then(ask)
 }
 
-/** One question at a time; none while nobody looks. */
+/** Sends one request at a time, and none while the page is hidden. */
 function ask() {
   if (document.hidden && state.list !== null) return Promise.resolve()
   asking ??= askAll()
@@ -144,7 +144,7 @@ function showConnection(isConnected) {
 }
 
 /**
- * Says the latest values now and then: each of them would be too many.
+ * Announces the latest values to screen readers now and then: announcing every one would be too much.
  * @param {ReturnType<typeof shownRuns>} runs
  */
 function announce(runs) {

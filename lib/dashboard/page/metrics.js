@@ -1,4 +1,4 @@
-/** What the charts and the table show of runs, by the names of metrics.jsonl. */
+/** The metrics of runs that the charts and the table show, by their names in metrics.jsonl. */
 import { formatBytes, formatCount, formatNumber, formatRate } from './format.js'
 
 /** @typedef {import('./state.js').ShownRun} ShownRun */
@@ -34,7 +34,7 @@ const progress = [
 ]
 
 /**
- * A chart shows one metric, or several that are measured alike.
+ * A chart shows one metric, or several with the same unit.
  * @typedef {object} ChartOfMetrics
  * @property {string} key
  * @property {string} title
@@ -42,7 +42,7 @@ const progress = [
  */
 
 /**
- * The charts of some runs: the loss, the user's own metrics, and what else is known of steps.
+ * Returns the charts of some runs: the loss, the user's own metrics, and the other metrics of steps.
  * @param {readonly ShownRun[]} runs
  * @returns {ChartOfMetrics[]}
  */
@@ -71,7 +71,7 @@ function ownMetrics(runs) {
 }
 
 /**
- * The points of a metric: their steps and values.
+ * Returns the points of a metric: their steps and values.
  * @param {ShownRun} run
  * @param {Pick<Metric, 'name' | 'table'>} metric
  */
@@ -82,7 +82,7 @@ export function pointsOf({ metrics }, { name, table }) {
 }
 
 /**
- * The last value of a metric; null where the run has none.
+ * Returns the last value of a metric; null if the run has none.
  * @param {ShownRun} run
  * @param {Pick<Metric, 'name' | 'table'>} metric
  * @returns {{ step: number, value: Value } | null}
@@ -93,7 +93,7 @@ export function latestOf({ metrics }, { name, table }) {
 }
 
 /**
- * The lowest value of a loss, and where it was; null where there are not several.
+ * Returns the lowest value of a loss, and its step; null for fewer than two values.
  * @param {ShownRun} run
  * @param {Metric} metric
  */

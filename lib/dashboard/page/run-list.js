@@ -1,4 +1,4 @@
-/** The runs of the folder: one to look at, or several to compare. */
+/** The list of runs in the folder: choose one to see it, or several to compare. */
 import { byId, element, KeyedChildren, setText } from './elements.js'
 import { formatCount, formatNumber } from './format.js'
 import { showLook, swatch } from './look.js'
@@ -8,7 +8,7 @@ import { choose, chosenIds, MOST_CHOSEN, runNumbers, state } from './state.js'
 
 export const STATUS = { running: 'running', finished: 'finished', stopped: 'stopped', empty: 'no steps yet' }
 
-/** Runs from which on a filter is of use. */
+/** Number of runs from which on the filter is shown. */
 const MANY = 5
 
 /** @param {() => void} onChoice */
@@ -29,7 +29,7 @@ export function startRunList(onChoice) {
   })
   return { update }
 
-  /** Runs of which every word that is looked for says something. */
+  /** Returns the runs that match every word of the filter. */
   function found() {
     const words = filter.value.toLowerCase().split(/\s+/)
     return (state.list?.runs ?? []).filter(({ name, method, status }) => {
@@ -53,7 +53,7 @@ export function startRunList(onChoice) {
     if (shown.length < runs.length) notes.push(`${shown.length} of ${runs.length} runs.`)
     if (numbers.size === MOST_CHOSEN && runs.length > MOST_CHOSEN)
       notes.push(`${MOST_CHOSEN} runs are compared at most: the lines of more could not be told apart.`)
-    if (!complete) notes.push('The folder holds more than was looked at: start the dashboard in a folder below it.')
+    if (!complete) notes.push('The folder holds more than was searched: start the dashboard in a folder below it.')
     note.hidden = notes.length === 0
     setText(note, notes.join(' '))
   }

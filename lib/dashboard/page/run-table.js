@@ -1,4 +1,4 @@
-/** The latest values of the chosen runs: a row for each. */
+/** A table of the latest values of the chosen runs, one row each. */
 import { courseOf, problemsOf, secondsLeft, secondsOf } from './course.js'
 import { byId, element, KeyedChildren, setText } from './elements.js'
 import { formatCount, formatDuration } from './format.js'
@@ -20,7 +20,7 @@ import { STATUS } from './run-list.js'
 
 const collator = new Intl.Collator('en', { numeric: true })
 
-/** Options by which the runs differ that have a column, at most. */
+/** Maximum number of options with columns: those in which the runs differ. */
 const MOST_OPTIONS = 8
 
 export function startRunTable() {
@@ -73,7 +73,7 @@ export function startRunTable() {
     const value = columns.find((column) => column.key === key)?.value
     if (!value && key !== 'run') return runs
     const read = value ?? ((/** @type {ShownRun} */ run) => run.summary.name)
-    // What is not known comes last.
+    // Unknown values come last.
     const isKnown = (/** @type {ShownRun} */ run) => (read(run) ?? null) !== null
     const known = runs.filter(isKnown).sort((a, b) => {
       const [one, other] = [read(a), read(b)]
@@ -112,7 +112,7 @@ export function startRunTable() {
 }
 
 /**
- * What is known of any of the runs.
+ * Returns the columns for values that at least one of the runs has.
  * @param {readonly ShownRun[]} runs
  * @returns {Column[]}
  */
@@ -148,7 +148,7 @@ function columnsOf(runs) {
 }
 
 /**
- * Options by which the runs differ, but for the folder, which is their name.
+ * Returns columns for the options in which the runs differ, except the folder, which is their name.
  * @param {readonly ShownRun[]} runs
  * @returns {Column[]}
  */
@@ -175,7 +175,7 @@ function optionOf({ details }, wanted) {
   return details?.facts.find(({ group, name }) => group === 'options' && name === wanted)?.value
 }
 
-/** Above the charts: how far a run is, and what is wrong with any. */
+/** Shows, above the charts, the progress of a run and the problems of all. */
 export function startCourse() {
   const course = byId('course', HTMLElement)
   const badge = byId('course-status', HTMLElement)

@@ -1,4 +1,4 @@
-/** What the chosen runs answered on the way. */
+/** Shows the answers of the chosen runs during training. */
 import { byId, element } from './elements.js'
 import { formatCount } from './format.js'
 import { showLook, swatch } from './look.js'
@@ -6,7 +6,7 @@ import { showLook, swatch } from './look.js'
 /** @typedef {import('./state.js').ShownRun} ShownRun */
 /** @typedef {import('../payload.js').Sample} Sample */
 
-/** Answers that are shown before the rest is asked for. */
+/** Number of answers that are shown before "more" is opened. */
 const SHOWN = 1
 
 export function startSamples() {
@@ -21,7 +21,7 @@ export function startSamples() {
       if (now === shown) return
       shown = now
       section.hidden = samples.length === 0
-      // A list that somebody opened stays open.
+      // A list that was opened stays open.
       const open = new Set([...place.querySelectorAll('details[open]')].map((one) => one.getAttribute('data-key')))
       const prompts = [...new Set(samples.map(({ prompt }) => prompt))]
       place.replaceChildren(

@@ -1,4 +1,4 @@
-/** Where runs come from: the server, or the data that a report carries. */
+/** The source of runs: the server, or the data in a report. */
 
 /** @typedef {import('../payload.js').RunList} RunList */
 /** @typedef {import('../payload.js').RunDetails} RunDetails */
@@ -57,7 +57,7 @@ async function get(path, query) {
 }
 
 /**
- * What was known, with what is new; the same object where nothing is.
+ * Adds new data to what was known; returns the same object if nothing is new.
  * @param {RunMetrics | undefined} before
  * @param {RunMetrics} now
  * @returns {RunMetrics}
@@ -76,7 +76,7 @@ export function joined(before, now) {
 }
 
 /**
- * In the order in which a server is told what is known of them.
+ * Returns the tables in the order in which requests describe them.
  * @param {RunMetrics} metrics
  */
 function tablesOf({ steps, evaluations, own }) {

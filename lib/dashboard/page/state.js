@@ -1,4 +1,4 @@
-/** What the page shows: the runs that are chosen, what is known of them, and how charts are drawn. */
+/** The state of the page: the chosen runs, their data, and how charts are drawn. */
 import { LOOKS } from './look.js'
 
 /** @typedef {import('../payload.js').RunList} RunList */
@@ -6,7 +6,7 @@ import { LOOKS } from './look.js'
 /** @typedef {import('../payload.js').RunDetails} RunDetails */
 /** @typedef {import('../payload.js').RunMetrics} RunMetrics */
 
-/** As many runs as can be told apart. */
+/** Maximum number of chosen runs: as many as can be told apart. */
 export const MOST_CHOSEN = LOOKS
 
 /**
@@ -35,7 +35,7 @@ export const state = {
   allOptions: false,
 }
 
-/** Without a choice: the run that changed last. @returns {string[]} */
+/** By default the run that changed last. @returns {string[]} */
 export function chosenIds() {
   const runs = state.list?.runs ?? []
   const chosen = (state.chosen ?? []).filter((id) => runs.some((run) => run.id === id))
@@ -57,7 +57,7 @@ export function shownRuns() {
 /** @type {Map<string, number>} */
 const numbers = new Map()
 
-/** The numbers of the chosen runs: each the lowest that was free when its run was chosen. */
+/** Returns the numbers of the chosen runs: each the lowest that was free when its run was chosen. */
 export function runNumbers() {
   const ids = chosenIds()
   for (const id of numbers.keys()) if (!ids.includes(id)) numbers.delete(id)
@@ -78,7 +78,7 @@ export function choose(ids) {
   if (location.hash !== address) history.pushState(null, '', address)
 }
 
-/** The runs that an address names, so that it can be kept and handed on. */
+/** Returns the runs in the address, which can therefore be saved and shared. */
 export function chosenInAddress() {
   const parts = location.hash.slice(1).split('&').filter(Boolean)
   try {

@@ -1,12 +1,12 @@
-/** Light and dark: as the system says, until the switch says otherwise. */
+/** Light and dark: follows the system until the user switches. */
 import { byId } from './elements.js'
 
 const KEY = 'mora-theme'
-/** Colours as they were computed, which takes long; until the theme changes. @type {Map<string, string>} */
+/** Computed colours, cached until the theme changes, since computing them is slow. @type {Map<string, string>} */
 const colours = new Map()
 const system = matchMedia('(prefers-color-scheme: dark)')
 
-/** The storage of this browser; a page opened as a file may have no storage. */
+/** Returns the stored theme; a page opened as a file may have no storage. */
 function remembered() {
   try {
     return localStorage.getItem(KEY)
@@ -21,7 +21,7 @@ function remember(theme) {
     if (theme === null) localStorage.removeItem(KEY)
     else localStorage.setItem(KEY, theme)
   } catch {
-    // then it holds for this visit
+    // then it applies to this visit only
   }
 }
 
@@ -39,7 +39,7 @@ export function startTheme(onChange) {
   }
   button.addEventListener('click', () => {
     const wanted = button.getAttribute('aria-pressed') === 'true' ? 'light' : 'dark'
-    // Back to what the system says is back to following it.
+    // Switching back to the system's theme means following the system again.
     chosen = wanted === (system.matches ? 'dark' : 'light') ? null : wanted
     remember(chosen)
     apply()
@@ -49,7 +49,7 @@ export function startTheme(onChange) {
 }
 
 /**
- * A colour of the style sheet as a canvas takes it.
+ * Returns a colour of the style sheet in a form that a canvas accepts.
  * @param {string} name of a custom property, as `--run-1`
  */
 export function colour(name) {
