@@ -1,4 +1,4 @@
-import { packageVersion } from '../common/package-facts.js'
+import { packageVersion } from '../common/package-info.js'
 import { commands } from './commands/index.js'
 import { runCommandLine } from './run-command.js'
 import { endWithWork } from './terminal/interrupt.js'

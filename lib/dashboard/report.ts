@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { UsageError } from '../common/errors.js'
-import { packageVersion } from '../common/package-facts.js'
+import { packageVersion } from '../common/package-info.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { type Asset, PAGE_MODULES, readAssets } from './assets.js'
 import { bundleModules } from './bundle.js'

@@ -39,7 +39,10 @@ export function refusal(answer: HubAnswer, subject: Subject): MoraError | Passin
   if (status === 404 && (reason === 'EntryNotFound' || subject.file !== null)) return noFile(subject)
   if (status === 401 || status === 404) return noRepository(subject)
   if (status === 403) return forbidden(answer, subject)
-  return new RunError('hub-error', `The hub answered ${status} when asked for ${nameOf(subject)}${told(headers)}.`)
+  return new RunError(
+    'hub-error',
+    `The hub answered ${status} when asked for ${nameOf(subject)}${quotedMessage(headers)}.`,
+  )
 }
 
 /**
@@ -55,7 +58,7 @@ export function refusalToTake(
   const { status, headers } = answer
   const passing = passingFailure(answer, 'take', nameOf(subject), host ?? 'The hub')
   if (passing) return passing
-  const message = told(headers, said)
+  const message = quotedMessage(headers, said)
   if (host !== null) {
     return new RunError('hub-error', `${host} answered ${status} to ${nameOf(subject)}${message}: push again.`)
   }
@@ -134,12 +137,12 @@ function noRepository({ kind, repository, endpoint }: Subject): UsageError {
 function forbidden({ headers }: HubAnswer, subject: Subject): UsageError {
   return new UsageError(
     'forbidden',
-    `The hub forbids ${nameOf(subject)} (403)${told(headers)}: use a token with read access (HF_TOKEN or "hf auth login").`,
+    `The hub forbids ${nameOf(subject)} (403)${quotedMessage(headers)}: use a token with read access (HF_TOKEN or "hf auth login").`,
   )
 }
 
 /** Quotes the server's message on one short line. */
-function told(headers: Headers, said = ''): string {
+function quotedMessage(headers: Headers, said = ''): string {
   const message = (headers.get('x-error-message') ?? said).replace(/[^\x20-\x7e]+/g, ' ').trim()
   return message === '' ? '' : `, saying "${shortened(message, 200)}"`
 }

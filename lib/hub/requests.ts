@@ -1,6 +1,6 @@
 /** Sends requests. Follows redirects itself, so that only the hub gets the token; silence counts as a lost connection. */
 import { InputError, RunError } from '../common/errors.js'
-import { packageVersion } from '../common/package-facts.js'
+import { packageVersion } from '../common/package-info.js'
 import { keepSecret } from '../common/printable.js'
 import { type HubAnswer, nameOf, refusal, type Subject } from './refusals.js'
 import { PassingFailure } from './retry.js'

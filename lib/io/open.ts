@@ -7,7 +7,7 @@ import { InputError, UsageError } from '../common/errors.js'
 const WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK
 
 /** Most bytes of a file that is read as a whole: tokenizers with the largest vocabularies have tens of millions. */
-export const WHOLE = 2 ** 28
+export const MAX_WHOLE_BYTES = 2 ** 28
 
 /**
  * Calls `use` with an open file and its size in bytes, then closes it.
@@ -43,7 +43,7 @@ export async function readExactly(handle: FileHandle, path: string, offset: numb
  * Reads the bytes of a file.
  * @throws InputError `malformed-file` if there are more than `most`, and as `withInputFile`
  */
-export function readWhole(path: string, most = WHOLE): Promise<Buffer> {
+export function readWhole(path: string, most = MAX_WHOLE_BYTES): Promise<Buffer> {
   return withInputFile(path, async (handle, size) => {
     if (size > most) throw malformed(path, `it has ${size} bytes, and ${most} are read at most`)
     return readExactly(handle, path, 0, size)
@@ -77,7 +77,8 @@ export function readTextSync(path: string): string {
 
 function requireWhole(facts: Stats): void {
   if (!facts.isFile()) throw new Error('it is not a regular file')
-  if (facts.size > WHOLE) throw new Error(`it has ${facts.size} bytes, and ${WHOLE} are read at most`)
+  if (facts.size > MAX_WHOLE_BYTES)
+    throw new Error(`it has ${facts.size} bytes, and ${MAX_WHOLE_BYTES} are read at most`)
 }
 
 /** Decodes UTF-8 and refuses invalid bytes. Drops a byte order mark at the start. */

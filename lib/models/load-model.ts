@@ -4,11 +4,11 @@ import { UsageError } from '../common/errors.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
-import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native/addon.js'
+import { bytesPerValue, elementsOf, type FloatDType, type NativeDevice } from '../native/addon.js'
 import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import type { HostRanks } from '../tensor/host-memory.js'
-import { requireRoom } from '../tensor/room.js'
+import { requireFreeMemory } from '../tensor/memory-budget.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import { openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
@@ -192,8 +192,8 @@ export async function initModel(
   const dtype = computingDType(options.dtype, device)
   const sizes = [...weightShapes(config).values()].map(elementsOf)
   const [all, largest] = [sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes)]
-  const bytes = { tensors: bytesOf(dtype) * all + 4 * largest, making: 4 * largest }
-  requireRoom(device, bytes, `The model of ${configPath} in ${dtype}`, 'make it smaller')
+  const bytes = { tensors: bytesPerValue(dtype) * all + 4 * largest, making: 4 * largest }
+  requireFreeMemory(device, bytes, `The model of ${configPath} in ${dtype}`, 'make it smaller')
   const weights = randomWeights(config, seed, dtype, device)
   return new Model({ tokenizer, weights, source: null, rotaryDtype: options.rotaryDtype })
 }

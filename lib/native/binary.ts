@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { MoraError } from '../common/errors.js'
-import { packageFolder, packageVersion } from '../common/package-facts.js'
+import { packageFolder, packageVersion } from '../common/package-info.js'
 import { asMessage } from '../common/printable.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
 
@@ -14,7 +14,7 @@ const require = createRequire(import.meta.url)
 
 interface Binary {
   openDevice?: unknown
-  setErrorClass?(errorClass: new (code: string, message: string, facts: NativeErrorFacts) => Error): void
+  setErrorClass?(errorClass: new (code: string, message: string, facts: NativeErrorOptions) => Error): void
   /** Sets the path of a CUDA backend that is not beside the addon, or, with an empty path, why there is none and what to do. */
   setCudaLibrary?(path: string, problem: string, remedy: string): void
   /**
@@ -24,7 +24,7 @@ interface Binary {
   shutdown?(exitCode: number): void
 }
 
-export interface NativeErrorFacts extends ErrorOptions {
+export interface NativeErrorOptions extends ErrorOptions {
   /** What the user can do, if known; the message includes it. */
   remedy?: string
   /** The message without the remedy, if it has one. */
@@ -36,7 +36,7 @@ export class NativeError extends MoraError {
   readonly problem: string
   readonly remedy: string | null
 
-  constructor(code: string, message: string, { remedy, problem, ...options }: NativeErrorFacts = {}) {
+  constructor(code: string, message: string, { remedy, problem, ...options }: NativeErrorOptions = {}) {
     super(code, message, options)
     this.problem = problem === undefined ? this.message : asMessage(problem)
     this.remedy = remedy ?? null

@@ -37,7 +37,7 @@ export function isFloatDType(dtype: string): dtype is FloatDType {
 }
 
 /** Returns the bytes of one value. */
-export function bytesOf(dtype: FloatDType): number {
+export function bytesPerValue(dtype: FloatDType): number {
   return dtype === 'float32' ? 4 : 2
 }
 

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
 import { runApart } from '../common/own-process.js'
-import { packageVersion } from '../common/package-facts.js'
+import { packageVersion } from '../common/package-info.js'
 
 const require = createRequire(import.meta.url)
 

@@ -6,7 +6,7 @@ import { type OptionSource, optionName } from '../schema/names.js'
 import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
 import { type EvalOptions, EvalSchema, type Task } from './eval.js'
-import { methodsTaking, newAdapterFields, restartFields } from './new-adapter.js'
+import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
 import { type TrainOptions, TrainSchema } from './train.js'
 
 /** Throws a `UsageError` that names the required options that were left out. */
@@ -136,7 +136,7 @@ export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: O
   const { method } = newAdapterOptions(options)
   fit.exclude(options, 'rank', 'matchParametersOf', 'one sets the rank, the other chooses it')
   for (const key of Object.keys(ofSomeMethods)) {
-    const methods = methodsTaking(key)
+    const methods = methodsWithOption(key)
     fit.refuse(
       (options as Record<string, unknown>)[key] !== undefined && !methods.includes(method),
       `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,

@@ -63,7 +63,7 @@ export const restartFields = {
 export const restartOptions = Object.keys(restartFields) as (keyof typeof restartFields)[]
 
 /** Returns the methods that have an option of adapters or restarts; most methods have the shared options. */
-export function methodsTaking(key: string): readonly string[] {
+export function methodsWithOption(key: string): readonly string[] {
   if (Object.hasOwn(restartFields, key)) return restartingMethods(key)
   const isOwn = Object.hasOwn(methodFields, key)
   const takes = ({ options, lacks = [] }: AdapterMethod) =>

@@ -78,7 +78,7 @@ class ChunkGradients {
     const start = this.#start
     backwardSince(node, one, Tensor.empty, this.#since, (older) => {
       for (const each of older) {
-        if (each !== start && !this.#before.has(each)) this.#before.set(each, gradientTakenOf(each))
+        if (each !== start && !this.#before.has(each)) this.#before.set(each, takeGradient(each))
       }
     })
     if (!start?.gradient) return
@@ -118,7 +118,7 @@ function gradientOf(node: TapeNode<Tensor>): Tensor | null {
 }
 
 /** Removes a node's gradient and returns it. */
-function gradientTakenOf(node: TapeNode<Tensor>): { gradient: Tensor | null; borrowed: boolean } {
+function takeGradient(node: TapeNode<Tensor>): { gradient: Tensor | null; borrowed: boolean } {
   const had = { gradient: gradientOf(node), borrowed: node.borrowed }
   if (node.leaf) node.leaf.grad = null
   else node.gradient = null

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { aFlag, aText, check, optionsSchema, wholeBetween } from '../common/arguments.js'
 import { MoraError, UsageError } from '../common/errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native/addon.js'
-import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
+import { binarySize, freeAddresses, limitTensorMemory, memoryOf, PROCESS_BYTES } from './memory-budget.js'
 
 /** Selects the device that computes, and how. */
 export interface DeviceOptions {
@@ -36,8 +36,8 @@ export function openDevice(options: DeviceOptions = {}): NativeDevice {
   const kind = match[1] === 'auto' ? kindOfThisMachine() : match[1]!
   const why = native.whyUnavailable(kind)
   if (why !== null) throw new UsageError('device-unavailable', `Device ${kind} cannot be used: ${absenceText(why)}.`)
-  const opened = deviceWithRoom(kind, Number(match[2] ?? 0), threads)
-  leaveRoom(opened)
+  const opened = openWithEnoughMemory(kind, Number(match[2] ?? 0), threads)
+  limitTensorMemory(opened)
   if (threads > 0) opened.setThreads(threads)
   if (allowTf32 !== undefined) opened.setAllowTf32(allowTf32)
   return opened
@@ -48,7 +48,7 @@ const LEAST_ADDRESSES = 1.5 * 2 ** 30
 let hasAddresses = false
 
 /** Opens a device; throws if the process has too little memory for a model. */
-function deviceWithRoom(kind: string, index: number, threads: number): NativeDevice {
+function openWithEnoughMemory(kind: string, index: number, threads: number): NativeDevice {
   const tooLittle = (has: string) => {
     const needs = `Node.js and libraries take about ${binarySize(PROCESS_BYTES)} before there is a model`
     return new UsageError('too-little-memory', `${needs}, but ${has}: give it more.`)

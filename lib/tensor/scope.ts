@@ -1,9 +1,9 @@
 import { aFunction, check } from '../common/arguments.js'
 import type { NativeTensor } from '../native/addon.js'
-import type { Parts } from './turns.js'
+import type { Steps } from './steps.js'
 
 /** The part of a tensor that scopes use; `Tensor` itself imports this file. */
-export interface Held {
+export interface ScopedTensor {
   readonly native: NativeTensor
   /** Adds a reference: the memory stays until one more `release`. */
   retain(): this
@@ -12,24 +12,24 @@ export interface Held {
 }
 
 /** Tensors of the innermost running scope, which frees them at its end. */
-let current: Set<Held> | null = null
+let current: Set<ScopedTensor> | null = null
 
 /** Tensors made so far in the innermost running `allOrNothing`. */
-let made: Set<Held> | null = null
+let made: Set<ScopedTensor> | null = null
 
 /** Registers a new tensor with the running scope. */
-export function adopt(tensor: Held): void {
+export function adopt(tensor: ScopedTensor): void {
   current?.add(tensor)
   made?.add(tensor)
 }
 
 /** Takes a tensor out of the running scope. Returns whether it belonged to it. */
-export function forget(tensor: Held): boolean {
+export function forget(tensor: ScopedTensor): boolean {
   return current?.delete(tensor) ?? false
 }
 
 /** Takes a tensor out of the running scope and returns it: the caller frees it. */
-export function keep<T extends Held>(tensor: T): T {
+export function keep<T extends ScopedTensor>(tensor: T): T {
   forget(tensor)
   return tensor
 }
@@ -53,21 +53,21 @@ export function keep<T extends Held>(tensor: T): T {
  */
 export function scope<R>(body: () => R): R {
   check({ body }, { body: aFunction })
-  const own = new Set<Held>()
+  const own = new Set<ScopedTensor>()
   return handedOver(within(own, body), own)
 }
 
 /** Like `scope` for work in steps: their tensors are freed after the last step, or when one throws. */
-export function* scopeOfParts<R>(parts: Parts<R>): Parts<R> {
-  const own = new Set<Held>()
+export function* scopeOverSteps<R>(steps: Steps<R>): Steps<R> {
+  const own = new Set<ScopedTensor>()
   for (;;) {
-    const { done, value } = within(own, () => parts.next())
+    const { done, value } = within(own, () => steps.next())
     if (done) return handedOver(value, own)
     yield
   }
 }
 
-function within<R>(own: Set<Held>, body: () => R): R {
+function within<R>(own: Set<ScopedTensor>, body: () => R): R {
   const outer = current
   current = own
   try {
@@ -81,7 +81,7 @@ function within<R>(own: Set<Held>, body: () => R): R {
 }
 
 /** Moves the result's tensors to the running scope, and frees the others. */
-function handedOver<R>(result: R, own: Set<Held>): R {
+function handedOver<R>(result: R, own: Set<ScopedTensor>): R {
   for (const tensor of tensorsIn(result)) {
     if (own.delete(tensor)) current?.add(tensor)
   }
@@ -95,7 +95,7 @@ function handedOver<R>(result: R, own: Set<Held>): R {
  */
 export function allOrNothing<R>(body: () => R): R {
   const outer = made
-  const own = new Set<Held>()
+  const own = new Set<ScopedTensor>()
   made = own
   try {
     const result = body()
@@ -109,12 +109,12 @@ export function allOrNothing<R>(body: () => R): R {
   }
 }
 
-function tensorsIn(value: unknown): Held[] {
+function tensorsIn(value: unknown): ScopedTensor[] {
   if (isTensor(value)) return [value]
   if (typeof value !== 'object' || value === null) return []
   return Object.values('tensors' in value ? (value.tensors as object) : value).filter(isTensor)
 }
 
-function isTensor(value: unknown): value is Held {
+function isTensor(value: unknown): value is ScopedTensor {
   return typeof value === 'object' && value !== null && 'retain' in value && 'native' in value
 }

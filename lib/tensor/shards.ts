@@ -24,7 +24,7 @@ export interface Gathering {
 }
 
 /** Weights gathered together. */
-export interface UnitOfShards {
+export interface ShardUnit {
   /** Whether it is a block, one of many used in sequence: the next is gathered while one is in use. */
   readonly isBlock: boolean
   /** Indices of its parts. */
@@ -46,7 +46,7 @@ export class Shards implements Disposable {
   readonly #memory: Tensor
   readonly #places: readonly Place[]
   /** What each place's memory contains: the gatherings into it, or null once `bring` has waited for them. */
-  readonly #held = new Map<Place, readonly Gathering[] | null>()
+  readonly #gatherings = new Map<Place, readonly Gathering[] | null>()
   /** Units in the order in which the running pass uses them; how many it has used, and how many are gathered or under way. */
   #order: readonly number[] = []
   #used = 0
@@ -60,7 +60,7 @@ export class Shards implements Disposable {
     readonly ranks: Pick<ShardRanks, 'rank' | 'size'>,
     readonly own: readonly Tensor[],
     private readonly shared: SharedParts,
-    units: readonly UnitOfShards[],
+    units: readonly ShardUnit[],
   ) {
     const sizeOf = (index: number) => ranks.size * own[index]!.elements
     const sizes = units.map(({ parts }) => parts.reduce((sum, index) => sum + sizeOf(index), 0))
@@ -95,12 +95,12 @@ export class Shards implements Disposable {
   bring(unit: number): void {
     const place = this.#places[unit]!
     this.#isFresh = false
-    if (this.#held.get(place) !== null) {
+    if (this.#gatherings.get(place) !== null) {
       const at = this.#order.indexOf(unit, this.#used)
       this.#used = at < 0 ? this.#order.length : at
       this.#startUpTo(at < 0 ? this.#used : at + 1)
       for (const gathering of this.#start(unit)) gathering.wait()
-      this.#held.set(place, null)
+      this.#gatherings.set(place, null)
     }
     if (this.#order[this.#used] !== unit) return
     this.#used++
@@ -125,7 +125,7 @@ export class Shards implements Disposable {
   end(): void {
     const { length } = this.#order
     this.#startUpTo(length)
-    for (const last of [length - 2, length - 1]) this.#tellPast(last)
+    for (const last of [length - 2, length - 1]) this.#reportPast(last)
     this.#order = []
     this.#used = 0
     this.#begun = 0
@@ -145,12 +145,12 @@ export class Shards implements Disposable {
   /** Gathers the first `count` units of the order. The unit before the next may still be in use; earlier ones are not. */
   #startUpTo(count: number): void {
     while (this.#begun < count) {
-      this.#tellPast(this.#begun - 2)
+      this.#reportPast(this.#begun - 2)
       this.#start(this.#order[this.#begun++]!)
     }
   }
 
-  #tellPast(place: number): void {
+  #reportPast(place: number): void {
     const unit = this.#order[place]
     if (unit !== undefined && !this.#order.includes(unit, place + 1)) this.#onPast?.(unit)
   }
@@ -158,16 +158,16 @@ export class Shards implements Disposable {
   /** Starts to gather a unit over one whose readers have been enqueued. */
   #start(unit: number): readonly Gathering[] {
     const place = this.#places[unit]!
-    const known = this.#held.get(place)
+    const known = this.#gatherings.get(place)
     if (known !== undefined) return known ?? []
-    for (const other of this.#held.keys()) if (overlap(other, place)) this.#held.delete(other)
+    for (const other of this.#gatherings.keys()) if (overlap(other, place)) this.#gatherings.delete(other)
     const gatherings = place.parts.map(({ index, all }) => this.shared.gather(index, all))
     for (const { done } of gatherings) {
       done.catch((error: unknown) => {
         this.#failure ??= error
       })
     }
-    this.#held.set(place, gatherings)
+    this.#gatherings.set(place, gatherings)
     return gatherings
   }
 }

@@ -6,10 +6,10 @@
 import { aFunction, check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { DType, NativeDevice } from '../native/addon.js'
-import { type Held, keep } from './scope.js'
+import { keep, type ScopedTensor } from './scope.js'
 
 /** The part of a tensor `T` that the tape uses; `Tensor` itself imports this file. */
-export interface Taped<T extends Taped<T>> extends Held {
+export interface Taped<T extends Taped<T>> extends ScopedTensor {
   readonly device: NativeDevice
   readonly dtype: DType
   readonly shape: readonly number[]
@@ -142,7 +142,7 @@ class Saved<T extends Taped<T>> {
 }
 
 /** Computes a cheap value again in the backward pass, once for all nodes that saved it, from ingredients that it keeps. */
-export class Recipe<T extends Held> {
+export class Recipe<T extends ScopedTensor> {
   #references = 1
   #value: T | null = null
 

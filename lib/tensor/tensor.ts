@@ -105,7 +105,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 
   /** Whether one reference is left, so that no other code reads its values through it. */
-  get isHeldOnce(): boolean {
+  get hasOneReference(): boolean {
     return this.#references === 1
   }
 

@@ -3,7 +3,7 @@ import type { AdapterConfigBase, RestartRunOptions } from '../adapters/contract/
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../common/errors.js'
 import { streamKey } from '../common/random.js'
-import { methodsTaking, restartOptions } from '../options/new-adapter.js'
+import { methodsWithOption, restartOptions } from '../options/new-adapter.js'
 
 /** The adapter after each of its restarts. */
 export interface RestartPlan {
@@ -27,7 +27,7 @@ export function restartPlan(
   if (every === undefined) return null
   const { restart } = adapterMethod(config.method)
   for (const name of restartOptions) {
-    const able = methodsTaking(name)
+    const able = methodsWithOption(name)
     if (
       !Object.hasOwn(options, name) ||
       options[name as keyof RestartRunOptions] === undefined ||

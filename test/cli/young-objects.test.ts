@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { packageFolder } from '../../lib/common/package-facts.js'
+import { packageFolder } from '../../lib/common/package-info.js'
 import { lacksBuild, needing } from '../needs.js'
 
 const command = join(packageFolder, 'dist/cli/main.js')

@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { packageVersion } from '../../lib/common/package-facts.js'
+import { packageVersion } from '../../lib/common/package-info.js'
 import { binaryCandidates } from '../../lib/native/binary.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA } from '../../lib/native/prebuilt.js'
 import { lacksEmulated, needing } from '../needs.js'

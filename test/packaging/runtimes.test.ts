@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { packageVersion } from '../../lib/common/package-facts.js'
+import { packageVersion } from '../../lib/common/package-info.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { binaryCandidates } from '../../lib/native/binary.js'
 import { PREBUILT_ADDON } from '../../lib/native/prebuilt.js'

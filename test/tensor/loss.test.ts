@@ -12,9 +12,9 @@ import {
 } from '../../lib/tensor/operations/loss.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
+import { runSteps } from '../../lib/tensor/steps.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
-import { atOnce } from '../../lib/tensor/turns.js'
 import { weightOf } from '../../lib/tensor/weight.js'
 import { largestDifference } from '../golden/files.js'
 import { liveBytes } from '../live-bytes.js'
@@ -82,7 +82,7 @@ describe('losses of logits in parts', () => {
     using hidden = Tensor.from(normal(rows * width), [rows, width], { device })
     using head = Tensor.from(normal(vocabulary * width), [vocabulary, width], { device })
     using targets = Tensor.from(targetIds, [rows], { device, dtype: 'int32' })
-    using logProbs = noGrad(() => atOnce(targetLogProbs(hidden, weightOf(head), targets)))
+    using logProbs = noGrad(() => runSteps(targetLogProbs(hidden, weightOf(head), targets)))
     using loss = noGrad(() => linearCrossEntropy(hidden, head, targets))
     const sum = ((await logProbs.data()) as Float32Array).reduce((total, value) => total - value, 0)
     expect(sum / (await loss.item())).toBeCloseTo(1, 6)

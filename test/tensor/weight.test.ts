@@ -19,8 +19,8 @@ import { updatedLinear, updateLinear } from '../../lib/tensor/operations/linear.
 import { weightCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
+import { runSteps } from '../../lib/tensor/steps.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
-import { atOnce } from '../../lib/tensor/turns.js'
 import { type Weight, weightOf } from '../../lib/tensor/weight.js'
 import { largestDifference } from '../golden/files.js'
 import { liveBytes } from '../live-bytes.js'
@@ -134,7 +134,7 @@ test.each(Object.keys(methods) as (keyof typeof methods)[])('embeddings, layers 
       const ids = Tensor.from(Int32Array.of(0, 3, 8, 3, 1, 5), [tokens], { device, dtype: 'int32' })
       const x = embedding(layers[0]!.adaptedWeight(), ids, 'float32')
       const y = layers[1]!.forward(new LinearInput(x))
-      return atOnce(weightCrossEntropy(y, layers[2]!.adaptedWeight(), ids, { scale: 1, softcap: null }))
+      return runSteps(weightCrossEntropy(y, layers[2]!.adaptedWeight(), ids, { scale: 1, softcap: null }))
     })
     // The tape keeps what the backward pass reads.
     for (const { weight } of layers) weight.dispose()
@@ -165,7 +165,7 @@ test.each(ADAPTER_METHODS)('beside %s it is unpacked only if ΔW depends on it',
     SumOfTwo.unpackings = 0
     const loss = scope(() => {
       const targets = Tensor.from(new Int32Array(tokens), [tokens], { device, dtype: 'int32' })
-      return atOnce(weightCrossEntropy(forward(new LinearInput(x)), head, targets, { scale: 1, softcap: null }))
+      return runSteps(weightCrossEntropy(forward(new LinearInput(x)), head, targets, { scale: 1, softcap: null }))
     })
     await loss.backward()
     loss.dispose()
@@ -194,7 +194,7 @@ test('layers multiply with it alone, frozen, and the head too', async () => {
     const loss = scope(() => {
       const targets = Tensor.from(Int32Array.of(0, 3, 8, 3, 1, 5), [tokens], { device, dtype: 'int32' })
       const y = new Linear('layer', own, null).forward(new LinearInput(x))
-      return atOnce(weightCrossEntropy(y, head, targets, { scale: 1, softcap: null }))
+      return runSteps(weightCrossEntropy(y, head, targets, { scale: 1, softcap: null }))
     })
     for (const weight of [own, head]) weight.dispose()
     await loss.backward()
@@ -217,7 +217,7 @@ needing(lacksCpu).test.each([200, 3000])(
     await device.synchronize()
     const { inUse } = device.memory()
     device.resetPeak()
-    const loss = scope(() => atOnce(weightCrossEntropy(x, blocks, targets, { scale: 1, softcap: null })))
+    const loss = scope(() => runSteps(weightCrossEntropy(x, blocks, targets, { scale: 1, softcap: null })))
     const taken = device.memory().peak - inUse
     const [hiddenBytes, valueBytes, logitBytes] = [rows * width, vocabulary * width, 2048 * vocabulary].map(
       (n) => 4 * n,

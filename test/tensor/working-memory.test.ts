@@ -8,9 +8,9 @@ import { sections } from '../../lib/tensor/operations/mora.js'
 import { sum } from '../../lib/tensor/operations/reductions.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
+import { runSteps } from '../../lib/tensor/steps.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
-import { atOnce } from '../../lib/tensor/turns.js'
 import { weightOf } from '../../lib/tensor/weight.js'
 import { liveBytes } from '../live-bytes.js'
 import { lack, needing } from '../needs.js'
@@ -89,7 +89,7 @@ needing(lack('a device with crossEntropyPart', native.supports(device, 'crossEnt
     expect(await peakOf(() => linearCrossEntropy(hidden, head, targets))).toBeLessThan(wholeBytes / 6)
     const form = { scale: 1, softcap: null }
     expect(
-      await peakOf(() => noGrad(() => atOnce(targetLogProbs(hidden, weightOf(head), targets, form)))),
+      await peakOf(() => noGrad(() => runSteps(targetLogProbs(hidden, weightOf(head), targets, form)))),
     ).toBeLessThan(wholeBytes / 6)
   },
 )

@@ -13,7 +13,7 @@ import {
 } from '../../io/safetensors.js'
 import { elementsOf, type NativeDevice } from '../../native/addon.js'
 import { float32FromHalf } from '../../tensor/half.js'
-import { requireRoom } from '../../tensor/room.js'
+import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
 import { targetsInFile, writeEntries } from '../contract/peft-entries.js'
@@ -54,7 +54,7 @@ export async function readAdapterFolder(
   const kinds = tensorKinds(adapterMethod(config.method))
   const values = [...header.tensors.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0)
   const bytes = { tensors: 4 * values, making: 4 * values }
-  if (device) requireRoom(device, bytes, `The adapter ${adapter}`, 'give it more, or use a smaller adapter')
+  if (device) requireFreeMemory(device, bytes, `The adapter ${adapter}`, 'give it more, or use a smaller adapter')
   const tensors = await readTensors(header, kinds)
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()

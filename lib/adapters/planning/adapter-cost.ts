@@ -1,6 +1,6 @@
 /** The memory that an adapter needs, computed from its configuration and the shapes of layers before it is made. */
 import { UsageError } from '../../common/errors.js'
-import { bytesOf, type FloatDType } from '../../native/addon.js'
+import { bytesPerValue, type FloatDType } from '../../native/addon.js'
 import type { AdapterConfigBase, LayerFacts, LayerMemory } from '../contract/adapter.js'
 import { memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'
@@ -48,7 +48,7 @@ export function adapterCost(
       const values = countValues(method, config, layer, layers)
       const memory: Partial<LayerMemory> = method.layerMemory?.(config, layer) ?? memoryOfWeightForm(layer)
       const { tables = 0, derived, making, working = 0 } = memory
-      const copies = derived === undefined ? bytesOfCopies(values, dtype) : derived * bytesOf(dtype)
+      const copies = derived === undefined ? bytesOfCopies(values, dtype) : derived * bytesPerValue(dtype)
       const sums = dtype === 'float32' ? 0 : 4 * layer.inFeatures * layer.outFeatures
       return {
         trained: sum.trained + trained,

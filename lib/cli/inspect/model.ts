@@ -4,8 +4,8 @@ import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOfWeights } from '../../models/load/storage-plan.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
-import { bytesOf, elementsOf } from '../../native/addon.js'
-import { binarySize } from '../../tensor/room.js'
+import { bytesPerValue, elementsOf } from '../../native/addon.js'
+import { binarySize } from '../../tensor/memory-budget.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
@@ -92,7 +92,7 @@ function quantisationOf(source: ModelSource): QuantisationFacts | null {
     weights: quantised.length,
     bitsPerValue: (8 * bytes) / values,
     bytes,
-    bfloat16Bytes: bytesOf('bfloat16') * values,
+    bfloat16Bytes: bytesPerValue('bfloat16') * values,
   }
 }
 

@@ -1,6 +1,6 @@
 /** Lines of a byte stream, one at a time. */
 import { InputError } from '../../common/errors.js'
-import { WHOLE } from '../../io/open.js'
+import { MAX_WHOLE_BYTES } from '../../io/open.js'
 
 export interface Line {
   text: string
@@ -51,10 +51,10 @@ export class Pieces {
   /** @throws InputError `too-large` */
   add(piece: Uint8Array): void {
     this.length += piece.length
-    if (this.length > WHOLE) {
+    if (this.length > MAX_WHOLE_BYTES) {
       throw new InputError(
         'too-large',
-        `${this.what()} has more than the ${WHOLE} bytes that are read as a whole: cut it into several rows or files.`,
+        `${this.what()} has more than the ${MAX_WHOLE_BYTES} bytes that are read as a whole: cut it into several rows or files.`,
       )
     }
     this.#pieces.push(piece)

@@ -11,8 +11,8 @@ import { quoted, UsageError } from '../../common/errors.js'
 import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
+import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import { Parameter } from '../../tensor/parameter.js'
-import { requireRoom } from '../../tensor/room.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
@@ -76,7 +76,7 @@ export class AdapterSet {
     const { targets, modules: selected, cost, notes } = planAdapter(config, model.adaptableLayers(), model.base, model)
     const what = `Adapter ${name} (${config.method}, rank ${config.rank})`
     const bytes = { tensors: cost.values, making: cost.making }
-    requireRoom(model.device, bytes, what, 'give it a lower rank, or fewer targetModules')
+    requireFreeMemory(model.device, bytes, what, 'give it a lower rank, or fewer targetModules')
     requireFewerThanWeights(config, targets)
     for (const note of notes) onWarning?.(note)
     return this.#makeLayers(name, config, targets, seed, (layers) => {
@@ -203,7 +203,7 @@ export class AdapterSet {
     const { device, slots } = this.model
     const frozen = slots.filter(({ own }) => own.parameter === null)
     const bytes = frozen.reduce((sum, { own }) => sum + 4 * elementsOf(own.shape), 0)
-    requireRoom(device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
+    requireFreeMemory(device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
     for (const slot of frozen) slot.replaceOwn(new Parameter(slot.name, this.#merged.values(slot)))
     for (const adapter of this.#merged.absorb()) {
       adapter.dispose()

@@ -11,7 +11,7 @@ import {
   WRITTEN_QUANTISE_FORMATS,
 } from '../../options/index.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
-import { requireRoom } from '../../tensor/room.js'
+import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { weightShapes } from '../network/plan.js'
@@ -97,7 +97,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   // file.
   const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))
   const bytes = { tensors: Math.max(...sizes), making: Math.max(...sizes) / 4 }
-  requireRoom(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')
+  requireFreeMemory(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   using largestChange = keep(Tensor.zeros([1], { device }))
   const fill = (name: string, values: Tensor): void => {

@@ -4,14 +4,14 @@
  */
 import { RunError } from '../../common/errors.js'
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
-import { bytesOf, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
+import { bytesPerValue, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
 import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
-import { type ShardRanks, Shards, type UnitOfShards } from '../../tensor/shards.js'
+import { type ShardRanks, Shards, type ShardUnit } from '../../tensor/shards.js'
+import { runSteps } from '../../tensor/steps.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { atOnce } from '../../tensor/turns.js'
 import { type CodeFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { GroupOfMatrices } from '../network/units.js'
 import type { Weights } from './weights.js'
@@ -127,7 +127,7 @@ async function readSharded(weights: Weights, ranks: ShardRanks, betweenGroups: (
   const own: Tensor[] = []
   const facts: (readonly StoredMatrix[])[] = []
   try {
-    const parts: UnitOfShards[] = []
+    const parts: ShardUnit[] = []
     for (const [turn, { isBlock, groups }] of units.entries()) {
       const first = own.length
       for (const group of groups) {
@@ -257,7 +257,7 @@ function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make
   const { dtype } = weights
   const shapes = names.map((name) => weights.shapeOf(name))
   const shape = [shapes.reduce((sum, [rows]) => sum + rows!, 0), shapes[0]![1]!]
-  const all = make(roundedUp(bytesOf(dtype) * elementsOf(shape), unit))
+  const all = make(roundedUp(bytesPerValue(dtype) * elementsOf(shape), unit))
   using whole = keep(all.memoryAs(dtype, shape))
   let from = 0
   for (const [i, name] of names.entries()) {
@@ -271,7 +271,7 @@ function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make
 
 /** Reads matrices as their file stores them, and copies them to their final place. */
 function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
-  const read = atOnce(weights.read(names))
+  const read = runSteps(weights.read(names))
   try {
     let end = 0
     const place = (tensor: Tensor): StoredPlace => {

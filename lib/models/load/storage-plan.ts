@@ -2,8 +2,8 @@
  * Decides how a model's weights are stored in memory: as in their files, or as floats. If the options don't say, measured costs
  * decide and not the state of the machine, so that runs on equal machines are equal.
  */
-import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
-import { freeMemory, requireRoom } from '../../tensor/room.js'
+import { type BlockDType, bytesPerValue, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
+import { freeMemory, requireFreeMemory } from '../../tensor/memory-budget.js'
 import { normsOf } from '../network/plan.js'
 import { networkUnits } from '../network/units.js'
 import type { ComputingCost } from '../read/formats/format.js'
@@ -58,7 +58,7 @@ export function planStorage(source: ModelSource, device: NativeDevice, options: 
   const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
   const remedy = kept || saved <= 0 ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
   const tensors = options.ranks > 1 ? bytesOfShards(source, dtype, kept, options.ranks) : kept ? stored : floats
-  requireRoom(device, { tensors }, `The model ${source.located.reference} in ${dtype}`, remedy)
+  requireFreeMemory(device, { tensors }, `The model ${source.located.reference} in ${dtype}`, remedy)
   const quantised = saved > 0 ? { ...form, kept, saved, onLoad: source.quantise !== null } : null
   return { dtype, kept, quantised }
 }
@@ -96,7 +96,7 @@ function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map
   const bytesFor = ([name, shape]: [string, readonly number[]]): [string, number] => {
     const { keptFormat, bytes } = source.weights.get(name)!
     if (kept && keptFormat !== null) return [name, bytes]
-    return [name, bytesOf(norms.has(name) ? 'float32' : dtype) * elementsOf(shape)]
+    return [name, bytesPerValue(norms.has(name) ? 'float32' : dtype) * elementsOf(shape)]
   }
   return new Map([...source.shapes].map(bytesFor))
 }

@@ -2,8 +2,8 @@ import { randomStream } from '../../common/random.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import type { Shards } from '../../tensor/shards.js'
+import { runSteps, type Steps } from '../../tensor/steps.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { atOnce, type Parts } from '../../tensor/turns.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { NetworkWeights } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
@@ -83,7 +83,7 @@ export class Weights implements NetworkWeights {
   }
 
   /** Reads a group: one stacked weight, or one for each matrix where each has its own scales. Yields after each matrix. */
-  *read(names: GroupOfMatrices): Parts<Weight[]> {
+  *read(names: GroupOfMatrices): Steps<Weight[]> {
     const formats = new Set(names.map((name) => this.#format(name)))
     if (formats.size === 1) {
       if (formats.has(null)) return [yield* this.#readFloats(names)]
@@ -107,7 +107,7 @@ export class Weights implements NetworkWeights {
   }
 
   weight(name: string): Weight {
-    return (this.#ready.get(name) ?? atOnce(this.read([name])))[0]!
+    return (this.#ready.get(name) ?? runSteps(this.read([name])))[0]!
   }
 
   bias(name: string): Tensor {
@@ -119,7 +119,7 @@ export class Weights implements NetworkWeights {
   }
 
   fused(names: GroupOfMatrices): { whole: Weight | null; parts: Weight[] } {
-    const matrices = this.#ready.get(names[0]!) ?? atOnce(this.read(names))
+    const matrices = this.#ready.get(names[0]!) ?? runSteps(this.read(names))
     if (matrices.length === names.length) return { whole: null, parts: [...matrices] }
     const [whole] = matrices as [Weight]
     let from = 0
@@ -138,7 +138,7 @@ export class Weights implements NetworkWeights {
     this.shards?.dispose()
   }
 
-  *#readFloats(names: GroupOfMatrices): Parts<Weight> {
+  *#readFloats(names: GroupOfMatrices): Steps<Weight> {
     const rows = names.reduce((sum, name) => sum + this.shapeOf(name)[0]!, 0)
     const whole = keep(Tensor.empty([rows, this.shapeOf(names[0]!)[1]!], this))
     let from = 0

@@ -13,9 +13,9 @@ import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import type { Shards } from '../../tensor/shards.js'
+import type { Steps } from '../../tensor/steps.js'
 import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { Parts } from '../../tensor/turns.js'
 import type { Weight } from '../../tensor/weight.js'
 import { DecoderBlock } from './decoder-block.js'
 import type { ForwardContext } from './forward-context.js'
@@ -113,7 +113,7 @@ export class Decoder {
    * Computes the normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; yields after each
    * block.
    */
-  *targetStates(batch: Batch, options: ForwardOptions = {}): Parts<{ hidden: Tensor; targets: Tensor }> {
+  *targetStates(batch: Batch, options: ForwardOptions = {}): Steps<{ hidden: Tensor; targets: Tensor }> {
     const rows = rowsOfTargets(batch)
     return {
       hidden: yield* this.normedStates(batch, rows, options),
@@ -122,7 +122,7 @@ export class Decoder {
   }
 
   /** Computes the normed hidden states of the tokens at `rows` [N, D], or of all tokens; yields after each block. */
-  *normedStates(batch: Batch, rows: ArrayLike<number> | null, options: ForwardOptions = {}): Parts<Tensor> {
+  *normedStates(batch: Batch, rows: ArrayLike<number> | null, options: ForwardOptions = {}): Steps<Tensor> {
     const states = yield* this.#hiddenStates(batch, options)
     if (!rows) return this.finalNorm.forward(states)
     const picked = gatherRows(states, rows)
@@ -255,7 +255,7 @@ export class Decoder {
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
-  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false, blocks }: ForwardOptions): Parts<Tensor> {
+  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false, blocks }: ForwardOptions): Steps<Tensor> {
     const { positions } = batch
     const onDevice = this.#integers(positions)
     const context: ForwardContext = {

@@ -12,13 +12,13 @@ import {
 } from '../../common/arguments.js'
 import { streamKey } from '../../common/random.js'
 import { aBatch, type Batch } from '../../data/batch.js'
+import { limitTensorMemory } from '../../tensor/memory-budget.js'
 import { targetLogProbs, weightCrossEntropy } from '../../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
-import { leaveRoom } from '../../tensor/room.js'
-import { scope, scopeOfParts } from '../../tensor/scope.js'
+import { scope, scopeOverSteps } from '../../tensor/scope.js'
+import { runSteps, runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { atOnce, inTurns, type Parts } from '../../tensor/turns.js'
 import { oneOfEachKind } from './block-kinds.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
@@ -95,28 +95,28 @@ export class ForwardPasses {
   /** Returns the sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): SummedLoss {
     check({ batch }, { batch: aBatch })
-    return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
+    return { loss: runSteps(this.#loss(batch)), targetTokens: batch.targetTokens }
   }
 
   /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
   async lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<SummedLoss> {
     check({ batch, options }, lossAsyncArguments)
     const { gradients = true } = options
-    const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
+    const loss = await runStepsInTurns(this.#loss(batch), (part) => withRecording(gradients, part))
     return { loss, targetTokens: batch.targetTokens }
   }
 
   /** Returns hidden states after the final norm and their logits, for custom objectives; computed as in `loss`. */
   forward(batch: Batch, options: ForwardCall = {}): ModelOutput {
     check({ batch, options }, forwardArguments)
-    return atOnce(this.#output(batch, options))
+    return runSteps(this.#output(batch, options))
   }
 
   /** `forward`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
   async forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean } = {}): Promise<ModelOutput> {
     check({ batch, options }, forwardAsyncArguments)
     const { gradients = true } = options
-    return inTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
+    return runStepsInTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
   }
 
   /** Returns passes through only one block of each kind: a device that supports them supports those of the whole network. */
@@ -134,7 +134,7 @@ export class ForwardPasses {
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     check({ batch }, { batch: aBatch })
     if (batch.targetTokens === 0) return new Float32Array(0)
-    const values = await inTurns(scopeOfParts(this.#ofTargets(batch, targetLogProbs)), noGrad)
+    const values = await runStepsInTurns(scopeOverSteps(this.#ofTargets(batch, targetLogProbs)), noGrad)
     const result = (await values.data()) as Float32Array
     values.dispose()
     const odd = result.findIndex((value) => !Number.isFinite(value))
@@ -162,26 +162,26 @@ export class ForwardPasses {
     return await chooseToken(logits, choice)
   }
 
-  #loss(batch: Batch): Parts<Tensor> {
-    return scopeOfParts(this.#ofTargets(batch, weightCrossEntropy))
+  #loss(batch: Batch): Steps<Tensor> {
+    return scopeOverSteps(this.#ofTargets(batch, weightCrossEntropy))
   }
 
-  #output(batch: Batch, { rows = 'all' }: ForwardCall): Parts<ModelOutput> {
+  #output(batch: Batch, { rows = 'all' }: ForwardCall): Steps<ModelOutput> {
     const picked = rows === 'targets' ? rowsOfTargets(batch) : rows === 'all' ? null : rows
-    return scopeOfParts(this.#ofRows(batch, picked))
+    return scopeOverSteps(this.#ofRows(batch, picked))
   }
 
-  *#ofRows(batch: Batch, rows: ArrayLike<number> | null): Parts<ModelOutput> {
+  *#ofRows(batch: Batch, rows: ArrayLike<number> | null): Steps<ModelOutput> {
     const decoder = this.#decoder
-    leaveRoom(decoder.device)
+    limitTensorMemory(decoder.device)
     decoder.beginPass(isRecording(), this.#blocks)
     return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
   /** Evaluates a function of the head on the tokens that have a target; yields after each block and with the function. */
-  *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
+  *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Steps<Tensor> {
     const decoder = this.#decoder
-    leaveRoom(decoder.device)
+    limitTensorMemory(decoder.device)
     decoder.beginPass(isRecording(), this.#blocks)
     const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())
     return yield* evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)

@@ -7,7 +7,7 @@ import { quoted, UsageError } from '../../common/errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile, GgufValue } from '../../io/gguf-types.js'
 import { type GgufEntry, type GgufField, ggufText, list, uint32, writeGguf } from '../../io/gguf-writer.js'
-import { decodeUtf8, malformed, readExactly, WHOLE, withInputFile } from '../../io/open.js'
+import { decodeUtf8, MAX_WHOLE_BYTES, malformed, readExactly, withInputFile } from '../../io/open.js'
 import type { TensorLocation } from '../../io/stored-dtype.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
 import { ggufName } from '../gguf/names.js'
@@ -65,7 +65,8 @@ export async function writeImportance(path: string, squares: InputSquares): Prom
  */
 export async function readImportance(path: string): Promise<Importance> {
   const isGguf = await withInputFile(path, async (handle, size) => {
-    if (size > WHOLE) throw malformed(path, `it has ${size} bytes, and an importance matrix at most ${WHOLE}`)
+    if (size > MAX_WHOLE_BYTES)
+      throw malformed(path, `it has ${size} bytes, and an importance matrix at most ${MAX_WHOLE_BYTES}`)
     return (await readExactly(handle, path, 0, Math.min(4, size))).toString('latin1') === 'GGUF'
   })
   const importance = isGguf ? await readCurrent(path) : await readOlder(path)

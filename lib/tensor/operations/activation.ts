@@ -33,7 +33,7 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
       })
     }
     // If only this node still uses the input, its memory becomes the gradient: these are the largest activations of a block.
-    if (!dInput!.needed || !input!.isHeldOnce) return writeByStoring(dInput!, writeTo)
+    if (!dInput!.needed || !input!.hasOneReference) return writeByStoring(dInput!, writeTo)
     writeTo(input!)
     dInput!.pass(input!)
   })

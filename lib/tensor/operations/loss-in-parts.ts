@@ -1,7 +1,7 @@
 import { type FloatDType, native } from '../../native/addon.js'
-import { scope, scopeOfParts } from '../scope.js'
+import { scope, scopeOverSteps } from '../scope.js'
+import type { Steps } from '../steps.js'
 import { Tensor } from '../tensor.js'
-import type { Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 
 /** Columns of logits in memory at one time, and the most rows of them. */
@@ -34,15 +34,15 @@ export function* lossesInParts(
   targets: Tensor,
   form: LogitsForm,
   dHidden: Tensor | null,
-): Parts<Tensor> {
+): Steps<Tensor> {
   const [count, device] = [hidden.shape[0]!, hidden.device]
   const losses = Tensor.empty([count], { device })
-  const ofRows = function* (from: number, to: number): Parts<void> {
+  const ofRows = function* (from: number, to: number): Steps<void> {
     const [x, at, own] = [hidden, targets, losses].map((tensor) => tensor.rows(from, to)) as [Tensor, Tensor, Tensor]
     yield* lossesOfRows(x, head, at, form, own, dHidden?.rows(from, to) ?? null)
   }
   for (let from = 0; from < count; from += PART_ROWS) {
-    yield* scopeOfParts(ofRows(from, Math.min(count, from + PART_ROWS)))
+    yield* scopeOverSteps(ofRows(from, Math.min(count, from + PART_ROWS)))
   }
   return losses
 }
@@ -54,7 +54,7 @@ function* lossesOfRows(
   form: LogitsForm,
   losses: Tensor,
   dX: Tensor | null,
-): Parts<void> {
+): Steps<void> {
   const { device, shape } = x
   const rows = shape[0]!
   const dtype = x.dtype as FloatDType

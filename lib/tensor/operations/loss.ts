@@ -1,9 +1,9 @@
 import { aNumber, check, optionsSchema } from '../../common/arguments.js'
 import { type FloatDType, native } from '../../native/addon.js'
 import { writeScaled } from '../gradient-writes.js'
+import { runSteps, type Steps } from '../steps.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
-import { atOnce, type Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
 import { gradientBeside, inParts, type LogitsForm, lossesInParts } from './loss-in-parts.js'
@@ -48,11 +48,11 @@ export function linearCrossEntropy(
 ): Tensor {
   requireTensors({ hidden, head, targets })
   check({ form }, formArguments)
-  return atOnce(weightCrossEntropy(hidden, weightOf(head), targets, form))
+  return runSteps(weightCrossEntropy(hidden, weightOf(head), targets, form))
 }
 
 /** `linearCrossEntropy` through a head in any storage format, in steps. */
-export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Parts<Tensor> {
+export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Steps<Tensor> {
   const { device } = hidden
   const total = Tensor.zeros([1], { device })
   const isTrained = head.floats?.requiresGrad === true
@@ -184,7 +184,7 @@ export function* targetLogProbs(
   head: Weight,
   targets: Tensor,
   form: LogitsForm = plainLogits,
-): Parts<Tensor> {
+): Steps<Tensor> {
   const losses = inParts(hidden)
     ? yield* lossesInParts(hidden, head, targets, form, null)
     : lossesByChunks(hidden, head, targets, form)

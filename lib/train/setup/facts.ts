@@ -1,6 +1,6 @@
 /** Collects the configuration of a run, as `run.yaml` and its checkpoints record it. */
 import { createHash } from 'node:crypto'
-import { packageVersion } from '../../common/package-facts.js'
+import { packageVersion } from '../../common/package-info.js'
 import { sha256File } from '../../io/atomic.js'
 import { elementsOf } from '../../native/addon.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'

@@ -9,7 +9,7 @@ import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { matchingRank } from '../../adapters/planning/parameter-count.js'
 import { adapterMethod, requireTrainable } from '../../adapters/registry.js'
 import { UsageError } from '../../common/errors.js'
-import { bytesOf, elementsOf } from '../../native/addon.js'
+import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import {
   type AdapterMethodName,
   describedFieldsOf,
@@ -66,7 +66,7 @@ function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart
   const count = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
   const cost = costOfValues(count, dtype)
   return {
-    cost: { ...cost, values: cost.values - bytesOf(dtype) * count },
+    cost: { ...cost, values: cost.values - bytesPerValue(dtype) * count },
     async make() {
       model.trainAll()
       const learningRate = fullLearningRate(init !== undefined)

@@ -1,9 +1,9 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { UsageError } from '../../common/errors.js'
-import { bytesOf, elementsOf } from '../../native/addon.js'
+import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { maxLengthOf, type TrainOptions } from '../../options/index.js'
+import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/memory-budget.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
-import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'
 import type { ModelFacts } from '../trainable.js'
 
 /** Maximum tokens in one forward pass: more are no faster. */
@@ -129,7 +129,7 @@ function activationBytes({ config, dtype, gradientCheckpointing }: BudgetedModel
   // as much again for the current block.
   const block = 6 * hiddenSize + 2 * intermediateSize
   const kept = gradientCheckpointing ? layers * hiddenSize + block : layers * block
-  return bytesOf(dtype) * (kept + block)
+  return bytesPerValue(dtype) * (kept + block)
 }
 
 /** Returns the bytes of tensors that do not depend on the number of tokens. */

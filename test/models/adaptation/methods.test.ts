@@ -10,7 +10,7 @@ import { countAdapterParameters, matchingRank } from '../../../lib/adapters/plan
 import { readSafetensorsHeader, writeSafetensors } from '../../../lib/io/safetensors.js'
 import type { Model } from '../../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../../lib/options/index.js'
-import { methodsTaking } from '../../../lib/options/new-adapter.js'
+import { methodsWithOption } from '../../../lib/options/new-adapter.js'
 import { drawnIfEmulated } from '../../drawn.js'
 import { entriesOf, largestDifference, readTensors } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
@@ -100,7 +100,7 @@ describe.each(drawnIfEmulated('methods', ADAPTER_METHODS, 5))('%s', (method) => 
   test('its files load to the same adapter, and training continues from them', async () => {
     using model = await loadTiny('tiny-untied')
     using again = await loadTiny('tiny-untied')
-    const more = methodsTaking('rankPattern').includes(method) ? { rankPattern: { down_proj: 2 } } : {}
+    const more = methodsWithOption('rankPattern').includes(method) ? { rankPattern: { down_proj: 2 } } : {}
     await model.addAdapter('a', configOf(method, { dropout: 0.125, targetModules: ['q_proj', 'down_proj'], ...more }))
     await train(model)
     await model.saveAdapter('a', temporary())

@@ -10,8 +10,8 @@ import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
 
 const free = vi.hoisted(() => vi.fn<(device: unknown) => number>())
-vi.mock('../../../lib/tensor/room.js', async (original) => {
-  const room = await original<typeof import('../../../lib/tensor/room.js')>()
+vi.mock('../../../lib/tensor/memory-budget.js', async (original) => {
+  const room = await original<typeof import('../../../lib/tensor/memory-budget.js')>()
   free.mockImplementation(room.freeMemory as (device: unknown) => number)
   return { ...room, freeMemory: free }
 })

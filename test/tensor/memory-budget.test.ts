@@ -2,7 +2,7 @@
 import { totalmem } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import type { NativeDevice } from '../../lib/native/addon.js'
-import { freeMemory, leaveRoom, PROCESS_BYTES, requireRoom } from '../../lib/tensor/room.js'
+import { freeMemory, limitTensorMemory, PROCESS_BYTES, requireFreeMemory } from '../../lib/tensor/memory-budget.js'
 import { testDevice } from '../operations/harness.js'
 
 const [MiB, GiB] = [2 ** 20, 2 ** 30]
@@ -30,7 +30,7 @@ describe('free memory', () => {
 
 describe('a request for more than the free memory', () => {
   const refusal = (device: NativeDevice, bytes: { tensors: number; making?: number }) => () =>
-    requireRoom(device, bytes, 'The adapter', 'give it a lower rank')
+    requireFreeMemory(device, bytes, 'The adapter', 'give it a lower rank')
 
   test('is refused with the figures, and the limit in force', () => {
     expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB })).not.toThrow()
@@ -56,18 +56,18 @@ describe('a request for more than the free memory', () => {
 describe('the limit of tensors', () => {
   test('leaves room for the rest of the process, and follows it', () => {
     const device = deviceOf('cpu', 4 * GiB)
-    leaveRoom(device)
+    limitTensorMemory(device)
     const { limit } = device.memory()
     expect(limit).toBeLessThanOrEqual(4 * GiB - PROCESS_BYTES)
     expect(limit).toBeGreaterThan(2 * GiB)
-    leaveRoom(device)
+    limitTensorMemory(device)
     expect(device.memory().limit).toBeLessThanOrEqual(4 * GiB - PROCESS_BYTES)
   })
 
   test('keeps a value that was set, and that of a GPU', () => {
     for (const device of [deviceOf('cpu', 4 * GiB), deviceOf('cuda', 4 * GiB)]) {
       device.setMemoryLimit(GiB)
-      leaveRoom(device)
+      limitTensorMemory(device)
       expect(device.memory().limit).toBe(GiB)
     }
   })

@@ -1,20 +1,23 @@
 import { setImmediate } from 'node:timers/promises'
 
 /** Work in steps: the event loop may run between them, at each yield. */
-export type Parts<R> = Generator<void, R>
+export type Steps<R> = Generator<void, R>
 
 /** Runs all steps now. */
-export function atOnce<R>(parts: Parts<R>): R {
+export function runSteps<R>(steps: Steps<R>): R {
   for (;;) {
-    const { done, value } = parts.next()
+    const { done, value } = steps.next()
     if (done) return value
   }
 }
 
 /** Runs one step in each turn of the event loop; `around` runs each of them. */
-export async function inTurns<R>(parts: Parts<R>, around: <T>(part: () => T) => T = (part) => part()): Promise<R> {
+export async function runStepsInTurns<R>(
+  steps: Steps<R>,
+  around: <T>(step: () => T) => T = (step) => step(),
+): Promise<R> {
   for (;;) {
-    const { done, value } = around(() => parts.next())
+    const { done, value } = around(() => steps.next())
     if (done) return value
     await setImmediate()
   }

@@ -19,14 +19,14 @@ export function freeMemory(device: MemoryDevice): number {
   const { inUse, cached } = device.memory()
   if (device.kind !== 'cpu') return Math.max(0, totalMemory - inUse)
   const taken = Math.max(process.memoryUsage.rss() - cached, PROCESS_BYTES + inUse)
-  return Math.max(0, Math.min(totalMemory - taken, freeOfMachine() + cached))
+  return Math.max(0, Math.min(totalMemory - taken, freeSystemMemory() + cached))
 }
 
 /**
  * Throws if more bytes are needed than are free: for `tensors` on the device, and for the process while it is `making` them.
  * `remedy` says what would make it fit.
  */
-export function requireRoom(
+export function requireFreeMemory(
   device: MemoryDevice,
   { tensors, making = 0 }: { tensors: number; making?: number },
   what: string,
@@ -38,27 +38,27 @@ export function requireRoom(
   const bytes = isShared ? tensors + making : tensors
   const free = freeMemory(device)
   if (bytes > free) throw tooLittle(bytes, `${memoryOf(device)}, of which ${binarySize(free)} are free`)
-  const ofMachine = freeOfMachine()
-  if (!isShared && making > ofMachine) throw tooLittle(making, `this machine has ${binarySize(ofMachine)} free`)
+  const ofSystem = freeSystemMemory()
+  if (!isShared && making > ofSystem) throw tooLittle(making, `this machine has ${binarySize(ofSystem)} free`)
 }
 
 /** Fraction of the tensors' memory lost to fragmentation: free pieces between tensors that are too small. */
 const FRAGMENTS = 1 / 32
 /** The limit that this module has set. */
-let ours = 0
+let ourLimit = 0
 
 /**
  * Limits the memory of tensors so that the rest of the process, at its present size, fits as well, unless a limit was set
  * elsewhere. Past it, allocations throw before the system ends the process.
  */
-export function leaveRoom(device: NativeDevice): void {
+export function limitTensorMemory(device: NativeDevice): void {
   if (device.kind !== 'cpu') return
   const { totalMemory } = device.facts()
   const { inUse, cached, limit } = device.memory()
-  if (limit !== totalMemory && limit !== ours) return
+  if (limit !== totalMemory && limit !== ourLimit) return
   const rest = Math.max(PROCESS_BYTES, process.memoryUsage.rss() - inUse - cached)
-  ours = Math.max(1, Math.floor((1 - FRAGMENTS) * (totalMemory - rest)))
-  device.setMemoryLimit(ours)
+  ourLimit = Math.max(1, Math.floor((1 - FRAGMENTS) * (totalMemory - rest)))
+  device.setMemoryLimit(ourLimit)
 }
 
 /** Describes a device's memory: `this machine has 23.5 GiB`, or the limit of the control group. */
@@ -79,18 +79,18 @@ export function binarySize(bytes: number): string {
 
 /** Returns the bytes of address space that `ulimit -v` leaves to this process; infinite without a limit. */
 export function freeAddresses(): number {
-  const [limit, taken] = [told('self/limits', 'Max address space'), told('self/status', 'VmSize:')]
+  const [limit, taken] = [procNumber('self/limits', 'Max address space'), procNumber('self/status', 'VmSize:')]
   return limit === null || taken === null ? Number.POSITIVE_INFINITY : limit - 1024 * taken
 }
 
 /** Returns the kernel's estimate of available memory, swap included; infinite if it gives none. */
-function freeOfMachine(): number {
-  const [available, swap] = [told('meminfo', 'MemAvailable:'), told('meminfo', 'SwapFree:')]
+function freeSystemMemory(): number {
+  const [available, swap] = [procNumber('meminfo', 'MemAvailable:'), procNumber('meminfo', 'SwapFree:')]
   return available === null ? Number.POSITIVE_INFINITY : 1024 * (available + (swap ?? 0))
 }
 
 /** Reads a number from a file of /proc; null if it is absent. */
-function told(file: string, name: string): number | null {
+function procNumber(file: string, name: string): number | null {
   try {
     const [, number] = new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${file}`, 'utf8')) ?? []
     return number === undefined ? null : Number(number)
