@@ -59,6 +59,6 @@ fi
 
 "${apt[@]}" update >&2 || give_up "the lists of $suite could not be fetched from this machine's mirror"
 cd "$into"
-# Its words are options.
+# Its words are separate options.
 # shellcheck disable=SC2086
 "${apt[@]}" $what "${names[@]}" >&2 || give_up "${names[*]} could not be fetched"

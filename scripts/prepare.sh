@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings a checkout to where tests and the demo run: system packages, node_modules, the addon, dist. Each only if needed.
+# Prepares a checkout for tests and the demo: system packages, node_modules, the addon, dist. Each only if needed.
 # --emulated: also the CUDA backend that runs on the CPU, which tests use; --browser: also the browser that tests of the
 # dashboard use; --ranks: also the launchers that tests of many processes use; --slurm: also Slurm, which the long ones of these
 # use. Without them, these tests are skipped.
@@ -8,7 +8,7 @@ options=" $* "
 cd "$(dirname "$0")/.."
 
 bash scripts/setup.sh
-# Before the addon is built, with gloo where it is there.
+# Before the addon is built, so that it is built with gloo.
 if [[ $options == *" --ranks "* ]]; then
   bash scripts/setup.sh --ranks || echo 'prepare: no Open MPI, MPICH or gloo here, tests of many processes will be skipped' >&2
 fi
@@ -33,7 +33,7 @@ if [[ $options == *" --emulated "* ]]; then
   fi
 fi
 
-# A source newer than the last complete build, or one that is gone from under its output.
+# A source that is newer than the last complete build, or an output whose source is gone.
 if [ ! -e dist/.built ] || [ -n "$(find lib package.json tsconfig.json tsconfig.build.json -newer dist/.built -print -quit)" ]; then
   rm -rf dist
   npm run --silent build:lib

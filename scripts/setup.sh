@@ -18,7 +18,7 @@ has_header() {
   return 1
 }
 
-# Whether the system's lists have a package, from a version on.
+# Whether the system's lists have a package in a version or newer.
 offers() {
   local version
   version=$(LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')
@@ -29,7 +29,7 @@ as_root=()
 can_install() {
   has_command apt-get || return 1
   [ "$(id -u)" -ne 0 ] || return 0
-  # Where a password would be asked for and nobody can answer, say what is needed instead of hanging.
+  # If sudo would ask for a password and nobody can answer, print what is needed instead of hanging.
   has_command sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; } && as_root=(sudo)
 }
 
@@ -75,7 +75,7 @@ node-mora needs these packages to be built and tested (their Debian names): ${mi
 END
 }
 
-# These only save time: where they are not to be had, the build does without.
+# These only save time: the build works without them.
 has_command ccache || wanted+=(ccache 0)
 has_header hwy/highway.h || wanted+=(libhwy-dev 1.2)
 has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev 3.7)
@@ -102,7 +102,7 @@ install() {
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 echo "setup: installing ${missing[*]}" >&2
-# Lists that are old name packages that are gone: only then are they worth the download.
+# Old lists name packages that are gone: only then are new lists worth the download.
 if ! install >"$log" 2>&1; then
   if ! { "${as_root[@]}" apt-get update -qq && install; } >"$log" 2>&1; then
     cat "$log" >&2

@@ -17,7 +17,7 @@ class LoRA(nn.Module):
         return self.b(self.a(x)) * self.scale
 
     def delta(self):
-        """What the layer adds to a weight [d, k], as all `delta` here."""
+        """Returns the change of a weight [d, k] by the layer, as every `delta` here."""
         return self.b.weight @ self.a.weight * self.scale
 
 
@@ -87,7 +87,7 @@ def linear_of(weight):
 
 
 def in_blocks(x, side):
-    """[..., k] as [..., n, R]; what is missing in the last block repeats the start of x."""
+    """Returns [..., k] as [..., n, R]; the last block is filled up with the start of x."""
     missing = -x.shape[-1] % side
     if missing > 0:
         x = torch.cat((x, x[..., :missing]), dim=-1)
@@ -95,7 +95,7 @@ def in_blocks(x, side):
 
 
 def tiled(y, width):
-    """The first `width` entries of y repeated without end."""
+    """Returns the first `width` entries of y repeated without end."""
     repeats = -(-width // y.shape[-1])
     if repeats > 1:
         y = torch.cat([y] * repeats, dim=-1)

@@ -33,7 +33,7 @@ def main():
             return functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=k.shape[1] != heads)
 
     def prepared(tensors, repeated):
-        """With keys and values for every head of queries where they are to be `repeated`, and gradients on."""
+        """Returns the inputs with gradients on; `repeated`: with keys and values for every head of queries."""
         if repeated:
             for name in ("k", "v"):
                 tensors[name] = tensors[name].repeat_interleave(heads // groups, dim=1)
@@ -58,7 +58,7 @@ def main():
         return {"forward": forward, "backward": median_seconds(differentiate, options["repeats"], device)}
 
     def time(request):
-        """Seconds of each pass, with keys repeated where it must be, or why there are none."""
+        """Returns seconds of each pass, with keys repeated if necessary, or why there are none."""
         for repeated in [False, True] if groups != heads else [False]:
             tensors = prepared({name: random(count) for name, count in counts.items()}, repeated)
             try:

@@ -1,4 +1,4 @@
-"""Prints, as JSON, what there is to compare with on a GPU: {"torch", "device", "peft"}, or {"why"} not.
+"""Prints, as JSON, what can be compared on a GPU: {"torch", "device", "peft"}, or {"why"} nothing can.
 
 The only argument is the kind of device that is asked for, "cuda" or, to try the scripts, "cpu".
 """

@@ -40,7 +40,7 @@ def sdpa_attention(q, k, v):
     return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-# The first is what one gets without asking.
+# The first is the default.
 ATTENTIONS = {"sdpa": sdpa_attention, "eager": eager_attention}
 
 
@@ -53,7 +53,7 @@ class KeyValueCache:
         self.length = 0
 
     def extend(self, keys, values):
-        """Puts those of new tokens behind the others; gives all."""
+        """Appends those of new tokens, and returns all."""
         start, self.length = self.length, self.length + keys.shape[2]
         self.keys[:, :, start : self.length] = keys
         self.values[:, :, start : self.length] = values

@@ -1,4 +1,4 @@
-"""One side of bench/load.mjs: from nothing to two training steps, a line for each part that is done.
+"""One side of bench/load.mjs: from process start to two training steps, a line for each finished part.
 
 The only argument is JSON: {"model", "adapter", "operator", "tokens", "dtype", "rows", "length", "threads"}.
 """

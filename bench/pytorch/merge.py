@@ -28,7 +28,7 @@ def main():
         return {"seconds": seconds}
 
     def compare(request):
-        """How far the weights of a folder are from those merged here, relative to the largest of each."""
+        """Returns the largest difference of a folder's weights from those merged here, relative to the largest of each."""
         theirs = read_folder(request["folder"])
         apart = 0.0
         for name, layer in layers.items():

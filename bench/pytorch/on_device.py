@@ -4,11 +4,11 @@ import time
 
 import torch
 
-EVICTED = 2**28  # bytes: more than any second-level cache holds
+EVICTED = 2**28  # bytes: larger than any second-level cache
 
 
 def median_seconds(body, repeats, device):
-    """Of `repeats` runs after one that is not counted, each with its operands out of the caches."""
+    """Times `repeats` runs after one that is not counted, each with its operands out of the caches."""
     body()
     if device == "cpu":
         return statistics.median(by_the_clock(body) for _ in range(repeats))
@@ -24,7 +24,7 @@ def median_seconds(body, repeats, device):
 
 
 def by_the_clock(body):
-    """Seconds until all that `body` has started is done."""
+    """Returns the seconds until all work that `body` starts is done."""
     start = time.perf_counter()
     body()
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""How a script of this folder talks: it says a line of JSON once it is ready, and answers each request with another."""
+"""The protocol of this folder's scripts: a line of JSON once it is ready, and one for each request."""
 import json
 import sys
 import time
@@ -7,7 +7,7 @@ import torch
 
 
 def options():
-    """The script's only argument, JSON. Sets PyTorch's threads (0: as it likes)."""
+    """Returns the script's only argument, JSON. Sets PyTorch's threads (0: its default)."""
     values = json.loads(sys.argv[1])
     if values["threads"] > 0:
         torch.set_num_threads(values["threads"])
@@ -15,7 +15,7 @@ def options():
 
 
 def serve(tasks, **facts):
-    """Says that it is ready, and answers requests {"task", ...} until there are none; `tasks` are functions of a request."""
+    """Announces readiness, and answers requests {"task", ...} until the input ends; `tasks` are functions of a request."""
     say({"version": torch.__version__, "threads": torch.get_num_threads(), "blas": blas(), **facts})
     for line in sys.stdin:
         request = json.loads(line)

@@ -41,7 +41,7 @@ def main():
 
 def trainer_of(options, pass_rows):
     if options.get("library") == "peft":
-        from peft_trainer import PeftTrainer  # not every Python has what it imports
+        from peft_trainer import PeftTrainer  # not every Python has its imports
 
         return PeftTrainer(options)
     return Trainer(options, ATTENTIONS, (pass_rows, options["length"]))

@@ -36,7 +36,7 @@ bash scripts/debian-packages.sh --into "$sysroot/packages" --suite bookworm --ar
   --with-dependencies libstdc++-12-dev libc6-dev libeigen3-dev xz-utils
 for each in "$sysroot"/packages/*.deb; do dpkg-deb --extract "$each" "$sysroot"; done
 rm -rf "$sysroot/packages"
-# Else they lead out of it.
+# Absolute links would lead out of the folder.
 find "$sysroot" -type l -lname '/*' -printf '%p\0%l\0' |
   while IFS= read -r -d '' link && IFS= read -r -d '' target; do ln -sfnr "$sysroot$target" "$link"; done
 mkdir "$sysroot/licences"
