@@ -103,7 +103,7 @@ describe('a rank that is higher than a layer can use', () => {
 
   test('is that of a pattern if there is one', () => {
     expect(rankNotes(configOf('lora', { rank: 8, rankPattern: { k_proj: 33 } }), layers)).toEqual([
-      'Rank 33 is more than the 32 that the change of model.layers.0.k_proj (64 → 32) can have; 1 of 2 layers gain nothing by a rank like that.',
+      'Rank 33 is more than the 32 that the change of model.layers.0.k_proj (64 → 32) can have; 1 of 2 layers gain nothing from such a rank.',
     ])
   })
 

@@ -51,7 +51,7 @@ function hover(text: string): string {
 
 it('an editor shows the type, the meaning, the range and the default of an option', () => {
   expect(hover('rank:')).toMatch(
-    /rank\?: number \| undefined\nThe budget: .*\n\nA whole number of at least 1\.\n\nDefault: 8\./,
+    /rank\?: number \| undefined\nParameter budget: .*\n\nA whole number of at least 1\.\n\nDefault: 8\./,
   )
   expect(hover('mergeEvery:')).toMatch(
     /Merge the adapter every N steps.*\n\nA whole number of at least 1\.\n\nDefault: never\./,

@@ -12,10 +12,10 @@ const group = newAdapterGroup
 
 export const sharedFields = {
   rank: optionalInteger(
-    'the budget: as many parameters as LoRA of this rank; of asylora, lora-fa and miss the rank itself, of oft the side of a block, of randlora and vera that of random matrices',
+    'parameter budget: as many as a LoRA of this rank; for asylora, lora-fa and miss the rank itself, for oft the block side, for randlora and vera the rank of their random matrices',
     { min: 1, defaultText: '8', group },
   ),
-  dropout: optionalReal("of the adapter's input: the probability to drop", {
+  dropout: optionalReal("probability of dropping elements of the adapter's input", {
     min: 0,
     below: 1,
     defaultText: '0',
@@ -26,7 +26,7 @@ export const sharedFields = {
     'all-linear',
     { defaultText: 'all-linear', group },
   ),
-  rankPattern: numbersByPattern('ranks of layers: the end of a path, or a regular expression of it, = a rank', {
+  rankPattern: numbersByPattern('ranks by layer: the end of a path, or a regular expression for it, = a rank', {
     integers: true,
     group,
   }),

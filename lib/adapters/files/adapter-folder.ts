@@ -106,7 +106,7 @@ export async function readProvenance(adapter: string, options: HubOptions = {}):
 async function openFolder(adapter: string, options: HubOptions) {
   const { path: folder } = await locate(adapter, 'adapter', options)
   const why = whyNoAdapter(folder)
-  if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
+  if (why !== null) throw new UsageError('not-an-adapter', `This is not an adapter: ${why}.`)
   const json = await readJsonObject(join(folder, configName))
   const header = await readSafetensorsHeader(join(folder, weightsName))
   const { node_mora: text } = header.metadata

@@ -21,8 +21,12 @@ export interface DeloraConfig extends AdapterConfigBase {
 }
 
 const fields = {
-  deloraLambda: optionalReal('DeLoRA: first value of the bound of a change', { above: 0, defaultText: '15', group }),
-  lambdaPattern: numbersByPattern('DeLoRA: first bounds of layers, in the same way as ranks', { group }),
+  deloraLambda: optionalReal('DeLoRA: initial value of the bound of the change', {
+    above: 0,
+    defaultText: '15',
+    group,
+  }),
+  lambdaPattern: numbersByPattern('DeLoRA: initial bounds by layer, with patterns as for ranks', { group }),
 }
 
 /**

@@ -22,7 +22,7 @@ export interface GraloraConfig extends AdapterConfigBase {
 
 const fields = {
   alpha: lowRankFields.alpha,
-  graloraParts: optionalInteger('GraLoRA: parts of inputs and outputs, each pair with factors of its own', {
+  graloraParts: optionalInteger('GraLoRA: number of parts of inputs and outputs, each pair with its own factors', {
     min: 1,
     defaultText: '2; of an odd rank 1, which is LoRA',
     group,
@@ -41,7 +41,7 @@ export function gralora(options: Partial<Omit<GraloraConfig, 'method'>> = {}): G
   if (config.rank % graloraParts !== 0) {
     throw new UsageError(
       'invalid-rank',
-      `Rank ${config.rank} is no multiple of graloraParts ${graloraParts}: each part has the same share of it.`,
+      `Rank ${config.rank} is not a multiple of graloraParts ${graloraParts}: the parts share it equally.`,
     )
   }
   return { ...config, method: 'gralora', alpha, graloraParts, hybridRank }

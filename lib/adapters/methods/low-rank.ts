@@ -37,7 +37,7 @@ export type LowRankOptions = Partial<Omit<LowRankConfig, 'method'>>
 
 export const lowRankFields = {
   alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank; of pissa rank', group }),
-  alphaPattern: numbersByPattern('alphas of layers, in the same way', { group }),
+  alphaPattern: numbersByPattern('alphas by layer, with patterns as for ranks', { group }),
 }
 export type LowRankFields = typeof lowRankFields
 

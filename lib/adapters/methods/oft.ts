@@ -28,7 +28,7 @@ export interface OftConfig extends AdapterConfigBase {
 }
 
 const fields = {
-  oftBlocks: optionalInteger('OFT: the number of blocks that inputs are cut into, in place of the side of one (rank)', {
+  oftBlocks: optionalInteger('OFT: number of blocks of the inputs, instead of their side (rank)', {
     min: 1,
     defaultText: 'blocks of rank inputs',
     group,
@@ -39,11 +39,14 @@ const fields = {
     defaultText: '5',
     group,
   }),
-  oftBound: optionalReal('OFT: bound of the norm of what turns the inputs of a layer, shared equally by its blocks', {
-    above: 0,
-    defaultText: 'none',
-    group,
-  }),
+  oftBound: optionalReal(
+    "OFT: maximum norm of a layer's rotation generator (COFT's eps), shared equally by its blocks",
+    {
+      above: 0,
+      defaultText: 'none',
+      group,
+    },
+  ),
 }
 
 /**

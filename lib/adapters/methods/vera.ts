@@ -14,7 +14,7 @@ export interface VeraConfig extends AdapterConfigBase {
 }
 
 const fields = {
-  veraInitial: optionalReal('VeRA: first value of the weights of its rows', { above: 0, defaultText: '0.1', group }),
+  veraInitial: optionalReal('VeRA: initial value of the weights of its rows', { above: 0, defaultText: '0.1', group }),
 }
 
 /**

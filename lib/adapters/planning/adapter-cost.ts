@@ -78,7 +78,7 @@ export function rankNotes(config: AdapterConfigBase, layers: readonly LayerFacts
   if (refused) throw new UsageError('invalid-rank', `${sentence(refused)}.`)
   const [first] = beyond
   if (!first) return []
-  return [`${sentence(first)}; ${beyond.length} of ${layers.length} layers gain nothing by a rank like that.`]
+  return [`${sentence(first)}; ${beyond.length} of ${layers.length} layers gain nothing from such a rank.`]
 }
 
 /** @throws UsageError `invalid-rank` if no layer can use its rank, and the layers have fewer values than the adapter */

@@ -18,7 +18,7 @@ export function targetLayers<L extends LayerFacts>(
   requireUntied(config.targetModules, base)
   const targets = selectTargets(config.targetModules, layers).filter(({ name }) => !whole.includes(`${name}.weight`))
   if (targets.length === 0) {
-    throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
+    throw new UsageError('no-target', 'All target modules are among those that are trained whole.')
   }
   for (const layer of targets) requireTrainable(config, layer)
   requireUsedPatterns(config, targets)

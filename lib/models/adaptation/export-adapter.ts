@@ -138,7 +138,7 @@ async function exported(
     const what = 'operator' in config ? `${config.method} with the operator ${config.operator}` : config.method
     throw new UsageError(
       'not-low-rank',
-      `${what} is no LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
+      `${what} is not a LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
     )
   }
   const delta = await weightChange(source, layer, adapter, device)
@@ -153,7 +153,7 @@ function requireNear({ rank, relativeError }: ExportAdapterResult): void {
   if (relativeError <= LARGEST_ERROR) return
   throw new RunError(
     'another-adapter',
-    `The nearest LoRA of rank ${rank} leaves out ${relativeError.toFixed(2)} of what the adapter adds (‖ΔW − B A‖ / ‖ΔW‖, at most ${LARGEST_ERROR}): it would be another adapter. Take a higher rank, merge the adapter into the model (the option format: gguf or safetensors), or write it all the same with the option force.`,
+    `The nearest LoRA of rank ${rank} leaves out ${relativeError.toFixed(2)} of what the adapter adds (‖ΔW − B A‖ / ‖ΔW‖, at most ${LARGEST_ERROR}): that is another adapter. Use a higher rank, merge the adapter into the model (the option format: gguf or safetensors), or write it anyway with the option force.`,
   )
 }
 

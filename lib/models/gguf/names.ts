@@ -54,7 +54,7 @@ export function huggingFaceName(ggufName: string, { outer, block, blocks }: Gguf
   if (renamed === undefined) {
     throw new UsageError(
       'unknown-tensor',
-      `The tensor ${quoted(ggufName)} in ${file} is none that its architecture is known to have.`,
+      `The tensor ${quoted(ggufName)} in ${file} is not one of its architecture's tensors.`,
     )
   }
   return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`

@@ -70,7 +70,7 @@ export async function readImportance(path: string): Promise<Importance> {
     return (await readExactly(handle, path, 0, Math.min(4, size))).toString('latin1') === 'GGUF'
   })
   const importance = isGguf ? await readCurrent(path) : await readOlder(path)
-  if (importance.columns.size === 0) throw malformed(path, 'it has the importance of no weight')
+  if (importance.columns.size === 0) throw malformed(path, 'it has no importance of any weight')
   for (const [name, values] of importance.columns) {
     const bad = values.findIndex((value) => !(value >= 0 && value < Number.POSITIVE_INFINITY))
     if (bad >= 0) throw malformed(path, `the importance of column ${bad} of ${quoted(name)} is ${values[bad]}`)
@@ -84,7 +84,7 @@ async function readCurrent(path: string): Promise<Importance> {
   if (type !== 'imatrix')
     throw malformed(
       path,
-      `it is no importance matrix: its general.type is ${type === undefined ? 'missing' : quoted(type)}, not imatrix`,
+      `it is not an importance matrix: its general.type is ${type === undefined ? 'missing' : quoted(type)}, not imatrix`,
     )
   const read = (name: string) => floatsOf(path, name, tensors)
   const columns = new Map<string, Float32Array>()
@@ -123,7 +123,7 @@ async function readOlder(path: string): Promise<Importance> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   let at = 0
   const take = (bytes: number) => {
-    if (bytes < 0 || at + bytes > file.length) throw malformed(path, 'it is no importance matrix, or was cut off')
+    if (bytes < 0 || at + bytes > file.length) throw malformed(path, 'it is not an importance matrix, or was cut off')
     at += bytes
     return at - bytes
   }

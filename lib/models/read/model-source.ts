@@ -75,7 +75,7 @@ export class ModelSource implements Contents {
       )
     }
     const why = whyNoModel(path)
-    if (why !== null) throw new UsageError('not-a-model', `This is no model: ${why}.`)
+    if (why !== null) throw new UsageError('not-a-model', `This is not a model: ${why}.`)
     const contents = found.isDirectory() ? await readFolder(path, options.onWarning) : await readGgufFile(path)
     return new ModelSource(located, contents)
   }
@@ -154,7 +154,10 @@ export class ModelSource implements Contents {
     if (stored instanceof StoredCodes) return stored
     const { dtype } = stored.tensors[0]!
     if (isComputable(dtype) && !dtype.startsWith('int') && dtype !== 'uint8') return stored
-    throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
+    throw new UsageError(
+      'unsupported-dtype',
+      `${path}: ${name} is stored as ${dtype}, which is not supported for weights.`,
+    )
   }
 
   /** Reads a weight into `target`, which has the configuration's shape, converting to its dtype. */

@@ -106,14 +106,14 @@ test('modules trained whole go along into PEFT, and have no place in a GGUF adap
   )
 })
 
-describe('an adapter that is no LoRA', () => {
+describe('an adapter that is not a LoRA', () => {
   const rotation = mora({ rank: 4, operator: 'rotation' })
 
   test('is refused without a rank, and nothing is written', async () => {
     const adapter = await randomAdapter(untied, rotation)
     const output = join(temporary(), 'lora')
     await expect(exportAdapter({ model: untied, adapter, output, format: 'peft', threads })).rejects.toThrow(
-      /mora with the operator rotation is no LoRA: give approximateRank/,
+      /mora with the operator rotation is not a LoRA: give approximateRank/,
     )
     expect(readdirSync(temporary())).toEqual(['adapter'])
   })

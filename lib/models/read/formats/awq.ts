@@ -34,7 +34,8 @@ function weightOf(module: string, size: number | null, tensors: CheckpointTensor
   const [columns, rowWords] = matrixShape(words)
   const rows = 8 * rowWords
   const groupSize = size ?? columns
-  if (columns % 2 === 1) throw malformed(words.path, `${words.name} has ${columns} inputs, which fill no whole bytes`)
+  if (columns % 2 === 1)
+    throw malformed(words.path, `${words.name} has ${columns} inputs, which do not fill whole bytes`)
   const groups = countGroups(columns, groupSize, words)
   const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, rowWords] })
   const floats = ['float16', 'bfloat16', 'float32'] as const

@@ -39,7 +39,7 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
   // The codes' bytes may be declared as another dtype or floats, which some trainers need.
   const codes = tensors.take(name, state, { dtypes: ['uint8', 'I8', 'bfloat16', 'float16', 'float32'] })
   const settings = parseJson(decodeUtf8(readBytes(state, tensors.open), state.path), `${stateName} in ${state.path}`)
-  if (!isJsonObject(settings)) throw malformed(state.path, `${stateName} is no JSON object`)
+  if (!isJsonObject(settings)) throw malformed(state.path, `${stateName} is not a JSON object`)
   const fail = (key: string) => malformed(state.path, `${stateName} has the ${key} ${quoted(settings[key])}`)
   if (settings.quant_type !== type) throw fail('quant_type')
   const shape = settings.shape as number[]

@@ -46,8 +46,8 @@ export const compressedTensors: QuantisationFormat = {
   weights(settings, tensors) {
     settings.require('format', compressedFormats, undefined)
     settings.require('quantization_status', ['compressed', 'frozen'], 'compressed')
-    requireNone(settings, 'kv_cache_scheme', 'keys and values are not quantised here')
-    requireNone(settings, 'sparsity_config', 'only dense weights are')
+    requireNone(settings, 'kv_cache_scheme', 'the cache of keys and values is not quantised here')
+    requireNone(settings, 'sparsity_config', 'only dense weights are supported')
     requireNone(settings, 'transform_config', 'weights are multiplied with activations as they are')
     const schemes = readSchemes(settings)
     return [
@@ -147,7 +147,7 @@ function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: OpenFile): Uint8Arr
   return readBytes(zeros, open).map((byte, i) => {
     const zero = signedBytes[byte]! + half
     if (zero >= 0 && zero < 2 * half) return zero
-    throw malformed(zeros.path, `value ${i} of ${zeros.name} is ${zero - half}, which is none of ${bits} bits`)
+    throw malformed(zeros.path, `value ${i} of ${zeros.name} is ${zero - half}, which ${bits} bits cannot represent`)
   })
 }
 

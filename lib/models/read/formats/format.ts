@@ -75,7 +75,7 @@ export class CheckpointTensors {
   /** Takes a tensor of a weight whose main tensor is `of`. @throws InputError `malformed-file` if it is absent or differs */
   take(name: string, of: NamedTensor | null, wanted: Wanted): NamedTensor {
     const found = this.#left.get(name)
-    if (!found) throw malformed(of?.path ?? '', `it has ${of?.name}, but no ${name}, without which that means nothing`)
+    if (!found) throw malformed(of?.path ?? '', `it has ${of?.name}, but no ${name}, which it needs`)
     this.#left.delete(name)
     const { path, dtype, shape } = found
     if (!wanted.dtypes.includes(dtype)) {
@@ -117,7 +117,8 @@ export function matrixShape({ path, name, shape }: NamedTensor): [number, number
 
 /** Throws if rows of 4-bit codes do not fill whole bytes. */
 export function requireEven(columns: number, of: NamedTensor): void {
-  if (columns % 2 === 1) throw malformed(of.path, `${of.name} has rows of ${columns} codes, which fill no whole bytes`)
+  if (columns % 2 === 1)
+    throw malformed(of.path, `${of.name} has rows of ${columns} codes, which do not fill whole bytes`)
 }
 
 export function readWords(tensor: NamedTensor, open: OpenFile): Uint32Array {
