@@ -21,15 +21,15 @@ export function findRanksLibraries(
 ): RanksLibrary[] {
   const { MORA_MPI_LIBRARY: given } = process.env
   const found = (given ? [[given]] : libraries).map((names) => {
-    const text = told(`console.log(require(process.argv.at(-1)).mpiVersion(${JSON.stringify(names)}))`)
+    const text = lastLineOf(`console.log(require(process.argv.at(-1)).mpiVersion(${JSON.stringify(names)}))`)
     return text === null ? null : fromVersionText(text, names.includes(STANDARD_MPI) ? ' (standard ABI)' : '')
   })
-  const gloo = told(`console.log('gloo', require(process.argv.at(-1)).glooVersion())`)
+  const gloo = lastLineOf(`console.log('gloo', require(process.argv.at(-1)).glooVersion())`)
   return [...found, gloo === null ? null : fromVersionText(gloo)].filter((one) => one !== null)
 }
 
 /** Runs a script with the addon's path as its last argument; returns the last line that it prints, or null if it fails. */
-function told(script: string): string | null {
+function lastLineOf(script: string): string | null {
   const ending = runApart(script, binaryPath())
   return ending?.status === 0 ? ending.stdout.trim().split('\n').at(-1) || null : null
 }

@@ -38,7 +38,7 @@ export async function optimizerStep(
     forgetGradients(parameters)
     return null
   }
-  const gradients = heldGradients(parameters)
+  const gradients = retainGradients(parameters)
   session.canBeSaved = false
   const norm = optimizer.step({ ...options, scaleGradients: 1 / sums.weight })
   try {
@@ -103,7 +103,7 @@ function forgetGradients(parameters: readonly TrainedParameter[]): void {
 }
 
 /** Retains the gradients beyond the optimizer's step: if the norm is not finite, they show where that began. */
-function heldGradients(parameters: readonly TrainedParameter[]): { name: string; tensor: HeldValues }[] {
+function retainGradients(parameters: readonly TrainedParameter[]): { name: string; tensor: HeldValues }[] {
   return parameters.flatMap(({ name, grad }) => {
     grad?.retain()
     return grad ? [{ name, tensor: grad }] : []

@@ -53,7 +53,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     throw new RunError('ended', `The run has ended; its last checkpoint is ${lastCheckpoint?.path ?? 'none'}.`)
   }
   session.canBeSaved = false
-  makeRoom(session)
+  trimMemory(session)
   try {
     // Metrics must be on the disk before the checkpoint: a resumed run would not write them again.
     const events = session.tensorboard ? [session.tensorboard.path] : []
@@ -87,7 +87,7 @@ export function saveAtOnce(session: Session): void {
 }
 
 /** Frees cached device memory, since saving copies values first: on a CPU the system can use it for that. */
-function makeRoom({ model: { device } }: Session): void {
+function trimMemory({ model: { device } }: Session): void {
   if (device.kind === 'cpu') device.trim()
 }
 
@@ -97,7 +97,7 @@ function makeRoom({ model: { device } }: Session): void {
 export async function saveResult(session: Session): Promise<void> {
   const { output, result, facts, state } = session
   if (!output) return
-  makeRoom(session)
+  trimMemory(session)
   try {
     await result.saveResult(output)
     await output.writeModelCard(modelCard(facts, state, result.saveAdapter !== null))

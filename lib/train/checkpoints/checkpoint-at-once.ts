@@ -10,7 +10,7 @@ import { BY_TIME, type CheckpointParts, checkpointPath, OPTIMIZER, recordText, S
 import { MANIFEST, type ManifestFiles, manifestText } from './checkpoint-files.js'
 
 /** A tensor in this process's memory. */
-interface Held {
+interface TensorInMemory {
   name: string
   shape: readonly number[]
   values: Float32Array
@@ -28,8 +28,8 @@ export function writeCheckpointAtOnce(
   const path = checkpointPath(checkpoints, state.step)
   if (existsSync(path)) return
   const { updates, tensors } = optimizer.state()
-  const weights = held(parameters.map((tensor) => ({ name: tensor.name, tensor })))
-  const moments = held(tensors)
+  const weights = readAtOnce(parameters.map((tensor) => ({ name: tensor.name, tensor })))
+  const moments = readAtOnce(tensors)
   if (!weights || !moments) return
   const folder = temporaryBeside(path, 'tmp')
   try {
@@ -47,7 +47,7 @@ export function writeCheckpointAtOnce(
   }
 }
 
-function held(tensors: OptimizerState['tensors']): Held[] | null {
+function readAtOnce(tensors: OptimizerState['tensors']): TensorInMemory[] | null {
   const all = tensors.flatMap(({ name, tensor }) => {
     const values = tensor.dataAtOnce?.()
     return values && allFinite(values) ? [{ name, shape: tensor.shape, values }] : []
@@ -55,7 +55,7 @@ function held(tensors: OptimizerState['tensors']): Held[] | null {
   return all.length === tensors.length ? all : null
 }
 
-function safetensors(tensors: readonly Held[]): Uint8Array[] {
+function safetensors(tensors: readonly TensorInMemory[]): Uint8Array[] {
   const entries = tensors.map(({ name, shape }) => ({ name, shape, dtype: 'float32' as const }))
   const bytes = tensors.map(({ values }) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
   return [safetensorsHeader(entries), ...bytes]

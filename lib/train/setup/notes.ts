@@ -6,7 +6,7 @@ import { slowdown } from '../../models/load/storage-plan.js'
 import type { TrainOptions } from '../../options/index.js'
 import { binarySize } from '../../tensor/memory-budget.js'
 import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
-import type { TrainedPart } from './set-up-model.js'
+import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** @param tokens in a usual forward pass */

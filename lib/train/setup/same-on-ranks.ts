@@ -20,7 +20,7 @@ const OWN = new Set([
 ])
 
 /** Returns the facts of this rank by name; the first that differs is reported, so the order matters. */
-export async function factsOfRank(
+export async function factsToCompare(
   { versions, options, machine, hashes, trainable }: RunFacts,
   parameters: readonly TrainedParameter[],
 ): Promise<[name: string, value: string][]> {

@@ -23,10 +23,10 @@ import type { ResultWriter, Session } from '../session.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from '../trainable.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
-import { factsOf, withDefaults } from './facts.js'
+import { collectFacts, withDefaults } from './collect-facts.js'
 import { setupNotes } from './notes.js'
-import { factsOfRank } from './same-on-ranks.js'
-import { planModel, type TrainedPart } from './set-up-model.js'
+import { planModel, type TrainedPart } from './plan-model.js'
+import { factsToCompare } from './same-on-ranks.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
 import { loadTrainingData, type TrainingData } from './training-data.js'
 
@@ -110,7 +110,7 @@ async function setUpIn(
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data, parts.learningRate)
-  const facts = await factsOf(model, resolved, part, parametersOf(), data, {
+  const facts = await collectFacts(model, resolved, part, parametersOf(), data, {
     tokenBudget: budget,
     ranks: ranks.size,
   })
@@ -126,7 +126,7 @@ async function setUpIn(
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
   // Until here other ranks may still read files that the first is about to change.
-  await sync.requireSame(() => factsOfRank(facts, parameters))
+  await sync.requireSame(() => factsToCompare(facts, parameters))
   if (point) notice(`The run continues from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null

@@ -62,12 +62,12 @@ export function tokenBudget(
   const { device } = model
   const totalMemory = shareOf(device, sharing)
   const most = device.kind === 'cpu' ? MOST.cpu : MOST.gpu
-  const room = Math.min(memory ?? totalMemory, totalMemory) - processBytes(model) - fixedBytes(model, demand)
+  const available = Math.min(memory ?? totalMemory, totalMemory) - processBytes(model) - fixedBytes(model, demand)
   // Few tokens have fewer logits than the device keeps at one time.
   const perToken = activationBytes(model)
   const logits = logitsOf(model)
-  const withFew = Math.min(room / (perToken + logits.perToken), logits.most / logits.perToken)
-  const fits = Math.max(LEAST, Math.floor(Math.max(withFew, (room - logits.most) / perToken)))
+  const withFew = Math.min(available / (perToken + logits.perToken), logits.most / logits.perToken)
+  const fits = Math.max(LEAST, Math.floor(Math.max(withFew, (available - logits.most) / perToken)))
   if (memory !== undefined) return Math.min(most, fits)
   const share = Math.max(LEAST, (SHARE * totalMemory) / perToken)
   return Math.min(most, 2 ** Math.floor(Math.log2(Math.min(fits, share))))

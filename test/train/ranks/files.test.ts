@@ -7,7 +7,7 @@ import type { RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
 import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { Run } from '../../../lib/train/run.js'
-import { factsOfRank } from '../../../lib/train/setup/same-on-ranks.js'
+import { factsToCompare } from '../../../lib/train/setup/same-on-ranks.js'
 import type { TrainCall } from '../../../lib/train/train.js'
 import { FakeModel } from '../fake-model.js'
 import { FakeParameter } from '../fake-optimizer.js'
@@ -171,7 +171,7 @@ describe('unlike ranks are refused before the first step:', () => {
       Promise.all(
         localRanks(2).map((ranks, rank) =>
           new RankSync(ranks)
-            .requireSame(() => factsOfRank(of[rank]!, parameters))
+            .requireSame(() => factsToCompare(of[rank]!, parameters))
             .then(
               () => 'the same',
               (error: Error) => error.message,

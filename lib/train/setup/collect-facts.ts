@@ -8,7 +8,7 @@ import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'
 import { modelFingerprint } from './fingerprint.js'
-import type { TrainedPart } from './set-up-model.js'
+import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** Options with their defaults, as recorded. */
@@ -34,7 +34,7 @@ export function withDefaults(
   }
 }
 
-export async function factsOf(
+export async function collectFacts(
   model: ModelFacts,
   options: ResolvedOptions,
   { resolved }: TrainedPart,
