@@ -118,12 +118,16 @@ const dataLoaderArguments = {
 export class DataLoader implements AsyncIterable<Batch> {
   #step: number
   readonly #batchSize: number
+  readonly #rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>
+  readonly #options: LoaderOptions
 
   /** @throws UsageError for options that do not fit the rows */
   constructor(
-    private readonly rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>,
-    private readonly options: LoaderOptions = {},
+    rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>,
+    options: LoaderOptions = {},
   ) {
+    this.#rows = rows
+    this.#options = options
     check({ rows, options }, dataLoaderArguments)
     const { rank = 0, size = 1 } = options
     if (rank >= size) throw badValue('rank', `a whole number from 0 to ${size - 1}`, rank)
@@ -151,7 +155,7 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Yields the remaining batches, of `epochs` passes over the rows in all. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
-    const batches = isCounted(this.rows) ? this.#sampled(this.rows) : this.#streamed(this.rows)
+    const batches = isCounted(this.#rows) ? this.#sampled(this.#rows) : this.#streamed(this.#rows)
     for await (const batch of batches) {
       this.#step++
       yield batch
@@ -161,7 +165,7 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   async *#sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
     if (rows.length === 0) throw new InputError('empty-data', 'The data set has no row.')
-    const { seed = 0, shuffle = true, epochs = 1, rank, size } = this.options
+    const { seed = 0, shuffle = true, epochs = 1, rank, size } = this.#options
     const parts = rows instanceof Dataset ? rows.parts : undefined
     const batchSize = this.#batchSize
     const sampler = new Sampler({ rows: rows.length, parts, batchSize, seed, shuffle, epochs, rank, size })
@@ -176,7 +180,7 @@ export class DataLoader implements AsyncIterable<Batch> {
   }
 
   async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
-    const { rank = 0, size = 1 } = this.options
+    const { rank = 0, size = 1 } = this.#options
     const tokens = await this.#tokenRows()
     const first = this.#step * this.#batchSize
     let index = 0
@@ -194,12 +198,12 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   #pack(rows: readonly PackedRow[]): Batch {
     const longest = Math.max(0, ...rows.map(({ ids }) => ids.length))
-    return packBatch(rows, this.options.packing === false ? { padTo: longest } : {})
+    return packBatch(rows, this.#options.packing === false ? { padTo: longest } : {})
   }
 
   /** Returns a function that encodes a row. A text is one row here: it is refused if it exceeds `maxLength`. */
   async #tokenRows(): Promise<(row: LoaderRow, index: number) => Promise<TokenRow>> {
-    const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.options
+    const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.#options
     const settings = await encodeOptions({ tokenizer, maxLength, template, text, tools, templateOptions, trainOn })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
   }

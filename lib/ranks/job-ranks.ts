@@ -46,14 +46,16 @@ export class ConnectedRanks implements JobRanks {
   #hasWarned = false
   /** The last sum that uses this process's own memory. */
   #onHost: Promise<void> = Promise.resolve()
+  readonly #native: NativeRanks
 
   constructor(
-    private readonly native: NativeRanks,
+    native: NativeRanks,
     /** Its number among the ranks of this machine. */
     readonly localRank: number,
     readonly localSize: number,
     readonly threads: number,
   ) {
+    this.#native = native
     this.rank = native.rank
     this.size = native.size
     this.library = native.library
@@ -76,7 +78,7 @@ export class ConnectedRanks implements JobRanks {
       // If this is known, begin at once, so that all ranks begin their common operations in the order of their calls.
       const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))
       this.#connections.set(device.kind, connection)
-      if (connection.why === null) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
+      if (connection.why === null) return failing(this.#native.sumOnDevice(tensors.map((tensor) => tensor.native)))
       this.#warn(connection.why)
     }
     this.#onHost = this.#onHost.then(() => this.#sumOnHost(gradients))
@@ -91,7 +93,7 @@ export class ConnectedRanks implements JobRanks {
       flat.set(list, start)
       start += list.length
     }
-    await failing(this.native.sum(flat))
+    await failing(this.#native.sum(flat))
     start = 0
     for (const [i, { length }] of lists.entries()) {
       gradients[i]!.assign(flat.subarray(start, start + length))
@@ -102,7 +104,7 @@ export class ConnectedRanks implements JobRanks {
   /** Connects the GPUs by NCCL, once. The first caller continues first, and then marks the connection as known. */
   #connect(device: NativeDevice): Promise<Connection> {
     for (const [name, value] of Object.entries(surroundings)) process.env[name] ??= value
-    this.#connecting ??= failing(this.native.connectDevice(device)).then((why) => ({ why }))
+    this.#connecting ??= failing(this.#native.connectDevice(device)).then((why) => ({ why }))
     return this.#connecting
   }
 
@@ -120,11 +122,11 @@ export class ConnectedRanks implements JobRanks {
   }
 
   broadcast(bytes: Uint8Array, from = 0): Promise<Uint8Array> {
-    return failing(this.native.broadcast(bytes, from))
+    return failing(this.#native.broadcast(bytes, from))
   }
 
   gather(bytes: Uint8Array): Promise<Uint8Array[]> {
-    return failing(this.native.gather(bytes))
+    return failing(this.#native.gather(bytes))
   }
 
   async share(parts: readonly Tensor[]): Promise<SharedParts> {
@@ -138,7 +140,7 @@ export class ConnectedRanks implements JobRanks {
     }
     return {
       gather: (index, all) => {
-        const { wait, done } = this.native.gatherInto(parts[index]!.native, all.native)
+        const { wait, done } = this.#native.gatherInto(parts[index]!.native, all.native)
         return { wait, done: failing(done) }
       },
     }
@@ -150,11 +152,11 @@ export class ConnectedRanks implements JobRanks {
   }
 
   abort(reason: string): void {
-    this.native.abort(reason)
+    this.#native.abort(reason)
   }
 
   close(): Promise<void> {
-    return failing(this.native.close())
+    return failing(this.#native.close())
   }
 }
 

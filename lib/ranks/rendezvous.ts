@@ -179,12 +179,12 @@ class Reception {
   #isOver = false
   /** Why the job cannot start. */
   #failure: Error | null = null
+  readonly #rendezvous: Rendezvous
+  #deadline: number
 
-  constructor(
-    private readonly rendezvous: Rendezvous,
-    address: string,
-    private deadline: number,
-  ) {
+  constructor(rendezvous: Rendezvous, address: string, deadline: number) {
+    this.#rendezvous = rendezvous
+    this.#deadline = deadline
     try {
       this.#own = rendezvous.bring(address)
     } catch (error) {
@@ -196,7 +196,7 @@ class Reception {
   #fail(error: Error): void {
     if (this.#failure !== null) return
     this.#failure = error
-    this.deadline = Math.min(this.deadline, Date.now() + this.rendezvous.limit)
+    this.#deadline = Math.min(this.#deadline, Date.now() + this.#rendezvous.limit)
   }
 
   /** Accepts a connection that is not authenticated yet. */
@@ -232,15 +232,15 @@ class Reception {
   }
 
   #whyNot(rank: number, size: number): string | null {
-    const { size: own } = this.rendezvous
+    const { size: own } = this.#rendezvous
     if (size !== own) return `rank 0 was told of ${own} ranks and rank ${rank} of ${size}.`
     if (rank < 1 || rank >= size || this.#guests.has(rank)) return `two processes say that they are rank ${rank}.`
     return null
   }
 
   async whenAllAreHere(): Promise<Uint8Array> {
-    const { size } = this.rendezvous
-    while (this.#guests.size < size - 1 && Date.now() < this.deadline) await pause(BETWEEN_LOOKS)
+    const { size } = this.#rendezvous
+    while (this.#guests.size < size - 1 && Date.now() < this.#deadline) await pause(BETWEEN_LOOKS)
     const problem = this.#failure ?? this.#absence()
     const guests = new Map(this.#guests)
     if (problem !== null) {
@@ -256,11 +256,11 @@ class Reception {
 
   /** Returns the error that names the missing ranks, if any. */
   #absence(): RunError | null {
-    const { size, patience } = this.rendezvous
+    const { size, patience } = this.#rendezvous
     const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank))
     if (missing.length === 0) return null
     const who = missing.length === 1 ? `Rank ${missing[0]} has` : `Ranks ${listed(missing)} have`
-    const place = placeText(this.rendezvous)
+    const place = placeText(this.#rendezvous)
     return new RunError('ranks-missing', `${who} not come to ${place} within ${seconds(patience)}.`)
   }
 

@@ -27,17 +27,23 @@ export class GradientSum {
   /** Resolve when each bucket that was sent has arrived. */
   readonly #sums: Promise<void>[] = []
   #hasBegun = false
+  readonly #sync: RankSync
+  readonly #parameters: readonly TrainedParameter[]
+  readonly #shards: PassModel['shards']
 
   /**
    * @param shards of a sharded model
    * @param leastBytes minimum size of a bucket
    */
   constructor(
-    private readonly sync: RankSync,
-    private readonly parameters: readonly TrainedParameter[],
-    private readonly shards: PassModel['shards'] = null,
+    sync: RankSync,
+    parameters: readonly TrainedParameter[],
+    shards: PassModel['shards'] = null,
     leastBytes = LEAST_BYTES,
   ) {
+    this.#sync = sync
+    this.#parameters = parameters
+    this.#shards = shards
     this.#buckets = sync.ranks.size === 1 ? [] : bucketsOf(parameters, leastBytes)
     for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
     if (!shards) return
@@ -59,7 +65,7 @@ export class GradientSum {
   /** The callback for gradients of this rank that are final; undefined if nothing waits for them. */
   get onGradient(): ((parameter: object) => void) | undefined {
     if (this.#buckets.length === 0) return undefined
-    return this.shards ? (parameter) => this.#requireUnsent(parameter) : (parameter) => this.#final(parameter)
+    return this.#shards ? (parameter) => this.#requireUnsent(parameter) : (parameter) => this.#final(parameter)
   }
 
   /** Notes that all ranks have finished with a unit of a sharded model. */
@@ -75,12 +81,12 @@ export class GradientSum {
 
   /** 1 for each parameter that a backward pass of this rank has reached, else 0. */
   get reached(): number[] {
-    return this.parameters.map((parameter) => Number(this.#reached.get(parameter) ?? parameter.grad !== null))
+    return this.#parameters.map((parameter) => Number(this.#reached.get(parameter) ?? parameter.grad !== null))
   }
 
   /** @param reached number of ranks that reached each parameter; at 0 it keeps no gradient, as with a single rank */
   keepReached(reached: ArrayLike<number>): void {
-    for (const [i, parameter] of this.parameters.entries()) if (reached[i] === 0) parameter.zeroGrad()
+    for (const [i, parameter] of this.#parameters.entries()) if (reached[i] === 0) parameter.zeroGrad()
   }
 
   #final(parameter: object): void {
@@ -100,7 +106,7 @@ export class GradientSum {
     bucket.isSent = true
     for (const parameter of parameters) this.#reached.set(parameter, parameter.grad !== null)
     const gradients = parameters.map((parameter) => parameter.ensureGrad())
-    const sum = this.sync.sumGradients(gradients)
+    const sum = this.#sync.sumGradients(gradients)
     sum.catch(() => {}) // finish() reports it
     this.#sums.push(sum)
   }

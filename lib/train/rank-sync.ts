@@ -45,12 +45,15 @@ export function reportsError(error: unknown, rank: number): boolean {
 export class RankSync {
   /** Whether ranks can no longer reach each other. */
   #isCutOff = false
+  readonly #wantsToStop: () => boolean
 
   /** @param wantsToStop called whenever ranks agree */
   constructor(
     readonly ranks: Ranks = single,
-    private readonly wantsToStop: () => boolean = () => false,
-  ) {}
+    wantsToStop: () => boolean = () => false,
+  ) {
+    this.#wantsToStop = wantsToStop
+  }
 
   /** Whether this rank writes the run's files and reports its progress. */
   get isFirst(): boolean {
@@ -59,7 +62,7 @@ export class RankSync {
 
   /** Waits for all ranks, and resolves to the flags that any of them has set. */
   async agree(flags: Partial<Omit<Flags, 'stop' | 'failed'>> = {}): Promise<Flags> {
-    return (await this.#meet({ ...flags, stop: this.wantsToStop() })).flags
+    return (await this.#meet({ ...flags, stop: this.#wantsToStop() })).flags
   }
 
   /** Sums each value over all ranks, in the order of ranks; null if one of them discards its computation. */

@@ -52,12 +52,10 @@ export class Run implements AsyncIterable<TrainEvent> {
   /** The error of an `onEvent` for which the run no longer waited. */
   #thrown: { error: unknown } | null = null
   #isOver = false
+  readonly #onEvent: EventCallback | undefined
 
-  constructor(
-    recipe: TrainRecipe,
-    private readonly onEvent?: EventCallback,
-    signal?: AbortSignal,
-  ) {
+  constructor(recipe: TrainRecipe, onEvent?: EventCallback, signal?: AbortSignal) {
+    this.#onEvent = onEvent
     check({ recipe, onEvent, signal }, runArguments)
     const requestStop = () => this.#requestStop()
     this.#channel = new EventChannel(requestStop)
@@ -167,7 +165,7 @@ export class Run implements AsyncIterable<TrainEvent> {
 
   /** Calls `onEvent`, and waits for it unless it waits for the run. */
   #call(event: TrainEvent): Promise<void> {
-    const { onEvent } = this
+    const onEvent = this.#onEvent
     if (!onEvent) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const call = async () => onEvent(event)
