@@ -146,13 +146,13 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
 function checkedCall(method: string, name: string, call: (args: readonly unknown[]) => unknown, wanted: Kind) {
   return (...args: readonly unknown[]): unknown => {
     const accepted = (value: unknown) => {
-      if (!wanted.fits(value)) throw unfit(method, name + besideOf(args), value, wanted)
+      if (!wanted.fits(value)) throw unfit(method, name + besideLayer(args), value, wanted)
       return value
     }
     const failed = (error: unknown): never => {
       if (error instanceof MoraError) throw error
       const reason = reasonOf(error, placeOf(error))
-      const place = name + besideOf(args)
+      const place = name + besideLayer(args)
       throw new RunError('faulty-method', `The method ${method} failed in ${place}: ${reason}.`, { cause: error })
     }
     try {
@@ -188,7 +188,7 @@ function unfit(method: string, place: string, value: unknown, { expects }: Pick<
 }
 
 /** Returns the layer of a call, as part of a sentence. */
-function besideOf(args: readonly unknown[]): string {
+function besideLayer(args: readonly unknown[]): string {
   const facts = args.map((one) => Object(Object(one).layer ?? one)).find((one) => 'inFeatures' in one)
   return facts ? ` beside ${facts.name}` : ''
 }

@@ -53,7 +53,7 @@ export function modulesOfAdapter(
   const tensors = new Map<string, StoredTensor>()
   for (const [name, stored] of modules) {
     const weight = base.ties.get(name) ?? name
-    const tensor = base.transposed.has(weight) ? turned(stored) : stored
+    const tensor = base.transposed.has(weight) ? transposedModule(stored) : stored
     const shape = base.weights.get(weight)
     if (!shape) throw unfitAdapter(adapter, `the model has no ${name}`)
     if (shape.join() !== tensor.shape.join()) {
@@ -105,7 +105,7 @@ export function isSavedModule(names: readonly string[], module: string): boolean
 }
 
 /** Transposes a stored matrix. */
-function turned({ name, shape, values }: StoredTensor): StoredTensor {
+function transposedModule({ name, shape, values }: StoredTensor): StoredTensor {
   const [rows, columns] = shape as [number, number]
   return { name, shape: [columns, rows], values: transposed(values, rows, columns) }
 }

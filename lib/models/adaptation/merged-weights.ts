@@ -39,7 +39,7 @@ export class MergedWeights {
       const own = ownFloats(slot)
       if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(own))
       edit(own, nonFinite)
-      tellChange(slot)
+      markChanged(slot)
       if (!signal) continue
       // Otherwise all weights would be in the device's queue before the signal can arrive.
       await this.model.device.synchronize()
@@ -60,7 +60,7 @@ export class MergedWeights {
     if (at >= 0) this.#merged.splice(at, 1)
     for (const slot of adapter.edits.keys()) {
       this.#fill(slot, ownFloats(slot))
-      tellChange(slot)
+      markChanged(slot)
       if (this.#editsOf(slot).length === 0 && !this.#isRounded(slot)) this.#forgetPristine(slot)
     }
     await this.model.device.synchronize()
@@ -81,7 +81,7 @@ export class MergedWeights {
       edit(exact, nonFinite)
       this.#changed.add(slot)
       if (exact !== own) this.#fill(slot, own)
-      tellChange(slot)
+      markChanged(slot)
     }
     const bad = await nonFinite.item()
     if (bad > 0) throw new RunError('non-finite', `Merging for good gives ${bad} weights that are not finite.`)
@@ -178,7 +178,7 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
 }
 
 /** Marks a trained weight as changed, so that values derived from it are computed again. */
-function tellChange({ own: { parameter } }: WeightSlot): void {
+function markChanged({ own: { parameter } }: WeightSlot): void {
   if (parameter) parameter.version++
 }
 

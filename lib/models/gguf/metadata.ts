@@ -7,7 +7,7 @@ import { ropeFactorsName } from './names.js'
 import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
 
 /** Rotary settings that differ between families: the usual base, and how many elements of a head rotate (usually all). */
-interface RotaryFacts {
+interface FamilyRotary {
   readonly theta?: number
   readonly rotated?: number
 }
@@ -69,7 +69,7 @@ export class GgufMetadata {
   }
 
   /** The configuration of Llama's layers, without biases. */
-  llamaConfig(rotary: RotaryFacts = {}): JsonObject {
+  llamaConfig(rotary: FamilyRotary = {}): JsonObject {
     const { read } = this
     return {
       hidden_size: this.hiddenSize,
@@ -114,7 +114,7 @@ export class GgufMetadata {
     return true
   }
 
-  #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: RotaryFacts): JsonObject {
+  #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: FamilyRotary): JsonObject {
     const theta = this.number('rope.freq_base', usualTheta)
     if (theta <= 0) throw malformed(this.file.path, `its ${this.key('rope.freq_base')} is ${theta}`)
     this.read.refuseUnless(this.key('rope.dimension_count'), rotated)
