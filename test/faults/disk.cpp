@@ -47,7 +47,10 @@ bool isBelow(const char* path) {
   return length > 0 && path && std::strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == 0);
 }
 
-bool isWatchedFile(int file) { return file >= 0 && file < 65536 && isWatched[file]; }
+/// Sockets and pipes take over the numbers of closed files without `open`. They have no position.
+bool isWatchedFile(int file) {
+  return file >= 0 && file < 65536 && isWatched[file] && lseek(file, 0, SEEK_CUR) >= 0;
+}
 
 // What was done, in its order: a call and its record are one step.
 class Journal {
