@@ -77,18 +77,21 @@ const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 
 class Scanner {
   #position = 0
+  readonly #text: string
 
-  constructor(private readonly text: string) {}
+  constructor(text: string) {
+    this.#text = text
+  }
 
   scan(): void {
     this.#value(0)
-    if (this.#position < this.text.length) this.#fail('there is text after the end of the value')
+    if (this.#position < this.#text.length) this.#fail('there is text after the end of the value')
   }
 
   #value(depth: number): void {
     if (depth > MAX_DEPTH) this.#fail(`values are nested more than ${MAX_DEPTH} deep`)
     this.#match(space)
-    const first = this.text[this.#position]
+    const first = this.#text[this.#position]
     if (first === '{') this.#object(depth)
     else if (first === '[') this.#array(depth)
     else if (first === '"') this.#string('a string')
@@ -124,11 +127,11 @@ class Scanner {
   }
 
   #string(what: string): string {
-    if (this.text[this.#position] !== '"') this.#failExpected(what)
+    if (this.#text[this.#position] !== '"') this.#failExpected(what)
     const start = this.#position++
     for (;;) {
-      const code = this.text.charCodeAt(this.#position)
-      if (code === 0x22) return this.text.slice(start, ++this.#position)
+      const code = this.#text.charCodeAt(this.#position)
+      if (code === 0x22) return this.#text.slice(start, ++this.#position)
       if (Number.isNaN(code)) throw new Problem(start, 'a string begins that is not closed')
       if (code < 0x20) this.#fail('a string has a raw control character')
       if (code !== 0x5c) this.#position++
@@ -137,21 +140,21 @@ class Scanner {
   }
 
   #accept(character: string): boolean {
-    if (this.text[this.#position] !== character) return false
+    if (this.#text[this.#position] !== character) return false
     this.#position++
     return true
   }
 
   #match(pattern: RegExp): string | null {
     pattern.lastIndex = this.#position
-    const found = pattern.exec(this.text)
+    const found = pattern.exec(this.#text)
     if (!found) return null
     this.#position += found[0].length
     return found[0]
   }
 
   #failExpected(what: string): never {
-    const came = this.text[this.#position]
+    const came = this.#text[this.#position]
     this.#fail(`expected ${what} but ${came === undefined ? 'the text ends' : `received ${JSON.stringify(came)}`}`)
   }
 

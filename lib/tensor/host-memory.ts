@@ -39,8 +39,11 @@ export class HostMemory {
   readonly #parts = new Map<number, number>()
   /** Bytes of this rank's part so far. */
   #bytes = PROOF_BYTES
+  readonly #ranks: HostRanks
 
-  private constructor(private readonly ranks: HostRanks) {}
+  private constructor(ranks: HostRanks) {
+    this.#ranks = ranks
+  }
 
   /**
    * Returns memory that the ranks of each machine share. Returns null on all ranks if no two of them would share any, if one
@@ -67,7 +70,7 @@ export class HostMemory {
 
   /** This rank's place among them, from 0. */
   get place(): number {
-    return [...this.#parts.keys()].sort((a, b) => a - b).indexOf(this.ranks.rank)
+    return [...this.#parts.keys()].sort((a, b) => a - b).indexOf(this.#ranks.rank)
   }
 
   /** Extends this rank's part: returns memory to fill, uint8 [n], which the caller owns, and its offset in the part. */
@@ -85,7 +88,7 @@ export class HostMemory {
   async exchange<Facts>(device: NativeDevice, own: Facts): Promise<FilledPart<Facts>[]> {
     const parts: FilledPart<Facts>[] = []
     try {
-      const all = await gatherJson(this.ranks, { bytes: this.#bytes, facts: own })
+      const all = await gatherJson(this.#ranks, { bytes: this.#bytes, facts: own })
       for (const [rank, descriptor] of this.#parts) {
         const { bytes, facts } = all[rank]!
         const handle = native.mapToRead(device, descriptor, bytes, this.readers)
@@ -108,11 +111,11 @@ export class HostMemory {
   }
 
   get #own(): number {
-    return this.#parts.get(this.ranks.rank)!
+    return this.#parts.get(this.#ranks.rank)!
   }
 
   async #meet(key: string | null): Promise<boolean> {
-    const { rank } = this.ranks
+    const { rank } = this.#ranks
     const reasons: string[] = []
     const attempt = (work: () => void) => {
       try {
@@ -129,7 +132,7 @@ export class HostMemory {
       })
     }
     const descriptor = this.#parts.get(rank) ?? null
-    const places = await gatherJson<Place>(this.ranks, {
+    const places = await gatherJson<Place>(this.#ranks, {
       key,
       pid: process.pid,
       descriptor,
@@ -138,7 +141,7 @@ export class HostMemory {
     const isBeside = (one: Place) => key !== null && one.key === key
     for (const [other, place] of places.entries())
       if (other !== rank && isBeside(place)) attempt(() => this.#parts.set(other, opened(place, other)))
-    const all = await gatherJson(this.ranks, reasons[0] ?? null)
+    const all = await gatherJson(this.#ranks, reasons[0] ?? null)
     const without = all.findIndex((reason) => reason !== null)
     if (without >= 0) {
       if (rank === 0) warn(`rank ${without} cannot share memory with the others on its machine (${all[without]})`)

@@ -54,14 +54,16 @@ export class Shards implements Disposable {
   #onPast: ((unit: number) => void) | undefined
   #isFresh = false
   #failure: unknown = null
+  readonly #shared: SharedParts
 
   /** @param own this rank's parts, owned by this object from now on */
   constructor(
     readonly ranks: Pick<ShardRanks, 'rank' | 'size'>,
     readonly own: readonly Tensor[],
-    private readonly shared: SharedParts,
+    shared: SharedParts,
     units: readonly ShardUnit[],
   ) {
+    this.#shared = shared
     const sizeOf = (index: number) => ranks.size * own[index]!.elements
     const sizes = units.map(({ parts }) => parts.reduce((sum, index) => sum + sizeOf(index), 0))
     const largest = (blocks: boolean) => Math.max(0, ...sizes.filter((_, i) => units[i]!.isBlock === blocks))
@@ -161,7 +163,7 @@ export class Shards implements Disposable {
     const known = this.#gatherings.get(place)
     if (known !== undefined) return known ?? []
     for (const other of this.#gatherings.keys()) if (overlap(other, place)) this.#gatherings.delete(other)
-    const gatherings = place.parts.map(({ index, all }) => this.shared.gather(index, all))
+    const gatherings = place.parts.map(({ index, all }) => this.#shared.gather(index, all))
     for (const { done } of gatherings) {
       done.catch((error: unknown) => {
         this.#failure ??= error

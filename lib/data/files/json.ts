@@ -98,8 +98,10 @@ class ElementSplitter {
   #lineOfElement = 1
   #count = 0
   readonly #pending: Pieces
+  readonly #name: string
 
-  constructor(private readonly name: string) {
+  constructor(name: string) {
+    this.#name = name
     this.#pending = new Pieces(() => `The value of ${name} that begins at line ${this.#lineOfElement}`)
   }
 
@@ -148,7 +150,7 @@ class ElementSplitter {
   }
 
   #malformed(problem: string): InputError {
-    return new InputError('malformed-json', `${this.name} is not valid JSON: at line ${this.#line} ${problem}.`)
+    return new InputError('malformed-json', `${this.#name} is not valid JSON: at line ${this.#line} ${problem}.`)
   }
 }
 

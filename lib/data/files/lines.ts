@@ -44,9 +44,12 @@ export async function* readRawLines(chunks: AsyncIterable<Uint8Array>, name: str
 export class Pieces {
   length = 0
   #pieces: Uint8Array[] = []
+  readonly #what: () => string
 
   /** @param what names it in errors */
-  constructor(private readonly what: () => string) {}
+  constructor(what: () => string) {
+    this.#what = what
+  }
 
   /** @throws InputError `too-large` */
   add(piece: Uint8Array): void {
@@ -54,7 +57,7 @@ export class Pieces {
     if (this.length > MAX_WHOLE_BYTES) {
       throw new InputError(
         'too-large',
-        `${this.what()} has more than the ${MAX_WHOLE_BYTES} bytes that are read as a whole: cut it into several rows or files.`,
+        `${this.#what()} has more than the ${MAX_WHOLE_BYTES} bytes that are read as a whole: cut it into several rows or files.`,
       )
     }
     this.#pieces.push(piece)

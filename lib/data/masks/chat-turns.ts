@@ -47,18 +47,26 @@ export class ChatTurns {
   readonly #stretches: readonly Span[][]
   #whole: string | undefined
   #variedHeads: readonly (string | undefined)[] | undefined
+  readonly #template: CompiledTemplate
+  readonly #marks: TokenMarks
+  readonly #context: TemplateContext
+  readonly #where: string
 
   /**
    * @param where names the row in errors
    * @throws InputError `template-failed`
    */
   constructor(
-    private readonly template: CompiledTemplate,
-    private readonly marks: TokenMarks,
+    template: CompiledTemplate,
+    marks: TokenMarks,
     messages: readonly Message[],
-    private readonly context: TemplateContext,
-    private readonly where: string,
+    context: TemplateContext,
+    where: string,
   ) {
+    this.#template = template
+    this.#marks = marks
+    this.#context = context
+    this.#where = where
     this.#messages = template.accepted(messages, context)
     this.#pieces = this.#write(this.#messages, false)
     this.text = textOf(this.#pieces)
@@ -134,7 +142,7 @@ export class ChatTurns {
   /** Returns the length of a turn's head up to the end of its announcement; undefined if it has none. */
   #announced(announcement: string, head: string): number | undefined {
     const shared = this.#sharedWithOthers(announcement)
-    const marks = this.marks.of(announcement).map((mark) => mark.end)
+    const marks = this.#marks.of(announcement).map((mark) => mark.end)
     const lines = [...announcement.matchAll(/\n/g)].map(({ index }) => index + 1)
     const lengths = [...new Set([...marks, ...lines, announcement.length])].sort((a, b) => b - a)
     for (const length of lengths) {
@@ -142,7 +150,7 @@ export class ChatTurns {
       if (at >= 0) return at + length
     }
     const alike = commonPrefix(announcement, head)
-    const isCut = this.marks.of(head).some((mark) => mark.start < alike && alike < mark.end)
+    const isCut = this.#marks.of(head).some((mark) => mark.start < alike && alike < mark.end)
     return alike > shared && !isCut ? alike : undefined
   }
 
@@ -202,7 +210,8 @@ export class ChatTurns {
 
   /** Extends or cuts a stretch to the token that ends it; drops a blank one. */
   #ended({ start, end }: Span, turn: number): AnswerSpan[] {
-    const { text, marks } = this
+    const { text } = this
+    const marks = this.#marks
     const own = text.slice(start, end)
     if (own.trim() === '') return []
     const special = marks.end(own, { onlySpecial: true })
@@ -218,13 +227,13 @@ export class ChatTurns {
     }
     throw new InputError(
       'no-end-of-turn',
-      `${this.where}: the template puts no special token after messages[${turn}], so the model would never learn to stop; use a template that ends the assistant's turns with one.`,
+      `${this.#where}: the template puts no special token after messages[${turn}], so the model would never learn to stop; use a template that ends the assistant's turns with one.`,
     )
   }
 
   /** Returns the special token right after a turn, unless it announces the assistant again. */
   #nextMark(end: number): Span | undefined {
-    const mark = this.marks.specialAt(this.text, end)
+    const mark = this.#marks.specialAt(this.text, end)
     const announcement = this.#wholeAnnouncement()
     const isAssistants =
       mark &&
@@ -236,7 +245,7 @@ export class ChatTurns {
   /** Tells whether a plain answer ends with an added token, which then ends turns and not just calls. */
   #endsAnswersWithMarks(): boolean {
     const answer = this.#plainAnswer()
-    return answer !== undefined && this.marks.end(answer, { onlySpecial: false }) !== undefined
+    return answer !== undefined && this.#marks.end(answer, { onlySpecial: false }) !== undefined
   }
 
   /** Returns the stretches between the template's own marks, each with the token right after it. */
@@ -283,13 +292,13 @@ export class ChatTurns {
   }
 
   #write(messages: readonly Message[], addGenerationPrompt: boolean): Piece[] {
-    return this.template.write(messages, { ...this.context, addGenerationPrompt })
+    return this.#template.write(messages, { ...this.#context, addGenerationPrompt })
   }
 
   #unmaskable(turn: number, problem: string): InputError {
     return new InputError(
       'unmaskable-template',
-      `${this.where}: the part of messages[${turn}] to train cannot be found in the rendered text: ${problem}; ${WAYS_OUT}.`,
+      `${this.#where}: the part of messages[${turn}] to train cannot be found in the rendered text: ${problem}; ${WAYS_OUT}.`,
     )
   }
 }

@@ -42,9 +42,11 @@ export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }
 export class CompiledTemplate {
   readonly #program: TemplateProgram | null
   readonly #toolProgram: TemplateProgram | null
+  readonly #definition: TemplateDefinition
 
   /** @throws InputError `malformed-template` */
-  constructor(private readonly definition: TemplateDefinition) {
+  constructor(definition: TemplateDefinition) {
+    this.#definition = definition
     const { source, toolSource, origin } = definition
     try {
       this.#program = source === null ? null : new TemplateProgram(source)
@@ -74,7 +76,7 @@ export class CompiledTemplate {
    */
   write(messages: readonly Message[], options: RenderOptions): Piece[] {
     const { addGenerationPrompt, tools, templateOptions } = options
-    const { specialTokens, origin } = this.definition
+    const { specialTokens, origin } = this.#definition
     const program = tools ? this.#toolProgram : this.#program
     if (!program) {
       throw new UsageError(

@@ -16,15 +16,17 @@ export class ChatTemplate {
   /** sha256 of the source, hexadecimal; an adapter's file records it, so that a different template is noticed. */
   readonly hash: string
   readonly #sources: readonly string[]
+  readonly #definition: TemplateDefinition
 
-  constructor(private readonly definition: TemplateDefinition) {
+  constructor(definition: TemplateDefinition) {
+    this.#definition = definition
     this.#sources = [definition.source, definition.toolSource].filter((source) => typeof source === 'string')
     this.hash = createHash('sha256').update(this.#sources.join('\0')).digest('hex')
   }
 
   /** Jinja for conversations without tools; null if a model names several templates and none of them `default`. */
   get source(): string | null {
-    return this.definition.source
+    return this.#definition.source
   }
 
   /** Tells whether the source contains a word as a string literal. */
@@ -43,7 +45,7 @@ export class ChatTemplate {
    * @throws InputError `malformed-template`, `template-failed`, also if the template itself refuses the conversation
    */
   render(messages: readonly Message[], options: RenderOptions, signal?: AbortSignal): Promise<string> {
-    return askRenderer(this.definition, { asks: 'rendering', messages, options }, { signal }) as Promise<string>
+    return askRenderer(this.#definition, { asks: 'rendering', messages, options }, { signal }) as Promise<string>
   }
 
   /**
@@ -61,7 +63,7 @@ export class ChatTemplate {
     signal?: AbortSignal,
   ): Promise<ChatAnswers> {
     const request = { asks: 'answers', messages, context, where } as const
-    return askRenderer(this.definition, request, { tokens, signal }) as Promise<ChatAnswers>
+    return askRenderer(this.#definition, request, { tokens, signal }) as Promise<ChatAnswers>
   }
 }
 

@@ -38,10 +38,13 @@ export interface Encoded {
 
 /** A tokenizer of the library. */
 export class TokenizerEngine {
-  private constructor(
-    private readonly tokenizer: Library.Tokenizer,
-    private readonly definition: TokenizerDefinition,
-  ) {}
+  readonly #tokenizer: Library.Tokenizer
+  readonly #definition: TokenizerDefinition
+
+  private constructor(tokenizer: Library.Tokenizer, definition: TokenizerDefinition) {
+    this.#tokenizer = tokenizer
+    this.#definition = definition
+  }
 
   /**
    * @throws UsageError `no-tokenizer-library`
@@ -60,14 +63,14 @@ export class TokenizerEngine {
   async answer(task: TokenizerTask): Promise<unknown> {
     if (task.asks === 'encoded') return (await this.encode([task]))[0]
     if (task.asks === 'decoded') return this.#decode(task)
-    return this.definition.added.map((token) => this.tokenizer.tokenToId(token))
+    return this.#definition.added.map((token) => this.#tokenizer.tokenToId(token))
   }
 
   /** @throws InputError `malformed-tokenizer` if one of the texts cannot be encoded */
   async encode(texts: readonly Encoding[]): Promise<Encoded[]> {
     const options = { addSpecialTokens: false }
     try {
-      const encodings = await this.tokenizer.encodeBatch(
+      const encodings = await this.#tokenizer.encodeBatch(
         texts.map(({ text }) => text),
         options,
       )
@@ -76,15 +79,15 @@ export class TokenizerEngine {
         ...(texts[i]!.places && placesOf(texts[i]!.text, encoding.getOffsets())),
       }))
     } catch (cause) {
-      throw malformed(`The tokenizer of ${this.definition.origin} cannot encode this text`, cause)
+      throw malformed(`The tokenizer of ${this.#definition.origin} cannot encode this text`, cause)
     }
   }
 
   async #decode({ ids }: Decoding): Promise<string> {
     try {
-      return await this.tokenizer.decode([...ids], false)
+      return await this.#tokenizer.decode([...ids], false)
     } catch (cause) {
-      throw malformed(`The tokenizer of ${this.definition.origin} cannot decode these ids`, cause)
+      throw malformed(`The tokenizer of ${this.#definition.origin} cannot decode these ids`, cause)
     }
   }
 }

@@ -30,22 +30,26 @@ const TUPLE_ENDS = ['%}', '}}', ')', ']', 'if']
 const NO_ARGUMENTS = ['else', 'or', 'and', 'if', 'is', 'not', 'in']
 
 export class Expressions {
-  constructor(private readonly tokens: Tokens) {}
+  readonly #tokens: Tokens
+
+  constructor(tokens: Tokens) {
+    this.#tokens = tokens
+  }
 
   /** Reads an expression, or a tuple without parentheses. */
   expressions(item = () => this.expression()): Expression {
     const first = item()
-    if (!this.tokens.is(',')) return first
+    if (!this.#tokens.is(',')) return first
     const items = [first]
-    while (this.tokens.skip(',') && !TUPLE_ENDS.some((end) => this.tokens.is(end))) items.push(item())
+    while (this.#tokens.skip(',') && !TUPLE_ENDS.some((end) => this.#tokens.is(end))) items.push(item())
     return (scope) => tuple(items.map((one) => one(scope)))
   }
 
   expression(): Expression {
     let expression = this.or()
-    while (this.tokens.skip('if')) {
+    while (this.#tokens.skip('if')) {
       const [whenTrue, test] = [expression, this.or()]
-      const whenFalse = this.tokens.skip('else') ? this.expression() : () => undefined
+      const whenFalse = this.#tokens.skip('else') ? this.expression() : () => undefined
       expression = (scope) => (isTrue(test(scope)) ? whenTrue(scope) : whenFalse(scope))
     }
     return expression
@@ -54,18 +58,18 @@ export class Expressions {
   /** Reads an expression without `if`. */
   or(): Expression {
     let expression = this.#and()
-    while (this.tokens.skip('or')) expression = either(expression, this.#and(), true)
+    while (this.#tokens.skip('or')) expression = either(expression, this.#and(), true)
     return expression
   }
 
   #and(): Expression {
     let expression = this.#not()
-    while (this.tokens.skip('and')) expression = either(expression, this.#not(), false)
+    while (this.#tokens.skip('and')) expression = either(expression, this.#not(), false)
     return expression
   }
 
   #not(): Expression {
-    if (!this.tokens.skip('not')) return this.#comparison()
+    if (!this.#tokens.skip('not')) return this.#comparison()
     const operand = this.#not()
     return (scope) => !isTrue(operand(scope))
   }
@@ -90,8 +94,8 @@ export class Expressions {
   }
 
   #comparator(): string | undefined {
-    if (this.tokens.skip('not', 'in')) return 'not in'
-    return COMPARISONS.find((operator) => this.tokens.skip(operator))
+    if (this.#tokens.skip('not', 'in')) return 'not in'
+    return COMPARISONS.find((operator) => this.#tokens.skip(operator))
   }
 
   #binary(level: number): Expression {
@@ -99,7 +103,7 @@ export class Expressions {
     if (!operators) return this.#unary()
     let expression = this.#binary(level + 1)
     for (;;) {
-      const operator = operators.find((one) => this.tokens.skip(one))
+      const operator = operators.find((one) => this.#tokens.skip(one))
       if (!operator) return expression
       const [left, right] = [expression, this.#binary(level + 1)]
       expression = (scope) => operate(operator, left(scope), right(scope))
@@ -111,7 +115,7 @@ export class Expressions {
   }
 
   #signed(): Expression {
-    const sign = ['-', '+'].find((one) => this.tokens.skip(one))
+    const sign = ['-', '+'].find((one) => this.#tokens.skip(one))
     if (!sign) return this.path(true)
     const operand = this.#signed()
     return (scope) => operate('*', sign === '-' ? -1n : 1n, operand(scope))
@@ -119,20 +123,20 @@ export class Expressions {
 
   /** Reads a value with its attributes, subscripts and calls. */
   path(takesCalls: boolean): Expression {
-    const { at } = this.tokens.next
+    const { at } = this.#tokens.next
     let expression = this.#primary()
     for (;;) {
       const object = this.defined(expression, at)
-      if (this.tokens.skip('.')) expression = this.#attribute(object)
-      else if (this.tokens.skip('[')) expression = this.#subscript(object)
-      else if (takesCalls && this.tokens.skip('(')) expression = this.#call(object, at)
+      if (this.#tokens.skip('.')) expression = this.#attribute(object)
+      else if (this.#tokens.skip('[')) expression = this.#subscript(object)
+      else if (takesCalls && this.#tokens.skip('(')) expression = this.#call(object, at)
       else return expression
     }
   }
 
   /** Makes an expression throw where its value is undefined. The error quotes the source from `at` on. */
   defined(expression: Expression, at: number): Expression {
-    const written = this.tokens.since(at)
+    const written = this.#tokens.since(at)
     return (scope) => {
       const value = expression(scope)
       if (value === undefined) throw new Error(`${written} is not defined`)
@@ -141,62 +145,62 @@ export class Expressions {
   }
 
   #primary(): Expression {
-    const { kind, value, at } = this.tokens.next
-    if (kind === 'integer') return constant(BigInt(this.tokens.take().replaceAll('_', '')))
-    if (kind === 'float') return constant(Number(this.tokens.take().replaceAll('_', '')))
+    const { kind, value, at } = this.#tokens.next
+    if (kind === 'integer') return constant(BigInt(this.#tokens.take().replaceAll('_', '')))
+    if (kind === 'float') return constant(Number(this.#tokens.take().replaceAll('_', '')))
     if (kind === 'string') {
       let text = ''
-      while (this.tokens.next.kind === 'string') text += unescaped(this.tokens.take())
+      while (this.#tokens.next.kind === 'string') text += unescaped(this.#tokens.take())
       return constant(text)
     }
     if (kind === 'name') {
-      const name = this.tokens.take()
+      const name = this.#tokens.take()
       return Object.hasOwn(CONSTANTS, name) ? constant(CONSTANTS[name]) : (scope) => scope.get(name)
     }
-    if (this.tokens.skip('[')) {
-      const items = this.tokens.list(']', () => this.expression())
+    if (this.#tokens.skip('[')) {
+      const items = this.#tokens.list(']', () => this.expression())
       return (scope) => items.map((item) => item(scope))
     }
-    if (this.tokens.skip('{')) return this.#mapping()
-    if (value !== '(') throw this.tokens.expected('an expression')
-    this.tokens.take()
-    if (this.tokens.skip(')')) return () => tuple([])
+    if (this.#tokens.skip('{')) return this.#mapping()
+    if (value !== '(') throw this.#tokens.expected('an expression')
+    this.#tokens.take()
+    if (this.#tokens.skip(')')) return () => tuple([])
     const inner = this.expressions()
-    this.tokens.expect(')', `) for the ( of line ${this.tokens.lineOf(at)}`)
+    this.#tokens.expect(')', `) for the ( of line ${this.#tokens.lineOf(at)}`)
     return inner
   }
 
   #mapping(): Expression {
-    const entries = this.tokens.list('}', () => {
+    const entries = this.#tokens.list('}', () => {
       const key = this.expression()
-      this.tokens.expect(':')
+      this.#tokens.expect(':')
       return [key, this.expression()] as const
     })
     return (scope) => new Map(entries.map(([key, value]) => [key(scope), value(scope)]))
   }
 
   #attribute(object: Expression): Expression {
-    if (this.tokens.next.kind === 'integer') {
-      const place = BigInt(this.tokens.take())
+    if (this.#tokens.next.kind === 'integer') {
+      const place = BigInt(this.#tokens.take())
       return (scope) => memberOf(object(scope), place, true)
     }
-    const name = this.tokens.name()
+    const name = this.#tokens.name()
     return (scope) => memberOf(object(scope), name, false)
   }
 
   #subscript(object: Expression): Expression {
     const parts: (Expression | undefined)[] = []
-    do parts.push(this.tokens.is(':') || this.tokens.is(']') ? undefined : this.expressions())
-    while (this.tokens.skip(':'))
+    do parts.push(this.#tokens.is(':') || this.#tokens.is(']') ? undefined : this.expressions())
+    while (this.#tokens.skip(':'))
     const [key, stop, step] = parts
-    if (parts.length > 3 || (parts.length === 1 && !key)) throw this.tokens.expected('a key')
-    this.tokens.expect(']')
+    if (parts.length > 3 || (parts.length === 1 && !key)) throw this.#tokens.expected('a key')
+    this.#tokens.expect(']')
     if (parts.length === 1) return (scope) => memberOf(object(scope), key!(scope), true)
     return (scope) => sliced(object(scope), indexOf(key?.(scope)), indexOf(stop?.(scope)), indexOf(step?.(scope)))
   }
 
   #call(callee: Expression, at: number): Expression {
-    const written = this.tokens.since(at)
+    const written = this.#tokens.since(at)
     const given = this.args()
     return (scope) => {
       const called = callee(scope)
@@ -208,10 +212,10 @@ export class Expressions {
 
   /** Reads `value, name=value, *value, **value)`, the arguments after an opening parenthesis. */
   args(): Arguments {
-    const all = this.tokens.list(')', () => {
-      const kind = ['**', '*'].find((one) => this.tokens.skip(one))
-      const name = kind === undefined && this.tokens.isFollowedBy('=') ? this.tokens.name() : undefined
-      if (name !== undefined) this.tokens.expect('=')
+    const all = this.#tokens.list(')', () => {
+      const kind = ['**', '*'].find((one) => this.#tokens.skip(one))
+      const name = kind === undefined && this.#tokens.isFollowedBy('=') ? this.#tokens.name() : undefined
+      if (name !== undefined) this.#tokens.expect('=')
       return { kind, name, expression: this.expression() }
     })
     return (scope) => {
@@ -229,21 +233,21 @@ export class Expressions {
   }
 
   #optionalArgs(): Arguments {
-    return this.tokens.skip('(') ? this.args() : () => ({ args: [], keywords: new Map() })
+    return this.#tokens.skip('(') ? this.args() : () => ({ args: [], keywords: new Map() })
   }
 
   /** Reads the filters and tests after a value. */
   #filtered(value: Expression): Expression {
-    const { at } = this.tokens.next
+    const { at } = this.#tokens.next
     let expression = value
     for (;;) {
       const operand = expression
-      if (this.tokens.skip('|')) {
+      if (this.#tokens.skip('|')) {
         const change = this.filter()
         expression = (scope) => change(operand(scope), scope)
-      } else if (this.tokens.skip('is')) {
+      } else if (this.#tokens.skip('is')) {
         expression = this.#test(operand)
-      } else if (this.tokens.skip('(')) {
+      } else if (this.#tokens.skip('(')) {
         expression = this.#call(operand, at)
       } else {
         return expression
@@ -253,7 +257,7 @@ export class Expressions {
 
   /** Reads a filter after its bar. */
   filter(): Change {
-    const name = this.tokens.name()
+    const name = this.#tokens.name()
     const given = this.#optionalArgs()
     return (value, scope) => {
       const { args, keywords } = given(scope)
@@ -262,9 +266,9 @@ export class Expressions {
   }
 
   #test(operand: Expression): Expression {
-    const isNegated = this.tokens.skip('not')
-    const name = this.tokens.name()
-    const { kind, value } = this.tokens.next
+    const isNegated = this.#tokens.skip('not')
+    const name = this.#tokens.name()
+    const { kind, value } = this.#tokens.next
     // One argument needs no parentheses: `x is divisibleby 3`.
     const hasOne = kind === 'symbol' ? '[{'.includes(value) : kind === 'name' && !NO_ARGUMENTS.includes(value)
     const argument = hasOne || ['string', 'integer', 'float'].includes(kind) ? this.path(true) : undefined

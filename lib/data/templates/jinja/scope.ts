@@ -62,23 +62,29 @@ export class Output {
 
 /** Variables by name. Those of outer scopes can be read, but not set. */
 export class Scope {
+  readonly #variables: Map<string, Value>
+  readonly #outer: Scope | undefined
+
   constructor(
     readonly output: Output,
-    private readonly variables: Map<string, Value>,
-    private readonly outer?: Scope,
-  ) {}
+    variables: Map<string, Value>,
+    outer?: Scope,
+  ) {
+    this.#variables = variables
+    this.#outer = outer
+  }
 
   inner(): Scope {
     return new Scope(this.output, new Map(), this)
   }
 
   get(name: string): Value {
-    const value = this.variables.get(name)
-    return value !== undefined || this.variables.has(name) ? value : this.outer?.get(name)
+    const value = this.#variables.get(name)
+    return value !== undefined || this.#variables.has(name) ? value : this.#outer?.get(name)
   }
 
   set(name: string, value: Value): void {
-    this.variables.set(name, value)
+    this.#variables.set(name, value)
   }
 
   /** Runs a block in a scope of its own and returns what it writes, instead of adding it to the output. */

@@ -21,8 +21,10 @@ export function parse(source: string): Statement {
 
 class Statements {
   readonly #expressions: Expressions
+  readonly #tokens: Tokens
 
-  constructor(private readonly tokens: Tokens) {
+  constructor(tokens: Tokens) {
+    this.#tokens = tokens
     this.#expressions = new Expressions(tokens)
   }
 
@@ -30,33 +32,33 @@ class Statements {
   until(ends: readonly string[]): { run: Statement; end: string } {
     const statements: Statement[] = []
     for (;;) {
-      if (this.tokens.next.kind === 'text') {
-        const text = this.tokens.take()
+      if (this.#tokens.next.kind === 'text') {
+        const text = this.#tokens.take()
         statements.push(writing(() => text))
-      } else if (this.tokens.skip('{{')) {
+      } else if (this.#tokens.skip('{{')) {
         statements.push(writing(this.#expressions.expressions()))
-        this.tokens.expect('}}')
-      } else if (this.tokens.skip('{%')) {
-        const end = ends.find((name) => this.tokens.skip(name))
+        this.#tokens.expect('}}')
+      } else if (this.#tokens.skip('{%')) {
+        const end = ends.find((name) => this.#tokens.skip(name))
         if (end !== undefined) return { run: inOrder(statements), end }
         statements.push(this.#statement(ends))
-        this.tokens.expect('%}')
+        this.#tokens.expect('%}')
       } else if (ends.length === 0) {
         return { run: inOrder(statements), end: '' }
       } else {
-        throw this.tokens.expected(tagsOf(ends))
+        throw this.#tokens.expected(tagsOf(ends))
       }
     }
   }
 
   /** Reads the end of an opening tag, the body, and the name of its end tag. */
   #block(end: string): Statement {
-    this.tokens.expect('%}')
+    this.#tokens.expect('%}')
     return this.until([end]).run
   }
 
   #statement(ends: readonly string[]): Statement {
-    switch (this.tokens.next.value) {
+    switch (this.#tokens.next.value) {
       case 'if':
         return this.#if()
       case 'for':
@@ -70,32 +72,32 @@ class Statements {
       case 'call':
         return this.#callBlock()
       case 'filter': {
-        this.tokens.take()
+        this.#tokens.take()
         const change = this.#filters(this.#expressions.filter())
         const body = this.#block('endfilter')
         return writing((scope) => change(scope.captured(body), scope))
       }
       case 'generation': {
-        this.tokens.take()
+        this.#tokens.take()
         const body = this.#block('endgeneration')
         return (scope) => scope.output.generating(() => body(scope.inner()))
       }
       case 'break':
       case 'continue': {
-        const jump = this.tokens.take() === 'break' ? 'break' : 'continue'
+        const jump = this.#tokens.take() === 'break' ? 'break' : 'continue'
         return () => jump
       }
     }
-    throw this.tokens.expected(ends.length > 0 ? `${tagsOf(ends)} or another tag` : 'a tag')
+    throw this.#tokens.expected(ends.length > 0 ? `${tagsOf(ends)} or another tag` : 'a tag')
   }
 
   #if(): Statement {
     const branches: { test: Expression; run: Statement }[] = []
     let end = 'elif'
     while (end === 'elif') {
-      if (branches.length === 0) this.tokens.expect('if')
+      if (branches.length === 0) this.#tokens.expect('if')
       const test = this.#expressions.expressions()
-      this.tokens.expect('%}')
+      this.#tokens.expect('%}')
       const branch = this.until(['elif', 'else', 'endif'])
       branches.push({ test, run: branch.run })
       end = branch.end
@@ -109,13 +111,13 @@ class Statements {
 
   /** Each round has a scope of its own: variables that it sets are gone in the next. */
   #for(): Statement {
-    this.tokens.expect('for')
+    this.#tokens.expect('for')
     const target = this.#target()
-    this.tokens.expect('in')
+    this.#tokens.expect('in')
     // An `if` after the items selects some of them, and is no conditional expression.
     const all = this.#expressions.expressions(() => this.#expressions.or())
-    const test = this.tokens.skip('if') ? this.#expressions.expression() : undefined
-    this.tokens.expect('%}')
+    const test = this.#tokens.skip('if') ? this.#expressions.expression() : undefined
+    this.#tokens.expect('%}')
     const { run, end } = this.until(['else', 'endfor'])
     const otherwise = end === 'else' ? this.#block('endfor') : undefined
     return (scope) => {
@@ -139,10 +141,10 @@ class Statements {
   }
 
   #set(): Statement {
-    this.tokens.expect('set')
-    const isVariable = this.tokens.isFollowedBy('=')
+    this.#tokens.expect('set')
+    const isVariable = this.#tokens.isFollowedBy('=')
     const target = this.#target()
-    if (this.tokens.skip('=')) {
+    if (this.#tokens.skip('=')) {
       const expression = this.#expressions.expressions()
       return (scope) => {
         const value = expression(scope)
@@ -152,7 +154,7 @@ class Statements {
       }
     }
     const change = this.#filters()
-    if (!this.tokens.is('%}')) throw this.tokens.expected('= or %}')
+    if (!this.#tokens.is('%}')) throw this.#tokens.expected('= or %}')
     const body = this.#block('endset')
     return (scope) => {
       target(change(scope.captured(body), scope), scope)
@@ -161,10 +163,10 @@ class Statements {
   }
 
   #with(): Statement {
-    this.tokens.expect('with')
-    const assignments = this.tokens.list('%}', () => {
+    this.#tokens.expect('with')
+    const assignments = this.#tokens.list('%}', () => {
       const target = this.#singleTarget()
-      this.tokens.expect('=')
+      this.#tokens.expect('=')
       return { target, expression: this.#expressions.expression() }
     })
     const { run } = this.until(['endwith'])
@@ -176,10 +178,10 @@ class Statements {
   }
 
   #macro(): Statement {
-    this.tokens.expect('macro')
-    const name = this.tokens.name()
+    this.#tokens.expect('macro')
+    const name = this.#tokens.name()
     const make = this.#callable('endmacro')
-    if (this.tokens.next.kind === 'name') this.tokens.take()
+    if (this.#tokens.next.kind === 'name') this.#tokens.take()
     return (scope) => {
       scope.set(name, make(scope))
       return undefined
@@ -188,11 +190,11 @@ class Statements {
 
   /** Reads `call(parameters) macro(arguments)`. The macro can call the block as `caller`. */
   #callBlock(): Statement {
-    this.tokens.expect('call')
-    const parameters = this.tokens.is('(') ? this.#parameters() : []
-    const { at } = this.tokens.next
+    this.#tokens.expect('call')
+    const parameters = this.#tokens.is('(') ? this.#parameters() : []
+    const { at } = this.#tokens.next
     const callee = this.#expressions.defined(this.#expressions.path(false), at)
-    this.tokens.expect('(')
+    this.#tokens.expect('(')
     const given = this.#expressions.args()
     const make = this.#callable('endcall', parameters)
     return writing((scope) => {
@@ -217,24 +219,24 @@ class Statements {
   }
 
   #parameters(): { name: string; fallback: Expression | undefined }[] {
-    this.tokens.expect('(')
-    return this.tokens.list(')', () => ({
-      name: this.tokens.name(),
-      fallback: this.tokens.skip('=') ? this.#expressions.expression() : undefined,
+    this.#tokens.expect('(')
+    return this.#tokens.list(')', () => ({
+      name: this.#tokens.name(),
+      fallback: this.#tokens.skip('=') ? this.#expressions.expression() : undefined,
     }))
   }
 
   /** Reads further filters, each after a bar. */
   #filters(first = (value: Value, _: Scope): Value => value): typeof first {
     const changes = [first]
-    while (this.tokens.skip('|')) changes.push(this.#expressions.filter())
+    while (this.#tokens.skip('|')) changes.push(this.#expressions.filter())
     return (value, scope) => changes.reduce((changed, change) => change(changed, scope), value)
   }
 
   /** Reads `a`, or `a, (b, c)`, which unpacks items. */
   #target(): Target {
     const targets = [this.#singleTarget()]
-    const { tokens } = this
+    const tokens = this.#tokens
     while (tokens.skip(',') && (tokens.is('(') || tokens.next.kind === 'name')) targets.push(this.#singleTarget())
     if (targets.length === 1) return targets[0]!
     return (value, scope) => {
@@ -247,14 +249,14 @@ class Statements {
   }
 
   #singleTarget(): Target {
-    if (this.tokens.skip('(')) {
+    if (this.#tokens.skip('(')) {
       const inner = this.#target()
-      this.tokens.expect(')')
+      this.#tokens.expect(')')
       return inner
     }
-    const variable = this.tokens.name()
-    if (!this.tokens.skip('.')) return (value, scope) => scope.set(variable, value)
-    const name = this.tokens.name()
+    const variable = this.#tokens.name()
+    if (!this.#tokens.skip('.')) return (value, scope) => scope.set(variable, value)
+    const name = this.#tokens.name()
     return (value, scope) => {
       const object = scope.get(variable)
       if (!(object instanceof Attributes && object.set)) throw new Error(`${variable} is no namespace`)

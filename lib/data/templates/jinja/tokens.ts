@@ -115,9 +115,11 @@ function unreadable(character: string): string {
 export class Tokens {
   readonly #tokens: readonly Token[]
   #at = 0
+  readonly #source: string
 
   /** @param source a template whose lines end with `\n` */
-  constructor(private readonly source: string) {
+  constructor(source: string) {
+    this.#source = source
     this.#tokens = tokenize(source)
   }
 
@@ -170,17 +172,17 @@ export class Tokens {
 
   /** Returns the source from an offset up to the next token. */
   since(at: number): string {
-    return this.source.slice(at, this.next.at).trim()
+    return this.#source.slice(at, this.next.at).trim()
   }
 
   lineOf(at: number): number {
-    return lineOf(this.source, at)
+    return lineOf(this.#source, at)
   }
 
   /** Makes the error for a next token that is not what was expected. */
   expected(what: string): Error {
     const { kind, value, at } = this.next
     const found = kind === 'end' ? 'the template ends' : `found ${kind === 'text' ? 'text' : value}`
-    return syntaxError(this.source, at, `expected ${what} but ${found}`)
+    return syntaxError(this.#source, at, `expected ${what} but ${found}`)
   }
 }
