@@ -136,7 +136,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       expect([all.length, hashes.size]).toEqual([2, 1])
       expect(stderr.match(/\[nccl-unused\].*/g)).toEqual([
         expect.stringMatching(
-          /without NCCL: rank 0 has none: NCCL \(libnccl\.so\.2\) was not found in .*; install it .*MORA_NCCL\.$/,
+          /Without NCCL, .*: rank 0 has none: NCCL \(libnccl\.so\.2\) was not found in .*; install it .*MORA_NCCL\.$/,
         ),
       ])
     })

@@ -23,7 +23,7 @@ needing(lacksBuild).describe('with so many files that may be open', () => {
     expect(status).toBe(1)
     expect(stderr).toMatch(/^mora: [^\n]+\n$/)
     expect(stdout).toBe('')
-    if (count <= 40) expect(stderr).toContain('allow more of them, as "ulimit -n 1024" does')
+    if (count <= 40) expect(stderr).toContain('raise the limit, for example with "ulimit -n 1024"')
   })
 })
 
