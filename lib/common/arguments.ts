@@ -31,7 +31,7 @@ export const aFunction = custom('a function', (value) => typeof value === 'funct
 export const aSignal = expecting('an AbortSignal', z.instanceof(AbortSignal))
 export const anObject = custom('an object', isObject)
 export const aNumber = expecting('a finite number', z.number())
-export const listOfTexts = expecting('a list of listOfTexts', z.array(aText))
+export const listOfTexts = expecting('a list of texts', z.array(aText))
 export const float32s = expecting('a Float32Array', z.instanceof(Float32Array))
 
 export const atLeast = (least: number) => expecting(`a finite number of at least ${least}`, z.number().min(least))

@@ -270,6 +270,9 @@ describe('calls that were tried', () => {
     await expect(add({ method: 'lorra' })).rejects.toThrow(code('unknown-method', /Method lorra is not available/))
     await expect(add({ rank: 4 })).rejects.toThrow(code('bad-value', /for method but received undefined/))
     await expect(add({ method: 'lora', operator: 'rotation' })).rejects.toThrow(code('unknown-option', /operator/))
+    expect(() => loaded.setActiveAdapters([1] as never)).toThrow(
+      code('bad-value', /^Expected a list of texts for names /),
+    )
     expect([...loaded.adapters.keys()]).toEqual(['p'])
   })
 
