@@ -1,9 +1,21 @@
 /** Filters, as Jinja and transformers have them. */
-import { memberOf, methodOf, pairsOf, splitLines, strip } from './methods.js'
+import { memberOf, methodOf, pairsOf, splitLines } from './methods.js'
 import { operate } from './operators.js'
 import { testOf } from './predicates.js'
 import { formatted, json, str } from './text.js'
-import { bind, equals, indexOf, isLess, isTrue, itemsOf, stringOf, tuple, typeName, type Value } from './values.js'
+import {
+  bind,
+  equals,
+  indexOf,
+  isLess,
+  isTrue,
+  itemsOf,
+  numberOf,
+  stringOf,
+  tuple,
+  typeName,
+  type Value,
+} from './values.js'
 
 /** `none` counts as an argument that is not given. */
 const isAbsent = (value: Value) => value === undefined || value === null
@@ -17,14 +29,20 @@ export function applyFilter(
   args: Value[],
   keywords: ReadonlyMap<string, Value> = new Map(),
 ): Value {
-  if (METHODS.includes(name)) return methodOf(str(value), name)!(args, keywords)
+  if (Object.hasOwn(METHODS, name)) return methodOf(str(value), METHODS[name]!)!(args, keywords)
   if (!Object.hasOwn(filters, name)) throw new Error(`there is no filter ${name}`)
   const [parameters, apply] = filters[name]!
   return apply(value, ...bind(parameters, args, keywords))
 }
 
-/** Filters that are methods of strings. */
-const METHODS = ['upper', 'lower', 'capitalize', 'replace']
+/** Filters that are methods of strings, with the names of these. */
+const METHODS: Readonly<Record<string, string>> = {
+  capitalize: 'capitalize',
+  lower: 'lower',
+  replace: 'replace',
+  trim: 'strip',
+  upper: 'upper',
+}
 
 /** As in Jinja, `map` and `select` take anything false for an empty list. */
 const itemsIfAny = (value: Value) => (isTrue(value) ? itemsOf(value) : [])
@@ -86,7 +104,13 @@ const filters: Readonly<Record<string, Filter>> = {
       sorted(pairsIn(value), keyOf(by === 'value' ? 1n : 0n, caseSensitive), isTrue(reverse)),
   ],
   first: ['', (value) => itemsOf(value)[0]],
-  float: ['default', (value, fallback = 0) => (Number.isNaN(floatOf(value)) ? fallback : floatOf(value))],
+  float: [
+    'default',
+    (value, fallback = 0) => {
+      const number = floatOf(value)
+      return Number.isNaN(number) ? fallback : number
+    },
+  ],
   format: ['*', (value, args) => formatted(str(value), tuple(itemsOf(args)))],
   indent: ['width first blank', indented],
   int: ['default', integerOf],
@@ -142,13 +166,12 @@ const filters: Readonly<Record<string, Filter>> = {
         sortsKeys: isTrue(sortsKeys),
       }),
   ],
-  trim: ['chars', (value, characters) => strip(str(value), isAbsent(characters) ? undefined : stringOf(characters))],
   unique: [
     'case_sensitive attribute',
     (value, caseSensitive, attribute) => {
-      const key = keyOf(attribute, caseSensitive)
       const items = itemsOf(value)
-      return items.filter((item, i) => items.findIndex((other) => equals(key(other), key(item))) === i)
+      const keys = items.map(keyOf(attribute, caseSensitive))
+      return items.filter((_, i) => keys.findIndex((key) => equals(key, keys[i])) === i)
     },
   ],
 }
@@ -168,7 +191,7 @@ function pairsIn(value: Value): Value[] {
 
 function floatOf(value: Value): number {
   if (typeof value === 'string') return value.trim() === '' ? Number.NaN : Number(value)
-  return ['bigint', 'number', 'boolean'].includes(typeof value) ? Number(value) : Number.NaN
+  return Number(numberOf(value) ?? Number.NaN)
 }
 
 function integerOf(value: Value, fallback: Value = 0n): Value {

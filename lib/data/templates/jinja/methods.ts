@@ -45,8 +45,8 @@ export function capitalize(text: string): string {
 type Methods<Owner> = Readonly<Record<string, readonly [string, (owner: Owner, ...args: Value[]) => Value]>>
 type StringMethod = Methods<string>[string]
 
-const isLower = (text: string) => text !== text.toUpperCase() && text === text.toLowerCase()
-const isUpper = (text: string) => text !== text.toLowerCase() && text === text.toUpperCase()
+export const isLower = (text: string) => text !== text.toUpperCase() && text === text.toLowerCase()
+export const isUpper = (text: string) => text !== text.toLowerCase() && text === text.toUpperCase()
 const isEvery = (pattern: RegExp): StringMethod => ['', (text) => pattern.test(text)]
 
 const stripped = (side: Side): StringMethod => [

@@ -1,7 +1,8 @@
 /** Jinja's tests, used with `is` and by filters such as `select`. */
+import { isLower, isUpper } from './methods.js'
 import { compare, operate } from './operators.js'
 import { str } from './text.js'
-import { equals, type Value } from './values.js'
+import { equals, numberOf, type Value } from './values.js'
 
 type Test = (value: Value, ...args: Value[]) => boolean
 
@@ -34,17 +35,17 @@ const tests: Readonly<Record<string, Test>> = {
   float: (value) => typeof value === 'number',
   integer: (value) => typeof value === 'bigint',
   iterable: isCollection,
-  lower: (value) => str(value) !== str(value).toUpperCase() && str(value) === str(value).toLowerCase(),
+  lower: (value) => isLower(str(value)),
   mapping: (value) => value instanceof Map,
   none: (value) => value === null,
-  number: (value) => ['bigint', 'number', 'boolean'].includes(typeof value),
+  number: (value) => numberOf(value) !== undefined,
   odd: (value) => equals(operate('%', value, 2n), 1n),
   sameas: (value, other) => value === other,
   sequence: isCollection,
   string: (value) => typeof value === 'string',
   true: (value) => value === true,
   undefined: (value) => value === undefined,
-  upper: (value) => str(value) !== str(value).toLowerCase() && str(value) === str(value).toUpperCase(),
+  upper: (value) => isUpper(str(value)),
 }
 
 /** @throws Error if there is no test of that name */
