@@ -15,13 +15,8 @@ export function isPrepending({ normalizer, pre_tokenizer }: Json): boolean {
 }
 
 /** Returns the same tokenizer without the space that it puts before a text. */
-export function withoutPrefix(text: string): string {
-  const json = JSON.parse(text) as Json
-  return JSON.stringify({
-    ...json,
-    normalizer: stripPrefix(json.normalizer),
-    pre_tokenizer: stripPrefix(json.pre_tokenizer),
-  })
+export function withoutPrefix(json: Json): Json {
+  return { ...json, normalizer: stripPrefix(json.normalizer), pre_tokenizer: stripPrefix(json.pre_tokenizer) }
 }
 
 /** Returns a normalizer or pre-tokenizer without its prefix. */

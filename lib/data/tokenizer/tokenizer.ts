@@ -165,7 +165,7 @@ class ModelTokenizer implements Tokenizer {
   constructor(source: TokenizerSource, definition: TokenizerDefinition, added: readonly AddedToken[]) {
     const { json } = source
     this.#definition = definition
-    this.#continuation = isPrepending(json) ? { ...definition, json: withoutPrefix(definition.json) } : definition
+    this.#continuation = isPrepending(json) ? { ...definition, json: plainJson(withoutPrefix(json)) } : definition
     const addedIds = added.map(({ content, id }) => [content, id] as const)
     this.#ids = new Map([...modelVocabulary(json.model), ...addedIds])
     this.#tokens = new Map(Array.from(this.#ids, ([token, id]) => [id, token]))
