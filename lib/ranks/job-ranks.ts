@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { aText, check } from '../common/arguments.js'
 import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { type NativeDevice, type NativeRanks, native } from '../native/addon.js'
-import { gatherJson, type Ranks, type WritableValues } from '../tensor/ranks.js'
+import { gatherJson, type Ranks, sumOverRanks, type WritableValues } from '../tensor/ranks.js'
 import type { ShardRanks, SharedParts } from '../tensor/shards.js'
 import { Tensor } from '../tensor/tensor.js'
 
@@ -65,10 +65,7 @@ export class ConnectedRanks implements JobRanks {
     const all = await this.gather(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
     if (all.some(({ length }) => length !== values.byteLength))
       throw new RunError('ranks-differ', 'The ranks diverge: each has to sum the same number of values.')
-    const sums = new Float64Array(values.length)
-    for (const bytes of all)
-      for (const [i, value] of new Float64Array(new Uint8Array(bytes).buffer).entries()) sums[i]! += value
-    return sums
+    return sumOverRanks(all, values.length)
   }
 
   async sumGradients(gradients: readonly WritableValues[]): Promise<void> {

@@ -1,5 +1,6 @@
 /** Processes that compute together, as one of them sees them: the whole interface between ranks and the rest of the library. */
 import { having } from '../common/arguments.js'
+import { RunError } from '../common/errors.js'
 
 /** Float32 values that may be replaced in place. */
 export interface WritableValues {
@@ -56,4 +57,27 @@ export const someRanks = having('ranks', ...Object.keys(single))
 export async function gatherJson<Value>(ranks: Pick<Ranks, 'gather'>, own: Value): Promise<Value[]> {
   const all = await ranks.gather(Buffer.from(JSON.stringify(own)))
   return all.map((bytes) => JSON.parse(Buffer.from(bytes).toString()))
+}
+
+/** Returns a value that JSON can hold of one rank, by default rank 0, on all ranks; the others may have none. */
+export async function broadcastJson<Value>(
+  ranks: Pick<Ranks, 'broadcast'>,
+  own: Value | undefined,
+  from = 0,
+): Promise<Value> {
+  const bytes = await ranks.broadcast(Buffer.from(JSON.stringify(own) ?? ''), from)
+  return JSON.parse(Buffer.from(bytes).toString())
+}
+
+/** Sums float64 values of all ranks, given as bytes by rank, in the order of ranks, so that all get the same bits. */
+export function sumOverRanks(all: readonly Uint8Array[], length: number): Float64Array {
+  const sums = new Float64Array(length)
+  for (const bytes of all)
+    for (const [i, value] of new Float64Array(new Uint8Array(bytes).buffer).entries()) sums[i]! += value
+  return sums
+}
+
+/** Makes the error that reports the failure of another rank. */
+export function rankFailure(rank: number, reason: string): RunError {
+  return new RunError('rank-failed', `Rank ${rank} failed: ${reason}`)
 }

@@ -1,6 +1,6 @@
 /** Keeps the ranks of a run in step: they stop, save, wait and fail together. */
 import { RunError, UsageError } from '../common/errors.js'
-import { type Ranks, single, type WritableValues } from '../tensor/ranks.js'
+import { gatherJson, type Ranks, rankFailure, single, sumOverRanks, type WritableValues } from '../tensor/ranks.js'
 
 /** Flags that ranks exchange when they meet; a flag that any rank sets is set for all. */
 const FLAGS = [
@@ -68,13 +68,7 @@ export class RankSync {
   /** Sums each value over all ranks, in the order of ranks; null if one of them discards its computation. */
   async sum(values: readonly number[], { drop = false } = {}): Promise<Float64Array | null> {
     const { flags, all } = await this.#meet({ drop }, new Uint8Array(Float64Array.from(values).buffer))
-    if (flags.drop) return null
-    const sums = new Float64Array(values.length)
-    for (const bytes of all) {
-      const own = new Float64Array(new Uint8Array(bytes).buffer)
-      for (const [i, value] of own.entries()) sums[i]! += value
-    }
-    return sums
+    return flags.drop ? null : sumOverRanks(all, values.length)
   }
 
   /** Returns the bytes of each rank, by rank. */
@@ -99,10 +93,7 @@ export class RankSync {
    */
   async requireSame(facts: () => Promise<readonly (readonly [name: string, value: string])[]>): Promise<void> {
     if (this.ranks.size === 1) return
-    const told = await this.gather(Buffer.from(JSON.stringify(await facts())))
-    const [first, ...others] = told.map(
-      (bytes) => new Map(JSON.parse(Buffer.from(bytes).toString()) as [string, string][]),
-    )
+    const [first, ...others] = (await gatherJson(this, await facts())).map((own) => new Map(own))
     for (const [i, other] of others.entries()) {
       for (const name of new Set([...first!.keys(), ...other.keys()])) {
         const [is, was] = [other.get(name) ?? 'not given', first!.get(name) ?? 'not given']
@@ -165,11 +156,6 @@ export class RankSync {
       throw error
     }
   }
-}
-
-/** Returns the error that reports the failure of another rank. */
-export function rankFailure(rank: number, reason: string): RunError {
-  return new RunError('rank-failed', `Rank ${rank} failed: ${reason}`)
 }
 
 function isRankFailure(error: unknown): error is RunError {

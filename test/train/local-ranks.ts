@@ -2,10 +2,10 @@
 
 import type { JobRanks } from '../../lib/ranks/index.js'
 import type { Ranks, WritableValues } from '../../lib/tensor/ranks.js'
+import { rankFailure } from '../../lib/tensor/ranks.js'
 import { keep } from '../../lib/tensor/scope.js'
 import type { ShardRanks } from '../../lib/tensor/shards.js'
 import type { Tensor } from '../../lib/tensor/tensor.js'
-import { rankFailure } from '../../lib/train/rank-sync.js'
 
 /** A barrier at which ranks exchange data. */
 class Meeting {

@@ -2,12 +2,12 @@
  * Loads a base on several ranks. Ranks of one machine share its memory: each matrix is read by one of them. Ranks that shard it
  * keep 1 / size of every matrix and gather what a pass needs.
  */
-import { RunError } from '../../common/errors.js'
 import { blockBytes, blockValues } from '../../io/stored-dtype.js'
 import { bytesPerValue, type CodeLayout, type DType, elementsOf, type NativeDevice } from '../../native/addon.js'
 import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
+import { broadcastJson, rankFailure } from '../../tensor/ranks.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
 import { type ShardRanks, Shards, type ShardUnit } from '../../tensor/shards.js'
 import { runSteps } from '../../tensor/steps.js'
@@ -165,11 +165,10 @@ async function partOfGroup(
   reader: number,
 ): Promise<{ matrices: readonly StoredMatrix[]; part: Tensor }> {
   const read = ranks.rank === reader ? readOrFail(weights, names, ranks.size) : null
-  const said = Buffer.from(read ? JSON.stringify(read.facts) : '')
   try {
-    const facts = JSON.parse(Buffer.from(await ranks.broadcast(said, reader)).toString()) as ShardedGroup
+    const facts = await broadcastJson(ranks, read?.facts, reader)
     if (read && !read.all) throw read.error
-    if ('failure' in facts) throw new RunError('rank-failed', `Rank ${reader} failed: ${facts.failure}`)
+    if ('failure' in facts) throw rankFailure(reader, facts.failure)
     const { bytes, matrices } = facts
     using all = read?.all ?? emptyBytes(bytes, weights.device)
     for (let from = 0; from < bytes; from += PIECE) {
@@ -255,17 +254,10 @@ function matrixIn(memory: Tensor, { codes, tensors }: StoredMatrix): Weight {
 /** Reads floats to their final place, one matrix below the other. */
 function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
   const { dtype } = weights
-  const shapes = names.map((name) => weights.shapeOf(name))
-  const shape = [shapes.reduce((sum, [rows]) => sum + rows!, 0), shapes[0]![1]!]
+  const shape = weights.stackedShape(names)
   const all = make(roundedUp(bytesPerValue(dtype) * elementsOf(shape), unit))
   using whole = keep(all.memoryAs(dtype, shape))
-  let from = 0
-  for (const [i, name] of names.entries()) {
-    const to = from + shapes[i]![0]!
-    using rows = keep(whole.rows(from, to))
-    weights.fill(name, rows)
-    from = to
-  }
+  runSteps(weights.fillStacked(names, whole))
   return { matrices: [{ codes: null, tensors: { values: { dtype, shape, offset: 0 } } }], all }
 }
 

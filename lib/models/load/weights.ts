@@ -49,6 +49,22 @@ export class Weights implements NetworkWeights {
     return this.#shapes.get(name)!
   }
 
+  /** Returns the shape of matrices of one width, one below the other. */
+  stackedShape(names: GroupOfMatrices): [rows: number, columns: number] {
+    return [names.reduce((sum, name) => sum + this.shapeOf(name)[0]!, 0), this.shapeOf(names[0]!)[1]!]
+  }
+
+  /** Fills a tensor of the stacked shape with floats, one matrix below the other. Yields between them. */
+  *fillStacked(names: GroupOfMatrices, target: Tensor): Steps<void> {
+    let from = 0
+    for (const name of names) {
+      if (from > 0) yield
+      using rows = keep(target.rows(from, from + this.shapeOf(name)[0]!))
+      this.fill(name, rows)
+      from += rows.shape[0]!
+    }
+  }
+
   /** Whether a matrix stays as its file stores it. */
   isKept(name: string): boolean {
     return this.#format(name) !== null
@@ -139,19 +155,14 @@ export class Weights implements NetworkWeights {
   }
 
   *#readFloats(names: GroupOfMatrices): Steps<Weight> {
-    const rows = names.reduce((sum, name) => sum + this.shapeOf(name)[0]!, 0)
-    const whole = keep(Tensor.empty([rows, this.shapeOf(names[0]!)[1]!], this))
-    let from = 0
+    const whole = keep(Tensor.empty(this.stackedShape(names), this))
+    let isWhole = false
     try {
-      for (const name of names) {
-        if (from > 0) yield
-        using part = keep(whole.rows(from, from + this.shapeOf(name)[0]!))
-        this.fill(name, part)
-        from += part.shape[0]!
-      }
+      yield* this.fillStacked(names, whole)
+      isWhole = true
       return weightOf(whole)
     } finally {
-      if (from < rows) whole.dispose()
+      if (!isWhole) whole.dispose()
     }
   }
 

@@ -5,6 +5,7 @@ import { join, relative } from 'node:path'
 import { writeFileAtomic, writeFully, writeStreamAtomic } from '../../io/atomic.js'
 import { removeLeftovers, temporaryBeside } from '../../io/leftovers.js'
 import { readExactly, readText, withInputFile } from '../../io/open.js'
+import { broadcastJson } from '../../tensor/ranks.js'
 import type { RankSync } from '../rank-sync.js'
 import { readCheckpointRecord } from './checkpoint.js'
 import { MANIFEST, type ManifestFiles, whyTorn } from './checkpoint-files.js'
@@ -31,8 +32,7 @@ export async function findResumePointOnRanks(
   notice: (message: string) => void,
 ): Promise<(ResumePoint & AsyncDisposable) | null> {
   const found = folder && sync.isFirst ? await findResumePoint(folder, notice) : null
-  const listed = await sync.broadcast(Buffer.from(JSON.stringify(found ? await listFolders(found) : [])))
-  const folders = JSON.parse(Buffer.from(listed).toString()) as ListedFolder[]
+  const folders = await broadcastJson(sync, found ? await listFolders(found) : [])
   const [checkpoint] = folders
   if (!checkpoint) return null
   const run = folder && runFolderOf(folder)
