@@ -12,8 +12,8 @@ const awaited: Readonly<Record<string, string>> = {
 const calledElsewhere: Readonly<Record<string, string>> = {
   version: 'scripts/check-gpu prints it',
   operations: 'test/native compares lib/native/operations.ts with it',
-  mpiVersion: 'a process of its own calls it, by text (lib/ranks/libraries.ts)',
-  glooVersion: 'a process of its own calls it, by text (lib/ranks/libraries.ts)',
+  mpiVersion: 'a process of its own calls it, by text (lib/ranks/installed.ts)',
+  glooVersion: 'a process of its own calls it, by text (lib/ranks/installed.ts)',
 }
 
 const root = resolve(import.meta.dirname, '..')
