@@ -114,17 +114,21 @@ export async function loadModelFor(
     ranks: options.shard?.size ?? 1,
     passes: typeof passes === 'function' ? passes(source.config, device) : passes,
   })
-  const tokenizer = await loadTokenizer(source.path)
+  // Its process starts while weights are read.
+  const tokenizer = loadTokenizer(source.path)
+  const failure = new AbortController()
+  tokenizer.catch((error: unknown) => failure.abort(error))
   const weights = storedWeights(source, plan.dtype, device, plan.kept)
   const betweenMatrices = async () => {
     await nextTurn()
     signal?.throwIfAborted()
+    failure.signal.throwIfAborted()
   }
   let loaded: Model | null = null
   try {
     const what = () => [source.identity().hash, plan.dtype, plan.kept]
     if (!(await readOnRanks(weights, options, what, betweenMatrices))) await weights.readAll(betweenMatrices)
-    loaded = new Model({ tokenizer, weights, source, rotaryDtype, quantised: plan.quantised })
+    loaded = new Model({ tokenizer: await tokenizer, weights, source, rotaryDtype, quantised: plan.quantised })
     await device.synchronize()
     if (adapter !== undefined) await loaded.loadAdapter(adapter, 'default', { ...hub, allowOtherBase })
     return loaded

@@ -246,10 +246,10 @@ export class Model extends ForwardPasses implements Disposable {
     return trainedTensors(this.slots, this.adaptableLayers()).map((parameter) => ({ name: parameter.name, parameter }))
   }
 
-  /** Returns the ids whose rows of frozen embeddings or a frozen head look untrained. */
+  /** Returns the ids whose rows of frozen embeddings or a frozen head look untrained, without what adapters add. */
   async untrainedTokens(ids: readonly number[]): Promise<number[]> {
     check({ ids }, { ids: wholes })
-    return untrainedTokens(new Set([this.#decoder.embeddingTable, this.#decoder.headTable]), ids)
+    return untrainedTokens(new Set([this.#decoder.embeddingTable.weight, this.#decoder.headTable.weight]), ids)
   }
 
   /**

@@ -182,7 +182,7 @@ class ModelTokenizer implements Tokenizer {
     this.chatTemplates = source.chatTemplates
     this.template = this.chatTemplates.size === 0 ? null : new ChatTemplate(templateOf(source))
     this.files = source.files
-    this.hash = hashOf(source, this.#textPrefix, this.eosId)
+    this.hash = hashOf(definition, this.#textPrefix, this.eosId)
   }
 
   async encode(text: string, signal?: AbortSignal): Promise<number[]> {
@@ -261,12 +261,9 @@ function modelVocabulary(model: unknown): [string, number][] {
 }
 
 /** Returns the hash of everything that determines ids, the library included, so that rows of another library are not reused. */
-function hashOf({ json }: TokenizerSource, textPrefix: readonly number[], eosId: number | undefined): string {
-  const { normalizer, pre_tokenizer, model, added_tokens } = json
+function hashOf({ json }: TokenizerDefinition, textPrefix: readonly number[], eosId: number | undefined): string {
   const library = 'tokenizers 0.23'
-  return createHash('sha256')
-    .update(JSON.stringify({ library, normalizer, pre_tokenizer, model, added_tokens, textPrefix, eosId }))
-    .digest('hex')
+  return createHash('sha256').update(json).update(JSON.stringify({ library, textPrefix, eosId })).digest('hex')
 }
 
 function highest(ids: Iterable<number>): number {

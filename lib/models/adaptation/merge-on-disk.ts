@@ -89,8 +89,8 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   using loaded = await openAdapter(model, device, options)
   const { source } = loaded
   const { config } = source
-  // From folder to folder, the writer copies the tokenizer's files as they are.
-  const copied = source.format === 'folder' && outputFormat(output, format) === 'safetensors'
+  // Only GGUF's form of another tokenizer has to be made: all else is copied.
+  const copied = source.format === 'gguf' || outputFormat(output, format) === 'safetensors'
   const tokenizer = copied ? null : await loadTokenizer(source.path)
   const edits = editsOf(loaded)
   // In float32: the weight, its previous values, and ΔW with its intermediates; then the rounded weight, and its bytes for the

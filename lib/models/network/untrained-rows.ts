@@ -1,6 +1,8 @@
-import type { Linear } from '../../nn/linear.js'
-import { scope } from '../../tensor/scope.js'
+import { embedding } from '../../tensor/operations/embedding.js'
+import { norms } from '../../tensor/operations/reductions.js'
+import { keep, scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 
 /** Number of rows for the median norm. */
@@ -12,37 +14,28 @@ const SAMPLES = 128
 const SHORT = 0.1
 
 /**
- * Returns the ids whose rows of an embedding or a head [V, D] look untrained: their norm is under a tenth of the median of 128
- * evenly spaced rows.
+ * Returns the ids whose rows of a frozen table [V, D] look untrained, without what adapters add: their norm is under a tenth of
+ * the median of 128 evenly spaced rows.
  */
-async function untrainedRows(table: Weight, ids: readonly number[]): Promise<number[]> {
-  const rows = table.shape[0]!
-  const count = Math.min(SAMPLES, rows)
-  const sample: number[] = []
-  for (let i = 0; i < count; i++) sample.push(await lengthOf(table, Math.floor((i * rows) / count)))
-  const usual = sample.sort((a, b) => a - b)[Math.floor(count / 2)]!
-  const short: number[] = []
-  for (const id of ids) if ((await lengthOf(table, id)) < SHORT * usual) short.push(id)
-  return short
-}
-
-/** Returns the ids whose rows of frozen tables, with what adapters add, look untrained. */
-export async function untrainedTokens(tables: ReadonlySet<Linear>, ids: readonly number[]): Promise<number[]> {
+export async function untrainedTokens(tables: ReadonlySet<Weight>, ids: readonly number[]): Promise<number[]> {
   const found = new Set<number>()
   for (const table of tables) {
-    if (table.weight.parameter) continue
-    const adapted = noGrad(() => scope(() => table.adaptedWeight()))
-    try {
-      for (const id of await untrainedRows(adapted, ids)) found.add(id)
-    } finally {
-      if (adapted !== table.weight) adapted.dispose()
-    }
+    if (table.parameter) continue
+    const rows = table.shape[0]!
+    const count = Math.min(SAMPLES, rows)
+    const sample = Array.from({ length: count }, (_, i) => Math.floor((i * rows) / count))
+    const lengths = await lengthsOfRows(table, [...sample, ...ids])
+    const usual = lengths.slice(0, count).sort()[Math.floor(count / 2)]!
+    for (const [i, id] of ids.entries()) if (lengths[count + i]! < SHORT * usual) found.add(id)
   }
   return ids.filter((id) => found.has(id))
 }
 
-async function lengthOf(table: Weight, row: number): Promise<number> {
-  using view = table.rows(row, row + 1)
-  const values = await view.data()
-  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
+async function lengthsOfRows(table: Weight, rows: readonly number[]): Promise<Float32Array> {
+  const lengthsOnDevice = () => {
+    const at = Tensor.from(rows, [rows.length], { device: table.device, dtype: 'int32' })
+    return norms(embedding(table, at, 'float32'))
+  }
+  using lengths = keep(noGrad(() => scope(lengthsOnDevice)))
+  return (await lengths.data()) as Float32Array
 }

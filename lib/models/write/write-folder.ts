@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
+import { readTokenizerGguf } from '../../data/tokenizer/from-gguf.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { foreignJson } from '../../io/json.js'
 import { companionFiles } from '../../io/model-folder.js'
@@ -118,7 +119,8 @@ async function bytesOf(
 
 /** Returns tokenizer files and the generation configuration: copied from a folder, or made from the configuration. */
 async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
-  const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
+  const own = source?.format === 'gguf' ? await readTokenizerGguf(source.path) : tokenizer
+  const files = new Map<string, string | Uint8Array>(own?.files() ?? [])
   if (source?.format === 'folder') {
     for (const name of await readdir(source.path)) {
       if (companionFiles.test(name)) files.set(name, await readWhole(join(source.path, name)))

@@ -113,8 +113,11 @@ export async function writeModelGguf(
 }
 
 async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
+  if (source?.format === 'gguf') {
+    const copied = copiedTokenizerFields((await readGguf(source.path)).metadata)
+    return new Map([...noTokenizerFields, ...copied])
+  }
   if (!tokenizer) return noTokenizerFields
-  if (source?.format === 'gguf') return copiedTokenizerFields((await readGguf(source.path)).metadata)
   return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
 }
 
