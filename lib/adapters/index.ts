@@ -75,6 +75,7 @@ export {
   flagEntry,
   numberEntry,
   type OptionEntry,
+  onlyEntry,
   patternsEntry,
   positiveEntry,
   wholeEntry,

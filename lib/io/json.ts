@@ -63,14 +63,14 @@ export function parseJson(text: string, source: string, options: JsonOptions = {
   })
 }
 
-/** Keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT. */
+/** Patterns of the keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT. */
 const floats = [
-  'rms_norm_eps layer_norm_epsilon initializer_range attention_dropout attn_pdrop embd_pdrop resid_pdrop',
-  'summary_first_dropout attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
+  'rms_norm_eps layer_norm_epsilon initializer_range \\w+_dropout attn_pdrop embd_pdrop resid_pdrop',
+  'attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
   'attn_logit_softcapping final_logit_softcapping',
   'rope_theta rope_local_base_freq partial_rotary_factor factor low_freq_factor high_freq_factor attention_factor',
   'beta_fast beta_slow mscale mscale_all_dim short_factor long_factor llm_int8_threshold',
-  'lora_dropout module_dropout gralora_dropout hira_dropout miss_dropout randlora_dropout vera_dropout d_initial eps',
+  'd_initial eps',
 ]
 const key = floats.join(' ').replaceAll(' ', '|')
 // A JSON string has no raw newline, so a line that begins with a key is an entry.

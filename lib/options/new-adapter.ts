@@ -5,6 +5,7 @@ import { moraRestartFields } from '../adapters/methods/mora.js'
 import OWN_METHODS from '../adapters/own-methods.js'
 import { ADAPTER_METHODS, adapterMethod, allMethods, restartingMethods } from '../adapters/registry.js'
 import { optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
+import { declare, optionFacts } from '../schema/option-facts.js'
 
 const [first, ...others] = ADAPTER_METHODS
 export const METHODS = [first!, ...others, 'full'] as const
@@ -20,6 +21,18 @@ const methodFields = Object.assign({}, ...OWN_METHODS.map(({ options }) => optio
 
 const { rank, ...sharedButRank } = sharedFields
 
+/** Returns the description of `rank`, with the methods for which it is something else than a budget. */
+function rankDescription(): string {
+  const names = new Map<string, string[]>()
+  for (const { name, rankMeaning } of OWN_METHODS) {
+    if (rankMeaning) names.set(rankMeaning, [...(names.get(rankMeaning) ?? []), name])
+  }
+  const exceptions = [...names].map(
+    ([meaning, of]) => `for ${of.join(', ').replace(/, ([^,]*)$/, ' and $1')} ${meaning}`,
+  )
+  return [optionFacts(rank).description, exceptions.join(', ')].join('; ')
+}
+
 /**
  * Options that describe a new adapter, and the choice of its rank. They have no default in the schema, since with `adapter` they
  * come from a file: `newAdapterOptions` in defaults.ts fills them in for a new one.
@@ -29,7 +42,7 @@ export const newAdapterFields = {
     defaultText: 'mora; full with --init',
     group,
   }),
-  rank,
+  rank: declare(rank.clone(), { ...optionFacts(rank), description: rankDescription() }),
   matchParametersOf: optionalPattern(
     'choose the rank whose parameters come closest to those of this method and rank',
     'METHOD:RANK',

@@ -11,10 +11,7 @@ export const newAdapterGroup = 'What is trained:'
 const group = newAdapterGroup
 
 export const sharedFields = {
-  rank: optionalInteger(
-    'parameter budget: as many as a LoRA of this rank; for asylora, lora-fa and miss the rank itself, for oft the block side, for randlora and vera the rank of their random matrices',
-    { min: 1, defaultText: '8', group },
-  ),
+  rank: optionalInteger('parameter budget: as many as a LoRA of this rank', { min: 1, defaultText: '8', group }),
   dropout: optionalReal("probability of dropping elements of the adapter's input", {
     min: 0,
     below: 1,

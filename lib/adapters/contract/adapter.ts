@@ -184,6 +184,8 @@ export interface AdapterMethod<
   readonly name: Config['method']
   /** Options of the command line and of `train` besides those that every method has. */
   readonly options: Fields
+  /** What its rank is, for help; default the budget: as many parameters as a LoRA of this rank. */
+  readonly rankMeaning?: string
   /** The shared options that it does not have. */
   readonly lacks?: readonly 'rankPattern'[]
   /** Completes a configuration from some options. @throws UsageError */

@@ -1,5 +1,5 @@
 /** Reads and writes entries of `adapter_config.json` by a method's table of them. */
-import { InputError } from '../../common/errors.js'
+import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { isPattern } from '../../schema/option-values.js'
 import type {
@@ -87,6 +87,18 @@ export const positiveWholeEntry = entriesOf<number>(
   (value) => Number.isInteger(value) && (value as number) > 0,
 )
 export const rankEntry = positiveWholeEntry('rank')
+
+/**
+ * An entry that has no option: the first value is written, and any other than these is refused, since it would change what the
+ * adapter computes.
+ */
+export const onlyEntry = (...supported: readonly unknown[]): Required<PeftEntry<object>> => ({
+  read(value, { source, key }) {
+    if ((value ?? null) === null || supported.includes(value)) return {}
+    throw new UsageError('unsupported-option', `${source} has ${key} ${JSON.stringify(value)}, which is not supported.`)
+  },
+  write: () => supported[0],
+})
 
 const namesEntry = entriesOf<readonly string[]>('names', isNames, { absent: [] })
 

@@ -21,6 +21,7 @@ function orthonormalRows({ layer: { inFeatures }, shape, random }: TensorStart<A
 
 export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
   name: 'asylora',
+  rankMeaning: 'the rank itself',
   options: lowRankFields,
   config: asylora,
   learningRate: 2e-4,

@@ -11,6 +11,7 @@ export function loraFa(options: LowRankOptions = {}): LoraFaConfig {
 
 export const loraFaMethod = lowRankMethod<LoraFaConfig>({
   name: 'lora-fa',
+  rankMeaning: 'the rank itself',
   options: lowRankFields,
   config: loraFa,
   learningRate: 2e-4,

@@ -54,7 +54,7 @@ export interface FactorsOfLayer extends LowRankFactors {
 }
 
 export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
-  extends Pick<AdapterMethod<C, Fields>, 'restart' | 'embeddings'> {
+  extends Pick<AdapterMethod<C, Fields>, 'rankMeaning' | 'restart' | 'embeddings'> {
   readonly name: C['method']
   readonly options: Fields
   /** Completes a configuration from options. */
@@ -142,11 +142,12 @@ export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
 export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = LowRankFields>(
   variant: LowRankVariant<C, Fields>,
 ): AdapterMethod<C, Fields> {
-  const { name, options, restart, embeddings, frozenA, further } = variant
+  const { name, options, rankMeaning, restart, embeddings, frozenA, further } = variant
   const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform } = variant
   return {
     name,
     options,
+    rankMeaning,
     restart,
     embeddings,
     config: (given) => variant.config(given),

@@ -74,6 +74,7 @@ export class MissLayer extends AdapterLayer {
 
 export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
   name: 'miss',
+  rankMeaning: 'the rank itself',
   options: fields,
   lacks: ['rankPattern'],
   config: miss,

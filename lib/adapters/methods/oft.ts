@@ -12,7 +12,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
-import { flagEntry, ownDropout, positiveEntry, rankEntry, wholeEntry } from '../contract/peft-entries.js'
+import { flagEntry, onlyEntry, ownDropout, positiveEntry, rankEntry, wholeEntry } from '../contract/peft-entries.js'
 import { rotationChange } from './oft-rotations.js'
 
 export interface OftConfig extends AdapterConfigBase {
@@ -126,6 +126,7 @@ const termsEntry = wholeEntry('oftTerms', { absent: 5 })
 
 export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
   name: 'oft',
+  rankMeaning: 'the block side',
   options: fields,
   lacks: ['rankPattern'],
   config: oft,
@@ -174,13 +175,7 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
     },
     fan_in_fan_out: false,
     init_weights: true,
-    module_dropout: {
-      read(value, { source }) {
-        if ((value ?? 0) === 0) return {}
-        throw new UsageError('unsupported-option', `${source} has module_dropout, which is not supported.`)
-      },
-      write: () => 0,
-    },
+    module_dropout: onlyEntry(0),
     node_mora: ownDropout,
     num_cayley_neumann_terms: {
       read: (terms, place) =>

@@ -84,6 +84,7 @@ const basesOf = (rank: number, low: number): number => Math.ceil(low / rank)
 
 export const randloraMethod: AdapterMethod<RandloraConfig, typeof fields> = {
   name: 'randlora',
+  rankMeaning: 'the rank of their random matrices',
   options: fields,
   lacks: ['rankPattern'],
   config: randlora,

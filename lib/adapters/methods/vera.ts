@@ -29,6 +29,7 @@ export function vera(options: Partial<Omit<VeraConfig, 'method'>> = {}): VeraCon
 
 export const veraMethod: AdapterMethod<VeraConfig, typeof fields> = {
   name: 'vera',
+  rankMeaning: 'the rank of their random matrices',
   options: fields,
   lacks: ['rankPattern'],
   config: vera,
