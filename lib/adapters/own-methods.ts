@@ -4,6 +4,7 @@ import { deloraMethod } from './methods/delora.js'
 import { doraMethod } from './methods/dora.js'
 import { graloraMethod } from './methods/gralora.js'
 import { hiraMethod } from './methods/hira.js'
+import { lohaMethod } from './methods/loha.js'
 import { loraMethod } from './methods/lora.js'
 import { loraFaMethod } from './methods/lora-fa.js'
 import { loraPlusMethod } from './methods/lora-plus.js'
@@ -21,6 +22,7 @@ export { type DeloraConfig, delora } from './methods/delora.js'
 export { type DoraConfig, dora } from './methods/dora.js'
 export { type GraloraConfig, gralora } from './methods/gralora.js'
 export { type HiraConfig, hira } from './methods/hira.js'
+export { type LohaConfig, loha } from './methods/loha.js'
 export { type LoraConfig, lora } from './methods/lora.js'
 export { type LoraFaConfig, loraFa } from './methods/lora-fa.js'
 export { type LoraPlusConfig, loraPlus } from './methods/lora-plus.js'
@@ -54,4 +56,5 @@ export default [
   randloraMethod,
   veraMethod,
   deloraMethod,
+  lohaMethod,
 ] as const

@@ -83,6 +83,7 @@ describe('a rank that is higher than a layer can use', () => {
     vera: 32,
     gralora: 32,
     delora: 32,
+    loha: 32,
     shira: 21,
     asylora: 64,
     'lora-fa': 64,

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import type { AdapterConfigBase, AdapterMethod } from '../../lib/adapters/contract/adapter.js'
 import { delora, deloraMethod } from '../../lib/adapters/methods/delora.js'
 import { gralora, graloraMethod } from '../../lib/adapters/methods/gralora.js'
+import { loha, lohaMethod } from '../../lib/adapters/methods/loha.js'
 import { oft, oftMethod } from '../../lib/adapters/methods/oft.js'
 import { randlora, randloraMethod } from '../../lib/adapters/methods/randlora.js'
 import { shira, shiraMethod } from '../../lib/adapters/methods/shira.js'
@@ -43,6 +44,7 @@ const cases: [string, AdapterMethod, AdapterConfigBase, number, number][] = [
   ['VeRA', veraMethod, vera({ rank: 9 }), 7, 5],
   ['DeLoRA', deloraMethod, delora({ rank: 3 }), 11, 6],
   ['DeLoRA of one rank', deloraMethod, delora({ rank: 1 }), 4, 9],
+  ['LoHa', lohaMethod, loha({ rank: 3, alpha: 5 }), 11, 6],
 ]
 
 test.each(cases)('%s', async (_, method, config, k, d) => {
