@@ -38,6 +38,14 @@ export class MetadataReader {
     return this.#checkCount(key, value[0])
   }
 
+  /** Returns one flag for each layer, or null. */
+  flagsOfLayers(key: string): readonly boolean[] | null {
+    const value = this.#get(key)
+    if (value === undefined) return null
+    if (Array.isArray(value) && value.every((flag) => typeof flag === 'boolean')) return value
+    throw this.#wrong(key, 'a list of flags', value)
+  }
+
   optionalNumber(key: string): number | null {
     return this.#get(key) === undefined ? null : this.number(key)
   }

@@ -1,15 +1,11 @@
 import { float32, uint32 } from '../../io/gguf-writer.js'
-import type { JsonObject } from '../../io/json.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
-import type { ModelSizes } from '../network/model-config.js'
-import type { RotaryPlan } from '../network/plan.js'
-import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
-import { layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './parts.js'
-import { readRotary, rotaryFrom } from './rotary-settings.js'
+import { hasWindow, layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './parts.js'
+import { readRotaries } from './rotary-settings.js'
 
 /**
  * Gemma 3 (arXiv 2503.19786), text only: norms of queries and keys, and for each layer with full attention five that have a
@@ -21,9 +17,10 @@ export const gemma3: Family = {
   read(read) {
     const { sizes, norm, ...alike } = readGemma(read, 131072)
     const pattern = read.integer('sliding_window_pattern', read.integer('_sliding_window_pattern', 6))
-    const isLocal = layerTypes(read, sizes, pattern)
+    const isLocal = hasWindow(read, sizes, pattern)
     const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), isLocal)
-    const { global, local } = readRotaries(read, sizes)
+    const localTheta = read.number('rope_local_base_freq', 10000)
+    const { global, local } = readRotaries(read, { ...sizes, theta: 1_000_000, localTheta })
     const options = {
       ...alike,
       norm,
@@ -76,27 +73,4 @@ export const gemma3: Family = {
       }
     },
   },
-}
-
-function layerTypes(read: ConfigReader, { layers }: ModelSizes, pattern: number): (layer: number) => boolean {
-  const types = read.list('layer_types', layers)
-  return (i) => (types ? types[i] === 'sliding_attention' : (i + 1) % pattern !== 0)
-}
-
-/** Reads one for each kind of layer from `rope_parameters`, or from `rope_theta`, `rope_scaling` and `rope_local_base_freq`. */
-function readRotaries(read: ConfigReader, sizes: ModelSizes): { global: RotaryPlan; local: RotaryPlan } {
-  const parameters = read.value('rope_parameters') as
-    | { full_attention?: JsonObject; sliding_attention?: JsonObject }
-    | undefined
-  const localTheta = read.number('rope_local_base_freq', 10000)
-  if (parameters?.full_attention && parameters.sliding_attention) {
-    return {
-      global: rotaryFrom(read, parameters.full_attention, { ...sizes, theta: 1_000_000 }),
-      local: rotaryFrom(read, parameters.sliding_attention, { ...sizes, theta: localTheta }),
-    }
-  }
-  return {
-    global: readRotary(read, { ...sizes, theta: 1_000_000 }),
-    local: { theta: localTheta, headSize: sizes.headSize, scaling: { type: 'default' } },
-  }
 }

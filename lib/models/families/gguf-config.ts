@@ -12,13 +12,15 @@ import { WITHOUT_EXPERTS } from './parse-config.js'
 /** Returns the family of a GGUF file. @throws UsageError `unsupported-architecture` */
 export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily } {
   const architecture = file.metadata.get('general.architecture')
-  const family = families.find(({ gguf }) => gguf?.architecture === architecture)
+  const alike = families.filter(({ gguf }) => gguf?.architecture === architecture)
+  const isMarked = ({ gguf }: Family) => gguf?.marker && file.metadata.has(`${architecture}.${gguf.marker}`)
+  const family = alike.find(isMarked) ?? alike.find(({ gguf }) => !gguf?.marker)
   if (family?.gguf) return { family, gguf: family.gguf }
-  const known = families.flatMap(({ gguf }) => gguf?.architecture ?? [])
+  const known = new Set(families.flatMap(({ gguf }) => gguf?.architecture ?? []))
   const wayOut = file.metadata.has(`${architecture}.expert_count`) ? WITHOUT_EXPERTS : ''
   throw new UsageError(
     'unsupported-architecture',
-    `${file.path} has ${architecture === undefined ? 'no general.architecture' : `the architecture ${architecture}`}; supported in GGUF files: ${known.join(', ')}${wayOut}.`,
+    `${file.path} has ${architecture === undefined ? 'no general.architecture' : `the architecture ${architecture}`}; supported in GGUF files: ${[...known].join(', ')}${wayOut}.`,
   )
 }
 

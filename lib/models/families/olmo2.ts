@@ -1,6 +1,15 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import type { ModelSizes } from '../network/model-config.js'
+import type { DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
+
+/** GGUF's names of OLMo 2 and 3. */
+export const olmoNames = llamaNamesWith({
+  ...queryKeyNorms,
+  post_attention_norm: 'post_attention_layernorm',
+  post_ffw_norm: 'post_feedforward_layernorm',
+})
 
 /** OLMo 2 (arXiv 2501.00656): norms after attention and MLP, and of all queries and all keys of a token together. */
 export const olmo2: Family = {
@@ -13,31 +22,36 @@ export const olmo2: Family = {
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) => {
-        const block = withQueryKeyNorms(llamaBlock(sizes, i, { norm, rotary, biases }), norm, 'heads')
-        return {
-          ...block,
-          beforeAttention: null,
-          afterAttention: norm(`model.layers.${i}.post_attention_layernorm`, sizes.hiddenSize),
-          beforeMlp: null,
-          afterMlp: norm(`model.layers.${i}.post_feedforward_layernorm`, sizes.hiddenSize),
-        }
-      }),
+      network: llamaNetwork(sizes, norm, (i) =>
+        withNormsAfter(llamaBlock(sizes, i, { norm, rotary, biases }), sizes, norm, i),
+      ),
     }
   },
 
   gguf: {
     architecture: 'olmo2',
     className: 'Olmo2ForCausalLM',
-    names: llamaNamesWith({
-      ...queryKeyNorms,
-      post_attention_norm: 'post_attention_layernorm',
-      post_ffw_norm: 'post_feedforward_layernorm',
-    }),
+    names: olmoNames,
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),
       ...metadata.attentionBias(),
     }),
   },
+}
+
+/** Moves a block's norms behind attention and MLP, and adds those of queries and keys. */
+export function withNormsAfter(
+  block: DecoderBlockPlan,
+  { hiddenSize }: ModelSizes,
+  norm: (name: string, size: number) => NormPlan,
+  index: number,
+): DecoderBlockPlan {
+  return {
+    ...withQueryKeyNorms(block, norm, 'heads'),
+    beforeAttention: null,
+    afterAttention: norm(`model.layers.${index}.post_attention_layernorm`, hiddenSize),
+    beforeMlp: null,
+    afterMlp: norm(`model.layers.${index}.post_feedforward_layernorm`, hiddenSize),
+  }
 }

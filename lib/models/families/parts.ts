@@ -40,12 +40,16 @@ export function requireHeads({ source }: ConfigReader, { heads, keyValueHeads, h
   )
 }
 
-/** Reads the keys that Llama-like families share; their only activation is SiLU. */
-export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
+/** Reads the keys that Llama-like families share, but rotary settings; their only activation is SiLU. */
+export function readLlamaSizes(read: ConfigReader, defaults: Defaults = {}) {
   read.require('hidden_act', ['silu', 'swish'], 'silu')
-  const sizes = readSizes(read, defaults)
-  const rotary = readRotary(read, { ...sizes, theta: defaults.theta })
-  return { sizes, rotary, norm: rmsNorms(read.number('rms_norm_eps', defaults.epsilon ?? 1e-6)) }
+  return { sizes: readSizes(read, defaults), norm: rmsNorms(read.number('rms_norm_eps', defaults.epsilon ?? 1e-6)) }
+}
+
+/** The same with rotary settings, one for all layers. */
+export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
+  const { sizes, norm } = readLlamaSizes(read, defaults)
+  return { sizes, rotary: readRotary(read, { ...sizes, theta: defaults.theta }), norm }
 }
 
 /**
@@ -69,6 +73,12 @@ export function layerWindows(
     }
     return type === 'sliding_attention' && window !== null && window < maxPositions ? window : null
   })
+}
+
+/** Returns whether a layer is of the kind with a window: by `layer_types`, or all but every `pattern`-th. */
+export function hasWindow(read: ConfigReader, { layers }: ModelSizes, pattern: number): (layer: number) => boolean {
+  const types = read.list('layer_types', layers)
+  return (i) => (types ? types[i] === 'sliding_attention' : (i + 1) % pattern !== 0)
 }
 
 /** RMSNorm over the hidden states unless `size` says otherwise. */

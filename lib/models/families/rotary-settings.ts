@@ -13,17 +13,35 @@ export interface RotaryDefaults {
 export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
   const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? {}
   if (!isJsonObject(parameters)) throw read.malformed('rope_parameters', 'an object', parameters)
-  return rotaryFrom(read, parameters, {
-    ...defaults,
-    theta: read.number('rope_theta', defaults.theta ?? 10000),
-  })
+  return rotaryFrom(read, parameters, { ...defaults, theta: read.number('rope_theta', defaults.theta ?? 10000) })
+}
+
+/**
+ * Reads rotary settings of layers with full attention (`global`) and of those with a window (`local`): each kind's own from
+ * `rope_parameters`, or the older keys, which scale the frequencies of the first alone.
+ */
+export function readRotaries(
+  read: ConfigReader,
+  defaults: RotaryDefaults & { readonly localTheta?: number },
+): { global: RotaryPlan; local: RotaryPlan } {
+  const { full_attention: ofFull, sliding_attention: ofSliding } = Object(read.value('rope_parameters'))
+  if (isJsonObject(ofFull) && isJsonObject(ofSliding)) {
+    const { localTheta = defaults.theta } = defaults
+    return {
+      global: rotaryFrom(read, ofFull, defaults),
+      local: rotaryFrom(read, ofSliding, { ...defaults, theta: localTheta }),
+    }
+  }
+  const global = readRotary(read, defaults)
+  const { localTheta = global.theta } = defaults
+  return { global, local: { ...global, theta: localTheta, scaling: { type: 'default' } } }
 }
 
 /** Reads rotary settings from one object; missing keys are read from the configuration. */
 export function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
-  { headSize, maxPositions, theta: usualTheta }: RotaryDefaults,
+  { headSize, maxPositions, theta: usualTheta = 10000 }: RotaryDefaults,
 ): RotaryPlan {
   const options = read.inside(parameters, 'rope settings')
   const theta = options.number('rope_theta', usualTheta)

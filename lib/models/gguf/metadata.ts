@@ -9,6 +9,8 @@ import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
 /** Rotary settings that differ between families: the usual base, and how many elements of a head rotate (usually all). */
 interface FamilyRotary {
   readonly theta?: number
+  /** Whether files have YaRN's factor of sines and cosines; otherwise it follows from the factor of frequencies. */
+  readonly attentionFactor?: boolean
   readonly rotated?: number
 }
 
@@ -114,20 +116,22 @@ export class GgufMetadata {
     return true
   }
 
-  #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: FamilyRotary): JsonObject {
+  #rotary({ theta: usualTheta = 10000, rotated = this.headSize, attentionFactor }: FamilyRotary): JsonObject {
     const theta = this.number('rope.freq_base', usualTheta)
     if (theta <= 0) throw malformed(this.file.path, `its ${this.key('rope.freq_base')} is ${theta}`)
     this.read.refuseUnless(this.key('rope.dimension_count'), rotated)
-    return { rope_theta: theta, rope_scaling: this.#ropeScaling(theta) }
+    return { rope_theta: theta, rope_scaling: this.#ropeScaling(theta, attentionFactor) }
   }
 
-  #ropeScaling(theta: number): RopeScaling | null {
+  #ropeScaling(theta: number, attentionFactor = false): RopeScaling | null {
     const { read, file } = this
     const oldFactor = this.optionalNumber('rope.scale_linear')
     const type = read.text(this.key('rope.scaling.type'), oldFactor === null ? 'none' : 'linear')
     const original = this.optionalNumber('rope.scaling.original_context_length')
     const factor = this.number('rope.scaling.factor', oldFactor ?? 1)
-    read.refuseUnless(this.key('rope.scaling.attn_factor'), 1)
+    if (!attentionFactor || type !== 'yarn') read.refuseUnless(this.key('rope.scaling.attn_factor'), 1)
+    const usual = 1 + 0.1 * Math.log(Math.max(1, factor))
+    const attention = attentionFactor ? this.number('rope.scaling.attn_factor', usual) : usual
     if (factor <= 0) throw malformed(file.path, `its ${this.key('rope.scaling.factor')} is ${factor}`)
 
     if (file.tensors.has(ropeFactorsName)) {
@@ -144,6 +148,8 @@ export class GgufMetadata {
       rope_type: 'yarn',
       factor,
       original_max_position_embeddings: original ?? Math.round(this.maxPositions / factor),
+      // Files have the usual factor in float32.
+      ...(Math.abs(attention - usual) > 1e-6 && { attention_factor: attention }),
     }
   }
 

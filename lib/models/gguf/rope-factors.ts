@@ -3,7 +3,7 @@ import { UsageError } from '../../common/errors.js'
 /** The `rope_scaling` of a Llama configuration. */
 export type RopeScaling =
   | { rope_type: 'linear'; factor: number }
-  | { rope_type: 'yarn'; factor: number; original_max_position_embeddings: number }
+  | { rope_type: 'yarn'; factor: number; original_max_position_embeddings: number; attention_factor?: number }
   | {
       rope_type: 'llama3'
       factor: number
