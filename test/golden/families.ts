@@ -23,6 +23,7 @@ export const familyNames = [
   'gemma3',
   'phi3',
   'olmo2',
+  'olmo3',
   'granite',
   'gpt2',
 ]

@@ -87,6 +87,18 @@ const layouts: Record<string, Layout> = {
     }),
   },
   olmo2: { architecture: 'olmo2', names: aroundNames },
+  olmo3: {
+    architecture: 'olmo2',
+    names: aroundNames,
+    metadata: (config) => ({
+      ...gemmaLike(config),
+      'rope.freq_base': float32(5e5),
+      'rope.scaling.type': text('yarn'),
+      'rope.scaling.factor': float32(8),
+      'rope.scaling.attn_factor': float32(1.2079441541679836),
+      'rope.scaling.original_context_length': uint32(4096),
+    }),
+  },
   granite: {
     architecture: 'granite',
     permuted: true,

@@ -76,6 +76,7 @@ export async function configTarget(): Promise<Target> {
     family('phi3', { sliding_window: 16 }),
     family('smollm3'),
     family('olmo2'),
+    family('olmo3', { sliding_window: 8 }),
     family('granite', { embedding_multiplier: 12, residual_multiplier: 0.5, logits_scaling: 2 }),
     { model_type: 'gpt2', n_embd: 32, n_head: 2, n_layer: 1, n_positions: 64, vocab_size: 512, bos_token_id: 0 },
   ]
