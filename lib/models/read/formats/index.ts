@@ -15,9 +15,10 @@ import { compressedTensors } from './compressed-tensors.js'
 import { CheckpointTensors, type ComputingCost, inLowerCase, type QuantisationFormat } from './format.js'
 import { fp8 } from './fp8.js'
 import { gptq } from './gptq.js'
+import { modelopt } from './modelopt.js'
 
 /** Every format of quantised checkpoints that this package reads: a new one is a file beside these, and an entry here. */
-const formats: readonly QuantisationFormat[] = [bitsandbytes, gptq, awq, compressedTensors, fp8]
+const formats: readonly QuantisationFormat[] = [bitsandbytes, gptq, awq, compressedTensors, fp8, modelopt]
 
 /** The cost of computing with each format of codes. */
 export const costsOfCodes: Readonly<Record<CodeFormat, ComputingCost>> = Object.assign(

@@ -374,3 +374,51 @@ export function fp8(random: RandomStream, options: Fp8): Encoded {
     }),
   }
 }
+
+export interface Nvfp4 extends Shape {
+  /** Name of the algorithm. */
+  algorithm?: string
+  /** Shape of the scale of the whole weight. */
+  scaleShape?: number[]
+}
+
+/** The value of a float of a sign, 2 bits of exponent (bias 1) and one of fraction. */
+function e2m1(code: number): number {
+  const [exponent, fraction] = [(code >> 1) & 3, code & 1]
+  const size = exponent === 0 ? fraction / 2 : (1 + fraction / 2) * 2 ** (exponent - 1)
+  return code & 8 ? -size : size
+}
+
+/** Model Optimizer's NVFP4: the even of two inputs in the low half of a byte. */
+export function nvfp4(random: RandomStream, options: Nvfp4): Encoded {
+  const { rows, columns, algorithm = 'NVFP4', scaleShape = [] } = options
+  const groups = columns / 16
+  const codes = listOf(rows * columns, () => whole(random, 16))
+  const scales = listOf(rows * groups, () => finiteE4m3(random) & 0x7f)
+  const total = float32Of(random)
+  const packed = Uint8Array.from({ length: (rows * columns) / 2 }, (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4))
+  return {
+    settings: { quant_method: 'modelopt', quant_algo: algorithm, ignore: ['lm_head'] },
+    tensors: named({
+      weight: tensor('U8', [rows, columns / 2], packed),
+      weight_scale: tensor('F8_E4M3', [rows, groups], Uint8Array.from(scales)),
+      weight_scale_2: floats([total], scaleShape),
+    }),
+    ...valuesOf(options, (row, column) => {
+      const scale = Math.fround(e4m3(scales[row * groups + Math.floor(column / 16)]!) * total)
+      return e2m1(codes[row * columns + column]!) * scale
+    }),
+  }
+}
+
+/** Model Optimizer's FP8: one scale, or one for each output. */
+export function modeloptFp8(random: RandomStream, options: Shape & { byOutput?: boolean }): Encoded {
+  const { rows, columns, byOutput = false } = options
+  const codes = listOf(rows * columns, () => finiteE4m3(random))
+  const { stored, values } = scalesOf(random, 'F32', byOutput ? [rows] : [])
+  return {
+    settings: { quant_method: 'modelopt', quant_algo: byOutput ? 'FP8_PER_CHANNEL_PER_TOKEN' : 'FP8' },
+    tensors: named({ weight: tensor('F8_E4M3', [rows, columns], Uint8Array.from(codes)), weight_scale: stored }),
+    ...valuesOf(options, (row, column) => e4m3(codes[row * columns + column]!) * values[byOutput ? row : 0]!),
+  }
+}

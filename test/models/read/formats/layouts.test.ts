@@ -6,7 +6,7 @@ import { Tensor } from '../../../../lib/tensor/tensor.js'
 import { useTemporaryFolder } from '../../../io/temporary.js'
 import { liveBytes } from '../../../live-bytes.js'
 import { testDevice } from '../../../operations/harness.js'
-import { awq, bnb4, compressed, type Encoded, fp8, gptq, llmInt8 } from './encoders.js'
+import { awq, bnb4, compressed, type Encoded, fp8, gptq, llmInt8, modeloptFp8, nvfp4 } from './encoders.js'
 import { readEncoded } from './read-encoded.js'
 
 const device = testDevice()
@@ -94,6 +94,16 @@ const cases: readonly Case[] = [
     { rows: 96, columns: 96, block: [64, 32] },
     { rows: 9, columns: 33, block: null },
     { rows: 9, columns: 33, block: null, scale: 'BF16', name: 'weight_scale' },
+  ]),
+  ...casesOf('NVFP4', nvfp4, [
+    { rows: 9, columns: 96 },
+    { rows: 40, columns: 16, scaleShape: [1] },
+    { rows: 33, columns: 1040, algorithm: 'W4A16_NVFP4' },
+    { rows: 1, columns: 32, algorithm: 'MIXED_PRECISION' },
+  ]),
+  ...casesOf('FP8 of Model Optimizer', modeloptFp8, [
+    { rows: 12, columns: 45 },
+    { rows: 33, columns: 130, byOutput: true },
   ]),
 ]
 

@@ -4,7 +4,7 @@ import { type RandomStream, randomStream } from '../../../../lib/common/random.j
 import { useTemporaryFolder } from '../../../io/temporary.js'
 import { liveBytes } from '../../../live-bytes.js'
 import { testDevice } from '../../../operations/harness.js'
-import { awq, bnb4, compressed, type Encoded, fp8, gptq, layer } from './encoders.js'
+import { awq, bnb4, compressed, type Encoded, fp8, gptq, layer, nvfp4 } from './encoders.js'
 import { readEncoded } from './read-encoded.js'
 
 const at = useTemporaryFolder()
@@ -25,6 +25,7 @@ const samples = {
     return compressed(random, { rows: 70, columns: 40, ...floats, strategy: 'block', block: [32, 16] })
   }),
   fp8: made((random) => fp8(random, { rows: 130, columns: 140 })),
+  nvfp4: made((random) => nvfp4(random, { rows: 9, columns: 96 })),
   fp8Tensor: made((random) => fp8(random, { rows: 9, columns: 33, block: null, name: 'weight_scale' })),
 }
 
@@ -78,6 +79,7 @@ const same: readonly [sample: keyof typeof samples, what: string, change: Change
   ['groups', 'layers whose weights are not quantised', after({ num_bits: 8, strategy: 'tensor' })],
   ['fp8', 'no size of blocks', ({ weight_block_size: _, ...rest }) => rest],
   ['fp8', 'its floats in another case', others({ fmt: 'E4M3' })],
+  ['nvfp4', 'words in another case', others({ quant_method: 'ModelOpt', quant_algo: 'nvfp4' })],
   ['fp8Tensor', 'no size of blocks', ({ weight_block_size: _, ...rest }) => rest],
 ]
 
@@ -122,6 +124,32 @@ const refused: readonly [sample: keyof typeof samples, what: string, change: Cha
 test.each(refused)('%s with %s is refused', async (name, _, change, message) => {
   const { settings, tensors } = samples[name]
   await expect(readEncoded(at(), { settings: change(settings as Settings), tensors })).rejects.toThrow(message)
+})
+
+describe('NVFP4', () => {
+  const { settings, tensors } = samples.nvfp4
+  const changed = (name: string, shape: number[], bytes: (old: Uint8Array) => Uint8Array) => {
+    const found = tensors.get(`${layer}.${name}`)!
+    return new Map(tensors).set(`${layer}.${name}`, { ...found, shape, bytes: bytes(found.bytes) })
+  }
+
+  test.each([
+    [
+      'a scale that is NaN',
+      changed('weight_scale', [9, 6], (old) => old.map((code, i) => (i === 4 ? 0x7f : code))),
+      /value 4 of .*weight_scale is/,
+    ],
+    ['other groups', changed('weight_scale', [9, 3], (old) => old.slice(27)), /\[9, 3\], but \[9, 6\] fits/],
+    ['two scales for all', changed('weight_scale_2', [2], () => new Uint8Array(8)), /weight_scale_2 is \[2\], but one/],
+    ['NaN for all', changed('weight_scale_2', [], () => new Uint8Array(4).fill(0xff)), /weight_scale_2 is not finite/],
+    [
+      'inputs that are scaled first',
+      new Map(tensors).set(`${layer}.pre_quant_scale`, { dtype: 'F32', shape: [1], bytes: new Uint8Array(4) }),
+      /pre_quant_scale .* is not supported: its inputs would have to be scaled first/,
+    ],
+  ])('with %s is refused', async (_, damaged, message) => {
+    await expect(readEncoded(at(), { settings, tensors: damaged })).rejects.toThrow(message)
+  })
 })
 
 describe('zeros', () => {
