@@ -1,5 +1,6 @@
 /**
- * Writes the option tables of docs/commands, between markers, from the command line's schemas.
+ * Writes the option tables of docs/commands and the forms of rows, between markers, from the command line's schemas and the
+ * table of forms.
  * `--check` writes nothing and fails if a table is not current. Reads `dist`: run `npm run build:lib` first.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -8,13 +9,15 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const load = (name) => import(join(root, 'dist', name))
-const [{ commands }, { CommonOptionsSchema, optionDefault, optionFacts }, { kebabCase }] = await Promise.all([
-  load('cli/commands/index.js'),
-  load('options/index.js'),
-  load('schema/names.js'),
-])
+const [{ commands }, { CommonOptionsSchema, optionDefault, optionFacts }, { kebabCase }, { ROW_FORMS }] =
+  await Promise.all([
+    load('cli/commands/index.js'),
+    load('options/index.js'),
+    load('schema/names.js'),
+    load('data/rows/forms.js'),
+  ])
 
-const MARKED = /(<!-- options: [^\n]* -->\n)[\s\S]*?(<!-- end of options -->)/
+const MARKED = /(<!-- (?:options|forms): [^\n]* -->\n)[\s\S]*?(<!-- end of (?:options|forms) -->)/
 /** Choices that fit in the column of names. */
 const FEW = 32
 const common = CommonOptionsSchema.shape
@@ -65,22 +68,36 @@ function tables(entries, command = {}) {
     .join('\n')
 }
 
+/** The forms of rows, each with its columns; a column with ? may be absent. */
+function formsTable() {
+  const rows = ROW_FORMS.map(({ name, madeFor, use, columns, optional = {} }) => {
+    const needed = Object.values(columns).flat()
+    const more = Object.values(optional)
+      .flat()
+      .filter((column) => !needed.includes(column))
+    const names = [...needed, ...more.map((column) => `${column}?`)].map((column) => `\`${column}\``)
+    return `| ${madeFor} | ${names.join(', ')} | ${name} | ${use} |`
+  })
+  return `| made for | columns | read as | trained |\n|---|---|---|---|\n${rows.join('\n')}\n`
+}
+
 const pages = [
-  { page: 'README.md', content: tables(Object.entries(common)) },
+  { page: 'commands/README.md', content: tables(Object.entries(common)) },
   ...commands.map((command) => {
     const own = Object.entries(command.schema.shape).filter(([key, option]) => common[key] !== option)
-    return { page: `${command.name}.md`, content: tables(own, command) }
+    return { page: `commands/${command.name}.md`, content: tables(own, command) }
   }),
+  { page: 'formats/data.md', content: formsTable() },
 ]
 
 let stale = 0
 for (const { page, content } of pages) {
-  const path = join(root, 'docs', 'commands', page)
+  const path = join(root, 'docs', page)
   const text = existsSync(path) ? readFileSync(path, 'utf8') : ''
   const written = text.replace(MARKED, (_, start, end) => `${start}\n${content}\n${end}`)
-  if (text === '') report(`docs/commands/${page} is missing.`)
+  if (text === '') report(`docs/${page} is missing.`)
   else if (written === text) continue
-  else if (process.argv.includes('--check')) report(`docs/commands/${page} is not current: npm run docs:commands.`)
+  else if (process.argv.includes('--check')) report(`docs/${page} is not current: npm run docs:commands.`)
   else writeFileSync(path, written)
 }
 process.exitCode = stale > 0 ? 1 : 0

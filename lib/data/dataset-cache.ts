@@ -7,10 +7,10 @@ import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import type { OpenSource } from './sources/open.js'
 import type { DataSummary } from './summary.js'
 import { allocate, arrayBytes, hashArrays } from './token-store.js'
-import type { TokenisedData } from './tokenise.js'
+import type { SourceFacts, TokenisedData } from './tokenise.js'
 
 /** Increase this whenever the same rows are tokenised or masked differently. */
-const VERSION = 4
+const VERSION = 5
 
 interface Header {
   version: number
@@ -19,7 +19,7 @@ interface Header {
   tokens: number
   hash: string
   summary: DataSummary
-  sizes: number[]
+  sources: SourceFacts[]
 }
 
 /** `$MORA_CACHE`, else `$XDG_CACHE_HOME/node-mora`, else `~/.cache/node-mora`. */
@@ -47,7 +47,7 @@ function pathOf(folder: string, key: string): string {
 }
 
 export async function writeCache(folder: string, key: string, data: TokenisedData): Promise<void> {
-  const { arrays, summary, hash, sizes } = data
+  const { arrays, summary, hash, sources } = data
   const header: Header = {
     version: VERSION,
     key,
@@ -55,7 +55,7 @@ export async function writeCache(folder: string, key: string, data: TokenisedDat
     tokens: arrays.ids.length,
     hash,
     summary,
-    sizes,
+    sources,
   }
   const text = Buffer.from(JSON.stringify(header))
   const length = Buffer.alloc(4)
@@ -95,8 +95,8 @@ async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData 
     await fill(handle, bytes, position)
     position += bytes.length
   }
-  const { summary, hash, sizes } = header
-  return hashArrays(arrays) === hash ? { arrays, summary, hash, sizes } : null
+  const { summary, hash, sources } = header
+  return hashArrays(arrays) === hash ? { arrays, summary, hash, sources } : null
 }
 
 async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<void> {

@@ -6,10 +6,10 @@ import { aFlag, aFunction, anObject, aText, check, expecting, optionsSchema, who
 import { InputError, quoted, UsageError } from '../common/errors.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
-import type { EncodeOptions, TokenRow } from './encode.js'
+import type { TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
+import { type ReadingOptions, RowReading, readingKinds, readingOptions } from './rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from './rows/row-length.js'
-import { TextTemplate } from './rows/text-template.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
 import { type DataInput, type RecordedSource, someData, sourcesOf } from './sources/source.js'
@@ -18,19 +18,17 @@ import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
 import { resolveTemplate } from './templates/template.js'
 import type { TokenArrays } from './token-store.js'
-import { type TokenisedData, tokenise } from './tokenise.js'
+import { type RowSettings, type SourceFacts, type TokenisedData, tokenise } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** How `loadDataset` reads rows and turns them into tokens. */
-export interface DatasetOptions extends FindOptions {
+export interface DatasetOptions extends FindOptions, ReadingOptions {
   /** The model's tokenizer; null if it has none: then only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
   maxLength?: number
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
-  /** A text with the columns of a row, such as `Question: {query}\nAnswer: {response}`; all of it is trained. */
-  text?: string
   /** `all` also trains the prompt; `completion` (the default) does not. */
   trainOn?: 'completion' | 'all'
   /** Schemas of functions that the model may call, or the path of a JSON file of them. A row's own tools take precedence. */
@@ -48,9 +46,7 @@ export interface DatasetOptions extends FindOptions {
 }
 
 /** The rows of one source; they come after those of earlier sources. */
-export interface DatasetPart {
-  /** The source's number of rows. */
-  rows: number
+export interface DatasetPart extends SourceFacts {
   /** The part's share of the training rows, relative to the other parts' weights; undefined: each row once per epoch. */
   weight: number | undefined
   /** The path or hub id; for rows from memory, their number and hash. */
@@ -144,7 +140,7 @@ export async function loadDataset(source: DataInput, options: DatasetOptions): P
 /** Returns tokenised data, from the cache if it is there; stores large data in the cache. */
 async function tokenised(
   sources: readonly OpenSource[],
-  settings: EncodeOptions,
+  settings: RowSettings,
   options: DatasetOptions,
 ): Promise<TokenisedData> {
   const bytes = sources.reduce((sum, source) => sum + source.bytes, 0)
@@ -161,12 +157,12 @@ async function tokenised(
 }
 
 /** Returns the options that affect the tokens. */
-function keySettings({ template, text, maxLength, trainOn, context }: EncodeOptions, options: DatasetOptions): object {
+function keySettings({ template, reading, maxLength, trainOn, context }: RowSettings, options: DatasetOptions): object {
   const { tokenizer, vocabularySize = null, keepWithoutTarget = false } = options
   return {
     tokenizer: tokenizer?.hash ?? null,
     template: template?.hash ?? null,
-    text: text?.source ?? null,
+    reading: reading.options,
     specialTokens: template ? tokenizer?.specialTokens : null,
     maxLength,
     trainOn,
@@ -176,16 +172,16 @@ function keySettings({ template, text, maxLength, trainOn, context }: EncodeOpti
   }
 }
 
-function partsOf(sources: readonly OpenSource[], { sizes }: TokenisedData): DatasetPart[] {
+function partsOf(sources: readonly OpenSource[], { sources: facts }: TokenisedData): DatasetPart[] {
   return sources.map((source, i) => {
-    const rows = sizes[i]!
-    if (source.weight !== undefined && rows === 0) {
+    const found = facts[i]!
+    if (source.weight !== undefined && found.rows === 0) {
       throw new InputError(
         'empty-data',
         `${source.name}: there is no row to train, so it can have no share of the rows.`,
       )
     }
-    return { rows, weight: source.weight, source: source.recorded() }
+    return { ...found, weight: source.weight, source: source.recorded() }
   })
 }
 
@@ -199,7 +195,7 @@ const datasetArguments = {
     keepWithoutTarget: aFlag.optional(),
     cacheDir: aText.nullable().optional(),
     onProgress: aFunction.optional(),
-    text: aText.optional(),
+    ...readingKinds,
     tools: z.union([aText, expecting('a list of schemas', z.array(anObject))]).optional(),
     templateOptions: anObject.optional(),
     purpose: z.enum(['training', 'evaluation', 'validation']).optional(),
@@ -208,7 +204,7 @@ const datasetArguments = {
 }
 
 /** Returns the options with their defaults and the loaded template. */
-export async function encodeOptions(options: DatasetOptions): Promise<EncodeOptions> {
+export async function encodeOptions(options: DatasetOptions): Promise<RowSettings> {
   const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, template = 'auto', trainOn = 'completion' } = options
   if (!Number.isInteger(maxLength) || maxLength < 2) {
     throw new UsageError(
@@ -221,7 +217,7 @@ export async function encodeOptions(options: DatasetOptions): Promise<EncodeOpti
     maxLength,
     trainOn,
     template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
-    text: options.text === undefined ? null : new TextTemplate(options.text),
+    reading: new RowReading(readingOptions(options)),
     context: { tools: (await resolveTools(options.tools)) ?? null, templateOptions: options.templateOptions ?? {} },
   }
 }

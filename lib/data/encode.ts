@@ -8,7 +8,6 @@ import { InputError, UsageError } from '../common/errors.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import { malformedRow } from './rows/check.js'
 import { IGNORED_LABEL, type Row } from './rows/rows.js'
-import type { TextTemplate } from './rows/text-template.js'
 import type { ChatCounts } from './summary.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
@@ -27,8 +26,6 @@ export interface EncodeOptions {
   tokenizer: Tokenizer | null
   /** If null, prompt and completion are joined. */
   template: ChatTemplate | null
-  /** Builds a text from a row's columns, whatever their names; if null, a row's keys determine its form. */
-  text?: TextTemplate | null
   /** Longest row, in tokens; at least 2. */
   maxLength: number
   /** `all` also trains the prompt. */
@@ -101,7 +98,7 @@ async function chatRow(
   options: EncodeOptions,
 ): Promise<EncodedRow> {
   const messages = messagesOf(row)
-  checkRoles(messages, template, where)
+  checkRoles(messages, template, where, row.kind === 'messages' ? row.roleAt : undefined)
   const context = contextOf(row, options.context)
   const encoded = await conversation(messages, where, tokenizer, template, context, options)
   if (!context.tools?.length || template.readsTools) return encoded

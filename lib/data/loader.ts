@@ -16,10 +16,11 @@ import { InputError, quoted, UsageError } from '../common/errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
-import { countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
+import { countTargets, encodeRow, type TokenRow } from './encode.js'
 import { type PackedRow, packBatch } from './packing.js'
-import { rowOf } from './rows/rows.js'
+import { type ReadingOptions, readingKinds, readingOptions } from './rows/reading.js'
 import { Sampler } from './sampler.js'
+import type { RowSettings } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** Token ids with an optional mask (by default all are trained), or a row in any form that a data file may have. */
@@ -33,7 +34,7 @@ export type LoaderRow =
   | Record<string, unknown>
 
 /** How `DataLoader` orders rows and groups them into batches. */
-export interface LoaderOptions {
+export interface LoaderOptions extends ReadingOptions {
   /** Rows of an optimizer step over all ranks, default 8. With one rank, the rows of a batch. */
   batchSize?: number
   /** This process's rank among those that train together (`connectRanks`), default 0. A rank may get a batch without rows. */
@@ -54,11 +55,6 @@ export interface LoaderOptions {
   maxLength?: number
   /** For rows of text, as in `loadDataset`: `auto` (default), `none`, or the path of a Jinja file. */
   template?: string
-  /**
-   * For rows with columns of their own, as in `loadDataset`: `Question: {query}
-   * Answer: {response}`.
-   */
-  text?: string
   /**
    * For conversations, as in `loadDataset`: schemas of functions that the model may call, or the path of a JSON file.
    */
@@ -97,7 +93,7 @@ const dataLoaderArguments = {
     tokenizer: aTokenizer.nullable().optional(),
     maxLength: wholeFrom(2).optional(),
     template: aText.optional(),
-    text: aText.optional(),
+    ...readingKinds,
     trainOn: z.enum(['completion', 'all']).optional(),
     state: having('what state() returned', 'step').optional(),
   }),
@@ -203,8 +199,17 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Returns a function that encodes a row. A text is one row here: it is refused if it exceeds `maxLength`. */
   async #tokenRows(): Promise<(row: LoaderRow, index: number) => Promise<TokenRow>> {
-    const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.#options
-    const settings = await encodeOptions({ tokenizer, maxLength, template, text, tools, templateOptions, trainOn })
+    const { tokenizer = null, maxLength, template, tools, templateOptions, trainOn } = this.#options
+    const reading = readingOptions(this.#options)
+    const settings = await encodeOptions({
+      ...reading,
+      tokenizer,
+      maxLength,
+      template,
+      tools,
+      templateOptions,
+      trainOn,
+    })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
   }
 }
@@ -213,7 +218,7 @@ function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
   return rows instanceof Dataset || Array.isArray(rows)
 }
 
-async function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): Promise<TokenRow> {
+async function tokenRow(row: LoaderRow, where: string, settings: RowSettings): Promise<TokenRow> {
   if (isJsonObject(row) && 'ids' in row) {
     const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
     for (const [name, values] of [
@@ -234,7 +239,7 @@ async function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions):
     }
     return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
   }
-  const { rows } = await encodeRow(rowOf({ value: row, where }, settings.text), where, settings)
+  const { rows } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
   if (rows.length !== 1) {
     throw new InputError(
       'row-too-long',

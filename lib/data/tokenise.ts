@@ -3,8 +3,8 @@ import { about, InputError } from '../common/errors.js'
 import { isTooLarge } from '../common/foreign-errors.js'
 import { mapAhead } from '../common/task-limit.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
+import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
-import { rowOf } from './rows/rows.js'
 import type { OpenSource } from './sources/open.js'
 import { addChat, type DataSummary, emptySummary } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
@@ -14,8 +14,24 @@ export interface TokenisedData {
   summary: DataSummary
   /** sha256, hexadecimal, of all rows and masks. */
   hash: string
-  /** Rows of each source. */
-  sizes: number[]
+  sources: SourceFacts[]
+}
+
+/** What became of a source's rows. */
+export interface SourceFacts {
+  /** Rows of tokens. */
+  rows: number
+  /** The form of its rows, or several with commas; empty without any. */
+  form: string
+  /** Columns that were read. */
+  columns: string[]
+  /** Columns that were not read. */
+  ignored: string[]
+}
+
+/** How rows are read and encoded. */
+export interface RowSettings extends EncodeOptions {
+  reading: RowReading
 }
 
 export interface TokeniseOptions {
@@ -32,7 +48,7 @@ const ROWS_AHEAD = 16
 /** @throws InputError for malformed rows (with file and line), and for ids past `vocabularySize` */
 export async function tokenise(
   sources: readonly OpenSource[],
-  settings: EncodeOptions,
+  settings: RowSettings,
   options: TokeniseOptions,
 ): Promise<TokenisedData> {
   const store = new TokenStore()
@@ -40,7 +56,7 @@ export async function tokenise(
   const specialCounts = new Map<number, number>()
   const specialIds = tokenizer?.specialIds ?? new Set<number>()
   const summary = emptySummary()
-  const sizes: number[] = []
+  const facts: SourceFacts[] = []
   let read = 0
   const take = (encoded: EncodedRow, where: string): void => {
     if (encoded.truncated) summary.truncated++
@@ -68,15 +84,17 @@ export async function tokenise(
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(options.signal ? [options.signal] : [])])
   const own = { ...settings, signal }
-  const encode = async (record: DataRecord) => ({ encoded: await encodedRecord(record, own), record })
   try {
     for (const source of sources) {
       const before = store.length
+      const account = new SourceAccount()
+      const encode = async (record: DataRecord) => ({ encoded: await encodedRecord(record, own, account), record })
       for await (const { encoded, record } of mapAhead(source.records(), source.readsAhead ? ROWS_AHEAD : 0, encode)) {
         signal.throwIfAborted()
         take(encoded, record.where)
       }
-      sizes.push(store.length - before)
+      const { form, columns, ignored } = account
+      facts.push({ rows: store.length - before, form, columns, ignored })
     }
   } finally {
     // After a failure nobody waits for the rows behind it.
@@ -88,14 +106,14 @@ export async function tokenise(
     .sort(([a], [b]) => a - b)
     .map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))
   const arrays = store.finish()
-  return { arrays, summary, hash: hashArrays(arrays), sizes }
+  return { arrays, summary, hash: hashArrays(arrays), sources: facts }
 }
 
 /** Encodes a record; the error of one that is too large for the tokenizer, or for a list of ids, names it. */
-async function encodedRecord(record: DataRecord, settings: EncodeOptions): Promise<EncodedRow> {
+async function encodedRecord(record: DataRecord, settings: RowSettings, account: SourceAccount): Promise<EncodedRow> {
   const { where } = record
   try {
-    return await encodeRow(rowOf(record, settings.text), where, settings)
+    return await encodeRow(settings.reading.training(record, account), where, settings)
   } catch (error) {
     if (error instanceof InputError && error.code === 'too-large') throw about(where, error)
     if (!isTooLarge(error)) throw error

@@ -1,7 +1,8 @@
 /** The task `choices`: multiple-choice questions, and the text that asks them. */
-import { z } from 'zod'
 import { quoted } from '../common/errors.js'
-import { checked, malformedRow } from '../data/rows/check.js'
+import { malformedRow } from '../data/rows/check.js'
+import { type ChoiceRow, LETTERS } from '../data/rows/choices.js'
+import type { RowReading } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { Message } from '../data/templates/template.js'
@@ -12,14 +13,14 @@ import type { ChoicesResult, TaskContext } from './task.js'
 
 /** Answers each question with the choice of the highest log-probability; the first one wins a tie. */
 export async function answerChoices(context: TaskContext): Promise<ChoicesResult> {
-  const { model, options, data, shotsData, done, signal } = context
+  const { model, options, data, shotsData, reading, done, signal } = context
   requireTokenizer(model)
-  const shots = await Shots.read(shotsData, options.shots, signal)
+  const shots = await Shots.read(shotsData, options.shots, reading, signal)
   const all = new Tally()
   const bySubject = new Map<string, Tally>()
   using cache = new PromptCache(model)
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-    const row = parseChoiceRow(record)
+    const row = reading.choices(record)
     const logprobs = await logprobsOf(row, shots.of(row, record.where), record, context, cache)
     const predicted = logprobs.indexOf(Math.max(...logprobs))
     const correct = predicted === row.answer
@@ -81,41 +82,6 @@ class Tally {
   }
 }
 
-interface ChoiceRow {
-  question: string
-  choices: string[]
-  /** Index of the right choice. */
-  answer: number
-  subject?: string
-}
-
-const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
-
-const choiceRow = z.looseObject({
-  question: z.string(),
-  choices: z.array(z.string()).min(2).max(LETTERS.length),
-  answer: z.union([z.int(), z.string()]),
-  subject: z.string().optional(),
-})
-
-/** @throws InputError `malformed-row` */
-function parseChoiceRow(record: DataRecord): ChoiceRow {
-  const { question, choices, answer, subject } = checked(choiceRow, record.value, record.where)
-  const index = indexOf(answer)
-  if (index >= 0 && index < choices.length) return { question, choices, answer: index, subject }
-  throw malformedRow(
-    record.where,
-    `answer: expected an index from 0 to ${choices.length - 1} or a letter from A to ${LETTERS[choices.length - 1]} but received ${quoted(answer)}`,
-  )
-}
-
-function indexOf(answer: number | string): number {
-  if (typeof answer === 'number') return answer
-  const text = answer.trim()
-  if (/^\d+$/.test(text)) return Number(text)
-  return text.length === 1 ? LETTERS.indexOf(text.toUpperCase()) : -1
-}
-
 /** The solved examples before a question: the first ones of its subject. */
 class Shots {
   readonly #bySubject = new Map<string, ChoiceRow[]>()
@@ -123,11 +89,16 @@ class Shots {
   private constructor(readonly count: number) {}
 
   /** Reads the examples that any question can need: one more of each subject than `count`. */
-  static async read(sources: readonly OpenSource[] | undefined, count: number, signal?: AbortSignal): Promise<Shots> {
+  static async read(
+    sources: readonly OpenSource[] | undefined,
+    count: number,
+    reading: RowReading,
+    signal?: AbortSignal,
+  ): Promise<Shots> {
     const shots = new Shots(count)
     if (count === 0 || !sources) return shots
     for await (const record of taskRecords(sources, { signal })) {
-      const row = parseChoiceRow(record)
+      const row = reading.choices(record)
       const rows = shots.#bySubject.get(row.subject ?? '') ?? []
       shots.#bySubject.set(row.subject ?? '', rows)
       if (rows.length <= count) rows.push(row)

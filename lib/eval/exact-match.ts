@@ -1,27 +1,20 @@
 /** The task `exact-match`: answers of worked solutions, extracted and compared. */
-import { z } from 'zod'
-import { checked } from '../data/rows/check.js'
 import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
 import { complete } from './continuations.js'
 import { taskRecords } from './rows.js'
 import type { ExactMatchResult, TaskContext } from './task.js'
 
-const exactMatchRow = z.looseObject({
-  prompt: z.string(),
-  answer: z.union([z.string().min(1), z.number().transform(String)]),
-})
-
 /** Generates a solution to each problem and compares its answer. A solution without an answer is wrong. */
 export async function exactMatch(context: TaskContext): Promise<ExactMatchResult> {
-  const { model, options, data, template, templateContext, done, signal } = context
+  const { model, options, data, reading, template, templateContext, done, signal } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
   const { maxNewTokens } = options
   const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
   using cache = new PromptCache(model)
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-    const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
-    const ids = await promptTokens(model, template, { prompt, ...templateContext }, signal)
+    const { answer, ...question } = reading.question(record)
+    const ids = await promptTokens(model, template, { ...templateContext, ...question }, signal)
     const name = `${record.where}: the prompt`
     const completion = await complete(cache, ids, { maxNewTokens, stopIds, name, signal })
     const generated = await continuationText(tokenizer, ids, completion)
@@ -32,7 +25,7 @@ export async function exactMatch(context: TaskContext): Promise<ExactMatchResult
     if (correct) result.correct++
     result.accuracy = result.correct / result.rows
     await done(
-      { prompt, answer: expected, generated, extracted: given, correct },
+      { prompt: question.prompt ?? question.messages, answer: expected, generated, extracted: given, correct },
       `accuracy ${result.accuracy.toFixed(3)}`,
     )
   }

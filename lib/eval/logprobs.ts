@@ -1,15 +1,14 @@
-import { rowOf } from '../data/rows/rows.js'
 import { taskRecords, tokenRowsOf } from './rows.js'
 import { scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'
 
 /** Computes the log-probability of each token after the first, whichever tokens of a row are trained. */
 export async function logProbs(context: TaskContext): Promise<LogProbsResult> {
-  const { model, options, data, text, done, signal } = context
+  const { model, options, data, reading, done, signal } = context
   const result: LogProbsResult = { rows: [] }
   const rows = async function* () {
     for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-      for (const { ids } of await tokenRowsOf(rowOf(record, text), record.where, context)) {
+      for (const { ids } of await tokenRowsOf(reading.training(record), record.where, context)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }

@@ -1,6 +1,5 @@
 import { encodeRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
-import { rowOf } from '../data/rows/rows.js'
 import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
 import { complete } from './continuations.js'
 import { taskRecords } from './rows.js'
@@ -23,7 +22,7 @@ interface EncodedCompletion {
  * by character at each position.
  */
 export async function recall(context: TaskContext): Promise<RecallResult> {
-  const { model, options, data, done, signal } = context
+  const { model, options, data, reading, done, signal } = context
   const tokenizer = requireTokenizer(model)
   let characters = 0
   let right = 0
@@ -32,7 +31,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   using cache = new PromptCache(model)
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
     const { where } = record
-    const row = rowOf(record)
+    const row = reading.training(record)
     if (row.kind !== 'completion' || row.completion.trim() === '') {
       throw malformedRow(where, 'recall needs rows of a prompt and a completion that is not empty')
     }

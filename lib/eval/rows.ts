@@ -1,9 +1,9 @@
 /** The input of tasks: rows of the data, token rows, and windows of texts. */
 import { InputError, UsageError } from '../common/errors.js'
 import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
+import { RowReading, readingOptions } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { type Row, rowOf } from '../data/rows/rows.js'
-import { TextTemplate } from '../data/rows/text-template.js'
+import type { Row } from '../data/rows/rows.js'
 import { resolveTools } from '../data/rows/tools.js'
 import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
@@ -25,7 +25,7 @@ export async function openTask<Model extends RowReader>(
     options,
     data,
     shotsData,
-    text: options.text === undefined ? null : new TextTemplate(options.text),
+    reading: new RowReading(readingOptions(options)),
     templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
     template: model.tokenizer ? await promptTemplate(model, options, hub.onWarning ?? (() => {})) : null,
     maxLength: rowLimit(options, model.config.maxPositions),
@@ -108,11 +108,11 @@ export function* textWindows(ids: Int32Array, { window, stride }: WindowOptions)
 
 /** Yields windows of texts, and token rows with a target of all other rows; at most `limit`. */
 export async function* scoredRows(context: RowsContext): AsyncGenerator<ScoredRow> {
-  const { options, data, text, signal } = context
+  const { options, data, reading, signal } = context
   let count = 0
   for await (const record of taskRecords(data, { signal })) {
     const { where } = record
-    const row = rowOf(record, text)
+    const row = reading.training(record)
     const rows =
       row.kind === 'text'
         ? await windowsOf(row.text, where, context)

@@ -1,6 +1,6 @@
 /** The interface of all evaluation tasks: their inputs and results. */
 import type { Batch } from '../data/batch.js'
-import type { TextTemplate } from '../data/rows/text-template.js'
+import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
@@ -139,8 +139,7 @@ export interface RowsContext {
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]
   readonly shotsData: readonly OpenSource[] | undefined
-  /** Builds a text from a row's columns; if null, a row's keys determine its form. */
-  readonly text: TextTemplate | null
+  readonly reading: RowReading
   /** If null, prompts are used without a template. */
   readonly template: ChatTemplate | null
   /** Template variables for rows without their own. */

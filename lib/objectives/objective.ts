@@ -61,7 +61,7 @@ export interface Objective {
 export interface ObjectiveRows extends StepRows {
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources in order. */
-  readonly parts: readonly DatasetPart[]
+  readonly parts: readonly Pick<DatasetPart, 'rows' | 'weight' | 'source'>[]
   /** A hash of all rows, which must be equal in a resumed run. */
   readonly hash: string
 }

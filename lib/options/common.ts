@@ -1,6 +1,7 @@
 /** Options of every command, and options that several commands share. */
 
 import { z } from 'zod'
+import { COLUMN_NAMES } from '../data/rows/forms.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, sourceWeight } from '../data/sources/source.js'
@@ -10,6 +11,7 @@ import {
   fileOrList,
   flag,
   integer,
+  names,
   optionalChoice,
   optionalFlag,
   optionalInteger,
@@ -17,6 +19,7 @@ import {
   optionalPattern,
   pattern,
   text,
+  textsByName,
   textsOr,
   textWithDefault,
 } from '../schema/option.js'
@@ -217,6 +220,18 @@ export const rowOptions = {
     TEXT_TEMPLATE,
     { expects: 'a text with columns in braces, such as {question}' },
   ),
+  columns: textsByName(
+    'what the columns of the rows are, as prompt=query,completion=response; a.b is the key b of the column a; by default known forms are recognised',
+    COLUMN_NAMES,
+    {
+      placeholder: 'PART=COLUMN,…',
+      expects: `parts with the names of columns, as prompt=query,completion=response; parts are ${COLUMN_NAMES.join(', ')}`,
+    },
+  ),
+  ignoreColumns: names('columns that are not read, whatever they mean', {
+    placeholder: 'A,B',
+    expects: 'names of columns with commas',
+  }),
   ...contextOptions,
   trainOn: choice('which tokens of a row with a prompt are trained', ['completion', 'all'], 'completion'),
 }

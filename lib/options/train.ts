@@ -109,6 +109,8 @@ export const TrainSchema = z.strictObject({
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
   text: rowOptions.text,
+  columns: rowOptions.columns,
+  ignoreColumns: rowOptions.ignoreColumns,
   tools: rowOptions.tools,
   templateOptions: rowOptions.templateOptions,
   profile: commandLineOnly(

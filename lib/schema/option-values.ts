@@ -30,6 +30,16 @@ export function parsePatterns(value: string): Record<string, number> {
   )
 }
 
+/** Parses a comma-separated list of `NAME=TEXT`; an entry without a text has an empty one. */
+export function parseTexts(value: string): Record<string, string> {
+  return Object.fromEntries(
+    splitNames(value).map((entry) => {
+      const at = entry.indexOf('=')
+      return at < 0 ? [entry, ''] : [entry.slice(0, at).trim(), entry.slice(at + 1).trim()]
+    }),
+  )
+}
+
 /** Splits a comma-separated list of names. */
 export function splitNames(value: string): string[] {
   return value

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { jsonIn } from '../io/json.js'
 import { declare, type OptionFacts } from './option-facts.js'
-import { isPattern, parsePatterns, parseSize, parseTargets, splitNames } from './option-values.js'
+import { isPattern, parsePatterns, parseSize, parseTargets, parseTexts, splitNames } from './option-values.js'
 
 /** Optional parts of an option's description that its kind does not determine. */
 type Words = Partial<Omit<OptionFacts, 'kind' | 'description' | 'choices' | 'adds'>>
@@ -223,6 +223,16 @@ export function numbersByPattern(
       words,
     ),
   )
+}
+
+/** Texts by names out of a few: an object, or a comma-separated list of `NAME=TEXT`. */
+export function textsByName(description: string, names: readonly string[], words: Words = {}) {
+  const given = z.record(
+    z.string().refine((name) => names.includes(name)),
+    z.string().min(1),
+  )
+  const schema = z.union([given, z.string().min(1).transform(parseTexts).pipe(given)]).optional()
+  return declare(schema, facts('list', description, 'NAME=TEXT,…', 'names with texts', words))
 }
 
 /** Paths: one on the command line, where the last occurrence counts or, with `adds`, each occurrence adds one. */

@@ -134,8 +134,8 @@ describe('loadDataset', () => {
 
   it('names the line of an id past the vocabulary and of a malformed row', async () => {
     await expect(load({ vocabularySize: 9 })).rejects.toThrow(/rows\.jsonl:\d: id \d+ at position \d+/)
-    await expect(loadDataset([{ text: 1 }], { tokenizer })).rejects.toThrow(
-      /^row 1 of the rows given: text: expected string/,
+    await expect(loadDataset([{ text: ['x'] }], { tokenizer })).rejects.toThrow(
+      /^row 1 of the rows given: text: expected a text/,
     )
   })
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { checkIds, countTargets, type EncodeOptions, encodeRow } from '../../lib/data/encode.js'
-import { parseRow } from '../../lib/data/rows/rows.js'
+import { RowReading } from '../../lib/data/rows/reading.js'
 import { ChatTemplate, type TemplateContext } from '../../lib/data/templates/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, loadTemplate } from './tokenizer/small-tokenizer.js'
@@ -14,7 +14,7 @@ beforeAll(async () => {
 
 function encode(value: unknown, options: Partial<EncodeOptions> = {}) {
   const settings: EncodeOptions = { tokenizer, template: null, maxLength: 1024, trainOn: 'completion', ...options }
-  return encodeRow(parseRow(value, 'row 1'), 'row 1', settings)
+  return encodeRow(new RowReading().training({ value, where: 'row 1' }), 'row 1', settings)
 }
 
 async function only(value: unknown, options: Partial<EncodeOptions> = {}) {

@@ -55,7 +55,7 @@ describe('DataLoader', () => {
   it('names a malformed row', async () => {
     for (const row of [null, 'text', 3]) {
       const loader = new DataLoader([row] as unknown as { ids: number[] }[])
-      await expect(collect(loader)).rejects.toThrow(/row 1: the row: expected object/)
+      await expect(collect(loader)).rejects.toThrow(/row 1: expected an object of columns/)
     }
   })
 
@@ -75,7 +75,7 @@ describe('DataLoader', () => {
   it('refuses to shuffle or repeat a stream, and malformed rows by their number', async () => {
     expect(() => new DataLoader(new Set(rows), { shuffle: true })).toThrow(/stream cannot be shuffled/)
     expect(() => new DataLoader(new Set(rows), { epochs: 2 })).toThrow(/stream has one epoch/)
-    await expect(collect(new DataLoader([{ foo: 1 }], {}))).rejects.toThrow(/row 1: expected the keys/)
+    await expect(collect(new DataLoader([{ foo: 1 }], {}))).rejects.toThrow(/row 1: no form of rows has the columns/)
   })
 
   it('refuses steps without rows, and rows that cannot be one row of a step', async () => {

@@ -2,6 +2,7 @@
 
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadDataset } from '../../data/dataset.js'
+import { readingOptions } from '../../data/rows/reading.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
@@ -22,11 +23,21 @@ export interface DataFacts {
 
 type DataOptions = Pick<
   InspectOptions,
-  'model' | 'data' | 'maxLength' | 'template' | 'text' | 'tools' | 'templateOptions' | 'trainOn' | 'offline'
+  | 'model'
+  | 'data'
+  | 'maxLength'
+  | 'template'
+  | 'text'
+  | 'columns'
+  | 'ignoreColumns'
+  | 'tools'
+  | 'templateOptions'
+  | 'trainOn'
+  | 'offline'
 >
 
 export async function dataFacts(
-  { model, data, template, text, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
+  { model, data, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
   { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
 ): Promise<DataFacts> {
   const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
@@ -37,7 +48,7 @@ export async function dataFacts(
     tokenizer,
     maxLength,
     template,
-    text,
+    ...readingOptions(options),
     tools,
     templateOptions,
     trainOn,

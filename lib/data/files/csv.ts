@@ -8,8 +8,14 @@ import { startOfText } from './json.js'
 import { readRawLines } from './lines.js'
 import type { Peekable } from './peekable.js'
 
-/** Columns whose cells hold a list, written as JSON; an empty cell means no list. Every other cell is text. */
+/** Columns whose cells hold a list, written as JSON; an empty cell means no list. */
 const LISTS = new Set(['messages', 'conversations', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
+
+/** Columns whose cells hold a list if they begin like one. Every other cell is text. */
+const MAYBE_LISTS = new Set(['conversation', 'history', 'options', 'endings', 'mc1_targets', 'completion_mask'])
+
+/** The columns of MMLU, whose files have no header: a question, four choices, and the letter of the right one. */
+const MMLU = ['question', 'A', 'B', 'C', 'D', 'answer']
 
 /** In a longer field the closing quote is assumed to be missing. */
 const MAX_FIELD_LENGTH = 1 << 26
@@ -21,7 +27,8 @@ const TEXT_AFTER_QUOTE = 'there is text after the quote that ends a field; insid
 const MOST_NAMED = 300
 
 /**
- * Yields the records after the header, as objects of text. A column without a name is left out.
+ * Yields the records after the header, as objects of text. A column without a name is left out. A file of MMLU needs no header;
+ * its subject is in its name.
  *
  * @param delimiter by default a comma, or if the header has none, a semicolon or tab
  * @param name of the file, for errors
@@ -29,11 +36,14 @@ const MOST_NAMED = 300
  */
 export async function* csvRecords(bytes: Peekable, name: string, delimiter?: string): AsyncGenerator<DataRecord> {
   let header: string[] | undefined
+  let subject: string | undefined
   for await (const { fields, line } of splitRecords(bytes, name, delimiter ?? (await delimiterOf(bytes)))) {
     const where = `${name}:${line}`
     if (!header) {
-      header = checkedHeader(fields, where)
-      continue
+      const isMmlu = isMmluRecord(fields)
+      header = isMmlu ? MMLU : checkedHeader(fields, where)
+      if (!isMmlu) continue
+      subject = /^(.+)_(?:test|dev|val)\.csv$/.exec(name)?.[1]
     }
     if (fields.length !== header.length) {
       throw malformed(
@@ -41,7 +51,7 @@ export async function* csvRecords(bytes: Peekable, name: string, delimiter?: str
         `expected ${header.length} fields, as in the header (${shortened(header.join(', '), MOST_NAMED)}), but received ${fields.length}; a field that holds the delimiter, a quote or a new line is put in double quotes`,
       )
     }
-    yield { value: rowOf(header, fields, where), where }
+    yield { value: { ...rowOf(header, fields, where), ...(subject && { subject }) }, where }
   }
 }
 
@@ -109,6 +119,11 @@ async function* splitRecords(
   if (quoted) throw malformed(`${name}:${line}`, 'a quoted field of this record is not closed by the end of the file')
 }
 
+/** Whether a first line is a question of MMLU: several words, four choices, and a letter. */
+function isMmluRecord(fields: readonly string[]): boolean {
+  return fields.length === MMLU.length && /\S\s+\S/.test(fields[0]!) && /^[A-D]$/.test(fields.at(-1)!)
+}
+
 /** Returns the place of the quote that ends a field, or the end of the text. */
 function closingQuote(text: string, from: number): number {
   let at = text.indexOf('"', from)
@@ -128,7 +143,7 @@ function rowOf(header: readonly string[], fields: readonly string[], where: stri
   const cells = header.flatMap((name, i): [string, unknown][] => {
     const text = fields[i]!
     if (name === '') return []
-    if (!LISTS.has(name)) return [[name, text]]
+    if (!LISTS.has(name) && !(MAYBE_LISTS.has(name) && /^\s*[[{]/.test(text))) return [[name, text]]
     return text.trim() === '' ? [] : [[name, parseList(text, name, where)]]
   })
   return Object.fromEntries(cells)

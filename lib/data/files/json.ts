@@ -26,7 +26,7 @@ function parseLine(text: string, where: string): unknown {
 }
 
 /**
- * Yields the elements of a list, also if a tool wrapped it as `{"data": [...]}` or `{"rows": [...]}`, or else the single value.
+ * Yields the elements of a list, also if a tool wrapped it, as `{"data": [...]}`, or else the single value.
  * Only a list at the top level is streamed; other values are in memory as a whole.
  */
 export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerator<DataRecord> {
@@ -37,7 +37,7 @@ export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerato
   }
   const text = decodeText(await collectBytes(bytes, name), name, true)
   const value = parseJson(text, name)
-  const rows = isRowList(value) ? (value.data ?? value.rows)! : undefined
+  const rows = wrappedRows(value)
   if (!rows) yield { value, where: name, json: text }
   else for (const [i, row] of rows.entries()) yield { value: row, where: `${name}, row ${i + 1}` }
 }
@@ -50,8 +50,15 @@ export function startOfText(bytes: Buffer): string {
     .trimStart()
 }
 
-export function isRowList(value: unknown): value is { data?: unknown[]; rows?: unknown[] } {
-  return isJsonObject(value) && (Array.isArray(value.data) || Array.isArray(value.rows))
+/** Keys under which tools put a list of rows. */
+const WRAPPERS = ['data', 'rows', 'train', 'examples', 'instances']
+
+/** Returns the list of rows that an object wraps; undefined for anything else. A row has no such list. */
+export function wrappedRows(value: unknown): unknown[] | undefined {
+  if (!isJsonObject(value)) return undefined
+  return WRAPPERS.map((key) => value[key]).find(
+    (rows): rows is unknown[] => Array.isArray(rows) && rows.every(isJsonObject),
+  )
 }
 
 async function* elementRecords(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DataRecord> {

@@ -7,7 +7,7 @@ import { csvRecords, findDelimiter } from './csv.js'
 import type { DataFile } from './data-files.js'
 import { decompress, signatureOf } from './decompress.js'
 import type { DataFormat } from './formats.js'
-import { isRowList, jsonRecords, lineRecords, startOfText } from './json.js'
+import { jsonRecords, lineRecords, startOfText, wrappedRows } from './json.js'
 import { decodeText } from './lines.js'
 import { PARQUET_SIGNATURE, parquetRecords, parquetStreamRecords } from './parquet.js'
 import { collectBytes, Peekable } from './peekable.js'
@@ -66,7 +66,7 @@ async function sniff(bytes: Peekable, named: 'json' | 'unknown'): Promise<Exclud
   )
   const firstLine = start.split('\n', 1)[0]!
   const value = start.startsWith('{') ? jsonIn(firstLine) : undefined
-  if (value !== undefined && !isRowList(value)) return 'lines'
+  if (value !== undefined && !wrappedRows(value)) return 'lines'
   if (named === 'json' || start.startsWith('[') || /^\{\s*$/.test(firstLine) || value !== undefined) return 'json'
   if (start.startsWith('{')) return 'lines'
   return isHeader(firstLine) ? 'csv' : 'text'
@@ -82,6 +82,8 @@ const ROW_KEYS = new Set([
   'output',
   'input_ids',
   'question',
+  'query',
+  'problem',
 ])
 
 /** Tells whether a line is two or more short names with a known key among them, or the one name `text`. */

@@ -1,12 +1,13 @@
-/** The forms that a training row may have. */
+/** Training rows. */
 import { z } from 'zod'
-import { jsonIn } from '../../io/json.js'
+import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 import type { Message } from '../templates/messages.js'
 import { checked, malformedRow } from './check.js'
-import { exactColumns, parseExact } from './exact-json.js'
-import type { DataRecord } from './record.js'
-import type { TextTemplate } from './text-template.js'
+import { historyTurns, type Turn, turnsOf } from './conversation.js'
+import { parseExact } from './exact-json.js'
+import type { FormedRow } from './formed-row.js'
+import { TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
 
 /** A text; all of it is trained. */
 export interface TextRow {
@@ -25,6 +26,8 @@ export interface CompletionRow {
 export interface MessagesRow {
   kind: 'messages'
   messages: Message[]
+  /** For each message, the place of its role in the row, for errors; by default `messages[i].role`. */
+  roleAt?: string[]
   /** Schemas of functions; undefined if the row has none of its own. */
   tools?: unknown[]
   /** Variables of the template. */
@@ -43,161 +46,112 @@ export type Row = TextRow | CompletionRow | MessagesRow | TokenisedRow
 /** Label of a token that is not trained. */
 export const IGNORED_LABEL = -100
 
-const message = z.looseObject({
-  role: z.string().min(1),
-  content: z
-    .union([z.string(), z.array(z.looseObject({ type: z.literal('text'), text: z.string() })), z.null()])
-    .optional(),
-  tool_calls: z.array(z.looseObject({})).nullish(),
-  weight: z.union([z.literal(0), z.literal(1)], { error: 'expected 0 (not trained) or 1' }).nullish(),
-})
-const tokenId = z.int32().min(0)
-
-/** ShareGPT's form, or ordinary messages, which some data sets store under its key. */
-const shareGptTurn = z.union([z.looseObject({ from: z.string().min(1), value: z.string().nullable() }), message], {
-  error: 'expected a message of from and value, or of role and content',
-})
-
-const context = {
-  tools: z.union([z.array(z.unknown()), z.string()], { error: 'expected a list of schemas, or JSON of one' }).nullish(),
-  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
-}
-
-const forms = {
-  tokenised: z.looseObject({ input_ids: z.array(tokenId).min(1), labels: z.array(z.int32()).optional() }),
-  messages: z.looseObject({ messages: z.array(message).min(1), ...context }),
-  conversations: z.looseObject({
-    conversations: z.array(shareGptTurn).min(1),
-    system: z.string().nullish(),
-    ...context,
-  }),
-  completion: z.looseObject({ prompt: z.string(), completion: z.string() }),
-  promptedMessages: z.looseObject({
-    prompt: z.array(message).min(1),
-    completion: z.array(message).min(1),
-    ...context,
-  }),
-  instruction: z.looseObject({
-    instruction: z.string(),
-    input: z.string().nullable().optional(),
-    output: z.string(),
-  }),
-  text: z.looseObject({ text: z.string() }),
+/** A question and its answer: a prompt, or a conversation with what its template prints beside it. */
+export interface QuestionRow extends Pick<MessagesRow, 'tools' | 'templateOptions'> {
+  prompt?: string
+  messages?: Message[]
+  answer: string
 }
 
 /**
- * Recognises a row by its keys and checks it; further keys are ignored. `instruction` and `input` become the prompt.
- *
- * @param where names the row in errors, `train.jsonl:12`
- * @param json the value's JSON, if known: numbers of tools and calls then keep their spelling
+ * Returns what is trained of a row.
  * @throws InputError `malformed-row`
  */
-export function parseRow(value: unknown, where: string, json?: string): Row {
-  const row = checked(z.record(z.string(), z.unknown()), value, where)
-  if ('input_ids' in row) return tokenisedRow(checked(forms.tokenised, row, where), where)
-  if ('messages' in row)
-    return messagesRow(checked(forms.messages, row, where), ({ messages }) => messages, where, json)
-  if (Array.isArray(row.prompt) || Array.isArray(row.completion)) {
-    return messagesRow(checked(forms.promptedMessages, row, where), promptedMessages, where, json)
+export function trainingRow(row: FormedRow): Row {
+  if (row.has('input_ids')) return tokenisedRow(row)
+  if (row.has('text')) return { kind: 'text', text: row.text('text') }
+  if (!row.has('messages') && row.isText('prompt') && row.isText('completion') && !row.hasContext) {
+    return { kind: 'completion', prompt: promptText(row), completion: row.text('completion') }
   }
-  if ('prompt' in row || 'completion' in row) {
-    const { prompt, completion } = checked(forms.completion, row, where)
-    return { kind: 'completion', prompt, completion }
-  }
-  if ('instruction' in row) {
-    const { instruction, input, output } = checked(forms.instruction, row, where)
-    return { kind: 'completion', prompt: input ? `${instruction}\n\n${input}` : instruction, completion: output }
-  }
-  if ('text' in row) return { kind: 'text', text: checked(forms.text, row, where).text }
-  if ('conversations' in row) {
-    return messagesRow(checked(forms.conversations, row, where), shareGptMessages, where, json)
-  }
-  throw malformedRow(
-    where,
-    `expected the keys text, prompt and completion, messages, conversations, instruction and output, or input_ids, but it has ${
-      Object.keys(row).join(', ') || 'none'
-    }`,
-  )
-}
-
-function tokenisedRow({ input_ids, labels }: z.output<typeof forms.tokenised>, where: string): TokenisedRow {
-  if (labels && labels.length !== input_ids.length) {
+  if (!row.has('messages') && !row.has('completion')) {
     throw malformedRow(
-      where,
-      `labels: expected ${input_ids.length} entries, one for each id, but received ${labels.length}`,
+      row.where,
+      `there is no answer to train beside ${row.name('prompt')}; name its column (the option columns)`,
     )
   }
-  const odd = labels?.findIndex((label, i) => label !== IGNORED_LABEL && label !== input_ids[i]) ?? -1
-  if (odd >= 0) {
-    throw malformedRow(
-      where,
-      `labels[${odd}]: expected ${IGNORED_LABEL} or the id at its place, ${input_ids[odd]}, but received ${labels![odd]}`,
-    )
-  }
-  return { kind: 'tokenised', ids: input_ids, labels }
-}
-
-interface ConversationRow {
-  tools?: unknown[] | string | null
-  chat_template_kwargs?: Record<string, unknown> | null
-}
-
-/** @param messagesOf returns the row's messages */
-function messagesRow<Form extends ConversationRow>(
-  row: Form,
-  messagesOf: (row: Form) => Message[],
-  where: string,
-  json: string | undefined,
-): MessagesRow {
-  const checkedMessages = messagesOf(row)
-  const hasValues =
-    Boolean(row.tools ?? row.chat_template_kwargs) || checkedMessages.some(({ tool_calls }) => tool_calls)
-  // Values that a template may print come from the JSON; the checked keys of a message stay.
-  const written = ((hasValues && exactColumns(json)) || row) as Form
-  const { tools, chat_template_kwargs: templateOptions } = written
-  const parsed = typeof tools === 'string' ? toolsOf(tools, where) : tools
+  const turns = conversation(row)
+  const isUsual = turns.every(({ roleAt }, i) => roleAt === `messages[${i}].role`)
   return {
     kind: 'messages',
-    messages: messagesOf(written).map((message, i) => ({ ...message, ...plainKeys(checkedMessages[i]!) })),
-    ...(parsed && { tools: parsed }),
-    ...(templateOptions && { templateOptions }),
+    messages: turns.map(({ message }) => message),
+    ...(!isUsual && { roleAt: turns.map(({ roleAt }) => roleAt) }),
+    ...context(row),
   }
 }
 
-/** Joins TRL's conversational prompt and completion; turns of the prompt are not trained. */
-function promptedMessages({ prompt, completion }: z.output<typeof forms.promptedMessages>): Message[] {
-  return [
-    ...prompt.map((message) => (message.role === 'assistant' ? { ...message, weight: 0 } : message)),
-    ...completion,
-  ]
+/**
+ * Returns what is asked in a row, and the answer.
+ * @throws InputError `malformed-row`
+ */
+export function questionRow(row: FormedRow): QuestionRow {
+  const part = (['answer', 'completion'] as const).find((part) => row.has(part))
+  if (part) {
+    const answer = row.text(part)
+    if (answer.trim() === '')
+      throw malformedRow(row.where, `${row.name(part)}: expected an answer but received an empty text`)
+    if (row.isText('prompt') && !row.hasContext) return { prompt: promptText(row), answer }
+    return { messages: opening(row, promptTurns(row)).map(({ message }) => message), answer, ...context(row) }
+  }
+  const turns = conversation(row).map(({ message }) => message)
+  const last = turns.pop()
+  if (last?.role === 'assistant' && typeof last.content === 'string') {
+    return { messages: turns, answer: last.content, ...context(row) }
+  }
+  throw malformedRow(row.where, `${row.name('messages')}: expected an assistant's answer at the end`)
 }
 
-/** ShareGPT's names of speakers that differ from the role's name. */
-const SHARE_GPT_ROLES: Readonly<Record<string, string>> = {
-  human: 'user',
-  gpt: 'assistant',
+/** Returns all turns of a conversation. */
+function conversation(row: FormedRow): Turn[] {
+  if (row.has('messages')) return opening(row, turnsOf(row.list('messages')))
+  // A prompt's own answers, which the data set gives as they are, are not trained.
+  const prompt = promptTurns(row).map(({ message, ...others }) => ({
+    message: message.role === 'assistant' ? { ...message, weight: 0 } : message,
+    ...others,
+  }))
+  const completion = row.isText('completion')
+    ? [{ message: { role: 'assistant', content: row.text('completion') }, roleAt: row.name('completion') }]
+    : turnsOf(row.list('completion'))
+  return [...opening(row, prompt), ...completion]
 }
 
-function shareGptMessages({ conversations, system }: z.output<typeof forms.conversations>): Message[] {
-  const messages = conversations.map((turn): Message => {
-    if (!('from' in turn && 'value' in turn)) return turn as Message
-    const { from, value, ...others } = turn as { from: string; value: string | null }
-    return { ...others, role: SHARE_GPT_ROLES[from] ?? from, content: value }
-  })
-  return system && messages[0]!.role !== 'system' ? [{ role: 'system', content: system }, ...messages] : messages
+function promptTurns(row: FormedRow): Turn[] {
+  if (row.isText('prompt')) return [{ message: { role: 'user', content: promptText(row) }, roleAt: row.name('prompt') }]
+  return turnsOf(row.list('prompt'))
 }
 
-/** Returns the checked keys of a message. */
-function plainKeys({ role, content, weight }: Message): Message {
-  return { role, ...(content !== undefined && { content }), ...(weight !== undefined && { weight }) }
+/** Returns turns after the system's message and the history of a row, unless they begin with a system's message themselves. */
+function opening(row: FormedRow, turns: readonly Turn[]): Turn[] {
+  const system = row.has('system') ? row.text('system') : ''
+  const history = row.has('history') ? historyTurns(row.list('history')) : []
+  const all = [...history, ...turns]
+  if (system === '' || all[0]?.message.role === 'system') return all
+  return [{ message: { role: 'system', content: system }, roleAt: row.name('system') }, ...all]
 }
 
-/** Parses the tools of a table's column, which is JSON or empty. */
-function toolsOf(json: string, where: string): unknown[] | undefined {
-  if (json.trim() === '') return undefined
-  const tools = parsedTools(json)
-  if (tools) return tools
-  throw malformedRow(where, 'tools: expected a list of schemas, or JSON of one')
+/** Returns the prompt, with the input after an empty line. */
+function promptText(row: FormedRow): string {
+  const input = row.has('input') ? row.text('input') : ''
+  return input === '' ? row.text('prompt') : `${row.text('prompt')}\n\n${input}`
+}
+
+/** Returns the tools and the template's variables of a row. */
+function context(row: FormedRow): Pick<MessagesRow, 'tools' | 'templateOptions'> {
+  const tools = row.has('tools') ? toolsOf(row) : undefined
+  const templateOptions = row.columns.exact(TEMPLATE_OPTIONS) ?? undefined
+  if (templateOptions !== undefined && !isJsonObject(templateOptions)) {
+    throw malformedRow(row.where, `${TEMPLATE_OPTIONS}: expected an object of variables`)
+  }
+  return { ...(tools && { tools }), ...(templateOptions && { templateOptions }) }
+}
+
+/** Returns schemas of functions: a list, or JSON of one; those of OpenAI's older `functions` in today's form. */
+function toolsOf(row: FormedRow): unknown[] | undefined {
+  const value = row.value('tools')
+  if (typeof value === 'string' && value.trim() === '') return undefined
+  const tools = typeof value === 'string' ? parsedTools(value) : row.columns.exact(row.name('tools'))
+  if (!Array.isArray(tools))
+    throw malformedRow(row.where, `${row.name('tools')}: expected a list of schemas, or JSON of one`)
+  return row.name('tools') === 'functions' ? tools.map((tool) => ({ type: 'function', function: tool })) : tools
 }
 
 /** Parses a JSON list of schemas; undefined for anything else. */
@@ -206,7 +160,23 @@ export function parsedTools(json: string): unknown[] | undefined {
   return Array.isArray(tools) ? tools : undefined
 }
 
-/** Returns the row of a record: a text from its columns if `text` is given, else the form that its keys determine. */
-export function rowOf(record: DataRecord, text?: TextTemplate | null): Row {
-  return text ? { kind: 'text', text: text.of(record) } : parseRow(record.value, record.where, record.json)
+function tokenisedRow(row: FormedRow): TokenisedRow {
+  const { where } = row
+  const wholes = (name: string, entry: z.ZodType<number>): number[] =>
+    checked(z.object({ [name]: z.array(entry).min(1) }), { [name]: row.columns.value(name) }, where)[name]!
+  const ids = wholes(row.name('input_ids'), z.int32().min(0))
+  const maskName = TOKEN_MASKS.map((name) => row.columns.find(name)).find((name) => name !== undefined)
+  const name = row.has('labels') ? row.name('labels') : maskName
+  if (name === undefined) return { kind: 'tokenised', ids, labels: undefined }
+  const list = wholes(name, name === maskName ? z.int32().min(0).max(1) : z.int32())
+  if (list.length !== ids.length) {
+    throw malformedRow(where, `${name}: expected ${ids.length} entries, one for each id, but received ${list.length}`)
+  }
+  const labels = name === maskName ? ids.map((id, i) => (list[i] ? id : IGNORED_LABEL)) : list
+  const odd = labels.findIndex((label, i) => label !== IGNORED_LABEL && label !== ids[i])
+  if (odd < 0) return { kind: 'tokenised', ids, labels }
+  throw malformedRow(
+    where,
+    `${name}[${odd}]: expected ${IGNORED_LABEL} or the id at its place, ${ids[odd]}, but received ${labels[odd]}`,
+  )
 }

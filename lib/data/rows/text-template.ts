@@ -1,11 +1,9 @@
 /** The option `text`: a text with the columns of a row. */
 import { quoted, UsageError } from '../../common/errors.js'
-import { isJsonObject } from '../../io/json.js'
 import { str } from '../templates/jinja/text.js'
 import { toValue } from '../templates/jinja/values.js'
 import { malformedRow } from './check.js'
-import { exactColumns } from './exact-json.js'
-import type { DataRecord } from './record.js'
+import type { RowColumns } from './columns.js'
 
 /** A text with at least one column in braces; all other braces are written twice. */
 export const TEXT_TEMPLATE = /^(?:[^{}]|\{\{|\}\})*\{[^{}]+\}(?:[^{}]|\{\{|\}\}|\{[^{}]+\})*$/
@@ -26,30 +24,25 @@ export class TextTemplate {
     )
   }
 
-  /** @throws InputError `malformed-row` if the record lacks a column, or the column is neither a text nor a number */
-  of({ value, where, json }: DataRecord): string {
-    if (!isJsonObject(value)) throw malformedRow(where, `expected columns by name but received ${quoted(value)}`)
+  /** Names of the columns. */
+  get columns(): string[] {
+    return [...this.source.matchAll(PIECE)].flatMap(([, column]) => (column === undefined ? [] : [column.trim()]))
+  }
+
+  /** @throws InputError `malformed-row` if the row lacks a column, or the column is neither a text nor a number */
+  of(row: RowColumns): string {
     return this.source.replace(PIECE, (piece, column?: string) =>
-      column === undefined ? WRITTEN[piece]! : columnText(value, column.trim(), where, json),
+      column === undefined ? WRITTEN[piece]! : columnText(row, column.trim()),
     )
   }
 }
 
-function columnText(
-  columns: Readonly<Record<string, unknown>>,
-  column: string,
-  where: string,
-  json: string | undefined,
-): string {
-  if (!Object.hasOwn(columns, column)) {
-    const known = Object.keys(columns).join(', ') || 'none'
-    throw malformedRow(where, `the text has the column ${quoted(column)}, but the row has ${known}`)
+function columnText(row: RowColumns, column: string): string {
+  const name = row.find(column)
+  if (name === undefined) {
+    const known = row.names.join(', ') || 'none'
+    throw malformedRow(row.where, `the text has the column ${quoted(column)}, but the row has ${known}`)
   }
-  const value = columns[column]
-  if (typeof value === 'string') return value
-  if (!['number', 'bigint', 'boolean'].includes(typeof value)) {
-    throw malformedRow(where, `${column}: expected a text or a number but received ${quoted(value)}`)
-  }
-  // Numbers keep their spelling: 2.0 stays 2.0.
-  return str(toValue(exactColumns(json)?.[column] ?? value))
+  // A flag is written as Python writes it.
+  return typeof row.value(name) === 'boolean' ? str(toValue(row.value(name))) : row.text(name)
 }

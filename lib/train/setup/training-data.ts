@@ -1,6 +1,7 @@
 import type { Batch } from '../../data/batch.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches, type StepRows } from '../../data/packing.js'
+import { readingOptions } from '../../data/rows/reading.js'
 import { type SampledRow, Sampler } from '../../data/sampler.js'
 import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
@@ -44,6 +45,8 @@ type DataOptions = Pick<
   | 'maxLength'
   | 'template'
   | 'text'
+  | 'columns'
+  | 'ignoreColumns'
   | 'tools'
   | 'templateOptions'
   | 'trainOn'
@@ -74,7 +77,7 @@ export async function loadTrainingData(
       tokenizer: model.tokenizer,
       maxLength,
       template: options.template,
-      text: options.text,
+      ...readingOptions(options),
       tools: options.tools,
       templateOptions: options.templateOptions,
       trainOn: options.trainOn,

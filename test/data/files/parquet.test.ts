@@ -6,7 +6,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findDataFiles } from '../../../lib/data/files/data-files.js'
 import { readRecords, recordsOf } from '../../../lib/data/files/readers.js'
-import { parseRow } from '../../../lib/data/rows/rows.js'
+import { RowReading } from '../../../lib/data/rows/reading.js'
 import { parquetBytes } from './parquet-files.js'
 import { collect, recordsOfFile, values } from './records.js'
 
@@ -55,7 +55,7 @@ describe('Parquet', () => {
       { messages: [] },
       { input_ids: [1, 2, 3], labels: [-100, 2, 3] },
     ])
-    expect(parseRow(records[3]!.value, '')).toEqual({ kind: 'tokenised', ids: [1, 2, 3], labels: [-100, 2, 3] })
+    expect(new RowReading().training(records[3]!)).toEqual({ kind: 'tokenised', ids: [1, 2, 3], labels: [-100, 2, 3] })
   })
 
   it('keeps whole numbers exact, times as ISO 8601, unmarked text as text and pictures as bytes', async () => {

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { parseRow } from '../../../lib/data/rows/rows.js'
+import { RowReading } from '../../../lib/data/rows/reading.js'
+import type { MessagesRow } from '../../../lib/data/rows/rows.js'
 
-const parse = (value: unknown) => parseRow(value, 'train.jsonl:12')
+const parse = (value: unknown) => {
+  const { roleAt, ...row } = new RowReading().training({ value, where: 'train.jsonl:12' }) as MessagesRow
+  return row
+}
 
-describe('parseRow', () => {
+describe('rows to train', () => {
   it('knows every form', () => {
     expect(parse({ text: 'a' })).toEqual({ kind: 'text', text: 'a' })
     expect(parse({ prompt: 'a', completion: 'b', answer: 3 })).toEqual({
@@ -86,7 +90,7 @@ describe('parseRow', () => {
       `{"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "user", "content": "b"}], ${context}}`,
       `{"conversations": [{"from": "human", "value": "a"}], ${context}}`,
     ]) {
-      const row = parseRow(JSON.parse(json), 'row 1', json)
+      const row = new RowReading().training({ value: JSON.parse(json), where: 'row 1', json })
       expect(row).toMatchObject({ kind: 'messages', messages: { 0: { role: 'user', content: 'a' } }, tools })
     }
   })
@@ -94,7 +98,7 @@ describe('parseRow', () => {
   it('keeps numbers of calls as written in JSON', () => {
     const json =
       '{"messages": [{"role": "user", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"2": 2.0, "1": 12345678901234567890, "x": 0.5}}}]}]}'
-    expect(parseRow(JSON.parse(json), 'row 1', json)).toEqual({
+    expect(new RowReading().training({ value: JSON.parse(json), where: 'row 1', json })).toEqual({
       kind: 'messages',
       messages: [
         {
@@ -118,9 +122,12 @@ describe('parseRow', () => {
   })
 
   it.each([
-    [[1, 2], /train\.jsonl:12: the row: expected object, received array/],
-    [{ question: 'x' }, /train\.jsonl:12: expected the keys text, .*but it has question/],
-    [{ prompt: 'x' }, /train\.jsonl:12: completion: expected string, received nothing/],
+    [[1, 2], /train\.jsonl:12: expected an object of columns but received \[1,2\]/],
+    [
+      { question: 'x' },
+      /train\.jsonl:12: no form of rows has the columns question; say what they are, as in the option columns text=question/,
+    ],
+    [{ prompt: 'x' }, /train\.jsonl:12: no form of rows has the columns prompt; .*the option columns text=prompt/],
     [{ messages: [{ role: 'user', content: 4 }] }, /train\.jsonl:12: messages\[0\]\.content/],
     [
       { messages: [{ role: 'user', weight: 0.5 }] },
@@ -128,8 +135,8 @@ describe('parseRow', () => {
     ],
     [{ messages: [{ role: 'assistant', tool_calls: 'f()' }] }, /train\.jsonl:12: messages\[0\]\.tool_calls/],
     [{ messages: [{ role: 'user' }], tools: '{}' }, /train\.jsonl:12: tools: expected a list of schemas/],
-    [{ prompt: [{ role: 'user' }], completion: 'x' }, /train\.jsonl:12: completion: expected array/],
-    [{ prompt: 'x', completion: [{ role: 'user' }] }, /train\.jsonl:12: prompt: expected array/],
+    [{ prompt: [{ role: 4 }], completion: 'x' }, /train\.jsonl:12: prompt\[0\]\.role: expected a role/],
+    [{ prompt: 'x', completion: [4] }, /train\.jsonl:12: completion\[0\]: expected a message/],
     [
       { conversations: [{ from: 'human' }] },
       /train\.jsonl:12: conversations\[0\]: expected a message of from and value/,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { rowOf } from '../../../lib/data/rows/rows.js'
+import { RowReading } from '../../../lib/data/rows/reading.js'
 import { TextTemplate } from '../../../lib/data/rows/text-template.js'
 
 const of = (template: string, value: unknown, json?: string) =>
-  rowOf({ value, where: 'rows.jsonl:7', json }, new TextTemplate(template))
+  new RowReading({ text: template }).training({ value, where: 'rows.jsonl:7', json })
 
 describe("a text of one's own", () => {
   it('puts columns where their names stand in braces', () => {
@@ -33,7 +33,7 @@ describe("a text of one's own", () => {
     for (const a of [null, ['x'], {}]) {
       expect(() => of('{a}', { a })).toThrow(/^rows\.jsonl:7: a: expected a text or a number but/)
     }
-    expect(() => of('{a}', 'x')).toThrow(/^rows\.jsonl:7: expected columns by name but received "x"/)
+    expect(() => of('{a}', 'x')).toThrow(/^rows\.jsonl:7: expected an object of columns but received "x"/)
   })
 
   it.each(['no column', '{{a}}', '{a', 'a}', '{a} {', '{}', '{a}}', ''])('refuses %j', (template) => {

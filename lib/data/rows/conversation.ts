@@ -1,0 +1,201 @@
+/** Conversations as data sets write them: turns of several tools become messages of a chat template. */
+import { quoted } from '../../common/errors.js'
+import { isJsonObject, jsonIn } from '../../io/json.js'
+import { nestsTooDeep } from '../../io/json-scan.js'
+import type { ContentPart, Message } from '../templates/messages.js'
+import { malformedRow } from './check.js'
+import { parseExact } from './exact-json.js'
+
+/** A message, and the place of its role in the row: `conversations[1].from`. */
+export interface Turn {
+  message: Message
+  roleAt: string
+  /** Whether it is a call that belongs to the assistant's message before it. */
+  isCall?: boolean
+}
+
+/** A list of turns in a row. */
+export interface TurnList {
+  value: unknown
+  /** The same with numbers as written in the file, if that is known. */
+  exact?: unknown
+  /** Its column. */
+  column: string
+  /** The row's place, for errors. */
+  where: string
+}
+
+/** Names of speakers, in small letters, other than those of chat templates. */
+const ROLES: Readonly<Record<string, string>> = {
+  human: 'user',
+  prompter: 'user',
+  gpt: 'assistant',
+  chatgpt: 'assistant',
+  bing: 'assistant',
+  bard: 'assistant',
+  bot: 'assistant',
+  chatbot: 'assistant',
+  model: 'assistant',
+  ai: 'assistant',
+  observation: 'tool',
+  tool_response: 'tool',
+  function_response: 'tool',
+}
+
+/** Speakers whose content is a call of a function, as JSON. */
+const CALLS = new Set(['function_call', 'tool_call'])
+
+/** Keys of a message that tell whether it is trained. */
+const TRAINED = ['weight', 'train', 'loss', 'loss_weight'] as const
+
+/** Keys of a message that are read here; a template gets all others. */
+const READ = new Set<string>(['role', 'from', 'content', 'value', 'function_call', ...TRAINED])
+
+/** Speakers of chat templates, which some data sets write with a capital. */
+const USUAL = new Set(['system', 'user', 'assistant', 'tool'])
+
+/**
+ * Returns the turns of a list of messages (`role`, `content`), of ShareGPT's (`from`, `value`), or of XTuner's (`input`, `output`).
+ * Turns of `function_call` or `tool_call` become one message with the assistant's before them. In OpenAI's older form, answers of
+ * functions become `tool` messages.
+ * @throws InputError `malformed-row`
+ */
+export function turnsOf({ value, exact, column, where }: TurnList): Turn[] {
+  const list = listIn(value)
+  if (!list || list.length === 0) {
+    throw malformedRow(where, `${column}: expected a list of messages but received ${quoted(value)}`)
+  }
+  const exactList = listIn(exact)
+  const turns = list.flatMap((one, i) => turnsIn(one, exactList?.[i], `${column}[${i}]`, where))
+  const isOlder = turns.some(({ message }) => 'function_call' in message)
+  return joinCalls(isOlder ? turns.map(withTools) : turns)
+}
+
+/** Returns a list, or the one that a text holds as JSON. */
+function listIn(value: unknown): unknown[] | undefined {
+  const list = typeof value === 'string' && /^\s*\[/.test(value) && !nestsTooDeep(value) ? jsonIn(value) : value
+  return Array.isArray(list) ? list : undefined
+}
+
+function turnsIn(value: unknown, exact: unknown, at: string, where: string): Turn[] {
+  if (!isJsonObject(value)) throw malformedRow(where, `${at}: expected a message but received ${quoted(value)}`)
+  if (!('role' in value || 'from' in value) && 'input' in value && 'output' in value) {
+    const { system, input, output } = value
+    const said: [string, string, unknown][] = [
+      ['system', 'system', system],
+      ['user', 'input', input],
+      ['assistant', 'output', output],
+    ]
+    return said
+      .filter(([, , content]) => content !== undefined && content !== null && content !== '')
+      .map(([role, key, content]) => ({
+        message: { role, content: contentOf(content, `${at}.${key}`, where) },
+        roleAt: `${at}.${key}`,
+      }))
+  }
+  return [turnOf(value, isJsonObject(exact) ? exact : value, at, where)]
+}
+
+function turnOf(
+  value: Readonly<Record<string, unknown>>,
+  exact: Readonly<Record<string, unknown>>,
+  at: string,
+  where: string,
+): Turn {
+  const [roleKey, contentKey] = ['role' in value ? 'role' : 'from', 'content' in value ? 'content' : 'value']
+  const speaker = value[roleKey]
+  if (typeof speaker !== 'string' || speaker === '') {
+    const what = roleKey in value ? `${at}.${roleKey}` : at
+    throw malformedRow(where, `${what}: expected a role but received ${roleKey in value ? quoted(speaker) : 'none'}`)
+  }
+  const others = Object.entries(exact).filter(([key]) => !READ.has(key))
+  const small = speaker.toLowerCase()
+  const role = ROLES[small] ?? (USUAL.has(small) ? small : speaker)
+  const message: Message = { role: CALLS.has(small) ? 'assistant' : role, ...Object.fromEntries(others) }
+  const weight = weightOf(value, at, where)
+  if (weight !== undefined) message.weight = weight
+  const content = value[contentKey]
+  if (roleKey === 'from' && content === undefined) {
+    throw malformedRow(where, `${at}: expected a message of from and value, or of role and content`)
+  }
+  const calls = CALLS.has(small) ? callsIn(content) : undefined
+  if (calls) message.tool_calls = calls
+  else if (content !== undefined) message.content = contentOf(content, `${at}.${contentKey}`, where)
+  if (isJsonObject(value.function_call)) message.function_call = exact.function_call
+  if (message.tool_calls !== undefined && message.tool_calls !== null && !isListOfObjects(message.tool_calls)) {
+    throw malformedRow(where, `${at}.tool_calls: expected a list of calls but received ${quoted(message.tool_calls)}`)
+  }
+  return { message, roleAt: `${at}.${roleKey}`, isCall: calls !== undefined }
+}
+
+/** Returns 0 for a message that is not trained, 1 for one that is; undefined if it does not say. */
+function weightOf(value: Readonly<Record<string, unknown>>, at: string, where: string): 0 | 1 | undefined {
+  const key = TRAINED.find((name) => value[name] !== undefined && value[name] !== null)
+  if (!key) return undefined
+  const weight = Number(value[key])
+  if (weight === 0 || weight === 1) return weight
+  throw malformedRow(where, `${at}.${key}: expected 0 (not trained) or 1 but received ${quoted(value[key])}`)
+}
+
+function contentOf(content: unknown, at: string, where: string): Message['content'] {
+  if (content === null || typeof content === 'string') return content
+  if (!Array.isArray(content)) {
+    throw malformedRow(where, `${at}: expected a text or a list of parts but received ${quoted(content)}`)
+  }
+  return content.map((part: unknown, i): ContentPart => {
+    if (typeof part === 'string') return { type: 'text', text: part }
+    const { type = 'text', text, value, ...others } = isJsonObject(part) ? part : {}
+    const said = text ?? value
+    if (type === 'text' && typeof said === 'string') return { type, text: said, ...others }
+    const received = isJsonObject(part) ? `one of type ${quoted(type)}` : quoted(part)
+    throw malformedRow(where, `${at}[${i}]: expected a part of type "text" with its text but received ${received}`)
+  })
+}
+
+const isListOfObjects = (value: unknown): boolean => Array.isArray(value) && value.every(isJsonObject)
+
+/** Returns the calls that a text holds as JSON, in OpenAI's form; undefined if it holds none. */
+function callsIn(content: unknown): unknown[] | undefined {
+  if (typeof content !== 'string' || jsonIn(content) === undefined || nestsTooDeep(content)) return undefined
+  const parsed = parseExact(content)
+  const calls = Array.isArray(parsed) ? parsed : [parsed]
+  const isCall = (call: unknown) => isJsonObject(call) && typeof call.name === 'string'
+  return calls.every(isCall) ? calls.map(callOf) : undefined
+}
+
+const callOf = (call: unknown) => ({ type: 'function', function: call })
+
+/** Turns OpenAI's older `function_call` into a list of calls, and a function's answer into a tool's. */
+function withTools({ message, roleAt }: Turn): Turn {
+  const { function_call: call, ...others } = message
+  if (call) return { message: { ...others, tool_calls: [callOf(call)] }, roleAt }
+  return { message: message.role === 'function' ? { ...message, role: 'tool' } : message, roleAt }
+}
+
+/** Adds each call to the assistant's message before it, which may hold several. */
+function joinCalls(turns: readonly Turn[]): Turn[] {
+  const joined: Turn[] = []
+  for (const turn of turns) {
+    const last = joined.at(-1)
+    if (!turn.isCall || last?.message.role !== 'assistant' || last.message.weight !== turn.message.weight) {
+      joined.push({ ...turn })
+      continue
+    }
+    const calls = [last.message, turn.message].flatMap(({ tool_calls }) => (tool_calls ?? []) as unknown[])
+    last.message = { ...last.message, tool_calls: calls }
+  }
+  return joined
+}
+
+/** Returns the turns of a history: pairs of what was asked and answered (LLaMA-Factory), or messages. */
+export function historyTurns(list: TurnList): Turn[] {
+  const pairs = listIn(list.value)
+  if (!pairs?.every(isPair)) return pairs?.length === 0 ? [] : turnsOf(list)
+  return (pairs as [string, string][]).flatMap(([asked, answered], i) => [
+    { message: { role: 'user', content: asked }, roleAt: `${list.column}[${i}][0]` },
+    { message: { role: 'assistant', content: answered }, roleAt: `${list.column}[${i}][1]` },
+  ])
+}
+
+const isPair = (value: unknown): boolean =>
+  Array.isArray(value) && value.length === 2 && value.every((text) => typeof text === 'string')

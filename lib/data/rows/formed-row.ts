@@ -1,0 +1,92 @@
+/** A row whose columns are known by what they mean. */
+import type { RowColumns } from './columns.js'
+import type { TurnList } from './conversation.js'
+import {
+  CONTEXT_COLUMNS,
+  type PartColumns,
+  type RowForm,
+  type RowPart,
+  TEMPLATE_OPTIONS,
+  TOKEN_MASKS,
+} from './forms.js'
+
+/** The columns of a row that a form fits, by their parts. Columns that are null count as absent. */
+export class FormedRow {
+  readonly #parts: Partial<Record<RowPart, PartColumns>> = {}
+
+  constructor(
+    readonly form: RowForm,
+    readonly columns: RowColumns,
+  ) {
+    const present = (name: string): string | undefined => {
+      const found = columns.find(name)
+      return found !== undefined && columns.value(found) !== undefined ? found : undefined
+    }
+    for (const [part, names] of Object.entries({ ...CONTEXT_COLUMNS, ...form.optional })) {
+      const found = names.map(present).find((name) => name !== undefined)
+      if (found !== undefined) this.#parts[part as RowPart] = [found]
+    }
+    for (const [part, names] of Object.entries(form.columns)) {
+      this.#parts[part as RowPart] = names.map((name) => columns.find(name) ?? name)
+    }
+  }
+
+  get where(): string {
+    return this.columns.where
+  }
+
+  /** The columns that training reads, in the row's order. */
+  get trained(): string[] {
+    const { answer, subject, ...parts } = this.#parts
+    const read = [...Object.values(parts).flat(), TEMPLATE_OPTIONS, ...(this.has('input_ids') ? TOKEN_MASKS : [])]
+    return this.columns.names.filter((name) => read.some((one) => one === name || one.startsWith(`${name}.`)))
+  }
+
+  has(part: RowPart): boolean {
+    return this.#parts[part] !== undefined
+  }
+
+  /** Whether a conversation is needed to say what stands beside the prompt. */
+  get hasContext(): boolean {
+    const isGiven = (part: RowPart) => this.has(part) && !isEmpty(this.value(part))
+    return isGiven('system') || isGiven('history') || isGiven('tools') || !isEmpty(this.columns.value(TEMPLATE_OPTIONS))
+  }
+
+  /** Returns the name of a part's column, or names with commas. */
+  name(part: RowPart): string {
+    return (this.#parts[part] ?? [part]).join(', ')
+  }
+
+  /** Returns the value of a part's first column. */
+  value(part: RowPart): unknown {
+    return this.values(part)[0]
+  }
+
+  values(part: RowPart): unknown[] {
+    return (this.#parts[part] ?? []).map((name) => this.columns.value(name))
+  }
+
+  /** Whether a part holds no list of messages. */
+  isText(part: RowPart): boolean {
+    return !Array.isArray(this.value(part))
+  }
+
+  /**
+   * Returns a part as text; several columns are joined by a space.
+   * @throws InputError `malformed-row`
+   */
+  text(part: RowPart): string {
+    return (this.#parts[part] ?? []).map((name) => this.columns.text(name)).join(' ')
+  }
+
+  /** Returns a part that is a list of turns. */
+  list(part: RowPart): TurnList {
+    const name = this.name(part)
+    return { value: this.columns.value(name), exact: this.columns.exact(name), column: name, where: this.where }
+  }
+}
+
+function isEmpty(value: unknown): boolean {
+  if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0
+  return value === undefined || value === ''
+}

@@ -1,0 +1,259 @@
+/**
+ * The forms that rows have: which columns a data set or a tool writes, and what they mean. `--columns` names the columns of any
+ * other row.
+ */
+
+/** What a column of a row may be. */
+export const ROW_PARTS = [
+  'text',
+  'prompt',
+  'input',
+  'completion',
+  'messages',
+  'system',
+  'history',
+  'tools',
+  'choices',
+  'answer',
+  'subject',
+  'input_ids',
+  'labels',
+] as const
+
+/** Names of parts for `--columns`: a prompt may also be called a question. */
+export const COLUMN_NAMES: readonly string[] = [...ROW_PARTS, 'question']
+
+export type RowPart = (typeof ROW_PARTS)[number]
+
+/** The columns of a part, in order: texts are joined by a space, and choices follow one another. `a.b` is the key b of a. */
+export type PartColumns = readonly string[]
+
+export interface RowForm {
+  /** Its name in messages, in `--json` and in the docs. */
+  readonly name: string
+  /** Tools and data sets that write it. */
+  readonly madeFor: string
+  /** What is trained of it, or measured with it. */
+  readonly use: string
+  /** Columns that tell it: a row has the form if it has them all, and no earlier form fits. */
+  readonly columns: Readonly<Partial<Record<RowPart, PartColumns>>>
+  /** Columns that it may have too, each the first that is there. */
+  readonly optional?: Readonly<Partial<Record<RowPart, PartColumns>>>
+}
+
+/** Columns that may stand beside a prompt or messages of any form, each the first that is there. */
+export const CONTEXT_COLUMNS = {
+  system: ['system', 'system_prompt'],
+  history: ['history'],
+  tools: ['tools', 'functions'],
+} as const satisfies Partial<Record<RowPart, PartColumns>>
+
+/** The column with variables of the template, as in TRL. */
+export const TEMPLATE_OPTIONS = 'chat_template_kwargs'
+
+/** Columns of already tokenised rows that tell which tokens are trained (TRL). */
+export const TOKEN_MASKS = ['completion_mask', 'assistant_masks'] as const
+
+const completion = 'the completion and its end token; the prompt with `--train-on all`'
+const turns = "each of the assistant's turns and its end token"
+const question = '`mora eval --task choices`; not trained'
+
+/** A prompt and its answer; a column `answer` beside a worked solution is what `mora eval` compares with. */
+const pair = (name: string, madeFor: string, prompt: string, answer: string, input: PartColumns = []): RowForm => ({
+  name,
+  madeFor,
+  use: completion,
+  columns: { prompt: [prompt], completion: [answer] },
+  optional: { answer: ['answer'], ...(input.length > 0 && { input }) },
+})
+
+const choices = (
+  name: string,
+  madeFor: string,
+  columns: RowForm['columns'],
+  optional?: RowForm['optional'],
+): RowForm => ({
+  name,
+  madeFor,
+  use: question,
+  columns,
+  optional,
+})
+
+/** Forms, in the order in which a row is compared with them. */
+export const ROW_FORMS: readonly RowForm[] = [
+  {
+    name: 'tokens',
+    madeFor: 'already tokenised rows (TRL, Axolotl)',
+    use: 'tokens whose label is not −100, or whose `completion_mask` or `assistant_masks` is 1; without these all',
+    columns: { input_ids: ['input_ids'] },
+    optional: { labels: ['labels'] },
+  },
+  {
+    name: 'messages',
+    madeFor: 'OpenAI, TRL, ms-swift, MLX',
+    use: turns,
+    columns: { messages: ['messages'] },
+  },
+  choices(
+    'choices',
+    'MMLU (JSON, Parquet)',
+    { prompt: ['question'], choices: ['choices'], answer: ['answer'] },
+    { subject: ['subject', 'category', 'type'] },
+  ),
+  choices(
+    'lettered',
+    'MMLU (CSV, with or without a header)',
+    { prompt: ['question'], choices: ['A', 'B', 'C', 'D'], answer: ['answer'] },
+    { subject: ['subject', 'category', 'type'] },
+  ),
+  choices(
+    'arc',
+    'ARC, CommonsenseQA',
+    { prompt: ['question'], choices: ['choices'], answer: ['answerKey'] },
+    { subject: ['subject', 'category'] },
+  ),
+  choices('openbookqa', 'OpenBookQA', { prompt: ['question_stem'], choices: ['choices'], answer: ['answerKey'] }),
+  choices(
+    'hellaswag',
+    'HellaSwag',
+    { prompt: ['ctx'], choices: ['endings'], answer: ['label'] },
+    { subject: ['activity_label'] },
+  ),
+  choices('aqua', 'AQuA', { prompt: ['question'], choices: ['options'], answer: ['correct'] }),
+  choices(
+    'medqa',
+    'MedQA (USMLE)',
+    { prompt: ['question'], choices: ['options'], answer: ['answer_idx'] },
+    { subject: ['meta_info'] },
+  ),
+  choices(
+    'options',
+    'MMLU-Pro',
+    { prompt: ['question'], choices: ['options'], answer: ['answer'] },
+    { subject: ['subject', 'category', 'type'] },
+  ),
+  choices('truthfulqa', 'TruthfulQA (multiple choice)', { prompt: ['question'], choices: ['mc1_targets'] }),
+  choices(
+    'truthfulqa-answers',
+    'TruthfulQA (generation)',
+    { prompt: ['question'], choices: ['best_answer', 'incorrect_answers'] },
+    { subject: ['category'] },
+  ),
+  choices(
+    'truthfulqa-csv',
+    'TruthfulQA (CSV)',
+    { prompt: ['Question'], choices: ['Best Answer', 'Incorrect Answers'] },
+    { subject: ['Category'] },
+  ),
+  choices('sciq', 'SciQ', {
+    prompt: ['question'],
+    choices: ['correct_answer', 'distractor1', 'distractor2', 'distractor3'],
+  }),
+  choices('piqa', 'PIQA', { prompt: ['goal'], choices: ['sol1', 'sol2'], answer: ['label'] }),
+  {
+    name: 'verl',
+    madeFor: 'verl',
+    use: '`mora eval --task exact-match`; with `extra_info.answer`, that is trained',
+    columns: { prompt: ['prompt'], answer: ['reward_model.ground_truth'] },
+    optional: { completion: ['extra_info.answer'] },
+  },
+  pair('alpaca', 'Alpaca, LLaMA-Factory, Axolotl', 'instruction', 'output', ['input']),
+  pair('dolly', 'Dolly', 'instruction', 'response', ['context', 'input']),
+  pair('prompt-completion', 'TRL, OpenAI, MLX', 'prompt', 'completion', ['input']),
+  pair('prompt-response', 'OpenRLHF, LLaMA-Factory', 'prompt', 'response', ['input']),
+  pair('prompt-answer', 'answers to measure', 'prompt', 'answer'),
+  pair('prompt-output', 'prompts and outputs', 'prompt', 'output', ['input']),
+  {
+    name: 'word-problem',
+    madeFor: 'SVAMP, ASDiv',
+    use: completion,
+    columns: { prompt: ['body', 'question'], completion: ['answer'] },
+  },
+  pair('question-answer', 'GSM8K, AIME', 'question', 'answer'),
+  pair('question-response', 'OpenOrca', 'question', 'response'),
+  pair('question-solution', 'worked solutions', 'question', 'solution'),
+  pair('question-result', 'Calc-X', 'question', 'result'),
+  pair('query-response', 'MetaMathQA, ms-swift', 'query', 'response'),
+  pair('query-answer', 'queries and answers', 'query', 'answer'),
+  pair('problem-solution', 'MATH, NuminaMath', 'problem', 'solution'),
+  pair('problem-answer', 'AIME', 'problem', 'answer'),
+  pair('input-output', 'inputs and outputs', 'input', 'output'),
+  pair('input-target', 'MAWPS', 'input', 'target'),
+  pair('inputs-targets', 'FLAN, P3', 'inputs', 'targets'),
+  pair('context-response', 'counselling dialogues', 'context', 'response'),
+  { name: 'text', madeFor: 'plain text', use: 'all of it, and its end', columns: { text: ['text'] } },
+  {
+    name: 'sharegpt',
+    madeFor: 'ShareGPT, FastChat, LLaMA-Factory, Axolotl',
+    use: turns,
+    columns: { messages: ['conversations'] },
+  },
+  {
+    name: 'conversation',
+    madeFor: 'LMSYS, XTuner',
+    use: turns,
+    columns: { messages: ['conversation'] },
+  },
+  { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
+]
+
+/** What a row is read for: training, a question to answer in words, or a multiple-choice question. */
+export type Purpose = 'training' | 'question' | 'choices'
+
+/** Columns that change what a row means, and are not read. */
+export interface UnreadColumns {
+  readonly columns: readonly string[]
+  /** Purposes for which they matter. */
+  readonly purposes: readonly Purpose[]
+  /** Whether a value changes the row's meaning. */
+  readonly matters: (value: unknown) => boolean
+  /** Whether they also matter beside a text that is trained as a whole. */
+  readonly besideText?: boolean
+  /** What the rows are with such a column. */
+  readonly meaning: string
+  /** What to do about it other than to ignore the column. */
+  readonly way?: string
+}
+
+const isList = (value: unknown): boolean => typeof value === 'object' && Object.keys(value ?? {}).length > 0
+const isPresent = (value: unknown): boolean => isList(value) || (typeof value === 'string' && value !== '')
+
+/** Columns that are refused unless they are ignored by name, since a row would be trained or measured as something else. */
+export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
+  {
+    columns: ['chosen', 'rejected'],
+    purposes: ['training'],
+    matters: isPresent,
+    besideText: true,
+    meaning: 'preferences, which no objective here takes',
+    way: 'train the preferred answers alone (the option columns prompt=prompt,completion=chosen)',
+  },
+  {
+    columns: ['label', 'kto_tag'],
+    purposes: ['training'],
+    matters: (value) => typeof value === 'boolean',
+    meaning: 'answers judged good or bad, which no objective here takes',
+  },
+  {
+    columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],
+    purposes: ['training', 'question', 'choices'],
+    matters: isPresent,
+    besideText: true,
+    meaning: 'more than text, and only text is read',
+  },
+  {
+    columns: ['choices', 'options', 'endings'],
+    purposes: ['training', 'question'],
+    matters: isList,
+    meaning: 'multiple-choice questions, which mora eval --task choices measures',
+    way: 'name what is trained (the option columns prompt=question,completion=answer)',
+  },
+  {
+    columns: ['context', 'passage'],
+    purposes: ['training', 'question', 'choices'],
+    matters: isPresent,
+    meaning: 'questions about a passage',
+    way: 'put it after the prompt (the option columns prompt=question,input=context,completion=answer)',
+  },
+]

@@ -1,0 +1,270 @@
+/** How the rows of a source are read: as a text over their columns, by named columns, or by the form that their columns show. */
+import { z } from 'zod'
+import { aText, expecting, listOfTexts } from '../../common/arguments.js'
+import { type InputError, quoted, UsageError } from '../../common/errors.js'
+import { shortened } from '../../common/printable.js'
+import { malformedRow } from './check.js'
+import { type ChoiceRow, choicesOf } from './choices.js'
+import { RowColumns } from './columns.js'
+import { FormedRow } from './formed-row.js'
+import {
+  COLUMN_NAMES,
+  type Purpose,
+  ROW_FORMS,
+  ROW_PARTS,
+  type RowForm,
+  type RowPart,
+  UNREAD_COLUMNS,
+  type UnreadColumns,
+} from './forms.js'
+import type { DataRecord } from './record.js'
+import { type QuestionRow, questionRow, type Row, trainingRow } from './rows.js'
+import { TextTemplate } from './text-template.js'
+
+export interface ReadingOptions {
+  /** A text with the columns of a row, such as `Question: {query}\nAnswer: {response}`; all of it is trained. */
+  text?: string
+  /** Columns by what they are, such as `{ prompt: 'query', completion: 'response' }`; `a.b` is the key b of the column a. */
+  columns?: Readonly<Record<string, string>>
+  /** Columns that are not read, whatever they mean. */
+  ignoreColumns?: readonly string[]
+}
+
+/** Schemas of the options. */
+export const readingKinds = {
+  text: aText.optional(),
+  columns: expecting('columns by what they are, such as { prompt: "query" }', z.record(z.string(), aText)).optional(),
+  ignoreColumns: listOfTexts.optional(),
+}
+
+/** Picks the options of reading rows. */
+export const readingOptions = ({ text, columns, ignoreColumns }: ReadingOptions): ReadingOptions => ({
+  text,
+  columns,
+  ignoreColumns,
+})
+
+/** What was read of a source's rows. */
+export class SourceAccount {
+  readonly #forms = new Set<string>()
+  readonly #read = new Set<string>()
+  readonly #all = new Set<string>()
+
+  add(form: string, read: readonly string[], all: readonly string[]): void {
+    this.#forms.add(form)
+    for (const name of read) this.#read.add(name)
+    for (const name of all) this.#all.add(name)
+  }
+
+  /** Names of the forms of the rows, with commas if there are several. */
+  get form(): string {
+    return [...this.#forms].join(', ')
+  }
+
+  /** Columns that were read in some row. */
+  get columns(): string[] {
+    return [...this.#read]
+  }
+
+  /** Columns that were read in no row. */
+  get ignored(): string[] {
+    return [...this.#all].filter((name) => !this.#read.has(name))
+  }
+}
+
+export class RowReading {
+  readonly #text: TextTemplate | null
+  /** The form that `columns` names. */
+  readonly #named: RowForm | null
+  readonly #ignored: ReadonlySet<string>
+
+  /** @throws UsageError `bad-value` */
+  constructor(readonly options: ReadingOptions = {}) {
+    const { text, columns, ignoreColumns = [] } = options
+    this.#text = text === undefined ? null : new TextTemplate(text)
+    this.#named = columns === undefined ? null : namedForm(columns)
+    this.#ignored = new Set(ignoreColumns)
+  }
+
+  /**
+   * Returns what is trained of a row.
+   * @param account takes note of the columns
+   * @throws InputError `malformed-row`
+   */
+  training(record: DataRecord, account?: SourceAccount): Row {
+    const columns = this.#columns(record)
+    if (this.#text) {
+      const text = this.#text.of(columns)
+      const read = this.#text.columns.map((name) => columns.find(name)!)
+      account?.add('text of columns', read, this.#allNames(record, columns))
+      return { kind: 'text', text }
+    }
+    const row = this.#formed(columns, 'training')
+    account?.add(row.form.name, row.trained, this.#allNames(record, columns))
+    return trainingRow(row)
+  }
+
+  /**
+   * Returns a row as a question to be answered in words.
+   * @throws InputError `malformed-row`
+   */
+  question(record: DataRecord): QuestionRow {
+    return questionRow(this.#formed(this.#columns(record), 'question'))
+  }
+
+  /**
+   * Returns a row as a multiple-choice question.
+   * @throws InputError `malformed-row`
+   */
+  choices(record: DataRecord): ChoiceRow {
+    const row = this.#formed(this.#columns(record), 'choices')
+    const at = { choices: row.name('choices'), answer: row.name('answer'), where: row.where }
+    const answer = row.has('answer') ? (row.value('answer') ?? null) : undefined
+    return {
+      question: row.text('prompt'),
+      ...choicesOf(row.values('choices'), answer, at),
+      ...(row.has('subject') && { subject: row.text('subject') }),
+    }
+  }
+
+  #columns(record: DataRecord): RowColumns {
+    return new RowColumns(record, this.#ignored)
+  }
+
+  /** Returns the names of all columns, also of those that are ignored by name. */
+  #allNames(record: DataRecord, columns: RowColumns): string[] {
+    return this.#ignored.size === 0 ? columns.names : Object.keys(record.value as object)
+  }
+
+  #formed(columns: RowColumns, purpose: Purpose): FormedRow {
+    const form = this.#named ?? knownForm(columns, purpose)
+    if (this.#named) requireNamed(this.#named, columns, purpose)
+    return new FormedRow(form, columns)
+  }
+}
+
+/** Returns the first form that fits a row and its purpose. */
+function knownForm(columns: RowColumns, purpose: Purpose): RowForm {
+  const fits = (form: RowForm, isThere: (value: unknown) => boolean): boolean =>
+    servesPurpose(form, purpose) &&
+    Object.values(form.columns)
+      .flat()
+      .every((name) => {
+        const found = columns.find(name)
+        return found !== undefined && isThere(columns.value(found))
+      })
+  // A table has every column in every row, so that null says that a form does not fit, unless no other does.
+  const form =
+    ROW_FORMS.find((form) => fits(form, (value) => value !== undefined)) ??
+    ROW_FORMS.find((form) => fits(form, () => true))
+  refuseUnread(columns, form, purpose)
+  if (form) return form
+  const known = columns.names.join(', ')
+  throw malformedRow(
+    columns.where,
+    known === ''
+      ? 'the row has no columns'
+      : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; say what they are, as in the option columns ${suggestion(columns, purpose)}`,
+  )
+}
+
+/** Characters of the names of columns that a message shows at most. */
+const MOST_NAMED = 300
+
+/** Whether rows of a form can be read for a purpose. Training reads multiple-choice questions too, in order to refuse them by name. */
+function servesPurpose({ columns, optional = {} }: RowForm, purpose: Purpose): boolean {
+  if (purpose === 'choices') return columns.choices !== undefined
+  const { completion = optional.completion, messages, prompt } = columns
+  if (purpose === 'question') {
+    const answer = columns.answer ?? completion
+    return columns.choices === undefined && (messages !== undefined || (prompt !== undefined && answer !== undefined))
+  }
+  const isWhole = columns.input_ids ?? columns.text ?? messages ?? columns.choices
+  return isWhole !== undefined || (prompt !== undefined && completion !== undefined)
+}
+
+/** Refuses rows with a column that gives them a meaning for which they are not read. */
+function refuseUnread(columns: RowColumns, form: RowForm | undefined, purpose: Purpose): void {
+  const isQuestion = purpose === 'training' && form?.columns.choices !== undefined
+  const read = new Set(form ? Object.values({ ...form.optional, ...form.columns }).flat() : [])
+  for (const unread of UNREAD_COLUMNS) {
+    if (!unread.purposes.includes(purpose) || (form?.columns.text && !unread.besideText)) continue
+    const isRead = (name: string) => read.has(name) && !(isQuestion && unread.columns.includes('choices'))
+    const found = unread.columns
+      .map((name) => columns.find(name))
+      .filter((name) => name !== undefined && !isRead(name) && unread.matters(columns.value(name)))
+    if (found.length > 0) throw unreadColumns(columns, found as string[], unread)
+  }
+  // Choices in columns of their own.
+  if (isQuestion)
+    throw unreadColumns(
+      columns,
+      form.columns.choices!.map((name) => columns.find(name)!),
+      MULTIPLE_CHOICE,
+    )
+}
+
+const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
+
+function unreadColumns({ where }: RowColumns, names: readonly string[], { meaning, way }: UnreadColumns): InputError {
+  const them = names.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
+  return malformedRow(
+    where,
+    `the ${them[0]} ${names.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns ${names.join(',')})${way ? ` or ${way}` : ''}`,
+  )
+}
+
+/** Returns the form that `columns` names. */
+function namedForm(named: Readonly<Record<string, string>>): RowForm {
+  const columns: Partial<Record<RowPart, string[]>> = {}
+  for (const [given, column] of Object.entries(named)) {
+    const part = given === 'question' ? 'prompt' : ROW_PARTS.find((part) => part === given)
+    if (!part)
+      throw new UsageError(
+        'bad-value',
+        `Expected parts of a row (${COLUMN_NAMES.join(', ')}) for columns but received ${quoted(given)}.`,
+      )
+    columns[part] = [column]
+  }
+  return { name: 'columns', madeFor: '', use: '', columns }
+}
+
+/** What a purpose needs, in the words of `columns`. */
+const NEEDED: Record<Purpose, string> = {
+  training: 'text, messages, input_ids, or prompt and completion',
+  question: 'prompt and answer',
+  choices: 'question, choices and answer',
+}
+
+function requireNamed(form: RowForm, columns: RowColumns, purpose: Purpose): void {
+  const absent = Object.values(form.columns)
+    .flat()
+    .find((name) => columns.find(name) === undefined)
+  if (absent !== undefined) {
+    const known = shortened(columns.names.join(', '), MOST_NAMED) || 'none'
+    throw malformedRow(columns.where, `columns names ${quoted(absent)}, but the row has the columns ${known}`)
+  }
+  const isAsked = purpose !== 'training' || form.columns.choices === undefined
+  if (isAsked && servesPurpose(form, purpose)) return
+  throw malformedRow(
+    columns.where,
+    `columns names ${Object.keys(form.columns).join(', ')}, and this needs ${NEEDED[purpose]}`,
+  )
+}
+
+const ASKS =
+  /^(prompts?|questions?|q|query|instructions?|problems?|inputs?|user|human|title|source|goal|request|ask\w*|post)$/i
+const ANSWERS =
+  /^(completions?|answers?|a|responses?|outputs?|solutions?|targets?|repl(y|ies)|assistant|gpt|result|summary|label|correct)$/i
+
+/** Returns the `--columns` that probably fit a row. */
+function suggestion(columns: RowColumns, purpose: Purpose): string {
+  const { names } = columns
+  if (purpose === 'choices') return 'question=COLUMN,choices=COLUMN,answer=COLUMN'
+  const texts = names.filter((name) => ['string', 'number'].includes(typeof columns.value(name)))
+  if (purpose === 'training' && texts.length === 1) return `text=${texts[0]}`
+  const asked = texts.find((name) => ASKS.test(name)) ?? texts[0] ?? 'COLUMN'
+  const rest = texts.filter((name) => name !== asked)
+  const answered = rest.find((name) => ANSWERS.test(name)) ?? rest.at(-1) ?? 'COLUMN'
+  return `prompt=${asked},${purpose === 'training' ? 'completion' : 'answer'}=${answered}`
+}

@@ -1,0 +1,219 @@
+import { describe, expect, it } from 'vitest'
+import { ROW_FORMS } from '../../../lib/data/rows/forms.js'
+import { type ReadingOptions, RowReading, SourceAccount } from '../../../lib/data/rows/reading.js'
+
+const record = (value: unknown) => ({ value, where: 'rows.jsonl:3' })
+const train = (value: unknown, options?: ReadingOptions) => new RowReading(options).training(record(value))
+const ask = (value: unknown, options?: ReadingOptions) => new RowReading(options).question(record(value))
+const choose = (value: unknown, options?: ReadingOptions) => new RowReading(options).choices(record(value))
+
+describe('columns that are not read', () => {
+  it.each([
+    [{ prompt: 'a', chosen: 'b', rejected: 'c' }, /the columns "chosen" and "rejected" make these rows preferences/],
+    [{ messages: [{ role: 'user', content: 'a' }], chosen: 'b' }, /the column "chosen" makes these rows preferences/],
+    [{ prompt: 'a', completion: 'b', label: false }, /the column "label" makes these rows answers judged good or bad/],
+    [{ instruction: 'a', output: 'b', images: ['a.png'] }, /the column "images" makes these rows more than text/],
+    [{ text: 'a', image: 'a.png' }, /the column "image" makes/],
+    [{ question: 'a', choices: ['b', 'c'], answer: 0 }, /multiple-choice questions, which mora eval --task choices/],
+    [{ question: 'a', A: 'b', B: 'c', C: 'd', D: 'e', answer: 'A' }, /the columns "A" and "B" and "C" and "D" make/],
+    [{ question: 'a', options: ['b', 'c'], response: 'b' }, /the column "options" makes these rows multiple-choice/],
+    [{ question: 'a', context: 'b', answer: 'c' }, /the column "context" makes these rows questions about a passage/],
+  ])('are refused by name: %j', (value, message) => {
+    expect(() => train(value)).toThrow(message)
+    expect(() => train(value)).toThrow(/^rows\.jsonl:3: .*ignore (it|them) \(the option ignoreColumns [\w,]+\)/)
+  })
+
+  it('are accepted when they say nothing, or are ignored by name', () => {
+    const row = { kind: 'completion', prompt: 'a', completion: 'b' }
+    expect(train({ prompt: 'a', completion: 'b', images: [], image: null, label: 3, chosen: '' })).toEqual(row)
+    expect(train({ prompt: 'a', completion: 'b', images: ['x'] }, { ignoreColumns: ['images'] })).toEqual(row)
+    expect(train({ text: 'a', label: true, context: 'c' })).toEqual({ kind: 'text', text: 'a' })
+    expect(train({ prompt: 'a', chosen: 'b', rejected: 'c' }, { columns: { prompt: 'prompt', completion: 'chosen' } }))
+      .toEqual(row) // biome-ignore format: one expectation
+  })
+
+  it('are told apart from those that are read, over all rows', () => {
+    const account = new SourceAccount()
+    const reading = new RowReading({ ignoreColumns: ['images'] })
+    reading.training(record({ prompt: 'a', completion: 'b', answer: 'c', images: ['x'] }), account)
+    reading.training(record({ instruction: 'a', output: 'b', input: null, id: 4 }), account)
+    expect(account).toMatchObject({
+      form: 'prompt-completion, alpaca',
+      columns: ['prompt', 'completion', 'instruction', 'output'],
+      ignored: ['answer', 'images', 'input', 'id'],
+    })
+  })
+})
+
+describe('the option columns', () => {
+  it('names columns, also nested ones, and keeps those of a conversation', () => {
+    const value = { meta: { q: 'a', turns: [{ text: 'b' }] }, system: 's', images: ['x'] }
+    expect(train(value, { columns: { prompt: 'meta.q', completion: 'meta.turns.0.text' } })).toMatchObject({
+      messages: [
+        { role: 'system', content: 's' },
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ],
+    })
+    expect(train({ 'a.b': 'c' }, { columns: { text: 'a.b' } })).toEqual({ kind: 'text', text: 'c' })
+    expect(ask({ q: 'a', n: 4 }, { columns: { question: 'q', answer: 'n' } })).toEqual({ prompt: 'a', answer: '4' })
+    const columns = { question: 'q', choices: 'options', answer: 'correct' }
+    expect(choose({ q: 'a', options: ['x', 'y'], correct: 'B' }, { columns })).toMatchObject({ answer: 1 })
+  })
+
+  it('is refused when it does not fit, with what is there', () => {
+    const columns = { prompt: 'q', completion: 'a' }
+    expect(() => train({ q: 'x', b: 'y' }, { columns })).toThrow(
+      /^rows\.jsonl:3: columns names "a", but the row has the columns q, b\.$/,
+    )
+    expect(() => train({ q: 'x' }, { columns: { prompt: 'q' } })).toThrow(
+      /needs text, messages, input_ids, or prompt and/,
+    )
+    expect(() => ask({ q: 'x' }, { columns: { text: 'q' } })).toThrow(/needs prompt and answer/)
+    expect(() => new RowReading({ columns: { prmpt: 'q' } })).toThrow(/Expected parts of a row .* but received "prmpt"/)
+  })
+
+  it.each([
+    [{ q: 'x', a: 'y' }, 'prompt=q,completion=a'],
+    [{ id: 3, title: 'x', reply: 'y' }, 'prompt=title,completion=reply'],
+    [{ body: 'x', list: [1] }, 'text=body'],
+    [{ x: 'a', y: 'b', z: 'c' }, 'prompt=x,completion=z'],
+  ])('is proposed for unknown columns: %j', (value, proposal) => {
+    expect(() => train(value)).toThrow(
+      `no form of rows has the columns ${Object.keys(value).join(', ')}; say what they are, as in the option columns ${proposal}`,
+    )
+  })
+})
+
+describe('questions', () => {
+  it.each([
+    [
+      { question: 'a', answer: '1 + 1\n#### 2' },
+      { prompt: 'a', answer: '1 + 1\n#### 2' },
+    ],
+    [
+      { problem: 'a', solution: '\\boxed{2}', answer: '2', level: 1 },
+      { prompt: 'a', answer: '2' },
+    ],
+    [
+      { Problem: 'a', Answer: 204 },
+      { prompt: 'a', answer: '204' },
+    ],
+    [
+      { body: 'a', question: 'b', answer: '7 (pens)' },
+      { prompt: 'a b', answer: '7 (pens)' },
+    ],
+    [
+      { instruction: 'a', input: '', output: 'b', answer: '8.0' },
+      { prompt: 'a', answer: '8.0' },
+    ],
+    [
+      { prompt: [{ role: 'user', content: 'a' }], reward_model: { ground_truth: '2' }, data_source: 'd' },
+      { messages: [{ role: 'user', content: 'a' }], answer: '2' },
+    ],
+    [
+      {
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', content: 'b' },
+        ],
+      },
+      { messages: [{ role: 'user', content: 'a' }], answer: 'b' },
+    ],
+    [
+      { system_prompt: 's', question: 'a', response: 'b' },
+      {
+        messages: [
+          { role: 'system', content: 's' },
+          { role: 'user', content: 'a' },
+        ],
+        answer: 'b',
+      },
+    ],
+  ])('are known by their columns: %j', (value, expected) => {
+    expect(ask(value)).toEqual(expected)
+  })
+
+  it('need an answer', () => {
+    expect(() => ask({ prompt: 'a', answer: ' ' })).toThrow(/rows\.jsonl:3: answer: expected an answer/)
+    expect(() => ask({ question: 'a', options: ['x'], answer: 'x' })).toThrow(/multiple-choice/)
+    expect(() => ask({ messages: [{ role: 'user', content: 'a' }] })).toThrow(
+      /expected an assistant's answer at the end/,
+    )
+  })
+})
+
+describe('multiple-choice questions', () => {
+  const xy = { choices: ['x', 'y'] }
+  it.each([
+    ['MMLU', { question: 'q', choices: ['x', 'y'], answer: 1, subject: 's' }, { ...xy, answer: 1, subject: 's' }],
+    [
+      'a type as the subject',
+      { question: 'q', choices: ['x', 'y'], answer: 'b', type: 't' },
+      { answer: 1, subject: 't' },
+    ],
+    [
+      "MMLU's CSV",
+      { question: 'q', A: 'x', B: 'y', C: 'z', D: 'w', answer: 'C' },
+      { choices: ['x', 'y', 'z', 'w'], answer: 2 },
+    ],
+    ['ARC', { question: 'q', choices: { text: ['x', 'y'], label: ['1', '2'] }, answerKey: '2' }, { ...xy, answer: 1 }],
+    [
+      'CommonsenseQA',
+      { question: 'q', choices: { label: ['A', 'B'], text: ['x', 'y'] }, answerKey: 'A' },
+      { ...xy, answer: 0 },
+    ],
+    [
+      'OpenBookQA',
+      {
+        question_stem: 'q',
+        choices: [
+          { text: 'x', label: 'A' },
+          { text: 'y', label: 'B' },
+        ],
+        answerKey: 'B',
+      },
+      { ...xy, answer: 1 },
+    ],
+    [
+      'HellaSwag',
+      { ctx: 'q', endings: ['x', 'y'], label: '1', activity_label: 's' },
+      { ...xy, answer: 1, subject: 's' },
+    ],
+    ['AQuA', { question: 'q', options: ['A)x', 'B)y'], rationale: 'r', correct: 'B' }, { ...xy, answer: 1 }],
+    ['MedQA', { question: 'q', options: { A: 'x', B: 'y' }, answer: 'y', answer_idx: 'B' }, { ...xy, answer: 1 }],
+    ['MMLU-Pro', { question: 'q', options: ['x', 'y'], answer: 'B', answer_index: 1 }, { ...xy, answer: 1 }],
+    ['a text as the answer', { question: 'q', options: ['x', 'y'], answer: 'y' }, { answer: 1 }],
+    ['TruthfulQA', { question: 'q', mc1_targets: { choices: ['x', 'y'], labels: [0, 1] } }, { ...xy, answer: 1 }],
+    [
+      "TruthfulQA's CSV",
+      { Type: 't', Category: 'c', Question: 'q', 'Best Answer': 'x', 'Incorrect Answers': 'y; z' },
+      { choices: ['x', 'y', 'z'], answer: 0, subject: 'c' },
+    ],
+    ['PIQA', { goal: 'q', sol1: 'x', sol2: 'y', label: 1 }, { ...xy, answer: 1 }],
+    [
+      'SciQ',
+      { question: 'q', correct_answer: 'x', distractor1: 'y', distractor2: 'z', distractor3: 'w', support: '' },
+      { choices: ['x', 'y', 'z', 'w'], answer: 0 },
+    ],
+  ])('are known by their columns: %s', (_, value, expected) => {
+    expect(choose(value)).toMatchObject({ question: 'q', ...expected })
+  })
+
+  it.each([
+    [{ question: 'q', choices: ['x'], answer: 0 }, /choices: expected 2 to 26 choices but received 1/],
+    [{ question: 'q', choices: ['x', null], answer: 0 }, /choices\[1\]: expected a text but received null/],
+    [
+      { question: 'q', choices: ['x', 'y'], answer: 'z' },
+      /answer: expected an index from 0 to 1 or a letter from A to B/,
+    ],
+    [{ question: 'q', choices: { text: ['x', 'y'], label: ['1', '2'] }, answerKey: '3' }, /one of the labels 1, 2/],
+    [{ question: 'q', answer: 'z' }, /no form of rows has the columns question, answer; .* question=COLUMN,choices=/],
+  ])('that are malformed name the row: %j', (value, message) => {
+    expect(() => choose(value)).toThrow(message)
+  })
+})
+
+it('every form has a name of its own', () => {
+  expect(new Set(ROW_FORMS.map(({ name }) => name)).size).toBe(ROW_FORMS.length)
+})
