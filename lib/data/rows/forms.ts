@@ -54,8 +54,8 @@ export const TEMPLATE_OPTIONS = 'chat_template_kwargs'
 /** Columns of already tokenised rows that tell which tokens are trained (TRL). */
 export const TOKEN_MASKS = ['completion_mask', 'assistant_masks'] as const
 
-const completion = 'the completion and its end token; the prompt with `--train-on all`'
-const turns = "each of the assistant's turns and its end token"
+const completion = 'the completion, with its end token'
+const turns = "each of the assistant's turns, with its end token"
 const question = '`mora eval --task choices`; not trained'
 
 /** A prompt and its answer; a column `answer` beside a worked solution is what `mora eval` compares with. */
@@ -162,7 +162,7 @@ export const ROW_FORMS: readonly RowForm[] = [
   pair('dolly', 'Dolly', 'instruction', 'response', ['context', 'input']),
   pair('prompt-completion', 'TRL, OpenAI, MLX', 'prompt', 'completion', ['input']),
   pair('prompt-response', 'OpenRLHF, LLaMA-Factory', 'prompt', 'response', ['input']),
-  pair('prompt-answer', 'answers to measure', 'prompt', 'answer'),
+  pair('prompt-answer', 'evaluation sets', 'prompt', 'answer'),
   pair('prompt-output', 'prompts and outputs', 'prompt', 'output', ['input']),
   {
     name: 'word-problem',
