@@ -194,7 +194,7 @@ export class ModelSource implements Contents {
 
   /**
    * Identifies the checkpoint by the meaning of its configuration, and by every tensor's name, type, shape, and first and last
-   * bytes. How tensors are spread over files makes no difference (a resumed run requires the same files).
+   * bytes. How tensors are spread over files makes no difference.
    */
   identity(): BaseIdentity {
     this.#identity ??= { hash: this.#hash(), format: this.storedDType() }

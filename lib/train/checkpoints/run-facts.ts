@@ -24,7 +24,7 @@ export const RunFactsSchema = z.object({
     ranks: z.int().min(1).default(1),
   }),
   versions: texts,
-  /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
+  /** sha256 of the model (`BaseModel.identity`), of the tokenised rows, and of the evaluation rows. */
   hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }),
   /** Number of trained tensors and of their values. */
   trainable: z.object({ tensors: z.int(), parameters: z.int() }),

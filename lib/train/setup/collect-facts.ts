@@ -1,18 +1,16 @@
 /** Collects the configuration of a run, as `run.yaml` and its checkpoints record it. */
 import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-info.js'
-import { sha256File } from '../../io/atomic.js'
 import { elementsOf } from '../../native/addon.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'
-import { modelFingerprint } from './fingerprint.js'
 import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** Options with their defaults, as recorded. */
-export type ResolvedOptions = Pick<TrainOptions, 'model' | 'init'> & Readonly<Record<string, unknown>>
+export type ResolvedOptions = Pick<TrainOptions, 'model'> & Readonly<Record<string, unknown>>
 
 /** With a function as the learning rate, no schedule is recorded. */
 const WITHOUT_SCHEDULE = Object.fromEntries(scheduleNames.map((name) => [name, undefined]))
@@ -52,7 +50,7 @@ export async function collectFacts(
       node: process.versions.node,
       platform: `${process.platform}-${process.arch}`,
     },
-    hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
+    hashes: { model: modelHash(model), data: data.hash, evalData: data.evaluationHash },
     trainable: {
       tensors: parameters.length,
       parameters: parameters.reduce((sum, { shape }) => sum + elementsOf(shape), 0),
@@ -60,9 +58,7 @@ export async function collectFacts(
   }
 }
 
-/** Hashes a model's files, or the configuration of a model made from random numbers (its seed is an option). */
-function modelHash(model: ModelFacts, options: Pick<TrainOptions, 'init'>): Promise<string> | string {
-  if (options.init !== undefined) return sha256File(options.init)
-  if (model.path !== '') return modelFingerprint(model.path)
-  return createHash('sha256').update(JSON.stringify(model.config.json)).digest('hex')
+/** The identity of a checkpoint, or a hash of the configuration of a model made from random numbers (its seed is an option). */
+function modelHash({ base, config }: ModelFacts): string {
+  return base.identity()?.hash ?? createHash('sha256').update(JSON.stringify(config.json)).digest('hex')
 }
