@@ -73,7 +73,7 @@ export {
 } from './models/adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/adaptation/merge-on-disk.js'
 export type { SaveOptions } from './models/adaptation/save-model.js'
-export type { HeldForTraining } from './models/adaptation/training-hold.js'
+export type { HeldModel } from './models/adaptation/training-hold.js'
 export type { QuantisedBase } from './models/load/storage-plan.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'

@@ -19,7 +19,7 @@ import type {
 import { AdapterSet } from './adaptation/adapter-set.js'
 import { baseModelOf } from './adaptation/base.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
-import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.js'
+import { type HeldModel, TrainingHold } from './adaptation/training-hold.js'
 import type { QuantisedBase } from './load/storage-plan.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
@@ -221,7 +221,7 @@ export class Model extends ForwardPasses implements Disposable {
    * Holds the model for one run until that releases it: meanwhile, others may compute with it and save it, but not change it.
    * @throws UsageError `in-training` if a run already holds it
    */
-  holdForTraining(): HeldForTraining {
+  holdForTraining(): HeldModel {
     return this.#training.begin()
   }
 

@@ -1,5 +1,5 @@
 import { reworded } from '../common/errors.js'
-import type { HeldForTraining } from '../models/adaptation/training-hold.js'
+import type { HeldModel } from '../models/adaptation/training-hold.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
@@ -14,7 +14,7 @@ import { notePeak, takeStep } from './take-step.js'
 
 /** The parts that a run consists of. */
 export interface RunParts {
-  readonly held: HeldForTraining
+  readonly held: HeldModel
   /** By default a single process. */
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
@@ -99,12 +99,7 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
  * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
  * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
-async function takeTurns(
-  session: Session,
-  control: RunControl,
-  held: HeldForTraining,
-  metrics: Metrics,
-): Promise<boolean> {
+async function takeTurns(session: Session, control: RunControl, held: HeldModel, metrics: Metrics): Promise<boolean> {
   const { sync } = session
   /** Does work, reports its event and writes its metrics; returns false if the work was discarded. */
   const measured = async (work: () => Promise<StepEvent | EvaluationEvent | null>) => {

@@ -124,7 +124,7 @@ function start(model: TrainableModel, options: TrainOptions, parts: StartParts, 
   const { ranks, signal, onBegun } = parts
   const begin = (sync: RankSync) => setUp(model, options, { ...parts, sync })
   return new Run(
-    (control) => runTraining(control, { held, ranks, onBegun, setUp: begin }).finally(held.end),
+    (control) => runTraining(control, { held, ranks, onBegun, setUp: begin }).finally(() => held.end()),
     onEvent,
     signal,
   )

@@ -3,7 +3,7 @@
 import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { HeldForTraining } from '../models/adaptation/training-hold.js'
+import type { HeldModel } from '../models/adaptation/training-hold.js'
 import type { QuantisedBase } from '../models/load/storage-plan.js'
 import type { ModelConfig } from '../models/network/model-config.js'
 import type { ModelShards } from '../models/network/model-shards.js'
@@ -107,7 +107,7 @@ export interface ModelWithAdapters {
 
 export interface TrainableModel extends ModelFacts, PassModel, ModelWithAdapters {
   /** Reserves the model for one run; throws if another run has it. */
-  holdForTraining(): HeldForTraining
+  holdForTraining(): HeldModel
   gradientCheckpointing: boolean
   /** How products with frozen weights are computed while gradients are recorded. */
   compute: TrainOptions['compute']

@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 
-/** A run's exclusive hold on a model. */
-export interface HeldForTraining {
+/** A model that one run holds. */
+export interface HeldModel {
   /** Runs the holder's own work that adds or restarts adapters. */
   change<Value>(work: () => Promise<Value>): Promise<Value>
   /** Releases the model. */
@@ -9,27 +9,28 @@ export interface HeldForTraining {
 }
 
 /** Keeps others from changing a model while a run trains it. */
-export class TrainingHold {
+export class TrainingHold implements HeldModel {
   #isHeld = false
   #isChanging = false
 
-  /** @throws UsageError `in-training` if a run already holds the model */
-  begin(): HeldForTraining {
+  /** Takes the model for one run. @throws UsageError `in-training` if a run already holds it */
+  begin(): HeldModel {
     this.requireNone('a second run would train the same model')
     this.#isHeld = true
-    return {
-      change: async (work) => {
-        this.#isChanging = true
-        try {
-          return await work()
-        } finally {
-          this.#isChanging = false
-        }
-      },
-      end: () => {
-        this.#isHeld = false
-      },
+    return this
+  }
+
+  async change<Value>(work: () => Promise<Value>): Promise<Value> {
+    this.#isChanging = true
+    try {
+      return await work()
+    } finally {
+      this.#isChanging = false
     }
+  }
+
+  end(): void {
+    this.#isHeld = false
   }
 
   /** Like `requireNone`, for changes that the holding run itself may make. */
