@@ -121,7 +121,7 @@ export async function loadModelFor(
   const failure = new AbortController()
   tokenizer.catch((error: unknown) => failure.abort(error))
   const weights = storedWeights(source, plan.dtype, device, plan.kept)
-  const betweenMatrices = async () => {
+  const betweenGroups = async () => {
     await nextTurn()
     signal?.throwIfAborted()
     failure.signal.throwIfAborted()
@@ -129,7 +129,7 @@ export async function loadModelFor(
   let loaded: Model | null = null
   try {
     const what = () => [source.identity().hash, plan.dtype, plan.kept]
-    if (!(await readOnRanks(weights, options, what, betweenMatrices))) await weights.readAll(betweenMatrices)
+    if (!(await readOnRanks(weights, options, what, betweenGroups))) await weights.readAll(betweenGroups)
     loaded = new Model({ tokenizer: await tokenizer, weights, source, rotaryDtype, quantised: plan.quantised })
     await device.synchronize()
     if (adapter !== undefined) await loaded.loadAdapter(adapter, 'default', { ...hub, allowOtherBase })

@@ -148,8 +148,8 @@ export class Tensor implements Disposable, Taped<Tensor> {
     native.copy(source.native, this.#native, 1)
   }
 
-  /** Replaces the values of a float32 or int32 tensor, in stream order. */
-  assign(values: Float32Array | Int32Array): void {
+  /** Replaces the values of a float32, int32 or uint8 tensor, in stream order. */
+  assign(values: Float32Array | Int32Array | Uint8Array): void {
     const loaded = native.fromArray(this.device, this.dtype, this.shape, values)
     native.copy(loaded, this.#native, 1)
     loaded.dispose()

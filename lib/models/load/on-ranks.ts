@@ -10,7 +10,6 @@ import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
 import { broadcastJson, rankFailure } from '../../tensor/ranks.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
 import { type ShardRanks, Shards, type ShardUnit } from '../../tensor/shards.js'
-import { runSteps } from '../../tensor/steps.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type CodeFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { GroupOfMatrices } from '../network/units.js'
@@ -176,7 +175,7 @@ async function partOfGroup(
       const values = new Uint8Array(read ? piece.elements : 0)
       if (read) await piece.bytesInto(values)
       const sent = await ranks.broadcast(values, reader)
-      if (!read) writeBytes(sent, piece)
+      if (!read) piece.assign(sent)
     }
     const part = emptyBytes(bytes / ranks.size, weights.device)
     using slice = keep(all.view(part.shape, [1], ranks.rank * part.elements))
@@ -194,7 +193,7 @@ type ReadGroup =
 function readOrFail(weights: Weights, names: GroupOfMatrices, size: number): ReadGroup {
   try {
     const empty = (bytes: number) => emptyBytes(bytes, weights.device)
-    const { matrices, all }: GroupInBytes = allOrNothing(() => readGroup(weights, names, size, empty))
+    const { matrices, all } = allOrNothing(() => readGroup(weights, names, size, empty))
     return { facts: { bytes: all.elements, matrices }, all }
   } catch (error) {
     return { facts: { failure: error instanceof Error ? error.message : String(error) }, error }
@@ -203,11 +202,6 @@ function readOrFail(weights: Weights, names: GroupOfMatrices, size: number): Rea
 
 function emptyBytes(count: number, device: NativeDevice): Tensor {
   return keep(Tensor.empty([count], { device, dtype: 'uint8' }))
-}
-
-function writeBytes(bytes: Uint8Array, into: Tensor): void {
-  using values = keep(Tensor.from(bytes, into.shape, into))
-  into.copyFrom(values)
 }
 
 /** The place of a tensor in the bytes of its group. */
@@ -257,13 +251,13 @@ function floatGroup(weights: Weights, names: GroupOfMatrices, unit: number, make
   const shape = weights.stackedShape(names)
   const all = make(roundedUp(bytesPerValue(dtype) * elementsOf(shape), unit))
   using whole = keep(all.memoryAs(dtype, shape))
-  runSteps(weights.fillStacked(names, whole))
+  weights.fillStacked(names, whole)
   return { matrices: [{ codes: null, tensors: { values: { dtype, shape, offset: 0 } } }], all }
 }
 
 /** Reads matrices as their file stores them, and copies them to their final place. */
 function keptGroup(weights: Weights, names: GroupOfMatrices, unit: number, make: MakeBytes): GroupInBytes {
-  const read = runSteps(weights.read(names))
+  const read = weights.read(names)
   try {
     let end = 0
     const place = (tensor: Tensor): StoredPlace => {

@@ -1,8 +1,7 @@
 import { randomStream } from '../../common/random.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
-import { keep } from '../../tensor/scope.js'
+import { allOrNothing, keep } from '../../tensor/scope.js'
 import type { Shards } from '../../tensor/shards.js'
-import { runSteps, type Steps } from '../../tensor/steps.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { NetworkWeights } from '../network/linear-layers.js'
@@ -54,11 +53,10 @@ export class Weights implements NetworkWeights {
     return [names.reduce((sum, name) => sum + this.shapeOf(name)[0]!, 0), this.shapeOf(names[0]!)[1]!]
   }
 
-  /** Fills a tensor of the stacked shape with floats, one matrix below the other. Yields between them. */
-  *fillStacked(names: GroupOfMatrices, target: Tensor): Steps<void> {
+  /** Fills a tensor of the stacked shape with floats, one matrix below the other. */
+  fillStacked(names: GroupOfMatrices, target: Tensor): void {
     let from = 0
     for (const name of names) {
-      if (from > 0) yield
       using rows = keep(target.rows(from, from + this.shapeOf(name)[0]!))
       this.fill(name, rows)
       from += rows.shape[0]!
@@ -71,25 +69,13 @@ export class Weights implements NetworkWeights {
   }
 
   /**
-   * Reads all matrices, one at a time.
-   * @param betweenMatrices awaited before each; loading stops if it throws
+   * Reads all matrices, one group at a time: few are larger than the embeddings alone.
+   * @param betweenGroups awaited before each; loading stops if it throws
    */
-  async readAll(betweenMatrices: () => Promise<void>): Promise<void> {
-    for (const { groups } of this.units) {
-      for (const names of groups) {
-        const parts = this.read(names)
-        try {
-          for (;;) {
-            await betweenMatrices()
-            const { done, value } = parts.next()
-            if (!done) continue
-            this.put(names, value)
-            break
-          }
-        } finally {
-          parts.return([])
-        }
-      }
+  async readAll(betweenGroups: () => Promise<void>): Promise<void> {
+    for (const names of this.units.flatMap(({ groups }) => groups)) {
+      await betweenGroups()
+      this.put(names, this.read(names))
     }
   }
 
@@ -98,32 +84,23 @@ export class Weights implements NetworkWeights {
     this.#ready.set(names[0]!, matrices)
   }
 
-  /** Reads a group: one stacked weight, or one for each matrix where each has its own scales. Yields after each matrix. */
-  *read(names: GroupOfMatrices): Steps<Weight[]> {
-    const formats = new Set(names.map((name) => this.#format(name)))
-    if (formats.size === 1) {
-      if (formats.has(null)) return [yield* this.#readFloats(names)]
-      const joined = this.kept!.load(names)
-      if (joined) return [keepWeight(joined)]
-    }
-    const matrices: Weight[] = []
-    let isWhole = false
-    try {
-      for (const name of names) {
-        if (matrices.length > 0) yield
-        matrices.push(
-          this.#format(name) === null ? yield* this.#readFloats([name]) : keepWeight(this.kept!.load([name])!),
-        )
+  /** Reads a group: one stacked weight, or one for each matrix where each has its own scales. */
+  read(names: GroupOfMatrices): Weight[] {
+    return allOrNothing(() => {
+      const formats = new Set(names.map((name) => this.#format(name)))
+      if (formats.size === 1) {
+        if (formats.has(null)) return [this.#readFloats(names)]
+        const joined = this.kept!.load(names)
+        if (joined) return [keepWeight(joined)]
       }
-      isWhole = true
-      return matrices
-    } finally {
-      if (!isWhole) for (const matrix of matrices) matrix.dispose()
-    }
+      return names.map((name) =>
+        this.#format(name) === null ? this.#readFloats([name]) : keepWeight(this.kept!.load([name])!),
+      )
+    })
   }
 
   weight(name: string): Weight {
-    return (this.#ready.get(name) ?? runSteps(this.read([name])))[0]!
+    return (this.#ready.get(name) ?? this.read([name]))[0]!
   }
 
   bias(name: string): Tensor {
@@ -135,7 +112,7 @@ export class Weights implements NetworkWeights {
   }
 
   fused(names: GroupOfMatrices): { whole: Weight | null; parts: Weight[] } {
-    const matrices = this.#ready.get(names[0]!) ?? runSteps(this.read(names))
+    const matrices = this.#ready.get(names[0]!) ?? this.read(names)
     if (matrices.length === names.length) return { whole: null, parts: [...matrices] }
     const [whole] = matrices as [Weight]
     let from = 0
@@ -154,16 +131,10 @@ export class Weights implements NetworkWeights {
     this.shards?.dispose()
   }
 
-  *#readFloats(names: GroupOfMatrices): Steps<Weight> {
+  #readFloats(names: GroupOfMatrices): Weight {
     const whole = keep(Tensor.empty(this.stackedShape(names), this))
-    let isWhole = false
-    try {
-      yield* this.fillStacked(names, whole)
-      isWhole = true
-      return weightOf(whole)
-    } finally {
-      if (!isWhole) whole.dispose()
-    }
+    this.fillStacked(names, whole)
+    return weightOf(whole)
   }
 
   #format(name: string): StorageFormat | null {
