@@ -116,6 +116,42 @@ export function rankOfProduct({ name, inFeatures, outFeatures }: LayerFacts): Ra
   return { most, of: `that the change of ${name} (${inFeatures} → ${outFeatures}) can have` }
 }
 
+/** A matrix as a product of two factors, and what it leaves out. */
+interface PrincipalFactors {
+  readonly rank: number
+  /** A [rank, k] */
+  readonly a: Float32Array
+  /** B [d, rank] */
+  readonly b: Float32Array
+  /** All singular values of the matrix, the largest first; the first `rank` are in the product. */
+  readonly singularValues: Float64Array
+}
+
+/**
+ * Decomposes a matrix [d, k]: scale · B A is the best approximation of at most this rank (Eckart and Young), its part with the
+ * largest singular values, whose square roots go into both factors.
+ */
+export async function principalFactors(
+  matrix: Float32Array,
+  [d, k]: readonly [d: number, k: number],
+  wanted: number,
+  scale = 1,
+): Promise<PrincipalFactors> {
+  const { s, u, v } = await native.svd(matrix, d, k, true)
+  const most = s.length
+  const rank = Math.min(wanted, most)
+  const root = (i: number): number => Math.sqrt(s[i]! / scale)
+  const a = Float32Array.from({ length: rank * k }, (_, at) => {
+    const i = Math.floor(at / k)
+    return root(i) * v![(at % k) * most + i]!
+  })
+  const b = Float32Array.from({ length: d * rank }, (_, at) => {
+    const i = at % rank
+    return root(i) * u![Math.floor(at / rank) * most + i]!
+  })
+  return { a, b, rank, singularValues: s }
+}
+
 /** PEFT's names of the embeddings' factors B [V, rank] and A [rank, D], which files store transposed. */
 const embeddingNames = { b: 'lora_embedding_A', a: 'lora_embedding_B' } as const
 

@@ -1,11 +1,9 @@
 import { check } from '../../common/arguments.js'
 import { taskLimit } from '../../common/task-limit.js'
-import { native } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import { type Destination, together } from '../../tensor/destination.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { Weight } from '../../tensor/weight.js'
 import type { AdapterMethod, LayerFacts, TensorValues } from '../contract/adapter.js'
 import { adapterArguments } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
@@ -21,6 +19,7 @@ import {
   type LowRankOptions,
   lowRankConfig,
   lowRankFields,
+  principalFactors,
 } from './low-rank.js'
 
 export interface PissaConfig extends LowRankConfig {
@@ -71,50 +70,20 @@ export class PissaLayer extends AdapterLayer {
   /** [B, −B₀] [A; A₀] */
   override factors(): LowRankFactors {
     const [own, first] = [this.trained.factors(), this.initial.factors()]
-    const [{ rank, scale }, width] = [own, 2 * own.rank]
+    const { rank, scale } = own
     const ofBoth = (factor: 'a' | 'b') => Promise.all([own[factor](), first[factor]()])
     return {
-      rank: width,
+      rank: 2 * rank,
       scale,
-      a: async () => Float32Array.from((await ofBoth('a')).flatMap((values) => [...values])),
-      async b() {
-        const [trained, initial] = await ofBoth('b')
-        return Float32Array.from({ length: 2 * trained.length }, (_, at) => {
-          const [row, column] = [Math.floor(at / width), at % width]
-          return column < rank ? trained[row * rank + column]! : -initial[row * rank + column - rank]!
-        })
-      },
+      a: async () => stacked(...(await ofBoth('a'))),
+      b: async () => besideNegated(...(await ofBoth('b')), rank),
     }
   }
-}
-
-/** Values of A [rank, k] and B [d, rank]. */
-interface Factors {
-  a: Float32Array
-  b: Float32Array
 }
 
 /** The number of concurrent decompositions: the threads of libuv's pool. Each keeps its matrix in double precision. */
 const AT_A_TIME = 4
 const inTurn = taskLimit(AT_A_TIME)
-
-/** Decomposes a weight: scale · B A is its part with the largest singular values, whose square roots go into both factors. */
-async function principalFactors(weight: Weight, rank: number, scale: number): Promise<Factors> {
-  const [d, k] = weight.shape as [number, number]
-  const { s, u, v } = await native.svd(await weight.data(), d, k, true)
-  const p = s.length
-  const root = (i: number): number => Math.sqrt(s[i]! / scale)
-  return {
-    a: Float32Array.from({ length: rank * k }, (_, at) => {
-      const i = Math.floor(at / k)
-      return root(i) * v![(at % k) * p + i]!
-    }),
-    b: Float32Array.from(
-      { length: d * rank },
-      (_, at) => root(at % rank) * u![Math.floor(at / rank) * p + (at % rank)]!,
-    ),
-  }
-}
 
 const scaleOf = (config: PissaConfig, layer: LayerFacts): number => alphaOf(config, layer) / rankOf(config, layer)
 
@@ -136,6 +105,14 @@ function stacked(one: TensorValues, other: TensorValues): Float32Array {
   values.set(one)
   values.set(other, one.length)
   return values
+}
+
+/** Concatenates the columns of a matrix [d, rank] and of the other one, negated. */
+function besideNegated(one: TensorValues, other: TensorValues, rank: number): Float32Array {
+  return Float32Array.from({ length: 2 * one.length }, (_, at) => {
+    const [row, column] = [Math.floor(at / (2 * rank)), at % (2 * rank)]
+    return column < rank ? one[row * rank + column]! : -other[row * rank + column - rank]!
+  })
 }
 
 /**
@@ -177,13 +154,8 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
           )
         return { lora_B: columns(0, 1), initial_lora_B: columns(rank, -1) }
       },
-      join({ lora_B: trained, initial_lora_B: initial }, config, layer) {
-        const rank = rankOf(config, layer)
-        return Float32Array.from({ length: 2 * trained!.length }, (_, at) => {
-          const [row, column] = [Math.floor(at / (2 * rank)), at % (2 * rank)]
-          return column < rank ? trained![row * rank + column]! : -initial![row * rank + column - rank]!
-        })
-      },
+      join: ({ lora_B: trained, initial_lora_B: initial }, config, layer) =>
+        besideNegated(trained!, initial!, rankOf(config, layer)),
     },
   },
 
@@ -202,7 +174,9 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
 
   async initial(config, layer, weight) {
     const rank = rankOf(config, layer)
-    const { a, b } = await inTurn(() => principalFactors(weight, rank, scaleOf(config, layer)))
+    const { a, b } = await inTurn(async () =>
+      principalFactors(await weight.data(), [layer.outFeatures, layer.inFeatures], rank, scaleOf(config, layer)),
+    )
     return { lora_A: a, lora_B: b, initial_lora_A: a, initial_lora_B: b }
   },
 

@@ -5,13 +5,13 @@ import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import type { BaseModel } from '../../adapters/contract/base-model.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import { lora } from '../../adapters/methods/lora.js'
-import { type FactorsOfLayer, storedFactors } from '../../adapters/methods/low-rank.js'
+import { type FactorsOfLayer, principalFactors, storedFactors } from '../../adapters/methods/low-rank.js'
 import { aFlag, aFunction, aText, check, optionsSchema, wholeFrom } from '../../common/arguments.js'
 import { RunError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { replaceFolder } from '../../io/atomic.js'
-import { type NativeDevice, native } from '../../native/addon.js'
-import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
+import type { NativeDevice } from '../../native/addon.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import type { ModelSource } from '../read/model-source.js'
 import { writeGgufLora } from '../write/write-gguf-lora.js'
@@ -59,7 +59,7 @@ export interface ExportAdapterResult {
   }[]
 }
 
-/** A layer as a LoRA, and its error. */
+/** A layer as a LoRA, and its error: the root of the ratio of the residual's sum of squares to that of ΔW. */
 interface ExportedLayer extends FactorsOfLayer {
   readonly lostSquares: number
   readonly squares: number
@@ -142,8 +142,11 @@ async function exported(
     )
   }
   const delta = await weightChange(source, layer, adapter, device)
-  const nearest = await truncatedFactors(delta, layer.outFeatures, layer.inFeatures, approximateRank)
-  return { layer, ...nearest }
+  const shape = [layer.outFeatures, layer.inFeatures] as const
+  const { a, b, rank, singularValues } = await principalFactors(delta, shape, approximateRank)
+  const squaresFrom = (start: number) => singularValues.slice(start).reduce((sum, value) => sum + value ** 2, 0)
+  const factors = { rank, scale: 1, a: async () => a, b: async () => b }
+  return { layer, ...factors, lostSquares: squaresFrom(rank), squares: squaresFrom(0) }
 }
 
 /** The largest relative error of an approximation that is written without `force`. */
@@ -204,37 +207,4 @@ function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: read
     'unfit-options',
     `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (the option format: gguf).`,
   )
-}
-
-/** The nearest product of a given rank, and its error. */
-interface TruncatedFactors extends LowRankFactors {
-  /** Sums of squares of the residual and of ΔW: the relative error (Frobenius norm) is the root of their ratio. */
-  readonly lostSquares: number
-  readonly squares: number
-}
-
-/**
- * Returns the best approximation of ΔW [d, k] of a rank (Eckart and Young): its largest singular values, whose square roots go
- * into both factors.
- */
-async function truncatedFactors(
-  delta: Float32Array,
-  outFeatures: number,
-  inFeatures: number,
-  wanted: number,
-): Promise<TruncatedFactors> {
-  const { s, u, v } = await native.svd(delta, outFeatures, inFeatures, true)
-  const most = s.length
-  const rank = Math.min(wanted, most)
-  const squaresFrom = (start: number) => s.slice(start).reduce((sum, value) => sum + value ** 2, 0)
-  const a = Float32Array.from({ length: rank * inFeatures }, (_, at) => {
-    const i = Math.floor(at / inFeatures)
-    return Math.sqrt(s[i]!) * v![(at % inFeatures) * most + i]!
-  })
-  const b = Float32Array.from({ length: outFeatures * rank }, (_, at) => {
-    const i = at % rank
-    return Math.sqrt(s[i]!) * u![Math.floor(at / rank) * most + i]!
-  })
-  const factors = { rank, scale: 1, a: async () => a, b: async () => b }
-  return { ...factors, lostSquares: squaresFrom(rank), squares: squaresFrom(0) }
 }

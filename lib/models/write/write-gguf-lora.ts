@@ -1,7 +1,7 @@
 import type { FactorsOfLayer } from '../../adapters/methods/low-rank.js'
 import { float32, type GgufEntry, type GgufField, ggufText, writeGguf } from '../../io/gguf-writer.js'
 import type { FloatDType } from '../../native/addon.js'
-import { float32ToBfloat16Bits, float32ToFloat16Bits } from '../../tensor/half.js'
+import { halfFromFloat32 } from '../../tensor/half.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
 import { ggufName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
@@ -52,7 +52,5 @@ function reordered(values: Float32Array, width: number, order: Int32Array): Floa
 
 function bytesOf(values: Float32Array, dtype: FloatDType): Uint8Array {
   if (dtype === 'float32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-  return new Uint8Array(
-    Uint16Array.from(values, dtype === 'float16' ? float32ToFloat16Bits : float32ToBfloat16Bits).buffer,
-  )
+  return new Uint8Array(halfFromFloat32(values, dtype).buffer)
 }
