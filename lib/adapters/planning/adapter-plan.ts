@@ -1,9 +1,11 @@
+import { UsageError } from '../../common/errors.js'
 import { elementsOf, type FloatDType } from '../../native/addon.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
-import type { BaseModel } from '../contract/base-model.js'
+import { type BaseModel, requireUntied } from '../contract/base-model.js'
+import { requireUsedPatterns, selectTargets } from '../contract/patterns.js'
 import { type SelectedModules, selectModules } from '../files/modules-to-save.js'
+import { requireTrainable } from '../registry.js'
 import { type AdapterCost, adapterCost, rankNotes } from './adapter-cost.js'
-import { targetLayers } from './target-layers.js'
 
 /** The plan of a new adapter. */
 export interface AdapterPlan<L extends LayerFacts> {
@@ -29,4 +31,25 @@ export function planAdapter<L extends LayerFacts>(
   const whole = modules.weights.reduce((sum, name) => sum + elementsOf(base.weights.get(name)!), 0)
   const cost = adapterCost(config, targets, { dtype, whole, restarts })
   return { targets, modules, cost, notes: rankNotes(config, targets) }
+}
+
+/**
+ * Returns the layers of a new adapter: those that its targets select, except those whose weights are among `whole`, which are
+ * trained themselves. Throws a UsageError if there are none, if the method does not support one, and for patterns that match
+ * none.
+ */
+function targetLayers<L extends LayerFacts>(
+  config: AdapterConfigBase,
+  layers: readonly L[],
+  base: BaseModel,
+  whole: readonly string[],
+): L[] {
+  requireUntied(config.targetModules, base)
+  const targets = selectTargets(config.targetModules, layers).filter(({ name }) => !whole.includes(`${name}.weight`))
+  if (targets.length === 0) {
+    throw new UsageError('no-target', 'All target modules are among those that are trained whole.')
+  }
+  for (const layer of targets) requireTrainable(config, layer)
+  requireUsedPatterns(config, targets)
+  return targets
 }
