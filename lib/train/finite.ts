@@ -1,12 +1,9 @@
 import { RunError } from '../common/errors.js'
 import type { StoredValues } from './trainable.js'
 
-/** Returns the values as float32; throws a `RunError` that names the tensor if one is not finite. */
+/** Returns the values of a float32 tensor; throws a `RunError` that names the tensor if one is not finite. */
 export async function finiteValues(name: string, tensor: StoredValues): Promise<Float32Array> {
-  const values = await tensor.data()
-  if (!(values instanceof Float32Array)) {
-    throw new RunError('unexpected-dtype', `Expected ${name} to hold float32 values, but it holds another dtype.`)
-  }
+  const values = (await tensor.data()) as Float32Array
   if (!allFinite(values)) {
     throw new RunError('non-finite', `${name} holds a value that is not finite, so nothing of this step was saved.`)
   }

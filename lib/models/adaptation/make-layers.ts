@@ -25,24 +25,14 @@ async function attachLater(
   pending: readonly (LayerAdapter | Promise<LayerAdapter>)[],
   attachAll: (layers: readonly LayerAdapter[]) => void,
 ): Promise<void> {
-  const layers = await everyOf(pending)
-  try {
-    allOrNothing(() => attachAll(layers))
-  } catch (error) {
-    disposeAll(layers)
-    throw error
-  }
-}
-
-async function everyOf(pending: readonly (LayerAdapter | Promise<LayerAdapter>)[]): Promise<LayerAdapter[]> {
   const results = await Promise.allSettled(pending)
   const layers = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-  const failed = results.find((result) => result.status === 'rejected')
-  if (!failed) return layers
-  disposeAll(layers)
-  throw failed.reason
-}
-
-function disposeAll(layers: readonly LayerAdapter[]): void {
-  for (const layer of layers) layer.dispose()
+  try {
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
+    allOrNothing(() => attachAll(layers))
+  } catch (error) {
+    for (const layer of layers) layer.dispose()
+    throw error
+  }
 }
