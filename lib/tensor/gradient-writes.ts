@@ -57,3 +57,10 @@ export function writeMultiple(target: GradientTarget, factor: number, values: Te
     else native.copy(values.native, into.native, factor)
   })
 }
+
+/** Stores or adds scale · dYᵀ x [d, k]: the gradient of a weight, from dY [T, d] and x [T, k]. */
+export function writeWeightGradient(target: GradientTarget, dY: Tensor, x: Tensor, scale = 1): void {
+  target.write(({ native: c }, accumulate) =>
+    native.matmul({ a: dY.native, transposeA: true, b: x.native, c, alpha: scale, accumulate }),
+  )
+}

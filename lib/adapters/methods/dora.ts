@@ -1,5 +1,6 @@
 import { native } from '../../native/addon.js'
 import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import { writeMultiple, writeWeightGradient } from '../../tensor/gradient-writes.js'
 import { norms } from '../../tensor/operations/reductions.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { keep, scope } from '../../tensor/scope.js'
@@ -86,11 +87,9 @@ export class DoraLayer extends AdapterLayer {
     const factors = this.#factors(scale * this.scale)
     const scaled = Tensor.empty(b.shape, b)
     this.#scaleRows(b, factors, scaled)
-    dA!.write((target, add) =>
-      native.matmul({ a: scaled.native, transposeA: true, b: dWeight.native, c: target.native, accumulate: add }),
-    )
+    writeWeightGradient(dA!, scaled, dWeight)
     this.#scaleRows(projected, factors, scaled)
-    dB!.write((target, add) => (add ? native.add(scaled.native, target.native, 1) : target.copyFrom(scaled)))
+    writeMultiple(dB!, 1, scaled)
 
     native.multiply(weight.native, dWeight.native, dWeight.native, 1, false)
     native.multiply(b.native, projected.native, projected.native, this.scale, false)

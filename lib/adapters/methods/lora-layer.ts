@@ -2,6 +2,7 @@ import { type FloatDType, native } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'
+import { writeWeightGradient } from '../../tensor/gradient-writes.js'
 import { factor } from '../../tensor/operations/linear.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
@@ -41,23 +42,12 @@ export class LoraLayer extends AdapterLayer {
           if (dB!.needed) {
             const z = rankWide()
             native.matmul({ a: x.native, b: a.as(dtype).native, transposeB: true, c: z.native })
-            dB!.write((target, add) =>
-              native.matmul({
-                a: dY.native,
-                transposeA: true,
-                b: z.native,
-                c: target.native,
-                alpha: total,
-                accumulate: add,
-              }),
-            )
+            writeWeightGradient(dB!, dY, z, total)
           }
           if (dA!.needed) {
             const dZ = rankWide()
             native.matmul({ a: dY.native, b: b.as(dtype).native, c: dZ.native, alpha: total })
-            dA!.write((target, add) =>
-              native.matmul({ a: dZ.native, transposeA: true, b: x.native, c: target.native, accumulate: add }),
-            )
+            writeWeightGradient(dA!, dZ, x)
           }
         }),
     }

@@ -3,6 +3,7 @@ import { type FloatDType, type Grouping, native } from '../../native/addon.js'
 import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'
+import { writeWeightGradient } from '../../tensor/gradient-writes.js'
 import { factor } from '../../tensor/operations/linear.js'
 import { groupSum } from '../../tensor/operations/mora.js'
 import type { Parameter } from '../../tensor/parameter.js'
@@ -57,16 +58,7 @@ export class MissLayer extends AdapterLayer {
         scope(() => {
           const z = Tensor.empty([x.shape[0]!, this.#runs.side], { device: x.device, dtype: x.dtype as FloatDType })
           native.groupSum(this.#runs, x.native, z.native, false)
-          dBlock!.write((target, add) =>
-            native.matmul({
-              a: dY.native,
-              transposeA: true,
-              b: z.native,
-              c: target.native,
-              alpha: scale,
-              accumulate: add,
-            }),
-          )
+          writeWeightGradient(dBlock!, dY, z, scale)
         }),
     }
   }

@@ -3,6 +3,7 @@ import { type Grouping, native, type SectionPlan } from '../../native/addon.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'
+import { writeWeightGradient } from '../../tensor/gradient-writes.js'
 import {
   alignedSide,
   foldSections,
@@ -85,9 +86,7 @@ function groupsMatrixGradient(
       return result
     }
     const [z, dZ] = [sums(x, input), sums(dY, output)]
-    dMatrix.write((target, add) =>
-      native.matmul({ a: dZ.native, transposeA: true, b: z.native, c: target.native, alpha: scale, accumulate: add }),
-    )
+    writeWeightGradient(dMatrix, dZ, z, scale)
   })
 }
 

@@ -1,5 +1,6 @@
 import { type FloatDType, native } from '../../native/addon.js'
 import { type Destination, destinationOr } from '../destination.js'
+import { writeWeightGradient } from '../gradient-writes.js'
 import type { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
@@ -32,9 +33,7 @@ export function weightProduct(x: Tensor, weight: Weight, into?: Destination): Te
   const saved = floats?.requiresGrad ? [x, ...tensors] : tensors
   return record(y, floats ? [x, floats] : [x], saved, (dY, [input], [dX, dWeight]) => {
     dX!.write((target, add) => weight.multiplyGradient(dY, target, 1, add))
-    dWeight?.write((target, add) =>
-      native.matmul({ a: dY.native, transposeA: true, b: input!.native, c: target.native, accumulate: add }),
-    )
+    if (dWeight) writeWeightGradient(dWeight, dY, input!)
   })
 }
 
@@ -173,17 +172,6 @@ export function factor(x: Tensor, a: Parameter, scale = 1, into?: Destination): 
     dX!.write((target, add) =>
       native.matmul({ a: dY.native, b: a.as(dtype).native, c: target.native, alpha: scale, accumulate: add }),
     )
-    if (input) {
-      dA!.write((target, add) =>
-        native.matmul({
-          a: dY.native,
-          transposeA: true,
-          b: input.native,
-          c: target.native,
-          alpha: scale,
-          accumulate: add,
-        }),
-      )
-    }
+    if (input) writeWeightGradient(dA!, dY, input, scale)
   })
 }

@@ -1,6 +1,7 @@
 import { aNumber, check, optionsSchema } from '../../common/arguments.js'
 import { type FloatDType, native } from '../../native/addon.js'
-import { writeScaled } from '../gradient-writes.js'
+import { writeScaled, writeWeightGradient } from '../gradient-writes.js'
+import { scope } from '../scope.js'
 import { runSteps, type Steps } from '../steps.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
@@ -54,18 +55,17 @@ export function linearCrossEntropy(
 /** `linearCrossEntropy` through a head in any storage format, in steps. */
 export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Steps<Tensor> {
   const { device } = hidden
-  const total = Tensor.zeros([1], { device })
   const isTrained = head.floats?.requiresGrad === true
   const wanted = isRecording() && (hidden.requiresGrad || isTrained)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && isTrained ? Tensor.zeros(head.shape, { device }) : null
-  if (inParts(hidden) && !dHead) {
-    const losses = yield* lossesInParts(hidden, head, targets, form, dHidden)
-    native.sum(losses.native, total.native, true)
-    losses.dispose()
-  } else {
-    sumByChunks({ hidden, head, targets, form, total, dHidden, dHead })
-  }
+  const losses =
+    inParts(hidden) && !dHead
+      ? yield* lossesInParts(hidden, head, targets, form, dHidden)
+      : lossesByChunks(hidden, head, targets, form, dHidden, dHead)
+  const total = Tensor.empty([1], { device })
+  native.sum(losses.native, total.native, false)
+  losses.dispose()
   const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
   return record(total, head.floats ? [hidden, head.floats] : [hidden], saved, (gradient, kept, [toHidden, toHead]) => {
     const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
@@ -74,51 +74,38 @@ export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tenso
   })
 }
 
-interface LossOfChunks {
-  readonly hidden: Tensor
-  readonly head: Weight
-  readonly targets: Tensor
-  readonly form: LogitsForm
-  /** The sum so far. */
-  readonly total: Tensor
-  /** Memory for gradients that are needed; the head's gradient is added to. */
-  readonly dHidden: Tensor | null
-  readonly dHead: Tensor | null
-}
-
-/** Adds the losses to `total`, with logits in chunks of rows. */
-function sumByChunks({ hidden, head, targets, form, total, dHidden, dHead }: LossOfChunks): void {
-  const { scale, softcap } = form
-  const { device } = hidden
+/**
+ * Returns losses [N] (float32), with logits in chunks of rows. Writes the gradients of their sum to dHidden [N, D], and adds
+ * them to dHead [V, D].
+ */
+function lossesByChunks(
+  hidden: Tensor,
+  head: Weight,
+  targets: Tensor,
+  { scale, softcap }: LogitsForm,
+  dHidden: Tensor | null = null,
+  dHead: Tensor | null = null,
+): Tensor {
   const dtype = hidden.dtype as FloatDType
   const wanted = dHidden !== null || dHead !== null
   const rows = hidden.shape[0]!
+  const losses = Tensor.empty([rows], { device: hidden.device })
   const inPanels = head.floats === null && rows <= FEW_CHUNKS * rowsOfLogits(head)
   const weight = wanted && !inPanels ? head.unpacked(dtype) : head
   for (const [from, to] of chunks(rows, head)) {
-    const x = hidden.rows(from, to)
-    const logits = products(x, weight, scale)
-    const losses = Tensor.empty([to - from], { device })
-    const at = targets.rows(from, to)
-    const dLogits = wanted ? gradientBeside(logits, dtype) : null
-    native.crossEntropy(logits.native, at.native, softcap ?? 0, losses.native, dLogits?.native ?? null)
-    native.sum(losses.native, total.native, true)
-    if (dHidden) {
-      const slice = dHidden.rows(from, to)
-      weight.multiplyGradient(dLogits!, slice, scale, false)
-      slice.dispose()
-    }
-    if (dHead)
-      native.matmul({
-        a: dLogits!.native,
-        transposeA: true,
-        b: x.native,
-        c: dHead.native,
-        alpha: scale,
-        accumulate: true,
-      })
-    for (const tensor of new Set([x, logits, losses, at, ...(dLogits ? [dLogits] : [])])) tensor.dispose()
+    scope(() => {
+      const x = hidden.rows(from, to)
+      const logits = products(x, weight, scale)
+      const dLogits = wanted ? gradientBeside(logits, dtype) : null
+      const [at, own] = [targets.rows(from, to), losses.rows(from, to)]
+      native.crossEntropy(logits.native, at.native, softcap ?? 0, own.native, dLogits?.native ?? null)
+      if (!dLogits) return
+      if (dHidden) weight.multiplyGradient(dLogits, dHidden.rows(from, to), scale, false)
+      const product = { a: dLogits.native, transposeA: true, b: x.native, alpha: scale, accumulate: true }
+      if (dHead) native.matmul({ ...product, c: dHead.native })
+    })
   }
+  return losses
 }
 
 /** Returns the sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
@@ -145,16 +132,7 @@ export function logitsOf(hidden: Tensor, head: Weight, { scale, softcap }: Logit
     // Products need a gradient in the activations' dtype, as in linearCrossEntropy.
     const dLogits = cast(gradient, dtype)
     toHidden!.write((target, add) => head.multiplyGradient(dLogits, target, scale, add))
-    toHead?.write((target, add) =>
-      native.matmul({
-        a: dLogits.native,
-        transposeA: true,
-        b: input!.native,
-        c: target.native,
-        alpha: scale,
-        accumulate: add,
-      }),
-    )
+    if (toHead) writeWeightGradient(toHead, dLogits, input!, scale)
   })
   return softcap === null ? logits : capped(logits, softcap)
 }
@@ -189,20 +167,6 @@ export function* targetLogProbs(
     ? yield* lossesInParts(hidden, head, targets, form, null)
     : lossesByChunks(hidden, head, targets, form)
   native.copy(losses.native, losses.native, -1)
-  return losses
-}
-
-/** Returns losses [N] (float32), with logits in chunks of rows. */
-function lossesByChunks(hidden: Tensor, head: Weight, targets: Tensor, { scale, softcap }: LogitsForm): Tensor {
-  const { device } = hidden
-  const losses = Tensor.empty([hidden.shape[0]!], { device })
-  for (const [from, to] of chunks(hidden.shape[0]!, head)) {
-    const x = hidden.rows(from, to)
-    const logits = products(x, head, scale)
-    const [at, slice] = [targets.rows(from, to), losses.rows(from, to)]
-    native.crossEntropy(logits.native, at.native, softcap ?? 0, slice.native, null)
-    for (const tensor of [x, logits, at, slice]) tensor.dispose()
-  }
   return losses
 }
 

@@ -1,5 +1,6 @@
 import { type FloatDType, type Grouping, native, type SectionPlan } from '../../native/addon.js'
 import { type Destination, destinationOr } from '../destination.js'
+import { writeMultiple } from '../gradient-writes.js'
 import type { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
@@ -57,12 +58,7 @@ export function squareFactor(z: Tensor, matrix: Parameter, scale: number): Tenso
     if (!dMatrix!.needed) return
     const whole = Tensor.empty([width, width], { device: dY.device })
     native.matmul({ a: dY.native, transposeA: true, b: input!.native, c: whole.native, alpha: scale })
-    dMatrix!.write((target, add) =>
-      inCorner(whole, side, (corner) => {
-        if (add) native.add(corner.native, target.native, 1)
-        else native.copy(corner.native, target.native, 1)
-      }),
-    )
+    inCorner(whole, side, (corner) => writeMultiple(dMatrix!, 1, corner))
   })
 }
 
@@ -170,13 +166,13 @@ export function sectionsMatrixGradient(
   const side = native.foldedSide(plan, x.dtype, device)
   const dFolded = Tensor.empty([liveSections(plan), side, side], { device })
   native.sectionsBackwardWeight(plan, x.native, dY.native, dFolded.native)
-  dMatrix.write((target, accumulate) => {
-    if (scale === 1) return native.unfoldSections(plan, dFolded.native, target.native, accumulate)
-    const unscaled = Tensor.empty(target.shape, { device })
-    native.unfoldSections(plan, dFolded.native, unscaled.native, false)
-    const write = accumulate ? native.add : native.copy
-    write(unscaled.native, target.native, scale)
-  })
+  if (scale === 1) {
+    dMatrix.write((target, add) => native.unfoldSections(plan, dFolded.native, target.native, add))
+    return
+  }
+  const unscaled = Tensor.empty([plan.side, plan.side], { device })
+  native.unfoldSections(plan, dFolded.native, unscaled.native, false)
+  writeMultiple(dMatrix, scale, unscaled)
 }
 
 /** Number of sections whose output is kept; see native/mora/geometry.h. */

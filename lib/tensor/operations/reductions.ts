@@ -1,9 +1,10 @@
 /** Sums, means and softmax, with gradients. */
 import { badValue } from '../../common/arguments.js'
-import { native } from '../../native/addon.js'
+import { elementsOf, native } from '../../native/addon.js'
+import { writeMultiple } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
-import { type GradientTarget, Tensor } from '../tensor.js'
+import { denseStrides, Tensor } from '../tensor.js'
 import { add, mul, relu, sqrt, square, sub } from './arithmetic.js'
 import { asRows, dense, requireFloats, rowSums, unfit, wholeSum } from './shaped.js'
 
@@ -18,12 +19,12 @@ export function sum(x: Tensor, axis?: -1): Tensor {
   return scope(() => {
     if (axis === undefined || x.shape.length < 2) {
       const standing = x.shape.map(() => 0)
-      return record(wholeSum(x), [x], [], (dY, _, [dX]) => repeated(dX!, dY, x.shape, standing))
+      return record(wholeSum(x), [x], [], (dY, _, [dX]) => writeMultiple(dX!, 1, dY.view(x.shape, standing)))
     }
     const shape = x.shape.slice(0, -1)
-    const [rows, columns] = asRows(x)
-    const sums = rowSums(x, rows).view(shape)
-    return record(sums, [x], [], (dY, _, [dX]) => repeated(dX!, dense(dY), [rows, columns], [1, 0]))
+    const strides = [...denseStrides(shape), 0]
+    const sums = rowSums(x, elementsOf(shape)).view(shape)
+    return record(sums, [x], [], (dY, _, [dX]) => writeMultiple(dX!, 1, dense(dY).view(x.shape, strides)))
   })
 }
 
@@ -41,20 +42,6 @@ export function mean(x: Tensor, axis?: -1): Tensor {
 export function norms(x: Tensor, least = 0): Tensor {
   const limit = Math.fround(least) ** 2
   return scope(() => sqrt(add(relu(sub(sum(square(x), -1), limit)), limit)))
-}
-
-/** Repeats the gradient, [1] or [rows], to `shape`. */
-function repeated(
-  target: GradientTarget,
-  gradient: Tensor,
-  shape: readonly number[],
-  strides: readonly number[],
-): void {
-  const source = gradient.view(shape, strides).native
-  target.write((into, accumulate) => {
-    if (accumulate) native.add(source, into.view(shape).native, 1)
-    else native.copy(source, into.view(shape).native, 1)
-  })
 }
 
 /** Returns e^x / Σ e^x over the last axis of x [..., C], in its dtype. */
