@@ -2,11 +2,22 @@ import { spawn } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { thisProcess } from '../../../lib/io/process-identity.js'
 import { lockFolder } from '../../../lib/train/output/lock.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { lacksBuild, needing } from '../../needs.js'
+
+/** Whether the file system has no hard links, as exFAT and some network mounts. */
+const links = vi.hoisted(() => ({ areMissing: false }))
+vi.mock('node:fs', async (original) => {
+  const fs = await original<typeof import('node:fs')>()
+  const linkSync: typeof fs.linkSync = (...paths) => {
+    if (links.areMissing) throw Object.assign(new Error('operation not permitted'), { code: 'EPERM' })
+    fs.linkSync(...paths)
+  }
+  return { ...fs, linkSync }
+})
 
 const folder = useTemporaryFolder()
 const library = join(import.meta.dirname, '..', '..', '..', 'dist', 'train', 'output', 'lock.js')
@@ -45,6 +56,19 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder())).toEqual(['.lock'])
     lock.release()
     expect(readdirSync(folder())).toEqual([])
+  })
+
+  it('is taken without hard links, too', () => {
+    links.areMissing = true
+    try {
+      const lock = lockFolder(folder())
+      expect(readdirSync(folder())).toEqual(['.lock'])
+      expect(() => lockFolder(folder())).toThrow(/is being written by process/)
+      lock.release()
+      expect(readdirSync(folder())).toEqual([])
+    } finally {
+      links.areMissing = false
+    }
   })
 
   it('of a dead process is taken over, once', () => {
