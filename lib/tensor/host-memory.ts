@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { type NativeDevice, native } from '../native/addon.js'
-import { gatherJson, type Ranks } from './ranks.js'
+import { failureReason, gatherJson, type Ranks } from './ranks.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
@@ -121,7 +121,7 @@ export class HostMemory {
       try {
         work()
       } catch (error) {
-        reasons.push(reasonOf(error))
+        reasons.push(failureReason(error))
       }
     }
     const proof = randomBytes(PROOF_BYTES)
@@ -159,17 +159,13 @@ function opened({ pid, descriptor, proof }: Place, rank: number): number {
   try {
     found = openSync(path, 'r')
   } catch (error) {
-    throw new Error(`the memory of rank ${rank} cannot be opened: ${reasonOf(error)}`)
+    throw new Error(`the memory of rank ${rank} cannot be opened: ${failureReason(error)}`)
   }
   const begins = Buffer.alloc(PROOF_BYTES)
   readSync(found, begins, 0, PROOF_BYTES, 0)
   if (begins.toString('hex') === proof) return found
   closeSync(found)
   throw new Error(`${path} is not the memory of rank ${rank}, which is in another PID namespace`)
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 function warn(why: string): void {

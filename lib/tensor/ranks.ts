@@ -81,3 +81,8 @@ export function sumOverRanks(all: readonly Uint8Array[], length: number): Float6
 export function rankFailure(rank: number, reason: string): RunError {
   return new RunError('rank-failed', `Rank ${rank} failed: ${reason}`)
 }
+
+/** Returns the reason that a rank reports for an error of any kind. */
+export function failureReason(error: unknown): string {
+  return (error instanceof Error && error.message) || String(error) || 'it gives no reason'
+}

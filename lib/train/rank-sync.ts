@@ -1,6 +1,14 @@
 /** Keeps the ranks of a run in step: they stop, save, wait and fail together. */
 import { RunError, UsageError } from '../common/errors.js'
-import { gatherJson, type Ranks, rankFailure, single, sumOverRanks, type WritableValues } from '../tensor/ranks.js'
+import {
+  failureReason,
+  gatherJson,
+  type Ranks,
+  rankFailure,
+  single,
+  sumOverRanks,
+  type WritableValues,
+} from '../tensor/ranks.js'
 
 /** Flags that ranks exchange when they meet; a flag that any rank sets is set for all. */
 const FLAGS = [
@@ -122,7 +130,7 @@ export class RankSync {
   async #end(error: unknown, save: (error: unknown) => Promise<unknown> = async () => error): Promise<unknown> {
     let end = error
     if (isRankFailure(error)) end = await save(error).catch(() => error)
-    else if (!this.#isCutOff) await this.#meet({ failed: true }, Buffer.from(messageOf(error))).catch(() => {})
+    else if (!this.#isCutOff) await this.#meet({ failed: true }, Buffer.from(failureReason(error))).catch(() => {})
     if (this.#isCutOff) return end
     const haveMet = await this.ranks.barrier().then(
       () => true,
@@ -152,7 +160,7 @@ export class RankSync {
       return await work()
     } catch (error) {
       this.#isCutOff = true
-      if (!isRankFailure(error)) this.ranks.abort(messageOf(error))
+      if (!isRankFailure(error)) this.ranks.abort(failureReason(error))
       throw error
     }
   }
@@ -160,8 +168,4 @@ export class RankSync {
 
 function isRankFailure(error: unknown): error is RunError {
   return error instanceof RunError && error.code === 'rank-failed'
-}
-
-function messageOf(error: unknown): string {
-  return (error instanceof Error && error.message) || String(error) || 'it gives no reason'
 }

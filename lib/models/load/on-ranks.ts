@@ -7,7 +7,7 @@ import { bytesPerValue, type CodeLayout, type DType, elementsOf, type NativeDevi
 import { type CodedTensors, CodedWeight } from '../../tensor/coded-weight.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
-import { broadcastJson, rankFailure } from '../../tensor/ranks.js'
+import { broadcastJson, failureReason, rankFailure } from '../../tensor/ranks.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
 import { type ShardRanks, Shards, type ShardUnit } from '../../tensor/shards.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -196,7 +196,7 @@ function readOrFail(weights: Weights, names: GroupOfMatrices, size: number): Rea
     const { matrices, all } = allOrNothing(() => readGroup(weights, names, size, empty))
     return { facts: { bytes: all.elements, matrices }, all }
   } catch (error) {
-    return { facts: { failure: error instanceof Error ? error.message : String(error) }, error }
+    return { facts: { failure: failureReason(error) }, error }
   }
 }
 
