@@ -11,7 +11,7 @@ import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import type { HostRanks } from '../tensor/host-memory.js'
 import { requireFreeMemory } from '../tensor/memory-budget.js'
 import type { ShardRanks } from '../tensor/shards.js'
-import { openBase } from './adaptation/base.js'
+import { type BaseOptions, openBase } from './adaptation/base.js'
 import { parseConfig } from './families/parse-config.js'
 import { readOnRanks } from './load/on-ranks.js'
 import { computingDType, type Passes, planStorage } from './load/storage-plan.js'
@@ -63,14 +63,7 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
 }
 
 /** The purpose that a command loads a model for. */
-export interface LoadPurpose {
-  /**
-   * An adapter to load with it, as `default`: a path or hub id. An adapter of another base is refused before the model takes
-   * memory.
-   */
-  adapter?: string | undefined
-  /** Accept an adapter that was trained on another base. */
-  allowOtherBase?: boolean | undefined
+export interface LoadPurpose extends Pick<BaseOptions, 'adapter' | 'allowOtherBase'> {
   /** The passes it makes: they decide whether quantised weights stay quantised if the options don't say. */
   passes?: Passes | ((config: ModelConfig, device: NativeDevice) => Passes) | undefined
 }

@@ -27,7 +27,7 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
 }
 
 export interface BaseOptions extends HubOptions {
-  /** An adapter that comes with the model: a path or hub id. */
+  /** An adapter that comes with the model: a path or hub id. One of another base is refused before the model takes memory. */
   adapter?: string | undefined
   /** Accept an adapter that was trained on another base. */
   allowOtherBase?: boolean | undefined

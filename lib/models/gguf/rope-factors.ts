@@ -1,4 +1,5 @@
 import { UsageError } from '../../common/errors.js'
+import { inverseFrequencies } from '../../nn/rotary.js'
 
 /** The `rope_scaling` of a Llama configuration. */
 export type RopeScaling =
@@ -55,17 +56,11 @@ export function ropeScalingFromFactors({ factors, theta, headSize, original, pat
   )
 }
 
-/**
- * Divisors [headSize / 2] of the rotary frequencies: 1 for wavelengths short beside the context of pretraining, `factor`
- * for long ones, and between them the inverse of a mean of both inverses, weighted by the turns made in that context.
- */
-export function llama3Factors(factor: number, contextLength: number, theta: number, headSize: number): number[] {
-  return Array.from({ length: headSize / 2 }, (_, pair) => {
-    const wavelength = 2 * Math.PI * theta ** ((2 * pair) / headSize)
-    const turns = contextLength / wavelength
-    if (turns > HIGH_FREQUENCY_FACTOR) return 1
-    if (turns < LOW_FREQUENCY_FACTOR) return factor
-    const smooth = (turns - LOW_FREQUENCY_FACTOR) / (HIGH_FREQUENCY_FACTOR - LOW_FREQUENCY_FACTOR)
-    return 1 / ((1 - smooth) / factor + smooth)
-  })
+/** Returns the divisors [headSize / 2] of the rotary frequencies: from 1 for the fastest to `factor` for the slowest. */
+export function llama3Factors(factor: number, originalPositions: number, theta: number, headSize: number): number[] {
+  const [lowFrequencyFactor, highFrequencyFactor] = [LOW_FREQUENCY_FACTOR, HIGH_FREQUENCY_FACTOR]
+  const llama3 = { type: 'llama3', factor, lowFrequencyFactor, highFrequencyFactor, originalPositions } as const
+  const plain = inverseFrequencies({ theta, headSize, scaling: { type: 'default' } })
+  const scaled = inverseFrequencies({ theta, headSize, scaling: llama3 })
+  return Array.from(plain, (frequency, pair) => frequency / scaled[pair]!)
 }
