@@ -1,11 +1,12 @@
 import { RunError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
+import type { AdamWStepOptions } from '../optim/adamw.js'
 import { firstNonFinite } from './finite.js'
 import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
 import type { Session } from './session.js'
-import type { HeldValues, StepOptions, TrainedParameter } from './trainable.js'
+import type { HeldValues, TrainedParameter } from './trainable.js'
 
 export interface StepReport {
   /** Over all ranks. */
@@ -27,7 +28,7 @@ type StepSession = Pick<Session, 'objective' | 'model' | 'parameters' | 'optimiz
 export async function optimizerStep(
   session: StepSession,
   batches: Iterable<Batch>,
-  options: Omit<StepOptions, 'scaleGradients'>,
+  options: Required<Pick<AdamWStepOptions, 'learningRate' | 'maxGradNorm'>>,
 ): Promise<StepReport | null> {
   const { parameters, optimizer } = session
   const sums = await addUp(session, batches).catch((error: unknown) => {

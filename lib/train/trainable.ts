@@ -1,15 +1,11 @@
 /** The interfaces of models, parameters and optimizers for training. `Model`, `Parameter`, `AdamW` and test doubles fit. */
 
-import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter.js'
-import type { BaseModel } from '../adapters/contract/base-model.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { HeldModel } from '../models/adaptation/training-hold.js'
-import type { QuantisedBase } from '../models/load/storage-plan.js'
+import type { LayerFacts } from '../adapters/contract/adapter.js'
+import type { AdapterSet } from '../models/adaptation/adapter-set.js'
+import type { Model } from '../models/model.js'
 import type { ModelConfig } from '../models/network/model-config.js'
-import type { ModelShards } from '../models/network/model-shards.js'
-import type { FloatDType } from '../native/addon.js'
 import type { ForwardModel } from '../objectives/objective.js'
-import type { TrainOptions } from '../options/index.js'
+import type { AdamWStepOptions } from '../optim/adamw.js'
 import type { WritableValues } from '../tensor/ranks.js'
 
 /** Values on a device. */
@@ -51,71 +47,36 @@ export interface TrainingDevice {
 }
 
 /** Properties of a model. */
-export interface ModelFacts {
-  /** Its local path; empty for a model that was made from random numbers. */
-  readonly path: string
-  /** The path as the user gave it, or the hub id with its commit. */
-  readonly reference: string
+export interface ModelFacts
+  extends Pick<Model, 'path' | 'reference' | 'tokenizer' | 'base' | 'dtype'>,
+    Partial<Pick<Model, 'quantised' | 'isShared'>> {
   readonly config: Pick<
     ModelConfig,
     'maxPositions' | 'vocabularySize' | 'layers' | 'hiddenSize' | 'intermediateSize' | 'json'
   >
-  readonly tokenizer: Tokenizer | null
-  /** Names and shapes of its weights, and its identity. */
-  readonly base: BaseModel
   readonly device: TrainingDevice
-  readonly dtype: FloatDType
-  /** Absent or null if its file has no quantised weights, or if it has no file. */
-  readonly quantised?: QuantisedBase | null
-  /** Whether its matrices are in memory that the ranks of this machine share. */
-  readonly isShared?: boolean
 }
 
-/** The part of a model that steps and evaluations compute with. */
-export interface PassModel extends ForwardModel {
-  /** The sharding of the model's weights over ranks; absent or null if each rank has all weights. */
-  readonly shards?: ModelShards | null
-  /** Sets the key of the dropout masks of the following forward passes; null turns dropout off. */
-  setDropout(key: { seed: number; step: number } | null): void
+/** The part of a model that steps and evaluations compute with; absent `shards` count as null. */
+export interface PassModel extends ForwardModel, Pick<Model, 'setDropout'>, Partial<Pick<Model, 'shards'>> {
   /** Returns a smaller model that supports the same operations; absent if there is none. */
   trial?(): ForwardModel
 }
 
 /** A model's adapters, and the layers that they can be added to. */
-export interface ModelWithAdapters {
-  readonly adapterSet: {
-    readonly configs: ReadonlyMap<string, AdapterConfigBase>
-    activeNames(): string[]
-    /** Records the template of the rows that an adapter is trained on. */
-    recordTemplate(name: string, hash: string | undefined): void
-  }
+export interface ModelWithAdapters
+  extends Pick<Model, 'addAdapter' | 'loadAdapter' | 'saveAdapter' | 'restartAdapter' | 'absorbAdapter'> {
+  readonly adapterSet: Pick<AdapterSet, 'configs' | 'activeNames' | 'recordTemplate'>
   /** Returns the layers that adapters can be added to. */
   adaptableLayers(): readonly LayerFacts[]
-  addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void
-  loadAdapter(
-    folder: string,
-    name: string,
-    options: { allowOtherBase: boolean; offline: boolean; onWarning?: (message: string) => void },
-  ): Promise<AdapterConfigBase>
-  /** Writes an adapter; with `modules` false, without the modules that are trained whole. */
-  saveAdapter(name: string, folder: string, options?: { modules?: boolean }): Promise<void>
-  /** Adds the adapter's ΔW to the weights permanently (unless `merge` is false) and resets it to zero. */
-  restartAdapter(name: string, options: { config: AdapterConfigBase; seed: number; merge?: boolean }): Promise<void>
-  /** Adds the ΔW of an adapter in a folder to the weights permanently. */
-  absorbAdapter(folder: string): Promise<void>
 }
 
-export interface TrainableModel extends ModelFacts, PassModel, ModelWithAdapters {
-  /** Reserves the model for one run; throws if another run has it. */
-  holdForTraining(): HeldModel
-  gradientCheckpointing: boolean
-  /** How products with frozen weights are computed while gradients are recorded. */
-  compute: TrainOptions['compute']
-  trainAll(): void
-  /** Returns the ids whose rows of frozen embeddings or a frozen head look untrained. */
-  untrainedTokens(ids: readonly number[]): Promise<readonly number[]>
+export interface TrainableModel
+  extends ModelFacts,
+    PassModel,
+    ModelWithAdapters,
+    Pick<Model, 'holdForTraining' | 'gradientCheckpointing' | 'compute' | 'trainAll' | 'untrainedTokens' | 'save'> {
   trainableParameters(): { name: string; parameter: TrainedParameter }[]
-  save(folder: string, options: { dtype: FloatDType; mergeActive?: boolean }): Promise<void>
 }
 
 /** The part of a model that a run needs once it is set up. */
@@ -130,20 +91,12 @@ export interface OptimizerState {
   tensors: { name: string; tensor: StoredValues }[]
 }
 
-export interface StepOptions {
-  learningRate: number
-  /** A factor that every gradient is multiplied by first. */
-  scaleGradients: number
-  /** Clips the global norm to this; 0 means no clipping. */
-  maxGradNorm: number
-}
-
 export interface Optimizer {
   /**
    * Updates every parameter, unless the norm is not finite, and discards the gradients. Returns the norm before clipping, [1]
    * float32.
    */
-  step(options: StepOptions): { item(): Promise<number>; dispose(): void }
+  step(options: Required<AdamWStepOptions>): { item(): Promise<number>; dispose(): void }
   state(): OptimizerState
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void
   /** Sets the trained parameters: known ones keep their state, new ones start without. */

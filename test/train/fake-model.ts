@@ -82,7 +82,7 @@ export class FakeModel implements TrainableModel {
     return names.map((name) => ({ name, inFeatures: VOCABULARY, outFeatures: VOCABULARY }))
   }
 
-  addAdapter(name: string, config: AdapterConfigBase, { seed }: { seed: number }): void {
+  async addAdapter(name: string, config: AdapterConfigBase, { seed }: { seed: number }): Promise<void> {
     this.#adapters.set(name, config)
     for (const layer of this.adaptableLayers()) {
       const random = randomStream(seed, 'init', layer.name)
@@ -107,7 +107,7 @@ export class FakeModel implements TrainableModel {
   ): Promise<void> {
     if (merge) for (const { values } of this.parameters) this.#merge(values)
     this.parameters = []
-    this.addAdapter(name, config, { seed })
+    await this.addAdapter(name, config, { seed })
   }
 
   async absorbAdapter(folder: string): Promise<void> {

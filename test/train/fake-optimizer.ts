@@ -1,7 +1,7 @@
 /** Parameters and AdamW in JavaScript, as the contracts of lib/train/trainable.ts describe them. */
 import { RunError } from '../../lib/common/errors.js'
 import type { WritableValues } from '../../lib/tensor/ranks.js'
-import type { HeldValues, Optimizer, StepOptions, TrainedParameter } from '../../lib/train/trainable.js'
+import type { HeldValues, Optimizer, TrainedParameter } from '../../lib/train/trainable.js'
 
 class FakeGradient implements HeldValues, WritableValues {
   constructor(
@@ -84,7 +84,7 @@ export class FakeAdamW implements Optimizer {
     this.#moments = new Map((parameters as FakeParameter[]).map((one) => [one, before.get(one) ?? fresh(one)]))
   }
 
-  step({ learningRate, scaleGradients, maxGradNorm }: StepOptions) {
+  step({ learningRate, scaleGradients, maxGradNorm }: Parameters<Optimizer['step']>[0]) {
     let squares = 0
     for (const { gradient } of this.#moments.keys()) for (const value of gradient ?? []) squares += value * value
     const norm = Math.sqrt(squares) * scaleGradients
