@@ -115,7 +115,7 @@ export async function writeModelGguf(
 async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
   if (source?.format === 'gguf') {
     const copied = copiedTokenizerFields((await readGguf(source.path)).metadata)
-    return new Map([...noTokenizerFields, ...copied])
+    return copied.has('tokenizer.ggml.model') ? copied : noTokenizerFields
   }
   if (!tokenizer) return noTokenizerFields
   return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')

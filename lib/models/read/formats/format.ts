@@ -84,13 +84,9 @@ export class CheckpointTensors {
         `${path}: ${name} is stored as ${dtype}; expected ${wanted.dtypes.join(' or ')}.`,
       )
     }
-    if (wanted.shape && wanted.shape.join() !== shape.join()) {
-      throw malformed(
-        path,
-        `${name} is [${shape.join(', ')}], but [${wanted.shape.join(', ')}] fits ${of?.name ?? 'its kind'}`,
-      )
-    }
-    return { ...found, name }
+    const taken = { ...found, name }
+    if (wanted.shape && wanted.shape.join() !== shape.join()) throw misshapen(taken, wanted.shape, of)
+    return taken
   }
 
   takeIfThere(name: string, of: NamedTensor, wanted: Wanted): NamedTensor | null {
@@ -101,6 +97,11 @@ export class CheckpointTensors {
   takeGroups(module: string, of: NamedTensor, columns: number): NamedTensor | null {
     return this.takeIfThere(`${module}.weight_g_idx`, of, { dtypes: ['int32'], shape: [columns] })
   }
+}
+
+/** Makes the error for a tensor whose shape does not fit the main one. */
+export function misshapen({ path, name, shape }: NamedTensor, wanted: readonly number[], of: NamedTensor | null) {
+  return malformed(path, `${name} is [${shape.join(', ')}], but [${wanted.join(', ')}] fits ${of?.name ?? 'its kind'}`)
 }
 
 /** Returns the number of groups of `columns` columns. @throws InputError `malformed-file` if they are not all of one size */

@@ -6,6 +6,7 @@ import {
   type CheckpointTensors,
   e4m3Values,
   matrixShape,
+  misshapen,
   type QuantisationFormat,
   readFinite,
   readGroups,
@@ -80,9 +81,5 @@ export function e4m3Weight(
 /** Throws unless scales have a shape, in which dimensions of 1 may be left out. */
 export function requireScaleShape(scales: NamedTensor, wanted: readonly number[], of: NamedTensor): void {
   const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
-  if (without(scales.shape) === without(wanted)) return
-  throw new InputError(
-    'malformed-file',
-    `${scales.path}: ${scales.name} is [${scales.shape.join(', ')}], but [${wanted.join(', ')}] fits ${of.name}.`,
-  )
+  if (without(scales.shape) !== without(wanted)) throw misshapen(scales, wanted, of)
 }

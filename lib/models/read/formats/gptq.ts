@@ -9,6 +9,7 @@ import {
   codesOfWords,
   countGroups,
   matrixShape,
+  misshapen,
   type QuantisationFormat,
   readFinite,
   readGroups,
@@ -73,10 +74,7 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): S
   const wanted = [Math.ceil(columns / groupSize), rows]
   if (scales.shape.join() !== wanted.join()) {
     countGroups(columns, groupSize, words)
-    throw malformed(
-      words.path,
-      `${scales.name} is [${scales.shape.join(', ')}], but [${wanted.join(', ')}] fits ${words.name}`,
-    )
+    throw misshapen(scales, wanted, words)
   }
   const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, (rows * bits) / 32] })
   return new StoredCodes({
