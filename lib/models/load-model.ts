@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { aText, check, expecting, having, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { startProcess } from '../data/isolated/client.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
@@ -99,8 +98,6 @@ export async function loadModelFor(
   const { signal, offline, onDownload, onWarning, rotaryDtype } = options
   signal?.throwIfAborted()
   const hub = { offline, onDownload, onWarning, signal }
-  // It loads the tokenizer while this process reads the model.
-  startProcess()
   const device = openDevice(options)
   const quantise = options.quantised === false ? null : options.quantise
   const source = await openBase(model, { ...hub, adapter, allowOtherBase, quantise })
@@ -110,6 +107,7 @@ export async function loadModelFor(
     ranks: options.shard?.size ?? 1,
     passes: typeof passes === 'function' ? passes(source.config, device) : passes,
   })
+  // Its process loads it while this one reads the weights.
   const tokenizer = loadTokenizer(source.path)
   const failure = new AbortController()
   tokenizer.catch((error: unknown) => failure.abort(error))

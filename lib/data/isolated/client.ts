@@ -115,13 +115,6 @@ function give(waiting: Waiting): void {
 
 let current: IsolatedProcess | undefined
 
-/** Starts the process ahead of the first request, which reports it if that fails. */
-export function startProcess(): void {
-  try {
-    current ??= new IsolatedProcess()
-  } catch {}
-}
-
 class IsolatedProcess {
   readonly #child: ChildProcess
   /** Requests without an answer, the oldest first. */
@@ -144,7 +137,6 @@ class IsolatedProcess {
     })
     this.#child.on('error', (cause) => this.#fail(cause.message))
     this.#child.on('exit', (code, signal) => this.#fail(signal ?? `exit code ${code}`))
-    this.#becomeIdle()
   }
 
   ask(waiting: Waiting): void {
