@@ -1,6 +1,6 @@
 /** A command: options from a schema, checks before the work, and the work. */
 import type { z } from 'zod'
-import type { CommonOptions, OptionSource, OptionsSchema } from '../options/index.js'
+import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import type { Terminal } from './terminal/terminal.js'
 
 export interface CommandResult {
@@ -33,13 +33,13 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   positional?: readonly string[]
   examples: readonly string[]
   /** Throws if options do not fit or are missing, before anything is loaded. */
-  check(options: z.output<S>, source: OptionSource): void
+  check(options: z.output<S>): void
   run(options: z.output<S>, context: CommandContext): Promise<CommandResult>
 }
 
 /** A command of any options, for lists: each command only receives options of its own schema. */
 export type AnyCommand = Omit<Command, 'check' | 'run'> & {
-  check(options: CommonOptions, source: OptionSource): void
+  check(options: CommonOptions): void
   run(options: CommonOptions, context: CommandContext): Promise<CommandResult>
 }
 
@@ -47,7 +47,7 @@ export type AnyCommand = Omit<Command, 'check' | 'run'> & {
 export function defineCommand<S extends OptionsSchema>(command: Command<S>): AnyCommand {
   return {
     ...command,
-    check: (options, source) => command.check(options as z.output<S>, source),
+    check: (options) => command.check(options as z.output<S>),
     run: (options, context) => command.run(options as z.output<S>, context),
   }
 }

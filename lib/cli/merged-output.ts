@@ -2,7 +2,6 @@
 
 import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, type MergeOptions, modelPath, outputFormat } from '../options/index.js'
-import type { OptionSource } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
 import { requireFreeFile, requireFreeOutput, requirePath } from './paths.js'
@@ -11,14 +10,14 @@ import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
 
 /** Checks that the output can be written, before anything is read. */
-export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {
+export function checkMergeOutput(options: MergeOptions): void {
   const { model, adapter, output, overwrite, imatrix } = options
   const format = outputFormat(output!, options.format)
   const around = { inputs: [model, adapter, imatrix], overwrite }
-  if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
-  else requireFreeOutput(output!, around, source)
-  checkWrittenForm({ ...options, format }, source)
-  requirePath('imatrix', imatrix, source)
+  if (format === 'gguf') requireFreeFile(modelPath(output!, format), around)
+  else requireFreeOutput(output!, around)
+  checkWrittenForm({ ...options, format }, 'flags')
+  requirePath('imatrix', imatrix)
 }
 
 export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {

@@ -1,7 +1,7 @@
 /** The command line, built from the schemas, so that help and parsing always agree. */
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../common/errors.js'
-import { camelCase, kebabCase, nearest } from '../schema/names.js'
+import { camelCase, flagOf, kebabCase, nearest } from '../schema/names.js'
 import { type OptionFacts, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, unknownOption } from '../schema/parse.js'
 import type { AnyCommand } from './command.js'
@@ -103,7 +103,7 @@ function addPositional(built: Commander, command: AnyCommand, onCommand: OnComma
   const { positional = [], schema } = command
   for (const key of positional) {
     const { placeholder } = optionFacts(schema.shape[key]!)
-    built.argument(`[${placeholder}]`, `the value of --${kebabCase(key)}`)
+    built.argument(`[${placeholder}]`, `the value of ${flagOf(key)}`)
   }
   built.action((...parsed: unknown[]) => {
     const given = { ...(parsed[positional.length] as RawOptions) }
@@ -114,7 +114,7 @@ function addPositional(built: Commander, command: AnyCommand, onCommand: OnComma
         const { placeholder } = optionFacts(schema.shape[key]!)
         throw new UsageError(
           'stray-argument',
-          `Expected one ${placeholder} but received ${value} and --${kebabCase(key)} ${given[key]}.`,
+          `Expected one ${placeholder} but received ${value} and ${flagOf(key)} ${given[key]}.`,
         )
       }
       Object.assign(given, { [key]: value })
@@ -126,7 +126,7 @@ function addPositional(built: Commander, command: AnyCommand, onCommand: OnComma
 function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {
   return Object.entries(schema.shape).flatMap(([key, option]) => {
     const facts = optionFacts(option)
-    const flag = `--${kebabCase(key)}`
+    const flag = flagOf(key)
     const fallback = optionDefault(option)
     const help = helpOf(facts, fallback)
     const main = new Option(`${flag}${valueName(facts)}`, help).argParser((value, previous) =>

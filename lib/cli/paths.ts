@@ -7,111 +7,106 @@ import { hubIdOf } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { isWithin } from '../io/within.js'
 import type { OptionsSchema } from '../options/index.js'
-import { type OptionSource, optionName } from '../schema/names.js'
+import { flagOf } from '../schema/names.js'
 import { optionFacts } from '../schema/option-facts.js'
 import type { RawOptions } from '../schema/parse.js'
 import { meaningIn } from './hub-files.js'
 
 /** Throws unless the path exists. */
-export function requirePath(key: string, path: string | undefined, source: OptionSource): void {
+export function requirePath(key: string, path: string | undefined): void {
   if (path === undefined || existsSync(path)) return
-  throw new UsageError('missing-file', `${optionName(key, source)}: there is no file or folder "${path}".`)
+  throw new UsageError('missing-file', `${flagOf(key)}: there is no file or folder "${path}".`)
 }
 
 /** Throws unless the path is a folder. */
-export function requireFolder(key: string, path: string, source: OptionSource): void {
-  requirePath(key, path, source)
+export function requireFolder(key: string, path: string): void {
+  requirePath(key, path)
   if (statSync(path).isDirectory()) return
-  throw new UsageError('not-a-folder', `${optionName(key, source)}: "${path}" is a file; expected a folder.`)
+  throw new UsageError('not-a-folder', `${flagOf(key)}: "${path}" is a file; expected a folder.`)
 }
 
 /** Throws unless the path exists or may be a hub id. */
-function requirePathOrId(key: string, path: string, source: OptionSource): void {
+function requirePathOrId(key: string, path: string): void {
   if (existsSync(path) || hubIdOf(path)) return
-  const name = optionName(key, source)
   throw new UsageError(
     'missing-file',
-    `${name}: there is no file or folder "${path}", and a hub id would have the form owner/name.`,
+    `${flagOf(key)}: there is no file or folder "${path}", and a hub id would have the form owner/name.`,
   )
 }
 
 /** Throws unless each path exists or may be a hub id; `-` is stdin. */
-function requireData(key: string, sources: readonly DataSource[], source: OptionSource): void {
-  for (const path of pathsOf(sources)) if (path !== '-') requirePathOrId(key, path, source)
+function requireData(key: string, sources: readonly DataSource[]): void {
+  for (const path of pathsOf(sources)) if (path !== '-') requirePathOrId(key, path)
 }
 
 /**
  * Throws unless all inputs that options name exist: models (a .gguf file or a folder with config.json), adapters (a folder with
  * adapter_config.json) and data, each of which may be a hub id, and files with a template or tools.
  */
-export function requireInputs({ shape }: OptionsSchema, options: RawOptions, source: OptionSource): void {
+export function requireInputs({ shape }: OptionsSchema, options: RawOptions): void {
   for (const [key, value] of Object.entries(options)) {
     const { hub } = optionFacts(shape[key]!)
     if (hub === undefined || value === undefined) continue
     const meaning = meaningIn(hub, options)
-    if (meaning.endsWith('-data')) requireData(key, value as DataSource[], source)
-    else requirePathOrId(key, value as string, source)
-    if (meaning === 'model') refuse('not-a-model', key, whyNoModel(value as string), source)
-    if (meaning === 'adapter') refuse('not-an-adapter', key, whyNoAdapter(value as string), source)
+    if (meaning.endsWith('-data')) requireData(key, value as DataSource[])
+    else requirePathOrId(key, value as string)
+    if (meaning === 'model') refuse('not-a-model', key, whyNoModel(value as string))
+    if (meaning === 'adapter') refuse('not-an-adapter', key, whyNoAdapter(value as string))
   }
   const { template, tools } = options as { template?: string; tools?: string | readonly unknown[] }
-  if (template !== 'auto' && template !== 'none') requirePath('template', template, source)
-  if (typeof tools === 'string') requirePath('tools', tools, source)
+  if (template !== 'auto' && template !== 'none') requirePath('template', template)
+  if (typeof tools === 'string') requirePath('tools', tools)
 }
 
-function refuse(code: string, key: string, why: string | null, source: OptionSource): void {
-  if (why !== null) throw new UsageError(code, `${optionName(key, source)}: ${why}.`)
+function refuse(code: string, key: string, why: string | null): void {
+  if (why !== null) throw new UsageError(code, `${flagOf(key)}: ${why}.`)
 }
 
 /** Throws if an output folder is a file, contains an input, or (without `overwrite`) is not empty. */
 export function requireFreeOutput(
   output: string,
   { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
-  source: OptionSource,
 ): void {
-  const name = optionName('output', source)
   const threatened = inputs.find((input) => input !== undefined && existsSync(input) && isWithin(input, output))
   if (threatened !== undefined) {
     throw new UsageError(
       'unfit-options',
-      `${name}: "${output}" would replace "${threatened}", which this command reads; choose another folder.`,
+      `--output: "${output}" would replace "${threatened}", which this command reads; choose another folder.`,
     )
   }
   if (!existsSync(output)) return
   if (!statSync(output).isDirectory())
-    throw new UsageError('bad-value', `${name}: "${output}" is a file; expected a folder.`)
+    throw new UsageError('bad-value', `--output: "${output}" is a file; expected a folder.`)
   if (overwrite || readdirSync(output).length === 0) return
   throw new UsageError(
     'output-exists',
-    `${name}: "${output}" is not empty; choose another folder or give ${optionName('overwrite', source)}.`,
+    `--output: "${output}" is not empty; choose another folder or give --overwrite.`,
   )
 }
 
 /** Throws if an output file is a folder. */
-export function requireFileOutput(key: string, path: string | undefined, source: OptionSource): void {
+export function requireFileOutput(key: string, path: string | undefined): void {
   if (path === undefined || !existsSync(path) || !statSync(path).isDirectory()) return
-  throw new UsageError('not-a-file', `${optionName(key, source)}: "${path}" is a folder; expected a file to write.`)
+  throw new UsageError('not-a-file', `${flagOf(key)}: "${path}" is a folder; expected a file to write.`)
 }
 
 /** Throws if an output file is a folder, an input, or (without `overwrite`) exists already. */
 export function requireFreeFile(
   output: string,
   { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
-  source: OptionSource,
 ): void {
-  const name = optionName('output', source)
   if (inputs.some((input) => input !== undefined && resolve(input) === resolve(output))) {
     throw new UsageError(
       'unfit-options',
-      `${name}: "${output}" would be replaced while this command reads it; choose another file.`,
+      `--output: "${output}" would be replaced while this command reads it; choose another file.`,
     )
   }
   if (!existsSync(output)) return
   if (statSync(output).isDirectory())
-    throw new UsageError('bad-value', `${name}: "${output}" is a folder; expected a file.`)
+    throw new UsageError('bad-value', `--output: "${output}" is a folder; expected a file.`)
   if (overwrite) return
   throw new UsageError(
     'output-exists',
-    `${name}: "${output}" is there already; choose another file or give ${optionName('overwrite', source)}.`,
+    `--output: "${output}" is there already; choose another file or give --overwrite.`,
   )
 }

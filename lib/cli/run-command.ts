@@ -35,7 +35,7 @@ export async function runCommandLine(
 
 async function runCommand(command: AnyCommand, options: CommonOptions, terminal: Terminal): Promise<ExitCode> {
   requireOptions(command.schema, options, 'flags')
-  command.check(options, 'flags')
+  command.check(options)
   const log = (line: string) => {
     if (!options.quiet) terminal.stderr.write(`${asMessage(inFlags(line))}\n`)
   }

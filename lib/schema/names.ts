@@ -15,9 +15,12 @@ export function camelCase(name: string): string {
   return name.replace(/-+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
 }
 
+/** `learningRate` → `--learning-rate`. */
+export const flagOf = (key: string): string => `--${kebabCase(key)}`
+
 /** `--learning-rate` on the command line, `learningRate` elsewhere. */
 export function optionName(key: string, source: OptionSource): string {
-  return source === 'flags' ? `--${kebabCase(key)}` : key
+  return source === 'flags' ? flagOf(key) : key
 }
 
 /** Returns the option's name and, for a file's options, the file. */

@@ -11,9 +11,9 @@ export const analyzeCommand = defineCommand({
   schema: AnalyzeSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
-  check(options, source) {
-    requireInputs(AnalyzeSchema, options, source)
-    requireFileOutput('plot', options.plot, source)
+  check(options) {
+    requireInputs(AnalyzeSchema, options)
+    requireFileOutput('plot', options.plot)
   },
   async run(options, { terminal, note: onWarning }) {
     const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options

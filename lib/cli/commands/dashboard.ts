@@ -12,8 +12,8 @@ export const dashboardCommand = defineCommand({
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   positional: ['folder'],
   examples: ['mora dashboard', 'mora dashboard runs --port 8080 --open'],
-  check({ folder }, source) {
-    requireFolder('folder', folder, source)
+  check({ folder }) {
+    requireFolder('folder', folder)
   },
   async run({ folder, host, port, open, json }, context) {
     const { serveDashboard } = await import('../../dashboard/index.js')

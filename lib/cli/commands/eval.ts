@@ -1,6 +1,5 @@
 import { UsageError } from '../../common/errors.js'
 import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../options/index.js'
-import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
 import { requireFileOutput, requireInputs } from '../paths.js'
@@ -16,16 +15,15 @@ export const evalCommand = defineCommand({
     'mora eval --model model --task perplexity --data valid.txt',
     'mora eval --model model --adapter out --task exact-match --data test.jsonl --limit 200',
   ],
-  check(options, source) {
-    checkEvalOptions(options, source)
+  check(options) {
+    checkEvalOptions(options, 'flags')
     const { task } = options
     const compares = task === 'forgetting' || task === 'change'
     if (compares && options.adapter === undefined && options.base === undefined) {
-      const [adapter, base] = [optionName('adapter', source), optionName('base', source)]
-      throw new UsageError('missing-option', `Missing ${adapter} or ${base}: the task ${task} compares two models.`)
+      throw new UsageError('missing-option', `Missing --adapter or --base: the task ${task} compares two models.`)
     }
-    requireInputs(EvalSchema, options, source)
-    requireFileOutput('output', options.output, source)
+    requireInputs(EvalSchema, options)
+    requireFileOutput('output', options.output)
   },
   async run(options, { terminal, note: onWarning }) {
     const [{ loadModel, loadModelFor }, { evaluate }] = await Promise.all([

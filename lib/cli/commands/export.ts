@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 import { pathsOf } from '../../data/sources/source.js'
 import { type ExportOptions, ExportSchema, isMixture } from '../../options/index.js'
-import { type OptionSource, optionName } from '../../schema/names.js'
+import { flagOf } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
@@ -18,14 +18,14 @@ export const exportCommand = defineCommand({
     'mora export --model model --adapter out --format peft --output lora',
     'mora export --model model --adapter out --format gguf-lora --output lora.gguf --approximate-rank 64',
   ],
-  check(options, source) {
-    requireInputs(ExportSchema, options, source)
+  check(options) {
+    requireInputs(ExportSchema, options)
     const { model, adapter, format, output, overwrite } = options
     const around = { inputs: [model, adapter], overwrite }
-    if (format === 'peft') requireFreeOutput(output!, around, source)
-    else if (format === 'gguf-lora') requireFreeFile(output!, around, source)
-    else checkMergeOutput({ ...options, format }, source)
-    checkFormat(options, source)
+    if (format === 'peft') requireFreeOutput(output!, around)
+    else if (format === 'gguf-lora') requireFreeFile(output!, around)
+    else checkMergeOutput({ ...options, format })
+    checkFormat(options)
   },
   async run(options, context) {
     const model = options.model ?? (await fetchBase(options.adapter!, options, context.terminal))
@@ -35,21 +35,14 @@ export const exportCommand = defineCommand({
   },
 })
 
-function checkFormat(
-  { format, dtype, quantise, imatrix, compare, approximateRank, force }: ExportOptions,
-  source: OptionSource,
-): void {
+function checkFormat({ format, dtype, quantise, imatrix, compare, approximateRank, force }: ExportOptions): void {
   const isLora = format === 'peft' || format === 'gguf-lora'
   const refuse = (option: string, value: unknown, why: string) => {
-    const names = [optionName(option, source), optionName('format', source)]
-    throw new UsageError('unfit-options', `${names[0]} ${value} does not go with ${names[1]} ${format}: ${why}.`)
+    throw new UsageError('unfit-options', `${flagOf(option)} ${value} does not go with --format ${format}: ${why}.`)
   }
   if (!isLora && approximateRank !== undefined) refuse('approximateRank', approximateRank, 'a merged model is exact')
   if (force && approximateRank === undefined) {
-    throw new UsageError(
-      'unfit-options',
-      `${optionName('force', source)} needs ${optionName('approximateRank', source)}: without it an export is exact.`,
-    )
+    throw new UsageError('unfit-options', '--force needs --approximate-rank: without it an export is exact.')
   }
   if (isLora && isMixture(dtype)) refuse('dtype', dtype, 'a LoRA has floats')
   if (isLora && quantise !== undefined) refuse('quantise', quantise, 'a LoRA has floats')

@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 import type { Model } from '../../models/index.js'
 import { forLibrary, type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
-import { optionName } from '../../schema/names.js'
+import { flagOf } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
 import { formatCount } from '../terminal/format.js'
@@ -15,16 +15,16 @@ export const generateCommand = defineCommand({
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
     'mora generate --model model --adapter out',
   ],
-  check(options, source) {
+  check(options) {
     const { tools, templateOptions, raw, system } = options
     const unfit = Object.entries({ system, tools, templateOptions }).find(([, value]) => value !== undefined)
     if (raw && unfit) {
       throw new UsageError(
         'unfit-options',
-        `--raw does not go with ${optionName(unfit[0], source)}: without a template it means nothing.`,
+        `--raw does not go with ${flagOf(unfit[0])}: without a template it means nothing.`,
       )
     }
-    requireInputs(GenerateSchema, options, source)
+    requireInputs(GenerateSchema, options)
   },
   async run(options, context) {
     const { prompt, json } = options

@@ -14,10 +14,10 @@ export const imatrixCommand = defineCommand({
     'mora imatrix --model model --data train.jsonl',
     'mora imatrix --model model --adapter out --data valid.txt --window 512 --output imatrix.gguf',
   ],
-  check(options, source) {
-    requireInputs(ImatrixSchema, options, source)
+  check(options) {
+    requireInputs(ImatrixSchema, options)
     const { model, output, overwrite } = options
-    requireFreeFile(output, { inputs: [model], overwrite }, source)
+    requireFreeFile(output, { inputs: [model], overwrite })
   },
   async run(options, { terminal, note: onWarning }) {
     const [{ loadModelFor }, { importanceMatrix }] = await Promise.all([

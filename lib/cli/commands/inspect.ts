@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../../options/index.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
-import { optionName } from '../../schema/names.js'
+import { flagOf } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
 import { hasColours } from '../terminal/terminal.js'
@@ -22,20 +22,18 @@ export const inspectCommand = defineCommand({
     'mora inspect --model model --data train.jsonl --limit 3',
     'mora inspect --model model --method dora --match-parameters-of lora:8',
   ],
-  check(options, source) {
+  check(options) {
     const { model, adapter, data } = options
     if (model === undefined && adapter === undefined && data === undefined) {
       throw new UsageError('missing-option', 'Nothing to inspect; give --model, --adapter or --data.')
     }
     const option = newAdapterOption(options)
     if (options.train && model === undefined) {
-      const [train, needed] = [optionName('train', source), optionName('model', source)]
-      throw new UsageError('missing-option', `${train} needs ${needed}.`)
+      throw new UsageError('missing-option', '--train needs --model.')
     }
     if (options.train && (option !== undefined || data !== undefined)) {
-      const other = option === undefined ? 'data' : option
-      const [train, name] = [optionName('train', source), optionName(other, source)]
-      throw new UsageError('unfit-options', `${train} is about a model itself, so it does not go with ${name}.`)
+      const other = flagOf(option ?? 'data')
+      throw new UsageError('unfit-options', `--train is about a model itself, so it does not go with ${other}.`)
     }
     if (option !== undefined) {
       if (model === undefined) {
@@ -47,12 +45,12 @@ export const inspectCommand = defineCommand({
       if (adapter !== undefined || data !== undefined) {
         throw new UsageError(
           'unfit-options',
-          `${optionName(option, source)} describes a new adapter, so it does not go with --adapter or --data.`,
+          `${flagOf(option)} describes a new adapter, so it does not go with --adapter or --data.`,
         )
       }
-      checkNewAdapterOptions(options, source)
+      checkNewAdapterOptions(options, 'flags')
     }
-    requireInputs(InspectSchema, options, source)
+    requireInputs(InspectSchema, options)
   },
   async run(options, { terminal, log, note: onWarning }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =

@@ -12,9 +12,9 @@ export const mergeCommand = defineCommand({
     'mora merge --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --output merged',
     'mora merge --model model --adapter out --output merged.gguf --dtype q8_0',
   ],
-  check(options, source) {
-    requireInputs(MergeSchema, options, source)
-    checkMergeOutput(options, source)
+  check(options) {
+    requireInputs(MergeSchema, options)
+    checkMergeOutput(options)
   },
   run: (options, { terminal }) => runMerge({ ...options, model: options.model! }, terminal),
 })

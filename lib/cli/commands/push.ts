@@ -4,7 +4,6 @@ import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
 import { PushSchema } from '../../options/index.js'
 import type { PushProgress } from '../../push/index.js'
-import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
 import { requirePath } from '../paths.js'
@@ -20,10 +19,10 @@ export const pushCommand = defineCommand({
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   positional: ['path', 'repository'],
   examples: ['mora push out owner/name --private', 'mora push merged.gguf owner/name --message "Q8_0"'],
-  check({ path, offline }, source) {
-    requirePath('path', path, source)
+  check({ path, offline }) {
+    requirePath('path', path)
     if (offline) {
-      throw new UsageError('unfit-options', `Nothing is pushed with ${optionName('offline', source)}: leave it out.`)
+      throw new UsageError('unfit-options', 'Nothing is pushed with --offline: leave it out.')
     }
   },
   async run(options, { terminal }) {

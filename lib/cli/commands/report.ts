@@ -12,10 +12,10 @@ export const reportCommand = defineCommand({
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   positional: ['folder'],
   examples: ['mora report out', 'mora report runs --output report.html'],
-  check({ folder, output = join(folder, DEFAULT_NAME), overwrite }, source) {
-    requireFolder('folder', folder, source)
+  check({ folder, output = join(folder, DEFAULT_NAME), overwrite }) {
+    requireFolder('folder', folder)
     const inputs = RUN_FILES.map((name) => join(dirname(output), name))
-    requireFreeFile(output, { inputs, overwrite }, source)
+    requireFreeFile(output, { inputs, overwrite })
   },
   async run({ folder, output = join(folder, DEFAULT_NAME) }, { note }) {
     const { writeReport } = await import('../../dashboard/index.js')

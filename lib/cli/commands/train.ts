@@ -32,10 +32,10 @@ export const trainCommand = defineCommand({
     'mora train --model SmolLM2-135M-Instruct.Q4_1.gguf --data train.jsonl --output out',
     'mora train --config out/run.yaml --resume',
   ],
-  check(options, source) {
-    checkTrainOptions(options, source)
-    requireInputs(TrainSchema, options, source)
-    requirePath('init', options.init, source)
+  check(options) {
+    checkTrainOptions(options, 'flags')
+    requireInputs(TrainSchema, options)
+    requirePath('init', options.init)
   },
   async run(options, context) {
     const { connectRanks } = await import('../../ranks/index.js')
