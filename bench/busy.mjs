@@ -7,7 +7,7 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { list, readOptions, whole } from './common/options.mjs'
+import { list, readOptions, someOf, whole } from './common/options.mjs'
 import { milliseconds, report } from './common/report.mjs'
 import { SideProcess } from './common/side-process.mjs'
 import { stepOf, stepOptions } from './common/step-options.mjs'
@@ -35,10 +35,7 @@ const options = readOptions({
 const { method, dtype, rows, length } = stepOf(options)
 const { counts, chosen } = orUsageError(() => ({
   counts: list(options.loops).map((count) => whole('loops', count, 0)),
-  chosen: list(options.works).map((name) => {
-    if (name in works) return name
-    throw new Error(`Expected some of ${Object.keys(works).join(', ')} for --works but received ${name}.`)
-  }),
+  chosen: someOf('works', options.works, Object.keys(works)),
 }))
 const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens, ${method.label} in ${dtype}`, options)
 

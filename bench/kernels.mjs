@@ -1,8 +1,6 @@
 // Single operations at a model's sizes: attention forward and backward against PyTorch's and the product peak, and what
 // is bound by memory against its bandwidth:
 //   npm run bench -- kernels [--lengths 512,2048,8192] [--tokens 2048] [--dtypes bfloat16]
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { openDevice } from 'node-mora'
 import { orUsageError } from './common/command-line.mjs'
 import { ModelSource } from './common/internals.mjs'
@@ -13,7 +11,7 @@ import { pytorchSides, stopAll } from './common/pytorch.mjs'
 import { agreementOf, report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { secondsOf, takeTurns, timedSides } from './common/turns.mjs'
-import { attentionFlops, OurAttention, outputs, writeInputs } from './kernels/attention.mjs'
+import { attentionFlops, largestDifference, OurAttention, readOutputs, writeInputs } from './kernels/attention.mjs'
 import { adamwCase, memoryCases } from './kernels/memory-cases.mjs'
 
 const options = readOptions({
@@ -100,8 +98,7 @@ async function attentionOf(length, dtype, processes) {
   ours.dispose()
   for (const side of processes) {
     await side.ask({ task: 'write' })
-    const theirs = Object.fromEntries(outputs.map((name) => [name, floatsOf(join(folder, name))]))
-    const agreements = await agreementsOf(own, theirs, { documents, length, dtype })
+    const agreements = await agreementsOf(own, readOutputs(folder), { documents, length, dtype })
     for (const { sides } of measured)
       for (const [i, agreement] of agreements.entries()) Object.assign(sides[i], agreement)
   }
@@ -124,25 +121,6 @@ async function agreementsOf(ours, theirs, { documents, length, dtype }) {
     agreementOf(largestDifference(ours, expected), tolerance),
     agreementOf(largestDifference(theirs, expected), 4 * tolerance),
   ]
-}
-
-function floatsOf(path) {
-  const bytes = readFileSync(path)
-  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
-}
-
-/** Largest difference of outputs and gradients, relative to the largest expected value of each. */
-function largestDifference(results, expected) {
-  let apart = 0
-  for (const name of outputs) {
-    let [largest, difference] = [0, results[name].length === expected[name].length ? 0 : Number.POSITIVE_INFINITY]
-    for (let i = 0; i < results[name].length; i++) {
-      largest = Math.max(largest, Math.abs(expected[name][i]))
-      difference = Math.max(difference, Math.abs(results[name][i] - expected[name][i]))
-    }
-    apart = Math.max(apart, difference / largest)
-  }
-  return apart
 }
 
 /** Each run uses another set of operands, so that they come from memory and not from a cache. */

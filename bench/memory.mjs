@@ -8,7 +8,7 @@ import { saveFreshAdapter } from './common/fresh-adapter.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { copyModel } from './common/model-copy.mjs'
 import { readOptions } from './common/options.mjs'
-import { lacksBlas, lacksBlasNote, pytorchMethods, pytorchProcess } from './common/pytorch.mjs'
+import { pytorchMethods, startPytorch } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { SideProcess } from './common/side-process.mjs'
@@ -16,7 +16,7 @@ import { stepOf, stepOptions } from './common/step-options.mjs'
 import { trainCommand } from './common/train-command.mjs'
 import { spread } from './common/turns.mjs'
 import { stageTimes } from './load/stages.mjs'
-import { lossDifference } from './training/report.mjs'
+import { lossAgreement } from './training/report.mjs'
 
 const GiB = 2 ** 30
 const options = readOptions({
@@ -113,16 +113,11 @@ async function pytorch(task, own) {
   if (!options.pytorch || !pytorchMethods.includes(method.name)) return []
   const sides = []
   for (const best of options.quick ? [true] : [true, false]) {
-    const trainer = pytorchProcess(best ? 'PyTorch, best' : 'PyTorch', 'train.py', { ...task, best }, options, best)
-    const facts = await trainer.ready()
-    if (lacksBlas(facts) && (dtype === 'float32' || !best)) {
-      notes.add(lacksBlasNote(trainer.name, dtype))
-      await trainer.stop()
-      continue
-    }
+    const name = best ? 'PyTorch, best' : 'PyTorch'
+    const trainer = await startPytorch(name, 'train.py', { ...task, best }, options, notes, best)
+    if (!trainer) continue
     const side = await measured(trainer)
-    const { difference, agree } = lossDifference(own.losses, side.losses, dtype)
-    sides.push({ ...side, agrees: agree, agreement: `${agree ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart` })
+    sides.push({ ...side, ...lossAgreement(own.losses, side.losses, dtype) })
   }
   return sides
 }

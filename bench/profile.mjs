@@ -4,9 +4,10 @@ import { writeFileSync } from 'node:fs'
 import { AdamW, loadModel } from 'node-mora'
 import { packedBatch, textIds } from './common/batch.mjs'
 import { orUsageError, parseOptions } from './common/command-line.mjs'
-import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { adapterConfig } from './common/methods.mjs'
 import { modelPath } from './common/model-path.mjs'
-import { dtypeOf, whole } from './common/options.mjs'
+import { whole } from './common/options.mjs'
+import { stepOf, stepOptions } from './common/step-options.mjs'
 import { mebibytes, table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 
@@ -23,29 +24,21 @@ const usage = `node bench/profile.mjs [MODEL] [options]: where the time of a tra
 
 const { values: options, positionals } = orUsageError(() =>
   parseOptions(usage, {
-    method: { type: 'string', default: 'rotation:8' },
-    dtype: { type: 'string', default: 'bfloat16' },
+    ...stepOptions,
     steps: { type: 'string', default: '2' },
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '512' },
     threads: { type: 'string', default: '0' },
     int8: { type: 'boolean', default: false },
     checkpointing: { type: 'boolean', default: false },
     json: { type: 'string' },
   }),
 )
-const [steps, rows, length] = orUsageError(() =>
-  ['steps', 'rows', 'length'].map((name) => whole(name, options[name], 1)),
-)
-
-const path = orUsageError(() => modelPath(positionals[0]))
-const method = orUsageError(() => parseMethod(options.method))
-const dtype = orUsageError(() => dtypeOf('dtype', options.dtype))
-const model = await loadModel(path, {
-  device: 'cpu',
-  dtype,
-  threads: Number(options.threads),
-})
+const { method, dtype, rows, length } = stepOf(options)
+const { path, steps, threads } = orUsageError(() => ({
+  path: modelPath(positionals[0]),
+  steps: whole('steps', options.steps, 1),
+  threads: whole('threads', options.threads, 0),
+}))
+const model = await loadModel(path, { device: 'cpu', dtype, threads })
 model.addAdapter('profiled', adapterConfig(method))
 model.gradientCheckpointing = options.checkpointing
 model.compute = options.int8 ? 'int8' : 'auto'
@@ -71,12 +64,12 @@ print('By operation', merged(entries), [])
 print('By operation and size', entries, ['size'])
 const tokens = (rows * length) / seconds
 console.log(
-  `${method.label}, ${options.dtype}, ${rows} × ${length} tokens, ${model.device.facts().detail}\n` +
+  `${method.label}, ${dtype}, ${rows} × ${length} tokens, ${model.device.facts().detail}\n` +
     `step ${seconds.toFixed(3)} s (${tokens.toFixed(0)} tokens/s), of which operations ${busy.toFixed(3)} s and ` +
     `waiting ${(seconds - busy).toFixed(3)} s; memory at most ${mebibytes(model.device.memory().peak)} MiB`,
 )
 if (options.json) {
-  writeFileSync(options.json, JSON.stringify({ method, dtype: options.dtype, rows, length, steps, seconds, entries }))
+  writeFileSync(options.json, JSON.stringify({ method, dtype, rows, length, steps, seconds, entries }))
 }
 optimizer.dispose()
 model.dispose()

@@ -10,7 +10,7 @@ import { orUsageError } from './common/command-line.mjs'
 import { saveFreshAdapter } from './common/fresh-adapter.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { copyModel } from './common/model-copy.mjs'
-import { list, positive, readOptions, whole } from './common/options.mjs'
+import { list, positive, readOptions, someOf, whole } from './common/options.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { stepOf, stepOptions } from './common/step-options.mjs'
@@ -41,10 +41,7 @@ const { method, dtype, rows, length } = stepOf(options)
 const { chosen, links } = orUsageError(() => ({
   /** One for each of 4 ranks. */
   rows: whole('rows', options.rows, 4),
-  chosen: list(options.parts).map((name) => {
-    if (name in parts) return name
-    throw new Error(`Expected some of ${Object.keys(parts).join(', ')} for --parts but received ${name}.`)
-  }),
+  chosen: someOf('parts', options.parts, Object.keys(parts)),
   links: list(options.links).map((text) => {
     const [mbit, milliseconds] = text.split('/')
     return { mbit: positive('links', mbit), milliseconds: milliseconds ? positive('links', milliseconds) : 0 }

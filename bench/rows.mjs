@@ -13,14 +13,14 @@ import { parseMethod } from './common/methods.mjs'
 import { copyModel } from './common/model-copy.mjs'
 import { dtypeOf, readOptions, whole } from './common/options.mjs'
 import { measurePeaks } from './common/peaks.mjs'
-import { lacksBlas, lacksBlasNote, pytorchMethods, pytorchProcess, stopAll } from './common/pytorch.mjs'
+import { pytorchMethods, startPytorch, stopAll } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { trainStep } from './common/train-step.mjs'
 import { takeTurns, timedSides } from './common/turns.mjs'
 import { boundOf } from './training/bound.mjs'
 import { productsOf } from './training/model-sizes.mjs'
-import { lossDifference } from './training/report.mjs'
+import { lossAgreement } from './training/report.mjs'
 
 const learningRate = 2e-5
 const options = readOptions({
@@ -66,8 +66,9 @@ console.log(
 
 const peaks = await measurePeaks(device, dtype, productsOf(config, ...Object.values(sizesOf(steps[0][0]))))
 device.trim()
-const notes = []
-const processes = await startPytorch()
+/** @type {Set<string>} */
+const notes = new Set()
+const processes = await pytorch()
 try {
   const sides = [ours(), ...processes.map(theirs)]
   const results = await takeTurns(sides, options.rounds)
@@ -76,10 +77,13 @@ try {
     amount: sizes.tokens,
     unit: 'useful tokens/s',
     possible: bound(),
-    sides: timedSides(sides, results).map((side, i) => ({ ...side, ...(i > 0 && agreement(sides[0], sides[i])) })),
+    sides: timedSides(sides, results).map((side, i) => ({
+      ...side,
+      ...(i > 0 && lossAgreement(sides[0].losses, sides[i].losses, dtype)),
+    })),
   }
   const facts = { data: dataFile(), batchSize, steps: stepCount, ...sizes, padded }
-  report({ benchmark: 'rows', machine, options, lines: [line], notes, facts })
+  report({ benchmark: 'rows', machine, options, lines: [line], notes: [...notes], facts })
 } finally {
   await stopAll(processes)
 }
@@ -144,7 +148,7 @@ function runs(name, takeStep) {
 }
 
 /** PyTorch in its best setting with either kind of batch, and with default settings padded. */
-async function startPytorch() {
+async function pytorch() {
   if (!options.pytorch || !pytorchMethods.includes(method.name)) return []
   const settings = [
     { name: 'PyTorch, best, padded', best: true, packed: false },
@@ -164,22 +168,12 @@ async function startPytorch() {
       best,
       packed,
     }
-    const side = pytorchProcess(name, 'rows.py', task, options, best)
-    const facts = await side.ready()
-    if (lacksBlas(facts) && (dtype === 'float32' || !best)) {
-      notes.push(lacksBlasNote(name, dtype))
-      await side.stop()
-      continue
-    }
-    notes.push(`${name}: attention "${facts.attention}".`)
+    const side = await startPytorch(name, 'rows.py', task, options, notes, best)
+    if (!side) continue
+    notes.add(`${name}: attention "${side.facts.attention}".`)
     started.push(side)
   }
   return started
-}
-
-function agreement(own, side) {
-  const { difference, agree } = lossDifference(own.losses, side.losses, dtype)
-  return { agrees: agree, difference, agreement: `${agree ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart` }
 }
 
 /** A lower bound of a run's seconds. */

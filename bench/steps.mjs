@@ -6,10 +6,10 @@ import { packedBatch, textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'
-import { dtypeOf, list, readOptions, whole } from './common/options.mjs'
+import { list, readOptions, whole } from './common/options.mjs'
 import { measurePeaks } from './common/peaks.mjs'
 import { report } from './common/report.mjs'
-import { stepOptions } from './common/step-options.mjs'
+import { stepOf, stepOptions } from './common/step-options.mjs'
 import { table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 import { median, secondsOf, spread, takeTurns } from './common/turns.mjs'
@@ -30,12 +30,9 @@ const options = readOptions({
     long: { type: 'string', default: '8192' },
   },
 })
-const { ranks, method, dtype, rows, length, long } = orUsageError(() => ({
+const { method, dtype, rows, length } = stepOf(options)
+const { ranks, long } = orUsageError(() => ({
   ranks: list(options.ranks).map((rank) => whole('ranks', rank, 1)),
-  method: parseMethod(options.method),
-  dtype: dtypeOf('dtype', options.dtype),
-  rows: whole('rows', options.rows, 1),
-  length: whole('length', options.length, 1),
   long: whole('long', options.long, 1),
 }))
 const machine = describeMachine(`${options.model}, ${dtype}`, options)

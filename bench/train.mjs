@@ -14,7 +14,7 @@ import {
   agreementReport,
   boundReport,
   fastestReport,
-  lossDifference,
+  lossAgreement,
   ownReport,
   peaksReport,
   pytorchReport,
@@ -45,7 +45,7 @@ for (const [label, { method }] of new Map(against.map((one) => [one.method.label
   for (const note of contest.notes) notes.add(note)
   const [own, theirs] = contest.sides
   if (!theirs) continue
-  agreements.push({ method, losses: own.losses, comparison: lossDifference(own.losses, theirs.losses, 'float32') })
+  agreements.push({ method, losses: own.losses, comparison: lossAgreement(own.losses, theirs.losses, 'float32') })
 }
 
 // The time that is left is shared by the contests that are left, by how many sides each has.
@@ -86,7 +86,7 @@ for (const [i, { dtype, method }] of against.entries()) {
   left -= contest.seconds
   for (const note of contest.notes) notes.add(note)
   for (const side of contest.sides.slice(1))
-    side.comparison = lossDifference(contest.sides[0].losses, side.losses, dtype)
+    side.comparison = lossAgreement(contest.sides[0].losses, side.losses, dtype)
   cases.push({ method, trainedParameters: trained[method.label], ...contest })
 }
 
@@ -101,10 +101,10 @@ if (options.json) {
   writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 const apart = [
-  ...agreements.filter(({ comparison }) => !comparison.agree).map(({ method }) => `PyTorch, float32, ${method.label}`),
+  ...agreements.filter(({ comparison }) => !comparison.agrees).map(({ method }) => `PyTorch, float32, ${method.label}`),
   ...cases.flatMap(({ dtype, method, sides }) =>
     sides
-      .filter(({ comparison }) => comparison?.agree === false)
+      .filter(({ comparison }) => comparison?.agrees === false)
       .map(({ name }) => `${name}, ${dtype}, ${method.label}`),
   ),
 ]

@@ -12,6 +12,7 @@
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { orUsageError } from '../bench/common/command-line.mjs'
+import { someOf } from '../bench/common/options.mjs'
 import { inRoot } from './arm64/machine.mjs'
 import { packageWorks } from './arm64/package.mjs'
 import { doctorSeesADevice, nativeTests, processors, tests } from './arm64/parts.mjs'
@@ -27,15 +28,11 @@ const parts = {
   package: packageWorks,
 }
 
-const { values: options } = orUsageError(() =>
-  parseArgs({ options: { only: { type: 'string', default: Object.keys(parts).join(',') } } }),
-)
-const wanted = options.only.split(',')
-const unknown = wanted.filter((name) => !(name in parts))
-if (unknown.length > 0) {
-  console.error(`Expected some of ${Object.keys(parts).join(', ')} for --only but received ${unknown.join(', ')}.`)
-  process.exit(2)
-}
+const names = Object.keys(parts)
+const wanted = orUsageError(() => {
+  const { values } = parseArgs({ options: { only: { type: 'string', default: names.join() } } })
+  return someOf('only', values.only, names)
+})
 
 const setUp = spawnSync('bash', [inRoot('scripts', 'arm64', 'setup.sh')], { encoding: 'utf8' })
 process.stderr.write(setUp.stderr)

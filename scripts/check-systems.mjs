@@ -10,6 +10,8 @@
  * failed, 3 if none could be tried.
  */
 import { parseArgs } from 'node:util'
+import { orUsageError } from '../bench/common/command-line.mjs'
+import { someOf } from '../bench/common/options.mjs'
 import { tryCompiler } from './systems/compiler.mjs'
 import { tryDebian } from './systems/debian.mjs'
 
@@ -29,11 +31,7 @@ const { values: options } = parseArgs({
 })
 
 const lines = []
-for (const name of options.only.split(',')) {
-  if (!systems[name]) {
-    console.error(`Expected systems of ${Object.keys(systems).join(', ')} in --only but received ${name}.`)
-    process.exit(2)
-  }
+for (const name of orUsageError(() => someOf('only', options.only, Object.keys(systems)))) {
   const { result, details } = await systems[name]({
     parts: options.parts.split(','),
     shareCcache: options['share-ccache'],

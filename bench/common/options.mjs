@@ -67,6 +67,14 @@ export function positive(name, text) {
   throw new Error(`Expected a number above 0 for --${name} but received ${text}.`)
 }
 
+/** Parses an option's text as a list of known names. */
+export function someOf(option, text, known) {
+  const names = list(text)
+  const unknown = names.find((name) => !known.includes(name))
+  if (unknown === undefined) return names
+  throw new Error(`Expected some of ${known.join(', ')} for --${option} but received ${unknown}.`)
+}
+
 export const list = (text) => text.split(',').filter((part) => part !== '')
 
 /** Parses a list of dtypes to compute in. */

@@ -57,6 +57,17 @@ export function pytorchCommand(script, task, { python, blas, allocator }, tuned)
 export const pytorchProcess = (name, script, task, options, tuned) =>
   new SideProcess(name, ...pytorchCommand(script, task, options, tuned))
 
+/** Starts a side; returns null, with a note, where its products would use a BLAS that makes the comparison worthless. */
+export async function startPytorch(name, script, task, options, notes, tuned) {
+  const side = pytorchProcess(name, script, task, options, tuned)
+  const facts = await side.ready()
+  // With default settings adapters are float32.
+  if (!lacksBlas(facts) || !(task.dtype === 'float32' || task.best === false)) return side
+  notes.add(lacksBlasNote(name, task.dtype))
+  await side.stop()
+  return null
+}
+
 /** Whether a side's float32 products are dozens of times slower than they could be. */
 export const lacksBlas = ({ blas }) => blas !== undefined && !blas.some((path) => /openblas|mkl|blis/.test(path))
 
@@ -77,13 +88,8 @@ const settings = [
 export async function pytorchSides(script, task, options, notes, { bestOnly = false } = {}) {
   const sides = []
   for (const { name, tuned } of options.pytorch ? settings.slice(0, bestOnly || options.quick ? 1 : 2) : []) {
-    const side = pytorchProcess(name, script, task, options, tuned)
-    const facts = await side.ready()
-    sides.push(side)
-    if (task.dtype !== 'float32' || !lacksBlas(facts)) continue
-    notes.add(lacksBlasNote('PyTorch', task.dtype))
-    await stopAll(sides)
-    return []
+    const side = await startPytorch(name, script, task, options, notes, tuned)
+    if (side) sides.push(side)
   }
   return sides
 }

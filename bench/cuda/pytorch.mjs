@@ -3,7 +3,7 @@
 //   node bench/cuda/pytorch.mjs [--tiny] [--python python3] [--pytorch-device cpu] [--json FILE]
 // --pytorch-device cpu tries it where PyTorch has no CUDA.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -13,7 +13,7 @@ import { parseMethod } from '../common/methods.mjs'
 import { pytorchCommand } from '../common/pytorch.mjs'
 import { SideProcess } from '../common/side-process.mjs'
 import { mebibytes, table } from '../common/table.mjs'
-import { attentionFlops, OurAttention, outputs, writeInputs } from '../kernels/attention.mjs'
+import { attentionFlops, largestDifference, OurAttention, readOutputs, writeInputs } from '../kernels/attention.mjs'
 import { profiled, totalSeconds } from './timing.mjs'
 import { fits, idsOf, measureStep, trainingRuns } from './training-runs.mjs'
 
@@ -113,7 +113,7 @@ async function compareAttention(shape) {
       const figures = await side.ask({ task: 'time', backend })
       if (!figures.refused) {
         await side.ask({ task: 'write', backend, repeated: figures.repeated })
-        figures.apart = Math.max(...outputs.map((name) => apartOf(ours[name], readFileSync(join(scratch, name)))))
+        figures.apart = largestDifference(ours, readOutputs(scratch))
       }
       add(`PyTorch, ${backend}`, figures)
     }
@@ -149,17 +149,6 @@ async function ourAttention(shape) {
   const figures = { forward: await seconds('forward'), backward: await seconds('backward') }
   attention.dispose()
   return figures
-}
-
-/** The largest difference, relative to the largest magnitude. */
-function apartOf(ours, bytes) {
-  const theirs = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
-  let [apart, largest] = [0, 0]
-  for (const [i, value] of theirs.entries()) {
-    apart = Math.max(apart, Math.abs(ours[i] - value))
-    largest = Math.max(largest, Math.abs(value))
-  }
-  return apart / largest
 }
 
 async function compareSteps(run) {

@@ -1,8 +1,8 @@
 // The side of llama.cpp in bench/llama-cpp.mjs, by node-llama-cpp. The only argument is JSON: {entry: node-llama-cpp's
 // index.js, model, tokens, prompt, newTokens, threads}. Each request generates once, as greedy.mjs does.
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
+import { readIds } from '../common/batch.mjs'
 import { stopwatch } from './stopwatch.mjs'
 
 const { entry, model: modelPath, tokens, prompt, newTokens, threads } = JSON.parse(process.argv[2])
@@ -11,8 +11,7 @@ const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', ma
 const model = await llama.loadModel({ modelPath })
 const context = await model.createContext({ contextSize: prompt + newTokens + 8, batchSize: prompt, threads })
 const sequence = context.getSequence()
-const bytes = readFileSync(tokens)
-const ids = [...new Int32Array(bytes.buffer, bytes.byteOffset, prompt)]
+const ids = [...readIds(tokens)]
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
 
 say({ version: llama.llamaCppRelease.release, threads: context.currentThreads })

@@ -6,8 +6,8 @@ import { Tensor } from 'node-mora'
 import { native, randomStream } from 'node-mora/adapters'
 import { float32FromHalf, halfFromFloat32 } from '../common/internals.mjs'
 
-export const inputs = ['q', 'k', 'v', 'dOut']
-export const outputs = ['out', 'dQ', 'dK', 'dV']
+const inputs = ['q', 'k', 'v', 'dOut']
+const outputs = ['out', 'dQ', 'dK', 'dV']
 
 export function writeInputs(folder, { heads, keyValueHeads, headSize }, tokens) {
   const random = randomStream(1, 'bench', 'attention')
@@ -16,6 +16,28 @@ export function writeInputs(folder, { heads, keyValueHeads, headSize }, tokens) 
     const values = Float32Array.from({ length: elements }, () => random.normal())
     writeFileSync(join(folder, name), float32FromHalf(halfFromFloat32(values, 'bfloat16'), 'bfloat16'))
   }
+}
+
+function floatsOf(path) {
+  const bytes = readFileSync(path)
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+}
+
+/** Outputs and gradients that another process has written. */
+export const readOutputs = (folder) => Object.fromEntries(outputs.map((name) => [name, floatsOf(join(folder, name))]))
+
+/** Largest difference of outputs and gradients, relative to the largest expected value of each. */
+export function largestDifference(results, expected) {
+  let apart = 0
+  for (const name of outputs) {
+    let [largest, difference] = [0, results[name].length === expected[name].length ? 0 : Number.POSITIVE_INFINITY]
+    for (let i = 0; i < results[name].length; i++) {
+      largest = Math.max(largest, Math.abs(expected[name][i]))
+      difference = Math.max(difference, Math.abs(results[name][i] - expected[name][i]))
+    }
+    apart = Math.max(apart, difference / largest)
+  }
+  return apart
 }
 
 /** FLOPs of a pass: two products for each pair of tokens forward, five backward (scores are recomputed). */
@@ -32,8 +54,7 @@ export class OurAttention {
     const query = [tokens, heads, headSize]
     const key = [tokens, keyValueHeads, headSize]
     const load = (name, shape) => {
-      const bytes = readFileSync(join(folder, name))
-      const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+      const values = floatsOf(join(folder, name))
       return Tensor.from(values.subarray(0, tokens * shape[1] * headSize), shape, { device, dtype })
     }
     const empty = (shape) => Tensor.empty(shape, { device, dtype })

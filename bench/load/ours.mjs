@@ -1,12 +1,11 @@
 // One side of bench/load.mjs: from process start to two training steps, a line for each finished part.
 // The only argument is JSON: {model, tokens, method, dtype, rows, length, threads}.
-import { readFileSync } from 'node:fs'
 
 const done = (part) => process.stdout.write(`${part}\n`)
 const { model: path, tokens, method, dtype, rows, length, threads } = JSON.parse(process.argv[2])
 done('start')
 const { AdamW, loadModel } = await import('node-mora')
-const { packedBatch } = await import('../common/batch.mjs')
+const { packedBatch, readIds } = await import('../common/batch.mjs')
 const { adapterConfig } = await import('../common/methods.mjs')
 const { trainStep } = await import('../common/train-step.mjs')
 done('imports')
@@ -14,8 +13,7 @@ const model = await loadModel(path, { device: 'cpu', dtype, threads })
 done('model')
 await model.addAdapter('trained', adapterConfig(method))
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-const bytes = readFileSync(tokens)
-const batch = packedBatch(new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), rows, length)
+const batch = packedBatch(readIds(tokens), rows, length)
 done('adapter')
 for (const step of ['first step', 'second step']) {
   await trainStep(model, optimizer, batch, 1e-4)

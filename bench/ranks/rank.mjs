@@ -1,10 +1,9 @@
 // A process of bench/ranks.mjs: it trains alone or as a rank, a step for each line that it reads, and writes a line of JSON each.
 // The only argument is JSON: {model, adapter, tokens, dtype, rows, length, threads, learningRate}. Rows are dealt out by rank.
 // Times are seconds of a clock that all processes of a machine share.
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { AdamW, connectRanks, loadModel } from 'node-mora'
-import { packedBatch } from '../common/batch.mjs'
+import { batchOfRows, packedBatch, readIds } from '../common/batch.mjs'
 import { crossEntropyObjective, optimizerStep, RankSync } from '../common/internals.mjs'
 import { now, Watch } from './watch.mjs'
 
@@ -16,15 +15,9 @@ await model.loadAdapter(options.adapter)
 const parameters = model.trainableParameters().map(({ parameter }) => parameter)
 const optimizer = new AdamW(parameters)
 
-const bytes = readFileSync(options.tokens)
-const ids = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
-const width = length + 1
+const ids = readIds(options.tokens)
 const own = Array.from({ length: rows }, (_, row) => row).filter((row) => row % size === rank)
-const batch = packedBatch(
-  own.flatMap((row) => [...ids.subarray(row * width, (row + 1) * width)]),
-  own.length,
-  length,
-)
+const batch = batchOfRows(ids, own, length)
 const smallLength = Math.min(64, length)
 const small = packedBatch(ids, 1, smallLength)
 

@@ -4,7 +4,7 @@
 // bench/ranks.mjs compares the same model (step-model.mjs) with what it measures.
 import { orUsageError, parseOptions } from '../common/command-line.mjs'
 import { keep } from '../common/keep.mjs'
-import { list, positive, whole } from '../common/options.mjs'
+import { list, positive, someOf, whole } from '../common/options.mjs'
 import { bases } from './bases.mjs'
 import { defaults, predictionsOf, tablesOf, writePlots } from './predictions.mjs'
 
@@ -32,13 +32,9 @@ function read() {
   const known = { ...Object.fromEntries(Object.keys(defaults).map((name) => [name, text])), plot: text, json: text }
   const { values } = parseOptions(usage, known, { allowPositionals: false })
   const given = (name) => String(values[name] ?? defaults[name])
-  const unknown = list(given('bases')).find((name) => !(name in bases))
-  if (unknown) {
-    throw new Error(`Expected some of ${Object.keys(bases).join(', ')} for --bases but received ${unknown}.`)
-  }
   return {
     settings: {
-      bases: list(given('bases')),
+      bases: someOf('bases', given('bases'), Object.keys(bases)),
       gigabits: list(given('gigabits')).map((one) => positive('gigabits', one)),
       latency: positive('latency', given('latency')),
       tflops: positive('tflops', given('tflops')),

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { lacksBlas, lacksBlasNote, pytorchMethods } from '../common/pytorch.mjs'
 import { median, spread, takeTurns } from '../common/turns.mjs'
-import { lossDifference } from '../training/report.mjs'
+import { lossAgreement } from '../training/report.mjs'
 import { glooJob, jobOfOne, latest, onLoopback, pytorchJob } from './job.mjs'
 
 /** `ratio` is relative to the speed of one process, `hidden` to the time in which gradients are in transit. */
@@ -55,10 +55,7 @@ export async function measureSpeed({ options, folder, script, task }) {
 function linesOf(results, losses, { rows, length, dtype }) {
   const side = (i, name) => {
     const seconds = spread(results[i].map((step) => step.seconds))
-    if (i === 0) return { name, seconds }
-    const { difference, agree } = lossDifference(losses[0], losses[i], dtype)
-    const agreement = `${agree ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart`
-    return { name, seconds, agrees: agree, agreement }
+    return { name, seconds, ...(i > 0 && lossAgreement(losses[0], losses[i], dtype)) }
   }
   const line = (name, i, theirs) => ({
     name: `a step, ${rows} × ${length}, ${dtype}, ${name}`,

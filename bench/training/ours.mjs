@@ -1,10 +1,9 @@
 // One side of bench/train.mjs and bench/memory.mjs: trains with node-mora, a step for each line that it reads, and writes a
 // line of JSON each. The only argument is JSON: {model, adapter, tokens, dtype, rows, length, threads, learningRate} and
 // optional `checkpointing`, and `memory` [bytes], which cuts a step into forward passes as `mora train` does.
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { AdamW, loadModel } from 'node-mora'
-import { packedBatch } from '../common/batch.mjs'
+import { batchOfRows, readIds } from '../common/batch.mjs'
 import { planMicroBatches, tokenBudget } from '../common/internals.mjs'
 import { trainStep } from '../common/train-step.mjs'
 
@@ -14,15 +13,10 @@ const model = await loadModel(options.model, { device: 'cpu', dtype, threads })
 await model.loadAdapter(options.adapter)
 model.gradientCheckpointing = checkpointing
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-const bytes = readFileSync(options.tokens)
-const ids = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+const ids = readIds(options.tokens)
 const tokens = memory === undefined ? rows * length : tokenBudget(model, memory)
 const passes = planMicroBatches(new Array(rows).fill(length), { tokenBudget: tokens })
-const batches = passes.map((pass) => {
-  const width = length + 1
-  const own = pass.flatMap((row) => [...ids.subarray(row * width, (row + 1) * width)])
-  return packedBatch(own, pass.length, length)
-})
+const batches = passes.map((pass) => batchOfRows(ids, pass, length))
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
 
 say({ version: `node ${process.version}`, threads: threads || model.device.facts().threads })

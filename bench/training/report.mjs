@@ -1,17 +1,18 @@
+import { agreementOf } from '../common/report.mjs'
 import { mebibytes, table } from '../common/table.mjs'
 
 /** Largest allowed relative difference of losses: in bfloat16 one rounding of its 8 bits. */
 const tolerances = { float32: 1e-4, bfloat16: 2 ** -9 }
 
 /**
- * The largest relative difference of two runs' losses, and whether rounding explains it. In bfloat16 that is the loss before
+ * Compares two runs' losses by their largest relative difference, as `agreementOf` does. In bfloat16 that is the loss before
  * the first update: later ones differ, because PyTorch rounds W x before it adds the adapter's part, which swallows small
  * updates. Float32 shows whether both train alike.
  */
-export function lossDifference(ours, theirs, dtype) {
+export function lossAgreement(ours, theirs, dtype) {
   const steps = dtype === 'bfloat16' ? 1 : Math.min(ours.length, theirs.length)
   const difference = Math.max(...ours.slice(0, steps).map((loss, i) => Math.abs(theirs[i] / loss - 1)))
-  return { difference, agree: difference <= tolerances[dtype] }
+  return agreementOf(difference, tolerances[dtype])
 }
 
 export function peaksReport(peaks, products) {
@@ -39,7 +40,7 @@ export function agreementReport(agreements) {
     method.label,
     losses.map((loss) => loss.toFixed(5)).join(' → '),
     comparison.difference.toExponential(1),
-    comparison.agree ? 'yes' : 'NO',
+    comparison.agrees ? 'yes' : 'NO',
   ])
   return `The same arithmetic: losses of ours and PyTorch's in float32, on 64 tokens with large updates\n${table(
     ['method', 'loss', 'apart', 'agrees'],
@@ -72,7 +73,7 @@ export function pytorchReport(cases, tokens) {
       i === 0 ? '-' : `${(side.seconds.median / sides[0].seconds.median).toFixed(2)}×`,
       `${side.losses[0].toFixed(4)} → ${side.losses.at(-1).toFixed(4)}`,
       side.comparison?.difference.toExponential(0) ?? '-',
-      side.comparison ? (side.comparison.agree ? 'yes' : 'NO') : '-',
+      side.comparison ? (side.comparison.agrees ? 'yes' : 'NO') : '-',
     ]),
   )
   return `Against PyTorch: a step of ${tokens} tokens (forward, backward, clipping, AdamW), taken in turn\n${table(header, rows)}`
@@ -137,7 +138,7 @@ export function trainingLines(own, cases, tokens) {
     ...cases.map(({ dtype, method, sides }) =>
       line(
         `${dtype}, ${method.label}, against PyTorch`,
-        sides.map(({ name, seconds, comparison }) => ({ name, seconds, agrees: comparison?.agree })),
+        sides.map(({ name, seconds, comparison }) => ({ name, seconds, agrees: comparison?.agrees })),
       ),
     ),
   ]

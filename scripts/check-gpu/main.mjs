@@ -6,6 +6,7 @@ import { openDevice } from 'node-mora'
 import { native } from 'node-mora/adapters'
 import { orUsageError } from '../../bench/common/command-line.mjs'
 import { absenceText } from '../../bench/common/internals.mjs'
+import { positive, someOf } from '../../bench/common/options.mjs'
 import { table } from '../../bench/common/table.mjs'
 import { benchmarks } from './benchmarks.mjs'
 import { Budget } from './budget.mjs'
@@ -19,25 +20,21 @@ const parts = { kernels: kernelTests, hardware, tests: operationTests, training,
 const predictions = join(folder, 'predicted.json')
 const predicted = existsSync(predictions) ? predictions : null
 
-const { values: options } = orUsageError(() =>
-  parseArgs({
+const { options, wanted, minutes } = orUsageError(() => {
+  const { values } = parseArgs({
     options: {
       json: { type: 'string', default: 'gpu-report.json' },
       quick: { type: 'boolean', default: false },
-      only: { type: 'string', default: Object.keys(parts).join(',') },
+      only: { type: 'string', default: Object.keys(parts).join() },
       minutes: { type: 'string' },
     },
-  }),
-)
-const wanted = options.only.split(',')
-const unknown = wanted.filter((name) => !(name in parts))
-if (unknown.length > 0)
-  usageError(`Expected some of ${Object.keys(parts).join(', ')} for --only but received ${unknown.join(', ')}.`)
-const minutes = options.minutes === undefined ? Number.POSITIVE_INFINITY : Number(options.minutes)
-if (!(minutes > 0)) usageError(`Expected minutes above 0 for --minutes but received ${options.minutes}.`)
-
-const why = native.whyUnavailable('cuda')
-if (why !== null) usageError(`The GPU check cannot run here: ${absenceText(why)}.`)
+  })
+  const wanted = someOf('only', values.only, Object.keys(parts))
+  const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : positive('minutes', values.minutes)
+  const why = native.whyUnavailable('cuda')
+  if (why !== null) throw new Error(`The GPU check cannot run here: ${absenceText(why)}.`)
+  return { options: values, wanted, minutes }
+})
 
 // Time spent earlier, in other processes, counts too.
 const secondsBefore = (Date.now() - Number(process.env.MORA_CHECK_STARTED ?? Date.now())) / 1000
@@ -90,9 +87,4 @@ if (withStatus('failed').length > 0) process.exit(1)
 if (withStatus('passed').length === 0) {
   console.error('Nothing was checked: no part came to its end.')
   process.exit(1)
-}
-
-function usageError(message) {
-  console.error(message)
-  process.exit(2)
 }

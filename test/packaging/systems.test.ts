@@ -22,6 +22,6 @@ needing(lacksLong, lacksLinux).describe('node-mora', () => {
 
 it('an unknown system is refused', () => {
   const { status, stderr } = spawnSync(process.execPath, [script, '--only', 'debian-1'], { encoding: 'utf8' })
-  expect(stderr).toMatch(/^Expected systems of debian-12, .* in --only but received debian-1\.$/m)
+  expect(stderr).toMatch(/^Expected some of debian-12, .* for --only but received debian-1\.$/m)
   expect(status).toBe(2)
 })

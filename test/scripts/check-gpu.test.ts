@@ -66,7 +66,7 @@ describe('npm run check:gpu', () => {
     const parts = spawnSync(process.execPath, [command, ...toFile, '--only', 'tests,speed'], { encoding: 'utf8', env })
     expect(parts.stderr).toContain('--only but received speed.')
     const minutes = check('--minutes', '0')
-    expect(minutes.stderr).toContain('Expected minutes above 0 for --minutes but received 0.')
+    expect(minutes.stderr).toContain('Expected a number above 0 for --minutes but received 0.')
     expect([parts.status, minutes.status]).toEqual([2, 2])
   })
 

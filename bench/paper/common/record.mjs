@@ -1,6 +1,7 @@
 /** The record of finished runs, written after each cell, so that an interrupted comparison resumes where it stopped. */
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { keep } from '../../common/keep.mjs'
 
 export class Record {
   #cells
@@ -22,9 +23,7 @@ export class Record {
 
   add(cell, result) {
     this.#cells[keyOf(cell)] = { ...cell, result }
-    const unfinished = `${this.path}.unfinished`
-    writeFileSync(unfinished, `${JSON.stringify({ head: this.head, cells: this.#cells }, null, 1)}\n`)
-    renameSync(unfinished, this.path)
+    keep(this.path, { head: this.head, cells: this.#cells })
   }
 }
 
