@@ -9,47 +9,28 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const load = (name) => import(join(root, 'dist', name))
-const [{ commands }, { CommonOptionsSchema, optionDefault, optionFacts }, { kebabCase }, { ROW_FORMS }] =
-  await Promise.all([
-    load('cli/commands/index.js'),
-    load('options/index.js'),
-    load('schema/names.js'),
-    load('data/rows/forms.js'),
-  ])
+const { commands } = await load('cli/commands/index.js')
+const { defaultWords, listedChoices, valueName } = await load('cli/parser.js')
+const { ROW_FORMS } = await load('data/rows/forms.js')
+const { CommonOptionsSchema, optionDefault, optionFacts } = await load('options/index.js')
+const { flagOf } = await load('schema/names.js')
 
 const MARKED = /(<!-- (?:options|forms): [^\n]* -->\n)[\s\S]*?(<!-- end of (?:options|forms) -->)/
-/** Choices that fit in the column of names. */
-const FEW = 32
 const common = CommonOptionsSchema.shape
-
-/** The name of an option's value. */
-function valueName({ kind, placeholder, choices }) {
-  if (kind === 'flag') return ''
-  if (kind === 'optional-text') return ` [${placeholder}]`
-  return ` ${choices && placeholder.length > FEW ? 'NAME' : placeholder}`
-}
-
-function defaultOf({ defaultText, kind, required }, schema) {
-  if (required) return 'required'
-  const value = optionDefault(schema)
-  if (defaultText) return defaultText
-  if (value === undefined || value === false) return ''
-  return kind === 'flag' ? 'on' : String(value)
-}
 
 /** @param {[string, any]} option, @param {{ positional?: readonly string[] }} command */
 function row([name, schema], { positional = [] }) {
   const facts = optionFacts(schema)
-  const { description, placeholder, choices, adds } = facts
-  const flag = `--${kebabCase(name)}${valueName(facts)}`
-  const names = [flag]
-  if (facts.kind === 'flag' && optionDefault(schema)) names.push(`--no-${kebabCase(name)}`)
+  const { description, placeholder, adds } = facts
+  const names = [`${flagOf(name)}${valueName(facts).replace(/[<>]/g, '')}`]
+  if (facts.kind === 'flag' && optionDefault(schema)) names.push(flagOf(name).replace('--', '--no-'))
   if (positional.includes(name)) names.unshift(placeholder)
-  const list = choices && placeholder.length > FEW ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
+  const choices = listedChoices(facts)
+  const list = choices ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
   const cells = [
     names.map((text) => `\`${text}\``).join(', '),
     `${description}${list}${adds ? '; given again, it adds' : ''}`,
-    defaultOf(facts, schema),
+    defaultWords(facts, optionDefault(schema)) ?? '',
   ]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`
 }

@@ -88,7 +88,7 @@ async function showingDownloads<Result>(
     last.set(repository, now)
     progress.show(line.format(now), isFirst)
   }
-  const result = await work({ offline, onDownload, onWarning: (message) => progress.note(`note: ${message}`) })
+  const result = await work({ offline, onDownload, onWarning: progress.warn })
   for (const { repository, files, totalBytes } of last.values()) {
     progress.note(`downloaded ${repository}: ${files} ${files === 1 ? 'file' : 'files'}, ${formatBytes(totalBytes)}`)
   }

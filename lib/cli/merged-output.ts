@@ -3,7 +3,6 @@
 import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, type MergeOptions, modelPath, outputFormat } from '../options/index.js'
 import type { CommandResult } from './command.js'
-import { inFlags } from './flag-names.js'
 import { requireFreeFile, requireFreeOutput, requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
@@ -29,7 +28,7 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
     ...options,
     adapter: options.adapter!,
     output: options.output!,
-    onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+    onWarning: progress.warn,
     onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
   })
   const change = options.compare && (await changeOf(options, json.output, progress))
@@ -72,7 +71,7 @@ async function changeOf(
     base: before,
     data: compare!,
     offline,
-    onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+    onWarning: progress.warn,
     onProgress: ({ done, summary }) => progress.show(`compared ${done} rows  ${summary}`),
   })
 }

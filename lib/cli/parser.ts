@@ -143,22 +143,31 @@ function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {
   })
 }
 
-function valueName({ kind, placeholder, choices }: OptionFacts): string {
-  if (kind === 'flag') return ''
-  if (kind === 'optional-text') return ` [${placeholder}]`
-  return choices && placeholder.length > LONGEST_PLACEHOLDER ? ' <NAME>' : ` <${placeholder}>`
+/** Returns the name of an option's value, with a space before it; empty for a flag. */
+export function valueName(facts: OptionFacts): string {
+  if (facts.kind === 'flag') return ''
+  if (facts.kind === 'optional-text') return ` [${facts.placeholder}]`
+  return listedChoices(facts) ? ' <NAME>' : ` <${facts.placeholder}>`
 }
 
-function helpOf(
-  { kind, description, placeholder, choices, adds, defaultText, required }: OptionFacts,
-  fallback: unknown,
-) {
-  const oneOf = choices && placeholder.length > LONGEST_PLACEHOLDER ? `: ${choices.join(', ')}` : ''
-  const meaning = `${description}${oneOf}${adds ? '; given again, it adds' : ''}`
-  if (required) return `${meaning} (required)`
+/** Returns choices that are too long for a value's name, and are listed after the description instead. */
+export function listedChoices({ placeholder, choices }: OptionFacts): readonly string[] | undefined {
+  return placeholder.length > LONGEST_PLACEHOLDER ? choices : undefined
+}
+
+/** Returns the default of an option in words, or `required`; undefined if there is nothing to say. */
+export function defaultWords({ kind, defaultText, required }: OptionFacts, fallback: unknown): string | undefined {
+  if (required) return 'required'
   const silent = fallback === undefined || fallback === false
-  const standard = defaultText ?? (silent ? undefined : kind === 'flag' ? 'on' : String(fallback))
-  return `${meaning}${standard === undefined ? '' : ` (default: ${standard})`}`
+  return defaultText ?? (silent ? undefined : kind === 'flag' ? 'on' : String(fallback))
+}
+
+function helpOf(facts: OptionFacts, fallback: unknown): string {
+  const choices = listedChoices(facts)
+  const oneOf = choices ? `: ${choices.join(', ')}` : ''
+  const standard = defaultWords(facts, fallback)
+  const end = standard === undefined ? '' : ` (${facts.required ? '' : 'default: '}${standard})`
+  return `${facts.description}${oneOf}${facts.adds ? '; given again, it adds' : ''}${end}`
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i

@@ -15,7 +15,7 @@ export const analyzeCommand = defineCommand({
     requireInputs(AnalyzeSchema, options)
     requireFileOutput('plot', options.plot)
   },
-  async run(options, { terminal, note: onWarning }) {
+  async run(options, { terminal }) {
     const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
     const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
       import('../../analysis/index.js'),
@@ -30,7 +30,7 @@ export const analyzeCommand = defineCommand({
       allowOtherBase,
       threads,
       offline,
-      onWarning,
+      onWarning: progress.warn,
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })
     if (plot !== undefined) {

@@ -1,7 +1,6 @@
 import { UsageError } from '../../common/errors.js'
 import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { inFlags } from '../flag-names.js'
 import { requireFileOutput, requireInputs } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
@@ -39,7 +38,7 @@ export const evalCommand = defineCommand({
     const result = await evaluate(model, {
       ...forLibrary(EvalSchema, options),
       base,
-      onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+      onWarning: progress.warn,
       onProgress: ({ done, total, summary }) =>
         progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
     })

@@ -53,7 +53,7 @@ function checkFormat({ format, dtype, quantise, imatrix, compare, approximateRan
 
 type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' }
 
-async function runExport(options: LoraExport, { terminal, note }: CommandContext): Promise<CommandResult> {
+async function runExport(options: LoraExport, { terminal }: CommandContext): Promise<CommandResult> {
   const { exportAdapter, LARGEST_ERROR } = await import('../../models/index.js')
   const { model, adapter, output, format, dtype, approximateRank, force, allowOtherBase, threads, quiet, offline } =
     options
@@ -68,7 +68,7 @@ async function runExport(options: LoraExport, { terminal, note }: CommandContext
     allowOtherBase,
     threads,
     offline,
-    onWarning: note,
+    onWarning: progress.warn,
     ...(dtype !== 'auto' && !isMixture(dtype) && { dtype }),
     onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
   })

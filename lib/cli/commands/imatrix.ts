@@ -1,6 +1,5 @@
 import { forLibrary, ImatrixSchema, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { inFlags } from '../flag-names.js'
 import { requireFreeFile, requireInputs } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
@@ -30,7 +29,7 @@ export const imatrixCommand = defineCommand({
     using progress = new Progress(terminal.stderr, options)
     const result = await importanceMatrix(model, {
       ...forLibrary(ImatrixSchema, options),
-      onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+      onWarning: progress.warn,
       onProgress: ({ done, total, summary }) =>
         progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
     })

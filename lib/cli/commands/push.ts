@@ -5,7 +5,6 @@ import { formatBytes } from '../../io/disk-space.js'
 import { PushSchema } from '../../options/index.js'
 import type { PushProgress } from '../../push/index.js'
 import { defineCommand } from '../command.js'
-import { inFlags } from '../flag-names.js'
 import { requirePath } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
@@ -40,7 +39,7 @@ export const pushCommand = defineCommand({
       include,
       ...(hasReader && { confirm: (others) => askFor(others, terminal) }),
       onProgress: lines(progress, terminal.stderr),
-      onWarning: (warning) => progress.note(`note: ${inFlags(warning)}`),
+      onWarning: progress.warn,
     })
     const text = formatFacts([
       ['page', json.url],

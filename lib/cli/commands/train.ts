@@ -16,7 +16,6 @@ import type { TrainEvent, TrainResult } from '../../train/events.js'
 import { isKnownToAllRanks, RankSync, reportsError } from '../../train/rank-sync.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
-import { inFlags } from '../flag-names.js'
 import { requireInputs, requirePath } from '../paths.js'
 import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
 import { interruptible, type OneOfMany } from '../terminal/interrupt.js'
@@ -191,7 +190,7 @@ function eventPrinter(progress: Progress, columns: () => number): (event: TrainE
         progress.note(`step ${event.step}: merged the adapter, which starts again (${event.merges})`)
         break
       case 'notice':
-        progress.note(`note: ${inFlags(event.message)}`)
+        progress.warn(event.message)
         break
       case 'end':
         break

@@ -2,6 +2,7 @@
 
 import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
+import { inFlags } from '../flag-names.js'
 import { formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
 import type { TerminalOutput } from './terminal.js'
@@ -51,6 +52,9 @@ export class Progress implements Disposable {
     this.#clear()
     this.#output.write(`${asMessage(line)}\n`)
   }
+
+  /** Prints a warning of the library, with options as flags. */
+  readonly warn = (message: string): void => this.note(`note: ${inFlags(message)}`)
 
   /** Leaves the live line in its place, with the latest state. */
   end(): void {
