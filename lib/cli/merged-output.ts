@@ -3,7 +3,7 @@
 import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, type MergeOptions, modelPath, outputFormat } from '../options/index.js'
 import type { CommandResult } from './command.js'
-import { requireFreeFile, requireFreeOutput, requirePath } from './paths.js'
+import { requireFreeOutput, requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
@@ -13,8 +13,8 @@ export function checkMergeOutput(options: MergeOptions): void {
   const { model, adapter, output, overwrite, imatrix } = options
   const format = outputFormat(output!, options.format)
   const around = { inputs: [model, adapter, imatrix], overwrite }
-  if (format === 'gguf') requireFreeFile(modelPath(output!, format), around)
-  else requireFreeOutput(output!, around)
+  if (format === 'gguf') requireFreeOutput('file', modelPath(output!, format), around)
+  else requireFreeOutput('folder', output!, around)
   checkWrittenForm({ ...options, format }, 'flags')
   requirePath('imatrix', imatrix)
 }

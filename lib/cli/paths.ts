@@ -1,6 +1,5 @@
 /** Checks of paths before the work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { hubIdOf } from '../hub/index.js'
@@ -62,51 +61,34 @@ function refuse(code: string, key: string, why: string | null): void {
   if (why !== null) throw new UsageError(code, `${flagOf(key)}: ${why}.`)
 }
 
-/** Throws if an output folder is a file, contains an input, or (without `overwrite`) is not empty. */
-export function requireFreeOutput(
-  output: string,
-  { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
-): void {
-  const threatened = inputs.find((input) => input !== undefined && existsSync(input) && isWithin(input, output))
-  if (threatened !== undefined) {
-    throw new UsageError(
-      'unfit-options',
-      `--output: "${output}" would replace "${threatened}", which this command reads; choose another folder.`,
-    )
-  }
-  if (!existsSync(output)) return
-  if (!statSync(output).isDirectory())
-    throw new UsageError('bad-value', `--output: "${output}" is a file; expected a folder.`)
-  if (overwrite || readdirSync(output).length === 0) return
-  throw new UsageError(
-    'output-exists',
-    `--output: "${output}" is not empty; choose another folder or give --overwrite.`,
-  )
-}
-
 /** Throws if an output file is a folder. */
 export function requireFileOutput(key: string, path: string | undefined): void {
   if (path === undefined || !existsSync(path) || !statSync(path).isDirectory()) return
   throw new UsageError('not-a-file', `${flagOf(key)}: "${path}" is a folder; expected a file to write.`)
 }
 
-/** Throws if an output file is a folder, an input, or (without `overwrite`) exists already. */
-export function requireFreeFile(
+/** Throws if an output is of the other kind, holds an input, or (without `overwrite`) exists and is no empty folder. */
+export function requireFreeOutput(
+  kind: 'file' | 'folder',
   output: string,
   { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
 ): void {
-  if (inputs.some((input) => input !== undefined && resolve(input) === resolve(output))) {
+  // An input that does not exist may be a hub id, or a file that is read if it is there.
+  const isAtRisk = (input: string) => (kind === 'file' || existsSync(input)) && isWithin(input, output)
+  const threatened = inputs.find((input) => input !== undefined && isAtRisk(input))
+  if (threatened !== undefined) {
     throw new UsageError(
       'unfit-options',
-      `--output: "${output}" would be replaced while this command reads it; choose another file.`,
+      `--output: "${output}" would replace "${threatened}", which this command reads; choose another ${kind}.`,
     )
   }
   if (!existsSync(output)) return
-  if (statSync(output).isDirectory())
-    throw new UsageError('bad-value', `--output: "${output}" is a folder; expected a file.`)
-  if (overwrite) return
-  throw new UsageError(
-    'output-exists',
-    `--output: "${output}" is there already; choose another file or give --overwrite.`,
-  )
+  const isFolder = statSync(output).isDirectory()
+  if (isFolder !== (kind === 'folder')) {
+    const found = isFolder ? 'folder' : 'file'
+    throw new UsageError('bad-value', `--output: "${output}" is a ${found}; expected a ${kind}.`)
+  }
+  if (overwrite || (isFolder && readdirSync(output).length === 0)) return
+  const state = isFolder ? 'is not empty' : 'is there already'
+  throw new UsageError('output-exists', `--output: "${output}" ${state}; choose another ${kind} or give --overwrite.`)
 }

@@ -5,7 +5,7 @@ import { flagOf } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
-import { requireFreeFile, requireFreeOutput, requireInputs } from '../paths.js'
+import { requireFreeOutput, requireInputs } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
@@ -22,8 +22,8 @@ export const exportCommand = defineCommand({
     requireInputs(ExportSchema, options)
     const { model, adapter, format, output, overwrite } = options
     const around = { inputs: [model, adapter], overwrite }
-    if (format === 'peft') requireFreeOutput(output!, around)
-    else if (format === 'gguf-lora') requireFreeFile(output!, around)
+    if (format === 'peft') requireFreeOutput('folder', output!, around)
+    else if (format === 'gguf-lora') requireFreeOutput('file', output!, around)
     else checkMergeOutput({ ...options, format })
     checkFormat(options)
   },

@@ -36,7 +36,10 @@ export const generateCommand = defineCommand({
     const { adapter, allowOtherBase } = options
     const load = { ...loadOptions(options), onWarning: context.note }
     using model = await loadModelFor({ adapter, allowOtherBase, passes: 'one token' }, options.model!, load)
-    return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
+    if (prompt !== undefined) return await answer(model, options, context)
+    const { converse } = await import('../converse.js')
+    await converse(model, options, context)
+    return { json: null, text: '' }
   },
 })
 
@@ -52,10 +55,4 @@ async function answer(
   terminal.stdout.write('\n')
   log(`${result.newTokens} tokens, ${formatCount(result.tokensPerSecond)} tokens/s, ${result.finishReason}`)
   return { json: result, text: '' }
-}
-
-async function chatOn(model: Model, options: GenerateOptions, context: CommandContext): Promise<CommandResult> {
-  const { converse } = await import('../converse.js')
-  await converse(model, options, context)
-  return { json: null, text: '' }
 }
