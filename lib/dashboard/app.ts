@@ -1,6 +1,5 @@
 /** The dashboard's HTTP routes: the page, its files, and the runs as JSON. */
 import { type Context, Hono } from 'hono'
-import { foreignFailure } from '../common/foreign-errors.js'
 import { readAssets } from './assets.js'
 import { whyRefused } from './own-origin.js'
 import type { KnownMetrics } from './payload.js'
@@ -39,7 +38,6 @@ export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
     return found(context, await runs.metrics(id, known === undefined ? null : knownOf(known)))
   })
   app.notFound((context) => answer(context, { error: 'There is nothing here.' }, 404))
-  app.onError((error, context) => answer(context, { error: foreignFailure(error).message }, 500))
   return app
 
   function serve(context: Context, name: string) {
@@ -48,7 +46,7 @@ export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
   }
 }
 
-function answer(context: Context, payload: object, status: 200 | 404 | 500 = 200) {
+function answer(context: Context, payload: object, status: 200 | 404 = 200) {
   return context.body(payloadJson(payload), status, { 'content-type': 'application/json' })
 }
 

@@ -79,9 +79,9 @@ export class AppendedLines {
     }
   }
 
-  async #goesOn({ handle, size }: RunFile): Promise<boolean> {
+  /** Whether what was read last is still there. */
+  async #goesOn({ handle }: RunFile): Promise<boolean> {
     const { length } = this.#last
-    if (size < this.#offset) return false
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, this.#offset - length)
     return bytesRead === length && buffer.equals(this.#last)
   }

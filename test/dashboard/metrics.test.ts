@@ -170,6 +170,7 @@ describe('metrics that are read as they grow', () => {
     const { reader } = readerOf(stepLines(1, 50))
     const answers = await Promise.all(Array.from({ length: 10 }, () => reader.since(null)))
     expect(answers.map(({ steps }) => steps.rows)).toEqual(Array(10).fill(50))
+    expect(new Set(answers.map(({ version }) => version)).size).toBe(1)
   })
 })
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -90,9 +91,11 @@ describe('the runs of a folder', () => {
       const path = join(writeRun(folder(), `large-${name}`, { samples: [] }), name)
       truncateSync(path, 20e9) // sparse
     }
+    truncateSync(join(writeRun(folder(), 'large'), 'run.yaml'), 20e9)
     writeRun(folder(), 'well')
     const runs = await Runs.in(folder())
     expect((await runs.list()).runs.map(({ id, step }) => [id, step])).toEqual([
+      ['large', 3],
       ['large-metrics.jsonl', null],
       ['large-samples.jsonl', 3],
       ['well', 3],
@@ -108,6 +111,23 @@ describe('the runs of a folder', () => {
     appendMetrics(join(folder(), 'large-metrics.jsonl'), [stepLine(1)])
     expect(await runs.metrics('large-metrics.jsonl', null)).toMatchObject({ steps: { rows: 1 } })
     expect((await runs.details('large-metrics.jsonl'))!.problems).toEqual([])
+  })
+
+  it('are read beside one with a pipe or a folder in place of a file', async () => {
+    const odd = writeRun(folder(), 'odd')
+    rmSync(join(odd, 'metrics.jsonl'))
+    mkdirSync(join(odd, 'metrics.jsonl'))
+    rmSync(join(odd, 'samples.jsonl'), { force: true })
+    execFileSync('mkfifo', [join(odd, 'samples.jsonl')])
+    const runs = await Runs.in(folder())
+    expect((await runs.list()).runs).toMatchObject([{ id: 'odd', status: 'empty' }])
+    expect(await runs.details('odd')).toMatchObject({ samples: [], problems: [] })
+  })
+
+  it('are searched to a depth of six folders', async () => {
+    writeRun(folder(), 'deep/2/3/4/5/6')
+    writeRun(folder(), 'deep/2/3/4/5/6/7')
+    expect(await findRuns(folder())).toMatchObject({ runs: [{ id: 'deep/2/3/4/5/6' }], complete: false })
   })
 
   it('are read no further once the reader is told to end', async () => {
@@ -143,6 +163,7 @@ describe('the runs of a folder', () => {
     const secret = writeRun(folder(), 'outside', {
       metrics: [stepLine(77)],
       samples: [{ step: 7, prompt: 'p', text: 't' }],
+      checkpoints: [7],
     })
     const own = writeRun(folder(), 'inside/own')
     const runs = await Runs.in(join(folder(), 'inside'))
@@ -153,9 +174,10 @@ describe('the runs of a folder', () => {
     expect(await runs.details('own')).toMatchObject({ facts: [], samples: [], checkpoints: [] })
     rmSync(own)
     mkdirSync(own)
-    for (const name of ['metrics.jsonl', 'run.yaml', 'samples.jsonl']) symlinkSync(join(secret, name), join(own, name))
+    for (const name of ['metrics.jsonl', 'run.yaml', 'samples.jsonl', 'checkpoints'])
+      symlinkSync(join(secret, name), join(own, name))
     expect((await runs.metrics('own', null))!.steps.rows).toBe(0)
-    expect(await runs.details('own')).toMatchObject({ facts: [], samples: [] })
+    expect(await runs.details('own')).toMatchObject({ facts: [], samples: [], checkpoints: [] })
   })
 
   it('keep few rows of metrics in memory, those that were asked for last, and read the others again', async () => {
