@@ -5,23 +5,22 @@ import { DecoderBlock, linearsOf, NF4_BLOCK, nf4Weight, parseConfig, Weights, we
 
 export const llamaBlocks = 32
 
-const config = parseConfig(
-  {
-    model_type: 'llama',
-    hidden_act: 'silu',
-    vocab_size: 32000,
-    hidden_size: 4096,
-    intermediate_size: 11008,
-    num_hidden_layers: llamaBlocks,
-    num_attention_heads: 32,
-    num_key_value_heads: 32,
-    rms_norm_eps: 1e-5,
-    max_position_embeddings: 4096,
-    rope_theta: 10000,
-    tie_word_embeddings: false,
-  },
-  'Llama-2-7B',
-)
+/** `config.json` of the model. */
+export const llama2 = {
+  model_type: 'llama',
+  hidden_act: 'silu',
+  vocab_size: 32000,
+  hidden_size: 4096,
+  intermediate_size: 11008,
+  num_hidden_layers: llamaBlocks,
+  num_attention_heads: 32,
+  num_key_value_heads: 32,
+  rms_norm_eps: 1e-5,
+  max_position_embeddings: 4096,
+  rope_theta: 10000,
+  tie_word_embeddings: false,
+}
+const config = parseConfig(llama2, 'Llama-2-7B')
 
 const allLinears = linearsOf(config.network)
 

@@ -6,11 +6,11 @@ import { parseConfig, Weights } from '../common/internals.mjs'
 import { adapterConfig } from '../common/methods.mjs'
 import { fillNormal } from '../common/random.mjs'
 import { trainStep } from '../common/train-step.mjs'
+import { llama2 } from '../cuda-model/llama.mjs'
 import { clocked, profiled, totalSeconds } from './timing.mjs'
 
-const common = { model_type: 'llama', hidden_act: 'silu', rms_norm_eps: 1e-5 }
 const smollm2 = {
-  ...common,
+  ...llama2,
   vocab_size: 49152,
   hidden_size: 576,
   intermediate_size: 1536,
@@ -20,18 +20,6 @@ const smollm2 = {
   max_position_embeddings: 8192,
   rope_theta: 100000,
   tie_word_embeddings: true,
-}
-const llama2 = {
-  ...common,
-  vocab_size: 32000,
-  hidden_size: 4096,
-  intermediate_size: 11008,
-  num_hidden_layers: 32,
-  num_attention_heads: 32,
-  num_key_value_heads: 32,
-  max_position_embeddings: 4096,
-  rope_theta: 10000,
-  tie_word_embeddings: false,
 }
 const small = { vocab_size: 60, hidden_size: 48, intermediate_size: 64, num_hidden_layers: 1 }
 export const trainingRuns = (tiny) =>

@@ -1,25 +1,23 @@
 /** Bundles the page's modules: a page that is a single file cannot import others. */
 
-export interface PageModule {
-  /** Its file name; others import it as `./NAME`. */
-  name: string
-  code: string
-}
-
 const IMPORT = /^import \{([^}]+)\} from '\.\/([^']+)'$/gm
 const EXPORT = /^export (?=(?:async )?(?:function|class|const) (\w+))/gm
 
 /**
- * Turns each module into a function that is called in order and returns the module's exports. It supports only the forms that
- * the page uses: named imports from earlier modules, and exported functions, classes and constants.
+ * Turns a module and all that it imports into functions that are called in order and return the module's exports. It supports
+ * only the forms that the page uses: named imports of `./NAME`, and exported functions, classes and constants.
  */
-export function bundleModules(modules: readonly PageModule[]): string {
-  const known = new Set<string>()
-  const parts = modules.map(({ name, code }) => {
+export function bundleModules(entry: string, codeOf: (name: string) => string): string {
+  /** By name, each after those that it imports; null while these are added. */
+  const parts = new Map<string, string | null>()
+  const add = (name: string) => {
+    if (parts.get(name) === null) throw new Error(`${name} imports itself through others.`)
+    if (parts.has(name)) return
+    parts.set(name, null)
     const exported: string[] = []
-    const body = code
+    const body = codeOf(name)
       .replace(IMPORT, (_, names: string, from: string) => {
-        if (!known.has(from)) throw new Error(`${name} imports ${from}, which does not come before it.`)
+        add(from)
         return `const {${names}} = modules['${from}']`
       })
       .replace(EXPORT, (_, exportedName: string) => {
@@ -27,8 +25,9 @@ export function bundleModules(modules: readonly PageModule[]): string {
         return ''
       })
     if (/^(?:import|export) /m.test(body)) throw new Error(`${name} has an import or export of another form.`)
-    known.add(name)
-    return `modules['${name}'] = await (async () => {\n${body}\nreturn { ${exported.join(', ')} }\n})()`
-  })
-  return ['const modules = {}', ...parts].join('\n')
+    parts.delete(name)
+    parts.set(name, `modules['${name}'] = await (async () => {\n${body}\nreturn { ${exported.join(', ')} }\n})()`)
+  }
+  add(entry)
+  return ['const modules = {}', ...parts.values()].join('\n')
 }

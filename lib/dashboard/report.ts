@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { packageVersion } from '../common/package-info.js'
 import { writeFileAtomic } from '../io/atomic.js'
-import { type Asset, PAGE_MODULES, readAssets } from './assets.js'
+import { type Asset, readAssets } from './assets.js'
 import { bundleModules } from './bundle.js'
 import type { ReportData, RunSummary } from './payload.js'
 import { payloadJson } from './payload-json.js'
@@ -74,7 +74,7 @@ export function reportPage(data: ReportData): string {
     hashes.push(`'sha256-${createHash('sha256').update(content).digest('base64')}'`)
     return `<script${attributes}>${content}</script>`
   }
-  const modules = bundleModules(PAGE_MODULES.map((name) => ({ name, code: text(name) })))
+  const modules = bundleModules('main.js', text)
   const page = text('index.html')
     .replace(
       /<link rel="icon" href="assets\/([^"]+)"/,

@@ -117,23 +117,25 @@ describe('a report', () => {
 })
 
 describe('modules as one', () => {
+  const bundle = (codes: Record<string, string>) => bundleModules('main.js', (name) => codes[name]!)
   const run = (code: string) => new Function(`return (async () => {\n${code}\nreturn modules\n})()`)()
 
   it('are called in order, each with names of its own', async () => {
-    const code = bundleModules([
-      { name: 'a.js', code: 'const own = 1\nexport const one = own\nexport function two() {\n  return own + 1\n}' },
-      {
-        name: 'b.js',
-        code: "import { one, two } from './a.js'\nconst own = await two()\nexport class B {\n  sum = one + own\n}",
-      },
-    ])
+    const code = bundle({
+      'main.js':
+        "import { two } from './b.js'\nimport { one } from './a.js'\nconst own = await two()\nexport class Main {\n  sum = one + own\n}",
+      'b.js': "import { one } from './a.js'\nexport function two() {\n  return one + 1\n}",
+      'a.js': 'const own = 1\nexport const one = own',
+    })
     const modules = await run(code)
-    expect(new modules['b.js'].B().sum).toBe(3)
+    expect(Object.keys(modules)).toEqual(['a.js', 'b.js', 'main.js'])
+    expect(new modules['main.js'].Main().sum).toBe(3)
   })
 
-  it('of other forms are refused, and those in a wrong order', () => {
-    expect(() => bundleModules([{ name: 'a.js', code: 'export default 1' }])).toThrow(/a\.js has an import or export/)
-    expect(() => bundleModules([{ name: 'a.js', code: "import x from 'y'" }])).toThrow(/a\.js has an import or export/)
-    expect(() => bundleModules([{ name: 'a.js', code: "import { b } from './b.js'" }])).toThrow(/does not come before/)
+  it('of other forms are refused, and those that import themselves', () => {
+    expect(() => bundle({ 'main.js': 'export default 1' })).toThrow(/main\.js has an import or export/)
+    expect(() => bundle({ 'main.js': "import x from 'y'" })).toThrow(/main\.js has an import or export/)
+    const circle = { 'main.js': "import { b } from './b.js'", 'b.js': "import { main } from './main.js'" }
+    expect(() => bundle(circle)).toThrow('main.js imports itself through others.')
   })
 })
