@@ -48,3 +48,28 @@ export async function entriesInside(path: string): Promise<Dirent[]> {
 async function isReal(path: string): Promise<boolean> {
   return (await realpath(path).catch(() => null)) === path
 }
+
+/** A value computed from a file, and computed again only when the file has changed. */
+export class FileView<Value> {
+  readonly #path: string
+  readonly #read: (file: RunFile) => Promise<Value>
+  #stamp = ''
+  #value: Value | null = null
+
+  constructor(path: string, read: (file: RunFile) => Promise<Value>) {
+    this.#path = path
+    this.#read = read
+  }
+
+  /** Returns the value; null if the file is absent. */
+  get(): Promise<Value | null> {
+    return withFileInside(this.#path, async (file) => {
+      const stamp = `${file.size} ${file.modified}`
+      if (stamp !== this.#stamp) {
+        this.#value = await this.#read(file)
+        this.#stamp = stamp
+      }
+      return this.#value
+    })
+  }
+}

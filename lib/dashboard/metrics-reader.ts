@@ -95,7 +95,7 @@ export class MetricsReader {
   /** Returns the time since the line before; if that is unknown or the run was interrupted, the duration of the step. */
   #secondsOf({ time, tokens, tokensPerSecond }: Entry): number {
     const took = Number(tokens) / Number(tokensPerSecond)
-    const written = typeof time === 'string' ? Date.parse(time) : Number(time ?? Number.NaN)
+    const written = typeof time === 'string' ? Date.parse(time) : Number.NaN
     const since = (written - this.#written) / 1000
     this.#written = written
     return since >= took && since <= took + PAUSE ? since : took

@@ -35,8 +35,7 @@ function fromElsewhere({ path, header }: RequestFacts): boolean {
 }
 
 /** Whether a name is this server's own. An address cannot be made to resolve elsewhere, a name can. */
-function isOwnName(name: string | null, host: string): boolean {
-  if (name === null) return false
+function isOwnName(name: string, host: string): boolean {
   if (isLoopback(name)) return true
   if (isLoopback(host)) return false
   return isIP(name) !== 0 || name === host.toLowerCase() || name === hostname().toLowerCase()
@@ -47,12 +46,7 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-/** Returns the name in a Host header, without port and brackets. */
-function nameOf(host: string): string | null {
-  if (!/^[\w.:[\]-]+$/.test(host)) return null
-  try {
-    return new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, '').toLowerCase()
-  } catch {
-    return null
-  }
+/** Returns the name in a Host header in lower case, without port and brackets. The server refuses one that fits no URL. */
+function nameOf(host: string): string {
+  return new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, '')
 }

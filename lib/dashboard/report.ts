@@ -6,7 +6,7 @@ import { packageVersion } from '../common/package-info.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { type Asset, readAssets } from './assets.js'
 import { bundleModules } from './bundle.js'
-import type { ReportData, RunSummary } from './payload.js'
+import type { ReportData } from './payload.js'
 import { payloadJson } from './payload-json.js'
 import { Runs } from './runs.js'
 
@@ -48,16 +48,14 @@ async function gather(all: Runs): Promise<{ data: ReportData; leftOut: number }>
   const details: ReportData['details'] = {}
   const metrics: ReportData['metrics'] = {}
   for (const { id } of runs) {
-    const [detailsOfRun, metricsOfRun] = [await all.details(id), await all.metrics(id, null)]
-    if (detailsOfRun) details[id] = detailsOfRun
-    if (metricsOfRun) metrics[id] = metricsOfRun
+    details[id] = (await all.details(id))!
+    metrics[id] = (await all.metrics(id, null))!
   }
-  const there: RunSummary[] = runs.filter(({ id }) => details[id] && metrics[id])
   const made = new Date().toISOString()
   const data = {
     made,
     version: packageVersion(),
-    list: { ...list, folder: basename(list.folder), runs: there },
+    list: { ...list, folder: basename(list.folder), runs },
     details,
     metrics,
   }
@@ -96,8 +94,5 @@ function dataUri(svg: string): string {
 
 /** Serialises to JSON that cannot end its HTML element, whatever a run contains. */
 function safeJson(data: ReportData): string {
-  return payloadJson(data).replace(
-    /[<>&\u2028\u2029]/g,
-    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  return payloadJson(data).replace(/[<>&]/g, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`)
 }

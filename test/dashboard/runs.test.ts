@@ -3,6 +3,7 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findRuns } from '../../lib/dashboard/find-runs.js'
+import { FileView, fileText } from '../../lib/dashboard/inside.js'
 import { Runs } from '../../lib/dashboard/runs.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { appendMetrics, stepLine, stepLines, writeRun } from './run-folders.js'
@@ -193,4 +194,17 @@ describe('the runs of a folder', () => {
     expect(again.version).not.toBe(second.version)
     expect(again.steps).toEqual(second.steps)
   })
+})
+
+it('a file is read again only when it has changed', async () => {
+  const path = join(writeRun(folder(), 'out'), 'run.yaml')
+  let reads = 0
+  const view = new FileView(path, async (file) => {
+    reads++
+    return await fileText(file)
+  })
+  const first = await view.get()
+  expect([await view.get(), reads]).toEqual([first, 1])
+  writeFileSync(path, 'options: {}\n')
+  expect([await view.get(), reads]).toEqual(['options: {}\n', 2])
 })

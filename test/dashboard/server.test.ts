@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readdirSync, symlinkSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect, createServer } from 'node:net'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -178,7 +179,8 @@ describe('the server of the dashboard', () => {
     const { isPublic, url, port } = await serve(folder(), '0.0.0.0')
     expect([isPublic, url]).toEqual([true, `http://localhost:${port}/`])
     const statusOf = async (host: string) => (await ask('/api/runs', { host })).status
-    expect(await Promise.all(['192.168.1.7:80', 'localhost', 'evil.example'].map(statusOf))).toEqual([200, 200, 403])
+    const names = ['192.168.1.7:80', 'localhost', hostname(), 'evil.example', 'localhost:x']
+    expect(await Promise.all(names.map(statusOf))).toEqual([200, 200, 200, 403, 400])
   })
 
   it('says which port is taken, and what to do', async () => {
