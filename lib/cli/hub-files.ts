@@ -9,7 +9,7 @@ import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import { type HubMeaning, optionFacts } from '../schema/option-facts.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
-import { TransferLine } from './terminal/transfer-line.js'
+import { transferPrinter } from './terminal/transfer-line.js'
 
 type DownloadOptions = Pick<CommonOptions, 'quiet' | 'offline'>
 
@@ -78,15 +78,11 @@ async function showingDownloads<Result>(
   work: (hub: HubOptions) => Promise<Result>,
 ): Promise<Result> {
   using progress = new Progress(stderr, { quiet })
-  const lines = new Map<string, TransferLine>()
+  const show = transferPrinter(progress, stderr)
   const last = new Map<string, DownloadProgress>()
   const onDownload = (now: DownloadProgress) => {
-    const { repository } = now
-    const isFirst = !lines.has(repository)
-    const line = lines.get(repository) ?? new TransferLine({ bar: stderr.isTTY === true })
-    lines.set(repository, line)
-    last.set(repository, now)
-    progress.show(line.format(now), isFirst)
+    last.set(now.repository, now)
+    show(now.repository, now)
   }
   const result = await work({ offline, onDownload, onWarning: progress.warn })
   for (const { repository, files, totalBytes } of last.values()) {

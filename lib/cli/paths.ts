@@ -79,7 +79,7 @@ export function requireFreeOutput(
   if (threatened !== undefined) {
     throw new UsageError(
       'unfit-options',
-      `--output: "${output}" would replace "${threatened}", which this command reads; choose another ${kind}.`,
+      `--output: "${output}" would replace "${threatened}" while this command reads it; choose another ${kind}.`,
     )
   }
   if (!existsSync(output)) return

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { printable } from '../../common/printable.js'
 import { DashboardSchema } from '../../options/index.js'
 import { type CommandContext, defineCommand } from '../command.js'
@@ -28,11 +29,11 @@ export const dashboardCommand = defineCommand({
     stdout.write(`${printable(started)}\n`)
     if (dashboard.isPublic) context.note(`anyone who can reach ${host} over the network can read these runs`)
     if (open) openInBrowser(url, context)
-    let end = () => {}
-    const ended = new Promise<void>((resolve) => {
-      end = resolve
-    })
-    await interruptible(() => ended, end)
+    const ending = new AbortController()
+    await interruptible(
+      () => once(ending.signal, 'abort'),
+      () => ending.abort(),
+    )
     await dashboard.close()
     return { json: undefined, text: '' }
   },

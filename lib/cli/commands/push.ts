@@ -3,13 +3,12 @@ import { UsageError } from '../../common/errors.js'
 import { asMessage } from '../../common/printable.js'
 import { formatBytes } from '../../io/disk-space.js'
 import { PushSchema } from '../../options/index.js'
-import type { PushProgress } from '../../push/index.js'
 import { defineCommand } from '../command.js'
 import { requirePath } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
-import type { Terminal, TerminalOutput } from '../terminal/terminal.js'
-import { TransferLine } from '../terminal/transfer-line.js'
+import type { Terminal } from '../terminal/terminal.js'
+import { transferPrinter } from '../terminal/transfer-line.js'
 
 export const pushCommand = defineCommand({
   name: 'push',
@@ -29,6 +28,7 @@ export const pushCommand = defineCommand({
     const { path, repository, private: isPrivate, revision, message, checkpoints, include, quiet } = options
     const hasReader = terminal.stdin.isTTY === true && terminal.stderr.isTTY === true
     using progress = new Progress(terminal.stderr, { quiet })
+    const show = transferPrinter(progress, terminal.stderr)
     const json = await pushToHub({
       path: path!,
       repository: repository!,
@@ -38,7 +38,7 @@ export const pushCommand = defineCommand({
       checkpoints,
       include,
       ...(hasReader && { confirm: (others) => askFor(others, terminal) }),
-      onProgress: lines(progress, terminal.stderr),
+      onProgress: (now) => show(now.phase, now, `${now.phase} `),
       onWarning: progress.warn,
     })
     const text = formatFacts([
@@ -60,16 +60,5 @@ async function askFor(others: readonly string[], { stdin, stderr }: Terminal): P
     return false
   } finally {
     lines.close()
-  }
-}
-
-/** Formats progress; each phase starts a new line. */
-function lines(progress: Progress, { isTTY }: TerminalOutput): (now: PushProgress) => void {
-  const started = new Map<PushProgress['phase'], TransferLine>()
-  return (now) => {
-    const isFirst = !started.has(now.phase)
-    const line = started.get(now.phase) ?? new TransferLine({ bar: isTTY === true })
-    started.set(now.phase, line)
-    progress.show(`${now.phase} ${line.format(now)}`, isFirst)
   }
 }

@@ -1,5 +1,7 @@
 import { formatBytes } from '../../io/disk-space.js'
 import { formatDuration } from './format.js'
+import type { Progress } from './progress.js'
+import type { TerminalOutput } from './terminal.js'
 
 const BAR = 20
 
@@ -41,5 +43,16 @@ export class TransferLine {
     const gained = bytes - this.#first.bytes
     const seconds = (time - this.#first.time) / 1000
     return gained > 0 && seconds > 0 ? gained / seconds : null
+  }
+}
+
+/** Returns a function that shows transfers, whose first one of each key starts a new line. */
+export function transferPrinter(progress: Progress, { isTTY }: TerminalOutput) {
+  const lines = new Map<string, TransferLine>()
+  return (key: string, transfer: Transfer, before = ''): void => {
+    const isFirst = !lines.has(key)
+    const line = lines.get(key) ?? new TransferLine({ bar: isTTY === true })
+    lines.set(key, line)
+    progress.show(`${before}${line.format(transfer)}`, isFirst)
   }
 }
