@@ -87,7 +87,7 @@ function scale([low, high]: readonly [number, number], from: number, to: number)
 }
 
 function extent(values: readonly number[]): [low: number, high: number] {
-  return values.length === 0 ? [0, 1] : [Math.min(...values), Math.max(...values)]
+  return [Math.min(...values), Math.max(...values)]
 }
 
 /** Returns a few round numbers within a range. */

@@ -55,6 +55,13 @@ test.each([
   ['no series', []],
   ['one point', [{ name: 'a', points: [{ x: 3, y: 5 }] }]],
   ['equal values', [{ name: 'a', points: [1, 2].map((x) => ({ x, y: 7 })) }]],
+  ['zeros', [{ name: 'a', points: [1, 2].map((x) => ({ x, y: 0 })) }]],
 ])('%s makes a chart without nonsense', (_, series) => {
-  expect(lineChart({ ...labels, series })).not.toMatch(/NaN|undefined|Infinity/)
+  for (const logarithmic of [false, true])
+    expect(lineChart({ ...labels, series, logarithmic })).not.toMatch(/NaN|undefined|Infinity/)
+})
+
+test('equal values have a tick', () => {
+  const points = [1, 2].map((x) => ({ x, y: 7 }))
+  expect(lineChart({ ...labels, series: [{ name: 'a', points }] })).toContain('>7</text>')
 })

@@ -1,13 +1,16 @@
 /** `mora inspect --adapter` counts exactly the trained values, from the adapter's files alone. */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { registerMethod } from 'node-mora/adapters'
 import { expect, test } from 'vitest'
 import { loraXs, loraXsMethod } from '../../examples/adapters/lora-xs.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import { fetchBase } from '../../lib/cli/hub-files.js'
 import { adapterFacts, describeAdapter } from '../../lib/cli/inspect/adapter.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 import { loadTiny, type TinyModel } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { testTerminal } from './terminal.js'
 
 const temporary = useTemporaryFolder()
 
@@ -54,4 +57,24 @@ test('further details of a layer come from the method itself', async () => {
   const facts = await adapterFacts(folder, undefined)
   expect(facts.layers[0]).toMatchObject({ squareSide: null, innerSide: 3 })
   expect(describeAdapter(facts)).toMatch(/layer +in +out +inner side/)
+})
+
+test('an adapter needs --model where its base is not named, is gone, or cannot be downloaded', async () => {
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', newAdapterConfig('lora', newAdapterOptions({ method: 'lora', rank: 3 })))
+  const folder = join(temporary(), 'adapter')
+  await model.saveAdapter('a', folder)
+  writeFileSync(join(folder, 'run.yaml'), 'options: [unclosed')
+  const path = join(folder, 'adapter_config.json')
+  const config = JSON.parse(readFileSync(path, 'utf8'))
+  for (const [base, expected] of [
+    ['', /^--model is needed: .* does not say which model it belongs to\.$/],
+    ['/gone/model', /^--model is needed: the base of .*, \/gone\/model, is not found here\.$/],
+    ['nobody/nothing', /^--model is needed, since the base of .* cannot be loaded: .*nobody\/nothing/],
+  ] as const) {
+    writeFileSync(path, JSON.stringify({ ...config, base_model_name_or_path: base }))
+    expect((await adapterFacts(folder, undefined)).baseModel).toBe(base || null)
+    const options = { quiet: true, offline: true }
+    await expect(fetchBase(folder, options, testTerminal({ isTTY: false }))).rejects.toThrow(expected)
+  }
 })

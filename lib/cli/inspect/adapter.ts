@@ -71,7 +71,7 @@ export async function adapterFacts(
 async function baseOf(folder: string): Promise<string | null> {
   const { base_model_name_or_path: base, revision } = await readJsonObject(join(folder, 'adapter_config.json'))
   if (typeof base !== 'string' || base === '') return null
-  const id = typeof revision === 'string' && revision !== '' ? hubIdOf(base) : null
+  const id = typeof revision === 'string' ? hubIdOf(base) : null
   return id ? formatHubId({ ...id, revision: String(revision) }) : base
 }
 

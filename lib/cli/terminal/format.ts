@@ -7,7 +7,7 @@ export function formatCount(count: number): string {
 
 /** Formats as `3h05m`, `2m10s`, `9s`. */
 export function formatDuration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds))
+  const whole = Math.round(seconds)
   const two = (value: number) => String(value).padStart(2, '0')
   if (whole >= 3600) return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`
   if (whole >= 60) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`
@@ -22,7 +22,7 @@ export function formatNumber(value: number): string {
 
 /** Formats names and values in two columns. */
 export function formatFacts(facts: readonly (readonly [name: string, value: string])[]): string {
-  const width = Math.max(0, ...facts.map(([name]) => name.length))
+  const width = Math.max(...facts.map(([name]) => name.length))
   return facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')
 }
 
