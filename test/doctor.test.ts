@@ -102,6 +102,18 @@ describe('the doctor', () => {
     expect(devices).toEqual(['cpu:0', 'cuda:0', 'cuda:1'])
   })
 
+  it('names the GPUs that can be used beside one that cannot', () => {
+    const stub = addon(null)
+    const opens = stub.openDevice
+    const openDevice: Native['openDevice'] = (kind, index, threads) => {
+      if (kind === 'cuda' && index === 0) throw new NativeError('no-device', 'cuda:0 is in use.', { remedy: 'wait' })
+      return opens(kind, index, threads)
+    }
+    const { devices, problems } = doctor({ addon: { ...stub, openDevice }, findRanks: () => [] })
+    expect(devices.map(({ kind, index }) => `${kind}:${index}`)).toEqual(['cpu:0', 'cuda:1'])
+    expect(problems).toContainEqual({ level: 'note', problem: 'cuda:0 is in use.', remedy: 'wait' })
+  })
+
   it('works without the addon, and says how to build it', () => {
     const broken = new Proxy({} as Native, {
       get() {
