@@ -9,7 +9,7 @@ import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-c
 import type { TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
 import { type ReadingOptions, RowReading, readingKinds, readingOptions } from './rows/reading.js'
-import { DEFAULT_MAX_LENGTH } from './rows/row-length.js'
+import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
 import { type DataInput, type RecordedSource, someData, sourcesOf } from './sources/source.js'
@@ -27,6 +27,11 @@ export interface DatasetOptions extends FindOptions, ReadingOptions {
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
   maxLength?: number
+  /**
+   * What happens to a row with more tokens. `keep-start` (the default) keeps whole turns from the start, `keep-end` those at the
+   * end, `split` makes several rows of a conversation, `drop` leaves the row out, `error` refuses it.
+   */
+  longRows?: LongRows
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
   /** `all` also trains the prompt; `completion` (the default) does not. */
@@ -157,7 +162,10 @@ async function tokenised(
 }
 
 /** Returns the options that affect the tokens. */
-function keySettings({ template, reading, maxLength, trainOn, context }: RowSettings, options: DatasetOptions): object {
+function keySettings(
+  { template, reading, maxLength, longRows, trainOn, context }: RowSettings,
+  options: DatasetOptions,
+): object {
   const { tokenizer, vocabularySize = null, keepWithoutTarget = false } = options
   return {
     tokenizer: tokenizer?.hash ?? null,
@@ -165,6 +173,7 @@ function keySettings({ template, reading, maxLength, trainOn, context }: RowSett
     reading: reading.options,
     specialTokens: template ? tokenizer?.specialTokens : null,
     maxLength,
+    longRows,
     trainOn,
     context: context ? json(toValue(context)) : null,
     vocabularySize,
@@ -191,6 +200,7 @@ const datasetArguments = {
     tokenizer: aTokenizer.nullable().optional(),
     template: aText.optional(),
     trainOn: z.enum(['completion', 'all']).optional(),
+    longRows: z.enum(LONG_ROWS).optional(),
     vocabularySize: wholeFrom(1).optional(),
     keepWithoutTarget: aFlag.optional(),
     cacheDir: aText.nullable().optional(),
@@ -205,7 +215,8 @@ const datasetArguments = {
 
 /** Returns the options with their defaults and the loaded template. */
 export async function encodeOptions(options: DatasetOptions): Promise<RowSettings> {
-  const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, template = 'auto', trainOn = 'completion' } = options
+  const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, longRows = 'keep-start' } = options
+  const { template = 'auto', trainOn = 'completion' } = options
   if (!Number.isInteger(maxLength) || maxLength < 2) {
     throw new UsageError(
       'bad-option',
@@ -215,6 +226,7 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
   return {
     tokenizer,
     maxLength,
+    longRows,
     trainOn,
     template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
     reading: new RowReading(readingOptions(options)),

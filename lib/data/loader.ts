@@ -239,8 +239,14 @@ async function tokenRow(row: LoaderRow, where: string, settings: RowSettings): P
     }
     return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
   }
-  const { rows } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
-  if (rows.length !== 1) {
+  const { rows, length } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
+  if (rows.length === 0) {
+    throw new InputError(
+      'nothing-to-train',
+      `${where}: nothing of an answer is within maxLength ${settings.maxLength}; the whole row has ${length} tokens.`,
+    )
+  }
+  if (rows.length > 1) {
     throw new InputError(
       'row-too-long',
       `${where}: its text has more than ${settings.maxLength} tokens; use loadDataset, which cuts it into several rows.`,

@@ -1,5 +1,7 @@
 /** Counts of tokenised data, and notes about it for the user. */
+import { counted, were } from '../common/counted.js'
 import { InputError } from '../common/errors.js'
+import { type LimitedRow, type LongRowCounts, noLongRows } from './long-rows.js'
 import type { TurnCounts } from './masks/chat-turns.js'
 
 /** Counts of how a template rendered conversations. */
@@ -8,16 +10,26 @@ export interface ChatCounts extends TurnCounts {
   droppedTools: number
 }
 
+/** Counts of rows by their length. */
+export interface LengthCounts {
+  /** Tokens of the longest row, before anything was cut. */
+  longest: number
+  /** Rows of more than `maxLength` tokens that were cut or split. */
+  truncated: number
+  /** What happened to rows of more than `maxLength` tokens. */
+  cut: LongRowCounts
+}
+
+export const noLengths = (): LengthCounts => ({ longest: 0, truncated: 0, cut: noLongRows() })
+
 /** Counts of tokenised data. */
-export interface DataSummary extends ChatCounts {
+export interface DataSummary extends ChatCounts, LengthCounts {
   /** Rows of the data set; a long text becomes several. */
   rows: number
   /** Tokens of all rows. */
   tokens: number
   /** Tokens that are predicted and trained. */
   targetTokens: number
-  /** Rows that were cut to `maxLength`. */
-  truncated: number
   /** Rows in which nothing is trained. */
   withoutTarget: number
   /** Rows that were left out because of that. */
@@ -39,7 +51,7 @@ export const emptySummary = (): DataSummary => ({
   rows: 0,
   tokens: 0,
   targetTokens: 0,
-  truncated: 0,
+  ...noLengths(),
   withoutTarget: 0,
   dropped: 0,
   foreignOpenings: 0,
@@ -59,32 +71,59 @@ export function addChat(summary: DataSummary, counts: Partial<ChatCounts>, where
   }
 }
 
+/** Adds a row and what the limit of tokens did to it. */
+export function addLength(counts: LengthCounts, { length, rows, cut }: LimitedRow): void {
+  counts.longest = Math.max(counts.longest, length)
+  if (!cut) return
+  if (rows.length > 0) counts.truncated++
+  for (const [key, count = 0] of Object.entries(cut)) counts.cut[key as keyof LongRowCounts] += count
+}
+
 /** @throws InputError `empty-data`, `nothing-to-train` */
 export function requireRows(
-  { rows, withoutTarget, targetTokens }: DataSummary,
+  { rows, withoutTarget, targetTokens, cut }: DataSummary,
   name: string,
   { keepWithoutTarget = false }: { keepWithoutTarget?: boolean },
 ): void {
-  if (rows === 0 && withoutTarget === 0) throw new InputError('empty-data', `${name}: no row was found.`)
+  const all = withoutTarget + cut.dropped + cut.questions
+  if (rows === 0 && all === 0) throw new InputError('empty-data', `${name}: no row was found.`)
   if (targetTokens > 0 || keepWithoutTarget) return
+  const reasons = [
+    ...(withoutTarget > 0 ? [`no assistant's turn, all labels ${-100}, or answers that are empty`] : []),
+    ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
+    ...(cut.dropped > 0 ? ['more than maxLength tokens, with longRows: drop'] : []),
+  ]
   throw new InputError(
     'nothing-to-train',
-    `${name}: nothing would be trained in any of its ${withoutTarget} rows (no assistant's turn, all labels ${-100}, or answers that are empty).`,
+    `${name}: nothing would be trained in any of its ${counted(all, 'row')} (${reasons.join('; ')}).`,
   )
 }
 
 /** Returns notes for the user about the rows and how the template rendered them. */
 export function summaryNotes(summary: DataSummary): string[] {
-  const { dropped, truncated } = summary
+  const { dropped } = summary
+  const long = longRowsNote(summary)
   return [
-    ...(dropped > 0 ? [`${dropped} rows in which nothing is trained were left out.`] : []),
-    ...(truncated > 0
-      ? [
-          `${truncated} rows were longer than maxLength and lost the start of their prompt (or the end of the answer where that alone was too long).`,
-        ]
-      : []),
+    ...(dropped > 0 ? [`${counted(dropped, 'row')} in which nothing is trained ${were(dropped)} left out.`] : []),
+    ...(long === undefined ? [] : [`${long}; the option longRows chooses what is kept.`]),
     ...chatNotes(summary),
   ]
+}
+
+/** Returns a sentence, without its full stop, about rows that were too long; undefined if none was. */
+export function longRowsNote({ truncated, longest, cut }: LengthCounts): string | undefined {
+  const { turns, inside, split, into, dropped, questions } = cut
+  const count = truncated + dropped + questions
+  if (count === 0) return undefined
+  const parts = [
+    ...(turns > 0 ? [`${turns} lost whole turns`] : []),
+    ...(inside > 0 ? [`${inside} lost a part of a turn`] : []),
+    ...(split > 0 ? [`${split} became ${into} rows`] : []),
+    ...(dropped > 0 ? [`${dropped} ${were(dropped)} left out`] : []),
+    ...(questions > 0 ? [`${questions} ${were(questions)} left out, since nothing of an answer fits`] : []),
+  ]
+  const what = parts.length > 0 ? `: ${parts.join(', ')}` : ''
+  return `${counted(count, 'row')} had more than maxLength tokens (the longest ${longest})${what}`
 }
 
 /** Returns notes for the user about how the template rendered the rows. */

@@ -6,7 +6,7 @@ import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow 
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
 import type { OpenSource } from './sources/open.js'
-import { addChat, type DataSummary, emptySummary } from './summary.js'
+import { addChat, addLength, type DataSummary, emptySummary } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 
 export interface TokenisedData {
@@ -59,7 +59,7 @@ export async function tokenise(
   const facts: SourceFacts[] = []
   let read = 0
   const take = (encoded: EncodedRow, where: string): void => {
-    if (encoded.truncated) summary.truncated++
+    addLength(summary, encoded)
     if (encoded.chat) addChat(summary, encoded.chat, where)
     for (const row of encoded.rows) {
       if (options.vocabularySize !== undefined) checkIds(row.ids, options.vocabularySize, where)

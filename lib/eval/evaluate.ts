@@ -1,4 +1,5 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
+import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import {
@@ -79,21 +80,20 @@ export async function evaluate<T extends Task = Task>(
   const settings = await openTask(model, options, { offline: options.offline, onDownload, onWarning, signal })
   model.setDropout(null)
   const counter = new Counter(options.limit ?? null, onProgress)
+  const lengths = noLengths()
   const result = await withLines(options.output, (write) => {
     const done: TaskContext['done'] = async (line, summary) => {
       await write(line)
       counter.count(summary)
     }
-    return run({ ...settings, base: base ?? null, done, truncated: () => void counter.truncated++ })
+    return run({ ...settings, base: base ?? null, done, encoded: (row) => addLength(lengths, row) })
   })
-  if (counter.truncated > 0) {
-    onWarning(`${counter.truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and were truncated.`)
-  }
+  const note = longRowsNote(lengths)
+  if (note) onWarning(`${note}.`)
   return result
 }
 
 class Counter {
-  truncated = 0
   #done = 0
 
   constructor(

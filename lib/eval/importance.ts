@@ -1,6 +1,8 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
+import type { LimitedRow } from '../data/long-rows.js'
 import { packBatch } from '../data/packing.js'
+import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { sharedName } from '../io/shared-name.js'
 import { type Model, weightsByInput, writeImportance } from '../models/index.js'
@@ -72,8 +74,13 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   const hub = { offline: options.offline, onDownload, onWarning, signal }
   const reading = parseOptions(EvalSchema, { task: 'perplexity', data: given.data }, { source: 'api' })
   const settings = await openTask(model, { ...reading, ...options } as EvalOptions, hub)
-  let truncated = 0
-  const context = { ...settings, base: null, done: async () => {}, truncated: () => void truncated++ }
+  const lengths = noLengths()
+  const context = {
+    ...settings,
+    base: null,
+    done: async () => {},
+    encoded: (row: LimitedRow) => addLength(lengths, row),
+  }
   model.setDropout(null)
   const squares = new SquaresOfInputs(model)
   let [chunks, tokens, longest] = [0, 0, 0]
@@ -94,8 +101,8 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
     squares.dispose()
   }
   if (tokens === 0) throw noTargets(settings.data, 'none is read')
-  if (truncated > 0)
-    onWarning(`${truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and were truncated.`)
+  const note = longRowsNote(lengths)
+  if (note) onWarning(`${note}.`)
   const sums = squares.byWeight()
   const datasets = settings.data.map(({ name }) => sharedName(name))
   await writeImportance(options.output, { sums, tokens, datasets, chunks, chunkSize: longest })

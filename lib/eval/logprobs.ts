@@ -6,9 +6,10 @@ import type { LogProbsResult, TaskContext } from './task.js'
 export async function logProbs(context: TaskContext): Promise<LogProbsResult> {
   const { model, options, data, reading, done, signal } = context
   const result: LogProbsResult = { rows: [] }
+  const whole = { ...context, options: { ...options, trainOn: 'all' as const } }
   const rows = async function* () {
     for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-      for (const { ids } of await tokenRowsOf(reading.training(record), record.where, context)) {
+      for (const { ids } of await tokenRowsOf(reading.training(record), record.where, whole)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }

@@ -16,7 +16,7 @@ export async function openTask<Model extends RowReader>(
   model: Model,
   options: EvalOptions,
   hub: HubOptions,
-): Promise<Omit<RowsContext, 'truncated'> & { model: Model }> {
+): Promise<Omit<RowsContext, 'encoded'> & { model: Model }> {
   const data = await openSources(options.data!, { purpose: 'evaluation', ...hub })
   const shotsData = options.shotsData && (await openSources(options.shotsData, hub))
   return {
@@ -53,11 +53,14 @@ export async function* taskRecords(
   if (count === 0) throw new InputError('empty-data', `${namesOf(sources)}: no row was found.`)
 }
 
-/** Returns the token rows of a row, encoded as in training; several if a text is longer than `maxLength`. */
+/**
+ * Returns the token rows of a row, encoded as in training: several if a text is longer than `maxLength`. Of another row that is
+ * longer, the start is kept; it has no token row if nothing of an answer is left.
+ */
 export async function tokenRowsOf(
   row: Row,
   where: string,
-  { model, options, template, templateContext: context, maxLength, truncated, signal }: RowsContext,
+  { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
 ): Promise<TokenRow[]> {
   const { tokenizer, config } = model
   const encoded = await encodeRow(row, where, {
@@ -69,7 +72,7 @@ export async function tokenRowsOf(
     signal,
   })
   for (const { ids } of encoded.rows) checkIds(ids, config.vocabularySize, where)
-  if (encoded.truncated) truncated()
+  told(encoded)
   return encoded.rows
 }
 
@@ -166,7 +169,7 @@ export async function requireTargets(
   const options = parseOptions(EvalSchema, { task: 'change', data }, { source: 'api' })
   const settings = await openTask(reader, options, hub)
   let targets = false
-  for await (const { mask } of scoredRows({ ...settings, truncated: () => {} })) targets ||= mask.includes(1, 1)
+  for await (const { mask } of scoredRows({ ...settings, encoded: () => {} })) targets ||= mask.includes(1, 1)
   if (targets) return
   throw noTargets(settings.data, 'there is nothing to compare')
 }

@@ -1,5 +1,6 @@
 /** The interface of all evaluation tasks: their inputs and results. */
 import type { Batch } from '../data/batch.js'
+import type { LimitedRow } from '../data/long-rows.js'
 import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
@@ -148,8 +149,8 @@ export interface RowsContext {
   readonly signal?: AbortSignal
   /** Largest number of tokens of a row. */
   readonly maxLength: number
-  /** Called when a row is cut to `maxLength`. */
-  truncated(): void
+  /** Called when a row has become tokens. */
+  encoded(row: LimitedRow): void
 }
 
 export interface TaskContext extends RowsContext {

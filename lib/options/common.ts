@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { COLUMN_NAMES } from '../data/rows/forms.js'
-import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
+import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../data/rows/row-length.js'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, sourceWeight } from '../data/sources/source.js'
 import { MAX_THREADS } from '../native/addon.js'
@@ -235,6 +235,13 @@ export const rowOptions = {
   ...contextOptions,
   trainOn: choice('which tokens of a row with a prompt are trained', ['completion', 'all'], 'completion'),
 }
+
+/** Of commands that train rows or show what is trained of them. */
+export const longRowsOption = choice(
+  'what happens to a row (not a text) of more than --max-length tokens: keep-start and keep-end keep whole turns, split makes several rows of it, drop leaves it out',
+  LONG_ROWS,
+  'keep-start',
+)
 
 export const limitOption = (what: string) =>
   optionalInteger(`use the first N ${what} only`, { min: 1, defaultText: 'all' })

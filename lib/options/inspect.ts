@@ -1,7 +1,7 @@
 /** Options of `mora inspect`. */
 import { z } from 'zod'
 import { flag, optionalInteger } from '../schema/option.js'
-import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import { adapterOption, commonOptions, longRowsOption, modelOption, rowOptions } from './common.js'
 import { newAdapterFields } from './new-adapter.js'
 
 export const InspectSchema = z.strictObject({
@@ -10,6 +10,7 @@ export const InspectSchema = z.strictObject({
   train: flag('of a model: also show the memory of its weights in training, with and without --quantised'),
   ...newAdapterFields,
   ...rowOptions,
+  longRows: longRowsOption,
   limit: optionalInteger('show the first N rows; the summary covers all', {
     min: 1,
     defaultText: '5; with --json all',

@@ -37,6 +37,8 @@ export const FOREIGN: Readonly<Record<string, string>> = {
   seqlength: 'maxLength',
   cutofflen: 'maxLength',
   modelmaxlength: 'maxLength',
+  truncationmode: 'longRows',
+  excesslengthstrategy: 'longRows',
   modelname: 'model',
   modelnameorpath: 'model',
   basemodel: 'model',

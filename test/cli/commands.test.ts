@@ -472,7 +472,10 @@ describe('mora inspect', () => {
     expect(json.rows).toHaveLength(8)
     expect(json.rows[0]).toEqual({ ids: [0, 3, 6, 9, 12, 15], mask: [0, 0, 1, 1, 1, 1], text: null })
     const tokens = 8 * 6 + 28
-    expect(json.summary).toEqual({ rows: 8, tokens, targetTokens: tokens - 16, truncated: 0, withoutTarget: 0 })
+    const cut = { turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 }
+    const longest = Math.max(...json.rows.map(({ ids }: { ids: number[] }) => ids.length))
+    const lengths = { longest, truncated: 0, cut }
+    expect(json.summary).toEqual({ rows: 8, tokens, targetTokens: tokens - 16, ...lengths, withoutTarget: 0 })
     const { stdout } = await mora('inspect', '--model', model(), '--data', at('rows.jsonl'), '--limit', '1')
     expect(stdout).toContain('row 1: 6 tokens, 4 trained\n0 3 ⟦6 9 12 15 ⟧\n')
     expect(stdout).toContain('and 7 more rows')

@@ -42,7 +42,7 @@ describe('loadDataset', () => {
       withoutTarget: 1,
       dropped: 1,
     })
-    expect(warnings).toEqual([expect.stringMatching(/1 rows in which nothing is trained/)])
+    expect(warnings).toEqual([expect.stringMatching(/: 1 row in which nothing is trained was left out\.$/)])
   })
 
   it('says which rows the template cannot render unchanged', async () => {
@@ -164,11 +164,45 @@ describe('loadDataset', () => {
     ])
   })
 
-  it('says how many rows were cut, by the name of the option', async () => {
-    const warnings: string[] = []
-    const rows = [{ input_ids: [1, 2, 3, 4] }, { input_ids: [1, 2] }]
-    await loadDataset(rows, { tokenizer: null, maxLength: 3, onWarning: (message) => warnings.push(message) })
-    expect(warnings).toEqual([expect.stringContaining('1 rows were longer than maxLength')])
+  it('says how many rows were too long and what happened to them, by the name of the option', async () => {
+    const labels = [-100, 2, -100, -100, -100, 6]
+    const rows = [
+      { input_ids: [1, 2, 3, 4] },
+      { input_ids: [1, 2] },
+      { input_ids: [1, 2, 3, 4, 5, 6], labels },
+      { input_ids: [1, 2, 3, 4, 6], labels: [-100, -100, -100, -100, 6] },
+    ]
+    const of = async (longRows: DatasetOptions['longRows']) => {
+      const warnings: string[] = []
+      const onWarning = (message: string) => warnings.push(message)
+      const { summary } = await loadDataset(rows, { tokenizer: null, maxLength: 3, longRows, onWarning })
+      return { warnings, truncated: summary.truncated, cut: summary.cut }
+    }
+    const none = { turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 }
+    const end = 'the option longRows chooses what is kept.'
+    const begin = 'the rows given: 3 rows had more than maxLength tokens (the longest 6)'
+    const kept = '1 lost whole turns, 1 lost a part of a turn, 1 was left out, since nothing of an answer fits'
+    expect(await of('keep-start')).toEqual({
+      warnings: [`${begin}: ${kept}; ${end}`],
+      truncated: 2,
+      cut: { ...none, turns: 1, inside: 1, questions: 1 },
+    })
+    expect(await of('drop')).toEqual({
+      warnings: [`${begin}: 3 were left out; ${end}`],
+      truncated: 0,
+      cut: { ...none, dropped: 3 },
+    })
+    expect((await of('split')).warnings).toEqual([
+      expect.stringContaining(': 1 lost whole turns, 1 became 2 rows, 1 was'),
+    ])
+    await expect(of('error')).rejects.toThrow(/^row 1 of the rows given: the row has 4 tokens, more than maxLength 3;/)
+  })
+
+  it('T5 refuses data all rows of which are too long, with the reason', async () => {
+    const rows = [{ input_ids: [1, 2, 3], labels: [-100, -100, 3] }]
+    const of = (longRows: DatasetOptions['longRows']) => loadDataset(rows, { tokenizer: null, maxLength: 2, longRows })
+    await expect(of('keep-start')).rejects.toThrow(/any of its 1 row \(questions of maxLength tokens or more\)\.$/)
+    await expect(of('drop')).rejects.toThrow(/any of its 1 row \(more than maxLength tokens, with longRows: drop\)\.$/)
   })
 
   it('keeps tens of thousands of rows whole', async () => {
@@ -212,8 +246,9 @@ describe('the cache', () => {
     const before = (await cached()).length
     await load({ cacheDir, maxLength: 8 })
     await load({ cacheDir, trainOn: 'all' })
+    await load({ cacheDir, longRows: 'drop' })
     await load({ cacheDir, template: templatePath('begin-trimmed') })
-    expect(await cached()).toHaveLength(before + 3)
+    expect(await cached()).toHaveLength(before + 4)
   })
 
   it('is used by default, for large data only', async () => {

@@ -34,9 +34,10 @@ describe('a text row', () => {
     const text = 'The river runs past the old mill and into the quiet harbour'
     const whole = (await only({ text })).ids
     for (let maxLength = 3; maxLength <= whole.length; maxLength++) {
-      const { rows, truncated } = await encode({ text }, { maxLength })
+      const { rows, length, cut } = await encode({ text }, { maxLength, longRows: 'drop' })
       expect(rows.flatMap(({ ids }) => [...ids])).toEqual(whole)
-      expect(truncated).toBe(false)
+      expect(length).toBe(whole.length)
+      expect(cut).toBeUndefined()
       for (const { ids, mask } of rows) {
         expect(ids.length).toBeLessThanOrEqual(maxLength)
         expect(countTargets(mask)).toBe(ids.length - 1)
@@ -70,35 +71,46 @@ describe('a prompt and its completion', () => {
     expect((await only(row, { trainOn: 'all', template: chatml })).mask).not.toContain(0)
   })
 
-  it('T6 loses the start of the prompt where it is too long, BOS and the answer stay', async () => {
-    const full = await only(row)
-    const answer = full.mask.filter((trained) => trained).length
-    for (const trainOn of ['completion', 'all'] as const) {
-      const { rows, truncated } = await encode(row, { maxLength: answer + 3, trainOn })
-      expect(truncated).toBe(true)
-      expect([...rows[0]!.ids]).toEqual([0, ...full.ids.slice(-answer - 2)])
-      expect(countTargets(rows[0]!.mask)).toBe(trainOn === 'all' ? answer + 2 : answer)
-    }
-  })
-
-  it('T6 loses the end of the answer only where that alone is too long', async () => {
+  it('T6 keep the whole prompt and lose the end of the completion, without a new EOS', async () => {
     const long = { prompt: 'How many boats?', completion: 'one two three four five six seven' }
     const full = await only(long)
-    const { rows } = await encode(long, { maxLength: 6 })
     const first = full.mask.indexOf(1)
-    expect([...rows[0]!.ids]).toEqual([0, ...full.ids.slice(first - 1, first + 4)])
-    expect([...rows[0]!.mask]).toEqual([0, 0, 1, 1, 1, 1])
-  })
-
-  it('T6 keeps a target at every length', async () => {
-    for (const template of [null, chatml]) {
-      const { ids } = await only(row, { template })
-      for (let maxLength = 2; maxLength < ids.length; maxLength++) {
-        const { rows } = await encode(row, { template, maxLength })
-        expect(rows[0]!.ids.length).toBe(maxLength)
-        expect(countTargets(rows[0]!.mask)).toBeGreaterThan(0)
+    for (let maxLength = first + 1; maxLength < full.ids.length; maxLength++) {
+      for (const longRows of ['keep-start', 'keep-end', 'split'] as const) {
+        const { rows, cut, length } = await encode(long, { maxLength, longRows })
+        expect(rows.map(({ ids }) => [...ids])).toEqual([full.ids.slice(0, maxLength)])
+        expect([...rows[0]!.mask]).toEqual(full.mask.slice(0, maxLength))
+        expect(cut).toEqual({ turns: 0, inside: 1 })
+        expect(length).toBe(full.ids.length)
       }
     }
+  })
+
+  it('T6 are left out if the prompt alone fills the row, unless it is trained, too', async () => {
+    const full = await only(row)
+    const first = full.mask.indexOf(1)
+    for (let maxLength = 2; maxLength <= first; maxLength++) {
+      expect(await encode(row, { maxLength })).toEqual({ rows: [], length: full.ids.length, cut: { questions: 1 } })
+      const { rows } = await encode(row, { maxLength, trainOn: 'all' })
+      expect(rows).toEqual([
+        { ids: Int32Array.from(full.ids.slice(0, maxLength)), mask: new Uint8Array(maxLength).fill(1) },
+      ])
+    }
+  })
+
+  it('T6 are left out, or refused with their length, if that is asked for', async () => {
+    const { ids } = await only(row)
+    const maxLength = ids.length - 1
+    expect(await encode(row, { maxLength, longRows: 'drop' })).toEqual({
+      rows: [],
+      length: ids.length,
+      cut: { dropped: 1 },
+    })
+    await expect(encode(row, { maxLength, longRows: 'error' })).rejects.toMatchObject({
+      code: 'row-too-long',
+      message: expect.stringContaining(`row 1: the row has ${ids.length} tokens, more than maxLength ${maxLength};`),
+    })
+    expect(await encode(row, { maxLength: ids.length, longRows: 'error' })).toMatchObject({ length: ids.length })
   })
 
   it('T10 keeps EOS trained although it is the pad token', async () => {
@@ -134,6 +146,73 @@ describe('a conversation', () => {
     expect(await text({ prompt: 'q', completion: 'a' }, context)).toBe('[1]x')
   })
 
+  const turns = [
+    { role: 'system', content: 'be brief' },
+    { role: 'user', content: 'How many boats?' },
+    { role: 'assistant', content: 'six' },
+    { role: 'user', content: 'and mills?' },
+    { role: 'assistant', content: 'one old mill by the river' },
+    { role: 'user', content: 'where?' },
+  ]
+  const texts = async (maxLength: number, options: Partial<EncodeOptions> = {}) => {
+    const { rows, cut } = await encode(chat(...turns), { template: chatml, maxLength, ...options })
+    return { texts: await Promise.all(rows.map(({ ids }) => tokenizer.decode(ids))), cut }
+  }
+  const instruction = '<|im_start|>system\nbe brief<|im_end|>\n'
+  const first = '<|im_start|>user\nHow many boats?<|im_end|>\n<|im_start|>assistant\nsix<|im_end|>'
+  const second = '<|im_start|>user\nand mills?<|im_end|>\n<|im_start|>assistant\none old mill by the river<|im_end|>'
+  const lengthOf = async (text: string) => (await tokenizer.encode(text)).length
+
+  it('T6 keeps whole turns from the start, and none behind the last answer', async () => {
+    const whole = await lengthOf(`${instruction}${first}\n${second}`)
+    for (let maxLength = await lengthOf(instruction + first); maxLength < whole; maxLength++) {
+      const { texts: kept, cut } = await texts(maxLength)
+      expect(kept).toHaveLength(1)
+      const answer = `${instruction}${first}\n${second.split('one old')[0]}`
+      if (kept[0]!.length > answer.length) {
+        expect(`${instruction}${first}\n${second}`.startsWith(kept[0]!)).toBe(true)
+        expect(await lengthOf(kept[0]!)).toBe(maxLength)
+        expect(cut).toEqual({ turns: 1, inside: 1 })
+      } else {
+        expect(kept[0]).toBe(instruction + first)
+        expect(cut).toEqual({ turns: 1, inside: 0 })
+        expect(maxLength).toBeLessThanOrEqual(await lengthOf(answer))
+      }
+    }
+    expect((await texts(whole)).texts).toEqual([`${instruction}${first}\n${second}`])
+  })
+
+  it('T6 keeps its end after the system message, or becomes several rows', async () => {
+    const room = (await lengthOf(instruction + second)) + 1
+    expect(await texts(room, { longRows: 'keep-end' })).toEqual({
+      texts: [`${instruction}${second}\n`],
+      cut: { turns: 1, inside: 0 },
+    })
+    const split = await texts(room, { longRows: 'split' })
+    expect(split.texts).toEqual([`${instruction}${first}\n`, `${instruction}${second}\n`])
+    expect(split.cut).toEqual({ turns: 1, inside: 0, split: 1, into: 2 })
+    const cut = await texts(room - 3, { longRows: 'split' })
+    expect(cut.texts[0]).toBe(`${instruction}${first}\n`)
+    expect(`${instruction}${second}`.startsWith(cut.texts[1]!)).toBe(true)
+    expect(cut.cut).toEqual({ turns: 1, inside: 1, split: 1, into: 2 })
+  })
+
+  it('T6 is left out if no content of its first answer fits', async () => {
+    const question = await lengthOf(instruction + first.split('six')[0])
+    for (let maxLength = 2; maxLength <= question; maxLength++) {
+      expect(await texts(maxLength)).toEqual({ texts: [], cut: { questions: 1 } })
+    }
+    expect((await texts(question + 1)).texts).toHaveLength(1)
+  })
+
+  it('T6 without any answer keeps its first tokens, to be counted as a row without a target', async () => {
+    const { rows } = await encode(chat({ role: 'user', content: 'How many boats?' }), {
+      template: chatml,
+      maxLength: 4,
+    })
+    expect(rows.map(({ ids, mask }) => [ids.length, countTargets(mask)])).toEqual([[4, 0]])
+  })
+
   it('is trained whole if its answers cannot be found and everything is trained', async () => {
     const endless = template('{% for m in messages %}{{ m.content }}{% endfor %}')
     const row = chat({ role: 'user', content: 'q' }, { role: 'assistant', content: 'a' })
@@ -146,6 +225,32 @@ describe('other rows', () => {
   it('takes input_ids and labels as they are', async () => {
     expect(await only({ input_ids: [7, 8, 9], labels: [-100, 8, 9] })).toEqual({ ids: [7, 8, 9], mask: [0, 1, 1] })
     expect(await only({ input_ids: [7, 8, 9] }, { tokenizer: null })).toEqual({ ids: [7, 8, 9], mask: [1, 1, 1] })
+  })
+
+  it('T6 cuts input_ids by their labels, each stretch of which ends a turn', async () => {
+    const row = { input_ids: [1, 2, 3, 4, 5, 6, 7, 8], labels: [-100, 2, 3, -100, -100, 6, 7, -100] }
+    const of = async (maxLength: number, longRows: EncodeOptions['longRows']) =>
+      (await encode(row, { maxLength, longRows })).rows.map(({ ids, mask }) => [[...ids].join(''), [...mask].join('')])
+    expect(await of(6, 'keep-start')).toEqual([['123456', '011001']])
+    expect(await of(5, 'keep-start')).toEqual([['123', '011']])
+    expect(await of(2, 'keep-start')).toEqual([['12', '01']])
+    expect(await of(5, 'keep-end')).toEqual([['4567', '0011']])
+    expect(await of(4, 'split')).toEqual([
+      ['123', '011'],
+      ['4567', '0011'],
+    ])
+    const late = await encode({ input_ids: [1, 2, 3], labels: [-100, -100, 3] }, { maxLength: 2 })
+    expect(late).toEqual({ rows: [], length: 3, cut: { questions: 1 } })
+  })
+
+  it('T6 cuts input_ids without labels anywhere', async () => {
+    const of = async (longRows: EncodeOptions['longRows']) =>
+      (await encode({ input_ids: [1, 2, 3, 4, 5] }, { maxLength: 3, longRows })).rows.map(({ ids }) =>
+        [...ids].join(''),
+      )
+    expect(await of('keep-start')).toEqual(['123'])
+    expect(await of('keep-end')).toEqual(['345'])
+    expect(await of('split')).toEqual(['123', '45'])
   })
 
   it('refuses messages without a template and text without a tokenizer', async () => {

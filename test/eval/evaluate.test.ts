@@ -69,7 +69,7 @@ describe('evaluate', () => {
       const model = new ScriptedModel(tokenizer, [])
       const { rows } = await evaluate(model, { task: 'logprobs', data, maxLength: 3, onWarning })
       expect(rows.map(({ ids }) => ids.length)).toEqual([3, 2])
-      expect(warnings).toEqual([expect.stringContaining('1 rows were longer than 3 tokens')])
+      expect(warnings).toEqual(['1 row had more than maxLength tokens (the longest 4): 1 lost a part of a turn.'])
     })
   })
 

@@ -27,6 +27,7 @@ describe('options of training', () => {
       batchSize: 8,
       packing: true,
       shuffle: true,
+      longRows: 'keep-start',
       trainOn: 'completion',
       template: 'auto',
       compute: 'auto',

@@ -3,6 +3,7 @@
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadDataset } from '../../data/dataset.js'
 import { readingOptions } from '../../data/rows/reading.js'
+import type { DataSummary } from '../../data/summary.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
@@ -17,7 +18,7 @@ export interface DataRowFacts {
 
 export interface DataFacts {
   rows: DataRowFacts[]
-  summary: { rows: number; tokens: number; targetTokens: number; truncated: number; withoutTarget: number }
+  summary: Pick<DataSummary, 'rows' | 'tokens' | 'targetTokens' | 'longest' | 'truncated' | 'cut' | 'withoutTarget'>
   tokenizer: Tokenizer | null
 }
 
@@ -26,6 +27,7 @@ type DataOptions = Pick<
   | 'model'
   | 'data'
   | 'maxLength'
+  | 'longRows'
   | 'template'
   | 'text'
   | 'columns'
@@ -37,7 +39,7 @@ type DataOptions = Pick<
 >
 
 export async function dataFacts(
-  { model, data, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
+  { model, data, longRows, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
   { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
 ): Promise<DataFacts> {
   const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
@@ -47,6 +49,7 @@ export async function dataFacts(
   const dataset = await loadDataset(data!, {
     tokenizer,
     maxLength,
+    longRows,
     template,
     ...readingOptions(options),
     tools,
@@ -56,10 +59,10 @@ export async function dataFacts(
     keepWithoutTarget: true,
     onWarning: warn,
   })
-  const { rows, tokens, targetTokens, truncated, withoutTarget } = dataset.summary
+  const { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget } = dataset.summary
   return {
     rows: await Promise.all(Array.from({ length: dataset.length }, (_, index) => rowFacts(dataset, index, tokenizer))),
-    summary: { rows, tokens, targetTokens, truncated, withoutTarget },
+    summary: { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget },
     tokenizer,
   }
 }
@@ -90,6 +93,7 @@ export async function describeData(
     ['rows', formatCount(summary.rows)],
     ['tokens', formatCount(summary.tokens)],
     ['trained tokens', formatCount(summary.targetTokens)],
+    ['longest row', `${formatCount(summary.longest)} tokens`],
     ['truncated rows', formatCount(summary.truncated)],
     ['rows without a target', formatCount(summary.withoutTarget)],
     ['legend', `${open}trained${close} and not trained`],

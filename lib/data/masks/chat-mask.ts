@@ -7,13 +7,19 @@ import type { ChatTemplate, Message, TemplateContext } from '../templates/templa
 import type { PlacedTokens, Tokenizer } from '../tokenizer/tokenizer.js'
 import type { TurnCounts } from './chat-turns.js'
 import type { AddedToken } from './token-marks.js'
-import { straddledSpans, tokenSpans } from './token-spans.js'
+import { straddledSpans, type TurnTokens, tokenSpans, turnTokens } from './token-spans.js'
 import type { AnswerSpan } from './turn-texts.js'
 
-export interface MaskedChat extends TurnCounts {
+/** The tokens of a rendered conversation. */
+export interface MaskedTokens {
   ids: number[]
   /** 1 for each trained token. */
   mask: Uint8Array
+}
+
+export interface MaskedChat extends MaskedTokens, TurnCounts {
+  /** The messages, in order; none if they cannot be found. */
+  turns: TurnTokens[]
 }
 
 /** The time to find answers grows with the square of their number, since each needs the text of all messages before it. */
@@ -37,13 +43,19 @@ export async function maskChat(
       `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (the option trainOn: all).`,
     )
   }
-  const { text, spans, counts } = await template.answers(addedTokens(tokenizer), messages, context, where, signal)
+  const { text, spans, turns, counts } = await template.answers(
+    addedTokens(tokenizer),
+    messages,
+    context,
+    where,
+    signal,
+  )
   const tokens = await tokenizer.encodeWithPlaces(text, signal)
   const alone = new Map<AnswerSpan, readonly number[]>()
   for (const span of straddledSpans(tokens, spans)) {
     alone.set(span, await tokenizer.encodeContinuation(text.slice(span.start, span.end), signal))
   }
-  return { ...maskAnswers(tokens, spans, alone, tokenizer, where), ...counts }
+  return { ...maskAnswers(tokens, spans, alone, tokenizer, where), turns: turnTokens(tokens, turns), ...counts }
 }
 
 /**
@@ -57,7 +69,7 @@ export function maskAnswers(
   alone: ReadonlyMap<AnswerSpan, readonly number[]>,
   tokenizer: Tokenizer,
   where: string,
-): Omit<MaskedChat, keyof TurnCounts> {
+): MaskedTokens {
   requireOneBos(tokens.ids, tokenizer, where)
   const mask = new Uint8Array(tokens.ids.length)
   for (const { start, end } of tokenSpans(tokens, spans, alone, tokenizer.addedIds, where)) mask.fill(1, start, end)

@@ -8,10 +8,19 @@
  */
 import { InputError } from '../../common/errors.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
-import { type Message, textsOf } from '../templates/messages.js'
+import { isInstruction, type Message, reasoningOf, textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import type { TokenMarks } from './token-marks.js'
-import { type AnswerSpan, callsOf, commonPrefix, type Span, sharedHead, stretchesOf, varied } from './turn-texts.js'
+import {
+  type AnswerSpan,
+  callsOf,
+  commonPrefix,
+  type Span,
+  sharedHead,
+  stretchesOf,
+  type TurnSpan,
+  varied,
+} from './turn-texts.js'
 
 /** Counts of turns and messages that a chat template treats in a way that a user should know of. */
 export interface TurnCounts {
@@ -29,6 +38,8 @@ export interface TurnCounts {
 export interface ChatAnswers {
   text: string
   spans: AnswerSpan[]
+  /** The messages in the text, in order; none if the template does not loop over them. */
+  turns: TurnSpan[]
   counts: TurnCounts
 }
 
@@ -74,14 +85,17 @@ export class ChatTurns {
   }
 
   /** @throws InputError `unmaskable-template`, `no-end-of-turn` */
-  answers(): Pick<ChatAnswers, 'spans' | 'counts'> {
+  answers(): Omit<ChatAnswers, 'text'> {
     const counts: TurnCounts = { foreignOpenings: 0, openEnds: 0, droppedCalls: 0, droppedMessages: 0 }
     const spans: AnswerSpan[] = []
+    /** Where the answers of turns begin. */
+    const starts = new Map<number, number>()
     for (const [turn, message] of this.#messages.entries()) {
       if (this.#isDropped(turn)) counts.droppedMessages++
       if (message.role !== 'assistant' || message.weight === 0) continue
       const found = this.#answer(turn, spans.at(-1)?.end ?? 0)
-      if (found === 'marks') return { spans: this.#marked(turn), counts }
+      if (found === 'marks') return { spans: this.#marked(turn), turns: this.#turns(), counts }
+      if (found.spans[0]) starts.set(turn, found.spans[0].start)
       if (found.isForeign) counts.foreignOpenings++
       spans.push(...found.spans)
       counts.openEnds += found.spans.filter(({ isOpen }) => isOpen).length
@@ -89,7 +103,52 @@ export class ChatTurns {
       if (callsOf(message).some((name) => !shown.includes(name))) counts.droppedCalls++
       else if (!message.tool_calls) this.#checkContent(turn, shown)
     }
-    return { spans, counts }
+    return { spans, turns: this.#turns(starts), counts }
+  }
+
+  /**
+   * Returns the messages in the order of the text, without those that the template moves elsewhere.
+   * @param starts where the answers of turns begin
+   */
+  #turns(starts: ReadonlyMap<number, number> = new Map()): TurnSpan[] {
+    const turns: TurnSpan[] = []
+    for (const [turn, { role }] of this.#messages.entries()) {
+      const stretches = this.#stretches[turn]!
+      const [start, end] = [stretches[0]?.start, stretches.at(-1)?.end]
+      if (start === undefined || end === undefined || start < (turns.at(-1)?.end ?? 0)) continue
+      turns.push({ role, start, content: this.#contentStart(turn, { start: starts.get(turn) ?? start, end }), end })
+    }
+    const [first] = turns
+    const instruction = first && this.#foldedInstruction(first)
+    if (!instruction) return turns
+    return [instruction, { ...first, start: first.content }, ...turns.slice(1)]
+  }
+
+  /** Returns where what a message says begins in a part of the text; the end if it says nothing there. */
+  #contentStart(turn: number, { start, end }: Span): number {
+    const message = this.#messages[turn]!
+    const own = this.text.slice(start, end)
+    const reasoning = reasoningOf(message)
+    const others = [...callsOf(message), ...(typeof reasoning === 'string' ? [reasoning.trim()] : [])]
+    const said = textsOf(message).map((text) => text.trim())
+    const places = [
+      ...others.flatMap((text) => (text === '' ? [] : own.indexOf(text))),
+      // A short content may be found in the header, too, and stands behind it.
+      ...said.flatMap((text) => (text === '' ? [] : own.lastIndexOf(text))),
+    ].filter((at) => at >= 0)
+    if (places.length > 0) return start + Math.min(...places)
+    const lines = said.flatMap((text) => text.split('\n')).flatMap((line) => line.trim() || [])
+    const found = lines.map((line) => own.indexOf(line)).filter((at) => at >= 0)
+    return found.length > 0 ? start + Math.min(...found) : end
+  }
+
+  /** Returns the system message if the template writes it into the first turn, before that turn's content. */
+  #foldedInstruction({ start, content }: TurnSpan): TurnSpan | undefined {
+    const [message] = this.#messages
+    if (!message || !isInstruction(message.role) || this.#stretches[0]!.length > 0) return undefined
+    const said = textsOf(message).join('').trim()
+    const at = said === '' ? -1 : this.text.slice(start, content).indexOf(said)
+    return at < 0 ? undefined : { role: message.role, start, content: start + at, end: content }
   }
 
   /** Returns the trained spans of a turn; `marks` if only the template's own marks can tell. */

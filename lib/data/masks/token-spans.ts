@@ -2,7 +2,7 @@
 import { InputError } from '../../common/errors.js'
 import type { PlacedTokens } from '../tokenizer/tokenizer.js'
 import { WAYS_OUT } from './chat-turns.js'
-import type { AnswerSpan, Span } from './turn-texts.js'
+import type { AnswerSpan, Span, TurnSpan } from './turn-texts.js'
 
 /** Tokens that may straddle the start of an answer; more mean another problem. */
 const MAX_STRADDLING_TOKENS = 8
@@ -48,6 +48,30 @@ export function tokenSpans(
       'unmaskable-template',
       `${where}: the tokens of an assistant's turn cannot be distinguished from those around them; ${WAYS_OUT}.`,
     )
+  })
+}
+
+/** A turn in tokens: its header from `start`, its content, and what ends it. */
+export interface TurnTokens extends TurnSpan {
+  /** No token has text both of this turn and of what precedes it. */
+  isApart: boolean
+}
+
+/** Returns the tokens of turns. `turns` are in order. */
+export function turnTokens(tokens: PlacedTokens, turns: readonly TurnSpan[]): TurnTokens[] {
+  let at = 0
+  return turns.map(({ role, start, content, end }) => {
+    const first = firstFrom(tokens, start, at)
+    at = firstFrom(tokens, end, first)
+    const contentAt = firstFrom(tokens, content, first)
+    const straddling = content < end && isStraddled(tokens, content, contentAt) ? 1 : 0
+    return {
+      role,
+      start: first,
+      content: Math.max(first, contentAt - straddling),
+      end: at,
+      isApart: !isStraddled(tokens, start, first),
+    }
   })
 }
 

@@ -14,6 +14,14 @@ export interface AnswerSpan extends Span {
   isOpen: boolean
 }
 
+/** A message in the text. */
+export interface TurnSpan extends Span {
+  /** Who speaks. */
+  role: string
+  /** Where its header, which the template writes, ends and its content begins; `end` if it has none. */
+  content: number
+}
+
 export function commonPrefix(a: string, b: string): number {
   let length = 0
   while (length < a.length && length < b.length && a[length] === b[length]) length++

@@ -23,6 +23,9 @@ export interface Message {
   [key: string]: unknown
 }
 
+/** Tells whether a role's messages instruct the model and precede the conversation. */
+export const isInstruction = (role: string): boolean => role === 'system' || role === 'developer'
+
 /** Keys that data sets use for reasoning. */
 const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const
 

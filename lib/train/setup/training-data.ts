@@ -43,6 +43,7 @@ type DataOptions = Pick<
   | 'data'
   | 'evalData'
   | 'maxLength'
+  | 'longRows'
   | 'template'
   | 'text'
   | 'columns'
@@ -76,6 +77,7 @@ export async function loadTrainingData(
       offline: options.offline,
       tokenizer: model.tokenizer,
       maxLength,
+      longRows: options.longRows,
       template: options.template,
       ...readingOptions(options),
       tools: options.tools,

@@ -21,7 +21,7 @@ export function trainedOf(
   context: TemplateContext = {},
   tokenizer = visible,
 ) {
-  const { ids, mask, ...counts } = maskChat(tokenizer, templateOf(source), messages, 'rows.jsonl:3', context)
+  const { ids, mask, turns: _, ...counts } = maskChat(tokenizer, templateOf(source), messages, 'rows.jsonl:3', context)
   const trained: string[] = []
   for (const [i, id] of ids.entries()) {
     if (!mask[i]) continue

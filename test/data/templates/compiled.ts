@@ -2,6 +2,7 @@
 import { addedTokens, type MaskedChat, maskAnswers } from '../../../lib/data/masks/chat-mask.js'
 import { ChatTurns } from '../../../lib/data/masks/chat-turns.js'
 import { TokenMarks } from '../../../lib/data/masks/token-marks.js'
+import { turnTokens } from '../../../lib/data/masks/token-spans.js'
 import { CompiledTemplate, type TemplateContext } from '../../../lib/data/templates/compiled-template.js'
 import type { Message } from '../../../lib/data/templates/messages.js'
 import type { VisibleTokenizer } from '../tokenizer/visible-tokenizer.js'
@@ -17,8 +18,9 @@ export function maskChat(
   where: string,
   context: TemplateContext = {},
 ): MaskedChat {
-  const turns = new ChatTurns(template, new TokenMarks(addedTokens(tokenizer)), messages, context, where)
-  const { spans, counts } = turns.answers()
-  const alone = new Map(spans.map((span) => [span, tokenizer.alone(turns.text.slice(span.start, span.end))]))
-  return { ...maskAnswers(tokenizer.placed(turns.text), spans, alone, tokenizer, where), ...counts }
+  const chat = new ChatTurns(template, new TokenMarks(addedTokens(tokenizer)), messages, context, where)
+  const { spans, turns, counts } = chat.answers()
+  const alone = new Map(spans.map((span) => [span, tokenizer.alone(chat.text.slice(span.start, span.end))]))
+  const tokens = tokenizer.placed(chat.text)
+  return { ...maskAnswers(tokens, spans, alone, tokenizer, where), turns: turnTokens(tokens, turns), ...counts }
 }
