@@ -6,7 +6,7 @@ import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow 
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
 import type { OpenSource } from './sources/open.js'
-import { addChat, addLength, type DataSummary, emptySummary } from './summary.js'
+import { addChat, addLength, type DataSummary, emptySummary, type LengthCounts, noLengths } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 
 export interface TokenisedData {
@@ -18,7 +18,7 @@ export interface TokenisedData {
 }
 
 /** What became of a source's rows. */
-export interface SourceFacts {
+export interface SourceFacts extends LengthCounts {
   /** Rows of tokens. */
   rows: number
   /** The form of its rows, or several with commas; empty without any. */
@@ -57,9 +57,11 @@ export async function tokenise(
   const specialIds = tokenizer?.specialIds ?? new Set<number>()
   const summary = emptySummary()
   const facts: SourceFacts[] = []
+  let lengths = noLengths()
   let read = 0
   const take = (encoded: EncodedRow, where: string): void => {
     addLength(summary, encoded)
+    addLength(lengths, encoded)
     if (encoded.chat) addChat(summary, encoded.chat, where)
     for (const row of encoded.rows) {
       if (options.vocabularySize !== undefined) checkIds(row.ids, options.vocabularySize, where)
@@ -88,13 +90,14 @@ export async function tokenise(
     for (const source of sources) {
       const before = store.length
       const account = new SourceAccount()
+      lengths = noLengths()
       const encode = async (record: DataRecord) => ({ encoded: await encodedRecord(record, own, account), record })
       for await (const { encoded, record } of mapAhead(source.records(), source.readsAhead ? ROWS_AHEAD : 0, encode)) {
         signal.throwIfAborted()
         take(encoded, record.where)
       }
       const { form, columns, ignored } = account
-      facts.push({ rows: store.length - before, form, columns, ignored })
+      facts.push({ rows: store.length - before, form, columns, ignored, ...lengths })
     }
   } finally {
     // After a failure nobody waits for the rows behind it.

@@ -476,6 +476,7 @@ describe('mora inspect', () => {
     const longest = Math.max(...json.rows.map(({ ids }: { ids: number[] }) => ids.length))
     const lengths = { longest, truncated: 0, cut }
     expect(json.summary).toEqual({ rows: 8, tokens, targetTokens: tokens - 16, ...lengths, withoutTarget: 0 })
+    expect(json.sources).toMatchObject([{ source: at('rows.jsonl'), rows: 8, ignored: [], ...lengths }])
     const { stdout } = await mora('inspect', '--model', model(), '--data', at('rows.jsonl'), '--limit', '1')
     expect(stdout).toContain('row 1: 6 tokens, 4 trained\n0 3 ⟦6 9 12 15 ⟧\n')
     expect(stdout).toContain('and 7 more rows')

@@ -198,6 +198,16 @@ describe('loadDataset', () => {
     await expect(of('error')).rejects.toThrow(/^row 1 of the rows given: the row has 4 tokens, more than maxLength 3;/)
   })
 
+  it('counts the rows of each source by their length, too', async () => {
+    const [short, long] = [[{ input_ids: [1, 2] }], [{ input_ids: [1, 2, 3, 4] }]]
+    const { parts, summary } = await loadDataset([{ rows: long }, { rows: short }], { tokenizer: null, maxLength: 3 })
+    expect(parts).toMatchObject([
+      { rows: 1, longest: 4, truncated: 1, cut: { inside: 1 } },
+      { rows: 1, longest: 2, truncated: 0, cut: { inside: 0 } },
+    ])
+    expect(summary).toMatchObject({ longest: 4, truncated: 1, cut: { inside: 1 } })
+  })
+
   it('T5 refuses data all rows of which are too long, with the reason', async () => {
     const rows = [{ input_ids: [1, 2, 3], labels: [-100, -100, 3] }]
     const of = (longRows: DatasetOptions['longRows']) => loadDataset(rows, { tokenizer: null, maxLength: 2, longRows })

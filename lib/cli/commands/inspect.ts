@@ -73,6 +73,10 @@ export const inspectCommand = defineCommand({
       colours: hasColours(terminal.stdout, terminal.environment),
     })
     const rows = data.rows.slice(0, options.limit)
-    return { json: { rows, summary: data.summary, ...(adapter && { adapter }) }, text, isPrintable: true }
+    return {
+      json: { rows, summary: data.summary, sources: data.sources, ...(adapter && { adapter }) },
+      text,
+      isPrintable: true,
+    }
   },
 })

@@ -1,7 +1,7 @@
 /** Shows data as training uses it: each row's tokens, and which of them are trained. */
 
 import { printable } from '../../common/printable.js'
-import { type Dataset, loadDataset } from '../../data/dataset.js'
+import { type Dataset, type DatasetPart, loadDataset } from '../../data/dataset.js'
 import { readingOptions } from '../../data/rows/reading.js'
 import type { DataSummary } from '../../data/summary.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
@@ -19,6 +19,8 @@ export interface DataRowFacts {
 export interface DataFacts {
   rows: DataRowFacts[]
   summary: Pick<DataSummary, 'rows' | 'tokens' | 'targetTokens' | 'longest' | 'truncated' | 'cut' | 'withoutTarget'>
+  /** What became of the rows of each source. */
+  sources: Omit<DatasetPart, 'weight'>[]
   tokenizer: Tokenizer | null
 }
 
@@ -63,6 +65,7 @@ export async function dataFacts(
   return {
     rows: await Promise.all(Array.from({ length: dataset.length }, (_, index) => rowFacts(dataset, index, tokenizer))),
     summary: { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget },
+    sources: dataset.parts.map(({ weight: _, ...part }) => part),
     tokenizer,
   }
 }
