@@ -92,6 +92,16 @@ export type {
   PlainDType,
   ProfileEntry,
 } from './native/addon.js'
+export type { ObjectiveName } from './objectives/index.js'
+export type {
+  BatchLoss,
+  ForwardModel,
+  LossTensor,
+  Objective,
+  ObjectiveRows,
+  States,
+  WeightedSum,
+} from './objectives/objective.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'

@@ -81,6 +81,7 @@ export interface MicroBatchLimits {
 
 /** The rows of a run. `Dataset` implements it. */
 export interface StepRows {
+  /** Number of rows. */
   readonly length: number
   /** Number of tokens of a row, in all its pieces. */
   rowLength(index: number): number

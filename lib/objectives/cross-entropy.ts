@@ -1,13 +1,11 @@
-import { loadDataset } from '../data/dataset.js'
-import type { Objective } from './objective.js'
+import type { BuiltInObjective } from './objective.js'
 
 /** Supervised fine-tuning and pretraining: the mean cross-entropy of the target tokens. */
-export const crossEntropyObjective: Objective = {
-  metrics: [],
-  smallRow: [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
-  load: loadDataset,
+export const crossEntropyObjective = {
+  name: 'sft',
+  help: 'is the mean cross-entropy of the target tokens',
   async loss(model, batch, options) {
     const { loss, targetTokens } = await model.lossAsync(batch, options)
     return { loss, weight: targetTokens }
   },
-}
+} as const satisfies BuiltInObjective

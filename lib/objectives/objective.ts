@@ -1,22 +1,33 @@
 /** The objective of a run: the rows that it reads, and their loss. */
 import type { Batch } from '../data/batch.js'
-import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
+import { type DatasetOptions, type DatasetPart, loadDataset } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import type { StepRows } from '../data/packing.js'
 import type { DataSource } from '../data/sources/source.js'
 import type { DataSummary } from '../data/summary.js'
-import type { ForwardCall, ModelOutput } from '../models/network/model-output.js'
+import type { Tensor } from '../tensor/tensor.js'
 
 /** The scalar loss of a forward pass. */
 export interface LossTensor {
+  /** Reads its value. */
   item(): Promise<number>
   /** Computes gradients. `onGradient` is called with each parameter when its gradient is complete. */
   backward(options?: { onGradient?: (parameter: object) => void }): Promise<void>
+  /** Frees it. */
   dispose(): void
 }
 
-/** The output of a forward pass. */
-export type States = Pick<ModelOutput, keyof ModelOutput>
+/** The output of a forward pass; see `ModelOutput`. */
+export interface States {
+  /** Hidden states after the final norm, [N, D]. */
+  readonly hidden: Tensor
+  /** Returns the float32 logits of rows [from, to). */
+  logits(from?: number, to?: number): Tensor
+  /** Returns Σ of body(logits, from, to) over chunks of rows, so that logits never exist as a whole. */
+  sumOverLogits(body: (logits: Tensor, from: number, to: number) => Tensor): Tensor
+  /** Frees its tensors, which the backward pass no longer needs. */
+  dispose(): void
+}
 
 /** The part of a model that losses need. `Model` implements it, and tests can. */
 export interface ForwardModel {
@@ -24,17 +35,31 @@ export interface ForwardModel {
    * Returns the sum of cross-entropies over the batch's targets, [1] float32, and their number. Without `gradients` nothing is
    * saved for a backward pass.
    */
-  lossAsync(batch: Batch, options: { gradients: boolean }): Promise<{ loss: LossTensor; targetTokens: number }>
+  lossAsync(
+    batch: Batch,
+    options: { gradients: boolean },
+  ): Promise<{
+    /** The sum. */
+    loss: LossTensor
+    /** Number of targets. */
+    targetTokens: number
+  }>
   /** Returns hidden states and logits of the batch, for other losses. The caller disposes of them. */
-  forwardAsync(batch: Batch, options: ForwardCall & { gradients: boolean }): Promise<States>
+  forwardAsync(
+    batch: Batch,
+    options: { rows?: 'all' | 'targets' | ArrayLike<number>; gradients: boolean },
+  ): Promise<States>
 }
 
 /** A mean as a sum and a weight, which add up over forward passes. */
 export interface WeightedSum {
+  /** The sum of the values, each times its weight. */
   readonly sum: number
+  /** The sum of the weights. */
   readonly weight: number
 }
 
+/** The loss of one forward pass. */
 export interface BatchLoss {
   /** The sum of losses in the batch, [1] float32. The caller disposes of it. */
   readonly loss: LossTensor
@@ -47,18 +72,51 @@ export interface BatchLoss {
   readonly metrics?: Readonly<Record<string, WeightedSum>>
 }
 
+/** What a run minimises: a loss, and what else it needs to know of it. */
 export interface Objective {
-  /** Names of further means, which events and `metrics.jsonl` have beside the loss; the same in every batch. */
-  readonly metrics: readonly string[]
-  /** The pieces of a small row. Its loss is computed before the first step, to find operations that the device lacks. */
-  readonly smallRow: readonly TokenRow[]
-  /** Reads and tokenises the rows of a run. */
-  load(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
+  /** Its name in `run.yaml`. */
+  readonly name: string
   /** Returns the loss of whole rows; the pieces of a row are consecutive in the batch. */
   loss(model: ForwardModel, batch: Batch, options: { gradients: boolean }): Promise<BatchLoss>
+  /**
+   * Names of further means, which events and `metrics.jsonl` have beside the loss; the same in every batch. Default: none.
+   */
+  readonly metrics?: readonly string[]
+  /**
+   * The pieces of a small row. Its loss is computed before the first step, to find operations that the device lacks. Default:
+   * two tokens.
+   */
+  readonly smallRow?: readonly TokenRow[]
+  /** Reads and tokenises the rows of a run. Default: those of `loadDataset`. */
+  load?(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
+  /** Returns what its options of the run make of it; undefined if it stays as it is. */
+  withOptions?(options: Readonly<Record<string, unknown>>): Objective | undefined
 }
 
+/** An objective of the library. */
+export interface BuiltInObjective extends Objective {
+  /** What it is, for help: it follows the name. */
+  readonly help: string
+}
+
+/** An objective with its options and defaults. */
+export type RunObjective = Required<Omit<Objective, 'withOptions'>>
+
+/** Completes an objective for a run with these options. */
+export function runObjective(objective: Objective, options: Readonly<Record<string, unknown>> = {}): RunObjective {
+  const own = objective.withOptions?.(options) ?? objective
+  return {
+    name: own.name,
+    metrics: own.metrics ?? [],
+    smallRow: own.smallRow ?? [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
+    load: (source, how) => (own.load ? own.load(source, how) : loadDataset(source, how)),
+    loss: (model, batch, how) => own.loss(model, batch, how),
+  }
+}
+
+/** Rows that an objective has read. */
 export interface ObjectiveRows extends StepRows {
+  /** Their tokens, and special tokens among the targets. */
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources in order. */
   readonly parts: readonly Pick<DatasetPart, 'rows' | 'weight' | 'source'>[]

@@ -80,6 +80,7 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
   checkAdapterOptions(fit, options)
   requireNeeded(fit, TrainSchema, options)
   checkRestarts(fit, options)
+  checkObjective(fit, options)
   fit.refuse(
     options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
     `${fit.name('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${fit.name('batchSize')}).`,
@@ -95,6 +96,17 @@ function checkShard(fit: Fit, options: TrainOptions): void {
     options.shard !== undefined && newAdapterOptions(options).method === 'full',
     `${fit.name('shard')} does not go with method full: only frozen weights are sharded.`,
   )
+}
+
+/** Refuses options of other objectives. */
+function checkObjective(fit: Fit, options: TrainOptions): void {
+  for (const [key, option] of Object.entries(TrainSchema.shape)) {
+    const { objectives } = optionFacts(option)
+    fit.refuse(
+      objectives !== undefined && isGiven(options, key) && !objectives.includes(options.objective),
+      `${fit.name(key)} does not go with objective ${options.objective}: it is an option of ${objectives?.join(' and ')}.`,
+    )
+  }
 }
 
 /** Refuses options without the options that they need. */

@@ -1,6 +1,7 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
 import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
+import { OBJECTIVES, objectivesHelp } from '../objectives/index.js'
 import {
   choice,
   flag,
@@ -90,6 +91,7 @@ export const TrainSchema = z.strictObject({
   epsilon: real('added to the root of the second moment', 1e-8, { above: 0, group: rate }),
   maxGradNorm: real('clip the global gradient norm to this; 0 turns clipping off', 1, { min: 0, group: rate }),
 
+  objective: choice(`what the run minimises: ${objectivesHelp}`, OBJECTIVES, 'sft', { group: steps }),
   epochs: real('passes over the data', 1, { above: 0, group: steps, resume: 'free' }),
   maxSteps: optionalInteger('optimizer steps; overrides --epochs', { min: 1, group: steps }),
   batchSize: integer('rows per optimizer step', 8, { min: 1, max: MOST_ROWS, group: steps }),

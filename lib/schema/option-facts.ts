@@ -30,6 +30,8 @@ export interface OptionFacts {
   resume?: ResumeRule
   /** Options that this one requires. */
   needs?: readonly string[]
+  /** The objectives that have it; absent: all. */
+  objectives?: readonly string[]
   /** Whether it must be given: always, or by commands only, if functions get the value in another way. */
   required?: 'everywhere' | 'by-commands'
   /** Restricts where it may be given: in flags only, or on the command line and in its YAML files. The library refuses both. */

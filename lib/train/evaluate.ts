@@ -3,6 +3,7 @@ import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
 import { crossEntropyObjective } from '../objectives/cross-entropy.js'
+import { runObjective } from '../objectives/objective.js'
 import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
 import { RankSync } from './rank-sync.js'
@@ -26,7 +27,10 @@ export async function meanLoss(
 ): Promise<number> {
   check({ model, batches, options }, meanLossArguments)
   const { signal } = options
-  const sums = await evaluateBatches({ objective: crossEntropyObjective, model, sync: new RankSync(), signal }, batches)
+  const sums = await evaluateBatches(
+    { objective: runObjective(crossEntropyObjective), model, sync: new RankSync(), signal },
+    batches,
+  )
   if (!sums) throw signal!.reason
   return sums.loss
 }

@@ -1,4 +1,4 @@
-import type { Objective } from '../objectives/objective.js'
+import type { RunObjective } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
@@ -24,7 +24,7 @@ export interface Session {
   readonly options: TrainOptions
   readonly optimizer: Optimizer
   readonly data: TrainingData
-  readonly objective: Objective
+  readonly objective: RunObjective
   readonly sync: RankSync
   /** Returns the learning rate of the step that follows a state. */
   readonly learningRate: (state: TrainerState) => number

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
 import { makeKnown } from '../adapters/registry.js'
-import { aFunction, aSignal, check, expecting, optionsSchema } from '../common/arguments.js'
+import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
+import { type ObjectiveName, requireOwnName } from '../objectives/index.js'
+import type { Objective } from '../objectives/objective.js'
 import { AdamW } from '../optim/adamw.js'
 import type { Method, TrainInput, TrainOptions } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -31,6 +33,12 @@ export interface TrainExtras<Own extends OptionFields = NoFields> {
   method?: Method | AdapterMethod<AdapterConfigBase, Own>
   /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate
+  /**
+   * What the run minimises: a built-in objective by its name, or one of your own, which a resumed run needs again.
+   *
+   * Default: sft.
+   */
+  objective?: ObjectiveName | Objective
   /** Called with every event, and awaited before the run goes on; if it throws, the run ends. */
   onEvent?: EventCallback
   /**
@@ -53,6 +61,7 @@ export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, ke
   TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
 
 const aModel = expecting('a model (loadModel and initModel give one)', z.instanceof(Model))
+const anObjective = having('an objective', 'name', 'loss')
 const trainArguments = {
   options: optionsSchema('the options of train', {
     onEvent: aFunction.optional(),
@@ -106,15 +115,22 @@ function partsOf(model: Model, options: Pick<TrainCall, 'template' | 'signal'>):
 /** Starts a run with the given parts. */
 export function trainWith(model: TrainableModel, call: TrainCall, parts: StartParts): Run {
   check({ options: call }, trainArguments)
-  const { onEvent, signal, learningRate, ranks, method, ...others } = call
+  const { onEvent, signal, learningRate, ranks, method, objective, ...others } = call
   signal?.throwIfAborted()
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) makeKnown(ownMethod)
   const ownRate = typeof learningRate === 'function' ? learningRate : undefined
   if (ownRate) requireNoSchedule(others)
-  const byName = { ...(!ownMethod && { method }), ...(!ownRate && { learningRate }) } as TrainInput
-  const options = resolveTrainOptions({ ...others, ...byName }, ownMethod)
-  return start(model, options, { ...parts, learningRate: ownRate, signal, ranks }, onEvent)
+  const ownObjective = typeof objective === 'object' ? objective : parts.objective
+  if (ownObjective) check({ objective: ownObjective }, { objective: anObjective })
+  if (typeof objective === 'object') requireOwnName(objective)
+  const byName = {
+    ...(!ownMethod && { method }),
+    ...(!ownRate && { learningRate }),
+    ...(!ownObjective && { objective }),
+  } as TrainInput
+  const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
+  return start(model, options, { ...parts, objective: ownObjective, learningRate: ownRate, signal, ranks }, onEvent)
 }
 
 type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>

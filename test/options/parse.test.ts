@@ -23,6 +23,7 @@ describe('options of training', () => {
       beta2: 0.999,
       epsilon: 1e-8,
       maxGradNorm: 1,
+      objective: 'sft',
       epochs: 1,
       batchSize: 8,
       packing: true,

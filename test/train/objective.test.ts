@@ -23,6 +23,7 @@ const pairsOf = (count: number) => rows(count).map((row, i) => [piece(row), piec
 const isLonger = ([first, second]: number[]) => first! > second!
 
 const pairs: Objective = {
+  name: 'pairs',
   metrics: ['longer'],
   smallRow: [piece({ input_ids: [0, 0] }), piece({ input_ids: [0, 0] })],
   async load([source]) {

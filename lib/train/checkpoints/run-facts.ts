@@ -1,7 +1,7 @@
 /** The configuration of a run, as `run.yaml` and checkpoints record it, and what may change when the run is resumed. */
 import { z } from 'zod'
 import { UsageError } from '../../common/errors.js'
-import { describedFields, TrainSchema } from '../../options/index.js'
+import { describedFields, optionDefault, TrainSchema } from '../../options/index.js'
 import { camelCase } from '../../schema/names.js'
 import { type ResumeRule, resumeRule } from '../../schema/option-facts.js'
 
@@ -72,8 +72,10 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
     if (rule !== 'free' && shown(was) !== shown(is)) found.push({ name, was: shown(was), is: shown(is), rule })
   }
   compare('model', hashText(before.hashes.model), hashText(now.hashes.model))
+  // A run that is older than an option had its default.
+  const recorded = (options: RunFacts['options'], name: string) => options[name] ?? defaultOf(name)
   for (const name of new Set([...Object.keys(before.options), ...Object.keys(now.options)])) {
-    compare(name, before.options[name], now.options[name], resumeRule(TrainSchema, name))
+    compare(name, recorded(before.options, name), recorded(now.options, name), resumeRule(TrainSchema, name))
   }
   compare('data', hashText(before.hashes.data), hashText(now.hashes.data))
   compare('device', before.machine.device, now.machine.device)
@@ -104,6 +106,11 @@ function requireSameParameters(before: RunFacts, now: RunFacts): void {
 /** Whether the steps so far depend on the total number of steps. */
 function lengthMatters(options: Record<string, unknown>): boolean {
   return options.scheduler !== 'constant' || Number(options.warmupRatio ?? 0) > 0
+}
+
+function defaultOf(name: string): unknown {
+  const { shape } = TrainSchema
+  return Object.hasOwn(shape, name) ? optionDefault(shape[name as keyof typeof shape]) : undefined
 }
 
 function hashText(hash: string): string {

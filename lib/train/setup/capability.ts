@@ -1,7 +1,7 @@
 import { UsageError } from '../../common/errors.js'
 import { packBatch } from '../../data/packing.js'
 import { NativeError } from '../../native/binary.js'
-import type { BatchLoss, Objective } from '../../objectives/objective.js'
+import type { BatchLoss, RunObjective } from '../../objectives/objective.js'
 import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 
 /**
@@ -11,7 +11,7 @@ import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
  */
 export async function requireCapable(
   model: ModelFacts & PassModel,
-  objective: Objective,
+  objective: RunObjective,
   parameters: readonly TrainedParameter[],
 ): Promise<void> {
   const { loss } = await lossOf(model, objective)
@@ -26,7 +26,7 @@ export async function requireCapable(
   }
 }
 
-async function lossOf(model: ModelFacts & PassModel, objective: Objective): Promise<BatchLoss> {
+async function lossOf(model: ModelFacts & PassModel, objective: RunObjective): Promise<BatchLoss> {
   model.setDropout(null)
   try {
     const pieces = objective.smallRow.map((piece) => ({ ...piece, row: 0 }))

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import type { AdapterMethod } from '../../adapters/contract/adapter.js'
 import { UsageError } from '../../common/errors.js'
+import type { ObjectiveName } from '../../objectives/index.js'
+import type { Objective } from '../../objectives/objective.js'
 import {
   checkTrainOptions,
   type Method,
@@ -15,12 +17,13 @@ import { runFolderOf } from '../checkpoints/resume.js'
 
 /**
  * Checks options of a run and fills in defaults; throws a `UsageError` that names the wrong option. A method from outside the
- * library adds its options; where names are equal, both use the run's option.
+ * library adds its options; where names are equal, both use the run's option. An objective from outside is recorded by its name.
  */
-export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod): TrainOptions {
+export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, objective?: Objective): TrainOptions {
   const schema = own ? z.strictObject({ ...own.options, ...TrainSchema.shape }) : TrainSchema
   const options: TrainOptions = parseOptions(schema, input, { source: 'api' })
   if (own) options.method = own.name as Method
+  if (objective) options.objective = objective.name as ObjectiveName
   requireOptions(TrainSchema, options, 'api')
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
   for (const [name, option] of Object.entries(TrainSchema.shape)) {

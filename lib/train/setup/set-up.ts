@@ -4,8 +4,8 @@ import { type DataPurpose, locateData } from '../../data/files/data-files.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
-import { crossEntropyObjective } from '../../objectives/cross-entropy.js'
-import type { Objective } from '../../objectives/objective.js'
+import { objectiveNamed } from '../../objectives/index.js'
+import { type Objective, runObjective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, type TrainOptions } from '../../options/index.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
@@ -38,7 +38,7 @@ export interface TrainingParts {
   ): Optimizer
   /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
-  /** `crossEntropy` by default. */
+  /** By default the one that the options name. */
   objective?: Objective
   /** Replaces the schedule. */
   learningRate?: LearningRate
@@ -85,7 +85,8 @@ async function setUpIn(
   given: TrainOptions,
   parts: RunParts,
 ): Promise<Session> {
-  const { createOptimizer, sample, objective = crossEntropyObjective, now = () => performance.now(), signal } = parts
+  const { createOptimizer, sample, now = () => performance.now(), signal } = parts
+  const objective = runObjective(parts.objective ?? objectiveNamed(given.objective), given)
   const { sync } = parts
   const { ranks } = sync
   const notices: string[] = []

@@ -5,7 +5,7 @@ import { readingOptions } from '../../data/rows/reading.js'
 import { type SampledRow, Sampler } from '../../data/sampler.js'
 import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
-import type { Objective, ObjectiveRows } from '../../objectives/objective.js'
+import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
 import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts } from '../trainable.js'
@@ -32,7 +32,7 @@ export interface TrainingData {
 }
 
 export interface TrainingDataOptions {
-  objective: Objective
+  objective: RunObjective
   ranks: Ranks
   notice: (message: string) => void
   signal?: AbortSignal

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { packBatch } from '../../../lib/data/packing.js'
 import { crossEntropyObjective } from '../../../lib/objectives/cross-entropy.js'
-import type { LossTensor, Objective } from '../../../lib/objectives/objective.js'
+import { type LossTensor, runObjective } from '../../../lib/objectives/objective.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import { GradientSum } from '../../../lib/train/gradient-sum.js'
 import { train } from '../../../lib/train/index.js'
@@ -299,10 +299,10 @@ describe('optimizerStep', () => {
         await new Promise((resolve) => setTimeout(resolve))
       }
     }
-    const objective: Objective = {
+    const objective = runObjective({
       ...crossEntropyObjective,
       loss: async () => ({ loss: { item: async () => 1, backward, dispose: () => {} }, weight: 1 }),
-    }
+    })
     const ranks: Ranks = {
       ...localRanks(1)[0]!,
       size: 2,

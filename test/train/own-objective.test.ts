@@ -1,0 +1,67 @@
+/** `train` takes an objective by its name or one of your own; `run.yaml` records it, and a resumed run has the same. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { parse } from 'yaml'
+import type { Objective } from '../../lib/objectives/objective.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { rows, steps, trainFake, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+const doubled: Objective = {
+  name: 'doubled',
+  async loss(model, batch, options) {
+    const { loss, targetTokens } = await model.lossAsync(batch, options)
+    return { loss, weight: targetTokens / 2 }
+  },
+}
+
+const call = (output: string, changes: object = {}) => ({
+  data: writeRows(folder(), 'rows.jsonl', rows(6)),
+  output: join(folder(), output),
+  batchSize: 3,
+  maxSteps: 4,
+  ...changes,
+})
+const recorded = (output: string) => parse(readFileSync(join(folder(), output, 'run.yaml'), 'utf8')).options
+
+test('the default is sft, and one of your own changes the loss alone', async () => {
+  const [usual, named, own] = [
+    await trainFake(call('usual')),
+    await trainFake(call('named', { objective: 'sft' })),
+    await trainFake(call('own', { objective: doubled })),
+  ]
+  const losses = (outcome: typeof usual) => steps(outcome).map(({ loss }) => loss)
+  expect(losses(named)).toEqual(losses(usual))
+  expect(losses(own)[0]).toBeCloseTo(2 * losses(usual)[0]!, 10)
+  expect(steps(own).every((event) => !('metrics' in event))).toBe(true)
+  expect([recorded('usual'), recorded('named'), recorded('own')].map(({ objective }) => objective)).toEqual([
+    'sft',
+    'sft',
+    'doubled',
+  ])
+})
+
+test('a resumed run needs the objective that it had', async () => {
+  const whole = await trainFake(call('whole', { objective: doubled, scheduler: 'constant' }))
+  const course = call('half', { objective: doubled, scheduler: 'constant' })
+  await trainFake({ ...course, maxSteps: 2 })
+  await expect(trainFake({ ...course, objective: 'sft', resume: true })).rejects.toThrow(
+    'The run to resume had objective doubled, but now it is sft',
+  )
+  const rest = await trainFake({ ...course, resume: true })
+  expect(steps(rest).map(({ loss }) => loss)).toEqual(
+    steps(whole)
+      .slice(2)
+      .map(({ loss }) => loss),
+  )
+})
+
+test.each([
+  [{ objective: 'best' }, /objective/],
+  [{ objective: { ...doubled, name: 'sft' } }, 'There is an objective sft already; give yours another name.'],
+  [{ objective: { name: 'no loss' } }, 'an objective'],
+])('%j is refused', async (changes, message) => {
+  await expect(async () => trainFake(call('refused', changes) as never)).rejects.toThrow(message)
+})
