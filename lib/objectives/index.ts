@@ -1,9 +1,10 @@
 /** The built-in objectives, in the order of help: a new one is a file beside these and its line here. */
 import { UsageError } from '../common/errors.js'
 import { crossEntropyObjective } from './cross-entropy.js'
+import { dft } from './dft.js'
 import type { Objective } from './objective.js'
 
-const BUILT_IN_OBJECTIVES = [crossEntropyObjective] as const
+const BUILT_IN_OBJECTIVES = [crossEntropyObjective, dft] as const
 
 /** The name of a built-in objective. */
 export type ObjectiveName = (typeof BUILT_IN_OBJECTIVES)[number]['name']
