@@ -5,6 +5,7 @@ import type { TokenRow } from '../data/encode.js'
 import type { StepRows } from '../data/packing.js'
 import type { DataSource } from '../data/sources/source.js'
 import type { DataSummary } from '../data/summary.js'
+import { withRecording } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
 
 /** The scalar loss of a forward pass. */
@@ -111,6 +112,28 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
     smallRow: own.smallRow ?? [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
     load: (source, how) => (own.load ? own.load(source, how) : loadDataset(source, how)),
     loss: (model, batch, how) => own.loss(model, batch, how),
+  }
+}
+
+/**
+ * Returns Σ of body(logits, targets) over chunks of the tokens that have a target: `logits` [n, V] float32 and the n ids that
+ * follow them. The logits never exist as a whole.
+ */
+export async function sumOverTargets(
+  model: ForwardModel,
+  batch: Batch,
+  { gradients }: { gradients: boolean },
+  body: (logits: Tensor, targets: Int32Array) => Tensor,
+): Promise<BatchLoss> {
+  const states = await model.forwardAsync(batch, { rows: 'targets', gradients })
+  const targets = batch.targets.filter((target) => target >= 0)
+  try {
+    const loss = withRecording(gradients, () =>
+      states.sumOverLogits((logits, from, to) => body(logits, targets.subarray(from, to))),
+    )
+    return { loss, weight: batch.targetTokens }
+  } finally {
+    states.dispose()
   }
 }
 
