@@ -24,6 +24,7 @@ describe('options of training', () => {
       epsilon: 1e-8,
       maxGradNorm: 1,
       objective: 'sft',
+      labelSmoothing: 0,
       epochs: 1,
       batchSize: 8,
       packing: true,
