@@ -122,6 +122,11 @@ describe('ranks that shard a model', () => {
     await expectSame(2, tiny, {}, { method })
   })
 
+  it.each([{ objective: 'dft' }, { labelSmoothing: 0.1 }] as const)('train with %j, from logits', async (changes) => {
+    await expectSame(2, tiny, {}, { method: 'lora', ...changes })
+    await expectSame(2, tiny, {}, { method: 'lora', modulesToSave: ['lm_head'], ...changes })
+  })
+
   it('recompute blocks', async () => {
     await expectSame(2, tiny, {}, { method: 'lora', gradientCheckpointing: true })
   })
