@@ -122,21 +122,7 @@ export * from './ranks/index.js'
 export type { FoundLauncher } from './ranks/installed.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export type { HostRanks } from './tensor/host-memory.js'
-export {
-  add,
-  cast,
-  div,
-  exp,
-  log,
-  mul,
-  type Operand,
-  relu,
-  sigmoid,
-  sqrt,
-  square,
-  sub,
-  tanh,
-} from './tensor/operations/arithmetic.js'
+export * from './tensor/operations/arithmetic.js'
 export { gather, gatherRows, slice } from './tensor/operations/indexing.js'
 export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/operations/loss.js'
 export { linear, matmul } from './tensor/operations/products.js'

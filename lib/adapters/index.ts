@@ -21,20 +21,7 @@ export {
 } from '../schema/option.js'
 export type { HubMeaning, OptionFacts, OptionKind, ResumeRule } from '../schema/option-facts.js'
 export type { Destination } from '../tensor/destination.js'
-export {
-  add,
-  cast,
-  div,
-  exp,
-  log,
-  mul,
-  relu,
-  sigmoid,
-  sqrt,
-  square,
-  sub,
-  tanh,
-} from '../tensor/operations/arithmetic.js'
+export * from '../tensor/operations/arithmetic.js'
 export { onDiagonal, reshape, scaleRows, scatter, transpose, weighted } from '../tensor/operations/factors.js'
 export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
 export { matmul, type ProductOptions, product } from '../tensor/operations/products.js'

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,26 +62,33 @@ class Fields {
   Napi::Object object_;
 };
 
+/// The value whose name JavaScript gives. `what` is the kind of function, for messages.
+template <typename Enum>
+Enum functionNamed(const Napi::Value& value, const char* what, std::initializer_list<std::pair<const char*, Enum>> all) {
+  const std::string name = value.ToString().Utf8Value();
+  std::string names;
+  for (const auto& [known, function] : all) {
+    if (name == known) return function;
+    names += std::string(names.empty() ? "" : ", ") + known;
+  }
+  throw toJavaScript(value.Env(), "invalid-argument",
+                     std::string("Expected one of ") + names + " for " + what + " but received " + name + ".");
+}
 template <>
 inline Activation argumentFrom(const Napi::Value& value, const char*) {
-  const std::string function = value.ToString().Utf8Value();
-  if (function == "silu") return Activation::silu;
-  if (function == "gelu") return Activation::gelu;
-  if (function == "geluTanh") return Activation::geluTanh;
-  if (function == "relu") return Activation::relu;
-  throw toJavaScript(value.Env(), "invalid-argument",
-                     "Expected silu, gelu, geluTanh or relu for an activation but received " + function + ".");
+  return functionNamed<Activation>(value, "an activation",
+                                   {
+#define MORA_ACTIVATION(name) {#name, Activation::name},
+#include "core/operations.def"
+                                   });
 }
 template <>
 inline Elementwise argumentFrom(const Napi::Value& value, const char*) {
-  const std::string name = value.ToString().Utf8Value();
-  int32_t number = 0;
-  for (const char* known : {"exp", "log", "sqrt", "tanh", "sigmoid", "multiply", "divide", "sqrtGradient",
-                            "tanhGradient", "sigmoidGradient"}) {
-    if (name == known) return static_cast<Elementwise>(number);
-    ++number;
-  }
-  throw toJavaScript(value.Env(), "invalid-argument", "Expected a function of elements but received " + name + ".");
+  return functionNamed<Elementwise>(value, "a function of elements",
+                                    {
+#define MORA_ELEMENTWISE(name, operands) {#name, Elementwise::name},
+#include "core/operations.def"
+                                    });
 }
 template <>
 inline AttentionScoring argumentFrom(const Napi::Value& value, const char* name) {

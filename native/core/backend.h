@@ -62,10 +62,12 @@ enum class Operation : int32_t {
 #include "core/operations.def"
 };
 
-/// A hash of the operations and their parameters; increment `layout` when the structures here change.
+/// A hash of the operations, their parameters and the functions that they take; increment `layout` when the structures here change.
 constexpr uint32_t backendAbi(uint32_t layout) {
   constexpr char kOperations[] =
 #define MORA_OPERATION(name, ...) #name "(" #__VA_ARGS__ ")"
+#define MORA_ELEMENTWISE(name, operands) #name ","
+#define MORA_ACTIVATION(name) #name ","
 #include "core/operations.def"
       ;
   uint32_t hash = 2166136261u ^ layout;  // FNV-1a

@@ -51,14 +51,10 @@ inline bool isDense(const TensorDesc& tensor) {
 template <typename Body>
 void withActivation(Activation f, Body&& body) {
   switch (f) {
-    case Activation::silu:
-      return body(std::integral_constant<Activation, Activation::silu>());
-    case Activation::gelu:
-      return body(std::integral_constant<Activation, Activation::gelu>());
-    case Activation::geluTanh:
-      return body(std::integral_constant<Activation, Activation::geluTanh>());
-    case Activation::relu:
-      return body(std::integral_constant<Activation, Activation::relu>());
+#define MORA_ACTIVATION(name) \
+  case Activation::name:      \
+    return body(std::integral_constant<Activation, Activation::name>());
+#include "core/operations.def"
   }
   throw std::invalid_argument("there is no activation " + std::to_string(static_cast<int32_t>(f)));
 }
@@ -67,20 +63,10 @@ void withActivation(Activation f, Body&& body) {
 template <typename Body>
 void withElementwise(Elementwise f, Body&& body) {
   switch (f) {
-#define MORA_CASE(name)   \
-  case Elementwise::name: \
+#define MORA_ELEMENTWISE(name, operands) \
+  case Elementwise::name:                \
     return body(std::integral_constant<Elementwise, Elementwise::name>());
-    MORA_CASE(exp)
-    MORA_CASE(log)
-    MORA_CASE(sqrt)
-    MORA_CASE(tanh)
-    MORA_CASE(sigmoid)
-    MORA_CASE(multiply)
-    MORA_CASE(divide)
-    MORA_CASE(sqrtGradient)
-    MORA_CASE(tanhGradient)
-    MORA_CASE(sigmoidGradient)
-#undef MORA_CASE
+#include "core/operations.def"
   }
   throw std::invalid_argument("there is no function of elements " + std::to_string(static_cast<int32_t>(f)));
 }

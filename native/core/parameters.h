@@ -28,25 +28,28 @@ struct Sampling {
   double topP;
 };
 
-/// Activation functions f: silu(x) = x sigmoid(x), gelu(x) = x Phi(x) with the normal distribution's Phi, geluTanh its
-/// approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415), relu(x) = max(x, 0).
-enum class Activation : int32_t { silu = 0, gelu, geluTanh, relu };
-
-/// Functions of one or two elements a and b. The last three propagate a gradient through sqrt, tanh and sigmoid: a is
-/// the gradient of the result, b the result.
-enum class Elementwise : int32_t {
-  exp = 0,          // e^a
-  log,              // ln a
-  sqrt,             // the square root of a
-  tanh,             // tanh a
-  sigmoid,          // 1 / (1 + e^-a)
-  multiply,         // a b
-  divide,           // a / b
-  sqrtGradient,     // a / (2 b)
-  tanhGradient,     // a (1 - b^2)
-  sigmoidGradient,  // a b (1 - b)
+/// The activation functions of core/operations.def.
+enum class Activation : int32_t {
+#define MORA_ACTIVATION(name) name,
+#include "core/operations.def"
 };
-MORA_HOST_DEVICE constexpr bool takesTwo(Elementwise f) { return f >= Elementwise::multiply; }
+
+/// The functions of elements of core/operations.def.
+enum class Elementwise : int32_t {
+#define MORA_ELEMENTWISE(name, operands) name,
+#include "core/operations.def"
+};
+
+/// Whether f has two operands.
+MORA_HOST_DEVICE constexpr bool takesTwo(Elementwise f) {
+  switch (f) {
+#define MORA_ELEMENTWISE(name, operands) \
+  case Elementwise::name:                \
+    return (operands) == 2;
+#include "core/operations.def"
+  }
+  return false;
+}
 
 /// How attention scores a query and a key: score = scale q.k; a softcap c > 0 makes it c tanh(score / c) (Gemma 2);
 /// with a window w > 0 a query sees only its own key and the w - 1 before it.

@@ -1,11 +1,18 @@
-/** lib/native/operations.ts has the operations of native/core/operations.def, with their parameters by name and kind. */
+/**
+ * lib/native/operations.ts has the operations of native/core/operations.def, with their parameters by name and kind, and
+ * lib/native/parameters.ts the functions that operations take.
+ */
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 import { expect, test } from 'vitest'
 import { native, type OperationParameter } from '../../lib/native/addon.js'
 
-const path = new URL('../../lib/native/operations.ts', import.meta.url)
-const source = ts.createSourceFile('operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
+function parsed(name: string): ts.SourceFile {
+  const path = new URL(`../../lib/native/${name}`, import.meta.url)
+  return ts.createSourceFile(name, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
+}
+
+const source = parsed('operations.ts')
 
 interface Written {
   named: boolean
@@ -60,4 +67,22 @@ test('operations are those of the table', () => {
 
 test.each(Object.entries(native.operations))('%s has the parameters of the table', (name, { named, parameters }) => {
   expect(operations.get(name)).toEqual({ named, parameters: expected(named, parameters) })
+})
+
+/** The members of a union of texts in lib/native/parameters.ts. */
+function writtenFunctions(union: string): string[] {
+  const { type } = parsed('parameters.ts')
+    .statements.filter(ts.isTypeAliasDeclaration)
+    .find(({ name }) => name.text === union)!
+  return (type as ts.UnionTypeNode).types.map(
+    (member) => ((member as ts.LiteralTypeNode).literal as ts.StringLiteral).text,
+  )
+}
+
+test.each([
+  ['Elementwise', () => native.elementwise('none' as never, {} as never, null, {} as never, false)],
+  ['Activation', () => native.activation('none' as never, {} as never, null, {} as never)],
+])('%s names the functions of the table', (union, callsUnknown) => {
+  const names = writtenFunctions(union).join(', ')
+  expect(callsUnknown).toThrow(new RegExp(`^Expected one of ${names} for an? .* but received none\\.$`))
 })

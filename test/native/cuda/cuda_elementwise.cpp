@@ -33,9 +33,13 @@ double evaluate(Elementwise f, double a, double b) {
   return NAN;
 }
 
+constexpr std::pair<Elementwise, const char*> kFunctions[] = {
+#define MORA_ELEMENTWISE(name, operands) {Elementwise::name, #name},
+#include "core/operations.def"
+};
+
 void evaluates(cuda::Context& context, DType type, int64_t count, Layout layout) {
-  for (int32_t number = 0; number <= static_cast<int32_t>(Elementwise::sigmoidGradient); ++number) {
-    const auto f = static_cast<Elementwise>(number);
+  for (const auto& [f, name] : kFunctions) {
     for (const bool accumulate : {false, true}) {
       Values a = normal(type, count, 1), b = normal(type, count, 2);
       const Values before = normal(type, count, 3);
@@ -46,7 +50,7 @@ void evaluates(cuda::Context& context, DType type, int64_t count, Layout layout)
       Values expected = accumulate ? before : Values(before.size());
       for (size_t i = 0; i < a.size(); ++i) expected[i] += evaluate(f, a[i], b[i]);
       cuda::elementwise(context, f, deviceA, takesTwo(f) ? deviceB.desc() : TensorDesc{}, y, accumulate);
-      CHECK(close("elementwise " + std::to_string(number), type, y.get(), expected));
+      CHECK(close(std::string("elementwise ") + name, type, y.get(), expected));
     }
   }
 }
