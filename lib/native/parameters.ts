@@ -44,11 +44,13 @@ export type Elementwise =
   | 'sqrt'
   | 'tanh'
   | 'sigmoid'
+  | 'softplus'
   | 'multiply'
   | 'divide'
   | 'sqrtGradient'
   | 'tanhGradient'
   | 'sigmoidGradient'
+  | 'softplusGradient'
 /** Scores s = scale · q·k, or softcap · tanh(s / softcap) if softcap > 0; if window > 0, a query sees that many keys. */
 export interface AttentionScoring {
   scale: number

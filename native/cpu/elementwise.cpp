@@ -35,6 +35,14 @@ HWY_INLINE FloatVector logFloat(FloatVector x) {
   return hn::IfThenElse(hn::Or(hn::Lt(x, hn::Zero(FloatTag())), hn::IsNaN(x)), broadcast(NAN), result);
 }
 
+/// ln(1 + e^x) = max(x, 0) + ln(1 + u) with u = e^-|x|. The rounding error of w = 1 + u is added to first order, as (u -
+/// (w - 1)) / w, so that the tail e^x for negative x keeps its precision.
+HWY_INLINE FloatVector softplusFloat(FloatVector x) {
+  const FloatVector one = broadcast(1.0f), u = expFloat(hn::Neg(hn::Abs(x))), w = hn::Add(one, u);
+  const FloatVector lost = hn::Div(hn::Sub(u, hn::Sub(w, one)), w);
+  return hn::Add(hn::Max(x, hn::Zero(FloatTag())), hn::Add(logFloat(w), lost));
+}
+
 template <Elementwise f>
 HWY_INLINE FloatVector evaluate(FloatVector a, FloatVector b) {
   const FloatVector one = broadcast(1.0f);
@@ -43,11 +51,13 @@ HWY_INLINE FloatVector evaluate(FloatVector a, FloatVector b) {
   if constexpr (f == Elementwise::sqrt) return hn::Sqrt(a);
   if constexpr (f == Elementwise::tanh) return tanhFloat(a);
   if constexpr (f == Elementwise::sigmoid) return sigmoid(a);
+  if constexpr (f == Elementwise::softplus) return softplusFloat(a);
   if constexpr (f == Elementwise::multiply) return hn::Mul(a, b);
   if constexpr (f == Elementwise::divide) return hn::Div(a, b);
   if constexpr (f == Elementwise::sqrtGradient) return hn::Div(hn::Mul(a, broadcast(0.5f)), b);
   if constexpr (f == Elementwise::tanhGradient) return hn::Mul(a, hn::NegMulAdd(b, b, one));
   if constexpr (f == Elementwise::sigmoidGradient) return hn::Mul(hn::Mul(a, b), hn::Sub(one, b));
+  if constexpr (f == Elementwise::softplusGradient) return hn::Mul(a, sigmoid(b));
 }
 
 template <Elementwise f, bool kAccumulate, typename T>

@@ -13,11 +13,13 @@ __device__ __forceinline__ float evaluate(float a, float b) {
   if constexpr (f == Elementwise::sqrt) return sqrtf(a);
   if constexpr (f == Elementwise::tanh) return tanhf(a);
   if constexpr (f == Elementwise::sigmoid) return 1.0f / (1.0f + expf(-a));
+  if constexpr (f == Elementwise::softplus) return fmaxf(a, 0.0f) + log1pf(expf(-fabsf(a)));
   if constexpr (f == Elementwise::multiply) return a * b;
   if constexpr (f == Elementwise::divide) return a / b;
   if constexpr (f == Elementwise::sqrtGradient) return 0.5f * a / b;
   if constexpr (f == Elementwise::tanhGradient) return a * fmaf(-b, b, 1.0f);
   if constexpr (f == Elementwise::sigmoidGradient) return a * b * (1.0f - b);
+  if constexpr (f == Elementwise::softplusGradient) return a / (1.0f + expf(-b));
 }
 
 /// y (+)= f(a, b) of dense elements. Reads each operand once and writes y once; y may be the memory of an operand.

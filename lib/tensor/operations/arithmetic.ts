@@ -96,6 +96,17 @@ export function sigmoid(x: Tensor): Tensor {
   return evaluated('sigmoid', x, 'sigmoidGradient', 'result')
 }
 
+/** Returns ln(1 + e^x), elementwise, without overflow; small values keep their precision. */
+export function softplus(x: Tensor): Tensor {
+  return evaluated('softplus', x, 'softplusGradient', 'input')
+}
+
+/** Returns ln(1 / (1 + e^-x)) = -softplus(-x), elementwise. */
+export function logSigmoid(x: Tensor): Tensor {
+  requireFloats('x', x)
+  return scope(() => mul(softplus(mul(x, -1)), -1))
+}
+
 /** Returns max(x, 0), elementwise. */
 export function relu(x: Tensor): Tensor {
   requireFloats('x', x)
@@ -112,8 +123,8 @@ export function relu(x: Tensor): Tensor {
   })
 }
 
-type Function1 = 'exp' | 'log' | 'sqrt' | 'tanh' | 'sigmoid'
-type Function2 = 'multiply' | 'divide' | 'sqrtGradient' | 'tanhGradient' | 'sigmoidGradient'
+type Function1 = 'exp' | 'log' | 'sqrt' | 'tanh' | 'sigmoid' | 'softplus'
+type Function2 = 'multiply' | 'divide' | 'sqrtGradient' | 'tanhGradient' | 'sigmoidGradient' | 'softplusGradient'
 
 /** Computes f(x), whose gradient is `gradient`(dY, input or result of f). */
 function evaluated(f: Function1, x: Tensor, gradient: Function2, of: 'input' | 'result'): Tensor {

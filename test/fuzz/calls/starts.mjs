@@ -116,10 +116,10 @@ export function startsOf(world) {
       ['add', 'sub', 'mul', 'div'].map((name) => [name, () => [tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2], [2])]]),
     ),
     ...Object.fromEntries(
-      ['exp', 'log', 'sqrt', 'square', 'tanh', 'sigmoid', 'relu', 'softmax', 'logSoftmax'].map((name) => [
-        name,
-        () => [tensor([1, 2, 3, 4], [2, 2])],
-      ]),
+      [
+        ...['exp', 'log', 'sqrt', 'square', 'tanh', 'sigmoid', 'softplus', 'logSigmoid', 'relu'],
+        ...['softmax', 'logSoftmax'],
+      ].map((name) => [name, () => [tensor([1, 2, 3, 4], [2, 2])]]),
     ),
     sum: () => [tensor([1, 2, 3, 4], [2, 2]), -1],
     mean: () => [tensor([1, 2, 3, 4], [2, 2]), -1],

@@ -19,6 +19,8 @@ double evaluate(Elementwise f, double a, double b) {
       return std::tanh(a);
     case Elementwise::sigmoid:
       return 1 / (1 + std::exp(-a));
+    case Elementwise::softplus:
+      return std::log1p(std::exp(a));
     case Elementwise::multiply:
       return a * b;
     case Elementwise::divide:
@@ -29,6 +31,8 @@ double evaluate(Elementwise f, double a, double b) {
       return a * (1 - b * b);
     case Elementwise::sigmoidGradient:
       return a * b * (1 - b);
+    case Elementwise::softplusGradient:
+      return a / (1 + std::exp(-b));
   }
   return NAN;
 }

@@ -9,6 +9,7 @@ const ofOne: Partial<Record<Elementwise, (a: number) => number>> = {
   sqrt: Math.sqrt,
   tanh: Math.tanh,
   sigmoid: (a) => 1 / (1 + Math.exp(-a)),
+  softplus: (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))),
 }
 const ofTwo: Partial<Record<Elementwise, (a: number, b: number) => number>> = {
   multiply: (a, b) => a * b,
@@ -16,6 +17,7 @@ const ofTwo: Partial<Record<Elementwise, (a: number, b: number) => number>> = {
   sqrtGradient: (a, b) => a / (2 * b),
   tanhGradient: (a, b) => a * (1 - b ** 2),
   sigmoidGradient: (a, b) => a * b * (1 - b),
+  softplusGradient: (a, b) => a / (1 + Math.exp(-b)),
 }
 
 const shapes = [[1], [13], [3, 257], [2, 3, 5], [0, 4], [60_001]] as const
@@ -68,6 +70,10 @@ const ends: [Elementwise, number][] = [
   ...[0, 1e-40, 1e-30, 0.7, 0.9999, 1, 1.00001, 1.5, 3e38, Infinity, -1].map((a): [Elementwise, number] => ['log', a]),
   ...[-1e9, -20, -1e-6, 1e-6, 20].map((a): [Elementwise, number] => ['tanh', a]),
   ...[-80, -10, 0, 30].map((a): [Elementwise, number] => ['sigmoid', a]),
+  ...[-1e9, -104, -87.5, -17, -3, -1e-6, 0, 0.3, 1, 17, 1e9, Infinity, -Infinity].map((a): [Elementwise, number] => [
+    'softplus',
+    a,
+  ]),
   ...[0, 1e-30, 3e38].map((a): [Elementwise, number] => ['sqrt', a]),
 ]
 const alone = ends.map(([f, a]) =>
