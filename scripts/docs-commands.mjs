@@ -53,7 +53,8 @@ function tables(entries, command = {}) {
 function formsTable() {
   const rows = ROW_FORMS.map(({ name, madeFor, use, columns, optional = {} }) => {
     const needed = Object.values(columns).flat()
-    const more = Object.values(optional)
+    const { answer, ...others } = optional
+    const more = Object.values(others)
       .flat()
       .filter((column) => !needed.includes(column))
     const names = [...needed, ...more.map((column) => `${column}?`)].map((column) => `\`${column}\``)

@@ -56,9 +56,9 @@ function lastBoxed(text: string): string | null {
   return null
 }
 
-/** Returns the answer that a row expects, which may be inside a worked solution. */
+/** Returns the answer that a row expects, which may be inside a worked solution, or have a unit in brackets (ASDiv). */
 export function expectedAnswer(answer: string): string {
-  return extractAnswer(answer) ?? answer.trim()
+  return extractAnswer(answer) ?? answer.trim().replace(/^([-+]?[\d.,]+)\s*\([^()]*\)$/, '$1')
 }
 
 /**

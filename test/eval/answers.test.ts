@@ -21,6 +21,7 @@ describe('extractAnswer', () => {
   it('takes a worked solution for its answer', () => {
     expect(expectedAnswer('3 * 5 = 15\n#### 15')).toBe('15')
     expect(expectedAnswer(' 15 ')).toBe('15')
+    expect(expectedAnswer('7 (blue balls)')).toBe('7')
   })
 })
 

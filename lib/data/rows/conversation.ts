@@ -108,13 +108,13 @@ function turnOf(
     const what = roleKey in value ? `${at}.${roleKey}` : at
     throw malformedRow(where, `${what}: expected a role but received ${roleKey in value ? quoted(speaker) : 'none'}`)
   }
+  const { content, ...told } = partsTold(value[contentKey])
   const others = Object.entries(exact).filter(([key]) => !READ.has(key))
   const small = speaker.toLowerCase()
   const role = ROLES[small] ?? (USUAL.has(small) ? small : speaker)
-  const message: Message = { role: CALLS.has(small) ? 'assistant' : role, ...Object.fromEntries(others) }
+  const message: Message = { role: CALLS.has(small) ? 'assistant' : role, ...Object.fromEntries(others), ...told }
   const weight = weightOf(value, at, where)
   if (weight !== undefined) message.weight = weight
-  const content = value[contentKey]
   if (roleKey === 'from' && content === undefined) {
     throw malformedRow(where, `${at}: expected a message of from and value, or of role and content`)
   }
@@ -135,6 +135,24 @@ function weightOf(value: Readonly<Record<string, unknown>>, at: string, where: s
   const weight = Number(value[key])
   if (weight === 0 || weight === 1) return weight
   throw malformedRow(where, `${at}.${key}: expected 0 (not trained) or 1 but received ${quoted(value[key])}`)
+}
+
+/** Takes reasoning and calls out of the parts of a content (LLaMA-Factory), to where templates look for them. */
+function partsTold(content: unknown): { content: unknown; reasoning_content?: string; tool_calls?: unknown[] } {
+  if (!Array.isArray(content)) return { content }
+  const valuesOf = (type: string) =>
+    content.flatMap((part) =>
+      isJsonObject(part) && part.type === type && typeof part.value === 'string' ? [part.value] : [],
+    )
+  const [reasoning, calls] = [valuesOf('reasoning'), valuesOf('tool_call').map(callsIn)]
+  if (calls.some((call) => !call)) return { content }
+  return {
+    content: content.filter(
+      (part) => !(isJsonObject(part) && (part.type === 'reasoning' || part.type === 'tool_call')),
+    ),
+    ...(reasoning.length > 0 && { reasoning_content: reasoning.join('\n') }),
+    ...(calls.length > 0 && { tool_calls: calls.flatMap((call) => call!) }),
+  }
 }
 
 function contentOf(content: unknown, at: string, where: string): Message['content'] {

@@ -133,6 +133,7 @@ export const ROW_FORMS: readonly RowForm[] = [
     { prompt: ['question'], choices: ['options'], answer: ['answer'] },
     { subject: ['subject', 'category', 'type'] },
   ),
+  choices('agieval', 'AGIEval', { prompt: ['question'], choices: ['options'], answer: ['label'] }),
   choices('truthfulqa', 'TruthfulQA (multiple choice)', { prompt: ['question'], choices: ['mc1_targets'] }),
   choices(
     'truthfulqa-answers',
@@ -170,13 +171,13 @@ export const ROW_FORMS: readonly RowForm[] = [
     use: completion,
     columns: { prompt: ['body', 'question'], completion: ['answer'] },
   },
+  pair('problem-solution', 'MATH, NuminaMath', 'problem', 'solution'),
+  pair('question-solution', 'worked solutions', 'question', 'solution'),
   pair('question-answer', 'GSM8K, AIME', 'question', 'answer'),
   pair('question-response', 'OpenOrca', 'question', 'response'),
-  pair('question-solution', 'worked solutions', 'question', 'solution'),
   pair('question-result', 'Calc-X', 'question', 'result'),
   pair('query-response', 'MetaMathQA, ms-swift', 'query', 'response'),
   pair('query-answer', 'queries and answers', 'query', 'answer'),
-  pair('problem-solution', 'MATH, NuminaMath', 'problem', 'solution'),
   pair('problem-answer', 'AIME', 'problem', 'answer'),
   pair('input-output', 'inputs and outputs', 'input', 'output'),
   pair('input-target', 'MAWPS', 'input', 'target'),
@@ -222,7 +223,7 @@ const isPresent = (value: unknown): boolean => isList(value) || (typeof value ==
 /** Columns that are refused unless they are ignored by name, since a row would be trained or measured as something else. */
 export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   {
-    columns: ['chosen', 'rejected'],
+    columns: ['chosen', 'rejected', 'chosen_messages', 'rejected_messages'],
     purposes: ['training'],
     matters: isPresent,
     besideText: true,

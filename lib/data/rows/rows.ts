@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
-import type { Message } from '../templates/messages.js'
+import { type Message, textsOf } from '../templates/messages.js'
 import { checked, malformedRow } from './check.js'
 import { historyTurns, type Turn, turnsOf } from './conversation.js'
 import { parseExact } from './exact-json.js'
@@ -94,9 +94,8 @@ export function questionRow(row: FormedRow): QuestionRow {
   }
   const turns = conversation(row).map(({ message }) => message)
   const last = turns.pop()
-  if (last?.role === 'assistant' && typeof last.content === 'string') {
-    return { messages: turns, answer: last.content, ...context(row) }
-  }
+  const answer = last?.role === 'assistant' ? textsOf(last).join('') : ''
+  if (answer.trim() !== '') return { messages: turns, answer, ...context(row) }
   throw malformedRow(row.where, `${row.name('messages')}: expected an assistant's answer at the end`)
 }
 

@@ -65,6 +65,23 @@ describe('turns of data sets', () => {
     expect(row.tools).toEqual([{ type: 'function', function: { name: 'weather', parameters: {} } }])
   })
 
+  it("have LLaMA-Factory's parts of reasoning and calls", () => {
+    const content = [
+      { type: 'reasoning', value: 'Hm.' },
+      { type: 'text', value: 'I look.' },
+      { type: 'tool_call', value: written('weather') },
+    ]
+    expect(messages([{ role: 'assistant', content, loss_weight: 1 }])).toEqual([
+      {
+        role: 'assistant',
+        content: [{ type: 'text', text: 'I look.' }],
+        reasoning_content: 'Hm.',
+        tool_calls: [call('weather')],
+        weight: 1,
+      },
+    ])
+  })
+
   it('that call nothing keep what they say', () => {
     expect(messages([{ from: 'function_call', value: 'weather("Rome")' }])).toEqual([
       { role: 'assistant', content: 'weather("Rome")' },

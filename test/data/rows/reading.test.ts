@@ -96,6 +96,10 @@ describe('questions', () => {
       { prompt: 'a', answer: '2' },
     ],
     [
+      { id: 1, problem: 'a', solution: 'b', answer: '2', question: 'a' },
+      { prompt: 'a', answer: '2' },
+    ],
+    [
       { Problem: 'a', Answer: 204 },
       { prompt: 'a', answer: '204' },
     ],
@@ -183,6 +187,11 @@ describe('multiple-choice questions', () => {
     ['AQuA', { question: 'q', options: ['A)x', 'B)y'], rationale: 'r', correct: 'B' }, { ...xy, answer: 1 }],
     ['MedQA', { question: 'q', options: { A: 'x', B: 'y' }, answer: 'y', answer_idx: 'B' }, { ...xy, answer: 1 }],
     ['MMLU-Pro', { question: 'q', options: ['x', 'y'], answer: 'B', answer_index: 1 }, { ...xy, answer: 1 }],
+    [
+      'AGIEval',
+      { passage: null, question: 'q', options: ['(A)x', '(B)y'], label: 'B', answer: null },
+      { ...xy, answer: 1 },
+    ],
     ['a text as the answer', { question: 'q', options: ['x', 'y'], answer: 'y' }, { answer: 1 }],
     ['TruthfulQA', { question: 'q', mc1_targets: { choices: ['x', 'y'], labels: [0, 1] } }, { ...xy, answer: 1 }],
     [
