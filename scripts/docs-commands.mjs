@@ -53,9 +53,8 @@ function tables(entries, command = {}) {
 function formsTable() {
   const rows = ROW_FORMS.map(({ name, madeFor, use, columns, optional = {} }) => {
     const needed = Object.values(columns).flat()
-    const { answer, ...others } = optional
-    const more = Object.values(others)
-      .flat()
+    const more = Object.entries(optional)
+      .flatMap(([part, names]) => (part === 'answer' ? [] : names))
       .filter((column) => !needed.includes(column))
     const names = [...needed, ...more.map((column) => `${column}?`)].map((column) => `\`${column}\``)
     return `| ${madeFor} | ${names.join(', ')} | ${name} | ${use} |`
