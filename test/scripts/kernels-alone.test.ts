@@ -35,7 +35,6 @@ needing(lack('nvcc', nvcc)).describe('native/cuda by itself', () => {
     const source = ['-S', join(root, 'native', 'cuda'), '-B', folder, '-G', 'Unix Makefiles']
     const { succeeds, text } = await run('cmake', [...source, ...hidden])
     expect(succeeds, text).toBe(true)
-    expect(text).toContain('gpu_kernel_tests: without cuda_dequantise, because Highway was not found.')
   }, 5 * minutes)
 
   test('compiles a kernel without the packages of other backends', { timeout: 10 * minutes }, async () => {
@@ -52,8 +51,6 @@ needing(lack('nvcc', nvcc)).describe('native/cuda by itself', () => {
     const files = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
     const names = files.map((file) => basename(file)).filter((name) => /^cuda_.*\.cpp$/.test(name))
     expect(tests.text.trim().split('\n').sort()).toEqual(names.map((name) => name.replace('.cpp', '')).sort())
-    const leftOut = await run(join(folder, 'gpu_kernel_tests'), ['cuda_dequantise'])
-    expect(leftOut).toEqual({ succeeds: false, text: expect.stringContaining('Highway was not found') })
     const cases = await run(join(folder, 'gpu_kernel_bench'), [])
     expect(cases.text.split('\n')).toContain('attentionBackward')
   })

@@ -1,4 +1,4 @@
-// Attention and its gradient on CUDA against float64, over documents, heads, head sizes, types and layouts.
+// Attention and its gradient on CUDA over documents, heads and head sizes, in every float type, and invalid offsets.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -8,7 +8,7 @@
 
 #include "cuda/kernels.h"
 #include "cuda/runtime/device_report.h"
-#include "cuda_fixture.h"
+#include "cuda_alike.h"
 
 namespace mora::test {
 namespace {
@@ -45,152 +45,60 @@ std::vector<std::pair<int64_t, int64_t>> whole(const std::vector<int64_t>& lengt
   return documents;
 }
 
-struct Inputs {
-  Values q, k, v, dOut;
+enum Place : size_t { kQ, kK, kV, kDOut, kQueryOffsets, kKeyOffsets, kOut, kLse, kDQ, kDK, kDV };
 
-  Inputs(const Case& shape, DType type)
-      : q(normal(type, shape.queries() * shape.heads * shape.headSize, 1)),
-        k(normal(type, shape.keys() * shape.keyHeads * shape.headSize, 2)),
-        v(normal(type, shape.keys() * shape.keyHeads * shape.headSize, 3)),
-        dOut(normal(type, shape.queries() * shape.heads * shape.headSize, 4)) {}
-};
-
-struct Outputs {
-  Values out, lse, dQ, dK, dV;
-};
-
-/// Row `row` of head `head` of a dense tensor [T, heads, E].
-template <typename Elements>
-auto* rowOf(Elements& tensor, int64_t row, int64_t head, int64_t heads, int64_t headSize) {
-  return tensor.data() + (row * heads + head) * headSize;
+/// The operands of both passes, in the order of Place.
+std::vector<Operand> operandsOf(const Case& of) {
+  const Shape queries{of.queries(), of.heads, of.headSize}, keys{of.keys(), of.keyHeads, of.headSize};
+  const auto offsets = [&](int64_t std::pair<int64_t, int64_t>::*part) {
+    return fixed(DType::i32, {static_cast<int64_t>(of.documents.size()) + 1}, of.offsets(part));
+  };
+  return {reads(queries, 1),
+          reads(keys, 2),
+          reads(keys, 3),
+          reads(queries, 4),
+          offsets(&std::pair<int64_t, int64_t>::first),
+          offsets(&std::pair<int64_t, int64_t>::second),
+          writes(queries, 5),
+          writes({of.heads, of.queries()}, 6).as(DType::f32).dense(),
+          writes(queries, 7),
+          writes(keys, 8),
+          writes(keys, 9)};
 }
 
-double dot(const double* a, const double* b, int64_t count) {
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
+void forward(cuda::Context& context, const Case& of, const Views& t) {
+  cuda::attention(context, t[kQ], t[kK], t[kV], t[kQueryOffsets], t[kKeyOffsets], of.scoring(), t[kOut], t[kLse]);
 }
 
-void addScaled(double* to, double factor, const double* from, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] += factor * from[i];
+void backward(cuda::Context& context, const Case& of, const Views& t) {
+  cuda::attentionBackward(context, t[kDOut], t[kQ], t[kK], t[kV], t[kOut], t[kLse], t[kQueryOffsets], t[kKeyOffsets],
+                          of.scoring(), t[kDQ], t[kDK], t[kDV]);
 }
 
-Outputs reference(const Case& shape, const Inputs& inputs) {
-  const auto& [documents, heads, keyHeads, size, window, softcap] = shape;
-  Outputs results{Values(inputs.q.size()), Values(static_cast<size_t>(heads * shape.queries())),
-                  Values(inputs.q.size()), Values(inputs.k.size()), Values(inputs.k.size())};
-  int64_t firstQuery = 0, firstKey = 0;
-  for (const auto& [queries, keys] : documents) {
-    for (int64_t i = 0; i < queries * heads; ++i) {
-      const int64_t row = firstQuery + i / heads, head = i % heads, keyHead = head / (heads / keyHeads);
-      const int64_t end = std::max<int64_t>(0, i / heads + 1 + keys - queries);
-      const int64_t begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
-      const double* const q = rowOf(inputs.q, row, head, heads, size);
-      const double* const dOut = rowOf(inputs.dOut, row, head, heads, size);
-      double* const out = rowOf(results.out, row, head, heads, size);
-      Values weights(static_cast<size_t>(end - begin)), slopes(weights.size(), 1);
-      const auto keyRow = [&](auto& tensor, size_t j) {
-        return rowOf(tensor, firstKey + begin + static_cast<int64_t>(j), keyHead, keyHeads, size);
-      };
-      double largest = -std::numeric_limits<double>::infinity(), sum = 0;
-      for (size_t j = 0; j < weights.size(); ++j) {
-        weights[j] = shape.scale() * dot(q, keyRow(inputs.k, j), size);
-        if (softcap > 0) {
-          weights[j] = softcap * std::tanh(weights[j] / softcap);
-          slopes[j] = 1 - weights[j] * weights[j] / (softcap * softcap);
-        }
-        largest = std::max(largest, weights[j]);
-      }
-      for (double& weight : weights) sum += weight = std::exp(weight - largest);
-      results.lse[static_cast<size_t>(head * shape.queries() + row)] = end == 0 ? largest : largest + std::log(sum);
-      for (size_t j = 0; j < weights.size(); ++j) addScaled(out, weights[j] /= sum, keyRow(inputs.v, j), size);
-      const double delta = dot(dOut, out, size);
-      for (size_t j = 0; j < weights.size(); ++j) {
-        const double dS = shape.scale() * slopes[j] * weights[j] * (dot(dOut, keyRow(inputs.v, j), size) - delta);
-        addScaled(keyRow(results.dV, j), weights[j], dOut, size);
-        addScaled(rowOf(results.dQ, row, head, heads, size), dS, keyRow(inputs.k, j), size);
-        addScaled(keyRow(results.dK, j), dS, q, size);
-      }
-    }
-    firstQuery += queries, firstKey += keys;
-  }
-  return results;
-}
-
-/// A case's tensors on the device; outputs initially hold NaN.
-struct Device {
-  DeviceTensor q, k, v, dOut, queryOffsets, keyOffsets, out, lse, dQ, dK, dV;
-
-  Device(const Case& shape, const Inputs& inputs, DType type, Layout layout)
-      : Device(shape, inputs, type, layout, {shape.queries(), shape.heads, shape.headSize},
-               {shape.keys(), shape.keyHeads, shape.headSize}) {}
-
- private:
-  Device(const Case& shape, const Inputs& inputs, DType type, Layout layout, const std::vector<int64_t>& queryShape,
-         const std::vector<int64_t>& keyShape)
-      : q(type, queryShape, inputs.q, layout),
-        k(type, keyShape, inputs.k, layout),
-        v(type, keyShape, inputs.v, layout),
-        dOut(type, queryShape, inputs.dOut, layout),
-        queryOffsets(DType::i32, {static_cast<int64_t>(shape.documents.size()) + 1},
-                     shape.offsets(&std::pair<int64_t, int64_t>::first)),
-        keyOffsets(DType::i32, {static_cast<int64_t>(shape.documents.size()) + 1},
-                   shape.offsets(&std::pair<int64_t, int64_t>::second)),
-        out(type, queryShape, nothing(inputs.q.size()), layout),
-        lse(DType::f32, {shape.heads, shape.queries()}, nothing(static_cast<size_t>(shape.heads * shape.queries()))),
-        dQ(type, queryShape, nothing(inputs.q.size()), layout),
-        dK(type, keyShape, nothing(inputs.k.size()), layout),
-        dV(type, keyShape, nothing(inputs.k.size()), layout) {}
-
-  static Values nothing(size_t count) { return Values(count, std::numeric_limits<double>::quiet_NaN()); }
-};
-
-double pick(DType type, double f32, double bf16, double f16) {
-  return type == DType::f32 ? f32 : type == DType::bf16 ? bf16 : f16;
-}
-
-void forward(cuda::Context& context, const Case& shape, const Device& device, bool withLse = true) {
-  TensorDesc lse = device.lse;
-  if (!withLse) lse.data = nullptr;
-  cuda::attention(context, device.q, device.k, device.v, device.queryOffsets, device.keyOffsets, shape.scoring(),
-                  device.out, lse);
-}
-
-void checkForward(const Case& shape, DType type, Layout layout, int32_t multiprocessors = 4) {
+/// out and lse of the forward pass in contiguous float32.
+std::pair<Values, Values> forwardIsAlike(const Case& of, int32_t multiprocessors = 4,
+                                         Layouts layouts = Layouts::inTurn) {
   TestContext test;
   test.context.multiprocessors = multiprocessors;
-  const Inputs inputs(shape, type);
-  const Outputs expected = reference(shape, inputs);
-  const Device device(shape, inputs, type, layout);
-  forward(test.context, shape, device);
+  std::vector<Operand> operands = operandsOf(of);
+  operands.resize(kLse + 1);
   // Weights are rounded to the type before they are multiplied with v.
-  const double slack = pick(type, 2e-6, 0x1p-8, 0x1p-11);
-  CHECK(close("out of " + shape.name(), type, device.out.get(), expected.out, slack));
-  CHECK(close("lse of " + shape.name(), DType::f32, device.lse.get(), expected.lse, 2e-6));
+  const auto made = expectAlike(
+      "attention of " + of.name(), operands, [&](const Views& t) { forward(test.context, of, t); },
+      {2e-6, 0x1p-8, 0x1p-11}, layouts);
+  return {made[kOut], made[kLse]};
 }
 
-void checkBackward(const Case& shape, DType type, Layout layout) {
+void backwardIsAlike(const Case& of) {
   TestContext test;
-  const Inputs inputs(shape, type);
-  const Outputs expected = reference(shape, inputs);
-  const Device device(shape, inputs, type, layout);
-  const auto backward = [&] {
-    cuda::attentionBackward(test.context, device.dOut, device.q, device.k, device.v, device.out, device.lse,
-                            device.queryOffsets, device.keyOffsets, shape.scoring(), device.dQ, device.dK, device.dV);
-    return std::vector<Values>{device.dQ.get(), device.dK.get(), device.dV.get()};
+  const auto both = [&](const Views& t) {
+    forward(test.context, of, t);
+    backward(test.context, of, t);
   };
-  forward(test.context, shape, device);
-  const std::vector<Values> actual = backward();
-  // out, weights and their gradients are rounded to the type before products.
-  const double slack = pick(type, 1e-5, 0x1p-6, 0x1p-9);
-  // If one key is seen, dQ and dK are differences of equal numbers: only rounding errors of f32 remain.
-  double largest = 0;
-  for (const double value : expected.dV) largest = std::max(largest, std::abs(value));
-  const double left = 0x1p-12 * largest;
-  CHECK(close("dQ of " + shape.name(), type, actual[0], expected.dQ, slack, left));
-  CHECK(close("dK of " + shape.name(), type, actual[1], expected.dK, slack, left));
-  CHECK(close("dV of " + shape.name(), type, actual[2], expected.dV, slack));
-  CHECK(backward() == actual);
+  // out, weights and their gradients are rounded to the type before products. If one key is seen, dQ and dK are
+  // differences of equal numbers: only rounding errors remain.
+  expectAlike("attentionBackward of " + of.name(), operandsOf(of), both, {1e-5, 0x1p-6, 0x1p-9, 0x1p-12},
+              Layouts::inTurn);
 }
 
 /// Lengths around every tile's edge, at each compiled head size and some between.
@@ -239,21 +147,17 @@ const Case kDecode[] = {
 
 void lseMayBeAbsent() {
   TestContext test;
-  for (const Case& shape : {kWhole[1], kDecode[1]}) {
-    const Inputs inputs(shape, DType::bf16);
-    const Device device(shape, inputs, DType::bf16, kLayouts[0]);
-    forward(test.context, shape, device, false);
-    CHECK(close("out without lse", DType::bf16, device.out.get(), reference(shape, inputs).out, 0x1p-8));
-    for (const double value : device.lse.get()) CHECK(std::isnan(value));
-  }
-}
-
-void nothingIsNothing() {
-  for (const DType type : kFloats) {
-    checkForward({{}, 2, 1, 8}, type, kLayouts[0]);
-    checkForward({{{0, 3}}, 2, 1, 8}, type, kLayouts[0]);
-    checkBackward({{}, 2, 1, 8}, type, kLayouts[0]);
-    checkBackward({{{0, 3}}, 2, 1, 8}, type, kLayouts[0]);
+  for (const Case& of : {kWhole[1], kDecode[1]}) {
+    std::vector<Operand> operands = operandsOf(of);
+    operands.resize(kLse + 1);
+    operands[kLse].written = false;
+    const auto withoutLse = [&](const Views& t) {
+      Views views = t;
+      views[kLse].data = nullptr;
+      forward(test.context, of, views);
+    };
+    const auto made = expectAlike("attention without lse", operands, withoutLse, {2e-6, 0x1p-8, 0x1p-11});
+    CHECK(made[kOut] == forwardIsAlike(of).first);
   }
 }
 
@@ -267,21 +171,25 @@ void nothingIsNothing() {
   };
   const auto reports = [](const Case& right, const Wrong& wrong, bool backwardToo) {
     TestContext test;
-    const Inputs inputs(right, DType::f32);
-    const Device device(right, inputs, DType::f32, kLayouts[1]);
-    device.queryOffsets.set(wrong.queries);
-    device.keyOffsets.set(wrong.keys);
-    forward(test.context, right, device);
+    std::vector<Operand> operands = operandsOf(right);
+    operands[kQueryOffsets].values = wrong.queries;
+    operands[kKeyOffsets].values = wrong.keys;
+    std::vector<std::unique_ptr<DeviceTensor>> device;
+    Views views;
+    for (const auto& [shape, values, written, type, other, isDense] : operands) {
+      device.push_back(
+          std::make_unique<DeviceTensor>(type.value_or(DType::f32), shape, values, kLayouts[isDense ? 0 : 1]));
+      views.push_back(*device.back());
+    }
+    forward(test.context, right, views);
     const cuda::DeviceReport report = test.takeReport();
     CHECK(report.operation == static_cast<int32_t>(Operation::attention));
     CHECK(report.position == wrong.position && report.value == wrong.value && report.limit == wrong.limit);
     const StreamError error = cuda::errorOf(report);
     CHECK(error.status == Status::failed && std::string(error.operation) == "attention");
     CHECK(std::string(error.message).find("attention expected offsets") == 0);
-    if (backwardToo)
-      cuda::attentionBackward(test.context, device.dOut, device.q, device.k, device.v, device.out, device.lse,
-                              device.queryOffsets, device.keyOffsets, right.scoring(), device.dQ, device.dK, device.dV);
-    for (const DeviceTensor* tensor : {&device.out, &device.lse, &device.dQ, &device.dK, &device.dV}) tensor->get();
+    if (backwardToo) backward(test.context, right, views);
+    for (const auto& tensor : device) tensor->get();
   };
   const Values right{0, 40, 110, 133};
   const double far = 2147483647;
@@ -304,25 +212,17 @@ void nothingIsNothing() {
 
 int main() {
   using namespace mora::test;
-  for (const mora::DType type : kFloats) {
-    size_t turn = 0;  // pairs every case with one of the layouts, alternating types
-    const auto checkBoth = [&](const auto& shapes) {
-      for (const Case& shape : shapes) {
-        const Layout layout = kLayouts[(turn++ + static_cast<size_t>(type)) % std::size(kLayouts)];
-        checkForward(shape, type, layout);
-        checkBackward(shape, type, layout);
-      }
-    };
-    checkBoth(kWhole);
-    checkBoth(kUneven);
-    checkBoth(kLimited);
-    for (const auto& shape : kDecode) {
-      for (const Layout layout : kLayouts) checkForward(shape, type, layout);
-      checkForward(shape, type, kLayouts[0], 132);  // the largest number of parts for these keys
-    }
+  for (const Case& of : kWhole) backwardIsAlike(of);
+  for (const Case& of : kUneven) backwardIsAlike(of);
+  for (const Case& of : kLimited) backwardIsAlike(of);
+  for (const Case& of : {Case{{}, 2, 1, 8}, Case{{{0, 3}}, 2, 1, 8}}) backwardIsAlike(of);
+  for (const Case& of : kDecode) {
+    const auto [out, lse] = forwardIsAlike(of, 4, Layouts::all);
+    const auto [inParts, lseInParts] = forwardIsAlike(of, 132);  // the largest number of parts for these keys
+    CHECK(close("out of many parts", mora::DType::f32, inParts, out, 2e-6));
+    CHECK(close("lse of many parts", mora::DType::f32, lseInParts, lse, 2e-6));
   }
   lseMayBeAbsent();
-  nothingIsNothing();
 #if !defined(__SANITIZE_THREAD__)
   // Wrong offsets make documents overlap: then blocks may write the same rows, which is no race of the kernels.
   reportsOffsets();

@@ -1,11 +1,8 @@
-// Small codes with scales on CUDA: values bit for bit, selected rows, and products in panels.
-#include <memory>
-#include <utility>
-
+// Small codes with scales on CUDA: values in every float type and layout, selected rows, and products in panels.
 #include "cuda/kernels.h"
 #include "cuda/products/products.h"
 #include "cuda/runtime/devices.h"
-#include "cuda_fixture.h"
+#include "cuda_alike.h"
 
 using namespace mora;
 using namespace mora::test;
@@ -52,104 +49,77 @@ std::vector<Form> forms() {
           whole};
 }
 
-/// A matrix of random codes in device memory, with its values.
-struct Matrix {
-  explicit Matrix(const Form& form) : form(form) {
-    const CodeLayout& layout = form.layout;
-    const int64_t last = layout.firstRow + form.rows, groups = layout.groupsOfRow();
-    const int64_t count = layout.runsOn ? (last * layout.columns + layout.groupSize - 1) / layout.groupSize
-                                        : (last + layout.rowsPerScale - 1) / layout.rowsPerScale * groups;
-    const auto add = [&](TensorDesc& desc, DType type, std::vector<int64_t> shape, const Values& values) {
-      memory.push_back(std::make_unique<DeviceTensor>(type, shape, values));
-      desc = memory.back()->desc();
-      return values;
-    };
-    const int64_t bytesOfRow = layout.columns * layout.bits / 8;
-    const Values codes =
-        add(device.codes, DType::u8, {form.rows, bytesOfRow}, integers(form.rows * bytesOfRow, 256, 1));
-    const bool isNested = form.scales == DType::u8;
-    const Values scales =
-        add(device.scales, form.scales, {count}, isNested ? integers(count, 256, 2) : normal(form.scales, count, 2));
-    Values table, zeros, groupOf, scaleTable, scaleScales;
-    if (form.table) table = add(device.table, DType::f32, {1 << layout.bits}, normal(DType::f32, 1 << layout.bits, 3));
-    if (form.zeros) zeros = add(device.zeros, DType::u8, {count}, integers(count, 1 << layout.bits, 4));
-    if (form.groups) groupOf = add(device.groups, DType::i32, {layout.columns}, integers(layout.columns, groups, 5));
-    if (isNested) {
-      const int64_t outer = (count + layout.scalesPerScale - 1) / layout.scalesPerScale;
-      scaleTable = add(device.scaleTable, DType::f32, {256}, normal(DType::f32, 256, 6));
-      scaleScales = add(device.scaleScales, DType::f32, {outer}, normal(DType::f32, outer, 7));
-    }
-    device.layout = layout;
-    for (int64_t row = 0; row < form.rows; ++row)
-      for (int64_t column = 0; column < layout.columns; ++column) {
-        const auto read = [](const Values& from, int64_t i) {
-          return static_cast<float>(from[static_cast<size_t>(i)]);
-        };
-        const auto byte = static_cast<int>(read(codes, row * bytesOfRow + column * layout.bits / 8));
-        const bool high = (column % 2 == 1) != (layout.highFirst != 0);
-        const int code = layout.bits == 8 ? byte : high ? byte >> 4 : byte & 15;
-        const int64_t group = form.groups ? static_cast<int64_t>(read(groupOf, column)) : column / layout.groupSize;
-        const int64_t at = layout.scaleAt(row, column, group);
-        float scale = read(scales, at);
-        if (isNested) {
-          const volatile float product =
-              read(scaleScales, at / layout.scalesPerScale) * read(scaleTable, static_cast<int64_t>(scale));
-          scale = product + layout.scaleOffset;
-        }
-        const float value = form.table ? read(table, code) : static_cast<float>(code);
-        values.push_back(scale * (value - (form.zeros ? read(zeros, at) : layout.zero)));
-      }
-  }
+/// The parts of a matrix of random codes; absent ones have no elements.
+std::vector<Operand> partsOf(const Form& form) {
+  const CodeLayout& layout = form.layout;
+  const int64_t last = layout.firstRow + form.rows, groups = layout.groupsOfRow(), most = 1 << layout.bits;
+  const int64_t count = layout.runsOn ? (last * layout.columns + layout.groupSize - 1) / layout.groupSize
+                                      : (last + layout.rowsPerScale - 1) / layout.rowsPerScale * groups;
+  const int64_t bytesOfRow = layout.columns * layout.bits / 8;
+  const bool isNested = form.scales == DType::u8;
+  const auto part = [](bool isPresent, DType type, int64_t length, const auto& valuesOf) {
+    return fixed(type, {isPresent ? length : 0}, isPresent ? valuesOf(length) : Values{});
+  };
+  const auto floats = [](unsigned seed) { return [=](int64_t length) { return normal(DType::f32, length, seed); }; };
+  const auto below = [](int64_t limit, unsigned seed) {
+    return [=](int64_t length) { return integers(length, limit, seed); };
+  };
+  return {fixed(DType::u8, {form.rows, bytesOfRow}, integers(form.rows * bytesOfRow, 256, 1)),
+          fixed(form.scales, {count}, isNested ? integers(count, 256, 2) : normal(form.scales, count, 2)),
+          part(form.table, DType::f32, most, floats(3)),
+          part(form.zeros, DType::u8, count, below(most, 4)),
+          part(form.groups, DType::i32, layout.columns, below(groups, 5)),
+          part(isNested, DType::f32, 256, floats(6)),
+          part(isNested, DType::f32, (count + layout.scalesPerScale - 1) / layout.scalesPerScale, floats(7))};
+}
 
-  Form form;
-  CodedMatrix device{};
-  Values values;
-  std::vector<std::unique_ptr<DeviceTensor>> memory;
-};
+CodedMatrix matrixOf(const Form& form, const Views& t) {
+  const auto present = [](const TensorDesc& tensor) { return tensor.shape[0] > 0 ? tensor : TensorDesc{}; };
+  CodedMatrix matrix{};
+  matrix.codes = t[0], matrix.scales = t[1];
+  matrix.table = present(t[2]), matrix.zeros = present(t[3]), matrix.groups = present(t[4]);
+  matrix.scaleTable = present(t[5]), matrix.scaleScales = present(t[6]);
+  matrix.layout = form.layout;
+  return matrix;
+}
 
-void unpacks(cuda::Context& context) {
-  for (const Form& form : forms()) {
-    const Matrix matrix(form);
-    const int64_t columns = form.layout.columns, count = form.rows + 2;
-    const Values picked = integers(count, form.rows, 8);
-    const DeviceTensor rows(DType::i32, {count}, picked);
-    for (const DType type : kFloats)
-      for (const Layout& layout : kLayouts) {
-        const DeviceTensor target(type, {form.rows, columns}, Values(matrix.values.size()), layout);
-        const DeviceTensor some(type, {count, columns}, Values(static_cast<size_t>(count * columns)), layout);
-        cuda::unpackCodes(context, matrix.device, {}, target);
-        cuda::unpackCodes(context, matrix.device, rows, some);
-        Values expected, expectedSome;
-        for (const double value : matrix.values) expected.push_back(rounded(type, value));
-        for (const double row : picked) {
-          const auto from = expected.begin() + static_cast<int64_t>(row) * columns;
-          expectedSome.insert(expectedSome.end(), from, from + columns);
-        }
-        CHECK(target.get() == expected);
-        CHECK(some.get() == expectedSome);
-      }
-  }
+void unpacks(cuda::Context& context, const Form& form) {
+  std::vector<Operand> all = partsOf(form), some = all;
+  const int64_t columns = form.layout.columns, count = form.rows + 2;
+  const Values rows = integers(count, form.rows, 8);
+  all.push_back(writes({form.rows, columns}, 9));
+  some.push_back(fixed(DType::i32, {count}, rows));
+  some.push_back(writes({count, columns}, 10));
+  const auto values = expectAlike(
+      "unpackCodes", all, [&](const Views& t) { cuda::unpackCodes(context, matrixOf(form, t), {}, t[7]); }, kExact)[7];
+  const auto picked = expectAlike(
+      "unpackCodes of rows", some, [&](const Views& t) { cuda::unpackCodes(context, matrixOf(form, t), t[7], t[8]); },
+      kExact)[8];
+  for (size_t i = 0; i < rows.size(); ++i)
+    CHECK(std::equal(picked.begin() + static_cast<int64_t>(i) * columns,
+                     picked.begin() + static_cast<int64_t>(i + 1) * columns,
+                     values.begin() + static_cast<int64_t>(rows[i]) * columns));
 }
 
 /// Products equal those with the unpacked values, for any panels.
-void multiplies(cuda::Context& context) {
-  // Some have more rows or columns than a panel: more than 256 of 32769 values.
-  std::vector<Form> all = forms();
-  all.push_back({300, layoutOf(32800, 4, 32800), DType::f16, false, true, false});
-  all.push_back({32801, layoutOf(300, 4, 60), DType::f16, false, true, false});
-  for (const Form& form : all) {
-    const Matrix matrix(form);
-    const int64_t columns = form.layout.columns, m = 2;
-    const DeviceTensor values(DType::f32, {form.rows, columns}, matrix.values);
-    for (const bool transpose : {false, true}) {
-      const int64_t depth = transpose ? columns : form.rows, width = transpose ? form.rows : columns;
-      const DeviceTensor a(DType::f32, {m, depth}, normal(DType::f32, m * depth, 9));
-      const Values before = normal(DType::f32, m * width, 10);
-      const DeviceTensor c(DType::f32, {m, width}, before), expected(DType::f32, {m, width}, before);
-      cuda::matmulCodes(context, a, matrix.device, transpose, c, 0.5f, true);
-      cuda::matmul(context, a, false, values, transpose, expected, 0.5f, true);
-      CHECK(close("matmulCodes", DType::f32, c.get(), expected.get()));
-    }
+void multiplies(cuda::Context& context, const Form& form) {
+  std::vector<std::unique_ptr<DeviceTensor>> parts;
+  Views views;
+  for (const Operand& part : partsOf(form)) {
+    parts.push_back(std::make_unique<DeviceTensor>(*part.type, part.shape, part.values));
+    views.push_back(*parts.back());
+  }
+  const int64_t columns = form.layout.columns, m = 2;
+  const DeviceTensor values(DType::f32, {form.rows, columns}, Values(static_cast<size_t>(form.rows * columns)));
+  cuda::unpackCodes(context, matrixOf(form, views), {}, values);
+  for (const bool transpose : {false, true}) {
+    const int64_t depth = transpose ? columns : form.rows, width = transpose ? form.rows : columns;
+    const DeviceTensor a(DType::f32, {m, depth}, normal(DType::f32, m * depth, 9));
+    const Values before = normal(DType::f32, m * width, 10);
+    const DeviceTensor c(DType::f32, {m, width}, before), expected(DType::f32, {m, width}, before);
+    cuda::matmulCodes(context, a, matrixOf(form, views), transpose, c, 0.5f, true);
+    cuda::matmul(context, a, false, values, transpose, expected, 0.5f, true);
+    CHECK(close("matmulCodes", DType::f32, c.get(), expected.get()));
   }
 }
 
@@ -181,14 +151,18 @@ void multipliesBlocks(cuda::Context& context) {
 
 int main() {
   TestContext test;
-  unpacks(test.context);
+  std::vector<Form> all = forms();
+  for (const Form& form : all) unpacks(test.context, form);
 
   void* workspace = nullptr;
   succeed(cudaMalloc(&workspace, cuda::Products::kWorkspace));
   const cuda::CublasSession cublas = cuda::startCublas();
   cuda::Products products(cublas.table, cublas.handle, test.context.stream, workspace);
   test.context.products = &products;
-  multiplies(test.context);
+  // Some have more rows or columns than a panel: more than 256 of 32769 values.
+  all.push_back({300, layoutOf(32800, 4, 32800), DType::f16, false, true, false});
+  all.push_back({32801, layoutOf(300, 4, 60), DType::f16, false, true, false});
+  for (const Form& form : all) multiplies(test.context, form);
   multipliesBlocks(test.context);
   return finish();
 }

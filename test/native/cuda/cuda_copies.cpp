@@ -1,60 +1,32 @@
-// fill, copy and add of CUDA for views of any strides.
+// fill, copy and add of CUDA for views of any strides, in every type.
 #include "cuda/kernels.h"
-#include "cuda_fixture.h"
+#include "cuda_alike.h"
 
 using namespace mora;
 using namespace mora::test;
 
 namespace {
 
-const std::vector<int64_t> kShapes[] = {{}, {1}, {1000}, {3, 5}, {4, 64}, {2, 3, 40}, {2, 3, 4, 16}, {0, 8}, {4, 0}};
+const Shape kShapes[] = {{}, {1}, {1000}, {3, 5}, {4, 64}, {2, 3, 40}, {2, 3, 4, 16}, {0, 8}, {4, 0}};
 
-int64_t countOf(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t length : shape) count *= length;
-  return count;
-}
-
-void fills(cuda::Context& context) {
-  for (const DType type : {DType::f32, DType::bf16, DType::f16, DType::i32, DType::i64, DType::u8})
-    for (const auto& shape : kShapes)
-      for (const Layout layout : kLayouts) {
-        const Values before(static_cast<size_t>(countOf(shape)), 1), after(before.size(), 42);
-        const DeviceTensor target(type, shape, before, layout);
-        cuda::fill(context, target, 42);
-        CHECK(target.get() == after);
-      }
-}
-
-void movesIntegers(cuda::Context& context) {
-  for (const DType type : {DType::i32, DType::i64, DType::u8})
-    for (const auto& shape : kShapes)
-      for (const Layout layout : kLayouts) {
-        const Values values = integers(countOf(shape), 200, 1);
-        const DeviceTensor source(type, shape, values, layout), target(type, shape, Values(values.size()), {0, 1});
-        cuda::copy(context, source, target, 1);
-        CHECK(target.get() == values);
-      }
-}
-
-void convertsFloats(cuda::Context& context) {
-  for (const DType sourceType : kFloats)
-    for (const DType targetType : kFloats)
-      for (const auto& shape : kShapes)
-        for (const Layout layout : kLayouts)
-          for (const float scale : {1.0f, -0.75f}) {
-            const Values values = normal(sourceType, countOf(shape), 2), before = normal(targetType, countOf(shape), 3);
-            const DeviceTensor source(sourceType, shape, values, layout), target(targetType, shape, before, layout);
-            Values copied(values), added(values);
-            for (size_t i = 0; i < values.size(); ++i) {
-              copied[i] = rounded(targetType, scale * values[i]);
-              added[i] = copied[i] + scale * values[i];
-            }
-            cuda::copy(context, source, target, scale);
-            CHECK(target.get() == copied);
-            cuda::add(context, source, target, scale);
-            CHECK(close("add", targetType, target.get(), added));
-          }
+/// The number 42 everywhere, integers moved, and floats converted.
+void isAlike(cuda::Context& context, const Shape& shape) {
+  const auto fill = [&](const Views& t) { cuda::fill(context, t[0], 42); };
+  CHECK(expectAlike("fill", {writes(shape, 1)}, fill, kExact)[0] == Values(static_cast<size_t>(countOf(shape)), 42));
+  const Values values = integers(countOf(shape), 200, 1);
+  for (const DType type : {DType::i32, DType::i64, DType::u8}) {
+    const Operand source = Operand{shape, values}.as(type);
+    expectAlike("fill", {source.overwritten()}, fill, kExact);
+    expectAlike(
+        "copy", {source, fixed(type, shape, Values(values.size())).overwritten()},
+        [&](const Views& t) { cuda::copy(context, t[0], t[1], 1); }, kExact);
+  }
+  for (const float scale : {1.0f, -0.75f}) {
+    const std::vector<Operand> operands{reads(shape, 2), writes(shape, 3).ofOtherType()};
+    expectAlike(
+        "copy", operands, [&](const Views& t) { cuda::copy(context, t[0], t[1], scale); }, kExact);
+    expectAlike("add", operands, [&](const Views& t) { cuda::add(context, t[0], t[1], scale); });
+  }
 }
 
 // [r, c] of the target is [c, r] of the source; a row of the source may also be repeated with a stride of 0.
@@ -91,9 +63,7 @@ void walksAnyStrides(cuda::Context& context) {
 
 int main() {
   TestContext test;
-  fills(test.context);
-  movesIntegers(test.context);
-  convertsFloats(test.context);
+  for (const Shape& shape : kShapes) isAlike(test.context, shape);
   walksAnyStrides(test.context);
   return finish();
 }

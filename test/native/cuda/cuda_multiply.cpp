@@ -1,39 +1,21 @@
-// multiply of CUDA against float64.
+// multiply of CUDA in every float type and layout.
 #include "cuda/kernels.h"
-#include "cuda_fixture.h"
+#include "cuda_alike.h"
 
 using namespace mora;
 using namespace mora::test;
 
 namespace {
 
-struct Size {
-  int64_t rows, columns;
-};
-const Size kSizes[] = {{1, 1}, {3, 7}, {33, 64}, {70, 264}, {200, 5}, {0, 8}, {4, 0}};
-
-void multiplies(cuda::Context& context) {
-  for (const DType type : kFloats)
-    for (const auto [rows, columns] : kSizes)
-      for (const Layout layout : kLayouts)
-        for (const bool accumulate : {false, true}) {
-          const int64_t count = rows * columns;
-          const Values a = normal(type, count, 1), b = normal(DType::f32, count, 2),
-                       before = normal(DType::f32, count, 3);
-          const DeviceTensor deviceA(type, {rows, columns}, a, layout);
-          const DeviceTensor deviceB(DType::f32, {rows, columns}, b, layout);
-          const DeviceTensor target(DType::f32, {rows, columns}, before, layout);
-          Values expected = accumulate ? before : Values(before.size());
-          for (size_t i = 0; i < a.size(); ++i) expected[i] += -0.5 * a[i] * b[i];
-          cuda::multiply(context, deviceA, deviceB, target, -0.5f, accumulate);
-          CHECK(close("multiply", DType::f32, target.get(), expected));
-        }
-}
+const Shape kShapes[] = {{1, 1}, {3, 7}, {33, 64}, {70, 264}, {200, 5}, {0, 8}, {4, 0}};
 
 }  // namespace
 
 int main() {
   TestContext test;
-  multiplies(test.context);
+  for (const Shape& shape : kShapes)
+    for (const bool accumulate : {false, true})
+      expectAlike("multiply", {reads(shape, 1), reads(shape, 2).as(DType::f32), writes(shape, 3).as(DType::f32)},
+                  [&](const Views& t) { cuda::multiply(test.context, t[0], t[1], t[2], -0.5f, accumulate); });
   return finish();
 }

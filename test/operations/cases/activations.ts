@@ -98,6 +98,26 @@ const tails = (['gelu', 'geluTanh'] as const).flatMap((f) =>
   ),
 )
 
+/** Slopes where exponentials and cubes overflow in float32: no intermediate result may become infinite or NaN. */
+const slopesOfTails = names.map((f) =>
+  operationCase({
+    name: `activationBackward ${f} of large numbers`,
+    dtypes: ['float32'],
+    operands: {
+      dY: { shape: [1, 7], dtype: 'activation' },
+      gate: { shape: [1, 7], dtype: 'activation', values: [-1e20, -1000, -104, -89, 89, 1000, 1e20] },
+      dGate: { shape: [1, 7], dtype: 'activation', role: 'out' },
+    },
+    call: ({ dY, gate, dGate }) => native.activationBackward({ f, dY, gate, dGate }),
+    reference: ({ dY }) => ({
+      dGate: new Host(
+        [1, 7],
+        dY.values.map((value, i) => (i < 4 ? 0 : value)),
+      ),
+    }),
+  }),
+)
+
 /** Phi(x) = phi(x) / (-x + 1 / (-x + 2 / (-x + ..))) for negative x; without the cancellation of 1 + tanh. */
 function tailOf(f: 'gelu' | 'geluTanh', x: number): number {
   if (f === 'geluTanh') return x / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
@@ -109,5 +129,5 @@ function tailOf(f: 'gelu' | 'geluTanh', x: number): number {
 
 export const activations: Record<'activation' | 'activationBackward', OperationCase[]> = {
   activation: [...activation, ...tails],
-  activationBackward,
+  activationBackward: [...activationBackward, ...slopesOfTails],
 }

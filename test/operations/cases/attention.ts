@@ -25,7 +25,7 @@ function attend(packed: Packed, q: Host, k: Host, scale: number) {
     for (let i = 0; i < queries; i++) {
       for (let head = 0; head < heads; head++) {
         const shared = Math.floor(head / (heads / keyValueHeads))
-        const seen = i + 1 + keys - queries
+        const seen = Math.max(0, i + 1 + keys - queries)
         const from = key0 + (window > 0 ? Math.max(0, seen - window) : 0)
         const product = (j: number) =>
           scale * sum(headSize, (e) => q.at(query0 + i, head, e) * k.at(from + j, shared, e))
@@ -76,6 +76,33 @@ const shapes: Packed[] = [
   // Windows that leave out whole blocks of keys, and of queries.
   { documents: even(700), heads: 1, keyValueHeads: 1, headSize: 64, window: 70 },
   { documents: even(610, 5, 1), heads: 2, keyValueHeads: 2, headSize: 48, window: 200, softcap: 1.5 },
+  { documents: even(17, 65), heads: 3, keyValueHeads: 3, headSize: 80 },
+  { documents: even(64, 2), heads: 2, keyValueHeads: 2, headSize: 96 },
+  { documents: even(130), heads: 3, keyValueHeads: 1, headSize: 128 },
+  { documents: even(150), heads: 2, keyValueHeads: 1, headSize: 128, window: 33, softcap: 2 },
+  { documents: even(65, 1), heads: 2, keyValueHeads: 1, headSize: 256 },
+  // Documents with more keys than queries, and with fewer: then the first queries see nothing.
+  {
+    documents: [
+      [33, 95],
+      [4, 4],
+    ],
+    heads: 4,
+    keyValueHeads: 1,
+    headSize: 32,
+    window: 30,
+    softcap: 2,
+  },
+  {
+    documents: [
+      [9, 4],
+      [3, 0],
+      [70, 131],
+    ],
+    heads: 2,
+    keyValueHeads: 1,
+    headSize: 16,
+  },
 ]
 
 // With a cache, a document has more keys than queries. And a window of 1, through which no gradient flows to queries.
@@ -155,7 +182,7 @@ const attention = [...shapes, ...withCache].map((packed) => {
 
 const attentionBackward = shapes.map((packed) => {
   const { heads, keyValueHeads, headSize } = packed
-  const { queryOffsets, queries, keys, name, scoring } = facts(packed)
+  const { queryOffsets, keyOffsets, queries, keys, name, scoring } = facts(packed)
   const q = { shape: [queries, heads, headSize], dtype: 'activation' } as const
   const k = { shape: [keys, keyValueHeads, headSize], dtype: 'activation' } as const
   return operationCase({
@@ -166,6 +193,7 @@ const attentionBackward = shapes.map((packed) => {
       k,
       v: k,
       starts: { shape: [queryOffsets.length], dtype: 'int32', values: queryOffsets },
+      keyStarts: { shape: [keyOffsets.length], dtype: 'int32', values: keyOffsets },
       out: { ...q, role: 'out' },
       lse: { shape: [heads, queries], dtype: 'float32', role: 'out', layouts: 'dense' },
       dQ: { ...q, role: 'out' },
@@ -174,22 +202,10 @@ const attentionBackward = shapes.map((packed) => {
     },
     // bfloat16: out comes rounded from the forward pass, softmax weights and their gradients are rounded before products.
     slack: { float32: 1e-5, bfloat16: 2 ** -6 },
-    call: ({ dOut, q, k, v, starts, out, lse, dQ, dK, dV }) => {
-      native.attention({ q, k, v, queryOffsets: starts, keyOffsets: starts, scoring, out, lse })
-      native.attentionBackward({
-        dOut,
-        q,
-        k,
-        v,
-        out,
-        lse,
-        queryOffsets: starts,
-        keyOffsets: starts,
-        scoring,
-        dQ,
-        dK,
-        dV,
-      })
+    call: ({ starts, keyStarts, dOut, dQ, dK, dV, ...both }) => {
+      const packing = { queryOffsets: starts, keyOffsets: keyStarts, scoring }
+      native.attention({ ...both, ...packing })
+      native.attentionBackward({ ...both, ...packing, dOut, dQ, dK, dV })
     },
     // dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - Σ P dP) through the cap, dQ = scale dS K, dK = scale dSᵀ Q.
     reference: ({ dOut, q, k, v }) => {

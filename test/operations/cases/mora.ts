@@ -35,6 +35,9 @@ const forGroupings = (
   ...groupings.flatMap((grouping) => tokenCounts.map((tokens) => make(grouping, tokens, tokens === 3))),
   make(tile(190, 31, true), 211, true),
   make(runs(190, 31), 211, false),
+  ...[tile(1100, 348, true), tile(24, 64, true), runs(1100, 348), runs(5000, 50), runs(4200, 2000)].map((grouping) =>
+    make(grouping, 7, false),
+  ),
 ]
 
 const groupSum = forGroupings((grouping, tokens, accumulate) =>

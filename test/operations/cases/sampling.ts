@@ -100,6 +100,7 @@ const samplings: Sampling[] = [
   { temperature: 100, topK: 0, topP: 0.5 },
   { temperature: 1e-3, topK: 2, topP: 1e-9 },
   { temperature: 1e-300, topK: 0, topP: 1 },
+  { temperature: 1e300, topK: 0, topP: 1 },
 ]
 
 const sample = [
@@ -123,16 +124,23 @@ const sample = [
       }),
     ),
   ),
-  operationCase({
-    name: 'sample of rows that have no largest logit',
-    operands: {
-      logits: { shape: [5, 5], dtype: 'activation', values: damaged.values.flat() },
-      draws: { shape: [5], dtype: 'int64', values: () => 2 ** 52 - 1 },
-      ids: { shape: [5], dtype: 'int32', role: 'out' },
-    },
-    call: ({ logits, draws, ids }) => native.sample(logits, draws, { temperature: 1, topK: 0, topP: 1 }, ids),
-    reference: () => ({ ids: new Host([5], damaged.ids) }),
-  }),
+  ...[
+    { temperature: 1, topK: 0, topP: 1 },
+    { temperature: 1, topK: 2, topP: 0.9 },
+    { temperature: 1e-300, topK: 0, topP: 1 },
+    { temperature: 1e12, topK: 0, topP: 1 },
+  ].map((sampling) =>
+    operationCase({
+      name: `sample of rows that have no largest logit ${JSON.stringify(sampling)}`,
+      operands: {
+        logits: { shape: [5, 5], dtype: 'activation', values: damaged.values.flat() },
+        draws: { shape: [5], dtype: 'int64', values: () => 2 ** 52 - 1 },
+        ids: { shape: [5], dtype: 'int32', role: 'out' },
+      },
+      call: ({ logits, draws, ids }) => native.sample(logits, draws, sampling, ids),
+      reference: () => ({ ids: new Host([5], damaged.ids) }),
+    }),
+  ),
 ]
 
 export const samplingOperations: Record<'argmax' | 'sample', OperationCase[]> = { argmax, sample }

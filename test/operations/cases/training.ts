@@ -86,6 +86,46 @@ const crossEntropy = logitSizes.flatMap(([rows, vocabulary]) =>
   }),
 )
 
+/** Logits of one row whose target is class 3 or 2, and whose loss or gradient is at an end of float32. */
+const ends = [
+  // One class adds e^-18 to the loss, which float32 would lose beside 1.
+  ...[5, 512, 4104].map((columns) => ({
+    name: `of a nearly certain target among ${columns}`,
+    target: 3,
+    logits: Array.from({ length: columns }, (_, j) => (j === 3 ? 0 : -18)),
+  })),
+  ...[Number.NEGATIVE_INFINITY, Number.NaN].map((other) => ({
+    name: `with logits of -Infinity and one of ${other}`,
+    target: 2,
+    logits: Array.from({ length: 1100 }, (_, j) => ({ 2: 1, 7: other, 1090: 2 })[j] ?? Number.NEGATIVE_INFINITY),
+  })),
+].map(({ name, target, logits }) =>
+  operationCase({
+    name: `crossEntropy ${name}`,
+    dtypes: ['float32'],
+    operands: {
+      logits: { shape: [1, logits.length], dtype: 'activation', values: logits },
+      targets: { shape: [1], dtype: 'int32', values: [target] },
+      losses: { shape: [1], dtype: 'float32', role: 'out' },
+      dLogits: { shape: [1, logits.length], dtype: 'activation', role: 'out' },
+    },
+    slack: { float32: 1e-6 },
+    call: ({ logits, targets, losses, dLogits }) => native.crossEntropy(logits, targets, 0, losses, dLogits),
+    reference: ({ logits }) => {
+      const { weights } = softmax(logits, 0)
+      const others = total(weights.length, (j) => (j === target ? 0 : weights[j]!))
+      const loss = Math.log1p(others / weights[target]!)
+      return {
+        losses: new Host([1], [loss]),
+        dLogits: new Host(
+          logits.shape,
+          weights.map((weight, j) => (j === target ? Math.expm1(-loss) : weight)),
+        ),
+      }
+    },
+  }),
+)
+
 const capLogits = logitSizes.map(([rows, vocabulary]) =>
   operationCase({
     name: `capLogits [${rows}, ${vocabulary}]`,
@@ -97,12 +137,16 @@ const capLogits = logitSizes.map(([rows, vocabulary]) =>
 
 const lengths = [0, 1, 13, 64, 16385, 70001]
 
+/** Powers of two at both ends, which cancel: float32's sums would lose the numbers between them. */
+const cancelling = (length: number) => (random: { normal(): number }, i: number) =>
+  length > 2 && i === 0 ? 16384 : length > 2 && i === length - 1 ? -16384 : random.normal()
+
 const sum = lengths.flatMap((length) =>
   [false, true].map((accumulate) =>
     operationCase({
       name: `sum of ${length}${accumulate ? ', added' : ''}`,
       operands: {
-        x: { shape: [length], dtype: 'activation' },
+        x: { shape: [length], dtype: 'activation', values: cancelling(length) },
         total: { shape: [1], dtype: 'float32', role: accumulate ? 'inout' : 'out' },
       },
       slack: { float32: 0, bfloat16: 0 },
@@ -132,6 +176,17 @@ const countNonFinite = [0, 1, 37, 40000].flatMap((length) =>
     }),
   ),
 )
+
+const fullCount = operationCase({
+  name: 'countNonFinite beyond the largest count',
+  dtypes: ['float32'],
+  operands: {
+    x: { shape: [2], dtype: 'activation', values: [Number.NaN, Number.POSITIVE_INFINITY] },
+    count: { shape: [1], dtype: 'int32', role: 'inout', values: [2 ** 31 - 2] },
+  },
+  call: ({ x, count }) => native.countNonFinite(x, count, true),
+  reference: () => ({ count: new Host([1], [2 ** 31 - 1]) }),
+})
 
 const largestDifference = [0, 1, 37, 40000].flatMap((length) =>
   [false, true].map((accumulate) =>
@@ -205,7 +260,7 @@ function adamwCase(name: string, scale: number, stepNumber: number): OperationCa
   const step = { learningRate: 0.01, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, step: stepNumber }
   const trained: Operand = { shape: [4, 9], dtype: 'float32', role: 'inout', layouts: 'dense' }
   const moment: Operand = { ...trained, values: (random) => random.uniform() }
-  const large: Operand = { ...trained, shape: [17000] }
+  const ofShape = (operand: Operand, ...shape: number[]): Operand => ({ ...operand, shape })
   return operationCase({
     name,
     dtypes: ['float32'],
@@ -214,25 +269,30 @@ function adamwCase(name: string, scale: number, stepNumber: number): OperationCa
       g0: float32(4, 9),
       m0: trained,
       v0: moment,
-      p1: large,
+      p1: ofShape(trained, 17000),
       g1: float32(17000),
-      m1: large,
-      v1: { ...moment, shape: [17000] },
+      m1: ofShape(trained, 17000),
+      v1: ofShape(moment, 17000),
+      empty: float32(0),
+      p2: ofShape(trained, 1),
+      g2: float32(1),
+      m2: ofShape(trained, 1),
+      v2: ofShape(moment, 1),
       scale: { ...float32(1), values: [scale] },
     },
-    call: ({ p0, g0, m0, v0, p1, g1, m1, v1, scale }) =>
+    call: ({ p0, g0, m0, v0, p1, g1, m1, v1, empty, p2, g2, m2, v2, scale }) =>
       native.adamw({
-        parameters: [p0, p1],
-        gradients: [g0, g1],
-        firstMoments: [m0, m1],
-        secondMoments: [v0, v1],
+        parameters: [p0, p1, empty, p2],
+        gradients: [g0, g1, empty, g2],
+        firstMoments: [m0, m1, empty, m2],
+        secondMoments: [v0, v1, empty, v2],
         step,
         scale,
       }),
     // Loshchilov and Hutter, Algorithm 2, with decoupled decay of learningRate · weightDecay.
     reference: (values) => {
       const result: Record<string, Host> = {}
-      for (const i of [0, 1] as const) {
+      for (const i of [0, 1, 2] as const) {
         const [p, g, m, v] = [values[`p${i}`], values[`g${i}`], values[`m${i}`], values[`v${i}`]]
         if (!Number.isFinite(scale)) {
           Object.assign(result, { [`p${i}`]: p, [`m${i}`]: m, [`v${i}`]: v })
@@ -257,7 +317,9 @@ function adamwCase(name: string, scale: number, stepNumber: number): OperationCa
 const adamw = [
   adamwCase('adamw, first step', 0.5, 1),
   adamwCase('adamw, step 1000', 2, 1000),
-  adamwCase('adamw with a scale that is not finite changes nothing', Number.NaN, 3),
+  ...[Number.NaN, Number.POSITIVE_INFINITY].map((scale) =>
+    adamwCase(`adamw with a scale of ${scale} changes nothing`, scale, 3),
+  ),
 ]
 
 type Training =
@@ -270,12 +332,12 @@ type Training =
   | 'countNonFinite'
   | 'largestDifference'
 export const training: Record<Training, OperationCase[]> = {
-  crossEntropy,
+  crossEntropy: [...crossEntropy, ...ends],
   capLogits,
   sum,
   globalNorm,
   clipScale,
   adamw,
-  countNonFinite,
+  countNonFinite: [...countNonFinite, fullCount],
   largestDifference,
 }

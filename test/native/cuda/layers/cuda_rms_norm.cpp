@@ -1,136 +1,68 @@
-// RMSNorm of CUDA, its gradient and its residual against float64.
+// RMSNorm of CUDA over rows and heads, its gradient and its residual, in every float type and layout.
 #include "cuda/kernels.h"
-#include "cuda_fixture.h"
+#include "cuda_alike.h"
 
 using namespace mora;
 using namespace mora::test;
 
 namespace {
 
-/// Without heads, rows of [rows, columns]; else rows of [rows / heads, heads, columns].
-struct Size {
-  int64_t rows, columns, heads = 0;
-  double weightOffset = 0;
-
-  std::vector<int64_t> shape() const {
-    if (heads == 0) return {rows, columns};
-    return {rows / heads, heads, columns};
-  }
-  std::vector<int64_t> rowShape() const {
-    if (heads == 0) return {rows};
-    return {rows / heads, heads};
-  }
-  float offset() const { return static_cast<float>(weightOffset); }
-};
-const Size kSizes[] = {{1, 1}, {3, 7},       {2, 64},        {37, 264}, {3, 2312}, {1, 1001},
-                       {0, 8}, {3, 7, 0, 1}, {15, 16, 3, 1}, {6, 7, 2}, {0, 8, 2}, {36, 128, 9, 1}};
 constexpr double kEpsilon = 1e-5;
 
-double& at(Values& values, int64_t index) { return values[static_cast<size_t>(index)]; }
-double at(const Values& values, int64_t index) { return values[static_cast<size_t>(index)]; }
+/// Rows of [rows, columns], or of [tokens, heads, columns].
+struct Case {
+  Shape shape;
+  float offset = 0;
 
-Values rstdOf(const Values& x, int64_t rows, int64_t columns) {
-  Values rstd(static_cast<size_t>(rows));
-  for (int64_t r = 0; r < rows; ++r) {
-    double squares = 0;
-    for (int64_t c = 0; c < columns; ++c) squares += at(x, r * columns + c) * at(x, r * columns + c);
-    at(rstd, r) = 1 / std::sqrt(squares / static_cast<double>(columns) + kEpsilon);
-  }
-  return rstd;
+  Shape rowShape() const { return {shape.begin(), shape.end() - 1}; }
+};
+const Case kCases[] = {{{1, 1}}, {{3, 7}},    {{2, 64}},       {{37, 264}}, {{3, 2312}}, {{1, 1001}},
+                       {{0, 8}}, {{3, 7}, 1}, {{5, 3, 16}, 1}, {{3, 2, 7}}, {{0, 2, 8}}, {{4, 9, 128}, 1}};
+
+void forward(cuda::Context& context, const Case& of) {
+  const auto& [shape, offset] = of;
+  const Operand x = reads(shape, 3), y = writes(shape, 2), weight = reads({shape.back()}, 1).as(DType::f32).dense();
+  const Operand rstd = writes(of.rowShape(), 4).as(DType::f32).dense();
+  const auto both = expectAlike("rmsNorm", {x, weight, y, rstd}, [&](const Views& t) {
+    cuda::rmsNorm(context, t[0], {}, t[1], offset, kEpsilon, t[2], t[3]);
+  });
+  // The sum is rounded to the type before the norm is computed.
+  expectAlike("rmsNorm after a residual", {x.overwritten(), weight, y, rstd, reads(shape, 5)},
+              [&](const Views& t) { cuda::rmsNorm(context, t[0], t[4], t[1], offset, kEpsilon, t[2], t[3]); },
+              {1e-6, 0x1p-8, 0x1p-11});
+  const auto onlyRstd = expectAlike("rstd alone", {x, weight, rstd}, [&](const Views& t) {
+    cuda::rmsNorm(context, t[0], {}, t[1], offset, kEpsilon, {}, t[2]);
+  });
+  const auto inPlace = expectAlike("rmsNorm in place", {x.overwritten(), weight}, [&](const Views& t) {
+    cuda::rmsNorm(context, t[0], {}, t[1], offset, kEpsilon, t[0], {});
+  });
+  CHECK(onlyRstd[2] == both[3] && inPlace[0] == both[2]);
+  expectAlike("rmsNormApply", {x, weight, fixed(DType::f32, of.rowShape(), both[3]), y},
+              [&](const Views& t) { cuda::rmsNormApply(context, t[0], t[1], offset, t[2], t[3]); });
 }
 
-Values normalised(const Values& x, const Values& weight, double weightOffset, const Values& rstd) {
-  Values y = x;
-  const int64_t columns = static_cast<int64_t>(weight.size());
-  for (int64_t i = 0; i < static_cast<int64_t>(y.size()); ++i)
-    at(y, i) *= at(rstd, i / columns) * (weightOffset + at(weight, i % columns));
-  return y;
-}
-
-void forward(cuda::Context& context, DType type, Size size, Layout layout, bool withResidual) {
-  const int64_t rows = size.rows, columns = size.columns;
-  const std::vector<int64_t> shape = size.shape();
-  const Values weight = normal(DType::f32, columns, 1), residual = normal(type, rows * columns, 2);
-  Values x = normal(type, rows * columns, 3);
-  const DeviceTensor deviceX(type, shape, x, layout), deviceResidual(type, shape, residual, layout);
-  const DeviceTensor deviceWeight(DType::f32, {columns}, weight), y(type, shape, Values(x.size()), layout);
-  const DeviceTensor rstd(DType::f32, size.rowShape(), Values(static_cast<size_t>(rows)));
-  if (withResidual)
-    for (size_t i = 0; i < x.size(); ++i) x[i] = rounded(type, x[i] + residual[i]);
-  const Values expectedRstd = rstdOf(x, rows, columns),
-               expected = normalised(x, weight, size.weightOffset, expectedRstd);
-
-  cuda::rmsNorm(context, deviceX, withResidual ? deviceResidual.desc() : TensorDesc{}, deviceWeight, size.offset(),
-                kEpsilon, y, rstd);
-  CHECK(deviceX.get() == x);
-  CHECK(close("rmsNorm", type, y.get(), expected));
-  CHECK(close("rstd", DType::f32, rstd.get(), expectedRstd));
-
-  const DeviceTensor applied(type, shape, Values(x.size()), layout);
-  cuda::rmsNormApply(context, deviceX, deviceWeight, size.offset(), rstd, applied);
-  CHECK(close("rmsNormApply", type, applied.get(), expected));
-
-  // Each result alone.
-  const DeviceTensor onlyRstd(DType::f32, size.rowShape(), Values(static_cast<size_t>(rows)));
-  cuda::rmsNorm(context, deviceX, {}, deviceWeight, size.offset(), kEpsilon, {}, onlyRstd);
-  CHECK(onlyRstd.get() == rstd.get());
-  applied.set(Values(x.size()));
-  cuda::rmsNorm(context, deviceX, {}, deviceWeight, size.offset(), kEpsilon, applied, {});
-  CHECK(applied.get() == y.get());
-  // In place.
-  cuda::rmsNorm(context, deviceX, {}, deviceWeight, size.offset(), kEpsilon, deviceX, {});
-  CHECK(deviceX.get() == y.get());
-}
-
-void backward(cuda::Context& context, DType type, Size size, Layout layout, bool accumulate) {
-  const int64_t rows = size.rows, columns = size.columns;
-  const std::vector<int64_t> shape = size.shape();
-  const Values weight = normal(DType::f32, columns, 4), x = normal(type, rows * columns, 5);
-  const Values dY = normal(type, rows * columns, 6), before = normal(type, rows * columns, 7);
-  const Values dWeightBefore = normal(DType::f32, columns, 8);
-  Values rstd = rstdOf(x, rows, columns);
-  for (double& value : rstd) value = rounded(DType::f32, value);
-
-  Values expected(x.size()), dWeight = dWeightBefore;
-  double largest = 0;  // of the subtracted terms, which nearly cancel with few columns
-  for (int64_t r = 0; r < rows; ++r) {
-    double mean = 0;
-    for (int64_t c = 0; c < columns; ++c) {
-      const double product = at(dY, r * columns + c) * at(x, r * columns + c) * at(rstd, r);
-      at(dWeight, c) += product;
-      mean += product * (size.weightOffset + at(weight, c)) / static_cast<double>(columns);
-    }
-    for (int64_t c = 0; c < columns; ++c) {
-      const int64_t i = r * columns + c;
-      at(expected, i) = at(rstd, r) * (at(dY, i) * (size.weightOffset + at(weight, c)) - at(x, i) * at(rstd, r) * mean);
-      largest = std::max(largest, std::abs(at(rstd, r) * at(dY, i) * (size.weightOffset + at(weight, c))));
-      if (accumulate) at(expected, i) += at(before, i);
-    }
-  }
-
-  const DeviceTensor deviceDY(type, shape, dY, layout), deviceX(type, shape, x, layout);
-  const DeviceTensor deviceWeight(DType::f32, {columns}, weight), deviceRstd(DType::f32, size.rowShape(), rstd);
-  const DeviceTensor dX(type, shape, before, layout), deviceDWeight(DType::f32, {columns}, dWeightBefore);
-  cuda::rmsNormBackward(context, deviceDY, deviceX, deviceWeight, size.offset(), deviceRstd, dX, accumulate,
-                        deviceDWeight);
-  CHECK(close("dX", type, dX.get(), expected, 2e-6, largest));
-  CHECK(close("dWeight", DType::f32, deviceDWeight.get(), dWeight, 2e-6));
+void backward(cuda::Context& context, const Case& of, bool accumulate) {
+  const auto& [shape, offset] = of;
+  const Operand dY = reads(shape, 6), x = reads(shape, 5), weight = reads({shape.back()}, 4).as(DType::f32).dense();
+  const Operand rstd = reads(of.rowShape(), 9).as(DType::f32).dense();
+  const auto apart = expectAlike(
+      "rmsNormBackward", {dY, x, weight, rstd, writes(shape, 7), writes({shape.back()}, 8).as(DType::f32).dense()},
+      [&](const Views& t) { cuda::rmsNormBackward(context, t[0], t[1], t[2], offset, t[3], t[4], accumulate, t[5]); },
+      2e-6);
   if (accumulate) return;
-  const Values first = dX.get();
-  cuda::rmsNormBackward(context, deviceDY, deviceX, deviceWeight, size.offset(), deviceRstd, deviceDY, false, {});
-  CHECK(deviceDY.get() == first);
+  const auto inPlace = expectAlike(
+      "rmsNormBackward in dY's memory, of x alone", {dY.overwritten(), x, weight, rstd},
+      [&](const Views& t) { cuda::rmsNormBackward(context, t[0], t[1], t[2], offset, t[3], t[0], false, {}); }, 2e-6);
+  CHECK(inPlace[0] == apart[4]);
 }
 
 }  // namespace
 
 int main() {
   TestContext test;
-  for (const DType type : kFloats)
-    for (const Size size : kSizes)
-      for (const Layout layout : kLayouts)
-        for (const bool flag : {false, true}) {
-          forward(test.context, type, size, layout, flag);
-          backward(test.context, type, size, layout, flag);
-        }
+  for (const Case& of : kCases) {
+    forward(test.context, of);
+    for (const bool accumulate : {false, true}) backward(test.context, of, accumulate);
+  }
   return finish();
 }
