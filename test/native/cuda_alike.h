@@ -19,6 +19,7 @@ struct Operand {
   std::optional<DType> type{};
   bool isOfOtherType = false;
   bool isDense = false;
+  bool isOutput = false;  // its values do not matter
 
   /// The same of a fixed type.
   Operand as(DType fixed) const {
@@ -63,8 +64,19 @@ inline Operand reads(const Shape& shape, unsigned seed, double deviation = 1) {
   return {shape, exact(countOf(shape), seed, deviation)};
 }
 
-/// An output, or an operand that is added to.
-inline Operand writes(const Shape& shape, unsigned seed) { return reads(shape, seed).overwritten(); }
+/// An operand whose values are changed.
+inline Operand changes(const Shape& shape, unsigned seed) { return reads(shape, seed).overwritten(); }
+
+inline Operand output(const Shape& shape) {
+  Operand operand = Operand{shape, Values(static_cast<size_t>(countOf(shape)))}.overwritten();
+  operand.isOutput = true;
+  return operand;
+}
+
+/// An output, or the operand that is added to.
+inline Operand outputOr(bool accumulate, const Shape& shape, unsigned seed) {
+  return accumulate ? changes(shape, seed) : output(shape);
+}
 
 /// A contiguous operand of a fixed type.
 inline Operand fixed(DType type, const Shape& shape, const Values& values) {
@@ -97,14 +109,15 @@ template <typename Launch>
 std::vector<Values> expectAlike(const std::string& what, const std::vector<Operand>& operands, Launch&& launch,
                                 const Slack& slack = 1e-6, Layouts layouts = Layouts::all) {
   std::vector<DType> types;
-  const auto run = [&](DType type, DType other, Layout layout) {
+  const auto run = [&](DType type, DType other, Layout layout, double outputBefore) {
     std::vector<std::unique_ptr<DeviceTensor>> device;
     Views tensors;
     types.clear();
     for (const Operand& operand : operands) {
       types.push_back(operand.type.value_or(operand.isOfOtherType ? other : type));
       const Layout own = operand.isDense ? kLayouts[0] : layout;
-      device.push_back(std::make_unique<DeviceTensor>(types.back(), operand.shape, operand.values, own));
+      const Values values = operand.isOutput ? Values(operand.values.size(), outputBefore) : operand.values;
+      device.push_back(std::make_unique<DeviceTensor>(types.back(), operand.shape, values, own));
       tensors.push_back(*device.back());
     }
     launch(std::as_const(tensors));
@@ -112,8 +125,8 @@ std::vector<Values> expectAlike(const std::string& what, const std::vector<Opera
     for (const auto& tensor : device) values.push_back(tensor->get());
     return values;
   };
-  const std::vector<Values> expected = run(DType::f32, DType::f32, kLayouts[0]);
-  const std::vector<Values> again = run(DType::f32, DType::f32, kLayouts[0]);
+  const std::vector<Values> expected = run(DType::f32, DType::f32, kLayouts[0], 0);
+  const std::vector<Values> again = run(DType::f32, DType::f32, kLayouts[0], 7);
   double largest = 0;
   for (size_t i = 0; i < operands.size(); ++i) {
     CHECK(same(again[i], expected[i]));
@@ -121,7 +134,7 @@ std::vector<Values> expectAlike(const std::string& what, const std::vector<Opera
       if (operands[i].written && std::isfinite(value)) largest = std::max(largest, std::abs(value));
   }
   const auto check = [&](DType type, DType other, Layout layout) {
-    const std::vector<Values> results = run(type, other, layout);
+    const std::vector<Values> results = run(type, other, layout, 7);
     for (size_t i = 0; i < operands.size(); ++i) {
       if (!operands[i].written) {
         CHECK(same(results[i], operands[i].values));

@@ -24,11 +24,11 @@ void steps(cuda::Context& context) {
   unsigned seed = 1;
   for (const int64_t count : kCounts) {
     // The second moment's roots are taken.
-    Operand secondMoment = writes({count}, ++seed).as(DType::f32);
+    Operand secondMoment = changes({count}, ++seed).as(DType::f32);
     for (double& value : secondMoment.values) value = std::abs(value);
-    operands.push_back(writes({count}, ++seed).as(DType::f32).dense());
+    operands.push_back(changes({count}, ++seed).as(DType::f32).dense());
     operands.push_back(reads({count}, ++seed).as(DType::f32));
-    operands.push_back(writes({count}, ++seed).as(DType::f32));
+    operands.push_back(changes({count}, ++seed).as(DType::f32));
     operands.push_back(secondMoment);
   }
   const AdamWStep step{1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.271f, 0.142625f};

@@ -59,11 +59,11 @@ std::vector<Operand> operandsOf(const Case& of) {
           reads(queries, 4),
           offsets(&std::pair<int64_t, int64_t>::first),
           offsets(&std::pair<int64_t, int64_t>::second),
-          writes(queries, 5),
-          writes({of.heads, of.queries()}, 6).as(DType::f32).dense(),
-          writes(queries, 7),
-          writes(keys, 8),
-          writes(keys, 9)};
+          output(queries),
+          output({of.heads, of.queries()}).as(DType::f32).dense(),
+          output(queries),
+          output(keys),
+          output(keys)};
 }
 
 void forward(cuda::Context& context, const Case& of, const Views& t) {
@@ -150,7 +150,7 @@ void lseMayBeAbsent() {
   for (const Case& of : {kWhole[1], kDecode[1]}) {
     std::vector<Operand> operands = operandsOf(of);
     operands.resize(kLse + 1);
-    operands[kLse].written = false;
+    operands[kLse].written = operands[kLse].isOutput = false;
     const auto withoutLse = [&](const Views& t) {
       Views views = t;
       views[kLse].data = nullptr;
@@ -176,9 +176,10 @@ void lseMayBeAbsent() {
     operands[kKeyOffsets].values = wrong.keys;
     std::vector<std::unique_ptr<DeviceTensor>> device;
     Views views;
-    for (const auto& [shape, values, written, type, other, isDense] : operands) {
-      device.push_back(
-          std::make_unique<DeviceTensor>(type.value_or(DType::f32), shape, values, kLayouts[isDense ? 0 : 1]));
+    for (const Operand& operand : operands) {
+      const DType type = operand.type.value_or(DType::f32);
+      const Layout layout = kLayouts[operand.isDense ? 0 : 1];
+      device.push_back(std::make_unique<DeviceTensor>(type, operand.shape, operand.values, layout));
       views.push_back(*device.back());
     }
     forward(test.context, right, views);

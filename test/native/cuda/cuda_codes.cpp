@@ -87,9 +87,9 @@ void unpacks(cuda::Context& context, const Form& form) {
   std::vector<Operand> all = partsOf(form), some = all;
   const int64_t columns = form.layout.columns, count = form.rows + 2;
   const Values rows = integers(count, form.rows, 8);
-  all.push_back(writes({form.rows, columns}, 9));
+  all.push_back(output({form.rows, columns}));
   some.push_back(fixed(DType::i32, {count}, rows));
-  some.push_back(writes({count, columns}, 10));
+  some.push_back(output({count, columns}));
   const auto values = expectAlike(
       "unpackCodes", all, [&](const Views& t) { cuda::unpackCodes(context, matrixOf(form, t), {}, t[7]); }, kExact)[7];
   const auto picked = expectAlike(

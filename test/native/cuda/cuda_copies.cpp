@@ -12,7 +12,7 @@ const Shape kShapes[] = {{}, {1}, {1000}, {3, 5}, {4, 64}, {2, 3, 40}, {2, 3, 4,
 /// The number 42 everywhere, integers moved, and floats converted.
 void isAlike(cuda::Context& context, const Shape& shape) {
   const auto fill = [&](const Views& t) { cuda::fill(context, t[0], 42); };
-  CHECK(expectAlike("fill", {writes(shape, 1)}, fill, kExact)[0] == Values(static_cast<size_t>(countOf(shape)), 42));
+  CHECK(expectAlike("fill", {output(shape)}, fill, kExact)[0] == Values(static_cast<size_t>(countOf(shape)), 42));
   const Values values = integers(countOf(shape), 200, 1);
   for (const DType type : {DType::i32, DType::i64, DType::u8}) {
     const Operand source = Operand{shape, values}.as(type);
@@ -22,7 +22,7 @@ void isAlike(cuda::Context& context, const Shape& shape) {
         [&](const Views& t) { cuda::copy(context, t[0], t[1], 1); }, kExact);
   }
   for (const float scale : {1.0f, -0.75f}) {
-    const std::vector<Operand> operands{reads(shape, 2), writes(shape, 3).ofOtherType()};
+    const std::vector<Operand> operands{reads(shape, 2), changes(shape, 3).ofOtherType()};
     expectAlike(
         "copy", operands, [&](const Views& t) { cuda::copy(context, t[0], t[1], scale); }, kExact);
     expectAlike("add", operands, [&](const Views& t) { cuda::add(context, t[0], t[1], scale); });

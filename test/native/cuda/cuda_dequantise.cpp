@@ -23,7 +23,7 @@ void unpacks(cuda::Context& context, DType type, const Shape& shape) {
     cuda::dequantise(context, source, t[1]);
   };
   expectAlike(std::string("dequantise of ") + traits.name,
-              {fixed(DType::u8, {bytes}, integers(bytes, 256, 1)), writes(shape, 2)}, dequantise, kExact);
+              {fixed(DType::u8, {bytes}, integers(bytes, 256, 1)), output(shape)}, dequantise, kExact);
 }
 
 }  // namespace

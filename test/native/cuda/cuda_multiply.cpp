@@ -15,7 +15,8 @@ int main() {
   TestContext test;
   for (const Shape& shape : kShapes)
     for (const bool accumulate : {false, true})
-      expectAlike("multiply", {reads(shape, 1), reads(shape, 2).as(DType::f32), writes(shape, 3).as(DType::f32)},
+      expectAlike("multiply",
+                  {reads(shape, 1), reads(shape, 2).as(DType::f32), outputOr(accumulate, shape, 3).as(DType::f32)},
                   [&](const Views& t) { cuda::multiply(test.context, t[0], t[1], t[2], -0.5f, accumulate); });
   return finish();
 }

@@ -14,7 +14,7 @@ const Size kSizes[] = {{1, 1, 1}, {7, 5, 3}, {40, 11, 64}, {300, 2, 24}, {600, 4
 
 void isAlike(cuda::Context& context, Size size) {
   const auto [count, limit, columns] = size;
-  const Operand table = reads({limit, columns}, 1), picked = writes({count, columns}, 3);
+  const Operand table = reads({limit, columns}, 1), picked = output({count, columns});
   const Operand ids = fixed(DType::i32, {count}, integers(count, limit, 2));
   const auto gather = [&](const Views& t) { cuda::gatherRows(context, t[0], t[1], t[2]); };
   const auto embed = [&](const Views& t) { cuda::embedding(context, t[0], t[1], t[2]); };
@@ -22,11 +22,11 @@ void isAlike(cuda::Context& context, Size size) {
   const auto embedded = expectAlike("embedding", {table.ofOtherType(), ids, picked}, embed, kExact);
   CHECK(embedded[2] == gathered[2]);
   expectAlike(
-      "embeddingBackward", {reads({count, columns}, 5), ids, writes({limit, columns}, 7).as(DType::f32)},
+      "embeddingBackward", {reads({count, columns}, 5), ids, changes({limit, columns}, 7).as(DType::f32)},
       [&](const Views& t) { cuda::embeddingBackward(context, t[0], t[1], t[2]); }, kExact);
   for (const bool accumulate : {false, true})
     expectAlike(
-        "gatherColumns", {reads({columns, limit}, 11), ids, writes({columns, count}, 13)},
+        "gatherColumns", {reads({columns, limit}, 11), ids, outputOr(accumulate, {columns, count}, 13)},
         [&](const Views& t) { cuda::gatherColumns(context, t[0], t[1], t[2], accumulate); }, kExact);
 }
 
@@ -41,7 +41,7 @@ void gathersBlocks(cuda::Context& context) {
   const Operand memory = fixed(DType::u8, {blocks * 34}, bytes);
   const Operand ids = fixed(DType::i32, {count}, integers(count, limit, 10));
   expectAlike(
-      "embedding of blocks", {memory, ids, writes({count, columns}, 1)},
+      "embedding of blocks", {memory, ids, output({count, columns})},
       [&](const Views& t) {
         cuda::embedding(context, {t[0].data, DType::q8_0, 2, {limit, columns}, {columns, 1}}, t[1], t[2]);
       },
@@ -51,7 +51,7 @@ void gathersBlocks(cuda::Context& context) {
 void scatters(cuda::Context& context) {
   const Operand at = fixed(DType::i32, {6}, {8, 0, 3, 4, 1, 7});
   expectAlike(
-      "scatterRows", {reads({6, 24}, 3), at, writes({9, 24}, 4)},
+      "scatterRows", {reads({6, 24}, 3), at, changes({9, 24}, 4)},
       [&](const Views& t) { cuda::scatterRows(context, t[0], t[1], t[2]); }, kExact);
 }
 

@@ -16,7 +16,7 @@ int main() {
   cuda::Context& context = test.context;
   for (const Activation f : {Activation::silu, Activation::gelu, Activation::geluTanh, Activation::relu})
     for (const Shape& shape : kShapes) {
-      const Operand gate = reads(shape, 1, 4), up = reads(shape, 2), dY = reads(shape, 3), result = writes(shape, 4);
+      const Operand gate = reads(shape, 1, 4), up = reads(shape, 2), dY = reads(shape, 3), result = output(shape);
       expectAlike("activation with a gate", {gate, up, result},
                   [&](const Views& t) { cuda::activation(context, f, t[0], t[1], t[2]); });
       expectAlike("activation", {gate, result}, [&](const Views& t) { cuda::activation(context, f, t[0], {}, t[1]); });

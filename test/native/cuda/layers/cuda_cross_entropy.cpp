@@ -12,8 +12,8 @@ void isAlike(cuda::Context& context, const Shape& shape, float softcap) {
   Values targets = integers(shape[0], shape[1], 2);
   if (shape[0] > 1) targets[1] = -100;
   const Operand logits = reads(shape, 1, 5), classes = fixed(DType::i32, {shape[0]}, targets);
-  const Operand losses = writes({shape[0]}, 3).as(DType::f32).dense();
-  const auto apart = expectAlike("crossEntropy", {logits, classes, losses, writes(shape, 4).ofOtherType()},
+  const Operand losses = output({shape[0]}).as(DType::f32).dense();
+  const auto apart = expectAlike("crossEntropy", {logits, classes, losses, output(shape).ofOtherType()},
                                  [&](const Views& t) { cuda::crossEntropy(context, t[0], t[1], softcap, t[2], t[3]); });
   const auto alone = expectAlike("crossEntropy without gradients", {logits, classes, losses},
                                  [&](const Views& t) { cuda::crossEntropy(context, t[0], t[1], softcap, t[2], {}); });

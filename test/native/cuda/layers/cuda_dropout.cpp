@@ -20,7 +20,7 @@ int main() {
       for (double& rowKey : rowKeys) rowKey *= 4097;  // beyond 32 bits
       const Operand x = reads(shape, 1), keys = fixed(DType::i64, {shape[0]}, rowKeys);
       const auto apart = expectAlike(
-          "dropout", {x, keys, writes(shape, 3)},
+          "dropout", {x, keys, output(shape)},
           [&](const Views& t) { cuda::dropout(test.context, t[0], t[1], key, t[2]); }, kExact);
       const auto inPlace = expectAlike(
           "dropout in place", {x.overwritten(), keys},

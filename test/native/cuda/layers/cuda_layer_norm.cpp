@@ -16,10 +16,10 @@ Operand vector(int64_t count, unsigned seed) { return reads({count}, seed).as(DT
 void forward(cuda::Context& context, const Shape& shape, bool withBias) {
   const int64_t rows = shape[0], columns = shape[1];
   const Operand x = reads(shape, 3), weight = vector(columns, 1), bias = vector(columns, 2);
-  const Operand y = writes(shape, 4), rowFacts = vector(rows, 5);
+  const Operand y = output(shape), rowFacts = output({rows}).as(DType::f32).dense();
   const auto shift = [&](const Views& t) { return withBias ? t[2] : TensorDesc{}; };
   const auto made = expectAlike(
-      "layerNorm", {x, weight, bias, y, rowFacts.overwritten(), rowFacts.overwritten()},
+      "layerNorm", {x, weight, bias, y, rowFacts, rowFacts},
       [&](const Views& t) { cuda::layerNorm(context, t[0], t[1], shift(t), kEpsilon, t[3], t[4], t[5]); }, 1e-5);
   const auto applied = expectAlike(
       "layerNormApply", {x, weight, bias, y, fixed(DType::f32, {rows}, made[4]), fixed(DType::f32, {rows}, made[5])},
@@ -33,7 +33,7 @@ void backward(cuda::Context& context, const Shape& shape, bool accumulate) {
   const Operand mean = vector(rows, 10), rstd = vector(rows, 11);
   const Operand sums = vector(columns, 8).overwritten();
   const auto apart = expectAlike(
-      "layerNormBackward", {dY, x, weight, mean, rstd, writes(shape, 7), sums, sums},
+      "layerNormBackward", {dY, x, weight, mean, rstd, outputOr(accumulate, shape, 7), sums, sums},
       [&](const Views& t) {
         cuda::layerNormBackward(context, t[0], t[1], t[2], t[3], t[4], t[5], accumulate, t[6], t[7]);
       },

@@ -21,8 +21,8 @@ const Case kCases[] = {{{1, 1}}, {{3, 7}},    {{2, 64}},       {{37, 264}}, {{3,
 
 void forward(cuda::Context& context, const Case& of) {
   const auto& [shape, offset] = of;
-  const Operand x = reads(shape, 3), y = writes(shape, 2), weight = reads({shape.back()}, 1).as(DType::f32).dense();
-  const Operand rstd = writes(of.rowShape(), 4).as(DType::f32).dense();
+  const Operand x = reads(shape, 3), y = output(shape), weight = reads({shape.back()}, 1).as(DType::f32).dense();
+  const Operand rstd = output(of.rowShape()).as(DType::f32).dense();
   const auto both = expectAlike("rmsNorm", {x, weight, y, rstd}, [&](const Views& t) {
     cuda::rmsNorm(context, t[0], {}, t[1], offset, kEpsilon, t[2], t[3]);
   });
@@ -46,7 +46,8 @@ void backward(cuda::Context& context, const Case& of, bool accumulate) {
   const Operand dY = reads(shape, 6), x = reads(shape, 5), weight = reads({shape.back()}, 4).as(DType::f32).dense();
   const Operand rstd = reads(of.rowShape(), 9).as(DType::f32).dense();
   const auto apart = expectAlike(
-      "rmsNormBackward", {dY, x, weight, rstd, writes(shape, 7), writes({shape.back()}, 8).as(DType::f32).dense()},
+      "rmsNormBackward",
+      {dY, x, weight, rstd, outputOr(accumulate, shape, 7), changes({shape.back()}, 8).as(DType::f32).dense()},
       [&](const Views& t) { cuda::rmsNormBackward(context, t[0], t[1], t[2], offset, t[3], t[4], accumulate, t[5]); },
       2e-6);
   if (accumulate) return;

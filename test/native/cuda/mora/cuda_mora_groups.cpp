@@ -31,10 +31,10 @@ void isAlike(cuda::Context& context, const Grouping& grouping, int64_t rows, boo
   const Shape wide{rows, grouping.width}, narrow{rows, grouping.side};
   const std::string name = describe(grouping);
   expectAlike(
-      "groupSum of " + name, {reads(wide, 1), writes(narrow, 2)},
+      "groupSum of " + name, {reads(wide, 1), outputOr(accumulate, narrow, 2)},
       [&](const Views& t) { cuda::groupSum(context, grouping, t[0], t[1], accumulate); }, 1e-5, Layouts::inTurn);
   expectAlike(
-      "groupSpread of " + name, {reads(narrow, 3), writes(wide, 4)},
+      "groupSpread of " + name, {reads(narrow, 3), outputOr(accumulate, wide, 4)},
       [&](const Views& t) { cuda::groupSpread(context, grouping, t[0], t[1], accumulate); }, 1e-6, Layouts::inTurn);
 }
 
@@ -47,7 +47,7 @@ void mergeGroups(cuda::Context& context) {
       {{GroupKind::tile, 1, 8, 40}, {GroupKind::tile, 0, 9, 40}},
   };
   for (const auto& [input, output] : pairs) {
-    Operand weight = writes({output.width, input.width}, 5);
+    Operand weight = changes({output.width, input.width}, 5);
     weight.values.back() = INFINITY;
     const Operand matrix = reads({output.side, input.side}, 6).as(DType::f32).dense();
     const auto merge = [&, from = input, to = output](const Views& t) {
