@@ -120,6 +120,18 @@ const withCache: Packed[] = [
     headSize: 7,
   },
   { documents: [[1, 700]], heads: 9, keyValueHeads: 3, headSize: 64 },
+  // One query each, of several documents, some without queries or keys.
+  {
+    documents: [
+      [1, 300],
+      [0, 5],
+      [1, 0],
+      [1, 65],
+    ],
+    heads: 9,
+    keyValueHeads: 3,
+    headSize: 80,
+  },
   // More heads than are processed together, and more rows than the special case for few rows.
   {
     documents: [
