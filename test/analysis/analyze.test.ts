@@ -3,9 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { analyzeAdapter, type LayerSpectrum } from '../../lib/analysis/index.js'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
-import { testTerminal } from '../cli/terminal.js'
+import { mora } from '../cli/mora.js'
 import { goldenPath } from '../golden/files.js'
 
 const model = goldenPath('tiny-untied/model')
@@ -41,12 +39,8 @@ test('ΔW of sharing has at most rank R, of rotation more than LoRA at its budge
 })
 
 test('mora analyze counts, prints and plots', async () => {
-  const run = async (...options: string[]) => {
-    const terminal = testTerminal()
-    const argv = ['analyze', '--model', model, '--adapter', adapterOf('rotation'), ...options]
-    const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-    return { exitCode, ...terminal.written }
-  }
+  const run = (...options: string[]) =>
+    mora('analyze', '--model', model, '--adapter', adapterOf('rotation'), ...options)
   const plot = join(folder, 'spectra.svg')
   const { exitCode, stdout } = await run('--plot', plot, '--threshold', '0.01')
   expect(exitCode).toBe(0)
@@ -63,8 +57,7 @@ test('mora analyze counts, prints and plots', async () => {
 })
 
 test('asks for a model that is not found', async () => {
-  const terminal = testTerminal()
-  const argv = ['analyze', '--adapter', adapterOf('rotation')]
-  expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(2)
-  expect(terminal.written.stderr).toMatch(/--model is needed/)
+  const { exitCode, stderr } = await mora('analyze', '--adapter', adapterOf('rotation'))
+  expect(exitCode).toBe(2)
+  expect(stderr).toMatch(/--model is needed/)
 })

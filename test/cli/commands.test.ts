@@ -4,14 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import { lacksBuild, needing } from '../needs.js'
-import { testTerminal } from './terminal.js'
+import { mora, moraJson, moraOn } from './mora.js'
 import { CONFIG } from './tiny-config.js'
+import { words } from './words.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
 const at = (name: string) => join(folder, name)
@@ -19,21 +18,6 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Built by `npm run build:lib`. */
 const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
-
-const mora = (...argv: string[]) => moraOn({}, ...argv)
-
-async function moraOn(options: Parameters<typeof testTerminal>[0], ...argv: string[]) {
-  const terminal = testTerminal(options)
-  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
-}
-
-/** Runs with --json and returns the document, which must be all of stdout. */
-async function moraJson(...argv: string[]) {
-  const { exitCode, stdout, stderr } = await mora(...argv, '--json', '--quiet')
-  expect(stdout.trim().split('\n'), stderr).toHaveLength(1)
-  return { exitCode, json: JSON.parse(stdout) }
-}
 
 /** Linear layers of the blocks: q, k, v, o, gate, up, down of both. */
 const LINEARS = 14
@@ -47,43 +31,29 @@ beforeAll(async () => {
   }))
   writeFileSync(at('rows.jsonl'), rows.map((row) => JSON.stringify(row)).join('\n'))
   const { exitCode } = await moraJson(
-    'train',
-    '--init',
-    at('config.json'),
-    '--model',
-    at('empty'),
-    '--data',
-    at('rows.jsonl'),
-    ...['--output', at('base'), '--max-steps', '2', '--dtype', 'float32'],
+    ...words`
+    train --init ${at('config.json')} --model ${at('empty')} --data ${at('rows.jsonl')} --output ${at('base')}
+    --max-steps 2 --dtype float32
+  `,
   )
   expect(exitCode).toBe(0)
 })
 
 const model = () => at('base/model')
-const trained = (output: string, ...more: string[]) => [
-  'train',
-  '--model',
-  model(),
-  '--data',
-  at('rows.jsonl'),
-  '--output',
-  at(output),
-  ...['--max-steps', '4', '--batch-size', '4', '--rank', '2', '--dtype', 'float32', ...more],
-]
+const trained = (output: string, ...more: string[]) => words`
+  train --model ${model()} --data ${at('rows.jsonl')} --output ${at(output)} --max-steps 4 --batch-size 4
+  --rank 2 --dtype float32 ${more}
+`
 
 const talker = () => at('talker/model')
 
 beforeAll(async () => {
   writeFileSync(at('talker.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
   const { exitCode } = await moraJson(
-    'train',
-    '--init',
-    at('talker.json'),
-    '--model',
-    smallTokenizerFolder,
-    '--data',
-    at('rows.jsonl'),
-    ...['--output', at('talker'), '--max-steps', '1', '--dtype', 'float32'],
+    ...words`
+    train --init ${at('talker.json')} --model ${smallTokenizerFolder} --data ${at('rows.jsonl')}
+    --output ${at('talker')} --max-steps 1 --dtype float32
+  `,
   )
   expect(exitCode).toBe(0)
 })
@@ -225,17 +195,9 @@ describe('mora train', () => {
 
   it('takes the rank from the file of an adapter, and refuses another way to choose it', async () => {
     await moraJson(...trained('ranked'))
-    const argv = [
-      'train',
-      '--model',
-      model(),
-      '--data',
-      at('rows.jsonl'),
-      '--output',
-      at('ranked-on'),
-      '--max-steps',
-      '1',
-    ]
+    const argv = words`
+      train --model ${model()} --data ${at('rows.jsonl')} --output ${at('ranked-on')} --max-steps 1
+    `
     const { exitCode, json } = await moraJson(...argv, '--adapter', at('ranked'), '--match-parameters-of', 'lora:4')
     expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'unfit-options' })
     expect(json.error.message).toContain('--match-parameters-of')
@@ -347,13 +309,9 @@ describe('mora merge', () => {
 
   it('sends a run that changed the whole model to its model folder', async () => {
     const { exitCode, json } = await moraJson(
-      'merge',
-      '--model',
-      model(),
-      '--adapter',
-      at('base'),
-      '--output',
-      at('no'),
+      ...words`
+      merge --model ${model()} --adapter ${at('base')} --output ${at('no')}
+    `,
     )
     expect(exitCode).toBe(2)
     expect(json.error.message).toContain(`use ${model()}`)
@@ -529,17 +487,9 @@ describe('a model with a weight that is not a number', () => {
   })
 
   it('is not trained, and not to blame on the learning rate', async () => {
-    const argv = [
-      'train',
-      '--model',
-      damaged(),
-      '--data',
-      at('pairs.jsonl'),
-      '--output',
-      at('no-run'),
-      '--template',
-      'none',
-    ]
+    const argv = words`
+      train --model ${damaged()} --data ${at('pairs.jsonl')} --output ${at('no-run')} --template none
+    `
     const { exitCode, json } = await moraJson(...argv)
     expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 1, code: 'non-finite' })
     expect(json.error.message).toContain('the weights of the model are damaged')
@@ -701,13 +651,9 @@ describe('a model that reads and writes text', () => {
   it('is measured by mora eval', async () => {
     writeFileSync(at('text.txt'), 'Some words to measure, and some more of them.')
     const { exitCode, json } = await moraJson(
-      'eval',
-      '--model',
-      talker(),
-      '--task',
-      'perplexity',
-      '--data',
-      at('text.txt'),
+      ...words`
+      eval --model ${talker()} --task perplexity --data ${at('text.txt')}
+    `,
     )
     expect(exitCode).toBe(0)
     expect(Object.keys(json)).toEqual(['perplexity', 'loss', 'tokens', 'targets'])

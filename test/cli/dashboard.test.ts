@@ -10,15 +10,10 @@ import { writeRun } from '../dashboard/run-folders.js'
 import { main } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, needing } from '../needs.js'
+import { mora } from './mora.js'
 import { testTerminal } from './terminal.js'
 
 const folder = useTemporaryFolder()
-
-async function mora(...argv: string[]) {
-  const terminal = testTerminal()
-  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
-}
 
 /** Starts a dashboard, and returns what it printed and a way to end it as Ctrl-C does. */
 async function start(...argv: string[]) {

@@ -5,13 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
 import { evaluate, loadDataset, loadModel, loadTokenizer, mora as moraAdapter, train } from '../../lib/index.js'
 import { commitOf, type StandIn, sha256 } from '../hub/stand-in.js'
 import { useStandInByVariables } from '../hub/use-stand-in.js'
 import { lacksBuild, needing } from '../needs.js'
-import { testTerminal } from './terminal.js'
+import { moraJson } from './mora.js'
+import { words } from './words.js'
 
 const root = join(import.meta.dirname, '../..')
 const demo = join(root, 'assets/demo-model')
@@ -42,29 +41,10 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-async function mora(...argv: string[]) {
-  const terminal = testTerminal()
-  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
-}
-
-async function moraJson(...argv: string[]) {
-  const { exitCode, stdout, stderr } = await mora(...argv, '--json')
-  return { exitCode, json: JSON.parse(stdout), stderr }
-}
-
-const training = (output: string, ...more: string[]) => [
-  'train',
-  '--model',
-  'owner/demo',
-  '--data',
-  'owner/facts',
-  '--eval-data',
-  'owner/facts',
-  '--output',
-  at(output),
-  ...['--max-steps', '2', '--threads', '1', ...more],
-]
+const training = (output: string, ...more: string[]) => words`
+  train --model owner/demo --data owner/facts --eval-data owner/facts --output ${at(output)} --max-steps 2
+  --threads 1 ${more}
+`
 const adapting = (output: string, ...more: string[]) => training(output, '--rank', '1', ...more)
 
 describe('mora train with hub ids', () => {
@@ -128,15 +108,7 @@ describe('other commands with hub ids', () => {
     const remote = await moraJson(...asking, '--adapter', 'owner/adapter')
     expect(remote.exitCode, remote.stderr).toBe(0)
     expect(remote.json.ids).toEqual(local.json.ids)
-    const merged = await moraJson(
-      'merge',
-      '--model',
-      'owner/demo',
-      '--adapter',
-      'owner/adapter',
-      '--output',
-      at('merged'),
-    )
+    const merged = await moraJson(...words`merge --model owner/demo --adapter owner/adapter --output ${at('merged')}`)
     expect(merged.json).toMatchObject({ output: at('merged'), merged: expect.any(Number) })
     expect(readdirSync(at('merged'))).toEqual(expect.arrayContaining(['config.json', 'tokenizer.json']))
   })
@@ -190,16 +162,7 @@ describe('what goes wrong', () => {
 
   test('offline, with the cache, works', async () => {
     const requests = hub.requests.length
-    const { exitCode } = await moraJson(
-      'generate',
-      '--model',
-      'owner/demo',
-      '--prompt',
-      'x',
-      '--offline',
-      '--max-new-tokens',
-      '1',
-    )
+    const { exitCode } = await moraJson(...words`generate --model owner/demo --prompt x --offline --max-new-tokens 1`)
     expect({ exitCode, requests: hub.requests.length }).toEqual({ exitCode: 0, requests })
   })
 

@@ -1,8 +1,6 @@
 /** `mora inspect --model` reports the quantised weights in the files, and the memory to load them. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadModel } from '../../lib/models/index.js'
 import { goldenJson, goldenPath } from '../golden/files.js'
 import { readRawTensors } from '../golden/tensor-files.js'
@@ -10,16 +8,12 @@ import { loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { testTerminal } from './terminal.js'
+import { mora } from './mora.js'
 
 const temporary = useTemporaryFolder()
 const device = testDevice()
 
-async function inspect(...argv: string[]) {
-  const terminal = testTerminal()
-  const exitCode = await runCommandLine(['inspect', ...argv], { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
-}
+const inspect = (...argv: string[]) => mora('inspect', ...argv)
 const inspected = async (...argv: string[]) => JSON.parse((await inspect(...argv, '--json')).stdout)
 
 /** A GGUF file of a tiny model whose matrices are in blocks, except those whose rows are not whole blocks. */

@@ -3,13 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { initModel } from '../../lib/models/index.js'
 import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { testTerminal } from './terminal.js'
+import { mora } from './mora.js'
 import { CONFIG } from './tiny-config.js'
 
 const temporary = useTemporaryFolder()
@@ -31,12 +29,6 @@ async function writeFiles(): Promise<void> {
 
 function edit(name: string, entries: object): void {
   writeFileSync(at(name), JSON.stringify({ ...JSON.parse(readFileSync(at(name), 'utf8')), ...entries }))
-}
-
-async function mora(...argv: string[]) {
-  const terminal = testTerminal()
-  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
 }
 
 const output = () => ['--output', at('written')]

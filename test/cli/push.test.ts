@@ -2,11 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
 import type { StandIn } from '../hub/stand-in.js'
 import { useStandInByVariables } from '../hub/use-stand-in.js'
-import { testTerminal } from './terminal.js'
+import { mora, moraOn } from './mora.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-cli-push-'))
 const out = join(folder, 'out')
@@ -21,11 +19,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-async function push(...argv: string[]) {
-  const terminal = testTerminal()
-  const exitCode = await runCommandLine(['push', ...argv], { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
-}
+const push = (...argv: string[]) => mora('push', ...argv)
 
 test('mora push FOLDER OWNER/NAME uploads, shows progress, and prints the address', async () => {
   const { exitCode, stdout, stderr } = await push(out, 'owner/name', '--private', '--message', 'The first')
@@ -101,10 +95,10 @@ test.each([
   ['n', ['README.md', 'm.gguf']],
   ['', ['README.md', 'm.gguf']],
 ])('on a terminal it asks about files that are not part of a model; the answer is "%s"', async (answer, files) => {
-  const terminal = testTerminal({ isTTY: true, input: answer === '' ? '' : `${answer}\n` })
-  const argv = ['push', withKey(), `owner/asked${answer}`]
-  expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(0)
-  expect(terminal.written.stderr).toMatch(/^id_rsa\nThese files are not part of .* Upload them too\? \[y\/N\] /)
+  const terminal = { isTTY: true, input: answer === '' ? '' : `${answer}\n` }
+  const { exitCode, stderr } = await moraOn(terminal, 'push', withKey(), `owner/asked${answer}`)
+  expect(exitCode).toBe(0)
+  expect(stderr).toMatch(/^id_rsa\nThese files are not part of .* Upload them too\? \[y\/N\] /)
   expect(filesOf(`owner/asked${answer}`)).toEqual(files)
 })
 

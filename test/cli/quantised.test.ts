@@ -2,14 +2,12 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
 import { readGguf } from '../../lib/io/gguf.js'
 import { CodedWeight } from '../../lib/tensor/coded-weight.js'
 import { describeGolden, goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { talkingSet } from '../models/read/quantised-sets.js'
-import { testTerminal } from './terminal.js'
+import { mora } from './mora.js'
 
 const temporary = useTemporaryFolder()
 const at = (name: string) => join(temporary(), name)
@@ -21,14 +19,13 @@ beforeEach(() => {
 afterEach(() => products.mockRestore())
 
 /** Runs a command in float32, checks whether it multiplied with codes, and returns what it printed. */
-async function mora(codes: boolean, ...argv: string[]) {
+async function moraBy(codes: boolean, ...argv: string[]) {
   products.mockClear()
-  const terminal = testTerminal()
   const place = ['--device', process.env.MORA_TEST_DEVICE ?? 'cpu', '--threads', '2', '--json', '--quiet']
-  const exitCode = await runCommandLine([...argv, ...place], { commands, version: '0.0.0', terminal })
-  expect(exitCode, terminal.written.stdout + terminal.written.stderr).toBe(0)
+  const { exitCode, stdout, stderr } = await mora(...argv, ...place)
+  expect(exitCode, stdout + stderr).toBe(0)
   expect(products.mock.calls.length > 0, `products with codes of ${argv.join(' ')}`).toBe(codes)
-  return JSON.parse(terminal.written.stdout)
+  return JSON.parse(stdout)
 }
 
 const talker = (set: string) => talkingSet(at('talker'), set)
@@ -50,11 +47,11 @@ describeGolden('quantised', sets, (set, folder) => {
 
   test('mora generate writes the same text with --quantised and with floats', async () => {
     const generate = ['generate', '--model', talker(set), '--raw', '--prompt', 'abc', '--max-new-tokens', '24']
-    const codes = await mora(true, ...generate, '--dtype', 'float32', '--quantised')
-    const floats = await mora(false, ...generate, '--dtype', 'float32', '--no-quantised')
+    const codes = await moraBy(true, ...generate, '--dtype', 'float32', '--quantised')
+    const floats = await moraBy(false, ...generate, '--dtype', 'float32', '--no-quantised')
     expect(codes.text.length).toBeGreaterThan(5)
     expect(codes).toEqual({ ...floats, tokensPerSecond: expect.any(Number) })
-    await mora(true, ...generate, '--dtype', 'bfloat16', '--quantised')
+    await moraBy(true, ...generate, '--dtype', 'bfloat16', '--quantised')
   })
 
   test('mora eval measures the same with --quantised', async () => {
@@ -62,8 +59,8 @@ describeGolden('quantised', sets, (set, folder) => {
       const [output, data] = [at('measured.jsonl'), rows()]
       const argv = ['eval', '--model', folder, '--data', data, '--dtype', 'float32', ...more]
       const codes = more.includes('--quantised')
-      const { loss } = await mora(codes, ...argv, '--task', 'perplexity')
-      await mora(codes, ...argv, '--task', 'logprobs', '--output', output)
+      const { loss } = await moraBy(codes, ...argv, '--task', 'perplexity')
+      await moraBy(codes, ...argv, '--task', 'logprobs', '--output', output)
       const lines = readFileSync(output, 'utf8').trim().split('\n')
       return { loss: loss as number, logprobs: lines.flatMap((line) => JSON.parse(line).logprobs as number[]) }
     }
@@ -76,7 +73,7 @@ describeGolden('quantised', sets, (set, folder) => {
   test('mora merge writes the values and ΔW of an adapter that was trained beside the codes, rounded once', async () => {
     const train = ['train', '--model', folder, '--data', rows(), '--method', 'lora', '--rank', '2', '--alpha', '6']
     const steps = ['--max-steps', '4', '--learning-rate', '0.02', '--dtype', 'float32', '--output', at('adapter')]
-    await mora(true, ...train, ...steps, '--quantised')
+    await moraBy(true, ...train, ...steps, '--quantised')
     const adapter = readTensors(join(at('adapter'), 'adapter_model.safetensors'))
     const values = readTensors(join(folder, 'dequantised.safetensors'))
     // Without --dtype it is bfloat16, whose values have 8 bits.
@@ -85,7 +82,7 @@ describeGolden('quantised', sets, (set, folder) => {
       [[], 2 ** -8],
     ] as const) {
       const output = at(`merged-${dtype.length}`)
-      await mora(false, 'merge', '--model', folder, '--adapter', at('adapter'), '--output', output, ...dtype)
+      await moraBy(false, 'merge', '--model', folder, '--adapter', at('adapter'), '--output', output, ...dtype)
       const merged = readTensors(join(output, 'model.safetensors'))
       for (const name of dequantised) {
         const [rowCount, columns] = values.get(name)!.shape as [number, number]
@@ -120,32 +117,37 @@ test('mora train --quantise trains beside the codes of floats, and later command
   const data = ['--data', at('rows.jsonl'), '--dtype', 'float32']
   const train = ['train', '--model', model, ...data, '--method', 'lora', '--rank', '2', '--max-steps', '4']
   const run = [...train, '--learning-rate', '0.02', '--quantise', 'nf4', '--output', at('run')]
-  await mora(true, ...run)
+  await moraBy(true, ...run)
   expect(readFileSync(join(at('run'), 'run.yaml'), 'utf8')).toContain('quantise: nf4')
-  await mora(true, ...run, '--max-steps', '6', '--resume', '--allow-changes', 'max-steps')
+  await moraBy(true, ...run, '--max-steps', '6', '--resume', '--allow-changes', 'max-steps')
   const perplexity = ['eval', ...data, '--task', 'perplexity']
-  const beside = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4', '--adapter', at('run'))
-  expect(await mora(true, ...perplexity, '--model', model, '--adapter', at('run'))).toEqual(beside)
-  await mora(false, 'merge', '--model', model, '--adapter', at('run'), '--output', at('whole'), '--dtype', 'float32')
-  const whole = await mora(false, ...perplexity, '--model', at('whole'))
+  const beside = await moraBy(true, ...perplexity, '--model', model, '--quantise', 'nf4', '--adapter', at('run'))
+  expect(await moraBy(true, ...perplexity, '--model', model, '--adapter', at('run'))).toEqual(beside)
+  await moraBy(false, 'merge', '--model', model, '--adapter', at('run'), '--output', at('whole'), '--dtype', 'float32')
+  const whole = await moraBy(false, ...perplexity, '--model', at('whole'))
   expect(Math.abs(whole.loss / beside.loss - 1)).toBeLessThan(1e-5)
-  const base = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4')
+  const base = await moraBy(true, ...perplexity, '--model', model, '--quantise', 'nf4')
   expect(beside.loss).toBeLessThan(0.99 * base.loss)
   // Quantised again, it equals the merged floats that are quantised while loading.
   const merge = ['--model', model, '--adapter', at('run'), '--dtype', 'float32', '--quantise']
   const compare = ['--compare', at('rows.jsonl')]
-  const { change } = await mora(true, 'merge', ...merge, 'nf4', '--output', at('small'), ...compare)
-  const small = await mora(true, ...perplexity, '--model', at('small'), '--quantised')
-  expect(small).toEqual(await mora(true, ...perplexity, '--model', at('whole'), '--quantise', 'nf4'))
-  await mora(false, 'export', ...merge, 'q8_0', '--output', at('small.gguf'), '--format', 'gguf')
-  const nearer = await mora(false, ...perplexity, '--model', at('small.gguf'))
+  const { change } = await moraBy(true, 'merge', ...merge, 'nf4', '--output', at('small'), ...compare)
+  const small = await moraBy(true, ...perplexity, '--model', at('small'), '--quantised')
+  expect(small).toEqual(await moraBy(true, ...perplexity, '--model', at('whole'), '--quantise', 'nf4'))
+  await moraBy(false, 'export', ...merge, 'q8_0', '--output', at('small.gguf'), '--format', 'gguf')
+  const nearer = await moraBy(false, ...perplexity, '--model', at('small.gguf'))
   expect(Math.abs(nearer.loss / beside.loss - 1)).toBeLessThan(0.01)
   // The same holds with the importance matrix of the adapted model.
   const imatrix = ['imatrix', '--model', model, '--adapter', at('run'), ...data, '--output', at('imatrix.gguf')]
-  expect(await mora(true, ...imatrix)).toMatchObject({ output: at('imatrix.gguf'), weights: 21, tokens: 21, chunks: 3 })
-  await mora(false, 'merge', ...merge, 'q4_0', '--output', at('plain.gguf'))
+  expect(await moraBy(true, ...imatrix)).toMatchObject({
+    output: at('imatrix.gguf'),
+    weights: 21,
+    tokens: 21,
+    chunks: 3,
+  })
+  await moraBy(false, 'merge', ...merge, 'q4_0', '--output', at('plain.gguf'))
   const matters = ['--imatrix', at('imatrix.gguf')]
-  await mora(false, 'merge', ...merge, 'q4_0', '--output', at('weighted.gguf'), ...matters)
+  await moraBy(false, 'merge', ...merge, 'q4_0', '--output', at('weighted.gguf'), ...matters)
   const blocksOf = async (path: string) => {
     const { metadata, tensors } = await readGguf(path)
     const { offset, bytes } = tensors.get('blk.0.attn_q.weight')!
@@ -162,7 +164,7 @@ test('mora train --quantise trains beside the codes of floats, and later command
   expect(Math.abs(change.after / small.loss - 1)).toBeLessThan(1e-6)
   expect(change.klDivergence).toBeGreaterThan(1e-3)
   const floats = ['merge', '--model', model, '--adapter', at('run'), '--dtype', 'float32', '--output', at('again')]
-  const exact = await mora(true, ...floats, ...compare)
+  const exact = await moraBy(true, ...floats, ...compare)
   expect(exact.change).toMatchObject({ sameTopTokens: 1, targets: change.targets })
   expect(exact.change.maxAbsoluteChange).toBeLessThan(1e-4)
 })
@@ -178,13 +180,11 @@ describe('mora merge --compare refuses rows before anything is written', () => {
   ])('%s', async (_, rows, message) => {
     writeFileSync(at('rows.jsonl'), rows)
     const adapter = join(goldenPath('methods'), 'lora/start')
-    const terminal = testTerminal()
     const merge = ['merge', '--model', model, '--adapter', adapter, '--output', at('whole'), '--threads', '2']
-    const argv = [...merge, '--compare', at('rows.jsonl'), '--allow-other-base']
-    const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
+    const { exitCode, stderr } = await mora(...merge, '--compare', at('rows.jsonl'), '--allow-other-base')
     expect(exitCode).toBeGreaterThan(0)
-    expect(terminal.written.stderr.replaceAll(/\s+/g, ' ')).toMatch(message)
-    expect(terminal.written.stderr).not.toContain('merging')
+    expect(stderr.replaceAll(/\s+/g, ' ')).toMatch(message)
+    expect(stderr).not.toContain('merging')
     expect(existsSync(at('whole'))).toBe(false)
   })
 })

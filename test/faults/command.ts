@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { words } from '../cli/words.js'
 import { goldenPath } from '../golden/files.js'
 
 export const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
@@ -48,47 +49,18 @@ export function start(argv: readonly string[], environment: Record<string, strin
 }
 
 /** Arguments of a run that takes a second; `more` may override options. */
-export const trainInto = (output: string, ...more: string[]): string[] => [
-  'train',
-  '--model',
-  model,
-  '--data',
-  rows,
-  '--output',
-  output,
-  '--rank',
-  '2',
-  '--dropout',
-  '0.1',
-  ...['--max-steps', '8', '--batch-size', '4', '--threads', '1', ...more],
-]
+export const trainInto = (output: string, ...more: string[]): string[] => words`
+  train --model ${model} --data ${rows} --output ${output} --rank 2 --dropout 0.1 --max-steps 8 --batch-size 4
+  --threads 1 ${more}
+`
 
-export const mergeInto = (output: string, adapter: string, ...more: string[]): string[] => [
-  'merge',
-  '--model',
-  model,
-  '--adapter',
-  adapter,
-  '--output',
-  output,
-  '--threads',
-  '1',
-  '--quiet',
-  ...more,
-]
+export const mergeInto = (output: string, adapter: string, ...more: string[]): string[] => words`
+  merge --model ${model} --adapter ${adapter} --output ${output} --threads 1 --quiet ${more}
+`
 
-export const exportInto = (output: string, adapter: string, format: string, ...more: string[]): string[] => [
-  'export',
-  '--model',
-  model,
-  '--adapter',
-  adapter,
-  '--output',
-  output,
-  '--format',
-  format,
-  ...['--threads', '1', '--quiet', ...more],
-]
+export const exportInto = (output: string, adapter: string, format: string, ...more: string[]): string[] => words`
+  export --model ${model} --adapter ${adapter} --output ${output} --format ${format} --threads 1 --quiet ${more}
+`
 
 /** Bytes of the file at a path, or of every file in the folder, by name; null if there is nothing. */
 export function contentOf(path: string): Record<string, string> | null {

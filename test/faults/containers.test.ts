@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
+import { words } from '../cli/words.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, lacksLong, needing } from '../needs.js'
 import { trainInto } from './command.js'
@@ -56,18 +57,9 @@ needing(lacksContainers, lacksLarge).describe(
     const training = (output: string, ...more: string[]) => {
       const rows = join(at(), 'rows.jsonl')
       writeFileSync(rows, readFileSync(assetPath(data), 'utf8').split('\n').slice(0, 4).join('\n'))
-      return [
-        'train',
-        '--model',
-        assetPath(REAL_MODEL),
-        '--data',
-        rows,
-        '--output',
-        output,
-        '--max-steps',
-        '2',
-        ...more,
-      ]
+      return words`
+        train --model ${assetPath(REAL_MODEL)} --data ${rows} --output ${output} --max-steps 2 ${more}
+      `
     }
 
     it.each([

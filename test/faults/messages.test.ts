@@ -2,9 +2,8 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { commands } from '../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../lib/cli/run-command.js'
-import { testTerminal } from '../cli/terminal.js'
+import { moraOn } from '../cli/mora.js'
+import { words } from '../cli/words.js'
 import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { StandIn } from '../hub/stand-in.js'
 import { type GgufParts, ggufBytes, text as ggufText } from '../io/gguf-bytes.js'
@@ -28,11 +27,7 @@ const hostile = `${short}${'😀 word '.repeat(20_000)}${short}`
 /** As the name of a file: neither slashes nor NUL, and 255 bytes at most. */
 const fileName = `${short}${'😀'.repeat(20)}`
 
-async function mora(...argv: string[]) {
-  const terminal = testTerminal({ isTTY: true })
-  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-  return { exitCode, ...terminal.written }
-}
+const mora = (...argv: string[]) => moraOn({ isTTY: true }, ...argv)
 
 /** Runs a command that must refuse its input, in words and as a document. */
 async function refuses(...argv: string[]): Promise<void> {
@@ -112,15 +107,9 @@ describe('words of', () => {
     mkdirSync(at('run'))
     file('run/.lock', json({ pid: 1, host: hostile, started: null }))
     await refuses(
-      'train',
-      '--model',
-      demo,
-      '--data',
-      file('rows.jsonl', row),
-      '--output',
-      at('run'),
-      '--max-steps',
-      '1',
+      ...words`
+      train --model ${demo} --data ${file('rows.jsonl', row)} --output ${at('run')} --max-steps 1
+    `,
     )
   })
   test.each([
@@ -229,18 +218,10 @@ describe('words of', () => {
 })
 
 describe('a run that is resumed', () => {
-  const train = (...more: string[]) => [
-    'train',
-    '--model',
-    demo,
-    '--data',
-    at('rows.jsonl'),
-    '--output',
-    at('run'),
-    '--max-steps',
-    '2',
-    ...['--save-every', '1', '--rank', '1', '--batch-size', '1', ...more],
-  ]
+  const train = (...more: string[]) => words`
+    train --model ${demo} --data ${at('rows.jsonl')} --output ${at('run')} --max-steps 2 --save-every 1 --rank 1
+    --batch-size 1 ${more}
+  `
   beforeEach(async () => {
     file('rows.jsonl', row)
     expect((await mora(...train())).exitCode).toBe(0)

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, lstatSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { words } from '../cli/words.js'
 import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, needing } from '../needs.js'
@@ -74,20 +75,10 @@ needing(lacksBuild).describe('a pipe in a run', { timeout: 240 * seconds }, () =
     writeFileSync(path, '{"prompt":"a","completion":"b"}\n')
     return path
   }
-  const train = (output: string, ...more: string[]) => [
-    'train',
-    '--model',
-    'assets/demo-model',
-    '--data',
-    data(),
-    '--output',
-    output,
-    '--rank',
-    '1',
-    '--threads',
-    '1',
-    ...['--max-steps', '2', '--save-every', '1', '--batch-size', '1', ...more],
-  ]
+  const train = (output: string, ...more: string[]) => words`
+    train --model assets/demo-model --data ${data()} --output ${output} --rank 1 --threads 1 --max-steps 2
+    --save-every 1 --batch-size 1 ${more}
+  `
   const result = (...argv: string[]) =>
     spawnSync(process.execPath, [main, ...argv], { encoding: 'utf8', timeout: 60 * seconds })
 

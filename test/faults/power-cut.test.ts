@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { removeLeftovers } from '../../lib/io/leftovers.js'
+import { words } from '../cli/words.js'
 import { lacksLong, needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, type Ending, everythingOf } from './command.js'
@@ -81,18 +82,9 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
       disk.at(it),
     )
     if (contentOf(adapter!) === null) await disk.run(train(adapter!, drawn.find(isLora)!.argv))
-    const merge = (place: string, ...more: string[]) => [
-      'merge',
-      '--model',
-      disk.at('model'),
-      '--adapter',
-      adapter!,
-      '--output',
-      place,
-      '--threads',
-      '1',
-      ...more,
-    ]
+    const merge = (place: string, ...more: string[]) => words`
+      merge --model ${disk.at('model')} --adapter ${adapter!} --output ${place} --threads 1 ${more}
+    `
     const old = ['--dtype', 'bfloat16']
     expect((await disk.run(merge(before!, ...old))).code).toBe(0)
     const { changes, stderr } = await disk.run(merge(after!))

@@ -1,4 +1,6 @@
 /** Options that change what a run keeps, or how it goes on, and combinations in which any two of their values meet. */
+
+import { words } from '../cli/words.js'
 import { filesOfModel } from '../fuzz/targets/tiny-model.js'
 import { goldenPath } from '../golden/files.js'
 import { writeFiles } from '../io/temporary.js'
@@ -79,16 +81,9 @@ export async function writeTinyModel(folder: string): Promise<void> {
   writeFiles(folder, await filesOfModel((model, place) => model.save(place)))
 }
 
-export const trainTiny = (model: string, output: string, argv: readonly string[]): string[] => [
-  'train',
-  '--model',
-  model,
-  '--output',
-  output,
-  '--threads',
-  '1',
-  ...argv,
-]
+export const trainTiny = (model: string, output: string, argv: readonly string[]): string[] => words`
+  train --model ${model} --output ${output} --threads 1 ${argv}
+`
 
 const argumentsIn = (flags: Flags) =>
   typeof flags === 'string' ? flags.split(' ').filter((word) => word !== '') : flags

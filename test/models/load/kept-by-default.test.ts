@@ -2,12 +2,10 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
-import { commands } from '../../../lib/cli/commands/index.js'
-import { runCommandLine } from '../../../lib/cli/run-command.js'
 import { loadModel, Model } from '../../../lib/models/index.js'
 import { isAsFast, slowdown } from '../../../lib/models/load/storage-plan.js'
 import { mostTokens } from '../../../lib/train/setup/token-budget.js'
-import { testTerminal } from '../../cli/terminal.js'
+import { mora } from '../../cli/mora.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { needing } from '../../needs.js'
@@ -21,13 +19,11 @@ const tiny = goldenPath('tiny-untied/model')
 async function said(model: string, ...more: string[]): Promise<string> {
   const data = join(folder(), 'rows.jsonl')
   writeFileSync(data, [1, 2, 3].map((row) => JSON.stringify({ input_ids: [row, 9, 8, 7, 6, 50, 4] })).join('\n'))
-  const terminal = testTerminal()
   const place = ['--device', 'cpu', '--threads', '2', '--dtype', 'float32', '--max-steps', '1']
   const output = ['--output', join(folder(), `out-${more.join('-')}`)]
-  const argv = ['train', '--model', model, '--data', data, ...place, ...output, ...more]
-  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-  expect(exitCode, terminal.written.stderr).toBe(0)
-  return terminal.written.stderr.replaceAll(/\s+/g, ' ')
+  const { exitCode, stderr } = await mora('train', '--model', model, '--data', data, ...place, ...output, ...more)
+  expect(exitCode, stderr).toBe(0)
+  return stderr.replaceAll(/\s+/g, ' ')
 }
 
 const inOrder = (format: string) => ({ format, ordered: false })
@@ -100,10 +96,9 @@ describe('mora generate, and the tasks of mora eval that generate answers', () =
   /** Whether a command that writes tokens keeps the weights. */
   async function keeps(model: string, command: readonly string[]): Promise<boolean> {
     loaded.mockClear()
-    const terminal = testTerminal()
-    const argv = [...command, '--model', model, '--device', 'cpu', '--threads', '2', '--dtype', 'float32']
-    const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
-    expect(exitCode, terminal.written.stderr).toBe(0)
+    const place = ['--device', 'cpu', '--threads', '2', '--dtype', 'float32']
+    const { exitCode, stderr } = await mora(...command, '--model', model, ...place)
+    expect(exitCode, stderr).toBe(0)
     return (loaded.mock.contexts[0] as Model).quantised!.kept
   }
   const sets: readonly [set: string, kept: boolean][] = [
