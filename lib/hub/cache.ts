@@ -3,9 +3,9 @@
  * (`blobs`), the last known commits of branches and tags (`refs`), and a folder of links for each commit (`snapshots`).
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises'
+import { readdir, rm, stat, symlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { writeError, writeFileAtomic } from '../io/atomic.js'
+import { makeFolder, writeError, writeFileAtomic } from '../io/atomic.js'
 import { readText } from '../io/open.js'
 import { isCommit } from './id.js'
 import type { Subject } from './refusals.js'
@@ -76,8 +76,8 @@ export class CachedRepository {
   async link(commit: string, file: string, hash: string): Promise<void> {
     const path = join(this.snapshot(commit), file)
     const target = relative(dirname(path), this.blob(hash))
+    await makeFolder(dirname(path))
     try {
-      await mkdir(dirname(path), { recursive: true })
       await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code !== 'EEXIST' || (await isThere(path))) return
         // The link was broken.
@@ -91,8 +91,8 @@ export class CachedRepository {
 }
 
 /** Returns the hub's hash function for a file: sha256 for large files, git's hash (sha1 with a header) for small ones. */
-export function contentHash(name: string, size: number) {
-  return name.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
+export function contentHash({ hash, size }: { hash: string; size: number }) {
+  return hash.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 }
 
 /** Whether a name is such a hash, without which content cannot be verified. */

@@ -2,7 +2,7 @@
 import { basename, join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { pickledAdapter } from '../io/folder-kinds.js'
-import { companionFiles, isIndex, quantiserFiles, readIndex, weightsAmong } from '../io/model-folder.js'
+import { companionFiles, isIndex, quantiserFiles, readIndex, requireShards, weightsAmong } from '../io/model-folder.js'
 import type { HubId } from './id.js'
 import { capital } from './refusals.js'
 import type { Snapshot } from './snapshot.js'
@@ -85,12 +85,8 @@ async function fetchModel(inside: Inside, weights: string | null): Promise<Repos
 async function shardsOf(inside: Inside, index: string): Promise<string[]> {
   await inside.fetch([index])
   const shards = [...(await readIndex(join(inside.snapshot.folder, inside.at(index)))).keys()]
-  const missing = shards.filter((shard) => !inside.has(shard))
-  if (missing.length === 0) return [...shards, index]
-  throw new UsageError(
-    'missing-file',
-    `${inside.name} lacks ${missing.length} of ${shards.length} files that ${index} lists: ${missing.join(', ')}.`,
-  )
+  requireShards(inside.name, index, shards, (shard) => inside.has(shard))
+  return [...shards, index]
 }
 
 function noModel(inside: Inside): UsageError {

@@ -1,9 +1,9 @@
 /** Downloads one file into the cache: resumes after an interruption, checks the hash, then renames it into place. */
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { MoraError, RunError } from '../common/errors.js'
-import { syncFolder, writeError } from '../io/atomic.js'
+import { makeFolder, syncFolder, writeError } from '../io/atomic.js'
 import { formatBytes } from '../io/disk-space.js'
 import { type CachedRepository, contentHash } from './cache.js'
 import { whileLocked } from './lock.js'
@@ -48,7 +48,7 @@ export async function downloadFile(file: RemoteFile, context: DownloadContext): 
 async function fetchWhole(file: RemoteFile, partial: string, context: DownloadContext): Promise<void> {
   const place = context.cached.blob(file.hash)
   try {
-    await mkdir(dirname(place), { recursive: true })
+    await makeFolder(dirname(place))
     if (!(await fillUp(file, partial, context))) {
       context.onWarning(`${file.path} arrived damaged; downloading it again.`)
       await rm(partial, { force: true })
@@ -66,7 +66,7 @@ async function fetchWhole(file: RemoteFile, partial: string, context: DownloadCo
 
 /** Completes the partial file; returns whether its content then has the promised hash. */
 async function fillUp(file: RemoteFile, partial: string, context: DownloadContext): Promise<boolean> {
-  const growing = await GrowingFile.open(partial, { ...file, name: file.path })
+  const growing = await GrowingFile.open(partial, file)
   try {
     await withRetries(() => receive(file, growing, context), context)
     return await growing.finish()
@@ -123,23 +123,20 @@ function damaged({ path }: RemoteFile): RunError {
 }
 
 /** A file that grows to a known size and is hashed as it grows. It starts with the bytes of an earlier attempt. */
-export class GrowingFile {
+class GrowingFile {
   #length = 0
   #hash
 
   private constructor(
     readonly handle: FileHandle,
-    readonly name: string,
-    readonly hash: string,
-    readonly size: number,
+    readonly whole: RemoteFile,
   ) {
-    this.#hash = contentHash(hash, size)
+    this.#hash = contentHash(whole)
   }
 
-  /** @param name name of the file in errors */
-  static async open(path: string, { name, hash, size }: { name: string; hash: string; size: number }) {
+  static async open(path: string, whole: RemoteFile): Promise<GrowingFile> {
     const handle = await open(path, constants.O_RDWR | constants.O_CREAT)
-    const file = new GrowingFile(handle, name, hash, size)
+    const file = new GrowingFile(handle, whole)
     try {
       await file.#takeOver()
       return file
@@ -156,13 +153,14 @@ export class GrowingFile {
   /** Syncs the file; returns whether it is complete and matches the hash. Call it once. */
   async finish(): Promise<boolean> {
     await this.handle.sync()
-    return this.#length === this.size && this.#hash.digest('hex') === this.hash
+    return this.#length === this.whole.size && this.#hash.digest('hex') === this.whole.hash
   }
 
   /** @throws RunError `damaged-download` if there are more bytes than expected */
   async append(bytes: Uint8Array): Promise<void> {
-    if (this.#length + bytes.length > this.size) {
-      throw new RunError('damaged-download', `The hub sends more than the ${this.size} bytes that ${this.name} has.`)
+    const { path, size } = this.whole
+    if (this.#length + bytes.length > size) {
+      throw new RunError('damaged-download', `The hub sends more than the ${size} bytes that ${path} has.`)
     }
     // Writes go to fixed positions, so another process that fills the same file does no harm.
     for (let done = 0; done < bytes.length; ) {
@@ -174,7 +172,7 @@ export class GrowingFile {
 
   async clear(): Promise<void> {
     await this.handle.truncate(0)
-    this.#hash = contentHash(this.hash, this.size)
+    this.#hash = contentHash(this.whole)
     this.#length = 0
   }
 
@@ -184,7 +182,7 @@ export class GrowingFile {
 
   async #takeOver(): Promise<void> {
     const { size: left } = await this.handle.stat()
-    if (left > this.size) return await this.clear()
+    if (left > this.whole.size) return await this.clear()
     const piece = Buffer.allocUnsafe(Math.min(left, 2 ** 20))
     while (this.#length < left) {
       const { bytesRead } = await this.handle.read(piece, 0, piece.length, this.#length)

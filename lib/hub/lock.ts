@@ -3,9 +3,9 @@
  * here, so a holder on another machine counts as dead once its file stops growing. The lock of an output folder
  * (`train/output/lock.ts`) guarantees more, and refuses instead of waiting.
  */
-import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
+import { rm, stat, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { writeError } from '../io/atomic.js'
+import { makeFolder, writeError } from '../io/atomic.js'
 import { readText } from '../io/open.js'
 import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
 import { waiting } from './retry.js'
@@ -49,28 +49,16 @@ export async function whileLocked<Result>(
   }
 }
 
+/** Creates the lock file; returns false if it exists already. */
 async function take(path: string): Promise<boolean> {
+  await makeFolder(dirname(path))
   try {
-    await mkdir(dirname(path), { recursive: true })
-    const handle = await openNew(path)
-    if (!handle) return false
-    try {
-      await handle.write(JSON.stringify(thisProcess()))
-    } finally {
-      await handle.close()
-    }
+    await writeFile(path, JSON.stringify(thisProcess()), { flag: 'wx' })
     return true
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
     throw writeError(error, path)
   }
-}
-
-/** Creates the lock file; returns null if it exists already. */
-function openNew(path: string): Promise<FileHandle | null> {
-  return open(path, 'wx').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'EEXIST') return null
-    throw error
-  })
 }
 
 async function stateOf(path: string, growing: string): Promise<'held' | 'dead' | 'gone'> {

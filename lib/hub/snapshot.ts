@@ -1,5 +1,4 @@
 /** A repository at one commit: its listing and its local files. */
-
 import { mkdir } from 'node:fs/promises'
 import { aFlag, aFunction, aSignal } from '../common/arguments.js'
 import { RunError, UsageError } from '../common/errors.js'
@@ -134,7 +133,11 @@ export class Snapshot {
     }
     if (missing.size === 0) return
     const totalBytes = sum([...missing.values()].map(({ size }) => size))
-    await this.#requireSpace(totalBytes - sum(arrived.values()))
+    const { folder } = this.#cached
+    await mkdir(folder, { recursive: true }).catch((error) => {
+      throw writeError(error, folder)
+    })
+    await requireFreeSpace(folder, totalBytes - sum(arrived.values()), capital(this.name))
     const { repository } = this.subject
     const context: DownloadContext = {
       ...this.#options,
@@ -147,14 +150,6 @@ export class Snapshot {
       },
     }
     await inParallel([...missing.values()], AT_ONCE, (file) => downloadFile(file, context))
-  }
-
-  async #requireSpace(bytes: number): Promise<void> {
-    const { folder } = this.#cached
-    await mkdir(folder, { recursive: true }).catch((error) => {
-      throw writeError(error, folder)
-    })
-    await requireFreeSpace(folder, bytes, capital(this.name))
   }
 
   /** Requests the size and the hash of a file, which the hub states before it redirects to the content. */
@@ -186,8 +181,4 @@ function notCached(subject: Subject, { cache }: HubSettings, what: string): Usag
   )
 }
 
-function sum(numbers: Iterable<number>): number {
-  let total = 0
-  for (const number of numbers) total += number
-  return total
-}
+const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, one) => total + one, 0)

@@ -1,4 +1,5 @@
-import { access, readdir } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { quoted, UsageError } from '../common/errors.js'
 import { isJsonObject, readJsonObject } from './json.js'
@@ -38,7 +39,7 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
   }
   throw new UsageError(
     'missing-file',
-    `${folder} has neither ${singleName} nor ${indexName}${await otherFormat(folder, files)}.`,
+    `${folder} has neither ${singleName} nor ${indexName}${otherFormat(folder, files)}.`,
   )
 }
 
@@ -68,14 +69,7 @@ export async function readIndex(path: string): Promise<Map<string, string[]>> {
 
 async function readShards(index: string, shards: Map<string, string[]>): Promise<Map<string, TensorLocation>> {
   const [folder, name] = [dirname(index), basename(index)]
-  const present = await Promise.all([...shards.keys()].map((shard) => exists(join(folder, shard))))
-  const missing = [...shards.keys()].filter((_, index) => !present[index])
-  if (missing.length > 0) {
-    throw new UsageError(
-      'missing-file',
-      `${folder} lacks ${missing.length} of ${shards.size} files that ${name} lists: ${missing.join(', ')}.`,
-    )
-  }
+  requireShards(folder, name, [...shards.keys()], (shard) => existsSync(join(folder, shard)))
   const locations = new Map<string, TensorLocation>()
   for (const [shard, names] of shards) {
     const { path, tensors } = await readSafetensorsHeader(join(folder, shard))
@@ -86,24 +80,36 @@ async function readShards(index: string, shards: Map<string, string[]>): Promise
   return locations
 }
 
+/**
+ * Checks that the shards of an index are there.
+ * @param place of the index, at the start of a sentence
+ * @throws UsageError `missing-file` that names every missing shard
+ */
+export function requireShards(
+  place: string,
+  index: string,
+  shards: readonly string[],
+  isThere: (shard: string) => boolean,
+): void {
+  const missing = shards.filter((shard) => !isThere(shard))
+  if (missing.length === 0) return
+  throw new UsageError(
+    'missing-file',
+    `${place} lacks ${missing.length} of ${shards.length} files that ${index} lists: ${missing.join(', ')}.`,
+  )
+}
+
 /** Lists names for a sentence, at most ten of them. */
 export function listSome(names: readonly string[]): string {
   const shown = names.slice(0, 10).join(', ')
   return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown
 }
 
-async function otherFormat(folder: string, files: readonly string[]): Promise<string> {
-  if (!(await exists(folder))) return ': the folder does not exist'
+function otherFormat(folder: string, files: readonly string[]): string {
+  if (!existsSync(folder)) return ': the folder does not exist'
   const ofGptq = files.filter((name) => gptqName.test(name)).sort()
   if (ofGptq.length > 0) return ` but ${ofGptq.join(' and ')}: a single one of these was expected`
   const pickle = ['pytorch_model.bin', 'pytorch_model.bin.index.json'].find((name) => files.includes(name))
   if (pickle) return ` but ${pickle}, a pickle that this package does not read: convert it to safetensors`
   return files.includes('adapter_model.safetensors') ? ': it is the folder of an adapter, not of a model' : ''
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
 }

@@ -5,8 +5,13 @@
 import { quoted } from '../common/errors.js'
 import { isJsonObject, parseJson } from './json.js'
 import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'
-import { dtypeOfSafetensorsName } from './safetensors-dtype.js'
-import { countElements, MOST_TENSORS, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
+import {
+  countElements,
+  dtypeOfSafetensorsName,
+  MOST_TENSORS,
+  storedBytes,
+  type TensorLocation,
+} from './stored-dtype.js'
 
 export interface SafetensorsFile {
   path: string
@@ -70,7 +75,7 @@ function checkTensor(name: string, entry: unknown, path: string, dataStart: numb
   if (!isJsonObject(entry)) throw fail('is not described by an object')
   const { dtype: dtypeName, shape, data_offsets: offsets } = entry
   if (typeof dtypeName !== 'string') throw fail('has no dtype')
-  const dtype: StoredDType | null = dtypeOfSafetensorsName(dtypeName)
+  const dtype = dtypeOfSafetensorsName(dtypeName)
   if (dtype === null) throw fail(`has the unknown dtype ${quoted(dtypeName)}`)
   if (!Array.isArray(shape)) throw fail('has no shape')
   const count = countElements(shape)

@@ -1,10 +1,8 @@
-import { readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../common/errors.js'
 import { makeFolder, writeFileAtomic, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
-import { type SafetensorsDType, safetensorsNameOf } from './safetensors-dtype.js'
-import { blockBytes, countElements, storedBytes } from './stored-dtype.js'
+import { blockBytes, countElements, type SafetensorsDType, safetensorsNameOf, storedBytes } from './stored-dtype.js'
 
 /**
  * A tensor to write. Of tensors that share memory (tied embeddings) the caller passes one, under its first name, and the model's
@@ -26,14 +24,7 @@ export interface SafetensorsEntry {
   data: () => Promise<Uint8Array>
 }
 
-export interface ShardOptions {
-  /** Most bytes of a file, without its header. A larger tensor gets its own file. Default 5e9. */
-  maxShardBytes?: number
-  /** Metadata of every file. Default `{ format: 'pt' }`, without which transformers refuses the file. */
-  metadata?: Record<string, string>
-}
-
-/** The metadata that Hugging Face's libraries expect: tensors in PyTorch's layout. */
+/** Tensors in PyTorch's layout: without this metadata, transformers refuses the file. */
 const defaultMetadata = { format: 'pt' }
 
 /**
@@ -60,23 +51,23 @@ export async function writeSafetensors(
  * `model-00001-of-0000N.safetensors` and, last, `model.safetensors.index.json`.
  *
  * The folder must not contain a model; `replaceFolder` makes a new one.
+ * @param maxShardBytes most bytes of a file, without its header; a larger tensor gets its own file
  * @returns the names of the files written
- * @throws UsageError `output-exists`, and what `writeSafetensors` throws
+ * @throws what `writeSafetensors` throws
  */
 export async function writeShardedSafetensors(
   folder: string,
   entries: readonly SafetensorsEntry[],
-  { maxShardBytes = 5e9, metadata = defaultMetadata }: ShardOptions = {},
+  { maxShardBytes = 5e9 } = {},
 ): Promise<string[]> {
   const sized = sizeEntries(entries)
   const shards = splitIntoShards(sized, maxShardBytes)
   await makeFolder(folder)
-  await requireNoModel(folder)
-  const total = shards.reduce((sum, shard) => sum + fileBytes(shard, metadata), 0)
+  const total = shards.reduce((sum, shard) => sum + fileBytes(shard, defaultMetadata), 0)
   await requireFreeSpace(folder, total, 'The model')
 
   const names = shards.map((_, index) => shardName(index, shards.length))
-  for (const [index, shard] of shards.entries()) await writeFile(join(folder, names[index]!), shard, metadata)
+  for (const [index, shard] of shards.entries()) await writeFile(join(folder, names[index]!), shard, defaultMetadata)
   if (shards.length === 1) return names
 
   const weightMap = shards.flatMap((shard, index) => shard.map(({ entry }) => [entry.name, names[index]!] as const))
@@ -144,16 +135,6 @@ function shardName(index: number, count: number): string {
   if (count === 1) return singleName
   const five = (number: number) => String(number).padStart(5, '0')
   return `model-${five(index + 1)}-of-${five(count)}.safetensors`
-}
-
-async function requireNoModel(folder: string): Promise<void> {
-  const found = (await readdir(folder)).find((name) => /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/.test(name))
-  if (found) {
-    throw new UsageError(
-      'output-exists',
-      `${folder} already holds a model (${found}): choose another folder or remove it.`,
-    )
-  }
 }
 
 async function writeFile(path: string, sized: SizedEntry[], metadata: Record<string, string>): Promise<void> {

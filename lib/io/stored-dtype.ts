@@ -1,53 +1,8 @@
 /** Element types in files: those this package computes with, and those of which it knows only name and size. */
-import type { DType } from '../native/addon.js'
+import { block, blockLayouts, type DType, type Layout, type PlainDType, plain, plainLayouts } from '../native/addon.js'
 
-/** Types of safetensors and GGUF files that this package cannot compute with, by their names in the files. */
-export type ForeignDType = keyof typeof foreignLayouts
-export type StoredDType = DType | ForeignDType
-
-/** The location of a tensor's bytes. Shapes are outermost first; `offset` counts from the start of the file. */
-export interface TensorLocation {
-  path: string
-  dtype: StoredDType
-  shape: readonly number[]
-  offset: number
-  bytes: number
-}
-
-/** `values` elements are stored together in `bytes` bytes. */
-interface Layout {
-  values: number
-  bytes: number
-}
-
-const plain = (bytes: number): Layout => ({ values: 1, bytes })
-const block = (values: number, bytes: number): Layout => ({ values, bytes })
-
-const computableLayouts: Record<DType, Layout> = {
-  float32: plain(4),
-  bfloat16: plain(2),
-  float16: plain(2),
-  int32: plain(4),
-  int64: plain(8),
-  uint8: plain(1),
-  q4_0: block(32, 18),
-  q4_1: block(32, 20),
-  q5_0: block(32, 22),
-  q5_1: block(32, 24),
-  q8_0: block(32, 34),
-  q2_k: block(256, 84),
-  q3_k: block(256, 110),
-  q4_k: block(256, 144),
-  q5_k: block(256, 176),
-  q6_k: block(256, 210),
-  iq4_nl: block(32, 18),
-  iq4_xs: block(256, 136),
-  mxfp4: block(32, 17),
-  tq1_0: block(256, 54),
-  tq2_0: block(256, 66),
-}
-
-const foreignLayouts = {
+/** Types by their names in files that this package cannot compute with. */
+const foreignSafetensors = {
   BOOL: plain(1),
   I8: plain(1),
   I16: plain(2),
@@ -64,6 +19,8 @@ const foreignLayouts = {
   F6_E2M3: block(4, 3),
   F6_E3M2: block(4, 3),
   F4: block(2, 1),
+}
+const foreignGguf = {
   Q8_1: block(32, 36),
   Q8_K: block(256, 292),
   IQ1_S: block(256, 50),
@@ -74,22 +31,62 @@ const foreignLayouts = {
   IQ3_XXS: block(256, 98),
   IQ3_S: block(256, 110),
 }
+const computable: Record<DType, Layout> = { ...plainLayouts, ...blockLayouts }
+const layouts = { ...computable, ...foreignSafetensors, ...foreignGguf }
 
-export const foreignDTypes = Object.keys(foreignLayouts) as ForeignDType[]
+export type StoredDType = keyof typeof layouts
+/** Types of safetensors files: all except GGUF's blocks. */
+export type SafetensorsDType = PlainDType | keyof typeof foreignSafetensors
+
+const safetensorsNames: Record<PlainDType, string> = {
+  float32: 'F32',
+  bfloat16: 'BF16',
+  float16: 'F16',
+  int32: 'I32',
+  int64: 'I64',
+  uint8: 'U8',
+}
+
+/** Returns the name of a dtype in safetensors files, or null if the format has none. */
+export function safetensorsNameOf(dtype: StoredDType): string | null {
+  if (dtype in safetensorsNames) return safetensorsNames[dtype as PlainDType]
+  return dtype in foreignSafetensors ? dtype : null
+}
+
+const safetensorsDTypes = new Map(
+  (Object.keys({ ...safetensorsNames, ...foreignSafetensors }) as SafetensorsDType[]).map((dtype) => [
+    safetensorsNameOf(dtype),
+    dtype,
+  ]),
+)
+
+/** Returns the dtype of a name such as `BF16` in safetensors files, or null if the format has no such name. */
+export function dtypeOfSafetensorsName(name: string): SafetensorsDType | null {
+  return safetensorsDTypes.get(name) ?? null
+}
+
+/** The location of a tensor's bytes. Shapes are outermost first; `offset` counts from the start of the file. */
+export interface TensorLocation {
+  path: string
+  dtype: StoredDType
+  shape: readonly number[]
+  offset: number
+  bytes: number
+}
 
 /** True for types that tensors of this package can have. */
 export function isComputable(dtype: StoredDType): dtype is DType {
-  return dtype in computableLayouts
+  return dtype in computable
 }
 
 /** Returns the number of values in a block: 1 for plain numbers. */
 export function blockValues(dtype: StoredDType): number {
-  return layoutOf(dtype).values
+  return layouts[dtype].values
 }
 
 /** Returns the bytes of one block, or of one element for plain numbers. */
 export function blockBytes(dtype: StoredDType): number {
-  return layoutOf(dtype).bytes
+  return layouts[dtype].bytes
 }
 
 /**
@@ -108,14 +105,10 @@ export function countElements(shape: readonly number[]): number | null {
 
 /** Returns the bytes of `count` elements, or null if they do not fill whole blocks or the result exceeds 2^53. */
 export function storedBytes(dtype: StoredDType, count: number): number | null {
-  const { values, bytes } = layoutOf(dtype)
+  const { values, bytes } = layouts[dtype]
   if (count % values !== 0) return null
   const total = (count / values) * bytes
   return Number.isSafeInteger(total) ? total : null
-}
-
-function layoutOf(dtype: StoredDType): Layout {
-  return isComputable(dtype) ? computableLayouts[dtype] : foreignLayouts[dtype]
 }
 
 /** Most tensors of a file: twice as many as an adapter of the models with the most experts has. */

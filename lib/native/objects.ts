@@ -1,35 +1,54 @@
 /** Types and objects of the addon: dtypes, devices, tensors, files, ranks. `addon.ts` has the functions. */
 
+/** `values` elements are stored together in `bytes` bytes. */
+export interface Layout {
+  values: number
+  bytes: number
+}
+
+export const plain = (bytes: number): Layout => ({ values: 1, bytes })
+export const block = (values: number, bytes: number): Layout => ({ values, bytes })
+
+export const plainLayouts = {
+  float32: plain(4),
+  bfloat16: plain(2),
+  float16: plain(2),
+  int32: plain(4),
+  int64: plain(8),
+  uint8: plain(1),
+}
+
+export const blockLayouts = {
+  q4_0: block(32, 18),
+  q4_1: block(32, 20),
+  q5_0: block(32, 22),
+  q5_1: block(32, 24),
+  q8_0: block(32, 34),
+  q2_k: block(256, 84),
+  q3_k: block(256, 110),
+  q4_k: block(256, 144),
+  q5_k: block(256, 176),
+  q6_k: block(256, 210),
+  iq4_nl: block(32, 18),
+  iq4_xs: block(256, 136),
+  mxfp4: block(32, 17),
+  tq1_0: block(256, 54),
+  tq2_0: block(256, 66),
+}
+
 export type FloatDType = 'float32' | 'bfloat16' | 'float16'
 /** Dtypes whose elements are stored one by one. */
-export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
+export type PlainDType = keyof typeof plainLayouts
 /** Block formats of GGUF: storage of frozen weights only. */
-export type BlockDType =
-  | 'q4_0'
-  | 'q4_1'
-  | 'q5_0'
-  | 'q5_1'
-  | 'q8_0'
-  | 'q2_k'
-  | 'q3_k'
-  | 'q4_k'
-  | 'q5_k'
-  | 'q6_k'
-  | 'iq4_nl'
-  | 'iq4_xs'
-  | 'mxfp4'
-  | 'tq1_0'
-  | 'tq2_0'
+export type BlockDType = keyof typeof blockLayouts
 /** Every dtype of a tensor. */
 export type DType = PlainDType | BlockDType
 
 /** Block formats that values can be quantised to. */
 export type WrittenBlocks = Exclude<BlockDType, 'q2_k' | 'q3_k' | 'tq1_0' | 'tq2_0'>
 
-const plainDTypes: ReadonlySet<DType> = new Set(['float32', 'bfloat16', 'float16', 'int32', 'int64', 'uint8'])
-
 export function isBlockDType(dtype: DType): dtype is BlockDType {
-  return !plainDTypes.has(dtype)
+  return dtype in blockLayouts
 }
 
 export function isFloatDType(dtype: string): dtype is FloatDType {

@@ -218,11 +218,6 @@ describe('model folders', () => {
     }
   })
 
-  it('does not overwrite a model', async () => {
-    await writeShardedSafetensors(folder(), entries)
-    await expectRejection(writeShardedSafetensors(folder(), entries), 'output-exists', /model\.safetensors/)
-  })
-
   it('names missing shards and missing tensors', async () => {
     await writeShardedSafetensors(folder(), entries, { maxShardBytes: 20 })
     const [first, second] = [1, 2].map((number) => join(folder(), `model-0000${number}-of-00003.safetensors`))
