@@ -23,14 +23,8 @@ export async function inParallel<Item, Result>(
 ): Promise<Result[]> {
   const inTurn = taskLimit(atOnce)
   const failures: unknown[] = []
-  const attempt = async (item: Item): Promise<Result | undefined> => {
-    if (failures.length > 0) return undefined
-    try {
-      return await work(item)
-    } catch (error) {
-      failures.push(error)
-      return undefined
-    }
+  const attempt = async (item: Item) => {
+    if (failures.length === 0) return work(item).catch((error: unknown) => void failures.push(error))
   }
   const results = await Promise.all(items.map((item) => inTurn(() => attempt(item))))
   if (failures.length > 0) throw failures[0]

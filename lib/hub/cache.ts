@@ -45,7 +45,7 @@ export class CachedRepository {
   }
 
   async setCommit(revision: string, commit: string): Promise<void> {
-    if (revision === commit || (await this.commitOf(revision)) === commit) return
+    if (revision === commit) return
     // Writing may fail, for instance in a read-only cache; only later offline work needs it.
     await writeFileAtomic(join(this.folder, 'refs', revision), commit).catch(() => {})
   }

@@ -1,4 +1,4 @@
-import { InputError } from '../common/errors.js'
+import { InputError, quoted } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
 import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
 import { decodeUtf8, malformed, readWhole } from './open.js'
@@ -25,7 +25,7 @@ export async function readJson(path: string, options: JsonOptions = {}): Promise
 /** Like `readJson`, for a file whose value must be an object. */
 export async function readJsonObject(path: string, options: JsonOptions = {}): Promise<Record<string, unknown>> {
   const value = await readJson(path, options)
-  if (!isJsonObject(value)) throw malformed(path, `expected a JSON object but received ${describe(value)}`)
+  if (!isJsonObject(value)) throw malformed(path, `expected a JSON object but received ${quoted(value)}`)
   return value
 }
 
@@ -86,9 +86,4 @@ export function foreignJson(value: object): string {
 /** True for `{…}`, false for arrays and null. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function describe(value: unknown): string {
-  if (value === null) return 'null'
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`
 }

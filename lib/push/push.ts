@@ -105,13 +105,14 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
   try {
     const names = await target.prepare(checked)
     const uploads = await withCard(pushed, names, repository)
-    const progress = new UploadProgress(repository, uploads)
+    const bytes = sum(uploads.map((upload) => upload.bytes))
+    const progress = progressOf(repository, uploads, bytes)
     const message = checked.message ?? `Upload ${pushed.kind === 'gguf' ? 'GGUF' : pushed.kind} with node-mora`
-    const commit = await target.commit(uploads, message, (...event) => onProgress(progress.after(...event)))
+    const commit = await target.commit(uploads, message, (...event) => onProgress(progress(...event)))
     const { revision } = subject
     const page = `${endpoint}/${repository}`
     const url = revision === 'main' ? page : `${page}/tree/${encodeURIComponent(revision)}`
-    return { repository, revision, commit, url, files: uploads.length, bytes: progress.totalBytes }
+    return { repository, revision, commit, url, files: uploads.length, bytes }
   } catch (error) {
     signal?.throwIfAborted()
     throw error instanceof MoraError || isOfSystem(error) ? error : unforeseen(error, subject)
@@ -151,48 +152,31 @@ export interface PushProgress {
   readonly totalBytes: number
 }
 
-/** Adds up the progress of all files. */
-export class UploadProgress {
-  readonly totalBytes: number
-  readonly #bytes: ReadonlyMap<string, number>
-  readonly #hashed = new Map<string, number>()
-  readonly #uploaded = new Map<string, number>()
-  readonly #repository: string
-
-  constructor(repository: string, files: readonly { name: string; bytes: number }[]) {
-    this.#repository = repository
-    this.#bytes = new Map(files.map(({ name, bytes }) => [name, bytes]))
-    this.totalBytes = sum(this.#bytes.values())
-  }
-
-  /** @param fraction the part of the file that is done in this phase */
-  after(phase: PushProgress['phase'], file: string, fraction: number): PushProgress {
-    const done = phase === 'hashing' ? this.#hashed : this.#uploaded
-    done.set(file, Math.floor(fraction * (this.#bytes.get(file) ?? 0)))
-    return { repository: this.#repository, phase, doneBytes: sum(done.values()), totalBytes: this.totalBytes }
+/** Returns a function that adds up the progress of all files, of which `fraction` of `file` is done in a phase. */
+function progressOf(repository: string, uploads: readonly Upload[], totalBytes: number) {
+  const sizes = new Map(uploads.map(({ name, bytes }) => [name, bytes]))
+  const done = { hashing: new Map<string, number>(), uploading: new Map<string, number>() }
+  return (phase: PushProgress['phase'], file: string, fraction: number): PushProgress => {
+    done[phase].set(file, Math.floor(fraction * sizes.get(file)!))
+    return { repository, phase, doneBytes: sum(done[phase].values()), totalBytes }
   }
 }
 
-function sum(numbers: Iterable<number>): number {
-  let total = 0
-  for (const number of numbers) total += number
-  return total
-}
+const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, one) => total + one, 0)
 
-/** The model card (README.md) that a repository gets. */
-
-export const CARD = 'README.md'
+/** The model card that a repository gets. */
+const CARD = 'README.md'
 
 /** The placeholder in a run's card for its location. */
 const PLACE = /THIS_FOLDER(\/model)?/g
 
 /** Reads a card, and replaces THIS_FOLDER of a run's card by the repository. */
-export async function cardFor(path: string, repository: string): Promise<string> {
+async function cardFor(path: string, repository: string): Promise<string> {
   return (await readFile(path, 'utf8')).replace(PLACE, repository)
 }
 
 /** Writes a card for an upload without one: what it is, its base model if known, and how to use it. */
-export async function newCard({ kind, files }: Pushed, repository: string): Promise<string> {
+async function newCard({ kind, files }: Pushed, repository: string): Promise<string> {
   const config = kind === 'adapter' ? files.find(({ name }) => name === 'adapter_config.json') : undefined
   const { base_model_name_or_path: base, use_mora: isMora } = config ? await readJsonObject(config.path) : {}
   const known = typeof base === 'string' && parseHubId(base) ? base : null

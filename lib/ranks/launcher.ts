@@ -1,9 +1,8 @@
 /** Determines from the environment which launcher started this process, and as which rank, before any library is opened. */
+import { badValue } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 
-export interface Launched {
-  /** How the ranks are connected. */
-  readonly by: 'mpi' | 'tcp'
+interface Launched {
   /** Its usual name. */
   readonly launcher: string
   readonly rank: number
@@ -72,15 +71,14 @@ const DEFAULT_PORT = 29500
  * Returns how this process was launched; null for a single process. Throws a `UsageError` if variables contradict each other.
  */
 export function launched(environment: Environment = process.env): LaunchedByMpi | LaunchedWithAddress | null {
-  const variables = launchersOfMpi.find(({ rank, size }) => isSet(environment[rank]) && isSet(environment[size]))
+  const variables = launchersOfMpi.find(({ rank, size }) => environment[rank] && environment[size])
   const found = variables ? byMpi(variables, environment) : withAddress(environment)
   return found && found.size > 1 ? found : null
 }
 
 function byMpi({ launcher, libraries, ...names }: Variables, environment: Environment): LaunchedByMpi {
-  const given = environment.MORA_MPI_LIBRARY
-  const { rank, size, localRank } = placeOf(environment, names)
-  return { by: 'mpi', launcher, rank, size, localRank, libraries: isSet(given) ? [given] : libraries }
+  const { MORA_MPI_LIBRARY: given } = environment
+  return { by: 'mpi', launcher, ...placeOf(environment, names), libraries: given ? [given] : libraries }
 }
 
 interface WithAddress {
@@ -107,7 +105,7 @@ const launchersWithAddress: readonly WithAddress[] = [
     place: (environment) =>
       placeByNode(environment, { node: 'PET_NODE_RANK', nodes: 'PET_NNODES', ofNode: 'PET_NPROC_PER_NODE' }),
     address: ({ PET_MASTER_ADDR: address }) => address ?? null,
-    port: ({ PET_MASTER_PORT: port }) => (isSet(port) ? wholeOf('PET_MASTER_PORT', port, 65_535) : DEFAULT_PORT),
+    port: ({ PET_MASTER_PORT: port }) => (port ? wholeOf('PET_MASTER_PORT', port, 0, 65_535) : DEFAULT_PORT),
   },
   {
     launcher: 'SkyPilot',
@@ -123,18 +121,18 @@ const launchersWithAddress: readonly WithAddress[] = [
       placeOf(environment, { rank: 'SLURM_PROCID', size: 'SLURM_STEP_NUM_TASKS', localRank: 'SLURM_LOCALID' }),
     address: ({ SLURM_STEP_NODELIST, SLURM_JOB_NODELIST }) => firstHost(SLURM_STEP_NODELIST ?? SLURM_JOB_NODELIST),
     // Two jobs may share a machine.
-    port: ({ SLURM_JOB_ID: job }) => DEFAULT_PORT + (isSet(job) ? Number.parseInt(job, 10) % 1000 || 0 : 0),
+    port: ({ SLURM_JOB_ID: job }) => DEFAULT_PORT + (Number.parseInt(job ?? '', 10) % 1000 || 0),
   },
 ]
 
 function withAddress(environment: Environment): LaunchedWithAddress | null {
-  const found = launchersWithAddress.find(({ sign }) => isSet(environment[sign]))
-  if (!found || (found.sign === 'RANK' && !isSet(environment.WORLD_SIZE))) return null
+  const found = launchersWithAddress.find(({ sign }) => environment[sign])
+  if (!found || (found.sign === 'RANK' && !environment.WORLD_SIZE)) return null
   const place = found.place(environment)
   if (place.size === 1) return null
   const { MASTER_ADDR: given, MASTER_PORT: port } = environment
-  const address = isSet(given) ? given : found.address(environment)
-  if (!isSet(address ?? undefined)) {
+  const address = given || found.address(environment)
+  if (!address) {
     throw new UsageError(
       'missing-address',
       `According to ${found.launcher}, this is one of ${place.size} ranks, but MASTER_ADDR, the address of rank 0, is not set.`,
@@ -144,8 +142,8 @@ function withAddress(environment: Environment): LaunchedWithAddress | null {
     by: 'tcp',
     launcher: found.launcher,
     ...place,
-    address: address!,
-    port: isSet(port) ? wholeOf('MASTER_PORT', port, 65_535) : (found.port?.(environment) ?? DEFAULT_PORT),
+    address,
+    port: port ? wholeOf('MASTER_PORT', port, 0, 65_535) : (found.port?.(environment) ?? DEFAULT_PORT),
   }
 }
 
@@ -162,46 +160,40 @@ type Place = Pick<Launched, 'rank' | 'size' | 'localRank'>
  * which has one process if they are not set.
  */
 function placeByNode(environment: Environment, names: { node: string; nodes: string; ofNode?: string }): Place {
-  const nodes = wholeOf(names.nodes, environment[names.nodes] ?? '', MOST_RANKS)
-  if (nodes < 1) throw new UsageError('bad-value', `Expected at least 1 for ${names.nodes} but received ${nodes}.`)
-  const node = wholeOf(names.node, environment[names.node]!, nodes - 1)
+  const nodes = wholeOf(names.nodes, environment[names.nodes] ?? '', 1, MOST_RANKS)
+  const node = wholeOf(names.node, environment[names.node]!, 0, nodes - 1)
   const { LOCAL_RANK: local } = environment
-  const nameOfNode = isSet(environment.LOCAL_WORLD_SIZE) ? 'LOCAL_WORLD_SIZE' : names.ofNode
-  const ofNode = nameOfNode === undefined ? undefined : environment[nameOfNode]
-  const processes =
-    isSet(ofNode) && /^\d+$/.test(ofNode)
-      ? Math.max(1, wholeOf(nameOfNode!, ofNode, Math.floor(MOST_RANKS / nodes)))
-      : 1
-  if (processes > 1 && !isSet(local)) {
+  const nameOfNode = environment.LOCAL_WORLD_SIZE ? 'LOCAL_WORLD_SIZE' : names.ofNode
+  const ofNode = environment[nameOfNode ?? ''] ?? ''
+  // torchrun also takes words, such as auto.
+  const processes = /^\d+$/.test(ofNode)
+    ? Math.max(1, wholeOf(nameOfNode!, ofNode, 0, Math.floor(MOST_RANKS / nodes)))
+    : 1
+  if (processes > 1 && !local) {
     throw new UsageError(
       'missing-rank',
       `${nameOfNode} says that a machine has ${processes} processes, but LOCAL_RANK, which of them this is, is not set.`,
     )
   }
-  const localRank = isSet(local) ? wholeOf('LOCAL_RANK', local, processes - 1) : 0
+  const localRank = local ? wholeOf('LOCAL_RANK', local, 0, processes - 1) : 0
   return { size: nodes * processes, rank: node * processes + localRank, localRank }
 }
 
 function placeOf(environment: Environment, names: Pick<Variables, 'rank' | 'size' | 'localRank'>): Place {
-  const size = wholeOf(names.size, environment[names.size]!, MOST_RANKS)
-  if (size < 1) throw new UsageError('bad-value', `Expected at least 1 for ${names.size} but received ${size}.`)
+  const size = wholeOf(names.size, environment[names.size]!, 1, MOST_RANKS)
   const localRank = environment[names.localRank]
   return {
     size,
-    rank: wholeOf(names.rank, environment[names.rank] ?? '', size - 1),
-    localRank: isSet(localRank) ? wholeOf(names.localRank, localRank, size - 1) : null,
+    rank: wholeOf(names.rank, environment[names.rank] ?? '', 0, size - 1),
+    localRank: localRank ? wholeOf(names.localRank, localRank, 0, size - 1) : null,
   }
 }
 
 /** Far more ranks than any job has; rank 0 takes some memory for each pair of them. */
 const MOST_RANKS = 2 ** 12
 
-function wholeOf(name: string, text: string, most: number): number {
+function wholeOf(name: string, text: string, least: number, most: number): number {
   const value = Number(text)
-  if (/^\d+$/.test(text) && value <= most) return value
-  throw new UsageError('bad-value', `Expected a whole number from 0 to ${most} for ${name} but received "${text}".`)
-}
-
-function isSet(text: string | undefined): text is string {
-  return text !== undefined && text !== ''
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value
+  throw badValue(name, `a whole number from ${least} to ${most}`, text)
 }

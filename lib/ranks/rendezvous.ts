@@ -98,15 +98,11 @@ async function meet({ rank, size, bring }: Rendezvous, socket: TLSSocket): Promi
   await once(socket, 'secureConnect').catch(lost)
   // An end that knows the secret has no certificate.
   if (socket.getPeerCertificate().raw) lost(Object.assign(new Error('it has a certificate'), { code: 'CERT' }))
-  const say = (arrival: Pick<Arrival, 'brings' | 'failure'>) => `${JSON.stringify({ rank, size, ...arrival })}\n`
   try {
-    const brings = bring(socket.localAddress!)
-    socket.write(say({ brings: Buffer.from(brings).toString('base64'), failure: null }))
+    const brings = Buffer.from(bring(socket.localAddress!)).toString('base64')
+    socket.write(lineOf({ rank, size, brings, failure: null }))
   } catch (error) {
-    await new Promise<void>((resolve) => {
-      const farewell = say({ brings: null, failure: (error as Error).message })
-      socket.end(farewell, () => resolve()).once('close', () => resolve())
-    })
+    await sendLast(socket, { rank, size, brings: null, failure: (error as Error).message })
     throw error
   }
   const said = await textOf(socket).catch(lost)
@@ -217,12 +213,12 @@ class Reception {
   }
 
   #arrive(socket: TLSSocket, { rank, size, brings, failure }: Arrival): void {
-    const guest = { socket, brings: Buffer.from(brings ?? '', 'base64') }
-    const why = this.#whyNot(rank, size)
-    if (why !== null) {
-      void refuse(guest, why)
+    const refusal = this.#whyNot(rank, size)
+    if (refusal !== null) {
+      void sendLast(socket, { refusal })
       return
     }
+    const guest = { socket, brings: Buffer.from(brings ?? '', 'base64') }
     this.#guests.set(rank, guest)
     // A rank that leaves before the others have come may come again; a failure is final.
     const isUnlike = guest.brings.length !== this.#own.length
@@ -244,13 +240,15 @@ class Reception {
     const problem = this.#failure ?? this.#absence()
     const guests = new Map(this.#guests)
     if (problem !== null) {
-      await Promise.all([...guests.values()].map((guest) => refuse(guest, problem.message)))
+      await Promise.all([...guests.values()].map(({ socket }) => sendLast(socket, { refusal: problem.message })))
       throw problem
     }
     const all = [this.#own, ...Array.from({ length: size - 1 }, (_, i) => guests.get(i + 1)!.brings)]
     const bytes = this.#own.length / size
     const broughtFor = (rank: number) => Buffer.concat(all.map((one) => one.subarray(rank * bytes, (rank + 1) * bytes)))
-    await Promise.all([...guests].map(([rank, guest]) => send(guest, { brought: broughtFor(rank).toString('base64') })))
+    await Promise.all(
+      [...guests].map(([rank, { socket }]) => sendLast(socket, { brought: broughtFor(rank).toString('base64') })),
+    )
     return broughtFor(0)
   }
 
@@ -280,11 +278,11 @@ const placeText = ({ address, port }: Pick<Rendezvous, 'address' | 'port'>): str
 
 const seconds = (milliseconds: number): string => `${Math.round(milliseconds / 1000)} s`
 
-/** Sends an answer and ends the connection; resolves when it has been sent. */
-function send({ socket }: Pick<Guest, 'socket'>, answer: Answer): Promise<void> {
+const lineOf = (message: Arrival | Answer): string => `${JSON.stringify(message)}\n`
+
+/** Sends a message and ends the connection; resolves when it has been sent. */
+function sendLast(socket: TLSSocket, message: Arrival | Answer): Promise<void> {
   return new Promise((resolve) => {
-    socket.end(JSON.stringify(answer), () => resolve()).once('close', () => resolve())
+    socket.end(lineOf(message), () => resolve()).once('close', () => resolve())
   })
 }
-
-const refuse = (guest: Guest, refusal: string): Promise<void> => send(guest, { refusal })

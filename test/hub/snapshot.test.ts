@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseHubId, Snapshot } from '../../lib/hub/index.js'
@@ -337,6 +337,29 @@ describe('without the network', () => {
     expect(snapshot.commit).toBe(COMMIT)
     expect(snapshot.files).toEqual(['config.json', 'deep/large.bin'])
     expect(hub().standIn.requests).toHaveLength(requests)
+  })
+
+  test('a commit is found by its hash', async () => {
+    addModel()
+    await fetchAll(`owner/name@${COMMIT}`)
+    expect((await open(`owner/name@${COMMIT}`, offline())).commit).toBe(COMMIT)
+  })
+
+  test('a file whose content was removed from the cache is not there, until it is downloaded again', async () => {
+    addModel()
+    await fetchAll()
+    rmSync(join(hub().cache, FOLDER, 'blobs', sha256(LARGE)))
+    expect((await open('owner/name', offline())).files).toEqual(['config.json'])
+    await fetchAll()
+    expect(large().equals(LARGE)).toBe(true)
+  })
+
+  test('a branch that cannot be noted in the cache is used all the same', async () => {
+    addModel()
+    mkdirSync(join(hub().cache, FOLDER), { recursive: true })
+    writeFileSync(join(hub().cache, FOLDER, 'refs'), '')
+    await fetchAll()
+    expect(large().equals(LARGE)).toBe(true)
   })
 
   test('files that are not in the cache are refused, with the searched place', async () => {

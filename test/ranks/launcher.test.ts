@@ -79,13 +79,13 @@ test.each([
     'PET_NPROC_PER_NODE says that a machine has 2 processes, but LOCAL_RANK, which of them this is, is not set.',
   ],
   [{ PMI_RANK: '2', PMI_SIZE: '2' }, 'Expected a whole number from 0 to 1 for PMI_RANK but received "2".'],
-  [{ PMI_RANK: '0', PMI_SIZE: 'two' }, 'Expected a whole number from 0 to 4096 for PMI_SIZE but received "two".'],
-  [{ RANK: '0', WORLD_SIZE: '1048576' }, 'Expected a whole number from 0 to 4096 for WORLD_SIZE'],
+  [{ PMI_RANK: '0', PMI_SIZE: 'two' }, 'Expected a whole number from 1 to 4096 for PMI_SIZE but received "two".'],
+  [{ RANK: '0', WORLD_SIZE: '1048576' }, 'Expected a whole number from 1 to 4096 for WORLD_SIZE'],
   [
     { PET_NODE_RANK: '0', PET_NNODES: '64', PET_NPROC_PER_NODE: '65', PET_MASTER_ADDR: 'a' },
     'Expected a whole number from 0 to 64 for PET_NPROC_PER_NODE but received "65".',
   ],
-  [{ PMI_RANK: '0', PMI_SIZE: '0' }, 'Expected at least 1 for PMI_SIZE but received 0.'],
+  [{ PMI_RANK: '0', PMI_SIZE: '0' }, 'Expected a whole number from 1 to 4096 for PMI_SIZE but received "0".'],
 ])('%o is refused', (environment, message) => {
   expect(() => launched(environment)).toThrow(message)
 })
