@@ -117,7 +117,7 @@ describe('the doctor', () => {
   it('works without the addon, and says how to build it', () => {
     const broken = new Proxy({} as Native, {
       get() {
-        loadBinary(['/absent/mora.node'], { reload: true })
+        loadBinary(['/absent/mora.node'])
       },
     })
     const report = doctor({ addon: broken })
@@ -248,7 +248,7 @@ describe('the addon', () => {
   it('that is not an addon is named with the error of the loader', () => {
     const path = join(mkdtempSync(join(tmpdir(), 'mora-binary-')), 'mora.node')
     writeFileSync(path, 'not a library')
-    expect(() => loadBinary([path], { reload: true })).toThrow(/tried .*mora\.node \(.+\)\. Build it with: cd /)
+    expect(() => loadBinary([path])).toThrow(/tried .*mora\.node \(.+\)\. Build it with: cd /)
   })
 
   const packageOf = (main: string): string => {
@@ -258,9 +258,7 @@ describe('the addon', () => {
   }
 
   it.each(['', 'module.exports = null'])('that has no functions of an addon is named: %j', (main) => {
-    expect(() => loadBinary([packageOf(main)], { reload: true })).toThrow(
-      /tried .*main\.cjs \(it is not node-mora's addon\)\./,
-    )
+    expect(() => loadBinary([packageOf(main)])).toThrow(/tried .*main\.cjs \(it is not node-mora's addon\)\./)
   })
 
   it.each([

@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { MoraError, RunError } from '../common/errors.js'
-import { makeFolder, syncFolder, writeError } from '../io/atomic.js'
+import { makeFolder, sync, writeError } from '../io/atomic.js'
 import { formatBytes } from '../io/disk-space.js'
 import { type CachedRepository, contentHash } from './cache.js'
 import { whileLocked } from './lock.js'
@@ -55,7 +55,7 @@ async function fetchWhole(file: RemoteFile, partial: string, context: DownloadCo
       if (!(await fillUp(file, partial, context))) throw damaged(file)
     }
     await rename(partial, place)
-    await syncFolder(dirname(place))
+    await sync(dirname(place))
   } catch (error) {
     const isAborted = context.signal?.aborted && error === context.signal.reason
     const isOfUse = isAborted || (error instanceof MoraError && error.code !== 'damaged-download')

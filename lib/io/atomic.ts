@@ -42,7 +42,7 @@ export async function writeStreamAtomic(path: string, write: (handle: FileHandle
       await handle.close()
     }
     await rename(temporary, path)
-    await syncFolder(folder)
+    await sync(folder)
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})
     throw writeError(error, path)
@@ -96,7 +96,7 @@ export async function removeFolder(path: string): Promise<void> {
   const left = temporaryBeside(path, 'tmp')
   try {
     await rename(path, left)
-    await syncFolder(dirname(left))
+    await sync(dirname(left))
     await rm(left, { recursive: true, force: true })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw writeError(error, path)
@@ -118,11 +118,6 @@ export async function makeFolder(folder: string): Promise<void> {
       `${folder} cannot be a folder, since a file is there or above it: choose another path.`,
     )
   }
-}
-
-/** Makes renames and new names inside a folder survive a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
-  await sync(folder)
 }
 
 /** Makes appended data of files survive a power cut; skips missing files. */
@@ -191,7 +186,7 @@ async function swap(temporary: string, place: string): Promise<void> {
     throw error
   }
   // Otherwise the disk might store the removal below before the renames.
-  await syncFolder(dirname(place))
+  await sync(dirname(place))
   // The new folder is in place: failing to remove the old one is no reason to fail.
   if (existed) await rm(old, { recursive: true, force: true }).catch(() => {})
 }
@@ -205,7 +200,8 @@ async function syncTree(folder: string): Promise<void> {
   await sync(folder)
 }
 
-async function sync(path: string): Promise<void> {
+/** Makes a file's content, or renames and new names inside a folder, survive a power cut. */
+export async function sync(path: string): Promise<void> {
   const handle = await open(path, 'r')
   try {
     await handle.sync()

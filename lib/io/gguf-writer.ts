@@ -70,44 +70,32 @@ export async function writeGguf(path: string, fields: GgufFields, entries: reado
 }
 
 function headerOf(fields: GgufFields, entries: readonly GgufEntry[]): { header: Uint8Array; sizes: number[] } {
-  const bytes = new ByteList()
-  bytes.push(Buffer.from('GGUF'), scalar('uint32', 3), scalar('uint64', entries.length), scalar('uint64', fields.size))
+  const parts = [
+    Buffer.from('GGUF'),
+    scalar('uint32', 3),
+    scalar('uint64', entries.length),
+    scalar('uint64', fields.size),
+  ]
   for (const [key, field] of fields) {
-    bytes.push(scalar('string', key), typeNumber(field.type))
-    if (field.type !== 'array') bytes.push(scalar(field.type, field.value))
+    parts.push(scalar('string', key), typeNumber(field.type))
+    if (field.type !== 'array') parts.push(scalar(field.type, field.value))
     else {
-      bytes.push(typeNumber(field.of), scalar('uint64', field.value.length))
-      for (const value of field.value) bytes.push(scalar(field.of, value))
+      parts.push(typeNumber(field.of), scalar('uint64', field.value.length))
+      for (const value of field.value) parts.push(scalar(field.of, value))
     }
   }
   const sizes: number[] = []
   let offset = 0
   for (const { name, dtype, shape } of entries) {
     const size = sizeOf(name, dtype, shape)
-    bytes.push(scalar('string', name), scalar('uint32', shape.length))
-    for (const length of shape.toReversed()) bytes.push(scalar('uint64', length))
-    bytes.push(scalar('uint32', ggmlTypeOf(dtype)), scalar('uint64', offset))
+    parts.push(scalar('string', name), scalar('uint32', shape.length))
+    for (const length of shape.toReversed()) parts.push(scalar('uint64', length))
+    parts.push(scalar('uint32', ggmlTypeOf(dtype)), scalar('uint64', offset))
     sizes.push(size)
     offset += padded(size)
   }
-  bytes.push(new Uint8Array(padded(bytes.length) - bytes.length))
-  return { header: bytes.join(), sizes }
-}
-
-class ByteList {
-  readonly #parts: Uint8Array[] = []
-  length = 0
-
-  push(...parts: readonly Uint8Array[]): void {
-    for (const part of parts) {
-      this.#parts.push(part)
-      this.length += part.byteLength
-    }
-  }
-
-  join(): Uint8Array {
-    return Buffer.concat(this.#parts)
-  }
+  const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0)
+  return { header: Buffer.concat(parts, padded(bytes)), sizes } // filled up with zeros
 }
 
 function padded(bytes: number): number {

@@ -5,11 +5,15 @@
  */
 import { quoted } from '../common/errors.js'
 
-export interface JsonProblem {
-  /** Index into the text. */
-  position: number
-  /** Completes the sentence "at line 1, column 2 …". */
-  problem: string
+export class JsonProblem extends Error {
+  constructor(
+    /** Index into the text. */
+    readonly position: number,
+    /** Completes the sentence "at line 1, column 2 …". */
+    readonly problem: string,
+  ) {
+    super(problem)
+  }
 }
 
 /** Deepest nesting that is accepted: far more than files of this package's formats have. */
@@ -21,7 +25,7 @@ export function findJsonProblem(text: string): JsonProblem | null {
     new Scanner(text).scan()
     return null
   } catch (error) {
-    if (error instanceof Problem) return { position: error.position, problem: error.message }
+    if (error instanceof JsonProblem) return error
     throw error
   }
 }
@@ -59,15 +63,6 @@ export function lineAndColumn(text: string, position: number): { line: number; c
     lineStart = end + 1
   }
   return { line, column: position - lineStart + 1 }
-}
-
-class Problem extends Error {
-  constructor(
-    readonly position: number,
-    message: string,
-  ) {
-    super(message)
-  }
 }
 
 const space = /[ \t\n\r]*/y
@@ -108,7 +103,7 @@ class Scanner {
       this.#match(space)
       const start = this.#position
       const key = JSON.parse(this.#string('a key in double quotes')) as string
-      if (keys.has(key)) throw new Problem(start, `the key ${quoted(key)} is given twice`)
+      if (keys.has(key)) throw new JsonProblem(start, `the key ${quoted(key)} is given twice`)
       keys.add(key)
       this.#match(space)
       if (!this.#accept(':')) this.#failExpected("':'")
@@ -131,10 +126,10 @@ class Scanner {
     const start = this.#position++
     for (;;) {
       const code = this.#text.charCodeAt(this.#position)
-      if (code === 0x22) return this.#text.slice(start, ++this.#position)
-      if (Number.isNaN(code)) throw new Problem(start, 'a string begins that is not closed')
+      if (code === QUOTE) return this.#text.slice(start, ++this.#position)
+      if (Number.isNaN(code)) throw new JsonProblem(start, 'a string begins that is not closed')
       if (code < 0x20) this.#fail('a string has a raw control character')
-      if (code !== 0x5c) this.#position++
+      if (code !== BACKSLASH) this.#position++
       else if (this.#match(escapeSequence) === null) this.#fail('a string has an unknown escape')
     }
   }
@@ -159,6 +154,6 @@ class Scanner {
   }
 
   #fail(problem: string): never {
-    throw new Problem(this.#position, problem)
+    throw new JsonProblem(this.#position, problem)
   }
 }

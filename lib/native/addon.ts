@@ -1,7 +1,8 @@
 /**
- * The whole interface of the native addon: its functions here, objects in `objects.ts`, operations in `operations.ts` and
- * their parameters in `parameters.ts`. `binary.ts` finds and loads the binary.
+ * The whole interface of the native addon: its functions here, objects in `objects.ts`, operations in `operations.ts`.
+ * `binary.ts` finds and loads the binary.
  */
+import { loadBinary } from './binary.js'
 import type {
   DType,
   NativeDevice,
@@ -11,16 +12,10 @@ import type {
   NativeTensor,
   WrittenBlocks,
 } from './objects.js'
+import type { OperationName, Operations, SectionPlan } from './operations.js'
 
 export * from './objects.js'
-
-import type { OperationName, Operations } from './operations.js'
-import type { SectionPlan } from './parameters.js'
-
 export * from './operations.js'
-export * from './parameters.js'
-
-import { loadBinary } from './binary.js'
 
 /** Why a backend cannot be used, in clauses without a full stop. */
 export interface Absence {

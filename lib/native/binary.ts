@@ -60,10 +60,10 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
 
 /**
  * Loads the addon once. Throws a `NativeError` (`no-binary`) that lists each candidate with the reason why it was not used,
- * and the command that builds one. `reload` searches again even if it is loaded.
+ * and the command that builds one. With `candidates` it searches again even if it is loaded.
  */
-export function loadBinary(candidates?: readonly string[], { reload = false } = {}): object {
-  if (loaded && !reload) return loaded // the fast path of every operation
+export function loadBinary(candidates?: readonly string[]): object {
+  if (loaded && !candidates) return loaded // the fast path of every operation
   const causes: string[] = []
   for (const candidate of candidates ?? binaryCandidates()) {
     try {

@@ -17,17 +17,15 @@ const MOST_IN_COMMIT = 2 ** 27
 
 /** The branch to upload to. */
 export class Target {
-  readonly #library: Library
-  readonly #subject: Subject
-  readonly #pacing: Pacing & { readonly timeout: number }
-
   readonly #calls: { readonly accessToken: string; readonly hubUrl: string; readonly fetch: typeof fetch }
   readonly #repo: { readonly type: 'model'; readonly name: string }
 
-  constructor(library: Library, subject: Subject, token: string, pacing: Pacing & { readonly timeout: number }) {
-    this.#library = library
-    this.#subject = subject
-    this.#pacing = pacing
+  constructor(
+    readonly library: Library,
+    readonly subject: Subject,
+    token: string,
+    readonly pacing: Pacing & { readonly timeout: number },
+  ) {
     keepSecret(token)
     const send = sendingFetch(subject, pacing, pacing.timeout)
     this.#calls = { accessToken: token, hubUrl: subject.endpoint, fetch: send }
@@ -35,14 +33,9 @@ export class Target {
   }
 
   /** Creates repository and branch if they do not exist; returns the names of the branch's files. */
-  async prepare({
-    private: isPrivate,
-    revision,
-  }: {
-    private: boolean
-    revision?: string | undefined
-  }): Promise<string[]> {
-    const [library, subject] = [this.#library, this.#subject]
+  async prepare(options: { private: boolean; revision?: string | undefined }): Promise<string[]> {
+    const { private: isPrivate, revision } = options
+    const { library, subject } = this
     const { repository } = subject
     const found = await unless('repository-not-found', this.#look())
     if (found && isPrivate && !found.private) {
@@ -62,9 +55,9 @@ export class Target {
   }
 
   #look(revision?: string) {
-    const name = this.#subject.repository
+    const name = this.subject.repository
     const at = revision === undefined ? {} : { revision }
-    return this.#library.modelInfo({ ...this.#calls, name, additionalFields: ['filePaths'], ...at })
+    return this.library.modelInfo({ ...this.#calls, name, additionalFields: ['filePaths'], ...at })
   }
 
   /**
@@ -76,12 +69,12 @@ export class Target {
     message: string,
     onProgress: (phase: 'hashing' | 'uploading', file: string, fraction: number) => void,
   ): Promise<string> {
-    const { signal } = this.#pacing
-    const events = this.#library.commitIter({
+    const { signal } = this.pacing
+    const events = this.library.commitIter({
       ...this.#calls,
       fetch: this.#boundedFetch(),
       repo: this.#repo,
-      branch: this.#subject.revision,
+      branch: this.subject.revision,
       title: message,
       operations: uploads.map(({ name, content }) => ({ operation: 'addOrUpdate', path: name, content })),
       // The library never removes its listener.
@@ -94,7 +87,7 @@ export class Target {
     }
     const oid: unknown = next.value?.commit.oid
     if (typeof oid === 'string' && isCommit(oid)) return oid
-    const subject = this.#subject
+    const { subject } = this
     throw new RunError(
       'hub-error',
       `The hub's answer to the commit to ${nameOf(subject)} names no commit, but ${quoted(oid)}: see ${subject.endpoint}/${subject.repository} for whether it is there.`,

@@ -45,17 +45,12 @@ export function editDistance(from: string, to: string): number {
 /** Returns the candidate nearest to a misspelled word, or undefined if none is near. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const plain = (value: string) => value.toLowerCase().replace(/[-_]/g, '')
-  let best: string | undefined
-  // Swapping two letters counts as two edits.
   const { length } = plain(word)
-  let bestDistance = (length < 4 ? 1 : Math.max(2, Math.floor(length / 3))) + 1
-  for (const candidate of candidates) {
-    if (Math.abs(plain(candidate).length - length) >= bestDistance) continue // a lower bound of the distance
-    const distance = editDistance(plain(word), plain(candidate))
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
-  }
-  return best
+  // Swapping two letters counts as two edits.
+  const most = length < 4 ? 1 : Math.max(2, Math.floor(length / 3))
+  return candidates
+    .filter((candidate) => Math.abs(plain(candidate).length - length) <= most) // a lower bound of the distance
+    .map((candidate) => ({ candidate, distance: editDistance(plain(word), plain(candidate)) }))
+    .filter(({ distance }) => distance <= most)
+    .sort((a, b) => a.distance - b.distance)[0]?.candidate
 }

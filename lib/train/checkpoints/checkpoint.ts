@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { aFunction, aText, check, expecting } from '../../common/arguments.js'
 import { about, InputError } from '../../common/errors.js'
-import { removeFolder, replaceFolder, syncFolder, writeError, writeFileAtomic } from '../../io/atomic.js'
+import { removeFolder, replaceFolder, sync, writeError, writeFileAtomic } from '../../io/atomic.js'
 import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
 import { schemaProblem } from '../../io/schema-problem.js'
@@ -173,7 +173,7 @@ export function isByTime(path: string): boolean {
 export async function keepCheckpoint(path: string): Promise<void> {
   const mark = join(path, BY_TIME)
   await rm(mark, { force: true }).catch((error) => Promise.reject(writeError(error, mark)))
-  await syncFolder(path)
+  await sync(path)
 }
 
 /**
