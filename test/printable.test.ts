@@ -61,5 +61,6 @@ describe('a message', () => {
   it('quotes a part of a text', () => {
     expect(quoted('x'.repeat(1_000_000))).toMatch(/^"x{98}…x{98}"$/)
     expect(quoted(['😀'.repeat(100)])).toMatch(/^\["(😀)+\.\.\.$/u)
+    expect(quoted({ seed: 1n })).toBe('an object')
   })
 })

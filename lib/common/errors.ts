@@ -53,7 +53,7 @@ export function quoted(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return String(value)
   if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
-  if (!isPlain(value)) return `an object of ${classOf(value)}`
+  if (!isPlain(value)) return `an object of ${value.constructor?.name || 'an unknown class'}`
   const text = jsonOf(value) ?? 'an object'
   return text.length > 60 ? `${text.slice(0, 57).replace(/\p{Cs}$/u, '')}...` : text
 }
@@ -62,11 +62,6 @@ export function quoted(value: unknown): string {
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || prototype === Object.prototype || prototype === Array.prototype
-}
-
-function classOf(value: object): string {
-  const name: unknown = value.constructor?.name
-  return typeof name === 'string' && name !== '' ? name : 'an unknown class'
 }
 
 /** Returns undefined for a value that contains itself. */

@@ -3,7 +3,7 @@
  * (`blobs`), the last known commits of branches and tags (`refs`), and a folder of links for each commit (`snapshots`).
  */
 import { createHash } from 'node:crypto'
-import { readdir, rm, stat, symlink } from 'node:fs/promises'
+import { readdir, stat, symlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { makeFolder, writeError, writeFileAtomic } from '../io/atomic.js'
 import { readText } from '../io/open.js'
@@ -77,16 +77,9 @@ export class CachedRepository {
     const path = join(this.snapshot(commit), file)
     const target = relative(dirname(path), this.blob(hash))
     await makeFolder(dirname(path))
-    try {
-      await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EEXIST' || (await isThere(path))) return
-        // The link was broken.
-        await rm(path, { force: true })
-        await symlink(target, path)
-      })
-    } catch (error) {
-      throw writeError(error, path)
-    }
+    await symlink(target, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw writeError(error, path)
+    })
   }
 }
 

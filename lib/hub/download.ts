@@ -66,8 +66,9 @@ async function fetchWhole(file: RemoteFile, partial: string, context: DownloadCo
 
 /** Completes the partial file; returns whether its content then has the promised hash. */
 async function fillUp(file: RemoteFile, partial: string, context: DownloadContext): Promise<boolean> {
-  const growing = await GrowingFile.open(partial, file)
+  const growing = new GrowingFile(await open(partial, constants.O_RDWR | constants.O_CREAT), file)
   try {
+    await growing.takeOver()
     await withRetries(() => receive(file, growing, context), context)
     return await growing.finish()
   } catch (error) {
@@ -122,32 +123,33 @@ function damaged({ path }: RemoteFile): RunError {
   )
 }
 
-/** A file that grows to a known size and is hashed as it grows. It starts with the bytes of an earlier attempt. */
+/** A file that grows to a known size and is hashed as it grows. */
 class GrowingFile {
   #length = 0
   #hash
 
-  private constructor(
+  constructor(
     readonly handle: FileHandle,
     readonly whole: RemoteFile,
   ) {
     this.#hash = contentHash(whole)
   }
 
-  static async open(path: string, whole: RemoteFile): Promise<GrowingFile> {
-    const handle = await open(path, constants.O_RDWR | constants.O_CREAT)
-    const file = new GrowingFile(handle, whole)
-    try {
-      await file.#takeOver()
-      return file
-    } catch (error) {
-      await handle.close()
-      throw error
-    }
-  }
-
   get length(): number {
     return this.#length
+  }
+
+  /** Starts with the bytes of an earlier attempt. */
+  async takeOver(): Promise<void> {
+    const { size: left } = await this.handle.stat()
+    if (left > this.whole.size) return await this.clear()
+    const piece = Buffer.allocUnsafe(Math.min(left, 2 ** 20))
+    while (this.#length < left) {
+      const { bytesRead } = await this.handle.read(piece, 0, piece.length, this.#length)
+      if (bytesRead === 0) return
+      this.#hash.update(piece.subarray(0, bytesRead))
+      this.#length += bytesRead
+    }
   }
 
   /** Syncs the file; returns whether it is complete and matches the hash. Call it once. */
@@ -178,17 +180,5 @@ class GrowingFile {
 
   close(): Promise<void> {
     return this.handle.close()
-  }
-
-  async #takeOver(): Promise<void> {
-    const { size: left } = await this.handle.stat()
-    if (left > this.whole.size) return await this.clear()
-    const piece = Buffer.allocUnsafe(Math.min(left, 2 ** 20))
-    while (this.#length < left) {
-      const { bytesRead } = await this.handle.read(piece, 0, piece.length, this.#length)
-      if (bytesRead === 0) return
-      this.#hash.update(piece.subarray(0, bytesRead))
-      this.#length += bytesRead
-    }
   }
 }

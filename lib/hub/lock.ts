@@ -34,9 +34,10 @@ export async function whileLocked<Result>(
 ): Promise<Result> {
   let hasWaited = false
   while (!(await take(path))) {
-    const state = await stateOf(path, growing)
-    if (state === 'dead') await rm(path, { force: true })
-    if (state !== 'held') continue
+    if (!(await isHeld(path, growing))) {
+      await rm(path, { force: true })
+      continue
+    }
     if (!hasWaited) onWait()
     hasWaited = true
     await waiting(LOOK_EVERY, signal)
@@ -61,16 +62,12 @@ async function take(path: string): Promise<boolean> {
   }
 }
 
-async function stateOf(path: string, growing: string): Promise<'held' | 'dead' | 'gone'> {
-  const written = await timeOf(path)
-  if (written === null) return 'gone'
+/** Whether the holder of a lock may be alive. */
+async function isHeld(path: string, growing: string): Promise<boolean> {
   const holder = identityIn(await readText(path).catch(() => ''))
   const alive = holder && isAlive(holder)
-  if (alive !== null) return alive ? 'held' : 'dead'
-  const lastSign = Math.max(written, (await timeOf(growing)) ?? 0)
-  return Date.now() - lastSign > DEAD_AFTER ? 'dead' : 'held'
+  const lastSign = Math.max(await timeOf(path), await timeOf(growing))
+  return alive ?? Date.now() - lastSign <= DEAD_AFTER
 }
 
-async function timeOf(path: string): Promise<number | null> {
-  return (await stat(path).catch(() => null))?.mtimeMs ?? null
-}
+const timeOf = async (path: string): Promise<number> => (await stat(path).catch(() => null))?.mtimeMs ?? 0

@@ -8,8 +8,6 @@ import type { HubSettings } from './settings.js'
 
 const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
-/** Status of a request for a range past the end of a file. */
-const RANGE_REFUSED = 416
 /** The reason given for a silent connection. */
 export const SILENT = 'no answer'
 /** Most bytes of an answer that is read as a whole; a listing of a hundred thousand files needs less. */
@@ -65,7 +63,7 @@ export async function request(
       headers.authorization = `Bearer ${settings.token}`
     }
     const reply = await send(address, { method, headers }, { timeout: settings.timeout, signal }, subject)
-    const isFinal = reply.status < 300 || (reply.status === RANGE_REFUSED && from > 0)
+    const isFinal = reply.status < 300
     if (isFinal && method === 'GET') return reply
     await reply.discard()
     if (isFinal) return reply

@@ -1,5 +1,4 @@
 import { InputError, quoted } from '../common/errors.js'
-import { reasonOf } from '../common/foreign-errors.js'
 import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
 import { decodeUtf8, malformed, readWhole } from './open.js'
 
@@ -39,28 +38,16 @@ export function jsonIn(text: string): unknown {
 }
 
 /** Parses a text; `source` names it in errors. */
-export function parseJson(text: string, source: string, options: JsonOptions = {}): unknown {
-  let value: unknown
-  let cause: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    cause = error
-  }
-  if (cause === undefined && !options.uniqueKeys && !nestsTooDeep(text)) return value
+export function parseJson(text: string, source: string, { uniqueKeys = false }: JsonOptions = {}): unknown {
+  const value = jsonIn(text)
+  if (value !== undefined && !uniqueKeys && !nestsTooDeep(text)) return value
   const found = findJsonProblem(text)
-  if (found) {
-    const { line, column } = lineAndColumn(text, found.position)
-    throw new InputError(
-      'malformed-json',
-      `${source} is not valid JSON: at line ${line}, column ${column} ${found.problem}.`,
-      { cause },
-    )
-  }
-  if (cause === undefined) return value
-  throw new InputError('malformed-json', `${source} cannot be read as JSON: ${reasonOf(cause, 'it is damaged')}.`, {
-    cause,
-  })
+  if (!found) return value
+  const { line, column } = lineAndColumn(text, found.position)
+  throw new InputError(
+    'malformed-json',
+    `${source} is not valid JSON: at line ${line}, column ${column} ${found.problem}.`,
+  )
 }
 
 /** Patterns of the keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT. */

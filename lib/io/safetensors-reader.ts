@@ -3,7 +3,7 @@
  * after the other. Everything in the header is checked against the file before it is used.
  */
 import { quoted } from '../common/errors.js'
-import { isJsonObject, parseJson } from './json.js'
+import { isJsonObject, type JsonObject, parseJson } from './json.js'
 import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'
 import {
   countElements,
@@ -46,8 +46,7 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsFi
 
 function parseHeader(header: Buffer, path: string, size: number): Pick<SafetensorsFile, 'metadata' | 'tensors'> {
   if (header[0] !== 0x7b) throw malformed(path, "its header does not start with '{'")
-  const json = parseJson(decodeUtf8(header, path), `The header of ${path}`, { uniqueKeys: true })
-  if (!isJsonObject(json)) throw malformed(path, 'its header is not an object')
+  const json = parseJson(decodeUtf8(header, path), `The header of ${path}`, { uniqueKeys: true }) as JsonObject
   const described = Object.entries(json)
   if (described.length > MOST_TENSORS) throw malformed(path, `it has more than ${MOST_TENSORS} tensors`)
   const dataStart = LENGTH_BYTES + header.length
@@ -81,8 +80,7 @@ function checkTensor(name: string, entry: unknown, path: string, dataStart: numb
   const count = countElements(shape)
   const bytes = count === null ? null : storedBytes(dtype, count)
   if (bytes === null) throw fail(`has the impossible shape ${quoted(shape)} for ${dtypeName}`)
-  if (!isRange(offsets))
-    throw fail(`has the impossible data_offsets ${offsets === undefined ? 'none' : quoted(offsets)}`)
+  if (!isRange(offsets)) throw fail(`has the impossible data_offsets ${quoted(offsets)}`)
   const [begin, end] = offsets
   if (dataStart + end > size) {
     throw fail(`ends at byte ${dataStart + end}, but the file has ${size} bytes (was it cut off?)`)

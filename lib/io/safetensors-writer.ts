@@ -171,10 +171,7 @@ function header(ordered: readonly SizedEntry<Described>[], metadata: Record<stri
     end += bytes
     return [entry.name, { dtype: dtypeName, shape: entry.shape, data_offsets: [begin, end] }] as const
   })
-  const hasMetadata = Object.keys(metadata).length > 0
-  const json = JSON.stringify(
-    Object.fromEntries([...(hasMetadata ? [['__metadata__', metadata] as const] : []), ...tensors]),
-  )
+  const json = JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(tensors) })
   const length = Buffer.byteLength(json)
   const padded = Math.ceil(length / 8) * 8
   const bytes = Buffer.alloc(8 + padded, ' ')

@@ -15,21 +15,17 @@ export function schemaProblem({ issues }: z.ZodError, whole: string): string {
 function wordsOf(issue: Issue): string {
   if (issue.code === 'invalid_union' && issue.message === 'Invalid input') return wordsOfUnion(issue.errors)
   return issue.message
-    .replace(/^Invalid (input|discriminator value)[:.] |^Too (small|big): /, '')
+    .replace(/^Invalid input: |^Too (small|big): /, '')
     .replace('expected record', 'expected object')
     .replace('received undefined', 'received nothing')
 }
 
 /** Describes the problem of a value that may have several forms: of the form with its type, or else all expected forms. */
 function wordsOfUnion(forms: readonly (readonly Issue[])[]): string {
-  const problems = forms.flatMap(([first]) =>
-    first ? [{ words: wordsOf(first), isType: first.path.length === 0 }] : [],
-  )
+  const problems = forms.map(([first]) => ({ words: wordsOf(first!), isType: first!.path.length === 0 }))
   const types = problems.map(({ words, isType }) => (isType ? /^expected (.+), received (.+)$/.exec(words) : null))
   const near = problems.find((_, form) => types[form] === null)
   if (near) return near.words
   const expected = [...new Set(types.map((type) => type![1]))]
-  return expected.length === 0
-    ? 'expected another value'
-    : `expected ${expected.join(' or ')}, received ${types[0]![2]}`
+  return `expected ${expected.join(' or ')}, received ${types[0]![2]}`
 }

@@ -172,7 +172,6 @@ class Reception {
   readonly #strangers = new Map<string, Socket>()
   readonly #guests = new Map<number, Guest>()
   #own: Uint8Array = new Uint8Array()
-  #isOver = false
   /** Why the job cannot start. */
   #failure: Error | null = null
   readonly #rendezvous: Rendezvous
@@ -198,8 +197,7 @@ class Reception {
   /** Accepts a connection that is not authenticated yet. */
   admit(socket: Socket): void {
     const [oldest] = this.#strangers.values()
-    if (this.#isOver) socket.destroy()
-    else if (this.#strangers.size >= MOST_STRANGERS) oldest?.destroy()
+    if (this.#strangers.size >= MOST_STRANGERS) oldest?.destroy()
     const name = nameOf(socket)
     this.#strangers.set(name, socket)
     socket.once('close', () => this.#strangers.delete(name))
@@ -263,7 +261,6 @@ class Reception {
   }
 
   close(): void {
-    this.#isOver = true
     for (const socket of this.#strangers.values()) socket.destroy()
   }
 }

@@ -131,6 +131,15 @@ describe('content that is not what its hash says', () => {
     expect(hub().warnings).toEqual(['deep/large.bin arrived damaged; downloading it again.'])
   })
 
+  test('a part that is the whole file is not requested again', async () => {
+    addModel()
+    mkdirSync(join(hub().cache, FOLDER, 'blobs'), { recursive: true })
+    writeFileSync(join(hub().cache, FOLDER, PARTIAL), LARGE)
+    await fetchAll()
+    expect(large().equals(LARGE)).toBe(true)
+    expect(hub().standIn.downloads.filter(({ host }) => host === 'store')).toEqual([])
+  })
+
   test('a part that is longer than the file is thrown away', async () => {
     addModel()
     mkdirSync(join(hub().cache, FOLDER, 'blobs'), { recursive: true })

@@ -183,6 +183,11 @@ describe('a GGUF model of the hub', () => {
     expect(brought()).toEqual([])
   })
 
+  test('is refused if there is no GGUF file', async () => {
+    add(['config.json', 'model.safetensors'])
+    await expectRejection(find('owner/name:Q4_K_M'), 'file-not-found', /^The model owner\/name has no \.gguf file\.$/)
+  })
+
   test('in parts is refused', async () => {
     add(['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf'])
     await expectRejection(
@@ -225,6 +230,9 @@ describe('an adapter of the hub', () => {
     )
     add(['adapter_config.json', 'adapter_model.bin'])
     await expectRejection(find('owner/name', 'adapter'), 'not-an-adapter', /but adapter_model\.bin, a pickle/)
+    add(['config.json'])
+    await expectRejection(find('owner/name', 'adapter'), 'not-an-adapter', /and no adapter_config\.json\.$/)
+    await expectRejection(find('owner/name:Q4_K_M', 'adapter'), 'bad-value', /no variant, but ":Q4_K_M" was given/)
   })
 })
 

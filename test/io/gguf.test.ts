@@ -1,3 +1,4 @@
+import { truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGguf } from '../../lib/io/gguf.js'
@@ -73,6 +74,13 @@ describe('readGguf', () => {
     expect(found.get('a')!.bytes).toBe(16)
   })
 
+  it('refuses headers longer than any', async () => {
+    const metadata: GgufParts['metadata'] = [['a', { type: 8, bytes: uint64(2n ** 29n).bytes }]]
+    const path = fileOf(folder(), 'x', ggufBytes({ metadata }))
+    truncateSync(path, 2 ** 30)
+    await expectRejection(readGguf(path), 'malformed-file', /its header is longer than 536870912 bytes/)
+  })
+
   it('reads a file without tensors', async () => {
     expect((await readGguf(fileOf(folder(), 'x', ggufBytes({})))).tensors.size).toBe(0)
   })
@@ -81,6 +89,7 @@ describe('readGguf', () => {
   const malformed: [string, GgufParts, RegExp][] = [
     ['another magic', { magic: 'GGML' }, /does not start with "GGUF"/],
     ['a Git LFS pointer', { magic: 'version https://git-lfs.github.com/spec/v1' }, /git lfs pull/],
+    ['a web page', { magic: '<!doctype html>' }, /it is a web page/],
     ['version 1', { version: 1 }, /version 1, and only versions 2 and 3/],
     ['a big-endian file', { version: 0x03000000 }, /big-endian/],
     ['more tensors than fit', { tensorCount: 2n ** 40n }, /number of tensors claims/],

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseJson, readJson, readJsonObject } from '../../lib/io/json.js'
 import { findJsonProblem } from '../../lib/io/json-scan.js'
+import { readText } from '../../lib/io/open.js'
 import { expectRejection, fileOf, useTemporaryFolder } from './temporary.js'
 
 const folder = useTemporaryFolder()
@@ -31,10 +32,17 @@ describe('readJson', () => {
     const path = fileOf(folder(), 'config.json', '{}')
     truncateSync(path, 3 * 2 ** 30)
     await expectRejection(readJson(path), 'malformed-file', /it has 3221225472 bytes, and 67108864 are read at most/)
+    await expect(readText(path)).rejects.toThrow('it has 3221225472 bytes, and 268435456 are read at most')
   })
 
   it('refuses a value other than an object where one is needed', async () => {
     await expectRejection(readJsonObject(fileOf(folder(), 'a.json', '[]')), 'malformed-file', /received \[\]/)
+  })
+
+  it('refuses values nested too deep for recursive code', () => {
+    const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
+    expect(parseJson(`{"[[": ${nested(500)}}`, 'text')).toHaveProperty('[[')
+    expect(() => parseJson(nested(100_000), 'text')).toThrow(/values are nested more than 512 deep/)
   })
 
   it('refuses repeated keys only when asked', () => {

@@ -102,6 +102,7 @@ describe('errors of options', () => {
 
   it('say what was expected and what came', () => {
     expect(() => train({ rank: 0 })).toThrow('Expected a whole number of at least 1 for rank but received 0.')
+    expect(() => flags({ rankPattern: '16' })).toThrow('for --rank-pattern but received "16".')
     expect(() => train({ batchSize: 1e9 })).toThrow('Expected a whole number of at least 1 up to 1048576 for batchSize')
     expect(() => train({ rank: 2.5 })).toThrow('for rank but received 2.5.')
     expect(() => flags({ learningRate: 'fast' })).toThrow(

@@ -178,6 +178,15 @@ describe('how it is uploaded', () => {
     )
   })
 
+  test('a file that vanishes is named, and not tried again', async () => {
+    write(ADAPTER)
+    const weights = join(folder(), 'adapter_model.safetensors')
+    const onProgress = () => rmSync(weights, { force: true })
+    await expect(push({ onProgress })).rejects.toThrow(/ENOENT.*adapter_model\.safetensors/)
+    expect(hub().waits).toEqual([])
+    expect(pushed().commits).toEqual([])
+  })
+
   test('one that is cut again and again fails in a sentence; the next push sends only what is missing', async () => {
     write({ ...ADAPTER, 'second.safetensors': OTHER })
     let first = ''
