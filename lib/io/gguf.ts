@@ -13,14 +13,7 @@ import {
   valueTypes,
 } from './gguf-types.js'
 import { impostorHint, malformed, readExactly, withInputFile } from './open.js'
-import {
-  blockValues,
-  countElements,
-  MOST_TENSORS,
-  type StoredDType,
-  storedBytes,
-  type TensorLocation,
-} from './stored-dtype.js'
+import { blockValues, countElements, MOST_TENSORS, storedBytes, type TensorLocation } from './stored-dtype.js'
 
 export type { GgufFile, GgufValue } from './gguf-types.js'
 
@@ -54,12 +47,8 @@ export async function readGguf(path: string): Promise<GgufFile> {
 }
 
 /** A tensor as the header describes it; `offset` counts from the start of the data. */
-interface TensorInfo {
+interface TensorInfo extends TensorLocation {
   name: string
-  dtype: StoredDType
-  shape: number[]
-  bytes: number
-  offset: number
 }
 
 function parseHeader(cursor: GgufCursor): GgufFile {
@@ -74,10 +63,7 @@ function parseHeader(cursor: GgufCursor): GgufFile {
   const infos = readTensorInfos(cursor, tensorCount, alignment)
   const dataStart = Math.ceil(cursor.position / alignment) * alignment
   checkPlaces(cursor, infos, dataStart)
-  const tensors = infos.map(({ name, dtype, shape, bytes, offset }): [string, TensorLocation] => [
-    name,
-    { path: cursor.path, dtype, shape, offset: dataStart + offset, bytes },
-  ])
+  const tensors = infos.map(({ name, offset, ...rest }) => [name, { ...rest, offset: dataStart + offset }] as const)
   return { path: cursor.path, metadata, tensors: new Map(tensors) }
 }
 
@@ -163,7 +149,7 @@ function readTensorInfo(cursor: GgufCursor, position: string, alignment: number)
   if (typeof offset === 'bigint' || offset % alignment !== 0) {
     throw cursor.malformed(`${what} has the offset ${offset}, which is no multiple of the alignment ${alignment}`)
   }
-  return { name, dtype, shape, bytes, offset }
+  return { name, path: cursor.path, dtype, shape, bytes, offset }
 }
 
 /** Checks that tensors are within the file and do not overlap; gaps between them are allowed. */

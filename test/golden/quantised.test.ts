@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { readJsonObject } from '../../lib/io/json.js'
-import { readModelFolder } from '../../lib/io/safetensors.js'
+import { readModelFolder } from '../../lib/io/model-folder.js'
 import { quantisedWeights } from '../../lib/models/read/formats/index.js'
 import { native } from '../../lib/native/addon.js'
 import { liveBytes } from '../live-bytes.js'

@@ -1,14 +1,14 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { readModelFolder } from '../../lib/io/model-folder.js'
 import {
-  readModelFolder,
   readSafetensorsHeader,
-  type SafetensorsDType,
   type SafetensorsEntry,
   writeSafetensors,
   writeShardedSafetensors,
 } from '../../lib/io/safetensors.js'
+import type { SafetensorsDType } from '../../lib/io/stored-dtype.js'
 import { assetPath, lacksAsset } from '../assets.js'
 import { goldenPath } from '../golden/files.js'
 import { needing } from '../needs.js'

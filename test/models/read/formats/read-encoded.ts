@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { readModelFolder } from '../../../../lib/io/safetensors.js'
+import { readModelFolder } from '../../../../lib/io/model-folder.js'
 import { quantisedWeights } from '../../../../lib/models/read/formats/index.js'
 import { type NativeFile, native } from '../../../../lib/native/addon.js'
 import type { CodedWeight } from '../../../../lib/tensor/coded-weight.js'
