@@ -36,6 +36,7 @@ export const blockLayouts = {
   tq2_0: block(256, 66),
 }
 
+/** Dtypes of floating-point numbers. */
 export type FloatDType = 'float32' | 'bfloat16' | 'float16'
 /** Dtypes whose elements are stored one by one. */
 export type PlainDType = keyof typeof plainLayouts
