@@ -25,6 +25,7 @@ export type { DataInput, DataSource, PathSource, RecordedSource, RowSource, Rows
 export type { ChatCounts, DataSummary, LengthCounts } from './data/summary.js'
 export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
+export type { TokeniseProgress } from './data/tokenise.js'
 export { type DecodeOptions, loadTokenizer, type PlacedTokens, type Tokenizer } from './data/tokenizer/tokenizer.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export {

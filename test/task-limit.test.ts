@@ -89,7 +89,7 @@ describe('mapAhead', () => {
 
   it('yields results in the order of their items, and begins those that follow', async () => {
     const { begun, ends, task } = tasks()
-    const results = collected(mapAhead(numbers(5), 2, task))
+    const results = collected(mapAhead(numbers(5), () => 2, task))
     await settled()
     expect(begun).toEqual([0, 1, 2])
     ends[2]!()
@@ -110,14 +110,23 @@ describe('mapAhead', () => {
       if (i >= 2) throw new Error(`failed ${i}`)
       return i
     }
-    expect(await collected(mapAhead(numbers(9), 4, fail))).toEqual([0, 1, 'failed 2'])
-    const read = mapAhead(numbers(9, [], 3), 8, async (i) => i)
+    expect(await collected(mapAhead(numbers(9), () => 4, fail))).toEqual([0, 1, 'failed 2'])
+    const read = mapAhead(
+      numbers(9, [], 3),
+      () => 8,
+      async (i) => i,
+    )
     expect(await collected(read)).toEqual([0, 1, 2, 'no 3'])
   })
 
   it('reads no more once nobody listens', async () => {
     const read: number[] = []
-    for await (const i of mapAhead(numbers(9, read), 2, async (i) => i)) if (i === 1) break
+    for await (const i of mapAhead(
+      numbers(9, read),
+      () => 2,
+      async (i) => i,
+    ))
+      if (i === 1) break
     expect(read).toEqual([0, 1, 2, 3])
   })
 })

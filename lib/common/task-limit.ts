@@ -32,12 +32,12 @@ export async function inParallel<Item, Result>(
 }
 
 /**
- * Yields the results of `work` for each item, in order, while it works on up to `ahead` later items. A failure is thrown in the
+ * Yields the results of `work` for each item, in order, while it works on up to `ahead()` later items. A failure is thrown in the
  * place of its item's result and ends the iteration.
  */
 export async function* mapAhead<Item, Result>(
   items: AsyncIterable<Item>,
-  ahead: number,
+  ahead: () => number,
   work: (item: Item) => Promise<Result>,
 ): AsyncGenerator<Result> {
   const results: Promise<Result>[] = []
@@ -53,7 +53,7 @@ export async function* mapAhead<Item, Result>(
       // The failure is thrown when its result is awaited, which may be later.
       result?.catch(() => {})
       if (result) results.push(result)
-      while (results.length > (isDone ? 0 : ahead)) yield await results.shift()!
+      while (results.length > (isDone ? 0 : ahead())) yield await results.shift()!
     }
   } finally {
     await source.return?.()

@@ -20,6 +20,7 @@ interface Header {
   hash: string
   summary: DataSummary
   sources: SourceFacts[]
+  highestId: number
 }
 
 /** `$MORA_CACHE`, else `$XDG_CACHE_HOME/node-mora`, else `~/.cache/node-mora`. */
@@ -47,7 +48,7 @@ function pathOf(folder: string, key: string): string {
 }
 
 export async function writeCache(folder: string, key: string, data: TokenisedData): Promise<void> {
-  const { arrays, summary, hash, sources } = data
+  const { arrays, summary, hash, sources, highestId } = data
   const header: Header = {
     version: VERSION,
     key,
@@ -56,6 +57,7 @@ export async function writeCache(folder: string, key: string, data: TokenisedDat
     hash,
     summary,
     sources,
+    highestId,
   }
   const text = Buffer.from(JSON.stringify(header))
   const length = Buffer.alloc(4)
@@ -95,8 +97,8 @@ async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData 
     await fill(handle, bytes, position)
     position += bytes.length
   }
-  const { summary, hash, sources } = header
-  return hashArrays(arrays) === hash ? { arrays, summary, hash, sources } : null
+  const { summary, hash, sources, highestId } = header
+  return (await hashArrays(arrays)) === hash ? { arrays, summary, hash, sources, highestId, isPart: false } : null
 }
 
 async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<void> {

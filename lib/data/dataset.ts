@@ -2,7 +2,17 @@
 
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { aFlag, aFunction, anObject, aText, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
+import {
+  aFlag,
+  aFunction,
+  anObject,
+  aText,
+  check,
+  expecting,
+  listOfTexts,
+  optionsSchema,
+  wholeFrom,
+} from '../common/arguments.js'
 import { InputError, quoted, UsageError } from '../common/errors.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
@@ -18,7 +28,14 @@ import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
 import { resolveTemplate } from './templates/template.js'
 import type { TokenArrays } from './token-store.js'
-import { type RowSettings, type SourceFacts, type TokenisedData, tokenise } from './tokenise.js'
+import {
+  type RowSettings,
+  type SourceFacts,
+  type TokenisedData,
+  type TokeniseProgress,
+  tokenise,
+  withTargets,
+} from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** How `loadDataset` reads rows and turns them into tokens. */
@@ -47,7 +64,7 @@ export interface DatasetOptions extends FindOptions, ReadingOptions {
   /** Folder of the cache of tokenised data; null disables it. By default the user's cache, for data of 256 KiB or more. */
   cacheDir?: string | null
   /** Called repeatedly while rows are tokenised. */
-  onProgress?: (progress: { rows: number; tokens: number }) => void
+  onProgress?: (progress: TokeniseProgress) => void
 }
 
 /** The rows of one source; they come after those of earlier sources. */
@@ -114,6 +131,8 @@ export class Dataset {
 }
 
 const SMALL_DATA_BYTES = 256 * 1024
+/** Larger data is not searched for in the cache if only a part of it is wanted, since its hash takes longer. */
+const MOST_SEARCHED_BYTES = 2 ** 28
 
 /**
  * Reads, tokenises and masks data; the result is cached by content. Rows from memory are tokenised one at a time and not kept;
@@ -132,29 +151,48 @@ const SMALL_DATA_BYTES = 256 * 1024
  * @throws InputError of malformed rows (file and line), ids past `vocabularySize`, and data in which nothing is trained
  */
 export async function loadDataset(source: DataInput, options: DatasetOptions): Promise<Dataset> {
+  return (await loadRows(source, options)).dataset
+}
+
+/**
+ * Reads no more than the first `limit` rows, unless the data is small or its tokens are in the cache.
+ * @returns the rows, and whether these are only a part
+ */
+export async function loadRows(
+  source: DataInput,
+  options: DatasetOptions,
+  limit?: number,
+): Promise<{ dataset: Dataset; isPart: boolean }> {
   check({ source, options }, datasetArguments)
   const settings = await encodeOptions(options)
   const sources = await openSources(sourcesOf(source)!, options)
-  const data = await tokenised(sources, settings, options)
+  const all = await tokenised(sources, settings, { ...options, limit })
+  const data = options.keepWithoutTarget ? all : await withTargets(all)
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
   for (const note of summaryNotes(data.summary)) options.onWarning?.(`${name}: ${note}`)
-  return new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data))
+  const dataset = new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data))
+  return { dataset, isPart: data.isPart }
 }
 
 /** Returns tokenised data, from the cache if it is there; stores large data in the cache. */
 async function tokenised(
   sources: readonly OpenSource[],
   settings: RowSettings,
-  options: DatasetOptions,
+  options: DatasetOptions & { limit?: number },
 ): Promise<TokenisedData> {
   const bytes = sources.reduce((sum, source) => sum + source.bytes, 0)
+  const isSmall = bytes > 0 && bytes < SMALL_DATA_BYTES
+  const limit = isSmall ? undefined : options.limit
   const folder = options.cacheDir === undefined && bytes >= SMALL_DATA_BYTES ? defaultCacheFolder() : options.cacheDir
-  const key = folder ? await cacheKey(sources, keySettings(settings, options)) : null
-  if (!folder || key === null) return tokenise(sources, settings, options)
+  const isSearched = limit === undefined || bytes <= MOST_SEARCHED_BYTES
+  const key = folder && isSearched ? await cacheKey(sources, keySettings(settings)) : null
+  if (!folder || key === null) return tokenise(sources, settings, { ...options, limit })
   const found = await readCache(folder, key)
-  if (found) return found
-  const made = await tokenise(sources, settings, options)
+  // Data with an id past the vocabulary is read again, which names the row.
+  if (found && found.highestId < (options.vocabularySize ?? Number.POSITIVE_INFINITY)) return found
+  const made = await tokenise(sources, settings, { ...options, limit })
+  if (made.isPart) return made
   await writeCache(folder, key, made).catch((error: Error) => {
     options.onWarning?.(`The tokenised data could not be kept in ${folder}: ${error.message}`)
   })
@@ -162,11 +200,7 @@ async function tokenised(
 }
 
 /** Returns the options that affect the tokens. */
-function keySettings(
-  { template, reading, maxLength, longRows, trainOn, context }: RowSettings,
-  options: DatasetOptions,
-): object {
-  const { tokenizer, vocabularySize = null, keepWithoutTarget = false } = options
+function keySettings({ tokenizer, template, reading, maxLength, longRows, trainOn, context }: RowSettings): object {
   return {
     tokenizer: tokenizer?.hash ?? null,
     template: template?.hash ?? null,
@@ -176,8 +210,6 @@ function keySettings(
     longRows,
     trainOn,
     context: context ? json(toValue(context)) : null,
-    vocabularySize,
-    keepWithoutTarget,
   }
 }
 
@@ -208,6 +240,7 @@ const datasetArguments = {
     ...readingKinds,
     tools: z.union([aText, expecting('a list of schemas', z.array(anObject))]).optional(),
     templateOptions: anObject.optional(),
+    extensions: listOfTexts.optional(),
     purpose: z.enum(['training', 'evaluation', 'validation']).optional(),
     ...hubKinds,
   }),

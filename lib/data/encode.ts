@@ -149,8 +149,8 @@ function limited(
   return limitRow(row, turns, where, { ...options, bosId })
 }
 
-function tokenRow(ids: readonly number[], mask: Uint8Array): TokenRow {
-  return { ids: Int32Array.from(ids), mask }
+function tokenRow(ids: Int32Array | readonly number[], mask: Uint8Array): TokenRow {
+  return { ids: ids instanceof Int32Array ? ids : Int32Array.from(ids), mask }
 }
 
 function trainedWhole(ids: readonly number[]): TokenRow {

@@ -1,5 +1,6 @@
 /** Stores many token rows in three typed arrays. */
 import { createHash } from 'node:crypto'
+import { LoopTurn } from '../common/loop-turn.js'
 import type { TokenRow } from './encode.js'
 
 export interface TokenArrays {
@@ -9,35 +10,55 @@ export interface TokenArrays {
   mask: Uint8Array<ArrayBuffer>
 }
 
-/** Collects rows; its arrays grow. */
+/** Tokens of a block, at least. */
+const BLOCK_TOKENS = 2 ** 18
+
+interface Block {
+  ids: Int32Array
+  mask: Uint8Array
+  /** Tokens that it has. */
+  tokens: number
+}
+
+/** Collects rows in blocks, so that none is copied before the end. */
 export class TokenStore {
-  #rows = 0
-  #tokens = 0
-  #arrays: TokenArrays = allocate(256, 1 << 16)
+  readonly #blocks: Block[] = []
+  readonly #ends: number[] = []
 
   get length(): number {
-    return this.#rows
+    return this.#ends.length
   }
 
   push({ ids, mask }: TokenRow): void {
-    const tokens = this.#tokens + ids.length
-    if (this.#rows + 1 >= this.#arrays.offsets.length || tokens > this.#arrays.ids.length) {
-      const larger = allocate(Math.max(2 * this.#rows, 256), Math.max(2 * this.#tokens, tokens))
-      copyInto(larger, this.#arrays, this.#rows, this.#tokens)
-      this.#arrays = larger
-    }
-    this.#arrays.ids.set(ids, this.#tokens)
-    this.#arrays.mask.set(mask, this.#tokens)
-    this.#tokens = tokens
-    this.#rows++
-    this.#arrays.offsets[this.#rows] = tokens
+    const block = this.#blockFor(ids.length)
+    block.ids.set(ids, block.tokens)
+    block.mask.set(mask, block.tokens)
+    block.tokens += ids.length
+    this.#ends.push((this.#ends.at(-1) ?? 0) + ids.length)
   }
 
-  /** Returns copies of exactly the size needed. */
-  finish(): TokenArrays {
-    const exact = allocate(this.#rows, this.#tokens)
-    copyInto(exact, this.#arrays, this.#rows, this.#tokens)
-    return exact
+  /** Returns the rows in arrays of exactly the size needed. */
+  async finish(): Promise<TokenArrays> {
+    const arrays = allocate(this.#ends.length, this.#ends.at(-1) ?? 0)
+    arrays.offsets.set(this.#ends, 1)
+    const turn = new LoopTurn()
+    let at = 0
+    for (const { ids, mask, tokens } of this.#blocks) {
+      arrays.ids.set(ids.subarray(0, tokens), at)
+      arrays.mask.set(mask.subarray(0, tokens), at)
+      at += tokens
+      await turn.end()
+    }
+    return arrays
+  }
+
+  #blockFor(tokens: number): Block {
+    const last = this.#blocks.at(-1)
+    if (last && last.tokens + tokens <= last.ids.length) return last
+    const size = Math.max(BLOCK_TOKENS, tokens)
+    const block = { ids: new Int32Array(size), mask: new Uint8Array(size), tokens: 0 }
+    this.#blocks.push(block)
+    return block
   }
 }
 
@@ -45,23 +66,22 @@ export function allocate(rows: number, tokens: number): TokenArrays {
   return { offsets: new Float64Array(rows + 1), ids: new Int32Array(tokens), mask: new Uint8Array(tokens) }
 }
 
-function copyInto(target: TokenArrays, source: TokenArrays, rows: number, tokens: number): void {
-  target.offsets.set(source.offsets.subarray(0, rows + 1))
-  target.ids.set(source.ids.subarray(0, tokens))
-  target.mask.set(source.mask.subarray(0, tokens))
-}
-
 /** Returns the arrays as bytes, in the order in which they are stored and hashed. */
 export function arrayBytes({ offsets, ids, mask }: TokenArrays): Uint8Array<ArrayBuffer>[] {
   return [offsets, ids, mask].map((values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
 }
 
+const HASHED_BYTES = 2 ** 20
+
 /** Returns the sha256, hexadecimal, of rows and masks; equal data has equal hashes, whatever its source. */
-export function hashArrays(arrays: TokenArrays): string {
+export async function hashArrays(arrays: TokenArrays): Promise<string> {
   const hash = createHash('sha256')
+  const turn = new LoopTurn()
   for (const bytes of arrayBytes(arrays)) {
-    // One update takes at most 2^31 - 1 bytes.
-    for (let start = 0; start < bytes.length; start += 1 << 30) hash.update(bytes.subarray(start, start + (1 << 30)))
+    for (let start = 0; start < bytes.length; start += HASHED_BYTES) {
+      hash.update(bytes.subarray(start, start + HASHED_BYTES))
+      await turn.end()
+    }
   }
   return hash.digest('hex')
 }

@@ -1,7 +1,9 @@
-/** Converts rows of sources to token ids, one row at a time. */
+/** Converts rows of sources to token ids. */
 import { about, InputError } from '../common/errors.js'
 import { isTooLarge } from '../common/foreign-errors.js'
+import { LoopTurn } from '../common/loop-turn.js'
 import { mapAhead } from '../common/task-limit.js'
+import { isJsonObject } from '../io/json.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
@@ -9,12 +11,16 @@ import type { OpenSource } from './sources/open.js'
 import { addChat, addLength, type DataSummary, emptySummary, type LengthCounts, noLengths } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 
+/** All rows of some sources, also those in which nothing is trained. */
 export interface TokenisedData {
   arrays: TokenArrays
   summary: DataSummary
   /** sha256, hexadecimal, of all rows and masks. */
   hash: string
   sources: SourceFacts[]
+  highestId: number
+  /** Whether reading ended at a limit. */
+  isPart: boolean
 }
 
 /** What became of a source's rows. */
@@ -34,16 +40,28 @@ export interface RowSettings extends EncodeOptions {
   reading: RowReading
 }
 
+/** How far rows are tokenised. */
+export interface TokeniseProgress {
+  /** Rows so far, as they are read. */
+  rows: number
+  /** Tokens so far. */
+  tokens: number
+  /** The part of the files' bytes that was read, if it is known: from 0 to 1. */
+  share?: number
+}
+
 export interface TokeniseOptions {
   vocabularySize?: number
-  keepWithoutTarget?: boolean
+  /** Only this many rows are read. */
+  limit?: number
   signal?: AbortSignal
-  onProgress?: (progress: { rows: number; tokens: number }) => void
+  onProgress?: (progress: TokeniseProgress) => void
 }
 
 const PROGRESS_EVERY = 256
-/** Rows that are rendered while those before them are tokenised. */
-const ROWS_AHEAD = 16
+/** Rows, and about how many characters of theirs, that are tokenised while those before them are stored. */
+const ROWS_AHEAD = 384
+const CHARACTERS_AHEAD = 2 ** 22
 
 /** @throws InputError for malformed rows (with file and line), and for ids past `vocabularySize` */
 export async function tokenise(
@@ -59,6 +77,8 @@ export async function tokenise(
   const facts: SourceFacts[] = []
   let lengths = noLengths()
   let read = 0
+  let highestId = -1
+  const progress = (): TokeniseProgress => ({ rows: read, tokens: summary.tokens, share: shareOf(sources) })
   const take = (encoded: EncodedRow, where: string): void => {
     addLength(summary, encoded)
     addLength(lengths, encoded)
@@ -66,34 +86,46 @@ export async function tokenise(
     for (const row of encoded.rows) {
       if (options.vocabularySize !== undefined) checkIds(row.ids, options.vocabularySize, where)
       const targets = countTargets(row.mask)
-      if (targets === 0) {
-        summary.withoutTarget++
-        if (!options.keepWithoutTarget) {
-          summary.dropped++
-          continue
-        }
-      }
+      if (targets === 0) summary.withoutTarget++
       store.push(row)
       summary.tokens += row.ids.length
       summary.targetTokens += targets
-      for (let i = 1; i < row.ids.length; i++) {
+      for (let i = 0; i < row.ids.length; i++) {
         const id = row.ids[i]!
-        if (row.mask[i] && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
+        if (id > highestId) highestId = id
+        if (i > 0 && row.mask[i] && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
       }
     }
-    if (++read % PROGRESS_EVERY === 0) options.onProgress?.({ rows: read, tokens: summary.tokens })
+    if (++read % PROGRESS_EVERY === 0) options.onProgress?.(progress())
   }
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(options.signal ? [options.signal] : [])])
   const own = { ...settings, signal }
+  let characters = 0
+  let left = options.limit ?? Number.POSITIVE_INFINITY
+  const turn = new LoopTurn()
+  const records = async function* (source: OpenSource) {
+    if (left === 0) return
+    for await (const record of source.records()) {
+      yield record
+      if (--left === 0) return
+      await turn.end()
+    }
+  }
   try {
     for (const source of sources) {
       const before = store.length
       const account = new SourceAccount()
       lengths = noLengths()
-      const encode = async (record: DataRecord) => ({ encoded: await encodedRecord(record, own, account), record })
-      for await (const { encoded, record } of mapAhead(source.records(), source.readsAhead ? ROWS_AHEAD : 0, encode)) {
+      const encode = async (record: DataRecord) => {
+        const size = charactersOf(record)
+        characters += size
+        return { encoded: await encodedRecord(record, own, account), record, size }
+      }
+      const ahead = () => (source.readsAhead && characters < CHARACTERS_AHEAD ? ROWS_AHEAD : 0)
+      for await (const { encoded, record, size } of mapAhead(records(source), ahead, encode)) {
         signal.throwIfAborted()
+        characters -= size
         take(encoded, record.where)
       }
       const { form, columns, ignored } = account
@@ -103,13 +135,50 @@ export async function tokenise(
     // After a failure nobody waits for the rows behind it.
     ending.abort()
   }
-  options.onProgress?.({ rows: read, tokens: summary.tokens })
+  options.onProgress?.(progress())
   summary.rows = store.length
   summary.trainedSpecialTokens = [...specialCounts]
     .sort(([a], [b]) => a - b)
     .map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))
-  const arrays = store.finish()
-  return { arrays, summary, hash: hashArrays(arrays), sources: facts }
+  const arrays = await store.finish()
+  return { arrays, summary, hash: await hashArrays(arrays), sources: facts, highestId, isPart: left === 0 }
+}
+
+/** Returns the data without the rows in which nothing is trained. */
+export async function withTargets(data: TokenisedData): Promise<TokenisedData> {
+  if (data.summary.withoutTarget === 0) return data
+  const { offsets, ids, mask } = data.arrays
+  const store = new TokenStore()
+  const sources: SourceFacts[] = []
+  const turn = new LoopTurn()
+  let row = 0
+  for (const source of data.sources) {
+    const before = store.length
+    for (const end = row + source.rows; row < end; row++) {
+      const own = mask.subarray(offsets[row], offsets[row + 1])
+      if (countTargets(own) > 0) store.push({ ids: ids.subarray(offsets[row], offsets[row + 1]), mask: own })
+      await turn.end()
+    }
+    sources.push({ ...source, rows: store.length - before })
+  }
+  const arrays = await store.finish()
+  const { withoutTarget: dropped } = data.summary
+  const summary = { ...data.summary, rows: store.length, tokens: arrays.ids.length, dropped }
+  return { ...data, arrays, summary, hash: await hashArrays(arrays), sources }
+}
+
+/** Returns about how many characters a record has. */
+function charactersOf({ value, json }: DataRecord): number {
+  if (json !== undefined) return json.length
+  if (!isJsonObject(value)) return 0
+  return Object.values(value).reduce((sum: number, one) => sum + (typeof one === 'string' ? one.length : 0), 0)
+}
+
+/** Returns the part of the sources' bytes that was read; undefined if it is not known of each. */
+function shareOf(sources: readonly OpenSource[]): number | undefined {
+  if (sources.some(({ bytes, bytesRead }) => bytes === 0 || bytesRead === undefined)) return undefined
+  const sum = (counts: readonly number[]) => counts.reduce((all, count) => all + count, 0)
+  return sum(sources.map(({ bytesRead }) => bytesRead!)) / sum(sources.map(({ bytes }) => bytes))
 }
 
 /** Encodes a record; the error of one that is too large for the tokenizer, or for a list of ids, names it. */

@@ -17,8 +17,9 @@ export async function openTask<Model extends RowReader>(
   options: EvalOptions,
   hub: HubOptions,
 ): Promise<Omit<RowsContext, 'encoded'> & { model: Model }> {
-  const data = await openSources(options.data!, { purpose: 'evaluation', ...hub })
-  const shotsData = options.shotsData && (await openSources(options.shotsData, hub))
+  const data = await openSources(options.data!, { purpose: 'evaluation', extensions: options.extensions, ...hub })
+  const shotsData =
+    options.shotsData && (await openSources(options.shotsData, { extensions: options.extensions, ...hub }))
   return {
     model,
     signal: hub.signal,

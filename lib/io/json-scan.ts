@@ -68,6 +68,8 @@ export function lineAndColumn(text: string, position: number): { line: number; c
 const space = /[ \t\n\r]*/y
 const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const word = /true|false|null/y
+const pythonNumber = /(?=NaN\b|-?Infinity\b)/y
+const PYTHON_NUMBER = 'there is a NaN or Infinity, which Python writes and JSON does not have: write null or a text'
 const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 
 class Scanner {
@@ -90,6 +92,7 @@ class Scanner {
     if (first === '{') this.#object(depth)
     else if (first === '[') this.#array(depth)
     else if (first === '"') this.#string('a string')
+    else if (this.#match(pythonNumber) !== null) this.#fail(PYTHON_NUMBER)
     else if (this.#match(number) === null && this.#match(word) === null) this.#failExpected('a value')
     this.#match(space)
   }

@@ -228,6 +228,10 @@ export const rowOptions = {
       expects: `parts with the names of columns, as prompt=query,completion=response; parts are ${COLUMN_NAMES.join(', ')}`,
     },
   ),
+  extensions: names(
+    'endings of the files of a folder that are read, or all for every known text (.txt, .md, .py, …); by default its data files, or its texts if it has none',
+    { placeholder: '.A,.B', expects: 'endings with commas, such as .py,.md, or all' },
+  ),
   ignoreColumns: names('columns that are not read, whatever they mean', {
     placeholder: 'A,B',
     expects: 'names of columns with commas',

@@ -11,7 +11,7 @@ export const InspectSchema = z.strictObject({
   ...newAdapterFields,
   ...rowOptions,
   longRows: longRowsOption,
-  limit: optionalInteger('show the first N rows; the summary covers all', {
+  limit: optionalInteger('show the first N rows; more is read only of data that is below 256 KiB or cached', {
     min: 1,
     defaultText: '5; with --json all',
   }),

@@ -121,6 +121,7 @@ export const TrainSchema = z.strictObject({
   text: rowOptions.text,
   columns: rowOptions.columns,
   ignoreColumns: rowOptions.ignoreColumns,
+  extensions: rowOptions.extensions,
   tools: rowOptions.tools,
   templateOptions: rowOptions.templateOptions,
   profile: commandLineOnly(

@@ -96,7 +96,7 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
 export function trainByCommand(
   model: Model,
   options: TrainOptions,
-  parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun'>,
+  parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun' | 'onTokenised'>,
 ): Run {
   return start(model, options, { ...partsOf(model, { ...options, signal: parts.signal }), ...parts })
 }

@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -438,6 +448,47 @@ describe('mora inspect', () => {
     const { stdout } = await mora('inspect', '--model', model(), '--data', at('rows.jsonl'), '--limit', '1')
     expect(stdout).toContain('row 1: 6 tokens, 4 trained\n0 3 ⟦6 9 12 15 ⟧\n')
     expect(stdout).toContain('and 7 more rows')
+  })
+
+  it('shares the tokens of its rows with training', async () => {
+    const tokens = join(at('cache'), 'datasets')
+    const rows = [
+      { input_ids: [1, 2], labels: [-100, -100] },
+      ...Array.from({ length: 99 }, (_, i) => ({ input_ids: [i % 32, 5] })),
+    ]
+    const filling = ' '.repeat(4096)
+    writeFileSync(at('shared.jsonl'), rows.map((row) => `${JSON.stringify({ ...row, filling })}\n`).join(''))
+    const previous = process.env.MORA_CACHE
+    process.env.MORA_CACHE = at('cache')
+    try {
+      const data = ['--model', model(), '--data', at('shared.jsonl')]
+      const first = await mora('inspect', ...data, '--limit', '3')
+      expect(first.stdout).toMatch(/row 3: 2 tokens/)
+      expect(first.stdout).toMatch(/^rows +3$/m)
+      expect(first.stderr).toContain('the summary is of the first 3 rows, which are all that was read')
+      expect(existsSync(tokens)).toBe(false)
+      expect((await moraJson('inspect', ...data)).json.summary).toMatchObject({ rows: 100, withoutTarget: 1 })
+      const written = readdirSync(tokens).map((name) => [name, statSync(join(tokens, name)).mtimeMs])
+      expect(written).toHaveLength(1)
+      const { exitCode } = await moraJson(
+        'train',
+        ...data,
+        '--output',
+        at('by-cache'),
+        '--max-steps',
+        '1',
+        '--rank',
+        '2',
+      )
+      expect(exitCode).toBe(0)
+      const { json } = await moraJson('inspect', ...data, '--limit', '3')
+      expect(json.rows).toHaveLength(3)
+      expect(json.summary.rows).toBe(100)
+      expect(readdirSync(tokens).map((name) => [name, statSync(join(tokens, name)).mtimeMs])).toEqual(written)
+    } finally {
+      if (previous === undefined) delete process.env.MORA_CACHE
+      else process.env.MORA_CACHE = previous
+    }
   })
 
   it('needs something to inspect', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Progress, StepLine } from '../../lib/cli/terminal/progress.js'
+import { Progress, StepLine, tokenisingLine } from '../../lib/cli/terminal/progress.js'
 import { testTerminal } from './terminal.js'
 
 function clocked(options: { isTTY: boolean; columns?: number; quiet?: boolean }) {
@@ -10,6 +10,18 @@ function clocked(options: { isTTY: boolean; columns?: number; quiet?: boolean })
 }
 
 describe('progress', () => {
+  it('of rows that are tokenised begins after a second, with the part of the bytes where it is known', () => {
+    const { clock, progress, text } = clocked({ isTTY: false })
+    const show = tokenisingLine(progress, () => clock.time)
+    show({ rows: 256, tokens: 4000, share: 0.1 })
+    expect(text()).toBe('')
+    clock.time = 1000
+    show({ rows: 2560, tokens: 40_000, share: 0.456 })
+    clock.time = 11_000
+    show({ rows: 9999, tokens: 90_000 })
+    expect(text()).toBe('tokenised 2,560 rows  40,000 tokens  45 %\ntokenised 9,999 rows  90,000 tokens\n')
+  })
+
   it('is one line that changes on a terminal', () => {
     const { clock, progress, text } = clocked({ isTTY: true, columns: 10 })
     progress.show('step 1 of very many')

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type DatasetOptions, loadDataset } from '../../lib/data/dataset.js'
+import type { TokeniseProgress } from '../../lib/data/tokenise.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, templatePath } from './tokenizer/small-tokenizer.js'
 
@@ -215,6 +216,12 @@ describe('loadDataset', () => {
     await expect(of('drop')).rejects.toThrow(/any of its 1 row \(more than maxLength tokens, with longRows: drop\)\.$/)
   })
 
+  it('tells how many rows and tokens there are so far, and which part of the file was read', async () => {
+    const seen: TokeniseProgress[] = []
+    const data = await load({ onProgress: (progress) => seen.push(progress), keepWithoutTarget: true })
+    expect(seen).toEqual([{ rows: 4, tokens: data.summary.tokens, share: 1 }])
+  })
+
   it('keeps tens of thousands of rows whole', async () => {
     const rows = Array.from({ length: 20000 }, (_, i) => ({ input_ids: [i, i + 1, (i * 7) % 1000] }))
     const data = await loadDataset(rows, { tokenizer: null })
@@ -249,6 +256,22 @@ describe('the cache', () => {
       expect(reads).toBeGreaterThan(0)
       expect(await readFile(path)).toEqual(bytes)
     }
+  })
+
+  it('is the same for looking at rows, for training, and for any vocabulary that has all ids', async () => {
+    const cacheDir = join(folder, 'one-cache')
+    const files = async () => readdir(join(cacheDir, 'datasets'))
+    const looked = await load({ cacheDir, keepWithoutTarget: true })
+    expect(looked.summary).toMatchObject({ rows: 4, withoutTarget: 1, dropped: 0 })
+    let reads = 0
+    const trained = await load({ cacheDir, vocabularySize: 502, onProgress: () => reads++ })
+    const fresh = await load({ cacheDir: null })
+    expect(trained.summary).toEqual(fresh.summary)
+    expect([trained.hash, trained.parts]).toEqual([fresh.hash, fresh.parts])
+    expect([0, 1, 2].map((row) => trained.row(row))).toEqual([0, 1, 2].map((row) => fresh.row(row)))
+    expect(reads).toBe(0)
+    await expect(load({ cacheDir, vocabularySize: 9 })).rejects.toThrow(/rows\.jsonl:\d: id \d+ at position/)
+    expect(await files()).toHaveLength(1)
   })
 
   it('keeps other lengths, templates and contents apart', async () => {

@@ -3,11 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { InputError } from '../../lib/common/errors.js'
 import { type RandomStream, randomStream } from '../../lib/common/random.js'
 import { type LimitOptions, limitRow } from '../../lib/data/long-rows.js'
-import type { MaskedChat } from '../../lib/data/masks/chat-mask.js'
 import type { Message } from '../../lib/data/templates/messages.js'
 import { lacksTemplates } from '../assets.js'
 import { needing } from '../needs.js'
-import { compiled, maskChat } from './templates/compiled.js'
+import { compiled, type ListedChat, maskChat } from './templates/compiled.js'
 import { type RealTemplate, realTemplates } from './templates/real-templates.js'
 import { tokenizerOf } from './tokenizer/visible-tokenizer.js'
 
@@ -19,7 +18,7 @@ interface Said {
 }
 
 interface Conversation {
-  chat: MaskedChat
+  chat: ListedChat
   tokens: string[]
   text: string
   said: Said[]

@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { ChatTemplate } from '../../lib/data/templates/template.js'
 import { stopTokens } from '../../lib/generate/stops.js'
+import { compiled, maskChat } from '../data/templates/compiled.js'
 import { tokenizerOf } from '../data/tokenizer/visible-tokenizer.js'
 
 const special = ['<u>', '<a>', '<o>', '<end>', '<call>']
-const tokenizer = Object.assign(tokenizerOf({ special }), { eosId: undefined })
+const visible = tokenizerOf({ special })
+const encodeAnswers: typeof visible.encodeAnswers = async ({ source }, { messages, context, where }) => {
+  const { ids, ...masked } = maskChat(visible, compiled(source!), messages, where, context)
+  return { ids: Int32Array.from(ids), ...masked }
+}
+const tokenizer = Object.assign(visible, { eosId: undefined, encodeAnswers })
 const model = { path: '', config: { eosIds: [] }, tokenizer } as unknown as Parameters<typeof stopTokens>[0]
 
 async function stopsOf(source: string): Promise<(string | undefined)[]> {

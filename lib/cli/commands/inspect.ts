@@ -3,8 +3,13 @@ import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../.
 import { newAdapterFields } from '../../options/new-adapter.js'
 import { flagOf } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
+import { inFlags } from '../flag-names.js'
 import { requireInputs } from '../paths.js'
+import { Progress, tokenisingLine } from '../terminal/progress.js'
 import { hasColours } from '../terminal/terminal.js'
+
+/** Rows that are shown on a terminal without `--limit`. */
+const MOST_SHOWN = 5
 
 /** Returns the first option that describes a new adapter. */
 const newAdapterOption = (options: InspectOptions): string | undefined =>
@@ -52,7 +57,7 @@ export const inspectCommand = defineCommand({
     }
     requireInputs(InspectSchema, options)
   },
-  async run(options, { terminal, log, note: onWarning }): Promise<CommandResult> {
+  async run(options, { terminal, note: onWarning }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =
       await Promise.all([import('../inspect/model.js'), import('../inspect/adapter.js'), import('../inspect/data.js')])
     if (options.model !== undefined && newAdapterOption(options) !== undefined) {
@@ -67,16 +72,19 @@ export const inspectCommand = defineCommand({
       const json = adapter ? { ...adapter, ...(model && { model }) } : model
       return { json, text: texts.filter((text) => text !== null).join('\n\n') }
     }
-    const data = await dataFacts(options, { maxPositions: model?.maxLength, warn: log })
-    const text = await describeData(data, {
-      limit: options.limit ?? 5,
-      colours: hasColours(terminal.stdout, terminal.environment),
+    using progress = new Progress(terminal.stderr, options)
+    const data = await dataFacts(options, {
+      maxPositions: model?.maxLength,
+      limit: options.limit,
+      shown: options.json ? undefined : MOST_SHOWN,
+      warn: (message) => progress.note(inFlags(message)),
+      onProgress: tokenisingLine(progress),
     })
-    const rows = data.rows.slice(0, options.limit)
-    return {
-      json: { rows, summary: data.summary, sources: data.sources, ...(adapter && { adapter }) },
-      text,
-      isPrintable: true,
-    }
+    progress.end()
+    const text = options.json
+      ? ''
+      : await describeData(data, { colours: hasColours(terminal.stdout, terminal.environment) })
+    const { rows, summary, sources } = data
+    return { json: { rows, summary, sources, ...(adapter && { adapter }) }, text, isPrintable: true }
   },
 })

@@ -20,7 +20,7 @@ import { requireInputs, requirePath } from '../paths.js'
 import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
 import { interruptible, type OneOfMany } from '../terminal/interrupt.js'
 import { profileTable } from '../terminal/profile.js'
-import { Progress, StepLine } from '../terminal/progress.js'
+import { Progress, StepLine, tokenisingLine } from '../terminal/progress.js'
 import type { Terminal } from '../terminal/terminal.js'
 
 export const trainCommand = defineCommand({
@@ -79,7 +79,9 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
     saveAtOnce = save
     hasBegun = true
   }
-  const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
+  const progress = new Progress(context.terminal.stderr, { quiet })
+  const onTokenised = tokenisingLine(progress)
+  const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun, onTokenised })
   const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
   // Several ranks end together; a single process has nothing to save before training begins.
   const giveUp = () => {
@@ -87,7 +89,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
     setUp.abort(NOTHING_BEGUN)
     return true
   }
-  const result = await follow(run, { quiet, oneOfMany, giveUp }, context)
+  const result = await follow(run, progress, { oneOfMany, giveUp }, context)
   if (options.profile && sync.isFirst)
     context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
   return result
@@ -127,10 +129,10 @@ const NOTHING_BEGUN = new RunError('stopped', 'Stopped before the first step; no
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
 async function follow(
   run: Run,
-  { quiet, oneOfMany, giveUp }: { quiet: boolean; oneOfMany: OneOfMany | null; giveUp: () => boolean },
+  progress: Progress,
+  { oneOfMany, giveUp }: { oneOfMany: OneOfMany | null; giveUp: () => boolean },
   { terminal }: CommandContext,
 ): Promise<CommandResult> {
-  const progress = new Progress(terminal.stderr, { quiet })
   const showEvent = eventPrinter(progress, sparklineColumns(terminal))
   try {
     const { value: result, interrupted } = await interruptible(

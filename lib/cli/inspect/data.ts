@@ -1,9 +1,10 @@
 /** Shows data as training uses it: each row's tokens, and which of them are trained. */
 
 import { printable } from '../../common/printable.js'
-import { type Dataset, type DatasetPart, loadDataset } from '../../data/dataset.js'
+import { type Dataset, type DatasetPart, loadRows } from '../../data/dataset.js'
 import { readingOptions } from '../../data/rows/reading.js'
 import type { DataSummary } from '../../data/summary.js'
+import type { TokeniseProgress } from '../../data/tokenise.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
@@ -18,6 +19,8 @@ export interface DataRowFacts {
 
 export interface DataFacts {
   rows: DataRowFacts[]
+  /** Rows that are not among these, as far as they were read. */
+  others: number
   summary: Pick<DataSummary, 'rows' | 'tokens' | 'targetTokens' | 'longest' | 'truncated' | 'cut' | 'withoutTarget'>
   /** What became of the rows of each source. */
   sources: Omit<DatasetPart, 'weight'>[]
@@ -34,6 +37,7 @@ type DataOptions = Pick<
   | 'text'
   | 'columns'
   | 'ignoreColumns'
+  | 'extensions'
   | 'tools'
   | 'templateOptions'
   | 'trainOn'
@@ -42,28 +46,39 @@ type DataOptions = Pick<
 
 export async function dataFacts(
   { model, data, longRows, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
-  { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
+  {
+    maxPositions = Number.POSITIVE_INFINITY,
+    limit,
+    shown = Number.POSITIVE_INFINITY,
+    warn,
+    onProgress,
+  }: {
+    maxPositions?: number
+    /** Only these rows are read. */
+    limit?: number
+    /** Only these rows are returned. */
+    shown?: number
+    warn: (message: string) => void
+    onProgress?: (progress: TokeniseProgress) => void
+  },
 ): Promise<DataFacts> {
   const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) warn(past)
-  const dataset = await loadDataset(data!, {
-    tokenizer,
-    maxLength,
-    longRows,
-    template,
-    ...readingOptions(options),
-    tools,
-    templateOptions,
-    trainOn,
-    offline,
-    keepWithoutTarget: true,
-    onWarning: warn,
-  })
+  const { extensions } = options
+  const settings = { tokenizer, maxLength, longRows, template, tools, templateOptions, trainOn, offline, extensions }
+  const { dataset, isPart } = await loadRows(
+    data!,
+    { ...settings, ...readingOptions(options), keepWithoutTarget: true, onWarning: warn, onProgress },
+    limit,
+  )
+  if (isPart) warn(`the summary is of the first ${limit} rows, which are all that was read`)
   const { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget } = dataset.summary
+  const count = Math.min(dataset.length, limit ?? shown)
   return {
-    rows: await Promise.all(Array.from({ length: dataset.length }, (_, index) => rowFacts(dataset, index, tokenizer))),
+    rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer))),
+    others: dataset.length - count,
     summary: { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget },
     sources: dataset.parts.map(({ weight: _, ...part }) => part),
     tokenizer,
@@ -81,17 +96,17 @@ const GREEN = '\u001b[32m'
 const RESET = '\u001b[0m'
 
 export async function describeData(
-  { rows, summary, tokenizer }: DataFacts,
-  { limit, colours }: { limit: number; colours: boolean },
+  { rows, others, summary, tokenizer }: DataFacts,
+  { colours }: { colours: boolean },
 ): Promise<string> {
   const [open, close] = colours ? [GREEN, RESET] : ['⟦', '⟧']
   const shown: string[] = []
-  for (const [index, row] of rows.slice(0, limit).entries()) {
+  for (const [index, row] of rows.entries()) {
     const trained = row.mask.reduce((sum, value) => sum + value, 0)
     const text = await markedText(row, tokenizer, open, close)
     shown.push(`row ${index + 1}: ${row.ids.length} tokens, ${trained} trained\n${text}\n`)
   }
-  if (rows.length > limit) shown.push(`... and ${formatCount(rows.length - limit)} more rows\n`)
+  if (others > 0) shown.push(`... and ${formatCount(others)} more ${others === 1 ? 'row' : 'rows'}\n`)
   const facts = formatFacts([
     ['rows', formatCount(summary.rows)],
     ['tokens', formatCount(summary.tokens)],

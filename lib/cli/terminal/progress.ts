@@ -85,6 +85,23 @@ export class Progress implements Disposable {
   }
 }
 
+/** Milliseconds that rows are tokenised before a line shows how far it is. */
+const SHORT_WAIT = 1000
+
+/** Returns a function that shows how many rows are tokenised. */
+export function tokenisingLine(
+  progress: Progress,
+  now: () => number = Date.now,
+): (figures: { rows: number; tokens: number; share?: number }) => void {
+  const began = now()
+  return ({ rows, tokens, share }) => {
+    if (now() - began < SHORT_WAIT) return
+    const parts = [`tokenised ${formatCount(rows)} ${rows === 1 ? 'row' : 'rows'}`, `${formatCount(tokens)} tokens`]
+    if (share !== undefined) parts.push(`${Math.floor(100 * share)} %`)
+    progress.show(parts.join('  '))
+  }
+}
+
 /** The figures in a line of training. */
 export interface StepFigures {
   step: number

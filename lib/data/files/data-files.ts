@@ -1,10 +1,12 @@
 /** The files that a source names, with their formats. */
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import type { Stats } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { UsageError } from '../../common/errors.js'
+import { inParallel } from '../../common/task-limit.js'
 import { type HubOptions, hubIdOf } from '../../hub/index.js'
 import { type Compression, compressionOf, refuseUnreadable } from './decompress.js'
-import { DATA_ENDINGS, type DataFormat, dataFormat, isUnread, refuseUnread } from './formats.js'
+import { folderFiles } from './folder-files.js'
+import { type DataFormat, dataFormat, isText, refuseUnread } from './formats.js'
 import { type DataPurpose, fetchHubData, type HubData } from './hub-data.js'
 
 export type { DataPurpose } from './hub-data.js'
@@ -21,10 +23,15 @@ export interface DataFile {
 export interface FindOptions extends HubOptions {
   /** What the rows are for, which determines the default split of a data set of the hub; default training. */
   purpose?: DataPurpose
+  /**
+   * Endings of the files of a folder that are read, such as `.py`, or `all` for every known text; by default its data files, or
+   * if it has none, its texts.
+   */
+  extensions?: readonly string[]
 }
 
 /**
- * Finds the files that sources name: files, folders (every data file inside, sorted by path), ids of the hub and `-`.
+ * Finds the files that sources name: files, folders (their data files or texts, sorted by path), ids of the hub and `-`.
  * @throws UsageError `missing-file`, `not-a-file`, `missing-data`, `unsupported-data`, and what the hub refuses
  */
 export async function findDataFiles(
@@ -34,7 +41,8 @@ export async function findDataFiles(
   const sources = typeof source === 'string' ? [source] : source
   if (sources.length === 0)
     throw new UsageError('missing-data', 'No data was named; give a file, a folder, an id or -.')
-  return (await Promise.all((await locateAllData(sources, options)).map(filesOf))).flat()
+  const located = await locateAllData(sources, options)
+  return (await Promise.all(located.map((path) => filesOf(path, options)))).flat()
 }
 
 /**
@@ -56,34 +64,35 @@ async function locateAllData(sources: readonly string[], options: FindOptions = 
   return located
 }
 
-async function filesOf(path: string): Promise<DataFile[]> {
+const FILES_AT_ONCE = 16
+
+async function filesOf(path: string, { extensions, onWarning }: FindOptions): Promise<DataFile[]> {
   if (path === '-') return [{ path, format: 'unknown', bytes: 0 }]
-  const facts = await stat(path).catch((cause) => {
-    throw missing(path, cause)
-  })
+  const facts = await factsOf(path)
   if (facts.isFile()) return [describe(path, facts.size)]
   if (!facts.isDirectory())
     throw new UsageError(
       'not-a-file',
       `${path} is not a regular file; what comes through a pipe is read from standard input, which is named -.`,
     )
-  const names = (await readdir(path, { recursive: true })).filter((name) => !/(^|[/\\])\./.test(name)).sort()
-  const files = names.map((name) => join(path, name)).filter((file) => isUnread(file) || dataFormat(file) !== undefined)
-  if (files.length === 0) {
-    throw new UsageError(
-      'missing-data',
-      `The folder ${path} holds no data file (${DATA_ENDINGS.join(', ')}, compressed or not).`,
-    )
-  }
-  return (await Promise.all(files.map(filesOf))).flat()
+  const files = await folderFiles(path, extensions, onWarning)
+  return inParallel(files, FILES_AT_ONCE, async (file) => describe(file, (await factsOf(file)).size, 'text'))
 }
 
-function describe(path: string, bytes: number): DataFile {
+async function factsOf(path: string): Promise<Stats> {
+  return stat(path).catch((cause) => {
+    throw missing(path, cause)
+  })
+}
+
+/** @param otherwise the format of a file that is not named like one with a known format */
+function describe(path: string, bytes: number, otherwise: DataFormat = 'unknown'): DataFile {
   refuseUnread(path)
   const compression = compressionOf(path)
-  if (!compression) return { path, format: dataFormat(path) ?? 'unknown', bytes }
+  const format = dataFormat(path) ?? (isText(path) ? 'text' : otherwise)
+  if (!compression) return { path, format, bytes }
   refuseUnreadable(compression, path)
-  return { path, format: dataFormat(path) ?? 'unknown', compression, bytes }
+  return { path, format, compression, bytes }
 }
 
 function missing(path: string, cause: unknown): UsageError {

@@ -1,5 +1,5 @@
 /** Records of JSON files: one value per line, or a list of values, each parsed separately. */
-import { InputError } from '../../common/errors.js'
+import { InputError, quoted } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
 import { findJsonProblem, lineAndColumn } from '../../io/json-scan.js'
@@ -11,9 +11,14 @@ import { collectBytes, type Peekable } from './peekable.js'
 export async function* lineRecords(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DataRecord> {
   for await (const { text, number } of readLines(bytes, name)) {
     const where = `${name}:${number}`
-    yield { value: parseLine(text, where), where, json: text }
+    const value = parseLine(text, where)
+    if (number === 1) requireNoTable(value, name)
+    yield { value, where, json: text }
   }
 }
+
+/** A line that begins a list or an object and does not end it. */
+const GOES_ON = /^\s*[[{]\s*$|^\s*[[{].*[[{,]\s*$/
 
 function parseLine(text: string, where: string): unknown {
   try {
@@ -21,7 +26,10 @@ function parseLine(text: string, where: string): unknown {
   } catch (cause) {
     const found = findJsonProblem(text)
     const problem = found ? `at column ${found.position + 1} ${found.problem}` : reasonOf(cause, 'it is damaged')
-    throw new InputError('malformed-json', `${where} is not valid JSON: ${problem}.`, { cause })
+    const advice = GOES_ON.test(text)
+      ? '; if a value has several lines, name the file .json, or write one row per line'
+      : ''
+    throw new InputError('malformed-json', `${where} is not valid JSON: ${problem}${advice}.`, { cause })
   }
 }
 
@@ -38,8 +46,25 @@ export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerato
   const text = decodeText(await collectBytes(bytes, name), name, true)
   const value = parseJson(text, name)
   const rows = wrappedRows(value)
+  if (!rows) requireNoTable(value, name)
   if (!rows) yield { value, where: name, json: text }
   else for (const [i, row] of rows.entries()) yield { value: row, where: `${name}, row ${i + 1}` }
+}
+
+/** Keys of an object, at least, that are names of rows if each has an object. */
+const MANY_KEYS = 8
+const SHOWN_KEYS = 3
+
+/** @throws InputError for an object of rows by name */
+function requireNoTable(value: unknown, name: string): void {
+  if (!isJsonObject(value)) return
+  const keys = Object.keys(value)
+  if (keys.length < MANY_KEYS || !Object.values(value).every(isJsonObject)) return
+  const shown = keys.slice(0, SHOWN_KEYS).map((key) => quoted(key))
+  throw new InputError(
+    'malformed-row',
+    `${name}: expected a list of rows but received one object of ${keys.length} keys (${shown.join(', ')}, …), each with an object: write these as a list.`,
+  )
 }
 
 /** Returns the first line of some bytes, without a byte order mark, spaces and empty lines before it. */

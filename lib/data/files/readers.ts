@@ -14,14 +14,31 @@ import { collectBytes, Peekable } from './peekable.js'
 
 /**
  * Yields every record of files, in order.
+ * @param onRead called with the number of bytes that were read since the last call
  * @throws InputError of damaged files and malformed records, with file and line or row
  */
-export async function* readRecords(files: readonly DataFile[]): AsyncGenerator<DataRecord> {
-  for (const file of files) yield* recordsOf(file, openBytes(file.path))
+export async function* readRecords(
+  files: readonly DataFile[],
+  onRead: (bytes: number) => void = () => {},
+): AsyncGenerator<DataRecord> {
+  for (const file of files) {
+    let read = 0
+    const counted = (bytes: number) => {
+      read += bytes
+      onRead(bytes)
+    }
+    yield* recordsOf(file, openBytes(file.path, counted))
+    // Parquet is not read from its start.
+    onRead(Math.max(0, file.bytes - read))
+  }
 }
 
-function openBytes(path: string): AsyncIterable<Uint8Array> {
-  return path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 18 })
+async function* openBytes(path: string, onRead: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  const stream = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 18 })
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    onRead(chunk.length)
+    yield chunk
+  }
 }
 
 /** @param bytes content of the file, from its start, compressed if the file is */

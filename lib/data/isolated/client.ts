@@ -4,14 +4,17 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { createRequire } from 'node:module'
-import { serialize } from 'node:v8'
+import type { Socket } from 'node:net'
 import { InputError, RunError, UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
+import { type BeginningToken, type MaskedChat, maskOf } from '../masks/mask-answers.js'
 import type { AddedToken } from '../masks/token-marks.js'
-import type { TemplateDefinition } from '../templates/compiled-template.js'
+import type { Span } from '../masks/turn-texts.js'
+import type { RenderOptions, TemplateContext, TemplateDefinition } from '../templates/compiled-template.js'
+import type { Message } from '../templates/messages.js'
 import { type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
-import { MEBIBYTES, templateSeconds } from './limits.js'
-import type { Asked, IsolatedAnswer, Request, Shared, TemplateRequest } from './process.js'
+import { encodingWords, lastWords, MEBIBYTES, templateSeconds } from './limits.js'
+import type { Answers, Asked, ChatValue, IsolatedAnswer, Request, Shared } from './process.js'
 
 /** An idle process ends after this time [ms]; a tokenizer is then loaded again. */
 const IDLE_MILLISECONDS = 60_000
@@ -19,24 +22,13 @@ const IDLE_MILLISECONDS = 60_000
 interface Waiting {
   shared: readonly Shared[]
   request: Request
-  /** Names the template or tokenizer in errors. */
-  origin: string
+  /** Name the template and the tokenizer in errors. */
+  origins: { template?: string; tokenizer?: string }
   signal: AbortSignal | undefined
   resolve(value: unknown): void
   reject(error: unknown): void
 }
 
-/** A request without the numbers of its template and tokens. */
-type Unshared<R> = R extends unknown ? Omit<R, 'template' | 'tokens'> : never
-
-export interface AskOptions {
-  /** Tokens that the tokenizer finds before anything else. Pass the same list for the same tokenizer, since it is sent once. */
-  tokens?: readonly AddedToken[]
-  /** Aborting it ends the waiting with its reason. */
-  signal?: AbortSignal
-}
-
-const noTokens: readonly AddedToken[] = []
 let lastId = 0
 const ids = new WeakMap<object, number>()
 
@@ -47,23 +39,82 @@ function idOf(value: object): number {
 }
 
 /**
- * Sends a request to the process and returns its answer.
+ * Renders a conversation.
  * @param template pass the same object for the same template, since it is sent once
  * @throws InputError `template-failed` if the template takes too much time or memory, and whatever rendering throws
  * @throws RunError `no-process`
  */
-export function askRenderer(
+export function askForText(
   template: TemplateDefinition,
-  request: Unshared<TemplateRequest>,
-  { tokens = noTokens, signal }: AskOptions = {},
-): Promise<unknown> {
+  messages: readonly Message[],
+  options: RenderOptions,
+  signal?: AbortSignal,
+): Promise<string> {
+  const request: Request = { asks: 'rendering', template: idOf(template), messages, options }
+  const shared = [{ id: idOf(template), template }]
+  return ask({ shared, request, origins: { template: template.origin }, signal }) as Promise<string>
+}
+
+/** A conversation to encode. */
+export interface Conversation {
+  messages: readonly Message[]
+  context: TemplateContext
+  /** Names the row in errors. */
+  where: string
+}
+
+/** What encodes a rendered conversation. Pass the same objects for the same tokenizer, since they are sent once. */
+export interface ChatTokenizer {
+  tokenizer: TokenizerDefinition
+  /** The tokenizer of texts that follow others. */
+  continuation: TokenizerDefinition
+  /** The tokens that the tokenizer finds before anything else. */
+  added: readonly AddedToken[]
+  beginning: BeginningToken
+}
+
+/**
+ * Renders a conversation and returns its tokens, and which of them the model has to write.
+ * @throws InputError `template-failed`, `tokenizer-failed`, `unmaskable-template`, `double-bos`, `no-end-of-turn`, and whatever
+ * rendering throws
+ * @throws RunError `no-process`
+ */
+export async function askForAnswers(
+  template: TemplateDefinition,
+  { tokenizer, continuation, added, beginning }: ChatTokenizer,
+  conversation: Conversation,
+  signal?: AbortSignal,
+): Promise<MaskedChat> {
   const shared: Shared[] = [
     { id: idOf(template), template },
-    { id: idOf(tokens), tokens },
+    { id: idOf(added), tokens: added },
+    { id: idOf(tokenizer), tokenizer },
+    { id: idOf(continuation), tokenizer: continuation },
   ]
-  const whole = { ...request, template: idOf(template), tokens: idOf(tokens) } as TemplateRequest
-  return ask({ shared, request: whole, origin: template.origin, signal })
+  const request: Request = {
+    asks: 'chat',
+    ...conversation,
+    template: idOf(template),
+    tokenizer: idOf(tokenizer),
+    continuation: idOf(continuation),
+    tokens: idOf(added),
+    beginning,
+  }
+  const origins = { template: template.origin, tokenizer: tokenizer.origin }
+  const {
+    ids,
+    trained,
+    turns,
+    counts = noCounts,
+  } = (await ask({ shared, request, origins, signal })) as ChatValue & {
+    ids: Int32Array
+  }
+  const spans: Span[] = []
+  for (let i = 0; i < trained.length; i += 2) spans.push({ start: trained[i]!, end: trained[i + 1]! })
+  return { ids, mask: maskOf(ids.length, spans), turns, ...counts }
 }
+
+const noCounts = { foreignOpenings: 0, openEnds: 0, droppedCalls: 0, droppedMessages: 0 }
 
 /**
  * Sends a request to the process and returns its answer.
@@ -80,7 +131,7 @@ export async function askTokenizer(
   const shared: Shared[] = [{ id: idOf(tokenizer), tokenizer }]
   const request = { ...task, tokenizer: idOf(tokenizer) }
   try {
-    return await ask({ shared, request, origin: tokenizer.origin, signal })
+    return await ask({ shared, request, origins: { tokenizer: tokenizer.origin }, signal })
   } catch (error) {
     if (!(error instanceof RunError && error.code === 'no-process')) throw error
     return (await engineHere(tokenizer)).answer(task)
@@ -122,8 +173,12 @@ class IsolatedProcess {
   readonly #sent = new Set<number>()
   readonly #signals = new Set<AbortSignal>()
   readonly #onAbort = () => this.#abandon()
-  #outbox: Buffer[] = []
+  readonly #outbox: Waiting[] = []
   #isStarted = false
+  /** Number of requests that were answered. */
+  #answered = 0
+  /** The end of what the process has written. */
+  #words = ''
   #idle: NodeJS.Timeout | undefined
 
   /** @throws RunError `no-process` */
@@ -131,24 +186,21 @@ class IsolatedProcess {
     this.#child = started()
     // Bun has no such method, and needs none.
     this.#child.channel?.unref?.()
-    this.#child.on('message', (message: IsolatedAnswer[] | 'started') => {
+    this.#child.on('message', (message: Answers | 'started') => {
       if (message === 'started') this.#isStarted = true
-      else for (const answer of message) this.#settle(answer)
+      else this.#settleAll(message)
+    })
+    const words = this.#child.stderr as Socket
+    words.unref()
+    words.on('data', (piece: Buffer) => {
+      this.#words = (this.#words + piece.toString('latin1')).slice(-MOST_WORDS)
     })
     this.#child.on('error', (cause) => this.#fail(cause.message))
-    this.#child.on('exit', (code, signal) => this.#fail(signal ?? `exit code ${code}`))
+    // Everything that it has sent and written is read by then.
+    this.#child.on('close', (code, signal) => this.#fail(signal ?? `exit code ${code}`))
   }
 
   ask(waiting: Waiting): void {
-    const shared = waiting.shared.filter(({ id }) => !this.#sent.has(id))
-    let bytes: Buffer
-    try {
-      bytes = serialize({ shared, request: waiting.request } satisfies Asked)
-    } catch (cause) {
-      waiting.reject(notSent(waiting, cause))
-      return
-    }
-    for (const { id } of shared) this.#sent.add(id)
     if (waiting.signal && !this.#signals.has(waiting.signal)) {
       this.#signals.add(waiting.signal)
       waiting.signal.addEventListener('abort', this.#onAbort)
@@ -158,16 +210,51 @@ class IsolatedProcess {
     this.#child.ref()
     // Requests of one turn of the event loop are one message, since a message costs as much as rendering a short conversation.
     if (this.#outbox.length === 0) setImmediate(() => this.#send())
-    this.#outbox.push(bytes)
+    this.#outbox.push(waiting)
   }
 
   #send(): void {
-    if (this.#child.connected) this.#child.send(this.#outbox)
-    this.#outbox = []
+    const outbox = this.#outbox.splice(0)
+    if (!this.#child.connected) return
+    try {
+      this.#sendTogether(outbox)
+    } catch {
+      for (const waiting of outbox) this.#sendAlone(waiting)
+    }
+  }
+
+  #sendTogether(outbox: readonly Waiting[]): void {
+    const all = new Map(outbox.flatMap(({ shared }) => shared.map((one) => [one.id, one])))
+    const shared = [...all.values()].filter(({ id }) => !this.#sent.has(id))
+    this.#child.send({ shared, requests: outbox.map(({ request }) => request) } satisfies Asked)
+    for (const { id } of shared) this.#sent.add(id)
+  }
+
+  /** Sends a request by itself, and rejects it if that is impossible. */
+  #sendAlone(waiting: Waiting): void {
+    try {
+      this.#sendTogether([waiting])
+    } catch (cause) {
+      this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
+      if (this.#waiting.length === 0) this.#becomeIdle()
+      waiting.reject(notSent(waiting, cause))
+    }
+  }
+
+  #settleAll({ answers, ids }: Answers): void {
+    let at = 0
+    for (const answer of answers) {
+      if ('value' in answer && answer.tokens !== undefined) {
+        const own = ids.slice(at, at + answer.tokens)
+        at += answer.tokens
+        this.#settle({ value: { ...(answer.value as object), ids: own } })
+      } else this.#settle(answer)
+    }
   }
 
   #settle(answer: IsolatedAnswer): void {
     const { resolve, reject } = this.#waiting.shift()!
+    this.#answered++
     if (this.#waiting.length === 0) this.#becomeIdle()
     if ('value' in answer) resolve(answer.value)
     else if ('fault' in answer) reject(new Error(answer.fault))
@@ -196,8 +283,8 @@ class IsolatedProcess {
   }
 
   /**
-   * Rejects the request that the process worked on when it ended, and sends the others again. Any of the texts that were
-   * encoded together may be the cause, so each of them is then encoded alone.
+   * Rejects the request that ended the process, and sends the others again. If any of several may be the cause, the work of each
+   * is then done alone.
    */
   #fail(reason: string): void {
     this.#retire()
@@ -206,13 +293,26 @@ class IsolatedProcess {
       for (const { reject } of waiting) reject(noProcess(reason))
       return
     }
-    const [culprit] = waiting
-    if (culprit?.request.asks === 'encoded' && !culprit.request.alone) {
-      for (const { request } of waiting) if (request.asks === 'encoded') request.alone = true
-    } else waiting.shift()?.reject(failed(culprit!, reason))
+    const at = this.#culprit(waiting)
+    if (at === undefined) for (const { request } of waiting) request.alone = true
+    else {
+      const isEncoding = this.#words.includes(encodingWords(this.#answered + at))
+      const [culprit] = waiting.splice(at, 1)
+      culprit?.reject(failed(culprit, reason, isEncoding))
+    }
     for (const one of waiting) if (!one.signal?.aborted) give(one)
   }
+
+  /** Returns the place of the request that ended the process; undefined if any of several may be the cause. */
+  #culprit(waiting: readonly Waiting[]): number | undefined {
+    const named = waiting.findIndex((_, i) => this.#words.includes(lastWords(this.#answered + i)))
+    if (named >= 0) return named
+    return waiting.length <= 1 || waiting[0]!.request.alone ? 0 : undefined
+  }
 }
+
+/** Characters of a process's words that are kept. */
+const MOST_WORDS = 256
 
 function started(): ChildProcess {
   const { NODE_OPTIONS: _, ...env } = process.env
@@ -221,7 +321,7 @@ function started(): ChildProcess {
     return fork(createRequire(import.meta.url).resolve('#dist/data/isolated/process.js'), {
       execArgv: [`--max-old-space-size=${MEBIBYTES}`],
       serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
       cwd: '/',
       env,
@@ -236,29 +336,32 @@ function noProcess(reason: string, cause?: unknown): RunError {
   return new RunError('no-process', sentence, { cause })
 }
 
-function notSent({ origin, request }: Waiting, cause: unknown): InputError {
+function notSent({ origins, request }: Waiting, cause: unknown): InputError {
   const reason = cause instanceof RangeError ? reasonOf(cause, 'it is too large') : 'it holds what is not data'
   return 'template' in request
     ? new InputError(
         'template-failed',
-        `The chat template of ${origin} cannot be given this conversation: ${reason}.`,
+        `The chat template of ${origins.template} cannot be given this conversation: ${reason}.`,
         { cause },
       )
-    : new InputError('tokenizer-failed', `The tokenizer of ${origin} cannot be given this: ${reason}.`, { cause })
+    : new InputError('tokenizer-failed', `The tokenizer of ${origins.tokenizer} cannot be given this: ${reason}.`, {
+        cause,
+      })
 }
 
 /** Returns the error of a request that ended the process, by the process's signal. */
-function failed({ origin, request }: Waiting, reason: string): InputError {
+function failed({ origins, request }: Waiting, reason: string, isEncoding: boolean): InputError {
   const ended = `(its process ended: ${reason})`
-  if ('template' in request) {
+  if ('template' in request && !isEncoding) {
     const seconds = templateSeconds(request.messages.length)
     const excess = reason === 'SIGALRM' ? `time than ${seconds} s` : `memory than ${MEBIBYTES} MiB`
-    const sentence = `The chat template of ${origin} takes more ${excess} for a conversation ${ended}.`
+    const sentence = `The chat template of ${origins.template} takes more ${excess} for a conversation ${ended}.`
     return new InputError('template-failed', sentence)
   }
-  const what = { added: 'be used', encoded: 'encode this text', decoded: 'decode these ids' }[request.asks]
+  const asks = 'template' in request ? 'encoded' : request.asks
+  const what = { added: 'be used', encoded: 'encode this text', decoded: 'decode these ids' }[asks]
   const why =
     { SIGALRM: 'it takes too much time', SIGKILL: 'it takes too much memory' }[reason] ??
     'one of its regular expressions backtracks too much, or its parts contradict each other'
-  return new InputError('tokenizer-failed', `The tokenizer of ${origin} cannot ${what}: ${why} ${ended}.`)
+  return new InputError('tokenizer-failed', `The tokenizer of ${origins.tokenizer} cannot ${what}: ${why} ${ended}.`)
 }

@@ -11,3 +11,15 @@ export const loadSeconds = (characters: number): number => 3 + Math.ceil(charact
 export const encodeSeconds = (characters: number): number => 3 + Math.ceil(characters / 50_000)
 /** Limit of additional memory for a tokenizer [MiB]. */
 export const tokenizerMebibytes = (characters: number): number => 512 + Math.ceil(characters / 1024)
+
+/**
+ * The places of the current work in the memory that the process and its clock share: the number of works so far, the limits of
+ * time [s] and process size [MiB] (0 without work), and the request that it is for (−1 if it is for several).
+ */
+export const place = { work: 0, seconds: 1, mebibytes: 2, request: 3 } as const
+
+/** Returns what a process writes before its clock ends it amid the work for a request. */
+export const lastWords = (request: number): string => `\nrequest ${request}\n`
+
+/** Returns what a process writes before it encodes the conversation of a request by itself. */
+export const encodingWords = (request: number): string => `\nencoding ${request}\n`

@@ -1,19 +1,29 @@
 /** The isolated process, which renders chat templates and runs tokenizers. It answers requests in order. */
 import { once } from 'node:events'
-import { deserialize } from 'node:v8'
+import { writeSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
-import { ChatTurns } from '../masks/chat-turns.js'
+import { type ChatAnswers, ChatTurns, type TurnCounts } from '../masks/chat-turns.js'
+import { answerTokens, type BeginningToken } from '../masks/mask-answers.js'
 import { type AddedToken, TokenMarks } from '../masks/token-marks.js'
+import { straddledSpans, type TurnTokens, turnTokens } from '../masks/token-spans.js'
+import type { AnswerSpan } from '../masks/turn-texts.js'
 import {
   CompiledTemplate,
   type RenderOptions,
   type TemplateContext,
   type TemplateDefinition,
 } from '../templates/compiled-template.js'
-import type { Message } from '../templates/messages.js'
-import { type Encoding, type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
-import { encodeSeconds, loadSeconds, templateSeconds, tokenizerMebibytes } from './limits.js'
+import { type Message, textsOf } from '../templates/messages.js'
+import {
+  type EncodedText,
+  type Encoding,
+  encodedOf,
+  type TokenizerDefinition,
+  TokenizerEngine,
+  type TokenizerTask,
+} from '../tokenizer/engine.js'
+import { encodeSeconds, encodingWords, loadSeconds, place, templateSeconds, tokenizerMebibytes } from './limits.js'
 
 /** Data that many requests use and that is sent once. */
 export type Shared = { id: number } & (
@@ -22,26 +32,70 @@ export type Shared = { id: number } & (
   | { tokenizer: TokenizerDefinition }
 )
 
-export type TemplateRequest = { template: number; messages: readonly Message[] } & (
-  | { asks: 'rendering'; options: RenderOptions }
-  | { asks: 'answers'; tokens: number; context: TemplateContext; where: string }
-)
-
-/** `alone`: the text is not encoded together with others, so that the text that ends the process is known. */
-export type TokenizerRequest = { tokenizer: number; alone?: boolean } & TokenizerTask
-
-export type Request = TemplateRequest | TokenizerRequest
-
-/** A request, with the shared data that was not sent before. */
-export interface Asked {
-  shared: readonly Shared[]
-  request: Request
+/** `alone`: the work is not done together with that of others, so that the request that ends the process is known. */
+interface Common {
+  alone?: boolean
 }
 
+/** Asks for the text of a conversation. */
+export type RenderRequest = Common & {
+  asks: 'rendering'
+  template: number
+  messages: readonly Message[]
+  options: RenderOptions
+}
+
+/** Asks for the tokens of a conversation and which of them are trained. */
+export type ChatRequest = Common & {
+  asks: 'chat'
+  template: number
+  messages: readonly Message[]
+  context: TemplateContext
+  /** Names the row in errors. */
+  where: string
+  tokenizer: number
+  /** The tokenizer of texts that follow others. */
+  continuation: number
+  /** The tokens that the tokenizer finds before anything else. */
+  tokens: number
+  beginning: BeginningToken
+}
+
+export type TokenizerRequest = Common & { tokenizer: number } & TokenizerTask
+
+type TextRequest = Common & { tokenizer: number } & Encoding
+
+export type Request = RenderRequest | ChatRequest | TokenizerRequest
+
+/** Requests, with the data they share that was not sent before. */
+export interface Asked {
+  shared: readonly Shared[]
+  requests: readonly Request[]
+}
+
+/** `tokens`: the value has as many ids, which are among those of the message. */
 export type IsolatedAnswer =
-  | { value: unknown }
+  | { value: unknown; tokens?: number }
   | { error: { code: string; message: string; isUsage: boolean } }
   | { fault: string }
+
+/** The value of a conversation, beside its ids. */
+export interface ChatValue {
+  /** The first token of each trained span and the one after its last. */
+  trained: number[]
+  turns: TurnTokens[]
+  /** Without them all are 0. */
+  counts?: TurnCounts
+}
+
+/** Answers of requests in order. All ids are in one array, since each array of a message takes time. */
+export interface Answers {
+  answers: readonly IsolatedAnswer[]
+  ids: Int32Array
+}
+
+/** An answer with its ids. */
+type Answer = IsolatedAnswer & { ids?: Int32Array }
 
 const templates = new Map<number, TemplateDefinition | CompiledTemplate>()
 const marks = new Map<number, TokenMarks>()
@@ -69,99 +123,221 @@ async function engineOf(id: number): Promise<TokenizerEngine> {
   return engine
 }
 
-function rendered(request: TemplateRequest): unknown {
-  const template = templateOf(request.template)
-  const { messages } = request
-  if (request.asks === 'rendering') return template.render(messages, request.options)
-  const turns = new ChatTurns(template, marks.get(request.tokens)!, messages, request.context, request.where)
-  return { text: turns.text, ...turns.answers() }
+/** A request and its number among all that this process receives. */
+interface Numbered<Kind extends Request = Request> {
+  request: Kind
+  number: number
 }
 
-/** Returns the result of a single request, or the encodings of several texts. */
-async function valuesOf(batch: readonly Request[]): Promise<unknown[]> {
-  const [request] = batch as readonly [Request]
-  if ('template' in request) return [rendered(request)]
-  const engine = await engineOf(request.tokenizer)
-  return isEncoding(request) ? engine.encode(batch.filter(isEncoding)) : [await engine.answer(request)]
-}
-
-async function answersTo(batch: readonly Request[]): Promise<IsolatedAnswer[]> {
-  try {
-    return (await valuesOf(batch)).map((value) => ({ value }))
-  } catch (error) {
-    if (batch.length > 1) return (await Promise.all(batch.map((request) => answersTo([request])))).flat()
-    if (!(error instanceof MoraError)) return [{ fault: String((error as Error).stack) }]
-    const { code, message } = error
-    return [{ error: { code, message, isUsage: error instanceof UsageError } }]
-  }
-}
-
-function isEncoding(request: Request): request is TokenizerRequest & Encoding {
-  return request.asks === 'encoded'
-}
-
-/** Texts that are encoded together at most: they use several threads and share a limit of time. */
-const MOST_TOGETHER = 256
+/** Requests whose work is done together: texts are encoded on several threads. */
+const TOGETHER: ReadonlySet<Request['asks']> = new Set(['rendering', 'chat', 'encoded'])
+const MOST_TOGETHER = 128
 const MOST_CHARACTERS = 2 ** 20
 
-/** Returns the first request of the queue, and the ones after it that are encoded together with it. */
-function nextBatch(): Request[] {
-  const [first, ...others] = queue.slice(0, MOST_TOGETHER).map(({ request }) => request) as [Request, ...Request[]]
-  if (!isEncoding(first) || first.alone) return [first]
-  let characters = first.text.length
-  const end = others.findIndex((request) => {
-    if (!isEncoding(request) || request.alone || request.tokenizer !== first.tokenizer) return true
-    characters += request.text.length
-    return characters > MOST_CHARACTERS
+/** Returns the first request of the queue, and the ones after it whose work is done together with it. */
+function nextBatch(): Numbered[] {
+  const [first, ...others] = queue.slice(0, MOST_TOGETHER) as [Numbered, ...Numbered[]]
+  if (first.request.alone || !TOGETHER.has(first.request.asks)) return [first]
+  let characters = charactersOf(first.request)
+  const end = others.findIndex(({ request }) => {
+    characters += charactersOf(request)
+    return request.alone || !isAlike(request, first.request) || characters > MOST_CHARACTERS
   })
   return [first, ...others.slice(0, end < 0 ? undefined : end)]
 }
 
-/** Number of requests so far, and the current request's limits of time [s] and process size [MiB]; 0 between requests. */
-const current = new Int32Array(new SharedArrayBuffer(12))
+function isAlike(a: Request, b: Request): boolean {
+  return a.asks === b.asks && (a as { tokenizer?: number }).tokenizer === (b as { tokenizer?: number }).tokenizer
+}
+
+/** Returns about how many characters a request has. */
+function charactersOf(request: Request): number {
+  if (request.asks === 'encoded') return request.text.length
+  if (!('messages' in request)) return 0
+  return request.messages.reduce((sum, message) => sum + textsOf(message).join('').length, 0)
+}
+
+async function answersTo(batch: readonly Numbered[]): Promise<Answer[]> {
+  const [{ request, number }] = batch as readonly [Numbered]
+  switch (request.asks) {
+    case 'rendering':
+      return Promise.all((batch as readonly Numbered<RenderRequest>[]).map(rendered))
+    case 'chat':
+      return chats(batch as readonly Numbered<ChatRequest>[])
+    case 'encoded':
+      return encodings(batch as readonly Numbered<TextRequest>[])
+    default:
+      return [
+        await answerOf(async () => {
+          beginTokenizer([request.tokenizer], 0, number)
+          return { value: await (await engineOf(request.tokenizer)).answer(request) }
+        }),
+      ]
+  }
+}
+
+function rendered({ request, number }: Numbered<RenderRequest>): Promise<Answer> {
+  return answerOf(() => {
+    beginTemplate(request, number)
+    return { value: templateOf(request.template).render(request.messages, request.options) }
+  })
+}
+
+function encodings(batch: readonly Numbered<TextRequest>[]): Promise<Answer[]> {
+  const texts = batch.map(({ request, number }) => ({ request, number, text: request.text }))
+  return encoded(texts, ({ request }, text) => {
+    const { ids, ...places } = encodedOf(request, text)
+    return { value: places, ids }
+  })
+}
+
+/** Renders each conversation, and encodes all texts together. */
+async function chats(batch: readonly Numbered<ChatRequest>[]): Promise<Answer[]> {
+  const conversations: Conversation[] = []
+  const answers: Answer[] = []
+  for (const { request, number } of batch) {
+    const answer = await answerOf(() => {
+      beginTemplate(request, number)
+      const { messages, context, where } = request
+      const turns = new ChatTurns(templateOf(request.template), marks.get(request.tokens)!, messages, context, where)
+      conversations.push({ request, number, text: turns.text, ...turns.answers(), index: answers.length })
+      return { value: undefined }
+    })
+    answers.push(answer)
+  }
+  const masked = await encoded(conversations, chatAnswer)
+  for (const [i, { index }] of conversations.entries()) answers[index] = masked[i]!
+  return answers
+}
+
+interface Conversation extends Numbered<ChatRequest>, ChatAnswers {
+  /** The place of its answer. */
+  index: number
+}
+
+async function chatAnswer({ request, text, spans, turns, counts }: Conversation, tokens: EncodedText): Promise<Answer> {
+  const alone = new Map<AnswerSpan, Int32Array>()
+  for (const span of straddledSpans(tokens, spans)) {
+    const continuation = await engineOf(request.continuation)
+    alone.set(span, (await continuation.encode([text.slice(span.start, span.end)]))[0]!.ids)
+  }
+  const { beginning, where } = request
+  const trained = answerTokens(tokens, spans, alone, (await engineOf(request.tokenizer)).added, beginning, where)
+  const isPlain = Object.values(counts).every((count) => count === 0)
+  const value: ChatValue = {
+    trained: trained.flatMap(({ start, end }) => [start, end]),
+    turns: turnTokens(tokens, turns),
+    ...(!isPlain && { counts }),
+  }
+  return { value, ids: tokens.ids }
+}
+
+/** Encodes the texts of requests together. If that fails, encodes each by itself, since one text may be the cause. */
+async function encoded<One extends Numbered<ChatRequest | TextRequest> & { text: string }>(
+  batch: readonly One[],
+  use: (one: One, text: EncodedText) => Answer | Promise<Answer>,
+): Promise<Answer[]> {
+  if (batch.length === 0) return []
+  const [{ request, number }] = batch as readonly [One]
+  const isOne = batch.length === 1
+  const texts = batch.map(({ text }) => text)
+  const characters = texts.reduce((sum, { length }) => sum + length, 0)
+  const used = request.asks === 'chat' ? [request.tokenizer, request.continuation] : [request.tokenizer]
+  beginTokenizer(used, characters, isOne ? number : undefined)
+  // Otherwise the template of a conversation would seem to be the cause of an end.
+  if (isOne && request.asks === 'chat') writeSync(2, encodingWords(number))
+  try {
+    const found = await (await engineOf(request.tokenizer)).encode(texts)
+    return await Promise.all(batch.map((one, i) => answerOf(() => use(one, found[i]!))))
+  } catch (error) {
+    if (isOne) return [failure(error)]
+    const answers: Answer[] = []
+    for (const one of batch) answers.push(...(await encoded([one], use)))
+    return answers
+  }
+}
+
+async function answerOf(work: () => Answer | Promise<Answer>): Promise<Answer> {
+  try {
+    return await work()
+  } catch (error) {
+    return failure(error)
+  }
+}
+
+function failure(error: unknown): IsolatedAnswer {
+  if (!(error instanceof MoraError)) return { fault: String((error as Error).stack) }
+  const { code, message } = error
+  return { error: { code, message, isUsage: error instanceof UsageError } }
+}
+
+const current = new Int32Array(new SharedArrayBuffer(16))
 const clock = new Worker(new URL('./clock.js', import.meta.url), { workerData: current })
 const isTicking = once(clock, 'online')
 
-function begin(batch: readonly Request[]): void {
-  const [request] = batch as readonly [Request]
-  let [seconds, mebibytes] = [0, 0]
-  if ('template' in request) seconds = templateSeconds(request.messages.length)
-  else {
-    const definition = tokenizers.get(request.tokenizer)!
-    const read = definition instanceof TokenizerEngine ? 0 : definition.json.length
-    const used = batch.reduce((sum, each) => sum + (isEncoding(each) ? each.text.length : 0), 0)
-    seconds = loadSeconds(read) + encodeSeconds(used)
-    mebibytes = Math.ceil(process.memoryUsage.rss() / 2 ** 20) + tokenizerMebibytes(16 * read + used)
-  }
-  Atomics.add(current, 0, 1)
-  Atomics.store(current, 2, mebibytes)
-  Atomics.store(current, 1, seconds)
+/** Begins work, with limits of time [s] and process size [MiB]. */
+function begin(seconds: number, mebibytes: number, request = -1): void {
+  Atomics.store(current, place.request, request)
+  Atomics.add(current, place.work, 1)
+  Atomics.store(current, place.mebibytes, mebibytes)
+  Atomics.store(current, place.seconds, seconds)
+}
+
+function beginTemplate({ messages }: { messages: readonly Message[] }, request: number): void {
+  begin(templateSeconds(messages.length), 0, request)
+}
+
+/** @param used the tokenizers, which are loaded if they are not yet */
+function beginTokenizer(used: readonly number[], characters: number, request?: number): void {
+  const unread = [...new Set(used)].map((id) => tokenizers.get(id)!)
+  const read = unread.reduce((sum, one) => sum + (one instanceof TokenizerEngine ? 0 : one.json.length), 0)
+  begin(loadSeconds(read) + encodeSeconds(characters), memory() + tokenizerMebibytes(16 * read + characters), request)
+}
+
+let measured = { at: Number.NEGATIVE_INFINITY, mebibytes: 0 }
+
+/** Returns the size of the process a short time ago at most, since asking for it takes as long as encoding a few texts. */
+function memory(): number {
+  const at = performance.now()
+  if (at - measured.at > 1000) measured = { at, mebibytes: Math.ceil(process.memoryUsage.rss() / 2 ** 20) }
+  return measured.mebibytes
 }
 
 function end(): void {
-  Atomics.store(current, 1, 0)
-  Atomics.store(current, 2, 0)
+  begin(0, 0)
 }
 
-const queue: Asked[] = []
+const queue: Numbered[] = []
+let received = 0
 
-/** Sends answers before it begins the next request, so that the parent knows which request ended the process. */
+/** Sends answers before it begins the next work, so that the parent knows which requests may have ended the process. */
 async function answerAll(): Promise<void> {
   await isTicking
   while (queue.length > 0) {
     const batch = nextBatch()
-    for (const { shared } of queue.slice(0, batch.length)) for (const one of shared) store(one)
-    begin(batch)
     const answers = await answersTo(batch)
     end()
-    await new Promise((resolve) => process.send!(answers, undefined, undefined, resolve))
+    await new Promise((resolve) => process.send!(inOneArray(answers), undefined, undefined, resolve))
     queue.splice(0, batch.length)
   }
 }
 
-process.on('message', (asked: Uint8Array[]) => {
-  queue.push(...asked.map((one) => deserialize(one) as Asked))
-  if (queue.length === asked.length) void answerAll()
+function inOneArray(answers: readonly Answer[]): Answers {
+  const ids = new Int32Array(answers.reduce((sum, answer) => sum + (answer.ids?.length ?? 0), 0))
+  let at = 0
+  for (const answer of answers) {
+    if (!answer.ids) continue
+    ids.set(answer.ids, at)
+    at += answer.ids.length
+  }
+  return { answers: answers.map(({ ids, ...answer }) => ({ ...answer, ...(ids && { tokens: ids.length }) })), ids }
+}
+
+process.on('message', ({ shared, requests }: Asked) => {
+  const isBusy = queue.length > 0
+  for (const one of shared) store(one)
+  queue.push(...requests.map((request) => ({ request, number: received++ })))
+  if (!isBusy) void answerAll()
 })
 // An exit would wait for the tokenizer, maybe forever.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))

@@ -1,6 +1,6 @@
 /** Converts spans of a rendered conversation from characters to tokens. */
 import { InputError } from '../../common/errors.js'
-import type { PlacedTokens } from '../tokenizer/tokenizer.js'
+import type { TokenPlaces } from '../tokenizer/engine.js'
 import { WAYS_OUT } from './chat-turns.js'
 import type { AnswerSpan, Span, TurnSpan } from './turn-texts.js'
 
@@ -8,7 +8,7 @@ import type { AnswerSpan, Span, TurnSpan } from './turn-texts.js'
 const MAX_STRADDLING_TOKENS = 8
 
 /** Returns the spans that start inside a token. `spans` are in order. */
-export function straddledSpans(tokens: PlacedTokens, spans: readonly AnswerSpan[]): AnswerSpan[] {
+export function straddledSpans(tokens: TokenPlaces, spans: readonly AnswerSpan[]): AnswerSpan[] {
   let at = 0
   return spans.filter(({ start }) => {
     at = firstFrom(tokens, start, at)
@@ -26,20 +26,20 @@ export function straddledSpans(tokens: PlacedTokens, spans: readonly AnswerSpan[
  * @throws InputError `unmaskable-template` if the answer's tokens are not found, or the last one is not an added token
  */
 export function tokenSpans(
-  tokens: PlacedTokens,
+  tokens: TokenPlaces,
   spans: readonly AnswerSpan[],
-  alone: ReadonlyMap<AnswerSpan, readonly number[]>,
-  addedIds: ReadonlySet<number>,
+  alone: ReadonlyMap<AnswerSpan, ArrayLike<number>>,
+  addedIds: { has(id: number): boolean },
   where: string,
 ): Span[] {
-  const { ids, starts, ends } = tokens
+  const { ids } = tokens
   let at = 0
   return spans.map((span) => {
     const { start, end, isOpen } = span
     at = firstFrom(tokens, start, at)
     const straddling = isStraddled(tokens, start, at) ? at - 1 : at
-    while (at < ids.length && ends[at]! <= end) at++
-    const isCut = at < ids.length && starts[at]! < end
+    at = firstWhere(tokens, at, end, (token) => tokens.endOf(token) > end)
+    const isCut = at < ids.length && tokens.startOf(at) < end
     const first = straddling < at && alone.has(span) ? at - sharedEnd(ids, at, alone.get(span)!) : straddling
     const isFound = !isCut && first >= straddling && first - straddling <= MAX_STRADDLING_TOKENS
     const isEnded = isOpen || addedIds.has(ids[at - 1]!)
@@ -58,7 +58,7 @@ export interface TurnTokens extends TurnSpan {
 }
 
 /** Returns the tokens of turns. `turns` are in order. */
-export function turnTokens(tokens: PlacedTokens, turns: readonly TurnSpan[]): TurnTokens[] {
+export function turnTokens(tokens: TokenPlaces, turns: readonly TurnSpan[]): TurnTokens[] {
   let at = 0
   return turns.map(({ role, start, content, end }) => {
     const first = firstFrom(tokens, start, at)
@@ -76,19 +76,39 @@ export function turnTokens(tokens: PlacedTokens, turns: readonly TurnSpan[]): Tu
 }
 
 /** Returns the first token, not before `from`, that starts at a place or after it. */
-function firstFrom({ ids, starts }: PlacedTokens, place: number, from: number): number {
-  let at = from
-  while (at < ids.length && starts[at]! < place) at++
-  return at
+function firstFrom(tokens: TokenPlaces, place: number, from: number): number {
+  return firstWhere(tokens, from, place, (token) => tokens.startOf(token) >= place)
 }
 
-function isStraddled({ ends }: PlacedTokens, place: number, firstBehind: number): boolean {
-  return firstBehind > 0 && ends[firstBehind - 1]! > place
+/**
+ * Returns the first token, not before `from`, that a condition about a place holds for. It holds for all tokens after that, too.
+ */
+function firstWhere(tokens: TokenPlaces, from: number, place: number, holds: (token: number) => boolean): number {
+  let [low, high] = [from, tokens.ids.length]
+  const near = tokens.near?.(place) ?? -1
+  if (low <= near && near < high) {
+    // The first one is close to it, as a rule.
+    if (!holds(near)) low = near + 1
+    else if (near === low || !holds(near - 1)) return near
+    else high = near - 1
+    if (low < high && holds(low)) return low
+  }
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (holds(middle)) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+function isStraddled(tokens: TokenPlaces, place: number, firstBehind: number): boolean {
+  return firstBehind > 0 && tokens.endOf(firstBehind - 1) > place
 }
 
 /** Counts the tokens before `end` that are also the last ones of `others`. */
-function sharedEnd(ids: readonly number[], end: number, others: readonly number[]): number {
+function sharedEnd(ids: ArrayLike<number>, end: number, others: ArrayLike<number>): number {
   let shared = 0
-  while (shared < others.length && shared < end && ids[end - 1 - shared] === others.at(-1 - shared)) shared++
+  while (shared < others.length && shared < end && ids[end - 1 - shared] === others[others.length - 1 - shared])
+    shared++
   return shared
 }

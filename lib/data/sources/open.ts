@@ -14,6 +14,8 @@ export interface OpenSource {
   readonly weight: number | undefined
   /** Size in bytes, as far as it is known. */
   readonly bytes: number
+  /** Bytes that were read so far; undefined if they are not counted. */
+  readonly bytesRead?: number
   /** Whether rows may be read before they are used; not so for an iterable, which may be a user's generator. */
   readonly readsAhead: boolean
   /** Returns a hash of the rows before they are read; null if they can be read only once. */
@@ -63,6 +65,7 @@ class OpenFiles implements OpenSource {
 
   readonly weight: number | undefined
   readonly bytes: number
+  bytesRead = 0
   readonly readsAhead = true
 
   constructor(
@@ -86,7 +89,9 @@ class OpenFiles implements OpenSource {
   }
 
   records(): AsyncIterable<DataRecord> {
-    return readRecords(this.#files)
+    return readRecords(this.#files, (bytes) => {
+      this.bytesRead += bytes
+    })
   }
 
   recorded(): RecordedSource {

@@ -2,10 +2,9 @@
 import { createHash } from 'node:crypto'
 import { UsageError } from '../../common/errors.js'
 import { readText } from '../../io/open.js'
-import { askRenderer } from '../isolated/client.js'
-import type { ChatAnswers } from '../masks/chat-turns.js'
-import type { AddedToken } from '../masks/token-marks.js'
-import type { RenderOptions, TemplateContext, TemplateDefinition } from './compiled-template.js'
+import { askForAnswers, askForText, type ChatTokenizer, type Conversation } from '../isolated/client.js'
+import type { MaskedChat } from '../masks/mask-answers.js'
+import type { RenderOptions, TemplateDefinition } from './compiled-template.js'
 import type { Message } from './messages.js'
 
 export type { RenderOptions, TemplateContext } from './compiled-template.js'
@@ -45,25 +44,17 @@ export class ChatTemplate {
    * @throws InputError `malformed-template`, `template-failed`, also if the template itself refuses the conversation
    */
   render(messages: readonly Message[], options: RenderOptions, signal?: AbortSignal): Promise<string> {
-    return askRenderer(this.#definition, { asks: 'rendering', messages, options }, { signal }) as Promise<string>
+    return askForText(this.#definition, messages, options, signal)
   }
 
   /**
-   * Returns the rendered conversation, and the parts that the model has to write.
-   * @param tokens tokens that the tokenizer finds before anything else; pass the same list for the same tokenizer
-   * @param where names the row in errors
+   * Returns the tokens of a conversation, and which of them the model has to write.
    * @param signal aborting it ends the waiting with its reason
-   * @throws InputError `malformed-template`, `template-failed`, `unmaskable-template`, `no-end-of-turn`
+   * @throws InputError `malformed-template`, `template-failed`, `tokenizer-failed`, `unmaskable-template`, `double-bos`,
+   * `no-end-of-turn`
    */
-  answers(
-    tokens: readonly AddedToken[],
-    messages: readonly Message[],
-    context: TemplateContext,
-    where: string,
-    signal?: AbortSignal,
-  ): Promise<ChatAnswers> {
-    const request = { asks: 'answers', messages, context, where } as const
-    return askRenderer(this.#definition, request, { tokens, signal }) as Promise<ChatAnswers>
+  answers(tokenizer: ChatTokenizer, conversation: Conversation, signal?: AbortSignal): Promise<MaskedChat> {
+    return askForAnswers(this.#definition, tokenizer, conversation, signal)
   }
 }
 

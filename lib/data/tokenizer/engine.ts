@@ -29,21 +29,27 @@ export interface Decoding {
 /** `added` asks for the ids of the added tokens; null for those that the library does not accept. */
 export type TokenizerTask = { asks: 'added' } | Encoding | Decoding
 
-/** Token ids, with the part of the text of each, in UTF-16 units. */
-export interface Encoded {
-  ids: Int32Array
-  starts?: Int32Array
-  ends?: Int32Array
+/** The tokens of a text, each with its part of the text, in UTF-16 units. Places never go back from one token to the next. */
+export interface TokenPlaces {
+  readonly ids: ArrayLike<number>
+  startOf(token: number): number
+  endOf(token: number): number
+  /** Returns a token near a place, if one can be found fast. */
+  near?(place: number): number | undefined
 }
 
 /** A tokenizer of the library. */
 export class TokenizerEngine {
+  /** The spellings of the added tokens by their ids. */
+  readonly added: ReadonlyMap<number, string>
   readonly #tokenizer: Library.Tokenizer
   readonly #definition: TokenizerDefinition
 
   private constructor(tokenizer: Library.Tokenizer, definition: TokenizerDefinition) {
     this.#tokenizer = tokenizer
     this.#definition = definition
+    const ids = definition.added.map((token) => [tokenizer.tokenToId(token), token] as const)
+    this.added = new Map(ids.filter((entry): entry is readonly [number, string] => entry[0] !== null))
   }
 
   /**
@@ -61,23 +67,19 @@ export class TokenizerEngine {
 
   /** @throws InputError `malformed-tokenizer` if the text or the ids are refused */
   async answer(task: TokenizerTask): Promise<unknown> {
-    if (task.asks === 'encoded') return (await this.encode([task]))[0]
+    if (task.asks === 'encoded') return encodedOf(task, (await this.encode([task.text]))[0]!)
     if (task.asks === 'decoded') return this.#decode(task)
     return this.#definition.added.map((token) => this.#tokenizer.tokenToId(token))
   }
 
-  /** @throws InputError `malformed-tokenizer` if one of the texts cannot be encoded */
-  async encode(texts: readonly Encoding[]): Promise<Encoded[]> {
-    const options = { addSpecialTokens: false }
+  /**
+   * Encodes texts together, on several threads.
+   * @throws InputError `malformed-tokenizer` if one of the texts cannot be encoded
+   */
+  async encode(texts: readonly string[]): Promise<EncodedText[]> {
     try {
-      const encodings = await this.#tokenizer.encodeBatch(
-        texts.map(({ text }) => text),
-        options,
-      )
-      return encodings.map((encoding, i) => ({
-        ids: Int32Array.from(encoding.getIds()),
-        ...(texts[i]!.places && placesOf(texts[i]!.text, encoding.getOffsets())),
-      }))
+      const encodings = await this.#tokenizer.encodeBatch([...texts], { addSpecialTokens: false })
+      return encodings.map((encoding, i) => new EncodedText(texts[i]!, encoding, this.added))
     } catch (cause) {
       throw malformed(`The tokenizer of ${this.#definition.origin} cannot encode this text`, cause)
     }
@@ -109,19 +111,69 @@ function malformed(problem: string, cause: unknown): InputError {
   return new InputError('malformed-tokenizer', `${problem}: ${reason}.`, { cause })
 }
 
-/** @param offsets of tokens, in Unicode characters */
-function placesOf(text: string, offsets: readonly (readonly number[])[]): { starts: Int32Array; ends: Int32Array } {
-  const units = unitsBefore(text)
-  const unit = (character: number) => units?.[character] ?? character
-  return {
-    starts: Int32Array.from(offsets, ([start]) => unit(start!)),
-    ends: Int32Array.from(offsets, ([, end]) => unit(end!)),
+/**
+ * An encoded text. The place of a token is looked up when it is asked for: a list of all places takes as long as encoding. White
+ * space that an added token strips is not part of its place.
+ */
+export class EncodedText implements TokenPlaces {
+  readonly ids: Int32Array
+  readonly #text: string
+  readonly #encoding: Library.Encoding
+  readonly #added: ReadonlyMap<number, string>
+  /** The place of each character in UTF-16 units; null if all characters have one. */
+  #units: readonly number[] | null | undefined
+
+  constructor(text: string, encoding: Library.Encoding, added: ReadonlyMap<number, string>) {
+    this.ids = Int32Array.from(encoding.getIds())
+    this.#text = text
+    this.#encoding = encoding
+    this.#added = added
+  }
+
+  startOf(token: number): number {
+    return this.#placeOf(token)[0]
+  }
+
+  endOf(token: number): number {
+    return this.#placeOf(token)[1]
+  }
+
+  near(place: number): number | undefined {
+    this.#units ??= unitsBefore(this.#text)
+    return this.#units ? undefined : (this.#encoding.charToToken(place) ?? undefined)
+  }
+
+  #placeOf(token: number): readonly [start: number, end: number] {
+    const [first, last] = this.#encoding.tokenToChars(token)!
+    const [start, end] = [this.#unit(first), this.#unit(last)]
+    const added = this.#added.get(this.ids[token]!)
+    if (added === undefined) return [start, end]
+    const at = this.#text.indexOf(added, start)
+    return at >= 0 && at + added.length <= end ? [at, at + added.length] : [start, end]
+  }
+
+  #unit(character: number): number {
+    this.#units ??= unitsBefore(this.#text)
+    return this.#units?.[character] ?? character
   }
 }
 
-/** Returns the place of each character in UTF-16 units; undefined if all characters have one. */
-function unitsBefore(text: string): number[] | undefined {
-  if (!/[\ud800-\udbff][\udc00-\udfff]/.test(text)) return undefined
+/** The ids of a text, and where each token begins and ends. */
+export interface Encoded {
+  ids: Int32Array
+  starts?: Int32Array
+  ends?: Int32Array
+}
+
+/** Returns the result of a task. */
+export function encodedOf({ places }: Encoding, encoded: EncodedText): Encoded {
+  const { ids } = encoded
+  if (!places) return { ids }
+  return { ids, starts: ids.map((_, i) => encoded.startOf(i)), ends: ids.map((_, i) => encoded.endOf(i)) }
+}
+
+function unitsBefore(text: string): number[] | null {
+  if (!/[\ud800-\udbff][\udc00-\udfff]/.test(text)) return null
   const units = [0]
   for (const character of text) units.push(units.at(-1)! + character.length)
   return units

@@ -4,7 +4,8 @@ import { aText, check, expecting, having, optionsSchema } from '../../common/arg
 import { InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
 import { isJsonObject } from '../../io/json.js'
-import { askTokenizer } from '../isolated/client.js'
+import { askTokenizer, type ChatTokenizer, type Conversation } from '../isolated/client.js'
+import type { MaskedChat } from '../masks/mask-answers.js'
 import type { TemplateDefinition } from '../templates/compiled-template.js'
 import { ChatTemplate, type Message, type RenderOptions } from '../templates/template.js'
 import type { Encoded, TokenizerDefinition } from './engine.js'
@@ -47,6 +48,8 @@ export interface Tokenizer {
   encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens>
   /** Like `encode`, for text that follows other text: SentencePiece's leading space is not added. */
   encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]>
+  /** Renders a conversation and returns its tokens, and which of them are the assistant's. */
+  encodeAnswers(template: ChatTemplate, conversation: Conversation, signal?: AbortSignal): Promise<MaskedChat>
   /** Like `encode`, with BOS in front if the tokenizer's own rule adds one and the text does not begin with it. */
   encodeText(text: string, signal?: AbortSignal): Promise<number[]>
   /** Returns the text of ids; ids without a token add nothing. */
@@ -158,6 +161,7 @@ class ModelTokenizer implements Tokenizer {
 
   readonly #definition: TokenizerDefinition
   readonly #continuation: TokenizerDefinition
+  readonly #chat: ChatTokenizer
   readonly #ids: ReadonlyMap<string, number>
   readonly #tokens: ReadonlyMap<number, string>
   readonly #textPrefix: readonly number[]
@@ -183,6 +187,12 @@ class ModelTokenizer implements Tokenizer {
     this.template = this.chatTemplates.size === 0 ? null : new ChatTemplate(templateOf(source))
     this.files = source.files
     this.hash = hashOf(definition, this.#textPrefix, this.eosId)
+    this.#chat = {
+      tokenizer: definition,
+      continuation: this.#continuation,
+      added: added.map(({ content, special }) => ({ text: content, isSpecial: special })),
+      beginning: { bosId: this.bosId, bosToken: this.bosToken },
+    }
   }
 
   async encode(text: string, signal?: AbortSignal): Promise<number[]> {
@@ -191,17 +201,15 @@ class ModelTokenizer implements Tokenizer {
 
   async encodeWithPlaces(text: string, signal?: AbortSignal): Promise<PlacedTokens> {
     const { ids, starts, ends } = (await encoded(this.#definition, text, true, signal)) as Required<Encoded>
-    for (const [i, id] of ids.entries()) {
-      if (!this.addedIds.has(id)) continue
-      const token = this.#tokens.get(id)!
-      const at = text.indexOf(token, starts[i])
-      if (at >= 0 && at + token.length <= ends[i]!) [starts[i], ends[i]] = [at, at + token.length]
-    }
     return { ids: Array.from(ids), starts, ends }
   }
 
   async encodeContinuation(text: string, signal?: AbortSignal): Promise<number[]> {
     return Array.from((await encoded(this.#continuation, text, false, signal)).ids)
+  }
+
+  encodeAnswers(template: ChatTemplate, conversation: Conversation, signal?: AbortSignal): Promise<MaskedChat> {
+    return template.answers(this.#chat, conversation, signal)
   }
 
   async encodeText(text: string, signal?: AbortSignal): Promise<number[]> {

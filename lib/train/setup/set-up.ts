@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { about, UsageError } from '../../common/errors.js'
+import type { DatasetOptions } from '../../data/dataset.js'
 import { type DataPurpose, locateData } from '../../data/files/data-files.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
@@ -44,6 +45,8 @@ export interface TrainingParts {
   learningRate?: LearningRate
   /** Ends the run once it is aborted. */
   signal?: AbortSignal
+  /** Called repeatedly while rows are tokenised. */
+  onTokenised?: DatasetOptions['onProgress']
   /** Returns the time of a monotonic clock in milliseconds, by which temporary checkpoints become due. */
   now?: () => number
 }
@@ -87,7 +90,7 @@ async function setUpIn(
 ): Promise<Session> {
   const { createOptimizer, sample, now = () => performance.now(), signal } = parts
   const objective = runObjective(parts.objective ?? objectiveNamed(given.objective), given)
-  const { sync } = parts
+  const { sync, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
@@ -98,7 +101,7 @@ async function setUpIn(
   const planned = planModel(model, options, notice)
   // Before rows are read, which may take long, reject what cannot fit.
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
-  const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })
+  const data = await loadTrainingData(model, options, { objective, ranks, notice, signal, onTokenised })
   signal?.throwIfAborted()
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()

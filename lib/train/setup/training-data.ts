@@ -1,4 +1,5 @@
 import type { Batch } from '../../data/batch.js'
+import type { DatasetOptions } from '../../data/dataset.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches, type StepRows } from '../../data/packing.js'
 import { readingOptions } from '../../data/rows/reading.js'
@@ -36,6 +37,8 @@ export interface TrainingDataOptions {
   ranks: Ranks
   notice: (message: string) => void
   signal?: AbortSignal
+  /** Called repeatedly while rows are tokenised. */
+  onTokenised?: DatasetOptions['onProgress']
 }
 
 type DataOptions = Pick<
@@ -48,6 +51,7 @@ type DataOptions = Pick<
   | 'text'
   | 'columns'
   | 'ignoreColumns'
+  | 'extensions'
   | 'tools'
   | 'templateOptions'
   | 'trainOn'
@@ -65,7 +69,7 @@ type DataOptions = Pick<
 export async function loadTrainingData(
   model: Pick<ModelFacts, 'tokenizer' | 'config'>,
   options: DataOptions,
-  { objective, ranks, notice, signal }: TrainingDataOptions,
+  { objective, ranks, notice, signal, onTokenised }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
@@ -75,6 +79,7 @@ export async function loadTrainingData(
     objective.load(source, {
       purpose,
       offline: options.offline,
+      extensions: options.extensions,
       tokenizer: model.tokenizer,
       maxLength,
       longRows: options.longRows,
@@ -85,6 +90,7 @@ export async function loadTrainingData(
       trainOn: options.trainOn,
       vocabularySize,
       onWarning: notice,
+      onProgress: onTokenised,
       signal,
     })
   const rows = await load(options.data ?? [], 'training')

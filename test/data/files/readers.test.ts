@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findDataFiles } from '../../../lib/data/files/data-files.js'
 import { readRecords, recordsOf } from '../../../lib/data/files/readers.js'
@@ -44,6 +44,21 @@ describe('readRecords', () => {
     await expect(read('w.jsonl', '{"text":')).rejects.toThrow(/: at column 9 expected a value but the text ends\.$/)
     await expect(read('x.jsonl', '{"text": \'a\'}')).rejects.toThrow(
       /: at column 10 expected a value but received "'"\.$/,
+    )
+  })
+
+  it('says what to do with values of several lines, with numbers of Python, and with rows by name', async () => {
+    await expect(read('p.jsonl', '{\n  "text": "a"\n}\n')).rejects.toThrow(
+      /^p\.jsonl:1 is not valid JSON: at column 2 .* the text ends; if a value has several lines, name the file \.json, or write one row per line\.$/,
+    )
+    for (const number of ['NaN', '-Infinity', 'Infinity']) {
+      const there = /there is a NaN or Infinity, which Python writes and JSON does not have: write null or a text\.$/
+      await expect(read('n.jsonl', `{"text": "a", "score": ${number}}`)).rejects.toThrow(there)
+      await expect(read('n.json', `[{"text": "a", "score": ${number}}]`)).rejects.toThrow(there)
+    }
+    const byName = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`row ${i}`, { text: 'a' }]))
+    await expect(read('names.json', JSON.stringify(byName))).rejects.toThrow(
+      'names.json: expected a list of rows but received one object of 20 keys ("row 0", "row 1", "row 2", …), each with an object: write these as a list.',
     )
   })
 
@@ -145,6 +160,56 @@ describe('readRecords', () => {
     ])
     const several = await findDataFiles([join(nested, 'c.jsonl'), join(nested, 'a.txt')])
     expect(values(await collect(readRecords(several)))).toEqual([{ text: '3' }, { text: '1' }])
+  })
+
+  describe('a folder', () => {
+    const found = async (files: Record<string, string>, extensions?: string[]) => {
+      const place = await mkdtemp(join(folder, 'of-'))
+      for (const [name, content] of Object.entries(files)) {
+        await mkdir(dirname(join(place, name)), { recursive: true })
+        await writeFile(join(place, name), content)
+      }
+      const said: string[] = []
+      const data = await findDataFiles(place, { extensions, onWarning: (message) => said.push(message) })
+      expect(said).toHaveLength(1)
+      return {
+        read: data.map(({ path, format }) => `${relative(place, path)}: ${format}`),
+        said: said[0]!.replace(`${place}: `, ''),
+      }
+    }
+    const mixed = {
+      'a.jsonl': '{"text":"1"}',
+      'b/c.md': '# c',
+      'b/d.py': '[1]',
+      'e.txt': 'e',
+      LICENSE: 'x',
+      '.f.md': 'f',
+    }
+
+    it('of data and texts gives its data, and says what is skipped', async () => {
+      expect(await found(mixed)).toEqual({
+        read: ['a.jsonl: lines', 'e.txt: text'],
+        said: 'reads 2 files (.jsonl 1, .txt 1); skips 3 (no ending 1, .md 1, .py 1)',
+      })
+    })
+
+    it('gives the texts that are named by their endings, or all that are known', async () => {
+      expect(await found(mixed, ['.py', 'MD'])).toEqual({
+        read: ['b/c.md: text', 'b/d.py: text'],
+        said: 'reads 2 files (.md 1, .py 1); skips 3 (no ending 1, .jsonl 1, .txt 1)',
+      })
+      expect((await found(mixed, ['all'])).read).toEqual(['b/c.md: text', 'b/d.py: text', 'e.txt: text'])
+      await expect(found(mixed, ['.rs'])).rejects.toThrow(/holds no file with the endings \.rs/)
+    })
+
+    it('of texts alone gives these, but none that is binary', async () => {
+      const texts = { 'a.md': 'a', 'b.py': 'b\0c', 'c.rst': 'c', 'd.png': '\0' }
+      expect(await found(texts)).toEqual({
+        read: ['a.md: text', 'c.rst: text'],
+        said: 'reads 2 files (.md 1, .rst 1); skips 2 (.py 1, .png 1)',
+      })
+      expect(await found({ 'a.md': 'a' })).toEqual({ read: ['a.md: text'], said: 'reads 1 file (.md 1)' })
+    })
   })
 
   it('says which files are unsupported and which are missing', async () => {

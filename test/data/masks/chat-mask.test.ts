@@ -56,7 +56,7 @@ describe('maskChat', () => {
     const messages = turns('what is two and two?', 'four', 'and three?', 'seven\n')
     const template = await loadTemplate('chatml', tokenizer)
     const text = await template.render(messages, { addGenerationPrompt: false })
-    expect((await masked('chatml', messages)).ids).toEqual(await tokenizer.encode(text))
+    expect([...(await masked('chatml', messages)).ids]).toEqual(await tokenizer.encode(text))
   })
 
   it('T7 finds nothing to train where no assistant speaks', async () => {
@@ -138,7 +138,7 @@ describe('maskChat', () => {
 
   it('T11 adds no BOS to a template that writes one', async () => {
     const { ids } = await masked('begin-trimmed', turns('a', 'b'))
-    expect(ids.filter((id) => id === tokenizer.bosId)).toEqual([tokenizer.bosId])
+    expect([...ids].filter((id) => id === tokenizer.bosId)).toEqual([tokenizer.bosId])
     expect(ids[0]).toBe(tokenizer.bosId)
   })
 

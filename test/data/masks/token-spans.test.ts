@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { straddledSpans, tokenSpans } from '../../../lib/data/masks/token-spans.js'
-import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
+import { tokenizerOf, withPlaces } from '../tokenizer/visible-tokenizer.js'
 
 const REFUSAL = /^row: the tokens of an assistant's turn cannot be distinguished from those around them/
 
@@ -36,7 +36,7 @@ describe('tokenSpans', () => {
   })
 
   it('takes all tokens that make one character', () => {
-    const tokens = { ids: [7, 8, 9, 0], starts: [0, 1, 1, 2], ends: [1, 2, 2, 5] }
+    const tokens = withPlaces({ ids: [7, 8, 9, 0], starts: [0, 1, 1, 2], ends: [1, 2, 2, 5] })
     expect(tokenSpans(tokens, [{ start: 1, end: 5, isOpen: false }], new Map(), new Set([0]), 'row')).toEqual([
       { start: 1, end: 4 },
     ])

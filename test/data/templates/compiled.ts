@@ -1,6 +1,6 @@
 /** Templates and masks in the process of the test, where mutations and coverage reach them. */
-import { addedTokens, type MaskedChat, maskAnswers } from '../../../lib/data/masks/chat-mask.js'
 import { ChatTurns } from '../../../lib/data/masks/chat-turns.js'
+import { answerTokens, type MaskedChat, maskOf } from '../../../lib/data/masks/mask-answers.js'
 import { TokenMarks } from '../../../lib/data/masks/token-marks.js'
 import { turnTokens } from '../../../lib/data/masks/token-spans.js'
 import { CompiledTemplate, type TemplateContext } from '../../../lib/data/templates/compiled-template.js'
@@ -11,16 +11,20 @@ export function compiled(source: string, specialTokens = {}, origin = 'test'): C
   return new CompiledTemplate({ source, specialTokens, origin })
 }
 
+/** A masked conversation with its ids as a list. */
+export type ListedChat = Omit<MaskedChat, 'ids'> & { ids: number[] }
+
 export function maskChat(
   tokenizer: VisibleTokenizer,
   template: CompiledTemplate,
   messages: readonly Message[],
   where: string,
   context: TemplateContext = {},
-): MaskedChat {
-  const chat = new ChatTurns(template, new TokenMarks(addedTokens(tokenizer)), messages, context, where)
+): ListedChat {
+  const chat = new ChatTurns(template, new TokenMarks(tokenizer.added), messages, context, where)
   const { spans, turns, counts } = chat.answers()
   const alone = new Map(spans.map((span) => [span, tokenizer.alone(chat.text.slice(span.start, span.end))]))
   const tokens = tokenizer.placed(chat.text)
-  return { ...maskAnswers(tokens, spans, alone, tokenizer, where), turns: turnTokens(tokens, turns), ...counts }
+  const trained = answerTokens(tokens, spans, alone, tokenizer.addedIds, tokenizer, where)
+  return { ids: tokens.ids, mask: maskOf(tokens.ids.length, trained), turns: turnTokens(tokens, turns), ...counts }
 }

@@ -1,4 +1,6 @@
 /** A tokenizer with visible tokens: given pieces, and single characters. */
+import type { AddedToken } from '../../../lib/data/masks/token-marks.js'
+import type { TokenPlaces } from '../../../lib/data/tokenizer/engine.js'
 import type { PlacedTokens, Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
 export interface Pieces {
@@ -12,7 +14,18 @@ export interface Pieces {
 }
 
 /** Encodes at once, too. */
-export type VisibleTokenizer = Tokenizer & { placed(text: string): PlacedTokens; alone(text: string): number[] }
+export type VisibleTokenizer = Tokenizer & {
+  added: readonly AddedToken[]
+  placed(text: string): PlacedTokens & TokenPlaces
+  alone(text: string): number[]
+}
+
+/** Adds functions for the places of tokens. */
+export const withPlaces = (tokens: PlacedTokens): PlacedTokens & TokenPlaces => ({
+  ...tokens,
+  startOf: (token) => tokens.starts[token]!,
+  endOf: (token) => tokens.ends[token]!,
+})
 
 export function tokenizerOf({
   special = ['<e>', '<s>', '<t>'],
@@ -22,7 +35,7 @@ export function tokenizerOf({
 }: Pieces = {}): VisibleTokenizer {
   const own = [...special, ...added, ...pieces].sort((a, b) => b.length - a.length)
   const id = (token: string) => (own.includes(token) ? own.indexOf(token) : own.length + token.codePointAt(0)!)
-  const placed = (text: string): PlacedTokens => {
+  const placed = (text: string) => {
     const ids: number[] = []
     const starts: number[] = []
     for (let at = 0; at < text.length; ) {
@@ -31,13 +44,14 @@ export function tokenizerOf({
       starts.push(at)
       at += token.length
     }
-    return { ids, starts, ends: [...starts.slice(1), text.length] }
+    return withPlaces({ ids, starts, ends: [...starts.slice(1), text.length] })
   }
   const encode = async (text: string) => placed(text).ids
   const tokenOf = (one: number) => own[one] ?? String.fromCodePoint(one - own.length)
   return {
     encode,
     encodeWithPlaces: async (text: string) => placed(text),
+    added: [...special, ...added].map((text) => ({ text, isSpecial: special.includes(text) })),
     placed,
     alone: (text: string) => placed(text).ids,
     encodeContinuation: encode,
