@@ -1,18 +1,14 @@
 /**
- * lib/native/operations.ts has the operations of native/core/operations.def, with their parameters by name and kind, and
- * lib/native/parameters.ts the functions that operations take.
+ * lib/native/operations.ts has the operations of native/core/operations.def, with their parameters by name and kind, and the
+ * functions that operations take.
  */
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 import { expect, test } from 'vitest'
 import { native, type OperationParameter } from '../../lib/native/addon.js'
 
-function parsed(name: string): ts.SourceFile {
-  const path = new URL(`../../lib/native/${name}`, import.meta.url)
-  return ts.createSourceFile(name, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
-}
-
-const source = parsed('operations.ts')
+const path = new URL('../../lib/native/operations.ts', import.meta.url)
+const source = ts.createSourceFile('operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
 
 interface Written {
   named: boolean
@@ -69,11 +65,9 @@ test.each(Object.entries(native.operations))('%s has the parameters of the table
   expect(operations.get(name)).toEqual({ named, parameters: expected(named, parameters) })
 })
 
-/** The members of a union of texts in lib/native/parameters.ts. */
+/** The members of a union of texts in lib/native/operations.ts. */
 function writtenFunctions(union: string): string[] {
-  const { type } = parsed('parameters.ts')
-    .statements.filter(ts.isTypeAliasDeclaration)
-    .find(({ name }) => name.text === union)!
+  const { type } = source.statements.filter(ts.isTypeAliasDeclaration).find(({ name }) => name.text === union)!
   return (type as ts.UnionTypeNode).types.map(
     (member) => ((member as ts.LiteralTypeNode).literal as ts.StringLiteral).text,
   )
