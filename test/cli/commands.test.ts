@@ -465,7 +465,7 @@ describe('mora inspect', () => {
       const first = await mora('inspect', ...data, '--limit', '3')
       expect(first.stdout).toMatch(/row 3: 2 tokens/)
       expect(first.stdout).toMatch(/^rows +3$/m)
-      expect(first.stderr).toContain('the summary is of the first 3 rows, which are all that was read')
+      expect(first.stderr).toContain('the summary is of the first 3 rows: no more was read')
       expect(existsSync(tokens)).toBe(false)
       expect((await moraJson('inspect', ...data)).json.summary).toMatchObject({ rows: 100, withoutTarget: 1 })
       const written = readdirSync(tokens).map((name) => [name, statSync(join(tokens, name)).mtimeMs])

@@ -1,5 +1,6 @@
 /** Shows data as training uses it: each row's tokens, and which of them are trained. */
 
+import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
 import { type Dataset, type DatasetPart, loadRows } from '../../data/dataset.js'
 import { readingOptions } from '../../data/rows/reading.js'
@@ -73,7 +74,7 @@ export async function dataFacts(
     { ...settings, ...readingOptions(options), keepWithoutTarget: true, onWarning: warn, onProgress },
     limit,
   )
-  if (isPart) warn(`the summary is of the first ${limit} rows, which are all that was read`)
+  if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)
   const { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget } = dataset.summary
   const count = Math.min(dataset.length, limit ?? shown)
   return {

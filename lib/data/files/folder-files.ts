@@ -1,6 +1,7 @@
 /** The files of a folder that are read as data. */
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
+import { counted } from '../../common/counted.js'
 import { UsageError } from '../../common/errors.js'
 import { inParallel } from '../../common/task-limit.js'
 import { compressionOf } from './decompress.js'
@@ -43,7 +44,7 @@ export async function folderFiles(
   const isRead = new Set(read)
   const skipped = names.filter((name) => !isRead.has(name))
   const skips = skipped.length === 0 ? '' : `; skips ${skipped.length} (${endings(skipped)})`
-  onWarning(`${folder}: reads ${read.length} ${read.length === 1 ? 'file' : 'files'} (${endings(read)})${skips}`)
+  onWarning(`${folder}: reads ${counted(read.length, 'file')} (${endings(read)})${skips}`)
   return read.map((name) => join(folder, name))
 }
 
