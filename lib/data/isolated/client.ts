@@ -13,7 +13,7 @@ import type { Span } from '../masks/turn-texts.js'
 import type { RenderOptions, TemplateContext, TemplateDefinition } from '../templates/compiled-template.js'
 import type { Message } from '../templates/messages.js'
 import { type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
-import { encodingWords, lastWords, MEBIBYTES, templateSeconds } from './limits.js'
+import { MEBIBYTES, templateSeconds, WORDS } from './limits.js'
 import type { Answers, Asked, ChatValue, IsolatedAnswer, Request, Shared } from './process.js'
 
 /** An idle process ends after this time [ms]; a tokenizer is then loaded again. */
@@ -179,6 +179,8 @@ class IsolatedProcess {
   #answered = 0
   /** The end of what the process has written. */
   #words = ''
+  /** The request that it has named as its last, and the one that it encodes by itself. */
+  readonly #named = new Map<string, number>()
   #idle: NodeJS.Timeout | undefined
 
   /** @throws RunError `no-process` */
@@ -193,7 +195,9 @@ class IsolatedProcess {
     const words = this.#child.stderr as Socket
     words.unref()
     words.on('data', (piece: Buffer) => {
-      this.#words = (this.#words + piece.toString('latin1')).slice(-MOST_WORDS)
+      const words = this.#words + piece.toString('latin1')
+      for (const [, what, number] of words.matchAll(WORDS)) this.#named.set(what!, Number(number))
+      this.#words = words.slice(-MOST_WORDS)
     })
     this.#child.on('error', (cause) => this.#fail(cause.message))
     // Everything that it has sent and written is read by then.
@@ -296,7 +300,7 @@ class IsolatedProcess {
     const at = this.#culprit(waiting)
     if (at === undefined) for (const { request } of waiting) request.alone = true
     else {
-      const isEncoding = this.#words.includes(encodingWords(this.#answered + at))
+      const isEncoding = this.#named.get('encoding') === this.#answered + at
       const [culprit] = waiting.splice(at, 1)
       culprit?.reject(failed(culprit, reason, isEncoding))
     }
@@ -305,14 +309,14 @@ class IsolatedProcess {
 
   /** Returns the place of the request that ended the process; undefined if any of several may be the cause. */
   #culprit(waiting: readonly Waiting[]): number | undefined {
-    const named = waiting.findIndex((_, i) => this.#words.includes(lastWords(this.#answered + i)))
-    if (named >= 0) return named
+    const named = (this.#named.get('request') ?? -1) - this.#answered
+    if (named >= 0 && named < waiting.length) return named
     return waiting.length <= 1 || waiting[0]!.request.alone ? 0 : undefined
   }
 }
 
-/** Characters of a process's words that are kept. */
-const MOST_WORDS = 256
+/** Characters of a process's words that may be the beginning of a sentence. */
+const MOST_WORDS = 64
 
 function started(): ChildProcess {
   const { NODE_OPTIONS: _, ...env } = process.env

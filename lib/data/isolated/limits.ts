@@ -23,3 +23,6 @@ export const lastWords = (request: number): string => `\nrequest ${request}\n`
 
 /** Returns what a process writes before it encodes the conversation of a request by itself. */
 export const encodingWords = (request: number): string => `\nencoding ${request}\n`
+
+/** Matches both, with what they say and of which request. */
+export const WORDS = /\n(request|encoding) (\d+)\n/g

@@ -2,6 +2,8 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { maskChat } from '../../../lib/data/masks/chat-mask.js'
+import { ChatTemplate } from '../../../lib/data/templates/template.js'
 import { createTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { smallTokenizerFolder } from '../tokenizer/small-tokenizer.js'
 
@@ -166,6 +168,32 @@ describe('a process with tokenizers', () => {
     expect(answers.flatMap(({ status }, i) => (status === 'rejected' ? [i] : []))).toEqual([20])
     for (const [i, answer] of answers.entries()) {
       if (i !== 20) expect(answer).toMatchObject({ value: i % 3 === 0 ? 'ab' : [2] })
+    }
+  })
+
+  it('masks each of many conversations, whichever of them a template or a tokenizer cannot end', async () => {
+    const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false }
+    const bad = await tokenizerWith({
+      added_tokens: [{ ...plain, id: 3, content: '<e>', special: true }],
+      pre_tokenizer: { type: 'Split', pattern: { Regex: '(a+)+b|x' }, behavior: 'Isolated', invert: false },
+    })
+    const template = new ChatTemplate({
+      source:
+        '{% for m in messages %}{% if m.content == "endless" %}{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{% endif %}{{ m.content }}<e>{% endfor %}',
+      specialTokens: {},
+      origin: 'template',
+    })
+    const contents = Array.from({ length: 60 }, (_, i) => (i === 20 ? 'endless' : i === 40 ? 'a'.repeat(60) : 'ab'))
+    const answers = await Promise.allSettled(
+      contents.map((content, i) => maskChat(bad, template, [{ role: 'assistant', content }], `row ${i}`)),
+    )
+    expect(answers[20]).toMatchObject({
+      reason: { message: expect.stringMatching(/^The chat template of template takes more time than 3 s/) },
+    })
+    expect(answers[40]).toMatchObject({ reason: { message: expect.stringMatching(FAULT) } })
+    for (const [i, answer] of answers.entries()) {
+      if (i === 20 || i === 40) continue
+      expect(answer).toMatchObject({ value: { ids: Int32Array.of(2, 3), mask: Uint8Array.of(1, 1) } })
     }
   })
 
