@@ -25,6 +25,8 @@ export interface TokenisedData {
 
 /** What became of a source's rows. */
 export interface SourceFacts extends LengthCounts {
+  /** Rows as they were read. */
+  read: number
   /** Rows of tokens. */
   rows: number
   /** The form of its rows, or several with commas; empty without any. */
@@ -116,6 +118,7 @@ export async function tokenise(
     for (const source of sources) {
       const before = store.length
       const account = new SourceAccount()
+      const readBefore = read
       lengths = noLengths()
       const encode = async (record: DataRecord) => {
         const size = charactersOf(record)
@@ -129,7 +132,7 @@ export async function tokenise(
         take(encoded, record.where)
       }
       const { form, columns, ignored } = account
-      facts.push({ rows: store.length - before, form, columns, ignored, ...lengths })
+      facts.push({ read: read - readBefore, rows: store.length - before, form, columns, ignored, ...lengths })
     }
   } finally {
     // After a failure nobody waits for the rows behind it.

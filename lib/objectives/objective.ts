@@ -142,7 +142,7 @@ export interface ObjectiveRows extends StepRows {
   /** Their tokens, and special tokens among the targets. */
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources in order. */
-  readonly parts: readonly Pick<DatasetPart, 'rows' | 'weight' | 'source'>[]
+  readonly parts: readonly (Pick<DatasetPart, 'rows' | 'weight' | 'source'> & Partial<DatasetPart>)[]
   /** A hash of all rows, which must be equal in a resumed run. */
   readonly hash: string
 }

@@ -221,7 +221,7 @@ export const rowOptions = {
     { expects: 'a text with columns in braces, such as {question}' },
   ),
   columns: textsByName(
-    'what the columns of the rows are, as prompt=query,completion=response; a.b is the key b of the column a; by default known forms are recognised',
+    'what columns are, as prompt=query, with commas between several; a.b is the key b of the column a; by default their names tell',
     COLUMN_NAMES,
     {
       placeholder: 'PART=COLUMN,…',

@@ -1,4 +1,5 @@
 /** The events that a training run reports. */
+import type { SourceReport } from '../data/sources/report.js'
 
 /** An optimizer step was taken. */
 export interface StepEvent {
@@ -108,6 +109,8 @@ export interface TrainResult {
   tokensPerSecond: number
   /** Peak memory in use on the device since the run started or resumed, in bytes. */
   peakMemoryBytes: number
+  /** How each source of rows was read, that of the evaluation data last; empty for an objective that does not tell. */
+  sources: readonly SourceReport[]
   /** The output folder, or null if nothing was written. */
   output: string | null
   /** True if `stop()` ended the run before its last step. */

@@ -201,6 +201,7 @@ function resultOf(session: Session, stopRequested: boolean): TrainResult {
     trainableParameters: facts.trainable.parameters,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
     peakMemoryBytes: session.peakMemoryBytes,
+    sources: data.reports,
     output: output?.path ?? null,
     stopped: stopRequested && state.step < data.totalSteps,
   }

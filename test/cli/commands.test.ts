@@ -92,6 +92,7 @@ describe('mora train', () => {
       trainableParameters: expect.any(Number),
       tokensPerSecond: expect.any(Number),
       peakMemoryBytes: expect.any(Number),
+      sources: Array(2).fill(expect.objectContaining({ source: at('rows.jsonl'), form: 'tokens', rows: 8, cut: 0 })),
       output: at('adapter'),
     })
     for (const name of ['adapter_config.json', 'adapter_model.safetensors', 'run.yaml', 'metrics.jsonl']) {
@@ -101,6 +102,9 @@ describe('mora train', () => {
 
   it('shows steps on stderr and figures on stdout', async () => {
     const { stdout, stderr } = await mora(...trained('shown'))
+    expect(stderr).toMatch(
+      /^note: \S+rows\.jsonl: 8 rows as tokens \(input_ids, labels\), the longest of \d+ tokens\.$/m,
+    )
     expect(stderr).toMatch(/^step 1\/4 {2}loss \d\.\d{4} {2}/m)
     expect(stderr).toMatch(/^step 4\/4 {2}/m)
     expect(stdout).toMatch(/^steps +4$/m)
@@ -440,14 +444,27 @@ describe('mora inspect', () => {
     expect(json.rows).toHaveLength(8)
     expect(json.rows[0]).toEqual({ ids: [0, 3, 6, 9, 12, 15], mask: [0, 0, 1, 1, 1, 1], text: null })
     const tokens = 8 * 6 + 28
-    const cut = { turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 }
     const longest = Math.max(...json.rows.map(({ ids }: { ids: number[] }) => ids.length))
-    const lengths = { longest, truncated: 0, cut }
-    expect(json.summary).toEqual({ rows: 8, tokens, targetTokens: tokens - 16, ...lengths, withoutTarget: 0 })
-    expect(json.sources).toMatchObject([{ source: at('rows.jsonl'), rows: 8, ignored: [], ...lengths }])
+    const targetTokens = tokens - 16
+    expect(json.summary).toEqual({ rows: 8, tokens, targetTokens, longest, truncated: 0, withoutTarget: 0 })
+    expect(json.sources).toEqual([
+      {
+        source: at('rows.jsonl'),
+        form: 'tokens',
+        columns: ['input_ids', 'labels'],
+        ignored: [],
+        rows: 8,
+        longest,
+        cut: 0,
+        longRows: { turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 },
+      },
+    ])
     const { stdout } = await mora('inspect', '--model', model(), '--data', at('rows.jsonl'), '--limit', '1')
     expect(stdout).toContain('row 1: 6 tokens, 4 trained\n0 3 ⟦6 9 12 15 ⟧\n')
     expect(stdout).toContain('and 7 more rows')
+    expect(stdout).toContain(
+      `${at('rows.jsonl')}: 8 rows as tokens (input_ids, labels), the longest of ${longest} tokens\n`,
+    )
   })
 
   it('shares the tokens of its rows with training', async () => {

@@ -131,8 +131,8 @@ describe('a run', () => {
     const run: Run = trainWith(new FakeModel(), { ...optionsOf(), rank: 4, onEvent }, fakeParts)
     expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
     await new Promise(setImmediate)
-    // Two steps, a checkpoint and the end.
-    expect(calls).toBe(4)
+    // A notice about the data, two steps, a checkpoint and the end.
+    expect(calls).toBe(5)
   })
 
   it('can be awaited in onEvent and in the loop', async () => {

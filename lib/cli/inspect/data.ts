@@ -2,8 +2,9 @@
 
 import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
-import { type Dataset, type DatasetPart, loadRows } from '../../data/dataset.js'
+import { type Dataset, loadRows } from '../../data/dataset.js'
 import { readingOptions } from '../../data/rows/reading.js'
+import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { TokeniseProgress } from '../../data/tokenise.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
@@ -22,9 +23,8 @@ export interface DataFacts {
   rows: DataRowFacts[]
   /** Rows that are not among these, as far as they were read. */
   others: number
-  summary: Pick<DataSummary, 'rows' | 'tokens' | 'targetTokens' | 'longest' | 'truncated' | 'cut' | 'withoutTarget'>
-  /** What became of the rows of each source. */
-  sources: Omit<DatasetPart, 'weight'>[]
+  summary: Pick<DataSummary, 'rows' | 'tokens' | 'targetTokens' | 'longest' | 'truncated' | 'withoutTarget'>
+  sources: SourceReport[]
   tokenizer: Tokenizer | null
 }
 
@@ -75,13 +75,13 @@ export async function dataFacts(
     limit,
   )
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)
-  const { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget } = dataset.summary
+  const { rows, tokens, targetTokens, longest, truncated, withoutTarget } = dataset.summary
   const count = Math.min(dataset.length, limit ?? shown)
   return {
     rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer))),
     others: dataset.length - count,
-    summary: { rows, tokens, targetTokens, longest, truncated, cut, withoutTarget },
-    sources: dataset.parts.map(({ weight: _, ...part }) => part),
+    summary: { rows, tokens, targetTokens, longest, truncated, withoutTarget },
+    sources: sourceReports(dataset.parts),
     tokenizer,
   }
 }
@@ -97,7 +97,7 @@ const GREEN = '\u001b[32m'
 const RESET = '\u001b[0m'
 
 export async function describeData(
-  { rows, others, summary, tokenizer }: DataFacts,
+  { rows, others, summary, sources, tokenizer }: DataFacts,
   { colours }: { colours: boolean },
 ): Promise<string> {
   const [open, close] = colours ? [GREEN, RESET] : ['⟦', '⟧']
@@ -117,7 +117,7 @@ export async function describeData(
     ['rows without a target', formatCount(summary.withoutTarget)],
     ['legend', `${open}trained${close} and not trained`],
   ])
-  return `${shown.join('\n')}\n${facts}`
+  return `${shown.join('\n')}\n${sources.map((source) => `${describeReport(source)}\n`).join('')}\n${facts}`
 }
 
 /** Returns the row's text, or its ids, with trained tokens between two marks. */

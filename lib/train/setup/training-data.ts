@@ -4,6 +4,7 @@ import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches, type StepRows } from '../../data/packing.js'
 import { readingOptions } from '../../data/rows/reading.js'
 import { type SampledRow, Sampler } from '../../data/sampler.js'
+import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
@@ -21,6 +22,8 @@ export interface TrainingData {
   readonly hasEvaluation: boolean
   /** The sources of the rows, for `run.yaml`. */
   readonly sources: { readonly data: readonly RecordedSource[]; readonly evalData?: readonly RecordedSource[] }
+  /** How the sources were read, the evaluation data's after the others. */
+  readonly reports: readonly SourceReport[]
   /** Returns the least size of the largest forward pass, in tokens: the longest row, or as many usual rows as fit. */
   largestPass(tokenBudget: number): number
   /** Special tokens that are targets. */
@@ -95,6 +98,8 @@ export async function loadTrainingData(
     })
   const rows = await load(options.data ?? [], 'training')
   const evaluation = options.evalData ? await load(options.evalData, 'validation') : null
+  const reports = sourceReports([...rows.parts, ...(evaluation?.parts ?? [])])
+  for (const report of reports) notice(`${describeReport(report)}.`)
   const { batchSize, seed, shuffle, epochs, maxSteps, microBatchSize } = options
   const sampler = new Sampler({
     rows: rows.length,
@@ -115,6 +120,7 @@ export async function loadTrainingData(
     hash: rows.hash,
     evaluationHash: evaluation?.hash ?? null,
     hasEvaluation: evaluation !== null,
+    reports,
     sources: { data: sourcesOf(rows), ...(evaluation && { evalData: sourcesOf(evaluation) }) },
     largestPass(tokenBudget) {
       const usual = Math.floor((microBatchSize ?? batchSize) * (rows.summary.tokens / rows.length))

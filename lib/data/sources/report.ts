@@ -1,0 +1,51 @@
+/** What became of the columns and rows of each source, for the user. */
+import { counted } from '../../common/counted.js'
+import type { LongRowCounts } from '../long-rows.js'
+import type { SourceFacts } from '../tokenise.js'
+import { describeSource, type RecordedSource } from './source.js'
+
+/** How a source of rows was read. */
+export interface SourceReport {
+  /** Its path or hub id, or a description of rows from memory. */
+  source: string
+  /** The form of its rows, or several with commas; docs/formats/data.md lists them. */
+  form: string
+  /** Columns that were read. */
+  columns: string[]
+  /** Columns that were not read. */
+  ignored: string[]
+  /** Number of rows. */
+  rows: number
+  /** Tokens of the longest row, before anything was cut. */
+  longest: number
+  /** Rows of more than `maxLength` tokens that were cut, split or left out. */
+  cut: number
+  /** What happened to these. */
+  longRows: LongRowCounts
+}
+
+export function sourceReports(
+  parts: readonly (Partial<SourceFacts> & { readonly source: RecordedSource })[],
+): SourceReport[] {
+  return parts.flatMap(({ source, form, columns, ignored, read, longest, truncated, cut }) => {
+    if (form === undefined) return []
+    const left = cut!.dropped + cut!.questions
+    return {
+      source: describeSource(source),
+      form,
+      columns: columns!,
+      ignored: ignored!,
+      rows: read!,
+      longest: longest!,
+      cut: truncated! + left,
+      longRows: cut!,
+    }
+  })
+}
+
+/** Returns a sentence about how a source was read. */
+export function describeReport({ source, form, columns, ignored, rows, longest, cut }: SourceReport): string {
+  const unread = ignored.length > 0 ? `; not read: ${ignored.join(', ')}` : ''
+  const shortened = cut > 0 ? `, ${cut} too long` : ''
+  return `${source}: ${counted(rows, 'row')} as ${form} (${columns.join(', ')}${unread}), the longest of ${counted(longest, 'token')}${shortened}`
+}
