@@ -131,7 +131,7 @@ interface Numbered<Kind extends Request = Request> {
 
 /** Requests whose work is done together: texts are encoded on several threads. */
 const TOGETHER: ReadonlySet<Request['asks']> = new Set(['rendering', 'chat', 'encoded'])
-const MOST_TOGETHER = 128
+const MOST_TOGETHER = 64
 const MOST_CHARACTERS = 2 ** 20
 
 /** Returns the first request of the queue, and the ones after it whose work is done together with it. */
@@ -193,27 +193,39 @@ function encodings(batch: readonly Numbered<TextRequest>[]): Promise<Answer[]> {
 
 /** Renders each conversation, and encodes all texts together. */
 async function chats(batch: readonly Numbered<ChatRequest>[]): Promise<Answer[]> {
-  const conversations: Conversation[] = []
-  const answers: Answer[] = []
-  for (const { request, number } of batch) {
-    const answer = await answerOf(() => {
-      beginTemplate(request, number)
-      const { messages, context, where } = request
-      const turns = new ChatTurns(templateOf(request.template), marks.get(request.tokens)!, messages, context, where)
-      conversations.push({ request, number, text: turns.text, ...turns.answers(), index: answers.length })
-      return { value: undefined }
-    })
-    answers.push(answer)
+  const rendered: (Conversation | Answer)[] = []
+  for (const one of batch) {
+    rendered.push(ahead.get(one.number) ?? conversation(one))
+    ahead.delete(one.number)
   }
+  const conversations = rendered.filter((one) => 'text' in one)
   const masked = await encoded(conversations, chatAnswer)
-  for (const [i, { index }] of conversations.entries()) answers[index] = masked[i]!
-  return answers
+  return rendered.map((one) => ('text' in one ? masked[conversations.indexOf(one)]! : one))
 }
 
-interface Conversation extends Numbered<ChatRequest>, ChatAnswers {
-  /** The place of its answer. */
-  index: number
+/** Conversations that were rendered while those before them were encoded, which other threads do. */
+const ahead = new Map<number, Conversation | Answer>()
+
+/** Renders the conversations behind the first `count` requests of the queue. */
+function renderAhead(count: number): void {
+  for (const { request, number } of queue.slice(count, count + MOST_TOGETHER)) {
+    if (request.asks !== 'chat' || request.alone) return
+    if (!ahead.has(number)) ahead.set(number, conversation({ request, number }))
+  }
 }
+
+function conversation({ request, number }: Numbered<ChatRequest>): Conversation | Answer {
+  try {
+    beginTemplate(request, number)
+    const { messages, context, where } = request
+    const turns = new ChatTurns(templateOf(request.template), marks.get(request.tokens)!, messages, context, where)
+    return { request, number, text: turns.text, ...turns.answers() }
+  } catch (error) {
+    return failure(error)
+  }
+}
+
+interface Conversation extends Numbered<ChatRequest>, ChatAnswers {}
 
 async function chatAnswer({ request, text, spans, turns, counts }: Conversation, tokens: EncodedText): Promise<Answer> {
   const alone = new Map<AnswerSpan, Int32Array>()
@@ -243,11 +255,20 @@ async function encoded<One extends Numbered<ChatRequest | TextRequest> & { text:
   const texts = batch.map(({ text }) => text)
   const characters = texts.reduce((sum, { length }) => sum + length, 0)
   const used = request.asks === 'chat' ? [request.tokenizer, request.continuation] : [request.tokenizer]
-  beginTokenizer(used, characters, isOne ? number : undefined)
+  const limit = () => beginTokenizer(used, characters, isOne ? number : undefined)
+  limit()
   // Otherwise the template of a conversation would seem to be the cause of an end.
   if (isOne && request.asks === 'chat') writeSync(2, encodingWords(number))
   try {
-    const found = await (await engineOf(request.tokenizer)).encode(texts)
+    const engine = await engineOf(request.tokenizer)
+    const encoding = engine.encode(texts)
+    if (!isOne && request.asks === 'chat') {
+      // Its failure is thrown below.
+      encoding.catch(() => {})
+      renderAhead(batch.length)
+      limit()
+    }
+    const found = await encoding
     return await Promise.all(batch.map((one, i) => answerOf(() => use(one, found[i]!))))
   } catch (error) {
     if (isOne) return [failure(error)]
