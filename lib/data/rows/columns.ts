@@ -10,6 +10,8 @@ import type { DataRecord } from './record.js'
 /** Columns by name, `a.b` being the key b of the column a. Names that differ in capitals only are the same. */
 export class RowColumns {
   readonly where: string
+  /** Names of all columns, also of those that are ignored by name. */
+  readonly allNames: string[]
   readonly #values: Readonly<Record<string, unknown>>
   readonly #json: string | undefined
   /** Names of the row in small letters; made for rows with capitals, or if a name has them. */
@@ -27,6 +29,7 @@ export class RowColumns {
     }
     const row: Readonly<Record<string, unknown>> = isList ? { messages: value } : (value as Record<string, unknown>)
     this.where = where
+    this.allNames = Object.keys(row)
     this.#json = isList && json !== undefined ? `{"messages":${json}}` : json
     this.#values =
       ignored.size === 0 ? row : Object.fromEntries(Object.entries(row).filter(([name]) => !ignored.has(name)))

@@ -96,11 +96,11 @@ export class RowReading {
     if (this.#text) {
       const text = this.#text.of(columns)
       const read = this.#text.columns.map((name) => columns.find(name)!)
-      account?.add('text of columns', read, this.#allNames(record, columns))
+      account?.add('text of columns', read, columns.allNames)
       return { kind: 'text', text }
     }
     const row = this.#formed(columns, 'training')
-    account?.add(row.form.name, row.trained, this.#allNames(record, columns))
+    account?.add(row.form.name, row.trained, columns.allNames)
     return trainingRow(row)
   }
 
@@ -131,15 +131,9 @@ export class RowReading {
     return new RowColumns(record, this.#ignored)
   }
 
-  /** Returns the names of all columns, also of those that are ignored by name. */
-  #allNames(record: DataRecord, columns: RowColumns): string[] {
-    return this.#ignored.size === 0 ? columns.names : Object.keys(record.value as object)
-  }
-
   #formed(columns: RowColumns, purpose: Purpose): FormedRow {
-    const form = this.#named ?? knownForm(columns, purpose)
     if (this.#named) requireNamed(this.#named, columns, purpose)
-    return new FormedRow(form, columns)
+    return new FormedRow(this.#named ?? knownForm(columns, purpose), columns)
   }
 }
 
@@ -185,31 +179,26 @@ function servesPurpose({ columns, optional = {} }: RowForm, purpose: Purpose): b
 
 /** Refuses rows with a column that gives them a meaning for which they are not read. */
 function refuseUnread(columns: RowColumns, form: RowForm | undefined, purpose: Purpose): void {
-  const isQuestion = purpose === 'training' && form?.columns.choices !== undefined
+  const choices = purpose === 'training' && form?.columns.choices
+  if (choices) throw unreadColumns(columns, choices, MULTIPLE_CHOICE)
   const read = new Set(form ? Object.values({ ...form.optional, ...form.columns }).flat() : [])
   for (const unread of UNREAD_COLUMNS) {
     if (!unread.purposes.includes(purpose) || (form?.columns.text && !unread.besideText)) continue
-    const isRead = (name: string) => read.has(name) && !(isQuestion && unread.columns.includes('choices'))
-    const found = unread.columns
-      .map((name) => columns.find(name))
-      .filter((name) => name !== undefined && !isRead(name) && unread.matters(columns.value(name)))
-    if (found.length > 0) throw unreadColumns(columns, found as string[], unread)
+    const found = unread.columns.filter((name) => {
+      const own = columns.find(name)
+      return own !== undefined && !read.has(name) && unread.matters(columns.value(own))
+    })
+    if (found.length > 0) throw unreadColumns(columns, found, unread)
   }
-  // Choices in columns of their own.
-  if (isQuestion)
-    throw unreadColumns(
-      columns,
-      form.columns.choices!.map((name) => columns.find(name)!),
-      MULTIPLE_CHOICE,
-    )
 }
 
 const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
 
-function unreadColumns({ where }: RowColumns, names: readonly string[], { meaning, way }: UnreadColumns): InputError {
+function unreadColumns(row: RowColumns, columns: readonly string[], { meaning, way }: UnreadColumns): InputError {
+  const names = columns.map((name) => row.find(name)!)
   const them = names.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
   return malformedRow(
-    where,
+    row.where,
     `the ${them[0]} ${names.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns ${names.join(',')})${way ? ` or ${way}` : ''}`,
   )
 }
@@ -217,17 +206,20 @@ function unreadColumns({ where }: RowColumns, names: readonly string[], { meanin
 /** Returns the form that `columns` names. */
 function namedForm(named: Readonly<Record<string, string>>): RowForm {
   const columns: Partial<Record<RowPart, string[]>> = {}
+  const optional: Partial<Record<RowPart, string[]>> = {}
   for (const [given, column] of Object.entries(named)) {
     const part = given === 'question' ? 'prompt' : ROW_PARTS.find((part) => part === given)
-    if (!part)
-      throw new UsageError(
-        'bad-value',
-        `Expected parts of a row (${COLUMN_NAMES.join(', ')}) for columns but received ${quoted(given)}.`,
-      )
-    columns[part] = [column]
+    if (!part) {
+      const parts = COLUMN_NAMES.join(', ')
+      throw new UsageError('bad-value', `Expected parts of a row (${parts}) for columns but received ${quoted(given)}.`)
+    }
+    ;(MAY_BE_ABSENT.has(part) ? optional : columns)[part] = [column]
   }
-  return { name: 'columns', madeFor: '', use: '', columns }
+  return { name: 'columns', madeFor: '', use: '', columns, optional }
 }
+
+/** Parts that a row may lack, although their column is named. */
+const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set(['input', 'system', 'history', 'tools', 'subject', 'labels'])
 
 /** What a purpose needs, in the words of `columns`. */
 const NEEDED: Record<Purpose, string> = {

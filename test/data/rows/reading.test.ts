@@ -55,6 +55,13 @@ describe('the option columns', () => {
         { role: 'assistant', content: 'b' },
       ],
     })
+    const withInput = { prompt: 'q', input: 'c', completion: 'a' }
+    expect(train({ q: 'x', a: 'y' }, { columns: withInput })).toEqual({
+      kind: 'completion',
+      prompt: 'x',
+      completion: 'y',
+    })
+    expect(train({ q: 'x', a: 'y', c: 'z' }, { columns: withInput })).toMatchObject({ prompt: 'x\n\nz' })
     expect(train({ 'a.b': 'c' }, { columns: { text: 'a.b' } })).toEqual({ kind: 'text', text: 'c' })
     expect(ask({ q: 'a', n: 4 }, { columns: { question: 'q', answer: 'n' } })).toEqual({ prompt: 'a', answer: '4' })
     const columns = { question: 'q', choices: 'options', answer: 'correct' }
