@@ -111,6 +111,13 @@ function malformed(problem: string, cause: unknown): InputError {
   return new InputError('malformed-tokenizer', `${problem}: ${reason}.`, { cause })
 }
 
+/** What the library says of an encoded text. Its own declarations do not compile, and those of this package reach this file. */
+interface LibraryEncoding {
+  getIds(): number[]
+  charToToken(place: number): number | null | undefined
+  tokenToChars(token: number): [start: number, end: number] | null | undefined
+}
+
 /**
  * An encoded text. The place of a token is looked up when it is asked for: a list of all places takes as long as encoding. White
  * space that an added token strips is not part of its place.
@@ -118,12 +125,12 @@ function malformed(problem: string, cause: unknown): InputError {
 export class EncodedText implements TokenPlaces {
   readonly ids: Int32Array
   readonly #text: string
-  readonly #encoding: Library.Encoding
+  readonly #encoding: LibraryEncoding
   readonly #added: ReadonlyMap<number, string>
   /** The place of each character in UTF-16 units; null if all characters have one. */
   #units: readonly number[] | null | undefined
 
-  constructor(text: string, encoding: Library.Encoding, added: ReadonlyMap<number, string>) {
+  constructor(text: string, encoding: LibraryEncoding, added: ReadonlyMap<number, string>) {
     this.ids = Int32Array.from(encoding.getIds())
     this.#text = text
     this.#encoding = encoding
