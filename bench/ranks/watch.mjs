@@ -1,4 +1,4 @@
-import { crossEntropyObjective } from '../common/internals.mjs'
+import { crossEntropyObjective, runObjective } from '../common/internals.mjs'
 
 /** Seconds of a clock that all processes of a machine share. */
 export const now = () => Number(process.hrtime.bigint()) / 1e9
@@ -21,7 +21,7 @@ export class Watch {
 
   get objective() {
     return {
-      ...crossEntropyObjective,
+      ...runObjective(crossEntropyObjective),
       loss: async (model, batch, options) => {
         const part = await crossEntropyObjective.loss(model, batch, options)
         this.#note('forward')

@@ -86,6 +86,7 @@ function checkTensor(name: string, entry: unknown, path: string, dataStart: numb
   const count = countElements(shape)
   const bytes = count === null ? null : storedBytes(dtype, count)
   if (bytes === null) throw fail(`has the impossible shape ${quoted(shape)} for ${dtypeName}`)
+  if (offsets === undefined) throw fail('has no data_offsets')
   if (!isRange(offsets)) throw fail(`has the impossible data_offsets ${quoted(offsets)}`)
   const [begin, end] = offsets
   if (dataStart + end > size) {

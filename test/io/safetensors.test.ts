@@ -74,6 +74,7 @@ describe('readSafetensorsHeader', () => {
     ['a dtype of Object.prototype', safetensorsBytes({ a: { ...one, dtype: 'toString' } }, 24), /unknown dtype/],
     ['no dtype', safetensorsBytes({ a: { ...one, dtype: undefined } }, 24), /"a" has no dtype/],
     ['no shape', safetensorsBytes({ a: { ...one, shape: 6 } }, 24), /no shape/],
+    ['no offsets', safetensorsBytes({ a: { ...one, data_offsets: undefined } }, 24), /"a" has no data_offsets/],
     ['a negative size', safetensorsBytes({ a: { ...one, shape: [-2, -3] } }, 24), /impossible shape/],
     ['a fraction', safetensorsBytes({ a: { ...one, shape: [1.5, 4] } }, 24), /impossible shape/],
     ['an overflowing shape', safetensorsBytes({ a: { ...one, shape: [2 ** 31, 2 ** 31] } }, 24), /impossible shape/],
