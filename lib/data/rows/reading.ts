@@ -165,21 +165,18 @@ function knownForm(columns: RowColumns, purpose: Purpose): RowForm {
 /** Characters of the names of columns that a message shows at most. */
 const MOST_NAMED = 300
 
-/** Whether rows of a form can be read for a purpose. Training reads multiple-choice questions too, in order to refuse them by name. */
+/** Whether rows of a form can be read for a purpose. Multiple-choice questions are, for any, in order to refuse them by name. */
 function servesPurpose({ columns, optional = {} }: RowForm, purpose: Purpose): boolean {
-  if (purpose === 'choices') return columns.choices !== undefined
+  if (columns.choices) return true
   const { completion = optional.completion, messages, prompt } = columns
-  if (purpose === 'question') {
-    const answer = columns.answer ?? completion
-    return columns.choices === undefined && (messages !== undefined || (prompt !== undefined && answer !== undefined))
-  }
-  const isWhole = columns.input_ids ?? columns.text ?? messages ?? columns.choices
-  return isWhole !== undefined || (prompt !== undefined && completion !== undefined)
+  if (purpose === 'choices') return false
+  if (purpose === 'question') return messages !== undefined || Boolean(prompt && (columns.answer ?? completion))
+  return Boolean(columns.input_ids ?? columns.text ?? messages ?? (prompt && completion))
 }
 
 /** Refuses rows with a column that gives them a meaning for which they are not read. */
 function refuseUnread(columns: RowColumns, form: RowForm | undefined, purpose: Purpose): void {
-  const choices = purpose === 'training' && form?.columns.choices
+  const choices = purpose !== 'choices' && form?.columns.choices
   if (choices) throw unreadColumns(columns, choices, MULTIPLE_CHOICE)
   const read = new Set(form ? Object.values({ ...form.optional, ...form.columns }).flat() : [])
   for (const unread of UNREAD_COLUMNS) {
@@ -236,7 +233,7 @@ function requireNamed(form: RowForm, columns: RowColumns, purpose: Purpose): voi
     const known = shortened(columns.names.join(', '), MOST_NAMED) || 'none'
     throw malformedRow(columns.where, `columns names ${quoted(absent)}, but the row has the columns ${known}`)
   }
-  const isAsked = purpose !== 'training' || form.columns.choices === undefined
+  const isAsked = purpose === 'choices' || form.columns.choices === undefined
   if (isAsked && servesPurpose(form, purpose)) return
   throw malformedRow(
     columns.where,

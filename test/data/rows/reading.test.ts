@@ -148,6 +148,7 @@ describe('questions', () => {
   it('need an answer', () => {
     expect(() => ask({ prompt: 'a', answer: ' ' })).toThrow(/rows\.jsonl:3: answer: expected an answer/)
     expect(() => ask({ question: 'a', options: ['x'], answer: 'x' })).toThrow(/multiple-choice/)
+    expect(() => ask({ question: 'a', A: 'b', B: 'c', C: 'd', D: 'e', answer: 'A' })).toThrow(/multiple-choice/)
     expect(() => ask({ messages: [{ role: 'user', content: 'a' }] })).toThrow(
       /expected an assistant's answer at the end/,
     )
