@@ -40,6 +40,16 @@ export class RowColumns {
     return Object.keys(this.#values)
   }
 
+  /** The names of the columns that are not null, which tell the form; null if keys inside of a column may tell it too. */
+  get signature(): string | null {
+    const names: string[] = []
+    for (const [name, value] of Object.entries(this.#values)) {
+      if (isJsonObject(value)) return null
+      names.push(value === null || value === undefined ? `-${name}` : name)
+    }
+    return names.join('\n')
+  }
+
   /** Returns the name under which the row has a column; undefined if it has none. `a.b` is found if the column a has the key b. */
   find(name: string): string | undefined {
     if (Object.hasOwn(this.#values, name)) return name

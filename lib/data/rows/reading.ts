@@ -1,7 +1,7 @@
 /** How the rows of a source are read: as a text over their columns, by named columns, or by the form that their columns show. */
 import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
-import { type InputError, quoted, UsageError } from '../../common/errors.js'
+import { quoted, UsageError } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import { malformedRow } from './check.js'
 import { type ChoiceRow, choicesOf } from './choices.js'
@@ -77,6 +77,7 @@ export class RowReading {
   /** The form that `columns` names. */
   readonly #named: RowForm | null
   readonly #ignored: ReadonlySet<string>
+  readonly #known = new Map<string, KnownForm>()
 
   /** @throws UsageError `bad-value` */
   constructor(readonly options: ReadingOptions = {}) {
@@ -132,13 +133,43 @@ export class RowReading {
   }
 
   #formed(columns: RowColumns, purpose: Purpose): FormedRow {
-    if (this.#named) requireNamed(this.#named, columns, purpose)
-    return new FormedRow(this.#named ?? knownForm(columns, purpose), columns)
+    if (this.#named) {
+      requireNamed(this.#named, columns, purpose)
+      return new FormedRow(this.#named, columns)
+    }
+    const { form, unread } = this.#knownForm(columns, purpose)
+    refuseUnread(columns, unread)
+    if (form) return new FormedRow(form, columns)
+    const known = columns.names.join(', ')
+    throw malformedRow(
+      columns.where,
+      known === ''
+        ? 'the row has no columns'
+        : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; say what they are, as in the option columns ${suggestion(columns, purpose)}`,
+    )
+  }
+
+  /** Finds the form of a row once for all rows with the same columns. */
+  #knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
+    const { signature } = columns
+    const key = signature === null ? null : `${purpose} ${signature}`
+    const known = (key !== null && this.#known.get(key)) || knownForm(columns, purpose)
+    if (key !== null && this.#known.size < MOST_KNOWN) this.#known.set(key, known)
+    return known
   }
 }
 
+/** Sets of columns that are remembered; rows of a source have few. */
+const MOST_KNOWN = 64
+
+/** The form of a row, and columns that it does not read although they may change what the row means. */
+interface KnownForm {
+  form: RowForm | undefined
+  unread: { names: string[]; unread: UnreadColumns; isRefused?: boolean }[]
+}
+
 /** Returns the first form that fits a row and its purpose. */
-function knownForm(columns: RowColumns, purpose: Purpose): RowForm {
+function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
   const fits = (form: RowForm, isThere: (value: unknown) => boolean): boolean =>
     servesPurpose(form, purpose) &&
     Object.values(form.columns)
@@ -151,15 +182,14 @@ function knownForm(columns: RowColumns, purpose: Purpose): RowForm {
   const form =
     ROW_FORMS.find((form) => fits(form, (value) => value !== undefined)) ??
     ROW_FORMS.find((form) => fits(form, () => true))
-  refuseUnread(columns, form, purpose)
-  if (form) return form
-  const known = columns.names.join(', ')
-  throw malformedRow(
-    columns.where,
-    known === ''
-      ? 'the row has no columns'
-      : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; say what they are, as in the option columns ${suggestion(columns, purpose)}`,
-  )
+  const own = (names: readonly string[]) => names.map((name) => columns.find(name)).filter((name) => name !== undefined)
+  const choices = purpose !== 'choices' && form?.columns.choices
+  if (choices) return { form, unread: [{ names: own(choices), unread: MULTIPLE_CHOICE, isRefused: true }] }
+  const read = new Set(form ? Object.values({ ...form.optional, ...form.columns }).flat() : [])
+  const unread = UNREAD_COLUMNS.filter(
+    ({ purposes, besideText }) => purposes.includes(purpose) && (besideText || !form?.columns.text),
+  ).map((unread) => ({ names: own(unread.columns.filter((name) => !read.has(name))), unread }))
+  return { form, unread: unread.filter(({ names }) => names.length > 0) }
 }
 
 /** Characters of the names of columns that a message shows at most. */
@@ -174,30 +204,20 @@ function servesPurpose({ columns, optional = {} }: RowForm, purpose: Purpose): b
   return Boolean(columns.input_ids ?? columns.text ?? messages ?? (prompt && completion))
 }
 
-/** Refuses rows with a column that gives them a meaning for which they are not read. */
-function refuseUnread(columns: RowColumns, form: RowForm | undefined, purpose: Purpose): void {
-  const choices = purpose !== 'choices' && form?.columns.choices
-  if (choices) throw unreadColumns(columns, choices, MULTIPLE_CHOICE)
-  const read = new Set(form ? Object.values({ ...form.optional, ...form.columns }).flat() : [])
-  for (const unread of UNREAD_COLUMNS) {
-    if (!unread.purposes.includes(purpose) || (form?.columns.text && !unread.besideText)) continue
-    const found = unread.columns.filter((name) => {
-      const own = columns.find(name)
-      return own !== undefined && !read.has(name) && unread.matters(columns.value(own))
-    })
-    if (found.length > 0) throw unreadColumns(columns, found, unread)
-  }
-}
-
 const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
 
-function unreadColumns(row: RowColumns, columns: readonly string[], { meaning, way }: UnreadColumns): InputError {
-  const names = columns.map((name) => row.find(name)!)
-  const them = names.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
-  return malformedRow(
-    row.where,
-    `the ${them[0]} ${names.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns ${names.join(',')})${way ? ` or ${way}` : ''}`,
-  )
+/** Refuses rows with a column that gives them a meaning for which they are not read. */
+function refuseUnread(columns: RowColumns, unread: KnownForm['unread']): void {
+  for (const { names, unread: one, isRefused } of unread) {
+    const found = isRefused ? names : names.filter((name) => one.matters(columns.value(name)))
+    if (found.length === 0) continue
+    const { meaning, way } = one
+    const them = found.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
+    throw malformedRow(
+      columns.where,
+      `the ${them[0]} ${found.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns ${found.join(',')})${way ? ` or ${way}` : ''}`,
+    )
+  }
 }
 
 /** Returns the form that `columns` names. */
