@@ -63,6 +63,7 @@ export {
 } from './generate/index.js'
 export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
 export type {
+  AdapterChoice,
   AddAdapterOptions,
   LoadAdapterOptions,
   MergeAdapterOptions,
@@ -80,6 +81,7 @@ export type { HeldModel } from './models/adaptation/training-hold.js'
 export type { QuantisedBase } from './models/load/storage-plan.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
+export type { ModelView } from './models/model-view.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
 export type { ForwardCall, LogitsBody, ModelOutput, SummedLoss } from './models/network/model-output.js'

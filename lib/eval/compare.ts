@@ -8,15 +8,11 @@ import { noTargets, type ScoredRow, scoredRows } from './rows.js'
 import { float64Sum, passesOf, scorePass } from './score.js'
 import type { ChangeResult, EvaluatedModel, ForgettingResult, LogitsOfTargets, TaskContext } from './task.js'
 
-/** Calls `use` with the model before. */
-type ModelBefore = <Result>(use: (model: EvaluatedModel) => Promise<Result>) => Promise<Result>
-
 /**
- * Returns a function that uses the model before: the base, or the model without its active adapters, which are active again
- * afterwards.
+ * Returns the model before: the base, or the model without adapters.
  * @throws UsageError `unfit-options` if there is none, or its vocabulary differs from the model's
  */
-function modelBefore({ model, base, options }: TaskContext): ModelBefore {
+function modelBefore({ model, base, options }: TaskContext): EvaluatedModel {
   if (base === null) return withoutAdapters(model, options.task!)
   const [before, after] = [base.config.vocabularySize, model.config.vocabularySize]
   if (before !== after) {
@@ -25,26 +21,15 @@ function modelBefore({ model, base, options }: TaskContext): ModelBefore {
       `The base has a vocabulary of ${before} tokens and the model one of ${after}: their losses cannot be compared.`,
     )
   }
-  base.setDropout(null)
-  return (use) => use(base)
+  return base
 }
 
-function withoutAdapters(model: EvaluatedModel, task: string): ModelBefore {
-  const active = model.adapterSet.activeNames()
-  if (active.length === 0 || !model.setActiveAdapters) {
-    throw new UsageError(
-      'unfit-options',
-      `The task ${task} compares two models: load an adapter, or give the model before as base.`,
-    )
-  }
-  return async (use) => {
-    model.setActiveAdapters!([])
-    try {
-      return await use(model)
-    } finally {
-      model.setActiveAdapters!(active)
-    }
-  }
+function withoutAdapters(model: EvaluatedModel, task: string): EvaluatedModel {
+  if (model.adapterSet.activeNames().length > 0 && model.withAdapters) return model.withAdapters([])
+  throw new UsageError(
+    'unfit-options',
+    `The task ${task} compares two models: load an adapter, or give the model before as base.`,
+  )
 }
 
 /** Losses of both models, summed over rows. */
@@ -83,7 +68,7 @@ export async function forgetting(context: TaskContext): Promise<ForgettingResult
   const mean = () => (losses.after - losses.before) / losses.targets
   for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
     const after = await scorePass(model, pass, signal)
-    const before = await earlier((model) => scorePass(model, pass, signal))
+    const before = await scorePass(earlier, pass, signal)
     for (const [i, row] of pass.entries()) {
       const line = losses.add(row, -float64Sum(before[i]!.logprobs), -float64Sum(after[i]!.logprobs))
       await done(line, `forgetting ${mean().toFixed(4)}`)
@@ -119,9 +104,8 @@ export async function change(context: TaskContext): Promise<ChangeResult> {
   for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
     signal?.throwIfAborted()
     const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
-    const forward = (of: EvaluatedModel) => targetLogits(of, batch)
-    using before = await earlier(forward)
-    using after = await forward(model)
+    using before = await targetLogits(earlier, batch)
+    using after = await targetLogits(model, batch)
     const targets = batch.targets.filter((target) => target >= 0)
     const comparisons = compared(before, after, targets, model)
     for (const row of pass) {

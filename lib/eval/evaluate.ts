@@ -1,7 +1,9 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
+import { withAdaptersOf } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
+import type { AdapterChoice } from '../models/index.js'
 import {
   checkEvalOptions,
   type EvalInput,
@@ -29,7 +31,7 @@ const TASKS: { [T in Task]: RunTask<T> } = {
   change,
 }
 
-const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config')
+const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'config')
 
 /** Options of `evaluate`: those of `mora eval`, and callbacks. */
 export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
@@ -37,6 +39,11 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'b
   task: T
   /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
   base?: EvaluatedModel
+  /**
+   * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
+   * Default: those that are active at its beginning.
+   */
+  adapters?: AdapterChoice
   /** Called after each row, or for a text after each window. */
   onProgress?: (progress: EvalProgress) => void
 } & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
@@ -51,7 +58,7 @@ const evaluateArguments = {
 }
 
 /**
- * Measures a model with its active adapters. The options are those of `mora eval`; `task` and `data` are required.
+ * Measures a model with its active adapters, or those that the call chooses. The options are those of `mora eval`; `task` and `data` are required.
  *
  * ```ts
  * import { evaluate, loadModel } from 'node-mora'
@@ -71,14 +78,18 @@ export async function evaluate<T extends Task = Task>(
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
   check({ model, input }, evaluateArguments)
-  const { base, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
+  const { base, adapters, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
   const options = parseOptions(EvalSchema, given, { source: 'api' })
   requireOptions(EvalSchema, options, 'api')
   checkEvalOptions({ ...options, base }, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
-  const settings = await openTask(model, options, { offline: options.offline, onDownload, onWarning, signal })
-  model.setDropout(null)
+  const settings = await openTask(withAdaptersOf(model, adapters), options, {
+    offline: options.offline,
+    onDownload,
+    onWarning,
+    signal,
+  })
   const counter = new Counter(options.limit ?? null, onProgress)
   const lengths = noLengths()
   const result = await withLines(options.output, (write) => {
@@ -86,7 +97,12 @@ export async function evaluate<T extends Task = Task>(
       await write(line)
       counter.count(summary)
     }
-    return run({ ...settings, base: base ?? null, done, encoded: (row) => addLength(lengths, row) })
+    return run({
+      ...settings,
+      base: base ? withAdaptersOf(base, undefined) : null,
+      done,
+      encoded: (row) => addLength(lengths, row),
+    })
   })
   const note = longRowsNote(lengths)
   if (note) onWarning(`${note}.`)

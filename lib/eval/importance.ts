@@ -23,7 +23,7 @@ import { noTargets, openTask, scoredRows } from './rows.js'
 import { passesOf } from './score.js'
 import type { EvalProgress } from './task.js'
 
-const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'setDropout', 'config')
+const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'withAdapters', 'config')
 
 /** Options of `importanceMatrix`: those of `mora imatrix`, and callbacks. */
 export type ImportanceOptions = ImatrixInput & {
@@ -81,14 +81,14 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
     done: async () => {},
     encoded: (row: LimitedRow) => addLength(lengths, row),
   }
-  model.setDropout(null)
+  const passes = model.withAdapters()
   const squares = new SquaresOfInputs(model)
   let [chunks, tokens, longest] = [0, 0, 0]
   try {
     for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
       signal?.throwIfAborted()
       const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
-      using _ = await model.forwardAsync(batch, { rows: 'targets', gradients: false })
+      using _ = await passes.forwardAsync(batch, { rows: 'targets', gradients: false })
       await squares.endPass()
       for (const { ids } of pass) {
         chunks++

@@ -5,6 +5,7 @@ import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
+import type { AdapterChoice } from '../models/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
 import type { Tensor } from '../tensor/tensor.js'
 
@@ -17,10 +18,11 @@ export type RowReader = Pick<LanguageModel, 'path' | 'tokenizer' | 'adapterSet'>
 export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
   tokenLogProbs(batch: Batch): Promise<Float32Array>
-  /** Turns adapter dropout off: an evaluation uses every element. */
-  setDropout(key: null): void
-  /** Activates only these adapters. For `forgetting` and `change` without `base`. */
-  setActiveAdapters?(names: readonly string[]): void
+  /**
+   * Returns the model with these adapters, whatever is active in it, and by default those that are active now. If absent, a call
+   * cannot choose adapters, and `forgetting` and `change` need `base`.
+   */
+  withAdapters?(adapters?: AdapterChoice): EvaluatedModel
   /** Logits of the batch's targets. For `change`. */
   forwardAsync?(batch: Batch, options: { rows: 'targets'; gradients: false }): Promise<LogitsOfTargets>
 }

@@ -13,7 +13,7 @@ import {
   limitsOf,
   splitCall,
 } from './generate.js'
-import type { LanguageModel } from './language-model.js'
+import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stops.js'
@@ -37,6 +37,8 @@ export class Chat implements Disposable {
   readonly messages: Message[] = []
   readonly #options: GenerateOptions
   readonly #extras: GenerateExtras
+  /** The model with the adapters of the conversation. */
+  readonly #speaker: LanguageModel
   readonly #cache: PromptCache
 
   /** @throws UsageError for wrong options; the first `say` throws if the model has no chat template */
@@ -49,7 +51,8 @@ export class Chat implements Disposable {
     const { options, extras } = splitCall(call)
     this.#options = options
     this.#extras = extras
-    this.#cache = new PromptCache(model)
+    this.#speaker = extras.adapters === undefined ? model : withAdaptersOf(model, extras.adapters)
+    this.#cache = new PromptCache(this.#speaker)
   }
 
   /**
@@ -62,7 +65,7 @@ export class Chat implements Disposable {
     signal?.throwIfAborted()
     const options = this.#options
     const template = await promptTemplate(
-      this.model,
+      this.#speaker,
       options,
       this.messages.length === 0 ? this.#extras.onWarning : undefined,
     )

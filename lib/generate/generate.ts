@@ -13,15 +13,21 @@ import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
+import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
 import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
-import { aLanguageModel, type LanguageModel } from './language-model.js'
+import { aLanguageModel, type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stops.js'
 
 /** Options of a library call beyond those of the command line. */
 export interface GenerateExtras {
+  /**
+   * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
+   * Default: those that are active at its beginning.
+   */
+  adapters?: AdapterChoice
   /** A conversation to continue, instead of `prompt`. */
   messages?: readonly Message[]
   /** The text ends before the first of these. */
@@ -92,19 +98,20 @@ export async function* generateStream(
   const { signal, ...given } = call
   signal?.throwIfAborted()
   const { options, extras } = splitCall(given)
-  const template = await promptTemplate(model, options, extras.onWarning)
+  const adapted = withAdaptersOf(model, extras.adapters)
+  const template = await promptTemplate(adapted, options, extras.onWarning)
   const { prompt, system, templateOptions } = options
   const tools = await resolveTools(options.tools)
   const ids = await promptTokens(
-    model,
+    adapted,
     template,
     { prompt, system, messages: extras.messages, tools, templateOptions },
     signal,
   )
-  const cache = new PromptCache(model)
+  const cache = new PromptCache(adapted)
   try {
     const random = randomStream(options.seed, 'generate')
-    const stopIds = await stopTokens(model, template)
+    const stopIds = await stopTokens(adapted, template)
     return yield* continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds, signal })
   } finally {
     cache.dispose()
@@ -113,7 +120,7 @@ export async function* generateStream(
 
 /** Fills in defaults. */
 export function splitCall(call: GenerateInput & GenerateExtras): { options: GenerateOptions; extras: GenerateExtras } {
-  const { messages, stop, onText, onWarning, ...given } = call
+  const { adapters, messages, stop, onText, onWarning, ...given } = call
   const options = parseOptions(GenerateSchema, given, { source: 'api' })
   const { system, tools, templateOptions } = options
   if (options.raw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
@@ -122,7 +129,7 @@ export function splitCall(call: GenerateInput & GenerateExtras): { options: Gene
       'raw cannot be combined with system, messages, tools or templateOptions: they need a template.',
     )
   }
-  return { options, extras: { messages, stop, onText, onWarning } }
+  return { options, extras: { adapters, messages, stop, onText, onWarning } }
 }
 
 export function limitsOf(

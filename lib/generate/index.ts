@@ -10,7 +10,7 @@ export {
   type GenerateResult,
 } from './continuation.js'
 export { type GenerateCall, type GenerateExtras, type GenerateSignal, generate, generateStream } from './generate.js'
-export type { LanguageModel, TokenCache } from './language-model.js'
+export { type LanguageModel, type TokenCache, withAdaptersOf } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
 export { stopTokens } from './stops.js'

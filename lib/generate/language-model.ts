@@ -1,5 +1,7 @@
 import { having } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { AdapterChoice } from '../models/index.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 
 /** Keys and values of the tokens that were read. */
@@ -41,6 +43,11 @@ export interface LanguageModel {
       readonly templateHash?: string
     }
   }
+  /**
+   * Returns the model with these adapters, whatever is active in it, and by default those that are active now. If absent, a call
+   * cannot choose adapters.
+   */
+  withAdapters?(adapters?: AdapterChoice): LanguageModel
   /** Allocates memory for keys and values of `capacity` tokens. */
   createCache(capacity: number): TokenCache
   /** Reads `ids` after what the cache holds, and returns the logits [V] of the next token. */
@@ -57,3 +64,19 @@ export const aLanguageModel = having(
   'config',
   'adapterSet',
 )
+
+/**
+ * Returns a model with the adapters of one call, by default those that are active at its beginning, so that nothing else changes
+ * them during the call.
+ */
+export function withAdaptersOf<Model extends { withAdapters?(adapters?: AdapterChoice): Model }>(
+  model: Model,
+  adapters: AdapterChoice | undefined,
+): Model {
+  if (model.withAdapters) return model.withAdapters(adapters)
+  if (adapters === undefined) return model
+  throw new UsageError(
+    'unfit-options',
+    'The option adapters needs a model with the method withAdapters, as loadModel gives them.',
+  )
+}

@@ -1,3 +1,4 @@
+export type { AdapterChoice } from './adaptation/adapter-options.js'
 export { openAdapter } from './adaptation/base.js'
 export {
   type ExportAdapterOptions,
@@ -16,6 +17,7 @@ export {
   loadModelFor,
 } from './load-model.js'
 export { Model } from './model.js'
+export { ModelView } from './model-view.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'
 export { type InputSquares, weightsByInput, writeImportance } from './quantise/importance.js'

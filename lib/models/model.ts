@@ -10,6 +10,7 @@ import { allOrNothing } from '../tensor/scope.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { firstTensor } from '../tensor/weight.js'
 import type {
+  AdapterChoice,
   AddAdapterOptions,
   LoadAdapterOptions,
   MergeAdapterOptions,
@@ -21,11 +22,12 @@ import { baseModelOf } from './adaptation/base.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
 import { type HeldModel, TrainingHold } from './adaptation/training-hold.js'
 import type { QuantisedBase } from './load/storage-plan.js'
+import { ModelView } from './model-view.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
 import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
-import { type ModelShards, modelShards, requireWhole } from './network/model-shards.js'
+import { requireWhole } from './network/model-shards.js'
 import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
@@ -46,7 +48,7 @@ interface ModelParts {
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
-export class Model extends ForwardPasses implements Disposable {
+export class Model extends ForwardPasses implements Disposable, AsyncDisposable {
   /** Sizes of the network, and `config.json` as it was read. */
   readonly config: ModelConfig
   /** The tokenizer beside the weights; null where there is none. */
@@ -63,8 +65,6 @@ export class Model extends ForwardPasses implements Disposable {
   readonly base: BaseModel
   /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
-  /** The shards of the model's matrices; null if ranks do not shard it. */
-  readonly shards: ModelShards | null
   /** Whether ranks of this machine share its matrices' memory. */
   readonly isShared: boolean
   /** Every weight, in the order of the checkpoint. */
@@ -74,6 +74,7 @@ export class Model extends ForwardPasses implements Disposable {
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
   readonly #training = new TrainingHold()
+  #freed: Promise<void> | null = null
 
   constructor(parts: ModelParts) {
     check({ parts }, modelArguments)
@@ -91,7 +92,6 @@ export class Model extends ForwardPasses implements Disposable {
     this.slots = decoder.slots
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
     this.quantised = quantised
-    this.shards = modelShards(decoder)
     this.isShared = weights.isShared ?? false
     this.adapterSet = new AdapterSet(this, this.#training)
   }
@@ -201,7 +201,21 @@ export class Model extends ForwardPasses implements Disposable {
     this.adapterSet.remove(name)
   }
 
-  /** Makes these adapters the only active ones. */
+  /**
+   * Returns a view of the model whose passes use these adapters, whatever is active; by default those that are active now. Passes
+   * of the model, of views and of a run may alternate, since none changes what another computes.
+   *
+   * ```ts
+   * const base = model.withAdapters([])
+   * const before = await base.tokenLogProbs(batch)
+   * ```
+   * @throws UsageError `unknown-adapter`, `merged` for the scale of a merged one, `shared-module` if they exclude each other
+   */
+  withAdapters(adapters?: AdapterChoice): ModelView {
+    return new ModelView(this, this.#decoder, this.adapterSet.chosen(adapters))
+  }
+
+  /** Makes these adapters the only active ones. @throws UsageError `in-training` while a run holds the model */
   setActiveAdapters(names: readonly string[]): void {
     this.adapterSet.activate(names)
   }
@@ -212,7 +226,10 @@ export class Model extends ForwardPasses implements Disposable {
     return selectModules(names, this.base).names
   }
 
-  /** Sets the factor of an adapter's contribution; a merged adapter has to be unmerged first. */
+  /**
+   * Sets the factor of an adapter's contribution; a merged adapter has to be unmerged first.
+   * @throws UsageError `in-training` while a run holds the model
+   */
   setAdapterScale(name: string, scale: number): void {
     this.adapterSet.setScale(name, scale)
   }
@@ -222,7 +239,7 @@ export class Model extends ForwardPasses implements Disposable {
    * @throws UsageError `in-training` if a run already holds it
    */
   holdForTraining(): HeldModel {
-    return this.#training.begin()
+    return this.#training.begin(new ForwardPasses(this.#decoder))
   }
 
   /**
@@ -260,16 +277,30 @@ export class Model extends ForwardPasses implements Disposable {
     return saveModel(this, output, options)
   }
 
-  /** Frees all weights and adapters. @throws UsageError `in-training` while a run holds the model */
+  /**
+   * Frees all weights and adapters. A run that trains the model ends first, after its current step and with everything saved; the
+   * memory is freed then.
+   */
   dispose(): void {
-    this.#training.requireNone('dispose would free its memory')
-    this.adapterSet.dispose()
-    this.#decoder.dispose()
-    this.source?.closeFiles()
+    void this.#free()
   }
 
   /** Disposes the model, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** Disposes the model, for `await using`, and resolves once its memory is free. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#free()
+  }
+
+  #free(): Promise<void> {
+    this.#freed ??= this.#training.afterRun(() => {
+      this.adapterSet.dispose()
+      this.#decoder.dispose()
+      this.source?.closeFiles()
+    })
+    return this.#freed
   }
 }

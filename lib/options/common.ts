@@ -23,7 +23,13 @@ import {
   textsOr,
   textWithDefault,
 } from '../schema/option.js'
-import { commandLineOnly, type HubMeaning, type OptionFacts } from '../schema/option-facts.js'
+import {
+  commandLineOnly,
+  type HubMeaning,
+  type IsOfCommandLine,
+  type OptionFacts,
+  requiredByCommands,
+} from '../schema/option-facts.js'
 import { QUANTISE_FORMATS } from './model-format.js'
 
 const group = 'Every command:'
@@ -183,6 +189,36 @@ const trainingDataOption = textsOr<DataInput, DataSource[]>(
     resume: 'free',
   },
 )
+
+/**
+ * Returns options by which a command loads its model and adapter; functions that are given a model refuse them, since they would do
+ * nothing.
+ */
+function ofLoading<Options extends Record<string, z.ZodType>>(options: Options) {
+  const entries = Object.entries(options).map(([name, option]) => {
+    const ofAdapter = Object.hasOwn(adapterOptions, name)
+    const instead = ofAdapter
+      ? 'load the adapter with model.loadAdapter, and choose it with the option adapters'
+      : 'the model is loaded already: give the option to loadModel'
+    return [name, commandLineOnly(option, 'command-line', instead)]
+  })
+  return Object.fromEntries(entries) as { [Name in keyof Options]: Options[Name] & IsOfCommandLine }
+}
+
+/** The model and the adapter of a command that loads them for a function of the library. */
+export const loadedOptions = ofLoading({ model: requiredByCommands(modelOption), ...adapterOptions })
+
+/** Returns how such a command quantises the model that it loads. */
+export const loadedForm = (...keptWhen: readonly string[]) =>
+  ofLoading({ quantised: quantisedOption(...keptWhen), quantise: quantiseOption })
+
+/** The options of every command for such a command, with a seed if the function draws random numbers. */
+export const commonOptionsOfLoaded = {
+  ...commonOptions,
+  ...ofLoading({ device, threads: commonOptions.threads, dtype, rotaryDtype, allowTf32 }),
+}
+export const withoutHub = ofLoading({ offline })
+export const withoutSeed = { seed: commandLineOnly(commonOptions.seed) }
 
 /** Variables of a chat template beside the messages. */
 export const contextOptions = {

@@ -1,19 +1,18 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
 import { choice, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
-import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import { type LibraryInput, required } from '../schema/option-facts.js'
 import {
-  adapterOptions,
-  commonOptions,
+  commonOptionsOfLoaded,
   evaluationData,
   evaluationDataOption,
   limitOption,
+  loadedForm,
+  loadedOptions,
   MOST_ROWS,
-  modelOption,
-  quantisedOption,
-  quantiseOption,
   rowOptions,
   whereDecodingIsNotSlower,
+  withoutSeed,
 } from './common.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting', 'change'] as const
@@ -23,10 +22,8 @@ export type Task = (typeof TASKS)[number]
 const task = 'Of one task:'
 
 export const EvalSchema = z.strictObject({
-  model: requiredByCommands(modelOption),
-  ...adapterOptions,
-  quantised: quantisedOption(`for exact-match and recall ${whereDecodingIsNotSlower}`),
-  quantise: quantiseOption,
+  ...loadedOptions,
+  ...loadedForm(`for exact-match and recall ${whereDecodingIsNotSlower}`),
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
@@ -56,7 +53,8 @@ export const EvalSchema = z.strictObject({
     needs: ['shotsData'],
   }),
   shotsData: evaluationData('choices: rows that the examples are taken from', { group: task, hub: 'training-data' }),
-  ...commonOptions,
+  ...commonOptionsOfLoaded,
+  ...withoutSeed,
 })
 
 /** The options of `mora eval` with every default filled in. */

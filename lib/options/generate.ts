@@ -1,23 +1,20 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
 import { flag, integer, real, text } from '../schema/option.js'
-import { type LibraryInput, requiredByCommands } from '../schema/option-facts.js'
+import type { LibraryInput } from '../schema/option-facts.js'
 import {
-  adapterOptions,
-  commonOptions,
+  commonOptionsOfLoaded,
   contextOptions,
-  modelOption,
-  quantisedOption,
-  quantiseOption,
+  loadedForm,
+  loadedOptions,
   rowOptions,
   whereDecodingIsNotSlower,
+  withoutHub,
 } from './common.js'
 
 export const GenerateSchema = z.strictObject({
-  model: requiredByCommands(modelOption),
-  ...adapterOptions,
-  quantised: quantisedOption(whereDecodingIsNotSlower),
-  quantise: quantiseOption,
+  ...loadedOptions,
+  ...loadedForm(whereDecodingIsNotSlower),
   prompt: text('text to continue or answer; without it, a terminal starts a chat', 'P', {
     expects: 'a non-empty text',
   }),
@@ -29,7 +26,8 @@ export const GenerateSchema = z.strictObject({
   temperature: real('divides the logits; 0 is greedy', 0, { min: 0 }),
   topP: real('keep the likeliest tokens that together have this probability', 1, { above: 0, max: 1 }),
   topK: integer('keep the K likeliest tokens; 0 keeps all', 0, { min: 0 }),
-  ...commonOptions,
+  ...commonOptionsOfLoaded,
+  ...withoutHub,
 })
 
 export type GenerateOptions = z.output<typeof GenerateSchema>

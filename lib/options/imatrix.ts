@@ -1,26 +1,25 @@
 /** Options of `mora imatrix` and `importanceMatrix()`. */
 import { z } from 'zod'
 import { integer, optionalInteger, textWithDefault } from '../schema/option.js'
-import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import { type LibraryInput, required } from '../schema/option-facts.js'
 import {
-  adapterOptions,
-  commonOptions,
+  commonOptionsOfLoaded,
   contextOptions,
   evaluationDataOption,
   limitOption,
+  loadedForm,
+  loadedOptions,
   MOST_ROWS,
-  modelOption,
-  quantisedOption,
   rowOptions,
+  withoutSeed,
 } from './common.js'
 import { overwriteOutput } from './model-format.js'
 
 const { maxLength, template, text } = rowOptions
 
 export const ImatrixSchema = z.strictObject({
-  model: requiredByCommands(modelOption),
-  ...adapterOptions,
-  quantised: quantisedOption(),
+  ...loadedOptions,
+  quantised: loadedForm().quantised,
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
@@ -31,7 +30,8 @@ export const ImatrixSchema = z.strictObject({
   ...contextOptions,
   output: textWithDefault('file to write', 'FILE', 'imatrix.gguf', { expects: 'the path of a file' }),
   overwrite: overwriteOutput,
-  ...commonOptions,
+  ...commonOptionsOfLoaded,
+  ...withoutSeed,
 })
 
 /** The options of `mora imatrix`, as the library takes them. */

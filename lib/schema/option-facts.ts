@@ -36,6 +36,8 @@ export interface OptionFacts {
   required?: 'everywhere' | 'by-commands'
   /** Restricts where it may be given: in flags only, or on the command line and in its YAML files. The library refuses both. */
   only?: 'flags' | 'command-line'
+  /** What to do in the library instead, for an option that only the command line has. Default: remove it. */
+  instead?: string
 }
 
 /**
@@ -85,8 +87,9 @@ export function requiredByCommands<S extends z.ZodType>(schema: S): S {
 export function commandLineOnly<S extends z.ZodType>(
   schema: S,
   only: 'flags' | 'command-line' = 'command-line',
+  instead?: string,
 ): S & IsOfCommandLine {
-  return declare(schema.clone(), { ...optionFacts(schema), only, scope: 'call' }) as S & IsOfCommandLine
+  return declare(schema.clone(), { ...optionFacts(schema), only, instead, scope: 'call' }) as S & IsOfCommandLine
 }
 
 type NamesOf<S extends OptionsSchema, Mark> = {

@@ -51,7 +51,7 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   if (!mayGive(facts, source) && value !== optionDefault(option)) {
     throw new UsageError(
       'unfit-options',
-      `The option ${optionPlace(key, source)} is for the command line only; remove it.`,
+      `The option ${optionPlace(key, source)} is for the command line only; ${facts.instead ?? 'remove it'}.`,
     )
   }
   if (option.safeParse(value).success) return

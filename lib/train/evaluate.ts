@@ -28,7 +28,7 @@ export async function meanLoss(
   check({ model, batches, options }, meanLossArguments)
   const { signal } = options
   const sums = await evaluateBatches(
-    { objective: runObjective(crossEntropyObjective), model, sync: new RankSync(), signal },
+    { objective: runObjective(crossEntropyObjective), passes: model, sync: new RankSync(), signal },
     batches,
   )
   if (!sums) throw signal!.reason
@@ -40,16 +40,16 @@ export async function meanLoss(
  * was aborted meanwhile.
  */
 export async function evaluateBatches(
-  session: Pick<Session, 'objective' | 'sync' | 'signal'> & { readonly model: PassModel },
+  session: Pick<Session, 'objective' | 'passes' | 'sync' | 'signal'>,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
 ): Promise<PassSums | null> {
-  const { objective, model, sync, signal } = session
-  model.setDropout(null)
+  const { objective, passes, sync, signal } = session
+  passes.setDropout(null)
   const own = new PassSums(objective.metrics)
   const gradients = false
-  const drop = await eachPass({ model, sync, signal }, batches, { gradients }, async (batch) => {
+  const drop = await eachPass({ passes, sync, signal }, batches, { gradients }, async (batch) => {
     check({ batch }, { batch: aBatch })
-    const part = await objective.loss(model, batch, { gradients })
+    const part = await objective.loss(passes, batch, { gradients })
     try {
       own.add(part, await part.loss.item(), batch)
     } finally {

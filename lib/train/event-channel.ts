@@ -7,7 +7,7 @@ const KEPT_BEFORE_READER = 1000
  */
 export class EventChannel<Event> implements AsyncIterator<Event, void> {
   readonly #events: Event[] = []
-  readonly #onLeave: () => void
+  readonly #onLeave: () => Promise<void>
   #waitingReader: { resolve(result: IteratorResult<Event, void>): void; reject(error: unknown): void } | null = null
   #waitingSender: (() => void) | null = null
   #attached = false
@@ -15,8 +15,8 @@ export class EventChannel<Event> implements AsyncIterator<Event, void> {
   #closed = false
   #failure: { error: unknown } | null = null
 
-  /** @param onLeave called when the reader leaves its loop early */
-  constructor(onLeave: () => void) {
+  /** @param onLeave called when the reader leaves its loop early, which waits for it */
+  constructor(onLeave: () => Promise<void>) {
     this.#onLeave = onLeave
   }
 
@@ -71,10 +71,10 @@ export class EventChannel<Event> implements AsyncIterator<Event, void> {
     })
   }
 
-  return(): Promise<IteratorResult<Event, void>> {
+  async return(): Promise<IteratorResult<Event, void>> {
     this.runFreely()
-    if (!this.#closed) this.#onLeave()
-    return Promise.resolve({ done: true, value: undefined })
+    await this.#onLeave()
+    return { done: true, value: undefined }
   }
 
   #releaseSender(): void {

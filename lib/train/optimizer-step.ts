@@ -17,7 +17,7 @@ export interface StepReport {
   nonFinite: { parameter: string | null } | null
 }
 
-type StepSession = Pick<Session, 'objective' | 'model' | 'parameters' | 'optimizer' | 'sync' | 'signal' | 'canBeSaved'>
+type StepSession = Pick<Session, 'objective' | 'passes' | 'parameters' | 'optimizer' | 'sync' | 'signal' | 'canBeSaved'>
 
 /**
  * Takes one optimizer step. Losses, weights and gradients of all micro-batches and ranks are summed and divided once, by the
@@ -54,26 +54,27 @@ export async function optimizerStep(
 
 /** Sums losses and gradients of the step over all ranks; null if a rank gave up. */
 async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<PassSums | null> {
-  const { objective, model, parameters, sync } = session
+  const { objective, passes, parameters, sync } = session
+  const { shards } = passes
   const own = new PassSums(objective.metrics)
-  const gradients = new GradientSum(sync, parameters, model.shards)
+  const gradients = new GradientSum(sync, parameters, shards)
   const last = {
     isOf: ({ isLast }: MarkedBatch) => isLast,
     begin: () => gradients.begin(),
     onPast: (unit: number) => gradients.onPast(unit),
   }
   const drop = await eachPass(session, markingLast(batches), { gradients: true, last }, async ({ batch, isLast }) => {
-    const part = await objective.loss(model, batch, { gradients: true })
+    const part = await objective.loss(passes, batch, { gradients: true })
     try {
       // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
-      await part.loss.backward({ onGradient: isLast || model.shards ? gradients.onGradient : undefined })
+      await part.loss.backward({ onGradient: isLast || shards ? gradients.onGradient : undefined })
       own.add(part, await part.loss.item(), batch)
     } finally {
       part.loss.dispose()
     }
   }).catch(async (error: unknown) => {
     // Ranks with a whole model always reach the sums, those with a sharded model only once all make the last pass.
-    if (!model.shards || gradients.hasBegun) await gradients.finish().catch(() => {})
+    if (!shards || gradients.hasBegun) await gradients.finish().catch(() => {})
     throw error
   })
   await gradients.finish()

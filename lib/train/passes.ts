@@ -1,7 +1,6 @@
 import type { Session } from './session.js'
-import type { PassModel } from './trainable.js'
 
-type PassSession = Pick<Session, 'sync' | 'signal'> & { readonly model: PassModel }
+type PassSession = Pick<Session, 'passes' | 'sync' | 'signal'>
 
 /** The last pass of all ranks with a sharded model. */
 export interface LastPass<Batch> {
@@ -23,13 +22,13 @@ export interface PassPurpose<Batch> {
  * rank counts.
  */
 export async function eachPass<Batch>(
-  { model, sync, signal }: PassSession,
+  { passes, sync, signal }: PassSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   purpose: PassPurpose<Batch>,
   pass: (batch: Batch) => Promise<void>,
 ): Promise<boolean> {
-  const { shards } = model
-  if (shards) return eachPassOfShards(shards, { model, sync, signal }, batches, purpose, pass)
+  const { shards } = passes
+  if (shards) return eachPassOfShards(shards, { passes, sync, signal }, batches, purpose, pass)
   for await (const batch of batches) {
     if (signal?.aborted) return true
     await pass(batch)
@@ -38,7 +37,7 @@ export async function eachPass<Batch>(
 }
 
 async function eachPassOfShards<Batch>(
-  shards: NonNullable<PassModel['shards']>,
+  shards: NonNullable<Session['passes']['shards']>,
   { sync, signal }: PassSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   { gradients, last }: PassPurpose<Batch>,

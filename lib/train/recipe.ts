@@ -1,5 +1,4 @@
 import { reworded } from '../common/errors.js'
-import type { HeldModel } from '../models/adaptation/training-hold.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
@@ -11,10 +10,11 @@ import { samplesAreDue, takeSamples } from './samples.js'
 import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
+import type { HeldForRun } from './trainable.js'
 
 /** The parts that a run consists of. */
 export interface RunParts {
-  readonly held: HeldModel
+  readonly held: HeldForRun
   /** By default a single process. */
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
@@ -43,6 +43,7 @@ export async function runTraining(
     return { session, metrics }
   }
   const { session, metrics } = await sync.together(() => control.exclusive(begin))
+  control.begun()
   try {
     const work = () => takeTurns(session, control, held, metrics)
     const { result, isDropped } = await sync.together(
@@ -99,7 +100,7 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
  * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
  * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
-async function takeTurns(session: Session, control: RunControl, held: HeldModel, metrics: Metrics): Promise<boolean> {
+async function takeTurns(session: Session, control: RunControl, held: HeldForRun, metrics: Metrics): Promise<boolean> {
   const { sync } = session
   /** Does work, reports its event and writes its metrics; returns false if the work was discarded. */
   const measured = async (work: () => Promise<StepEvent | EvaluationEvent | null>) => {

@@ -12,6 +12,10 @@ export interface RunControl {
   readonly isPaused: boolean
   /** Numbers that the user logged, to be written. */
   readonly logged: LoggedNumbers
+  /** Tells that options, data and resume are accepted: the first step follows. */
+  begun(): void
+  /** Asks for the end of the run after the current step. */
+  stop(): void
   emit(event: TrainEvent): Promise<void>
   /** Resolves at once, or when a paused run is resumed or stopped. */
   whilePaused(): Promise<void>
@@ -37,10 +41,14 @@ const runArguments = {
 
 /**
  * A training run that has begun. Iterate it to receive its events (the loop body and the training steps alternate; leaving the
- * loop early stops the run), or only `await run.finished`.
+ * loop early stops the run and waits until everything is saved), or only `await run.finished`. `await using run = train(…)` stops
+ * it at the end of the block.
  */
-export class Run implements AsyncIterable<TrainEvent> {
+export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
+  readonly #started: Promise<void>
   readonly #finished: Promise<TrainResult>
+  /** Whether somebody waits for the end of the run, and so hears of its error. */
+  #isWatched = false
   readonly #channel: EventChannel<TrainEvent>
   #stopRequested = false
   #paused: { promise: Promise<void>; release: () => void } | null = null
@@ -58,18 +66,36 @@ export class Run implements AsyncIterable<TrainEvent> {
     this.#onEvent = onEvent
     check({ recipe, onEvent, signal }, runArguments)
     const requestStop = () => this.#requestStop()
-    this.#channel = new EventChannel(requestStop)
+    this.#channel = new EventChannel(async () => {
+      requestStop()
+      await this.#finished
+    })
     signal?.addEventListener('abort', requestStop)
-    this.#finished = this.#execute(recipe).finally(() => {
+    let start = { begun: () => {}, refused: (_: unknown) => {} }
+    this.#started = new Promise((begun, refused) => {
+      start = { begun, refused }
+    })
+    this.#started.catch(() => {}) // whoever looks at neither promise hears of the error by `finished`
+    this.#finished = this.#execute(recipe, start).finally(() => {
       this.#isOver = true
       this.#logged.end()
       signal?.removeEventListener('abort', requestStop)
     })
   }
 
+  /**
+   * Resolves when options, data and the run to resume are accepted, before the first step; rejects with the error that says why
+   * they are not. A service can answer then: `finished` need not be awaited for that error as well.
+   */
+  get started(): Promise<void> {
+    this.#started.catch(() => this.#watch())
+    return this.#started
+  }
+
   /** Resolves when the run has ended and everything is saved; rejects with the error that ended it. */
   get finished(): Promise<TrainResult> {
     this.#release.getStore()?.()
+    this.#isWatched = true
     return this.#finished
   }
 
@@ -117,8 +143,27 @@ export class Run implements AsyncIterable<TrainEvent> {
     if (!this.#channel.attach()) {
       throw new UsageError('several-readers', 'Expected one reader of a run, but its events are already being read.')
     }
-    this.#finished.catch(() => {}) // the reader's loop throws it
+    this.#watch() // the reader's loop throws it
     return this.#channel
+  }
+
+  /**
+   * Ends the run after the current step, for `await using`, and resolves when everything is saved. Rejects with the error that ended
+   * the run, unless `finished`, `started` or the iteration has told it.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const isTold = this.#isWatched
+    try {
+      await this.stop()
+    } catch (error) {
+      if (!isTold) throw error
+    }
+  }
+
+  /** Marks the run's error as told elsewhere. */
+  #watch(): void {
+    this.#isWatched = true
+    this.#finished.catch(() => {})
   }
 
   #requestStop(): void {
@@ -127,7 +172,10 @@ export class Run implements AsyncIterable<TrainEvent> {
     this.resume()
   }
 
-  async #execute(recipe: TrainRecipe): Promise<TrainResult> {
+  async #execute(
+    recipe: TrainRecipe,
+    { begun, refused }: { begun: () => void; refused: (error: unknown) => void },
+  ): Promise<TrainResult> {
     const run = this
     try {
       const result = await recipe({
@@ -138,6 +186,8 @@ export class Run implements AsyncIterable<TrainEvent> {
           return run.#paused !== null
         },
         logged: this.#logged,
+        begun,
+        stop: () => run.#requestStop(),
         emit: (event) => run.#emit(event),
         whilePaused: () => run.#paused?.promise ?? Promise.resolve(),
         exclusive: (work) => run.#exclusive(work),
@@ -145,6 +195,7 @@ export class Run implements AsyncIterable<TrainEvent> {
           run.#save = save
         },
       })
+      begun()
       const end = { type: 'end' as const, ...result }
       await this.#call(end)
       // Not awaited: nothing follows that a reader could delay, and the reader may wait for `finished`.
@@ -152,6 +203,7 @@ export class Run implements AsyncIterable<TrainEvent> {
       this.#channel.close()
       return result
     } catch (error) {
+      refused(error)
       this.#channel.close({ error })
       throw error
     }

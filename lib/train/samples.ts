@@ -9,11 +9,10 @@ export function samplesAreDue({ state, options, data, sync }: Session): boolean 
   return options.sampleEvery !== undefined && state.step % options.sampleEvery === 0
 }
 
-/** Generates an answer to every prompt, greedily and without dropout, and writes a line for each. */
+/** Generates an answer to every prompt, greedily, and writes a line for each. */
 export async function takeSamples(session: Session): Promise<SampleEvent[]> {
-  const { model, options, output, state, sample } = session
+  const { options, output, state, sample } = session
   const { step } = state
-  model.setDropout(null)
   const events: SampleEvent[] = []
   for (const prompt of options.samplePrompt ?? []) {
     events.push({ type: 'sample', step, prompt, text: await sample(prompt) })

@@ -8,7 +8,7 @@ import type { TensorboardFile } from './output/tensorboard.js'
 import type { RankSync } from './rank-sync.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
-import type { Optimizer, SteppedModel, TrainedParameter } from './trainable.js'
+import type { Optimizer, PassModel, SteppedModel, TrainedParameter } from './trainable.js'
 
 /** Writes the trained weights. */
 export interface ResultWriter {
@@ -21,6 +21,8 @@ export interface ResultWriter {
 /** A run that is set up: everything that its steps read, and the few values that they change. */
 export interface Session {
   readonly model: SteppedModel
+  /** The run's own passes of the model. */
+  readonly passes: PassModel
   readonly options: TrainOptions
   readonly optimizer: Optimizer
   readonly data: TrainingData

@@ -8,7 +8,7 @@ import type { Session } from './session.js'
  * loss or gradients are not finite. Returns null if a rank's signal aborts the step, which then leaves no trace.
  */
 export async function takeStep(session: Session): Promise<StepEvent | null> {
-  const { model, options, data } = session
+  const { model, passes, options, data } = session
   const before = session.state
   const step = before.step + 1
   const learningRate = session.learningRate(before)
@@ -16,12 +16,12 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   notePeak(session)
   model.device.resetPeak()
   const start = performance.now()
-  model.setDropout({ seed: options.seed, step })
+  passes.setDropout({ seed: options.seed, step })
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)
   const { maxGradNorm } = options
-  const report = await optimizerStep(session, batches, { learningRate, maxGradNorm })
-    // Other uses of the model, between steps or afterwards, have no dropout.
-    .finally(() => model.setDropout(null))
+  const report = await optimizerStep(session, batches, { learningRate, maxGradNorm }).finally(() =>
+    passes.setDropout(null),
+  )
   if (!report) return null
   if (report.nonFinite) throw nonFiniteStep(step, report, session)
 

@@ -13,7 +13,7 @@ import { type Ranks, someRanks } from '../tensor/ranks.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import type { RankSync } from './rank-sync.js'
 import { type RunParts, runTraining } from './recipe.js'
-import { type EventCallback, Run } from './run.js'
+import { type EventCallback, Run, type TrainRecipe } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
 import { setUp, type TrainingParts } from './setup/set-up.js'
 import type { TrainableModel } from './trainable.js'
@@ -138,10 +138,14 @@ type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 function start(model: TrainableModel, options: TrainOptions, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
-  const begin = (sync: RankSync) => setUp(model, options, { ...parts, sync })
-  return new Run(
-    (control) => runTraining(control, { held, ranks, onBegun, setUp: begin }).finally(() => held.end()),
-    onEvent,
-    signal,
-  )
+  const begin = (sync: RankSync) => setUp(model, options, { ...parts, sync, passes: held.passes })
+  const recipe: TrainRecipe = async (control) => {
+    held.onDispose(control.stop)
+    try {
+      return await runTraining(control, { held, ranks, onBegun, setUp: begin })
+    } finally {
+      held.end()
+    }
+  }
+  return new Run(recipe, onEvent, signal)
 }

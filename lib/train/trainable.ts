@@ -2,6 +2,7 @@
 
 import type { LayerFacts } from '../adapters/contract/adapter.js'
 import type { AdapterSet } from '../models/adaptation/adapter-set.js'
+import type { HeldModel } from '../models/adaptation/training-hold.js'
 import type { Model } from '../models/model.js'
 import type { ModelConfig } from '../models/network/model-config.js'
 import type { ForwardModel } from '../objectives/objective.js'
@@ -57,7 +58,7 @@ export interface ModelFacts
   readonly device: TrainingDevice
 }
 
-/** The part of a model that steps and evaluations compute with; absent `shards` count as null. */
+/** The passes that steps and evaluations compute with; absent `shards` count as null. */
 export interface PassModel extends ForwardModel, Pick<Model, 'setDropout'>, Partial<Pick<Model, 'shards'>> {
   /** Returns a smaller model that supports the same operations; absent if there is none. */
   trial?(): ForwardModel
@@ -71,17 +72,25 @@ export interface ModelWithAdapters
   adaptableLayers(): readonly LayerFacts[]
 }
 
+/** Passes of a run, and how they compute. */
+export type RunPasses = PassModel & Pick<Model, 'gradientCheckpointing' | 'compute'>
+
+/** A model that a run holds. */
+export interface HeldForRun extends Omit<HeldModel, 'passes'> {
+  readonly passes: RunPasses
+}
+
 export interface TrainableModel
   extends ModelFacts,
-    PassModel,
     ModelWithAdapters,
-    Pick<Model, 'holdForTraining' | 'gradientCheckpointing' | 'compute' | 'trainAll' | 'untrainedTokens' | 'save'> {
+    Partial<Pick<Model, 'shards'>>,
+    Pick<Model, 'gradientCheckpointing' | 'compute' | 'trainAll' | 'untrainedTokens' | 'save'> {
+  holdForTraining(): HeldForRun
   trainableParameters(): { name: string; parameter: TrainedParameter }[]
 }
 
-/** The part of a model that a run needs once it is set up. */
-export type SteppedModel = PassModel &
-  Pick<ModelFacts, 'device'> &
+/** The part of a model that a run needs once it is set up, beside its passes. */
+export type SteppedModel = Pick<ModelFacts, 'device'> &
   Pick<ModelWithAdapters, 'saveAdapter' | 'restartAdapter'> &
   Pick<TrainableModel, 'trainableParameters'>
 

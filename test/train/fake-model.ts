@@ -8,7 +8,7 @@ import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
 import { randomStream } from '../../lib/common/random.js'
 import type { Batch } from '../../lib/data/batch.js'
 import { readTensors, writeTensors } from '../../lib/train/checkpoints/checkpoint-files.js'
-import type { TrainableModel } from '../../lib/train/trainable.js'
+import type { HeldForRun, TrainableModel } from '../../lib/train/trainable.js'
 import { FakeParameter } from './fake-optimizer.js'
 
 export const VOCABULARY = 11
@@ -52,7 +52,12 @@ export class FakeModel implements TrainableModel {
     resetPeak: () => {},
     trim: () => {},
   }
-  readonly holdForTraining = () => ({ change: <Value>(work: () => Promise<Value>) => work(), end: () => {} })
+  readonly holdForTraining = (): HeldForRun => ({
+    passes: this,
+    change: (work) => work(),
+    onDispose: () => {},
+    end: () => {},
+  })
   gradientCheckpointing = false
   compute: 'auto' | 'int8' = 'auto'
   readonly #adapters = new Map<string, AdapterConfigBase>()

@@ -1,7 +1,28 @@
 /** Arguments of the methods of `Model` that change its adapters: their types, and their schemas. */
+
+import { z } from 'zod'
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
 import { aFlag, aFunction, aSignal, aText, expecting, optionsSchema, wholeFrom } from '../../common/arguments.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
+
+/**
+ * The adapters of one call, by name, or with another factor of an adapter's contribution than its own; `[]` is the model without
+ * adapters.
+ */
+export type AdapterChoice = readonly (
+  | string
+  | {
+      /** Name of an adapter of the model. */
+      readonly name: string
+      /** Factor of its contribution: 1 is the adapter as it was trained. */
+      readonly scale: number
+    }
+)[]
+
+export const someAdapters = expecting(
+  'a list of names of adapters, or of { name, scale }',
+  z.array(z.union([aText, z.strictObject({ name: aText, scale: z.number() })])),
+)
 
 /** Options of `Model.addAdapter`. */
 export interface AddAdapterOptions {

@@ -17,6 +17,7 @@ import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import {
+  type AdapterChoice,
   type AddAdapterOptions,
   addAdapterArguments,
   type LoadAdapterOptions,
@@ -27,6 +28,7 @@ import {
   restartAdapterArguments,
   type SaveAdapterOptions,
   saveAdapterArguments,
+  someAdapters,
 } from './adapter-options.js'
 import { saveAdapter } from './base.js'
 import { makeLayers } from './make-layers.js'
@@ -58,6 +60,9 @@ export class AdapterSet {
 
   setScale(name: string, scale: number): void {
     check({ name }, { name: aText })
+    this.training.requireNone(
+      `the scale of adapter ${name} would change (generate and evaluate take adapters of their own)`,
+    )
     const adapter = this.#get(name)
     if (!Number.isFinite(scale))
       throw new UsageError('invalid-scale', `Expected a finite scale but received ${quoted(scale)}.`)
@@ -127,11 +132,54 @@ export class AdapterSet {
 
   activate(names: readonly string[]): void {
     check({ names }, { names: listOfTexts })
+    this.training.requireNone('its active adapters would change (generate and evaluate take adapters of their own)')
     const active = names.map((name) => this.#get(name))
-    const adapters = [...this.#adapters.values()]
-    requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))
+    this.#requireApart(active)
+    this.#use(active)
+  }
+
+  /**
+   * Returns the factors of chosen adapters by name; without a choice, those of the active ones.
+   * @throws UsageError `unknown-adapter`, `merged`, `shared-module`
+   */
+  chosen(adapters: AdapterChoice = this.activeNames()): ReadonlyMap<string, number> {
+    check({ adapters }, { adapters: someAdapters })
+    const factors = new Map<string, number>()
+    for (const one of adapters) {
+      const name = typeof one === 'string' ? one : one.name
+      const adapter = this.#get(name)
+      if (factors.has(name)) throw new UsageError('bad-value', `Adapter ${name} is chosen twice; name it once.`)
+      if (typeof one !== 'string' && adapter.merged)
+        throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before scaling it.`)
+      factors.set(name, typeof one === 'string' ? adapter.scale : one.scale)
+    }
+    this.#requireApart([...factors.keys()].map((name) => this.#get(name)))
+    return factors
+  }
+
+  /** Runs a part of a pass with these adapters as the active ones. `part` must be synchronous: nothing else computes meanwhile. */
+  during<Result>(factors: ReadonlyMap<string, number>, part: () => Result): Result {
+    const chosen = [...factors.keys()].map((name) => this.#get(name))
+    this.#requireApart(chosen)
+    const active = [...this.#adapters.values()].filter((adapter) => adapter.active)
+    const scales = chosen.map(({ scale }) => scale)
+    try {
+      this.#use(chosen)
+      for (const adapter of chosen) adapter.scale = factors.get(adapter.name)!
+      return part()
+    } finally {
+      for (const [i, adapter] of chosen.entries()) adapter.scale = scales[i]!
+      this.#use(active)
+    }
+  }
+
+  #requireApart(active: readonly ModelAdapter[]): void {
+    requireApart([...this.#adapters.values()].filter((adapter) => adapter.merged || active.includes(adapter)))
+  }
+
+  #use(active: readonly ModelAdapter[]): void {
     // Adapters that become inactive restore weights before others replace them.
-    for (const adapter of adapters) if (!active.includes(adapter)) adapter.active = false
+    for (const adapter of this.#adapters.values()) if (!active.includes(adapter)) adapter.active = false
     for (const adapter of active) adapter.active = true
   }
 

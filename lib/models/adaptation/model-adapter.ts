@@ -60,6 +60,7 @@ export class ModelAdapter {
   #layers: ReadonlyMap<Linear, LayerAdapter>
   #active = false
   #merged = false
+  #scale = 1
 
   constructor(
     readonly name: string,
@@ -108,6 +109,7 @@ export class ModelAdapter {
   }
 
   set active(active: boolean) {
+    if (active === this.#active) return
     this.#active = active
     this.#update()
   }
@@ -121,7 +123,14 @@ export class ModelAdapter {
     this.#update()
   }
 
+  /** Factor of its contribution. */
+  get scale(): number {
+    return this.#scale
+  }
+
   set scale(scale: number) {
+    if (scale === this.#scale) return
+    this.#scale = scale
     for (const linear of this.layers.keys()) linear.adapters.get(this.name)!.scale = scale
   }
 

@@ -1,41 +1,73 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { UsageError } from '../../common/errors.js'
+import type { ForwardPasses } from '../network/forward-passes.js'
 
 /** A model that one run holds. */
 export interface HeldModel {
+  /** The passes of the run: no call of others changes their dropout, recomputation or arithmetic. */
+  readonly passes: ForwardPasses
   /** Runs the holder's own work that adds or restarts adapters. */
   change<Value>(work: () => Promise<Value>): Promise<Value>
+  /** Sets the function that asks the run to end, for when the model is disposed of. */
+  onDispose(stop: () => void): void
   /** Releases the model. */
   end(): void
 }
 
 /** Keeps others from changing a model while a run trains it. */
-export class TrainingHold implements HeldModel {
+export class TrainingHold {
   #isHeld = false
-  #isChanging = false
+  /** Whether the running code is the holder's own, whatever else happens while it waits. */
+  readonly #isHolder = new AsyncLocalStorage<true>()
+  #stop: (() => void) | null = null
+  /** Called once the model is released. */
+  #waiting: (() => void)[] = []
 
   /** Takes the model for one run. @throws UsageError `in-training` if a run already holds it */
-  begin(): HeldModel {
+  begin(passes: ForwardPasses): HeldModel {
     this.requireNone('a second run would train the same model')
     this.#isHeld = true
-    return this
-  }
-
-  async change<Value>(work: () => Promise<Value>): Promise<Value> {
-    this.#isChanging = true
-    try {
-      return await work()
-    } finally {
-      this.#isChanging = false
+    return {
+      passes,
+      change: (work) => this.#isHolder.run(true, work),
+      onDispose: (stop) => {
+        this.#stop = stop
+      },
+      end: () => this.#end(),
     }
   }
 
-  end(): void {
+  /** Runs the work at once, or asks the run that holds the model to end and runs it then; resolves when that is done. */
+  afterRun(work: () => void): Promise<void> {
+    if (!this.#isHeld) {
+      work()
+      return Promise.resolve()
+    }
+    const done = new Promise<void>((resolve, reject) => {
+      this.#waiting.push(() => {
+        try {
+          work()
+          resolve()
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+    this.#stop?.()
+    return done
+  }
+
+  #end(): void {
     this.#isHeld = false
+    this.#stop = null
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const work of waiting) work()
   }
 
   /** Like `requireNone`, for changes that the holding run itself may make. */
   requireNoOther(what: string): void {
-    if (!this.#isChanging) this.requireNone(what)
+    if (!this.#isHolder.getStore()) this.requireNone(what)
   }
 
   /**

@@ -37,6 +37,8 @@ export interface ForwardOptions {
   int8?: boolean
   /** Indices of the blocks that the pass goes through: all by default. */
   blocks?: readonly number[] | undefined
+  /** Runs a block again, in the backward pass, with the adapters of its forward pass. */
+  within?: <Result>(part: () => Result) => Result
 }
 
 /** The network of a model: embeddings, blocks, a final norm and the output head. */
@@ -255,7 +257,10 @@ export class Decoder {
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
-  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false, blocks }: ForwardOptions): Steps<Tensor> {
+  *#hiddenStates(
+    batch: Batch,
+    { dropout, recompute = false, int8 = false, blocks, within = (part) => part() }: ForwardOptions,
+  ): Steps<Tensor> {
     const { positions } = batch
     const onDevice = this.#integers(positions)
     const context: ForwardContext = {
@@ -268,7 +273,7 @@ export class Decoder {
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {
-      const forward = (input: Tensor) => block.forward(input, context)
+      const forward = (input: Tensor) => within(() => block.forward(input, context))
       const next = recompute
         ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants)
         : forward(x)

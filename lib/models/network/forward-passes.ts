@@ -23,7 +23,7 @@ import { oneOfEachKind } from './block-kinds.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
-import { requireWhole } from './model-shards.js'
+import { type ModelShards, modelShards, requireWhole } from './model-shards.js'
 
 interface DropoutKey {
   readonly seed: number
@@ -67,6 +67,16 @@ const readArguments = {
   cache: expecting('a cache (createCache makes one)', z.instanceof(KeyValueCache)),
 }
 
+/** How passes differ from those of the whole network with its active adapters. */
+interface PassSettings {
+  /** Indices of the blocks that passes with batches go through: all by default. */
+  readonly blocks?: readonly number[] | undefined
+  /** Runs a part of a pass, which does not wait, with the adapters of these passes. */
+  readonly within?: Within | undefined
+}
+
+type Within = <Result>(part: () => Result) => Result
+
 /** The forward passes of a network: the loss of rows, log-probabilities of their targets, and the next token. */
 export class ForwardPasses {
   /** Recompute each block's activations in the backward pass: slower, less memory. */
@@ -76,14 +86,18 @@ export class ForwardPasses {
    * backward. Needs a device with `int8Products`. Evaluation and generation stay as they are.
    */
   compute: 'auto' | 'int8' = 'auto'
+  /** The shards of the model's matrices; null if ranks do not shard it. */
+  readonly shards: ModelShards | null
   readonly #decoder: Decoder
   readonly #blocks: readonly number[] | undefined
+  readonly #within: Within
   #dropout: DropoutKey | null = null
 
-  /** @param blocks indices of the blocks that passes with batches go through: all by default */
-  constructor(decoder: Decoder, blocks?: readonly number[]) {
+  constructor(decoder: Decoder, { blocks, within = (part) => part() }: PassSettings = {}) {
     this.#decoder = decoder
     this.#blocks = blocks
+    this.#within = within
+    this.shards = modelShards(decoder)
   }
 
   /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
@@ -95,33 +109,34 @@ export class ForwardPasses {
   /** Returns the sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): SummedLoss {
     check({ batch }, { batch: aBatch })
-    return { loss: runSteps(this.#loss(batch)), targetTokens: batch.targetTokens }
+    return { loss: this.#within(() => runSteps(this.#loss(batch))), targetTokens: batch.targetTokens }
   }
 
   /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
   async lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<SummedLoss> {
     check({ batch, options }, lossAsyncArguments)
     const { gradients = true } = options
-    const loss = await runStepsInTurns(this.#loss(batch), (part) => withRecording(gradients, part))
+    const loss = await this.#inTurns(this.#loss(batch), gradients)
     return { loss, targetTokens: batch.targetTokens }
   }
 
   /** Returns hidden states after the final norm and their logits, for custom objectives; computed as in `loss`. */
   forward(batch: Batch, options: ForwardCall = {}): ModelOutput {
     check({ batch, options }, forwardArguments)
-    return runSteps(this.#output(batch, options))
+    return this.#within(() => runSteps(this.#output(batch, options)))
   }
 
   /** `forward`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
   async forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean } = {}): Promise<ModelOutput> {
     check({ batch, options }, forwardAsyncArguments)
     const { gradients = true } = options
-    return runStepsInTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
+    return this.#inTurns(this.#output(batch, options), gradients)
   }
 
   /** Returns passes through only one block of each kind: a device that supports them supports those of the whole network. */
   trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
-    const passes = new ForwardPasses(this.#decoder, oneOfEachKind(this.#decoder))
+    const blocks = this.#within(() => oneOfEachKind(this.#decoder))
+    const passes = new ForwardPasses(this.#decoder, { blocks, within: this.#within })
     passes.gradientCheckpointing = this.gradientCheckpointing
     passes.compute = this.compute
     return passes
@@ -134,7 +149,7 @@ export class ForwardPasses {
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     check({ batch }, { batch: aBatch })
     if (batch.targetTokens === 0) return new Float32Array(0)
-    const values = await runStepsInTurns(scopeOverSteps(this.#ofTargets(batch, targetLogProbs)), noGrad)
+    const values = await this.#inTurns(scopeOverSteps(this.#ofTargets(batch, targetLogProbs)), false)
     const result = (await values.data()) as Float32Array
     values.dispose()
     const odd = result.findIndex((value) => !Number.isFinite(value))
@@ -160,6 +175,11 @@ export class ForwardPasses {
     check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)
     return await chooseToken(logits, choice)
+  }
+
+  /** Runs one step in each turn of the event loop, each with the adapters of these passes. */
+  #inTurns<Result>(steps: Steps<Result>, gradients: boolean): Promise<Result> {
+    return runStepsInTurns(steps, (part) => this.#within(() => withRecording(gradients, part)))
   }
 
   #loss(batch: Batch): Steps<Tensor> {
@@ -191,7 +211,7 @@ export class ForwardPasses {
   #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     check({ ids, cache }, readArguments)
     requireWhole(this.#decoder, 'Writing texts takes all weights for every token')
-    const logits = noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache)))
+    const logits = this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache))))
     cache.length += ids.length
     return logits
   }
@@ -201,6 +221,7 @@ export class ForwardPasses {
       recompute: this.gradientCheckpointing,
       int8: this.compute === 'int8',
       blocks: this.#blocks,
+      within: this.#within,
     }
     const on = this.#dropout
     if (!on) return options

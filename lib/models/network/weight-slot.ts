@@ -11,6 +11,8 @@ export class WeightSlot {
   #current: Weight
   /** The model's own weight while another replaces it. */
   #aside: Weight | null = null
+  /** The same weight each time a parameter stands in, so that recordings of passes with it stay valid. */
+  readonly #standIns = new WeakMap<Parameter, Weight>()
 
   private constructor(
     readonly name: string,
@@ -60,8 +62,14 @@ export class WeightSlot {
   /** Makes forward passes use an adapter's parameter instead of the model's own weight; null restores it. */
   standIn(parameter: Parameter | null): void {
     const { own } = this
-    this.#use(parameter ? weightOf(parameter) : own)
+    this.#use(parameter ? this.#weightOf(parameter) : own)
     this.#aside = parameter ? own : null
+  }
+
+  #weightOf(parameter: Parameter): Weight {
+    const weight = this.#standIns.get(parameter) ?? weightOf(parameter)
+    this.#standIns.set(parameter, weight)
+    return weight
   }
 
   #use(weight: Weight): void {

@@ -10,11 +10,12 @@ import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
  * @throws UsageError `unsupported` with the operation that is not supported
  */
 export async function requireCapable(
-  model: ModelFacts & PassModel,
+  model: ModelFacts,
+  passes: PassModel,
   objective: RunObjective,
   parameters: readonly TrainedParameter[],
 ): Promise<void> {
-  const { loss } = await lossOf(model, objective)
+  const { loss } = await lossOf(model, passes, objective)
   try {
     await loss.backward()
     await loss.item()
@@ -26,11 +27,11 @@ export async function requireCapable(
   }
 }
 
-async function lossOf(model: ModelFacts & PassModel, objective: RunObjective): Promise<BatchLoss> {
-  model.setDropout(null)
+async function lossOf(model: ModelFacts, passes: PassModel, objective: RunObjective): Promise<BatchLoss> {
+  passes.setDropout(null)
   try {
     const pieces = objective.smallRow.map((piece) => ({ ...piece, row: 0 }))
-    return await objective.loss(model.trial?.() ?? model, packBatch(pieces), { gradients: true })
+    return await objective.loss(passes.trial?.() ?? passes, packBatch(pieces), { gradients: true })
   } catch (error) {
     throw explained(error, model)
   }

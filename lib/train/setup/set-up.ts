@@ -21,7 +21,7 @@ import { OutputFolder } from '../output/output-folder.js'
 import { TensorboardFile } from '../output/tensorboard.js'
 import type { RankSync } from '../rank-sync.js'
 import type { ResultWriter, Session } from '../session.js'
-import type { Optimizer, TrainableModel, TrainedParameter } from '../trainable.js'
+import type { Optimizer, RunPasses, TrainableModel, TrainedParameter } from '../trainable.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
 import { collectFacts, withDefaults } from './collect-facts.js'
@@ -54,6 +54,7 @@ export interface TrainingParts {
 /** Parts that a run adds. */
 interface RunParts extends TrainingParts {
   readonly sync: RankSync
+  readonly passes: RunPasses
 }
 
 /**
@@ -90,7 +91,7 @@ async function setUpIn(
 ): Promise<Session> {
   const { createOptimizer, sample, now = () => performance.now(), signal } = parts
   const objective = runObjective(parts.objective ?? objectiveNamed(given.objective), given)
-  const { sync, onTokenised } = parts
+  const { sync, passes, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
@@ -99,6 +100,8 @@ async function setUpIn(
   await using point = await findResumePointOnRanks(from || undefined, sync, notice)
 
   const planned = planModel(model, options, notice)
+  passes.gradientCheckpointing = model.gradientCheckpointing
+  passes.compute = model.compute
   // Before rows are read, which may take long, reject what cannot fit.
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
   const data = await loadTrainingData(model, options, { objective, ranks, notice, signal, onTokenised })
@@ -126,7 +129,7 @@ async function setUpIn(
   const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
   if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
-  await requireCapable(model, objective, parameters)
+  await requireCapable(model, passes, objective, parameters)
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
   // Until here other ranks may still read files that the first is about to change.
@@ -140,6 +143,7 @@ async function setUpIn(
 
   return {
     model,
+    passes,
     options,
     parameters,
     optimizer,

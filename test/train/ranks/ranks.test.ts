@@ -314,8 +314,15 @@ describe('optimizerStep', () => {
     }
     const sync = new RankSync(ranks)
     const optimizer = new FakeAdamW(parameters, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 })
-    const model = new FakeModel()
-    const session = { objective, model, parameters, optimizer, sync, signal: undefined, canBeSaved: true }
+    const session = {
+      objective,
+      passes: new FakeModel(),
+      parameters,
+      optimizer,
+      sync,
+      signal: undefined,
+      canBeSaved: true,
+    }
     const batch = packBatch([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(1, 1), row: 0 }])
     const report = await optimizerStep(session, [batch, batch], { learningRate: 0, maxGradNorm: 0 })
     expect(order).toEqual([

@@ -1,0 +1,69 @@
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { NativeDevice } from '../native/addon.js'
+import type { AdapterChoice } from './adaptation/adapter-options.js'
+import type { AdapterSet } from './adaptation/adapter-set.js'
+import type { Decoder } from './network/decoder.js'
+import { ForwardPasses } from './network/forward-passes.js'
+import type { ModelConfig } from './network/model-config.js'
+
+/** A model as its views see it. */
+interface ViewedModel {
+  readonly path: string
+  readonly config: ModelConfig
+  readonly tokenizer: Tokenizer | null
+  readonly device: NativeDevice
+  readonly longRowsFrom: number
+  readonly adapterSet: AdapterSet
+}
+
+/**
+ * A model with adapters of its own choice: what `Model.withAdapters` returns. Its passes compute with them whatever is active in
+ * the model, and without dropout unless `setDropout` of the view turns it on. It has no weights of its own, so nothing is to be
+ * freed.
+ */
+export class ModelView extends ForwardPasses {
+  /** The path of the model on this disk; empty for a model with random weights. */
+  readonly path: string
+  /** Sizes of the network, and `config.json` as it was read. */
+  readonly config: ModelConfig
+  /** The tokenizer beside the weights; null where there is none. */
+  readonly tokenizer: Tokenizer | null
+  /** Where weights and activations lie. */
+  readonly device: NativeDevice
+  /** Rows of at least this many tokens use different rotary angles, from their first token on (LongRoPE). */
+  readonly longRowsFrom: number
+  /** The chosen adapters. */
+  readonly adapterSet: {
+    /** Returns their names. */
+    activeNames(): string[]
+    /** Returns facts about the training of an adapter. */
+    provenance(name: string): {
+      /** sha256 of the chat template that it was trained with. */
+      readonly templateHash?: string
+    }
+  }
+  readonly #model: ViewedModel
+  readonly #decoder: Decoder
+  readonly #factors: ReadonlyMap<string, number>
+
+  /** @param factors the factor of each chosen adapter's contribution, by name */
+  constructor(model: ViewedModel, decoder: Decoder, factors: ReadonlyMap<string, number>) {
+    const { adapterSet: adapters } = model
+    super(decoder, { within: (part) => adapters.during(factors, part) })
+    this.path = model.path
+    this.config = model.config
+    this.tokenizer = model.tokenizer
+    this.device = model.device
+    this.longRowsFrom = model.longRowsFrom
+    this.adapterSet = { activeNames: () => [...factors.keys()], provenance: (name) => adapters.provenance(name) }
+    this.#model = model
+    this.#decoder = decoder
+    this.#factors = factors
+  }
+
+  /** Returns a view of the same model with these adapters, by default with those of this view. */
+  withAdapters(adapters?: AdapterChoice): ModelView {
+    const factors = adapters === undefined ? this.#factors : this.#model.adapterSet.chosen(adapters)
+    return new ModelView(this.#model, this.#decoder, factors)
+  }
+}
