@@ -28,6 +28,7 @@ import {
 const [path = 'assets/demo-model', data = 'examples/facts.jsonl', steps = '10'] = process.argv.slice(2)
 
 const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 1 })
+const base = model.withAdapters([])
 const rows = await loadDataset(data, { tokenizer: model.tokenizer, maxLength: 128 })
 
 /**
@@ -36,9 +37,7 @@ const rows = await loadDataset(data, { tokenizer: model.tokenizer, maxLength: 12
  */
 function distillation(batch: Batch): Tensor {
   return scope(() => {
-    model.setActiveAdapters([])
-    const teacher = noGrad(() => model.forward(batch, { rows: 'targets' }))
-    model.setActiveAdapters(['student'])
+    const teacher = noGrad(() => base.forward(batch, { rows: 'targets' }))
     return model.forward(batch, { rows: 'targets' }).sumOverLogits((logits, from, to) => {
       const logP = logSoftmax(teacher.logits(from, to))
       return sum(mul(exp(logP), sub(logP, logSoftmax(logits))))

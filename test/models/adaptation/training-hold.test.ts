@@ -37,7 +37,8 @@ test('calls that would change it during a run are refused by name, and work afte
     ['adapter default would be merged and started again', () => model.restartAdapter('default')],
     [`${saved} would be merged`, () => model.absorbAdapter(saved)],
     ['its weights would become trainable', () => model.trainAll()],
-    ['dispose would free', () => model.dispose()],
+    ['its active adapters would change', () => model.setActiveAdapters(['idle'])],
+    ['the scale of adapter default would change', () => model.setAdapterScale('default', 0)],
   ]
   const run = train(model, options)
   let steps = 0
