@@ -200,6 +200,101 @@ describe('a run', () => {
     expect(checkpoints(options.output)).toEqual(['step-000002'])
   })
 
+  it('has ended and is saved when its reader has left the loop', async () => {
+    const options = optionsOf()
+    for await (const event of trainWith(new FakeModel(), options, fakeParts)) if (event.type === 'step') break
+    expect(checkpoints(options.output)).toEqual(['step-000001'])
+    const own = new Error('my own')
+    const failing = async () => {
+      const again = { ...options, overwrite: true }
+      for await (const event of trainWith(new FakeModel(), again, fakeParts)) if (event.type === 'step') throw own
+    }
+    await expect(failing()).rejects.toBe(own)
+    expect(checkpoints(options.output)).toEqual(['step-000001'])
+  })
+
+  it('tells an error of its end to the reader who left, who hears of their own first', async () => {
+    const leave = async (body: () => void) => {
+      const model = new FakeModel()
+      model.saveAdapter = () => Promise.reject(new Error('the disk is full'))
+      const run = trainWith(model, optionsOf({ overwrite: true }), fakeParts)
+      for await (const { type } of run) {
+        if (type !== 'step') continue
+        body()
+        break
+      }
+    }
+    await expect(leave(() => {})).rejects.toThrow('the disk is full')
+    const own = new Error('my own')
+    const throwing = () => {
+      throw own
+    }
+    await expect(leave(throwing)).rejects.toBe(own)
+  })
+
+  it('starts once options, data and resume are accepted', async () => {
+    const order: string[] = []
+    const run = trainWith(
+      new FakeModel(),
+      { ...optionsOf({ maxSteps: 2 }), onEvent: ({ type }) => void order.push(type) },
+      fakeParts,
+    )
+    await run.started
+    expect(order).toEqual([])
+    await run.finished
+    expect(order.at(-1)).toBe('end')
+    await run.started
+  })
+
+  it.each<[string, Partial<TrainInput>, RegExp]>([
+    ['data', { data: 'absent.jsonl' }, /absent\.jsonl/],
+    ['rows', { data: [{ nothing: 1 }] as never }, /nothing/],
+  ])('does not start with wrong %s, and tells only those who asked', async (_, changes, message) => {
+    const unhandled: unknown[] = []
+    const listen = (error: unknown) => unhandled.push(error)
+    process.on('unhandledRejection', listen)
+    try {
+      const run = trainWith(new FakeModel(), optionsOf(changes), fakeParts)
+      await expect(run.started).rejects.toThrow(message)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      expect(unhandled).toEqual([])
+      await expect(run.finished).rejects.toThrow(message)
+    } finally {
+      process.off('unhandledRejection', listen)
+    }
+  })
+
+  it('does not start where the run to resume was another', async () => {
+    const options = optionsOf()
+    await trainWith(new FakeModel(), options, fakeParts).finished
+    const resumed = trainWith(new FakeModel(), { ...options, resume: true, batchSize: 2 }, fakeParts)
+    await expect(resumed.started).rejects.toThrow(/had batchSize 4, but now it is 2/)
+  })
+
+  it('ends with its block, and hides no error', async () => {
+    const options = optionsOf()
+    {
+      await using run = trainWith(new FakeModel(), options, fakeParts)
+      await run.started
+    }
+    const [checkpoint] = checkpoints(options.output)
+    expect(checkpoint ?? 'step-000000').not.toBe('step-000006')
+    const own = new Error('my own')
+    const failing = async (body: (run: Run) => unknown) => {
+      await using run = trainWith(new FakeModel(), optionsOf({ data: 'absent.jsonl', overwrite: true }), fakeParts)
+      await body(run)
+    }
+    await expect(failing(() => {})).rejects.toThrow(/absent\.jsonl/)
+    await expect(failing((run) => run.started)).rejects.toThrow(/absent\.jsonl/)
+    await expect(failing((run) => run.finished)).rejects.toThrow(/absent\.jsonl/)
+    const ofTheirOwn = async (run: Run) => {
+      await run.started.catch(() => {
+        throw own
+      })
+    }
+    await expect(failing(ofTheirOwn)).rejects.toBe(own)
+  })
+
   it('saves from within the loop', async () => {
     const options = optionsOf()
     const saved: string[] = []

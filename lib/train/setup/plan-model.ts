@@ -184,7 +184,8 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
   }
 }
 
-function sameTargets(model: ModelWithAdapters, one: TargetModules, other: TargetModules): boolean {
+/** Whether both select the same layers. */
+export function sameTargets(model: ModelWithAdapters, one: TargetModules, other: TargetModules): boolean {
   return model.adaptableLayers().every((layer) => isSelected(one, layer) === isSelected(other, layer))
 }
 

@@ -22,6 +22,8 @@ import { runFolderOf } from '../checkpoints/resume.js'
 export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, objective?: Objective): TrainOptions {
   const schema = own ? z.strictObject({ ...own.options, ...TrainSchema.shape }) : TrainSchema
   const options: TrainOptions = parseOptions(schema, input, { source: 'api' })
+  // A program that resumes only sometimes gives both in any case.
+  if (input.resume === false) options.allowChanges = undefined
   if (own) options.method = own.name as Method
   if (objective) options.objective = objective.name as ObjectiveName
   requireOptions(TrainSchema, options, 'api')

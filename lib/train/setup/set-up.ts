@@ -8,7 +8,7 @@ import { type HubOptions, locate } from '../../hub/index.js'
 import { objectiveNamed } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
-import { scheduleOptions, type TrainOptions } from '../../options/index.js'
+import { scheduleOptions, type TrainOptions, TrainSchema } from '../../options/index.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
@@ -26,7 +26,7 @@ import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js
 import { requireCapable } from './capability.js'
 import { collectFacts, withDefaults } from './collect-facts.js'
 import { setupNotes } from './notes.js'
-import { planModel, type TrainedPart } from './plan-model.js'
+import { planModel, sameTargets, type TrainedPart } from './plan-model.js'
 import { factsToCompare } from './same-on-ranks.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
 import { loadTrainingData, type TrainingData } from './training-data.js'
@@ -117,10 +117,11 @@ async function setUpIn(
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data, parts.learningRate)
-  const facts = await collectFacts(model, resolved, part, parametersOf(), data, {
+  const collected = await collectFacts(model, resolved, part, parametersOf(), data, {
     tokenBudget: budget,
     ranks: ranks.size,
   })
+  const facts = point ? withRecordedTargets(model, collected, point.record.facts) : collected
   if (point) {
     notices.push(...differencesOf(point, facts, options))
     await repeatRestarts(model, part, point)
@@ -207,6 +208,15 @@ async function withCommits(
     evalData: await references(options.evalData, 'validation'),
     adapter: options.adapter && (await locate(options.adapter, 'adapter', hub)).reference,
   }
+}
+
+/** Returns the facts of a resumed run with its targets as they are recorded, if these select the same layers. */
+function withRecordedTargets(model: TrainableModel, facts: RunFacts, recorded: RunFacts): RunFacts {
+  const { targetModules } = TrainSchema.shape
+  const { data: was } = targetModules.safeParse(recorded.options.targetModules)
+  const { data: is } = targetModules.safeParse(facts.options.targetModules)
+  if (!was || !is || !sameTargets(model, was, is)) return facts
+  return { ...facts, options: { ...facts.options, targetModules: recorded.options.targetModules } }
 }
 
 function differencesOf({ path, record }: ResumePoint, facts: RunFacts, { allowChanges = [] }: TrainOptions): string[] {

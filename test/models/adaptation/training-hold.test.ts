@@ -1,5 +1,5 @@
 /** A model that a run trains cannot be changed by others. */
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { mora } from '../../../lib/adapters/methods/mora.js'
@@ -57,6 +57,48 @@ test('calls that would change it during a run are refused by name, and work afte
   model.removeAdapter('idle')
   await train(model, { data: rows(), maxSteps: 1, batchSize: 2 }).finished
   await model.mergeAdapter('default')
+})
+
+test('a model that is disposed of while it trains ends the run first, with everything saved', async () => {
+  const output = join(temporary(), 'out')
+  const run = await (async () => {
+    using model = await loadTiny('tiny-untied')
+    const run = train(model, { data: rows(), output, maxSteps: 1000, batchSize: 2, method: 'mora', rank: 2 })
+    await run.started
+    return run
+  })()
+  const { steps, stopped } = await run.finished
+  expect({ stopped, early: steps < 1000 }).toEqual({ stopped: true, early: true })
+  expect(existsSync(join(output, 'adapter_config.json'))).toBe(true)
+})
+
+test('await using waits until the memory is free', async () => {
+  {
+    await using model = await loadTiny('tiny-untied')
+    const run = train(model, { data: rows(), maxSteps: 1000, batchSize: 2, method: 'mora', rank: 2 })
+    model.dispose()
+    expect(() => train(model, { data: rows() })).toThrow(expect.objectContaining({ code: 'in-training' }))
+    expect(await run.stop()).toMatchObject({ stopped: true })
+  }
+  expect(liveBytes(testDevice())).toBe(0)
+})
+
+test('leaving the loop or failing in it leaves a model that can be disposed of', async () => {
+  const own = new Error('my own')
+  const leave = async (body: () => void) => {
+    using model = await loadTiny('tiny-untied')
+    for await (const { type } of train(model, { data: rows(), maxSteps: 50, batchSize: 2, method: 'mora', rank: 2 })) {
+      if (type !== 'step') continue
+      body()
+      break
+    }
+  }
+  await leave(() => {})
+  const throwing = () => {
+    throw own
+  }
+  await expect(leave(throwing)).rejects.toBe(own)
+  expect(liveBytes(testDevice())).toBe(0)
 })
 
 test('a run that fails before its first step releases the model', async () => {
