@@ -42,6 +42,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['read'],
     ['load', 'write'],
     ['adaptation'],
+    ['model-view.ts'],
     ['model.ts'],
     ['load-model.ts'],
     ['index.ts'],

@@ -27,7 +27,7 @@ export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
 export { matmul, type ProductOptions, product } from '../tensor/operations/products.js'
 export { mean, norms, sum } from '../tensor/operations/reductions.js'
 export { Parameter } from '../tensor/parameter.js'
-export { keep, scope } from '../tensor/scope.js'
+export { keep, type SynchronousBody, scope } from '../tensor/scope.js'
 export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
 export type { CodeFormat, StorageFormat, Weight } from '../tensor/weight.js'
 export type {

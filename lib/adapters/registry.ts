@@ -24,11 +24,12 @@ const aDeclaration = having('a declaration with a shape', 'shape')
 
 /**
  * Registers a method from outside of the library by its name, for configurations and adapter files. `train` registers the
- * method that it receives.
- * @throws UsageError `bad-value` if a method of that name exists
+ * method that it receives. Registering the same method again does nothing.
+ * @throws UsageError `bad-value` if another method of that name exists
  */
 export function registerMethod(method: AdapterMethod): void {
   check({ method }, { method: aMethod })
+  if (registered.has(method)) return
   if (method.name === 'full' || methods.some(({ name }) => name === method.name)) {
     throw new UsageError('bad-value', `There is a method ${method.name} already; give yours another name.`)
   }
@@ -37,11 +38,6 @@ export function registerMethod(method: AdapterMethod): void {
   }
   registered.add(method)
   methods.push(checkedMethod(method))
-}
-
-/** Registers a method unless it is known already. */
-export function makeKnown(method: AdapterMethod): void {
-  if (!registered.has(method)) registerMethod(method)
 }
 
 /** Returns the names of methods that can be merged and restarted, and have this option of restarts. */

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { UsageError } from '../common/errors.js'
 import { type DType, type NativeDevice, native } from '../native/addon.js'
 import { keep, scope } from './scope.js'
-import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget } from './tape.js'
+import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget, withRecording } from './tape.js'
 
 /** Makes an uninitialised tensor. Passed as an argument because this file cannot import `Tensor`, which imports it. */
 type Empty<T> = (shape: readonly number[], options: { device: NativeDevice; dtype: DType }) => T
@@ -29,7 +29,7 @@ export async function backward<T extends Taped<T>>(
     )
   }
   if (!root.node) return
-  const seed = noGrad(() => keep(empty(root.shape, root)))
+  const seed = withRecording(false, () => keep(empty(root.shape, root)))
   native.fill(seed.native, 1)
   markAsOne(seed)
   root.node.gradient = seed

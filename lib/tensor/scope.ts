@@ -1,4 +1,5 @@
 import { aFunction, check } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import type { NativeTensor } from '../native/addon.js'
 import type { Steps } from './steps.js'
 
@@ -9,6 +10,21 @@ export interface ScopedTensor {
   retain(): this
   release(): void
   dispose(): void
+}
+
+/** A function that has computed everything when it returns: one that is `async`, or returns a promise, is a type error. */
+export type SynchronousBody<R> = (() => R) &
+  ([R] extends [never] ? unknown : R extends PromiseLike<unknown> ? 'not async: await outside' : unknown)
+
+/** Calls the body of a public function. @throws UsageError `async-body` if it returns a promise */
+export function resultOf<R>(what: string, body: () => R): R {
+  const result = body()
+  if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') return result
+  Promise.resolve(result).catch(() => {}) // the error below says what is wrong
+  throw new UsageError(
+    'async-body',
+    `Expected a synchronous body for ${what} but received one that returns a promise, whose rest would run outside of it: await values after it.`,
+  )
 }
 
 /** Tensors of the innermost running scope, which frees them at its end. */
@@ -50,11 +66,14 @@ export function keep<T extends ScopedTensor>(tensor: T): T {
  * console.log(await total.item()) // 14
  * total.dispose()
  * ```
+ *
+ * @throws UsageError `async-body` for a body that returns a promise
  */
-export function scope<R>(body: () => R): R {
+export function scope<R>(body: SynchronousBody<R>): R {
   check({ body }, { body: aFunction })
   const own = new Set<ScopedTensor>()
-  return handedOver(within(own, body), own)
+  const run = () => resultOf('scope', body)
+  return handedOver(within(own, run), own)
 }
 
 /** Like `scope` for work in steps: their tensors are freed after the last step, or when one throws. */

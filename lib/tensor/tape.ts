@@ -6,7 +6,7 @@
 import { aFunction, check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { DType, NativeDevice } from '../native/addon.js'
-import { keep, type ScopedTensor } from './scope.js'
+import { keep, resultOf, type ScopedTensor, type SynchronousBody } from './scope.js'
 
 /** The part of a tensor `T` that the tape uses; `Tensor` itself imports this file. */
 export interface Taped<T extends Taped<T>> extends ScopedTensor {
@@ -23,10 +23,15 @@ let nodesMade = 0
 const ones = new WeakSet<object>()
 let recording = true
 
-/** Runs `body` without recording: nothing is saved, and results require no gradient. */
-export function noGrad<R>(body: () => R): R {
+/**
+ * Runs `body` without recording: nothing is saved, and results require no gradient. `body` must be synchronous: read values
+ * outside.
+ *
+ * @throws UsageError `async-body` for a body that returns a promise
+ */
+export function noGrad<R>(body: SynchronousBody<R>): R {
   check({ body }, { body: aFunction })
-  return withRecording(false, body)
+  return withRecording(false, () => resultOf('noGrad', body))
 }
 
 export function withRecording<R>(on: boolean, body: () => R): R {

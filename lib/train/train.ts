@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
-import { makeKnown } from '../adapters/registry.js'
+import { registerMethod } from '../adapters/registry.js'
 import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
@@ -118,7 +118,7 @@ export function trainWith(model: TrainableModel, call: TrainCall, parts: StartPa
   const { onEvent, signal, learningRate, ranks, method, objective, ...others } = call
   signal?.throwIfAborted()
   const ownMethod = typeof method === 'object' ? method : undefined
-  if (ownMethod) makeKnown(ownMethod)
+  if (ownMethod) registerMethod(ownMethod)
   const ownRate = typeof learningRate === 'function' ? learningRate : undefined
   if (ownRate) requireNoSchedule(others)
   const ownObjective = typeof objective === 'object' ? objective : parts.objective

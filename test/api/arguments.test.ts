@@ -230,6 +230,7 @@ beforeAll(async () => {
     on(loaded, 'Model', 'absorbAdapter', [folder], [['text']]),
     on(loaded, 'Model', 'removeAdapter', ['a'], [['text']]),
     on(loaded, 'Model', 'setActiveAdapters', [['a']], [['empty list', 'list of texts']]),
+    on(loaded, 'Model', 'withAdapters', [['a']], [['empty list', 'list of texts', 'undefined']]),
     on(loaded, 'Model', 'moduleNames', [['norms']], [['empty list', 'list of texts']]),
     on(loaded, 'Model', 'setAdapterScale', ['a', 1], [['text'], ['zero', 'negative', 'fraction', 'huge']]),
     on(loaded, 'Model', 'untrainedTokens', [[1]], [['empty list', 'list of numbers', 'buffer']]),

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { native } from '../../lib/native/addon.js'
 import { gatedActivation } from '../../lib/tensor/operations/activation.js'
+import { mul } from '../../lib/tensor/operations/arithmetic.js'
 import { factor, weightProduct } from '../../lib/tensor/operations/linear.js'
 import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { rmsNorm } from '../../lib/tensor/operations/norm.js'
@@ -53,6 +54,28 @@ describe('scope', () => {
       expect(inner.disposed).toBe(false)
     })
     expect(inner!.disposed).toBe(true)
+  })
+
+  test('refuses a body that waits, frees what it made, and records as before', async () => {
+    const made: Tensor[] = []
+    const refused = expect.objectContaining({ code: 'async-body' })
+    const body = async () => {
+      made.push(numbers(1))
+      await null
+      throw new Error('nobody hears of this')
+    }
+    // @ts-expect-error a body that is async
+    expect(() => scope(body)).toThrow(refused)
+    expect(made[0]!.disposed).toBe(true)
+    // @ts-expect-error a body that is async
+    expect(() => noGrad(body)).toThrow(refused)
+    made[1]!.dispose()
+    expect(() => noGrad((() => Promise.resolve(1)) as never)).toThrow(/a synchronous body for noGrad/)
+    const parameter = new Parameter('p', matrix(1, 1))
+    const product = scope(() => mul(parameter, parameter))
+    expect(product.requiresGrad).toBe(true)
+    for (const tensor of [product, parameter]) tensor.dispose()
+    await new Promise((resolve) => setTimeout(resolve, 1)) // an unhandled rejection would fail this file
   })
 
   test('frees everything when it throws, and the outer one goes on', () => {

@@ -1,9 +1,10 @@
 /** Faulty custom methods: the trained values are kept, and messages say what is wrong. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type AdapterMethod, DeltaLayer, type Tensor } from 'node-mora/adapters'
+import { type AdapterMethod, DeltaLayer, matmul, mul, type Parameter, Tensor, type Weight } from 'node-mora/adapters'
 import { describe, expect, test } from 'vitest'
 import { type LoraXsConfig, loraXsMethod } from '../../examples/adapters/lora-xs.js'
+import { adapterFacts } from '../../lib/cli/inspect/adapter.js'
 import { newestIntactCheckpoint } from '../../lib/train/checkpoints/checkpoint.js'
 import { type TrainCall, train } from '../../lib/train/train.js'
 import { readTensors } from '../golden/files.js'
@@ -113,6 +114,23 @@ describe('the values of a method are checked, and messages name it', () => {
       'gave "fast" for tensors\\.xs_M\\.learningRateRatio: expected a finite number',
     ],
     [
+      'values that no tensor of its shape holds',
+      tensors('xs_M', {
+        shape,
+        initial: ({ weight }: { weight: Weight }) =>
+          Tensor.from(new Float32Array(4), [3, 3], { device: weight.tensors[0]!.device }),
+      }),
+      `failed in tensors\\.xs_M\\.initial ${at} for a tensor of 3 × 3: fromArray: expected 36 bytes`,
+    ],
+    [
+      'a tensor of another shape',
+      tensors('xs_M', {
+        shape,
+        initial: ({ weight }: { weight: Weight }) => Tensor.zeros([2, 3], { device: weight.tensors[0]!.device }),
+      }),
+      `gave .* \\(a tensor of float32, 2 × 3\\) for its tensor xs_M ${at}: expected a Float32Array of length 9 \\(3 × 3\\)`,
+    ],
+    [
       'first values that fail',
       tensors('xs_M', { shape, initial: failing }),
       `failed in tensors\\.xs_M\\.initial ${at}: TypeError at faulty-method\\.test\\.ts`,
@@ -192,6 +210,34 @@ describe('the values of a method are checked, and messages name it', () => {
       code: 'faulty-method',
       message: expect.stringMatching(message),
     })
+  })
+
+  test.each([
+    ['of its only trained tensor', {}, 'xs_M'],
+    ['of one of two', { xs_N: { shape: () => [2] } }, 'xs_N'],
+  ])('a gradient that is forgotten: %s', async (_, more, tensor) => {
+    const layer: Method['layer'] = (config, options, tensors) => {
+      const own = ['xs_A', 'xs_M', 'xs_B'].map((name) => tensors.parameter(name))
+      const [a, m, b] = own as [Parameter, Parameter, Parameter]
+      const all = tensors.has('xs_N') ? [...own, tensors.parameter('xs_N')] : own
+      const delta = () => (tensors.has('xs_N') ? matmul(b, matmul(m, a)) : mul(matmul(b, a), 0))
+      return new DeltaLayer(options, config.dropout, all, { delta })
+    }
+    const method = changed(() => ({ layer, tensors: { ...loraXsMethod.tensors, ...more } }))
+    await expect(run(method)).rejects.toMatchObject({
+      code: 'faulty-method',
+      message: expect.stringMatching(
+        `^The method faulty-\\d+ gives its tensor ${tensor} ${at} no gradient: compute with it`,
+      ),
+    })
+  })
+
+  test('a misspelt tensor of its description, when a file is inspected', async () => {
+    const method = changed(() => ({ describeLayer: (shapeOf) => ({ side: shapeOf('xs_Q')[0]! }) }))
+    await run(method)
+    await expect(adapterFacts(join(folder(), 'out'), undefined)).rejects.toThrow(
+      /declares no tensor xs_Q beside .*; it declares xs_A, xs_M, xs_B/,
+    )
   })
 
   test('a configuration that is read', async () => {

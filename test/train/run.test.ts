@@ -240,7 +240,7 @@ describe('a run', () => {
       fakeParts,
     )
     await run.started
-    expect(order).toEqual([])
+    expect(order).not.toContain('step')
     await run.finished
     expect(order.at(-1)).toBe('end')
     await run.started

@@ -3,6 +3,7 @@ import { isListOfWholes, isObject } from '../../common/arguments.js'
 import { MoraError, quoted, RunError } from '../../common/errors.js'
 import { placeOf, reasonOf } from '../../common/foreign-errors.js'
 import { elementsOf } from '../../native/addon.js'
+import { NativeError } from '../../native/binary.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterMethod, PeftTable } from './adapter.js'
 import { DeltaLayer } from './adapter-layer.js'
@@ -150,10 +151,12 @@ function checkedCall(method: string, name: string, call: (args: readonly unknown
       return value
     }
     const failed = (error: unknown): never => {
-      if (error instanceof MoraError) throw error
-      const reason = reasonOf(error, placeOf(error))
       const place = name + besideLayer(args)
-      throw new RunError('faulty-method', `The method ${method} failed in ${place}: ${reason}.`, { cause: error })
+      const ofTensor = name.endsWith('initial') && error instanceof NativeError && error.code === 'invalid-argument'
+      if (error instanceof MoraError && !ofTensor) throw error
+      const reason = ofTensor ? error.message.replace(/\.$/, '') : reasonOf(error, placeOf(error))
+      const what = ofTensor ? `${place}${ofShape(args)}` : place
+      throw new RunError('faulty-method', `The method ${method} failed in ${what}: ${reason}.`, { cause: error })
     }
     try {
       const value = call(args)
@@ -182,7 +185,11 @@ export function requireValues<Values>(
 }
 
 function unfit(method: string, place: string, value: unknown, { expects }: Pick<Kind, 'expects'>): RunError {
-  const length = ArrayBuffer.isView(value) ? ` of length ${(value as Float32Array).length}` : ''
+  const length = ArrayBuffer.isView(value)
+    ? ` of length ${(value as Float32Array).length}`
+    : value instanceof Tensor
+      ? ` (a tensor of ${value.dtype}, ${value.shape.join(' × ')})`
+      : ''
   const given = `${quoted(value)}${length}`
   return new RunError('faulty-method', `The method ${method} gave ${given} for ${place}: expected ${expects}.`)
 }
@@ -191,4 +198,10 @@ function unfit(method: string, place: string, value: unknown, { expects }: Pick<
 function besideLayer(args: readonly unknown[]): string {
   const facts = args.map((one) => Object(Object(one).layer ?? one)).find((one) => 'inFeatures' in one)
   return facts ? ` beside ${facts.name}` : ''
+}
+
+/** Returns the shape of the tensor whose initial values are computed, as part of a sentence. */
+function ofShape(args: readonly unknown[]): string {
+  const shape: unknown = Object(args[0]).shape
+  return isListOfWholes(shape) ? ` for a tensor of ${Array.from(shape).join(' × ')}` : ''
 }

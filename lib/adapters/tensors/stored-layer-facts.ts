@@ -1,3 +1,4 @@
+import { RunError } from '../../common/errors.js'
 import { elementsOf } from '../../native/addon.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, StoredTensor } from '../contract/adapter.js'
 import { declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
@@ -29,8 +30,21 @@ export function storedLayerFacts(
   const parameters = Object.entries(method.tensors)
     .filter(([, declaration]) => isTrained(declaration))
     .reduce((sum, [own]) => sum + elementsOf(shapes.get(own) ?? [0]), 0)
-  const described = method.describeLayer?.((own) => shapes.get(own) ?? []) ?? {}
+  const shapeOf = (own: string) => {
+    requireDeclared(method, own, name)
+    return shapes.get(own) ?? []
+  }
+  const described = method.describeLayer?.(shapeOf) ?? {}
   return { inFeatures, outFeatures, parameters, described }
+}
+
+/** @throws RunError `faulty-method` for a name that is not among the method's tensors */
+function requireDeclared({ name, tensors }: AdapterMethod, tensor: string, layer: string): void {
+  if (Object.hasOwn(tensors, tensor)) return
+  throw new RunError(
+    'faulty-method',
+    `The method ${name} declares no tensor ${tensor} beside ${layer}; it declares ${Object.keys(tensors).join(', ')}.`,
+  )
 }
 
 /** Returns the shapes in memory of a layer's stored tensors, by the names that the method declares. */

@@ -1,30 +1,52 @@
-import { UsageError } from '../../common/errors.js'
+import { RunError, UsageError } from '../../common/errors.js'
 import { packBatch } from '../../data/packing.js'
 import { NativeError } from '../../native/binary.js'
 import type { BatchLoss, RunObjective } from '../../objectives/objective.js'
+import { METHODS } from '../../options/index.js'
 import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 
 /**
  * Makes one forward and backward pass of a small row through a block of each kind, and discards it: so anything that the device
  * cannot compute for this model and adapter is found before the first step and before an earlier run is touched.
+ * @param method the method of the adapter
  * @throws UsageError `unsupported` with the operation that is not supported
+ * @throws RunError `faulty-method` if a tensor of a method from outside of the library gets no gradient
  */
 export async function requireCapable(
   model: ModelFacts,
   passes: PassModel,
   objective: RunObjective,
   parameters: readonly TrainedParameter[],
+  method: string,
 ): Promise<void> {
   const { loss } = await lossOf(model, passes, objective)
   try {
     await loss.backward()
     await loss.item()
+    if (!METHODS.some((known) => known === method)) requireGradients(method, parameters)
   } catch (error) {
     throw explained(error, model)
   } finally {
     loss.dispose()
     for (const parameter of parameters) parameter.zeroGrad()
   }
+}
+
+/**
+ * Throws if a trained tensor of a layer got no gradient though another of that layer did, or if none got any. Layers that the pass
+ * did not go through have none.
+ */
+function requireGradients(method: string, parameters: readonly TrainedParameter[]): void {
+  const placeOf = (name: string) => name.slice(0, Math.max(0, name.lastIndexOf('.')))
+  const reached = new Set(parameters.filter(({ grad }) => grad).map(({ name }) => placeOf(name)))
+  const forgotten = parameters.find(({ name, grad }) => !grad && (reached.size === 0 || reached.has(placeOf(name))))
+  if (!forgotten) return
+  const layer = placeOf(forgotten.name)
+  const tensor = forgotten.name.slice(layer.length).replace(/^\./, '')
+  throw new RunError(
+    'faulty-method',
+    `The method ${method} gives its tensor ${tensor} beside ${layer} no gradient: compute with it by operations that the tape records, write its gradient in backward, or declare it frozen.`,
+  )
 }
 
 async function lossOf(model: ModelFacts, passes: PassModel, objective: RunObjective): Promise<BatchLoss> {

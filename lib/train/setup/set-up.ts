@@ -130,7 +130,7 @@ async function setUpIn(
   const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
   if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
-  await requireCapable(model, passes, objective, parameters)
+  await requireCapable(model, passes, objective, parameters, part.resolved.method)
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
   // Until here other ranks may still read files that the first is about to change.

@@ -199,6 +199,8 @@ export function startsOf(world) {
     'Model.prototype.absorbAdapter': () => [paths.adapter],
     'Model.prototype.removeAdapter': () => ['a'],
     'Model.prototype.setActiveAdapters': () => [['a']],
+    'Model.prototype.withAdapters': () => [['a']],
+    'ModelView.prototype.withAdapters': () => [[{ name: 'a', scale: 0.5 }]],
     'Model.prototype.moduleNames': () => [['norms']],
     'Model.prototype.setAdapterScale': () => ['a', 2],
     'Model.prototype.untrainedTokens': () => [[1, 2]],
