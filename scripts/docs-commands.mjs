@@ -17,6 +17,9 @@ const { flagOf } = await load('schema/names.js')
 
 const MARKED = /(<!-- (?:options|forms): [^\n]* -->\n)[\s\S]*?(<!-- end of (?:options|forms) -->)/
 const common = CommonOptionsSchema.shape
+/** Whether a command's option is that of every command, which functions of a loaded model may refuse. */
+const isCommon = (key, option) =>
+  Object.hasOwn(common, key) && optionFacts(common[key]).description === optionFacts(option).description
 
 /** @param {[string, any]} option, @param {{ positional?: readonly string[] }} command */
 function row([name, schema], { positional = [] }) {
@@ -65,7 +68,7 @@ function formsTable() {
 const pages = [
   { page: 'commands/README.md', content: tables(Object.entries(common)) },
   ...commands.map((command) => {
-    const own = Object.entries(command.schema.shape).filter(([key, option]) => common[key] !== option)
+    const own = Object.entries(command.schema.shape).filter(([key, option]) => !isCommon(key, option))
     return { page: `commands/${command.name}.md`, content: tables(own, command) }
   }),
   { page: 'formats/data.md', content: formsTable() },

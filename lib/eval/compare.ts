@@ -2,6 +2,7 @@
 import { UsageError } from '../common/errors.js'
 import { countTargets } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
+import { withAdaptersOf } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'
 import { noTargets, type ScoredRow, scoredRows } from './rows.js'
@@ -21,7 +22,7 @@ function modelBefore({ model, base, options }: TaskContext): EvaluatedModel {
       `The base has a vocabulary of ${before} tokens and the model one of ${after}: their losses cannot be compared.`,
     )
   }
-  return base
+  return withAdaptersOf(base, undefined)
 }
 
 function withoutAdapters(model: EvaluatedModel, task: string): EvaluatedModel {

@@ -99,7 +99,7 @@ export async function evaluate<T extends Task = Task>(
     }
     return run({
       ...settings,
-      base: base ? withAdaptersOf(base, undefined) : null,
+      base: base ?? null,
       done,
       encoded: (row) => addLength(lengths, row),
     })

@@ -206,9 +206,14 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * of the model, of views and of a run may alternate, since none changes what another computes.
    *
    * ```ts
+   * import { generate, loadModel, mora } from 'node-mora'
+   *
+   * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+   * model.addAdapter('math', mora({ rank: 8 }))
    * const base = model.withAdapters([])
-   * const before = await base.tokenLogProbs(batch)
+   * const { text } = await generate(base, { prompt: 'How many legs have 3 cats?', maxNewTokens: 8 })
    * ```
+   *
    * @throws UsageError `unknown-adapter`, `merged` for the scale of a merged one, `shared-module` if they exclude each other
    */
   withAdapters(adapters?: AdapterChoice): ModelView {

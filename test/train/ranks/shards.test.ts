@@ -244,11 +244,16 @@ describe('a model that is sharded over ranks', () => {
     const all = localRanks(size)
     const models = await Promise.all(all.map((shard) => load(tiny, { shard })))
     const model = models[rank]!
-    const loss = model.lossAsync.bind(model)
-    let passes = 0
-    model.lossAsync = (batch, options) => {
-      if (passes++ === pass) throw new Error('It is too warm here.')
-      return loss(batch, options)
+    const hold = model.holdForTraining.bind(model)
+    let made = 0
+    model.holdForTraining = () => {
+      const held = hold()
+      const loss = held.passes.lossAsync.bind(held.passes)
+      held.passes.lossAsync = (batch, options) => {
+        if (made++ === pass) throw new Error('It is too warm here.')
+        return loss(batch, options)
+      }
+      return held
     }
     const ends = await Promise.allSettled(all.map((ranks, i) => trained(models[i]!, { method: 'lora', ranks })))
     const messages = ends.map((end) => String((end as PromiseRejectedResult).reason?.message))
