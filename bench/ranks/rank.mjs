@@ -21,7 +21,7 @@ const batch = batchOfRows(ids, own, length)
 const smallLength = Math.min(64, length)
 const small = packedBatch(ids, 1, smallLength)
 
-const trained = { model, parameters, optimizer, signal: undefined }
+const trained = { passes: model, parameters, optimizer, signal: undefined }
 const watch = new Watch(model.device)
 const watched = { ...trained, objective: watch.objective }
 
