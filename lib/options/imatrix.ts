@@ -15,7 +15,7 @@ import {
 } from './common.js'
 import { overwriteOutput } from './model-format.js'
 
-const { maxLength, template, text } = rowOptions
+const { maxLength, template, text, columns, ignoreColumns } = rowOptions
 
 export const ImatrixSchema = z.strictObject({
   ...loadedOptions,
@@ -27,6 +27,8 @@ export const ImatrixSchema = z.strictObject({
   maxLength,
   template,
   text,
+  columns,
+  ignoreColumns,
   ...contextOptions,
   output: textWithDefault('file to write', 'FILE', 'imatrix.gguf', { expects: 'the path of a file' }),
   overwrite: overwriteOutput,
