@@ -28,7 +28,12 @@ export async function backward<T extends Taped<T>>(
       `Expected a scalar to go backward from (sum and mean make one) but received ${came}.`,
     )
   }
-  if (!root.node) return
+  if (!root.node) {
+    throw new UsageError(
+      'no-gradients',
+      'Expected a scalar that was computed from a parameter to go backward from, but this is a constant: no input of it requires a gradient, or it was computed while gradients were off (noGrad).',
+    )
+  }
   const seed = withRecording(false, () => keep(empty(root.shape, root)))
   native.fill(seed.native, 1)
   markAsOne(seed)

@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { anyText, check, expecting } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { type DType, native } from '../native/addon.js'
+import { writeByAdding } from './gradient-writes.js'
 import { keep } from './scope.js'
-import { TapeNode } from './tape.js'
+import { isRecording, record, TapeNode } from './tape.js'
 import { Tensor } from './tensor.js'
 
 const parameterArguments = { name: anyText, values: expecting('a Tensor', z.instanceof(Tensor)) }
@@ -64,6 +66,25 @@ export class Parameter extends Tensor {
     this.version++
   }
 
+  /** Returns another view of the same memory. Its gradients reach the parameter, also those of elements that it repeats. */
+  override view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
+    const y = super.view(shape, strides, offset)
+    if (!(isRecording() && this.requiresGrad)) return y
+    if (!this.isDense) {
+      const from = `strides [${this.strides.join(', ')}] and shape [${this.shape.join(', ')}]`
+      throw new UsageError(
+        'unfit-shape',
+        `Expected a dense parameter for a view with gradients, but ${this.name} has ${from}.`,
+      )
+    }
+    return record<Tensor>(y, [this], [], (dY, _, [dThis]) =>
+      writeByAdding(dThis!, (gradient) => {
+        if (!repeats(y)) native.add(dY.native, gradient.view(shape, y.strides, offset).native, 1)
+        else addAt(placesOf(y, offset), dY, gradient)
+      }),
+    )
+  }
+
   /** Stops gradients from here on. The values, and what is derived from them, stay. */
   freeze(): this {
     this.node = null
@@ -90,4 +111,36 @@ export class Parameter extends Tensor {
     for (const { value } of this.#casts.values()) value.release()
     this.#casts.clear()
   }
+}
+
+type Layout = Pick<Tensor, 'shape' | 'strides'>
+
+/** Whether a view may have an element twice: in the order of strides, each has to be past all elements before it. */
+function repeats({ shape, strides }: Layout): boolean {
+  let last = 0
+  const axes = shape.map((size, axis) => ({ size, stride: strides[axis]! })).filter(({ size }) => size > 1)
+  for (const { size, stride } of axes.sort((a, b) => a.stride - b.stride)) {
+    if (stride <= last) return true
+    last += (size - 1) * stride
+  }
+  return false
+}
+
+/** Returns where each element of a view is in the memory that it is a view of, in the view's row-major order. */
+function placesOf({ shape, strides }: Layout, offset: number): Int32Array {
+  let places = [offset]
+  for (const [axis, size] of shape.entries()) {
+    const steps = Array.from({ length: size }, (_, i) => i * strides[axis]!)
+    places = places.flatMap((place) => steps.map((step) => place + step))
+  }
+  return Int32Array.from(places)
+}
+
+/** Adds float32 values to the elements of a dense tensor at some places; those of one place are summed in order. */
+function addAt(places: Int32Array, values: Tensor, target: Tensor): void {
+  const at = Tensor.from(places, [places.length], { device: target.device, dtype: 'int32' })
+  const dense = Tensor.empty(values.shape, values)
+  dense.copyFrom(values)
+  const column = (tensor: Tensor) => tensor.view([tensor.elements, 1]).native
+  native.embeddingBackward(column(dense), at.native, column(target))
 }

@@ -1,4 +1,5 @@
 import { aFunction, badValue, check, isListOfWholes, isObject, optionsSchema } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { type DType, elementsOf, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native/addon.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
@@ -114,7 +115,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return elementsOf(this.shape)
   }
 
-  /** Returns another view of the same memory; for constants only, since it is not on the tape. */
+  /** Returns another view of the same memory: a constant, unless it is of a `Parameter`. `reshape` and `slice` have gradients. */
   view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
     requireWholes('shape', shape)
     if (strides !== undefined) requireWholes('strides', strides)
@@ -128,14 +129,14 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return new Tensor(this.#native.as(dtype, shape, offset), this.device, dtype, shape, denseStrides(shape))
   }
 
-  /** Returns columns [from, to) of a matrix, as a view that is not on the tape. */
+  /** Returns columns [from, to) of a matrix, as a view: a constant, unless it is of a `Parameter`. */
   columns(from: number, to: number): Tensor {
     requireWhole('from', from)
     requireWhole('to', to)
     return this.view([this.shape[0]!, to - from], this.strides, from)
   }
 
-  /** Returns rows [from, to) along the first dimension, as a view that is not on the tape. */
+  /** Returns rows [from, to) along the first dimension, as a view: a constant, unless it is of a `Parameter`. */
   rows(from: number, to: number): Tensor {
     requireWhole('from', from)
     requireWhole('to', to)
@@ -195,6 +196,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
 
   /** Reads the value of a tensor of one element. */
   async item(): Promise<number> {
+    if (this.elements !== 1) {
+      const came = `${this.dtype} [${this.shape.join(', ')}]`
+      throw new UsageError(
+        'unfit-shape',
+        `Expected a tensor of one element for item but received ${came}; data reads all.`,
+      )
+    }
     return Number((await this.data())[0])
   }
 

@@ -67,7 +67,8 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
     const part = await objective.loss(passes, batch, { gradients: true })
     try {
       // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
-      await part.loss.backward({ onGradient: isLast || shards ? gradients.onGradient : undefined })
+      const onGradient = isLast || shards ? gradients.onGradient : undefined
+      if (part.loss.requiresGrad !== false) await part.loss.backward({ onGradient })
       own.add(part, await part.loss.item(), batch)
     } finally {
       part.loss.dispose()

@@ -1,9 +1,10 @@
 /** Operations for writing a ΔW: their gradients, and results in given memory. */
 import { describe, expect, test } from 'vitest'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
-import { onDiagonal, reshape, scaleRows, scatter, transpose, weighted } from '../../lib/tensor/operations/factors.js'
+import { onDiagonal, scaleRows, scatter, transpose, weighted } from '../../lib/tensor/operations/factors.js'
 import { product } from '../../lib/tensor/operations/products.js'
 import { norms } from '../../lib/tensor/operations/reductions.js'
+import { reshape } from '../../lib/tensor/operations/reshaping.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { checkGradients, type GradientCase, gradientCase } from './gradients.js'

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import {
   add,
   cast,
+  clamp,
   div,
   exp,
   log,
@@ -18,9 +19,11 @@ import {
 } from '../../lib/tensor/operations/arithmetic.js'
 import { gather, gatherRows, slice } from '../../lib/tensor/operations/indexing.js'
 import { linear, matmul } from '../../lib/tensor/operations/products.js'
-import { logSoftmax, mean, softmax, sum } from '../../lib/tensor/operations/reductions.js'
+import { logSoftmax, logSumExp, mean, softmax, sum } from '../../lib/tensor/operations/reductions.js'
+import { concat, reshape, stack } from '../../lib/tensor/operations/reshaping.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
+import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'
 import { checkGradients, type GradientCase, gradientCase } from './gradients.js'
@@ -92,6 +95,12 @@ const unary = Object.entries({
   ),
 )
 
+/** Indices for each place beside an axis, some of them twice. */
+const someIndices = (shape: readonly number[], axis: number, each: number) => {
+  const places = shape.reduce((product, size) => product * size, 1) / shape[axis]!
+  return Array.from({ length: each * places }, (_, i) => (i * i + 2 * i) % shape[axis]!)
+}
+
 const others: GradientCase[] = [
   gradientCase({
     name: 'cast',
@@ -125,6 +134,83 @@ const others: GradientCase[] = [
       forward: ({ x }) => logSoftmax(x),
     }),
   ]),
+  ...[[7], [5, 3], [2, 3, 5], [3, 2, 4, 2]].flatMap((shape) => {
+    const x = { shape, kind: 'activation' } as const
+    const axes = [...shape.keys()]
+    const pairs = axes.flatMap((a) => axes.filter((b) => b !== a).map((b) => [a, b]))
+    return [
+      ...[...axes, ...pairs].flatMap((over) => [
+        gradientCase({ name: `sum of [${shape}] over ${over}`, inputs: { x }, forward: ({ x }) => sum(x, over) }),
+        gradientCase({
+          name: `mean of [${shape}] over ${over}, dimensions kept`,
+          inputs: { x },
+          forward: ({ x }) => mean(x, over, true),
+        }),
+      ]),
+      ...axes.flatMap((axis) => [
+        gradientCase({
+          name: `logSumExp of [${shape}] over ${axis}`,
+          inputs: { x },
+          forward: ({ x }) => logSumExp(x, axis),
+        }),
+        gradientCase({
+          name: `concat of [${shape}] along ${axis}`,
+          inputs: { x, y: { shape: shape.with(axis, 2), kind: 'activation' } },
+          forward: ({ x, y }) => concat([x, y, x], axis - shape.length),
+        }),
+        gradientCase({
+          name: `gather of [${shape}] along ${axis}`,
+          inputs: { x },
+          forward: ({ x }) => gather(x, someIndices(shape, axis, 1), axis),
+        }),
+        gradientCase({
+          name: `gather of [${shape}] along ${axis}, three each`,
+          inputs: { x },
+          forward: ({ x }) => gather(x, someIndices(shape, axis, 3), axis),
+        }),
+      ]),
+      ...(shape.length < 4 ? [0, 1, -1] : []).map((axis) =>
+        gradientCase({
+          name: `stack of [${shape}] along ${axis}`,
+          inputs: { x, y: x },
+          forward: ({ x, y }) => stack([y, x], axis),
+        }),
+      ),
+      gradientCase({
+        name: `reshape of [${shape}]`,
+        inputs: { x },
+        forward: ({ x }) => reshape(mul(x, 2), [x.elements / shape.at(-1)!, 1, shape.at(-1)!]),
+      }),
+    ]
+  }),
+  gradientCase({
+    name: 'clamp',
+    inputs: {
+      x: { ...matrix, values: (normal, i) => [-1.5, -0.3, 0.2, 0.45, 0.9, 3][i % 6]! + 0.05 * Math.tanh(normal) },
+    },
+    forward: ({ x }) => clamp(x, -0.7, 0.65),
+  }),
+  ...(
+    [
+      ['a view', [7, 3], [3, 1], 0],
+      ['a transposed view', [7, 3], [1, 7], 0],
+      ['a part', [2, 2], [7, 2], 9],
+      ['elements repeated', [4, 7], [0, 2], 1],
+      ['windows that overlap', [5, 3], [2, 1], 4],
+    ] as const
+  ).map(([name, shape, strides, offset]) =>
+    gradientCase({
+      name: `${name} of a parameter`,
+      inputs: { p: { shape: [3, 7], kind: 'parameter' } },
+      forward: ({ p }) => mul(p.view(shape, strides, offset), 2),
+    }),
+  ),
+  gradientCase({
+    name: 'rows and columns of a parameter',
+    inputs: { p: { shape: [3, 7], kind: 'parameter' } },
+    forward: ({ p }) =>
+      concat([p.rows(1, 3), p.columns(2, 4), slice(p, 0, 1)].map((part) => reshape(part, [part.elements]))),
+  }),
   gradientCase({
     name: 'gatherRows, repeated',
     inputs: { x: matrix },
@@ -180,14 +266,77 @@ describe('values', () => {
     ['relu', () => relu(sub(a(), 3)), [0, 0, 0, 1, 2, 3], [2, 3]],
     ['gather', () => gather(a(), [2, 0]), [3, 4], [2]],
     ['gather of two each', () => gather(a(), [2, 0, 1, 1]), [3, 1, 5, 5], [2, 2]],
+    ['sum over the first axis', () => sum(a(), 0), [5, 7, 9], [3]],
+    ['sum over both, kept', () => sum(a(), [0, -1], true), [21], [1, 1]],
+    ['sum over none', () => sum(a(), []), [1, 2, 3, 4, 5, 6], [2, 3]],
+    ['sum of nothing', () => sum(of([], [0, 3]), 0), [0, 0, 0], [3]],
+    ['mean over the first axis, kept', () => mean(a(), 0, true), [2.5, 3.5, 4.5], [1, 3]],
+    ['gather along the first axis', () => gather(a(), [1, 0, 1], 0), [4, 2, 6], [3]],
+    ['concat of columns', () => concat([a(), of([7, 8], [2, 1])], 1), [1, 2, 3, 7, 4, 5, 6, 8], [2, 4]],
+    ['stack behind', () => stack([of([1, 2], [2]), of([3, 4], [2])], -1), [1, 3, 2, 4], [2, 2]],
+    ['reshape of what has gaps', () => reshape(a().view([3, 2], [1, 3]), [2, 3]), [1, 4, 2, 5, 3, 6], [2, 3]],
+    [
+      'logSumExp of far values',
+      () => logSumExp(of([1000, 1000, -1000, -1003], [2, 2])),
+      [1000.693147, -999.951413],
+      [2],
+    ],
+    ['logSumExp of a column', () => logSumExp(of([0, 0, 0], [3, 1]), 0), [1.098612], [1]],
+    [
+      'logSumExp of infinite values',
+      () => logSumExp(of([-Infinity, 3, -Infinity, -Infinity, Infinity, 1], [3, 2])),
+      [3, -Infinity, Infinity],
+      [3],
+    ],
     ['gatherRows', () => gatherRows(a(), [1, 1, 0]), [4, 5, 6, 4, 5, 6, 1, 2, 3], [3, 3]],
     ['a transposed view', () => mul(a().view([3, 2], [1, 3]), 2), [2, 8, 4, 10, 6, 12], [3, 2]],
   ])('%s', async (_, make, values, shape) => {
     const y = scope(make)
     expect(y.shape).toEqual(shape)
     const got = Array.from((await y.data()) as Float32Array)
-    for (const [i, value] of values.entries()) expect(got[i]).toBeCloseTo(value, 5)
+    for (const [i, value] of values.entries()) {
+      if (Number.isFinite(value)) expect(got[i]).toBeCloseTo(value, Math.abs(value) > 100 ? 3 : 5)
+      else expect(got[i]).toBe(value)
+    }
     y.dispose()
+  })
+
+  test.each([
+    [-1.2, 0.7],
+    [0, 0],
+    [1e-3, 2],
+    [-3e9, -2],
+    [-Infinity, 0.3],
+    [0.3, Infinity],
+    [-Infinity, Infinity],
+  ])('clamp between %d and %d changes no element that is between', async (min, max) => {
+    const values = [-Infinity, Infinity, Number.NaN, 0, min, max, -1e30, 3e38, 1e-40, -7, 0.1, 0.3, 0.69, 1 / 3, 1.999]
+    const x = Float32Array.from(values)
+    const [low, high] = [Math.fround(min), Math.fround(max)]
+    const y = scope(() => clamp(of([...x], [x.length]), min, max))
+    const got = await y.data()
+    expect([...(got as Float32Array)].map((value) => value + 0)).toEqual(
+      [...x].map((value) => Math.min(Math.max(value, low), high) + 0),
+    )
+    y.dispose()
+  })
+
+  test.each([
+    ['float32', 300, 1031, 3],
+    ['float32', 5, 50_257, 30],
+    ['bfloat16', 7, 129, 8],
+  ] as const)('logSumExp in %s of [%d, %d] is that of float64', async (dtype, rows, columns, spread) => {
+    const values = Float32Array.from({ length: rows * columns }, (_, i) => spread * Math.sin(i * i + 1) + (i % 7))
+    const x = Tensor.from(values, [rows, columns], { device: testDevice(), dtype })
+    const rounded = (await x.data()) as Float32Array
+    const y = scope(() => logSumExp(x))
+    for (const [row, value] of ((await y.data()) as Float32Array).entries()) {
+      const own = rounded.subarray(row * columns, (row + 1) * columns)
+      const most = own.reduce((a, b) => Math.max(a, b))
+      const wanted = most + Math.log(own.reduce((total, one) => total + Math.exp(one - most), 0))
+      expect(Math.abs(value / wanted - 1)).toBeLessThan(5e-7)
+    }
+    for (const tensor of [x, y]) tensor.dispose()
   })
 
   test('outside of a scope only the result is left', async () => {
@@ -199,6 +348,11 @@ describe('values', () => {
       () => logSoftmax(mul(x, p)),
       () => gather(add(x, p), [0, 1]),
       () => mean(mul(x, p), -1),
+      () => sum(mul(x, p), 0),
+      () => logSumExp(mul(x, p), 0),
+      () => clamp(mul(x, p), -1, 3),
+      () => stack([x, mul(x, p)], 1),
+      () => mul(p.view([2, 2], [0, 1]), 2),
     ]) {
       const y = scope(f)
       y.dispose()
@@ -232,7 +386,34 @@ describe('a sentence for', () => {
     ],
     ['two numbers', () => add(1, 2), /^Expected a Tensor for a but received 1\.$/],
     ['a number that is none', () => mul(a, Number.NaN), /^Expected a finite number for b but received NaN\.$/],
-    ['another axis', () => sum(a, 0 as never), /^Expected -1 \(the last axis\) or nothing for axis but received 0\.$/],
+    ['another axis', () => sum(a, 2), /^Expected a whole number from -2 to 1 for axes but received 2\.$/],
+    ['an axis twice', () => sum(a, [1, -1]), /^Expected each axis once for axes but received \[1,-1\]\.$/],
+    [
+      'no axis',
+      () => logSumExp(a, 'first' as never),
+      /^Expected a whole number from -2 to 1 for axis but received "first"\.$/,
+    ],
+    [
+      'another size',
+      () => reshape(a, [4, 2]),
+      /^Expected as many elements as \[4, 2\] has \(8\) for x but received float32 \[2, 3\]\.$/,
+    ],
+    ['nothing to join', () => concat([]), /^Expected a list of at least one Tensor for tensors but received/],
+    [
+      'rows of another width',
+      () => concat([a, of([1, 2], [1, 2])]),
+      /^Expected tensors of one dtype, with the same sizes except along axis 0, for tensors\[0\] and tensors\[1\] but received float32 \[2, 3\] and float32 \[1, 2\]\.$/,
+    ],
+    [
+      'other shapes',
+      () => stack([a, a, half]),
+      /^Expected tensors of one shape and dtype for tensors\[0\] and tensors\[2\] but received/,
+    ],
+    [
+      'bounds that cross',
+      () => clamp(a, 2, 1),
+      /^Expected a number of at least min \(2\), or Infinity, for max but received 1\.$/,
+    ],
     [
       'an index too far',
       () => gather(a, [0, 3]),
@@ -241,7 +422,7 @@ describe('a sentence for', () => {
     [
       'too few indices',
       () => gather(a, [0]),
-      /number of indices \(1\) into x \[N, V\] but received float32 \[2, 3\]\.$/,
+      /^Expected 2 or a multiple of it for the number of indices \(1\) along axis 1 into x but received float32 \[2, 3\]\.$/,
     ],
     [
       'a weight of another width',
@@ -261,6 +442,31 @@ describe('a sentence for', () => {
   test('a backward pass from more than a scalar', async () => {
     await expect(a.backward()).rejects.toThrow(
       /^Expected a scalar to go backward from \(sum and mean make one\) but received float32 \[2, 3\]\.$/,
+    )
+  })
+
+  test('the value of more than one element', async () => {
+    await expect(a.item()).rejects.toThrow(
+      /^Expected a tensor of one element for item but received float32 \[2, 3\]; data reads all\.$/,
+    )
+  })
+
+  test('a backward pass from a constant', async () => {
+    const p = new Parameter('p', of([1, 2], [2]))
+    const constants = [sum(a), noGrad(() => sum(p)), sum(reshape(a, [6]).view([2, 3]))]
+    for (const constant of constants) {
+      await expect(constant.backward()).rejects.toThrow(
+        /^Expected a scalar that was computed from a parameter to go backward from, but this is a constant: /,
+      )
+      constant.dispose()
+    }
+    p.dispose()
+  })
+
+  test('a view with gradients of a parameter that has gaps', () => {
+    const p = new Parameter('p', a.view([3, 2], [1, 3]))
+    expect(() => p.view([2])).toThrow(
+      /^Expected a dense parameter for a view with gradients, but p has strides \[1, 3\]/,
     )
   })
 

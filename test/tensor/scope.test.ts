@@ -229,9 +229,9 @@ describe('the tape', () => {
     for (const one of [a, b]) one.dispose()
   })
 
-  test('of a constant does nothing', async () => {
+  test('of a constant is refused', async () => {
     const constant = numbers(1)
-    await constant.backward()
+    await expect(constant.backward()).rejects.toThrow('but this is a constant')
     constant.dispose()
   })
 })

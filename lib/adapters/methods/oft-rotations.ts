@@ -1,9 +1,10 @@
 /** Rotations R from skew-symmetric matrices Q [blocks, b, b], computed as R − I, which avoids the rounding of adding I. */
 import { native } from '../../native/addon.js'
 import { add, div, mul, square, sub } from '../../tensor/operations/arithmetic.js'
-import { reshape, scaleRows, transpose } from '../../tensor/operations/factors.js'
+import { scaleRows, transpose } from '../../tensor/operations/factors.js'
 import { product } from '../../tensor/operations/products.js'
 import { sum } from '../../tensor/operations/reductions.js'
+import { reshape } from '../../tensor/operations/reshaping.js'
 import { scope } from '../../tensor/scope.js'
 import { noGrad, record } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'

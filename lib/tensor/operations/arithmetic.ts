@@ -3,7 +3,7 @@ import { badValue } from '../../common/arguments.js'
 import { type FloatDType, isFloatDType, native } from '../../native/addon.js'
 import { writeByStoring, writeMultiple } from '../gradient-writes.js'
 import { scope } from '../scope.js'
-import { record } from '../tape.js'
+import { noGrad, record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
 import { broadcast, dense, requireFloats, unfit } from './shaped.js'
 
@@ -121,6 +121,42 @@ export function relu(x: Tensor): Tensor {
       )
     })
   })
+}
+
+/**
+ * Returns x between two bounds, elementwise: min where x is less, max where it is more. -Infinity or Infinity is no bound.
+ * Gradients flow where x is not changed.
+ */
+export function clamp(x: Tensor, min: number, max: number): Tensor {
+  requireFloats('x', x)
+  if (!(Number.isFinite(min) || min === Number.NEGATIVE_INFINITY)) throw badValue('min', 'a number or -Infinity', min)
+  if (!(typeof max === 'number' && max >= min))
+    throw badValue('max', `a number of at least min (${min}), or Infinity,`, max)
+  return scope(() => {
+    const input = dense(x)
+    const { y, inside } = noGrad(() => {
+      const beyond = (bound: number, side: 1 | -1) =>
+        Number.isFinite(bound) ? isPositive(mul(sub(input, bound), side)) : filled(0, input)
+      const [low, high] = [beyond(min, -1), beyond(max, 1)]
+      const inside = sub(1, add(low, high))
+      // An infinite element has no product with 0; times -1, the other side's relu makes it 0.
+      const sign = sub(mul(inside, 2), 1)
+      const kept = (part: Tensor) => relu(mul(relu(part), sign))
+      const bounds = [[low, min] as const, [high, max] as const].filter(([, bound]) => Number.isFinite(bound))
+      const replaced = bounds.map(([where, bound]) => mul(where, bound))
+      return { y: [sub(kept(input), kept(mul(input, -1))), ...replaced].reduce(add), inside }
+    })
+    record(y, [input], [inside], (dY, [factor], [dX]) => evaluateInto(dX!, 'multiply', dY, factor!))
+    return y
+  })
+}
+
+/** Returns 1 where x is more than 0, and else 0: the slope of relu. */
+function isPositive(x: Tensor): Tensor {
+  const [ones, y] = [filled(1, x), Tensor.empty(x.shape, x)]
+  const [dY, gate, dGate] = [ones, x, y].map((tensor) => tensor.view([1, tensor.elements]).native)
+  native.activationBackward({ f: 'relu', dY: dY!, gate: gate!, dGate: dGate! })
+  return y
 }
 
 type Function1 = 'exp' | 'log' | 'sqrt' | 'tanh' | 'sigmoid' | 'softplus'

@@ -76,8 +76,3 @@ export function transpose(x: Tensor): Tensor {
   native.copy(turned(x).native, y.native, 1)
   return record(y, [x], [], (dY, _, [dX]) => writeMultiple(dX!, 1, turned(dY)))
 }
-
-/** Returns a dense x in another shape with the same number of elements, in the same memory. */
-export function reshape(x: Tensor, shape: readonly number[]): Tensor {
-  return record(x.view(shape), [x], [], (dY, _, [dX]) => dX!.pass(dense(dY).view(x.shape)))
-}

@@ -1,12 +1,12 @@
 /** Rows and elements selected by indices, with gradients. */
 import { badValue, isListOfWholes } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
-import { native } from '../../native/addon.js'
+import { elementsOf, native } from '../../native/addon.js'
 import { writeByAdding, writeByStoring } from '../gradient-writes.js'
 import { scope } from '../scope.js'
-import { record } from '../tape.js'
+import { noGrad, record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
-import { dense, requireFloats, requireShape, unfit } from './shaped.js'
+import { axisOf, dense, requireFloats, requireShape, unfit } from './shaped.js'
 
 /** Returns rows of x [T, D] at the indices `rows`, in their order: [N, D]. Gradients of a row that is listed twice add up. */
 export function gatherRows(x: Tensor, rows: ArrayLike<number>): Tensor {
@@ -18,25 +18,35 @@ export function gatherRows(x: Tensor, rows: ArrayLike<number>): Tensor {
 
 /**
  * Returns one element of each row of x [N, V], at its index: [N]. With K indices for each row, listed row by row: [N, K].
- * Gradients of an element that is listed twice add up.
+ * Along another axis of x, of any shape, `indices` has one element, or K, for each place beside the axis, in the order of the
+ * result, whose shape is that of x without the axis, or with K in its place. Gradients of an element that is listed twice add
+ * up.
  */
-export function gather(x: Tensor, indices: ArrayLike<number>): Tensor {
-  requireShape('x', x, 'N, V')
-  const [rows, columns] = x.shape as readonly [number, number]
-  requireIndices('indices', indices, columns)
-  const each = rows === 0 ? 1 : indices.length / rows
-  if (!Number.isInteger(each) || indices.length < rows) {
-    throw unfit(`N or a multiple of it for the number of indices (${indices.length}) into x [N, V]`, x)
+export function gather(x: Tensor, indices: ArrayLike<number>, axis = -1): Tensor {
+  requireFloats('x', x)
+  const at = axisOf(x, axis)
+  const size = x.shape[at]!
+  requireIndices('indices', indices, size)
+  const [before, after] = [x.shape.slice(0, at), x.shape.slice(at + 1)]
+  const inner = elementsOf(after)
+  const places = elementsOf(before) * inner
+  const each = places === 0 ? 1 : indices.length / places
+  if (!Number.isInteger(each) || indices.length < places) {
+    throw unfit(
+      `${places} or a multiple of it for the number of indices (${indices.length}) along axis ${at} into x`,
+      x,
+    )
   }
   if (x.elements >= 2 ** 31) throw unfit('fewer than 2147483648 elements for x (gather from a part of its rows)', x)
-  const at = Int32Array.from(indices, (index, i) => Math.floor(i / each) * columns + index)
-  return pick(x, [x.elements, 1], at, each === 1 ? [rows] : [rows, each])
+  const flat = (index: number, i: number) => (Math.floor(i / (each * inner)) * size + index) * inner + (i % inner)
+  const shape = [...before, ...(each === 1 ? [] : [each]), ...after]
+  return pick(x, [x.elements, 1], Int32Array.from(indices, flat), shape.length === 0 ? [1] : shape)
 }
 
 /** Returns rows [from, to) of x along its first dimension, in the same memory. */
 export function slice(x: Tensor, from: number, to: number): Tensor {
   requireFloats('x', x)
-  const y = x.rows(from, to)
+  const y = noGrad(() => x.rows(from, to))
   return record(y, [x], [], (dY, _, [dX]) => {
     writeByAdding(dX!, (target) => native.add(dY.native, target.rows(from, to).native, 1))
   })

@@ -30,6 +30,18 @@ export function unfit(expected: string, ...came: readonly Tensor[]): UsageError 
   return new UsageError('unfit-shape', `Expected ${expected} but received ${all}.`)
 }
 
+/** Returns an axis of x counted from its first; -1 is its last. */
+export function axisOf({ shape }: Tensor, axis: unknown, name = 'axis'): number {
+  if (Number.isInteger(axis) && -shape.length <= (axis as number) && (axis as number) < shape.length) {
+    return ((axis as number) + shape.length) % shape.length
+  }
+  const range =
+    shape.length === 0
+      ? 'no axis, of which a scalar has none,'
+      : `a whole number from ${-shape.length} to ${shape.length - 1}`
+  throw badValue(name, range, axis)
+}
+
 /** Returns x with its elements in row-major order without gaps: x itself, or a copy. */
 export function dense(x: Tensor): Tensor {
   if (x.isDense) return x
@@ -81,7 +93,7 @@ export function wholeSum(x: Tensor): Tensor {
 }
 
 /** Sums x as [rows, columns] over rows: [columns] float32. */
-function columnSums(x: Tensor, columns: number): Tensor {
+export function columnSums(x: Tensor, columns: number): Tensor {
   const sums = Tensor.empty([columns], { device: x.device })
   native.columnSums(dense(x).view([columns && x.elements / columns, columns]).native, sums.native, false)
   return sums

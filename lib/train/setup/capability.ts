@@ -21,7 +21,8 @@ export async function requireCapable(
 ): Promise<void> {
   const { loss } = await lossOf(model, passes, objective)
   try {
-    await loss.backward()
+    // The blocks of the trial may have no adapter.
+    if (loss.requiresGrad !== false) await loss.backward()
     await loss.item()
     if (!METHODS.some((known) => known === method)) requireGradients(method, parameters)
   } catch (error) {
