@@ -5,6 +5,9 @@
  * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
  */
 import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { aNumber, anyText, check, expecting, optionsSchema, wholeFrom, wholes } from './arguments.js'
+import { UsageError } from './errors.js'
 
 const MULTIPLIER_0 = 0xd2511f53
 const MULTIPLIER_1 = 0xcd9e8d57
@@ -21,6 +24,19 @@ function multiplyHigh(a: number, b: number): number {
   const middle = (Math.imul(aHigh, bLow) >>> 0) + (Math.imul(aLow, bLow) >>> 16)
   const carry = (Math.imul(aLow, bHigh) >>> 0) + (middle & 0xffff)
   return ((Math.imul(aHigh, bHigh) >>> 0) + (middle >>> 16) + (carry >>> 16)) >>> 0
+}
+
+const loadArguments = {
+  state: optionsSchema('the state of a random stream', {
+    key: wholes,
+    words: wholeFrom(0),
+    spareNormal: aNumber.optional(),
+  }),
+}
+
+const streamArguments = {
+  seed: expecting('a whole number', z.union([z.int(), z.bigint()])),
+  name: anyText,
 }
 
 type Words4 = readonly [number, number, number, number]
@@ -41,6 +57,16 @@ export function philox4x32([c0, c1, c2, c3]: Words4, [k0, k1]: Words2): Words4 {
     k1 = (k1 + WEYL_1) | 0
   }
   return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0]
+}
+
+/** The position of a `RandomStream`, to continue later: JSON. */
+export interface RandomState {
+  /** The stream's key. */
+  readonly key: readonly number[]
+  /** Number of 32-bit words that were read. */
+  readonly words: number
+  /** The second normal number of a pair, if only the first was read. */
+  readonly spareNormal?: number
 }
 
 /** A stream of random numbers, read from its start. */
@@ -74,6 +100,25 @@ export class RandomStream {
     this.#read = 4
     for (let i = 0; i < after % 4; i++) this.uint32()
     return before
+  }
+
+  /** Returns the stream's position, for `load` of a stream with the same key. */
+  state(): RandomState {
+    const spareNormal = this.#spareNormal
+    return { key: this.key, words: this.skip(0), ...(spareNormal !== undefined && { spareNormal }) }
+  }
+
+  /** Continues at a position that `state` returned. @throws UsageError `unfit-state` if that is of another stream */
+  load(state: RandomState): void {
+    check({ state }, loadArguments)
+    if (state.key.join() !== this.key.join()) {
+      const keys = `Expected the state of a stream with the key ${this.key.join(', ')} but received one of ${state.key.join(', ')}`
+      throw new UsageError('unfit-state', `${keys}: the stream had another seed, name or counters.`)
+    }
+    this.#block = 0
+    this.#read = 4
+    this.skip(state.words)
+    this.#spareNormal = state.spareNormal
   }
 
   /** Returns a uniform number in [0, 1), with 53 random bits. */
@@ -131,5 +176,6 @@ export function streamKey(seed: number | bigint, name: string, ...counters: (num
  * @param counters tell streams of one name apart: an epoch, a layer, ...
  */
 export function randomStream(seed: number | bigint, name: string, ...counters: (number | string)[]): RandomStream {
+  check({ seed, name }, streamArguments)
   return new RandomStream(streamKey(seed, name, ...counters))
 }

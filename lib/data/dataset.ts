@@ -16,8 +16,9 @@ import {
 import { InputError, quoted, UsageError } from '../common/errors.js'
 import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
-import type { TokenRow } from './encode.js'
+import { checkIds, encodeRow, type TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
+import type { LongRowCounts } from './long-rows.js'
 import { type ReadingOptions, RowReading, readingKinds, readingOptions } from './rows/reading.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
 import { resolveTools } from './rows/tools.js'
@@ -226,24 +227,79 @@ function partsOf(sources: readonly OpenSource[], { sources: facts }: TokenisedDa
   })
 }
 
+/** Schemas of the options that change a row's tokens. */
+const rowKinds = {
+  tokenizer: aTokenizer.nullable().optional(),
+  template: aText.optional(),
+  trainOn: z.enum(['completion', 'all']).optional(),
+  longRows: z.enum(LONG_ROWS).optional(),
+  vocabularySize: wholeFrom(1).optional(),
+  ...readingKinds,
+  tools: z.union([aText, expecting('a list of schemas', z.array(anObject))]).optional(),
+  templateOptions: anObject.optional(),
+}
+
+const tokeniseRowArguments = { options: optionsSchema('the options of tokeniseRow', rowKinds) }
+
 const datasetArguments = {
   source: someData,
   options: optionsSchema('the options of loadDataset', {
-    tokenizer: aTokenizer.nullable().optional(),
-    template: aText.optional(),
-    trainOn: z.enum(['completion', 'all']).optional(),
-    longRows: z.enum(LONG_ROWS).optional(),
-    vocabularySize: wholeFrom(1).optional(),
+    ...rowKinds,
     keepWithoutTarget: aFlag.optional(),
     cacheDir: aText.nullable().optional(),
     onProgress: aFunction.optional(),
-    ...readingKinds,
-    tools: z.union([aText, expecting('a list of schemas', z.array(anObject))]).optional(),
-    templateOptions: anObject.optional(),
     extensions: listOfTexts.optional(),
     purpose: z.enum(['training', 'evaluation', 'validation']).optional(),
     ...hubKinds,
   }),
+}
+
+/** How `tokeniseRow` turns a row into tokens: as `loadDataset` does. */
+export interface TokeniseRowOptions
+  extends Pick<
+    DatasetOptions,
+    | ('tokenizer' | 'maxLength' | 'longRows' | 'template' | 'trainOn' | 'tools' | 'templateOptions' | 'vocabularySize')
+    | ('text' | 'columns' | 'ignoreColumns')
+  > {}
+
+/** The tokens of one row. */
+export interface RowTokens {
+  /**
+   * The documents that it became, each with `ids` and `mask`: one, several where a text or a split conversation is longer than
+   * `maxLength`, none where `longRows` leaves it out.
+   */
+  pieces: readonly TokenRow[]
+  /** Number of tokens before anything was cut. */
+  length: number
+  /** What happened to a row that was too long; absent if nothing. */
+  cut?: Partial<LongRowCounts>
+}
+
+/**
+ * Does to one row what `loadDataset` does to each; a row in which nothing is trained is returned too.
+ *
+ * ```ts
+ * import { loadTokenizer, packBatch, tokeniseRow } from 'node-mora'
+ *
+ * const tokenizer = await loadTokenizer('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const { pieces } = await tokeniseRow({ prompt: '2 + 2 =', completion: ' 4' }, { tokenizer, maxLength: 512 })
+ * const batch = packBatch(pieces.map((piece) => ({ ...piece, row: 0 })))
+ * console.log(batch.ids.length, batch.targetTokens)
+ * ```
+ *
+ * @throws InputError of a malformed row, or an id past `vocabularySize`
+ */
+export async function tokeniseRow(
+  row: Readonly<Record<string, unknown>>,
+  options: TokeniseRowOptions,
+): Promise<RowTokens> {
+  check({ options }, tokeniseRowArguments)
+  const settings = await encodeOptions(options)
+  const where = 'the row'
+  const { rows, length, cut } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
+  const { vocabularySize = Number.POSITIVE_INFINITY } = options
+  for (const { ids } of rows) checkIds(ids, vocabularySize, where)
+  return { pieces: rows, length, ...(cut && { cut }) }
 }
 
 /** Returns the options with their defaults and the loaded template. */

@@ -81,6 +81,8 @@ const someRows = custom(
     (value instanceof Dataset || Symbol.iterator in value || Symbol.asyncIterator in value),
 )
 
+const aState = optionsSchema('the state of DataLoader', { step: wholeFrom(0) })
+
 const dataLoaderArguments = {
   rows: someRows,
   options: optionsSchema('the options of DataLoader', {
@@ -147,6 +149,12 @@ export class DataLoader implements AsyncIterable<Batch> {
   /** Returns the loader's position, for the option `state` of another one over the same rows. */
   state(): LoaderState {
     return { step: this.#step }
+  }
+
+  /** Continues where a loader over the same rows was, with what its `state` returned: the next loop begins there. */
+  load(state: LoaderState): void {
+    check({ state }, { state: aState })
+    this.#step = state.step
   }
 
   /** Yields the remaining batches, of `epochs` passes over the rows in all. */

@@ -52,6 +52,17 @@ describe('DataLoader', () => {
     expect(batch!.targetTokens).toBe((await tokenizer.encode('six')).length + 1)
   })
 
+  it('continues where another one was, by load', async () => {
+    const options = { batchSize: 2, seed: 5, epochs: 2 }
+    const first = new DataLoader(rows, options)
+    const seen: Batch[] = []
+    for await (const batch of first) if (seen.push(batch) === 3) break
+    const rest = new DataLoader(rows, options)
+    rest.load(JSON.parse(JSON.stringify(first.state())))
+    expect([...seen, ...(await collect(rest))]).toEqual(await collect(new DataLoader(rows, options)))
+    expect(() => rest.load({ step: -1 })).toThrow('Expected a whole number of at least 0 for step but received -1.')
+  })
+
   it('names a malformed row', async () => {
     for (const row of [null, 'text', 3]) {
       const loader = new DataLoader([row] as unknown as { ids: number[] }[])
