@@ -22,10 +22,11 @@ export {
 export type { HubMeaning, OptionFacts, OptionKind, ResumeRule } from '../schema/option-facts.js'
 export type { Destination } from '../tensor/destination.js'
 export * from '../tensor/operations/arithmetic.js'
-export { onDiagonal, reshape, scaleRows, scatter, transpose, weighted } from '../tensor/operations/factors.js'
+export { onDiagonal, scaleRows, scatter, transpose, weighted } from '../tensor/operations/factors.js'
 export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
 export { matmul, type ProductOptions, product } from '../tensor/operations/products.js'
-export { mean, norms, sum } from '../tensor/operations/reductions.js'
+export { logSumExp, mean, norms, sum } from '../tensor/operations/reductions.js'
+export { concat, reshape, stack } from '../tensor/operations/reshaping.js'
 export { Parameter } from '../tensor/parameter.js'
 export { keep, type SynchronousBody, scope } from '../tensor/scope.js'
 export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
@@ -67,5 +68,6 @@ export {
   positiveEntry,
   wholeEntry,
 } from './contract/peft-entries.js'
+export { type CheckedGradient, type GradientCheckOptions, gradientCheck } from './gradient-check.js'
 export { factorShapes, kaimingUniform } from './methods/low-rank.js'
 export { registerMethod } from './registry.js'
