@@ -8,12 +8,22 @@
  */
 
 export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
+export { type CheckedGradient, type GradientCheckOptions, gradientCheck } from './adapters/gradient-check.js'
 export * from './adapters/own-methods.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './adapters/single-layer.js'
 export { type AnalyzeOptions, analyzeAdapter, type LayerSpectrum, type Spectrum, spectrumOf } from './analysis/index.js'
 export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
+export { type RandomState, type RandomStream, randomStream } from './common/random.js'
 export type { Batch } from './data/batch.js'
-export { Dataset, type DatasetOptions, type DatasetPart, loadDataset } from './data/dataset.js'
+export {
+  Dataset,
+  type DatasetOptions,
+  type DatasetPart,
+  loadDataset,
+  type RowTokens,
+  type TokeniseRowOptions,
+  tokeniseRow,
+} from './data/dataset.js'
 export type { TokenRow } from './data/encode.js'
 export type { DataPurpose } from './data/files/data-files.js'
 export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './data/loader.js'
@@ -97,14 +107,16 @@ export type {
   ProfileEntry,
 } from './native/addon.js'
 export type { ObjectiveName } from './objectives/index.js'
-export type {
-  BatchLoss,
-  ForwardModel,
-  LossTensor,
-  Objective,
-  ObjectiveRows,
-  States,
-  WeightedSum,
+export {
+  type BatchLoss,
+  type ForwardModel,
+  type LossTensor,
+  type Objective,
+  type ObjectiveRows,
+  type States,
+  type TokenLogProbsOptions,
+  tokenLogProbs,
+  type WeightedSum,
 } from './objectives/objective.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
@@ -130,7 +142,8 @@ export * from './tensor/operations/arithmetic.js'
 export { gather, gatherRows, slice } from './tensor/operations/indexing.js'
 export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/operations/loss.js'
 export { linear, matmul } from './tensor/operations/products.js'
-export { logSoftmax, mean, softmax, sum } from './tensor/operations/reductions.js'
+export { logSoftmax, logSumExp, mean, softmax, sum } from './tensor/operations/reductions.js'
+export { concat, reshape, stack } from './tensor/operations/reshaping.js'
 export { Parameter } from './tensor/parameter.js'
 export type { Ranks, WritableValues } from './tensor/ranks.js'
 export { type SynchronousBody, scope } from './tensor/scope.js'

@@ -36,6 +36,8 @@ export const float32s = expecting('a Float32Array', z.instanceof(Float32Array))
 
 export const atLeast = (least: number) => expecting(`a finite number of at least ${least}`, z.number().min(least))
 
+export const positive = expecting('a finite number above 0', z.number().positive())
+
 export const wholeFrom = (least: number) => expecting(`a whole number of at least ${least}`, z.int().min(least))
 
 export const wholeBetween = (least: number, most: number) =>

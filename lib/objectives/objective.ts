@@ -1,5 +1,6 @@
 /** The objective of a run: the rows that it reads, and their loss. */
-import type { Batch } from '../data/batch.js'
+import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
+import { aBatch, type Batch } from '../data/batch.js'
 import { type DatasetOptions, type DatasetPart, loadDataset } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import type { StepRows } from '../data/packing.js'
@@ -10,6 +11,8 @@ import type { Tensor } from '../tensor/tensor.js'
 
 /** The scalar loss of a forward pass. */
 export interface LossTensor {
+  /** Whether it depends on a parameter; absent: it does. */
+  readonly requiresGrad?: boolean
   /** Reads its value. */
   item(): Promise<number>
   /** Computes gradients. `onGradient` is called with each parameter when its gradient is complete. */
@@ -26,6 +29,8 @@ export interface States {
   logits(from?: number, to?: number): Tensor
   /** Returns Σ of body(logits, from, to) over chunks of rows, so that logits never exist as a whole. */
   sumOverLogits(body: (logits: Tensor, from: number, to: number) => Tensor): Tensor
+  /** Returns the log-probability of a target of each row, [N] float32; see `tokenLogProbs`. */
+  tokenLogProbs(targets: ArrayLike<number>, options?: { temperature?: number }): Tensor
   /** Frees its tensors, which the backward pass no longer needs. */
   dispose(): void
 }
@@ -125,13 +130,63 @@ export async function sumOverTargets(
   { gradients }: { gradients: boolean },
   body: (logits: Tensor, targets: Int32Array) => Tensor,
 ): Promise<BatchLoss> {
+  const loss = await ofTargets(model, batch, gradients, (states, targets) =>
+    states.sumOverLogits((logits, from, to) => body(logits, targets.subarray(from, to))),
+  )
+  return { loss, weight: batch.targetTokens }
+}
+
+const tokenLogProbsArguments = {
+  model: having('a model', 'forwardAsync'),
+  batch: aBatch,
+  options: optionsSchema('the options of tokenLogProbs', {
+    temperature: positive.optional(),
+    gradients: aFlag.optional(),
+  }),
+}
+
+/** Options of `tokenLogProbs`. */
+export interface TokenLogProbsOptions {
+  /** Divides the logits; default 1. */
+  temperature?: number
+  /** Whether gradients can flow to the model's parameters; default true. */
+  gradients?: boolean
+}
+
+/**
+ * Returns the natural log-probability of every target of the batch, in order: [targets] float32, with gradients. The logits
+ * never exist as a whole. The caller disposes of it, or it belongs to the scope. `model.tokenLogProbs` returns their values.
+ *
+ * ```ts
+ * import { loadModel, packBatch, tokenLogProbs } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const batch = packBatch([{ ids: [5, 17, 3, 9], mask: [0, 0, 1, 1], row: 0 }])
+ * using logProbs = await tokenLogProbs(model, batch, { gradients: false })
+ * console.log(await logProbs.data()) // of the ids 3 and 9
+ * ```
+ */
+export async function tokenLogProbs(
+  model: ForwardModel,
+  batch: Batch,
+  options: TokenLogProbsOptions = {},
+): Promise<Tensor> {
+  check({ model, batch, options }, tokenLogProbsArguments)
+  const { temperature = 1, gradients = true } = options
+  return ofTargets(model, batch, gradients, (states, targets) => states.tokenLogProbs(targets, { temperature }))
+}
+
+/** Computes something from the states of the tokens that have a target, and from the ids that follow them. */
+async function ofTargets(
+  model: ForwardModel,
+  batch: Batch,
+  gradients: boolean,
+  body: (states: States, targets: Int32Array) => Tensor,
+): Promise<Tensor> {
   const states = await model.forwardAsync(batch, { rows: 'targets', gradients })
   const targets = batch.targets.filter((target) => target >= 0)
   try {
-    const loss = withRecording(gradients, () =>
-      states.sumOverLogits((logits, from, to) => body(logits, targets.subarray(from, to))),
-    )
-    return { loss, weight: batch.targetTokens }
+    return withRecording(gradients, () => body(states, targets))
   } finally {
     states.dispose()
   }

@@ -93,6 +93,11 @@ export class AdamW {
     this.setParameters(parameters)
   }
 
+  /** The parameters that it updates. */
+  get parameters(): readonly Parameter[] {
+    return [...this.#states.keys()]
+  }
+
   /**
    * Replaces the parameters. Those that remain keep their moments and update counts, new ones start at zero, and the state
    * of removed ones is dropped.

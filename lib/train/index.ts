@@ -1,5 +1,13 @@
 /** Training runs: `train`, the events of a run, and the parts for custom training loops. */
 export { newestIntactCheckpoint } from './checkpoints/checkpoint.js'
+export {
+  type Continued,
+  type LoadedLoop,
+  type LoopParts,
+  loadCheckpoint,
+  type SavedLoop,
+  saveCheckpoint,
+} from './checkpoints/loop-checkpoint.js'
 export { meanLoss } from './evaluate.js'
 export type {
   CheckpointEvent,

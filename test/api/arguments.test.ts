@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loraMethod } from '../../lib/adapters/methods/lora.js'
 import { ADAPTER_METHODS } from '../../lib/adapters/registry.js'
 import { MoraError } from '../../lib/common/errors.js'
 import * as library from '../../lib/index.js'
@@ -162,15 +163,35 @@ beforeAll(async () => {
       'square',
       'tanh',
     ].map((name) => of(name, [tensor()])),
-    ...['mean', 'sum'].map((name) => of(name, [tensor(), -1], [[], ['undefined', 'negative']])),
+    ...['mean', 'sum'].map((name) =>
+      of(name, [tensor(), -1, true], [[], ['undefined', 'negative', 'zero', 'empty list'], ['undefined', 'true']]),
+    ),
+    of('logSumExp', [tensor(), -1], [[], ['undefined', 'negative', 'zero']]),
+    of('clamp', [tensor(), 0, 1], [[], ['zero', 'negative'], ['zero', 'fraction', 'huge']]),
+    of('reshape', [tensor(), [4]]),
+    of('concat', [[tensor()], 0], [[], ['undefined', 'negative', 'zero']]),
+    of('stack', [[tensor()], 0], [[], ['undefined', 'negative', 'zero']]),
     of('cast', [tensor(), 'float32']),
-    of('gather', [tensor(), [1, 0]], [[], ['typed array']]),
+    of('gather', [tensor(), [1, 0], -1], [[], ['typed array'], ['undefined', 'negative', 'zero']]),
     of('gatherRows', [tensor(), [1, 0]], [[], ['empty list', 'typed array']]),
     of('slice', [tensor(), 0, 1], [[], ['zero'], ['zero']]),
     of('linear', [tensor(), tensor(), Tensor.zeros([2], { device })], [[], [], ['undefined']]),
     of('matmul', [tensor(), tensor()]),
     of('scope', [() => {}], [['function']]),
     of('noGrad', [() => {}], [['function']]),
+    of('tokeniseRow', [{ input_ids: [1, 2] }, { tokenizer: null }], [[], ['empty object', 'foreign object']]),
+    of('tokenLogProbs', [loaded, batch, {}], [[], [], [...options, 'foreign object']]),
+    of(
+      'randomStream',
+      [1, 'a'],
+      [
+        ['zero', 'negative', 'bigint'],
+        ['text', 'empty text'],
+      ],
+    ),
+    of('gradientCheck', [loraMethod, {}], [[], [...options, 'foreign object']]),
+    of('saveCheckpoint', [join(folder, 'checkpoints'), { model: loaded, optimizer, step: 1 }], [['text']]),
+    of('loadCheckpoint', [join(folder, 'checkpoints', 'step-000001'), { model: loaded, optimizer }], [['text']]),
     of('newestIntactCheckpoint', [folder, () => {}], [['text'], ['function']]),
     of('meanLoss', [loaded, [batch], {}], [[], [], [...options, 'foreign object']]),
     of('train', [loaded, { data: rows }]),
@@ -197,6 +218,8 @@ beforeAll(async () => {
     on(tensor(), 'Tensor', 'rows', [0, 1], [['zero'], ['zero']]),
     on(tensor(), 'Tensor', 'copyFrom', [tensor()]),
     on(tensor(), 'Tensor', 'assign', [new Float32Array(4)], [['typed array']]),
+    on(new DataLoader([]), 'DataLoader', 'load', [{ step: 0 }]),
+    on(library.randomStream(1, 'a'), 'RandomStream', 'load', [library.randomStream(1, 'a').state()]),
     on(parameter, 'Parameter', 'assign', [new Float32Array(2)], [['typed array']]),
     on(optimizer, 'AdamW', 'setParameters', [[parameter]], [['empty list']]),
     on(optimizer, 'AdamW', 'step', [{ learningRate: 0 }]),

@@ -1,11 +1,17 @@
-import { aFunction, check } from '../../common/arguments.js'
+import { aFunction, badValue, check, optionsSchema, positive, wholes } from '../../common/arguments.js'
 import { sumOfChunks } from '../../tensor/chunks.js'
 import { slice } from '../../tensor/operations/indexing.js'
-import { type LogitsForm, logitsOf, rowsOfLogits } from '../../tensor/operations/loss.js'
+import { type LogitsForm, logitsOf, rowsOfLogits, targetLogProbs } from '../../tensor/operations/loss.js'
 import { scope } from '../../tensor/scope.js'
-import type { Tensor } from '../../tensor/tensor.js'
+import { runSteps } from '../../tensor/steps.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { Decoder } from './decoder.js'
+
+const tokenLogProbsArguments = {
+  targets: wholes,
+  options: optionsSchema('the options of tokenLogProbs', { temperature: positive.optional() }),
+}
 
 /** Options of a forward pass. */
 export interface ForwardCall {
@@ -63,6 +69,27 @@ export class ModelOutput implements Disposable {
     check({ body }, { body: aFunction })
     const logits = (rows: Tensor) => logitsOf(rows, this.#head, this.#form)
     return sumOfChunks(this.hidden, rowsOfLogits(this.#head), (rows, from, to) => body(logits(rows), from, to))
+  }
+
+  /**
+   * Returns the natural log-probability of each row's target, [N] float32, with gradients; `targets` has an id for every row.
+   * The logits, which `temperature` divides, never exist as a whole.
+   */
+  tokenLogProbs(targets: ArrayLike<number>, options: { temperature?: number } = {}): Tensor {
+    check({ targets, options }, tokenLogProbsArguments)
+    const { temperature = 1 } = options
+    const { hidden } = this
+    const [rows, vocabulary] = [hidden.shape[0]!, this.#head.shape[0]!]
+    if (targets.length !== rows) throw badValue('targets', `${rows} ids, one for each row,`, targets)
+    const ids = Int32Array.from(targets)
+    const odd = ids.find((id) => id < 0 || id >= vocabulary)
+    if (odd !== undefined) throw badValue('targets', `ids from 0 to ${vocabulary - 1}`, odd)
+    const { scale, softcap } = this.#form
+    const form = { scale: scale / temperature, softcap: softcap && softcap / temperature }
+    return scope(() => {
+      const onDevice = Tensor.from(ids, [rows], { device: hidden.device, dtype: 'int32' })
+      return runSteps(targetLogProbs(hidden, this.#head, onDevice, form))
+    })
   }
 
   /** Frees hidden states, and the head if adapters have changed it. */

@@ -1,14 +1,15 @@
 import { aNumber, check, optionsSchema } from '../../common/arguments.js'
 import { type FloatDType, native } from '../../native/addon.js'
-import { writeScaled, writeWeightGradient } from '../gradient-writes.js'
+import { writeMultiple, writeScaled, writeWeightGradient } from '../gradient-writes.js'
 import { scope } from '../scope.js'
 import { runSteps, type Steps } from '../steps.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
+import { scaleRows } from './factors.js'
 import { gradientBeside, inParts, type LogitsForm, lossesInParts } from './loss-in-parts.js'
-import { requireTensor } from './shaped.js'
+import { dense, requireTensor } from './shaped.js'
 
 export type { LogitsForm }
 
@@ -75,8 +76,8 @@ export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tenso
 }
 
 /**
- * Returns losses [N] (float32), with logits in chunks of rows. Writes the gradients of their sum to dHidden [N, D], and adds
- * them to dHead [V, D].
+ * Returns losses [N] (float32), with logits in chunks of rows. Writes the gradients of their sum, in which each loss has its
+ * element of `weights` [N] or 1 as a factor, to dHidden [N, D], and adds them to dHead [V, D].
  */
 function lossesByChunks(
   hidden: Tensor,
@@ -85,6 +86,7 @@ function lossesByChunks(
   { scale, softcap }: LogitsForm,
   dHidden: Tensor | null = null,
   dHead: Tensor | null = null,
+  weights: Tensor | null = null,
 ): Tensor {
   const dtype = hidden.dtype as FloatDType
   const wanted = dHidden !== null || dHead !== null
@@ -100,12 +102,20 @@ function lossesByChunks(
       const [at, own] = [targets.rows(from, to), losses.rows(from, to)]
       native.crossEntropy(logits.native, at.native, softcap ?? 0, own.native, dLogits?.native ?? null)
       if (!dLogits) return
+      if (weights) multiplyRows(dLogits, weights.rows(from, to))
       if (dHidden) weight.multiplyGradient(dLogits, dHidden.rows(from, to), scale, false)
       const product = { a: dLogits.native, transposeA: true, b: x.native, alpha: scale, accumulate: true }
       if (dHead) native.matmul({ ...product, c: dHead.native })
     })
   }
   return losses
+}
+
+/** Multiplies each row of x [N, V] by its factor, in place. */
+function multiplyRows(x: Tensor, factors: Tensor): void {
+  const ones = Tensor.empty([x.shape[1]!], { device: x.device })
+  native.fill(ones.native, 1)
+  native.rmsNormApply(x.native, ones.native, 0, factors.native, x.native)
 }
 
 /** Returns the sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
@@ -156,18 +166,36 @@ function products(hidden: Tensor, head: Weight, scale: number): Tensor {
   return logits
 }
 
-/** Log-probabilities [N] (float32) of the targets, in parts like the loss. No gradients. */
+/** Returns log-probabilities [N] (float32) of the targets, in parts like the loss. */
 export function* targetLogProbs(
   hidden: Tensor,
   head: Weight,
   targets: Tensor,
   form: LogitsForm = plainLogits,
 ): Steps<Tensor> {
+  const { floats } = head
+  const isTrained = floats?.requiresGrad === true
+  const wanted = isRecording() && hidden.requiresGrad && !isTrained
+  const dHidden = wanted ? Tensor.empty(hidden.shape, hidden) : null
   const losses = inParts(hidden)
-    ? yield* lossesInParts(hidden, head, targets, form, null)
-    : lossesByChunks(hidden, head, targets, form)
+    ? yield* lossesInParts(hidden, head, targets, form, dHidden)
+    : lossesByChunks(hidden, head, targets, form, dHidden)
   native.copy(losses.native, losses.native, -1)
-  return losses
+  if (!isTrained) {
+    // A row's loss depends on its own hidden state alone, so that the gradients of the sum are those of each row.
+    return record(losses, [hidden], dHidden ? [dHidden] : [], (dY, [slopes], [toHidden]) =>
+      writeMultiple(toHidden!, -1, scaleRows(slopes!, dense(dY))),
+    )
+  }
+  // Gradients of the head need those of each row, which only the backward pass knows: it computes the logits again.
+  const saved = [hidden, targets, ...head.tensors]
+  return record(losses, [hidden, floats], saved, (dY, [x, at], [toHidden, toHead]) => {
+    const dHidden = toHidden!.needed ? Tensor.empty(hidden.shape, x!) : null
+    const dHead = Tensor.zeros(head.shape, { device: x!.device })
+    lossesByChunks(x!, head, at!, form, dHidden, dHead, mul(dense(dY), -1))
+    if (dHidden) toHidden!.pass(dHidden)
+    toHead!.pass(dHead)
+  })
 }
 
 /** Returns the number of rows of logits in memory at one time. */

@@ -100,9 +100,9 @@ export async function readCheckpointRecord(path: string): Promise<CheckpointReco
  * Loads a checkpoint's weights and moments into parameters and an optimizer that are set up as for a new run. Throws an
  * `InputError` if they are not the tensors that were saved.
  */
-export async function loadCheckpoint(
+export async function restoreTensors(
   path: string,
-  record: CheckpointRecord,
+  updates: CheckpointRecord['updates'],
   parameters: readonly TrainedParameter[],
   optimizer: Optimizer,
 ): Promise<void> {
@@ -126,7 +126,7 @@ export async function loadCheckpoint(
   const moments = new Map<string, Float32Array>()
   for await (const { name, values } of readTensors(join(path, OPTIMIZER))) moments.set(name, values)
   try {
-    optimizer.load({ updates: record.updates, tensors: moments })
+    optimizer.load({ updates, tensors: moments })
   } catch (error) {
     throw about(path, error)
   }

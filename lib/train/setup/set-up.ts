@@ -9,7 +9,7 @@ import { objectiveNamed } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, type TrainOptions, TrainSchema } from '../../options/index.js'
-import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
+import { pruneCheckpoints, removeLaterCheckpoints, restoreTensors } from '../checkpoints/checkpoint.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
 import { findResumePointOnRanks } from '../checkpoints/resume-on-ranks.js'
@@ -129,7 +129,7 @@ async function setUpIn(
 
   const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
-  if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
+  if (point) await restoreTensors(point.path, point.record.updates, parameters, optimizer)
   await requireCapable(model, passes, objective, parameters, part.resolved.method)
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()

@@ -20,6 +20,9 @@ export const slow = new Set([
   'loadTokenizer',
   'loadDataset',
   'newestIntactCheckpoint',
+  'saveCheckpoint',
+  'loadCheckpoint',
+  'gradientCheck',
 ])
 export const isSlow = ({ name, owner }) =>
   slow.has(name) || ['Model', 'ForwardPasses', 'Chat', 'AdapterSet'].includes(owner)
@@ -42,6 +45,7 @@ const onlyTheAddon = 'its objects are made by the addon alone'
 /** Targets that refuse everything that a test can pass, and why. */
 export const refusing = {
   'new Model': 'its parts are made by loadModel and initModel',
+  gradientCheck: 'the methods of the library are not exported, and one of a test is a file of functions',
   pushToHub: 'nothing is pushed without the network',
   'Tensor.prototype.backward': 'the tensors that calls are made on are no scalars',
   'Run.prototype.save': 'a run that is over has nothing to save, and one that trains is never waited for here',
@@ -121,16 +125,29 @@ export function startsOf(world) {
         ...['softmax', 'logSoftmax'],
       ].map((name) => [name, () => [tensor([1, 2, 3, 4], [2, 2])]]),
     ),
-    sum: () => [tensor([1, 2, 3, 4], [2, 2]), -1],
-    mean: () => [tensor([1, 2, 3, 4], [2, 2]), -1],
+    sum: () => [tensor([1, 2, 3, 4], [2, 2]), [0], true],
+    mean: () => [tensor([1, 2, 3, 4], [2, 2]), -1, false],
+    logSumExp: () => [tensor([1, 2, 3, 4], [2, 2]), 0],
+    clamp: () => [tensor([1, 2, 3, 4], [2, 2]), 1.5, 3],
+    reshape: () => [tensor([1, 2, 3, 4], [2, 2]), [4]],
+    concat: () => [[tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2], [1, 2])], 0],
+    stack: () => [[tensor([1, 2], [2]), tensor([3, 4], [2])], -1],
     cast: () => [tensor([1, 2, 3, 4], [2, 2]), 'bfloat16'],
-    gather: () => [tensor([1, 2, 3, 4], [2, 2]), [0, 1]],
+    gather: () => [tensor([1, 2, 3, 4], [2, 2]), [0, 1], 0],
     gatherRows: () => [tensor([1, 2, 3, 4], [2, 2]), [1]],
     slice: () => [tensor([1, 2, 3, 4], [2, 2]), 0, 1],
     linear: () => [tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2], [2])],
     matmul: () => [tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2])],
     scope: () => [() => tensor([1], [1])],
     noGrad: () => [() => tensor([1], [1])],
+    tokeniseRow: () => [{ input_ids: [1, 2, 3] }, { tokenizer: null }],
+    tokenLogProbs: () => [world.model, world.batch(), { temperature: 2, gradients: false }],
+    randomStream: () => [1, 'a', 2],
+    saveCheckpoint: () => [paths.outputs, { model: world.model, optimizer: world.of('AdamW'), step: 1 }],
+    loadCheckpoint: async () => {
+      const parts = { model: world.model, optimizer: world.of('AdamW') }
+      return [await library.saveCheckpoint(paths.outputs, { ...parts, step: 1 }), parts]
+    },
     newestIntactCheckpoint: () => [paths.outputs, () => {}],
     meanLoss: () => [world.model, [world.batch()]],
     train: () => [world.model, { data: paths.rows, output: output(), maxSteps: 1, batchSize: 1 }],
@@ -178,6 +195,7 @@ export function startsOf(world) {
     'Dataset.prototype.rowLength': () => [0],
     'Dataset.prototype.pieces': () => [0],
     'Dataset.prototype.requireRow': () => [0],
+    'DataLoader.prototype.load': () => [{ step: 1 }],
     'DataLoader.prototype.sampled': () => [rows()],
     'DataLoader.prototype.streamed': () => [rows()],
     'DataLoader.prototype.pack': () => [rows()],

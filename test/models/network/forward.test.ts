@@ -6,13 +6,14 @@ import { randomStream } from '../../../lib/common/random.js'
 import type { Batch } from '../../../lib/data/batch.js'
 import type { Model } from '../../../lib/models/model.js'
 import type { LogitsBody } from '../../../lib/models/network/model-output.js'
-import type { ForwardModel } from '../../../lib/objectives/objective.js'
+import type { FloatDType } from '../../../lib/native/addon.js'
+import { type ForwardModel, tokenLogProbs } from '../../../lib/objectives/objective.js'
 import { cast, exp, mul, square, sub } from '../../../lib/tensor/operations/arithmetic.js'
 import { gather, gatherRows } from '../../../lib/tensor/operations/indexing.js'
 import { logSoftmax, sum } from '../../../lib/tensor/operations/reductions.js'
 import { scope } from '../../../lib/tensor/scope.js'
 import { noGrad } from '../../../lib/tensor/tape.js'
-import type { Tensor } from '../../../lib/tensor/tensor.js'
+import { Tensor } from '../../../lib/tensor/tensor.js'
 import { batchOf, expectedOf, loadTiny, type TinyModel, tinyModels } from '../../golden/tiny-models.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
@@ -28,8 +29,8 @@ function batchFrom(name: TinyModel): Batch {
 const targetsOf = ({ targets }: Batch) => targets.filter((target) => target >= 0)
 
 /** A model with adapters that are not at zero, one of them on the head where it is untied. */
-async function adapted(name: TinyModel): Promise<Model> {
-  const model = await loadTiny(name)
+async function adapted(name: TinyModel, dtype: FloatDType = 'float32'): Promise<Model> {
+  const model = await loadTiny(name, dtype)
   model.addAdapter('a', mora({ rank: 2, dropout: 0.3 }))
   const modules = name === 'tiny-untied' ? ['lm_head', 'q_proj'] : ['q_proj']
   model.addAdapter('b', lora({ rank: 2, targetModules: modules }))
@@ -51,6 +52,18 @@ async function lossAndGradients(model: Model, loss: Tensor): Promise<[number, ..
   const value = await loss.item()
   loss.dispose()
   return [value, ...gradients]
+}
+
+/** Returns the gradients of every tensor that has one, by name, and clears them. */
+async function gradientsOf(model: Model, loss: Tensor): Promise<Map<string, Float32Array>> {
+  await loss.backward()
+  loss.dispose()
+  const gradients = new Map<string, Float32Array>()
+  for (const { name, parameter } of model.trainableParameters()) {
+    if (parameter.grad) gradients.set(name, (await parameter.grad.data()) as Float32Array)
+    parameter.zeroGrad()
+  }
+  return gradients
 }
 
 function expectAlike([loss, ...gradients]: [number, ...Float32Array[]], wanted: [number, ...Float32Array[]]): void {
@@ -105,6 +118,74 @@ describe.each(tinyModels)('%s', (name) => {
       expectAlike(await lossAndGradients(model, chunked()), wanted)
     },
   )
+
+  test.each([
+    { temperature: 1, dtype: 'float32' },
+    { temperature: 0.7, dtype: 'float32' },
+    { temperature: 1.3, dtype: 'bfloat16' },
+  ] as const)(
+    'tokenLogProbs has the gradients of whole logits, at $temperature in $dtype',
+    async ({ temperature, dtype }) => {
+      using model = await adapted(name, dtype)
+      const targets = targetsOf(batch)
+      // Each log-probability has a factor of its own.
+      const factors = () =>
+        Tensor.from(
+          Float32Array.from(targets, (_, i) => Math.sin(3 * i) - 0.4),
+          [targets.length],
+          { device: model.device },
+        )
+      const whole = scope(() => {
+        const logits = model.forward(batch, { rows: 'targets' }).logits()
+        return sum(mul(gather(logSoftmax(mul(logits, 1 / temperature)), targets), factors()))
+      })
+      const wanted = await lossAndGradients(model, whole)
+      const logProbs = await tokenLogProbs(model, batch, { temperature })
+      const parts = scope(() => sum(mul(logProbs, factors())))
+      logProbs.dispose()
+      const got = await lossAndGradients(model, parts)
+      if (dtype === 'float32') expectAlike(got, wanted)
+      else {
+        for (const [i, values] of (wanted.slice(1) as Float32Array[]).entries()) {
+          const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+          const error = values.reduce(
+            (most, value, j) => Math.max(most, Math.abs((got[i + 1] as Float32Array)[j]! - value)),
+            0,
+          )
+          expect(error).toBeLessThan(0.05 * largest)
+        }
+      }
+    },
+  )
+
+  test('tokenLogProbs without gradients has the values of model.tokenLogProbs', async () => {
+    using model = await adapted(name)
+    using logProbs = await tokenLogProbs(model, batch, { gradients: false })
+    expect(logProbs.requiresGrad).toBe(false)
+    expect(await logProbs.data()).toEqual(await model.tokenLogProbs(batch))
+    using none = await tokenLogProbs(model, batchOf([{ input_ids: [1, 2], labels: [-100, -100] }]))
+    expect(none.shape).toEqual([0])
+  })
+
+  test('tokenLogProbs with the head trained whole', async () => {
+    using model = await loadTiny(name)
+    model.addAdapter('c', lora({ rank: 2, modulesToSave: ['head'] }))
+    const targets = targetsOf(batch)
+    const whole = scope(() => sum(gather(logSoftmax(model.forward(batch, { rows: 'targets' }).logits()), targets)))
+    const wanted = await gradientsOf(model, whole)
+    const logProbs = await tokenLogProbs(model, batch)
+    const got = await gradientsOf(
+      model,
+      scope(() => sum(logProbs)),
+    )
+    logProbs.dispose()
+    expect(wanted.size).toBeGreaterThan(1)
+    for (const [of, values] of wanted) {
+      const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+      const error = values.reduce((most, value, j) => Math.max(most, Math.abs(got.get(of)![j]! - value)), 0)
+      expect(error, of).toBeLessThan(2e-4 * largest + 1e-12)
+    }
+  })
 })
 
 /** Cross-entropy as an objective on hidden states and logits. */
