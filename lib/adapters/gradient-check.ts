@@ -70,14 +70,8 @@ const MOST_COMPARED = 24
 
 /**
  * Compares the gradients of a method of adapters with finite differences of its results, whose sums are float64: of every trained
- * tensor and of the layer's input, through the layer's `forward` and its `weightUpdate` (a `DeltaLayer`'s `delta`).
- *
- * ```ts
- * import { gradientCheck } from 'node-mora/adapters'
- * import { loraXsMethod } from './lora-xs.js'
- *
- * for (const { tensor, form, error } of await gradientCheck(loraXsMethod)) console.log(tensor, form, error)
- * ```
+ * tensor and of the layer's input, through the layer's `forward` and its `weightUpdate` (a `DeltaLayer`'s `delta`). Returns the
+ * errors of all: `await gradientCheck(loraXsMethod)` for the method in examples/adapters/lora-xs.ts.
  *
  * @throws RunError `wrong-gradient` that names the first tensor whose gradient is wrong or missing
  */

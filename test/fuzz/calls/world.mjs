@@ -57,6 +57,7 @@ export class World {
     Object.assign(this, { library, binary, NativeError, golden })
     const at = (name) => join(scratch, name)
     this.paths = { model: at('model'), adapter: at('adapter'), rows: at('rows.jsonl'), outputs: at('outputs') }
+    this.paths.checkpoints = at('checkpoints')
     this.paths.weights = join(this.paths.model, 'model.safetensors')
     this.paths.template = join(golden, 'templates', 'chatml.jinja')
     this.device = library.openDevice({ device: 'cpu', threads: THREADS })
@@ -86,6 +87,7 @@ export class World {
     cpSync(join(golden, 'tokenizers', 'small-bpe'), paths.model, { recursive: true })
     this.dataset = await library.loadDataset(paths.rows, { tokenizer: null, cacheDir: null })
     await this.renew()
+    await library.saveCheckpoint(paths.checkpoints, { model: this.model, optimizer: this.of('AdamW'), step: 1 })
     await this.recorded.during(() => this.#useEverything())
     this.canaries = Array.from({ length: CANARIES.count }, () => this.#canary())
     this.restore()
