@@ -75,8 +75,8 @@ const trainArguments = {
  * options are those of `mora train`; `data` is required.
  *
  * Returns at once. Iterate the run to receive its events, pass `onEvent`, or just `await run.finished`. Throws a `UsageError`
- * at once for invalid options, and the reason of a `signal` that is already aborted; any other failure rejects `finished` and
- * ends the iteration.
+ * at once for invalid options, and the reason of a `signal` that is already aborted; any other failure rejects `finished` (and
+ * `started`, if it comes before the first step) and ends the iteration.
  *
  * ```ts
  * import { loadModel, train } from 'node-mora'
