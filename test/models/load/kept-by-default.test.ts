@@ -90,7 +90,7 @@ describe('mora train', () => {
 })
 
 describe('mora generate, and the tasks of mora eval that generate answers', () => {
-  const loaded = vi.spyOn(Model.prototype, 'nextToken')
+  const loaded = vi.spyOn(Model.prototype, 'withAdapters')
   afterAll(() => loaded.mockRestore())
 
   /** Whether a command that writes tokens keeps the weights. */
