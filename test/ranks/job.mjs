@@ -1,7 +1,7 @@
 /**
  * A rank of a job: `node job.mjs FOLDER WHAT`. Writes its findings to FOLDER/RANK.json, since the outputs of ranks mix.
  */
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connectRanks } from '../../dist/index.js'
 
@@ -206,5 +206,7 @@ async function hashOf(gradients) {
 
 appendFileSync(join(folder, 'pids'), `${process.pid}\n`)
 const seen = await works[what]()
-writeFileSync(join(folder, `${rank}.json`), JSON.stringify(seen))
+// A launcher may end the ranks that are left once one has failed.
+writeFileSync(join(folder, `${rank}.part`), JSON.stringify(seen))
+renameSync(join(folder, `${rank}.part`), join(folder, `${rank}.json`))
 if (!process.exitCode) await ranks.close()
