@@ -20,7 +20,9 @@ const setupFiles = [
   ...(process.env.MORA_TEST_OUTCOMES ? [join(root, 'scripts', 'test', 'only-added.mjs')] : []),
 ]
 const patience = counting ? 900_000 : 120_000
-const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts'] : [])]
+// It builds the addon anew, which all other tests load.
+const alone = ['test/packaging/node-gyp.test.ts']
+const exclude = ['test/cuda/**', ...alone, ...(counting ? ['test/eval/real-model.test.ts'] : [])]
 
 export default defineConfig({
   // Examples and benchmarks import the package by its name, and benchmarks some of its internals.
@@ -49,6 +51,7 @@ export default defineConfig({
           env: { ...env, MORA_CUDA: 'emulated', MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2' },
         },
       },
+      { extends: true, test: { name: 'alone', include: alone, env, sequence: { groupOrder: 1 } } },
     ],
   },
 })
