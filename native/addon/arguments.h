@@ -64,7 +64,8 @@ class Fields {
 
 /// The value whose name JavaScript gives. `what` is the kind of function, for messages.
 template <typename Enum>
-Enum functionNamed(const Napi::Value& value, const char* what, std::initializer_list<std::pair<const char*, Enum>> all) {
+Enum functionNamed(const Napi::Value& value, const char* what,
+                   std::initializer_list<std::pair<const char*, Enum>> all) {
   const std::string name = value.ToString().Utf8Value();
   std::string names;
   for (const auto& [known, function] : all) {

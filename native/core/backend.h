@@ -62,7 +62,8 @@ enum class Operation : int32_t {
 #include "core/operations.def"
 };
 
-/// A hash of the operations, their parameters and the functions that they take; increment `layout` when the structures here change.
+/// A hash of the operations, their parameters and the functions that they take; increment `layout` when the structures
+/// here change.
 constexpr uint32_t backendAbi(uint32_t layout) {
   constexpr char kOperations[] =
 #define MORA_OPERATION(name, ...) #name "(" #__VA_ARGS__ ")"

@@ -35,8 +35,8 @@ HWY_INLINE FloatVector logFloat(FloatVector x) {
   return hn::IfThenElse(hn::Or(hn::Lt(x, hn::Zero(FloatTag())), hn::IsNaN(x)), broadcast(NAN), result);
 }
 
-/// ln(1 + e^x) = max(x, 0) + ln(1 + u) with u = e^-|x|. The rounding error of w = 1 + u is added to first order, as (u -
-/// (w - 1)) / w, so that the tail e^x for negative x keeps its precision.
+/// ln(1 + e^x) = max(x, 0) + ln(1 + u) with u = e^-|x|. The rounding error of w = 1 + u is added to first order,
+/// (u - (w - 1)) / w, so that the tail e^x for negative x keeps its precision.
 HWY_INLINE FloatVector softplusFloat(FloatVector x) {
   const FloatVector one = broadcast(1.0f), u = expFloat(hn::Neg(hn::Abs(x))), w = hn::Add(one, u);
   const FloatVector lost = hn::Div(hn::Sub(u, hn::Sub(w, one)), w);
