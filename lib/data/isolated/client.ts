@@ -218,7 +218,8 @@ class IsolatedProcess {
   }
 
   #send(): void {
-    const outbox = this.#outbox.splice(0)
+    const outbox = this.#outbox.splice(0, MOST_OF_A_MESSAGE)
+    if (this.#outbox.length > 0) setImmediate(() => this.#send())
     if (!this.#child.connected) return
     try {
       this.#sendTogether(outbox)
@@ -314,6 +315,9 @@ class IsolatedProcess {
     return waiting.length <= 1 || waiting[0]!.request.alone ? 0 : undefined
   }
 }
+
+/** Requests of one message, since writing many takes long, and other work of this process waits for it. */
+const MOST_OF_A_MESSAGE = 64
 
 /** Characters of a process's words that may be the beginning of a sentence. */
 const MOST_WORDS = 64

@@ -1,6 +1,7 @@
 /** The isolated process, which renders chat templates and runs tokenizers. It answers requests in order. */
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
 import { type ChatAnswers, ChatTurns, type TurnCounts } from '../masks/chat-turns.js'
@@ -292,6 +293,8 @@ function failure(error: unknown): IsolatedAnswer {
   return { error: { code, message, isUsage: error instanceof UsageError } }
 }
 
+// The process that asks has its own work, and an event loop that others wait for.
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 const current = new Int32Array(new SharedArrayBuffer(16))
 const clock = new Worker(new URL('./clock.js', import.meta.url), { workerData: current })
 const isTicking = once(clock, 'online')
