@@ -19,7 +19,7 @@ import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-c
 import { checkIds, encodeRow, type TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
 import type { LongRowCounts } from './long-rows.js'
-import { type ReadingOptions, RowReading, readingKinds, readingOptions } from './rows/reading.js'
+import { type ReadingOptions, RowReading, readingKinds } from './rows/reading.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
@@ -318,7 +318,7 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
     longRows,
     trainOn,
     template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
-    reading: new RowReading(readingOptions(options)),
+    reading: new RowReading(options),
     context: { tools: (await resolveTools(options.tools)) ?? null, templateOptions: options.templateOptions ?? {} },
   }
 }

@@ -18,7 +18,7 @@ import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
 import { countTargets, encodeRow, type TokenRow } from './encode.js'
 import { type PackedRow, packBatch } from './packing.js'
-import { type ReadingOptions, readingKinds, readingOptions } from './rows/reading.js'
+import { type ReadingOptions, readingKinds } from './rows/reading.js'
 import { Sampler } from './sampler.js'
 import type { RowSettings } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
@@ -207,17 +207,7 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Returns a function that encodes a row. A text is one row here: it is refused if it exceeds `maxLength`. */
   async #tokenRows(): Promise<(row: LoaderRow, index: number) => Promise<TokenRow>> {
-    const { tokenizer = null, maxLength, template, tools, templateOptions, trainOn } = this.#options
-    const reading = readingOptions(this.#options)
-    const settings = await encodeOptions({
-      ...reading,
-      tokenizer,
-      maxLength,
-      template,
-      tools,
-      templateOptions,
-      trainOn,
-    })
+    const settings = await encodeOptions({ ...this.#options, tokenizer: this.#options.tokenizer ?? null })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
   }
 }

@@ -1,7 +1,7 @@
 /** The input of tasks: rows of the data, token rows, and windows of texts. */
 import { InputError, UsageError } from '../common/errors.js'
 import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
-import { RowReading, readingOptions } from '../data/rows/reading.js'
+import { RowReading } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
 import type { Row } from '../data/rows/rows.js'
 import { resolveTools } from '../data/rows/tools.js'
@@ -26,7 +26,7 @@ export async function openTask<Model extends RowReader>(
     options,
     data,
     shotsData,
-    reading: new RowReading(readingOptions(options)),
+    reading: new RowReading(options),
     templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
     template: model.tokenizer ? await promptTemplate(model, options, hub.onWarning ?? (() => {})) : null,
     maxLength: rowLimit(options, model.config.maxPositions),

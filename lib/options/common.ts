@@ -115,9 +115,12 @@ export const LoadSchema = z.strictObject({
 })
 
 /** Picks a command's options for loading its model. */
-export function loadOptions<Options extends object>(options: Options) {
-  const entries = Object.entries(options).filter(([name]) => Object.hasOwn(LoadSchema.shape, name))
-  return Object.fromEntries(entries) as Pick<Options, keyof Options & keyof typeof LoadSchema.shape>
+export const loadOptions = <Options extends object>(options: Options) => pick(options, LoadSchema.shape)
+
+/** Returns the options that a shape declares. */
+function pick<Options extends object, Shape extends object>(options: Options, shape: Shape) {
+  const entries = Object.entries(options).filter(([name]) => Object.hasOwn(shape, name))
+  return Object.fromEntries(entries) as Pick<Options, keyof Options & keyof Shape>
 }
 
 export const modelOption = text(
@@ -282,6 +285,11 @@ export const longRowsOption = choice(
   LONG_ROWS,
   'keep-start',
 )
+
+const { data: _, maxLength: __, ...encoding } = { ...rowOptions, longRows: longRowsOption, offline }
+
+/** Picks a command's options for how rows become tokens, but not how many, which depends on the model. */
+export const encodingOptions = <Options extends object>(options: Options) => pick(options, encoding)
 
 export const limitOption = (what: string) =>
   optionalInteger(`use the first N ${what} only`, { min: 1, defaultText: 'all' })

@@ -13,7 +13,7 @@ export {
   checkTrainOptions,
   requireOptions,
 } from './checks.js'
-export { type CommonOptions, CommonOptionsSchema, LoadSchema, loadOptions } from './common.js'
+export { type CommonOptions, CommonOptionsSchema, encodingOptions, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { DashboardSchema, ReportSchema } from './dashboard.js'
 export {

@@ -3,12 +3,11 @@
 import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadRows } from '../../data/dataset.js'
-import { readingOptions } from '../../data/rows/reading.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { TokeniseProgress } from '../../data/tokenise.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
-import { type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
+import { encodingOptions, type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface DataRowFacts {
@@ -28,25 +27,8 @@ export interface DataFacts {
   tokenizer: Tokenizer | null
 }
 
-type DataOptions = Pick<
-  InspectOptions,
-  | 'model'
-  | 'data'
-  | 'maxLength'
-  | 'longRows'
-  | 'template'
-  | 'text'
-  | 'columns'
-  | 'ignoreColumns'
-  | 'extensions'
-  | 'tools'
-  | 'templateOptions'
-  | 'trainOn'
-  | 'offline'
->
-
 export async function dataFacts(
-  { model, data, longRows, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
+  options: InspectOptions,
   {
     maxPositions = Number.POSITIVE_INFINITY,
     limit,
@@ -63,15 +45,14 @@ export async function dataFacts(
     onProgress?: (progress: TokeniseProgress) => void
   },
 ): Promise<DataFacts> {
-  const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
+  const { model, data } = options
+  const tokenizer = model === undefined ? null : await loadTokenizer(model, options)
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) warn(past)
-  const { extensions } = options
-  const settings = { tokenizer, maxLength, longRows, template, tools, templateOptions, trainOn, offline, extensions }
   const { dataset, isPart } = await loadRows(
     data!,
-    { ...settings, ...readingOptions(options), keepWithoutTarget: true, onWarning: warn, onProgress },
+    { ...encodingOptions(options), tokenizer, maxLength, keepWithoutTarget: true, onWarning: warn, onProgress },
     limit,
   )
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)

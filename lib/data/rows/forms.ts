@@ -80,6 +80,9 @@ const choices = (
   optional,
 })
 
+/** The subject of MMLU and its kin. */
+const ofSubject = { subject: ['subject', 'category', 'type'] }
+
 /** Forms, in the order in which a row is compared with them. */
 export const ROW_FORMS: readonly RowForm[] = [
   {
@@ -99,13 +102,13 @@ export const ROW_FORMS: readonly RowForm[] = [
     'choices',
     'MMLU (JSON, Parquet)',
     { prompt: ['question'], choices: ['choices'], answer: ['answer'] },
-    { subject: ['subject', 'category', 'type'] },
+    ofSubject,
   ),
   choices(
     'lettered',
     'MMLU (CSV, with or without a header)',
     { prompt: ['question'], choices: ['A', 'B', 'C', 'D'], answer: ['answer'] },
-    { subject: ['subject', 'category', 'type'] },
+    ofSubject,
   ),
   choices(
     'arc',
@@ -127,12 +130,7 @@ export const ROW_FORMS: readonly RowForm[] = [
     { prompt: ['question'], choices: ['options'], answer: ['answer_idx'] },
     { subject: ['meta_info'] },
   ),
-  choices(
-    'options',
-    'MMLU-Pro',
-    { prompt: ['question'], choices: ['options'], answer: ['answer'] },
-    { subject: ['subject', 'category', 'type'] },
-  ),
+  choices('options', 'MMLU-Pro', { prompt: ['question'], choices: ['options'], answer: ['answer'] }, ofSubject),
   choices('agieval', 'AGIEval', { prompt: ['question'], choices: ['options'], answer: ['label'] }),
   choices('truthfulqa', 'TruthfulQA (multiple choice)', { prompt: ['question'], choices: ['mc1_targets'] }),
   choices(

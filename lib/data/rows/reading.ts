@@ -37,13 +37,6 @@ export const readingKinds = {
   ignoreColumns: listOfTexts.optional(),
 }
 
-/** Picks the options of reading rows. */
-export const readingOptions = ({ text, columns, ignoreColumns }: ReadingOptions): ReadingOptions => ({
-  text,
-  columns,
-  ignoreColumns,
-})
-
 /** What was read of a source's rows. */
 export class SourceAccount {
   readonly #forms = new Set<string>()
@@ -79,9 +72,12 @@ export class RowReading {
   readonly #ignored: ReadonlySet<string>
   readonly #known = new Map<string, KnownForm>()
 
+  /** What the reading of a row depends on. */
+  readonly options: ReadingOptions
+
   /** @throws UsageError `bad-value` */
-  constructor(readonly options: ReadingOptions = {}) {
-    const { text, columns, ignoreColumns = [] } = options
+  constructor({ text, columns, ignoreColumns }: ReadingOptions = {}) {
+    this.options = { text, columns, ignoreColumns }
     this.#text = text === undefined ? null : new TextTemplate(text)
     this.#named = columns === undefined ? null : namedForm(columns)
     this.#ignored = new Set(ignoreColumns)

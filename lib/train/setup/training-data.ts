@@ -2,13 +2,12 @@ import type { Batch } from '../../data/batch.js'
 import type { DatasetOptions } from '../../data/dataset.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches, type StepRows } from '../../data/packing.js'
-import { readingOptions } from '../../data/rows/reading.js'
 import { type SampledRow, Sampler } from '../../data/sampler.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
-import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
+import { encodingOptions, maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts } from '../trainable.js'
 
@@ -44,34 +43,10 @@ export interface TrainingDataOptions {
   onTokenised?: DatasetOptions['onProgress']
 }
 
-type DataOptions = Pick<
-  TrainOptions,
-  | 'data'
-  | 'evalData'
-  | 'maxLength'
-  | 'longRows'
-  | 'template'
-  | 'text'
-  | 'columns'
-  | 'ignoreColumns'
-  | 'extensions'
-  | 'tools'
-  | 'templateOptions'
-  | 'trainOn'
-  | 'batchSize'
-  | 'seed'
-  | 'shuffle'
-  | 'epochs'
-  | 'maxSteps'
-  | 'microBatchSize'
-  | 'packing'
-  | 'offline'
->
-
 /** Reads and tokenises the rows of a run. */
 export async function loadTrainingData(
   model: Pick<ModelFacts, 'tokenizer' | 'config'>,
-  options: DataOptions,
+  options: TrainOptions,
   { objective, ranks, notice, signal, onTokenised }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
@@ -80,17 +55,10 @@ export async function loadTrainingData(
   if (past) notice(past)
   const load = (source: readonly DataSource[], purpose: DataPurpose) =>
     objective.load(source, {
+      ...encodingOptions(options),
       purpose,
-      offline: options.offline,
-      extensions: options.extensions,
       tokenizer: model.tokenizer,
       maxLength,
-      longRows: options.longRows,
-      template: options.template,
-      ...readingOptions(options),
-      tools: options.tools,
-      templateOptions: options.templateOptions,
-      trainOn: options.trainOn,
       vocabularySize,
       onWarning: notice,
       onProgress: onTokenised,
