@@ -58,7 +58,8 @@ const evaluateArguments = {
 }
 
 /**
- * Measures a model with its active adapters, or those that the call chooses. The options are those of `mora eval`; `task` and `data` are required.
+ * Measures a model with its active adapters, or those that the call chooses. The options are those of `mora eval`; `task` and
+ * `data` are required.
  *
  * ```ts
  * import { evaluate, loadModel } from 'node-mora'
