@@ -1,5 +1,6 @@
 /** Hub ids among a command's options are downloaded before the work starts. */
 
+import { counted } from '../common/counted.js'
 import { UsageError } from '../common/errors.js'
 import type { DataPurpose } from '../data/files/data-files.js'
 import { type DataSource, pathsOf, withPaths } from '../data/sources/source.js'
@@ -86,7 +87,7 @@ async function showingDownloads<Result>(
   }
   const result = await work({ offline, onDownload, onWarning: progress.warn })
   for (const { repository, files, totalBytes } of last.values()) {
-    progress.note(`downloaded ${repository}: ${files} ${files === 1 ? 'file' : 'files'}, ${formatBytes(totalBytes)}`)
+    progress.note(`downloaded ${repository}: ${counted(files, 'file')}, ${formatBytes(totalBytes)}`)
   }
   return result
 }

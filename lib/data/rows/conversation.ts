@@ -4,7 +4,7 @@ import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 import type { ContentPart, Message } from '../templates/messages.js'
 import { malformedRow } from './check.js'
-import { parseExact } from './exact-json.js'
+import { exactJsonIn } from './exact-json.js'
 
 /** A message, and the place of its role in the row: `conversations[1].from`. */
 export interface Turn {
@@ -174,8 +174,7 @@ const isListOfObjects = (value: unknown): boolean => Array.isArray(value) && val
 
 /** Returns the calls that a text holds as JSON, in OpenAI's form; undefined if it holds none. */
 function callsIn(content: unknown): unknown[] | undefined {
-  if (typeof content !== 'string' || jsonIn(content) === undefined || nestsTooDeep(content)) return undefined
-  const parsed = parseExact(content)
+  const parsed = typeof content === 'string' ? exactJsonIn(content) : undefined
   const calls = Array.isArray(parsed) ? parsed : [parsed]
   const isCall = (call: unknown) => isJsonObject(call) && typeof call.name === 'string'
   return calls.every(isCall) ? calls.map(callOf) : undefined

@@ -1,5 +1,5 @@
 /** Parses JSON and keeps what JSON.parse loses: how numbers are written, integers of any size, and the order of keys. */
-import { isJsonObject } from '../../io/json.js'
+import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 
 /** Matches strings, and numbers outside of them. */
@@ -15,6 +15,11 @@ export function parseExact(text: string): unknown {
   // With a letter before them, numbers keep their spelling and keys their order.
   const marked = text.replace(LITERAL, (literal) => (literal[0] === '"' ? `"s${literal.slice(1)}` : `"n${literal}"`))
   return unmarked(JSON.parse(marked))
+}
+
+/** Returns the exact value of a text; undefined if it is not JSON or nests too deep. */
+export function exactJsonIn(text: string): unknown {
+  return jsonIn(text) === undefined || nestsTooDeep(text) ? undefined : parseExact(text)
 }
 
 function unmarked(value: unknown): unknown {

@@ -1,11 +1,10 @@
 /** Training rows. */
 import { z } from 'zod'
-import { isJsonObject, jsonIn } from '../../io/json.js'
-import { nestsTooDeep } from '../../io/json-scan.js'
+import { isJsonObject } from '../../io/json.js'
 import { type Message, textsOf } from '../templates/messages.js'
 import { checked, malformedRow } from './check.js'
 import { historyTurns, type Turn, turnsOf } from './conversation.js'
-import { parseExact } from './exact-json.js'
+import { exactJsonIn } from './exact-json.js'
 import type { FormedRow } from './formed-row.js'
 import { TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
 
@@ -155,7 +154,7 @@ function toolsOf(row: FormedRow): unknown[] | undefined {
 
 /** Parses a JSON list of schemas; undefined for anything else. */
 export function parsedTools(json: string): unknown[] | undefined {
-  const tools = jsonIn(json) === undefined || nestsTooDeep(json) ? undefined : parseExact(json)
+  const tools = exactJsonIn(json)
   return Array.isArray(tools) ? tools : undefined
 }
 
