@@ -31,8 +31,17 @@ export type { LongRowCounts } from './data/long-rows.js'
 export type { TurnCounts } from './data/masks/chat-turns.js'
 export { type PackedRow, type PackOptions, packBatch } from './data/packing.js'
 export { readRows } from './data/read-rows.js'
+export type { RowChoices } from './data/rows/row-choices.js'
 export type { SourceReport } from './data/sources/report.js'
-export type { DataInput, DataSource, PathSource, RecordedSource, RowSource, Rows } from './data/sources/source.js'
+export type {
+  AnySource,
+  DataInput,
+  DataSource,
+  PathSource,
+  RecordedSource,
+  RowSource,
+  Rows,
+} from './data/sources/source.js'
 export type { ChatCounts, DataSummary, LengthCounts } from './data/summary.js'
 export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'

@@ -91,6 +91,7 @@ function buildCommand(command: AnyCommand, { columns }: ProgramFacts, onCommand:
     .allowExcessArguments(false)
   addPositional(built, command, onCommand)
   for (const option of buildOptions(command)) built.addOption(option)
+  for (const [key, option] of Object.entries(command.schema.shape)) weighLast(built, key, optionFacts(option))
   if (command.examples.length > 0) {
     const examples = command.examples.map((example) => wrappedExample(example, columns))
     built.addHelpText('after', `\nExamples:\n${examples.join('\n')}`)
@@ -119,8 +120,37 @@ function addPositional(built: Commander, command: AnyCommand, onCommand: OnComma
       }
       Object.assign(given, { [key]: value })
     }
-    onCommand(command, given)
+    onCommand(command, withWeights(command, given))
   })
+}
+
+/** Lets an option give a weight to the last value of another one. */
+function weighLast(built: Commander, key: string, { weighs, expects }: OptionFacts): void {
+  if (weighs === undefined) return
+  built.on(`option:${kebabCase(key)}`, (value: string) => {
+    const values = built.getOptionValue(weighs) as (string | { path: string })[] | undefined
+    const last = values?.at(-1)
+    const flag = flagOf(key)
+    if (typeof last !== 'string')
+      throw new UsageError('unfit-options', `${flag} ${value} follows the ${flagOf(weighs)} that it weighs.`)
+    const weight = Number(value)
+    if (!NUMBER.test(value) || weight <= 0)
+      throw new UsageError('bad-value', `Expected ${expects} for ${flag} but received ${JSON.stringify(value)}.`)
+    built.setOptionValue(weighs, [...values!.slice(0, -1), { path: last, weight }])
+  })
+}
+
+/** Returns options in which every value has a weight if some have one: the others' is 1. */
+function withWeights({ schema }: AnyCommand, given: RawOptions): Record<string, unknown> {
+  const result = { ...given }
+  for (const [key, option] of Object.entries(schema.shape)) {
+    const { weighs } = optionFacts(option)
+    if (weighs === undefined || result[key] === undefined) continue
+    delete result[key]
+    const values = result[weighs] as readonly (string | object)[]
+    result[weighs] = values.map((value) => (typeof value === 'string' ? { path: value, weight: 1 } : value))
+  }
+  return result
 }
 
 function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {

@@ -20,6 +20,7 @@ import { checkIds, encodeRow, type TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
 import type { LongRowCounts } from './long-rows.js'
 import { type ReadingOptions, RowReading, readingKinds } from './rows/reading.js'
+import { type RowChoices, rowChoiceKinds } from './rows/row-choices.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
@@ -40,7 +41,7 @@ import {
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** How `loadDataset` reads rows and turns them into tokens. */
-export interface DatasetOptions extends FindOptions, ReadingOptions {
+export interface DatasetOptions extends FindOptions, ReadingOptions, RowChoices {
   /** The model's tokenizer; null if it has none: then only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
@@ -165,8 +166,16 @@ export async function loadRows(
   limit?: number,
 ): Promise<{ dataset: Dataset; isPart: boolean }> {
   check({ source, options }, datasetArguments)
+  return loadOpened(await openSources(sourcesOf(source)!, options), options, limit)
+}
+
+/** Like `loadRows`, of sources that are open. */
+export async function loadOpened(
+  sources: readonly OpenSource[],
+  options: DatasetOptions,
+  limit?: number,
+): Promise<{ dataset: Dataset; isPart: boolean }> {
   const settings = await encodeOptions(options)
-  const sources = await openSources(sourcesOf(source)!, options)
   const all = await tokenised(sources, settings, { ...options, limit })
   const data = options.keepWithoutTarget ? all : await withTargets(all)
   const name = namesOf(sources)
@@ -187,7 +196,8 @@ async function tokenised(
   const limit = isSmall ? undefined : options.limit
   const folder = options.cacheDir === undefined && bytes >= SMALL_DATA_BYTES ? defaultCacheFolder() : options.cacheDir
   const isSearched = limit === undefined || bytes <= MOST_SEARCHED_BYTES
-  const key = folder && isSearched ? await cacheKey(sources, keySettings(settings)) : null
+  const isPlain = !options.map && !options.filter
+  const key = folder && isSearched && isPlain ? await cacheKey(sources, keySettings(settings)) : null
   if (!folder || key === null) return tokenise(sources, settings, { ...options, limit })
   const found = await readCache(folder, key)
   // Data with an id past the vocabulary is read again, which names the row.
@@ -200,8 +210,17 @@ async function tokenised(
   return made
 }
 
-/** Returns the options that affect the tokens. */
-function keySettings({ tokenizer, template, reading, maxLength, longRows, trainOn, context }: RowSettings): object {
+/** Returns the options that affect the tokens, but for functions. */
+export function keySettings({
+  tokenizer,
+  template,
+  reading,
+  maxLength,
+  longRows,
+  maxTokens,
+  trainOn,
+  context,
+}: RowSettings): object {
   return {
     tokenizer: tokenizer?.hash ?? null,
     template: template?.hash ?? null,
@@ -209,6 +228,7 @@ function keySettings({ tokenizer, template, reading, maxLength, longRows, trainO
     specialTokens: template ? tokenizer?.specialTokens : null,
     maxLength,
     longRows,
+    maxTokens,
     trainOn,
     context: context ? json(toValue(context)) : null,
   }
@@ -245,6 +265,7 @@ const datasetArguments = {
   source: someData,
   options: optionsSchema('the options of loadDataset', {
     ...rowKinds,
+    ...rowChoiceKinds,
     keepWithoutTarget: aFlag.optional(),
     cacheDir: aText.nullable().optional(),
     onProgress: aFunction.optional(),
@@ -304,7 +325,7 @@ export async function tokeniseRow(
 
 /** Returns the options with their defaults and the loaded template. */
 export async function encodeOptions(options: DatasetOptions): Promise<RowSettings> {
-  const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, longRows = 'keep-start' } = options
+  const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, longRows = 'keep-start', maxTokens, map, filter } = options
   const { template = 'auto', trainOn = 'completion' } = options
   if (!Number.isInteger(maxLength) || maxLength < 2) {
     throw new UsageError(
@@ -316,6 +337,9 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
     tokenizer,
     maxLength,
     longRows,
+    maxTokens,
+    map,
+    filter,
     trainOn,
     template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
     reading: new RowReading(options),

@@ -15,7 +15,7 @@ export interface TokenRow {
   mask: Uint8Array
 }
 
-/** Counts of rows that had more than `maxLength` tokens. */
+/** Counts of rows that had more tokens than `maxLength` or `maxTokens`. */
 export interface LongRowCounts {
   /** Rows that lost whole turns. */
   turns: number
@@ -29,6 +29,8 @@ export interface LongRowCounts {
   dropped: number
   /** Rows that were left out because their question alone has `maxLength` tokens or more. */
   questions: number
+  /** Rows of more than `maxTokens` tokens, which were left out; absent if there was none. */
+  over?: number
 }
 
 export const noLongRows = (): LongRowCounts => ({ turns: 0, inside: 0, split: 0, into: 0, dropped: 0, questions: 0 })

@@ -3,7 +3,7 @@ import { check, custom, isListOfWholes, optionsSchema, wholeBetween } from '../c
 import { UsageError } from '../common/errors.js'
 import type { Batch } from './batch.js'
 import type { TokenRow } from './encode.js'
-import type { SampledRow } from './sampler.js'
+import type { StepRow } from './step-rows.js'
 
 /** One document of a batch. */
 export interface PackedRow {
@@ -79,30 +79,19 @@ export interface MicroBatchLimits {
   microBatchSize?: number
 }
 
-/** The rows of a run. `Dataset` implements it. */
-export interface StepRows {
-  /** Number of rows. */
-  readonly length: number
-  /** Number of tokens of a row, in all its pieces. */
-  rowLength(index: number): number
-  /** The documents of a row: one for a text, two for a pair of answers. */
-  pieces(index: number): readonly TokenRow[]
-}
-
 /**
  * Yields the forward passes of a step's rows. Rows are never divided: the pieces of a row are consecutive in one pass, and
  * share their dropout keys. Without `packing` each piece is padded to the longest of its pass.
  */
 export function* microBatches(
-  rows: StepRows,
-  picked: readonly SampledRow[],
+  rows: readonly StepRow[],
   { packing, ...limits }: MicroBatchLimits & { packing: boolean },
 ): Iterable<Batch> {
-  const taken = picked.map(({ index }) => rows.pieces(index))
+  const taken = rows.map(({ pieces }) => pieces)
   const longest = packing ? 0 : longestOf(taken)
   const costs = taken.map((pieces) => pieces.reduce((sum, { ids }) => sum + Math.max(ids.length, longest), 0))
   for (const pass of planMicroBatches(costs, limits)) {
-    const packed = pass.flatMap((i) => taken[i]!.map((piece) => ({ ...piece, row: picked[i]!.row })))
+    const packed = pass.flatMap((i) => taken[i]!.map((piece) => ({ ...piece, row: rows[i]!.row })))
     yield packBatch(packed, { padTo: packing ? 0 : longestOf(pass.map((i) => taken[i]!)) })
   }
 }

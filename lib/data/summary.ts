@@ -76,7 +76,10 @@ export function addLength(counts: LengthCounts, { length, rows, cut }: LimitedRo
   counts.longest = Math.max(counts.longest, length)
   if (!cut) return
   if (rows.length > 0) counts.truncated++
-  for (const [key, count = 0] of Object.entries(cut)) counts.cut[key as keyof LongRowCounts] += count
+  for (const [key, count = 0] of Object.entries(cut)) {
+    const name = key as keyof LongRowCounts
+    counts.cut[name] = (counts.cut[name] ?? 0) + count
+  }
 }
 
 /** @throws InputError `empty-data`, `nothing-to-train` */
@@ -85,13 +88,15 @@ export function requireRows(
   name: string,
   { keepWithoutTarget = false }: { keepWithoutTarget?: boolean },
 ): void {
-  const all = withoutTarget + cut.dropped + cut.questions
+  const { over = 0 } = cut
+  const all = withoutTarget + cut.dropped + cut.questions + over
   if (rows === 0 && all === 0) throw new InputError('empty-data', `${name}: no row was found.`)
   if (targetTokens > 0 || keepWithoutTarget) return
   const reasons = [
     ...(withoutTarget > 0 ? [`no assistant's turn, all labels ${-100}, or answers that are empty`] : []),
     ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
     ...(cut.dropped > 0 ? ['more than maxLength tokens, with longRows: drop'] : []),
+    ...(over > 0 ? ['more than maxTokens tokens'] : []),
   ]
   throw new InputError(
     'nothing-to-train',
@@ -101,10 +106,12 @@ export function requireRows(
 
 /** Returns notes for the user about the rows and how the template rendered them. */
 export function summaryNotes(summary: DataSummary): string[] {
-  const { dropped } = summary
+  const { dropped, cut } = summary
+  const { over = 0 } = cut
   const long = longRowsNote(summary)
   return [
     ...(dropped > 0 ? [`${counted(dropped, 'row')} in which nothing is trained ${were(dropped)} left out.`] : []),
+    ...(over > 0 ? [`${counted(over, 'row')} of more than maxTokens tokens ${were(over)} left out.`] : []),
     ...(long === undefined ? [] : [`${long}; the option longRows chooses what is kept.`]),
     ...chatNotes(summary),
   ]

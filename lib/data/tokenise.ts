@@ -7,6 +7,7 @@ import { isJsonObject } from '../io/json.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
+import { chosenRecord, type RowChoices } from './rows/row-choices.js'
 import type { OpenSource } from './sources/open.js'
 import { addChat, addLength, type DataSummary, emptySummary, type LengthCounts, noLengths } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
@@ -37,8 +38,8 @@ export interface SourceFacts extends LengthCounts {
   ignored: string[]
 }
 
-/** How rows are read and encoded. */
-export interface RowSettings extends EncodeOptions {
+/** How rows are read, chosen and encoded. */
+export interface RowSettings extends EncodeOptions, RowChoices {
   reading: RowReading
 }
 
@@ -184,11 +185,23 @@ function shareOf(sources: readonly OpenSource[]): number | undefined {
   return sum(sources.map(({ bytesRead }) => bytesRead!)) / sum(sources.map(({ bytes }) => bytes))
 }
 
-/** Encodes a record; the error of one that is too large for the tokenizer, or for a list of ids, names it. */
-async function encodedRecord(record: DataRecord, settings: RowSettings, account: SourceAccount): Promise<EncodedRow> {
+/**
+ * Encodes a record; one that is left out has no rows. The error of one that is too large for the tokenizer, or for a list of ids,
+ * names it.
+ */
+export async function encodedRecord(
+  record: DataRecord,
+  settings: RowSettings,
+  account: SourceAccount,
+): Promise<EncodedRow> {
   const { where } = record
+  const chosen = await chosenRecord(record, settings)
+  if (!chosen) return { rows: [], length: 0 }
   try {
-    return await encodeRow(settings.reading.training(record, account), where, settings)
+    const encoded = await encodeRow(settings.reading.training(chosen, account), where, settings)
+    const { length } = encoded
+    const isLeftOut = settings.maxTokens !== undefined && length > settings.maxTokens
+    return isLeftOut ? { rows: [], length, cut: { over: 1 } } : encoded
   } catch (error) {
     if (error instanceof InputError && error.code === 'too-large') throw about(where, error)
     if (!isTooLarge(error)) throw error

@@ -1,10 +1,10 @@
 /** The objective of a run: the rows that it reads, and their loss. */
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
 import { aBatch, type Batch } from '../data/batch.js'
-import { type DatasetOptions, type DatasetPart, loadDataset } from '../data/dataset.js'
+import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
-import type { StepRows } from '../data/packing.js'
 import type { DataSource } from '../data/sources/source.js'
+import type { RowSet } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
 import { withRecording } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -93,7 +93,10 @@ export interface Objective {
    * two tokens.
    */
   readonly smallRow?: readonly TokenRow[]
-  /** Reads and tokenises the rows of a run. Default: those of `loadDataset`. */
+  /**
+   * Reads and tokenises the rows of a run, all before the first step. Default: those of `loadDataset`, or of a stream, which is
+   * read as steps need it.
+   */
   load?(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
   /** Returns what its options of the run make of it; undefined if it stays as it is. */
   withOptions?(options: Readonly<Record<string, unknown>>): Objective | undefined
@@ -106,7 +109,7 @@ export interface BuiltInObjective extends Objective {
 }
 
 /** An objective with its options and defaults. */
-export type RunObjective = Required<Omit<Objective, 'withOptions'>>
+export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load'>> & Pick<Objective, 'load'>
 
 /** Completes an objective for a run with these options. */
 export function runObjective(objective: Objective, options: Readonly<Record<string, unknown>> = {}): RunObjective {
@@ -115,7 +118,7 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
     name: own.name,
     metrics: own.metrics ?? [],
     smallRow: own.smallRow ?? [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
-    load: (source, how) => (own.load ? own.load(source, how) : loadDataset(source, how)),
+    load: own.load?.bind(own),
     loss: (model, batch, how) => own.loss(model, batch, how),
   }
 }
@@ -193,7 +196,7 @@ async function ofTargets(
 }
 
 /** Rows that an objective has read. */
-export interface ObjectiveRows extends StepRows {
+export interface ObjectiveRows extends RowSet {
   /** Their tokens, and special tokens among the targets. */
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources in order. */

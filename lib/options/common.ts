@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { COLUMN_NAMES } from '../data/rows/forms.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS } from '../data/rows/row-length.js'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
-import { type DataInput, type DataSource, sourcesOf, sourceWeight } from '../data/sources/source.js'
+import { type DataInput, type DataSource, sourcesOf } from '../data/sources/source.js'
 import { MAX_THREADS } from '../native/addon.js'
 import {
   choice,
@@ -149,11 +149,14 @@ export const adapterOptions = {
 const filesOfRows =
   'rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, - for stdin, or a hub id'
 
+const isWhole = (source: DataSource): boolean =>
+  typeof source === 'string' || (source.weight === undefined && !source.stop)
+
 const readData =
   ({ weights }: { weights: boolean }) =>
   (value: unknown): DataSource[] | undefined => {
     const sources = sourcesOf(value)
-    const fits = sources?.length && (weights || sources.every((source) => sourceWeight(source) === undefined))
+    const fits = sources?.length && (weights || sources.every(isWhole))
     return fits ? sources : undefined
   }
 
@@ -182,7 +185,7 @@ export const compareOption = evaluationData(
 )
 
 const trainingDataOption = textsOr<DataInput, DataSource[]>(
-  `${filesOfRows} (owner/name:split, else train); a YAML file may list {path, weight}`,
+  `${filesOfRows} (owner/name:split, else train); a YAML file may list {path, weight, stop}`,
   'D',
   readData({ weights: true }),
   {

@@ -71,6 +71,13 @@ export const scheduleNames = Object.keys(scheduleFields) as (keyof typeof schedu
 export const TrainSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   data: required(rowOptions.data),
+  dataWeight: commandLineOnly(
+    optionalReal('share of the rows of the --data before it, relative to the others, whose default is then 1', {
+      above: 0,
+      weighs: 'data',
+    }),
+    'flags',
+  ),
   output: requiredByCommands(
     text('folder to write the run to', 'O', { expects: 'the path of a folder', resume: 'free' }),
   ),
@@ -116,6 +123,16 @@ export const TrainSchema = z.strictObject({
   longRows: longRowsOption,
   packing: flag('pack the rows of a step without padding', true, { group: steps, resume: 'rounding' }),
   shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
+  shuffleBuffer: optionalInteger(
+    'read rows as steps need them, and draw each from a buffer of the next N; 0: read all rows first',
+    {
+      min: 0,
+      defaultText:
+        '10000 with --max-steps for files above 64 MiB, and for iterables and - of more than 4 steps; else 0',
+      group: steps,
+      needs: ['maxSteps'],
+    },
+  ),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
   text: rowOptions.text,

@@ -20,6 +20,8 @@ export interface OptionFacts {
   choices?: readonly string[]
   /** Whether repeating the option adds values instead of replacing them. */
   adds?: boolean
+  /** The option whose last value this one weighs, on the command line. */
+  weighs?: string
   /** Heading in help. */
   group?: string
   /** What a hub id given as its value refers to; absent: ids are not accepted. */

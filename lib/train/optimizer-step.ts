@@ -27,7 +27,7 @@ type StepSession = Pick<Session, 'objective' | 'passes' | 'parameters' | 'optimi
  */
 export async function optimizerStep(
   session: StepSession,
-  batches: Iterable<Batch>,
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: Required<Pick<AdamWStepOptions, 'learningRate' | 'maxGradNorm'>>,
 ): Promise<StepReport | null> {
   const { parameters, optimizer } = session
@@ -53,7 +53,7 @@ export async function optimizerStep(
 }
 
 /** Sums losses and gradients of the step over all ranks; null if a rank gave up. */
-async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<PassSums | null> {
+async function addUp(session: StepSession, batches: Iterable<Batch> | AsyncIterable<Batch>): Promise<PassSums | null> {
   const { objective, passes, parameters, sync } = session
   const { shards } = passes
   const own = new PassSums(objective.metrics)
@@ -92,9 +92,9 @@ interface MarkedBatch {
   readonly isLast: boolean
 }
 
-function* markingLast(batches: Iterable<Batch>): Iterable<MarkedBatch> {
+async function* markingLast(batches: Iterable<Batch> | AsyncIterable<Batch>): AsyncIterable<MarkedBatch> {
   let batch: Batch | null = null
-  for (const next of batches) {
+  for await (const next of batches) {
     if (batch) yield { batch, isLast: false }
     batch = next
   }

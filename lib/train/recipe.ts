@@ -55,6 +55,7 @@ export async function runTraining(
   } finally {
     session.ended = true
     session.optimizer.dispose()
+    session.data.close()
     session.output?.close()
   }
 }
@@ -77,6 +78,7 @@ async function trainSession(
     await sync.agree({ drop: true })
     return true
   })
+  if (sync.isFirst) for (const message of session.data.notes()) await control.emit({ type: 'notice', message })
   if (session.output && !hasLastingCheckpoint(session)) {
     await control.emit(await control.exclusive(() => saveSession(session)))
   }
@@ -123,6 +125,8 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
   }
   for (const message of session.notices) await report({ type: 'notice', message })
   for (;;) {
+    const early = await control.unlessStopped(session.data.prepare(session.state.step))
+    if (early) await report({ type: 'notice', message: early })
     if (evaluationIsDue(session)) {
       if ((await sync.agree()).stop) return false
       if (!(await measured(() => evaluateSession(session)))) return true

@@ -19,6 +19,8 @@ export interface RunControl {
   emit(event: TrainEvent): Promise<void>
   /** Resolves at once, or when a paused run is resumed or stopped. */
   whilePaused(): Promise<void>
+  /** Resolves as `work` does, or to null once a stop is requested. */
+  unlessStopped<Value>(work: Promise<Value>): Promise<Value | null>
   /** Runs `work` while no other exclusive work runs: a step and a `save()` never overlap. */
   exclusive<Value>(work: () => Promise<Value>): Promise<Value>
   /** Sets the function by which `save()` writes a checkpoint; it resolves to the checkpoint's folder. */
@@ -51,6 +53,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
   #isWatched = false
   readonly #channel: EventChannel<TrainEvent>
   #stopRequested = false
+  readonly #onStop = new Set<() => void>()
   #paused: { promise: Promise<void>; release: () => void } | null = null
   readonly #exclusive = taskLimit(1)
   #save: (() => Promise<string>) | null = null
@@ -170,6 +173,16 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
     this.#stopRequested = true
     this.#channel.runFreely()
     this.resume()
+    for (const onStop of this.#onStop) onStop()
+  }
+
+  #unlessStopped<Value>(work: Promise<Value>): Promise<Value | null> {
+    return new Promise((resolve, reject) => {
+      const onStop = () => resolve(null)
+      if (this.#stopRequested) onStop()
+      this.#onStop.add(onStop)
+      void work.then(resolve, reject).finally(() => this.#onStop.delete(onStop))
+    })
   }
 
   async #execute(
@@ -190,6 +203,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
         stop: () => run.#requestStop(),
         emit: (event) => run.#emit(event),
         whilePaused: () => run.#paused?.promise ?? Promise.resolve(),
+        unlessStopped: (work) => run.#unlessStopped(work),
         exclusive: (work) => run.#exclusive(work),
         onSave: (save) => {
           run.#save = save

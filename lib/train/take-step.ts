@@ -34,6 +34,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
     loss,
     tokens: before.tokens + tokens,
     targetTokens: before.targetTokens + targetTokens,
+    place: data.place,
   }
   session.seconds += seconds
   session.tokens += tokens

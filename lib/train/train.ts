@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
 import { registerMethod } from '../adapters/registry.js'
 import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
+import { type RowChoices, rowChoiceKinds } from '../data/rows/row-choices.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { type ObjectiveName, requireOwnName } from '../objectives/index.js'
@@ -22,7 +23,7 @@ import type { TrainableModel } from './trainable.js'
 const SAMPLE_TOKENS = 64
 
 /** Options of the library's `train` in addition to those of `mora train`. */
-export interface TrainExtras<Own extends OptionFields = NoFields> {
+export interface TrainExtras<Own extends OptionFields = NoFields> extends RowChoices {
   /**
    * The method: its name, `full` for every weight, or a method of your own or of another package (from `node-mora/adapters`),
    * whose options are then given beside the others. Such a method is also registered, so that its adapters can be loaded. A
@@ -67,6 +68,7 @@ const trainArguments = {
     onEvent: aFunction.optional(),
     signal: aSignal.optional(),
     ranks: someRanks.optional(),
+    ...rowChoiceKinds,
   }),
 }
 
@@ -115,7 +117,7 @@ function partsOf(model: Model, options: Pick<TrainCall, 'template' | 'signal'>):
 /** Starts a run with the given parts. */
 export function trainWith(model: TrainableModel, call: TrainCall, parts: StartParts): Run {
   check({ options: call }, trainArguments)
-  const { onEvent, signal, learningRate, ranks, method, objective, ...others } = call
+  const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...others } = call
   signal?.throwIfAborted()
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) registerMethod(ownMethod)
@@ -130,7 +132,13 @@ export function trainWith(model: TrainableModel, call: TrainCall, parts: StartPa
     ...(!ownObjective && { objective }),
   } as TrainInput
   const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
-  return start(model, options, { ...parts, objective: ownObjective, learningRate: ownRate, signal, ranks }, onEvent)
+  const choices = { map, filter, maxTokens }
+  return start(
+    model,
+    options,
+    { ...parts, objective: ownObjective, learningRate: ownRate, signal, ranks, choices },
+    onEvent,
+  )
 }
 
 type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>

@@ -678,6 +678,11 @@ describe('a model that reads and writes text', () => {
     expect(parse(readFileSync(at('mixed/run.yaml'), 'utf8')).options.data).toEqual(sources)
     const again = await mora('train', '--config', at('mixed/run.yaml'), '--resume')
     expect(again).toMatchObject({ exitCode: 0 })
+    const byFlags = ['--data', at('rows.jsonl'), '--data', at('pairs.jsonl'), '--data-weight', '3', '--max-steps', '2']
+    const same = await mora('train', '--model', talker(), ...byFlags, '--output', at('flags'), '--batch-size', '4')
+    expect(same).toMatchObject({ exitCode: 0 })
+    const weightsOf = (name: string) => readFileSync(at(`${name}/adapter_model.safetensors`)).toString('hex')
+    expect(weightsOf('flags')).toBe(weightsOf('mixed'))
     for (const weight of [0, -1, 'much']) {
       const data = [sources[0], { ...sources[1], weight }]
       writeFileSync(at('odd.yaml'), stringify({ model: talker(), data, output: at('odd') }))

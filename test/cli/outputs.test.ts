@@ -27,6 +27,13 @@ needing(lacksBuild, lacksLinux).describe('a run', () => {
     expect(hasAdapter()).toBe(true)
   })
 
+  test('that reads rows without an end from its standard input takes its steps', () => {
+    const line = 'while echo \'{"input_ids": [1, 2, 3]}\'; do :; done 2>/dev/null | "$@" --data - --data-weight 3'
+    const { status, stderr } = shell(line, 12)
+    expect({ status, stderr }).toMatchObject({ status: 0 })
+    expect(hasAdapter()).toBe(true)
+  })
+
   test('whose log is on a full disk trains to its end', () => {
     const { status } = shell('"$@" 2>/dev/full', 10)
     expect(status).toBe(0)

@@ -84,8 +84,11 @@ describe('T31 help and parser are both made from the schemas', () => {
       const value = sample(facts)
       // A number whose range ends below the sample is tried with one inside it.
       const typed = facts.kind === 'number' && !schema.safeParse(Number(value)).success ? '1' : value
-      const parsed = given(name, flag, typed)
-      expect(Object.keys(parsed)).toEqual([key])
+      // An option that weighs another one's value follows it, and becomes a part of it.
+      const { weighs = key } = facts
+      const before = facts.weighs ? [`--${kebabCase(facts.weighs)}`, 'value'] : []
+      const parsed = given(name, ...before, flag, typed)
+      expect(Object.keys(parsed)).toEqual([weighs])
       const { config: _, ...checkable } = parsed
       expect(() => resolveWithConfig(command.schema, checkable)).not.toThrow()
     })
@@ -113,6 +116,24 @@ describe('the command line', () => {
     expect(given('train', '--no-packing', '--packing')).toEqual({ packing: true })
     expect(given('train', '--data', 'a', '--data', '-', '--data=b')).toEqual({ data: ['a', '-', 'b'] })
     expect(given('train', '--eval-data', 'a', '--eval-data', 'b')).toEqual({ evalData: 'b' })
+  })
+
+  it('gives the --data before it a weight, and the others 1', () => {
+    expect(given('train', '--data', 'a', '--data-weight', '3', '--data', 'b', '--seed', '1')).toEqual({
+      data: [
+        { path: 'a', weight: 3 },
+        { path: 'b', weight: 1 },
+      ],
+      seed: 1,
+    })
+    expect(given('train', '--data', 'a', '--data', 'b', '--data-weight=0.5')).toEqual({
+      data: [
+        { path: 'a', weight: 1 },
+        { path: 'b', weight: 0.5 },
+      ],
+    })
+    expect(() => given('train', '--data-weight', '3', '--data', 'a')).toThrow(/follows the --data that it weighs/)
+    expect(() => given('train', '--data', 'a', '--data-weight', '0')).toThrow(/above 0.*--data-weight.*"0"/)
   })
 
   it('takes --resume with and without a folder', () => {

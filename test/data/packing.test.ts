@@ -124,10 +124,9 @@ describe('microBatches', () => {
     mask: new Uint8Array(length).fill(1),
   })
   const pieces = [[piece(3, 7), piece(1, 7)], [piece(2, 8)]]
-  const rows = { length: 2, rowLength: () => 0, pieces: (index: number) => pieces[index]! }
-  const picked = [0, 1].map((index) => ({ index, row: 4 + index }))
-  const offsets = (options: Parameters<typeof microBatches>[2]) =>
-    [...microBatches(rows, picked, options)].map((batch) => [...batch.offsets])
+  const rows = pieces.map((pieces, i) => ({ pieces, row: 4 + i }))
+  const offsets = (options: Parameters<typeof microBatches>[1]) =>
+    [...microBatches(rows, options)].map((batch) => [...batch.offsets])
 
   it('keeps the pieces of a row in one pass, one after the other, with its keys', () => {
     expect(offsets({ packing: true, tokenBudget: 6 })).toEqual([[0, 3, 4, 6]])
@@ -135,7 +134,7 @@ describe('microBatches', () => {
       [0, 3, 4],
       [0, 2],
     ])
-    const [batch] = microBatches(rows, picked, { packing: true })
+    const [batch] = microBatches(rows, { packing: true })
     expect([...batch!.rowKeys].map((key) => key >> 32n)).toEqual([4n, 4n, 4n, 4n, 5n, 5n])
   })
 

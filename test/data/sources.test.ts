@@ -45,6 +45,8 @@ describe('sources of rows', () => {
     const stream = arriving()
     expect(sourcesOf(stream)).toEqual([{ rows: stream }])
     expect(sourcesOf(['a.jsonl', rows, stream])).toEqual(['a.jsonl', { rows }, { rows: stream }])
+    expect(sourcesOf({ data: 'a.jsonl', weight: 2, stop: true })).toEqual([{ path: 'a.jsonl', weight: 2, stop: true }])
+    expect(sourcesOf([{ data: stream, weight: 2 }, { data: rows }])).toEqual([{ rows: stream, weight: 2 }, { rows }])
   })
 
   it.each([

@@ -6,7 +6,14 @@ import { sha256File } from '../../io/atomic.js'
 import { type DataFile, type FindOptions, findDataFiles } from '../files/data-files.js'
 import { readRecords } from '../files/readers.js'
 import type { DataRecord } from '../rows/record.js'
-import { type DataSource, type PathSource, type RecordedSource, type RowSource, sourceWeight } from './source.js'
+import {
+  type DataSource,
+  isReadOnce,
+  type PathSource,
+  type RecordedSource,
+  type RowSource,
+  sourceWeight,
+} from './source.js'
 
 export interface OpenSource {
   /** Name in messages. */
@@ -18,6 +25,10 @@ export interface OpenSource {
   readonly bytesRead?: number
   /** Whether rows may be read before they are used; not so for an iterable, which may be a user's generator. */
   readonly readsAhead: boolean
+  /** Whether rows can be read only once. */
+  readonly isReadOnce: boolean
+  /** Whether a run ends with the last row. */
+  readonly stops: boolean
   /** Returns a hash of the rows before they are read; null if they can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
@@ -67,6 +78,8 @@ class OpenFiles implements OpenSource {
   readonly bytes: number
   bytesRead = 0
   readonly readsAhead = true
+  readonly isReadOnce: boolean
+  readonly stops: boolean
 
   constructor(
     readonly name: string,
@@ -76,11 +89,13 @@ class OpenFiles implements OpenSource {
     this.#source = source
     this.#files = files
     this.weight = sourceWeight(source)
+    this.stops = typeof source !== 'string' && source.stop === true
+    this.isReadOnce = files.some(({ path }) => path === '-')
     this.bytes = files.reduce((sum, file) => sum + file.bytes, 0)
   }
 
   async digest(): Promise<string | null> {
-    if (this.#files.some(({ path }) => path === '-')) return null
+    if (this.isReadOnce) return null
     const digests: string[] = []
     for (const { path, format, compression } of this.#files) {
       digests.push([format, compression, await sha256File(path)].filter(Boolean).join(' '))
@@ -109,6 +124,8 @@ class OpenRows implements OpenSource {
   bytes = 0
   readonly weight: number | undefined
   readonly readsAhead: boolean
+  readonly isReadOnce: boolean
+  readonly stops: boolean
   #rows = 0
   #hash = createHash('sha256')
   /** The hash of all rows, once they have been read. */
@@ -121,6 +138,8 @@ class OpenRows implements OpenSource {
     this.#source = source
     this.weight = source.weight
     this.readsAhead = Array.isArray(source.rows)
+    this.isReadOnce = isReadOnce(source.rows)
+    this.stops = source.stop === true
   }
 
   /** Hashes an array before it is read, so that its tokens can be found in the cache. */

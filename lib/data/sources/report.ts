@@ -29,7 +29,7 @@ export function sourceReports(
 ): SourceReport[] {
   return parts.flatMap(({ source, form, columns, ignored, read, longest, truncated, cut }) => {
     if (form === undefined) return []
-    const left = cut!.dropped + cut!.questions
+    const left = cut!.dropped + cut!.questions + (cut!.over ?? 0)
     return {
       source: describeSource(source),
       form,

@@ -1,7 +1,10 @@
 /** Sources of rows: paths, hub ids, and rows in memory. */
 import { custom, isObject } from '../../common/arguments.js'
 
-/** Rows in any form that a data file may have. They are read once, one after the other. */
+/**
+ * Rows in any form that a data file may have. They are read one after the other: once, or by a stream again from their start if
+ * it needs more. A row must not be changed once it was given.
+ */
 export type Rows = Iterable<unknown> | AsyncIterable<unknown>
 
 /** A file, a folder, a hub id, or `-`. */
@@ -12,6 +15,8 @@ export type PathSource =
       path: string
       /** The source's share of all rows, relative to the other sources' weights; above 0. */
       weight?: number
+      /** Ends the run with the last row of this source, which is otherwise read again from its start; the run then streams. */
+      stop?: boolean
     }
 
 /** Rows from memory. */
@@ -20,13 +25,25 @@ export interface RowSource {
   rows: Rows
   /** The source's share of all rows, relative to the other sources' weights; above 0. */
   weight?: number
+  /** Ends the run with the last row of this source, which is otherwise read again from its start; the run then streams. */
+  stop?: boolean
+}
+
+/** A source of either kind: `{ data, weight }`. */
+export interface AnySource {
+  /** What `path` or `rows` would be. */
+  data: string | Rows
+  /** The source's share of all rows, relative to the other sources' weights; above 0. */
+  weight?: number
+  /** Ends the run with the last row of this source, which is otherwise read again from its start; the run then streams. */
+  stop?: boolean
 }
 
 /** A source of rows. With weights, sources are mixed: each has a share of the rows in proportion to its weight. */
 export type DataSource = PathSource | RowSource
 
 /** One source or several. */
-export type DataInput = DataSource | Rows | readonly (DataSource | Rows)[]
+export type DataInput = DataSource | AnySource | Rows | readonly (DataSource | AnySource | Rows)[]
 
 /** Returns the sources of an input; undefined if it is not an input. */
 export function sourcesOf(input: unknown): DataSource[] | undefined {
@@ -42,15 +59,24 @@ export function sourcesOf(input: unknown): DataSource[] | undefined {
 function sourceOf(value: unknown): DataSource | undefined {
   if (typeof value === 'string') return value === '' ? undefined : value
   if (!isObject(value)) return undefined
-  const { path, rows, weight, ...others } = value
+  const { data, weight, stop, ...others } = value
   const isWeight = weight === undefined || (Number.isFinite(weight) && (weight as number) > 0)
-  if (!isWeight || Object.keys(others).length > 0) return undefined
-  const names = typeof path === 'string' && path !== '' && rows === undefined
-  return names || (path === undefined && isIterable(rows)) ? (value as DataSource) : undefined
+  if (!isWeight || (stop !== undefined && typeof stop !== 'boolean')) return undefined
+  const { path, rows, ...unknown } = data === undefined ? others : { ...others, ...sourceParts(data) }
+  if (Object.keys(unknown).length > 0) return undefined
+  const how = { ...(weight !== undefined && { weight: weight as number }), ...(stop !== undefined && { stop }) }
+  if (typeof path === 'string' && path !== '' && rows === undefined) return { path, ...how }
+  return path === undefined && isIterable(rows) ? { rows, ...how } : undefined
 }
 
+const sourceParts = (data: unknown) => (typeof data === 'string' ? { path: data } : { rows: data })
+
 /** Tells whether this is a record of rows from memory, which a run cannot read again. */
-const isRecord = ({ rows, sha256 }: Record<string, unknown>): boolean => rows !== undefined && sha256 !== undefined
+const isRecord = ({ rows, sha256, stream }: Record<string, unknown>): boolean =>
+  (rows !== undefined && sha256 !== undefined) || stream === 'rows'
+
+/** Tells whether rows can be read only once, as those of a generator can. */
+export const isReadOnce = (rows: Rows): boolean => ['next', 'read', 'getReader'].some((name) => name in rows)
 
 function isIterable(value: unknown): value is Rows {
   return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
@@ -97,6 +123,12 @@ export type RecordedSource =
       /** The source's share of all rows, relative to the other sources' weights. */
       weight?: number
     }
+  | {
+      /** Rows from memory that were read as steps needed them. */
+      stream: 'rows'
+      /** The source's share of all rows, relative to the other sources' weights. */
+      weight?: number
+    }
 
 /** Describes a recorded source in a message. */
 export function describeSource(source: RecordedSource, pathName: (path: string) => string = (path) => path): string {
@@ -104,6 +136,8 @@ export function describeSource(source: RecordedSource, pathName: (path: string) 
   const name =
     'path' in source
       ? pathName(source.path)
-      : `${source.rows.toLocaleString('en-US')} rows from memory (sha256 ${source.sha256.slice(0, 16)})`
+      : 'stream' in source
+        ? 'a stream of rows from memory'
+        : `${source.rows.toLocaleString('en-US')} rows from memory (sha256 ${source.sha256.slice(0, 16)})`
   return source.weight === undefined ? name : `${name}, weight ${source.weight}`
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { StreamPlaceSchema } from '../../data/stream/place.js'
 
 const count = z.int().min(0)
 
@@ -23,6 +24,8 @@ export const TrainerStateSchema = z.object({
   /** Number of permanent merges of the adapter, and the step of the last one; null before the first. */
   merges: count,
   mergedAt: count.nullable(),
+  /** Where the rows of the next step begin; null if the number of the step tells. */
+  place: StreamPlaceSchema.nullable().default(null),
 })
 
 export type TrainerState = z.output<typeof TrainerStateSchema>
@@ -40,6 +43,7 @@ export function initialState(): TrainerState {
     sampledAt: null,
     merges: 0,
     mergedAt: null,
+    place: null,
   }
 }
 

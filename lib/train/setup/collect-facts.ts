@@ -28,6 +28,7 @@ export function withDefaults(
     ...options,
     ...rate,
     maxLength: data.maxLength,
+    shuffleBuffer: data.shuffleBuffer,
     maxSteps: data.totalSteps,
   }
 }

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { about, UsageError } from '../../common/errors.js'
 import type { DatasetOptions } from '../../data/dataset.js'
 import { type DataPurpose, locateData } from '../../data/files/data-files.js'
+import type { RowChoices } from '../../data/rows/row-choices.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
@@ -29,7 +30,7 @@ import { setupNotes } from './notes.js'
 import { planModel, sameTargets, type TrainedPart } from './plan-model.js'
 import { factsToCompare } from './same-on-ranks.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
-import { loadTrainingData, type TrainingData } from './training-data.js'
+import { loadTrainingData, type TrainingData, type TrainingDataOptions } from './training-data.js'
 
 /** Parts of a run that tests replace. */
 export interface TrainingParts {
@@ -47,6 +48,8 @@ export interface TrainingParts {
   signal?: AbortSignal
   /** Called repeatedly while rows are tokenised. */
   onTokenised?: DatasetOptions['onProgress']
+  /** How the program changes and chooses rows. */
+  choices?: RowChoices
   /** Returns the time of a monotonic clock in milliseconds, by which temporary checkpoints become due. */
   now?: () => number
 }
@@ -70,9 +73,14 @@ export async function setUp(model: TrainableModel, options: TrainOptions, parts:
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
   const inputs = [model.path, options.model, options.adapter, options.init].filter((input) => !!input) as string[]
   const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite, inputs })
+  let data: TrainingData | undefined
+  const onData = (loaded: TrainingData) => {
+    data = loaded
+  }
   try {
-    return await setUpIn(output, model, options, parts)
+    return await setUpIn(output, model, options, { ...parts, onData })
   } catch (error) {
+    data?.close()
     output?.close()
     throw error
   }
@@ -87,7 +95,7 @@ async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
   given: TrainOptions,
-  parts: RunParts,
+  parts: RunParts & { onData: (data: TrainingData) => void },
 ): Promise<Session> {
   const { createOptimizer, sample, now = () => performance.now(), signal } = parts
   const objective = runObjective(parts.objective ?? objectiveNamed(given.objective), given)
@@ -96,15 +104,25 @@ async function setUpIn(
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
   const options = await withCommits(model, given, { onWarning: notice, signal })
-  const from = options.resume === true ? options.output : options.resume
-  await using point = await findResumePointOnRanks(from || undefined, sync, notice)
+  const folder = options.resume === true ? options.output : options.resume
+  await using point = await findResumePointOnRanks(folder || undefined, sync, notice)
 
   const planned = planModel(model, options, notice)
   passes.gradientCheckpointing = model.gradientCheckpointing
   passes.compute = model.compute
   // Before rows are read, which may take long, reject what cannot fit.
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
-  const data = await loadTrainingData(model, options, { objective, ranks, notice, signal, onTokenised })
+  const from = point && beginningOf(point, options)
+  const data = await loadTrainingData(model, options, {
+    objective,
+    ranks,
+    notice,
+    signal,
+    onTokenised,
+    choices: parts.choices,
+    ...(from && { from }),
+  })
+  parts.onData(data)
   signal?.throwIfAborted()
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
@@ -172,6 +190,16 @@ async function setUpIn(
     ended: false,
   }
 }
+
+/** Returns where the rows of a resumed run begin. */
+function beginningOf({ record: { state, facts } }: ResumePoint, options: TrainOptions): TrainingDataOptions['from'] {
+  const { shuffleBuffer } = facts.options as Partial<TrainOptions>
+  return { step: state.step, place: state.place, isVerified: !allows(options, 'data'), shuffleBuffer }
+}
+
+/** Whether what is named may differ from the resumed run. */
+const allows = ({ allowChanges = [] }: TrainOptions, name: string): boolean =>
+  allowChanges.some((one) => one === 'all' || one === name)
 
 function learningRateOf(
   options: TrainOptions,

@@ -1,21 +1,27 @@
 import type { Batch } from '../../data/batch.js'
-import type { DatasetOptions } from '../../data/dataset.js'
+import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset.js'
+import type { TokenRow } from '../../data/encode.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
-import { microBatches, type StepRows } from '../../data/packing.js'
-import { type SampledRow, Sampler } from '../../data/sampler.js'
+import { microBatches } from '../../data/packing.js'
+import type { RowChoices } from '../../data/rows/row-choices.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
-import type { DataSource, RecordedSource } from '../../data/sources/source.js'
+import type { RecordedSource } from '../../data/sources/source.js'
+import { type RowSet, type SampledOptions, SampledRows, type StepRow, type StepRows } from '../../data/step-rows.js'
+import { openForTraining } from '../../data/stream/open-for-training.js'
+import { RowStream, type StreamOptions } from '../../data/stream/row-stream.js'
 import type { DataSummary } from '../../data/summary.js'
+import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
 import { encodingOptions, maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts } from '../trainable.js'
 
 /** A run's rows, by the steps that use them. */
-export interface TrainingData {
-  readonly totalSteps: number
+export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 'place' | 'epochAfter' | 'close'> {
   /** Maximum number of tokens in a row. */
   readonly maxLength: number
+  /** Rows of a stream among which the next is drawn; 0: all rows were read, though they are many. */
+  readonly shuffleBuffer: number | undefined
   readonly hash: string
   readonly evaluationHash: string | null
   readonly hasEvaluation: boolean
@@ -27,11 +33,17 @@ export interface TrainingData {
   largestPass(tokenBudget: number): number
   /** Special tokens that are targets. */
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
-  /** Returns the passes over the data after `step` optimizer steps. */
-  epochAfter(step: number): number
   /** Returns the micro-batches of a schedule step, from 0. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
-  batches(step: number, tokenBudget: number): Iterable<Batch>
+  batches(step: number, tokenBudget: number): AsyncIterable<Batch>
   evaluationBatches(tokenBudget: number): Iterable<Batch>
+  /** Returns notes for the user about rows that were read during the run. */
+  notes(): string[]
+}
+
+/** Where a resumed run continues. */
+interface StreamBeginning extends Required<Pick<StreamOptions, 'step' | 'place' | 'isVerified'>> {
+  /** As the run has recorded it. */
+  readonly shuffleBuffer: number | undefined
 }
 
 export interface TrainingDataOptions {
@@ -41,77 +53,167 @@ export interface TrainingDataOptions {
   signal?: AbortSignal
   /** Called repeatedly while rows are tokenised. */
   onTokenised?: DatasetOptions['onProgress']
+  /** How the program changes and chooses rows. */
+  choices?: RowChoices
+  /** Where a stream continues. */
+  from?: StreamBeginning
 }
 
-/** Reads and tokenises the rows of a run. */
+/** Reads and tokenises the rows of a run: all of them, or for a stream those of the first step. */
 export async function loadTrainingData(
   model: Pick<ModelFacts, 'tokenizer' | 'config'>,
   options: TrainOptions,
-  { objective, ranks, notice, signal, onTokenised }: TrainingDataOptions,
+  { objective, ranks, notice, signal, onTokenised, choices, from }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) notice(past)
-  const load = (source: readonly DataSource[], purpose: DataPurpose) =>
-    objective.load(source, {
-      ...encodingOptions(options),
-      purpose,
-      tokenizer: model.tokenizer,
-      maxLength,
-      vocabularySize,
-      onWarning: notice,
-      onProgress: onTokenised,
-      signal,
-    })
-  const rows = await load(options.data ?? [], 'training')
-  const evaluation = options.evalData ? await load(options.evalData, 'validation') : null
-  const reports = sourceReports([...rows.parts, ...(evaluation?.parts ?? [])])
-  for (const report of reports) notice(`${describeReport(report)}.`)
-  const { batchSize, seed, shuffle, epochs, maxSteps, microBatchSize } = options
-  const sampler = new Sampler({
-    rows: rows.length,
-    parts: rows.parts,
-    batchSize,
-    seed,
-    shuffle,
-    epochs: maxSteps === undefined ? epochs : undefined,
-    rank: ranks.rank,
-    size: ranks.size,
-  })
-  const { packing } = options
-  const cut = (set: StepRows, picked: readonly SampledRow[], tokenBudget: number) =>
-    microBatches(set, picked, microBatchSize === undefined ? { tokenBudget, packing } : { microBatchSize, packing })
-  return {
-    totalSteps: maxSteps ?? sampler.steps,
+  const { batchSize, microBatchSize, packing } = options
+  const howFor = (purpose: DataPurpose): DatasetOptions & { signal?: AbortSignal } => ({
+    ...encodingOptions(options),
+    ...choices,
+    purpose,
+    tokenizer: model.tokenizer,
     maxLength,
+    vocabularySize,
+    onWarning: notice,
+    onProgress: onTokenised,
+    signal,
+  })
+  const rows = await trainingRows(options, howFor('training'), {
+    objective,
+    ranks,
+    signal,
+    from,
+    tokenizer: model.tokenizer,
+  })
+  const loadAll = objective.load?.bind(objective) ?? loadDataset
+  const evaluation = options.evalData ? await loadAll(options.evalData, howFor('validation')) : null
+  const reports = () => sourceReports([...rows.parts, ...(evaluation?.parts ?? [])])
+  if (!rows.isStream) for (const report of reports()) notice(`${describeReport(report)}.`)
+  const { steps } = rows
+  const cut = (step: readonly StepRow[], tokenBudget: number) =>
+    microBatches(step, microBatchSize === undefined ? { tokenBudget, packing } : { microBatchSize, packing })
+  return {
+    get totalSteps() {
+      return steps.totalSteps
+    },
+    maxLength,
+    shuffleBuffer: rows.shuffleBuffer,
     hash: rows.hash,
     evaluationHash: evaluation?.hash ?? null,
     hasEvaluation: evaluation !== null,
-    reports,
+    get reports() {
+      return reports()
+    },
     sources: { data: sourcesOf(rows), ...(evaluation && { evalData: sourcesOf(evaluation) }) },
     largestPass(tokenBudget) {
-      const usual = Math.floor((microBatchSize ?? batchSize) * (rows.summary.tokens / rows.length))
-      return Math.max(longestRow(rows), microBatchSize === undefined ? Math.min(usual, tokenBudget) : usual)
+      const usual = Math.floor((microBatchSize ?? batchSize) * rows.tokensOfARow)
+      return Math.max(rows.longest, microBatchSize === undefined ? Math.min(usual, tokenBudget) : usual)
     },
-    trainedSpecialTokens: rows.summary.trainedSpecialTokens,
-    epochAfter: (step) => sampler.epochAfter(step),
-    batches: (step, tokenBudget) => cut(rows, sampler.rowsOfStep(step), tokenBudget),
+    trainedSpecialTokens: rows.trainedSpecialTokens,
+    prepare: (step) => steps.prepare(step),
+    get place() {
+      return steps.place
+    },
+    epochAfter: (step) => steps.epochAfter(step),
+    async *batches(step, tokenBudget) {
+      yield* cut(await steps.rowsOfStep(step), tokenBudget)
+    },
     *evaluationBatches(tokenBudget) {
       if (!evaluation) return
       for (let start = 0; start < evaluation.length; start += batchSize) {
-        const picked: SampledRow[] = []
+        const step: StepRow[] = []
         const count = Math.min(batchSize, evaluation.length - start)
-        for (let row = ranks.rank; row < count; row += ranks.size) picked.push({ index: start + row, row })
-        yield* cut(evaluation, picked, tokenBudget)
+        for (let row = ranks.rank; row < count; row += ranks.size)
+          step.push({ pieces: evaluation.pieces(start + row), row })
+        yield* cut(step, tokenBudget)
       }
     },
+    notes: rows.notes,
+    close: () => steps.close(),
   }
 }
 
-const sourcesOf = ({ parts }: ObjectiveRows): RecordedSource[] => parts.map(({ source }) => source)
+/** The rows that a run trains, and facts about them. */
+interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
+  readonly steps: StepRows
+  readonly isStream: boolean
+  /** As a run records it. */
+  readonly shuffleBuffer?: number
+  notes(): string[]
+  /** Tokens of the longest row, and of a usual one; of a stream, as far as it is read. */
+  readonly longest: number
+  readonly tokensOfARow: number
+  readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
+}
 
-function longestRow(rows: StepRows): number {
+type RowParts = Pick<TrainingDataOptions, 'objective' | 'ranks' | 'signal' | 'from'> & { tokenizer: Tokenizer | null }
+
+async function trainingRows(
+  options: TrainOptions,
+  how: DatasetOptions,
+  { objective, ranks, signal, from, tokenizer }: RowParts,
+): Promise<TrainingRows> {
+  const { batchSize, seed, shuffle, epochs, maxSteps, data = [] } = options
+  const order = { batchSize, seed, shuffle, rank: ranks.rank, size: ranks.size }
+  if (objective.load) return allOf(await objective.load(data, how), { ...order, epochs, maxSteps })
+  // A resumed run goes on as it began.
+  const wasWhole = from !== undefined && from.step > 0 && from.place === null
+  const opened = await openForTraining(data, how, wasWhole ? { ...options, shuffleBuffer: 0 } : options)
+  const { sources, shuffleBuffer } = opened
+  if (!shuffleBuffer) {
+    const { dataset } = await loadOpened(sources, how)
+    const recorded = options.shuffleBuffer ?? (wasWhole ? from.shuffleBuffer : shuffleBuffer)
+    return { ...allOf(dataset, { ...order, epochs, maxSteps }), shuffleBuffer: recorded }
+  }
+  const stream = await RowStream.open(sources, how, { ...order, signal, ...from, maxSteps: maxSteps!, shuffleBuffer })
+  const { hash, first } = stream
+  const lengths = first.map(({ ids }) => ids.length)
+  return {
+    steps: stream,
+    isStream: true,
+    shuffleBuffer,
+    notes: () => stream.notes(),
+    hash,
+    get parts() {
+      return stream.parts
+    },
+    longest: Math.max(0, ...lengths),
+    tokensOfARow: lengths.reduce((sum, length) => sum + length, 0) / Math.max(1, lengths.length),
+    trainedSpecialTokens: specialTargets(first, tokenizer),
+  }
+}
+
+function allOf(rows: ObjectiveRows, options: SampledOptions): TrainingRows {
+  return {
+    steps: new SampledRows(rows, { ...options, parts: rows.parts }),
+    isStream: false,
+    notes: () => [],
+    hash: rows.hash,
+    parts: rows.parts,
+    longest: longestRow(rows),
+    tokensOfARow: rows.summary.tokens / rows.length,
+    trainedSpecialTokens: rows.summary.trainedSpecialTokens,
+  }
+}
+
+/** Counts the special tokens among the targets of some rows. */
+function specialTargets(rows: readonly TokenRow[], tokenizer: Tokenizer | null): DataSummary['trainedSpecialTokens'] {
+  const counts = new Map<number, number>()
+  for (const { ids, mask } of rows) {
+    for (let i = 1; i < ids.length; i++) {
+      const id = ids[i]!
+      if (mask[i] && tokenizer?.specialIds.has(id)) counts.set(id, (counts.get(id) ?? 0) + 1)
+    }
+  }
+  return [...counts].map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))
+}
+
+const sourcesOf = ({ parts }: Pick<ObjectiveRows, 'parts'>): RecordedSource[] => parts.map(({ source }) => source)
+
+function longestRow(rows: RowSet): number {
   let longest = 0
   for (let index = 0; index < rows.length; index++) longest = Math.max(longest, rows.rowLength(index))
   return longest

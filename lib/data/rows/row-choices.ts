@@ -1,0 +1,36 @@
+/** What a program makes of rows as they are read, and which it leaves out. */
+import { aFunction, wholeFrom } from '../../common/arguments.js'
+import { isJsonObject } from '../../io/json.js'
+import { malformedRow } from './check.js'
+import type { DataRecord } from './record.js'
+
+/** How rows are changed and chosen as they are read. */
+export interface RowChoices {
+  /** Returns the row to train in place of one that was read. A resumed run needs the same function. */
+  map?: (row: Record<string, unknown>) => unknown
+  /** Tells whether to train a row, as `map` returned it. A resumed run needs the same function. */
+  filter?: (row: Record<string, unknown>) => boolean | Promise<boolean>
+  /** Rows of more tokens are left out, whatever `maxLength` would keep of them. */
+  maxTokens?: number
+}
+
+/** Schemas of the options. */
+export const rowChoiceKinds = {
+  map: aFunction.optional(),
+  filter: aFunction.optional(),
+  maxTokens: wholeFrom(1).optional(),
+}
+
+/**
+ * Returns the record to train; null if it is left out.
+ * @throws InputError `malformed-row` for what is no object, and whatever a function throws
+ */
+export async function chosenRecord(record: DataRecord, { map, filter }: RowChoices): Promise<DataRecord | null> {
+  const mapped = map ? { value: await map(rowOf(record)), where: record.where } : record
+  return !filter || (await filter(rowOf(mapped))) ? mapped : null
+}
+
+function rowOf({ value, where }: DataRecord): Record<string, unknown> {
+  if (isJsonObject(value)) return value
+  throw malformedRow(where, 'expected an object')
+}

@@ -1,0 +1,75 @@
+/** The interface between training and its rows, which are all in memory or read as steps need them. */
+import type { TokenRow } from './encode.js'
+import { Sampler, type SamplerOptions } from './sampler.js'
+import type { StreamPlace } from './stream/place.js'
+
+/** A row of an optimizer step. */
+export interface StepRow {
+  /** The documents of the row: one for a text, two for a pair of answers. */
+  readonly pieces: readonly TokenRow[]
+  /** Place within the step, over all ranks. */
+  readonly row: number
+}
+
+/** The rows of a run, by the steps that use them. */
+export interface StepRows {
+  /** Number of steps; the step at which rows have ended, once `prepare` has found that. */
+  readonly totalSteps: number
+  /** Resolves once the rows of a step are there, or `totalSteps` says that there are none; to a sentence if they end early. */
+  prepare(step: number): Promise<string | null>
+  /** Returns this rank's rows of a step, from 0. A stream gives its steps in order, each once. */
+  rowsOfStep(step: number): Promise<readonly StepRow[]>
+  /** Returns the passes over the data after `step` steps. */
+  epochAfter(step: number): number
+  /** Where the rows after those given begin; null if the number of the step tells. */
+  readonly place: StreamPlace | null
+  /** Ends reading. */
+  close(): void
+}
+
+/** Rows that are all in memory. `Dataset` implements it. */
+export interface RowSet {
+  /** Number of rows. */
+  readonly length: number
+  /** Returns the number of tokens of a row, in all its pieces. */
+  rowLength(index: number): number
+  /** Returns the documents of a row. */
+  pieces(index: number): readonly TokenRow[]
+}
+
+export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
+  /** Takes precedence over `epochs`. */
+  maxSteps?: number
+}
+
+/** The steps of rows that are all in memory. */
+export class SampledRows implements StepRows {
+  readonly #rows: RowSet
+  readonly #sampler: Sampler
+  readonly totalSteps: number
+  readonly place = null
+
+  constructor(rows: RowSet, { maxSteps, epochs, ...options }: SampledOptions) {
+    this.#rows = rows
+    this.#sampler = new Sampler({
+      ...options,
+      rows: rows.length,
+      epochs: maxSteps === undefined ? epochs : undefined,
+    })
+    this.totalSteps = maxSteps ?? this.#sampler.steps
+  }
+
+  async prepare(): Promise<null> {
+    return null
+  }
+
+  async rowsOfStep(step: number): Promise<StepRow[]> {
+    return this.#sampler.rowsOfStep(step).map(({ index, row }) => ({ pieces: this.#rows.pieces(index), row }))
+  }
+
+  epochAfter(step: number): number {
+    return this.#sampler.epochAfter(step)
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,191 @@
+/** Sources that are read as one, as their rows are needed. */
+import { createHash } from 'node:crypto'
+import { InputError, UsageError } from '../../common/errors.js'
+import { LoopTurn } from '../../common/loop-turn.js'
+import { randomStream } from '../../common/random.js'
+import { mapAhead } from '../../common/task-limit.js'
+import { checkIds, countTargets, type TokenRow } from '../encode.js'
+import { SourceAccount } from '../rows/reading.js'
+import type { DataRecord } from '../rows/record.js'
+import { namesOf, type OpenSource } from '../sources/open.js'
+import { addChat, addLength, emptySummary, noLengths } from '../summary.js'
+import { encodedRecord, type RowSettings, type SourceFacts } from '../tokenise.js'
+import type { LanePlace } from './place.js'
+import { shuffled } from './shuffle-buffer.js'
+
+export interface LaneOptions {
+  settings: RowSettings
+  vocabularySize?: number
+  seed: number | bigint
+  /** Tells the random order from those of other lanes. */
+  index: number
+  /** Records among which the next is drawn; null: records are in order. */
+  shuffleBuffer: number | null
+  /** Records that are tokenised ahead, and with which the buffer begins. */
+  ahead: number
+  /** Whether records before the place have to be those that were read when it was noted. */
+  isVerified: boolean
+}
+
+export interface PlacedRow {
+  row: TokenRow
+  /** The place after the row. */
+  place: LanePlace
+}
+
+/** A record with the source that it comes from. */
+interface SourceRecord {
+  record: DataRecord
+  source: number
+}
+
+interface DrawnRecord extends SourceRecord {
+  /** Number of records of this pass that were drawn before it. */
+  records: number
+  /** sha256 of the records of this pass up to this one. */
+  sha256: string
+}
+
+export class Lane {
+  readonly #sources: readonly OpenSource[]
+  readonly #options: LaneOptions
+  readonly #accounts: SourceAccount[]
+  readonly #lengths: ReturnType<typeof noLengths>[]
+  readonly #read: number[]
+  readonly #rows: number[]
+  /** Counts of the rows so far, those read ahead included. */
+  readonly summary = emptySummary()
+
+  constructor(sources: readonly OpenSource[], options: LaneOptions) {
+    this.#sources = sources
+    this.#options = options
+    this.#accounts = sources.map(() => new SourceAccount())
+    this.#lengths = sources.map(noLengths)
+    this.#read = sources.map(() => 0)
+    this.#rows = sources.map(() => 0)
+  }
+
+  get name(): string {
+    return namesOf(this.#sources)
+  }
+
+  /** The share of the rows relative to other lanes. */
+  get weight(): number {
+    return this.#sources[0]!.weight ?? 1
+  }
+
+  /** Whether rows end with the first pass because a source can be read only once. */
+  get isReadOnce(): boolean {
+    return this.#sources.some(({ isReadOnce }) => isReadOnce)
+  }
+
+  /** What became of each source's rows so far, those read ahead included. */
+  get facts(): SourceFacts[] {
+    return this.#sources.map((_, i) => {
+      const { form, columns, ignored } = this.#accounts[i]!
+      return { read: this.#read[i]!, rows: this.#rows[i]!, form, columns, ignored, ...this.#lengths[i]! }
+    })
+  }
+
+  /**
+   * Yields the rows after a place, pass after pass; only one pass if a source can be read only once or stops the run.
+   * @throws InputError `empty-data`, `nothing-to-train`, and of malformed rows
+   * @throws UsageError `changed-run` if other records come before the place than when it was noted
+   */
+  async *rows(from: LanePlace): AsyncGenerator<PlacedRow> {
+    let { taken } = from
+    const ends = this.isReadOnce || this.#sources.some(({ stops }) => stops)
+    for (let pass = from.pass; pass === from.pass || !ends; pass++) {
+      const before = taken
+      const isResumed = pass === from.pass && from.sha256 !== ''
+      const drawn = this.#drawn(pass)
+      if (isResumed) await skip(drawn, from.records)
+      let isFound = !isResumed || !this.#options.isVerified
+      for await (const { rows, records, sha256 } of this.#encoded(drawn)) {
+        const isCurrent = isResumed && records === from.records
+        if (isCurrent) isFound ||= sha256 === from.sha256
+        if (!isFound) throw this.#changed()
+        for (const [i, row] of rows.entries()) {
+          if (isCurrent && i < from.rows) continue
+          taken++
+          yield { row, place: { taken, pass, records, rows: i + 1, sha256 } }
+        }
+      }
+      if (!isFound) throw this.#changed()
+      if (taken === before && !isResumed) throw this.#empty(pass)
+    }
+  }
+
+  /** Yields the records of a pass in the order in which they are trained. */
+  async *#drawn(pass: number): AsyncGenerator<DrawnRecord> {
+    const { seed, index, shuffleBuffer: size, ahead: first } = this.#options
+    const all = this.#records()
+    const random = randomStream(seed, 'stream', index, pass)
+    let records = 0
+    let sha256 = ''
+    for await (const one of size === null ? all : shuffled(all, { size, first, random })) {
+      sha256 = createHash('sha256').update(sha256).update(textOf(one.record)).digest('hex')
+      yield { ...one, records: records++, sha256 }
+    }
+  }
+
+  async *#records(): AsyncGenerator<SourceRecord> {
+    const turn = new LoopTurn()
+    for (const [source, open] of this.#sources.entries()) {
+      for await (const record of open.records()) {
+        yield { record, source }
+        await turn.end()
+      }
+    }
+  }
+
+  /** Yields the rows of tokens of each record, without those in which nothing is trained. */
+  #encoded(drawn: AsyncIterable<DrawnRecord>) {
+    const { settings, vocabularySize, ahead } = this.#options
+    return mapAhead(
+      drawn,
+      () => ahead,
+      async ({ record, source, records, sha256 }) => {
+        const encoded = await encodedRecord(record, settings, this.#accounts[source]!)
+        addLength(this.#lengths[source]!, encoded)
+        addLength(this.summary, encoded)
+        if (encoded.chat) addChat(this.summary, encoded.chat, record.where)
+        const rows = encoded.rows.filter(({ mask }) => countTargets(mask) > 0)
+        this.summary.dropped += encoded.rows.length - rows.length
+        if (vocabularySize !== undefined) for (const { ids } of rows) checkIds(ids, vocabularySize, record.where)
+        this.#read[source]!++
+        this.#rows[source]! += rows.length
+        return { rows, records, sha256 }
+      },
+    )
+  }
+
+  #changed(): UsageError {
+    return new UsageError(
+      'changed-run',
+      `${this.name}: the rows that the run to resume has read are not there any more: give it the same, start a new run, or allow the change with the option allowChanges data.`,
+    )
+  }
+
+  #empty(pass: number): InputError | UsageError {
+    const read = this.#read.reduce((sum, count) => sum + count, 0)
+    if (pass > 0) {
+      return new UsageError(
+        'empty-data',
+        `${this.name}: there was no row when it was read again: give rows that can be read again, or fewer maxSteps.`,
+      )
+    }
+    return read === 0
+      ? new InputError('empty-data', `${this.name}: no row was found.`)
+      : new InputError('nothing-to-train', `${this.name}: nothing would be trained in any of its rows.`)
+  }
+}
+
+/** Returns a text that tells records apart. */
+function textOf({ json, value }: DataRecord): string {
+  return json ?? JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}n` : one)) ?? ''
+}
+
+async function skip(items: AsyncGenerator<unknown>, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) if ((await items.next()).done) return
+}

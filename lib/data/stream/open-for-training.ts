@@ -1,0 +1,160 @@
+/** Decides which rows are read before training, and which as steps need them. */
+import { UsageError } from '../../common/errors.js'
+import { unlessAborted } from '../../common/unless-aborted.js'
+import type { FindOptions } from '../files/data-files.js'
+import type { DataRecord } from '../rows/record.js'
+import { namesOf, type OpenSource, openSources } from '../sources/open.js'
+import type { DataSource } from '../sources/source.js'
+
+/** Bytes of files that are read whole at most if the number of steps is given. */
+const MOST_READ_WHOLE = 2 ** 26
+/** Steps whose rows are read of a source of unknown length, to see whether it is longer. */
+const STEPS_OF_A_SMALL_SOURCE = 4
+
+interface Wanted {
+  batchSize: number
+  epochs: number
+  maxSteps?: number
+  /** Records of a stream among which the next is drawn; 0: all rows are read before training. */
+  shuffleBuffer?: number
+}
+
+/** The sources of a run. */
+interface OpenedForTraining {
+  readonly sources: readonly OpenSource[]
+  /** As in `Wanted`, with the default of a stream; absent if rows are few, so that nothing needs to be said. */
+  readonly shuffleBuffer?: number
+}
+
+export const DEFAULT_SHUFFLE_BUFFER = 10_000
+
+/**
+ * Opens the sources of a run. They are a stream, with a `shuffleBuffer` above 0, if the run says so (by that, or `stop`); or if it
+ * says `maxSteps` and the files are large, or rows come from an iterable or from standard input, and are more than those of a few
+ * steps.
+ * @throws UsageError `missing-option` for a stream without `maxSteps`, `unfit-options` for epochs of what can be read only once,
+ * and what `openSources` throws
+ */
+export async function openForTraining(
+  data: readonly DataSource[],
+  find: FindOptions,
+  { batchSize, epochs, maxSteps, shuffleBuffer }: Wanted,
+): Promise<OpenedForTraining> {
+  const sources = await openSources(data, find)
+  if (sources.length > 1 && sources.some(({ stops, weight }) => stops && weight === undefined)) {
+    throw new UsageError(
+      'unfit-options',
+      'A source of several that says stop needs a weight: without weights, all are one.',
+    )
+  }
+  const isWanted = shuffleBuffer !== 0 && (shuffleBuffer !== undefined || sources.some(({ stops }) => stops))
+  const bytes = sources.reduce((sum, source) => sum + (source.bytesRead === undefined ? 0 : source.bytes), 0)
+  const isLarge = bytes > MOST_READ_WHOLE
+  if (maxSteps === undefined) {
+    const once = sources.filter(({ isReadOnce }) => isReadOnce)
+    if (epochs !== 1 && once.length > 0) {
+      throw new UsageError(
+        'unfit-options',
+        `The rows of ${namesOf(once)} can be read only once, so there are no ${epochs} epochs of them: give maxSteps, or rows that can be read again.`,
+      )
+    }
+    if (!isWanted) return { sources, ...((isLarge || sources.some(isOfUnknownLength)) && { shuffleBuffer: 0 }) }
+    throw new UsageError(
+      'missing-option',
+      `The rows of ${namesOf(sources)} are read as steps need them, so their number is not known: give maxSteps.`,
+    )
+  }
+  if (shuffleBuffer === 0) return { sources, shuffleBuffer }
+  const asStream = { shuffleBuffer: shuffleBuffer ?? DEFAULT_SHUFFLE_BUFFER }
+  if (isWanted || isLarge) return { sources, ...asStream }
+  const begun: Begun[] = []
+  for (const source of sources)
+    begun.push(await unlessAborted(begin(source, STEPS_OF_A_SMALL_SOURCE * batchSize), find.signal))
+  return { sources: begun.map(({ source }) => source), ...(begun.some(({ isLonger }) => isLonger) && asStream) }
+}
+
+/** Whether a source is standard input or an iterable other than an array. */
+const isOfUnknownLength = ({ isReadOnce, readsAhead }: OpenSource): boolean => isReadOnce || !readsAhead
+
+interface Begun {
+  readonly source: OpenSource
+  readonly isLonger: boolean
+}
+
+/** Reads the first records of a source of unknown length, and tells whether it has more. */
+async function begin(source: OpenSource, count: number): Promise<Begun> {
+  if (!isOfUnknownLength(source)) return { source, isLonger: false }
+  const records = source.records()[Symbol.asyncIterator]()
+  const first: DataRecord[] = []
+  let isLonger = true
+  while (isLonger && first.length <= count) {
+    const { done, value } = await records.next()
+    if (done) isLonger = false
+    else first.push(value)
+  }
+  return { source: new BegunSource(source, first, records), isLonger }
+}
+
+/** A source whose first records were read. */
+class BegunSource implements OpenSource {
+  readonly #source: OpenSource
+  #first: readonly DataRecord[] | null
+  readonly #rest: AsyncIterator<DataRecord>
+
+  constructor(source: OpenSource, first: readonly DataRecord[], rest: AsyncIterator<DataRecord>) {
+    this.#source = source
+    this.#first = first
+    this.#rest = rest
+  }
+
+  get name(): string {
+    return this.#source.name
+  }
+
+  get weight(): number | undefined {
+    return this.#source.weight
+  }
+
+  get bytes(): number {
+    return this.#source.bytes
+  }
+
+  get bytesRead(): number | undefined {
+    return this.#source.bytesRead
+  }
+
+  get readsAhead(): boolean {
+    return this.#source.readsAhead
+  }
+
+  get isReadOnce(): boolean {
+    return this.#source.isReadOnce
+  }
+
+  get stops(): boolean {
+    return this.#source.stops
+  }
+
+  digest(): Promise<string | null> {
+    return this.#source.digest()
+  }
+
+  async *records(): AsyncGenerator<DataRecord> {
+    const first = this.#first
+    if (!first) {
+      yield* this.#source.records()
+      return
+    }
+    this.#first = null
+    try {
+      yield* first
+      yield* { [Symbol.asyncIterator]: () => this.#rest }
+    } finally {
+      await this.#rest.return?.()
+    }
+  }
+
+  recorded() {
+    return this.#source.recorded()
+  }
+}

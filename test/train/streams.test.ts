@@ -1,0 +1,308 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import type { TrainCall } from '../../lib/train/train.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+import { localRanks } from './local-ranks.js'
+
+const folder = useTemporaryFolder()
+
+type FakeRow = ReturnType<typeof rows>[number]
+
+/** Rows without an end; `given` counts them. */
+function endless({ from = 0 } = {}) {
+  const state = { given: 0, isClosed: false }
+  async function* generated() {
+    try {
+      for (let first = from; ; first++) {
+        state.given++
+        yield rows(1, { first })[0]!
+      }
+    } finally {
+      state.isClosed = true
+    }
+  }
+  return { rows: generated(), state }
+}
+
+async function* once(values: readonly unknown[]) {
+  yield* values
+}
+
+const bits = ({ model }: Outcome) => model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
+const course = (outcome: Outcome) => steps(outcome).map(({ step, loss, gradNorm }) => ({ step, loss, gradNorm }))
+
+/** The documents of each step, as lists of ids. */
+const documents = ({ model }: Outcome): string[][] => {
+  const ofStep: string[][] = []
+  for (const { batch, step } of model.seen) {
+    const own = Array.from({ length: batch.rows }, (_, i) =>
+      batch.ids.subarray(batch.offsets[i], batch.offsets[i + 1]).join(),
+    )
+    ofStep[step! - 1] = [...(ofStep[step! - 1] ?? []), ...own]
+  }
+  return ofStep
+}
+const textOf = ({ input_ids }: FakeRow) => input_ids.join()
+
+const common = { batchSize: 2, maxSteps: 20, dropout: 0.2 }
+
+/** Rows whose first id is their source's. */
+const marked = (id: number, count: number) => Array.from({ length: count }, (_, i) => ({ input_ids: [id, i % 11, 1] }))
+const sourcesOf = (outcome: Outcome) =>
+  documents(outcome)
+    .flat()
+    .map((ids) => Number(ids.split(',')[0]))
+
+describe('a stream of rows', () => {
+  it('makes the same steps as rows in memory if the order is the same', async () => {
+    const options = { ...common, shuffle: false }
+    const whole = await trainFake({ ...options, data: rows(40) })
+    const path = writeRows(folder(), 'train.jsonl', rows(40))
+    for (const change of [{ data: once(rows(40)) }, { data: new Set(rows(40)) }, { data: path, shuffleBuffer: 5 }]) {
+      const streamed = await trainFake({ ...options, ...change })
+      expect(course(streamed)).toEqual(course(whole))
+      expect(bits(streamed)).toEqual(bits(whole))
+    }
+  })
+
+  it('trains on rows without an end, reads about as many as it needs, and closes them', async () => {
+    const { rows: data, state } = endless()
+    const { result } = await trainFake({ ...common, data, maxSteps: 5 })
+    expect(result).toMatchObject({ steps: 5, stopped: false })
+    // Ten rows, eight ahead, and a buffer that has grown to as many as were drawn.
+    expect(state.given).toBeLessThan(60)
+    await new Promise(setImmediate)
+    expect(state.isClosed).toBe(true)
+  })
+
+  it('takes its first step when few rows are there', async () => {
+    let given = 0
+    let givenAtFirst = 0
+    const data = (async function* () {
+      for (; given < 1000; given++) yield rows(1, { first: given })[0]
+    })()
+    await trainFake({ ...common, maxSteps: 3, data }, {}, (event) => {
+      if (event.type === 'step' && event.step === 1) givenAtFirst = given
+    })
+    expect(givenAtFirst).toBeGreaterThan(0)
+    expect(givenAtFirst).toBeLessThan(50)
+  })
+
+  it('draws rows from a buffer in an order that the seed determines', async () => {
+    const options = { ...common, shuffleBuffer: 6 }
+    const data = rows(40)
+    const first = await trainFake({ ...options, data })
+    const order = documents(first).flat()
+    expect(order.toSorted()).toEqual(data.map(textOf).toSorted())
+    expect(order).not.toEqual(data.map(textOf))
+    expect(documents(await trainFake({ ...options, data: once(data) })).flat()).toEqual(order)
+    expect(documents(await trainFake({ ...options, data, seed: 8 })).flat()).not.toEqual(order)
+  })
+
+  it('is read again from its start when it ends, in another order', async () => {
+    const data = marked(1, 7)
+    const outcome = await trainFake({ ...common, batchSize: 7, maxSteps: 3, shuffleBuffer: 7, data })
+    const order = documents(outcome)
+    expect(order.map((step) => step.toSorted())).toEqual(
+      [0, 1, 2].map(() => data.map(({ input_ids }) => input_ids.join()).toSorted()),
+    )
+    expect(order[0]).not.toEqual(order[1])
+    expect(steps(outcome).map(({ epoch }) => epoch)).toEqual([0, 1, 2])
+  })
+
+  it('is mixed by weights, each source from its start again when it ends', async () => {
+    const data = [
+      { data: once(marked(1, 100)), weight: 3 },
+      { data: marked(2, 3), weight: 1 },
+    ]
+    const outcome = await trainFake({ ...common, batchSize: 4, maxSteps: 5, data })
+    for (const step of documents(outcome)) expect(step.map((ids) => ids[0]).toSorted()).toEqual(['1', '1', '1', '2'])
+    expect(outcome.result.sources.map(({ source }) => source)).toEqual([
+      'a stream of rows from memory, weight 3',
+      'a stream of rows from memory, weight 1',
+    ])
+  })
+
+  it('ends the run where a source says stop, or can be read only once', async () => {
+    const data = [
+      { data: marked(1, 4), weight: 1, stop: true },
+      { data: marked(2, 3), weight: 1 },
+    ]
+    const stopped = await trainFake({ ...common, data, output: join(folder(), 'stopped') })
+    expect(stopped.result).toMatchObject({ steps: 4, stopped: false })
+    expect(sourcesOf(stopped).filter((id) => id === 1)).toHaveLength(4)
+    expect(notices(stopped)).toContainEqual(expect.stringMatching(/end after step 4 of 20, and it says stop/))
+    const ended = await trainFake({ ...common, data: once(rows(13)), shuffleBuffer: 3, evalData: rows(3) })
+    expect(ended.result).toMatchObject({ steps: 7, stopped: false, evalLoss: expect.any(Number) })
+    expect(notices(ended)).toContainEqual(
+      expect.stringMatching(/end after step 7 of 20, and they can be read only once/),
+    )
+  })
+
+  it('is mapped, filtered and limited in tokens, as rows in memory are', async () => {
+    const longer = rows(60).map((row, i) => ({ number: i, row }))
+    const options: Omit<TrainCall, 'data'> = {
+      ...common,
+      shuffle: false,
+      map: ({ row }) => row,
+      filter: async ({ input_ids }) => (input_ids as number[]).length !== 5,
+      maxTokens: 8,
+    }
+    const kept = rows(60).filter(({ input_ids: { length } }) => length !== 5 && length <= 8)
+    const expected = await trainFake({ ...common, shuffle: false, data: kept })
+    const streamed = await trainFake({ ...options, data: once(longer) })
+    expect(documents(streamed)).toEqual(documents(expected))
+    expect(bits(streamed)).toEqual(bits(expected))
+    expect(notices(streamed)).toContainEqual(expect.stringMatching(/rows of more than maxTokens tokens were left out/))
+    const whole = await trainFake({ ...options, data: longer })
+    expect(bits(whole)).toEqual(bits(expected))
+    expect(notices(whole)).toContainEqual(expect.stringMatching(/rows of more than maxTokens tokens were left out/))
+  })
+
+  it('is shared by ranks: a step has the same rows whatever their number', async () => {
+    const data = rows(40)
+    const options = { ...common, batchSize: 3, maxSteps: 6, shuffleBuffer: 5, data }
+    const alone = await trainFake(options)
+    const all = await Promise.all(localRanks(2).map((ranks) => trainFake({ ...options, ranks })))
+    for (const [step, own] of documents(alone).entries()) {
+      const together = all.flatMap((outcome) => documents(outcome)[step] ?? [])
+      expect(together.toSorted()).toEqual(own.toSorted())
+    }
+  })
+})
+
+describe('a resumed stream', () => {
+  const stopAfterFive = (options: TrainCall) =>
+    trainFake(options, {}, (event, run) => {
+      if (event.type === 'step' && event.step === 5) void run.stop()
+    })
+
+  const mixtures: [string, () => TrainCall['data']][] = [
+    ['a file', () => writeRows(folder(), 'train.jsonl', rows(13))],
+    ['rows without an end', () => endless().rows],
+    ['rows that are read once', () => once(rows(60))],
+    [
+      'a mixture',
+      () => [
+        { data: writeRows(folder(), 'first.jsonl', rows(5)), weight: 3 },
+        { data: endless({ from: 100 }).rows, weight: 2 },
+      ],
+    ],
+  ]
+
+  it.each(mixtures)('is the same bit for bit with %s', async (_, data) => {
+    const options = { ...common, maxSteps: 12, shuffleBuffer: 4 }
+    const whole = await trainFake({ ...options, data: data(), output: join(folder(), 'whole') })
+    const output = join(folder(), 'halves')
+    const first = await stopAfterFive({ ...options, data: data(), output })
+    const second = await trainFake({ ...options, data: data(), output, resume: true })
+    expect(second.result).toMatchObject({ steps: 12 })
+    expect([...documents(first), ...documents(second).slice(5)]).toEqual(documents(whole))
+    expect([...course(first), ...course(second)]).toEqual(course(whole))
+    expect(bits(second)).toEqual(bits(whole))
+  })
+
+  it('refuses other rows before its place, unless data may change', async () => {
+    const output = join(folder(), 'out')
+    const options = { ...common, maxSteps: 12, shuffleBuffer: 4, output }
+    await stopAfterFive({ ...options, data: once(rows(60)) })
+    const changed = rows(60).map((row, i) => (i === 3 ? { ...row, input_ids: [1, 2], labels: [1, 2] } : row))
+    await expectRejection(
+      trainFake({ ...options, data: once(changed), resume: true }),
+      'changed-run',
+      /are not there any more/,
+    )
+    await expectRejection(
+      trainFake({ ...options, data: once(rows(4)), resume: true }),
+      'changed-run',
+      /are not there any more/,
+    )
+    const { result } = await trainFake({ ...options, data: once(changed), resume: true, allowChanges: ['data'] })
+    expect(result.steps).toBe(12)
+  })
+
+  it('that was read whole without maxSteps goes on so with it, as run.yaml has it', async () => {
+    const options = { batchSize: 2, dropout: 0.2 }
+    const whole = await trainFake({ ...options, data: once(rows(40)), output: join(folder(), 'whole') })
+    const output = join(folder(), 'halves')
+    await stopAfterFive({ ...options, data: once(rows(40)), output })
+    const second = await trainFake({ ...options, data: once(rows(40)), output, maxSteps: 20, resume: true })
+    expect(bits(second)).toEqual(bits(whole))
+  })
+
+  it('goes on as it began: run.yaml says how rows were read', async () => {
+    const output = join(folder(), 'out')
+    await trainFake({ ...common, data: once(rows(60)), maxSteps: 2, output })
+    const { options } = parse(readFileSync(join(output, 'run.yaml'), 'utf8')) as { options: Record<string, unknown> }
+    expect(options).toMatchObject({ shuffleBuffer: 10_000, data: [{ stream: 'rows' }] })
+    const whole = join(folder(), 'whole')
+    const { result } = await trainFake({ batchSize: 2, data: once(rows(60)), output: whole })
+    expect(result.steps).toBe(30)
+    expect(parse(readFileSync(join(whole, 'run.yaml'), 'utf8'))).toMatchObject({ options: { shuffleBuffer: 0 } })
+  })
+})
+
+describe('a stream that cannot be', () => {
+  it.each<[string, Partial<TrainCall>, string, RegExp]>([
+    [
+      'epochs of rows that are read once',
+      { epochs: 2 },
+      'unfit-options',
+      /can be read only once, so there are no 2 epochs/,
+    ],
+    ['a buffer without maxSteps', { shuffleBuffer: 3 }, 'unfit-options', /shuffleBuffer needs maxSteps/],
+    ['no row', { data: once([]), maxSteps: 2, shuffleBuffer: 2 }, 'empty-data', /no row was found/],
+    [
+      'nothing to train',
+      { data: [{ input_ids: [1, 2], labels: [-100, -100] }], maxSteps: 2, shuffleBuffer: 2 },
+      'nothing-to-train',
+      /nothing would be trained/,
+    ],
+    [
+      'a source that stops, without maxSteps',
+      { data: { data: rows(9), stop: true } },
+      'missing-option',
+      /give maxSteps/,
+    ],
+  ])('is refused in words: %s', async (_, change, code, message) => {
+    const start = async () => trainFake({ batchSize: 2, data: once(rows(9)), ...change })
+    await expectRejection(start(), code, message)
+  })
+
+  it('names the row that is malformed, when it is read', async () => {
+    const data = once([...rows(40), { input_ids: 'x' }, ...rows(20)])
+    const { message } = (await trainFake({ ...common, maxSteps: 30, shuffle: false, data }).catch(
+      (error: unknown) => error,
+    )) as Error
+    expect(message).toMatch(/^row 41 of the rows given/)
+  })
+
+  it('stops while it waits for rows, with everything saved', async () => {
+    const output = join(folder(), 'out')
+    const data = (async function* () {
+      yield* rows(30)
+      await new Promise(() => {})
+    })()
+    const { result } = await trainFake({ ...common, shuffle: false, data, output }, {}, (event, run) => {
+      if (event.type === 'step' && event.step === 4) setTimeout(() => void run.stop(), 50)
+    })
+    expect(result.stopped).toBe(true)
+    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+  })
+
+  it('ends when its signal is aborted while it waits for rows', async () => {
+    const controller = new AbortController()
+    const data = (async function* () {
+      yield* rows(30)
+      await new Promise(() => {})
+    })()
+    const options = { ...common, shuffle: false, signal: controller.signal, data }
+    const run = trainFake(options, {}, (event) => {
+      if (event.type === 'step' && event.step === 4) setTimeout(() => controller.abort(new Error('enough')), 50)
+    })
+    await expect(run).rejects.toThrow('enough')
+  })
+})
