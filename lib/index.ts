@@ -68,11 +68,10 @@ export {
 } from './eval/index.js'
 export {
   Chat,
+  type ChatOptions,
   type FinishReason,
-  type GenerateCall,
-  type GenerateExtras,
+  type GenerateOptions,
   type GenerateResult,
-  type GenerateSignal,
   generate,
   generateStream,
   type LanguageModel,
@@ -131,16 +130,11 @@ export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.j
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
 export type {
-  EvalInput,
-  EvalOptions,
-  GenerateInput,
   GgufDType,
   GgufMixture,
-  ImatrixInput,
+  MethodOptions,
   ModelFormat,
   Task,
-  TrainInput,
-  TrainOptions,
 } from './options/index.js'
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
 export * from './ranks/index.js'

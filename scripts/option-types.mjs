@@ -15,8 +15,7 @@ const [{ optionDefault, optionFacts }, { camelCase }] = await Promise.all([
   load('schema/names.js'),
 ])
 
-/** The accepted input, and the parsed result. */
-const OF_A_SCHEMA = /^(?:LibraryInput|z\.output)<typeof (\w+)>$/
+const OF_A_SCHEMA = /^LibraryInput<typeof (\w+)>$/
 
 const paths = readdirSync(folder)
   .filter((name) => name.endsWith('.d.ts'))

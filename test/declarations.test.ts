@@ -11,10 +11,10 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = useTemporaryFolder()
 
 const use = `
-import { DataLoader, loadModel, Model, mora, train, type TrainInput, UsageError } from 'node-mora'
-const options: TrainInput = { data: 'rows.jsonl', dtype: 'float32' }
+import { DataLoader, loadModel, Model, mora, train, type TrainOptions, UsageError } from 'node-mora'
+const options: TrainOptions = { data: 'rows.jsonl', dtype: 'float32' }
 // @ts-expect-error: no such dtype
-const wrong: TrainInput = { data: 'rows.jsonl', dtype: 'float8' }
+const wrong: TrainOptions = { data: 'rows.jsonl', dtype: 'float8' }
 export const run = async () => [train(await loadModel('model'), options), mora({ rank: 8 }), wrong]
 export const count = (model: Model) => model.trainableParameters().length
 export const isUsage = (error: unknown): error is UsageError => error instanceof UsageError

@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises'
 import { Chat } from '../generate/index.js'
 import type { Model } from '../models/index.js'
-import { forLibrary, type GenerateOptions, GenerateSchema } from '../options/index.js'
+import { forLibrary, GenerateSchema, type GenerateSettings } from '../options/index.js'
 import type { CommandContext } from './command.js'
 import { interruptible } from './terminal/interrupt.js'
 import { writeAnswer } from './terminal/terminal.js'
@@ -10,7 +10,7 @@ import { writeAnswer } from './terminal/terminal.js'
 /** Reads one message per line until the input ends. Ctrl-C ends an answer, or at the prompt the program. */
 export async function converse(
   model: Model,
-  options: GenerateOptions,
+  options: GenerateSettings,
   { terminal, log, note: onWarning }: CommandContext,
 ): Promise<void> {
   const { stdin, stdout } = terminal

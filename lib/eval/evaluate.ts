@@ -33,8 +33,10 @@ const TASKS: { [T in Task]: RunTask<T> } = {
 
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'config')
 
-/** Options of `evaluate`: those of `mora eval`, and callbacks. */
-export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
+/** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */
+export interface EvaluateOptions<T extends Task = Task>
+  extends Omit<EvalInput, 'task' | 'base'>,
+    Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'> {
   /** The task to evaluate. */
   task: T
   /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
@@ -46,7 +48,7 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'b
   adapters?: AdapterChoice
   /** Called after each row, or for a text after each window. */
   onProgress?: (progress: EvalProgress) => void
-} & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
+}
 
 const evaluateArguments = {
   model: aModel,

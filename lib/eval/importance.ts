@@ -25,11 +25,11 @@ import type { EvalProgress } from './task.js'
 
 const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'withAdapters', 'config')
 
-/** Options of `importanceMatrix`: those of `mora imatrix`, and callbacks. */
-export type ImportanceOptions = ImatrixInput & {
+/** Options of `importanceMatrix`: those of `mora imatrix` in camelCase, and callbacks. */
+export interface ImportanceOptions extends ImatrixInput, Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'> {
   /** Called after each row, or for a text after each window. */
   onProgress?: (progress: EvalProgress) => void
-} & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
+}
 
 /** The result of `importanceMatrix`. */
 export interface ImportanceResult {

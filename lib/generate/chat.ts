@@ -3,22 +3,22 @@ import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
-import type { GenerateOptions } from '../options/index.js'
+import type { GenerateSettings } from '../options/index.js'
 import { continueText, type GenerateResult } from './continuation.js'
-import {
-  type GenerateCall,
-  type GenerateExtras,
-  type GenerateSignal,
-  generateArguments,
-  limitsOf,
-  splitCall,
-} from './generate.js'
+import { type GenerateExtras, type GenerateOptions, generateArguments, limitsOf, splitCall } from './generate.js'
 import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stops.js'
 
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
+
+/**
+ * Options of `Chat`: those of `generate` that are not of one answer.
+ *
+ * @interface
+ */
+export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'messages' | 'onText' | 'signal'>
 
 /**
  * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversations begin alike.
@@ -35,7 +35,7 @@ const sayArguments = { text: anyText, say: optionsSchema('the options of say', {
 export class Chat implements Disposable {
   /** Everything said so far, without the system message. */
   readonly messages: Message[] = []
-  readonly #options: GenerateOptions
+  readonly #options: GenerateSettings
   readonly #extras: GenerateExtras
   /** The model with the adapters of the conversation. */
   readonly #speaker: LanguageModel
@@ -45,7 +45,7 @@ export class Chat implements Disposable {
   constructor(
     /** The model that answers. */
     readonly model: LanguageModel,
-    call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText' | 'signal'> = {},
+    call: ChatOptions = {},
   ) {
     check({ model, call }, generateArguments)
     const { options, extras } = splitCall(call)
@@ -59,7 +59,7 @@ export class Chat implements Disposable {
    * Streams the answer to a message; the generator's return value is the result. If the loop is left early, or `signal` is
    * aborted, the part of the answer so far is kept.
    */
-  async *say(text: string, say: GenerateSignal = {}): AsyncGenerator<string, GenerateResult> {
+  async *say(text: string, say: Pick<GenerateOptions, 'signal'> = {}): AsyncGenerator<string, GenerateResult> {
     check({ text, say }, sayArguments)
     const { signal } = say
     signal?.throwIfAborted()

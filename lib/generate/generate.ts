@@ -14,15 +14,15 @@ import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
 import type { AdapterChoice } from '../models/index.js'
-import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
+import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
 import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
 import { aLanguageModel, type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stops.js'
 
-/** Options of a library call beyond those of the command line. */
-export interface GenerateExtras {
+/** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
+export interface GenerateOptions extends GenerateInput {
   /**
    * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
    * Default: those that are active at its beginning.
@@ -36,16 +36,9 @@ export interface GenerateExtras {
   onText?: (piece: string) => void
   /** Called with each notice for the user. */
   onWarning?: (message: string) => void
-}
-
-/** The option to cancel generation. */
-export interface GenerateSignal {
   /** Aborting it ends the work before the next token with the signal's reason. */
   signal?: AbortSignal
 }
-
-/** Options of `generate`: those of `mora generate`, a conversation, callbacks and a signal. */
-export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
 
 export const generateArguments = {
   model: aLanguageModel,
@@ -72,7 +65,7 @@ export const generateArguments = {
  * @throws UsageError for options that are wrong or do not fit the model, and for prompts that fill its context; the reason of
  * an aborted `signal`
  */
-export async function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {
+export async function generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult> {
   check({ model, call }, generateArguments)
   return drain(generateStream(model, call), call.onText)
 }
@@ -92,7 +85,7 @@ export async function generate(model: LanguageModel, call: GenerateCall): Promis
  */
 export async function* generateStream(
   model: LanguageModel,
-  call: GenerateCall,
+  call: GenerateOptions,
 ): AsyncGenerator<string, GenerateResult> {
   check({ model, call }, generateArguments)
   const { signal, ...given } = call
@@ -118,8 +111,14 @@ export async function* generateStream(
   }
 }
 
+/** The options that only the library has. */
+export type GenerateExtras = Omit<GenerateOptions, keyof GenerateInput | 'signal'>
+
 /** Fills in defaults. */
-export function splitCall(call: GenerateInput & GenerateExtras): { options: GenerateOptions; extras: GenerateExtras } {
+export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
+  options: GenerateSettings
+  extras: GenerateExtras
+} {
   const { adapters, messages, stop, onText, onWarning, ...given } = call
   const options = parseOptions(GenerateSchema, given, { source: 'api' })
   const { system, tools, templateOptions } = options
@@ -133,7 +132,7 @@ export function splitCall(call: GenerateInput & GenerateExtras): { options: Gene
 }
 
 export function limitsOf(
-  { maxNewTokens, temperature, topK, topP }: GenerateOptions,
+  { maxNewTokens, temperature, topK, topP }: GenerateSettings,
   { stop = [] }: GenerateExtras,
 ): Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'stopStrings'> {
   const stopStrings = [stop].flat().filter((text) => text !== '')

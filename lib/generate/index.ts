@@ -1,6 +1,6 @@
 /** Generating text. */
 export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
-export { Chat } from './chat.js'
+export { Chat, type ChatOptions } from './chat.js'
 export {
   type ContinuationRequest,
   continueText,
@@ -9,7 +9,7 @@ export {
   type FinishReason,
   type GenerateResult,
 } from './continuation.js'
-export { type GenerateCall, type GenerateExtras, type GenerateSignal, generate, generateStream } from './generate.js'
+export { type GenerateOptions, generate, generateStream } from './generate.js'
 export { type LanguageModel, type TokenCache, withAdaptersOf } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'

@@ -7,7 +7,7 @@ import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
 import { type EvalOptions, EvalSchema, type Task } from './eval.js'
 import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
-import { type TrainOptions, TrainSchema } from './train.js'
+import { TrainSchema, type TrainSettings } from './train.js'
 
 /** Throws a `UsageError` that names the required options that were left out. */
 export function requireOptions(
@@ -63,7 +63,7 @@ export function checkLoadedForm(
 }
 
 /** Throws a `UsageError` for options of training that exclude each other. */
-export function checkTrainOptions(options: TrainOptions, source: OptionSource): void {
+export function checkTrainOptions(options: TrainSettings, source: OptionSource): void {
   checkLoadedForm(options, source)
   const fit = new Fit(source)
   fit.exclude(options, 'init', 'quantise', 'random weights are trained in full')
@@ -88,7 +88,7 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
 }
 
 /** Refuses options that sharding excludes: shards are frozen, and all ranks must take part in each pass. */
-function checkShard(fit: Fit, options: TrainOptions): void {
+function checkShard(fit: Fit, options: TrainSettings): void {
   fit.exclude(options, 'shard', 'init', 'only weights from a file can be sharded')
   fit.exclude(options, 'shard', 'mergeEvery', 'adapters cannot be merged into sharded weights')
   fit.exclude(options, 'shard', 'samplePrompt', 'one rank alone cannot generate with a shard of the weights')
@@ -99,7 +99,7 @@ function checkShard(fit: Fit, options: TrainOptions): void {
 }
 
 /** Refuses options of other objectives. */
-function checkObjective(fit: Fit, options: TrainOptions): void {
+function checkObjective(fit: Fit, options: TrainSettings): void {
   for (const [key, option] of Object.entries(TrainSchema.shape)) {
     const { objectives } = optionFacts(option)
     fit.refuse(
@@ -128,7 +128,7 @@ function requireOneReader(fit: Fit, { shape }: OptionsSchema, options: object): 
   )
 }
 
-function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
+function checkAdapterOptions(fit: Fit, options: TrainSettings): void {
   // With an adapter file, options are compared with the file when it is read.
   if (options.adapter !== undefined) {
     fit.refuse(
@@ -143,7 +143,7 @@ function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
 const { method: _, ...ofSomeMethods } = { ...newAdapterFields, ...restartFields }
 
 /** Throws a `UsageError` for options of a new adapter that its method does not have. */
-export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: OptionSource): void {
+export function checkNewAdapterOptions(options: Partial<TrainSettings>, source: OptionSource): void {
   const fit = new Fit(source)
   const { method } = newAdapterOptions(options)
   fit.exclude(options, 'rank', 'matchParametersOf', 'one sets the rank, the other chooses it')
@@ -156,7 +156,7 @@ export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: O
   }
 }
 
-function checkRestarts(fit: Fit, options: TrainOptions): void {
+function checkRestarts(fit: Fit, options: TrainSettings): void {
   const { mergeEvery, cycle, operator } = options
   fit.refuse(
     cycle !== undefined && operator !== undefined && !cycle.includes(operator),

@@ -4,16 +4,16 @@ import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
 import type { Operator } from '../adapters/methods/mora-operators.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { type DescribedField, describedFieldsOf, type Method } from './new-adapter.js'
-import type { TrainOptions } from './train.js'
+import type { TrainSettings } from './train.js'
 
 /** The description of a new adapter; options left out have their method's defaults. */
-export interface NewAdapterOptions extends Pick<TrainOptions, DescribedField> {
+export interface NewAdapterOptions extends Pick<TrainSettings, DescribedField> {
   method: Method
   rank: number
   operator: Operator
 }
 
-type AdapterOptions = Pick<Partial<TrainOptions>, DescribedField | 'init' | 'mergeEvery' | 'cycle'>
+type AdapterOptions = Pick<Partial<TrainSettings>, DescribedField | 'init' | 'mergeEvery' | 'cycle'>
 
 /** Completes the description of a new adapter with the paper's defaults. */
 export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
@@ -31,7 +31,7 @@ export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
 
 /** Completes the options of the learning-rate schedule. */
 export function scheduleOptions(
-  options: Pick<TrainOptions, 'mergeEvery' | 'scheduler' | 'minLearningRateRatio' | 'restartWarmupSteps'>,
+  options: Pick<TrainSettings, 'mergeEvery' | 'scheduler' | 'minLearningRateRatio' | 'restartWarmupSteps'>,
 ) {
   const scheduler = options.scheduler ?? (options.mergeEvery === undefined ? 'cosine' : 'cosine-restarts')
   const restarts = scheduler === 'cosine-restarts'

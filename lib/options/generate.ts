@@ -30,6 +30,6 @@ export const GenerateSchema = z.strictObject({
   ...withoutHub,
 })
 
-export type GenerateOptions = z.output<typeof GenerateSchema>
+export type GenerateSettings = z.output<typeof GenerateSchema>
 /** The options of `mora generate`, as the library takes them. */
 export type GenerateInput = LibraryInput<typeof GenerateSchema>

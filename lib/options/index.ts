@@ -27,7 +27,7 @@ export {
 export { DoctorSchema } from './doctor.js'
 export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
-export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'
+export { type GenerateInput, GenerateSchema, type GenerateSettings } from './generate.js'
 export { type ImatrixInput, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
@@ -49,6 +49,21 @@ export {
   WRITTEN_QUANTISE_FORMATS,
   type WrittenQuantiseFormat,
 } from './model-format.js'
-export { type DescribedField, describedFields, describedFieldsOf, METHODS, type Method } from './new-adapter.js'
+export {
+  type DescribedField,
+  describedFields,
+  describedFieldsOf,
+  METHODS,
+  type Method,
+  type OptionOfMethod,
+} from './new-adapter.js'
 export { PushCallSchema, type PushInput, PushSchema } from './push.js'
-export { SCHEDULERS, scheduleNames, type TrainInput, type TrainOptions, TrainSchema } from './train.js'
+export {
+  type MethodInput,
+  type MethodOptions,
+  SCHEDULERS,
+  scheduleNames,
+  type TrainInput,
+  TrainSchema,
+  type TrainSettings,
+} from './train.js'

@@ -3,7 +3,13 @@ import type { AdapterMethod } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
 import { moraRestartFields } from '../adapters/methods/mora.js'
 import OWN_METHODS from '../adapters/own-methods.js'
-import { ADAPTER_METHODS, adapterMethod, allMethods, restartingMethods } from '../adapters/registry.js'
+import {
+  ADAPTER_METHODS,
+  type AdapterMethodName,
+  adapterMethod,
+  allMethods,
+  restartingMethods,
+} from '../adapters/registry.js'
 import { optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
 import { declare, optionFacts } from '../schema/option-facts.js'
 
@@ -57,6 +63,11 @@ export const newAdapterFields = {
 const { matchParametersOf: _, ...described } = newAdapterFields
 export type DescribedField = keyof typeof described
 export const describedFields = Object.keys(described) as DescribedField[]
+
+/** The options that a method has and not all others. */
+export type OptionOfMethod<Name extends Method = Method> =
+  | (Name extends 'mora' ? keyof typeof moraRestartFields : never)
+  | (Name extends AdapterMethodName ? keyof Extract<(typeof OWN_METHODS)[number], { name: Name }>['options'] : never)
 
 /** Returns the options that describe an adapter of a method; a method registered by the user adds its own. */
 export function describedFieldsOf(method: string): readonly string[] {

@@ -28,7 +28,7 @@ import {
   quantiseOption,
   rowOptions,
 } from './common.js'
-import { newAdapterFields, restartFields } from './new-adapter.js'
+import { type Method, newAdapterFields, type OptionOfMethod, restartFields } from './new-adapter.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
 
@@ -252,6 +252,32 @@ export const TrainSchema = z.strictObject({
 })
 
 /** Options of a run, in the library and on the command line. */
-export type TrainOptions = z.output<typeof TrainSchema>
-/** The options that `train` accepts. */
+export type TrainSettings = z.output<typeof TrainSchema>
+/** The options of `mora train` as the library takes them, those of every method together. */
 export type TrainInput = LibraryInput<typeof TrainSchema>
+
+/**
+ * The options of `train` that not every method has; a call has those of its own method.
+ *
+ * @interface
+ */
+export type MethodOptions = Pick<TrainInput, OptionOfMethod>
+
+/** A method's name, by default mora, and its own options. */
+export type MethodInput = {
+  [Name in Method]: MethodName<Name> & Pick<MethodOptions, OptionOfMethod<Name>>
+}[Method]
+
+type MethodName<Name extends Method> = Name extends 'mora'
+  ? {
+      /**
+       * How to train: an adapter of this kind, or `full` for every weight.
+       *
+       * Default: mora; full for a model that was made by `initModel`.
+       */
+      method?: Name
+    }
+  : {
+      /** How to train: an adapter of this kind, or `full` for every weight. */
+      method: Name
+    }

@@ -23,4 +23,4 @@ export type {
 } from './events.js'
 export type { LearningRate, LearningRateFacts } from './learning-rate.js'
 export { type EventCallback, Run } from './run.js'
-export { type TrainCall, type TrainExtras, train } from './train.js'
+export { type RunOptions, type TrainOptions, train } from './train.js'

@@ -1,5 +1,5 @@
 import type { RunObjective } from '../objectives/objective.js'
-import type { TrainOptions } from '../options/index.js'
+import type { TrainSettings } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
@@ -23,7 +23,7 @@ export interface Session {
   readonly model: SteppedModel
   /** The run's own passes of the model. */
   readonly passes: PassModel
-  readonly options: TrainOptions
+  readonly options: TrainSettings
   readonly optimizer: Optimizer
   readonly data: TrainingData
   readonly objective: RunObjective

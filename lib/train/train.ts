@@ -8,7 +8,7 @@ import { Model } from '../models/index.js'
 import { type ObjectiveName, requireOwnName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
 import { AdamW } from '../optim/adamw.js'
-import type { Method, TrainInput, TrainOptions } from '../options/index.js'
+import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
@@ -22,16 +22,10 @@ import type { TrainableModel } from './trainable.js'
 /** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
 
-/** Options of the library's `train` in addition to those of `mora train`. */
-export interface TrainExtras<Own extends OptionFields = NoFields> extends RowChoices {
-  /**
-   * The method: its name, `full` for every weight, or a method of your own or of another package (from `node-mora/adapters`),
-   * whose options are then given beside the others. Such a method is also registered, so that its adapters can be loaded. A
-   * resumed run needs it again.
-   *
-   * Default: mora; full for a model that was made by `initModel`.
-   */
-  method?: Method | AdapterMethod<AdapterConfigBase, Own>
+/** The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. */
+export interface RunOptions
+  extends Omit<TrainInput, 'method' | OptionOfMethod | 'learningRate' | 'objective'>,
+    RowChoices {
   /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate
   /**
@@ -55,11 +49,22 @@ export interface TrainExtras<Own extends OptionFields = NoFields> extends RowCho
   ranks?: Ranks
 }
 
-type NoFields = Readonly<Record<never, never>>
+interface OwnMethod<Own extends OptionFields> {
+  /**
+   * A method of your own or of another package (see `node-mora/adapters`). It is also registered, so that its adapters can be
+   * loaded. A resumed run needs it again.
+   */
+  method: AdapterMethod<AdapterConfigBase, Own>
+}
+type OwnOptions<Own extends OptionFields> = { readonly [Name in keyof Own]?: z.input<Own[Name]> }
+type NoFields = { readonly [Name in never]: never }
 
-/** Options of `train`: those of `mora train` in camelCase, those of a method of your own, callbacks and ranks. */
-export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, keyof TrainExtras> &
-  TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
+/**
+ * Options of `train`: those of `RunOptions`; as `method` a name, and those of `MethodOptions` that this method has; or a method of
+ * your own, and its options `Own`.
+ */
+export type TrainOptions<Own extends OptionFields = NoFields> = RunOptions &
+  (MethodInput | (OwnMethod<Own> & OwnOptions<NoInfer<Own>>))
 
 const aModel = expecting('a model (loadModel and initModel give one)', z.instanceof(Model))
 const anObjective = having('an objective', 'name', 'loss')
@@ -89,21 +94,21 @@ const trainArguments = {
  * const { steps, tokensPerSecond } = await run.finished
  * ```
  */
-export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainCall<Own>): Run {
+export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainOptions<Own>): Run {
   check({ model }, { model: aModel })
-  return trainWith(model, options as TrainCall, partsOf(model, options as TrainCall))
+  return trainWith(model, options as TrainOptions, partsOf(model, options as TrainOptions))
 }
 
 /** Starts a run with the checked options of a command, which run.yaml records unchanged. */
 export function trainByCommand(
   model: Model,
-  options: TrainOptions,
+  options: TrainSettings,
   parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun' | 'onTokenised'>,
 ): Run {
   return start(model, options, { ...partsOf(model, { ...options, signal: parts.signal }), ...parts })
 }
 
-function partsOf(model: Model, options: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {
+function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'>): TrainingParts {
   return {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
     sample: async (prompt) => {
@@ -115,7 +120,7 @@ function partsOf(model: Model, options: Pick<TrainCall, 'template' | 'signal'>):
 }
 
 /** Starts a run with the given parts. */
-export function trainWith(model: TrainableModel, call: TrainCall, parts: StartParts): Run {
+export function trainWith(model: TrainableModel, call: TrainOptions, parts: StartParts): Run {
   check({ options: call }, trainArguments)
   const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...others } = call
   signal?.throwIfAborted()
@@ -143,7 +148,7 @@ export function trainWith(model: TrainableModel, call: TrainCall, parts: StartPa
 
 type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 
-function start(model: TrainableModel, options: TrainOptions, parts: StartParts, onEvent?: EventCallback): Run {
+function start(model: TrainableModel, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
   const begin = (sync: RankSync) => setUp(model, options, { ...parts, sync, passes: held.passes })

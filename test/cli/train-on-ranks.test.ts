@@ -6,9 +6,9 @@ import type { CommandResult } from '../../lib/cli/command.js'
 import { trainOn } from '../../lib/cli/commands/train.js'
 import { initModel } from '../../lib/models/index.js'
 import { ModelSource } from '../../lib/models/read/model-source.js'
-import { type TrainOptions, TrainSchema } from '../../lib/options/index.js'
+import { TrainSchema, type TrainSettings } from '../../lib/options/index.js'
 import { HostMemory } from '../../lib/tensor/host-memory.js'
-import { type TrainCall, train } from '../../lib/train/index.js'
+import { type TrainOptions, train } from '../../lib/train/index.js'
 import { RankSync } from '../../lib/train/rank-sync.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { rows, writeRows } from '../train/fake-run.js'
@@ -25,7 +25,7 @@ beforeEach(() => {
   writeRows(folder(), 'rows.jsonl', rows(8))
 })
 
-const given = (changes: Partial<TrainOptions> = {}) => ({
+const given = (changes: Partial<TrainSettings> = {}) => ({
   init: at('config.json'),
   model: at('tokenizer'),
   data: at('rows.jsonl'),
@@ -56,7 +56,7 @@ interface Printed {
   stderr: string
 }
 
-async function command(ranks: LocalRanks, changes: Partial<TrainOptions> = {}): Promise<Printed> {
+async function command(ranks: LocalRanks, changes: Partial<TrainSettings> = {}): Promise<Printed> {
   const terminal = testTerminal()
   const close = async () => {
     closed.push(ranks.rank)
@@ -149,7 +149,7 @@ it('different options are one sentence, and wrong usage on all', async () => {
 it('a stop of another rank ends with 130 too', async () => {
   const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
-  const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainCall
+  const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainOptions
   const sync = new RankSync(other)
   // The command checks whether its ranks share a model.
   const gather = (bytes: Uint8Array) => sync.gather(bytes)

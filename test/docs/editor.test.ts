@@ -2,12 +2,19 @@
 import { join } from 'node:path'
 import ts from 'typescript'
 import { expect, it } from 'vitest'
-import { EvalSchema, GenerateSchema, optionDefault, optionFacts, TrainSchema } from '../../lib/options/index.js'
+import {
+  EvalSchema,
+  GenerateSchema,
+  ImatrixSchema,
+  optionDefault,
+  optionFacts,
+  TrainSchema,
+} from '../../lib/options/index.js'
 import type { OptionsSchema } from '../../lib/schema/option-facts.js'
 import { root } from './blocks.js'
 
 const path = join(root, 'dist', 'example.mts')
-const code = `import { evaluate, generate, type Model, mergeModel, train } from './index.js'
+const code = `import { evaluate, generate, type Model, mergeModel, type TrainOptions, train } from './index.js'
 declare const model: Model
 train(model, { data: 'rows.jsonl', rank: 4, mergeEvery: 5, memory: '2GiB', template: 'none', learningRate: 1e-4 })
 void evaluate(model, { task: 'perplexity', data: ['a.txt'], window: 8 })
@@ -18,6 +25,9 @@ void evaluate(model, { data: 'a.txt' })
 void evaluate(model, { task: 'perplexity' })
 void mergeModel({ model: 'm', output: 'o' })
 train(model, { data: 'rows.jsonl', profile: true })
+train(model, { data: 'rows.jsonl', method: 'lora', oftBlocks: 3 })
+train(model, { data: 'rows.jsonl', method: 'oft', oftBlocks: 3 })
+const options: TrainOptions = { data: 'rows.jsonl', method: 'dora', cycle: ['sharing'] }
 `
 const options: ts.CompilerOptions = {
   module: ts.ModuleKind.NodeNext,
@@ -73,32 +83,39 @@ it('the types require what is required at run time, and leave out options of the
     [9, expect.stringContaining("'data' is missing")],
     [10, expect.stringContaining("'adapter' is missing")],
     [11, expect.stringContaining("'profile' does not exist")],
+    [12, expect.stringContaining("'oftBlocks' does not exist in type 'RunOptions & { method: \"lora\"; }")],
+    [14, expect.stringContaining("'cycle' does not exist")],
   ])
 })
 
+/** Options that the library describes in its own words, since they take more than on the command line. */
+const ownWords = ['method', 'learningRate', 'objective', 'task', 'base']
+
 it.each<[string, OptionsSchema]>([
-  ['TrainInput', TrainSchema],
   ['TrainOptions', TrainSchema],
-  ['EvalInput', EvalSchema],
-  ['EvalOptions', EvalSchema],
-  ['GenerateInput', GenerateSchema],
+  ['EvaluateOptions', EvalSchema],
+  ['GenerateOptions', GenerateSchema],
+  ['ImportanceOptions', ImatrixSchema],
 ])('every option of %s is described in its declaration', (name, schema) => {
   const program = service.getProgram()!
   const checker = program.getTypeChecker()
   const index = checker.getSymbolAtLocation(program.getSourceFile(join(root, 'dist', 'index.d.ts'))!)!
   const found = checker.getExportsOfModule(index).find((symbol) => symbol.name === name)!
   const type = checker.getDeclaredTypeOfSymbol(checker.getAliasedSymbol(found))
+  const forms = type.isUnion() ? type.types : [type]
   for (const [key, option] of Object.entries(schema.shape)) {
     const { description, defaultText, only } = optionFacts(option)
-    const property = type.getProperty(key)
-    if (only !== undefined && name.endsWith('Input')) {
+    const property = forms.map((form) => form.getProperty(key)).find((one) => one !== undefined)
+    if (only !== undefined && !ownWords.includes(key)) {
       expect(property, key).toBeUndefined()
       continue
     }
     expect(checker.getTypeOfSymbol(property!).flags & ts.TypeFlags.Any, key).toBe(0)
     const text = ts.displayPartsToString(property!.getDocumentationComment(checker))
-    expect(text.toLowerCase(), key).toContain(description.split('--')[0]!.toLowerCase())
+    expect(text, key).toMatch(/^\S.*\./)
     expect(text, key).not.toContain('--')
+    if (ownWords.includes(key)) continue
+    expect(text.toLowerCase(), key).toContain(description.split('--')[0]!.toLowerCase())
     const fallback = optionDefault(option)
     const tag = ts.displayPartsToString(property!.getJsDocTags().find((one) => one.name === 'default')?.text)
     if (defaultText !== undefined) expect(text, key).toContain(`Default: ${defaultText.split('--')[0]}`)

@@ -4,7 +4,7 @@ import type { Objective } from '../../lib/objectives/objective.js'
 import type { StepEvent, TrainEvent, TrainResult } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'
 import type { TrainingParts } from '../../lib/train/setup/set-up.js'
-import { type TrainCall, trainWith } from '../../lib/train/train.js'
+import { type TrainOptions, trainWith } from '../../lib/train/train.js'
 import { FakeModel, type FakeOptions, VOCABULARY } from './fake-model.js'
 import { FakeAdamW, type FakeParameter } from './fake-optimizer.js'
 
@@ -44,7 +44,7 @@ export const notices = ({ events }: Pick<Outcome, 'events'>): string[] =>
 
 /** Trains a fresh fake model to the end; `onEvent` sees each event while the run waits. */
 export async function trainFake(
-  options: TrainCall,
+  options: TrainOptions,
   fake: FakeOptions & { threads?: number; processor?: string; now?: () => number; objective?: Objective } = {},
   onEvent?: (event: TrainEvent, run: Run) => void | Promise<void>,
 ): Promise<Outcome> {

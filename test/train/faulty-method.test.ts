@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { type LoraXsConfig, loraXsMethod } from '../../examples/adapters/lora-xs.js'
 import { adapterFacts } from '../../lib/cli/inspect/adapter.js'
 import { newestIntactCheckpoint } from '../../lib/train/checkpoints/checkpoint.js'
-import { type TrainCall, train } from '../../lib/train/train.js'
+import { type TrainOptions, train } from '../../lib/train/train.js'
 import { readTensors } from '../golden/files.js'
 import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -26,7 +26,7 @@ function changed(changes: (own: Method) => Partial<Method>): Method {
   return { ...own, ...changes(own) }
 }
 
-async function run(method: Method, more: Partial<TrainCall> = {}): Promise<void> {
+async function run(method: Method, more: Partial<TrainOptions> = {}): Promise<void> {
   using model = await loadTiny('tiny-untied')
   const data = writeRows(folder(), 'rows.jsonl', rows)
   const output = join(folder(), 'out')

@@ -5,7 +5,7 @@ import { type AdapterMethod, checkedConfig, dropoutEntry, numberEntry, optionalR
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { type LoraXsConfig, loraXsMethod } from '../../examples/adapters/lora-xs.js'
-import { type TrainCall, train } from '../../lib/train/train.js'
+import { type TrainOptions, train } from '../../lib/train/train.js'
 import { readTensors } from '../golden/files.js'
 import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -50,7 +50,7 @@ const optionsOf = (output: string) => ({
   saveEvery: 2,
 })
 
-async function runOf<Own extends typeof fields>(options: TrainCall<Own>) {
+async function runOf<Own extends typeof fields>(options: TrainOptions<Own>) {
   using model = await loadTiny('tiny-untied')
   await train(model, options).finished
 }
@@ -89,7 +89,7 @@ test('a rank can be chosen by a budget', async () => {
 test('wrong options are refused by name, also those of other methods', async () => {
   using model = await loadTiny('tiny-untied')
   const options = optionsOf(join(folder(), 'refused'))
-  const refusal = (more: object) => () => train(model, { ...options, ...more } as TrainCall<typeof fields>)
+  const refusal = (more: object) => () => train(model, { ...options, ...more } as TrainOptions<typeof fields>)
   expect(refusal({ gain: -1 })).toThrow('Expected a number above 0 for gain but received -1.')
   expect(refusal({ gian: 2 })).toThrow('Unknown option gian; did you mean gain?')
   expect(refusal({ alpha: 2 })).toThrow(/^alpha does not go with method xs-gain: it is an option of lora and /)

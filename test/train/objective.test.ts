@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { packBatch } from '../../lib/data/packing.js'
 import type { Objective } from '../../lib/objectives/objective.js'
-import type { TrainCall } from '../../lib/train/train.js'
+import type { TrainOptions } from '../../lib/train/train.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { FakeModel } from './fake-model.js'
 import { type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
@@ -44,7 +44,7 @@ const pairs: Objective = {
   },
 }
 
-function optionsOf(changes: Partial<TrainCall> = {}): TrainCall {
+function optionsOf(changes: Partial<TrainOptions> = {}): TrainOptions {
   const data = writeRows(folder(), 'pairs.jsonl', rows(7))
   return { data, evalData: data, evalEvery: 2, batchSize: 5, epochs: 2, shuffle: false, ...changes }
 }

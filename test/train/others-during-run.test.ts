@@ -7,7 +7,7 @@ import { randomStream } from '../../lib/common/random.js'
 import { evaluate } from '../../lib/eval/index.js'
 import { Model } from '../../lib/models/model.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
-import { type TrainCall, train } from '../../lib/train/index.js'
+import { type TrainOptions, train } from '../../lib/train/index.js'
 import { readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -111,7 +111,7 @@ interface Trained {
 }
 
 /** Trains, with others at work on the model until the run ends if `seed` is given. */
-async function trained(options: Partial<TrainCall>, seed: number | null): Promise<Trained> {
+async function trained(options: Partial<TrainOptions>, seed: number | null): Promise<Trained> {
   using model = await loadWithOthers()
   const output = join(temporary(), 'out')
   const data = writeRows(temporary(), 'rows.jsonl', rows)
@@ -168,7 +168,7 @@ async function trained(options: Partial<TrainCall>, seed: number | null): Promis
 }
 
 describe('others use the model during a run', () => {
-  test.each<[string, Partial<TrainCall>]>([
+  test.each<[string, Partial<TrainOptions>]>([
     ['of an adapter with dropout', { method: 'mora', rank: 2, dropout: 0.2 }],
     ['that recomputes activations', { method: 'lora', rank: 2, dropout: 0.2, gradientCheckpointing: true }],
     ['of every weight', { method: 'full' }],

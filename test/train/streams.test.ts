@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import type { TrainCall } from '../../lib/train/train.js'
+import type { TrainOptions } from '../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 import { localRanks } from './local-ranks.js'
@@ -144,7 +144,7 @@ describe('a stream of rows', () => {
 
   it('is mapped, filtered and limited in tokens, as rows in memory are', async () => {
     const longer = rows(60).map((row, i) => ({ number: i, row }))
-    const options: Omit<TrainCall, 'data'> = {
+    const options: Omit<TrainOptions, 'data'> = {
       ...common,
       shuffle: false,
       map: ({ row }) => row,
@@ -175,12 +175,12 @@ describe('a stream of rows', () => {
 })
 
 describe('a resumed stream', () => {
-  const stopAfterFive = (options: TrainCall) =>
+  const stopAfterFive = (options: TrainOptions) =>
     trainFake(options, {}, (event, run) => {
       if (event.type === 'step' && event.step === 5) void run.stop()
     })
 
-  const mixtures: [string, () => TrainCall['data']][] = [
+  const mixtures: [string, () => TrainOptions['data']][] = [
     ['a file', () => writeRows(folder(), 'train.jsonl', rows(13))],
     ['rows without an end', () => endless().rows],
     ['rows that are read once', () => once(rows(60))],
@@ -246,7 +246,7 @@ describe('a resumed stream', () => {
 })
 
 describe('a stream that cannot be', () => {
-  it.each<[string, Partial<TrainCall>, string, RegExp]>([
+  it.each<[string, Partial<TrainOptions>, string, RegExp]>([
     [
       'epochs of rows that are read once',
       { epochs: 2 },

@@ -1,6 +1,6 @@
 import { UsageError } from '../../common/errors.js'
 import type { Model } from '../../models/index.js'
-import { forLibrary, type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
+import { forLibrary, GenerateSchema, type GenerateSettings, loadOptions } from '../../options/index.js'
 import { flagOf } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
@@ -45,7 +45,7 @@ export const generateCommand = defineCommand({
 
 async function answer(
   model: Model,
-  options: GenerateOptions,
+  options: GenerateSettings,
   { terminal, log, note: onWarning }: CommandContext,
 ): Promise<CommandResult> {
   const { generate } = await import('../../generate/index.js')

@@ -5,8 +5,8 @@ import {
   checkTrainOptions,
   loadOptions,
   newAdapterOptions,
-  type TrainOptions,
   TrainSchema,
+  type TrainSettings,
 } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/index.js'
 import { HostMemory } from '../../tensor/host-memory.js'
@@ -47,7 +47,7 @@ type RanksOfCommand = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor' | 'threads
 /** Runs the command on one of several ranks: rank 0 prints for all, the others only errors that not all ranks know. */
 export async function trainOn(
   ranks: RanksOfCommand,
-  options: TrainOptions,
+  options: TrainSettings,
   context: CommandContext,
 ): Promise<CommandResult> {
   const nothingToPrint = { json: undefined, text: '' }
@@ -63,7 +63,7 @@ export async function trainOn(
   }
 }
 
-async function trained(ranks: RanksOfCommand, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
+async function trained(ranks: RanksOfCommand, options: TrainSettings, context: CommandContext): Promise<CommandResult> {
   // Its modules load while the weights are read. A failure is handled below.
   const training = import('../../train/train.js')
   training.catch(() => {})
@@ -96,7 +96,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
 }
 
 /** Loads or creates the model on this rank's device; the ranks of a machine may share it. */
-async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankSync, { note }: CommandContext) {
+async function openModel(given: TrainSettings, ranks: RanksOfCommand, sync: RankSync, { note }: CommandContext) {
   const { initModel, loadModelFor } = await import('../../models/index.js')
   const { mostTokens } = await import('../../train/setup/token-budget.js')
   const device = await ranks.deviceFor(given.device)
@@ -119,7 +119,7 @@ async function openModel(given: TrainOptions, ranks: RanksOfCommand, sync: RankS
 }
 
 /** Whether a model's weights stay as stored in its file, so that ranks of a machine may share them. */
-function keepsBase(options: TrainOptions): boolean {
+function keepsBase(options: TrainSettings): boolean {
   const isTrained = newAdapterOptions(options).method === 'full' || options.mergeEvery !== undefined
   return options.init === undefined && !isTrained
 }

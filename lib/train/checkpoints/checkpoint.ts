@@ -11,7 +11,7 @@ import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
 import { schemaProblem } from '../../io/schema-problem.js'
 import { elementsOf } from '../../native/addon.js'
-import type { TrainOptions } from '../../options/index.js'
+import type { TrainSettings } from '../../options/index.js'
 import type { Optimizer, TrainedParameter } from '../trainable.js'
 import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
 import { type RunFacts, RunFactsSchema } from './run-facts.js'
@@ -182,7 +182,7 @@ export async function keepCheckpoint(path: string): Promise<void> {
  */
 export async function pruneCheckpoints(
   checkpoints: string,
-  { keepCheckpoints: keep, keepBest }: Pick<TrainOptions, 'keepCheckpoints' | 'keepBest'>,
+  { keepCheckpoints: keep, keepBest }: Pick<TrainSettings, 'keepCheckpoints' | 'keepBest'>,
   { best }: Pick<TrainerState, 'best'>,
 ): Promise<void> {
   const found = await listCheckpoints(checkpoints)

@@ -1,12 +1,12 @@
 import { resolve } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
-import type { TrainOptions } from '../../options/index.js'
+import type { TrainSettings } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts, TrainableModel } from '../trainable.js'
 
 /** Rejects options that contradict how the model was loaded: it is trained as it is. */
-export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void {
+export function requireAsLoaded(model: ModelFacts, options: TrainSettings): void {
   const { device, dtype, reference, quantised } = model
   const is = {
     device: device.kind,
@@ -37,7 +37,7 @@ export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void 
 /** Rejects a sharded model whose ranks are not those that train it, or that something needs whole. */
 export function requireRanksOf(
   { shards, isShared }: TrainableModel,
-  { shard, samplePrompt }: TrainOptions,
+  { shard, samplePrompt }: TrainSettings,
   ranks: Ranks,
 ): void {
   const refuse = (message: string) => {
@@ -60,7 +60,7 @@ function namesModel(name: string, { path, reference }: ModelFacts): boolean {
   return id !== null && found !== null && mayMean(id, found)
 }
 
-export function requireReadable({ tokenizer }: ModelFacts, { samplePrompt }: TrainOptions): void {
+export function requireReadable({ tokenizer }: ModelFacts, { samplePrompt }: TrainSettings): void {
   if (samplePrompt === undefined || tokenizer) return
   throw new UsageError(
     'no-tokenizer',

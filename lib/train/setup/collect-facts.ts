@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-info.js'
 import { elementsOf } from '../../native/addon.js'
-import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'
+import { plainOptions, scheduleNames, scheduleOptions, type TrainSettings } from '../../options/index.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'
@@ -10,13 +10,13 @@ import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** Options with their defaults, as recorded. */
-export type ResolvedOptions = Pick<TrainOptions, 'model'> & Readonly<Record<string, unknown>>
+export type ResolvedOptions = Pick<TrainSettings, 'model'> & Readonly<Record<string, unknown>>
 
 /** With a function as the learning rate, no schedule is recorded. */
 const WITHOUT_SCHEDULE = Object.fromEntries(scheduleNames.map((name) => [name, undefined]))
 
 export function withDefaults(
-  options: TrainOptions,
+  options: TrainSettings,
   part: TrainedPart,
   data: TrainingData,
   ownRate: LearningRate | undefined,

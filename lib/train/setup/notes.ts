@@ -3,7 +3,7 @@
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
 import { slowdown } from '../../models/load/storage-plan.js'
-import type { TrainOptions } from '../../options/index.js'
+import type { TrainSettings } from '../../options/index.js'
 import { binarySize } from '../../tensor/memory-budget.js'
 import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
 import type { TrainedPart } from './plan-model.js'
@@ -14,7 +14,7 @@ export async function setupNotes(
   model: TrainableModel,
   part: TrainedPart,
   data: TrainingData,
-  { init }: TrainOptions,
+  { init }: TrainSettings,
   tokens: number,
 ): Promise<string[]> {
   const ofTokens = init === undefined ? await untrainedTargets(model, part, data) : []

@@ -17,7 +17,7 @@ import {
   type Method,
   newAdapterOptions,
   type Operator,
-  type TrainOptions,
+  type TrainSettings,
 } from '../../options/index.js'
 import { type RestartPlan, restartPlan } from '../restart-plan.js'
 import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
@@ -46,7 +46,7 @@ export interface PlannedPart {
  * Plans which tensors are trained: the active adapter, the one in the folder `adapter`, a new one, or every weight. Throws a
  * `UsageError` if options contradict an existing adapter.
  */
-export function planModel(model: TrainableModel, options: TrainOptions, notice: Notice): PlannedPart {
+export function planModel(model: TrainableModel, options: TrainSettings, notice: Notice): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
   if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
@@ -60,7 +60,7 @@ export function planModel(model: TrainableModel, options: TrainOptions, notice: 
 }
 
 /** Plans full training: float32 values replace the weights. */
-function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart {
+function everyWeight(model: TrainableModel, { init }: TrainSettings): PlannedPart {
   requireFloats(model, 'The method full trains', 'train an adapter')
   const { base, dtype } = model
   const count = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
@@ -96,7 +96,7 @@ function requireFloats({ quantised, dtype, shards }: TrainableModel, what: strin
 function newAdapter(
   model: TrainableModel,
   wanted: { method: AdapterMethodName; rank: number },
-  options: TrainOptions,
+  options: TrainSettings,
 ): PlannedPart {
   const { method } = wanted
   const layers = model.adaptableLayers()
@@ -115,7 +115,7 @@ function newAdapter(
   }
 }
 
-async function adapterInFolder(model: TrainableModel, options: TrainOptions, onWarning: Notice): Promise<TrainedPart> {
+async function adapterInFolder(model: TrainableModel, options: TrainSettings, onWarning: Notice): Promise<TrainedPart> {
   const { allowOtherBase, offline } = options
   const folder = options.adapter!
   const name = freeName(model)
@@ -124,7 +124,7 @@ async function adapterInFolder(model: TrainableModel, options: TrainOptions, onW
   return adapterPart(name, config, options)
 }
 
-function computeOf({ device, dtype }: ModelFacts, { compute }: TrainOptions): TrainOptions['compute'] {
+function computeOf({ device, dtype }: ModelFacts, { compute }: TrainSettings): TrainSettings['compute'] {
   const { name, int8Products } = device.facts()
   if (compute === 'auto' || (int8Products && dtype !== 'float16')) return compute
   const why = int8Products
@@ -133,14 +133,14 @@ function computeOf({ device, dtype }: ModelFacts, { compute }: TrainOptions): Tr
   throw new UsageError('unfit-options', `The option compute is int8, but ${why}; leave the option out.`)
 }
 
-function adapterPart(name: string, config: AdapterConfigBase, options: TrainOptions): TrainedPart {
+function adapterPart(name: string, config: AdapterConfigBase, options: TrainSettings): TrainedPart {
   const restarts = restartPlan(name, config, options)
   const learningRate =
     options.init === undefined ? adapterMethod(config.method).learningRate(config) : fullLearningRate(true)
   return { adapter: name, resolved: { ...optionsOf(config), ...restarts?.options }, learningRate, restarts }
 }
 
-function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainOptions): TrainedPart {
+function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainSettings): TrainedPart {
   const [name, second] = active
   if (second !== undefined) {
     throw new UsageError(
@@ -161,7 +161,7 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
 }
 
 /** Throws if given options differ from those of the adapter, or if it cannot be trained. */
-function requireSameOptions(model: TrainableModel, options: TrainOptions, config: AdapterConfigBase, whose: string) {
+function requireSameOptions(model: TrainableModel, options: TrainSettings, config: AdapterConfigBase, whose: string) {
   if (options.matchParametersOf !== undefined) {
     throw new UsageError(
       'unfit-options',

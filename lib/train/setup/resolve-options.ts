@@ -10,8 +10,8 @@ import {
   parseOptions,
   requireOptions,
   type TrainInput,
-  type TrainOptions,
   TrainSchema,
+  type TrainSettings,
 } from '../../options/index.js'
 import { runFolderOf } from '../checkpoints/resume.js'
 
@@ -19,9 +19,9 @@ import { runFolderOf } from '../checkpoints/resume.js'
  * Checks options of a run and fills in defaults; throws a `UsageError` that names the wrong option. A method from outside the
  * library adds its options; where names are equal, both use the run's option. An objective from outside is recorded by its name.
  */
-export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, objective?: Objective): TrainOptions {
+export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, objective?: Objective): TrainSettings {
   const schema = own ? z.strictObject({ ...own.options, ...TrainSchema.shape }) : TrainSchema
-  const options: TrainOptions = parseOptions(schema, input, { source: 'api' })
+  const options: TrainSettings = parseOptions(schema, input, { source: 'api' })
   // A program that resumes only sometimes gives both in any case.
   if (input.resume === false) options.allowChanges = undefined
   if (own) options.method = own.name as Method
@@ -30,7 +30,7 @@ export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod, obje
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
   for (const [name, option] of Object.entries(TrainSchema.shape)) {
     if (options.output !== undefined || !optionFacts(option).needs?.includes('output')) continue
-    if (options[name as keyof TrainOptions]) {
+    if (options[name as keyof TrainSettings]) {
       throw new UsageError('unfit-options', `The option ${name} needs a folder to write to: give output.`)
     }
   }

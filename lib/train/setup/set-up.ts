@@ -9,7 +9,7 @@ import { type HubOptions, locate } from '../../hub/index.js'
 import { objectiveNamed } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
-import { scheduleOptions, type TrainOptions, TrainSchema } from '../../options/index.js'
+import { scheduleOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import { pruneCheckpoints, removeLaterCheckpoints, restoreTensors } from '../checkpoints/checkpoint.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
@@ -36,7 +36,7 @@ import { loadTrainingData, type TrainingData, type TrainingDataOptions } from '.
 export interface TrainingParts {
   createOptimizer(
     parameters: readonly TrainedParameter[],
-    options: Pick<TrainOptions, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay'>,
+    options: Pick<TrainSettings, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay'>,
   ): Optimizer
   /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
@@ -64,7 +64,7 @@ interface RunParts extends TrainingParts {
  * Prepares a run for its next step: claims the output folder, finds the checkpoint to resume, reads the data, creates the
  * adapter, and loads weights and moments of the checkpoint. Until all of that is done, files of an earlier run stay untouched.
  */
-export async function setUp(model: TrainableModel, options: TrainOptions, parts: RunParts): Promise<Session> {
+export async function setUp(model: TrainableModel, options: TrainSettings, parts: RunParts): Promise<Session> {
   requireAsLoaded(model, options)
   requireReadable(model, options)
   requireRanksOf(model, options, parts.sync.ranks)
@@ -94,7 +94,7 @@ function isOutput(resume: true | string, output: string): boolean {
 async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
-  given: TrainOptions,
+  given: TrainSettings,
   parts: RunParts & { onData: (data: TrainingData) => void },
 ): Promise<Session> {
   const { createOptimizer, sample, now = () => performance.now(), signal } = parts
@@ -192,17 +192,17 @@ async function setUpIn(
 }
 
 /** Returns where the rows of a resumed run begin. */
-function beginningOf({ record: { state, facts } }: ResumePoint, options: TrainOptions): TrainingDataOptions['from'] {
-  const { shuffleBuffer } = facts.options as Partial<TrainOptions>
+function beginningOf({ record: { state, facts } }: ResumePoint, options: TrainSettings): TrainingDataOptions['from'] {
+  const { shuffleBuffer } = facts.options as Partial<TrainSettings>
   return { step: state.step, place: state.place, isVerified: !allows(options, 'data'), shuffleBuffer }
 }
 
 /** Whether what is named may differ from the resumed run. */
-const allows = ({ allowChanges = [] }: TrainOptions, name: string): boolean =>
+const allows = ({ allowChanges = [] }: TrainSettings, name: string): boolean =>
   allowChanges.some((one) => one === 'all' || one === name)
 
 function learningRateOf(
-  options: TrainOptions,
+  options: TrainSettings,
   part: TrainedPart,
   data: TrainingData,
   own: LearningRate | undefined,
@@ -215,7 +215,7 @@ function learningRateOf(
 }
 
 /** Returns the token budget of a run that resumes with the same memory option. */
-function resumedBudget(point: ResumePoint | null, { memory }: TrainOptions): number | undefined {
+function resumedBudget(point: ResumePoint | null, { memory }: TrainSettings): number | undefined {
   if (!point || point.record.facts.options.memory !== memory) return undefined
   return point.record.facts.machine.tokenBudget
 }
@@ -223,9 +223,9 @@ function resumedBudget(point: ResumePoint | null, { memory }: TrainOptions): num
 /** Pins hub ids to their current commits, for this run and in `run.yaml`. */
 async function withCommits(
   model: TrainableModel,
-  options: TrainOptions,
+  options: TrainSettings,
   { onWarning, signal }: Pick<HubOptions, 'onWarning' | 'signal'>,
-): Promise<TrainOptions> {
+): Promise<TrainSettings> {
   const hub = { offline: options.offline, onWarning, signal }
   const references = async (sources: readonly DataSource[] | undefined, purpose: DataPurpose) =>
     sources && withPaths(sources, async (path) => (await locateData(path, { purpose, ...hub })).reference)
@@ -247,7 +247,7 @@ function withRecordedTargets(model: TrainableModel, facts: RunFacts, recorded: R
   return { ...facts, options: { ...facts.options, targetModules: recorded.options.targetModules } }
 }
 
-function differencesOf({ path, record }: ResumePoint, facts: RunFacts, { allowChanges = [] }: TrainOptions): string[] {
+function differencesOf({ path, record }: ResumePoint, facts: RunFacts, { allowChanges = [] }: TrainSettings): string[] {
   try {
     return compareWithResumed(record.facts, facts, allowChanges)
   } catch (error) {
@@ -274,7 +274,7 @@ async function beginIn(
   output: OutputFolder,
   facts: RunFacts,
   point: ResumePoint | null,
-  options: TrainOptions,
+  options: TrainSettings,
 ): Promise<string[]> {
   let missing = 0
   if (point) {
@@ -292,14 +292,18 @@ async function beginIn(
   return [`${output.metrics} has no line for ${missing} of the ${point?.record.state.step} steps so far.`]
 }
 
-async function recordTemplate(model: TrainableModel, { template }: TrainOptions, { adapter }: TrainedPart) {
+async function recordTemplate(model: TrainableModel, { template }: TrainSettings, { adapter }: TrainedPart) {
   if (adapter === null || !model.tokenizer) return
   const resolved = await resolveTemplate(template, model.tokenizer)
   model.adapterSet.recordTemplate(adapter, resolved?.hash)
 }
 
 /** Returns the writer of the result: the adapter alone, or all weights if the run changed or made those. */
-function resultWriter(model: TrainableModel, { adapter, restarts }: TrainedPart, { init }: TrainOptions): ResultWriter {
+function resultWriter(
+  model: TrainableModel,
+  { adapter, restarts }: TrainedPart,
+  { init }: TrainSettings,
+): ResultWriter {
   if (adapter === null || restarts !== null || init !== undefined) {
     const saveResult = (output: OutputFolder) => model.save(output.model, { dtype: model.dtype, mergeActive: true })
     return { saveAdapter: null, saveResult }

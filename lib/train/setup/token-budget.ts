@@ -1,7 +1,7 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { UsageError } from '../../common/errors.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
-import { maxLengthOf, type TrainOptions } from '../../options/index.js'
+import { maxLengthOf, type TrainSettings } from '../../options/index.js'
 import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/memory-budget.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
 import type { ModelFacts } from '../trainable.js'
@@ -16,7 +16,7 @@ const LOGITS_AND_GRADIENT = 1.5
 
 /** Returns the maximum number of tokens in a forward pass with rows of maximum length, whatever the memory. */
 export function mostTokens(
-  { microBatchSize, batchSize, maxLength }: Pick<TrainOptions, 'microBatchSize' | 'batchSize' | 'maxLength'>,
+  { microBatchSize, batchSize, maxLength }: Pick<TrainSettings, 'microBatchSize' | 'batchSize' | 'maxLength'>,
   maxPositions: number,
   device: Pick<MemoryDevice, 'kind'>,
   ranks: number,

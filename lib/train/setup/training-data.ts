@@ -12,7 +12,7 @@ import { RowStream, type StreamOptions } from '../../data/stream/row-stream.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
-import { encodingOptions, maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
+import { encodingOptions, maxLengthOf, pastPositions, type TrainSettings } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
 import type { ModelFacts } from '../trainable.js'
 
@@ -62,7 +62,7 @@ export interface TrainingDataOptions {
 /** Reads and tokenises the rows of a run: all of them, or for a stream those of the first step. */
 export async function loadTrainingData(
   model: Pick<ModelFacts, 'tokenizer' | 'config'>,
-  options: TrainOptions,
+  options: TrainSettings,
   { objective, ranks, notice, signal, onTokenised, choices, from }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
@@ -152,7 +152,7 @@ interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
 type RowParts = Pick<TrainingDataOptions, 'objective' | 'ranks' | 'signal' | 'from'> & { tokenizer: Tokenizer | null }
 
 async function trainingRows(
-  options: TrainOptions,
+  options: TrainSettings,
   how: DatasetOptions,
   { objective, ranks, signal, from, tokenizer }: RowParts,
 ): Promise<TrainingRows> {

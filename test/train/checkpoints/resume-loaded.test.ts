@@ -1,7 +1,7 @@
 /** A service that starts again loads the adapter of its run and resumes: the result is that of a run that was never stopped. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { type TrainCall, train } from '../../../lib/train/index.js'
+import { type TrainOptions, train } from '../../../lib/train/index.js'
 import { readTensors } from '../../golden/files.js'
 import { expectedOf, loadTiny } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -11,7 +11,7 @@ const folder = useTemporaryFolder()
 const rows = expectedOf('tiny-untied').sequences.map((input_ids) => ({ input_ids }))
 const trained = (output: string) => readTensors(join(output, 'adapter_model.safetensors'))
 
-test.each<[string, Partial<TrainCall>]>([
+test.each<[string, Partial<TrainOptions>]>([
   ['every layer', {}],
   ['layers by names', { targetModules: ['q_proj', 'mlp.up_proj'] }],
   ['layers by a pattern', { targetModules: /proj$/ }],

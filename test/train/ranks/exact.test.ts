@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { ADAPTER_METHODS } from '../../../lib/options/index.js'
-import { type TrainCall, train } from '../../../lib/train/index.js'
+import { type TrainOptions, train } from '../../../lib/train/index.js'
 import { drawn } from '../../drawn.js'
 import { largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
@@ -15,7 +15,7 @@ import { localRanks } from '../local-ranks.js'
 const folder = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
-type Changes = Partial<TrainCall>
+type Changes = Partial<TrainOptions>
 
 /** Fifty steps over ragged rows, four a step; the last step has three. */
 async function trained(changes: Changes) {

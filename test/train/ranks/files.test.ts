@@ -8,7 +8,7 @@ import type { TrainEvent } from '../../../lib/train/events.js'
 import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { Run } from '../../../lib/train/run.js'
 import { factsToCompare } from '../../../lib/train/setup/same-on-ranks.js'
-import type { TrainCall } from '../../../lib/train/train.js'
+import type { TrainOptions } from '../../../lib/train/train.js'
 import { FakeModel } from '../fake-model.js'
 import { FakeParameter } from '../fake-optimizer.js'
 import { rows, writeRows } from '../fake-run.js'
@@ -106,7 +106,7 @@ describe('checkpoints of several ranks', () => {
 })
 
 describe('unlike ranks are refused before the first step:', () => {
-  it.each<[string, () => Partial<TrainCall>, RegExp]>([
+  it.each<[string, () => Partial<TrainOptions>, RegExp]>([
     ['an option', () => ({ learningRate: 0.1 }), /^Rank 1 has learningRate 0\.1, but rank 0 has 0\.05: all ranks/],
     ['when they evaluate', () => ({ evalEvery: 3 }), /^Rank 1 has evalEvery 3, but rank 0 has 2:/],
     ['an option of one', () => ({ patience: 3 }), /^Rank 1 has patience 3, but rank 0 has not given:/],

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { TrainEvent, TrainResult } from '../../../lib/train/events.js'
 import type { Run } from '../../../lib/train/run.js'
-import { type TrainCall, trainWith } from '../../../lib/train/train.js'
+import { type TrainOptions, trainWith } from '../../../lib/train/train.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { FakeModel } from '../fake-model.js'
 import { fakeParts, rows, writeRows } from '../fake-run.js'
@@ -16,20 +16,20 @@ const folder = useTemporaryFolder()
 export const at = (name: string): string => join(folder(), name)
 
 /** Six steps of five ragged rows, a row in each pass. */
-export function optionsOf(changes: Partial<TrainCall> = {}): TrainCall & { output: string } {
+export function optionsOf(changes: Partial<TrainOptions> = {}): TrainOptions & { output: string } {
   const data = writeRows(folder(), 'train.jsonl', rows(13))
   const common = { learningRate: 0.05, seed: 7, dropout: 0.3, batchSize: 5, maxSteps: 6, microBatchSize: 1 }
   return { data, output: at('out'), ...common, ...changes }
 }
 
 /** The same with an evaluation every two steps. */
-export const evaluating = (changes: Partial<TrainCall> = {}) =>
+export const evaluating = (changes: Partial<TrainOptions> = {}) =>
   optionsOf({ evalData: writeRows(folder(), 'valid.jsonl', rows(7, { first: 20 })), evalEvery: 2, ...changes })
 
 /** What one rank does differently from the others. */
 export interface Part {
   model?: FakeModel
-  options?: Partial<TrainCall>
+  options?: Partial<TrainOptions>
   ranks?: Partial<Ranks>
   now?: () => number
   /** Sees each event while the run waits. */
@@ -46,7 +46,7 @@ export interface Outcome {
 /** Runs on every rank; `parts` describes the differences of some. */
 export function trainOn(
   size: number,
-  options: TrainCall,
+  options: TrainOptions,
   parts: Readonly<Record<number, Part>> = {},
 ): Promise<Outcome[]> {
   return Promise.all(

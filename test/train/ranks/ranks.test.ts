@@ -10,7 +10,7 @@ import { GradientSum } from '../../../lib/train/gradient-sum.js'
 import { train } from '../../../lib/train/index.js'
 import { optimizerStep } from '../../../lib/train/optimizer-step.js'
 import { RankSync } from '../../../lib/train/rank-sync.js'
-import type { TrainCall } from '../../../lib/train/train.js'
+import type { TrainOptions } from '../../../lib/train/train.js'
 import { goldenPath, largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
@@ -25,7 +25,7 @@ import { stepsOf } from '../steps-of.js'
 const folder = useTemporaryFolder()
 
 /** Two passes over 13 ragged rows, 5 a step: the last step has one row. */
-function optionsOf(changes: Partial<TrainCall> = {}): TrainCall {
+function optionsOf(changes: Partial<TrainOptions> = {}): TrainOptions {
   const data = writeRows(folder(), 'train.jsonl', rows(13))
   const evalData = writeRows(folder(), 'valid.jsonl', rows(7, { first: 20 }))
   return { data, evalData, evalEvery: 2, batchSize: 5, epochs: 2, microBatchSize: 1, dropout: 0.3, ...changes }
@@ -33,7 +33,7 @@ function optionsOf(changes: Partial<TrainCall> = {}): TrainCall {
 
 type Watch = Parameters<typeof trainFake>[2]
 
-function trainOn(size: number, options: TrainCall, fakes: Parameters<typeof trainFake>[1][] = [], watch?: Watch) {
+function trainOn(size: number, options: TrainOptions, fakes: Parameters<typeof trainFake>[1][] = [], watch?: Watch) {
   return Promise.all(localRanks(size).map((ranks, rank) => trainFake({ ...options, ranks }, fakes[rank] ?? {}, watch)))
 }
 

@@ -7,7 +7,7 @@ import { processTag } from '../../../lib/io/process-identity.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
 import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { Run } from '../../../lib/train/run.js'
-import type { TrainCall } from '../../../lib/train/train.js'
+import type { TrainOptions } from '../../../lib/train/train.js'
 import {
   at,
   bitsOf,
@@ -24,7 +24,7 @@ import {
 const checkpoint = 'checkpoints/step-000003'
 
 /** As on machines with separate disks: the outputs of all but the first rank are in other folders, where nobody writes. */
-const apart = (size: number, changes: (output: string) => Partial<TrainCall> = () => ({})): Record<number, Part> =>
+const apart = (size: number, changes: (output: string) => Partial<TrainOptions> = () => ({})): Record<number, Part> =>
   Object.fromEntries(
     Array.from({ length: size - 1 }, (_, i): [number, Part] => {
       const output = at(`rank-${i + 1}`)
@@ -88,7 +88,7 @@ describe('where only the first rank has a checkpoint,', () => {
     }
   })
 
-  it.each<[string, (output: string) => Partial<TrainCall>]>([
+  it.each<[string, (output: string) => Partial<TrainOptions>]>([
     ['where the others are not told to go on', () => ({ resume: false })],
     ['where each is told of a checkpoint', (output) => ({ resume: join(output, checkpoint) })],
     ['where the others have no output', () => ({ resume: false, output: undefined })],

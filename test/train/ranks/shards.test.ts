@@ -7,7 +7,7 @@ import type { Model } from '../../../lib/models/model.js'
 import { QUANTISE_FORMATS } from '../../../lib/options/index.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { ShardRanks } from '../../../lib/tensor/shards.js'
-import { type TrainCall, train } from '../../../lib/train/index.js'
+import { type TrainOptions, train } from '../../../lib/train/index.js'
 import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -41,14 +41,14 @@ const tiny = goldenPath('tiny-untied/model')
 const readWeights = ['lora', 'dora', 'pissa', 'hira', 'oft', 'delora'] as const
 
 /** Six steps over 17 ragged rows, a row in each pass: three in a step, and in the last one two. */
-function optionsOf(changes: Partial<TrainCall>): TrainCall {
+function optionsOf(changes: Partial<TrainOptions>): TrainOptions {
   const data = writeRows(folder(), 'train.jsonl', rows(17))
   const evalData = writeRows(folder(), 'valid.jsonl', rows(4, { first: 20 }))
   const shared = { data, evalData, evalEvery: 2, batchSize: 3, microBatchSize: 1, seed: 3 }
   return { ...shared, learningRate: 1e-2, dropout: 0.1, rank: 2, ...changes }
 }
 
-async function trained(model: Model, changes: Partial<TrainCall>) {
+async function trained(model: Model, changes: Partial<TrainOptions>) {
   const losses: number[] = []
   for await (const event of train(model, optionsOf(changes))) {
     if (event.type === 'step') losses.push(event.loss)
@@ -69,7 +69,7 @@ async function trainedOn(
   path: string,
   how: 'whole' | 'parts' | 'shared',
   options: LoadOptions,
-  changes: Partial<TrainCall>,
+  changes: Partial<TrainOptions>,
 ) {
   const all = localRanks(size, how === 'shared' ? Array(size).fill('a') : [])
   const models = await Promise.all(
@@ -91,7 +91,7 @@ async function expectSame(
   size: number,
   path: string,
   options: LoadOptions,
-  changes: Partial<TrainCall>,
+  changes: Partial<TrainOptions>,
 ): Promise<LocalRanks[]> {
   const whole = await trainedOn(size, path, 'whole', options, changes)
   const { all, outcomes } = await trainedOn(size, path, 'parts', options, changes)
@@ -201,8 +201,8 @@ needing(lacksCpu).describe('ranks that share the memory of a model', () => {
   ] as const)('train %s', async (_, path, options, changes) => {
     const given = { ...changes, ...('modulesToSave' in changes ? { modulesToSave: ['lm_head'] } : {}) }
     const [whole, shared] = [
-      await trainedOn(3, path, 'whole', options, given as Partial<TrainCall>),
-      await trainedOn(3, path, 'shared', options, given as Partial<TrainCall>),
+      await trainedOn(3, path, 'whole', options, given as Partial<TrainOptions>),
+      await trainedOn(3, path, 'shared', options, given as Partial<TrainOptions>),
     ]
     expect(shared.outcomes).toEqual(whole.outcomes)
     expect(whole.outcomes[0]!.largest).toBeGreaterThan(0)
@@ -211,7 +211,10 @@ needing(lacksCpu).describe('ranks that share the memory of a model', () => {
 
 describe('a model that is sharded over ranks', () => {
   /** The first of two ranks' error on a run that both refuse. */
-  async function refusal(changes: Partial<TrainCall>, { shards = true, others = [] as Ranks[] } = {}): Promise<string> {
+  async function refusal(
+    changes: Partial<TrainOptions>,
+    { shards = true, others = [] as Ranks[] } = {},
+  ): Promise<string> {
     const all = localRanks(2)
     const models = await Promise.all(all.map((shard) => load(tiny, shards ? { shard } : {})))
     const ends = await Promise.allSettled(
