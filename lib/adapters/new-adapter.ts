@@ -9,6 +9,7 @@ import {
   optionsSchema,
   wholeFrom,
 } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import type { AdapterConfigBase } from './contract/adapter.js'
 import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'
@@ -40,4 +41,25 @@ export function completeConfig(config: AdapterConfigBase): AdapterConfigBase {
   const complete = adapterMethod(config.method).config(config)
   check({ config: complete }, wholeConfig)
   return complete
+}
+
+/** A method that trains an existing adapter further, with options of its own. */
+export interface ContinuedBy {
+  readonly method: string
+  readonly [option: string]: unknown
+}
+
+/**
+ * Returns the configuration with which a method trains an adapter further: the adapter's own, and the options that only the
+ * method has.
+ * @throws UsageError `unfit-options` unless it computes the same from the adapter's files
+ */
+export function continuedBy({ method: name, ...own }: ContinuedBy, config: AdapterConfigBase, folder: string) {
+  if (name === config.method) return config
+  const method = adapterMethod(name)
+  if (method.continues?.includes(config.method)) return method.config({ ...own, ...config })
+  throw new UsageError(
+    'unfit-options',
+    `The option method is ${name}, but the adapter ${folder} has ${config.method}: leave the option out, or start a new adapter.`,
+  )
 }

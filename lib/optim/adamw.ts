@@ -20,7 +20,7 @@ export interface AdamWOptions {
   beta2?: number
   /** Added to the root of the second moment, default 1e-8. */
   epsilon?: number
-  /** Decoupled weight decay, default 0. */
+  /** Decoupled weight decay of the parameters that decay (`decays`), default 0. */
   weightDecay?: number
 }
 
@@ -68,8 +68,8 @@ const loadArguments = {
 
 /**
  * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with PyTorch's order of arithmetic. One
- * operation updates all tensors with equal `learningRateRatio` and update count. Parameters without a gradient do not
- * change.
+ * operation updates all tensors with equal `learningRateRatio`, `decays` and update count. Parameters without a gradient do
+ * not change.
  *
  * ```ts
  * import { AdamW, loadModel, mora, packBatch } from 'node-mora'
@@ -139,13 +139,14 @@ export class AdamW {
     native.clipScale(sum.native, scaleGradients, maxGradNorm, scale.native)
     for (const [, state] of trained) state.updates++
     for (const together of inGroups(trained)) {
-      const [{ learningRateRatio }, { updates }] = together[0]!
+      const [{ learningRateRatio, decays }, { updates }] = together[0]!
+      const weightDecay = decays ? this.#options.weightDecay : 0
       native.adamw({
         parameters: together.map(([parameter]) => parameter.native),
         gradients: together.map(([{ grad }]) => grad!.native),
         firstMoments: together.map(([, { first }]) => first.native),
         secondMoments: together.map(([, { second }]) => second.native),
-        step: { ...this.#options, learningRate: learningRateRatio * learningRate, step: updates },
+        step: { ...this.#options, weightDecay, learningRate: learningRateRatio * learningRate, step: updates },
         scale: scale.native,
       })
     }
@@ -205,14 +206,14 @@ export class AdamW {
 }
 
 /**
- * Groups parameters that one operation can update: those with the same learning rate and update count, on which the bias
- * correction depends.
+ * Groups parameters that one operation can update: those with the same learning rate, decay and update count, on which the
+ * bias correction depends.
  */
 function inGroups(trained: readonly [Parameter, ParameterState][]): [Parameter, ParameterState][][] {
   const groups = new Map<string, [Parameter, ParameterState][]>()
   for (const one of trained) {
-    const [{ learningRateRatio }, { updates }] = one
-    const key = `${learningRateRatio} ${updates}`
+    const [{ learningRateRatio, decays }, { updates }] = one
+    const key = `${learningRateRatio} ${decays} ${updates}`
     const group = groups.get(key)
     if (group) group.push(one)
     else groups.set(key, [one])

@@ -1,6 +1,7 @@
 /** Options that describe a new adapter, for training and for counting its parameters. */
 import type { AdapterMethod } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
+import { loraRestartFields } from '../adapters/methods/lora.js'
 import { moraRestartFields } from '../adapters/methods/mora.js'
 import OWN_METHODS from '../adapters/own-methods.js'
 import {
@@ -67,6 +68,7 @@ export const describedFields = Object.keys(described) as DescribedField[]
 /** The options that a method has and not all others. */
 export type OptionOfMethod<Name extends Method = Method> =
   | (Name extends 'mora' ? keyof typeof moraRestartFields : never)
+  | (Name extends 'lora' ? keyof typeof loraRestartFields : never)
   | (Name extends AdapterMethodName ? keyof Extract<(typeof OWN_METHODS)[number], { name: Name }>['options'] : never)
 
 /** Returns the options that describe an adapter of a method; a method registered by the user adds its own. */
@@ -83,6 +85,7 @@ export const restartFields = {
     group,
   }),
   ...moraRestartFields,
+  ...loraRestartFields,
 }
 export const restartOptions = Object.keys(restartFields) as (keyof typeof restartFields)[]
 

@@ -92,7 +92,7 @@ export const TrainSchema = z.strictObject({
 
   learningRate: optionalReal('peak learning rate', { above: 0, defaultText: 'by method, from the paper', group: rate }),
   ...scheduleFields,
-  weightDecay: real('decoupled weight decay', 0, { min: 0, group: rate }),
+  weightDecay: real('decoupled weight decay; never of norms and biases', 0, { min: 0, group: rate }),
   beta1: real('decay of the first moment', 0.9, { min: 0, below: 1, group: rate }),
   beta2: real('decay of the second moment', 0.999, { min: 0, below: 1, group: rate }),
   epsilon: real('added to the root of the second moment', 1e-8, { above: 0, group: rate }),

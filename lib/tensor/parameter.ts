@@ -18,6 +18,8 @@ export class Parameter extends Tensor {
   version = 0
   /** Optimizers multiply the learning rate by this. */
   learningRateRatio = 1
+  /** Whether optimizers apply weight decay. */
+  decays = true
   #casts = new Map<string, { version: number; value: Tensor }>()
 
   /** Takes over the memory of a float32 tensor. */

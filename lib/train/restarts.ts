@@ -22,6 +22,10 @@ export async function restartAdapter(session: Session): Promise<MergeEvent> {
   session.canBeSaved = false
   await model.restartAdapter(adapter, restarts.after(merges))
   session.parameters = model.trainableParameters().map(({ parameter }) => parameter)
+  for (const parameter of session.parameters) {
+    const values = session.valuesToRestore.get(parameter.name)
+    if (values) parameter.assign(values)
+  }
   session.optimizer.setParameters(session.parameters)
   session.state = { ...state, merges, mergedAt: state.step }
   session.canBeSaved = true

@@ -42,6 +42,8 @@ export interface Session {
   readonly tensorboard: TensorboardFile | null
   /** Null if the run merges nothing. */
   readonly restarts: RestartPlan | null
+  /** The values to which parameters return at each restart, by name. */
+  readonly valuesToRestore: ReadonlyMap<string, Float32Array>
   /** Messages about the setup for the user. */
   readonly notices: readonly string[]
   state: TrainerState

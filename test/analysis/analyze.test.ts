@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { analyzeAdapter, type LayerSpectrum } from '../../lib/analysis/index.js'
 import { mora } from '../cli/mora.js'
-import { goldenPath } from '../golden/files.js'
+import { goldenPath, readTensors } from '../golden/files.js'
 
 const model = goldenPath('tiny-untied/model')
 const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)
@@ -28,9 +28,12 @@ test('ΔW of LoRA has its rank', async () => {
 })
 
 test('ΔW of sharing has at most rank R, of rotation more than LoRA at its budget', async () => {
+  const matrices = readTensors(join(adapterOf('sharing'), 'adapter_model.safetensors'))
   for (const layer of await analyzeAdapter({ model, adapter: adapterOf('sharing') })) {
+    const [side] = matrices.get(`base_model.model.${layer.name}.lora_A.weight`)!.shape
+    expect(side, 'R, below the full rank').toBeLessThan(Math.min(layer.inFeatures, layer.outFeatures))
     expect(rankOf(layer)).toBeGreaterThan(0)
-    expect(rankOf(layer)).toBeLessThanOrEqual(Math.min(layer.inFeatures, layer.outFeatures))
+    expect(rankOf(layer)).toBeLessThanOrEqual(side!)
   }
   const { r } = JSON.parse(await readFile(join(adapterOf('rotation'), 'adapter_config.json'), 'utf8'))
   for (const layer of await analyzeAdapter({ model, adapter: adapterOf('rotation') })) {

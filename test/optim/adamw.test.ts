@@ -1,4 +1,4 @@
-/** Learning rates by parameter. */
+/** Learning rates and decay by parameter. */
 import { expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { AdamW } from '../../lib/optim/adamw.js'
@@ -33,6 +33,29 @@ async function after(learningRate: number, ratio: number): Promise<Float32Array>
 
 test("a parameter's ratio multiplies its learning rate, and nothing else", async () => {
   expect(await after(1e-2, 4)).toEqual(await after(4e-2, 1))
+})
+
+test('a parameter that does not decay is updated as without decay, beside others', async () => {
+  const optimized = async (decays: boolean, weightDecay: number) => {
+    const parameters = [decays, true].map((one) => {
+      const parameter = new Parameter('p', Tensor.from(start, [12], { device }))
+      parameter.decays = one
+      parameter.grad = keep(Tensor.from(gradients[0]!, [12], { device }))
+      return parameter
+    })
+    const optimizer = new AdamW(parameters, { weightDecay })
+    optimizer.step({ learningRate: 1e-2 }).dispose()
+    const values = await Promise.all(parameters.map((parameter) => parameter.data()))
+    for (const part of [...parameters, optimizer]) part.dispose()
+    return values
+  }
+  const [without, withDecay, mixed] = [
+    await optimized(true, 0),
+    await optimized(true, 0.1),
+    await optimized(false, 0.1),
+  ]
+  expect(mixed).toEqual([without[0], withDecay[1]])
+  expect(withDecay[0]).not.toEqual(without[0])
 })
 
 // 1 - 0.999 in float32 is off by 1e-5 of itself, and with it every update.

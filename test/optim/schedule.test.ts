@@ -1,18 +1,46 @@
-import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { UsageError } from '../../lib/common/errors.js'
-import { type ScheduleOptions, schedule, warmupLength } from '../../lib/optim/schedule.js'
+import { type ScheduleOptions, type Scheduler, schedule, warmupLength } from '../../lib/optim/schedule.js'
+import { goldenJson } from '../golden/files.js'
 
 interface Golden {
   runs: { name: string; options: ScheduleOptions; learningRates: number[] }[]
 }
-const golden = JSON.parse(readFileSync(new URL('../golden/schedules.json', import.meta.url), 'utf8')) as Golden
+const golden = goldenJson<Golden>('schedules.json')
+
+/** Our names of the schedules of transformers, and of the jagged cosine in the authors' code. */
+const schedulers: Record<string, Scheduler> = {
+  linear: 'linear',
+  cosine: 'cosine',
+  cosine_with_min_lr: 'cosine',
+  constant_with_warmup: 'constant',
+  'cosine-restarts': 'cosine-restarts',
+}
+const baselines = goldenJson<{
+  schedules: {
+    scheduler: string
+    options: ScheduleOptions & { min_lr_rate?: number; maxSteps?: number }
+    steps: number[]
+    learningRates: number[]
+  }[]
+}>('baselines/schedules.json').schedules.filter(({ scheduler }) => Object.hasOwn(schedulers, scheduler))
 
 describe('schedule', () => {
   it.each(golden.runs)('has the learning rates of the reference: $name', ({ options, learningRates }) => {
     const rate = schedule(options)
     for (const [step, expected] of learningRates.entries()) {
       expect(Math.abs(rate(step) - expected)).toBeLessThanOrEqual(1e-15)
+    }
+  })
+
+  it.each(baselines)('has the rates of transformers and of the authors: $scheduler, $options', (golden) => {
+    const { options, steps, learningRates } = golden
+    const scheduler = schedulers[golden.scheduler]!
+    const { min_lr_rate: minLearningRateRatio, maxSteps: totalSteps = options.totalSteps } = options
+    const rate = schedule({ ...(minLearningRateRatio && { minLearningRateRatio }), ...options, scheduler, totalSteps })
+    for (const [i, step] of steps.entries()) {
+      const distance = Math.abs(rate(step) - learningRates[i]!)
+      expect(distance, `step ${step}`).toBeLessThanOrEqual(1e-12 * options.learningRate)
     }
   })
 

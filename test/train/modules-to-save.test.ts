@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { lora } from '../../lib/adapters/methods/lora.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
-import { mergeModel } from '../../lib/models/index.js'
+import { loadModel, mergeModel } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import { train } from '../../lib/train/index.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
@@ -110,4 +111,21 @@ describe('an adapter that trains modules whole', () => {
     const run = course(name, { ...base(name), modulesToSave: ['nothing'] })
     await expectRejection(run, 'no-module', /nothing .*candidates: embeddings, norms, head/)
   })
+})
+
+it('norms and biases never decay, beside an adapter and in full training', async () => {
+  for (const family of ['gpt2', 'gemma2']) {
+    using model = await loadModel(goldenPath(`families/${family}`), { device, dtype: 'float32', threads: 1 })
+    const trained = () => model.trainableParameters().map(({ parameter }) => parameter)
+    model.addAdapter('a', lora({ rank: 2, modulesToSave: ['norms', 'embeddings'] }))
+    const beside = trained()
+    expect(beside.some(({ decays }) => !decays)).toBe(true)
+    for (const { name, decays } of beside) expect(decays, name).toBe(/lora_|wte|wpe|embed_tokens/.test(name))
+    model.removeAdapter('a')
+    model.trainAll()
+    for (const { name, decays, shape } of trained()) {
+      expect(decays, name).toBe(!/norm|ln_|bias/.test(name))
+      expect(shape.length, name).toBe(decays ? 2 : 1)
+    }
+  }
 })

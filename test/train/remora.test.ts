@@ -24,6 +24,7 @@ const cases: [string, Partial<TrainInput>, number, (() => Promise<Model>)?][] = 
   ['MoRA, permuted, with modules trained whole', { regroup: 'permute', rank: 4, modulesToSave: modules }, 2e-5],
   ['MoRA beside bfloat16 weights', { rank: 4 }, 2e-3, () => loadModel(path, { device, threads: 2, dtype: 'bfloat16' })],
   ['LoRA', { method: 'lora', rank: 4 }, 2e-5],
+  ['LoRA with its first A again', { method: 'lora', rank: 4, reloraA: 'start' }, 2e-5],
   [
     'MoRA from scratch',
     { init: join(path, 'config.json'), rank: 4, modulesToSave: modules },

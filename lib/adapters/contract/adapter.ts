@@ -76,14 +76,19 @@ export interface TensorStart<Config> {
   readonly weight: Weight
 }
 
+/** A method, whose type compares its parameters both ways, as those of other parts of a declaration. */
+interface FrozenBy<Config> {
+  frozen(config: Config): boolean
+}
+
 /** One tensor of a method's layers. */
 export interface TensorDeclaration<Config extends AdapterConfigBase> {
   /** Returns its shape in memory for one of an adapter's `layers`; null if that layer has none. */
   shape(config: Config, layer: LayerFacts, layers: readonly LayerFacts[]): readonly number[] | null
   /** Default float32. Integers are never trained. */
   readonly dtype?: 'float32' | 'int32'
-  /** Whether it keeps its initial values: stored, but not trained. */
-  readonly frozen?: boolean
+  /** Whether it keeps its initial values: stored, but not trained. It may depend on the configuration. */
+  readonly frozen?: boolean | FrozenBy<Config>['frozen']
   /**
    * Whether all layers of the adapter share one tensor, stored once; its shape depends on `layers`, its values on the seed.
    * Frozen.
@@ -170,6 +175,8 @@ export interface RestartRule<Config extends AdapterConfigBase> {
   ): {
     /** The restarts' options for run.yaml, by name. */
     readonly options?: Readonly<Record<string, unknown>>
+    /** Names of the tensors that return to their values at the start of the run; the others get new initial values. */
+    readonly again?: readonly string[]
     /** Returns the adapter's configuration after a number of restarts, at least 1. */
     after(restarts: number): Config
   }
@@ -194,6 +201,8 @@ export interface AdapterMethod<
   learningRate(config: Config): number
   /** How it restarts; absent: the method cannot be merged and restarted while it trains. */
   readonly restart?: RestartRule<Config>
+  /** Names of methods whose adapters it can train further, because it computes the same from their files. */
+  readonly continues?: readonly string[]
   /** Whether it supports the embeddings. */
   readonly embeddings?: boolean
   /** Whether Hugging Face PEFT computes the same from its files; default no. Model cards then name PEFT as their library. */

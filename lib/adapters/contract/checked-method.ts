@@ -83,7 +83,8 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
     fits: (value) => isObject(value) && hasAll(tensors, Object.keys(value)),
   }
   const checked = <Whole extends object>(whole: Whole, at: string, kinds: Kinds<Whole>): Whole => {
-    const parts = Object.entries<Kind | undefined>(kinds).filter(([part]) => whole[part as keyof Whole] !== undefined)
+    const isCall = (part: unknown) => part !== undefined && typeof part !== 'boolean'
+    const parts = Object.entries<Kind | undefined>(kinds).filter(([part]) => isCall(whole[part as keyof Whole]))
     // Parts may be replaced, so each call looks them up.
     const callOf = (part: string) => (args: readonly unknown[]) => Reflect.apply(whole[part as never], whole, args)
     const calls = parts.map(([part, wanted]) => [part, checkedCall(name, `${at}${part}`, callOf(part), wanted!)])
@@ -137,7 +138,12 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
   return Object.assign(Object.create(whole), {
     layer,
     peft: checkedTable(method.peft, 'peft.'),
-    tensors: each(tensors, 'tensors.', { shape: aShape, learningRateRatio: anAmount, initial: anything }),
+    tensors: each(tensors, 'tensors.', {
+      shape: aShape,
+      frozen: aFlag,
+      learningRateRatio: anAmount,
+      initial: anything,
+    }),
     ...(files && { files: each(files, 'files.', { shape: aShape, split: ofTensors, join: anything }) }),
     ...(restart && { restart: checked(restart, 'restart.', { first: aConfig, plan: aPlan }) }),
   })

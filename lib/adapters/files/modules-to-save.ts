@@ -1,5 +1,7 @@
 /** Modules that are trained whole beside an adapter: the weights that names stand for, here and in PEFT's files. */
 import { UsageError } from '../../common/errors.js'
+import { Parameter } from '../../tensor/parameter.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import { transposed } from '../../tensor/transpose.js'
 import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
@@ -77,6 +79,16 @@ export function modulesOfAdapter(
   const missing = selected.weights.find((weight) => !tensors.has(weight))
   if (missing) throw unfitAdapter(adapter, `it has a part of ${moduleOf(missing)} but not ${missing}`)
   return { ...selected, tensors }
+}
+
+/**
+ * Makes a weight of the model a parameter, which takes over the values. Norms and biases, the weights with one axis, are never
+ * decayed, as in transformers' Trainer.
+ */
+export function trainedWeight(name: string, values: Tensor): Parameter {
+  const parameter = new Parameter(name, values)
+  parameter.decays = values.shape.length > 1
+  return parameter
 }
 
 /** Returns the names under which files store a weight: all tied ones, so that programs which untie them read the same. */

@@ -3,16 +3,17 @@ import { asMessage } from '../../common/printable.js'
 import type { HubOptions } from '../../hub/index.js'
 import type { NativeDevice } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
-import { Parameter } from '../../tensor/parameter.js'
+import type { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
 import { type BaseModel, requireUntied } from '../contract/base-model.js'
 import { fittingTargets, selectTargets } from '../contract/patterns.js'
+import { type ContinuedBy, continuedBy } from '../new-adapter.js'
 import { adapterMethod, requireForm } from '../registry.js'
 import { LayerMaker } from '../tensors/layer-maker.js'
 import { layerTensors, readAdapterFolder } from './adapter-folder.js'
-import { modulesOfAdapter } from './modules-to-save.js'
+import { modulesOfAdapter, trainedWeight } from './modules-to-save.js'
 import { requireSameBase } from './same-base.js'
 import { requireQuickPatterns } from './slow-patterns.js'
 import { type AdapterProvenance, type StoredAdapter, unfitAdapter } from './stored-adapter.js'
@@ -31,6 +32,8 @@ export interface ReadAdapterOptions extends HubOptions {
   adapter: string
   /** Accept an adapter that was trained on another base; from then on it belongs to this one. */
   allowOtherBase?: boolean
+  /** The method to train it by, if that is not the file's. */
+  as?: ContinuedBy
 }
 
 /**
@@ -44,8 +47,9 @@ export async function readAdapterLayers<L extends LayerFacts>(
   base: BaseModel,
   options: ReadAdapterOptions,
 ): Promise<LoadedAdapter<L>> {
-  const { device, adapter: _, allowOtherBase: __, ...hub } = options
-  const stored = await readAdapterFolder(folder, hub, device)
+  const { device, adapter: _, allowOtherBase: __, as, ...hub } = options
+  const read = await readAdapterFolder(folder, hub, device)
+  const stored = as ? { ...read, config: continuedBy(as, read.config, folder) } : read
   try {
     return layersOf(stored, linears, base, options)
   } catch (error) {
@@ -97,7 +101,7 @@ function layersOf<L extends LayerFacts>(
   }
   const readModule = ([name, { values, shape }]: [string, StoredTensor]): [string, Parameter] => [
     name,
-    new Parameter(name, Tensor.from(values, shape, { device })),
+    trainedWeight(name, Tensor.from(values, shape, { device })),
   ]
   const { layers, modules } = allOrNothing(() => ({
     layers: new Map(stored.layers.map(readLayer)),

@@ -1,14 +1,28 @@
 import { native } from '../../native/addon.js'
+import { optionalFlag } from '../../schema/option.js'
 import type { TensorStart } from '../contract/adapter.js'
+import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
+import { flagEntry } from '../contract/peft-entries.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
+
+const fields = {
+  ...lowRankFields,
+  asyloraTrainA: optionalFlag('AsyLoRA: train A too, as the MoRA paper does', { defaultText: 'off', group }),
+}
 
 export interface AsyLoraConfig extends LowRankConfig {
   readonly method: 'asylora'
+  /** Whether A is trained too. */
+  readonly asyloraTrainA: boolean
 }
 
-/** AsyLoRA (arXiv 2402.16842): LoRA with a frozen A of random orthonormal rows; B alone is trained. */
-export function asylora(options: LowRankOptions = {}): AsyLoraConfig {
-  return lowRankConfig('asylora', options)
+/**
+ * AsyLoRA (arXiv 2402.16842): LoRA with a frozen A of random orthonormal rows, so that B alone is trained. `asyloraTrainA` trains
+ * both from this start, as the MoRA paper's comparison does.
+ */
+export function asylora(options: LowRankOptions & { asyloraTrainA?: boolean } = {}): AsyLoraConfig {
+  const { asyloraTrainA = false, ...lowRank } = checkedConfig(fields, options)
+  return { ...lowRankConfig('asylora', lowRank), asyloraTrainA }
 }
 
 /** Returns `rank` orthonormal rows of k values: the transposed Q of a matrix of normal numbers. */
@@ -19,14 +33,15 @@ function orthonormalRows({ layer: { inFeatures }, shape, random }: TensorStart<A
   return Float32Array.from(q, (_, at) => q[(at % inFeatures) * rank + Math.floor(at / inFeatures)]!)
 }
 
-export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
+export const asyloraMethod = lowRankMethod<AsyLoraConfig, typeof fields>({
   name: 'asylora',
   rankMeaning: 'the rank itself',
-  options: lowRankFields,
+  options: fields,
   config: asylora,
   learningRate: 2e-4,
+  continues: ['lora'],
   initialA: orthonormalRows,
-  frozenA: true,
+  frozenA: ({ asyloraTrainA }) => !asyloraTrainA,
   rankLimit: ({ name, inFeatures }) => ({
     most: inFeatures,
     of: `inputs of ${name}: asylora has no more orthonormal rows than that`,
@@ -34,5 +49,5 @@ export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
   }),
   // Two copies of A in float32, and in double precision the original, its decomposition, Q and Q's rows.
   layerMemory: (rank, { inFeatures }) => ({ making: (2 * 4 + 5 * 8) * rank * inFeatures }),
-  peft: { node_mora: { method: 'asylora' } },
+  peft: { node_mora: { method: 'asylora', asylora_train_a: flagEntry('asyloraTrainA') } },
 })

@@ -15,6 +15,7 @@ export const loraFaMethod = lowRankMethod<LoraFaConfig>({
   options: lowRankFields,
   config: loraFa,
   learningRate: 2e-4,
+  continues: ['lora'],
   frozenA: true,
   // Each row of a frozen A is an input of B: more rows help up to k, whatever d is.
   rankLimit: ({ name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),

@@ -25,6 +25,7 @@ export const loraPlusMethod = lowRankMethod<LoraPlusConfig, typeof fields>({
   options: fields,
   config: loraPlus,
   learningRate: 1e-4,
+  continues: ['lora'],
   ratioOfB: ({ loraPlusRatio }) => loraPlusRatio,
   peft: { node_mora: { method: 'lora-plus', lora_plus_ratio: positiveEntry('loraPlusRatio', { absent: 16 }) } },
 })

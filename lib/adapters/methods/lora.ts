@@ -1,9 +1,25 @@
+import { optionalChoice } from '../../schema/option.js'
+import type { RestartRunOptions } from '../contract/adapter.js'
+import { newAdapterGroup as group } from '../contract/adapter-config.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export { LoraLayer } from './lora-layer.js'
 
 export interface LoraConfig extends LowRankConfig {
   readonly method: 'lora'
+}
+
+/** Options of restarts (ReLoRA, arXiv 2307.05695). */
+export const loraRestartFields = {
+  reloraA: optionalChoice('A after each merge: new random values, or those at the start again', ['random', 'start'], {
+    defaultText: 'random',
+    group,
+    needs: ['mergeEvery'],
+  }),
+}
+
+interface LoraRestartOptions extends RestartRunOptions {
+  readonly reloraA?: 'random' | 'start'
 }
 
 /**
@@ -26,6 +42,12 @@ export const loraMethod = lowRankMethod<LoraConfig>({
   config: lora,
   learningRate: 2e-4,
   embeddings: true,
-  // ReLoRA (arXiv 2307.05695): a new A each time.
-  restart: { plan: (config) => ({ after: () => config }) },
+  restart: {
+    options: loraRestartFields,
+    plan: (config, { reloraA = 'random' }: LoraRestartOptions) => ({
+      options: { reloraA },
+      again: reloraA === 'start' ? ['lora_A'] : [],
+      after: () => config,
+    }),
+  },
 })

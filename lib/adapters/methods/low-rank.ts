@@ -54,7 +54,7 @@ export interface FactorsOfLayer extends LowRankFactors {
 }
 
 export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
-  extends Pick<AdapterMethod<C, Fields>, 'rankMeaning' | 'restart' | 'embeddings'> {
+  extends Pick<AdapterMethod<C, Fields>, 'rankMeaning' | 'restart' | 'embeddings' | 'continues'> {
   readonly name: C['method']
   readonly options: Fields
   /** Completes a configuration from options. */
@@ -64,7 +64,7 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
   scale?(alpha: number, rank: number): number
   /** Returns initial values of A [rank, k]; default: Kaiming's rule. */
   initialA?(start: TensorStart<C>): Float32Array
-  readonly frozenA?: boolean
+  readonly frozenA?: TensorDeclaration<C>['frozen']
   /** Returns the highest useful rank; default: that of the product B A. */
   rankLimit?(layer: LayerFacts): RankLimit
   layerMemory?(rank: number, layer: LayerFacts): Partial<LayerMemory>
@@ -178,7 +178,7 @@ export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
 export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = LowRankFields>(
   variant: LowRankVariant<C, Fields>,
 ): AdapterMethod<C, Fields> {
-  const { name, options, rankMeaning, restart, embeddings, frozenA, further } = variant
+  const { name, options, rankMeaning, restart, embeddings, continues, frozenA, further } = variant
   const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform } = variant
   return {
     name,
@@ -186,6 +186,7 @@ export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFiel
     rankMeaning,
     restart,
     embeddings,
+    continues,
     config: (given) => variant.config(given),
     learningRate: () => variant.learningRate,
     readByPeft: true,

@@ -24,12 +24,14 @@ export function declared(
   })
 }
 
-export const isTrained = ({ frozen, shared, dtype }: Declaration): boolean => !frozen && !shared && dtype !== 'int32'
+export function isTrained({ frozen, shared, dtype }: Declaration, config: AdapterConfigBase): boolean {
+  return !(typeof frozen === 'function' ? frozen(config) : frozen) && !shared && dtype !== 'int32'
+}
 
 /** Returns the number of trained values for a layer, without making it. */
 export function countParameters(method: AdapterMethod, config: AdapterConfigBase, layer: LayerFacts): number {
   return declared(method, config, layer, [layer]).reduce(
-    (sum, { declaration, shape }) => sum + (isTrained(declaration) ? elementsOf(shape) : 0),
+    (sum, { declaration, shape }) => sum + (isTrained(declaration, config) ? elementsOf(shape) : 0),
     0,
   )
 }

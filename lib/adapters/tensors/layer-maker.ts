@@ -124,7 +124,7 @@ export class LayerMaker {
     const tensor = values instanceof Tensor ? values : Tensor.from(values, shape, { device })
     const parameter = new Parameter(declaration.shared ? name : `${layer.name}.${name}`, tensor)
     parameter.learningRateRatio = declaration.learningRateRatio?.(this.config) ?? 1
-    return isTrained(declaration) ? parameter : parameter.freeze()
+    return isTrained(declaration, this.config) ? parameter : parameter.freeze()
   }
 }
 

@@ -28,7 +28,7 @@ export function storedLayerFacts(
   const sized = { ...layer, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 }
   const shapes = shapesInMemory(method, config, sized, tensor)
   const parameters = Object.entries(method.tensors)
-    .filter(([, declaration]) => isTrained(declaration))
+    .filter(([, declaration]) => isTrained(declaration, config))
     .reduce((sum, [own]) => sum + elementsOf(shapes.get(own) ?? [0]), 0)
   const shapeOf = (own: string) => {
     requireDeclared(method, own, name)

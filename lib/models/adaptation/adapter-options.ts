@@ -44,12 +44,23 @@ export const addAdapterArguments = {
 export interface LoadAdapterOptions extends HubOptions {
   /** Also load an adapter that was trained on another base; from then on it belongs to this one. */
   allowOtherBase?: boolean
+  /** Another method to train it by, such as `{ method: 'lora-plus', loraPlusRatio: 4 }` for a plain LoRA. Default: its own. */
+  as?: {
+    /** Name of a method that computes the same from its files. */
+    readonly method: string
+    /** Options that only this method has; the others are the file's. */
+    readonly [option: string]: unknown
+  }
 }
 
 export const loadAdapterArguments = {
   adapter: expecting('the path or hub id of an adapter', aText),
   name: aText,
-  options: optionsSchema('the options of loadAdapter', { allowOtherBase: aFlag.optional(), ...hubKinds }),
+  options: optionsSchema('the options of loadAdapter', {
+    allowOtherBase: aFlag.optional(),
+    as: optionsSchema('the method to train it by', { method: aText }).optional(),
+    ...hubKinds,
+  }),
 }
 
 /** Options of `Model.saveAdapter`. */

@@ -1,4 +1,5 @@
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
+import { trainedWeight } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
 import { completeConfig } from '../../adapters/new-adapter.js'
@@ -12,7 +13,6 @@ import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
-import { Parameter } from '../../tensor/parameter.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
@@ -86,7 +86,7 @@ export class AdapterSet {
     for (const note of notes) onWarning?.(note)
     return this.#makeLayers(name, config, targets, seed, (layers) => {
       const modules = new Map(
-        selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(model.slot(weight)))]),
+        selected.weights.map((weight) => [weight, trainedWeight(weight, this.#merged.values(model.slot(weight)))]),
       )
       this.#attach(name, { config: { ...config, modulesToSave: selected.names }, provenance: {}, layers, modules })
     })
@@ -97,8 +97,8 @@ export class AdapterSet {
     this.training.requireNoOther(`adapter ${name} would be added to it`)
     this.#requireFree(name)
     const { device, base } = this.model
-    const { allowOtherBase, offline, onDownload, onWarning } = options
-    const reading = { device, adapter: name, allowOtherBase, offline, onDownload, onWarning }
+    const { allowOtherBase, as, offline, onDownload, onWarning } = options
+    const reading = { device, adapter: name, allowOtherBase, as, offline, onDownload, onWarning }
     const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, reading)
     this.#attach(name, loaded)
     return loaded.config
@@ -252,7 +252,7 @@ export class AdapterSet {
     const frozen = slots.filter(({ own }) => own.parameter === null)
     const bytes = frozen.reduce((sum, { own }) => sum + 4 * elementsOf(own.shape), 0)
     requireFreeMemory(device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
-    for (const slot of frozen) slot.replaceOwn(new Parameter(slot.name, this.#merged.values(slot)))
+    for (const slot of frozen) slot.replaceOwn(trainedWeight(slot.name, this.#merged.values(slot)))
     for (const adapter of this.#merged.absorb()) {
       adapter.dispose()
       this.#adapters.delete(adapter.name)

@@ -116,10 +116,12 @@ function newAdapter(
 }
 
 async function adapterInFolder(model: TrainableModel, options: TrainSettings, onWarning: Notice): Promise<TrainedPart> {
-  const { allowOtherBase, offline } = options
+  const { allowOtherBase, method, offline } = options
   const folder = options.adapter!
   const name = freeName(model)
-  const config = await model.loadAdapter(folder, name, { allowOtherBase, offline, onWarning })
+  const own = Object.entries(options).filter(([key]) => method && Object.hasOwn(adapterMethod(method).options, key))
+  const as = method && { ...Object.fromEntries(own), method }
+  const config = await model.loadAdapter(folder, name, { allowOtherBase, offline, onWarning, as })
   requireSameOptions(model, options, config, `the adapter ${folder}`)
   return adapterPart(name, config, options)
 }

@@ -21,6 +21,7 @@ import { truncateMetrics, truncateSamples } from '../output/metrics-file.js'
 import { OutputFolder } from '../output/output-folder.js'
 import { TensorboardFile } from '../output/tensorboard.js'
 import type { RankSync } from '../rank-sync.js'
+import { valuesToRestore } from '../restart-plan.js'
 import type { ResultWriter, Session } from '../session.js'
 import type { Optimizer, RunPasses, TrainableModel, TrainedParameter } from '../trainable.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
@@ -134,6 +135,7 @@ async function setUpIn(
   notices.push(...(await setupNotes(model, part, data, options, largest)))
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
+  const toRestore = await valuesToRestore(part.restarts, parametersOf())
   const resolved = withDefaults(options, part, data, parts.learningRate)
   const collected = await collectFacts(model, resolved, part, parametersOf(), data, {
     tokenBudget: budget,
@@ -177,6 +179,7 @@ async function setUpIn(
     sample,
     tensorboard,
     restarts: part.restarts,
+    valuesToRestore: toRestore,
     notices,
     state,
     lastCheckpoint: output && point ? { step: state.step, path: point.path } : null,

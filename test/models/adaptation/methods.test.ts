@@ -131,6 +131,19 @@ describe('frozen factors', () => {
     }
   })
 
+  test('asyloraTrainA trains both, and its files remember that', async () => {
+    using model = await loadTiny('tiny-untied')
+    const config = configOf('asylora', { asyloraTrainA: true })
+    await model.addAdapter('a', config)
+    const trained = () => model.trainableParameters().map(({ name }) => name)
+    const before = trained()
+    expect(before.filter((name) => name.endsWith('lora_A')).length).toBe(before.length / 2)
+    await model.saveAdapter('a', temporary())
+    model.removeAdapter('a')
+    expect(await model.loadAdapter(temporary(), 'a')).toMatchObject({ method: 'asylora', asyloraTrainA: true })
+    expect(trained()).toEqual(before)
+  })
+
   test("asylora's rows are orthonormal", async () => {
     using model = await loadTiny('tiny-untied')
     await model.addAdapter('a', configOf('asylora', { rank: 5 }))
