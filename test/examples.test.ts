@@ -1,11 +1,11 @@
 /** Each example runs as it stands, for a few steps. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ts from 'typescript'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { DEMO_MODEL } from '../lib/demo/demo.js'
+import { placeExample } from './example-process.js'
 import { useTemporaryFolder } from './io/temporary.js'
 import { lacksBuild, needing } from './needs.js'
 import { lacksLauncher, launchers, runJob } from './ranks/launchers.js'
@@ -69,13 +69,7 @@ describe('examples', () => {
   })
 
   needing(lacksLauncher(openMpi)).it('many-processes.ts trains alike on two', async () => {
-    const module = join(folder(), 'many-processes.mjs')
-    const source = readFileSync(join(root, 'examples', 'many-processes.ts'), 'utf8')
-    const { target, module: kind } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
-    writeFileSync(module, ts.transpileModule(source, { compilerOptions: { target, module: kind } }).outputText)
-    writeFileSync(join(folder(), 'package.json'), '{}')
-    mkdirSync(join(folder(), 'node_modules'))
-    symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
+    const module = placeExample(folder(), 'many-processes')
     const output = join(folder(), 'together')
     const { code, stdout, stderr } = await runJob(openMpi, 2, [module, DEMO_MODEL, data, output, '1'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
