@@ -3,7 +3,7 @@
  *
  *     node examples/one-layer.ts [steps]                          (Node 22.18 or newer; before: npx tsx examples/one-layer.ts)
  */
-import { moraLayer, type Tensor } from 'node-mora'
+import { type Float32Tensor, moraLayer } from 'node-mora'
 
 const steps = Number(process.argv[2] ?? 200)
 const [inFeatures, outFeatures, rows] = [96, 64, 128]
@@ -23,10 +23,10 @@ const x = values(rows * inFeatures, 2)
 const W = values(outFeatures * inFeatures, 0.2)
 
 /** Copies the values to the host, and frees the tensor. */
-async function read(tensor: Tensor): Promise<Float32Array> {
+async function read(tensor: Float32Tensor): Promise<Float32Array> {
   const numbers = await tensor.data()
   tensor.dispose()
-  return numbers as Float32Array
+  return numbers
 }
 
 const target = await read(layer.forward(x, W, values(side * side, 0.5)))

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = useTemporaryFolder()
 
 const use = `
-import { DataLoader, loadModel, Model, mora, train, type TrainOptions, UsageError } from 'node-mora'
+import { AdamW, DataLoader, loadModel, Model, mora, tokeniseRow, train, type TrainOptions, UsageError } from 'node-mora'
 const options: TrainOptions = { data: 'rows.jsonl', dtype: 'float32' }
 // @ts-expect-error: no such dtype
 const wrong: TrainOptions = { data: 'rows.jsonl', dtype: 'float8' }
@@ -19,6 +19,16 @@ export const run = async () => [train(await loadModel('model'), options), mora({
 export const count = (model: Model) => model.trainableParameters().length
 export const isUsage = (error: unknown): error is UsageError => error instanceof UsageError
 export class MyLoader extends DataLoader {}
+// Without casts: rows of an interface, values, gradients and the optimizer's state.
+interface Question { prompt: string; completion: string }
+export const load = (rows: Question[], { tokenizer }: Model) => [new DataLoader(rows), tokeniseRow(rows[0]!, { tokenizer })]
+export async function values(model: Model): Promise<(Float32Array | undefined)[]> {
+  const { parameter } = model.trainableParameters()[0]!
+  const { tensors } = new AdamW([parameter]).state()
+  return [await parameter.data(), await parameter.grad?.data(), await tensors[0]!.tensor.data()]
+}
+// @ts-expect-error: the library's own
+export const internal = (model: Model) => model.holdForTraining()
 `
 
 it.each([

@@ -7,7 +7,7 @@
  */
 export { InputError, UsageError } from '../common/errors.js'
 export { type RandomStream, randomStream } from '../common/random.js'
-export { type FloatDType, type NativeTensor, native } from '../native/addon.js'
+export type { FloatDType } from '../native/addon.js'
 export type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 export type { DropoutState, LinearInput } from '../nn/linear-input.js'
 export {
@@ -29,7 +29,7 @@ export { logSumExp, mean, norms, sum } from '../tensor/operations/reductions.js'
 export { concat, reshape, stack } from '../tensor/operations/reshaping.js'
 export { Parameter } from '../tensor/parameter.js'
 export { keep, type SynchronousBody, scope } from '../tensor/scope.js'
-export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
+export { type Float32Tensor, type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
 export type { CodeFormat, StorageFormat, Weight } from '../tensor/weight.js'
 export type {
   AdapterConfigBase,

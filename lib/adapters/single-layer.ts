@@ -10,7 +10,7 @@ import { weightProduct } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
-import { Tensor } from '../tensor/tensor.js'
+import { type Float32Tensor, Tensor } from '../tensor/tensor.js'
 import { weightOf } from '../tensor/weight.js'
 import { mora, type Operator } from './methods/mora.js'
 import { MoraLayer } from './methods/mora-layer.js'
@@ -81,12 +81,12 @@ export class MoraSingleLayer {
   }
 
   /** Returns y = x Wᵀ + f_decomp(M f_comp(x)), [T, out]. */
-  forward(x: LayerValues, W: LayerValues | null, M: LayerValues): Tensor {
+  forward(x: LayerValues, W: LayerValues | null, M: LayerValues): Float32Tensor {
     return scope(() => {
       const matrix = this.#parameter('M', this.#matrix(M))
       const y = noGrad(() => this.#apply(this.#rows(x, this.inFeatures, 'x'), W, matrix))
       matrix.dispose()
-      return y
+      return y as Float32Tensor
     })
   }
 
@@ -98,9 +98,9 @@ export class MoraSingleLayer {
     dY: LayerValues,
   ): {
     /** The gradient of x, [T, in] float32. */
-    dX: Tensor
+    dX: Float32Tensor
     /** The gradient of M, [R, R] float32. */
-    dM: Tensor
+    dM: Float32Tensor
   } {
     return scope(() => {
       const input = this.#parameter('x', this.#rows(x, this.inFeatures, 'x'))
@@ -115,7 +115,7 @@ export class MoraSingleLayer {
   }
 
   /** Returns ΔW [out, in], the adapter as a matrix: f_decomp(M f_comp(x)) = ΔW x. */
-  delta(M: LayerValues): Tensor {
+  delta(M: LayerValues): Float32Tensor {
     return scope(() => {
       const weight = Tensor.zeros([this.outFeatures, this.inFeatures], { device: this.device })
       const nonFinite = Tensor.zeros([1], { device: this.device, dtype: 'int32' })
@@ -165,8 +165,8 @@ export class MoraSingleLayer {
     return new Parameter(name, this.#copy(values))
   }
 
-  #copy(tensor: Tensor): Tensor {
-    const copy = Tensor.empty(tensor.shape, tensor)
+  #copy(tensor: Tensor): Float32Tensor {
+    const copy = Tensor.empty(tensor.shape, { device: tensor.device })
     copy.copyFrom(tensor)
     return copy
   }

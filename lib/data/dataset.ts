@@ -310,10 +310,7 @@ export interface RowTokens {
  *
  * @throws InputError of a malformed row, or an id past `vocabularySize`
  */
-export async function tokeniseRow(
-  row: Readonly<Record<string, unknown>>,
-  options: TokeniseRowOptions,
-): Promise<RowTokens> {
+export async function tokeniseRow(row: object, options: TokeniseRowOptions): Promise<RowTokens> {
   check({ options }, tokeniseRowArguments)
   const settings = await encodeOptions(options)
   const where = 'the row'

@@ -31,7 +31,7 @@ export type LoaderRow =
       /** 1 for each trained token; default all. */
       mask?: ArrayLike<number>
     }
-  | Record<string, unknown>
+  | object
 
 /** How `DataLoader` orders rows and groups them into batches. */
 export interface LoaderOptions extends ReadingOptions {

@@ -29,7 +29,11 @@ export interface LanguageModel {
     /** V, the number of logits. */
     readonly vocabularySize: number
   }
-  /** Rows at least this long use different rotary angles, from their first token on; if absent, no rows do. */
+  /**
+   * Rows at least this long use different rotary angles, from their first token on; if absent, no rows do.
+   *
+   * @internal
+   */
   readonly longRowsFrom?: number
   /** Null for a model without a tokenizer, which can only read ids. */
   readonly tokenizer: Tokenizer | null
@@ -51,7 +55,7 @@ export interface LanguageModel {
   /** Allocates memory for keys and values of `capacity` tokens. */
   createCache(capacity: number): TokenCache
   /** Reads `ids` after what the cache holds, and returns the logits [V] of the next token. */
-  next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>
+  nextLogits(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>
   /** Reads `ids` after what the cache holds, and chooses the next token. */
   nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number>
 }

@@ -29,7 +29,7 @@ export class PromptCache implements Disposable {
   read(ids: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
     return this.#readPrompt(ids, 0, (part, cache) => {
       signal?.throwIfAborted()
-      return this.model.next(part, cache)
+      return this.model.nextLogits(part, cache)
     })
   }
 

@@ -30,7 +30,11 @@ export class ModelView extends ForwardPasses {
   readonly tokenizer: Tokenizer | null
   /** Where weights and activations lie. */
   readonly device: NativeDevice
-  /** Rows of at least this many tokens use different rotary angles, from their first token on (LongRoPE). */
+  /**
+   * Rows of at least this many tokens use different rotary angles, from their first token on (LongRoPE).
+   *
+   * @internal
+   */
   readonly longRowsFrom: number
   /** The chosen adapters. */
   readonly adapterSet: {

@@ -61,15 +61,31 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
   readonly source: ModelSource | null
   /** The form of its file's quantised weights; null if it has none. */
   readonly quantised: QuantisedBase | null
-  /** The weights' names and shapes, and the checkpoint's identity. */
+  /**
+   * The weights' names and shapes, and the checkpoint's identity.
+   *
+   * @internal
+   */
   readonly base: BaseModel
   /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
-  /** Whether ranks of this machine share its matrices' memory. */
+  /**
+   * Whether ranks of this machine share its matrices' memory.
+   *
+   * @internal
+   */
   readonly isShared: boolean
-  /** Every weight, in the order of the checkpoint. */
+  /**
+   * Every weight, in the order of the checkpoint.
+   *
+   * @internal
+   */
   readonly slots: readonly WeightSlot[]
-  /** Rows of at least this many tokens use different rotary angles, from their first token on (LongRoPE). */
+  /**
+   * Rows of at least this many tokens use different rotary angles, from their first token on (LongRoPE).
+   *
+   * @internal
+   */
   readonly longRowsFrom: number
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
@@ -126,7 +142,11 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return [...this.linears(), ...this.#decoder.tables]
   }
 
-  /** A weight by its name in Hugging Face's checkpoints. */
+  /**
+   * A weight by its name in Hugging Face's checkpoints.
+   *
+   * @internal
+   */
   slot(name: string): WeightSlot {
     return this.#slots.get(name)!
   }
@@ -191,7 +211,11 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return this.adapterSet.restart(name, options)
   }
 
-  /** Adds the ΔW of an adapter in a folder to the weights permanently, such as what a restarted adapter had added before. */
+  /**
+   * Adds the ΔW of an adapter in a folder to the weights permanently, such as what a restarted adapter had added before.
+   *
+   * @internal
+   */
   async absorbAdapter(folder: string): Promise<void> {
     return this.adapterSet.mergeForGood(folder)
   }
@@ -241,6 +265,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
 
   /**
    * Holds the model for one run until that releases it: meanwhile, others may compute with it and save it, but not change it.
+   *
+   * @internal
    * @throws UsageError `in-training` if a run already holds it
    */
   holdForTraining(): HeldModel {

@@ -4,7 +4,7 @@ import { RunError } from '../common/errors.js'
 import { native } from '../native/addon.js'
 import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import { type Float32Tensor, Tensor } from '../tensor/tensor.js'
 
 /** Schema of an argument that must be a list of parameters. */
 export const someParameters = expecting(
@@ -36,8 +36,8 @@ export interface AdamWStepOptions {
 
 /** AdamW's state for one parameter. */
 interface ParameterState {
-  first: Tensor
-  second: Tensor
+  first: Float32Tensor
+  second: Float32Tensor
   /** Number of updates in the moments. */
   updates: number
 }
@@ -170,11 +170,11 @@ export class AdamW {
       /** The parameter's name, with `.first_moment` or `.second_moment`. */
       name: string
       /** The moment, float32, in the parameter's shape; the optimizer owns it. */
-      tensor: Tensor
+      tensor: Float32Tensor
     }[]
   } {
     const updates: Record<string, number> = {}
-    const tensors: { name: string; tensor: Tensor }[] = []
+    const tensors: { name: string; tensor: Float32Tensor }[] = []
     for (const [{ name }, state] of this.#states) {
       updates[name] = state.updates
       tensors.push({ name: `${name}.first_moment`, tensor: state.first })

@@ -5,7 +5,7 @@ import { type DType, native } from '../native/addon.js'
 import { writeByAdding } from './gradient-writes.js'
 import { keep } from './scope.js'
 import { isRecording, record, TapeNode } from './tape.js'
-import { Tensor } from './tensor.js'
+import { type Float32Tensor, Tensor } from './tensor.js'
 
 const parameterArguments = { name: anyText, values: expecting('a Tensor', z.instanceof(Tensor)) }
 
@@ -13,7 +13,9 @@ const parameterArguments = { name: anyText, values: expecting('a Tensor', z.inst
  * A trained tensor: float32, with a float32 gradient that accumulates over backward passes. It lives until `dispose`, outside
  * every scope.
  */
-export class Parameter extends Tensor {
+export class Parameter extends Tensor implements Float32Tensor {
+  /** The sum of gradients so far, in the values' shape; null if no backward pass has reached the parameter since `zeroGrad`. */
+  declare grad: Float32Tensor | null
   /** Number of changes of the values, by which caches made from them know whether they are current. */
   version = 0
   /** Optimizers multiply the learning rate by this. */
@@ -32,7 +34,7 @@ export class Parameter extends Tensor {
     super(values.native, values.device, 'float32', values.shape, values.strides)
     keep(this)
     keep(values)
-    this.node = new TapeNode([], [], null, this, this)
+    this.node = new TapeNode<Tensor>([], [], null, this, this)
   }
 
   /** Returns a tensor computed from the current values, cached until they change. The parameter owns it. */
@@ -60,6 +62,11 @@ export class Parameter extends Tensor {
       native.copy(this.native, copy.native, scale)
       return copy
     })
+  }
+
+  /** Reads the values. */
+  override async data(): Promise<Float32Array> {
+    return (await super.data()) as Float32Array
   }
 
   /** Replaces the values. */
@@ -95,7 +102,7 @@ export class Parameter extends Tensor {
   }
 
   /** Returns the gradient, zeros if no backward pass has reached the parameter since `zeroGrad`. */
-  ensureGrad(): Tensor {
+  ensureGrad(): Float32Tensor {
     this.grad ??= keep(Tensor.zeros(this.shape, { device: this.device }))
     return this.grad
   }

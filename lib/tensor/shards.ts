@@ -5,7 +5,11 @@ import { Tensor } from './tensor.js'
 
 /** Ranks that store a model's weights together. All of them make these calls in the same order. */
 export interface ShardRanks extends HostRanks, Pick<Ranks, 'broadcast'> {
-  /** Lets all ranks gather this rank's parts (uint8 [n] each). Every rank has the same number of parts, of the same lengths. */
+  /**
+   * Lets all ranks gather this rank's parts (uint8 [n] each). Every rank has the same number of parts, of the same lengths.
+   *
+   * @internal
+   */
   share(parts: readonly Tensor[]): Promise<SharedParts>
 }
 

@@ -17,6 +17,14 @@ export interface TensorOptions {
   dtype?: DType
 }
 
+/** A tensor whose elements are float32, as gradients and moments are. */
+export interface Float32Tensor extends Tensor {
+  /** Reads the values. */
+  data(): Promise<Float32Array>
+}
+
+type Float32Options = TensorOptions & { dtype?: 'float32' }
+
 /** Where the gradient of one input of an operation goes. */
 export type GradientTarget = TapeTarget<Tensor>
 
@@ -63,6 +71,8 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 
   /** Allocates an uninitialised dense tensor. Throws `out-of-memory` with the device's figures. */
+  static empty(shape: readonly number[], options: Float32Options): Float32Tensor
+  static empty(shape: readonly number[], options: TensorOptions): Tensor
   static empty(shape: readonly number[], options: TensorOptions): Tensor {
     requireOptions(options)
     const { device, dtype = 'float32' } = options
@@ -70,6 +80,8 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 
   /** Allocates a dense tensor of zeros. Throws `out-of-memory` with the device's figures. */
+  static zeros(shape: readonly number[], options: Float32Options): Float32Tensor
+  static zeros(shape: readonly number[], options: TensorOptions): Tensor
   static zeros(shape: readonly number[], options: TensorOptions): Tensor {
     const tensor = Tensor.empty(shape, options)
     native.fill(tensor.native, 0)
@@ -77,6 +89,8 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 
   /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must contain its bits. */
+  static from(values: TypedValues | readonly number[], shape: readonly number[], options: Float32Options): Float32Tensor
+  static from(values: TypedValues | readonly number[], shape: readonly number[], options: TensorOptions): Tensor
   static from(values: TypedValues | readonly number[], shape: readonly number[], options: TensorOptions): Tensor {
     if (!isNumbers(values)) throw badValue('values', 'a list of numbers or a typed array', values)
     requireOptions(options)
@@ -95,7 +109,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.node !== null
   }
 
-  /** The addon's handle, for operations that this package does not wrap. */
+  /** The addon's handle. */
   get native(): NativeTensor {
     return this.#native
   }
@@ -105,7 +119,11 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.#references <= 0
   }
 
-  /** Whether one reference is left, so that no other code reads its values through it. */
+  /**
+   * Whether one reference is left, so that no other code reads its values through it.
+   *
+   * @internal
+   */
   get hasOneReference(): boolean {
     return this.#references === 1
   }

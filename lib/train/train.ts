@@ -22,10 +22,8 @@ import type { TrainableModel } from './trainable.js'
 /** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
 
-/** The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. */
-export interface RunOptions
-  extends Omit<TrainInput, 'method' | OptionOfMethod | 'learningRate' | 'objective'>,
-    RowChoices {
+/** Options of the library alone, and others that take more there. Editors find the descriptions in a type, not in an interface. */
+type CallOptions = {
   /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate
   /**
@@ -48,6 +46,12 @@ export interface RunOptions
    */
   ranks?: Ranks
 }
+
+/** The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. */
+export interface RunOptions
+  extends Omit<TrainInput, 'method' | OptionOfMethod | keyof CallOptions>,
+    RowChoices,
+    CallOptions {}
 
 interface OwnMethod<Own extends OptionFields> {
   /**

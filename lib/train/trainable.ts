@@ -1,6 +1,7 @@
 /** The interfaces of models, parameters and optimizers for training. `Model`, `Parameter`, `AdamW` and test doubles fit. */
 
 import type { LayerFacts } from '../adapters/contract/adapter.js'
+import type { BaseModel } from '../adapters/contract/base-model.js'
 import type { AdapterSet } from '../models/adaptation/adapter-set.js'
 import type { HeldModel } from '../models/adaptation/training-hold.js'
 import type { Model } from '../models/model.js'
@@ -49,8 +50,11 @@ export interface TrainingDevice {
 
 /** Properties of a model. */
 export interface ModelFacts
-  extends Pick<Model, 'path' | 'reference' | 'tokenizer' | 'base' | 'dtype'>,
-    Partial<Pick<Model, 'quantised' | 'isShared'>> {
+  extends Pick<Model, 'path' | 'reference' | 'tokenizer' | 'dtype'>,
+    Partial<Pick<Model, 'quantised'>> {
+  readonly base: BaseModel
+  /** Whether ranks of this machine share its matrices' memory. */
+  readonly isShared?: boolean
   readonly config: Pick<
     ModelConfig,
     'maxPositions' | 'vocabularySize' | 'layers' | 'hiddenSize' | 'intermediateSize' | 'json'
@@ -66,7 +70,9 @@ export interface PassModel extends ForwardModel, Pick<Model, 'setDropout'>, Part
 
 /** A model's adapters, and the layers that they can be added to. */
 export interface ModelWithAdapters
-  extends Pick<Model, 'addAdapter' | 'loadAdapter' | 'saveAdapter' | 'restartAdapter' | 'absorbAdapter'> {
+  extends Pick<Model, 'addAdapter' | 'loadAdapter' | 'saveAdapter' | 'restartAdapter'> {
+  /** Adds the ΔW of an adapter in a folder to the weights permanently. */
+  absorbAdapter(folder: string): Promise<void>
   readonly adapterSet: Pick<AdapterSet, 'configs' | 'activeNames' | 'recordTemplate'>
   /** Returns the layers that adapters can be added to. */
   adaptableLayers(): readonly LayerFacts[]

@@ -69,7 +69,7 @@ test('gradients of x, A, B and m are those of an output whose norm is fixed', as
   await loss.backward()
   const norms = normsOf(directed(weightValues, values))
   for (const [name, leaf] of Object.entries({ x, a, b, m })) {
-    const got = (await leaf.grad!.data()) as Float32Array
+    const got = await leaf.grad!.data()
     const largest = Math.max(...got.map(Math.abs))
     for (const at of got.keys()) {
       const side = (distance: number) => {
@@ -93,13 +93,13 @@ test('a new layer changes nothing: the magnitude is the norm of the weight', asy
     weightOf(weight),
   )) as DoraLayer
   const norms = normsOf(weightValues)
-  for (const [o, value] of ((await layer.magnitude.data()) as Float32Array).entries()) {
+  for (const [o, value] of (await layer.magnitude.data()).entries()) {
     expect(Math.abs(value / norms[o]! - 1)).toBeLessThan(1e-6)
   }
   const merged = Tensor.from(weightValues, [d, k], { device })
   const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
   layer.mergeInto(merged, 1, nonFinite)
-  for (const [i, value] of ((await merged.data()) as Float32Array).entries()) {
+  for (const [i, value] of (await merged.data()).entries()) {
     expect(Math.abs(value - weightValues[i]!)).toBeLessThan(1e-6)
   }
   for (const part of [weight, merged, nonFinite, layer]) part.dispose()

@@ -264,7 +264,7 @@ beforeAll(async () => {
     on(loaded, 'Model', 'forwardAsync', [batch, {}], [[], [...options, 'foreign object']]),
     on(loaded, 'Model', 'tokenLogProbs', [batch]),
     on(loaded, 'Model', 'createCache', [8]),
-    on(loaded, 'Model', 'next', [[1], cache], [['list of numbers', 'buffer']]),
+    on(loaded, 'Model', 'nextLogits', [[1], cache], [['list of numbers', 'buffer']]),
     on(loaded, 'Model', 'nextToken', [[1], cache, choice], [['list of numbers', 'buffer']]),
     on(loaded, 'Model', 'save', [join(folder, 'never'), {}], [['text'], [...options, 'foreign object']]),
   ]

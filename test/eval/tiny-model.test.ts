@@ -80,7 +80,7 @@ describe('a tiny model without a tokenizer', () => {
     const prompt = [...a.slice(0, 10), ...b.slice(0, 10)]
     using used = new PromptCache(model)
     await used.read(a)
-    const next = vi.spyOn(model, 'next')
+    const next = vi.spyOn(model, 'nextLogits')
     const logits = await used.read(prompt)
     expect(next.mock.calls.map(([ids]) => ids.length)).toEqual([10])
     next.mockRestore()

@@ -116,7 +116,7 @@ describe('when an allocation fails', { timeout: 600_000 }, () => {
       const cache = model.createCache(16)
       try {
         await model.nextToken([1, 2, 3], cache, { temperature: 1, topK: 0, topP: 0.9, uniform: 0.5 })
-        for (const id of [4, 5, 6]) await model.next([id], cache)
+        for (const id of [4, 5, 6]) await model.nextLogits([id], cache)
       } finally {
         cache.dispose()
       }
@@ -131,9 +131,7 @@ describe('when an allocation fails', { timeout: 600_000 }, () => {
     const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
     await takeStep(model, optimizer)
     const values = () =>
-      Promise.all(
-        model.trainableParameters().map(async ({ parameter }) => [...((await parameter.data()) as Float32Array)]),
-      )
+      Promise.all(model.trainableParameters().map(async ({ parameter }) => [...(await parameter.data())]))
     let steps = 1
     const work = async () => {
       const before = await values()

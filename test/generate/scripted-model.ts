@@ -68,7 +68,7 @@ export class ScriptedModel {
     return cache
   }
 
-  async next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array> {
+  async nextLogits(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array> {
     const before = this.#read(ids, cache)
     return Float32Array.from({ length: this.config.vocabularySize }, (_, id) => this.#logProb(before, id))
   }

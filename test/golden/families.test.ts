@@ -67,7 +67,7 @@ describeGolden('families', names, (name, folder) => {
     const got: number[] = []
     // A prompt of 20 tokens, then by twos and ones.
     for (let from = 0, to = 20; to < ids.length; from = to, to += 1 + (to % 2)) {
-      const logits = await model.next(Int32Array.from(ids.slice(from, to)), cache)
+      const logits = await model.nextLogits(Int32Array.from(ids.slice(from, to)), cache)
       const lse = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0))
       got.push(logits[ids[to]!]! - lse - logprobs.at(-1)![to - 1]!)
     }
@@ -195,7 +195,7 @@ describeGolden('families', names, (name, folder) => {
     }
     const gradients = new Map<Parameter, Float32Array>()
     for (const { parameter } of model.trainableParameters()) {
-      gradients.set(parameter, (await parameter.grad!.data()) as Float32Array)
+      gradients.set(parameter, await parameter.grad!.data())
       parameter.zeroGrad()
     }
     return gradients
@@ -203,7 +203,7 @@ describeGolden('families', names, (name, folder) => {
 
   /** The derivative of the loss along a parameter's gradient, from five points (fourth order). */
   async function slopeAlong(model: Model, parameter: Parameter, gradient: Float32Array): Promise<number> {
-    const values = (await parameter.data()) as Float32Array
+    const values = await parameter.data()
     const norm = Math.sqrt(gradient.reduce((sum, value) => sum + value * value, 0))
     // The loss changes by at most a half: little enough for five points, and enough beside its rounding.
     const step = 0.5 / (norm + 5)

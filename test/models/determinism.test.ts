@@ -30,7 +30,7 @@ describe('results of the CPU', () => {
         optimizer.step({ learningRate: 1e-2, scaleGradients: 1 / targetTokens, maxGradNorm: 1 }).dispose()
         loss.dispose()
       }
-      const values = await Promise.all(parameters.map(async (parameter) => (await parameter.data()) as Float32Array))
+      const values = await Promise.all(parameters.map(async (parameter) => await parameter.data()))
       optimizer.dispose()
       model.dispose()
       return values

@@ -101,7 +101,7 @@ async function gradients(
   for (const [name, parameter] of Object.entries(parameters)) {
     expect(parameter.grad, `${name} has a gradient`).not.toBeNull()
     expect(parameter.grad!.dtype).toBe('float32')
-    result[name] = (await parameter.grad!.data()) as Float32Array
+    result[name] = await parameter.grad!.data()
     parameter.zeroGrad()
   }
   return result
@@ -143,7 +143,7 @@ export async function checkGradients(test: GradientCase): Promise<void> {
   const prepared = prepare(test)
   const exact = await gradients(prepared, 'float32', 1)
   for (const [name, parameter] of Object.entries(prepared.parameters)) {
-    const values = (await parameter.data()) as Float32Array
+    const values = await parameter.data()
     const largest = Math.max(...exact[name]!.map(Math.abs), 1e-3)
     const stride = Math.max(1, Math.ceil(values.length / mostChecked) | 1)
     for (let at = 0; at < values.length; at += stride) {

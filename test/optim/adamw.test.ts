@@ -23,8 +23,8 @@ async function after(learningRate: number, ratio: number): Promise<Float32Array>
     other.grad = keep(Tensor.from(gradient, [12], { device }))
     optimizer.step({ learningRate, maxGradNorm: 1 }).dispose()
   }
-  const values = (await parameter.data()) as Float32Array
-  const beside = (await other.data()) as Float32Array
+  const values = await parameter.data()
+  const beside = await other.data()
   expect(beside).not.toEqual(start)
   if (ratio !== 1) expect(values).not.toEqual(beside)
   for (const part of [parameter, other, optimizer]) part.dispose()
@@ -64,7 +64,7 @@ test('the first update of every value is the learning rate, to the precision of 
   parameter.grad = keep(Tensor.from(gradients[0]!, [12], { device }))
   const optimizer = new AdamW([parameter])
   optimizer.step({ learningRate: 0.5 }).dispose()
-  const values = [...((await parameter.data()) as Float32Array)]
+  const values = [...(await parameter.data())]
   for (const [i, value] of values.entries()) {
     const wanted = (-0.5 * gradients[0]![i]!) / (Math.abs(gradients[0]![i]!) + 1e-8)
     expect(Math.abs(value / wanted - 1), `value ${i}`).toBeLessThan(3e-7)

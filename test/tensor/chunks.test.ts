@@ -56,7 +56,7 @@ async function gradientsOf(size: number | null, times = 1): Promise<{ loss: numb
   }
   const gradients: number[][] = []
   for (const parameter of Object.values(parameters)) {
-    gradients.push(Array.from((await parameter.grad!.data()) as Float32Array))
+    gradients.push(Array.from(await parameter.grad!.data()))
     parameter.dispose()
   }
   return { loss: value, gradients }

@@ -29,7 +29,7 @@ test('loss and gradients are those of the definition', async () => {
   const defined = async () => {
     using states = noGrad(() => model.forward(batch, { rows: 'targets' }))
     using logits = noGrad(() => states.logits())
-    const values = (await logits.data()) as Float32Array
+    const values = await logits.data()
     const targets = batch.targets.filter((target) => target >= 0)
     const size = values.length / targets.length
     return targets.reduce((total, target, row) => {
@@ -47,9 +47,9 @@ test('loss and gradients are those of the definition', async () => {
   await loss.backward()
   loss.dispose()
   for (const { parameter } of model.trainableParameters()) {
-    const gradient = (await parameter.grad!.data()) as Float32Array
+    const gradient = await parameter.grad!.data()
     const norm = Math.sqrt(gradient.reduce((sum, value) => sum + value ** 2, 0))
-    const values = (await parameter.data()) as Float32Array
+    const values = await parameter.data()
     const step = 0.2 / (norm + 5)
     const lossAt = (distance: number) => {
       parameter.assign(values.map((value, i) => value + (distance * gradient[i]!) / norm))

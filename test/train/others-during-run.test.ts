@@ -30,7 +30,7 @@ async function loadWithOthers(): Promise<Model> {
   await model.addAdapter('layers', mora({ rank: 2 }))
   await model.addAdapter('norms', mora({ rank: 2, modulesToSave: ['norms'] }))
   for (const { parameter } of model.trainableParameters()) {
-    const values = (await parameter.data()) as Float32Array
+    const values = await parameter.data()
     parameter.assign(values.map((value, i) => value + 0.2 * Math.sin(i)))
   }
   model.setActiveAdapters([])
@@ -68,7 +68,7 @@ const calls: Record<string, (model: Model) => unknown> = {
   createCache: (model) => model.createCache(8).dispose(),
   next: async (model) => {
     using cache = model.createCache(8)
-    await model.next([1, 2, 3], cache)
+    await model.nextLogits([1, 2, 3], cache)
   },
   nextToken: async (model) => {
     using cache = model.createCache(16)

@@ -58,7 +58,7 @@ export class LoraLayer extends AdapterLayer {
   }
 
   override factors(): LowRankFactors {
-    const valuesOf = async (factor: Parameter) => (await factor.data()) as Float32Array
+    const valuesOf = async (factor: Parameter) => await factor.data()
     return { rank: this.a.shape[0]!, scale: this.scale, a: () => valuesOf(this.a), b: () => valuesOf(this.b) }
   }
 }

@@ -156,7 +156,7 @@ export function tensorsToStore(
   const tensors = tensorsOf.get(layer)!
   const valuesOf = async (name: string) => {
     const tensor = tensors.get(name)!
-    return tensor instanceof Int32Array ? tensor : ((await tensor.data()) as Float32Array)
+    return tensor instanceof Int32Array ? tensor : await tensor.data()
   }
   if (method.files) {
     return Object.entries(method.files).map(([suffix, file]) => ({

@@ -24,5 +24,5 @@ export async function weightChange(
       return merged
     }),
   )
-  return (await change.data()) as Float32Array
+  return await change.data()
 }

@@ -133,7 +133,11 @@ export class ForwardPasses {
     return this.#inTurns(this.#output(batch, options), gradients)
   }
 
-  /** Returns passes through only one block of each kind: a device that supports them supports those of the whole network. */
+  /**
+   * Returns passes through only one block of each kind: a device that supports them supports those of the whole network.
+   *
+   * @internal
+   */
   trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
     const blocks = this.#within(() => oneOfEachKind(this.#decoder))
     const passes = new ForwardPasses(this.#decoder, { blocks, within: this.#within })
@@ -157,7 +161,7 @@ export class ForwardPasses {
     return result
   }
 
-  /** Allocates a cache for the keys and values of `capacity` tokens, for `next`. */
+  /** Allocates a cache for the keys and values of `capacity` tokens, for `nextLogits`. */
   createCache(capacity: number): KeyValueCache {
     check({ capacity }, createCacheArguments)
     const { config, dtype, device } = this.#decoder
@@ -165,12 +169,12 @@ export class ForwardPasses {
   }
 
   /** Reads `ids` after the tokens in the cache, and returns the logits [V] of the next token. */
-  async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
+  async nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
     using logits = this.#read(ids, cache)
     return (await logits.data()) as Float32Array
   }
 
-  /** Like `next`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
+  /** Like `nextLogits`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
     check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)

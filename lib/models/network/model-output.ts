@@ -4,7 +4,7 @@ import { slice } from '../../tensor/operations/indexing.js'
 import { type LogitsForm, logitsOf, rowsOfLogits, targetLogProbs } from '../../tensor/operations/loss.js'
 import { scope } from '../../tensor/scope.js'
 import { runSteps } from '../../tensor/steps.js'
-import { Tensor } from '../../tensor/tensor.js'
+import { type Float32Tensor, Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { Decoder } from './decoder.js'
 
@@ -56,8 +56,8 @@ export class ModelOutput implements Disposable {
   }
 
   /** Returns the float32 logits [to - from, V] of rows [from, to), by default all: 4 V bytes each. */
-  logits(from = 0, to: number = this.hidden.shape[0]!): Tensor {
-    return scope(() => logitsOf(slice(this.hidden, from, to), this.#head, this.#form))
+  logits(from = 0, to: number = this.hidden.shape[0]!): Float32Tensor {
+    return scope(() => logitsOf(slice(this.hidden, from, to), this.#head, this.#form)) as Float32Tensor
   }
 
   /**

@@ -62,7 +62,7 @@ function* lossesOfRows(
   const vocabulary = head.shape[0]!
   const size = Math.min(vocabulary, columnsOfPart(vocabulary))
   const running = Tensor.empty([rows, 4], { device })
-  let logits = Tensor.empty([rows, size], { device })
+  let logits: Tensor = Tensor.empty([rows, size], { device })
   let exponentials = dX ? gradientBeside(logits, dtype) : null
   const sums = dX ? Tensor.zeros(shape, { device }) : null
   // The rows of a parameter cannot use its cached cast.

@@ -230,7 +230,7 @@ export function startsOf(world) {
     'ForwardPasses.prototype.forwardAsync': () => [world.batch(), { gradients: true }],
     'ForwardPasses.prototype.tokenLogProbs': () => [world.batch()],
     'ForwardPasses.prototype.createCache': () => [8],
-    'ForwardPasses.prototype.next': () => [[1, 2], world.cache()],
+    'ForwardPasses.prototype.nextLogits': () => [[1, 2], world.cache()],
     'ForwardPasses.prototype.nextToken': () => [[1], world.cache(), greedy()],
     'Model.prototype.save': () => [output(), { dtype: 'float32' }],
 

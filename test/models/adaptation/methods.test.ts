@@ -177,7 +177,7 @@ describe('pissa', () => {
     await model.addAdapter('a', configOf('pissa', { alpha: 6 }))
     const linear = model.linears()[0]!
     const { trained } = linear.adapters.get('a')!.layer as PissaLayer
-    const [a, b] = [(await trained.a.data()) as Float32Array, (await trained.b.data()) as Float32Array]
+    const [a, b] = [await trained.a.data(), await trained.b.data()]
     const norm = (values: Float32Array, at: (i: number) => number, count: number) =>
       Math.hypot(...Array.from({ length: count }, (_, i) => values[at(i)]!))
     const sizes = Array.from({ length: 3 }, (_, r) => {
@@ -187,7 +187,7 @@ describe('pissa', () => {
       return 2 * ofA * ofB
     })
     const { native } = await import('../../../lib/native/addon.js')
-    const weight = (await linear.weight.data()) as Float32Array
+    const weight = await linear.weight.data()
     const { s } = await native.svd(weight, linear.outFeatures, linear.inFeatures, false)
     for (const [i, size] of sizes.entries()) expect(Math.abs(size / s[i]! - 1)).toBeLessThan(1e-5)
 

@@ -32,7 +32,7 @@ async function gradientsOf(model: Model): Promise<Map<string, Float32Array>> {
   loss.dispose()
   const gradients = new Map<string, Float32Array>()
   for (const { name, parameter } of model.trainableParameters()) {
-    gradients.set(name, (await parameter.grad!.data()) as Float32Array)
+    gradients.set(name, await parameter.grad!.data())
     parameter.zeroGrad()
   }
   return gradients
@@ -94,7 +94,7 @@ describe.each(drawn('modules to save', cases, 3))(
       await takeSteps(model, batch, 1e-2, 2)
       expect(await Promise.all(model.slots.map(({ own }) => own.floats!.bits()))).toEqual(own)
       for (const { name, own, current } of trained) {
-        const [was, is] = [(await own.data()) as Float32Array, (await current.data()) as Float32Array]
+        const [was, is] = [await own.data(), await current.data()]
         expect(largestDifference(was, is), name).toBeGreaterThan(1e-3)
       }
     })

@@ -54,8 +54,8 @@ needing(lacksCpu).describe.each(Object.keys(models) as (keyof typeof models)[])(
   async function logits(model: Model): Promise<number[][]> {
     const ids = sequences[0]!
     using cache = model.createCache(ids.length)
-    const rows = [[...(await model.next(ids.slice(0, 9), cache))]]
-    for (const id of ids.slice(9)) rows.push([...(await model.next([id], cache))])
+    const rows = [[...(await model.nextLogits(ids.slice(0, 9), cache))]]
+    for (const id of ids.slice(9)) rows.push([...(await model.nextLogits([id], cache))])
     return rows
   }
 

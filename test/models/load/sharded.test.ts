@@ -91,7 +91,7 @@ describe('a model that is sharded over three ranks', () => {
     )
     const cache = model.createCache(4)
     await expectRejection(
-      model.next([1], cache),
+      model.nextLogits([1], cache),
       'sharded-weights',
       /^Writing texts takes all weights for every token, but/,
     )

@@ -46,7 +46,7 @@ async function lossAndGradients(model: Model, loss: Tensor): Promise<[number, ..
   await loss.backward()
   const gradients: Float32Array[] = []
   for (const { parameter } of model.trainableParameters()) {
-    gradients.push((await parameter.grad!.data()) as Float32Array)
+    gradients.push(await parameter.grad!.data())
     parameter.zeroGrad()
   }
   const value = await loss.item()
@@ -60,7 +60,7 @@ async function gradientsOf(model: Model, loss: Tensor): Promise<Map<string, Floa
   loss.dispose()
   const gradients = new Map<string, Float32Array>()
   for (const { name, parameter } of model.trainableParameters()) {
-    if (parameter.grad) gradients.set(name, (await parameter.grad.data()) as Float32Array)
+    if (parameter.grad) gradients.set(name, await parameter.grad.data())
     parameter.zeroGrad()
   }
   return gradients
@@ -91,7 +91,7 @@ describe.each(tinyModels)('%s', (name) => {
       const logits = model.forward(whole).logits(0, sequence.length - 1)
       return gather(logSoftmax(logits), sequence.slice(1))
     })
-    const got = (await logProbs.data()) as Float32Array
+    const got = await logProbs.data()
     for (const [i, value] of expectedOf(name).logprobs[0]!.entries()) expect(got[i]).toBeCloseTo(value, 3)
     logProbs.dispose()
   })

@@ -183,7 +183,7 @@ describe('with a cache', () => {
     expect(got).toEqual(wanted)
     // A shorter prompt with the same start is a short row again.
     using alone = model.createCache(10)
-    const logits = await model.next(Int32Array.from(ids.slice(0, 10)), alone)
+    const logits = await model.nextLogits(Int32Array.from(ids.slice(0, 10)), alone)
     expect(largestDifference(await cache.read(ids.slice(0, 10)), logits)).toBeLessThan(1e-5)
   })
 
@@ -192,18 +192,21 @@ describe('with a cache', () => {
     using cache = model.createCache(601)
     cache.rowLength = 600
     const ids = row(600)
-    for (let from = 0; from < 600; from += 150) await model.next(Int32Array.from(ids.slice(from, from + 150)), cache)
+    for (let from = 0; from < 600; from += 150)
+      await model.nextLogits(Int32Array.from(ids.slice(from, from + 150)), cache)
     using whole = model.createCache(601)
     using parts = new PromptCache(model)
-    const next = await model.next(Int32Array.from([...ids, 5]), whole)
+    const next = await model.nextLogits(Int32Array.from([...ids, 5]), whole)
     expect(largestDifference(await parts.read([...ids, 5]), next)).toBeLessThan(1e-4)
-    expect(largestDifference(await model.next([5], cache), next)).toBeLessThan(1e-4)
+    expect(largestDifference(await model.nextLogits([5], cache), next)).toBeLessThan(1e-4)
   })
 
   test('a row that grows past the limit in the cache of a custom loop is refused', async () => {
     using model = await load()
     using cache = model.createCache(100)
-    await model.next(Int32Array.from(row(original)), cache)
-    await expect(async () => model.next([5], cache)).rejects.toThrow(/Rows of 25 tokens or more .* read the row again/)
+    await model.nextLogits(Int32Array.from(row(original)), cache)
+    await expect(async () => model.nextLogits([5], cache)).rejects.toThrow(
+      /Rows of 25 tokens or more .* read the row again/,
+    )
   })
 })

@@ -18,7 +18,7 @@ export async function accumulated(model: Model, batches: readonly Batch[]): Prom
   }
   const gradients = new Map<string, Float32Array>()
   for (const { name, parameter } of model.trainableParameters()) {
-    gradients.set(`${gradients.size} ${name}`, (await parameter.grad!.data()) as Float32Array)
+    gradients.set(`${gradients.size} ${name}`, await parameter.grad!.data())
     parameter.zeroGrad()
   }
   return { loss, gradients }

@@ -19,14 +19,14 @@ afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(before)
 /** Logits after all of the ids, read at once. */
 async function wholeRow(model: Model, known: readonly number[]): Promise<Float32Array> {
   using cache = model.createCache(known.length)
-  return await model.next(known, cache)
+  return await model.nextLogits(known, cache)
 }
 
 /** Reads one token after the other, and compares the logits after each. */
 async function readOn(model: Model, cache: KeyValueCache, tokens: number): Promise<void> {
   for (let i = 0; i < tokens; i++) {
     const at = cache.length
-    const logits = await model.next([ids[at]!], cache)
+    const logits = await model.nextLogits([ids[at]!], cache)
     expect(largestDifference(logits, await wholeRow(model, ids.slice(0, at + 1))), `token ${at}`).toBeLessThan(1e-4)
   }
 }
@@ -81,9 +81,9 @@ test('more tokens than a cache has room for are refused, and the cache is unchan
   using cache = model.createCache(3)
   await readOn(model, cache, 2)
   const full = { code: 'too-long', message: 'A cache with room for 3 tokens cannot hold 4.' }
-  await expect(async () => model.next(ids.slice(2, 4), cache)).rejects.toMatchObject(full)
+  await expect(async () => model.nextLogits(ids.slice(2, 4), cache)).rejects.toMatchObject(full)
   await readOn(model, cache, 1)
-  await expect(async () => model.next([5], cache)).rejects.toMatchObject(full)
+  await expect(async () => model.nextLogits([5], cache)).rejects.toMatchObject(full)
 })
 
 test('a token that is read again gives the same bits', async () => {
@@ -91,9 +91,9 @@ test('a token that is read again gives the same bits', async () => {
   using cache = model.createCache(8)
   const read = async () => {
     cache.length = 5
-    return await model.next([9], cache)
+    return await model.nextLogits([9], cache)
   }
-  await model.next(ids.slice(0, 5), cache)
+  await model.nextLogits(ids.slice(0, 5), cache)
   const first = await read() // as it comes
   expect(await read()).toEqual(first) // recorded
   expect(await read()).toEqual(first) // replayed

@@ -144,7 +144,7 @@ describe.each(cases)('%s', (name, encode) => {
         else weight.multiplyGradient(x, y, 1, false)
         return y
       })
-      const values = (await got.data()) as Float32Array
+      const values = await got.data()
       got.dispose()
       const { sums, sizes } = product(left, encoded.values, [tokens, inner, outer], isForward)
       const errors = values.map((value, i) => Math.abs(value - sums[i]!) / (sizes[i]! || 1))
