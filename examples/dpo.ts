@@ -20,8 +20,7 @@ for await (const { prompt, chosen, rejected } of nm.readRows(data)) {
   }
 }
 const heldOut = nm.packBatch(answers.splice(-16).map((answer, row) => ({ ...answer, row })))
-// Without shuffling, answers keep their order, so a batch holds whole pairs.
-const loader = new nm.DataLoader(answers, { batchSize: 16, epochs: Number(epochs), shuffle: false })
+const loader = new nm.DataLoader(answers, { batchSize: 16, epochs: Number(epochs), shuffle: false }) // in whole pairs
 
 /** Returns β (ln π(chosen) − ln π(rejected) − the same of the reference) of each pair, [pairs, 1]. */
 async function marginsOf(batch: nm.Batch, gradients: boolean, beta = 0.1): Promise<nm.Tensor> {

@@ -10,7 +10,7 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { lack, lacksBuild, needing } from '../needs.js'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-const lacksSqlite = lack('node:sqlite (Node.js 22.13)', major > 22 || (major === 22 && minor >= 13))
+const lacksSqlite = lack('SQLite in Node.js 22.13', major > 22 || (major === 22 && minor >= 13))
 const OF_A_PAGE = 10
 const folder = useTemporaryFolder()
 const lossesOf = (printed: string) => [...printed.matchAll(/^step \d+ {2}loss (\S+)$/gm)].map(([, loss]) => loss)
