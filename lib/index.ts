@@ -49,6 +49,7 @@ export type { TokeniseProgress } from './data/tokenise.js'
 export { type DecodeOptions, loadTokenizer, type PlacedTokens, type Tokenizer } from './data/tokenizer/tokenizer.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export {
+  type AccuracyResult,
   type ChangeResult,
   type ChoicesResult,
   type EvalProgress,
@@ -57,14 +58,22 @@ export {
   type EvaluateOptions,
   type ExactMatchResult,
   evaluate,
+  type F1Result,
   type ForgettingResult,
+  type Gsm8kResult,
   type ImportanceOptions,
   type ImportanceResult,
   importanceMatrix,
   type LogitsOfTargets,
   type LogProbsResult,
+  type MathResult,
+  type MmluResult,
+  type NerResult,
   type PerplexityResult,
   type RecallResult,
+  type RowEntry,
+  type ScoreResult,
+  type Scorer,
 } from './eval/index.js'
 export {
   Chat,

@@ -186,8 +186,9 @@ export function listedChoices({ placeholder, choices }: OptionFacts): readonly s
 }
 
 /** Returns the default of an option in words, or `required`; undefined if there is nothing to say. */
-export function defaultWords({ kind, defaultText, required }: OptionFacts, fallback: unknown): string | undefined {
-  if (required) return 'required'
+export function defaultWords(facts: OptionFacts, fallback: unknown): string | undefined {
+  const { kind, defaultText, required, unless } = facts
+  if (required) return unless ? `required without ${flagOf(unless)}` : 'required'
   const silent = fallback === undefined || fallback === false
   return defaultText ?? (silent ? undefined : kind === 'flag' ? 'on' : String(fallback))
 }

@@ -1,33 +1,66 @@
 /** Scores and generates continuations of prompts. */
 import { randomStream } from '../common/random.js'
+import { strip } from '../data/templates/jinja/methods.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type ContinuationRequest, continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
-import { float64Sum, type ScoreOptions, scoreRows } from './score.js'
-import type { EvaluatedModel } from './task.js'
+import { float64Sum, scoreRows } from './score.js'
+import type { TaskContext } from './task.js'
+
+/** A prompt and what may follow it, as ids. */
+export interface Pair {
+  context: number[]
+  continuation: number[]
+}
 
 /**
- * Computes the log-probability of each continuation of a prompt. If each is one token, the prompt is read once, and only its
- * part that differs from the last one.
+ * Returns the ids of a context and of a text that continues it, as lm-evaluation-harness has them. White space at the end of the
+ * context belongs to the continuation. Both are tokenised as one text; the continuation has those ids that remain after as many as
+ * the context alone has, so they differ from the ids of its text where a token spans both. An empty context is BOS, or EOS without it.
+ */
+export async function pairTokens(
+  tokenizer: Partial<Pick<Tokenizer, 'bosId' | 'eosId'>> & Pick<Tokenizer, 'encode' | 'encodeText'>,
+  context: string,
+  continuation: string,
+  signal?: AbortSignal,
+): Promise<Pair> {
+  const kept = strip(context, undefined, 'end')
+  const rest = context.slice(kept.length) + continuation
+  if (context === '') {
+    const ids = await tokenizer.encode(rest, signal)
+    const first = tokenizer.bosId ?? tokenizer.eosId
+    return ids[0] === first || first === undefined
+      ? { context: ids.slice(0, 1), continuation: ids.slice(1) }
+      : { context: [first], continuation: ids }
+  }
+  const [whole, own] = await Promise.all([kept + rest, kept].map((text) => tokenizer.encodeText(text, signal)))
+  return { context: own!, continuation: whole!.slice(own!.length) }
+}
+
+/**
+ * Computes the log-probability of each continuation of a prompt, in float64 from float32 logits. If each is one token, the prompt is
+ * read once, and only its part that differs from the last one. The beginning of a row that is too long is cut.
  */
 export async function scoreContinuations(
-  model: EvaluatedModel,
   cache: PromptCache,
   prompt: readonly number[],
   continuations: readonly (readonly number[])[],
-  { batchSize, signal }: ScoreOptions,
+  { model, options, cut, signal }: Pick<TaskContext, 'model' | 'options' | 'cut' | 'signal'>,
 ): Promise<number[]> {
   if (continuations.every((ids) => ids.length === 1)) {
-    const logits = await cache.read(prompt, signal)
+    const logits = await cache.read(cut(prompt, 1), signal)
     const normaliser = logSumExp(logits)
     if (!Number.isFinite(normaliser)) throw damagedModel('sum of exponentials of logits', normaliser)
     return continuations.map(([id]) => logits[id!]! - normaliser)
   }
   const rows = continuations.map((ids) => {
-    const row = Int32Array.from([...prompt, ...ids])
-    return { ids: row, mask: new Uint8Array(row.length).fill(1, prompt.length) }
+    const row = Int32Array.from([...cut(prompt, ids.length), ...ids])
+    return { ids: row, mask: new Uint8Array(row.length).fill(1, row.length - ids.length) }
   })
   const scores: number[] = []
-  for await (const { logprobs } of scoreRows(model, rows, { batchSize, signal })) scores.push(float64Sum(logprobs))
+  for await (const { logprobs } of scoreRows(model, rows, { batchSize: options.batchSize, signal })) {
+    scores.push(float64Sum(logprobs))
+  }
   return scores
 }
 
@@ -44,7 +77,7 @@ type Stops = Partial<Pick<ContinuationRequest, 'stopIds'>>
 
 const NO_STOPS: ReadonlySet<number> = new Set()
 /** A stream that greedy sampling never reads. */
-const UNUSED = randomStream(0, 'greedy')
+export const UNUSED = randomStream(0, 'greedy')
 
 /** Continues a prompt greedily; the result leaves out the token that ended it. */
 export async function complete(

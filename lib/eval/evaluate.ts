@@ -1,4 +1,5 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { withAdaptersOf } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -7,38 +8,39 @@ import type { AdapterChoice } from '../models/index.js'
 import {
   checkEvalOptions,
   type EvalInput,
+  type EvalOptions,
   EvalSchema,
   parseOptions,
   requireOptions,
   type Task,
 } from '../options/index.js'
-import { answerChoices } from './choices.js'
+import { askChoices } from './choice-task.js'
 import { change, forgetting } from './compare.js'
-import { exactMatch } from './exact-match.js'
 import { logProbs } from './logprobs.js'
 import { perplexity } from './perplexity.js'
+import { predictionWriter } from './predictions.js'
 import { recall } from './recall.js'
-import { openTask } from './rows.js'
-import type { EvalProgress, EvalResults, EvaluatedModel, RunTask, TaskContext } from './task.js'
+import { openData, openTask } from './rows.js'
+import { generateTask, loadScorer, type Scorer } from './scorer.js'
+import type { EvalProgress, EvalResults, EvaluatedModel, Measured, RunTask, TaskContext } from './task.js'
+import { taskNamed } from './tasks/index.js'
+import { modelWriter, scoreTexts } from './text-task.js'
 
-const TASKS: { [T in Task]: RunTask<T> } = {
-  logprobs: logProbs,
-  perplexity,
-  'exact-match': exactMatch,
-  choices: answerChoices,
-  recall,
-  forgetting,
-  change,
+/** The tasks that score no rows. */
+const OTHER_TASKS = { logprobs: logProbs, perplexity, recall, forgetting, change } satisfies {
+  [T in Task]?: RunTask<T>
 }
 
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'config')
 
 /** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */
 export interface EvaluateOptions<T extends Task = Task>
-  extends Omit<EvalInput, 'task' | 'base'>,
+  extends Omit<EvalInput, 'task' | 'base' | 'score'>,
     Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'> {
   /** The task to evaluate. */
   task: T
+  /** For `choices`: compare the letters, or the whole choices. For `generate`: the function that scores a text. */
+  score?: EvalInput['score'] | Scorer
   /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
   base?: EvaluatedModel
   /**
@@ -51,7 +53,7 @@ export interface EvaluateOptions<T extends Task = Task>
 }
 
 const evaluateArguments = {
-  model: aModel,
+  model: aModel.nullable(),
   input: optionsSchema('the options of evaluate', {
     ...hubKinds,
     onProgress: aFunction.optional(),
@@ -70,46 +72,126 @@ const evaluateArguments = {
  * const { perplexity } = await evaluate(model, { task: 'perplexity', data: 'valid.txt', window: 64 })
  * ```
  *
+ * A function scores the texts of the task `generate`, whose result is the mean:
+ *
+ * ```ts
+ * import { evaluate, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const { score } = await evaluate(model, {
+ *   task: 'generate',
+ *   data: 'test.jsonl',
+ *   maxNewTokens: 8,
+ *   score: async ({ row, text }) => (text.includes(String(row.answer)) ? 1 : 0),
+ * })
+ * ```
+ *
  * With `output`, it writes a line of JSON for each row (or window); the file appears when the evaluation is done.
  *
+ * @param model null if `predictions` names a file with the texts to score
  * @throws UsageError of options that are wrong or do not fit the model
- * @throws InputError of malformed rows
+ * @throws InputError of malformed rows, all of which a task that scores rows reads first
+ * @throws RunError `scorer-failed`
  * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */
 export async function evaluate<T extends Task = Task>(
-  model: EvaluatedModel,
+  model: EvaluatedModel | null,
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
   check({ model, input }, evaluateArguments)
   const { base, adapters, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
-  const options = parseOptions(EvalSchema, given, { source: 'api' })
+  const { score } = given
+  const scorer = typeof score === 'function' ? score : undefined
+  const options = parseOptions(EvalSchema, { ...given, score: scorer ? undefined : score }, { source: 'api' })
   requireOptions(EvalSchema, options, 'api')
-  checkEvalOptions({ ...options, base }, 'api')
-  const run = TASKS[options.task as T] as RunTask<T>
-  const settings = await openTask(withAdaptersOf(model, adapters), options, {
-    offline: options.offline,
-    onDownload,
-    onWarning,
-    signal,
-  })
+  if (scorer && options.task !== 'generate') {
+    throw new UsageError('unfit-options', `A function as score belongs to the task generate, not to ${options.task}.`)
+  }
+  checkEvalOptions({ ...options, base, scorer: scorer ?? options.scorer }, 'api')
+  const measure = await prepare(model, options, { base: base ?? null, adapters, scorer, onDownload, onWarning, signal })
   const counter = new Counter(options.limit ?? null, onProgress)
-  const lengths = noLengths()
-  const result = await withLines(options.output, (write) => {
-    const done: TaskContext['done'] = async (line, summary) => {
+  const result = await withLines(options.output, (write) =>
+    measure(async (line, summary) => {
       await write(line)
       counter.count(summary)
+    }),
+  )
+  return result as EvalResults[T]
+}
+
+type Call = Pick<EvaluateOptions, 'adapters' | 'onDownload' | 'signal'> & {
+  base: EvaluatedModel | null
+  scorer: Scorer | undefined
+  onWarning: (message: string) => void
+}
+
+/** Opens the data of a task, and returns what measures. */
+async function prepare(
+  model: EvaluatedModel | null,
+  options: EvalOptions,
+  { base, adapters, scorer, ...hubOptions }: Call,
+): Promise<(done: TaskContext['done']) => Promise<object>> {
+  const { predictions } = options
+  const name = options.task!
+  const hub = { offline: options.offline, ...hubOptions }
+  const task =
+    name === 'generate' ? generateTask(scorer ?? (await loadScorer(options.scorer!))) : taskNamed(name, options)
+  if (predictions !== undefined && task?.kind === 'text') {
+    const data = await openData(options, hub)
+    const openWriter = (rows: number) => predictionWriter(predictions, rows)
+    return async (done) => resultOf(await scoreTexts(task, { ...data, done }, openWriter), options)
+  }
+  if (model === null) {
+    throw new UsageError('missing-argument', 'Missing a model; only the texts of predictions are scored without one.')
+  }
+  const template = options.template ?? (task?.plain ? 'none' : 'auto')
+  const opened = await openTask(withAdaptersOf(model, adapters), options, { ...hub, template })
+  return async (done) => {
+    const notes = new Notes(model.config.maxPositions)
+    const context: TaskContext = { ...opened, base, done, encoded: notes.encoded, cut: notes.cut }
+    let result: object
+    if (task === undefined) result = await OTHER_TASKS[name as keyof typeof OTHER_TASKS](context)
+    else if (task.kind === 'choices') result = resultOf(await askChoices(task, context), options)
+    else {
+      using writer = await modelWriter(task, context)
+      result = resultOf(await scoreTexts(task, context, async () => writer.write), options)
     }
-    return run({
-      ...settings,
-      base: base ?? null,
-      done,
-      encoded: (row) => addLength(lengths, row),
-    })
-  })
-  const note = longRowsNote(lengths)
-  if (note) onWarning(`${note}.`)
-  return result
+    for (const note of notes.texts()) hub.onWarning(note)
+    return result
+  }
+}
+
+const resultOf = ({ entries, measures }: Measured, { task, details }: EvalOptions): object => ({
+  task,
+  rows: details ? entries : entries.length,
+  ...measures,
+})
+
+/** What was cut, to be said once at the end. */
+class Notes {
+  readonly #lengths = noLengths()
+  /** Tokens of the longest prompt that was cut. */
+  #longest = 0
+
+  constructor(readonly maxPositions: number) {}
+
+  readonly encoded: TaskContext['encoded'] = (row) => addLength(this.#lengths, row)
+
+  readonly cut: TaskContext['cut'] = (ids, more) => {
+    const room = Math.max(this.maxPositions - more, Math.floor(this.maxPositions / 2))
+    if (ids.length <= room) return ids
+    this.#longest = Math.max(this.#longest, ids.length)
+    return ids.slice(-room)
+  }
+
+  texts(): string[] {
+    const rows = longRowsNote(this.#lengths)
+    const prompts =
+      this.#longest > 0 &&
+      `Prompts that do not fit the model's ${this.maxPositions} positions lost their beginning (the longest has ${this.#longest} tokens).`
+    return [rows && `${rows}.`, prompts].filter((note) => typeof note === 'string')
+  }
 }
 
 class Counter {

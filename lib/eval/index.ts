@@ -1,19 +1,28 @@
 /** Evaluation: how good a model is at a task. */
 
+export { extractAnswer, isSameAnswer } from './answers.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
-export { extractAnswer, isSameAnswer } from './exact-match.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
 export { requireTargets } from './rows.js'
+export type { Scorer } from './scorer.js'
 export type {
+  AccuracyResult,
   ChangeResult,
   ChoicesResult,
   EvalProgress,
   EvalResults,
   EvaluatedModel,
   ExactMatchResult,
+  F1Result,
   ForgettingResult,
+  Gsm8kResult,
   LogitsOfTargets,
   LogProbsResult,
+  MathResult,
+  MmluResult,
+  NerResult,
   PerplexityResult,
   RecallResult,
+  RowEntry,
+  ScoreResult,
 } from './task.js'

@@ -9,26 +9,31 @@ import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
-import type { RowReader, RowsContext } from './task.js'
+import type { DataContext, RowReader, RowsContext } from './task.js'
+
+/** Opens the data of a task. */
+export async function openData(options: EvalOptions, hub: HubOptions): Promise<Omit<DataContext, 'done'>> {
+  const { extensions } = options
+  return {
+    signal: hub.signal,
+    options,
+    data: await openSources(options.data!, { purpose: 'evaluation', extensions, ...hub }),
+    shotsData: options.shotsData && (await openSources(options.shotsData, { extensions, ...hub })),
+    reading: new RowReading(options),
+  }
+}
 
 /** Opens the data of a task, and returns what its rows need to become tokens. */
 export async function openTask<Model extends RowReader>(
   model: Model,
   options: EvalOptions,
-  hub: HubOptions,
+  { template = 'auto', ...hub }: HubOptions & { template?: string },
 ): Promise<Omit<RowsContext, 'encoded'> & { model: Model }> {
-  const data = await openSources(options.data!, { purpose: 'evaluation', extensions: options.extensions, ...hub })
-  const shotsData =
-    options.shotsData && (await openSources(options.shotsData, { extensions: options.extensions, ...hub }))
   return {
+    ...(await openData(options, hub)),
     model,
-    signal: hub.signal,
-    options,
-    data,
-    shotsData,
-    reading: new RowReading(options),
     templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
-    template: model.tokenizer ? await promptTemplate(model, options, hub.onWarning ?? (() => {})) : null,
+    template: model.tokenizer ? await promptTemplate(model, { template }, hub.onWarning) : null,
     maxLength: rowLimit(options, model.config.maxPositions),
   }
 }
@@ -52,6 +57,16 @@ export async function* taskRecords(
     }
   }
   if (count === 0) throw new InputError('empty-data', `${namesOf(sources)}: no row was found.`)
+}
+
+/** Reads all rows up to the limit, so that a malformed one is found before any is asked. */
+export async function readAll<Row>(
+  { data, options, signal }: Omit<DataContext, 'done'>,
+  read: (record: DataRecord) => Row,
+): Promise<Row[]> {
+  const rows: Row[] = []
+  for await (const record of taskRecords(data, { limit: options.limit, signal })) rows.push(read(record))
+  return rows
 }
 
 /**

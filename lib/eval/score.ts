@@ -7,7 +7,7 @@ import type { EvaluatedModel } from './task.js'
 const TOKEN_BUDGET = 2048
 
 /** The part of a model that scoring needs. */
-export type Scorer = Pick<EvaluatedModel, 'tokenLogProbs'>
+export type ScoringModel = Pick<EvaluatedModel, 'tokenLogProbs'>
 
 export interface Scored<Row extends TokenRow> {
   row: Row
@@ -24,7 +24,7 @@ export interface ScoreOptions {
 
 /** Scores rows in their order; holds the rows of one forward pass only. */
 export async function* scoreRows<Row extends TokenRow>(
-  model: Scorer,
+  model: ScoringModel,
   rows: Iterable<Row> | AsyncIterable<Row>,
   { batchSize, signal }: ScoreOptions,
 ): AsyncGenerator<Scored<Row>> {
@@ -52,7 +52,7 @@ export async function* passesOf<Row extends TokenRow>(
 
 /** Scores the rows of one forward pass. */
 export async function scorePass<Row extends TokenRow>(
-  model: Scorer,
+  model: ScoringModel,
   rows: readonly Row[],
   signal?: AbortSignal,
 ): Promise<Scored<Row>[]> {

@@ -1,9 +1,9 @@
-/** The interface of all evaluation tasks: their inputs and results. */
+/** What all evaluation tasks have in common: their inputs and results. */
 import type { Batch } from '../data/batch.js'
 import type { LimitedRow } from '../data/long-rows.js'
 import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
-import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
+import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
 import type { AdapterChoice } from '../models/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
@@ -66,22 +66,68 @@ export interface PerplexityResult {
   targets: number
 }
 
-/** Result of the task `exact-match`. */
-export interface ExactMatchResult {
-  /** Rows whose answer is the expected one. */
-  correct: number
-  /** Number of rows. */
-  rows: number
-  /** Share of correct rows, a fraction. */
+/** What a task finds of one row: a line of `output`, and with `details` an entry of the result's `rows`. */
+export interface RowEntry {
+  /** The prompt as text, or the conversation of a row that is one. */
+  prompt: string | readonly Message[]
+  /** The text that was scored. */
+  text?: string
+  /** The reference answer, or the index of the right choice. */
+  answer?: string | number
+  /** The answer that was found in the text; null if there is none. */
+  extracted?: string | null
+  /** Index of the choice with the highest log-probability. */
+  predicted?: number
+  /** Natural log-probability of each choice, summed over its tokens. */
+  logLikelihoods?: readonly number[]
+  /** The row's subject. */
+  subject?: string
+  /** The score by the task's rule. */
+  score: number
+  /** Further verdicts by name. */
+  [name: string]: unknown
+}
+
+/** Figures over all rows. */
+export interface Measures {
+  /** The figure that is published for the task: the accuracy, or for some tasks an F1. */
+  score: number
+  /** Further figures by name. */
+  [name: string]: number | Readonly<Record<string, number>>
+}
+
+/** What every task that scores rows returns. */
+export interface ScoreResult<T extends Task = Task> {
+  /** The task. */
+  task: T
+  /** Number of rows; with `details`, an entry for each. */
+  rows: number | readonly RowEntry[]
+  /** The figure that is published for the task: the accuracy, or for some tasks an F1. */
+  score: number
+}
+
+/** A task whose figure is the share of right rows. */
+export interface AccuracyResult<T extends Task = Task> extends ScoreResult<T> {
+  /** Share of right rows, a fraction. */
   accuracy: number
 }
 
+/** Result of the task `exact-match`. */
+export interface ExactMatchResult extends AccuracyResult<'exact-match'> {
+  /** Rows whose answer is the expected one. */
+  correct: number
+}
+
 /** Result of the task `choices`. */
-export interface ChoicesResult {
-  /** Share of the rows whose right choice is the likeliest. */
-  accuracy: number
+export interface ChoicesResult extends AccuracyResult<'choices'> {
   /** Accuracy by subject; empty if rows name none. */
   bySubject: Record<string, number>
+  /** Of whole choices: accuracy if log-probabilities are divided by the choice's characters. */
+  perCharacter?: number
+  /** The same divided by its bytes in UTF-8. */
+  perByte?: number
+  /** The same divided by its tokens. */
+  perToken?: number
 }
 
 /** Result of the task `recall`. */
@@ -118,6 +164,42 @@ export interface ChangeResult extends Omit<ForgettingResult, 'forgetting'> {
   sameTopTokens: number
 }
 
+/** Result of the tasks `gsm8k` and `gsm8k-cot`. */
+export interface Gsm8kResult<T extends Task = Task> extends AccuracyResult<T> {
+  /** Share of right rows by the filter `strict-match` of lm-evaluation-harness. */
+  strict: number
+  /** The same by its filter `flexible-extract`. */
+  flexible: number
+  /** The same by MetaMath's rule. */
+  metamath: number
+}
+
+/** Result of the task `math`. */
+export interface MathResult extends AccuracyResult<'math'> {
+  /** Share of right rows by MetaMath's rule. */
+  metamath: number
+}
+
+/** Result of the task `mmlu`. */
+export interface MmluResult extends AccuracyResult<'mmlu'> {
+  /** Accuracy by subject. */
+  accuracyBySubject: Record<string, number>
+  /** The plain mean of these. */
+  meanOfSubjects: number
+}
+
+/** Result of the tasks `fpb`, `fiqa` and `headline`, whose `score` is the F1. */
+export interface F1Result<T extends Task = Task> extends AccuracyResult<T> {
+  /** F1 of the classes, weighted by their rows; of `headline` the mean of that over its nine questions. */
+  weightedF1: number
+}
+
+/** Result of the task `ner`, whose `score` is the F1. */
+export interface NerResult extends ScoreResult<'ner'> {
+  /** Mean F1 of a row's entities, half by their words and half by their types. */
+  f1: number
+}
+
 /** The result of each task, by its name. */
 export interface EvalResults extends Record<Task, object> {
   /** Log-probabilities of every token. */
@@ -134,33 +216,73 @@ export interface EvalResults extends Record<Task, object> {
   forgetting: ForgettingResult
   /** How far training moved the predictions. */
   change: ChangeResult
+  /** GSM8K: word problems. */
+  gsm8k: Gsm8kResult<'gsm8k'>
+  /** GSM8K with solutions that end in "The answer is 18." */
+  'gsm8k-cot': Gsm8kResult<'gsm8k-cot'>
+  /** MATH: competition problems. */
+  math: MathResult
+  /** MMLU: knowledge of 57 subjects. */
+  mmlu: MmluResult
+  /** PubMedQA: questions about abstracts. */
+  pubmedqa: AccuracyResult<'pubmedqa'>
+  /** MedQA: questions of the USMLE. */
+  medqa: AccuracyResult<'medqa'>
+  /** MedMCQA: questions of Indian medical entrance exams. */
+  medmcqa: AccuracyResult<'medmcqa'>
+  /** PubMed RCT: the role of a sentence in an abstract. */
+  rct: AccuracyResult<'rct'>
+  /** Financial PhraseBank: the sentiment of news. */
+  fpb: F1Result<'fpb'>
+  /** FiQA: the sentiment of financial headlines and posts. */
+  fiqa: F1Result<'fiqa'>
+  /** Headline: questions about headlines on gold. */
+  headline: F1Result<'headline'>
+  /** Names in financial agreements and their types. */
+  ner: NerResult
+  /** ConvFinQA: figures of financial reports. */
+  convfinqa: AccuracyResult<'convfinqa'>
+  /** Texts scored by a function; the accuracy is the mean of its scores. */
+  generate: AccuracyResult<'generate'>
 }
 
-/** The input of a task. */
-export interface RowsContext {
-  readonly model: RowReader
+/** What a task reads, whether or not there is a model. */
+export interface DataContext {
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]
   readonly shotsData: readonly OpenSource[] | undefined
   readonly reading: RowReading
+  /** Aborting it ends the task with its reason. */
+  readonly signal?: AbortSignal
+  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
+  done(line: object, summary?: string): Promise<void>
+}
+
+/** The input of a task that turns rows into tokens. */
+export interface RowsContext extends Omit<DataContext, 'done'> {
+  readonly model: RowReader
   /** If null, prompts are used without a template. */
   readonly template: ChatTemplate | null
   /** Template variables for rows without their own. */
   readonly templateContext: TemplateContext
-  /** Aborting it ends the task with its reason. */
-  readonly signal?: AbortSignal
   /** Largest number of tokens of a row. */
   readonly maxLength: number
   /** Called when a row has become tokens. */
   encoded(row: LimitedRow): void
 }
 
-export interface TaskContext extends RowsContext {
+export interface TaskContext extends RowsContext, DataContext {
   readonly model: EvaluatedModel
   /** The model before, for `forgetting` and `change`; null means the model without its active adapters. */
   readonly base: EvaluatedModel | null
-  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
-  done(line: object, summary?: string): Promise<void>
+  /** Returns the end of a prompt that leaves room for `more` tokens within the model's positions. */
+  cut(ids: readonly number[], more: number): readonly number[]
 }
 
 export type RunTask<T extends Task = Task> = (context: TaskContext) => Promise<EvalResults[T]>
+
+/** What a task found: an entry for each row, and figures over all. */
+export interface Measured {
+  entries: readonly RowEntry[]
+  measures: Measures
+}

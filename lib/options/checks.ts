@@ -5,7 +5,7 @@ import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
-import { type EvalOptions, EvalSchema, type Task } from './eval.js'
+import { CHOICE_TASKS, type EvalOptions, EvalSchema, type Task, TEXT_TASKS } from './eval.js'
 import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
 import { TrainSchema, type TrainSettings } from './train.js'
 
@@ -16,8 +16,9 @@ export function requireOptions(
   source: OptionSource,
 ): void {
   const missing = Object.keys(shape).filter((key) => {
-    const { required } = optionFacts(shape[key]!)
-    return options[key] === undefined && required !== undefined && (required === 'everywhere' || source !== 'api')
+    const { required, unless } = optionFacts(shape[key]!)
+    if (options[key] !== undefined || required === undefined || (unless && options[unless] !== undefined)) return false
+    return required === 'everywhere' || source !== 'api'
   })
   if (missing.length === 0) return
   const list = missing.map((key) => optionName(key, source)).join(', ')
@@ -174,9 +175,12 @@ function checkRestarts(fit: Fit, options: TrainSettings): void {
 }
 
 /** Throws a `UsageError` for options of evaluation that belong to another task. */
-export function checkEvalOptions(options: Omit<EvalOptions, 'base'> & { base?: unknown }, source: OptionSource): void {
+export function checkEvalOptions(
+  options: Omit<EvalOptions, 'base' | 'scorer'> & { base?: unknown; scorer?: unknown },
+  source: OptionSource,
+): void {
   const fit = new Fit(source)
-  const onlyOf = (key: string, ...tasks: Task[]) =>
+  const onlyOf = (key: string, ...tasks: readonly Task[]) =>
     fit.refuse(
       isGiven(options, key) && !tasks.includes(options.task!),
       `${fit.name(key)} belongs to the task ${tasks.join(' or ')}, not to ${options.task}.`,
@@ -186,8 +190,16 @@ export function checkEvalOptions(options: Omit<EvalOptions, 'base'> & { base?: u
   onlyOf('window', 'perplexity', 'forgetting', 'change')
   onlyOf('stride', 'perplexity', 'forgetting', 'change')
   onlyOf('base', 'forgetting', 'change')
-  onlyOf('shots', 'choices')
-  onlyOf('shotsData', 'choices')
+  const asking = [...TEXT_TASKS, ...CHOICE_TASKS]
+  onlyOf('shots', ...asking)
+  onlyOf('shotsData', ...asking)
+  onlyOf('details', ...asking)
+  onlyOf('predictions', ...TEXT_TASKS)
+  onlyOf('scorer', 'generate')
+  if (options.task === 'generate' && options.scorer === undefined) {
+    const name = source === 'api' ? 'score' : fit.name('scorer')
+    throw new UsageError('missing-option', `Missing ${name}: the task generate needs a function that scores a text.`)
+  }
   requireNeeded(fit, EvalSchema, options)
   fit.refuse(
     options.window !== undefined && options.stride !== undefined && options.stride > options.window,

@@ -1,7 +1,7 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
-import { choice, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
-import { type LibraryInput, required } from '../schema/option-facts.js'
+import { choice, flag, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
+import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
   evaluationData,
@@ -15,7 +15,33 @@ import {
   withoutSeed,
 } from './common.js'
 
-export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting', 'change'] as const
+/** Tasks that score a text for each row. */
+export const TEXT_TASKS = ['exact-match', 'gsm8k', 'gsm8k-cot', 'math', 'ner', 'convfinqa', 'generate'] as const
+export type TextTaskName = (typeof TEXT_TASKS)[number]
+
+/** Tasks that compare choices. */
+export const CHOICE_TASKS = [
+  'choices',
+  'mmlu',
+  'pubmedqa',
+  'medqa',
+  'medmcqa',
+  'rct',
+  'fpb',
+  'fiqa',
+  'headline',
+] as const
+export type ChoiceTaskName = (typeof CHOICE_TASKS)[number]
+
+export const TASKS = [
+  'logprobs',
+  'perplexity',
+  'recall',
+  'forgetting',
+  'change',
+  ...TEXT_TASKS,
+  ...CHOICE_TASKS,
+] as const
 /** What `evaluate` can measure; docs/commands/eval.md describes each. */
 export type Task = (typeof TASKS)[number]
 
@@ -23,13 +49,20 @@ const task = 'Of one task:'
 
 export const EvalSchema = z.strictObject({
   ...loadedOptions,
-  ...loadedForm(`for exact-match and recall ${whereDecodingIsNotSlower}`),
+  model: requiredByCommands(loadedOptions.model, 'predictions'),
+  ...loadedForm(`for tasks that generate ${whereDecodingIsNotSlower}`),
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
+  template: text(
+    "auto: the model's own; none: prompt and completion concatenated; or a file with a Jinja template",
+    'auto|none|FILE',
+    { defaultText: 'auto; none for tasks whose published prompt is plain text' },
+  ),
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
+  details: flag('return what is found of each row, in place of their number', false, { group: task }),
   window: optionalInteger('perplexity, forgetting and change of a text: tokens of a window', {
     min: 2,
     defaultText: '--max-length',
@@ -45,14 +78,26 @@ export const EvalSchema = z.strictObject({
     expects: 'the path or hub id of a model',
     hub: 'model',
   }),
-  maxNewTokens: integer('exact-match: most tokens to generate', 256, { min: 1, group: task }),
+  maxNewTokens: optionalInteger('tasks that generate: most tokens of an answer', {
+    min: 1,
+    defaultText: '512 for gsm8k and math, 100 for ner and convfinqa, else 256',
+    group: task,
+  }),
+  scorer: text('generate: a JavaScript or TypeScript file whose default export scores a text', 'FILE', {
+    group: task,
+    expects: 'the path of a file',
+  }),
+  predictions: text('tasks that generate: score the column text of this file, and use no model', 'FILE', {
+    group: task,
+    expects: 'the path of a file',
+  }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
-  shots: integer('choices: solved examples before each question', 0, {
+  shots: integer('tasks with questions: solved examples before each', 0, {
     min: 0,
     group: task,
     needs: ['shotsData'],
   }),
-  shotsData: evaluationData('choices: rows that the examples are taken from', { group: task, hub: 'training-data' }),
+  shotsData: evaluationData('rows that the solved examples are taken from', { group: task, hub: 'training-data' }),
   ...commonOptionsOfLoaded,
   ...withoutSeed,
 })

@@ -25,7 +25,17 @@ export {
   scheduleOptions,
 } from './defaults.js'
 export { DoctorSchema } from './doctor.js'
-export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from './eval.js'
+export {
+  CHOICE_TASKS,
+  type ChoiceTaskName,
+  type EvalInput,
+  type EvalOptions,
+  EvalSchema,
+  TASKS,
+  type Task,
+  TEXT_TASKS,
+  type TextTaskName,
+} from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
 export { type GenerateInput, GenerateSchema, type GenerateSettings } from './generate.js'
 export { type ImatrixInput, ImatrixSchema } from './imatrix.js'

@@ -36,6 +36,8 @@ export interface OptionFacts {
   objectives?: readonly string[]
   /** Whether it must be given: always, or by commands only, if functions get the value in another way. */
   required?: 'everywhere' | 'by-commands'
+  /** An option beside which it need not be given, although it is required. */
+  unless?: string
   /** Restricts where it may be given: in flags only, or on the command line and in its YAML files. The library refuses both. */
   only?: 'flags' | 'command-line'
   /** What to do in the library instead, for an option that only the command line has. Default: remove it. */
@@ -80,9 +82,9 @@ export function required<S extends z.ZodType>(schema: S): S & IsRequired {
   return declare(schema.clone(), { ...optionFacts(schema), required: 'everywhere' }) as S & IsRequired
 }
 
-/** Returns a copy of an option that commands require. */
-export function requiredByCommands<S extends z.ZodType>(schema: S): S {
-  return declare(schema.clone(), { ...optionFacts(schema), required: 'by-commands' })
+/** Returns a copy of an option that commands require, except beside the option `unless`. */
+export function requiredByCommands<S extends z.ZodType>(schema: S, unless?: string): S {
+  return declare(schema.clone(), { ...optionFacts(schema), required: 'by-commands', unless })
 }
 
 /** Returns a copy of an option that only the command line has and that concerns one call. */

@@ -519,6 +519,35 @@ describe('mora eval', () => {
     const { exitCode, json } = await moraJson(...argv)
     expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'not-a-file' })
   })
+
+  it('scores texts that were made elsewhere without a model, by a published rule or by a file', async () => {
+    writeFileSync(
+      at('sums.jsonl'),
+      '{"question":"1 + 2?","answer":"#### 3"}\n{"question":"2 + 2?","answer":"#### 4"}\n',
+    )
+    writeFileSync(at('texts.jsonl'), '{"text":"The answer is: 3"}\n{"text":"#### 5"}\n')
+    writeFileSync(at('scorer.mjs'), 'export default ({ row, text }) => (text.endsWith(row.answer) ? 1 : 0.5)\n')
+    const argv = ['--data', at('sums.jsonl'), '--predictions', at('texts.jsonl')]
+    const gsm8k = await moraJson('eval', '--task', 'gsm8k', ...argv, '--details')
+    expect(gsm8k).toMatchObject({ exitCode: 0, json: { task: 'gsm8k', accuracy: 0.5, strict: 0, metamath: 0.5 } })
+    expect(gsm8k.json.rows).toMatchObject([
+      { extracted: '3', score: 1 },
+      { extracted: '5', score: 0 },
+    ])
+    const own = await moraJson('eval', '--task', 'generate', ...argv, '--scorer', at('scorer.mjs'))
+    expect(own).toMatchObject({ exitCode: 0, json: { task: 'generate', rows: 2, score: 0.5 } })
+  })
+
+  it.each([
+    [['--task', 'generate', '--model', 'M'], 'missing-option', '--scorer'],
+    [['--task', 'generate', '--predictions', 'F', '--scorer', 'absent.mjs'], 'missing-file', '--scorer'],
+    [['--task', 'gsm8k'], 'missing-option', '--model'],
+    [['--task', 'gsm8k', '--predictions', 'absent.jsonl'], 'missing-file', '--predictions'],
+  ])('refuses %j before it works', async (options, code, name) => {
+    const { exitCode, json } = await moraJson('eval', ...options, '--data', at('rows.jsonl'))
+    expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code })
+    expect(json.error?.message).toContain(name)
+  })
 })
 
 /** A copy of the talker in which the first values of a tensor, from one on, are another number. */

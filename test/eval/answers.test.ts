@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../../lib/eval/exact-match.js'
+import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../../lib/eval/answers.js'
 
 describe('extractAnswer', () => {
   it('takes the text after the last ####, on its line', () => {
@@ -13,9 +13,18 @@ describe('extractAnswer', () => {
     expect(extractAnswer('#### $\\boxed{5}$')).toBe('5')
   })
 
+  it('otherwise takes the rest of the sentence after the last "The answer is"', () => {
+    expect(extractAnswer('So 18 are left. The answer is: 18')).toBe('18')
+    expect(extractAnswer('The answer is 4. No: the final answer is $5.50. That is all.')).toBe('$5.50')
+    expect(extractAnswer('The answer is: $\\frac{1}{2}$.')).toBe('\\frac{1}{2}')
+    expect(extractAnswer('\\boxed{3}. The answer is: 4')).toBe('3')
+  })
+
   it('finds none in other text', () => {
-    expect(extractAnswer('The answer is 4.')).toBeNull()
+    expect(extractAnswer('So it is 4.')).toBeNull()
+    expect(extractAnswer('The answer is')).toBeNull()
     expect(extractAnswer('\\boxed{4')).toBeNull()
+    expect(extractAnswer('\\boxed 4')).toBeNull()
   })
 
   it('takes a worked solution for its answer', () => {

@@ -142,17 +142,17 @@ describe('evaluate', () => {
         output,
         onProgress: (now) => progress.push(now),
       })
-      expect(result).toEqual({ correct: 2, rows: 3, accuracy: 2 / 3 })
+      expect(result).toEqual({ task: 'exact-match', correct: 2, rows: 3, score: 2 / 3, accuracy: 2 / 3 })
       expect(lines(output)).toEqual([
         {
           prompt: '600 + 634?',
           answer: '1234',
-          generated: 'The sum:\n#### $1,234.',
+          text: 'The sum:\n#### $1,234.',
           extracted: '$1,234.',
-          correct: true,
+          score: 1,
         },
-        { prompt: '1 + 1?', answer: '2', generated: 'It is 2.', extracted: null, correct: false },
-        { prompt: '2 + 2?', answer: '4', generated: '\\boxed{4}', extracted: '4', correct: true },
+        { prompt: '1 + 1?', answer: '2', text: 'It is 2.', extracted: null, score: 0 },
+        { prompt: '2 + 2?', answer: '4', text: '\\boxed{4}', extracted: '4', score: 1 },
       ])
       expect(progress.map(({ done, total }) => [done, total])).toEqual([
         [1, null],
@@ -192,9 +192,12 @@ describe('evaluate', () => {
       ])
       const output = join(folder, 'choices-lines.jsonl')
       const result = await evaluate(model, { task: 'choices', data, output })
-      expect(result).toEqual({ accuracy: 2 / 3, bySubject: { sums: 0.5, words: 1 } })
-      expect(lines(output)[0]).toMatchObject({ subject: 'sums', answer: 1, predicted: 1, correct: true })
-      expect((lines(output)[2]!.logprobs as number[]).length).toBe(3)
+      const accuracy = 2 / 3
+      const bySubject = { sums: 0.5, words: 1 }
+      expect(result).toEqual({ task: 'choices', rows: 3, score: accuracy, accuracy, bySubject })
+      const prompt = '2 + 2?\nA. 3\nB. 4\nAnswer:'
+      expect(lines(output)[0]).toMatchObject({ prompt, subject: 'sums', answer: 1, predicted: 1, score: 1 })
+      expect((lines(output)[2]!.logLikelihoods as number[]).length).toBe(3)
     })
 
     it('reads a question once if each letter is one token, and returns their log-probabilities', async () => {
@@ -206,7 +209,7 @@ describe('evaluate', () => {
       await evaluate(model, { task: 'choices', data, template: chatml, output })
       expect(model.passes).toEqual([])
       expect(model.reads).toEqual([script.prompt.length])
-      const [a, b] = lines(output)[0]!.logprobs as number[]
+      const [a, b] = lines(output)[0]!.logLikelihoods as number[]
       expect(a).toBeCloseTo(Math.log((1 - WANTED) / (tokenizer.vocabularySize - 1)), 5)
       expect(b).toBeCloseTo(Math.log(WANTED), 5)
     })
@@ -214,12 +217,12 @@ describe('evaluate', () => {
     it('compares whole choices', async () => {
       const data = write('choices.jsonl', questions)
       const model = new ScriptedModel(tokenizer, [
-        await plain('2 + 2?\nAnswer:', ' 4'),
-        await plain('1 + 1?\nAnswer:', ' 2'),
-        await plain('A fruit?\nAnswer:', ' apple'),
+        await plain('Question: 2 + 2?\nAnswer:', ' 4'),
+        await plain('Question: 1 + 1?\nAnswer:', ' 2'),
+        await plain('Question: A fruit?\nAnswer:', ' apple'),
       ])
       const result = await evaluate(model, { task: 'choices', data, score: 'text' })
-      expect(result).toEqual({ accuracy: 1, bySubject: { sums: 1, words: 1 } })
+      expect(result).toMatchObject({ accuracy: 1, bySubject: { sums: 1, words: 1 }, perCharacter: 1, perToken: 1 })
     })
 
     it('shows solved examples of the same subject first, in a chat as turns', async () => {

@@ -1,18 +1,18 @@
 import { UsageError } from '../../common/errors.js'
-import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../options/index.js'
+import { checkEvalOptions, EvalSchema, forLibrary, loadOptions, TEXT_TASKS } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { requireFileOutput, requireInputs } from '../paths.js'
+import { requireFileOutput, requireInputs, requirePath } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
 export const evalCommand = defineCommand({
   name: 'eval',
-  summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall, forgetting, change',
+  summary: 'measure: perplexity, published benchmarks, texts scored by a function, recall, forgetting',
   schema: EvalSchema,
   idle: ['seed'],
   examples: [
     'mora eval --model model --task perplexity --data valid.txt',
-    'mora eval --model model --adapter out --task exact-match --data test.jsonl --limit 200',
+    'mora eval --model model --adapter out --task gsm8k --data test.jsonl --limit 200',
   ],
   check(options) {
     checkEvalOptions(options, 'flags')
@@ -22,6 +22,8 @@ export const evalCommand = defineCommand({
       throw new UsageError('missing-option', `Missing --adapter or --base: the task ${task} compares two models.`)
     }
     requireInputs(EvalSchema, options)
+    requirePath('scorer', options.scorer)
+    requirePath('predictions', options.predictions)
     requireFileOutput('output', options.output)
   },
   async run(options, { terminal, note: onWarning }) {
@@ -30,9 +32,11 @@ export const evalCommand = defineCommand({
       import('../../eval/index.js'),
     ])
     const load = { ...loadOptions(options), onWarning }
-    const { adapter, allowOtherBase, task } = options
-    const passes = task === 'exact-match' || task === 'recall' ? 'one token' : undefined
-    using model = await loadModelFor({ adapter, allowOtherBase, passes }, options.model!, load)
+    const { adapter, allowOtherBase, task, predictions } = options
+    const generates = task === 'recall' || TEXT_TASKS.some((name) => name === task)
+    const passes = generates ? 'one token' : undefined
+    using model =
+      predictions === undefined ? await loadModelFor({ adapter, allowOtherBase, passes }, options.model!, load) : null
     using progress = new Progress(terminal.stderr, options)
     using base = options.base === undefined ? undefined : await loadModel(options.base, load)
     const result = await evaluate(model, {

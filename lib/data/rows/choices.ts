@@ -9,6 +9,10 @@ export interface ChoiceRow {
   /** Index of the right choice. */
   answer: number
   subject?: string
+  /** What the question is about, one paragraph a line. */
+  context?: string
+  /** Whether the choices continue the question's text as it stands. */
+  continues?: true
 }
 
 /** Letters of choices, in order. */

@@ -79,6 +79,16 @@ export class FormedRow {
     return (this.#parts[part] ?? []).map((name) => this.columns.text(name)).join(' ')
   }
 
+  /**
+   * Returns a part that is a text or a list of texts, one a line.
+   * @throws InputError `malformed-row`
+   */
+  lines(part: RowPart): string {
+    const value = this.value(part)
+    const isList = Array.isArray(value) && value.every((text) => typeof text === 'string')
+    return isList ? value.join('\n') : this.text(part)
+  }
+
   /** Returns a part that is a list of turns. */
   list(part: RowPart): TurnList {
     const name = this.name(part)

@@ -39,6 +39,10 @@ export interface RowForm {
   readonly columns: Readonly<Partial<Record<RowPart, PartColumns>>>
   /** Columns that it may have too, each the first that is there. */
   readonly optional?: Readonly<Partial<Record<RowPart, PartColumns>>>
+  /** The choices of every row, if no column has them. */
+  readonly fixedChoices?: readonly string[]
+  /** Whether the choices continue the prompt as it stands, which is then no question. */
+  readonly continues?: true
 }
 
 /** Columns that may stand beside a prompt or messages of any form, each the first that is there. */
@@ -72,12 +76,14 @@ const choices = (
   madeFor: string,
   columns: RowForm['columns'],
   optional?: RowForm['optional'],
+  more: Pick<RowForm, 'fixedChoices' | 'continues'> = {},
 ): RowForm => ({
   name,
   madeFor,
   use: question,
   columns,
   optional,
+  ...more,
 })
 
 /** The subject of MMLU and its kin. */
@@ -122,6 +128,7 @@ export const ROW_FORMS: readonly RowForm[] = [
     'HellaSwag',
     { prompt: ['ctx'], choices: ['endings'], answer: ['label'] },
     { subject: ['activity_label'] },
+    { continues: true },
   ),
   choices('aqua', 'AQuA', { prompt: ['question'], choices: ['options'], answer: ['correct'] }),
   choices(
@@ -129,6 +136,33 @@ export const ROW_FORMS: readonly RowForm[] = [
     'MedQA (USMLE)',
     { prompt: ['question'], choices: ['options'], answer: ['answer_idx'] },
     { subject: ['meta_info'] },
+  ),
+  choices('medqa-endings', 'MedQA (lm-evaluation-harness)', {
+    prompt: ['sent1'],
+    choices: ['ending0', 'ending1', 'ending2', 'ending3'],
+    answer: ['label'],
+  }),
+  choices(
+    'medmcqa',
+    'MedMCQA',
+    { prompt: ['question'], choices: ['opa', 'opb', 'opc', 'opd'], answer: ['cop'] },
+    { subject: ['subject_name'] },
+  ),
+  ...['contexts', 'context.contexts'].map((contexts) =>
+    choices(
+      contexts === 'contexts' ? 'pubmedqa' : 'pubmedqa-nested',
+      'PubMedQA',
+      { prompt: ['question'], input: [contexts], answer: ['final_decision'] },
+      {},
+      { fixedChoices: ['yes', 'no', 'maybe'] },
+    ),
+  ),
+  choices(
+    'adaptllm',
+    'AdaptLLM (FPB, FiQA, Headline, RCT, …)',
+    { prompt: ['input'], choices: ['options'], answer: ['gold_index'] },
+    { subject: ['class_id'] },
+    { continues: true },
   ),
   choices('options', 'MMLU-Pro', { prompt: ['question'], choices: ['options'], answer: ['answer'] }, ofSubject),
   choices('agieval', 'AGIEval', { prompt: ['question'], choices: ['options'], answer: ['label'] }),
@@ -180,6 +214,12 @@ export const ROW_FORMS: readonly RowForm[] = [
   pair('input-output', 'inputs and outputs', 'input', 'output'),
   pair('input-target', 'MAWPS', 'input', 'target'),
   pair('inputs-targets', 'FLAN, P3', 'inputs', 'targets'),
+  {
+    name: 'input-label',
+    madeFor: 'AdaptLLM (NER, ConvFinQA)',
+    use: '`mora eval --task ner`, `convfinqa`; not trained',
+    columns: { prompt: ['input'], answer: ['label'] },
+  },
   pair('context-response', 'counselling dialogues', 'context', 'response'),
   { name: 'text', madeFor: 'plain text', use: 'all of it, and its end', columns: { text: ['text'] } },
   {
@@ -195,10 +235,16 @@ export const ROW_FORMS: readonly RowForm[] = [
     columns: { messages: ['conversation'] },
   },
   { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
+  ...['prompt', 'question', 'problem'].map((column) => ({
+    name: column,
+    madeFor: `a ${column} alone`,
+    use: '`mora eval --task generate`; not trained',
+    columns: { prompt: [column] },
+  })),
 ]
 
-/** What a row is read for: training, a question to answer in words, or a multiple-choice question. */
-export type Purpose = 'training' | 'question' | 'choices'
+/** What a row is read for: training, a prompt alone, a question to answer in words, or a multiple-choice question. */
+export type Purpose = 'training' | 'prompt' | 'question' | 'choices'
 
 /** Columns that change what a row means, and are not read. */
 export interface UnreadColumns {
@@ -236,7 +282,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],
-    purposes: ['training', 'question', 'choices'],
+    purposes: ['training', 'prompt', 'question', 'choices'],
     matters: isPresent,
     besideText: true,
     meaning: 'more than text, and only text is read',
@@ -250,7 +296,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['context', 'passage'],
-    purposes: ['training', 'question', 'choices'],
+    purposes: ['training', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
     way: 'put it after the prompt (the option columns prompt=question,input=context,completion=answer)',

@@ -17,8 +17,9 @@ import {
   UNREAD_COLUMNS,
   type UnreadColumns,
 } from './forms.js'
+import { hellaswagRow } from './hellaswag.js'
 import type { DataRecord } from './record.js'
-import { type QuestionRow, questionRow, type Row, trainingRow } from './rows.js'
+import { type PromptRow, promptRow, type QuestionRow, questionRow, type Row, trainingRow } from './rows.js'
 import { TextTemplate } from './text-template.js'
 
 export interface ReadingOptions {
@@ -102,6 +103,14 @@ export class RowReading {
   }
 
   /**
+   * Returns what is asked in a row, which may have no answer.
+   * @throws InputError `malformed-row`
+   */
+  prompt(record: DataRecord): PromptRow {
+    return promptRow(this.#formed(this.#columns(record), 'prompt'))
+  }
+
+  /**
    * Returns a row as a question to be answered in words.
    * @throws InputError `malformed-row`
    */
@@ -115,13 +124,17 @@ export class RowReading {
    */
   choices(record: DataRecord): ChoiceRow {
     const row = this.#formed(this.#columns(record), 'choices')
+    const { fixedChoices, continues } = row.form
     const at = { choices: row.name('choices'), answer: row.name('answer'), where: row.where }
     const answer = row.has('answer') ? (row.value('answer') ?? null) : undefined
-    return {
+    const read = {
       question: row.text('prompt'),
-      ...choicesOf(row.values('choices'), answer, at),
+      ...choicesOf(fixedChoices ? [fixedChoices] : row.values('choices'), answer, at),
       ...(row.has('subject') && { subject: row.text('subject') }),
+      ...(row.has('input') && { context: row.lines('input') }),
+      ...(continues && { continues }),
     }
+    return row.form.name === 'hellaswag' ? hellaswagRow(read, row.columns) : read
   }
 
   #columns(record: DataRecord): RowColumns {
@@ -179,9 +192,11 @@ function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
     ROW_FORMS.find((form) => fits(form, (value) => value !== undefined)) ??
     ROW_FORMS.find((form) => fits(form, () => true))
   const own = (names: readonly string[]) => names.map((name) => columns.find(name)).filter((name) => name !== undefined)
-  const choices = purpose !== 'choices' && form?.columns.choices
+  const choices = (purpose === 'training' || purpose === 'question') && form?.columns.choices
   if (choices) return { form, unread: [{ names: own(choices), unread: MULTIPLE_CHOICE, isRefused: true }] }
-  const read = new Set(form ? Object.values({ ...form.optional, ...form.columns }).flat() : [])
+  const read = new Set(
+    (form ? Object.values({ ...form.optional, ...form.columns }).flat() : []).map((name) => name.split('.')[0]!),
+  )
   const unread = UNREAD_COLUMNS.filter(
     ({ purposes, besideText }) => purposes.includes(purpose) && (besideText || !form?.columns.text),
   ).map((unread) => ({ names: own(unread.columns.filter((name) => !read.has(name))), unread }))
@@ -192,10 +207,11 @@ function knownForm(columns: RowColumns, purpose: Purpose): KnownForm {
 const MOST_NAMED = 300
 
 /** Whether rows of a form can be read for a purpose. Multiple-choice questions are, for any, in order to refuse them by name. */
-function servesPurpose({ columns, optional = {} }: RowForm, purpose: Purpose): boolean {
+function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpose: Purpose): boolean {
   if (columns.choices) return true
   const { completion = optional.completion, messages, prompt } = columns
-  if (purpose === 'choices') return false
+  if (purpose === 'choices') return fixedChoices !== undefined
+  if (purpose === 'prompt') return Boolean(messages ?? prompt)
   if (purpose === 'question') return messages !== undefined || Boolean(prompt && (columns.answer ?? completion))
   return Boolean(columns.input_ids ?? columns.text ?? messages ?? (prompt && completion))
 }
@@ -237,6 +253,7 @@ const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set(['input', 'system', 'history
 /** What a purpose needs, in the words of `columns`. */
 const NEEDED: Record<Purpose, string> = {
   training: 'text, messages, input_ids, or prompt and completion',
+  prompt: 'prompt or messages',
   question: 'prompt and answer',
   choices: 'question, choices and answer',
 }

@@ -45,11 +45,17 @@ export type Row = TextRow | CompletionRow | MessagesRow | TokenisedRow
 /** Label of a token that is not trained. */
 export const IGNORED_LABEL = -100
 
-/** A question and its answer: a prompt, or a conversation with what its template prints beside it. */
-export interface QuestionRow extends Pick<MessagesRow, 'tools' | 'templateOptions'> {
+/** What is asked: a prompt, or a conversation with what its template prints beside it. */
+export interface PromptRow extends Pick<MessagesRow, 'tools' | 'templateOptions'> {
   prompt?: string
   messages?: Message[]
+}
+
+/** A question and its answer. */
+export interface QuestionRow extends PromptRow {
   answer: string
+  /** Whether the answer is a whole completion, as it would be trained: the row has no column for the answer alone. */
+  isCompletion: boolean
 }
 
 /**
@@ -79,22 +85,31 @@ export function trainingRow(row: FormedRow): Row {
 }
 
 /**
+ * Returns what is asked in a row: its prompt, or its conversation without an answer at the end.
+ * @throws InputError `malformed-row`
+ */
+export function promptRow(row: FormedRow): PromptRow {
+  if (row.has('prompt') && row.isText('prompt') && !row.hasContext) return { prompt: promptText(row) }
+  const turns = opening(row, row.has('prompt') ? promptTurns(row) : turnsOf(row.list('messages')))
+  const hasAnswer = !row.has('prompt') && turns.at(-1)?.message.role === 'assistant'
+  return { messages: (hasAnswer ? turns.slice(0, -1) : turns).map(({ message }) => message), ...context(row) }
+}
+
+/**
  * Returns what is asked in a row, and the answer.
  * @throws InputError `malformed-row`
  */
 export function questionRow(row: FormedRow): QuestionRow {
   const part = (['answer', 'completion'] as const).find((part) => row.has(part))
   if (part) {
-    const answer = row.text(part)
+    const answer = row.lines(part)
     if (answer.trim() === '')
       throw malformedRow(row.where, `${row.name(part)}: expected an answer but received an empty text`)
-    if (row.isText('prompt') && !row.hasContext) return { prompt: promptText(row), answer }
-    return { messages: opening(row, promptTurns(row)).map(({ message }) => message), answer, ...context(row) }
+    return { ...promptRow(row), answer, isCompletion: part === 'completion' }
   }
-  const turns = conversation(row).map(({ message }) => message)
-  const last = turns.pop()
+  const last = conversation(row).at(-1)?.message
   const answer = last?.role === 'assistant' ? textsOf(last).join('') : ''
-  if (answer.trim() !== '') return { messages: turns, answer, ...context(row) }
+  if (answer.trim() !== '') return { ...promptRow(row), answer, isCompletion: true }
   throw malformedRow(row.where, `${row.name('messages')}: expected an assistant's answer at the end`)
 }
 

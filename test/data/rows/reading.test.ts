@@ -63,7 +63,11 @@ describe('the option columns', () => {
     })
     expect(train({ q: 'x', a: 'y', c: 'z' }, { columns: withInput })).toMatchObject({ prompt: 'x\n\nz' })
     expect(train({ 'a.b': 'c' }, { columns: { text: 'a.b' } })).toEqual({ kind: 'text', text: 'c' })
-    expect(ask({ q: 'a', n: 4 }, { columns: { question: 'q', answer: 'n' } })).toEqual({ prompt: 'a', answer: '4' })
+    expect(ask({ q: 'a', n: 4 }, { columns: { question: 'q', answer: 'n' } })).toEqual({
+      prompt: 'a',
+      answer: '4',
+      isCompletion: false,
+    })
     const columns = { question: 'q', choices: 'options', answer: 'correct' }
     expect(choose({ q: 'a', options: ['x', 'y'], correct: 'B' }, { columns })).toMatchObject({ answer: 1 })
   })
@@ -96,31 +100,31 @@ describe('questions', () => {
   it.each([
     [
       { question: 'a', answer: '1 + 1\n#### 2' },
-      { prompt: 'a', answer: '1 + 1\n#### 2' },
+      { prompt: 'a', answer: '1 + 1\n#### 2', isCompletion: false },
     ],
     [
       { problem: 'a', solution: '\\boxed{2}', answer: '2', level: 1 },
-      { prompt: 'a', answer: '2' },
+      { prompt: 'a', answer: '2', isCompletion: false },
     ],
     [
       { id: 1, problem: 'a', solution: 'b', answer: '2', question: 'a' },
-      { prompt: 'a', answer: '2' },
+      { prompt: 'a', answer: '2', isCompletion: false },
     ],
     [
       { Problem: 'a', Answer: 204 },
-      { prompt: 'a', answer: '204' },
+      { prompt: 'a', answer: '204', isCompletion: false },
     ],
     [
       { body: 'a', question: 'b', answer: '7 (pens)' },
-      { prompt: 'a b', answer: '7 (pens)' },
+      { prompt: 'a b', answer: '7 (pens)', isCompletion: true },
     ],
     [
       { instruction: 'a', input: '', output: 'b', answer: '8.0' },
-      { prompt: 'a', answer: '8.0' },
+      { prompt: 'a', answer: '8.0', isCompletion: false },
     ],
     [
       { prompt: [{ role: 'user', content: 'a' }], reward_model: { ground_truth: '2' }, data_source: 'd' },
-      { messages: [{ role: 'user', content: 'a' }], answer: '2' },
+      { messages: [{ role: 'user', content: 'a' }], answer: '2', isCompletion: false },
     ],
     [
       {
@@ -129,7 +133,7 @@ describe('questions', () => {
           { role: 'assistant', content: 'b' },
         ],
       },
-      { messages: [{ role: 'user', content: 'a' }], answer: 'b' },
+      { messages: [{ role: 'user', content: 'a' }], answer: 'b', isCompletion: true },
     ],
     [
       { system_prompt: 's', question: 'a', response: 'b' },
@@ -139,10 +143,23 @@ describe('questions', () => {
           { role: 'user', content: 'a' },
         ],
         answer: 'b',
+        isCompletion: true,
       },
     ],
   ])('are known by their columns: %j', (value, expected) => {
     expect(ask(value)).toEqual(expected)
+  })
+
+  it('may be asked without their answer', () => {
+    const prompt = (value: object) => new RowReading().prompt({ value, where: 'rows.jsonl:3' })
+    expect(prompt({ question: 'a', tests: ['b'] })).toEqual({ prompt: 'a' })
+    expect(prompt({ question: 'a', choices: ['x', 'y'], answer: 0 })).toEqual({ prompt: 'a' })
+    const turns = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b' },
+    ]
+    expect(prompt({ messages: turns })).toEqual({ messages: turns.slice(0, 1) })
+    expect(() => prompt({ a: 'b' })).toThrow(/rows\.jsonl:3: no form of rows has the columns a/)
   })
 
   it('need an answer', () => {

@@ -1,57 +1,41 @@
-/** The task `exact-match`: answers of worked solutions, extracted and compared. */
-import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
-import { complete } from './continuations.js'
-import { taskRecords } from './rows.js'
-import type { ExactMatchResult, TaskContext } from './task.js'
-
-/** Generates a solution to each problem and compares its answer. A solution without an answer is wrong. */
-export async function exactMatch(context: TaskContext): Promise<ExactMatchResult> {
-  const { model, options, data, reading, template, templateContext, done, signal } = context
-  const tokenizer = requireTokenizer(model)
-  const stopIds = await stopTokens(model, template)
-  const { maxNewTokens } = options
-  const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
-  using cache = new PromptCache(model)
-  for await (const record of taskRecords(data, { limit: options.limit, signal })) {
-    const { answer, ...question } = reading.question(record)
-    const ids = await promptTokens(model, template, { ...templateContext, ...question }, signal)
-    const name = `${record.where}: the prompt`
-    const completion = await complete(cache, ids, { maxNewTokens, stopIds, name, signal })
-    const generated = await continuationText(tokenizer, ids, completion)
-    const expected = expectedAnswer(answer)
-    const given = extractAnswer(generated)
-    const correct = given !== null && isSameAnswer(given, expected)
-    result.rows++
-    if (correct) result.correct++
-    result.accuracy = result.correct / result.rows
-    await done(
-      { prompt: question.prompt ?? question.messages, answer: expected, generated, extracted: given, correct },
-      `accuracy ${result.accuracy.toFixed(3)}`,
-    )
-  }
-  return result
-}
+/** Answers in texts: where they stand, and when two are the same. */
 
 /**
- * Extracts the answer from a text: the rest of the line after the last `####`, else the content of the last `\boxed{}`.
- * @returns null if there is neither
+ * Extracts the answer from a text: the rest of the line after the last `####`, else the content of the last `\boxed{}`, else the rest
+ * of the sentence after the last `The answer is`, with or without a colon.
+ * @returns null if there is none of them
  */
 export function extractAnswer(text: string): string | null {
   const mark = text.lastIndexOf('####')
-  if (mark < 0) return lastBoxed(text)
+  if (mark < 0) return lastBoxed(text)?.trim() ?? afterPhrase(text)
   const after = text.slice(mark + 4).trimStart()
   const line = after.split('\n', 1)[0]!.trim()
-  return lastBoxed(line) ?? line
+  return lastBoxed(line)?.trim() ?? line
 }
 
-function lastBoxed(text: string): string | null {
-  const command = '\\boxed{'
-  const start = text.lastIndexOf(command)
-  if (start < 0) return null
-  let depth = 1
-  for (let i = start + command.length; i < text.length; i++) {
+/** Returns what follows the last `The answer is`, without a dot at its end or dollars around it. */
+export function afterPhrase(text: string): string | null {
+  const [, ...parts] = text.split(/\bthe (?:final )?answer is:?/i)
+  const rest = parts.at(-1) ?? ''
+  const sentence = rest
+    .trimStart()
+    .replace(/(\.(\s|$)|\n)[\s\S]*/, '')
+    .trim()
+  return sentence === '' ? null : sentence.replace(/^\$(.*)\$$/, '$1')
+}
+
+/**
+ * Returns the content of the last `\boxed{}` as the authors of MATH find it (hendrycks/math): null if the last `\boxed` has no brace
+ * right after it, or none that closes it.
+ */
+export function lastBoxed(text: string): string | null {
+  const command = '\\boxed'
+  const start = text.lastIndexOf(command) + command.length
+  if (start < command.length || text[start] !== '{') return null
+  let depth = 0
+  for (let i = start; i < text.length; i++) {
     if (text[i] === '{') depth++
-    else if (text[i] === '}' && --depth === 0) return text.slice(start + command.length, i).trim()
+    else if (text[i] === '}' && --depth === 0) return text.slice(start + 1, i)
   }
   return null
 }

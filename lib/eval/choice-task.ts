@@ -1,0 +1,121 @@
+/** Tasks that compare the log-probabilities of choices. */
+import { quoted } from '../common/errors.js'
+import { malformedRow } from '../data/rows/check.js'
+import type { ChoiceRow } from '../data/rows/choices.js'
+import type { DataRecord } from '../data/rows/record.js'
+import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
+import { pairTokens, scoreContinuations } from './continuations.js'
+import { meanOf } from './measures.js'
+import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
+import { readAll } from './rows.js'
+import type { Measured, Measures, RowEntry, TaskContext } from './task.js'
+
+/** The log-probabilities of a row's choices. */
+export interface ScoredChoices {
+  row: ChoiceRow
+  /** Sum over the tokens of each choice. */
+  sums: readonly number[]
+  /** Number of tokens of each choice. */
+  tokens: readonly number[]
+}
+
+/** Such a task: what is asked, what may be answered, and how the verdicts on rows are joined. */
+export interface ChoiceTask {
+  readonly kind: 'choices'
+  /** Whether the published prompt is plain text, which is used as such unless a template is named. */
+  readonly plain?: true
+  /** Returns what stands before the shots, by the subject of a row. */
+  header?(subject: string): string
+  /** Returns the text that asks; a space and an answer follow. */
+  question(row: ChoiceRow): string
+  /** Returns an answer for each choice. */
+  answers(row: ChoiceRow): readonly string[]
+  /** Whether the choice with the highest mean of a token is predicted, and not the one with the highest sum. */
+  perToken?(row: ChoiceRow): boolean
+  /** Returns further verdicts on a row. */
+  verdicts?(scored: ScoredChoices): Record<string, number>
+  summarise(entries: readonly RowEntry[]): Measures
+}
+
+interface ReadRow {
+  row: ChoiceRow
+  where: string
+  asked: TaskPrompt
+}
+
+/** Reads and checks all rows, then asks each. Of equal choices the first is predicted. */
+export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<Measured> {
+  const { model, done } = context
+  requireTokenizer(model)
+  const entries: RowEntry[] = []
+  using cache = new PromptCache(model)
+  for (const { row, where, asked } of await readRows(task, context)) {
+    const { prompt, continuations } = await tokensOf(task, { row, where, asked }, context)
+    const sums = await scoreContinuations(cache, prompt, continuations, context)
+    const tokens = continuations.map((ids) => ids.length)
+    const predicted = best(task.perToken?.(row) ? quotients(sums, tokens) : sums)
+    const entry = {
+      prompt: plainText(asked),
+      ...(row.subject !== undefined && { subject: row.subject }),
+      answer: row.answer,
+      predicted,
+      score: Number(predicted === row.answer),
+      ...task.verdicts?.({ row, sums, tokens }),
+      logLikelihoods: sums,
+    }
+    entries.push(entry)
+    await done(entry, `accuracy ${meanOf(entries).toFixed(3)}`)
+  }
+  return { entries, measures: task.summarise(entries) }
+}
+
+async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow[]> {
+  const read = (record: DataRecord) => {
+    const row = context.reading.choices(record)
+    return { row, question: task.question(row), subject: row.subject }
+  }
+  const shots = await Shots.read(context, (record) => {
+    const { row, ...asked } = read(record)
+    return { ...asked, answer: task.answers(row)[row.answer]! }
+  })
+  return readAll(context, (record) => {
+    const { row, question, subject } = read(record)
+    const { where } = record
+    if (task.header && subject === undefined) {
+      throw malformedRow(where, 'the row has no subject, which the prompt names; say its column (the option columns)')
+    }
+    const asked = { question, shots: shots.before({ question, subject }, where) }
+    return { row, where, asked: task.header ? { ...asked, header: task.header(subject!) } : asked }
+  })
+}
+
+/** Returns the ids of a prompt, and those of each answer after it. */
+async function tokensOf(
+  task: ChoiceTask,
+  { row, where, asked }: ReadRow,
+  { model, template, templateContext, signal }: TaskContext,
+): Promise<{ prompt: number[]; continuations: number[][] }> {
+  const tokenizer = requireTokenizer(model)
+  const answers = task.answers(row)
+  let prompt: number[]
+  let continuations: number[][]
+  if (template) {
+    prompt = await promptTokens(model, template, { messages: chatOf(asked), ...templateContext }, signal)
+    continuations = await Promise.all(answers.map((text) => tokenizer.encodeContinuation(text, signal)))
+  } else {
+    const text = plainText(asked)
+    const pairs = await Promise.all(answers.map((answer) => pairTokens(tokenizer, text, ` ${answer}`, signal)))
+    prompt = pairs[0]!.context
+    continuations = pairs.map(({ continuation }) => continuation)
+  }
+  if (prompt.length === 0) throw malformedRow(where, 'the prompt is white space alone, and has no token')
+  const empty = continuations.findIndex((ids) => ids.length === 0)
+  if (empty >= 0) throw malformedRow(where, `choices[${empty}]: ${quoted(row.choices[empty])} has no token`)
+  return { prompt, continuations }
+}
+
+/** Returns the index of the highest value, the first of equal ones. */
+export const best = (values: readonly number[]): number => values.indexOf(Math.max(...values))
+
+export const quotients = (sums: readonly number[], lengths: readonly number[]): number[] =>
+  sums.map((sum, i) => sum / lengths[i]!)

@@ -1,0 +1,45 @@
+/** How the scores of rows are joined. */
+import type { Measures, RowEntry } from './task.js'
+
+type Entries = readonly RowEntry[]
+
+/** Returns the mean over rows of a number that each row's entry has. */
+export const meanOf = (entries: Entries, key = 'score'): number => average(entries.map((entry) => Number(entry[key])))
+
+export const average = (values: readonly number[]): number =>
+  values.reduce((total, value) => total + value, 0) / values.length
+
+/** The share of right rows. */
+export const accuracy = (entries: Entries): Measures => ({ score: meanOf(entries), accuracy: meanOf(entries) })
+
+/** Returns the mean score of the rows of each subject, sorted by name; rows without a subject are left out. */
+export function bySubject(entries: Entries): Record<string, number> {
+  return Object.fromEntries(subjects(entries).map(([subject, rows]) => [subject, meanOf(rows)]))
+}
+
+/** Returns the entries of each subject, sorted by name. */
+export function subjects(entries: Entries): [string, RowEntry[]][] {
+  const groups = new Map<string, RowEntry[]>()
+  for (const entry of entries) {
+    if (entry.subject === undefined) continue
+    const group = groups.get(entry.subject)
+    if (group) group.push(entry)
+    else groups.set(entry.subject, [entry])
+  }
+  return [...groups].sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+/**
+ * Returns the F1 of each right answer's class, weighted by how many rows it has (scikit-learn's `weighted`). The F1 of a class that is
+ * never right is 0.
+ */
+export function weightedF1(entries: Entries): number {
+  let total = 0
+  for (const one of new Set(entries.map(({ answer }) => answer))) {
+    const rows = entries.filter(({ answer }) => answer === one)
+    const predicted = entries.filter((entry) => entry.predicted === one)
+    const right = rows.filter((entry) => entry.predicted === one)
+    total += rows.length * ((2 * right.length) / (rows.length + predicted.length))
+  }
+  return total / entries.length
+}

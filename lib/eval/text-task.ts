@@ -1,0 +1,144 @@
+/** Tasks that score texts which answer prompts. */
+import { malformedRow } from '../data/rows/check.js'
+import type { PromptRow, QuestionRow } from '../data/rows/rows.js'
+import {
+  continueText,
+  drain,
+  GREEDY,
+  PromptCache,
+  promptTokens,
+  requireTokenizer,
+  stopTokens,
+} from '../generate/index.js'
+import { UNUSED } from './continuations.js'
+import { meanOf } from './measures.js'
+import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
+import { readAll } from './rows.js'
+import type { DataContext, Measured, Measures, RowEntry, TaskContext } from './task.js'
+
+/** What a text is scored by. */
+export interface Given {
+  text: string
+  /** The reference answer; empty if the task has none. */
+  answer: string
+  /** The row's own answer, from which the reference was taken. */
+  solution: string
+  /** The row with all its columns. */
+  row: unknown
+  where: string
+}
+
+/** The score of a text, and further figures and findings by name. */
+export interface Verdict {
+  score: number
+  [name: string]: unknown
+}
+
+/** Such a task: how a question is written, where an answer ends, how it is scored, and how the verdicts on rows are joined. */
+export interface TextTask {
+  readonly kind: 'text'
+  /** Whether the published prompt is plain text, which is used as such unless a template is named. */
+  readonly plain?: true
+  /** Writes a question as plain text; a space and an answer follow. In a chat, the question itself is the user's turn. */
+  question?(prompt: string): string
+  /** Texts that end an answer to a plain prompt. */
+  readonly until?: readonly string[]
+  /** Most tokens of an answer, if the option does not say. */
+  readonly maxNewTokens: number
+  /**
+   * Returns the answer that a row expects. If absent, rows need no answer.
+   * @throws InputError `malformed-row` if the row has none
+   */
+  reference?(row: QuestionRow, where: string): string
+  score(given: Given): Verdict | Promise<Verdict>
+  summarise(entries: readonly RowEntry[]): Measures
+}
+
+interface ReadRow extends Omit<Given, 'text'>, Pick<PromptRow, 'tools' | 'templateOptions'> {
+  asked: TaskPrompt | NonNullable<PromptRow['messages']>
+}
+
+/** Returns a text that answers a row. */
+export type Writer = (row: ReadRow, index: number) => Promise<string>
+
+/** Reads and checks all rows, then scores a text for each. */
+export async function scoreTexts(
+  task: TextTask,
+  context: DataContext,
+  openWriter: (rows: number) => Promise<Writer>,
+): Promise<Measured> {
+  const rows = await readRows(task, context)
+  const write = await openWriter(rows.length)
+  const entries: RowEntry[] = []
+  for (const [i, row] of rows.entries()) {
+    const { asked, answer } = row
+    const text = await write(row, i)
+    const verdict = await task.score({ ...row, text })
+    const prompt = Array.isArray(asked) ? asked : plainText(asked, task.question)
+    const entry = { prompt, text, ...(task.reference && { answer }), ...verdict }
+    entries.push(entry)
+    await context.done(entry, `score ${meanOf(entries).toFixed(3)}`)
+  }
+  return { entries, measures: task.summarise(entries) }
+}
+
+async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]> {
+  const { reading, options } = context
+  const shots = await Shots.read(context, (record) => {
+    const { prompt, answer } = reading.question(record)
+    if (prompt !== undefined) return { question: prompt, answer }
+    throw malformedRow(record.where, 'a solved example needs a prompt, and the row is a conversation')
+  })
+  return readAll(context, (record) => {
+    const { where, value } = record
+    const question = task.reference && reading.question(record)
+    const { prompt, messages, tools, templateOptions } = question ?? reading.prompt(record)
+    if (messages && options.shots > 0) {
+      throw malformedRow(where, 'solved examples can stand before a prompt only, and the row is a conversation')
+    }
+    return {
+      where,
+      row: value,
+      solution: question?.answer ?? '',
+      answer: question ? task.reference!(question, where) : '',
+      asked: messages ?? { question: prompt!, shots: shots.before({ question: prompt! }, where) },
+      tools,
+      templateOptions,
+    }
+  })
+}
+
+/** Answers greedily by the model. The beginning of a plain prompt is cut if it leaves no room for the answer. */
+export async function modelWriter(task: TextTask, context: TaskContext): Promise<{ write: Writer } & Disposable> {
+  const { model, options, template, templateContext, signal, cut } = context
+  const tokenizer = requireTokenizer(model)
+  const stopIds = await stopTokens(model, template)
+  const { maxNewTokens = task.maxNewTokens } = options
+  const cache = new PromptCache(model)
+  const write: Writer = async ({ where, asked, tools, templateOptions }) => {
+    const isPlain = template === null && !Array.isArray(asked)
+    const messages = Array.isArray(asked) ? asked : chatOf(asked)
+    const ids = isPlain
+      ? cut(await tokenizer.encodeText(plainText(asked, task.question), signal), maxNewTokens)
+      : await promptTokens(
+          model,
+          template,
+          { ...templateContext, ...(tools && { tools }), ...(templateOptions && { templateOptions }), messages },
+          signal,
+        )
+    const { text } = await drain(
+      continueText(cache, {
+        ids,
+        maxNewTokens,
+        sampling: GREEDY,
+        random: UNUSED,
+        stopIds,
+        stopStrings: isPlain ? task.until : [],
+        name: `${where}: the prompt`,
+        signal,
+      }),
+    )
+    return text
+  }
+  return { write, [Symbol.dispose]: () => cache.dispose() }
+}

@@ -1,0 +1,185 @@
+/** Texts scored by a function of one's own, and texts that were made elsewhere. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { type EvaluateOptions, evaluate, type RowEntry } from '../../lib/eval/index.js'
+import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
+import { ScriptedModel } from '../generate/scripted-model.js'
+
+let tokenizer: Tokenizer
+const folder = mkdtempSync(join(tmpdir(), 'mora-scored-'))
+beforeAll(async () => {
+  tokenizer = await loadSmallTokenizer()
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const write = (name: string, content: string) => {
+  const path = join(folder, name)
+  writeFileSync(path, content)
+  return path
+}
+const texts = (name: string, ...list: string[]) =>
+  write(name, list.map((text) => `${JSON.stringify({ text })}\n`).join(''))
+const silent = () => new ScriptedModel(tokenizer, [])
+
+const data = [
+  { prompt: 'Say sea.', wanted: { word: 'sea' } },
+  { prompt: 'Say land.', wanted: { word: 'land' } },
+]
+
+it('the task generate scores what the model writes by a function, which sees all columns', async () => {
+  const model = new ScriptedModel(tokenizer, [
+    { prompt: await tokenizer.encodeText('Say sea.'), reply: await tokenizer.encodeContinuation(' sea') },
+  ])
+  const rows: unknown[] = []
+  const result = await evaluate(model, {
+    task: 'generate',
+    data,
+    details: true,
+    score: async ({ row, text }) => {
+      rows.push(row)
+      return text.includes((row.wanted as { word: string }).word) ? 1.5 : 0
+    },
+  })
+  expect(rows).toEqual(data)
+  expect(result).toEqual({
+    task: 'generate',
+    rows: [
+      { prompt: 'Say sea.', text: ' sea', score: 1.5 },
+      { prompt: 'Say land.', text: '', score: 0 },
+    ],
+    score: 0.75,
+    accuracy: 0.75,
+  })
+})
+
+it('a scorer may be the default export of a file', async () => {
+  const scorer = write('length.mjs', 'export default ({ text }) => text.length')
+  const predictions = texts('words.jsonl', 'one', 'three')
+  const result = await evaluate(null, { task: 'generate', data, predictions, scorer })
+  expect(result).toEqual({ task: 'generate', rows: 2, score: 4, accuracy: 4 })
+})
+
+it('the lines of output are the entries of details', async () => {
+  const predictions = texts('two.jsonl', '#### 3', 'It is 5.')
+  const output = join(folder, 'lines.jsonl')
+  const given = {
+    task: 'gsm8k',
+    data: [
+      { question: '1 + 2?', answer: '#### 3' },
+      { question: '2 + 2?', answer: '4' },
+    ],
+  } as const
+  const { rows, accuracy } = await evaluate(null, {
+    ...given,
+    data: [...given.data],
+    predictions,
+    output,
+    details: true,
+  })
+  expect(accuracy).toBe(0.5)
+  const lines = readFileSync(output, 'utf8').trimEnd().split('\n')
+  expect(lines.map((line) => JSON.parse(line))).toEqual(rows)
+  expect((rows as RowEntry[])[1]).toEqual({
+    prompt: 'Question: 2 + 2?\nAnswer:',
+    text: 'It is 5.',
+    answer: '4',
+    extracted: null,
+    score: 0,
+    strict: 0,
+    flexible: 0,
+    metamath: 0,
+  })
+  // A file of such lines is itself a file of predictions.
+  expect(await evaluate(null, { ...given, data: [...given.data], predictions: output })).toMatchObject({
+    accuracy: 0.5,
+  })
+})
+
+it.each<[string, Partial<EvaluateOptions>, RegExp]>([
+  [
+    'that throws',
+    {
+      score: () => {
+        throw new Error('no network')
+      },
+    },
+    /^row 1 of the rows given: the scorer failed: no network/,
+  ],
+  [
+    'that gives NaN',
+    { score: () => Number.NaN },
+    /^row 1 of .*: expected a finite number from the scorer but received NaN/,
+  ],
+  ['that gives a text', { score: (() => '1') as never }, /expected a finite number from the scorer but received "1"/],
+])('a scorer %s is named with its row', async (_, options, message) => {
+  const run = evaluate(silent(), { task: 'generate', data, ...options })
+  await expect(run).rejects.toMatchObject({ code: 'scorer-failed', message: expect.stringMatching(message) })
+})
+
+it('what cannot be scored is refused before anything is generated', async () => {
+  const model = silent()
+  const refused = async (options: EvaluateOptions, message: RegExp | string) => {
+    await expect(evaluate(model, options)).rejects.toThrow(message)
+    expect(model.reads).toEqual([])
+  }
+  await refused({ task: 'generate', data }, 'Missing score: the task generate needs a function that scores a text.')
+  const score = () => 1
+  await refused({ task: 'gsm8k', data, score }, 'A function as score belongs to the task generate, not to gsm8k.')
+  await refused({ task: 'generate', data: [data[0]!, { other: 1 }], score }, /no form of rows has the columns other/)
+  await refused(
+    { task: 'generate', data, scorer: write('none.mjs', 'export const a = 1') },
+    /Expected a function as the default export/,
+  )
+  await refused(
+    { task: 'generate', data, scorer: write('bad.mjs', 'export default (') },
+    /The scorer .*bad.mjs cannot be loaded/,
+  )
+  const late = [
+    { question: 'a', answer: '#### 1' },
+    { question: 'b', answer: 'two' },
+  ]
+  await refused({ task: 'gsm8k', data: late }, /row 2 .*: expected an answer that is a number, or ends in ####/)
+  await refused(
+    { task: 'math', data: [{ problem: 'a', solution: 'b' }] },
+    /expected a solution with its answer in \\boxed/,
+  )
+  await refused({ task: 'mmlu', data: [{ question: 'a', choices: ['x', 'y'], answer: 0 }] }, /the row has no subject/)
+})
+
+it('predictions need a text for each row, and no model', async () => {
+  const score = ({ text }: { text: string }) => text.length
+  const run = (predictions: string, limit?: number) =>
+    evaluate(null, { task: 'generate', data, score, predictions, limit })
+  await expect(run(texts('one.jsonl', 'a'))).rejects.toMatchObject({ code: 'unfit-predictions' })
+  await expect(run(texts('one.jsonl', 'a'))).rejects.toThrow(
+    'expected 2 texts, one for each row of the data, but received 1.',
+  )
+  expect(await run(texts('one.jsonl', 'a'), 1)).toMatchObject({ rows: 1, score: 1 })
+  await expect(run(write('odd.jsonl', '{"completion":"a"}\n'))).rejects.toThrow(
+    /odd.jsonl:1: expected a row with the column text/,
+  )
+  await expect(evaluate(null, { task: 'generate', data, score })).rejects.toThrow(/Missing a model/)
+  const choices = { task: 'mmlu', data, predictions: join(folder, 'one.jsonl') } as const
+  await expect(evaluate(null, choices)).rejects.toThrow(/predictions belongs to the task exact-match or gsm8k/)
+  expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([])
+})
+
+it('a plain prompt ends the answer where the next question begins, and is cut where it leaves no room', async () => {
+  const prompt = await tokenizer.encodeText('Question: 1 + 2?\nAnswer:')
+  const reply = await tokenizer.encodeContinuation(' 3\n#### 3\n\nQuestion: 2 + 2?')
+  const model = new ScriptedModel(tokenizer, [{ prompt, reply }])
+  const gsm8k = { task: 'gsm8k', data: [{ question: '1 + 2?', answer: '#### 3' }] } as const
+  const { rows } = await evaluate(model, { ...gsm8k, data: [...gsm8k.data], details: true })
+  expect((rows as RowEntry[])[0]).toMatchObject({ text: ' 3\n#### 3\n\n', extracted: '3', score: 1, strict: 1 })
+
+  const warnings: string[] = []
+  const small = new ScriptedModel(tokenizer, [], { maxPositions: prompt.length + 2 })
+  await evaluate(small, { ...gsm8k, data: [...gsm8k.data], maxNewTokens: 4, onWarning: (text) => warnings.push(text) })
+  expect(small.reads).toEqual([prompt.length - 2])
+  expect(warnings).toEqual([
+    `Prompts that do not fit the model's ${prompt.length + 2} positions lost their beginning (the longest has ${prompt.length} tokens).`,
+  ])
+})
