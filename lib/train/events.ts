@@ -1,7 +1,7 @@
 /** The events that a training run reports. */
 import type { SourceReport } from '../data/sources/report.js'
 
-/** Rows are being read and tokenised before the first step. */
+/** Rows are being read and tokenised before the first step; reading goes on while the event is handled. Few rows have none. */
 export interface ProgressEvent {
   /** Tells this event from others: `progress`. */
   type: 'progress'

@@ -36,8 +36,8 @@ export async function runTraining(
   let progress: Promise<void> | null = null
   let isSetUp = false
   const onTokenised: DatasetOptions['onProgress'] = (figures) => {
-    // One at a time: rows do not wait for the reader of events.
-    if (progress || isSetUp || !sync.isFirst) return
+    // One at a time: the set-up does not wait for the reader of events.
+    if (progress || isSetUp || figures.rows < FEW_ROWS || !sync.isFirst) return
     progress = control.emit({ type: 'progress', ...figures })
     const onTaken = () => {
       progress = null
@@ -75,6 +75,9 @@ export async function runTraining(
     session.output?.close()
   }
 }
+
+/** Rows that are read in so short a time that nobody asks how many there are so far. */
+const FEW_ROWS = 256
 
 /** The end of training; `isDropped` if the computation at the end was discarded. */
 interface Trained {
