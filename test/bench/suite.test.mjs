@@ -50,6 +50,7 @@ const benchmarks = [
   'kernels',
   'scaling',
   'steps',
+  'cost',
   'quantised',
   'rows',
   'memory',
@@ -211,6 +212,23 @@ describe('benchmarks', { timeout: 600_000 }, () => {
       `${alone} beside ${usual}`,
       ...int8.map((name) => `${name} beside ${usual}`),
     ])
+  })
+
+  of('cost').test('cost: every method of the paper has its time, memory and parameters beside LoRA', () => {
+    const { costs, lines } = measured('bench/cost.mjs', model, '--rows', '2', '--length', '24', '--ranks', '2,4')
+    const byName = Object.fromEntries(costs.map((cost) => [cost.name, cost]))
+    expect(costs).toHaveLength(2 * 11 + 1)
+    expect(lines.map(({ name }) => name)).toEqual(costs.map(({ name }) => name))
+    for (const { name, time, processor, memory, parameters, merge } of costs) {
+      for (const ratio of [time, processor, memory]) expect(ratio, name).toBeGreaterThan(0)
+      expect(merge !== undefined, name).toBe(/^Re/.test(name))
+      if (!/frozen|FFT/.test(name)) expect(Math.abs(parameters - 1), name).toBeLessThan(0.3)
+    }
+    expect(byName['LoRA r=4']).toMatchObject({ time: 1, memory: 1, parameters: 1 })
+    expect(byName['AsyLoRA, A frozen r=4'].parameters).toBeLessThan(0.7)
+    expect(byName['AsyLoRA, A frozen r=4'].memory).toBeLessThan(1)
+    expect(byName.FFT.parameters).toBeGreaterThan(5)
+    expect(byName.FFT.memory).toBeGreaterThan(2)
   })
 
   of('quantised').test('quantised: weights in blocks and codes take turns with their values in bfloat16', () => {
