@@ -40,7 +40,7 @@ needing(lacksBuild).test('it learns what is preferred, and continues where it wa
   })
   await once(killed, 'close')
   const rest = await runExample(module, DEMO_MODEL, data, join(folder(), 'killed'), '3')
-  expect(lossesOf(rest).length).toBeGreaterThanOrEqual(5)
+  expect([5, 10]).toContain(lossesOf(rest).length) // from a checkpoint of every fifth step
   expect(lossesOf(rest)).toEqual(losses.slice(-lossesOf(rest).length))
   expect(heldOutOf(rest)[1]).toEqual(after)
 })
