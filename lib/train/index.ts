@@ -16,7 +16,6 @@ export type {
   LogEvent,
   MergeEvent,
   NoticeEvent,
-  ProgressEvent,
   SampleEvent,
   StepEvent,
   TrainEvent,

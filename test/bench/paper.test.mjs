@@ -1,18 +1,23 @@
 /** The tasks and the arithmetic of bench/paper. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, lora, Tensor } from 'node-mora'
-import { describe, expect, test } from 'vitest'
-import { changeOfWeights, linearWeights } from '../../bench/paper/common/change-of-weights.mjs'
-import { experiments } from '../../bench/paper/common/experiments.mjs'
+import { afterAll, describe, expect, test } from 'vitest'
+import { experiments, planOf, SCALES } from '../../bench/paper/common/plan.mjs'
 import { Record } from '../../bench/paper/common/record.mjs'
-import { deviation, mean, resultTable } from '../../bench/paper/common/report.mjs'
+import { deviation, mean, metricsOf, resultTable } from '../../bench/paper/common/report.mjs'
+import { linearWeights, spectraOfChange } from '../../bench/paper/common/spectra.mjs'
+import { SECTION_3, SECTION_5_2, SECTION_5_3, TABLE_5 } from '../../bench/paper/contestants.mjs'
 import { chatRows, choiceRows } from '../../bench/paper/tasks/instruct.mjs'
 import { baseTexts, SKILLS } from '../../bench/paper/tasks/language.mjs'
 import { mathRows } from '../../bench/paper/tasks/math.mjs'
+import { newLanguage } from '../../bench/paper/tasks/new-language.mjs'
 import { take } from '../../bench/paper/tasks/take.mjs'
+import { assetPath, lacksAsset } from '../assets.ts'
+import { needing } from '../needs.ts'
 
 describe('tasks', () => {
   test('every step of a word problem is right, and the last one is the answer', () => {
@@ -46,21 +51,137 @@ describe('tasks', () => {
     expect(chatRows(20, 1)).toEqual(chatRows(20, 1))
     expect(chatRows(20, 1)).not.toEqual(chatRows(20, 2))
     expect(take(baseTexts(3), 20)).toEqual(take(baseTexts(3), 20))
+    expect(take(newLanguage(3), 20)).toEqual(take(newLanguage(3), 20))
+    expect(take(newLanguage(3), 20)).not.toEqual(take(newLanguage(4), 20))
+  })
+})
+
+const plans = Object.keys(experiments).flatMap((name) =>
+  SCALES.flatMap((scale) => planOf(name, scale).map((plan) => ({ name, scale, ...plan }))),
+)
+
+describe('contestants', () => {
+  const audit = needing(lacksAsset('paper-audit.md', "the paper's settings"))
+  // The rows `| data | method | r | α | rates | schedule | warm-up steps | epochs | batch |`; an empty cell repeats the one above.
+  audit.test("have the settings of the paper's Table 5", () => {
+    const lines = readFileSync(assetPath('paper-audit.md'), 'utf8').split('\n')
+    const table = lines.slice(lines.findIndex((line) => line.startsWith('| data | method')) + 2)
+    const rows = table
+      .slice(
+        0,
+        table.findIndex((line) => !line.startsWith('|')),
+      )
+      .map((line) =>
+        line
+          .split('|')
+          .slice(1, -1)
+          .map((cell) => cell.trim()),
+      )
+    expect(rows).toHaveLength(15)
+    let data = ''
+    for (const [named, method, rank, alpha, rates, scheduler, warmupSteps, epochs, batchSize] of rows) {
+      data = named || data
+      const { training, full, ...ofRank } = TABLE_5[data]
+      const numbers = { warmupSteps: Number(warmupSteps), epochs: Number(epochs), batchSize: Number(batchSize) }
+      expect(training, data).toEqual({ scheduler, ...numbers })
+      const settings = Object.values(ofRank).find((one) => one.rank === Number(rank))
+      const known = method === 'FFT' ? full : method.startsWith('MoRA') ? settings.mora : settings.lora
+      expect(known, `${data}, ${method}, r = ${rank}`).toEqual(rates.split(', ').map(Number))
+      if (alpha) expect(settings.alpha).toBe(Number(alpha))
+    }
+  })
+
+  test('are all six methods at both ranks, with the variants that the paper searched', () => {
+    for (const { contestants } of plans.filter(({ name, scale }) => name === 'math' && scale === 'paper')) {
+      const at = (rank) => ['LoRA', 'LoRA+', 'ReLoRA', 'AsyLoRA', 'DoRA'].map((name) => `${name}, r = ${rank}`)
+      const names = ['FFT', ...at(8), 'MoRA rotation, r = 8', ...at(256), 'MoRA sharing, r = 256']
+      expect(contestants.map(({ name }) => name)).toEqual(names)
+      const of = (name) => contestants.find((one) => one.name === name)
+      expect(of('LoRA, r = 8').options).toEqual({ method: 'lora', rank: 8, alpha: 16 })
+      expect(of('LoRA, r = 256').options).toEqual({ method: 'lora', rank: 256, alpha: 128 })
+      expect(of('AsyLoRA, r = 8').options).toMatchObject({ asyloraTrainA: true })
+      expect(of('LoRA+, r = 8').variants.map(({ options }) => options.loraPlusRatio)).toEqual([2, 4])
+      expect(of('ReLoRA, r = 8').variants.map(({ options }) => options.mergeEvery)).toEqual([1000, 2000])
+      expect(of('ReLoRA, r = 8').options.restartWarmupSteps).toBe(50)
+    }
+    expect(SECTION_5_2).toMatchObject({ loraPlusRatios: [2, 4], mergeEvery: [1000, 2000] })
+    expect(SECTION_3).toMatchObject({
+      pairs: 10_000,
+      batchSize: 1000,
+      epochs: 100,
+      loraRanks: [8, 16, 32, 64, 128, 256],
+    })
+    expect(SECTION_5_3).toMatchObject({
+      maxSteps: 10_000,
+      batchSize: 1024,
+      maxLength: 512,
+      rank: 128,
+      mergeEvery: 2000,
+    })
+  })
+
+  test('sweep four learning rates at small scale with three seeds, and three at real scale with one', () => {
+    for (const { name, scale, seeds, contestants } of plans.filter((plan) => plan.scale !== 'paper')) {
+      const [rates, runs] = scale === 'small' ? [4, 3] : [3, 1]
+      expect(seeds, name).toHaveLength(runs)
+      for (const one of contestants) expect(new Set(one.learningRates).size, `${name} ${one.name}`).toBe(rates)
+    }
+  })
+})
+
+describe('experiments', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mora-paper-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const paper = (...args) =>
+    spawnSync(process.execPath, [fileURLToPath(new URL('../../bench/paper.mjs', import.meta.url)), ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, HF_HUB_CACHE: join(folder, 'no-cache'), MORA_TEST_ASSETS: '' },
+    })
+
+  for (const scale of SCALES)
+    test(`all seven reach record, table and plot at ${scale} scale, on next to nothing`, { timeout: 300_000 }, () => {
+      const output = join(folder, scale)
+      const { status, stderr } = paper('all', '--scale', scale, '--tiny', '--output', output)
+      expect(status, stderr).toBe(0)
+      for (const name of Object.keys(experiments)) {
+        const { cells } = JSON.parse(readFileSync(join(output, `${name}-${scale}.json`), 'utf8'))
+        const results = Object.values(cells)
+        const table = readFileSync(join(output, `${name}-${scale}.md`), 'utf8')
+        expect(readFileSync(join(output, `${name}-${scale}.svg`), 'utf8')).toContain('<svg')
+        for (const plan of planOf(experiments[name].runsOf ?? name, scale, { tiny: true }))
+          for (const contestant of plan.contestants) {
+            const of = ({ part, contestant: { name: its } }) => part === plan.part && its === contestant.name
+            const { result } = results.find(of)
+            expect(result.failure, contestant.name).toBeNull()
+            for (const metric of metricsOf(plan)) expect(result.points.at(-1)[metric.name]).toBeTypeOf('number')
+            expect(table).toContain(`| ${contestant.name} |`)
+          }
+      }
+    })
+
+  test('what is missing is said in one line each, with the command that fetches it, before anything runs', () => {
+    const one = paper('math', '--scale', 'paper', '--output', join(folder, 'missing'))
+    expect(one.status).toBe(2)
+    expect(one.stderr).toMatch(/^math at paper needs .*meta-math\/MetaMathQA \(MIT\).*openai\/gsm8k:main:test.*\n$/)
+    expect(one.stderr).toContain('npm run paper -- math --scale paper --fetch')
+  })
+
+  test('rows that a task refuses end the experiment before its first run', () => {
+    const data = join(folder, 'data')
+    mkdirSync(data)
+    const row = JSON.stringify({ question: 'What is 2 + 3?', answer: 'It is 2 + 3 = 5.\n#### 5' })
+    writeFileSync(join(data, 'gsm8k-train.jsonl'), `${row}\n${row}\n`)
+    writeFileSync(join(data, 'gsm8k-test.jsonl'), `${JSON.stringify({ question: 'What is 2 + 3?' })}\n`)
+    const model = fileURLToPath(new URL('../../assets/demo-model', import.meta.url))
+    const output = join(folder, 'refused')
+    const { status, stderr } = paper('math', '--scale', 'real', '--data', data, '--model', model, '--output', output)
+    expect(status).toBe(1)
+    expect(stderr).toContain('gsm8k-test.jsonl')
+    expect(existsSync(join(output, 'math-real.json'))).toBe(false)
   })
 })
 
 describe('comparisons', () => {
-  test('each experiment sweeps four learning rates or more at small and paper scale, and three seeds', async () => {
-    for (const load of Object.values(experiments)) {
-      const { scales } = await load()
-      for (const scale of ['small', 'paper']) {
-        expect(scales[scale].seeds.length).toBeGreaterThanOrEqual(3)
-        for (const { name, learningRates } of scales[scale].contestants)
-          expect(new Set(learningRates).size, name).toBeGreaterThanOrEqual(4)
-      }
-    }
-  })
-
   test('a record keeps what was run, for the same settings only', () => {
     const folder = mkdtempSync(join(tmpdir(), 'mora-paper-'))
     const path = join(folder, 'memory-small.json')
@@ -83,9 +204,10 @@ describe('comparisons', () => {
       const values = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(7.3 * i) / 20)
       parameter.copyFrom(Tensor.from(values, shape, { device }))
     }
-    const { metrics } = await changeOfWeights(model, await linearWeights(model))
-    expect(metrics.effectiveRank).toBeLessThanOrEqual(2)
-    expect(metrics.effectiveRank).toBeGreaterThan(1.5)
+    const { effectiveRank, above } = await spectraOfChange(model, await linearWeights(model))
+    expect(effectiveRank).toBeLessThanOrEqual(2)
+    expect(effectiveRank).toBeGreaterThan(1.5)
+    expect(Object.keys(above).sort()).toEqual(['down', 'gate', 'k', 'o', 'q', 'up', 'v'])
     model.dispose()
   })
 
@@ -95,10 +217,11 @@ describe('comparisons', () => {
     const run = (value, failure = null) => ({
       result: { points: failure ? [] : [{ step: 1, loss: value }], failure, trainableParameters: 1234 },
     })
-    const contestant = { name: 'LoRA', learningRates: [1] }
+    const contestant = { name: 'LoRA' }
+    const best = { contestant: { label: 'λ = 2' }, learningRate: 1 }
     const repeated = [run(1), run(3), run(0, 'the loss is NaN')]
-    const results = [{ contestant, learningRate: 1, swept: [run(1)], repeated }]
-    const metrics = [{ key: 'loss', label: 'loss', format: (value) => value.toFixed(1) }]
-    expect(resultTable(results, { metrics })).toContain('| LoRA | 1,234 | 1 | 2 of 3 ended | 2.0 ± 1.4 |')
+    const results = [{ contestant, best, swept: [run(1)], repeated }]
+    const metrics = [{ name: 'loss', format: (value) => value.toFixed(1) }]
+    expect(resultTable(results, metrics)).toContain('| LoRA | 1,234 | 1, λ = 2 | 2 of 3 ended | 2.0 ± 1.4 |')
   })
 })

@@ -1,6 +1,6 @@
 /** The checkpoint of scale `small`: a Llama of 1.4 M parameters that is pretrained on the small language when first needed. */
 import { existsSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { initModel, loadTokenizer } from 'node-mora'
 import { pretrain, writeSmallLlama } from '../../../scripts/small-llama.mjs'
@@ -16,6 +16,28 @@ export async function emptyModel(folder) {
   await mkdir(folder, { recursive: true })
   const sizes = { hiddenSize: 160, intermediateSize: 448, heads: 5, maxLength: 512 }
   writeSmallLlama(folder, { ...sizes, special: ['<user>', '<assistant>'], chatTemplate: CHAT })
+  return folder
+}
+
+/** Writes the configuration of a model that is trained from scratch, with the vocabulary of a tokenizer; returns its path. */
+export async function writeConfig(path, init, tokenizer) {
+  const { vocabularySize, bosId = null, eosId = null } = tokenizer
+  await writeFile(
+    path,
+    JSON.stringify({ ...init, vocab_size: vocabularySize, bos_token_id: bosId, eos_token_id: eosId }),
+  )
+  return path
+}
+
+/** Returns the folder of a checkpoint with random weights. */
+export async function untrainedModel(folder) {
+  await mkdir(folder, { recursive: true })
+  const sizes = { hiddenSize: 32, intermediateSize: 64, heads: 2, maxLength: 4096 }
+  writeSmallLlama(folder, { ...sizes, special: ['<user>', '<assistant>'], chatTemplate: CHAT })
+  const tokenizer = await loadTokenizer(folder)
+  const model = await initModel(join(folder, 'config.json'), { device: 'cpu', dtype: 'float32', seed: SEED, tokenizer })
+  await model.save(folder, { dtype: 'float32' })
+  model.dispose()
   return folder
 }
 

@@ -1,58 +1,102 @@
-/** Runs every contestant at each of its learning rates with the first seed, then at the best one with the other seeds. */
-import { spawn } from 'node:child_process'
+/** Runs every contestant with each variant at each learning rate with the first seed, then the best one with the other seeds. */
+import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { mean, metricsOf } from './report.mjs'
 
-const CELL = fileURLToPath(new URL('cell.mjs', import.meta.url))
+const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url))
+
+/** Processes that run cells, one at a time each. A cell that crashes ends the comparison, unlike one that diverges. */
+export class Workers {
+  #count
+  #children = []
+
+  constructor(count) {
+    this.#count = count
+  }
+
+  /** Calls `work(item, ask)` for all items; `ask({ kind, cell })` resolves with a worker's answer. */
+  async forAll(items, work) {
+    const queue = [...items]
+    const run = async (child) => {
+      for (let item = queue.shift(); item; item = queue.shift()) await work(item, (message) => ask(child, message))
+    }
+    while (this.#children.length < Math.min(this.#count, queue.length)) this.#children.push(fork(WORKER))
+    await Promise.all(this.#children.map(run))
+  }
+
+  end() {
+    for (const child of this.#children) child.kill()
+    this.#children = []
+  }
+}
+
+function ask(child, message) {
+  return new Promise((resolve, reject) => {
+    const onExit = (code, signal) => reject(new Error(`A run ended with ${signal ?? `code ${code}`}.`))
+    child.once('exit', onExit)
+    child.once('message', ({ result, error }) => {
+      child.off('exit', onExit)
+      if (error) reject(new Error(error))
+      else resolve(result)
+    })
+    child.send(message)
+  })
+}
 
 /**
- * `environment` holds further settings of every cell; `score` turns a result into a number, higher being better. Resolves with
- * the cells of the sweep and those at the best rate, by contestant.
+ * `cellOf` completes what a worker needs to know of a run. Resolves with the cells of the sweep and those of the best trial, by contestant.
  */
-export async function sweep({ contestants, seeds, jobs, environment, score, record, say }) {
-  const first = contestants.flatMap((contestant) =>
-    contestant.learningRates.map((learningRate) => cellOf(contestant, learningRate, seeds[0])),
+export async function sweep({ plan, workers, cellOf, record, say }) {
+  const { contestants, seeds, part } = plan
+  const trials = new Map(
+    contestants.map((contestant) => [
+      contestant,
+      contestant.variants.flatMap(({ label, options }) =>
+        contestant.learningRates.map((learningRate) => ({
+          part,
+          contestant: { name: contestant.name, label, options: { ...contestant.options, ...options } },
+          learningRate,
+        })),
+      ),
+    ]),
   )
+  const first = [...trials.values()].flat().map((trial) => ({ ...trial, seed: seeds[0] }))
   const progress = {
     done: 0,
     total: first.length + contestants.length * (seeds.length - 1),
     started: performance.now(),
   }
-  const runAll = (cells) => inParallel(cells, jobs, (cell) => runCell(cell, { environment, record, say, progress }))
+  const runAll = (cells) => workers.forAll(cells, (cell, ask) => runCell(cell, { ask, cellOf, record, say, progress }))
   await runAll(first)
-  const best = contestants.map((contestant) => bestRate(contestant, seeds[0], record, score))
-  await runAll(
-    contestants.flatMap((contestant, i) =>
-      best[i] === null ? [] : seeds.slice(1).map((seed) => cellOf(contestant, best[i], seed)),
-    ),
-  )
+  const best = contestants.map((contestant) => bestOf(trials.get(contestant), seeds[0], record, plan))
+  const repeatedOf = (trial) => (trial ? seeds.map((seed) => ({ ...trial, seed })) : [])
+  await runAll(best.flatMap((trial) => repeatedOf(trial).slice(1)))
   return contestants.map((contestant, i) => ({
     contestant,
-    learningRate: best[i],
-    swept: contestant.learningRates.map((rate) => record.find(cellOf(contestant, rate, seeds[0]))),
-    repeated: best[i] === null ? [] : seeds.map((seed) => record.find(cellOf(contestant, best[i], seed))),
+    best: best[i],
+    swept: trials.get(contestant).map((trial) => record.find({ ...trial, seed: seeds[0] })),
+    repeated: repeatedOf(best[i]).map((cell) => record.find(cell)),
   }))
 }
 
-const cellOf = ({ name, options }, learningRate, seed) => ({ contestant: { name, options }, learningRate, seed })
-
-function bestRate(contestant, seed, record, score) {
-  const scored = contestant.learningRates.flatMap((rate) => {
-    const { result } = record.find(cellOf(contestant, rate, seed))
-    return result.failure ? [] : [{ rate, value: score(result) }]
+function bestOf(trials, seed, record, plan) {
+  const scored = trials.flatMap((trial) => {
+    const { result } = record.find({ ...trial, seed })
+    return result.failure ? [] : [{ trial, value: scoreOf(result, plan) }]
   })
-  return scored.reduce((best, one) => (best === null || one.value > best.value ? one : best), null)?.rate ?? null
+  return scored.reduce((best, one) => (best === null || one.value > best.value ? one : best), null)?.trial ?? null
 }
 
-async function inParallel(items, jobs, work) {
-  const queue = [...items]
-  const worker = async () => {
-    for (let item = queue.shift(); item; item = queue.shift()) await work(item)
-  }
-  await Promise.all(Array.from({ length: jobs }, worker))
+/** The first metric after the run, or, if it says how fast something is learnt, the mean of its points. */
+function scoreOf({ points }, plan) {
+  const [{ name, lowerIsBetter }] = metricsOf(plan)
+  const judged = plan.judgedBy === 'mean of points' ? points : points.slice(-1)
+  const value = mean(judged.map((point) => point[name]))
+  return lowerIsBetter ? -value : value
 }
 
-async function runCell(cell, { environment, record, say, progress }) {
-  if (!record.find(cell)) record.add(cell, await inProcess({ ...environment(cell), ...cell }))
+async function runCell(cell, { ask, cellOf, record, say, progress }) {
+  if (!record.find(cell)) record.add(cell, await ask({ kind: 'run', cell: cellOf(cell) }))
   progress.done++
   const { failure, points, seconds } = record.find(cell).result
   const minutes = (performance.now() - progress.started) / 60_000
@@ -62,27 +106,10 @@ async function runCell(cell, { environment, record, say, progress }) {
     failure ??
     Object.entries(last)
       .map(([name, value]) => `${name} ${value.toPrecision(4)}`)
-      .join(', ')
+      .join('; ')
+  const { name, label } = cell.contestant
   say(
-    `${progress.done}/${progress.total} ${cell.contestant.name} at ${cell.learningRate}, seed ${cell.seed}: ${outcome} ` +
-      `(${seconds.toFixed(0)} s; ${left.toFixed(0)} min left)`,
+    `${progress.done}/${progress.total} ${[name, label].filter(Boolean).join(', ')} at ${cell.learningRate}, seed ${cell.seed}: ` +
+      `${outcome} (${seconds.toFixed(0)} s; ${left.toFixed(0)} min left)`,
   )
-}
-
-/** A cell that crashes ends the comparison, unlike one that diverges. */
-function inProcess(cell) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CELL, JSON.stringify(cell)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let text = ''
-    child.stdout.setEncoding('utf8').on('data', (chunk) => {
-      text += chunk
-    })
-    child.on('error', reject)
-    child.on('close', (code) => {
-      if (code === 0) resolve(JSON.parse(text))
-      else reject(new Error(`${cell.contestant.name} at ${cell.learningRate} ended with code ${code}.`))
-    })
-  })
 }
