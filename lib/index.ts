@@ -105,7 +105,7 @@ export {
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/adaptation/merge-on-disk.js'
 export type { SaveOptions } from './models/adaptation/save-model.js'
 export type { QuantisedBase } from './models/load/storage-plan.js'
-export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
+export { type InitModelOptions, initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { ModelView } from './models/model-view.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'

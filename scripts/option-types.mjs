@@ -58,7 +58,8 @@ function properties(alias, shape) {
 }
 
 function comment(schema) {
-  const { kind, description, expects, defaultText } = optionFacts(schema)
+  const facts = optionFacts(schema)
+  const { kind, description, expects, defaultText } = { ...facts, ...facts.library }
   const standard = optionDefault(schema)
   const paragraphs = [asSentence(description)]
   // The type alone describes flags and words.

@@ -9,17 +9,21 @@ const keys = new Set(
 // Names that are English words count only where a sentence calls them options.
 const called = `\\b(?:[Tt]he )?option (${[...keys].join('|')})`
 const standing = `(?<![\\w./"'-])(${[...keys].filter((key) => /[A-Z]/.test(key)).join('|')})`
-const naming = new RegExp(`(?:${called}|${standing})(?![\\w/"'-]|\\.\\w)(?:: (true|false)\\b|:(?= ))?`, 'g')
+const value = 'true|false|\\[[^\\]]*\\]|\\{[^}]*\\}'
+const naming = new RegExp(`(?:${called}|${standing})(?![\\w/"'-]|\\.\\w)(?:: (${value})(?!\\w)|:(?= ))?`, 'g')
 
 /**
- * Replaces `the option resume`, `the option packing: false` and `maxLength` by `--resume`, `--no-packing` and `--max-length`,
- * except in quotes or paths.
+ * Replaces `the option resume`, `the option packing: false` and `columns: { prompt: 'query' }` by `--resume`, `--no-packing` and
+ * `--columns prompt=query`, except in quotes or paths.
  */
 export function inFlags(sentence: string): string {
-  return sentence
-    .replace(naming, (_, afterOption: string | undefined, alone: string, value: string | undefined) => {
-      const key = afterOption ?? alone
-      return value === 'false' ? `--no-${kebabCase(key)}` : flagOf(key)
-    })
-    .replaceAll('--allow-changes --', '--allow-changes ') // its value is a list of names
+  return sentence.replace(naming, (_, afterOption: string | undefined, alone: string, value = 'true') => {
+    const key = afterOption ?? alone
+    if (value === 'false') return `--no-${kebabCase(key)}`
+    if (value === 'true') return flagOf(key)
+    const parts = [...value.matchAll(/(?:(\w+): )?'([^']*)'/g)].map(([, name, text]) =>
+      name ? `${name}=${text}` : text,
+    )
+    return `${flagOf(key)} ${parts.map((part) => (key === 'allowChanges' ? kebabCase(part) : part)).join(',')}`
+  })
 }

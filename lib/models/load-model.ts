@@ -151,6 +151,14 @@ function checkLoadOptions(given: LoadOptions): void {
   checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }), 'api')
 }
 
+/** Options of `initModel`. */
+export interface InitModelOptions extends Omit<LoadOptions, 'quantised' | 'quantise' | 'shard' | 'ranks'> {
+  /** The seed of the random weights, default 0. */
+  seed?: number
+  /** The model's tokenizer; without one, the model reads only ids. */
+  tokenizer?: Tokenizer | null
+}
+
 const initModelArguments = {
   configPath: expecting('the path of a config.json', aText),
   options: optionsSchema('the options of a model', {
@@ -170,12 +178,9 @@ const initModelArguments = {
  * await train(model, { data: 'valid.txt', output: 'from-scratch', maxSteps: 2 }).finished
  * ```
  */
-export async function initModel(
-  configPath: string,
-  given: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
-): Promise<Model> {
+export async function initModel(configPath: string, given: InitModelOptions = {}): Promise<Model> {
   check({ configPath, options: given }, initModelArguments)
-  const { seed = 0, tokenizer = null, ...options } = given
+  const { seed = 0, tokenizer = null, ...options }: InitModelOptions & LoadOptions = given
   checkLoadOptions(options)
   if (options.quantise !== undefined) {
     throw new UsageError(

@@ -152,6 +152,9 @@ const filesOfRows =
 const isWhole = (source: DataSource): boolean =>
   typeof source === 'string' || (source.weight === undefined && !source.stop)
 
+const rowsInLibrary =
+  'rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, - for the standard input, a hub id, or an iterable or async iterable of rows'
+
 const readData =
   ({ weights }: { weights: boolean }) =>
   (value: unknown): DataSource[] | undefined => {
@@ -163,7 +166,7 @@ const readData =
 /** An option for rows without sampling weights, since each is read once. */
 export const evaluationData = (
   description: string,
-  words: Partial<Pick<OptionFacts, 'hub' | 'group' | 'adds' | 'resume'>>,
+  words: Partial<Pick<OptionFacts, 'hub' | 'group' | 'adds' | 'resume' | 'library'>>,
 ) =>
   textsOr<DataInput, DataSource[]>(description, 'D', readData({ weights: false }), {
     expects: 'a path, rows, or a list of these without weights',
@@ -173,6 +176,7 @@ export const evaluationData = (
 /** @param hub which split a hub id without one means */
 export const evaluationDataOption = (hub: HubMeaning, split: string) =>
   evaluationData(`${filesOfRows} (owner/name:split, else ${split})`, {
+    library: { description: `${rowsInLibrary}; of a hub id the split after a colon, else ${split}` },
     adds: true,
     hub,
     resume: 'free',
@@ -190,6 +194,10 @@ const trainingDataOption = textsOr<DataInput, DataSource[]>(
   readData({ weights: true }),
   {
     expects: 'a path, rows, or a list of these or of {path, weight}',
+    library: {
+      description: `${rowsInLibrary}; of a hub id the split after a colon, else train; several are mixed by their weights`,
+      expects: 'a path, rows, or a list of these or of { data, weight, stop }',
+    },
     adds: true,
     hub: 'training-data',
     resume: 'free',
@@ -232,12 +240,22 @@ export const contextOptions = {
     'functions that the model may call: a JSON file with a list of their schemas; rows with their own tools keep them',
     {
       expects: 'the path of a JSON file',
+      library: {
+        description: 'schemas of functions that the model may call; rows with their own tools keep them',
+        expects: 'a list of JSON schemas, or the path of a JSON file with one',
+      },
     },
   ),
   templateOptions: optionalObject(
     'further variables of the chat template, such as {"enable_thinking": false}',
     ['messages', 'tools', 'add_generation_prompt'],
-    { expects: 'a JSON object of variables other than messages, tools and add_generation_prompt' },
+    {
+      expects: 'a JSON object of variables other than messages, tools and add_generation_prompt',
+      library: {
+        description: 'further variables of the chat template, such as { enable_thinking: false }',
+        expects: 'an object of variables other than messages, tools and add_generation_prompt',
+      },
+    },
   ),
 }
 
@@ -255,6 +273,7 @@ export const rowOptions = {
     "auto: the model's own; none: prompt and completion concatenated; or a file with a Jinja template",
     'auto|none|FILE',
     'auto',
+    { expects: 'auto, none, or the path of a file' },
   ),
   text: optionalPattern(
     'make each row a text of its columns, such as "Question: {query}\\nAnswer: {response}", and train all of it; {{ and }} are braces',
@@ -268,15 +287,24 @@ export const rowOptions = {
     {
       placeholder: 'PART=COLUMN,…',
       expects: `parts with the names of columns, as prompt=query,completion=response; parts are ${COLUMN_NAMES.join(', ')}`,
+      library: {
+        description: 'names of columns by what they are; a.b is the key b of the column a; by default their names tell',
+        expects: `names of columns by parts, as { prompt: 'query', completion: 'response' }; parts are ${COLUMN_NAMES.join(', ')}`,
+      },
     },
   ),
   extensions: names(
     'endings of the files of a folder that are read, or all for every known text (.txt, .md, .py, …); by default its data files, or its texts if it has none',
-    { placeholder: '.A,.B', expects: 'endings with commas, such as .py,.md, or all' },
+    {
+      placeholder: '.A,.B',
+      expects: 'endings with commas, such as .py,.md, or all',
+      library: { expects: "a list of endings, such as ['.py', '.md'], or all" },
+    },
   ),
   ignoreColumns: names('columns that are not read, whatever they mean', {
     placeholder: 'A,B',
     expects: 'names of columns with commas',
+    library: { expects: 'a list of names of columns' },
   }),
   ...contextOptions,
   trainOn: choice('which tokens of a row with a prompt are trained', ['completion', 'all'], 'completion'),

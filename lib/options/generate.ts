@@ -17,6 +17,7 @@ export const GenerateSchema = z.strictObject({
   ...loadedForm(whereDecodingIsNotSlower),
   prompt: text('text to continue or answer; without it, a terminal starts a chat', 'P', {
     expects: 'a non-empty text',
+    library: { description: 'text to continue or answer' },
   }),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
   raw: flag('no template: continue the prompt as it is'),

@@ -160,6 +160,7 @@ export const TrainSchema = z.strictObject({
   }),
 
   shard: optionalChoice('under mpirun: shard the base over the ranks, each with a part of every matrix', SHARDS, {
+    library: { description: 'shard the base over the ranks, each with a part of every matrix' },
     defaultText: 'each rank has all of it',
     group: steps,
     resume: 'free',
@@ -210,6 +211,7 @@ export const TrainSchema = z.strictObject({
   }),
   samplePrompt: texts("write the model's answer to this prompt to samples.jsonl; a YAML file may list several", 'P', {
     expects: 'a non-empty text, or a list of them',
+    library: { description: "write the model's answers to these prompts to samples.jsonl" },
     group: run,
     resume: 'free',
   }),
@@ -226,6 +228,10 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   resume: optionalText('continue the run in --output (or DIR) from its newest intact checkpoint', 'DIR', {
+    library: {
+      description: 'continue the run in --output, or in another folder, from its newest intact checkpoint',
+      expects: 'true, false, or the path of a folder',
+    },
     group: run,
     scope: 'call',
     needs: ['output'],

@@ -14,6 +14,13 @@ export interface OptionFacts {
   placeholder: string
   /** Describes a valid value, to follow "Expected". */
   expects: string
+  /** The words of the library, where those of the command line are about flags and texts. */
+  library?: {
+    /** One sentence for editors and the reference. */
+    description?: string
+    /** Describes a valid value, to follow "Expected". */
+    expects?: string
+  }
   /** The default in help, if it depends on other options or its value alone would not say enough. */
   defaultText?: string
   /** The values of a `choice`, in the order of help. */

@@ -22,15 +22,17 @@ export interface NumberRange extends Words {
   below?: number
 }
 
-/** Builds the description of an option of a kind. */
+/** Builds the description of an option of a kind; `inLibrary` describes a valid value there, where it is no text. */
 function facts(
   kind: OptionFacts['kind'],
   description: string,
   placeholder: string,
   expects: string,
   words: Words & Pick<OptionFacts, 'choices' | 'adds'>,
+  inLibrary?: string,
 ): OptionFacts {
-  return { kind, description, placeholder, expects, ...words }
+  const library = inLibrary === undefined ? words.library : { expects: inLibrary, ...words.library }
+  return { kind, description, placeholder, expects, ...words, ...(library && { library }) }
 }
 
 function rangeText({ min, above, max, below }: NumberRange): string {
@@ -110,7 +112,7 @@ export function textWithDefault(description: string, placeholder: string, fallba
 export function optionalObject(description: string, reserved: readonly string[], words: Words = {}) {
   const object = z.record(z.string(), z.unknown()).refine((value) => !reserved.some((name) => name in value))
   const schema = z.union([z.string().transform(jsonIn).pipe(object), object]).optional()
-  return declare(schema, facts('text', description, 'JSON', 'a JSON object', words))
+  return declare(schema, facts('text', description, 'JSON', 'a JSON object', words, 'an object'))
 }
 
 /** An optional path of a file, or the list that the file contains. */
@@ -124,7 +126,14 @@ export function optionalSize(description: string, words: Words = {}) {
   const bytes = z.int().min(1)
   return declare(
     z.union([bytes, z.string().transform(parseSize).pipe(bytes)]).optional(),
-    facts('text', description, 'SIZE', 'a size as 2GiB or 800MB', words),
+    facts(
+      'text',
+      description,
+      'SIZE',
+      'a size as 2GiB or 800MB',
+      words,
+      'a number of bytes, or a size as 2GiB or 800MB',
+    ),
   )
 }
 
@@ -175,7 +184,7 @@ export function optionalChoice<const Values extends readonly [string, ...string[
 /** Names, comma-separated on the command line; the last occurrence counts. */
 export function names(description: string, words: Words = {}) {
   const schema = z.union([z.string().min(1).transform(splitNames), z.array(z.string().min(1))]).optional()
-  return declare(schema, facts('list', description, 'NAMES', 'names with commas', words))
+  return declare(schema, facts('list', description, 'NAMES', 'names with commas', words, 'a list of names'))
 }
 
 /** An ordered list of words out of a few, comma-separated on the command line. */
@@ -186,8 +195,18 @@ export function choices<const Values extends readonly [string, ...string[]]>(
 ) {
   const list = z.array(z.enum(values)).min(1)
   const schema = z.union([z.string().min(1).transform(splitNames).pipe(list), list]).optional()
-  const expects = `names with commas out of ${values.join(', ')}`
-  return declare(schema, { ...choiceFacts(description, values, words), kind: 'list', expects })
+  const all = values.join(', ')
+  return declare(
+    schema,
+    facts(
+      'list',
+      description,
+      values.join('|'),
+      `names with commas out of ${all}`,
+      { choices: values, ...words },
+      `a list out of ${all}`,
+    ),
+  )
 }
 
 /** Names, a regular expression, or a word that stands for many names. */
@@ -201,7 +220,14 @@ export function namesOrPattern<const Word extends string>(description: string, w
     .optional()
   return declare(
     schema,
-    facts('list', description, 'NAMES', `${word}, names with commas, or a regular expression between slashes`, words),
+    facts(
+      'list',
+      description,
+      'NAMES',
+      `${word}, names with commas, or a regular expression between slashes`,
+      words,
+      `${word}, a list of names, or a regular expression`,
+    ),
   )
 }
 
@@ -210,6 +236,7 @@ export function numbersByPattern(
   description: string,
   { integers = false, ...words }: Words & { integers?: boolean } = {},
 ) {
+  const values = `positive ${integers ? 'whole ' : ''}numbers`
   const number = integers ? z.int().positive() : z.number().positive()
   const numbers = z.record(z.string().min(1).refine(isPattern), number)
   const schema = z.union([numbers, z.string().min(1).transform(parsePatterns).pipe(numbers)]).optional()
@@ -219,8 +246,9 @@ export function numbersByPattern(
       'list',
       description,
       'PATTERN=N,…',
-      `patterns with positive ${integers ? 'whole ' : ''}numbers, as down_proj=16,q_proj=4`,
+      `patterns with ${values}, as down_proj=16,q_proj=4`,
       words,
+      `${values} by patterns, as { down_proj: 16, q_proj: 4 }`,
     ),
   )
 }
@@ -232,7 +260,7 @@ export function textsByName(description: string, names: readonly string[], words
     z.string().min(1),
   )
   const schema = z.union([given, z.string().min(1).transform(parseTexts).pipe(given)]).optional()
-  return declare(schema, facts('list', description, 'NAME=TEXT,…', 'names with texts', words))
+  return declare(schema, facts('list', description, 'NAME=TEXT,…', 'names with texts', words, 'texts by names'))
 }
 
 /** Paths: one on the command line, where the last occurrence counts or, with `adds`, each occurrence adds one. */

@@ -56,10 +56,11 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   }
   if (option.safeParse(value).success) return
   const name = optionPlace(key, source)
+  const { expects } = source === 'api' ? { ...facts, ...facts.library } : facts
   const suggestion = typeof value === 'string' ? nearest(value, facts.choices ?? []) : undefined
   throw new UsageError(
     'bad-value',
-    `Expected ${facts.expects} for ${name} but received ${quoted(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
+    `Expected ${expects} for ${name} but received ${quoted(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
   )
 }
 

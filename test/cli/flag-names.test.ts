@@ -11,12 +11,14 @@ describe('a sentence of the library on the command line', () => {
     ['The option compute is int8, but no', '--compute is int8, but no'],
     ['continue it with the option resume, or not', 'continue it with --resume, or not'],
     ['train it whole (modulesToSave).', 'train it whole (--modules-to-save).'],
-    ['both (modulesToSave: embeddings,head), or', 'both (--modules-to-save embeddings,head), or'],
+    ["ignore it (the option ignoreColumns: ['maxSteps', 'b'])", 'ignore it (--ignore-columns maxSteps,b)'],
+    ["both (modulesToSave: ['embeddings', 'head']), or", 'both (--modules-to-save embeddings,head), or'],
     ['; the option quantised: false turns them into float32', '; --no-quantised turns them into float32'],
+    ["as in the option columns: { prompt: 'query', completion: 'a.b' }", 'as in --columns prompt=query,completion=a.b'],
     ['with the option quantised: true they stay', 'with --quantised they stay'],
     ['merge it (the option format: gguf or safetensors).', 'merge it (--format gguf or safetensors).'],
     [
-      'had learningRate 0.1; with the option allowChanges learningRate.',
+      "had learningRate 0.1; with the option allowChanges: ['learningRate'].",
       'had --learning-rate 0.1; with --allow-changes learning-rate.',
     ],
   ])('%s', (sentence, told) => {

@@ -14,7 +14,7 @@ import type { OptionsSchema } from '../../lib/schema/option-facts.js'
 import { root } from './blocks.js'
 
 const path = join(root, 'dist', 'example.mts')
-const code = `import { evaluate, generate, type Model, mergeModel, type TrainOptions, train } from './index.js'
+const code = `import { evaluate, generate, loadModel, initModel, Chat, DataLoader, mora, type Model, mergeModel, type TrainOptions, train } from './index.js'
 declare const model: Model
 train(model, { data: 'rows.jsonl', rank: 4, mergeEvery: 5, memory: '2GiB', template: 'none', learningRate: 1e-4 })
 void evaluate(model, { task: 'perplexity', data: ['a.txt'], window: 8 })
@@ -27,6 +27,7 @@ void mergeModel({ model: 'm', output: 'o' })
 train(model, { data: 'rows.jsonl', profile: true })
 train(model, { data: 'rows.jsonl', method: 'lora', oftBlocks: 3 })
 train(model, { data: 'rows.jsonl', method: 'oft', oftBlocks: 3 })
+void [loadModel('m', {}), initModel('c', {}), new Chat(model, {}), new DataLoader([], {}), model.addAdapter('a', mora({}))]
 const options: TrainOptions = { data: 'rows.jsonl', method: 'dora', cycle: ['sharing'] }
 `
 const options: ts.CompilerOptions = {
@@ -67,11 +68,26 @@ it('an editor shows the type, the meaning, the range and the default of an optio
     /Merge the adapter every N steps.*\n\nA whole number of at least 1\.\n\nDefault: never\./,
   )
   expect(hover('template:')).toMatch(/auto: the model's own.*\n@default 'auto'/s)
-  expect(hover('memory:')).toContain('A size as 2GiB or 800MB.')
+  expect(hover('learningRate:')).toMatch(/number \| LearningRate.*\nThe peak rate/)
+  expect(hover('memory:')).toContain('A number of bytes, or a size as 2GiB or 800MB.')
   expect(hover('window:')).toContain('Default: `maxLength`.')
   expect(hover('topP:')).toMatch(/Keep the likeliest tokens.*A number above 0 up to 1\.\n@default 1$/s)
   expect(hover('format:')).toMatch(/'?gguf'?.*safetensors/s)
   for (const name of ['threads:', 'offline:']) expect(hover(name).split('\n')[1]).not.toBe('')
+})
+
+it.each([
+  ['train(model, { data', 'train<NoFields>(model: Model, options: TrainOptions<NoFields>): Run'],
+  ['evaluate(model', 'evaluate<"perplexity">(model: EvaluatedModel, input: EvaluateOptions<"perplexity">): Promise<'],
+  ['generate(model', 'generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>'],
+  ['mergeModel({', 'mergeModel(options: MergeModelOptions): Promise<MergeModelResult>'],
+  ['loadModel(', 'loadModel(model: string, options?: LoadOptions): Promise<Model>'],
+  ['initModel(', 'initModel(configPath: string, given?: InitModelOptions): Promise<Model>'],
+  ['Chat(', 'Chat(model: LanguageModel, call?: ChatOptions): Chat'],
+  ['addAdapter(', 'addAdapter(name: string, config: AdapterConfigBase, options?: AddAdapterOptions): Promise<void>'],
+  ['mora({', 'mora(options?: Partial<Omit<MoraConfig, "method">>): MoraConfig'],
+])('an editor shows one name for the options of %s', (call, signature) => {
+  expect(hover(call)).toContain(signature)
 })
 
 it('the types require what is required at run time, and leave out options of the command line alone', () => {
@@ -84,7 +100,7 @@ it('the types require what is required at run time, and leave out options of the
     [10, expect.stringContaining("'adapter' is missing")],
     [11, expect.stringContaining("'profile' does not exist")],
     [12, expect.stringContaining("'oftBlocks' does not exist in type 'RunOptions & { method: \"lora\"; }")],
-    [14, expect.stringContaining("'cycle' does not exist")],
+    [15, expect.stringContaining("'cycle' does not exist")],
   ])
 })
 
@@ -104,7 +120,8 @@ it.each<[string, OptionsSchema]>([
   const type = checker.getDeclaredTypeOfSymbol(checker.getAliasedSymbol(found))
   const forms = type.isUnion() ? type.types : [type]
   for (const [key, option] of Object.entries(schema.shape)) {
-    const { description, defaultText, only } = optionFacts(option)
+    const facts = optionFacts(option)
+    const { description, defaultText, only } = { ...facts, ...facts.library }
     const property = forms.map((form) => form.getProperty(key)).find((one) => one !== undefined)
     if (only !== undefined && !ownWords.includes(key)) {
       expect(property, key).toBeUndefined()
@@ -113,7 +130,7 @@ it.each<[string, OptionsSchema]>([
     expect(checker.getTypeOfSymbol(property!).flags & ts.TypeFlags.Any, key).toBe(0)
     const text = ts.displayPartsToString(property!.getDocumentationComment(checker))
     expect(text, key).toMatch(/^\S.*\./)
-    expect(text, key).not.toContain('--')
+    expect(text, key).not.toMatch(/--|with commas|YAML/)
     if (ownWords.includes(key)) continue
     expect(text.toLowerCase(), key).toContain(description.split('--')[0]!.toLowerCase())
     const fallback = optionDefault(option)

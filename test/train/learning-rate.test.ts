@@ -76,7 +76,7 @@ describe('a learning rate that is a function', () => {
     const options = optionsOf()
     await trained(options, halving, 2)
     await expect(trained({ ...options, resume: true }, (step) => 0.2 / 2 ** step)).rejects.toThrow(
-      /had learningRate function with sha256 .*allowChanges learningRate\.$/,
+      /had learningRate function with sha256 .*allowChanges: \['learningRate'\]\.$/,
     )
     await expect(trained({ ...options, resume: true }, 0.1)).rejects.toThrow(/had learningRate function/)
     const second = await trained({ ...options, resume: true }, halving)

@@ -21,10 +21,15 @@ export const sharedFields = {
   targetModules: namesOrPattern(
     'layers that get an adapter: all-linear (every linear layer of the blocks), names, or /regex/',
     'all-linear',
-    { defaultText: 'all-linear', group },
+    {
+      library: { description: 'layers that get an adapter; all-linear is every linear layer of the blocks' },
+      defaultText: 'all-linear',
+      group,
+    },
   ),
   rankPattern: numbersByPattern('ranks by layer: the end of a path, or a regular expression for it, = a rank', {
     integers: true,
+    library: { description: 'ranks by layer: keys are ends of paths, or regular expressions for them' },
     group,
   }),
   modulesToSave: names('modules that are trained whole beside the adapter: embeddings, norms, head, or names', {

@@ -272,7 +272,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     matters: isPresent,
     besideText: true,
     meaning: 'preferences, which no objective here takes',
-    way: 'train the preferred answers alone (the option columns prompt=prompt,completion=chosen)',
+    way: "train the preferred answers alone (the option columns: { prompt: 'prompt', completion: 'chosen' })",
   },
   {
     columns: ['label', 'kto_tag'],
@@ -292,13 +292,13 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     purposes: ['training', 'question'],
     matters: isList,
     meaning: 'multiple-choice questions, which mora eval --task choices measures',
-    way: 'name what is trained (the option columns prompt=question,completion=answer)',
+    way: "name what is trained (the option columns: { prompt: 'question', completion: 'answer' })",
   },
   {
     columns: ['context', 'passage'],
     purposes: ['training', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
-    way: 'put it after the prompt (the option columns prompt=question,input=context,completion=answer)',
+    way: "put it after the prompt (the option columns: { prompt: 'question', input: 'context', completion: 'answer' })",
   },
 ]

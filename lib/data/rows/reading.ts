@@ -154,7 +154,7 @@ export class RowReading {
       columns.where,
       known === ''
         ? 'the row has no columns'
-        : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; say what they are, as in the option columns ${suggestion(columns, purpose)}`,
+        : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; say what they are, as in the option columns: { ${suggestion(columns, purpose)} }`,
     )
   }
 
@@ -227,7 +227,7 @@ function refuseUnread(columns: RowColumns, unread: KnownForm['unread']): void {
     const them = found.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
     throw malformedRow(
       columns.where,
-      `the ${them[0]} ${found.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns ${found.join(',')})${way ? ` or ${way}` : ''}`,
+      `the ${them[0]} ${found.map(quoted).join(' and ')} ${them[1]} these rows ${meaning}; ignore ${them[2]} (the option ignoreColumns: [${found.map((name) => `'${name}'`).join(', ')}])${way ? ` or ${way}` : ''}`,
     )
   }
 }
@@ -279,14 +279,14 @@ const ASKS =
 const ANSWERS =
   /^(completions?|answers?|a|responses?|outputs?|solutions?|targets?|repl(y|ies)|assistant|gpt|result|summary|label|correct)$/i
 
-/** Returns the `--columns` that probably fit a row. */
+/** Returns the columns that probably fit a row, as the option names them. */
 function suggestion(columns: RowColumns, purpose: Purpose): string {
   const { names } = columns
-  if (purpose === 'choices') return 'question=COLUMN,choices=COLUMN,answer=COLUMN'
+  if (purpose === 'choices') return "question: 'COLUMN', choices: 'COLUMN', answer: 'COLUMN'"
   const texts = names.filter((name) => ['string', 'number'].includes(typeof columns.value(name)))
-  if (purpose === 'training' && texts.length === 1) return `text=${texts[0]}`
+  if (purpose === 'training' && texts.length === 1) return `text: '${texts[0]}'`
   const asked = texts.find((name) => ASKS.test(name)) ?? texts[0] ?? 'COLUMN'
   const rest = texts.filter((name) => name !== asked)
   const answered = rest.find((name) => ANSWERS.test(name)) ?? rest.at(-1) ?? 'COLUMN'
-  return `prompt=${asked},${purpose === 'training' ? 'completion' : 'answer'}=${answered}`
+  return `prompt: '${asked}', ${purpose === 'training' ? 'completion' : 'answer'}: '${answered}'`
 }

@@ -163,7 +163,7 @@ export class Lane {
   #changed(): UsageError {
     return new UsageError(
       'changed-run',
-      `${this.name}: the rows that the run to resume has read are not there any more: give it the same, start a new run, or allow the change with the option allowChanges data.`,
+      `${this.name}: the rows that the run to resume has read are not there any more: give it the same, start a new run, or allow the change with the option allowChanges: ['data'].`,
     )
   }
 

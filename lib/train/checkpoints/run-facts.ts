@@ -51,7 +51,7 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
     if (rule !== 'rounding' && !allowed.some((one) => one === 'all' || camelCase(one) === name)) {
       throw new UsageError(
         'changed-run',
-        `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with the option allowChanges ${name}.`,
+        `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with the option allowChanges: ['${name}'].`,
       )
     }
     notices.push(`${name} is ${is} and was ${was} before: the run goes on, but not bit for bit as it would have.`)

@@ -66,6 +66,6 @@ async function untrainedTargets(
     .filter(({ id }) => untrained.includes(id))
     .map(
       ({ token, count }) =>
-        `${token} is a target ${count} times, but the model's embedding or head looks untrained for it, so the model may never write it; train both whole (modulesToSave: embeddings,head), or use a template of other tokens.`,
+        `${token} is a target ${count} times, but the model's embedding or head looks untrained for it, so the model may never write it; train both whole (modulesToSave: ['embeddings', 'head']), or use a template of other tokens.`,
     )
 }

@@ -20,7 +20,7 @@ describe('columns that are not read', () => {
     [{ question: 'a', context: 'b', answer: 'c' }, /the column "context" makes these rows questions about a passage/],
   ])('are refused by name: %j', (value, message) => {
     expect(() => train(value)).toThrow(message)
-    expect(() => train(value)).toThrow(/^rows\.jsonl:3: .*ignore (it|them) \(the option ignoreColumns [\w,]+\)/)
+    expect(() => train(value)).toThrow(/^rows\.jsonl:3: .*ignore (it|them) \(the option ignoreColumns: \[[\w', ]+\]\)/)
   })
 
   it('are accepted when they say nothing, or are ignored by name', () => {
@@ -85,13 +85,13 @@ describe('the option columns', () => {
   })
 
   it.each([
-    [{ q: 'x', a: 'y' }, 'prompt=q,completion=a'],
-    [{ id: 3, title: 'x', reply: 'y' }, 'prompt=title,completion=reply'],
-    [{ body: 'x', list: [1] }, 'text=body'],
-    [{ x: 'a', y: 'b', z: 'c' }, 'prompt=x,completion=z'],
+    [{ q: 'x', a: 'y' }, "prompt: 'q', completion: 'a'"],
+    [{ id: 3, title: 'x', reply: 'y' }, "prompt: 'title', completion: 'reply'"],
+    [{ body: 'x', list: [1] }, "text: 'body'"],
+    [{ x: 'a', y: 'b', z: 'c' }, "prompt: 'x', completion: 'z'"],
   ])('is proposed for unknown columns: %j', (value, proposal) => {
     expect(() => train(value)).toThrow(
-      `no form of rows has the columns ${Object.keys(value).join(', ')}; say what they are, as in the option columns ${proposal}`,
+      `no form of rows has the columns ${Object.keys(value).join(', ')}; say what they are, as in the option columns: { ${proposal} }`,
     )
   })
 })
@@ -242,7 +242,7 @@ describe('multiple-choice questions', () => {
       /answer: expected an index from 0 to 1 or a letter from A to B/,
     ],
     [{ question: 'q', choices: { text: ['x', 'y'], label: ['1', '2'] }, answerKey: '3' }, /one of the labels 1, 2/],
-    [{ question: 'q', answer: 'z' }, /no form of rows has the columns question, answer; .* question=COLUMN,choices=/],
+    [{ question: 'q', answer: 'z' }, /the columns question, answer; .* question: .COLUMN., choices: /],
   ])('that are malformed name the row: %j', (value, message) => {
     expect(() => choose(value)).toThrow(message)
   })

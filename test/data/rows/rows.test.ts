@@ -125,9 +125,12 @@ describe('rows to train', () => {
     [[1, 2], /train\.jsonl:12: expected an object of columns but received \[1,2\]/],
     [
       { question: 'x' },
-      /train\.jsonl:12: no form of rows has the columns question; say what they are, as in the option columns text=question/,
+      /train\.jsonl:12: no form of rows has the columns question; say what they are, as in the option columns: { text: 'question' }/,
     ],
-    [{ prompt: 'x' }, /train\.jsonl:12: no form of rows has the columns prompt; .*the option columns text=prompt/],
+    [
+      { prompt: 'x' },
+      /train\.jsonl:12: no form of rows has the columns prompt; .*the option columns: { text: 'prompt' }/,
+    ],
     [{ messages: [{ role: 'user', content: 4 }] }, /train\.jsonl:12: messages\[0\]\.content/],
     [
       { messages: [{ role: 'user', weight: 0.5 }] },
