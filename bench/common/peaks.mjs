@@ -1,5 +1,5 @@
 // Measures this machine's peaks: the speed of products at a model's own shapes, and of memory.
-import { native } from 'node-mora/adapters'
+import { native } from './internals.mjs'
 
 const repetitions = 3
 const secondsEach = 0.12

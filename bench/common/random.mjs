@@ -1,6 +1,7 @@
 // Values for measurements: a GPU multiplies zeros with less power, and so faster, than it does real numbers.
 import { Tensor } from 'node-mora'
-import { native, randomStream } from 'node-mora/adapters'
+import { randomStream } from 'node-mora/adapters'
+import { native } from './internals.mjs'
 
 const sources = new Map()
 

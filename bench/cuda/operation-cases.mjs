@@ -1,8 +1,7 @@
 // Every operation at the sizes of a Llama-2-7B block: `[{name, run}]`. Letters as in lib/native/addon.ts: T tokens, D hidden,
 // F features, H heads, E head size, V vocabulary, R side of MoRA's matrix.
 import { squareSide, Tensor } from 'node-mora'
-import { native } from 'node-mora/adapters'
-import { liveSections, moraGeometry } from '../common/internals.mjs'
+import { liveSections, moraGeometry, native } from '../common/internals.mjs'
 import { normal } from '../common/random.mjs'
 
 export const llama = { T: 4096, D: 4096, F: 11008, H: 32, E: 128, V: 32000, R: 1448, ranks: [8, 256], lossRows: 1024 }

@@ -3,7 +3,7 @@
 //   node bench/cuda/operations.mjs [--tiny] [--json FILE]
 import { parseArgs } from 'node:util'
 import { openDevice, Tensor } from 'node-mora'
-import { native } from 'node-mora/adapters'
+import { native } from '../common/internals.mjs'
 import { keep } from '../common/keep.mjs'
 import { table } from '../common/table.mjs'
 import { llama, operationCases, tiny } from './operation-cases.mjs'

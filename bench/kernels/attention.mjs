@@ -3,8 +3,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tensor } from 'node-mora'
-import { native, randomStream } from 'node-mora/adapters'
-import { float32FromHalf, halfFromFloat32 } from '../common/internals.mjs'
+import { randomStream } from 'node-mora/adapters'
+import { float32FromHalf, halfFromFloat32, native } from '../common/internals.mjs'
 
 const inputs = ['q', 'k', 'v', 'dOut']
 const outputs = ['out', 'dQ', 'dK', 'dV']

@@ -2,7 +2,7 @@
 // result written once. Letters: T tokens, D hidden, F features of the MLP, H heads, E head size, V vocabulary; a bytes of
 // an activation.
 import { Tensor } from 'node-mora'
-import { native } from 'node-mora/adapters'
+import { native } from '../common/internals.mjs'
 import { normal } from '../common/random.mjs'
 
 export function memoryCases(config, T, dtype, device) {

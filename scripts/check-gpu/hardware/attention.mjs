@@ -1,5 +1,5 @@
 /** Attention over one document of 32,768 tokens, forward and backward: some rows beside float64. */
-import { native } from 'node-mora/adapters'
+import { native } from '../../../bench/common/internals.mjs'
 import { rounded, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device }) {

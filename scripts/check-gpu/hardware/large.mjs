@@ -1,5 +1,5 @@
 /** Tensors of more than 2^31 elements: rows gathered, converted, added, summed and scattered, all of it exact. */
-import { native } from 'node-mora/adapters'
+import { native } from '../../../bench/common/internals.mjs'
 
 export function casesOf({ tiny, device }) {
   const columns = tiny ? 32 : 4096

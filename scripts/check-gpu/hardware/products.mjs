@@ -1,5 +1,5 @@
 /** Products that cuBLAS may handle differently from its stand-in: interleaved batches, one row or column, TF32. */
-import { native } from 'node-mora/adapters'
+import { native } from '../../../bench/common/internals.mjs'
 import { relative, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device, cpu }) {

@@ -1,5 +1,5 @@
 /** Tokens drawn from a vocabulary of 262,144, beside the definition in float64 (native/core/backend.h, Sampling). */
-import { native } from 'node-mora/adapters'
+import { native } from '../../../bench/common/internals.mjs'
 import { uniform } from './values.mjs'
 
 export function casesOf({ tiny, device }) {

@@ -2,8 +2,7 @@
  * MoRA's section operators with sides that are not aligned to 16 bytes: products of windows and of sections, beside the CPU's.
  */
 
-import { native } from 'node-mora/adapters'
-import { liveSections } from '../../../bench/common/internals.mjs'
+import { liveSections, native } from '../../../bench/common/internals.mjs'
 import { allowedOf, relative, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device, cpu }) {
