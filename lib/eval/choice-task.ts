@@ -4,7 +4,7 @@ import { malformedRow } from '../data/rows/check.js'
 import type { ChoiceRow } from '../data/rows/choices.js'
 import type { DataRecord } from '../data/rows/record.js'
 import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
-import { pairTokens, scoreContinuations } from './continuations.js'
+import { pairTokens, plainPairTokens, scoreContinuations } from './continuations.js'
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
@@ -24,14 +24,19 @@ export interface ChoiceTask {
   readonly kind: 'choices'
   /** Whether the published prompt is plain text, which is used as such unless a template is named. */
   readonly plain?: true
-  /** Returns what stands before the shots, by the subject of a row. */
-  header?(subject: string): string
+  /** Returns a part that the task needs and a row lacks. */
+  lacks?(row: ChoiceRow): 'subject' | 'input' | undefined
+  /** Returns what stands before the shots. */
+  header?(row: ChoiceRow): string
   /** Returns the text that asks; a space and an answer follow. */
   question(row: ChoiceRow): string
   /** Returns an answer for each choice. */
   answers(row: ChoiceRow): readonly string[]
-  /** Whether the choice with the highest mean of a token is predicted, and not the one with the highest sum. */
-  perToken?(row: ChoiceRow): boolean
+  /**
+   * Whether AdaptLLM's rules hold: the highest mean of a token is predicted and not the highest sum, and prompts are tokenised as they
+   * are, without BOS.
+   */
+  byAdaptllm?(row: ChoiceRow): boolean
   /** Returns further verdicts on a row. */
   verdicts?(scored: ScoredChoices): Record<string, number>
   summarise(entries: readonly RowEntry[]): Measures
@@ -53,7 +58,7 @@ export async function askChoices(task: ChoiceTask, context: TaskContext): Promis
     const { prompt, continuations } = await tokensOf(task, { row, where, asked }, context)
     const sums = await scoreContinuations(cache, prompt, continuations, context)
     const tokens = continuations.map((ids) => ids.length)
-    const predicted = best(task.perToken?.(row) ? quotients(sums, tokens) : sums)
+    const predicted = best(task.byAdaptllm?.(row) ? quotients(sums, tokens) : sums)
     const entry = {
       prompt: plainText(asked),
       ...(row.subject !== undefined && { subject: row.subject }),
@@ -81,11 +86,15 @@ async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow
   return readAll(context, (record) => {
     const { row, question, subject } = read(record)
     const { where } = record
-    if (task.header && subject === undefined) {
-      throw malformedRow(where, 'the row has no subject, which the prompt names; say its column (the option columns)')
+    const lack = task.lacks?.(row)
+    if (lack !== undefined) {
+      throw malformedRow(
+        where,
+        `this task needs the row's ${lack}; name its column (the option columns ${lack}=COLUMN)`,
+      )
     }
-    const asked = { question, shots: shots.before({ question, subject }, where) }
-    return { row, where, asked: task.header ? { ...asked, header: task.header(subject!) } : asked }
+    const header = task.header?.(row)
+    return { row, where, asked: { header, question, shots: shots.before({ question, subject }, where) } }
   })
 }
 
@@ -104,11 +113,12 @@ async function tokensOf(
     continuations = await Promise.all(answers.map((text) => tokenizer.encodeContinuation(text, signal)))
   } else {
     const text = plainText(asked)
-    const pairs = await Promise.all(answers.map((answer) => pairTokens(tokenizer, text, ` ${answer}`, signal)))
+    const pairOf = task.byAdaptllm?.(row) ? plainPairTokens : pairTokens
+    const pairs = await Promise.all(answers.map((answer) => pairOf(tokenizer, text, ` ${answer}`, signal)))
     prompt = pairs[0]!.context
     continuations = pairs.map(({ continuation }) => continuation)
   }
-  if (prompt.length === 0) throw malformedRow(where, 'the prompt is white space alone, and has no token')
+  if (prompt.length === 0) throw malformedRow(where, 'the prompt has no token, or is white space alone')
   const empty = continuations.findIndex((ids) => ids.length === 0)
   if (empty >= 0) throw malformedRow(where, `choices[${empty}]: ${quoted(row.choices[empty])} has no token`)
   return { prompt, continuations }

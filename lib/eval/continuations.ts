@@ -13,13 +13,15 @@ export interface Pair {
   continuation: number[]
 }
 
+type Encoder = Partial<Pick<Tokenizer, 'bosId' | 'eosId'>> & Pick<Tokenizer, 'encode' | 'encodeText'>
+
 /**
  * Returns the ids of a context and of a text that continues it, as lm-evaluation-harness has them. White space at the end of the
  * context belongs to the continuation. Both are tokenised as one text; the continuation has those ids that remain after as many as
  * the context alone has, so they differ from the ids of its text where a token spans both. An empty context is BOS, or EOS without it.
  */
 export async function pairTokens(
-  tokenizer: Partial<Pick<Tokenizer, 'bosId' | 'eosId'>> & Pick<Tokenizer, 'encode' | 'encodeText'>,
+  tokenizer: Encoder,
   context: string,
   continuation: string,
   signal?: AbortSignal,
@@ -37,9 +39,22 @@ export async function pairTokens(
   return { context: own!, continuation: whole!.slice(own!.length) }
 }
 
+/** Returns the same as AdaptLLM has them: without BOS, and white space at the end of the context stays there. */
+export async function plainPairTokens(
+  tokenizer: Encoder,
+  context: string,
+  continuation: string,
+  signal?: AbortSignal,
+): Promise<Pair> {
+  const [whole, own] = await Promise.all(
+    [context + continuation, context].map((text) => tokenizer.encode(text, signal)),
+  )
+  return { context: own!, continuation: whole!.slice(own!.length) }
+}
+
 /**
- * Computes the log-probability of each continuation of a prompt, in float64 from float32 logits. If each is one token, the prompt is
- * read once, and only its part that differs from the last one. The beginning of a row that is too long is cut.
+ * Computes the log-probability of each continuation of a prompt, summed in float64. If each is one token, the prompt is read once, and
+ * only its part that differs from the last one. The beginning of a row that is too long is cut.
  */
 export async function scoreContinuations(
   cache: PromptCache,

@@ -112,9 +112,14 @@ export async function evaluate<T extends Task = Task>(
   const measure = await prepare(model, options, { base: base ?? null, adapters, scorer, onDownload, onWarning, signal })
   const counter = new Counter(options.limit ?? null, onProgress)
   const result = await withLines(options.output, (write) =>
-    measure(async (line, summary) => {
-      await write(line)
-      counter.count(summary)
+    measure({
+      found(rows) {
+        counter.total = rows
+      },
+      async done(line, summary) {
+        await write(line)
+        counter.count(summary)
+      },
     }),
   )
   return result as EvalResults[T]
@@ -131,7 +136,7 @@ async function prepare(
   model: EvaluatedModel | null,
   options: EvalOptions,
   { base, adapters, scorer, ...hubOptions }: Call,
-): Promise<(done: TaskContext['done']) => Promise<object>> {
+): Promise<(told: Pick<TaskContext, 'found' | 'done'>) => Promise<object>> {
   const { predictions } = options
   const name = options.task!
   const hub = { offline: options.offline, ...hubOptions }
@@ -140,16 +145,16 @@ async function prepare(
   if (predictions !== undefined && task?.kind === 'text') {
     const data = await openData(options, hub)
     const openWriter = (rows: number) => predictionWriter(predictions, rows)
-    return async (done) => resultOf(await scoreTexts(task, { ...data, done }, openWriter), options)
+    return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, openWriter), options)
   }
   if (model === null) {
     throw new UsageError('missing-argument', 'Missing a model; only the texts of predictions are scored without one.')
   }
   const template = options.template ?? (task?.plain ? 'none' : 'auto')
   const opened = await openTask(withAdaptersOf(model, adapters), options, { ...hub, template })
-  return async (done) => {
+  return async (told) => {
     const notes = new Notes(model.config.maxPositions)
-    const context: TaskContext = { ...opened, base, done, encoded: notes.encoded, cut: notes.cut }
+    const context: TaskContext = { ...opened, ...told, base, encoded: notes.encoded, cut: notes.cut }
     let result: object
     if (task === undefined) result = await OTHER_TASKS[name as keyof typeof OTHER_TASKS](context)
     else if (task.kind === 'choices') result = resultOf(await askChoices(task, context), options)
@@ -198,7 +203,7 @@ class Counter {
   #done = 0
 
   constructor(
-    readonly total: number | null,
+    public total: number | null,
     readonly tell: ((progress: EvalProgress) => void) | undefined,
   ) {}
 

@@ -3,7 +3,7 @@ import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
 import type { Message } from '../data/templates/template.js'
 import { taskRecords } from './rows.js'
-import type { DataContext } from './task.js'
+import type { OpenData } from './task.js'
 
 /** A question with its answer. */
 export interface Solved {
@@ -15,7 +15,7 @@ export interface Solved {
 
 export interface TaskPrompt {
   /** What stands before everything else. */
-  header?: string
+  header?: string | undefined
   /** Solved examples. */
   shots: readonly Solved[]
   question: string
@@ -50,10 +50,7 @@ export class Shots {
   private constructor(readonly count: number) {}
 
   /** Reads the examples that any question can need: one more of each subject than there are shots. */
-  static async read(
-    { shotsData, options, signal }: DataContext,
-    solved: (record: DataRecord) => Solved,
-  ): Promise<Shots> {
+  static async read({ shotsData, options, signal }: OpenData, solved: (record: DataRecord) => Solved): Promise<Shots> {
     const shots = new Shots(options.shots)
     if (options.shots === 0 || !shotsData) return shots
     for await (const record of taskRecords(shotsData, { signal })) {

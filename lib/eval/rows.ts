@@ -9,10 +9,10 @@ import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
-import type { DataContext, RowReader, RowsContext } from './task.js'
+import type { DataContext, OpenData, RowReader, RowsContext } from './task.js'
 
 /** Opens the data of a task. */
-export async function openData(options: EvalOptions, hub: HubOptions): Promise<Omit<DataContext, 'done'>> {
+export async function openData(options: EvalOptions, hub: HubOptions): Promise<OpenData> {
   const { extensions } = options
   return {
     signal: hub.signal,
@@ -61,11 +61,12 @@ export async function* taskRecords(
 
 /** Reads all rows up to the limit, so that a malformed one is found before any is asked. */
 export async function readAll<Row>(
-  { data, options, signal }: Omit<DataContext, 'done'>,
+  { data, options, signal, found }: DataContext,
   read: (record: DataRecord) => Row,
 ): Promise<Row[]> {
   const rows: Row[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) rows.push(read(record))
+  found(rows.length)
   return rows
 }
 

@@ -34,7 +34,7 @@ export const generateTask = (scorer: Scorer): TextTask => ({
 
 /**
  * Loads the default export of a JavaScript or TypeScript file; the latter by Node.js itself, from version 22.18 on.
- * @throws UsageError `missing-file`, `bad-scorer`
+ * @throws UsageError `bad-scorer`
  */
 export async function loadScorer(path: string): Promise<Scorer> {
   let module: { default?: unknown }
@@ -44,7 +44,7 @@ export async function loadScorer(path: string): Promise<Scorer> {
     const { code } = cause as { code?: string }
     throw new UsageError(
       'bad-scorer',
-      code === 'ERR_UNKNOWN_FILE_EXTENSION'
+      code === 'ERR_UNKNOWN_FILE_EXTENSION' && /\.[cm]?ts$/.test(path)
         ? `The scorer ${path} is TypeScript, which Node.js ${process.version} does not read; use Node.js 22.18 or newer, or write JavaScript.`
         : `The scorer ${path} cannot be loaded: ${messageOf(cause)}`,
       { cause },

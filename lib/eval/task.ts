@@ -37,7 +37,7 @@ export interface LogitsOfTargets extends Disposable {
 export interface EvalProgress {
   /** Rows done so far, or for a text windows. */
   done: number
-  /** The largest possible `done`, if `limit` is set; else null. */
+  /** The number of rows, if they are all read first; else the largest possible `done`, if `limit` is set; else null. */
   total: number | null
   /** A short phrase about the result so far, such as `accuracy 0.25`; empty if there is none. */
   summary: string
@@ -246,20 +246,26 @@ export interface EvalResults extends Record<Task, object> {
   generate: AccuracyResult<'generate'>
 }
 
-/** What a task reads, whether or not there is a model. */
-export interface DataContext {
+/** What a task reads. */
+export interface OpenData {
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]
   readonly shotsData: readonly OpenSource[] | undefined
   readonly reading: RowReading
   /** Aborting it ends the task with its reason. */
   readonly signal?: AbortSignal
+}
+
+/** What a task needs that may run without a model. */
+export interface DataContext extends OpenData {
+  /** Called when all rows have been read, before the first is asked. */
+  found(rows: number): void
   /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
   done(line: object, summary?: string): Promise<void>
 }
 
 /** The input of a task that turns rows into tokens. */
-export interface RowsContext extends Omit<DataContext, 'done'> {
+export interface RowsContext extends OpenData {
   readonly model: RowReader
   /** If null, prompts are used without a template. */
   readonly template: ChatTemplate | null

@@ -39,6 +39,8 @@ export interface TextTask {
   readonly kind: 'text'
   /** Whether the published prompt is plain text, which is used as such unless a template is named. */
   readonly plain?: true
+  /** Whether a plain prompt has no BOS, whatever the tokenizer's rule. */
+  readonly withoutBos?: true
   /** Writes a question as plain text; a space and an answer follow. In a chat, the question itself is the user's turn. */
   question?(prompt: string): string
   /** Texts that end an answer to a plain prompt. */
@@ -114,12 +116,14 @@ export async function modelWriter(task: TextTask, context: TaskContext): Promise
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
   const { maxNewTokens = task.maxNewTokens } = options
+  const encode = (text: string) =>
+    task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
   const cache = new PromptCache(model)
   const write: Writer = async ({ where, asked, tools, templateOptions }) => {
     const isPlain = template === null && !Array.isArray(asked)
     const messages = Array.isArray(asked) ? asked : chatOf(asked)
     const ids = isPlain
-      ? cut(await tokenizer.encodeText(plainText(asked, task.question), signal), maxNewTokens)
+      ? cut(await encode(plainText(asked, task.question)), maxNewTokens)
       : await promptTokens(
           model,
           template,

@@ -155,9 +155,9 @@ describe('evaluate', () => {
         { prompt: '2 + 2?', answer: '4', text: '\\boxed{4}', extracted: '4', score: 1 },
       ])
       expect(progress.map(({ done, total }) => [done, total])).toEqual([
-        [1, null],
-        [2, null],
-        [3, null],
+        [1, 3],
+        [2, 3],
+        [3, 3],
       ])
       expect(await evaluate(model, { task: 'exact-match', data, template: chatml, limit: 1 })).toMatchObject({
         rows: 1,

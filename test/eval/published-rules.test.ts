@@ -2,18 +2,18 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { lastBoxed } from '../../lib/eval/answers.js'
 import { best } from '../../lib/eval/choice-task.js'
 import { evaluate, type RowEntry } from '../../lib/eval/index.js'
 import { weightedF1 } from '../../lib/eval/measures.js'
-import { convfinqaTask, entities, entityF1, numbers } from '../../lib/eval/tasks/finance.js'
+import { entities, entityF1, numbers } from '../../lib/eval/tasks/finance.js'
 import {
   flexibleExtract,
   GSM8K_COT_STRICT,
   GSM8K_STRICT,
+  gsm8kCotTask,
   gsm8kTask,
-  isExactMatch,
   strictMatch,
 } from '../../lib/eval/tasks/gsm8k.js'
 import { mathTask } from '../../lib/eval/tasks/math.js'
@@ -82,22 +82,34 @@ interface Mmlu {
 
 const given = { row: {}, where: 'row 1' }
 
+const folder = mkdtempSync(join(tmpdir(), 'mora-predictions-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+let files = 0
+
+/** Writes a file of predictions. */
+function writeTexts(texts: readonly string[]): string {
+  const path = join(folder, `${files++}.jsonl`)
+  writeFileSync(path, texts.map((text) => `${JSON.stringify({ text })}\n`).join(''))
+  return path
+}
+
 evaluationSizes('gsm8k.json', (file) => {
   const { rows } = evaluationJson<Gsm8k>(file)
 
   it.each([
-    ['gsm8k', GSM8K_STRICT],
-    ['gsm8k_cot', GSM8K_COT_STRICT],
-  ] as const)('the filters of %s extract and judge as the harness', (task, pattern) => {
+    ['gsm8k', GSM8K_STRICT, gsm8kTask],
+    ['gsm8k_cot', GSM8K_COT_STRICT, gsm8kCotTask],
+  ] as const)('the filters of %s extract and judge as the harness', (name, pattern, task) => {
     for (const { completion, answer, ...row } of rows) {
-      const strict = strictMatch(completion, pattern)
-      const flexible = flexibleExtract(completion)
-      const reference = task === 'gsm8k' ? answer : answer.split('####').at(-1)!.trim()
-      const verdict = (extracted: string) => ({ extracted, exactMatch: Number(isExactMatch(extracted, reference)) })
-      expect({ completion, 'strict-match': verdict(strict), 'flexible-extract': verdict(flexible) }).toEqual({
+      const { 'strict-match': strict, 'flexible-extract': flexible } = row[name]
+      expect([completion, strictMatch(completion, pattern)]).toEqual([completion, strict.extracted])
+      expect([completion, flexibleExtract(completion)]).toEqual([completion, flexible.extracted])
+      const verdict = task.score({ ...given, text: completion, answer: '0', solution: answer }) as Verdict
+      expect([completion, verdict.strict, verdict.flexible]).toEqual([
         completion,
-        ...row[task],
-      })
+        strict.exactMatch,
+        flexible.exactMatch,
+      ])
     }
   })
 
@@ -118,12 +130,7 @@ evaluationSizes('gsm8k.json', (file) => {
 
 evaluationSizes('gsm8k.json', (file) => {
   const { rows, train, prompts } = evaluationJson<Prompts>(file)
-  const folder = mkdtempSync(join(tmpdir(), 'mora-predictions-'))
-  const predictions = join(folder, 'texts.jsonl')
-  beforeAll(() => {
-    writeFileSync(predictions, rows.map(({ completion }) => `${JSON.stringify({ text: completion })}\n`).join(''))
-  })
-  afterAll(() => rmSync(folder, { recursive: true }))
+  const predictions = writeTexts(rows.map(({ completion }) => completion))
 
   it('texts that were made elsewhere have the scores of the harness, without a model', async () => {
     const data = rows.map(({ answer }, i) => ({ question: `${i}?`, answer }))
@@ -220,30 +227,34 @@ evaluationSizes('tasks.json', (file) => {
 
   it('entities and their F1 are those of nereval', () => {
     const pairs = (text: string) => entities(text).map(({ word, type }) => [word, type])
-    let total = 0
     for (const { label, pred, trueEntities, predEntities, f1 } of ner) {
-      const answer = label.join('\n')
-      expect(pairs(answer)).toEqual(trueEntities)
+      expect(pairs(label[0]!)).toEqual(trueEntities)
       expect(pairs(pred)).toEqual(predEntities)
-      const found = entityF1(entities(answer), entities(pred))
-      expect(found).toBeCloseTo(f1, 12)
-      total += found
+      expect(entityF1(entities(label[0]!), entities(pred))).toBeCloseTo(f1, 12)
     }
-    expect(total / ner.length).toBeCloseTo(adaptllmScores.NER.meanF1, 12)
   })
 
-  it('figures are read and compared as by AdaptLLM', () => {
-    let correct = 0
+  it('figures are read as by AdaptLLM', () => {
     const infinite = (list: (number | null)[]) => list.map((value) => value ?? Number.POSITIVE_INFINITY)
-    for (const { label, pred, labelNumbers, predNumbers, correct: expected } of convfinqa) {
-      const answer = label.join('\n')
-      expect(numbers(answer)).toEqual(infinite(labelNumbers))
+    for (const { label, pred, labelNumbers, predNumbers } of convfinqa) {
+      expect(numbers(label[0]!)).toEqual(infinite(labelNumbers))
       expect(numbers(pred)).toEqual(infinite(predNumbers))
-      const { score } = convfinqaTask.score({ ...given, text: pred, answer, solution: answer }) as { score: number }
-      expect([pred, score]).toEqual([pred, Number(expected)])
-      correct += score
     }
-    expect(correct / convfinqa.length).toBeCloseTo(adaptllmScores.ConvFinQA.exactMatch, 12)
+  })
+
+  it('the scores of NER and ConvFinQA are those of AdaptLLM', async () => {
+    const run = async (task: 'ner' | 'convfinqa', rows: { label: string[]; pred: string }[]) => {
+      const data = rows.map(({ label }) => ({ input: 'Say:', label }))
+      const predictions = writeTexts(rows.map(({ pred }) => pred))
+      const { rows: entries, score } = await evaluate(null, { task, data, predictions, details: true })
+      return { score, scores: (entries as RowEntry[]).map((entry) => entry.score) }
+    }
+    const names = await run('ner', ner)
+    for (const [i, score] of names.scores.entries()) expect(score).toBeCloseTo(ner[i]!.f1, 12)
+    expect(names.score).toBeCloseTo(adaptllmScores.NER.meanF1, 12)
+    const figures = await run('convfinqa', convfinqa)
+    expect(figures.scores).toEqual(convfinqa.map(({ correct }) => Number(correct)))
+    expect(figures.score).toBeCloseTo(adaptllmScores.ConvFinQA.exactMatch, 12)
   })
 })
 

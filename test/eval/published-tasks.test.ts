@@ -1,6 +1,6 @@
 /** Whole tasks against lm-evaluation-harness and AdaptLLM (golden/evaluation of MORA_TEST_ASSETS), on the real model in float32. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Pair, pairTokens } from '../../lib/eval/continuations.js'
+import { type Pair, pairTokens, plainPairTokens } from '../../lib/eval/continuations.js'
 import { type EvaluateOptions, evaluate, type RowEntry } from '../../lib/eval/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
 import type { Task } from '../../lib/options/index.js'
@@ -75,6 +75,8 @@ needing(lacksRealModel, lacksAsset('golden/evaluation', 'golden data')).describe
       expect([context, await pairTokens(tokenizer, context, continuation)]).toEqual([context, plain])
       expect([context, await pairTokens(beginning, context, continuation)]).toEqual([context, withBos])
     }
+    const asAdaptllm = await plainPairTokens(beginning, 'The answer is ', ' yes')
+    expect(asAdaptllm).toEqual({ context: [504, 2988, 314, 216], continuation: [9805] })
   })
 
   it.each(['arc_easy', 'hellaswag'] as const)('choices by text: %s', async (task) => {

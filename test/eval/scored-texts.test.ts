@@ -146,7 +146,14 @@ it('what cannot be scored is refused before anything is generated', async () => 
     { task: 'math', data: [{ problem: 'a', solution: 'b' }] },
     /expected a solution with its answer in \\boxed/,
   )
-  await refused({ task: 'mmlu', data: [{ question: 'a', choices: ['x', 'y'], answer: 0 }] }, /the row has no subject/)
+  await refused(
+    { task: 'mmlu', data: [{ question: 'a', choices: ['x', 'y'], answer: 0 }] },
+    /this task needs the row's subject; name its column/,
+  )
+  const headline = [{ input: 'a', options: ['No', 'Yes'], gold_index: 0 }]
+  await refused({ task: 'headline', data: headline }, /this task needs the row's subject/)
+  const pubmedqa = [{ question: 'a', choices: ['yes', 'no'], answer: 0 }]
+  await refused({ task: 'pubmedqa', data: pubmedqa }, /this task needs the row's input/)
 })
 
 it('predictions need a text for each row, and no model', async () => {

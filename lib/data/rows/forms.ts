@@ -214,12 +214,12 @@ export const ROW_FORMS: readonly RowForm[] = [
   pair('input-output', 'inputs and outputs', 'input', 'output'),
   pair('input-target', 'MAWPS', 'input', 'target'),
   pair('inputs-targets', 'FLAN, P3', 'inputs', 'targets'),
-  {
-    name: 'input-label',
+  ...['label.0', 'label'].map((label) => ({
+    name: label === 'label' ? 'input-label' : 'input-labels',
     madeFor: 'AdaptLLM (NER, ConvFinQA)',
     use: '`mora eval --task ner`, `convfinqa`; not trained',
-    columns: { prompt: ['input'], answer: ['label'] },
-  },
+    columns: { prompt: ['input'], answer: [label] },
+  })),
   pair('context-response', 'counselling dialogues', 'context', 'response'),
   { name: 'text', madeFor: 'plain text', use: 'all of it, and its end', columns: { text: ['text'] } },
   {

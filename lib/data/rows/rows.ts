@@ -102,7 +102,7 @@ export function promptRow(row: FormedRow): PromptRow {
 export function questionRow(row: FormedRow): QuestionRow {
   const part = (['answer', 'completion'] as const).find((part) => row.has(part))
   if (part) {
-    const answer = row.lines(part)
+    const answer = row.text(part)
     if (answer.trim() === '')
       throw malformedRow(row.where, `${row.name(part)}: expected an answer but received an empty text`)
     return { ...promptRow(row), answer, isCompletion: part === 'completion' }

@@ -17,10 +17,11 @@ export const sentimentTask: ChoiceTask = { ...adaptllm, summarise: (entries) => 
 /** Nine questions about headlines on gold, told apart by `class_id`: the mean of their F1. */
 export const headlineTask: ChoiceTask = {
   ...adaptllm,
+  lacks: ({ subject }) => (subject === undefined ? 'subject' : undefined),
   summarise: (entries) => f1(entries, average(subjects(entries).map(([, rows]) => weightedF1(rows)))),
 }
 
-const generated = { kind: 'text', plain: true, until: ['\n'], maxNewTokens: 100 } as const
+const generated = { kind: 'text', plain: true, withoutBos: true, until: ['\n'], maxNewTokens: 100 } as const
 
 /** Names in financial agreements: `Anna (PER), Nordvik (ORG)`. */
 export const nerTask: TextTask = {
@@ -77,7 +78,7 @@ export function numbers(text: string): number[] {
   return [...line.matchAll(/([-+]?\.?\d+(?:,\d{3})*\.?\d*(?:[eE][-+]?\d+)?)(%*)/g)].map(([, digits, percent]) => {
     const plain = digits!.replaceAll(',', '')
     const value = /^[-+]?0+[1-9]\d*$/.test(plain) ? Number.NaN : Number(plain)
-    return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value / (percent ? 100 : 1)
+    return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value / 100 ** percent!.length
   })
 }
 

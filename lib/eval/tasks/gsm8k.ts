@@ -2,11 +2,22 @@
 import { malformedRow } from '../../data/rows/check.js'
 import { strip } from '../../data/templates/jinja/methods.js'
 import { canonicalNumber, expectedAnswer, extractAnswer, isSameAnswer } from '../answers.js'
-import { meanOf } from '../measures.js'
+import { accuracy, meanOf } from '../measures.js'
 import type { TextTask } from '../text-task.js'
 import { metamathNumber } from './metamath.js'
 
-const gsm8k = (strict: RegExp, prompt: Pick<TextTask, 'question' | 'until'>): TextTask => ({
+export const GSM8K_STRICT = /#### (-?[0-9.,]+)/
+/** The last dot of lm-evaluation-harness's pattern is not escaped, so that a digit at the end of a text is lost. */
+export const GSM8K_COT_STRICT = /The answer is (-?[0-9.,]+)./
+
+interface Variant extends Pick<TextTask, 'question' | 'until'> {
+  /** The pattern of the harness's strict filter. */
+  strict: RegExp
+  /** Returns what the harness compares with. */
+  target(solution: string): string
+}
+
+const gsm8k = ({ strict, target, ...prompt }: Variant): TextTask => ({
   kind: 'text',
   ...prompt,
   maxNewTokens: 512,
@@ -20,32 +31,31 @@ const gsm8k = (strict: RegExp, prompt: Pick<TextTask, 'question' | 'until'>): Te
     return {
       extracted,
       score: Number(extracted !== null && isSameAnswer(extracted, answer)),
-      strict: Number(isExactMatch(strictMatch(text, strict), solution)),
-      flexible: Number(isExactMatch(flexibleExtract(text), solution)),
+      strict: Number(isExactMatch(strictMatch(text, strict), target(solution))),
+      flexible: Number(isExactMatch(flexibleExtract(text), target(solution))),
       metamath: Number(metamathNumber(text) === Number(canonicalNumber(answer))),
     }
   },
   summarise: (entries) => ({
-    score: meanOf(entries),
-    accuracy: meanOf(entries),
+    ...accuracy(entries),
     strict: meanOf(entries, 'strict'),
     flexible: meanOf(entries, 'flexible'),
     metamath: meanOf(entries, 'metamath'),
   }),
 })
 
-export const GSM8K_STRICT = /#### (-?[0-9.,]+)/
-/** The last dot of lm-evaluation-harness's pattern is not escaped, so that a digit at the end of a text is lost. */
-export const GSM8K_COT_STRICT = /The answer is (-?[0-9.,]+)./
-
-export const gsm8kTask = gsm8k(GSM8K_STRICT, {
+export const gsm8kTask = gsm8k({
   question: (question) => `Question: ${question}\nAnswer:`,
   until: ['Question:', '</s>', '<|im_end|>'],
+  strict: GSM8K_STRICT,
+  target: (solution) => solution,
 })
 
-export const gsm8kCotTask = gsm8k(GSM8K_COT_STRICT, {
+export const gsm8kCotTask = gsm8k({
   question: (question) => `Q: ${question}\nA:`,
   until: ['Q:', '</s>', '<|im_end|>'],
+  strict: GSM8K_COT_STRICT,
+  target: (solution) => strip(solution.split('####').at(-1)!),
 })
 
 /** What lm-evaluation-harness's filters return where they find nothing. */
@@ -59,7 +69,7 @@ export function flexibleExtract(text: string): string {
   return strip([...text.matchAll(/-?[$0-9.,]{2,}|-?[0-9]+/g)].at(-1)?.[0] ?? INVALID)
 }
 
-/** Its metric `exact_match` of this task: equal texts after these are removed from both. */
+/** Its metric `exact_match` of these tasks: the texts are equal after commas, dollars, a solution and a last dot are removed from both. */
 export function isExactMatch(extracted: string, reference: string): boolean {
   const [a, b] = [extracted, reference].map((text) =>
     [/,/g, /\$/g, /[\s\S]*#### /g, /\.(?=\n?$)/g]

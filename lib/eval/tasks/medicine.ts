@@ -13,7 +13,7 @@ export const adaptllm = {
   plain: true,
   question: ({ question }) => question,
   answers: ({ choices }) => choices,
-  perToken: () => true,
+  byAdaptllm: () => true,
 } as const satisfies Omit<ChoiceTask, 'summarise'>
 
 const medicine = (question: ChoiceTask['question'], answers: ChoiceTask['answers']): ChoiceTask => ({
@@ -21,17 +21,20 @@ const medicine = (question: ChoiceTask['question'], answers: ChoiceTask['answers
   plain: true,
   question: (row) => (row.continues ? row.question : question(row)),
   answers: (row) => (row.continues ? row.choices : answers(row)),
-  perToken: ({ continues }) => continues === true,
+  byAdaptllm: ({ continues }) => continues === true,
   summarise: accuracy,
 })
 
 const asked = ({ question }: ChoiceRow): string => `Question: ${question}\n`
 
 /** PubMedQA (Jin et al. 2019): the abstract's parts, a question, and yes, no or maybe. */
-export const pubmedqaTask = medicine(
-  (row) => `Abstract: ${row.context}\n${asked(row)}Answer:`,
-  ({ choices }) => choices,
-)
+export const pubmedqaTask: ChoiceTask = {
+  ...medicine(
+    (row) => `Abstract: ${row.context}\n${asked(row)}Answer:`,
+    ({ choices }) => choices,
+  ),
+  lacks: ({ context, continues }) => (context === undefined && !continues ? 'input' : undefined),
+}
 
 /** MedQA (Jin et al. 2020), the four choices of the USMLE. */
 export const medqaTask = medicine((row) => `${asked(row)}${lettered(row)}Answer:`, letters)

@@ -7,8 +7,9 @@ import { lettered, letters } from './choices.js'
 export const mmluTask: ChoiceTask = {
   kind: 'choices',
   plain: true,
-  header: (subject) =>
-    `The following are multiple choice questions (with answers) about ${subject.replaceAll('_', ' ')}.\n\n`,
+  lacks: ({ subject }) => (subject === undefined ? 'subject' : undefined),
+  header: ({ subject }) =>
+    `The following are multiple choice questions (with answers) about ${subject!.replaceAll('_', ' ')}.\n\n`,
   question: (row) => `${strip(row.question)}\n${lettered(row)}Answer:`,
   answers: letters,
   summarise(entries) {

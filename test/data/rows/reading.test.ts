@@ -136,6 +136,14 @@ describe('questions', () => {
       { messages: [{ role: 'user', content: 'a' }], answer: 'b', isCompletion: true },
     ],
     [
+      { id: 1, input: 'a', label: ['b (ORG)', 'c'] },
+      { prompt: 'a', answer: 'b (ORG)', isCompletion: false },
+    ],
+    [
+      { id: 1, input: 'a', label: '5%' },
+      { prompt: 'a', answer: '5%', isCompletion: false },
+    ],
+    [
       { system_prompt: 's', question: 'a', response: 'b' },
       {
         messages: [
@@ -211,6 +219,31 @@ describe('multiple-choice questions', () => {
     ],
     ['AQuA', { question: 'q', options: ['A)x', 'B)y'], rationale: 'r', correct: 'B' }, { ...xy, answer: 1 }],
     ['MedQA', { question: 'q', options: { A: 'x', B: 'y' }, answer: 'y', answer_idx: 'B' }, { ...xy, answer: 1 }],
+    [
+      "the harness's MedQA",
+      { sent1: 'q', sent2: '', ending0: 'x', ending1: 'y', ending2: 'z', ending3: 'w', label: 1 },
+      { choices: ['x', 'y', 'z', 'w'], answer: 1 },
+    ],
+    [
+      'MedMCQA',
+      { question: 'q', opa: 'x', opb: 'y', opc: 'z', opd: 'w', cop: 2, exp: null, subject_name: 's' },
+      { choices: ['x', 'y', 'z', 'w'], answer: 2, subject: 's' },
+    ],
+    [
+      'PubMedQA',
+      { pubid: 1, question: 'q', context: { contexts: ['a', 'b'], labels: ['A', 'B'] }, final_decision: 'maybe' },
+      { choices: ['yes', 'no', 'maybe'], answer: 2, context: 'a\nb' },
+    ],
+    [
+      'PubMedQA in capitals',
+      { QUESTION: 'q', CONTEXTS: ['a'], LABELS: ['A'], final_decision: 'yes', LONG_ANSWER: 'l' },
+      { choices: ['yes', 'no', 'maybe'], answer: 0, context: 'a' },
+    ],
+    [
+      'AdaptLLM',
+      { id: 0, input: 'q', options: ['x', 'y'], gold_index: 1, class_id: 3 },
+      { ...xy, answer: 1, subject: '3', continues: true },
+    ],
     ['MMLU-Pro', { question: 'q', options: ['x', 'y'], answer: 'B', answer_index: 1 }, { ...xy, answer: 1 }],
     [
       'AGIEval',
@@ -232,6 +265,24 @@ describe('multiple-choice questions', () => {
     ],
   ])('are known by their columns: %s', (_, value, expected) => {
     expect(choose(value)).toMatchObject({ question: 'q', ...expected })
+  })
+
+  it("HellaSwag's text is prepared as by the harness", () => {
+    const row = {
+      ctx: 'not read',
+      ctx_a: '[header] How to sow [title] Dig.',
+      ctx_b: 'ask NASA  and Anna.',
+      endings: ['[step] Put it  down.', 'Stop.'],
+      label: 0,
+      activity_label: 'Garden',
+    }
+    expect(choose(row)).toEqual({
+      question: 'Garden: How to sow. Dig. Ask nasa and anna.',
+      choices: [' Put it down.', 'Stop.'],
+      answer: 0,
+      subject: 'Garden',
+      continues: true,
+    })
   })
 
   it.each([
