@@ -88,21 +88,17 @@ function logSumExp(logits: Float32Array): number {
   return max + Math.log(total)
 }
 
-type Stops = Partial<Pick<ContinuationRequest, 'stopIds'>>
-
-const NO_STOPS: ReadonlySet<number> = new Set()
 /** A stream that greedy sampling never reads. */
 export const UNUSED = randomStream(0, 'greedy')
 
-/** Continues a prompt greedily; the result leaves out the token that ended it. */
+/** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
 export async function complete(
   cache: PromptCache,
   ids: readonly number[],
-  { stopIds = NO_STOPS, ...limits }: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'> & Stops,
+  limits: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'>,
 ): Promise<number[]> {
   const generated: number[] = []
-  const request = { ids, ...limits, stopIds, sampling: GREEDY, random: UNUSED }
+  const request = { ids, ...limits, stopIds: new Set<number>(), sampling: GREEDY, random: UNUSED }
   await drain(continueTokens(cache, request), (id) => generated.push(id))
-  if (stopIds.has(generated.at(-1)!)) generated.pop()
   return generated
 }

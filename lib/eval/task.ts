@@ -68,7 +68,7 @@ export interface PerplexityResult {
 
 /** What a task finds of one row: a line of `output`, and with `details` an entry of the result's `rows`. */
 export interface RowEntry {
-  /** The prompt as text, or the conversation of a row that is one. */
+  /** The prompt as plain text, also where it was asked in turns of a chat; the conversation of a row that is one. */
   prompt: string | readonly Message[]
   /** The text that was scored. */
   text?: string
