@@ -11,7 +11,17 @@ export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapt
 export { type CheckedGradient, type GradientCheckOptions, gradientCheck } from './adapters/gradient-check.js'
 export * from './adapters/own-methods.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './adapters/single-layer.js'
-export { type AnalyzeOptions, analyzeAdapter, type LayerSpectrum, type Spectrum, spectrumOf } from './analysis/index.js'
+export {
+  type AnalyzeModelsOptions,
+  type AnalyzeOptions,
+  analyzeAdapter,
+  analyzeModels,
+  type KindSpectrum,
+  type LayerSpectrum,
+  type Spectrum,
+  spectraByKind,
+  spectrumOf,
+} from './analysis/index.js'
 export { InputError, MoraError, RunError, UsageError } from './common/errors.js'
 export { type RandomState, type RandomStream, randomStream } from './common/random.js'
 export type { Batch } from './data/batch.js'

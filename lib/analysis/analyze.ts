@@ -1,21 +1,43 @@
+import type { LayerFacts } from '../adapters/contract/adapter.js'
 import { aFlag, aFunction, aNumber, aText, check, optionsSchema } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
-import { openAdapter, weightChange } from '../models/index.js'
+import {
+  adaptableLayers,
+  changeByAdapter,
+  changeByModel,
+  type ModelSource,
+  openAdapter,
+  openBase,
+} from '../models/index.js'
+import type { NativeDevice } from '../native/addon.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
+/** Options of `analyzeAdapter` and `analyzeModels`. */
+interface SpectraOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
+  /** Singular values above this are counted; 0.1 as in the MoRA paper. */
+  threshold?: number
+  /** Called after each layer. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
 /** Options of `analyzeAdapter`: an adapter and its base. */
-export interface AnalyzeOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
+export interface AnalyzeOptions extends SpectraOptions {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
   /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
-  /** Singular values above this are counted; 0.1 as in the MoRA paper. */
-  threshold?: number
   /** Allow an adapter that was trained on another base. */
   allowOtherBase?: boolean
-  /** Called after each layer. */
-  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+/** Options of `analyzeModels`: a model after training, and before. */
+export interface AnalyzeModelsOptions extends SpectraOptions {
+  /** The model after: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
+  model: string
+  /** The model before, whose layers have the same shapes. */
+  base: string
 }
 
 /** The spectrum of ΔW [outFeatures, inFeatures] of one layer. */
@@ -28,15 +50,21 @@ export interface LayerSpectrum extends Spectrum {
   readonly outFeatures: number
 }
 
+const spectraArguments = {
+  threshold: aNumber.optional(),
+  ...hubKinds,
+  onProgress: aFunction.optional(),
+}
 const analyzeAdapterArguments = {
   options: optionsSchema('the options of analyzeAdapter', {
     model: aText,
     adapter: aText,
-    threshold: aNumber.optional(),
     allowOtherBase: aFlag.optional(),
-    ...hubKinds,
-    onProgress: aFunction.optional(),
+    ...spectraArguments,
   }),
+}
+const analyzeModelsArguments = {
+  options: optionsSchema('the options of analyzeModels', { model: aText, base: aText, ...spectraArguments }),
 }
 
 /**
@@ -60,18 +88,81 @@ const analyzeAdapterArguments = {
  */
 export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
   check({ options }, analyzeAdapterArguments)
-  const { model, threshold = 0.1, threads, onProgress, signal } = options
-  signal?.throwIfAborted()
-  const device = openDevice({ device: 'cpu', threads })
-  using loaded = await openAdapter(model, device, options)
+  const device = deviceOf(options)
+  using loaded = await openAdapter(options.model, device, options)
   const { source, layers } = loaded
+  return await spectraOf([...layers.keys()], options, (facts) =>
+    changeByAdapter(source, facts, layers.get(facts)!, device),
+  )
+}
+
+/**
+ * Computes the singular values of the difference of two models of one shape, whatever made it: ΔW = weight after - weight before,
+ * in float32, of every linear layer of the blocks. Memory holds two weights.
+ *
+ * ```ts
+ * import { analyzeModels, spectraByKind } from 'node-mora'
+ *
+ * const spectra = await analyzeModels({ model: 'merged', base: 'SmolLM2-135M-Instruct.Q4_1.gguf' })
+ * console.log(spectraByKind(spectra).q?.aboveThreshold)
+ * ```
+ *
+ * @throws UsageError `unfit-options` for layers of other shapes, InputError for malformed files, the reason of a `signal` that is
+ * aborted
+ */
+export async function analyzeModels(options: AnalyzeModelsOptions): Promise<LayerSpectrum[]> {
+  check({ options }, analyzeModelsArguments)
+  const device = deviceOf(options)
+  const { model, base, offline, onDownload, onWarning, signal } = options
+  const hub = { offline, onDownload, onWarning, signal }
+  const [after, before] = [await openBase(model, hub), await openBase(base, hub)]
+  try {
+    const layers = linearLayers(before)
+    requireSameShapes({ model, layers: linearLayers(after) }, { model: base, layers })
+    return await spectraOf(layers, options, (facts) => changeByModel(before, facts, after, device))
+  } finally {
+    for (const source of [after, before]) source.closeFiles()
+  }
+}
+
+function deviceOf({ threads, signal }: SpectraOptions): NativeDevice {
+  signal?.throwIfAborted()
+  return openDevice({ device: 'cpu', threads })
+}
+
+async function spectraOf(
+  layers: readonly LayerFacts[],
+  { threshold = 0.1, onProgress, signal }: SpectraOptions,
+  changeOf: (layer: LayerFacts) => Promise<Float32Array>,
+): Promise<LayerSpectrum[]> {
   const spectra: LayerSpectrum[] = []
-  for (const [facts, layer] of layers) {
+  for (const layer of layers) {
     signal?.throwIfAborted()
-    const { name, inFeatures, outFeatures } = facts
-    const values = await weightChange(source, facts, layer, device)
+    const { name, inFeatures, outFeatures } = layer
+    const values = await changeOf(layer)
     spectra.push({ name, inFeatures, outFeatures, ...(await spectrumOf(values, outFeatures, inFeatures, threshold)) })
-    onProgress?.({ done: spectra.length, total: layers.size })
+    onProgress?.({ done: spectra.length, total: layers.length })
   }
   return spectra
+}
+
+/** Returns the linear layers of the blocks. */
+const linearLayers = ({ config }: ModelSource) => adaptableLayers(config).filter(({ role }) => role === undefined)
+
+interface NamedLayers {
+  readonly model: string
+  readonly layers: readonly LayerFacts[]
+}
+
+function requireSameShapes(after: NamedLayers, before: NamedLayers): void {
+  const shapesOf = ({ layers }: NamedLayers) =>
+    new Map(layers.map(({ name, inFeatures, outFeatures }) => [name, `${outFeatures} × ${inFeatures}`]))
+  const [is, was] = [shapesOf(after), shapesOf(before)]
+  const name = [...was.keys(), ...is.keys()].find((layer) => is.get(layer) !== was.get(layer))
+  if (name === undefined) return
+  const [now, then] = [is, was].map((shapes) => shapes.get(name) ?? 'missing')
+  throw new UsageError(
+    'unfit-options',
+    `Only models of one shape can be compared, but ${name} is ${now} in ${after.model} and ${then} in ${before.model}.`,
+  )
 }

@@ -13,6 +13,7 @@ import {
   wholeFrom,
 } from '../common/arguments.js'
 import { InputError, quoted, UsageError } from '../common/errors.js'
+import { randomStream } from '../common/random.js'
 import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
@@ -20,6 +21,7 @@ import { countTargets, encodeRow, type TokenRow } from './encode.js'
 import { type PackedRow, packBatch } from './packing.js'
 import { type ReadingOptions, readingKinds } from './rows/reading.js'
 import { Sampler } from './sampler.js'
+import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS, shuffled } from './stream/shuffle-buffer.js'
 import type { RowSettings } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
@@ -45,8 +47,10 @@ export interface LoaderOptions extends ReadingOptions {
   seed?: number
   /** False pads every row to the longest of its batch. Default true. */
   packing?: boolean
-  /** Default true, except for a stream, which cannot be shuffled. */
+  /** Default true, except for a stream. */
   shuffle?: boolean
+  /** Rows of a stream among which the next is drawn, if `shuffle` is true. Default 10,000. */
+  shuffleBuffer?: number
   /** Passes over the rows, default 1; a stream has only one. */
   epochs?: number
   /** For rows of text. */
@@ -91,6 +95,7 @@ const dataLoaderArguments = {
     seed: wholeFrom(0).optional(),
     packing: aFlag.optional(),
     shuffle: aFlag.optional(),
+    shuffleBuffer: wholeFrom(1).optional(),
     epochs: aNumber.optional(),
     tokenizer: aTokenizer.nullable().optional(),
     maxLength: wholeFrom(2).optional(),
@@ -137,10 +142,13 @@ export class DataLoader implements AsyncIterable<Batch> {
         `Expected a positive integer for batchSize but received ${quoted(options.batchSize)}.`,
       )
     }
-    if (isCounted(rows)) return
-    if (options.shuffle) {
-      throw new UsageError('bad-option', 'A stream cannot be shuffled: collect its rows in an array first.')
+    if (options.shuffleBuffer !== undefined && (isCounted(rows) || !options.shuffle)) {
+      throw new UsageError(
+        'bad-option',
+        'shuffleBuffer is for a stream with shuffle: true; all other rows are shuffled whole.',
+      )
     }
+    if (isCounted(rows)) return
     if ((options.epochs ?? 1) !== 1) {
       throw new UsageError('bad-option', 'A stream has one epoch: collect its rows in an array for more.')
     }
@@ -184,20 +192,25 @@ export class DataLoader implements AsyncIterable<Batch> {
   }
 
   async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
-    const { rank = 0, size = 1 } = this.#options
+    const { rank = 0, size = 1, seed = 0, shuffle, shuffleBuffer = DEFAULT_SHUFFLE_BUFFER } = this.#options
     const tokens = await this.#tokenRows()
     const first = this.#step * this.#batchSize
-    let index = 0
+    const buffer = {
+      size: shuffleBuffer,
+      first: FIRST_STEPS * this.#batchSize,
+      random: randomStream(seed, 'stream', 0, 0),
+    }
+    let place = 0
     let picked: PackedRow[] = []
-    for await (const one of rows) {
-      const row = index % this.#batchSize
-      if (index >= first && row % size === rank) picked.push({ ...(await tokens(one, index)), row })
-      index++
-      if (index <= first || row + 1 < this.#batchSize) continue
+    for await (const { one, index } of shuffle ? shuffled(numbered(rows), buffer) : numbered(rows)) {
+      const row = place % this.#batchSize
+      if (place >= first && row % size === rank) picked.push({ ...(await tokens(one, index)), row })
+      place++
+      if (place <= first || row + 1 < this.#batchSize) continue
       yield this.#pack(picked)
       picked = []
     }
-    if (index > first && index % this.#batchSize > 0) yield this.#pack(picked)
+    if (place > first && place % this.#batchSize > 0) yield this.#pack(picked)
   }
 
   #pack(rows: readonly PackedRow[]): Batch {
@@ -210,6 +223,11 @@ export class DataLoader implements AsyncIterable<Batch> {
     const settings = await encodeOptions({ ...this.#options, tokenizer: this.#options.tokenizer ?? null })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
   }
+}
+
+async function* numbered<Row>(rows: Iterable<Row> | AsyncIterable<Row>): AsyncGenerator<{ one: Row; index: number }> {
+  let index = 0
+  for await (const one of rows) yield { one, index: index++ }
 }
 
 function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {

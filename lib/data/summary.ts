@@ -34,6 +34,8 @@ export interface DataSummary extends ChatCounts, LengthCounts {
   withoutTarget: number
   /** Rows that were left out because of that. */
   dropped: number
+  /** Rows that `filter` left out. */
+  filtered: number
   /** For some of the counts, the place of the first row. */
   first: Partial<Record<keyof ChatCounts, string>>
   /** Control tokens that are trained as targets. */
@@ -54,6 +56,7 @@ export const emptySummary = (): DataSummary => ({
   ...noLengths(),
   withoutTarget: 0,
   dropped: 0,
+  filtered: 0,
   foreignOpenings: 0,
   openEnds: 0,
   droppedCalls: 0,
@@ -84,24 +87,30 @@ export function addLength(counts: LengthCounts, { length, rows, cut }: LimitedRo
 
 /** @throws InputError `empty-data`, `nothing-to-train` */
 export function requireRows(
-  { rows, withoutTarget, targetTokens, cut }: DataSummary,
+  summary: DataSummary,
   name: string,
-  { keepWithoutTarget = false }: { keepWithoutTarget?: boolean },
+  { keepWithoutTarget = false }: { keepWithoutTarget?: boolean } = {},
 ): void {
-  const { over = 0 } = cut
-  const all = withoutTarget + cut.dropped + cut.questions + over
+  const { rows, withoutTarget, targetTokens, filtered, cut } = summary
+  const all = withoutTarget + filtered + cut.dropped + cut.questions + (cut.over ?? 0)
   if (rows === 0 && all === 0) throw new InputError('empty-data', `${name}: no row was found.`)
   if (targetTokens > 0 || keepWithoutTarget) return
+  throw new InputError(
+    'nothing-to-train',
+    `${name}: nothing would be trained in any of its ${counted(all, 'row')} (${untrainedReasons(summary)}).`,
+  )
+}
+
+/** Says why nothing is trained in some rows. */
+export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary): string {
   const reasons = [
+    ...(filtered > 0 ? ['left out by filter'] : []),
     ...(withoutTarget > 0 ? [`no assistant's turn, all labels ${-100}, or answers that are empty`] : []),
     ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
     ...(cut.dropped > 0 ? ['more than maxLength tokens, with longRows: drop'] : []),
-    ...(over > 0 ? ['more than maxTokens tokens'] : []),
+    ...(cut.over ? ['more than maxTokens tokens'] : []),
   ]
-  throw new InputError(
-    'nothing-to-train',
-    `${name}: nothing would be trained in any of its ${counted(all, 'row')} (${reasons.join('; ')}).`,
-  )
+  return reasons.join('; ')
 }
 
 /** Returns notes for the user about the rows and how the template rendered them. */

@@ -82,7 +82,12 @@ export async function tokenise(
   let read = 0
   let highestId = -1
   const progress = (): TokeniseProgress => ({ rows: read, tokens: summary.tokens, share: shareOf(sources) })
-  const take = (encoded: EncodedRow, where: string): void => {
+  const take = (encoded: EncodedRow | null, where: string): void => {
+    if (++read % PROGRESS_EVERY === 0) options.onProgress?.(progress())
+    if (!encoded) {
+      summary.filtered++
+      return
+    }
     addLength(summary, encoded)
     addLength(lengths, encoded)
     if (encoded.chat) addChat(summary, encoded.chat, where)
@@ -99,7 +104,6 @@ export async function tokenise(
         if (i > 0 && row.mask[i] && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
       }
     }
-    if (++read % PROGRESS_EVERY === 0) options.onProgress?.(progress())
   }
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(options.signal ? [options.signal] : [])])
@@ -124,7 +128,8 @@ export async function tokenise(
       const encode = async (record: DataRecord) => {
         const size = charactersOf(record)
         characters += size
-        return { encoded: await encodedRecord(record, own, account), record, size }
+        const chosen = await chosenRecord(record, own)
+        return { encoded: chosen && (await encodedRecord(chosen, own, account)), record, size }
       }
       const ahead = () => (source.readsAhead && characters < CHARACTERS_AHEAD ? ROWS_AHEAD : 0)
       for await (const { encoded, record, size } of mapAhead(records(source), ahead, encode)) {
@@ -186,8 +191,8 @@ function shareOf(sources: readonly OpenSource[]): number | undefined {
 }
 
 /**
- * Encodes a record; one that is left out has no rows. The error of one that is too large for the tokenizer, or for a list of ids,
- * names it.
+ * Encodes a record; one of more than `maxTokens` has no rows. The error of one that is too large for the tokenizer, or for a list of
+ * ids, names it.
  */
 export async function encodedRecord(
   record: DataRecord,
@@ -195,10 +200,8 @@ export async function encodedRecord(
   account: SourceAccount,
 ): Promise<EncodedRow> {
   const { where } = record
-  const chosen = await chosenRecord(record, settings)
-  if (!chosen) return { rows: [], length: 0 }
   try {
-    const encoded = await encodeRow(settings.reading.training(chosen, account), where, settings)
+    const encoded = await encodeRow(settings.reading.training(record, account), where, settings)
     const { length } = encoded
     const isLeftOut = settings.maxTokens !== undefined && length > settings.maxTokens
     return isLeftOut ? { rows: [], length, cut: { over: 1 } } : encoded

@@ -1,5 +1,5 @@
 export type { AdapterChoice } from './adaptation/adapter-options.js'
-export { openAdapter } from './adaptation/base.js'
+export { openAdapter, openBase } from './adaptation/base.js'
 export {
   type ExportAdapterOptions,
   type ExportAdapterResult,
@@ -8,7 +8,7 @@ export {
 } from './adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './adaptation/merge-on-disk.js'
 export type { SaveOptions } from './adaptation/save-model.js'
-export { weightChange } from './adaptation/weight-change.js'
+export { changeByAdapter, changeByModel } from './adaptation/weight-change.js'
 export {
   initModel,
   type LoadOptions,
@@ -20,5 +20,6 @@ export { Model } from './model.js'
 export { ModelView } from './model-view.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'
+export { adaptableLayers } from './network/plan.js'
 export { type InputSquares, weightsByInput, writeImportance } from './quantise/importance.js'
 export { ModelSource } from './read/model-source.js'

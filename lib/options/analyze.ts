@@ -1,13 +1,16 @@
 /** Options of `mora analyze`. */
 import { z } from 'zod'
 import { real, text } from '../schema/option.js'
-import { requiredByCommands } from '../schema/option-facts.js'
-import { adapterOption, adapterOptions, commonOptions, modelOption } from './common.js'
+import { adapterOptions, commonOptions, modelOption } from './common.js'
 
 export const AnalyzeSchema = z.strictObject({
   model: modelOption,
   ...adapterOptions,
-  adapter: requiredByCommands(adapterOption),
+  base: text('in place of an adapter, the model before: compare --model with it', 'M', {
+    expects: 'the path or hub id of a model',
+    hub: 'model',
+    needs: ['model'],
+  }),
   threshold: real('count singular values above this', 0.1, { min: 0 }),
   plot: text('write a plot of the singular values to this file, as SVG', 'FILE', { expects: 'the path of a file' }),
   ...commonOptions,

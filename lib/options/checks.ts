@@ -1,9 +1,11 @@
 /** Checks of combinations of options. */
 
+import type { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
+import { AnalyzeSchema } from './analyze.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
 import { CHOICE_TASKS, type EvalOptions, EvalSchema, type Task, TEXT_TASKS } from './eval.js'
 import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
@@ -172,6 +174,20 @@ function checkRestarts(fit: Fit, options: TrainSettings): void {
     scheduler !== 'cosine-restarts' && options.restartWarmupSteps !== undefined,
     `${fit.name('restartWarmupSteps')} does not go with ${fit.name('scheduler')} ${scheduler}: it is an option of cosine-restarts.`,
   )
+}
+
+/** Throws a `UsageError` unless options of `analyze` name an adapter, or a model before. */
+export function checkAnalyzeOptions(options: z.output<typeof AnalyzeSchema>, source: OptionSource): void {
+  const fit = new Fit(source)
+  const [adapter, base] = [fit.name('adapter'), fit.name('base')]
+  if (options.adapter === undefined && options.base === undefined)
+    throw new UsageError(
+      'missing-option',
+      `Missing ${adapter} or ${base}: what changed the model, or the model before.`,
+    )
+  fit.exclude(options, 'base', 'adapter', 'merge the adapter to compare the result with another model')
+  fit.exclude(options, 'base', 'allowOtherBase', 'only adapters belong to a base')
+  requireNeeded(fit, AnalyzeSchema, options)
 }
 
 /** Throws a `UsageError` for options of evaluation that belong to another task. */

@@ -7,6 +7,7 @@ export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from
 export { forLibrary, parseOptions, plainOptions } from '../schema/parse.js'
 export { AnalyzeSchema } from './analyze.js'
 export {
+  checkAnalyzeOptions,
   checkEvalOptions,
   checkLoadedForm,
   checkNewAdapterOptions,

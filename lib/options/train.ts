@@ -127,8 +127,7 @@ export const TrainSchema = z.strictObject({
     'read rows as steps need them, and draw each from a buffer of the next N; 0: read all rows first',
     {
       min: 0,
-      defaultText:
-        '10000 with --max-steps for files above 64 MiB, and for iterables and - of more than 4 steps; else 0',
+      defaultText: '10000 with --max-steps for files above 8 MiB and for - of more than 4 steps; else 0',
       group: steps,
       needs: ['maxSteps'],
     },

@@ -1,6 +1,18 @@
 /** The events that a training run reports. */
 import type { SourceReport } from '../data/sources/report.js'
 
+/** Rows are being read and tokenised before the first step; reading goes on while the event is handled. Few rows have none. */
+export interface ProgressEvent {
+  /** Tells this event from others: `progress`. */
+  type: 'progress'
+  /** Rows so far, as they are read. */
+  rows: number
+  /** Tokens so far. */
+  tokens: number
+  /** The part of the files' bytes that was read, if it is known: from 0 to 1. */
+  share?: number
+}
+
 /** An optimizer step was taken. */
 export interface StepEvent {
   /** Tells this event from others: `step`. */
@@ -125,6 +137,7 @@ export interface EndEvent extends TrainResult {
 
 /** Any event of a run; `type` tells which. */
 export type TrainEvent =
+  | ProgressEvent
   | StepEvent
   | EvaluationEvent
   | SampleEvent

@@ -16,6 +16,7 @@ export type {
   LogEvent,
   MergeEvent,
   NoticeEvent,
+  ProgressEvent,
   SampleEvent,
   StepEvent,
   TrainEvent,

@@ -1,4 +1,5 @@
 import { reworded } from '../common/errors.js'
+import type { DatasetOptions } from '../data/dataset.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
@@ -19,7 +20,7 @@ export interface RunParts {
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
   readonly onBegun?: (saveAtOnce: () => void) => void
-  setUp(sync: RankSync): Promise<Session>
+  setUp(sync: RankSync, onTokenised: DatasetOptions['onProgress']): Promise<Session>
 }
 
 /**
@@ -32,8 +33,20 @@ export async function runTraining(
   { held, ranks, setUp, onBegun }: RunParts,
 ): Promise<TrainResult> {
   const sync = new RankSync(ranks, () => control.stopRequested)
+  let progress: Promise<void> | null = null
+  let isSetUp = false
+  const onTokenised: DatasetOptions['onProgress'] = (figures) => {
+    // One at a time: the set-up does not wait for the reader of events.
+    if (progress || isSetUp || figures.rows < FEW_ROWS || !sync.isFirst) return
+    progress = control.emit({ type: 'progress', ...figures })
+    const onTaken = () => {
+      progress = null
+    }
+    progress.then(onTaken, () => {}) // the failure ends the run below
+  }
   const begin = async () => {
-    const session = await held.change(() => setUp(sync))
+    const session = await held.change(() => setUp(sync, onTokenised))
+    isSetUp = true
     const metrics = new Metrics(session, control.logged)
     control.onSave(async () => {
       await metrics.write()
@@ -45,7 +58,10 @@ export async function runTraining(
   const { session, metrics } = await sync.together(() => control.exclusive(begin))
   control.begun()
   try {
-    const work = () => takeTurns(session, control, held, metrics)
+    const work = async () => {
+      await progress
+      return takeTurns(session, control, held, metrics)
+    }
     const { result, isDropped } = await sync.together(
       () => trainSession(session, control, metrics, work),
       (error) => control.exclusive(() => savedAfter(error, session)),
@@ -59,6 +75,9 @@ export async function runTraining(
     session.output?.close()
   }
 }
+
+/** Rows that are read in so short a time that nobody asks how many there are so far. */
+const FEW_ROWS = 256
 
 /** The end of training; `isDropped` if the computation at the end was discarded. */
 interface Trained {

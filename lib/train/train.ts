@@ -12,7 +12,6 @@ import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../
 import type { Parameter } from '../tensor/parameter.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
-import type { RankSync } from './rank-sync.js'
 import { type RunParts, runTraining } from './recipe.js'
 import { type EventCallback, Run, type TrainRecipe } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
@@ -107,7 +106,7 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
 export function trainByCommand(
   model: Model,
   options: TrainSettings,
-  parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun' | 'onTokenised'>,
+  parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun'>,
 ): Run {
   return start(model, options, { ...partsOf(model, { ...options, signal: parts.signal }), ...parts })
 }
@@ -155,7 +154,8 @@ type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 function start(model: TrainableModel, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
-  const begin = (sync: RankSync) => setUp(model, options, { ...parts, sync, passes: held.passes })
+  const begin: RunParts['setUp'] = (sync, onTokenised) =>
+    setUp(model, options, { ...parts, sync, onTokenised, passes: held.passes })
   const recipe: TrainRecipe = async (control) => {
     held.onDispose(control.stop)
     try {

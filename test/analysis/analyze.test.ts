@@ -1,10 +1,18 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { analyzeAdapter, type LayerSpectrum } from '../../lib/analysis/index.js'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  analyzeAdapter,
+  analyzeModels,
+  type LayerSpectrum,
+  type Spectrum,
+  spectraByKind,
+} from '../../lib/analysis/index.js'
+import { mergeModel } from '../../lib/models/index.js'
 import { mora } from '../cli/mora.js'
-import { goldenPath, readTensors } from '../golden/files.js'
+import { goldenJson, goldenPath, lacksGolden, largestDifference, readTensors } from '../golden/files.js'
+import { needing } from '../needs.js'
 
 const model = goldenPath('tiny-untied/model')
 const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)
@@ -41,6 +49,88 @@ test('ΔW of sharing has at most rank R, of rotation more than LoRA at its budge
   }
 })
 
+describe('two models', () => {
+  interface GoldenPair {
+    before: string
+    after: string
+    threshold: number
+    layers: {
+      layer: string
+      shape: [number, number]
+      above: number
+      effectiveRank: number
+      largest: number
+      frobenius: number
+      singularValues: number[]
+    }[]
+    kinds: Record<string, { above: number; effectiveRank: number; largest: number; frobenius: number }>
+  }
+  const { pairs } = goldenJson<{ pairs: GoldenPair[] }>('baselines/spectra.json')
+  const pathOf = (name: string) => (name === 'tiny-untied/model' ? name : `baselines/${name}`)
+
+  for (const pair of pairs) {
+    const [before, after] = [pathOf(pair.before), pathOf(pair.after)]
+    needing(lacksGolden(before) ?? lacksGolden(after)).test(
+      `${pair.after} against ${pair.before}: singular values, counts and means of kinds of a decomposition in float64`,
+      async () => {
+        const { threshold } = pair
+        const spectra = await analyzeModels({ model: goldenPath(after), base: goldenPath(before), threshold })
+        expect(spectra.map(({ name }) => name).sort()).toEqual(pair.layers.map(({ layer }) => layer).sort())
+        for (const golden of pair.layers) {
+          const got = spectra.find(({ name }) => name === golden.layer)!
+          expect([got.outFeatures, got.inFeatures]).toEqual(golden.shape)
+          const distance = largestDifference(got.singularValues, golden.singularValues)
+          expect(distance, golden.layer).toBeLessThanOrEqual(1e-6 * golden.largest)
+          expectFigures(got, golden, golden.layer)
+        }
+        const kinds = spectraByKind(spectra)
+        expect(Object.keys(kinds).sort()).toEqual(Object.keys(pair.kinds).sort())
+        for (const [kind, golden] of Object.entries(pair.kinds)) expectFigures(kinds[kind]!, golden, kind)
+      },
+    )
+  }
+
+  function expectFigures(got: Omit<Spectrum, 'singularValues'>, golden: GoldenPair['kinds'][string], at: string): void {
+    expect(got.aboveThreshold, at).toBeCloseTo(golden.above, 12)
+    expect(Math.abs(got.effectiveRank - golden.effectiveRank), at).toBeLessThan(1e-4)
+    expect(Math.abs(got.spectralNorm - golden.largest), at).toBeLessThanOrEqual(1e-6 * golden.largest)
+    expect(Math.abs(got.frobeniusNorm - golden.frobenius), at).toBeLessThanOrEqual(1e-6 * golden.frobenius)
+  }
+
+  const run = (...options: string[]) => mora('analyze', '--model', model, ...options)
+
+  test('a model that an adapter was merged into changes as the adapter says', async () => {
+    const [adapter, merged] = [adapterOf('rotation'), join(folder, 'merged')]
+    await mergeModel({ model, adapter, output: merged, dtype: 'float32', device: 'cpu' })
+    const { stdout } = await mora('analyze', '--model', merged, '--base', model, '--json')
+    const { kinds, layers } = JSON.parse(stdout) as { kinds: object; layers: LayerSpectrum[] }
+    expect(Object.keys(kinds)).toEqual(['q', 'k', 'v', 'o', 'gate', 'up', 'down'])
+    for (const { name, singularValues } of await analyzeAdapter({ model, adapter })) {
+      const got = layers.find((layer) => layer.name === name)!
+      expect(largestDifference(got.singularValues, singularValues), name).toBeLessThan(1e-6)
+    }
+  })
+
+  test('of different shapes are refused in one sentence, before a weight is read', async () => {
+    const other = goldenPath('tiny-tied-llama3-rope/model')
+    const { exitCode, stderr } = await run('--base', other)
+    expect(exitCode).toBe(2)
+    expect(stderr).toMatch(
+      /^mora: Only models of one shape can be compared, but model\.layers\.0\.\S+ is 64 × 64 in .* and 48 × 48 in .*\.$/m,
+    )
+  })
+
+  test.each([
+    [[], 'Missing --adapter or --base'],
+    [['--base', model, '--adapter', adapterOf('rotation')], '--base does not go with --adapter'],
+    [['--base', model, '--allow-other-base'], '--base does not go with --allow-other-base'],
+  ])('or an adapter are needed, and nothing else: %s', async (options, message) => {
+    const { exitCode, stderr } = await run(...options)
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain(message)
+  })
+})
+
 test('mora analyze counts, prints and plots', async () => {
   const run = (...options: string[]) =>
     mora('analyze', '--model', model, '--adapter', adapterOf('rotation'), ...options)
@@ -51,7 +141,7 @@ test('mora analyze counts, prints and plots', async () => {
   expect(stdout).toMatch(/model\.layers\.0\.self_attn\.q_proj/)
   const svg = await readFile(plot, 'utf8')
   expect(svg.match(/<polyline/g)).toHaveLength(7)
-  expect(svg).toContain('>q_proj</text>')
+  expect(svg).toContain('>q</text>')
 
   const json = JSON.parse((await run('--json')).stdout)
   expect(json.threshold).toBe(0.1)

@@ -107,6 +107,12 @@ beforeAll(async () => {
     ),
     of('squareSide', [8, 8, 2, 'rotation', 1], [['huge'], ['huge'], ['huge'], [], ['undefined', 'huge']]),
     of('analyzeAdapter', [paths]),
+    of('analyzeModels', [{ model, base: model }]),
+    of(
+      'spectraByKind',
+      [[{ name: 'q_proj', aboveThreshold: 1, effectiveRank: 1, spectralNorm: 1, frobeniusNorm: 1 }]],
+      [['empty list']],
+    ),
     of('spectrumOf', [new Float32Array(4), 2, 2, 0.1], [[], [], [], ['zero', 'negative', 'fraction', 'huge']]),
     of(
       'loadDataset',
@@ -406,6 +412,12 @@ describe('the public functions', () => {
         ['model', 'adapter', 'threshold', 'allowOtherBase', 'threads', 'onProgress', ...hub],
         paths,
         library.analyzeAdapter,
+      ],
+      [
+        'analyzeModels',
+        ['model', 'base', 'threshold', 'threads', 'onProgress', ...hub],
+        { model, base: model },
+        library.analyzeModels,
       ],
       [
         'loadDataset',

@@ -83,8 +83,26 @@ describe('DataLoader', () => {
     expect(await collect(new DataLoader(stream(), { batchSize: 2, state: { step: 1 } }))).toEqual(inOrder.slice(1))
   })
 
-  it('refuses to shuffle or repeat a stream, and malformed rows by their number', async () => {
-    expect(() => new DataLoader(new Set(rows), { shuffle: true })).toThrow(/stream cannot be shuffled/)
+  it('draws the rows of a stream from a buffer in an order that the seed determines, and resumes in it', async () => {
+    const many = Array.from({ length: 40 }, (_, i) => ({ ids: [10 * i, 1] }))
+    const stream = async function* () {
+      yield* many
+    }
+    const options = { batchSize: 3, shuffle: true, shuffleBuffer: 5, seed: 2 }
+    const all = await collect(new DataLoader(stream(), options))
+    const order = firstIds(all).flat()
+    expect(order.toSorted((a, b) => a - b)).toEqual(many.map((_, i) => i))
+    expect(order).not.toEqual(many.map((_, i) => i))
+    for (const [place, id] of order.entries()) expect(id).toBeLessThan(place + 5)
+    expect(firstIds(await collect(new DataLoader(stream(), { ...options, seed: 3 }))).flat()).not.toEqual(order)
+    expect(await collect(new DataLoader(stream(), { ...options, state: { step: 4 } }))).toEqual(all.slice(4))
+    const odd = [...many.slice(0, 9), { foo: 1 }]
+    await expect(collect(new DataLoader(new Set(odd), options))).rejects.toThrow(/^row 10: no form/)
+  })
+
+  it('refuses a buffer for rows that have none, to repeat a stream, and malformed rows by their number', async () => {
+    expect(() => new DataLoader(new Set(rows), { shuffleBuffer: 3 })).toThrow(/stream with shuffle: true/)
+    expect(() => new DataLoader(rows, { shuffle: true, shuffleBuffer: 3 })).toThrow(/all other rows are shuffled whole/)
     expect(() => new DataLoader(new Set(rows), { epochs: 2 })).toThrow(/stream has one epoch/)
     await expect(collect(new DataLoader([{ foo: 1 }], {}))).rejects.toThrow(/row 1: no form of rows has the columns/)
   })

@@ -6,7 +6,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { loraPlus } from '../../lib/adapters/methods/lora-plus.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
-import { analyzeAdapter } from '../../lib/analysis/index.js'
+import { analyzeAdapter, analyzeModels } from '../../lib/analysis/index.js'
 import { loadDataset } from '../../lib/data/dataset.js'
 import { exportAdapter, loadModel, mergeModel } from '../../lib/models/index.js'
 import { ModelSource } from '../../lib/models/read/model-source.js'
@@ -73,6 +73,10 @@ test('exportAdapter ends between two layers', async () => {
 test('analyzeAdapter ends between two layers', async () => {
   const adapter = await savedAdapter(mora({ rank: 2 }))
   await expectEnded(analyzeAdapter({ model: path, adapter, threads: 1, ...options }))
+})
+
+test('analyzeModels ends between two layers', async () => {
+  await expectEnded(analyzeModels({ model: path, base: path, threads: 1, ...options }))
 })
 
 test('mergeAdapter ends between two weights, and leaves them as they were, bit for bit', async () => {

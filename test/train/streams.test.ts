@@ -162,6 +162,56 @@ describe('a stream of rows', () => {
     expect(notices(whole)).toContainEqual(expect.stringMatching(/rows of more than maxTokens tokens were left out/))
   })
 
+  it('gives map and filter each row once, in order, before it is shuffled', async () => {
+    const seen: number[] = []
+    const options: TrainOptions = {
+      ...common,
+      maxSteps: 6,
+      shuffleBuffer: 5,
+      data: once(rows(30).map((row, number) => ({ ...row, number }))),
+      map: async ({ number, ...row }) => {
+        seen.push(number as number)
+        await new Promise(setImmediate)
+        return row
+      },
+    }
+    await trainFake(options)
+    expect(seen.length).toBeGreaterThan(11)
+    expect(seen).toEqual(seen.map((_, i) => i))
+  })
+
+  it('is what a large file or a long array becomes if maxSteps is given, and a small one does not', async () => {
+    const padded = rows(90).map((row) => ({ ...row, note: 'x'.repeat(100_000) }))
+    const large = writeRows(folder(), 'large.jsonl', padded)
+    const small = writeRows(folder(), 'small.jsonl', padded.slice(0, 60))
+    const readOf = async (data: TrainOptions['data']) => {
+      const { result } = await trainFake({ ...common, maxSteps: 3, data })
+      return result.sources.map(({ rows }) => rows)
+    }
+    expect((await readOf(large))[0]).toBeLessThan(60)
+    expect(await readOf(small)).toEqual([60])
+    expect((await readOf(rows(10_001)))[0]).toBeLessThan(60)
+    expect(await readOf(rows(10_000))).toEqual([10_000])
+  })
+
+  it('reports rows as they are read, until the first step', async () => {
+    const { events } = await trainFake({
+      ...common,
+      maxSteps: 1,
+      shuffle: false,
+      data: once(rows(600)),
+      batchSize: 300,
+    })
+    const types = events.map(({ type }) => type)
+    expect(types.indexOf('progress')).toBeGreaterThanOrEqual(0)
+    expect(types.lastIndexOf('progress')).toBeLessThan(types.indexOf('step'))
+    expect(events[0]).toEqual({ type: 'progress', rows: 256, tokens: expect.any(Number) })
+    const failing = trainFake({ ...common, data: rows(600) }, {}, ({ type }) => {
+      if (type === 'progress') throw new Error('not now')
+    })
+    await expect(failing).rejects.toThrow('not now')
+  })
+
   it('is shared by ranks: a step has the same rows whatever their number', async () => {
     const data = rows(40)
     const options = { ...common, batchSize: 3, maxSteps: 6, shuffleBuffer: 5, data }
@@ -171,6 +221,18 @@ describe('a stream of rows', () => {
       const together = all.flatMap((outcome) => documents(outcome)[step] ?? [])
       expect(together.toSorted()).toEqual(own.toSorted())
     }
+  })
+
+  it('is refused if ranks are given other rows', async () => {
+    const given = [rows(40), rows(40, { first: 1 })]
+    const all = localRanks(2).map((ranks, i) =>
+      expectRejection(
+        trainFake({ ...common, shuffleBuffer: 5, data: once(given[i]!), ranks }),
+        'unlike-ranks',
+        /^Rank 1 has first rows with sha256 \w+, but rank 0 has \w+/,
+      ),
+    )
+    await Promise.all(all)
   })
 })
 
@@ -224,6 +286,52 @@ describe('a resumed stream', () => {
     expect(result.steps).toBe(12)
   })
 
+  it.each<[string, Partial<TrainOptions>, RegExp]>([
+    ['map', { map: (row) => ({ ...row, more: 1 }) }, /are not there any more/],
+    ['filter', { filter: ({ input_ids }) => (input_ids as number[]).length > 3 }, /are not there any more/],
+    ['maxTokens', { maxTokens: 9 }, /had data with sha256/],
+    [
+      'a weight',
+      {
+        data: [
+          { data: once(rows(60)), weight: 2 },
+          { data: rows(9), weight: 1 },
+        ],
+      },
+      /had data with sha256/,
+    ],
+    ['number of sources', { data: [{ data: once(rows(60)), weight: 1 }] }, /had data with sha256/],
+    ['shuffleBuffer', { shuffleBuffer: 5 }, /had shuffleBuffer 4, but now it is 5/],
+    ['seed', { seed: 8 }, /had seed 7, but now it is 8/],
+  ])('refuses another %s', async (_, change, message) => {
+    const output = join(folder(), 'out')
+    const mixed = () => [
+      { data: once(rows(60)), weight: 1 },
+      { data: rows(9), weight: 1 },
+    ]
+    const options = { ...common, maxSteps: 12, shuffleBuffer: 4, output }
+    await stopAfterFive({ ...options, data: mixed() })
+    await expectRejection(trainFake({ ...options, data: mixed(), resume: true, ...change }), 'changed-run', message)
+  })
+
+  it('gives functions all rows again, so that those with a memory do as before', async () => {
+    const unlike = (): TrainOptions['filter'] => {
+      const seen = new Set<number>()
+      return ({ input_ids }) => {
+        const { length } = input_ids as number[]
+        const isNew = !seen.has(length % 3)
+        seen.add(length % 3)
+        if (seen.size === 3) seen.clear()
+        return isNew
+      }
+    }
+    const options = () => ({ ...common, maxSteps: 8, shuffleBuffer: 4, data: endless().rows, filter: unlike() })
+    const whole = await trainFake({ ...options(), output: join(folder(), 'whole') })
+    const output = join(folder(), 'halves')
+    await stopAfterFive({ ...options(), output })
+    expect(bits(await trainFake({ ...options(), output, resume: true }))).toEqual(bits(whole))
+  })
+
   it('that was read whole without maxSteps goes on so with it, as run.yaml has it', async () => {
     const options = { batchSize: 2, dropout: 0.2 }
     const whole = await trainFake({ ...options, data: once(rows(40)), output: join(folder(), 'whole') })
@@ -272,6 +380,40 @@ describe('a stream that cannot be', () => {
     await expectRejection(start(), code, message)
   })
 
+  it.each<[string, () => Partial<TrainOptions> & Pick<TrainOptions, 'data'>, RegExp]>([
+    [
+      'filter leaves out all',
+      () => ({ data: endless().rows, filter: () => false }),
+      /^the rows given: nothing would be trained in 100000 rows one after the other \(left out by filter\), so no more are read/,
+    ],
+    [
+      'no row has a target',
+      () => ({
+        data: endless().rows,
+        map: ({ input_ids }) => ({ input_ids, labels: (input_ids as number[]).map(() => -100) }),
+      }),
+      /nothing would be trained in 10000 rows one after the other \(no assistant's turn, all labels -100/,
+    ],
+  ])('ends if its source has no end and %s', async (_, change, message) => {
+    await expectRejection(trainFake({ ...common, ...change() }), 'nothing-to-train', message)
+  })
+
+  it.each(['shuffled', 'whole'])('says that filter leaves out all of rows with an end: %s', async (how) => {
+    const options = { ...common, data: rows(9), filter: () => false, ...(how === 'shuffled' && { shuffleBuffer: 2 }) }
+    await expectRejection(trainFake(options), 'nothing-to-train', /in any of its 9 rows \(left out by filter\)/)
+  })
+
+  it('refuses what map returns if it cannot be told from other rows', async () => {
+    const around: Record<string, unknown> = {}
+    around.self = around
+    const options: TrainOptions = { ...common, data: once(rows(60)), map: (row) => ({ ...row, around }) }
+    await expectRejection(
+      trainFake(options),
+      'malformed-row',
+      /^row \d+ of the rows given: what map returned cannot be written as JSON/,
+    )
+  })
+
   it('names the row that is malformed, when it is read', async () => {
     const data = once([...rows(40), { input_ids: 'x' }, ...rows(20)])
     const { message } = (await trainFake({ ...common, maxSteps: 30, shuffle: false, data }).catch(
@@ -304,5 +446,17 @@ describe('a stream that cannot be', () => {
       if (event.type === 'step' && event.step === 4) setTimeout(() => controller.abort(new Error('enough')), 50)
     })
     await expect(run).rejects.toThrow('enough')
+  })
+
+  it('ends to read rows that filter leaves out when it is aborted', async () => {
+    const controller = new AbortController()
+    const { rows: data, state } = endless()
+    const filter = async () => {
+      if (state.given === 100) controller.abort(new Error('enough'))
+      return new Promise<boolean>((resolve) => setImmediate(resolve, state.given < 20))
+    }
+    await expect(trainFake({ ...common, signal: controller.signal, data, filter })).rejects.toThrow('enough')
+    for (let i = 0; i < 9; i++) await new Promise(setImmediate)
+    expect(state).toEqual({ given: 101, isClosed: true })
   })
 })

@@ -1,5 +1,5 @@
 import { writeFileAtomic } from '../../io/atomic.js'
-import { AnalyzeSchema } from '../../options/index.js'
+import { AnalyzeSchema, checkAnalyzeOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { requireFileOutput, requireInputs } from '../paths.js'
@@ -7,40 +7,45 @@ import { Progress } from '../terminal/progress.js'
 
 export const analyzeCommand = defineCommand({
   name: 'analyze',
-  summary: 'show the singular values of what an adapter adds to each weight',
+  summary: 'show the singular values of what an adapter or training changed in each weight',
   schema: AnalyzeSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
-  examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
+  examples: [
+    'mora analyze --model model --adapter out --plot spectra.svg',
+    'mora analyze --model out/model --base model',
+  ],
   check(options) {
+    checkAnalyzeOptions(options, 'flags')
     requireInputs(AnalyzeSchema, options)
     requireFileOutput('plot', options.plot)
   },
   async run(options, { terminal }) {
-    const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
-    const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
-      import('../../analysis/index.js'),
-      import('../terminal/spectra.js'),
-    ])
-    const base = model ?? (await fetchBase(adapter!, options, terminal))
+    const { base, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
+    const [{ analyzeAdapter, analyzeModels, lineChart, meanSingularValues, spectraByKind }, { describeSpectra }] =
+      await Promise.all([import('../../analysis/index.js'), import('../terminal/spectra.js')])
+    const model = options.model ?? (await fetchBase(adapter!, options, terminal))
     using progress = new Progress(terminal.stderr, { quiet })
-    const spectra = await analyzeAdapter({
-      model: base,
-      adapter: adapter!,
+    const common = {
+      model,
       threshold,
-      allowOtherBase,
       threads,
       offline,
       onWarning: progress.warn,
-      onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
-    })
+      onProgress: ({ done, total }: { done: number; total: number }) => progress.show(`${done}/${total} layers`),
+    }
+    const spectra =
+      base === undefined
+        ? await analyzeAdapter({ ...common, adapter: adapter!, allowOtherBase })
+        : await analyzeModels({ ...common, base })
     if (plot !== undefined) {
-      const series = meanSpectra(spectra)
       const labels = { xLabel: 'singular value, from the largest', yLabel: 'mean over layers' }
-      await writeFileAtomic(plot, lineChart({ title: `ΔW of ${adapter}`, ...labels, series, logarithmic: true }))
+      const title = `ΔW of ${adapter ?? model}`
+      const series = meanSingularValues(spectra)
+      await writeFileAtomic(plot, lineChart({ title, ...labels, series, logarithmic: true }))
     }
     const layers = spectra.map((layer) => ({ ...layer, singularValues: [...layer.singularValues] }))
     return {
-      json: { threshold, layers, ...(plot !== undefined && { plot }) },
+      json: { threshold, kinds: spectraByKind(spectra), layers, ...(plot !== undefined && { plot }) },
       text: describeSpectra(spectra, threshold),
     }
   },

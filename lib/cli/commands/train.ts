@@ -80,8 +80,7 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
     hasBegun = true
   }
   const progress = new Progress(context.terminal.stderr, { quiet })
-  const onTokenised = tokenisingLine(progress)
-  const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun, onTokenised })
+  const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
   const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
   // Several ranks end together; a single process has nothing to save before training begins.
   const giveUp = () => {
@@ -170,9 +169,13 @@ function sparklineColumns({ stderr, environment }: Terminal): () => number {
 
 function eventPrinter(progress: Progress, columns: () => number): (event: TrainEvent) => void {
   const line = new StepLine()
+  const showTokenised = tokenisingLine(progress)
   let isFirst = true
   return (event) => {
     switch (event.type) {
+      case 'progress':
+        showTokenised(event)
+        break
       case 'step':
         progress.show(line.format(event, columns()), isFirst || event.step === event.totalSteps)
         isFirst = false

@@ -1,28 +1,21 @@
 /** Formats the spectra of many layers. */
-import type { LayerSpectrum, Series } from '../../analysis/index.js'
+import { type LayerSpectrum, type Spectrum, spectraByKind } from '../../analysis/index.js'
 import { formatTable } from './format.js'
 
+/** A table of layers, and one of the means over each kind. */
 export function describeSpectra(spectra: readonly LayerSpectrum[], threshold: number): string {
-  return formatTable(
-    ['layer', 'shape', `above ${threshold}`, 'effective rank', 'largest', 'Frobenius norm'],
-    spectra.map((layer) => [
-      layer.name,
-      `${layer.outFeatures} × ${layer.inFeatures}`,
-      layer.aboveThreshold,
-      layer.effectiveRank.toFixed(1),
-      layer.spectralNorm.toPrecision(4),
-      layer.frobeniusNorm.toPrecision(4),
-    ]),
-  )
-}
-
-/** Averages over layers of the same kind (`q_proj`), one series each. */
-export function meanSpectra(spectra: readonly LayerSpectrum[]): Series[] {
-  const kindOf = ({ name }: LayerSpectrum) => name.split('.').at(-1)!
-  return [...new Set(spectra.map(kindOf))].map((name) => {
-    const layers = spectra.filter((layer) => kindOf(layer) === name)
-    const length = Math.min(...layers.map(({ singularValues }) => singularValues.length))
-    const meanOf = (i: number) => layers.reduce((sum, layer) => sum + layer.singularValues[i]!, 0) / layers.length
-    return { name, points: Array.from({ length }, (_, i) => ({ x: i + 1, y: meanOf(i) })) }
-  })
+  const figures = [`above ${threshold}`, 'effective rank', 'largest', 'Frobenius norm']
+  const figuresOf = (spectrum: Omit<Spectrum, 'singularValues'>) => [
+    Number(spectrum.aboveThreshold.toFixed(1)),
+    spectrum.effectiveRank.toFixed(1),
+    spectrum.spectralNorm.toPrecision(4),
+    spectrum.frobeniusNorm.toPrecision(4),
+  ]
+  const layers = spectra.map((layer) => [layer.name, `${layer.outFeatures} × ${layer.inFeatures}`, ...figuresOf(layer)])
+  const kinds = Object.entries(spectraByKind(spectra)).map(([kind, means]) => [kind, means.layers, ...figuresOf(means)])
+  const tables = [
+    formatTable(['layer', 'shape', ...figures], layers),
+    formatTable(['mean of', 'layers', ...figures], kinds),
+  ]
+  return tables.join('\n\n')
 }

@@ -37,12 +37,14 @@ export interface OpenSource {
 }
 
 /**
- * Finds files, downloads data of the hub, and reads arrays once. Iterables are not touched before they are read.
+ * Finds files, downloads data of the hub, and reads arrays once, unless they become a stream. Iterables are not touched before they
+ * are read.
  * @throws UsageError `missing-data`, `unfit-options` for weights, and what `findDataFiles` throws
  */
 export async function openSources(
   sources: readonly DataSource[],
   options: FindOptions = {},
+  { isStream = false } = {},
 ): Promise<readonly OpenSource[]> {
   if (sources.length === 0) {
     throw new UsageError('missing-data', 'No data was named; give a file, a folder, an id, - or rows.')
@@ -58,7 +60,8 @@ export async function openSources(
   for (const [i, source] of sources.entries()) {
     if (typeof source !== 'string' && 'rows' in source) {
       const name = sources.length === 1 ? 'the rows given' : `the rows given (source ${i + 1})`
-      open.push(Array.isArray(source.rows) ? await OpenRows.ofArray(name, source) : new OpenRows(name, source))
+      const isHashed = Array.isArray(source.rows) && !isStream
+      open.push(isHashed ? await OpenRows.ofArray(name, source) : new OpenRows(name, source))
     } else {
       const path = typeof source === 'string' ? source : source.path
       open.push(new OpenFiles(path, source, await findDataFiles(path, options)))
@@ -66,6 +69,9 @@ export async function openSources(
   }
   return open
 }
+
+/** Whether a source is standard input or an iterable other than an array. */
+export const isOfUnknownLength = ({ isReadOnce, readsAhead }: OpenSource): boolean => isReadOnce || !readsAhead
 
 /** Joins the names of sources, for messages. */
 export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')

@@ -1,5 +1,6 @@
 /** Sources that are read as one, as their rows are needed. */
 import { createHash } from 'node:crypto'
+import { counted } from '../../common/counted.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { LoopTurn } from '../../common/loop-turn.js'
 import { randomStream } from '../../common/random.js'
@@ -7,9 +8,10 @@ import { mapAhead } from '../../common/task-limit.js'
 import { checkIds, countTargets, type TokenRow } from '../encode.js'
 import { SourceAccount } from '../rows/reading.js'
 import type { DataRecord } from '../rows/record.js'
-import { namesOf, type OpenSource } from '../sources/open.js'
-import { addChat, addLength, emptySummary, noLengths } from '../summary.js'
-import { encodedRecord, type RowSettings, type SourceFacts } from '../tokenise.js'
+import { chosenRecord } from '../rows/row-choices.js'
+import { isOfUnknownLength, namesOf, type OpenSource } from '../sources/open.js'
+import { addChat, addLength, emptySummary, noLengths, requireRows, untrainedReasons } from '../summary.js'
+import { encodedRecord, type RowSettings, type SourceFacts, type TokeniseProgress } from '../tokenise.js'
 import type { LanePlace } from './place.js'
 import { shuffled } from './shuffle-buffer.js'
 
@@ -25,7 +27,14 @@ export interface LaneOptions {
   ahead: number
   /** Whether records before the place have to be those that were read when it was noted. */
   isVerified: boolean
+  /** Called repeatedly while rows are read. */
+  onProgress?: (progress: Pick<TokeniseProgress, 'rows' | 'tokens'>) => void
 }
+
+/** Records between two calls of `onProgress`. */
+const PROGRESS_EVERY = 256
+/** Records without anything to train, one after the other, of a source that may have no end. Tokenising takes longer than `filter`. */
+const MOST_UNTRAINED = { filtered: 100_000, tokenised: 10_000 }
 
 export interface PlacedRow {
   row: TokenRow
@@ -53,6 +62,9 @@ export class Lane {
   readonly #lengths: ReturnType<typeof noLengths>[]
   readonly #read: number[]
   readonly #rows: number[]
+  readonly #mayBeEndless: boolean
+  /** Records since the last one in which something is trained. */
+  #untrained = { filtered: 0, tokenised: 0 }
   /** Counts of the rows so far, those read ahead included. */
   readonly summary = emptySummary()
 
@@ -63,6 +75,7 @@ export class Lane {
     this.#lengths = sources.map(noLengths)
     this.#read = sources.map(() => 0)
     this.#rows = sources.map(() => 0)
+    this.#mayBeEndless = sources.some(isOfUnknownLength)
   }
 
   get name(): string {
@@ -99,7 +112,7 @@ export class Lane {
       const before = taken
       const isResumed = pass === from.pass && from.sha256 !== ''
       const drawn = this.#drawn(pass)
-      if (isResumed) await skip(drawn, from.records)
+      for (let i = 0; isResumed && i < from.records && !(await drawn.next()).done; i++) this.#noteTrained()
       let isFound = !isResumed || !this.#options.isVerified
       for await (const { rows, records, sha256 } of this.#encoded(drawn)) {
         const isCurrent = isResumed && records === from.records
@@ -112,7 +125,7 @@ export class Lane {
         }
       }
       if (!isFound) throw this.#changed()
-      if (taken === before && !isResumed) throw this.#empty(pass)
+      if (taken === before && !isResumed) this.#requireRows(pass)
     }
   }
 
@@ -124,19 +137,47 @@ export class Lane {
     let records = 0
     let sha256 = ''
     for await (const one of size === null ? all : shuffled(all, { size, first, random })) {
+      // Of what `map` returned, so that another function is noticed.
       sha256 = createHash('sha256').update(sha256).update(textOf(one.record)).digest('hex')
       yield { ...one, records: records++, sha256 }
     }
   }
 
+  /** Yields the records that `filter` keeps, as `map` returns them. */
   async *#records(): AsyncGenerator<SourceRecord> {
     const turn = new LoopTurn()
+    const { settings, onProgress } = this.#options
     for (const [source, open] of this.#sources.entries()) {
       for await (const record of open.records()) {
-        yield { record, source }
+        settings.signal?.throwIfAborted()
+        if (++this.#read[source]! % PROGRESS_EVERY === 0) onProgress?.(this.#progress)
+        const chosen = await chosenRecord(record, settings)
+        if (chosen) yield { record: chosen, source }
+        else {
+          this.summary.filtered++
+          this.#noteUntrained('filtered')
+        }
         await turn.end()
       }
     }
+  }
+
+  get #progress() {
+    return { rows: this.#read.reduce((sum, count) => sum + count, 0), tokens: this.summary.tokens }
+  }
+
+  #noteTrained(): void {
+    this.#untrained = { filtered: 0, tokenised: 0 }
+  }
+
+  /** @throws InputError `nothing-to-train` after so many that a source without an end may never have anything to train */
+  #noteUntrained(why: keyof typeof MOST_UNTRAINED): void {
+    const count = ++this.#untrained[why]
+    if (!this.#mayBeEndless || count < MOST_UNTRAINED[why]) return
+    throw new InputError(
+      'nothing-to-train',
+      `${this.name}: nothing would be trained in ${counted(count, 'row')} one after the other (${untrainedReasons(this.summary)}), so no more are read.`,
+    )
   }
 
   /** Yields the rows of tokens of each record, without those in which nothing is trained. */
@@ -151,9 +192,14 @@ export class Lane {
         addLength(this.summary, encoded)
         if (encoded.chat) addChat(this.summary, encoded.chat, record.where)
         const rows = encoded.rows.filter(({ mask }) => countTargets(mask) > 0)
-        this.summary.dropped += encoded.rows.length - rows.length
-        if (vocabularySize !== undefined) for (const { ids } of rows) checkIds(ids, vocabularySize, record.where)
-        this.#read[source]!++
+        this.summary.withoutTarget += encoded.rows.length - rows.length
+        this.summary.dropped = this.summary.withoutTarget
+        for (const { ids } of rows) {
+          if (vocabularySize !== undefined) checkIds(ids, vocabularySize, record.where)
+          this.summary.tokens += ids.length
+        }
+        if (rows.length > 0) this.#noteTrained()
+        else this.#noteUntrained('tokenised')
         this.#rows[source]! += rows.length
         return { rows, records, sha256 }
       },
@@ -167,25 +213,24 @@ export class Lane {
     )
   }
 
-  #empty(pass: number): InputError | UsageError {
-    const read = this.#read.reduce((sum, count) => sum + count, 0)
-    if (pass > 0) {
-      return new UsageError(
-        'empty-data',
-        `${this.name}: there was no row when it was read again: give rows that can be read again, or fewer maxSteps.`,
-      )
-    }
-    return read === 0
-      ? new InputError('empty-data', `${this.name}: no row was found.`)
-      : new InputError('nothing-to-train', `${this.name}: nothing would be trained in any of its rows.`)
+  /** @throws InputError `empty-data`, `nothing-to-train` of the first pass */
+  #requireRows(pass: number): void {
+    if (pass === 0) requireRows(this.summary, this.name)
+    throw new UsageError(
+      'empty-data',
+      `${this.name}: there was no row when it was read again: give rows that can be read again, or fewer maxSteps.`,
+    )
   }
 }
 
-/** Returns a text that tells records apart. */
-function textOf({ json, value }: DataRecord): string {
-  return json ?? JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}n` : one)) ?? ''
-}
-
-async function skip(items: AsyncGenerator<unknown>, count: number): Promise<void> {
-  for (let i = 0; i < count; i++) if ((await items.next()).done) return
+/**
+ * Returns a text that tells records apart.
+ * @throws InputError `malformed-row` for what cannot be JSON
+ */
+function textOf({ json, value, where }: DataRecord): string {
+  try {
+    return json ?? JSON.stringify(value, (_, one) => (typeof one === 'bigint' ? `${one}n` : one)) ?? ''
+  } catch (cause) {
+    throw new InputError('malformed-row', `${where}: what map returned cannot be written as JSON.`, { cause })
+  }
 }

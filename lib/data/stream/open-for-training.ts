@@ -3,13 +3,12 @@ import { UsageError } from '../../common/errors.js'
 import { unlessAborted } from '../../common/unless-aborted.js'
 import type { FindOptions } from '../files/data-files.js'
 import type { DataRecord } from '../rows/record.js'
-import { namesOf, type OpenSource, openSources } from '../sources/open.js'
+import { isOfUnknownLength, namesOf, type OpenSource, openSources } from '../sources/open.js'
 import type { DataSource } from '../sources/source.js'
+import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS } from './shuffle-buffer.js'
 
-/** Bytes of files that are read whole at most if the number of steps is given. */
-const MOST_READ_WHOLE = 2 ** 26
-/** Steps whose rows are read of a source of unknown length, to see whether it is longer. */
-const STEPS_OF_A_SMALL_SOURCE = 4
+/** Bytes of files, and rows of an array, that are read whole at most if the number of steps is given: a few seconds' work. */
+const MOST_READ_WHOLE = { bytes: 2 ** 23, rows: 10_000 }
 
 interface Wanted {
   batchSize: number
@@ -26,12 +25,10 @@ interface OpenedForTraining {
   readonly shuffleBuffer?: number
 }
 
-export const DEFAULT_SHUFFLE_BUFFER = 10_000
-
 /**
  * Opens the sources of a run. They are a stream, with a `shuffleBuffer` above 0, if the run says so (by that, or `stop`); or if it
- * says `maxSteps` and the files are large, or rows come from an iterable or from standard input, and are more than those of a few
- * steps.
+ * says `maxSteps` and files or an array are large, or rows come from an iterable or from standard input, and are more than those of a
+ * few steps.
  * @throws UsageError `missing-option` for a stream without `maxSteps`, `unfit-options` for epochs of what can be read only once,
  * and what `openSources` throws
  */
@@ -40,7 +37,9 @@ export async function openForTraining(
   find: FindOptions,
   { batchSize, epochs, maxSteps, shuffleBuffer }: Wanted,
 ): Promise<OpenedForTraining> {
-  const sources = await openSources(data, find)
+  const isLong = data.some(isLongArray)
+  const isStream = maxSteps !== undefined && shuffleBuffer !== 0 && (shuffleBuffer !== undefined || isLong)
+  const sources = await openSources(data, find, { isStream })
   if (sources.length > 1 && sources.some(({ stops, weight }) => stops && weight === undefined)) {
     throw new UsageError(
       'unfit-options',
@@ -49,7 +48,7 @@ export async function openForTraining(
   }
   const isWanted = shuffleBuffer !== 0 && (shuffleBuffer !== undefined || sources.some(({ stops }) => stops))
   const bytes = sources.reduce((sum, source) => sum + (source.bytesRead === undefined ? 0 : source.bytes), 0)
-  const isLarge = bytes > MOST_READ_WHOLE
+  const isLarge = isLong || bytes > MOST_READ_WHOLE.bytes
   if (maxSteps === undefined) {
     const once = sources.filter(({ isReadOnce }) => isReadOnce)
     if (epochs !== 1 && once.length > 0) {
@@ -68,13 +67,15 @@ export async function openForTraining(
   const asStream = { shuffleBuffer: shuffleBuffer ?? DEFAULT_SHUFFLE_BUFFER }
   if (isWanted || isLarge) return { sources, ...asStream }
   const begun: Begun[] = []
-  for (const source of sources)
-    begun.push(await unlessAborted(begin(source, STEPS_OF_A_SMALL_SOURCE * batchSize), find.signal))
+  for (const source of sources) begun.push(await unlessAborted(begin(source, FIRST_STEPS * batchSize), find.signal))
   return { sources: begun.map(({ source }) => source), ...(begun.some(({ isLonger }) => isLonger) && asStream) }
 }
 
-/** Whether a source is standard input or an iterable other than an array. */
-const isOfUnknownLength = ({ isReadOnce, readsAhead }: OpenSource): boolean => isReadOnce || !readsAhead
+const isLongArray = (source: DataSource): boolean =>
+  typeof source !== 'string' &&
+  'rows' in source &&
+  Array.isArray(source.rows) &&
+  source.rows.length > MOST_READ_WHOLE.rows
 
 interface Begun {
   readonly source: OpenSource

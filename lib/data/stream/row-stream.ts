@@ -9,6 +9,7 @@ import type { StepRow, StepRows } from '../step-rows.js'
 import { summaryNotes } from '../summary.js'
 import { Lane, type PlacedRow } from './lane.js'
 import { BEGINNING, type StreamPlace } from './place.js'
+import { FIRST_STEPS } from './shuffle-buffer.js'
 
 export interface StreamOptions {
   batchSize: number
@@ -54,7 +55,7 @@ export class RowStream implements StepRows {
   #next: Promise<ReadStep> | null = null
   #ended: Lane | null = null
   #totalSteps: number
-  #first: readonly TokenRow[] = []
+  #first: ReadStep = { rows: [], place: [], ended: null }
 
   private constructor(
     sources: readonly OpenSource[],
@@ -99,6 +100,7 @@ export class RowStream implements StepRows {
           shuffleBuffer: shuffle ? shuffleBuffer : null,
           ahead: FIRST_STEPS * batchSize,
           isVerified: options.isVerified ?? true,
+          onProgress: rowOptions.onProgress,
         }),
     )
     const facts = sources.map(({ weight, bytes, bytesRead }) => [weight, bytesRead === undefined ? 0 : bytes])
@@ -108,7 +110,7 @@ export class RowStream implements StepRows {
     const stream = new RowStream(sources, lanes, hash, ending, options)
     try {
       await stream.prepare(options.step ?? 0)
-      stream.#first = (await stream.#next)?.rows ?? []
+      if (stream.#next) stream.#first = await stream.#next
       return stream
     } catch (error) {
       stream.close()
@@ -116,8 +118,8 @@ export class RowStream implements StepRows {
     }
   }
 
-  /** The rows of the first step, of all ranks. */
-  get first(): readonly TokenRow[] {
+  /** The rows of the first step, of all ranks, and the place after them. */
+  get first(): Pick<ReadStep, 'rows' | 'place'> {
     return this.#first
   }
 
@@ -199,9 +201,6 @@ export class RowStream implements StepRows {
     return behind.indexOf(Math.max(...behind))
   }
 }
-
-/** Steps whose rows are tokenised ahead, and with which a shuffle buffer begins. */
-const FIRST_STEPS = 4
 
 function recordOf(source: OpenSource): RecordedSource {
   const recorded = source.recorded()

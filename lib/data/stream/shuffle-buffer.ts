@@ -1,5 +1,10 @@
 import type { RandomStream } from '../../common/random.js'
 
+export const DEFAULT_SHUFFLE_BUFFER = 10_000
+
+/** Steps with whose rows a buffer begins. */
+export const FIRST_STEPS = 4
+
 /**
  * Yields items in random order, each drawn from a buffer of at most `size`. The buffer begins with `first` items and grows by one
  * with each that is drawn, so that the first one is not waited for long. The order depends on the items and `random` alone.

@@ -16,7 +16,7 @@ import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import type { ModelSource } from '../read/model-source.js'
 import { writeGgufLora } from '../write/write-gguf-lora.js'
 import { openAdapter, saveAdapter } from './base.js'
-import { weightChange } from './weight-change.js'
+import { changeByAdapter } from './weight-change.js'
 
 /** What `exportAdapter` reads and writes. */
 export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
@@ -141,7 +141,7 @@ async function exported(
       `${what} is not a LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
     )
   }
-  const delta = await weightChange(source, layer, adapter, device)
+  const delta = await changeByAdapter(source, layer, adapter, device)
   const shape = [layer.outFeatures, layer.inFeatures] as const
   const { a, b, rank, singularValues } = await principalFactors(delta, shape, approximateRank)
   const squaresFrom = (start: number) => singularValues.slice(start).reduce((sum, value) => sum + value ** 2, 0)

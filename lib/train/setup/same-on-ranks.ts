@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { optionFacts, TrainSchema } from '../../options/index.js'
 import { type RunFacts, shown } from '../checkpoints/run-facts.js'
 import type { TrainedParameter } from '../trainable.js'
+import type { TrainingData } from './training-data.js'
 
 /** Options that may differ between ranks, such as paths and parts of a machine: their contents are compared instead. */
 const OWN = new Set([
@@ -23,6 +24,7 @@ const OWN = new Set([
 export async function factsToCompare(
   { versions, options, machine, hashes, trainable }: RunFacts,
   parameters: readonly TrainedParameter[],
+  { firstRows }: Pick<TrainingData, 'firstRows'>,
 ): Promise<[name: string, value: string][]> {
   const hash = createHash('sha256')
   for (const parameter of parameters) hash.update((await parameter.data()) as Float32Array)
@@ -33,6 +35,7 @@ export async function factsToCompare(
     dtype: machine.dtype,
     'a model with sha256': hashes.model,
     'data with sha256': hashes.data,
+    'first rows with sha256': firstRows,
     'evaluation data with sha256': hashes.evalData ?? 'none',
     'trained values': trainable.parameters,
     'trained weights with sha256': hash.digest('hex'),

@@ -47,8 +47,6 @@ export interface TrainingParts {
   learningRate?: LearningRate
   /** Ends the run once it is aborted. */
   signal?: AbortSignal
-  /** Called repeatedly while rows are tokenised. */
-  onTokenised?: DatasetOptions['onProgress']
   /** How the program changes and chooses rows. */
   choices?: RowChoices
   /** Returns the time of a monotonic clock in milliseconds, by which temporary checkpoints become due. */
@@ -59,6 +57,8 @@ export interface TrainingParts {
 interface RunParts extends TrainingParts {
   readonly sync: RankSync
   readonly passes: RunPasses
+  /** Called repeatedly while rows are tokenised. */
+  readonly onTokenised: DatasetOptions['onProgress']
 }
 
 /**
@@ -154,7 +154,7 @@ async function setUpIn(
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
   // Until here other ranks may still read files that the first is about to change.
-  await sync.requireSame(() => factsToCompare(facts, parameters))
+  await sync.requireSame(() => factsToCompare(facts, parameters, data))
   if (point) notice(`The run continues from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
@@ -196,8 +196,7 @@ async function setUpIn(
 
 /** Returns where the rows of a resumed run begin. */
 function beginningOf({ record: { state, facts } }: ResumePoint, options: TrainSettings): TrainingDataOptions['from'] {
-  const { shuffleBuffer } = facts.options as Partial<TrainSettings>
-  return { step: state.step, place: state.place, isVerified: !allows(options, 'data'), shuffleBuffer }
+  return { step: state.step, place: state.place, isVerified: !allows(options, 'data'), recorded: facts.options }
 }
 
 /** Whether what is named may differ from the resumed run. */

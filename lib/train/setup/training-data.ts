@@ -23,6 +23,8 @@ export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 
   /** Rows of a stream among which the next is drawn; 0: all rows were read, though they are many. */
   readonly shuffleBuffer: number | undefined
   readonly hash: string
+  /** The records of a stream up to its first step here, as sha256, since `hash` does not depend on them. */
+  readonly firstRows?: string
   readonly evaluationHash: string | null
   readonly hasEvaluation: boolean
   /** The sources of the rows, for `run.yaml`. */
@@ -42,8 +44,8 @@ export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 
 
 /** Where a resumed run continues. */
 interface StreamBeginning extends Required<Pick<StreamOptions, 'step' | 'place' | 'isVerified'>> {
-  /** As the run has recorded it. */
-  readonly shuffleBuffer: number | undefined
+  /** The options that the run has recorded. */
+  readonly recorded: Readonly<Record<string, unknown>>
 }
 
 export interface TrainingDataOptions {
@@ -102,6 +104,7 @@ export async function loadTrainingData(
     maxLength,
     shuffleBuffer: rows.shuffleBuffer,
     hash: rows.hash,
+    firstRows: rows.firstRows,
     evaluationHash: evaluation?.hash ?? null,
     hasEvaluation: evaluation !== null,
     get reports() {
@@ -140,6 +143,7 @@ export async function loadTrainingData(
 interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
   readonly steps: StepRows
   readonly isStream: boolean
+  readonly firstRows?: string
   /** As a run records it. */
   readonly shuffleBuffer?: number
   notes(): string[]
@@ -165,24 +169,35 @@ async function trainingRows(
   const { sources, shuffleBuffer } = opened
   if (!shuffleBuffer) {
     const { dataset } = await loadOpened(sources, how)
-    const recorded = options.shuffleBuffer ?? (wasWhole ? from.shuffleBuffer : shuffleBuffer)
+    const recorded =
+      options.shuffleBuffer ?? (wasWhole ? (from.recorded.shuffleBuffer as number | undefined) : shuffleBuffer)
     return { ...allOf(dataset, { ...order, epochs, maxSteps }), shuffleBuffer: recorded }
   }
-  const stream = await RowStream.open(sources, how, { ...order, signal, ...from, maxSteps: maxSteps!, shuffleBuffer })
+  const ordered = { batchSize, seed, shuffle, shuffleBuffer }
+  // In another order the records before the place are others; the option that changed is reported later.
+  const isSameOrder = Object.entries(ordered).every(([name, value]) => value === from?.recorded[name])
+  const stream = await RowStream.open(sources, how, {
+    ...order,
+    signal,
+    maxSteps: maxSteps!,
+    shuffleBuffer,
+    ...(from && { ...from, isVerified: from.isVerified && isSameOrder }),
+  })
   const { hash, first } = stream
-  const lengths = first.map(({ ids }) => ids.length)
+  const lengths = first.rows.map(({ ids }) => ids.length)
   return {
     steps: stream,
     isStream: true,
     shuffleBuffer,
     notes: () => stream.notes(),
     hash,
+    firstRows: first.place.map(({ sha256 }) => sha256).join(),
     get parts() {
       return stream.parts
     },
     longest: Math.max(0, ...lengths),
     tokensOfARow: lengths.reduce((sum, length) => sum + length, 0) / Math.max(1, lengths.length),
-    trainedSpecialTokens: specialTargets(first, tokenizer),
+    trainedSpecialTokens: specialTargets(first.rows, tokenizer),
   }
 }
 

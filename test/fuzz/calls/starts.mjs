@@ -6,6 +6,7 @@ import { join } from 'node:path'
 /** Far slower than others: called less often. */
 export const slow = new Set([
   'analyzeAdapter',
+  'analyzeModels',
   'evaluate',
   'exportAdapter',
   'generate',
@@ -92,6 +93,7 @@ export function startsOf(world) {
   return {
     squareSide: () => [8, 8, 2, 'rotation'],
     analyzeAdapter: () => [{ model: paths.model, adapter: paths.adapter, threads: 2 }],
+    analyzeModels: () => [{ model: paths.model, base: paths.model, threads: 2 }],
     spectrumOf: () => [Float32Array.of(1, 2, 3, 4), 2, 2, 0.1],
     loadDataset: () => [paths.rows, { tokenizer: null, cacheDir: null }],
     pushToHub: () => [{ path: paths.adapter, repository: 'owner/name' }],

@@ -171,7 +171,7 @@ describe('unlike ranks are refused before the first step:', () => {
       Promise.all(
         localRanks(2).map((ranks, rank) =>
           new RankSync(ranks)
-            .requireSame(() => factsToCompare(of[rank]!, parameters))
+            .requireSame(() => factsToCompare(of[rank]!, parameters, {}))
             .then(
               () => 'the same',
               (error: Error) => error.message,
