@@ -31,7 +31,8 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['methods', 'tensors'],
     ['own-methods.ts'],
     ['registry.ts'],
-    ['files', 'new-adapter.ts', 'single-layer.ts', 'gradient-check.ts'],
+    ['new-adapter.ts'],
+    ['files', 'single-layer.ts', 'gradient-check.ts'],
     ['planning', 'index.ts'],
   ],
   models: [

@@ -256,7 +256,7 @@ export const TrainSchema = z.strictObject({
   ...commonOptions,
 })
 
-/** Options of a run, in the library and on the command line. */
+/** The options of a run with every default filled in. */
 export type TrainSettings = z.output<typeof TrainSchema>
 /** The options of `mora train` as the library takes them, those of every method together. */
 export type TrainInput = LibraryInput<typeof TrainSchema>

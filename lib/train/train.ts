@@ -21,7 +21,7 @@ import type { TrainableModel } from './trainable.js'
 /** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
 
-/** Options of the library alone, and others that take more there. Editors find the descriptions in a type, not in an interface. */
+/** Options that only the library has or that take more there. A type: of an interface, editors would not describe the first two. */
 type CallOptions = {
   /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate

@@ -78,7 +78,10 @@ it('an editor shows the type, the meaning, the range and the default of an optio
 
 it.each([
   ['train(model, { data', 'train<NoFields>(model: Model, options: TrainOptions<NoFields>): Run'],
-  ['evaluate(model', 'evaluate<"perplexity">(model: EvaluatedModel, input: EvaluateOptions<"perplexity">): Promise<'],
+  [
+    'evaluate(model',
+    'evaluate<"perplexity">(model: EvaluatedModel | null, input: EvaluateOptions<"perplexity">): Promise<',
+  ],
   ['generate(model', 'generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>'],
   ['mergeModel({', 'mergeModel(options: MergeModelOptions): Promise<MergeModelResult>'],
   ['loadModel(', 'loadModel(model: string, options?: LoadOptions): Promise<Model>'],
@@ -105,7 +108,7 @@ it('the types require what is required at run time, and leave out options of the
 })
 
 /** Options that the library describes in its own words, since they take more than on the command line. */
-const ownWords = ['method', 'learningRate', 'objective', 'task', 'base']
+const ownWords = ['method', 'learningRate', 'objective', 'task', 'score', 'base']
 
 it.each<[string, OptionsSchema]>([
   ['TrainOptions', TrainSchema],
