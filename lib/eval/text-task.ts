@@ -73,6 +73,7 @@ export async function scoreTexts(
   const write = await openWriter(rows.length)
   const entries: RowEntry[] = []
   for (const [i, row] of rows.entries()) {
+    context.signal?.throwIfAborted()
     const { asked, answer } = row
     const text = await write(row, i)
     const verdict = await task.score({ ...row, text })

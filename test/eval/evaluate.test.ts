@@ -251,6 +251,29 @@ describe('evaluate', () => {
       await expect(evaluate(model, { ...options, shots: 2 })).rejects.toThrow(/has 1 other questions .* "sums", and 2/)
     })
 
+    it('mmlu names the subject first, and AdaptLLM predicts the highest mean of a token, without BOS', async () => {
+      const header = 'The following are multiple choice questions (with answers) about two words.\n\n'
+      const prompt = `${header}A fruit?\nA. stone\nB. apple\nAnswer:`
+      const mmlu = [{ subject: 'two_words', question: ' A fruit?\n', choices: ['stone', 'apple'], answer: 1 }]
+      const model = new ScriptedModel(tokenizer, [await plain(prompt, ' B')])
+      const { rows, ...result } = await evaluate(model, { task: 'mmlu', data: mmlu, details: true, template: 'none' })
+      expect(rows).toMatchObject([{ prompt, subject: 'two_words', predicted: 1, score: 1 }])
+      expect(result).toMatchObject({ accuracy: 1, accuracyBySubject: { two_words: 1 }, meanOfSubjects: 1 })
+
+      // Tokens of the second option are right but for the last, so its sum is lower and its mean higher.
+      const news = [{ id: 1, input: 'News:', options: ['a', 'seb'], gold_index: 1 }]
+      const reply = await tokenizer.encodeContinuation(' sea')
+      const without = new ScriptedModel(tokenizer, [{ prompt: await tokenizer.encode('News:'), reply }])
+      expect(await evaluate(without, { task: 'fpb', data: news })).toMatchObject({
+        accuracy: 1,
+        weightedF1: 1,
+        score: 1,
+      })
+      const withBos = new ScriptedModel(tokenizer, [{ prompt: await tokenizer.encodeText('News:'), reply }])
+      const bySum = await evaluate(withBos, { task: 'choices', score: 'text', data: news })
+      expect(bySum).toMatchObject({ accuracy: 0, perToken: 1 })
+    })
+
     it('refuses an answer that names no choice', async () => {
       const model = new ScriptedModel(tokenizer, [])
       for (const answer of [2, 'C', 'apple']) {

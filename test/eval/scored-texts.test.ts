@@ -127,6 +127,7 @@ it('what cannot be scored is refused before anything is generated', async () => 
   }
   await refused({ task: 'generate', data }, 'Missing score: the task generate needs a function that scores a text.')
   const score = () => 1
+  await refused({ task: 'generate', data, score, scorer: 'a.mjs' }, 'A function as score does not go with scorer')
   await refused({ task: 'gsm8k', data, score }, 'A function as score belongs to the task generate, not to gsm8k.')
   await refused({ task: 'generate', data: [data[0]!, { other: 1 }], score }, /no form of rows has the columns other/)
   await refused(

@@ -68,6 +68,19 @@ it('a long answer ends between two tokens', async () => {
   expect(model.choices.length).toBe(3)
 })
 
+it('scores of texts that were made elsewhere end between rows', async () => {
+  const data = write({ prompt: 'one', text: 'two' })
+  const controller = new AbortController()
+  let scored = 0
+  const score = () => {
+    if (++scored === 2) controller.abort(REASON)
+    return 1
+  }
+  const options = { task: 'generate' as const, data, predictions: data, score, signal: controller.signal }
+  await expect(evaluate(null, options)).rejects.toBe(REASON)
+  expect(scored).toBe(2)
+})
+
 it('a signal that is aborted already ends it before data is looked for', async () => {
   const data = join(folder(), 'absent.jsonl')
   const options = { task: 'recall' as const, data, signal: AbortSignal.abort(REASON) }
