@@ -1,16 +1,11 @@
 /** The events that a training run reports. */
 import type { SourceReport } from '../data/sources/report.js'
+import type { TokeniseProgress } from '../data/tokenise.js'
 
 /** Rows are being read and tokenised before the first step; reading goes on while the event is handled. Few rows have none. */
-export interface ProgressEvent {
+export interface ProgressEvent extends TokeniseProgress {
   /** Tells this event from others: `progress`. */
   type: 'progress'
-  /** Rows so far, as they are read. */
-  rows: number
-  /** Tokens so far. */
-  tokens: number
-  /** The part of the files' bytes that was read, if it is known: from 0 to 1. */
-  share?: number
 }
 
 /** An optimizer step was taken. */

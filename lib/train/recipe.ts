@@ -1,5 +1,5 @@
 import { reworded } from '../common/errors.js'
-import type { DatasetOptions } from '../data/dataset.js'
+import type { TokeniseProgress } from '../data/tokenise.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
@@ -20,7 +20,7 @@ export interface RunParts {
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
   readonly onBegun?: (saveAtOnce: () => void) => void
-  setUp(sync: RankSync, onTokenised: DatasetOptions['onProgress']): Promise<Session>
+  setUp(sync: RankSync, onTokenised: (progress: TokeniseProgress) => void): Promise<Session>
 }
 
 /**
@@ -33,20 +33,9 @@ export async function runTraining(
   { held, ranks, setUp, onBegun }: RunParts,
 ): Promise<TrainResult> {
   const sync = new RankSync(ranks, () => control.stopRequested)
-  let progress: Promise<void> | null = null
-  let isSetUp = false
-  const onTokenised: DatasetOptions['onProgress'] = (figures) => {
-    // One at a time: the set-up does not wait for the reader of events.
-    if (progress || isSetUp || figures.rows < FEW_ROWS || !sync.isFirst) return
-    progress = control.emit({ type: 'progress', ...figures })
-    const onTaken = () => {
-      progress = null
-    }
-    progress.then(onTaken, () => {}) // the failure ends the run below
-  }
+  const progress = rowProgress(control, sync)
   const begin = async () => {
-    const session = await held.change(() => setUp(sync, onTokenised))
-    isSetUp = true
+    const session = await held.change(() => setUp(sync, progress.report))
     const metrics = new Metrics(session, control.logged)
     control.onSave(async () => {
       await metrics.write()
@@ -59,7 +48,7 @@ export async function runTraining(
   control.begun()
   try {
     const work = async () => {
-      await progress
+      await progress.end()
       return takeTurns(session, control, held, metrics)
     }
     const { result, isDropped } = await sync.together(
@@ -78,6 +67,30 @@ export async function runTraining(
 
 /** Rows that are read in so short a time that nobody asks how many there are so far. */
 const FEW_ROWS = 256
+
+/** Reports rows as they are read, one event at a time: the set-up, which reads them, does not wait for the reader of events. */
+function rowProgress(control: RunControl, { isFirst }: RankSync) {
+  let isFree = isFirst
+  let sent = Promise.resolve()
+  return {
+    report(figures: TokeniseProgress): void {
+      if (!isFree || figures.rows < FEW_ROWS) return
+      isFree = false
+      sent = control.emit({ type: 'progress', ...figures })
+      sent.then(
+        () => {
+          isFree = true
+        },
+        () => {}, // thrown by `end`
+      )
+    },
+    /** Reports no more, and resolves when the last event is handled. */
+    async end(): Promise<void> {
+      await sent
+      isFree = false
+    },
+  }
+}
 
 /** The end of training; `isDropped` if the computation at the end was discarded. */
 interface Trained {

@@ -32,6 +32,8 @@ export interface OpenSource {
   /** Returns a hash of the rows before they are read; null if they can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
+  /** Tells whether there are more records than `count`. It reads these, and `records` then begins with them. */
+  hasMoreThan(count: number): Promise<boolean>
   /** Returns the source as a run records it; for rows from memory, only after they have been read. */
   recorded(): RecordedSource
 }
@@ -76,7 +78,38 @@ export const isOfUnknownLength = ({ isReadOnce, readsAhead }: OpenSource): boole
 /** Joins the names of sources, for messages. */
 export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')
 
-class OpenFiles implements OpenSource {
+/** Records that may begin with some that were read before. */
+abstract class Records {
+  #begun: { first: readonly DataRecord[]; rest: AsyncIterator<DataRecord> } | null = null
+
+  protected abstract read(): AsyncIterable<DataRecord>
+
+  async hasMoreThan(count: number): Promise<boolean> {
+    const rest = this.read()[Symbol.asyncIterator]()
+    const first: DataRecord[] = []
+    this.#begun = { first, rest }
+    while (first.length <= count) {
+      const { done, value } = await rest.next()
+      if (done) return false
+      first.push(value)
+    }
+    return true
+  }
+
+  async *records(): AsyncGenerator<DataRecord> {
+    const begun = this.#begun
+    this.#begun = null
+    if (!begun) return yield* this.read()
+    try {
+      yield* begun.first
+      yield* { [Symbol.asyncIterator]: () => begun.rest }
+    } finally {
+      await begun.rest.return?.()
+    }
+  }
+}
+
+class OpenFiles extends Records implements OpenSource {
   readonly #source: PathSource
   readonly #files: readonly DataFile[]
 
@@ -92,6 +125,7 @@ class OpenFiles implements OpenSource {
     source: PathSource,
     files: readonly DataFile[],
   ) {
+    super()
     this.#source = source
     this.#files = files
     this.weight = sourceWeight(source)
@@ -109,7 +143,7 @@ class OpenFiles implements OpenSource {
     return digests.join('\n')
   }
 
-  records(): AsyncIterable<DataRecord> {
+  protected read(): AsyncIterable<DataRecord> {
     return readRecords(this.#files, (bytes) => {
       this.bytesRead += bytes
     })
@@ -124,7 +158,7 @@ class OpenFiles implements OpenSource {
 const TURN_EVERY = 256
 
 /** Rows from memory, which are hashed one at a time and not kept. */
-class OpenRows implements OpenSource {
+class OpenRows extends Records implements OpenSource {
   readonly #source: RowSource
 
   bytes = 0
@@ -141,6 +175,7 @@ class OpenRows implements OpenSource {
     readonly name: string,
     source: RowSource,
   ) {
+    super()
     this.#source = source
     this.weight = source.weight
     this.readsAhead = Array.isArray(source.rows)
@@ -159,7 +194,7 @@ class OpenRows implements OpenSource {
     return this.#sha256 === undefined ? null : `rows ${this.#sha256}`
   }
 
-  async *records(): AsyncGenerator<DataRecord> {
+  protected async *read(): AsyncGenerator<DataRecord> {
     const isHashed = this.#sha256 !== undefined
     let row = 0
     for await (const value of this.#source.rows) {

@@ -28,7 +28,7 @@ export interface LaneOptions {
   /** Whether records before the place have to be those that were read when it was noted. */
   isVerified: boolean
   /** Called repeatedly while rows are read. */
-  onProgress?: (progress: Pick<TokeniseProgress, 'rows' | 'tokens'>) => void
+  onProgress?: (progress: TokeniseProgress) => void
 }
 
 /** Records between two calls of `onProgress`. */

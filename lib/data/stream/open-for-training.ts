@@ -2,7 +2,6 @@
 import { UsageError } from '../../common/errors.js'
 import { unlessAborted } from '../../common/unless-aborted.js'
 import type { FindOptions } from '../files/data-files.js'
-import type { DataRecord } from '../rows/record.js'
 import { isOfUnknownLength, namesOf, type OpenSource, openSources } from '../sources/open.js'
 import type { DataSource } from '../sources/source.js'
 import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS } from './shuffle-buffer.js'
@@ -66,9 +65,11 @@ export async function openForTraining(
   if (shuffleBuffer === 0) return { sources, shuffleBuffer }
   const asStream = { shuffleBuffer: shuffleBuffer ?? DEFAULT_SHUFFLE_BUFFER }
   if (isWanted || isLarge) return { sources, ...asStream }
-  const begun: Begun[] = []
-  for (const source of sources) begun.push(await unlessAborted(begin(source, FIRST_STEPS * batchSize), find.signal))
-  return { sources: begun.map(({ source }) => source), ...(begun.some(({ isLonger }) => isLonger) && asStream) }
+  let isLonger = false
+  for (const source of sources.filter(isOfUnknownLength)) {
+    if (await unlessAborted(source.hasMoreThan(FIRST_STEPS * batchSize), find.signal)) isLonger = true
+  }
+  return { sources, ...(isLonger && asStream) }
 }
 
 const isLongArray = (source: DataSource): boolean =>
@@ -76,86 +77,3 @@ const isLongArray = (source: DataSource): boolean =>
   'rows' in source &&
   Array.isArray(source.rows) &&
   source.rows.length > MOST_READ_WHOLE.rows
-
-interface Begun {
-  readonly source: OpenSource
-  readonly isLonger: boolean
-}
-
-/** Reads the first records of a source of unknown length, and tells whether it has more. */
-async function begin(source: OpenSource, count: number): Promise<Begun> {
-  if (!isOfUnknownLength(source)) return { source, isLonger: false }
-  const records = source.records()[Symbol.asyncIterator]()
-  const first: DataRecord[] = []
-  let isLonger = true
-  while (isLonger && first.length <= count) {
-    const { done, value } = await records.next()
-    if (done) isLonger = false
-    else first.push(value)
-  }
-  return { source: new BegunSource(source, first, records), isLonger }
-}
-
-/** A source whose first records were read. */
-class BegunSource implements OpenSource {
-  readonly #source: OpenSource
-  #first: readonly DataRecord[] | null
-  readonly #rest: AsyncIterator<DataRecord>
-
-  constructor(source: OpenSource, first: readonly DataRecord[], rest: AsyncIterator<DataRecord>) {
-    this.#source = source
-    this.#first = first
-    this.#rest = rest
-  }
-
-  get name(): string {
-    return this.#source.name
-  }
-
-  get weight(): number | undefined {
-    return this.#source.weight
-  }
-
-  get bytes(): number {
-    return this.#source.bytes
-  }
-
-  get bytesRead(): number | undefined {
-    return this.#source.bytesRead
-  }
-
-  get readsAhead(): boolean {
-    return this.#source.readsAhead
-  }
-
-  get isReadOnce(): boolean {
-    return this.#source.isReadOnce
-  }
-
-  get stops(): boolean {
-    return this.#source.stops
-  }
-
-  digest(): Promise<string | null> {
-    return this.#source.digest()
-  }
-
-  async *records(): AsyncGenerator<DataRecord> {
-    const first = this.#first
-    if (!first) {
-      yield* this.#source.records()
-      return
-    }
-    this.#first = null
-    try {
-      yield* first
-      yield* { [Symbol.asyncIterator]: () => this.#rest }
-    } finally {
-      await this.#rest.return?.()
-    }
-  }
-
-  recorded() {
-    return this.#source.recorded()
-  }
-}
