@@ -66,7 +66,7 @@ const calls: Record<string, (model: Model) => unknown> = {
   tokenLogProbs: (model) => model.tokenLogProbs(batch),
   trial: async (model) => (await model.trial().lossAsync(batch)).loss.dispose(),
   createCache: (model) => model.createCache(8).dispose(),
-  next: async (model) => {
+  nextLogits: async (model) => {
     using cache = model.createCache(8)
     await model.nextLogits([1, 2, 3], cache)
   },
