@@ -67,27 +67,40 @@ const header = ['beside LoRA', 'time', 'processor', 'memory', 'parameters', 'pea
 console.log(`\n${table(header, rowsOfTable)}`)
 report({ benchmark: 'cost', machine, options, lines, facts: { dtype, rows, length, costs } })
 
-/** Steps of these methods in turn; resolves with each one's cost beside the first. */
+/** Steps of each method in turn with LoRA's; resolves with their costs beside it. */
 async function costsAt(rank, methods) {
-  const sides = []
-  for (const method of methods) sides.push(await sideOf(method, rank))
-  const results = await takeTurns(sides, options.rounds)
-  const ratio = (i, part) => median(results[i].map((own, round) => own[part] / results[0][round][part]))
-  return sides.map(({ name, peakMemory, trained, mergeSeconds, dispose }, i) => {
-    const seconds = spread(results[i].map((step) => step.seconds))
-    lines.push({ name, sides: [{ name: 'node-mora', seconds, peakMemory }] })
-    dispose()
-    return {
-      name,
-      time: ratio(i, 'seconds'),
-      processor: ratio(i, 'cpuSeconds'),
-      memory: peakMemory / sides[0].peakMemory,
-      parameters: trained / sides[0].trained,
-      peakMemory,
-      trained,
-      ...(mergeSeconds && { merge: mergeSeconds / seconds.median }),
-    }
-  })
+  const [first, ...others] = methods
+  const lora = await sideOf(first, rank)
+  const costs = [costOf(lora, lora, { time: 1, processor: 1 })]
+  const stepsOfLora = []
+  for (const method of others) {
+    const side = await sideOf(method, rank)
+    const [theirs, own] = await takeTurns([lora, side], options.rounds)
+    const ratio = (part) => median(own.map((step, round) => step[part] / theirs[round][part]))
+    costs.push(costOf(side, lora, { time: ratio('seconds'), processor: ratio('cpuSeconds') }))
+    lineOf(side, own)
+    stepsOfLora.push(...theirs)
+    side.dispose()
+  }
+  lineOf(lora, stepsOfLora)
+  lora.dispose()
+  return costs
+}
+
+function lineOf({ name, peakMemory }, steps) {
+  lines.push({ name, sides: [{ name: 'node-mora', seconds: spread(steps.map(({ seconds }) => seconds)), peakMemory }] })
+}
+
+function costOf({ name, peakMemory, trained, mergeSeconds, stepSeconds }, lora, ratios) {
+  return {
+    name,
+    ...ratios,
+    memory: peakMemory / lora.peakMemory,
+    parameters: trained / lora.trained,
+    peakMemory,
+    trained,
+    ...(mergeSeconds && { merge: mergeSeconds / stepSeconds }),
+  }
 }
 
 /** A side of `takeTurns`, with a model of its own. Its peak is what it adds to the memory in use before. */
@@ -105,8 +118,8 @@ async function sideOf({ name, config, restarts = false }, rank) {
   const step = () => trainStep(model, optimizer, batch, 1e-5)
   await step()
   let mergeSeconds
+  const lap = stopwatch()
   if (restarts) {
-    const lap = stopwatch()
     await model.restartAdapter('trained', { seed: 2 })
     await device.synchronize()
     mergeSeconds = lap().seconds
@@ -114,13 +127,16 @@ async function sideOf({ name, config, restarts = false }, rank) {
     await step()
   }
   device.resetPeak()
+  lap()
   await step()
+  const stepSeconds = lap().seconds
   const peakMemory = device.memory().peak - before
   return {
     name: config ? `${name} r=${rank}` : name,
     peakMemory,
     trained: trainedNow().reduce((sum, { elements }) => sum + elements, 0),
     mergeSeconds,
+    stepSeconds,
     async run() {
       const lap = stopwatch()
       await step()

@@ -1,5 +1,5 @@
 /** The change that a run made: spectra of ΔW of the linear layers, by kind. */
-import { spectrumOf, Tensor } from 'node-mora'
+import { spectraByKind, spectrumOf, Tensor } from 'node-mora'
 import { mean } from './report.mjs'
 
 /** Singular values above this are counted, as in figure 5 of the paper. */
@@ -21,16 +21,13 @@ export async function spectraOfChange(model, before) {
     const [rows, columns] = linear.weight.shape
     const values = before.get(linear.name)
     const change = (await trainedWeight(linear)).map((value, i) => value - values[i])
-    const kind = linear.name
-      .split('.')
-      .at(-1)
-      .replace(/_proj$/, '')
-    spectra.push({ kind, ...(await spectrumOf(change, rows, columns, THRESHOLD)) })
+    const spectrum = await spectrumOf(change, rows, columns, THRESHOLD)
+    spectra.push({ name: linear.name, inFeatures: columns, outFeatures: rows, ...spectrum })
   }
   const length = Math.min(...spectra.map(({ singularValues }) => singularValues.length))
-  const above = (kind) => mean(spectra.filter((one) => one.kind === kind).map(({ aboveThreshold }) => aboveThreshold))
+  const kinds = Object.entries(spectraByKind(spectra))
   return {
-    above: Object.fromEntries(spectra.map(({ kind }) => [kind, above(kind)])),
+    above: Object.fromEntries(kinds.map(([kind, { aboveThreshold }]) => [kind, aboveThreshold])),
     effectiveRank: mean(spectra.map(({ effectiveRank }) => effectiveRank)),
     spectrum: Array.from({ length }, (_, i) => mean(spectra.map(({ singularValues }) => singularValues[i]))),
   }

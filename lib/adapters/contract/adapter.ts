@@ -76,7 +76,7 @@ export interface TensorStart<Config> {
   readonly weight: Weight
 }
 
-/** A method, whose type compares its parameters both ways, as those of other parts of a declaration. */
+/** Declared as a method, like other functions of a declaration: it then fits where any configuration may come. */
 interface FrozenBy<Config> {
   frozen(config: Config): boolean
 }

@@ -83,6 +83,7 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
     fits: (value) => isObject(value) && hasAll(tensors, Object.keys(value)),
   }
   const checked = <Whole extends object>(whole: Whole, at: string, kinds: Kinds<Whole>): Whole => {
+    // `frozen` may be a constant.
     const isCall = (part: unknown) => part !== undefined && typeof part !== 'boolean'
     const parts = Object.entries<Kind | undefined>(kinds).filter(([part]) => isCall(whole[part as keyof Whole]))
     // Parts may be replaced, so each call looks them up.
