@@ -1,7 +1,8 @@
 /** Chooses the files of a repository that make up a model, an adapter or a tokenizer. */
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { pickledAdapter } from '../io/folder-kinds.js'
+import { firstGgufPart, ggufParts, ggufTitle } from '../io/gguf-parts.js'
 import { companionFiles, isIndex, quantiserFiles, readIndex, requireShards, weightsAmong } from '../io/model-folder.js'
 import type { HubId } from './id.js'
 import { capital } from './refusals.js'
@@ -48,9 +49,10 @@ class Inside {
     return this.files.includes(name)
   }
 
-  /** GGUF files that contain a model. */
+  /** GGUF files that contain a model; of a split one the first part, whether or not it is there. */
   get ggufs(): string[] {
-    return this.files.filter((file) => /\.gguf$/i.test(file) && !/(^|\/)(mmproj|imatrix)/i.test(file)).sort()
+    const models = this.files.filter((file) => /\.gguf$/i.test(file) && !/(^|\/)(mmproj|imatrix)/i.test(file))
+    return [...new Set(models.map(firstGgufPart))].sort()
   }
 
   get companions(): string[] {
@@ -121,7 +123,7 @@ function fetchTokenizer(inside: Inside): Promise<RepositoryPlace> {
 async function fetchGguf(inside: Inside, variant: string | null): Promise<RepositoryPlace> {
   const { snapshot, path } = inside
   if (inside.isFile) {
-    if (variant === null && /\.gguf$/i.test(path!)) return fetchFile(snapshot, path!)
+    if (variant === null && /\.gguf$/i.test(path!)) return fetchFile(inside, path!)
     throw new UsageError(
       'not-a-model',
       `Expected a .gguf file or a folder, but ${path} of ${snapshot.name} is neither.`,
@@ -130,7 +132,7 @@ async function fetchGguf(inside: Inside, variant: string | null): Promise<Reposi
   const { ggufs } = inside
   const fitting = variant === null ? ggufs : ggufs.filter((file) => isVariant(file, variant))
   const [only, second] = fitting
-  if (only !== undefined && second === undefined) return fetchFile(snapshot, inside.at(only))
+  if (only !== undefined && second === undefined) return fetchFile(inside, inside.at(only))
   if (ggufs.length === 0) throw new UsageError('file-not-found', `${inside.name} has no .gguf file.`)
   const { repository } = snapshot.subject
   const has = fitting.length === 0 ? `no .gguf file of ${variant}` : `${fitting.length} .gguf files`
@@ -141,21 +143,17 @@ async function fetchGguf(inside: Inside, variant: string | null): Promise<Reposi
   )
 }
 
-async function fetchFile(snapshot: Snapshot, file: string): Promise<RepositoryPlace> {
-  if (/-\d{5}-of-\d{5}\.gguf$/i.test(file)) {
-    throw new UsageError(
-      'unsupported-format',
-      `${file} of ${snapshot.name} is one part of a split GGUF file, which is not supported: join the parts.`,
-    )
-  }
-  await snapshot.fetch([file])
-  return file
+/** Downloads a file, or all parts of a split one, and returns its first part. */
+async function fetchFile(inside: Inside, file: string): Promise<RepositoryPlace> {
+  const { snapshot } = inside
+  const parts = ggufParts(file) ?? [file]
+  if (parts.length > 1) requireShards(inside.name, file, parts, (part) => snapshot.files.includes(part))
+  await snapshot.fetch(parts)
+  return parts[0]!
 }
 
 function isVariant(file: string, variant: string): boolean {
-  const words = basename(file)
-    .toLowerCase()
-    .replace(/\.gguf$/, '')
+  const words = ggufTitle(file).toLowerCase()
   const wanted = variant.toLowerCase()
   return words === wanted || ['-', '.', '_'].some((mark) => words.endsWith(`${mark}${wanted}`))
 }

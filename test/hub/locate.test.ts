@@ -188,13 +188,29 @@ describe('a GGUF model of the hub', () => {
     await expectRejection(find('owner/name:Q4_K_M'), 'file-not-found', /^The model owner\/name has no \.gguf file\.$/)
   })
 
-  test('in parts is refused', async () => {
-    add(['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf'])
+  const parts = ['Q8_0/m-Q8_0-00001-of-00002.gguf', 'Q8_0/m-Q8_0-00002-of-00002.gguf']
+
+  test.each([
+    ['owner/name:Q8_0'],
+    ['owner/name/Q8_0'],
+    ['owner/name/Q8_0/m-Q8_0-00001-of-00002.gguf'],
+    ['owner/name/Q8_0/m-Q8_0-00002-of-00002.gguf'],
+  ])('in parts, %s, is all of them, and is called by the first', async (text) => {
+    add([...parts, 'm-Q4_0.gguf'])
+    const { origin, path } = await find(text)
+    expect(origin!.id).toBe(`owner/name/${parts[0]}`)
+    expect(path.endsWith(parts[0]!)).toBe(true)
+    expect(brought()).toEqual(parts)
+  })
+
+  test('without one of its parts is refused', async () => {
+    add([parts[1]!])
     await expectRejection(
-      find('owner/name/m-00001-of-00002.gguf'),
-      'unsupported-format',
-      /is one part of a split GGUF file, which is not supported/,
+      find(),
+      'missing-file',
+      /lacks 1 of 2 files that Q8_0\/m-Q8_0-00001.* lists: Q8_0\/m-Q8_0-00001/,
     )
+    expect(brought()).toEqual([])
   })
 
   test('is not any other file', async () => {

@@ -1,6 +1,6 @@
 /** Builds tokenizer.json and tokenizer_config.json from the metadata of a GGUF file. */
 import { InputError } from '../../common/errors.js'
-import { readGguf } from '../../io/gguf.js'
+import { readModelGguf } from '../../io/gguf-parts.js'
 import { preTokenizerRecipe } from './pre-tokenizers.js'
 import type { TokenizerSource } from './source.js'
 
@@ -11,7 +11,7 @@ export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, un
 export const SPACE_MARK = '\u2581'
 
 export async function readTokenizerGguf(path: string): Promise<TokenizerSource | null> {
-  const { metadata } = await readGguf(path)
+  const { metadata } = await readModelGguf(path)
   return tokenizerFromGguf(metadata, path)
 }
 

@@ -32,7 +32,6 @@ export class GgufMetadata {
     const read = new MetadataReader(file)
     const key = (name: string) => this.key(name)
     this.read = read
-    requireWhole(file, read)
     this.hiddenSize = read.count(key('embedding_length'))
     this.heads = read.countOfLayers(key('attention.head_count'))
     this.headSize = read.count(key('attention.key_length'), this.hiddenSize / this.heads)
@@ -158,12 +157,4 @@ export class GgufMetadata {
     if (size === undefined) throw malformed(this.file.path, 'it has no tensor token_embd.weight')
     return size
   }
-}
-
-function requireWhole({ path }: GgufFile, read: MetadataReader): void {
-  if (read.count('split.count', 1) === 1) return
-  throw new UsageError(
-    'unsupported-option',
-    `${path} is one of several parts of a model: join them with \`llama-gguf-split --merge\` first.`,
-  )
 }

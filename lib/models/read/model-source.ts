@@ -5,7 +5,7 @@ import type { BaseIdentity } from '../../adapters/contract/base-model.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, type HubOrigin, type Located, locate } from '../../hub/index.js'
 import { whyNoModel } from '../../io/folder-kinds.js'
-import { readGguf } from '../../io/gguf.js'
+import { readModelGguf } from '../../io/gguf-parts.js'
 import { readJsonObject } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
@@ -285,7 +285,7 @@ function underFullNames(stored: ReadonlyMap<string, TensorLocation>, { network }
 }
 
 async function readGgufFile(path: string): Promise<Contents> {
-  const file = await readGguf(path)
+  const file = await readModelGguf(path)
   const factors = file.tensors.get(ropeFactorsName)
   const { names, permuted, normOffset } = ggufFamily(file).gguf
   const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
@@ -293,7 +293,7 @@ async function readGgufFile(path: string): Promise<Contents> {
   const weights = new Map<string, StoredWeight>()
   for (const [stored, location] of file.tensors) {
     if (stored === ropeFactorsName) continue
-    const name = huggingFaceName(stored, names, path)
+    const name = huggingFaceName(stored, names, location.path)
     const order = permuted ? rowOrder(stored, config) : null
     const excess = norms.has(name) ? normOffset : 0
     weights.set(name, new FileTensor({ ...location, name }, { rowOrder: order, excess }))

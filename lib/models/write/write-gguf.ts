@@ -1,8 +1,7 @@
 /** Writes a model as a GGUF file with its tokenizer and chat template, one tensor in memory at a time. */
-import { basename } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
-import { readGguf } from '../../io/gguf.js'
+import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import {
   type GgufEntry,
@@ -101,7 +100,7 @@ export async function writeModelGguf(
   requireSameMeaning(config, fields, entries, factors)
   const general: [string, GgufField][] = [
     ['general.type', ggufText('model')],
-    ['general.name', ggufText(basename(model.source?.path ?? path).replace(/\.gguf$/i, ''))],
+    ['general.name', ggufText(ggufTitle(model.source?.path ?? path))],
     ['general.file_type', uint32(FILE_TYPES[quantise ?? dtype])],
     ['general.quantization_version', uint32(2)],
   ]
@@ -114,7 +113,7 @@ export async function writeModelGguf(
 
 async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
   if (source?.format === 'gguf') {
-    const copied = copiedTokenizerFields((await readGguf(source.path)).metadata)
+    const copied = copiedTokenizerFields((await readModelGguf(source.path)).metadata)
     return copied.has('tokenizer.ggml.model') ? copied : noTokenizerFields
   }
   if (!tokenizer) return noTokenizerFields

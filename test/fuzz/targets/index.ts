@@ -5,7 +5,7 @@ import { adapterTarget } from './adapter.js'
 import { checkpointTarget } from './checkpoint.js'
 import { dataTarget } from './data.js'
 import { importanceTarget } from './importance.js'
-import { configTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
+import { configTarget, ggufPartsTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
 import { optionsTarget } from './options.js'
 import { lacksOtherSets, otherQuantisedTarget, quantisedTarget } from './quantised.js'
 import { templateTarget } from './template.js'
@@ -14,7 +14,8 @@ export const targets: [name: string, cases: number, make: () => Promise<Target>,
   ['safetensors', 200, safetensorsTarget],
   ['shards', 50, shardsTarget],
   ['config', 200, configTarget],
-  ['gguf', 250, ggufTarget],
+  ['gguf', 200, ggufTarget],
+  ['gguf-parts', 50, ggufPartsTarget],
   ['quantised', 40, quantisedTarget],
   ['quantised-others', 60, otherQuantisedTarget, lacksOtherSets],
   ['importance', 50, importanceTarget],

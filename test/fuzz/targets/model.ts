@@ -1,11 +1,13 @@
 /** Models: their weights, configurations and tokenizers, loaded and run. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadModel } from '../../../lib/models/load-model.js'
+import { goldenPath } from '../../golden/files.js'
 import type { Files, Target } from '../cases.js'
 import { mutateBytes } from '../mutate-bytes.js'
 import { mutatedJson } from '../mutate-json.js'
 import { mutateText } from '../mutate-text.js'
-import { choose, type Random } from '../random.js'
+import { choose, pick, type Random } from '../random.js'
 import { mutateGguf } from './gguf-file.js'
 import { mutateSafetensors, shards } from './safetensors-file.js'
 import {
@@ -102,6 +104,23 @@ export async function ggufTarget(): Promise<Target> {
     ],
     mutate: (random, files) => changed('model.gguf', mutateGguf(random, bytesOf(files, 'model.gguf'))),
     use: (folder) => useModel(join(folder, 'model.gguf')),
+    bytesInUse,
+  }
+}
+
+/** A model in three GGUF files, one of which changes. */
+export async function ggufPartsTarget(): Promise<Target> {
+  const names = [1, 2, 3].map((part) => `tiny-F16-0000${part}-of-00003.gguf`)
+  const files = new Map(names.map((name) => [name, readFileSync(goldenPath(`gguf-split/split/${name}`))]))
+  return {
+    name: 'gguf-parts',
+    samples: [files],
+    mutate(random, sample) {
+      const name = pick(random, names)
+      return changed(name, mutateGguf(random, bytesOf(sample, name)))
+    },
+    use: (folder) => useModel(join(folder, names[0]!)),
+    alsoNamed: names,
     bytesInUse,
   }
 }

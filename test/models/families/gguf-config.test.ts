@@ -132,7 +132,6 @@ describe('configFromGguf', () => {
     [{ 'llama.embedding_length': 0 }, /embedding_length is 0/],
     [{ 'llama.attention.head_count': 5 }, /key_length is 9\.6/],
     [{ 'llama.block_count': 2 ** 31 }, /claims 2147483648 blocks/],
-    [{ 'split.count': 3 }, /llama-gguf-split --merge/],
   ]
   it.each(refused)('refuses %j', (metadata, message) => {
     expect(() => configFromGguf(llamaFile(metadata))).toThrow(message)
