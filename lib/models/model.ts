@@ -89,14 +89,16 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
   readonly longRowsFrom: number
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
-  readonly #training = new TrainingHold()
+  readonly #training: TrainingHold
   #freed: Promise<void> | null = null
 
   constructor(parts: ModelParts) {
     check({ parts }, modelArguments)
     const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null } = parts
     const decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
-    super(decoder)
+    const training = new TrainingHold()
+    super(decoder, { within: (part) => training.outside(part) })
+    this.#training = training
     this.#decoder = decoder
     this.config = weights.config
     this.tokenizer = tokenizer

@@ -31,7 +31,7 @@ export async function backward<T extends Taped<T>>(
   if (!root.node) {
     throw new UsageError(
       'no-gradients',
-      'Expected a scalar that was computed from a parameter to go backward from, but this is a constant: no input of it requires a gradient, or it was computed while gradients were off (noGrad).',
+      'Expected a scalar that was computed from a parameter to go backward from, but this is a constant: no input of it requires a gradient, or it was computed while gradients were off (noGrad, or a run that trains the model).',
     )
   }
   const seed = withRecording(false, () => keep(empty(root.shape, root)))

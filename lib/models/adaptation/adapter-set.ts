@@ -166,7 +166,7 @@ export class AdapterSet {
     try {
       this.#use(chosen)
       for (const adapter of chosen) adapter.scale = factors.get(adapter.name)!
-      return part()
+      return this.training.outside(part)
     } finally {
       for (const [i, adapter] of chosen.entries()) adapter.scale = scales[i]!
       this.#use(active)

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { UsageError } from '../../common/errors.js'
+import { withRecording } from '../../tensor/tape.js'
 import type { ForwardPasses } from '../network/forward-passes.js'
 
 /** A model that one run holds. */
@@ -55,6 +56,11 @@ export class TrainingHold {
     })
     this.#stop?.()
     return done
+  }
+
+  /** Runs a part of a pass that is not the run's: while a run holds the model, no gradients of others may reach its parameters. */
+  outside<Result>(part: () => Result): Result {
+    return this.#isHeld ? withRecording(false, part) : part()
   }
 
   #end(): void {

@@ -183,7 +183,7 @@ export class ForwardPasses {
 
   /** Runs one step in each turn of the event loop, each with the adapters of these passes. */
   #inTurns<Result>(steps: Steps<Result>, gradients: boolean): Promise<Result> {
-    return runStepsInTurns(steps, (part) => this.#within(() => withRecording(gradients, part)))
+    return runStepsInTurns(steps, (part) => withRecording(gradients, () => this.#within(part)))
   }
 
   #loss(batch: Batch): Steps<Tensor> {
