@@ -42,9 +42,9 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
   )
 }
 
-/** Names of files beside a model's weights: of its tokenizer and its generation settings. */
+/** Names of files beside a model's weights: of its tokenizer, its generation settings and what prepares images and sounds. */
 export const companionFiles =
-  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json)$/
+  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json|((video_)?pre)?processor_config\.json)$/
 
 /** Names of AutoGPTQ's and AutoAWQ's files with quantisation settings, for models whose configuration has none. */
 export const quantiserFiles: readonly string[] = ['quantize_config.json', 'quant_config.json']

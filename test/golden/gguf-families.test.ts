@@ -6,8 +6,8 @@ import { float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } fro
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
-import { describeGolden, type GoldenTensor, goldenJson, largestDifference, readTensors } from './files.js'
+import { describeFamilies, familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
+import { type GoldenTensor, goldenJson, largestDifference, readTensors } from './files.js'
 import { logProbsOf } from './tiny-models.js'
 
 type Json = Record<string, number | null>
@@ -126,7 +126,7 @@ const layouts: Record<string, Layout> = {
 }
 
 const named = familyNames.filter((name) => name in layouts)
-describeGolden('families', named, (name) => {
+describeFamilies(named, (name) => {
   const { sequences, logprobs } = familyExpected(name)
 
   test('log-probabilities', async () => {

@@ -7,18 +7,23 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
-import { familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
-import { describeGolden, lacksGolden, largestDifference } from './files.js'
+import {
+  describeFamilies,
+  familyExpected,
+  familyFolder,
+  familyNames,
+  familyPath,
+  lacksInGguf,
+  loadFamily,
+} from './families.js'
+import { lacksGolden, largestDifference } from './files.js'
 import { expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-models.js'
 
 const at = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
-/** Mistral's window has no place in GGUF's `llama`. */
-const windowed = new Set(['mistral'])
-
-const written = familyNames.filter((name) => !windowed.has(name))
-describeGolden('families', written, (name, folder) => {
+const written = familyNames.filter((name) => !lacksInGguf.has(name))
+describeFamilies(written, (name, folder) => {
   const { sequences, logprobs } = familyExpected(name)
 
   test('T16 in float32 computes the same, and in Q8_0 nearly', async () => {

@@ -248,18 +248,22 @@ test('GPT-2’s published configuration', () => {
 })
 
 test.each<[Json, RegExp]>([
-  [{ model_type: 'qwen4' }, /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2\.$/],
+  [
+    { model_type: 'qwen4' },
+    /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2, gemma3, mistral3\.$/,
+  ],
   [
     { model_type: 'qwen3_moe', num_experts: 128 },
     /architecture qwen3_moe is not supported; supported: llama, mistral, .*, all of them without experts: take a model that has none\.$/,
   ],
   [
-    { model_type: 'gemma3', text_config: { model_type: 'gemma3_text' } },
-    /architecture gemma3 is not supported yet: it wraps "gemma3_text", a text model, in text_config; supported: llama/,
+    { model_type: 'gemma4', text_config: { model_type: 'gemma4_text' } },
+    /architecture gemma4 is not supported yet: it wraps "gemma4_text", a text model, in text_config; supported: llama/,
   ],
+  [{ model_type: 'gemma3', text_config: [] }, /expected an object for text_config but found \[\]/],
   [
-    { model_type: 'mistral3', text_config: { model_type: 'mistral' } },
-    /mistral3 .* yet: it wraps "mistral", a text model, in text_config/,
+    { model_type: 'mistral3', text_config: { model_type: 'qwen9' } },
+    /^config\.json, text_config: architecture qwen9 is not supported; supported: llama/,
   ],
   [{ model_type: 'llama', hidden_act: 'gelu' }, /hidden_act "gelu" is not supported: supported: silu/],
   [{ model_type: 'gemma2', hidden_activation: 'gelu' }, /hidden_activation "gelu" is not supported/],

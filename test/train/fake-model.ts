@@ -66,6 +66,7 @@ export class FakeModel implements TrainableModel {
     weights: new Map([['model.embed_tokens.weight', [VOCABULARY, VOCABULARY]]]),
     ties: new Map<string, string>(),
     transposed: new Set<string>(),
+    textPrefix: null,
     identity: () => (this.options.format === undefined ? null : { hash: '', format: this.options.format }),
   }
   readonly adapterSet = {

@@ -17,8 +17,20 @@ export interface BaseModel {
   readonly ties: ReadonlyMap<string, string>
   /** Names of weights [out, in] that checkpoints and adapter files store as [in, out]. */
   readonly transposed: ReadonlySet<string>
+  /** The prefix of the text model's modules in a model that wraps one; null for others. */
+  readonly textPrefix: string | null
   /** Null for a model without a checkpoint. */
   identity(): BaseIdentity | null
+}
+
+/**
+ * Returns the model's name of a module in an adapter's file. Adapters of a wrapped text model also come with the names of its own
+ * class (`model.layers`) and of older transformers (`language_model.model.layers`).
+ */
+export function moduleInModel(module: string, { weights, textPrefix }: BaseModel): string {
+  if (textPrefix === null) return module
+  const own = module.replace(/^language_model\.(?=lm_head)/, '').replace(/^(language_model\.)?model\./, textPrefix)
+  return weights.has(`${own}.weight`) ? own : module
 }
 
 /** Throws if targets name a tied weight: an adapter of one name would change the other, too. */

@@ -150,12 +150,23 @@ export const isEntry = (row: PeftRow): row is PeftEntry =>
 
 export const isTable = (row: PeftRow): row is PeftTable => typeof row === 'object' && row !== null && !isEntry(row)
 
-/** Returns targets in PEFT's form, for an adapter of these layers. */
-export function targetsInFile(targets: TargetModules, layers: readonly string[]): string | readonly string[] {
-  if (targets === 'all-linear') return [...new Set(layers.map((name) => name.split('.').at(-1)!))]
-  if (!(targets instanceof RegExp)) return targets
+/** Returns targets in PEFT's form, for an adapter of these layers; `textPrefix` is the base's. */
+export function targetsInFile(
+  targets: TargetModules,
+  layers: readonly string[],
+  textPrefix: string | null,
+): string | readonly string[] {
+  const names = targets === 'all-linear' ? [...new Set(layers.map((name) => name.split('.').at(-1)!))] : targets
+  if (!(names instanceof RegExp)) return textPrefix === null ? names : targetsInText(names, layers, textPrefix)
   // PEFT's regular expressions have other flags: list the layers.
-  if (/[im]/.test(targets.flags)) return layers
-  const ofWholePaths = /^\^\(\?:(.*)\)\$$/s.exec(targets.source)?.[1]
-  return ofWholePaths ?? `.*(?:${targets.source}).*`
+  if (/[im]/.test(names.flags)) return layers
+  const ofWholePaths = /^\^\(\?:(.*)\)\$$/s.exec(names.source)?.[1]
+  return ofWholePaths ?? `.*(?:${names.source}).*`
+}
+
+/** Returns a regular expression for names in a wrapped text model: as names, they would match layers of its towers too. */
+function targetsInText(names: readonly string[], layers: readonly string[], textPrefix: string): string {
+  const literal = (name: string) => name.replaceAll('.', '\\.')
+  const places = [textPrefix, ...layers.filter((name) => !name.startsWith(textPrefix))].map(literal)
+  return `(?=${places.join('|')})(?:.*\\.)?(?:${names.map(literal).join('|')})`
 }

@@ -16,6 +16,8 @@ import { float32FromHalf } from '../../tensor/half.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
+import type { BaseModel } from '../contract/base-model.js'
+import { patternsIn } from '../contract/patterns.js'
 import { targetsInFile, writeEntries } from '../contract/peft-entries.js'
 import { adapterMethod, configFromPeft } from '../registry.js'
 import { type TensorKind, tensorKinds } from '../tensors/declared-tensors.js'
@@ -32,12 +34,13 @@ const prefix = `${root}model.`
 
 /**
  * Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. Throws
- * first if it does not fit into the remaining memory of `device`.
+ * first if it does not fit into the remaining memory of `device`. `nameOf` returns the model's name of a module in the file.
  */
 export async function readAdapterFolder(
   adapter: string,
   options: HubOptions = {},
   device?: NativeDevice,
+  nameOf: (module: string) => string = (module) => module,
 ): Promise<StoredAdapter> {
   const { folder, json, header, own } = await openFolder(adapter, options)
   const configPath = join(folder, configName)
@@ -55,17 +58,22 @@ export async function readAdapterFolder(
   const values = [...header.tensors.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0)
   const bytes = { tensors: 4 * values, making: 4 * values }
   if (device) requireFreeMemory(device, bytes, `The adapter ${adapter}`, 'give it more, or use a smaller adapter')
-  const tensors = await readTensors(header, kinds)
+  const tensors = new Map<string, StoredTensor>()
   const layers = new Set<string>()
+  let isRenamed = false
   const modules = new Map<string, StoredTensor>()
-  for (const [name, tensor] of tensors) {
-    if (kinds.some(({ shared, suffix }) => shared && name === `${root}${suffix}`)) continue
+  for (const [name, tensor] of await readTensors(header, kinds)) {
     const layer = layerOf(name, kinds)
+    const own = layer === null ? name : `${prefix}${nameOf(layer)}${name.slice(prefix.length + layer.length)}`
+    tensors.set(own, { ...tensor, name: own })
+    if (kinds.some(({ shared, suffix }) => shared && name === `${root}${suffix}`)) continue
     const [, path, kind] = /^base_model\.model\.(.+?)\.(weight|bias)$/.exec(name) ?? []
-    if (layer !== null) layers.add(layer)
+    isRenamed ||= own !== name
+    if (layer !== null) layers.add(nameOf(layer))
     // PEFT copies the frozen table beside an adapter of the embeddings or the head.
     else if (name.endsWith('.base_layer.weight')) continue
-    else if (path !== undefined && isSavedModule(config.modulesToSave, path)) modules.set(`${path}.${kind}`, tensor)
+    else if (path !== undefined && isSavedModule(config.modulesToSave, path))
+      modules.set(`${nameOf(path)}.${kind}`, tensor)
     else
       throw new UsageError(
         'unsupported-option',
@@ -74,7 +82,7 @@ export async function readAdapterFolder(
   }
   requireQuickPatterns(config, layers, configPath)
   const paths = [...modules.keys()].map(moduleOf)
-  const absent = config.modulesToSave.filter((name) => !paths.some((path) => isSavedModule([name], path)))
+  const absent = config.modulesToSave.filter((name) => !paths.some((path) => isSavedModule([nameOf(name)], path)))
   if (absent.length > 0) {
     throw new InputError(
       'malformed-file',
@@ -85,7 +93,7 @@ export async function readAdapterFolder(
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   return {
     folder,
-    config,
+    config: isRenamed ? renamed(config, [...layers], nameOf) : config,
     provenance: provenanceFrom(own, own === json.node_mora ? configPath : header.path),
     layers: [...layers],
     modules,
@@ -120,6 +128,20 @@ function configIn(json: Record<string, unknown>, path: string): AdapterConfigBas
   } catch (error) {
     throw about(path, error)
   }
+}
+
+/** Returns a configuration with the model's names of modules; its regular expressions are about the file's. */
+function renamed(
+  config: AdapterConfigBase,
+  layers: readonly string[],
+  nameOf: (module: string) => string,
+): AdapterConfigBase {
+  const { targetModules: targets } = config
+  const patterns = patternsIn(config).map(([option, numbers]) => {
+    return [option, Object.fromEntries(Object.entries(numbers).map(([path, value]) => [nameOf(path), value]))]
+  })
+  const targetModules = targets instanceof RegExp ? layers : targets === 'all-linear' ? targets : targets.map(nameOf)
+  return { ...config, ...Object.fromEntries(patterns), targetModules }
 }
 
 /** Returns the layer that a tensor of the method belongs to; null for another tensor. */
@@ -174,6 +196,13 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
   return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? tensors.get(`${root}${suffix}`) ?? null
 }
 
+/** The model that an adapter is written for. */
+interface WrittenFor extends Pick<BaseModel, 'textPrefix'> {
+  readonly base: BaseName
+  readonly provenance: AdapterProvenance
+  readonly fanInFanOut: boolean
+}
+
 /**
  * Writes both files, each atomically. `modules` are weights that were trained whole, in the layout of checkpoints, by their
  * names in the model; `base` is the model that the adapter belongs to.
@@ -183,7 +212,7 @@ export async function writeAdapterFolder(
   config: AdapterConfigBase,
   layers: ReadonlyMap<string, readonly TensorToStore[]>,
   modules: ReadonlyMap<string, Tensor>,
-  { base, provenance, fanInFanOut }: { base: BaseName; provenance: AdapterProvenance; fanInFanOut: boolean },
+  { base, provenance, fanInFanOut, textPrefix }: WrittenFor,
 ): Promise<void> {
   const entries = new Map<string, SafetensorsEntry>()
   const add = (
@@ -216,7 +245,7 @@ export async function writeAdapterFolder(
     r: config.rank,
     rank_pattern: method.lacks?.includes('rankPattern') ? undefined : config.rankPattern,
     revision: base.revision,
-    target_modules: targetsInFile(config.targetModules, [...layers.keys()]),
+    target_modules: targetsInFile(config.targetModules, [...layers.keys()], textPrefix),
     task_type: 'CAUSAL_LM',
     ...entriesOfMethod,
     ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),

@@ -7,7 +7,7 @@ import type { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
-import { type BaseModel, requireUntied } from '../contract/base-model.js'
+import { type BaseModel, moduleInModel, requireUntied } from '../contract/base-model.js'
 import { fittingTargets, selectTargets } from '../contract/patterns.js'
 import { type ContinuedBy, continuedBy } from '../new-adapter.js'
 import { adapterMethod, requireForm } from '../registry.js'
@@ -48,7 +48,7 @@ export async function readAdapterLayers<L extends LayerFacts>(
   options: ReadAdapterOptions,
 ): Promise<LoadedAdapter<L>> {
   const { device, adapter: _, allowOtherBase: __, as, ...hub } = options
-  const read = await readAdapterFolder(folder, hub, device)
+  const read = await readAdapterFolder(folder, hub, device, (module) => moduleInModel(module, base))
   const stored = as ? { ...read, config: continuedBy(as, read.config, folder) } : read
   try {
     return layersOf(stored, linears, base, options)

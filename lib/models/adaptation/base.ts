@@ -17,11 +17,12 @@ import { ModelSource } from '../read/model-source.js'
 
 /** A model as adapters see it. */
 export function baseModelOf(config: ModelConfig, source: ModelSource | null): BaseModel {
-  const { network, tiedEmbeddings } = config
+  const { network, tiedEmbeddings, text } = config
   return {
     weights: source?.shapes ?? weightShapes(config),
     ties: new Map(tiedEmbeddings ? [[`${network.head}.weight`, `${network.embeddings}.weight`]] : []),
     transposed: transposedWeights(network),
+    textPrefix: text ? network.basePrefix : null,
     identity: () => source?.identity() ?? null,
   }
 }
@@ -124,6 +125,7 @@ export async function saveAdapter(
         : { name: sharedName(source?.path ?? ''), revision: null },
       provenance,
       fanInFanOut: base.transposed.size > 0,
+      textPrefix: base.textPrefix,
     })
   } finally {
     for (const [, view] of stored) view.dispose()

@@ -85,8 +85,8 @@ export class ConfigReader {
   }
 
   /** The number of blocks, limited so that the plan of each fits into memory. */
-  layers(key: string): number {
-    return this.integer(key, undefined, 10_000)
+  layers(key: string, fallback?: number): number {
+    return this.integer(key, fallback, 10_000)
   }
 
   flag(key: string, fallback = false): boolean {

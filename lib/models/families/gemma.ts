@@ -3,7 +3,7 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { type Defaults, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Gemma 1 (arXiv 2403.08295): norms by 1 + weight, GeGLU, embeddings times √hidden. */
@@ -11,7 +11,7 @@ export const gemma: Family = {
   modelType: 'gemma',
 
   read(read) {
-    const { sizes, norm, ...alike } = readGemma(read, 8192)
+    const { sizes, norm, ...alike } = readGemma(read, { maxPositions: 8192 })
     const options = { ...alike, norm, rotary: readRotary(read, sizes) }
     return {
       sizes,
@@ -30,13 +30,13 @@ export const gemma: Family = {
 }
 
 /** Reads the keys that all Gemmas share; early configurations call the activation `gelu`. */
-export function readGemma(read: ConfigReader, maxPositions: number) {
+export function readGemma(read: ConfigReader, defaults: Defaults) {
   read.require('use_bidirectional_attention', [false], false)
   read.require('hidden_act', ['gelu', 'gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
   read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
   const attention = read.flag('attention_bias')
   return {
-    sizes: readSizes(read, { headSize: 256, maxPositions }),
+    sizes: readSizes(read, { headSize: 256, ...defaults }),
     norm: rmsNorms(read.number('rms_norm_eps', 1e-6), 1),
     biases: { queryKeyValue: attention, attentionOutput: attention },
     activation: 'geluTanh',

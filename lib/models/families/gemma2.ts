@@ -22,7 +22,7 @@ export const gemma2: Family = {
   modelType: 'gemma2',
 
   read(read) {
-    const { sizes, norm, ...alike } = readGemma(read, 8192)
+    const { sizes, norm, ...alike } = readGemma(read, { maxPositions: 8192 })
     const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), (i) => i % 2 === 0)
     const options = {
       ...alike,

@@ -4,8 +4,19 @@ import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
-import { hasWindow, layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './parts.js'
+import { type Defaults, hasWindow, layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './parts.js'
 import { readRotaries } from './rotary-settings.js'
+
+/** The 4B model's sizes, which its configuration leaves out. */
+const defaults: Defaults = {
+  vocabularySize: 262_208,
+  hiddenSize: 2304,
+  intermediateSize: 9216,
+  layers: 26,
+  heads: 8,
+  keyValueHeads: 4,
+  maxPositions: 131_072,
+}
 
 /**
  * Gemma 3 (arXiv 2503.19786), text only: norms of queries and keys, and for each layer with full attention five that have a
@@ -15,7 +26,7 @@ export const gemma3: Family = {
   modelType: 'gemma3_text',
 
   read(read) {
-    const { sizes, norm, ...alike } = readGemma(read, 131072)
+    const { sizes, norm, ...alike } = readGemma(read, defaults)
     const pattern = read.integer('sliding_window_pattern', read.integer('_sliding_window_pattern', 6))
     const isLocal = hasWindow(read, sizes, pattern)
     const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), isLocal)

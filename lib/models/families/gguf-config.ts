@@ -5,6 +5,7 @@ import type { JsonObject } from '../../io/json.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
 import { GgufMetadata } from '../gguf/metadata.js'
 import type { ModelConfig } from '../network/model-config.js'
+import { withPrefix } from '../network/plan.js'
 import type { Family } from './family.js'
 import { families } from './index.js'
 import { WITHOUT_EXPERTS } from './parse-config.js'
@@ -39,7 +40,8 @@ export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): Json
 }
 
 /** Returns how GGUF stores the models of a configuration's family. */
-export function ggufFamilyOf({ architecture }: ModelConfig): GgufFamily {
+export function ggufFamilyOf({ text, architecture, network }: ModelConfig): GgufFamily {
+  if (text) return withPrefix(ggufFamilyOf(text), text.network.basePrefix, network.basePrefix)
   const family = (modelType: string) => families.find((candidate) => candidate.modelType === modelType)!
   return (family(architecture).gguf ?? family('llama').gguf)!
 }

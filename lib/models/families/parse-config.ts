@@ -2,8 +2,10 @@ import { quoted, UsageError } from '../../common/errors.js'
 import { asMessage } from '../../common/printable.js'
 import { isJsonObject, type JsonObject } from '../../io/json.js'
 import type { ModelConfig } from '../network/model-config.js'
+import { withPrefix } from '../network/plan.js'
 import { ConfigReader } from './config-reader.js'
 import { families } from './index.js'
+import { WRAPPED_PREFIX, type Wrapper, wrappers } from './wrapped.js'
 
 /** Ends the list of families in the error about another kind of model. */
 export const WITHOUT_EXPERTS = ', all of them without experts: take a model that has none'
@@ -13,9 +15,11 @@ export const WITHOUT_EXPERTS = ', all of them without experts: take a model that
  * refused by name; `onWarning` is called for keys that neither reads. `source` names the file.
  */
 export function parseConfig(json: JsonObject, source: string, onWarning?: (message: string) => void): ModelConfig {
+  const wrapper = wrappers.get(json.model_type)
+  if (wrapper) return parseWrapped(wrapper, json, source, onWarning)
   const family = families.find((candidate) => candidate.modelType === json.model_type)
   if (!family) {
-    const known = families.map((candidate) => candidate.modelType).join(', ')
+    const known = [...families.map((candidate) => candidate.modelType), ...wrappers.keys()].join(', ')
     const { model_type: named = 'without model_type', text_config: wrapped } = json
     const hasExperts = Object.keys(json).some((name) => /_experts$/.test(name))
     const wayOut = hasExperts ? WITHOUT_EXPERTS : ''
@@ -42,4 +46,26 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
   const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
   if (unread.length > 0) onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
   return config
+}
+
+/** Parses `text_config`; the keys beside it are about towers, but for special tokens and whether the head is tied. */
+function parseWrapped(
+  { text: usual, tied }: Wrapper,
+  json: JsonObject,
+  source: string,
+  onWarning?: (message: string) => void,
+): ModelConfig {
+  const read = new ConfigReader(json, source)
+  const inner = read.value('text_config') ?? {}
+  if (!isJsonObject(inner)) throw read.malformed('text_config', 'an object', inner)
+  const tie_word_embeddings = read.flag('tie_word_embeddings', tied)
+  const own = {
+    model_type: usual,
+    ...inner,
+    tie_word_embeddings,
+    eos_token_id: json.eos_token_id ?? inner.eos_token_id,
+  }
+  const text = parseConfig(own, `${source}, text_config`, onWarning)
+  const network = withPrefix(text.network, text.network.basePrefix, WRAPPED_PREFIX)
+  return { ...text, architecture: String(json.model_type), network, json, text }
 }

@@ -7,24 +7,22 @@ import type { ConfigReader } from './config-reader.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Values for keys that a family's configurations may leave out. */
-interface Defaults {
-  readonly headSize?: number
-  readonly maxPositions?: number
+export interface Defaults extends Partial<ModelSizes> {
   readonly theta?: number
   readonly epsilon?: number
 }
 
 /** Sizes under the names that nearly all families use. */
 export function readSizes(read: ConfigReader, defaults: Defaults = {}): ModelSizes {
-  const hiddenSize = read.integer('hidden_size')
-  const heads = read.integer('num_attention_heads')
+  const hiddenSize = read.integer('hidden_size', defaults.hiddenSize)
+  const heads = read.integer('num_attention_heads', defaults.heads)
   const sizes: ModelSizes = {
-    vocabularySize: read.integer('vocab_size'),
+    vocabularySize: read.integer('vocab_size', defaults.vocabularySize),
     hiddenSize,
-    intermediateSize: read.integer('intermediate_size'),
-    layers: read.layers('num_hidden_layers'),
+    intermediateSize: read.integer('intermediate_size', defaults.intermediateSize),
+    layers: read.layers('num_hidden_layers', defaults.layers),
     heads,
-    keyValueHeads: read.integer('num_key_value_heads', heads),
+    keyValueHeads: read.integer('num_key_value_heads', defaults.keyValueHeads ?? heads),
     headSize: read.integer('head_dim', defaults.headSize ?? hiddenSize / heads),
     maxPositions: read.integer('max_position_embeddings', defaults.maxPositions ?? 2048),
   }

@@ -35,4 +35,6 @@ export interface ModelConfig extends ModelSizes {
   readonly eosIds: readonly number[]
   /** The file as read, to be written beside merged weights. */
   readonly json: JsonObject
+  /** In a model that wraps a text model (`text_config`): the text model alone, under the names of its own class. */
+  readonly text?: ModelConfig
 }

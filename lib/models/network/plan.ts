@@ -153,6 +153,19 @@ export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSi
   return [...table(network.embeddings, 'embeddings'), ...linearsOf(network), ...table(network.head, 'head')]
 }
 
+/** Returns data whose texts begin with another prefix. Parts without such texts stay the same objects. */
+export function withPrefix<Part>(part: Part, from: string, to: string): Part {
+  const renamed = (value: unknown): unknown => {
+    if (typeof value === 'string') return value.startsWith(from) ? `${to}${value.slice(from.length)}` : value
+    if (!(value instanceof Object)) return value
+    const parts = Object.entries(value).map(([key, inner]) => [key, inner, renamed(inner)] as const)
+    if (parts.every(([, before, after]) => before === after)) return value
+    const after = parts.map(([key, , inner]) => [key, inner] as const)
+    return Array.isArray(value) ? after.map(([, inner]) => inner) : Object.fromEntries(after)
+  }
+  return renamed(part) as Part
+}
+
 /** Returns the names of the weights that checkpoints store as [in, out]. */
 export function transposedWeights(network: NetworkPlan): ReadonlySet<string> {
   return new Set(network.transposedLinears ? linearsOf(network).map(({ name }) => `${name}.weight`) : [])

@@ -21,7 +21,8 @@ import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { FileTensor, float32In } from './file-tensor.js'
 import { quantisedWeights, quantiserSettings } from './formats/index.js'
 import { quantisedOnLoad } from './quantise-on-load.js'
-import { StoredCodes } from './stored-codes.js'
+import { Spelling } from './spelling.js'
+import { readBytes, StoredCodes } from './stored-codes.js'
 import { type OpenFile, type QuantisedForm, type StoredWeight, stackedBlocks, usualDType } from './stored-weight.js'
 
 /** The content of a checkpoint's files, without tensor values. */
@@ -30,6 +31,7 @@ interface Contents {
   readonly config: ModelConfig
   /** By Hugging Face's names. */
   readonly weights: ReadonlyMap<string, StoredWeight>
+  readonly spelling: Spelling
   /** `quantization_config`, which says how to read quantised weights; null if there is none. */
   readonly quantisation: unknown
 }
@@ -41,6 +43,8 @@ export class ModelSource implements Contents {
   readonly format: 'folder' | 'gguf'
   readonly config: ModelConfig
   readonly weights: ReadonlyMap<string, StoredWeight>
+  /** How the names in its files differ. */
+  readonly spelling: Spelling
   readonly quantisation: unknown
   /** The shapes that the configuration requires, by name. */
   readonly shapes: ReadonlyMap<string, readonly number[]>
@@ -51,7 +55,7 @@ export class ModelSource implements Contents {
 
   private constructor(
     readonly located: Located,
-    { format, config, weights, quantisation }: Contents,
+    { format, config, weights, spelling, quantisation }: Contents,
     /** The format that its floats are quantised to on loading; null: they stay floats. */
     readonly quantise: QuantiseFormat | null = null,
   ) {
@@ -59,6 +63,7 @@ export class ModelSource implements Contents {
     this.format = format
     this.config = config
     this.weights = weights
+    this.spelling = spelling
     this.quantisation = quantisation
     this.shapes = weightShapes(config)
   }
@@ -180,6 +185,16 @@ export class ModelSource implements Contents {
     return stored.rawBytes(this.#files.open)
   }
 
+  /** The tensors of a model that wraps a text model which are not the text model's, in the order of the files. */
+  get kept(): StoredWeight[] {
+    return this.config.text ? [...this.weights.values()].filter(({ name }) => !this.shapes.has(name)) : []
+  }
+
+  /** Returns the bytes of a tensor of `kept` as its file has them. */
+  keptBytes({ tensors: [tensor] }: StoredWeight): Uint8Array {
+    return readBytes(tensor!, this.#files.open)
+  }
+
   /** Returns the stored format in which a matrix can be used directly; null if there is none. */
   keptFormat(name: string): StorageFormat | null {
     return this.#weight(name).keptFormat
@@ -202,7 +217,7 @@ export class ModelSource implements Contents {
   }
 
   #hash(): string {
-    const { json, eosIds, initializerRange, ...meaning } = this.config
+    const { json, eosIds, initializerRange, text, ...meaning } = this.config
     const hash = createHash('sha256').update(JSON.stringify(meaning))
     if (this.quantisation !== null) hash.update(JSON.stringify(this.quantisation))
     if (this.quantise !== null) hash.update(`quantised to ${this.quantise}`)
@@ -252,10 +267,10 @@ class OpenFiles {
 async function readFolder(path: string, onWarning?: (message: string) => void): Promise<Contents> {
   const configPath = join(path, 'config.json')
   const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
-  const config = parseConfig(json, configPath, onWarning)
   const stored = await readModelFolder(path)
+  const { config, spelling } = spelled(parseConfig(json, configPath, onWarning), stored)
   const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, stored, onWarning)
-  const tensors = underFullNames(stored, config)
+  const tensors = new Map([...stored].map(([name, location]) => [spelling.inModel(name), location]))
   const transposed = transposedWeights(config.network)
   if (quantisation !== null && config.network.transposedLinears) {
     throw new UsageError(
@@ -270,18 +285,22 @@ async function readFolder(path: string, onWarning?: (message: string) => void): 
     for (const [name, location] of quantised?.others ?? tensors)
       weights.set(name, new FileTensor({ ...location, name }, { transposed: transposed.has(name) }))
     for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
-    return { format: 'folder', config, weights, quantisation }
+    return { format: 'folder', config, weights, spelling, quantisation }
   } finally {
     files.close()
   }
 }
 
-/** Adds the prefix that checkpoints of a network without its head lack. */
-function underFullNames(stored: ReadonlyMap<string, TensorLocation>, { network }: ModelConfig) {
-  const { basePrefix, embeddings, head } = network
-  const isBase = !stored.has(`${embeddings}.weight`) && stored.has(`${embeddings.slice(basePrefix.length)}.weight`)
-  if (!isBase) return stored
-  return new Map([...stored].map(([name, at]) => [name.startsWith(head) ? name : `${basePrefix}${name}`, at]))
+/**
+ * Returns the spelling of a checkpoint's names, and its configuration: a wrapped text model's head is not tied, whatever the
+ * configuration says, where the file has one, as in transformers.
+ */
+function spelled(config: ModelConfig, stored: ReadonlyMap<string, TensorLocation>) {
+  const spelling = Spelling.of(stored, config)
+  const { text, network } = config
+  if (!text || !stored.has(spelling.inFile(`${network.head}.weight`))) return { config, spelling }
+  const tiedEmbeddings = false
+  return { spelling, config: { ...config, tiedEmbeddings, text: { ...text, tiedEmbeddings } } }
 }
 
 async function readGgufFile(path: string): Promise<Contents> {
@@ -298,5 +317,5 @@ async function readGgufFile(path: string): Promise<Contents> {
     const excess = norms.has(name) ? normOffset : 0
     weights.set(name, new FileTensor({ ...location, name }, { rowOrder: order, excess }))
   }
-  return { format: 'gguf', config, weights, quantisation: null }
+  return { format: 'gguf', config, weights, spelling: new Spelling(), quantisation: null }
 }

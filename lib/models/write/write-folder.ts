@@ -7,11 +7,14 @@ import { foreignJson } from '../../io/json.js'
 import { companionFiles } from '../../io/model-folder.js'
 import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
+import type { SafetensorsDType } from '../../io/stored-dtype.js'
 import { elementsOf, type FloatDType, native } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
-import { transposedView } from '../../tensor/tensor.js'
+import { Tensor, transposedView } from '../../tensor/tensor.js'
 import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
+import { FileTensor } from '../read/file-tensor.js'
 import { NF4_BLOCK } from '../read/quantise-on-load.js'
+import type { StoredWeight } from '../read/stored-weight.js'
 import {
   defaultDType,
   filledWeight,
@@ -40,6 +43,7 @@ export async function writeModelFolder(
   folder: string,
   { dtype = defaultDType(model), quantise, onTensor }: WriteOptions = {},
 ): Promise<void> {
+  const { source } = model
   const shapes = weightShapes(model.config)
   const { linears, config: quantisation } = quantise
     ? nf4Linears(model, shapes, dtype)
@@ -47,6 +51,7 @@ export async function writeModelFolder(
   const transposed = transposedWeights(model.config.network)
   const writing = { output: folder, memory: new HostBuffer() }
   let written = 0
+  const inFile = (name: string) => source?.spelling.inFile(name) ?? name
   const entries = [...shapes].flatMap(([name, shape]): SafetensorsEntry[] => {
     if (linears?.has(name)) {
       const values = async () => {
@@ -55,15 +60,16 @@ export async function writeModelFolder(
         onTensor?.(++written, shapes.size)
         return new Float32Array(buffer, byteOffset, byteLength / 4)
       }
-      return nf4Entries(name, shape, dtype, values, model.device.facts().threads)
+      return nf4Entries(inFile(name), shape, dtype, values, model.device.facts().threads)
     }
     const data = async () => {
       const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), writing)
       onTensor?.(++written, shapes.size)
       return bytes
     }
-    return [{ name, dtype, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
+    return [{ name: inFile(name), dtype, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
   })
+  for (const stored of source?.kept ?? []) entries.push(keptEntry(model, stored, dtype, writing))
   await replaceFolder(folder, async (temporary) => {
     await writeShardedSafetensors(temporary, entries)
     const { json: read } = model.config
@@ -82,9 +88,27 @@ export async function writeModelFolder(
   })
 }
 
+/** Returns a tensor that is no weight of the text model: as its file has it, or its values where they are quantised. */
+function keptEntry(model: WritableModel, stored: StoredWeight, dtype: FloatDType, writing: Writing): SafetensorsEntry {
+  const source = model.source!
+  const { name, shape } = stored
+  const isAsStored = stored instanceof FileTensor
+  return {
+    name: source.spelling.inFile(name),
+    dtype: isAsStored ? (stored.dtype as SafetensorsDType) : dtype,
+    shape,
+    data: async () => {
+      if (isAsStored) return source.keptBytes(stored)
+      using values = keep(Tensor.empty(shape, { device: model.device }))
+      source.loadInto(name, values)
+      return await roundedBytes(values, dtype, name, writing)
+    },
+  }
+}
+
 /** Returns the weights that become NF4, and their `quantization_config`. */
 function nf4Linears(
-  { config: { network, architecture } }: WritableModel,
+  { config: { network, architecture }, source }: WritableModel,
   shapes: ReadonlyMap<string, readonly number[]>,
   dtype: FloatDType,
 ) {
@@ -97,7 +121,9 @@ function nf4Linears(
   const names = linearsOf(network).map(({ name }) => name)
   const others = names.filter((name) => !fitsNf4(shapes.get(`${name}.weight`)!))
   const linears = new Set(names.filter((name) => !others.includes(name)).map((name) => `${name}.weight`))
-  return { linears, config: nf4Config(dtype, others.length === 0 ? null : [network.head, ...others]) }
+  const towers = new Set(source?.kept.map(({ name }) => `model.${name.replace(/^model\./, '').split('.')[0]}`))
+  const skipped = [...others, ...towers]
+  return { linears, config: nf4Config(dtype, skipped.length === 0 ? null : [network.head, ...skipped]) }
 }
 
 async function bytesOf(

@@ -210,7 +210,7 @@ function requireSameMeaning(
     ),
   }
   const again = parseConfig(configFromGguf(file, factors ?? undefined), file.path)
-  const difference = differenceOf(meaningOf(config), meaningOf(again), '')
+  const difference = differenceOf(meaningOf(config.text ?? config), meaningOf(again), '')
   if (difference === null) return
   throw new UsageError(
     'unsupported-option',
