@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
-import { hubIdOf } from '../hub/index.js'
+import { hubIdOf, mayBeModel } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { isWithin } from '../io/within.js'
 import type { OptionsSchema } from '../options/index.js'
@@ -48,7 +48,7 @@ export function requireInputs({ shape }: OptionsSchema, options: RawOptions): vo
     if (hub === undefined || value === undefined) continue
     const meaning = meaningIn(hub, options)
     if (meaning.endsWith('-data')) requireData(key, value as DataSource[])
-    else requirePathOrId(key, value as string)
+    else if (meaning === 'adapter' || !mayBeModel(value as string)) requirePathOrId(key, value as string)
     if (meaning === 'model') refuse('not-a-model', key, whyNoModel(value as string))
     if (meaning === 'adapter') refuse('not-an-adapter', key, whyNoAdapter(value as string))
   }

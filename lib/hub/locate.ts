@@ -1,8 +1,9 @@
-/** Turns what a user names, a path or an id of the hub, into local files. */
+/** Turns what a user names, a path, an id of the hub or a model of Ollama, into local files. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fetchChosen, type Wanted } from './chosen-files.js'
 import { formatHubId, type HubId, parseHubId } from './id.js'
+import { findOllamaModel, isOllamaName, type OllamaModel } from './ollama.js'
 import { Snapshot, type SnapshotOptions } from './snapshot.js'
 
 /** The origin of a local file or folder on the hub. */
@@ -20,9 +21,14 @@ export interface Located {
   readonly path: string
   /** Null for a path. */
   readonly origin: HubOrigin | null
-  /** A permanent name: the path, or the id with its commit. */
+  /** A permanent name: the path, or the id with its commit; for Ollama's models the name. */
   readonly reference: string
+  /** For a model that Ollama stores. */
+  readonly ollama?: OllamaModel
 }
+
+/** Whether a text may name a model, although no file or folder has this path. */
+export const mayBeModel = (text: string): boolean => hubIdOf(text) !== null || isOllamaName(text)
 
 /** Parses a text as an id, unless it is an existing path: a path always wins. */
 export function hubIdOf(text: string): HubId | null {
@@ -35,9 +41,13 @@ export function hubIdOf(text: string): HubId | null {
 /**
  * Finds a model, an adapter or a tokenizer, and downloads it if it is a hub id that is not in the cache. A path is returned
  * as it is, whether or not it exists.
- * @throws what `Snapshot.open`, `Snapshot.fetch` and `fetchChosen` throw
+ * @throws what `Snapshot.open`, `Snapshot.fetch`, `fetchChosen` and `findOllamaModel` throw
  */
 export async function locate(text: string, wanted: Wanted, options: SnapshotOptions = {}): Promise<Located> {
+  if (wanted !== 'adapter' && isOllamaName(text)) {
+    const ollama = await findOllamaModel(text)
+    return { path: ollama.blobs[0].path, origin: null, reference: text, ollama }
+  }
   const id = hubIdOf(text)
   if (!id) return { path: text, origin: null, reference: text }
   const snapshot = await Snapshot.open('model', id, options)

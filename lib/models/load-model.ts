@@ -69,7 +69,7 @@ export interface LoadPurpose extends Pick<BaseOptions, 'adapter' | 'allowOtherBa
 
 /**
  * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`, `owner/name@revision`,
- * `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are converted to `dtype`, unless `quantised`
+ * `owner/name/file.gguf`), which is downloaded to the hub's cache, or `ollama:NAME`, which Ollama stores. Block formats are converted to `dtype`, unless `quantised`
  * is set. Throws a UsageError that names what is missing or unsupported, an InputError for malformed files, a RunError for
  * failed downloads, and the reason of an aborted `signal`.
  *

@@ -124,10 +124,10 @@ function pick<Options extends object, Shape extends object>(options: Options, sh
 }
 
 export const modelOption = text(
-  'a folder with config.json and safetensors, a .gguf file, or a hub id: owner/name',
+  'a folder with config.json and safetensors, a .gguf file, a hub id (owner/name), or ollama:NAME',
   'M',
   {
-    expects: 'the path or hub id of a model',
+    expects: 'the path or hub id of a model, or ollama:NAME',
     hub: 'model',
     resume: 'free',
   },

@@ -6,7 +6,7 @@ import { countInModules } from '../../adapters/files/modules-to-save.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { type StoredLayerFacts, storedLayerFacts } from '../../adapters/tensors/stored-layer-facts.js'
 import { UsageError } from '../../common/errors.js'
-import { formatHubId, type HubOptions, hubIdOf, locate } from '../../hub/index.js'
+import { formatHubId, type HubOptions, hubIdOf, locate, mayBeModel } from '../../hub/index.js'
 import { readJsonObject } from '../../io/json.js'
 import { ModelSource } from '../../models/index.js'
 import { readConfigFile, TrainSchema } from '../../options/index.js'
@@ -98,7 +98,7 @@ async function sourceAtHand(model: string | null): Promise<ModelSource | null> {
 export async function existingBase(adapter: string, hub: HubOptions): Promise<string> {
   const { path } = await locate(adapter, 'adapter', hub)
   const base = baseOfRun(path) ?? (await baseOf(path))
-  if (base !== null && (existsSync(base) || hubIdOf(base))) return base
+  if (base !== null && (existsSync(base) || mayBeModel(base))) return base
   throw new UsageError(
     'missing-option',
     `--model is needed: ${base === null ? `${adapter} does not say which model it belongs to` : `the base of ${adapter}, ${base}, is not found here`}.`,

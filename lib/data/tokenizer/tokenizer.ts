@@ -1,5 +1,7 @@
 /** Tokenizers of a Hugging Face folder or a GGUF file. */
+
 import { createHash } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { aText, check, expecting, having, optionsSchema } from '../../common/arguments.js'
 import { InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
@@ -111,7 +113,8 @@ const loadTokenizerArguments = {
 export async function loadTokenizer(model: string, options: HubOptions = {}): Promise<Tokenizer | null> {
   check({ model, options }, loadTokenizerArguments)
   const { path } = await locate(model, 'tokenizer', options)
-  const source = /\.gguf$/i.test(path) ? await readTokenizerGguf(path) : await readTokenizerFolder(path)
+  const isFile = /\.gguf$/i.test(path) || statSync(path, { throwIfNoEntry: false })?.isFile()
+  const source = isFile ? await readTokenizerGguf(path) : await readTokenizerFolder(path)
   return source && createTokenizer(source)
 }
 

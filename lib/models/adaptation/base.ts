@@ -6,7 +6,7 @@ import { moduleNamesInFile } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { requireSameBase } from '../../adapters/files/same-base.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
-import type { HubOptions } from '../../hub/index.js'
+import { type HubOptions, requireHashes } from '../../hub/index.js'
 import { sharedName } from '../../io/shared-name.js'
 import type { NativeDevice } from '../../native/addon.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../../options/index.js'
@@ -46,6 +46,7 @@ export async function openBase(
   { adapter, allowOtherBase = false, quantise, ...hub }: BaseOptions,
 ): Promise<ModelSource> {
   const stored = await ModelSource.open(model, hub)
+  if (stored.located.ollama) await requireHashes(stored.located.ollama, hub.signal)
   const told = quantise ? stored.quantisedTo(quantise) : stored
   told.requireWeights()
   if (adapter === undefined) return told
@@ -122,7 +123,7 @@ export async function saveAdapter(
       // As PEFT does: the last part of an absolute path.
       base: source?.origin
         ? { name: source.origin.id, revision: source.origin.revision }
-        : { name: sharedName(source?.path ?? ''), revision: null },
+        : { name: sharedName(source?.located.reference ?? ''), revision: null },
       provenance,
       fanInFanOut: base.transposed.size > 0,
       textPrefix: base.textPrefix,

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BaseIdentity } from '../../adapters/contract/base-model.js'
-import { InputError, UsageError } from '../../common/errors.js'
+import { about, InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, type HubOrigin, type Located, locate } from '../../hub/index.js'
 import { whyNoModel } from '../../io/folder-kinds.js'
-import { readModelGguf } from '../../io/gguf-parts.js'
+import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
 import { readJsonObject } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
@@ -18,6 +18,7 @@ import { parseConfig } from '../families/parse-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
+import { withGgufLora } from './added-lora.js'
 import { FileTensor, float32In } from './file-tensor.js'
 import { quantisedWeights, quantiserSettings } from './formats/index.js'
 import { quantisedOnLoad } from './quantise-on-load.js'
@@ -68,20 +69,25 @@ export class ModelSource implements Contents {
     this.shapes = weightShapes(config)
   }
 
-  /** @param model a path, or a hub id, which is downloaded unless the cache has it */
+  /** @param model a path, a hub id, which is downloaded unless the cache has it, or a name of Ollama's (`ollama:NAME`) */
   static async open(model: string, options: HubOptions = {}): Promise<ModelSource> {
     const located = await locate(model, 'model', options)
-    const { path } = located
+    const { path, ollama } = located
     const found = await stat(path).catch(() => null)
     if (!found) {
       throw new UsageError(
         'missing-file',
-        `${path} does not exist; expected a folder with config.json and safetensors, a .gguf file, or a hub id, which is owner/name.`,
+        `${path} does not exist; expected a folder with config.json and safetensors, a .gguf file, a hub id, which is owner/name, or ollama:NAME.`,
       )
     }
     const why = whyNoModel(path)
     if (why !== null) throw new UsageError('not-a-model', `This is not a model: ${why}.`)
-    const contents = found.isDirectory() ? await readFolder(path, options.onWarning) : await readGgufFile(path)
+    if (ollama?.notice) options.onWarning?.(ollama.notice)
+    const adapters = ollama?.blobs.slice(1).map((blob) => blob.path)
+    const reading = found.isDirectory() ? readFolder(path, options.onWarning) : readGgufFile(path, adapters)
+    const contents = await reading.catch((error) => {
+      throw ollama ? about(model, error) : error
+    })
     return new ModelSource(located, contents)
   }
 
@@ -97,6 +103,11 @@ export class ModelSource implements Contents {
   /** Its origin on the hub; null for a path. */
   get origin(): HubOrigin | null {
     return this.located.origin
+  }
+
+  /** A name for people: the file's or folder's, or Ollama's. */
+  get title(): string {
+    return ggufTitle(this.located.ollama?.reference.replace('ollama:', '') ?? this.path)
   }
 
   /** The dtype that most values are stored in, among quantised weights if there are any; for display and defaults. */
@@ -303,13 +314,15 @@ function spelled(config: ModelConfig, stored: ReadonlyMap<string, TensorLocation
   return { spelling, config: { ...config, tiedEmbeddings, text: { ...text, tiedEmbeddings } } }
 }
 
-async function readGgufFile(path: string): Promise<Contents> {
+/** @param adapters GGUF files of LoRA adapters, which are added to the weights */
+async function readGgufFile(path: string, adapters: readonly string[] = []): Promise<Contents> {
   const file = await readModelGguf(path)
   const factors = file.tensors.get(ropeFactorsName)
-  const { names, permuted, normOffset } = ggufFamily(file).gguf
+  const { gguf } = ggufFamily(file)
+  const { names, permuted, normOffset } = gguf
   const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
   const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
-  const weights = new Map<string, StoredWeight>()
+  let weights = new Map<string, StoredWeight>()
   for (const [stored, location] of file.tensors) {
     if (stored === ropeFactorsName) continue
     const name = huggingFaceName(stored, names, location.path)
@@ -317,5 +330,6 @@ async function readGgufFile(path: string): Promise<Contents> {
     const excess = norms.has(name) ? normOffset : 0
     weights.set(name, new FileTensor({ ...location, name }, { rowOrder: order, excess }))
   }
+  for (const adapter of adapters) weights = await withGgufLora(adapter, weights, config, gguf)
   return { format: 'gguf', config, weights, spelling: new Spelling(), quantisation: null }
 }

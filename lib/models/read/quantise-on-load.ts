@@ -10,6 +10,7 @@ import type { Weight } from '../../tensor/weight.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf } from '../network/plan.js'
 import { fittingFormat } from '../quantise/mixtures.js'
+import { AddedLora } from './added-lora.js'
 import { FileTensor } from './file-tensor.js'
 import {
   type CheckedScales,
@@ -42,6 +43,12 @@ export function quantisedOnLoad(
 
 function quantisedWeight(stored: StoredWeight, format: QuantiseFormat): StoredWeight {
   const { name, path, dtype, shape } = stored
+  if (stored instanceof AddedLora) {
+    throw new UsageError(
+      'unfit-options',
+      `${path}: an adapter is added to ${name}, and the sum cannot be quantised to ${format}: leave the option quantise out.`,
+    )
+  }
   if (!(stored instanceof FileTensor) || !isComputable(stored.dtype) || stored.keptFormat !== null) {
     throw new UsageError(
       'quantised-weights',

@@ -100,7 +100,7 @@ export async function writeModelGguf(
   requireSameMeaning(config, fields, entries, factors)
   const general: [string, GgufField][] = [
     ['general.type', ggufText('model')],
-    ['general.name', ggufText(ggufTitle(model.source?.path ?? path))],
+    ['general.name', ggufText(model.source?.title ?? ggufTitle(path))],
     ['general.file_type', uint32(FILE_TYPES[quantise ?? dtype])],
     ['general.quantization_version', uint32(2)],
   ]

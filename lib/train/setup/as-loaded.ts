@@ -55,7 +55,7 @@ export function requireRanksOf(
 
 /** Whether a path or id refers to the model. For a model made from random numbers, any is taken for its tokenizer's. */
 function namesModel(name: string, { path, reference }: ModelFacts): boolean {
-  if (path === '' || resolve(name) === resolve(path)) return true
+  if (path === '' || name === reference || resolve(name) === resolve(path)) return true
   const [id, found] = [hubIdOf(name), reference === path ? null : parseHubId(reference)]
   return id !== null && found !== null && mayMean(id, found)
 }

@@ -6,6 +6,7 @@ import { checkpointTarget } from './checkpoint.js'
 import { dataTarget } from './data.js'
 import { importanceTarget } from './importance.js'
 import { configTarget, ggufPartsTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
+import { ollamaTarget } from './ollama.js'
 import { optionsTarget } from './options.js'
 import { lacksOtherSets, otherQuantisedTarget, quantisedTarget } from './quantised.js'
 import { templateTarget } from './template.js'
@@ -14,8 +15,9 @@ export const targets: [name: string, cases: number, make: () => Promise<Target>,
   ['safetensors', 200, safetensorsTarget],
   ['shards', 50, shardsTarget],
   ['config', 200, configTarget],
-  ['gguf', 200, ggufTarget],
+  ['gguf', 150, ggufTarget],
   ['gguf-parts', 50, ggufPartsTarget],
+  ['ollama', 50, ollamaTarget],
   ['quantised', 40, quantisedTarget],
   ['quantised-others', 60, otherQuantisedTarget, lacksOtherSets],
   ['importance', 50, importanceTarget],
