@@ -39,6 +39,11 @@ export interface RotaryConfig {
   readonly theta: number
   readonly headSize: number
   readonly scaling: RotaryScaling
+  /**
+   * Queries at position p are multiplied by 1 + beta · ln(1 + ⌊p / originalPositions⌋), as in Llama 4: attention stays sharp in
+   * long rows. Absent: they are not.
+   */
+  readonly queryGrowth?: { readonly beta: number; readonly originalPositions: number }
   /** Frequencies are rounded to this; see `LoadOptions.rotaryDtype`. */
   readonly dtype: 'float32' | 'bfloat16'
 }
@@ -101,8 +106,7 @@ export interface TokenPositions {
  * rows follows that for short rows.
  */
 export class RotaryTables {
-  #cosines: Tensor | null = null
-  #sines: Tensor | null = null
+  #tables: Omit<RotaryInput, 'positions'> | null = null
   #rows = { short: 0, long: 0 }
   readonly #longFrom: number
 
@@ -128,29 +132,34 @@ export class RotaryTables {
     return { ...tables, positions: Tensor.from(places, [places.length], { device, dtype: 'int32' }) }
   }
 
-  #upTo(short: number, long: number): { cosines: Tensor; sines: Tensor } {
+  #upTo(short: number, long: number): Omit<RotaryInput, 'positions'> {
     const known = this.#rows
-    if (!this.#cosines || !this.#sines || short > known.short || long > known.long) {
+    if (!this.#tables || short > known.short || long > known.long) {
       this.dispose()
       const longest = Math.max(long, known.long)
       this.#rows = { short: roomFor(Math.max(short, known.short)), long: longest > 0 ? roomFor(longest) : 0 }
-      const { scaling } = this.config
+      const { scaling, queryGrowth: growth } = this.config
       const factor = 'attentionFactor' in scaling ? scaling.attentionFactor : 1
       const frequencies = [this.#frequencies(false), this.#frequencies(true)] as const
       const half = frequencies[0].length
       const { short: shortRows, long: longRows } = this.#rows
-      const table = (of: (angle: number) => number) => {
+      const table = (of: (angle: number) => number, factorAt: (position: number) => number = () => factor) => {
         const values = Float32Array.from({ length: (shortRows + longRows) * half }, (_, i) => {
           const row = Math.floor(i / half)
           const isLong = row >= shortRows
-          return factor * of((isLong ? row - shortRows : row) * frequencies[isLong ? 1 : 0][i % half]!)
+          const position = isLong ? row - shortRows : row
+          return factorAt(position) * of(position * frequencies[isLong ? 1 : 0][i % half]!)
         })
         return keep(Tensor.from(values, [shortRows + longRows, half], { device: this.device }))
       }
-      this.#cosines = table(Math.cos)
-      this.#sines = table(Math.sin)
+      const grown = growth && ((position: number) => factor * growthAt(position, growth))
+      this.#tables = {
+        cosines: table(Math.cos),
+        sines: table(Math.sin),
+        ...(grown && { queryCosines: table(Math.cos, grown), querySines: table(Math.sin, grown) }),
+      }
     }
-    return { cosines: this.#cosines, sines: this.#sines }
+    return this.#tables
   }
 
   #frequencies(long: boolean): Float64Array {
@@ -160,10 +169,12 @@ export class RotaryTables {
   }
 
   dispose(): void {
-    this.#cosines?.dispose()
-    this.#sines?.dispose()
-    this.#cosines = this.#sines = null
+    for (const table of Object.values(this.#tables ?? {})) table.dispose()
+    this.#tables = null
   }
 }
+
+const growthAt = (position: number, { beta, originalPositions }: NonNullable<RotaryConfig['queryGrowth']>): number =>
+  1 + beta * Math.log1p(Math.floor(position / originalPositions))
 
 const roomFor = (rows: number): number => Math.max(256, 2 ** Math.ceil(Math.log2(rows)))

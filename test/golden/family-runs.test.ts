@@ -1,5 +1,5 @@
 /** Families of the second golden set: gradients, greedy texts and runs of PEFT, all of which transformers computed in float64. */
-import { copyFileSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -35,7 +35,7 @@ const tolerances = {
   weights: 5e-5,
 }
 
-describeFamilies(['olmo3', 'gemma3-wrapped'], (name, folder) => {
+describeFamilies(['olmo3', 'gemma3-wrapped', 'ministral3', 'granitemoehybrid-dense'], (name, folder) => {
   const { sequences, logprobs, gradNorms, gradSamples, generation, training } = goldenJson<Expected>(
     `${familyPath(name)}/expected.json`,
   )
@@ -74,14 +74,17 @@ describeFamilies(['olmo3', 'gemma3-wrapped'], (name, folder) => {
     expect(got).toEqual(ids)
   })
 
-  test('the same model under the keys of published configurations', async () => {
-    mkdirSync(join(at(), 'hub'))
-    copyFileSync(join(folder, 'config-hub.json'), join(at(), 'hub', 'config.json'))
-    copyFileSync(join(folder, 'model.safetensors'), join(at(), 'hub', 'model.safetensors'))
-    using model = await loadFamily(join(at(), 'hub'))
-    const got = await logProbsOf(model, sequences)
-    expect(largestDifference(got.flat(), logprobs.flat())).toBeLessThan(tolerances.logprobs)
-  })
+  test.runIf(existsSync(join(folder, 'config-hub.json')))(
+    'the same model under the keys of published configurations',
+    async () => {
+      mkdirSync(join(at(), 'hub'))
+      copyFileSync(join(folder, 'config-hub.json'), join(at(), 'hub', 'config.json'))
+      copyFileSync(join(folder, 'model.safetensors'), join(at(), 'hub', 'model.safetensors'))
+      using model = await loadFamily(join(at(), 'hub'))
+      const got = await logProbsOf(model, sequences)
+      expect(largestDifference(got.flat(), logprobs.flat())).toBeLessThan(tolerances.logprobs)
+    },
+  )
 
   describe.each(Object.entries(training))('%s', (method, run) => {
     const path = `${familyPath(name)}/training/${method}`

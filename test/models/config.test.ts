@@ -123,10 +123,51 @@ test('missing keys have the family’s default values', () => {
   expect(uncapped.logits.softcap).toBeNull()
 })
 
+const graniteOfAttention = {
+  shared_intermediate_size: 160,
+  num_local_experts: 0,
+  layer_types: Array(6).fill('attention'),
+}
+
 const base = (type: string): Json =>
   type === 'gpt2'
     ? { vocab_size: 500, n_embd: 64, n_head: 4, n_layer: 2, model_type: type }
-    : { ...sizes, model_type: type }
+    : { ...sizes, ...(type === 'granitemoehybrid' && graniteOfAttention), model_type: type }
+
+test('a wrapped text model has its class’s default values', () => {
+  const gemma = parseConfig({ model_type: 'gemma3' }, 'config.json')
+  expect(gemma).toMatchObject({ layers: 26, heads: 8, keyValueHeads: 4, headSize: 256, vocabularySize: 262_208 })
+  expect(gemma).toMatchObject({ hiddenSize: 2304, intermediateSize: 9216, tiedEmbeddings: true })
+  const mistral = parseConfig({ model_type: 'mistral3' }, 'config.json')
+  expect(mistral).toMatchObject({ layers: 32, heads: 32, keyValueHeads: 8, headSize: 128, vocabularySize: 32_000 })
+  const text_config = { model_type: 'ministral3' }
+  const ministral = parseConfig({ model_type: 'mistral3', text_config }, 'config.json')
+  expect(ministral).toMatchObject({ layers: 34, keyValueHeads: 8, headSize: 128, vocabularySize: 131_072 })
+  const { attention, beforeAttention } = ministral.network.blocks[0]!
+  expect(beforeAttention!.name).toBe('model.language_model.layers.0.input_layernorm')
+  expect(attention.rotary).toEqual({
+    theta: 1e6,
+    headSize: 128,
+    queryGrowth: { beta: 0.1, originalPositions: 16_384 },
+    scaling: {
+      type: 'yarn',
+      factor: 16,
+      originalPositions: 16_384,
+      betaFast: 32,
+      betaSlow: 1,
+      attentionFactor: 1,
+      truncate: true,
+    },
+  })
+})
+
+test('Granite 4 rotates only where the configuration says so', () => {
+  const rotaries = (json: Json) =>
+    attentions({ ...base('granitemoehybrid'), ...json }).map(({ rotary }) => rotary !== null)
+  expect(rotaries({ position_embedding_type: 'rope' })).toEqual(Array(6).fill(true))
+  expect(rotaries({ position_embedding_type: 'nope' })).toEqual(Array(6).fill(false))
+  expect(rotaries({})).toEqual(Array(6).fill(false))
+})
 
 /** The notes of loading on a configuration. */
 function warnings(json: Json): string[] {
@@ -264,6 +305,17 @@ test.each<[Json, RegExp]>([
   [
     { model_type: 'mistral3', text_config: { model_type: 'qwen9' } },
     /^config\.json, text_config: architecture qwen9 is not supported; supported: llama/,
+  ],
+  [{ ...base('granitemoehybrid'), layer_types: Array(6).fill('mamba') }, /layer_types "mamba" is not supported/],
+  [{ ...base('granitemoehybrid'), layer_types: null }, /layer_types "mamba" is not supported/],
+  [{ ...base('granitemoehybrid'), num_local_experts: 8 }, /num_local_experts 8 is not supported: supported: 0/],
+  [
+    {
+      model_type: 'ministral3',
+      head_dim: 16,
+      rope_parameters: { partial_rotary_factor: 0.5, llama_4_scaling_beta: 1 },
+    },
+    /partial_rotary_factor 0\.5 is not supported: llama_4_scaling_beta needs whole heads/,
   ],
   [{ model_type: 'llama', hidden_act: 'gelu' }, /hidden_act "gelu" is not supported: supported: silu/],
   [{ model_type: 'gemma2', hidden_activation: 'gelu' }, /hidden_activation "gelu" is not supported/],

@@ -1,30 +1,22 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { llamaNames } from '../gguf/names.js'
+import type { ModelSizes } from '../network/model-config.js'
+import type { DecoderBlockPlan, NetworkPlan } from '../network/plan.js'
+import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
+import { type LlamaBlockOptions, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
 export const granite: Family = {
   modelType: 'granite',
 
   read(read) {
-    const { sizes, rotary, norm } = readLlama(read)
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
-    const scale = read.number('attention_multiplier', 1)
-    const residualScale = read.number('residual_multiplier', 1)
+    const { sizes, ...options } = readLlama(read)
+    const block = readGraniteBlock(read, sizes, { ...options, mlpBias: read.flag('mlp_bias') })
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(
-        sizes,
-        norm,
-        (i) => ({ ...llamaBlock(sizes, i, { norm, rotary, biases, scale }), residualScale }),
-        {
-          embeddingScale: read.number('embedding_multiplier', 1),
-          logits: { scale: 1 / read.positive('logits_scaling', 1), softcap: null },
-        },
-      ),
+      network: llamaNetwork(sizes, options.norm, block, graniteRest(read)),
     }
   },
 
@@ -49,4 +41,25 @@ export const granite: Family = {
       logit_scale: float32(1 / network.logits.scale),
     }),
   },
+}
+
+/** Reads what Granite's blocks have beside Llama's: biases, and the multipliers of scores and residuals. */
+export function readGraniteBlock(
+  read: ConfigReader,
+  sizes: ModelSizes,
+  { mlpBias, ...options }: Pick<LlamaBlockOptions, 'norm' | 'rotary'> & { readonly mlpBias: boolean },
+): (index: number) => DecoderBlockPlan {
+  const attention = read.flag('attention_bias')
+  const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: mlpBias }
+  const scale = read.number('attention_multiplier', 1)
+  const residualScale = read.number('residual_multiplier', 1)
+  return (index) => ({ ...llamaBlock(sizes, index, { ...options, biases, scale }), residualScale })
+}
+
+/** Reads the multipliers of embeddings and logits. */
+export function graniteRest(read: ConfigReader): Partial<NetworkPlan> {
+  return {
+    embeddingScale: read.number('embedding_multiplier', 1),
+    logits: { scale: 1 / read.positive('logits_scaling', 1), softcap: null },
+  }
 }

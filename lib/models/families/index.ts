@@ -4,7 +4,9 @@ import { gemma2 } from './gemma2.js'
 import { gemma3 } from './gemma3.js'
 import { gpt2 } from './gpt2.js'
 import { granite } from './granite.js'
+import { granite4 } from './granite4.js'
 import { llama } from './llama.js'
+import { ministral3 } from './ministral3.js'
 import { mistral } from './mistral.js'
 import { olmo2 } from './olmo2.js'
 import { olmo3 } from './olmo3.js'
@@ -17,6 +19,7 @@ import { smollm3 } from './smollm3.js'
 export const families: readonly Family[] = [
   llama,
   mistral,
+  ministral3,
   smollm3,
   qwen2,
   qwen3,
@@ -27,5 +30,6 @@ export const families: readonly Family[] = [
   olmo2,
   olmo3,
   granite,
+  granite4,
   gpt2,
 ]

@@ -12,14 +12,18 @@ export interface Defaults extends Partial<ModelSizes> {
   readonly epsilon?: number
 }
 
-/** Sizes under the names that nearly all families use. */
-export function readSizes(read: ConfigReader, defaults: Defaults = {}): ModelSizes {
+/** Sizes under the names that nearly all families use, but for that of the MLP's width. */
+export function readSizes(
+  read: ConfigReader,
+  defaults: Defaults = {},
+  intermediateSize = 'intermediate_size',
+): ModelSizes {
   const hiddenSize = read.integer('hidden_size', defaults.hiddenSize)
   const heads = read.integer('num_attention_heads', defaults.heads)
   const sizes: ModelSizes = {
     vocabularySize: read.integer('vocab_size', defaults.vocabularySize),
     hiddenSize,
-    intermediateSize: read.integer('intermediate_size', defaults.intermediateSize),
+    intermediateSize: read.integer(intermediateSize, defaults.intermediateSize),
     layers: read.layers('num_hidden_layers', defaults.layers),
     heads,
     keyValueHeads: read.integer('num_key_value_heads', defaults.keyValueHeads ?? heads),
@@ -39,14 +43,15 @@ export function requireHeads({ source }: ConfigReader, { heads, keyValueHeads, h
 }
 
 /** Reads the keys that Llama-like families share, but rotary settings; their only activation is SiLU. */
-export function readLlamaSizes(read: ConfigReader, defaults: Defaults = {}) {
+export function readLlamaSizes(read: ConfigReader, defaults: Defaults = {}, intermediateSize?: string) {
   read.require('hidden_act', ['silu', 'swish'], 'silu')
-  return { sizes: readSizes(read, defaults), norm: rmsNorms(read.number('rms_norm_eps', defaults.epsilon ?? 1e-6)) }
+  const norm = rmsNorms(read.number('rms_norm_eps', defaults.epsilon ?? 1e-6))
+  return { sizes: readSizes(read, defaults, intermediateSize), norm }
 }
 
 /** The same with rotary settings, one for all layers. */
-export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
-  const { sizes, norm } = readLlamaSizes(read, defaults)
+export function readLlama(read: ConfigReader, defaults: Defaults = {}, intermediateSize?: string) {
+  const { sizes, norm } = readLlamaSizes(read, defaults, intermediateSize)
   return { sizes, rotary: readRotary(read, { ...sizes, theta: defaults.theta }), norm }
 }
 

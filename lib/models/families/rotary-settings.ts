@@ -7,11 +7,15 @@ export interface RotaryDefaults {
   readonly headSize: number
   readonly maxPositions: number
   readonly theta?: number
+  /** `rope_parameters` where the configuration has none. */
+  readonly parameters?: JsonObject
+  /** Whether the family reads `llama_4_scaling_beta`. */
+  readonly queryGrowth?: boolean
 }
 
 /** Reads rotary settings from the newer `rope_parameters` or the older `rope_theta` and `rope_scaling`. */
 export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
-  const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? {}
+  const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? defaults.parameters ?? {}
   if (!isJsonObject(parameters)) throw read.malformed('rope_parameters', 'an object', parameters)
   return rotaryFrom(read, parameters, { ...defaults, theta: read.number('rope_theta', defaults.theta ?? 10000) })
 }
@@ -41,7 +45,7 @@ export function readRotaries(
 export function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
-  { headSize, maxPositions, theta: usualTheta = 10000 }: RotaryDefaults,
+  { headSize, maxPositions, theta: usualTheta = 10000, queryGrowth = false }: RotaryDefaults,
 ): RotaryPlan {
   const options = read.inside(parameters, 'rope settings')
   const theta = options.number('rope_theta', usualTheta)
@@ -55,9 +59,13 @@ export function rotaryFrom(
   const original = () =>
     options.integer('original_max_position_embeddings', read.integer('original_max_position_embeddings', maxPositions))
   const scaling = readScaling(options, type, { original, maxPositions, pairs: rotated / 2 })
+  const beta = queryGrowth ? options.number('llama_4_scaling_beta', 0) : 0
   const ofLayers = options.unread().find((key) => isJsonObject(parameters[key]))
   if (ofLayers) throw options.unsupported(ofLayers, parameters[ofLayers], 'these layers have no settings of their own')
-  return { theta, headSize: rotated, scaling }
+  if (beta !== 0 && rotated < headSize)
+    throw options.unsupported('partial_rotary_factor', part, 'llama_4_scaling_beta needs whole heads')
+  const plan = { theta, headSize: rotated, scaling }
+  return beta === 0 ? plan : { ...plan, queryGrowth: { beta, originalPositions: original() } }
 }
 
 interface Reach {

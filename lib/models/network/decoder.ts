@@ -269,7 +269,7 @@ export class Decoder {
       dropout: dropout?.(batch.rowKeys) ?? null,
       int8: int8 && isRecording(),
     }
-    const inputs = [...context.rotary.values()].flatMap((input) => [input.cosines, input.sines, input.positions])
+    const inputs = [...context.rotary.values()].flatMap((input): Tensor[] => Object.values(input))
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {

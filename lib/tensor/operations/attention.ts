@@ -25,6 +25,9 @@ export interface RotaryInput {
   readonly cosines: Tensor
   readonly sines: Tensor
   readonly positions: Tensor
+  /** The tables of queries, where they are not those of keys. */
+  readonly queryCosines?: Tensor
+  readonly querySines?: Tensor
 }
 
 /** Views of q [T, H, E], k and v [T, K, E] in one matrix [T, (H + 2K) E]. */
@@ -54,7 +57,7 @@ export function selfAttention(
   const { heads, headSize } = shape
   const tokens = qkv.shape[0]!
   const scoring = scoringOf(softmax)
-  if (rotary) rotate(queriesAndKeys(qkv, shape), rotary, false)
+  if (rotary) rotate(qkv, shape, rotary, false)
   const [q, k, v] = splitHeads(qkv, shape)
   const out = Tensor.empty([tokens, heads * headSize], qkv)
   const lse = Tensor.empty([heads, tokens], { device: qkv.device })
@@ -72,9 +75,9 @@ export function selfAttention(
   })
 
   // A view, because a node that saves its own output is never freed without a backward pass.
-  const tables = rotary ? [rotary.positions, rotary.cosines, rotary.sines] : []
-  const saved = [qkv, out.view(out.shape), lse, offsets, ...tables]
-  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, starts, positions, cosines, sines], [dQkv]) => {
+  const tables = Object.entries(rotary ?? {}) as [keyof RotaryInput, Tensor][]
+  const saved = [qkv, out.view(out.shape), lse, offsets, ...tables.map(([, table]) => table)]
+  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, starts, ...savedTables], [dQkv]) => {
     const forward = splitHeads(savedQkv!, shape)
     writeByStoring(dQkv!, (target) => {
       const [dQ, dK, dV] = splitHeads(target, shape)
@@ -95,7 +98,9 @@ export function selfAttention(
         dK: dK.native,
         dV: dV.native,
       })
-      if (positions) rotate(queriesAndKeys(target, shape), { positions, cosines: cosines!, sines: sines! }, true)
+      if (!rotary) return
+      const input = Object.fromEntries(tables.map(([name], i) => [name, savedTables[i]!])) as unknown as RotaryInput
+      rotate(target, shape, input, true)
     })
   })
 }
@@ -124,7 +129,7 @@ export function attentionWithCache(
 ): Tensor {
   const { heads, keyValueHeads, headSize } = shape
   const [tokens, stride] = [qkv.shape[0]!, qkv.strides[0]!]
-  if (rotary) rotate(queriesAndKeys(qkv, shape), rotary, false)
+  if (rotary) rotate(qkv, shape, rotary, false)
   const width = 2 * keyValueHeads * headSize
   const fresh = qkv.view([tokens, width], [stride, 1], heads * headSize)
   native.scatterRows(fresh.native, positions.native, store.view([store.shape[0]!, width]).native)
@@ -147,9 +152,18 @@ export function attentionWithCache(
   return out
 }
 
-/** Applies the rotary embedding to heads [T, n, E], in place. */
-function rotate(heads: Tensor, { positions, cosines, sines }: RotaryInput, inverse: boolean): void {
-  native.rope(heads.native, positions.native, cosines.native, sines.native, inverse)
+/** Applies the rotary embedding to q and k in qkv [T, (H + 2K) E], in place; `inverse` is its transpose. */
+function rotate(qkv: Tensor, shape: AttentionShape, rotary: RotaryInput, inverse: boolean): void {
+  const { positions, cosines, sines, queryCosines, querySines } = rotary
+  const turn = (heads: Tensor, cosine: Tensor, sine: Tensor) =>
+    native.rope(heads.native, positions.native, cosine.native, sine.native, inverse)
+  if (queryCosines && querySines) {
+    const [q, k] = splitHeads(qkv, shape)
+    turn(q, queryCosines, querySines)
+    turn(k, cosines, sines)
+  } else {
+    turn(queriesAndKeys(qkv, shape), cosines, sines)
+  }
 }
 
 const plainSoftmax = ({ headSize }: AttentionShape): Softmax => ({

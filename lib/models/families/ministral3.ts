@@ -1,0 +1,46 @@
+import type { Family } from './family.js'
+import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
+import { readRotary } from './rotary-settings.js'
+
+/** Values of the class, which configurations may leave out. */
+const defaults: Defaults = {
+  vocabularySize: 131_072,
+  hiddenSize: 4096,
+  intermediateSize: 14_336,
+  layers: 34,
+  heads: 32,
+  keyValueHeads: 8,
+  headSize: 128,
+  maxPositions: 262_144,
+  epsilon: 1e-5,
+}
+
+const parameters = {
+  rope_type: 'yarn',
+  rope_theta: 1_000_000,
+  factor: 16,
+  original_max_position_embeddings: 16_384,
+  beta_fast: 32,
+  beta_slow: 1,
+  mscale: 1,
+  mscale_all_dim: 1,
+  llama_4_scaling_beta: 0.1,
+}
+
+/** Ministral 3, text only: Llama with YaRN and queries that grow with their position. */
+export const ministral3: Family = {
+  modelType: 'ministral3',
+
+  read(read) {
+    const { sizes, norm } = readLlamaSizes(read, defaults)
+    const rotary = readRotary(read, { ...sizes, theta: 1_000_000, parameters, queryGrowth: true })
+    const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })),
+    }
+  },
+
+  gguf: null,
+}
