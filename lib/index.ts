@@ -132,14 +132,17 @@ export type {
   PlainDType,
   ProfileEntry,
 } from './native/addon.js'
+export { type DpoOptions, dpo } from './objectives/dpo.js'
 export type { ObjectiveName } from './objectives/index.js'
 export {
   type BatchLoss,
   type ForwardModel,
+  type LossOptions,
   type LossTensor,
   type Objective,
   type ObjectiveRows,
   type States,
+  type StepSums,
   type TokenLogProbsOptions,
   tokenLogProbs,
   type WeightedSum,

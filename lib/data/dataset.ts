@@ -19,6 +19,8 @@ import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-c
 import { checkIds, encodeRow, type TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
 import type { LongRowCounts } from './long-rows.js'
+import { piecesOf } from './pieces.js'
+import { ROW_KINDS, type RowKind } from './rows/forms.js'
 import { type ReadingOptions, RowReading, readingKinds } from './rows/reading.js'
 import { type RowChoices, rowChoiceKinds } from './rows/row-choices.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
@@ -51,6 +53,11 @@ export interface DatasetOptions extends FindOptions, ReadingOptions, RowChoices 
    * end, `split` makes several rows of a conversation, `drop` leaves the row out, `error` refuses it.
    */
   longRows?: LongRows
+  /**
+   * `pairs`: each row is a chosen and a rejected answer to a prompt, two pieces of a row; `judged`: an answer and whether it is good.
+   * Default `examples`.
+   */
+  rows?: RowKind
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
   /** `all` also trains the prompt; `completion` (the default) does not. */
@@ -107,7 +114,7 @@ export class Dataset {
     return this.#arrays.offsets.length - 1
   }
 
-  /** Returns views of a row; valid as long as the data set, and read-only. */
+  /** Returns views of a row, with the pieces of a pair end to end; valid as long as the data set, and read-only. */
   row(index: number): TokenRow {
     this.#requireRow(index)
     const start = this.#arrays.offsets[index]!
@@ -115,9 +122,9 @@ export class Dataset {
     return { ids: this.#arrays.ids.subarray(start, end), mask: this.#arrays.mask.subarray(start, end) }
   }
 
-  /** Returns the documents of a row for a step: just one. */
+  /** Returns the documents of a row for a step: one, or the chosen and the rejected answer of a pair. */
   pieces(index: number): readonly TokenRow[] {
-    return [this.row(index)]
+    return piecesOf(this.row(index))
   }
 
   /** Returns the number of tokens of a row. */
@@ -252,6 +259,7 @@ const rowKinds = {
   tokenizer: aTokenizer.nullable().optional(),
   template: aText.optional(),
   trainOn: z.enum(['completion', 'all']).optional(),
+  rows: z.enum(ROW_KINDS).optional(),
   longRows: z.enum(LONG_ROWS).optional(),
   vocabularySize: wholeFrom(1).optional(),
   ...readingKinds,
@@ -279,14 +287,24 @@ const datasetArguments = {
 export interface TokeniseRowOptions
   extends Pick<
     DatasetOptions,
-    | ('tokenizer' | 'maxLength' | 'longRows' | 'template' | 'trainOn' | 'tools' | 'templateOptions' | 'vocabularySize')
+    | (
+        | 'rows'
+        | 'tokenizer'
+        | 'maxLength'
+        | 'longRows'
+        | 'template'
+        | 'trainOn'
+        | 'tools'
+        | 'templateOptions'
+        | 'vocabularySize'
+      )
     | ('text' | 'columns' | 'ignoreColumns')
   > {}
 
 /** The tokens of one row. */
 export interface RowTokens {
   /**
-   * The documents that it became, each with `ids` and `mask`: one, several where a text or a split conversation is longer than
+   * The documents that it became, each with `ids` and `mask`: one, two of a pair, several where a text or a split conversation is longer than
    * `maxLength`, none where `longRows` leaves it out.
    */
   pieces: readonly TokenRow[]
@@ -314,10 +332,10 @@ export async function tokeniseRow(row: object, options: TokeniseRowOptions): Pro
   check({ options }, tokeniseRowArguments)
   const settings = await encodeOptions(options)
   const where = 'the row'
-  const { rows, length, cut } = await encodeRow(settings.reading.training({ value: row, where }), where, settings)
+  const { rows, length, cut } = await encodeRow(settings.reading.wanted({ value: row, where }), where, settings)
   const { vocabularySize = Number.POSITIVE_INFINITY } = options
   for (const { ids } of rows) checkIds(ids, vocabularySize, where)
-  return { pieces: rows, length, ...(cut && { cut }) }
+  return { pieces: rows.flatMap(piecesOf), length, ...(cut && { cut }) }
 }
 
 /** Returns the options with their defaults and the loaded template. */
@@ -330,6 +348,7 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
       `Expected an integer of at least 2 for maxLength but received ${quoted(maxLength)}.`,
     )
   }
+  requireFitOfAnswers(options)
   return {
     tokenizer,
     maxLength,
@@ -342,4 +361,16 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
     reading: new RowReading(options),
     context: { tools: (await resolveTools(options.tools)) ?? null, templateOptions: options.templateOptions ?? {} },
   }
+}
+
+/** Refuses options that belong to rows of one answer. @throws UsageError `unfit-options` */
+function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
+  if (rows === 'examples') return
+  const refuse = (what: string, why: string) => {
+    throw new UsageError('unfit-options', `${what} does not go with rows of answers to prompts: ${why}.`)
+  }
+  if (longRows === 'keep-end' || longRows === 'split')
+    refuse(`longRows ${longRows}`, 'all answers keep the same prompt')
+  if (trainOn === 'all') refuse('trainOn all', 'only answers are compared')
+  if (text !== undefined) refuse('text', 'name their columns (the option columns)')
 }

@@ -8,9 +8,10 @@ import { InputError, UsageError } from '../common/errors.js'
 import { type LimitedRow, limitRow, type TokenRow, windowsOf } from './long-rows.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import type { TurnTokens } from './masks/token-spans.js'
+import { isTrained, joinedPieces } from './pieces.js'
 import { malformedRow } from './rows/check.js'
 import type { LongRows } from './rows/row-length.js'
-import { IGNORED_LABEL, type Row } from './rows/rows.js'
+import { type AnswersRow, IGNORED_LABEL, type Row } from './rows/rows.js'
 import type { ChatCounts } from './summary.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
@@ -46,7 +47,10 @@ export interface EncodedRow extends LimitedRow {
  * @throws InputError of a row that cannot be trained as it stands
  * @throws UsageError `no-tokenizer`, `no-chat-template`
  */
-export async function encodeRow(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
+export async function encodeRow(row: Row | AnswersRow, where: string, options: EncodeOptions): Promise<EncodedRow> {
+  if (row.kind === 'answers') {
+    return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row.isGood)
+  }
   if (row.kind === 'tokenised') {
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
     return limitRow(tokenRow(row.ids, mask), undefined, where, { ...options, trainOn: 'completion' })
@@ -62,7 +66,8 @@ export async function encodeRow(row: Row, where: string, options: EncodeOptions)
     const ids = withEos(await tokenizer.encodeText(row.text, options.signal), tokenizer)
     return { rows: windowsOf(trainedWhole(ids), options.maxLength), length: ids.length }
   }
-  if (options.template) return chatRow(row, where, tokenizer, options.template, options)
+  const isPlain = row.kind === 'completion' && row.isText
+  if (options.template && !isPlain) return chatRow(row, where, tokenizer, options.template, options)
   if (row.kind === 'messages') {
     throw new UsageError(
       'no-chat-template',
@@ -77,6 +82,26 @@ export async function encodeRow(row: Row, where: string, options: EncodeOptions)
   const mask = new Uint8Array(prompt.length + completion.length).fill(1, prompt.length)
   return limited(tokenRow([...prompt, ...completion], mask), undefined, where, tokenizer, options)
 }
+
+/**
+ * Joins the answers to a prompt into one row, whose first mask tells whether a judged one is good. Nothing in it is trained if an
+ * answer has no token, or if two are equal; there is none if an answer is left out.
+ */
+function joinedAnswers(answers: readonly EncodedRow[], isGood = false): EncodedRow {
+  const { chat, cut } = answers.find(({ cut }) => cut) ?? answers[0]!
+  const length = Math.max(...answers.map((answer) => answer.length))
+  const how = { length, ...(cut && { cut }), ...(chat && { chat }) }
+  const pieces = answers.flatMap(({ rows }) => rows)
+  if (pieces.length < answers.length) return { rows: [], ...how }
+  const joined = joinedPieces(pieces)
+  const areEqual =
+    pieces.length > 1 && pieces.every(({ ids }) => Buffer.compare(bytesOf(ids), bytesOf(pieces[0]!.ids)) === 0)
+  if (areEqual || pieces.some(({ mask }) => countTargets(mask) === 0)) joined.mask.fill(0)
+  joined.mask[0] = Number(isGood)
+  return { rows: [joined], ...how }
+}
+
+const bytesOf = (ids: Int32Array): Uint8Array => new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength)
 
 function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[] {
   if (row.kind === 'messages') return row.messages
@@ -164,7 +189,7 @@ function withEos(ids: number[], tokenizer: Tokenizer): number[] {
 /** Counts the tokens of a row that are predicted and trained. */
 export function countTargets(mask: Uint8Array): number {
   let count = 0
-  for (let i = 1; i < mask.length; i++) count += mask[i]!
+  for (let i = 1; i < mask.length; i++) if (isTrained(mask, i)) count++
   return count
 }
 

@@ -32,6 +32,7 @@ import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
 import type { ModelSource } from './read/model-source.js'
+import { RunPasses } from './run-passes.js'
 
 const modelArguments = {
   parts: optionsSchema('the parts of a model (loadModel and initModel make one)', { weights: anObject }),
@@ -272,7 +273,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @throws UsageError `in-training` if a run already holds it
    */
   holdForTraining(): HeldModel {
-    return this.#training.begin(new ForwardPasses(this.#decoder))
+    return this.#training.begin(new RunPasses(this.#decoder, (adapters) => this.withAdapters(adapters)))
   }
 
   /**

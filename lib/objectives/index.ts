@@ -2,9 +2,10 @@
 import { UsageError } from '../common/errors.js'
 import { crossEntropyObjective } from './cross-entropy.js'
 import { dft } from './dft.js'
-import type { Objective } from './objective.js'
+import { dpoObjective } from './dpo.js'
+import type { BuiltInObjective, Objective } from './objective.js'
 
-const BUILT_IN_OBJECTIVES = [crossEntropyObjective, dft] as const
+const BUILT_IN_OBJECTIVES = [crossEntropyObjective, dft, dpoObjective] as const
 
 /** The name of a built-in objective. */
 export type ObjectiveName = (typeof BUILT_IN_OBJECTIVES)[number]['name']
@@ -17,12 +18,18 @@ export const OBJECTIVES = [first!, ...others] as const
 export const objectivesHelp = BUILT_IN_OBJECTIVES.map(({ name, help }) => `${name} ${help}`).join(', ')
 
 /** Returns a built-in objective. */
-export function objectiveNamed(name: ObjectiveName): Objective {
+export function objectiveNamed(name: ObjectiveName): BuiltInObjective {
   return BUILT_IN_OBJECTIVES.find((objective) => objective.name === name)!
 }
 
-/** Throws a UsageError `bad-value` if an objective of one's own has the name of a built-in one. */
-export function requireOwnName({ name }: Objective): void {
-  if (!OBJECTIVES.some((known) => known === name)) return
+/**
+ * Returns what a run records of an objective that the library's functions made: its name and options; undefined for a name, or an
+ * objective of one's own.
+ * @throws UsageError `bad-value` if one's own has the name of a built-in one
+ */
+export function builtInChoice(objective: ObjectiveName | Objective | undefined): object | undefined {
+  if (typeof objective !== 'object' || !OBJECTIVES.some((known) => known === objective.name)) return undefined
+  const { name, options } = objective
+  if (options) return { objective: name, ...options }
   throw new UsageError('bad-value', `There is an objective ${name} already; give yours another name.`)
 }

@@ -3,9 +3,15 @@ import { aFlag, check, having, optionsSchema, positive } from '../common/argumen
 import { aBatch, type Batch } from '../data/batch.js'
 import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
+import type { RowKind } from '../data/rows/forms.js'
 import type { DataSource } from '../data/sources/source.js'
 import type { RowSet } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
+import { mul, sub } from '../tensor/operations/arithmetic.js'
+import { gather } from '../tensor/operations/indexing.js'
+import { logSoftmax, logSumExp } from '../tensor/operations/reductions.js'
+import { concat } from '../tensor/operations/reshaping.js'
+import { scope } from '../tensor/scope.js'
 import { withRecording } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
 
@@ -55,6 +61,8 @@ export interface ForwardModel {
     batch: Batch,
     options: { rows?: 'all' | 'targets' | ArrayLike<number>; gradients: boolean },
   ): Promise<States>
+  /** Returns the same model with these adapters, by default those that are active; without any, it is the base. */
+  withAdapters?(adapters?: readonly string[]): ForwardModel
 }
 
 /** A mean as a sum and a weight, which add up over forward passes. */
@@ -78,12 +86,34 @@ export interface BatchLoss {
   readonly metrics?: Readonly<Record<string, WeightedSum>>
 }
 
+/** How the loss of a batch is computed. */
+export interface LossOptions {
+  /** Whether gradients can flow to the model's parameters. */
+  gradients: boolean
+  /** Totals of the objective's `stepSums` over all batches of the step; absent: the batch is the step. */
+  stepSums?: readonly number[]
+}
+
+/** Numbers of a batch, of which a loss needs the totals over the step. */
+export interface StepSums {
+  /** How many they are. */
+  readonly length: number
+  /** Returns those of a batch. */
+  of(model: ForwardModel, batch: Batch): readonly number[] | Promise<readonly number[]>
+}
+
 /** What a run minimises: a loss, and what else it needs to know of it. */
 export interface Objective {
   /** Its name in `run.yaml`. */
   readonly name: string
   /** Returns the loss of whole rows; the pieces of a row are consecutive in the batch. */
-  loss(model: ForwardModel, batch: Batch, options: { gradients: boolean }): Promise<BatchLoss>
+  loss(model: ForwardModel, batch: Batch, options: LossOptions): Promise<BatchLoss>
+  /** The rows that it takes; default `examples`. Of `pairs`, each row is the chosen and the rejected answer, two pieces. */
+  readonly rows?: RowKind
+  /** What `loss` needs to know of the whole step, over all forward passes and ranks. Default: nothing. */
+  readonly stepSums?: StepSums
+  /** Options that it was made with, which the run records. */
+  readonly options?: Readonly<Record<string, unknown>>
   /**
    * Names of further means, which events and `metrics.jsonl` have beside the loss; the same in every batch. Default: none.
    */
@@ -106,10 +136,13 @@ export interface Objective {
 export interface BuiltInObjective extends Objective {
   /** What it is, for help: it follows the name. */
   readonly help: string
+  /** Whether it compares with the model without the adapter that is trained. */
+  readonly needsReference?: true
 }
 
 /** An objective with its options and defaults. */
-export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load'>> & Pick<Objective, 'load'>
+export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options'>> &
+  Pick<Objective, 'load' | 'stepSums'>
 
 /** Completes an objective for a run with these options. */
 export function runObjective(objective: Objective, options: Readonly<Record<string, unknown>> = {}): RunObjective {
@@ -117,6 +150,8 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
   return {
     name: own.name,
     metrics: own.metrics ?? [],
+    rows: own.rows ?? 'examples',
+    stepSums: own.stepSums,
     smallRow: own.smallRow ?? [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
     load: own.load?.bind(own),
     loss: (model, batch, how) => own.loss(model, batch, how),
@@ -177,6 +212,28 @@ export async function tokenLogProbs(
   check({ model, batch, options }, tokenLogProbsArguments)
   const { temperature = 1, gradients = true } = options
   return ofTargets(model, batch, gradients, (states, targets) => states.tokenLogProbs(targets, { temperature }))
+}
+
+/** Tokens whose whole logits are in memory at a time. */
+const ROWS_OF_PURITY = 64
+
+/**
+ * Returns ln p − ln Σ_v p_v² of every target of the batch, [targets] float32 without gradients: its log-probability relative to what
+ * the model expects of its own samples.
+ */
+export function targetPurity(model: ForwardModel, batch: Batch): Promise<Tensor> {
+  return ofTargets(model, batch, false, (states, targets) => {
+    const parts: Tensor[] = []
+    for (let from = 0; from < targets.length; from += ROWS_OF_PURITY) {
+      const to = Math.min(targets.length, from + ROWS_OF_PURITY)
+      const ofChunk = () => {
+        const logP = logSoftmax(states.logits(from, to))
+        return sub(gather(logP, targets.subarray(from, to)), logSumExp(mul(logP, 2)))
+      }
+      parts.push(scope(ofChunk))
+    }
+    return scope(() => concat(parts))
+  })
 }
 
 /** Computes something from the states of the tokens that have a target, and from the ids that follow them. */

@@ -3,6 +3,7 @@
 import type { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
+import { objectiveNamed } from '../objectives/index.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { AnalyzeSchema } from './analyze.js'
@@ -101,8 +102,15 @@ function checkShard(fit: Fit, options: TrainSettings): void {
   )
 }
 
-/** Refuses options of other objectives. */
+/** Refuses options of other objectives, and what would leave an objective without its reference. */
 function checkObjective(fit: Fit, options: TrainSettings): void {
+  if (objectiveNamed(options.objective)?.needsReference) {
+    const why = 'the reference of the objective is the model without the adapter'
+    const what = `does not go with ${fit.name('objective')} ${options.objective}`
+    fit.refuse(newAdapterOptions(options).method === 'full', `${fit.name('method')} full ${what}: ${why}.`)
+    fit.refuse(options.mergeEvery !== undefined, `${fit.name('mergeEvery')} ${what}: ${why}, and merging changes it.`)
+    fit.refuse(options.shard !== undefined, `${fit.name('shard')} ${what}: ${why}, whose passes are not sharded.`)
+  }
   for (const [key, option] of Object.entries(TrainSchema.shape)) {
     const { objectives } = optionFacts(option)
     fit.refuse(

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
 import { OBJECTIVES, objectivesHelp } from '../objectives/index.js'
+import { objectiveFields } from '../objectives/objective-options.js'
 import {
   choice,
   flag,
@@ -99,12 +100,7 @@ export const TrainSchema = z.strictObject({
   maxGradNorm: real('clip the global gradient norm to this; 0 turns clipping off', 1, { min: 0, group: rate }),
 
   objective: choice(`what the run minimises: ${objectivesHelp}`, OBJECTIVES, 'sft', { group: steps }),
-  labelSmoothing: real("of sft: share of a target's probability that all tokens get in equal parts", 0, {
-    min: 0,
-    max: 1,
-    objectives: ['sft'],
-    group: steps,
-  }),
+  ...objectiveFields,
   epochs: real('passes over the data', 1, { above: 0, group: steps, resume: 'free' }),
   maxSteps: optionalInteger('optimizer steps; overrides --epochs', { min: 1, group: steps }),
   batchSize: integer('rows per optimizer step', 8, { min: 1, max: MOST_ROWS, group: steps }),

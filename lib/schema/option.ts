@@ -187,6 +187,17 @@ export function names(description: string, words: Words = {}) {
   return declare(schema, facts('list', description, 'NAMES', 'names with commas', words, 'a list of names'))
 }
 
+/** Finite numbers, comma-separated on the command line. */
+export function reals(description: string, words: Words = {}) {
+  const list = z.array(z.number()).min(1)
+  const split = (value: string) => splitNames(value).map(Number)
+  const schema = z.union([z.number().transform((one) => [one]), z.string().min(1).transform(split).pipe(list), list])
+  return declare(
+    schema.optional(),
+    facts('list', description, 'X,…', 'numbers with commas', words, 'a list of numbers'),
+  )
+}
+
 /** An ordered list of words out of a few, comma-separated on the command line. */
 export function choices<const Values extends readonly [string, ...string[]]>(
   description: string,

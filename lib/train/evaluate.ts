@@ -8,6 +8,7 @@ import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
 import { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
+import { withStepSums } from './step-sums.js'
 import type { PassModel } from './trainable.js'
 
 const meanLossArguments = {
@@ -47,9 +48,12 @@ export async function evaluateBatches(
   passes.setDropout(null)
   const own = new PassSums(objective.metrics)
   const gradients = false
-  const drop = await eachPass({ passes, sync, signal }, batches, { gradients }, async (batch) => {
+  const step = await withStepSums(session, batches)
+  if (!step) return null
+  const { stepSums } = step
+  const drop = await eachPass({ passes, sync, signal }, step.batches, { gradients }, async (batch) => {
     check({ batch }, { batch: aBatch })
-    const part = await objective.loss(passes, batch, { gradients })
+    const part = await objective.loss(passes, batch, { gradients, stepSums })
     try {
       own.add(part, await part.loss.item(), batch)
     } finally {

@@ -6,6 +6,7 @@ import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
 import type { Session } from './session.js'
+import { withStepSums } from './step-sums.js'
 import type { HeldValues, TrainedParameter } from './trainable.js'
 
 export interface StepReport {
@@ -56,6 +57,9 @@ export async function optimizerStep(
 async function addUp(session: StepSession, batches: Iterable<Batch> | AsyncIterable<Batch>): Promise<PassSums | null> {
   const { objective, passes, parameters, sync } = session
   const { shards } = passes
+  const step = await withStepSums(session, batches)
+  if (!step) return null
+  const { stepSums } = step
   const own = new PassSums(objective.metrics)
   const gradients = new GradientSum(sync, parameters, shards)
   const last = {
@@ -63,17 +67,22 @@ async function addUp(session: StepSession, batches: Iterable<Batch> | AsyncItera
     begin: () => gradients.begin(),
     onPast: (unit: number) => gradients.onPast(unit),
   }
-  const drop = await eachPass(session, markingLast(batches), { gradients: true, last }, async ({ batch, isLast }) => {
-    const part = await objective.loss(passes, batch, { gradients: true })
-    try {
-      // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
-      const onGradient = isLast || shards ? gradients.onGradient : undefined
-      if (part.loss.requiresGrad !== false) await part.loss.backward({ onGradient })
-      own.add(part, await part.loss.item(), batch)
-    } finally {
-      part.loss.dispose()
-    }
-  }).catch(async (error: unknown) => {
+  const drop = await eachPass(
+    session,
+    markingLast(step.batches),
+    { gradients: true, last },
+    async ({ batch, isLast }) => {
+      const part = await objective.loss(passes, batch, { gradients: true, stepSums })
+      try {
+        // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
+        const onGradient = isLast || shards ? gradients.onGradient : undefined
+        if (part.loss.requiresGrad !== false) await part.loss.backward({ onGradient })
+        own.add(part, await part.loss.item(), batch)
+      } finally {
+        part.loss.dispose()
+      }
+    },
+  ).catch(async (error: unknown) => {
     // Ranks with a whole model always reach the sums, those with a sharded model only once all make the last pass.
     if (!shards || gradients.hasBegun) await gradients.finish().catch(() => {})
     throw error

@@ -45,11 +45,14 @@ export class PassSums {
     return this.values[3]!
   }
 
-  /** The mean of each metric; undefined if the objective has none. */
+  /** The mean of each metric that has a weight; undefined if the objective has none. */
   get metrics(): Readonly<Record<string, number>> | undefined {
     if (this.#metricNames.length === 0) return undefined
     return Object.fromEntries(
-      this.#metricNames.map((name, i) => [name, this.values[4 + 2 * i]! / this.values[5 + 2 * i]!]),
+      this.#metricNames.flatMap((name, i) => {
+        const [sum, weight] = [this.values[4 + 2 * i]!, this.values[5 + 2 * i]!]
+        return weight === 0 ? [] : [[name, sum / weight]]
+      }),
     )
   }
 }

@@ -5,7 +5,7 @@ import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../
 import { type RowChoices, rowChoiceKinds } from '../data/rows/row-choices.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
-import { type ObjectiveName, requireOwnName } from '../objectives/index.js'
+import { builtInChoice, type ObjectiveName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
 import { AdamW } from '../optim/adamw.js'
 import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../options/index.js'
@@ -131,13 +131,13 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   if (ownMethod) registerMethod(ownMethod)
   const ownRate = typeof learningRate === 'function' ? learningRate : undefined
   if (ownRate) requireNoSchedule(others)
-  const ownObjective = typeof objective === 'object' ? objective : parts.objective
-  if (ownObjective) check({ objective: ownObjective }, { objective: anObjective })
-  if (typeof objective === 'object') requireOwnName(objective)
+  if (typeof objective === 'object') check({ objective }, { objective: anObjective })
+  const builtIn = builtInChoice(objective)
+  const ownObjective = typeof objective === 'object' && !builtIn ? objective : parts.objective
   const byName = {
     ...(!ownMethod && { method }),
     ...(!ownRate && { learningRate }),
-    ...(!ownObjective && { objective }),
+    ...(!ownObjective && (builtIn ?? { objective })),
   } as TrainInput
   const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
   const choices = { map, filter, maxTokens }

@@ -1,4 +1,5 @@
 /** A row whose columns are known by what they mean. */
+import { isJsonObject } from '../../io/json.js'
 import type { RowColumns } from './columns.js'
 import type { TurnList } from './conversation.js'
 import {
@@ -66,9 +67,10 @@ export class FormedRow {
     return (this.#parts[part] ?? []).map((name) => this.columns.value(name))
   }
 
-  /** Whether a part holds no list of messages. */
+  /** Whether a part holds neither a list of messages nor a single one. */
   isText(part: RowPart): boolean {
-    return !Array.isArray(this.value(part))
+    const value = this.value(part)
+    return !Array.isArray(value) && !isJsonObject(value)
   }
 
   /**
@@ -89,10 +91,12 @@ export class FormedRow {
     return isList ? value.join('\n') : this.text(part)
   }
 
-  /** Returns a part that is a list of turns. */
+  /** Returns a part that is a list of turns, or a single turn. */
   list(part: RowPart): TurnList {
     const name = this.name(part)
-    return { value: this.columns.value(name), exact: this.columns.exact(name), column: name, where: this.where }
+    const [value, exact] = [this.columns.value(name), this.columns.exact(name)]
+    if (isJsonObject(value)) return { value: [value], exact: [exact], column: name, where: this.where }
+    return { value, exact, column: name, where: this.where }
   }
 }
 

@@ -9,6 +9,9 @@ export const ROW_PARTS = [
   'prompt',
   'input',
   'completion',
+  'chosen',
+  'rejected',
+  'label',
   'messages',
   'system',
   'history',
@@ -84,6 +87,21 @@ const choices = (
   columns,
   optional,
   ...more,
+})
+
+/** A prompt and two answers to it; without a prompt, the answers begin with it. */
+const preference = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
+  name,
+  madeFor,
+  use: '`--objective dpo` and others of pairs',
+  columns,
+  ...(input.length > 0 && { optional: { input } }),
+})
+
+/** An answer, and whether it is good. */
+const judgement = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
+  ...preference(name, madeFor, columns, input),
+  use: '`--objective kto`',
 })
 
 /** The subject of MMLU and its kin. */
@@ -234,6 +252,51 @@ export const ROW_FORMS: readonly RowForm[] = [
     use: turns,
     columns: { messages: ['conversation'] },
   },
+  preference('preference-tokens', 'already tokenised pairs (TRL)', {
+    prompt: ['prompt_ids'],
+    chosen: ['chosen_ids'],
+    rejected: ['rejected_ids'],
+  }),
+  preference('preference', 'TRL, OpenRLHF', { prompt: ['prompt'], chosen: ['chosen'], rejected: ['rejected'] }),
+  preference('preference-question', 'Orca pairs', {
+    prompt: ['question'],
+    chosen: ['chosen'],
+    rejected: ['rejected'],
+  }),
+  preference(
+    'preference-instruction',
+    'LLaMA-Factory',
+    { prompt: ['instruction'], chosen: ['chosen'], rejected: ['rejected'] },
+    ['input'],
+  ),
+  preference('preference-sharegpt', 'LLaMA-Factory', {
+    prompt: ['conversations'],
+    chosen: ['chosen'],
+    rejected: ['rejected'],
+  }),
+  preference('preference-openai', 'OpenAI', {
+    prompt: ['input.messages'],
+    chosen: ['preferred_output'],
+    rejected: ['non_preferred_output'],
+  }),
+  preference('preference-messages', 'ms-swift', { chosen: ['messages'], rejected: ['rejected_messages'] }),
+  preference('preference-implicit', 'answers that begin with their prompt (TRL, HH-RLHF)', {
+    chosen: ['chosen'],
+    rejected: ['rejected'],
+  }),
+  judgement('judgement-tokens', 'already tokenised answers (TRL)', {
+    prompt: ['prompt_ids'],
+    completion: ['completion_ids'],
+    label: ['label'],
+  }),
+  judgement('judgement', 'TRL', { prompt: ['prompt'], completion: ['completion'], label: ['label'] }),
+  judgement(
+    'judgement-instruction',
+    'LLaMA-Factory',
+    { prompt: ['instruction'], completion: ['output'], label: ['kto_tag'] },
+    ['input'],
+  ),
+  judgement('judgement-messages', 'ms-swift', { messages: ['messages'], label: ['label'] }),
   { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
   ...['prompt', 'question', 'problem'].map((column) => ({
     name: column,
@@ -243,8 +306,12 @@ export const ROW_FORMS: readonly RowForm[] = [
   })),
 ]
 
+/** The rows of a run: each one a text or conversation, two answers to a prompt, or an answer and whether it is good. */
+export const ROW_KINDS = ['examples', 'pairs', 'judged'] as const
+export type RowKind = (typeof ROW_KINDS)[number]
+
 /** What a row is read for: training, a prompt alone, a question to answer in words, or a multiple-choice question. */
-export type Purpose = 'training' | 'prompt' | 'question' | 'choices'
+export type Purpose = 'training' | 'pairs' | 'judged' | 'prompt' | 'question' | 'choices'
 
 /** Columns that change what a row means, and are not read. */
 export interface UnreadColumns {
@@ -271,18 +338,18 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     purposes: ['training'],
     matters: isPresent,
     besideText: true,
-    meaning: 'preferences, which no objective here takes',
+    meaning: 'preferences, which objectives such as dpo take (the option objective: dpo)',
     way: "train the preferred answers alone (the option columns: { prompt: 'prompt', completion: 'chosen' })",
   },
   {
     columns: ['label', 'kto_tag'],
     purposes: ['training'],
     matters: (value) => typeof value === 'boolean',
-    meaning: 'answers judged good or bad, which no objective here takes',
+    meaning: 'answers judged good or bad, which the objective kto takes (the option objective: kto)',
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],
-    purposes: ['training', 'prompt', 'question', 'choices'],
+    purposes: ['training', 'pairs', 'judged', 'prompt', 'question', 'choices'],
     matters: isPresent,
     besideText: true,
     meaning: 'more than text, and only text is read',
@@ -296,7 +363,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['context', 'passage'],
-    purposes: ['training', 'prompt', 'question', 'choices'],
+    purposes: ['training', 'pairs', 'judged', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
     way: "put it after the prompt (the option columns: { prompt: 'question', input: 'context', completion: 'answer' })",

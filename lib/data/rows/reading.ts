@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
+import { judgedRow, pairRow } from './answers.js'
 import { malformedRow } from './check.js'
 import { type ChoiceRow, choicesOf } from './choices.js'
 import { RowColumns } from './columns.js'
@@ -13,13 +14,22 @@ import {
   ROW_FORMS,
   ROW_PARTS,
   type RowForm,
+  type RowKind,
   type RowPart,
   UNREAD_COLUMNS,
   type UnreadColumns,
 } from './forms.js'
 import { hellaswagRow } from './hellaswag.js'
 import type { DataRecord } from './record.js'
-import { type PromptRow, promptRow, type QuestionRow, questionRow, type Row, trainingRow } from './rows.js'
+import {
+  type AnswersRow,
+  type PromptRow,
+  promptRow,
+  type QuestionRow,
+  questionRow,
+  type Row,
+  trainingRow,
+} from './rows.js'
 import { TextTemplate } from './text-template.js'
 
 export interface ReadingOptions {
@@ -74,11 +84,11 @@ export class RowReading {
   readonly #known = new Map<string, KnownForm>()
 
   /** What the reading of a row depends on. */
-  readonly options: ReadingOptions
+  readonly options: ReadingOptions & { rows?: Exclude<RowKind, 'examples'> }
 
   /** @throws UsageError `bad-value` */
-  constructor({ text, columns, ignoreColumns }: ReadingOptions = {}) {
-    this.options = { text, columns, ignoreColumns }
+  constructor({ text, columns, ignoreColumns, rows }: ReadingOptions & { rows?: RowKind } = {}) {
+    this.options = { text, columns, ignoreColumns, rows: rows === 'examples' ? undefined : rows }
     this.#text = text === undefined ? null : new TextTemplate(text)
     this.#named = columns === undefined ? null : namedForm(columns)
     this.#ignored = new Set(ignoreColumns)
@@ -100,6 +110,18 @@ export class RowReading {
     const row = this.#formed(columns, 'training')
     account?.add(row.form.name, row.trained, columns.allNames)
     return trainingRow(row)
+  }
+
+  /**
+   * Returns a row of the kind that is wanted: what is trained of it, or answers to a prompt.
+   * @throws InputError `malformed-row`
+   */
+  wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow {
+    const { rows } = this.options
+    if (!rows) return this.training(record, account)
+    const row = this.#formed(this.#columns(record), rows)
+    account?.add(row.form.name, row.trained, row.columns.allNames)
+    return rows === 'pairs' ? pairRow(row) : judgedRow(row)
   }
 
   /**
@@ -208,8 +230,11 @@ const MOST_NAMED = 300
 
 /** Whether rows of a form can be read for a purpose. Multiple-choice questions are, for any, in order to refuse them by name. */
 function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpose: Purpose): boolean {
+  const { completion = optional.completion, messages, prompt, chosen, rejected, label } = columns
+  if (purpose === 'pairs') return Boolean(chosen && rejected)
+  if (purpose === 'judged') return Boolean(label && (messages ?? (prompt && completion)))
+  if (chosen || label) return false
   if (columns.choices) return true
-  const { completion = optional.completion, messages, prompt } = columns
   if (purpose === 'choices') return fixedChoices !== undefined
   if (purpose === 'prompt') return Boolean(messages ?? prompt)
   if (purpose === 'question') return messages !== undefined || Boolean(prompt && (columns.answer ?? completion))
@@ -253,6 +278,8 @@ const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set(['input', 'system', 'history
 /** What a purpose needs, in the words of `columns`. */
 const NEEDED: Record<Purpose, string> = {
   training: 'text, messages, input_ids, or prompt and completion',
+  pairs: 'chosen and rejected, and their prompt unless they begin with it',
+  judged: 'label, and messages, or prompt and completion',
   prompt: 'prompt or messages',
   question: 'prompt and answer',
   choices: 'question, choices and answer',
@@ -283,6 +310,8 @@ const ANSWERS =
 function suggestion(columns: RowColumns, purpose: Purpose): string {
   const { names } = columns
   if (purpose === 'choices') return "question: 'COLUMN', choices: 'COLUMN', answer: 'COLUMN'"
+  if (purpose === 'pairs') return "prompt: 'COLUMN', chosen: 'COLUMN', rejected: 'COLUMN'"
+  if (purpose === 'judged') return "prompt: 'COLUMN', completion: 'COLUMN', label: 'COLUMN'"
   const texts = names.filter((name) => ['string', 'number'].includes(typeof columns.value(name)))
   if (purpose === 'training' && texts.length === 1) return `text: '${texts[0]}'`
   const asked = texts.find((name) => ASKS.test(name)) ?? texts[0] ?? 'COLUMN'

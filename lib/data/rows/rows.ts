@@ -19,6 +19,8 @@ export interface CompletionRow {
   kind: 'completion'
   prompt: string
   completion: string
+  /** Whether both are parts of one text, to which no template belongs. */
+  isText?: true
 }
 
 /** A conversation. */
@@ -38,6 +40,14 @@ export interface TokenisedRow {
   kind: 'tokenised'
   ids: number[]
   labels: number[] | undefined
+}
+
+/** Answers to one prompt: the chosen and the rejected one, or one that is judged. */
+export interface AnswersRow {
+  kind: 'answers'
+  answers: Row[]
+  /** Whether a judged answer is good. */
+  isGood?: boolean
 }
 
 export type Row = TextRow | CompletionRow | MessagesRow | TokenisedRow
@@ -65,16 +75,24 @@ export interface QuestionRow extends PromptRow {
 export function trainingRow(row: FormedRow): Row {
   if (row.has('input_ids')) return tokenisedRow(row)
   if (row.has('text')) return { kind: 'text', text: row.text('text') }
-  if (!row.has('messages') && row.isText('prompt') && row.isText('completion') && !row.hasContext) {
-    return { kind: 'completion', prompt: promptText(row), completion: row.text('completion') }
-  }
   if (!row.has('messages') && !row.has('completion')) {
     throw malformedRow(
       row.where,
       `there is no answer to train beside ${row.name('prompt')}; name its column (the option columns)`,
     )
   }
-  const turns = conversation(row)
+  return answeredRow(row, 'completion')
+}
+
+/** Returns a prompt with one of its answers. */
+export function answeredRow(row: FormedRow, part: AnswerPart): Row {
+  if (!row.has('messages') && row.isText('prompt') && row.isText(part) && !row.hasContext) {
+    return { kind: 'completion', prompt: promptText(row), completion: row.text(part) }
+  }
+  return messagesRow(row, conversation(row, part))
+}
+
+export function messagesRow(row: FormedRow, turns: readonly Turn[]): MessagesRow {
   const isUsual = turns.every(({ roleAt }, i) => roleAt === `messages[${i}].role`)
   return {
     kind: 'messages',
@@ -113,18 +131,25 @@ export function questionRow(row: FormedRow): QuestionRow {
   throw malformedRow(row.where, `${row.name('messages')}: expected an assistant's answer at the end`)
 }
 
+/** The parts that answer a prompt. */
+type AnswerPart = 'completion' | 'chosen' | 'rejected'
+
 /** Returns all turns of a conversation. */
-function conversation(row: FormedRow): Turn[] {
+export function conversation(row: FormedRow, part: AnswerPart = 'completion'): Turn[] {
   if (row.has('messages')) return opening(row, turnsOf(row.list('messages')))
-  // A prompt's own answers, which the data set gives as they are, are not trained.
-  const prompt = promptTurns(row).map(({ message, ...others }) => ({
+  return [...opening(row, untrained(promptTurns(row))), ...answerTurns(row, part)]
+}
+
+/** Returns turns whose answers, which the data set gives as they are, are not trained. */
+export const untrained = (turns: readonly Turn[]): Turn[] =>
+  turns.map(({ message, ...others }) => ({
     message: message.role === 'assistant' ? { ...message, weight: 0 } : message,
     ...others,
   }))
-  const completion = row.isText('completion')
-    ? [{ message: { role: 'assistant', content: row.text('completion') }, roleAt: row.name('completion') }]
-    : turnsOf(row.list('completion'))
-  return [...opening(row, prompt), ...completion]
+
+export function answerTurns(row: FormedRow, part: AnswerPart): Turn[] {
+  if (!row.isText(part)) return turnsOf(row.list(part))
+  return [{ message: { role: 'assistant', content: row.text(part) }, roleAt: row.name(part) }]
 }
 
 function promptTurns(row: FormedRow): Turn[] {
@@ -133,7 +158,7 @@ function promptTurns(row: FormedRow): Turn[] {
 }
 
 /** Returns turns after the system's message and the history of a row, unless they begin with a system's message themselves. */
-function opening(row: FormedRow, turns: readonly Turn[]): Turn[] {
+export function opening(row: FormedRow, turns: readonly Turn[]): Turn[] {
   const system = row.has('system') ? row.text('system') : ''
   const history = row.has('history') ? historyTurns(row.list('history')) : []
   const all = [...history, ...turns]

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { unlessAborted } from '../../common/unless-aborted.js'
 import { type DatasetOptions, type DatasetPart, encodeOptions, keySettings } from '../dataset.js'
 import type { TokenRow } from '../encode.js'
+import { piecesOf } from '../pieces.js'
 import type { OpenSource } from '../sources/open.js'
 import type { RecordedSource } from '../sources/source.js'
 import type { StepRow, StepRows } from '../step-rows.js'
@@ -159,7 +160,7 @@ export class RowStream implements StepRows {
     const { rank, size } = this.#options
     this.#place = place
     this.#next = step + 1 < this.#totalSteps ? this.#readStep() : null
-    return rows.map((row, i) => ({ pieces: [row], row: i })).filter(({ row }) => row % size === rank)
+    return rows.map((row, i) => ({ pieces: piecesOf(row), row: i })).filter(({ row }) => row % size === rank)
   }
 
   /** Returns the passes over the data that are complete: of the lane with the fewest. */

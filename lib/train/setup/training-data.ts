@@ -3,6 +3,7 @@ import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset
 import type { TokenRow } from '../../data/encode.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches } from '../../data/packing.js'
+import { isTrained } from '../../data/pieces.js'
 import type { RowChoices } from '../../data/rows/row-choices.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { RecordedSource } from '../../data/sources/source.js'
@@ -75,6 +76,7 @@ export async function loadTrainingData(
   const howFor = (purpose: DataPurpose): DatasetOptions & { signal?: AbortSignal } => ({
     ...encodingOptions(options),
     ...choices,
+    rows: objective.rows,
     purpose,
     tokenizer: model.tokenizer,
     maxLength,
@@ -90,7 +92,7 @@ export async function loadTrainingData(
     from,
     tokenizer: model.tokenizer,
   })
-  const loadAll = objective.load?.bind(objective) ?? loadDataset
+  const loadAll = objective.load ?? loadDataset
   const evaluation = options.evalData ? await loadAll(options.evalData, howFor('validation')) : null
   const reports = () => sourceReports([...rows.parts, ...(evaluation?.parts ?? [])])
   if (!rows.isStream) for (const report of reports()) notice(`${describeReport(report)}.`)
@@ -220,7 +222,7 @@ function specialTargets(rows: readonly TokenRow[], tokenizer: Tokenizer | null):
   for (const { ids, mask } of rows) {
     for (let i = 1; i < ids.length; i++) {
       const id = ids[i]!
-      if (mask[i] && tokenizer?.specialIds.has(id)) counts.set(id, (counts.get(id) ?? 0) + 1)
+      if (isTrained(mask, i) && tokenizer?.specialIds.has(id)) counts.set(id, (counts.get(id) ?? 0) + 1)
     }
   }
   return [...counts].map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))

@@ -1,0 +1,145 @@
+import { UsageError } from '../common/errors.js'
+import { add, div, exp, logSigmoid, mul, relu, sigmoid, square, sub } from '../tensor/operations/arithmetic.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { BuiltInObjective, Objective } from './objective.js'
+import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { objectiveOfPairs, type Scores } from './pairs.js'
+
+/** Options of direct preference optimisation, with the defaults of TRL. */
+export interface DpoOptions
+  extends Pick<
+    ObjectiveInput,
+    | 'beta'
+    | 'lossType'
+    | 'lossWeights'
+    | 'labelSmoothing'
+    | 'ldAlpha'
+    | 'useWeighting'
+    | 'fDivergenceType'
+    | 'fAlphaDivergenceCoef'
+    | 'discopopTau'
+  > {}
+
+/** What the losses of a pair are made of: rewards β r with r = ln π(y) − ln π_ref(y). */
+interface Rewards {
+  /** βr of the chosen answers, [pairs]. */
+  readonly c: Tensor
+  /** βr of the rejected answers. */
+  readonly r: Tensor
+  /** βΔ = c − r. */
+  readonly delta: Tensor
+  readonly lengths: Scores['lengths']
+  readonly beta: number
+  /** The share of pairs whose order is wrong, ε. */
+  readonly epsilon: number
+  readonly tau: number
+}
+
+const minus = (x: Tensor): Tensor => mul(x, -1)
+const oneMinus = (x: Tensor): Tensor => add(minus(x), 1)
+/** −ln σ(x) */
+const softLoss = (x: Tensor): Tensor => minus(logSigmoid(x))
+const plus = (...terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => add(total, term))
+/** β (r_c / n_c − r_r / n_r) */
+const perToken = ({ c, r, lengths }: Rewards): Tensor => sub(div(c, lengths.chosen), div(r, lengths.rejected))
+
+/** The loss of each pair, [pairs]. */
+const LOSSES: Readonly<Record<Exclude<LossType, 'sft'>, (rewards: Rewards) => Tensor>> = {
+  // DPO, arXiv 2305.18290, equation 7; with ε, conservative DPO.
+  sigmoid: ({ delta, epsilon }) =>
+    epsilon === 0 ? softLoss(delta) : plus(mul(softLoss(delta), 1 - epsilon), mul(softLoss(minus(delta)), epsilon)),
+  // SLiC-HF, arXiv 2305.10425
+  hinge: ({ delta }) => relu(oneMinus(delta)),
+  // IPO, arXiv 2310.12036, equation 17, with means over tokens
+  ipo: (rewards) => square(sub(mul(perToken(rewards), 1 / rewards.beta), 1 / (2 * rewards.beta))),
+  // Robust DPO, arXiv 2403.00409, equation 12
+  robust: ({ delta, epsilon }) =>
+    mul(sub(mul(softLoss(delta), 1 - epsilon), mul(softLoss(minus(delta)), epsilon)), 1 / (1 - 2 * epsilon)),
+  // EXO, arXiv 2402.00856, equation 16: KL of the model's preference from one that is sure but for ε
+  exo_pair: ({ delta, epsilon }) => {
+    const wrong = epsilon || 1e-3
+    const against = (x: Tensor, p: number) => mul(sigmoid(x), sub(logSigmoid(x), Math.log(p)))
+    return plus(against(delta, 1 - wrong), against(minus(delta), wrong))
+  },
+  // NCA, arXiv 2402.05369, for pairs
+  nca_pair: ({ c, r }) => plus(softLoss(c), mul(softLoss(minus(c)), 0.5), mul(softLoss(minus(r)), 0.5)),
+  // BCO, arXiv 2404.04656, without the running mean of rewards
+  bco_pair: ({ c, r }) => plus(softLoss(c), softLoss(minus(r))),
+  // SPPO, arXiv 2405.00675, with preferences that are 0 or 1
+  sppo_hard: ({ c, r, beta }) => plus(square(mul(sub(c, 0.5), 1 / beta)), square(mul(add(r, 0.5), 1 / beta))),
+  // APO, arXiv 2408.06266
+  apo_zero: ({ c, r }) => plus(oneMinus(sigmoid(c)), sigmoid(r)),
+  apo_down: ({ c, delta }) => plus(sigmoid(c), oneMinus(sigmoid(delta))),
+  // DiscoPOP, arXiv 2406.08414
+  discopop: ({ delta, tau }) => {
+    const share = sigmoid(mul(delta, 1 / tau))
+    return plus(mul(softLoss(delta), oneMinus(share)), mul(exp(minus(delta)), share))
+  },
+  // DPO with means over tokens, as in Tülu 3, arXiv 2411.15124
+  sigmoid_norm: (rewards) => softLoss(perToken(rewards)),
+}
+
+/** What a divergence makes of r = ln π − ln π_ref (f-DPO, arXiv 2309.16240). */
+const divergence =
+  (type: DpoOptions['fDivergenceType'], alpha: number) =>
+  (r: Tensor): Tensor => {
+    if (type === 'forward_kl') return oneMinus(exp(minus(r)))
+    if (type === 'js_divergence') return add(logSigmoid(r), Math.log(2))
+    if (type === 'alpha_divergence') return mul(sub(exp(mul(r, alpha - 1)), 1), 1 / (alpha - 1))
+    return r
+  }
+
+/**
+ * Direct preference optimisation (arXiv 2305.18290): −ln σ(β (r_c − r_r)) of the chosen and the rejected answer of each pair, with
+ * r = ln π(y) − ln π_ref(y), and losses of its kin. The reference is the model without the adapter that is trained. The loss is the
+ * mean over pairs; `sft` (RPO's term) adds minus the mean log-probability of the tokens of chosen answers.
+ *
+ * ```ts
+ * import { dpo, loadModel, mora, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const pairs = [{ prompt: 'Say hello.', chosen: 'Hello!', rejected: 'No.' }]
+ * await train(model, { objective: dpo({ beta: 0.2 }), data: pairs, maxSteps: 2 }).finished
+ * ```
+ *
+ * @throws UsageError for an option of the wrong type or range
+ */
+export function dpo(options: DpoOptions = {}): Objective {
+  const settings = checkedOptions('dpo', options)
+  const { beta = 0.1, lossType = ['sigmoid'], labelSmoothing: epsilon, discopopTau: tau = 0.05 } = settings
+  const { lossWeights = lossType.map(() => 1), ldAlpha, useWeighting, fDivergenceType } = settings
+  if (lossWeights.length !== lossType.length) {
+    throw new UsageError(
+      'bad-value',
+      `Expected a weight for each of the ${lossType.length} losses of lossType but received ${lossWeights.length} in lossWeights.`,
+    )
+  }
+  if (epsilon >= 0.5) {
+    throw new UsageError('bad-value', `Expected a number below 0.5 for labelSmoothing of dpo but received ${epsilon}.`)
+  }
+  const ofDivergence = divergence(fDivergenceType, settings.fAlphaDivergenceCoef ?? 0.5)
+  const types = lossType.map((type, i) => ({ type, weight: lossWeights[i]! }))
+  return objectiveOfPairs({
+    name: 'dpo',
+    options: optionsOf('dpo', options),
+    hasReference: true,
+    isWeighed: useWeighting,
+    ...(ldAlpha !== undefined && { tailWeight: ldAlpha }),
+    likelihood: types.reduce((sum, { type, weight }) => sum + (type === 'sft' ? weight : 0), 0),
+    loss({ chosen, rejected, lengths }) {
+      const [c, r] = [mul(ofDivergence(chosen), beta), mul(ofDivergence(rejected), beta)]
+      const rewards = { c, r, delta: sub(c, r), lengths, beta, epsilon, tau }
+      const parts = types.flatMap(({ type, weight }) => (type === 'sft' ? [] : [mul(LOSSES[type](rewards), weight)]))
+      return parts.length === 0 ? null : plus(...parts)
+    },
+    rewards: ({ chosen, rejected }) => ({ chosen: mul(chosen, beta), rejected: mul(rejected, beta) }),
+  })
+}
+
+export const dpoObjective = {
+  ...dpo(),
+  name: 'dpo',
+  help: 'prefers the chosen of two answers, and stays near the model without the adapter',
+  needsReference: true,
+  withOptions: (options) => dpo(optionsOf('dpo', options)),
+} as const satisfies BuiltInObjective

@@ -1,0 +1,147 @@
+/** Objectives of pairs: the loss of a chosen and a rejected answer to a prompt. */
+import type { Batch } from '../data/batch.js'
+import type { TokenRow } from '../data/encode.js'
+import { add, mul, sub } from '../tensor/operations/arithmetic.js'
+import { slice } from '../tensor/operations/indexing.js'
+import { sum } from '../tensor/operations/reductions.js'
+import { concat } from '../tensor/operations/reshaping.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import { Answers, meanOf, referenceOf } from './answers.js'
+import { type ForwardModel, type Objective, targetPurity, tokenLogProbs, type WeightedSum } from './objective.js'
+
+/** A value of each chosen and each rejected answer, [pairs]. */
+export interface PairOf<Value> {
+  readonly chosen: Value
+  readonly rejected: Value
+}
+
+/** What a loss compares. */
+export interface Scores extends PairOf<Tensor> {
+  /** Number of tokens of each answer, without gradients. */
+  readonly lengths: PairOf<Tensor>
+}
+
+/** What tells an objective of pairs from others. */
+export interface PairLoss {
+  readonly name: string
+  readonly options: Readonly<Record<string, unknown>>
+  /** Whether scores are ln π − ln π_ref of an answer; otherwise ln π. */
+  readonly hasReference?: boolean
+  /** Weight of tokens past the length of the shorter answer; default 1. */
+  readonly tailWeight?: number
+  /** Whether pairs are weighed by the probability of their answers (WPO). */
+  readonly isWeighed?: boolean
+  /** Returns the loss of each pair, [pairs]; null if only the likelihood counts. */
+  loss(scores: Scores): Tensor | null
+  /** Returns rewards for metrics, [pairs]. */
+  rewards(scores: Scores): PairOf<Tensor>
+  /** The factor of the likelihood: minus the mean log-probability of all tokens of all chosen answers of the step. */
+  readonly likelihood?: number
+}
+
+const METRICS = [
+  'rewards',
+  'rewards/chosen',
+  'rewards/rejected',
+  'margins',
+  'accuracy',
+  'logps/chosen',
+  'logps/rejected',
+]
+
+const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
+
+/** Makes an objective of a loss of pairs. Each row of a batch is two documents: the chosen answer, then the rejected one. */
+export function objectiveOfPairs(pair: PairLoss): Objective {
+  const { likelihood = 0 } = pair
+  return {
+    name: pair.name,
+    options: pair.options,
+    rows: 'pairs',
+    metrics: METRICS,
+    smallRow: [TWO_TOKENS, TWO_TOKENS],
+    ...(likelihood > 0 && { stepSums: { length: 2, of: (_, batch) => countsOf(answersIn(batch)) } }),
+    async loss(model, batch, { gradients, stepSums }) {
+      const answers = answersIn(batch)
+      const pairs = answers.lengths.length / 2
+      using before = pair.hasReference ? await tokenLogProbs(referenceOf(model), batch, { gradients: false }) : null
+      const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
+      using after = await tokenLogProbs(model, batch, { gradients })
+      const { loss, rewards, sums } = scope(() => {
+        const shorter = (i: number) => Math.min(answers.lengths[i % pairs]!, answers.lengths[(i % pairs) + pairs]!)
+        const weightOf = (i: number, token: number) => (token < shorter(i) ? 1 : (pair.tailWeight ?? 1))
+        const ofPairs = (all: Tensor): PairOf<Tensor> => ({
+          chosen: slice(all, 0, pairs),
+          rejected: slice(all, pairs, 2 * pairs),
+        })
+        const constant = (values: readonly number[]) =>
+          Tensor.from(Float32Array.from(values), [values.length], { device: after.device })
+        const lengths = ofPairs(constant(answers.lengths))
+        const scores = { ...ofPairs(answers.sums(before ? sub(after, before) : after, weightOf)), lengths }
+        const losses = pair.loss(scores)
+        const parts = losses ? [sum(weights ? mul(losses, constant(weights)) : losses)] : []
+        if (likelihood > 0) {
+          const [allPairs, allTokens] = stepSums ?? countsOf(answers)
+          const chosen = sum(ofPairs(answers.sums(after)).chosen)
+          parts.push(mul(chosen, (-likelihood * allPairs!) / allTokens!))
+        }
+        const { chosen, rejected } = pair.rewards(scores)
+        return {
+          loss: parts.reduce((total, part) => add(total, part)),
+          rewards: concat([chosen, rejected]),
+          sums: answers.sums(after, weightOf),
+        }
+      })
+      try {
+        const metrics = metricsOf(await rewards.data(), await sums.data(), pairs)
+        return { loss, weight: pairs, metrics }
+      } finally {
+        rewards.dispose()
+        sums.dispose()
+      }
+    },
+  }
+}
+
+/** The chosen answers of all pairs, then the rejected ones. */
+function answersIn(batch: Batch): Answers {
+  const pairs = Array.from({ length: batch.rows / 2 }, (_, i) => 2 * i)
+  return new Answers(batch, [...pairs, ...pairs.map((first) => first + 1)])
+}
+
+/** Returns the number of pairs, and of tokens of their chosen answers. */
+function countsOf({ lengths }: Answers): [pairs: number, tokens: number] {
+  const chosen = lengths.slice(0, lengths.length / 2)
+  return [chosen.length, chosen.reduce((total, length) => total + length, 0)]
+}
+
+/**
+ * Returns the weight of each pair, exp of the means over both answers of ln p − ln Σ_v p_v² (WPO, arXiv 2406.11827, weights relative
+ * to what the model would sample).
+ */
+async function pairWeights(model: ForwardModel, batch: Batch, answers: Answers): Promise<number[]> {
+  using purity = await targetPurity(model, batch)
+  using means = scope(() => answers.sums(purity, (answer) => 1 / answers.lengths[answer]!))
+  const values = (await means.data()) as Float32Array
+  const pairs = values.length / 2
+  return Array.from({ length: pairs }, (_, i) => Math.exp(values[i]! + values[pairs + i]!))
+}
+
+function metricsOf(
+  rewards: ArrayLike<number | bigint>,
+  sums: ArrayLike<number | bigint>,
+  pairs: number,
+): Record<string, WeightedSum> {
+  const [reward, logp] = [Array.from(rewards, Number), Array.from(sums, Number)]
+  const margins = reward.slice(0, pairs).map((chosen, i) => chosen - reward[pairs + i]!)
+  return {
+    rewards: meanOf(reward),
+    'rewards/chosen': meanOf(reward.slice(0, pairs)),
+    'rewards/rejected': meanOf(reward.slice(pairs)),
+    margins: meanOf(margins),
+    accuracy: meanOf(margins.map((margin) => Number(margin > 0))),
+    'logps/chosen': meanOf(logp.slice(0, pairs)),
+    'logps/rejected': meanOf(logp.slice(pairs)),
+  }
+}
