@@ -1,5 +1,5 @@
 /**
- * Spells out the types of options in dist/options/*.d.ts: a property for each option with its schema's description, expected
+ * Spells out the types of options in dist/options/*.d.ts and dist/objectives/*.d.ts: a property for each option with its schema's description, expected
  * value and default. Editors show them, and the reference is made from them. `npm run build:lib` runs it after the compiler.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import typescript from 'typescript'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const folder = join(root, 'dist', 'options')
+const folders = ['options', 'objectives'].map((name) => join(root, 'dist', name))
 const load = (name) => import(join(root, 'dist', name))
 const [{ optionDefault, optionFacts }, { camelCase }] = await Promise.all([
   load('schema/option-facts.js'),
@@ -17,9 +17,11 @@ const [{ optionDefault, optionFacts }, { camelCase }] = await Promise.all([
 
 const OF_A_SCHEMA = /^LibraryInput<typeof (\w+)>$/
 
-const paths = readdirSync(folder)
-  .filter((name) => name.endsWith('.d.ts'))
-  .map((name) => join(folder, name))
+const paths = folders.flatMap((folder) =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.d.ts'))
+    .map((name) => join(folder, name)),
+)
 const { NodeNext } = typescript.ModuleKind
 const program = typescript.createProgram(paths, { module: NodeNext, strict: true, skipLibCheck: true, types: ['node'] })
 const checker = program.getTypeChecker()

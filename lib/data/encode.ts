@@ -8,7 +8,7 @@ import { InputError, UsageError } from '../common/errors.js'
 import { type LimitedRow, limitRow, type TokenRow, windowsOf } from './long-rows.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import type { TurnTokens } from './masks/token-spans.js'
-import { isTrained, joinedPieces } from './pieces.js'
+import { isPredicted, joinedPieces } from './pieces.js'
 import { malformedRow } from './rows/check.js'
 import type { LongRows } from './rows/row-length.js'
 import { type AnswersRow, IGNORED_LABEL, type Row } from './rows/rows.js'
@@ -189,7 +189,7 @@ function withEos(ids: number[], tokenizer: Tokenizer): number[] {
 /** Counts the tokens of a row that are predicted and trained. */
 export function countTargets(mask: Uint8Array): number {
   let count = 0
-  for (let i = 1; i < mask.length; i++) if (isTrained(mask, i)) count++
+  for (let i = 1; i < mask.length; i++) if (isPredicted(mask, i)) count++
   return count
 }
 

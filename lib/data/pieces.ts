@@ -29,4 +29,4 @@ export function piecesOf({ ids, mask }: TokenRow): TokenRow[] {
 }
 
 /** Whether a token of a row is trained. */
-export const isTrained = (mask: Uint8Array, at: number): boolean => at > 0 && mask[at] === 1
+export const isPredicted = (mask: Uint8Array, at: number): boolean => at > 0 && mask[at] === 1

@@ -5,7 +5,7 @@ import { LoopTurn } from '../common/loop-turn.js'
 import { mapAhead } from '../common/task-limit.js'
 import { isJsonObject } from '../io/json.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
-import { isTrained } from './pieces.js'
+import { isPredicted } from './pieces.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
 import { chosenRecord, type RowChoices } from './rows/row-choices.js'
@@ -102,7 +102,7 @@ export async function tokenise(
       for (let i = 0; i < row.ids.length; i++) {
         const id = row.ids[i]!
         if (id > highestId) highestId = id
-        if (isTrained(row.mask, i) && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
+        if (isPredicted(row.mask, i) && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
       }
     }
   }

@@ -25,6 +25,7 @@ import type { QuantisedBase } from './load/storage-plan.js'
 import { ModelView } from './model-view.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
+import { HeldPasses } from './network/held-passes.js'
 import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
 import { requireWhole } from './network/model-shards.js'
@@ -32,7 +33,6 @@ import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
 import type { ModelSource } from './read/model-source.js'
-import { RunPasses } from './run-passes.js'
 
 const modelArguments = {
   parts: optionsSchema('the parts of a model (loadModel and initModel make one)', { weights: anObject }),
@@ -273,7 +273,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @throws UsageError `in-training` if a run already holds it
    */
   holdForTraining(): HeldModel {
-    return this.#training.begin(new RunPasses(this.#decoder, (adapters) => this.withAdapters(adapters)))
+    return this.#training.begin(new HeldPasses(this.#decoder, (adapters) => this.withAdapters(adapters)))
   }
 
   /**

@@ -10,7 +10,7 @@ import type { ForwardModel, WeightedSum } from './objective.js'
 type TokenWeight = (answer: number, token: number) => number
 
 /** The answers of a batch: the targets of some of its documents. */
-export class Answers {
+export class AnswersOfBatch {
   /** Number of tokens of each. */
   readonly lengths: readonly number[]
   readonly #starts: readonly number[]
@@ -47,7 +47,7 @@ export function referenceOf(model: ForwardModel): ForwardModel {
 }
 
 /** Returns the mean of some values as a sum. */
-export function meanOf(values: Iterable<number>): WeightedSum {
+export function meanSum(values: Iterable<number>): WeightedSum {
   const all = [...values]
   return { sum: all.reduce((sum, value) => sum + value, 0), weight: all.length }
 }

@@ -123,7 +123,7 @@ export function dpo(options: DpoOptions = {}): Objective {
     name: 'dpo',
     options: optionsOf('dpo', options),
     hasReference: true,
-    isWeighed: useWeighting,
+    isWeighed: useWeighting ?? false,
     ...(ldAlpha !== undefined && { tailWeight: ldAlpha }),
     likelihood: types.reduce((sum, { type, weight }) => sum + (type === 'sft' ? weight : 0), 0),
     loss({ chosen, rejected, lengths }) {

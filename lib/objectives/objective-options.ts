@@ -1,7 +1,7 @@
 /** Options of objectives: one declaration each, from which `train`, the command line and the objectives' functions have them. */
 import { z } from 'zod'
-import { choices, flag, optionalChoice, optionalReal, real, reals } from '../schema/option.js'
-import { optionFacts } from '../schema/option-facts.js'
+import { choices, optionalChoice, optionalFlag, optionalReal, real, reals } from '../schema/option.js'
+import { type LibraryInput, optionFacts } from '../schema/option-facts.js'
 import { parseOptions } from '../schema/parse.js'
 
 const group = 'Objectives of answers:'
@@ -49,7 +49,7 @@ export const objectiveFields = {
     objectives: ['dpo'],
     group,
   }),
-  useWeighting: flag('weigh pairs by how probable their answers are for the model (WPO)', false, {
+  useWeighting: optionalFlag('weigh pairs by how probable their answers are for the model (WPO)', {
     objectives: ['dpo'],
     group,
   }),
@@ -62,8 +62,8 @@ export const objectiveFields = {
   discopopTau: optionalReal('temperature of discopop', { above: 0, defaultText: '0.05', objectives: ['dpo'], group }),
 }
 
-const ObjectiveSchema = z.strictObject(objectiveFields)
-export type ObjectiveInput = z.input<typeof ObjectiveSchema>
+export const ObjectiveSchema = z.strictObject(objectiveFields)
+export type ObjectiveInput = LibraryInput<typeof ObjectiveSchema>
 type ObjectiveSettings = z.output<typeof ObjectiveSchema>
 
 const namesOf = (objective: string): (keyof ObjectiveSettings)[] =>

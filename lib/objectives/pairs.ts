@@ -7,7 +7,7 @@ import { sum } from '../tensor/operations/reductions.js'
 import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { Answers, meanOf, referenceOf } from './answers.js'
+import { AnswersOfBatch, meanSum, referenceOf } from './answers.js'
 import { type ForwardModel, type Objective, targetPurity, tokenLogProbs, type WeightedSum } from './objective.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
@@ -105,13 +105,13 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
 }
 
 /** The chosen answers of all pairs, then the rejected ones. */
-function answersIn(batch: Batch): Answers {
+function answersIn(batch: Batch): AnswersOfBatch {
   const pairs = Array.from({ length: batch.rows / 2 }, (_, i) => 2 * i)
-  return new Answers(batch, [...pairs, ...pairs.map((first) => first + 1)])
+  return new AnswersOfBatch(batch, [...pairs, ...pairs.map((first) => first + 1)])
 }
 
 /** Returns the number of pairs, and of tokens of their chosen answers. */
-function countsOf({ lengths }: Answers): [pairs: number, tokens: number] {
+function countsOf({ lengths }: AnswersOfBatch): [pairs: number, tokens: number] {
   const chosen = lengths.slice(0, lengths.length / 2)
   return [chosen.length, chosen.reduce((total, length) => total + length, 0)]
 }
@@ -120,7 +120,7 @@ function countsOf({ lengths }: Answers): [pairs: number, tokens: number] {
  * Returns the weight of each pair, exp of the means over both answers of ln p − ln Σ_v p_v² (WPO, arXiv 2406.11827, weights relative
  * to what the model would sample).
  */
-async function pairWeights(model: ForwardModel, batch: Batch, answers: Answers): Promise<number[]> {
+async function pairWeights(model: ForwardModel, batch: Batch, answers: AnswersOfBatch): Promise<number[]> {
   using purity = await targetPurity(model, batch)
   using means = scope(() => answers.sums(purity, (answer) => 1 / answers.lengths[answer]!))
   const values = (await means.data()) as Float32Array
@@ -136,12 +136,12 @@ function metricsOf(
   const [reward, logp] = [Array.from(rewards, Number), Array.from(sums, Number)]
   const margins = reward.slice(0, pairs).map((chosen, i) => chosen - reward[pairs + i]!)
   return {
-    rewards: meanOf(reward),
-    'rewards/chosen': meanOf(reward.slice(0, pairs)),
-    'rewards/rejected': meanOf(reward.slice(pairs)),
-    margins: meanOf(margins),
-    accuracy: meanOf(margins.map((margin) => Number(margin > 0))),
-    'logps/chosen': meanOf(logp.slice(0, pairs)),
-    'logps/rejected': meanOf(logp.slice(pairs)),
+    rewards: meanSum(reward),
+    'rewards/chosen': meanSum(reward.slice(0, pairs)),
+    'rewards/rejected': meanSum(reward.slice(pairs)),
+    margins: meanSum(margins),
+    accuracy: meanSum(margins.map((margin) => Number(margin > 0))),
+    'logps/chosen': meanSum(logp.slice(0, pairs)),
+    'logps/rejected': meanSum(logp.slice(pairs)),
   }
 }

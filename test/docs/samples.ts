@@ -34,6 +34,11 @@ const questions = sums.map(({ a, b }, i) => ({
   answer: 0,
   subject: i % 2 ? 'odd' : 'even',
 }))
+const preferences = sums.map(({ a, b }) => ({
+  prompt: `What is ${a} + ${b}?`,
+  chosen: `It is ${a + b}.`,
+  rejected: `It is ${a - b}.`,
+}))
 const jsonl = (values: readonly object[]) => values.map((value) => JSON.stringify(value)).join('\n')
 
 /** Writes the files that need no model to be made. */
@@ -49,6 +54,7 @@ export function writeSamples(folder: string): void {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true }
   tokenizer('tokenizer.json', { pre_tokenizer: byteLevel })
   tokenizer('tokenizer_config.json', { chat_template: readFileSync(templatePath('chatml'), 'utf8') })
+  writeFileSync(at('preferences.jsonl'), jsonl(preferences))
   for (const name of ['train.jsonl', 'valid.jsonl', 'facts.jsonl']) writeFileSync(at(name), jsonl(rows))
   writeFileSync(at('test.jsonl'), jsonl(rows.slice(0, 2)))
   writeFileSync(at('questions.jsonl'), jsonl(questions))

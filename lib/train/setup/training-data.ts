@@ -3,7 +3,7 @@ import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset
 import type { TokenRow } from '../../data/encode.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches } from '../../data/packing.js'
-import { isTrained } from '../../data/pieces.js'
+import { isPredicted } from '../../data/pieces.js'
 import type { RowChoices } from '../../data/rows/row-choices.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { RecordedSource } from '../../data/sources/source.js'
@@ -222,7 +222,7 @@ function specialTargets(rows: readonly TokenRow[], tokenizer: Tokenizer | null):
   for (const { ids, mask } of rows) {
     for (let i = 1; i < ids.length; i++) {
       const id = ids[i]!
-      if (isTrained(mask, i) && tokenizer?.specialIds.has(id)) counts.set(id, (counts.get(id) ?? 0) + 1)
+      if (isPredicted(mask, i) && tokenizer?.specialIds.has(id)) counts.set(id, (counts.get(id) ?? 0) + 1)
     }
   }
   return [...counts].map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))

@@ -1,13 +1,12 @@
-import type { ModelView } from './model-view.js'
-import type { Decoder } from './network/decoder.js'
-import { ForwardPasses } from './network/forward-passes.js'
+import type { Decoder } from './decoder.js'
+import { ForwardPasses } from './forward-passes.js'
 
 /** The passes of a run, with the active adapters. */
-export class RunPasses extends ForwardPasses {
+export class HeldPasses extends ForwardPasses {
   /** @param withAdapters returns passes with other adapters, which a run compares with its own */
   constructor(
     decoder: Decoder,
-    readonly withAdapters: (adapters?: readonly string[]) => ModelView,
+    readonly withAdapters: (adapters?: readonly string[]) => ForwardPasses,
   ) {
     super(decoder)
   }

@@ -1,0 +1,194 @@
+/** Objectives of pairs in a run: packed and padded, cut into passes, over ranks, resumed, evaluated; and finite differences. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { packBatch } from '../../lib/data/packing.js'
+import { dpo } from '../../lib/objectives/dpo.js'
+import type { Objective } from '../../lib/objectives/objective.js'
+import { type TrainOptions, train } from '../../lib/train/train.js'
+import { largestDifference } from '../golden/files.js'
+import { answerOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
+import { loadTiny } from '../golden/tiny-models.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+import { localRanks } from '../train/local-ranks.js'
+
+const folder = useTemporaryFolder()
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+const { rows, training } = objectiveOf<GoldenPair>('dpo')
+
+const objectives: [string, () => Objective][] = [
+  ['dpo', () => dpo()],
+  ['ipo', () => dpo({ lossType: ['ipo'], beta: 0.4 })],
+  ['label smoothing', () => dpo({ labelSmoothing: 0.2, beta: 1.3 })],
+  ['robust', () => dpo({ lossType: ['robust'], labelSmoothing: 0.1 })],
+  ['rpo', () => dpo({ lossType: ['sigmoid', 'sft'], lossWeights: [1, 0.3] })],
+]
+
+describe.each(objectives)('%s', (_, objective) => {
+  test('has the gradient of finite differences, on pairs of all lengths', async () => {
+    using model = await loadStart()
+    const odd: GoldenPair[] = [
+      { prompt: [1], chosen: [2], rejected: [5, 2] },
+      { prompt: [1, 7, 9], chosen: [4, 5, 6, 7, 8, 9, 10, 11, 2], rejected: [3] },
+    ]
+    const batch = batchOfPairs([...odd, ...rows.slice(0, 1)])
+    const { gradients } = await evaluated(model, objective(), [batch])
+    const lossAt = async () => {
+      const { loss, weight } = await objective().loss(model, batch, { gradients: false })
+      const value = await loss.item()
+      loss.dispose()
+      return value / weight
+    }
+    let [slope, wanted] = [0, 0]
+    const step = 2e-3
+    const changed: [Float32Array, (values: Float32Array) => void][] = []
+    for (const { name, parameter } of model.trainableParameters()) {
+      const values = ((await parameter.data()) as Float32Array).slice()
+      changed.push([values, (to) => parameter.assign(to)])
+      const gradient = gradients.get(`base_model.model.${name}.weight`)!
+      for (let i = 0; i < values.length; i++) wanted += gradient[i]! * direction(i)
+    }
+    for (const sign of [1, -1]) {
+      for (const [values, assign] of changed) assign(values.map((value, i) => value + sign * step * direction(i)))
+      slope += (sign * (await lossAt())) / (2 * step)
+    }
+    expect(Math.abs(slope - wanted) / Math.max(1, Math.abs(wanted))).toBeLessThan(2e-3)
+  })
+
+  test('has the same loss and gradient packed, padded, and cut into passes', async () => {
+    using model = await loadStart()
+    const whole = await evaluated(model, objective(), [batchOfPairs(rows)])
+    const padded = packBatch(
+      rows.flatMap(({ prompt, chosen, rejected }, row) =>
+        [chosen, rejected].map((answer) => ({ ...answerOf(prompt, answer), row })),
+      ),
+      { padTo: 19 },
+    )
+    for (const batches of [
+      [padded],
+      [rows.slice(0, 1), rows.slice(1, 4), rows.slice(4)].map((some) => batchOfPairs(some)),
+    ]) {
+      const other = await evaluated(model, objective(), batches)
+      expect(Math.abs(other.loss - whole.loss)).toBeLessThan(1e-5)
+      for (const [name, gradient] of whole.gradients) {
+        expect(largestDifference(other.gradients.get(name)!, gradient), name).toBeLessThan(1e-5)
+      }
+      for (const [name, value] of Object.entries(whole.metrics)) expect(other.metrics[name]).toBeCloseTo(value, 4)
+    }
+  })
+})
+
+const direction = (i: number): number => 0.3 * Math.sin(i + 1)
+
+const data = training.rows.map(({ prompt, chosen, rejected }) => ({
+  prompt_ids: prompt,
+  chosen_ids: chosen,
+  rejected_ids: rejected,
+}))
+
+function file(name: string, values: readonly object[]): string {
+  const path = join(folder(), name)
+  writeFileSync(path, values.map((value) => `${JSON.stringify(value)}\n`).join(''))
+  return path
+}
+
+const course = (changes: Partial<TrainOptions> = {}): TrainOptions =>
+  ({
+    objective: dpo({ lossType: ['sigmoid', 'sft'], lossWeights: [1, 0.1] }),
+    method: 'lora',
+    rank: 2,
+    dropout: 0.2,
+    learningRate: 1e-3,
+    scheduler: 'constant',
+    batchSize: 5,
+    maxSteps: 4,
+    data: file('pairs.jsonl', data),
+    ...changes,
+  }) as TrainOptions
+
+interface Ended {
+  losses: number[]
+  metrics: (Readonly<Record<string, number>> | undefined)[]
+  evalLosses: number[]
+  adapter: Float32Array[]
+}
+
+async function run(changes: Partial<TrainOptions> = {}): Promise<Ended> {
+  using own = await loadTiny('tiny-untied')
+  const ended: Ended = { losses: [], metrics: [], evalLosses: [], adapter: [] }
+  const run = train(own, course(changes))
+  for await (const event of run) {
+    if (event.type === 'evaluation') ended.evalLosses.push(event.evalLoss)
+    if (event.type !== 'step') continue
+    ended.losses.push(event.loss)
+    ended.metrics.push(event.metrics)
+  }
+  await run.finished
+  for (const { parameter } of own.trainableParameters()) ended.adapter.push((await parameter.data()) as Float32Array)
+  return ended
+}
+
+test('a run is the same in micro-batches, padded and over two ranks', async () => {
+  const whole = await run()
+  expect(whole.losses[0]).not.toBe(whole.losses[3])
+  const two = await Promise.all(localRanks(2).map((ranks) => run({ ranks })))
+  for (const other of [await run({ microBatchSize: 1 }), await run({ packing: false, microBatchSize: 2 }), ...two]) {
+    expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
+    expect(
+      largestDifference(
+        other.adapter.flatMap((one) => [...one]),
+        whole.adapter.flatMap((one) => [...one]),
+      ),
+    ).toBeLessThan(1e-5)
+    expect(other.metrics.map((metrics) => metrics!.accuracy)).toEqual(whole.metrics.map((metrics) => metrics!.accuracy))
+  }
+})
+
+test('a run resumes with the same bits, and only with the same options of its objective', async () => {
+  const whole = await run({ output: join(folder(), 'whole') })
+  const output = join(folder(), 'half')
+  await run({ output, maxSteps: 2 })
+  await expect(run({ output, resume: true, beta: 0.3 })).rejects.toThrow('beta')
+  const rest = await run({ output, resume: true })
+  expect(rest.losses).toEqual(whole.losses.slice(2))
+  expect(rest.adapter).toEqual(whole.adapter)
+  const { options } = parse(readFileSync(join(output, 'run.yaml'), 'utf8'))
+  expect(options).toMatchObject({ objective: 'dpo', lossType: ['sigmoid', 'sft'], lossWeights: [1, 0.1] })
+})
+
+test('evaluation data are pairs too, and metrics.jsonl has their means', async () => {
+  const output = join(folder(), 'evaluated')
+  const { evalLosses } = await run({ output, evalData: data.slice(0, 7), evalEvery: 2 })
+  expect(evalLosses.length).toBe(2)
+  const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(lines.length).toBe(6)
+  for (const line of lines) {
+    for (const name of ['rewards', 'margins', 'accuracy', 'logps/chosen'])
+      expect(Number.isFinite(line[name]), name).toBe(true)
+  }
+})
+
+test('a stream of pairs has the losses of rows that are read first', async () => {
+  const whole = await run({ shuffle: false })
+  const streamed = await run({ shuffle: false, shuffleBuffer: 3 })
+  expect(streamed.losses).toEqual(whole.losses)
+})
+
+test.each([
+  [{ method: 'full', rank: undefined, dropout: undefined }, 'method full does not go with objective dpo'],
+  [{ method: 'mora', mergeEvery: 2, dropout: 0 }, 'mergeEvery does not go with objective dpo'],
+  [{ objective: 'sft', beta: 0.2 }, 'beta does not go with objective sft'],
+  [{ objective: 'dpo', lossWeights: [1, 2] }, 'a weight for each of the 1 losses'],
+  [{ objective: 'dpo', labelSmoothing: 0.5 }, 'below 0.5 for labelSmoothing'],
+  [{ longRows: 'split' }, 'longRows split does not go with rows of answers'],
+  [{ trainOn: 'all' }, 'trainOn all does not go with rows of answers'],
+])('%j is refused', async (changes, message) => {
+  await expect(run(changes as Partial<TrainOptions>)).rejects.toThrow(message)
+})
