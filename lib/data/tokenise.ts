@@ -5,11 +5,11 @@ import { LoopTurn } from '../common/loop-turn.js'
 import { mapAhead } from '../common/task-limit.js'
 import { isJsonObject } from '../io/json.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
-import { isPredicted } from './pieces.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
 import { chosenRecord, type RowChoices } from './rows/row-choices.js'
 import type { OpenSource } from './sources/open.js'
+import { SpecialTargets } from './special-targets.js'
 import { addChat, addLength, type DataSummary, emptySummary, type LengthCounts, noLengths } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 
@@ -74,9 +74,7 @@ export async function tokenise(
   options: TokeniseOptions,
 ): Promise<TokenisedData> {
   const store = new TokenStore()
-  const { tokenizer } = settings
-  const specialCounts = new Map<number, number>()
-  const specialIds = tokenizer?.specialIds ?? new Set<number>()
+  const specialTargets = new SpecialTargets(settings.tokenizer)
   const summary = emptySummary()
   const facts: SourceFacts[] = []
   let lengths = noLengths()
@@ -99,11 +97,8 @@ export async function tokenise(
       store.push(row)
       summary.tokens += row.ids.length
       summary.targetTokens += targets
-      for (let i = 0; i < row.ids.length; i++) {
-        const id = row.ids[i]!
-        if (id > highestId) highestId = id
-        if (isPredicted(row.mask, i) && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
-      }
+      specialTargets.add(row)
+      for (const id of row.ids) highestId = Math.max(highestId, id)
     }
   }
   const ending = new AbortController()
@@ -147,9 +142,7 @@ export async function tokenise(
   }
   options.onProgress?.(progress())
   summary.rows = store.length
-  summary.trainedSpecialTokens = [...specialCounts]
-    .sort(([a], [b]) => a - b)
-    .map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))
+  summary.trainedSpecialTokens = specialTargets.counts()
   const arrays = await store.finish()
   return { arrays, summary, hash: await hashArrays(arrays), sources: facts, highestId, isPart: left === 0 }
 }

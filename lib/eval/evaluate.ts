@@ -18,13 +18,13 @@ import { askChoices } from './choice-task.js'
 import { change, forgetting } from './compare.js'
 import { logProbs } from './logprobs.js'
 import { perplexity } from './perplexity.js'
-import { predictionWriter } from './predictions.js'
+import { readPredictions } from './predictions.js'
 import { recall } from './recall.js'
 import { openData, openTask } from './rows.js'
 import { generateTask, loadScorer, type Scorer } from './scorer.js'
 import type { EvalProgress, EvalResults, EvaluatedModel, Measured, RunTask, TaskContext } from './task.js'
 import { taskNamed } from './tasks/index.js'
-import { modelWriter, scoreTexts } from './text-task.js'
+import { generatedTexts, scoreTexts, type TextOfRow } from './text-task.js'
 
 /** The tasks that score no rows. */
 const OTHER_TASKS = { logprobs: logProbs, perplexity, recall, forgetting, change } satisfies {
@@ -147,8 +147,11 @@ async function prepare(
     name === 'generate' ? generateTask(scorer ?? (await loadScorer(options.scorer!))) : taskNamed(name, options)
   if (predictions !== undefined && task?.kind === 'text') {
     const data = await openData(options, hub)
-    const openWriter = (rows: number) => predictionWriter(predictions, rows)
-    return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, openWriter), options)
+    const openTexts = async (rows: number): Promise<TextOfRow> => {
+      const texts = await readPredictions(predictions, rows)
+      return async (_, i) => texts[i]!
+    }
+    return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, openTexts), options)
   }
   if (model === null) {
     throw new UsageError('missing-argument', 'Missing a model; only the texts of predictions are scored without one.')
@@ -162,8 +165,8 @@ async function prepare(
     if (task === undefined) result = await OTHER_TASKS[name as keyof typeof OTHER_TASKS](context)
     else if (task.kind === 'choices') result = resultOf(await askChoices(task, context), options)
     else {
-      using writer = await modelWriter(task, context)
-      result = resultOf(await scoreTexts(task, context, async () => writer.write), options)
+      using generated = await generatedTexts(task, context)
+      result = resultOf(await scoreTexts(task, context, async () => generated.textOf), options)
     }
     for (const note of notes.texts()) hub.onWarning(note)
     return result

@@ -1,6 +1,5 @@
 /** Evaluation: how good a model is at a task. */
 
-export { extractAnswer, isSameAnswer } from './answers.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
 export { requireTargets } from './rows.js'

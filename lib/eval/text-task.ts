@@ -60,22 +60,22 @@ interface ReadRow extends Omit<Given, 'text'>, Pick<PromptRow, 'tools' | 'templa
   asked: TaskPrompt | NonNullable<PromptRow['messages']>
 }
 
-/** Returns a text that answers a row. */
-export type Writer = (row: ReadRow, index: number) => Promise<string>
+/** Returns the text that answers a row. */
+export type TextOfRow = (row: ReadRow, index: number) => Promise<string>
 
 /** Reads and checks all rows, then scores a text for each. */
 export async function scoreTexts(
   task: TextTask,
   context: DataContext,
-  openWriter: (rows: number) => Promise<Writer>,
+  openTexts: (rows: number) => Promise<TextOfRow>,
 ): Promise<Measured> {
   const rows = await readRows(task, context)
-  const write = await openWriter(rows.length)
+  const textOf = await openTexts(rows.length)
   const entries: RowEntry[] = []
   for (const [i, row] of rows.entries()) {
     context.signal?.throwIfAborted()
     const { asked, answer } = row
-    const text = await write(row, i)
+    const text = await textOf(row, i)
     const verdict = await task.score({ ...row, text })
     const prompt = Array.isArray(asked) ? asked : plainText(asked, task.question)
     const entry = { prompt, text, ...(task.reference && { answer }), ...verdict }
@@ -111,8 +111,11 @@ async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]
   })
 }
 
-/** Answers greedily by the model. The beginning of a plain prompt is cut if it leaves no room for the answer. */
-export async function modelWriter(task: TextTask, context: TaskContext): Promise<{ write: Writer } & Disposable> {
+/** Generates texts greedily. The beginning of a plain prompt is cut if it leaves no room for the answer. */
+export async function generatedTexts(
+  task: TextTask,
+  context: TaskContext,
+): Promise<{ textOf: TextOfRow } & Disposable> {
   const { model, options, template, templateContext, signal, cut } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
@@ -120,7 +123,7 @@ export async function modelWriter(task: TextTask, context: TaskContext): Promise
   const encode = (text: string) =>
     task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
   const cache = new PromptCache(model)
-  const write: Writer = async ({ where, asked, tools, templateOptions }) => {
+  const textOf: TextOfRow = async ({ where, asked, tools, templateOptions }) => {
     const isPlain = template === null && !Array.isArray(asked)
     const messages = Array.isArray(asked) ? asked : chatOf(asked)
     const ids = isPlain
@@ -145,5 +148,5 @@ export async function modelWriter(task: TextTask, context: TaskContext): Promise
     )
     return text
   }
-  return { write, [Symbol.dispose]: () => cache.dispose() }
+  return { textOf, [Symbol.dispose]: () => cache.dispose() }
 }

@@ -262,6 +262,14 @@ export const contextOptions = {
 /** Most rows of a step or a pass: longer lists take gigabytes by themselves. */
 export const MOST_ROWS = 2 ** 20
 
+const templateMeaning =
+  "auto: the model's own; none: prompt and completion concatenated; or a file with a Jinja template"
+const templateWords = { expects: 'auto, none, or the path of a file' }
+
+/** The option `template` where the task decides its default. */
+export const templateByTask = (defaultText: string) =>
+  text(templateMeaning, 'auto|none|FILE', { ...templateWords, defaultText })
+
 /** How rows become tokens, the same in training, evaluation and inspection. */
 export const rowOptions = {
   data: trainingDataOption,
@@ -269,12 +277,7 @@ export const rowOptions = {
     min: 2,
     defaultText: `${DEFAULT_MAX_LENGTH}, or the model's limit if that is less`,
   }),
-  template: textWithDefault(
-    "auto: the model's own; none: prompt and completion concatenated; or a file with a Jinja template",
-    'auto|none|FILE',
-    'auto',
-    { expects: 'auto, none, or the path of a file' },
-  ),
+  template: textWithDefault(templateMeaning, 'auto|none|FILE', 'auto', templateWords),
   text: optionalPattern(
     'make each row a text of its columns, such as "Question: {query}\\nAnswer: {response}", and train all of it; {{ and }} are braces',
     'TEXT',

@@ -11,6 +11,7 @@ import {
   loadedOptions,
   MOST_ROWS,
   rowOptions,
+  templateByTask,
   whereDecodingIsNotSlower,
   withoutSeed,
 } from './common.js'
@@ -53,11 +54,7 @@ export const EvalSchema = z.strictObject({
   ...loadedForm(`for tasks that generate ${whereDecodingIsNotSlower}`),
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
-  template: text(
-    "auto: the model's own; none: prompt and completion concatenated; or a file with a Jinja template",
-    'auto|none|FILE',
-    { defaultText: 'auto; none for tasks whose published prompt is plain text' },
-  ),
+  template: templateByTask('auto; none for tasks whose published prompt is plain text'),
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),

@@ -65,7 +65,7 @@ export async function runTraining(
   }
 }
 
-/** Rows that are read in so short a time that nobody asks how many there are so far. */
+/** Fewer rows are read too fast to be worth an event. */
 const FEW_ROWS = 256
 
 /** Reports rows as they are read, one event at a time: the set-up, which reads them, does not wait for the reader of events. */

@@ -21,7 +21,10 @@ import type { TrainableModel } from './trainable.js'
 /** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
 
-/** Options that only the library has or that take more there. A type: of an interface, editors would not describe the first two. */
+/**
+ * Options that only the library has, or that take more values there. It is a type because editors do not show the first two
+ * descriptions of an interface.
+ */
 type CallOptions = {
   /** The peak rate, as on the command line, or a function of the step that replaces the schedule. */
   learningRate?: number | LearningRate

@@ -7,7 +7,7 @@ import { lastBoxed } from '../../lib/eval/answers.js'
 import { best } from '../../lib/eval/choice-task.js'
 import { evaluate, type RowEntry } from '../../lib/eval/index.js'
 import { weightedF1 } from '../../lib/eval/measures.js'
-import { entities, entityF1, numbers } from '../../lib/eval/tasks/finance.js'
+import { entities, entityF1, numbers } from '../../lib/eval/tasks/adaptllm.js'
 import {
   flexibleExtract,
   GSM8K_COT_STRICT,

@@ -76,7 +76,7 @@ export interface TensorStart<Config> {
   readonly weight: Weight
 }
 
-/** Declared as a method, like other functions of a declaration: it then fits where any configuration may come. */
+/** A method, like the other functions of a declaration, since TypeScript then accepts it for `TensorDeclaration` of any configuration. */
 interface FrozenBy<Config> {
   frozen(config: Config): boolean
 }

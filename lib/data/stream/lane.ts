@@ -1,4 +1,3 @@
-/** Sources that are read as one, as their rows are needed. */
 import { createHash } from 'node:crypto'
 import { counted } from '../../common/counted.js'
 import { InputError, UsageError } from '../../common/errors.js'
@@ -10,7 +9,15 @@ import { SourceAccount } from '../rows/reading.js'
 import type { DataRecord } from '../rows/record.js'
 import { chosenRecord } from '../rows/row-choices.js'
 import { isOfUnknownLength, namesOf, type OpenSource } from '../sources/open.js'
-import { addChat, addLength, emptySummary, noLengths, requireRows, untrainedReasons } from '../summary.js'
+import {
+  addChat,
+  addLength,
+  emptySummary,
+  type LengthCounts,
+  noLengths,
+  requireRows,
+  untrainedReasons,
+} from '../summary.js'
 import { encodedRecord, type RowSettings, type SourceFacts, type TokeniseProgress } from '../tokenise.js'
 import type { LanePlace } from './place.js'
 import { shuffled } from './shuffle-buffer.js'
@@ -33,7 +40,10 @@ export interface LaneOptions {
 
 /** Records between two calls of `onProgress`. */
 const PROGRESS_EVERY = 256
-/** Records without anything to train, one after the other, of a source that may have no end. Tokenising takes longer than `filter`. */
+/**
+ * Most records that are read one after the other of a source that may have no end, if nothing in them is trained: left out by
+ * `filter`, or tokenised, which takes longer.
+ */
 const MOST_UNTRAINED = { filtered: 100_000, tokenised: 10_000 }
 
 export interface PlacedRow {
@@ -42,10 +52,20 @@ export interface PlacedRow {
   place: LanePlace
 }
 
-/** A record with the source that it comes from. */
+/** What became of the rows of one source so far. */
+interface SourceCounts {
+  /** Records that were read. */
+  read: number
+  /** Rows of tokens. */
+  rows: number
+  readonly account: SourceAccount
+  readonly lengths: LengthCounts
+}
+
+/** A record, and the counts of the source that it comes from. */
 interface SourceRecord {
   record: DataRecord
-  source: number
+  counts: SourceCounts
 }
 
 interface DrawnRecord extends SourceRecord {
@@ -55,13 +75,11 @@ interface DrawnRecord extends SourceRecord {
   sha256: string
 }
 
+/** Sources whose rows are drawn together: all sources of a run without weights, or one with a weight. */
 export class Lane {
   readonly #sources: readonly OpenSource[]
   readonly #options: LaneOptions
-  readonly #accounts: SourceAccount[]
-  readonly #lengths: ReturnType<typeof noLengths>[]
-  readonly #read: number[]
-  readonly #rows: number[]
+  readonly #counts: readonly SourceCounts[]
   readonly #mayBeEndless: boolean
   /** Records since the last one in which something is trained. */
   #untrained = { filtered: 0, tokenised: 0 }
@@ -71,10 +89,7 @@ export class Lane {
   constructor(sources: readonly OpenSource[], options: LaneOptions) {
     this.#sources = sources
     this.#options = options
-    this.#accounts = sources.map(() => new SourceAccount())
-    this.#lengths = sources.map(noLengths)
-    this.#read = sources.map(() => 0)
-    this.#rows = sources.map(() => 0)
+    this.#counts = sources.map(() => ({ read: 0, rows: 0, account: new SourceAccount(), lengths: noLengths() }))
     this.#mayBeEndless = sources.some(isOfUnknownLength)
   }
 
@@ -94,9 +109,8 @@ export class Lane {
 
   /** What became of each source's rows so far, those read ahead included. */
   get facts(): SourceFacts[] {
-    return this.#sources.map((_, i) => {
-      const { form, columns, ignored } = this.#accounts[i]!
-      return { read: this.#read[i]!, rows: this.#rows[i]!, form, columns, ignored, ...this.#lengths[i]! }
+    return this.#counts.map(({ read, rows, account: { form, columns, ignored }, lengths }) => {
+      return { read, rows, form, columns, ignored, ...lengths }
     })
   }
 
@@ -125,7 +139,7 @@ export class Lane {
         }
       }
       if (!isFound) throw this.#changed()
-      if (taken === before && !isResumed) this.#requireRows(pass)
+      if (taken === before && !isResumed) this.#refuseEmpty(pass)
     }
   }
 
@@ -137,7 +151,7 @@ export class Lane {
     let records = 0
     let sha256 = ''
     for await (const one of size === null ? all : shuffled(all, { size, first, random })) {
-      // Of what `map` returned, so that another function is noticed.
+      // The hash is of what `map` returned, so that another function is noticed.
       sha256 = createHash('sha256').update(sha256).update(textOf(one.record)).digest('hex')
       yield { ...one, records: records++, sha256 }
     }
@@ -147,12 +161,13 @@ export class Lane {
   async *#records(): AsyncGenerator<SourceRecord> {
     const turn = new LoopTurn()
     const { settings, onProgress } = this.#options
-    for (const [source, open] of this.#sources.entries()) {
-      for await (const record of open.records()) {
+    for (const [i, source] of this.#sources.entries()) {
+      const counts = this.#counts[i]!
+      for await (const record of source.records()) {
         settings.signal?.throwIfAborted()
-        if (++this.#read[source]! % PROGRESS_EVERY === 0) onProgress?.(this.#progress)
+        if (++counts.read % PROGRESS_EVERY === 0) onProgress?.(this.#progress)
         const chosen = await chosenRecord(record, settings)
-        if (chosen) yield { record: chosen, source }
+        if (chosen) yield { record: chosen, counts }
         else {
           this.summary.filtered++
           this.#noteUntrained('filtered')
@@ -163,7 +178,7 @@ export class Lane {
   }
 
   get #progress() {
-    return { rows: this.#read.reduce((sum, count) => sum + count, 0), tokens: this.summary.tokens }
+    return { rows: this.#counts.reduce((sum, { read }) => sum + read, 0), tokens: this.summary.tokens }
   }
 
   #noteTrained(): void {
@@ -186,9 +201,9 @@ export class Lane {
     return mapAhead(
       drawn,
       () => ahead,
-      async ({ record, source, records, sha256 }) => {
-        const encoded = await encodedRecord(record, settings, this.#accounts[source]!)
-        addLength(this.#lengths[source]!, encoded)
+      async ({ record, counts, records, sha256 }) => {
+        const encoded = await encodedRecord(record, settings, counts.account)
+        addLength(counts.lengths, encoded)
         addLength(this.summary, encoded)
         if (encoded.chat) addChat(this.summary, encoded.chat, record.where)
         const rows = encoded.rows.filter(({ mask }) => countTargets(mask) > 0)
@@ -200,7 +215,7 @@ export class Lane {
         }
         if (rows.length > 0) this.#noteTrained()
         else this.#noteUntrained('tokenised')
-        this.#rows[source]! += rows.length
+        counts.rows += rows.length
         return { rows, records, sha256 }
       },
     )
@@ -213,8 +228,8 @@ export class Lane {
     )
   }
 
-  /** @throws InputError `empty-data`, `nothing-to-train` of the first pass */
-  #requireRows(pass: number): void {
+  /** @throws InputError `empty-data`, `nothing-to-train` of the first pass; UsageError `empty-data` of a later one */
+  #refuseEmpty(pass: number): void {
     if (pass === 0) requireRows(this.summary, this.name)
     throw new UsageError(
       'empty-data',

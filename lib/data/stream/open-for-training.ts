@@ -9,7 +9,8 @@ import { DEFAULT_SHUFFLE_BUFFER, FIRST_STEPS } from './shuffle-buffer.js'
 /** Bytes of files, and rows of an array, that are read whole at most if the number of steps is given: a few seconds' work. */
 const MOST_READ_WHOLE = { bytes: 2 ** 23, rows: 10_000 }
 
-interface Wanted {
+/** The options of a run that decide how its rows are read. */
+interface ReadingOfRun {
   batchSize: number
   epochs: number
   maxSteps?: number
@@ -20,24 +21,24 @@ interface Wanted {
 /** The sources of a run. */
 interface OpenedForTraining {
   readonly sources: readonly OpenSource[]
-  /** As in `Wanted`, with the default of a stream; absent if rows are few, so that nothing needs to be said. */
+  /** The run's, or the default of a stream; 0 if all of many rows are read before training, absent if rows are few. */
   readonly shuffleBuffer?: number
 }
 
 /**
- * Opens the sources of a run. They are a stream, with a `shuffleBuffer` above 0, if the run says so (by that, or `stop`); or if it
- * says `maxSteps` and files or an array are large, or rows come from an iterable or from standard input, and are more than those of a
- * few steps.
- * @throws UsageError `missing-option` for a stream without `maxSteps`, `unfit-options` for epochs of what can be read only once,
- * and what `openSources` throws
+ * Opens the sources of a run. They become a stream, with a `shuffleBuffer` above 0, if the run asks for one by `shuffleBuffer` or
+ * `stop`; and if it has `maxSteps` and either files or an array are large, or an iterable or standard input has more rows than a few
+ * steps take.
+ * @throws UsageError `missing-option` for a stream without `maxSteps`, `unfit-options` for epochs of what can be read only once and
+ * for `stop` without a weight, and what `openSources` throws
  */
 export async function openForTraining(
   data: readonly DataSource[],
   find: FindOptions,
-  { batchSize, epochs, maxSteps, shuffleBuffer }: Wanted,
+  { batchSize, epochs, maxSteps, shuffleBuffer }: ReadingOfRun,
 ): Promise<OpenedForTraining> {
-  const isLong = data.some(isLongArray)
-  const isStream = maxSteps !== undefined && shuffleBuffer !== 0 && (shuffleBuffer !== undefined || isLong)
+  const hasLongArray = data.some(isLongArray)
+  const isStream = maxSteps !== undefined && shuffleBuffer !== 0 && (shuffleBuffer !== undefined || hasLongArray)
   const sources = await openSources(data, find, { isStream })
   if (sources.length > 1 && sources.some(({ stops, weight }) => stops && weight === undefined)) {
     throw new UsageError(
@@ -45,9 +46,10 @@ export async function openForTraining(
       'A source of several that says stop needs a weight: without weights, all are one.',
     )
   }
-  const isWanted = shuffleBuffer !== 0 && (shuffleBuffer !== undefined || sources.some(({ stops }) => stops))
+  const isAskedFor = shuffleBuffer !== 0 && (shuffleBuffer !== undefined || sources.some(({ stops }) => stops))
   const bytes = sources.reduce((sum, source) => sum + (source.bytesRead === undefined ? 0 : source.bytes), 0)
-  const isLarge = isLong || bytes > MOST_READ_WHOLE.bytes
+  const isLarge = hasLongArray || bytes > MOST_READ_WHOLE.bytes
+  const ofUnknownLength = sources.filter(isOfUnknownLength)
   if (maxSteps === undefined) {
     const once = sources.filter(({ isReadOnce }) => isReadOnce)
     if (epochs !== 1 && once.length > 0) {
@@ -56,20 +58,21 @@ export async function openForTraining(
         `The rows of ${namesOf(once)} can be read only once, so there are no ${epochs} epochs of them: give maxSteps, or rows that can be read again.`,
       )
     }
-    if (!isWanted) return { sources, ...((isLarge || sources.some(isOfUnknownLength)) && { shuffleBuffer: 0 }) }
-    throw new UsageError(
-      'missing-option',
-      `The rows of ${namesOf(sources)} are read as steps need them, so their number is not known: give maxSteps.`,
-    )
+    if (isAskedFor) {
+      throw new UsageError(
+        'missing-option',
+        `The rows of ${namesOf(sources)} are read as steps need them, so their number is not known: give maxSteps.`,
+      )
+    }
+    return isLarge || ofUnknownLength.length > 0 ? { sources, shuffleBuffer: 0 } : { sources }
   }
   if (shuffleBuffer === 0) return { sources, shuffleBuffer }
-  const asStream = { shuffleBuffer: shuffleBuffer ?? DEFAULT_SHUFFLE_BUFFER }
-  if (isWanted || isLarge) return { sources, ...asStream }
-  let isLonger = false
-  for (const source of sources.filter(isOfUnknownLength)) {
-    if (await unlessAborted(source.hasMoreThan(FIRST_STEPS * batchSize), find.signal)) isLonger = true
+  const stream = { sources, shuffleBuffer: shuffleBuffer ?? DEFAULT_SHUFFLE_BUFFER }
+  if (isAskedFor || isLarge) return stream
+  for (const source of ofUnknownLength) {
+    if (await unlessAborted(source.hasMoreThan(FIRST_STEPS * batchSize), find.signal)) return stream
   }
-  return { sources, ...(isLonger && asStream) }
+  return { sources }
 }
 
 const isLongArray = (source: DataSource): boolean =>

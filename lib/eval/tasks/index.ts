@@ -2,24 +2,25 @@
 import type { ChoiceTaskName, EvalOptions, Task, TextTaskName } from '../../options/index.js'
 import type { ChoiceTask } from '../choice-task.js'
 import type { TextTask } from '../text-task.js'
+import { convfinqaTask, headlineTask, nerTask, rctTask, sentimentTask } from './adaptllm.js'
 import { lettersTask, wholeChoicesTask } from './choices.js'
 import { exactMatchTask } from './exact-match.js'
-import { convfinqaTask, headlineTask, nerTask, sentimentTask } from './finance.js'
 import { gsm8kCotTask, gsm8kTask } from './gsm8k.js'
 import { mathTask } from './math.js'
-import { medmcqaTask, medqaTask, pubmedqaTask, rctTask } from './medicine.js'
+import { medmcqaTask, medqaTask, pubmedqaTask } from './medicine.js'
 import { mmluTask } from './mmlu.js'
 
-const TEXT: Readonly<Record<Exclude<TextTaskName, 'generate'>, TextTask>> = {
+type Named = Readonly<
+  Record<Exclude<TextTaskName, 'generate'>, TextTask> & Record<Exclude<ChoiceTaskName, 'choices'>, ChoiceTask>
+>
+
+const NAMED: Named & Partial<Record<Task, TextTask | ChoiceTask>> = {
   'exact-match': exactMatchTask,
   gsm8k: gsm8kTask,
   'gsm8k-cot': gsm8kCotTask,
   math: mathTask,
   ner: nerTask,
   convfinqa: convfinqaTask,
-}
-
-const CHOICES: Readonly<Record<Exclude<ChoiceTaskName, 'choices'>, ChoiceTask>> = {
   mmlu: mmluTask,
   pubmedqa: pubmedqaTask,
   medqa: medqaTask,
@@ -33,6 +34,5 @@ const CHOICES: Readonly<Record<Exclude<ChoiceTaskName, 'choices'>, ChoiceTask>> 
 /** Returns the task with a name; undefined for one that scores no rows, and for `generate`, whose scorer is the user's. */
 export function taskNamed(name: Task, { score }: Pick<EvalOptions, 'score'>): TextTask | ChoiceTask | undefined {
   if (name === 'choices') return score === 'text' ? wholeChoicesTask : lettersTask
-  const named: Partial<Record<Task, TextTask | ChoiceTask>> = { ...TEXT, ...CHOICES }
-  return named[name]
+  return NAMED[name]
 }

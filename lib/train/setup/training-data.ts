@@ -1,12 +1,11 @@
 import type { Batch } from '../../data/batch.js'
 import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset.js'
-import type { TokenRow } from '../../data/encode.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { microBatches } from '../../data/packing.js'
-import { isPredicted } from '../../data/pieces.js'
 import type { RowChoices } from '../../data/rows/row-choices.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
 import type { RecordedSource } from '../../data/sources/source.js'
+import { SpecialTargets } from '../../data/special-targets.js'
 import { type RowSet, type SampledOptions, SampledRows, type StepRow, type StepRows } from '../../data/step-rows.js'
 import { openForTraining } from '../../data/stream/open-for-training.js'
 import { RowStream, type StreamOptions } from '../../data/stream/row-stream.js'
@@ -73,7 +72,7 @@ export async function loadTrainingData(
   const past = pastPositions(maxLength, maxPositions)
   if (past) notice(past)
   const { batchSize, microBatchSize, packing } = options
-  const howFor = (purpose: DataPurpose): DatasetOptions & { signal?: AbortSignal } => ({
+  const datasetOptions = (purpose: DataPurpose): DatasetOptions & { signal?: AbortSignal } => ({
     ...encodingOptions(options),
     ...choices,
     rows: objective.rows,
@@ -85,7 +84,7 @@ export async function loadTrainingData(
     onProgress: onTokenised,
     signal,
   })
-  const rows = await trainingRows(options, howFor('training'), {
+  const rows = await trainingRows(options, datasetOptions('training'), {
     objective,
     ranks,
     signal,
@@ -93,11 +92,11 @@ export async function loadTrainingData(
     tokenizer: model.tokenizer,
   })
   const loadAll = objective.load ?? loadDataset
-  const evaluation = options.evalData ? await loadAll(options.evalData, howFor('validation')) : null
+  const evaluation = options.evalData ? await loadAll(options.evalData, datasetOptions('validation')) : null
   const reports = () => sourceReports([...rows.parts, ...(evaluation?.parts ?? [])])
   if (!rows.isStream) for (const report of reports()) notice(`${describeReport(report)}.`)
   const { steps } = rows
-  const cut = (step: readonly StepRow[], tokenBudget: number) =>
+  const batchesOf = (step: readonly StepRow[], tokenBudget: number) =>
     microBatches(step, microBatchSize === undefined ? { tokenBudget, packing } : { microBatchSize, packing })
   return {
     get totalSteps() {
@@ -124,7 +123,7 @@ export async function loadTrainingData(
     },
     epochAfter: (step) => steps.epochAfter(step),
     async *batches(step, tokenBudget) {
-      yield* cut(await steps.rowsOfStep(step), tokenBudget)
+      yield* batchesOf(await steps.rowsOfStep(step), tokenBudget)
     },
     *evaluationBatches(tokenBudget) {
       if (!evaluation) return
@@ -133,7 +132,7 @@ export async function loadTrainingData(
         const count = Math.min(batchSize, evaluation.length - start)
         for (let row = ranks.rank; row < count; row += ranks.size)
           step.push({ pieces: evaluation.pieces(start + row), row })
-        yield* cut(step, tokenBudget)
+        yield* batchesOf(step, tokenBudget)
       }
     },
     notes: rows.notes,
@@ -164,20 +163,21 @@ async function trainingRows(
 ): Promise<TrainingRows> {
   const { batchSize, seed, shuffle, epochs, maxSteps, data = [] } = options
   const order = { batchSize, seed, shuffle, rank: ranks.rank, size: ranks.size }
-  if (objective.load) return allOf(await objective.load(data, how), { ...order, epochs, maxSteps })
+  if (objective.load) return rowsInMemory(await objective.load(data, how), { ...order, epochs, maxSteps })
   // A resumed run goes on as it began.
-  const wasWhole = from !== undefined && from.step > 0 && from.place === null
-  const opened = await openForTraining(data, how, wasWhole ? { ...options, shuffleBuffer: 0 } : options)
+  const wasInMemory = from !== undefined && from.step > 0 && from.place === null
+  const opened = await openForTraining(data, how, wasInMemory ? { ...options, shuffleBuffer: 0 } : options)
   const { sources, shuffleBuffer } = opened
   if (!shuffleBuffer) {
     const { dataset } = await loadOpened(sources, how)
     const recorded =
-      options.shuffleBuffer ?? (wasWhole ? (from.recorded.shuffleBuffer as number | undefined) : shuffleBuffer)
-    return { ...allOf(dataset, { ...order, epochs, maxSteps }), shuffleBuffer: recorded }
+      options.shuffleBuffer ?? (wasInMemory ? (from.recorded.shuffleBuffer as number | undefined) : shuffleBuffer)
+    return { ...rowsInMemory(dataset, { ...order, epochs, maxSteps }), shuffleBuffer: recorded }
   }
-  const ordered = { batchSize, seed, shuffle, shuffleBuffer }
-  // In another order the records before the place are others; the option that changed is reported later.
-  const isSameOrder = Object.entries(ordered).every(([name, value]) => value === from?.recorded[name])
+  // In another order other records precede the place; the option that changed is reported later.
+  const isSameOrder = Object.entries({ batchSize, seed, shuffle, shuffleBuffer }).every(
+    ([name, value]) => value === from?.recorded[name],
+  )
   const stream = await RowStream.open(sources, how, {
     ...order,
     signal,
@@ -186,6 +186,8 @@ async function trainingRows(
     ...(from && { ...from, isVerified: from.isVerified && isSameOrder }),
   })
   const { hash, first } = stream
+  const specialTargets = new SpecialTargets(tokenizer)
+  for (const row of first.rows) specialTargets.add(row)
   const lengths = first.rows.map(({ ids }) => ids.length)
   return {
     steps: stream,
@@ -199,11 +201,11 @@ async function trainingRows(
     },
     longest: Math.max(0, ...lengths),
     tokensOfARow: lengths.reduce((sum, length) => sum + length, 0) / Math.max(1, lengths.length),
-    trainedSpecialTokens: specialTargets(first.rows, tokenizer),
+    trainedSpecialTokens: specialTargets.counts(),
   }
 }
 
-function allOf(rows: ObjectiveRows, options: SampledOptions): TrainingRows {
+function rowsInMemory(rows: ObjectiveRows, options: SampledOptions): TrainingRows {
   return {
     steps: new SampledRows(rows, { ...options, parts: rows.parts }),
     isStream: false,
@@ -214,18 +216,6 @@ function allOf(rows: ObjectiveRows, options: SampledOptions): TrainingRows {
     tokensOfARow: rows.summary.tokens / rows.length,
     trainedSpecialTokens: rows.summary.trainedSpecialTokens,
   }
-}
-
-/** Counts the special tokens among the targets of some rows. */
-function specialTargets(rows: readonly TokenRow[], tokenizer: Tokenizer | null): DataSummary['trainedSpecialTokens'] {
-  const counts = new Map<number, number>()
-  for (const { ids, mask } of rows) {
-    for (let i = 1; i < ids.length; i++) {
-      const id = ids[i]!
-      if (isPredicted(mask, i) && tokenizer?.specialIds.has(id)) counts.set(id, (counts.get(id) ?? 0) + 1)
-    }
-  }
-  return [...counts].map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))
 }
 
 const sourcesOf = ({ parts }: Pick<ObjectiveRows, 'parts'>): RecordedSource[] => parts.map(({ source }) => source)

@@ -1,9 +1,23 @@
-/** Tasks of finance as AdaptLLM measures them (Cheng et al. 2023): the column `input` holds the whole prompt, shots included. */
+/**
+ * Tasks of finance and medicine as AdaptLLM measures them (Cheng et al. 2023): the column `input` holds the whole prompt, shots
+ * included.
+ */
 import type { ChoiceTask } from '../choice-task.js'
 import { accuracy, average, meanOf, subjects, weightedF1 } from '../measures.js'
 import type { RowEntry } from '../task.js'
 import type { TextTask } from '../text-task.js'
-import { adaptllm } from './medicine.js'
+
+/** The options continue the prompt. */
+const chosen = {
+  kind: 'choices',
+  plain: true,
+  question: ({ question }) => question,
+  answers: ({ choices }) => choices,
+  byAdaptllm: () => true,
+} as const satisfies Omit<ChoiceTask, 'summarise'>
+
+/** The role of a sentence in an abstract (PubMed RCT, Dernoncourt & Lee 2017). The measure is the micro F1, which is the accuracy. */
+export const rctTask: ChoiceTask = { ...chosen, summarise: accuracy }
 
 const f1 = (entries: readonly RowEntry[], weighted: number) => ({
   ...accuracy(entries),
@@ -12,11 +26,11 @@ const f1 = (entries: readonly RowEntry[], weighted: number) => ({
 })
 
 /** The sentiment of news (Financial PhraseBank) or of headlines and posts (FiQA). */
-export const sentimentTask: ChoiceTask = { ...adaptllm, summarise: (entries) => f1(entries, weightedF1(entries)) }
+export const sentimentTask: ChoiceTask = { ...chosen, summarise: (entries) => f1(entries, weightedF1(entries)) }
 
 /** Nine questions about headlines on gold, told apart by `class_id`: the mean of their F1. */
 export const headlineTask: ChoiceTask = {
-  ...adaptllm,
+  ...chosen,
   lacks: ({ subject }) => (subject === undefined ? 'subject' : undefined),
   summarise: (entries) => f1(entries, average(subjects(entries).map(([, rows]) => weightedF1(rows)))),
 }
