@@ -14,8 +14,8 @@ export interface RestartPlan {
   readonly every: number
   /** Options for run.yaml, in addition to the adapter's own. */
   readonly options: Readonly<Record<string, unknown>>
-  /** Names of the tensors that return to their values at the start of the run. */
-  readonly again: readonly string[]
+  /** Names of the tensors that get their values at the start of the run again. */
+  readonly restored: readonly string[]
   /** Returns the adapter after that many restarts, and the seed of its initial values. */
   after(restarts: number): { config: AdapterConfigBase; seed: number }
 }
@@ -47,19 +47,17 @@ export function restartPlan(
     adapter,
     every,
     options: plan.options ?? {},
-    again: plan.again ?? [],
+    restored: plan.restored ?? [],
     after: (restarts) => ({ config: plan.after(restarts), seed: streamKey(seed, 'restart', restarts)[0] }),
   }
 }
 
-/** Returns the values, by name, to which parameters return at each restart. They are read before the first step. */
+/** Returns the values that parameters get again at each restart, by name. Call it before the first step. */
 export async function valuesToRestore(
   plan: RestartPlan | null,
   parameters: readonly TrainedParameter[],
 ): Promise<ReadonlyMap<string, Float32Array>> {
-  const returning = parameters.filter(({ name }) => plan?.again.some((tensor) => name.endsWith(`.${tensor}`)))
-  const entries = returning.map(
-    async (parameter) => [parameter.name, (await parameter.data()) as Float32Array] as const,
-  )
+  const restored = parameters.filter(({ name }) => plan?.restored.some((tensor) => name.endsWith(`.${tensor}`)))
+  const entries = restored.map(async (parameter) => [parameter.name, (await parameter.data()) as Float32Array] as const)
   return new Map(await Promise.all(entries))
 }

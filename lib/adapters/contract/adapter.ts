@@ -175,8 +175,8 @@ export interface RestartRule<Config extends AdapterConfigBase> {
   ): {
     /** The restarts' options for run.yaml, by name. */
     readonly options?: Readonly<Record<string, unknown>>
-    /** Names of the tensors that return to their values at the start of the run; the others get new initial values. */
-    readonly again?: readonly string[]
+    /** Names of the tensors that get their values at the start of the run again; the others get new initial values. */
+    readonly restored?: readonly string[]
     /** Returns the adapter's configuration after a number of restarts, at least 1. */
     after(restarts: number): Config
   }

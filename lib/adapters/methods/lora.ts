@@ -46,7 +46,7 @@ export const loraMethod = lowRankMethod<LoraConfig>({
     options: loraRestartFields,
     plan: (config, { reloraA = 'random' }: LoraRestartOptions) => ({
       options: { reloraA },
-      again: reloraA === 'start' ? ['lora_A'] : [],
+      restored: reloraA === 'start' ? ['lora_A'] : [],
       after: () => config,
     }),
   },

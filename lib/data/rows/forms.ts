@@ -104,6 +104,29 @@ const judgement = (name: string, madeFor: string, columns: RowForm['columns'], i
   use: '`--objective kto`',
 })
 
+const pubmedqa = (name: string, contexts: string): RowForm =>
+  choices(
+    name,
+    'PubMedQA',
+    { prompt: ['question'], input: [contexts], answer: ['final_decision'] },
+    {},
+    { fixedChoices: ['yes', 'no', 'maybe'] },
+  )
+
+const adaptllmText = (name: string, label: string): RowForm => ({
+  name,
+  madeFor: 'AdaptLLM (NER, ConvFinQA)',
+  use: '`mora eval --task ner`, `convfinqa`; not trained',
+  columns: { prompt: ['input'], answer: [label] },
+})
+
+const promptAlone = (column: string): RowForm => ({
+  name: column,
+  madeFor: `a ${column} alone`,
+  use: '`mora eval --task generate`; not trained',
+  columns: { prompt: [column] },
+})
+
 /** The subject of MMLU and its kin. */
 const ofSubject = { subject: ['subject', 'category', 'type'] }
 
@@ -166,15 +189,8 @@ export const ROW_FORMS: readonly RowForm[] = [
     { prompt: ['question'], choices: ['opa', 'opb', 'opc', 'opd'], answer: ['cop'] },
     { subject: ['subject_name'] },
   ),
-  ...['contexts', 'context.contexts'].map((contexts) =>
-    choices(
-      contexts === 'contexts' ? 'pubmedqa' : 'pubmedqa-nested',
-      'PubMedQA',
-      { prompt: ['question'], input: [contexts], answer: ['final_decision'] },
-      {},
-      { fixedChoices: ['yes', 'no', 'maybe'] },
-    ),
-  ),
+  pubmedqa('pubmedqa', 'contexts'),
+  pubmedqa('pubmedqa-nested', 'context.contexts'),
   choices(
     'adaptllm',
     'AdaptLLM (FPB, FiQA, Headline, RCT, …)',
@@ -232,12 +248,8 @@ export const ROW_FORMS: readonly RowForm[] = [
   pair('input-output', 'inputs and outputs', 'input', 'output'),
   pair('input-target', 'MAWPS', 'input', 'target'),
   pair('inputs-targets', 'FLAN, P3', 'inputs', 'targets'),
-  ...['label.0', 'label'].map((label) => ({
-    name: label === 'label' ? 'input-label' : 'input-labels',
-    madeFor: 'AdaptLLM (NER, ConvFinQA)',
-    use: '`mora eval --task ner`, `convfinqa`; not trained',
-    columns: { prompt: ['input'], answer: [label] },
-  })),
+  adaptllmText('input-labels', 'label.0'),
+  adaptllmText('input-label', 'label'),
   pair('context-response', 'counselling dialogues', 'context', 'response'),
   { name: 'text', madeFor: 'plain text', use: 'all of it, and its end', columns: { text: ['text'] } },
   {
@@ -298,12 +310,9 @@ export const ROW_FORMS: readonly RowForm[] = [
   ),
   judgement('judgement-messages', 'ms-swift', { messages: ['messages'], label: ['label'] }),
   { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
-  ...['prompt', 'question', 'problem'].map((column) => ({
-    name: column,
-    madeFor: `a ${column} alone`,
-    use: '`mora eval --task generate`; not trained',
-    columns: { prompt: [column] },
-  })),
+  promptAlone('prompt'),
+  promptAlone('question'),
+  promptAlone('problem'),
 ]
 
 /** The rows of a run: each one a text or conversation, two answers to a prompt, or an answer and whether it is good. */

@@ -11,7 +11,7 @@ export function hellaswagRow(row: ChoiceRow, columns: RowColumns): ChoiceRow {
   return { ...row, question: withoutMarks(question), choices: row.choices.map(withoutMarks) }
 }
 
-/** Two spaces become one once only, after the ends are stripped, so that `[step] Put` keeps a space before it. */
+/** Removes marks. In the harness's order, `[step] Put` keeps a space before it: ends are stripped first, and pairs of spaces join once. */
 function withoutMarks(text: string): string {
   return strip(text)
     .replaceAll(' [title]', '. ')
