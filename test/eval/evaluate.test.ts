@@ -251,6 +251,12 @@ describe('evaluate', () => {
       await expect(evaluate(model, { ...options, shots: 2 })).rejects.toThrow(/has 1 other questions .* "sums", and 2/)
     })
 
+    it('refuses a prompt without a token', async () => {
+      const data = [{ input: '', options: ['one', 'two'], gold_index: 0 }]
+      const run = evaluate(new ScriptedModel(tokenizer, []), { task: 'fpb', data })
+      await expect(run).rejects.toThrow(/^row 1 of the rows given: the prompt has no token, or is white space alone/)
+    })
+
     it('mmlu names the subject first, and AdaptLLM predicts the highest mean of a token, without BOS', async () => {
       const header = 'The following are multiple choice questions (with answers) about two words.\n\n'
       const prompt = `${header}A fruit?\nA. stone\nB. apple\nAnswer:`

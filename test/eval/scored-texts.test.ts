@@ -153,6 +153,21 @@ it('what cannot be scored is refused before anything is generated', async () => 
   )
   const headline = [{ input: 'a', options: ['No', 'Yes'], gold_index: 0 }]
   await refused({ task: 'headline', data: headline }, /this task needs the row's subject/)
+  const conversation = {
+    messages: [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: '#### 1' },
+    ],
+  }
+  const question = { question: 'a', answer: '#### 1' }
+  await refused(
+    { task: 'gsm8k', data: [question], shots: 1, shotsData: [conversation] },
+    /a solved example needs a prompt, and the row is a conversation/,
+  )
+  await refused(
+    { task: 'gsm8k', data: [conversation], shots: 1, shotsData: [question] },
+    /solved examples can stand before a prompt only, and the row is a conversation/,
+  )
   const pubmedqa = [{ question: 'a', choices: ['yes', 'no'], answer: 0 }]
   await refused({ task: 'pubmedqa', data: pubmedqa }, /this task needs the row's input/)
 })

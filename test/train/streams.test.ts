@@ -31,6 +31,12 @@ async function* once(values: readonly unknown[]) {
   yield* values
 }
 
+/** Rows that can be read again, and are then none. */
+function onlyFirst(values: readonly unknown[]) {
+  const left = [values]
+  return { [Symbol.iterator]: () => (left.pop() ?? [])[Symbol.iterator]() }
+}
+
 const bits = ({ model }: Outcome) => model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
 const course = (outcome: Outcome) => steps(outcome).map(({ step, loss, gradNorm }) => ({ step, loss, gradNorm }))
 
@@ -374,6 +380,18 @@ describe('a stream that cannot be', () => {
       { data: { data: rows(9), stop: true } },
       'missing-option',
       /give maxSteps/,
+    ],
+    [
+      'one source of several that stops, without a weight',
+      { data: [{ data: rows(9), stop: true }, { data: rows(9) }], maxSteps: 2 },
+      'unfit-options',
+      /^A source of several that says stop needs a weight/,
+    ],
+    [
+      'rows that are not there a second time',
+      { data: onlyFirst(rows(3)), maxSteps: 9, shuffleBuffer: 2 },
+      'empty-data',
+      /^the rows given: there was no row when it was read again/,
     ],
   ])('is refused in words: %s', async (_, change, code, message) => {
     const start = async () => trainFake({ batchSize: 2, data: once(rows(9)), ...change })
