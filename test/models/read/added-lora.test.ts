@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { ggufFamilyOf } from '../../../lib/models/families/gguf-config.js'
 import { withGgufLora } from '../../../lib/models/read/added-lora.js'
 import { ModelSource } from '../../../lib/models/read/model-source.js'
+import { quantisedOnLoad } from '../../../lib/models/read/quantise-on-load.js'
 import { native } from '../../../lib/native/addon.js'
 import { keep } from '../../../lib/tensor/scope.js'
 import { Tensor } from '../../../lib/tensor/tensor.js'
@@ -77,6 +78,13 @@ describe('a LoRA in a GGUF file', () => {
       return value
     })
     expect(largestDifference(sum, expected)).toBeLessThan(1e-6)
+  })
+
+  test('cannot be quantised with its weight', async () => {
+    const weights = await added(adapter())
+    expect(() => quantisedOnLoad(weights, source.config, 'q4_0')).toThrow(
+      /an adapter is added to model\.layers\.1\.self_attn\.v_proj/,
+    )
   })
 
   test('may be one of several', async () => {
