@@ -132,7 +132,9 @@ export type {
   PlainDType,
   ProfileEntry,
 } from './native/addon.js'
+export { type CpoOptions, cpo } from './objectives/cpo.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
+export { type KtoOptions, kto } from './objectives/kto.js'
 export type { ObjectiveName } from './objectives/index.js'
 export {
   type BatchLoss,
@@ -147,6 +149,8 @@ export {
   tokenLogProbs,
   type WeightedSum,
 } from './objectives/objective.js'
+export { type OrpoOptions, orpo } from './objectives/orpo.js'
+export { type SimpoOptions, simpo } from './objectives/simpo.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'

@@ -20,6 +20,8 @@ export interface Batch {
   readonly targetTokens: number
   /** Documents: rows of the data set, or the pieces of such rows. */
   readonly rows: number
+  /** [B] the mask of each document's first token, where nothing is predicted: of judged answers, 1 for a good one. */
+  readonly marks?: Uint8Array
 }
 
 /** Schema of arguments that must be a batch. */

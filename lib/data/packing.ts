@@ -69,7 +69,8 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
     start += length
     offsets[document + 1] = start
   }
-  return { ids, targets, positions, offsets, rowKeys, targetTokens, rows: rows.length }
+  const marks = Uint8Array.from(rows, ({ mask }) => mask[0] ?? 0)
+  return { ids, targets, positions, offsets, rowKeys, targetTokens, rows: rows.length, marks }
 }
 
 export interface MicroBatchLimits {

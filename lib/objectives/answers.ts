@@ -1,6 +1,7 @@
 /** What objectives of answers share: sums of log-probabilities over answers, the reference, and means of rewards. */
 import { UsageError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
+import type { TokenRow } from '../data/encode.js'
 import { matmul } from '../tensor/operations/products.js'
 import { reshape } from '../tensor/operations/reshaping.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -13,32 +14,42 @@ type TokenWeight = (answer: number, token: number) => number
 export class AnswersOfBatch {
   /** Number of tokens of each. */
   readonly lengths: readonly number[]
-  readonly #starts: readonly number[]
+  /** The places of each answer's tokens among all targets. */
+  readonly #places: readonly (readonly number[])[]
   readonly #targets: number
 
-  /** @param documents of the batch, in the order of answers */
-  constructor({ targets, offsets, targetTokens }: Batch, documents: readonly number[]) {
-    const starts = [0]
-    for (let document = 0; document + 1 < offsets.length; document++) {
-      const own = targets.subarray(offsets[document], offsets[document + 1])
-      starts.push(starts.at(-1)! + own.reduce((count, target) => count + Number(target >= 0), 0))
-    }
-    this.#targets = targetTokens
-    this.#starts = documents.map((document) => starts[document]!)
-    this.lengths = documents.map((document, i) => starts[document + 1]! - this.#starts[i]!)
+  /**
+   * @param documents of the batch, in the order of answers
+   * @param all the batch with all targets whose values are summed, of which those of answers are a part
+   */
+  constructor({ targets, offsets }: Batch, documents: readonly number[], all: Pick<Batch, 'targets'>) {
+    let place = 0
+    const places = Array.from(offsets.subarray(1), (end, document) => {
+      const own: number[] = []
+      for (let t = offsets[document]!; t < end; t++) {
+        if (targets[t]! >= 0) own.push(place)
+        if (all.targets[t]! >= 0) place++
+      }
+      return own
+    })
+    this.#targets = place
+    this.#places = documents.map((document) => places[document]!)
+    this.lengths = this.#places.map(({ length }) => length)
   }
 
-  /** Returns the sum over each answer of the values of the batch's targets [N], as [answers]. */
+  /** Returns the sum over each answer of the values of all targets [N], as [answers]. */
   sums(values: Tensor, weightOf: TokenWeight = () => 1): Tensor {
     const weights = new Float32Array(this.lengths.length * this.#targets)
-    for (const [answer, length] of this.lengths.entries()) {
-      const row = answer * this.#targets + this.#starts[answer]!
-      for (let token = 0; token < length; token++) weights[row + token] = weightOf(answer, token)
+    for (const [answer, places] of this.#places.entries()) {
+      for (const [token, place] of places.entries()) weights[answer * this.#targets + place] = weightOf(answer, token)
     }
     const matrix = Tensor.from(weights, [this.lengths.length, this.#targets], { device: values.device })
     return reshape(matmul(matrix, reshape(values, [this.#targets, 1])), [this.lengths.length])
   }
 }
+
+/** A document of a small row. */
+export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
 
 /** Returns the model that a run compares with: the base, or the base with another adapter. */
 export function referenceOf(model: ForwardModel): ForwardModel {

@@ -1,6 +1,7 @@
 import { UsageError } from '../common/errors.js'
 import { add, div, exp, logSigmoid, mul, relu, sigmoid, square, sub } from '../tensor/operations/arithmetic.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { minus, oneMinus, plus, smoothedLoss, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
 import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { objectiveOfPairs, type Scores } from './pairs.js'
@@ -35,19 +36,15 @@ interface Rewards {
   readonly tau: number
 }
 
-const minus = (x: Tensor): Tensor => mul(x, -1)
-const oneMinus = (x: Tensor): Tensor => add(minus(x), 1)
-/** −ln σ(x) */
-const softLoss = (x: Tensor): Tensor => minus(logSigmoid(x))
-const plus = (...terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => add(total, term))
 /** β (r_c / n_c − r_r / n_r) */
 const perToken = ({ c, r, lengths }: Rewards): Tensor => sub(div(c, lengths.chosen), div(r, lengths.rejected))
 
+type DpoLoss = LossType<'dpo'>
+
 /** The loss of each pair, [pairs]. */
-const LOSSES: Readonly<Record<Exclude<LossType, 'sft'>, (rewards: Rewards) => Tensor>> = {
+const LOSSES: Readonly<Record<Exclude<DpoLoss, 'sft'>, (rewards: Rewards) => Tensor>> = {
   // DPO, arXiv 2305.18290, equation 7; with ε, conservative DPO.
-  sigmoid: ({ delta, epsilon }) =>
-    epsilon === 0 ? softLoss(delta) : plus(mul(softLoss(delta), 1 - epsilon), mul(softLoss(minus(delta)), epsilon)),
+  sigmoid: ({ delta, epsilon }) => smoothedLoss(delta, epsilon),
   // SLiC-HF, arXiv 2305.10425
   hinge: ({ delta }) => relu(oneMinus(delta)),
   // IPO, arXiv 2310.12036, equation 17, with means over tokens
@@ -118,7 +115,7 @@ export function dpo(options: DpoOptions = {}): Objective {
     throw new UsageError('bad-value', `Expected a number below 0.5 for labelSmoothing of dpo but received ${epsilon}.`)
   }
   const ofDivergence = divergence(fDivergenceType, settings.fAlphaDivergenceCoef ?? 0.5)
-  const types = lossType.map((type, i) => ({ type, weight: lossWeights[i]! }))
+  const types = (lossType as DpoLoss[]).map((type, i) => ({ type, weight: lossWeights[i]! }))
   return objectiveOfPairs({
     name: 'dpo',
     options: optionsOf('dpo', options),
@@ -132,7 +129,7 @@ export function dpo(options: DpoOptions = {}): Objective {
       const parts = types.flatMap(({ type, weight }) => (type === 'sft' ? [] : [mul(LOSSES[type](rewards), weight)]))
       return parts.length === 0 ? null : plus(...parts)
     },
-    rewards: ({ chosen, rejected }) => ({ chosen: mul(chosen, beta), rejected: mul(rejected, beta) }),
+    beta,
   })
 }
 

@@ -1,11 +1,23 @@
 /** The built-in objectives, in the order of help: a new one is a file beside these and its line here. */
 import { UsageError } from '../common/errors.js'
+import { cpoObjective } from './cpo.js'
 import { crossEntropyObjective } from './cross-entropy.js'
 import { dft } from './dft.js'
 import { dpoObjective } from './dpo.js'
+import { ktoObjective } from './kto.js'
 import type { BuiltInObjective, Objective } from './objective.js'
+import { orpoObjective } from './orpo.js'
+import { simpoObjective } from './simpo.js'
 
-const BUILT_IN_OBJECTIVES = [crossEntropyObjective, dft, dpoObjective] as const
+const BUILT_IN_OBJECTIVES = [
+  crossEntropyObjective,
+  dft,
+  dpoObjective,
+  ktoObjective,
+  orpoObjective,
+  simpoObjective,
+  cpoObjective,
+] as const
 
 /** The name of a built-in objective. */
 export type ObjectiveName = (typeof BUILT_IN_OBJECTIVES)[number]['name']

@@ -1,44 +1,53 @@
 /** Options of objectives: one declaration each, from which `train`, the command line and the objectives' functions have them. */
 import { z } from 'zod'
+import { UsageError } from '../common/errors.js'
 import { choices, optionalChoice, optionalFlag, optionalReal, real, reals } from '../schema/option.js'
 import { type LibraryInput, optionFacts } from '../schema/option-facts.js'
 import { parseOptions } from '../schema/parse.js'
 
 const group = 'Objectives of answers:'
 
-const LOSS_TYPES = [
-  'sigmoid',
-  'hinge',
-  'ipo',
-  'robust',
-  'exo_pair',
-  'nca_pair',
-  'bco_pair',
-  'sppo_hard',
-  'apo_zero',
-  'apo_down',
-  'discopop',
-  'sigmoid_norm',
-  'sft',
-] as const
-/** A loss of preferences, by TRL's name. */
-export type LossType = (typeof LOSS_TYPES)[number]
+/** The losses of each objective that has several, by TRL's names; the first is the default. */
+const LOSS_TYPES = {
+  dpo: [
+    'sigmoid',
+    'hinge',
+    'ipo',
+    'robust',
+    'exo_pair',
+    'nca_pair',
+    'bco_pair',
+    'sppo_hard',
+    'apo_zero',
+    'apo_down',
+    'discopop',
+    'sigmoid_norm',
+    'sft',
+  ],
+  cpo: ['sigmoid', 'hinge', 'ipo'],
+  kto: ['kto', 'apo_zero_unpaired'],
+} as const
+
+const ALL_LOSS_TYPES = [...LOSS_TYPES.dpo, ...LOSS_TYPES.kto] as const
+
+/** A loss of an objective, by TRL's name. */
+export type LossType<Name extends keyof typeof LOSS_TYPES> = (typeof LOSS_TYPES)[Name][number]
 
 export const objectiveFields = {
   labelSmoothing: real(
     "share of a target's probability that all tokens get in equal parts (sft), or of pairs whose order is wrong",
     0,
-    { min: 0, max: 1, objectives: ['sft', 'dpo'], group },
+    { min: 0, max: 1, objectives: ['sft', 'dpo', 'cpo'], group },
   ),
   beta: optionalReal('how much leaving the reference costs, or the scale of what is compared', {
     above: 0,
-    defaultText: '0.1',
-    objectives: ['dpo'],
+    defaultText: '0.1; 2 of simpo',
+    objectives: ['dpo', 'kto', 'orpo', 'cpo', 'simpo'],
     group,
   }),
-  lossType: choices("losses, by TRL's names", LOSS_TYPES, {
-    defaultText: 'sigmoid',
-    objectives: ['dpo'],
+  lossType: choices("losses, by TRL's names", ALL_LOSS_TYPES, {
+    defaultText: 'sigmoid; kto of kto',
+    objectives: ['dpo', 'cpo', 'kto'],
     group,
   }),
   lossWeights: reals('weights of several losses', { defaultText: '1 each', objectives: ['dpo'], group }),
@@ -60,6 +69,25 @@ export const objectiveFields = {
   ),
   fAlphaDivergenceCoef: optionalReal('α of alpha_divergence', { defaultText: '0.5', objectives: ['dpo'], group }),
   discopopTau: optionalReal('temperature of discopop', { above: 0, defaultText: '0.05', objectives: ['dpo'], group }),
+  desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
+  undesirableWeight: optionalReal('weight of bad answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
+  cpoAlpha: optionalReal('weight of the likelihood of chosen answers', {
+    min: 0,
+    defaultText: '1; 0 of simpo',
+    objectives: ['cpo', 'simpo'],
+    group,
+  }),
+  simpoGamma: optionalReal('the margin between rewards of chosen and rejected answers', {
+    min: 0,
+    defaultText: '1',
+    objectives: ['simpo'],
+    group,
+  }),
+  alphapoAlpha: optionalReal('shape of rewards: 0 is SimPO, other values AlphaPO', {
+    defaultText: '0',
+    objectives: ['simpo'],
+    group,
+  }),
 }
 
 export const ObjectiveSchema = z.strictObject(objectiveFields)
@@ -82,5 +110,12 @@ export const optionsOf = <Input>(objective: string, options: object): Input => p
 /** Checks the options of an objective. @throws UsageError with the wrong one */
 export function checkedOptions(objective: string, options: object): ObjectiveSettings {
   const fields = Object.fromEntries(namesOf(objective).map((name) => [name, objectiveFields[name]]))
-  return parseOptions(z.strictObject(fields), options, { source: 'api' }) as ObjectiveSettings
+  const settings = parseOptions(z.strictObject(fields), options, { source: 'api' }) as ObjectiveSettings
+  const types: readonly string[] = LOSS_TYPES[objective as keyof typeof LOSS_TYPES] ?? []
+  const other = settings.lossType?.find((type) => !types.includes(type))
+  if (other === undefined) return settings
+  throw new UsageError(
+    'bad-value',
+    `Expected losses of ${objective} (${types.join(', ')}) for lossType but received ${other}.`,
+  )
 }

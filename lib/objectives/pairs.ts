@@ -1,13 +1,12 @@
 /** Objectives of pairs: the loss of a chosen and a rejected answer to a prompt. */
 import type { Batch } from '../data/batch.js'
-import type { TokenRow } from '../data/encode.js'
-import { add, mul, sub } from '../tensor/operations/arithmetic.js'
+import { add, div, mul, sub } from '../tensor/operations/arithmetic.js'
 import { slice } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, meanSum, referenceOf } from './answers.js'
+import { AnswersOfBatch, meanSum, referenceOf, TWO_TOKENS } from './answers.js'
 import { type ForwardModel, type Objective, targetPurity, tokenLogProbs, type WeightedSum } from './objective.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
@@ -34,10 +33,14 @@ export interface PairLoss {
   readonly isWeighed?: boolean
   /** Returns the loss of each pair, [pairs]; null if only the likelihood counts. */
   loss(scores: Scores): Tensor | null
-  /** Returns rewards for metrics, [pairs]. */
-  rewards(scores: Scores): PairOf<Tensor>
+  /** What is compared; default the scores themselves, sums over tokens. */
+  readonly score?: ((scores: Scores) => PairOf<Tensor>) | undefined
+  /** The factor of scores in rewards, which metrics tell. */
+  readonly beta: number
   /** The factor of the likelihood: minus the mean log-probability of all tokens of all chosen answers of the step. */
   readonly likelihood?: number
+  /** Whether the tokens of prompts count in it, too. */
+  readonly isLikelihoodOfPrompts?: boolean
 }
 
 const METRICS = [
@@ -50,24 +53,24 @@ const METRICS = [
   'logps/rejected',
 ]
 
-const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
-
 /** Makes an objective of a loss of pairs. Each row of a batch is two documents: the chosen answer, then the rejected one. */
 export function objectiveOfPairs(pair: PairLoss): Objective {
-  const { likelihood = 0 } = pair
+  const { likelihood = 0, isLikelihoodOfPrompts, score = (scores) => scores, beta } = pair
+  const likelyIn = (batch: Batch) => (isLikelihoodOfPrompts ? withPrompts(batch) : batch)
   return {
     name: pair.name,
     options: pair.options,
     rows: 'pairs',
     metrics: METRICS,
     smallRow: [TWO_TOKENS, TWO_TOKENS],
-    ...(likelihood > 0 && { stepSums: { length: 2, of: (_, batch) => countsOf(answersIn(batch)) } }),
+    ...(likelihood > 0 && { stepSums: { length: 2, of: (_, batch) => countsOf(answersIn(likelyIn(batch))) } }),
     async loss(model, batch, { gradients, stepSums }) {
-      const answers = answersIn(batch)
+      const all = likelyIn(batch)
+      const [answers, likely] = [answersIn(batch, all), answersIn(all)]
       const pairs = answers.lengths.length / 2
       using before = pair.hasReference ? await tokenLogProbs(referenceOf(model), batch, { gradients: false }) : null
       const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
-      using after = await tokenLogProbs(model, batch, { gradients })
+      using after = await tokenLogProbs(model, all, { gradients })
       const { loss, rewards, sums } = scope(() => {
         const shorter = (i: number) => Math.min(answers.lengths[i % pairs]!, answers.lengths[(i % pairs) + pairs]!)
         const weightOf = (i: number, token: number) => (token < shorter(i) ? 1 : (pair.tailWeight ?? 1))
@@ -79,17 +82,17 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
           Tensor.from(Float32Array.from(values), [values.length], { device: after.device })
         const lengths = ofPairs(constant(answers.lengths))
         const scores = { ...ofPairs(answers.sums(before ? sub(after, before) : after, weightOf)), lengths }
-        const losses = pair.loss(scores)
+        const scored = score(scores)
+        const losses = pair.loss({ ...scored, lengths })
         const parts = losses ? [sum(weights ? mul(losses, constant(weights)) : losses)] : []
         if (likelihood > 0) {
-          const [allPairs, allTokens] = stepSums ?? countsOf(answers)
-          const chosen = sum(ofPairs(answers.sums(after)).chosen)
+          const [allPairs, allTokens] = stepSums ?? countsOf(likely)
+          const chosen = sum(ofPairs(likely.sums(after)).chosen)
           parts.push(mul(chosen, (-likelihood * allPairs!) / allTokens!))
         }
-        const { chosen, rejected } = pair.rewards(scores)
         return {
           loss: parts.reduce((total, part) => add(total, part)),
-          rewards: concat([chosen, rejected]),
+          rewards: mul(concat([scored.chosen, scored.rejected]), beta),
           sums: answers.sums(after, weightOf),
         }
       })
@@ -104,10 +107,28 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
   }
 }
 
-/** The chosen answers of all pairs, then the rejected ones. */
-function answersIn(batch: Batch): AnswersOfBatch {
+/** Mean log-probabilities over the tokens of each answer. */
+export const meansOf = ({ chosen, rejected, lengths }: Scores): PairOf<Tensor> => ({
+  chosen: div(chosen, lengths.chosen),
+  rejected: div(rejected, lengths.rejected),
+})
+
+/** The chosen answers of all pairs, then the rejected ones; `all` has every target whose log-probability is computed. */
+function answersIn(batch: Batch, all = batch): AnswersOfBatch {
   const pairs = Array.from({ length: batch.rows / 2 }, (_, i) => 2 * i)
-  return new AnswersOfBatch(batch, [...pairs, ...pairs.map((first) => first + 1)])
+  return new AnswersOfBatch(batch, [...pairs, ...pairs.map((first) => first + 1)], all)
+}
+
+/** Returns the batch with every token of the chosen rows but the first as a target, up to the end of their answers. */
+function withPrompts(batch: Batch): Batch {
+  const targets = batch.targets.slice()
+  for (let document = 0; document < batch.rows; document += 2) {
+    const [start, end] = [batch.offsets[document]!, batch.offsets[document + 1]!]
+    let last = end - 1
+    while (last >= start && targets[last]! < 0) last--
+    for (let t = start; t < last; t++) targets[t] = batch.ids[t + 1]!
+  }
+  return { ...batch, targets, targetTokens: targets.reduce((count, target) => count + Number(target >= 0), 0) }
 }
 
 /** Returns the number of pairs, and of tokens of their chosen answers. */

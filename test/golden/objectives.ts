@@ -51,13 +51,17 @@ export const answerOf = (prompt: readonly number[], answer: readonly number[], m
   return { ids, mask: ids.map((_, i) => Number(i >= prompt.length)) }
 }
 
-/** Both answers of each pair, packed. */
-export const batchOfPairs = (rows: readonly GoldenPair[], maxLength?: number): Batch =>
-  packBatch(
-    rows.flatMap(({ prompt, chosen, rejected }, row) =>
-      [chosen, rejected].map((answer) => ({ ...answerOf(prompt, answer, maxLength), row })),
-    ),
+/** Both answers of each pair. The first is marked as good in every other pair, for objectives of judged answers. */
+export const answersOf = (rows: readonly GoldenPair[], maxLength?: number) =>
+  rows.flatMap(({ prompt, chosen, rejected }, row) =>
+    [chosen, rejected].map((answer) => {
+      const { ids, mask } = answerOf(prompt, answer, maxLength)
+      return { ids, mask: [Number(answer === chosen && chosen[0]! % 2 === 0), ...mask.slice(1)], row }
+    }),
   )
+
+export const batchOfPairs = (rows: readonly GoldenPair[], maxLength?: number): Batch =>
+  packBatch(answersOf(rows, maxLength))
 
 export interface Evaluated {
   loss: number
@@ -122,7 +126,7 @@ export function expectLikeGolden<Row>(golden: GoldenObjective<Row>, one: GoldenC
 export async function trainLikeGolden<Row>(
   model: Model,
   { options: { beta, learningRate, warmupSteps, maxSteps, batchSize } }: GoldenObjective<Row>['training'],
-  rest: { objective: 'dpo'; data: readonly object[] } & Readonly<Record<string, unknown>>,
+  rest: { objective: 'dpo' | 'kto'; data: readonly object[] } & Readonly<Record<string, unknown>>,
 ): Promise<StepEvent[]> {
   const steps: StepEvent[] = []
   const course = { beta, learningRate, warmupSteps, maxSteps, batchSize, scheduler: 'linear', shuffle: false } as const

@@ -3,12 +3,19 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { lora } from '../../lib/adapters/methods/lora.js'
 import { packBatch } from '../../lib/data/packing.js'
+import type { Model } from '../../lib/models/model.js'
+import { cpo } from '../../lib/objectives/cpo.js'
 import { dpo } from '../../lib/objectives/dpo.js'
-import type { Objective } from '../../lib/objectives/objective.js'
+import { kto } from '../../lib/objectives/kto.js'
+import type { ForwardModel, Objective } from '../../lib/objectives/objective.js'
+import { orpo } from '../../lib/objectives/orpo.js'
+import { simpo } from '../../lib/objectives/simpo.js'
+import { mul } from '../../lib/tensor/operations/arithmetic.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { largestDifference } from '../golden/files.js'
-import { answerOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
+import { answersOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -26,7 +33,36 @@ const objectives: [string, () => Objective][] = [
   ['label smoothing', () => dpo({ labelSmoothing: 0.2, beta: 1.3 })],
   ['robust', () => dpo({ lossType: ['robust'], labelSmoothing: 0.1 })],
   ['rpo', () => dpo({ lossType: ['sigmoid', 'sft'], lossWeights: [1, 0.3] })],
+  ['kto', () => kto({ beta: 0.4, undesirableWeight: 1.5 })],
+  ['orpo', () => orpo({ beta: 0.5 })],
+  ['cpo', () => cpo({ labelSmoothing: 0.1 })],
+  ['simpo', () => simpo({ cpoAlpha: 0.5, alphapoAlpha: 0.2 })],
 ]
+
+test('orpo is finite for an answer that is certain', async () => {
+  using model = await loadTiny('tiny-untied')
+  model.addAdapter('a', lora({ rank: 2 }))
+  const certain = {
+    ...model,
+    forwardAsync: async (...call: Parameters<Model['forwardAsync']>) => {
+      const states = await model.forwardAsync(...call)
+      return {
+        ...states,
+        hidden: states.hidden,
+        dispose: () => states.dispose(),
+        tokenLogProbs: (targets: ArrayLike<number>) => mul(states.tokenLogProbs(targets), 0),
+      }
+    },
+  }
+  const { loss } = await orpo().loss(certain as unknown as ForwardModel, batchOfPairs(rows), { gradients: true })
+  await loss.backward()
+  expect(Number.isFinite(await loss.item())).toBe(true)
+  for (const { parameter } of model.trainableParameters()) {
+    expect([...((await parameter.grad?.data()) ?? [])].every((value) => Number.isFinite(Number(value)))).toBe(true)
+    parameter.zeroGrad()
+  }
+  loss.dispose()
+})
 
 describe.each(objectives)('%s', (_, objective) => {
   test('has the gradient of finite differences, on pairs of all lengths', async () => {
@@ -37,8 +73,10 @@ describe.each(objectives)('%s', (_, objective) => {
     ]
     const batch = batchOfPairs([...odd, ...rows.slice(0, 1)])
     const { gradients } = await evaluated(model, objective(), [batch])
+    // What has no gradient, such as z of KTO, stays as it is.
+    const stepSums = await objective().stepSums?.of(model, batch)
     const lossAt = async () => {
-      const { loss, weight } = await objective().loss(model, batch, { gradients: false })
+      const { loss, weight } = await objective().loss(model, batch, { gradients: false, stepSums })
       const value = await loss.item()
       loss.dispose()
       return value / weight
@@ -62,12 +100,7 @@ describe.each(objectives)('%s', (_, objective) => {
   test('has the same loss and gradient packed, padded, and cut into passes', async () => {
     using model = await loadStart()
     const whole = await evaluated(model, objective(), [batchOfPairs(rows)])
-    const padded = packBatch(
-      rows.flatMap(({ prompt, chosen, rejected }, row) =>
-        [chosen, rejected].map((answer) => ({ ...answerOf(prompt, answer), row })),
-      ),
-      { padTo: 19 },
-    )
+    const padded = packBatch(answersOf(rows), { padTo: 19 })
     for (const batches of [
       [padded],
       [rows.slice(0, 1), rows.slice(1, 4), rows.slice(4)].map((some) => batchOfPairs(some)),
@@ -88,6 +121,12 @@ const data = training.rows.map(({ prompt, chosen, rejected }) => ({
   prompt_ids: prompt,
   chosen_ids: chosen,
   rejected_ids: rejected,
+}))
+
+const judged = data.map(({ prompt_ids, chosen_ids, rejected_ids }, i) => ({
+  prompt_ids,
+  completion_ids: i % 3 === 0 ? rejected_ids : chosen_ids,
+  label: i % 3 !== 0,
 }))
 
 function file(name: string, values: readonly object[]): string {
@@ -132,11 +171,21 @@ async function run(changes: Partial<TrainOptions> = {}): Promise<Ended> {
   return ended
 }
 
-test('a run is the same in micro-batches, padded and over two ranks', async () => {
-  const whole = await run()
+const ofKto = (): Partial<TrainOptions> => ({
+  objective: kto({ undesirableWeight: 1.2 }),
+  data: file('judged.jsonl', judged),
+})
+
+test.each([
+  ['dpo', () => ({})],
+  ['orpo', () => ({ objective: 'orpo' as const })],
+  ['kto', ofKto],
+])('a run of %s is the same in micro-batches, padded and over two ranks', async (_, more) => {
+  const same = (changes: Partial<TrainOptions> = {}) => run({ ...more(), ...changes })
+  const whole = await same()
   expect(whole.losses[0]).not.toBe(whole.losses[3])
-  const two = await Promise.all(localRanks(2).map((ranks) => run({ ranks })))
-  for (const other of [await run({ microBatchSize: 1 }), await run({ packing: false, microBatchSize: 2 }), ...two]) {
+  const two = await Promise.all(localRanks(2).map((ranks) => same({ ranks })))
+  for (const other of [await same({ microBatchSize: 1 }), await same({ packing: false, microBatchSize: 2 }), ...two]) {
     expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
     expect(
       largestDifference(
@@ -158,6 +207,15 @@ test('a run resumes with the same bits, and only with the same options of its ob
   expect(rest.adapter).toEqual(whole.adapter)
   const { options } = parse(readFileSync(join(output, 'run.yaml'), 'utf8'))
   expect(options).toMatchObject({ objective: 'dpo', lossType: ['sigmoid', 'sft'], lossWeights: [1, 0.1] })
+})
+
+test('a run of kto resumes with the same bits', async () => {
+  const whole = await run({ ...ofKto(), output: join(folder(), 'whole-kto') })
+  const output = join(folder(), 'half-kto')
+  await run({ ...ofKto(), output, maxSteps: 2 })
+  const rest = await run({ ...ofKto(), output, resume: true })
+  expect(rest.losses).toEqual(whole.losses.slice(2))
+  expect(rest.adapter).toEqual(whole.adapter)
 })
 
 test('evaluation data are pairs too, and metrics.jsonl has their means', async () => {
@@ -185,6 +243,13 @@ test.each([
   [{ method: 'full', rank: undefined, dropout: undefined }, 'method full does not go with objective dpo'],
   [{ method: 'mora', mergeEvery: 2, dropout: 0 }, 'mergeEvery does not go with objective dpo'],
   [{ objective: 'sft', beta: 0.2 }, 'beta does not go with objective sft'],
+  [
+    { objective: 'kto', method: 'full', rank: undefined, dropout: undefined },
+    'method full does not go with objective kto',
+  ],
+  [{ objective: 'dpo', lossType: ['kto'] }, 'for lossType but received kto'],
+  [{ objective: 'cpo', lossType: ['robust'] }, 'Expected losses of cpo (sigmoid, hinge, ipo)'],
+  [{ objective: 'orpo', lossType: ['hinge'] }, 'lossType does not go with objective orpo'],
   [{ objective: 'dpo', lossWeights: [1, 2] }, 'a weight for each of the 1 losses'],
   [{ objective: 'dpo', labelSmoothing: 0.5 }, 'below 0.5 for labelSmoothing'],
   [{ longRows: 'split' }, 'longRows split does not go with rows of answers'],

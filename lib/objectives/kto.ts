@@ -1,0 +1,135 @@
+import type { Batch } from '../data/batch.js'
+import { type Dataset, loadDataset } from '../data/dataset.js'
+import type { TokenRow } from '../data/encode.js'
+import { packBatch } from '../data/packing.js'
+import { mul, sigmoid, sub } from '../tensor/operations/arithmetic.js'
+import { sum } from '../tensor/operations/reductions.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import { AnswersOfBatch, meanSum, referenceOf, TWO_TOKENS } from './answers.js'
+import { oneMinus } from './formulas.js'
+import {
+  type BuiltInObjective,
+  type ForwardModel,
+  type Objective,
+  type ObjectiveRows,
+  tokenLogProbs,
+} from './objective.js'
+import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
+
+/** Options of Kahneman-Tversky optimisation, with the defaults of TRL. */
+export interface KtoOptions
+  extends Pick<ObjectiveInput, 'beta' | 'lossType' | 'desirableWeight' | 'undesirableWeight'> {}
+
+/**
+ * Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8): w (1 − σ(±β (r − z))) of answers that are judged good (+) or bad (−),
+ * with r = ln π(y) − ln π_ref(y) and z = max(0, mean of r over answers to other prompts), which has no gradient. The mean is over all
+ * rows of a step: each row's prompt with the answer of another row. `lossType: ['apo_zero_unpaired']` (arXiv 2408.06266) has z = 0.
+ * The reference is the model without the adapter that is trained. Each row of a batch is two documents: the judged answer, then the
+ * answer of another row.
+ * @throws UsageError for an option of the wrong type or range
+ */
+export function kto(options: KtoOptions = {}): Objective {
+  return ktoInRuns(options, 8)
+}
+
+/** @param run rows of the data set that exchange their answers */
+function ktoInRuns(options: KtoOptions, run: number): Objective {
+  const settings = checkedOptions('kto', options)
+  const { beta = 0.1, lossType = [], desirableWeight = 1, undesirableWeight = 1 } = settings
+  const [type = 'kto'] = lossType as LossType<'kto'>[]
+  const hasOthers = type === 'kto'
+  const divergence = async (model: ForwardModel, batch: Batch) => {
+    const { ratios, sums } = await logRatios(model, documents(batch, 1), false)
+    sums.dispose()
+    const values = await valuesOf(ratios)
+    return [values.reduce((total, value) => total + value, 0), values.length]
+  }
+  return {
+    name: 'kto',
+    options: optionsOf('kto', options),
+    rows: 'judged',
+    metrics: ['rewards', 'rewards/chosen', 'rewards/rejected', 'accuracy', 'kl', 'logps/chosen', 'logps/rejected'],
+    smallRow: [TWO_TOKENS, TWO_TOKENS],
+    load: async (source, how) => withOthers(await loadDataset([...source], how), run, how.maxLength),
+    ...(hasOthers && { stepSums: { length: 2, of: divergence } }),
+    async loss(model, batch, { gradients, stepSums }) {
+      const [total = 0, count = 1] = hasOthers ? (stepSums ?? (await divergence(model, batch))) : []
+      const z = Math.max(0, total / count)
+      const judged = documents(batch, 0)
+      const good = Array.from(judged.marks ?? [], Boolean)
+      const { ratios, sums } = await logRatios(model, judged, gradients)
+      const loss = scope(() => {
+        const constant = (of: (isGood: boolean) => number) =>
+          Tensor.from(Float32Array.from(good, of), [good.length], { device: ratios.device })
+        const signs = constant((isGood) => (isGood ? beta : -beta))
+        const weights = constant((isGood) => (isGood ? desirableWeight : undesirableWeight))
+        return sum(mul(oneMinus(sigmoid(mul(sub(ratios, z), signs))), weights))
+      })
+      const rewards = (await valuesOf(ratios)).map((ratio) => beta * ratio)
+      const logps = await valuesOf(sums)
+      const [chosen, rejected] = [true, false].map((wanted) => (_: number, i: number) => good[i] === wanted)
+      const metrics = {
+        rewards: meanSum(rewards),
+        'rewards/chosen': meanSum(rewards.filter(chosen!)),
+        'rewards/rejected': meanSum(rewards.filter(rejected!)),
+        accuracy: meanSum(rewards.map((reward, i) => Number(reward > beta * z === good[i]))),
+        kl: { sum: z * good.length, weight: good.length },
+        'logps/chosen': meanSum(logps.filter(chosen!)),
+        'logps/rejected': meanSum(logps.filter(rejected!)),
+      }
+      return { loss, weight: good.length, metrics }
+    },
+  }
+}
+
+export const ktoObjective = {
+  ...kto(),
+  name: 'kto',
+  help: 'learns from answers that are judged good or bad',
+  needsReference: true,
+  withOptions: (options) => ktoInRuns(optionsOf('kto', options), Number(options.batchSize)),
+} as const satisfies BuiltInObjective
+
+/** Returns ln π − ln π_ref of each document's answer and ln π itself, [documents]. */
+async function logRatios(model: ForwardModel, batch: Batch, gradients: boolean) {
+  using before = await tokenLogProbs(referenceOf(model), batch, { gradients: false })
+  using after = await tokenLogProbs(model, batch, { gradients })
+  const answers = new AnswersOfBatch(batch, [...(batch.marks ?? []).keys()], batch)
+  return scope(() => ({ ratios: answers.sums(sub(after, before)), sums: answers.sums(after) }))
+}
+
+async function valuesOf(tensor: Tensor): Promise<number[]> {
+  const values = Array.from(await tensor.data(), Number)
+  tensor.dispose()
+  return values
+}
+
+/** Returns the first (0) or second (1) document of each row of the batch, as a batch. */
+function documents({ ids, targets, offsets, rowKeys, marks, rows }: Batch, which: 0 | 1): Batch {
+  const own = Array.from({ length: rows / 2 }, (_, i) => 2 * i + which)
+  return packBatch(
+    own.map((document) => {
+      const [start, end] = [offsets[document]!, offsets[document + 1]!]
+      const predicted = Array.from(targets.subarray(start, end - 1), (target) => Number(target >= 0))
+      const row = Number(rowKeys[start]! >> 32n)
+      return { ids: ids.subarray(start, end), mask: [marks?.[document] ?? 0, ...predicted], row }
+    }),
+  )
+}
+
+/** Adds to each row its prompt with the answer of the row before it; the first of each run of rows gets that of the last. */
+function withOthers(data: Dataset, run: number, maxLength?: number): ObjectiveRows {
+  const rowOf = (index: number): TokenRow[] => {
+    const first = index - (index % run)
+    const other = index > first ? index - 1 : Math.min(first + run, data.length) - 1
+    const [own, before] = [data.row(index), data.row(other)]
+    const [prompt, answer] = [own, before].map(({ mask }) => mask.indexOf(1, 1))
+    const ids = [...own.ids.subarray(0, prompt), ...before.ids.subarray(answer)]
+    const mask = [...new Uint8Array(prompt!), ...before.mask.subarray(answer)]
+    return [own, { ids: Int32Array.from(ids.slice(0, maxLength)), mask: Uint8Array.from(mask.slice(0, maxLength)) }]
+  }
+  const rowLength = (index: number) => rowOf(index).reduce((sum, { ids }) => sum + ids.length, 0)
+  const { length, parts, hash, summary } = data
+  return { length, parts, hash, summary, rowLength, pieces: rowOf }
+}
