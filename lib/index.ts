@@ -134,8 +134,8 @@ export type {
 } from './native/addon.js'
 export { type CpoOptions, cpo } from './objectives/cpo.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
-export { type KtoOptions, kto } from './objectives/kto.js'
 export type { ObjectiveName } from './objectives/index.js'
+export { type KtoOptions, kto } from './objectives/kto.js'
 export {
   type BatchLoss,
   type ForwardModel,

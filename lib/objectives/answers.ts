@@ -52,8 +52,8 @@ export class AnswersOfBatch {
 export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
 
 /** Returns the model that a run compares with: the base, or the base with another adapter. */
-export function referenceOf(model: ForwardModel): ForwardModel {
-  if (model.withAdapters) return model.withAdapters([])
+export function referenceOf(model: ForwardModel, adapter?: string): ForwardModel {
+  if (model.withAdapters) return model.withAdapters(adapter === undefined ? [] : [adapter])
   throw new UsageError('bad-value', 'Expected a model with the method withAdapters, which gives the reference.')
 }
 

@@ -11,6 +11,7 @@ export interface DpoOptions
   extends Pick<
     ObjectiveInput,
     | 'beta'
+    | 'referenceAdapter'
     | 'lossType'
     | 'lossWeights'
     | 'labelSmoothing'
@@ -88,7 +89,7 @@ const divergence =
 
 /**
  * Direct preference optimisation (arXiv 2305.18290): −ln σ(β (r_c − r_r)) of the chosen and the rejected answer of each pair, with
- * r = ln π(y) − ln π_ref(y), and losses of its kin. The reference is the model without the adapter that is trained. The loss is the
+ * r = ln π(y) − ln π_ref(y), and losses of its kin. The reference is the model without the adapter that is trained, or with `referenceAdapter`. The loss is the
  * mean over pairs; `sft` (RPO's term) adds minus the mean log-probability of the tokens of chosen answers.
  *
  * ```ts
@@ -120,6 +121,7 @@ export function dpo(options: DpoOptions = {}): Objective {
     name: 'dpo',
     options: optionsOf('dpo', options),
     hasReference: true,
+    referenceAdapter: settings.referenceAdapter,
     isWeighed: useWeighting ?? false,
     ...(ldAlpha !== undefined && { tailWeight: ldAlpha }),
     likelihood: types.reduce((sum, { type, weight }) => sum + (type === 'sft' ? weight : 0), 0),

@@ -19,7 +19,7 @@ import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from '.
 
 /** Options of Kahneman-Tversky optimisation, with the defaults of TRL. */
 export interface KtoOptions
-  extends Pick<ObjectiveInput, 'beta' | 'lossType' | 'desirableWeight' | 'undesirableWeight'> {}
+  extends Pick<ObjectiveInput, 'beta' | 'referenceAdapter' | 'lossType' | 'desirableWeight' | 'undesirableWeight'> {}
 
 /**
  * Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8): w (1 − σ(±β (r − z))) of answers that are judged good (+) or bad (−),
@@ -36,11 +36,11 @@ export function kto(options: KtoOptions = {}): Objective {
 /** @param run rows of the data set that exchange their answers */
 function ktoInRuns(options: KtoOptions, run: number): Objective {
   const settings = checkedOptions('kto', options)
-  const { beta = 0.1, lossType = [], desirableWeight = 1, undesirableWeight = 1 } = settings
+  const { referenceAdapter, beta = 0.1, lossType = [], desirableWeight = 1, undesirableWeight = 1 } = settings
   const [type = 'kto'] = lossType as LossType<'kto'>[]
   const hasOthers = type === 'kto'
   const divergence = async (model: ForwardModel, batch: Batch) => {
-    const { ratios, sums } = await logRatios(model, documents(batch, 1), false)
+    const { ratios, sums } = await logRatios(model, referenceAdapter, documents(batch, 1), false)
     sums.dispose()
     const values = await valuesOf(ratios)
     return [values.reduce((total, value) => total + value, 0), values.length]
@@ -58,7 +58,7 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
       const z = Math.max(0, total / count)
       const judged = documents(batch, 0)
       const good = Array.from(judged.marks ?? [], Boolean)
-      const { ratios, sums } = await logRatios(model, judged, gradients)
+      const { ratios, sums } = await logRatios(model, referenceAdapter, judged, gradients)
       const loss = scope(() => {
         const constant = (of: (isGood: boolean) => number) =>
           Tensor.from(Float32Array.from(good, of), [good.length], { device: ratios.device })
@@ -92,8 +92,8 @@ export const ktoObjective = {
 } as const satisfies BuiltInObjective
 
 /** Returns ln π − ln π_ref of each document's answer and ln π itself, [documents]. */
-async function logRatios(model: ForwardModel, batch: Batch, gradients: boolean) {
-  using before = await tokenLogProbs(referenceOf(model), batch, { gradients: false })
+async function logRatios(model: ForwardModel, adapter: string | undefined, batch: Batch, gradients: boolean) {
+  using before = await tokenLogProbs(referenceOf(model, adapter), batch, { gradients: false })
   using after = await tokenLogProbs(model, batch, { gradients })
   const answers = new AnswersOfBatch(batch, [...(batch.marks ?? []).keys()], batch)
   return scope(() => ({ ratios: answers.sums(sub(after, before)), sums: answers.sums(after) }))

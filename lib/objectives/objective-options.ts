@@ -1,7 +1,7 @@
 /** Options of objectives: one declaration each, from which `train`, the command line and the objectives' functions have them. */
 import { z } from 'zod'
 import { UsageError } from '../common/errors.js'
-import { choices, optionalChoice, optionalFlag, optionalReal, real, reals } from '../schema/option.js'
+import { choices, optionalChoice, optionalFlag, optionalReal, real, reals, text } from '../schema/option.js'
 import { type LibraryInput, optionFacts } from '../schema/option-facts.js'
 import { parseOptions } from '../schema/parse.js'
 
@@ -69,6 +69,13 @@ export const objectiveFields = {
   ),
   fAlphaDivergenceCoef: optionalReal('α of alpha_divergence', { defaultText: '0.5', objectives: ['dpo'], group }),
   discopopTau: optionalReal('temperature of discopop', { above: 0, defaultText: '0.05', objectives: ['dpo'], group }),
+  referenceAdapter: text('adapter of the reference, a folder or hub id, in place of none', 'A', {
+    expects: 'the path of an adapter folder, or its hub id',
+    library: { description: "name of the model's adapter that is the reference, in place of none", expects: 'a name' },
+    hub: 'adapter',
+    objectives: ['dpo', 'kto'],
+    group,
+  }),
   desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   undesirableWeight: optionalReal('weight of bad answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   cpoAlpha: optionalReal('weight of the likelihood of chosen answers', {

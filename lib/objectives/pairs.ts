@@ -27,6 +27,8 @@ export interface PairLoss {
   readonly options: Readonly<Record<string, unknown>>
   /** Whether scores are ln π − ln π_ref of an answer; otherwise ln π. */
   readonly hasReference?: boolean
+  /** The adapter of the reference; none by default. */
+  readonly referenceAdapter?: string | undefined
   /** Weight of tokens past the length of the shorter answer; default 1. */
   readonly tailWeight?: number
   /** Whether pairs are weighed by the probability of their answers (WPO). */
@@ -68,7 +70,9 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
       const all = likelyIn(batch)
       const [answers, likely] = [answersIn(batch, all), answersIn(all)]
       const pairs = answers.lengths.length / 2
-      using before = pair.hasReference ? await tokenLogProbs(referenceOf(model), batch, { gradients: false }) : null
+      using before = pair.hasReference
+        ? await tokenLogProbs(referenceOf(model, pair.referenceAdapter), batch, { gradients: false })
+        : null
       const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
       using after = await tokenLogProbs(model, all, { gradients })
       const { loss, rewards, sums } = scope(() => {

@@ -14,7 +14,7 @@ import { orpo } from '../../lib/objectives/orpo.js'
 import { simpo } from '../../lib/objectives/simpo.js'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
-import { largestDifference } from '../golden/files.js'
+import { goldenPath, largestDifference } from '../golden/files.js'
 import { answersOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -38,6 +38,17 @@ const objectives: [string, () => Objective][] = [
   ['cpo', () => cpo({ labelSmoothing: 0.1 })],
   ['simpo', () => simpo({ cpoAlpha: 0.5, alphapoAlpha: 0.2 })],
 ]
+
+test('the reference may be another adapter', async () => {
+  using model = await loadStart()
+  await model.loadAdapter(goldenPath('objectives/start'), 'sft')
+  model.setActiveAdapters(['start'])
+  for (const objective of [dpo({ referenceAdapter: 'sft' }), kto({ referenceAdapter: 'sft' })]) {
+    const { loss, metrics } = await evaluated(model, objective, [batchOfPairs(rows)])
+    expect(loss).toBeCloseTo(objective.name === 'dpo' ? Math.LN2 : 0.5, 6)
+    expect(metrics.rewards).toBeCloseTo(0, 6)
+  }
+})
 
 test('orpo is finite for an answer that is certain', async () => {
   using model = await loadTiny('tiny-untied')

@@ -68,7 +68,15 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
   const training = import('../../train/train.js')
   training.catch(() => {})
   const sync = new RankSync(ranks)
-  using model = await sync.together(() => openModel(options, ranks, sync, context))
+  using model = await sync.together(async () => {
+    const model = await openModel(options, ranks, sync, context)
+    const { referenceAdapter: reference, allowOtherBase, offline } = options
+    if (reference === undefined) return model
+    // The objective knows it by this name.
+    await model.loadAdapter(reference, reference, { allowOtherBase, offline })
+    model.setActiveAdapters([])
+    return model
+  })
   const { trainByCommand } = await training
   model.device.profile(options.profile)
   const quiet = options.quiet || !sync.isFirst
