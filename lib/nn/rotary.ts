@@ -8,6 +8,10 @@ import { Tensor } from '../tensor/tensor.js'
 export type RotaryScaling =
   | { type: 'default' }
   | { type: 'linear'; factor: number }
+  /** Rotates only the fastest ⌊part · headSize / 2⌋ pairs (Gemma 4); the others keep their places, with angles of 0. */
+  | { type: 'proportional'; factor: number; part: number }
+  /** Rows longer than `maxPositions` have a base of their own, which grows with their length (NTK-aware scaling). */
+  | { type: 'dynamic'; factor: number; maxPositions: number }
   | {
       type: 'llama3'
       factor: number
@@ -48,20 +52,33 @@ export interface RotaryConfig {
   readonly dtype: 'float32' | 'bfloat16'
 }
 
-/** Returns the angle per position of each pair, [headSize / 2]; `long` selects LongRoPE's angles for long rows. */
+/** Returns the angle per position of each pair, [headSize / 2], in a row of `rowLength` tokens. */
 export function inverseFrequencies(
   { theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>,
-  long = false,
+  rowLength = 0,
 ): Float64Array {
   const half = headSize / 2
-  const plain = Float64Array.from({ length: half }, (_, j) => theta ** ((-2 * j) / headSize))
+  const withBase = (base: number) => Float64Array.from({ length: half }, (_, j) => base ** ((-2 * j) / headSize))
+  const plain = withBase(theta)
   switch (scaling.type) {
     case 'default':
       return plain
+    case 'dynamic': {
+      const { factor, maxPositions } = scaling
+      const stretch = factor * Math.max(1, rowLength / maxPositions) - (factor - 1)
+      return withBase(theta * stretch ** (headSize / (headSize - 2)))
+    }
+    case 'proportional': {
+      const turning = Math.floor((scaling.part * headSize) / 2)
+      return plain.map((frequency, j) => (j < turning ? frequency / scaling.factor : 0))
+    }
     case 'linear':
       return plain.map((frequency) => frequency / scaling.factor)
     case 'longrope':
-      return plain.map((frequency, j) => frequency / (long ? scaling.longFactors : scaling.shortFactors)[j]!)
+      return plain.map((frequency, j) => {
+        const isLong = rowLength > scaling.originalPositions
+        return frequency / (isLong ? scaling.longFactors : scaling.shortFactors)[j]!
+      })
     case 'llama3':
       return plain.map((frequency) => {
         const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalPositions } = scaling
@@ -91,6 +108,10 @@ export function inverseFrequencies(
 export const longRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
   scaling.type === 'longrope' ? scaling.originalPositions + 1 : Number.POSITIVE_INFINITY
 
+/** Returns the number of tokens from which each length of a row has angles of its own; infinite if none has. */
+export const stretchedRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
+  scaling.type === 'dynamic' ? scaling.maxPositions + 1 : Number.POSITIVE_INFINITY
+
 /** The tokens of one forward pass. */
 export interface TokenPositions {
   /** [T] */
@@ -109,16 +130,20 @@ export class RotaryTables {
   #tables: Omit<RotaryInput, 'positions'> | null = null
   #rows = { short: 0, long: 0 }
   readonly #longFrom: number
+  readonly #stretchedFrom: number
 
   constructor(
     readonly config: RotaryConfig,
     readonly device: NativeDevice,
   ) {
     this.#longFrom = longRowsFrom(config)
+    this.#stretchedFrom = stretchedRowsFrom(config)
   }
 
   /** Returns the tables, and each token's index into them. */
-  at({ positions, onDevice, rowLengths }: TokenPositions): RotaryInput {
+  at(tokens: TokenPositions): RotaryInput {
+    const { positions, onDevice, rowLengths } = tokens
+    if (rowLengths.some((length) => length >= this.#stretchedFrom)) return this.#ofTokens(tokens)
     const isLong = (token: number) => rowLengths[token]! >= this.#longFrom
     let [short, long] = [0, 0]
     for (const [token, position] of positions.entries()) {
@@ -132,6 +157,27 @@ export class RotaryTables {
     return { ...tables, positions: Tensor.from(places, [places.length], { device, dtype: 'int32' }) }
   }
 
+  /** Returns tables with a row for each token, by the length of its own row. */
+  #ofTokens({ positions, rowLengths }: TokenPositions): RotaryInput {
+    const { device } = this
+    const frequencies = new Map<number, Float64Array>()
+    for (const length of rowLengths) if (!frequencies.has(length)) frequencies.set(length, this.#frequencies(length))
+    const half = this.config.headSize / 2
+    const table = (of: (angle: number) => number) => {
+      const values = Float32Array.from({ length: positions.length * half }, (_, i) => {
+        const token = Math.floor(i / half)
+        return of(positions[token]! * frequencies.get(rowLengths[token]!)![i % half]!)
+      })
+      return Tensor.from(values, [positions.length, half], { device })
+    }
+    const places = Tensor.from(
+      positions.map((_, token) => token),
+      [positions.length],
+      { device, dtype: 'int32' },
+    )
+    return { cosines: table(Math.cos), sines: table(Math.sin), positions: places }
+  }
+
   #upTo(short: number, long: number): Omit<RotaryInput, 'positions'> {
     const known = this.#rows
     if (!this.#tables || short > known.short || long > known.long) {
@@ -140,7 +186,7 @@ export class RotaryTables {
       this.#rows = { short: roomFor(Math.max(short, known.short)), long: longest > 0 ? roomFor(longest) : 0 }
       const { scaling, queryGrowth: growth } = this.config
       const factor = 'attentionFactor' in scaling ? scaling.attentionFactor : 1
-      const frequencies = [this.#frequencies(false), this.#frequencies(true)] as const
+      const frequencies = [this.#frequencies(0), this.#frequencies(this.#longFrom)] as const
       const half = frequencies[0].length
       const { short: shortRows, long: longRows } = this.#rows
       const table = (of: (angle: number) => number, factorAt: (position: number) => number = () => factor) => {
@@ -162,8 +208,8 @@ export class RotaryTables {
     return this.#tables
   }
 
-  #frequencies(long: boolean): Float64Array {
-    const exact = inverseFrequencies(this.config, long)
+  #frequencies(rowLength: number): Float64Array {
+    const exact = inverseFrequencies(this.config, rowLength)
     const { dtype } = this.config
     return dtype === 'float32' ? exact : exact.map((value) => roundedTo(dtype, value))
   }

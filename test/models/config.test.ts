@@ -313,7 +313,7 @@ test.each<[Json, RegExp]>([
     {
       model_type: 'ministral3',
       head_dim: 16,
-      rope_parameters: { partial_rotary_factor: 0.5, llama_4_scaling_beta: 1 },
+      rope_parameters: { rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5, llama_4_scaling_beta: 1 },
     },
     /partial_rotary_factor 0\.5 is not supported: llama_4_scaling_beta needs whole heads/,
   ],
@@ -331,7 +331,8 @@ test.each<[Json, RegExp]>([
     { model_type: 'phi3', rope_scaling: { type: 'longrope', long_factor: [1], short_factor: [1] } },
     /expected 8 positive numbers for short_factor but found \[1\]/,
   ],
-  [{ model_type: 'llama', rope_scaling: { type: 'dynamic', factor: 2 } }, /rope_type "dynamic"/],
+  [{ model_type: 'llama', rope_scaling: { type: 'ntk', factor: 2 } }, /rope_type "ntk"/],
+  [{ model_type: 'llama', rope_scaling: { type: 'dynamic', factor: -2 } }, /a number above 0 for factor but found -2/],
   [{ model_type: 'gemma2', sliding_window: -16 }, /a positive integer or null for sliding_window but found -16/],
   [{ model_type: 'mistral', sliding_window: 2.5 }, /a positive integer or null for sliding_window but found 2\.5/],
   [{ model_type: 'gemma3_text', sliding_window: 0 }, /a positive integer or null for sliding_window but found 0/],

@@ -10,6 +10,8 @@ import { readRotary } from './rotary-settings.js'
 export interface Defaults extends Partial<ModelSizes> {
   readonly theta?: number
   readonly epsilon?: number
+  /** As `RotaryDefaults.partial`. */
+  readonly partial?: boolean
 }
 
 /** Sizes under the names that nearly all families use, but for that of the MLP's width. */
@@ -52,7 +54,7 @@ export function readLlamaSizes(read: ConfigReader, defaults: Defaults = {}, inte
 /** The same with rotary settings, one for all layers. */
 export function readLlama(read: ConfigReader, defaults: Defaults = {}, intermediateSize?: string) {
   const { sizes, norm } = readLlamaSizes(read, defaults, intermediateSize)
-  return { sizes, rotary: readRotary(read, { ...sizes, theta: defaults.theta }), norm }
+  return { sizes, rotary: readRotary(read, { ...sizes, theta: defaults.theta, partial: defaults.partial }), norm }
 }
 
 /**

@@ -9,6 +9,8 @@ export interface RotaryDefaults {
   readonly theta?: number
   /** `rope_parameters` where the configuration has none. */
   readonly parameters?: JsonObject
+  /** Whether the family's plain embedding (`default`) rotates a part of a head by `partial_rotary_factor`; scaled ones do. */
+  readonly partial?: boolean
   /** Whether the family reads `llama_4_scaling_beta`. */
   readonly queryGrowth?: boolean
 }
@@ -31,9 +33,10 @@ export function readRotaries(
   const { full_attention: ofFull, sliding_attention: ofSliding } = Object(read.value('rope_parameters'))
   if (isJsonObject(ofFull) && isJsonObject(ofSliding)) {
     const { localTheta = defaults.theta } = defaults
+    // As in transformers, `truncate` is not read here.
     return {
-      global: rotaryFrom(read, ofFull, defaults),
-      local: rotaryFrom(read, ofSliding, { ...defaults, theta: localTheta }),
+      global: rotaryFrom(read, { ...ofFull, truncate: null }, defaults),
+      local: rotaryFrom(read, { ...ofSliding, truncate: null }, { ...defaults, theta: localTheta }),
     }
   }
   const global = readRotary(read, defaults)
@@ -45,20 +48,21 @@ export function readRotaries(
 export function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
-  { headSize, maxPositions, theta: usualTheta = 10000, queryGrowth = false }: RotaryDefaults,
+  { headSize, maxPositions, theta: usualTheta = 10000, partial = false, queryGrowth = false }: RotaryDefaults,
 ): RotaryPlan {
   const options = read.inside(parameters, 'rope settings')
   const theta = options.number('rope_theta', usualTheta)
-  const part = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
+  const given = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
   const type = options.value('rope_type') ?? options.value('type') ?? 'default'
   options.value('type')
-  const rotated = Math.floor(headSize * part)
+  const part = type === 'default' && !partial ? 1 : given
+  const rotated = type === 'proportional' ? headSize : Math.floor(headSize * part)
   if (rotated % 2 !== 0 || !(part > 0 && part <= 1)) {
     throw options.unsupported('partial_rotary_factor', part, `it must give an even part of ${headSize}`)
   }
   const original = () =>
-    options.integer('original_max_position_embeddings', read.integer('original_max_position_embeddings', maxPositions))
-  const scaling = readScaling(options, type, { original, maxPositions, pairs: rotated / 2 })
+    read.integer('original_max_position_embeddings', options.integer('original_max_position_embeddings', maxPositions))
+  const scaling = readScaling(options, type, { original, maxPositions, pairs: rotated / 2, part })
   const beta = queryGrowth ? options.number('llama_4_scaling_beta', 0) : 0
   const ofLayers = options.unread().find((key) => isJsonObject(parameters[key]))
   if (ofLayers) throw options.unsupported(ofLayers, parameters[ofLayers], 'these layers have no settings of their own')
@@ -74,14 +78,24 @@ interface Reach {
   readonly maxPositions: number
   /** Pairs of a head that rotate. */
   readonly pairs: number
+  /** `partial_rotary_factor` */
+  readonly part: number
 }
 
-function readScaling(options: ConfigReader, type: unknown, { original, maxPositions, pairs }: Reach): RotaryScaling {
+function readScaling(
+  options: ConfigReader,
+  type: unknown,
+  { original, maxPositions, pairs, part }: Reach,
+): RotaryScaling {
   switch (type) {
     case 'default':
       return { type }
     case 'linear':
-      return { type, factor: options.number('factor') }
+      return { type, factor: options.positive('factor') }
+    case 'dynamic':
+      return { type, factor: options.positive('factor'), maxPositions }
+    case 'proportional':
+      return { type, factor: options.positive('factor', 1), part }
     case 'llama3':
       return {
         type,
@@ -120,6 +134,10 @@ function readScaling(options: ConfigReader, type: unknown, { original, maxPositi
       }
     }
     default:
-      throw options.unsupported('rope_type', type, 'known are default, linear, llama3, yarn and longrope')
+      throw options.unsupported(
+        'rope_type',
+        type,
+        'known are default, linear, dynamic, proportional, llama3, yarn and longrope',
+      )
   }
 }

@@ -3,7 +3,7 @@ import type { Batch } from '../../data/batch.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear } from '../../nn/linear.js'
 import type { DropoutState } from '../../nn/linear-input.js'
-import { longRowsFrom, RotaryTables, type TokenPositions } from '../../nn/rotary.js'
+import { longRowsFrom, RotaryTables, stretchedRowsFrom, type TokenPositions } from '../../nn/rotary.js'
 import { recomputed } from '../../tensor/checkpoint.js'
 import { roundedTo } from '../../tensor/half.js'
 import { embedding } from '../../tensor/operations/embedding.js'
@@ -62,6 +62,8 @@ export class Decoder {
   readonly shards: Shards | null
   /** Rows of at least this many tokens use different rotary angles. */
   readonly longRowsFrom: number
+  /** The tables of one token's recorded pass serve rows that are shorter than this. */
+  readonly #unlikeFrom: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
   constructor(weights: NetworkWeights, rotaryDtype: 'float32' | 'bfloat16') {
@@ -86,6 +88,7 @@ export class Decoder {
       ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
     ]
     this.longRowsFrom = Math.min(...rotaryPlans(network).map(longRowsFrom))
+    this.#unlikeFrom = Math.min(this.longRowsFrom, ...rotaryPlans(network).map(stretchedRowsFrom))
     this.#rotary = new Map(
       rotaryPlans(network).map((plan) => [plan, new RotaryTables({ ...plan, dtype: rotaryDtype }, device)]),
     )
@@ -140,7 +143,7 @@ export class Decoder {
       throw new UsageError('too-long', `A cache with room for ${cache.capacity} tokens cannot hold ${known}.`)
     }
     const rowLength = this.#rowLength(known, cache)
-    if (ids.length === 1 && rowLength < this.longRowsFrom) return this.#nextOfOne(ids[0]!, cache)
+    if (ids.length === 1 && rowLength < this.#unlikeFrom) return this.#nextOfOne(ids[0]!, cache)
     const positions = Int32Array.from(ids, (_, i) => start + i)
     const onDevice = this.#integers(positions)
     const rotary = this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) })
