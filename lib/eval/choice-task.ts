@@ -54,8 +54,9 @@ export async function askChoices(task: ChoiceTask, context: TaskContext): Promis
   requireTokenizer(model)
   const entries: RowEntry[] = []
   using cache = new PromptCache(model)
-  for (const { row, where, asked } of await readRows(task, context)) {
-    const { prompt, continuations } = await tokensOf(task, { row, where, asked }, context)
+  for (const read of await readRows(task, context)) {
+    const { row, asked } = read
+    const { prompt, continuations } = await tokensOf(task, read, context)
     const sums = await scoreContinuations(cache, prompt, continuations, context)
     const tokens = continuations.map((ids) => ids.length)
     const predicted = best(task.byAdaptllm?.(row) ? quotients(sums, tokens) : sums)

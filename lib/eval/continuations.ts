@@ -39,7 +39,7 @@ export async function pairTokens(
   return { context: own!, continuation: whole!.slice(own!.length) }
 }
 
-/** Returns the same as AdaptLLM has them: without BOS, and white space at the end of the context stays there. */
+/** Like `pairTokens`, by AdaptLLM's rules: without BOS, and white space at the end of the context stays there. */
 export async function plainPairTokens(
   tokenizer: Encoder,
   context: string,

@@ -70,7 +70,7 @@ export function flexibleExtract(text: string): string {
 }
 
 /** Its metric `exact_match` of these tasks: the texts are equal after commas, dollars, a solution and a last dot are removed from both. */
-export function isExactMatch(extracted: string, reference: string): boolean {
+function isExactMatch(extracted: string, reference: string): boolean {
   const [a, b] = [extracted, reference].map((text) =>
     [/,/g, /\$/g, /[\s\S]*#### /g, /\.(?=\n?$)/g]
       .reduce((rest, ignored) => rest.replace(ignored, ''), text)
