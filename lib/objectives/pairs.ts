@@ -142,8 +142,8 @@ function countsOf({ lengths }: AnswersOfBatch): [pairs: number, tokens: number] 
 }
 
 /**
- * Returns the weight of each pair, exp of the means over both answers of ln p − ln Σ_v p_v² (WPO, arXiv 2406.11827, weights relative
- * to what the model would sample).
+ * Returns the weight of each pair: exp of the mean over an answer's tokens of ln p − ln Σ_v p_v², multiplied over both answers. It
+ * is large for answers that the model itself would sample (WPO, arXiv 2406.11827).
  */
 async function pairWeights(model: ForwardModel, batch: Batch, answers: AnswersOfBatch): Promise<number[]> {
   using purity = await targetPurity(model, batch)

@@ -258,6 +258,7 @@ test.each([
     { objective: 'kto', method: 'full', rank: undefined, dropout: undefined },
     'method full does not go with objective kto',
   ],
+  [{ objective: 'kto', shuffleBuffer: 8 }, 'but kto reads all before the first step'],
   [{ objective: 'dpo', lossType: ['kto'] }, 'for lossType but received kto'],
   [{ objective: 'cpo', lossType: ['robust'] }, 'Expected losses of cpo (sigmoid, hinge, ipo)'],
   [{ objective: 'orpo', lossType: ['hinge'] }, 'lossType does not go with objective orpo'],

@@ -1,3 +1,4 @@
+import { UsageError } from '../../common/errors.js'
 import type { Batch } from '../../data/batch.js'
 import { type DatasetOptions, loadDataset, loadOpened } from '../../data/dataset.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
@@ -163,7 +164,14 @@ async function trainingRows(
 ): Promise<TrainingRows> {
   const { batchSize, seed, shuffle, epochs, maxSteps, data = [] } = options
   const order = { batchSize, seed, shuffle, rank: ranks.rank, size: ranks.size }
-  if (objective.load) return rowsInMemory(await objective.load(data, how), { ...order, epochs, maxSteps })
+  if (objective.load) {
+    if (options.shuffleBuffer)
+      throw new UsageError(
+        'unfit-options',
+        `The option shuffleBuffer is of rows that are read as steps need them, but ${objective.name} reads all before the first step.`,
+      )
+    return rowsInMemory(await objective.load(data, how), { ...order, epochs, maxSteps })
+  }
   // A resumed run goes on as it began.
   const wasInMemory = from !== undefined && from.step > 0 && from.place === null
   const opened = await openForTraining(data, how, wasInMemory ? { ...options, shuffleBuffer: 0 } : options)
