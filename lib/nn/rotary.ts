@@ -1,7 +1,7 @@
 import type { NativeDevice } from '../native/addon.js'
 import { roundedTo } from '../tensor/half.js'
 import type { RotaryInput } from '../tensor/operations/attention.js'
-import { keep } from '../tensor/scope.js'
+import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
 /** Rotary position embedding of a model; names and formulas are those of Hugging Face's `rope_scaling`. */
@@ -199,11 +199,11 @@ export class RotaryTables {
         return keep(Tensor.from(values, [shortRows + longRows, half], { device: this.device }))
       }
       const grown = growth && ((position: number) => factor * growthAt(position, growth))
-      this.#tables = {
+      this.#tables = allOrNothing(() => ({
         cosines: table(Math.cos),
         sines: table(Math.sin),
         ...(grown && { queryCosines: table(Math.cos, grown), querySines: table(Math.sin, grown) }),
-      }
+      }))
     }
     return this.#tables
   }

@@ -105,6 +105,7 @@ beforeAll(async () => {
     ...ADAPTER_METHODS.map((method) => method.replace(/-./g, (end) => end[1]!.toUpperCase())).map((name) =>
       of(name, [{}], [options]),
     ),
+    ...['dpo', 'kto', 'orpo', 'cpo', 'simpo'].map((name) => of(name, [{}], [options])),
     of('squareSide', [8, 8, 2, 'rotation', 1], [['huge'], ['huge'], ['huge'], [], ['undefined', 'huge']]),
     of('analyzeAdapter', [paths]),
     of('analyzeModels', [{ model, base: model }]),

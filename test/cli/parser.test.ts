@@ -24,6 +24,7 @@ function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): str
   if (choices) return choices[0]!
   if (kind === 'number') return /below 1/.test(expects) ? '0.5' : '1000000'
   if (expects.includes('lora:8')) return 'lora:8'
+  if (expects === 'numbers with commas') return '1,2'
   if (expects.startsWith('patterns')) return 'x=1'
   if (expects.startsWith('parts with')) return 'prompt=x'
   if (expects.startsWith('a size')) return '2GiB'

@@ -278,8 +278,9 @@ class OpenFiles {
 async function readFolder(path: string, onWarning?: (message: string) => void): Promise<Contents> {
   const configPath = join(path, 'config.json')
   const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
+  const parsed = parseConfig(json, configPath, onWarning)
   const stored = await readModelFolder(path)
-  const { config, spelling } = spelled(parseConfig(json, configPath, onWarning), stored)
+  const { config, spelling } = spelled(parsed, stored)
   const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, stored, onWarning)
   const tensors = new Map([...stored].map(([name, location]) => [spelling.inModel(name), location]))
   const transposed = transposedWeights(config.network)
