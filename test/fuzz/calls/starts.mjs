@@ -181,6 +181,7 @@ export function startsOf(world) {
     'Tensor.prototype.copyFrom': () => [tensor([4, 3, 2, 1], [2, 2])],
     'Tensor.prototype.bytesInto': () => [new Uint8Array(16)],
     'Tensor.prototype.assign': () => [Float32Array.of(4, 3, 2, 1)],
+    'Parameter.prototype.view': () => [[2], [1], 0],
     'Parameter.prototype.assign': () => [Float32Array.of(1, 2)],
     'Parameter.prototype.as': () => ['bfloat16', 2],
     'Parameter.prototype.derived': () => ['a', () => tensor([1], [1])],
