@@ -13,6 +13,7 @@ import type { ForwardModel, Objective } from '../../lib/objectives/objective.js'
 import { orpo } from '../../lib/objectives/orpo.js'
 import { simpo } from '../../lib/objectives/simpo.js'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
+import { scope } from '../../lib/tensor/scope.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { answersOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
@@ -61,7 +62,7 @@ test('orpo is finite for an answer that is certain', async () => {
         ...states,
         hidden: states.hidden,
         dispose: () => states.dispose(),
-        tokenLogProbs: (targets: ArrayLike<number>) => mul(states.tokenLogProbs(targets), 0),
+        tokenLogProbs: (targets: ArrayLike<number>) => scope(() => mul(states.tokenLogProbs(targets), 0)),
       }
     },
   }
