@@ -18,20 +18,22 @@ process.on('message', async ({ kind, cell }) => {
  * task. Whatever does not fit is found before anything is trained.
  */
 async function probe(cell, plan) {
-  for (const contestant of plan.contestants) {
-    for (const variant of contestant.variants) {
-      const model = await openModel(cell)
-      const run = startTraining(model, cell, plan, { ...contestant.options, ...variant.options })
+  const model = await openModel(cell)
+  await measure(model, cell, plan, 1)
+  // Full training changes the model for good, so it comes last.
+  const isFull = ({ options }) => options.method === 'full'
+  const contestants = [...plan.contestants].sort((a, b) => Number(isFull(a)) - Number(isFull(b)))
+  for (const { options, variants } of contestants) {
+    for (const variant of variants) {
+      const run = startTraining(model, cell, plan, { ...options, ...variant.options })
       try {
         await run.started
       } finally {
         await run.stop()
-        model.dispose()
       }
+      for (const name of [...model.adapters.keys()]) model.removeAdapter(name)
     }
   }
-  const model = await openModel(cell)
-  await measure(model, cell, plan, 1)
   model.dispose()
 }
 
