@@ -304,8 +304,8 @@ export interface TokeniseRowOptions
 /** The tokens of one row. */
 export interface RowTokens {
   /**
-   * The documents that it became, each with `ids` and `mask`: one, two of a pair, several where a text or a split conversation is longer than
-   * `maxLength`, none where `longRows` leaves it out.
+   * The documents that it became, each with `ids` and `mask`: one, two of a pair, several where a text or a split conversation is
+   * longer than `maxLength`, none where `longRows` leaves it out.
    */
   pieces: readonly TokenRow[]
   /** Number of tokens before anything was cut. */

@@ -62,7 +62,8 @@ export interface TokeniseOptions {
   onProgress?: (progress: TokeniseProgress) => void
 }
 
-const PROGRESS_EVERY = 256
+/** Records between two calls of `onProgress`. */
+export const PROGRESS_EVERY = 256
 /** Rows, and about how many characters of theirs, that are tokenised while those before them are stored. */
 const ROWS_AHEAD = 384
 const CHARACTERS_AHEAD = 2 ** 22

@@ -91,7 +91,7 @@ async function readRows(task: ChoiceTask, context: TaskContext): Promise<ReadRow
     if (lack !== undefined) {
       throw malformedRow(
         where,
-        `this task needs the row's ${lack}; name its column (the option columns ${lack}=COLUMN)`,
+        `this task needs the row's ${lack}; name its column (the option columns: { ${lack}: 'COLUMN' })`,
       )
     }
     const header = task.header?.(row)

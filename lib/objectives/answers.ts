@@ -1,7 +1,6 @@
 /** What objectives of answers share: sums of log-probabilities over answers, the reference, and means of rewards. */
 import { UsageError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
-import type { TokenRow } from '../data/encode.js'
 import { matmul } from '../tensor/operations/products.js'
 import { reshape } from '../tensor/operations/reshaping.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -47,9 +46,6 @@ export class AnswersOfBatch {
     return reshape(matmul(matrix, reshape(values, [this.#targets, 1])), [this.lengths.length])
   }
 }
-
-/** A document of a small row. */
-export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
 
 /** Returns the model that a run compares with: the base, or the base with another adapter. */
 export function referenceOf(model: ForwardModel, adapter?: string): ForwardModel {

@@ -2,7 +2,7 @@ import { mul, relu, square, sub } from '../tensor/operations/arithmetic.js'
 import { oneMinus, smoothedLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
 import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { meansOf, objectiveOfPairs } from './pairs.js'
+import { builtInOfPairs, meansOf, objectiveOfPairs } from './pairs.js'
 
 /** Options of contrastive preference optimisation, with the defaults of TRL. */
 export interface CpoOptions extends Pick<ObjectiveInput, 'beta' | 'lossType' | 'labelSmoothing' | 'cpoAlpha'> {}
@@ -30,9 +30,8 @@ export function cpo(options: CpoOptions = {}): Objective {
   })
 }
 
-export const cpoObjective = {
-  ...cpo(),
-  name: 'cpo',
-  help: 'prefers the chosen of two answers and imitates it, without a reference',
-  withOptions: (options) => cpo(optionsOf('cpo', options)),
-} as const satisfies BuiltInObjective
+export const cpoObjective = builtInOfPairs(
+  'cpo',
+  'prefers the chosen of two answers and imitates it, without a reference',
+  cpo,
+) satisfies BuiltInObjective

@@ -4,7 +4,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import { minus, oneMinus, plus, smoothedLoss, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
 import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { objectiveOfPairs, type Scores } from './pairs.js'
+import { builtInOfPairs, objectiveOfPairs, type Scores } from './pairs.js'
 
 /** Options of direct preference optimisation, with the defaults of TRL. */
 export interface DpoOptions
@@ -89,8 +89,9 @@ const divergence =
 
 /**
  * Direct preference optimisation (arXiv 2305.18290): −ln σ(β (r_c − r_r)) of the chosen and the rejected answer of each pair, with
- * r = ln π(y) − ln π_ref(y), and losses of its kin. The reference is the model without the adapter that is trained, or with `referenceAdapter`. The loss is the
- * mean over pairs; `sft` (RPO's term) adds minus the mean log-probability of the tokens of chosen answers.
+ * r = ln π(y) − ln π_ref(y), and losses of its kin. The reference is the model without the adapter that is trained, or with
+ * `referenceAdapter`. The loss is the mean over pairs; `sft` (RPO's term) adds minus the mean log-probability of the tokens of chosen
+ * answers.
  *
  * ```ts
  * import { dpo, loadModel, mora, train } from 'node-mora'
@@ -136,9 +137,6 @@ export function dpo(options: DpoOptions = {}): Objective {
 }
 
 export const dpoObjective = {
-  ...dpo(),
-  name: 'dpo',
-  help: 'prefers the chosen of two answers, and stays near the model without the adapter',
+  ...builtInOfPairs('dpo', 'prefers the chosen of two answers, and stays near the model without the adapter', dpo),
   needsReference: true,
-  withOptions: (options) => dpo(optionsOf('dpo', options)),
 } as const satisfies BuiltInObjective

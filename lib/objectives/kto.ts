@@ -6,13 +6,14 @@ import { mul, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, meanSum, referenceOf, TWO_TOKENS } from './answers.js'
+import { AnswersOfBatch, meanSum, referenceOf } from './answers.js'
 import { oneMinus } from './formulas.js'
 import {
   type BuiltInObjective,
   type ForwardModel,
   type Objective,
   type ObjectiveRows,
+  TWO_TOKENS,
   tokenLogProbs,
 } from './objective.js'
 import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
@@ -120,16 +121,25 @@ function documents({ ids, targets, offsets, rowKeys, marks, rows }: Batch, which
 
 /** Adds to each row its prompt with the answer of the row before it; the first of each run of rows gets that of the last. */
 function withOthers(data: Dataset, run: number, maxLength?: number): ObjectiveRows {
-  const rowOf = (index: number): TokenRow[] => {
+  const partsOf = (index: number) => {
     const first = index - (index % run)
     const other = index > first ? index - 1 : Math.min(first + run, data.length) - 1
     const [own, before] = [data.row(index), data.row(other)]
-    const [prompt, answer] = [own, before].map(({ mask }) => mask.indexOf(1, 1))
+    const [prompt, answer] = [own, before].map(({ mask }) => mask.indexOf(1, 1)) as [number, number]
+    return { own, before, prompt, answer }
+  }
+  const pieces = (index: number): TokenRow[] => {
+    const { own, before, prompt, answer } = partsOf(index)
     const ids = [...own.ids.subarray(0, prompt), ...before.ids.subarray(answer)]
-    const mask = [...new Uint8Array(prompt!), ...before.mask.subarray(answer)]
+    const mask = [...new Uint8Array(prompt), ...before.mask.subarray(answer)]
     return [own, { ids: Int32Array.from(ids.slice(0, maxLength)), mask: Uint8Array.from(mask.slice(0, maxLength)) }]
   }
-  const rowLength = (index: number) => rowOf(index).reduce((sum, { ids }) => sum + ids.length, 0)
+  // Every row is measured before the first step, so no piece is made for it.
+  const rowLength = (index: number) => {
+    const { own, before, prompt, answer } = partsOf(index)
+    const length = prompt + before.ids.length - answer
+    return own.ids.length + Math.min(length, maxLength ?? length)
+  }
   const { length, parts, hash, summary } = data
-  return { length, parts, hash, summary, rowLength, pieces: rowOf }
+  return { length, parts, hash, summary, rowLength, pieces }
 }

@@ -144,6 +144,9 @@ export interface BuiltInObjective extends Objective {
 export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options'>> &
   Pick<Objective, 'load' | 'stepSums'>
 
+/** A document of a small row. */
+export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
+
 /** Completes an objective for a run with these options. */
 export function runObjective(objective: Objective, options: Readonly<Record<string, unknown>> = {}): RunObjective {
   const own = objective.withOptions?.(options) ?? objective
@@ -152,7 +155,7 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
     metrics: own.metrics ?? [],
     rows: own.rows ?? 'examples',
     stepSums: own.stepSums,
-    smallRow: own.smallRow ?? [{ ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }],
+    smallRow: own.smallRow ?? [TWO_TOKENS],
     load: own.load?.bind(own),
     loss: (model, batch, how) => own.loss(model, batch, how),
   }

@@ -3,7 +3,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import { oneMinus, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { meansOf, objectiveOfPairs } from './pairs.js'
+import { builtInOfPairs, meansOf, objectiveOfPairs } from './pairs.js'
 
 /** Options of odds-ratio preference optimisation, with the defaults of TRL. */
 export interface OrpoOptions extends Pick<ObjectiveInput, 'beta'> {}
@@ -33,9 +33,8 @@ export function orpo(options: OrpoOptions = {}): Objective {
   })
 }
 
-export const orpoObjective = {
-  ...orpo(),
-  name: 'orpo',
-  help: 'imitates the chosen of two answers and prefers it by its odds, without a reference',
-  withOptions: (options) => orpo(optionsOf('orpo', options)),
-} as const satisfies BuiltInObjective
+export const orpoObjective = builtInOfPairs(
+  'orpo',
+  'imitates the chosen of two answers and prefers it by its odds, without a reference',
+  orpo,
+) satisfies BuiltInObjective

@@ -6,8 +6,16 @@ import { sum } from '../tensor/operations/reductions.js'
 import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, meanSum, referenceOf, TWO_TOKENS } from './answers.js'
-import { type ForwardModel, type Objective, targetPurity, tokenLogProbs, type WeightedSum } from './objective.js'
+import { AnswersOfBatch, meanSum, referenceOf } from './answers.js'
+import {
+  type ForwardModel,
+  type Objective,
+  TWO_TOKENS,
+  targetPurity,
+  tokenLogProbs,
+  type WeightedSum,
+} from './objective.js'
+import { type ObjectiveInput, optionsOf } from './objective-options.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
 export interface PairOf<Value> {
@@ -68,7 +76,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
     ...(likelihood > 0 && { stepSums: { length: 2, of: (_, batch) => countsOf(answersIn(likelyIn(batch))) } }),
     async loss(model, batch, { gradients, stepSums }) {
       const all = likelyIn(batch)
-      const [answers, likely] = [answersIn(batch, all), answersIn(all)]
+      const answers = answersIn(batch, all)
       const pairs = answers.lengths.length / 2
       using before = pair.hasReference
         ? await tokenLogProbs(referenceOf(model, pair.referenceAdapter), batch, { gradients: false })
@@ -90,6 +98,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
         const losses = pair.loss({ ...scored, lengths })
         const parts = losses ? [sum(weights ? mul(losses, constant(weights)) : losses)] : []
         if (likelihood > 0) {
+          const likely = answersIn(all)
           const [allPairs, allTokens] = stepSums ?? countsOf(likely)
           const chosen = sum(ofPairs(likely.sums(after)).chosen)
           parts.push(mul(chosen, (-likelihood * allPairs!) / allTokens!))
@@ -110,6 +119,13 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
     },
   }
 }
+
+/** Returns an objective of pairs with its defaults, which the options of a run replace, for the table of built-in ones. */
+export const builtInOfPairs = <const Name extends string>(
+  name: Name,
+  help: string,
+  make: (options: ObjectiveInput) => Objective,
+) => ({ ...make({}), name, help, withOptions: (options: object) => make(optionsOf(name, options)) })
 
 /** Mean log-probabilities over the tokens of each answer. */
 export const meansOf = ({ chosen, rejected, lengths }: Scores): PairOf<Tensor> => ({

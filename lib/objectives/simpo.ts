@@ -3,7 +3,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import { oneMinus, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { meansOf, objectiveOfPairs } from './pairs.js'
+import { builtInOfPairs, meansOf, objectiveOfPairs } from './pairs.js'
 
 /** Options of simple preference optimisation. */
 export interface SimpoOptions extends Pick<ObjectiveInput, 'beta' | 'simpoGamma' | 'cpoAlpha' | 'alphapoAlpha'> {}
@@ -30,9 +30,8 @@ export function simpo(options: SimpoOptions = {}): Objective {
   })
 }
 
-export const simpoObjective = {
-  ...simpo(),
-  name: 'simpo',
-  help: 'prefers the answer whose tokens are likelier on average, by a margin',
-  withOptions: (options) => simpo(optionsOf('simpo', options)),
-} as const satisfies BuiltInObjective
+export const simpoObjective = builtInOfPairs(
+  'simpo',
+  'prefers the answer whose tokens are likelier on average, by a margin',
+  simpo,
+) satisfies BuiltInObjective

@@ -135,3 +135,19 @@ export async function trainLikeGolden<Row>(
   await run.finished
   return steps
 }
+
+export const METRICS_OF_PAIRS = ['rewards/chosen', 'rewards/rejected', 'margins', 'accuracy']
+
+/** Compares the metrics that the reference has, by our names. */
+export function expectMetrics(
+  got: Readonly<Record<string, number>>,
+  wanted: Readonly<Record<string, number>>,
+  names: readonly string[],
+) {
+  const theirs: Record<string, string> = { margins: 'rewards/margins', accuracy: 'rewards/accuracies' }
+  for (const name of names) {
+    const value = wanted[theirs[name] ?? name]
+    if (value === undefined) expect(got[name], name).toBeNaN()
+    else expect(Math.abs(got[name]! - value) / Math.max(1, Math.abs(value)), name).toBeLessThan(1e-5)
+  }
+}

@@ -12,30 +12,16 @@ import {
   batchOfPairs,
   evaluated,
   expectLikeGolden,
+  expectMetrics,
   type GoldenCase,
   type GoldenPair,
   loadStart,
+  METRICS_OF_PAIRS,
   objectiveOf,
   trainLikeGolden,
 } from './objectives.js'
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
-
-/** Compares the metrics that the reference has, by our names. */
-function expectMetrics(
-  got: Readonly<Record<string, number>>,
-  wanted: Readonly<Record<string, number>>,
-  names: string[],
-) {
-  const theirs: Record<string, string> = { margins: 'rewards/margins', accuracy: 'rewards/accuracies' }
-  for (const name of names) {
-    const value = wanted[theirs[name] ?? name]
-    if (value === undefined) expect(got[name], name).toBeNaN()
-    else expect(Math.abs(got[name]! - value) / Math.max(1, Math.abs(value)), name).toBeLessThan(1e-5)
-  }
-}
-
-const ofPairs = ['rewards/chosen', 'rewards/rejected', 'margins', 'accuracy']
 
 describe.each(objectiveOf<GoldenPair>('orpo').cases)('$name', (one) => {
   test('is that of the reference', async () => {
@@ -43,7 +29,7 @@ describe.each(objectiveOf<GoldenPair>('orpo').cases)('$name', (one) => {
     const golden = objectiveOf<GoldenPair>('orpo')
     const got = await evaluated(model, orpo({ beta: one.options.beta as number }), [batchOfPairs(golden.rows)])
     expectLikeGolden(golden, one, got)
-    expectMetrics(got.metrics, one.metrics, ofPairs)
+    expectMetrics(got.metrics, one.metrics, METRICS_OF_PAIRS)
   })
 })
 
@@ -59,7 +45,7 @@ describe.each(objectiveOf<GoldenPair>('cpo').cases)('$name', (one) => {
         : cpo({ beta, lossType: [type as 'hinge'], cpoAlpha: cpo_alpha, labelSmoothing: label_smoothing })
     const got = await evaluated(model, objective, [batchOfPairs(golden.rows)])
     expectLikeGolden(golden, one, got)
-    expectMetrics(got.metrics, one.metrics, ofPairs)
+    expectMetrics(got.metrics, one.metrics, METRICS_OF_PAIRS)
   })
 })
 

@@ -18,7 +18,13 @@ import {
   requireRows,
   untrainedReasons,
 } from '../summary.js'
-import { encodedRecord, type RowSettings, type SourceFacts, type TokeniseProgress } from '../tokenise.js'
+import {
+  encodedRecord,
+  PROGRESS_EVERY,
+  type RowSettings,
+  type SourceFacts,
+  type TokeniseProgress,
+} from '../tokenise.js'
 import type { LanePlace } from './place.js'
 import { shuffled } from './shuffle-buffer.js'
 
@@ -38,8 +44,6 @@ export interface LaneOptions {
   onProgress?: (progress: TokeniseProgress) => void
 }
 
-/** Records between two calls of `onProgress`. */
-const PROGRESS_EVERY = 256
 /**
  * Most records that are read one after the other of a source that may have no end, if nothing in them is trained: left out by
  * `filter`, or tokenised, which takes longer.

@@ -48,7 +48,7 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
         `The run to resume had ${name} ${was}, but now it is ${is}: its bits would differ, and the run is to be deterministic; use what it had, or leave the option deterministic out.`,
       )
     }
-    if (rule !== 'rounding' && !allowed.some((one) => one === 'all' || camelCase(one) === name)) {
+    if (rule !== 'rounding' && !isAllowed(name, allowed)) {
       throw new UsageError(
         'changed-run',
         `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with the option allowChanges: ['${name}'].`,
@@ -58,6 +58,10 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
   }
   return notices
 }
+
+/** Whether what is named may differ from the resumed run. */
+export const isAllowed = (name: string, allowed: readonly string[]): boolean =>
+  allowed.some((one) => one === 'all' || camelCase(one) === name)
 
 interface Difference {
   name: string

@@ -14,7 +14,7 @@ import { pruneCheckpoints, removeLaterCheckpoints, restoreTensors } from '../che
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
 import { findResumePointOnRanks } from '../checkpoints/resume-on-ranks.js'
-import { compareWithResumed, type RunFacts } from '../checkpoints/run-facts.js'
+import { compareWithResumed, isAllowed, type RunFacts } from '../checkpoints/run-facts.js'
 import { initialState } from '../checkpoints/trainer-state.js'
 import { checkedRate, type LearningRate } from '../learning-rate.js'
 import { truncateMetrics, truncateSamples } from '../output/metrics-file.js'
@@ -196,12 +196,13 @@ async function setUpIn(
 
 /** Returns where the rows of a resumed run begin. */
 function beginningOf({ record: { state, facts } }: ResumePoint, options: TrainSettings): TrainingDataOptions['from'] {
-  return { step: state.step, place: state.place, isVerified: !allows(options, 'data'), recorded: facts.options }
+  return {
+    step: state.step,
+    place: state.place,
+    isVerified: !isAllowed('data', options.allowChanges ?? []),
+    recorded: facts.options,
+  }
 }
-
-/** Whether what is named may differ from the resumed run. */
-const allows = ({ allowChanges = [] }: TrainSettings, name: string): boolean =>
-  allowChanges.some((one) => one === 'all' || one === name)
 
 function learningRateOf(
   options: TrainSettings,
