@@ -43,12 +43,7 @@ export const familyFolder = (name: string): string => goldenPath(familyPath(name
  * Those whose configuration GGUF cannot say: Mistral's window has no place in `llama`; the wrapped Gemma 3 scales scores by
  * another number than its head size.
  */
-export const lacksInGguf: ReadonlySet<string> = new Set([
-  'mistral',
-  'gemma3-wrapped',
-  'ministral3',
-  'granitemoehybrid-dense',
-])
+export const lacksInGguf: ReadonlySet<string> = new Set(['mistral', 'gemma3-wrapped', 'granitemoehybrid-dense'])
 
 /** Calls `body` for each of these families; a missing one has one test, which is skipped. */
 export const describeFamilies = (names: readonly string[], body: (name: string, folder: string) => void): void =>

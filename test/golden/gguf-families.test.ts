@@ -109,6 +109,20 @@ const layouts: Record<string, Layout> = {
       logit_scale: float32(config.logits_scaling!),
     }),
   },
+  ministral3: {
+    architecture: 'mistral3',
+    permuted: true,
+    metadata: () => ({
+      'rope.freq_base': float32(1e6),
+      'rope.scaling.type': text('yarn'),
+      'rope.scaling.factor': float32(16),
+      'rope.scaling.original_context_length': uint32(24),
+      'rope.scaling.yarn_beta_fast': float32(32),
+      'rope.scaling.yarn_beta_slow': float32(1),
+      'rope.scaling.yarn_log_multiplier': float32(1),
+      'attention.temperature_scale': float32(0.1),
+    }),
+  },
   gpt2: {
     architecture: 'gpt2',
     names: {
@@ -144,12 +158,16 @@ describeFamilies(named, (name) => {
 })
 
 function convert(name: string, layout: Layout): Uint8Array {
-  const config = goldenJson<Json>(`${familyPath(name)}/config.json`)
+  const outer = goldenJson<{ text_config?: Json }>(`${familyPath(name)}/config.json`)
+  const config = outer.text_config ?? (outer as Json)
   const tensors = readTensors(join(familyFolder(name), 'model.safetensors'))
   const parts: NonNullable<GgufParts['tensors']> = []
   const data: Buffer[] = []
   let offset = 0
-  for (const [stored, tensor] of tensors) {
+  for (const [inFile, tensor] of tensors) {
+    // Converters write a wrapped text model alone.
+    if (outer.text_config && !inFile.startsWith('language_model.')) continue
+    const stored = inFile.replace('language_model.', '')
     const { shape, values } = converted(stored, tensor, layout, config)
     parts.push({ name: ggufName(stored, layout), sizes: shape.toReversed(), type: 0, offset })
     const padding = (32 - ((4 * values.length) % 32)) % 32

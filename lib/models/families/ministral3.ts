@@ -1,3 +1,7 @@
+import { float32 } from '../../io/gguf-writer.js'
+import type { JsonObject } from '../../io/json.js'
+import { llamaNames } from '../gguf/names.js'
+import type { RotaryPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
 import { readRotary } from './rotary-settings.js'
@@ -42,5 +46,39 @@ export const ministral3: Family = {
     }
   },
 
-  gguf: null,
+  gguf: {
+    architecture: 'mistral3',
+    className: 'Ministral3ForCausalLM',
+    names: llamaNames,
+    permuted: true,
+    config(metadata) {
+      const { rope_theta, rope_scaling, ...config } = metadata.llamaConfig()
+      // llama.cpp takes mscale for 1.
+      const all = metadata.number('rope.scaling.yarn_log_multiplier', 0)
+      return {
+        hidden_act: 'silu',
+        ...config,
+        rope_parameters: {
+          rope_theta,
+          ...((rope_scaling as JsonObject | null) ?? { rope_type: 'default' }),
+          ...(all !== 0 && { mscale: 1, mscale_all_dim: all }),
+          llama_4_scaling_beta: metadata.number('attention.temperature_scale', 0),
+        },
+      }
+    },
+    fields({ network }) {
+      const rotary = network.blocks[0]!.attention.rotary!
+      return {
+        'rope.scaling.yarn_log_multiplier': float32(logMultiplier(rotary)),
+        'attention.temperature_scale': float32(rotary.queryGrowth?.beta ?? 0),
+      }
+    },
+  },
+}
+
+/** Returns `mscale_all_dim` where `mscale` is 1: YaRN's attention factor is (1 + 0.1 ln factor) / (1 + 0.1 mscale_all_dim ln factor). */
+function logMultiplier({ scaling }: RotaryPlan): number {
+  if (scaling.type !== 'yarn' || scaling.factor <= 1) return 0
+  const logarithm = 0.1 * Math.log(scaling.factor)
+  return ((1 + logarithm) / scaling.attentionFactor - 1) / logarithm
 }

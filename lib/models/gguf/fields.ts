@@ -43,6 +43,10 @@ function rotaryFields(rotary: RotaryPlan | null): Fields {
     fields['rope.scaling.type'] = ggufText(scaling.type)
     fields['rope.scaling.factor'] = float32(scaling.factor)
   }
+  if (scaling.type === 'yarn') {
+    fields['rope.scaling.yarn_beta_fast'] = float32(scaling.betaFast)
+    fields['rope.scaling.yarn_beta_slow'] = float32(scaling.betaSlow)
+  }
   return scaling.type === 'yarn' || scaling.type === 'llama3'
     ? { ...fields, ...original(scaling.originalPositions) }
     : fields

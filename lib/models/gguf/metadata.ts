@@ -147,6 +147,8 @@ export class GgufMetadata {
       rope_type: 'yarn',
       factor,
       original_max_position_embeddings: original ?? Math.round(this.maxPositions / factor),
+      beta_fast: this.number('rope.scaling.yarn_beta_fast', 32),
+      beta_slow: this.number('rope.scaling.yarn_beta_slow', 1),
       // Files have the usual factor in float32.
       ...(Math.abs(attention - usual) > 1e-6 && { attention_factor: attention }),
     }

@@ -4,7 +4,14 @@ import { inverseFrequencies } from '../../nn/rotary.js'
 /** The `rope_scaling` of a Llama configuration. */
 export type RopeScaling =
   | { rope_type: 'linear'; factor: number }
-  | { rope_type: 'yarn'; factor: number; original_max_position_embeddings: number; attention_factor?: number }
+  | {
+      rope_type: 'yarn'
+      factor: number
+      original_max_position_embeddings: number
+      beta_fast: number
+      beta_slow: number
+      attention_factor?: number
+    }
   | {
       rope_type: 'llama3'
       factor: number

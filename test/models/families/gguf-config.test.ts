@@ -88,12 +88,35 @@ describe('configFromGguf', () => {
       factor: 2,
     })
     const yarn = { 'llama.rope.scaling.type': 'yarn', 'llama.rope.scaling.factor': 4 }
-    expect(scaling({ ...yarn, 'llama.rope.scaling.original_context_length': 64 })).toEqual({
-      rope_type: 'yarn',
-      factor: 4,
-      original_max_position_embeddings: 64,
-    })
+    const read = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 64, beta_fast: 32, beta_slow: 1 }
+    const original = { ...yarn, 'llama.rope.scaling.original_context_length': 64 }
+    expect(scaling(original)).toEqual(read)
+    const betas = { 'llama.rope.scaling.yarn_beta_fast': 16, 'llama.rope.scaling.yarn_beta_slow': 2 }
+    expect(scaling({ ...original, ...betas })).toEqual({ ...read, beta_fast: 16, beta_slow: 2 })
     expect(scaling({ 'llama.rope.scaling.type': 'none' })).toBeNull()
+  })
+
+  it('reads Ministral 3 with and without YaRN', () => {
+    const rope = (metadata: Record<string, GgufValue>) => {
+      const { metadata: ofLlama, ...file } = llamaFile()
+      const renamed = [...ofLlama].map(([key, value]): [string, GgufValue] => [
+        key.replace('llama.', 'mistral3.'),
+        value,
+      ])
+      const own = new Map([...renamed, ...Object.entries(metadata), ['general.architecture', 'mistral3'] as const])
+      return configFromGguf({ ...file, metadata: own }).rope_parameters
+    }
+    expect(rope({})).toEqual({ rope_type: 'default', rope_theta: 10000, llama_4_scaling_beta: 0 })
+    const yarn = { 'mistral3.rope.scaling.type': 'yarn', 'mistral3.rope.scaling.factor': 16 }
+    const multiplier = {
+      'mistral3.rope.scaling.yarn_log_multiplier': 0.5,
+      'mistral3.attention.temperature_scale': 0.25,
+    }
+    expect(rope({ ...yarn, ...multiplier })).toMatchObject({
+      mscale: 1,
+      mscale_all_dim: 0.5,
+      llama_4_scaling_beta: 0.25,
+    })
   })
 
   it('recognises Llama 3’s scaling by its table', () => {
@@ -117,7 +140,10 @@ describe('configFromGguf', () => {
   })
 
   const refused: [Record<string, GgufValue>, RegExp][] = [
-    [{ 'general.architecture': 'mamba' }, /architecture mamba; supported in GGUF files: llama, smollm3, qwen2/],
+    [
+      { 'general.architecture': 'mamba' },
+      /architecture mamba; supported in GGUF files: llama, mistral3, smollm3, qwen2/,
+    ],
     [
       { 'general.architecture': 'gpt-oss', 'gpt-oss.expert_count': 32 },
       /architecture gpt-oss; supported in GGUF files: llama, .*, all of them without experts: take a model that has none\.$/,
