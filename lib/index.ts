@@ -118,10 +118,10 @@ export type { QuantisedBase } from './models/load/storage-plan.js'
 export { type InitModelOptions, initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { ModelView } from './models/model-view.js'
-export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
 export type { ForwardCall, LogitsBody, ModelOutput, SummedLoss } from './models/network/model-output.js'
 export type { ModelShards } from './models/network/model-shards.js'
+export type { SequenceCache } from './models/network/sequence-cache.js'
 export type {
   BlockDType,
   DeviceFacts,

@@ -4,14 +4,16 @@ import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { AdapterChoice } from '../models/index.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 
-/** Keys and values of the tokens that were read. */
+/** What a model keeps of the tokens that were read, such as their keys and values. */
 export interface TokenCache {
-  /** Tokens in use; lowering it forgets the last ones. */
-  length: number
+  /** Number of tokens that were read. */
+  readonly length: number
   /** Number of tokens for which memory is allocated. */
   readonly capacity: number
   /** The row's final number of tokens, as far as it is known before they are read. */
   rowLength?: number
+  /** Forgets the tokens after the first `tokens`, or all if it cannot forget only those; returns how many are left. */
+  rewind(tokens: number): number
   /** Frees the memory. */
   dispose(): void
 }
@@ -52,7 +54,7 @@ export interface LanguageModel {
    * cannot choose adapters.
    */
   withAdapters?(adapters?: AdapterChoice): LanguageModel
-  /** Allocates memory for keys and values of `capacity` tokens. */
+  /** Allocates a cache for `capacity` tokens. */
   createCache(capacity: number): TokenCache
   /** Reads `ids` after what the cache holds, and returns the logits [V] of the next token. */
   nextLogits(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>

@@ -10,7 +10,7 @@ const STEP = 256
 type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Result>
 
 /**
- * A key-value cache that knows which tokens it holds: if a prompt begins like the last one, only the rest is read.
+ * A cache that knows which tokens it holds: if a prompt begins like the last one, only the rest is read.
  * Weights and active adapters must not change between two prompts; call `clear` if they did.
  */
 export class PromptCache implements Disposable {
@@ -77,10 +77,9 @@ export class PromptCache implements Disposable {
     const cache = this.#withRoom(ids.length + reserve)
     // The last token is always read, since its pass yields the next one.
     const long = this.#isLong(ids.length)
-    let start = long === this.#long ? Math.min(commonPrefix(this.#ids, ids), ids.length - 1) : 0
+    let start = cache.rewind(long === this.#long ? Math.min(commonPrefix(this.#ids, ids), ids.length - 1) : 0)
     this.#long = long
     cache.rowLength = ids.length
-    cache.length = start
     this.#ids.length = start
     for (; start + CHUNK < ids.length; start += CHUNK) await this.#readOn(ids.slice(start, start + CHUNK), cache, step)
     return this.#readOn(ids.slice(start), cache, step)

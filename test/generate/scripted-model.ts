@@ -25,8 +25,9 @@ class ScriptedCache implements TokenCache {
     return this.#ids.length
   }
 
-  set length(length: number) {
-    this.#ids.length = length
+  rewind(tokens: number): number {
+    this.#ids.length = Math.min(tokens, this.#ids.length)
+    return this.#ids.length
   }
 
   push(ids: ArrayLike<number>): void {

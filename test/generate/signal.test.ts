@@ -74,7 +74,7 @@ describe('a signal', () => {
     // Whatever is asked, the answer is the same.
     model.nextToken = async (_, cache, choice) => {
       model.choices.push(choice)
-      cache.length = 1
+      cache.rewind(1)
       return (await tokenizer.encode(' o'))[0]!
     }
     using chat = new Chat(model, { template, maxNewTokens: 4 })

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { families } from '../../lib/models/families/index.js'
 import { parseConfig } from '../../lib/models/families/parse-config.js'
-import { linearsOf, weightShapes } from '../../lib/models/network/plan.js'
+import { attentionsOf, linearsOf, weightShapes } from '../../lib/models/network/plan.js'
 import golden from '../golden/config-keys.json' with { type: 'json' }
 
 type Json = Record<string, unknown>
@@ -18,7 +18,7 @@ const sizes = {
   rms_norm_eps: 1e-6,
 }
 const networkOf = (json: Json) => parseConfig({ ...sizes, ...json }, 'config.json').network
-const attentions = (json: Json) => networkOf(json).blocks.map(({ attention }) => attention)
+const attentions = (json: Json) => attentionsOf(networkOf(json))
 const windows = (json: Json) => attentions(json).map(({ softmax }) => softmax.window)
 
 describe('windows', () => {
@@ -116,10 +116,10 @@ test('missing keys have the family’s default values', () => {
   expect(gemma.network).toMatchObject({ embeddingScale: 8, finalNorm: { weightOffset: 1 } })
   expect(parseConfig({ ...sizes, model_type: 'llama' }, 'config.json')).toMatchObject({ tiedEmbeddings: false })
   const gemma2 = networkOf({ model_type: 'gemma2' })
-  expect(gemma2.blocks[0]!.attention.softmax).toEqual({ scale: 1 / 16, window: null, softcap: 50 })
+  expect(attentionsOf(gemma2)[0]!.softmax).toEqual({ scale: 1 / 16, window: null, softcap: 50 })
   expect(gemma2.logits).toEqual({ scale: 1, softcap: 30 })
   const uncapped = networkOf({ model_type: 'gemma2', attn_logit_softcapping: null, final_logit_softcapping: null })
-  expect(uncapped.blocks[0]!.attention.softmax.softcap).toBeNull()
+  expect(attentionsOf(uncapped)[0]!.softmax.softcap).toBeNull()
   expect(uncapped.logits.softcap).toBeNull()
 })
 
@@ -143,9 +143,8 @@ test('a wrapped text model has its class’s default values', () => {
   const text_config = { model_type: 'ministral3' }
   const ministral = parseConfig({ model_type: 'mistral3', text_config }, 'config.json')
   expect(ministral).toMatchObject({ layers: 34, keyValueHeads: 8, headSize: 128, vocabularySize: 131_072 })
-  const { attention, beforeAttention } = ministral.network.blocks[0]!
-  expect(beforeAttention!.name).toBe('model.language_model.layers.0.input_layernorm')
-  expect(attention.rotary).toEqual({
+  expect(ministral.network.blocks[0]!.beforeMixer!.name).toBe('model.language_model.layers.0.input_layernorm')
+  expect(attentionsOf(ministral.network)[0]!.rotary).toEqual({
     theta: 1e6,
     headSize: 128,
     queryGrowth: { beta: 0.1, originalPositions: 16_384 },

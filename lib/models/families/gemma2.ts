@@ -1,7 +1,7 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
-import type { DecoderBlockPlan, NormPlan } from '../network/plan.js'
+import { attentionsOf, type DecoderBlockPlan, type NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
 import { layerWindows, llamaBlock, llamaNetwork } from './parts.js'
@@ -61,7 +61,7 @@ export const gemma2: Family = {
       }
     },
     fields: (config) => ({
-      attn_logit_softcapping: float32(config.network.blocks[0]!.attention.softmax.softcap ?? 0),
+      attn_logit_softcapping: float32(attentionsOf(config.network)[0]!.softmax.softcap ?? 0),
       final_logit_softcapping: float32(config.network.logits.softcap ?? 0),
       ...windowField(config),
     }),
@@ -74,11 +74,11 @@ export function gemmaNorms(
   norm: (name: string, size: number) => NormPlan,
   index: number,
 ): DecoderBlockPlan {
-  const { size } = block.beforeAttention!
+  const { size } = block.beforeMixer!
   const named = (name: string) => norm(`model.layers.${index}.${name}`, size)
   return {
     ...block,
-    afterAttention: named('post_attention_layernorm'),
+    afterMixer: named('post_attention_layernorm'),
     beforeMlp: named('pre_feedforward_layernorm'),
     afterMlp: named('post_feedforward_layernorm'),
   }

@@ -1,6 +1,7 @@
 import { float32, uint32 } from '../../io/gguf-writer.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import { attentionsOf } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, readGemma } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
@@ -73,9 +74,10 @@ export const gemma3: Family = {
       }
     },
     fields(config) {
-      const { blocks, logits } = config.network
-      const local = blocks[0]!.attention.rotary!
-      const pattern = 1 + blocks.findIndex(({ attention }) => attention.rotary !== local)
+      const { logits } = config.network
+      const rotaries = attentionsOf(config.network).map(({ rotary }) => rotary!)
+      const local = rotaries[0]!
+      const pattern = 1 + rotaries.findIndex((rotary) => rotary !== local)
       return {
         'rope.freq_base_swa': float32(local.theta),
         ...windowField(config),

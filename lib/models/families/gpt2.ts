@@ -86,8 +86,9 @@ function block(
     return { name: `${path}.${name}`, outFeatures, inFeatures, bias: true }
   }
   return {
-    beforeAttention: norm(`${path}.ln_1`),
-    attention: {
+    beforeMixer: norm(`${path}.ln_1`),
+    mixer: {
+      kind: 'attention',
       shape: { heads, keyValueHeads: heads, headSize },
       projections: [linear('attn.c_attn', 3 * hiddenSize, hiddenSize)],
       queryNorm: null,
@@ -96,7 +97,7 @@ function block(
       softmax: { scale: 1 / Math.sqrt(headSize), window: null, softcap: null },
       output: linear('attn.c_proj', hiddenSize, hiddenSize),
     },
-    afterAttention: null,
+    afterMixer: null,
     beforeMlp: norm(`${path}.ln_2`),
     mlp: {
       projections: [linear('mlp.c_fc', intermediateSize, hiddenSize)],

@@ -1,7 +1,7 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { llamaNames } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { DecoderBlockPlan, NetworkPlan } from '../network/plan.js'
+import { attentionsOf, type DecoderBlockPlan, type NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import { type LlamaBlockOptions, llamaBlock, llamaNetwork, readLlama } from './parts.js'
@@ -35,7 +35,7 @@ export const granite: Family = {
       logits_scaling: metadata.number('logit_scale', 1),
     }),
     fields: ({ network }) => ({
-      'attention.scale': float32(network.blocks[0]!.attention.softmax.scale),
+      'attention.scale': float32(attentionsOf(network)[0]!.softmax.scale),
       embedding_scale: float32(network.embeddingScale),
       residual_scale: float32(network.blocks[0]!.residualScale),
       logit_scale: float32(1 / network.logits.scale),

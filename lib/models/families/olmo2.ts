@@ -49,8 +49,8 @@ export function withNormsAfter(
 ): DecoderBlockPlan {
   return {
     ...withQueryKeyNorms(block, norm, 'heads'),
-    beforeAttention: null,
-    afterAttention: norm(`model.layers.${index}.post_attention_layernorm`, hiddenSize),
+    beforeMixer: null,
+    afterMixer: norm(`model.layers.${index}.post_attention_layernorm`, hiddenSize),
     beforeMlp: null,
     afterMlp: norm(`model.layers.${index}.post_feedforward_layernorm`, hiddenSize),
   }

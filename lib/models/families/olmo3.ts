@@ -1,5 +1,6 @@
 import { list } from '../../io/gguf-writer.js'
 import { windowField } from '../gguf/fields.js'
+import { attentionsOf } from '../network/plan.js'
 import type { Family } from './family.js'
 import { olmoNames, withNormsAfter } from './olmo2.js'
 import { hasWindow, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
@@ -47,7 +48,7 @@ export const olmo3: Family = {
       }
     },
     fields(config) {
-      const windowed = config.network.blocks.map(({ attention }) => attention.softmax.window !== null)
+      const windowed = attentionsOf(config.network).map(({ softmax }) => softmax.window !== null)
       return { ...windowField(config), 'attention.sliding_window_pattern': list('bool', windowed) }
     },
   },

@@ -2,7 +2,7 @@
 import { InputError } from '../../common/errors.js'
 import type { Activation } from '../../native/addon.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
+import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import { readRotary } from './rotary-settings.js'
 
@@ -91,6 +91,8 @@ export function rmsNorms(epsilon: number, weightOffset = 0): (name: string, size
   return (name, size) => ({ name, kind: 'rms', size, epsilon, weightOffset })
 }
 
+export type AttentionBlock = DecoderBlockPlan<AttentionPlan>
+
 export interface LlamaBlockOptions {
   readonly norm: (name: string, size: number) => NormPlan
   readonly rotary: RotaryPlan | null
@@ -104,7 +106,7 @@ export interface LlamaBlockOptions {
 }
 
 /** Returns Llama's block `index` under its checkpoints' names: norms before attention and MLP, a gated MLP. */
-export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): DecoderBlockPlan {
+export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): AttentionBlock {
   const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = sizes
   const { norm, rotary, biases = {}, activation = 'silu', window = null, softcap = null } = options
   const path = `model.layers.${index}`
@@ -113,8 +115,9 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
   }
   const [queries, keysValues] = [heads * headSize, keyValueHeads * headSize]
   return {
-    beforeAttention: norm(`${path}.input_layernorm`, hiddenSize),
-    attention: {
+    beforeMixer: norm(`${path}.input_layernorm`, hiddenSize),
+    mixer: {
+      kind: 'attention',
       shape: { heads, keyValueHeads, headSize },
       projections: [
         linear('self_attn.q_proj', queries, hiddenSize, biases.queryKeyValue),
@@ -127,7 +130,7 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
       softmax: { scale: options.scale ?? 1 / Math.sqrt(headSize), window, softcap },
       output: linear('self_attn.o_proj', hiddenSize, queries, biases.attentionOutput),
     },
-    afterAttention: null,
+    afterMixer: null,
     beforeMlp: norm(`${path}.post_attention_layernorm`, hiddenSize),
     mlp: {
       projections: [
@@ -145,17 +148,17 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
 
 /** Adds norms of queries and keys to a block: over each head, or over all of them together. */
 export function withQueryKeyNorms(
-  block: DecoderBlockPlan,
+  block: AttentionBlock,
   norm: (name: string, size: number) => NormPlan,
   over: 'head' | 'heads',
-): DecoderBlockPlan {
-  const { heads, keyValueHeads, headSize } = block.attention.shape
-  const [query, key] = block.attention.projections as [LinearPlan, LinearPlan]
+): AttentionBlock {
+  const { heads, keyValueHeads, headSize } = block.mixer.shape
+  const [query, key] = block.mixer.projections as [LinearPlan, LinearPlan]
   const named = ({ name }: LinearPlan, count: number) =>
     norm(name.replace(/_proj$/, '_norm'), over === 'head' ? headSize : count * headSize)
   return {
     ...block,
-    attention: { ...block.attention, queryNorm: named(query, heads), keyNorm: named(key, keyValueHeads) },
+    mixer: { ...block.mixer, queryNorm: named(query, heads), keyNorm: named(key, keyValueHeads) },
   }
 }
 

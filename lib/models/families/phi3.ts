@@ -17,10 +17,10 @@ export const phi3: Family = {
       tiedEmbeddings: read.flag('tie_word_embeddings'),
       network: llamaNetwork(sizes, norm, (i) => {
         const block = llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })
-        const { attention, mlp } = block
+        const { mixer, mlp } = block
         return {
           ...block,
-          attention: { ...attention, projections: [joined('qkv_proj', attention.projections)] },
+          mixer: { ...mixer, projections: [joined('qkv_proj', mixer.projections)] },
           mlp: { ...mlp, projections: [joined('gate_up_proj', mlp.projections)] },
         }
       }),

@@ -1,7 +1,7 @@
 /** Writes a model's configuration as GGUF metadata, which `GgufMetadata` reads. */
 import { float32, type GgufField, ggufText, uint32 } from '../../io/gguf-writer.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { type RotaryPlan, rotaryPlans } from '../network/plan.js'
+import { attentionsOf, type RotaryPlan, rotaryPlans } from '../network/plan.js'
 import type { Fields, GgufFamily } from './gguf-family.js'
 import { llama3Factors } from './rope-factors.js'
 
@@ -54,7 +54,9 @@ function rotaryFields(rotary: RotaryPlan | null): Fields {
 
 /** The window's length in families whose layers may have one; a length that has no effect where none has. */
 export function windowField({ network, maxPositions }: ModelConfig): Fields {
-  const windows = network.blocks.map(({ attention }) => attention.softmax.window).filter((window) => window !== null)
+  const windows = attentionsOf(network)
+    .map(({ softmax }) => softmax.window)
+    .filter((window) => window !== null)
   return { 'attention.sliding_window': uint32(windows[0] ?? maxPositions) }
 }
 

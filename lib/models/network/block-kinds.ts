@@ -20,7 +20,7 @@ export function oneOfEachKind(decoder: Decoder): number[] {
 }
 
 function factsOf(block: DecoderBlock): unknown {
-  const groups = [block.attention.projections, block.mlp.projections]
+  const groups = [block.mixer.projections, block.mlp.projections]
   return {
     plan: block.plan,
     weights: block.slots.map(weightFacts),

@@ -1,5 +1,4 @@
 import type { Linear } from '../../nn/linear.js'
-import type { SeenTokens } from '../../tensor/operations/attention.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
 import { scope } from '../../tensor/scope.js'
@@ -7,16 +6,17 @@ import type { Tensor } from '../../tensor/tensor.js'
 import { Attention } from './attention.js'
 import type { ForwardContext } from './forward-context.js'
 import type { WeightLoader } from './linear-layers.js'
+import type { Mixer, SeenTokens } from './mixer.js'
 import { Mlp } from './mlp.js'
 import { Norm } from './norm.js'
-import type { DecoderBlockPlan } from './plan.js'
+import type { DecoderBlockPlan, MixerPlan } from './plan.js'
 import type { WeightSlot } from './weight-slot.js'
 
-/** One block: attention and an MLP, each with norms before or after it and a residual connection. */
+/** One block: a mixer of tokens and an MLP, each with norms before or after it and a residual connection. */
 export class DecoderBlock {
-  readonly beforeAttention: Norm | null
-  readonly attention: Attention
-  readonly afterAttention: Norm | null
+  readonly beforeMixer: Norm | null
+  readonly mixer: Mixer
+  readonly afterMixer: Norm | null
   readonly beforeMlp: Norm | null
   readonly mlp: Mlp
   readonly afterMlp: Norm | null
@@ -26,23 +26,23 @@ export class DecoderBlock {
     readonly plan: DecoderBlockPlan,
     weights: WeightLoader,
   ) {
-    this.beforeAttention = Norm.of(plan.beforeAttention, weights)
-    this.attention = new Attention(plan.attention, weights)
-    this.afterAttention = Norm.of(plan.afterAttention, weights)
+    this.beforeMixer = Norm.of(plan.beforeMixer, weights)
+    this.mixer = mixerOf(plan.mixer, weights)
+    this.afterMixer = Norm.of(plan.afterMixer, weights)
     this.beforeMlp = Norm.of(plan.beforeMlp, weights)
     this.mlp = new Mlp(plan.mlp, weights)
     this.afterMlp = Norm.of(plan.afterMlp, weights)
-    const attention = [this.beforeAttention, this.attention, this.afterAttention]
-    this.slots = [...attention, this.beforeMlp, this.mlp, this.afterMlp].flatMap((part) => part?.slots ?? [])
+    const parts = [this.beforeMixer, this.mixer, this.afterMixer, this.beforeMlp, this.mlp, this.afterMlp]
+    this.slots = parts.flatMap((part) => part?.slots ?? [])
   }
 
   linears(): Linear[] {
-    return [...this.attention.linears(), ...this.mlp.linears()]
+    return [...this.mixer.linears(), ...this.mlp.linears()]
   }
 
   /** Frees the memory that layers shared, once their weights are elsewhere. */
   disposeFused(): void {
-    for (const { fused } of [this.attention.projections, this.mlp.projections])
+    for (const { fused } of [this.mixer.projections, this.mlp.projections])
       if (fused?.disposed === false) fused.dispose()
   }
 
@@ -54,9 +54,16 @@ export class DecoderBlock {
       return addResidual(scaled(after ? after.forward(y) : y, residualScale), residual)
     }
     return scope(() => {
-      const attend = (normed: Tensor) => this.attention.forward(normed, context, seen)
-      const between = around(this.beforeAttention, attend, this.afterAttention, x)
+      const mix = (normed: Tensor) => this.mixer.forward(normed, context, seen)
+      const between = around(this.beforeMixer, mix, this.afterMixer, x)
       return around(this.beforeMlp, (normed) => this.mlp.forward(normed, context), this.afterMlp, between)
     })
+  }
+}
+
+function mixerOf(plan: MixerPlan, weights: WeightLoader): Mixer {
+  switch (plan.kind) {
+    case 'attention':
+      return new Attention(plan, weights)
   }
 }

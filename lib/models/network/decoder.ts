@@ -19,11 +19,11 @@ import { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import { DecoderBlock } from './decoder-block.js'
 import type { ForwardContext } from './forward-context.js'
-import type { KeyValueCache } from './key-value-cache.js'
 import type { NetworkWeights } from './linear-layers.js'
 import type { ModelConfig } from './model-config.js'
 import { Norm } from './norm.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
+import type { SequenceCache } from './sequence-cache.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
 import { trainedTensors } from './trained-tensors.js'
 import { unitsOfPass } from './units.js'
@@ -135,8 +135,8 @@ export class Decoder {
     return this.finalNorm.forward(picked)
   }
 
-  /** Returns the logits [1, V] of the token after `ids`, which follow the tokens in the cache; no gradients. */
-  nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
+  /** Reads `ids` after the tokens in the cache, and returns the logits [1, V] of the next one; no gradients. */
+  nextLogits(ids: ArrayLike<number>, cache: SequenceCache): Tensor {
     const { length: start } = cache
     const known = start + ids.length
     if (known > cache.capacity) {
@@ -153,11 +153,11 @@ export class Decoder {
       queryOffsets: this.#integers(Int32Array.of(0, ids.length)),
       keyOffsets: this.#integers(Int32Array.of(0, known)),
     }
-    return this.#logitsAfter(inputs, rotary, cache)
+    return cache.reading(ids.length, () => this.#logitsAfter(inputs, rotary, cache))
   }
 
   /** The same for one token of a row without a long row's rotary angles. */
-  #nextOfOne(id: number, cache: KeyValueCache): Tensor {
+  #nextOfOne(id: number, cache: SequenceCache): Tensor {
     this.#requirePositions(cache.length + 1)
     const state = this.#state()
     if (!cache.step?.fits(state)) {
@@ -170,15 +170,16 @@ export class Decoder {
       }
       cache.step = allOrNothing(() => new TokenStep(this.device, state, forward))
     }
-    return cache.step.next(id, cache.length)
+    const { step } = cache
+    return cache.reading(1, () => step.next(id, cache.length))
   }
 
-  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], cache: KeyValueCache): Tensor {
+  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], cache: SequenceCache): Tensor {
     const { ids, positions, queryOffsets, keyOffsets } = inputs
     const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null, int8: false }
     let x = this.#embedded(ids, positions)
     for (const [i, block] of this.blocks.entries())
-      x = block.forward(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
+      x = block.forward(x, context, { memory: cache.blocks[i]!, positions, queryOffsets, keyOffsets })
     const tokens = ids.shape[0]!
     const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
     return logitsOf(last, this.adaptedHead(), this.network.logits)
@@ -223,7 +224,7 @@ export class Decoder {
   }
 
   /** The length of a row with `known` tokens so far; all of its tokens must have the same rotary angles. */
-  #rowLength(known: number, cache: KeyValueCache): number {
+  #rowLength(known: number, cache: SequenceCache): number {
     const rowLength = Math.max(known, cache.rowLength)
     const isLong = rowLength >= this.longRowsFrom
     if (cache.length > 0 && isLong !== cache.isLong) {

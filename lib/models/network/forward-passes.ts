@@ -21,9 +21,9 @@ import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { oneOfEachKind } from './block-kinds.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
-import { KeyValueCache } from './key-value-cache.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
 import { type ModelShards, modelShards, requireWhole } from './model-shards.js'
+import { SequenceCache } from './sequence-cache.js'
 
 interface DropoutKey {
   readonly seed: number
@@ -64,7 +64,7 @@ const nextTokenArguments = {
 
 const readArguments = {
   ids: wholes,
-  cache: expecting('a cache (createCache makes one)', z.instanceof(KeyValueCache)),
+  cache: expecting('a cache (createCache makes one)', z.instanceof(SequenceCache)),
 }
 
 /** How passes differ from those of the whole network with its active adapters. */
@@ -161,21 +161,22 @@ export class ForwardPasses {
     return result
   }
 
-  /** Allocates a cache for the keys and values of `capacity` tokens, for `nextLogits`. */
-  createCache(capacity: number): KeyValueCache {
+  /** Allocates a cache for the keys and values, or states, of `capacity` tokens, for `nextLogits`. */
+  createCache(capacity: number): SequenceCache {
     check({ capacity }, createCacheArguments)
-    const { config, dtype, device } = this.#decoder
-    return new KeyValueCache(config, capacity, dtype, device)
+    const { blocks, dtype, device } = this.#decoder
+    const mixers = blocks.map(({ mixer }) => mixer)
+    return new SequenceCache(mixers, { capacity, dtype, device })
   }
 
   /** Reads `ids` after the tokens in the cache, and returns the logits [V] of the next token. */
-  async nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
+  async nextLogits(ids: ArrayLike<number>, cache: SequenceCache): Promise<Float32Array> {
     using logits = this.#read(ids, cache)
     return (await logits.data()) as Float32Array
   }
 
   /** Like `nextLogits`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
-  async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
+  async nextToken(ids: ArrayLike<number>, cache: SequenceCache, choice: TokenChoice): Promise<number> {
     check({ choice }, nextTokenArguments)
     using logits = this.#read(ids, cache)
     return await chooseToken(logits, choice)
@@ -212,12 +213,10 @@ export class ForwardPasses {
   }
 
   /** Returns the logits [1, V] of the next token. */
-  #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
+  #read(ids: ArrayLike<number>, cache: SequenceCache): Tensor {
     check({ ids, cache }, readArguments)
     requireWhole(this.#decoder, 'Writing texts takes all weights for every token')
-    const logits = this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache))))
-    cache.length += ids.length
-    return logits
+    return this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache))))
   }
 
   #options(): ForwardOptions {

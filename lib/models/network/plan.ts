@@ -23,17 +23,25 @@ export interface NormPlan {
 /** Rotary embedding of the first `headSize` elements of each head. */
 export type RotaryPlan = Omit<RotaryConfig, 'dtype'>
 
-export interface AttentionPlan {
-  readonly shape: AttentionShape
-  /** Query, key and value; or one layer with the rows of all three. */
+/** What all mixers have: layers that read the block's input, and one that makes its output. */
+interface MixerLayers {
   readonly projections: readonly LinearPlan[]
+  readonly output: LinearPlan
+}
+
+/** Grouped-query attention. `projections`: query, key and value; or one layer with the rows of all three. */
+export interface AttentionPlan extends MixerLayers {
+  readonly kind: 'attention'
+  readonly shape: AttentionShape
   /** Norms of queries and keys, each over a head or over all of them. */
   readonly queryNorm: NormPlan | null
   readonly keyNorm: NormPlan | null
   readonly rotary: RotaryPlan | null
   readonly softmax: Softmax
-  readonly output: LinearPlan
 }
+
+/** The part of a block through which tokens act on later ones. */
+export type MixerPlan = AttentionPlan
 
 export interface MlpPlan {
   /** Gate and up; or one layer with the rows of both; or, ungated, the only one before the activation. */
@@ -43,15 +51,15 @@ export interface MlpPlan {
   readonly down: LinearPlan
 }
 
-/** Attention and MLP, each with a norm before or after it (or both) and a residual connection. */
-export interface DecoderBlockPlan {
-  readonly beforeAttention: NormPlan | null
-  readonly attention: AttentionPlan
-  readonly afterAttention: NormPlan | null
+/** A mixer and an MLP, each with a norm before or after it (or both) and a residual connection. */
+export interface DecoderBlockPlan<Mixer extends MixerPlan = MixerPlan> {
+  readonly beforeMixer: NormPlan | null
+  readonly mixer: Mixer
+  readonly afterMixer: NormPlan | null
   readonly beforeMlp: NormPlan | null
   readonly mlp: MlpPlan
   readonly afterMlp: NormPlan | null
-  /** The factor of the outputs of attention and MLP before they are added. */
+  /** The factor of the outputs of mixer and MLP before they are added. */
   readonly residualScale: number
 }
 
@@ -95,13 +103,12 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     shapes.set(`${name}.weight`, [outFeatures, inFeatures])
     if (bias) shapes.set(`${name}.bias`, [outFeatures])
   }
-  for (const { beforeAttention, attention, afterAttention, beforeMlp, mlp, afterMlp } of network.blocks) {
-    norm(beforeAttention)
-    for (const projection of attention.projections) linear(projection)
-    norm(attention.queryNorm)
-    norm(attention.keyNorm)
-    linear(attention.output)
-    norm(afterAttention)
+  for (const { beforeMixer, mixer, afterMixer, beforeMlp, mlp, afterMlp } of network.blocks) {
+    norm(beforeMixer)
+    for (const projection of mixer.projections) linear(projection)
+    for (const plan of normsOfMixer(mixer)) norm(plan)
+    linear(mixer.output)
+    norm(afterMixer)
     norm(beforeMlp)
     for (const projection of mlp.projections) linear(projection)
     linear(mlp.down)
@@ -112,38 +119,46 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
   return shapes
 }
 
+/** Returns the attention of each block that has one. */
+export function attentionsOf({ blocks }: NetworkPlan): AttentionPlan[] {
+  return blocks.map(({ mixer }) => mixer).filter((mixer) => mixer.kind === 'attention')
+}
+
 /** Returns the kinds of rotary embedding in a network. */
-export function rotaryPlans({ blocks }: NetworkPlan): RotaryPlan[] {
-  const plans = blocks.map(({ attention }) => attention.rotary).filter((plan) => plan !== null)
+export function rotaryPlans(network: NetworkPlan): RotaryPlan[] {
+  const plans = attentionsOf(network)
+    .map(({ rotary }) => rotary)
+    .filter((plan) => plan !== null)
   return [...new Set(plans)]
 }
 
 /** Returns every norm of a network. */
 export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
-  const inBlocks = blocks.flatMap(({ attention, ...block }) => [
-    block.beforeAttention,
-    block.afterAttention,
+  const inBlocks = blocks.flatMap(({ mixer, ...block }) => [
+    block.beforeMixer,
+    block.afterMixer,
     block.beforeMlp,
     block.afterMlp,
-    attention.queryNorm,
-    attention.keyNorm,
+    ...normsOfMixer(mixer),
   ])
   return [...inBlocks.filter((norm) => norm !== null), finalNorm]
 }
 
-/** Returns the linear layers of the blocks, in order. */
-export function linearsOf(network: NetworkPlan): LinearPlan[] {
-  return linearGroups(network).flat()
+function normsOfMixer(mixer: MixerPlan): NormPlan[] {
+  switch (mixer.kind) {
+    case 'attention':
+      return [mixer.queryNorm, mixer.keyNorm].filter((norm) => norm !== null)
+  }
 }
 
-/** Returns the same layers, grouped by their input. */
-export function linearGroups({ blocks }: NetworkPlan): (readonly LinearPlan[])[] {
-  return blocks.flatMap(({ attention, mlp }) => [
-    attention.projections,
-    [attention.output],
-    mlp.projections,
-    [mlp.down],
-  ])
+/** Returns the linear layers of the blocks, in order. */
+export function linearsOf(network: NetworkPlan): LinearPlan[] {
+  return network.blocks.flatMap(linearGroups).flat()
+}
+
+/** Returns the linear layers of a block, grouped by their input. */
+export function linearGroups({ mixer, mlp }: DecoderBlockPlan): (readonly LinearPlan[])[] {
+  return [mixer.projections, [mixer.output], mlp.projections, [mlp.down]]
 }
 
 /** Returns the layers that can have adapters, without weights: those of the blocks, and untied embeddings and head. */

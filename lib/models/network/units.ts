@@ -1,5 +1,6 @@
 /** Units of a network: the matrices that a pass needs at one time, which sharding ranks gather together and read in turns. */
 import type { ModelConfig } from './model-config.js'
+import { linearGroups } from './plan.js'
 
 /** Names of matrices that are stacked in memory where possible. */
 export type GroupOfMatrices = readonly string[]
@@ -13,16 +14,15 @@ export interface NetworkUnit {
 export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): NetworkUnit[] {
   const { network, tiedEmbeddings } = config
   const { embeddings, positions, blocks, head } = network
-  const group = (...layers: readonly { name: string }[]) => layers.map(({ name }) => `${name}.weight`)
   const table = (...names: readonly (string | null)[]): NetworkUnit => ({
     isBlock: false,
     groups: names.filter((name) => name !== null).map((name) => [`${name}.weight`]),
   })
   return [
     table(embeddings, positions),
-    ...blocks.map(({ attention, mlp }) => ({
+    ...blocks.map((block) => ({
       isBlock: true,
-      groups: [group(...attention.projections), group(attention.output), group(...mlp.projections), group(mlp.down)],
+      groups: linearGroups(block).map((layers) => layers.map(({ name }) => `${name}.weight`)),
     })),
     ...(tiedEmbeddings ? [] : [table(head)]),
   ]

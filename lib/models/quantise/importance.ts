@@ -160,7 +160,7 @@ export interface ImportanceOfWeights {
 /** Returns GGUF's names of weights with the same input, by the name of the first of their layers. */
 export function weightsByInput(config: ModelConfig): Map<string, string[]> {
   const { names } = ggufFamilyOf(config)
-  const groups = linearGroups(config.network)
+  const groups = config.network.blocks.flatMap(linearGroups)
   return new Map(groups.map((group) => [group[0]!.name, group.map(({ name }) => ggufName(`${name}.weight`, names))]))
 }
 

@@ -106,7 +106,7 @@ export function selfAttention(
 }
 
 /** The key-value cache of one document, with the number of tokens before and with the new ones. */
-export interface SeenTokens {
+interface KeyValueStore {
   /** Keys and values [capacity, 2 K, E]. */
   readonly store: Tensor
   /** Rows of the store for the new tokens: their positions in the document, [T] int32. */
@@ -124,7 +124,7 @@ export function attentionWithCache(
   qkv: Tensor,
   shape: AttentionShape,
   rotary: RotaryInput | null,
-  { store, positions, queryOffsets, keyOffsets }: SeenTokens,
+  { store, positions, queryOffsets, keyOffsets }: KeyValueStore,
   softmax: Softmax = plainSoftmax(shape),
 ): Tensor {
   const { heads, keyValueHeads, headSize } = shape

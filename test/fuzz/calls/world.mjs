@@ -205,14 +205,14 @@ export class World {
       Dataset: () => this.dataset,
       MoraSingleLayer: () => library.moraLayer({ inFeatures: 8, outFeatures: 8, rank: 1, device: 'cpu' }),
       Run: () => finished(new library.Run(async () => ({}))),
-      KeyValueCache: () => this.cache(),
+      SequenceCache: () => this.cache(),
     }
     return makers[name] ? makers[name]() : this.#kept.get(name)
   }
 
   /** One of each class that is known without a call. */
   specimens() {
-    return ['NativeDevice', 'NativeTensor', 'NativeFile', 'NativeRecording', 'KeyValueCache'].map((name) =>
+    return ['NativeDevice', 'NativeTensor', 'NativeFile', 'NativeRecording', 'SequenceCache'].map((name) =>
       this.of(name),
     )
   }

@@ -174,7 +174,7 @@ describe('gradients of modules trained whole', () => {
     const gradients = await gradientsOf(model)
     const whole = wholeNames(model)
     const { layers, tiedEmbeddings, network } = model.config
-    const attentionBias = network.blocks[0]!.attention.projections[0]!.bias
+    const attentionBias = network.blocks[0]!.mixer.projections[0]!.bias
     const [norms, values] = [2 * layers + 1, attentionBias ? 2 * layers : layers]
     expect(whole.length).toBe(norms + values + (tiedEmbeddings ? 1 : 2))
     for (const weight of whole) {

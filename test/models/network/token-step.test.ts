@@ -4,7 +4,7 @@ import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { randomStream } from '../../../lib/common/random.js'
 import type { Model } from '../../../lib/models/model.js'
-import type { KeyValueCache } from '../../../lib/models/network/key-value-cache.js'
+import type { SequenceCache } from '../../../lib/models/network/sequence-cache.js'
 import { largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -23,7 +23,7 @@ async function wholeRow(model: Model, known: readonly number[]): Promise<Float32
 }
 
 /** Reads one token after the other, and compares the logits after each. */
-async function readOn(model: Model, cache: KeyValueCache, tokens: number): Promise<void> {
+async function readOn(model: Model, cache: SequenceCache, tokens: number): Promise<void> {
   for (let i = 0; i < tokens; i++) {
     const at = cache.length
     const logits = await model.nextLogits([ids[at]!], cache)
@@ -35,7 +35,7 @@ test.each(['tiny-untied', 'tiny-tied-llama3-rope'] as const)('%s: token by token
   using model = await loadTiny(name)
   using cache = model.createCache(ids.length)
   await readOn(model, cache, 6)
-  cache.length = 3 // the last tokens are forgotten
+  cache.rewind(3) // the last tokens are forgotten
   await readOn(model, cache, ids.length - 3)
 })
 
@@ -49,8 +49,8 @@ function change(model: Model, seed: number): void {
 test('changes between two tokens take effect: adapters, their scale and values, merging, the weights themselves', async () => {
   using model = await loadTiny('tiny-untied')
   /** Read from the first token on: keys and values of the old weights would differ. */
-  const check = async (cache: KeyValueCache) => {
-    cache.length = 0
+  const check = async (cache: SequenceCache) => {
+    cache.rewind(0)
     await readOn(model, cache, 4)
   }
   using cache = model.createCache(ids.length)
@@ -90,7 +90,7 @@ test('a token that is read again gives the same bits', async () => {
   using model = await loadTiny('tiny-untied')
   using cache = model.createCache(8)
   const read = async () => {
-    cache.length = 5
+    cache.rewind(5)
     return await model.nextLogits([9], cache)
   }
   await model.nextLogits(ids.slice(0, 5), cache)
