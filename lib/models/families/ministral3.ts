@@ -1,7 +1,7 @@
 import { float32 } from '../../io/gguf-writer.js'
 import type { JsonObject } from '../../io/json.js'
 import { llamaNames } from '../gguf/names.js'
-import type { RotaryPlan } from '../network/plan.js'
+import { attentionsOf, type RotaryPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
 import { readRotary } from './rotary-settings.js'
@@ -67,7 +67,7 @@ export const ministral3: Family = {
       }
     },
     fields({ network }) {
-      const rotary = network.blocks[0]!.attention.rotary!
+      const rotary = attentionsOf(network)[0]!.rotary!
       return {
         'rope.scaling.yarn_log_multiplier': float32(logMultiplier(rotary)),
         'attention.temperature_scale': float32(rotary.queryGrowth?.beta ?? 0),
