@@ -72,7 +72,7 @@ async function pass() {
     })
   })
   const backward = await phase(() => {
-    for (const { x, y, dY } of results) scope(() => backwardFrom(y.node, dY, Tensor.empty, x.node))
+    for (const { y, dY } of results) scope(() => backwardFrom(y.node, dY, Tensor.empty))
   })
   for (const tensors of results) for (const tensor of Object.values(tensors)) tensor.dispose()
   return { forward, backward }

@@ -76,11 +76,11 @@ export class LinearLayers {
     scope(() => {
       const results = this.groups.map((group, i) => {
         const x = record(this.inputs[i].view(this.inputs[i].shape), [this.before], [], () => {})
-        return { x, y: group.forward(new LinearInput(x)) }
+        return group.forward(new LinearInput(x))
       })
-      results.forEach(({ x, y }, i) => {
+      results.forEach((y, i) => {
         if (!y.node) throw new Error('Expected a layer whose input has a gradient to record itself.')
-        backwardFrom(y.node, this.gradients[i].view(this.gradients[i].shape), Tensor.empty, x.node)
+        backwardFrom(y.node, this.gradients[i].view(this.gradients[i].shape), Tensor.empty)
       })
     })
   }

@@ -58,18 +58,13 @@ export async function backward<T extends Taped<T>>(
 }
 
 /**
- * Walks part of a tape from any tensor, given the gradient with respect to it, without waiting for the device. The node
- * `start` keeps its gradient instead of passing it on.
+ * Walks part of a tape from any tensor, given the gradient with respect to it, without waiting for the device. Nodes that the
+ * part starts at, without a `backward`, keep their gradients.
  */
-export function backwardFrom<T extends Taped<T>>(
-  root: TapeNode<T>,
-  gradient: T,
-  empty: Empty<T>,
-  start: TapeNode<T> | null = null,
-): void {
+export function backwardFrom<T extends Taped<T>>(root: TapeNode<T>, gradient: T, empty: Empty<T>): void {
   root.gradient = gradient.retain()
   root.borrowed = true
-  for (const node of laterFirst(root)) if (node !== start) noGrad(() => step(node, empty))
+  for (const node of laterFirst(root)) noGrad(() => step(node, empty))
 }
 
 /**
@@ -91,12 +86,12 @@ export function backwardSince<T extends Taped<T>>(
 
 /** Runs one node whose gradient is complete, and frees what it saved. */
 function step<T extends Taped<T>>(node: TapeNode<T>, empty: Empty<T>): void {
-  if (node.leaf) return
+  const { backward } = node
+  if (!backward) return
   const gradient = node.gradient
   node.gradient = null
-  const { backward } = node
   try {
-    if (gradient && backward)
+    if (gradient)
       scope(() =>
         backward(
           gradient,

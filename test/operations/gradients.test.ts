@@ -9,18 +9,19 @@ import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
 import { assemble } from '../../lib/tensor/destination.js'
-import { activation, gatedActivation } from '../../lib/tensor/operations/activation.js'
-import { selfAttention } from '../../lib/tensor/operations/attention.js'
+import { activatedTimes, activation, gatedActivation } from '../../lib/tensor/operations/activation.js'
+import { add, mul } from '../../lib/tensor/operations/arithmetic.js'
+import { attentionTo, rotated, selfAttention } from '../../lib/tensor/operations/attention.js'
 import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding } from '../../lib/tensor/operations/embedding.js'
 import { normHeads } from '../../lib/tensor/operations/head-norm.js'
-import { gatherRows } from '../../lib/tensor/operations/indexing.js'
+import { gatherRows, sliceColumns } from '../../lib/tensor/operations/indexing.js'
 import { addBias, factor, updatedLinear, weightProduct } from '../../lib/tensor/operations/linear.js'
 import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
 import { addResidual, layerNorm, rmsNorm } from '../../lib/tensor/operations/norm.js'
-import { scaled } from '../../lib/tensor/operations/scaled.js'
+import { scaled, scaledBy } from '../../lib/tensor/operations/scaled.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
@@ -147,7 +148,11 @@ const layers: GradientCase[] = [
       },
       forward: ({ qkv, query, key }) => {
         const settings = (weight: Tensor) => ({ weight, epsilon: 1e-3, weightOffset: 1 })
-        return normHeads(qkv, { heads: 4, keyValueHeads: 2, headSize: 4 }, settings(query), settings(key))
+        return normHeads(qkv, 4, [
+          { from: 0, heads: 4, norm: settings(query) },
+          { from: 4, heads: 2, norm: settings(key) },
+          { from: 6, heads: 2, norm: null },
+        ])
       },
     }),
   ),
@@ -156,9 +161,38 @@ const layers: GradientCase[] = [
     inputs: { query: { shape: [4], kind: 'parameter' } },
     forward: ({ query }, constant) => {
       const key = { weight: constant([4], 'float32'), epsilon: 1e-3, weightOffset: 0 }
-      const shape = { heads: 2, keyValueHeads: 1, headSize: 4 }
-      return normHeads(constant([3, 16]), shape, { ...key, weight: query }, key)
+      return normHeads(constant([3, 16]), 4, [
+        { from: 0, heads: 2, norm: { ...key, weight: query } },
+        { from: 2, heads: 1, norm: key },
+        { from: 3, heads: 1, norm: null },
+      ])
     },
+  }),
+  gradientCase({
+    name: 'normHeads with values that are keys without a weight',
+    inputs: { keys: { shape: [3, 8], kind: 'activation' }, weight: { shape: [4], kind: 'parameter' } },
+    forward: ({ keys, weight }) => {
+      const norm = { weight, epsilon: 1e-3, weightOffset: 0 }
+      return normHeads(keys, 4, [
+        { from: 0, heads: 2, norm },
+        { from: 0, heads: 2, norm: { ...norm, weight: null } },
+      ])
+    },
+  }),
+  gradientCase({
+    name: 'scaledBy',
+    inputs: { x: { shape: [3, 5], kind: 'activation' } },
+    forward: ({ x }, constant) => scaledBy(weightProduct(x, weightOf(constant([5, 5]))), constant([1], 'float32')),
+  }),
+  gradientCase({
+    name: 'sliceColumns, twice and overlapping',
+    inputs: { x: { shape: [3, 7], kind: 'activation' } },
+    forward: ({ x }) => add(sliceColumns(x, 1, 5), sliceColumns(x, 3, 7)),
+  }),
+  gradientCase({
+    name: 'activatedTimes',
+    inputs: { gate: { shape: [3, 5], kind: 'activation' }, x: { shape: [3, 9], kind: 'activation' } },
+    forward: ({ gate, x }) => activatedTimes(gate, sliceColumns(x, 2, 7), 'geluTanh'),
   }),
   gradientCase({
     name: 'scaled',
@@ -227,6 +261,25 @@ const layers: GradientCase[] = [
       },
     }),
   ),
+  gradientCase({
+    name: 'attention of two layers to the same keys and values',
+    inputs: {
+      first: { shape: [7, 2 * 6], kind: 'activation' },
+      second: { shape: [7, 2 * 6], kind: 'activation' },
+      keysValues: { shape: [7, 2 * 6], kind: 'activation' },
+    },
+    forward: ({ first, second, keysValues }) => {
+      const shape = { heads: 2, keyValueHeads: 1, headSize: 6 }
+      const turns = rotary(4, 0, 1, 2, 0, 1, 2, 3)
+      const turned = (x: Tensor, heads: number) =>
+        rotated(recordedCopy(x, Tensor.empty(x.shape, x)), heads, 6, turns, heads === 1 ? 'key' : 'query')
+      const kv = turned(keysValues, 1)
+      const offsets = integers(0, 3, 7)
+      const attend = (q: Tensor, window: number | null) =>
+        attentionTo(turned(q, 2), kv, shape, offsets, { scale: 0.7, window, softcap: null })
+      return add(attend(first, 2), attend(second, null))
+    },
+  }),
   gradientCase({
     name: 'linearCrossEntropy of scaled and capped logits',
     inputs: { hidden: { shape: [4, 6], kind: 'activation' }, head: { shape: [7, 6], kind: 'parameter' } },
@@ -410,7 +463,18 @@ const structure: GradientCase[] = [
     name: 'recomputed',
     inputs: { x: { shape: [3, 6], kind: 'activation' }, weight: { shape: [8, 6], kind: 'parameter' } },
     forward: ({ x, weight }) =>
-      recomputed((input) => gatedActivation(weightProduct(input, weightOf(weight)), 'silu'), x, [weight], []),
+      recomputed((inputs) => gatedActivation(weightProduct(inputs.x, weightOf(weight)), 'silu'), { x }, [weight], []),
+  }),
+  gradientCase({
+    name: 'recomputed, of two inputs that others read too',
+    inputs: { x: { shape: [3, 6], kind: 'activation' }, y: { shape: [3, 6], kind: 'activation' } },
+    forward: ({ x, y }) => {
+      const product = recomputed((inputs) => mul(inputs.x, inputs.y), { x, y }, [], [])
+      return add(
+        recomputed((inputs) => mul(inputs.product, inputs.y), { product, y }, [], []),
+        x,
+      )
+    },
   }),
 ]
 
@@ -436,6 +500,6 @@ test('recomputed have the same bits', async () => {
     for (const p of [x, weight, head]) p.zeroGrad()
     return values
   }
-  expect(await run((input) => recomputed(body, input, [weight], []))).toEqual(await run(body))
+  expect(await run((x) => recomputed((inputs) => body(inputs.x), { x }, [weight], []))).toEqual(await run(body))
   for (const p of [x, weight, head]) p.dispose()
 })

@@ -57,7 +57,12 @@ export class Attention implements Mixer {
   #normed(qkv: Tensor): Tensor {
     const { queryNorm, keyNorm } = this
     if (!queryNorm || !keyNorm) return qkv
+    const { heads, keyValueHeads, headSize } = this.plan.shape
     const settings = ({ weight, plan }: Norm) => ({ weight, ...plan })
-    return normHeads(qkv, this.plan.shape, settings(queryNorm), settings(keyNorm))
+    return normHeads(qkv, headSize, [
+      { from: 0, heads, norm: settings(queryNorm) },
+      { from: heads, heads: keyValueHeads, norm: settings(keyNorm) },
+      { from: heads + keyValueHeads, heads: keyValueHeads, norm: null },
+    ])
   }
 }

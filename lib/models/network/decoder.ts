@@ -277,10 +277,10 @@ export class Decoder {
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {
-      const forward = (input: Tensor) => within(() => block.forward(input, context))
+      const forward = (inputs: { x: Tensor }) => within(() => block.forward(inputs.x, context))
       const next = recompute
-        ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants)
-        : forward(x)
+        ? recomputed(forward, { x }, trainedTensors(block.slots, block.linears()), constants)
+        : forward({ x })
       // The tape keeps what it needs.
       x.dispose()
       x = next

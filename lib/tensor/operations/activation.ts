@@ -40,6 +40,25 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
   return recomputable(y, [gateUp], compute)
 }
 
+/** f(gate) · factors of two matrices [T, F]. */
+export function activatedTimes(gate: Tensor, factors: Tensor, f: Activation): Tensor {
+  const y = Tensor.empty(gate.shape, gate)
+  native.activation(f, gate.native, factors.native, y.native)
+  return record(y, [gate, factors], [gate, factors], (dY, [input, other], [dGate, dFactors]) => {
+    const [toGate, toFactors] = [input!, other!].map((tensor) => Tensor.empty(tensor.shape, tensor)) as [Tensor, Tensor]
+    native.activationBackward({
+      f,
+      dY: dY.native,
+      gate: input!.native,
+      up: other!.native,
+      dGate: toGate.native,
+      dUp: toFactors.native,
+    })
+    if (dGate!.needed) dGate!.pass(toGate)
+    if (dFactors!.needed) dFactors!.pass(toFactors)
+  })
+}
+
 /** f(x) of [T, F]. The backward pass computes it again for nodes that saved it. */
 export function activation(x: Tensor, f: Activation): Tensor {
   const compute = (): Tensor => {

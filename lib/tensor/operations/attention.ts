@@ -31,16 +31,19 @@ export interface RotaryInput {
 }
 
 /** Views of q [T, H, E], k and v [T, K, E] in one matrix [T, (H + 2K) E]. */
-export function splitHeads(qkv: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): [Tensor, Tensor, Tensor] {
-  const tokens = qkv.shape[0]!
-  const strides = [qkv.strides[0]!, headSize, 1]
-  const part = (count: number, from: number) => qkv.view([tokens, count, headSize], strides, from * headSize)
-  return [part(heads, 0), part(keyValueHeads, heads), part(keyValueHeads, heads + keyValueHeads)]
+function splitHeads(qkv: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): Parts {
+  const part = (from: number, count: number) => headsOf(qkv, headSize, from, count)
+  return [part(0, heads), part(heads, keyValueHeads), part(heads + keyValueHeads, keyValueHeads)]
 }
 
-/** Returns the view [T, H + K, E] of q and k, which are adjacent in every row. */
-function queriesAndKeys(qkv: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): Tensor {
-  return qkv.view([qkv.shape[0]!, heads + keyValueHeads, headSize], [qkv.strides[0]!, headSize, 1])
+/** Views k and v [T, K, E] in one matrix [T, 2K E]. */
+function splitKeysValues(kv: Tensor, { keyValueHeads, headSize }: AttentionShape): [Tensor, Tensor] {
+  return [headsOf(kv, headSize, 0, keyValueHeads), headsOf(kv, headSize, keyValueHeads, keyValueHeads)]
+}
+
+/** Views `count` heads of each row of x [T, . E] as [T, count, E]. */
+function headsOf(x: Tensor, headSize: number, from = 0, count = x.shape[1]! / headSize): Tensor {
+  return x.view([x.shape[0]!, count, headSize], [x.strides[0]!, headSize, 1], from * headSize)
 }
 
 /**
@@ -54,58 +57,111 @@ export function selfAttention(
   offsets: Tensor,
   softmax: Softmax = plainSoftmax(shape),
 ): Tensor {
-  const { heads, headSize } = shape
-  const tokens = qkv.shape[0]!
-  const scoring = scoringOf(softmax)
   if (rotary) rotate(qkv, shape, rotary, false)
-  const [q, k, v] = splitHeads(qkv, shape)
-  const out = Tensor.empty([tokens, heads * headSize], qkv)
-  const lse = Tensor.empty([heads, tokens], { device: qkv.device })
-  const byHead = (tensor: Tensor) => tensor.view([tokens, heads, headSize])
-  const headsOut = byHead(out)
+  const { out, lse } = attended(splitHeads(qkv, shape), offsets, softmax)
+  // A view, because a node that saves its own output is never freed without a backward pass.
+  const tables = tablesOf(rotary)
+  const saved = [qkv, out.view(out.shape), lse, offsets, ...Object.values(tables)]
+  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, starts, ...savedTables], [dQkv]) => {
+    writeByStoring(dQkv!, (target) => {
+      const forward = { parts: splitHeads(savedQkv!, shape), out: o!, lse: l!, offsets: starts! }
+      attendedBackward(dOut, forward, splitHeads(target, shape), softmax)
+      if (rotary) rotate(target, shape, tablesFrom(tables, savedTables), true)
+    })
+  })
+}
+
+/**
+ * Rotary embedding of the first `heads` heads of x [T, . E], in x's memory: x must be the result of the operation before, with
+ * no other use. `as` selects the tables, where those of queries and keys differ.
+ */
+export function rotated(x: Tensor, heads: number, headSize: number, rotary: RotaryInput, as: 'query' | 'key'): Tensor {
+  const tables = tablesOf(rotary)
+  const turn = (target: Tensor, input: RotaryInput, inverse: boolean) => {
+    const isQuery = as === 'query' && input.queryCosines && input.querySines
+    const [cosines, sines] = isQuery ? [input.queryCosines!, input.querySines!] : [input.cosines, input.sines]
+    const turning = headsOf(target, headSize, 0, heads)
+    native.rope(turning.native, input.positions.native, cosines.native, sines.native, inverse)
+  }
+  turn(x, rotary, false)
+  return record(x.view(x.shape, x.strides), [x], Object.values(tables), (dY, savedTables, [dX]) => {
+    writeByStoring(dX!, (target) => {
+      native.copy(dY.native, target.native, 1)
+      turn(target, tablesFrom(tables, savedTables), true)
+    })
+  })
+}
+
+/**
+ * Causal attention of queries q [T, H E] to keys and values kv [T, 2K E] of the same documents, all of them rotated: [T, H E].
+ */
+export function attentionTo(q: Tensor, kv: Tensor, shape: AttentionShape, offsets: Tensor, softmax: Softmax): Tensor {
+  const split = (queries: Tensor, others: Tensor): Parts => [
+    headsOf(queries, shape.headSize),
+    ...splitKeysValues(others, shape),
+  ]
+  const { out, lse } = attended(split(q, kv), offsets, softmax)
+  const saved = [q, kv, out.view(out.shape), lse, offsets]
+  return record(out, [q, kv], saved, (dOut, [queries, others, o, l, starts], [dQ, dKv]) => {
+    const gradients = [queries!, others!].map((input) => Tensor.empty(input.shape, input)) as [Tensor, Tensor]
+    const forward = { parts: split(queries!, others!), out: o!, lse: l!, offsets: starts! }
+    attendedBackward(dOut, forward, split(...gradients), softmax)
+    for (const [i, target] of [dQ!, dKv!].entries()) if (target.needed) target.pass(gradients[i]!)
+  })
+}
+
+/** q [T, H, E], k and v [T, K, E] */
+type Parts = [q: Tensor, k: Tensor, v: Tensor]
+
+interface Attended {
+  /** [T, H E] */
+  readonly out: Tensor
+  /** Logarithms of the sums of the softmax, [H, T] float32. */
+  readonly lse: Tensor
+}
+
+function attended([q, k, v]: Parts, offsets: Tensor, softmax: Softmax): Attended {
+  const [tokens, heads, headSize] = q.shape as [number, number, number]
+  const out = Tensor.empty([tokens, heads * headSize], q)
+  const lse = Tensor.empty([heads, tokens], { device: q.device })
   native.attention({
     q: q.native,
     k: k.native,
     v: v.native,
     queryOffsets: offsets.native,
     keyOffsets: offsets.native,
-    scoring,
-    out: headsOut.native,
+    scoring: scoringOf(softmax),
+    out: headsOf(out, headSize).native,
     lse: lse.native,
   })
+  return { out, lse }
+}
 
-  // A view, because a node that saves its own output is never freed without a backward pass.
-  const tables = Object.entries(rotary ?? {}) as [keyof RotaryInput, Tensor][]
-  const saved = [qkv, out.view(out.shape), lse, offsets, ...tables.map(([, table]) => table)]
-  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, starts, ...savedTables], [dQkv]) => {
-    const forward = splitHeads(savedQkv!, shape)
-    writeByStoring(dQkv!, (target) => {
-      const [dQ, dK, dV] = splitHeads(target, shape)
-      const views = [byHead(dOut), byHead(o!), ...forward, dQ, dK, dV]
-      const [dO, oHeads, fq, fk, fv] = views.map((view) => view.native)
-      const offset = starts!.native
-      native.attentionBackward({
-        dOut: dO!,
-        q: fq!,
-        k: fk!,
-        v: fv!,
-        out: oHeads!,
-        lse: l!.native,
-        queryOffsets: offset,
-        keyOffsets: offset,
-        scoring,
-        dQ: dQ.native,
-        dK: dK.native,
-        dV: dV.native,
-      })
-      if (!rotary) return
-      const input = Object.fromEntries(tables.map(([name], i) => [name, savedTables[i]!])) as unknown as RotaryInput
-      rotate(target, shape, input, true)
-    })
+/** Writes the gradients of q, k and v. */
+function attendedBackward(
+  dOut: Tensor,
+  { parts: [q, k, v], out, lse, offsets }: Attended & { readonly parts: Parts; readonly offsets: Tensor },
+  [dQ, dK, dV]: Parts,
+  softmax: Softmax,
+): void {
+  const headSize = q.shape[2]!
+  native.attentionBackward({
+    dOut: headsOf(dOut, headSize).native,
+    q: q.native,
+    k: k.native,
+    v: v.native,
+    out: headsOf(out, headSize).native,
+    lse: lse.native,
+    queryOffsets: offsets.native,
+    keyOffsets: offsets.native,
+    scoring: scoringOf(softmax),
+    dQ: dQ.native,
+    dK: dK.native,
+    dV: dV.native,
   })
 }
 
-/** The key-value cache of one document, with the number of tokens before and with the new ones. */
+/** The keys and values of one document, with the number of tokens before and with the new ones. */
 interface KeyValueStore {
   /** Keys and values [capacity, 2 K, E]. */
   readonly store: Tensor
@@ -124,30 +180,38 @@ export function attentionWithCache(
   qkv: Tensor,
   shape: AttentionShape,
   rotary: RotaryInput | null,
-  { store, positions, queryOffsets, keyOffsets }: KeyValueStore,
+  seen: KeyValueStore,
   softmax: Softmax = plainSoftmax(shape),
 ): Tensor {
-  const { heads, keyValueHeads, headSize } = shape
-  const [tokens, stride] = [qkv.shape[0]!, qkv.strides[0]!]
+  const { heads, headSize } = shape
   if (rotary) rotate(qkv, shape, rotary, false)
-  const width = 2 * keyValueHeads * headSize
-  const fresh = qkv.view([tokens, width], [stride, 1], heads * headSize)
-  native.scatterRows(fresh.native, positions.native, store.view([store.shape[0]!, width]).native)
-  const headsOf = (tensor: Tensor, count: number, rowStride: number, offset: number) =>
-    tensor.view([tensor.shape[0]!, count, headSize], [rowStride, headSize, 1], offset)
-  const [keys, values] = [0, keyValueHeads].map((head) => headsOf(store, keyValueHeads, width, head * headSize)) as [
-    Tensor,
-    Tensor,
-  ]
-  const out = Tensor.empty([tokens, heads * headSize], qkv)
+  storeKeysValues(qkv.columns(heads * headSize, qkv.shape[1]!), seen)
+  return attentionToStore(qkv.columns(0, heads * headSize), shape, seen, softmax)
+}
+
+/** Adds a document's new keys and values kv [T, 2K E], rotated, to the store. */
+export function storeKeysValues(kv: Tensor, { store, positions }: KeyValueStore): void {
+  native.scatterRows(kv.native, positions.native, store.view([store.shape[0]!, kv.shape[1]!]).native)
+}
+
+/** Attention of a document's new queries q [T, H E], rotated, to the keys and values in the store: [T, H E]. No gradients. */
+export function attentionToStore(
+  q: Tensor,
+  shape: AttentionShape,
+  { store, queryOffsets, keyOffsets }: KeyValueStore,
+  softmax: Softmax,
+): Tensor {
+  const { keyValueHeads, headSize } = shape
+  const [keys, values] = splitKeysValues(store.view([store.shape[0]!, 2 * keyValueHeads * headSize]), shape)
+  const out = Tensor.empty(q.shape, q)
   native.attention({
-    q: headsOf(qkv, heads, stride, 0).native,
+    q: headsOf(q, headSize).native,
     k: keys.native,
     v: values.native,
     queryOffsets: queryOffsets.native,
     keyOffsets: keyOffsets.native,
     scoring: scoringOf(softmax),
-    out: out.view([tokens, heads, headSize]).native,
+    out: headsOf(out, headSize).native,
   })
   return out
 }
@@ -162,9 +226,15 @@ function rotate(qkv: Tensor, shape: AttentionShape, rotary: RotaryInput, inverse
     turn(q, queryCosines, querySines)
     turn(k, cosines, sines)
   } else {
-    turn(queriesAndKeys(qkv, shape), cosines, sines)
+    turn(headsOf(qkv, shape.headSize, 0, shape.heads + shape.keyValueHeads), cosines, sines)
   }
 }
+
+/** The tensors of rotary tables, to be saved for the backward pass. */
+const tablesOf = (rotary: RotaryInput | null): Record<string, Tensor> => ({ ...rotary })
+
+const tablesFrom = (tables: Record<string, Tensor>, saved: readonly Tensor[]): RotaryInput =>
+  Object.fromEntries(Object.keys(tables).map((name, i) => [name, saved[i]!])) as unknown as RotaryInput
 
 const plainSoftmax = ({ headSize }: AttentionShape): Softmax => ({
   scale: 1 / Math.sqrt(headSize),

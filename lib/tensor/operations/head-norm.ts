@@ -2,51 +2,80 @@ import { native } from '../../native/addon.js'
 import { addingTo, writeOrDrop } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
-import { type AttentionShape, splitHeads } from './attention.js'
 
-/** RMSNorm over each head (weight [E]) or over all heads of a token together (weight [heads · E]). */
+/** RMSNorm over each head (weight [E], or none: all are 1) or over all heads of a part together (weight [heads · E]). */
 export interface HeadNorm {
-  readonly weight: Tensor
+  readonly weight: Tensor | null
   readonly epsilon: number
   readonly weightOffset: number
 }
 
-/** Norms the queries and keys of qkv [T, (H + 2K) E], in new memory. Weights are float32. */
-export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, key: HeadNorm): Tensor {
-  const norms = [query, key]
-  const y = Tensor.empty(qkv.shape, qkv)
-  const [from, to] = [splitHeads(qkv, shape), splitHeads(y, shape)]
-  const statistics = norms.map(({ weight, weightOffset, epsilon }, i) => {
-    const [x, normed] = [rowsOf(from[i]!, weight), rowsOf(to[i]!, weight)]
-    const rstd = Tensor.empty(x.shape.slice(0, -1), { device: qkv.device })
-    native.rmsNorm({ x: x.native, weight: weight.native, weightOffset, epsilon, y: normed.native, rstd: rstd.native })
-    return rstd
+/** Heads that are normed alike. */
+export interface HeadPart {
+  /** The first of them in the input; parts of the result may be of the same heads. */
+  readonly from: number
+  readonly heads: number
+  /** Null: they are copied. */
+  readonly norm: HeadNorm | null
+}
+
+/** Norms heads of x [T, heads · E], in new memory: the parts side by side, which cover x. Weights are float32. */
+export function normHeads(x: Tensor, headSize: number, parts: readonly HeadPart[]): Tensor {
+  const tokens = x.shape[0]!
+  const headsOf = (tensor: Tensor, from: number, heads: number) =>
+    tensor.view([tokens, heads, headSize], [tensor.strides[0]!, headSize, 1], from * headSize)
+  const before = (count: number) => parts.slice(0, count).reduce((sum, { heads }) => sum + heads, 0)
+  const inputs = (tensor: Tensor) => parts.map(({ from, heads }) => headsOf(tensor, from, heads))
+  const results = (tensor: Tensor) => parts.map(({ heads }, i) => headsOf(tensor, before(i), heads))
+  const y = Tensor.empty([tokens, headSize * before(parts.length)], x)
+  const [from, to] = [inputs(x), results(y)]
+  const normed = parts.flatMap(({ norm }, i) => {
+    if (norm === null) {
+      native.copy(from[i]!.native, to[i]!.native, 1)
+      return []
+    }
+    const weight = norm.weight ?? ones(headSize, x)
+    const [rows, target] = [rowsOf(from[i]!, weight), rowsOf(to[i]!, weight)]
+    const rstd = Tensor.empty(rows.shape.slice(0, -1), { device: x.device })
+    const { weightOffset, epsilon } = norm
+    native.rmsNorm({
+      x: rows.native,
+      weight: weight.native,
+      weightOffset,
+      epsilon,
+      y: target.native,
+      rstd: rstd.native,
+    })
+    return [{ part: i, weight, weightOffset, rstd }]
   })
-  native.copy(from[2].native, to[2].native, 1)
-  const weights = norms.map(({ weight }) => weight)
-  return record(y, [qkv, ...weights], [qkv, ...weights, ...statistics], (dY, saved, [dQkv, ...dWeights]) => {
-    const [input, ...rest] = saved as [Tensor, ...Tensor[]]
+  const weights = normed.map(({ weight }) => weight)
+  const saved = [x, ...weights, ...normed.map(({ rstd }) => rstd)]
+  return record(y, [x, ...weights], saved, (dY, [input, ...rest], [dX, ...dWeights]) => {
     const weightGradients = dWeights.map(addingTo)
-    const [x, dNormed] = [splitHeads(input, shape), splitHeads(dY, shape)]
-    writeOrDrop(dQkv!, input, (target, accumulate) => {
-      const dX = splitHeads(target, shape)
-      for (const [i, { weightOffset }] of norms.entries()) {
-        const [weight, rstd] = [rest[i]!, rest[i + 2]!]
-        const [g, xn, dXn] = [dNormed, x, dX].map((parts) => rowsOf(parts[i]!, weight).native)
-        const into = weightGradients[i]!
+    const [heads, dNormed] = [inputs(input!), results(dY)]
+    writeOrDrop(dX!, input!, (target, add) => {
+      const gradients = inputs(target)
+      for (const [i, { from: first, norm }] of parts.entries()) {
+        const accumulate = add || parts.slice(0, i).some((other) => other.from === first)
+        const at = normed.findIndex(({ part }) => part === i)
+        if (norm === null) {
+          if (accumulate) native.add(dNormed[i]!.native, gradients[i]!.native, 1)
+          else native.copy(dNormed[i]!.native, gradients[i]!.native, 1)
+          continue
+        }
+        const weight = rest[at]!
+        const [dYn, xn, dXn] = [dNormed, heads, gradients].map((views) => rowsOf(views[i]!, weight).native)
         native.rmsNormBackward({
-          dY: g!,
+          dY: dYn!,
           x: xn!,
           weight: weight.native,
-          weightOffset,
-          rstd: rstd.native,
+          weightOffset: norm.weightOffset,
+          rstd: rest[normed.length + at]!.native,
           dX: dXn!,
           accumulate,
-          dWeight: into,
+          dWeight: weightGradients[at]!,
         })
       }
-      if (accumulate) native.add(dNormed[2].native, dX[2].native, 1)
-      else native.copy(dNormed[2].native, dX[2].native, 1)
     })
   })
 }
@@ -55,4 +84,10 @@ export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, k
 function rowsOf(heads: Tensor, weight: Tensor): Tensor {
   const [tokens, count, size] = heads.shape as [number, number, number]
   return weight.shape[0] === size ? heads : heads.view([tokens, count * size], [heads.strides[0]!, 1])
+}
+
+function ones(size: number, { device }: Tensor): Tensor {
+  const weight = Tensor.empty([size], { device })
+  native.fill(weight.native, 1)
+  return weight
 }

@@ -52,6 +52,13 @@ export function slice(x: Tensor, from: number, to: number): Tensor {
   })
 }
 
+/** Returns columns [from, to) of a matrix x, in the same memory. */
+export function sliceColumns(x: Tensor, from: number, to: number): Tensor {
+  return record(x.columns(from, to), [x], [], (dY, _, [dX]) => {
+    writeByAdding(dX!, (target) => native.add(dY.native, target.columns(from, to).native, 1))
+  })
+}
+
 /** Picks rows `at` of x, viewed as a matrix of `shape`, and returns them in the shape `result`. */
 function pick(x: Tensor, shape: readonly [number, number], at: Int32Array, result: readonly number[]): Tensor {
   return scope(() => {

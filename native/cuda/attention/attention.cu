@@ -71,7 +71,7 @@ void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, Tenso
                                         scoringOf(scoring, documents),
                                         allRowsFit(kVectorWidth<T>, q, k, v, out)};
     // One query per document: decoding, or documents of one token.
-    if (documents.queries <= documents.count)
+    if (documents.queries <= documents.count && fitsQueries(arguments))
       attendQueries(context, arguments, heads);
     else
       attendTiles(context, arguments, heads);

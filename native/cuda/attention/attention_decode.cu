@@ -17,7 +17,7 @@
 namespace mora::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = kQueryThreads;
 constexpr int kBlocks = 2;       // resident blocks that a multiprocessor must have registers for
 constexpr int kBlockKeys = 256;  // keys between two updates of the maximum
 constexpr int kKeyLanes = 8;     // threads that read one key

@@ -16,6 +16,7 @@ struct Heads {
   __device__ __forceinline__ T* at(int64_t row, int64_t head) const {
     return data + row * rowStride + head * headStride;
   }
+  __device__ __forceinline__ Heads fromColumn(int32_t column) const { return {data + column, rowStride, headStride}; }
 };
 
 /// One document of a packed batch. Positions count from its first query and its first key.

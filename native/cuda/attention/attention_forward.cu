@@ -19,6 +19,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
     attentionForward(ForwardArguments<T> arguments) {
   using Sizes = ForwardSizes<T, kColumns>;
   constexpr int kRowTiles = Sizes::kRowTiles, kColumnTiles = Sizes::kColumnTiles;
+  const int32_t firstResult = Sizes::firstResult();
   MORA_DYNAMIC_SHARED(T, shared);
   T* const blocks = shared + Sizes::kTileElements;
 
@@ -35,7 +36,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
   const int32_t warpRow = static_cast<int32_t>(threadIdx.x / kWarp) * Sizes::kWarpRows, rows = tile.rows - warpRow;
   const VisibleKeys<kRowTiles> visible(tile.document, tile.first + warpRow, rows);
   SoftmaxRows<kRowTiles> softmax;
-  float out[kRowTiles][kColumns / 16][2][4];
+  float out[kRowTiles][Sizes::kPieces][2][4];
   clear(out);
   for (int32_t step = firstStep; step < steps; ++step) {
     waitForCopies();
@@ -56,7 +57,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
     float shrink[kRowTiles][2];
     softmax.add(scores, arguments.scoring.slope, shrink);
     scale(out, shrink);
-    addProduct<kColumns>(scores, v, out);
+    addProduct<kColumns>(scores, v + firstResult, out);
   }
 
   softmax.sumLanes();
@@ -64,11 +65,12 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
   forLaneRows<kRowTiles>([&](int r, int half, int row) {
     const float total = softmax.total[r][half];
     factors[r][half] = total == 0 ? 0.0f : 1.0f / total;
-    if (arguments.lse == nullptr || row >= rows || lanePair() != 0) return;
+    if (arguments.lse == nullptr || firstResult > 0 || row >= rows || lanePair() != 0) return;
     arguments.lse[tile.head * arguments.lseStride + tile.row + warpRow + row] =
         logSum(softmax.maximum[r][half], total, arguments.scoring.softmaxScale);
   });
-  storeResults(out, factors, arguments.out, tile.row + warpRow, tile.head, rows, arguments.headSize, arguments.wide);
+  storeResults(out, factors, arguments.out.fromColumn(firstResult), tile.row + warpRow, tile.head, rows,
+               arguments.headSize - firstResult, arguments.wide);
 }
 
 }  // namespace

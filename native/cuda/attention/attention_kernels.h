@@ -13,6 +13,7 @@
 namespace mora::cuda {
 
 constexpr float kLog2E = 0x1.715476p+0f;
+constexpr int kQueryThreads = 256;                                   // of a block of attendQueries
 constexpr float kNothing = -std::numeric_limits<float>::infinity();  // the score of an invisible key
 
 /// How kernels compute scores from products q.k (core/backend.h, AttentionScoring).
@@ -69,9 +70,13 @@ struct BackwardArguments {
 /// Tiles of queries: attention_forward.cu.
 template <typename T>
 void attendTiles(Context& context, const ForwardArguments<T>& arguments, int64_t heads);
-/// Query by query, split over keys: attention_decode.cu.
+/// Query by query, split over keys: attention_decode.cu. A thread has one vector of a head, or one element.
 template <typename T>
 void attendQueries(Context& context, const ForwardArguments<T>& arguments, int64_t heads);
+template <typename T>
+bool fitsQueries(const ForwardArguments<T>& arguments) {
+  return arguments.wide || arguments.headSize <= kQueryThreads;
+}
 /// delta, then dQ: attention_query_gradient.cu.
 template <typename T>
 void differentiateQueries(Context& context, const BackwardArguments<T>& arguments, int64_t heads);
@@ -98,7 +103,7 @@ struct AttentionCost {
   }
 };
 
-constexpr int64_t kMostHeadSize = 256;
+constexpr int64_t kMostHeadSize = 512;
 
 /// Calls body(std::integral_constant<int, columns>) with the smallest compiled head size of at least `headSize`.
 template <typename Body>
@@ -108,6 +113,7 @@ void withHeadSize(int64_t headSize, Body&& body) {
   if (headSize <= 80) return body(std::integral_constant<int, 80>{});
   if (headSize <= 96) return body(std::integral_constant<int, 96>{});
   if (headSize <= 128) return body(std::integral_constant<int, 128>{});
+  if (headSize <= 256) return body(std::integral_constant<int, 256>{});
   body(std::integral_constant<int, kMostHeadSize>{});
 }
 
@@ -130,7 +136,8 @@ void launchTiles(Context& context, const char* operation, Kernel kernel, const A
   constexpr size_t kAlwaysAllowed = 48 * 1024;
   if (Sizes::kSharedBytes > kAlwaysAllowed)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(Sizes::kSharedBytes));
-  const dim3 grid(tileNumbers(rows, arguments.documents.count, Sizes::kRows), static_cast<unsigned>(heads));
+  const dim3 grid(tileNumbers(rows, arguments.documents.count, Sizes::kRows), static_cast<unsigned>(heads),
+                  Sizes::kParts);
   launch(kernel, grid, dim3(Sizes::kThreads), Sizes::kSharedBytes, context.stream, arguments);
   checkLaunch(operation);
 }

@@ -14,6 +14,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
     attentionKeyGradient(BackwardArguments<T> arguments) {
   using Sizes = KeyGradientSizes<T, kColumns>;
   constexpr int kRowTiles = Sizes::kRowTiles, kColumnTiles = Sizes::kColumnTiles;
+  const int32_t firstResult = Sizes::firstResult();
   const Scoring& scoring = arguments.scoring;
   MORA_DYNAMIC_SHARED(T, shared);
   T* const vTile = shared + Sizes::kTileElements;
@@ -63,8 +64,8 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
   const int32_t firstKey = tile.first + warpRow;  // of the warp
   const int32_t allSeeFrom = firstKey + Sizes::kWarpRows - 1 + later;
 
-  float dK[kRowTiles][kWithKeys ? kColumns / 16 : 1][2][4];
-  float dV[kRowTiles][kWithValues ? kColumns / 16 : 1][2][4];
+  float dK[kRowTiles][kWithKeys ? Sizes::kPieces : 1][2][4];
+  float dV[kRowTiles][kWithValues ? Sizes::kPieces : 1][2][4];
   if constexpr (kWithKeys) clear(dK);
   if constexpr (kWithValues) clear(dV);
   for (int32_t step = 0; step < steps; ++step) {
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
       if constexpr (!kPlain) hidden = hidden || other >= first + scoring.window;
       weights[r][n][i] = someHidden && hidden ? 0.0f : exp2f(fmaf(weights[r][n][i], scoring.slope, -logSums[column]));
     });
-    if constexpr (kWithValues) addProduct<kColumns>(weights, dOut, dV);
+    if constexpr (kWithValues) addProduct<kColumns>(weights, dOut + firstResult, dV);
     if constexpr (kWithKeys) {
       float gradients[kRowTiles][kColumnTiles][4];
       multiplyRows<kColumns>(vTile + warpRow * Sizes::kStride, dOut, gradients);
@@ -105,14 +106,15 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
         if (!kPlain && scoring.softcap > 0 && p > 0)
           gradients[r][n][i] *= scoring.slopeOfCap((log2f(p) + logSums[columnOf(n, i)]) / scoring.slope);
       });
-      addProduct<kColumns>(gradients, q, dK);
+      addProduct<kColumns>(gradients, q + firstResult, dK);
     }
   }
 
   const auto storeRows = [&](const auto& results, float factor, const Heads<T>& to) {
     float factors[kRowTiles][2];
     forLaneRows<kRowTiles>([&](int r, int half, int) { factors[r][half] = factor; });
-    storeResults(results, factors, to, firstRow + warpRow, keyHead, rows - warpRow, arguments.headSize, arguments.wide);
+    storeResults(results, factors, to.fromColumn(firstResult), firstRow + warpRow, keyHead, rows - warpRow,
+                 arguments.headSize - firstResult, arguments.wide);
   };
   if constexpr (kWithKeys) storeRows(dK, scoring.scale, arguments.dK);
   if constexpr (kWithValues) storeRows(dV, 1.0f, arguments.dV);

@@ -113,11 +113,12 @@ __device__ __forceinline__ void multiplyRows(const T* a, const T* b, float (&sco
   }
 }
 
-/// results [16 kRowTiles, kColumns] += weights [16 kRowTiles, 8 kColumnTiles] b; `b` is a block of 8 kColumnTiles rows.
+/// results [16 kRowTiles, 16 kPieces] += weights [16 kRowTiles, 8 kColumnTiles] b; `b` points to the first of these
+/// columns of a block of 8 kColumnTiles rows.
 template <int kColumns, typename T, int kRowTiles, int kColumnTiles, int kPieces>
 __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kColumnTiles][4], const T* b,
                                            float (&results)[kRowTiles][kPieces][2][4]) {
-  static_assert(kPieces == kColumns / 16);
+  static_assert(kPieces <= kColumns / 16);
   constexpr int kStride = kTileStride<T, kColumns>;
   const int g = laneRow(), t = lanePair();
   if constexpr (sizeof(T) == 2) {
@@ -134,7 +135,7 @@ __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kCo
         }
       }
 #pragma unroll
-      for (int c = 0; c < kColumns / 16; ++c) {
+      for (int c = 0; c < kPieces; ++c) {
         // Each lane reads columns 2 g and 2 g + 1 of these 16, in rows 2 t, 2 t + 1, 2 t + 8 and 2 t + 9.
         const T* const from = b + k * 8 * kStride + c * 16;
         const uint32_t w0 = pairAt(from), w1 = pairAt(from + kStride);
@@ -162,7 +163,7 @@ __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kCo
           const float upper = __shfl_sync(kWholeWarp, k % 2 ? own[1] : own[0], owner);
           const float lower = __shfl_sync(kWholeWarp, k % 2 ? own[3] : own[2], owner);
 #pragma unroll
-          for (int c = 0; c < kColumns / 16; ++c) {
+          for (int c = 0; c < kPieces; ++c) {
             const float4 right = *reinterpret_cast<const float4*>(from + c * 16);
             auto& [even, odd] = results[r][c];
             even[0] = fmaf(upper, right.x, even[0]);

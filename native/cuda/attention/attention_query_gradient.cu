@@ -48,6 +48,7 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
     attentionQueryGradient(BackwardArguments<T> arguments) {
   using Sizes = QueryGradientSizes<T, kColumns>;
   constexpr int kRowTiles = Sizes::kRowTiles, kColumnTiles = Sizes::kColumnTiles;
+  const int32_t firstResult = Sizes::firstResult();
   const Scoring& scoring = arguments.scoring;
   MORA_DYNAMIC_SHARED(T, shared);
   T* const dOutTile = shared + Sizes::kTileElements;
@@ -74,7 +75,7 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
     deltas[r][half] = row < rows ? arguments.deltaAt(tile.head, tile.row + warpRow + row) : 0.0f;
   });
 
-  float dQ[kRowTiles][kColumns / 16][2][4];
+  float dQ[kRowTiles][Sizes::kPieces][2][4];
   clear(dQ);
   for (int32_t step = firstStep; step < steps; ++step) {
     waitForCopies();
@@ -97,12 +98,13 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
       gradients[r][n][i] = p * (gradients[r][n][i] - deltas[r][i / 2]);
       if (!kPlain && scoring.softcap > 0 && p > 0) gradients[r][n][i] *= scoring.slopeOfCap(scores[r][n][i]);
     });
-    addProduct<kColumns>(gradients, k, dQ);
+    addProduct<kColumns>(gradients, k + firstResult, dQ);
   }
 
   float factors[kRowTiles][2];
   forLaneRows<kRowTiles>([&](int r, int half, int) { factors[r][half] = scoring.scale; });
-  storeResults(dQ, factors, arguments.dQ, tile.row + warpRow, tile.head, rows, arguments.headSize, arguments.wide);
+  storeResults(dQ, factors, arguments.dQ.fromColumn(firstResult), tile.row + warpRow, tile.head, rows,
+               arguments.headSize - firstResult, arguments.wide);
 }
 
 template <typename T>

@@ -27,10 +27,16 @@ struct Choice {
   int warps, rowTiles, block;
 };
 
-/// Sizes of a kernel for head sizes up to `columns`; `tiles` is the number of tensors with tiles of kRows rows.
+/// The most columns of results that fit into registers.
+constexpr int kMostResultColumns = 256;
+
+/// Sizes of a kernel for head sizes up to `columns`; `tiles` is the number of tensors with tiles of kRows rows. Where
+/// results have too many columns for registers, kParts blocks of threads share a tile: each computes all scores.
 template <typename T, int columns, Choice choice, int tiles>
 struct TileSizes {
   static constexpr int kColumns = columns;
+  static constexpr int kResultColumns = columns < kMostResultColumns ? columns : kMostResultColumns;
+  static constexpr int kParts = kColumns / kResultColumns, kPieces = kResultColumns / 16;
   static constexpr int kWarps = choice.warps, kThreads = kWarps * static_cast<int>(kWarp);
   static constexpr int kRowTiles = choice.rowTiles, kWarpRows = kMmaRows * kRowTiles, kRows = kWarpRows * kWarps;
   static constexpr int kBlock = choice.block, kColumnTiles = kBlock / 8;  // of 8 columns, in a product with a block
@@ -39,7 +45,13 @@ struct TileSizes {
   /// After the tiles come two floats per row of a block (lse and delta in the backward pass).
   static constexpr size_t kTileBytes = sizeof(T) * (tiles * kTileElements + 2 * 2 * kBlockElements);
   static constexpr size_t kSharedBytes = kTileBytes + sizeof(float) * 2 * 2 * kBlock;
-  static_assert(kSharedBytes <= 99 * 1024, "more shared memory than compute capability 8.6 has");
+  static_assert(kSharedBytes <= 99 * 1024 || (kParts > 1 && sizeof(T) == 4),
+                "more shared memory than compute capability 8.6 has");
+
+  /// The first column of the results of this block of threads.
+  __device__ __forceinline__ static int32_t firstResult() {
+    return kParts == 1 ? 0 : static_cast<int32_t>(blockIdx.z) * kResultColumns;
+  }
 };
 
 // Chosen so that no kernel spills (255 registers) or needs too much shared memory. Results of a warp occupy kRowTiles *
@@ -47,19 +59,21 @@ struct TileSizes {
 // block occupy kRowTiles * kBlock / 2.
 
 constexpr Choice forwardChoice(bool f32, int columns) {
+  if (columns > 256) return f32 ? Choice{1, 1, 8} : Choice{2, 1, 16};
   if (f32) return columns > 128 ? Choice{2, 1, 8} : Choice{4, 1, 16};
   if (columns <= 80) return {4, 2, 64};
   return columns <= 128 ? Choice{4, 2, 32} : Choice{4, 1, 16};
 }
 
 constexpr Choice queryGradientChoice(bool f32, int columns) {
+  if (columns > 256) return {1, 1, f32 ? 8 : 16};
   if (f32) return {columns > 96 ? 2 : 4, 1, columns > 128 ? 8 : 16};
   if (columns <= 96) return {4, 2, 32};
   return columns <= 128 ? Choice{4, 1, 32} : Choice{2, 1, 16};
 }
 
 constexpr Choice keyGradientChoice(bool f32, int columns) {
-  if (f32) return queryGradientChoice(f32, columns);
+  if (f32 || columns > 256) return queryGradientChoice(f32, columns);
   if (columns <= 64) return {4, 2, 32};
   return columns <= 128 ? Choice{4, 1, 32} : Choice{2, 1, 16};
 }

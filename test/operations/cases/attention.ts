@@ -81,6 +81,8 @@ const shapes: Packed[] = [
   { documents: even(130), heads: 3, keyValueHeads: 1, headSize: 128 },
   { documents: even(150), heads: 2, keyValueHeads: 1, headSize: 128, window: 33, softcap: 2 },
   { documents: even(65, 1), heads: 2, keyValueHeads: 1, headSize: 256 },
+  { documents: even(37, 2), heads: 2, keyValueHeads: 1, headSize: 512, window: 20 },
+  { documents: even(19), heads: 2, keyValueHeads: 2, headSize: 301 },
   // Documents with more keys than queries, and with fewer: then the first queries see nothing.
   {
     documents: [
@@ -120,6 +122,8 @@ const withCache: Packed[] = [
     headSize: 7,
   },
   { documents: [[1, 700]], heads: 9, keyValueHeads: 3, headSize: 64 },
+  { documents: [[1, 70]], heads: 4, keyValueHeads: 1, headSize: 512 },
+  { documents: [[1, 70]], heads: 2, keyValueHeads: 1, headSize: 301 },
   // One query each, of several documents, some without queries or keys.
   {
     documents: [
