@@ -135,9 +135,9 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return firstTensor(this.#decoder.headTable.weight)
   }
 
-  /** Every linear layer of the blocks, in order. */
+  /** Every linear layer but the tables of embeddings and head, in order. */
   linears(): Linear[] {
-    return this.#decoder.blocks.flatMap((block) => block.linears())
+    return this.#decoder.linears()
   }
 
   /** Every layer that can have an adapter: those of the blocks, and untied embeddings and head, which only names select. */

@@ -7,7 +7,7 @@ import { Tensor } from './tensor.js'
  * less memory. `parameters` are the trained tensors that `body` uses, `constants` the others (except frozen weights, which live
  * as long as the model). Both runs must compute the same.
  */
-export function recomputed<Inputs extends Record<string, Tensor>>(
+export function recomputed<Inputs extends object>(
   body: (inputs: Inputs) => Tensor,
   inputs: Inputs,
   parameters: readonly Tensor[],
@@ -16,7 +16,7 @@ export function recomputed<Inputs extends Record<string, Tensor>>(
   if (!isRecording()) return body(inputs)
   const y = noGrad(() => body(inputs))
   const names = Object.keys(inputs)
-  const tensors = Object.values(inputs)
+  const tensors: Tensor[] = Object.values(inputs)
   return record(y, [...tensors, ...parameters], [...tensors, ...constants], (dY, saved, targets) => {
     const starts = names.map((_, i) => {
       const start = saved[i]!.view(saved[i]!.shape, saved[i]!.strides)

@@ -127,7 +127,8 @@ export const moduleOf = (weight: string): string => weight.replace(/\.(weight|bi
 const lastSegment = (module: string): string => module.split('.').at(-1)!
 
 function modulesOf({ weights, ties }: BaseModel): string[] {
-  return [...new Set([...weights.keys(), ...ties.keys()].map(moduleOf))]
+  const trained = [...weights.keys(), ...ties.keys()].filter((name) => moduleOf(name) !== name)
+  return [...new Set(trained.map(moduleOf))]
 }
 
 /** Returns modules and those tied to them, under the shortest names that select exactly these in PEFT. */

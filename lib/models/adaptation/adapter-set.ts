@@ -249,7 +249,7 @@ export class AdapterSet {
     this.training.requireNoOther('its weights would become trainable')
     this.#requireOwnWeights()
     const { device, slots } = this.model
-    const frozen = slots.filter(({ own }) => own.parameter === null)
+    const frozen = slots.filter(({ own, isConstant }) => own.parameter === null && !isConstant)
     const bytes = frozen.reduce((sum, { own }) => sum + 4 * elementsOf(own.shape), 0)
     requireFreeMemory(device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
     for (const slot of frozen) slot.replaceOwn(trainedWeight(slot.name, this.#merged.values(slot)))

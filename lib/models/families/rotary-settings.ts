@@ -30,7 +30,9 @@ export function readRotaries(
   read: ConfigReader,
   defaults: RotaryDefaults & { readonly localTheta?: number },
 ): { global: RotaryPlan; local: RotaryPlan } {
-  const { full_attention: ofFull, sliding_attention: ofSliding } = Object(read.value('rope_parameters'))
+  const { full_attention: ofFull, sliding_attention: ofSliding } = Object(
+    read.value('rope_parameters') ?? defaults.parameters,
+  )
   if (isJsonObject(ofFull) && isJsonObject(ofSliding)) {
     const { localTheta = defaults.theta } = defaults
     // As in transformers, `truncate` is not read here.

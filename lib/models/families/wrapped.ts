@@ -13,6 +13,7 @@ export interface Wrapper {
 /** By `model_type`. */
 export const wrappers: ReadonlyMap<unknown, Wrapper> = new Map([
   ['gemma3', { text: 'gemma3_text', tied: true }],
+  ['gemma4', { text: 'gemma4_text', tied: true }],
   ['mistral3', { text: 'mistral', tied: true }],
 ])
 

@@ -6,7 +6,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { NetworkWeights } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { normsOf, weightShapes } from '../network/plan.js'
+import { constantsOf, normsOf, weightShapes } from '../network/plan.js'
 import { type GroupOfMatrices, type NetworkUnit, networkUnits } from '../network/units.js'
 import type { ModelSource } from '../read/model-source.js'
 
@@ -177,13 +177,15 @@ export function storedWeights(
  * name.
  */
 export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
-  const norms = new Map(normsOf(config.network).map(({ name, weightOffset }) => [`${name}.weight`, 1 - weightOffset]))
+  const { network } = config
+  const norms = normsOf(network).map(({ name, weightOffset }) => [`${name}.weight`, 1 - weightOffset] as const)
+  const fixed = new Map([...norms, ...[...constantsOf(network)].map((name) => [name, 1] as const)])
   return new Weights(config, device, dtype, (name, target) => {
     const random = randomStream(seed, 'init', name)
-    const norm = norms.get(name)
+    const known = fixed.get(name)
     const value =
-      norm !== undefined
-        ? () => norm
+      known !== undefined
+        ? () => known
         : name.endsWith('bias')
           ? () => 0
           : () => random.normal() * config.initializerRange

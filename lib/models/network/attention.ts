@@ -1,9 +1,16 @@
-import type { Linear, LinearGroup } from '../../nn/linear.js'
-import { attentionWithCache, selfAttention } from '../../tensor/operations/attention.js'
-import { normHeads } from '../../tensor/operations/head-norm.js'
+import { type Linear, LinearGroup } from '../../nn/linear.js'
+import {
+  attentionTo,
+  attentionToStore,
+  attentionWithCache,
+  rotated,
+  selfAttention,
+  storeKeysValues,
+} from '../../tensor/operations/attention.js'
+import { type HeadPart, normHeads } from '../../tensor/operations/head-norm.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { type ForwardContext, linearInput } from './forward-context.js'
+import { type BlockContext, type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
 import type { MemoryRoom, Mixer, MixerMemory, SeenTokens } from './mixer.js'
 import { Norm } from './norm.js'
@@ -38,31 +45,75 @@ export class Attention implements Mixer {
     return [...this.projections.layers, this.output]
   }
 
-  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
-    const { shape, softmax, rotary: plan } = this.plan
-    const rotary = plan && context.rotary.get(plan)!
-    const qkv = this.#normed(this.projections.forward(linearInput(x, context)))
-    const attended = seen
-      ? attentionWithCache(qkv, shape, rotary, { ...seen, store: seen.memory.rows! }, softmax)
-      : selfAttention(qkv, shape, rotary, context.offsets, softmax)
+  forward(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor {
+    const { isSource, source } = this.plan
+    const isApart = isSource || source !== undefined
+    const attended = isApart ? this.#attendedApart(x, context, seen) : this.#attended(x, context, seen)
     return this.output.forward(linearInput(attended, context))
   }
 
-  /** Rows [capacity, 2 K, E]: a token's keys, then its values. */
+  keysValues(x: Tensor, context: ForwardContext): Tensor {
+    const [, ...layers] = this.projections.layers
+    const projected = new LinearGroup(layers, null).forward(linearInput(x, context))
+    return this.#rotated(this.#normed(projected, this.#keyValueParts(0)), this.plan.shape.keyValueHeads, context, 'key')
+  }
+
+  /** Rows [capacity, 2 K, E]: a token's keys, then its values; none where they are another block's. */
   createMemory({ capacity, ...made }: MemoryRoom): MixerMemory {
     const { keyValueHeads, headSize } = this.plan.shape
+    if (this.plan.source !== undefined) return { rows: null, states: [] }
     return { rows: keep(Tensor.empty([capacity, 2 * keyValueHeads, headSize], made)), states: [] }
   }
 
-  #normed(qkv: Tensor): Tensor {
-    const { queryNorm, keyNorm } = this
-    if (!queryNorm || !keyNorm) return qkv
-    const { heads, keyValueHeads, headSize } = this.plan.shape
-    const settings = ({ weight, plan }: Norm) => ({ weight, ...plan })
-    return normHeads(qkv, headSize, [
-      { from: 0, heads, norm: settings(queryNorm) },
-      { from: heads, heads: keyValueHeads, norm: settings(keyNorm) },
-      { from: heads + keyValueHeads, heads: keyValueHeads, norm: null },
-    ])
+  #attended(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
+    const { shape, softmax, rotary: plan } = this.plan
+    const rotary = plan && context.rotary.get(plan)!
+    const projected = this.projections.forward(linearInput(x, context))
+    const qkv = this.#normed(projected, [this.#queryPart(), ...this.#keyValueParts(shape.heads)])
+    return seen
+      ? attentionWithCache(qkv, shape, rotary, { ...seen, store: seen.memory.rows! }, softmax)
+      : selfAttention(qkv, shape, rotary, context.offsets, softmax)
+  }
+
+  /** The same with keys and values that several blocks read. */
+  #attendedApart(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor {
+    const { shape, softmax, isSource } = this.plan
+    const query = this.projections.layers[0]!.forward(linearInput(x, context))
+    const q = this.#rotated(this.#normed(query, [this.#queryPart()]), shape.heads, context, 'query')
+    if (!seen) return attentionTo(q, context.keysValues!, shape, context.offsets, softmax)
+    const stored = { ...seen, store: seen.memory.rows! }
+    if (isSource) storeKeysValues(this.keysValues(x, context), stored)
+    return attentionToStore(q, shape, stored, softmax)
+  }
+
+  #rotated(x: Tensor, heads: number, { rotary }: ForwardContext, as: 'query' | 'key'): Tensor {
+    const { rotary: plan, shape } = this.plan
+    return plan ? rotated(x, heads, shape.headSize, rotary.get(plan)!, as) : x
+  }
+
+  #normed(x: Tensor, parts: readonly HeadPart[]): Tensor {
+    const isSame = !this.#keysAreValues && parts.every(({ norm }) => norm === null)
+    return isSame ? x : normHeads(x, this.plan.shape.headSize, parts)
+  }
+
+  get #keysAreValues(): boolean {
+    return this.plan.projections.length === 2
+  }
+
+  #queryPart(): HeadPart {
+    return { from: 0, heads: this.plan.shape.heads, norm: settingsOf(this.queryNorm) }
+  }
+
+  /** Keys, whose first head in the projections' result is `from`, and values. */
+  #keyValueParts(from: number): HeadPart[] {
+    const { shape, valueEpsilon } = this.plan
+    const heads = shape.keyValueHeads
+    const ofValues = valueEpsilon === undefined ? null : { weight: null, epsilon: valueEpsilon, weightOffset: 0 }
+    return [
+      { from, heads, norm: settingsOf(this.keyNorm) },
+      { from: this.#keysAreValues ? from : from + heads, heads, norm: ofValues },
+    ]
   }
 }
+
+const settingsOf = (norm: Norm | null) => norm && { weight: norm.weight, ...norm.plan }

@@ -16,7 +16,8 @@ export function oneOfEachKind(decoder: Decoder): number[] {
     const kind = withoutNames(JSON.stringify([factsOf(block), place + 1 >= first]))
     if (!places.has(kind)) places.set(kind, place)
   }
-  return [...places.values()]
+  const sources = [...places.values()].flatMap((place) => blocks[place]!.source ?? [])
+  return [...new Set([...sources, ...places.values()])].sort((a, b) => a - b)
 }
 
 function factsOf(block: DecoderBlock): unknown {

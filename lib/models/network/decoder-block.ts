@@ -1,16 +1,18 @@
 import type { Linear } from '../../nn/linear.js'
 import { addResidual } from '../../tensor/operations/norm.js'
-import { scaled } from '../../tensor/operations/scaled.js'
+import { scaled, scaledBy } from '../../tensor/operations/scaled.js'
 import { scope } from '../../tensor/scope.js'
+import { record } from '../../tensor/tape.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { Attention } from './attention.js'
-import type { ForwardContext } from './forward-context.js'
+import type { BlockContext, ForwardContext } from './forward-context.js'
 import type { WeightLoader } from './linear-layers.js'
 import type { Mixer, SeenTokens } from './mixer.js'
 import { Mlp } from './mlp.js'
 import { Norm } from './norm.js'
+import { PerLayerGate } from './per-layer-inputs.js'
 import type { DecoderBlockPlan, MixerPlan } from './plan.js'
-import type { WeightSlot } from './weight-slot.js'
+import { WeightSlot } from './weight-slot.js'
 
 /** One block: a mixer of tokens and an MLP, each with norms before or after it and a residual connection. */
 export class DecoderBlock {
@@ -20,6 +22,9 @@ export class DecoderBlock {
   readonly beforeMlp: Norm | null
   readonly mlp: Mlp
   readonly afterMlp: Norm | null
+  readonly perLayer: PerLayerGate | null
+  /** The factor of its result, [1]. */
+  readonly outputScale: Tensor | null
   readonly slots: readonly WeightSlot[]
 
   constructor(
@@ -32,12 +37,33 @@ export class DecoderBlock {
     this.beforeMlp = Norm.of(plan.beforeMlp, weights)
     this.mlp = new Mlp(plan.mlp, weights)
     this.afterMlp = Norm.of(plan.afterMlp, weights)
-    const parts = [this.beforeMixer, this.mixer, this.afterMixer, this.beforeMlp, this.mlp, this.afterMlp]
-    this.slots = parts.flatMap((part) => part?.slots ?? [])
+    this.perLayer = plan.perLayer ? new PerLayerGate(plan.perLayer, weights) : null
+    this.outputScale = plan.outputScale ? weights.norm(plan.outputScale.name) : null
+    const parts = [
+      this.beforeMixer,
+      this.mixer,
+      this.afterMixer,
+      this.beforeMlp,
+      this.mlp,
+      this.afterMlp,
+      this.perLayer,
+    ]
+    const scale = this.outputScale ? [WeightSlot.ofConstant(plan.outputScale!.name, this.outputScale)] : []
+    this.slots = [...parts.flatMap((part) => part?.slots ?? []), ...scale]
+  }
+
+  /** Index of the block whose keys and values it attends to; null: its own. */
+  get source(): number | null {
+    return (this.plan.mixer.kind === 'attention' ? this.plan.mixer.source : undefined) ?? null
+  }
+
+  /** Whether other blocks attend to its keys and values. */
+  get isSource(): boolean {
+    return this.plan.mixer.kind === 'attention' && this.plan.mixer.isSource === true
   }
 
   linears(): Linear[] {
-    return [...this.mixer.linears(), ...this.mlp.linears()]
+    return [...this.mixer.linears(), ...this.mlp.linears(), ...(this.perLayer?.linears() ?? [])]
   }
 
   /** Frees the memory that layers shared, once their weights are elsewhere. */
@@ -46,8 +72,17 @@ export class DecoderBlock {
       if (fused?.disposed === false) fused.dispose()
   }
 
+  /** Keys and values of x, for this block and others: [T, 2K E]. */
+  keysValues(x: Tensor, context: ForwardContext): Tensor {
+    return scope(() => {
+      // A node of its own, whose gradient is added as it is when the block is computed again: with the same bits.
+      const own = record(x.view(x.shape, x.strides), [x], [], (dY, _, [dX]) => dX!.pass(dY))
+      return this.mixer.keysValues!(this.beforeMixer?.forward(own) ?? own, context)
+    })
+  }
+
   /** x [T, D] → [T, D]; with seen tokens, x follows them in one document, and there are no gradients. */
-  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null = null): Tensor {
+  forward(x: Tensor, context: BlockContext, seen: SeenTokens | null = null): Tensor {
     const { residualScale } = this.plan
     const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {
       const y = body(before ? before.forward(residual) : residual)
@@ -56,7 +91,9 @@ export class DecoderBlock {
     return scope(() => {
       const mix = (normed: Tensor) => this.mixer.forward(normed, context, seen)
       const between = around(this.beforeMixer, mix, this.afterMixer, x)
-      return around(this.beforeMlp, (normed) => this.mlp.forward(normed, context), this.afterMlp, between)
+      const after = around(this.beforeMlp, (normed) => this.mlp.forward(normed, context), this.afterMlp, between)
+      const gated = this.perLayer?.forward(after, context.perLayer!, context) ?? after
+      return this.outputScale ? scaledBy(gated, this.outputScale) : gated
     })
   }
 }

@@ -7,7 +7,7 @@ import { longRowsFrom, RotaryTables, stretchedRowsFrom, type TokenPositions } fr
 import { recomputed } from '../../tensor/checkpoint.js'
 import { roundedTo } from '../../tensor/half.js'
 import { embedding } from '../../tensor/operations/embedding.js'
-import { gatherRows } from '../../tensor/operations/indexing.js'
+import { gatherRows, sliceColumns } from '../../tensor/operations/indexing.js'
 import { logitsOf } from '../../tensor/operations/loss.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
@@ -22,6 +22,7 @@ import type { ForwardContext } from './forward-context.js'
 import type { NetworkWeights } from './linear-layers.js'
 import type { ModelConfig } from './model-config.js'
 import { Norm } from './norm.js'
+import { PerLayerInputs } from './per-layer-inputs.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
 import type { SequenceCache } from './sequence-cache.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
@@ -53,6 +54,7 @@ export class Decoder {
   readonly embeddingTable: Linear
   /** Learned positions [P, D], where there are any. */
   positions: Weight | null
+  readonly perLayer: PerLayerInputs | null
   readonly finalNorm: Norm
   /** Output head [V, D]; null where it is tied to the embeddings. */
   readonly untiedHead: Linear | null
@@ -77,12 +79,14 @@ export class Decoder {
     const positions = network.positions && `${network.positions}.weight`
     this.embeddingTable = tableOf(network.embeddings, weights, 'embeddings')
     this.positions = positions ? weights.weight(positions) : null
+    this.perLayer = network.perLayer ? new PerLayerInputs(network.perLayer, weights) : null
     this.blocks = network.blocks.map((plan) => new DecoderBlock(plan, weights))
     this.finalNorm = new Norm(network.finalNorm, weights)
     this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
     this.slots = [
       ...WeightSlot.ofLinear(this.embeddingTable),
       ...(positions ? [WeightSlot.ofWeight(positions, this, 'positions')] : []),
+      ...(this.perLayer?.slots ?? []),
       ...this.blocks.flatMap(({ slots }) => slots),
       ...this.finalNorm.slots,
       ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
@@ -104,7 +108,12 @@ export class Decoder {
     return this.headTable.adaptedWeight()
   }
 
-  /** Layers outside the blocks that can have adapters: none where the head is tied to the embeddings. */
+  /** Every linear layer but tables, in order. */
+  linears(): Linear[] {
+    return [...(this.perLayer ? [this.perLayer.projection] : []), ...this.blocks.flatMap((block) => block.linears())]
+  }
+
+  /** Tables that can have adapters: none where the head is tied to the embeddings. */
   get tables(): readonly Linear[] {
     return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
   }
@@ -178,8 +187,11 @@ export class Decoder {
     const { ids, positions, queryOffsets, keyOffsets } = inputs
     const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null, int8: false }
     let x = this.#embedded(ids, positions)
-    for (const [i, block] of this.blocks.entries())
-      x = block.forward(x, context, { memory: cache.blocks[i]!, positions, queryOffsets, keyOffsets })
+    const perLayer = this.#perLayerInputs(ids, x, context)
+    for (const [i, block] of this.blocks.entries()) {
+      const seen = { memory: cache.blocks[block.source ?? i]!, positions, queryOffsets, keyOffsets }
+      x = block.forward(x, { ...context, ...perLayer(i) }, seen)
+    }
     const tokens = ids.shape[0]!
     const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
     return logitsOf(last, this.adaptedHead(), this.network.logits)
@@ -189,7 +201,7 @@ export class Decoder {
   #state(): unknown[] {
     const state: unknown[] = []
     for (const { current } of this.slots) state.push(current, current.parameter?.version)
-    for (const linear of [...this.blocks.flatMap((block) => block.linears()), ...this.tables]) {
+    for (const linear of [...this.linears(), ...this.tables]) {
       for (const { layer, scale } of linear.activeAdapters())
         state.push(layer, scale, ...layer.parameters.map(({ version }) => version))
     }
@@ -199,8 +211,9 @@ export class Decoder {
   /** Returns the first unit that has trained weights or adapters; null if none has. */
   firstTrained(): number | null {
     const tables = [this.embeddingTable.weight, this.positions].some((table) => table?.parameter)
+    const linears = [this.embeddingTable, ...(this.perLayer ? [this.perLayer.projection] : [])]
     const units = [
-      tables || trainedTensors([], [this.embeddingTable]).length > 0,
+      tables || trainedTensors(this.perLayer?.slots ?? [], linears).length > 0,
       ...this.blocks.map((block) => trainedTensors(block.slots, block.linears()).length > 0),
     ]
     const first = units.indexOf(true)
@@ -261,6 +274,15 @@ export class Decoder {
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
+  /** Returns a function of each block's own input, from tokens `ids` and their embeddings x. */
+  #perLayerInputs(ids: Tensor, x: Tensor, context: ForwardContext): (block: number) => { perLayer?: Tensor } {
+    const { perLayer } = this
+    if (!perLayer) return () => ({})
+    const all = perLayer.forward(ids, x, context)
+    const { size } = perLayer.plan
+    return (block) => ({ perLayer: sliceColumns(all, block * size, (block + 1) * size) })
+  }
+
   *#hiddenStates(
     batch: Batch,
     { dropout, recompute = false, int8 = false, blocks, within = (part) => part() }: ForwardOptions,
@@ -275,12 +297,26 @@ export class Decoder {
     }
     const inputs = [...context.rotary.values()].flatMap((input): Tensor[] => Object.values(input))
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
-    let x = this.#embedded(this.#integers(batch.ids), onDevice)
-    for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {
-      const forward = (inputs: { x: Tensor }) => within(() => block.forward(inputs.x, context))
-      const next = recompute
-        ? recomputed(forward, { x }, trainedTensors(block.slots, block.linears()), constants)
-        : forward({ x })
+    const ids = this.#integers(batch.ids)
+    let x = this.#embedded(ids, onDevice)
+    const perLayer = this.#perLayerInputs(ids, x, context)
+    const keysValues = new Map<number, Tensor>()
+    for (const place of blocks ?? this.blocks.keys()) {
+      const block = this.blocks[place]!
+      const run = <Inputs extends object>(body: (inputs: Inputs) => Tensor, from: Inputs) => {
+        const forward = (inputs: Inputs) => within(() => body(inputs))
+        return recompute
+          ? recomputed(forward, from, trainedTensors(block.slots, block.linears()), constants)
+          : forward(from)
+      }
+      if (block.isSource)
+        keysValues.set(
+          place,
+          run((from) => block.keysValues(from.x, context), { x }),
+        )
+      const shared = keysValues.get(block.source ?? place)
+      const inputs = { x, ...perLayer(place), ...(shared && { keysValues: shared }) }
+      const next = run(({ x: input, ...beside }) => block.forward(input, { ...context, ...beside }), inputs)
       // The tape keeps what it needs.
       x.dispose()
       x = next

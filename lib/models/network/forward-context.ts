@@ -14,6 +14,14 @@ export interface ForwardContext {
   readonly int8: boolean
 }
 
+/** What a block reads beside its input, where its plan says so. */
+export interface BlockContext extends ForwardContext {
+  /** Keys and values [T, 2K E] to attend to, its own or another block's. */
+  readonly keysValues?: Tensor
+  /** The block's own input [T, size]. */
+  readonly perLayer?: Tensor
+}
+
 /** Wraps x [T, k] as an input of a block's linear layers. */
 export function linearInput(x: Tensor, { dropout, int8 }: ForwardContext): LinearInput {
   return new LinearInput(x, dropout, int8)

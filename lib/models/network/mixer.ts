@@ -1,7 +1,7 @@
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import type { Linear, LinearGroup } from '../../nn/linear.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { ForwardContext } from './forward-context.js'
+import type { BlockContext, ForwardContext } from './forward-context.js'
 import type { WeightSlot } from './weight-slot.js'
 
 /** The part of a block through which the tokens of a document act on later ones, such as attention. */
@@ -12,7 +12,9 @@ export interface Mixer {
   readonly slots: readonly WeightSlot[]
   linears(): Linear[]
   /** x [T, D] → [T, D]; with seen tokens, x follows them in one document, and there are no gradients. */
-  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor
+  forward(x: Tensor, context: BlockContext, seen: SeenTokens | null): Tensor
+  /** Keys and values of x [T, D] for several blocks, where its plan says so: [T, 2K E]. */
+  keysValues?(x: Tensor, context: ForwardContext): Tensor
   /** Allocates memory of a sequence's tokens. */
   createMemory(room: MemoryRoom): MixerMemory
 }

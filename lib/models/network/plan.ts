@@ -29,13 +29,22 @@ interface MixerLayers {
   readonly output: LinearPlan
 }
 
-/** Grouped-query attention. `projections`: query, key and value; or one layer with the rows of all three. */
+/**
+ * Grouped-query attention. `projections`: query, key and value; one layer with the rows of all three; query and key, where
+ * values are keys before their norm; or query alone, where keys and values are another block's.
+ */
 export interface AttentionPlan extends MixerLayers {
   readonly kind: 'attention'
   readonly shape: AttentionShape
   /** Norms of queries and keys, each over a head or over all of them. */
   readonly queryNorm: NormPlan | null
   readonly keyNorm: NormPlan | null
+  /** The epsilon of a norm of values over each head, without a weight; absent: none. */
+  readonly valueEpsilon?: number
+  /** Index of the block whose keys and values it attends to; absent: its own. */
+  readonly source?: number
+  /** Whether other blocks attend to its keys and values. */
+  readonly isSource?: boolean
   readonly rotary: RotaryPlan | null
   readonly softmax: Softmax
 }
@@ -51,6 +60,14 @@ export interface MlpPlan {
   readonly down: LinearPlan
 }
 
+/** The part of a block that reads the block's own input of `size` values (`PerLayerInputsPlan`). */
+export interface PerLayerGatePlan {
+  readonly gate: LinearPlan
+  readonly activation: Activation
+  readonly projection: LinearPlan
+  readonly norm: NormPlan
+}
+
 /** A mixer and an MLP, each with a norm before or after it (or both) and a residual connection. */
 export interface DecoderBlockPlan<Mixer extends MixerPlan = MixerPlan> {
   readonly beforeMixer: NormPlan | null
@@ -61,6 +78,18 @@ export interface DecoderBlockPlan<Mixer extends MixerPlan = MixerPlan> {
   readonly afterMlp: NormPlan | null
   /** The factor of the outputs of mixer and MLP before they are added. */
   readonly residualScale: number
+  readonly perLayer?: PerLayerGatePlan
+  /** A constant [1] that multiplies the block's result; `name` is the tensor's. */
+  readonly outputScale?: { readonly name: string }
+}
+
+/** Inputs of `size` values for each block, from a table with a row for each token, and from the token's embedding. */
+export interface PerLayerInputsPlan {
+  readonly table: string
+  readonly rows: number
+  readonly size: number
+  readonly projection: LinearPlan
+  readonly norm: NormPlan
 }
 
 export interface NetworkPlan {
@@ -69,6 +98,7 @@ export interface NetworkPlan {
   readonly embeddingScale: number
   /** A table of learned positions, added to the embeddings. */
   readonly positions: string | null
+  readonly perLayer?: PerLayerInputsPlan
   readonly blocks: readonly DecoderBlockPlan[]
   readonly finalNorm: NormPlan
   readonly head: string
@@ -103,7 +133,13 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     shapes.set(`${name}.weight`, [outFeatures, inFeatures])
     if (bias) shapes.set(`${name}.bias`, [outFeatures])
   }
-  for (const { beforeMixer, mixer, afterMixer, beforeMlp, mlp, afterMlp } of network.blocks) {
+  const { perLayer: inputs } = network
+  if (inputs) {
+    shapes.set(`${inputs.table}.weight`, [inputs.rows, inputs.projection.outFeatures])
+    linear(inputs.projection)
+    norm(inputs.norm)
+  }
+  for (const { beforeMixer, mixer, afterMixer, beforeMlp, mlp, afterMlp, perLayer, outputScale } of network.blocks) {
     norm(beforeMixer)
     for (const projection of mixer.projections) linear(projection)
     for (const plan of normsOfMixer(mixer)) norm(plan)
@@ -113,6 +149,12 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     for (const projection of mlp.projections) linear(projection)
     linear(mlp.down)
     norm(afterMlp)
+    if (perLayer) {
+      linear(perLayer.gate)
+      linear(perLayer.projection)
+      norm(perLayer.norm)
+    }
+    if (outputScale) shapes.set(outputScale.name, [1])
   }
   norm(network.finalNorm)
   if (!config.tiedEmbeddings) shapes.set(`${network.head}.weight`, [vocabularySize, hiddenSize])
@@ -133,15 +175,21 @@ export function rotaryPlans(network: NetworkPlan): RotaryPlan[] {
 }
 
 /** Returns every norm of a network. */
-export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
+export function normsOf({ perLayer, blocks, finalNorm }: NetworkPlan): NormPlan[] {
   const inBlocks = blocks.flatMap(({ mixer, ...block }) => [
     block.beforeMixer,
     block.afterMixer,
     block.beforeMlp,
     block.afterMlp,
     ...normsOfMixer(mixer),
+    block.perLayer?.norm,
   ])
-  return [...inBlocks.filter((norm) => norm !== null), finalNorm]
+  return [perLayer?.norm, ...inBlocks, finalNorm].filter((norm) => norm !== null && norm !== undefined)
+}
+
+/** Returns the names of weights that are never trained: factors, which are 1 in a new model. */
+export function constantsOf({ blocks }: NetworkPlan): ReadonlySet<string> {
+  return new Set(blocks.flatMap(({ outputScale }) => outputScale?.name ?? []))
 }
 
 function normsOfMixer(mixer: MixerPlan): NormPlan[] {
@@ -151,14 +199,15 @@ function normsOfMixer(mixer: MixerPlan): NormPlan[] {
   }
 }
 
-/** Returns the linear layers of the blocks, in order. */
-export function linearsOf(network: NetworkPlan): LinearPlan[] {
-  return network.blocks.flatMap(linearGroups).flat()
+/** Returns the linear layers of the blocks and of their own inputs, in order. */
+export function linearsOf({ perLayer, blocks }: NetworkPlan): LinearPlan[] {
+  return [...(perLayer ? [perLayer.projection] : []), ...blocks.flatMap(linearGroups).flat()]
 }
 
 /** Returns the linear layers of a block, grouped by their input. */
-export function linearGroups({ mixer, mlp }: DecoderBlockPlan): (readonly LinearPlan[])[] {
-  return [mixer.projections, [mixer.output], mlp.projections, [mlp.down]]
+export function linearGroups({ mixer, mlp, perLayer }: DecoderBlockPlan): (readonly LinearPlan[])[] {
+  const ofInput = perLayer ? [[perLayer.gate], [perLayer.projection]] : []
+  return [mixer.projections, [mixer.output], mlp.projections, [mlp.down], ...ofInput]
 }
 
 /** Returns the layers that can have adapters, without weights: those of the blocks, and untied embeddings and head. */

@@ -13,13 +13,13 @@ export interface NetworkUnit {
 /** Returns the units: the tables, then each block, then the output head unless it is tied. */
 export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): NetworkUnit[] {
   const { network, tiedEmbeddings } = config
-  const { embeddings, positions, blocks, head } = network
+  const { embeddings, positions, perLayer, blocks, head } = network
   const table = (...names: readonly (string | null)[]): NetworkUnit => ({
     isBlock: false,
     groups: names.filter((name) => name !== null).map((name) => [`${name}.weight`]),
   })
   return [
-    table(embeddings, positions),
+    table(embeddings, positions, ...(perLayer ? [perLayer.table, perLayer.projection.name] : [])),
     ...blocks.map((block) => ({
       isBlock: true,
       groups: linearGroups(block).map((layers) => layers.map(({ name }) => `${name}.weight`)),

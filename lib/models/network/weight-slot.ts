@@ -18,6 +18,8 @@ export class WeightSlot {
     readonly name: string,
     weight: Weight,
     put: (weight: Weight) => void,
+    /** Whether it is never trained. */
+    readonly isConstant = false,
   ) {
     this.#current = weight
     this.#put = put
@@ -35,6 +37,11 @@ export class WeightSlot {
     return new WeightSlot(name, weightOf(owner[key]!), ({ floats }) => {
       owner[key] = floats
     })
+  }
+
+  /** Makes the slot of a vector of floats that is never trained. */
+  static ofConstant(name: string, values: Tensor): WeightSlot {
+    return new WeightSlot(name, weightOf(values), () => {}, true)
   }
 
   static ofLinear(linear: Linear): WeightSlot[] {

@@ -1,0 +1,211 @@
+import { isJsonObject } from '../../io/json.js'
+import type { ModelSizes } from '../network/model-config.js'
+import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan } from '../network/plan.js'
+import type { ConfigReader } from './config-reader.js'
+import type { Family } from './family.js'
+import { gemmaRest } from './gemma.js'
+import { gemmaNorms } from './gemma2.js'
+import {
+  type Defaults,
+  hasWindow,
+  layerWindows,
+  llamaBlock,
+  llamaNetwork,
+  readSizes,
+  requireHeads,
+  rmsNorms,
+  withQueryKeyNorms,
+} from './parts.js'
+import { readRotaries } from './rotary-settings.js'
+
+/** Values of the class, which configurations may leave out. */
+const defaults: Defaults = {
+  vocabularySize: 262_144,
+  hiddenSize: 2304,
+  intermediateSize: 9216,
+  layers: 30,
+  heads: 8,
+  keyValueHeads: 4,
+  headSize: 256,
+  maxPositions: 131_072,
+}
+
+const parameters = {
+  sliding_attention: { rope_type: 'default', rope_theta: 10_000 },
+  full_attention: { rope_type: 'proportional', partial_rotary_factor: 0.25, rope_theta: 1_000_000 },
+}
+
+/** Keys about experts, which have no effect where a model has none. */
+const ofExperts = ['num_experts', 'top_k_experts', 'moe_intermediate_size']
+
+/**
+ * Gemma 4 without experts (E2B, E4B, 31B), text only: Gemma 3 with larger heads in layers of full attention and normed values.
+ * In some sizes keys are values, too, the last layers attend to keys and values of earlier ones, or every layer has an input of
+ * its own.
+ */
+export const gemma4: Family = {
+  modelType: 'gemma4_text',
+
+  read(read) {
+    read.require('enable_moe_block', [false], false)
+    read.require('use_bidirectional_attention', ['vision', null], null)
+    read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
+    for (const key of ofExperts) read.value(key)
+    const sizes = readSizes(read, defaults)
+    const epsilon = read.number('rms_norm_eps', 1e-6)
+    const norm = rmsNorms(epsilon)
+    const layers = readLayers(read, sizes)
+    const windows = layerWindows(read, sizes, read.integer('sliding_window', 512), (i) => layers[i]!.isLocal)
+    const attention = read.flag('attention_bias')
+    const options = {
+      norm,
+      biases: { queryKeyValue: attention, attentionOutput: attention },
+      activation: 'geluTanh',
+      scale: 1,
+    } as const
+    const perLayer = readPerLayerSize(read)
+    const block = (i: number): DecoderBlockPlan => {
+      const { isLocal, rotary, ...own } = layers[i]!
+      const alike = llamaBlock({ ...sizes, ...own }, i, { ...options, rotary, window: isLocal ? windows[i]! : null })
+      const { mixer, ...rest } = withQueryKeyNorms(gemmaNorms(alike, norm, i), norm, 'head')
+      const path = `model.layers.${i}`
+      return {
+        ...rest,
+        mixer: withSharing(mixer, layers[i]!, epsilon),
+        ...(perLayer > 0 && { perLayer: perLayerGate(path, sizes, perLayer, norm) }),
+        outputScale: { name: `${path}.layer_scalar` },
+      }
+    }
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings', true),
+      network: llamaNetwork(sizes, norm, block, {
+        ...gemmaRest(sizes, read.optionalNumber('final_logit_softcapping')),
+        ...(perLayer > 0 && perLayerInputs(read, sizes, perLayer, norm)),
+      }),
+    }
+  },
+
+  gguf: null,
+}
+
+interface Layer extends Pick<ModelSizes, 'headSize' | 'keyValueHeads' | 'intermediateSize'> {
+  /** Whether it has a window. */
+  readonly isLocal: boolean
+  readonly rotary: AttentionPlan['rotary']
+  readonly keysAreValues: boolean
+  /** As in `AttentionPlan`. */
+  readonly source: number | undefined
+  readonly isSource: boolean
+}
+
+/** Reads what differs between layers. */
+function readLayers(read: ConfigReader, sizes: ModelSizes): Layer[] {
+  const { layers } = sizes
+  const inPattern = hasWindow(read, sizes, 6)
+  const isLocal = Array.from({ length: layers }, (_, i) => i < layers - 1 && inPattern(i))
+  const keysAreValues = read.flag('attention_k_eq_v')
+  const headsOf = readHeads(read, sizes, keysAreValues)
+  const rotaries = new Map<number, ReturnType<typeof readRotaries>>()
+  const sources = readSources(read, isLocal)
+  const widerBy = read.flag('use_double_wide_mlp') ? 2 : 1
+  return isLocal.map((local, i) => {
+    const heads = headsOf(i, local)
+    requireHeads(read, { ...sizes, ...heads })
+    const { headSize } = heads
+    if (!rotaries.has(headSize)) rotaries.set(headSize, readRotaries(read, { ...sizes, headSize, parameters }))
+    const source = sources[i]
+    return {
+      ...heads,
+      intermediateSize: sizes.intermediateSize * (source === undefined ? 1 : widerBy),
+      isLocal: local,
+      rotary: rotaries.get(headSize)![local ? 'local' : 'global'],
+      keysAreValues: keysAreValues && !local,
+      source,
+      isSource: sources.includes(i),
+    }
+  })
+}
+
+/** Reads the sizes of heads: by layer as transformers writes them, or those of layers without a window as they are published. */
+function readHeads(read: ConfigReader, { headSize, keyValueHeads }: ModelSizes, keysAreValues: boolean) {
+  const byLayer = read.value('per_layer_config')
+  if (byLayer === undefined) {
+    const more = keysAreValues ? read.integer('num_global_key_value_heads', keyValueHeads) : keyValueHeads
+    const larger = { headSize: read.integer('global_head_dim', 512), keyValueHeads: more }
+    return (_: number, isLocal: boolean) => (isLocal ? { headSize, keyValueHeads } : larger)
+  }
+  if (!isJsonObject(byLayer)) throw read.malformed('per_layer_config', 'an object', byLayer)
+  return (layer: number) => {
+    const own = byLayer[layer] ?? {}
+    if (!isJsonObject(own)) throw read.malformed('per_layer_config', 'an object for each layer', own)
+    const options = read.inside(own, `per_layer_config ${layer}`)
+    const heads = {
+      headSize: options.integer('head_dim', headSize),
+      keyValueHeads: options.integer('num_key_value_heads', keyValueHeads),
+    }
+    const [other] = options.unread()
+    if (other !== undefined) throw options.unsupported(other, own[other], 'layers differ in their heads only')
+    return heads
+  }
+}
+
+/** Returns the layer whose keys and values each of the last layers uses: the last of its kind that has its own. */
+function readSources(read: ConfigReader, isLocal: readonly boolean[]): (number | undefined)[] {
+  const shared = read.number('num_kv_shared_layers', 0)
+  const own = isLocal.slice(0, isLocal.length - shared)
+  const sources = isLocal.map((local, i) => (i < own.length ? undefined : own.lastIndexOf(local)))
+  if (Number.isInteger(shared) && shared >= 0 && !sources.includes(-1)) return sources
+  throw read.malformed(
+    'num_kv_shared_layers',
+    'a number of last layers, before which there is one of each kind',
+    shared,
+  )
+}
+
+function withSharing(
+  { projections, ...attention }: AttentionPlan,
+  { keysAreValues, source, isSource }: Layer,
+  valueEpsilon: number,
+): AttentionPlan {
+  if (source !== undefined) return { ...attention, projections: projections.slice(0, 1), keyNorm: null, source }
+  const own = keysAreValues ? projections.slice(0, 2) : projections
+  return { ...attention, projections: own, valueEpsilon, ...(isSource && { isSource }) }
+}
+
+/** The size of every layer's own input; 0: none. */
+function readPerLayerSize(read: ConfigReader): number {
+  const size = read.optionalNumber('hidden_size_per_layer_input', 256) ?? 0
+  return size === 0 ? size : read.integer('hidden_size_per_layer_input', 256)
+}
+
+type MakeNorm = ReturnType<typeof rmsNorms>
+
+function perLayerInputs(
+  read: ConfigReader,
+  { hiddenSize, layers }: ModelSizes,
+  size: number,
+  norm: MakeNorm,
+): Pick<NetworkPlan, 'perLayer'> {
+  const projection = {
+    name: 'model.per_layer_model_projection',
+    outFeatures: layers * size,
+    inFeatures: hiddenSize,
+    bias: false,
+  }
+  const table = 'model.embed_tokens_per_layer'
+  const rows = read.integer('vocab_size_per_layer_input', defaults.vocabularySize)
+  return { perLayer: { table, rows, size, projection, norm: norm('model.per_layer_projection_norm', size) } }
+}
+
+function perLayerGate(path: string, { hiddenSize }: ModelSizes, size: number, norm: MakeNorm) {
+  const linear = (name: string, outFeatures: number, inFeatures: number): LinearPlan => {
+    return { name: `${path}.${name}`, outFeatures, inFeatures, bias: false }
+  }
+  return {
+    gate: linear('per_layer_input_gate', size, hiddenSize),
+    activation: 'geluTanh',
+    projection: linear('per_layer_projection', hiddenSize, size),
+    norm: norm(`${path}.post_per_layer_input_norm`, hiddenSize),
+  } as const
+}
