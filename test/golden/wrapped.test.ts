@@ -96,6 +96,25 @@ describe.each(spellings)('%s with %s', (file, config) => {
   })
 })
 
+describe.each(['gemma4-e2b', 'ministral3'])('%s', (name) => {
+  const model = `families2/${name}`
+
+  needing(lacksGolden(`${model}/training/lora`)).test('what merging keeps, byte for byte', async () => {
+    const own = goldenJson<Expected>(`${model}/expected.json`)
+    const output = join(at(), 'merged')
+    const adapter = goldenPath(`${model}/training/lora/final`)
+    await mergeModel({ model: goldenPath(model), adapter, output, device })
+    const [before, after] = [goldenPath(model), output].map((one) => readTensors(join(one, 'model.safetensors')))
+    expect([...after!.keys()].sort()).toEqual([...before!.keys()].sort())
+    const changed = [...before!].filter(([key, { bytes }]) => Buffer.compare(bytes, after!.get(key)!.bytes) !== 0)
+    expect(changed).toHaveLength(own.training.lora!.modules.length)
+    expect(changed.every(([key]) => key.includes('language_model.'))).toBe(true)
+    using merged = await loadFamily(output)
+    const got = await logProbsOf(merged, own.sequences)
+    expect(largestError(got, own.training.lora!.final_logprobs)).toBeLessThan(1e-3)
+  })
+})
+
 test('the model saved with other floats keeps the rest as it is', async () => {
   const folder = folderOf('model-hub', 'config-hub')
   const settings = ['preprocessor_config.json', 'processor_config.json', 'video_preprocessor_config.json']

@@ -168,6 +168,56 @@ test('Granite 4 rotates only where the configuration says so', () => {
   expect(rotaries({})).toEqual(Array(6).fill(false))
 })
 
+describe('Gemma 4', () => {
+  const pattern = Array.from({ length: 10 }, (_, i) => (i % 5 === 4 ? 'full_attention' : 'sliding_attention'))
+  const e2b = {
+    model_type: 'gemma4_text',
+    num_hidden_layers: 10,
+    num_key_value_heads: 1,
+    num_kv_shared_layers: 4,
+    layer_types: pattern,
+    use_double_wide_mlp: true,
+    sliding_window: 8,
+  }
+  const ofLayers = <Value>(json: Json, read: (attention: ReturnType<typeof attentions>[number]) => Value) =>
+    attentions({ ...e2b, ...json }).map(read)
+
+  test('shares keys and values of the last layer of each kind that has its own', () => {
+    const own = Array(6).fill(undefined)
+    expect(ofLayers({}, ({ source }) => source)).toEqual([...own, 5, 5, 5, 4])
+    expect(ofLayers({}, ({ projections }) => projections.length)).toEqual([...Array(6).fill(3), 1, 1, 1, 1])
+    const widths = networkOf({ ...e2b }).blocks.map(({ mlp }) => mlp.down.inFeatures)
+    expect(widths).toEqual([...Array(6).fill(160), ...Array(4).fill(320)])
+  })
+
+  test('has larger heads, and its own number of them, where there is no window', () => {
+    const heads = (json: Json) => ofLayers(json, ({ shape }) => [shape.headSize, shape.keyValueHeads]).slice(3, 6)
+    expect(heads({ num_global_key_value_heads: 2 })).toEqual([256, 512, 256].map((size) => [size, 1]))
+    const alike = { attention_k_eq_v: true, num_global_key_value_heads: 2, global_head_dim: 64, head_dim: 32 }
+    expect(heads(alike)).toEqual([
+      [32, 1],
+      [64, 2],
+      [32, 1],
+    ])
+    expect(ofLayers(alike, ({ projections }) => projections.length).slice(3, 6)).toEqual([3, 2, 3])
+    const byLayer = { head_dim: 32, per_layer_config: { 4: { head_dim: 16 }, 9: { head_dim: 16 } } }
+    expect(heads(byLayer)).toEqual([32, 16, 32].map((size) => [size, 1]))
+  })
+
+  test('turns a quarter of the larger heads, by another base', () => {
+    const turns = ofLayers({ global_head_dim: 64 }, ({ rotary }) => rotary)
+    expect(turns[0]).toEqual({ theta: 1e4, headSize: 256, scaling: { type: 'default' } })
+    expect(turns[4]).toEqual({ theta: 1e6, headSize: 64, scaling: { type: 'proportional', factor: 1, part: 0.25 } })
+    expect(new Set(turns).size).toBe(2)
+  })
+
+  test('has inputs of every layer unless their size is 0', () => {
+    expect(networkOf(e2b).perLayer).toMatchObject({ rows: 262_144, size: 256, projection: { outFeatures: 2560 } })
+    expect(networkOf({ ...e2b, hidden_size_per_layer_input: 0 })).not.toHaveProperty('perLayer')
+    expect(networkOf({ ...e2b, hidden_size_per_layer_input: 0 }).blocks[0]).not.toHaveProperty('perLayer')
+  })
+})
+
 /** The notes of loading on a configuration. */
 function warnings(json: Json): string[] {
   const heard: string[] = []
@@ -290,15 +340,15 @@ test('GPT-2’s published configuration', () => {
 test.each<[Json, RegExp]>([
   [
     { model_type: 'qwen4' },
-    /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2, gemma3, mistral3\.$/,
+    /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2, gemma3, gemma4, mistral3\.$/,
   ],
   [
     { model_type: 'qwen3_moe', num_experts: 128 },
     /architecture qwen3_moe is not supported; supported: llama, mistral, .*, all of them without experts: take a model that has none\.$/,
   ],
   [
-    { model_type: 'gemma4', text_config: { model_type: 'gemma4_text' } },
-    /architecture gemma4 is not supported yet: it wraps "gemma4_text", a text model, in text_config; supported: llama/,
+    { model_type: 'gemma3n', text_config: { model_type: 'gemma3n_text' } },
+    /architecture gemma3n is not supported yet: it wraps "gemma3n_text", a text model, in text_config; supported: llama/,
   ],
   [{ model_type: 'gemma3', text_config: [] }, /expected an object for text_config but found \[\]/],
   [
@@ -306,6 +356,16 @@ test.each<[Json, RegExp]>([
     /^config\.json, text_config: architecture qwen9 is not supported; supported: llama/,
   ],
   [{ ...base('granitemoehybrid'), layer_types: Array(6).fill('mamba') }, /layer_types "mamba" is not supported/],
+  [
+    { ...base('gemma4_text'), enable_moe_block: true },
+    /enable_moe_block true is not supported: take a model that has no experts/,
+  ],
+  [
+    { ...base('gemma4_text'), use_bidirectional_attention: 'all' },
+    /use_bidirectional_attention "all" is not supported/,
+  ],
+  [{ ...base('gemma4_text'), num_kv_shared_layers: 6 }, /one of each kind for num_kv_shared_layers but found 6/],
+  [{ ...base('gemma4_text'), per_layer_config: { 5: { sliding_window: 4 } } }, /sliding_window 4 is not supported/],
   [{ ...base('granitemoehybrid'), layer_types: null }, /layer_types "mamba" is not supported/],
   [{ ...base('granitemoehybrid'), num_local_experts: 8 }, /num_local_experts 8 is not supported: supported: 0/],
   [

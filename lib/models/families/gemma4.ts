@@ -47,7 +47,9 @@ export const gemma4: Family = {
   modelType: 'gemma4_text',
 
   read(read) {
-    read.require('enable_moe_block', [false], false)
+    if (read.flag('enable_moe_block')) {
+      throw read.unsupported('enable_moe_block', true, 'take a model that has no experts')
+    }
     read.require('use_bidirectional_attention', ['vision', null], null)
     read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
     for (const key of ofExperts) read.value(key)
@@ -130,11 +132,12 @@ function readLayers(read: ConfigReader, sizes: ModelSizes): Layer[] {
 /** Reads the sizes of heads: by layer as transformers writes them, or those of layers without a window as they are published. */
 function readHeads(read: ConfigReader, { headSize, keyValueHeads }: ModelSizes, keysAreValues: boolean) {
   const byLayer = read.value('per_layer_config')
-  if (byLayer === undefined) {
-    const more = keysAreValues ? read.integer('num_global_key_value_heads', keyValueHeads) : keyValueHeads
-    const larger = { headSize: read.integer('global_head_dim', 512), keyValueHeads: more }
-    return (_: number, isLocal: boolean) => (isLocal ? { headSize, keyValueHeads } : larger)
+  const others = read.integer('num_global_key_value_heads', keyValueHeads)
+  const ofGlobal = {
+    headSize: read.integer('global_head_dim', 512),
+    keyValueHeads: keysAreValues ? others : keyValueHeads,
   }
+  if (byLayer === undefined) return (_: number, isLocal: boolean) => (isLocal ? { headSize, keyValueHeads } : ofGlobal)
   if (!isJsonObject(byLayer)) throw read.malformed('per_layer_config', 'an object', byLayer)
   return (layer: number) => {
     const own = byLayer[layer] ?? {}

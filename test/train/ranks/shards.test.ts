@@ -152,6 +152,14 @@ describe('ranks that shard a model', () => {
       await expectSame(2, goldenPath(`families/${family}`), {}, { method: 'mora' })
     })
 
+  needing(lacksGolden('families2/gemma4-e2b-text')).it.each([false, true])(
+    'train Gemma 4, whose blocks share keys and values (recomputed: %s)',
+    async (gradientCheckpointing) => {
+      const changes = { method: 'lora', targetModules: 'all-linear', gradientCheckpointing } as const
+      await expectSame(2, goldenPath('families2/gemma4-e2b-text'), {}, changes)
+    },
+  )
+
   it('train beside blocks of GGUF', async () => {
     using model = await load(tiny, {})
     const path = join(folder(), 'model.gguf')
