@@ -125,6 +125,52 @@ export interface Operations {
     dBias?: Optional
   }): void
 
+  /** S <- e^g S; S <- S + k (beta (v - Sᵀk))ᵀ; y = Sᵀq / √Dk for each value head; see native/core/operations.def. */
+  gatedDeltaRule(operands: {
+    q: T
+    k: T
+    v: T
+    g: T
+    beta: T
+    offsets: T
+    state?: Optional
+    y: T
+    finalState?: Optional
+  }): void
+  gatedDeltaRuleBackward(operands: {
+    dY: T
+    dFinal?: Optional
+    q: T
+    k: T
+    v: T
+    g: T
+    beta: T
+    offsets: T
+    state?: Optional
+    dQ: T
+    dK: T
+    dV: T
+    dG: T
+    dBeta: T
+    dState?: Optional
+  }): void
+
+  /** g = -e^logRate softplus(a + bias), beta = sigmoid(b), of a, b [T, H]; logRate, bias [H]. */
+  deltaGates(operands: { a: T; b: T; logRate: T; bias: T; g: T; beta: T }): void
+  deltaGatesBackward(operands: {
+    dG: T
+    dBeta: T
+    a: T
+    logRate: T
+    bias: T
+    g: T
+    beta: T
+    dA: T
+    dB: T
+    dLogRate?: Optional
+    dBias?: Optional
+  }): void
+
   attention(operands: {
     q: T
     k: T

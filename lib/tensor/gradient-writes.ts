@@ -36,6 +36,12 @@ export function writeOrDrop(dX: GradientTarget, x: Tensor, write: (target: Tenso
   else write(Tensor.empty(x.shape, x), false)
 }
 
+/** Like `writeOrDrop`, with a kernel that overwrites its output. */
+export function storeOrDrop(dX: GradientTarget, x: Tensor, store: (gradient: Tensor) => void): void {
+  if (dX.needed) writeByStoring(dX, store)
+  else store(Tensor.empty(x.shape, x))
+}
+
 /** Stores or adds gradient [1] · values. A gradient that is known to be 1 costs nothing, any other a product. */
 export function writeScaled(target: GradientTarget, gradient: Tensor, values: Tensor): void {
   if (isOne(gradient)) {

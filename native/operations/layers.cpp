@@ -1,4 +1,4 @@
-// Rotary embeddings, activations, dropout, convolutions.
+// Rotary embeddings, activations, dropout, convolutions, the gated delta rule.
 #include "operations/check.h"
 #include "operations/operations.h"
 
@@ -77,6 +77,85 @@ void causalConvolutionBackward(In dY, In x, In kernel, In offsets, Out dX, Flag 
   if (dKernel) check.tensor("dKernel", dKernel).sameShape(kernel).dtype(DType::f32).dense();
   checkChannels(check, "dBias", dBias, x);
   check.enqueue(&Backend::causalConvolutionBackward, dY, x, kernel, offsets, dX, accumulate, dKernel, dBias);
+}
+
+namespace {
+
+void checkStates(Check& check, const char* name, Optional states, In q, In v, In offsets) {
+  if (!states) return;
+  check.tensor(name, states).shape({offsets.size(0) - 1, v.size(1), q.size(2), v.size(2)}).dtype(DType::f32).dense();
+}
+
+void checkDeltaRule(Check& check, In q, In k, In v, In g, In beta, In offsets, Optional state) {
+  check.tensor("q", q).rank(3).floats().rows();
+  checkRowsLike(check, "k", k, q);
+  check.tensor("v", v).rank(3).dtype(q.dtype()).rows();
+  check.that(v.size(0) == q.size(0), [&] { return std::to_string(q.size(0)) + " tokens"; });
+  check.that(q.size(1) > 0 && v.size(1) % q.size(1) == 0,
+             [&] { return "a multiple of " + std::to_string(q.size(1)) + " heads"; });
+  check.tensor("g", g).shape({v.size(0), v.size(1)}).dtype(DType::f32).rows();
+  check.tensor("beta", beta).sameShape(g).dtype(DType::f32).rows();
+  check.tensor("offsets", offsets).rank(1).dtype(DType::i32).dense();
+  check.that(offsets.size(0) >= 1, "at least one offset");
+  checkStates(check, "state", state, q, v, offsets);
+}
+
+}  // namespace
+
+void gatedDeltaRule(In q, In k, In v, In g, In beta, In offsets, Optional state, Out y, Optional finalState) {
+  Check check("gatedDeltaRule");
+  checkDeltaRule(check, q, k, v, g, beta, offsets, state);
+  checkRowsLike(check, "y", y, v);
+  checkStates(check, "finalState", finalState, q, v, offsets);
+  check.enqueue(&Backend::gatedDeltaRule, q, k, v, g, beta, offsets, state, y, finalState);
+}
+
+void gatedDeltaRuleBackward(In dY, Optional dFinal, In q, In k, In v, In g, In beta, In offsets, Optional state, Out dQ,
+                            Out dK, Out dV, Out dG, Out dBeta, Optional dState) {
+  Check check("gatedDeltaRuleBackward");
+  checkDeltaRule(check, q, k, v, g, beta, offsets, state);
+  checkRowsLike(check, "dY", dY, v);
+  checkStates(check, "dFinal", dFinal, q, v, offsets);
+  checkRowsLike(check, "dQ", dQ, q);
+  checkRowsLike(check, "dK", dK, q);
+  checkRowsLike(check, "dV", dV, v);
+  checkRowsLike(check, "dG", dG, g);
+  checkRowsLike(check, "dBeta", dBeta, g);
+  checkStates(check, "dState", dState, q, v, offsets);
+  check.enqueue(&Backend::gatedDeltaRuleBackward, dY, dFinal, q, k, v, g, beta, offsets, state, dQ, dK, dV, dG, dBeta,
+                dState);
+}
+
+namespace {
+
+void checkGates(Check& check, In a, In logRate, In bias, In g, In beta) {
+  check.tensor("a", a).rank(2).floats().rows();
+  check.tensor("logRate", logRate).shape({a.size(1)}).dtype(DType::f32).dense();
+  check.tensor("bias", bias).shape({a.size(1)}).dtype(DType::f32).dense();
+  check.tensor("g", g).sameShape(a).dtype(DType::f32).rows();
+  check.tensor("beta", beta).sameShape(a).dtype(DType::f32).rows();
+}
+
+}  // namespace
+
+void deltaGates(In a, In b, In logRate, In bias, Out g, Out beta) {
+  Check check("deltaGates");
+  checkGates(check, a, logRate, bias, g, beta);
+  checkRowsLike(check, "b", b, a);
+  check.enqueue(&Backend::deltaGates, a, b, logRate, bias, g, beta);
+}
+
+void deltaGatesBackward(In dG, In dBeta, In a, In logRate, In bias, In g, In beta, Out dA, Out dB, Optional dLogRate,
+                        Optional dBias) {
+  Check check("deltaGatesBackward");
+  checkGates(check, a, logRate, bias, g, beta);
+  checkRowsLike(check, "dG", dG, g);
+  checkRowsLike(check, "dBeta", dBeta, g);
+  checkRowsLike(check, "dA", dA, a);
+  checkRowsLike(check, "dB", dB, a);
+  if (dLogRate) check.tensor("dLogRate", dLogRate).sameShape(logRate).dtype(DType::f32).dense();
+  if (dBias) check.tensor("dBias", dBias).sameShape(bias).dtype(DType::f32).dense();
+  check.enqueue(&Backend::deltaGatesBackward, dG, dBeta, a, logRate, bias, g, beta, dA, dB, dLogRate, dBias);
 }
 
 }  // namespace mora::operations

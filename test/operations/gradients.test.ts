@@ -5,6 +5,7 @@ import { MissLayer } from '../../lib/adapters/methods/miss.js'
 import { type Operator, operators } from '../../lib/adapters/methods/mora.js'
 import { MoraLayer } from '../../lib/adapters/methods/mora-layer.js'
 import type { PermutationKey } from '../../lib/adapters/methods/permutation.js'
+import { native } from '../../lib/native/addon.js'
 import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
@@ -13,6 +14,7 @@ import { activatedTimes, activation, gatedActivation } from '../../lib/tensor/op
 import { add, mul } from '../../lib/tensor/operations/arithmetic.js'
 import { attentionTo, rotated, selfAttention } from '../../lib/tensor/operations/attention.js'
 import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
+import { deltaGates, gatedDeltaRule } from '../../lib/tensor/operations/delta-rule.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding } from '../../lib/tensor/operations/embedding.js'
 import { normHeads } from '../../lib/tensor/operations/head-norm.js'
@@ -77,6 +79,38 @@ const layers: GradientCase[] = [
     name: 'causalConvolution with a frozen kernel',
     inputs: { x: { shape: [7, 8], kind: 'activation' } },
     forward: ({ x }, constant) => causalConvolution(x, constant([8, 3], 'float32'), null, integers(0, 2, 7)),
+  }),
+  gradientCase({
+    name: 'gatedDeltaRule of three documents, three value heads for each of two key heads',
+    inputs: {
+      qkv: { shape: [8, 2 * 2 * 3 + 6 * 2], kind: 'activation' },
+      gates: {
+        shape: [2, 8, 6],
+        kind: 'parameter',
+        values: (normal, i) => (i < 48 ? -0.3 * Math.abs(normal) : 1 / (1 + Math.exp(normal))),
+      },
+    },
+    forward: ({ qkv, gates }) =>
+      gatedDeltaRule(qkv, gates, { keyHeads: 2, valueHeads: 6, keySize: 3, valueSize: 2 }, integers(0, 5, 5, 8)),
+  }),
+  gradientCase({
+    name: 'gatedDeltaRule with constant gates',
+    inputs: { qkv: { shape: [70, 14], kind: 'activation' } },
+    forward: ({ qkv }) => {
+      const gates = Tensor.zeros([2, 70, 1], { device: testDevice() })
+      native.fill(gates.view([70, 1], [1, 1], 70).native, 0.5)
+      return gatedDeltaRule(qkv, gates, { keyHeads: 1, valueHeads: 1, keySize: 5, valueSize: 4 }, integers(0, 70))
+    },
+  }),
+  gradientCase({
+    name: 'deltaGates',
+    inputs: {
+      a: { shape: [5, 3], kind: 'activation' },
+      b: { shape: [5, 3], kind: 'activation' },
+      logRate: { shape: [3], kind: 'parameter' },
+      bias: { shape: [3], kind: 'parameter' },
+    },
+    forward: ({ a, b, logRate, bias }) => deltaGates(a, b, logRate, bias),
   }),
   gradientCase({
     name: 'two factors, scaled',

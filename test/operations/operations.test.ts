@@ -7,6 +7,7 @@ import { attentionOperations } from './cases/attention.js'
 import { codeOperations } from './cases/codes.js'
 import { convolutions } from './cases/convolution.js'
 import { copies } from './cases/copies.js'
+import { deltaRules } from './cases/delta-rule.js'
 import { elementwiseOperations } from './cases/elementwise.js'
 import { layers } from './cases/layers.js'
 import { lossParts } from './cases/loss-parts.js'
@@ -29,6 +30,7 @@ const table: Record<OperationName, readonly OperationCase[]> = {
   ...norms,
   ...activations,
   ...convolutions,
+  ...deltaRules,
   ...attentionOperations,
   ...samplingOperations,
   ...training,

@@ -193,6 +193,38 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     },
     /float32 for dKernel but received bfloat16 \[4, 3\]/,
   ],
+  gatedDeltaRule: [
+    () => {
+      const [q, v, g, y] = [tensor([2, 2, 4]), tensor([2, 3, 4]), tensor([2, 3]), tensor([2, 3, 4])]
+      native.gatedDeltaRule({ q, k: q, v, g, beta: g, offsets: integers(2), y })
+    },
+    /a multiple of 2 heads for v but received float32 \[2, 3, 4\]/,
+  ],
+  gatedDeltaRuleBackward: [
+    () => {
+      const [q, v, g] = [tensor([2, 1, 4]), tensor([2, 3, 5]), tensor([2, 3])]
+      const inputs = { dY: v, q, k: q, v, g, beta: g, offsets: integers(2) }
+      const outputs = { dQ: tensor([2, 1, 4]), dK: tensor([2, 1, 4]), dV: tensor([2, 3, 5]) }
+      const dState = tensor([1, 3, 5, 4])
+      native.gatedDeltaRuleBackward({ ...inputs, ...outputs, dG: tensor([2, 3]), dBeta: tensor([2, 3]), dState })
+    },
+    /the shape \[1, 3, 4, 5\] for dState but received float32 \[1, 3, 5, 4\]/,
+  ],
+  deltaGates: [
+    () => {
+      const [a, rate, g] = [tensor([2, 3]), tensor([3]), tensor([2, 3], 'bfloat16')]
+      native.deltaGates({ a, b: a, logRate: rate, bias: rate, g, beta: tensor([2, 3]) })
+    },
+    /float32 for g but received bfloat16 \[2, 3\]/,
+  ],
+  deltaGatesBackward: [
+    () => {
+      const [a, rate] = [tensor([2, 3]), tensor([3])]
+      const inputs = { dG: a, dBeta: a, a, logRate: rate, bias: rate, g: a, beta: a }
+      native.deltaGatesBackward({ ...inputs, dA: a, dB: a, dLogRate: tensor([4]) })
+    },
+    /the shape \[3\] for dLogRate but received float32 \[4\]/,
+  ],
   attention: [
     () => {
       const [q, kv, offsets] = [tensor([2, 3, 4]), tensor([2, 2, 4]), integers(2)]
@@ -470,6 +502,18 @@ describe('an error in values rejects the next wait and names the operation', () 
     const message =
       /^causalConvolution failed: causalConvolution expected offsets that rise from 0 to the 3 .* but offset /
     await expect(device.synchronize()).rejects.toThrow(message)
+    await device.synchronize()
+  })
+
+  test.each([[1, 3], [0, 2, 1, 3], [0]])('offsets of the delta rule: %j, %j', async (...offsets) => {
+    const [q, v, g] = [filled(3, 1, 4), filled(3, 2, 5), filled(3, 2)]
+    const inputs = { q, k: q, v, g, beta: g, offsets: ids(...offsets) }
+    native.gatedDeltaRule({ ...inputs, y: filled(3, 2, 5) })
+    const outputs = { dQ: filled(3, 1, 4), dK: filled(3, 1, 4), dV: filled(3, 2, 5), dG: filled(3, 2) }
+    native.gatedDeltaRuleBackward({ dY: v, ...inputs, ...outputs, dBeta: filled(3, 2) })
+    await expect(device.synchronize()).rejects.toThrow(
+      /^gatedDeltaRule failed: .* expected offsets that rise from 0 to/,
+    )
     await device.synchronize()
   })
 

@@ -4,6 +4,7 @@
 
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
+#include "cpu/layers/document_rows.h"
 #include "cpu/layers/row_chunks.h"
 #include "cpu/parallel.h"
 
@@ -91,15 +92,8 @@ struct DocumentRows {
 
   DocumentRows(Scratch& scratch, const char* operation, const TensorDesc& offsets, int64_t rows)
       : first(scratch.take<int32_t>(rows)), end(scratch.take<int32_t>(rows)) {
-    const auto* const starts = static_cast<const int32_t*>(offsets.data);
-    const int64_t last = offsets.shape[0] - 1;
-    for (int64_t i = 0; i <= last; ++i) {
-      const bool rises = i == 0 ? starts[i] == 0 : starts[i] >= starts[i - 1];
-      if (!rises || starts[i] > rows || (i == last && starts[i] != rows))
-        throw std::invalid_argument(std::string(operation) + " expected offsets that rise from 0 to the " +
-                                    std::to_string(rows) + " rows but offset " + std::to_string(i) + " is " +
-                                    std::to_string(starts[i]));
-      if (i == 0) continue;
+    const int32_t* const starts = risingOffsets(operation, offsets, rows);
+    for (int64_t i = 1; i < offsets.shape[0]; ++i) {
       std::fill(first + starts[i - 1], first + starts[i], starts[i - 1]);
       std::fill(end + starts[i - 1], end + starts[i], starts[i]);
     }

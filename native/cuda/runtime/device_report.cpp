@@ -18,7 +18,8 @@ StreamError errorOf(const DeviceReport& report) {
     std::snprintf(error.message, sizeof error.message, "%s expected targets below %lld but target %lld is %lld", name,
                   limit, position, value);
   else if (operation == Operation::attention || operation == Operation::causalConvolution ||
-           operation == Operation::causalConvolutionBackward)
+           operation == Operation::causalConvolutionBackward || operation == Operation::gatedDeltaRule ||
+           operation == Operation::gatedDeltaRuleBackward)
     std::snprintf(error.message, sizeof error.message,
                   "%s expected offsets that rise from 0 to the %lld tokens but offset %lld is %lld", name, limit,
                   position, value);

@@ -67,6 +67,15 @@ export function startsOf(world) {
   const square = () => ({ inFeatures: 8, outFeatures: 8, side: 4, rotate: true, truncate: false, foldOutput: false })
   const output = () => join(paths.outputs, `${world.next()}`)
   const offsets = () => tensor([0, 3], [2], 'int32').native
+  const deltaRule = () => ({
+    q: native('float32', [3, 1, 4]),
+    k: native('float32', [3, 1, 4]),
+    v: native('float32', [3, 2, 5]),
+    g: native('float32', [3, 2]),
+    beta: native('float32', [3, 2]),
+    offsets: offsets(),
+    state: native('float32', [1, 2, 4, 5]),
+  })
   const coded = () => ({
     codes: native('uint8', [2, 4]),
     table: null,
@@ -327,6 +336,50 @@ export function startsOf(world) {
         offsets: offsets(),
         dX: native('float32', [3, 4]),
         dKernel: native('float32', [4, 2]),
+      },
+    ],
+    'native.gatedDeltaRule': () => [
+      {
+        ...deltaRule(),
+        y: native('float32', [3, 2, 5]),
+        finalState: native('float32', [1, 2, 4, 5]),
+      },
+    ],
+    'native.gatedDeltaRuleBackward': () => [
+      {
+        ...deltaRule(),
+        dY: native('float32', [3, 2, 5]),
+        dFinal: native('float32', [1, 2, 4, 5]),
+        dQ: native('float32', [3, 1, 4]),
+        dK: native('float32', [3, 1, 4]),
+        dV: native('float32', [3, 2, 5]),
+        dG: native('float32', [3, 2]),
+        dBeta: native('float32', [3, 2]),
+        dState: native('float32', [1, 2, 4, 5]),
+      },
+    ],
+    'native.deltaGates': () => [
+      {
+        a: native('float32', [3, 2]),
+        b: native('float32', [3, 2]),
+        logRate: native('float32', [2]),
+        bias: native('float32', [2]),
+        g: native('float32', [3, 2]),
+        beta: native('float32', [3, 2]),
+      },
+    ],
+    'native.deltaGatesBackward': () => [
+      {
+        dG: native('float32', [3, 2]),
+        dBeta: native('float32', [3, 2]),
+        a: native('float32', [3, 2]),
+        logRate: native('float32', [2]),
+        bias: native('float32', [2]),
+        g: native('float32', [3, 2]),
+        beta: native('float32', [3, 2]),
+        dA: native('float32', [3, 2]),
+        dB: native('float32', [3, 2]),
+        dLogRate: native('float32', [2]),
       },
     ],
     'native.elementwise': () => ['multiply', ...[1, 2, 3].map(() => native('float32', [2, 5])), false],
