@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from 'vitest'
 
 /** Exports that wait for their caller, with the reason. */
 const awaited: Readonly<Record<string, string>> = {
-  'tensor/operations/convolution.ts: causalConvolution': 'short convolutions of hybrid models (Gated DeltaNet) need it',
+  'tensor/operations/convolution.ts: causalConvolution': 'gated delta nets need it',
   'tensor/operations/delta-rule.ts: gatedDeltaRule': 'gated delta nets need it',
   'tensor/operations/delta-rule.ts: deltaGates': 'gated delta nets need it',
 }

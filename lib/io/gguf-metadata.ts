@@ -46,6 +46,15 @@ export class MetadataReader {
     throw this.#wrong(key, 'a list of flags', value)
   }
 
+  /** Returns a whole number for each of `layers`, 0 included, also where all have one. */
+  countsOfLayers(key: string, layers: number): readonly number[] {
+    const value = this.#get(key)
+    const counts = Array.isArray(value) ? value : Array.from({ length: layers }, () => value)
+    const isCount = (count: unknown): count is number => Number.isInteger(count) && (count as number) >= 0
+    if (counts.length === layers && counts.every(isCount)) return counts
+    throw this.#wrong(key, `a whole number for each of ${layers} layers`, value)
+  }
+
   optionalNumber(key: string): number | null {
     return this.#get(key) === undefined ? null : this.number(key)
   }

@@ -31,6 +31,7 @@ const folders: Readonly<Record<string, string>> = {
   'gemma4-e2b': 'families2',
   ministral3: 'families2',
   'granitemoehybrid-dense': 'families2',
+  lfm2: 'families2',
 }
 
 export const familyNames = Object.keys(folders)

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
+import { array, float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -123,6 +123,30 @@ const layouts: Record<string, Layout> = {
       'attention.temperature_scale': float32(0.1),
     }),
   },
+  lfm2: {
+    architecture: 'lfm2',
+    names: {
+      'model.embedding_norm': 'token_embd_norm',
+      operator_norm: 'attn_norm',
+      'self_attn.out_proj': 'attn_output',
+      'self_attn.q_layernorm': 'attn_q_norm',
+      'self_attn.k_layernorm': 'attn_k_norm',
+      ffn_norm: 'ffn_norm',
+      'feed_forward.w1': 'ffn_gate',
+      'feed_forward.w2': 'ffn_down',
+      'feed_forward.w3': 'ffn_up',
+      'conv.in_proj': 'shortconv.in_proj',
+      'conv.conv': 'shortconv.conv',
+      'conv.out_proj': 'shortconv.out_proj',
+    },
+    metadata: (config) => ({
+      feed_forward_length: uint32(80),
+      'attention.head_count_kv': array(5, [0, 0, 2, 0, 2].map(uint32)),
+      'attention.layer_norm_rms_epsilon': float32(config.norm_eps!),
+      'rope.freq_base': float32(1e6),
+      'shortconv.l_cache': uint32(config.conv_L_cache!),
+    }),
+  },
   gpt2: {
     architecture: 'gpt2',
     names: {
@@ -223,6 +247,7 @@ function converted(
   config: Json,
 ): { shape: readonly number[]; values: Float32Array } {
   if (normOffset && stored.endsWith('norm.weight')) return { shape, values: values.map((value) => value + normOffset) }
+  if (shape.length === 3) return { shape: [shape[0]!, shape[2]!], values }
   if (/c_(attn|proj|fc)\.weight$/.test(stored)) {
     const [rows, columns] = shape as [number, number]
     const turned = values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)

@@ -40,8 +40,8 @@ describeFamilies(written, (name, folder) => {
     await model.save(join(at(), 'small.gguf'), { dtype: 'q8_0' })
     using small = await loadFamily(join(at(), 'small.gguf'))
     const near = await logProbsOf(small, sequences)
-    // OLMo 3's checkpoint has longer sequences than the others.
-    const most = name === 'olmo3' ? 0.15 : 0.1
+    // These checkpoints have longer sequences than the others, and LFM2 multiplies three projections.
+    const most = { olmo3: 0.15, lfm2: 0.25 }[name] ?? 0.1
     for (const [i, values] of near.entries()) expect(largestDifference(values, logprobs[i]!)).toBeLessThan(most)
   })
 })

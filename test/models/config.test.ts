@@ -123,16 +123,20 @@ test('missing keys have the family’s default values', () => {
   expect(uncapped.logits.softcap).toBeNull()
 })
 
-const graniteOfAttention = {
-  shared_intermediate_size: 160,
-  num_local_experts: 0,
-  layer_types: Array(6).fill('attention'),
+/** What the keys of a type have beside, or instead of, those of Llama. */
+const ofType: Readonly<Record<string, Json>> = {
+  granitemoehybrid: {
+    shared_intermediate_size: 160,
+    num_local_experts: 0,
+    layer_types: Array(6).fill('attention'),
+  },
+  lfm2: { rms_norm_eps: null },
 }
 
 const base = (type: string): Json =>
   type === 'gpt2'
     ? { vocab_size: 500, n_embd: 64, n_head: 4, n_layer: 2, model_type: type }
-    : { ...sizes, ...(type === 'granitemoehybrid' && graniteOfAttention), model_type: type }
+    : { ...sizes, ...ofType[type], model_type: type }
 
 test('a wrapped text model has its class’s default values', () => {
   const gemma = parseConfig({ model_type: 'gemma3' }, 'config.json')
@@ -215,6 +219,65 @@ describe('Gemma 4', () => {
     expect(networkOf(e2b).perLayer).toMatchObject({ rows: 262_144, size: 256, projection: { outFeatures: 2560 } })
     expect(networkOf({ ...e2b, hidden_size_per_layer_input: 0 })).not.toHaveProperty('perLayer')
     expect(networkOf({ ...e2b, hidden_size_per_layer_input: 0 }).blocks[0]).not.toHaveProperty('perLayer')
+  })
+})
+
+describe('LFM2', () => {
+  const lfm2 = (json: Json) => parseConfig({ ...base('lfm2'), ...json }, 'config.json')
+  const kinds = (json: Json) =>
+    lfm2(json)
+      .network.blocks.map(({ mixer }) => mixer.kind[0])
+      .join('')
+
+  test('has attention in the layers that either key names, or in all', () => {
+    expect(kinds({ full_attn_idxs: [2, 4] })).toBe('ssasas')
+    const layer_types = ['conv', 'full_attention', 'conv', 'conv', 'conv', 'full_attention']
+    expect(kinds({ layer_types, full_attn_idxs: [2, 4] })).toBe('sasssa')
+    expect(kinds({})).toBe('aaaaaa')
+    expect(() => lfm2({ layer_types: Array(6).fill('mamba') })).toThrow(/layer_types "mamba" is not supported/)
+    expect(() => lfm2({ full_attn_idxs: 2 })).toThrow(/expected a list of layers for full_attn_idxs but found 2/)
+  })
+
+  test.each<[Json, number]>([
+    [{ block_ff_dim: 6656 }, 4608],
+    [{ block_ff_dim: 12_288, intermediate_size: 1 }, 8192],
+    [{ intermediate_size: 100, block_multiple_of: 16 }, 80],
+    [{ intermediate_size: 100, block_multiple_of: 16, block_ffn_dim_multiplier: 1.3 }, 96],
+    [{ intermediate_size: 100, block_ffn_dim_multiplier: null }, 66],
+    [{ intermediate_size: 100, block_auto_adjust_ff_dim: false }, 100],
+  ])('%o has an MLP of width %i', (json, width) => {
+    const config = lfm2(json)
+    expect(config.intermediateSize).toBe(width)
+    expect(weightShapes(config).get('model.layers.0.feed_forward.w1.weight')).toEqual([width, 64])
+  })
+
+  test('as published, where the head is tied by an older key, and convolutions may have other lengths and biases', () => {
+    const published = {
+      block_dim: 64,
+      block_use_swiglu: true,
+      conv_dim: 64,
+      conv_L_cache: 4,
+      conv_bias: true,
+      full_attn_idxs: [1],
+      num_heads: 4,
+      theta: 500_000,
+      tie_embedding: false,
+      use_pos_enc: true,
+    }
+    expect(warnings({ ...base('lfm2'), ...published })).toEqual([])
+    const config = lfm2(published)
+    expect(config.tiedEmbeddings).toBe(false)
+    expect(attentionsOf(config.network)[0]!.rotary).toMatchObject({ theta: 500_000 })
+    const shapes = weightShapes(config)
+    const own = [...shapes].filter(([name]) => name.startsWith('model.layers.0.conv.'))
+    expect(Object.fromEntries(own)).toEqual({
+      'model.layers.0.conv.in_proj.weight': [192, 64],
+      'model.layers.0.conv.in_proj.bias': [192],
+      'model.layers.0.conv.conv.weight': [64, 1, 4],
+      'model.layers.0.conv.conv.bias': [64],
+      'model.layers.0.conv.out_proj.weight': [64, 64],
+      'model.layers.0.conv.out_proj.bias': [64],
+    })
   })
 })
 

@@ -13,7 +13,7 @@ import { assemble } from '../../lib/tensor/destination.js'
 import { activatedTimes, activation, gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { add, mul } from '../../lib/tensor/operations/arithmetic.js'
 import { attentionTo, rotated, selfAttention } from '../../lib/tensor/operations/attention.js'
-import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
+import { causalConvolution, shortConvolution } from '../../lib/tensor/operations/convolution.js'
 import { deltaGates, gatedDeltaRule } from '../../lib/tensor/operations/delta-rule.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding } from '../../lib/tensor/operations/embedding.js'
@@ -111,6 +111,25 @@ const layers: GradientCase[] = [
       bias: { shape: [3], kind: 'parameter' },
     },
     forward: ({ a, b, logRate, bias }) => deltaGates(a, b, logRate, bias),
+  }),
+  gradientCase({
+    name: 'shortConvolution of three documents',
+    inputs: {
+      x: { shape: [9, 15], kind: 'activation' },
+      kernel: { shape: [5, 3], kind: 'parameter' },
+      bias: { shape: [5], kind: 'parameter' },
+    },
+    forward: ({ x, kernel, bias }) => shortConvolution(x, kernel, bias, integers(0, 6, 6, 9)),
+  }),
+  gradientCase({
+    name: 'shortConvolution with a frozen kernel',
+    inputs: { x: { shape: [7, 24], kind: 'activation' } },
+    forward: ({ x }, constant) => shortConvolution(x, constant([8, 4], 'float32'), null, integers(0, 2, 7)),
+  }),
+  gradientCase({
+    name: 'shortConvolution of a constant',
+    inputs: { kernel: { shape: [8, 4], kind: 'parameter' } },
+    forward: ({ kernel }, constant) => shortConvolution(constant([7, 24]), kernel, null, integers(0, 2, 7)),
   }),
   gradientCase({
     name: 'two factors, scaled',

@@ -6,6 +6,7 @@ import { gemma4 } from './gemma4.js'
 import { gpt2 } from './gpt2.js'
 import { granite } from './granite.js'
 import { granite4 } from './granite4.js'
+import { lfm2 } from './lfm2.js'
 import { llama } from './llama.js'
 import { ministral3 } from './ministral3.js'
 import { mistral } from './mistral.js'
@@ -33,5 +34,6 @@ export const families: readonly Family[] = [
   olmo3,
   granite,
   granite4,
+  lfm2,
   gpt2,
 ]

@@ -14,6 +14,11 @@ interface FamilyRotary {
   readonly rotated?: number
 }
 
+interface LlamaKeys extends FamilyRotary {
+  /** Heads of keys and values, where the file lists others for layers without attention. */
+  readonly keyValueHeads?: number
+}
+
 /** A GGUF file's metadata as `config.json` expresses it. */
 export class GgufMetadata {
   readonly read: MetadataReader
@@ -70,14 +75,14 @@ export class GgufMetadata {
   }
 
   /** The configuration of Llama's layers, without biases. */
-  llamaConfig(rotary: FamilyRotary = {}): JsonObject {
+  llamaConfig({ keyValueHeads, ...rotary }: LlamaKeys = {}): JsonObject {
     const { read } = this
     return {
       hidden_size: this.hiddenSize,
       intermediate_size: read.countOfLayers(this.key('feed_forward_length')),
       num_hidden_layers: this.layers,
       num_attention_heads: this.heads,
-      num_key_value_heads: read.countOfLayers(this.key('attention.head_count_kv'), this.heads),
+      num_key_value_heads: keyValueHeads ?? read.countOfLayers(this.key('attention.head_count_kv'), this.heads),
       head_dim: this.headSize,
       max_position_embeddings: this.maxPositions,
       rms_norm_eps: read.number(this.key('attention.layer_norm_rms_epsilon')),

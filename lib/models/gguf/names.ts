@@ -48,7 +48,7 @@ export const ropeFactorsName = 'rope_freqs.weight'
  */
 export function huggingFaceName(ggufName: string, { outer, block, blocks }: GgufNames, file = 'the GGUF file'): string {
   if (ggufName === ropeFactorsName) return ggufName
-  const [, layer, stem = '', kind] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(ggufName) ?? []
+  const [, layer, stem = '', kind] = /^(?:blk\.(\d+)\.)?(\w+(?:\.\w+)?)\.(weight|bias)$/.exec(ggufName) ?? []
   const names = layer === undefined ? outer : block
   const renamed = Object.hasOwn(names, stem) ? names[stem] : undefined
   if (renamed === undefined) {
@@ -60,6 +60,12 @@ export function huggingFaceName(ggufName: string, { outer, block, blocks }: Gguf
   return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
 }
 
+/** GGUF has no axis for the one input of a depthwise convolution's channel: its weight [C, 1, K] is stored as [C, K]. */
+export const ggufShape = (shape: readonly number[]): readonly number[] => {
+  const [channels, inputs, length] = shape
+  return shape.length === 3 && inputs === 1 ? [channels!, length!] : shape
+}
+
 /** Returns GGUF's name of a weight: the reverse of `huggingFaceName`. Every weight of a family that GGUF knows has one. */
 export function ggufName(name: string, { outer, block, blocks }: GgufNames): string {
   const [, path = '', kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? []
@@ -67,7 +73,7 @@ export function ggufName(name: string, { outer, block, blocks }: GgufNames): str
     ? (/^(\d+)\.(.+)$/.exec(path.slice(blocks.length + 1)) ?? [])
     : []
   const names = layer === undefined ? outer : block
-  // A family's own names come after Llama's, two of which OLMo 2 does not use.
+  // A family's own names come after others, such as those of Llama that OLMo 2 does not use.
   const stem = Object.keys(names).findLast((key) => names[key] === (inBlock ?? path))
   if (stem === undefined) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
   return layer === undefined ? `${stem}.${kind}` : `blk.${layer}.${stem}.${kind}`

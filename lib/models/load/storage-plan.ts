@@ -4,7 +4,7 @@
  */
 import { type BlockDType, bytesPerValue, elementsOf, type FloatDType, type NativeDevice } from '../../native/addon.js'
 import { freeMemory, requireFreeMemory } from '../../tensor/memory-budget.js'
-import { normsOf } from '../network/plan.js'
+import { float32Weights } from '../network/plan.js'
 import { networkUnits } from '../network/units.js'
 import type { ComputingCost } from '../read/formats/format.js'
 import { costsOfCodes } from '../read/formats/index.js'
@@ -92,11 +92,11 @@ function bytesOfShards(source: ModelSource, dtype: FloatDType, kept: boolean, si
 
 function bytesByName(source: ModelSource, dtype: FloatDType, kept: boolean): Map<string, number> {
   const { config } = source
-  const norms = new Set(normsOf(config.network).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]))
+  const alwaysFloat32 = float32Weights(config.network)
   const bytesFor = ([name, shape]: [string, readonly number[]]): [string, number] => {
     const { keptFormat, bytes } = source.weights.get(name)!
     if (kept && keptFormat !== null) return [name, bytes]
-    return [name, bytesPerValue(norms.has(name) ? 'float32' : dtype) * elementsOf(shape)]
+    return [name, bytesPerValue(alwaysFloat32.has(name) ? 'float32' : dtype) * elementsOf(shape)]
   }
   return new Map([...source.shapes].map(bytesFor))
 }

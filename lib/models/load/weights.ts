@@ -107,7 +107,7 @@ export class Weights implements NetworkWeights {
     return this.#vector(name, this.dtype)
   }
 
-  norm(name: string): Tensor {
+  float32(name: string): Tensor {
     return this.#vector(name, 'float32')
   }
 

@@ -12,6 +12,7 @@ import { Mlp } from './mlp.js'
 import { Norm } from './norm.js'
 import { PerLayerGate } from './per-layer-inputs.js'
 import type { DecoderBlockPlan, MixerPlan } from './plan.js'
+import { ShortConvolution } from './short-convolution.js'
 import { WeightSlot } from './weight-slot.js'
 
 /** One block: a mixer of tokens and an MLP, each with norms before or after it and a residual connection. */
@@ -38,7 +39,7 @@ export class DecoderBlock {
     this.mlp = new Mlp(plan.mlp, weights)
     this.afterMlp = Norm.of(plan.afterMlp, weights)
     this.perLayer = plan.perLayer ? new PerLayerGate(plan.perLayer, weights) : null
-    this.outputScale = plan.outputScale ? weights.norm(plan.outputScale.name) : null
+    this.outputScale = plan.outputScale ? weights.float32(plan.outputScale.name) : null
     const parts = [
       this.beforeMixer,
       this.mixer,
@@ -102,5 +103,7 @@ function mixerOf(plan: MixerPlan, weights: WeightLoader): Mixer {
   switch (plan.kind) {
     case 'attention':
       return new Attention(plan, weights)
+    case 'shortConvolution':
+      return new ShortConvolution(plan, weights)
   }
 }

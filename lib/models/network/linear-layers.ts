@@ -12,8 +12,8 @@ export interface WeightLoader {
   weight(name: string): Weight
   /** A linear layer's bias, in the model's dtype. */
   bias(name: string): Tensor
-  /** A norm's weight or bias, float32. */
-  norm(name: string): Tensor
+  /** A small tensor that is always float32, such as a norm's weight. */
+  float32(name: string): Tensor
   /** Matrices of one width, stacked in one weight unless they are stored in different formats. */
   fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] }
 }

@@ -15,8 +15,8 @@ export class Norm {
     weights: WeightLoader,
   ) {
     const { name, kind } = plan
-    this.weight = weights.norm(`${name}.weight`)
-    this.bias = kind === 'layer' ? weights.norm(`${name}.bias`) : null
+    this.weight = weights.float32(`${name}.weight`)
+    this.bias = kind === 'layer' ? weights.float32(`${name}.bias`) : null
     const slots = [WeightSlot.ofVector(`${name}.weight`, this, 'weight')]
     if (this.bias) slots.push(WeightSlot.ofVector(`${name}.bias`, this, 'bias'))
     this.slots = slots

@@ -49,8 +49,22 @@ export interface AttentionPlan extends MixerLayers {
   readonly softmax: Softmax
 }
 
+/** A depthwise causal convolution: each of its `channels` over `length` tokens. The weight is [channels, 1, length]. */
+export interface ConvolutionPlan {
+  readonly name: string
+  readonly channels: number
+  readonly length: number
+  readonly bias: boolean
+}
+
+/** A gated short convolution. `projections`: one layer with the rows of both gates and the input. */
+export interface ShortConvolutionPlan extends MixerLayers {
+  readonly kind: 'shortConvolution'
+  readonly convolution: ConvolutionPlan
+}
+
 /** The part of a block through which tokens act on later ones. */
-export type MixerPlan = AttentionPlan
+export type MixerPlan = AttentionPlan | ShortConvolutionPlan
 
 export interface MlpPlan {
   /** Gate and up; or one layer with the rows of both; or, ungated, the only one before the activation. */
@@ -133,6 +147,10 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     shapes.set(`${name}.weight`, [outFeatures, inFeatures])
     if (bias) shapes.set(`${name}.bias`, [outFeatures])
   }
+  const convolution = ({ name, channels, length, bias }: ConvolutionPlan) => {
+    shapes.set(`${name}.weight`, [channels, 1, length])
+    if (bias) shapes.set(`${name}.bias`, [channels])
+  }
   const { perLayer: inputs } = network
   if (inputs) {
     shapes.set(`${inputs.table}.weight`, [inputs.rows, inputs.projection.outFeatures])
@@ -143,6 +161,7 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     norm(beforeMixer)
     for (const projection of mixer.projections) linear(projection)
     for (const plan of normsOfMixer(mixer)) norm(plan)
+    for (const plan of convolutionsOfMixer(mixer)) convolution(plan)
     linear(mixer.output)
     norm(afterMixer)
     norm(beforeMlp)
@@ -193,10 +212,18 @@ export function constantsOf({ blocks }: NetworkPlan): ReadonlySet<string> {
 }
 
 function normsOfMixer(mixer: MixerPlan): NormPlan[] {
-  switch (mixer.kind) {
-    case 'attention':
-      return [mixer.queryNorm, mixer.keyNorm].filter((norm) => norm !== null)
-  }
+  if (mixer.kind !== 'attention') return []
+  return [mixer.queryNorm, mixer.keyNorm].filter((norm) => norm !== null)
+}
+
+function convolutionsOfMixer(mixer: MixerPlan): ConvolutionPlan[] {
+  return mixer.kind === 'shortConvolution' ? [mixer.convolution] : []
+}
+
+/** Returns the names of the weights that are float32 in memory, whatever the model's dtype. */
+export function float32Weights(network: NetworkPlan): ReadonlySet<string> {
+  const parts = [...normsOf(network), ...network.blocks.flatMap(({ mixer }) => convolutionsOfMixer(mixer))]
+  return new Set([...parts.flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]), ...constantsOf(network)])
 }
 
 /** Returns the linear layers of the blocks and of their own inputs, in order. */

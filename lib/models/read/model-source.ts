@@ -15,7 +15,7 @@ import type { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
 import { configFromGguf, ggufFamily } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
-import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import { ggufShape, huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { withGgufLora } from './added-lora.js'
@@ -322,6 +322,7 @@ async function readGgufFile(path: string, adapters: readonly string[] = []): Pro
   const { gguf } = ggufFamily(file)
   const { names, permuted, normOffset } = gguf
   const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
+  const shapes = weightShapes(config)
   const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
   let weights = new Map<string, StoredWeight>()
   for (const [stored, location] of file.tensors) {
@@ -329,7 +330,9 @@ async function readGgufFile(path: string, adapters: readonly string[] = []): Pro
     const name = huggingFaceName(stored, names, location.path)
     const order = permuted ? rowOrder(stored, config) : null
     const excess = norms.has(name) ? normOffset : 0
-    weights.set(name, new FileTensor({ ...location, name }, { rowOrder: order, excess }))
+    const wanted = shapes.get(name)
+    const shape = wanted && ggufShape(wanted).join() === location.shape.join() ? wanted : location.shape
+    weights.set(name, new FileTensor({ ...location, name, shape }, { rowOrder: order, excess }))
   }
   for (const adapter of adapters) weights = await withGgufLora(adapter, weights, config, gguf)
   return { format: 'gguf', config, weights, spelling: new Spelling(), quantisation: null }

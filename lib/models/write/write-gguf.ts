@@ -20,7 +20,7 @@ import { configFromGguf, ggufFamilyOf } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
-import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import { ggufName, ggufShape, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
 import type { ImportanceOfWeights } from '../quantise/importance.js'
@@ -89,7 +89,7 @@ export async function writeModelGguf(
       onTensor?.(++written, shapes.size)
       return bytes
     }
-    return { name: nameInFile, dtype: stored, shape, data }
+    return { name: nameInFile, dtype: stored, shape: ggufShape(shape), data }
   })
   const factors = ropeFactors(config)
   if (factors) {
@@ -120,7 +120,7 @@ async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
   return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
 }
 
-/** Returns each weight's format: float32 for vectors and tables of positions, float16 for rows that do not fill blocks. */
+/** Returns each weight's format: float32 for vectors, convolutions and tables of positions, float16 for rows that do not fill blocks. */
 function storedDTypes(
   config: ModelConfig,
   { names }: GgufFamily,
@@ -131,7 +131,7 @@ function storedDTypes(
   const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
   let quantised = 0
   const dtypes = [...shapes].map(([name, shape]): [string, GgufTensorDType] => {
-    if (shape.length === 1 || name === `${config.network.positions}.weight`) return [name, 'float32']
+    if (shape.length !== 2 || name === `${config.network.positions}.weight`) return [name, 'float32']
     const [nameInFile, columns] = [ggufName(name, names), shape.at(-1)!]
     const blocks = quantise && linears.has(name) ? formatOfLinear(quantise, nameInFile, columns, facts) : null
     if (blocks) quantised++
