@@ -2,6 +2,7 @@
 export const testsOfEveryDevice = [
   'test/operations/*.test.ts',
   'test/golden/layer.test.ts',
+  'test/golden/convolutions.test.ts',
   'test/golden/tiny-inference.test.ts',
   'test/golden/tiny-training.test.ts',
   'test/golden/methods.test.ts',

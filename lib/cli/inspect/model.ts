@@ -4,6 +4,7 @@ import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOfWeights } from '../../models/load/storage-plan.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
+import { attentionsOf } from '../../models/network/plan.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/memory-budget.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
@@ -17,6 +18,8 @@ export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
   parameters: number
   /** Maximum number of positions of the model. */
   maxLength: number
+  /** The number of layers with attention. */
+  attentionLayers: number
   tiedEmbeddings: boolean
   /** The dtype of most values. */
   dtype: string
@@ -61,6 +64,7 @@ export async function modelFacts(
     architecture: config.architecture,
     parameters,
     layers: config.layers,
+    attentionLayers: attentionsOf(config.network).length,
     hiddenSize: config.hiddenSize,
     intermediateSize: config.intermediateSize,
     heads: config.heads,
@@ -114,7 +118,12 @@ export function describeModel(model: ModelReport): string {
     ['model', `${model.path} (${model.format === 'gguf' ? 'GGUF' : 'safetensors'})`],
     ['architecture', model.architecture],
     ['parameters', formatCount(model.parameters)],
-    ['layers', String(model.layers)],
+    [
+      'layers',
+      model.attentionLayers < model.layers
+        ? `${model.layers}, ${model.attentionLayers} with attention`
+        : String(model.layers),
+    ],
     ['hidden size', `${model.hiddenSize}, MLP ${model.intermediateSize}`],
     ['attention', `${model.heads} heads of ${model.headSize}, ${model.keyValueHeads} of keys and values`],
     ['vocabulary', `${formatCount(model.vocabularySize)}${model.tiedEmbeddings ? ', tied embeddings' : ''}`],

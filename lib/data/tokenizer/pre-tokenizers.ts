@@ -86,6 +86,7 @@ const RECIPES: Record<string, PreTokenizerRecipe> = {
   codeshell: digits,
   exaone: digits,
   'llama-bpe': llama3,
+  lfm2: llama3,
   'llama-v3': llama3,
   llama3,
   dbrx: recipe(threeDigits),

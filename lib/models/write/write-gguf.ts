@@ -127,7 +127,10 @@ function storedDTypes(
   shapes: ReadonlyMap<string, readonly number[]>,
   { dtype, quantise, weighted }: { dtype: GgufDType; quantise?: GgufQuantiseFormat; weighted: boolean },
 ): Map<string, GgufTensorDType> {
-  const facts = { ...config, weighted }
+  const attentionLayers = [...config.network.blocks.keys()].filter(
+    (layer) => config.network.blocks[layer]!.mixer.kind === 'attention',
+  )
+  const facts = { ...config, weighted, attentionLayers }
   const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
   let quantised = 0
   const dtypes = [...shapes].map(([name, shape]): [string, GgufTensorDType] => {
