@@ -36,7 +36,15 @@ const usual = {
 }
 const ofSharp = { ...usual, logprobs: 3e-4, gradNorm: 1e-3, gradSample: 1e-3, norm: 2e-3, final: 1e-3 }
 
-const names = ['olmo3', 'gemma3-wrapped', 'gemma4-e2b-text', 'gemma4-e2b', 'ministral3', 'granitemoehybrid-dense', 'lfm2']
+const names = [
+  'olmo3',
+  'gemma3-wrapped',
+  'gemma4-e2b-text',
+  'gemma4-e2b',
+  'ministral3',
+  'granitemoehybrid-dense',
+  'lfm2',
+]
 
 describeFamilies(names, (name, folder) => {
   const tolerances = sharp.has(name) ? ofSharp : usual
