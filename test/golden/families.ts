@@ -32,6 +32,8 @@ const folders: Readonly<Record<string, string>> = {
   ministral3: 'families2',
   'granitemoehybrid-dense': 'families2',
   lfm2: 'families2',
+  'qwen3_5-text': 'families2',
+  qwen3_5: 'families2',
 }
 
 export const familyNames = Object.keys(folders)
@@ -52,10 +54,12 @@ export const lacksInGguf: ReadonlySet<string> = new Set([
   'gemma4-e2b-text',
   'gemma4-e2b',
   'granitemoehybrid-dense',
+  'qwen3_5-text',
+  'qwen3_5',
 ])
 
-/** Those whose scores are not scaled: their random weights make sharp softmaxes, whose results rounding changes more. */
-export const sharp: ReadonlySet<string> = new Set(['gemma4-e2b-text', 'gemma4-e2b'])
+/** Those whose results rounding changes more: random weights make sharp softmaxes of unscaled scores, and strong decay. */
+export const sharp: ReadonlySet<string> = new Set(['gemma4-e2b-text', 'gemma4-e2b', 'qwen3_5-text', 'qwen3_5'])
 
 /** Calls `body` for each of these families; a missing one has one test, which is skipped. */
 export const describeFamilies = (names: readonly string[], body: (name: string, folder: string) => void): void =>

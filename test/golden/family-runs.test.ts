@@ -44,6 +44,8 @@ const names = [
   'ministral3',
   'granitemoehybrid-dense',
   'lfm2',
+  'qwen3_5-text',
+  'qwen3_5',
 ]
 
 describeFamilies(names, (name, folder) => {

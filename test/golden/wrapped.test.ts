@@ -10,7 +10,7 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
-import { layoutOf, loadFamily } from './families.js'
+import { familyFolder, layoutOf, loadFamily } from './families.js'
 import { goldenJson, goldenPath, lacksGolden, largestDifference, readTensors } from './files.js'
 import { logProbsOf } from './tiny-models.js'
 
@@ -179,25 +179,44 @@ describe('adapters', () => {
     )
   })
 
-  needing(lacksGolden('families3/wrapped/peft.json')).test('select the language model alone, in PEFT too', async () => {
-    const golden = goldenJson<Record<string, Peft>>('families3/wrapped/peft.json')['gemma3-wrapped']!.peft
-    const all = Object.values(golden.allLinear!.modules).flat()
-    using model = await loadFamily(folderOf('model', 'config'))
-    for (const name of ['attention', 'qv', 'mlp', 'allLinear', 'regex', 'path']) {
-      const { target_modules: targets, modules: wanted } = golden[name]!
-      const targetModules = (
-        typeof targets === 'string' && targets !== 'all-linear' ? new RegExp(`^(?:${targets})$`) : targets
-      ) as AdapterConfigBase['targetModules']
-      await model.addAdapter(name, lora({ rank: 2, targetModules }))
-      await model.saveAdapter(name, join(at(), name))
-      const json = JSON.parse(readFileSync(join(at(), name, 'adapter_config.json'), 'utf8')) as Json
-      expect(typeof json.target_modules, name).toBe('string')
-      const pattern = new RegExp(`^(?:${json.target_modules})$`)
-      expect(all.filter((module) => pattern.test(module)).sort(), name).toEqual(wanted.text!.toSorted())
-      await model.loadAdapter(join(at(), name), `${name} again`)
-    }
-  })
+  const selecting = needing(lacksGolden('families3/wrapped/peft.json'))
+
+  selecting.test.each(['gemma3-wrapped', 'qwen3_5'])(
+    'of %s select the language model alone, in PEFT too',
+    async (of) => {
+      const golden = goldenJson<Record<string, Peft>>('families3/wrapped/peft.json')[of]!.peft
+      const all = Object.values(golden.allLinear!.modules).flat()
+      using model = await loadFamily(familyFolder(of))
+      for (const name of ['attention', 'qv', 'mlp', 'allLinear', 'regex', 'path']) {
+        const { target_modules: targets, modules: wanted } = golden[name]!
+        const targetModules = (
+          typeof targets === 'string' && targets !== 'all-linear' ? new RegExp(`^(?:${targets})$`) : targets
+        ) as AdapterConfigBase['targetModules']
+        await model.addAdapter(name, lora({ rank: 2, targetModules }))
+        await model.saveAdapter(name, join(at(), name))
+        const json = JSON.parse(readFileSync(join(at(), name, 'adapter_config.json'), 'utf8')) as Json
+        expect(typeof json.target_modules, name).toBe('string')
+        const pattern = new RegExp(`^(?:${json.target_modules})$`)
+        expect(all.filter((module) => pattern.test(module)).sort(), name).toEqual(wanted.text!.toSorted())
+        await model.loadAdapter(join(at(), name), `${name} again`)
+      }
+    },
+  )
 })
+
+needing(lacksGolden('families2/qwen3_5/training')).test(
+  'Qwen3.5 keeps its tower and its layers that predict more tokens',
+  async () => {
+    const [folder, output] = [familyFolder('qwen3_5'), join(at(), 'merged')]
+    await mergeModel({ model: folder, adapter: join(folder, 'training/lora/final'), output, device })
+    const [before, after] = [folder, output].map((one) => readTensors(join(one, 'model.safetensors')))
+    expect([...after!.keys()].sort()).toEqual([...before!.keys()].sort())
+    const isSame = (name: string) => Buffer.compare(before!.get(name)!.bytes, after!.get(name)!.bytes) === 0
+    const { modules } = goldenJson<Expected>('families2/qwen3_5/expected.json').training.lora!
+    const changed = [...before!.keys()].filter((name) => !isSame(name))
+    expect(changed.sort()).toEqual(modules.map((name) => `${name}.weight`).sort())
+  },
+)
 
 describe('the configuration', () => {
   const json = goldenJson<Json>(`${path}/config.json`)

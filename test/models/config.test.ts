@@ -281,6 +281,54 @@ describe('LFM2', () => {
   })
 })
 
+describe('Qwen3.5', () => {
+  const qwen = (json: Json) => parseConfig({ ...base('qwen3_5_text'), ...json }, 'config.json')
+  const kinds = (json: Json) =>
+    qwen(json)
+      .network.blocks.map(({ mixer }) => mixer.kind[0])
+      .join('')
+
+  test('has attention in every fourth layer, or where either key says', () => {
+    expect(kinds({})).toBe('dddadd')
+    expect(kinds({ full_attention_interval: 2 })).toBe('dadada')
+    const layer_types = ['full_attention', ...Array(5).fill('linear_attention')]
+    expect(kinds({ layer_types, full_attention_interval: 2 })).toBe('addddd')
+    expect(() => qwen({ layer_types: Array(6).fill('mamba') })).toThrow(/layer_types "mamba" is not supported/)
+  })
+
+  test('as published: sections of positions, and keys of layers that are kept apart, change nothing', () => {
+    const published = {
+      attn_output_gate: true,
+      full_attention_interval: 4,
+      mamba_ssm_dtype: 'float32',
+      mtp_num_hidden_layers: 1,
+      rope_parameters: {
+        mrope_interleaved: true,
+        mrope_section: [11, 11, 10],
+        partial_rotary_factor: 0.25,
+        rope_theta: 10_000_000,
+        rope_type: 'default',
+      },
+    }
+    expect(warnings({ ...base('qwen3_5_text'), ...published })).toEqual([])
+    expect(attentionsOf(qwen(published).network)[0]!.rotary).toMatchObject({ theta: 10_000_000, headSize: 64 })
+    const older = { rope_theta: 5000, partial_rotary_factor: 0.5 }
+    expect(attentionsOf(qwen(older).network)[0]!.rotary).toMatchObject({ theta: 5000, headSize: 128 })
+    expect(attentionsOf(qwen({}).network)[0]!.rotary).toMatchObject({ theta: 10_000, headSize: 64 })
+  })
+
+  test('has delta nets of any sizes whose value heads are a multiple of the key heads', () => {
+    const linear_conv_kernel_dim = 3
+    const heads = { linear_num_key_heads: 2, linear_num_value_heads: 6 }
+    const sizes = { linear_key_head_dim: 5, linear_value_head_dim: 7 }
+    const shapes = weightShapes(qwen({ ...heads, ...sizes, linear_conv_kernel_dim }))
+    expect(shapes.get('model.layers.0.linear_attn.conv1d.weight')).toEqual([62, 1, 3])
+    expect(shapes.get('model.layers.0.linear_attn.A_log')).toEqual([6])
+    expect(shapes.get('model.layers.3.self_attn.q_proj.weight')).toEqual([2048, 64])
+    expect(() => qwen({ ...heads, linear_num_value_heads: 5 })).toThrow(/5 linear_num_value_heads are no multiple of 2/)
+  })
+})
+
 /** The notes of loading on a configuration. */
 function warnings(json: Json): string[] {
   const heard: string[] = []
@@ -403,7 +451,7 @@ test('GPT-2’s published configuration', () => {
 test.each<[Json, RegExp]>([
   [
     { model_type: 'qwen4' },
-    /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2, gemma3, gemma4, mistral3\.$/,
+    /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2, gemma3, gemma4, mistral3, qwen3_5\.$/,
   ],
   [
     { model_type: 'qwen3_moe', num_experts: 128 },

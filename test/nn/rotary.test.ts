@@ -33,7 +33,7 @@ needing(lacking).test('there are cases', () => expect(supported.length).toBeGrea
 
 describe.each(supported)('%s', (_, golden) => {
   const { config, layerType, headDim: headSize, rotaryDim, maxPositionEmbeddings: maxPositions } = golden
-  const defaults = { headSize, maxPositions, partial: golden.cls !== 'Llama' }
+  const defaults = { headSize, maxPositions, ...(golden.cls !== 'Llama' && { partial: 1 }) }
   const read = new ConfigReader(config, 'config.json')
   const ofLayers = layerType && readRotaries(read, defaults)
   const plan = ofLayers ? ofLayers[layerType === 'full_attention' ? 'global' : 'local'] : readRotary(read, defaults)

@@ -23,7 +23,9 @@ import { addBias, factor, updatedLinear, weightProduct } from '../../lib/tensor/
 import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
 import { addResidual, layerNorm, rmsNorm } from '../../lib/tensor/operations/norm.js'
+import { splitColumns, splitGates } from '../../lib/tensor/operations/partition.js'
 import { scaled, scaledBy } from '../../lib/tensor/operations/scaled.js'
+import { dense } from '../../lib/tensor/operations/shaped.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
@@ -100,6 +102,23 @@ const layers: GradientCase[] = [
       const gates = Tensor.zeros([2, 70, 1], { device: testDevice() })
       native.fill(gates.view([70, 1], [1, 1], 70).native, 0.5)
       return gatedDeltaRule(qkv, gates, { keyHeads: 1, valueHeads: 1, keySize: 5, valueSize: 4 }, integers(0, 70))
+    },
+  }),
+  gradientCase({
+    name: 'parts of columns',
+    inputs: { x: { shape: [3, 7], kind: 'activation' } },
+    forward: ({ x }) => {
+      const [first, second, third] = splitColumns(x, [3, 1, 3]) as [Tensor, Tensor, Tensor]
+      return add(mul(dense(first), dense(third)), mul(dense(third), dense(second)))
+    },
+  }),
+  gradientCase({
+    name: 'gates behind the queries of heads',
+    inputs: { x: { shape: [4, 2 * 2 * 3 + 2 * 3], kind: 'activation' } },
+    forward: ({ x }) => {
+      const [qkv, gates] = splitGates(x, { heads: 2, keyValueHeads: 1, headSize: 3 })
+      const [queries, others] = splitColumns(qkv, [6, 6]) as [Tensor, Tensor]
+      return add(mul(dense(queries), gates), mul(dense(others), dense(others)))
     },
   }),
   gradientCase({

@@ -15,6 +15,7 @@ import { olmo3 } from './olmo3.js'
 import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
+import { qwen3_5 } from './qwen3_5.js'
 import { smollm3 } from './smollm3.js'
 
 /** Every family of models that this package knows. */
@@ -25,6 +26,7 @@ export const families: readonly Family[] = [
   smollm3,
   qwen2,
   qwen3,
+  qwen3_5,
   gemma,
   gemma2,
   gemma3,

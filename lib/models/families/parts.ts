@@ -11,7 +11,7 @@ export interface Defaults extends Partial<ModelSizes> {
   readonly theta?: number
   readonly epsilon?: number
   /** As `RotaryDefaults.partial`. */
-  readonly partial?: boolean
+  readonly partial?: number
 }
 
 /** Sizes under the names that nearly all families use, but for that of the MLP's width. */

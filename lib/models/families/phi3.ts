@@ -9,7 +9,7 @@ export const phi3: Family = {
   modelType: 'phi3',
 
   read(read) {
-    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 4096, epsilon: 1e-5, partial: true })
+    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 4096, epsilon: 1e-5, partial: 1 })
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
     read.optionalNumber('original_max_position_embeddings')
     return {

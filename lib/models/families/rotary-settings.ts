@@ -9,8 +9,11 @@ export interface RotaryDefaults {
   readonly theta?: number
   /** `rope_parameters` where the configuration has none. */
   readonly parameters?: JsonObject
-  /** Whether the family's plain embedding (`default`) rotates a part of a head by `partial_rotary_factor`; scaled ones do. */
-  readonly partial?: boolean
+  /**
+   * `partial_rotary_factor` where the configuration has none, of families whose plain embedding (`default`) rotates that part of
+   * a head; scaled ones do in any family.
+   */
+  readonly partial?: number
   /** Whether the family reads `llama_4_scaling_beta`. */
   readonly queryGrowth?: boolean
 }
@@ -50,14 +53,16 @@ export function readRotaries(
 export function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
-  { headSize, maxPositions, theta: usualTheta = 10000, partial = false, queryGrowth = false }: RotaryDefaults,
+  { headSize, maxPositions, theta: usualTheta = 10000, partial, queryGrowth = false }: RotaryDefaults,
 ): RotaryPlan {
   const options = read.inside(parameters, 'rope settings')
   const theta = options.number('rope_theta', usualTheta)
-  const given = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
+  const given = options.number('partial_rotary_factor', read.number('partial_rotary_factor', partial ?? 1))
   const type = options.value('rope_type') ?? options.value('type') ?? 'default'
   options.value('type')
-  const part = type === 'default' && !partial ? 1 : given
+  // Sections of positions (M-RoPE), which are all the same without images.
+  for (const key of ['mrope_section', 'mrope_interleaved']) options.value(key)
+  const part = type === 'default' && partial === undefined ? 1 : given
   const rotated = type === 'proportional' ? headSize : Math.floor(headSize * part)
   if (rotated % 2 !== 0 || !(part > 0 && part <= 1)) {
     throw options.unsupported('partial_rotary_factor', part, `it must give an even part of ${headSize}`)

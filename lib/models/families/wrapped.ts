@@ -15,6 +15,7 @@ export const wrappers: ReadonlyMap<unknown, Wrapper> = new Map([
   ['gemma3', { text: 'gemma3_text', tied: true }],
   ['gemma4', { text: 'gemma4_text', tied: true }],
   ['mistral3', { text: 'mistral', tied: true }],
+  ['qwen3_5', { text: 'qwen3_5_text', tied: false }],
 ])
 
 /** The prefix of the text model's modules in a wrapped model, in adapters too; `model.` in its own class. */

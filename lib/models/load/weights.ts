@@ -6,7 +6,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { NetworkWeights } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { constantsOf, normsOf, weightShapes } from '../network/plan.js'
+import { constantsOf, deltaNetsOf, normsOf, weightShapes } from '../network/plan.js'
 import { type GroupOfMatrices, type NetworkUnit, networkUnits } from '../network/units.js'
 import type { ModelSource } from '../read/model-source.js'
 
@@ -173,22 +173,27 @@ export function storedWeights(
 }
 
 /**
- * Returns initial weights for pretraining: normal with the configuration's deviation, norms 1, biases 0; a function of seed and
- * name.
+ * Returns initial weights for pretraining: normal with the configuration's deviation, norms 1, biases 0, and of delta nets
+ * rates up to 16 and step biases 1; a function of seed and name.
  */
 export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
   const { network } = config
   const norms = normsOf(network).map(({ name, weightOffset }) => [`${name}.weight`, 1 - weightOffset] as const)
-  const fixed = new Map([...norms, ...[...constantsOf(network)].map((name) => [name, 1] as const)])
+  const deltaNets = deltaNetsOf(network)
+  const ones = [...constantsOf(network), ...deltaNets.map(({ stepBias }) => stepBias.name)]
+  const fixed = new Map([...norms, ...ones.map((name) => [name, 1] as const)])
+  const rates = new Set(deltaNets.map(({ logRate }) => logRate.name))
   return new Weights(config, device, dtype, (name, target) => {
     const random = randomStream(seed, 'init', name)
     const known = fixed.get(name)
     const value =
       known !== undefined
         ? () => known
-        : name.endsWith('bias')
-          ? () => 0
-          : () => random.normal() * config.initializerRange
+        : rates.has(name)
+          ? () => Math.log(16 * (1 - random.uniform()))
+          : name.endsWith('bias')
+            ? () => 0
+            : () => random.normal() * config.initializerRange
     const values = Tensor.from(new Float32Array(target.elements).map(value), target.shape, {
       device,
       dtype: 'float32',

@@ -1,4 +1,5 @@
 import { type Linear, LinearGroup } from '../../nn/linear.js'
+import { mul, sigmoid } from '../../tensor/operations/arithmetic.js'
 import {
   attentionTo,
   attentionToStore,
@@ -8,6 +9,7 @@ import {
   storeKeysValues,
 } from '../../tensor/operations/attention.js'
 import { type HeadPart, normHeads } from '../../tensor/operations/head-norm.js'
+import { splitGates } from '../../tensor/operations/partition.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type BlockContext, type ForwardContext, linearInput } from './forward-context.js'
@@ -66,13 +68,15 @@ export class Attention implements Mixer {
   }
 
   #attended(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
-    const { shape, softmax, rotary: plan } = this.plan
+    const { shape, softmax, rotary: plan, gated } = this.plan
     const rotary = plan && context.rotary.get(plan)!
     const projected = this.projections.forward(linearInput(x, context))
-    const qkv = this.#normed(projected, [this.#queryPart(), ...this.#keyValueParts(shape.heads)])
-    return seen
+    const [joined, gates] = gated ? splitGates(projected, shape) : [projected, null]
+    const qkv = this.#normed(joined, [this.#queryPart(), ...this.#keyValueParts(shape.heads)])
+    const attended = seen
       ? attentionWithCache(qkv, shape, rotary, { ...seen, store: seen.memory.rows! }, softmax)
       : selfAttention(qkv, shape, rotary, context.offsets, softmax)
+    return gates ? mul(attended, sigmoid(gates)) : attended
   }
 
   /** The same with keys and values that several blocks read. */

@@ -5,6 +5,7 @@ import { scope } from '../../tensor/scope.js'
 import { record } from '../../tensor/tape.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { Attention } from './attention.js'
+import { DeltaNet } from './delta-net.js'
 import type { BlockContext, ForwardContext } from './forward-context.js'
 import type { WeightLoader } from './linear-layers.js'
 import type { Mixer, SeenTokens } from './mixer.js'
@@ -105,5 +106,7 @@ function mixerOf(plan: MixerPlan, weights: WeightLoader): Mixer {
       return new Attention(plan, weights)
     case 'shortConvolution':
       return new ShortConvolution(plan, weights)
+    case 'deltaNet':
+      return new DeltaNet(plan, weights)
   }
 }

@@ -3,11 +3,18 @@ import type { LayerFacts, LayerRole } from '../../adapters/contract/adapter.js'
 import type { Activation } from '../../native/addon.js'
 import type { RotaryConfig } from '../../nn/rotary.js'
 import type { AttentionShape, Softmax } from '../../tensor/operations/attention.js'
+import type { DeltaShape } from '../../tensor/operations/delta-rule.js'
 import type { LogitsForm } from '../../tensor/operations/loss.js'
 
 /** A linear layer; `name` is its module path in Hugging Face's checkpoints, as in all that follows. */
 export interface LinearPlan extends LayerFacts {
   readonly bias: boolean
+}
+
+/** A vector that is no weight or bias of a layer; `name` is its whole name in checkpoints. */
+export interface VectorPlan {
+  readonly name: string
+  readonly size: number
 }
 
 /** RMSNorm, or LayerNorm with a bias, over rows of `size` values. */
@@ -47,6 +54,8 @@ export interface AttentionPlan extends MixerLayers {
   readonly isSource?: boolean
   readonly rotary: RotaryPlan | null
   readonly softmax: Softmax
+  /** Whether each head's query is followed by a gate, whose sigmoid multiplies the head's output. */
+  readonly gated?: boolean
 }
 
 /** A depthwise causal convolution: each of its `channels` over `length` tokens. The weight is [channels, 1, length]. */
@@ -63,8 +72,23 @@ export interface ShortConvolutionPlan extends MixerLayers {
   readonly convolution: ConvolutionPlan
 }
 
+/**
+ * A gated delta net. `projections`: queries, keys and values, which pass the convolution; the output's gate; b, how much a token
+ * learns; and a, how fast it forgets.
+ */
+export interface DeltaNetPlan extends MixerLayers {
+  readonly kind: 'deltaNet'
+  readonly shape: DeltaShape
+  readonly convolution: ConvolutionPlan
+  /** The logarithm of the rate of decay, and what is added to a. */
+  readonly logRate: VectorPlan
+  readonly stepBias: VectorPlan
+  /** Of each head's result. */
+  readonly norm: NormPlan
+}
+
 /** The part of a block through which tokens act on later ones. */
-export type MixerPlan = AttentionPlan | ShortConvolutionPlan
+export type MixerPlan = AttentionPlan | ShortConvolutionPlan | DeltaNetPlan
 
 export interface MlpPlan {
   /** Gate and up; or one layer with the rows of both; or, ungated, the only one before the activation. */
@@ -162,6 +186,7 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     for (const projection of mixer.projections) linear(projection)
     for (const plan of normsOfMixer(mixer)) norm(plan)
     for (const plan of convolutionsOfMixer(mixer)) convolution(plan)
+    for (const { name, size } of vectorsOfMixer(mixer)) shapes.set(name, [size])
     linear(mixer.output)
     norm(afterMixer)
     norm(beforeMlp)
@@ -212,18 +237,34 @@ export function constantsOf({ blocks }: NetworkPlan): ReadonlySet<string> {
 }
 
 function normsOfMixer(mixer: MixerPlan): NormPlan[] {
+  if (mixer.kind === 'deltaNet') return [mixer.norm]
   if (mixer.kind !== 'attention') return []
   return [mixer.queryNorm, mixer.keyNorm].filter((norm) => norm !== null)
 }
 
 function convolutionsOfMixer(mixer: MixerPlan): ConvolutionPlan[] {
-  return mixer.kind === 'shortConvolution' ? [mixer.convolution] : []
+  return mixer.kind === 'attention' ? [] : [mixer.convolution]
+}
+
+function vectorsOfMixer(mixer: MixerPlan): VectorPlan[] {
+  return mixer.kind === 'deltaNet' ? [mixer.logRate, mixer.stepBias] : []
+}
+
+/** Returns the delta net of each block that has one. */
+export function deltaNetsOf({ blocks }: NetworkPlan): DeltaNetPlan[] {
+  return blocks.map(({ mixer }) => mixer).filter((mixer) => mixer.kind === 'deltaNet')
 }
 
 /** Returns the names of the weights that are float32 in memory, whatever the model's dtype. */
 export function float32Weights(network: NetworkPlan): ReadonlySet<string> {
-  const parts = [...normsOf(network), ...network.blocks.flatMap(({ mixer }) => convolutionsOfMixer(mixer))]
-  return new Set([...parts.flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]), ...constantsOf(network)])
+  const mixers = network.blocks.map(({ mixer }) => mixer)
+  const parts = [...normsOf(network), ...mixers.flatMap(convolutionsOfMixer)]
+  const vectors = mixers.flatMap(vectorsOfMixer).map(({ name }) => name)
+  return new Set([
+    ...parts.flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]),
+    ...vectors,
+    ...constantsOf(network),
+  ])
 }
 
 /** Returns the linear layers of the blocks and of their own inputs, in order. */

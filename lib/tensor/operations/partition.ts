@@ -1,0 +1,56 @@
+/**
+ * Parts of a matrix for different uses. Their gradients are copied into their places of one gradient, so a backward pass must
+ * reach all parts.
+ */
+import { native } from '../../native/addon.js'
+import { record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+import type { AttentionShape } from './attention.js'
+
+/** Views of adjacent columns of x, of widths whose sum is x's. */
+export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
+  const whole = own(x)
+  let to = 0
+  return widths.map((width) => {
+    const from = to
+    to += width
+    const place = (of: Tensor) => of.columns(from, from + width)
+    return record(place(x), [whole], [], (dY, _, [dX]) =>
+      dX!.write((target) => native.copy(dY.native, place(target).native, 1)),
+    )
+  })
+}
+
+/**
+ * Takes apart [T, (2 H + 2 K) E], in which each head's query is followed by a gate of its output: queries, keys and values
+ * [T, (H + 2 K) E], and the gates [T, H E].
+ */
+export function splitGates(x: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): [Tensor, Tensor] {
+  const all = own(x)
+  const tokens = x.shape[0]!
+  const [queries, others] = [heads * headSize, 2 * keyValueHeads * headSize]
+  const pairs = (whole: Tensor, which: 0 | 1) =>
+    whole.view([tokens, heads, headSize], [whole.strides[0]!, 2 * headSize, 1], which * headSize)
+  const rest = (whole: Tensor, from: number) => whole.columns(from, from + others)
+  const byHead = (part: Tensor) => part.view([tokens, heads, headSize], [part.strides[0]!, headSize, 1])
+  const copied = (from: Tensor, to: Tensor) => native.copy(from.native, to.native, 1)
+  const qkv = Tensor.empty([tokens, queries + others], x)
+  copied(pairs(x, 0), byHead(qkv))
+  copied(rest(x, 2 * queries), rest(qkv, queries))
+  const gates = Tensor.empty([tokens, queries], x)
+  copied(pairs(x, 1), byHead(gates))
+  return [
+    record(qkv, [all], [], (dY, _, [dX]) =>
+      dX!.write((target) => {
+        copied(byHead(dY), pairs(target, 0))
+        copied(rest(dY, queries), rest(target, 2 * queries))
+      }),
+    ),
+    record(gates, [all], [], (dY, _, [dX]) => dX!.write((target) => copied(byHead(dY), pairs(target, 1)))),
+  ]
+}
+
+/** A view of x with a gradient of its own, to which the parts alone write, each its place. */
+function own(x: Tensor): Tensor {
+  return record(x.view(x.shape, x.strides), [x], [], (gradient, _, [dX]) => dX!.pass(gradient))
+}
