@@ -26,12 +26,12 @@ export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
  * [T, (H + 2 K) E], and the gates [T, H E].
  */
 export function splitGates(x: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): [Tensor, Tensor] {
-  const all = own(x)
+  const whole = own(x)
   const tokens = x.shape[0]!
   const [queries, others] = [heads * headSize, 2 * keyValueHeads * headSize]
-  const pairs = (whole: Tensor, which: 0 | 1) =>
-    whole.view([tokens, heads, headSize], [whole.strides[0]!, 2 * headSize, 1], which * headSize)
-  const rest = (whole: Tensor, from: number) => whole.columns(from, from + others)
+  const pairs = (of: Tensor, which: 0 | 1) =>
+    of.view([tokens, heads, headSize], [of.strides[0]!, 2 * headSize, 1], which * headSize)
+  const rest = (of: Tensor, from: number) => of.columns(from, from + others)
   const byHead = (part: Tensor) => part.view([tokens, heads, headSize], [part.strides[0]!, headSize, 1])
   const copied = (from: Tensor, to: Tensor) => native.copy(from.native, to.native, 1)
   const qkv = Tensor.empty([tokens, queries + others], x)
@@ -40,13 +40,13 @@ export function splitGates(x: Tensor, { heads, keyValueHeads, headSize }: Attent
   const gates = Tensor.empty([tokens, queries], x)
   copied(pairs(x, 1), byHead(gates))
   return [
-    record(qkv, [all], [], (dY, _, [dX]) =>
+    record(qkv, [whole], [], (dY, _, [dX]) =>
       dX!.write((target) => {
         copied(byHead(dY), pairs(target, 0))
         copied(rest(dY, queries), rest(target, 2 * queries))
       }),
     ),
-    record(gates, [all], [], (dY, _, [dX]) => dX!.write((target) => copied(byHead(dY), pairs(target, 1)))),
+    record(gates, [whole], [], (dY, _, [dX]) => dX!.write((target) => copied(byHead(dY), pairs(target, 1)))),
   ]
 }
 
