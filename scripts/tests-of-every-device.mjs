@@ -17,6 +17,7 @@ export const testsOfEveryDevice = [
   'test/models/adaptation/methods.test.ts',
   'test/models/adaptation/tables.test.ts',
   'test/models/tied.test.ts',
+  'test/models/families/gemma4.test.ts',
   'test/adapters/dora.test.ts',
   'test/nn/linear.test.ts',
   'test/optim/clip-grad-norm.test.ts',

@@ -179,29 +179,32 @@ describe('adapters', () => {
     )
   })
 
+  const lists = ['attention', 'qv', 'mlp']
   const selecting = needing(lacksGolden('families3/wrapped/peft.json'))
 
-  selecting.test.each(['gemma3-wrapped', 'qwen3_5'])(
-    'of %s select the language model alone, in PEFT too',
-    async (of) => {
-      const golden = goldenJson<Record<string, Peft>>('families3/wrapped/peft.json')[of]!.peft
-      const all = Object.values(golden.allLinear!.modules).flat()
-      using model = await loadFamily(familyFolder(of))
-      for (const name of ['attention', 'qv', 'mlp', 'allLinear', 'regex', 'path']) {
-        const { target_modules: targets, modules: wanted } = golden[name]!
-        const targetModules = (
-          typeof targets === 'string' && targets !== 'all-linear' ? new RegExp(`^(?:${targets})$`) : targets
-        ) as AdapterConfigBase['targetModules']
-        await model.addAdapter(name, lora({ rank: 2, targetModules }))
-        await model.saveAdapter(name, join(at(), name))
-        const json = JSON.parse(readFileSync(join(at(), name, 'adapter_config.json'), 'utf8')) as Json
-        expect(typeof json.target_modules, name).toBe('string')
-        const pattern = new RegExp(`^(?:${json.target_modules})$`)
-        expect(all.filter((module) => pattern.test(module)).sort(), name).toEqual(wanted.text!.toSorted())
-        await model.loadAdapter(join(at(), name), `${name} again`)
-      }
-    },
-  )
+  // PEFT refuses lists of names on Gemma 4, whose towers have layers of these names of another kind.
+  selecting.test.each([
+    ['gemma3-wrapped', lists],
+    ['qwen3_5', lists],
+    ['gemma4-e2b', ['attentionExcept']],
+  ])('of %s select the language model alone, in PEFT too', async (of, named) => {
+    const golden = goldenJson<Record<string, Peft>>('families3/wrapped/peft.json')[of]!.peft
+    const all = Object.values(golden.allLinear!.modules).flat()
+    using model = await loadFamily(familyFolder(of))
+    for (const name of [...named, 'allLinear', 'regex', 'path']) {
+      const { target_modules: targets, modules: wanted } = golden[name]!
+      const targetModules = (
+        typeof targets === 'string' && targets !== 'all-linear' ? new RegExp(`^(?:${targets})$`) : targets
+      ) as AdapterConfigBase['targetModules']
+      await model.addAdapter(name, lora({ rank: 2, targetModules }))
+      await model.saveAdapter(name, join(at(), name))
+      const json = JSON.parse(readFileSync(join(at(), name, 'adapter_config.json'), 'utf8')) as Json
+      expect(typeof json.target_modules, name).toBe('string')
+      const pattern = new RegExp(`^(?:${json.target_modules})$`)
+      expect(all.filter((module) => pattern.test(module)).sort(), name).toEqual(wanted.text!.toSorted())
+      await model.loadAdapter(join(at(), name), `${name} again`)
+    }
+  })
 })
 
 needing(lacksGolden('families2/qwen3_5/training')).test(
