@@ -219,6 +219,8 @@ describe('Gemma 4', () => {
     expect(networkOf(e2b).perLayer).toMatchObject({ rows: 262_144, size: 256, projection: { outFeatures: 2560 } })
     expect(networkOf({ ...e2b, hidden_size_per_layer_input: 0 })).not.toHaveProperty('perLayer')
     expect(networkOf({ ...e2b, hidden_size_per_layer_input: 0 }).blocks[0]).not.toHaveProperty('perLayer')
+    const json = { ...sizes, ...e2b, hidden_size_per_layer_input: 0, vocab_size_per_layer_input: 500 }
+    expect(warnings(json)).toEqual([])
   })
 })
 

@@ -178,6 +178,7 @@ function withSharing(
 
 /** The size of every layer's own input; 0: none. */
 function readPerLayerSize(read: ConfigReader): number {
+  read.value('vocab_size_per_layer_input')
   const size = read.optionalNumber('hidden_size_per_layer_input', 256) ?? 0
   return size === 0 ? size : read.integer('hidden_size_per_layer_input', 256)
 }
