@@ -41,12 +41,12 @@ export default {
     },
     real: {
       train: sets.shakespeareTrain,
-      training: { batchSize: 8, maxLength: 128, maxSteps: 24, warmupSteps: 2, scheduler: 'linear' },
+      training: { batchSize: 4, maxLength: 128, maxSteps: 16, warmupSteps: 2, scheduler: 'linear' },
       tasks: [
-        { ...perplexity('Shakespeare, held back', sets.shakespeareTest, { window: 128 }), limit: 40 },
-        { ...perplexity('answers of GSM8K', sets.gsm8kTest), limit: 20 },
+        { ...perplexity('Shakespeare, held back', sets.shakespeareTest, { window: 128 }), limit: 30 },
+        { ...perplexity('answers of GSM8K', sets.gsm8kTest), limit: 10 },
       ],
-      measureAt: [12, 24],
+      measureAt: [],
       seeds: [1],
       contestants: fineTuning(
         {
@@ -54,7 +54,7 @@ export default {
           low: { rank: 8, alpha: 16, lora: [3e-4, 1e-3, 2e-3], mora: [3e-4, 1e-3, 2e-3] },
           high: { rank: 128, alpha: 64, lora: [3e-4, 1e-3, 2e-3], mora: [1e-4, 3e-4, 1e-3] },
         },
-        { loraPlusRatios: [4], mergeEvery: [12], restartWarmupSteps: 2 },
+        { loraPlusRatios: [4], mergeEvery: [8], restartWarmupSteps: 2 },
       ),
     },
     paper: {

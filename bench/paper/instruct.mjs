@@ -42,10 +42,10 @@ export default {
     },
     real: {
       train: sets.alpaca,
-      training: { batchSize: 8, maxSteps: 20, maxLength: 512, warmupSteps: 2 },
+      training: { batchSize: 4, maxSteps: 16, maxLength: 512, warmupSteps: 2 },
       tasks: [
         { ...mmlu(0), limit: 60 },
-        { ...mmlu(5), limit: 20 },
+        { ...mmlu(5), limit: 16 },
       ],
       measureAt: [],
       seeds: [1],
@@ -55,7 +55,7 @@ export default {
           low: { rank: 8, alpha: 16, lora: [2e-4, 5e-4, 1e-3], mora: [2e-4, 5e-4, 1e-3] },
           high: { rank: 128, alpha: 64, lora: [2e-4, 5e-4, 1e-3], mora: [5e-5, 1e-4, 2e-4] },
         },
-        { loraPlusRatios: [4], mergeEvery: [10], restartWarmupSteps: 2 },
+        { loraPlusRatios: [4], mergeEvery: [8], restartWarmupSteps: 2 },
       ),
     },
     paper: {

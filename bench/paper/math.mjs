@@ -46,10 +46,10 @@ export default {
     },
     real: {
       train: gsm8kTrain,
-      training: { batchSize: 4, maxSteps: 24, maxLength: 512, warmupSteps: 2 },
+      training: { batchSize: 2, maxSteps: 16, maxLength: 512, warmupSteps: 2 },
       tasks: [
         { ...loss(gsm8kTest), limit: 40 },
-        { ...gsm8k(), limit: 12 },
+        { ...gsm8k(), limit: 5 },
       ],
       measureAt: [],
       seeds: [1],
@@ -59,7 +59,7 @@ export default {
           low: { rank: 8, alpha: 16, lora: [2e-4, 5e-4, 1e-3], mora: [2e-4, 5e-4, 1e-3] },
           high: { rank: 128, alpha: 64, lora: [2e-4, 5e-4, 1e-3], mora: [5e-5, 1e-4, 2e-4] },
         },
-        { loraPlusRatios: [4], mergeEvery: [12], restartWarmupSteps: 2 },
+        { loraPlusRatios: [4], mergeEvery: [8], restartWarmupSteps: 2 },
       ),
     },
     paper: {

@@ -39,10 +39,10 @@ export default {
       }),
     },
     real: {
-      train: pairs(64),
-      training: { ...training, batchSize: 32, maxSteps: 48 },
+      train: pairs(16),
+      training: { ...training, batchSize: 16, maxSteps: 32 },
       tasks: tasks(16),
-      measureAt: [12, 24, 36, 48],
+      measureAt: [8, 16, 24, 32],
       judgedBy: 'mean of points',
       seeds: [1],
       contestants: memorising({

@@ -54,13 +54,13 @@ export default {
     real: {
       init: { ...llama(576, 1536, 30, 9, 3), tie_word_embeddings: true },
       train: shakespeareTrain,
-      training: { batchSize: 8, maxLength: 128, maxSteps: 48, warmupSteps: 4 },
+      training: { batchSize: 8, maxLength: 128, maxSteps: 32, warmupSteps: 4 },
       tasks: [perplexity(shakespeareTest, 128, 40)],
-      measureAt: [16, 32, 48],
+      measureAt: [16, 32],
       seeds: [1],
       contestants: pretraining({
         rank: 64,
-        mergeEvery: 16,
+        mergeEvery: 12,
         restartWarmupSteps: 2,
         fullRates: [2e-4, 5e-4, 1e-3],
         learningRates: [5e-4, 1e-3, 2e-3],
