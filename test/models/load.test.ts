@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { initModel, loadModel } from '../../lib/models/index.js'
 import type { LoadOptions } from '../../lib/models/load-model.js'
+import { loadFamily } from '../golden/families.js'
+import { goldenPath } from '../golden/files.js'
 import { expectedOf, loadTiny, logProbsOf } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -20,6 +22,14 @@ test.each([
   const refused = expect.objectContaining({ exitCode: 2, message: expect.stringContaining(message) })
   await expect(loadModel('absent', options as LoadOptions)).rejects.toThrow(refused)
   await expect(initModel('absent', options as LoadOptions)).rejects.toThrow(refused)
+})
+
+test.each([
+  ['gemma2', '9ec8b04c4026c72ad9b276f7211e604aa248590adbf0b285ad426f5a9e0b348b'],
+  ['gemma3', '1a406b4d3dbb4da50b50b0c76f85b6bf7bd8c2755dcbd7bcccf03aa48ee5963b'],
+])('the hash of %s is the one that adapters of every version know their base by', async (name, hash) => {
+  using model = await loadFamily(goldenPath(`families/${name}`))
+  expect(model.base.identity()?.hash).toBe(hash)
 })
 
 test('rotary frequencies have the requested precision in a model of random weights, too', async () => {

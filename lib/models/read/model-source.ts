@@ -17,6 +17,7 @@ import { configFromGguf, ggufFamily } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
 import { ggufShape, huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
+import type { DecoderBlockPlan } from '../network/plan.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { withGgufLora } from './added-lora.js'
 import { FileTensor, float32In } from './file-tensor.js'
@@ -229,7 +230,7 @@ export class ModelSource implements Contents {
 
   #hash(): string {
     const { json, eosIds, initializerRange, text, ...meaning } = this.config
-    const hash = createHash('sha256').update(JSON.stringify(meaning))
+    const hash = createHash('sha256').update(JSON.stringify(meaning, withHashedNames))
     if (this.quantisation !== null) hash.update(JSON.stringify(this.quantisation))
     if (this.quantise !== null) hash.update(`quantised to ${this.quantise}`)
     const files = new OpenFiles()
@@ -256,6 +257,17 @@ export class ModelSource implements Contents {
     return stored
   }
 }
+
+/** Adapters keep hashes, which know a block's mixer, where that is attention, by the name `attention`. */
+function withHashedNames(_: string, value: unknown): unknown {
+  if (!isBlock(value) || value.mixer.kind !== 'attention') return value
+  const { beforeMixer, mixer, afterMixer, ...rest } = value
+  const { kind, ...attention } = mixer
+  return { beforeAttention: beforeMixer, attention, afterAttention: afterMixer, ...rest }
+}
+
+const isBlock = (value: unknown): value is DecoderBlockPlan =>
+  typeof value === 'object' && value !== null && 'mixer' in value
 
 /** Keeps files open between reads. */
 class OpenFiles {
