@@ -19,6 +19,11 @@ const benchmarks = {
     needsModel: false,
   },
   steps: { script: 'steps.mjs', summary: 'own steps: MoRA beside LoRA, long documents, threads' },
+  families: {
+    script: 'families.mjs',
+    summary: 'blocks of much used checkpoints: time, and the memory of the whole model',
+    needsModel: false,
+  },
   cost: { script: 'cost.mjs', summary: 'every method of the paper beside LoRA: time, memory, parameters' },
   quantised: { script: 'quantised.mjs', summary: 'steps on quantised weights beside the same in bfloat16' },
   rows: { script: 'rows.mjs', summary: 'rows of a data file, packed, against padded batches' },

@@ -1,6 +1,6 @@
 /**
- * Writes the option tables of docs/commands and the forms of rows, between markers, from the command line's schemas and the
- * table of forms.
+ * Writes the option tables of docs/commands, the forms of rows and the families of models, between markers, from the command
+ * line's schemas and the tables of forms and families.
  * `--check` writes nothing and fails if a table is not current. Reads `dist`: run `npm run build:lib` first.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,9 +13,10 @@ const { commands } = await load('cli/commands/index.js')
 const { defaultWords, listedChoices, valueName } = await load('cli/parser.js')
 const { ROW_FORMS } = await load('data/rows/forms.js')
 const { CommonOptionsSchema, optionDefault, optionFacts } = await load('options/index.js')
+const { families } = await load('models/families/index.js')
 const { flagOf } = await load('schema/names.js')
 
-const MARKED = /(<!-- (?:options|forms): [^\n]* -->\n)[\s\S]*?(<!-- end of (?:options|forms) -->)/
+const MARKED = /(<!-- (?:options|forms|families): [^\n]* -->\n)[\s\S]*?(<!-- end of (?:options|forms|families) -->)/
 const common = CommonOptionsSchema.shape
 /** Whether a command's option is that of every command, which functions of a loaded model may refuse. */
 const isCommon = (key, option) =>
@@ -65,6 +66,16 @@ function formsTable() {
   return `| made for | columns | read as | trained |\n|---|---|---|---|\n${rows.join('\n')}\n`
 }
 
+/** The families, each with what it is published as. */
+function familiesTable() {
+  const code = (text) => `\`${text}\``
+  const rows = families.map(({ modelType, published, gguf }) => {
+    const architecture = gguf ? code(gguf.architecture) : '`llama`, if that can say the same'
+    return `| ${published} | ${code(modelType)} | ${architecture} |`
+  })
+  return `| published as | \`model_type\` | architecture in GGUF |\n|---|---|---|\n${rows.join('\n')}\n`
+}
+
 const pages = [
   { page: 'commands/README.md', content: tables(Object.entries(common)) },
   ...commands.map((command) => {
@@ -72,6 +83,7 @@ const pages = [
     return { page: `commands/${command.name}.md`, content: tables(own, command) }
   }),
   { page: 'formats/data.md', content: formsTable() },
+  { page: 'models.md', content: familiesTable() },
 ]
 
 let stale = 0

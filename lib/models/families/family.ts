@@ -7,6 +7,8 @@ import type { ConfigReader } from './config-reader.js'
 export interface Family {
   /** `model_type` in `config.json`. */
   readonly modelType: string
+  /** Names of published models, for people. */
+  readonly published: string
   /** Reads a configuration; unread keys are reported afterwards. */
   read(read: ConfigReader): { sizes: ModelSizes; tiedEmbeddings: boolean; network: NetworkPlan }
   /** Null where GGUF has no architecture for it: such models are written as Llama's. */

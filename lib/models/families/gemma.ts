@@ -9,6 +9,7 @@ import { readRotary } from './rotary-settings.js'
 /** Gemma 1 (arXiv 2403.08295): norms by 1 + weight, GeGLU, embeddings times √hidden. */
 export const gemma: Family = {
   modelType: 'gemma',
+  published: 'Gemma 1',
 
   read(read) {
     const { sizes, norm, ...alike } = readGemma(read, { maxPositions: 8192 })

@@ -20,6 +20,7 @@ export const normNames = {
  */
 export const gemma2: Family = {
   modelType: 'gemma2',
+  published: 'Gemma 2',
 
   read(read) {
     const { sizes, norm, ...alike } = readGemma(read, { maxPositions: 8192 })

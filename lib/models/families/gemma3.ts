@@ -25,6 +25,7 @@ const defaults: Defaults = {
  */
 export const gemma3: Family = {
   modelType: 'gemma3_text',
+  published: 'Gemma 3',
 
   read(read) {
     const { sizes, norm, ...alike } = readGemma(read, defaults)

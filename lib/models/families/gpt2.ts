@@ -6,6 +6,7 @@ import { llamaNetwork, requireHeads } from './parts.js'
 /** GPT-2: LayerNorm, learned positions, an MLP without a gate, and weights of linear layers as [in, out] (Conv1D). */
 export const gpt2: Family = {
   modelType: 'gpt2',
+  published: 'GPT-2',
 
   read(read) {
     const activation = read.value('activation_function') ?? 'gelu_new'

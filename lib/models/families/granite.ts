@@ -9,6 +9,7 @@ import { type LlamaBlockOptions, llamaBlock, llamaNetwork, readLlama } from './p
 /** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
 export const granite: Family = {
   modelType: 'granite',
+  published: 'Granite 3 (dense)',
 
   read(read) {
     const { sizes, ...options } = readLlama(read)

@@ -12,6 +12,7 @@ const ofOtherLayers =
 /** Granite 4 of attention alone (micro, 350M, 1B): Granite 3 with gate and up in one layer; some have no rotary embedding. */
 export const granite4: Family = {
   modelType: 'granitemoehybrid',
+  published: 'Granite 4 of attention alone',
 
   read(read) {
     for (const key of ofOtherLayers.split(' ')) read.value(key)

@@ -5,6 +5,7 @@ import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 /** Llama 1 to 3.x and models of the same architecture (arXiv 2302.13971): SmolLM2, TinyLlama, … */
 export const llama: Family = {
   modelType: 'llama',
+  published: 'Llama 1–3.x, SmolLM2, TinyLlama',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read)

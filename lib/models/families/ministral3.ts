@@ -34,6 +34,7 @@ const parameters = {
 /** Ministral 3, text only: Llama with YaRN and queries that grow with their position. */
 export const ministral3: Family = {
   modelType: 'ministral3',
+  published: 'Ministral 3, Mistral Small 3',
 
   read(read) {
     const { sizes, norm } = readLlamaSizes(read, defaults)

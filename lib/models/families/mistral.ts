@@ -15,6 +15,7 @@ const defaults: Defaults = {
 /** Mistral 7B and its relatives (arXiv 2310.06825): Llama with a sliding window. GGUF files call it `llama`. */
 export const mistral: Family = {
   modelType: 'mistral',
+  published: 'Mistral',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, defaults)

@@ -14,6 +14,7 @@ export const olmoNames = llamaNamesWith({
 /** OLMo 2 (arXiv 2501.00656): norms after attention and MLP, and of all queries and all keys of a token together. */
 export const olmo2: Family = {
   modelType: 'olmo2',
+  published: 'OLMo 2',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { epsilon: 1e-5 })

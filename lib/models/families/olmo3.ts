@@ -9,6 +9,7 @@ import { readRotaries } from './rotary-settings.js'
 /** OLMo 3 (arXiv 2512.13961): OLMo 2 with windows in three of four layers, whose rotary embedding is not scaled. */
 export const olmo3: Family = {
   modelType: 'olmo3',
+  published: 'OLMo 3',
 
   read(read) {
     const { sizes, norm } = readLlamaSizes(read, { epsilon: 1e-5 })

@@ -7,6 +7,7 @@ import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 /** Phi-3 and Phi-4 mini (arXiv 2404.14219): Llama with query, key and value in one layer, gate and up in another. */
 export const phi3: Family = {
   modelType: 'phi3',
+  published: 'Phi-3, Phi-4 and Phi-4 mini',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { maxPositions: 4096, epsilon: 1e-5, partial: 1 })

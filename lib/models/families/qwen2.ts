@@ -7,6 +7,7 @@ import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 /** Qwen2 and Qwen2.5 (arXiv 2407.10671): Llama with biases of query, key and value. */
 export const qwen2: Family = {
   modelType: 'qwen2',
+  published: 'Qwen2 and 2.5',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { maxPositions: 32768 })

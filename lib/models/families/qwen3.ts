@@ -6,6 +6,7 @@ import { qwenWindows } from './qwen2.js'
 /** Qwen3 (arXiv 2505.09388), without experts: Llama with a norm of each head's query and key. */
 export const qwen3: Family = {
   modelType: 'qwen3',
+  published: 'Qwen3 (dense)',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { headSize: 128, maxPositions: 32768 })

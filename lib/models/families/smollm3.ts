@@ -5,6 +5,7 @@ import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 /** SmolLM3: Llama in which every fourth layer has no rotary embedding (NoPE, arXiv 2501.18795). */
 export const smollm3: Family = {
   modelType: 'smollm3',
+  published: 'SmolLM3',
 
   read(read) {
     const { sizes, rotary, norm } = readLlama(read, { maxPositions: 32768, theta: 2_000_000 })

@@ -1,0 +1,169 @@
+// Models of the real shapes of much used checkpoints, cut to a few blocks of random weights: the time of a block's forward and
+// backward pass, and the memory of training the whole model, which follows from two cuts:
+//   npm run bench -- families [--memory] [--checkpoints ID,…]
+import { readdirSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { AdamW, initModel, loadModel, lora, openDevice } from 'node-mora'
+import { packedBatch } from './common/batch.mjs'
+import { orUsageError } from './common/command-line.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { dtypeOf, readOptions, someOf } from './common/options.mjs'
+import { productPeaks } from './common/peaks.mjs'
+import { report } from './common/report.mjs'
+import { scratchFolder } from './common/scratch.mjs'
+import { table } from './common/table.mjs'
+import { trainStep } from './common/train-step.mjs'
+import { secondsOf, spread, takeTurns } from './common/turns.mjs'
+import { CHECKPOINTS, cutConfig } from './families/checkpoints.mjs'
+
+const options = readOptions({
+  usage: `node bench/families.mjs [options]: blocks of much used checkpoints, LoRA r = 8 beside a frozen base.
+
+  --checkpoints LIST  default all: ${Object.keys(CHECKPOINTS).join(', ')}
+  --memory         the memory of a training step of 512 tokens, of the whole model, instead of times
+  --dtype D        bfloat16 or float32, default bfloat16`,
+  own: {
+    checkpoints: { type: 'string', default: Object.keys(CHECKPOINTS).join(',') },
+    memory: { type: 'boolean', default: false },
+    dtype: { type: 'string', default: 'bfloat16' },
+  },
+  needsModel: false,
+  rounds: 5,
+})
+const { ids, dtype } = orUsageError(() => ({
+  ids: someOf('checkpoints', options.checkpoints, Object.keys(CHECKPOINTS)),
+  dtype: dtypeOf('dtype', options.dtype),
+}))
+const { threads } = options
+const folder = scratchFolder()
+const device = openDevice({ device: 'cpu', threads })
+const machine = describeMachine(`Blocks of ${ids.length} checkpoints, ${dtype}`, options)
+/** Rows × tokens of a step. */
+const SHAPES = [
+  [4, 512],
+  [1, 4096],
+]
+const modelOptions = { device: 'cpu', dtype, threads }
+if (options.memory) await reportMemory()
+else await reportTimes()
+
+async function reportTimes() {
+  const lines = []
+  for (const id of ids) {
+    process.stderr.write(`${id} …\n`)
+    for (const [rows, length] of SHAPES) lines.push(await timeLine(id, rows, length))
+  }
+  report({ benchmark: 'families', machine, options, lines, facts: { dtype } })
+}
+
+/** The blocks of one period: the difference of two cuts that have a tiny vocabulary. `possible` counts products alone. */
+async function timeLine(id, rows, length) {
+  const { period = 1 } = CHECKPOINTS[id]
+  const [few, more] = [await stepOf(id, period, rows, length), await stepOf(id, 2 * period, rows, length)]
+  const [ofFew, ofMore] = await takeTurns([few, more], options.rounds)
+  const products = await productSeconds(more.linears.slice(few.linears.length), rows * length)
+  for (const side of [few, more]) side.dispose()
+  return {
+    name: `${id}, ${rows} × ${length}`,
+    sides: [{ name: 'a block', seconds: spread(ofMore.map((seconds, i) => (seconds - ofFew[i]) / period)) }],
+    amount: rows * length,
+    unit: 'tokens',
+    possible: products / period,
+  }
+}
+
+/** Seconds of the products of a forward and a backward pass, y and dX, at the speed of each alone. */
+async function productSeconds(linears, tokens) {
+  let seconds = 0
+  const known = new Map()
+  for (const [outFeatures, inFeatures] of linears) {
+    const key = `${outFeatures} ${inFeatures}`
+    if (!known.has(key)) {
+      const peaks = await productPeaks(device, dtype, false, [tokens, inFeatures, outFeatures], ['forward', 'dX'])
+      const flops = 2e-9 * tokens * inFeatures * outFeatures
+      known.set(key, flops / peaks.forward + flops / peaks.dX)
+    }
+    seconds += known.get(key)
+  }
+  return seconds
+}
+
+/** A training step of a cut model, as a side of `takeTurns`. */
+async function stepOf(id, layers, rows, length) {
+  const config = writeConfig(cutConfig(CHECKPOINTS[id], layers, { positions: length, vocabulary: 256 }))
+  const model = await initModel(config, { ...modelOptions, seed: 1 })
+  const { step, dispose } = await trainer(model, rows, length)
+  return {
+    name: id,
+    run: () => secondsOf(device, step),
+    linears: model.linears().map(({ weight }) => weight.shape),
+    dispose,
+  }
+}
+
+async function trainer(model, rows, length) {
+  await model.addAdapter('trained', lora({ rank: 8 }), { seed: 1 })
+  const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+  const { vocabularySize } = model.config
+  const ids = Int32Array.from({ length: rows * (length + 1) }, (_, i) => (i * 7919) % vocabularySize)
+  const batch = packedBatch(ids, rows, length)
+  return {
+    step: () => trainStep(model, optimizer, batch, 1e-5),
+    dispose() {
+      optimizer.dispose()
+      model.dispose()
+    },
+  }
+}
+
+async function reportMemory() {
+  const rows = []
+  for (const id of ids) {
+    process.stderr.write(`${id} …\n`)
+    const { period = 1, config } = CHECKPOINTS[id]
+    const cuts = [await memoryOf(id, period), await memoryOf(id, 2 * period)]
+    const whole = (part) => {
+      const [one, two] = cuts.map((cut) => cut[part])
+      return one + ((two - one) * (config.num_hidden_layers - period)) / period
+    }
+    const gibibytes = (part) => (whole(part) / 2 ** 30).toFixed(1)
+    rows.push([id, `${(whole('parameters') / 1e9).toPrecision(3)} B`, gibibytes('floats'), gibibytes('quantised')])
+  }
+  console.log(`\n${table(['checkpoint', 'parameters', `GiB in ${dtype}`, 'GiB with --quantise nf4'], rows)}`)
+  if (options.json) writeFileSync(options.json, JSON.stringify({ machine, dtype, rows }))
+}
+
+/** The most memory of the device in a step of 512 tokens, with the base in `dtype` and in NF4, of a model of some blocks. */
+async function memoryOf(id, layers) {
+  const random = await initModel(writeConfig(cutConfig(CHECKPOINTS[id], layers, { positions: 512 })), {
+    ...modelOptions,
+    seed: 1,
+  })
+  const saved = join(folder, 'model')
+  await random.save(saved, { dtype })
+  random.dispose()
+  const bytes = readdirSync(saved)
+    .filter((name) => name.endsWith('.safetensors'))
+    .reduce((sum, name) => sum + statSync(join(saved, name)).size, 0)
+  return {
+    parameters: bytes / (dtype === 'float32' ? 4 : 2),
+    floats: await peakOf(await loadModel(saved, modelOptions)),
+    quantised: await peakOf(await loadModel(saved, { ...modelOptions, quantise: 'nf4' })),
+  }
+}
+
+async function peakOf(model) {
+  const { step, dispose } = await trainer(model, 1, 512)
+  await step()
+  device.resetPeak()
+  await step()
+  const { peak } = device.memory()
+  dispose()
+  return peak
+}
+
+function writeConfig(config) {
+  const path = join(folder, 'config.json')
+  writeFileSync(path, JSON.stringify(config))
+  return path
+}

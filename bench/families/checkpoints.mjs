@@ -1,0 +1,121 @@
+/**
+ * The shapes of much used checkpoints, by hub id: what their `config.json` says of the network. `period`: after how many blocks
+ * the kinds of blocks repeat.
+ */
+
+const llama3 = (factor) => ({
+  rope_theta: 500_000,
+  rope_scaling: {
+    rope_type: 'llama3',
+    factor,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8192,
+  },
+})
+
+/** Sizes under the names that most families share. */
+const sizes = (hidden, intermediate, layers, [heads, keyValueHeads], headSize, vocabulary) => ({
+  hidden_size: hidden,
+  intermediate_size: intermediate,
+  num_hidden_layers: layers,
+  num_attention_heads: heads,
+  num_key_value_heads: keyValueHeads,
+  head_dim: headSize,
+  vocab_size: vocabulary,
+})
+
+const llama = { model_type: 'llama', architectures: ['LlamaForCausalLM'], rms_norm_eps: 1e-5, hidden_act: 'silu' }
+const qwen3 = { model_type: 'qwen3', architectures: ['Qwen3ForCausalLM'], rms_norm_eps: 1e-6, hidden_act: 'silu' }
+
+/** @type {Record<string, { config: Record<string, any>, period?: number }>} */
+export const CHECKPOINTS = {
+  'HuggingFaceTB/SmolLM2-135M-Instruct': {
+    config: { ...llama, ...sizes(576, 1536, 30, [9, 3], 64, 49_152), rope_theta: 100_000, tie_word_embeddings: true },
+  },
+  'meta-llama/Llama-3.2-1B-Instruct': {
+    config: { ...llama, ...sizes(2048, 8192, 16, [32, 8], 64, 128_256), ...llama3(32), tie_word_embeddings: true },
+  },
+  'meta-llama/Llama-3.1-8B-Instruct': {
+    config: { ...llama, ...sizes(4096, 14_336, 32, [32, 8], 128, 128_256), ...llama3(8), tie_word_embeddings: false },
+  },
+  'Qwen/Qwen3-0.6B': {
+    config: { ...qwen3, ...sizes(1024, 3072, 28, [16, 8], 128, 151_936), rope_theta: 1e6, tie_word_embeddings: true },
+  },
+  'Qwen/Qwen3-4B-Instruct-2507': {
+    config: { ...qwen3, ...sizes(2560, 9728, 36, [32, 8], 128, 151_936), rope_theta: 5e6, tie_word_embeddings: true },
+  },
+  'Qwen/Qwen2.5-7B-Instruct': {
+    config: {
+      model_type: 'qwen2',
+      architectures: ['Qwen2ForCausalLM'],
+      ...sizes(3584, 18_944, 28, [28, 4], 128, 152_064),
+      rms_norm_eps: 1e-6,
+      hidden_act: 'silu',
+      rope_theta: 1e6,
+      tie_word_embeddings: false,
+    },
+  },
+  'google/gemma-3-4b-it': {
+    period: 6,
+    config: {
+      model_type: 'gemma3_text',
+      architectures: ['Gemma3ForCausalLM'],
+      ...sizes(2560, 10_240, 34, [8, 4], 256, 262_208),
+      rms_norm_eps: 1e-6,
+      hidden_activation: 'gelu_pytorch_tanh',
+      query_pre_attn_scalar: 256,
+      sliding_window: 1024,
+      rope_theta: 1e6,
+      rope_local_base_freq: 10_000,
+      rope_scaling: { rope_type: 'linear', factor: 8 },
+    },
+  },
+  'microsoft/Phi-4-mini-instruct': {
+    config: {
+      model_type: 'phi3',
+      architectures: ['Phi3ForCausalLM'],
+      ...sizes(3072, 8192, 32, [24, 8], 128, 200_064),
+      rms_norm_eps: 1e-5,
+      hidden_act: 'silu',
+      partial_rotary_factor: 0.75,
+      tie_word_embeddings: true,
+    },
+  },
+  'HuggingFaceTB/SmolLM3-3B': {
+    period: 4,
+    config: {
+      model_type: 'smollm3',
+      architectures: ['SmolLM3ForCausalLM'],
+      ...sizes(2048, 11_008, 36, [16, 4], 128, 128_256),
+      rms_norm_eps: 1e-6,
+      hidden_act: 'silu',
+      rope_theta: 5e6,
+      no_rope_layer_interval: 4,
+      tie_word_embeddings: true,
+    },
+  },
+  'mistralai/Ministral-3-3B-Instruct-2512-BF16': {
+    config: {
+      model_type: 'ministral3',
+      architectures: ['Ministral3ForCausalLM'],
+      ...sizes(3072, 9216, 26, [32, 8], 128, 131_072),
+      rms_norm_eps: 1e-5,
+      hidden_act: 'silu',
+      tie_word_embeddings: true,
+    },
+  },
+}
+
+/** Returns the configuration cut to fewer blocks, for rows of up to `positions` tokens. */
+export function cutConfig({ config }, layers, { positions, vocabulary = config.vocab_size }) {
+  const { layer_types: types, ...rest } = config
+  return {
+    ...rest,
+    num_hidden_layers: layers,
+    vocab_size: vocabulary,
+    max_position_embeddings: positions,
+    initializer_range: 0.02,
+    ...(types && { layer_types: types.slice(0, layers) }),
+  }
+}
