@@ -70,8 +70,7 @@ function formsTable() {
 function familiesTable() {
   const code = (text) => `\`${text}\``
   const rows = families.map(({ modelType, published, gguf }) => {
-    const architecture = gguf ? code(gguf.architecture) : '`llama`, if that can say the same'
-    return `| ${published} | ${code(modelType)} | ${architecture} |`
+    return `| ${published} | ${code(modelType)} | ${gguf ? code(gguf.architecture) : ''} |`
   })
   return `| published as | \`model_type\` | architecture in GGUF |\n|---|---|---|\n${rows.join('\n')}\n`
 }

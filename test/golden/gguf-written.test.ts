@@ -69,6 +69,17 @@ needing(lacksGolden(familyPath('mistral'))).test(
   },
 )
 
+needing(lacksGolden(familyPath('granitemoehybrid-dense'))).test(
+  'a family that GGUF has no architecture for is refused by name',
+  async () => {
+    using model = await loadFamily(familyFolder('granitemoehybrid-dense'))
+    await expect(model.save(join(at(), 'model.gguf'))).rejects.toThrow(
+      'GGUF files have no architecture for models of the type granitemoehybrid.',
+    )
+    expect(readdirSync(at())).toEqual([])
+  },
+)
+
 describe.each(tinyModels)('T16 %s', (name) => {
   const { sequences } = expectedOf(name)
 

@@ -11,6 +11,6 @@ export interface Family {
   readonly published: string
   /** Reads a configuration; unread keys are reported afterwards. */
   read(read: ConfigReader): { sizes: ModelSizes; tiedEmbeddings: boolean; network: NetworkPlan }
-  /** Null where GGUF has no architecture for it: such models are written as Llama's. */
+  /** Null where GGUF has no architecture for it. */
   readonly gguf: GgufFamily | null
 }

@@ -39,9 +39,13 @@ export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): Json
   return json
 }
 
-/** Returns how GGUF stores the models of a configuration's family. */
+/**
+ * Returns how GGUF stores the models of a configuration's family.
+ * @throws UsageError `unsupported-option` if there is no such way
+ */
 export function ggufFamilyOf({ text, architecture, network }: ModelConfig): GgufFamily {
   if (text) return withPrefix(ggufFamilyOf(text), text.network.basePrefix, network.basePrefix)
-  const family = (modelType: string) => families.find((candidate) => candidate.modelType === modelType)!
-  return (family(architecture).gguf ?? family('llama').gguf)!
+  const family = families.find(({ modelType }) => modelType === architecture)
+  if (family?.gguf) return family.gguf
+  throw new UsageError('unsupported-option', `GGUF files have no architecture for models of the type ${architecture}.`)
 }

@@ -1,4 +1,5 @@
 import type { Family } from './family.js'
+import { llama } from './llama.js'
 import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Values of the class, which configurations may leave out. */
@@ -27,5 +28,5 @@ export const mistral: Family = {
     }
   },
 
-  gguf: null,
+  gguf: llama.gguf,
 }
