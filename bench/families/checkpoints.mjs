@@ -71,6 +71,28 @@ export const CHECKPOINTS = {
       rope_scaling: { rope_type: 'linear', factor: 8 },
     },
   },
+  'google/gemma-4-E2B-it': {
+    period: 5,
+    config: {
+      model_type: 'gemma4_text',
+      architectures: ['Gemma4ForCausalLM'],
+      ...sizes(1536, 6144, 35, [8, 1], 256, 262_144),
+      rms_norm_eps: 1e-6,
+      hidden_activation: 'gelu_pytorch_tanh',
+      global_head_dim: 512,
+      hidden_size_per_layer_input: 256,
+      vocab_size_per_layer_input: 262_144,
+      num_kv_shared_layers: 20,
+      use_double_wide_mlp: true,
+      sliding_window: 512,
+      final_logit_softcapping: 30,
+      layer_types: Array.from({ length: 35 }, (_, i) => (i % 5 === 4 ? 'full_attention' : 'sliding_attention')),
+      rope_parameters: {
+        full_attention: { rope_type: 'proportional', rope_theta: 1e6, partial_rotary_factor: 0.25 },
+        sliding_attention: { rope_type: 'default', rope_theta: 10_000 },
+      },
+    },
+  },
   'microsoft/Phi-4-mini-instruct': {
     config: {
       model_type: 'phi3',

@@ -45,6 +45,7 @@ const ofExperts = ['num_experts', 'top_k_experts', 'moe_intermediate_size']
  */
 export const gemma4: Family = {
   modelType: 'gemma4_text',
+  published: 'Gemma 4 without experts',
 
   read(read) {
     if (read.flag('enable_moe_block')) {
