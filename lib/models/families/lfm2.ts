@@ -26,6 +26,7 @@ const ignored =
 /** LFM2 and LFM2.5 (dense, arXiv 2511.23404): gated short convolutions, and attention in some layers. */
 export const lfm2: Family = {
   modelType: 'lfm2',
+  published: 'LFM2 and LFM2.5 (dense)',
 
   read(read) {
     for (const key of ignored.split(' ')) read.value(key)

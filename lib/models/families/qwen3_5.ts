@@ -23,6 +23,7 @@ const defaults: Defaults = {
  */
 export const qwen3_5: Family = {
   modelType: 'qwen3_5_text',
+  published: 'Qwen3.5, 3.6 and 3.8 (dense)',
 
   read(read) {
     // Of the layers that predict more tokens, which checkpoints keep apart, and of the precision of other programs.
