@@ -26,7 +26,7 @@ const options = { device, dtype: /** @type {const} */ ('bfloat16') }
 const reader = new TraceReader(process.env.MORA_SIMT_TRACE)
 
 const block = emptyBlock(device)
-const { attention, mlp } = block
+const { mixer: attention, mlp } = block
 const hiddenSize = attention.output.outFeatures
 if (operator) {
   const adapter = mora({ rank, operator })
@@ -89,7 +89,7 @@ async function phase(body) {
 /** One document of all tokens. */
 function contextOf(count) {
   const integers = (values) => Tensor.from(Int32Array.from(values), [values.length], { device, dtype: 'int32' })
-  const { rotary } = attention.plan
+  const { rotary } = /** @type {any} */ (block.plan.mixer)
   if (!rotary) throw new Error('Expected a block with rotary embeddings.')
   const positions = Int32Array.from({ length: count }, (_, i) => i)
   const tokens = { positions, onDevice: integers(positions), rowLengths: positions.map(() => count) }
