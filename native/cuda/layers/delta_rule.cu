@@ -300,8 +300,9 @@ struct DeltaGradient {
   float* dState;
 };
 
+// Unless told how many blocks share a multiprocessor, ptxas spills for compute capability 8.0.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) deltaRuleAdjoint(DeltaRule<T> rule, DeltaGradient<T> gradient) {
+__global__ void __launch_bounds__(kThreads, 2) deltaRuleAdjoint(DeltaRule<T> rule, DeltaGradient<T> gradient) {
   MORA_SHARED(Staging, staging, );
   MORA_SHARED(Decays, decays, );
   MORA_SHARED(float, scores, [kChunkRows * kScoreStride]);
