@@ -42,6 +42,17 @@ export const excluded = {
   'native.connectGloo': 'what is opened becomes part of the process, and once',
 }
 
+const spectrumOfLayer = {
+  name: 'model.layers.0.self_attn.q_proj',
+  inFeatures: 2,
+  outFeatures: 2,
+  singularValues: Float64Array.of(2, 1),
+  aboveThreshold: 2,
+  effectiveRank: 2,
+  spectralNorm: 2,
+  frobeniusNorm: 2,
+}
+
 const onlyTheAddon = 'its objects are made by the addon alone'
 /** Targets that refuse everything that a test can pass, and why. */
 export const refusing = {
@@ -104,6 +115,7 @@ export function startsOf(world) {
     analyzeAdapter: () => [{ model: paths.model, adapter: paths.adapter, threads: 2 }],
     analyzeModels: () => [{ model: paths.model, base: paths.model, threads: 2 }],
     spectrumOf: () => [Float32Array.of(1, 2, 3, 4), 2, 2, 0.1],
+    spectraByKind: () => [[spectrumOfLayer]],
     loadDataset: () => [paths.rows, { tokenizer: null, cacheDir: null }],
     pushToHub: () => [{ path: paths.adapter, repository: 'owner/name' }],
     readRows: () => [paths.rows, {}],

@@ -4,6 +4,7 @@ import { PromptCache } from '../../../lib/generate/prompt-cache.js'
 import type { SequenceCache } from '../../../lib/models/network/sequence-cache.js'
 import { familyExpected, familyFolder, familyPath, loadFamily } from '../../golden/families.js'
 import { lacksGolden, largestDifference } from '../../golden/files.js'
+import { loadTiny } from '../../golden/tiny-models.js'
 import { liveBytes } from '../../live-bytes.js'
 import { needing } from '../../needs.js'
 import { testDevice } from '../../operations/harness.js'
@@ -50,7 +51,7 @@ testStates('prompts that begin alike, one after the other, give what each gives 
 })
 
 test('a cache without states goes back to any token', async () => {
-  using model = await loadFamily(familyFolder('qwen3'))
+  using model = await loadTiny('tiny-untied')
   using cache = model.createCache(8)
   await model.nextLogits([1, 2, 3, 4], cache)
   expect(cache.rewind(9)).toBe(4)
