@@ -90,7 +90,7 @@ export const CHECKPOINTS = {
     },
   },
   'google/gemma-4-E2B-it': {
-    period: 5,
+    period: 10,
     config: {
       model_type: 'gemma4_text',
       architectures: ['Gemma4ForCausalLM'],
@@ -167,7 +167,10 @@ export const CHECKPOINTS = {
   },
 }
 
-/** Returns the configuration cut to fewer blocks, for rows of up to `positions` tokens. */
+/**
+ * Returns the configuration cut to fewer blocks, for rows of up to `positions` tokens. Where blocks share keys and values, half of
+ * them do, about as many as in the whole.
+ */
 export function cutConfig({ config }, layers, { positions, vocabulary = config.vocab_size }) {
   const { layer_types: types, ...rest } = config
   return {
@@ -177,5 +180,7 @@ export function cutConfig({ config }, layers, { positions, vocabulary = config.v
     max_position_embeddings: positions,
     initializer_range: 0.02,
     ...(types && { layer_types: types.slice(0, layers) }),
+    ...(config.num_kv_shared_layers && { num_kv_shared_layers: layers / 2 }),
+    ...(config.vocab_size_per_layer_input && { vocab_size_per_layer_input: vocabulary }),
   }
 }
