@@ -1,6 +1,6 @@
 import { isJsonObject } from '../../io/json.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan } from '../network/plan.js'
+import type { AttentionPlan, DecoderBlockPlan, NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import { gemmaRest } from './gemma.js'
@@ -9,6 +9,7 @@ import {
   type Defaults,
   hasWindow,
   layerWindows,
+  linearsAt,
   llamaBlock,
   llamaNetwork,
   readSizes,
@@ -204,9 +205,7 @@ function perLayerInputs(
 }
 
 function perLayerGate(path: string, { hiddenSize }: ModelSizes, size: number, norm: MakeNorm) {
-  const linear = (name: string, outFeatures: number, inFeatures: number): LinearPlan => {
-    return { name: `${path}.${name}`, outFeatures, inFeatures, bias: false }
-  }
+  const linear = linearsAt(path)
   return {
     gate: linear('per_layer_input_gate', size, hiddenSize),
     activation: 'geluTanh',

@@ -1,8 +1,7 @@
-import type { LinearPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import { graniteRest, readGraniteBlock } from './granite.js'
-import { llamaNetwork, readLlama } from './parts.js'
+import { linearsAt, llamaNetwork, readLlama } from './parts.js'
 
 /** Keys about state-space layers and experts, which have no effect where a model has neither. */
 const ofOtherLayers =
@@ -31,9 +30,7 @@ export const granite4: Family = {
         norm,
         (i) => {
           const { mlp, ...rest } = block(i)
-          const linear = (name: string, outFeatures: number, inFeatures: number): LinearPlan => {
-            return { name: `model.layers.${i}.shared_mlp.${name}`, outFeatures, inFeatures, bias: false }
-          }
+          const linear = linearsAt(`model.layers.${i}.shared_mlp`)
           const projections = [linear('input_linear', 2 * intermediateSize, hiddenSize)]
           return { ...rest, mlp: { ...mlp, projections, down: linear('output_linear', hiddenSize, intermediateSize) } }
         },

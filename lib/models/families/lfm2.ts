@@ -1,10 +1,10 @@
 import { list, uint32 } from '../../io/gguf-writer.js'
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { DecoderBlockPlan, LinearPlan, MixerPlan, NormPlan, RotaryPlan } from '../network/plan.js'
+import type { DecoderBlockPlan, MixerPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { type Defaults, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { type Defaults, layerTypes, linearsAt, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Values of the class, which configurations may leave out. */
@@ -113,9 +113,7 @@ function widthOfMlp(read: ConfigReader): number {
 /** Returns whether a layer has attention: by `layer_types`, or by the older `full_attn_idxs`; all have where neither is given. */
 function readLayers(read: ConfigReader, layers: number): (layer: number) => boolean {
   const indices = read.value('full_attn_idxs')
-  const types = read.list('layer_types', layers)
-  const other = types?.find((type) => type !== 'conv' && type !== 'full_attention')
-  if (other !== undefined) throw read.unsupported('layer_types', other, 'known are conv and full_attention')
+  const types = layerTypes(read, layers, ['conv', 'full_attention'])
   if (types) return (i) => types[i] === 'full_attention'
   if (indices === undefined) return () => true
   if (Array.isArray(indices)) return (i) => indices.includes(i)
@@ -157,20 +155,11 @@ function shortConvolution(
   { length, bias }: { readonly length: number; readonly bias: boolean },
 ): MixerPlan {
   const path = `model.layers.${index}.conv`
-  const linear = linearsAt(path, bias)
+  const linear = linearsAt(path)
   return {
     kind: 'shortConvolution',
-    projections: [linear('in_proj', 3 * hiddenSize, hiddenSize)],
+    projections: [linear('in_proj', 3 * hiddenSize, hiddenSize, bias)],
     convolution: { name: `${path}.conv`, channels: hiddenSize, length, bias },
-    output: linear('out_proj', hiddenSize, hiddenSize),
+    output: linear('out_proj', hiddenSize, hiddenSize, bias),
   }
 }
-
-const linearsAt =
-  (path: string, bias = false) =>
-  (name: string, outFeatures: number, inFeatures: number): LinearPlan => ({
-    name: `${path}.${name}`,
-    outFeatures,
-    inFeatures,
-    bias,
-  })

@@ -80,6 +80,19 @@ export function layerWindows(
   })
 }
 
+/** Reads `layer_types`, each of which is one of the known; undefined where they are absent. */
+export function layerTypes<Type extends string>(
+  read: ConfigReader,
+  layers: number,
+  known: readonly [Type, Type],
+): readonly Type[] | undefined {
+  const isKnown = (type: unknown): type is Type => known.includes(type as Type)
+  const types = read.list('layer_types', layers)
+  if (types === undefined || types.every(isKnown)) return types
+  const other = types.find((type) => !isKnown(type))
+  throw read.unsupported('layer_types', other, `known are ${known.join(' and ')}`)
+}
+
 /** Returns whether a layer is of the kind with a window: by `layer_types`, or all but every `pattern`-th. */
 export function hasWindow(read: ConfigReader, { layers }: ModelSizes, pattern: number): (layer: number) => boolean {
   const types = read.list('layer_types', layers)
@@ -90,6 +103,16 @@ export function hasWindow(read: ConfigReader, { layers }: ModelSizes, pattern: n
 export function rmsNorms(epsilon: number, weightOffset = 0): (name: string, size: number) => NormPlan {
   return (name, size) => ({ name, kind: 'rms', size, epsilon, weightOffset })
 }
+
+/** Returns a function that makes linear layers below a path. */
+export const linearsAt =
+  (path: string) =>
+  (name: string, outFeatures: number, inFeatures: number, bias = false): LinearPlan => ({
+    name: `${path}.${name}`,
+    outFeatures,
+    inFeatures,
+    bias,
+  })
 
 export type AttentionBlock = DecoderBlockPlan<AttentionPlan>
 
@@ -110,9 +133,7 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
   const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = sizes
   const { norm, rotary, biases = {}, activation = 'silu', window = null, softcap = null } = options
   const path = `model.layers.${index}`
-  const linear = (name: string, outFeatures: number, inFeatures: number, bias = false): LinearPlan => {
-    return { name: `${path}.${name}`, outFeatures, inFeatures, bias }
-  }
+  const linear = linearsAt(path)
   const [queries, keysValues] = [heads * headSize, keyValueHeads * headSize]
   return {
     beforeMixer: norm(`${path}.input_layernorm`, hiddenSize),

@@ -2,7 +2,16 @@ import { InputError } from '../../common/errors.js'
 import type { AttentionPlan, DeltaNetPlan, LinearPlan, NormPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { type Defaults, llamaBlock, llamaNetwork, readLlama, rmsNorms, withQueryKeyNorms } from './parts.js'
+import {
+  type Defaults,
+  layerTypes,
+  linearsAt,
+  llamaBlock,
+  llamaNetwork,
+  readLlama,
+  rmsNorms,
+  withQueryKeyNorms,
+} from './parts.js'
 
 /** Values of the class, which configurations may leave out. */
 const defaults: Defaults = {
@@ -51,9 +60,7 @@ export const qwen3_5: Family = {
 /** Returns whether a layer has attention: by `layer_types`, or every fourth, or every `full_attention_interval`-th. */
 function readLayers(read: ConfigReader, layers: number): (layer: number) => boolean {
   const interval = read.integer('full_attention_interval', 4)
-  const types = read.list('layer_types', layers)
-  const other = types?.find((type) => type !== 'linear_attention' && type !== 'full_attention')
-  if (other !== undefined) throw read.unsupported('layer_types', other, 'known are full_attention and linear_attention')
+  const types = layerTypes(read, layers, ['full_attention', 'linear_attention'])
   return (i) => (types ? types[i] === 'full_attention' : (i + 1) % interval === 0)
 }
 
@@ -86,17 +93,15 @@ function readDeltaNet(
   const [values, channels] = [valueHeads * valueSize, 2 * keyHeads * keySize + valueHeads * valueSize]
   return (i) => {
     const path = `model.layers.${i}.linear_attn`
-    const linear = (name: string, outFeatures: number, inFeatures = hiddenSize): LinearPlan => {
-      return { name: `${path}.${name}`, outFeatures, inFeatures, bias: false }
-    }
+    const linear = linearsAt(path)
     return {
       kind: 'deltaNet',
       shape,
       projections: [
-        linear('in_proj_qkv', channels),
-        linear('in_proj_z', values),
-        linear('in_proj_b', valueHeads),
-        linear('in_proj_a', valueHeads),
+        linear('in_proj_qkv', channels, hiddenSize),
+        linear('in_proj_z', values, hiddenSize),
+        linear('in_proj_b', valueHeads, hiddenSize),
+        linear('in_proj_a', valueHeads, hiddenSize),
       ],
       convolution: { name: `${path}.conv1d`, channels, length, bias: false },
       logRate: { name: `${path}.A_log`, size: valueHeads },

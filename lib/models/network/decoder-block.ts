@@ -1,8 +1,8 @@
 import type { Linear } from '../../nn/linear.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled, scaledBy } from '../../tensor/operations/scaled.js'
+import { withOwnGradient } from '../../tensor/operations/shaped.js'
 import { scope } from '../../tensor/scope.js'
-import { record } from '../../tensor/tape.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import { Attention } from './attention.js'
 import { DeltaNet } from './delta-net.js'
@@ -77,8 +77,8 @@ export class DecoderBlock {
   /** Keys and values of x, for this block and others: [T, 2K E]. */
   keysValues(x: Tensor, context: ForwardContext): Tensor {
     return scope(() => {
-      // A node of its own, whose gradient is added as it is when the block is computed again: with the same bits.
-      const own = record(x.view(x.shape, x.strides), [x], [], (dY, _, [dX]) => dX!.pass(dY))
+      // Its gradient is added as it is when the block is computed again: with the same bits.
+      const own = withOwnGradient(x)
       return this.mixer.keysValues!(this.beforeMixer?.forward(own) ?? own, context)
     })
   }

@@ -6,10 +6,11 @@ import { native } from '../../native/addon.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import type { AttentionShape } from './attention.js'
+import { withOwnGradient } from './shaped.js'
 
 /** Views of adjacent columns of x, of widths whose sum is x's. */
 export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
-  const whole = own(x)
+  const whole = withOwnGradient(x)
   let to = 0
   return widths.map((width) => {
     const from = to
@@ -26,7 +27,7 @@ export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
  * [T, (H + 2 K) E], and the gates [T, H E].
  */
 export function splitGates(x: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): [Tensor, Tensor] {
-  const whole = own(x)
+  const whole = withOwnGradient(x)
   const tokens = x.shape[0]!
   const [queries, others] = [heads * headSize, 2 * keyValueHeads * headSize]
   const pairs = (of: Tensor, which: 0 | 1) =>
@@ -48,9 +49,4 @@ export function splitGates(x: Tensor, { heads, keyValueHeads, headSize }: Attent
     ),
     record(gates, [whole], [], (dY, _, [dX]) => dX!.write((target) => copied(byHead(dY), pairs(target, 1)))),
   ]
-}
-
-/** A view of x with a gradient of its own, to which the parts alone write, each its place. */
-function own(x: Tensor): Tensor {
-  return record(x.view(x.shape, x.strides), [x], [], (gradient, _, [dX]) => dX!.pass(gradient))
 }

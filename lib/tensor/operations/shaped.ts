@@ -50,6 +50,11 @@ export function dense(x: Tensor): Tensor {
   return record(y, [x], [], (dY, _, [dX]) => dX!.pass(dY))
 }
 
+/** Returns a view of x whose gradient is summed apart, and passed on to x as a whole. */
+export function withOwnGradient(x: Tensor): Tensor {
+  return record(x.view(x.shape, x.strides), [x], [], (gradient, _, [dX]) => dX!.pass(gradient))
+}
+
 /** Returns the shape [N, C] of x [..., C] as a matrix of rows. */
 export function asRows({ shape }: { shape: readonly number[] }): [number, number] {
   return [elementsOf(shape.slice(0, -1)), shape.at(-1) ?? 1]
