@@ -1,9 +1,11 @@
 /** On a device, several ranks take the same fifty steps as one, up to the rounding of sums. */
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import type { Model } from '../../../lib/models/model.js'
 import { ADAPTER_METHODS } from '../../../lib/options/index.js'
 import { type TrainOptions, train } from '../../../lib/train/index.js'
 import { drawn } from '../../drawn.js'
+import { familyFolder, loadFamily } from '../../golden/families.js'
 import { largestDifference } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -18,9 +20,9 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 type Changes = Partial<TrainOptions>
 
 /** Fifty steps over ragged rows, four a step; the last step has three. */
-async function trained(changes: Changes) {
+async function trained(changes: Changes, load: () => Promise<Model>) {
   const data = writeRows(folder(), 'train.jsonl', rows(199))
-  using model = await loadTiny('tiny-untied')
+  using model = await load()
   const losses: number[] = []
   const evaluations: number[] = []
   const valuesOf = async () => {
@@ -36,8 +38,10 @@ async function trained(changes: Changes) {
   return { losses, evaluations, early, values: await valuesOf() }
 }
 
-const trainedOn = (size: number, changes: Changes) =>
-  Promise.all(localRanks(size).map((ranks) => trained({ ...changes, ranks })))
+const loadUntied = () => loadTiny('tiny-untied')
+
+const trainedOn = (size: number, changes: Changes, load = loadUntied) =>
+  Promise.all(localRanks(size).map((ranks) => trained({ ...changes, ranks }, load)))
 
 /** The largest relative difference. */
 function apart(actual: readonly number[], expected: readonly number[]): number {
@@ -45,9 +49,9 @@ function apart(actual: readonly number[], expected: readonly number[]): number {
   return Math.max(0, ...actual.map((value, i) => Math.abs(value / expected[i]! - 1)))
 }
 
-async function expectAsOne(size: number, changes: Changes): Promise<void> {
-  const alone = await trained(changes)
-  const all = await trainedOn(size, changes)
+async function expectAsOne(size: number, changes: Changes, load = loadUntied): Promise<void> {
+  const alone = await trained(changes, load)
+  const all = await trainedOn(size, changes, load)
   expect(alone.losses).toHaveLength(50)
   expect(largestDifference(alone.values, alone.early)).toBeGreaterThan(2e-5)
   const [first] = all as [(typeof all)[0]]
@@ -85,6 +89,12 @@ describe('as one rank does', () => {
     const evalData = writeRows(folder(), 'valid.jsonl', rows(10, { first: 300 }))
     await expectAsOne(size, { rank: 2, ...(changes.evalEvery && { evalData }), ...changes })
   })
+
+  for (const family of ['lfm2', 'qwen3_5-text'])
+    it(`two train ${family}`, async () => {
+      const changes = { rank: 2, dropout: 0.1, targetModules: 'all-linear' } as const
+      await expectAsOne(2, changes, () => loadFamily(familyFolder(family)))
+    })
 })
 
 it('as many ranks get the same bits again', async () => {

@@ -8,6 +8,7 @@ import { QUANTISE_FORMATS } from '../../../lib/options/index.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { ShardRanks } from '../../../lib/tensor/shards.js'
 import { type TrainOptions, train } from '../../../lib/train/index.js'
+import { familyFolder, familyPath } from '../../golden/families.js'
 import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -147,9 +148,9 @@ describe('ranks that shard a model', () => {
     await expectSame(2, tiny, {}, { method: 'lora', modulesToSave: ['lm_head'] })
   })
 
-  for (const family of ['gpt2', 'gemma3', 'phi3', 'smollm3'])
-    needing(lacksGolden(`families/${family}`)).it(`train a model of ${family}`, async () => {
-      await expectSame(2, goldenPath(`families/${family}`), {}, { method: 'mora' })
+  for (const family of ['gpt2', 'gemma3', 'phi3', 'smollm3', 'lfm2', 'qwen3_5-text', 'qwen3_5'])
+    needing(lacksGolden(familyPath(family))).it(`train a model of ${family}`, async () => {
+      await expectSame(2, familyFolder(family), {}, { method: 'mora', targetModules: 'all-linear' })
     })
 
   needing(lacksGolden('families2/gemma4-e2b-text')).it.each([false, true])(
@@ -206,6 +207,8 @@ needing(lacksCpu).describe('ranks that share the memory of a model', () => {
     ['what takes from its weights', tiny, { dtype: 'bfloat16' }, { method: 'pissa' }],
     ['a table whole', tiny, {}, { method: 'lora', modulesToSave: ['lm_head'] }],
     ['beside codes', goldenPath('quantised/gptq-4-g32-asym-zero'), { quantised: true }, { method: 'lora' }],
+    ['short convolutions', familyFolder('lfm2'), {}, { method: 'mora', targetModules: 'all-linear' }],
+    ['gated delta nets', familyFolder('qwen3_5-text'), {}, { method: 'mora', targetModules: 'all-linear' }],
   ] as const)('train %s', async (_, path, options, changes) => {
     const given = { ...changes, ...('modulesToSave' in changes ? { modulesToSave: ['lm_head'] } : {}) }
     const [whole, shared] = [
