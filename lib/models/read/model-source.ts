@@ -197,9 +197,20 @@ export class ModelSource implements Contents {
     return stored.rawBytes(this.#files.open)
   }
 
-  /** The tensors of a model that wraps a text model which are not the text model's, in the order of the files. */
+  /**
+   * The tensors of a model that wraps a text model which are not the text model's, in the order of the files; without what
+   * quantisers write beside codes, such as scales of activations.
+   */
   get kept(): StoredWeight[] {
-    return this.config.text ? [...this.weights.values()].filter(({ name }) => !this.shapes.has(name)) : []
+    if (!this.config.text) return []
+    return [...this.weights.values()].filter(({ name }) => !this.shapes.has(name) && !this.#isBesideCodes(name))
+  }
+
+  #isBesideCodes(name: string): boolean {
+    const [, module, part] = /^(.*)\.(.*)$/.exec(name) ?? []
+    const weight = this.weights.get(`${module}.weight`)
+    if (part === 'weight' || !(weight instanceof StoredCodes)) return false
+    return part !== 'bias' || this.shapes.has(weight.name)
   }
 
   /** Returns the bytes of a tensor of `kept` as its file has them. */
