@@ -23,9 +23,18 @@ export interface WritableModel {
 
 /** The default dtype of weights: the source's, or bfloat16 if that is quantised. */
 export function defaultDType({ source }: WritableModel): FloatDType {
-  const stored = source?.storedDType() ?? 'float32'
-  return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
+  return floatOr(source?.storedDType() ?? 'float32', 'bfloat16')
 }
+
+/** Returns the default dtype of one weight in a folder: that of its floats in the source, where that is a folder too. */
+export function defaultDTypeOf(model: WritableModel, name: string): FloatDType {
+  const { source } = model
+  const usual = defaultDType(model)
+  return source?.format === 'folder' ? floatOr(source.weights.get(name)!.dtype, usual) : usual
+}
+
+const floatOr = (dtype: string, other: FloatDType): FloatDType =>
+  dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16' ? dtype : other
 
 /** Returns a weight in float32; the caller disposes it. */
 export function filledWeight(model: WritableModel, name: string, shape: readonly number[]): Tensor {

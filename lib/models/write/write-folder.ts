@@ -17,6 +17,7 @@ import { NF4_BLOCK } from '../read/quantise-on-load.js'
 import type { StoredWeight } from '../read/stored-weight.js'
 import {
   defaultDType,
+  defaultDTypeOf,
   filledWeight,
   HostBuffer,
   roundedBytes,
@@ -25,7 +26,7 @@ import {
 } from './writable-model.js'
 
 export interface WriteOptions {
-  /** The dtype of every weight that is not quantised; default: the source's, or bfloat16 if that is quantised. */
+  /** The dtype of every weight that is not quantised; default: each one's in the source, or bfloat16 if that is quantised. */
   dtype?: FloatDType
   /** The format that the blocks' linear layers are quantised to; absent: floats. */
   quantise?: 'nf4'
@@ -41,9 +42,10 @@ export interface WriteOptions {
 export async function writeModelFolder(
   model: WritableModel,
   folder: string,
-  { dtype = defaultDType(model), quantise, onTensor }: WriteOptions = {},
+  { dtype: asked, quantise, onTensor }: WriteOptions = {},
 ): Promise<void> {
   const { source } = model
+  const dtype = asked ?? defaultDType(model)
   const shapes = weightShapes(model.config)
   const { linears, config: quantisation } = quantise
     ? nf4Linears(model, shapes, dtype)
@@ -62,12 +64,13 @@ export async function writeModelFolder(
       }
       return nf4Entries(inFile(name), shape, dtype, values, model.device.facts().threads)
     }
+    const own = asked ?? defaultDTypeOf(model, name)
     const data = async () => {
-      const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), writing)
+      const bytes = await bytesOf(model, name, shape, own, transposed.has(name), writing)
       onTensor?.(++written, shapes.size)
       return bytes
     }
-    return [{ name: inFile(name), dtype, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
+    return [{ name: inFile(name), dtype: own, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
   })
   for (const stored of source?.kept ?? []) entries.push(keptEntry(model, stored, dtype, writing))
   await replaceFolder(folder, async (temporary) => {

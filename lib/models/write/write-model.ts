@@ -17,8 +17,8 @@ export interface WrittenForm {
   /** Default by the output's extension: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat
   /**
-   * The dtype of weights; default: the source's, or bfloat16 if that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF
-   * files only.
+   * The dtype of weights; default: the source's, in a folder each weight's own, or bfloat16 if that is quantised. Mixtures of
+   * blocks (`q4_k_m`, …) in GGUF files only.
    */
   dtype?: GgufDType
   /**
