@@ -24,6 +24,7 @@
 #include "cpu/attention/attention_matrices-inl.h"
 #include "cpu/attention/attention_plan.h"
 #include "cpu/simd_float-inl.h"
+#include "cpu/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
@@ -75,29 +76,6 @@ HWY_INLINE FloatVector multiplyAdd(hn::Vec<UnitTag> a, hn::Vec<UnitTag> b, Float
     const hn::Repartition<P, FloatTag> tag;
     FloatVector unused = hn::Zero(FloatTag());
     return hn::ReorderWidenMulAccumulate(FloatTag(), hn::BitCast(tag, a), hn::BitCast(tag, b), sum, unused);
-  }
-}
-
-/// to [columns, rows] = transpose of from [rows, columns], in units; both counts are rounded up to multiples of 4.
-HWY_INLINE void transposeUnits(const Unit* HWY_RESTRICT from, int64_t fromStride, int64_t rows, int64_t columns,
-                               Unit* HWY_RESTRICT to, int64_t toStride) {
-  const hn::FixedTag<uint32_t, 4> single;
-  const hn::FixedTag<uint64_t, 2> twice;
-  for (int64_t row = 0; row < rows; row += 4) {
-    for (int64_t column = 0; column < columns; column += 4) {
-      const Unit* source = from + row * fromStride + column;
-      const auto a = hn::LoadU(single, source), b = hn::LoadU(single, source + fromStride);
-      const auto c = hn::LoadU(single, source + 2 * fromStride), d = hn::LoadU(single, source + 3 * fromStride);
-      const auto ab = hn::BitCast(twice, hn::InterleaveLower(single, a, b));
-      const auto cd = hn::BitCast(twice, hn::InterleaveLower(single, c, d));
-      const auto abUpper = hn::BitCast(twice, hn::InterleaveUpper(single, a, b));
-      const auto cdUpper = hn::BitCast(twice, hn::InterleaveUpper(single, c, d));
-      Unit* target = to + column * toStride + row;
-      hn::StoreU(hn::BitCast(single, hn::InterleaveLower(twice, ab, cd)), single, target);
-      hn::StoreU(hn::BitCast(single, hn::InterleaveUpper(twice, ab, cd)), single, target + toStride);
-      hn::StoreU(hn::BitCast(single, hn::InterleaveLower(twice, abUpper, cdUpper)), single, target + 2 * toStride);
-      hn::StoreU(hn::BitCast(single, hn::InterleaveUpper(twice, abUpper, cdUpper)), single, target + 3 * toStride);
-    }
   }
 }
 

@@ -29,51 +29,14 @@
 #define HWY_TARGET_INCLUDE "cpu/layers/delta_rule.cpp"
 #include <hwy/foreach_target.h>
 
+#include "cpu/layers/chunk_products-inl.h"
 #include "cpu/simd_float-inl.h"
+#include "cpu/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kChunkRows = 64;
-
-/// The left matrix of a product, or its transpose: element (i, step) is data[i * row + step * column].
-struct LeftMatrix {
-  const float* data;
-  int64_t row, column;
-};
-HWY_INLINE LeftMatrix byRows(const float* data, int64_t columns) { return {data, columns, 1}; }
-HWY_INLINE LeftMatrix transposed(const float* data, int64_t columns) { return {data, 1, columns}; }
-
-template <int kRows>
-HWY_INLINE void multiplyRows(LeftMatrix a, const float* b, float* c, int64_t steps, int64_t columns, bool accumulate) {
-  forVectors(columns, [&](int64_t i, auto part) HWY_ATTR {
-    FloatVector sums[kRows];
-    for (int r = 0; r < kRows; ++r) sums[r] = accumulate ? load(c + r * columns + i, part) : broadcast(0.0f);
-    for (int64_t step = 0; step < steps; ++step) {
-      const FloatVector right = load(b + step * columns + i, part);
-      for (int r = 0; r < kRows; ++r)
-        sums[r] = hn::MulAdd(broadcast(a.data[r * a.row + step * a.column]), right, sums[r]);
-    }
-    for (int r = 0; r < kRows; ++r) store(sums[r], c + r * columns + i, part);
-  });
-}
-
-/// c [rows, columns] = (accumulate ? c : 0) + a [rows, steps] b [steps, columns]; b and c are dense.
-HWY_INLINE void multiplyDense(LeftMatrix a, const float* b, float* c, int64_t rows, int64_t steps, int64_t columns,
-                              bool accumulate) {
-  constexpr int kTile = 8;
-  int64_t i = 0;
-  for (; i + kTile <= rows; i += kTile)
-    multiplyRows<kTile>({a.data + i * a.row, a.row, a.column}, b, c + i * columns, steps, columns, accumulate);
-  for (; i < rows; ++i)
-    multiplyRows<1>({a.data + i * a.row, a.row, a.column}, b, c + i * columns, steps, columns, accumulate);
-}
-
-/// to [columns, rows] = the transpose of from [rows, columns].
-HWY_INLINE void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
-}
 
 /// to [count] = factor * from
 HWY_INLINE void scale(float factor, const float* from, float* to, int64_t count) {
@@ -88,6 +51,14 @@ HWY_INLINE float dot(const float* a, const float* b, int64_t count) {
   return hn::ReduceSum(FloatTag(), sum);
 }
 
+/// Q K^T and K K^T of a chunk, whatever the value head, up to their diagonals.
+struct ChunkScores {
+  static constexpr int64_t kElements = 2 * kChunkRows * kChunkRows;
+  float *queryKeys, *keyKeys;
+
+  explicit ChunkScores(float* data) : queryKeys(data), keyKeys(data + kChunkRows * kChunkRows) {}
+};
+
 /// A chunk of one value head, in f32, and what follows from its keys, queries and decays alone.
 template <typename T>
 class DeltaChunk {
@@ -97,43 +68,62 @@ class DeltaChunk {
         q(scratch.take<float>(kChunkRows * rule.keySize())),
         k(scratch.take<float>(kChunkRows * rule.keySize())),
         keysByColumns_(scratch.take<float>(kChunkRows * rule.keySize())),
-        queryKeys(scratch.take<float>(kChunkRows * kChunkRows)),
-        keyKeys(scratch.take<float>(kChunkRows * kChunkRows)),
         decays(scratch.take<float>(kChunkRows * kChunkRows)),
-        responses(scratch.take<float>(kChunkRows * kChunkRows)),
-        couplings(scratch.take<float>(kChunkRows * kChunkRows)) {}
+        responses_(scratch.take<float>(kChunkRows * kChunkRows)),
+        couplings_(scratch.take<float>(kChunkRows * kChunkRows)) {}
 
-  void load(int64_t firstRow, int64_t count, int64_t head) {
+  /// Loads the rows of a key head.
+  void load(int64_t firstRow, int64_t count, int64_t keyHead) {
     first = firstRow, rows = count;
-    const int64_t keySize = rule_.keySize(), keyHead = head / rule_.group();
-    double sums[kChunkRows], total = 0;
+    const int64_t keySize = rule_.keySize();
     for (int64_t t = 0; t < rows; ++t) {
       convert(rowAt<const T>(rule_.q, first + t, keyHead), q + t * keySize, keySize);
       scale(rule_.queryScale(), q + t * keySize, q + t * keySize, keySize);
       convert(rowAt<const T>(rule_.k, first + t, keyHead), k + t * keySize, keySize);
+    }
+  }
+
+  void score(ChunkScores scores) {
+    const int64_t keySize = rule_.keySize();
+    const RightMatrix keysByColumns{keysByColumns_, kChunkRows};
+    transpose(k, rows, keySize, keysByColumns_, kChunkRows);
+    multiplyToLower(queries(), keysByColumns, {scores.queryKeys, kChunkRows}, rows, keySize);
+    multiplyToLower(keys(), keysByColumns, {scores.keyKeys, kChunkRows}, rows, keySize);
+  }
+
+  /// Sets the decays and learning rates of a value head.
+  void decay(ChunkScores scores, int64_t head) {
+    double sums[kChunkRows], total = 0;
+    for (int64_t t = 0; t < rows; ++t) {
       sums[t] = total += rowOf<const float>(rule_.g, first + t)[head];
       beta[t] = rowOf<const float>(rule_.beta, first + t)[head];
     }
     for (int64_t t = 0; t < rows; ++t) {
       fromStart[t] = static_cast<float>(std::exp(sums[t]));
       toEnd[t] = static_cast<float>(std::exp(total - sums[t]));
-      float* const row = decays + t * rows;
-      for (int64_t s = 0; s <= t; ++s) row[s] = static_cast<float>(sums[t] - sums[s]);
-      forVectors(t + 1, [&](int64_t s, auto part)
-                            HWY_ATTR { store(expFloat(HWY_NAMESPACE::load(row + s, part)), row + s, part); });
-      std::fill(row + t + 1, row + rows, 0.0f);
+      const int64_t row = t * kChunkRows;
+      for (int64_t s = 0; s <= t; ++s) decays[row + s] = static_cast<float>(sums[t] - sums[s]);
+      forVectors(t + 1, [&](int64_t s, auto part) HWY_ATTR {
+        const FloatVector decayed = expFloat(HWY_NAMESPACE::load(decays + row + s, part));
+        store(decayed, decays + row + s, part);
+        store(hn::Mul(HWY_NAMESPACE::load(scores.queryKeys + row + s, part), decayed), responses_ + row + s, part);
+        const FloatVector coupling = hn::Mul(HWY_NAMESPACE::load(scores.keyKeys + row + s, part), decayed);
+        store(hn::Neg(coupling), couplings_ + row + s, part);
+      });
+      std::fill(responses_ + row + t + 1, responses_ + row + kChunkRows, 0.0f);
+      std::fill(couplings_ + row + t, couplings_ + row + kChunkRows, 0.0f);
     }
-    transpose(k, rows, keySize, keysByColumns_);
-    multiplyDense(byRows(q, keySize), keysByColumns_, queryKeys, rows, keySize, rows, false);
-    multiplyDense(byRows(k, keySize), keysByColumns_, keyKeys, rows, keySize, rows, false);
-    for (int64_t i = 0; i < rows * rows; ++i) {
-      responses[i] = queryKeys[i] * decays[i];
-      couplings[i] = keyKeys[i] * decays[i];
-    }
-    for (int64_t t = 0; t < rows; ++t) couplings[t * rows + t] = 0;
   }
 
   float lastDecay() const { return fromStart[rows - 1]; }
+
+  LeftMatrix queries() const { return byRows(q, rule_.keySize()); }
+  LeftMatrix keys() const { return byRows(k, rule_.keySize()); }
+  LeftMatrix keysByColumns() const { return transposed(k, rule_.keySize()); }
+  LeftMatrix responses() const { return byRows(responses_, kChunkRows); }
+  LeftMatrix responsesByColumns() const { return transposed(responses_, kChunkRows); }
+  LeftMatrix couplings() const { return byRows(couplings_, kChunkRows); }
+  LeftMatrix couplingsByColumns() const { return transposed(couplings_, kChunkRows); }
 
   /// The row of a head in a tensor [T, heads, .].
   template <typename U>
@@ -152,8 +142,11 @@ class DeltaChunk {
   float* keysByColumns_;
 
  public:
-  float *queryKeys, *keyKeys, *decays, *responses, *couplings;  // Q K^T, K K^T, D, P, A [rows, rows]
+  float* decays;  // D, up to its diagonal
   float fromStart[kChunkRows], toEnd[kChunkRows], beta[kChunkRows];
+
+ private:
+  float *responses_, *couplings_;  // P and -A
 };
 
 /// residuals, updates [rows, valueSize] = R and U of a chunk that starts at `state`.
@@ -161,19 +154,16 @@ template <typename T>
 void solveChunk(const DeltaRule& rule, const DeltaChunk<T>& chunk, int64_t head, const float* state, float* residuals,
                 float* updates) {
   const int64_t width = rule.valueSize();
-  multiplyDense(byRows(chunk.k, rule.keySize()), state, residuals, chunk.rows, rule.keySize(), width, false);
+  multiply(chunk.keys(), {state, width}, {residuals, width}, chunk.rows, rule.keySize(), width, false);
   for (int64_t t = 0; t < chunk.rows; ++t) {
     const T* const value = chunk.template rowAt<const T>(rule.v, chunk.first + t, head);
-    const float* const coupling = chunk.couplings + t * chunk.rows;
-    float *const residual = residuals + t * width, *const update = updates + t * width;
+    float* const residual = residuals + t * width;
     forVectors(width, [&](int64_t j, auto part) HWY_ATTR {
-      FloatVector rest = hn::NegMulAdd(broadcast(chunk.fromStart[t]), load(residual + j, part), load(value + j, part));
-      for (int64_t s = 0; s < t; ++s)
-        rest = hn::NegMulAdd(broadcast(coupling[s]), load(updates + s * width + j, part), rest);
-      store(rest, residual + j, part);
-      store(hn::Mul(broadcast(chunk.beta[t]), rest), update + j, part);
+      store(hn::NegMulAdd(broadcast(chunk.fromStart[t]), load(residual + j, part), load(value + j, part)), residual + j,
+            part);
     });
   }
+  solveRows<Order::firstToLast>(chunk.couplings(), chunk.beta, {residuals, width}, {updates, width}, chunk.rows, width);
 }
 
 /// Moves the state past a chunk; `scaled` [rows, valueSize] is overwritten.
@@ -183,7 +173,7 @@ void advanceState(const DeltaRule& rule, const DeltaChunk<T>& chunk, const float
   const int64_t keySize = rule.keySize(), width = rule.valueSize();
   for (int64_t t = 0; t < chunk.rows; ++t) scale(chunk.toEnd[t], updates + t * width, scaled + t * width, width);
   scale(chunk.lastDecay(), state, state, keySize * width);
-  multiplyDense(transposed(chunk.k, keySize), scaled, state, keySize, chunk.rows, width, true);
+  multiply(chunk.keysByColumns(), {scaled, width}, {state, width}, keySize, chunk.rows, width, true);
 }
 
 /// target = the state, or 0 if it is absent; they may be the same.
@@ -204,17 +194,20 @@ void DeltaRuleHead(const DeltaRule& rule, int64_t document, int64_t head) {
     if (!state) state = scratch.take<float>(size);
     startState(rule.stateOf(rule.state, document, head), state, size);
     DeltaChunk<T> chunk(rule, scratch);
+    const ChunkScores scores(scratch.take<float>(ChunkScores::kElements));
     auto* const residuals = scratch.take<float>(kChunkRows * width);
     auto* const updates = scratch.take<float>(kChunkRows * width);
     auto* const results = scratch.take<float>(kChunkRows * width);
     const int64_t end = rule.offsets[document + 1];
     for (int64_t row = rule.offsets[document]; row < end; row += kChunkRows) {
-      chunk.load(row, std::min(kChunkRows, end - row), head);
+      chunk.load(row, std::min(kChunkRows, end - row), head / rule.group());
+      chunk.score(scores);
+      chunk.decay(scores, head);
       solveChunk(rule, chunk, head, state, residuals, updates);
-      multiplyDense(byRows(chunk.q, keySize), state, results, chunk.rows, keySize, width, false);
+      multiply(chunk.queries(), {state, width}, {results, width}, chunk.rows, keySize, width, false);
       for (int64_t t = 0; t < chunk.rows; ++t)
         scale(chunk.fromStart[t], results + t * width, results + t * width, width);
-      multiplyDense(byRows(chunk.responses, chunk.rows), updates, results, chunk.rows, chunk.rows, width, true);
+      multiplyLower(chunk.responses(), {updates, width}, {results, width}, chunk.rows, width, true);
       for (int64_t t = 0; t < chunk.rows; ++t)
         convert(results + t * width, chunk.template rowAt<T>(rule.y, row + t, head), width);
       advanceState(rule, chunk, updates, residuals, state);
@@ -235,6 +228,7 @@ class DeltaRuleGradient {
         rows_(rule.offsets[document + 1] - begin_),
         chunks_((rows_ + kChunkRows - 1) / kChunkRows),
         chunk_(rule, scratch_),
+        scores_(scratch_.take<float>(chunks_ * ChunkScores::kElements)),
         states_(scratch_.take<float>(std::max<int64_t>(1, chunks_) * keySize_ * width_)),
         residuals_(scratch_.take<float>(rows_ * width_)),
         updates_(scratch_.take<float>(rows_ * width_)),
@@ -253,13 +247,17 @@ class DeltaRuleGradient {
   void differentiate(int64_t keyHead) {
     std::fill_n(dQ_, rows_ * keySize_, 0.0f);
     std::fill_n(dK_, rows_ * keySize_, 0.0f);
+    for (int64_t i = 0; i < chunks_; ++i) {
+      loadRows(i, keyHead);
+      chunk_.score(scoresOf(i));
+    }
     for (int64_t head = keyHead * rule_.group(); head < (keyHead + 1) * rule_.group(); ++head) {
       recompute(head);
       startState(rule_.stateOf(rule_.dFinal, document_, head), dState_, keySize_ * width_);
       for (int64_t i = chunks_ - 1; i >= 0; --i) {
         loadChunk(i, head);
         solveAdjoint(head);
-        differentiateChunk(head, states_ + i * keySize_ * width_);
+        differentiateChunk(head, states_ + i * keySize_ * width_, scoresOf(i));
       }
       if (float* const dState = rule_.stateOf(rule_.dState, document_, head))
         std::copy_n(dState_, keySize_ * width_, dState);
@@ -272,9 +270,14 @@ class DeltaRuleGradient {
   }
 
  private:
-  void loadChunk(int64_t index, int64_t head) {
-    chunk_.load(begin_ + index * kChunkRows, std::min(kChunkRows, rows_ - index * kChunkRows), head);
+  void loadRows(int64_t index, int64_t keyHead) {
+    chunk_.load(begin_ + index * kChunkRows, std::min(kChunkRows, rows_ - index * kChunkRows), keyHead);
   }
+  void loadChunk(int64_t index, int64_t head) {
+    loadRows(index, head / rule_.group());
+    chunk_.decay(scoresOf(index), head);
+  }
+  ChunkScores scoresOf(int64_t index) const { return ChunkScores(scores_ + index * ChunkScores::kElements); }
   int64_t offset() const { return chunk_.first - begin_; }  // of the chunk in the document
 
   /// The state before every chunk, and R and U of every row.
@@ -296,68 +299,87 @@ class DeltaRuleGradient {
     const int64_t rows = chunk_.rows;
     for (int64_t t = 0; t < rows; ++t)
       convert(chunk_.template rowAt<const T>(rule_.dY, chunk_.first + t, head), dY_ + t * width_, width_);
-    multiplyDense(byRows(chunk_.k, keySize_), dState_, adjoints_, rows, keySize_, width_, false);
+    multiply(chunk_.keys(), {dState_, width_}, {adjoints_, width_}, rows, keySize_, width_, false);
     for (int64_t t = 0; t < rows; ++t) scale(chunk_.toEnd[t], adjoints_ + t * width_, adjoints_ + t * width_, width_);
-    multiplyDense(transposed(chunk_.responses, rows), dY_, adjoints_, rows, rows, width_, true);
-    for (int64_t t = rows - 1; t >= 0; --t) {
-      float *const adjoint = adjoints_ + t * width_, *const dValue = dValues_ + t * width_;
-      forVectors(width_, [&](int64_t j, auto part) HWY_ATTR {
-        FloatVector rest = load(adjoint + j, part);
-        for (int64_t s = rows - 1; s > t; --s)
-          rest = hn::NegMulAdd(broadcast(chunk_.couplings[s * rows + t]), load(dValues_ + s * width_ + j, part), rest);
-        store(rest, adjoint + j, part);
-        store(hn::Mul(broadcast(chunk_.beta[t]), rest), dValue + j, part);
-      });
+    multiplyUpper(chunk_.responsesByColumns(), {dY_, width_}, {adjoints_, width_}, rows, width_, true);
+    solveRows<Order::lastToFirst>(chunk_.couplingsByColumns(), chunk_.beta, {adjoints_, width_}, {dValues_, width_},
+                                  rows, width_);
+    for (int64_t t = 0; t < rows; ++t) {
       const int64_t row = chunk_.first + t;
-      convert(dValue, chunk_.template rowAt<T>(rule_.dV, row, head), width_);
-      rowOf<float>(rule_.dBeta, row)[head] = dot(adjoint, residuals_ + (offset() + t) * width_, width_);
+      convert(dValues_ + t * width_, chunk_.template rowAt<T>(rule_.dV, row, head), width_);
+      rowOf<float>(rule_.dBeta, row)[head] = dot(adjoints_ + t * width_, residuals_ + (offset() + t) * width_, width_);
     }
   }
 
   /// Adds to dQ and dK, writes dg, and moves the gradient of the state to before the chunk.
-  void differentiateChunk(int64_t head, const float* state) {
+  void differentiateChunk(int64_t head, const float* state, ChunkScores scores) {
     const int64_t rows = chunk_.rows;
     const float* const updates = updates_ + offset() * width_;
-    float *const dQ = dQ_ + offset() * keySize_, *const dK = dK_ + offset() * keySize_;
+    const ResultMatrix dQ{dQ_ + offset() * keySize_, keySize_}, dK{dK_ + offset() * keySize_, keySize_};
+    const RightMatrix queries{chunk_.q, keySize_}, keys{chunk_.k, keySize_};
     double dSums[kChunkRows] = {};
 
-    transpose(updates, rows, width_, byColumns_);
-    multiplyDense(byRows(dY_, width_), byColumns_, dResponses_, rows, width_, rows, false);
-    multiplyDense(byRows(dValues_, width_), byColumns_, dCouplings_, rows, width_, rows, false);
-    for (int64_t t = 0; t < rows; ++t)
-      for (int64_t s = 0; s < rows; ++s) {
-        const int64_t at = t * rows + s;
-        dResponses_[at] *= chunk_.decays[at];
-        dCouplings_[at] *= s < t ? -chunk_.decays[at] : 0.0f;
-        const float change = dResponses_[at] * chunk_.queryKeys[at] + dCouplings_[at] * chunk_.keyKeys[at];
-        dSums[t] += change;
-        dSums[s] -= change;
-      }
-    multiplyDense(byRows(dResponses_, rows), chunk_.k, dQ, rows, rows, keySize_, true);
-    multiplyDense(transposed(dResponses_, rows), chunk_.q, dK, rows, rows, keySize_, true);
-    multiplyDense(byRows(dCouplings_, rows), chunk_.k, dK, rows, rows, keySize_, true);
-    multiplyDense(transposed(dCouplings_, rows), chunk_.k, dK, rows, rows, keySize_, true);
+    transpose(updates, rows, width_, byColumns_, kChunkRows);
+    multiplyToLower(byRows(dY_, width_), {byColumns_, kChunkRows}, {dResponses_, kChunkRows}, rows, width_);
+    multiplyToLower(byRows(dValues_, width_), {byColumns_, kChunkRows}, {dCouplings_, kChunkRows}, rows, width_);
+    decayScores(scores, dSums);
+    const LeftMatrix dResponses = byRows(dResponses_, kChunkRows), dCouplings = byRows(dCouplings_, kChunkRows);
+    const LeftMatrix dResponsesByColumns = transposed(dResponses_, kChunkRows);
+    multiplyLower(dResponses, keys, dQ, rows, keySize_, true);
+    multiplyUpper(dResponsesByColumns, queries, dK, rows, keySize_, true);
+    multiplyLower(dCouplings, keys, dK, rows, keySize_, true);
+    multiplyUpper(transposed(dCouplings_, kChunkRows), keys, dK, rows, keySize_, true);
 
     dSums[rows - 1] += static_cast<double>(chunk_.lastDecay()) * dot(state, dState_, keySize_ * width_);
-    transpose(dState_, keySize_, width_, byColumns_);
+    transpose(dState_, keySize_, width_, byColumns_, keySize_);
     scaleRows(chunk_.toEnd, 1, updates);
-    addStatePart(chunk_.k, dK, [&](int64_t t, float change) {
+    addStatePart(chunk_.k, dK.data, [&](int64_t t, float change) {
       dSums[t] -= change;
       dSums[rows - 1] += change;
     });
     scale(chunk_.lastDecay(), dState_, dState_, keySize_ * width_);
-    transpose(state, keySize_, width_, byColumns_);
+    transpose(state, keySize_, width_, byColumns_, keySize_);
     const auto raise = [&](int64_t t, float change) { dSums[t] += change; };
     scaleRows(chunk_.fromStart, -1, dValues_);
-    addStatePart(chunk_.k, dK, raise);
-    multiplyDense(transposed(chunk_.k, keySize_), scaled_, dState_, keySize_, rows, width_, true);
+    addStatePart(chunk_.k, dK.data, raise);
+    addToStateGradient(chunk_.k);
     scaleRows(chunk_.fromStart, 1, dY_);
-    addStatePart(chunk_.q, dQ, raise);
-    multiplyDense(transposed(chunk_.q, keySize_), scaled_, dState_, keySize_, rows, width_, true);
+    addStatePart(chunk_.q, dQ.data, raise);
+    addToStateGradient(chunk_.q);
 
     double sum = 0;
     for (int64_t t = rows - 1; t >= 0; --t)
       rowOf<float>(rule_.dG, chunk_.first + t)[head] = static_cast<float>(sum += dSums[t]);
+  }
+
+  /// M and N from dY U^T and Z U^T; adds what the decays between rows change to dSums.
+  void decayScores(ChunkScores scores, double* dSums) {
+    const hn::ScalableTag<double> doubles;
+    const hn::Rebind<float, decltype(doubles)> floats;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(doubles));
+    for (int64_t t = 0; t < chunk_.rows; ++t) {
+      float changes[kChunkRows] = {};
+      const int64_t row = t * kChunkRows;
+      dCouplings_[row + t] = 0;
+      forVectors(t + 1, [&](int64_t s, auto part) HWY_ATTR {
+        const FloatVector decay = load(chunk_.decays + row + s, part);
+        const FloatVector response = hn::Mul(load(dResponses_ + row + s, part), decay);
+        const FloatVector coupling = hn::Neg(hn::Mul(load(dCouplings_ + row + s, part), decay));
+        const FloatVector change = hn::Mul(response, load(scores.queryKeys + row + s, part));
+        store(response, dResponses_ + row + s, part);
+        store(coupling, dCouplings_ + row + s, part);
+        store(hn::MulAdd(coupling, load(scores.keyKeys + row + s, part), change), changes + s, part);
+      });
+      std::fill(dResponses_ + row + t + 1, dResponses_ + row + kChunkRows, 0.0f);
+      std::fill(dCouplings_ + row + t + 1, dCouplings_ + row + kChunkRows, 0.0f);
+      auto sum = hn::Zero(doubles);
+      for (int64_t s = 0; s <= t; s += lanes) {
+        const auto change = hn::PromoteTo(doubles, hn::LoadU(floats, changes + s));
+        sum = hn::Add(sum, change);
+        hn::StoreU(hn::Sub(hn::LoadU(doubles, dSums + s), change), doubles, dSums + s);
+      }
+      dSums[t] += hn::ReduceSum(doubles, sum);
+    }
   }
 
   /// scaled = sign * factors * values by rows.
@@ -369,17 +391,21 @@ class DeltaRuleGradient {
   /// target += scaled byColumns; raise(t, its row t times that of `inputs`) gets what the row's decay changes.
   template <typename Raise>
   void addStatePart(const float* inputs, float* target, Raise&& raise) {
-    multiplyDense(byRows(scaled_, width_), byColumns_, part_, chunk_.rows, width_, keySize_, false);
+    multiply(byRows(scaled_, width_), {byColumns_, keySize_}, {part_, keySize_}, chunk_.rows, width_, keySize_, false);
     for (int64_t t = 0; t < chunk_.rows; ++t) raise(t, dot(inputs + t * keySize_, part_ + t * keySize_, keySize_));
     addTo(target, part_, chunk_.rows * keySize_);
+  }
+
+  void addToStateGradient(const float* inputs) {
+    multiply(transposed(inputs, keySize_), {scaled_, width_}, {dState_, width_}, keySize_, chunk_.rows, width_, true);
   }
 
   const DeltaRule& rule_;
   Scratch scratch_;
   int64_t document_, keySize_, width_, begin_, rows_, chunks_;
   DeltaChunk<T> chunk_;
-  float *states_, *residuals_, *updates_, *dState_, *byColumns_, *dY_, *adjoints_, *dValues_, *scaled_, *part_,
-      *dResponses_, *dCouplings_, *dQ_, *dK_;
+  float *scores_, *states_, *residuals_, *updates_, *dState_, *byColumns_, *dY_, *adjoints_, *dValues_, *scaled_,
+      *part_, *dResponses_, *dCouplings_, *dQ_, *dK_;
 };
 
 void DifferentiateDeltaRule(const DeltaRule& rule, int64_t document, int64_t keyHead) {
