@@ -58,6 +58,7 @@ export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './da
 export type { TokeniseProgress } from './data/tokenise.js'
 export { type DecodeOptions, loadTokenizer, type PlacedTokens, type Tokenizer } from './data/tokenizer/tokenizer.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
+export type { EngineOptions, EngineUsage } from './engine/index.js'
 export {
   type AccuracyResult,
   type ChangeResult,
@@ -89,12 +90,15 @@ export {
   Chat,
   type ChatOptions,
   type FinishReason,
+  type GeneratedPiece,
   type GenerateOptions,
   type GenerateResult,
   generate,
   generateStream,
   type LanguageModel,
+  type NewToken,
   type Sampling,
+  TextEngine,
   type TokenCache,
   type TokenChoice,
 } from './generate/index.js'

@@ -11,6 +11,7 @@ export const testsOfEveryDevice = [
   'test/golden/families.test.ts',
   'test/golden/gguf-families.test.ts',
   'test/golden/tiny-generation.test.ts',
+  'test/engine/engine.test.ts',
   'test/tensor/errors.test.ts',
   'test/tensor/memory.test.ts',
   'test/tensor/sampling.test.ts',

@@ -19,6 +19,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['adapters', 'optim', 'objectives'],
     ['options'],
     ['models', 'push'],
+    ['engine'],
     ['generate'],
     ['train', 'analysis'],
     ['eval', 'dashboard'],

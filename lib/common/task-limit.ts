@@ -36,12 +36,12 @@ export async function inParallel<Item, Result>(
  * place of its item's result and ends the iteration.
  */
 export async function* mapAhead<Item, Result>(
-  items: AsyncIterable<Item>,
+  items: AsyncIterable<Item> | Iterable<Item>,
   ahead: () => number,
   work: (item: Item) => Promise<Result>,
 ): AsyncGenerator<Result> {
   const results: Promise<Result>[] = []
-  const source = items[Symbol.asyncIterator]()
+  const source = each(items)
   try {
     for (let isDone = false; !isDone; ) {
       const read = await source.next().then(
@@ -56,6 +56,10 @@ export async function* mapAhead<Item, Result>(
       while (results.length > (isDone ? 0 : ahead())) yield await results.shift()!
     }
   } finally {
-    await source.return?.()
+    await source.return(undefined)
   }
+}
+
+async function* each<Item>(items: AsyncIterable<Item> | Iterable<Item>): AsyncGenerator<Item> {
+  yield* items
 }

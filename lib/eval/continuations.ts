@@ -2,7 +2,7 @@
 import { randomStream } from '../common/random.js'
 import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { type ContinuationRequest, continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
+import { type ContinuationRequest, drain, GREEDY, type PromptCache, type SequenceWriter } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { float64Sum, scoreRows } from './score.js'
 import type { TaskContext } from './task.js'
@@ -88,17 +88,20 @@ function logSumExp(logits: Float32Array): number {
   return max + Math.log(total)
 }
 
+/** The most texts that are written at once. */
+export const MOST_TEXTS = 32
+
 /** A stream that greedy sampling never reads. */
 export const UNUSED = randomStream(0, 'greedy')
 
 /** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
 export async function complete(
-  cache: PromptCache,
+  writer: SequenceWriter,
   ids: readonly number[],
   limits: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'>,
 ): Promise<number[]> {
   const generated: number[] = []
   const request = { ids, ...limits, stopIds: new Set<number>(), sampling: GREEDY, random: UNUSED }
-  await drain(continueTokens(cache, request), (id) => generated.push(id))
+  await drain(writer.write(request), ({ id }) => generated.push(id))
   return generated
 }

@@ -24,7 +24,7 @@ import { openData, openTask } from './rows.js'
 import { generateTask, loadScorer, type Scorer } from './scorer.js'
 import type { EvalProgress, EvalResults, EvaluatedModel, Measured, RunTask, TaskContext } from './task.js'
 import { taskNamed } from './tasks/index.js'
-import { generatedTexts, scoreTexts, type TextOfRow } from './text-task.js'
+import { generatedTexts, scoreTexts, type TextSource } from './text-task.js'
 
 /** The tasks that score no rows. */
 const OTHER_TASKS = { logprobs: logProbs, perplexity, recall, forgetting, change } satisfies {
@@ -147,9 +147,9 @@ async function prepare(
     name === 'generate' ? generateTask(scorer ?? (await loadScorer(options.scorer!))) : taskNamed(name, options)
   if (predictions !== undefined && task?.kind === 'text') {
     const data = await openData(options, hub)
-    const openTexts = async (rows: number): Promise<TextOfRow> => {
+    const openTexts = async (rows: number): Promise<TextSource> => {
       const texts = await readPredictions(predictions, rows)
-      return async (_, i) => texts[i]!
+      return { textOf: async (_, i) => texts[i]!, atOnce: 1 }
     }
     return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, openTexts), options)
   }
@@ -165,8 +165,8 @@ async function prepare(
     if (task === undefined) result = await OTHER_TASKS[name as keyof typeof OTHER_TASKS](context)
     else if (task.kind === 'choices') result = resultOf(await askChoices(task, context), options)
     else {
-      using generated = await generatedTexts(task, context)
-      result = resultOf(await scoreTexts(task, context, async () => generated.textOf), options)
+      await using generated = await generatedTexts(task, context)
+      result = resultOf(await scoreTexts(task, context, async () => generated), options)
     }
     for (const note of notes.texts()) hub.onWarning(note)
     return result

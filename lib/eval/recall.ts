@@ -1,7 +1,9 @@
+import { mapAhead } from '../common/task-limit.js'
 import { encodeRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
-import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
-import { complete } from './continuations.js'
+import type { DataRecord } from '../data/rows/record.js'
+import { continuationText, openWriter, requireTokenizer } from '../generate/index.js'
+import { complete, MOST_TEXTS } from './continuations.js'
 import { taskRecords } from './rows.js'
 import type { RecallResult, TaskContext } from './task.js'
 
@@ -28,8 +30,8 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   let right = 0
   let rows = 0
   let exact = 0
-  using cache = new PromptCache(model)
-  for await (const record of taskRecords(data, { limit: options.limit, signal })) {
+  await using writer = openWriter(model, MOST_TEXTS)
+  const written = async (record: DataRecord) => {
     const { where } = record
     const row = reading.training(record)
     if (row.kind !== 'completion' || row.completion.trim() === '') {
@@ -37,25 +39,26 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
     }
     const { prompt, expected } = await encodeCompletion(row, where, context)
     const name = `${where}: the prompt`
-    const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name, signal })
-    const { wanted, written } = placed(
-      await continuationText(tokenizer, prompt, ids),
-      await continuationText(tokenizer, prompt, expected),
-      row.completion,
-    )
+    const ids = await complete(writer, prompt, { maxNewTokens: expected.length, name, signal })
+    const texts = [ids, expected].map((tokens) => continuationText(tokenizer, prompt, tokens))
+    const [generated, wanted] = await Promise.all(texts)
+    return { row, ...placed(generated!, wanted!, row.completion) }
+  }
+  const records = taskRecords(data, { limit: options.limit, signal })
+  for await (const { row, wanted, written: text } of mapAhead(records, () => writer.sequences - 1, written)) {
     const length = [...wanted].length
-    const matched = matchingCharacters([...written], [...wanted])
+    const matched = matchingCharacters([...text], [...wanted])
     rows++
     characters += length
     right += matched
-    if (written === wanted) exact++
+    if (text === wanted) exact++
     await done(
       {
         prompt: row.prompt,
         completion: row.completion,
-        generated: written,
+        generated: text,
         characterAccuracy: matched / length,
-        exact: written === wanted,
+        exact: text === wanted,
       },
       `character accuracy ${(right / characters).toFixed(3)}`,
     )

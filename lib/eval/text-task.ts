@@ -1,16 +1,17 @@
 /** Tasks that score texts which answer prompts. */
+import { mapAhead } from '../common/task-limit.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { PromptRow, QuestionRow } from '../data/rows/rows.js'
 import {
-  continueText,
   drain,
   GREEDY,
-  PromptCache,
+  openWriter,
   promptTokens,
   requireTokenizer,
   stopTokens,
+  textOfTokens,
 } from '../generate/index.js'
-import { UNUSED } from './continuations.js'
+import { MOST_TEXTS, UNUSED } from './continuations.js'
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
@@ -60,22 +61,30 @@ interface ReadRow extends Omit<Given, 'text'>, Pick<PromptRow, 'tools' | 'templa
   asked: TaskPrompt | NonNullable<PromptRow['messages']>
 }
 
-/** Returns the text that answers a row. */
-export type TextOfRow = (row: ReadRow, index: number) => Promise<string>
+/** Where the texts that answer rows come from. */
+export interface TextSource {
+  textOf(row: ReadRow, index: number): Promise<string>
+  /** How many are asked for at once. */
+  readonly atOnce: number
+}
 
 /** Reads and checks all rows, then scores a text for each. */
 export async function scoreTexts(
   task: TextTask,
   context: DataContext,
-  openTexts: (rows: number) => Promise<TextOfRow>,
+  openTexts: (rows: number) => Promise<TextSource>,
 ): Promise<Measured> {
   const rows = await readRows(task, context)
-  const textOf = await openTexts(rows.length)
+  const { textOf, atOnce } = await openTexts(rows.length)
   const entries: RowEntry[] = []
-  for (const [i, row] of rows.entries()) {
+  const texts = mapAhead(
+    rows.entries(),
+    () => atOnce - 1,
+    async ([i, row]) => ({ row, text: await textOf(row, i) }),
+  )
+  for await (const { row, text } of texts) {
     context.signal?.throwIfAborted()
     const { asked, answer } = row
-    const text = await textOf(row, i)
     const verdict = await task.score({ ...row, text })
     const prompt = Array.isArray(asked) ? asked : plainText(asked, task.question)
     const entry = { prompt, text, ...(task.reference && { answer }), ...verdict }
@@ -112,18 +121,15 @@ async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]
 }
 
 /** Generates texts greedily. The beginning of a plain prompt is cut if it leaves no room for the answer. */
-export async function generatedTexts(
-  task: TextTask,
-  context: TaskContext,
-): Promise<{ textOf: TextOfRow } & Disposable> {
+export async function generatedTexts(task: TextTask, context: TaskContext): Promise<TextSource & AsyncDisposable> {
   const { model, options, template, templateContext, signal, cut } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
   const { maxNewTokens = task.maxNewTokens } = options
   const encode = (text: string) =>
     task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
-  const cache = new PromptCache(model)
-  const textOf: TextOfRow = async ({ where, asked, tools, templateOptions }) => {
+  const writer = openWriter(model, MOST_TEXTS)
+  const textOf: TextSource['textOf'] = async ({ where, asked, tools, templateOptions }) => {
     const isPlain = template === null && !Array.isArray(asked)
     const messages = Array.isArray(asked) ? asked : chatOf(asked)
     const ids = isPlain
@@ -134,19 +140,18 @@ export async function generatedTexts(
           { ...templateContext, ...(tools && { tools }), ...(templateOptions && { templateOptions }), messages },
           signal,
         )
-    const { text } = await drain(
-      continueText(cache, {
-        ids,
-        maxNewTokens,
-        sampling: GREEDY,
-        random: UNUSED,
-        stopIds,
-        stopStrings: isPlain ? task.until : [],
-        name: `${where}: the prompt`,
-        signal,
-      }),
-    )
+    const tokens = writer.write({
+      ids,
+      maxNewTokens,
+      sampling: GREEDY,
+      random: UNUSED,
+      stopIds,
+      name: `${where}: the prompt`,
+      signal,
+    })
+    const stopStrings = isPlain ? task.until : []
+    const { text } = await drain(textOfTokens(tokens, { tokenizer, ids, stopIds, stopStrings }))
     return text
   }
-  return { textOf, [Symbol.dispose]: () => cache.dispose() }
+  return { textOf, atOnce: writer.sequences, [Symbol.asyncDispose]: () => writer.close() }
 }

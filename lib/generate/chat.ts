@@ -5,7 +5,13 @@ import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
 import type { GenerateSettings } from '../options/index.js'
 import { continueText, type GenerateResult } from './continuation.js'
-import { type GenerateExtras, type GenerateOptions, generateArguments, limitsOf, splitCall } from './generate.js'
+import {
+  type GenerateExtras,
+  type GenerateOptions,
+  generateArguments,
+  limitsOf,
+  splitCall,
+} from './generate-options.js'
 import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
@@ -18,7 +24,7 @@ const sayArguments = { text: anyText, say: optionsSchema('the options of say', {
  *
  * @interface
  */
-export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'messages' | 'onText' | 'signal'>
+export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'prompts' | 'n' | 'messages' | 'onText' | 'signal'>
 
 /**
  * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversations begin alike.
@@ -88,8 +94,8 @@ export class Chat implements Disposable {
       for (;;) {
         const next = await pieces.next()
         if (next.done) return next.value
-        answer += next.value
-        yield next.value
+        answer += next.value.text
+        if (next.value.text !== '') yield next.value.text
       }
     } catch (error) {
       this.#cache.clear()

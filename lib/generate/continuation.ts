@@ -1,30 +1,17 @@
 /** Generates token after token, until a stop or a limit. */
 
-import { UsageError } from '../common/errors.js'
-import type { RandomStream } from '../common/random.js'
-import type { Sampling, TokenChoice } from '../tensor/operations/sampling.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
+import type { TokenChoice } from '../tensor/operations/sampling.js'
 import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'
 import { StopStrings } from './stops.js'
 import { TextStream } from './text-stream.js'
 
-/** Why generation ended: at a stop token or string, or at the limit of tokens. */
-export type FinishReason = 'stop' | 'length'
-
-export interface ContinuationRequest {
-  /** The prompt. */
-  ids: readonly number[]
-  maxNewTokens: number
-  sampling: Sampling
-  /** The random stream: one number per token, none at temperature 0. */
-  random: RandomStream
-  stopIds: ReadonlySet<number>
+/** One text to write. */
+export interface ContinuationRequest extends EngineRequest {
   /** The text ends before the first of these. */
-  stopStrings?: readonly string[]
-  /** Names the prompt in errors; default `The prompt`. */
-  name?: string
-  /** Aborting it ends the continuation before the next token with the signal's reason. */
-  signal?: AbortSignal
+  readonly stopStrings?: readonly string[]
 }
 
 /** Result of `generate`. */
@@ -44,26 +31,21 @@ export interface GenerateResult {
 }
 
 /**
- * Yields generated ids, a stop token included.
+ * Yields generated tokens, a stop token included.
  * @throws UsageError `prompt-too-long`; the reason of an aborted signal
  */
 export async function* continueTokens(
   cache: PromptCache,
-  { ids, maxNewTokens, sampling, random, stopIds, name = 'The prompt', signal }: ContinuationRequest,
-): AsyncGenerator<number, FinishReason> {
+  { ids, maxNewTokens, sampling, random, stopIds, name = 'The prompt', signal }: EngineRequest,
+): AsyncGenerator<NewToken, FinishReason> {
   const { maxPositions } = cache.model.config
   const limit = Math.min(maxNewTokens, maxPositions - ids.length)
-  if (limit < 1) {
-    throw new UsageError(
-      'prompt-too-long',
-      `${name} has ${ids.length} tokens, which leaves no room for an answer within the model's ${maxPositions} positions; shorten it.`,
-    )
-  }
+  if (limit < 1) throw tooLong(name, ids.length, `the model's ${maxPositions} positions`)
   const choice = (): TokenChoice => ({ ...sampling, uniform: sampling.temperature === 0 ? 0 : random.uniform() })
   let id = await cache.choose(ids, choice(), limit, signal)
   for (let count = 1; ; count++) {
     signal?.throwIfAborted()
-    yield id
+    yield { id }
     if (stopIds.has(id)) return 'stop'
     if (count === limit) return 'length'
     signal?.throwIfAborted()
@@ -71,42 +53,77 @@ export async function* continueTokens(
   }
 }
 
+/** A piece of generated text: whole characters, and the tokens that were written since the last one. */
+export interface GeneratedPiece {
+  /** The text: empty if the tokens after the last piece have none. */
+  readonly text: string
+  /** The tokens. */
+  readonly tokens: readonly NewToken[]
+}
+
+/** What turns tokens into a text. */
+export interface TextFacts {
+  readonly tokenizer: Pick<Tokenizer, 'decode'>
+  /** The prompt. */
+  readonly ids: readonly number[]
+  readonly stopIds: ReadonlySet<number>
+  /** The text ends before the first of these. */
+  readonly stopStrings?: readonly string[] | undefined
+}
+
 /** Yields generated text in pieces of whole characters; its return value is the complete result. */
-export async function* continueText(
+export function continueText(
   cache: PromptCache,
   request: ContinuationRequest,
-): AsyncGenerator<string, GenerateResult> {
+): AsyncGenerator<GeneratedPiece, GenerateResult> {
+  return textOfTokens(continueTokens(cache, request), { tokenizer: requireTokenizer(cache.model), ...request })
+}
+
+/** Yields the text of generated tokens; its return value is the complete result. */
+export async function* textOfTokens(
+  tokens: AsyncGenerator<NewToken, FinishReason>,
+  { tokenizer, ids: prompt, stopIds, stopStrings = [] }: TextFacts,
+): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const start = performance.now()
-  const text = new TextStream(requireTokenizer(cache.model), request.ids)
-  const stops = new StopStrings(request.stopStrings ?? [])
+  const text = new TextStream(tokenizer, prompt)
+  const stops = new StopStrings(stopStrings)
   const pieces: string[] = []
   const ids: number[] = []
-  const collect = (piece: string): string => {
+  let fresh: NewToken[] = []
+  const collect = (piece: string): GeneratedPiece => {
     pieces.push(piece)
-    return piece
+    const written = fresh
+    fresh = []
+    return { text: piece, tokens: written }
   }
   let finishReason: FinishReason = 'stop'
-  const tokens = continueTokens(cache, request)
-  while (!stops.found) {
-    const next = await tokens.next()
-    if (next.done) {
-      finishReason = next.value
-      break
+  try {
+    while (!stops.found) {
+      const next = await tokens.next()
+      if (next.done) {
+        finishReason = next.value
+        break
+      }
+      const { id } = next.value
+      ids.push(id)
+      fresh.push(next.value)
+      // A stop token has no text, even where the tokenizer does not call it special.
+      const piece = stopIds.has(id) ? '' : stops.push(await text.push(id))
+      if (piece !== '') yield collect(piece)
     }
-    ids.push(next.value)
-    // A stop token has no text, even where the tokenizer does not call it special.
-    const piece = request.stopIds.has(next.value) ? '' : stops.push(await text.push(next.value))
-    if (piece !== '') yield collect(piece)
+  } finally {
+    // Whoever leaves the loop, or finds a stop string, wants no more tokens.
+    await tokens.return('stop')
   }
   if (!stops.found) {
     const rest = stops.push(await text.end()) + (stops.found ? '' : stops.end())
     if (stops.found) finishReason = 'stop'
-    if (rest !== '') yield collect(rest)
+    if (rest !== '' || fresh.length > 0) yield collect(rest)
   }
   return {
     text: pieces.join(''),
     ids,
-    promptTokens: request.ids.length,
+    promptTokens: prompt.length,
     newTokens: ids.length,
     finishReason,
     tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),

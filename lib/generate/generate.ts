@@ -1,55 +1,15 @@
-import { z } from 'zod'
-import {
-  aFunction,
-  anyText,
-  aSignal,
-  check,
-  expecting,
-  having,
-  listOfTexts,
-  optionsSchema,
-} from '../common/arguments.js'
+import { check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
-import type { Message } from '../data/templates/template.js'
-import type { AdapterChoice } from '../models/index.js'
-import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
-import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
-import { aLanguageModel, type LanguageModel, withAdaptersOf } from './language-model.js'
+import { Model, ModelView } from '../models/index.js'
+import { continueText, drain, type GenerateResult } from './continuation.js'
+import { type GenerateOptions, generateArguments, limitsOf, splitCall } from './generate-options.js'
+import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stops.js'
-
-/** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
-export interface GenerateOptions extends GenerateInput {
-  /**
-   * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
-   * Default: those that are active at its beginning.
-   */
-  adapters?: AdapterChoice
-  /** A conversation to continue, instead of `prompt`. */
-  messages?: readonly Message[]
-  /** The text ends before the first of these. */
-  stop?: string | readonly string[]
-  /** Called with each piece of text, whole characters only. */
-  onText?: (piece: string) => void
-  /** Called with each notice for the user. */
-  onWarning?: (message: string) => void
-  /** Aborting it ends the work before the next token with the signal's reason. */
-  signal?: AbortSignal
-}
-
-export const generateArguments = {
-  model: aLanguageModel,
-  call: optionsSchema('the options of generate', {
-    messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
-    stop: z.union([anyText, listOfTexts]).optional(),
-    onText: aFunction.optional(),
-    onWarning: aFunction.optional(),
-    signal: aSignal.optional(),
-  }),
-}
+import { TextEngine } from './text-engine.js'
 
 /**
  * Generates text after a prompt. With the model's chat template (unless `raw`), the prompt is a user's turn and the text
@@ -62,12 +22,38 @@ export const generateArguments = {
  * const { text, finishReason } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
  * ```
  *
+ * With `prompts`, or `n` texts of a prompt, it writes many at once, and the result is a list. Each text is what it would be alone.
+ *
  * @throws UsageError for options that are wrong or do not fit the model, and for prompts that fill its context; the reason of
  * an aborted `signal`
  */
-export async function generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult> {
+export async function generate(
+  model: LanguageModel,
+  call: GenerateOptions & ({ prompts: readonly string[] } | { n: number }),
+): Promise<GenerateResult[]>
+export async function generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>
+export async function generate(
+  model: LanguageModel,
+  call: GenerateOptions,
+): Promise<GenerateResult | GenerateResult[]> {
   check({ model, call }, generateArguments)
-  return drain(generateStream(model, call), call.onText)
+  if (call.prompts === undefined && call.n === undefined) return drain(generateStream(model, call), call.onText)
+  return generateMany(model, call)
+}
+
+async function generateMany(
+  model: LanguageModel,
+  { prompts, n = 1, ...call }: GenerateOptions,
+): Promise<GenerateResult[]> {
+  if (!(model instanceof Model || model instanceof ModelView))
+    throw new UsageError('unfit-options', 'prompts and n need a model as loadModel gives them.')
+  if (prompts && (call.prompt !== undefined || call.messages !== undefined))
+    throw new UsageError('unfit-options', 'Expected either prompts, or a prompt or messages.')
+  const calls = (prompts?.map((prompt) => ({ ...call, prompt })) ?? [call]).flatMap(
+    (one) => new Array(n).fill(one) as GenerateOptions[],
+  )
+  await using engine = new TextEngine(model, { sequences: Math.min(calls.length, 32) })
+  return await Promise.all(calls.map((one, i) => engine.generate(one, i % n)))
 }
 
 /**
@@ -105,36 +91,13 @@ export async function* generateStream(
   try {
     const random = randomStream(options.seed, 'generate')
     const stopIds = await stopTokens(adapted, template)
-    return yield* continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds, signal })
+    const pieces = continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds, signal })
+    for (;;) {
+      const next = await pieces.next()
+      if (next.done) return next.value
+      if (next.value.text !== '') yield next.value.text
+    }
   } finally {
     cache.dispose()
   }
-}
-
-/** The options that only the library has. */
-export type GenerateExtras = Omit<GenerateOptions, keyof GenerateInput | 'signal'>
-
-/** Fills in defaults. */
-export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
-  options: GenerateSettings
-  extras: GenerateExtras
-} {
-  const { adapters, messages, stop, onText, onWarning, ...given } = call
-  const options = parseOptions(GenerateSchema, given, { source: 'api' })
-  const { system, tools, templateOptions } = options
-  if (options.raw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
-    throw new UsageError(
-      'unfit-options',
-      'raw cannot be combined with system, messages, tools or templateOptions: they need a template.',
-    )
-  }
-  return { options, extras: { adapters, messages, stop, onText, onWarning } }
-}
-
-export function limitsOf(
-  { maxNewTokens, temperature, topK, topP }: GenerateSettings,
-  { stop = [] }: GenerateExtras,
-): Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'stopStrings'> {
-  const stopStrings = [stop].flat().filter((text) => text !== '')
-  return { maxNewTokens, sampling: { temperature, topK, topP }, stopStrings }
 }

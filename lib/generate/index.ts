@@ -1,17 +1,22 @@
 /** Generating text. */
+
+export type { FinishReason, NewToken } from '../engine/index.js'
 export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
 export { Chat, type ChatOptions } from './chat.js'
 export {
   type ContinuationRequest,
-  continueText,
   continueTokens,
   drain,
-  type FinishReason,
+  type GeneratedPiece,
   type GenerateResult,
+  textOfTokens,
 } from './continuation.js'
-export { type GenerateOptions, generate, generateStream } from './generate.js'
+export { generate, generateStream } from './generate.js'
+export type { GenerateOptions } from './generate-options.js'
 export { type LanguageModel, type TokenCache, withAdaptersOf } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
 export { stopTokens } from './stops.js'
+export { TextEngine } from './text-engine.js'
 export { continuationText } from './text-stream.js'
+export { openWriter, type SequenceWriter } from './writer.js'

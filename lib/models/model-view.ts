@@ -65,6 +65,15 @@ export class ModelView extends ForwardPasses {
     this.#factors = factors
   }
 
+  /**
+   * Its adapters and their factors, as a text.
+   *
+   * @internal
+   */
+  get choice(): string {
+    return JSON.stringify([...this.#factors])
+  }
+
   /** Returns a view of the same model with these adapters, by default with those of this view. */
   withAdapters(adapters?: AdapterChoice): ModelView {
     const factors = adapters === undefined ? this.#factors : this.#model.adapterSet.chosen(adapters)

@@ -140,6 +140,13 @@ export interface NativeDevice {
   setThreads(threads: number): void
   /** Sets whether float32 products from here on may round their inputs to TF32. A CPU has no TF32. */
   setAllowTf32(allow: boolean): void
+  /**
+   * Whether products of up to 32 rows that are enqueued from here on sum each row as if it were alone, so that its result does
+   * not depend on the others. Off at first; no effect on GPUs.
+   *
+   * @internal
+   */
+  setRowsAlone(alone: boolean): void
   /** Returns the number of operations enqueued and not finished. */
   queueDepth(): number
   /** Resolves when everything enqueued so far is done; rejects with the first error since the last wait. */

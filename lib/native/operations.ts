@@ -180,6 +180,7 @@ export interface Operations {
     scoring: AttentionScoring
     out: T
     lse?: Optional
+    keyRows?: Optional
   }): void
   attentionBackward(operands: {
     dOut: T

@@ -113,7 +113,8 @@ Napi::Function DeviceObject::define(Napi::Env env) {
        InstanceMethod<&DeviceObject::setMemoryLimit>("setMemoryLimit"),
        InstanceMethod<&DeviceObject::resetPeak>("resetPeak"), InstanceMethod<&DeviceObject::trim>("trim"),
        InstanceMethod<&DeviceObject::setThreads>("setThreads"),
-       InstanceMethod<&DeviceObject::setAllowTf32>("setAllowTf32"), InstanceMethod<&DeviceObject::profile>("profile")});
+       InstanceMethod<&DeviceObject::setAllowTf32>("setAllowTf32"),
+       InstanceMethod<&DeviceObject::setRowsAlone>("setRowsAlone"), InstanceMethod<&DeviceObject::profile>("profile")});
 }
 
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info)
@@ -191,6 +192,10 @@ void DeviceObject::setThreads(Info info) {
 
 void DeviceObject::setAllowTf32(Info info) {
   guarded(info.Env(), [&] { device_->setAllowTf32(info[0].ToBoolean()); });
+}
+
+void DeviceObject::setRowsAlone(Info info) {
+  guarded(info.Env(), [&] { device_->setRowsAlone(info[0].ToBoolean()); });
 }
 
 void DeviceObject::profile(Info info) { device_->backend().profile(device_->stream(), info[0].ToBoolean()); }

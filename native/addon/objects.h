@@ -79,6 +79,7 @@ class DeviceObject : public TaggedObject<DeviceObject> {
   void trim(Info info);
   void setThreads(Info info);
   void setAllowTf32(Info info);
+  void setRowsAlone(Info info);
   void profile(Info info);
 
   Device* device_ = nullptr;

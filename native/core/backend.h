@@ -75,7 +75,7 @@ constexpr uint32_t backendAbi(uint32_t layout) {
   for (const char letter : kOperations) hash = (hash ^ static_cast<uint8_t>(letter)) * 16777619u;
   return hash;
 }
-constexpr uint32_t kBackendAbi = backendAbi(10);
+constexpr uint32_t kBackendAbi = backendAbi(11);
 
 enum class Status : int32_t { ok = 0, invalidArgument, unsupported, outOfMemory, failed };
 
@@ -128,6 +128,9 @@ struct Backend {
   /// Whether f32 products enqueued from here on may round their inputs to TF32 (10 bits of fraction). Off at first; no
   /// effect on devices without TF32.
   Status (*setAllowTf32)(Stream*, bool allow);
+  /// Whether products of few rows that are enqueued from here on sum each row as if it were alone, so that its result
+  /// does not depend on the others. Off at first; no effect on GPUs.
+  Status (*setRowsAlone)(Stream*, bool alone);
   uint64_t (*queueDepth)(Stream*);  // operations that are not finished
   /// Calls `done(user, error)` from a thread of the backend once everything before it is done, then forgets the error.
   Status (*callback)(Stream*, void (*done)(void* user, const StreamError* error), void* user);

@@ -33,6 +33,7 @@ class Device {
   /// 0 means all cores.
   void setThreads(int32_t threads);
   void setAllowTf32(bool allow) { check(backend_->setAllowTf32(stream_, allow), "setAllowTf32"); }
+  void setRowsAlone(bool alone) { check(backend_->setRowsAlone(stream_, alone), "setRowsAlone"); }
 
   /// Throws Error("out-of-memory") with the figures if there is not enough memory.
   void* allocate(size_t bytes);

@@ -85,8 +85,8 @@ void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const Te
 
 Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
                    const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& out,
-                   const TensorDesc& lse) {
-  Cost cost = costOf(q, k, v, out, lse);
+                   const TensorDesc& lse, const TensorDesc& keyRows) {
+  Cost cost = costOf(q, k, v, out, lse, keyRows);
   addAttention(cost, q, k, queryOffsets, keyOffsets, scoring.window, 2);  // scores, output
   return cost;
 }

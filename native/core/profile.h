@@ -73,7 +73,7 @@ Cost matmulCodesCost(const TensorDesc& a, const CodedMatrix& b, bool transposeB,
                      bool accumulate);
 Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
                    const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& out,
-                   const TensorDesc& lse);
+                   const TensorDesc& lse, const TensorDesc& keyRows);
 Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                            const TensorDesc& out, const TensorDesc& lse, const TensorDesc& queryOffsets,
                            const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& dQ,

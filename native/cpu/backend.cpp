@@ -98,6 +98,8 @@ constexpr Backend kCpu{
           return Status::ok;
         },
     .setAllowTf32 = [](Stream*, bool) { return Status::ok; },
+    .setRowsAlone = [](Stream* stream,
+                       bool alone) { return stream->enqueue("setRowsAlone", [=] { cpu::setRowsAlone(alone); }); },
     .queueDepth = [](Stream* stream) { return stream->depth(); },
     .callback = [](Stream* stream, void (*done)(void*, const StreamError*),
                    void* user) { return stream->callback(done, user); },

@@ -86,6 +86,7 @@ constexpr Backend kCuda{
         [](Stream* stream, bool allow) {
           return stream->enqueue("setAllowTf32", [=](Context& context) { context.products->allowTf32(allow); });
         },
+    .setRowsAlone = [](Stream*, bool) { return Status::ok; },
     .queueDepth = [](Stream* stream) { return stream->depth(); },
     .callback = [](Stream* stream, void (*done)(void*, const StreamError*),
                    void* user) { return stream->callback(done, user); },

@@ -30,12 +30,14 @@ void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor
 
 }  // namespace
 
-void attention(In q, In k, In v, In queryOffsets, In keyOffsets, AttentionScoring scoring, Out out, Optional lse) {
+void attention(In q, In k, In v, In queryOffsets, In keyOffsets, AttentionScoring scoring, Out out, Optional lse,
+               Optional keyRows) {
   Check check("attention");
   checkAttention(check, q, k, v, queryOffsets, keyOffsets, scoring);
   check.tensor("out", out).sameShape(q).dtype(q.dtype()).rows();
   if (lse) check.tensor("lse", lse).shape({q.size(1), q.size(0)}).dtype(DType::f32).dense();
-  check.enqueue(&Backend::attention, q, k, v, queryOffsets, keyOffsets, scoring, out, lse);
+  if (keyRows) check.tensor("keyRows", keyRows).rank(1).dtype(DType::i32).dense();
+  check.enqueue(&Backend::attention, q, k, v, queryOffsets, keyOffsets, scoring, out, lse, keyRows);
 }
 
 void attentionBackward(In dOut, In q, In k, In v, In out, In lse, In queryOffsets, In keyOffsets,

@@ -74,7 +74,9 @@ beforeAll(async () => {
   const layer = library.moraLayer({ inFeatures: 4, outFeatures: 4, rank: 1, device: 'cpu' })
   const [x, M] = [new Float32Array(4), new Float32Array(layer.squareSide ** 2)]
   const cache = loaded.createCache(8)
-  disposables.push(loaded, cache, parameter, optimizer)
+  const memory = loaded.createMemory({ capacity: 8, slots: 1 })
+  const texts = new library.TextEngine(loaded, { tokens: 64 })
+  disposables.push({ dispose: () => void texts.close() }, loaded, cache, memory, parameter, optimizer)
   loaded.addAdapter('a', library.mora({ rank: 2 }))
   const choice = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
   const paths = { model, adapter: join(folder, 'adapter'), output: join(folder, 'never') }
@@ -204,6 +206,7 @@ beforeAll(async () => {
     of('train', [loaded, { data: rows }]),
     making('AdamW', [[parameter], {}], [['empty list'], [...options, 'foreign object']]),
     making('Chat', [loaded, {}], [[], options]),
+    making('TextEngine', [loaded, {}], [[], [...options, 'foreign object']]),
     making(
       'DataLoader',
       [dataset, {}],
@@ -238,7 +241,12 @@ beforeAll(async () => {
     on(layer, 'MoraSingleLayer', 'backward', [x, null, M, x], [[], ['null'], [], []]),
     on(layer, 'MoraSingleLayer', 'delta', [M]),
     first(new Chat(loaded), 'Chat', 'say', ['a'], [['text', 'empty text']]),
+    on(texts, 'TextEngine', 'generate', [{ prompt: 'a' }, 0], [[], ['undefined', 'zero', 'huge']]),
+    first(texts, 'TextEngine', 'stream', [{ prompt: 'a' }, 0], [[], ['undefined', 'zero', 'huge']]),
+    on(texts, 'TextEngine', 'exclusive', [async () => {}], [['function']]),
 
+    on(loaded, 'Model', 'createMemory', [{ capacity: 8, slots: 1 }]),
+    on(loaded, 'Model', 'nextLogitsOf', [[{ ids: [1], known: 1, rows: [0], slot: 0, rowLength: 1 }], memory]),
     on(loaded, 'Model', 'addAdapter', ['b', library.mora(), {}], [['text'], [], [...options, 'foreign object']]),
     on(
       loaded,

@@ -64,7 +64,7 @@ describe('a tiny model without a tokenizer', () => {
     }
     using cache = new PromptCache(model)
     const generated: number[] = []
-    const reason = await drain(continueTokens(cache, request), (id) => generated.push(id))
+    const reason = await drain(continueTokens(cache, request), ({ id }) => generated.push(id))
     expect(reason).toBe('length')
     const slow: number[] = []
     for (let i = 0; i < 12; i++) {

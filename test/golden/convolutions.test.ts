@@ -143,7 +143,7 @@ describe.each(casesOf('conv/'))('%s', (name, settings) => {
     const channels = x.shape[1]!
     const finals: number[] = []
     const got = await inPieces(x, settings, () => {
-      const state = Tensor.zeros([length - 1, channels], { device })
+      const state = Tensor.zeros([1, length - 1, channels], { device })
       const byChannel = () => state.view([channels, length - 1], [1, channels])
       if (startState) scope(() => byChannel().copyFrom(onDevice(golden(`${name}/state`)!)))
       return {
@@ -235,11 +235,13 @@ describe.each([
     const mixer = make()
     const x = onDevice(golden(`${name}/x`)!)
     const got = await inPieces(x, settings, () => {
-      const memory = mixer.createMemory({ capacity: 1, dtype: 'float32', device })
+      const memory = mixer.createMemory({ capacity: 1, slots: 1, dtype: 'float32', device })
       return {
         compute: (rows) => {
           const offsets = integers([0, rows.shape[0]!])
-          const seen: SeenTokens = { memory, positions: offsets, queryOffsets: offsets, keyOffsets: offsets }
+          const sequences = [{ from: 0, to: rows.shape[0]!, slot: 0 }]
+          const places = { rows: offsets, queryOffsets: offsets, keyOffsets: offsets, keyRows: null }
+          const seen: SeenTokens = { memory, ...places, sequences }
           return mixer.forward(rows, contextOf([rows.shape[0]!]), seen)
         },
         end: async () => {

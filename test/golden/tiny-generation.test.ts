@@ -17,7 +17,7 @@ async function generated(model: Model, prompt: readonly number[], sampling: Samp
   const random = randomStream(seed, 'generate')
   const ids: number[] = []
   const request = { ids: prompt, maxNewTokens: count, sampling, random, stopIds: new Set<number>() }
-  await drain(continueTokens(cache, request), (id) => ids.push(id))
+  await drain(continueTokens(cache, request), ({ id }) => ids.push(id))
   return ids
 }
 

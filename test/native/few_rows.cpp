@@ -92,7 +92,7 @@ int main() {
     for (const DType type :
          {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k,
           DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::tq1_0, DType::tq2_0}) {
-      for (int64_t rows = 1; rows <= kFewRows; ++rows) {
+      for (int64_t rows = 1; rows <= kMostFewRows; ++rows) {
         for (const int64_t blocks : {1, 2, 3, 4, 5, 18}) {
           const double error = errorOf(type, rows, 5, blocks, static_cast<unsigned>(rows * 100 + blocks));
           if (!CHECK(error < 1))

@@ -80,6 +80,11 @@ const calls: Record<string, (model: Model) => unknown> = {
   tokenLogProbs: (model) => model.tokenLogProbs(batch),
   trial: async (model) => (await model.trial().lossAsync(batch)).loss.dispose(),
   createCache: (model) => model.createCache(8).dispose(),
+  createMemory: (model) => model.createMemory({ capacity: 8, slots: 1 }).dispose(),
+  nextLogitsOf: (model) => {
+    using memory = model.createMemory({ capacity: 8, slots: 1 })
+    model.nextLogitsOf([{ ids: [1, 2], known: 2, rows: [4, 1], slot: 0, rowLength: 2 }], memory).dispose()
+  },
   nextLogits: async (model) => {
     using cache = model.createCache(8)
     await model.nextLogits([1, 2, 3], cache)

@@ -31,8 +31,8 @@ export class Convolution {
     return this.weight.view([this.plan.channels, this.plan.length])
   }
 
-  /** Allocates the state of a sequence: the last inputs, oldest first, [K - 1, C]. */
-  createState({ dtype, device }: MemoryRoom): Tensor {
-    return keep(Tensor.zeros([this.plan.length - 1, this.plan.channels], { dtype, device }))
+  /** Allocates sequences' states: the last inputs, oldest first, [slots, K - 1, C]. */
+  createState({ slots, dtype, device }: MemoryRoom): Tensor {
+    return keep(Tensor.zeros([slots, this.plan.length - 1, this.plan.channels], { dtype, device }))
   }
 }

@@ -25,6 +25,7 @@ import { Norm } from './norm.js'
 import { PerLayerInputs } from './per-layer-inputs.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
 import type { SequenceCache } from './sequence-cache.js'
+import type { TokenMemory } from './token-memory.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
 import { trainedTensors } from './trained-tensors.js'
 import { unitsOfPass } from './units.js'
@@ -146,55 +147,83 @@ export class Decoder {
 
   /** Reads `ids` after the tokens in the cache, and returns the logits [1, V] of the next one; no gradients. */
   nextLogits(ids: ArrayLike<number>, cache: SequenceCache): Tensor {
-    const { length: start } = cache
+    const { length: start, memory } = cache
     const known = start + ids.length
     if (known > cache.capacity) {
       throw new UsageError('too-long', `A cache with room for ${cache.capacity} tokens cannot hold ${known}.`)
     }
-    const rowLength = this.#rowLength(known, cache)
-    if (ids.length === 1 && rowLength < this.#unlikeFrom) return this.#nextOfOne(ids[0]!, cache)
-    const positions = Int32Array.from(ids, (_, i) => start + i)
+    const part = { ids, known, rows: null, slot: 0, rowLength: this.#rowLength(known, cache) }
+    return cache.reading(ids.length, () =>
+      this.#readsOneToken([part]) ? this.#afterOne(part, memory) : this.#afterParts([part], memory),
+    )
+  }
+
+  /**
+   * Reads tokens of several sequences after those in the memory, and returns the logits [their number, V] of each one's next
+   * token; no gradients.
+   */
+  nextLogitsOf(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
+    return this.#readsOneToken(parts) ? this.#afterOne(parts[0]!, memory) : this.#afterParts(parts, memory)
+  }
+
+  /** Whether a pass is of one token whose rotary angles are those of any row. */
+  #readsOneToken(parts: readonly SequencePart[]): boolean {
+    return parts.length === 1 && parts[0]!.ids.length === 1 && parts[0]!.rowLength < this.#unlikeFrom
+  }
+
+  #afterParts(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
+    const lengths = parts.map(({ ids }) => ids.length)
+    const queryStarts = starts(lengths)
+    const of = (value: (part: SequencePart, token: number) => number) =>
+      Int32Array.from(parts.flatMap((part) => Array.from(part.ids, (_, token) => value(part, token))))
+    const positions = of(({ ids, known }, token) => known - ids.length + token)
     const onDevice = this.#integers(positions)
-    const rotary = this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) })
+    const rotary = this.#rotaryInputs({ positions, onDevice, rowLengths: of(({ rowLength }) => rowLength) })
     const inputs = {
-      ids: this.#integers(Int32Array.from(ids)),
+      ids: this.#integers(of(({ ids }, token) => ids[token]!)),
       positions: onDevice,
-      queryOffsets: this.#integers(Int32Array.of(0, ids.length)),
-      keyOffsets: this.#integers(Int32Array.of(0, known)),
+      rows: parts[0]!.rows
+        ? this.#integers(of(({ ids, known, rows }, token) => rows![known - ids.length + token]!))
+        : onDevice,
+      queryOffsets: this.#integers(queryStarts),
+      keyOffsets: this.#integers(starts(parts.map(({ known }) => known))),
+      keyRows: parts[0]!.rows ? this.#integers(rowsOf(parts)) : null,
+      sequences: parts.map(({ slot }, i) => ({ from: queryStarts[i]!, to: queryStarts[i + 1]!, slot })),
     }
-    return cache.reading(ids.length, () => this.#logitsAfter(inputs, rotary, cache))
+    return this.#logitsAfter(inputs, rotary, memory)
   }
 
-  /** The same for one token of a row without a long row's rotary angles. */
-  #nextOfOne(id: number, cache: SequenceCache): Tensor {
-    this.#requirePositions(cache.length + 1)
-    const state = this.#state()
-    if (!cache.step?.fits(state)) {
-      cache.step?.dispose()
-      cache.step = null
+  /** The same for one token, by a pass that is recorded the first time. */
+  #afterOne(part: SequencePart, memory: TokenMemory): Tensor {
+    this.#requirePositions(part.known)
+    const state = [...this.#state(), part.rows === null, part.slot]
+    if (!memory.step?.fits(state)) {
+      memory.step?.dispose()
+      memory.step = null
       const forward = (inputs: TokenInputs) => {
-        // Tables for every position that the cache has room for.
-        const tokens = { positions: Int32Array.of(cache.capacity - 1), rowLengths: Int32Array.of(1) }
-        return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), cache)
+        // Tables for every position that the memory has room for.
+        const tokens = { positions: Int32Array.of(memory.capacity - 1), rowLengths: Int32Array.of(1) }
+        return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), memory)
       }
-      cache.step = allOrNothing(() => new TokenStep(this.device, state, forward))
+      const capacity = part.rows ? memory.capacity : null
+      memory.step = allOrNothing(() => new TokenStep(this.device, { state, capacity, slot: part.slot }, forward))
     }
-    const { step } = cache
-    return cache.reading(1, () => step.next(id, cache.length))
+    return memory.step.next(part)
   }
 
-  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], cache: SequenceCache): Tensor {
-    const { ids, positions, queryOffsets, keyOffsets } = inputs
-    const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null, int8: false }
+  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], memory: TokenMemory): Tensor {
+    const { ids, positions, ...places } = inputs
+    const context: ForwardContext = { rotary, offsets: places.queryOffsets, dropout: null, int8: false }
     let x = this.#embedded(ids, positions)
     const perLayer = this.#perLayerInputs(ids, x, context)
     for (const [i, block] of this.blocks.entries()) {
-      const seen = { memory: cache.blocks[block.source ?? i]!, positions, queryOffsets, keyOffsets }
+      const seen = { ...places, memory: memory.blocks[block.source ?? i]! }
       x = block.forward(x, { ...context, ...perLayer(i) }, seen)
     }
-    const tokens = ids.shape[0]!
-    const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
-    return logitsOf(last, this.adaptedHead(), this.network.logits)
+    const last = places.sequences.map(({ to }) => to - 1)
+    const picked =
+      last.length === x.shape[0] ? x : last.length === 1 ? x.rows(last[0]!, last[0]! + 1) : gatherRows(x, last)
+    return logitsOf(this.finalNorm.forward(picked), this.adaptedHead(), this.network.logits)
   }
 
   /** Everything that forward passes depend on besides their inputs. */
@@ -324,6 +353,35 @@ export class Decoder {
     }
     return x
   }
+}
+
+/** The tokens that a pass reads of one sequence. */
+export interface SequencePart {
+  /** The tokens to read: the last of those known after the pass. */
+  readonly ids: ArrayLike<number>
+  /** The sequence's number of tokens after the pass. */
+  readonly known: number
+  /** The memory's rows of its tokens, at least `known`; null, for all parts of a pass: rows 0, 1, … */
+  readonly rows: ArrayLike<number> | null
+  /** The place of its states. */
+  readonly slot: number
+  /** The length of its row, which rotary angles may depend on. */
+  readonly rowLength: number
+}
+
+/** Returns where each of some consecutive ranges starts, and where the last ends. */
+function starts(lengths: readonly number[]): Int32Array {
+  const offsets = new Int32Array(lengths.length + 1)
+  for (const [i, length] of lengths.entries()) offsets[i + 1] = offsets[i]! + length
+  return offsets
+}
+
+/** Returns the rows of all tokens of all sequences. */
+function rowsOf(parts: readonly SequencePart[]): Int32Array {
+  const all = new Int32Array(parts.reduce((sum, { known }) => sum + known, 0))
+  let at = 0
+  for (const { rows, known } of parts) for (let token = 0; token < known; token++) all[at++] = rows![token]!
+  return all
 }
 
 /** Returns the rows of a batch that have a target. */

@@ -9,7 +9,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import { Convolution } from './convolution.js'
 import { type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
-import type { MemoryRoom, Mixer, MixerMemory, SeenTokens } from './mixer.js'
+import { bySequence, type MemoryRoom, type Mixer, type MixerMemory, type SeenTokens } from './mixer.js'
 import { Norm } from './norm.js'
 import type { DeltaNetPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
@@ -52,26 +52,37 @@ export class DeltaNet implements Mixer {
   }
 
   forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
-    const { projections, shape } = this.plan
     const projected = this.projections.forward(linearInput(x, context))
+    const offsetsOf = (part: Tensor) => (part === projected ? context.offsets : documentOf(part))
+    const mixed = seen
+      ? bySequence(projected, seen, (part, states) => this.#mixed(part, offsetsOf(part), states))
+      : this.#mixed(projected, context.offsets)
+    return this.output.forward(linearInput(mixed, context))
+  }
+
+  /** The convolution's state, and that of the rule [slots, H, Dk, Dv] float32. */
+  createMemory(room: MemoryRoom): MixerMemory {
+    const { valueHeads, keySize, valueSize } = this.plan.shape
+    const state = keep(Tensor.zeros([room.slots, valueHeads, keySize, valueSize], { device: room.device }))
+    return { rows: null, states: [this.convolution.createState(room), state] }
+  }
+
+  /** Between the projections: [T, .] → [T, H Dv], after the states, which move on, if there are any. */
+  #mixed(projected: Tensor, offsets: Tensor, [last, state]: readonly Tensor[] = []): Tensor {
+    const { projections, shape } = this.plan
     const widths = projections.map(({ outFeatures }) => outFeatures)
     const [qkv, outputGate, b, a] = splitColumns(projected, widths) as [Tensor, Tensor, Tensor, Tensor]
     const gates = deltaGates(a, b, this.logRate, this.stepBias)
-    const [kernel, { bias }, memory] = [this.convolution.kernel(), this.convolution, seen?.memory.states]
-    const convolved = memory
-      ? convolutionAfter(memory[0]!, qkv, kernel, bias)
-      : causalConvolution(qkv, kernel, bias, context.offsets)
-    const states = memory && { start: memory[1]!, final: memory[1]! }
-    const results = gatedDeltaRule(activation(convolved, 'silu'), gates, shape, context.offsets, states)
+    const [kernel, { bias }] = [this.convolution.kernel(), this.convolution]
+    const convolved = last ? convolutionAfter(last, qkv, kernel, bias) : causalConvolution(qkv, kernel, bias, offsets)
+    const states = state && { start: state, final: state }
+    const results = gatedDeltaRule(activation(convolved, 'silu'), gates, shape, offsets, states)
     const heads = [results.shape[0]!, shape.valueHeads, shape.valueSize]
     const normed = reshape(this.norm.forward(reshape(results, heads)), results.shape)
-    return this.output.forward(linearInput(activatedTimes(outputGate, normed, 'silu'), context))
-  }
-
-  /** The convolution's state, and that of the rule [1, H, Dk, Dv] float32. */
-  createMemory(room: MemoryRoom): MixerMemory {
-    const { valueHeads, keySize, valueSize } = this.plan.shape
-    const state = keep(Tensor.zeros([1, valueHeads, keySize, valueSize], { device: room.device }))
-    return { rows: null, states: [this.convolution.createState(room), state] }
+    return activatedTimes(outputGate, normed, 'silu')
   }
 }
+
+/** The offsets of x [T, .] as one document. */
+const documentOf = ({ shape, device }: Tensor): Tensor =>
+  Tensor.from(Int32Array.of(0, shape[0]!), [2], { device, dtype: 'int32' })

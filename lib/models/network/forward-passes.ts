@@ -20,10 +20,11 @@ import { runSteps, runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { oneOfEachKind } from './block-kinds.js'
-import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
+import { type Decoder, type ForwardOptions, rowsOfTargets, type SequencePart } from './decoder.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
 import { type ModelShards, modelShards, requireWhole } from './model-shards.js'
 import { SequenceCache } from './sequence-cache.js'
+import { TokenMemory } from './token-memory.js'
 
 interface DropoutKey {
   readonly seed: number
@@ -53,6 +54,15 @@ const lossAsyncArguments = {
 
 const createCacheArguments = { capacity: wholeFrom(1) }
 
+const createMemoryArguments = {
+  room: optionsSchema('the room of a memory', { capacity: wholeFrom(1), slots: wholeFrom(1) }),
+}
+
+const readPartsArguments = {
+  parts: expecting('a list of parts', z.array(having('a part', 'ids', 'known')).min(1)),
+  memory: expecting('a memory (createMemory makes one)', z.instanceof(TokenMemory)),
+}
+
 const nextTokenArguments = {
   choice: optionsSchema('choice', {
     temperature: atLeast(0),
@@ -66,6 +76,8 @@ const readArguments = {
   ids: wholes,
   cache: expecting('a cache (createCache makes one)', z.instanceof(SequenceCache)),
 }
+
+const WRITING = 'Writing texts takes all weights for every token'
 
 /** How passes differ from those of the whole network with its active adapters. */
 interface PassSettings {
@@ -164,9 +176,39 @@ export class ForwardPasses {
   /** Allocates a cache for the keys and values, or states, of `capacity` tokens, for `nextLogits`. */
   createCache(capacity: number): SequenceCache {
     check({ capacity }, createCacheArguments)
+    return new SequenceCache(this.createMemory({ capacity, slots: 1 }))
+  }
+
+  /**
+   * Allocates memory of the tokens of several sequences, for `nextLogitsOf`.
+   *
+   * @internal
+   */
+  createMemory(room: { capacity: number; slots: number }): TokenMemory {
+    check({ room }, createMemoryArguments)
     const { blocks, dtype, device } = this.#decoder
-    const mixers = blocks.map(({ mixer }) => mixer)
-    return new SequenceCache(mixers, { capacity, dtype, device })
+    return new TokenMemory(
+      blocks.map(({ mixer }) => mixer),
+      { ...room, dtype, device },
+    )
+  }
+
+  /**
+   * Reads tokens of several sequences after those in the memory, and returns the logits [their number, V] of each one's next
+   * token, which the caller frees.
+   *
+   * @internal
+   */
+  nextLogitsOf(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
+    check({ parts, memory }, readPartsArguments)
+    requireWhole(this.#decoder, WRITING)
+    const { device } = this.#decoder
+    device.setRowsAlone(true)
+    try {
+      return this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogitsOf(parts, memory))))
+    } finally {
+      device.setRowsAlone(false)
+    }
   }
 
   /** Reads `ids` after the tokens in the cache, and returns the logits [V] of the next token. */
@@ -215,7 +257,7 @@ export class ForwardPasses {
   /** Returns the logits [1, V] of the next token. */
   #read(ids: ArrayLike<number>, cache: SequenceCache): Tensor {
     check({ ids, cache }, readArguments)
-    requireWhole(this.#decoder, 'Writing texts takes all weights for every token')
+    requireWhole(this.#decoder, WRITING)
     return this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache))))
   }
 

@@ -1,6 +1,6 @@
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import type { Linear, LinearGroup } from '../../nn/linear.js'
-import type { Tensor } from '../../tensor/tensor.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { BlockContext, ForwardContext } from './forward-context.js'
 import type { WeightSlot } from './weight-slot.js'
 
@@ -23,24 +23,52 @@ export interface Mixer {
 export interface MixerMemory {
   /** [capacity, …]: a row for each token, such as keys and values. */
   readonly rows: Tensor | null
-  /** Tensors that each token changes as a whole; zeros before the first one. */
+  /** [slots, …]: tensors that each token of a sequence changes as a whole; zeros before its first one. */
   readonly states: readonly Tensor[]
 }
 
 export interface MemoryRoom {
   /** The most tokens that it can hold. */
   readonly capacity: number
+  /** The most sequences whose states it can hold. */
+  readonly slots: number
   /** The dtype of activations. */
   readonly dtype: FloatDType
   readonly device: NativeDevice
 }
 
-/** The tokens before those of a pass, and the places of these. */
-export interface SeenTokens {
+/** Where the tokens before those of a pass lie, and the places of these. */
+export interface SeenTokens extends MemoryPlaces {
   readonly memory: MixerMemory
-  /** The new tokens' positions in the document, [T] int32. */
-  readonly positions: Tensor
-  /** 0 and the number of new tokens, and, in `keyOffsets`, 0 and the number of all tokens; [2] int32. */
+}
+
+/** The places of sequences' tokens: those of a pass, one sequence after the other, and all tokens so far. */
+export interface MemoryPlaces {
+  /** The new tokens' rows of the memory, [T] int32. */
+  readonly rows: Tensor
+  /** Starts of each sequence's new tokens and, in `keyOffsets`, of all its tokens, with the end of the last; [B + 1] int32. */
   readonly queryOffsets: Tensor
   readonly keyOffsets: Tensor
+  /** The rows of all tokens, [their number or more] int32; null: rows 0, 1, … */
+  readonly keyRows: Tensor | null
+  /** Each sequence's new tokens, from … to, and the place of its states. */
+  readonly sequences: readonly { readonly from: number; readonly to: number; readonly slot: number }[]
+}
+
+/** Computes a part [T, .] of a mixer sequence by sequence, since each has states of its own, [1, …]. */
+export function bySequence(
+  x: Tensor,
+  { sequences, memory }: SeenTokens,
+  compute: (x: Tensor, states: readonly Tensor[]) => Tensor,
+): Tensor {
+  const parts = sequences.map(({ from, to, slot }) =>
+    compute(
+      sequences.length === 1 ? x : x.rows(from, to),
+      memory.states.map((state) => state.rows(slot, slot + 1)),
+    ),
+  )
+  if (parts.length === 1) return parts[0]!
+  const all = Tensor.empty([x.shape[0]!, parts[0]!.shape[1]!], x)
+  for (const [i, { from, to }] of sequences.entries()) all.rows(from, to).copyFrom(parts[i]!)
+  return all
 }

@@ -1,8 +1,5 @@
 import { check, wholeFrom } from '../../common/arguments.js'
-import { native } from '../../native/addon.js'
-import { allOrNothing } from '../../tensor/scope.js'
-import type { MemoryRoom, Mixer, MixerMemory } from './mixer.js'
-import type { TokenStep } from './token-step.js'
+import type { TokenMemory } from './token-memory.js'
 
 const rewindArguments = { tokens: wholeFrom(0) }
 
@@ -12,21 +9,21 @@ export class SequenceCache {
   rowLength = 0
   /** Whether the tokens have the rotary angles of a long row (LongRoPE). */
   isLong = false
-  /** The forward pass of one token, made by the decoder when it is needed. */
-  step: TokenStep | null = null
-  /** The most tokens that it can hold. */
-  readonly capacity: number
   /**
-   * Each block's memory.
+   * The tokens' rows, in order, and the states.
    *
    * @internal
    */
-  readonly blocks: readonly MixerMemory[]
+  readonly memory: TokenMemory
   #length = 0
 
-  constructor(mixers: readonly Mixer[], room: MemoryRoom) {
-    this.capacity = room.capacity
-    this.blocks = allOrNothing(() => mixers.map((mixer) => mixer.createMemory(room)))
+  constructor(memory: TokenMemory) {
+    this.memory = memory
+  }
+
+  /** The most tokens that it can hold. */
+  get capacity(): number {
+    return this.memory.capacity
   }
 
   /** Number of tokens seen. */
@@ -59,9 +56,7 @@ export class SequenceCache {
 
   /** Frees the memory of all blocks. */
   dispose(): void {
-    this.step?.dispose()
-    this.step = null
-    for (const { rows, states } of this.blocks) for (const tensor of [rows, ...states]) tensor?.dispose()
+    this.memory.dispose()
   }
 
   /** The same as `dispose`, for `using`. */
@@ -70,8 +65,7 @@ export class SequenceCache {
   }
 
   #keepFirst(tokens: number): void {
-    const states = this.blocks.flatMap((block) => block.states)
-    for (const state of states) native.fill(state.native, 0)
-    this.#length = states.length > 0 ? 0 : tokens
+    this.memory.clearSlot(0)
+    this.#length = this.memory.hasStates ? 0 : tokens
   }
 }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor/tensor.js'
 import { Convolution } from './convolution.js'
 import { type ForwardContext, linearInput } from './forward-context.js'
 import { loadGroup, loadLinear, type WeightLoader } from './linear-layers.js'
-import type { MemoryRoom, Mixer, MixerMemory, SeenTokens } from './mixer.js'
+import { bySequence, type MemoryRoom, type Mixer, type MixerMemory, type SeenTokens } from './mixer.js'
 import type { ShortConvolutionPlan } from './plan.js'
 import { WeightSlot } from './weight-slot.js'
 
@@ -34,7 +34,7 @@ export class ShortConvolution implements Mixer {
     const gatesAndInput = this.projections.forward(linearInput(x, context))
     const [kernel, { bias }] = [this.convolution.kernel(), this.convolution]
     const mixed = seen
-      ? shortConvolutionAfter(seen.memory.states[0]!, gatesAndInput, kernel, bias)
+      ? bySequence(gatesAndInput, seen, (x, [state]) => shortConvolutionAfter(state!, x, kernel, bias))
       : shortConvolution(gatesAndInput, kernel, bias, context.offsets)
     return this.output.forward(linearInput(mixed, context))
   }

@@ -161,19 +161,21 @@ function attendedBackward(
   })
 }
 
-/** The keys and values of one document, with the number of tokens before and with the new ones. */
+/** The keys and values of documents, and the places of their tokens, as in `MemoryPlaces`. */
 interface KeyValueStore {
   /** Keys and values [capacity, 2 K, E]. */
   readonly store: Tensor
-  /** Rows of the store for the new tokens: their positions in the document, [T] int32. */
-  readonly positions: Tensor
-  /** 0 and the number of new tokens, and, in `keyOffsets`, 0 and the number of all tokens; [2] int32. */
+  /** Rows of the store for the new tokens, [T] int32. */
+  readonly rows: Tensor
+  /** Starts of each document's new tokens and, in `keyOffsets`, of all its tokens, with the end of the last; [B + 1] int32. */
   readonly queryOffsets: Tensor
   readonly keyOffsets: Tensor
+  /** Rows of the store for all tokens, int32; null: rows 0, 1, … */
+  readonly keyRows: Tensor | null
 }
 
 /**
- * Attention of a document's new tokens over all its tokens: qkv [T, (H + 2K) E] → [T, H E]. Adds the new keys and values to
+ * Attention of documents' new tokens over all their tokens: qkv [T, (H + 2K) E] → [T, H E]. Adds the new keys and values to
  * the store. No gradients.
  */
 export function attentionWithCache(
@@ -189,16 +191,16 @@ export function attentionWithCache(
   return attentionToStore(qkv.columns(0, heads * headSize), shape, seen, softmax)
 }
 
-/** Adds a document's new keys and values kv [T, 2K E], rotated, to the store. */
-export function storeKeysValues(kv: Tensor, { store, positions }: KeyValueStore): void {
-  native.scatterRows(kv.native, positions.native, store.view([store.shape[0]!, kv.shape[1]!]).native)
+/** Adds documents' new keys and values kv [T, 2K E], rotated, to the store. */
+export function storeKeysValues(kv: Tensor, { store, rows }: KeyValueStore): void {
+  native.scatterRows(kv.native, rows.native, store.view([store.shape[0]!, kv.shape[1]!]).native)
 }
 
-/** Attention of a document's new queries q [T, H E], rotated, to the keys and values in the store: [T, H E]. No gradients. */
+/** Attention of documents' new queries q [T, H E], rotated, to the keys and values in the store: [T, H E]. No gradients. */
 export function attentionToStore(
   q: Tensor,
   shape: AttentionShape,
-  { store, queryOffsets, keyOffsets }: KeyValueStore,
+  { store, queryOffsets, keyOffsets, keyRows }: KeyValueStore,
   softmax: Softmax,
 ): Tensor {
   const { keyValueHeads, headSize } = shape
@@ -212,6 +214,7 @@ export function attentionToStore(
     keyOffsets: keyOffsets.native,
     scoring: scoringOf(softmax),
     out: headsOf(out, headSize).native,
+    keyRows: keyRows?.native ?? null,
   })
   return out
 }

@@ -22,10 +22,11 @@ export function causalConvolution(x: Tensor, kernel: Tensor, bias: Tensor | null
 }
 
 /**
- * The same for the rows of one document that follow those whose last ones are the state [K - 1, C], oldest first, zeros before
- * the first one. The state moves on to the last of x. No gradients.
+ * The same for the rows of one document that follow those whose last ones are the state [1, K - 1, C], oldest first, zeros
+ * before the first one. The state moves on to the last of x. No gradients.
  */
-export function convolutionAfter(state: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | null): Tensor {
+export function convolutionAfter(states: Tensor, x: Tensor, kernel: Tensor, bias: Tensor | null): Tensor {
+  const state = states.view(states.shape.slice(1))
   const [before, all] = [state.shape[0]!, state.shape[0]! + x.shape[0]!]
   const rows = Tensor.empty([all, x.shape[1]!], x)
   rows.rows(0, before).copyFrom(state)

@@ -75,7 +75,7 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
 
 void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                       const std::vector<Document>& documents, AttentionScoring scoring, const TensorDesc& out,
-                      const TensorDesc& lse) {
+                      const TensorDesc& lse, const int32_t* keyRows) {
   withFloatType(q.dtype, "attention", [&](auto type) {
     using T = decltype(type);
     withPackedType<T>([&](auto packed) {
@@ -83,7 +83,7 @@ void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc
       const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
       const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group);
       const ForwardArguments<T> arguments{
-          Heads<const T>(q), Heads<const T>(k), Heads<const T>(v), Heads<T>(out), lse, scoring, sizes};
+          Heads<const T>(q), KeyHeads<T>(k, keyRows), KeyHeads<T>(v, keyRows), Heads<T>(out), lse, scoring, sizes};
       forwardTasks<P>(arguments, planForward(documents, kvHeads, group, sizes.chunkQueries));
     });
   });
@@ -115,8 +115,8 @@ void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const Tensor
       const AttentionSizes sizes = attentionSizes<P>(q.shape[2], q.shape[1] / kvHeads);
       const BackwardArguments<T> arguments{Heads<const T>(dOut),
                                            Heads<const T>(q),
-                                           Heads<const T>(k),
-                                           Heads<const T>(v),
+                                           KeyHeads<T>(k),
+                                           KeyHeads<T>(v),
                                            Heads<const T>(out),
                                            lse,
                                            Heads<T>(dQ),
@@ -140,10 +140,13 @@ HWY_EXPORT(ForwardAttention);
 HWY_EXPORT(BackwardAttention);
 
 void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets,
-               AttentionScoring scoring, TensorDesc out, TensorDesc lse) {
+               AttentionScoring scoring, TensorDesc out, TensorDesc lse, TensorDesc keyRows) {
   constexpr const char* kName = "attention";
-  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], true, scoring.window);
-  HWY_DYNAMIC_DISPATCH(ForwardAttention)(q, k, v, documents, scoring, out, lse);
+  if (present(keyRows)) requireIndices(kName, keyRows, k.shape[0]);
+  const int64_t keys = present(keyRows) ? keyRows.shape[0] : k.shape[0];
+  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], keys, true, scoring.window);
+  HWY_DYNAMIC_DISPATCH(ForwardAttention)
+  (q, k, v, documents, scoring, out, lse, static_cast<const int32_t*>(keyRows.data));
 }
 
 void attentionBackward(TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out, TensorDesc lse,

@@ -27,7 +27,9 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 template <typename T>
 struct BackwardArguments {
-  Heads<const T> dOut, q, k, v, out;
+  Heads<const T> dOut, q;
+  KeyHeads<T> k, v;
+  Heads<const T> out;
   TensorDesc lse;
   Heads<T> dQ, dK, dV;
   AttentionScoring scoring;

@@ -17,13 +17,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Rows [first, first + stride, ..] of E elements of one head.
+/// `count` keys or values of one head, E elements each.
 template <typename T>
 struct HeadRows {
-  const T* first;
-  int64_t stride, count, E;
+  const KeyHeads<T>& from;
+  int64_t first, head, count, E;
 
-  const T* at(int64_t row) const { return first + row * stride; }
+  const T* at(int64_t key) const { return from.at(first + key, head); }
 };
 
 /// Prefetches a task's keys and values in memory order: those of one head have gaps, which hardware does not predict.
@@ -31,9 +31,9 @@ template <typename T>
 void fetchKeys(const ForwardArguments<T>& arguments, const AttentionTask& task) {
   constexpr int64_t kLine = 64 / sizeof(T);
   for (int64_t row = task.keys.begin; row < task.keys.end; ++row) {
-    for (const Heads<const T>* heads : {&arguments.k, &arguments.v}) {
+    for (const KeyHeads<T>* keys : {&arguments.k, &arguments.v}) {
       for (int64_t head = task.kvHead; head < task.kvHead + task.kvHeads; ++head) {
-        const T* const elements = heads->at(task.document.firstKey + row, head);
+        const T* const elements = keys->at(task.document.firstKey + row, head);
         for (int64_t i = 0; i < arguments.sizes.E; i += kLine) hwy::Prefetch(elements + i);
       }
     }
@@ -74,10 +74,11 @@ HWY_INLINE void dotKeys(const float* HWY_RESTRICT q, int64_t qStride, const Head
     FloatVector sums[kRows][4];
     for (auto& row : sums)
       for (FloatVector& sum : row) sum = hn::Zero(FloatTag());
+    const T* const four[4] = {keys.at(key), keys.at(key + 1), keys.at(key + 2), keys.at(key + 3)};
     forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
       FloatVector k[4];
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) k[j] = load(keys.at(key + j) + i, part);
+      for (int j = 0; j < 4; ++j) k[j] = load(four[j] + i, part);
 #pragma GCC unroll 3
       for (int row = 0; row < kRows; ++row) {
         const FloatVector values = hn::LoadU(FloatTag(), q + row * qStride + i);
@@ -89,10 +90,11 @@ HWY_INLINE void dotKeys(const float* HWY_RESTRICT q, int64_t qStride, const Head
     for (int row = 0; row < kRows; ++row) hn::StoreU(sumEach(sums[row]), FourTag(), result + row * resultStride + key);
   }
   for (; key < keys.count; ++key) {
+    const T* const elements = keys.at(key);
     for (int row = 0; row < kRows; ++row) {
       FloatVector sum = hn::Zero(FloatTag());
       forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
-        sum = hn::MulAdd(hn::LoadU(FloatTag(), q + row * qStride + i), load(keys.at(key) + i, part), sum);
+        sum = hn::MulAdd(hn::LoadU(FloatTag(), q + row * qStride + i), load(elements + i, part), sum);
       });
       result[row * resultStride + key] = hn::ReduceSum(FloatTag(), sum);
     }
@@ -113,9 +115,10 @@ HWY_INLINE void addValueColumns(const float* HWY_RESTRICT p, int64_t pStride, co
     }
   }
   for (int64_t key = 0; key < values.count; ++key) {
+    const T* const elements = values.at(key) + column;
     FloatVector v[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) v[i] = load(values.at(key) + column + i * kLanes, part);
+    for (int i = 0; i < kVectors; ++i) v[i] = load(elements + i * kLanes, part);
 #pragma GCC unroll 3
     for (int row = 0; row < kRows; ++row) {
       const FloatVector weight = broadcast(p[row * pStride + key]);
@@ -173,8 +176,8 @@ void sumFewRows(const ForwardArguments<T>& arguments, const QueryRows& rows, con
       const TileKeys seen(buffers.visible + tile, block);
       if (seen.width == 0) continue;
       const int64_t count = std::min(kTileRows, rows.count() - tile);
-      const HeadRows<T> k{arguments.k.at(firstKey, task.kvHead), arguments.k.rowStride, seen.width, E};
-      const HeadRows<T> v{arguments.v.at(firstKey, task.kvHead), arguments.v.rowStride, seen.width, E};
+      const HeadRows<T> k{arguments.k, firstKey, task.kvHead, seen.width, E};
+      const HeadRows<T> v{arguments.v, firstKey, task.kvHead, seen.width, E};
       float factors[kTileRows];
       byThrees(count, [&](int64_t row, auto three) HWY_ATTR {
         dotKeys<decltype(three)::value>(buffers.fewQueries + (tile + row) * columns, columns, k,

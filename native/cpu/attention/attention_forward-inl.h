@@ -22,7 +22,8 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 template <typename T>
 struct ForwardArguments {
-  Heads<const T> q, k, v;
+  Heads<const T> q;
+  KeyHeads<T> k, v;
   Heads<T> out;
   TensorDesc lse;
   AttentionScoring scoring;

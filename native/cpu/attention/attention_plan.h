@@ -45,6 +45,16 @@ struct Heads {
   T* at(int64_t row, int64_t head) const { return data + row * rowStride + head * headStride; }
 };
 
+/// Keys or values [Tk, heads, E]. Key `key` is the row that `rows` has there, or the row `key` if there are none.
+template <typename T>
+struct KeyHeads {
+  Heads<const T> heads;
+  const int32_t* rows;
+
+  explicit KeyHeads(const TensorDesc& tensor, const int32_t* keyRows = nullptr) : heads(tensor), rows(keyRows) {}
+  const T* at(int64_t key, int64_t head) const { return heads.at(rows == nullptr ? key : rows[key], head); }
+};
+
 /// A part of the work, whose result depends on nothing else. `keys` limits the keys that it reads.
 struct AttentionTask {
   Document document;

@@ -97,7 +97,7 @@ HWY_INLINE void packQueries(const QueryRows& rows, const Heads<const T>& from, i
 
 /// Packs `count` rows of one head along E, with rows of zeros up to a multiple of kKeyMultiple.
 template <class P, typename T>
-HWY_INLINE void packKeys(const Heads<const T>& from, int64_t first, int64_t count, int64_t head, int64_t E, Unit* to) {
+HWY_INLINE void packKeys(const KeyHeads<T>& from, int64_t first, int64_t count, int64_t head, int64_t E, Unit* to) {
   const int64_t stride = packedStride<P>(E);
   for (int64_t i = 0; i < count; ++i) packRow<P>(from.at(first + i, head), E, to + i * stride);
   clearRows(to + count * stride, roundUp(count, kKeyMultiple) - count, stride);

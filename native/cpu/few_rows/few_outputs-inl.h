@@ -41,7 +41,7 @@ inline void storeSums(const float (*sums)[kOutputs], const TensorDesc& c, int64_
 template <int kStreams, class Dots>
 HWY_INLINE void multiplyStreams(const TensorDesc& c, int64_t begin, int64_t count, int64_t apart, float alpha,
                                 bool accumulate, Dots dots) {
-  float sums[kStreams][kFewRows][kOutputs];
+  float sums[kStreams][kMostFewRows][kOutputs];
   for (int64_t from = begin; from < begin + count; from += kOutputs) {
     const int64_t to = std::min(begin + count, from + kOutputs);
     for (int64_t output = from; output < to; ++output)
@@ -57,7 +57,7 @@ HWY_INLINE void multiplyUnpacked(const float* HWY_RESTRICT x, int64_t depth, con
                                  int64_t end, float alpha, bool accumulate, Unpack unpack) {
   alignas(64) float values[kCodePiece];
   multiplyStreams<1>(c, begin, end - begin, 0, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
-    float sums[kFewRows] = {};
+    float sums[kMostFewRows] = {};
     for (int64_t column = 0; column < depth; column += kCodePiece) {
       const int64_t count = std::min(kCodePiece, depth - column);
       unpack(output, column, count, values);

@@ -35,45 +35,64 @@ using FixedRows = WordRows;
 constexpr bool isMultiplied(DType type) { return hasWords(type); }
 #endif
 
-/// Dot products of x and kRows rows of a weight, with four sums each, so that no sum waits for the previous one.
-template <int kRows, typename T>
-HWY_INLINE void floatDots(const float* HWY_RESTRICT x, const T* const (&w)[kRows], int64_t k, float (&dots)[kRows]) {
+/// Dot products of kRows rows of x, `stride` apart, and kWeights rows of a weight, with four sums each, so that no sum
+/// waits for the previous one. Each is summed in the same order, whatever kRows and kWeights are.
+template <int kRows, int kWeights, typename T>
+HWY_INLINE void floatDots(const float* HWY_RESTRICT x, int64_t stride, const T* const (&w)[kWeights], int64_t k,
+                          float (&dots)[kWeights][kRows]) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
-  FloatVector sums[kRows][4];
-  for (auto& row : sums)
-    for (FloatVector& sum : row) sum = broadcast(0);
-  const auto addTo = [&](int row, int i, int64_t at, auto part) HWY_ATTR {
-    sums[row][i] = hn::MulAdd(load(w[row] + at, part), load(x + at, part), sums[row][i]);
+  FloatVector sums[kWeights][kRows][4];
+  for (auto& output : sums)
+    for (auto& row : output)
+      for (FloatVector& sum : row) sum = broadcast(0);
+  const auto addTo = [&](int output, int i, int64_t at, auto part) HWY_ATTR {
+    const FloatVector weights = load(w[output] + at, part);
+#pragma GCC unroll 2
+    for (int row = 0; row < kRows; ++row) {
+      FloatVector& sum = sums[output][row][i];
+      sum = hn::MulAdd(weights, load(x + row * stride + at, part), sum);
+    }
   };
   int64_t at = 0;
   for (; at + 4 * lanes <= k; at += 4 * lanes) {
 #pragma GCC unroll 2
-    for (int row = 0; row < kRows; ++row) {
-      prefetchLater(w[row] + at, 4 * lanes * static_cast<int64_t>(sizeof(T)));
+    for (int output = 0; output < kWeights; ++output) {
+      prefetchLater(w[output] + at, 4 * lanes * static_cast<int64_t>(sizeof(T)));
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) addTo(row, i, at + i * lanes, WholeVector{});
+      for (int i = 0; i < 4; ++i) addTo(output, i, at + i * lanes, WholeVector{});
     }
   }
 #pragma GCC unroll 2
-  for (int row = 0; row < kRows; ++row) {
-    forVectors(k - at, [&](int64_t i, auto part) HWY_ATTR { addTo(row, 0, at + i, part); });
-    const FloatVector(&own)[4] = sums[row];
-    dots[row] = hn::ReduceSum(FloatTag(), hn::Add(hn::Add(own[0], own[1]), hn::Add(own[2], own[3])));
+  for (int output = 0; output < kWeights; ++output) {
+    forVectors(k - at, [&](int64_t i, auto part) HWY_ATTR { addTo(output, 0, at + i, part); });
+#pragma GCC unroll 2
+    for (int row = 0; row < kRows; ++row) {
+      const FloatVector(&own)[4] = sums[output][row];
+      dots[output][row] = hn::ReduceSum(FloatTag(), hn::Add(hn::Add(own[0], own[1]), hn::Add(own[2], own[3])));
+    }
   }
 }
 
 void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
                     float alpha, bool accumulate) {
+  const int64_t depth = weight.shape[1];
   withFloatType(weight.dtype, "matmul", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     inTwoStreams(begin, end, [&](auto streams, int64_t first, int64_t count, int64_t apart) HWY_ATTR {
       constexpr int kStreams = decltype(streams)::value;
       multiplyStreams<kStreams>(c, first, count, apart, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
-        const T* rows[kStreams];
-        float dots[kStreams];
-        for (int i = 0; i < kStreams; ++i) rows[i] = rowOf<const T>(weight, output + i * apart);
-        floatDots(x, rows, weight.shape[1], dots);
-        for (int i = 0; i < kStreams; ++i) give(i, 0, dots[i]);
+        const T* weights[kStreams];
+        for (int i = 0; i < kStreams; ++i) weights[i] = rowOf<const T>(weight, output + i * apart);
+        const auto dots = [&](int64_t row, auto together) HWY_ATTR {
+          constexpr int kRows = decltype(together)::value;
+          float found[kStreams][kRows];
+          floatDots(x + row * depth, depth, weights, depth, found);
+          for (int i = 0; i < kStreams; ++i)
+            for (int r = 0; r < kRows; ++r) give(i, row + r, found[i][r]);
+        };
+        int64_t row = 0;
+        for (; row + 2 <= c.shape[0]; row += 2) dots(row, std::integral_constant<int, 2>());
+        if (row < c.shape[0]) dots(row, std::integral_constant<int, 1>());
       });
     });
   });
@@ -160,13 +179,16 @@ void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const Tensor
   HWY_DYNAMIC_DISPATCH(MultiplyFewRows)(a, weight, c, alpha, accumulate);
 }
 
-void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
-  const int64_t outputs = c.shape[1], depth = a.shape[1];
+void multiplyFewFloats(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha,
+                       bool accumulate) {
+  const int64_t rows = c.shape[0], outputs = c.shape[1], depth = a.shape[1];
   const float* x = static_cast<const float*>(a.data);
   Scratch scratch;
-  if (a.dtype != DType::f32) {
-    auto* const values = scratch.take<float>(depth);
-    convertRow(a.dtype, a.data, DType::f32, values, depth);
+  if (a.dtype != DType::f32 || (rows > 1 && a.strides[0] != depth)) {
+    auto* const values = scratch.take<float>(rows * depth);
+    for (int64_t row = 0; row < rows; ++row)
+      convertRow(a.dtype, static_cast<const std::byte*>(a.data) + row * a.strides[0] * traitsOf(a.dtype).blockBytes,
+                 DType::f32, values + row * depth, depth);
     x = values;
   }
   parallelRanges(outputs, depth, [&](int64_t begin, int64_t end) {

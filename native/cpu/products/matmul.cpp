@@ -101,12 +101,26 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
   }
 }
 
+thread_local bool rowsAlone = false;
+
+bool areFloat32(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
+  return a.dtype == DType::f32 && b.dtype == DType::f32 && c.dtype == DType::f32;
+}
+
 /// Whether sums in f64 take at most a fraction of a millisecond. With fewer rows, widening b costs too much.
 bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
   constexpr int64_t kRows = 8, kElements = 1 << 15;
+  if (!areFloat32(a, b, c)) return false;
   for (const TensorDesc* tensor : {&a, &b, &c})
-    if (tensor->dtype != DType::f32 || elementsOf(*tensor) > kElements) return false;
+    if (elementsOf(*tensor) > kElements) return false;
   return c.shape[c.rank - 2] >= kRows;
+}
+
+/// The same where rows are summed as if they were alone: it depends on b only, so that a row's sums do not depend on
+/// others.
+bool isTiny(const TensorDesc& b) {
+  constexpr int64_t kElements = 1 << 12, kDepth = 1 << 10;
+  return elementsOf(b) <= kElements && b.shape[1] <= kDepth;
 }
 
 /// On Arm, oneDNN multiplies bf16 in plain loops, unless built with the Arm Compute Library; Debian's and ours are not.
@@ -131,7 +145,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return;
   }
   if (isQuantised(b.dtype)) {
-    if (transposeB && c.shape[0] <= kFewRows) return multiplyFewRows(a, b, c, alpha, accumulate);
+    if (transposeB && c.shape[0] <= mostStoredRows()) return multiplyFewRows(a, b, c, alpha, accumulate);
     return multiplyQuantised(a, b, transposeB, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
@@ -142,8 +156,11 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return copy(denseC, c, 1);
   }
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
-  if (c.rank == 2 && m == 1 && !transposeA && transposeB && b.strides[1] == 1)
-    return multiplyOneRow(a, b, c, alpha, accumulate);
+  const bool ofRows = c.rank == 2 && !transposeA && transposeB;
+  const bool alone = ofRows && rowsAlone && m <= kMostFewRows && areFloat32(a, b, c);
+  if (alone && isTiny(b)) return multiplySmall(a, false, b, true, c, alpha, accumulate);
+  const bool areDense = a.strides[1] == 1 && b.strides[1] == 1 && c.strides[1] == 1;
+  if (ofRows && areDense && (m == 1 || alone)) return multiplyFewFloats(a, b, c, alpha, accumulate);
   if (isSmall(a, b, c)) return multiplySmall(a, transposeA, b, transposeB, c, alpha, accumulate);
   const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
   if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
@@ -151,6 +168,10 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   else
     multiplyFloats(a, transposeA, b, transposeB, c, alpha, accumulate);
 }
+
+void setRowsAlone(bool alone) { rowsAlone = alone; }
+
+int64_t mostStoredRows() { return rowsAlone ? kMostFewRows : kFewRows; }
 
 void prepareProducts() {
   // Zeros are valid for both types; the matrix is large enough for the processor's matrix units.

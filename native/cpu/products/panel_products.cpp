@@ -6,6 +6,7 @@
 #include "cpu/few_rows/few_rows.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
+#include "cpu/products/matmul.h"
 #include "cpu/scratch.h"
 #include "cpu/stored/codes.h"
 #include "cpu/tensor_view.h"
@@ -78,7 +79,7 @@ void multiplyQuantised(const TensorDesc& a, const TensorDesc& b, bool transposeB
 void matmulCodes(TensorDesc a, CodedMatrix b, bool transposeB, TensorDesc c, float alpha, bool accumulate) {
   if (elementsOf(c) == 0) return;
   if (present(b.groups)) requireIndices("matmulCodes", b.groups, b.layout.groupsOfRow());
-  if (transposeB && c.shape[0] <= kFewRows) return multiplyFewRows(a, b, c, alpha, accumulate);
+  if (transposeB && c.shape[0] <= mostStoredRows()) return multiplyFewRows(a, b, c, alpha, accumulate);
   const auto unpack = [&](int64_t row, int64_t column, const TensorDesc& panel) { unpackPanel(b, row, column, panel); };
   multiplyUnpacked(a, b.codes.shape[0], b.layout.columns, 2, transposeB, c, alpha, accumulate, unpack);
 }

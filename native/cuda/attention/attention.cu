@@ -21,13 +21,16 @@ Heads<T> headsOf(const TensorDesc& tensor) {
   return {static_cast<T*>(tensor.data), tensor.strides[0], tensor.strides[1]};
 }
 
-Documents documentsOf(const TensorDesc& queryOffsets, const TensorDesc& keyOffsets, const TensorDesc& q,
-                      const TensorDesc& k) {
+Documents documentsOf(const TensorDesc& queryOffsets, const TensorDesc& keyOffsets, int64_t queries, int64_t keys) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // offsets are i32
-  if (q.shape[0] > kMost || k.shape[0] > kMost) unsupported("attention over more than 2147483647 rows");
+  if (queries > kMost || keys > kMost) unsupported("attention over more than 2147483647 rows");
   return {static_cast<const int32_t*>(queryOffsets.data), static_cast<const int32_t*>(keyOffsets.data),
-          static_cast<int32_t>(elementsOf(queryOffsets) - 1), static_cast<int32_t>(q.shape[0]),
-          static_cast<int32_t>(k.shape[0])};
+          static_cast<int32_t>(elementsOf(queryOffsets) - 1), static_cast<int32_t>(queries),
+          static_cast<int32_t>(keys)};
+}
+
+KeyRows keyRowsOf(const TensorDesc& keyRows, const TensorDesc& k) {
+  return {static_cast<const int32_t*>(keyRows.data), static_cast<int32_t>(k.shape[0])};
 }
 
 Scoring scoringOf(const AttentionScoring& scoring, const Documents& documents) {
@@ -51,11 +54,12 @@ void requireUsable(const char* operation, int64_t headSize) {
 }  // namespace
 
 void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
-               TensorDesc keyOffsets, AttentionScoring scoring, TensorDesc out, TensorDesc lse) {
+               TensorDesc keyOffsets, AttentionScoring scoring, TensorDesc out, TensorDesc lse, TensorDesc keyRows) {
   const int64_t heads = q.shape[1], headSize = q.shape[2];
-  requireOffsets(context, queryOffsets, keyOffsets, q.shape[0], k.shape[0]);
+  const int64_t keys = keyRows.data == nullptr ? k.shape[0] : keyRows.shape[0];
+  requireOffsets(context, queryOffsets, keyOffsets, q.shape[0], keys);
   requireUsable("attention", headSize);
-  const Documents documents = documentsOf(queryOffsets, keyOffsets, q, k);
+  const Documents documents = documentsOf(queryOffsets, keyOffsets, q.shape[0], keys);
   if (documents.queries == 0 || documents.count == 0 || heads == 0) return;
   withFloatType(q.dtype, "attention", [&](auto type) {
     using T = decltype(type);
@@ -66,6 +70,7 @@ void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, Tenso
                                         static_cast<float*>(lse.data),
                                         lse.strides[0],
                                         documents,
+                                        keyRowsOf(keyRows, k),
                                         static_cast<int32_t>(heads / k.shape[1]),
                                         static_cast<int32_t>(headSize),
                                         scoringOf(scoring, documents),
@@ -83,7 +88,7 @@ void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDe
                        TensorDesc dQ, TensorDesc dK, TensorDesc dV) {
   const int64_t heads = q.shape[1], headSize = q.shape[2];
   requireUsable("attentionBackward", headSize);
-  const Documents documents = documentsOf(queryOffsets, keyOffsets, q, k);
+  const Documents documents = documentsOf(queryOffsets, keyOffsets, q.shape[0], k.shape[0]);
   if (documents.count == 0 || heads == 0) return;
   withFloatType(q.dtype, "attentionBackward", [&](auto type) {
     using T = decltype(type);
@@ -100,6 +105,7 @@ void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDe
                                          headsOf<T>(dK),
                                          headsOf<T>(dV),
                                          documents,
+                                         keyRowsOf({}, k),
                                          static_cast<int32_t>(heads / k.shape[1]),
                                          static_cast<int32_t>(headSize),
                                          scoringOf(scoring, documents),

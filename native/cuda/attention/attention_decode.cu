@@ -38,7 +38,7 @@ struct Partial {
 };
 
 struct Part {
-  int64_t firstRow;  // of k and v
+  int64_t firstKey;  // of all documents' keys
   int32_t keys;
 };
 
@@ -56,9 +56,9 @@ __device__ __forceinline__ Part partOf(const Documents& documents, int32_t query
           static_cast<int32_t>(max(int64_t{0}, min(int64_t{size}, visible - first)))};
 }
 
-/// scores [heads, kBlockKeys] of `keys` keys from `row`: 8 threads read a key together, kWidth elements at a time.
+/// scores [heads, kBlockKeys] of `keys` keys from `firstKey`: 8 threads read a key together, kWidth elements at a time.
 template <typename T, int kHeads, int kWidth>
-__device__ __forceinline__ void scoreKeys(const ForwardArguments<T>& arguments, int64_t row, int32_t keys,
+__device__ __forceinline__ void scoreKeys(const ForwardArguments<T>& arguments, int64_t firstKey, int32_t keys,
                                           int32_t keyHead, const float (&q)[kHeads][kMostColumns],
                                           float (&scores)[kHeads][kBlockKeys]) {
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % kKeyLanes,
@@ -69,7 +69,7 @@ __device__ __forceinline__ void scoreKeys(const ForwardArguments<T>& arguments, 
     const int32_t key = base + group;
     float sums[kHeads] = {};
     if (key < keys) {
-      const T* const from = arguments.k.at(row + key, keyHead);
+      const T* const from = arguments.k.at(arguments.keyRows.of(firstKey + key), keyHead);
       for (int32_t column = lane * kWidth; column < arguments.headSize; column += kKeyLanes * kWidth) {
         float values[kWidth];
         load(from + column, values);
@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attentionDecode(ForwardArgu
   float values[kHeads][kWidth] = {};
   for (int32_t first = 0; first < part.keys; first += kBlockKeys) {
     const int32_t keys = min(kBlockKeys, part.keys - first);
-    scoreKeys<T, kHeads, kWidth>(arguments, part.firstRow + first, keys, keyHead, q, scores);
+    scoreKeys<T, kHeads, kWidth>(arguments, part.firstKey + first, keys, keyHead, q, scores);
     __syncthreads();
     weighKeys(keys, arguments.scoring.slope, scores, sums);
     __syncthreads();
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attentionDecode(ForwardArgu
     }
     for (int32_t key = row; row < rows && key < keys; key += rows) {
       float loaded[kWidth];
-      load(arguments.v.at(part.firstRow + first + key, keyHead) + column, loaded);
+      load(arguments.v.at(arguments.keyRows.of(part.firstKey + first + key), keyHead) + column, loaded);
 #pragma unroll
       for (int h = 0; h < kHeads; ++h) {
 #pragma unroll

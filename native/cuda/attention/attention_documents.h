@@ -19,6 +19,16 @@ struct Heads {
   __device__ __forceinline__ Heads fromColumn(int32_t column) const { return {data + column, rowStride, headStride}; }
 };
 
+/// Where keys lie in k and v: key `key` in row `key`, or in the row that `rows` has there.
+struct KeyRows {
+  const int32_t* rows;  // or null
+  int32_t limit;        // rows of k and v
+
+  __device__ __forceinline__ int64_t of(int64_t key) const {
+    return rows == nullptr ? key : max(0, min(rows[key], limit - 1));
+  }
+};
+
 /// One document of a packed batch. Positions count from its first query and its first key.
 struct Document {
   int32_t firstQuery, queries, firstKey, keys;

@@ -40,6 +40,7 @@ struct ForwardArguments {
   float* lse;  // [H, Tq], or null
   int64_t lseStride;
   Documents documents;
+  KeyRows keyRows;
   int32_t group, headSize;  // query heads per key-value head; E
   Scoring scoring;
   bool wide;  // rows of all tensors start at 16-byte boundaries and are whole vectors
@@ -53,6 +54,7 @@ struct BackwardArguments {
   float* delta;  // [H, Tq] dense: sum of dOut * out
   Heads<T> dQ, dK, dV;
   Documents documents;
+  KeyRows keyRows;
   int32_t group, headSize;
   Scoring scoring;
   bool wide;

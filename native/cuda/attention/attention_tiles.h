@@ -85,29 +85,34 @@ using QueryGradientSizes = TileSizes<T, kColumns, queryGradientChoice(sizeof(T) 
 template <typename T, int kColumns>
 using KeyGradientSizes = TileSizes<T, kColumns, keyGradientChoice(sizeof(T) == 4, kColumns), 2>;
 
-/// Starts copying `rows` rows of a head, from row `first`, to a tile [kRows, kColumns] and fills the rest with zeros;
+/// Starts copying the rows source(0), source(1), .. to a tile [kRows, kColumns] and fills the rest with zeros;
 /// complete after waitForCopies and a barrier. `wide`: rows start at 16-byte boundaries and are whole vectors.
-template <typename Sizes, int kRows, typename T>
-__device__ __forceinline__ void loadTile(const Heads<const T>& from, int64_t first, int32_t head, int32_t rows,
-                                         int32_t columns, bool wide, T* tile) {
-  const T* const source = from.at(first, head);
+template <typename Sizes, int kRows, typename T, typename Source>
+__device__ __forceinline__ void loadRowsOf(Source&& source, int32_t rows, int32_t columns, bool wide, T* tile) {
   if (wide) {
     constexpr int kWidth = kVectorWidth<T>, kVectors = Sizes::kColumns / kWidth;
     for (int i = static_cast<int>(threadIdx.x); i < kRows * kVectors; i += Sizes::kThreads) {
       const int row = i / kVectors, column = i % kVectors * kWidth;
       T* const to = tile + row * Sizes::kStride + column;
       if (row < rows && column < columns)
-        copyAsync16(to, source + row * from.rowStride + column);
+        copyAsync16(to, source(row) + column);
       else
         *reinterpret_cast<uint4*>(to) = uint4{0, 0, 0, 0};
     }
   } else {
     for (int i = static_cast<int>(threadIdx.x); i < kRows * Sizes::kColumns; i += Sizes::kThreads) {
       const int row = i / Sizes::kColumns, column = i % Sizes::kColumns;
-      tile[row * Sizes::kStride + column] =
-          row < rows && column < columns ? source[row * from.rowStride + column] : fromFloat<T>(0);
+      tile[row * Sizes::kStride + column] = row < rows && column < columns ? source(row)[column] : fromFloat<T>(0);
     }
   }
+}
+
+/// The same for `rows` rows of a head, from row `first`.
+template <typename Sizes, int kRows, typename T>
+__device__ __forceinline__ void loadTile(const Heads<const T>& from, int64_t first, int32_t head, int32_t rows,
+                                         int32_t columns, bool wide, T* tile) {
+  const T* const source = from.at(first, head);
+  loadRowsOf<Sizes, kRows>([&](int row) { return source + row * from.rowStride; }, rows, columns, wide, tile);
 }
 
 /// Starts copying block `step` of the keys and values that a tile of queries sees; steps alternate between the halves
@@ -117,8 +122,9 @@ __device__ __forceinline__ void loadKeyValueBlock(const Arguments& arguments, co
                                                   T* blocks) {
   const int32_t key = step * Sizes::kBlock;
   const auto loadBlock = [&](const Heads<const T>& from, T* to) {
-    loadTile<Sizes, Sizes::kBlock>(from, tile.document.firstKey + key, tile.keyHead, tile.keys - key,
-                                   arguments.headSize, arguments.wide, to);
+    const int64_t first = tile.document.firstKey + key;
+    loadRowsOf<Sizes, Sizes::kBlock>([&](int row) { return from.at(arguments.keyRows.of(first + row), tile.keyHead); },
+                                     tile.keys - key, arguments.headSize, arguments.wide, to);
   };
   T* const to = blocks + step % 2 * 2 * Sizes::kBlockElements;
   loadBlock(arguments.k, to);

@@ -26,7 +26,7 @@ export const slow = new Set([
   'gradientCheck',
 ])
 export const isSlow = ({ name, owner }) =>
-  slow.has(name) || ['Model', 'ForwardPasses', 'Chat', 'AdapterSet'].includes(owner)
+  slow.has(name) || ['Model', 'ForwardPasses', 'Chat', 'TextEngine', 'AdapterSet'].includes(owner)
 
 /** Targets that a test must not call, and why. */
 export const excluded = {
@@ -178,6 +178,7 @@ export function startsOf(world) {
 
     'new AdamW': () => [[world.parameter()], { beta1: 0.9 }],
     'new Chat': () => [world.model, { maxNewTokens: 2, template: paths.template }],
+    'new TextEngine': () => [world.model, { sequences: 2, tokens: 64 }],
     'new DataLoader': () => [rows(), { seed: 1 }],
     'new Model': () => [{ weights: {} }],
     'new MoraSingleLayer': () => [{ inFeatures: 8, outFeatures: 8, rank: 1, device: 'cpu' }],
@@ -216,6 +217,9 @@ export function startsOf(world) {
       },
     ],
     'Chat.prototype.say': () => ['a'],
+    'TextEngine.prototype.generate': () => [{ prompt: 'a', maxNewTokens: 2, template: paths.template }],
+    'TextEngine.prototype.stream': () => [{ prompt: 'a', maxNewTokens: 2, template: paths.template }],
+    'TextEngine.prototype.exclusive': () => [async () => {}],
     'Dataset.prototype.row': () => [0],
     'Dataset.prototype.rowLength': () => [0],
     'Dataset.prototype.pieces': () => [0],
@@ -256,6 +260,11 @@ export function startsOf(world) {
     'ForwardPasses.prototype.forwardAsync': () => [world.batch(), { gradients: true }],
     'ForwardPasses.prototype.tokenLogProbs': () => [world.batch()],
     'ForwardPasses.prototype.createCache': () => [8],
+    'ForwardPasses.prototype.createMemory': () => [{ capacity: 8, slots: 1 }],
+    'ForwardPasses.prototype.nextLogitsOf': () => [
+      [{ ids: [1, 2], known: 2, rows: [4, 1], slot: 0, rowLength: 2 }],
+      world.memory(),
+    ],
     'ForwardPasses.prototype.nextLogits': () => [[1, 2], world.cache()],
     'ForwardPasses.prototype.nextToken': () => [[1], world.cache(), greedy()],
     'Model.prototype.save': () => [output(), { dtype: 'float32' }],
@@ -409,6 +418,7 @@ export function startsOf(world) {
     'NativeDevice.prototype.setThreads': () => [2],
     'NativeDevice.prototype.setMemoryLimit': () => [2 ** 30],
     'NativeDevice.prototype.setAllowTf32': () => [false],
+    'NativeDevice.prototype.setRowsAlone': () => [false],
     'NativeDevice.prototype.profile': () => [false],
     'NativeTensor.prototype.view': () => [[2], [1], 0],
     'NativeTensor.prototype.as': () => ['uint8', [8], 0],

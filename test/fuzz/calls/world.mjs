@@ -181,6 +181,10 @@ export class World {
     return this.#part(this.model.createCache(8))
   }
 
+  memory() {
+    return this.#part(this.model.createMemory({ capacity: 8, slots: 1 }))
+  }
+
   #part(disposable) {
     this.parts.disposables.push(disposable)
     return disposable
@@ -201,6 +205,7 @@ export class World {
       Model: () => this.model,
       ForwardPasses: () => this.model,
       Chat: () => this.#part(new library.Chat(this.model, { maxNewTokens: 2, template: this.paths.template })),
+      TextEngine: () => this.#part(new library.TextEngine(this.model, { sequences: 2, tokens: 64 })),
       DataLoader: () => new library.DataLoader([{ ids: [1, 2, 3] }]),
       Dataset: () => this.dataset,
       MoraSingleLayer: () => library.moraLayer({ inFeatures: 8, outFeatures: 8, rank: 1, device: 'cpu' }),

@@ -67,7 +67,7 @@ std::vector<Operand> operandsOf(const Case& of) {
 }
 
 void forward(cuda::Context& context, const Case& of, const Views& t) {
-  cuda::attention(context, t[kQ], t[kK], t[kV], t[kQueryOffsets], t[kKeyOffsets], of.scoring(), t[kOut], t[kLse]);
+  cuda::attention(context, t[kQ], t[kK], t[kV], t[kQueryOffsets], t[kKeyOffsets], of.scoring(), t[kOut], t[kLse], {});
 }
 
 void backward(cuda::Context& context, const Case& of, const Views& t) {

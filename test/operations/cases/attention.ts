@@ -43,6 +43,21 @@ function attend(packed: Packed, q: Host, k: Host, scale: number) {
   return rows
 }
 
+/** The result of attention, and the logarithms of its sums. */
+function attendedOutput(packed: Packed, q: Host, k: Host, v: Host, scale: number) {
+  const { heads, keyValueHeads, headSize } = packed
+  const [out, lse] = [new Host(q.shape), new Host([heads, q.shape[0]!])]
+  for (const row of attend(packed, q, k, scale)) {
+    const shared = Math.floor(row.head / (heads / keyValueHeads))
+    lse.set(row.lse, row.head, row.query)
+    for (let e = 0; e < headSize; e++) {
+      const value = sum(row.weights.length, (j) => row.weights[j]! * v.at(row.from + j, shared, e))
+      out.set(value, row.query, row.head, e)
+    }
+  }
+  return { out, lse }
+}
+
 const offsets = (lengths: readonly number[]): number[] => {
   const starts = [0]
   for (const length of lengths) starts.push(starts.at(-1)! + length)
@@ -181,17 +196,88 @@ const attention = [...shapes, ...withCache].map((packed) => {
     slack: { bfloat16: 2 ** -8 },
     call: ({ q, k, v, starts, keyStarts, out, lse }) =>
       native.attention({ q, k, v, queryOffsets: starts, keyOffsets: keyStarts, scoring, out, lse }),
+    reference: ({ q, k, v }) => attendedOutput(packed, q, k, v, scoring.scale),
+  })
+})
+
+// Keys in rows of their own choice, as in pages of several sequences: two documents share their first keys.
+const inRows: { packed: Packed; rows: number }[] = [
+  { packed: { documents: [[1, 37]], heads: 4, keyValueHeads: 2, headSize: 16 }, rows: 40 },
+  {
+    packed: {
+      documents: [
+        [1, 300],
+        [1, 65],
+        [1, 1],
+      ],
+      heads: 9,
+      keyValueHeads: 3,
+      headSize: 64,
+    },
+    rows: 400,
+  },
+  {
+    packed: {
+      documents: [
+        [5, 90],
+        [1, 260],
+        [40, 40],
+      ],
+      heads: 6,
+      keyValueHeads: 2,
+      headSize: 10,
+    },
+    rows: 350,
+  },
+  {
+    packed: {
+      documents: [
+        [3, 70],
+        [1, 9],
+      ],
+      heads: 2,
+      keyValueHeads: 1,
+      headSize: 128,
+      window: 21,
+      softcap: 2,
+    },
+    rows: 75,
+  },
+]
+
+const attentionInRows = inRows.map(({ packed, rows }) => {
+  const { heads, keyValueHeads, headSize } = packed
+  const { queryOffsets, keyOffsets, queries, keys, name, scoring } = facts(packed)
+  const rowOf = (key: number) => {
+    const document = keyOffsets.findLastIndex((start) => start <= key)
+    const place = key - keyOffsets[document]!
+    return place < 5 ? place : (7 * key + 3) % rows
+  }
+  const keyRows = Array.from({ length: keys }, (_, key) => rowOf(key))
+  const stored = { shape: [rows, keyValueHeads, headSize], dtype: 'activation' } as const
+  return operationCase({
+    name: `attention to keys in ${rows} rows of ${name}`,
+    operands: {
+      q: { shape: [queries, heads, headSize], dtype: 'activation' },
+      k: stored,
+      v: stored,
+      starts: { shape: [queryOffsets.length], dtype: 'int32', values: queryOffsets },
+      keyStarts: { shape: [keyOffsets.length], dtype: 'int32', values: keyOffsets },
+      keyRows: { shape: [keys], dtype: 'int32', values: keyRows, layouts: 'dense' },
+      out: { shape: [queries, heads, headSize], dtype: 'activation', role: 'out' },
+    },
+    slack: { bfloat16: 2 ** -8 },
+    call: ({ q, k, v, starts, keyStarts, keyRows, out }) =>
+      native.attention({ q, k, v, queryOffsets: starts, keyOffsets: keyStarts, scoring, out, keyRows }),
     reference: ({ q, k, v }) => {
-      const [out, lse] = [new Host(q.shape), new Host([heads, queries])]
-      for (const row of attend(packed, q, k, scoring.scale)) {
-        const shared = Math.floor(row.head / (heads / keyValueHeads))
-        lse.set(row.lse, row.head, row.query)
-        for (let e = 0; e < headSize; e++) {
-          const value = sum(row.weights.length, (j) => row.weights[j]! * v.at(row.from + j, shared, e))
-          out.set(value, row.query, row.head, e)
-        }
+      const inOrder = (from: Host) => {
+        const picked = new Host([keys, keyValueHeads, headSize])
+        for (let key = 0; key < keys; key++)
+          for (let head = 0; head < keyValueHeads; head++)
+            for (let e = 0; e < headSize; e++) picked.set(from.at(keyRows[key]!, head, e), key, head, e)
+        return picked
       }
-      return { out, lse }
+      return { out: attendedOutput(packed, q, inOrder(k), inOrder(v), scoring.scale).out }
     },
   })
 })
@@ -248,6 +334,6 @@ const attentionBackward = shapes.map((packed) => {
 })
 
 export const attentionOperations: Record<'attention' | 'attentionBackward', OperationCase[]> = {
-  attention,
+  attention: [...attention, ...attentionInRows],
   attentionBackward,
 }

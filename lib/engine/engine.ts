@@ -1,0 +1,321 @@
+/** Writes many sequences at once: continuous batching (Orca, OSDI 2022) over keys and values in pages (arXiv 2309.06180). */
+import { UsageError } from '../common/errors.js'
+import type { RandomStream } from '../common/random.js'
+import type { AdapterChoice, Model, ModelView } from '../models/index.js'
+import { freeMemory } from '../tensor/memory-budget.js'
+import { chooseToken, chooseTokens, type Sampling } from '../tensor/operations/sampling.js'
+import { PAGE, PagePool } from './pages.js'
+import { planStep } from './scheduler.js'
+import { Sequence } from './sequence.js'
+import type { FinishReason, NewToken } from './token-queue.js'
+
+/** Tokens of prompts in a step: more would take longer, and new tokens of others wait for it. */
+const PROMPT_TOKENS = 512
+/** The most sequences of a pass whose numbers may not depend on their number. */
+const EXACT_ROWS = 32
+
+/** Options of `TextEngine`. */
+export interface EngineOptions {
+  /** The most sequences that are read beside each other; default 32. */
+  sequences?: number
+  /**
+   * Tokens whose keys and values it has memory for; default: so many sequences of the model's length, in at most 1 GiB, or one
+   * of them if that is more.
+   */
+  tokens?: number
+}
+
+/** One sequence to write. */
+export interface EngineRequest {
+  /** The prompt: at least one token. */
+  readonly ids: readonly number[]
+  readonly maxNewTokens: number
+  readonly sampling: Sampling
+  /** Tokens that end the sequence. */
+  readonly stopIds: ReadonlySet<number>
+  /** Its random stream: one number per new token, none at temperature 0. */
+  readonly random: RandomStream
+  /** Adapters, by name or with another factor; default: those that are active now. */
+  readonly adapters?: AdapterChoice | undefined
+  /** Names the prompt in errors; default `The prompt`. */
+  readonly name?: string
+  /** Aborting it ends the sequence with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** How full an engine is. */
+export interface EngineUsage {
+  /** Sequences that are read. */
+  readonly running: number
+  /** Sequences that wait for memory. */
+  readonly waiting: number
+  /** Pages of 64 tokens that sequences use. */
+  readonly pagesUsed: number
+  /** Pages that can be taken, those of known beginnings that nobody uses included. */
+  readonly pagesFree: number
+}
+
+/**
+ * Many sequences of one model at once. Sequences join and leave between steps; a beginning that several have in common is read
+ * and kept once; if the memory is full, the youngest waits. The same seed gives the same tokens, whatever else is written: bit
+ * for bit in float32 on the CPU. Elsewhere products of several rows may sum in another order than those of one row.
+ */
+export class Engine implements AsyncDisposable {
+  /** The most sequences that are read beside each other. */
+  readonly sequences: number
+  readonly #pool: PagePool
+  readonly #memory: ReturnType<Model['createMemory']>
+  readonly #isExact: boolean
+  readonly #slots: number[]
+  readonly #views = new Map<string, ModelView>()
+  #waiting: Sequence[] = []
+  #running: Sequence[] = []
+  #work: Promise<void> = Promise.resolve()
+  #isWorking = false
+  #isClosed = false
+  /** What wants the model for itself between two steps. */
+  readonly #exclusive: (() => Promise<void>)[] = []
+
+  constructor(
+    readonly model: Model | ModelView,
+    { sequences = 32, tokens = defaultTokens(model, sequences) }: EngineOptions = {},
+  ) {
+    const pages = Math.ceil(tokens / PAGE)
+    this.sequences = sequences
+    this.#pool = new PagePool(pages)
+    this.#memory = model.createMemory({ capacity: pages * PAGE, slots: sequences })
+    this.#slots = Array.from({ length: sequences }, (_, slot) => sequences - 1 - slot)
+    this.#isExact = model.device.kind === 'cpu' && this.#memory.dtype === 'float32'
+  }
+
+  get usage(): EngineUsage {
+    return {
+      running: this.#running.length,
+      waiting: this.#waiting.length,
+      pagesUsed: this.#pool.used,
+      pagesFree: this.#pool.available,
+    }
+  }
+
+  /**
+   * Writes a sequence: yields its new tokens, a stop token included, and returns why it ended. Leaving the loop frees it within
+   * a step.
+   *
+   * @throws UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
+   */
+  async *write(request: EngineRequest): AsyncGenerator<NewToken, FinishReason> {
+    const { signal } = request
+    signal?.throwIfAborted()
+    const sequence = this.#begin(request)
+    const abort = () => sequence.tokens.fail(signal!.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      return yield* sequence.tokens.read()
+    } finally {
+      sequence.isLeft = true
+      signal?.removeEventListener('abort', abort)
+      this.#wake()
+    }
+  }
+
+  /**
+   * Runs work that changes the model, such as a training step or loading an adapter, between two steps. What was read before is
+   * read again.
+   */
+  async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = new Promise<Result>((resolve, reject) => {
+      this.#exclusive.push(() => work().then(resolve, reject))
+    })
+    this.#wake()
+    return result
+  }
+
+  /** Ends all sequences and frees the memory. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const { tokens } of [...this.#running, ...this.#waiting])
+      tokens.fail(new UsageError('closed', 'The engine was closed before the sequence ended.'))
+    await this.#work
+    this.#memory.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #begin(request: EngineRequest): Sequence {
+    if (this.#isClosed) throw new UsageError('closed', 'The engine is closed.')
+    const { ids: prompt, maxNewTokens, sampling, stopIds, random, adapters, name = 'The prompt' } = request
+    const { maxPositions } = this.model.config
+    const limit = Math.min(maxNewTokens, maxPositions - prompt.length)
+    if (limit < 1) throw tooLong(name, prompt.length, `the model's ${maxPositions} positions`)
+    const capacity = this.#pool.count * PAGE
+    if (prompt.length > capacity) throw tooLong(name, prompt.length, `the engine's ${capacity} tokens`)
+    // The last new token is not read.
+    const facts = { prompt, limit: Math.min(limit, capacity - prompt.length + 1), sampling, random, stopIds }
+    const of = { view: this.#viewOf(adapters), isExact: this.#isExact, hasStates: this.#memory.hasStates }
+    const sequence = new Sequence({ ...facts, ...of })
+    this.#waiting.push(sequence)
+    this.#wake()
+    return sequence
+  }
+
+  /** Returns the one view of the model with these adapters. */
+  #viewOf(adapters: AdapterChoice | undefined): ModelView {
+    const view = this.model.withAdapters(adapters)
+    const known = this.#views.get(view.choice)
+    if (known) return known
+    this.#views.set(view.choice, view)
+    return view
+  }
+
+  #wake(): void {
+    if (this.#isWorking) return
+    this.#isWorking = true
+    this.#work = this.#steps().finally(() => {
+      this.#isWorking = false
+    })
+  }
+
+  async #steps(): Promise<void> {
+    for (;;) {
+      await this.#givePlace()
+      this.#leave()
+      if (this.#isClosed || this.#running.length + this.#waiting.length === 0) return
+      await this.#step()
+    }
+  }
+
+  async #givePlace(): Promise<void> {
+    if (this.#exclusive.length === 0) return
+    for (const work of this.#exclusive.splice(0)) await work()
+    this.#pause(this.#running)
+    this.#pool.forget()
+    this.#views.clear()
+  }
+
+  /** Frees what sequences hold that ended or that nobody reads any more. */
+  #leave(): void {
+    const isOver = ({ isLeft, tokens }: Sequence) => isLeft || tokens.ended
+    for (const sequence of this.#running.filter(isOver)) this.#release(sequence)
+    this.#running = this.#running.filter((sequence) => !isOver(sequence))
+    this.#waiting = this.#waiting.filter((sequence) => !isOver(sequence))
+  }
+
+  #release(sequence: Sequence): void {
+    sequence.release(this.#pool)
+    this.#slots.push(sequence.slot)
+  }
+
+  /** Makes sequences wait: they will be read again from their start. */
+  #pause(sequences: readonly Sequence[]): void {
+    for (const sequence of sequences) this.#release(sequence)
+    this.#running = this.#running.filter((sequence) => !sequences.includes(sequence))
+    this.#waiting.unshift(...sequences)
+  }
+
+  async #step(): Promise<void> {
+    for (const sequence of this.#running) if (sequence.turns) sequence.turn(this.#pool)
+    const ready = this.#sharingWaiting()
+    const { reading, admitted, paused } = planStep(this.#running, ready, {
+      sequences: this.sequences,
+      promptTokens: PROMPT_TOKENS,
+      pages: this.#pool.available,
+    })
+    for (const sequence of ready) if (!admitted.includes(sequence)) sequence.release(this.#pool)
+    this.#waiting = this.#waiting.filter((sequence) => !admitted.includes(sequence))
+    this.#pause([...paused].reverse())
+    for (const sequence of admitted) {
+      sequence.slot = this.#slots.pop()!
+      this.#memory.clearSlot(sequence.slot)
+    }
+    this.#running.push(...admitted)
+    for (const sequence of reading) sequence.takePages(this.#pool)
+    for (const pass of this.#passes(reading)) await this.#read(pass)
+  }
+
+  /**
+   * Returns the waiting sequences that may begin, with the pages of their known beginnings; the others begin with what a running
+   * sequence is just reading.
+   */
+  #sharingWaiting(): Sequence[] {
+    const beingRead = new Set(this.#running.flatMap((sequence) => sequence.unread))
+    const ready: Sequence[] = []
+    for (const sequence of this.#waiting) {
+      if (this.#running.length + ready.length === this.sequences) break
+      if (!sequence.share(this.#pool, (key) => beingRead.has(key))) continue
+      for (const key of sequence.unread) beingRead.add(key)
+      ready.push(sequence)
+    }
+    return ready
+  }
+
+  /** Divides a step into passes, each with one choice of adapters. */
+  #passes(reading: readonly Sequence[]): Sequence[][] {
+    const passes: Sequence[][] = []
+    for (const sequence of reading) {
+      const fits = (pass: readonly Sequence[]) =>
+        pass[0]!.facts.view === sequence.facts.view &&
+        (!this.#isExact || (sequence.next === 1 && pass[0]!.next === 1 && pass.length < EXACT_ROWS))
+      const pass = passes.find(fits)
+      if (pass) pass.push(sequence)
+      else passes.push([sequence])
+    }
+    return passes
+  }
+
+  /** Runs a pass. If it fails, its sequences end with the error. */
+  async #read(pass: readonly Sequence[]): Promise<void> {
+    try {
+      const ids = await this.#nextTokens(pass)
+      for (const [i, sequence] of pass.entries()) sequence.accept(ids[i]!, this.#pool)
+    } catch (error) {
+      for (const { tokens } of pass) tokens.fail(error)
+    }
+  }
+
+  /** Reads the next tokens of sequences, and chooses a new one for each that has no others left; null for the rest. */
+  async #nextTokens(pass: readonly Sequence[]): Promise<(number | null)[]> {
+    const parts = pass.map(({ ids, read, next, rows, slot, facts }) => {
+      const known = read + next
+      return { ids: ids.slice(read, known), known, rows, slot, rowLength: Math.max(known, facts.prompt.length) }
+    })
+    using logits = pass[0]!.facts.view.nextLogitsOf(parts, this.#memory)
+    const writing = pass.flatMap(({ isWriting }, row) => (isWriting ? [row] : []))
+    const chosen: (number | null)[] = pass.map(() => null)
+    if (writing.length === 0) {
+      await this.model.device.synchronize()
+      return chosen
+    }
+    const facts = writing.map((row) => pass[row]!.facts)
+    const uniforms = facts.map(({ sampling, random }) => (sampling.temperature === 0 ? 0 : random.uniform()))
+    const key = JSON.stringify(facts[0]!.sampling)
+    if (writing.length === pass.length && facts.every(({ sampling }) => JSON.stringify(sampling) === key)) {
+      using ids = chooseTokens(logits, facts[0]!.sampling, uniforms)
+      const values = (await ids.data()) as Int32Array
+      return [...values]
+    }
+    for (const [i, row] of writing.entries()) {
+      using own = pass.length === 1 ? logits.view(logits.shape) : logits.rows(row, row + 1)
+      chosen[row] = await chooseToken(own, { ...facts[i]!.sampling, uniform: uniforms[i]! })
+    }
+    return chosen
+  }
+}
+
+/** Makes the error for a prompt that is too long to be continued. */
+export const tooLong = (name: string, tokens: number, room: string): UsageError =>
+  new UsageError(
+    'prompt-too-long',
+    `${name} has ${tokens} tokens, which leaves no room for an answer within ${room}; shorten it.`,
+  )
+
+/** So many sequences of the model's length, in at most 1 GiB; but one of them in up to half of the free memory. */
+function defaultTokens(model: Model | ModelView, sequences: number): number {
+  const { maxPositions } = model.config
+  using one = model.createMemory({ capacity: 1, slots: 1 })
+  const inBytes = (bytes: number) => Math.floor(bytes / Math.max(1, one.bytesOfToken))
+  const ofOne = Math.min(maxPositions, inBytes(freeMemory(model.device) / 2))
+  return Math.max(PAGE, ofOne, Math.min(sequences * maxPositions, inBytes(2 ** 30)))
+}

@@ -1,0 +1,49 @@
+/** Why generation ended: at a stop token or string, or at the limit of tokens. */
+export type FinishReason = 'stop' | 'length'
+
+/** A token that the engine wrote. */
+export interface NewToken {
+  /** Its id. */
+  readonly id: number
+}
+
+/** The tokens of one sequence, from the engine to whoever reads them. */
+export class TokenQueue {
+  readonly #tokens: NewToken[] = []
+  #end: { reason: FinishReason } | { error: unknown } | null = null
+  #wake: (() => void) | null = null
+
+  /** Whether no more tokens come. */
+  get ended(): boolean {
+    return this.#end !== null
+  }
+
+  push(token: NewToken): void {
+    this.#tokens.push(token)
+    this.#wake?.()
+  }
+
+  finish(reason: FinishReason): void {
+    this.#end ??= { reason }
+    this.#wake?.()
+  }
+
+  fail(error: unknown): void {
+    this.#end ??= { error }
+    this.#wake?.()
+  }
+
+  /** Yields the tokens as they come, and returns why there are no more. */
+  async *read(): AsyncGenerator<NewToken, FinishReason> {
+    for (;;) {
+      const token = this.#tokens.shift()
+      if (token) yield token
+      else if (!this.#end)
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+      else if ('error' in this.#end) throw this.#end.error
+      else return this.#end.reason
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import { aFunction, check, having, optionsSchema, wholeFrom } from '../common/arguments.js'
+import { randomStream } from '../common/random.js'
+import { resolveTools } from '../data/rows/tools.js'
+import { Engine, type EngineOptions, type EngineUsage } from '../engine/index.js'
+import type { Model, ModelView } from '../models/index.js'
+import { drain, type GeneratedPiece, type GenerateResult, textOfTokens } from './continuation.js'
+import { type GenerateOptions, generateArguments, limitsOf, splitCall } from './generate-options.js'
+import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
+import { stopTokens } from './stops.js'
+
+const engineArguments = {
+  model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters'),
+  options: optionsSchema('the options of TextEngine', {
+    sequences: wholeFrom(1).optional(),
+    tokens: wholeFrom(1).optional(),
+  }),
+}
+
+const streamArguments = { call: generateArguments.call, sample: wholeFrom(0) }
+
+/**
+ * Writes many texts at once with one model. Texts begin and end independently of each other, and each is what `generate` alone
+ * would give for its options.
+ *
+ * ```ts
+ * import { loadModel, TextEngine } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * await using engine = new TextEngine(model)
+ * const answers = ['Count to ten.', 'Name a colour.'].map((prompt) => engine.generate({ prompt, maxNewTokens: 16 }))
+ * console.log((await Promise.all(answers)).map(({ text }) => text))
+ * ```
+ */
+export class TextEngine implements AsyncDisposable {
+  readonly #engine: Engine
+
+  /** @throws UsageError for options that are wrong; if the memory does not fit */
+  constructor(
+    /** The model that writes. */
+    readonly model: Model | ModelView,
+    options: EngineOptions = {},
+  ) {
+    check({ model, options }, engineArguments)
+    this.#engine = new Engine(model, options)
+  }
+
+  /** How full it is. */
+  get usage(): EngineUsage {
+    return this.#engine.usage
+  }
+
+  /** Writes one text: the first sample, or another one, whose draws differ. @throws as `generate` does */
+  async generate(call: GenerateOptions, sample = 0): Promise<GenerateResult> {
+    check({ call, sample }, streamArguments)
+    return drain(this.stream(call, sample), ({ text }) => call.onText?.(text))
+  }
+
+  /**
+   * Writes one text, in pieces of whole characters; the generator's return value is the result. Leaving the loop, or aborting
+   * `signal`, ends it within a step.
+   */
+  async *stream(call: GenerateOptions, sample = 0): AsyncGenerator<GeneratedPiece, GenerateResult> {
+    check({ call, sample }, streamArguments)
+    const { signal, ...given } = call
+    signal?.throwIfAborted()
+    const { options, extras } = splitCall(given)
+    const { prompt, system, templateOptions, seed } = options
+    const { adapters, messages } = extras
+    const model = this.model.withAdapters(adapters)
+    const template = await promptTemplate(model, options, extras.onWarning)
+    const tools = await resolveTools(options.tools)
+    const ids = await promptTokens(model, template, { prompt, system, messages, tools, templateOptions }, signal)
+    const stopIds = await stopTokens(model, template)
+    const { stopStrings, ...limits } = limitsOf(options, extras)
+    const random = sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample)
+    const tokens = this.#engine.write({ ids, ...limits, random, stopIds, adapters, signal })
+    return yield* textOfTokens(tokens, { tokenizer: requireTokenizer(model), ids, stopIds, stopStrings })
+  }
+
+  /** Runs work that changes the model, such as a training step or loading an adapter, between two steps. */
+  async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
+    check({ work }, { work: aFunction })
+    return this.#engine.exclusive(work)
+  }
+
+  /** Ends all texts with an error and frees the memory; the model stays. */
+  async close(): Promise<void> {
+    await this.#engine.close()
+  }
+
+  /** The same as `close`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

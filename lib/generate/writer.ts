@@ -1,0 +1,53 @@
+import { Engine, type EngineRequest, type FinishReason, type NewToken } from '../engine/index.js'
+import { Model, ModelView } from '../models/index.js'
+import { continueTokens } from './continuation.js'
+import type { LanguageModel } from './language-model.js'
+import { PromptCache } from './prompt-cache.js'
+
+/** Writes sequences, as `Engine` does. */
+export interface SequenceWriter {
+  /** The most sequences that are written at once. */
+  readonly sequences: number
+  write(request: EngineRequest): AsyncGenerator<NewToken, FinishReason>
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Opens a writer of up to `sequences` sequences at once; of one, for a model of another making than `loadModel`'s. */
+export function openWriter(model: LanguageModel, sequences: number): SequenceWriter {
+  if (model instanceof Model || model instanceof ModelView) return new Engine(model, { sequences })
+  return new OneAtATime(model)
+}
+
+/** Writes one sequence after the other. */
+class OneAtATime implements SequenceWriter {
+  readonly sequences = 1
+  readonly #cache: PromptCache
+  #turn: Promise<void> = Promise.resolve()
+
+  constructor(readonly model: LanguageModel) {
+    this.#cache = new PromptCache(model)
+  }
+
+  async *write(request: EngineRequest): AsyncGenerator<NewToken, FinishReason> {
+    const before = this.#turn
+    let end = () => {}
+    this.#turn = new Promise((resolve) => {
+      end = resolve
+    })
+    await before
+    try {
+      return yield* continueTokens(this.#cache, request)
+    } finally {
+      end()
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#cache.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

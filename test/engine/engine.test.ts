@@ -1,0 +1,200 @@
+/** Many sequences at once against each alone. */
+import { afterAll, describe, expect, test } from 'vitest'
+import { lora } from '../../lib/adapters/methods/lora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
+import { randomStream } from '../../lib/common/random.js'
+import { Engine, type EngineRequest } from '../../lib/engine/engine.js'
+import { drain } from '../../lib/generate/continuation.js'
+import type { Model } from '../../lib/models/model.js'
+import { describeFamilies, familyNames, loadFamily } from '../golden/families.js'
+import { loadTiny } from '../golden/tiny-models.js'
+import { liveBytes } from '../live-bytes.js'
+import { lacksEmulation } from '../needs.js'
+import { testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+const before = liveBytes(device)
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(before))
+
+const tokens = (seed: number, count: number): number[] => {
+  const random = randomStream(seed, 'engine test')
+  return Array.from({ length: count }, () => 3 + random.integer(50))
+}
+
+type Request = Omit<EngineRequest, 'random'> & { seed: number; sample?: number }
+
+const request = (ids: readonly number[], changes: Partial<Request> = {}): Request => ({
+  ids,
+  maxNewTokens: 12,
+  sampling: { temperature: 0.8, topK: 0, topP: 1 },
+  stopIds: new Set<number>(),
+  seed: 1,
+  ...changes,
+})
+
+const withDraws = ({ seed, sample = 0, ...one }: Request): EngineRequest => ({
+  ...one,
+  random: randomStream(seed, 'generate', sample),
+})
+
+async function write(engine: Engine, one: Request): Promise<number[]> {
+  const ids: number[] = []
+  await drain(engine.write(withDraws(one)), ({ id }) => ids.push(id))
+  return ids
+}
+
+/** What each request gives alone, in an engine of its own. */
+async function alone(model: Model, requests: readonly Request[]): Promise<number[][]> {
+  const results: number[][] = []
+  for (const one of requests) {
+    await using engine = new Engine(model, { tokens: 512 })
+    results.push(await write(engine, one))
+  }
+  return results
+}
+
+/** Lengths around those of pages, with beginnings in common. */
+const shared = tokens(0, 130)
+const requests = [1, 5, 63, 64, 65, 100, 129, 150].map((length, i) =>
+  request(i % 2 === 0 ? tokens(i, length) : [...shared, ...tokens(i, 100)].slice(0, length), { seed: i }),
+)
+
+test('all at once as each alone', async () => {
+  using model = await loadTiny('tiny-untied')
+  const expected = await alone(model, requests)
+  await using engine = new Engine(model, { tokens: 4096 })
+  expect(await Promise.all(requests.map((one) => write(engine, one)))).toEqual(expected)
+  expect(engine.usage).toMatchObject({ running: 0, waiting: 0, pagesUsed: 0 })
+})
+
+test('where the memory is too small for all, the youngest wait and are read again', async () => {
+  using model = await loadTiny('tiny-untied')
+  const expected = await alone(model, requests)
+  await using engine = new Engine(model, { tokens: 256, sequences: 6 })
+  expect(await Promise.all(requests.map((one) => write(engine, one)))).toEqual(expected)
+})
+
+test('a beginning that sequences have in common is kept once', async () => {
+  using model = await loadTiny('tiny-untied')
+  await using engine = new Engine(model, { tokens: 4096 })
+  const samples = Array.from({ length: 8 }, (_, sample) => request(shared, { sample }))
+  const all = Promise.all(samples.map((one) => write(engine, one)))
+  let most = 0
+  const watch = setInterval(() => {
+    most = Math.max(most, engine.usage.pagesUsed)
+  })
+  const results = await all
+  clearInterval(watch)
+  expect(new Set(results.map(String)).size).toBeGreaterThan(1)
+  expect(most).toBeLessThanOrEqual(2 + 8)
+  expect(results).toEqual(await alone(model, samples))
+})
+
+test('as generation of one sequence has it', async () => {
+  using model = await loadTiny('tiny-untied')
+  const ids = tokens(3, 70)
+  using cache = model.createCache(100)
+  const greedy = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
+  const expected = [await model.nextToken(ids, cache, greedy)]
+  while (expected.length < 12) expected.push(await model.nextToken([expected.at(-1)!], cache, greedy))
+  await using engine = new Engine(model, { tokens: 128 })
+  expect(await write(engine, request(ids, { sampling: { temperature: 0, topK: 0, topP: 1 } }))).toEqual(expected)
+})
+
+test('sequences of several adapters beside each other', async () => {
+  using model = await loadTiny('tiny-untied')
+  for (const [name, method] of [
+    ['a', lora({ rank: 4 })],
+    ['b', mora({ rank: 2 })],
+  ] as const) {
+    await model.addAdapter(name, method)
+    for (const { parameter } of model.trainableParameters()) {
+      const random = randomStream(1, name)
+      parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.2 * random.normal()))
+    }
+    model.setActiveAdapters([])
+  }
+  const mixed = requests.map((one, i) => ({
+    ...one,
+    adapters: [[], ['a'], ['b'], [{ name: 'a', scale: 0.5 }]][i % 4]!,
+  }))
+  const expected = await alone(model, mixed)
+  await using engine = new Engine(model, { tokens: 4096 })
+  expect(await Promise.all(mixed.map((one) => write(engine, one)))).toEqual(expected)
+  expect(expected[1]).not.toEqual((await alone(model, [{ ...requests[1]!, adapters: [] }]))[0])
+})
+
+describe('leaving', () => {
+  test('who leaves the loop frees the pages within a step; an aborted signal ends with its reason', async () => {
+    using model = await loadTiny('tiny-untied')
+    await using engine = new Engine(model, { tokens: 1024 })
+    const controller = new AbortController()
+    const aborted = write(engine, request(tokens(1, 70), { maxNewTokens: 200, signal: controller.signal }))
+    const whole = write(engine, request(tokens(2, 70), { maxNewTokens: 40 }))
+    for await (const _ of engine.write(withDraws(request(tokens(3, 70), { maxNewTokens: 200 })))) break
+    controller.abort(new Error('enough'))
+    await expect(aborted).rejects.toThrow('enough')
+    expect(await whole).toHaveLength(40)
+    expect(engine.usage).toEqual({ running: 0, waiting: 0, pagesUsed: 0, pagesFree: 16 })
+  })
+
+  test('closing ends what runs with a sentence', async () => {
+    using model = await loadTiny('tiny-untied')
+    const engine = new Engine(model, { tokens: 1024 })
+    const running = write(engine, request(tokens(1, 70), { maxNewTokens: 200 }))
+    const ended = expect(running).rejects.toMatchObject({ code: 'closed' })
+    await engine.close()
+    await ended
+    await expect(write(engine, request([5]))).rejects.toMatchObject({ code: 'closed' })
+  })
+
+  test('a prompt that leaves no room is refused', async () => {
+    using model = await loadTiny('tiny-untied')
+    await using engine = new Engine(model, { tokens: 64 })
+    await expect(write(engine, request(tokens(1, 65)))).rejects.toMatchObject({ code: 'prompt-too-long' })
+    expect(await write(engine, request(tokens(1, 60), { maxNewTokens: 100 }))).toHaveLength(5)
+  })
+})
+
+test('work on the model alone runs between two steps, and what changed is read again', async () => {
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', lora({ rank: 4 }))
+  const random = randomStream(1, 'exclusive')
+  await using engine = new Engine(model, { tokens: 1024 })
+  const one = request(tokens(1, 70), { maxNewTokens: 30 })
+  const running = write(engine, one)
+  let steps = 0
+  await engine.exclusive(async () => {
+    expect(engine.usage.running).toBe(1)
+    for (const { parameter } of model.trainableParameters())
+      parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.2 * random.normal()))
+    steps++
+  })
+  await running
+  expect(steps).toBe(1)
+  expect(await write(engine, one)).toEqual((await alone(model, [one]))[0])
+})
+
+/** On the emulator, the ones with states. */
+const families = lacksEmulation === null ? ['lfm2'] : familyNames
+
+describeFamilies(families, (name, folder) => {
+  test(`${name}: all at once as each alone, and as with a cache of its own`, async () => {
+    using model = await loadFamily(folder)
+    const { vocabularySize } = model.config
+    const greedy = { temperature: 0, topK: 0, topP: 1 }
+    const prompts = [3, 17, 1, 80].map((length, i) => tokens(i, length).map((id) => id % vocabularySize))
+    const calls = prompts.map((ids) => request(ids, { sampling: greedy, maxNewTokens: 6 }))
+    const expected: number[][] = []
+    for (const ids of prompts) {
+      using cache = model.createCache(100)
+      let next = await model.nextToken(ids, cache, { ...greedy, uniform: 0 })
+      const chosen = [next]
+      for (; chosen.length < 6; chosen.push(next))
+        next = await model.nextToken([next], cache, { ...greedy, uniform: 0 })
+      expected.push(chosen)
+    }
+    await using engine = new Engine(model, { tokens: 1024, sequences: 3 })
+    expect(await Promise.all(calls.map((one) => write(engine, one)))).toEqual(expected)
+  })
+})

@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest'
+import { PAGE, PagePool, pageKeys } from '../../lib/engine/pages.js'
+
+test('a page is shared until the last use of it ends', () => {
+  const pool = new PagePool(3)
+  const page = pool.take()
+  pool.know(page, 'a')
+  expect(pool.share('a')).toBe(page)
+  pool.release(page)
+  expect(pool.available).toBe(2)
+  pool.release(page)
+  expect([pool.available, pool.used]).toEqual([3, 0])
+  expect(pool.share('a'), 'known still').toBe(page)
+  expect(pool.share('b')).toBeUndefined()
+})
+
+test('known pages that nobody uses give way, the oldest first', () => {
+  const pool = new PagePool(2)
+  const pages = ['a', 'b'].map((key) => {
+    const page = pool.take()
+    pool.know(page, key)
+    return page
+  })
+  for (const page of pages) pool.release(page)
+  expect(pool.take()).toBe(pages[0])
+  expect([pool.knows('a'), pool.knows('b')]).toEqual([false, true])
+})
+
+test('what is forgotten is free once nobody uses it', () => {
+  const pool = new PagePool(2)
+  const page = pool.take()
+  pool.know(page, 'a')
+  pool.forget()
+  expect(pool.knows('a')).toBe(false)
+  pool.release(page)
+  expect(pool.available).toBe(2)
+})
+
+test('keys are those of the tokens and of all before them', () => {
+  const ids = Array.from({ length: 3 * PAGE }, (_, i) => i)
+  const changed = ids.with(PAGE, 7)
+  const [one, other] = [pageKeys(ids, ids.length, ''), pageKeys(changed, ids.length, '')]
+  expect(one).toHaveLength(3)
+  expect(pageKeys(ids, 2 * PAGE - 1, '')).toEqual(one.slice(0, 1))
+  expect(one.map((key, i) => key === other[i])).toEqual([true, false, false])
+  expect(pageKeys(ids, ids.length, 'other adapters')[0]).not.toBe(one[0])
+})
