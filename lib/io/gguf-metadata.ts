@@ -38,6 +38,12 @@ export class MetadataReader {
     return this.#checkCount(key, value[0])
   }
 
+  flag(key: string): boolean {
+    const value = this.#get(key)
+    if (typeof value !== 'boolean') throw this.#wrong(key, 'true or false', value)
+    return value
+  }
+
   /** Returns one flag for each layer, or null. */
   flagsOfLayers(key: string): readonly boolean[] | null {
     const value = this.#get(key)

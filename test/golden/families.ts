@@ -53,7 +53,6 @@ export const lacksInGguf: ReadonlySet<string> = new Set([
   'gemma3-wrapped',
   'gemma4-e2b-text',
   'gemma4-e2b',
-  'granitemoehybrid-dense',
   'qwen3_5-text',
   'qwen3_5',
 ])

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { array, float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
+import { array, bool, float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -22,6 +22,8 @@ interface Layout {
   readonly names?: Record<string, string>
   readonly permuted?: boolean
   readonly normOffset?: number
+  /** Names of the tensors that a weight is cut into. */
+  readonly parts?: Record<string, readonly string[]>
 }
 
 const llamaNames = {
@@ -46,6 +48,12 @@ const aroundNames = {
   post_feedforward_layernorm: 'post_ffw_norm',
 }
 const gemmaLike = (config: Json) => ({ 'attention.sliding_window': uint32(config.sliding_window!) })
+const graniteLike = (config: Json) => ({
+  'attention.scale': float32(config.attention_multiplier!),
+  embedding_scale: float32(config.embedding_multiplier!),
+  residual_scale: float32(config.residual_multiplier!),
+  logit_scale: float32(config.logits_scaling!),
+})
 
 const layouts: Record<string, Layout> = {
   'llama-yarn': {
@@ -102,11 +110,25 @@ const layouts: Record<string, Layout> = {
   granite: {
     architecture: 'granite',
     permuted: true,
+    metadata: (config) => graniteLike(config),
+  },
+  'granitemoehybrid-dense': {
+    architecture: 'granite',
+    permuted: true,
+    names: { 'shared_mlp.output_linear': 'ffn_down' },
+    parts: { 'shared_mlp.input_linear': ['ffn_gate', 'ffn_up'] },
     metadata: (config) => ({
-      'attention.scale': float32(config.attention_multiplier!),
-      embedding_scale: float32(config.embedding_multiplier!),
-      residual_scale: float32(config.residual_multiplier!),
-      logit_scale: float32(config.logits_scaling!),
+      ...graniteLike(config),
+      'attention.head_count_kv': array(4, [2, 2, 2].map(uint32)),
+      expert_count: uint32(0),
+      expert_used_count: uint32(0),
+      expert_shared_feed_forward_length: uint32(config.shared_intermediate_size!),
+      'rope.scaling.finetuned': bool(1),
+      'ssm.conv_kernel': uint32(4),
+      'ssm.state_size': uint32(256),
+      'ssm.group_count': uint32(1),
+      'ssm.inner_size': uint32(64),
+      'ssm.time_step_rank': uint32(8),
     }),
   },
   ministral3: {
@@ -193,10 +215,15 @@ function convert(name: string, layout: Layout): Uint8Array {
     if (outer.text_config && !inFile.startsWith('language_model.')) continue
     const stored = inFile.replace('language_model.', '')
     const { shape, values } = converted(stored, tensor, layout, config)
-    parts.push({ name: ggufName(stored, layout), sizes: shape.toReversed(), type: 0, offset })
-    const padding = (32 - ((4 * values.length) % 32)) % 32
-    data.push(Buffer.from(values.buffer), Buffer.alloc(padding))
-    offset += 4 * values.length + padding
+    const names = ggufNames(stored, layout)
+    const sizes = [...shape.slice(1).toReversed(), shape[0]! / names.length]
+    const length = values.length / names.length
+    for (const [part, name] of names.entries()) {
+      parts.push({ name, sizes, type: 0, offset })
+      const padding = (32 - ((4 * length) % 32)) % 32
+      data.push(Buffer.from(values.slice(part * length, (part + 1) * length).buffer), Buffer.alloc(padding))
+      offset += 4 * length + padding
+    }
   }
   const metadata = { ...baseMetadata(config), ...layout.metadata?.(config) }
   const header = ggufBytes({
@@ -234,10 +261,10 @@ function baseMetadata(config: Json): Record<string, TypedValue> {
   }
 }
 
-function ggufName(stored: string, { names }: Layout): string {
+function ggufNames(stored: string, { names, parts }: Layout): string[] {
   const [, layer, module, kind] = /^(?:(?:model\.layers|transformer\.h)\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(stored)!
-  const renamed = { ...llamaNames, ...names }[module!]!
-  return layer === undefined ? `${renamed}.${kind}` : `blk.${layer}.${renamed}.${kind}`
+  const renamed = parts?.[module!] ?? [{ ...llamaNames, ...names }[module!]!]
+  return renamed.map((name) => (layer === undefined ? `${name}.${kind}` : `blk.${layer}.${name}.${kind}`))
 }
 
 function converted(

@@ -69,12 +69,12 @@ needing(lacksGolden(familyPath('mistral'))).test(
   },
 )
 
-needing(lacksGolden(familyPath('granitemoehybrid-dense'))).test(
+needing(lacksGolden(familyPath('qwen3_5-text'))).test(
   'a family that GGUF has no architecture for is refused by name',
   async () => {
-    using model = await loadFamily(familyFolder('granitemoehybrid-dense'))
+    using model = await loadFamily(familyFolder('qwen3_5-text'))
     await expect(model.save(join(at(), 'model.gguf'))).rejects.toThrow(
-      'GGUF files have no architecture for models of the type granitemoehybrid.',
+      'GGUF files have no architecture for models of the type qwen3_5_text.',
     )
     expect(readdirSync(at())).toEqual([])
   },

@@ -1,6 +1,9 @@
 import { float32 } from '../../io/gguf-writer.js'
-import { llamaNames } from '../gguf/names.js'
-import type { ModelSizes } from '../network/model-config.js'
+import type { JsonObject } from '../../io/json.js'
+import type { Fields } from '../gguf/gguf-family.js'
+import type { GgufMetadata } from '../gguf/metadata.js'
+import { llamaNames, pairedRows } from '../gguf/names.js'
+import type { ModelConfig, ModelSizes } from '../network/model-config.js'
 import { attentionsOf, type DecoderBlockPlan, type NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
@@ -25,23 +28,32 @@ export const granite: Family = {
     architecture: 'granite',
     className: 'GraniteForCausalLM',
     names: llamaNames,
-    permuted: true,
-    config: (metadata) => ({
-      hidden_act: 'silu',
-      ...metadata.llamaConfig(),
-      ...metadata.biases(),
-      attention_multiplier: metadata.number('attention.scale', 1),
-      embedding_multiplier: metadata.number('embedding_scale', 1),
-      residual_multiplier: metadata.number('residual_scale', 1),
-      logits_scaling: metadata.number('logit_scale', 1),
-    }),
-    fields: ({ network }) => ({
-      'attention.scale': float32(attentionsOf(network)[0]!.softmax.scale),
-      embedding_scale: float32(network.embeddingScale),
-      residual_scale: float32(network.blocks[0]!.residualScale),
-      logit_scale: float32(1 / network.logits.scale),
-    }),
+    order: pairedRows,
+    config: (metadata) => ({ ...graniteConfig(metadata), ...metadata.biases() }),
+    fields: graniteFields,
   },
+}
+
+/** Returns the configuration of a GGUF file, without biases. */
+export function graniteConfig(metadata: GgufMetadata): JsonObject {
+  return {
+    hidden_act: 'silu',
+    ...metadata.llamaConfig(),
+    attention_multiplier: metadata.number('attention.scale', 1),
+    embedding_multiplier: metadata.number('embedding_scale', 1),
+    residual_multiplier: metadata.number('residual_scale', 1),
+    logits_scaling: metadata.number('logit_scale', 1),
+  }
+}
+
+/** Returns the multipliers for a GGUF file. */
+export function graniteFields({ network }: ModelConfig): Fields {
+  return {
+    'attention.scale': float32(attentionsOf(network)[0]!.softmax.scale),
+    embedding_scale: float32(network.embeddingScale),
+    residual_scale: float32(network.blocks[0]!.residualScale),
+    logit_scale: float32(1 / network.logits.scale),
+  }
 }
 
 /** Reads what Granite's blocks have beside Llama's: biases, and the multipliers of scores and residuals. */

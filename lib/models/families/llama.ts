@@ -1,4 +1,4 @@
-import { llamaNames } from '../gguf/names.js'
+import { llamaNames, pairedRows } from '../gguf/names.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
@@ -22,7 +22,7 @@ export const llama: Family = {
     architecture: 'llama',
     className: 'LlamaForCausalLM',
     names: llamaNames,
-    permuted: true,
+    order: pairedRows,
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),

@@ -1,6 +1,6 @@
 import { float32 } from '../../io/gguf-writer.js'
 import type { JsonObject } from '../../io/json.js'
-import { llamaNames } from '../gguf/names.js'
+import { llamaNames, pairedRows } from '../gguf/names.js'
 import { attentionsOf, type RotaryPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
@@ -51,7 +51,7 @@ export const ministral3: Family = {
     architecture: 'mistral3',
     className: 'Ministral3ForCausalLM',
     names: llamaNames,
-    permuted: true,
+    order: pairedRows,
     config(metadata) {
       const { rope_theta, rope_scaling, ...config } = metadata.llamaConfig()
       // llama.cpp takes mscale for 1.

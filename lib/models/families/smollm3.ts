@@ -1,4 +1,4 @@
-import { llamaNames } from '../gguf/names.js'
+import { llamaNames, pairedRows } from '../gguf/names.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
@@ -29,7 +29,7 @@ export const smollm3: Family = {
     architecture: 'smollm3',
     className: 'SmolLM3ForCausalLM',
     names: llamaNames,
-    permuted: true,
+    order: pairedRows,
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),

@@ -20,8 +20,8 @@ export interface GgufFamily {
   /** The fields that `config` reads besides those of every family. */
   fields?(config: ModelConfig): Fields
   readonly names: GgufNames
-  /** Whether rows of queries and keys rotate in adjacent pairs (`unpermuteRows`). */
-  readonly permuted?: boolean
+  /** Returns the order of a tensor's rows in files (`FileLayout.rowOrder`) by its GGUF name; null: their own. */
+  order?(tensor: string, config: ModelConfig): Int32Array | null
   /** The offset that files add to norms' weights. */
   readonly normOffset?: number
 }

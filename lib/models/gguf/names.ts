@@ -10,6 +10,15 @@ export interface GgufNames {
   /** Within `blk.N`, under `blocks.N`. */
   readonly block: Names
   readonly blocks: string
+  /** Whether several tensors with one path are its rows, one after the other; otherwise the last of them is written. */
+  readonly inParts?: boolean
+}
+
+/** A tensor that holds rows [from, to) of a weight. */
+export interface GgufPart {
+  readonly name: string
+  readonly from: number
+  readonly to: number
 }
 
 /** Names in families with Llama's layers. */
@@ -66,17 +75,23 @@ export const ggufShape = (shape: readonly number[]): readonly number[] => {
   return shape.length === 3 && inputs === 1 ? [channels!, length!] : shape
 }
 
-/** Returns GGUF's name of a weight: the reverse of `huggingFaceName`. Every weight of a family that GGUF knows has one. */
-export function ggufName(name: string, { outer, block, blocks }: GgufNames): string {
+/**
+ * Returns GGUF's tensors of a weight or bias of `rows` rows, the reverse of `huggingFaceName`: one, or parts of equal size. Every
+ * weight of a family that GGUF knows has them.
+ */
+export function ggufTensors(name: string, rows: number, { outer, block, blocks, inParts }: GgufNames): GgufPart[] {
   const [, path = '', kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? []
   const [, layer, inBlock] = path.startsWith(`${blocks}.`)
     ? (/^(\d+)\.(.+)$/.exec(path.slice(blocks.length + 1)) ?? [])
     : []
   const names = layer === undefined ? outer : block
   // A family's own names come after others, such as those of Llama that OLMo 2 does not use.
-  const stem = Object.keys(names).findLast((key) => names[key] === (inBlock ?? path))
-  if (stem === undefined) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
-  return layer === undefined ? `${stem}.${kind}` : `blk.${layer}.${stem}.${kind}`
+  const stems = Object.keys(names).filter((key) => names[key] === (inBlock ?? path))
+  if (stems.length === 0) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
+  const place = layer === undefined ? '' : `blk.${layer}.`
+  const used = inParts ? stems : stems.slice(-1)
+  const each = rows / used.length
+  return used.map((stem, part) => ({ name: `${place}${stem}.${kind}`, from: part * each, to: (part + 1) * each }))
 }
 
 /**
@@ -98,8 +113,8 @@ export function unpermuteRows(heads: number, headSize: number): Int32Array {
   })
 }
 
-/** Returns the row order of a query or key tensor of a permuted architecture by its GGUF name; null for other tensors. */
-export function rowOrder(
+/** Returns the row order of a query or key tensor by its GGUF name where files store pairs together; null for other tensors. */
+export function pairedRows(
   ggufName: string,
   { heads, keyValueHeads, headSize }: Pick<ModelSizes, 'heads' | 'keyValueHeads' | 'headSize'>,
 ): Int32Array | null {

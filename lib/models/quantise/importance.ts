@@ -10,9 +10,9 @@ import { type GgufEntry, type GgufField, ggufText, list, uint32, writeGguf } fro
 import { decodeUtf8, MAX_WHOLE_BYTES, malformed, readExactly, withInputFile } from '../../io/open.js'
 import type { TensorLocation } from '../../io/stored-dtype.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
-import { ggufName } from '../gguf/names.js'
+import { ggufTensors } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { linearGroups, linearsOf } from '../network/plan.js'
+import { type LinearPlan, linearGroups, linearsOf } from '../network/plan.js'
 
 /** Statistics of weights' inputs. */
 interface Importance {
@@ -159,9 +159,15 @@ export interface ImportanceOfWeights {
 
 /** Returns GGUF's names of weights with the same input, by the name of the first of their layers. */
 export function weightsByInput(config: ModelConfig): Map<string, string[]> {
-  const { names } = ggufFamilyOf(config)
+  const namesOf = ggufNamesOf(config)
   const groups = config.network.blocks.flatMap(linearGroups)
-  return new Map(groups.map((group) => [group[0]!.name, group.map(({ name }) => ggufName(`${name}.weight`, names))]))
+  return new Map(groups.map((group) => [group[0]!.name, group.flatMap(namesOf)]))
+}
+
+/** Returns a function that gives GGUF's names of a layer's weight. */
+function ggufNamesOf(config: ModelConfig): (layer: LinearPlan) => string[] {
+  const { names } = ggufFamilyOf(config)
+  return ({ name, outFeatures }) => ggufTensors(`${name}.weight`, outFeatures, names).map((part) => part.name)
 }
 
 /**
@@ -176,11 +182,10 @@ export async function importanceFor(
 ): Promise<ImportanceOfWeights> {
   const importance = await readImportance(path)
   const columns = new Map(importance.columns)
-  const { names } = ggufFamilyOf(config)
-  const linears = linearsOf(config.network).map(({ name, inFeatures }) => ({
-    name: ggufName(`${name}.weight`, names),
-    inFeatures,
-  }))
+  const namesOf = ggufNamesOf(config)
+  const linears = linearsOf(config.network).flatMap((layer) =>
+    namesOf(layer).map((name) => ({ name, inFeatures: layer.inFeatures })),
+  )
   const { hiddenSize } = config
   const sizes = [...linears, { name: 'output.weight', inFeatures: hiddenSize }]
   for (const { name, inFeatures } of sizes) {

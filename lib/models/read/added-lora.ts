@@ -9,14 +9,15 @@ import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
-import { huggingFaceName, rowOrder } from '../gguf/names.js'
+import { ggufTensors, huggingFaceName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { adaptableLayers } from '../network/plan.js'
 import { FileTensor } from './file-tensor.js'
 import type { CheckedScales, NamedTensor, OpenFile, StoredWeight } from './stored-weight.js'
 
-/** One LoRA of a weight: scale · B A. */
+/** One LoRA of a weight: scale · B A, added to its rows from `from` on. */
 interface Factors {
+  readonly from: number
   /** [rank, in] */
   readonly a: FileTensor
   /** [out, rank] */
@@ -32,7 +33,7 @@ export async function withGgufLora(
   path: string,
   weights: ReadonlyMap<string, StoredWeight>,
   config: ModelConfig,
-  { architecture, names, permuted }: GgufFamily,
+  { architecture, names, order }: GgufFamily,
 ): Promise<Map<string, StoredWeight>> {
   const { metadata, tensors } = await readGguf(path)
   const read = new MetadataReader({ path, metadata, tensors })
@@ -48,13 +49,15 @@ export async function withGgufLora(
     if (ofWeight === undefined) throw read.unsupported(`the tensor ${stored}`)
     const name = huggingFaceName(ofWeight, names, path)
     const layer = linears.get(name)
-    if (!layer || layer.role === 'embeddings' || !isComputable(location.dtype)) {
+    const part = layer && ggufTensors(name, layer.outFeatures, names).find((other) => other.name === ofWeight)
+    if (!part || layer.role === 'embeddings' || !isComputable(location.dtype)) {
       throw read.unsupported(`${stored} (${location.dtype}), which is no LoRA of a linear layer`)
     }
     const other = tensors.get(`${ofWeight}.lora_${factor === 'a' ? 'b' : 'a'}`)
     if (!other) throw malformed(path, `${stored} has no counterpart`)
     if (factor === 'b') continue
-    const { inFeatures, outFeatures } = layer
+    const { inFeatures } = layer
+    const outFeatures = part.to - part.from
     const rank = location.shape[0]
     if (location.shape.join() !== `${rank},${inFeatures}` || other.shape.join() !== `${outFeatures},${rank}`) {
       throw malformed(
@@ -68,11 +71,8 @@ export async function withGgufLora(
     const scale = alpha === 0 ? 1 : alpha / rank!
     // The scale makes another base, whose identity is that of its tensors.
     const a = new FileTensor({ ...location, name: `${stored} × ${scale}` })
-    const b = new FileTensor(
-      { ...other, name: `${ofWeight}.lora_b` },
-      { rowOrder: permuted ? rowOrder(ofWeight, config) : null },
-    )
-    all.set(name, new AddedLora(base, { a, b, scale }))
+    const b = new FileTensor({ ...other, name: `${ofWeight}.lora_b` }, { rowOrder: order?.(ofWeight, config) })
+    all.set(name, new AddedLora(base, { from: part.from, a, b, scale }))
   }
   return all
 }
@@ -108,7 +108,7 @@ export class AddedLora implements StoredWeight {
 
   readInto(target: Tensor, open: OpenFile): void {
     const { device } = target
-    const { a, b, scale } = this.lora
+    const { from, a, b, scale } = this.lora
     const valuesOf = (factor: FileTensor) => {
       const values = Tensor.empty(factor.shape, { device })
       factor.readInto(values, open)
@@ -117,7 +117,8 @@ export class AddedLora implements StoredWeight {
     scope(() => {
       const sum = Tensor.empty(this.shape, { device })
       this.base.readInto(sum, open)
-      native.mergeFactors(valuesOf(b).native, valuesOf(a).native, scale, sum.native, null)
+      const rows = sum.rows(from, from + b.shape[0]!)
+      native.mergeFactors(valuesOf(b).native, valuesOf(a).native, scale, rows.native, null)
       target.copyFrom(sum)
     })
   }

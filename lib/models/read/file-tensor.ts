@@ -11,7 +11,8 @@ import {
   type CheckedScales,
   type NamedTensor,
   type OpenFile,
-  type StoredWeight,
+  type RowsPiece,
+  type StoredRows,
   stackedBlocks,
 } from './stored-weight.js'
 
@@ -48,7 +49,7 @@ const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
 const PIECE = 2 ** 21
 
 /** A weight that is one tensor of a file: floats, or blocks of GGUF. */
-export class FileTensor implements StoredWeight {
+export class FileTensor implements StoredRows {
   readonly name: string
   readonly path: string
   readonly shape: readonly number[]
@@ -109,8 +110,7 @@ export class FileTensor implements StoredWeight {
     return open(this.path).bytes(offset, bytes)
   }
 
-  /** Yields a matrix of floats in float32, some rows at a time: all pieces but the last have a multiple of 64 rows. */
-  *pieces(open: OpenFile): Generator<{ from: number; values: Float32Array }> {
+  *pieces(open: OpenFile): Generator<RowsPiece> {
     const { shape, offset, bytes } = this.#tensor
     const { rowOrder, transposed } = this.#layout
     if (transposed) {

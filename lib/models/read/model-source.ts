@@ -15,13 +15,14 @@ import type { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
 import { configFromGguf, ggufFamily } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
-import { ggufShape, huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import { ggufShape, ggufTensors, huggingFaceName, ropeFactorsName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import type { DecoderBlockPlan } from '../network/plan.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { withGgufLora } from './added-lora.js'
 import { FileTensor, float32In } from './file-tensor.js'
 import { quantisedWeights, quantiserSettings } from './formats/index.js'
+import { JoinedRows } from './joined-rows.js'
 import { quantisedOnLoad } from './quantise-on-load.js'
 import { Spelling } from './spelling.js'
 import { readBytes, StoredCodes } from './stored-codes.js'
@@ -169,11 +170,12 @@ export class ModelSource implements Contents {
       )
     }
     if (stored instanceof StoredCodes) return stored
-    const { dtype } = stored.tensors[0]!
-    if (isComputable(dtype) && !dtype.startsWith('int') && dtype !== 'uint8') return stored
+    const isValues = ({ dtype }: TensorLocation) => isComputable(dtype) && !dtype.startsWith('int') && dtype !== 'uint8'
+    const other = stored.tensors.find((tensor) => !isValues(tensor))
+    if (!other) return stored
     throw new UsageError(
       'unsupported-dtype',
-      `${path}: ${name} is stored as ${dtype}, which is not supported for weights.`,
+      `${path}: ${name} is stored as ${other.dtype}, which is not supported for weights.`,
     )
   }
 
@@ -189,11 +191,15 @@ export class ModelSource implements Contents {
   }
 
   /**
-   * Returns the blocks of a weight that a GGUF file stores in this format, rows in the file's order; null for other weights.
+   * Returns the blocks of a GGUF file's tensor, which holds the rows of a weight from `row` on, if it has this format; rows in the
+   * file's order. Null otherwise.
    */
-  storedBlocks(name: string, format: BlockDType): Uint8Array | null {
-    const stored = this.weights.get(name)
-    if (this.format !== 'gguf' || !(stored instanceof FileTensor) || stored.dtype !== format) return null
+  storedBlocks(name: string, row: number, format: BlockDType): Uint8Array | null {
+    if (this.format !== 'gguf') return null
+    const weight = this.weights.get(name)
+    const parts = weight instanceof JoinedRows ? weight.parts : [weight]
+    const stored = parts[(row * parts.length) / weight!.shape[0]!]
+    if (!(stored instanceof FileTensor) || stored.dtype !== format) return null
     return stored.rawBytes(this.#files.open)
   }
 
@@ -343,19 +349,26 @@ async function readGgufFile(path: string, adapters: readonly string[] = []): Pro
   const file = await readModelGguf(path)
   const factors = file.tensors.get(ropeFactorsName)
   const { gguf } = ggufFamily(file)
-  const { names, permuted, normOffset } = gguf
+  const { names, order, normOffset } = gguf
   const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
   const shapes = weightShapes(config)
   const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
   let weights = new Map<string, StoredWeight>()
+  const parts = new Map<string, FileTensor>()
   for (const [stored, location] of file.tensors) {
     if (stored === ropeFactorsName) continue
     const name = huggingFaceName(stored, names, location.path)
-    const order = permuted ? rowOrder(stored, config) : null
     const excess = norms.has(name) ? normOffset : 0
     const wanted = shapes.get(name)
     const shape = wanted && ggufShape(wanted).join() === location.shape.join() ? wanted : location.shape
-    weights.set(name, new FileTensor({ ...location, name, shape }, { rowOrder: order, excess }))
+    const isPart = wanted !== undefined && ggufTensors(name, wanted[0]!, names).length > 1
+    const tensor = { ...location, name: isPart ? stored : name, shape }
+    const all = isPart ? parts : weights
+    all.set(tensor.name, new FileTensor(tensor, { rowOrder: order?.(stored, config), excess }))
+  }
+  for (const [name, [rows]] of shapes) {
+    const joined = ggufTensors(name, rows!, names).flatMap((part) => parts.get(part.name) ?? [])
+    if (joined.length > 1) weights.set(name, new JoinedRows(name, joined))
   }
   for (const adapter of adapters) weights = await withGgufLora(adapter, weights, config, gguf)
   return { format: 'gguf', config, weights, spelling: new Spelling(), quantisation: null }

@@ -11,11 +11,12 @@ import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf } from '../network/plan.js'
 import { fittingFormat } from '../quantise/mixtures.js'
 import { AddedLora } from './added-lora.js'
-import { FileTensor } from './file-tensor.js'
 import {
+  blockFormat,
   type CheckedScales,
   type NamedTensor,
   type OpenFile,
+  type StoredRows,
   type StoredWeight,
   stackedBlocks,
 } from './stored-weight.js'
@@ -49,7 +50,7 @@ function quantisedWeight(stored: StoredWeight, format: QuantiseFormat): StoredWe
       `${path}: an adapter is added to ${name}, and the sum cannot be quantised to ${format}: leave the option quantise out.`,
     )
   }
-  if (!(stored instanceof FileTensor) || !isComputable(stored.dtype) || stored.keptFormat !== null) {
+  if (!isFloats(stored)) {
     throw new UsageError(
       'quantised-weights',
       `${path}: ${name} is quantised already, as ${dtype}, and cannot be quantised to ${format}: leave the option quantise out, or give the model in floats.`,
@@ -62,6 +63,10 @@ function quantisedWeight(stored: StoredWeight, format: QuantiseFormat): StoredWe
   return fitting === null ? stored : new FloatsToBlocks(stored, fitting)
 }
 
+function isFloats(stored: StoredWeight): stored is StoredRows {
+  return 'pieces' in stored && stored.tensors.every(({ dtype }) => isComputable(dtype) && blockFormat(dtype) === null)
+}
+
 /** A weight that the file stores as floats and the model in another format. */
 abstract class FloatsToQuantise implements StoredWeight {
   readonly name: string
@@ -71,7 +76,7 @@ abstract class FloatsToQuantise implements StoredWeight {
   abstract readonly dtype: WrittenBlocks | 'nf4'
   abstract readonly bytes: number
 
-  constructor(protected readonly floats: FileTensor) {
+  constructor(protected readonly floats: StoredRows) {
     const { name, path, shape, tensors } = floats
     this.name = name
     this.path = path
@@ -83,8 +88,8 @@ abstract class FloatsToQuantise implements StoredWeight {
     return this.dtype
   }
 
-  check(): CheckedScales {
-    return this.floats.check()
+  check(open: OpenFile): CheckedScales {
+    return this.floats.check(open)
   }
 
   abstract readKept(device: NativeDevice, open: OpenFile): Weight
@@ -98,7 +103,7 @@ class FloatsToBlocks extends FloatsToQuantise {
   readonly bytes: number
 
   constructor(
-    floats: FileTensor,
+    floats: StoredRows,
     readonly dtype: WrittenBlocks,
   ) {
     super(floats)
@@ -129,7 +134,7 @@ class FloatsToNf4 extends FloatsToQuantise {
   readonly dtype = 'nf4'
   readonly bytes: number
 
-  constructor(floats: FileTensor) {
+  constructor(floats: StoredRows) {
     super(floats)
     const [rows, columns] = floats.shape as [number, number]
     this.bytes = (rows * columns) / 2 + 4 * Math.ceil((rows * columns) / NF4_BLOCK)

@@ -12,8 +12,8 @@ export interface NamedTensor extends TensorLocation {
 }
 
 /**
- * A weight as a checkpoint stores it: one tensor of a file (`FileTensor`), codes with scales (`StoredCodes`), or floats that
- * are quantised on loading (`FloatsToBlocks`, `FloatsToNf4`).
+ * A weight as a checkpoint stores it: one tensor of a file (`FileTensor`) or several (`JoinedRows`), codes with scales
+ * (`StoredCodes`), or floats that are quantised on loading (`FloatsToBlocks`, `FloatsToNf4`).
  */
 export interface StoredWeight {
   /** Hugging Face's name of the weight. */
@@ -40,6 +40,18 @@ export interface StoredWeight {
   readKept(device: NativeDevice, open: OpenFile): Weight
   /** Writes its blocks into a matrix of its shape and format. Absent for weights other than blocks. */
   readBlocks?(target: Tensor, open: OpenFile): void
+}
+
+/** Rows of a matrix in float32, from row `from` on. */
+export interface RowsPiece {
+  readonly from: number
+  readonly values: Float32Array
+}
+
+/** A weight that files store as floats or blocks. */
+export interface StoredRows extends StoredWeight {
+  /** Yields a matrix of floats, some rows at a time: all pieces but the last have a multiple of 64 values. */
+  pieces(open: OpenFile): Generator<RowsPiece>
 }
 
 export interface CheckedScales {

@@ -3,7 +3,7 @@ import { float32, type GgufEntry, type GgufField, ggufText, writeGguf } from '..
 import type { FloatDType } from '../../native/addon.js'
 import { halfFromFloat32 } from '../../tensor/half.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
-import { ggufName, rowOrder } from '../gguf/names.js'
+import { ggufTensors } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 
 /**
@@ -17,22 +17,23 @@ export async function writeGgufLora(
   layers: readonly FactorsOfLayer[],
   dtype: FloatDType,
 ): Promise<void> {
-  const { architecture, names, permuted } = ggufFamilyOf(config)
+  const { architecture, names, order } = ggufFamilyOf(config)
   const alphas = new Set(layers.map(({ rank, scale }) => rank * scale))
   const alpha = alphas.size === 1 ? [...alphas][0]! : 0
   const entries = layers.flatMap(({ layer, rank, scale, a, b }): GgufEntry[] => {
-    const name = ggufName(`${layer.name}.weight`, names)
-    const order = permuted ? rowOrder(name, config) : null
     const bytesOfA = async () => bytesOf(await a(), dtype)
-    const bytesOfB = async () => {
-      const values = await b()
-      const scaled = alpha === 0 && scale !== 1 ? values.map((value) => value * scale) : values
-      return bytesOf(order ? reordered(scaled, rank, order) : scaled, dtype)
-    }
-    return [
-      { name: `${name}.lora_a`, dtype, shape: [rank, layer.inFeatures], data: bytesOfA },
-      { name: `${name}.lora_b`, dtype, shape: [layer.outFeatures, rank], data: bytesOfB },
-    ]
+    return ggufTensors(`${layer.name}.weight`, layer.outFeatures, names).flatMap(({ name, from, to }): GgufEntry[] => {
+      const rows = order?.(name, config)
+      const bytesOfB = async () => {
+        const values = (await b()).subarray(from * rank, to * rank)
+        const scaled = alpha === 0 && scale !== 1 ? values.map((value) => value * scale) : values
+        return bytesOf(rows ? reordered(scaled, rank, rows) : scaled, dtype)
+      }
+      return [
+        { name: `${name}.lora_a`, dtype, shape: [rank, layer.inFeatures], data: bytesOfA },
+        { name: `${name}.lora_b`, dtype, shape: [to - from, rank], data: bytesOfB },
+      ]
+    })
   })
   const fields: [string, GgufField][] = [
     ['general.architecture', ggufText(architecture)],

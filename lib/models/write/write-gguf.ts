@@ -20,7 +20,7 @@ import { configFromGguf, ggufFamilyOf } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
-import { ggufName, ggufShape, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import { type GgufPart, ggufShape, ggufTensors, ropeFactorsName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
 import type { ImportanceOfWeights } from '../quantise/importance.js'
@@ -76,20 +76,21 @@ export async function writeModelGguf(
 ): Promise<void> {
   const { config } = model
   const family = ggufFamilyOf(config)
-  const shapes = weightShapes(config)
+  const parts = [...weightShapes(config)].flatMap(([weight, shape]) =>
+    ggufTensors(weight, shape[0]!, family.names).map((part): WeightPart => ({ ...part, weight, shape })),
+  )
   const writing = { output: path, memory: new HostBuffer() }
-  const dtypes = storedDTypes(config, family, shapes, { dtype, quantise, weighted: importance !== null })
+  const dtypes = storedDTypes(config, parts, { dtype, quantise, weighted: importance !== null })
   let written = 0
-  const entries = [...shapes].map(([name, shape]): GgufEntry => {
-    const nameInFile = ggufName(name, family.names)
-    const stored = dtypes.get(name)!
+  const entries = parts.map((part): GgufEntry => {
+    const { name, from, to } = part
+    const stored = { dtype: dtypes.get(name)!, importance: importance?.columns.get(name) ?? null }
     const data = async () => {
-      const columns = importance?.columns.get(nameInFile) ?? null
-      const bytes = await storedBytes(model, family, { name, shape, dtype: stored, importance: columns }, writing)
-      onTensor?.(++written, shapes.size)
+      const bytes = await storedBytes(model, family, part, stored, writing)
+      onTensor?.(++written, parts.length)
       return bytes
     }
-    return { name: nameInFile, dtype: stored, shape: ggufShape(shape), data }
+    return { name, dtype: stored.dtype, shape: ggufShape([to - from, ...part.shape.slice(1)]), data }
   })
   const factors = ropeFactors(config)
   if (factors) {
@@ -120,11 +121,16 @@ async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
   return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
 }
 
-/** Returns each weight's format: float32 for vectors, convolutions and tables of positions, float16 for rows that do not fill blocks. */
+/** Rows of a weight of this shape. */
+interface WeightPart extends GgufPart {
+  readonly weight: string
+  readonly shape: readonly number[]
+}
+
+/** Returns each tensor's format: float32 for vectors, convolutions and tables of positions, float16 for rows that do not fill blocks. */
 function storedDTypes(
   config: ModelConfig,
-  { names }: GgufFamily,
-  shapes: ReadonlyMap<string, readonly number[]>,
+  parts: readonly WeightPart[],
   { dtype, quantise, weighted }: { dtype: GgufDType; quantise?: GgufQuantiseFormat; weighted: boolean },
 ): Map<string, GgufTensorDType> {
   const attentionLayers = [...config.network.blocks.keys()].filter(
@@ -133,45 +139,46 @@ function storedDTypes(
   const facts = { ...config, weighted, attentionLayers }
   const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
   let quantised = 0
-  const dtypes = [...shapes].map(([name, shape]): [string, GgufTensorDType] => {
-    if (shape.length !== 2 || name === `${config.network.positions}.weight`) return [name, 'float32']
-    const [nameInFile, columns] = [ggufName(name, names), shape.at(-1)!]
-    const blocks = quantise && linears.has(name) ? formatOfLinear(quantise, nameInFile, columns, facts) : null
+  const dtypes = parts.map(({ name, weight, shape }): [string, GgufTensorDType] => {
+    if (shape.length !== 2 || weight === `${config.network.positions}.weight`) return [name, 'float32']
+    const columns = shape.at(-1)!
+    const blocks = quantise && linears.has(weight) ? formatOfLinear(quantise, name, columns, facts) : null
     if (blocks) quantised++
-    return [name, blocks ?? (isMixture(dtype) ? formatInMixture(dtype, nameInFile, columns, facts) : dtype)]
+    return [name, blocks ?? (isMixture(dtype) ? formatInMixture(dtype, name, columns, facts) : dtype)]
   })
   if (quantise === undefined || quantised > 0) return new Map(dtypes)
   throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${quantise}.`)
 }
 
-/** How a weight is written. */
-interface StoredWeight {
-  name: string
-  shape: readonly number[]
-  dtype: GgufTensorDType
+/** How a tensor is written. */
+interface StoredForm {
+  readonly dtype: GgufTensorDType
   /** The importance of each column; null if it is unknown. */
-  importance: Float32Array | null
+  readonly importance: Float32Array | null
 }
 
 async function storedBytes(
   model: WritableModel,
-  { names, permuted, normOffset = 0 }: GgufFamily,
-  { name, shape, dtype, importance }: StoredWeight,
+  { order: orderOf, normOffset = 0 }: GgufFamily,
+  { name, weight, shape, from, to }: WeightPart,
+  { dtype, importance }: StoredForm,
   writing: Writing,
 ): Promise<Uint8Array> {
   const { config } = model
-  const blocks = isBlockDType(dtype) && model.isUnchanged?.(name) ? model.source!.storedBlocks(name, dtype) : null
+  const canCopy = isBlockDType(dtype) && model.isUnchanged?.(weight)
+  const blocks = canCopy ? model.source!.storedBlocks(weight, from, dtype) : null
   if (blocks) return blocks
-  using values = filledWeight(model, name, shape)
-  const order = permuted ? rowOrder(ggufName(name, names), config) : null
-  const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
+  using whole = filledWeight(model, weight, shape)
+  using values = keep(whole.rows(from, to))
+  const order = orderOf?.(name, config)
+  const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === weight)
   if (isNorm && normOffset !== 0) addNumber(values, normOffset)
   using laidOut = order ? permutedRows(values, order) : values
-  if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, name, writing)
-  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
+  if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, weight, writing)
+  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', weight, writing)
   const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
   const { threads } = model.device.facts()
-  return quantised(name, () => native.quantise(dtype, floats, shape.at(-1)!, importance, threads))
+  return quantised(weight, () => native.quantise(dtype, floats, shape.at(-1)!, importance, threads))
 }
 
 function addNumber(values: Tensor, number: number): void {
