@@ -5,7 +5,7 @@ import { packBatch } from '../data/packing.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { sharedName } from '../io/shared-name.js'
-import { type Model, weightsByInput, writeImportance } from '../models/index.js'
+import { columnsInFile, type Model, weightsByInput, writeImportance } from '../models/index.js'
 import { native } from '../native/addon.js'
 import {
   type EvalOptions,
@@ -142,7 +142,7 @@ class SquaresOfInputs {
   byWeight(): Map<string, Float64Array> {
     return new Map(
       [...this.#inputs].flatMap(([layer, { total }]) =>
-        this.#weights.get(layer)!.map((name) => [name, total] as const),
+        this.#weights.get(layer)!.map((name) => [name, columnsInFile(this.model.config, name, total)] as const),
       ),
     )
   }

@@ -52,13 +52,13 @@ export class MetadataReader {
     throw this.#wrong(key, 'a list of flags', value)
   }
 
-  /** Returns a whole number for each of `layers`, 0 included, also where all have one. */
-  countsOfLayers(key: string, layers: number): readonly number[] {
+  /** Returns a list of `length` whole numbers, 0 included, also where all are one. */
+  counts(key: string, length: number): readonly number[] {
     const value = this.#get(key)
-    const counts = Array.isArray(value) ? value : Array.from({ length: layers }, () => value)
+    const counts = Array.isArray(value) ? value : Array.from({ length }, () => value)
     const isCount = (count: unknown): count is number => Number.isInteger(count) && (count as number) >= 0
-    if (counts.length === layers && counts.every(isCount)) return counts
-    throw this.#wrong(key, `a whole number for each of ${layers} layers`, value)
+    if (counts.length === length && counts.every(isCount)) return counts
+    throw this.#wrong(key, `one whole number or ${length}`, value)
   }
 
   optionalNumber(key: string): number | null {

@@ -22,8 +22,12 @@ interface Layout {
   readonly names?: Record<string, string>
   readonly permuted?: boolean
   readonly normOffset?: number
+  /** Returns a tensor as the converter changes it, by its module in a block; null for others. */
+  readonly convert?: (module: string, tensor: GoldenTensor, config: Json) => GoldenTensor | null
   /** Names of the tensors that a weight is cut into. */
   readonly parts?: Record<string, readonly string[]>
+  /** The name of a tensor that is not read. */
+  readonly extra?: string
 }
 
 const llamaNames = {
@@ -169,6 +173,37 @@ const layouts: Record<string, Layout> = {
       'shortconv.l_cache': uint32(config.conv_L_cache!),
     }),
   },
+  'qwen3_5-text': {
+    architecture: 'qwen35',
+    names: {
+      post_attention_layernorm: 'post_attention_norm',
+      'linear_attn.in_proj_qkv': 'attn_qkv',
+      'linear_attn.in_proj_z': 'attn_gate',
+      'linear_attn.in_proj_b': 'ssm_beta',
+      'linear_attn.in_proj_a': 'ssm_alpha',
+      'linear_attn.conv1d': 'ssm_conv1d',
+      'linear_attn.norm': 'ssm_norm',
+      'linear_attn.out_proj': 'ssm_out',
+      'linear_attn.A_log': 'ssm_a',
+      'linear_attn.dt_bias': 'ssm_dt.bias',
+    },
+    convert: qwenTensor,
+    // A file with a layer that predicts more tokens.
+    extra: 'blk.4.nextn.eh_proj.weight',
+    metadata: (config) => ({
+      block_count: uint32(5),
+      nextn_predict_layers: uint32(1),
+      full_attention_interval: uint32(4),
+      'attention.value_length': uint32(config.head_dim!),
+      'rope.dimension_count': uint32(config.head_dim! / 4),
+      'rope.dimension_sections': array(5, [1, 1, 0, 0].map(uint32)),
+      'ssm.conv_kernel': uint32(4),
+      'ssm.state_size': uint32(config.linear_key_head_dim!),
+      'ssm.group_count': uint32(config.linear_num_key_heads!),
+      'ssm.time_step_rank': uint32(config.linear_num_value_heads!),
+      'ssm.inner_size': uint32(config.linear_num_value_heads! * config.linear_value_head_dim!),
+    }),
+  },
   gpt2: {
     architecture: 'gpt2',
     names: {
@@ -225,6 +260,10 @@ function convert(name: string, layout: Layout): Uint8Array {
       offset += 4 * length + padding
     }
   }
+  if (layout.extra) {
+    parts.push({ name: layout.extra, sizes: [8], type: 0, offset })
+    data.push(Buffer.alloc(32))
+  }
   const metadata = { ...baseMetadata(config), ...layout.metadata?.(config) }
   const header = ggufBytes({
     metadata: [
@@ -262,17 +301,46 @@ function baseMetadata(config: Json): Record<string, TypedValue> {
 }
 
 function ggufNames(stored: string, { names, parts }: Layout): string[] {
+  const [, inLayer, whole] = /^model\.layers\.(\d+)\.(.+)$/.exec(stored) ?? []
+  if (names?.[whole!]) return [`blk.${inLayer}.${names[whole!]}`]
   const [, layer, module, kind] = /^(?:(?:model\.layers|transformer\.h)\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(stored)!
   const renamed = parts?.[module!] ?? [{ ...llamaNames, ...names }[module!]!]
   return renamed.map((name) => (layer === undefined ? `${name}.${kind}` : `blk.${layer}.${name}.${kind}`))
 }
 
+/** Value heads come tiled: the first of each key head, then the second of each. */
+function qwenTensor(module: string, { values, ...tensor }: GoldenTensor, config: Json): GoldenTensor | null {
+  if (module.endsWith('norm.weight') && module !== 'linear_attn.norm.weight')
+    return { ...tensor, values: values.map((value) => value + 1) }
+  const name = /^linear_attn\.(\w+)/.exec(module)?.[1] ?? ''
+  const [keyHeads, valueHeads] = [config.linear_num_key_heads!, config.linear_num_value_heads!]
+  const [keys, perHead] = [2 * keyHeads * config.linear_key_head_dim!, valueHeads / keyHeads]
+  const moved = values.map((value) => (name === 'A_log' ? -Math.exp(value) : value))
+  const heads = (start: number, length: number) => {
+    const from = moved.slice(start, start + valueHeads * length)
+    for (let key = 0; key < keyHeads; key++) {
+      for (let value = 0; value < perHead; value++) {
+        const head = key * perHead + value
+        moved.set(from.subarray(head * length, (head + 1) * length), start + (value * keyHeads + key) * length)
+      }
+    }
+  }
+  const width = values.length / tensor.shape[0]!
+  const size = config.linear_value_head_dim!
+  if (name === 'in_proj_qkv' || name === 'conv1d') heads(keys * width, size * width)
+  if (name === 'in_proj_z') heads(0, size * width)
+  if (/^(in_proj_[ab]|A_log|dt_bias)$/.test(name)) heads(0, width)
+  if (name === 'out_proj') for (let row = 0; row < tensor.shape[0]!; row++) heads(row * width, size)
+  return { ...tensor, values: moved }
+}
+
 function converted(
   stored: string,
-  { shape, values }: GoldenTensor,
-  { permuted, normOffset }: Layout,
+  tensor: GoldenTensor,
+  { permuted, normOffset, convert: change }: Layout,
   config: Json,
 ): { shape: readonly number[]; values: Float32Array } {
+  const { shape, values } = change?.(stored.replace(/^model\.(layers\.\d+\.)?/, ''), tensor, config) ?? tensor
   if (normOffset && stored.endsWith('norm.weight')) return { shape, values: values.map((value) => value + normOffset) }
   if (shape.length === 3) return { shape: [shape[0]!, shape[2]!], values }
   if (/c_(attn|proj|fc)\.weight$/.test(stored)) {

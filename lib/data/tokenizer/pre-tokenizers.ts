@@ -56,6 +56,18 @@ const threeDigits = split([CONTRACTIONS, WORD, '\\p{N}{1,3}', PUNCTUATION, SPACE
 const qwen2 = recipe(split([CONTRACTIONS, WORD, '\\p{N}', PUNCTUATION, SPACES].join('|')), {
   normalizer: { type: 'NFC' },
 })
+const qwen35 = recipe(
+  split(
+    [
+      CONTRACTIONS,
+      '[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+',
+      '\\p{N}',
+      ' ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*',
+      SPACES,
+    ].join('|'),
+  ),
+  { normalizer: { type: 'NFC' } },
+)
 const llama3 = recipe(threeDigits, { ignoreMerges: true, addsBos: true })
 const gpt4o = recipe(
   split(
@@ -93,13 +105,14 @@ const RECIPES: Record<string, PreTokenizerRecipe> = {
   'smaug-bpe': recipe(threeDigits),
   qwen2,
   'deepseek-r1-qwen': qwen2,
+  qwen35,
   'gpt-4o': gpt4o,
   llama4: gpt4o,
   tekken,
 }
 
 /** The names to write if several have equal recipes. */
-const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
+const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'qwen35', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
 
 /** Returns the name of the pre-tokenizer in a tokenizer.json; null if it is unknown. */
 export function preTokenizerName(json: Readonly<Record<string, unknown>>): string | null {

@@ -25,7 +25,7 @@ export const gemma: Family = {
     architecture: 'gemma',
     className: 'GemmaForCausalLM',
     names: llamaNames,
-    normOffset: 1,
+    addsOffsets: true,
     config: (metadata) => ({ hidden_activation: 'gelu_pytorch_tanh', ...metadata.llamaConfig() }),
   },
 }

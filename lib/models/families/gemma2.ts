@@ -48,7 +48,7 @@ export const gemma2: Family = {
     architecture: 'gemma2',
     className: 'Gemma2ForCausalLM',
     names: llamaNamesWith(normNames),
-    normOffset: 1,
+    addsOffsets: true,
     config(metadata) {
       const { layers, heads, headSize, hiddenSize } = metadata
       return {

@@ -60,7 +60,7 @@ export const gemma3: Family = {
     architecture: 'gemma3',
     className: 'Gemma3ForCausalLM',
     names: llamaNamesWith({ ...normNames, ...queryKeyNorms }),
-    normOffset: 1,
+    addsOffsets: true,
     config(metadata) {
       const { layers, heads, headSize, hiddenSize } = metadata
       return {

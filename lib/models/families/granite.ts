@@ -1,8 +1,9 @@
 import { float32 } from '../../io/gguf-writer.js'
 import type { JsonObject } from '../../io/json.js'
 import type { Fields } from '../gguf/gguf-family.js'
+import { pairedRows } from '../gguf/layout.js'
 import type { GgufMetadata } from '../gguf/metadata.js'
-import { llamaNames, pairedRows } from '../gguf/names.js'
+import { llamaNames } from '../gguf/names.js'
 import type { ModelConfig, ModelSizes } from '../network/model-config.js'
 import { attentionsOf, type DecoderBlockPlan, type NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
@@ -28,7 +29,7 @@ export const granite: Family = {
     architecture: 'granite',
     className: 'GraniteForCausalLM',
     names: llamaNames,
-    order: pairedRows,
+    layout: pairedRows,
     config: (metadata) => ({ ...graniteConfig(metadata), ...metadata.biases() }),
     fields: graniteFields,
   },

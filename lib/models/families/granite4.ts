@@ -1,5 +1,6 @@
 import { bool } from '../../io/gguf-writer.js'
-import { llamaNamesWith, pairedRows } from '../gguf/names.js'
+import { pairedRows } from '../gguf/layout.js'
+import { llamaNamesWith } from '../gguf/names.js'
 import { attentionsOf } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
@@ -61,7 +62,7 @@ export const granite4: Family = {
       }),
       inParts: true,
     },
-    order: pairedRows,
+    layout: pairedRows,
     config(metadata) {
       for (const key of ignoredInGguf.split(' ')) metadata.optionalNumber(key)
       const { intermediate_size, ...config } = graniteConfig(metadata)

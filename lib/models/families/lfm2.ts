@@ -78,7 +78,7 @@ export const lfm2: Family = {
       },
     },
     config(metadata) {
-      const counts = metadata.read.countsOfLayers(metadata.key('attention.head_count_kv'), metadata.layers)
+      const counts = metadata.read.counts(metadata.key('attention.head_count_kv'), metadata.layers)
       const { rms_norm_eps, ...config } = metadata.llamaConfig({ keyValueHeads: Math.max(...counts), theta: 1_000_000 })
       return {
         ...config,

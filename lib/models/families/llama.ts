@@ -1,4 +1,5 @@
-import { llamaNames, pairedRows } from '../gguf/names.js'
+import { pairedRows } from '../gguf/layout.js'
+import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
@@ -22,7 +23,7 @@ export const llama: Family = {
     architecture: 'llama',
     className: 'LlamaForCausalLM',
     names: llamaNames,
-    order: pairedRows,
+    layout: pairedRows,
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),

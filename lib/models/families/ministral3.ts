@@ -1,6 +1,7 @@
 import { float32 } from '../../io/gguf-writer.js'
 import type { JsonObject } from '../../io/json.js'
-import { llamaNames, pairedRows } from '../gguf/names.js'
+import { pairedRows } from '../gguf/layout.js'
+import { llamaNames } from '../gguf/names.js'
 import { attentionsOf, type RotaryPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { type Defaults, layerWindows, llamaBlock, llamaNetwork, readLlamaSizes } from './parts.js'
@@ -51,7 +52,7 @@ export const ministral3: Family = {
     architecture: 'mistral3',
     className: 'Ministral3ForCausalLM',
     names: llamaNames,
-    order: pairedRows,
+    layout: pairedRows,
     config(metadata) {
       const { rope_theta, rope_scaling, ...config } = metadata.llamaConfig()
       // llama.cpp takes mscale for 1.

@@ -1,5 +1,10 @@
 import { InputError } from '../../common/errors.js'
-import type { AttentionPlan, DeltaNetPlan, LinearPlan, NormPlan } from '../network/plan.js'
+import { list, uint32 } from '../../io/gguf-writer.js'
+import type { JsonObject } from '../../io/json.js'
+import type { TensorLayout } from '../gguf/layout.js'
+import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import type { ModelConfig } from '../network/model-config.js'
+import { type AttentionPlan, type DeltaNetPlan, deltaNetsOf, type LinearPlan, type NormPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import {
@@ -54,7 +59,118 @@ export const qwen3_5: Family = {
     }
   },
 
-  gguf: null,
+  gguf: {
+    architecture: 'qwen35',
+    className: 'Qwen3_5ForCausalLM',
+    names: {
+      ...llamaNamesWith({
+        ...queryKeyNorms,
+        post_attention_norm: 'post_attention_layernorm',
+        attn_qkv: 'linear_attn.in_proj_qkv',
+        attn_gate: 'linear_attn.in_proj_z',
+        ssm_beta: 'linear_attn.in_proj_b',
+        ssm_alpha: 'linear_attn.in_proj_a',
+        ssm_conv1d: 'linear_attn.conv1d',
+        ssm_norm: 'linear_attn.norm',
+        ssm_out: 'linear_attn.out_proj',
+      }),
+      whole: { ssm_a: 'linear_attn.A_log', 'ssm_dt.bias': 'linear_attn.dt_bias' },
+    },
+    addsOffsets: true,
+    layout: layoutOfTensor,
+    config(metadata) {
+      const { read, layers, headSize } = metadata
+      const key = (name: string) => metadata.key(name)
+      const rotated = metadata.number('rope.dimension_count', headSize / 4)
+      const { rope_theta, rope_scaling, ...config } = metadata.llamaConfig({ rotated })
+      const interval = metadata.number('full_attention_interval', 4)
+      const isRecurrent = read.flagsOfLayers(key('attention.recurrent_layers'))
+      const valueHeads = metadata.number('ssm.time_step_rank')
+      return {
+        hidden_act: 'silu',
+        ...config,
+        rope_parameters: {
+          rope_theta: rope_theta!,
+          ...((rope_scaling as JsonObject | null) ?? { rope_type: 'default' }),
+          partial_rotary_factor: rotated / headSize,
+          mrope_section: read.counts(key('rope.dimension_sections'), 4).slice(0, 3),
+          mrope_interleaved: true,
+        },
+        linear_num_key_heads: metadata.number('ssm.group_count'),
+        linear_num_value_heads: valueHeads,
+        linear_key_head_dim: metadata.number('ssm.state_size'),
+        linear_value_head_dim: metadata.number('ssm.inner_size') / valueHeads,
+        linear_conv_kernel_dim: metadata.number('ssm.conv_kernel'),
+        layer_types: Array.from({ length: layers }, (_, i) =>
+          (isRecurrent ? isRecurrent[i] : (i + 1) % interval !== 0) ? 'linear_attention' : 'full_attention',
+        ),
+      }
+    },
+    fields({ network, json }) {
+      const [deltaNet] = deltaNetsOf(network)
+      const { keyHeads, valueHeads, keySize, valueSize } = deltaNet?.shape ?? usualShape
+      const isRecurrent = network.blocks.map(({ mixer }) => mixer.kind === 'deltaNet')
+      const interval = isRecurrent.indexOf(false) + 1 || isRecurrent.length + 1
+      const isRegular = isRecurrent.every((recurrent, i) => recurrent === ((i + 1) % interval !== 0))
+      return {
+        'rope.dimension_sections': list('int32', sectionsOf(json)),
+        'ssm.conv_kernel': uint32(deltaNet?.convolution.length ?? 4),
+        'ssm.state_size': uint32(keySize),
+        'ssm.group_count': uint32(keyHeads),
+        'ssm.time_step_rank': uint32(valueHeads),
+        'ssm.inner_size': uint32(valueHeads * valueSize),
+        full_attention_interval: uint32(interval),
+        // Older versions of llama.cpp know intervals only.
+        ...(!isRegular && { 'attention.recurrent_layers': list('bool', isRecurrent) }),
+      }
+    },
+  },
+}
+
+const usualShape = { keyHeads: 16, valueHeads: 32, keySize: 128, valueSize: 128 }
+
+/** Returns the sections of positions (M-RoPE), which only images need. */
+function sectionsOf(json: JsonObject): number[] {
+  const inner = Object(json.text_config ?? json)
+  const { mrope_section: sections } = Object(inner.rope_parameters ?? inner.rope_scaling)
+  return [...(Array.isArray(sections) ? sections : [11, 11, 10]), 0].map(Number)
+}
+
+/**
+ * Returns how llama.cpp's converter stores a delta net's tensors: value head v of key head k comes at v · (key heads) + k, as its
+ * operations repeat keys; ours at k · (value heads of each) + v.
+ */
+function layoutOfTensor(tensor: string, { network }: ModelConfig): TensorLayout | null {
+  const [deltaNet] = deltaNetsOf(network)
+  const stem = /^blk\.\d+\.(\w+)/.exec(tensor)?.[1]
+  if (!deltaNet) return null
+  const { keyHeads, valueHeads, keySize, valueSize } = deltaNet.shape
+  const each = valueHeads / keyHeads
+  const ofHeads = (size: number, before = 0): Int32Array | undefined =>
+    each === 1
+      ? undefined
+      : Int32Array.from({ length: before + valueHeads * size }, (_, row) => {
+          if (row < before) return row
+          const [head, inHead] = [Math.floor((row - before) / size), (row - before) % size]
+          return before + ((head % each) * keyHeads + Math.floor(head / each)) * size + inHead
+        })
+  switch (stem) {
+    case 'attn_qkv':
+    case 'ssm_conv1d':
+      return { rows: ofHeads(valueSize, 2 * keyHeads * keySize) }
+    case 'attn_gate':
+      return { rows: ofHeads(valueSize) }
+    case 'ssm_alpha':
+    case 'ssm_beta':
+    case 'ssm_dt':
+      return { rows: ofHeads(1) }
+    case 'ssm_a':
+      return { rows: ofHeads(1), isNegatedExponential: true }
+    case 'ssm_out':
+      return { columns: ofHeads(1) }
+    default:
+      return null
+  }
 }
 
 /** Returns whether a layer has attention: by `layer_types`, or every fourth, or every `full_attention_interval`-th. */
@@ -77,10 +193,10 @@ function readDeltaNet(
   norm: (name: string, size: number) => NormPlan,
 ): (layer: number) => DeltaNetPlan {
   const shape = {
-    keyHeads: read.integer('linear_num_key_heads', 16),
-    valueHeads: read.integer('linear_num_value_heads', 32),
-    keySize: read.integer('linear_key_head_dim', 128),
-    valueSize: read.integer('linear_value_head_dim', 128),
+    keyHeads: read.integer('linear_num_key_heads', usualShape.keyHeads),
+    valueHeads: read.integer('linear_num_value_heads', usualShape.valueHeads),
+    keySize: read.integer('linear_key_head_dim', usualShape.keySize),
+    valueSize: read.integer('linear_value_head_dim', usualShape.valueSize),
   }
   const { keyHeads, valueHeads, keySize, valueSize } = shape
   if (valueHeads % keyHeads !== 0) {

@@ -1,4 +1,5 @@
-import { llamaNames, pairedRows } from '../gguf/names.js'
+import { pairedRows } from '../gguf/layout.js'
+import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
@@ -29,7 +30,7 @@ export const smollm3: Family = {
     architecture: 'smollm3',
     className: 'SmolLM3ForCausalLM',
     names: llamaNames,
-    order: pairedRows,
+    layout: pairedRows,
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),

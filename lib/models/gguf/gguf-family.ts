@@ -1,6 +1,7 @@
 import type { GgufField } from '../../io/gguf-writer.js'
 import type { JsonObject } from '../../io/json.js'
 import type { ModelConfig } from '../network/model-config.js'
+import type { TensorLayout } from './layout.js'
 import type { GgufMetadata } from './metadata.js'
 import type { GgufNames } from './names.js'
 
@@ -20,8 +21,8 @@ export interface GgufFamily {
   /** The fields that `config` reads besides those of every family. */
   fields?(config: ModelConfig): Fields
   readonly names: GgufNames
-  /** Returns the order of a tensor's rows in files (`FileLayout.rowOrder`) by its GGUF name; null: their own. */
-  order?(tensor: string, config: ModelConfig): Int32Array | null
-  /** The offset that files add to norms' weights. */
-  readonly normOffset?: number
+  /** Returns how a tensor differs from its weight, by its GGUF name; null where it does not. */
+  layout?(tensor: string, config: ModelConfig): TensorLayout | null
+  /** Whether files have norms' weights with their offset (`NormPlan.weightOffset`) added. */
+  readonly addsOffsets?: boolean
 }

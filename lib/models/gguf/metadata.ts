@@ -41,10 +41,12 @@ export class GgufMetadata {
     this.heads = read.countOfLayers(key('attention.head_count'))
     this.headSize = read.count(key('attention.key_length'), this.hiddenSize / this.heads)
     this.maxPositions = read.count(key('context_length'))
-    this.layers = read.count(key('block_count'))
+    // Layers that predict more tokens come after the others.
+    this.layers = read.count(key('block_count')) - read.number(key('nextn_predict_layers'), 0)
     read.refuseUnless(key('attention.value_length'), this.headSize)
     read.refuseUnless(key('expert_count'), 0)
     read.refuseUnless(key('attention.causal'), true)
+    if (!(this.layers >= 1)) throw malformed(file.path, 'all its blocks are layers that predict more tokens')
     if (this.layers > file.tensors.size)
       throw malformed(file.path, `it claims ${this.layers} blocks but has ${file.tensors.size} tensors`)
   }

@@ -1,6 +1,5 @@
 /** Translates GGUF's tensor names to those of Hugging Face's checkpoints, and the order of their rows. */
 import { quoted, UsageError } from '../../common/errors.js'
-import type { ModelSizes } from '../network/model-config.js'
 
 type Names = Readonly<Record<string, string>>
 
@@ -10,6 +9,8 @@ export interface GgufNames {
   /** Within `blk.N`, under `blocks.N`. */
   readonly block: Names
   readonly blocks: string
+  /** Whole names of tensors that are no weight or bias of a module, within `blk.N` and `blocks.N`. */
+  readonly whole?: Names
   /** Whether several tensors with one path are its rows, one after the other; otherwise the last of them is written. */
   readonly inParts?: boolean
 }
@@ -55,18 +56,24 @@ export const ropeFactorsName = 'rope_freqs.weight'
  * `model.layers.3.self_attn.q_proj.weight`. `rope_freqs.weight` keeps its name.
  * @throws UsageError `unknown-tensor` for a tensor that the architecture does not have: ignoring it would change the model
  */
-export function huggingFaceName(ggufName: string, { outer, block, blocks }: GgufNames, file = 'the GGUF file'): string {
+export function huggingFaceName(
+  ggufName: string,
+  { outer, block, blocks, whole = {} }: GgufNames,
+  file = 'the GGUF file',
+): string {
   if (ggufName === ropeFactorsName) return ggufName
-  const [, layer, stem = '', kind] = /^(?:blk\.(\d+)\.)?(\w+(?:\.\w+)?)\.(weight|bias)$/.exec(ggufName) ?? []
+  const [, layer, inside = ''] = /^(?:blk\.(\d+)\.)?(.+)$/.exec(ggufName) ?? []
+  const [, stem = '', kind = ''] = /^(\w+(?:\.\w+)?)(\.(?:weight|bias))$/.exec(inside) ?? []
   const names = layer === undefined ? outer : block
-  const renamed = Object.hasOwn(names, stem) ? names[stem] : undefined
+  const path = Object.hasOwn(names, stem) ? `${names[stem]}${kind}` : undefined
+  const renamed = layer !== undefined && Object.hasOwn(whole, inside) ? whole[inside] : path
   if (renamed === undefined) {
     throw new UsageError(
       'unknown-tensor',
       `The tensor ${quoted(ggufName)} in ${file} is not one of its architecture's tensors.`,
     )
   }
-  return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
+  return layer === undefined ? renamed : `${blocks}.${layer}.${renamed}`
 }
 
 /** GGUF has no axis for the one input of a depthwise convolution's channel: its weight [C, 1, K] is stored as [C, K]. */
@@ -76,49 +83,20 @@ export const ggufShape = (shape: readonly number[]): readonly number[] => {
 }
 
 /**
- * Returns GGUF's tensors of a weight or bias of `rows` rows, the reverse of `huggingFaceName`: one, or parts of equal size. Every
- * weight of a family that GGUF knows has them.
+ * Returns GGUF's tensors of a weight of `rows` rows, the reverse of `huggingFaceName`: one, or parts of equal size. Every weight of a
+ * family that GGUF knows has them.
  */
-export function ggufTensors(name: string, rows: number, { outer, block, blocks, inParts }: GgufNames): GgufPart[] {
-  const [, path = '', kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? []
-  const [, layer, inBlock] = path.startsWith(`${blocks}.`)
-    ? (/^(\d+)\.(.+)$/.exec(path.slice(blocks.length + 1)) ?? [])
-    : []
-  const names = layer === undefined ? outer : block
+export function ggufTensors(name: string, rows: number, names: GgufNames): GgufPart[] {
+  const { outer, block, blocks, inParts, whole = {} } = names
+  const inBlock = name.startsWith(`${blocks}.`) ? /^(\d+)\.(.+)$/.exec(name.slice(blocks.length + 1)) : null
+  const [, layer, inside = name] = inBlock ?? []
+  const [, path = '', kind = ''] = /^(.+)(\.(?:weight|bias))$/.exec(inside) ?? []
+  const keysOf = (table: Names, value: string) => Object.keys(table).filter((key) => table[key] === value)
+  const stems = keysOf(layer === undefined ? outer : block, path).map((stem) => `${stem}${kind}`)
+  const all = [...stems, ...(layer === undefined ? [] : keysOf(whole, inside))]
+  if (all.length === 0) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
   // A family's own names come after others, such as those of Llama that OLMo 2 does not use.
-  const stems = Object.keys(names).filter((key) => names[key] === (inBlock ?? path))
-  if (stems.length === 0) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
-  const place = layer === undefined ? '' : `blk.${layer}.`
-  const used = inParts ? stems : stems.slice(-1)
-  const each = rows / used.length
-  return used.map((stem, part) => ({ name: `${place}${stem}.${kind}`, from: part * each, to: (part + 1) * each }))
-}
-
-/**
- * The order that turns GGUF's query and key rows into Hugging Face's: row r of the Hugging Face weight (or bias) is row
- * `order[r]` of GGUF's.
- *
- * In some architectures llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs
- * (j, j + headSize / 2): the same rotation after the rows of each head are interleaved. Rows are whole blocks of a
- * quantised format, so raw rows may be permuted.
- *
- * @param heads query heads for `attn_q`, key-value heads for `attn_k`
- * @returns [heads · headSize]
- */
-export function unpermuteRows(heads: number, headSize: number): Int32Array {
-  const half = headSize / 2
-  return Int32Array.from({ length: heads * headSize }, (_, row) => {
-    const inHead = row % headSize
-    return row - inHead + 2 * (inHead % half) + Math.floor(inHead / half)
-  })
-}
-
-/** Returns the row order of a query or key tensor by its GGUF name where files store pairs together; null for other tensors. */
-export function pairedRows(
-  ggufName: string,
-  { heads, keyValueHeads, headSize }: Pick<ModelSizes, 'heads' | 'keyValueHeads' | 'headSize'>,
-): Int32Array | null {
-  const projection = /^blk\.\d+\.attn_([qk])\.(?:weight|bias)$/.exec(ggufName)?.[1]
-  if (projection === undefined) return null
-  return unpermuteRows(projection === 'q' ? heads : keyValueHeads, headSize)
+  const used = inParts ? all : all.slice(-1)
+  const [place, each] = [layer === undefined ? '' : `blk.${layer}.`, rows / used.length]
+  return used.map((tensor, part) => ({ name: `${place}${tensor}`, from: part * each, to: (part + 1) * each }))
 }

@@ -10,6 +10,7 @@ import { type GgufEntry, type GgufField, ggufText, list, uint32, writeGguf } fro
 import { decodeUtf8, MAX_WHOLE_BYTES, malformed, readExactly, withInputFile } from '../../io/open.js'
 import type { TensorLocation } from '../../io/stored-dtype.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
+import { inFileOrder } from '../gguf/layout.js'
 import { ggufTensors } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { type LinearPlan, linearGroups, linearsOf } from '../network/plan.js'
@@ -162,6 +163,12 @@ export function weightsByInput(config: ModelConfig): Map<string, string[]> {
   const namesOf = ggufNamesOf(config)
   const groups = config.network.blocks.flatMap(linearGroups)
   return new Map(groups.map((group) => [group[0]!.name, group.flatMap(namesOf)]))
+}
+
+/** Returns numbers of a weight's columns in the order of its file. */
+export function columnsInFile(config: ModelConfig, nameInFile: string, columns: Float64Array): Float64Array {
+  const { columns: order } = ggufFamilyOf(config).layout?.(nameInFile, config) ?? {}
+  return inFileOrder(columns, 1, { columns: order })
 }
 
 /** Returns a function that gives GGUF's names of a layer's weight. */

@@ -32,8 +32,8 @@ const mainFormats: Record<GgufMixture, WrittenBlocks> = {
 interface Facts extends Pick<ModelConfig, 'layers' | 'heads' | 'keyValueHeads' | 'tiedEmbeddings'> {
   /** Whether the importance of columns is known. */
   readonly weighted: boolean
-  /** The layers with attention, where not all have it. */
-  readonly attentionLayers?: readonly number[]
+  /** The layers that project values, where not all do. */
+  readonly valueLayers?: readonly number[]
 }
 
 /**
@@ -77,7 +77,7 @@ function wantedFormat(mixture: GgufMixture, name: string, columns: number, facts
     case 'attn_qkv': {
       const sharing = heads / keyValueHeads
       if (mixture === 'iq4_xs' && sharing >= 4) return 'q5_k'
-      const among = facts.attentionLayers ?? Array.from({ length: layers }, (_, i) => i)
+      const among = facts.valueLayers ?? Array.from({ length: layers }, (_, i) => i)
       const more = getsMoreBits(among.indexOf(layer), among.length)
       if ((mixture === 'q4_k_m' || mixture === 'q5_k_m') && more) return 'q6_k'
       // Llama 70B, whose matrix is an eighth of the queries'.

@@ -33,7 +33,7 @@ export async function withGgufLora(
   path: string,
   weights: ReadonlyMap<string, StoredWeight>,
   config: ModelConfig,
-  { architecture, names, order }: GgufFamily,
+  { architecture, names, layout }: GgufFamily,
 ): Promise<Map<string, StoredWeight>> {
   const { metadata, tensors } = await readGguf(path)
   const read = new MetadataReader({ path, metadata, tensors })
@@ -70,8 +70,9 @@ export async function withGgufLora(
     // As in llama.cpp, alpha 0 means that the factors have their scales.
     const scale = alpha === 0 ? 1 : alpha / rank!
     // The scale makes another base, whose identity is that of its tensors.
-    const a = new FileTensor({ ...location, name: `${stored} × ${scale}` })
-    const b = new FileTensor({ ...other, name: `${ofWeight}.lora_b` }, { rowOrder: order?.(ofWeight, config) })
+    const { rows, columns } = layout?.(ofWeight, config) ?? {}
+    const a = new FileTensor({ ...location, name: `${stored} × ${scale}` }, { columns })
+    const b = new FileTensor({ ...other, name: `${ofWeight}.lora_b` }, { rows })
     all.set(name, new AddedLora(base, { from: part.from, a, b, scale }))
   }
   return all

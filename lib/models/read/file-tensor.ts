@@ -1,11 +1,13 @@
 import { InputError } from '../../common/errors.js'
-import { blockBytes, type TensorLocation } from '../../io/stored-dtype.js'
+import { malformed } from '../../io/open.js'
+import { blockBytes, blockValues, type TensorLocation } from '../../io/stored-dtype.js'
 import { type BlockDType, type DType, type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { transposed as transposedMatrix } from '../../tensor/transpose.js'
 import { type Weight, weightOf } from '../../tensor/weight.js'
+import { inWeightOrder, orderOfRuns, type TensorLayout } from '../gguf/layout.js'
 import {
   blockFormat,
   type CheckedScales,
@@ -17,9 +19,7 @@ import {
 } from './stored-weight.js'
 
 /** The differences between a file's tensor and the weight. */
-export interface FileLayout {
-  /** Row r of the weight is row `rowOrder[r]` of the file; null if the orders agree. */
-  readonly rowOrder?: Int32Array | null
+export interface FileLayout extends TensorLayout {
   /** Whether the file stores the transpose. */
   readonly transposed?: boolean
   /** The offset that the file adds to every value. */
@@ -63,13 +63,16 @@ export class FileTensor implements StoredRows {
   constructor(tensor: NamedTensor, layout: FileLayout = {}) {
     const { name, path, dtype, shape, bytes } = tensor
     const { transposed, excess } = layout
+    const columns = layout.columns && shape[1]! / layout.columns.length
     this.name = name
     this.path = path
     this.shape = transposed ? shape.toReversed() : shape
     this.dtype = dtype
     this.bytes = bytes
     this.tensors = [tensor]
-    this.keptFormat = shape.length === 2 && !transposed && !excess ? blockFormat(dtype) : null
+    const format = blockFormat(dtype)
+    const isWhole = format === null || columns === undefined || columns % blockValues(format) === 0
+    this.keptFormat = shape.length === 2 && !transposed && !excess && isWhole ? format : null
     this.#tensor = tensor
     this.#layout = layout
   }
@@ -84,19 +87,23 @@ export class FileTensor implements StoredRows {
     const { shape, offset } = this.#tensor
     scope(() => {
       const raw = native.fromFile(device, this.dtype as DType, shape, open(this.path), offset)
-      if (this.#differs) this.#readUnpacked(raw, target)
+      if (this.#layout.isNegatedExponential) this.#readLogarithms(target, open)
+      else if (this.#differs) this.#readUnpacked(raw, target)
       else native.dequantise(raw, target.native)
       raw.dispose()
     })
   }
 
   readKept(device: NativeDevice, open: OpenFile): Weight {
-    if (this.#layout.rowOrder) return stackedBlocks([this], device, open)!
+    if (this.#differs) return stackedBlocks([this], device, open)!
     return weightOf(this.#read(this.keptFormat!, device, open))
   }
 
   readBlocks(target: Tensor, open: OpenFile): void {
-    native.readRows(target.native, open(this.path), this.#tensor.offset, this.#layout.rowOrder ?? null)
+    const order = this.#order
+    const runs = order ? keep(target.view([order.length, target.elements / order.length])) : target
+    native.readRows(runs.native, open(this.path), this.#tensor.offset, order)
+    if (order) runs.dispose()
   }
 
   /** Reads floats as the file stores them; null if they have another dtype or layout there. */
@@ -112,33 +119,29 @@ export class FileTensor implements StoredRows {
 
   *pieces(open: OpenFile): Generator<RowsPiece> {
     const { shape, offset, bytes } = this.#tensor
-    const { rowOrder, transposed } = this.#layout
+    const { rows: rowOrder, columns, transposed } = this.#layout
     if (transposed) {
       yield { from: 0, values: transposedMatrix(this.#toFloat32(this.rawBytes(open)), shape[0]!, shape[1]!) }
       return
     }
     const file = open(this.path)
-    const [rows, columns] = shape as [number, number]
+    const [rows, width] = shape as [number, number]
     const rowBytes = bytes / rows
     const read = (from: number, to: number) =>
       this.#toFloat32(file.bytes(offset + from * rowBytes, (to - from) * rowBytes))
-    const step = 64 * Math.max(1, Math.floor(PIECE / (64 * columns)))
+    const step = 64 * Math.max(1, Math.floor(PIECE / (64 * width)))
     for (let from = 0; from < rows; from += step) {
       const to = Math.min(from + step, rows)
-      if (!rowOrder) {
-        yield { from, values: read(from, to) }
-        continue
-      }
-      const values = new Float32Array((to - from) * columns)
-      for (const [i, row] of rowOrder.subarray(from, to).entries()) values.set(read(row, row + 1), i * columns)
-      yield { from, values }
+      const values = rowOrder ? new Float32Array((to - from) * width) : read(from, to)
+      for (const [i, row] of rowOrder?.subarray(from, to).entries() ?? []) values.set(read(row, row + 1), i * width)
+      yield { from, values: inWeightOrder(values, to - from, { columns }) }
     }
   }
 
   /** Whether the file's layout differs from the weight's. */
   get #differs(): boolean {
-    const { rowOrder, transposed, excess } = this.#layout
-    return Boolean(rowOrder || transposed || excess)
+    const { rows, columns, isNegatedExponential, transposed, excess } = this.#layout
+    return Boolean(rows || columns || isNegatedExponential || transposed || excess)
   }
 
   #read(dtype: FloatDType | BlockDType, device: NativeDevice, open: OpenFile): Tensor {
@@ -147,17 +150,31 @@ export class FileTensor implements StoredRows {
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
   }
 
+  /** The order of the file's runs of values; null if it is the weight's. */
+  get #order(): Int32Array | null {
+    return orderOfRuns(this.shape[0]!, this.#layout)
+  }
+
+  /** Reads a vector of -exp(weight). */
+  #readLogarithms(target: Tensor, open: OpenFile): void {
+    const values = blockFormat(this.dtype) === null ? this.#toFloat32(this.rawBytes(open)) : null
+    if (!values?.every((value) => value < 0)) throw malformed(this.path, `${this.name} has values that are not below 0`)
+    const logarithms = inWeightOrder(values, this.shape[0]!, this.#layout).map((value) => Math.log(-value))
+    target.copyFrom(Tensor.from(logarithms, this.shape, { device: target.device }))
+  }
+
   /** Converts the file's tensor to the weight, by way of float32. */
   #readUnpacked(raw: ReturnType<typeof native.fromFile>, target: Tensor): void {
     const { device } = target
     const { shape } = this.#tensor
-    const { rowOrder, transposed, excess = 0 } = this.#layout
+    const { transposed, excess = 0 } = this.#layout
     const values = Tensor.empty(shape, { device })
     native.dequantise(raw, values.native)
-    if (rowOrder) {
-      const matrix = [rowOrder.length, values.elements / rowOrder.length]
+    const order = this.#order
+    if (order) {
+      const matrix = [order.length, values.elements / order.length]
       const sorted = Tensor.empty(matrix, { device })
-      const rows = Tensor.from(rowOrder, [rowOrder.length], { device, dtype: 'int32' })
+      const rows = Tensor.from(order, [order.length], { device, dtype: 'int32' })
       native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
       native.copy(sorted.view(shape).native, target.native, 1)
     } else if (transposed) {

@@ -344,27 +344,32 @@ function spelled(config: ModelConfig, stored: ReadonlyMap<string, TensorLocation
   return { spelling, config: { ...config, tiedEmbeddings, text: { ...text, tiedEmbeddings } } }
 }
 
+/** Whether a tensor is of a layer after the last, which predicts more tokens. */
+function isBeyond(ggufName: string, layers: number): boolean {
+  return Number(/^blk\.(\d+)\./.exec(ggufName)?.[1] ?? -1) >= layers
+}
+
 /** @param adapters GGUF files of LoRA adapters, which are added to the weights */
 async function readGgufFile(path: string, adapters: readonly string[] = []): Promise<Contents> {
   const file = await readModelGguf(path)
   const factors = file.tensors.get(ropeFactorsName)
   const { gguf } = ggufFamily(file)
-  const { names, order, normOffset } = gguf
+  const { names, layout, addsOffsets } = gguf
   const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
   const shapes = weightShapes(config)
-  const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
+  const offsets = new Map(normsOf(config.network).map(({ name, weightOffset }) => [`${name}.weight`, weightOffset]))
   let weights = new Map<string, StoredWeight>()
   const parts = new Map<string, FileTensor>()
   for (const [stored, location] of file.tensors) {
-    if (stored === ropeFactorsName) continue
+    if (stored === ropeFactorsName || isBeyond(stored, config.layers)) continue
     const name = huggingFaceName(stored, names, location.path)
-    const excess = norms.has(name) ? normOffset : 0
+    const excess = addsOffsets ? offsets.get(name) : 0
     const wanted = shapes.get(name)
     const shape = wanted && ggufShape(wanted).join() === location.shape.join() ? wanted : location.shape
     const isPart = wanted !== undefined && ggufTensors(name, wanted[0]!, names).length > 1
     const tensor = { ...location, name: isPart ? stored : name, shape }
     const all = isPart ? parts : weights
-    all.set(tensor.name, new FileTensor(tensor, { rowOrder: order?.(stored, config), excess }))
+    all.set(tensor.name, new FileTensor(tensor, { ...layout?.(stored, config), excess }))
   }
   for (const [name, [rows]] of shapes) {
     const joined = ggufTensors(name, rows!, names).flatMap((part) => parts.get(part.name) ?? [])

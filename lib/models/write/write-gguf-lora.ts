@@ -3,6 +3,7 @@ import { float32, type GgufEntry, type GgufField, ggufText, writeGguf } from '..
 import type { FloatDType } from '../../native/addon.js'
 import { halfFromFloat32 } from '../../tensor/half.js'
 import { ggufFamilyOf } from '../families/gguf-config.js'
+import { inFileOrder } from '../gguf/layout.js'
 import { ggufTensors } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 
@@ -17,17 +18,17 @@ export async function writeGgufLora(
   layers: readonly FactorsOfLayer[],
   dtype: FloatDType,
 ): Promise<void> {
-  const { architecture, names, order } = ggufFamilyOf(config)
+  const { architecture, names, layout } = ggufFamilyOf(config)
   const alphas = new Set(layers.map(({ rank, scale }) => rank * scale))
   const alpha = alphas.size === 1 ? [...alphas][0]! : 0
   const entries = layers.flatMap(({ layer, rank, scale, a, b }): GgufEntry[] => {
-    const bytesOfA = async () => bytesOf(await a(), dtype)
     return ggufTensors(`${layer.name}.weight`, layer.outFeatures, names).flatMap(({ name, from, to }): GgufEntry[] => {
-      const rows = order?.(name, config)
+      const { rows, columns } = layout?.(name, config) ?? {}
+      const bytesOfA = async () => bytesOf(inFileOrder(await a(), rank, { columns }), dtype)
       const bytesOfB = async () => {
         const values = (await b()).subarray(from * rank, to * rank)
         const scaled = alpha === 0 && scale !== 1 ? values.map((value) => value * scale) : values
-        return bytesOf(rows ? reordered(scaled, rank, rows) : scaled, dtype)
+        return bytesOf(inFileOrder(scaled, to - from, { rows }), dtype)
       }
       return [
         { name: `${name}.lora_a`, dtype, shape: [rank, layer.inFeatures], data: bytesOfA },
@@ -42,13 +43,6 @@ export async function writeGgufLora(
     ['adapter.lora.alpha', float32(alpha)],
   ]
   await writeGguf(path, new Map(fields), entries)
-}
-
-/** Reorders rows: row `order[r]` of the result is row r. */
-function reordered(values: Float32Array, width: number, order: Int32Array): Float32Array {
-  const sorted = new Float32Array(values.length)
-  for (const [row, place] of order.entries()) sorted.set(values.subarray(row * width, (row + 1) * width), place * width)
-  return sorted
 }
 
 function bytesOf(values: Float32Array, dtype: FloatDType): Uint8Array {

@@ -20,6 +20,7 @@ import { configFromGguf, ggufFamilyOf } from '../families/gguf-config.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
+import { orderOfRuns } from '../gguf/layout.js'
 import { type GgufPart, ggufShape, ggufTensors, ropeFactorsName } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
@@ -133,10 +134,10 @@ function storedDTypes(
   parts: readonly WeightPart[],
   { dtype, quantise, weighted }: { dtype: GgufDType; quantise?: GgufQuantiseFormat; weighted: boolean },
 ): Map<string, GgufTensorDType> {
-  const attentionLayers = [...config.network.blocks.keys()].filter(
-    (layer) => config.network.blocks[layer]!.mixer.kind === 'attention',
-  )
-  const facts = { ...config, weighted, attentionLayers }
+  const valueLayers = parts
+    .flatMap(({ name }) => /^blk\.(\d+)\.attn_(?:v|qkv)\.weight$/.exec(name)?.[1] ?? [])
+    .map(Number)
+  const facts = { ...config, weighted, valueLayers }
   const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
   let quantised = 0
   const dtypes = parts.map(({ name, weight, shape }): [string, GgufTensorDType] => {
@@ -159,7 +160,7 @@ interface StoredForm {
 
 async function storedBytes(
   model: WritableModel,
-  { order: orderOf, normOffset = 0 }: GgufFamily,
+  { layout: layoutOf, addsOffsets }: GgufFamily,
   { name, weight, shape, from, to }: WeightPart,
   { dtype, importance }: StoredForm,
   writing: Writing,
@@ -170,10 +171,24 @@ async function storedBytes(
   if (blocks) return blocks
   using whole = filledWeight(model, weight, shape)
   using values = keep(whole.rows(from, to))
-  const order = orderOf?.(name, config)
-  const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === weight)
-  if (isNorm && normOffset !== 0) addNumber(values, normOffset)
-  using laidOut = order ? permutedRows(values, order) : values
+  const layout = layoutOf?.(name, config) ?? null
+  if (addsOffsets) {
+    const norm = normsOf(config.network).find((other) => `${other.name}.weight` === weight)
+    if (norm && norm.weightOffset !== 0) addNumber(values, norm.weightOffset)
+  }
+  if (layout?.isNegatedExponential) {
+    const numbers = (await values.data()) as Float32Array
+    using negated = keep(
+      Tensor.from(
+        numbers.map((value) => -Math.exp(value)),
+        values.shape,
+        values,
+      ),
+    )
+    values.copyFrom(negated)
+  }
+  const order = orderOfRuns(to - from, layout)
+  using laidOut = order ? inOrder(values, order) : values
   if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, weight, writing)
   const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', weight, writing)
   const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
@@ -189,8 +204,8 @@ function addNumber(values: Tensor, number: number): void {
   })
 }
 
-/** Reorders rows for GGUF: row `order[r]` is row r of the weight. */
-function permutedRows(values: Tensor, order: Int32Array): Tensor {
+/** Reorders runs for GGUF: run `order[r]` is run r of the weight. */
+function inOrder(values: Tensor, order: Int32Array): Tensor {
   const { device, shape } = values
   const matrix = [order.length, values.elements / order.length]
   const source = new Int32Array(order.length)

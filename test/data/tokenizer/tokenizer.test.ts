@@ -195,6 +195,7 @@ describe('a GGUF tokenizer', () => {
     expect(await words('llama-bpe')).toEqual(['a', 'Ġ', '100', '0'])
     expect(await words('lfm2')).toEqual(await words('llama-bpe'))
     expect(await words('qwen2')).toEqual(['a', 'Ġ', '1', '0', '0', '0'])
+    expect(await words('qwen35')).toEqual(await words('qwen2'))
     expect(await words('gpt-2')).toEqual(['a', 'Ġ', '1000'])
   })
 

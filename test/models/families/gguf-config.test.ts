@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { readGguf } from '../../../lib/io/gguf.js'
 import type { GgufFile, GgufValue } from '../../../lib/io/gguf-types.js'
 import { configFromGguf } from '../../../lib/models/families/gguf-config.js'
-import { huggingFaceName, llamaNames, pairedRows, unpermuteRows } from '../../../lib/models/gguf/names.js'
+import { pairedRows, unpermuteRows } from '../../../lib/models/gguf/layout.js'
+import { huggingFaceName, llamaNames } from '../../../lib/models/gguf/names.js'
 import { llama3Factors } from '../../../lib/models/gguf/rope-factors.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
 import { needing } from '../../needs.js'
@@ -218,8 +219,8 @@ describe('unpermuteRows', () => {
 
   it('is needed for queries and keys only', () => {
     const config = { heads: 3, keyValueHeads: 1, headSize: 4 }
-    expect(pairedRows('blk.0.attn_q.weight', config)).toHaveLength(12)
-    expect(pairedRows('blk.0.attn_k.bias', config)).toHaveLength(4)
+    expect(pairedRows('blk.0.attn_q.weight', config)?.rows).toHaveLength(12)
+    expect(pairedRows('blk.0.attn_k.bias', config)?.rows).toHaveLength(4)
     expect(pairedRows('blk.0.attn_v.weight', config)).toBeNull()
     expect(pairedRows('token_embd.weight', config)).toBeNull()
   })
