@@ -86,13 +86,16 @@ describe('rotary embeddings', () => {
     const wanted = { type: 'longrope', shortFactors: short, longFactors: long, originalPositions: 256 }
     const attentionFactor = Math.sqrt(1 + Math.log(16) / Math.log(256))
     const factors = { short_factor: short, long_factor: long }
-    for (const type of ['longrope', 'su']) {
+    for (const type of ['longrope', 'su', 'yarn']) {
       expect(rows({ original_max_position_embeddings: 256, rope_scaling: { type, ...factors } })).toEqual({
         theta: 10000,
         headSize: 16,
         scaling: { ...wanted, attentionFactor },
       })
     }
+    expect(() => rows({ rope_scaling: { type: 'linear', factor: 2 } })).toThrow(
+      /rope_type "linear" is not supported: known are default, longrope, su, yarn/,
+    )
     const parameters = { rope_type: 'longrope', rope_theta: 5000, original_max_position_embeddings: 256, ...factors }
     expect(rows({ rope_parameters: { ...parameters, factor: 1 } })).toMatchObject({
       theta: 5000,

@@ -4,14 +4,11 @@ import type { Activation } from '../../native/addon.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { AttentionPlan, DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
-import { readRotary } from './rotary-settings.js'
+import { type RotaryDefaults, readRotary } from './rotary-settings.js'
 
 /** Values for keys that a family's configurations may leave out. */
-export interface Defaults extends Partial<ModelSizes> {
-  readonly theta?: number
+export interface Defaults extends Partial<ModelSizes>, Pick<RotaryDefaults, 'theta' | 'partial' | 'types'> {
   readonly epsilon?: number
-  /** As `RotaryDefaults.partial`. */
-  readonly partial?: number
 }
 
 /** Sizes under the names that nearly all families use, but for that of the MLP's width. */
@@ -54,7 +51,8 @@ export function readLlamaSizes(read: ConfigReader, defaults: Defaults = {}, inte
 /** The same with rotary settings, one for all layers. */
 export function readLlama(read: ConfigReader, defaults: Defaults = {}, intermediateSize?: string) {
   const { sizes, norm } = readLlamaSizes(read, defaults, intermediateSize)
-  return { sizes, rotary: readRotary(read, { ...sizes, theta: defaults.theta, partial: defaults.partial }), norm }
+  const { theta, partial, types } = defaults
+  return { sizes, rotary: readRotary(read, { ...sizes, theta, partial, types }), norm }
 }
 
 /**

@@ -4,13 +4,21 @@ import type { LinearPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
+/** The first checkpoints call LongRoPE `su`, or `yarn`. */
+const rotaryTypes = { default: 'default', longrope: 'longrope', su: 'longrope', yarn: 'longrope' } as const
+
 /** Phi-3 and Phi-4 mini (arXiv 2404.14219): Llama with query, key and value in one layer, gate and up in another. */
 export const phi3: Family = {
   modelType: 'phi3',
   published: 'Phi-3, Phi-4 and Phi-4 mini',
 
   read(read) {
-    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 4096, epsilon: 1e-5, partial: 1 })
+    const { sizes, rotary, norm } = readLlama(read, {
+      maxPositions: 4096,
+      epsilon: 1e-5,
+      partial: 1,
+      types: rotaryTypes,
+    })
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
     read.optionalNumber('original_max_position_embeddings')
     return {

@@ -14,9 +14,21 @@ export interface RotaryDefaults {
    * a head; scaled ones do in any family.
    */
   readonly partial?: number
+  /** The types that a family knows, by their names in its configurations; absent: all of them, by their own. */
+  readonly types?: Readonly<Record<string, RotaryScaling['type']>>
   /** Whether the family reads `llama_4_scaling_beta`. */
   readonly queryGrowth?: boolean
 }
+
+const allTypes = {
+  default: 'default',
+  linear: 'linear',
+  dynamic: 'dynamic',
+  proportional: 'proportional',
+  llama3: 'llama3',
+  yarn: 'yarn',
+  longrope: 'longrope',
+} as const
 
 /** Reads rotary settings from the newer `rope_parameters` or the older `rope_theta` and `rope_scaling`. */
 export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
@@ -53,13 +65,15 @@ export function readRotaries(
 export function rotaryFrom(
   read: ConfigReader,
   parameters: JsonObject,
-  { headSize, maxPositions, theta: usualTheta = 10000, partial, queryGrowth = false }: RotaryDefaults,
+  { headSize, maxPositions, theta: usualTheta = 10000, partial, types = allTypes, queryGrowth = false }: RotaryDefaults,
 ): RotaryPlan {
   const options = read.inside(parameters, 'rope settings')
   const theta = options.number('rope_theta', usualTheta)
   const given = options.number('partial_rotary_factor', read.number('partial_rotary_factor', partial ?? 1))
-  const type = options.value('rope_type') ?? options.value('type') ?? 'default'
+  const named = options.value('rope_type') ?? options.value('type') ?? 'default'
   options.value('type')
+  const type = typeof named === 'string' && Object.hasOwn(types, named) ? types[named]! : null
+  if (type === null) throw options.unsupported('rope_type', named, `known are ${Object.keys(types).join(', ')}`)
   // Sections of positions (M-RoPE), which are all the same without images.
   for (const key of ['mrope_section', 'mrope_interleaved']) options.value(key)
   const part = type === 'default' && partial === undefined ? 1 : given
@@ -91,7 +105,7 @@ interface Reach {
 
 function readScaling(
   options: ConfigReader,
-  type: unknown,
+  type: RotaryScaling['type'],
   { original, maxPositions, pairs, part }: Reach,
 ): RotaryScaling {
   switch (type) {
@@ -126,25 +140,17 @@ function readScaling(
         truncate: options.value('truncate') !== false,
       }
     }
-    // Phi-3's first checkpoints call it `su`.
-    case 'su':
     case 'longrope': {
       const originalPositions = original()
       const factor = options.number('factor', maxPositions / originalPositions)
       const usual = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalPositions))
       return {
-        type: 'longrope',
+        type,
         shortFactors: options.positives('short_factor', pairs),
         longFactors: options.positives('long_factor', pairs),
         originalPositions,
         attentionFactor: options.number('attention_factor', usual),
       }
     }
-    default:
-      throw options.unsupported(
-        'rope_type',
-        type,
-        'known are default, linear, dynamic, proportional, llama3, yarn and longrope',
-      )
   }
 }
