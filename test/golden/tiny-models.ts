@@ -112,6 +112,26 @@ export async function addStart(model: Model, name: TinyModel, { name: run, optio
   else model.addAdapter('trained', lora({ rank, alpha: alpha! }))
 }
 
+/** Returns the gradients of the sum of these batches' losses by their parameters' names, and clears them. */
+export async function gradientsOf(model: Model, ...batches: readonly Batch[]): Promise<Map<string, Float32Array>> {
+  for (const batch of batches) {
+    const { loss } = model.loss(batch)
+    await loss.backward()
+    loss.dispose()
+  }
+  return takeGradients(model)
+}
+
+/** Returns every gradient that there is by its parameter's name, and clears it. */
+export async function takeGradients(model: Model): Promise<Map<string, Float32Array>> {
+  const gradients = new Map<string, Float32Array>()
+  for (const { name, parameter } of model.trainableParameters()) {
+    if (parameter.grad) gradients.set(name, await parameter.grad.data())
+    parameter.zeroGrad()
+  }
+  return gradients
+}
+
 /** Steps of AdamW on one batch, without clipping. */
 export async function takeSteps(model: Model, batch: Batch, learningRate: number, count: number): Promise<void> {
   const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))

@@ -10,7 +10,7 @@ import { dft } from '../../lib/objectives/dft.js'
 import { logitsBytes } from '../../lib/tensor/operations/loss.js'
 import { train } from '../../lib/train/train.js'
 import { largestDifference, largestOf } from '../golden/files.js'
-import { batchOf, expectedOf, loadTiny } from '../golden/tiny-models.js'
+import { batchOf, expectedOf, loadTiny, takeGradients } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -43,12 +43,9 @@ async function lossOf(model: Model, of: Batch, gradients = true): Promise<number
   return value
 }
 
-async function gradientsOf(model: Model, batches: readonly Batch[]): Promise<Float32Array[]> {
+async function gradientsThrough(model: Model, batches: readonly Batch[]): Promise<Float32Array[]> {
   for (const one of batches) await lossOf(model, one)
-  const parameters = model.trainableParameters().map(({ parameter }) => parameter)
-  const gradients = await Promise.all(parameters.map(({ grad }) => grad!.data() as Promise<Float32Array>))
-  for (const parameter of parameters) parameter.zeroGrad()
-  return gradients
+  return [...(await takeGradients(model)).values()]
 }
 
 const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0)
@@ -64,7 +61,7 @@ test('the loss is the sum of -p ln p over the targets', async () => {
 
 test('gradients are those of finite differences with the weights held constant', async () => {
   using model = await adapted()
-  const gradients = await gradientsOf(model, [batch])
+  const gradients = await gradientsThrough(model, [batch])
   const weights = (await model.tokenLogProbs(batch)).map(Math.exp)
   const heldLoss = async () => sum((await model.tokenLogProbs(batch)).map((logP, i) => -weights[i]! * logP))
   for (const [at, { parameter }] of model.trainableParameters().entries()) {
@@ -87,8 +84,8 @@ test('gradients are those of finite differences with the weights held constant',
 
 test('a packed batch is the sum of its rows', async () => {
   using model = await adapted()
-  const whole = await gradientsOf(model, [batch])
-  const apart = await gradientsOf(
+  const whole = await gradientsThrough(model, [batch])
+  const apart = await gradientsThrough(
     model,
     rows.map((row) => batchOf([row])),
   )

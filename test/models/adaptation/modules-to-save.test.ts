@@ -8,7 +8,15 @@ import { writeSafetensors } from '../../../lib/io/safetensors.js'
 import { loadModel, type Model, mergeModel } from '../../../lib/models/index.js'
 import { drawn } from '../../drawn.js'
 import { entriesOf, largestDifference, largestOf, readTensors } from '../../golden/files.js'
-import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../../golden/tiny-models.js'
+import {
+  batchOf,
+  expectedOf,
+  gradientsOf,
+  loadTiny,
+  logProbsOf,
+  type TinyModel,
+  takeSteps,
+} from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
@@ -25,18 +33,6 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 const code = (expected: string, message: RegExp) =>
   expect.objectContaining({ code: expected, message: expect.stringMatching(message) })
-
-async function gradientsOf(model: Model): Promise<Map<string, Float32Array>> {
-  const { loss } = model.loss(batch)
-  await loss.backward()
-  loss.dispose()
-  const gradients = new Map<string, Float32Array>()
-  for (const { name, parameter } of model.trainableParameters()) {
-    gradients.set(name, await parameter.grad!.data())
-    parameter.zeroGrad()
-  }
-  return gradients
-}
 
 const wholeNames = (model: Model) =>
   model
@@ -87,7 +83,8 @@ describe.each(drawn('modules to save', cases, 3))(
       expect(
         model.linears().filter(({ name, adapters }) => !adapters.has('x') && !weights.includes(`${name}.weight`)),
       ).toEqual([])
-      for (const [name, gradient] of await gradientsOf(model)) expect(largestOf(gradient), name).toBeGreaterThan(0)
+      for (const [name, gradient] of await gradientsOf(model, batch))
+        expect(largestOf(gradient), name).toBeGreaterThan(0)
 
       const own = await Promise.all(model.slots.map(({ own }) => own.floats!.bits()))
       const trained = model.slots.filter(({ name }) => weights.includes(name))
@@ -170,8 +167,8 @@ describe('gradients of modules trained whole', () => {
     full.trainAll()
     using model = await loadTiny(name)
     model.addAdapter('x', mora({ rank: 2, modulesToSave: ['embeddings', 'norms', 'head', 'v_proj'] }))
-    const wanted = await gradientsOf(full)
-    const gradients = await gradientsOf(model)
+    const wanted = await gradientsOf(full, batch)
+    const gradients = await gradientsOf(model, batch)
     const whole = wholeNames(model)
     const { layers, tiedEmbeddings, network } = model.config
     const attentionBias = network.blocks[0]!.mixer.projections[0]!.bias
@@ -186,9 +183,9 @@ describe('gradients of modules trained whole', () => {
   test('do not depend on recomputing', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('x', mora({ rank: 2, modulesToSave: ['embeddings', 'norms', 'gate_proj'] }))
-    const kept = await gradientsOf(model)
+    const kept = await gradientsOf(model, batch)
     model.gradientCheckpointing = true
-    expect(await gradientsOf(model)).toEqual(kept)
+    expect(await gradientsOf(model, batch)).toEqual(kept)
   })
 
   test('are float32 beside bfloat16 weights, which the modules start from unrounded', async () => {
@@ -202,7 +199,7 @@ describe('gradients of modules trained whole', () => {
       const original = source.get(name)
       if (original) expect(await parameter.data(), name).toEqual(original.values)
     }
-    const gradients = await gradientsOf(model)
+    const gradients = await gradientsOf(model, batch)
     expect(gradients.size).toBe(model.trainableParameters().length)
   })
 })

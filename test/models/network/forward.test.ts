@@ -14,7 +14,7 @@ import { logSoftmax, sum } from '../../../lib/tensor/operations/reductions.js'
 import { scope } from '../../../lib/tensor/scope.js'
 import { noGrad } from '../../../lib/tensor/tape.js'
 import { Tensor } from '../../../lib/tensor/tensor.js'
-import { batchOf, expectedOf, loadTiny, type TinyModel, tinyModels } from '../../golden/tiny-models.js'
+import { batchOf, expectedOf, loadTiny, type TinyModel, takeGradients, tinyModels } from '../../golden/tiny-models.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
 
@@ -55,15 +55,10 @@ async function lossAndGradients(model: Model, loss: Tensor): Promise<[number, ..
 }
 
 /** Returns the gradients of every tensor that has one, by name, and clears them. */
-async function gradientsOf(model: Model, loss: Tensor): Promise<Map<string, Float32Array>> {
+async function gradientsThrough(model: Model, loss: Tensor): Promise<Map<string, Float32Array>> {
   await loss.backward()
   loss.dispose()
-  const gradients = new Map<string, Float32Array>()
-  for (const { name, parameter } of model.trainableParameters()) {
-    if (parameter.grad) gradients.set(name, await parameter.grad.data())
-    parameter.zeroGrad()
-  }
-  return gradients
+  return takeGradients(model)
 }
 
 function expectAlike([loss, ...gradients]: [number, ...Float32Array[]], wanted: [number, ...Float32Array[]]): void {
@@ -172,9 +167,9 @@ describe.each(tinyModels)('%s', (name) => {
     model.addAdapter('c', lora({ rank: 2, modulesToSave: ['head'] }))
     const targets = targetsOf(batch)
     const whole = scope(() => sum(gather(logSoftmax(model.forward(batch, { rows: 'targets' }).logits()), targets)))
-    const wanted = await gradientsOf(model, whole)
+    const wanted = await gradientsThrough(model, whole)
     const logProbs = await tokenLogProbs(model, batch)
-    const got = await gradientsOf(
+    const got = await gradientsThrough(
       model,
       scope(() => sum(logProbs)),
     )
