@@ -1,11 +1,12 @@
-// Models of the real shapes of much used checkpoints, cut to a few blocks of random weights: the time of a block's forward and
-// backward pass, and the memory of training the whole model, which follows from two cuts:
-//   npm run bench -- families [--memory] [--checkpoints ID,…]
-import { readdirSync, statSync, writeFileSync } from 'node:fs'
+// Models of the real shapes of much used checkpoints, cut to a few blocks: the time of a block's forward and backward pass, and
+// the memory of training the whole model, which follows from two cuts:
+//   node bench/families.mjs [--memory] [--checkpoints ID,…]
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AdamW, initModel, loadModel, lora, openDevice } from 'node-mora'
 import { packedBatch } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
+import { parseConfig, weightShapes } from './common/internals.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { dtypeOf, readOptions, someOf } from './common/options.mjs'
 import { productPeaks } from './common/peaks.mjs'
@@ -135,21 +136,36 @@ async function reportMemory() {
 
 /** The most memory of the device in a step of 512 tokens, with the base in `dtype` and in NF4, of a model of some blocks. */
 async function memoryOf(id, layers) {
-  const random = await initModel(writeConfig(cutConfig(CHECKPOINTS[id], layers, { positions: 512 })), {
-    ...modelOptions,
-    seed: 1,
-  })
   const saved = join(folder, 'model')
-  await random.save(saved, { dtype })
-  random.dispose()
-  const bytes = readdirSync(saved)
-    .filter((name) => name.endsWith('.safetensors'))
-    .reduce((sum, name) => sum + statSync(join(saved, name)).size, 0)
+  const parameters = writeZeros(saved, cutConfig(CHECKPOINTS[id], layers, { positions: 512 }))
   return {
-    parameters: bytes / (dtype === 'float32' ? 4 : 2),
+    parameters,
     floats: await peakOf(await loadModel(saved, modelOptions)),
     quantised: await peakOf(await loadModel(saved, { ...modelOptions, quantise: 'nf4' })),
   }
+}
+
+/** Writes a model of zeros, which take as much memory as others and none of the disk; returns the number of its parameters. */
+function writeZeros(path, config) {
+  mkdirSync(path, { recursive: true })
+  writeFileSync(join(path, 'config.json'), JSON.stringify(config))
+  let parameters = 0
+  const width = dtype === 'float32' ? 4 : 2
+  const header = [...weightShapes(parseConfig(config, 'config.json'))].map(([name, shape]) => {
+    const start = parameters
+    parameters += shape.reduce((product, size) => product * size, 1)
+    return [
+      name,
+      { dtype: dtype === 'float32' ? 'F32' : 'BF16', shape, data_offsets: [width * start, width * parameters] },
+    ]
+  })
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(header)))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(json.length))
+  const file = join(path, 'model.safetensors')
+  writeFileSync(file, Buffer.concat([length, json]))
+  truncateSync(file, length.length + json.length + width * parameters)
+  return parameters
 }
 
 async function peakOf(model) {

@@ -165,6 +165,47 @@ export const CHECKPOINTS = {
       tie_word_embeddings: true,
     },
   },
+  'allenai/Olmo-3-7B-Instruct': {
+    period: 4,
+    config: {
+      model_type: 'olmo3',
+      architectures: ['Olmo3ForCausalLM'],
+      ...sizes(4096, 11_008, 32, [32, 32], 128, 100_278),
+      rms_norm_eps: 1e-6,
+      hidden_act: 'silu',
+      sliding_window: 4096,
+      rope_theta: 500_000,
+      rope_scaling: {
+        rope_type: 'yarn',
+        factor: 8,
+        original_max_position_embeddings: 8192,
+        attention_factor: 1.2079441541679836,
+        beta_fast: 32,
+        beta_slow: 1,
+      },
+      tie_word_embeddings: false,
+    },
+  },
+  'ibm-granite/granite-4.0-micro': {
+    config: {
+      model_type: 'granitemoehybrid',
+      architectures: ['GraniteMoeHybridForCausalLM'],
+      ...sizes(2560, 8192, 40, [40, 8], 64, 100_352),
+      shared_intermediate_size: 8192,
+      num_local_experts: 0,
+      num_experts_per_tok: 0,
+      layer_types: Array(40).fill('attention'),
+      position_embedding_type: 'rope',
+      rms_norm_eps: 1e-5,
+      hidden_act: 'silu',
+      rope_theta: 1e7,
+      embedding_multiplier: 12,
+      attention_multiplier: 0.015625,
+      residual_multiplier: 0.22,
+      logits_scaling: 10,
+      tie_word_embeddings: true,
+    },
+  },
 }
 
 /**
