@@ -1,6 +1,7 @@
 // Internals that measurements need: parts of a model, the plan of a step, and charts. The package does not export them; all
 // benchmarks import them from here, so that a rename touches one file.
 
+export { loraMethod } from '#dist/adapters/methods/lora.js'
 export { moraMethod } from '#dist/adapters/methods/mora.js'
 export { moraGeometry } from '#dist/adapters/methods/mora-layer.js'
 export { LayerMaker } from '#dist/adapters/tensors/layer-maker.js'

@@ -138,7 +138,7 @@ function targetOf<T extends Taped<T>>(node: TapeNode<T> | null, empty: Empty<T>)
     needed: true,
     write(write) {
       if (!node.gradient) {
-        node.gradient = keep(empty(node.like.shape, node.like))
+        node.gradient = keep(gradientOf(node, empty))
         node.borrowed = false
         write(node.gradient, false)
         return
@@ -153,14 +153,27 @@ function targetOf<T extends Taped<T>>(node: TapeNode<T> | null, empty: Empty<T>)
       write(node.gradient, true)
     },
     pass(gradient) {
-      if (node.gradient) {
-        this.write((target) => native.add(gradient.native, target.native, 1))
+      if (node.gradient || node.place) {
+        this.write((target, accumulate) => putInto(target, gradient, accumulate))
         return
       }
       node.gradient = gradient.retain()
       node.borrowed = true
     },
   }
+}
+
+/** Returns uninitialised memory for the gradient of a node. */
+function gradientOf<T extends Taped<T>>({ like, place, inputs }: TapeNode<T>, empty: Empty<T>): T {
+  if (!place) return empty(like.shape, like)
+  const whole = inputs[0]!
+  whole.gradient ??= keep(empty(whole.like.shape, whole.like))
+  return place(whole.gradient)
+}
+
+function putInto<T extends Taped<T>>(target: T, gradient: T, accumulate: boolean): void {
+  if (accumulate) native.add(gradient.native, target.native, 1)
+  else native.copy(gradient.native, target.native, 1)
 }
 
 /** The target of a parameter, whose gradient accumulates over backward passes until `zeroGrad`. */
@@ -173,10 +186,7 @@ function leafTarget<T extends Taped<T>>(node: TapeNode<T>, leaf: { grad: T | nul
       write(leaf.grad, accumulate)
     },
     pass(gradient) {
-      this.write((target, accumulate) => {
-        if (accumulate) native.add(gradient.native, target.native, 1)
-        else native.copy(gradient.native, target.native, 1)
-      })
+      this.write((target, accumulate) => putInto(target, gradient, accumulate))
     },
   }
 }

@@ -21,11 +21,11 @@ export function writeByAdding(target: GradientTarget, add: (gradient: Tensor) =>
   })
 }
 
-/** Returns the memory to which a kernel may add a parameter's gradient, or null if none is needed. */
-export function addingTo(target: GradientTarget): NativeTensor | null {
+/** Returns the memory, as a view of it, to which a kernel may add a parameter's gradient, or null if none is needed. */
+export function addingTo(target: GradientTarget, view = (gradient: Tensor) => gradient): NativeTensor | null {
   let memory: NativeTensor | null = null
   writeByAdding(target, (gradient) => {
-    memory = gradient.native
+    memory = view(gradient).native
   })
   return memory
 }

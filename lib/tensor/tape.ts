@@ -91,6 +91,8 @@ export class TapeNode<T extends Taped<T>> {
     readonly like: Pick<T, 'shape' | 'dtype' | 'device'>,
     /** A parameter, which receives its gradient. */
     readonly leaf: { grad: T | null } | null = null,
+    /** Returns the place of the output's gradient in that of the only input, which is made of such places; null: it has its own. */
+    readonly place: ((gradient: T) => T) | null = null,
   ) {
     for (const input of inputs) input?.retain()
     this.#saved = saved.map((tensor) => new Saved(tensor))
@@ -189,6 +191,16 @@ export function record<T extends Taped<T>>(
     output.node = new TapeNode(nodes, saved, backward, output)
   }
   return output
+}
+
+/**
+ * Puts a part of `whole` on the tape, a view at `place`. Its gradient is written there in the whole's, without a copy; so the parts
+ * are all that is used of the whole, cover it without overlap, and a backward pass must reach all of them.
+ */
+export function recordPart<T extends Taped<T>>(whole: T, place: (whole: T) => T): T {
+  const part = withRecording(false, () => place(whole))
+  if (recording && whole.node) part.node = new TapeNode([whole.node], [], () => {}, part, null, place)
+  return part
 }
 
 /** Lets the tape compute `output` again from `ingredients` instead of keeping it. */

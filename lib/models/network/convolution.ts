@@ -26,11 +26,6 @@ export class Convolution {
     ]
   }
 
-  /** The weight as [C, K]. */
-  kernel(): Tensor {
-    return this.weight.view([this.plan.channels, this.plan.length])
-  }
-
   /** Allocates sequences' states: the last inputs, oldest first, [slots, K - 1, C]. */
   createState({ slots, dtype, device }: MemoryRoom): Tensor {
     return keep(Tensor.zeros([slots, this.plan.length - 1, this.plan.channels], { dtype, device }))

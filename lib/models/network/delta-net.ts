@@ -73,8 +73,8 @@ export class DeltaNet implements Mixer {
     const widths = projections.map(({ outFeatures }) => outFeatures)
     const [qkv, outputGate, b, a] = splitColumns(projected, widths) as [Tensor, Tensor, Tensor, Tensor]
     const gates = deltaGates(a, b, this.logRate, this.stepBias)
-    const [kernel, { bias }] = [this.convolution.kernel(), this.convolution]
-    const convolved = last ? convolutionAfter(last, qkv, kernel, bias) : causalConvolution(qkv, kernel, bias, offsets)
+    const { weight, bias } = this.convolution
+    const convolved = last ? convolutionAfter(last, qkv, weight, bias) : causalConvolution(qkv, weight, bias, offsets)
     const states = state && { start: state, final: state }
     const results = gatedDeltaRule(activation(convolved, 'silu'), gates, shape, offsets, states)
     const heads = [results.shape[0]!, shape.valueHeads, shape.valueSize]

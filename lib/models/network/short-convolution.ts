@@ -32,10 +32,10 @@ export class ShortConvolution implements Mixer {
 
   forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
     const gatesAndInput = this.projections.forward(linearInput(x, context))
-    const [kernel, { bias }] = [this.convolution.kernel(), this.convolution]
+    const { weight, bias } = this.convolution
     const mixed = seen
-      ? bySequence(gatesAndInput, seen, (x, [state]) => shortConvolutionAfter(state!, x, kernel, bias))
-      : shortConvolution(gatesAndInput, kernel, bias, context.offsets)
+      ? bySequence(gatesAndInput, seen, (x, [state]) => shortConvolutionAfter(state!, x, weight, bias))
+      : shortConvolution(gatesAndInput, weight, bias, context.offsets)
     return this.output.forward(linearInput(mixed, context))
   }
 

@@ -1,5 +1,5 @@
 import { type Activation, native } from '../../native/addon.js'
-import { writeByStoring } from '../gradient-writes.js'
+import { storeOrDrop, writeByStoring } from '../gradient-writes.js'
 import { recomputable, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
@@ -45,17 +45,12 @@ export function activatedTimes(gate: Tensor, factors: Tensor, f: Activation): Te
   const y = Tensor.empty(gate.shape, gate)
   native.activation(f, gate.native, factors.native, y.native)
   return record(y, [gate, factors], [gate, factors], (dY, [input, other], [dGate, dFactors]) => {
-    const [toGate, toFactors] = [input!, other!].map((tensor) => Tensor.empty(tensor.shape, tensor)) as [Tensor, Tensor]
-    native.activationBackward({
-      f,
-      dY: dY.native,
-      gate: input!.native,
-      up: other!.native,
-      dGate: toGate.native,
-      dUp: toFactors.native,
-    })
-    if (dGate!.needed) dGate!.pass(toGate)
-    if (dFactors!.needed) dFactors!.pass(toFactors)
+    const inputs = { f, dY: dY.native, gate: input!.native, up: other!.native }
+    storeOrDrop(dGate!, input!, (toGate) =>
+      storeOrDrop(dFactors!, other!, (toFactors) =>
+        native.activationBackward({ ...inputs, dGate: toGate.native, dUp: toFactors.native }),
+      ),
+    )
   })
 }
 

@@ -1,21 +1,22 @@
 import { native } from '../../native/addon.js'
 import { addingTo, writeByStoring, writeOrDrop } from '../gradient-writes.js'
-import { record } from '../tape.js'
+import { noGrad, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import { mul } from './arithmetic.js'
 
 /**
  * Depthwise causal convolution of packed documents: y[t] = bias + Σ kernel[·, K - 1 - j] · x[t - j] over j < K, channel by
  * channel, over rows t - j of the document of t. x and y [T, C]; kernel [C, K] and bias [C] float32, bias may be null;
- * offsets [B + 1] int32 are the documents' starts.
+ * offsets [B + 1] int32 are the documents' starts. A kernel may also have
+ * the shape of Hugging Face's checkpoints, [C, 1, K].
  */
 export function causalConvolution(x: Tensor, kernel: Tensor, bias: Tensor | null, offsets: Tensor): Tensor {
   const y = convolved(x, kernel, bias, offsets)
   const parameters = bias ? [kernel, bias] : [kernel]
   return record(y, [x, ...parameters], [x, kernel, offsets], (dY, [input, taps, starts], [dX, dKernel, dBias]) => {
-    const gradients = { dKernel: addingTo(dKernel!), dBias: dBias ? addingTo(dBias) : null }
+    const gradients = { dKernel: addingTo(dKernel!, matrix), dBias: dBias ? addingTo(dBias) : null }
     writeOrDrop(dX!, input!, (target, accumulate) => {
-      const inputs = { dY: dY.native, x: input!.native, kernel: taps!.native, offsets: starts!.native }
+      const inputs = { dY: dY.native, x: input!.native, kernel: matrix(taps!).native, offsets: starts!.native }
       native.causalConvolutionBackward({ ...inputs, dX: target.native, accumulate, ...gradients })
     })
   })
@@ -46,14 +47,14 @@ export function shortConvolution(gatesAndInput: Tensor, kernel: Tensor, bias: Te
   const saved = [gatesAndInput, offsets, ...parameters]
   return record(y, [gatesAndInput, ...parameters], saved, (dY, tensors, [dInput, dKernel, dBias]) => {
     const [input, starts, taps, shift = null] = tensors as [Tensor, Tensor, Tensor, Tensor?]
-    const gradients = { dKernel: addingTo(dKernel!), dBias: dBias ? addingTo(dBias) : null }
+    const gradients = { dKernel: addingTo(dKernel!, matrix), dBias: dBias ? addingTo(dBias) : null }
     const [B, C, x] = thirds(input)
     // Both products are computed again: they cost less than keeping them.
     const gated = mul(B, x)
     const dC = mul(dY, convolved(gated, taps, shift, starts))
     const dMixed = mul(dY, C)
     const dGated = Tensor.empty(gated.shape, gated)
-    const inputs = { dY: dMixed.native, x: gated.native, kernel: taps.native, offsets: starts.native }
+    const inputs = { dY: dMixed.native, x: gated.native, kernel: matrix(taps).native, offsets: starts.native }
     native.causalConvolutionBackward({ ...inputs, dX: dGated.native, ...gradients })
     writeByStoring(dInput!, (target) => {
       const parts = [mul(dGated, x), dC, mul(dGated, B)]
@@ -74,8 +75,13 @@ export function shortConvolutionAfter(
 
 function convolved(x: Tensor, kernel: Tensor, bias: Tensor | null, offsets: Tensor): Tensor {
   const y = Tensor.empty(x.shape, x)
-  native.causalConvolution(x.native, kernel.native, bias?.native ?? null, offsets.native, y.native)
+  native.causalConvolution(x.native, matrix(kernel).native, bias?.native ?? null, offsets.native, y.native)
   return y
+}
+
+/** Returns a kernel, or its gradient, as [C, K], as a constant. */
+function matrix(kernel: Tensor): Tensor {
+  return noGrad(() => kernel.view([kernel.shape[0]!, kernel.shape.at(-1)!]))
 }
 
 function gatedBoth(gatesAndInput: Tensor, mix: (x: Tensor) => Tensor): Tensor {

@@ -51,7 +51,7 @@ export function normHeads(x: Tensor, headSize: number, parts: readonly HeadPart[
   const weights = normed.map(({ weight }) => weight)
   const saved = [x, ...weights, ...normed.map(({ rstd }) => rstd)]
   return record(y, [x, ...weights], saved, (dY, [input, ...rest], [dX, ...dWeights]) => {
-    const weightGradients = dWeights.map(addingTo)
+    const weightGradients = dWeights.map((target) => addingTo(target))
     const [heads, dNormed] = [inputs(input!), results(dY)]
     writeOrDrop(dX!, input!, (target, add) => {
       const gradients = inputs(target)

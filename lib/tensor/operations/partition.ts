@@ -1,9 +1,6 @@
-/**
- * Parts of a matrix for different uses. Their gradients are copied into their places of one gradient, so a backward pass must
- * reach all parts.
- */
+/** Parts of a matrix for different uses. Their gradients are written to their places in one gradient, so a backward pass must reach all parts. */
 import { native } from '../../native/addon.js'
-import { record } from '../tape.js'
+import { record, recordPart } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import type { AttentionShape } from './attention.js'
 import { withOwnGradient } from './shaped.js'
@@ -15,10 +12,7 @@ export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
   return widths.map((width) => {
     const from = to
     to += width
-    const place = (of: Tensor) => of.columns(from, from + width)
-    return record(place(x), [whole], [], (dY, _, [dX]) =>
-      dX!.write((target) => native.copy(dY.native, place(target).native, 1)),
-    )
+    return recordPart(whole, (of) => of.columns(from, from + width))
   })
 }
 
