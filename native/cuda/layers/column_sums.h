@@ -36,21 +36,29 @@ __global__ void columnPartials(Term term, int64_t rows, int64_t perChunk, int64_
   for (int i = 0; i < N; ++i) partials[blockIdx.y * columns + column + i] = sums[i];
 }
 
-/// sums[c] = (accumulate ? sums[c] : 0) + partials[0][c] + partials[1][c] ...
-template <typename Number>
-__global__ void combinePartials(const Number* partials, int64_t chunks, int64_t columns, Number* sums,
-                                bool accumulate) {
+/// Places of the sums of columns: at(column) is where that column's goes, null if it is not needed.
+struct DenseSums {
+  float* sums;
+
+  __device__ __forceinline__ float* at(int64_t column) const { return sums + column; }
+};
+
+/// sums.at(c) = (accumulate ? sums.at(c) : 0) + partials[0][c] + partials[1][c] ...
+template <typename Sums>
+__global__ void combinePartials(const float* partials, int64_t chunks, int64_t columns, Sums sums, bool accumulate) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= columns) return;
-  Number sum = accumulate ? sums[column] : Number{0};
+  float* const place = sums.at(column);
+  if (!place) return;
+  float sum = accumulate ? *place : 0.0f;
 #pragma unroll 4
   for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partials[chunk * columns + column];
-  sums[column] = sum;
+  *place = sum;
 }
 
-/// sums [columns] (f32, dense) = (accumulate ? sums : 0) + the sums over rows of `term`, N columns at a time.
-template <int N, typename Term>
-void sumColumns(Context& context, Term term, int64_t rows, int64_t columns, float* sums, bool accumulate) {
+/// sums [columns] (f32) = (accumulate ? sums : 0) + the sums over rows of `term`, N columns at a time.
+template <int N, typename Term, typename Sums>
+void sumColumns(Context& context, Term term, int64_t rows, int64_t columns, Sums sums, bool accumulate) {
   if (columns == 0 || (rows == 0 && accumulate)) return;
   const RowChunks chunks(rows);
   auto* const partials = static_cast<float*>(context.scratch(
@@ -65,8 +73,13 @@ void sumColumns(Context& context, Term term, int64_t rows, int64_t columns, floa
            partials);
   }
   expectCost(partialBytes + (accumulate ? sumBytes : 0), sumBytes);
-  launch(combinePartials<float>, dim3(static_cast<unsigned>(ceilDivide(columns, kColumnThreads))), dim3(kColumnThreads),
+  launch(combinePartials<Sums>, dim3(static_cast<unsigned>(ceilDivide(columns, kColumnThreads))), dim3(kColumnThreads),
          0, context.stream, partials, chunks.count, columns, sums, accumulate);
+}
+
+template <int N, typename Term>
+void sumColumns(Context& context, Term term, int64_t rows, int64_t columns, float* sums, bool accumulate) {
+  sumColumns<N>(context, term, rows, columns, DenseSums{sums}, accumulate);
 }
 
 }  // namespace mora::cuda

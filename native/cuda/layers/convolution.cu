@@ -104,6 +104,16 @@ struct KernelGradient {
   }
 };
 
+/// The places of the sums [K, C] in the gradient of a kernel [C, K].
+struct KernelSums {
+  float* data;
+  int64_t channels, channelStride, tapStride;
+
+  __device__ __forceinline__ float* at(int64_t i) const {
+    return data + i % channels * channelStride + i / channels * tapStride;
+  }
+};
+
 PackedRows packedRows(const TensorDesc& offsets, int64_t rows) {
   return {static_cast<const int32_t*>(offsets.data), static_cast<int32_t>(offsets.shape[0]) - 1, rows};
 }
@@ -142,12 +152,10 @@ void causalConvolutionBackward(Context& context, TensorDesc dY, TensorDesc x, Te
     launchPieces(convolveGradient<T, width>, rows, columns / width, context.stream, rowsOf<const T>(dY),
                  Taps{static_cast<const float*>(kernel.data), length}, documents, rowsOf<T>(dX), accumulate, columns);
     if (!present(dKernel)) return;
-    auto* const sums =
-        static_cast<float*>(context.scratch(Slot::intermediate, static_cast<size_t>(columns * length) * sizeof(float)));
-    sumColumns<width>(context,
-                      KernelGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), documents, columns, length},
-                      rows, columns * length, sums, false);
-    add(context, {sums, DType::f32, 2, {columns, length}, {1, columns}}, dKernel, 1);
+    sumColumns<width>(
+        context, KernelGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), documents, columns, length}, rows,
+        columns * length,
+        KernelSums{static_cast<float*>(dKernel.data), columns, dKernel.strides[0], dKernel.strides[1]}, true);
   });
   if (present(dBias)) columnSums(context, dY, dBias, true);
   checkLaunch("causalConvolutionBackward");

@@ -41,13 +41,30 @@ struct StepGradient {
   }
 };
 
-/// A row's part of the gradient of the rate's logarithm.
-struct RateGradient {
-  static constexpr uint64_t kBytes = 2 * sizeof(float);
-  Rows<const float> dG, g;
+/// A row's parts of the gradients of the rates' logarithms and of the biases, [2 H].
+template <typename T>
+struct ParameterGradient {
+  static constexpr uint64_t kBytes = (StepGradient<T>::kBytes + 2 * sizeof(float)) / 2;
+  StepGradient<T> ofStep;
+  Rows<const float> g;
+  int64_t heads;
 
-  __device__ void operator()(int64_t row, int64_t head, float (&values)[1]) const {
-    values[0] = dG.at(row)[head] * g.at(row)[head];
+  __device__ void operator()(int64_t row, int64_t at, float (&values)[1]) const {
+    if (at < heads)
+      values[0] = ofStep.dG.at(row)[at] * g.at(row)[at];
+    else
+      ofStep(row, at - heads, values);
+  }
+};
+
+/// The places of their sums, of which either may be absent.
+struct ParameterSums {
+  float *dLogRate, *dBias;
+  int64_t heads;
+
+  __device__ __forceinline__ float* at(int64_t column) const {
+    float* const sums = column < heads ? dLogRate : dBias;
+    return sums ? sums + column % heads : nullptr;
   }
 };
 
@@ -94,11 +111,10 @@ void deltaGatesBackward(Context& context, TensorDesc dG, TensorDesc dBeta, Tenso
     const StepGradient<T> gradient{stepsOf<T>(a, logRate, bias), rowsOf<const float>(dG)};
     launchPieces(gatesGradient<T>, rows, heads, context.stream, gradient, rowsOf<const float>(dBeta),
                  rowsOf<const float>(beta), rowsOf<T>(dA), rowsOf<T>(dB), rows, heads);
-    if (present(dBias)) sumColumns<1>(context, gradient, rows, heads, static_cast<float*>(dBias.data), true);
+    if (!present(dLogRate) && !present(dBias)) return;
+    const ParameterSums sums{static_cast<float*>(dLogRate.data), static_cast<float*>(dBias.data), heads};
+    sumColumns<1>(context, ParameterGradient<T>{gradient, rowsOf<const float>(g), heads}, rows, 2 * heads, sums, true);
   });
-  if (present(dLogRate))
-    sumColumns<1>(context, RateGradient{rowsOf<const float>(dG), rowsOf<const float>(g)}, rows, heads,
-                  static_cast<float*>(dLogRate.data), true);
   checkLaunch("deltaGatesBackward");
 }
 
