@@ -57,6 +57,17 @@ export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
 export type { TokeniseProgress } from './data/tokenise.js'
 export { type DecodeOptions, loadTokenizer, type PlacedTokens, type Tokenizer } from './data/tokenizer/tokenizer.js'
+export type { ToolCall } from './data/tool-calls/calls.js'
+export { answerForm } from './data/tool-calls/find-form.js'
+export type { AnswerForm } from './data/tool-calls/forms.js'
+export { answerMessage } from './data/tool-calls/message.js'
+export {
+  type AnswerDelta,
+  type AnswerOptions,
+  AnswerReader,
+  type ParsedAnswer,
+  parseAnswer,
+} from './data/tool-calls/reader.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export type { EngineOptions, EngineUsage } from './engine/index.js'
 export {

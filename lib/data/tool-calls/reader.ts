@@ -1,0 +1,178 @@
+/** Reads what a model says: its content, its reasoning and its calls. */
+import { anyText, check, having, optionsSchema } from '../../common/arguments.js'
+import { attempted, CallReader, type KnownFunctions, knownFunctions, type ToolCall } from './calls.js'
+import type { AnswerForm, CallForm, ReasoningTags } from './forms.js'
+import { GrowingText, type Reading } from './growing-text.js'
+import { SaidText } from './said-text.js'
+
+/** What a model said. */
+export interface ParsedAnswer {
+  /** The text for the user. A damaged call stays in it as it was written; white space next to calls does not. */
+  content: string
+  /** The model's thoughts before its answer, if it wrote any. */
+  reasoning?: string
+  /** The calls, in their order. */
+  toolCalls: ToolCall[]
+}
+
+/** What a piece of an answer has added. */
+export interface AnswerDelta {
+  /** More content; may be empty. */
+  content: string
+  /** More reasoning; may be empty. */
+  reasoning: string
+  /** Calls that are complete now. */
+  toolCalls: ToolCall[]
+}
+
+/** How to read an answer. */
+export interface AnswerOptions {
+  /** The form of the model's template, as `answerForm` finds it. */
+  form: AnswerForm
+  /** Schemas of the functions that the model was given. Other functions are no calls; without tools, nothing is. */
+  tools?: readonly unknown[] | null
+  /** What the generation prompt has begun of the answer, by default what the form knows of the template's. */
+  prefill?: string
+}
+
+const answerOptions = optionsSchema('the options of an answer', {
+  form: having('the form of a template (answerForm finds it)', 'syntax', 'prefill'),
+  tools: having('a list of schemas', 'length', 'map').nullish(),
+  prefill: anyText.optional(),
+})
+
+/**
+ * Reads an answer that comes in pieces. Content is never passed on if it may be the beginning of a call; a call is passed on
+ * when it is complete. All that is passed on together is what `parseAnswer` returns for the whole text, however it is cut.
+ */
+export class AnswerReader {
+  readonly #text = new GrowingText()
+  readonly #calls: CallReader
+  readonly #forms: readonly CallForm[]
+  readonly #marks: readonly string[]
+  readonly #reasoning: readonly ReasoningTags[]
+  /** Reasoning that may stand anywhere. */
+  readonly #marked: ReasoningTags | undefined
+  readonly #content = new SaidText()
+  readonly #thoughts = new SaidText()
+  readonly #steps: Reading<void>
+  #delta = emptyDelta()
+  #hasCalled = false
+
+  constructor(options: AnswerOptions) {
+    check({ options }, { options: answerOptions })
+    const { form, tools, prefill = form.prefill } = options
+    const functions: KnownFunctions = knownFunctions(tools)
+    this.#calls = new CallReader(this.#text, functions)
+    this.#forms = functions.size > 0 ? form.syntax.calls : []
+    this.#marks = form.syntax.marks ?? []
+    this.#marked = form.syntax.marked
+    this.#reasoning = form.reasoning
+    this.#steps = this.#read()
+    this.#text.add(prefill)
+    this.#steps.next()
+  }
+
+  /** Adds text, with special tokens except the one that ends the answer, and returns what it has made certain. */
+  push(text: string): AnswerDelta {
+    check({ text }, { text: anyText })
+    this.#text.add(text)
+    return this.#advance()
+  }
+
+  /** Ends the answer and returns what was held back. */
+  end(): AnswerDelta {
+    this.#text.end()
+    return this.#advance()
+  }
+
+  #advance(): AnswerDelta {
+    this.#steps.next()
+    const delta = this.#delta
+    this.#delta = emptyDelta()
+    return delta
+  }
+
+  *#read(): Reading<void> {
+    const text = this.#text
+    const whole = this.#forms.filter(({ isWhole }) => isWhole)
+    const others = this.#forms.filter(({ isWhole }) => !isWhole)
+    const openings = others.flatMap(({ open, section }) => (section ? [section[0], open] : [open]))
+    while (!(yield* text.isAtEnd())) {
+      const isStart = this.#content.isEmpty && !this.#hasCalled
+      const reasoning = [...(isStart ? this.#reasoning : []), ...(this.#marked ? [this.#marked] : [])]
+      if (yield* this.#thought(reasoning)) continue
+      if (yield* this.#marksPart()) continue
+      if (yield* this.#called(isStart ? [...whole, ...others] : others)) continue
+      const tags = [...openings, ...this.#marks, ...reasoning.map(({ open }) => open)]
+      this.#delta.content += this.#content.write(text.take(1) + text.plain(tags))
+    }
+    this.#delta.content += this.#content.end()
+  }
+
+  *#thought(tags: readonly ReasoningTags[]): Reading<boolean> {
+    const text = this.#text
+    for (const { open, close } of tags) {
+      if (!(yield* text.has(open))) continue
+      this.#content.seam()
+      this.#thoughts.seam()
+      while (!(yield* text.has(close)) && !(yield* text.isAtEnd())) {
+        this.#delta.reasoning += this.#thoughts.write(text.take(1) + text.plain([close]))
+      }
+      return true
+    }
+    return false
+  }
+
+  *#marksPart(): Reading<boolean> {
+    for (const mark of this.#marks) {
+      if (!(yield* this.#text.has(mark))) continue
+      this.#content.seam()
+      return true
+    }
+    return false
+  }
+
+  *#called(forms: readonly CallForm[]): Reading<boolean> {
+    const { at } = this.#text
+    for (const form of forms) {
+      if (yield* attempted(this.#calls.read(form, (item) => this.#found(item)))) return true
+      this.#text.at = at
+    }
+    return false
+  }
+
+  #found(item: ToolCall | string): void {
+    this.#content.seam()
+    if (typeof item === 'string') this.#delta.content += this.#content.write(item)
+    else this.#delta.toolCalls.push(item)
+    this.#content.seam()
+    this.#hasCalled = true
+  }
+}
+
+const emptyDelta = (): AnswerDelta => ({ content: '', reasoning: '', toolCalls: [] })
+
+/**
+ * Reads a whole answer into its content, its reasoning and its calls.
+ *
+ * ```ts
+ * import { answerForm, parseAnswer, loadTokenizer } from 'node-mora'
+ *
+ * const { template } = await loadTokenizer('Qwen/Qwen3-0.6B')
+ * const form = await answerForm(template, { tools })
+ * const { content, toolCalls } = parseAnswer(text, { form, tools })
+ * ```
+ *
+ * @param text what the model wrote after the generation prompt, with special tokens except the one that ends the answer
+ */
+export function parseAnswer(text: string, options: AnswerOptions): ParsedAnswer {
+  const reader = new AnswerReader(options)
+  const deltas = [reader.push(text), reader.end()]
+  const reasoning = deltas.map((delta) => delta.reasoning).join('')
+  return {
+    content: deltas.map((delta) => delta.content).join(''),
+    ...(reasoning !== '' && { reasoning }),
+    toolCalls: deltas.flatMap((delta) => delta.toolCalls),
+  }
+}
