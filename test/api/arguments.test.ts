@@ -78,6 +78,7 @@ beforeAll(async () => {
   const texts = new library.TextEngine(loaded, { tokens: 64 })
   disposables.push({ dispose: () => void texts.close() }, loaded, cache, memory, parameter, optimizer)
   loaded.addAdapter('a', library.mora({ rank: 2 }))
+  const form = await library.answerForm({ render: async () => '' })
   const choice = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
   const paths = { model, adapter: join(folder, 'adapter'), output: join(folder, 'never') }
   const of = (name: string, right: unknown[], fits?: string[][]): Subject => ({
@@ -142,6 +143,9 @@ beforeAll(async () => {
     of('evaluate', [loaded, { task: 'perplexity', data: rows }]),
     of('importanceMatrix', [loaded, { data: rows, output: join(folder, 'never.gguf') }]),
     of('generate', [loaded, { prompt: 'a' }]),
+    of('answerForm', [{ render: async () => '' }, {}], [[], [...options, 'foreign object']]),
+    of('answerMessage', [{ content: '', toolCalls: [] }]),
+    of('parseAnswer', ['a', { form }], [['text', 'empty text']]),
     {
       ...of('generateStream', [loaded, { prompt: 'a' }]),
       call: (...given) => (exported.generateStream!(...given) as AsyncGenerator).next(),
@@ -205,6 +209,7 @@ beforeAll(async () => {
     of('meanLoss', [loaded, [batch], {}], [[], [], [...options, 'foreign object']]),
     of('train', [loaded, { data: rows }]),
     making('AdamW', [[parameter], {}], [['empty list'], [...options, 'foreign object']]),
+    making('AnswerReader', [{ form }]),
     making('Chat', [loaded, {}], [[], options]),
     making('TextEngine', [loaded, {}], [[], [...options, 'foreign object']]),
     making(
@@ -233,6 +238,7 @@ beforeAll(async () => {
     on(parameter, 'Parameter', 'assign', [new Float32Array(2)], [['typed array']]),
     on(optimizer, 'AdamW', 'setParameters', [[parameter]], [['empty list']]),
     on(optimizer, 'AdamW', 'step', [{ learningRate: 0 }]),
+    on(new library.AnswerReader({ form }), 'AnswerReader', 'push', ['a'], [['text', 'empty text']]),
     on(optimizer, 'AdamW', 'load', [optimizer.state()]),
     on(dataset, 'Dataset', 'row', [0], [['zero']]),
     on(dataset, 'Dataset', 'rowLength', [0], [['zero']]),

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { check, having, optionsSchema } from '../../common/arguments.js'
 import { InputError } from '../../common/errors.js'
 import type { ChatTemplate, Message, RenderOptions, TemplateContext } from '../templates/template.js'
-import { type AnswerForm, REASONING, type ReasoningTags, SYNTAXES } from './forms.js'
+import { AnswerForm, REASONING, type ReasoningTags, SYNTAXES } from './forms.js'
 import { answerMessage } from './message.js'
 import { parseAnswer } from './reader.js'
 
@@ -84,16 +84,11 @@ export async function answerForm(
   const turn = called.slice(sharedLength(probePrompt, called))
   const answer = end !== '' && turn.endsWith(end) ? turn.slice(0, -end.length) : turn
   const found = Object.values(SYNTAXES).find((syntax) => {
-    const form = { syntax, reasoning: [], prefill: '', readsCalls: true }
+    const form = new AnswerForm('', syntax, [])
     const [call, ...others] = parseAnswer(answer, { form, tools: [TOOL] }).toolCalls
     return others.length === 0 && isDeepStrictEqual(call?.arguments, CALL.arguments)
   })
-  return {
-    readsCalls: found !== undefined,
-    prefill: prefills.find((text) => text !== '') ?? '',
-    syntax: found ?? { calls: [] },
-    reasoning,
-  }
+  return new AnswerForm(prefills.find((text) => text !== '') ?? '', found ?? { calls: [] }, reasoning)
 }
 
 /** Returns the reasoning with which a prompt ends, open or closed; empty if there is none. */

@@ -82,16 +82,23 @@ export interface AnswerSyntax {
   readonly marked?: ReasoningTags
 }
 
-/** How the answers to one chat template are written. */
-export interface AnswerForm {
+/** How the answers to one chat template are written; `answerForm` finds it. */
+export class AnswerForm {
+  constructor(
+    /** What the generation prompt begins of an answer, such as `<think>` and a line end. */
+    readonly prefill: string,
+    /** @internal */
+    readonly syntax: AnswerSyntax,
+    /** @internal */
+    readonly reasoning: readonly ReasoningTags[],
+  ) {
+    Object.freeze(this)
+  }
+
   /** Whether the template writes calls, in a form that can be read. */
-  readonly readsCalls: boolean
-  /** What the generation prompt begins of an answer, such as `<think>` and a line end. */
-  readonly prefill: string
-  /** @internal */
-  readonly syntax: AnswerSyntax
-  /** @internal */
-  readonly reasoning: readonly ReasoningTags[]
+  get readsCalls(): boolean {
+    return this.syntax.calls.length > 0
+  }
 }
 
 /** Reasoning at the beginning of an answer. */

@@ -9,16 +9,19 @@ export class NotACall extends Error {}
 /** The text of an answer, as far as it is known, and a place in it. */
 export class GrowingText {
   #text = ''
-  #hasEnded = false
   /** Where the reading goes on. */
   at = 0
+  /** Whether all of it is known. */
+  hasEnded = false
 
   add(piece: string): void {
     this.#text += piece
   }
 
-  end(): void {
-    this.#hasEnded = true
+  /** Forgets what stands before the place, where the reading never returns to it. */
+  forget(): void {
+    this.#text = this.#text.slice(this.at)
+    this.at = 0
   }
 
   /** The known text from the place on. */
@@ -54,7 +57,7 @@ export class GrowingText {
   /** Waits for more text; returns false at the end. */
   *more(): Reading<boolean> {
     const { length } = this.#text
-    while (this.#text.length === length && !this.#hasEnded) yield
+    while (this.#text.length === length && !this.hasEnded) yield
     return this.#text.length > length
   }
 

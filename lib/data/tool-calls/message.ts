@@ -1,12 +1,29 @@
-import { parseExact } from '../rows/exact-json.js'
+import { z } from 'zod'
+import { anyText, check, expecting, optionsSchema } from '../../common/arguments.js'
+import { exactJsonIn, parseExact } from '../rows/exact-json.js'
 import type { Message } from '../templates/template.js'
 import type { ParsedAnswer } from './reader.js'
+
+const aCall = z.looseObject({
+  name: z.string(),
+  argumentsText: z.string().refine((text) => exactJsonIn(text) !== undefined),
+})
+
+const answerArguments = {
+  answer: optionsSchema('an answer', {
+    content: anyText,
+    reasoning: anyText.optional(),
+    toolCalls: expecting('a list of calls, each with a name and the JSON of its arguments', z.array(aCall)),
+  }),
+}
 
 /**
  * Returns the message of an answer, for the next turn of a conversation. Its template renders it as the model wrote it, numbers
  * as they were spelled included.
  */
-export function answerMessage({ content, reasoning, toolCalls }: ParsedAnswer): Message {
+export function answerMessage(answer: ParsedAnswer): Message {
+  check({ answer }, answerArguments)
+  const { content, reasoning, toolCalls } = answer
   return {
     role: 'assistant',
     content,

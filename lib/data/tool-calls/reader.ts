@@ -1,7 +1,9 @@
 /** Reads what a model says: its content, its reasoning and its calls. */
-import { anyText, check, having, optionsSchema } from '../../common/arguments.js'
+import { z } from 'zod'
+import { anyText, check, expecting, optionsSchema } from '../../common/arguments.js'
+import { RunError } from '../../common/errors.js'
 import { attempted, CallReader, type KnownFunctions, knownFunctions, type ToolCall } from './calls.js'
-import type { AnswerForm, CallForm, ReasoningTags } from './forms.js'
+import { AnswerForm, type CallForm, type ReasoningTags } from './forms.js'
 import { GrowingText, type Reading } from './growing-text.js'
 import { SaidText } from './said-text.js'
 
@@ -36,8 +38,8 @@ export interface AnswerOptions {
 }
 
 const answerOptions = optionsSchema('the options of an answer', {
-  form: having('the form of a template (answerForm finds it)', 'syntax', 'prefill'),
-  tools: having('a list of schemas', 'length', 'map').nullish(),
+  form: expecting('the form of a template (answerForm finds it)', z.instanceof(AnswerForm)),
+  tools: expecting('a list of schemas', z.array(z.unknown()).nullish()),
   prefill: anyText.optional(),
 })
 
@@ -73,16 +75,21 @@ export class AnswerReader {
     this.#steps.next()
   }
 
-  /** Adds text, with special tokens except the one that ends the answer, and returns what it has made certain. */
+  /**
+   * Adds text, with special tokens except the one that ends the answer, and returns what it has made certain.
+   * @throws RunError `ended`
+   */
   push(text: string): AnswerDelta {
     check({ text }, { text: anyText })
+    if (this.#text.hasEnded)
+      throw new RunError('ended', 'The answer has ended; read the next one with a new AnswerReader.')
     this.#text.add(text)
     return this.#advance()
   }
 
   /** Ends the answer and returns what was held back. */
   end(): AnswerDelta {
-    this.#text.end()
+    this.#text.hasEnded = true
     return this.#advance()
   }
 
@@ -99,6 +106,7 @@ export class AnswerReader {
     const others = this.#forms.filter(({ isWhole }) => !isWhole)
     const openings = others.flatMap(({ open, section }) => (section ? [section[0], open] : [open]))
     while (!(yield* text.isAtEnd())) {
+      text.forget()
       const isStart = this.#content.isEmpty && !this.#hasCalled
       const reasoning = [...(isStart ? this.#reasoning : []), ...(this.#marked ? [this.#marked] : [])]
       if (yield* this.#thought(reasoning)) continue
@@ -118,6 +126,7 @@ export class AnswerReader {
       this.#thoughts.seam()
       while (!(yield* text.has(close)) && !(yield* text.isAtEnd())) {
         this.#delta.reasoning += this.#thoughts.write(text.take(1) + text.plain([close]))
+        text.forget()
       }
       return true
     }
@@ -156,17 +165,10 @@ const emptyDelta = (): AnswerDelta => ({ content: '', reasoning: '', toolCalls: 
 /**
  * Reads a whole answer into its content, its reasoning and its calls.
  *
- * ```ts
- * import { answerForm, parseAnswer, loadTokenizer } from 'node-mora'
- *
- * const { template } = await loadTokenizer('Qwen/Qwen3-0.6B')
- * const form = await answerForm(template, { tools })
- * const { content, toolCalls } = parseAnswer(text, { form, tools })
- * ```
- *
  * @param text what the model wrote after the generation prompt, with special tokens except the one that ends the answer
  */
 export function parseAnswer(text: string, options: AnswerOptions): ParsedAnswer {
+  check({ text, options }, { text: anyText, options: answerOptions })
   const reader = new AnswerReader(options)
   const deltas = [reader.push(text), reader.end()]
   const reasoning = deltas.map((delta) => delta.reasoning).join('')

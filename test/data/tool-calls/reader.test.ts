@@ -51,6 +51,12 @@ describe('an answer in pieces', () => {
     expect(characters('<think>\nab</think>c', 'hermes').filter((piece) => piece)).toEqual(['(a)', '(b)', 'c'])
   })
 
+  it('takes no more after its end', () => {
+    const reader = new AnswerReader({ form: namedForm('hermes') })
+    reader.end()
+    expect(() => reader.push('a')).toThrow(expect.objectContaining({ code: 'ended' }))
+  })
+
   it('reads the calls of a list one by one', () => {
     const said = characters(
       '[TOOL_CALLS][{"name": "add", "arguments": {}}, {"name": "add_all", "arguments": {}}]',

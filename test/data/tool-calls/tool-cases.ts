@@ -1,7 +1,7 @@
 /** Answers of models with their calls, from templates and after them: a part of golden/sampling/tools.json, or all of it. */
 import { readFileSync } from 'node:fs'
 import type { ToolCall } from '../../../lib/data/tool-calls/calls.js'
-import { type AnswerForm, REASONING, SYNTAXES } from '../../../lib/data/tool-calls/forms.js'
+import { AnswerForm, REASONING, SYNTAXES } from '../../../lib/data/tool-calls/forms.js'
 
 export interface ToolCase {
   name: string
@@ -31,5 +31,5 @@ const syntaxNames: Readonly<Record<string, string>> = { gemma4: 'gemma' }
 /** Returns a form by its name in the cases, with every kind of reasoning. */
 export function namedForm(name: string): AnswerForm {
   const syntax = SYNTAXES[syntaxNames[name] ?? name]!
-  return { syntax, reasoning: REASONING, prefill: '', readsCalls: true }
+  return new AnswerForm('', syntax, REASONING)
 }

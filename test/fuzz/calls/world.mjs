@@ -86,6 +86,7 @@ export class World {
     made.dispose()
     cpSync(join(golden, 'tokenizers', 'small-bpe'), paths.model, { recursive: true })
     this.dataset = await library.loadDataset(paths.rows, { tokenizer: null, cacheDir: null })
+    this.form = await library.answerForm({ render: async () => '<think>' })
     await this.renew()
     await library.saveCheckpoint(paths.checkpoints, { model: this.model, optimizer: this.of('AdamW'), step: 1 })
     await this.recorded.during(() => this.#useEverything())
@@ -201,6 +202,7 @@ export class World {
         this.#part(this.binary.record(() => this.binary.fill(this.nativeTensor('float32', [4]), 1))),
       Tensor: () => this.tensor([1, 2, 3, 4], [2, 2]),
       Parameter: () => this.parameter(),
+      AnswerReader: () => new library.AnswerReader({ form: this.form }),
       AdamW: () => this.#part(new library.AdamW([this.parameter()])),
       Model: () => this.model,
       ForwardPasses: () => this.model,
