@@ -68,6 +68,13 @@ export {
   type ParsedAnswer,
   parseAnswer,
 } from './data/tool-calls/reader.js'
+export {
+  type DecodeOptions,
+  loadTokenizer,
+  type PlacedTokens,
+  type TokenBytes,
+  type Tokenizer,
+} from './data/tokenizer/tokenizer.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export type { EngineOptions, EngineUsage } from './engine/index.js'
 export {

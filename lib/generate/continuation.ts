@@ -1,12 +1,11 @@
 /** Generates token after token, until a stop or a limit. */
 
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'
 import { StopStrings } from './stops.js'
-import { TextStream } from './text-stream.js'
+import { TextStream, type TextTokenizer } from './text-stream.js'
 
 /** One text to write. */
 export interface ContinuationRequest extends EngineRequest {
@@ -63,7 +62,7 @@ export interface GeneratedPiece {
 
 /** What turns tokens into a text. */
 export interface TextFacts {
-  readonly tokenizer: Pick<Tokenizer, 'decode'>
+  readonly tokenizer: TextTokenizer
   /** The prompt. */
   readonly ids: readonly number[]
   readonly stopIds: ReadonlySet<number>
@@ -98,7 +97,7 @@ export async function* textOfTokens(
   }
   let finishReason: FinishReason = 'stop'
   try {
-    while (!stops.found) {
+    while (stops.found === undefined) {
       const next = await tokens.next()
       if (next.done) {
         finishReason = next.value
@@ -115,9 +114,9 @@ export async function* textOfTokens(
     // Whoever leaves the loop, or finds a stop string, wants no more tokens.
     await tokens.return('stop')
   }
-  if (!stops.found) {
-    const rest = stops.push(await text.end()) + (stops.found ? '' : stops.end())
-    if (stops.found) finishReason = 'stop'
+  if (stops.found === undefined) {
+    const rest = stops.push(await text.end()) + stops.end()
+    if (stops.found !== undefined) finishReason = 'stop'
     if (rest !== '' || fresh.length > 0) yield collect(rest)
   }
   return {

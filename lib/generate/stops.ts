@@ -58,29 +58,33 @@ async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promis
   return ends
 }
 
-/** Ends a text that arrives in pieces before the first of some strings. */
+/** Ends a text that arrives in pieces, one for each token, before the first of some strings. */
 export class StopStrings {
   #held = ''
-  #found = false
+  #found: string | undefined
+  #tokens = 0
 
-  constructor(readonly stops: readonly string[]) {}
+  constructor(
+    readonly stops: readonly string[],
+    /** The text of these first tokens is not searched. */
+    readonly minNewTokens = 0,
+  ) {}
 
-  /** Whether one of the strings was found; no text is returned after it. */
-  get found(): boolean {
+  /** The string that was found, of several that begin at one place the longest; no text is returned after it. */
+  get found(): string | undefined {
     return this.#found
   }
 
   /** Adds a piece and returns the text so far that cannot be the beginning of a stop string. */
   push(piece: string): string {
+    this.#tokens++
+    if (this.#tokens <= this.minNewTokens) return piece
     const text = this.#held + piece
-    const places = this.stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0)
-    if (places.length > 0) {
-      this.#found = true
-      this.#held = ''
-      return text.slice(0, Math.min(...places))
-    }
-    const safe = text.length - Math.max(0, ...this.stops.map((stop) => overlap(text, stop)))
-    this.#held = text.slice(safe)
+    const places = this.stops.map((stop) => ({ stop, at: text.indexOf(stop) })).filter(({ at }) => at >= 0)
+    const [first] = places.sort((a, b) => a.at - b.at || b.stop.length - a.stop.length)
+    const safe = first?.at ?? text.length - Math.max(0, ...this.stops.map((stop) => overlap(text, stop)))
+    this.#found = first?.stop
+    this.#held = first ? '' : text.slice(safe)
     return text.slice(0, safe)
   }
 

@@ -1,15 +1,72 @@
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { TokenBytes, Tokenizer } from '../data/tokenizer/tokenizer.js'
 
-/** Tokens of the prompt that are decoded with the first new ones, because spaces depend on the text before. */
-const CONTEXT = 6
-/** The text of an incomplete character. */
-const UNFINISHED = '\ufffd'
+/** The part of a tokenizer that makes text. */
+export type TextTokenizer = Pick<Tokenizer, 'decode'> & Partial<Pick<Tokenizer, 'tokenBytes' | 'specialIds'>>
 
 /**
  * Turns token ids into text, piece by piece. A character whose bytes are spread over several tokens is held back until it
- * is complete. Control tokens have no text.
+ * is complete, and only as long as it can be. Control tokens have no text.
  */
 export class TextStream {
+  readonly #pieces: BytePieces | DecodedPieces
+
+  /** @param prompt ids before the generated ones */
+  constructor(tokenizer: TextTokenizer, prompt: readonly number[]) {
+    this.#pieces = BytePieces.of(tokenizer, prompt) ?? new DecodedPieces(tokenizer, prompt)
+  }
+
+  /** Adds a token and returns the text that it completes; empty while a character is incomplete. */
+  async push(id: number): Promise<string> {
+    return this.#pieces.push(id)
+  }
+
+  /** Returns the text that was held back. */
+  async end(): Promise<string> {
+    return this.#pieces.end()
+  }
+}
+
+/** Tokens of the prompt before the first new ones, on which their text may depend. */
+const CONTEXT = 6
+
+/** Text of tokens that each have bytes of their own. */
+class BytePieces {
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  readonly #bytesOf: (id: number) => Uint8Array
+  /** Whether a space that begins the text is dropped, and there is no text yet. */
+  #dropsSpace: boolean
+
+  private constructor({ of, dropsSpace }: TokenBytes, specialIds: ReadonlySet<number>, prompt: readonly number[]) {
+    const nothing = new Uint8Array()
+    this.#bytesOf = (id) => (specialIds.has(id) ? nothing : of(id))
+    this.#dropsSpace = dropsSpace && !prompt.some((id) => this.#bytesOf(id).length > 0)
+    // The answer may complete a character of the prompt.
+    for (const id of prompt.slice(-CONTEXT)) this.push(id)
+  }
+
+  /** Returns null for a tokenizer whose tokens depend on their neighbours. */
+  static of({ tokenBytes, specialIds = new Set() }: TextTokenizer, prompt: readonly number[]): BytePieces | null {
+    return tokenBytes ? new BytePieces(tokenBytes, specialIds, prompt) : null
+  }
+
+  push(id: number): string {
+    const bytes = this.#bytesOf(id)
+    const first = this.#dropsSpace && bytes.length > 0
+    if (first) this.#dropsSpace = false
+    return this.#decoder.decode(first && bytes[0] === 0x20 ? bytes.subarray(1) : bytes, { stream: true })
+  }
+
+  end(): string {
+    return this.#decoder.decode()
+  }
+}
+
+/** The text of an incomplete character. */
+const UNFINISHED = '\ufffd'
+
+/** Text of tokens of which only several together have one: the difference that the last ones make. */
+class DecodedPieces {
+  readonly #tokenizer: Pick<Tokenizer, 'decode'>
   readonly #ids: number[]
   /** Tokens before `#start` are no longer decoded; the text of those before `#returned` was returned. */
   #start = 0
@@ -17,16 +74,12 @@ export class TextStream {
   /** The text of the tokens from `#start` to `#returned`. */
   #before: Promise<string> | undefined
 
-  /** @param prompt ids before the generated ones */
-  constructor(
-    readonly tokenizer: Pick<Tokenizer, 'decode'>,
-    prompt: readonly number[],
-  ) {
+  constructor(tokenizer: Pick<Tokenizer, 'decode'>, prompt: readonly number[]) {
+    this.#tokenizer = tokenizer
     this.#ids = prompt.slice(-CONTEXT)
     this.#returned = this.#ids.length
   }
 
-  /** Adds a token and returns the text that it completes; empty while a character is incomplete. */
   async push(id: number): Promise<string> {
     this.#ids.push(id)
     const { before, all } = await this.#decoded()
@@ -35,7 +88,6 @@ export class TextStream {
     return all.slice(before.length)
   }
 
-  /** Returns the text that was held back. */
   async end(): Promise<string> {
     const { before, all } = await this.#decoded()
     this.#turn()
@@ -50,7 +102,7 @@ export class TextStream {
 
   async #decoded(): Promise<{ before: string; all: string }> {
     const decode = (end: number) =>
-      this.tokenizer.decode(this.#ids.slice(this.#start, end), { skipSpecialTokens: true })
+      this.#tokenizer.decode(this.#ids.slice(this.#start, end), { skipSpecialTokens: true })
     this.#before ??= decode(this.#returned)
     const [before, all] = await Promise.all([this.#before, decode(this.#ids.length)])
     return { before, all }
@@ -59,7 +111,7 @@ export class TextStream {
 
 /** Returns the text of `ids`, which continue `prompt`. */
 export async function continuationText(
-  tokenizer: Pick<Tokenizer, 'decode'>,
+  tokenizer: TextTokenizer,
   prompt: readonly number[],
   ids: readonly number[],
 ): Promise<string> {

@@ -26,6 +26,31 @@ describe('TextStream', () => {
     expect(await continuationText(tokenizer, [], ids)).toBe(await tokenizer.decode(ids))
   })
 
+  it('emits what cannot become a character at once, and U+FFFD itself', async () => {
+    const stream = new TextStream(tokenizer, [])
+    const fox = (await tokenizer.encode('🦊')).slice(0, 2)
+    const pieces: string[] = []
+    for (const id of [...fox, ...(await tokenizer.encode('a\ufffd'))]) pieces.push(await stream.push(id))
+    expect(pieces.slice(0, fox.length).join('')).toBe('')
+    expect(pieces.join('')).toBe('\ufffda\ufffd')
+    expect(await stream.end()).toBe('')
+  })
+
+  it('completes a character that the prompt began', async () => {
+    const ids = await tokenizer.encode('🦊')
+    expect(await continuationText(tokenizer, ids.slice(0, 1), ids.slice(1))).toBe('🦊')
+  })
+
+  it('is the difference of decoded texts where tokens depend on their neighbours', async () => {
+    const words = ['a', '##b', 'c']
+    const decode = async (ids: ArrayLike<number>) =>
+      Array.from(ids, (id) => ` ${words[id]}`)
+        .join('')
+        .replaceAll(' ##', '')
+        .trim()
+    expect(await continuationText({ decode }, [0], [1, 2])).toBe('b c')
+  })
+
   it('keeps the space between prompt and answer, and omits control tokens', async () => {
     const prompt = await tokenizer.encode('The sea')
     expect(await continuationText(tokenizer, prompt, await tokenizer.encode(' is<|im_end|> wide'))).toBe(' is wide')
@@ -38,13 +63,24 @@ describe('StopStrings', () => {
     expect(stops.push('one ##')).toBe('one ')
     expect(stops.push(' two E')).toBe('## two ')
     expect(stops.push('N')).toBe('')
-    expect(stops.found).toBe(false)
+    expect(stops.found).toBeUndefined()
     expect(stops.end()).toBe('EN')
+  })
+
+  it('names the longest of the strings that begin at one place', () => {
+    const stops = new StopStrings(['a', 'ab', 'b'])
+    expect(stops.push('xab')).toBe('x')
+    expect(stops.found).toBe('ab')
+  })
+
+  it('does not search the text of the first tokens', () => {
+    const stops = new StopStrings(['ab'], 2)
+    expect(['ab', 'a', 'b', 'ab'].map((piece) => stops.push(piece))).toEqual(['ab', 'a', 'b', ''])
   })
 
   it('ends before the first stop', () => {
     const stops = new StopStrings(['###', 'END'])
     expect(stops.push('an E') + stops.push('ND and ###')).toBe('an ')
-    expect(stops.found).toBe(true)
+    expect(stops.found).toBe('END')
   })
 })

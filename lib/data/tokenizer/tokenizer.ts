@@ -14,6 +14,7 @@ import type { Encoded, TokenizerDefinition } from './engine.js'
 import { readTokenizerFolder } from './from-folder.js'
 import { readTokenizerGguf } from './from-gguf.js'
 import type { TokenizerSource } from './source.js'
+import { byteRuleOf } from './token-bytes.js'
 import { isPrepending, plainJson, tokensBefore, withoutPrefix } from './tokenizer-json.js'
 
 /** How `decode` turns ids into text. */
@@ -33,6 +34,14 @@ export interface PlacedTokens {
   starts: ArrayLike<number>
   /** Where each token ends, in UTF-16 units of the text. */
   ends: ArrayLike<number>
+}
+
+/** The bytes of tokens, of which a text is made, one token after the other. */
+export interface TokenBytes {
+  /** Returns a token's bytes, which may begin or end within a character; none for an id without a token. */
+  of(id: number): Uint8Array
+  /** Whether a space at the beginning of a text is dropped. */
+  readonly dropsSpace: boolean
 }
 
 /**
@@ -60,6 +69,8 @@ export interface Tokenizer {
   idOf(token: string): number | undefined
   /** Returns the spelling of a token. */
   tokenOf(id: number): string | undefined
+  /** The bytes of each token; null if a token's text depends on its neighbours. */
+  readonly tokenBytes: TokenBytes | null
   /** One more than the highest id; a model's embedding may have more rows. */
   readonly vocabularySize: number
   /** The spelling of the token that begins a text; undefined if the model has none. */
@@ -148,6 +159,7 @@ function addedTokensOf({ added_tokens }: TokenizerSource['json']): Omit<AddedTok
 }
 
 class ModelTokenizer implements Tokenizer {
+  readonly tokenBytes: TokenBytes | null
   readonly vocabularySize: number
   readonly bosToken: string | undefined
   readonly bosId: number | undefined
@@ -176,6 +188,7 @@ class ModelTokenizer implements Tokenizer {
     const addedIds = added.map(({ content, id }) => [content, id] as const)
     this.#ids = new Map([...modelVocabulary(json.model), ...addedIds])
     this.#tokens = new Map(Array.from(this.#ids, ([token, id]) => [id, token]))
+    this.tokenBytes = this.#tokenBytes(json.decoder)
     this.vocabularySize = highest(this.#tokens.keys()) + 1
     this.addedIds = new Set(addedIds.map(([, id]) => id))
     this.specialIds = new Set(added.filter(({ special }) => special).map(({ id }) => id))
@@ -245,6 +258,12 @@ class ModelTokenizer implements Tokenizer {
       )
     }
     return this.template.render(messages, options)
+  }
+
+  #tokenBytes(decoder: unknown): TokenBytes | null {
+    const rule = byteRuleOf(decoder)
+    const of = (id: number) => rule!.bytesOf(this.#tokens.get(id) ?? '')
+    return rule && { of, dropsSpace: rule.dropsSpace }
   }
 
   #idOfSpecial(name: string, source: TokenizerSource): number | undefined {
