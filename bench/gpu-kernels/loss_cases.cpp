@@ -28,12 +28,15 @@ void sample(Bench& bench, const Shape& s) {
   const TensorDesc logits = make.float32({1, s.V}), ids = make.zeros(DType::i32, {1});
   const TensorDesc draws = make.longIntegers(1, [](int64_t) { return int64_t{1} << 52; });
   struct Way {
-    Sampling sampling;
+    std::vector<float> settings;  // a Sampling
     const char* name;
   };
-  for (const Way& way : {Way{{1, 0, 1}, ""}, Way{{1, 50, 1}, "topK 50"}, Way{{1, 0, 0.9}, "topP 0.9"}})
+  for (const Way& way : {Way{{1, 0, 0, 1, 1}, ""}, Way{{1, 0, 50, 1, 1}, "topK 50"},
+                         Way{{1, 0, 0, 0.9f, 1}, "topP 0.9"}, Way{{1, 0, 0, 1, 0.9f}, "typicalP 0.9"}}) {
+    const TensorDesc settings = make.numbers({1, Sampling::kFields}, way.settings);
     bench.time("sample", describe(s, {1, s.V}, way.name),
-               [&](Context& context) { cuda::sample(context, logits, draws, way.sampling, ids); });
+               [&](Context& context) { cuda::sample(context, logits, draws, settings, ids); });
+  }
 }
 
 void sum(Bench& bench, const Shape& s) {

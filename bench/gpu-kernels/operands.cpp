@@ -72,6 +72,12 @@ TensorDesc Operands::floats(DType dtype, const std::vector<int64_t>& shape) {
   return tensor;
 }
 
+TensorDesc Operands::numbers(const std::vector<int64_t>& shape, const std::vector<float>& values) {
+  const TensorDesc tensor = empty(DType::f32, shape);
+  check(cudaMemcpy(tensor.data, values.data(), bytesOf(tensor), cudaMemcpyHostToDevice), "filling an operand");
+  return tensor;
+}
+
 TensorDesc Operands::integers(int64_t count, const std::function<int64_t(int64_t)>& of) {
   std::vector<int32_t> values;
   for (int64_t i = 0; i < count; ++i) values.push_back(static_cast<int32_t>(of(i)));

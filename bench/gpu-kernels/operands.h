@@ -19,6 +19,7 @@ class Operands {
   TensorDesc bfloat16(const std::vector<int64_t>& shape) { return floats(DType::bf16, shape); }
   TensorDesc float32(const std::vector<int64_t>& shape) { return floats(DType::f32, shape); }
   TensorDesc zeros(DType dtype, const std::vector<int64_t>& shape);
+  TensorDesc numbers(const std::vector<int64_t>& shape, const std::vector<float>& values);
   TensorDesc integers(int64_t count, const std::function<int64_t(int64_t)>& of);
   TensorDesc longIntegers(int64_t count, const std::function<int64_t(int64_t)>& of);
 

@@ -230,8 +230,17 @@ export interface Operations {
 
   /** ids [N] = columns of the largest logits [N, V]; -1 - column of a value that is not finite in rows without a finite maximum. */
   argmax(logits: T, ids: T): void
-  /** ids [N] = columns drawn with the uniform numbers draws [N] / 2^53; rows without a finite maximum as in `argmax`. */
-  sample(logits: T, draws: T, sampling: NativeSampling, ids: T): void
+  /**
+   * ids [N] = columns drawn with the uniform numbers draws [N] / 2^53, by settings [N, 5]: temperature, minP, topK, topP and
+   * typicalP of each row. Greedy rows, and rows without a finite maximum, as in `argmax`.
+   */
+  sample(logits: T, draws: T, settings: T, ids: T): void
+  /** Changes logits at ids [P], by (bias, factor, shift) of changes [P, 3]; row n has those from offsets[n] to offsets[n + 1]. */
+  editLogits(offsets: T, ids: T, changes: T, logits: T): void
+  /** Forbids the columns of rows [M] whose bit in mask [M, ceil(V / 32)] is 0. */
+  maskLogits(mask: T, rows: T, logits: T): void
+  /** ranks [N] of ids [N], top [N, n] = columns of the largest logits, logprobs [N, 1 + n] of both. */
+  logProbabilities(logits: T, ids: T, ranks: T, top: T, logprobs: T): void
 
   globalNorm(gradients: readonly T[], norm: T): void
   clipScale(norm: T, gradientScale: number, maxNorm: number, scale: T): void
@@ -298,12 +307,6 @@ export interface LogitsPart {
   readonly softcap: number
 }
 
-/** How `sample` draws; `topK` 0 and `topP` 1 keep all tokens. */
-export interface NativeSampling {
-  temperature: number
-  topK: number
-  topP: number
-}
 /** x sigmoid(x); x Φ(x); its approximation by tanh; max(x, 0). */
 export type Activation = 'silu' | 'gelu' | 'geluTanh' | 'relu'
 /** Functions of one or two elements; see `elementwise`. */

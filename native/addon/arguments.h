@@ -139,11 +139,6 @@ inline LogitsPart argumentFrom(const Napi::Value& value, const char* name) {
   return {fields.integer("first"), fields.real("softcap")};
 }
 template <>
-inline Sampling argumentFrom(const Napi::Value& value, const char* name) {
-  const Fields fields(value, name);
-  return {fields.number("temperature"), fields.integer("topK"), fields.number("topP")};
-}
-template <>
 inline AdamWStep argumentFrom(const Napi::Value& value, const char* name) {
   const Fields fields(value, name);
   const double beta1 = fields.number("beta1"), beta2 = fields.number("beta2"), step = fields.number("step");

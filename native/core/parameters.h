@@ -20,12 +20,20 @@ struct LogitsPart {
   float softcap;
 };
 
-/// How a token is sampled: from softmax(logits / temperature) over the topK likeliest tokens (0: all), and of these
-/// over the fewest likeliest whose probabilities sum to at least topP of the total (1: all). Ties prefer lower ids.
+/// How a token is sampled, a row of the settings of `sample`: from softmax(logits / temperature), of which the fields,
+/// in their order, keep tokens with at least minP of the likeliest one's probability (0: all), then the topK likeliest
+/// (0: all), then the fewest likeliest whose probabilities sum to at least topP of the rest's (1: all), then those
+/// whose surprises -ln p are the nearest to their mean, the entropy, until they sum to typicalP (1: all; arXiv
+/// 2202.00666), with all that are as near as the last one. Ties of topK and topP prefer lower ids. No value of topK,
+/// topP or minP excludes the likeliest token.
 struct Sampling {
-  double temperature;
-  int64_t topK;
-  double topP;
+  float temperature, minP, topK, topP, typicalP;
+
+  /// Below this temperature the likeliest token is taken.
+  static constexpr float kLeastTemperature = 1e-5f;
+  static constexpr int64_t kFields = 5;
+  MORA_HOST_DEVICE bool greedy() const { return !(temperature >= kLeastTemperature); }
+  MORA_HOST_DEVICE bool limits(int64_t tokens) const { return topK >= 1 && topK < static_cast<float>(tokens); }
 };
 
 /// The activation functions of core/operations.def.

@@ -1,13 +1,17 @@
-// Chooses the next token from rows of logits: the likeliest, or a sampled one. Probabilities are f64.
+// Chooses the next token from rows of logits: the likeliest, or a sampled one; and what surrounds the choice, changes
+// of logits before it and log-probabilities after it. Probabilities are f64.
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cpu/float_types.h"
 #include "cpu/kernels.h"
+#include "cpu/layers/document_rows.h"
 #include "cpu/parallel.h"
 #include "cpu/stored/convert.h"
 #include "cpu/tensor_view.h"
@@ -39,66 +43,99 @@ int32_t likeliest(const float* logits, int32_t count) {
 /// Samples from one row after the other; reuses memory.
 class Sampler {
  public:
-  Sampler(const Sampling& sampling, int32_t count)
-      : sampling_(sampling),
-        limited_(sampling.topK > 0 && sampling.topK < count),
-        all_(!limited_ && sampling.topP >= 1),
-        weights_(static_cast<size_t>(count)) {}
+  explicit Sampler(int64_t count) : weights_(static_cast<size_t>(count)) {}
 
   /// @param uniform in [0, 1)
-  int32_t draw(const float* logits, double uniform) {
+  int32_t draw(const float* logits, const Sampling& sampling, double uniform) {
     const auto count = static_cast<int32_t>(weights_.size());
     const int32_t best = likeliest(logits, count);
-    if (best < 0) return best;
-    for (int32_t id = 0; id < count; ++id)
-      weights_[static_cast<size_t>(id)] =
-          std::exp((static_cast<double>(logits[id]) - logits[best]) / sampling_.temperature);
-    ids_.clear();
-    if (all_) {
-      ids_.resize(weights_.size());
-      std::iota(ids_.begin(), ids_.end(), 0);
-    } else {
-      chooseCandidates(logits);
-    }
+    if (best < 0 || sampling.greedy()) return best;
+    logits_ = logits;
+    largest_ = logits[best];
+    // Finite, so that the distance of -inf stays infinite.
+    temperature_ = std::min(sampling.temperature, std::numeric_limits<float>::max());
+    chooseCandidates(sampling);
+    if (sampling.topP < 1) keepNucleus(sampling.topP, sampling.limits(count));
+    if (sampling.typicalP < 1) keepTypical(sampling.typicalP);
     return pick(uniform);
   }
 
  private:
   double weight(int32_t id) const { return weights_[static_cast<size_t>(id)]; }
+  double scaled(int32_t id) const { return (static_cast<double>(logits_[id]) - largest_) / temperature_; }
   double sumOfIds() const {
     return std::accumulate(ids_.begin(), ids_.end(), 0.0, [&](double sum, int32_t id) { return sum + weight(id); });
   }
 
-  /// Collects the tokens that topK and topP keep, likeliest first.
-  void chooseCandidates(const float* logits) {
-    const double all = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  /// Collects the tokens that minP and topK keep, and their weights: in order of columns, or likeliest first if topK
+  /// excludes any.
+  void chooseCandidates(const Sampling& sampling) {
     const auto count = static_cast<int32_t>(weights_.size());
-    if (limited_) {
-      const float least = kthLargest(logits);
+    const double least = std::min(1.0f, sampling.minP);
+    ids_.clear();
+    if (least > 0) {
+      // Most tokens are so far below that they need no exponential.
+      const double lowest = largest_ + temperature_ * (std::log(least) - 1e-6);
       for (int32_t id = 0; id < count; ++id)
-        if (logits[id] >= least) ids_.push_back(id);
+        if (logits_[id] >= lowest) ids_.push_back(id);
     } else {
-      // Tokens with probabilities below (1 - topP) / V sum to less than 1 - topP, so the kept ones are among the
-      // others: few enough to sort.
-      const double least = std::min(1.0, (1 - sampling_.topP) * all / count);
-      for (int32_t id = 0; id < count; ++id)
-        if (weight(id) >= least) ids_.push_back(id);
+      ids_.resize(weights_.size());
+      std::iota(ids_.begin(), ids_.end(), 0);
     }
-    std::sort(ids_.begin(), ids_.end(),
-              [&](int32_t a, int32_t b) { return logits[a] > logits[b] || (logits[a] == logits[b] && a < b); });
-    if (limited_) ids_.resize(static_cast<size_t>(sampling_.topK));
-    if (sampling_.topP >= 1) return;
-    const double wanted = sampling_.topP * (limited_ ? sumOfIds() : all);
+    if (sampling.limits(count)) keepLikeliest(static_cast<size_t>(sampling.topK));
+    for (const int32_t id : ids_) weights_[static_cast<size_t>(id)] = std::exp(scaled(id));
+    if (least > 0) std::erase_if(ids_, [&](int32_t id) { return weight(id) < least; });
+  }
+
+  void keepLikeliest(size_t most) {
+    if (ids_.size() > most) {
+      sorted_.clear();
+      for (const int32_t id : ids_) sorted_.push_back(logits_[id]);
+      const auto last = sorted_.begin() + static_cast<int64_t>(most - 1);
+      std::nth_element(sorted_.begin(), last, sorted_.end(), std::greater<>());
+      std::erase_if(ids_, [&, least = *last](int32_t id) { return logits_[id] < least; });
+    }
+    sortByLikelihood();
+    ids_.resize(std::min(ids_.size(), most));
+  }
+
+  void keepNucleus(double share, bool sorted) {
+    const double all = sumOfIds();
+    if (!sorted) {
+      // Tokens with probabilities below (1 - share) / V sum to less than 1 - share, so the kept ones are among the
+      // others: few enough to sort.
+      const double least = std::min(1.0, (1 - share) * all / static_cast<double>(weights_.size()));
+      std::erase_if(ids_, [&](int32_t id) { return weight(id) < least; });
+      sortByLikelihood();
+    }
     size_t kept = 0;
-    for (double sum = 0; kept < ids_.size() && sum < wanted; ++kept) sum += weight(ids_[kept]);
+    for (double sum = 0; kept < ids_.size() && sum < share * all; ++kept) sum += weight(ids_[kept]);
     ids_.resize(std::max<size_t>(kept, 1));
   }
 
-  float kthLargest(const float* logits) {
-    sorted_.assign(logits, logits + weights_.size());
-    const auto kth = sorted_.begin() + (sampling_.topK - 1);
-    std::nth_element(sorted_.begin(), kth, sorted_.end(), std::greater<>());
-    return *kth;
+  /// Surprises differ from the entropy as scaled logits do from their mean, with the opposite sign.
+  void keepTypical(double share) {
+    std::erase_if(ids_, [&](int32_t id) { return weight(id) == 0; });
+    const double all = sumOfIds();
+    const double mean = std::accumulate(ids_.begin(), ids_.end(), 0.0,
+                                        [&](double sum, int32_t id) { return sum + weight(id) * scaled(id); }) /
+                        all;
+    const auto distance = [&](int32_t id) { return std::abs(scaled(id) - mean); };
+    nearest_.clear();
+    for (const int32_t id : ids_) nearest_.emplace_back(distance(id), weight(id));
+    std::sort(nearest_.begin(), nearest_.end());
+    double farthest = 0, sum = 0;
+    for (const auto& [away, part] : nearest_) {
+      farthest = away;
+      sum += part;
+      if (sum >= share * all) break;
+    }
+    std::erase_if(ids_, [&](int32_t id) { return distance(id) > farthest; });
+  }
+
+  void sortByLikelihood() {
+    std::sort(ids_.begin(), ids_.end(),
+              [&](int32_t a, int32_t b) { return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b); });
   }
 
   int32_t pick(double uniform) const {
@@ -113,38 +150,111 @@ class Sampler {
     return last;
   }
 
-  const Sampling sampling_;
-  const bool limited_, all_;
+  const float* logits_ = nullptr;
+  double largest_ = 0, temperature_ = 1;
   std::vector<double> weights_;
   std::vector<int32_t> ids_;
   std::vector<float> sorted_;
+  std::vector<std::pair<double, double>> nearest_;
 };
+
+/// Calls body(n) for every row of logits.
+template <typename Body>
+void forRows(const TensorDesc& logits, Body&& body) {
+  parallelRanges(logits.shape[0], columnsOf(logits), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) body(row);
+  });
+}
 
 }  // namespace
 
 void argmax(TensorDesc logits, TensorDesc ids) {
-  parallelRanges(logits.shape[0], columnsOf(logits), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      Scratch scratch;
-      static_cast<int32_t*>(ids.data)[row] =
-          likeliest(valuesOf(scratch, logits, row), static_cast<int32_t>(columnsOf(logits)));
-    }
+  forRows(logits, [&](int64_t row) {
+    Scratch scratch;
+    static_cast<int32_t*>(ids.data)[row] =
+        likeliest(valuesOf(scratch, logits, row), static_cast<int32_t>(columnsOf(logits)));
   });
 }
 
-void sample(TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc ids) {
+void sample(TensorDesc logits, TensorDesc draws, TensorDesc settings, TensorDesc ids) {
+  static_assert(sizeof(Sampling) == Sampling::kFields * sizeof(float));
   const auto* const numbers = static_cast<const int64_t*>(draws.data);
   for (int64_t row = 0; row < logits.shape[0]; ++row)
     if (numbers[row] < 0 || numbers[row] >= kDraws)
       throw std::out_of_range("sample expected draws in [0, 2^53) but draw " + std::to_string(row) + " is " +
                               std::to_string(numbers[row]));
   parallelRanges(logits.shape[0], columnsOf(logits), [&](int64_t begin, int64_t end) {
-    Sampler sampler(sampling, static_cast<int32_t>(columnsOf(logits)));
+    Sampler sampler(columnsOf(logits));
     for (int64_t row = begin; row < end; ++row) {
       Scratch scratch;
       static_cast<int32_t*>(ids.data)[row] =
-          sampler.draw(valuesOf(scratch, logits, row), static_cast<double>(numbers[row]) / static_cast<double>(kDraws));
+          sampler.draw(valuesOf(scratch, logits, row), static_cast<const Sampling*>(settings.data)[row],
+                       static_cast<double>(numbers[row]) / static_cast<double>(kDraws));
     }
+  });
+}
+
+void editLogits(TensorDesc offsets, TensorDesc ids, TensorDesc changes, TensorDesc logits) {
+  requireIndices("editLogits", ids, columnsOf(logits));
+  const int32_t* const starts = risingOffsets("editLogits", offsets, ids.shape[0]);
+  for (int64_t row = 0; row < logits.shape[0]; ++row) {
+    auto* const values = rowOf<float>(logits, row);
+    for (int64_t i = starts[row]; i < starts[row + 1]; ++i) {
+      const float* const change = static_cast<const float*>(changes.data) + 3 * i;
+      float& logit = values[static_cast<const int32_t*>(ids.data)[i]];
+      logit += change[0];
+      logit = (logit > 0 ? logit / change[1] : logit * change[1]) + change[2];
+    }
+  }
+}
+
+void maskLogits(TensorDesc mask, TensorDesc rows, TensorDesc logits) {
+  requireIndices("maskLogits", rows, logits.shape[0]);
+  const int64_t columns = columnsOf(logits);
+  parallelRanges(rows.shape[0], columns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto* const words = rowOf<const uint32_t>(mask, i);
+      auto* const values = rowOf<float>(logits, static_cast<const int32_t*>(rows.data)[i]);
+      for (int64_t column = 0; column < columns; ++column)
+        if ((words[column / 32] >> (column % 32) & 1) == 0) values[column] = -kInfinity;
+    }
+  });
+}
+
+void logProbabilities(TensorDesc logits, TensorDesc ids, TensorDesc ranks, TensorDesc top, TensorDesc logprobs) {
+  const auto columns = static_cast<int32_t>(columnsOf(logits));
+  const auto most = static_cast<int32_t>(columnsOf(top));
+  requireIndices("logProbabilities", ids, columns);
+  forRows(logits, [&](int64_t row) {
+    const auto* const values = rowOf<const float>(logits, row);
+    const auto isLarger = [&](int32_t a, int32_t b) {
+      return values[a] > values[b] || (values[a] == values[b] && a < b);
+    };
+    const int32_t id = static_cast<const int32_t*>(ids.data)[row];
+    int32_t rank = 1;
+    std::vector<int32_t> best;  // a heap, the smallest first
+    for (int32_t column = 0; column < columns; ++column) {
+      if (values[column] > values[id]) ++rank;
+      if (static_cast<int32_t>(best.size()) == most) {
+        if (most == 0 || !isLarger(column, best.front())) continue;
+        std::pop_heap(best.begin(), best.end(), isLarger);
+        best.back() = column;
+      } else {
+        best.push_back(column);
+      }
+      std::push_heap(best.begin(), best.end(), isLarger);
+    }
+    std::sort_heap(best.begin(), best.end(), isLarger);
+    const double largest = *std::max_element(values, values + columns);
+    double sum = 0;
+    for (int32_t column = 0; column < columns; ++column) sum += std::exp(values[column] - largest);
+    const double logSum = largest + std::log(sum);
+    static_cast<int32_t*>(ranks.data)[row] = rank;
+    std::copy(best.begin(), best.end(), rowOf<int32_t>(top, row));
+    auto* const results = rowOf<float>(logprobs, row);
+    results[0] = static_cast<float>(values[id] - logSum);
+    for (int32_t i = 0; i < most; ++i)
+      results[1 + i] = static_cast<float>(values[best[static_cast<size_t>(i)]] - logSum);
   });
 }
 

@@ -95,15 +95,40 @@ void argmax(In logits, Out ids) {
   check.enqueue(&Backend::argmax, logits, ids);
 }
 
-void sample(In logits, In draws, Sampling sampling, Out ids) {
+void sample(In logits, In draws, In settings, Out ids) {
   Check check("sample");
   checkChoice(check, logits, ids);
-  check.tensor("logits", logits)
-      .that(sampling.temperature > 0 && std::isfinite(sampling.temperature), "a positive finite temperature")
-      .that(sampling.topK >= 0, "a topK of at least 0")
-      .that(sampling.topP > 0 && sampling.topP <= 1, "a topP in (0, 1]");
   check.tensor("draws", draws).shape({logits.size(0)}).dtype(DType::i64).dense();
-  check.enqueue(&Backend::sample, logits, draws, sampling, ids);
+  check.tensor("settings", settings).shape({logits.size(0), Sampling::kFields}).dtype(DType::f32).dense();
+  check.enqueue(&Backend::sample, logits, draws, settings, ids);
+}
+
+void editLogits(In offsets, In ids, In changes, InOut logits) {
+  Check check("editLogits");
+  check.tensor("logits", logits).rank(2).dtype(DType::f32).rows();
+  check.tensor("offsets", offsets).shape({logits.size(0) + 1}).dtype(DType::i32).dense();
+  check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
+  check.tensor("changes", changes).shape({ids.size(0), 3}).dtype(DType::f32).dense();
+  check.enqueue(&Backend::editLogits, offsets, ids, changes, logits);
+}
+
+void maskLogits(In mask, In rows, InOut logits) {
+  Check check("maskLogits");
+  check.tensor("logits", logits).rank(2).dtype(DType::f32).rows();
+  check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
+  check.tensor("mask", mask).shape({rows.size(0), (logits.size(1) + 31) / 32}).dtype(DType::i32).rows();
+  check.enqueue(&Backend::maskLogits, mask, rows, logits);
+}
+
+void logProbabilities(In logits, In ids, Out ranks, Out top, Out logprobs) {
+  Check check("logProbabilities");
+  check.tensor("logits", logits).rank(2).dtype(DType::f32).rows();
+  check.tensor("ids", ids).shape({logits.size(0)}).dtype(DType::i32).dense();
+  check.tensor("ranks", ranks).shape({logits.size(0)}).dtype(DType::i32).dense();
+  check.tensor("top", top).rank(2).shape({logits.size(0), top.size(1)}).dtype(DType::i32).rows();
+  check.that(top.size(1) <= logits.size(1), "at most as many columns as logits");
+  check.tensor("logprobs", logprobs).shape({logits.size(0), 1 + top.size(1)}).dtype(DType::f32).rows();
+  check.enqueue(&Backend::logProbabilities, logits, ids, ranks, top, logprobs);
 }
 
 }  // namespace mora::operations

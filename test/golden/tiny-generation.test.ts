@@ -4,7 +4,7 @@ import { randomStream } from '../../lib/common/random.js'
 import { continueTokens, drain, GREEDY, PromptCache, type Sampling } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/model.js'
 import { liveBytes } from '../live-bytes.js'
-import { drawn } from '../operations/cases/sampling.js'
+import { drawn, settingsOf } from '../operations/cases/sampling.js'
 import { testDevice } from '../operations/harness.js'
 import { expectedOf, loadTiny, tinyModels } from './tiny-models.js'
 
@@ -33,9 +33,8 @@ async function chosenOnHost(
   while (ids.length < prompt.length + count) {
     using cache = new PromptCache(model)
     const logits = [...(await cache.read(ids))]
-    ids.push(
-      sampling.temperature === 0 ? logits.indexOf(Math.max(...logits)) : drawn(logits, random.uniform(), sampling),
-    )
+    const uniform = sampling.temperature === 0 ? 0 : random.uniform()
+    ids.push(drawn(logits, uniform, settingsOf(sampling).map(Math.fround)))
   }
   return ids.slice(prompt.length)
 }

@@ -44,7 +44,6 @@ const types: Record<string, string> = {
   Real: 'number',
   Factor: 'number',
   double: 'number',
-  Sampling: 'NativeSampling',
   Coded: 'CodedMatrix',
 }
 const kindsWithDefault = ['Optional', 'Flag', 'Factor']

@@ -298,8 +298,20 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   sum: [() => native.sum(tensor([3]), tensor([2]), false), /the shape \[1\] for total but received float32 \[2\]/],
   argmax: [() => native.argmax(tensor([2, 0]), integers(2)), /1 to 2147483647 columns for logits but received/],
   sample: [
-    () => native.sample(tensor([2, 4]), tensor([2], 'int64'), { temperature: 0, topK: 0, topP: 1 }, integers(2)),
-    /a positive finite temperature for logits/,
+    () => native.sample(tensor([2, 4]), tensor([2], 'int64'), tensor([2, 4]), integers(2)),
+    /the shape \[2, 5\] for settings but received float32 \[2, 4\]/,
+  ],
+  editLogits: [
+    () => native.editLogits(integers(3), integers(4), tensor([4, 2]), tensor([2, 9])),
+    /the shape \[4, 3\] for changes but received float32 \[4, 2\]/,
+  ],
+  maskLogits: [
+    () => native.maskLogits(tensor([2, 1], 'int32'), integers(2), tensor([2, 33])),
+    /the shape \[2, 2\] for mask but received int32 \[2, 1\]/,
+  ],
+  logProbabilities: [
+    () => native.logProbabilities(tensor([2, 3]), integers(2), integers(2), tensor([2, 4], 'int32'), tensor([2, 5])),
+    /at most as many columns as logits for top but received int32 \[2, 4\]/,
   ],
   globalNorm: [
     () => native.globalNorm([tensor([3], 'bfloat16')], tensor([1])),
@@ -402,15 +414,11 @@ describe('a number that no operation can use', () => {
       out: q,
     })
   }
-  const sample = (sampling: object) =>
-    native.sample(tensor([2, 4]), tensor([2], 'int64'), { temperature: 1, topK: 0, topP: 1, ...sampling }, integers(2))
 
   test.each<[string, () => void, RegExp]>([
     ['a scale of 0', () => attend({ scale: 0 }), /^attention: expected a positive finite scale but received 0/],
     ['an endless softcap', () => attend({ softcap: Number.POSITIVE_INFINITY }), /a softcap of 0 or more/],
     ['a negative window', () => attend({ window: -1 }), /a window of 0 or more keys but received -1/],
-    ['a negative topK', () => sample({ topK: -1 }), /^sample: .*a topK of at least 0/],
-    ['a topP of 0', () => sample({ topP: 0 }), /^sample: .*a topP in \(0, 1\]/],
     [
       'a negative softcap of logits',
       () => native.crossEntropy(tensor([2, 4]), integers(2), -1, tensor([2]), null),
@@ -475,9 +483,24 @@ describe('an error in values rejects the next wait and names the operation', () 
       () => {
         const draws = native.fromArray(device, 'int64', [1], BigInt64Array.of(2n ** 53n))
         made.push(draws)
-        native.sample(filled(1, 4), draws, { temperature: 1, topK: 0, topP: 1 }, ids(0))
+        native.sample(filled(1, 4), draws, filled(1, 5), ids(0))
       },
       /^sample failed: .*draw 0 is 9007199254740992/,
+    ],
+    [
+      'a change of a token past the vocabulary',
+      () => native.editLogits(ids(0, 1), ids(4), filled(1, 3), filled(1, 4)),
+      /^editLogits failed: .*4/,
+    ],
+    [
+      'a mask of a row past the last',
+      () => native.maskLogits(tensor([1, 1], 'int32'), ids(1), filled(1, 4)),
+      /^maskLogits failed: .*1/,
+    ],
+    [
+      'a rank of a token past the vocabulary',
+      () => native.logProbabilities(filled(1, 4), ids(4), ids(0), tensor([1, 1], 'int32'), filled(1, 2)),
+      /^logProbabilities failed: .*4/,
     ],
     [
       'offsets that do not end at the last token',

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
-import { chooseToken, chooseTokens, GREEDY, type Sampling } from '../../lib/tensor/operations/sampling.js'
+import { chooseToken, GREEDY, type Sampling, sampleTokens } from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -17,10 +17,9 @@ async function draw(sampling: Sampling, seed: number, draws: number): Promise<nu
   const values = Float32Array.from({ length: draws * row.length }, (_, i) => row[i % row.length]!)
   using logits = Tensor.from(values, [draws, row.length], { device })
   const random = randomStream(seed, 'test')
-  using ids = chooseTokens(
+  using ids = sampleTokens(
     logits,
-    sampling,
-    Array.from({ length: draws }, () => random.uniform()),
+    Array.from({ length: draws }, () => ({ ...sampling, uniform: random.uniform() })),
   )
   return Array.from(await ids.data(), Number)
 }
@@ -76,6 +75,12 @@ describe('choosing a token', () => {
   it('counts topP within the K likeliest tokens', async () => {
     // 0.4 / 0.65 is above 0.6, so one token is enough.
     expect(await frequencies({ topK: 2, topP: 0.6 }, 50)).toEqual([0, 1, 0, 0, 0])
+  })
+
+  it('keeps the tokens that are likely enough beside the likeliest, and the most typical ones', async () => {
+    expectClose(await frequencies({ minP: 0.45 }), [0, 0.4 / 0.85, 0, 0.25 / 0.85, 0.2 / 0.85])
+    // The entropy is 1.415: the informations are 3.0, 0.92, 2.3, 1.39 and 1.61.
+    expectClose(await frequencies({ typicalP: 0.4 }), [0, 0, 0, 0.25 / 0.45, 0.2 / 0.45])
   })
 
   it('chooses the same tokens for the same seed', async () => {

@@ -1,18 +1,22 @@
-/** Chooses the next token from logits, on their device. */
+/** Changes logits, chooses the next token from them, and ranks tokens by them, on their device. */
 
 import { RunError } from '../../common/errors.js'
 import { native } from '../../native/addon.js'
 import { scope } from '../scope.js'
 import { Tensor } from '../tensor.js'
 
-/** How a token is chosen from logits. */
+/** How a token is chosen from logits. The options apply in vLLM's order: temperature, minP, topK, topP, typicalP. */
 export interface Sampling {
-  /** Divides the logits; 0 takes the likeliest token. */
+  /** Divides the logits; 0 (or less than 1e-5) takes the likeliest token. */
   temperature: number
+  /** Keep the tokens with at least this share of the likeliest token's probability; default 0, which keeps all. */
+  minP?: number
   /** Keep the K likeliest tokens; 0 keeps all. */
   topK: number
   /** Then keep the fewest likeliest tokens that together have at least this probability; 1 keeps all. */
   topP: number
+  /** Then keep the tokens whose information is the nearest to its mean, up to this probability; default 1, which keeps all. */
+  typicalP?: number
 }
 
 export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1 }
@@ -23,29 +27,120 @@ export interface TokenChoice extends Sampling {
   uniform: number
 }
 
+/** Temperatures below this one are greedy, in the kernels too (native/core/parameters.h). */
+const LEAST_TEMPERATURE = 1e-5
+
 /**
  * Chooses the next token for each row of logits [N, V]: ids [N] (int32). Equally likely tokens are ordered by id. For a row with
  * a NaN or +Infinity, or of -Infinity only, the result is -1 - id of the first such logit.
  *
- * @param uniforms N numbers in [0, 1); unused at temperature 0
+ * @param choices one for each row
  */
-export function chooseTokens(
-  logits: Tensor,
-  { temperature, topK, topP }: Sampling,
-  uniforms: readonly number[],
-): Tensor {
+export function sampleTokens(logits: Tensor, choices: readonly TokenChoice[]): Tensor {
   const { device } = logits
   return scope(() => {
-    const ids = Tensor.empty([logits.shape[0]!], { device, dtype: 'int32' })
-    if (temperature === 0) {
+    const ids = Tensor.empty([choices.length], { device, dtype: 'int32' })
+    if (choices.every(({ temperature }) => temperature < LEAST_TEMPERATURE)) {
       native.argmax(logits.native, ids.native)
       return ids
     }
     // The uniform numbers of a random stream have 53 bits.
-    const bits = BigInt64Array.from(uniforms, (uniform) => BigInt(Math.floor(uniform * 2 ** 53)))
+    const bits = BigInt64Array.from(choices, ({ uniform }) => BigInt(Math.floor(uniform * 2 ** 53)))
     const draws = Tensor.from(bits, [bits.length], { device, dtype: 'int64' })
-    native.sample(logits.native, draws.native, { temperature, topK, topP }, ids.native)
+    const fields = choices.flatMap(({ temperature, minP = 0, topK, topP, typicalP = 1 }) => [
+      temperature,
+      minP,
+      topK,
+      topP,
+      typicalP,
+    ])
+    const settings = Tensor.from(Float32Array.from(fields), [choices.length, 5], { device })
+    native.sample(logits.native, draws.native, settings.native, ids.native)
     return ids
+  })
+}
+
+/** Changes of logits of one row: each becomes x + bias, then x · factor if negative, else x / factor, then x + shift. */
+export interface LogitChanges {
+  /** The tokens, without repetition. */
+  readonly ids: Int32Array
+  /** Bias, factor and shift of each token; a bias of -Infinity forbids it. */
+  readonly values: Float32Array
+}
+
+/** Changes logits [N, V] (float32) in place. @param rows the changes of each row, if it has any */
+export function editLogits(logits: Tensor, rows: readonly (LogitChanges | undefined)[]): void {
+  const { device } = logits
+  const offsets = new Int32Array(rows.length + 1)
+  for (const [row, changes] of rows.entries()) offsets[row + 1] = offsets[row]! + (changes?.ids.length ?? 0)
+  const count = offsets.at(-1)!
+  const ids = new Int32Array(count)
+  const values = new Float32Array(3 * count)
+  for (const [row, changes] of rows.entries()) {
+    if (!changes) continue
+    ids.set(changes.ids, offsets[row]!)
+    values.set(changes.values, 3 * offsets[row]!)
+  }
+  scope(() => {
+    const [starts, places] = [offsets, ids].map((list) => Tensor.from(list, [list.length], { device, dtype: 'int32' }))
+    const changes = Tensor.from(values, [count, 3], { device })
+    native.editLogits(starts!.native, places!.native, changes.native, logits.native)
+  })
+}
+
+/**
+ * Forbids tokens in some rows of logits [N, V] (float32), in place.
+ *
+ * @param masks of each row, if it has one: a bit for each token, in words of 32 bits from the lowest on; 0 forbids it
+ */
+export function maskLogits(logits: Tensor, masks: readonly (Int32Array | undefined)[]): void {
+  const { device } = logits
+  const rows = [...masks.keys()].filter((row) => masks[row])
+  const width = Math.ceil(logits.shape[1]! / 32)
+  const words = new Int32Array(rows.length * width)
+  for (const [i, row] of rows.entries()) words.set(masks[row]!, i * width)
+  scope(() => {
+    const mask = Tensor.from(words, [rows.length, width], { device, dtype: 'int32' })
+    const places = Tensor.from(Int32Array.from(rows), [rows.length], { device, dtype: 'int32' })
+    native.maskLogits(mask.native, places.native, logits.native)
+  })
+}
+
+/** A token and the logarithm of its probability. */
+export interface TokenLogprob {
+  id: number
+  logprob: number
+}
+
+/** A token among all others. */
+export interface RankedToken extends TokenLogprob {
+  /** 1 for the likeliest token. */
+  rank: number
+  /** The likeliest tokens. */
+  top: TokenLogprob[]
+}
+
+/**
+ * Ranks a token of each row of logits [N, V] (float32), by their softmax as it is.
+ *
+ * @param most length of the lists of likeliest tokens
+ */
+export async function rankTokens(logits: Tensor, ids: readonly number[], most: number): Promise<RankedToken[]> {
+  const { device, shape } = logits
+  const count = ids.length
+  const listed = Math.min(most, shape[1]!)
+  using tokens = Tensor.from(Int32Array.from(ids), [count], { device, dtype: 'int32' })
+  using ranks = Tensor.empty([count], { device, dtype: 'int32' })
+  using top = Tensor.empty([count, listed], { device, dtype: 'int32' })
+  using logprobs = Tensor.empty([count, 1 + listed], { device })
+  native.logProbabilities(logits.native, tokens.native, ranks.native, top.native, logprobs.native)
+  const [places, columns, values] = await Promise.all([ranks.data(), top.data(), logprobs.data()])
+  return ids.map((id, row) => {
+    const at = row * (1 + listed)
+    const list = Array.from({ length: listed }, (_, i) => {
+      return { id: Number(columns[row * listed + i]), logprob: Number(values[at + 1 + i]) }
+    })
+    return { id, logprob: Number(values[at]), rank: Number(places[row]), top: list }
   })
 }
 
@@ -62,7 +157,7 @@ export function damagedModel(what: string, value: number): RunError {
  * @throws RunError `non-finite`
  */
 export async function chooseToken(logits: Tensor, choice: TokenChoice): Promise<number> {
-  const ids = chooseTokens(logits, choice, [choice.uniform])
+  const ids = sampleTokens(logits, [choice])
   try {
     const id = await ids.item()
     if (id >= 0) return id

@@ -1,4 +1,4 @@
-/** Tokens drawn from a vocabulary of 262,144, beside the definition in float64 (native/core/backend.h, Sampling). */
+/** Tokens drawn from a vocabulary of 262,144, beside the definition in float64 (native/core/parameters.h, Sampling). */
 import { native } from '../../../bench/common/internals.mjs'
 import { uniform } from './values.mjs'
 
@@ -24,8 +24,14 @@ function sample(device, V, sampling) {
       const draws = Array.from(uniform(rows, 2), (value) => (value + 1) / 2)
       const logits = held.from(device, 'float32', [rows, V], values)
       const bits = BigInt64Array.from(draws, (draw) => BigInt(Math.floor(draw * 2 ** 53)))
+      const settings = Float32Array.from({ length: 5 * rows }, (_, i) => [temperature, 0, topK, topP, 1][i % 5])
       const ids = held.empty(device, 'int32', [rows])
-      native.sample(logits.native, held.from(device, 'int64', [rows], bits).native, sampling, ids.native)
+      native.sample(
+        logits.native,
+        held.from(device, 'int64', [rows], bits).native,
+        held.from(device, 'float32', [rows, 5], settings).native,
+        ids.native,
+      )
       const chosen = await ids.data()
       let apart = 0
       for (let row = 0; row < rows; row++)
