@@ -6,7 +6,6 @@ import { beforeAll, expect, test } from 'vitest'
 /** Exports that wait for their caller, with the reason. */
 const awaited: Readonly<Record<string, string>> = {
   'engine/sampling/bad-words.ts: badWordTokens': 'the engine',
-  'engine/sampling/choose-tokens.ts: chooseTokens': 'the engine',
   'engine/sampling/logits-edits.ts: LogitsEdits': 'the engine',
   'options/sampling.ts: samplingOptions': 'generate takes them once it asks the engine',
 }

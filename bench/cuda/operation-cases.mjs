@@ -112,8 +112,10 @@ export function operationCases(device, sizes) {
     ...[0, 50].flatMap((topK) =>
       [1, 0.9].map((topP) => () => {
         const draws = Tensor.from(BigInt64Array.of(2n ** 52n), [1], { device, dtype: 'int64' })
-        return one(`sample, topK ${topK}, topP ${topP}`, [float32(1, V), draws, zeros([1], 'int32')], (x, u, ids) =>
-          native.sample(x, u, { temperature: 1, topK, topP }, ids),
+        const settings = Tensor.from(Float32Array.of(1, 0, topK, topP, 1), [1, 5], { device })
+        const tensors = [float32(1, V), draws, settings, zeros([1], 'int32')]
+        return one(`sample, topK ${topK}, topP ${topP}`, tensors, (x, u, options, ids) =>
+          native.sample(x, u, options, ids),
         )
       }),
     ),

@@ -3,8 +3,10 @@ import { UsageError } from '../common/errors.js'
 import type { RandomStream } from '../common/random.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
-import { chooseToken, chooseTokens, type Sampling } from '../tensor/operations/sampling.js'
+import { gatherRows } from '../tensor/operations/indexing.js'
+import type { Sampling } from '../tensor/operations/sampling.js'
 import { PAGE, PagePool } from './pages.js'
+import { type ChoiceOfRow, chooseTokens } from './sampling/choose-tokens.js'
 import { planStep } from './scheduler.js'
 import { Sequence } from './sequence.js'
 import type { FinishReason, NewToken } from './token-queue.js'
@@ -288,17 +290,15 @@ export class Engine implements AsyncDisposable {
       await this.model.device.synchronize()
       return chosen
     }
-    const facts = writing.map((row) => pass[row]!.facts)
-    const uniforms = facts.map(({ sampling, random }) => (sampling.temperature === 0 ? 0 : random.uniform()))
-    const key = JSON.stringify(facts[0]!.sampling)
-    if (writing.length === pass.length && facts.every(({ sampling }) => JSON.stringify(sampling) === key)) {
-      using ids = chooseTokens(logits, facts[0]!.sampling, uniforms)
-      const values = (await ids.data()) as Int32Array
-      return [...values]
-    }
-    for (const [i, row] of writing.entries()) {
-      using own = pass.length === 1 ? logits.view(logits.shape) : logits.rows(row, row + 1)
-      chosen[row] = await chooseToken(own, { ...facts[i]!.sampling, uniform: uniforms[i]! })
+    const rows = writing.map((row): ChoiceOfRow => {
+      const { sampling, random } = pass[row]!.facts
+      return { choice: { ...sampling, uniform: sampling.temperature === 0 ? 0 : random.uniform() } }
+    })
+    using own = writing.length === pass.length ? null : gatherRows(logits, writing)
+    for (const [i, { id, error }] of (await chooseTokens(own ?? logits, rows)).entries()) {
+      const row = writing[i]!
+      chosen[row] = error ? null : id
+      if (error) pass[row]!.tokens.fail(error)
     }
     return chosen
   }
