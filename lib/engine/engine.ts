@@ -70,6 +70,9 @@ export class Engine implements AsyncDisposable {
   readonly #isExact: boolean
   readonly #slots: number[]
   readonly #views = new Map<string, ModelView>()
+  /** The order of views in a pass, so that rows with the same adapters are neighbours. */
+  readonly #places = new Map<ModelView, number>()
+  readonly #base: ModelView
   #waiting: Sequence[] = []
   #running: Sequence[] = []
   #work: Promise<void> = Promise.resolve()
@@ -83,6 +86,7 @@ export class Engine implements AsyncDisposable {
     { sequences = 32, tokens = defaultTokens(model, sequences) }: EngineOptions = {},
   ) {
     const pages = Math.ceil(tokens / PAGE)
+    this.#base = model.withAdapters([])
     this.sequences = sequences
     this.#pool = new PagePool(pages)
     this.#memory = model.createMemory({ capacity: pages * PAGE, slots: sequences })
@@ -169,6 +173,7 @@ export class Engine implements AsyncDisposable {
     const known = this.#views.get(view.choice)
     if (known) return known
     this.#views.set(view.choice, view)
+    this.#places.set(view, this.#places.size)
     return view
   }
 
@@ -194,7 +199,6 @@ export class Engine implements AsyncDisposable {
     for (const work of this.#exclusive.splice(0)) await work()
     this.#pause(this.#running)
     this.#pool.forget()
-    this.#views.clear()
   }
 
   /** Frees what sequences hold that ended or that nobody reads any more. */
@@ -253,17 +257,21 @@ export class Engine implements AsyncDisposable {
     return ready
   }
 
-  /** Divides a step into passes, each with one choice of adapters. */
+  /** Divides a step into passes: sequences with adapters that only add to results are read together. */
   #passes(reading: readonly Sequence[]): Sequence[][] {
     const passes: Sequence[][] = []
     for (const sequence of reading) {
-      const fits = (pass: readonly Sequence[]) =>
-        pass[0]!.facts.view === sequence.facts.view &&
-        (!this.#isExact || (sequence.next === 1 && pass[0]!.next === 1 && pass.length < EXACT_ROWS))
+      const { view } = sequence.facts
+      const fits = (pass: readonly Sequence[]) => {
+        const [first] = pass as [Sequence]
+        const together = first.facts.view === view || (first.facts.view.rowFactors !== null && view.rowFactors !== null)
+        return together && (!this.#isExact || (sequence.next === 1 && first.next === 1 && pass.length < EXACT_ROWS))
+      }
       const pass = passes.find(fits)
       if (pass) pass.push(sequence)
       else passes.push([sequence])
     }
+    for (const pass of passes) pass.sort((a, b) => this.#places.get(a.facts.view)! - this.#places.get(b.facts.view)!)
     return passes
   }
 
@@ -279,11 +287,14 @@ export class Engine implements AsyncDisposable {
 
   /** Reads the next tokens of sequences, and chooses a new one for each that has no others left; null for the rest. */
   async #nextTokens(pass: readonly Sequence[]): Promise<(number | null)[]> {
+    const { view } = pass[0]!.facts
+    const isMixed = pass.some(({ facts }) => facts.view !== view)
     const parts = pass.map(({ ids, read, next, rows, slot, facts }) => {
       const known = read + next
-      return { ids: ids.slice(read, known), known, rows, slot, rowLength: Math.max(known, facts.prompt.length) }
+      const part = { ids: ids.slice(read, known), known, rows, slot, rowLength: Math.max(known, facts.prompt.length) }
+      return isMixed ? { ...part, factors: facts.view.rowFactors! } : part
     })
-    using logits = pass[0]!.facts.view.nextLogitsOf(parts, this.#memory)
+    using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
     const writing = pass.flatMap(({ isWriting }, row) => (isWriting ? [row] : []))
     const chosen: (number | null)[] = pass.map(() => null)
     if (writing.length === 0) {

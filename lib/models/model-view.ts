@@ -74,6 +74,15 @@ export class ModelView extends ForwardPasses {
     return JSON.stringify([...this.#factors])
   }
 
+  /**
+   * The factors of its adapters by name, if rows of a pass can have them beside rows with others; else null.
+   *
+   * @internal
+   */
+  get rowFactors(): ReadonlyMap<string, number> | null {
+    return this.#model.adapterSet.areOfRows(this.#factors.keys()) ? this.#factors : null
+  }
+
   /** Returns a view of the same model with these adapters, by default with those of this view. */
   withAdapters(adapters?: AdapterChoice): ModelView {
     const factors = adapters === undefined ? this.#factors : this.#model.adapterSet.chosen(adapters)

@@ -9,11 +9,21 @@ export interface DropoutState {
   key(layer: string, adapter: string): readonly [number, number]
 }
 
+/** The adapters of some rows, and the factors of their contributions, by name. */
+export interface RowAdapters {
+  /** The rows: from … to. */
+  readonly from: number
+  readonly to: number
+  readonly factors: ReadonlyMap<string, number>
+}
+
 /**
  * The input x [T, k] of linear layers, with values that their adapters compute from it once. Projections that read the same x
  * (query, key and value; gate and up) share one.
  */
 export class LinearInput {
+  /** The rows that have adapters of their own, as inputs of these. */
+  readonly rows: readonly (RowAdapters & { readonly input: LinearInput })[]
   readonly #derived = new Map<string, Tensor>()
 
   constructor(
@@ -23,7 +33,11 @@ export class LinearInput {
     readonly dropoutState: DropoutState | null = null,
     /** Whether products with frozen weights run in 8 bits. */
     readonly int8 = false,
-  ) {}
+    /** Adapters of some rows, instead of the active ones of all rows. */
+    rowAdapters: readonly RowAdapters[] = [],
+  ) {
+    this.rows = rowAdapters.map((one) => ({ ...one, input: new LinearInput(x.rows(one.from, one.to)) }))
+  }
 
   /** Returns the value of a key, computed at the first call. */
   derive(key: string, make: () => Tensor): Tensor {

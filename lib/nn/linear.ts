@@ -1,4 +1,4 @@
-import { assemble, type Part } from '../tensor/destination.js'
+import { assemble, type Destination, type Part } from '../tensor/destination.js'
 import {
   addBias,
   changedWeight,
@@ -97,6 +97,7 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
     }
     if (adapted.length > before) adaptedLayers++
   }
+  const ofRows = input.rows.flatMap((rows) => layers.flatMap((layer, i) => adaptedRows(layer, columns[i]!, rows)))
   const weights = fused
     ? [{ from: 0, to: width, weight: fused }]
     : layers.map(({ weight }, i) => ({ ...columns[i]!, weight }))
@@ -112,7 +113,7 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
     }
   })
   // If every layer has an adapter, adapters come first: repeated outputs are then copies, and the base product adds to them.
-  const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted]
+  const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted, ...ofRows]
   for (const [i, range] of columns.entries()) {
     const { bias } = layers[i]!
     if (bias) parts.push({ ...range, write: (into) => addBias(bias, into) })
@@ -129,6 +130,23 @@ function updatePays({ makesWeight }: LayerAdapter, { device, dtype, shape }: Ten
   if (makesWeight && dtype === 'float32') return true
   const isExact = device.kind === 'cpu' && (dtype !== 'bfloat16' || !device.facts().fastBfloat16)
   return isExact && (shape[0]! >= enoughRows || makesWeight === true)
+}
+
+/** Returns what adapters of some rows add to a layer's columns there. */
+function adaptedRows(
+  layer: Linear,
+  columns: { from: number; to: number },
+  { from, to, factors, input }: LinearInput['rows'][number],
+): Part[] {
+  return [...factors].flatMap(([name, factor]) => {
+    const adapter = layer.adapters.get(name)?.layer
+    if (!adapter) return []
+    const write = ({ target }: Destination) => {
+      adapter.forward(input, factor, { target: target.rows(from, to), accumulate: true }, layer.weight)
+      return target
+    }
+    return [{ ...columns, write }]
+  })
 }
 
 /** Returns each layer's columns in their common matrix. */

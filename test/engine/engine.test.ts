@@ -106,6 +106,7 @@ test('sequences of several adapters beside each other', async () => {
   for (const [name, method] of [
     ['a', lora({ rank: 4 })],
     ['b', mora({ rank: 2 })],
+    ['c', lora({ rank: 2, modulesToSave: ['norms'] })],
   ] as const) {
     await model.addAdapter(name, method)
     for (const { parameter } of model.trainableParameters()) {
@@ -116,7 +117,7 @@ test('sequences of several adapters beside each other', async () => {
   }
   const mixed = requests.map((one, i) => ({
     ...one,
-    adapters: [[], ['a'], ['b'], [{ name: 'a', scale: 0.5 }]][i % 4]!,
+    adapters: [[], ['a'], ['b'], [{ name: 'a', scale: 0.5 }], ['c'], ['a', 'b']][i % 6]!,
   }))
   const expected = await alone(model, mixed)
   await using engine = new Engine(model, { tokens: 4096 })

@@ -157,6 +157,13 @@ export class AdapterSet {
     return factors
   }
 
+  /** Whether these adapters only add to the results of layers, so that rows of a pass can have them beside rows with others. */
+  areOfRows(names: Iterable<string>): boolean {
+    const areAdded = ({ modules, layers, merged }: ModelAdapter) =>
+      !merged && modules.size === 0 && [...layers.keys()].every(({ role }) => role === undefined)
+    return [...names].every((name) => areAdded(this.#get(name)))
+  }
+
   /** Runs a part of a pass with these adapters as the active ones. `part` must be synchronous: nothing else computes meanwhile. */
   during<Result>(factors: ReadonlyMap<string, number>, part: () => Result): Result {
     const chosen = [...factors.keys()].map((name) => this.#get(name))

@@ -2,7 +2,7 @@ import { UsageError } from '../../common/errors.js'
 import type { Batch } from '../../data/batch.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
 import { Linear } from '../../nn/linear.js'
-import type { DropoutState } from '../../nn/linear-input.js'
+import type { DropoutState, RowAdapters } from '../../nn/linear-input.js'
 import { longRowsFrom, RotaryTables, stretchedRowsFrom, type TokenPositions } from '../../nn/rotary.js'
 import { recomputed } from '../../tensor/checkpoint.js'
 import { roundedTo } from '../../tensor/half.js'
@@ -190,7 +190,11 @@ export class Decoder {
       keyRows: parts[0]!.rows ? this.#integers(rowsOf(parts)) : null,
       sequences: parts.map(({ slot }, i) => ({ from: queryStarts[i]!, to: queryStarts[i + 1]!, slot })),
     }
-    return this.#logitsAfter(inputs, rotary, memory)
+    const rowAdapters = inputs.sequences.flatMap(({ from, to }, i) => {
+      const { factors } = parts[i]!
+      return factors && factors.size > 0 ? [{ from, to, factors }] : []
+    })
+    return this.#logitsAfter(inputs, rotary, memory, joined(rowAdapters))
   }
 
   /** The same for one token, by a pass that is recorded the first time. */
@@ -211,9 +215,14 @@ export class Decoder {
     return memory.step.next(part)
   }
 
-  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], memory: TokenMemory): Tensor {
+  #logitsAfter(
+    inputs: TokenInputs,
+    rotary: ForwardContext['rotary'],
+    memory: TokenMemory,
+    rowAdapters: readonly RowAdapters[] = [],
+  ): Tensor {
     const { ids, positions, ...places } = inputs
-    const context: ForwardContext = { rotary, offsets: places.queryOffsets, dropout: null, int8: false }
+    const context: ForwardContext = { rotary, offsets: places.queryOffsets, dropout: null, int8: false, rowAdapters }
     let x = this.#embedded(ids, positions)
     const perLayer = this.#perLayerInputs(ids, x, context)
     for (const [i, block] of this.blocks.entries()) {
@@ -367,6 +376,8 @@ export interface SequencePart {
   readonly slot: number
   /** The length of its row, which rotary angles may depend on. */
   readonly rowLength: number
+  /** Factors of its own adapters by name, beside parts with others; absent: the active ones. */
+  readonly factors?: ReadonlyMap<string, number>
 }
 
 /** Returns where each of some consecutive ranges starts, and where the last ends. */
@@ -374,6 +385,17 @@ function starts(lengths: readonly number[]): Int32Array {
   const offsets = new Int32Array(lengths.length + 1)
   for (const [i, length] of lengths.entries()) offsets[i + 1] = offsets[i]! + length
   return offsets
+}
+
+/** Joins neighbouring rows that have the same adapters, whose products are then computed together. */
+function joined(rowAdapters: readonly RowAdapters[]): RowAdapters[] {
+  const all: RowAdapters[] = []
+  for (const one of rowAdapters) {
+    const last = all.at(-1)
+    if (last?.to === one.from && last.factors === one.factors) all[all.length - 1] = { ...last, to: one.to }
+    else all.push(one)
+  }
+  return all
 }
 
 /** Returns the rows of all tokens of all sequences. */

@@ -1,4 +1,4 @@
-import { type DropoutState, LinearInput } from '../../nn/linear-input.js'
+import { type DropoutState, LinearInput, type RowAdapters } from '../../nn/linear-input.js'
 import type { RotaryInput } from '../../tensor/operations/attention.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { RotaryPlan } from './plan.js'
@@ -12,6 +12,8 @@ export interface ForwardContext {
   readonly dropout: DropoutState | null
   /** Whether products with the blocks' frozen weights are computed in 8 bits. */
   readonly int8: boolean
+  /** Adapters of some rows, instead of the active ones of all rows. */
+  readonly rowAdapters?: readonly RowAdapters[]
 }
 
 /** What a block reads beside its input, where its plan says so. */
@@ -23,6 +25,6 @@ export interface BlockContext extends ForwardContext {
 }
 
 /** Wraps x [T, k] as an input of a block's linear layers. */
-export function linearInput(x: Tensor, { dropout, int8 }: ForwardContext): LinearInput {
-  return new LinearInput(x, dropout, int8)
+export function linearInput(x: Tensor, { dropout, int8, rowAdapters }: ForwardContext): LinearInput {
+  return new LinearInput(x, dropout, int8, rowAdapters)
 }
