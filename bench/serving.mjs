@@ -1,0 +1,122 @@
+// How many tokens a second many sequences at once give, against one stream and against llama.cpp with as many sequences:
+// the same GGUF files, prompts and threads, in turn. Fetches node-llama-cpp, which is no dependency, into a temporary folder,
+// unless --packages names one that has it:
+//   npm run bench -- serving [MODEL] [--formats bf16,q8_0,stored] [--sequences 1,8,32,128] [--no-llama-cpp]
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { loadModel, randomStream } from 'node-mora'
+import { fetchLlamaCpp } from '../scripts/llama-cpp/fetch.mjs'
+import { textIds } from './common/batch.mjs'
+import { orUsageError } from './common/command-line.mjs'
+import { Engine } from './common/internals.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { list, readOptions, whole } from './common/options.mjs'
+import { report } from './common/report.mjs'
+import { scratchFolder } from './common/scratch.mjs'
+import { SideProcess } from './common/side-process.mjs'
+import { table } from './common/table.mjs'
+import { takeTurns, timedSides } from './common/turns.mjs'
+
+/** Greedy sampling draws nothing. */
+const random = randomStream(0, 'greedy')
+/** A batch of 32 is to give so many times the tokens of one stream, and so many times those of llama.cpp. */
+const AIMS = { overOneStream: 8, overLlamaCpp: 4 }
+const options = readOptions({
+  usage: `node bench/serving.mjs [MODEL] [options]: tokens per second of many sequences at once, greedy.
+
+  --formats LIST    dtypes of GGUF that the model is written in, or stored: its own file; default bfloat16,q8_0,stored
+  --sequences LIST  numbers of sequences at once, default 1,8,32,128
+  --prompt N        tokens of each prompt, default 16
+  --tokens N        generated after the first, default 48
+  --no-llama-cpp    without llama.cpp
+  --packages DIR    a folder whose node_modules has node-llama-cpp; default: one that npm fills`,
+  own: {
+    formats: { type: 'string', default: 'bfloat16,q8_0,stored' },
+    sequences: { type: 'string', default: '1,8,32,128' },
+    prompt: { type: 'string', default: '16' },
+    tokens: { type: 'string', default: '48' },
+    'no-llama-cpp': { type: 'boolean', default: false },
+    packages: { type: 'string' },
+  },
+  rounds: 3,
+})
+const { formats, sequences, prompt, newTokens } = orUsageError(() => ({
+  formats: list(options.formats),
+  sequences: list(options.sequences).map((text) => whole('sequences', text, 1)),
+  prompt: whole('prompt', options.prompt, 1),
+  newTokens: whole('tokens', options.tokens, 1),
+}))
+const machine = describeMachine(`${options.model}, prompts of ${prompt} tokens, ${newTokens} more`, options)
+const folder = scratchFolder()
+const entry = options['no-llama-cpp']
+  ? null
+  : fetchLlamaCpp(options.packages ?? folder, { fetched: options.packages !== undefined })
+
+/** @type {import('./common/report.mjs').Line[]} */
+const lines = []
+/** @type {(string | number)[][]} */
+const ratios = []
+for (const format of formats) await measure(format, await fileIn(format))
+const header = ['format', 'sequences', 'over one stream', 'over llama.cpp']
+console.log(`\n${table(header, ratios)}\nAims at 32: ${AIMS.overOneStream}× and ${AIMS.overLlamaCpp}×`)
+report({ benchmark: 'serving', machine, options, lines, facts: { prompt, newTokens, ratios } })
+
+/** The model's own file, or one that this script writes. */
+async function fileIn(format) {
+  if (format === 'stored') return options.model
+  const path = join(folder, `${format}.gguf`)
+  const model = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads: options.threads })
+  await model.save(path, { dtype: format })
+  model.dispose()
+  return path
+}
+
+async function measure(format, path) {
+  process.stderr.write(`${format} …\n`)
+  const quantised = format !== 'bfloat16'
+  const model = await loadModel(path, { device: 'cpu', dtype: 'bfloat16', threads: options.threads, quantised })
+  const { threads } = model.device.facts()
+  const text = await textIds(model.tokenizer, 1, prompt * Math.max(...sequences))
+  const prompts = (count) => Array.from({ length: count }, (_, i) => [...text.slice(i * prompt, (i + 1) * prompt)])
+  const script = fileURLToPath(new URL('serving/llama-cpp.mjs', import.meta.url))
+  const task = { entry, model: path, prompts: prompts(Math.max(...sequences)), newTokens, threads, sequences }
+  const theirs = entry ? new SideProcess('llama.cpp', process.execPath, [script, JSON.stringify(task)]) : null
+  try {
+    await theirs?.ready()
+    const sides = sequences.flatMap((count) => [
+      { name: 'node-mora', count, run: () => ours(model, prompts(count)) },
+      ...(theirs ? [{ name: theirs.name, count, run: () => theirs.ask({ count }) }] : []),
+    ])
+    const results = await takeTurns(sides, options.rounds)
+    const timed = timedSides(sides, results)
+    const secondsOf = (name, count) =>
+      timed[sides.findIndex((side) => side.name === name && side.count === count)]?.seconds
+    const rate = (name, count) => (count * newTokens) / (secondsOf(name, count)?.median ?? Number.NaN)
+    for (const count of sequences) {
+      const own = timed.filter((_, i) => sides[i].count === count)
+      lines.push({ name: `${count} at once, ${format}`, amount: count * newTokens, unit: 'tokens/s', sides: own })
+      const overOne = rate('node-mora', count) / rate('node-mora', 1)
+      const overTheirs = rate('node-mora', count) / rate('llama.cpp', count)
+      ratios.push([format, count, ...[overOne, overTheirs].map((x) => (Number.isNaN(x) ? '' : `${x.toFixed(2)}×`))])
+    }
+  } finally {
+    await theirs?.stop()
+    model.dispose()
+  }
+}
+
+/** Seconds in which all sequences write their tokens after the first ones. */
+async function ours(model, prompts) {
+  const engine = new Engine(model, { sequences: prompts.length, tokens: prompts.length * (prompt + newTokens + 64) })
+  const firsts = await Promise.all(
+    prompts.map(async (ids) => {
+      let first
+      const request = { ids, maxNewTokens: newTokens + 1, sampling: { temperature: 0, topK: 0, topP: 1 } }
+      for await (const _ of engine.write({ ...request, stopIds: new Set(), random })) first ??= performance.now()
+      return first
+    }),
+  )
+  const seconds = (performance.now() - Math.max(...firsts)) / 1000
+  await engine.close()
+  return { seconds }
+}
