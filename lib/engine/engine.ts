@@ -1,12 +1,11 @@
 /** Writes many sequences at once: continuous batching (Orca, OSDI 2022) over keys and values in pages (arXiv 2309.06180). */
 import { UsageError } from '../common/errors.js'
-import type { RandomStream } from '../common/random.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
-import type { Sampling } from '../tensor/operations/sampling.js'
 import { PAGE, PagePool } from './pages.js'
-import { type ChoiceOfRow, chooseTokens } from './sampling/choose-tokens.js'
+import type { EngineRequest } from './request.js'
+import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
 import { planStep } from './scheduler.js'
 import { Sequence } from './sequence.js'
 import type { FinishReason, NewToken } from './token-queue.js'
@@ -25,24 +24,6 @@ export interface EngineOptions {
    * of them if that is more.
    */
   tokens?: number
-}
-
-/** One sequence to write. */
-export interface EngineRequest {
-  /** The prompt: at least one token. */
-  readonly ids: readonly number[]
-  readonly maxNewTokens: number
-  readonly sampling: Sampling
-  /** Tokens that end the sequence. */
-  readonly stopIds: ReadonlySet<number>
-  /** Its random stream: one number per new token, none at temperature 0. */
-  readonly random: RandomStream
-  /** Adapters, by name or with another factor; default: those that are active now. */
-  readonly adapters?: AdapterChoice | undefined
-  /** Names the prompt in errors; default `The prompt`. */
-  readonly name?: string
-  /** Aborting it ends the sequence with the signal's reason. */
-  readonly signal?: AbortSignal | undefined
 }
 
 /** How full an engine is. */
@@ -152,16 +133,21 @@ export class Engine implements AsyncDisposable {
 
   #begin(request: EngineRequest): Sequence {
     if (this.#isClosed) throw new UsageError('closed', 'The engine is closed.')
-    const { ids: prompt, maxNewTokens, sampling, stopIds, random, adapters, name = 'The prompt' } = request
-    const { maxPositions } = this.model.config
-    const limit = Math.min(maxNewTokens, maxPositions - prompt.length)
-    if (limit < 1) throw tooLong(name, prompt.length, `the model's ${maxPositions} positions`)
+    const { ids: prompt, maxNewTokens, adapters, name = 'The prompt' } = request
+    const { maxPositions, vocabularySize } = this.model.config
+    const most = Math.min(maxNewTokens, maxPositions - prompt.length)
+    if (most < 1) throw tooLong(name, prompt.length, `the model's ${maxPositions} positions`)
     const capacity = this.#pool.count * PAGE
     if (prompt.length > capacity) throw tooLong(name, prompt.length, `the engine's ${capacity} tokens`)
-    // The last new token is not read.
-    const facts = { prompt, limit: Math.min(limit, capacity - prompt.length + 1), sampling, random, stopIds }
-    const of = { view: this.#viewOf(adapters), isExact: this.#isExact, hasStates: this.#memory.hasStates }
-    const sequence = new Sequence({ ...facts, ...of })
+    const sequence = new Sequence({
+      request,
+      view: this.#viewOf(adapters),
+      // The last new token is not read.
+      limit: Math.min(most, capacity - prompt.length + 1),
+      vocabularySize,
+      isExact: this.#isExact,
+      hasStates: this.#memory.hasStates,
+    })
     this.#waiting.push(sequence)
     this.#wake()
     return sequence
@@ -278,39 +264,39 @@ export class Engine implements AsyncDisposable {
   /** Runs a pass. If it fails, its sequences end with the error. */
   async #read(pass: readonly Sequence[]): Promise<void> {
     try {
-      const ids = await this.#nextTokens(pass)
-      for (const [i, sequence] of pass.entries()) sequence.accept(ids[i]!, this.#pool)
+      const tokens = await this.#nextTokens(pass)
+      for (const [i, sequence] of pass.entries()) sequence.accept(tokens[i]!, this.#pool)
     } catch (error) {
       for (const { tokens } of pass) tokens.fail(error)
     }
   }
 
   /** Reads the next tokens of sequences, and chooses a new one for each that has no others left; null for the rest. */
-  async #nextTokens(pass: readonly Sequence[]): Promise<(number | null)[]> {
+  async #nextTokens(pass: readonly Sequence[]): Promise<(ChosenToken | null)[]> {
     const { view } = pass[0]!.facts
     const isMixed = pass.some(({ facts }) => facts.view !== view)
     const parts = pass.map(({ ids, read, next, rows, slot, facts }) => {
       const known = read + next
-      const part = { ids: ids.slice(read, known), known, rows, slot, rowLength: Math.max(known, facts.prompt.length) }
+      const part = {
+        ids: ids.slice(read, known),
+        known,
+        rows,
+        slot,
+        rowLength: Math.max(known, facts.request.ids.length),
+      }
       return isMixed ? { ...part, factors: facts.view.rowFactors! } : part
     })
     using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
     const writing = pass.flatMap(({ isWriting }, row) => (isWriting ? [row] : []))
-    const chosen: (number | null)[] = pass.map(() => null)
+    const chosen: (ChosenToken | null)[] = pass.map(() => null)
     if (writing.length === 0) {
       await this.model.device.synchronize()
       return chosen
     }
-    const rows = writing.map((row): ChoiceOfRow => {
-      const { sampling, random } = pass[row]!.facts
-      return { choice: { ...sampling, uniform: sampling.temperature === 0 ? 0 : random.uniform() } }
-    })
+    // The device computes meanwhile.
+    const rows = writing.map((row) => pass[row]!.choice())
     using own = writing.length === pass.length ? null : gatherRows(logits, writing)
-    for (const [i, { id, error }] of (await chooseTokens(own ?? logits, rows)).entries()) {
-      const row = writing[i]!
-      chosen[row] = error ? null : id
-      if (error) pass[row]!.tokens.fail(error)
-    }
+    for (const [i, token] of (await chooseTokens(own ?? logits, rows)).entries()) chosen[writing[i]!] = token
     return chosen
   }
 }

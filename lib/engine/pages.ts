@@ -87,16 +87,9 @@ export class PagePool {
 }
 
 /**
- * Returns a key for each whole page of a sequence: of its tokens and all before them, and of whatever else its keys and values
- * depend on.
+ * Returns the key of a page that holds these tokens: of them and all before them, and of whatever else their keys and values
+ * depend on, which is `before` for the first page.
  */
-export function pageKeys(ids: readonly number[], whole: number, origin: string): string[] {
-  const keys: string[] = []
-  let before = origin
-  for (let from = 0; from + PAGE <= whole; from += PAGE) {
-    const tokens = Int32Array.from(ids.slice(from, from + PAGE))
-    before = createHash('sha256').update(before).update(tokens).digest('base64')
-    keys.push(before)
-  }
-  return keys
+export function pageKey(before: string, tokens: readonly number[]): string {
+  return createHash('sha256').update(before).update(Int32Array.from(tokens)).digest('base64')
 }

@@ -1,7 +1,8 @@
-import type { RandomStream } from '../common/random.js'
 import type { ModelView } from '../models/index.js'
-import type { Sampling } from '../tensor/operations/sampling.js'
-import { PAGE, type PagePool, pageKeys } from './pages.js'
+import { PAGE, type PagePool, pageKey } from './pages.js'
+import type { EngineRequest } from './request.js'
+import type { ChoiceOfRow, ChosenToken } from './sampling/choose-tokens.js'
+import { LogitsEdits } from './sampling/logits-edits.js'
 import type { Schedulable } from './scheduler.js'
 import { TokenQueue } from './token-queue.js'
 
@@ -9,14 +10,11 @@ import { TokenQueue } from './token-queue.js'
 const PIECE = 512
 
 export interface SequenceFacts {
+  readonly request: EngineRequest
   readonly view: ModelView
-  /** The prompt: at least one token. */
-  readonly prompt: readonly number[]
   /** The most new tokens. */
   readonly limit: number
-  readonly sampling: Sampling
-  readonly random: RandomStream
-  readonly stopIds: ReadonlySet<number>
+  readonly vocabularySize: number
   /** Whether a row's numbers may not depend on what is read beside it. */
   readonly isExact: boolean
   /** Whether the model has states, so that it cannot begin with pages of another sequence. */
@@ -34,14 +32,17 @@ export class Sequence implements Schedulable {
   /** The place of its states. */
   slot = 0
   read = 0
-  /** Keys of the prompt's pages that can be shared. */
-  #keys: readonly string[] | null = null
+  /** Keys of its first pages, as far as they were needed. */
+  #keys: string[] = []
   /** The memory's rows of its tokens. */
   #rows = new Int32Array(0)
   #isLong = false
+  readonly #edits: LogitsEdits | null
 
   constructor(readonly facts: SequenceFacts) {
-    this.ids = [...facts.prompt]
+    const { ids, edits, stopIds } = facts.request
+    this.ids = [...ids]
+    this.#edits = edits ? new LogitsEdits(edits, ids, { stopIds, vocabularySize: facts.vocabularySize }) : null
     this.#isLong = this.#isNowLong
   }
 
@@ -59,7 +60,8 @@ export class Sequence implements Schedulable {
   }
 
   get next(): number {
-    const { prompt, isExact } = this.facts
+    const { isExact, request } = this.facts
+    const prompt = request.ids
     // Where numbers may not depend on how tokens were read, new ones are read again one by one, as at first.
     const end = isExact && this.read < prompt.length ? prompt.length : this.length
     if (isExact && this.read >= prompt.length) return 1
@@ -72,46 +74,57 @@ export class Sequence implements Schedulable {
     return this.#rows
   }
 
-  /** Uses the pages of a beginning that is known, or returns false if another sequence is just reading it. */
+  /**
+   * Uses the pages of a beginning that is known, or returns false if another sequence is just reading it. The last token is always
+   * read, since its pass yields the next one.
+   */
   share(pool: PagePool, isBeingRead: (key: string) => boolean): boolean {
-    const keys = this.keys
-    let known = 0
-    while (known < keys.length && pool.knows(keys[known]!)) known++
-    if (known < keys.length && isBeingRead(keys[known]!)) return false
-    for (const key of keys.slice(0, known)) this.#add(pool.share(key)!)
-    this.read = known * PAGE
+    const keys = this.#keysOf(this.length - 1)
+    const unknown = keys.findIndex((key) => !pool.knows(key))
+    if (unknown >= 0 && isBeingRead(keys[unknown]!)) return false
+    for (const key of unknown < 0 ? keys : keys.slice(0, unknown)) this.#addPage(pool.share(key)!)
+    this.read = this.held * PAGE
     return true
   }
 
-  /** Keys of the pages that it fills and others may use; the last token is always read, since its pass yields the next one. */
-  get keys(): readonly string[] {
-    const { prompt, view, hasStates } = this.facts
-    this.#keys ??= hasStates ? [] : pageKeys(this.ids, prompt.length - 1, `${view.choice} ${this.#isLong}`)
-    return this.#keys
-  }
-
-  /** Keys of the pages that it is going to fill. */
+  /** Keys of the pages that it is going to fill, as far as their tokens are known. */
   get unread(): readonly string[] {
-    return this.keys.slice(Math.floor(this.read / PAGE))
+    return this.#keysOf(this.#shareable).slice(Math.floor(this.read / PAGE))
   }
 
   /** Takes the pages for its next tokens. */
   takePages(pool: PagePool): void {
-    while (this.held * PAGE < this.read + this.next) this.#add(pool.take())
+    while (this.held * PAGE < this.read + this.next) this.#addPage(pool.take())
+  }
+
+  /** How its next token is chosen. */
+  choice(): ChoiceOfRow {
+    const { sampling, random, constraint, topLogprobs } = this.facts.request
+    const uniform = sampling.temperature === 0 ? 0 : random.uniform()
+    return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask: constraint?.mask(), topLogprobs }
   }
 
   /** Counts the next tokens as read, makes pages known that are full now, and adds the new token that they gave, if any. */
-  accept(id: number | null, pool: PagePool): void {
+  accept(token: ChosenToken | null, pool: PagePool): void {
     const before = Math.floor(this.read / PAGE)
     this.read += this.next
-    for (let page = before; page < Math.floor(this.read / PAGE) && page < this.keys.length; page++)
-      pool.know(this.pages[page]!, this.keys[page]!)
-    if (id === null) return
+    const keys = this.#keysOf(Math.min(this.read, this.#shareable))
+    for (let page = before; page < keys.length; page++) pool.know(this.pages[page]!, keys[page]!)
+    if (token?.error) this.tokens.fail(token.error)
+    else if (token) this.#add(token)
+  }
+
+  #add({ id, ranked }: ChosenToken): void {
+    const { ids: prompt, stopIds, constraint } = this.facts.request
     this.ids.push(id)
-    this.tokens.push({ id })
-    const { stopIds, prompt, limit } = this.facts
-    if (stopIds.has(id)) this.tokens.finish('stop')
-    else if (this.length - prompt.length === limit) this.tokens.finish('length')
+    this.#edits?.push(id)
+    this.tokens.push({ id, ...ranked })
+    if (stopIds.has(id)) {
+      this.tokens.finish('stop')
+      return
+    }
+    constraint?.accept(id)
+    if (this.length - prompt.length === this.facts.limit) this.tokens.finish('length')
   }
 
   /** Gives back all pages: what was read has to be read again. */
@@ -131,14 +144,32 @@ export class Sequence implements Schedulable {
   turn(pool: PagePool): void {
     this.release(pool)
     this.#isLong = this.#isNowLong
-    this.#keys = null
+    this.#keys = []
+  }
+
+  /** Tokens whose pages others may use: where numbers may not depend on how tokens were read, those of the prompt. */
+  get #shareable(): number {
+    return this.facts.isExact ? this.facts.request.ids.length : this.length
+  }
+
+  /** Keys of the whole pages among the first tokens. */
+  #keysOf(tokens: number): readonly string[] {
+    const { view, hasStates } = this.facts
+    if (hasStates) return []
+    const count = Math.floor(tokens / PAGE)
+    while (this.#keys.length < count) {
+      const from = this.#keys.length * PAGE
+      const before = this.#keys.at(-1) ?? `${view.choice} ${this.#isLong}`
+      this.#keys.push(pageKey(before, this.ids.slice(from, from + PAGE)))
+    }
+    return this.#keys.slice(0, count)
   }
 
   get #isNowLong(): boolean {
     return this.length >= this.facts.view.longRowsFrom
   }
 
-  #add(page: number): void {
+  #addPage(page: number): void {
     const rows = new Int32Array(this.#rows.length + PAGE)
     rows.set(this.#rows)
     for (let token = 0; token < PAGE; token++) rows[this.#rows.length + token] = page * PAGE + token

@@ -4,7 +4,7 @@ import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
 import type { GenerateSettings } from '../options/index.js'
-import { continueText, type GenerateResult } from './continuation.js'
+import { type GenerateResult, textOfTokens } from './continuation.js'
 import {
   type GenerateExtras,
   type GenerateOptions,
@@ -13,9 +13,9 @@ import {
   splitCall,
 } from './generate-options.js'
 import { type LanguageModel, withAdaptersOf } from './language-model.js'
-import { promptTemplate, promptTokens } from './prompt.js'
-import { PromptCache } from './prompt-cache.js'
+import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 import { stopTokens } from './stops.js'
+import { openWriter, type SequenceWriter } from './writer.js'
 
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 
@@ -45,7 +45,7 @@ export class Chat implements Disposable {
   readonly #extras: GenerateExtras
   /** The model with the adapters of the conversation. */
   readonly #speaker: LanguageModel
-  readonly #cache: PromptCache
+  readonly #writer: SequenceWriter
 
   /** @throws UsageError for wrong options; the first `say` throws if the model has no chat template */
   constructor(
@@ -58,7 +58,7 @@ export class Chat implements Disposable {
     this.#options = options
     this.#extras = extras
     this.#speaker = extras.adapters === undefined ? model : withAdaptersOf(model, extras.adapters)
-    this.#cache = new PromptCache(this.#speaker)
+    this.#writer = openWriter(this.#speaker, 1)
   }
 
   /**
@@ -87,19 +87,17 @@ export class Chat implements Disposable {
     const ids = await promptTokens(this.model, template, { messages, system, tools, templateOptions }, signal)
     const random = randomStream(options.seed, 'generate', this.messages.length / 2)
     const stopIds = await stopTokens(this.model, template)
-    const request = { ...limitsOf(options, this.#extras), ids, random, stopIds, signal }
+    const tokenizer = requireTokenizer(this.model)
+    const request = { ...(await limitsOf(options, this.#extras, tokenizer)), ids, random, stopIds, signal, tokenizer }
     let answer = ''
     try {
-      const pieces = continueText(this.#cache, request)
+      const pieces = textOfTokens(this.#writer.write(request), request)
       for (;;) {
         const next = await pieces.next()
         if (next.done) return next.value
         answer += next.value.text
         if (next.value.text !== '') yield next.value.text
       }
-    } catch (error) {
-      this.#cache.clear()
-      throw error
     } finally {
       if (answer !== '') this.messages.push(messages.at(-1)!, { role: 'assistant', content: answer })
     }
@@ -112,7 +110,7 @@ export class Chat implements Disposable {
 
   /** Frees the cache of keys and values; the model stays. */
   dispose(): void {
-    this.#cache.dispose()
+    void this.#writer.close()
   }
 
   /** The same as `dispose`, for `using`. */

@@ -2,7 +2,6 @@
 
 import { type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
-import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'
 import { StopStrings } from './stops.js'
 import { TextStream, type TextTokenizer } from './text-stream.js'
@@ -27,6 +26,8 @@ export interface GenerateResult {
   finishReason: FinishReason
   /** New tokens per second, the time for the prompt included. */
   tokensPerSecond: number
+  /** The log-probability of each of `ids`, if that was asked for. */
+  logprobs?: TokenText[]
 }
 
 /**
@@ -57,7 +58,21 @@ export interface GeneratedPiece {
   /** The text: empty if the tokens after the last piece have none. */
   readonly text: string
   /** The tokens. */
-  readonly tokens: readonly NewToken[]
+  readonly ids: readonly number[]
+  /** Their log-probabilities, if they were asked for. */
+  readonly logprobs?: readonly TokenText[]
+}
+
+/** A token with its text alone, and the logarithm of its probability before any option of sampling changed it. */
+export interface TokenText {
+  /** Its id. */
+  readonly id: number
+  /** Its text: U+FFFD for a part of a character. */
+  readonly token: string
+  /** Natural log-probability. */
+  readonly logprob: number
+  /** The likeliest tokens in its place, the likeliest first. */
+  readonly top: readonly Omit<TokenText, 'top'>[]
 }
 
 /** What turns tokens into a text. */
@@ -70,14 +85,6 @@ export interface TextFacts {
   readonly stopStrings?: readonly string[] | undefined
 }
 
-/** Yields generated text in pieces of whole characters; its return value is the complete result. */
-export function continueText(
-  cache: PromptCache,
-  request: ContinuationRequest,
-): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  return textOfTokens(continueTokens(cache, request), { tokenizer: requireTokenizer(cache.model), ...request })
-}
-
 /** Yields the text of generated tokens; its return value is the complete result. */
 export async function* textOfTokens(
   tokens: AsyncGenerator<NewToken, FinishReason>,
@@ -88,13 +95,15 @@ export async function* textOfTokens(
   const stops = new StopStrings(stopStrings)
   const pieces: string[] = []
   const ids: number[] = []
-  let fresh: NewToken[] = []
+  const logprobs: TokenText[] = []
+  const written = { ids: 0, logprobs: 0 }
   const collect = (piece: string): GeneratedPiece => {
     pieces.push(piece)
-    const written = fresh
-    fresh = []
-    return { text: piece, tokens: written }
+    const fresh = { ids: ids.slice(written.ids), logprobs: logprobs.slice(written.logprobs) }
+    Object.assign(written, { ids: ids.length, logprobs: logprobs.length })
+    return { text: piece, ids: fresh.ids, ...(fresh.logprobs.length > 0 && { logprobs: fresh.logprobs }) }
   }
+  const textOf = (id: number) => tokenizer.decode([id])
   let finishReason: FinishReason = 'stop'
   try {
     while (stops.found === undefined) {
@@ -105,7 +114,11 @@ export async function* textOfTokens(
       }
       const { id } = next.value
       ids.push(id)
-      fresh.push(next.value)
+      const { logprob, top = [] } = next.value
+      if (logprob !== undefined) {
+        const listed = top.map(async (one) => ({ ...one, token: await textOf(one.id) }))
+        logprobs.push({ id, token: await textOf(id), logprob, top: await Promise.all(listed) })
+      }
       // A stop token has no text, even where the tokenizer does not call it special.
       const piece = stopIds.has(id) ? '' : stops.push(await text.push(id))
       if (piece !== '') yield collect(piece)
@@ -117,7 +130,7 @@ export async function* textOfTokens(
   if (stops.found === undefined) {
     const rest = stops.push(await text.end()) + stops.end()
     if (stops.found !== undefined) finishReason = 'stop'
-    if (rest !== '' || fresh.length > 0) yield collect(rest)
+    if (rest !== '' || written.ids < ids.length) yield collect(rest)
   }
   return {
     text: pieces.join(''),
@@ -126,6 +139,7 @@ export async function* textOfTokens(
     newTokens: ids.length,
     finishReason,
     tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),
+    ...(logprobs.length > 0 && { logprobs }),
   }
 }
 

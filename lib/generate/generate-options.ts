@@ -8,17 +8,19 @@ import {
   having,
   listOfTexts,
   optionsSchema,
-  wholeFrom,
+  wholes,
 } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Message } from '../data/templates/template.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { badWordTokens, type EditOptions } from '../engine/index.js'
 import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
 import type { ContinuationRequest } from './continuation.js'
 import { aLanguageModel } from './language-model.js'
 
 /** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
-export interface GenerateOptions extends GenerateInput {
+export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   /**
    * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
    * Default: those that are active at its beginning.
@@ -26,10 +28,10 @@ export interface GenerateOptions extends GenerateInput {
   adapters?: AdapterChoice
   /** A conversation to continue, instead of `prompt`. */
   messages?: readonly Message[]
+  /** The text to continue or answer, or the ids of its tokens, which are continued as they are. */
+  prompt?: string | readonly number[]
   /** Several prompts instead, each for a text of its own: the result is a list, in their order. */
-  prompts?: readonly string[]
-  /** Texts for each prompt, one after the other in the list of results, with draws of their own. */
-  n?: number
+  prompts?: readonly (string | readonly number[])[]
   /** The text ends before the first of these. */
   stop?: string | readonly string[]
   /** Called with each piece of text, whole characters only. */
@@ -40,12 +42,14 @@ export interface GenerateOptions extends GenerateInput {
   signal?: AbortSignal
 }
 
+const aPrompt = z.union([anyText, wholes])
+
 export const generateArguments = {
   model: aLanguageModel,
   call: optionsSchema('the options of generate', {
     messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
-    prompts: listOfTexts.optional(),
-    n: wholeFrom(1).optional(),
+    prompt: aPrompt.optional(),
+    prompts: z.array(aPrompt).optional(),
     stop: z.union([anyText, listOfTexts]).optional(),
     onText: aFunction.optional(),
     onWarning: aFunction.optional(),
@@ -54,29 +58,53 @@ export const generateArguments = {
 }
 
 /** The options that only the library has. */
-export type GenerateExtras = Omit<GenerateOptions, keyof GenerateInput | 'signal'>
+export type GenerateExtras = Omit<GenerateOptions, Exclude<keyof GenerateInput, 'prompt'> | 'signal'>
 
-/** Fills in defaults. */
+/** Fills in defaults. A prompt of ids is one of the extras. */
 export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompts, n, stop, onText, onWarning, ...given } = call
-  const options = parseOptions(GenerateSchema, given, { source: 'api' })
+  const { adapters, messages, prompt, prompts, stop, onText, onWarning, ...given } = call
+  const text = typeof prompt === 'string' ? { prompt } : {}
+  const options = parseOptions(GenerateSchema, { ...given, ...text }, { source: 'api' })
   const { system, tools, templateOptions } = options
-  if (options.raw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
+  const isRaw = options.raw || (prompt !== undefined && typeof prompt !== 'string')
+  if (isRaw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
     throw new UsageError(
       'unfit-options',
-      'raw cannot be combined with system, messages, tools or templateOptions: they need a template.',
+      'raw and a prompt of ids cannot be combined with system, messages, tools or templateOptions: they need a template.',
     )
   }
-  return { options, extras: { adapters, messages, prompts, n, stop, onText, onWarning } }
+  return { options, extras: { adapters, messages, prompt, prompts, stop, onText, onWarning } }
 }
 
-export function limitsOf(
-  { maxNewTokens, temperature, topK, topP }: GenerateSettings,
+/** Returns how tokens are chosen, and where the text ends. */
+export async function limitsOf(
+  options: GenerateSettings,
   { stop = [] }: GenerateExtras,
-): Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'stopStrings'> {
-  const stopStrings = [stop].flat().filter((text) => text !== '')
-  return { maxNewTokens, sampling: { temperature, topK, topP }, stopStrings }
+  tokenizer: Tokenizer,
+): Promise<Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
+  const { maxNewTokens, temperature, topK, topP, minP, typicalP, logprobs, topLogprobs } = options
+  const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, noRepeatNgram, minNewTokens } = options
+  const badWords = await badWordTokens(tokenizer, options.badWords ?? [])
+  const edits = { repetitionPenalty, presencePenalty, frequencyPenalty, noRepeatNgram, minNewTokens, badWords }
+  const changes = { ...edits, ...(logitBias && { logitBias }) }
+  const isPlain = JSON.stringify(changes) === JSON.stringify(NO_EDITS)
+  return {
+    maxNewTokens,
+    sampling: { temperature, topK, topP, minP, typicalP },
+    edits: isPlain ? undefined : changes,
+    topLogprobs: logprobs || topLogprobs > 0 ? topLogprobs : undefined,
+    stopStrings: [stop].flat().filter((text) => text !== ''),
+  }
+}
+
+const NO_EDITS: EditOptions = {
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  noRepeatNgram: 0,
+  minNewTokens: 0,
+  badWords: [],
 }

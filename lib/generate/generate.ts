@@ -1,15 +1,12 @@
 import { check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { randomStream } from '../common/random.js'
-import { resolveTools } from '../data/rows/tools.js'
 import { Model, ModelView } from '../models/index.js'
-import { continueText, drain, type GenerateResult } from './continuation.js'
-import { type GenerateOptions, generateArguments, limitsOf, splitCall } from './generate-options.js'
+import { drain, type GenerateResult, textOfTokens } from './continuation.js'
+import { type GenerateOptions, generateArguments } from './generate-options.js'
 import { type LanguageModel, withAdaptersOf } from './language-model.js'
-import { promptTemplate, promptTokens } from './prompt.js'
-import { PromptCache } from './prompt-cache.js'
-import { stopTokens } from './stops.js'
 import { TextEngine } from './text-engine.js'
+import { textRequest } from './text-request.js'
+import { openWriter } from './writer.js'
 
 /**
  * Generates text after a prompt. With the model's chat template (unless `raw`), the prompt is a user's turn and the text
@@ -74,30 +71,14 @@ export async function* generateStream(
   call: GenerateOptions,
 ): AsyncGenerator<string, GenerateResult> {
   check({ model, call }, generateArguments)
-  const { signal, ...given } = call
-  signal?.throwIfAborted()
-  const { options, extras } = splitCall(given)
-  const adapted = withAdaptersOf(model, extras.adapters)
-  const template = await promptTemplate(adapted, options, extras.onWarning)
-  const { prompt, system, templateOptions } = options
-  const tools = await resolveTools(options.tools)
-  const ids = await promptTokens(
-    adapted,
-    template,
-    { prompt, system, messages: extras.messages, tools, templateOptions },
-    signal,
-  )
-  const cache = new PromptCache(adapted)
-  try {
-    const random = randomStream(options.seed, 'generate')
-    const stopIds = await stopTokens(adapted, template)
-    const pieces = continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds, signal })
-    for (;;) {
-      const next = await pieces.next()
-      if (next.done) return next.value
-      if (next.value.text !== '') yield next.value.text
-    }
-  } finally {
-    cache.dispose()
+  const adapted = withAdaptersOf(model, call.adapters)
+  const request = await textRequest(adapted, call)
+  const tokens = Math.min(adapted.config.maxPositions, request.ids.length + request.maxNewTokens)
+  await using writer = openWriter(adapted, 1, Math.max(1, tokens))
+  const pieces = textOfTokens(writer.write(request), request)
+  for (;;) {
+    const next = await pieces.next()
+    if (next.done) return next.value
+    if (next.value.text !== '') yield next.value.text
   }
 }

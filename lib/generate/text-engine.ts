@@ -1,12 +1,9 @@
 import { aFunction, check, having, optionsSchema, wholeFrom } from '../common/arguments.js'
-import { randomStream } from '../common/random.js'
-import { resolveTools } from '../data/rows/tools.js'
 import { Engine, type EngineOptions, type EngineUsage } from '../engine/index.js'
 import type { Model, ModelView } from '../models/index.js'
 import { drain, type GeneratedPiece, type GenerateResult, textOfTokens } from './continuation.js'
-import { type GenerateOptions, generateArguments, limitsOf, splitCall } from './generate-options.js'
-import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
-import { stopTokens } from './stops.js'
+import { type GenerateOptions, generateArguments } from './generate-options.js'
+import { textRequest } from './text-request.js'
 
 const engineArguments = {
   model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters'),
@@ -61,20 +58,8 @@ export class TextEngine implements AsyncDisposable {
    */
   async *stream(call: GenerateOptions, sample = 0): AsyncGenerator<GeneratedPiece, GenerateResult> {
     check({ call, sample }, streamArguments)
-    const { signal, ...given } = call
-    signal?.throwIfAborted()
-    const { options, extras } = splitCall(given)
-    const { prompt, system, templateOptions, seed } = options
-    const { adapters, messages } = extras
-    const model = this.model.withAdapters(adapters)
-    const template = await promptTemplate(model, options, extras.onWarning)
-    const tools = await resolveTools(options.tools)
-    const ids = await promptTokens(model, template, { prompt, system, messages, tools, templateOptions }, signal)
-    const stopIds = await stopTokens(model, template)
-    const { stopStrings, ...limits } = limitsOf(options, extras)
-    const random = sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample)
-    const tokens = this.#engine.write({ ids, ...limits, random, stopIds, adapters, signal })
-    return yield* textOfTokens(tokens, { tokenizer: requireTokenizer(model), ids, stopIds, stopStrings })
+    const request = await textRequest(this.model.withAdapters(call.adapters), call, sample)
+    return yield* textOfTokens(this.#engine.write({ ...request, adapters: call.adapters }), request)
   }
 
   /** Runs work that changes the model, such as a training step or loading an adapter, between two steps. */

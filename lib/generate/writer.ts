@@ -1,3 +1,4 @@
+import { UsageError } from '../common/errors.js'
 import { Engine, type EngineRequest, type FinishReason, type NewToken } from '../engine/index.js'
 import { Model, ModelView } from '../models/index.js'
 import { continueTokens } from './continuation.js'
@@ -13,9 +14,14 @@ export interface SequenceWriter {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Opens a writer of up to `sequences` sequences at once; of one, for a model of another making than `loadModel`'s. */
-export function openWriter(model: LanguageModel, sequences: number): SequenceWriter {
-  if (model instanceof Model || model instanceof ModelView) return new Engine(model, { sequences })
+/**
+ * Opens a writer of up to `sequences` sequences at once; of one, for a model of another making than `loadModel`'s.
+ *
+ * @param tokens the most tokens of all sequences, if that is known
+ */
+export function openWriter(model: LanguageModel, sequences: number, tokens?: number): SequenceWriter {
+  if (model instanceof Model || model instanceof ModelView)
+    return new Engine(model, { sequences, ...(tokens !== undefined && { tokens }) })
   return new OneAtATime(model)
 }
 
@@ -30,6 +36,11 @@ class OneAtATime implements SequenceWriter {
   }
 
   async *write(request: EngineRequest): AsyncGenerator<NewToken, FinishReason> {
+    if (request.edits || request.constraint || request.topLogprobs !== undefined)
+      throw new UsageError(
+        'unfit-options',
+        'Penalties, constraints and log-probabilities need a model as loadModel gives them.',
+      )
     const before = this.#turn
     let end = () => {}
     this.#turn = new Promise((resolve) => {

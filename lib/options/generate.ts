@@ -11,6 +11,7 @@ import {
   whereDecodingIsNotSlower,
   withoutHub,
 } from './common.js'
+import { samplingOptions } from './sampling.js'
 
 export const GenerateSchema = z.strictObject({
   ...loadedOptions,
@@ -27,6 +28,10 @@ export const GenerateSchema = z.strictObject({
   temperature: real('divides the logits; 0 is greedy', 0, { min: 0 }),
   topP: real('keep the likeliest tokens that together have this probability', 1, { above: 0, max: 1 }),
   topK: integer('keep the K likeliest tokens; 0 keeps all', 0, { min: 0 }),
+  ...samplingOptions,
+  n: integer('texts for each prompt, with draws of their own', 1, { min: 1, max: 1024 }),
+  logprobs: flag('the log-probability of each new token, before any option changes it'),
+  topLogprobs: integer('list the K likeliest tokens beside each new one; implies logprobs', 0, { min: 0, max: 20 }),
   ...commonOptionsOfLoaded,
   ...withoutHub,
 })

@@ -1,0 +1,43 @@
+import { randomStream } from '../common/random.js'
+import { checkIds } from '../data/encode.js'
+import { resolveTools } from '../data/rows/tools.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { ContinuationRequest } from './continuation.js'
+import { type GenerateOptions, limitsOf, splitCall } from './generate-options.js'
+import type { LanguageModel } from './language-model.js'
+import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
+import { stopTokens } from './stops.js'
+
+/** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
+export async function textRequest(
+  model: LanguageModel,
+  call: GenerateOptions,
+  sample = 0,
+): Promise<ContinuationRequest & { readonly tokenizer: Tokenizer }> {
+  const { signal, ...given } = call
+  signal?.throwIfAborted()
+  const { options, extras } = splitCall(given)
+  const { system, templateOptions, seed } = options
+  const { prompt, messages } = extras
+  const tokenizer = requireTokenizer(model)
+  const template =
+    prompt === undefined || typeof prompt === 'string' ? await promptTemplate(model, options, extras.onWarning) : null
+  const tools = await resolveTools(options.tools)
+  const ids =
+    prompt === undefined || typeof prompt === 'string'
+      ? await promptTokens(model, template, { prompt, system, messages, tools, templateOptions }, signal)
+      : checkedIds(prompt, model.config.vocabularySize)
+  return {
+    tokenizer,
+    ids,
+    ...(await limitsOf(options, extras, tokenizer)),
+    random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
+    stopIds: await stopTokens(model, template),
+    signal,
+  }
+}
+
+function checkedIds(ids: readonly number[], vocabularySize: number): readonly number[] {
+  checkIds(Int32Array.from(ids), vocabularySize, 'the prompt')
+  return ids
+}
