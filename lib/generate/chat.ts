@@ -88,7 +88,7 @@ export class Chat implements Disposable {
     const random = randomStream(options.seed, 'generate', this.messages.length / 2)
     const stopIds = await stopTokens(this.model, template)
     const tokenizer = requireTokenizer(this.model)
-    const request = { ...(await limitsOf(options, this.#extras, tokenizer)), ids, random, stopIds, signal, tokenizer }
+    const request = { ...(await limitsOf(options, tokenizer)), ids, random, stopIds, signal, tokenizer }
     let answer = ''
     try {
       const pieces = textOfTokens(this.#writer.write(request), request)

@@ -1,15 +1,6 @@
 /** The options of `generate`, and what they mean. */
 import { z } from 'zod'
-import {
-  aFunction,
-  anyText,
-  aSignal,
-  expecting,
-  having,
-  listOfTexts,
-  optionsSchema,
-  wholes,
-} from '../common/arguments.js'
+import { aFunction, anyText, aSignal, expecting, having, optionsSchema, wholes } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
@@ -32,8 +23,6 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   prompt?: string | readonly number[]
   /** Several prompts instead, each for a text of its own: the result is a list, in their order. */
   prompts?: readonly (string | readonly number[])[]
-  /** The text ends before the first of these. */
-  stop?: string | readonly string[]
   /** Called with each piece of text, whole characters only. */
   onText?: (piece: string) => void
   /** Called with each notice for the user. */
@@ -50,7 +39,6 @@ export const generateArguments = {
     messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
     prompt: aPrompt.optional(),
     prompts: z.array(aPrompt).optional(),
-    stop: z.union([anyText, listOfTexts]).optional(),
     onText: aFunction.optional(),
     onWarning: aFunction.optional(),
     signal: aSignal.optional(),
@@ -65,7 +53,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompt, prompts, stop, onText, onWarning, ...given } = call
+  const { adapters, messages, prompt, prompts, onText, onWarning, ...given } = call
   const text = typeof prompt === 'string' ? { prompt } : {}
   const options = parseOptions(GenerateSchema, { ...given, ...text }, { source: 'api' })
   const { system, tools, templateOptions } = options
@@ -76,13 +64,12 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
       'raw and a prompt of ids cannot be combined with system, messages, tools or templateOptions: they need a template.',
     )
   }
-  return { options, extras: { adapters, messages, prompt, prompts, stop, onText, onWarning } }
+  return { options, extras: { adapters, messages, prompt, prompts, onText, onWarning } }
 }
 
 /** Returns how tokens are chosen, and where the text ends. */
 export async function limitsOf(
   options: GenerateSettings,
-  { stop = [] }: GenerateExtras,
   tokenizer: Tokenizer,
 ): Promise<Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
   const { maxNewTokens, temperature, topK, topP, minP, typicalP, logprobs, topLogprobs } = options
@@ -96,7 +83,7 @@ export async function limitsOf(
     sampling: { temperature, topK, topP, minP, typicalP },
     edits: isPlain ? undefined : changes,
     topLogprobs: logprobs || topLogprobs > 0 ? topLogprobs : undefined,
-    stopStrings: [stop].flat().filter((text) => text !== ''),
+    stopStrings: options.stop ?? [],
   }
 }
 

@@ -30,7 +30,7 @@ export async function textRequest(
   return {
     tokenizer,
     ids,
-    ...(await limitsOf(options, extras, tokenizer)),
+    ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
     stopIds: await stopTokens(model, template),
     signal,

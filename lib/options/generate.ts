@@ -1,7 +1,7 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
-import { flag, integer, real, text } from '../schema/option.js'
-import type { LibraryInput } from '../schema/option-facts.js'
+import { flag, integer, real, text, texts } from '../schema/option.js'
+import { commandLineOnly, type LibraryInput } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
   contextOptions,
@@ -19,6 +19,15 @@ export const GenerateSchema = z.strictObject({
   prompt: text('text to continue or answer; without it, a terminal starts a chat', 'P', {
     expects: 'a non-empty text',
     library: { description: 'text to continue or answer' },
+  }),
+  prompts: commandLineOnly(
+    text('a file of rows with a prompt or messages: writes a line of JSON for each, in their order', 'FILE.jsonl', {
+      expects: 'the path of a file',
+    }),
+  ),
+  stop: texts('a text before which the answer ends', 'TEXT', {
+    expects: 'a non-empty text, or a list of them',
+    adds: true,
   }),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
   raw: flag('no template: continue the prompt as it is'),

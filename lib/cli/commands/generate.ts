@@ -1,4 +1,9 @@
 import { UsageError } from '../../common/errors.js'
+import { mapAhead } from '../../common/task-limit.js'
+import { findDataFiles } from '../../data/files/data-files.js'
+import { readRecords } from '../../data/files/readers.js'
+import { RowReading } from '../../data/rows/reading.js'
+import type { DataRecord } from '../../data/rows/record.js'
 import type { Model } from '../../models/index.js'
 import { forLibrary, GenerateSchema, type GenerateSettings, loadOptions } from '../../options/index.js'
 import { flagOf } from '../../schema/names.js'
@@ -6,6 +11,9 @@ import { type CommandContext, type CommandResult, defineCommand } from '../comma
 import { requireInputs } from '../paths.js'
 import { formatCount } from '../terminal/format.js'
 import { writeAnswer } from '../terminal/terminal.js'
+
+/** Rows that are written at once. */
+const AT_ONCE = 32
 
 export const generateCommand = defineCommand({
   name: 'generate',
@@ -24,18 +32,21 @@ export const generateCommand = defineCommand({
         `--raw does not go with ${flagOf(unfit[0])}: without a template it means nothing.`,
       )
     }
+    if (options.prompts !== undefined && (options.prompt !== undefined || options.system !== undefined))
+      throw new UsageError('unfit-options', '--prompts names a file of whole prompts: leave out --prompt and --system.')
     requireInputs(GenerateSchema, options)
   },
   async run(options, context) {
-    const { prompt, json } = options
+    const { prompt, prompts, json } = options
     const isTerminal = context.terminal.stdin.isTTY === true && context.terminal.stdout.isTTY === true
-    if (prompt === undefined && (json || !isTerminal)) {
+    if (prompt === undefined && prompts === undefined && (json || !isTerminal)) {
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
     const { loadModelFor } = await import('../../models/index.js')
     const { adapter, allowOtherBase } = options
     const load = { ...loadOptions(options), onWarning: context.note }
     using model = await loadModelFor({ adapter, allowOtherBase, passes: 'one token' }, options.model!, load)
+    if (prompts !== undefined) return await answerRows(model, prompts, options, context)
     if (prompt !== undefined) return await answer(model, options, context)
     const { converse } = await import('../converse.js')
     await converse(model, options, context)
@@ -50,9 +61,45 @@ async function answer(
 ): Promise<CommandResult> {
   const { generate } = await import('../../generate/index.js')
   const onText = options.json ? undefined : (text: string) => writeAnswer(terminal.stdout, text)
-  const result = await generate(model, { ...forLibrary(GenerateSchema, options), onText, onWarning })
+  const { n = 1, ...call } = forLibrary(GenerateSchema, options)
+  if (n > 1) return { json: await generate(model, { ...call, n, onWarning }), text: '' }
+  const result = await generate(model, { ...call, onText, onWarning })
   if (options.json) return { json: result, text: '' }
   terminal.stdout.write('\n')
   log(`${result.newTokens} tokens, ${formatCount(result.tokensPerSecond)} tokens/s, ${result.finishReason}`)
   return { json: result, text: '' }
+}
+
+/** Writes a line of JSON for each row of a file: the result, or with `--n` the list of results. */
+async function answerRows(
+  model: Model,
+  path: string,
+  options: GenerateSettings,
+  { terminal, note: onWarning }: CommandContext,
+): Promise<CommandResult> {
+  const { TextEngine } = await import('../../generate/index.js')
+  const { n = 1, ...call } = forLibrary(GenerateSchema, options)
+  const reading = new RowReading()
+  const records = readRecords(await findDataFiles(path))
+  await using engine = new TextEngine(model)
+  const warn = once(onWarning)
+  const written = (record: DataRecord) => {
+    const row = reading.prompt(record)
+    const samples = Array.from({ length: n }, (_, sample) =>
+      engine.generate({ ...call, ...row, onWarning: warn }, sample),
+    )
+    return Promise.all(samples)
+  }
+  for await (const results of mapAhead(records, () => AT_ONCE - 1, written))
+    terminal.stdout.write(`${JSON.stringify(n > 1 ? results : results[0])}\n`)
+  return { json: undefined, text: '' }
+}
+
+/** Passes on each message once. */
+function once(say: (message: string) => void): (message: string) => void {
+  const said = new Set<string>()
+  return (message) => {
+    if (!said.has(message)) say(message)
+    said.add(message)
+  }
 }
