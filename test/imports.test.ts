@@ -22,7 +22,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['engine'],
     ['generate'],
     ['train', 'analysis'],
-    ['eval', 'dashboard'],
+    ['eval', 'dashboard', 'serve'],
     ['doctor.ts'],
     ['index.ts', 'cli'],
     ['demo'],

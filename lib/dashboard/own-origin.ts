@@ -2,8 +2,7 @@
  * Checks whether a request comes from the dashboard's own page. Any other page can make a browser send requests to a local
  * server: by its address, or by a name that resolves to it (DNS rebinding).
  */
-import { isIP } from 'node:net'
-import { hostname } from 'node:os'
+import { isOwnHost } from '../common/listen.js'
 
 export interface RequestFacts {
   method: string
@@ -17,7 +16,7 @@ export function whyRefused(request: RequestFacts, host: string): { status: 403 |
   const { method, header } = request
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, reason: 'The dashboard only answers GET.' }
   const asked = header('host')
-  if (asked === undefined || !isOwnName(nameOf(asked), host)) {
+  if (!isOwnHost(asked, host)) {
     return { status: 403, reason: 'The dashboard has another address; use the one that it printed.' }
   }
   const origin = header('origin')
@@ -32,21 +31,4 @@ function fromElsewhere({ path, header }: RequestFacts): boolean {
   const site = header('sec-fetch-site')
   if (site === undefined || site === 'same-origin' || site === 'none') return false
   return !(path === '/' && header('sec-fetch-mode') === 'navigate' && header('sec-fetch-dest') === 'document')
-}
-
-/** Whether a name is this server's own. An address cannot be made to resolve elsewhere, a name can. */
-function isOwnName(name: string, host: string): boolean {
-  if (isLoopback(name)) return true
-  if (isLoopback(host)) return false
-  return isIP(name) !== 0 || name === host.toLowerCase() || name === hostname().toLowerCase()
-}
-
-/** Whether a host is reachable from this machine only. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
-}
-
-/** Returns the name in a Host header in lower case, without port and brackets. The server refuses one that fits no URL. */
-function nameOf(host: string): string {
-  return new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, '')
 }

@@ -1,13 +1,11 @@
 /** Serves the dashboard of a folder until it is closed. */
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
-import { UsageError } from '../common/errors.js'
+import { listen } from '../common/listen.js'
 import { dashboardApp } from './app.js'
-import { isLoopback } from './own-origin.js'
 import { Runs } from './runs.js'
 
-export interface ServeOptions {
+export interface DashboardOptions {
   /** The folder to search for runs. */
   folder: string
   /** Name or address to listen on. */
@@ -27,18 +25,16 @@ export interface Dashboard {
 }
 
 /** @throws UsageError if it cannot listen there: the port is taken, or the address is not one of this machine */
-export async function serveDashboard({ folder, host, port }: ServeOptions): Promise<Dashboard> {
+export async function serveDashboard({ folder, host, port }: DashboardOptions): Promise<Dashboard> {
   const ending = new AbortController()
   const runs = await Runs.in(folder, ending.signal)
   const app = dashboardApp(runs, { host })
   const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server
-  await listen(server, host, port)
-  const address = server.address() as AddressInfo
+  const { origin, ...reached } = await listen(server, host, port, 'dashboard')
   return {
-    url: `http://${nameInUrl(host)}:${address.port}/`,
+    url: `${origin}/`,
     folder: runs.folder,
-    port: address.port,
-    isPublic: !isLoopback(host),
+    ...reached,
     close: () =>
       new Promise((resolve) => {
         ending.abort()
@@ -46,37 +42,4 @@ export async function serveDashboard({ folder, host, port }: ServeOptions): Prom
         server.closeAllConnections()
       }),
   }
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port)))
-    server.listen(port, host, resolve)
-  })
-}
-
-function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  const refuse = (code: string, message: string) => new UsageError(code, message, { cause: error })
-  if (error.code === 'EADDRINUSE') {
-    return refuse(
-      'port-taken',
-      `Port ${port} of ${host} is taken by another program, perhaps another dashboard: choose another with the option port, or 0 for any that is free.`,
-    )
-  }
-  if (error.code === 'EACCES') {
-    return refuse(
-      'port-refused',
-      `The system does not allow port ${port}: choose another with the option port, from 1024 on.`,
-    )
-  }
-  return refuse(
-    'bad-host',
-    `The dashboard cannot listen on ${host} (${error.message}): choose another with the option host.`,
-  )
-}
-
-/** Returns the host for the URL: a browser cannot open the address for all interfaces. */
-function nameInUrl(host: string): string {
-  if (host === '0.0.0.0' || host === '::') return 'localhost'
-  return host.includes(':') ? `[${host}]` : host
 }

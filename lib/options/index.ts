@@ -69,6 +69,7 @@ export {
   type OptionOfMethod,
 } from './new-adapter.js'
 export { PushCallSchema, type PushInput, PushSchema } from './push.js'
+export { type ServeInput, ServeSchema } from './serve.js'
 export {
   type MethodInput,
   type MethodOptions,

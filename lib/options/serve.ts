@@ -1,0 +1,54 @@
+/** Options of `mora serve` and `serve()`. */
+import { z } from 'zod'
+import { flag, integer, optionalSize, text, texts, textWithDefault } from '../schema/option.js'
+import { commandLineOnly, type LibraryInput } from '../schema/option-facts.js'
+import {
+  commonOptionsOfLoaded,
+  loadedForm,
+  loadedOptions,
+  whereDecodingIsNotSlower,
+  withoutHub,
+  withoutSeed,
+} from './common.js'
+
+const { model, allowOtherBase } = loadedOptions
+
+export const ServeSchema = z.strictObject({
+  model,
+  adapter: commandLineOnly(
+    texts('an adapter and the name that clients give as model', 'NAME=A', {
+      expects: 'a name and a folder or hub id, as NAME=A',
+      adds: true,
+    }),
+  ),
+  host: commandLineOnly(
+    textWithDefault('name or address to listen on; 0.0.0.0 lets other machines connect too', 'HOST', '127.0.0.1', {
+      expects: 'a name or an address of this machine',
+    }),
+  ),
+  port: commandLineOnly(integer('port to listen on; 0 picks a free one', 8080, { min: 0, max: 65_535 })),
+  apiKeyFile: commandLineOnly(
+    text('a file with the keys of which clients need one, a line each', 'FILE', { expects: 'the path of a file' }),
+  ),
+  allowOtherBase,
+  ...loadedForm(whereDecodingIsNotSlower),
+  name: text("the base model's name for clients", 'NAME', {
+    defaultText: 'owner/name of the hub, or the name of its file or folder',
+  }),
+  maxBatch: integer('most texts that are written at once; others wait', 32, { min: 1, max: 1024 }),
+  maxQueue: integer('most texts that wait; requests for more are refused with 429', 128, { min: 0, max: 100_000 }),
+  maxBody: optionalSize('largest body of a request', { defaultText: '8MiB' }),
+  timeout: integer('most seconds that a request may take', 600, { min: 1, max: 86_400 }),
+  grace: integer('seconds in which running requests may end after SIGTERM or Ctrl-C', 30, {
+    min: 0,
+    max: 86_400,
+    library: { description: 'seconds in which running requests may end after close()' },
+  }),
+  allowLoading: flag('let clients load, replace and drop adapters'),
+  ...commonOptionsOfLoaded,
+  ...withoutHub,
+  ...withoutSeed,
+})
+
+/** The options of `mora serve`, as the library takes them. */
+export type ServeInput = LibraryInput<typeof ServeSchema>

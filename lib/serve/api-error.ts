@@ -1,0 +1,65 @@
+/** Errors in OpenAI's form. */
+import { MoraError, RunError } from '../common/errors.js'
+
+/** What an error says beside its sentence. */
+interface ApiErrorFacts {
+  /** The parameter that is wrong. */
+  param?: string | undefined
+  /** A name of the problem, for programs. */
+  code?: string
+  /** Seconds after which another attempt makes sense. */
+  retryAfter?: number
+  /** Further headers. */
+  headers?: Readonly<Record<string, string>>
+  cause?: unknown
+}
+
+/** An answer other than success. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly facts: ApiErrorFacts = {},
+  ) {
+    super(message, { cause: facts.cause })
+  }
+
+  /** The body of the answer, or of the event that ends a stream. */
+  get body(): object {
+    const { message, status } = this
+    const { param = null, code = null } = this.facts
+    return { error: { message, type: typeOf(status), param, code } }
+  }
+
+  get response(): Response {
+    const { retryAfter, headers } = this.facts
+    return Response.json(this.body, {
+      status: this.status,
+      headers: { ...headers, ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }) },
+    })
+  }
+}
+
+function typeOf(status: number): string {
+  if (status === 429) return 'rate_limit_error'
+  return status >= 500 ? 'server_error' : 'invalid_request_error'
+}
+
+/** Names and statuses of this package's errors that are not simply wrong requests. */
+const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?: number }>> = {
+  'prompt-too-long': { status: 400, code: 'context_length_exceeded' },
+  'in-training': { status: 409, code: 'in-training' },
+  'too-little-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
+  'out-of-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
+}
+
+/** Returns any error as an answer. Wrong requests keep their sentence; of a failure inside, clients learn nothing. */
+export function apiErrorOf(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  if (error instanceof MoraError) {
+    const known = KNOWN[error.code]
+    if (known) return new ApiError(known.status, error.message, { ...known, cause: error })
+    if (!(error instanceof RunError)) return new ApiError(400, error.message, { code: error.code, cause: error })
+  }
+  return new ApiError(500, 'The server failed; its log says why.', { code: 'internal_error', cause: error })
+}

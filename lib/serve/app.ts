@@ -1,0 +1,102 @@
+/** The server's HTTP routes, and what holds for all of them: keys, errors and counts. */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { Hono } from 'hono'
+import { ApiError, apiErrorOf } from './api-error.js'
+import { deleteModel, loadAdapter, unloadAdapter } from './routes/adapters.js'
+import { chatCompletions } from './routes/chat-completions.js'
+import { completions } from './routes/completions.js'
+import { embeddings } from './routes/embeddings.js'
+import { health } from './routes/health.js'
+import { showMetrics } from './routes/metrics.js'
+import { listModels, oneModel } from './routes/models.js'
+import { tokenize } from './routes/tokenize.js'
+import type { Route, Serving } from './serving.js'
+
+const GET: Readonly<Record<string, Route>> = {
+  '/health': health,
+  '/metrics': showMetrics,
+  '/v1/models': listModels,
+}
+
+const POST: Readonly<Record<string, Route>> = {
+  '/v1/completions': completions,
+  '/v1/chat/completions': chatCompletions,
+  '/v1/embeddings': embeddings,
+  '/v1/load_lora_adapter': loadAdapter,
+  '/v1/unload_lora_adapter': unloadAdapter,
+  '/tokenize': tokenize,
+}
+
+const MODEL = '/v1/models/:name{.+}'
+
+interface AppOptions {
+  /** What precedes the paths of all routes. */
+  basePath: string
+  /** Keys that clients may have; empty: everybody may ask. */
+  apiKeys: readonly string[]
+}
+
+export function serverApp(serving: Serving, { basePath, apiKeys }: AppOptions): Hono {
+  const app = new Hono().basePath(basePath)
+  const isKey = keyCheck(apiKeys)
+
+  const answer = async (route: string, request: Request, handler: () => Promise<Response>): Promise<Response> => {
+    let response: Response
+    try {
+      // Probes of orchestrators have no key.
+      if (route !== '/health') isKey(request.headers.get('authorization'))
+      response = await handler()
+    } catch (error) {
+      response = failure(error)
+    }
+    serving.metrics.countAnswer(route, response.status)
+    return response
+  }
+
+  const failure = (error: unknown): Response => {
+    const answer = apiErrorOf(error)
+    if (answer.status === 500) serving.onError(error)
+    return answer.response
+  }
+
+  for (const [method, routes] of Object.entries({ GET, POST })) {
+    for (const [path, route] of Object.entries(routes)) {
+      app.on(method, path, ({ req }) => answer(path, req.raw, () => route(req.raw, serving)))
+      app.all(path, ({ req }) => answer(path, req.raw, () => notAllowed(method)))
+    }
+  }
+  app.get(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => oneModel(req.param('name'), serving)))
+  app.delete(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => deleteModel(req.param('name'), serving)))
+  app.all(MODEL, ({ req }) => answer('/v1/models/NAME', req.raw, () => notAllowed('GET, DELETE')))
+  app.notFound(({ req }) => answer('other', req.raw, () => notFound(req.path)))
+  app.onError(failure)
+  return app
+}
+
+async function notAllowed(method: string): Promise<never> {
+  throw new ApiError(405, `Only ${method} is answered here.`, {
+    code: 'method_not_allowed',
+    headers: { allow: method },
+  })
+}
+
+async function notFound(path: string): Promise<never> {
+  throw new ApiError(404, `There is no route ${path}.`, { code: 'not_found' })
+}
+
+/** Returns a check of the header with the key. All keys are compared, each in the same time whatever it is. */
+function keyCheck(keys: readonly string[]): (header: string | null) => void {
+  if (keys.length === 0) return () => {}
+  const hash = (text: string) => createHash('sha256').update(text).digest()
+  const hashes = keys.map(hash)
+  return (header) => {
+    const given = /^bearer +(\S+) *$/i.exec(header ?? '')?.[1]
+    const fits = given === undefined ? [] : hashes.filter((known) => timingSafeEqual(known, hash(given)))
+    if (fits.length > 0) return
+    const message =
+      given === undefined
+        ? 'Expected an API key in the header Authorization, as "Bearer KEY".'
+        : 'The API key is wrong.'
+    throw new ApiError(401, message, { code: 'invalid_api_key', headers: { 'www-authenticate': 'Bearer' } })
+  }
+}

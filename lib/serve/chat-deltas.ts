@@ -1,0 +1,87 @@
+/** Turns the pieces of a text into the deltas of a chat's message. */
+import { randomUUID } from 'node:crypto'
+import { isObject } from '../common/arguments.js'
+import { jsonIn } from '../io/json.js'
+import type { Calling } from './chat-fields.js'
+import type { TextPiece, WrittenCall, WrittenText } from './engine.js'
+
+/** A part of a message. */
+export interface ChatDelta {
+  content?: string
+  reasoning_content?: string
+  tool_calls?: object[]
+}
+
+const newId = () => `call_${randomUUID().replaceAll('-', '')}`
+
+/** One message, as it is written. */
+export class ChatMessage {
+  #calls = 0
+  /** What a forced call of any function is so far: its name is known once it is whole. */
+  #held = ''
+
+  constructor(
+    readonly forced: Calling['forced'],
+    /** The most calls. */
+    readonly most: number,
+  ) {}
+
+  /** Returns what a piece adds to the message; null if nothing. */
+  push({ text, reasoning, toolCalls = [] }: TextPiece): ChatDelta | null {
+    if (this.forced) return this.#pushForced(this.forced.name, text)
+    const calls = toolCalls.slice(0, this.most - this.#calls).map((call) => this.#whole(call))
+    const delta = {
+      ...(text !== '' && { content: text }),
+      ...(reasoning && { reasoning_content: reasoning }),
+      ...(calls.length > 0 && { tool_calls: calls }),
+    }
+    return Object.keys(delta).length > 0 ? delta : null
+  }
+
+  /** Returns what was held back, and why the message ends. */
+  end({ finishReason }: Pick<WrittenText, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
+    if (!this.forced) return { delta: {}, finishReason: this.#calls > 0 ? 'tool_calls' : finishReason }
+    if (this.forced.name !== null) return { delta: {}, finishReason }
+    const call = callIn(this.#held)
+    if (!call) return { delta: { content: this.#held }, finishReason }
+    return { delta: { tool_calls: [this.#whole(call)] }, finishReason: 'tool_calls' }
+  }
+
+  #pushForced(name: string | null, text: string): ChatDelta | null {
+    if (text === '') return null
+    if (name === null) {
+      this.#held += text
+      return null
+    }
+    if (this.#calls === 0) return { tool_calls: [this.#whole({ name, argumentsText: text })] }
+    return { tool_calls: [{ index: 0, function: { arguments: text } }] }
+  }
+
+  #whole({ id = newId(), name, argumentsText }: WrittenCall): object {
+    return { index: this.#calls++, id, type: 'function', function: { name, arguments: argumentsText } }
+  }
+}
+
+/** Returns the whole message of a text. */
+export function wholeMessage(message: ChatMessage, whole: WrittenText) {
+  const delta = message.push(whole) ?? {}
+  const { delta: last, finishReason } = message.end(whole)
+  const { content, tool_calls: calls, ...more } = { ...delta, ...last }
+  const withoutIndex = calls?.map((call) => ({ ...call, index: undefined }))
+  return {
+    message: {
+      role: 'assistant',
+      content: content ?? (calls ? null : ''),
+      refusal: null,
+      ...more,
+      ...(withoutIndex && { tool_calls: withoutIndex }),
+    },
+    finishReason,
+  }
+}
+
+function callIn(text: string): WrittenCall | null {
+  const value = jsonIn(text)
+  if (!isObject(value) || typeof value.name !== 'string') return null
+  return { name: value.name, argumentsText: JSON.stringify(value.arguments) }
+}

@@ -1,0 +1,179 @@
+/** The body of a chat, and what it means for the engine. */
+import { z } from 'zod'
+import type { Message } from '../data/templates/template.js'
+import type { LanguageModel } from '../generate/index.js'
+import {
+  eitherOf,
+  flagField,
+  objectField,
+  textField,
+  type Unsupported,
+  wholeField,
+  wordField,
+  wrongField,
+} from './fields.js'
+import { samplingFields, unsupportedSampling } from './sampling.js'
+
+const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
+
+const part = z.looseObject(
+  { type: z.literal('text', { error: 'text, the only type of content that is supported,' }), text: textField() },
+  { error: 'an object with type and text' },
+)
+
+const call = z.looseObject(
+  {
+    id: textField().optional(),
+    type: z.literal('function', { error: 'function' }).default('function'),
+    function: z.looseObject(
+      {
+        name: textField('a non-empty text').min(1, { error: 'a non-empty text' }),
+        arguments: textField('a text of JSON'),
+      },
+      { error: 'an object with name and arguments' },
+    ),
+  },
+  { error: 'a call' },
+)
+
+const isAbsent = (value: unknown) => value === undefined || value === null
+
+const message = z
+  .looseObject(
+    {
+      role: wordField(ROLES),
+      content: z.union([z.string(), z.array(part), z.null()], { error: 'a text or a list of parts' }).optional(),
+      tool_calls: z.array(call, { error: 'a list of calls' }).nullish(),
+    },
+    { error: 'a message, an object with role and content' },
+  )
+  .refine(({ content, tool_calls: calls }) => !isAbsent(content) || !isAbsent(calls), {
+    error: 'a text or a list of parts',
+    path: ['content'],
+  })
+
+export const messagesField = z
+  .array(message, { error: 'a list of messages' })
+  .min(1, { error: 'a list of at least one message' })
+
+const functionName = textField('a name of letters, digits, hyphens and underscores').regex(/^[\w.-]{1,64}$/, {
+  error: 'a name of letters, digits, hyphens and underscores',
+})
+
+const tool = z.looseObject(
+  {
+    type: z.literal('function', { error: 'function, the only type of tool that is supported,' }),
+    function: z.looseObject(
+      { name: functionName, parameters: objectField.optional() },
+      { error: 'an object with name and parameters' },
+    ),
+  },
+  { error: 'a tool, an object with type and function' },
+)
+
+export const toolsField = z.array(tool, { error: 'a list of tools' }).max(512, { error: 'a list of at most 512 tools' })
+
+export const templateOptionsField = objectField.refine(
+  (given) => !['messages', 'tools', 'add_generation_prompt'].some((name) => name in given),
+  { error: 'an object of variables other than messages, tools and add_generation_prompt' },
+)
+
+const jsonSchema = z.looseObject(
+  { name: textField().optional(), schema: objectField },
+  { error: 'an object with name and schema' },
+)
+
+export const ChatBody = z.looseObject({
+  ...samplingFields,
+  messages: messagesField,
+  max_tokens: wholeField(1).optional(),
+  max_completion_tokens: wholeField(1).optional(),
+  logprobs: flagField.default(false),
+  top_logprobs: wholeField(0, 20).optional(),
+  tools: toolsField.default([]),
+  tool_choice: eitherOf('auto, none, required, or { type: function, function: { name } }', [
+    z.enum(['auto', 'none', 'required']),
+    z.looseObject({ type: z.literal('function'), function: z.looseObject({ name: z.string() }) }),
+  ]).default('auto'),
+  parallel_tool_calls: flagField.default(true),
+  response_format: z
+    .discriminatedUnion(
+      'type',
+      [
+        z.looseObject({ type: z.literal('text') }),
+        z.looseObject({ type: z.literal('json_object') }),
+        z.looseObject({ type: z.literal('json_schema'), json_schema: jsonSchema }),
+      ],
+      { error: 'one of text, json_object, json_schema' },
+    )
+    .default({ type: 'text' }),
+  chat_template_kwargs: templateOptionsField.default({}),
+  reasoning_effort: textField().optional(),
+})
+export type ChatCompletionRequest = z.output<typeof ChatBody>
+
+/** Parameters of OpenAI's chats that would change the answer. */
+export const unsupportedChat: Readonly<Record<string, Unsupported>> = {
+  ...unsupportedSampling,
+  audio: {},
+  modalities: { neutral: [['text']] },
+  functions: { instead: 'use tools' },
+  function_call: { instead: 'use tool_choice' },
+  prediction: {},
+  web_search_options: {},
+  store: { neutral: [false] },
+}
+
+/** Returns messages for the model's template: many templates know no developer, who speaks as the system did. */
+export function messagesFor(given: readonly Message[], { tokenizer }: Pick<LanguageModel, 'tokenizer'>): Message[] {
+  const knowsDeveloper = tokenizer?.template?.names('developer') ?? false
+  return given.map((one) => (one.role === 'developer' && !knowsDeveloper ? { ...one, role: 'system' } : one))
+}
+
+/** How the answer is to call functions. */
+export interface Calling {
+  /** What the model is told of. */
+  readonly tools: ChatCompletionRequest['tools']
+  /** The function that it has to call: its name, or null for any. */
+  readonly forced?: { readonly name: string | null; readonly schema: object }
+}
+
+/** @throws ApiError 400 for a choice among no tools */
+export function callingOf({ tools, tool_choice: choice }: ChatCompletionRequest): Calling {
+  if (choice === 'none') return { tools: [] }
+  if (choice === 'auto') return { tools }
+  if (tools.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
+  const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
+  if (choice === 'required') {
+    const calls = tools.map((one) => ({
+      type: 'object',
+      properties: { name: { const: one.function.name }, arguments: parametersOf(one) },
+      required: ['name', 'arguments'],
+      additionalProperties: false,
+    }))
+    return { tools, forced: { name: null, schema: calls.length === 1 ? calls[0]! : { anyOf: calls } } }
+  }
+  const { name } = choice.function
+  const chosen = tools.find((one) => one.function.name === name)
+  if (!chosen)
+    throw wrongField(
+      'tool_choice',
+      `Expected the name of one of the tools in tool_choice but received ${JSON.stringify(name)}.`,
+    )
+  return { tools, forced: { name, schema: parametersOf(chosen) } }
+}
+
+/** Returns the JSON schema that the answer has to fit. @throws ApiError 400 for several constraints */
+export function answerSchemaOf(body: ChatCompletionRequest, { forced, tools }: Calling): object | undefined {
+  const { response_format: format } = body
+  if (format.type === 'text' && !forced) return undefined
+  if (body.structured_outputs) {
+    const other = forced ? 'tool_choice' : 'response_format'
+    throw wrongField('structured_outputs', `The parameters structured_outputs and ${other} exclude each other.`)
+  }
+  if (forced) return forced.schema
+  if (tools.length > 0) {
+    throw wrongField('response_format', 'An answer in a response_format cannot call tools; set tool_choice to none.')
+  }
+  return format.type === 'json_schema' ? format.json_schema.schema : { type: 'object' }
+}

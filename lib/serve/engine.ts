@@ -1,0 +1,106 @@
+/** What the routes need of an engine that writes many texts at once. */
+
+import type { Message } from '../data/templates/template.js'
+import type { LanguageModel } from '../generate/index.js'
+
+/** A token of the vocabulary and its log-probability, the natural logarithm of the model's own probability. */
+export interface TokenChance {
+  readonly id: number
+  /** The token's text; U+FFFD stands for a part of a character. */
+  readonly token: string
+  readonly logprob: number
+}
+
+/** A token of a text, and the likeliest ones in its place. */
+export interface TokenLogProb extends TokenChance {
+  readonly top: readonly TokenChance[]
+}
+
+/** A call of a function that a model has written. */
+export interface WrittenCall {
+  /** The model's own id, where its form has one. */
+  readonly id?: string
+  readonly name: string
+  /** JSON of the arguments, as the model wrote it. */
+  readonly argumentsText: string
+}
+
+/** A part of a text, as it is written. */
+export interface TextPiece {
+  readonly text: string
+  readonly reasoning?: string
+  readonly ids: readonly number[]
+  readonly logprobs?: readonly TokenLogProb[]
+  /** Calls that are complete. */
+  readonly toolCalls?: readonly WrittenCall[]
+}
+
+/** A whole text. */
+export interface WrittenText extends TextPiece {
+  readonly promptTokens: number
+  readonly finishReason: 'stop' | 'length' | 'tool_calls' | 'abort'
+  /** Log-probabilities of the prompt's tokens; the first has none. */
+  readonly promptLogprobs?: readonly (TokenLogProb | TokenWithout)[]
+}
+
+/** The first token of a prompt, which nothing precedes. */
+export interface TokenWithout {
+  readonly id: number
+  readonly token: string
+  readonly logprob: null
+}
+
+/** What to write. Options have the names and defaults of `generate`. */
+export interface TextCall {
+  readonly prompt?: string | readonly number[]
+  readonly raw?: boolean
+  readonly messages?: readonly Message[]
+  readonly tools?: readonly unknown[]
+  readonly templateOptions?: Readonly<Record<string, unknown>>
+  readonly maxNewTokens: number
+  readonly minNewTokens?: number
+  readonly temperature?: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly minP?: number
+  readonly typicalP?: number
+  readonly repetitionPenalty?: number
+  readonly presencePenalty?: number
+  readonly frequencyPenalty?: number
+  readonly logitBias?: Readonly<Record<string, number>>
+  readonly stop?: readonly string[]
+  readonly seed: number
+  /** Which of several samples of one prompt and seed it is, from 0. */
+  readonly sample?: number
+  readonly logprobs?: boolean
+  readonly topLogprobs?: number
+  readonly promptLogprobs?: boolean
+  /** A JSON schema that the text fits. */
+  readonly schema?: unknown
+  readonly grammar?: string
+  readonly regex?: string
+  readonly choices?: readonly string[]
+  readonly adapters?: readonly string[]
+  readonly signal?: AbortSignal
+}
+
+/** How full an engine is. */
+export interface TextUsage {
+  readonly running: number
+  readonly waiting: number
+  readonly pagesUsed: number
+  readonly pagesFree: number
+}
+
+/** Writes many texts at once. */
+export interface TextEngine {
+  readonly model: LanguageModel
+  readonly usage: TextUsage
+  /** Writes one sample; the generator's return value is the whole. Leaving the loop, or the signal, frees it within a step. */
+  stream(call: TextCall): AsyncGenerator<TextPiece, WrittenText>
+  /** Returns the pooled states [D] of a text. */
+  embed(ids: readonly number[], adapters?: readonly string[]): Promise<Float32Array>
+  /** Runs work on the model between two steps. */
+  exclusive<Result>(work: () => Promise<Result>): Promise<Result>
+  close(): Promise<void>
+}

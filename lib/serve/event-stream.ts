@@ -1,0 +1,47 @@
+/** Answers as server-sent events. */
+import { apiErrorOf } from './api-error.js'
+import type { Visit } from './visits.js'
+
+const encoder = new TextEncoder()
+const line = (data: string) => encoder.encode(`data: ${data}\n\n`)
+
+/**
+ * Sends events as they come, and `[DONE]` after the last. What fails before the first event is thrown, so that the answer has a
+ * status; later an event with the error ends the stream.
+ */
+export async function eventStream(
+  events: AsyncGenerator<object>,
+  visit: Visit,
+  onError: (error: unknown) => void,
+): Promise<Response> {
+  const first = await events.next()
+  let pending: Promise<IteratorResult<object>> | undefined = Promise.resolve(first)
+  // A client that no longer reads does not ask for the next event, which would notice the end.
+  visit.signal.addEventListener('abort', () => void events.return(undefined))
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await (pending ?? events.next())
+        pending = undefined
+        if (!done) return controller.enqueue(line(JSON.stringify(value)))
+        if (visit.wasAborted) throw visit.signal.reason
+        controller.enqueue(line('[DONE]'))
+      } catch (error) {
+        const answer = apiErrorOf(error)
+        if (answer.status === 500) onError(error)
+        controller.enqueue(line(JSON.stringify(answer.body)))
+      }
+      controller.close()
+    },
+    cancel() {
+      visit.leave()
+    },
+  })
+  return new Response(body, {
+    headers: {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+    },
+  })
+}

@@ -1,0 +1,79 @@
+/** Fields of requests, whose schemas say in words what they expect. */
+import { z } from 'zod'
+import { isObject } from '../common/arguments.js'
+import { quoted } from '../common/errors.js'
+import { ApiError } from './api-error.js'
+
+export const textField = (expects = 'a text') => z.string({ error: expects })
+export const flagField = z.boolean({ error: 'true or false' })
+
+export function numberField(least: number, most: number) {
+  const error = `a number from ${least} to ${most}`
+  return z.number({ error }).min(least, { error }).max(most, { error })
+}
+
+export function wholeField(least: number, most = Number.MAX_SAFE_INTEGER) {
+  const error =
+    most === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${least}` : `a whole number from ${least} to ${most}`
+  return z.int({ error }).min(least, { error }).max(most, { error })
+}
+
+export const wordField = <const Words extends readonly string[]>(words: Words) =>
+  z.enum(words, { error: `one of ${words.join(', ')}` })
+
+/** Accepts the forms of a field; errors name all of them. */
+export const eitherOf = <const Forms extends readonly [z.ZodType, ...z.ZodType[]]>(expects: string, forms: Forms) =>
+  z.union(forms, { error: expects })
+
+export const objectField = z.custom<Record<string, unknown>>(isObject, { error: 'an object' })
+
+/**
+ * Parses an object. A field that is null counts as absent, as OpenAI's clients mean it.
+ * @throws ApiError 400 that names the field
+ */
+export function parseFields<S extends z.ZodType>(schema: S, given: Readonly<Record<string, unknown>>): z.output<S> {
+  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null))
+  const result = schema.safeParse(present)
+  if (result.success) return result.data
+  const { message, path } = result.error.issues[0]!
+  const place = placeOf(path)
+  const value = path.reduce<unknown>((inside, key) => (inside as Record<PropertyKey, unknown> | null)?.[key], present)
+  const received = value === undefined ? 'it is missing' : `received ${quoted(value)}`
+  throw wrongField(place, `Expected ${message} for ${place} but ${received}.`)
+}
+
+/** Makes the error about one field. */
+export const wrongField = (param: string, message: string, code = 'invalid_value'): ApiError =>
+  new ApiError(400, message, { param, code })
+
+function placeOf(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (place, key) =>
+      typeof key === 'number' ? `${place}[${key}]` : place === '' ? String(key) : `${place}.${String(key)}`,
+    '',
+  )
+}
+
+/** A parameter that would change the answer and is not supported, unless it has a value that changes nothing. */
+export interface Unsupported {
+  readonly neutral?: readonly unknown[]
+  /** Ends the sentence: what to do instead. */
+  readonly instead?: string
+}
+
+/** @throws ApiError 400 for the first parameter of a table that the request has */
+export function refuseUnsupported(
+  given: Readonly<Record<string, unknown>>,
+  table: Readonly<Record<string, Unsupported>>,
+): void {
+  for (const [name, { neutral = [], instead }] of Object.entries(table)) {
+    const value = given[name]
+    if (value === undefined || value === null) continue
+    if (neutral.some((one) => JSON.stringify(one) === JSON.stringify(value))) continue
+    throw wrongField(
+      name,
+      `The parameter ${name} is not supported${instead ? `: ${instead}` : '; leave it out'}.`,
+      'unsupported_parameter',
+    )
+  }
+}

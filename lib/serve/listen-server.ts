@@ -1,0 +1,55 @@
+/** A server of its own for a model, as `mora serve` runs it. */
+import { createServer } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
+import { isLoopback, isOwnHost, type Listening, listen } from '../common/listen.js'
+import { ApiError, apiErrorOf } from './api-error.js'
+import type { ModelServer } from './serve-engine.js'
+
+/** Milliseconds in which a request has to arrive. */
+const REQUEST_TIME = 60_000
+/** Milliseconds for which a connection stays open: longer than the clients that keep connections expect. */
+const IDLE_TIME = 65_000
+/** Milliseconds in which answers that are complete have to be fetched. */
+const LAST_TIME = 1000
+
+export interface ListenOptions {
+  host: string
+  /** 0 for any free port. */
+  port: number
+  /** Whether clients need a key. */
+  hasKey: boolean
+}
+
+/** @throws what `listen` throws */
+export async function listenServer(
+  server: ModelServer,
+  { host, port, hasKey }: ListenOptions,
+): Promise<Listening & { close(): Promise<void> }> {
+  const answer = async (request: Request): Promise<Response> => {
+    // With a key, other pages of a browser cannot ask, whatever the name.
+    const isRefused = !hasKey && isLoopback(host) && !isOwnHost(request.headers.get('host') ?? undefined, host)
+    return isRefused ? otherHost().response : server.fetch(request)
+  }
+  const listener = getRequestListener(answer, {
+    overrideGlobalObjects: false,
+    errorHandler: (error) => new ApiError(400, 'The request is malformed.', { cause: apiErrorOf(error) }).response,
+  })
+  const http = createServer({ requestTimeout: REQUEST_TIME, keepAliveTimeout: IDLE_TIME }, listener)
+  const listening = await listen(http, host, port, 'server')
+  return {
+    ...listening,
+    async close() {
+      await server.close()
+      const closed = new Promise<void>((resolve) => http.close(() => resolve()))
+      http.closeIdleConnections()
+      const timer = setTimeout(() => http.closeAllConnections(), LAST_TIME)
+      await closed
+      clearTimeout(timer)
+    },
+  }
+}
+
+const otherHost = () =>
+  new ApiError(403, 'The server has another name; ask it by its address, or run it with an API key.', {
+    code: 'wrong_host',
+  })

@@ -1,0 +1,41 @@
+/** Log-probabilities as OpenAI's two routes have them. */
+import type { TokenChance, TokenLogProb, TokenWithout } from './engine.js'
+
+/** A token whose text is a part of a character has no bytes that its text could tell. */
+const bytesOf = (token: string): number[] | null => (token.includes('\ufffd') ? null : [...Buffer.from(token)])
+
+const entry = ({ token, logprob }: TokenChance) => ({ token, logprob, bytes: bytesOf(token) })
+
+/** Returns the log-probabilities of a chat's choice or of a piece of it. */
+export function chatLogProbs(tokens: readonly TokenLogProb[] | undefined): object | null {
+  if (tokens === undefined) return null
+  return { content: tokens.map((token) => ({ ...entry(token), top_logprobs: token.top.map(entry) })), refusal: null }
+}
+
+/**
+ * Returns the log-probabilities of a completion or of a piece of it. The token itself is among the likeliest of its place, if need
+ * be as one more.
+ *
+ * @param offset where the text begins, in UTF-16 units
+ */
+export function completionLogProbs(tokens: readonly (TokenLogProb | TokenWithout)[], offset = 0) {
+  let end = offset
+  const starts = tokens.map(({ token }) => {
+    const start = end
+    end += token.length
+    return start
+  })
+  return {
+    tokens: tokens.map(({ token }) => token),
+    token_logprobs: tokens.map(({ logprob }) => logprob),
+    top_logprobs: tokens.map((token) => (token.logprob === null ? null : bestOf(token))),
+    text_offset: starts,
+  }
+}
+
+/** Of several tokens with the same text, the likeliest counts. */
+function bestOf(token: TokenLogProb): Record<string, number> {
+  const best: Record<string, number> = {}
+  for (const one of [...token.top, token]) best[one.token] ??= one.logprob
+  return best
+}

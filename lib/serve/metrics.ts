@@ -1,0 +1,68 @@
+/** Counts what the server does, in Prometheus' text format. */
+import type { TextUsage } from './engine.js'
+
+/** Upper bounds of a histogram's buckets, in seconds. */
+const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
+
+class Histogram {
+  readonly #counts = SECONDS.map(() => 0)
+  #count = 0
+  #sum = 0
+
+  observe(seconds: number): void {
+    this.#count++
+    this.#sum += seconds
+    for (const [i, bound] of SECONDS.entries()) if (seconds <= bound) this.#counts[i]!++
+  }
+
+  get mean(): number {
+    return this.#count === 0 ? 0 : this.#sum / this.#count
+  }
+
+  lines(name: string): string[] {
+    const buckets = SECONDS.map((bound, i) => `${name}_bucket{le="${bound}"} ${this.#counts[i]}`)
+    const whole = [
+      `${name}_bucket{le="+Inf"} ${this.#count}`,
+      `${name}_sum ${this.#sum}`,
+      `${name}_count ${this.#count}`,
+    ]
+    return [...buckets, ...whole]
+  }
+}
+
+export class ServerMetrics {
+  promptTokens = 0
+  newTokens = 0
+  /** Seconds until the first piece of an answer. */
+  readonly firstToken = new Histogram()
+  /** Seconds until an answer is complete. */
+  readonly duration = new Histogram()
+  readonly #answers = new Map<string, number>()
+
+  /** @param route the pattern of the path, so that there are only so many */
+  countAnswer(route: string, status: number): void {
+    const labels = `route="${route}",status="${status}"`
+    this.#answers.set(labels, (this.#answers.get(labels) ?? 0) + 1)
+  }
+
+  text({ running, waiting, pagesUsed, pagesFree }: TextUsage): string {
+    const one = (name: string, type: string, help: string, lines: readonly string[]) =>
+      [`# HELP mora_${name} ${help}`, `# TYPE mora_${name} ${type}`, ...lines].join('\n')
+    const gauge = (name: string, help: string, value: number) => one(name, 'gauge', help, [`mora_${name} ${value}`])
+    const counter = (name: string, help: string, value: number) => one(name, 'counter', help, [`mora_${name} ${value}`])
+    const histogram = (name: string, help: string, values: Histogram) =>
+      one(name, 'histogram', help, values.lines(`mora_${name}`))
+    const answers = [...this.#answers].map(([labels, count]) => `mora_answers_total{${labels}} ${count}`)
+    return `${[
+      one('answers_total', 'counter', 'Answers by route and status.', answers),
+      counter('prompt_tokens_total', 'Tokens of prompts.', this.promptTokens),
+      counter('new_tokens_total', 'Tokens that were written.', this.newTokens),
+      gauge('sequences_running', 'Sequences that are being written.', running),
+      gauge('sequences_waiting', 'Sequences that wait.', waiting),
+      gauge('pages_used', 'Pages of keys and values in use.', pagesUsed),
+      gauge('pages_free', 'Pages of keys and values that are free.', pagesFree),
+      histogram('first_token_seconds', 'Time until the first piece of an answer.', this.firstToken),
+      histogram('answer_seconds', 'Time until an answer is complete.', this.duration),
+    ].join('\n')}\n`
+  }
+}

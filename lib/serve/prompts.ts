@@ -1,0 +1,51 @@
+/** Prompts and inputs: a text, token ids, or a list of either. */
+import { z } from 'zod'
+import { type LanguageModel, requireTokenizer } from '../generate/index.js'
+import { ApiError } from './api-error.js'
+import { eitherOf, textField, wholeField, wrongField } from './fields.js'
+
+const ids = z.array(wholeField(0))
+
+export const promptsField = eitherOf('a text, a list of texts, a list of token ids, or a list of such lists', [
+  textField(),
+  z.array(textField()).min(1),
+  ids.min(1),
+  z.array(ids.min(1)).min(1),
+])
+
+export type GivenPrompt = string | readonly number[]
+
+/** Returns the prompts that a field has. @throws ApiError 400 for ids that the model has no token for */
+export function promptsOf(
+  given: z.output<typeof promptsField>,
+  param: string,
+  { config }: LanguageModel,
+): GivenPrompt[] {
+  const prompts = typeof given === 'string' ? [given] : typeof given[0] === 'number' ? [given as number[]] : given
+  for (const prompt of prompts as GivenPrompt[]) {
+    if (typeof prompt === 'string') continue
+    const odd = prompt.find((id) => id >= config.vocabularySize)
+    if (odd === undefined) continue
+    throw wrongField(param, `Expected token ids below ${config.vocabularySize} in ${param} but received ${odd}.`)
+  }
+  return prompts as GivenPrompt[]
+}
+
+/** Returns the ids of a prompt, with BOS by the tokenizer's own rule. */
+export async function idsOf(
+  prompt: GivenPrompt,
+  model: LanguageModel,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  return typeof prompt === 'string' ? requireTokenizer(model).encodeText(prompt, signal) : prompt
+}
+
+/** @throws ApiError 400 for a text that the model cannot read as a whole */
+export function requireRoom(tokens: number, param: string, { config }: LanguageModel): void {
+  if (tokens === 0) throw wrongField(param, `Expected some text for ${param} but received none.`)
+  if (tokens <= config.maxPositions) return
+  throw new ApiError(400, `The text has ${tokens} tokens, and the model reads at most ${config.maxPositions}.`, {
+    param,
+    code: 'context_length_exceeded',
+  })
+}

@@ -1,0 +1,50 @@
+/** Adapters come and go while the server runs, as in vLLM: `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter`. */
+import { z } from 'zod'
+import { ApiError } from '../api-error.js'
+import { readBody } from '../body.js'
+import { flagField, parseFields, textField } from '../fields.js'
+import type { Serving } from '../serving.js'
+
+const name = textField('a name of at most 128 letters, digits, dots, hyphens, underscores and slashes').regex(
+  /^[\w./-]{1,128}$/,
+  {
+    error: 'a name of at most 128 letters, digits, dots, hyphens, underscores and slashes',
+  },
+)
+
+const LoadBody = z.looseObject({
+  lora_name: name,
+  lora_path: textField('a non-empty text').min(1, { error: 'a non-empty text' }),
+  load_inplace: flagField.default(false),
+})
+
+export async function loadAdapter(request: Request, serving: Serving): Promise<Response> {
+  requireAllowed(serving)
+  const body = parseFields(LoadBody, await readBody(request, serving.maxBodyBytes))
+  await serving.adapters.load(body.lora_name, body.lora_path, { replace: body.load_inplace })
+  return Response.json({ id: body.lora_name, object: 'model', loaded: true })
+}
+
+export async function unloadAdapter(request: Request, serving: Serving): Promise<Response> {
+  requireAllowed(serving)
+  const { lora_name: id } = parseFields(
+    z.looseObject({ lora_name: name }),
+    await readBody(request, serving.maxBodyBytes),
+  )
+  await serving.adapters.unload(id)
+  return Response.json({ id, object: 'model', deleted: true })
+}
+
+/** `DELETE /v1/models/NAME`, as OpenAI drops a model. */
+export async function deleteModel(id: string, serving: Serving): Promise<Response> {
+  requireAllowed(serving)
+  await serving.adapters.unload(id)
+  return Response.json({ id, object: 'model', deleted: true })
+}
+
+function requireAllowed({ allowLoading }: Serving): void {
+  if (allowLoading) return
+  throw new ApiError(403, 'This server does not load or drop adapters for clients (the option allowLoading).', {
+    code: 'loading_not_allowed',
+  })
+}

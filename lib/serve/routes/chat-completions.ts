@@ -1,0 +1,113 @@
+/** `POST /v1/chat/completions`: the next message of a conversation. */
+import { randomUUID } from 'node:crypto'
+import { readBody } from '../body.js'
+import { ChatMessage, wholeMessage } from '../chat-deltas.js'
+import {
+  answerSchemaOf,
+  type Calling,
+  ChatBody,
+  type ChatCompletionRequest,
+  callingOf,
+  messagesFor,
+  unsupportedChat,
+} from '../chat-fields.js'
+import type { TextCall, WrittenText } from '../engine.js'
+import { eventStream } from '../event-stream.js'
+import { parseFields, refuseUnsupported, wrongField } from '../fields.js'
+import { chatLogProbs } from '../logprobs.js'
+import { samplingOf } from '../sampling.js'
+import type { Serving } from '../serving.js'
+import { usageOf } from '../usage.js'
+import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
+
+export async function chatCompletions(request: Request, serving: Serving): Promise<Response> {
+  const given = await readBody(request, serving.maxBodyBytes)
+  refuseUnsupported(given, unsupportedChat)
+  const body = parseFields(ChatBody, given)
+  const { model } = serving.engine
+  const { n, logprobs, top_logprobs: topLogprobs } = body
+  if (topLogprobs !== undefined && !logprobs)
+    throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
+  const calling = callingOf(body)
+  const schema = answerSchemaOf(body, calling)
+  const { tools } = calling
+  const call = {
+    ...samplingOf(body, model),
+    messages: messagesFor(body.messages, model),
+    templateOptions: {
+      ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
+      ...body.chat_template_kwargs,
+    },
+    maxNewTokens: body.max_completion_tokens ?? body.max_tokens ?? model.config.maxPositions,
+    ...(tools.length > 0 && { tools }),
+    ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
+    ...(schema && { schema }),
+  }
+  const calls = Array.from({ length: n }, (_, sample): TextCall => ({ ...call, sample }))
+  const visit = serving.visits.enter(body.model, n, request)
+  try {
+    const answer = new ChatAnswer(body, visit.used.model, calling)
+    if (body.stream)
+      return await eventStream(answer.events(writeTexts(serving.engine, calls, visit)), visit, serving.onError)
+    const texts = await wholeTexts(serving.engine, calls, visit)
+    return Response.json({
+      ...answer.head('chat.completion'),
+      choices: texts.map(answer.choice),
+      usage: usageOf(texts, n),
+    })
+  } catch (error) {
+    visit.end()
+    throw error
+  }
+}
+
+class ChatAnswer {
+  readonly #id = `chatcmpl-${randomUUID()}`
+  readonly #created = Math.floor(Date.now() / 1000)
+
+  constructor(
+    readonly body: ChatCompletionRequest,
+    readonly model: string,
+    readonly calling: Calling,
+  ) {}
+
+  head(object: string): object {
+    return { id: this.#id, object, created: this.#created, model: this.model }
+  }
+
+  readonly choice = (whole: WrittenText, index: number): object => {
+    const { message, finishReason } = wholeMessage(this.#message(), whole)
+    return { index, message, logprobs: chatLogProbs(whole.logprobs), finish_reason: finishReason }
+  }
+
+  async *events(texts: AsyncIterable<TextEvent>): AsyncGenerator<object> {
+    const withUsage = this.body.stream_options?.include_usage === true
+    const head = { ...this.head('chat.completion.chunk'), ...(withUsage && { usage: null }) }
+    const chunk = (index: number, delta: object, more: object = {}) => ({
+      ...head,
+      choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }],
+    })
+    const messages: ChatMessage[] = []
+    const wholes: WrittenText[] = []
+    for await (const event of texts) {
+      const { index } = event
+      if (!messages[index]) yield chunk(index, { role: 'assistant', content: '' })
+      messages[index] ??= this.#message()
+      if ('whole' in event) {
+        wholes[index] = event.whole
+        const { delta, finishReason } = messages[index].end(event.whole)
+        if (Object.keys(delta).length > 0) yield chunk(index, delta)
+        yield chunk(index, {}, { finish_reason: finishReason })
+        continue
+      }
+      const { piece } = event
+      const delta = messages[index].push(piece)
+      if (delta || piece.logprobs?.length) yield chunk(index, delta ?? {}, { logprobs: chatLogProbs(piece.logprobs) })
+    }
+    if (withUsage) yield { ...head, choices: [], usage: usageOf(wholes, this.body.n) }
+  }
+
+  #message(): ChatMessage {
+    return new ChatMessage(this.calling.forced, this.body.parallel_tool_calls ? Number.POSITIVE_INFINITY : 1)
+  }
+}

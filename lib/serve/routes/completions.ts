@@ -1,0 +1,125 @@
+/** `POST /v1/completions`: texts that continue prompts. */
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import { requireTokenizer } from '../../generate/index.js'
+import { readBody } from '../body.js'
+import type { TextCall, TextPiece, WrittenText } from '../engine.js'
+import { eventStream } from '../event-stream.js'
+import { flagField, parseFields, refuseUnsupported, wholeField, wrongField } from '../fields.js'
+import { completionLogProbs } from '../logprobs.js'
+import { type GivenPrompt, promptsField, promptsOf } from '../prompts.js'
+import { samplingFields, samplingOf, unsupportedSampling } from '../sampling.js'
+import type { Serving } from '../serving.js'
+import { usageOf } from '../usage.js'
+import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
+
+const CompletionBody = z.looseObject({
+  ...samplingFields,
+  prompt: promptsField,
+  max_tokens: wholeField(0).default(16),
+  echo: flagField.default(false),
+  logprobs: wholeField(0, 20).optional(),
+})
+type CompletionRequest = z.output<typeof CompletionBody>
+
+const unsupported = { ...unsupportedSampling, suffix: { neutral: [''] } }
+
+export async function completions(request: Request, serving: Serving): Promise<Response> {
+  const given = await readBody(request, serving.maxBodyBytes)
+  refuseUnsupported(given, unsupported)
+  const body = parseFields(CompletionBody, given)
+  refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
+  const { model } = serving.engine
+  const { n, max_tokens: maxTokens, echo, logprobs } = body
+  if (maxTokens === 0 && !echo) throw wrongField('max_tokens', 'Expected at least 1 for max_tokens without echo.')
+  if (body.stream && echo && logprobs !== undefined) {
+    throw wrongField('stream', 'Log-probabilities of a prompt are not streamed; leave out stream or echo.')
+  }
+  const prompts = promptsOf(body.prompt, 'prompt', model)
+  const shared = {
+    ...samplingOf(body, model),
+    raw: true,
+    maxNewTokens: Math.max(1, maxTokens),
+    ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs, promptLogprobs: echo }),
+  }
+  const calls = prompts.flatMap((prompt) =>
+    Array.from({ length: n }, (_, sample): TextCall => ({ ...shared, prompt, sample })),
+  )
+  const visit = serving.visits.enter(body.model, calls.length, request)
+  try {
+    const echoed = await Promise.all(prompts.map(async (prompt) => (echo ? textOf(prompt, serving) : '')))
+    const answer = new CompletionAnswer(body, visit.used.model, echoed)
+    if (body.stream)
+      return await eventStream(answer.events(writeTexts(serving.engine, calls, visit)), visit, serving.onError)
+    const texts = await wholeTexts(serving.engine, calls, visit)
+    return Response.json({ ...answer.head, choices: texts.map(answer.choice), usage: usageOf(texts, n) })
+  } catch (error) {
+    visit.end()
+    throw error
+  }
+}
+
+async function textOf(prompt: GivenPrompt, { engine }: Serving): Promise<string> {
+  return typeof prompt === 'string' ? prompt : requireTokenizer(engine.model).decode(prompt)
+}
+
+class CompletionAnswer {
+  readonly head: object
+
+  constructor(
+    readonly body: CompletionRequest,
+    model: string,
+    /** What stands before the texts of each prompt. */
+    readonly echoed: readonly string[],
+  ) {
+    const created = Math.floor(Date.now() / 1000)
+    this.head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created, model }
+  }
+
+  readonly choice = (whole: WrittenText, index: number): object => {
+    const { text, logprobs = [], finishReason } = this.#written(whole)
+    return {
+      index,
+      text: this.#echoOf(index) + text,
+      finish_reason: finishReason,
+      logprobs: this.#logprobs([...(whole.promptLogprobs ?? []), ...logprobs], 0),
+    }
+  }
+
+  async *events(texts: AsyncIterable<TextEvent>): AsyncGenerator<object> {
+    const withUsage = this.body.stream_options?.include_usage === true
+    const head = { ...this.head, ...(withUsage && { usage: null }) }
+    const wholes: WrittenText[] = []
+    const lengths: number[] = []
+    for await (const event of texts) {
+      const { index } = event
+      const isFirst = lengths[index] === undefined
+      lengths[index] ??= this.#echoOf(index).length
+      const end = 'whole' in event ? event.whole : null
+      const { text, logprobs } = 'whole' in event ? { text: '', logprobs: [] } : this.#written(event.piece)
+      const choice = {
+        index,
+        text: (isFirst ? this.#echoOf(index) : '') + text,
+        finish_reason: end && this.#written(end).finishReason,
+        logprobs: this.#logprobs(logprobs ?? [], lengths[index]),
+      }
+      lengths[index] += text.length
+      if (end) wholes[index] = end
+      yield { ...head, choices: [choice] }
+    }
+    if (withUsage) yield { ...head, choices: [], usage: usageOf(wholes, this.body.n) }
+  }
+
+  #echoOf(index: number): string {
+    return this.echoed[Math.floor(index / this.body.n)]!
+  }
+
+  /** Without new tokens, one was written all the same, since a text has at least one. */
+  #written<Part extends TextPiece>(part: Part): Part {
+    return this.body.max_tokens === 0 ? { ...part, text: '', logprobs: [], finishReason: 'length' } : part
+  }
+
+  #logprobs(tokens: Parameters<typeof completionLogProbs>[0], offset: number): object | null {
+    return this.body.logprobs === undefined ? null : completionLogProbs(tokens, offset)
+  }
+}

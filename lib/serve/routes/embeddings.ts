@@ -1,0 +1,51 @@
+/** `POST /v1/embeddings`: pooled states of texts. */
+import { z } from 'zod'
+import { readBody } from '../body.js'
+import { parseFields, textField, wholeField, wordField, wrongField } from '../fields.js'
+import { idsOf, promptsField, promptsOf, requireRoom } from '../prompts.js'
+import type { Serving } from '../serving.js'
+
+const EmbeddingBody = z.looseObject({
+  model: textField().optional(),
+  input: promptsField,
+  encoding_format: wordField(['float', 'base64']).default('float'),
+  dimensions: wholeField(1).optional(),
+})
+
+export async function embeddings(request: Request, serving: Serving): Promise<Response> {
+  const body = parseFields(EmbeddingBody, await readBody(request, serving.maxBodyBytes))
+  const { engine } = serving
+  const inputs = promptsOf(body.input, 'input', engine.model)
+  const visit = serving.visits.enter(body.model, inputs.length, request)
+  try {
+    const { model, adapters } = visit.used
+    const texts = await Promise.all(inputs.map((input) => idsOf(input, engine.model, visit.signal)))
+    for (const ids of texts) requireRoom(ids.length, 'input', engine.model)
+    const states: Float32Array[] = []
+    for (const ids of texts) {
+      visit.signal.throwIfAborted()
+      states.push(await engine.embed(ids, adapters))
+      visit.begin()
+    }
+    const width = states[0]!.length
+    if (body.dimensions !== undefined && body.dimensions !== width) {
+      throw wrongField('dimensions', `The model's embeddings have ${width} dimensions; leave out dimensions.`)
+    }
+    const encoded = (values: Float32Array) => (body.encoding_format === 'base64' ? base64(values) : [...values])
+    const tokens = texts.reduce((sum, ids) => sum + ids.length, 0)
+    serving.metrics.promptTokens += tokens
+    return Response.json({
+      object: 'list',
+      model,
+      data: states.map((values, index) => ({ object: 'embedding', index, embedding: encoded(values) })),
+      usage: { prompt_tokens: tokens, total_tokens: tokens },
+    })
+  } finally {
+    visit.end()
+  }
+}
+
+/** Little-endian float32, as every machine stores it that this package runs on. */
+function base64({ buffer, byteOffset, byteLength }: Float32Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64')
+}

@@ -1,0 +1,20 @@
+/** `GET /v1/models` and `GET /v1/models/NAME`: the base and its adapters. */
+import type { Serving } from '../serving.js'
+
+/** When this process began to serve, in seconds. */
+const created = Math.floor(Date.now() / 1000)
+
+export async function listModels(_: Request, serving: Serving): Promise<Response> {
+  const { baseName, names } = serving.adapters
+  return Response.json({ object: 'list', data: [baseName, ...names].map((name) => entryOf(name, serving)) })
+}
+
+export async function oneModel(name: string, serving: Serving): Promise<Response> {
+  serving.adapters.require(name)
+  return Response.json(entryOf(name, serving))
+}
+
+function entryOf(id: string, { adapters, engine }: Serving) {
+  const entry = { id, object: 'model', created, owned_by: 'node-mora', max_model_len: engine.model.config.maxPositions }
+  return id === adapters.baseName ? entry : { ...entry, parent: adapters.baseName }
+}

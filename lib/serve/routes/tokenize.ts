@@ -1,0 +1,43 @@
+/** `POST /tokenize`: the ids of a text or of a conversation, as vLLM has it. */
+import { z } from 'zod'
+import { promptTemplate, promptTokens, requireTokenizer } from '../../generate/index.js'
+import { readBody } from '../body.js'
+import { messagesField, messagesFor, templateOptionsField, toolsField } from '../chat-fields.js'
+import { flagField, parseFields, textField, wrongField } from '../fields.js'
+import type { Serving } from '../serving.js'
+
+const TokenizeBody = z.looseObject({
+  model: textField().optional(),
+  prompt: textField().optional(),
+  messages: messagesField.optional(),
+  tools: toolsField.optional(),
+  chat_template_kwargs: templateOptionsField.optional(),
+  add_special_tokens: flagField.default(true),
+  return_token_strs: flagField.default(false),
+})
+
+export async function tokenize(request: Request, serving: Serving): Promise<Response> {
+  const body = parseFields(TokenizeBody, await readBody(request, serving.maxBodyBytes))
+  const { model } = serving.engine
+  serving.adapters.require(body.model ?? serving.adapters.baseName)
+  const tokenizer = requireTokenizer(model)
+  const { signal } = request
+  const ids = await idsOfBody()
+  return Response.json({
+    count: ids.length,
+    max_model_len: model.config.maxPositions,
+    tokens: ids,
+    ...(body.return_token_strs && { token_strs: ids.map((id) => tokenizer.tokenOf(id) ?? '') }),
+  })
+
+  async function idsOfBody(): Promise<number[]> {
+    const { prompt, messages, tools, chat_template_kwargs: templateOptions } = body
+    if ((prompt === undefined) === (messages === undefined)) {
+      throw wrongField('prompt', 'Expected either prompt or messages.')
+    }
+    if (prompt !== undefined)
+      return body.add_special_tokens ? tokenizer.encodeText(prompt, signal) : tokenizer.encode(prompt, signal)
+    const template = await promptTemplate(model, { template: 'auto' })
+    return promptTokens(model, template, { messages: messagesFor(messages!, model), tools, templateOptions }, signal)
+  }
+}

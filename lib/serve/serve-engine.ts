@@ -1,0 +1,77 @@
+/** Serves what an engine writes. */
+import { basename } from 'node:path'
+import { hubIdOf } from '../hub/index.js'
+import { serverApp } from './app.js'
+import type { TextEngine } from './engine.js'
+import { ServerMetrics } from './metrics.js'
+import { ServedAdapters, type ServedModel } from './served-adapters.js'
+import { Visits } from './visits.js'
+
+/** Limits and names of a server, all of them given. */
+export interface ServerSettings {
+  name: string
+  apiKeys: readonly string[]
+  maxBatch: number
+  maxQueue: number
+  maxBodyBytes: number
+  timeout: number
+  grace: number
+  allowLoading: boolean
+  basePath: string
+  onError: (error: unknown) => void
+}
+
+/** A model as an endpoint: what `serve` returns. */
+export interface ModelServer extends AsyncDisposable {
+  /** Answers a request. It needs no `this`, so it can be passed on as a handler of any framework. */
+  readonly fetch: (request: Request) => Promise<Response>
+  /**
+   * Loads an adapter under a name that clients give as `model`, while requests are answered: a folder, the output folder of a run
+   * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, an adapter of that name makes room: running texts
+   * are written to their end with the former one.
+   *
+   * @throws what `Model.loadAdapter` throws
+   */
+  loadAdapter(
+    name: string,
+    adapter: string,
+    options?: {
+      /** Whether the name may be taken. Default false. */
+      replace?: boolean
+    },
+  ): Promise<void>
+  /** Drops an adapter. Running texts are written to their end with it. */
+  unloadAdapter(name: string): Promise<void>
+  /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the engine. */
+  close(): Promise<void>
+}
+
+/** Serves an engine's model. */
+export function serveEngine(engine: TextEngine, model: ServedModel, settings: ServerSettings): ModelServer {
+  const { name, apiKeys, maxBatch, maxQueue, maxBodyBytes, timeout, allowLoading, basePath, onError } = settings
+  const metrics = new ServerMetrics()
+  const adapters = new ServedAdapters(name, model, engine, onError)
+  const visits = new Visits(adapters, metrics, { texts: maxBatch + maxQueue, timeout })
+  const app = serverApp(
+    { engine, adapters, visits, metrics, maxBodyBytes, allowLoading, onError },
+    { basePath, apiKeys },
+  )
+  let closed: Promise<void> | undefined
+  const close = () => {
+    closed ??= visits.close(settings.grace).then(() => engine.close())
+    return closed
+  }
+  return {
+    fetch: async (request) => app.fetch(request),
+    loadAdapter: (name, adapter, options) => adapters.load(name, adapter, options),
+    unloadAdapter: (name) => adapters.unload(name),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Returns the name of a model for clients: `owner/name` of the hub, or the name of its file or folder. */
+export function servedName(reference: string): string {
+  if (reference === '') return 'model'
+  return hubIdOf(reference)?.repository ?? basename(reference.replace(/^ollama:/, '')).replace(/\.gguf$/i, '')
+}

@@ -1,0 +1,150 @@
+/** Adapters as model names: loaded, replaced and dropped while texts are written. */
+import { quoted } from '../common/errors.js'
+import { taskLimit } from '../common/task-limit.js'
+import type { LanguageModel } from '../generate/index.js'
+import { locate } from '../hub/index.js'
+import { ApiError } from './api-error.js'
+import type { TextEngine } from './engine.js'
+import { wrongField } from './fields.js'
+import { newestAdapter } from './newest-adapter.js'
+
+/** The part of a model that its adapters need. */
+export interface ServedModel extends LanguageModel {
+  readonly adapters: ReadonlyMap<string, unknown>
+  loadAdapter(adapter: string, name: string): Promise<unknown>
+  removeAdapter(name: string): void
+  setActiveAdapters(names: readonly string[]): void
+}
+
+/** The adapters of one request: they stay in the model until it is over. */
+export interface UsedAdapters {
+  /** The name that the request asked for. */
+  readonly model: string
+  readonly adapters: readonly string[]
+  release(): void
+}
+
+/**
+ * The names that a server answers to: the base and its adapters, those included that the program adds to the model itself. An adapter
+ * that is replaced or dropped leaves the model when the last text with it is written, so a text has one set of weights.
+ */
+export class ServedAdapters {
+  /** Adapters in the model by the names that they are served under, where these differ. */
+  readonly #replaced = new Map<string, string>()
+  /** Adapters in the model that are not served under their own names. */
+  readonly #hidden = new Set<string>()
+  readonly #users = new Map<string, number>()
+  readonly #inTurn = taskLimit(1)
+
+  constructor(
+    readonly baseName: string,
+    readonly model: ServedModel,
+    readonly engine: Pick<TextEngine, 'exclusive'>,
+    readonly onError: (error: unknown) => void,
+  ) {}
+
+  /** Names of the adapters. */
+  get names(): string[] {
+    const own = [...this.model.adapters.keys()].filter((name) => !this.#hidden.has(name) && name !== this.baseName)
+    return [...new Set([...own, ...this.#replaced.keys()])].sort()
+  }
+
+  /** @throws ApiError 404 for an unknown name */
+  require(model: string): void {
+    if (model !== this.baseName) this.#require(model)
+  }
+
+  /** @throws ApiError 404 for an unknown name */
+  use(model = this.baseName): UsedAdapters {
+    if (model === this.baseName) return { model, adapters: [], release: () => {} }
+    const adapter = this.#require(model)
+    this.#users.set(adapter, (this.#users.get(adapter) ?? 0) + 1)
+    return { model, adapters: [adapter], release: () => this.#release(adapter) }
+  }
+
+  /**
+   * Loads an adapter: a folder, the output folder of a run, or a hub id.
+   * @throws ApiError 400 for a name that is taken, unless it may `replace` that adapter; what `Model.loadAdapter` throws
+   */
+  load(name: string, source: string, { replace = false } = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      const former = this.#adapterOf(name)
+      if (name === this.baseName || (former !== undefined && !replace)) {
+        throw wrongField('lora_name', `The name ${quoted(name)} is taken; choose another, or replace the adapter.`)
+      }
+      const { path } = await locate(await newestAdapter(source), 'adapter')
+      const adapter = this.#freeName(name)
+      this.#hidden.add(adapter)
+      try {
+        await this.engine.exclusive(() => this.#add(path, adapter))
+      } catch (error) {
+        this.#hidden.delete(adapter)
+        throw error
+      }
+      if (adapter === name) this.#hidden.delete(adapter)
+      else this.#replaced.set(name, adapter)
+      if (former !== undefined) await this.#retire(former)
+    })
+  }
+
+  /** @throws ApiError 404 for an unknown name */
+  unload(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const adapter = this.#require(name)
+      this.#replaced.delete(name)
+      await this.#retire(adapter)
+    })
+  }
+
+  /** Which adapters are active in the model does not change. */
+  async #add(path: string, adapter: string): Promise<void> {
+    const active = this.model.adapterSet.activeNames()
+    await this.model.loadAdapter(path, adapter)
+    this.model.setActiveAdapters(active)
+  }
+
+  #adapterOf(name: string): string | undefined {
+    const replaced = this.#replaced.get(name)
+    if (replaced !== undefined) return replaced
+    return this.model.adapters.has(name) && !this.#hidden.has(name) ? name : undefined
+  }
+
+  #require(name: string): string {
+    const adapter = this.#adapterOf(name)
+    if (adapter !== undefined) return adapter
+    const known = [this.baseName, ...this.names].map((one) => quoted(one)).join(', ')
+    const message = `The model ${quoted(name)} does not exist; known are ${known}.`
+    throw new ApiError(404, message, { param: 'model', code: 'model_not_found' })
+  }
+
+  #freeName(name: string): string {
+    let free = name
+    for (let version = 2; this.model.adapters.has(free) || this.#hidden.has(free); version++)
+      free = `${name}@${version}`
+    return free
+  }
+
+  async #retire(adapter: string): Promise<void> {
+    this.#hidden.add(adapter)
+    if (!this.#users.has(adapter)) await this.#remove(adapter)
+  }
+
+  #release(adapter: string): void {
+    const left = this.#users.get(adapter)! - 1
+    if (left > 0) {
+      this.#users.set(adapter, left)
+      return
+    }
+    this.#users.delete(adapter)
+    const isServed = [...this.#replaced.values()].includes(adapter) || !this.#hidden.has(adapter)
+    if (!isServed) this.#remove(adapter).catch(this.onError)
+  }
+
+  async #remove(adapter: string): Promise<void> {
+    try {
+      await this.engine.exclusive(async () => this.model.removeAdapter(adapter))
+    } finally {
+      this.#hidden.delete(adapter)
+    }
+  }
+}

@@ -1,0 +1,21 @@
+/** What the routes share. */
+import type { TextEngine } from './engine.js'
+import type { ServerMetrics } from './metrics.js'
+import type { ServedAdapters } from './served-adapters.js'
+import type { Visits } from './visits.js'
+
+export interface Serving {
+  readonly engine: TextEngine
+  readonly adapters: ServedAdapters
+  readonly visits: Visits
+  readonly metrics: ServerMetrics
+  /** The most bytes of a request's body. */
+  readonly maxBodyBytes: number
+  /** Whether clients may load and drop adapters. */
+  readonly allowLoading: boolean
+  /** Called with each failure that is not the client's. */
+  readonly onError: (error: unknown) => void
+}
+
+/** Answers a request. */
+export type Route = (request: Request, serving: Serving) => Promise<Response>

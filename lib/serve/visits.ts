@@ -1,0 +1,155 @@
+/** Requests that are being answered: how many there may be, how long they may take, and how they end. */
+import { ApiError } from './api-error.js'
+import type { ServerMetrics } from './metrics.js'
+import type { ServedAdapters, UsedAdapters } from './served-adapters.js'
+
+export interface VisitLimits {
+  /** The most texts that are written or wait at once. */
+  texts: number
+  /** Seconds that a request may take. */
+  timeout: number
+}
+
+/** A request that is being answered. Its signal ends all that is done for it. */
+export class Visit {
+  readonly #ending = new AbortController()
+  readonly #start = performance.now()
+  readonly #end: () => void
+  #hasBegun = false
+  #isOver = false
+  #wasAborted = false
+
+  constructor(
+    readonly used: UsedAdapters,
+    /** Number of texts that are written. */
+    readonly texts: number,
+    readonly metrics: ServerMetrics,
+    request: AbortSignal,
+    timeout: number,
+    onEnd: (visit: Visit) => void,
+  ) {
+    const leave = () => this.leave()
+    const timer = setTimeout(() => this.abort(tookTooLong(timeout)), timeout * 1000)
+    this.#end = () => {
+      clearTimeout(timer)
+      request.removeEventListener('abort', leave)
+      onEnd(this)
+    }
+    request.addEventListener('abort', leave)
+    if (request.aborted) leave()
+  }
+
+  get signal(): AbortSignal {
+    return this.#ending.signal
+  }
+
+  /** Whether it was ended before it was over. */
+  get wasAborted(): boolean {
+    return this.#wasAborted
+  }
+
+  abort(reason: ApiError): void {
+    this.#wasAborted ||= !this.#isOver
+    this.#ending.abort(reason)
+  }
+
+  /** Ends what nobody waits for any more. */
+  leave(): void {
+    this.abort(new ApiError(499, 'The client left.', { code: 'client_left' }))
+  }
+
+  /** Notes that the first piece of the answer is there. */
+  begin(): void {
+    if (!this.#hasBegun) this.metrics.firstToken.observe(this.#seconds)
+    this.#hasBegun = true
+  }
+
+  /** Ends the visit, and what may still be done for it. */
+  end(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.metrics.duration.observe(this.#seconds)
+    this.used.release()
+    this.#end()
+    this.#ending.abort()
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#start) / 1000
+  }
+}
+
+const tookTooLong = (seconds: number) =>
+  new ApiError(503, `The answer took more than ${seconds} seconds.`, {
+    code: 'timeout',
+    headers: { 'x-should-retry': 'false' },
+  })
+
+const isClosing = () => new ApiError(503, 'The server is ending.', { code: 'closing', retryAfter: 5 })
+
+export class Visits {
+  readonly #visits = new Set<Visit>()
+  #texts = 0
+  #isClosing = false
+  #onLast = () => {}
+
+  constructor(
+    readonly adapters: ServedAdapters,
+    readonly metrics: ServerMetrics,
+    readonly limits: VisitLimits,
+  ) {}
+
+  get isClosing(): boolean {
+    return this.#isClosing
+  }
+
+  /**
+   * Begins to answer a request.
+   * @param model the model's name in the request
+   * @throws ApiError 404 for an unknown model, 429 if too many texts are waiting, 503 if the server ends
+   */
+  enter(model: string | undefined, texts: number, request: Request): Visit {
+    if (this.#isClosing) throw isClosing()
+    const most = this.limits.texts
+    if (texts > most) {
+      throw new ApiError(400, `The request asks for ${texts} texts, and the server writes at most ${most} at once.`, {
+        code: 'too_many_texts',
+      })
+    }
+    const used = this.adapters.use(model)
+    if (this.#texts + texts > most) {
+      used.release()
+      const retryAfter = Math.min(60, Math.max(1, Math.ceil(this.metrics.duration.mean)))
+      throw new ApiError(429, 'Too many requests are waiting.', { code: 'rate_limit_exceeded', retryAfter })
+    }
+    const visit = new Visit(used, texts, this.metrics, request.signal, this.limits.timeout, (ended) =>
+      this.#leave(ended),
+    )
+    this.#visits.add(visit)
+    this.#texts += texts
+    return visit
+  }
+
+  #leave(visit: Visit): void {
+    this.#visits.delete(visit)
+    this.#texts -= visit.texts
+    if (this.#visits.size === 0) this.#onLast()
+  }
+
+  /** Begins nothing more, waits so many seconds for what goes on, and then aborts it. */
+  async close(grace: number): Promise<void> {
+    this.#isClosing = true
+    if (this.#visits.size === 0) return
+    let timer: NodeJS.Timeout | undefined
+    const last = new Promise<void>((resolve) => {
+      this.#onLast = resolve
+    })
+    const enough = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, grace * 1000)
+    })
+    await Promise.race([last, enough])
+    clearTimeout(timer)
+    for (const visit of this.#visits) visit.abort(isClosing())
+    if (this.#visits.size > 0) await last
+  }
+}
