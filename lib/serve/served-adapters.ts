@@ -29,9 +29,9 @@ export interface UsedAdapters {
  * that is replaced or dropped leaves the model when the last text with it is written, so a text has one set of weights.
  */
 export class ServedAdapters {
-  /** Adapters in the model by the names that they are served under, where these differ. */
-  readonly #replaced = new Map<string, string>()
-  /** Adapters in the model that are not served under their own names. */
+  /** Adapters in the model that the server has loaded, by the names that they are served under. */
+  readonly #loaded = new Map<string, string>()
+  /** Adapters in the model that are not served simply because they are there. */
   readonly #hidden = new Set<string>()
   readonly #users = new Map<string, number>()
   readonly #inTurn = taskLimit(1)
@@ -46,7 +46,7 @@ export class ServedAdapters {
   /** Names of the adapters. */
   get names(): string[] {
     const own = [...this.model.adapters.keys()].filter((name) => !this.#hidden.has(name) && name !== this.baseName)
-    return [...new Set([...own, ...this.#replaced.keys()])].sort()
+    return [...new Set([...own, ...this.#loaded.keys()])].sort()
   }
 
   /** @throws ApiError 404 for an unknown name */
@@ -81,8 +81,7 @@ export class ServedAdapters {
         this.#hidden.delete(adapter)
         throw error
       }
-      if (adapter === name) this.#hidden.delete(adapter)
-      else this.#replaced.set(name, adapter)
+      this.#loaded.set(name, adapter)
       if (former !== undefined) await this.#retire(former)
     })
   }
@@ -91,7 +90,7 @@ export class ServedAdapters {
   unload(name: string): Promise<void> {
     return this.#inTurn(async () => {
       const adapter = this.#require(name)
-      this.#replaced.delete(name)
+      this.#loaded.delete(name)
       await this.#retire(adapter)
     })
   }
@@ -104,8 +103,8 @@ export class ServedAdapters {
   }
 
   #adapterOf(name: string): string | undefined {
-    const replaced = this.#replaced.get(name)
-    if (replaced !== undefined) return replaced
+    const loaded = this.#loaded.get(name)
+    if (loaded !== undefined) return loaded
     return this.model.adapters.has(name) && !this.#hidden.has(name) ? name : undefined
   }
 
@@ -136,7 +135,7 @@ export class ServedAdapters {
       return
     }
     this.#users.delete(adapter)
-    const isServed = [...this.#replaced.values()].includes(adapter) || !this.#hidden.has(adapter)
+    const isServed = [...this.#loaded.values()].includes(adapter) || !this.#hidden.has(adapter)
     if (!isServed) this.#remove(adapter).catch(this.onError)
   }
 

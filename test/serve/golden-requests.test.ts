@@ -1,0 +1,87 @@
+/** What OpenAI's Python client sends, as it was recorded, is understood; and what it made of failures is what the server sends. */
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { ApiError } from '../../lib/serve/api-error.js'
+import { assetPath, lacksAsset } from '../assets.js'
+import { needing } from '../needs.js'
+import { loadChatTokenizer, startFake } from './fake-engine.js'
+
+interface Recorded {
+  requests: {
+    name: string
+    request: { method: string; path: string; body?: Record<string, unknown> }
+    response: { body?: object; events?: unknown[] }
+  }[]
+  failures: { name: string; response?: { status?: number; body?: { error?: Record<string, unknown> } } }[]
+}
+
+const file = 'golden/sampling/requests.json'
+const lacks = lacksAsset(file, 'recorded requests')
+const { requests, failures }: Recorded =
+  lacks === null ? JSON.parse(readFileSync(assetPath(file), 'utf8')) : { requests: [], failures: [] }
+
+/** Requests that are refused, by the parameter that the answer names. */
+const REFUSED: Readonly<Record<string, string>> = {
+  'chat: what vLLM knows beyond OpenAI, by extra_body': 'stop_token_ids',
+  'completion: suffix, best_of, every number': 'suffix',
+}
+
+let fake: Awaited<ReturnType<typeof startFake>>
+beforeAll(async () => {
+  fake = await startFake(await loadChatTokenizer(), { name: 'tiny', allowLoading: true })
+  for (const name of ['org/tiny', 'adapter-a']) await fake.server.loadAdapter(name, 'somewhere')
+})
+afterAll(() => fake.close())
+
+/** The keys of an answer, with one entry of each list. */
+function keysOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.slice(0, 1).map(keysOf)
+  if (typeof value !== 'object' || value === null) return null
+  return Object.fromEntries(Object.entries(value).map(([key, inside]) => [key, keysOf(inside)]))
+}
+
+const { describe, it } = needing(lacks)
+
+describe('requests', () => {
+  it.each(requests.map((one) => [one.name, one] as const))('%s', async (name, { request, response: expected }) => {
+    const schema = (request.body?.response_format as { type?: string } | undefined)?.type?.startsWith('json')
+    const forced = !['auto', 'none', undefined].includes(request.body?.tool_choice as string)
+    fake.engine.say = () => {
+      if (forced && request.body!.tool_choice === 'required')
+        return { pieces: [{ text: '{"name":"get_time","arguments":{}}' }] }
+      if (schema || forced) return { pieces: [{ text: '{"a": 1}' }] }
+      const isCalling = JSON.stringify(expected).includes('"tool_calls"')
+      if (isCalling) return { pieces: [{ toolCalls: [{ id: 'call_1', name: 'get_time', argumentsText: '{}' }] }] }
+      const reasoning = JSON.stringify(expected).includes('reasoning_content') ? 'Hm.' : ''
+      return { pieces: [{ text: 'Hi', ...(reasoning && { reasoning }) }, { text: ' there' }] }
+    }
+    const response = await fetch(fake.origin + request.path, {
+      method: request.method,
+      headers: { 'content-type': 'application/json', authorization: 'Bearer sk-test' },
+      ...(request.body && { body: JSON.stringify(request.body) }),
+    })
+    const text = await response.text()
+    if (name in REFUSED) {
+      expect(response.status).toBe(400)
+      expect(JSON.parse(text).error).toMatchObject({ code: 'unsupported_parameter', param: REFUSED[name] })
+      return
+    }
+    expect(response.status, text).toBe(200)
+    // Clients take floats too, which the server does not send where base64 was asked for.
+    if (name === 'embeddings: floats, though base64 was asked') return
+    if (expected.body) expect(keysOf(JSON.parse(text))).toMatchObject(keysOf(expected.body) as object)
+    else expect(text.trim().split('\n\n').at(-1)).toBe(`data: ${expected.events!.at(-1)}`)
+  })
+})
+
+describe('failures', () => {
+  const spoken = failures.filter(({ response }) => (response?.status ?? 0) >= 400 && response!.body?.error?.message)
+
+  it.each(spoken.map((one) => [one.name, one.response!] as const))('%s', (_, { status, body }) => {
+    const { message, param, code } = body!.error!
+    const facts = { ...(param !== null && { param: param as string }), ...(code !== null && { code: code as string }) }
+    const error = new ApiError(status!, message as string, facts)
+    expect(error.body).toEqual({ error: { message, type: expect.any(String), param, code } })
+    expect(error.response.headers.get('content-type')).toBe('application/json')
+  })
+})

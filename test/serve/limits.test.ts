@@ -1,0 +1,229 @@
+/** What a server refuses, bounds and frees. */
+import { request as httpRequest } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { randomStream } from '../../lib/common/random.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import type { ServerSettings } from '../../lib/serve/serve-engine.js'
+import { loadChatTokenizer, startFake } from './fake-engine.js'
+
+type Fake = Awaited<ReturnType<typeof startFake>>
+
+let tokenizer: Tokenizer
+let fake: Fake
+beforeAll(async () => {
+  tokenizer = await loadChatTokenizer()
+})
+afterEach(async () => {
+  await fake.close()
+  expect(fake.engine.isClosed).toBe(true)
+  expect(fake.engine.usage.running).toBe(0)
+  expect(fake.errors).toEqual([])
+})
+
+const messages = [{ role: 'user', content: 'Hi' }]
+const CHAT = '/v1/chat/completions'
+
+async function start(settings: Partial<ServerSettings> = {}): Promise<Fake> {
+  fake = await startFake(tokenizer, settings)
+  return fake
+}
+
+/** The status of an answer, its error and its headers. */
+async function refused(answer: Promise<Response>) {
+  const response = await answer
+  const { error } = (await response.json()) as { error: { message: string; code: string; param: string | null } }
+  expect(error.message).toMatch(/^[A-Z].*\.$/)
+  return { status: response.status, ...error, headers: response.headers }
+}
+
+/** Makes the engine write until the returned function is called. */
+function holdTexts(): () => void {
+  let release = () => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  fake.engine.step = () => held
+  return release
+}
+
+describe('keys', () => {
+  it('are needed everywhere but for probes', async () => {
+    const { origin, post } = await start({ apiKeys: ['one', 'two'] })
+    const ask = (authorization?: string) =>
+      post(CHAT, { messages }, { headers: authorization ? { authorization } : {} })
+    for (const given of [undefined, 'Bearer', 'Bearer three', 'Basic one', 'Bearer one two', 'one']) {
+      const { status, code, headers } = await refused(ask(given))
+      expect([status, code, headers.get('www-authenticate')]).toEqual([401, 'invalid_api_key', 'Bearer'])
+    }
+    for (const given of ['Bearer one', 'bearer two']) expect((await ask(given)).status).toBe(200)
+    expect((await fetch(`${origin}/health`)).status).toBe(200)
+    expect((await fetch(`${origin}/metrics`)).status).toBe(401)
+    expect((await fetch(`${origin}/nowhere`)).status).toBe(401)
+  })
+})
+
+describe('requests that do not fit the routes', () => {
+  it('have a status and a sentence', async () => {
+    const { origin, post } = await start({ maxBodyBytes: 1000 })
+    const { status, headers } = await refused(fetch(`${origin}${CHAT}`))
+    expect([status, headers.get('allow')]).toEqual([405, 'POST'])
+    expect((await refused(fetch(`${origin}/health`, { method: 'POST' }))).status).toBe(405)
+    expect((await refused(fetch(`${origin}/v1/nothing`))).status).toBe(404)
+    expect((await refused(fetch(`${origin}/v1/models/nobody`))).status).toBe(404)
+    expect((await refused(post(CHAT, '{}', { headers: { 'content-type': 'text/plain' } }))).status).toBe(415)
+    expect((await refused(post(CHAT, '{"messages": [}'))).code).toBe('invalid_json')
+    expect((await refused(post(CHAT, '[1]'))).status).toBe(400)
+    expect((await refused(post(CHAT, '['.repeat(600) + ']'.repeat(300)))).status).toBe(400)
+    expect((await refused(post(CHAT, JSON.stringify('x'.repeat(1000))))).status).toBe(413)
+  })
+
+  it('end before a body that has no length is read whole', async () => {
+    const { origin } = await start({ maxBodyBytes: 1000 })
+    const status = await new Promise((resolve, reject) => {
+      const request = httpRequest(`${origin}${CHAT}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+      })
+      request.on('response', ({ statusCode }) => resolve(statusCode))
+      request.on('error', reject)
+      request.write('x'.repeat(2000)) // and never ends
+    })
+    expect(status).toBe(413)
+  })
+
+  it('from other pages of a browser are refused without a key', async () => {
+    const { origin } = await start()
+    const { port, hostname } = new URL(origin)
+    const ask = (host: string) =>
+      new Promise((resolve, reject) => {
+        const request = httpRequest({ hostname, port, path: '/v1/models', headers: { host } }, ({ statusCode }) =>
+          resolve(statusCode),
+        )
+        request.on('error', reject).end()
+      })
+    expect(await ask('evil.example')).toBe(403)
+    expect(await ask(`localhost:${port}`)).toBe(200)
+  })
+})
+
+describe('many requests', () => {
+  it('wait up to a number, then get 429 and when to come again', async () => {
+    const { post } = await start({ maxBatch: 1, maxQueue: 2 })
+    const release = holdTexts()
+    const first = [post(CHAT, { messages, n: 2 }), post(CHAT, { messages })]
+    await expect.poll(() => fake.engine.calls.length).toBe(3)
+    const { status, code, headers } = await refused(post(CHAT, { messages }))
+    expect([status, code]).toEqual([429, 'rate_limit_exceeded'])
+    expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
+    const tooMany = await refused(post(CHAT, { messages, n: 4 }))
+    expect([tooMany.status, tooMany.code]).toEqual([400, 'too_many_texts'])
+    release()
+    for (const answer of first) expect((await answer).status).toBe(200)
+    expect((await post(CHAT, { messages })).status).toBe(200)
+  })
+
+  it('that take too long end, streamed or not', async () => {
+    const { post } = await start({ timeout: 0.05 })
+    fake.engine.step = (_, index) => sleep(index === 0 ? 0 : 100)
+    const { status, code, headers } = await refused(post(CHAT, { messages }))
+    expect([status, code, headers.get('x-should-retry')]).toEqual([503, 'timeout', 'false'])
+    const streamed = await (await post(CHAT, { messages, stream: true })).text()
+    expect(streamed).toMatch(/"error":\{"message":"The answer took more than 0.05 seconds\."/)
+    expect(streamed).not.toContain('[DONE]')
+  })
+
+  it('that leave at random moments free everything', async () => {
+    const { post } = await start({ maxBatch: 64, maxQueue: 10_000 })
+    fake.engine.say = () => ({ pieces: Array.from({ length: 20 }, () => ({ text: 'x' })) })
+    const random = randomStream(1, 'leaving')
+    const present = new Set<AbortController>()
+    fake.engine.step = async () => {
+      if (random.uniform() < 0.1) [...present][Math.floor(random.uniform() * present.size)]?.abort()
+      await sleep(random.uniform() < 0.1 ? 1 : 0)
+    }
+    let left = 0
+    const visit = async (index: number) => {
+      const leaving = new AbortController()
+      present.add(leaving)
+      const path = index % 2 ? CHAT : '/v1/completions'
+      const body = { messages, prompt: 'a', max_tokens: 20, n: 1 + (index % 3), stream: index % 4 < 2 }
+      const answer = post(path, body, { signal: leaving.signal }).then((response) => response.text())
+      await answer.catch(() => left++)
+      present.delete(leaving)
+    }
+    for (let round = 0; round < 25; round++)
+      await Promise.all(Array.from({ length: 40 }, (_, i) => visit(40 * round + i)))
+    expect(left).toBeGreaterThan(100)
+    await expect.poll(() => fake.engine.usage.running).toBe(0)
+    expect(fake.engine.calls.length).toBeGreaterThan(1000)
+    const metrics = await (await fetch(`${fake.origin}/metrics`)).text()
+    expect(metrics).toMatch(/^mora_pages_used 0$/m)
+  })
+})
+
+describe('the end', () => {
+  it('waits for what runs, and refuses more', async () => {
+    const { post, close, origin } = await start()
+    const release = holdTexts()
+    const running = post(CHAT, { messages, stream: true })
+    await expect.poll(() => fake.engine.usage.running).toBe(1)
+    const closed = close()
+    const { status, code, headers } = await refused(post(CHAT, { messages }))
+    expect([status, code, headers.get('retry-after')]).toEqual([503, 'closing', '5'])
+    expect((await fetch(`${origin}/health`)).status).toBe(503)
+    release()
+    expect(await (await running).text()).toMatch(/\[DONE\]\n\n$/)
+    await closed
+    await expect(fetch(`${origin}/health`)).rejects.toThrow()
+  })
+
+  it('comes after the grace all the same', async () => {
+    const { post, close } = await start({ grace: 0.05 })
+    fake.engine.step = (_, index) => sleep(index)
+    fake.engine.say = () => ({ pieces: Array.from({ length: 200 }, () => ({ text: 'x' })) })
+    const running = [post(CHAT, { messages, stream: true }), post(CHAT, { messages })]
+    await expect.poll(() => fake.engine.usage.running).toBe(2)
+    await close()
+    expect(await (await running[0]!).text()).toMatch(/"error":\{"message":"The server is ending\."/)
+    expect((await running[1]!).status).toBe(503)
+  })
+})
+
+it('counts what it does', async () => {
+  const { origin, post } = await start()
+  await post(CHAT, { messages })
+  await post(CHAT, { messages: [] })
+  const text = await (await fetch(`${origin}/metrics`)).text()
+  const value = (name: string) => Number(new RegExp(`^mora_${name} (.*)$`, 'm').exec(text)?.[1])
+  expect(value('answers_total\\{route="/v1/chat/completions",status="200"\\}')).toBe(1)
+  expect(value('answers_total\\{route="/v1/chat/completions",status="400"\\}')).toBe(1)
+  expect(value('new_tokens_total')).toBe(2)
+  expect(value('answer_seconds_bucket\\{le="\\+Inf"\\}')).toBe(1)
+  expect(value('pages_free')).toBe(1000)
+  for (const line of text.trim().split('\n'))
+    expect(line).toMatch(/^(# (HELP|TYPE) mora_\w+ .+|mora_\w+(\{[^}]*\})? [\d.e+-]+)$/)
+})
+
+it('tokenises as the model reads', async () => {
+  const { post } = await start()
+  const ask = async (body: object) => (await post('/tokenize', body)).json()
+  const ids = await tokenizer.encodeText('Hi')
+  const strings = ids.map((id) => tokenizer.tokenOf(id))
+  const whole = { count: ids.length, tokens: ids, max_model_len: 256 }
+  expect(await ask({ prompt: 'Hi', return_token_strs: true })).toEqual({ ...whole, token_strs: strings })
+  expect(await ask({ prompt: 'Hi', add_special_tokens: false })).toMatchObject({ tokens: await tokenizer.encode('Hi') })
+  const rendered = await tokenizer.renderChat(messages, { addGenerationPrompt: true })
+  expect(await ask({ messages })).toMatchObject({ tokens: await tokenizer.encode(rendered) })
+  expect((await refused(post('/tokenize', {}))).param).toBe('prompt')
+})
+
+it('is a handler of any framework, under any path, which asks nothing of this', async () => {
+  const { server } = await start({ basePath: '/llm' })
+  const { fetch: handler } = server
+  const headers = { 'content-type': 'application/json' }
+  const body = JSON.stringify({ messages })
+  const answer = await handler(new Request(`http://any/llm${CHAT}`, { method: 'POST', headers, body }))
+  expect(await answer.json()).toMatchObject({ choices: [{ message: { content: 'Hi there' } }] })
+  expect((await handler(new Request(`http://any${CHAT}`, { method: 'POST', headers, body }))).status).toBe(404)
+})

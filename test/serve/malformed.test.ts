@@ -1,0 +1,150 @@
+/** Requests that are damaged in every way, drawn with a seed: never a failure of the server, always a sentence. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { z } from 'zod'
+import { type RandomStream, randomStream } from '../../lib/common/random.js'
+import { ChatBody } from '../../lib/serve/chat-fields.js'
+import { serveEngine } from '../../lib/serve/serve-engine.js'
+import { FakeEngine, loadChatTokenizer, SETTINGS } from './fake-engine.js'
+
+const errors: unknown[] = []
+let ask: (path: string, body: string) => Promise<Response>
+let close: () => Promise<void>
+beforeAll(async () => {
+  const engine = new FakeEngine(await loadChatTokenizer())
+  const server = serveEngine(engine, engine.model, {
+    ...SETTINGS,
+    maxBatch: 1000,
+    allowLoading: true,
+    onError: (error) => void errors.push(error),
+  })
+  close = server.close
+  ask = (path, body) =>
+    server.fetch(
+      new Request(`http://any${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body }),
+    )
+})
+afterAll(() => close())
+
+const tool = { type: 'function', function: { name: 'f', parameters: { type: 'object', properties: { a: {} } } } }
+const call = { id: 'c', type: 'function', function: { name: 'f', arguments: '{}' } }
+const sampling = {
+  model: 'org/tiny',
+  n: 2,
+  stream: false,
+  stream_options: { include_usage: true },
+  temperature: 1,
+  top_p: 0.5,
+  top_k: 3,
+  min_p: 0.1,
+  typical_p: 0.9,
+  presence_penalty: 1,
+  frequency_penalty: 1,
+  repetition_penalty: 1.1,
+  logit_bias: { 3: 1 },
+  min_tokens: 1,
+  max_tokens: 4,
+  seed: 3,
+  stop: ['a', 'b'],
+  structured_outputs: { regex: 'a' },
+  stop_token_ids: [],
+}
+/** Requests that are right, with every field that the server reads. */
+const RIGHT: Readonly<Record<string, object>> = {
+  '/v1/chat/completions': {
+    ...sampling,
+    messages: [
+      { role: 'system', content: 'a' },
+      { role: 'user', content: [{ type: 'text', text: 'b' }] },
+      { role: 'assistant', content: null, tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'c', content: 'd' },
+    ],
+    max_completion_tokens: 4,
+    logprobs: true,
+    top_logprobs: 2,
+    tools: [tool],
+    tool_choice: 'auto',
+    parallel_tool_calls: true,
+    response_format: { type: 'text' },
+    chat_template_kwargs: { enable_thinking: false },
+    reasoning_effort: 'low',
+  },
+  '/v1/completions': { ...sampling, prompt: ['a', 'b'], echo: true, logprobs: 2, best_of: 2, suffix: '' },
+  '/v1/embeddings': { model: 'org/tiny', input: [[1, 2], [3]], encoding_format: 'float', dimensions: 4 },
+  '/tokenize': { model: 'org/tiny', prompt: 'a', add_special_tokens: true, return_token_strs: true },
+  '/v1/load_lora_adapter': { lora_name: 'a', lora_path: 'out', load_inplace: true },
+  '/v1/unload_lora_adapter': { lora_name: 'b' },
+}
+
+const VALUES: readonly unknown[] = [
+  ...[null, true, false, 0, -1, 1.5, 1e300, 2 ** 60, '', 'text', '\u0000', '\ud800', 'x'.repeat(5000)],
+  ...[
+    [],
+    [null],
+    ['a'],
+    [[]],
+    [1, -1],
+    {},
+    { a: 1 },
+    { __proto__: null, toString: 1 },
+    [[[[1]]]],
+    Array(200).fill('a'),
+  ],
+]
+
+/** Every place in a value, as a path. */
+function placesOf(value: unknown, path: readonly string[] = []): (readonly string[])[] {
+  if (typeof value !== 'object' || value === null) return [path]
+  return [path, ...Object.entries(value).flatMap(([key, inside]) => placesOf(inside, [...path, key]))]
+}
+
+const pick = <Item>(random: RandomStream, items: readonly Item[]): Item =>
+  structuredClone(items[Math.floor(random.uniform() * items.length)]!)
+
+/** Replaces, removes or adds something in a request. */
+function damaged(request: object, random: RandomStream): unknown {
+  const copy = structuredClone(request)
+  for (let count = 1 + Math.floor(random.uniform() * 3); count > 0; count--) {
+    const path = pick(random, placesOf(copy))
+    if (path.length === 0) {
+      if (random.uniform() < 0.1) return pick(random, VALUES)
+      continue
+    }
+    const parent = path.slice(0, -1).reduce((inside, key) => (inside as Record<string, object>)[key]!, copy)
+    const key = path.at(-1)!
+    const way = random.uniform()
+    if (way < 0.2) delete (parent as Record<string, unknown>)[key]
+    else if (way < 0.3)
+      Object.assign(parent, { [pick(random, ['extra', 'type', 'role', 'content'])]: pick(random, VALUES) })
+    else Object.assign(parent, { [key]: pick(random, VALUES) })
+  }
+  return copy
+}
+
+it.each(Object.entries(RIGHT))('%s answers the undamaged request', async (path, body) => {
+  const response = await ask(path, JSON.stringify(body))
+  expect([200, 404], await response.text()).toContain(response.status)
+})
+
+it.each(Object.entries(RIGHT))('%s refuses damaged ones in words', async (path, body) => {
+  const random = randomStream(7, path)
+  const counts: Record<number, number> = {}
+  for (let round = 0; round < 500; round++) {
+    const text = JSON.stringify(damaged(body, random))
+    const sent = random.uniform() < 0.1 ? text.slice(0, Math.floor(random.uniform() * text.length)) : text
+    const response = await ask(path, sent)
+    counts[response.status] = (counts[response.status] ?? 0) + 1
+    const said = await response.text()
+    expect(response.status, `${sent}\n${said}`).toBeLessThan(500)
+    if (response.status === 200) continue
+    const { error } = JSON.parse(said) as { error: Record<string, unknown> }
+    expect(error.message, sent).toMatch(/^[A-Z][^\n]{5,2000}\.$/)
+    expect(Object.keys(error)).toEqual(['message', 'type', 'param', 'code'])
+  }
+  expect(errors).toEqual([])
+  expect(counts[400]).toBeGreaterThan(100)
+})
+
+it('every field that a chat has is among those that are damaged', () => {
+  const known = Object.keys((ChatBody as z.ZodObject).shape)
+  expect(Object.keys(RIGHT['/v1/chat/completions']!)).toEqual(expect.arrayContaining(known))
+})
