@@ -166,17 +166,21 @@ export class Engine implements AsyncDisposable {
   #wake(): void {
     if (this.#isWorking) return
     this.#isWorking = true
-    this.#work = this.#steps().finally(() => {
-      this.#isWorking = false
-    })
+    this.#work = this.#steps()
   }
 
   async #steps(): Promise<void> {
-    for (;;) {
-      await this.#givePlace()
-      this.#leave()
-      if (this.#isClosed || this.#running.length + this.#waiting.length === 0) return
-      await this.#step()
+    try {
+      for (;;) {
+        await this.#givePlace()
+        this.#leave()
+        const hasNone = this.#isClosed || this.#running.length + this.#waiting.length === 0
+        // Work on the model may have asked for more of it.
+        if (hasNone && this.#exclusive.length === 0) return
+        if (!hasNone) await this.#step()
+      }
+    } finally {
+      this.#isWorking = false
     }
   }
 

@@ -177,6 +177,14 @@ test('work on the model alone runs between two steps, and what changed is read a
   expect(await write(engine, one)).toEqual((await alone(model, [one]))[0])
 })
 
+test('work on the model that asks for more at once gets it, with no sequence to wake the engine', async () => {
+  using model = await loadTiny('tiny-untied')
+  await using engine = new Engine(model, { tokens: 1024 })
+  const done: number[] = []
+  for (const turn of [1, 2, 3]) await engine.exclusive(async () => void done.push(turn))
+  expect(done).toEqual([1, 2, 3])
+})
+
 /** On the emulator, the ones with states. */
 const families = lacksEmulation === null ? ['lfm2'] : familyNames
 
