@@ -7,7 +7,8 @@ import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { LanguageModel } from './language-model.js'
 
 export interface Prompt extends TemplateContext {
-  prompt?: string
+  /** A text, or the ids of one, which are taken as they are. */
+  prompt?: string | readonly number[] | undefined
   /** A conversation instead; its last turn is usually the user's. */
   messages?: readonly Message[]
   /** The system message before a prompt. */
@@ -25,7 +26,7 @@ export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'token
 
 /**
  * Returns the ids of a prompt. With a template it is a user's turn, and the ids end where the assistant's turn begins. Without
- * one it is used as it is, with BOS by the tokenizer's own rule.
+ * one it is used as it is, with BOS by the tokenizer's own rule. Ids are used as they are.
  *
  * @throws UsageError for options that do not fit together
  */
@@ -36,16 +37,12 @@ export async function promptTokens(
   signal?: AbortSignal,
 ): Promise<number[]> {
   const tokenizer = requireTokenizer(model)
-  const { prompt, messages, system, tools, templateOptions } = request
+  const { prompt, messages } = request
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
-  const ids = template
-    ? await tokenizer.encode(
-        await template.render(conversation(request), { tools, templateOptions, addGenerationPrompt: true }, signal),
-        signal,
-      )
-    : await tokenizer.encodeText(plainPrompt(prompt, system), signal)
+  const ids =
+    typeof prompt === 'object' ? [...prompt] : await encodedPrompt(tokenizer, template, { ...request, prompt }, signal)
   if (ids.length === 0) {
     throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')
   }
@@ -53,7 +50,21 @@ export async function promptTokens(
   return ids
 }
 
-function conversation({ prompt, messages, system }: Prompt): Message[] {
+type WrittenPrompt = Prompt & { prompt?: string | undefined }
+
+async function encodedPrompt(
+  tokenizer: Tokenizer,
+  template: ChatTemplate | null,
+  request: WrittenPrompt,
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
+  const { prompt, system, tools, templateOptions } = request
+  if (!template) return tokenizer.encodeText(plainPrompt(prompt, system), signal)
+  const context = { tools, templateOptions, addGenerationPrompt: true }
+  return tokenizer.encode(await template.render(conversation(request), context, signal), signal)
+}
+
+function conversation({ prompt, messages, system }: WrittenPrompt): Message[] {
   const turns = messages ? [...messages] : [{ role: 'user', content: prompt! }]
   return system === undefined ? turns : [{ role: 'system', content: system }, ...turns]
 }
