@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { isObject } from '../common/arguments.js'
 import { jsonIn } from '../io/json.js'
 import type { Calling } from './chat-fields.js'
-import type { TextPiece, WrittenCall, WrittenText } from './engine.js'
+import type { TextPiece, WrittenCall, WrittenText } from './text-writer.js'
 
 /** A part of a message. */
 export interface ChatDelta {

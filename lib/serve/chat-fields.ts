@@ -1,4 +1,4 @@
-/** The body of a chat, and what it means for the engine. */
+/** The body of a chat, and what it means for the writer. */
 import { z } from 'zod'
 import type { Message } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { isLoopback, isOwnHost, type Listening, listen } from '../common/listen.js'
 import { ApiError, apiErrorOf } from './api-error.js'
-import type { ModelServer } from './serve-engine.js'
+import type { ModelServer } from './model-server.js'
 
 /** Milliseconds in which a request has to arrive. */
 const REQUEST_TIME = 60_000

@@ -1,5 +1,5 @@
 /** Log-probabilities as OpenAI's two routes have them. */
-import type { TokenChance, TokenLogProb, TokenWithout } from './engine.js'
+import type { TokenChance, TokenLogProb, TokenWithout } from './text-writer.js'
 
 /** A token whose text is a part of a character has no bytes that its text could tell. */
 const bytesOf = (token: string): number[] | null => (token.includes('\ufffd') ? null : [...Buffer.from(token)])

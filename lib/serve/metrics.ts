@@ -1,5 +1,5 @@
 /** Counts what the server does, in Prometheus' text format. */
-import type { TextUsage } from './engine.js'
+import type { TextUsage } from './text-writer.js'
 
 /** Upper bounds of a histogram's buckets, in seconds. */
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]

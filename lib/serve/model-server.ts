@@ -1,10 +1,10 @@
-/** Serves what an engine writes. */
+/** Serves what a writer writes. */
 import { basename } from 'node:path'
 import { hubIdOf } from '../hub/index.js'
 import { serverApp } from './app.js'
-import type { TextEngine } from './engine.js'
 import { ServerMetrics } from './metrics.js'
 import { ServedAdapters, type ServedModel } from './served-adapters.js'
+import type { TextWriter } from './text-writer.js'
 import { Visits } from './visits.js'
 
 /** Limits and names of a server, all of them given. */
@@ -42,23 +42,23 @@ export interface ModelServer extends AsyncDisposable {
   ): Promise<void>
   /** Drops an adapter. Running texts are written to their end with it. */
   unloadAdapter(name: string): Promise<void>
-  /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the engine. */
+  /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the writer. */
   close(): Promise<void>
 }
 
-/** Serves an engine's model. */
-export function serveEngine(engine: TextEngine, model: ServedModel, settings: ServerSettings): ModelServer {
+/** Serves a writer's model. */
+export function serveTexts(writer: TextWriter, model: ServedModel, settings: ServerSettings): ModelServer {
   const { name, apiKeys, maxBatch, maxQueue, maxBodyBytes, timeout, allowLoading, basePath, onError } = settings
   const metrics = new ServerMetrics()
-  const adapters = new ServedAdapters(name, model, engine, onError)
+  const adapters = new ServedAdapters(name, model, writer, onError)
   const visits = new Visits(adapters, metrics, { texts: maxBatch + maxQueue, timeout })
   const app = serverApp(
-    { engine, adapters, visits, metrics, maxBodyBytes, allowLoading, onError },
+    { writer, adapters, visits, metrics, maxBodyBytes, allowLoading, onError },
     { basePath, apiKeys },
   )
   let closed: Promise<void> | undefined
   const close = () => {
-    closed ??= visits.close(settings.grace).then(() => engine.close())
+    closed ??= visits.close(settings.grace).then(() => writer.close())
     return closed
   }
   return {

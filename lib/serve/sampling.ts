@@ -2,7 +2,6 @@
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import type { LanguageModel } from '../generate/index.js'
-import type { TextCall } from './engine.js'
 import {
   eitherOf,
   flagField,
@@ -13,6 +12,7 @@ import {
   wholeField,
   wrongField,
 } from './fields.js'
+import type { TextCall } from './text-writer.js'
 
 /** The most stop strings of a request. */
 const STOPS = 16

@@ -4,9 +4,9 @@ import { taskLimit } from '../common/task-limit.js'
 import type { LanguageModel } from '../generate/index.js'
 import { locate } from '../hub/index.js'
 import { ApiError } from './api-error.js'
-import type { TextEngine } from './engine.js'
 import { wrongField } from './fields.js'
 import { newestAdapter } from './newest-adapter.js'
+import type { TextWriter } from './text-writer.js'
 
 /** The part of a model that its adapters need. */
 export interface ServedModel extends LanguageModel {
@@ -39,7 +39,7 @@ export class ServedAdapters {
   constructor(
     readonly baseName: string,
     readonly model: ServedModel,
-    readonly engine: Pick<TextEngine, 'exclusive'>,
+    readonly writer: Pick<TextWriter, 'exclusive'>,
     readonly onError: (error: unknown) => void,
   ) {}
 
@@ -76,7 +76,7 @@ export class ServedAdapters {
       const adapter = this.#freeName(name)
       this.#hidden.add(adapter)
       try {
-        await this.engine.exclusive(() => this.#add(path, adapter))
+        await this.writer.exclusive(() => this.#add(path, adapter))
       } catch (error) {
         this.#hidden.delete(adapter)
         throw error
@@ -141,7 +141,7 @@ export class ServedAdapters {
 
   async #remove(adapter: string): Promise<void> {
     try {
-      await this.engine.exclusive(async () => this.model.removeAdapter(adapter))
+      await this.writer.exclusive(async () => this.model.removeAdapter(adapter))
     } finally {
       this.#hidden.delete(adapter)
     }

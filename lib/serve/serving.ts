@@ -1,11 +1,12 @@
 /** What the routes share. */
-import type { TextEngine } from './engine.js'
+
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
+import type { TextWriter } from './text-writer.js'
 import type { Visits } from './visits.js'
 
 export interface Serving {
-  readonly engine: TextEngine
+  readonly writer: TextWriter
   readonly adapters: ServedAdapters
   readonly visits: Visits
   readonly metrics: ServerMetrics

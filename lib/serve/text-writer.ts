@@ -1,4 +1,4 @@
-/** What the routes need of an engine that writes many texts at once. */
+/** What the routes need of a writer that writes many texts at once. */
 
 import type { Message } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
@@ -84,7 +84,7 @@ export interface TextCall {
   readonly signal?: AbortSignal
 }
 
-/** How full an engine is. */
+/** How full a writer is. */
 export interface TextUsage {
   readonly running: number
   readonly waiting: number
@@ -93,7 +93,7 @@ export interface TextUsage {
 }
 
 /** Writes many texts at once. */
-export interface TextEngine {
+export interface TextWriter {
   readonly model: LanguageModel
   readonly usage: TextUsage
   /** Writes one sample; the generator's return value is the whole. Leaving the loop, or the signal, frees it within a step. */

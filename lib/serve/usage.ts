@@ -1,4 +1,4 @@
-import type { WrittenText } from './engine.js'
+import type { WrittenText } from './text-writer.js'
 
 /** Counts the tokens of an answer; a prompt that has several texts counts once. */
 export function usageOf(texts: readonly WrittenText[], textsOfPrompt: number) {

@@ -1,5 +1,5 @@
 /** Writes the texts of a request beside each other. */
-import type { TextCall, TextEngine, TextPiece, WrittenText } from './engine.js'
+import type { TextCall, TextPiece, TextWriter, WrittenText } from './text-writer.js'
 import type { Visit } from './visits.js'
 
 /** A piece of one of several texts, or its end. */
@@ -9,12 +9,12 @@ export type TextEvent =
 
 /** Yields pieces of all texts as they come, and each text once it is whole. Ends the visit. */
 export async function* writeTexts(
-  engine: TextEngine,
+  writer: TextWriter,
   calls: readonly TextCall[],
   visit: Visit,
 ): AsyncGenerator<TextEvent> {
   const { signal, used, metrics } = visit
-  const texts = calls.map((call) => engine.stream({ ...call, adapters: used.adapters, signal }))
+  const texts = calls.map((call) => writer.stream({ ...call, adapters: used.adapters, signal }))
   const next = (index: number) => texts[index]!.next().then((result) => ({ index, result }))
   const pending = new Map(texts.map((_, index) => [index, next(index)]))
   try {
@@ -40,8 +40,8 @@ export async function* writeTexts(
 }
 
 /** Returns the texts of a request once all are whole. */
-export async function wholeTexts(engine: TextEngine, calls: readonly TextCall[], visit: Visit): Promise<WrittenText[]> {
+export async function wholeTexts(writer: TextWriter, calls: readonly TextCall[], visit: Visit): Promise<WrittenText[]> {
   const texts: WrittenText[] = []
-  for await (const event of writeTexts(engine, calls, visit)) if ('whole' in event) texts[event.index] = event.whole
+  for await (const event of writeTexts(writer, calls, visit)) if ('whole' in event) texts[event.index] = event.whole
   return texts
 }

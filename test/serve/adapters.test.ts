@@ -5,7 +5,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { newestAdapter } from '../../lib/serve/newest-adapter.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { loadChatTokenizer, startFake } from './fake-engine.js'
+import { loadChatTokenizer, startFake } from './fake-writer.js'
 
 let tokenizer: Tokenizer
 let fake: Awaited<ReturnType<typeof startFake>>
@@ -37,7 +37,7 @@ describe('adapters', () => {
     expect(await status('/v1/unload_lora_adapter', { lora_name: 'a' })).toBe(200)
     expect(await status('/v1/unload_lora_adapter', { lora_name: 'a' })).toBe(404)
     expect(await status('/v1/chat/completions', { model: 'a', messages })).toBe(404)
-    expect([...fake.engine.model.adapters.keys()]).toEqual([])
+    expect([...fake.writer.model.adapters.keys()]).toEqual([])
   })
 
   it('are not otherwise', async () => {
@@ -51,23 +51,23 @@ describe('adapters', () => {
 
   it('that are replaced write what they began', async () => {
     fake = await startFake(tokenizer)
-    const { server, engine } = fake
-    const { adapters } = engine.model
+    const { server, writer } = fake
+    const { adapters } = writer.model
     await server.loadAdapter('a', 'first')
     let release = () => {}
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
-    engine.step = () => held
+    writer.step = () => held
     const running = fake.post('/v1/chat/completions', { model: 'a', messages })
-    await expect.poll(() => engine.usage.running).toBe(1)
+    await expect.poll(() => writer.usage.running).toBe(1)
     await server.loadAdapter('a', 'second', { replace: true })
     const [former, next] = [...adapters.keys()]
     expect([...adapters.values()]).toEqual(['first', 'second'])
     expect(await names()).toEqual(['org/tiny', 'a'])
-    engine.step = async () => {}
+    writer.step = async () => {}
     await fake.post('/v1/chat/completions', { model: 'a', messages })
-    expect(engine.calls.map(({ adapters: used }) => used)).toEqual([[former], [next]])
+    expect(writer.calls.map(({ adapters: used }) => used)).toEqual([[former], [next]])
     release()
     expect(await (await running).json()).toMatchObject({ model: 'a' })
     await expect.poll(() => [...adapters.values()]).toEqual(['second'])
@@ -79,13 +79,13 @@ describe('adapters', () => {
 
   it('that cannot be loaded leave the former one', async () => {
     fake = await startFake(tokenizer)
-    const { server, engine } = fake
+    const { server, writer } = fake
     await server.loadAdapter('a', 'first')
-    const { loadAdapter } = engine.model
-    engine.model.loadAdapter = () => Promise.reject(new Error('damaged'))
+    const { loadAdapter } = writer.model
+    writer.model.loadAdapter = () => Promise.reject(new Error('damaged'))
     await expect(server.loadAdapter('a', 'second', { replace: true })).rejects.toThrow('damaged')
-    engine.model.loadAdapter = loadAdapter
-    expect([...engine.model.adapters.values()]).toEqual(['first'])
+    writer.model.loadAdapter = loadAdapter
+    expect([...writer.model.adapters.values()]).toEqual(['first'])
     expect(await status('/v1/chat/completions', { model: 'a', messages })).toBe(200)
   })
 })

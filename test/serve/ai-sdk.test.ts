@@ -3,7 +3,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { embedMany, generateObject, generateText, stepCountIs, streamObject, streamText, tool } from 'ai'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { loadChatTokenizer, startFake } from './fake-engine.js'
+import { loadChatTokenizer, startFake } from './fake-writer.js'
 
 let fake: Awaited<ReturnType<typeof startFake>>
 let provider: ReturnType<typeof createOpenAICompatible>
@@ -18,8 +18,8 @@ beforeAll(async () => {
   })
 })
 afterEach(() => {
-  fake.engine.say = () => ({ pieces: [{ text: 'Hi' }, { text: ' there' }] })
-  fake.engine.step = async () => {}
+  fake.writer.say = () => ({ pieces: [{ text: 'Hi' }, { text: ' there' }] })
+  fake.writer.step = async () => {}
   expect(fake.errors).toEqual([])
 })
 afterAll(() => fake.close())
@@ -54,23 +54,23 @@ describe('the ai package', () => {
   })
 
   it('gets objects of a schema', async () => {
-    fake.engine.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
+    fake.writer.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
     const { object } = await generateObject({ model: chat(), schema: Person, prompt: 'Who?' })
     expect(object).toEqual({ name: 'Ada', age: 36 })
-    expect(fake.engine.calls.at(-1)!.schema).toMatchObject({ required: ['name', 'age'] })
+    expect(fake.writer.calls.at(-1)!.schema).toMatchObject({ required: ['name', 'age'] })
     const { partialObjectStream } = streamObject({ model: chat(), schema: Person, prompt: 'Who?' })
     expect((await all(partialObjectStream)).at(-1)).toEqual(object)
   })
 
   it('runs tools, and tells the model their results', async () => {
     const toolCalls = [{ name: 'getTime', argumentsText: '{"zone": "UTC"}' }]
-    fake.engine.say = ({ messages }) =>
+    fake.writer.say = ({ messages }) =>
       messages!.at(-1)!.role === 'tool' ? { pieces: [{ text: 'Noon.' }] } : { pieces: [{ toolCalls }] }
     const getTime = tool({ inputSchema: z.object({ zone: z.string() }), execute: async ({ zone }) => `12:00 ${zone}` })
     const request = { model: chat(), prompt: 'When?', tools: { getTime }, stopWhen: stepCountIs(3) }
     expect((await generateText(request)).text).toBe('Noon.')
     expect(await streamText(request).text).toBe('Noon.')
-    expect(fake.engine.calls.at(-1)!.messages!.slice(1)).toMatchObject([
+    expect(fake.writer.calls.at(-1)!.messages!.slice(1)).toMatchObject([
       { role: 'assistant', tool_calls: [{ function: { name: 'getTime', arguments: '{"zone":"UTC"}' } }] },
       { role: 'tool', content: '12:00 UTC' },
     ])
@@ -90,11 +90,11 @@ describe('the ai package', () => {
   })
 
   it('ends the text when it aborts', async () => {
-    fake.engine.step = () => new Promise((resolve) => setTimeout(resolve, 2))
-    fake.engine.say = () => ({ pieces: Array.from({ length: 250 }, () => ({ text: 'x' })) })
+    fake.writer.step = () => new Promise((resolve) => setTimeout(resolve, 2))
+    fake.writer.say = () => ({ pieces: Array.from({ length: 250 }, () => ({ text: 'x' })) })
     const leaving = new AbortController()
     const { textStream } = streamText({ model: chat(), prompt: 'Hi', abortSignal: leaving.signal, onError: () => {} })
     for await (const _ of textStream) leaving.abort()
-    await expect.poll(() => fake.engine.usage.running).toBe(0)
+    await expect.poll(() => fake.writer.usage.running).toBe(0)
   })
 })

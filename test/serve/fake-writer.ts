@@ -1,15 +1,22 @@
-/** An engine that says what a test wants, a token at a time, and counts what it holds. */
+/** A writer that says what a test wants, a token at a time, and counts what it holds. */
 import { readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { readTokenizerFolder } from '../../lib/data/tokenizer/from-folder.js'
 import { createTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import type { TextCall, TextEngine, TextPiece, TextUsage, TokenLogProb, WrittenText } from '../../lib/serve/engine.js'
 import { listenServer } from '../../lib/serve/listen-server.js'
-import { type ServerSettings, serveEngine } from '../../lib/serve/serve-engine.js'
+import { type ServerSettings, serveTexts } from '../../lib/serve/model-server.js'
 import type { ServedModel } from '../../lib/serve/served-adapters.js'
+import type {
+  TextCall,
+  TextPiece,
+  TextUsage,
+  TextWriter,
+  TokenLogProb,
+  WrittenText,
+} from '../../lib/serve/text-writer.js'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 
-/** What the engine says to a call: pieces of one token each; `end` is why it stops after them. */
+/** What the writer says to a call: pieces of one token each; `end` is why it stops after them. */
 export interface Script {
   pieces: readonly Partial<TextPiece>[]
   end?: WrittenText['finishReason']
@@ -24,7 +31,7 @@ export async function loadChatTokenizer(): Promise<Tokenizer> {
   return createTokenizer({ ...source, chatTemplates })
 }
 
-export class FakeEngine implements TextEngine {
+export class FakeWriter implements TextWriter {
   readonly calls: TextCall[] = []
   readonly model: ServedModel & { adapters: Map<string, string> }
   readonly #running = new Set<TextCall>()
@@ -125,7 +132,7 @@ export class FakeEngine implements TextEngine {
 }
 
 function unused(): never {
-  throw new Error('A fake engine asks nothing of its model.')
+  throw new Error('A fake writer asks nothing of its model.')
 }
 
 export const SETTINGS: ServerSettings = {
@@ -143,12 +150,12 @@ export const SETTINGS: ServerSettings = {
   },
 }
 
-/** A server with a fake engine that listens on this machine. */
+/** A server with a fake writer that listens on this machine. */
 export async function startFake(tokenizer: Tokenizer, settings: Partial<ServerSettings> = {}) {
-  const engine = new FakeEngine(tokenizer)
+  const writer = new FakeWriter(tokenizer)
   const errors: unknown[] = []
   const all = { ...SETTINGS, onError: (error: unknown) => void errors.push(error), ...settings }
-  const server = serveEngine(engine, engine.model, all)
+  const server = serveTexts(writer, writer.model, all)
   const { origin, close } = await listenServer(server, { host: '127.0.0.1', port: 0, hasKey: all.apiKeys.length > 0 })
   const post = (path: string, body: unknown, init: RequestInit = {}) =>
     fetch(`${origin}${path}`, {
@@ -157,5 +164,5 @@ export async function startFake(tokenizer: Tokenizer, settings: Partial<ServerSe
       body: typeof body === 'string' ? body : JSON.stringify(body),
       ...(init.signal && { signal: init.signal }),
     })
-  return { engine, server, origin, close, errors, post }
+  return { writer, server, origin, close, errors, post }
 }

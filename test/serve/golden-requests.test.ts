@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect } from 'vitest'
 import { ApiError } from '../../lib/serve/api-error.js'
 import { assetPath, lacksAsset } from '../assets.js'
 import { needing } from '../needs.js'
-import { loadChatTokenizer, startFake } from './fake-engine.js'
+import { loadChatTokenizer, startFake } from './fake-writer.js'
 
 interface Recorded {
   requests: {
@@ -46,7 +46,7 @@ describe('requests', () => {
   it.each(requests.map((one) => [one.name, one] as const))('%s', async (name, { request, response: expected }) => {
     const schema = (request.body?.response_format as { type?: string } | undefined)?.type?.startsWith('json')
     const forced = !['auto', 'none', undefined].includes(request.body?.tool_choice as string)
-    fake.engine.say = () => {
+    fake.writer.say = () => {
       if (forced && request.body!.tool_choice === 'required')
         return { pieces: [{ text: '{"name":"get_time","arguments":{}}' }] }
       if (schema || forced) return { pieces: [{ text: '{"a": 1}' }] }

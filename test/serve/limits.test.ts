@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import type { ServerSettings } from '../../lib/serve/serve-engine.js'
-import { loadChatTokenizer, startFake } from './fake-engine.js'
+import type { ServerSettings } from '../../lib/serve/model-server.js'
+import { loadChatTokenizer, startFake } from './fake-writer.js'
 
 type Fake = Awaited<ReturnType<typeof startFake>>
 
@@ -16,8 +16,8 @@ beforeAll(async () => {
 })
 afterEach(async () => {
   await fake.close()
-  expect(fake.engine.isClosed).toBe(true)
-  expect(fake.engine.usage.running).toBe(0)
+  expect(fake.writer.isClosed).toBe(true)
+  expect(fake.writer.usage.running).toBe(0)
   expect(fake.errors).toEqual([])
 })
 
@@ -37,13 +37,13 @@ async function refused(answer: Promise<Response>) {
   return { status: response.status, ...error, headers: response.headers }
 }
 
-/** Makes the engine write until the returned function is called. */
+/** Makes the writer write until the returned function is called. */
 function holdTexts(): () => void {
   let release = () => {}
   const held = new Promise<void>((resolve) => {
     release = resolve
   })
-  fake.engine.step = () => held
+  fake.writer.step = () => held
   return release
 }
 
@@ -112,7 +112,7 @@ describe('many requests', () => {
     const { post } = await start({ maxBatch: 1, maxQueue: 2 })
     const release = holdTexts()
     const first = [post(CHAT, { messages, n: 2 }), post(CHAT, { messages })]
-    await expect.poll(() => fake.engine.calls.length).toBe(3)
+    await expect.poll(() => fake.writer.calls.length).toBe(3)
     const { status, code, headers } = await refused(post(CHAT, { messages }))
     expect([status, code]).toEqual([429, 'rate_limit_exceeded'])
     expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
@@ -125,7 +125,7 @@ describe('many requests', () => {
 
   it('that take too long end, streamed or not', async () => {
     const { post } = await start({ timeout: 0.05 })
-    fake.engine.step = (_, index) => sleep(index === 0 ? 0 : 100)
+    fake.writer.step = (_, index) => sleep(index === 0 ? 0 : 100)
     const { status, code, headers } = await refused(post(CHAT, { messages }))
     expect([status, code, headers.get('x-should-retry')]).toEqual([503, 'timeout', 'false'])
     const streamed = await (await post(CHAT, { messages, stream: true })).text()
@@ -135,10 +135,10 @@ describe('many requests', () => {
 
   it('that leave at random moments free everything', async () => {
     const { post } = await start({ maxBatch: 64, maxQueue: 10_000 })
-    fake.engine.say = () => ({ pieces: Array.from({ length: 20 }, () => ({ text: 'x' })) })
+    fake.writer.say = () => ({ pieces: Array.from({ length: 20 }, () => ({ text: 'x' })) })
     const random = randomStream(1, 'leaving')
     const present = new Set<AbortController>()
-    fake.engine.step = async () => {
+    fake.writer.step = async () => {
       if (random.uniform() < 0.1) [...present][Math.floor(random.uniform() * present.size)]?.abort()
       await sleep(random.uniform() < 0.1 ? 1 : 0)
     }
@@ -155,8 +155,8 @@ describe('many requests', () => {
     for (let round = 0; round < 25; round++)
       await Promise.all(Array.from({ length: 40 }, (_, i) => visit(40 * round + i)))
     expect(left).toBeGreaterThan(100)
-    await expect.poll(() => fake.engine.usage.running).toBe(0)
-    expect(fake.engine.calls.length).toBeGreaterThan(1000)
+    await expect.poll(() => fake.writer.usage.running).toBe(0)
+    expect(fake.writer.calls.length).toBeGreaterThan(1000)
     const metrics = await (await fetch(`${fake.origin}/metrics`)).text()
     expect(metrics).toMatch(/^mora_pages_used 0$/m)
   })
@@ -167,7 +167,7 @@ describe('the end', () => {
     const { post, close, origin } = await start()
     const release = holdTexts()
     const running = post(CHAT, { messages, stream: true })
-    await expect.poll(() => fake.engine.usage.running).toBe(1)
+    await expect.poll(() => fake.writer.usage.running).toBe(1)
     const closed = close()
     const { status, code, headers } = await refused(post(CHAT, { messages }))
     expect([status, code, headers.get('retry-after')]).toEqual([503, 'closing', '5'])
@@ -180,10 +180,10 @@ describe('the end', () => {
 
   it('comes after the grace all the same', async () => {
     const { post, close } = await start({ grace: 0.05 })
-    fake.engine.step = (_, index) => sleep(index)
-    fake.engine.say = () => ({ pieces: Array.from({ length: 200 }, () => ({ text: 'x' })) })
+    fake.writer.step = (_, index) => sleep(index)
+    fake.writer.say = () => ({ pieces: Array.from({ length: 200 }, () => ({ text: 'x' })) })
     const running = [post(CHAT, { messages, stream: true }), post(CHAT, { messages })]
-    await expect.poll(() => fake.engine.usage.running).toBe(2)
+    await expect.poll(() => fake.writer.usage.running).toBe(2)
     await close()
     expect(await (await running[0]!).text()).toMatch(/"error":\{"message":"The server is ending\."/)
     expect((await running[1]!).status).toBe(503)

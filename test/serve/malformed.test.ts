@@ -3,15 +3,15 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { z } from 'zod'
 import { type RandomStream, randomStream } from '../../lib/common/random.js'
 import { ChatBody } from '../../lib/serve/chat-fields.js'
-import { serveEngine } from '../../lib/serve/serve-engine.js'
-import { FakeEngine, loadChatTokenizer, SETTINGS } from './fake-engine.js'
+import { serveTexts } from '../../lib/serve/model-server.js'
+import { FakeWriter, loadChatTokenizer, SETTINGS } from './fake-writer.js'
 
 const errors: unknown[] = []
 let ask: (path: string, body: string) => Promise<Response>
 let close: () => Promise<void>
 beforeAll(async () => {
-  const engine = new FakeEngine(await loadChatTokenizer())
-  const server = serveEngine(engine, engine.model, {
+  const writer = new FakeWriter(await loadChatTokenizer())
+  const server = serveTexts(writer, writer.model, {
     ...SETTINGS,
     maxBatch: 1000,
     allowLoading: true,

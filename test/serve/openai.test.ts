@@ -4,7 +4,7 @@ import { zodResponseFormat } from 'openai/helpers/zod'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { loadChatTokenizer, startFake } from './fake-engine.js'
+import { loadChatTokenizer, startFake } from './fake-writer.js'
 
 let tokenizer: Tokenizer
 let fake: Awaited<ReturnType<typeof startFake>>
@@ -18,7 +18,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await fake.close()
-  expect(fake.engine.usage.running).toBe(0)
+  expect(fake.writer.usage.running).toBe(0)
   expect(fake.errors).toEqual([])
 })
 
@@ -49,11 +49,11 @@ describe('completions', () => {
       usage: { completion_tokens: 2 },
     })
     expect(answer.usage!.total_tokens).toBe(answer.usage!.prompt_tokens + 2)
-    expect(fake.engine.calls).toMatchObject([{ prompt: 'Once', raw: true, maxNewTokens: 8, seed: 3, adapters: [] }])
+    expect(fake.writer.calls).toMatchObject([{ prompt: 'Once', raw: true, maxNewTokens: 8, seed: 3, adapters: [] }])
   })
 
   it('of several prompts have n texts each, in order', async () => {
-    fake.engine.say = ({ prompt, sample }) => ({ pieces: [{ text: `${JSON.stringify(prompt)}${sample}` }] })
+    fake.writer.say = ({ prompt, sample }) => ({ pieces: [{ text: `${JSON.stringify(prompt)}${sample}` }] })
     const { choices, usage } = await client.completions.create({
       model,
       prompt: [
@@ -69,7 +69,7 @@ describe('completions', () => {
       [3, '[1,6,7]1'],
     ])
     expect(usage).toEqual({ prompt_tokens: 5, completion_tokens: 4, total_tokens: 9 })
-    const seeds = new Set(fake.engine.calls.map(({ seed }) => seed))
+    const seeds = new Set(fake.writer.calls.map(({ seed }) => seed))
     expect(seeds.size).toBe(1)
   })
 
@@ -130,7 +130,7 @@ describe('chats', () => {
       })),
     })
     expect(answer.choices[0]!.message.tool_calls).toBeUndefined()
-    expect(fake.engine.calls[1]).toMatchObject({
+    expect(fake.writer.calls[1]).toMatchObject({
       messages: [{ role: 'system', content: 'Be brief.' }, ...messages],
       maxNewTokens: 16,
       temperature: 0.7,
@@ -146,7 +146,7 @@ describe('chats', () => {
   })
 
   it('stream n answers, each with its role first', async () => {
-    fake.engine.say = ({ sample }) => ({ pieces: [{ text: `${sample}` }, { text: 'x' }] })
+    fake.writer.say = ({ sample }) => ({ pieces: [{ text: `${sample}` }, { text: 'x' }] })
     const chunks = await all(await client.chat.completions.create({ model, messages, n: 2, stream: true }))
     const of = (index: number) => chunks.flatMap(({ choices }) => choices.filter((choice) => choice.index === index))
     for (const index of [0, 1]) {
@@ -171,7 +171,7 @@ describe('chats', () => {
   })
 
   it('have log-probabilities with bytes', async () => {
-    fake.engine.say = () => ({ pieces: [{ text: 'é' }, { text: '\ufffd' }] })
+    fake.writer.say = () => ({ pieces: [{ text: 'é' }, { text: '\ufffd' }] })
     const request = { model, messages, logprobs: true, top_logprobs: 2 }
     const { content } = (await client.chat.completions.create(request)).choices[0]!.logprobs!
     expect(content).toEqual([
@@ -193,7 +193,7 @@ describe('chats', () => {
   ]
 
   it('call tools', async () => {
-    fake.engine.say = () => ({
+    fake.writer.say = () => ({
       pieces: [{ reasoning: 'Hm.' }, { text: 'Look: ' }, { toolCalls: [calls[0]!] }, { toolCalls: [calls[1]!] }],
     })
     const request = { model, messages, tools: [clock] }
@@ -209,7 +209,7 @@ describe('chats', () => {
         ],
       },
     })
-    expect(fake.engine.calls[0]!.tools).toEqual([clock])
+    expect(fake.writer.calls[0]!.tools).toEqual([clock])
     const streamed = await client.chat.completions.stream(request).finalChatCompletion()
     expect(
       streamed.choices[0]!.message.tool_calls!.map((call) => 'function' in call && call.function.arguments),
@@ -218,21 +218,21 @@ describe('chats', () => {
     const one = await client.chat.completions.create({ ...request, parallel_tool_calls: false })
     expect(one.choices[0]!.message.tool_calls).toHaveLength(1)
     await client.chat.completions.create({ ...request, tool_choice: 'none' })
-    expect(fake.engine.calls.at(-1)!.tools).toBeUndefined()
+    expect(fake.writer.calls.at(-1)!.tools).toBeUndefined()
   })
 
   it('call the function that was chosen, or some function, by a schema', async () => {
     const request = { model, messages, tools: [clock] }
-    fake.engine.say = () => ({ pieces: [{ text: '{"zone":' }, { text: ' "UTC"}' }] })
+    fake.writer.say = () => ({ pieces: [{ text: '{"zone":' }, { text: ' "UTC"}' }] })
     const named = { ...request, tool_choice: { type: 'function' as const, function: { name: 'get_time' } } }
     const expected = [{ type: 'function', function: { name: 'get_time', arguments: '{"zone": "UTC"}' } }]
     const [choice] = (await client.chat.completions.create(named)).choices
     expect(choice).toMatchObject({ finish_reason: 'stop', message: { content: null, tool_calls: expected } })
-    expect(fake.engine.calls[0]!.schema).toEqual(clock.function.parameters)
+    expect(fake.writer.calls[0]!.schema).toEqual(clock.function.parameters)
     const stream = await client.chat.completions.stream(named).finalChatCompletion()
     expect(stream.choices[0]!.message).toMatchObject({ tool_calls: expected })
 
-    fake.engine.say = () => ({ pieces: [{ text: '{"name": "get_time", "arg' }, { text: 'uments": {"zone": "UTC"}}' }] })
+    fake.writer.say = () => ({ pieces: [{ text: '{"name": "get_time", "arg' }, { text: 'uments": {"zone": "UTC"}}' }] })
     const required = { ...request, tool_choice: 'required' as const }
     const some = [{ type: 'function', function: { name: 'get_time', arguments: '{"zone":"UTC"}' } }]
     const [any] = (await client.chat.completions.create(required)).choices
@@ -242,16 +242,16 @@ describe('chats', () => {
   })
 
   it('fit a schema', async () => {
-    fake.engine.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
+    fake.writer.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
     const Person = z.object({ name: z.string(), age: z.int() })
     const request = { model, messages, response_format: zodResponseFormat(Person, 'person') }
     const parsed = await client.chat.completions.parse(request)
     expect(parsed.choices[0]!.message.parsed).toEqual({ name: 'Ada', age: 36 })
-    expect(fake.engine.calls[0]!.schema).toMatchObject({ type: 'object', required: ['name', 'age'] })
+    expect(fake.writer.calls[0]!.schema).toMatchObject({ type: 'object', required: ['name', 'age'] })
     const streamed = await client.chat.completions.stream(request).finalChatCompletion()
     expect(streamed.choices[0]!.message.parsed).toEqual({ name: 'Ada', age: 36 })
     await client.chat.completions.create({ model, messages, response_format: { type: 'json_object' } })
-    expect(fake.engine.calls.at(-1)!.schema).toEqual({ type: 'object' })
+    expect(fake.writer.calls.at(-1)!.schema).toEqual({ type: 'object' })
   })
 
   it('take results of tools', async () => {
@@ -262,14 +262,14 @@ describe('chats', () => {
       { role: 'tool' as const, tool_call_id: 'c1', content: '12:00' },
     ]
     await client.chat.completions.create({ model, messages: told, tools: [clock] })
-    expect(fake.engine.calls[0]!.messages).toEqual(told)
+    expect(fake.writer.calls[0]!.messages).toEqual(told)
   })
 
   it('are written by the adapter that the model names', async () => {
-    fake.engine.model.adapters.set('a', 'somewhere')
+    fake.writer.model.adapters.set('a', 'somewhere')
     const { model: name } = await client.chat.completions.create({ model: 'a', messages })
     expect(name).toBe('a')
-    expect(fake.engine.calls[0]!.adapters).toEqual(['a'])
+    expect(fake.writer.calls[0]!.adapters).toEqual(['a'])
     const listed = await all(client.models.list())
     expect(listed).toMatchObject([{ id: model }, { id: 'a', parent: model }])
     expect(await client.models.retrieve(model)).toMatchObject({ id: model, object: 'model' })
@@ -319,7 +319,7 @@ describe('errors', () => {
   })
 
   it('within a stream end it', async () => {
-    fake.engine.step = async (_, index) => {
+    fake.writer.step = async (_, index) => {
       if (index === 1) throw new Error('a secret of the server')
     }
     const stream = await client.chat.completions.create({ model, messages, stream: true })
@@ -335,8 +335,8 @@ describe('errors', () => {
 
 describe('clients that leave', () => {
   it('end their text', async () => {
-    fake.engine.step = () => new Promise((resolve) => setTimeout(resolve, 5))
-    fake.engine.say = () => ({ pieces: Array.from({ length: 1000 }, () => ({ text: 'x' })) })
+    fake.writer.step = () => new Promise((resolve) => setTimeout(resolve, 5))
+    fake.writer.say = () => ({ pieces: Array.from({ length: 1000 }, () => ({ text: 'x' })) })
     const stream = await client.chat.completions.create({ model, messages, stream: true })
     for await (const { choices } of stream) if (choices[0]?.delta.content === 'x') break
     const leaving = new AbortController()
@@ -344,6 +344,6 @@ describe('clients that leave', () => {
     await new Promise((resolve) => setTimeout(resolve, 20))
     leaving.abort()
     await expect(whole).rejects.toThrow()
-    await expect.poll(() => fake.engine.usage.running).toBe(0)
+    await expect.poll(() => fake.writer.usage.running).toBe(0)
   })
 })

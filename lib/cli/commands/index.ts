@@ -11,12 +11,14 @@ import { inspectCommand } from './inspect.js'
 import { mergeCommand } from './merge.js'
 import { pushCommand } from './push.js'
 import { reportCommand } from './report.js'
+import { serveCommand } from './serve.js'
 import { trainCommand } from './train.js'
 
 export const commands: readonly AnyCommand[] = [
   trainCommand,
   evalCommand,
   generateCommand,
+  serveCommand,
   mergeCommand,
   exportCommand,
   imatrixCommand,

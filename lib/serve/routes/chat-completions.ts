@@ -11,12 +11,12 @@ import {
   messagesFor,
   unsupportedChat,
 } from '../chat-fields.js'
-import type { TextCall, WrittenText } from '../engine.js'
 import { eventStream } from '../event-stream.js'
 import { parseFields, refuseUnsupported, wrongField } from '../fields.js'
 import { chatLogProbs } from '../logprobs.js'
 import { samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
+import type { TextCall, WrittenText } from '../text-writer.js'
 import { usageOf } from '../usage.js'
 import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
 
@@ -24,7 +24,7 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   const given = await readBody(request, serving.maxBodyBytes)
   refuseUnsupported(given, unsupportedChat)
   const body = parseFields(ChatBody, given)
-  const { model } = serving.engine
+  const { model } = serving.writer
   const { n, logprobs, top_logprobs: topLogprobs } = body
   if (topLogprobs !== undefined && !logprobs)
     throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
@@ -48,8 +48,8 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   try {
     const answer = new ChatAnswer(body, visit.used.model, calling)
     if (body.stream)
-      return await eventStream(answer.events(writeTexts(serving.engine, calls, visit)), visit, serving.onError)
-    const texts = await wholeTexts(serving.engine, calls, visit)
+      return await eventStream(answer.events(writeTexts(serving.writer, calls, visit)), visit, serving.onError)
+    const texts = await wholeTexts(serving.writer, calls, visit)
     return Response.json({
       ...answer.head('chat.completion'),
       choices: texts.map(answer.choice),

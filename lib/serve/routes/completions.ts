@@ -3,13 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { requireTokenizer } from '../../generate/index.js'
 import { readBody } from '../body.js'
-import type { TextCall, TextPiece, WrittenText } from '../engine.js'
 import { eventStream } from '../event-stream.js'
 import { flagField, parseFields, refuseUnsupported, wholeField, wrongField } from '../fields.js'
 import { completionLogProbs } from '../logprobs.js'
 import { type GivenPrompt, promptsField, promptsOf } from '../prompts.js'
 import { samplingFields, samplingOf, unsupportedSampling } from '../sampling.js'
 import type { Serving } from '../serving.js'
+import type { TextCall, TextPiece, WrittenText } from '../text-writer.js'
 import { usageOf } from '../usage.js'
 import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
 
@@ -29,7 +29,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
   refuseUnsupported(given, unsupported)
   const body = parseFields(CompletionBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
-  const { model } = serving.engine
+  const { model } = serving.writer
   const { n, max_tokens: maxTokens, echo, logprobs } = body
   if (maxTokens === 0 && !echo) throw wrongField('max_tokens', 'Expected at least 1 for max_tokens without echo.')
   if (body.stream && echo && logprobs !== undefined) {
@@ -50,8 +50,8 @@ export async function completions(request: Request, serving: Serving): Promise<R
     const echoed = await Promise.all(prompts.map(async (prompt) => (echo ? textOf(prompt, serving) : '')))
     const answer = new CompletionAnswer(body, visit.used.model, echoed)
     if (body.stream)
-      return await eventStream(answer.events(writeTexts(serving.engine, calls, visit)), visit, serving.onError)
-    const texts = await wholeTexts(serving.engine, calls, visit)
+      return await eventStream(answer.events(writeTexts(serving.writer, calls, visit)), visit, serving.onError)
+    const texts = await wholeTexts(serving.writer, calls, visit)
     return Response.json({ ...answer.head, choices: texts.map(answer.choice), usage: usageOf(texts, n) })
   } catch (error) {
     visit.end()
@@ -59,8 +59,8 @@ export async function completions(request: Request, serving: Serving): Promise<R
   }
 }
 
-async function textOf(prompt: GivenPrompt, { engine }: Serving): Promise<string> {
-  return typeof prompt === 'string' ? prompt : requireTokenizer(engine.model).decode(prompt)
+async function textOf(prompt: GivenPrompt, { writer }: Serving): Promise<string> {
+  return typeof prompt === 'string' ? prompt : requireTokenizer(writer.model).decode(prompt)
 }
 
 class CompletionAnswer {

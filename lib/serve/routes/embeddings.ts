@@ -14,17 +14,17 @@ const EmbeddingBody = z.looseObject({
 
 export async function embeddings(request: Request, serving: Serving): Promise<Response> {
   const body = parseFields(EmbeddingBody, await readBody(request, serving.maxBodyBytes))
-  const { engine } = serving
-  const inputs = promptsOf(body.input, 'input', engine.model)
+  const { writer } = serving
+  const inputs = promptsOf(body.input, 'input', writer.model)
   const visit = serving.visits.enter(body.model, inputs.length, request)
   try {
     const { model, adapters } = visit.used
-    const texts = await Promise.all(inputs.map((input) => idsOf(input, engine.model, visit.signal)))
-    for (const ids of texts) requireRoom(ids.length, 'input', engine.model)
+    const texts = await Promise.all(inputs.map((input) => idsOf(input, writer.model, visit.signal)))
+    for (const ids of texts) requireRoom(ids.length, 'input', writer.model)
     const states: Float32Array[] = []
     for (const ids of texts) {
       visit.signal.throwIfAborted()
-      states.push(await engine.embed(ids, adapters))
+      states.push(await writer.embed(ids, adapters))
       visit.begin()
     }
     const width = states[0]!.length

@@ -18,7 +18,7 @@ const TokenizeBody = z.looseObject({
 
 export async function tokenize(request: Request, serving: Serving): Promise<Response> {
   const body = parseFields(TokenizeBody, await readBody(request, serving.maxBodyBytes))
-  const { model } = serving.engine
+  const { model } = serving.writer
   serving.adapters.require(body.model ?? serving.adapters.baseName)
   const tokenizer = requireTokenizer(model)
   const { signal } = request

@@ -1,0 +1,73 @@
+import { once } from 'node:events'
+import { UsageError } from '../../common/errors.js'
+import { isLoopback } from '../../common/listen.js'
+import { keepSecret } from '../../common/printable.js'
+import { readText } from '../../io/open.js'
+import { forLibrary, loadOptions, ServeSchema } from '../../options/index.js'
+import { defineCommand } from '../command.js'
+import { requireInputs, requirePath } from '../paths.js'
+import { interruptible } from '../terminal/interrupt.js'
+
+export const serveCommand = defineCommand({
+  name: 'serve',
+  summary: "serve a model and its adapters by OpenAI's API",
+  schema: ServeSchema,
+  idle: ['seed'],
+  examples: [
+    'mora serve --model model --adapter support=out',
+    'mora serve --model model --host 0.0.0.0 --api-key-file keys.txt',
+  ],
+  check({ adapter = [], allowLoading, apiKeyFile, host, model }) {
+    requireInputs(ServeSchema, { model })
+    requirePath('apiKeyFile', apiKeyFile)
+    for (const given of adapter) named(given)
+    if (allowLoading && apiKeyFile === undefined && !isLoopback(host)) {
+      throw new UsageError(
+        'unfit-options',
+        'The option allowLoading needs the option apiKeyFile where others can connect.',
+      )
+    }
+  },
+  async run(options, { terminal, note, log }) {
+    const { adapter = [], allowOtherBase, apiKeyFile, host, port, json } = options
+    const apiKeys = apiKeyFile === undefined ? [] : await readKeys(apiKeyFile)
+    const [{ loadModelFor }, { listenServer, serve }] = await Promise.all([
+      import('../../models/index.js'),
+      import('../../serve/index.js'),
+    ])
+    const load = { ...loadOptions(options), onWarning: note }
+    using model = await loadModelFor({ passes: 'one token' }, options.model!, load)
+    for (const { name, source } of adapter.map(named)) await model.loadAdapter(source, name, { allowOtherBase })
+    model.setActiveAdapters([])
+    const onError = (error: unknown) => log(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    const server = serve(model, { ...forLibrary(ServeSchema, options), apiKeys, onError })
+    const listening = await listenServer(server, { host, port, hasKey: apiKeys.length > 0 })
+    const { origin, isPublic } = listening
+    terminal.stdout.write(
+      json ? `${JSON.stringify({ url: origin, port: listening.port })}\n` : `listening on ${origin}\n`,
+    )
+    if (isPublic && apiKeys.length === 0) note(`anyone who can reach ${host} over the network can use the model`)
+    const ending = new AbortController()
+    await interruptible(
+      () => once(ending.signal, 'abort').then(() => listening.close()),
+      () => ending.abort(),
+    )
+    return { json: undefined, text: '' }
+  },
+})
+
+function named(given: string): { name: string; source: string } {
+  const [, name, source] = /^([\w./-]{1,128})=(.+)$/.exec(given) ?? []
+  if (name && source) return { name, source }
+  throw new UsageError(
+    'bad-value',
+    `Expected a name and a folder or hub id, as NAME=A, for --adapter but received ${JSON.stringify(given)}.`,
+  )
+}
+
+async function readKeys(path: string): Promise<string[]> {
+  const keys = (await readText(path)).split(/\s+/).filter((key) => key !== '')
+  if (keys.length === 0) throw new UsageError('bad-value', `--api-key-file: "${path}" has no key; write one in a line.`)
+  for (const key of keys) keepSecret(key)
+  return keys
+}

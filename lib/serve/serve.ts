@@ -1,0 +1,55 @@
+/** A model as an endpoint with OpenAI's routes. */
+import { z } from 'zod'
+import { aFunction, aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
+import { TextEngine } from '../generate/index.js'
+import type { Model } from '../models/index.js'
+import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
+import { type ModelServer, servedName, serveTexts } from './model-server.js'
+import { ModelWriter } from './model-writer.js'
+
+/** Options of `serve`: those of `mora serve` in camelCase, keys, a path and a callback. */
+export interface ServeOptions extends ServeInput {
+  /** Keys of which clients need one. Default: everybody who reaches the handler may ask. */
+  apiKeys?: readonly string[]
+  /** What precedes `/v1`, `/health` and the other paths, such as `/llm`. Default: nothing. */
+  basePath?: string
+  /** Called with each failure that is not the client's. Default: it is printed on stderr. */
+  onError?: (error: unknown) => void
+}
+
+const serveArguments = {
+  model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters', 'adapters', 'loadAdapter'),
+  options: optionsSchema('the options of serve', {
+    apiKeys: expecting('a list of keys', z.array(aText)).optional(),
+    basePath: expecting('a path that begins with /', z.string().startsWith('/')).optional(),
+    onError: aFunction.optional(),
+  }),
+}
+
+const MOST_BYTES = 8 * 2 ** 20
+
+/**
+ * Serves a model and its adapters by OpenAI's API, in this process. The result's `fetch` answers requests, so it sits in any
+ * framework. Adapters are models by their names; those that the program adds to the model later are, too.
+ *
+ * ```ts
+ * import { loadModel, serve } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * await using server = serve(model, { name: 'smollm' })
+ * const body = JSON.stringify({ model: 'smollm', messages: [{ role: 'user', content: 'Hello!' }], max_tokens: 8 })
+ * const headers = { 'content-type': 'application/json' }
+ * const answer = await server.fetch(new Request('http://here/v1/chat/completions', { method: 'POST', headers, body }))
+ * console.log(await answer.json())
+ * ```
+ *
+ * @throws UsageError for options that are wrong
+ */
+export function serve(model: Model, options: ServeOptions = {}): ModelServer {
+  check({ model, options }, serveArguments)
+  const { apiKeys = [], basePath = '/', onError = console.error, ...given } = options
+  const settings = parseOptions(ServeSchema, given, { source: 'api' })
+  const { name = servedName(model.reference), maxBatch, maxBody = MOST_BYTES } = settings
+  const writer = new ModelWriter(model, new TextEngine(model, { sequences: maxBatch }))
+  return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, apiKeys, basePath, onError })
+}
