@@ -46,10 +46,12 @@ function typeOf(status: number): string {
 }
 
 /** Names and statuses of this package's errors that are not simply wrong requests. */
-const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?: number }>> = {
+const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?: number; param?: string }>> = {
   'prompt-too-long': { status: 400, code: 'context_length_exceeded' },
+  'unknown-adapter': { status: 404, code: 'model_not_found', param: 'model' },
   'in-training': { status: 409, code: 'in-training' },
   'too-little-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
+  closed: { status: 503, code: 'closing', retryAfter: 5 },
   'out-of-memory': { status: 503, code: 'overloaded', retryAfter: 5 },
 }
 

@@ -43,8 +43,8 @@ export function parseFields<S extends z.ZodType>(schema: S, given: Readonly<Reco
 }
 
 /** Makes the error about one field. */
-export const wrongField = (param: string, message: string, code = 'invalid_value'): ApiError =>
-  new ApiError(400, message, { param, code })
+export const wrongField = (param: string, message: string, problem = 'invalid_value'): ApiError =>
+  new ApiError(400, message, { param, code: problem })
 
 function placeOf(path: readonly PropertyKey[]): string {
   return path.reduce<string>(

@@ -1,5 +1,6 @@
 /** Serves what a writer writes. */
 import { basename } from 'node:path'
+import { aFlag, aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { hubIdOf } from '../hub/index.js'
 import { serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
@@ -30,7 +31,7 @@ export interface ModelServer extends AsyncDisposable {
    * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, an adapter of that name makes room: running texts
    * are written to their end with the former one.
    *
-   * @throws what `Model.loadAdapter` throws
+   * @throws UsageError `adapter-exists` for a name that is taken; what `Model.loadAdapter` throws
    */
   loadAdapter(
     name: string,
@@ -40,10 +41,20 @@ export interface ModelServer extends AsyncDisposable {
       replace?: boolean
     },
   ): Promise<void>
-  /** Drops an adapter. Running texts are written to their end with it. */
+  /** Drops an adapter. Running texts are written to their end with it. @throws UsageError `unknown-adapter` */
   unloadAdapter(name: string): Promise<void>
   /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the writer. */
   close(): Promise<void>
+}
+
+const serverArguments = {
+  fetch: { request: having('a Request', 'method', 'url', 'headers') },
+  load: {
+    name: aText,
+    adapter: expecting('the path or hub id of an adapter', aText),
+    options: optionsSchema('the options of loadAdapter', { replace: aFlag.optional() }),
+  },
+  unload: { name: aText },
 }
 
 /** Serves a writer's model. */
@@ -62,9 +73,18 @@ export function serveTexts(writer: TextWriter, model: ServedModel, settings: Ser
     return closed
   }
   return {
-    fetch: async (request) => app.fetch(request),
-    loadAdapter: (name, adapter, options) => adapters.load(name, adapter, options),
-    unloadAdapter: (name) => adapters.unload(name),
+    fetch: async (request) => {
+      check({ request }, serverArguments.fetch)
+      return app.fetch(request)
+    },
+    loadAdapter: async (name, adapter, options = {}) => {
+      check({ name, adapter, options }, serverArguments.load)
+      return adapters.load(name, adapter, options)
+    },
+    unloadAdapter: async (name) => {
+      check({ name }, serverArguments.unload)
+      return adapters.unload(name)
+    },
     close,
     [Symbol.asyncDispose]: close,
   }

@@ -2,8 +2,10 @@
 import { packBatch } from '../data/packing.js'
 import type { GenerateOptions, TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
+import { GenerateSchema } from '../options/index.js'
 import { mean } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
+import { ApiError } from './api-error.js'
 import type { TextCall, TextPiece, TextUsage, TextWriter, WrittenText } from './text-writer.js'
 
 /** Values that change nothing: such options need no support by the engine. */
@@ -15,6 +17,9 @@ const NEUTRAL: Readonly<Record<string, unknown>> = {
   presencePenalty: 0,
   frequencyPenalty: 0,
 }
+
+/** Options of `generate` that the command line does not have. */
+const OF_THE_LIBRARY = new Set(['messages', 'stop', 'adapters', 'signal'])
 
 export class ModelWriter implements TextWriter {
   constructor(
@@ -28,6 +33,12 @@ export class ModelWriter implements TextWriter {
 
   async *stream({ sample, ...call }: TextCall): AsyncGenerator<TextPiece, WrittenText> {
     const given = Object.entries(call).filter(([name, value]) => value !== undefined && value !== NEUTRAL[name])
+    const unknown = given.find(([name]) => !(name in GenerateSchema.shape || OF_THE_LIBRARY.has(name)))
+    if (unknown) {
+      throw new ApiError(400, `The engine has no option ${unknown[0]}, which the request needs.`, {
+        code: 'unsupported_parameter',
+      })
+    }
     const pieces = this.engine.stream(Object.fromEntries(given) as GenerateOptions, sample)
     for (;;) {
       const next = await pieces.next()

@@ -1,10 +1,8 @@
 /** Adapters as model names: loaded, replaced and dropped while texts are written. */
-import { quoted } from '../common/errors.js'
+import { quoted, UsageError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
 import type { LanguageModel } from '../generate/index.js'
 import { locate } from '../hub/index.js'
-import { ApiError } from './api-error.js'
-import { wrongField } from './fields.js'
 import { newestAdapter } from './newest-adapter.js'
 import type { TextWriter } from './text-writer.js'
 
@@ -49,12 +47,12 @@ export class ServedAdapters {
     return [...new Set([...own, ...this.#loaded.keys()])].sort()
   }
 
-  /** @throws ApiError 404 for an unknown name */
+  /** @throws UsageError `unknown-adapter` */
   require(model: string): void {
     if (model !== this.baseName) this.#require(model)
   }
 
-  /** @throws ApiError 404 for an unknown name */
+  /** @throws UsageError `unknown-adapter` */
   use(model = this.baseName): UsedAdapters {
     if (model === this.baseName) return { model, adapters: [], release: () => {} }
     const adapter = this.#require(model)
@@ -64,13 +62,16 @@ export class ServedAdapters {
 
   /**
    * Loads an adapter: a folder, the output folder of a run, or a hub id.
-   * @throws ApiError 400 for a name that is taken, unless it may `replace` that adapter; what `Model.loadAdapter` throws
+   * @throws UsageError `adapter-exists`, unless it may `replace` that adapter; what `Model.loadAdapter` throws
    */
   load(name: string, source: string, { replace = false } = {}): Promise<void> {
     return this.#inTurn(async () => {
       const former = this.#adapterOf(name)
       if (name === this.baseName || (former !== undefined && !replace)) {
-        throw wrongField('lora_name', `The name ${quoted(name)} is taken; choose another, or replace the adapter.`)
+        throw new UsageError(
+          'adapter-exists',
+          `The name ${quoted(name)} is taken; choose another, or replace the adapter.`,
+        )
       }
       const { path } = await locate(await newestAdapter(source), 'adapter')
       const adapter = this.#freeName(name)
@@ -86,7 +87,7 @@ export class ServedAdapters {
     })
   }
 
-  /** @throws ApiError 404 for an unknown name */
+  /** @throws UsageError `unknown-adapter` */
   unload(name: string): Promise<void> {
     return this.#inTurn(async () => {
       const adapter = this.#require(name)
@@ -112,8 +113,7 @@ export class ServedAdapters {
     const adapter = this.#adapterOf(name)
     if (adapter !== undefined) return adapter
     const known = [this.baseName, ...this.names].map((one) => quoted(one)).join(', ')
-    const message = `The model ${quoted(name)} does not exist; known are ${known}.`
-    throw new ApiError(404, message, { param: 'model', code: 'model_not_found' })
+    throw new UsageError('unknown-adapter', `The model ${quoted(name)} does not exist; known are ${known}.`)
   }
 
   #freeName(name: string): string {

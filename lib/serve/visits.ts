@@ -106,7 +106,7 @@ export class Visits {
   /**
    * Begins to answer a request.
    * @param model the model's name in the request
-   * @throws ApiError 404 for an unknown model, 429 if too many texts are waiting, 503 if the server ends
+   * @throws UsageError for an unknown model; ApiError 429 if too many texts are waiting, 503 if the server ends
    */
   enter(model: string | undefined, texts: number, request: Request): Visit {
     if (this.#isClosing) throw isClosing()

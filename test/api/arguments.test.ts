@@ -76,6 +76,7 @@ beforeAll(async () => {
   const cache = loaded.createCache(8)
   const memory = loaded.createMemory({ capacity: 8, slots: 1 })
   const texts = new library.TextEngine(loaded, { tokens: 64 })
+  const server = library.serve(loaded)
   disposables.push({ dispose: () => void texts.close() }, loaded, cache, memory, parameter, optimizer)
   loaded.addAdapter('a', library.mora({ rank: 2 }))
   const form = await library.answerForm({ render: async () => '' })
@@ -250,6 +251,10 @@ beforeAll(async () => {
     on(texts, 'TextEngine', 'generate', [{ prompt: 'a' }, 0], [[], ['undefined', 'zero', 'huge']]),
     first(texts, 'TextEngine', 'stream', [{ prompt: 'a' }, 0], [[], ['undefined', 'zero', 'huge']]),
     on(texts, 'TextEngine', 'exclusive', [async () => {}], [['function']]),
+    of('serve', [loaded, {}], [[], options]),
+    on(server, 'ModelServer', 'fetch', [new Request('http://here/health')]),
+    on(server, 'ModelServer', 'loadAdapter', ['a', folder, {}], [['text'], ['text'], [...options, 'foreign object']]),
+    on(server, 'ModelServer', 'unloadAdapter', ['a'], [['text']]),
 
     on(loaded, 'Model', 'createMemory', [{ capacity: 8, slots: 1 }]),
     on(loaded, 'Model', 'nextLogitsOf', [[{ ids: [1], known: 1, rows: [0], slot: 0, rowLength: 1 }], memory]),

@@ -26,7 +26,18 @@ const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 /** Functions and classes that most programs begin with. */
 const FIRST_CALLED = [
   ...['loadModel', 'initModel', 'loadTokenizer', 'mora', 'lora', 'moraLayer', 'train', 'connectRanks'],
-  ...['loadDataset', 'readRows', 'DataLoader', 'AdamW', 'schedule', 'scope', 'generate', 'generateStream', 'Chat'],
+  ...[
+    'loadDataset',
+    'readRows',
+    'DataLoader',
+    'AdamW',
+    'schedule',
+    'scope',
+    'generate',
+    'generateStream',
+    'Chat',
+    'serve',
+  ],
   ...['evaluate', 'analyzeAdapter', 'mergeModel', 'exportAdapter', 'importanceMatrix', 'pushToHub', 'doctor'],
 ]
 

@@ -74,6 +74,8 @@ async function settled(result) {
 
 async function outcome(result) {
   if (result instanceof library.Run) return await result.stop()
+  // A server has memory of its own.
+  if (typeof result?.unloadAdapter === 'function') return await result.close()
   const isIterator = typeof result?.next === 'function' && (Symbol.iterator in result || Symbol.asyncIterator in result)
   if (!isIterator) return await result
   await result.next()
