@@ -18,15 +18,18 @@ export async function eventStream(
   let pending: Promise<IteratorResult<object>> | undefined = Promise.resolve(first)
   // A client that no longer reads does not ask for the next event, which would notice the end.
   visit.signal.addEventListener('abort', () => void events.return(undefined))
+  let isCancelled = false
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
         const { done, value } = await (pending ?? events.next())
         pending = undefined
+        if (isCancelled) return
         if (!done) return controller.enqueue(line(JSON.stringify(value)))
         if (visit.wasAborted) throw visit.signal.reason
         controller.enqueue(line('[DONE]'))
       } catch (error) {
+        if (isCancelled) return
         const answer = apiErrorOf(error)
         if (answer.status === 500) onError(error)
         controller.enqueue(line(JSON.stringify(answer.body)))
@@ -34,6 +37,7 @@ export async function eventStream(
       controller.close()
     },
     cancel() {
+      isCancelled = true
       visit.leave()
     },
   })
