@@ -56,6 +56,13 @@ export type { ChatCounts, DataSummary, LengthCounts } from './data/summary.js'
 export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
 export type { TokeniseProgress } from './data/tokenise.js'
+export {
+  type DecodeOptions,
+  loadTokenizer,
+  type PlacedTokens,
+  type TokenBytes,
+  type Tokenizer,
+} from './data/tokenizer/tokenizer.js'
 export type { ToolCall } from './data/tool-calls/calls.js'
 export { answerForm } from './data/tool-calls/find-form.js'
 export type { AnswerForm } from './data/tool-calls/forms.js'
@@ -67,13 +74,6 @@ export {
   type ParsedAnswer,
   parseAnswer,
 } from './data/tool-calls/reader.js'
-export {
-  type DecodeOptions,
-  loadTokenizer,
-  type PlacedTokens,
-  type TokenBytes,
-  type Tokenizer,
-} from './data/tokenizer/tokenizer.js'
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export type { EngineOptions, EngineUsage } from './engine/index.js'
 export {

@@ -1,5 +1,4 @@
 import { randomStream } from '../common/random.js'
-import { checkIds } from '../data/encode.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { ContinuationRequest } from './continuation.js'
@@ -18,26 +17,17 @@ export async function textRequest(
   signal?.throwIfAborted()
   const { options, extras } = splitCall(given)
   const { system, templateOptions, seed } = options
-  const { prompt, messages } = extras
+  const { prompt, messages, onWarning } = extras
   const tokenizer = requireTokenizer(model)
-  const template =
-    prompt === undefined || typeof prompt === 'string' ? await promptTemplate(model, options, extras.onWarning) : null
+  const template = Array.isArray(prompt) ? null : await promptTemplate(model, options, onWarning)
   const tools = await resolveTools(options.tools)
-  const ids =
-    prompt === undefined || typeof prompt === 'string'
-      ? await promptTokens(model, template, { prompt, system, messages, tools, templateOptions }, signal)
-      : checkedIds(prompt, model.config.vocabularySize)
+  const asked = { prompt, system, messages, tools, templateOptions }
   return {
     tokenizer,
-    ids,
+    ids: await promptTokens(model, template, asked, signal),
     ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
     stopIds: await stopTokens(model, template),
     signal,
   }
-}
-
-function checkedIds(ids: readonly number[], vocabularySize: number): readonly number[] {
-  checkIds(Int32Array.from(ids), vocabularySize, 'the prompt')
-  return ids
 }

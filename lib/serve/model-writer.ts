@@ -43,7 +43,7 @@ export class ModelWriter implements TextWriter {
     for (;;) {
       const next = await pieces.next()
       if (next.done) return next.value
-      yield { text: next.value.text, ids: next.value.tokens.map(({ id }) => id) }
+      yield next.value
     }
   }
 
