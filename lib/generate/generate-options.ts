@@ -57,11 +57,11 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   const text = typeof prompt === 'string' ? { prompt } : {}
   const options = parseOptions(GenerateSchema, { ...given, ...text }, { source: 'api' })
   const { system, tools, templateOptions } = options
-  const isRaw = options.raw || (prompt !== undefined && typeof prompt !== 'string')
-  if (isRaw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
+  const plain = options.raw ? 'raw' : typeof prompt === 'object' ? 'A prompt of ids' : undefined
+  if (plain && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
     throw new UsageError(
       'unfit-options',
-      'raw and a prompt of ids cannot be combined with system, messages, tools or templateOptions: they need a template.',
+      `${plain} cannot be combined with system, messages, tools or templateOptions: they need a template.`,
     )
   }
   return { options, extras: { adapters, messages, prompt, prompts, onText, onWarning } }
@@ -83,7 +83,7 @@ export async function limitsOf(
     sampling: { temperature, topK, topP, minP, typicalP },
     edits: isPlain ? undefined : changes,
     topLogprobs: logprobs || topLogprobs > 0 ? topLogprobs : undefined,
-    stopStrings: options.stop ?? [],
+    stopStrings: options.stop,
   }
 }
 

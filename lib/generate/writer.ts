@@ -49,6 +49,9 @@ class OneAtATime implements SequenceWriter {
     await before
     try {
       return yield* continueTokens(this.#cache, request)
+    } catch (error) {
+      this.#cache.clear()
+      throw error
     } finally {
       end()
     }

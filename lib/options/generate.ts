@@ -1,7 +1,7 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
-import { flag, integer, real, text, texts } from '../schema/option.js'
-import { commandLineOnly, type LibraryInput } from '../schema/option-facts.js'
+import { flag, integer, real, text } from '../schema/option.js'
+import { commandLineOnly, declare, type LibraryInput } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
   contextOptions,
@@ -12,6 +12,8 @@ import {
   withoutHub,
 } from './common.js'
 import { samplingOptions } from './sampling.js'
+
+const someText = z.string().min(1)
 
 export const GenerateSchema = z.strictObject({
   ...loadedOptions,
@@ -25,7 +27,10 @@ export const GenerateSchema = z.strictObject({
       expects: 'the path of a file',
     }),
   ),
-  stop: texts('a text before which the answer ends', 'TEXT', {
+  stop: declare(z.union([someText.transform((one) => [one]), z.array(someText)]).default([]), {
+    kind: 'texts',
+    description: 'a text before which the answer ends',
+    placeholder: 'TEXT',
     expects: 'a non-empty text, or a list of them',
     adds: true,
   }),

@@ -81,13 +81,15 @@ describe('generate', () => {
     const model = new ScriptedModel(tokenizer, [
       { prompt, reply: await tokenizer.encodeContinuation(' one two three') },
     ])
-    const sampling = { temperature: 0.7, topK: 5, topP: 0.9 }
+    const sampling = { temperature: 0.7, topK: 5, topP: 0.9, minP: 0.01, typicalP: 0.99 }
     const { ids } = await generate(model, { prompt: 'Say:', seed: 3, ...sampling })
     const random = randomStream(3, 'generate')
     expect(model.choices).toEqual(ids.map(() => ({ ...sampling, uniform: random.uniform() })))
     model.choices.length = 0
     await generate(model, { prompt: 'Say:', seed: 3 })
-    expect(model.choices).toEqual(ids.map(() => ({ temperature: 0, topK: 0, topP: 1, uniform: 0 })))
+    expect(model.choices).toEqual(
+      ids.map(() => ({ temperature: 0, topK: 0, topP: 1, minP: 0, typicalP: 1, uniform: 0 })),
+    )
   })
 
   it('reads a long prompt in parts', async () => {
