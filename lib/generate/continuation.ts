@@ -1,7 +1,7 @@
 /** Generates token after token, until a stop or a limit. */
 
 import { type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
-import type { TokenChoice } from '../tensor/operations/sampling.js'
+import type { RankedToken, TokenChoice } from '../tensor/operations/sampling.js'
 import type { PromptCache } from './prompt-cache.js'
 import { StopStrings } from './stops.js'
 import { TextStream, type TextTokenizer } from './text-stream.js'
@@ -28,6 +28,8 @@ export interface GenerateResult {
   tokensPerSecond: number
   /** The log-probability of each of `ids`, if that was asked for. */
   logprobs?: TokenText[]
+  /** The same of the prompt, whose first token has none. */
+  promptLogprobs?: (TokenText | (Pick<TokenText, 'id' | 'token'> & { logprob: null }))[]
 }
 
 /**
@@ -103,7 +105,6 @@ export async function* textOfTokens(
     Object.assign(written, { ids: ids.length, logprobs: logprobs.length })
     return { text: piece, ids: fresh.ids, ...(fresh.logprobs.length > 0 && { logprobs: fresh.logprobs }) }
   }
-  const textOf = (id: number) => tokenizer.decode([id])
   let finishReason: FinishReason = 'stop'
   try {
     while (stops.found === undefined) {
@@ -115,10 +116,7 @@ export async function* textOfTokens(
       const { id } = next.value
       ids.push(id)
       const { logprob, top = [] } = next.value
-      if (logprob !== undefined) {
-        const listed = top.map(async (one) => ({ ...one, token: await textOf(one.id) }))
-        logprobs.push({ id, token: await textOf(id), logprob, top: await Promise.all(listed) })
-      }
+      if (logprob !== undefined) logprobs.push(await tokenText({ id, logprob, top }, tokenizer))
       // A stop token has no text, even where the tokenizer does not call it special.
       const piece = stopIds.has(id) ? '' : stops.push(await text.push(id))
       if (piece !== '') yield collect(piece)
@@ -141,6 +139,15 @@ export async function* textOfTokens(
     tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),
     ...(logprobs.length > 0 && { logprobs }),
   }
+}
+
+/** Adds the text of a token alone, and those of the likeliest in its place. */
+export async function tokenText(
+  { id, logprob, top }: Omit<RankedToken, 'rank'>,
+  tokenizer: Pick<TextTokenizer, 'decode'>,
+): Promise<TokenText> {
+  const listed = top.map(async (one) => ({ ...one, token: await tokenizer.decode([one.id]) }))
+  return { id, token: await tokenizer.decode([id]), logprob, top: await Promise.all(listed) }
 }
 
 /** Passes on the pieces of a stream and returns its result. */

@@ -1,11 +1,11 @@
 import { check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { Model, ModelView } from '../models/index.js'
-import { drain, type GenerateResult, textOfTokens } from './continuation.js'
+import { drain, type GenerateResult } from './continuation.js'
 import { type GenerateOptions, generateArguments } from './generate-options.js'
 import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { TextEngine } from './text-engine.js'
-import { textRequest } from './text-request.js'
+import { textRequest, writtenText } from './text-request.js'
 import { openWriter } from './writer.js'
 
 /**
@@ -75,7 +75,7 @@ export async function* generateStream(
   const request = await textRequest(adapted, call)
   const tokens = Math.min(adapted.config.maxPositions, request.ids.length + request.maxNewTokens)
   await using writer = openWriter(adapted, 1, Math.max(1, tokens))
-  const pieces = textOfTokens(writer.write(request), request)
+  const pieces = writtenText(adapted, writer, request)
   for (;;) {
     const next = await pieces.next()
     if (next.done) return next.value

@@ -1,9 +1,9 @@
 import { aFunction, check, having, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { Engine, type EngineOptions, type EngineUsage } from '../engine/index.js'
 import type { Model, ModelView } from '../models/index.js'
-import { drain, type GeneratedPiece, type GenerateResult, textOfTokens } from './continuation.js'
+import { drain, type GeneratedPiece, type GenerateResult } from './continuation.js'
 import { type GenerateOptions, generateArguments } from './generate-options.js'
-import { textRequest } from './text-request.js'
+import { textRequest, writtenText } from './text-request.js'
 
 const engineArguments = {
   model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters'),
@@ -58,8 +58,9 @@ export class TextEngine implements AsyncDisposable {
    */
   async *stream(call: GenerateOptions, sample = 0): AsyncGenerator<GeneratedPiece, GenerateResult> {
     check({ call, sample }, streamArguments)
-    const request = await textRequest(this.model.withAdapters(call.adapters), call, sample)
-    return yield* textOfTokens(this.#engine.write({ ...request, adapters: call.adapters }), request)
+    const model = this.model.withAdapters(call.adapters)
+    const request = await textRequest(model, call, sample)
+    return yield* writtenText(model, this.#engine, { ...request, adapters: call.adapters })
   }
 
   /** Runs work that changes the model, such as a training step or loading an adapter, between two steps. */

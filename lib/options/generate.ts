@@ -45,6 +45,7 @@ export const GenerateSchema = z.strictObject({
   ...samplingOptions,
   n: integer('texts for each prompt, with draws of their own', 1, { min: 1, max: 1024 }),
   logprobs: flag('the log-probability of each new token, before any option changes it'),
+  promptLogprobs: flag('also the log-probabilities of the prompt'),
   topLogprobs: integer('list the K likeliest tokens beside each new one; implies logprobs', 0, { min: 0, max: 20 }),
   ...commonOptionsOfLoaded,
   ...withoutHub,

@@ -1,5 +1,6 @@
 /** Many texts at once: each as it is alone. */
 import { afterAll, describe, expect } from 'vitest'
+import { packBatch } from '../../lib/data/packing.js'
 import { generate, TextEngine } from '../../lib/generate/index.js'
 import { loadModel } from '../../lib/models/index.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../assets.js'
@@ -53,4 +54,46 @@ test('texts stream beside each other, end before stop strings, and leave nothing
   expect(text).not.toContain('e')
   expect(finishReason).toBe('stop')
   expect(engine.usage).toMatchObject({ running: 0, waiting: 0, pagesUsed: 0 })
+})
+
+test('log-probabilities are those of the model, whatever the options; a prompt has its own', async () => {
+  using model = await load()
+  const options = { prompt: prompts[1]!, maxNewTokens: 6, logprobs: true, topLogprobs: 3, promptLogprobs: true }
+  const { ids, logprobs, promptLogprobs, promptTokens } = await generate(model, { ...options, repetitionPenalty: 1.3 })
+  expect(logprobs!.map(({ id }) => id)).toEqual(ids)
+  expect(promptLogprobs).toHaveLength(promptTokens)
+  const all = [...promptLogprobs!.map(({ id }) => id), ...ids]
+  const mask = all.map((_, i) => Number(i > 0))
+  const expected = await model.tokenLogProbs(packBatch([{ ids: all, mask, row: 0 }]))
+  const [first, ...others] = [...promptLogprobs!, ...logprobs!]
+  expect(first!.logprob).toBeNull()
+  // The pass over all tokens and those of one token round to bfloat16 differently.
+  for (const [i, { logprob }] of others.entries()) expect(Math.abs(logprob! - expected[i]!)).toBeLessThan(0.15)
+  for (const { top } of logprobs!)
+    expect(top.map(({ logprob }) => logprob)).toEqual(top.map(({ logprob }) => logprob).toSorted((a, b) => b - a))
+})
+
+test('penalties, bans and least lengths', async () => {
+  using model = await load()
+  const prompt = 'Repeat the word yes many times.'
+  const plain = await generate(model, { prompt, maxNewTokens: 24 })
+  const [said] = plain.ids as [number]
+  const { ids } = await generate(model, { prompt, maxNewTokens: 24, noRepeatNgram: 1 })
+  expect(new Set(ids).size).toBe(ids.length)
+  const banned = await generate(model, { prompt, maxNewTokens: 24, logitBias: { [said]: -100 } })
+  expect(banned.ids).not.toContain(said)
+  const words = await generate(model, { prompt, maxNewTokens: 24, badWords: ['yes', 'Yes'] })
+  expect(words.text.toLowerCase()).not.toContain('yes')
+  const long = await generate(model, { prompt: 'Say hello.', maxNewTokens: 40, minNewTokens: 40 })
+  expect(long.newTokens).toBe(40)
+})
+
+test('a prompt of ids is continued as it is', async () => {
+  using model = await load()
+  const ids = await model.tokenizer!.encode('The capital of France is')
+  const one = await generate(model, { prompt: ids, maxNewTokens: 4 })
+  expect(one.promptTokens).toBe(ids.length)
+  expect(one.ids).toEqual(
+    (await generate(model, { prompt: 'The capital of France is', raw: true, maxNewTokens: 4 })).ids,
+  )
 })
