@@ -113,7 +113,7 @@ async function ours(model, prompts) {
       let first
       const request = { ids, maxNewTokens: newTokens + 1, sampling: { temperature: 0, topK: 0, topP: 1 } }
       for await (const _ of engine.write({ ...request, stopIds: new Set(), random })) first ??= performance.now()
-      return first
+      return first ?? 0
     }),
   )
   const seconds = (performance.now() - Math.max(...firsts)) / 1000

@@ -50,6 +50,7 @@ async function addAdapters() {
 }
 
 async function pass() {
+  /** @type {any} */
   let results
   const forward = await phase(() => {
     const x = record(Tensor.empty([tokens, width], options), [before], [], () => {})

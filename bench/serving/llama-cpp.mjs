@@ -27,7 +27,7 @@ async function generate(count) {
         first ??= performance.now()
         if (++tokens > newTokens) break
       }
-      return first
+      return first ?? 0
     }),
   )
   return { seconds: (performance.now() - Math.max(...firsts)) / 1000 }
