@@ -21,8 +21,9 @@ void attention(Bench& bench, const Shape& s) {
   const TensorDesc q = make.bfloat16({s.T, s.H, s.E}), k = make.bfloat16({s.T, s.K, s.E});
   const TensorDesc v = make.bfloat16({s.T, s.K, s.E}), out = make.bfloat16({s.T, s.H, s.E});
   const TensorDesc lse = make.float32({s.H, s.T}), offsets = offsetsOf(make, s.T, 1);
-  bench.time("attention", describe(s, {s.T, s.H, s.K, s.E}),
-             [&](Context& context) { cuda::attention(context, q, k, v, offsets, offsets, scoringOf(s), out, lse, {}); });
+  bench.time("attention", describe(s, {s.T, s.H, s.K, s.E}), [&](Context& context) {
+    cuda::attention(context, q, k, v, offsets, offsets, scoringOf(s), out, lse, {});
+  });
 }
 
 void attentionDecode(Bench& bench, const Shape& s) {
@@ -30,8 +31,9 @@ void attentionDecode(Bench& bench, const Shape& s) {
   const TensorDesc q = make.bfloat16({1, s.H, s.E}), k = make.bfloat16({s.T, s.K, s.E});
   const TensorDesc v = make.bfloat16({s.T, s.K, s.E}), out = make.bfloat16({1, s.H, s.E});
   const TensorDesc ofQueries = offsetsOf(make, 1, 1), ofKeys = offsetsOf(make, s.T, 1);
-  bench.time("attentionDecode", describe(s, {s.T, s.H, s.K, s.E}),
-             [&](Context& context) { cuda::attention(context, q, k, v, ofQueries, ofKeys, scoringOf(s), out, {}, {}); });
+  bench.time("attentionDecode", describe(s, {s.T, s.H, s.K, s.E}), [&](Context& context) {
+    cuda::attention(context, q, k, v, ofQueries, ofKeys, scoringOf(s), out, {}, {});
+  });
 }
 
 void attentionBackward(Bench& bench, const Shape& s) {
