@@ -48,7 +48,7 @@ export const familyFolder = (name: string): string => goldenPath(familyPath(name
  * Those whose configuration GGUF cannot say: Mistral's window has no place in `llama`; the wrapped Gemma 3 scales scores by
  * another number than its head size.
  */
-export const lacksInGguf: ReadonlySet<string> = new Set(['mistral', 'gemma3-wrapped', 'gemma4-e2b-text', 'gemma4-e2b'])
+export const lacksInGguf: ReadonlySet<string> = new Set(['mistral', 'gemma3-wrapped'])
 
 /** Those whose results rounding changes more: random weights make sharp softmaxes of unscaled scores, and strong decay. */
 export const sharp: ReadonlySet<string> = new Set(['gemma4-e2b-text', 'gemma4-e2b', 'qwen3_5-text', 'qwen3_5'])

@@ -21,62 +21,65 @@ import { logProbsOf } from './tiny-models.js'
 const temporary = useTemporaryFolder()
 const at = (name: string) => join(temporary(), name)
 
-describeFamilies(['granitemoehybrid-dense', 'qwen3_5-text', 'qwen3_5'], (name, folder) => {
-  const { sequences } = familyExpected(name)
+describeFamilies(
+  ['granitemoehybrid-dense', 'qwen3_5-text', 'qwen3_5', 'gemma4-e2b-text', 'gemma4-e2b'],
+  (name, folder) => {
+    const { sequences } = familyExpected(name)
 
-  if (name !== 'qwen3_5')
-    test('a file of blocks is the file of floats, quantised on loading', async () => {
-      const load = async (path: string, options: LoadOptions) => {
-        using model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 2, ...options })
-        return await logProbsOf(model, sequences)
-      }
+    if (name !== 'qwen3_5')
+      test('a file of blocks is the file of floats, quantised on loading', async () => {
+        const load = async (path: string, options: LoadOptions) => {
+          using model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 2, ...options })
+          return await logProbsOf(model, sequences)
+        }
+        using model = await loadFamily(folder)
+        await model.save(at('floats.gguf'), { dtype: 'float32' })
+        await model.save(at('blocks.gguf'), { dtype: 'float32', quantise: 'q8_0' })
+        const kept = await load(at('blocks.gguf'), { quantised: true })
+        expect(kept).toEqual(await load(at('floats.gguf'), { quantise: 'q8_0' }))
+        const unpacked = await load(at('blocks.gguf'), { quantised: false })
+        for (const [i, values] of unpacked.entries()) expect(largestDifference(values, kept[i]!)).toBeLessThan(1e-3)
+        using again = await loadFamily(at('blocks.gguf'))
+        await again.save(at('again.gguf'), { dtype: 'float32', quantise: 'q8_0' })
+        expect(await load(at('again.gguf'), { quantised: true })).toEqual(kept)
+      })
+
+    test('a LoRA is the same merged into a file and beside it', async () => {
+      const random = randomStream(1, 'gguf')
       using model = await loadFamily(folder)
-      await model.save(at('floats.gguf'), { dtype: 'float32' })
-      await model.save(at('blocks.gguf'), { dtype: 'float32', quantise: 'q8_0' })
-      const kept = await load(at('blocks.gguf'), { quantised: true })
-      expect(kept).toEqual(await load(at('floats.gguf'), { quantise: 'q8_0' }))
-      const unpacked = await load(at('blocks.gguf'), { quantised: false })
-      for (const [i, values] of unpacked.entries()) expect(largestDifference(values, kept[i]!)).toBeLessThan(1e-3)
-      using again = await loadFamily(at('blocks.gguf'))
-      await again.save(at('again.gguf'), { dtype: 'float32', quantise: 'q8_0' })
-      expect(await load(at('again.gguf'), { quantised: true })).toEqual(kept)
+      await model.save(at('base.gguf'))
+      model.addAdapter('x', lora({ rank: 3, targetModules: 'all-linear' }))
+      for (const { parameter } of model.trainableParameters())
+        parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.1 * random.normal()))
+      await model.saveAdapter('x', at('adapter'))
+      const expected = await logProbsOf(model, sequences)
+
+      await mergeModel({ model: folder, adapter: at('adapter'), output: at('merged.gguf'), threads: 2 })
+      using merged = await loadFamily(at('merged.gguf'))
+      for (const [i, values] of (await logProbsOf(merged, sequences)).entries())
+        expect(largestDifference(values, expected[i]!)).toBeLessThan(1e-4)
+
+      await exportAdapter({ model: folder, adapter: at('adapter'), output: at('lora.gguf'), format: 'gguf-lora' })
+      const { weights, config } = await ModelSource.open(at('base.gguf'))
+      const sums = await withGgufLora(at('lora.gguf'), weights, config, ggufFamilyOf(config))
+      const together = await ModelSource.open(at('merged.gguf'))
+      const files = new Map<string, NativeFile>()
+      const open = (path: string) => files.get(path) ?? files.set(path, native.openFile(path)).get(path)!
+      let adapted = 0
+      for (const [weight, sum] of sums) {
+        if (sum === weights.get(weight)) continue
+        adapted++
+        using got = keep(Tensor.empty(sum.shape, { device: testDevice() }))
+        using wanted = keep(Tensor.empty(sum.shape, { device: testDevice() }))
+        sum.readInto(got, open)
+        together.loadInto(weight, wanted)
+        expect(largestDifference(await got.data(), await wanted.data()), weight).toBeLessThan(1e-5)
+      }
+      expect(adapted).toBe(model.linears().length)
+      for (const file of [...files.values(), together]) 'close' in file ? file.close() : file.closeFiles()
     })
-
-  test('a LoRA is the same merged into a file and beside it', async () => {
-    const random = randomStream(1, 'gguf')
-    using model = await loadFamily(folder)
-    await model.save(at('base.gguf'))
-    model.addAdapter('x', lora({ rank: 3, targetModules: 'all-linear' }))
-    for (const { parameter } of model.trainableParameters())
-      parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.1 * random.normal()))
-    await model.saveAdapter('x', at('adapter'))
-    const expected = await logProbsOf(model, sequences)
-
-    await mergeModel({ model: folder, adapter: at('adapter'), output: at('merged.gguf'), threads: 2 })
-    using merged = await loadFamily(at('merged.gguf'))
-    for (const [i, values] of (await logProbsOf(merged, sequences)).entries())
-      expect(largestDifference(values, expected[i]!)).toBeLessThan(1e-4)
-
-    await exportAdapter({ model: folder, adapter: at('adapter'), output: at('lora.gguf'), format: 'gguf-lora' })
-    const { weights, config } = await ModelSource.open(at('base.gguf'))
-    const sums = await withGgufLora(at('lora.gguf'), weights, config, ggufFamilyOf(config))
-    const together = await ModelSource.open(at('merged.gguf'))
-    const files = new Map<string, NativeFile>()
-    const open = (path: string) => files.get(path) ?? files.set(path, native.openFile(path)).get(path)!
-    let adapted = 0
-    for (const [weight, sum] of sums) {
-      if (sum === weights.get(weight)) continue
-      adapted++
-      using got = keep(Tensor.empty(sum.shape, { device: testDevice() }))
-      using wanted = keep(Tensor.empty(sum.shape, { device: testDevice() }))
-      sum.readInto(got, open)
-      together.loadInto(weight, wanted)
-      expect(largestDifference(await got.data(), await wanted.data()), weight).toBeLessThan(1e-5)
-    }
-    expect(adapted).toBe(model.linears().length)
-    for (const file of [...files.values(), together]) 'close' in file ? file.close() : file.closeFiles()
-  })
-})
+  },
+)
 
 describe.each([
   [32, 'q8_0'],

@@ -26,8 +26,8 @@ interface Layout {
   readonly convert?: (module: string, tensor: GoldenTensor, config: Json) => GoldenTensor | null
   /** Names of the tensors that a weight is cut into. */
   readonly parts?: Record<string, readonly string[]>
-  /** The name of a tensor that is not read. */
-  readonly extra?: string
+  /** A tensor that is no weight. */
+  readonly extra?: { readonly name: string; readonly values: readonly number[] }
 }
 
 const llamaNames = {
@@ -189,7 +189,7 @@ const layouts: Record<string, Layout> = {
     },
     convert: qwenTensor,
     // A file with a layer that predicts more tokens.
-    extra: 'blk.4.nextn.eh_proj.weight',
+    extra: { name: 'blk.4.nextn.eh_proj.weight', values: Array(8).fill(0) },
     metadata: (config) => ({
       block_count: uint32(5),
       nextn_predict_layers: uint32(1),
@@ -202,6 +202,36 @@ const layouts: Record<string, Layout> = {
       'ssm.group_count': uint32(config.linear_num_key_heads!),
       'ssm.time_step_rank': uint32(config.linear_num_value_heads!),
       'ssm.inner_size': uint32(config.linear_num_value_heads! * config.linear_value_head_dim!),
+    }),
+  },
+  'gemma4-e2b-text': {
+    architecture: 'gemma4',
+    names: {
+      ...aroundNames,
+      'model.embed_tokens_per_layer': 'per_layer_token_embd',
+      'model.per_layer_model_projection': 'per_layer_model_proj',
+      'model.per_layer_projection_norm': 'per_layer_proj_norm',
+      per_layer_input_gate: 'inp_gate',
+      per_layer_projection: 'proj',
+      post_per_layer_input_norm: 'post_norm',
+      layer_scalar: 'layer_output_scale.weight',
+    },
+    extra: { name: 'rope_freqs.weight', values: [1, 1, 1e30, 1e30, 1e30, 1e30, 1e30, 1e30] },
+    metadata: (config) => ({
+      ...gemmaLike(config),
+      final_logit_softcapping: float32(config.final_logit_softcapping!),
+      'attention.sliding_window_pattern': array(7, [1, 1, 0, 1, 1, 0, 1, 0].map(bool)),
+      'attention.shared_kv_layers': uint32(4),
+      'attention.key_length': uint32(16),
+      'attention.value_length': uint32(16),
+      'attention.key_length_swa': uint32(8),
+      'attention.value_length_swa': uint32(8),
+      feed_forward_length: array(5, [40, 40, 40, 40, 80, 80, 80, 80].map(uint32)),
+      embedding_length_per_layer_input: uint32(6),
+      'rope.freq_base': float32(1e6),
+      'rope.freq_base_swa': float32(1e4),
+      'rope.dimension_count': uint32(16),
+      'rope.dimension_count_swa': uint32(8),
     }),
   },
   gpt2: {
@@ -261,8 +291,8 @@ function convert(name: string, layout: Layout): Uint8Array {
     }
   }
   if (layout.extra) {
-    parts.push({ name: layout.extra, sizes: [8], type: 0, offset })
-    data.push(Buffer.alloc(32))
+    parts.push({ name: layout.extra.name, sizes: [8], type: 0, offset })
+    data.push(Buffer.from(Float32Array.from(layout.extra.values).buffer))
   }
   const metadata = { ...baseMetadata(config), ...layout.metadata?.(config) }
   const header = ggufBytes({

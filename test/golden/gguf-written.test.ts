@@ -15,6 +15,7 @@ import {
   familyPath,
   lacksInGguf,
   loadFamily,
+  sharp,
 } from './families.js'
 import { lacksGolden, largestDifference } from './files.js'
 import { expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-models.js'
@@ -40,8 +41,8 @@ describeFamilies(written, (name, folder) => {
     await model.save(join(at(), 'small.gguf'), { dtype: 'q8_0' })
     using small = await loadFamily(join(at(), 'small.gguf'))
     const near = await logProbsOf(small, sequences)
-    // These checkpoints have longer sequences than the others, and hybrids multiply several projections.
-    const most = { olmo3: 0.15, lfm2: 0.25, 'qwen3_5-text': 0.5 }[name] ?? 0.1
+    // These checkpoints have longer sequences than the others, and LFM2 multiplies three projections.
+    const most = sharp.has(name) ? 1 : ({ olmo3: 0.15, lfm2: 0.25 }[name] ?? 0.1)
     for (const [i, values] of near.entries()) expect(largestDifference(values, logprobs[i]!)).toBeLessThan(most)
   })
 })
@@ -64,17 +65,6 @@ needing(lacksGolden(familyPath('mistral'))).test(
     using model = await loadFamily(familyFolder('mistral'))
     await expect(model.save(join(at(), 'model.gguf'))).rejects.toThrow(
       /architecture llama cannot say what the model's configuration says: .*window is \d+ and would be null/,
-    )
-    expect(readdirSync(at())).toEqual([])
-  },
-)
-
-needing(lacksGolden(familyPath('gemma4-e2b-text'))).test(
-  'a family that GGUF has no architecture for is refused by name',
-  async () => {
-    using model = await loadFamily(familyFolder('gemma4-e2b-text'))
-    await expect(model.save(join(at(), 'model.gguf'))).rejects.toThrow(
-      'GGUF files have no architecture for models of the type gemma4_text.',
     )
     expect(readdirSync(at())).toEqual([])
   },

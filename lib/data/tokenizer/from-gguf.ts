@@ -33,10 +33,11 @@ function sourceFromGguf(metadata: ReadonlyMap<string, unknown>, file: string): S
   if (kind === undefined || kind === 'none' || kind === 'no_vocab') return null
   const vocabulary = readVocabulary(metadata, file)
   if (kind === 'gpt2') return byteLevelSource(vocabulary)
-  if (kind === 'llama') return sentencePieceSource(vocabulary)
+  if (kind === 'llama') return sentencePieceSource(vocabulary, mergesFromScores)
+  if (kind === 'gemma4') return sentencePieceSource(vocabulary, mergesOf)
   throw new InputError(
     'unsupported-tokenizer',
-    `${file} holds a tokenizer of kind "${kind}" (tokenizer.ggml.model), of which only gpt2 and llama are supported; load the model from a folder with its tokenizer.json instead.`,
+    `${file} holds a tokenizer of kind "${kind}" (tokenizer.ggml.model), of which only gpt2, llama and gemma4 are supported; load the model from a folder with its tokenizer.json instead.`,
   )
 }
 
@@ -74,10 +75,7 @@ function readVocabulary(metadata: ReadonlyMap<string, unknown>, file: string): V
 
 function byteLevelSource(vocabulary: Vocabulary): SourceWithoutFiles {
   const { metadata, file, tokens } = vocabulary
-  const merges = metadata.get('tokenizer.ggml.merges')
-  if (!Array.isArray(merges)) {
-    throw new InputError('malformed-tokenizer', `${file}: expected a list of strings in tokenizer.ggml.merges.`)
-  }
+  const merges = mergesOf(vocabulary)
   const recipe = preTokenizerRecipe(String(metadata.get('tokenizer.ggml.pre') ?? 'default'), file)
   return finish(vocabulary, {
     addsBos: vocabulary.flag('add_bos_token', recipe.addsBos),
@@ -100,7 +98,17 @@ function byteLevelSource(vocabulary: Vocabulary): SourceWithoutFiles {
   })
 }
 
-function sentencePieceSource(vocabulary: Vocabulary): SourceWithoutFiles {
+function mergesOf({ metadata, file }: Vocabulary): string[] {
+  const merges = metadata.get('tokenizer.ggml.merges')
+  if (Array.isArray(merges)) return merges
+  throw new InputError('malformed-tokenizer', `${file}: expected a list of strings in tokenizer.ggml.merges.`)
+}
+
+/** Makes a tokenizer that falls back to bytes, whose merges follow from scores, or are listed as in Gemma 4. */
+function sentencePieceSource(
+  vocabulary: Vocabulary,
+  mergesIn: (vocabulary: Vocabulary) => readonly (string | [string, string])[],
+): SourceWithoutFiles {
   const { tokens } = vocabulary
   const addsSpace = vocabulary.flag('add_space_prefix', true)
   const unknownId = Number(vocabulary.metadata.get('tokenizer.ggml.unknown_token_id') ?? 0)
@@ -133,7 +141,7 @@ function sentencePieceSource(vocabulary: Vocabulary): SourceWithoutFiles {
       byte_fallback: true,
       ignore_merges: false,
       vocab: idsByToken(tokens),
-      merges: mergesFromScores(vocabulary),
+      merges: mergesIn(vocabulary),
     },
   })
 }

@@ -27,12 +27,14 @@ interface BpeModel {
  * Returns the fields of a tokenizer for a model that embeds `rows` tokens; rows without a token get unused ones.
  *
  * @param origin names the tokenizer in errors
+ * @param fallback llama.cpp's kind of a tokenizer that falls back to bytes: with scores, or with merges as in Gemma 4
  * @throws UsageError `unsupported-tokenizer` if GGUF cannot express it, or gives other ids
  */
 export async function tokenizerFields(
   tokenizer: Tokenizer,
   rows: number,
   origin: string,
+  fallback: 'llama' | 'gemma4' = 'llama',
 ): Promise<Map<string, GgufField>> {
   const unsupported = (why: string) =>
     new UsageError('unsupported-tokenizer', `The tokenizer of ${origin} cannot be written into a GGUF file: ${why}.`)
@@ -51,8 +53,9 @@ export async function tokenizerFields(
   const types = tokens.map((token, id) => typeOf(tokenizer, model, token, id))
   const fields = new Map<string, GgufField>()
   const set = (key: string, field: GgufField) => fields.set(`tokenizer.ggml.${key}`, field)
-  set('model', ggufText(isByteLevel ? 'gpt2' : 'llama'))
-  set('pre', ggufText(name ?? 'default'))
+  const kind = isByteLevel ? 'gpt2' : fallback
+  set('model', ggufText(kind))
+  if (kind !== 'gemma4') set('pre', ggufText(name ?? 'default'))
   set(
     'tokens',
     list(
@@ -61,7 +64,7 @@ export async function tokenizerFields(
     ),
   )
   set('token_type', list('int32', types))
-  if (isByteLevel) {
+  if (kind !== 'llama') {
     set(
       'merges',
       list(
@@ -69,8 +72,9 @@ export async function tokenizerFields(
         model.merges.map((merge) => (typeof merge === 'string' ? merge : merge.join(' '))),
       ),
     )
-  } else {
-    set('scores', list('float32', scoresOf(tokens, model)))
+  }
+  if (!isByteLevel) {
+    if (kind === 'llama') set('scores', list('float32', scoresOf(tokens, model)))
     const [first = -1] = await tokenizer.encode('a')
     set('add_space_prefix', bool(tokenizer.tokenOf(first)?.startsWith(SPACE_MARK) ?? false))
   }

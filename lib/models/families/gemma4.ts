@@ -1,10 +1,15 @@
-import { isJsonObject } from '../../io/json.js'
-import type { ModelSizes } from '../network/model-config.js'
-import type { AttentionPlan, DecoderBlockPlan, NetworkPlan } from '../network/plan.js'
+import { float32, list, uint32 } from '../../io/gguf-writer.js'
+import { isJsonObject, type JsonObject } from '../../io/json.js'
+import { windowField } from '../gguf/fields.js'
+import type { Fields } from '../gguf/gguf-family.js'
+import type { GgufMetadata } from '../gguf/metadata.js'
+import { llamaNames, llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import type { ModelConfig, ModelSizes } from '../network/model-config.js'
+import { type AttentionPlan, attentionsOf, type DecoderBlockPlan, type NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
 import { gemmaRest } from './gemma.js'
-import { gemmaNorms } from './gemma2.js'
+import { gemmaNorms, normNames } from './gemma2.js'
 import {
   type Defaults,
   hasWindow,
@@ -90,7 +95,100 @@ export const gemma4: Family = {
     }
   },
 
-  gguf: null,
+  gguf: {
+    architecture: 'gemma4',
+    className: 'Gemma4ForCausalLM',
+    tokenizer: 'gemma4',
+    names: {
+      ...llamaNamesWith({
+        ...normNames,
+        ...queryKeyNorms,
+        inp_gate: 'per_layer_input_gate',
+        proj: 'per_layer_projection',
+        post_norm: 'post_per_layer_input_norm',
+      }),
+      outer: {
+        ...llamaNames.outer,
+        per_layer_token_embd: 'model.embed_tokens_per_layer',
+        per_layer_model_proj: 'model.per_layer_model_projection',
+        per_layer_proj_norm: 'model.per_layer_projection_norm',
+      },
+      whole: { 'layer_output_scale.weight': 'layer_scalar' },
+    },
+    config: configOfFile,
+    fields: fieldsOfFile,
+  },
+}
+
+function configOfFile(metadata: GgufMetadata): JsonObject {
+  const { read, layers, headSize, file } = metadata
+  const counts = (name: string) => read.counts(metadata.key(name), layers)
+  const isLocal = read.flagsOfLayers(metadata.key('attention.sliding_window_pattern'))
+  if (isLocal?.length !== layers) throw read.unsupported('no attention.sliding_window_pattern for each layer')
+  const global = isLocal.indexOf(false)
+  const [widths, keyValueHeads] = [counts('feed_forward_length'), counts('attention.head_count_kv')]
+  const localHeadSize = metadata.number('attention.key_length_swa', headSize)
+  for (const name of ['attention.value_length_swa', 'rope.dimension_count_swa'])
+    read.refuseUnless(metadata.key(name), localHeadSize)
+  const { rope_theta, rope_scaling, ...config } = metadata.llamaConfig({
+    theta: parameters.full_attention.rope_theta,
+    intermediateSize: widths[0]!,
+    keyValueHeads: keyValueHeads[Math.max(0, isLocal.indexOf(true))]!,
+  })
+  return {
+    hidden_activation: 'gelu_pytorch_tanh',
+    ...config,
+    head_dim: localHeadSize,
+    global_head_dim: headSize,
+    num_global_key_value_heads: keyValueHeads[global]!,
+    attention_k_eq_v: !file.tensors.has(`blk.${global}.attn_v.weight`),
+    num_kv_shared_layers: metadata.number('attention.shared_kv_layers', 0),
+    use_double_wide_mlp: widths.some((width) => width !== widths[0]),
+    rope_parameters: {
+      full_attention: { rope_theta: rope_theta!, ...((rope_scaling as JsonObject | null) ?? { rope_type: 'default' }) },
+      sliding_attention: {
+        rope_theta: metadata.number('rope.freq_base_swa', parameters.sliding_attention.rope_theta),
+        rope_type: 'default',
+      },
+    },
+    sliding_window: metadata.number('attention.sliding_window'),
+    layer_types: isLocal.map((local) => (local ? 'sliding_attention' : 'full_attention')),
+    final_logit_softcapping: metadata.optionalNumber('final_logit_softcapping'),
+    hidden_size_per_layer_input: metadata.number('embedding_length_per_layer_input', 0),
+    vocab_size_per_layer_input: file.tensors.get('per_layer_token_embd.weight')?.shape[0] ?? null,
+  }
+}
+
+function fieldsOfFile(config: ModelConfig): Fields {
+  const { blocks, perLayer, logits } = config.network
+  const attentions = attentionsOf(config.network)
+  // The last layer has no window; others of its kind are equal to it.
+  const kindOf = ({ rotary, shape, softmax }: AttentionPlan) => JSON.stringify([rotary, shape.headSize, softmax.window])
+  const global = attentions.at(-1)!
+  const isLocal = attentions.map((attention) => kindOf(attention) !== kindOf(global))
+  const local = attentions[isLocal.indexOf(true)] ?? global
+  const { headSize } = global.shape
+  return {
+    ...windowField(config),
+    'attention.sliding_window_pattern': list('bool', isLocal),
+    'attention.key_length': uint32(headSize),
+    'attention.value_length': uint32(headSize),
+    'attention.key_length_swa': uint32(config.headSize),
+    'attention.value_length_swa': uint32(config.headSize),
+    'attention.head_count_kv': list(
+      'int32',
+      attentions.map(({ shape }) => shape.keyValueHeads),
+    ),
+    'attention.shared_kv_layers': uint32(attentions.filter(({ source }) => source !== undefined).length),
+    feed_forward_length: list(
+      'int32',
+      blocks.map(({ mlp }) => mlp.down.inFeatures),
+    ),
+    'rope.dimension_count_swa': uint32(local.rotary!.headSize),
+    'rope.freq_base_swa': float32(local.rotary!.theta),
+    embedding_length_per_layer_input: uint32(perLayer?.size ?? 0),
+    ...(logits.softcap !== null && { final_logit_softcapping: float32(logits.softcap) }),
+  }
 }
 
 interface Layer extends Pick<ModelSizes, 'headSize' | 'keyValueHeads' | 'intermediateSize'> {

@@ -3,7 +3,7 @@ import { float32, type GgufField, ggufText, uint32 } from '../../io/gguf-writer.
 import type { ModelConfig } from '../network/model-config.js'
 import { attentionsOf, type RotaryPlan, rotaryPlans } from '../network/plan.js'
 import type { Fields, GgufFamily } from './gguf-family.js'
-import { llama3Factors } from './rope-factors.js'
+import { llama3Factors, proportionalFactors } from './rope-factors.js'
 
 /** Returns a model's metadata, without its tokenizer's. */
 export function modelFields(config: ModelConfig, { architecture, fields }: GgufFamily): Map<string, GgufField> {
@@ -63,6 +63,10 @@ export function windowField({ network, maxPositions }: ModelConfig): Fields {
 /** Returns the values of `rope_freqs.weight`; null where the model has none. */
 export function ropeFactors(config: ModelConfig): Float32Array | null {
   const rotary = mainRotary(config)
+  if (rotary?.scaling.type === 'proportional') {
+    const { factor, part } = rotary.scaling
+    return Float32Array.from(proportionalFactors(factor, part, rotary.headSize))
+  }
   if (rotary?.scaling.type !== 'llama3') return null
   const { factor, originalPositions } = rotary.scaling
   return Float32Array.from(llama3Factors(factor, originalPositions, rotary.theta, rotary.headSize))

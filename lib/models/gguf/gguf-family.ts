@@ -23,6 +23,8 @@ export interface GgufFamily {
   readonly names: GgufNames
   /** Returns how a tensor differs from its weight, by its GGUF name; null where it does not. */
   layout?(tensor: string, config: ModelConfig): TensorLayout | null
+  /** llama.cpp's kind of its tokenizers that fall back to bytes; absent: `llama`. */
+  readonly tokenizer?: 'gemma4'
   /** Whether files have norms' weights with their offset (`NormPlan.weightOffset`) added. */
   readonly addsOffsets?: boolean
 }

@@ -15,6 +15,8 @@ interface FamilyRotary {
 }
 
 interface LlamaKeys extends FamilyRotary {
+  /** Width of the MLP, where the file lists several. */
+  readonly intermediateSize?: number
   /** Heads of keys and values, where the file lists others for layers without attention. */
   readonly keyValueHeads?: number
 }
@@ -77,11 +79,11 @@ export class GgufMetadata {
   }
 
   /** The configuration of Llama's layers, without biases. */
-  llamaConfig({ keyValueHeads, ...rotary }: LlamaKeys = {}): JsonObject {
+  llamaConfig({ intermediateSize, keyValueHeads, ...rotary }: LlamaKeys = {}): JsonObject {
     const { read } = this
     return {
       hidden_size: this.hiddenSize,
-      intermediate_size: read.countOfLayers(this.key('feed_forward_length')),
+      intermediate_size: intermediateSize ?? read.countOfLayers(this.key('feed_forward_length')),
       num_hidden_layers: this.layers,
       num_attention_heads: this.heads,
       num_key_value_heads: keyValueHeads ?? read.countOfLayers(this.key('attention.head_count_kv'), this.heads),

@@ -3,6 +3,7 @@ import { inverseFrequencies } from '../../nn/rotary.js'
 
 /** The `rope_scaling` of a Llama configuration. */
 export type RopeScaling =
+  | { rope_type: 'proportional'; factor: number; partial_rotary_factor: number }
   | { rope_type: 'linear'; factor: number }
   | {
       rope_type: 'yarn'
@@ -35,15 +36,24 @@ interface RopeFactors {
 const LOW_FREQUENCY_FACTOR = 1
 const HIGH_FREQUENCY_FACTOR = 4
 
+/** The divisor of pairs that do not rotate, as llama.cpp's converter writes it, and the least that counts as one. */
+const [NEVER, AT_LEAST] = [1e30, 1e20]
+
 /**
- * Returns the Llama-3 scaling that a GGUF file stores only as a table. The factor is the table's largest divisor; the context
+ * Returns the scaling that a GGUF file stores only as a table. Proportional rotary embedding divides some pairs alike, and the rest
+ * do not rotate. Of Llama 3's, the factor is the table's largest divisor; the context
  * length of pretraining is the power of two that gives an equal table.
  * @returns null if every divisor is 1
- * @throws UsageError `unsupported-option` if no Llama-3 scaling gives this table
+ * @throws UsageError `unsupported-option` if no scaling gives this table
  */
 export function ropeScalingFromFactors({ factors, theta, headSize, original, path }: RopeFactors): RopeScaling | null {
   const factor = factors.reduce((largest, value) => Math.max(largest, value), 0)
   if (factors.length === headSize / 2 && factors.every((value) => value === 1)) return null
+  const rotated = factors.findIndex((value) => value >= AT_LEAST)
+  const isProportional =
+    rotated > 0 && factors.every((value, i) => (i < rotated ? value === factors[0] : value >= AT_LEAST))
+  if (factors.length === headSize / 2 && isProportional)
+    return { rope_type: 'proportional', factor: factors[0]!, partial_rotary_factor: rotated / factors.length }
   const contextLengths = original === null ? Array.from({ length: 15 }, (_, power) => 64 * 2 ** power) : [original]
   for (const contextLength of contextLengths) {
     const expected = llama3Factors(factor, contextLength, theta, headSize)
@@ -61,6 +71,12 @@ export function ropeScalingFromFactors({ factors, theta, headSize, original, pat
     'unsupported-option',
     `${path} has a rope_freqs.weight that is not Llama 3's table for head size ${headSize} and base ${theta}.`,
   )
+}
+
+/** Returns the divisors of proportional rotary embedding. */
+export function proportionalFactors(factor: number, part: number, headSize: number): number[] {
+  const rotated = Math.floor((part * headSize) / 2)
+  return Array.from({ length: headSize / 2 }, (_, pair) => (pair < rotated ? factor : NEVER))
 }
 
 /** Returns the divisors [headSize / 2] of the rotary frequencies: from 1 for the fastest to `factor` for the slowest. */

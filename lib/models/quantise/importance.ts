@@ -13,7 +13,7 @@ import { ggufFamilyOf } from '../families/gguf-config.js'
 import { inFileOrder } from '../gguf/layout.js'
 import { ggufTensors } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { type LinearPlan, linearGroups, linearsOf } from '../network/plan.js'
+import { type LinearPlan, linearGroups } from '../network/plan.js'
 
 /** Statistics of weights' inputs. */
 interface Importance {
@@ -190,9 +190,8 @@ export async function importanceFor(
   const importance = await readImportance(path)
   const columns = new Map(importance.columns)
   const namesOf = ggufNamesOf(config)
-  const linears = linearsOf(config.network).flatMap((layer) =>
-    namesOf(layer).map((name) => ({ name, inFeatures: layer.inFeatures })),
-  )
+  const layers = config.network.blocks.flatMap(linearGroups).flat()
+  const linears = layers.flatMap((layer) => namesOf(layer).map((name) => ({ name, inFeatures: layer.inFeatures })))
   const { hiddenSize } = config
   const sizes = [...linears, { name: 'output.weight', inFeatures: hiddenSize }]
   for (const { name, inFeatures } of sizes) {

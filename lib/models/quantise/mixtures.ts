@@ -72,6 +72,7 @@ function wantedFormat(mixture: GgufMixture, name: string, columns: number, facts
     case 'output':
       return formatOfHead(main, columns)
     case 'token_embd':
+    case 'per_layer_token_embd':
       return facts.tiedEmbeddings ? formatOfHead(main, columns) : main
     case 'attn_v':
     case 'attn_qkv': {

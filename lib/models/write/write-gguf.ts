@@ -108,19 +108,22 @@ export async function writeModelGguf(
   ]
   await writeGguf(
     path,
-    new Map([...fields, ...general, ...(importance?.fields ?? []), ...(await fieldsOfTokenizer(model))]),
+    new Map([...fields, ...general, ...(importance?.fields ?? []), ...(await fieldsOfTokenizer(model, family))]),
     entries,
   )
 }
 
-async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
+async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel, family: GgufFamily) {
   if (source?.format === 'gguf') {
     const copied = copiedTokenizerFields((await readModelGguf(source.path)).metadata)
     return copied.has('tokenizer.ggml.model') ? copied : noTokenizerFields
   }
   if (!tokenizer) return noTokenizerFields
-  return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
+  return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model', family.tokenizer)
 }
+
+/** The matrix that llama.cpp's mixtures leave as it is. */
+const NOT_IN_MIXTURES = 'per_layer_model_proj.weight'
 
 /** Rows of a weight of this shape. */
 interface WeightPart extends GgufPart {
@@ -145,6 +148,7 @@ function storedDTypes(
     const columns = shape.at(-1)!
     const blocks = quantise && linears.has(weight) ? formatOfLinear(quantise, name, columns, facts) : null
     if (blocks) quantised++
+    else if (isMixture(dtype) && name === NOT_IN_MIXTURES) return [name, 'float32']
     return [name, blocks ?? (isMixture(dtype) ? formatInMixture(dtype, name, columns, facts) : dtype)]
   })
   if (quantise === undefined || quantised > 0) return new Map(dtypes)

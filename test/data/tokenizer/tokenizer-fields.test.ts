@@ -112,9 +112,12 @@ describe('a tokenizer in GGUF metadata', () => {
       files: () => new Map([['tokenizer.json', JSON.stringify(json)]]),
     })
     const fields = await tokenizerFields(tokenizer, pieces.length + letters.length, 'pieces')
-    const copy = await again(fields)
-    for (const text of ['ab', 'abc', 'ab c', 'é ab', 'bc<s>ab', ''])
-      expect(await copy.encodeText(text), text).toEqual(await tokenizer.encodeText(text))
+    const withMerges = await tokenizerFields(tokenizer, pieces.length + letters.length, 'pieces', 'gemma4')
+    expect(withMerges.get('tokenizer.ggml.merges')!.value).toHaveLength(json.model.merges.length)
+    for (const copy of [await again(fields), await again(withMerges)]) {
+      for (const text of ['ab', 'abc', 'ab c', 'é ab', 'bc<s>ab', ''])
+        expect(await copy.encodeText(text), text).toEqual(await tokenizer.encodeText(text))
+    }
     expect(fields.get('tokenizer.ggml.add_space_prefix')).toMatchObject({ value: true })
     expect(fields.get('tokenizer.ggml.token_type')!.value).toMatchObject({ 0: 2, 1: 3, 3: 6, 259: 1 })
   })
