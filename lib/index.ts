@@ -106,6 +106,9 @@ export {
 export {
   Chat,
   type ChatOptions,
+  type Constraint,
+  type ConstraintOptions,
+  type ConstraintTokens,
   type FinishReason,
   type GeneratedPiece,
   type GenerateOptions,
@@ -113,11 +116,12 @@ export {
   generate,
   generateStream,
   type LanguageModel,
-  type NewToken,
+  openConstraint,
   type Sampling,
   TextEngine,
   type TokenCache,
   type TokenChoice,
+  type TokenText,
 } from './generate/index.js'
 export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
 export type {

@@ -298,7 +298,7 @@ export class Engine implements AsyncDisposable {
       return chosen
     }
     // The device computes meanwhile.
-    const rows = writing.map((row) => pass[row]!.choice())
+    const rows = await Promise.all(writing.map((row) => pass[row]!.choice()))
     using own = writing.length === pass.length ? null : gatherRows(logits, writing)
     for (const [i, token] of (await chooseTokens(own ?? logits, rows)).entries()) chosen[writing[i]!] = token
     return chosen

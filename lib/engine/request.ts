@@ -4,9 +4,9 @@ import type { Sampling } from '../tensor/operations/sampling.js'
 import type { EditOptions } from './sampling/logits-edits.js'
 
 /** What a text must conform to. */
-export interface Constraint {
+export interface TokenConstraint {
   /** Returns a bit for each token that may come next, in words of 32 bits from the lowest on. */
-  mask(): Int32Array
+  mask(): Promise<Int32Array>
   /** Tells the token that was chosen. */
   accept(id: number): void
 }
@@ -20,7 +20,7 @@ export interface EngineRequest {
   /** Penalties, biases and forbidden tokens. */
   readonly edits?: EditOptions | undefined
   /** What the text must conform to. */
-  readonly constraint?: Constraint | undefined
+  readonly constraint?: TokenConstraint | undefined
   /** Number of likeliest tokens to list with the probability of each new one; undefined: no probabilities. */
   readonly topLogprobs?: number | undefined
   /** Tokens that end the sequence. */

@@ -97,11 +97,12 @@ export class Sequence implements Schedulable {
     while (this.held * PAGE < this.read + this.next) this.#addPage(pool.take())
   }
 
-  /** How its next token is chosen. */
-  choice(): ChoiceOfRow {
+  /** Returns how its next token is chosen. */
+  async choice(): Promise<ChoiceOfRow> {
     const { sampling, random, constraint, topLogprobs } = this.facts.request
     const uniform = sampling.temperature === 0 ? 0 : random.uniform()
-    return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask: constraint?.mask(), topLogprobs }
+    const mask = await constraint?.mask()
+    return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask, topLogprobs }
   }
 
   /** Counts the next tokens as read, makes pages known that are full now, and adds the new token that they gave, if any. */

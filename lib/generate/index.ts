@@ -4,11 +4,18 @@ export type { FinishReason, NewToken } from '../engine/index.js'
 export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
 export { Chat, type ChatOptions } from './chat.js'
 export {
+  type Constraint,
+  type ConstraintOptions,
+  type ConstraintTokens,
+  openConstraint,
+} from './constraints/constraint.js'
+export {
   type ContinuationRequest,
   continueTokens,
   drain,
   type GeneratedPiece,
   type GenerateResult,
+  type TokenText,
   textOfTokens,
 } from './continuation.js'
 export { generate, generateStream } from './generate.js'

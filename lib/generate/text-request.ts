@@ -3,7 +3,10 @@ import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { EngineRequest } from '../engine/index.js'
+import { jsonIn, readJsonObject } from '../io/json.js'
 import { Model, ModelView } from '../models/index.js'
+import type { GenerateSettings } from '../options/index.js'
+import { type Constraint, type ConstraintTokens, openConstraint } from './constraints/constraint.js'
 import {
   type ContinuationRequest,
   type GeneratedPiece,
@@ -23,6 +26,7 @@ export interface TextRequest extends ContinuationRequest {
   readonly tokenizer: Tokenizer
   /** Number of likeliest tokens to list with the probability of each token of the prompt; undefined: no probabilities. */
   readonly promptTop: number | undefined
+  readonly constraint: Constraint | undefined
 }
 
 /** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
@@ -36,15 +40,34 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
   const template = Array.isArray(prompt) ? null : await promptTemplate(model, options, onWarning)
   const tools = await resolveTools(options.tools)
   const asked = { prompt, system, messages, tools, templateOptions }
+  const ids = await promptTokens(model, template, asked, signal)
+  const stopIds = await stopTokens(model, template)
   return {
     tokenizer,
-    ids: await promptTokens(model, template, asked, signal),
+    ids,
     ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
-    stopIds: await stopTokens(model, template),
+    stopIds,
+    constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }),
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
     signal,
   }
+}
+
+async function constraintOf(
+  { schema: given, grammar, regex, choices }: GenerateSettings,
+  { tokenizer, vocabularySize, eosIds }: ConstraintTokens,
+): Promise<Constraint | undefined> {
+  const schema = typeof given === 'string' ? await schemaIn(given) : given
+  const options = Object.entries({ schema, grammar, regex, choices }).filter(([, value]) => value !== undefined)
+  if (options.length === 0) return undefined
+  return openConstraint(Object.fromEntries(options), { tokenizer, ...(vocabularySize && { vocabularySize }), eosIds })
+}
+
+/** Reads a schema that is JSON itself, or in a file. */
+async function schemaIn(text: string): Promise<unknown> {
+  const isJson = /^\s*[{tf]/.test(text) && jsonIn(text) !== undefined
+  return isJson ? jsonIn(text) : readJsonObject(text)
 }
 
 /** Yields the text that a writer writes; its return value is the complete result. */
@@ -53,13 +76,26 @@ export async function* writtenText(
   writer: Pick<SequenceWriter, 'write'>,
   request: TextRequest & Pick<EngineRequest, 'adapters'>,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  const { ids, tokenizer, promptTop } = request
-  if (promptTop === undefined) return yield* textOfTokens(writer.write(request), request)
+  const { ids, tokenizer, promptTop, constraint } = request
+  try {
+    const promptLogprobs = promptTop === undefined ? null : await logprobsOfPrompt(model, ids, promptTop, tokenizer)
+    const result = yield* textOfTokens(writer.write(request), request)
+    return promptLogprobs ? { ...result, promptLogprobs } : result
+  } finally {
+    constraint?.dispose()
+  }
+}
+
+async function logprobsOfPrompt(
+  model: LanguageModel,
+  ids: readonly number[],
+  top: number,
+  tokenizer: Tokenizer,
+): Promise<NonNullable<GenerateResult['promptLogprobs']>> {
   if (!(model instanceof Model || model instanceof ModelView))
     throw new UsageError('unfit-options', 'Log-probabilities of a prompt need a model as loadModel gives them.')
-  const ranked = await rankPrompt(model, ids, promptTop)
+  const ranked = await rankPrompt(model, ids, top)
   const [first] = ids as [number]
   const others = await Promise.all(ranked.map((token) => tokenText(token, tokenizer)))
-  const promptLogprobs = [{ id: first, token: await tokenizer.decode([first]), logprob: null }, ...others]
-  return { ...(yield* textOfTokens(writer.write(request), request)), promptLogprobs }
+  return [{ id: first, token: await tokenizer.decode([first]), logprob: null }, ...others]
 }

@@ -22,7 +22,11 @@ export interface RowAdapters {
  * (query, key and value; gate and up) share one.
  */
 export class LinearInput {
-  /** The rows that have adapters of their own, as inputs of these. */
+  /**
+   * The rows that have adapters of their own, as inputs of these.
+   *
+   * @internal
+   */
   readonly rows: readonly (RowAdapters & { readonly input: LinearInput })[]
   readonly #derived = new Map<string, Tensor>()
 

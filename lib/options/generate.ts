@@ -11,6 +11,7 @@ import {
   whereDecodingIsNotSlower,
   withoutHub,
 } from './common.js'
+import { constraintOptions } from './constraint.js'
 import { samplingOptions } from './sampling.js'
 
 const someText = z.string().min(1)
@@ -43,6 +44,7 @@ export const GenerateSchema = z.strictObject({
   topP: real('keep the likeliest tokens that together have this probability', 1, { above: 0, max: 1 }),
   topK: integer('keep the K likeliest tokens; 0 keeps all', 0, { min: 0 }),
   ...samplingOptions,
+  ...constraintOptions,
   n: integer('texts for each prompt, with draws of their own', 1, { min: 1, max: 1024 }),
   logprobs: flag('the log-probability of each new token, before any option changes it'),
   promptLogprobs: flag('also the log-probabilities of the prompt'),

@@ -80,6 +80,7 @@ beforeAll(async () => {
   disposables.push({ dispose: () => void texts.close() }, loaded, cache, memory, parameter, optimizer)
   loaded.addAdapter('a', library.mora({ rank: 2 }))
   const form = await library.answerForm({ render: async () => '' })
+  const tokenizer = await library.loadTokenizer(goldenPath('tokenizers/small-bpe'))
   const choice = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
   const paths = { model, adapter: join(folder, 'adapter'), output: join(folder, 'never') }
   const of = (name: string, right: unknown[], fits?: string[][]): Subject => ({
@@ -147,6 +148,7 @@ beforeAll(async () => {
     of('answerForm', [{ render: async () => '' }, {}], [[], [...options, 'foreign object']]),
     of('answerMessage', [{ content: '', toolCalls: [] }]),
     of('parseAnswer', ['a', { form }], [['text', 'empty text']]),
+    of('openConstraint', [{ regex: 'a' }, { tokenizer, eosIds: [1] }]),
     {
       ...of('generateStream', [loaded, { prompt: 'a' }]),
       call: (...given) => (exported.generateStream!(...given) as AsyncGenerator).next(),

@@ -97,3 +97,30 @@ test('a prompt of ids is continued as it is', async () => {
     (await generate(model, { prompt: 'The capital of France is', raw: true, maxNewTokens: 4 })).ids,
   )
 })
+
+test('texts that must be something are that, at any temperature, beside free ones', async () => {
+  // In float32, what is written beside a text changes nothing of it.
+  using model = await loadModel(assetPath(REAL_MODEL), { dtype: 'float32' })
+  await using engine = new TextEngine(model)
+  const schema = {
+    type: 'object',
+    properties: { name: { type: 'string', maxLength: 12 }, legs: { type: 'integer' } },
+    required: ['name', 'legs'],
+  }
+  const hot = { prompt: 'Describe a cat.', temperature: 1.5, maxNewTokens: 200 }
+  const [json, choice, number, grammar, free] = await Promise.all([
+    engine.generate({ ...hot, schema }),
+    engine.generate({ ...hot, choices: ['yes', 'no'] }),
+    engine.generate({ ...hot, regex: '[0-9]{3}-[0-9]{4}' }),
+    engine.generate({ ...hot, grammar: 'root ::= "a" "b"*' }),
+    engine.generate({ prompt: prompts[1]!, maxNewTokens: 12 }),
+  ])
+  const { name, legs } = JSON.parse(json!.text)
+  expect([typeof name, Number.isInteger(legs)]).toEqual(['string', true])
+  expect(['yes', 'no']).toContain(choice!.text)
+  expect(number!.text).toMatch(/^[0-9]{3}-[0-9]{4}$/)
+  expect(grammar!.text).toMatch(/^ab*$/)
+  expect(free!.text).toBe((await generate(model, { prompt: prompts[1]!, maxNewTokens: 12 })).text)
+  const never = engine.generate({ ...hot, regex: 'a(?=b)c' })
+  await expect(never).rejects.toMatchObject({ code: 'unsupported-constraint' })
+})

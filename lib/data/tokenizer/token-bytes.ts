@@ -34,12 +34,16 @@ const isSpaceMark = ({ pattern, content }: Step): boolean =>
 
 const isOneSpace = ({ content, start, stop }: Step): boolean => content === ' ' && start === 1 && stop === 0
 
-/** GPT-2's characters for bytes: printable ones of Latin-1 stand for themselves, the others for 256 and up. */
-const bytesOfCharacters = new Map<string, number>()
-for (let byte = 0, next = 256; byte < 256; byte++) {
-  const isPrintable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad)
-  bytesOfCharacters.set(String.fromCharCode(isPrintable ? byte : next++), byte)
+/** GPT-2's letters for bytes: printable ones of Latin-1 stand for themselves, the others are those from U+0100 on. */
+export const BYTE_LETTERS: readonly string[] = byteLetters()
+
+function byteLetters(): string[] {
+  const isPrintable = (byte: number) => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad)
+  let next = 256
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++))
 }
+
+const bytesOfCharacters = new Map(BYTE_LETTERS.map((letter, byte) => [letter, byte]))
 
 /** Tokens with other characters, which are added ones, are text as they are. */
 function byteLevelBytes(token: string): Uint8Array {

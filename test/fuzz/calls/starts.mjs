@@ -124,6 +124,7 @@ export function startsOf(world) {
     loadTokenizer: () => [paths.model, {}],
     evaluate: () => [world.model, { task: 'perplexity', data: paths.rows }],
     importanceMatrix: () => [world.model, { data: paths.rows, output: output() }],
+    openConstraint: () => [{ choices: ['a'] }, { tokenizer: world.model.tokenizer, eosIds: [1] }],
     generate: () => [world.model, { prompt: 'a', maxNewTokens: 2 }],
     generateStream: () => [world.model, { prompt: 'a', maxNewTokens: 2 }],
     exportAdapter: () => [{ model: paths.model, adapter: paths.adapter, output: output(), format: 'peft', threads: 2 }],

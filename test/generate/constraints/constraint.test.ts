@@ -1,0 +1,234 @@
+/** Texts of random tokens among those that are allowed are what was asked for. */
+
+import Ajv2020 from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { randomStream } from '../../../lib/common/random.js'
+import { loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+import {
+  type Constraint,
+  type ConstraintOptions,
+  openConstraint,
+} from '../../../lib/generate/constraints/constraint.js'
+import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
+import { goldenPath } from '../../golden/files.js'
+import { needing } from '../../needs.js'
+import { randomSchema } from './random-schemas.js'
+import { written } from './written.js'
+
+const seed = Number(process.env.MORA_TEST_SEED ?? 1)
+const SCHEMAS = process.env.MORA_TEST_LONG ? 1000 : 60
+let tokenizer: Tokenizer
+let bytes: Uint8Array[]
+let eosId: number
+
+beforeAll(async () => {
+  tokenizer = (await loadTokenizer(goldenPath('tokenizers/small-bpe')))!
+  bytes = bytesOf(tokenizer)
+  eosId = tokenizer.eosId!
+})
+
+const bytesOf = ({ vocabularySize, specialIds, tokenBytes }: Tokenizer): Uint8Array[] =>
+  Array.from({ length: vocabularySize }, (_, id) => (specialIds.has(id) ? new Uint8Array() : tokenBytes!.of(id)))
+
+const open = (options: ConstraintOptions) => openConstraint(options, { tokenizer, eosIds: [eosId] })
+
+/** Whether a text is allowed, byte by byte, and complete. */
+async function allows(constraint: Constraint, text: string): Promise<boolean> {
+  constraint.reset()
+  try {
+    for (const byte of Buffer.from(text))
+      constraint.accept(bytes.findIndex((one) => one.length === 1 && one[0] === byte))
+    constraint.accept(eosId)
+  } catch {
+    return false
+  }
+  return constraint.done
+}
+
+async function writtenTexts(options: ConstraintOptions, count: number): Promise<string[]> {
+  const constraint = await open(options)
+  const random = randomStream(seed, 'test', 'texts')
+  const texts: string[] = []
+  for (let i = 0; i < count; i++) {
+    constraint.reset()
+    const { text, isComplete } = await written(constraint, bytes, eosId, random, 20)
+    expect(isComplete, text).toBe(true)
+    texts.push(text)
+  }
+  constraint.dispose()
+  return texts
+}
+
+describe('a schema', () => {
+  it('gives only valid documents, whatever it asks for', { timeout: 3_600_000 }, async () => {
+    const ajv = addFormats.default(new Ajv2020.default({ strict: false, logger: false }))
+    const faults: unknown[] = []
+    for (let i = 0; i < SCHEMAS; i++) {
+      const random = randomStream(seed, 'test', 'schema', i)
+      const schema = randomSchema(random)
+      const isValid = ajv.compile(schema)
+      const constraint = await open({ schema })
+      for (let n = 0; n < 3; n++) {
+        constraint.reset()
+        const { text, isComplete } = await written(constraint, bytes, eosId, random)
+        let isFaulty = !isComplete
+        try {
+          isFaulty ||= !isValid(JSON.parse(text))
+        } catch {
+          isFaulty = true
+        }
+        if (isFaulty) faults.push({ i, schema: JSON.stringify(schema), text, isComplete, errors: isValid.errors })
+      }
+      constraint.dispose()
+    }
+    expect(faults).toEqual([])
+  })
+
+  it('allows the integers within its bounds, and no others', async () => {
+    const random = randomStream(seed, 'test', 'integers')
+    for (let i = 0; i < 20; i++) {
+      const minimum = random.integer(10 ** (1 + (i % 6))) - 300
+      const maximum = minimum + random.integer(10 ** (1 + (i % 5)))
+      const constraint = await open({ schema: { type: 'integer', minimum, maximum } })
+      const near = [minimum, maximum, 0, 9, 10, 99, 100].flatMap((value) => [value - 1, value, value + 1])
+      for (const value of near) {
+        expect(await allows(constraint, String(value)), `${value} in ${minimum} … ${maximum}`).toBe(
+          value >= minimum && value <= maximum,
+        )
+      }
+      constraint.dispose()
+    }
+  })
+
+  it('allows numbers within whole bounds', async () => {
+    const constraint = await open({ schema: { type: 'number', exclusiveMinimum: 0, maximum: 1 } })
+    for (const text of ['1', '1.0', '0.5', '0.000001']) expect(await allows(constraint, text), text).toBe(true)
+    for (const text of ['0', '0.0', '1.1', '-0.5', '2', '.5', '01'])
+      expect(await allows(constraint, text), text).toBe(false)
+    constraint.dispose()
+  })
+
+  it('may be one of zod', async () => {
+    const schema = z.object({
+      email: z.email(),
+      kind: z.discriminatedUnion('is', [
+        z.object({ is: z.literal('a') }),
+        z.object({ is: z.literal('b'), n: z.int() }),
+      ]),
+      when: z.iso.datetime().optional(),
+      scores: z.record(z.enum(['x', 'y']), z.number().min(0).max(1)),
+      pair: z.tuple([z.string(), z.boolean()]).nullable(),
+    })
+    for (const text of await writtenTexts({ schema }, 5))
+      expect(schema.safeParse(JSON.parse(text)).error).toBeUndefined()
+  })
+
+  it.each([
+    [{ type: 'integer', multipleOf: 3 }, /multipleOf at #;/],
+    [{ properties: { a: { not: {} } } }, /not at #\/properties\/a;/],
+    [{ type: 'array', uniqueItems: true }, /uniqueItems/],
+    [{ type: 'string', pattern: '(?=a)' }, /lookaround in the regular expression \(\?=a\)/],
+    [{ type: 'string', format: 'iri' }, /the format iri at #/],
+    [{ oneOf: [{ type: 'string' }, { maxLength: 3 }] }, /oneOf at #, whose schemas are not told apart/],
+    [{ allOf: [{}, {}] }, /allOf of several schemas/],
+    [{ type: 'number', minimum: 0.5 }, /the bound 0.5 of numbers, which is not whole at #/],
+    [{ $ref: 'https://example.org' }, /the reference https:\/\/example.org at #/],
+    [{ type: 'object', additionalProperties: { type: 'null' }, minProperties: 2 }, /minProperties/],
+    [{ type: 'integer', minimum: 3, maximum: 2 }, /bounds between which there is no number/],
+    [{ type: 'object', properties: { a: true }, additionalProperties: { type: 'null' } }, /beside properties/],
+    [{ enum: [] }, /no value at #/],
+    [z.date(), /Date/],
+  ])('%j is refused by name', async (schema, message) => {
+    await expect(open({ schema })).rejects.toThrow(
+      expect.objectContaining({ code: 'unsupported-constraint', message: expect.stringMatching(message) }),
+    )
+  })
+})
+
+describe('a regular expression', () => {
+  it.each([
+    '[a-c]{2,4}|x+',
+    '\\d{3}-\\d{4}',
+    '(?:é|[\\u4e00-\\u4e20]|😀)*!',
+    '[^a-z]+?',
+    '.\\s\\S\\w\\W\\D',
+    'a|ab|abc[^]',
+    '^$',
+    '\\x41\\n"\\\\',
+  ])('%s gives only texts that it matches', async (regex) => {
+    for (const text of await writtenTexts({ regex }, 20)) expect(text).toMatch(new RegExp(`^(?:${regex})$`, 'u'))
+  })
+
+  it('with an anchor inside is refused', async () => {
+    await expect(open({ regex: 'a^b' })).rejects.toThrow(expect.objectContaining({ code: 'unsupported-constraint' }))
+    await expect(open({ regex: '(' })).rejects.toThrow(/which is no regular expression/)
+  })
+})
+
+describe('choices and grammars', () => {
+  it('give only their texts, and each of them', async () => {
+    const choices = ['yes', 'yes, really', 'no', 'né "\\', '']
+    const texts = await writtenTexts({ choices: choices.slice(0, 4) }, 40)
+    expect(new Set(texts)).toEqual(new Set(choices.slice(0, 4)))
+    const grammar = 'root ::= "(" root ")" | [a-c]'
+    for (const text of await writtenTexts({ grammar }, 10)) expect(text).toMatch(/^\(*[abc]\)*$/)
+  })
+
+  it('are refused where they are malformed', async () => {
+    await expect(open({ grammar: 'root ::= x' })).rejects.toThrow(
+      expect.objectContaining({
+        code: 'malformed-grammar',
+        message: expect.stringContaining('Rule "x" is not defined'),
+      }),
+    )
+    await expect(open({ grammar: 'root ::= "a"' })).resolves.toBeDefined()
+    await expect(open({})).rejects.toThrow(expect.objectContaining({ code: 'unfit-options' }))
+    await expect(open({ regex: 'a', choices: ['a'] })).rejects.toThrow(
+      expect.objectContaining({ code: 'unfit-options' }),
+    )
+  })
+})
+
+describe('a constraint', () => {
+  it('ends with a token that ends texts, and begins again', async () => {
+    const constraint = await openConstraint({ choices: ['a'] }, { tokenizer, eosIds: [eosId, 2], vocabularySize: 1000 })
+    const [a] = await tokenizer.encode('a')
+    for (let i = 0; i < 2; i++) {
+      const mask = await constraint.mask()
+      expect(mask).toHaveLength(Math.ceil(1000 / 32))
+      expect(
+        [...mask]
+          .flatMap((word, at) => Array.from({ length: 32 }, (_, bit) => ((word >>> bit) & 1 ? at * 32 + bit : -1)))
+          .filter((id) => id >= 0),
+      ).toEqual([a])
+      expect(() => constraint.accept(eosId)).toThrow(expect.objectContaining({ code: 'bad-value' }))
+      constraint.accept(a!)
+      expect((await constraint.mask())[0]).toBe((1 << eosId) | (1 << 2))
+      constraint.accept(2)
+      expect(constraint.done).toBe(true)
+      expect((await constraint.mask()).every((word) => word === 0)).toBe(true)
+      constraint.reset()
+    }
+    constraint.dispose()
+  })
+
+  needing(lacksRealModel).it('works with a vocabulary of 49,152 tokens', { timeout: 300_000 }, async () => {
+    const real = (await loadTokenizer(assetPath(REAL_MODEL)))!
+    const words = bytesOf(real)
+    const schema = z.object({
+      name: z.string(),
+      age: z.int().min(0).max(150),
+      tags: z.array(z.string().max(20)).max(3),
+    })
+    const constraint = await openConstraint({ schema }, { tokenizer: real, eosIds: [real.eosId!] })
+    const random = randomStream(seed, 'test', 'real')
+    for (let i = 0; i < 3; i++) {
+      constraint.reset()
+      const { text, isComplete } = await written(constraint, words, real.eosId!, random)
+      expect(isComplete).toBe(true)
+      expect(schema.safeParse(JSON.parse(text)).error).toBeUndefined()
+    }
+  })
+})

@@ -1,0 +1,52 @@
+/** Texts of random tokens among those that a constraint allows. */
+import type { Constraint } from '../../../lib/generate/constraints/constraint.js'
+import { pick, type Random } from '../../fuzz/random.js'
+
+/** Tokens that bring a text nearer to its end. */
+const CLOSING = ['"', '}', ']', '@', '.']
+
+export interface WrittenText {
+  text: string
+  /** Whether the constraint came to its end. */
+  isComplete: boolean
+  tokens: number
+}
+
+/** Whether bytes are UTF-8, perhaps with a character that is not complete. */
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Writes a text of UTF-8; after `free` tokens, those are preferred that end it. */
+export async function written(
+  constraint: Constraint,
+  bytes: readonly Uint8Array[],
+  eosId: number,
+  random: Random,
+  free = 40,
+): Promise<WrittenText> {
+  const closing = CLOSING.map((mark) => bytes.findIndex((one) => Buffer.from(one).toString() === mark))
+  const textOf = (ids: readonly number[]) => Buffer.concat(ids.map((id) => bytes[id]!))
+  const ids: number[] = []
+  while (!constraint.done && ids.length < free + 500) {
+    const mask = await constraint.mask()
+    const isAllowed = (id: number) => ((mask[id >> 5]! >>> (id & 31)) & 1) === 1
+    const allowed = bytes.flatMap((_, id) => (isAllowed(id) ? id : []))
+    if (allowed.length === 0) break
+    const isEnding = ids.length >= free && (isAllowed(eosId) || isAllowed(closing[0]!) || random.uniform() < 0.5)
+    const [first, second, ...others] = [eosId, ...closing]
+    const endings = [[first!], [second!], others].map((ids) => ids.filter(isAllowed)).find((ids) => ids.length > 0)
+    const ending = isEnding && endings ? pick(random, endings) : undefined
+    const shortest = allowed.filter((id) => bytes[id]!.length <= 1)
+    const id = ending ?? pick(random, ids.length < free || shortest.length === 0 ? allowed : shortest)
+    if (!isUtf8(textOf([...ids, id]))) continue
+    constraint.accept(id)
+    ids.push(id)
+  }
+  return { text: textOf(ids).toString(), isComplete: constraint.done, tokens: ids.length }
+}
