@@ -110,6 +110,7 @@ export {
   type ConstraintOptions,
   type ConstraintTokens,
   type FinishReason,
+  type FirstToken,
   type GeneratedPiece,
   type GenerateOptions,
   type GenerateResult,

@@ -29,7 +29,7 @@ export interface GenerateResult {
   /** The log-probability of each of `ids`, if that was asked for. */
   logprobs?: TokenText[]
   /** The same of the prompt, whose first token has none. */
-  promptLogprobs?: (TokenText | (Pick<TokenText, 'id' | 'token'> & { logprob: null }))[]
+  promptLogprobs?: (TokenText | FirstToken)[]
 }
 
 /**
@@ -63,6 +63,12 @@ export interface GeneratedPiece {
   readonly ids: readonly number[]
   /** Their log-probabilities, if they were asked for. */
   readonly logprobs?: readonly TokenText[]
+}
+
+/** The first token of a prompt, before which there is nothing. */
+export interface FirstToken extends Pick<TokenText, 'id' | 'token'> {
+  /** Null. */
+  readonly logprob: null
 }
 
 /** A token with its text alone, and the logarithm of its probability before any option of sampling changed it. */

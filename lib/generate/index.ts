@@ -13,6 +13,7 @@ export {
   type ContinuationRequest,
   continueTokens,
   drain,
+  type FirstToken,
   type GeneratedPiece,
   type GenerateResult,
   type TokenText,
