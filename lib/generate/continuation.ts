@@ -1,5 +1,7 @@
 /** Generates token after token, until a stop or a limit. */
 
+import type { ToolCall } from '../data/tool-calls/calls.js'
+import type { AnswerDelta, AnswerReader } from '../data/tool-calls/reader.js'
 import { type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
 import type { RankedToken, TokenChoice } from '../tensor/operations/sampling.js'
 import type { PromptCache } from './prompt-cache.js'
@@ -22,8 +24,12 @@ export interface GenerateResult {
   promptTokens: number
   /** Number of `ids`. */
   newTokens: number
-  /** `length` means that `maxNewTokens` were generated, or the model has no position left. */
-  finishReason: FinishReason
+  /** `length` means that `maxNewTokens` were generated, or the model has no position left; `tool_calls` that functions are called. */
+  finishReason: FinishReason | 'tool_calls'
+  /** The model's thoughts, where they are read apart from the text. */
+  reasoning?: string
+  /** Calls of functions, where they are read apart from the text; absent if there are none. */
+  toolCalls?: ToolCall[]
   /** New tokens per second, the time for the prompt included. */
   tokensPerSecond: number
   /** The log-probability of each of `ids`, if that was asked for. */
@@ -59,6 +65,10 @@ export async function* continueTokens(
 export interface GeneratedPiece {
   /** The text: empty if the tokens after the last piece have none. */
   readonly text: string
+  /** More of the model's thoughts, where they are read apart from the text. */
+  readonly reasoning?: string
+  /** Calls of functions that are complete now. */
+  readonly toolCalls?: readonly ToolCall[]
   /** The tokens. */
   readonly ids: readonly number[]
   /** Their log-probabilities, if they were asked for. */
@@ -91,26 +101,38 @@ export interface TextFacts {
   readonly stopIds: ReadonlySet<number>
   /** The text ends before the first of these. */
   readonly stopStrings?: readonly string[] | undefined
+  /** Reads thoughts and calls apart from the text. */
+  readonly reader?: AnswerReader | undefined
 }
 
 /** Yields the text of generated tokens; its return value is the complete result. */
 export async function* textOfTokens(
   tokens: AsyncGenerator<NewToken, FinishReason>,
-  { tokenizer, ids: prompt, stopIds, stopStrings = [] }: TextFacts,
+  { tokenizer, ids: prompt, stopIds, stopStrings = [], reader }: TextFacts,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const start = performance.now()
-  const text = new TextStream(tokenizer, prompt)
+  const text = new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
   const stops = new StopStrings(stopStrings)
-  const pieces: string[] = []
+  const said = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
   const ids: number[] = []
   const logprobs: TokenText[] = []
-  const written = { ids: 0, logprobs: 0 }
-  const collect = (piece: string): GeneratedPiece => {
-    pieces.push(piece)
-    const fresh = { ids: ids.slice(written.ids), logprobs: logprobs.slice(written.logprobs) }
-    Object.assign(written, { ids: ids.length, logprobs: logprobs.length })
-    return { text: piece, ids: fresh.ids, ...(fresh.logprobs.length > 0 && { logprobs: fresh.logprobs }) }
+  const passed = { ids: 0, logprobs: 0 }
+  /** Returns a piece with what is new; null if nothing is to be shown. */
+  const pieceOf = (written: string, delta: Partial<AnswerDelta>): GeneratedPiece | null => {
+    const { reasoning = '', toolCalls = [] } = delta
+    if (written === '' && reasoning === '' && toolCalls.length === 0) return null
+    said.text += written
+    said.reasoning += reasoning
+    said.toolCalls.push(...toolCalls)
+    return { text: written, ...(reasoning && { reasoning }), ...(toolCalls.length > 0 && { toolCalls }), ...fresh() }
   }
+  const fresh = () => {
+    const probabilities = logprobs.slice(passed.logprobs)
+    const piece = { ids: ids.slice(passed.ids), ...(probabilities.length > 0 && { logprobs: probabilities }) }
+    Object.assign(passed, { ids: ids.length, logprobs: logprobs.length })
+    return piece
+  }
+  const read = (written: string): Partial<AnswerDelta> => reader?.push(written) ?? { content: written }
   let finishReason: FinishReason = 'stop'
   try {
     while (stops.found === undefined) {
@@ -124,25 +146,37 @@ export async function* textOfTokens(
       const { logprob, top = [] } = next.value
       if (logprob !== undefined) logprobs.push(await tokenText({ id, logprob, top }, tokenizer))
       // A stop token has no text, even where the tokenizer does not call it special.
-      const piece = stopIds.has(id) ? '' : stops.push(await text.push(id))
-      if (piece !== '') yield collect(piece)
+      const delta = stopIds.has(id) ? {} : read(await text.push(id))
+      const piece = pieceOf(stops.push(delta.content ?? ''), delta)
+      if (piece) yield piece
     }
   } finally {
     // Whoever leaves the loop, or finds a stop string, wants no more tokens.
     await tokens.return('stop')
   }
   if (stops.found === undefined) {
-    const rest = stops.push(await text.end()) + stops.end()
+    const rest = read(await text.end())
+    const last = reader?.end()
+    const content = (rest.content ?? '') + (last?.content ?? '')
+    const delta = {
+      reasoning: (rest.reasoning ?? '') + (last?.reasoning ?? ''),
+      toolCalls: [...(rest.toolCalls ?? []), ...(last?.toolCalls ?? [])],
+    }
+    const piece = pieceOf(stops.push(content) + stops.end(), delta)
     if (stops.found !== undefined) finishReason = 'stop'
-    if (rest !== '' || written.ids < ids.length) yield collect(rest)
+    if (piece) yield piece
+    else if (passed.ids < ids.length) yield { text: '', ...fresh() }
   }
+  const { reasoning, toolCalls } = said
   return {
-    text: pieces.join(''),
+    text: said.text,
     ids,
     promptTokens: prompt.length,
     newTokens: ids.length,
-    finishReason,
+    finishReason: toolCalls.length > 0 && finishReason === 'stop' ? 'tool_calls' : finishReason,
     tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),
+    ...(reasoning !== '' && { reasoning }),
+    ...(toolCalls.length > 0 && { toolCalls }),
     ...(logprobs.length > 0 && { logprobs }),
   }
 }

@@ -1,6 +1,6 @@
 /** The options of `generate`, and what they mean. */
 import { z } from 'zod'
-import { aFunction, anyText, aSignal, expecting, having, optionsSchema, wholes } from '../common/arguments.js'
+import { aFlag, aFunction, anyText, aSignal, expecting, having, optionsSchema, wholes } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
@@ -23,6 +23,11 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   prompt?: string | readonly number[]
   /** Several prompts instead, each for a text of its own: the result is a list, in their order. */
   prompts?: readonly (string | readonly number[])[]
+  /**
+   * Whether the answer is read by the form of its template: `text` is then the content, beside `reasoning` and `toolCalls`. Default: if
+   * there are `tools`.
+   */
+  parse?: boolean
   /** Called with each piece of text, whole characters only. */
   onText?: (piece: string) => void
   /** Called with each notice for the user. */
@@ -39,6 +44,7 @@ export const generateArguments = {
     messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
     prompt: aPrompt.optional(),
     prompts: z.array(aPrompt).optional(),
+    parse: aFlag.optional(),
     onText: aFunction.optional(),
     onWarning: aFunction.optional(),
     signal: aSignal.optional(),
@@ -53,7 +59,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   options: GenerateSettings
   extras: GenerateExtras
 } {
-  const { adapters, messages, prompt, prompts, onText, onWarning, ...given } = call
+  const { adapters, messages, prompt, prompts, parse, onText, onWarning, ...given } = call
   const text = typeof prompt === 'string' ? { prompt } : {}
   const options = parseOptions(GenerateSchema, { ...given, ...text }, { source: 'api' })
   const { system, tools, templateOptions } = options
@@ -64,7 +70,7 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
       `${plain} cannot be combined with system, messages, tools or templateOptions: they need a template.`,
     )
   }
-  return { options, extras: { adapters, messages, prompt, prompts, onText, onWarning } }
+  return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onWarning } }
 }
 
 /** Returns how tokens are chosen, and where the text ends. */

@@ -1,7 +1,11 @@
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
+import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { answerForm } from '../data/tool-calls/find-form.js'
+import type { AnswerForm } from '../data/tool-calls/forms.js'
+import { AnswerReader } from '../data/tool-calls/reader.js'
 import type { EngineRequest } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
 import { Model, ModelView } from '../models/index.js'
@@ -27,6 +31,7 @@ export interface TextRequest extends ContinuationRequest {
   /** Number of likeliest tokens to list with the probability of each token of the prompt; undefined: no probabilities. */
   readonly promptTop: number | undefined
   readonly constraint: Constraint | undefined
+  readonly reader: AnswerReader | undefined
 }
 
 /** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
@@ -49,9 +54,25 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
     stopIds,
     constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }),
+    reader:
+      template && (extras.parse ?? tools !== undefined)
+        ? await readerOf(template, { tools, templateOptions })
+        : undefined,
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
     signal,
   }
+}
+
+const forms = new WeakMap<ChatTemplate, Map<string, Promise<AnswerForm>>>()
+
+/** Returns a reader of an answer to a template, whose form is found once for the same tools and options. */
+async function readerOf(template: ChatTemplate, context: TemplateContext): Promise<AnswerReader> {
+  const known = forms.get(template) ?? new Map<string, Promise<AnswerForm>>()
+  forms.set(template, known)
+  const key = JSON.stringify([context.tools !== undefined, context.templateOptions])
+  const form = known.get(key) ?? answerForm(template, context)
+  known.set(key, form)
+  return new AnswerReader({ form: await form, tools: context.tools ?? null })
 }
 
 async function constraintOf(

@@ -5,14 +5,17 @@ export type TextTokenizer = Pick<Tokenizer, 'decode'> & Partial<Pick<Tokenizer, 
 
 /**
  * Turns token ids into text, piece by piece. A character whose bytes are spread over several tokens is held back until it
- * is complete, and only as long as it can be. Control tokens have no text.
+ * is complete, and only as long as it can be. Control tokens have no text, unless they are kept.
  */
 export class TextStream {
   readonly #pieces: BytePieces | DecodedPieces
 
   /** @param prompt ids before the generated ones */
-  constructor(tokenizer: TextTokenizer, prompt: readonly number[]) {
-    this.#pieces = BytePieces.of(tokenizer, prompt) ?? new DecodedPieces(tokenizer, prompt)
+  constructor(tokenizer: TextTokenizer, prompt: readonly number[], { keepsSpecial = false } = {}) {
+    const { tokenBytes, specialIds } = tokenizer
+    this.#pieces = tokenBytes
+      ? new BytePieces(tokenBytes, keepsSpecial ? undefined : specialIds, prompt)
+      : new DecodedPieces(tokenizer, prompt, keepsSpecial)
   }
 
   /** Adds a token and returns the text that it completes; empty while a character is incomplete. */
@@ -36,17 +39,12 @@ class BytePieces {
   /** Whether a space that begins the text is dropped, and there is no text yet. */
   #dropsSpace: boolean
 
-  private constructor({ of, dropsSpace }: TokenBytes, specialIds: ReadonlySet<number>, prompt: readonly number[]) {
+  constructor({ of, dropsSpace }: TokenBytes, specialIds: ReadonlySet<number> | undefined, prompt: readonly number[]) {
     const nothing = new Uint8Array()
-    this.#bytesOf = (id) => (specialIds.has(id) ? nothing : of(id))
+    this.#bytesOf = (id) => (specialIds?.has(id) ? nothing : of(id))
     this.#dropsSpace = dropsSpace && !prompt.some((id) => this.#bytesOf(id).length > 0)
     // The answer may complete a character of the prompt.
     for (const id of prompt.slice(-CONTEXT)) this.push(id)
-  }
-
-  /** Returns null for a tokenizer whose tokens depend on their neighbours. */
-  static of({ tokenBytes, specialIds = new Set() }: TextTokenizer, prompt: readonly number[]): BytePieces | null {
-    return tokenBytes ? new BytePieces(tokenBytes, specialIds, prompt) : null
   }
 
   push(id: number): string {
@@ -74,7 +72,11 @@ class DecodedPieces {
   /** The text of the tokens from `#start` to `#returned`. */
   #before: Promise<string> | undefined
 
-  constructor(tokenizer: Pick<Tokenizer, 'decode'>, prompt: readonly number[]) {
+  constructor(
+    tokenizer: Pick<Tokenizer, 'decode'>,
+    prompt: readonly number[],
+    readonly keepsSpecial: boolean,
+  ) {
     this.#tokenizer = tokenizer
     this.#ids = prompt.slice(-CONTEXT)
     this.#returned = this.#ids.length
@@ -102,7 +104,7 @@ class DecodedPieces {
 
   async #decoded(): Promise<{ before: string; all: string }> {
     const decode = (end: number) =>
-      this.#tokenizer.decode(this.#ids.slice(this.#start, end), { skipSpecialTokens: true })
+      this.#tokenizer.decode(this.#ids.slice(this.#start, end), { skipSpecialTokens: !this.keepsSpecial })
     this.#before ??= decode(this.#returned)
     const [before, all] = await Promise.all([this.#before, decode(this.#ids.length)])
     return { before, all }

@@ -39,7 +39,9 @@ export class ModelWriter implements TextWriter {
         code: 'unsupported_parameter',
       })
     }
-    const pieces = this.engine.stream(Object.fromEntries(given) as GenerateOptions, sample)
+    // Of a chat, thoughts and calls are told apart.
+    const options = { ...Object.fromEntries(given), parse: call.messages !== undefined } as GenerateOptions
+    const pieces = this.engine.stream(options, sample)
     for (;;) {
       const next = await pieces.next()
       if (next.done) return next.value

@@ -43,6 +43,28 @@ describe('generate', () => {
     expect(result.ids.at(-1)).toBe(tokenizer.idOf('<|im_end|>'))
   })
 
+  it('reads calls of functions apart from the text, by the form of the template', async () => {
+    const template = templatePath('calling')
+    const parameters = { type: 'object', properties: { a: { type: 'number' } } }
+    const tools = [{ type: 'function', function: { name: 'add', parameters } }]
+    const messages = [{ role: 'user', content: 'Add.' }]
+    const rendered = await (await loadTemplate('calling', tokenizer)).render(messages, { addGenerationPrompt: true })
+    const prompt = await tokenizer.encode(rendered)
+    const said = 'So:\n<tool_call>\n{"name": "add", "arguments": {"a": 1.0}}\n</tool_call>'
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: await tokenizer.encode(`${said}<|im_end|>`) }])
+    const call = { messages, tools, template, maxNewTokens: 200 }
+    expect(await generate(model, call)).toMatchObject({
+      finishReason: 'tool_calls',
+      text: 'So:',
+      toolCalls: [{ name: 'add', arguments: { a: 1 }, argumentsText: '{"a": 1.0}' }],
+    })
+    const pieces: string[] = []
+    for await (const piece of generateStream(model, call)) pieces.push(piece)
+    expect(pieces.join('')).toBe('So:')
+    const plain = await generate(model, { ...call, parse: false })
+    expect(plain).toMatchObject({ finishReason: 'stop', text: said })
+  })
+
   it('raw ignores the template', async () => {
     const prompt = await tokenizer.encodeText('Hi')
     const model = new ScriptedModel(tokenizer, [{ prompt, reply: await tokenizer.encode(' there') }])
