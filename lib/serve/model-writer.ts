@@ -39,8 +39,11 @@ export class ModelWriter implements TextWriter {
         code: 'unsupported_parameter',
       })
     }
-    // Of a chat, thoughts and calls are told apart.
-    const options = { ...Object.fromEntries(given), parse: call.messages !== undefined } as GenerateOptions
+    // Of a chat, thoughts and calls are told apart, unless the whole answer has a schema.
+    const options = {
+      ...Object.fromEntries(given),
+      parse: call.messages !== undefined && call.schema === undefined,
+    } as GenerateOptions
     const pieces = this.engine.stream(options, sample)
     for (;;) {
       const next = await pieces.next()
