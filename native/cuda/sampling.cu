@@ -91,12 +91,12 @@ struct Largest {
 /// A logit's key above the complement of its column, so that of equal keys the lowest column is the largest: the
 /// largest one of a row that is below `limit`.
 template <typename T, int N>
-__device__ __forceinline__ Amount largestBelow(const Row<T, N>& row, Amount limit) {
+__device__ __forceinline__ Amount largestUpTo(const Row<T, N>& row, Amount limit) {
   MORA_SHARED(Amount, best, [kWarp]);
   Amount most = 0;
   row.forEach([&](int64_t column, float logit) {
     const Amount place = Amount{keyOf(logit)} << 32 | ~static_cast<uint32_t>(column);
-    if (place < limit) most = max(most, place);
+    if (place <= limit) most = max(most, place);
   });
   for (unsigned offset = kWarp / 2; offset > 0; offset /= 2)
     most = max(most, __shfl_xor_sync(kWholeWarp, most, offset));
@@ -105,7 +105,7 @@ __device__ __forceinline__ Amount largestBelow(const Row<T, N>& row, Amount limi
 
 template <typename T, int N>
 __device__ __forceinline__ Largest largestOf(const Row<T, N>& row) {
-  const Amount most = largestBelow(row, ~Amount{0});
+  const Amount most = largestUpTo(row, ~Amount{0});
   return {static_cast<uint32_t>(most >> 32), ~static_cast<uint32_t>(most)};
 }
 
@@ -403,11 +403,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     ranks[blockIdx.x] = static_cast<int32_t>(larger) + 1;
     logprobs.at(blockIdx.x)[0] = static_cast<float>(own - logSum);
   }
-  Amount last = ~Amount{0};
+  Amount limit = ~Amount{0};
   for (int64_t i = 0; i < most; ++i) {
-    last = largestBelow(row, last);
+    const Amount place = largestUpTo(row, limit);
+    limit = place - 1;
     if (threadIdx.x != 0) continue;
-    const auto column = static_cast<int32_t>(~static_cast<uint32_t>(last));
+    const auto column = static_cast<int32_t>(~static_cast<uint32_t>(place));
     top.at(blockIdx.x)[i] = column;
     logprobs.at(blockIdx.x)[1 + i] = static_cast<float>(row.logits[column] - logSum);
   }
