@@ -162,6 +162,8 @@ function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {
     const main = new Option(`${flag}${valueName(facts)}`, help).argParser((value, previous) =>
       convert(facts, value, previous),
     )
+    // A name may begin with `no` by itself.
+    main.negate = false
     main.hideHelp(idle.includes(key))
     if (facts.group) main.helpGroup(facts.group)
     if (facts.kind !== 'flag' && facts.kind !== 'optional-text') return [main]
