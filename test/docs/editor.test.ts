@@ -108,7 +108,7 @@ it('the types require what is required at run time, and leave out options of the
 })
 
 /** Options that the library describes in its own words, since they take more than on the command line. */
-const ownWords = ['method', 'learningRate', 'objective', 'task', 'score', 'base']
+const ownWords = ['method', 'learningRate', 'objective', 'task', 'score', 'base', 'prompts']
 
 it.each<[string, OptionsSchema]>([
   ['TrainOptions', TrainSchema],
