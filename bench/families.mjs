@@ -1,6 +1,6 @@
-// Models of the real shapes of much used checkpoints, cut to a few blocks: the time of a block's forward and backward pass, and
-// the memory of training the whole model, which follows from two cuts:
-//   node bench/families.mjs [--memory] [--checkpoints ID,…]
+// Models of the real shapes of much used checkpoints, cut to a few blocks: the time of a block's forward and backward pass, that of
+// a block in one stream of tokens, and the memory of training the whole model, which follow from two cuts:
+//   node bench/families.mjs [--stream | --memory] [--checkpoints ID,…]
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AdamW, initModel, loadModel, lora, openDevice } from 'node-mora'
@@ -8,24 +8,29 @@ import { packedBatch } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { parseConfig, weightShapes } from './common/internals.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { dtypeOf, readOptions, someOf } from './common/options.mjs'
-import { productPeaks } from './common/peaks.mjs'
+import { dtypeOf, readOptions, someOf, whole } from './common/options.mjs'
+import { productPeaks, readBandwidth } from './common/peaks.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 import { secondsOf, spread, takeTurns } from './common/turns.mjs'
 import { CHECKPOINTS, cutConfig } from './families/checkpoints.mjs'
+import { generate } from './generation/greedy.mjs'
 
 const options = readOptions({
   usage: `node bench/families.mjs [options]: blocks of much used checkpoints, LoRA r = 8 beside a frozen base.
 
   --checkpoints LIST  default all: ${Object.keys(CHECKPOINTS).join(', ')}
+  --stream         a block for each of 64 tokens that are generated after 512, instead: the bound reads its weights once
   --memory         the memory of a training step of 512 tokens, of the whole model, instead of times
+  --blocks N       of the smaller cut, the first ones; default: after which the kinds of blocks repeat
   --dtype D        bfloat16 or float32, default bfloat16`,
   own: {
     checkpoints: { type: 'string', default: Object.keys(CHECKPOINTS).join(',') },
+    stream: { type: 'boolean', default: false },
     memory: { type: 'boolean', default: false },
+    blocks: { type: 'string' },
     dtype: { type: 'string', default: 'bfloat16' },
   },
   needsModel: false,
@@ -36,6 +41,7 @@ const { ids, dtype } = orUsageError(() => ({
   dtype: dtypeOf('dtype', options.dtype),
 }))
 const { threads } = options
+const periodOf = (id) => (options.blocks ? whole('blocks', options.blocks, 1) : (CHECKPOINTS[id].period ?? 1))
 const folder = scratchFolder()
 const device = openDevice({ device: 'cpu', threads })
 const machine = describeMachine(`Blocks of ${ids.length} checkpoints, ${dtype}`, options)
@@ -52,24 +58,43 @@ async function reportTimes() {
   const lines = []
   for (const id of ids) {
     process.stderr.write(`${id} …\n`)
-    for (const [rows, length] of SHAPES) lines.push(await timeLine(id, rows, length))
+    if (options.stream) lines.push(await streamLine(id))
+    else for (const [rows, length] of SHAPES) lines.push(await timeLine(id, rows, length))
   }
   report({ benchmark: 'families', machine, options, lines, facts: { dtype } })
 }
 
-/** The blocks of one period: the difference of two cuts that have a tiny vocabulary. `possible` counts products alone. */
+/** `possible` counts products alone. */
 async function timeLine(id, rows, length) {
-  const { period = 1 } = CHECKPOINTS[id]
-  const [few, more] = [await stepOf(id, period, rows, length), await stepOf(id, 2 * period, rows, length)]
+  const sideOf = (layers) => stepOf(id, layers, rows, length)
+  const possible = (linears) => productSeconds(linears, rows * length)
+  return blockLine(`${id}, ${rows} × ${length}`, id, rows * length, sideOf, possible)
+}
+
+/** `possible` reads the weights once for each token. */
+async function streamLine(id) {
+  const [prompt, tokens] = [512, 64]
+  const bytesOfValue = dtype === 'float32' ? 4 : 2
+  const possible = async (linears) => {
+    const values = linears.reduce((sum, [outFeatures, inFeatures]) => sum + outFeatures * inFeatures, 0)
+    return (tokens * values * bytesOfValue) / (1e9 * (await readBandwidth(device)))
+  }
+  return blockLine(`${id}, one stream`, id, tokens, (layers) => streamOf(id, layers, prompt, tokens), possible)
+}
+
+/** A block of one period: the difference of two cuts that have a tiny vocabulary. */
+async function blockLine(name, id, amount, sideOf, possibleOf) {
+  const period = periodOf(id)
+  const [few, more] = [await sideOf(period), await sideOf(2 * period)]
   const [ofFew, ofMore] = await takeTurns([few, more], options.rounds)
-  const products = await productSeconds(more.linears.slice(few.linears.length), rows * length)
+  const possible = await possibleOf(more.linears.slice(few.linears.length))
   for (const side of [few, more]) side.dispose()
   return {
-    name: `${id}, ${rows} × ${length}`,
+    name,
     sides: [{ name: 'a block', seconds: spread(ofMore.map((seconds, i) => (seconds - ofFew[i]) / period)) }],
-    amount: rows * length,
+    amount,
     unit: 'tokens',
-    possible: products / period,
+    possible: possible / period,
   }
 }
 
@@ -89,10 +114,26 @@ async function productSeconds(linears, tokens) {
   return seconds
 }
 
+/** Tokens of one stream after a prompt, as a side of `takeTurns`. */
+async function streamOf(id, layers, prompt, tokens) {
+  const model = await cutModel(id, layers, prompt + tokens)
+  const ids = Int32Array.from({ length: prompt }, (_, i) => (i * 7919) % 256)
+  return {
+    name: id,
+    run: async () => (await generate(model, ids, tokens)).decode.seconds,
+    linears: model.linears().map(({ weight }) => weight.shape),
+    dispose: () => model.dispose(),
+  }
+}
+
+function cutModel(id, layers, positions) {
+  const config = writeConfig(cutConfig(CHECKPOINTS[id], layers, { positions, vocabulary: 256 }))
+  return initModel(config, { ...modelOptions, seed: 1 })
+}
+
 /** A training step of a cut model, as a side of `takeTurns`. */
 async function stepOf(id, layers, rows, length) {
-  const config = writeConfig(cutConfig(CHECKPOINTS[id], layers, { positions: length, vocabulary: 256 }))
-  const model = await initModel(config, { ...modelOptions, seed: 1 })
+  const model = await cutModel(id, layers, length)
   const { step, dispose } = await trainer(model, rows, length)
   return {
     name: id,
@@ -121,14 +162,14 @@ async function reportMemory() {
   const rows = []
   for (const id of ids) {
     process.stderr.write(`${id} …\n`)
-    const { period = 1, config } = CHECKPOINTS[id]
+    const [{ config }, period] = [CHECKPOINTS[id], periodOf(id)]
     const cuts = [await memoryOf(id, period), await memoryOf(id, 2 * period)]
-    const whole = (part) => {
+    const ofModel = (part) => {
       const [one, two] = cuts.map((cut) => cut[part])
       return one + ((two - one) * (config.num_hidden_layers - period)) / period
     }
-    const gibibytes = (part) => (whole(part) / 2 ** 30).toFixed(1)
-    rows.push([id, `${(whole('parameters') / 1e9).toPrecision(3)} B`, gibibytes('floats'), gibibytes('quantised')])
+    const gibibytes = (part) => (ofModel(part) / 2 ** 30).toFixed(1)
+    rows.push([id, `${(ofModel('parameters') / 1e9).toPrecision(3)} B`, gibibytes('floats'), gibibytes('quantised')])
   }
   console.log(`\n${table(['checkpoint', 'parameters', `GiB in ${dtype}`, 'GiB with --quantise nf4'], rows)}`)
   if (options.json) writeFileSync(options.json, JSON.stringify({ machine, dtype, rows }))
