@@ -9,10 +9,11 @@ import {
   having,
   isObject,
   optionsSchema,
-  wholeFrom,
+  wholeBetween,
   wholes,
 } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
 import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { Inexpressible } from './inexpressible.js'
@@ -60,6 +61,9 @@ export interface Constraint {
   dispose(): void
 }
 
+/** Largest number of logits. */
+const MOST_TOKENS = 2 ** 22
+
 const constraintArguments = {
   options: optionsSchema('the options of a constraint', {
     schema: custom('a JSON schema or a schema of zod 4', isSchema).optional(),
@@ -69,7 +73,7 @@ const constraintArguments = {
   }),
   tokens: optionsSchema('the tokens of a constraint', {
     tokenizer: having('a tokenizer (loadTokenizer gives one)', 'vocabularySize', 'specialIds'),
-    vocabularySize: wholeFrom(1).optional(),
+    vocabularySize: wholeBetween(1, MOST_TOKENS).optional(),
     eosIds: wholes,
   }),
 }
@@ -88,26 +92,41 @@ export async function openConstraint(options: ConstraintOptions, tokens: Constra
   check({ options, tokens }, constraintArguments)
   const source = await grammarSource(options)
   const vocabularySize = tokens.vocabularySize ?? tokens.tokenizer.vocabularySize
-  const vocabulary = vocabularyOf(tokens, vocabularySize)
-  const matcher = await vocabulary.matcher(source)
-  return new GrammarConstraint(matcher, Math.ceil(vocabularySize / 32))
+  try {
+    return new GrammarConstraint(await vocabularyOf(tokens, vocabularySize).matcher(source), vocabularySize)
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause
+    // After a failure of its own, the library's memory is unusable.
+    shared = undefined
+    vocabularies = new WeakMap()
+    throw new UsageError(
+      'unsupported-constraint',
+      `The constraint cannot be compiled (${reasonOf(cause, 'the library failed')}); make it smaller.`,
+      { cause },
+    )
+  }
 }
 
 class GrammarConstraint implements Constraint {
   readonly #matcher: GrammarMatcher
-  readonly #words: number
+  readonly #vocabularySize: number
 
-  constructor(matcher: GrammarMatcher, words: number) {
+  constructor(matcher: GrammarMatcher, vocabularySize: number) {
     this.#matcher = matcher
-    this.#words = words
+    this.#vocabularySize = vocabularySize
   }
 
   get done(): boolean {
     return this.#matcher.isTerminated()
   }
 
-  mask(): Promise<Int32Array> {
-    return this.done ? Promise.resolve(new Int32Array(this.#words)) : this.#matcher.getNextTokenBitmask()
+  async mask(): Promise<Int32Array> {
+    if (this.done) return new Int32Array(Math.ceil(this.#vocabularySize / 32))
+    const words = await this.#matcher.getNextTokenBitmask()
+    // The library may set the bits behind those of the last token.
+    const used = this.#vocabularySize % 32
+    if (used > 0) words[words.length - 1]! &= 2 ** used - 1
+    return words
   }
 
   accept(id: number): void {
@@ -190,7 +209,7 @@ async function problemOf(grammar: string): Promise<string | undefined> {
 const MOST_GRAMMARS = 64
 
 let shared: XGrammar | undefined
-const vocabularies = new WeakMap<object, Map<string, Vocabulary>>()
+let vocabularies = new WeakMap<object, Map<string, Vocabulary>>()
 
 function vocabularyOf({ tokenizer, eosIds }: ConstraintTokens, vocabularySize: number): Vocabulary {
   const kept = vocabularies.get(tokenizer) ?? new Map<string, Vocabulary>()

@@ -192,6 +192,13 @@ describe('choices and grammars', () => {
 })
 
 describe('a constraint', () => {
+  it('allows no token behind the last one', async () => {
+    const constraint = await openConstraint({ grammar: 'root ::= [^a] root | "a"' }, { tokenizer, eosIds: [eosId] })
+    const mask = await constraint.mask()
+    expect(mask.at(-1)! >>> (tokenizer.vocabularySize % 32)).toBe(0)
+    constraint.dispose()
+  })
+
   it('ends with a token that ends texts, and begins again', async () => {
     const constraint = await openConstraint({ choices: ['a'] }, { tokenizer, eosIds: [eosId, 2], vocabularySize: 1000 })
     const [a] = await tokenizer.encode('a')

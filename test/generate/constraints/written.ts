@@ -33,7 +33,7 @@ export async function written(
   const closing = CLOSING.map((mark) => bytes.findIndex((one) => Buffer.from(one).toString() === mark))
   const textOf = (ids: readonly number[]) => Buffer.concat(ids.map((id) => bytes[id]!))
   const ids: number[] = []
-  while (!constraint.done && ids.length < free + 500) {
+  while (!constraint.done && ids.length < free + 3000) {
     const mask = await constraint.mask()
     const isAllowed = (id: number) => ((mask[id >> 5]! >>> (id & 31)) & 1) === 1
     const allowed = bytes.flatMap((_, id) => (isAllowed(id) ? id : []))
