@@ -6,7 +6,7 @@ import { withAdaptersOf } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'
 import { noTargets, type ScoredRow, scoredRows } from './rows.js'
-import { float64Sum, passesOf, scorePass } from './score.js'
+import { float64Sum, passesOf, rowsAtOnce, scorePass } from './score.js'
 import type { ChangeResult, EvaluatedModel, ForgettingResult, LogitsOfTargets, TaskContext } from './task.js'
 
 /**
@@ -67,7 +67,7 @@ export async function forgetting(context: TaskContext): Promise<ForgettingResult
   const earlier = modelBefore(context)
   const losses = new LossesOfBoth()
   const mean = () => (losses.after - losses.before) / losses.targets
-  for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
+  for await (const pass of passesOf(scoredRows(context), rowsAtOnce(options))) {
     const after = await scorePass(model, pass, signal)
     const before = await scorePass(earlier, pass, signal)
     for (const [i, row] of pass.entries()) {
@@ -102,7 +102,7 @@ export async function change(context: TaskContext): Promise<ChangeResult> {
   const losses = new LossesOfBoth()
   const sums = { absolute: 0, divergence: 0, sameTop: 0 }
   let most = 0
-  for await (const pass of passesOf(scoredRows(context), options.batchSize)) {
+  for await (const pass of passesOf(scoredRows(context), rowsAtOnce(options))) {
     signal?.throwIfAborted()
     const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
     using before = await targetLogits(earlier, batch)

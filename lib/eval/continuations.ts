@@ -4,7 +4,7 @@ import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type ContinuationRequest, drain, GREEDY, type PromptCache, type SequenceWriter } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
-import { float64Sum, scoreRows } from './score.js'
+import { float64Sum, rowsAtOnce, scoreRows } from './score.js'
 import type { TaskContext } from './task.js'
 
 /** A prompt and what may follow it, as ids. */
@@ -73,7 +73,7 @@ export async function scoreContinuations(
     return { ids: row, mask: new Uint8Array(row.length).fill(1, row.length - ids.length) }
   })
   const scores: number[] = []
-  for await (const { logprobs } of scoreRows(model, rows, { batchSize: options.batchSize, signal })) {
+  for await (const { logprobs } of scoreRows(model, rows, { batchSize: rowsAtOnce(options), signal })) {
     scores.push(float64Sum(logprobs))
   }
   return scores
@@ -87,9 +87,6 @@ function logSumExp(logits: Float32Array): number {
   for (const logit of logits) total += Math.exp(logit - max)
   return max + Math.log(total)
 }
-
-/** The most texts that are written at once. */
-export const MOST_TEXTS = 32
 
 /** A stream that greedy sampling never reads. */
 export const UNUSED = randomStream(0, 'greedy')

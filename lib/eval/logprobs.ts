@@ -1,5 +1,5 @@
 import { taskRecords, tokenRowsOf } from './rows.js'
-import { scoreRows } from './score.js'
+import { rowsAtOnce, scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'
 
 /** Computes the log-probability of each token after the first, whichever tokens of a row are trained. */
@@ -14,7 +14,7 @@ export async function logProbs(context: TaskContext): Promise<LogProbsResult> {
       }
     }
   }
-  for await (const { row, logprobs } of scoreRows(model, rows(), { batchSize: options.batchSize, signal })) {
+  for await (const { row, logprobs } of scoreRows(model, rows(), { batchSize: rowsAtOnce(options), signal })) {
     const line = { ids: [...row.ids], logprobs: [...logprobs] }
     result.rows.push(line)
     await done(line)

@@ -1,5 +1,5 @@
 import { noTargets, scoredRows } from './rows.js'
-import { float64Sum, scoreRows } from './score.js'
+import { float64Sum, rowsAtOnce, scoreRows } from './score.js'
 import type { PerplexityResult, TaskContext } from './task.js'
 
 /**
@@ -12,7 +12,7 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
   let tokens = 0
   let targets = 0
   for await (const { row, logprobs } of scoreRows(model, scoredRows(context), {
-    batchSize: options.batchSize,
+    batchSize: rowsAtOnce(options),
     signal,
   })) {
     const loss = -float64Sum(logprobs)

@@ -3,8 +3,9 @@ import { encodeRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
 import { continuationText, openWriter, requireTokenizer } from '../generate/index.js'
-import { complete, MOST_TEXTS } from './continuations.js'
+import { complete } from './continuations.js'
 import { taskRecords } from './rows.js'
+import { textsAtOnce } from './score.js'
 import type { RecallResult, TaskContext } from './task.js'
 
 interface RecallRow {
@@ -30,7 +31,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   let right = 0
   let rows = 0
   let exact = 0
-  await using writer = openWriter(model, MOST_TEXTS)
+  await using writer = openWriter(model, textsAtOnce(options))
   const written = async (record: DataRecord) => {
     const { where } = record
     const row = reading.training(record)

@@ -1,6 +1,7 @@
 /** Computes log-probabilities of many short rows, several per forward pass. */
 import { countTargets, type TokenRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
+import type { EvalOptions } from '../options/index.js'
 import type { EvaluatedModel } from './task.js'
 
 /** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
@@ -14,6 +15,14 @@ export interface Scored<Row extends TokenRow> {
   /** Natural log-probabilities of the tokens that the mask marks, except the row's first. */
   logprobs: Float32Array
 }
+
+/** Returns the rows of a forward pass. */
+export const rowsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): number =>
+  batchSize === 'auto' ? 8 : batchSize
+
+/** Returns the most texts that are written at once. */
+export const textsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): number =>
+  batchSize === 'auto' ? 32 : batchSize
 
 export interface ScoreOptions {
   /** Rows of a forward pass at most. */

@@ -11,10 +11,11 @@ import {
   stopTokens,
   textOfTokens,
 } from '../generate/index.js'
-import { MOST_TEXTS, UNUSED } from './continuations.js'
+import { UNUSED } from './continuations.js'
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
+import { textsAtOnce } from './score.js'
 import type { DataContext, Measured, Measures, RowEntry, TaskContext } from './task.js'
 
 /** What a text is scored by. */
@@ -128,7 +129,7 @@ export async function generatedTexts(task: TextTask, context: TaskContext): Prom
   const { maxNewTokens = task.maxNewTokens } = options
   const encode = (text: string) =>
     task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
-  const writer = openWriter(model, MOST_TEXTS)
+  const writer = openWriter(model, textsAtOnce(options))
   const textOf: TextSource['textOf'] = async ({ where, asked, tools, templateOptions }) => {
     const isPlain = template === null && !Array.isArray(asked)
     const messages = Array.isArray(asked) ? asked : chatOf(asked)

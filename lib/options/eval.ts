@@ -1,7 +1,7 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
 import { choice, flag, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
-import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import { declare, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
   evaluationData,
@@ -48,6 +48,16 @@ export type Task = (typeof TASKS)[number]
 
 const task = 'Of one task:'
 
+const rowsOfPass = z.int().min(1).max(MOST_ROWS)
+const aBatchSize = z.union([
+  rowsOfPass,
+  z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .transform(Number)
+    .pipe(rowsOfPass),
+])
+
 export const EvalSchema = z.strictObject({
   ...loadedOptions,
   model: requiredByCommands(loadedOptions.model, 'predictions'),
@@ -57,7 +67,12 @@ export const EvalSchema = z.strictObject({
   template: templateByTask('auto; none for tasks whose published prompt is plain text'),
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
   limit: limitOption('rows (of a text, windows)'),
-  batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
+  batchSize: declare(z.union([z.literal('auto'), aBatchSize]).default('auto'), {
+    kind: 'text',
+    description: 'rows per forward pass, and texts that are written at once; auto: 8 rows, and 32 texts',
+    placeholder: 'auto|N',
+    expects: 'auto, or a whole number of at least 1',
+  }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
   details: flag('return what is found of each row, in place of their number', false, { group: task }),
   window: optionalInteger('perplexity, forgetting and change of a text: tokens of a window', {
