@@ -2,7 +2,6 @@
 // of logits before it and log-probabilities after it. Probabilities are f64.
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -40,6 +39,40 @@ int32_t likeliest(const float* logits, int32_t count) {
   return logits[best] == -kInfinity ? -1 - best : best;
 }
 
+/// Tells which of two columns comes first: the one of the larger value, of equal ones the lower.
+struct First {
+  const float* values;
+
+  bool operator()(int32_t a, int32_t b) const { return values[a] > values[b] || (values[a] == values[b] && a < b); }
+};
+
+/// The columns of the largest values of those that are added, up to a number.
+class LargestOf {
+ public:
+  LargestOf(const float* values, size_t most) : first_{values}, most_(most) { heap_.reserve(most); }
+
+  void add(int32_t column) {
+    if (heap_.size() == most_) {
+      if (most_ == 0 || !first_(column, heap_.front())) return;
+      std::pop_heap(heap_.begin(), heap_.end(), first_);
+      heap_.pop_back();
+    }
+    heap_.push_back(column);
+    std::push_heap(heap_.begin(), heap_.end(), first_);
+  }
+
+  /// The largest first, of equal ones the lowest column; called once.
+  const std::vector<int32_t>& sorted() {
+    std::sort_heap(heap_.begin(), heap_.end(), first_);
+    return heap_;
+  }
+
+ private:
+  const First first_;
+  const size_t most_;
+  std::vector<int32_t> heap_;  // the last one is its front
+};
+
 /// Samples from one row after the other; reuses memory.
 class Sampler {
  public:
@@ -72,31 +105,20 @@ class Sampler {
   void chooseCandidates(const Sampling& sampling) {
     const auto count = static_cast<int32_t>(weights_.size());
     const double least = std::min(1.0f, sampling.minP);
+    // Most tokens are so far below that they need no exponential.
+    const double lowest = least > 0 ? largest_ + temperature_ * (std::log(least) - 1e-6) : -kInfinity;
     ids_.clear();
-    if (least > 0) {
-      // Most tokens are so far below that they need no exponential.
-      const double lowest = largest_ + temperature_ * (std::log(least) - 1e-6);
+    if (sampling.limits(count)) {
+      LargestOf kept(logits_, static_cast<size_t>(sampling.topK));
+      for (int32_t id = 0; id < count; ++id)
+        if (logits_[id] >= lowest) kept.add(id);
+      ids_ = kept.sorted();
+    } else {
       for (int32_t id = 0; id < count; ++id)
         if (logits_[id] >= lowest) ids_.push_back(id);
-    } else {
-      ids_.resize(weights_.size());
-      std::iota(ids_.begin(), ids_.end(), 0);
     }
-    if (sampling.limits(count)) keepLikeliest(static_cast<size_t>(sampling.topK));
     for (const int32_t id : ids_) weights_[static_cast<size_t>(id)] = std::exp(scaled(id));
     if (least > 0) std::erase_if(ids_, [&](int32_t id) { return weight(id) < least; });
-  }
-
-  void keepLikeliest(size_t most) {
-    if (ids_.size() > most) {
-      sorted_.clear();
-      for (const int32_t id : ids_) sorted_.push_back(logits_[id]);
-      const auto last = sorted_.begin() + static_cast<int64_t>(most - 1);
-      std::nth_element(sorted_.begin(), last, sorted_.end(), std::greater<>());
-      std::erase_if(ids_, [&, least = *last](int32_t id) { return logits_[id] < least; });
-    }
-    sortByLikelihood();
-    ids_.resize(std::min(ids_.size(), most));
   }
 
   void keepNucleus(double share, bool sorted) {
@@ -106,7 +128,7 @@ class Sampler {
       // others: few enough to sort.
       const double least = std::min(1.0, (1 - share) * all / static_cast<double>(weights_.size()));
       std::erase_if(ids_, [&](int32_t id) { return weight(id) < least; });
-      sortByLikelihood();
+      std::sort(ids_.begin(), ids_.end(), First{logits_});
     }
     size_t kept = 0;
     for (double sum = 0; kept < ids_.size() && sum < share * all; ++kept) sum += weight(ids_[kept]);
@@ -133,11 +155,6 @@ class Sampler {
     std::erase_if(ids_, [&](int32_t id) { return distance(id) > farthest; });
   }
 
-  void sortByLikelihood() {
-    std::sort(ids_.begin(), ids_.end(),
-              [&](int32_t a, int32_t b) { return logits_[a] > logits_[b] || (logits_[a] == logits_[b] && a < b); });
-  }
-
   int32_t pick(double uniform) const {
     double left = uniform * sumOfIds();
     int32_t last = 0;
@@ -154,7 +171,6 @@ class Sampler {
   double largest_ = 0, temperature_ = 1;
   std::vector<double> weights_;
   std::vector<int32_t> ids_;
-  std::vector<float> sorted_;
   std::vector<std::pair<double, double>> nearest_;
 };
 
@@ -223,28 +239,17 @@ void maskLogits(TensorDesc mask, TensorDesc rows, TensorDesc logits) {
 
 void logProbabilities(TensorDesc logits, TensorDesc ids, TensorDesc ranks, TensorDesc top, TensorDesc logprobs) {
   const auto columns = static_cast<int32_t>(columnsOf(logits));
-  const auto most = static_cast<int32_t>(columnsOf(top));
   requireIndices("logProbabilities", ids, columns);
   forRows(logits, [&](int64_t row) {
     const auto* const values = rowOf<const float>(logits, row);
-    const auto isLarger = [&](int32_t a, int32_t b) {
-      return values[a] > values[b] || (values[a] == values[b] && a < b);
-    };
     const int32_t id = static_cast<const int32_t*>(ids.data)[row];
     int32_t rank = 1;
-    std::vector<int32_t> best;  // a heap, the smallest first
+    LargestOf largestOnes(values, static_cast<size_t>(columnsOf(top)));
     for (int32_t column = 0; column < columns; ++column) {
       if (values[column] > values[id]) ++rank;
-      if (static_cast<int32_t>(best.size()) == most) {
-        if (most == 0 || !isLarger(column, best.front())) continue;
-        std::pop_heap(best.begin(), best.end(), isLarger);
-        best.back() = column;
-      } else {
-        best.push_back(column);
-      }
-      std::push_heap(best.begin(), best.end(), isLarger);
+      largestOnes.add(column);
     }
-    std::sort_heap(best.begin(), best.end(), isLarger);
+    const std::vector<int32_t>& best = largestOnes.sorted();
     const double largest = *std::max_element(values, values + columns);
     double sum = 0;
     for (int32_t column = 0; column < columns; ++column) sum += std::exp(values[column] - largest);
@@ -253,8 +258,7 @@ void logProbabilities(TensorDesc logits, TensorDesc ids, TensorDesc ranks, Tenso
     std::copy(best.begin(), best.end(), rowOf<int32_t>(top, row));
     auto* const results = rowOf<float>(logprobs, row);
     results[0] = static_cast<float>(values[id] - logSum);
-    for (int32_t i = 0; i < most; ++i)
-      results[1 + i] = static_cast<float>(values[best[static_cast<size_t>(i)]] - logSum);
+    for (size_t i = 0; i < best.size(); ++i) results[1 + i] = static_cast<float>(values[best[i]] - logSum);
   });
 }
 
