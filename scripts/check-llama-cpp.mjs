@@ -3,7 +3,8 @@
  * and a LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of the next tokens of some texts
  * with ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte, with an
  * importance matrix and without, of the model and of small ones whose sizes meet exceptions, and so is the perplexity of a
- * text. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
+ * text. Small models of families that llama.cpp computes in ways of their own are compared, with random weights and a LoRA of every
+ * layer. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
  *
  * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
  * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).
@@ -21,9 +22,11 @@ import { fillNormal } from '../bench/common/random.mjs'
 import { scratchFolder } from '../bench/common/scratch.mjs'
 import { fetchLlamaCpp } from './llama-cpp/fetch.mjs'
 import { buildQuantiser, differingTensors, MIXTURES, writeOlderImportance } from './llama-cpp/mixtures.mjs'
-import { SHAPES } from './llama-cpp/shapes.mjs'
+import { FAMILIES, SHAPES } from './llama-cpp/shapes.mjs'
 
 const TOLERANCE = 1e-3
+/** llama.cpp looks GELU up in a table of float16. */
+const GELU_TOLERANCE = 5e-3
 const PERPLEXITY_TOLERANCE = 5e-3
 const TEXTS = [
   'The capital of France is',
@@ -60,6 +63,7 @@ for (const dtype of /** @type {(keyof typeof MIXTURES)[]} */ (Object.keys(MIXTUR
 for (const dtype of weighted) await compareMixture(dtype, true)
 
 for (const [name, config] of Object.entries(SHAPES)) await compareShape(name, config)
+for (const [name, config] of Object.entries(FAMILIES)) await compareFamily(name, config)
 
 const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
 for (const [dtype, llama] of [
@@ -133,6 +137,30 @@ async function compareShape(/** @type {string} */ name, /** @type {object} */ co
   if (found.length > 0) process.exitCode = 1
 }
 
+/** A small model with random weights, then with a LoRA beside it. */
+async function compareFamily(/** @type {string} */ name, /** @type {object} */ config) {
+  const [json, output, adapter, exported] = ['config.json', 'family.gguf', 'family-lora', 'family-lora.gguf'].map(
+    (file) => join(folder, file),
+  )
+  await useModel(model, null, async ({ tokenizer, config: { vocabularySize } }) => {
+    writeFileSync(
+      json,
+      JSON.stringify({ ...config, vocab_size: vocabularySize, vocab_size_per_layer_input: vocabularySize }),
+    )
+    const made = await initModel(json, { ...CPU, tokenizer, seed: 1 })
+    try {
+      await made.save(output, { dtype: /** @type {const} */ ('float32') })
+    } finally {
+      made.dispose()
+    }
+  })
+  const allowed = { relative: true, tolerance: 'hidden_activation' in config ? GELU_TOLERANCE : TOLERANCE }
+  await compare(name, { llama: onCpu, path: output }, output, undefined, allowed)
+  await randomAdapter('family-lora', lora({ rank: 4, targetModules: 'all-linear' }), 0.1, output)
+  await exportAdapter({ model: output, adapter, output: exported, format: 'gguf-lora' })
+  await compare(`${name} with a LoRA`, { llama: onCpu, path: output, adapter: exported }, output, adapter, allowed)
+}
+
 async function perplexityOf(/** @type {string} */ path) {
   const measure = (/** @type {import('node-mora').Model} */ loaded) =>
     evaluate(loaded, { task: 'perplexity', data: [{ text }], window: 512, limit: 2 })
@@ -159,9 +187,9 @@ async function useModel(path, adapter, use) {
 }
 
 /** An adapter whose ΔW changes what the model says and leaves it a language model. */
-function randomAdapter(name, config, deviation) {
+function randomAdapter(name, config, deviation, base = model) {
   const path = join(folder, name)
-  return useModel(model, null, async (loaded) => {
+  return useModel(base, null, async (loaded) => {
     await loaded.addAdapter('random', config)
     for (const { parameter } of loaded.trainableParameters()) {
       fillNormal(parameter, deviation)
@@ -172,11 +200,16 @@ function randomAdapter(name, config, deviation) {
   })
 }
 
-async function compare(what, theirs, path, adapter) {
+/** @param relative of models with random weights all probabilities are small, so differences are compared with the largest */
+async function compare(what, theirs, path, adapter, { relative = false, tolerance = TOLERANCE } = {}) {
   const ours = await useModel(path, adapter, ourProbabilities)
   const found = await theirProbabilities(theirs, ours)
-  const apart = Math.max(...ours.map(({ probabilities }, i) => largestDifference(probabilities, found[i])))
-  const agrees = apart <= TOLERANCE
+  const apart = Math.max(
+    ...ours.map(
+      ({ probabilities }, i) => largestDifference(probabilities, found[i]) / (relative ? largestOf(probabilities) : 1),
+    ),
+  )
+  const agrees = apart <= tolerance
   console.log(`${agrees ? 'agrees' : 'DIFFERS'}: ${what}: probabilities at most ${apart.toExponential(1)} apart`)
   if (!agrees) process.exitCode = 1
 }
@@ -223,6 +256,8 @@ function largestDifference(ours, theirs) {
   for (const [id, probability] of theirs) apart = Math.max(apart, Math.abs(probability - ours[id]))
   return apart
 }
+
+const largestOf = (/** @type {Float64Array} */ values) => values.reduce((a, b) => Math.max(a, b))
 
 function softmax(logits) {
   const most = Math.max(...logits)
