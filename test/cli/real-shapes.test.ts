@@ -1,5 +1,5 @@
 /** Commands on wrapped models of real shapes, with a few blocks, a small vocabulary, random weights and tiny towers. */
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
@@ -176,4 +176,16 @@ test.each(drawn('real shapes', published, 1))('$id', async (one) => {
   await done('export', ...model, '--adapter', at('lora'), '--format', 'peft', '--output', at('peft'))
   const exported = readRawTensors(at('peft/adapter_model.safetensors'))
   expect(exported.size).toBe(readRawTensors(at('lora/adapter_model.safetensors')).size)
+
+  // GGUF has no name for the tests' tokenizer.
+  for (const name of readdirSync(at('model'))) if (/token/.test(name)) rmSync(at(`model/${name}`))
+  await done('export', ...model, '--adapter', at('mora'), '--format', 'gguf', '--output', at('merged.gguf'))
+  writeFileSync(
+    at('ids.jsonl'),
+    JSON.stringify({ input_ids: Array.from({ length: 40 }, (_, i) => 3 + ((i * i) % 400)) }),
+  )
+  const [inFolder, inGguf] = [at('merged'), at('merged.gguf')].map((path) =>
+    done('eval', '--data', at('ids.jsonl'), '--task', 'perplexity', '--model', path),
+  )
+  expect(Math.abs((await inGguf).loss / (await inFolder).loss - 1)).toBeLessThan(0.01)
 })
