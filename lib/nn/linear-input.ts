@@ -28,6 +28,12 @@ export class LinearInput {
    * @internal
    */
   readonly rows: readonly (RowAdapters & { readonly input: LinearInput })[]
+  /**
+   * Whether adapters add to the base's results, whatever they are: a row's sums do not depend on the adapters of other rows then.
+   *
+   * @internal
+   */
+  readonly isBaseFirst: boolean
   readonly #derived = new Map<string, Tensor>()
 
   constructor(
@@ -37,10 +43,11 @@ export class LinearInput {
     readonly dropoutState: DropoutState | null = null,
     /** Whether products with frozen weights run in 8 bits. */
     readonly int8 = false,
-    /** Adapters of some rows, instead of the active ones of all rows. */
-    rowAdapters: readonly RowAdapters[] = [],
+    /** Adapters of some rows beside the active ones of all rows. If given, adapters add to the base's results in any case. */
+    rowAdapters?: readonly RowAdapters[],
   ) {
-    this.rows = rowAdapters.map((one) => ({ ...one, input: new LinearInput(x.rows(one.from, one.to)) }))
+    this.isBaseFirst = rowAdapters !== undefined
+    this.rows = (rowAdapters ?? []).map((one) => ({ ...one, input: new LinearInput(x.rows(one.from, one.to)) }))
   }
 
   /** Returns the value of a key, computed at the first call. */

@@ -113,7 +113,8 @@ function forwardTogether(layers: readonly Linear[], fused: Weight | null, input:
     }
   })
   // If every layer has an adapter, adapters come first: repeated outputs are then copies, and the base product adds to them.
-  const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted, ...ofRows]
+  const parts =
+    adaptedLayers === layers.length && !input.isBaseFirst ? [...adapted, ...base] : [...base, ...adapted, ...ofRows]
   for (const [i, range] of columns.entries()) {
     const { bias } = layers[i]!
     if (bias) parts.push({ ...range, write: (into) => addBias(bias, into) })

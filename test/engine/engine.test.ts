@@ -5,12 +5,13 @@ import { mora } from '../../lib/adapters/methods/mora.js'
 import { randomStream } from '../../lib/common/random.js'
 import { Engine } from '../../lib/engine/engine.js'
 import type { EngineRequest } from '../../lib/engine/request.js'
+import type { NewToken } from '../../lib/engine/token-queue.js'
 import { drain } from '../../lib/generate/continuation.js'
 import type { Model } from '../../lib/models/model.js'
 import { describeFamilies, familyNames, loadFamily } from '../golden/families.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { liveBytes } from '../live-bytes.js'
-import { lacksEmulation } from '../needs.js'
+import { lacksCpu, lacksEmulation, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -66,6 +67,29 @@ test('all at once as each alone', async () => {
   await using engine = new Engine(model, { tokens: 4096 })
   expect(await Promise.all(requests.map((one) => write(engine, one)))).toEqual(expected)
   expect(engine.usage).toMatchObject({ running: 0, waiting: 0, pagesUsed: 0 })
+})
+
+needing(lacksCpu).test('in float32, log-probabilities have the same bits', async () => {
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', lora({ rank: 4 }))
+  const random = randomStream(1, 'bits')
+  for (const { parameter } of model.trainableParameters())
+    parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.2 * random.normal()))
+  const asking = requests.map((one, i) => ({ ...one, topLogprobs: 3, adapters: i % 3 === 0 ? [] : ['a'] }))
+  const told = async (engine: Engine, one: Request) => {
+    const tokens: NewToken[] = []
+    await drain(engine.write(withDraws(one)), (token) => tokens.push(token))
+    return tokens
+  }
+  const expected: NewToken[][] = []
+  for (const one of asking) {
+    await using engine = new Engine(model, { tokens: 512 })
+    expected.push(await told(engine, one))
+  }
+  for (const tokens of [512, 4096]) {
+    await using engine = new Engine(model, { tokens })
+    expect(await Promise.all(asking.map((one) => told(engine, one)))).toEqual(expected)
+  }
 })
 
 test('where the memory is too small for all, the youngest wait and are read again', async () => {
