@@ -55,8 +55,8 @@ export interface TextCall {
   readonly prompt?: string | readonly number[]
   readonly raw?: boolean
   readonly messages?: readonly Message[]
-  readonly tools?: readonly unknown[]
-  readonly templateOptions?: Readonly<Record<string, unknown>>
+  readonly tools?: unknown[]
+  readonly templateOptions?: Record<string, unknown>
   readonly maxNewTokens: number
   readonly minNewTokens?: number
   readonly temperature?: number
@@ -67,8 +67,8 @@ export interface TextCall {
   readonly repetitionPenalty?: number
   readonly presencePenalty?: number
   readonly frequencyPenalty?: number
-  readonly logitBias?: Readonly<Record<string, number>>
-  readonly stop?: readonly string[]
+  readonly logitBias?: Record<string, number>
+  readonly stop?: string[]
   readonly seed: number
   /** Which of several samples of one prompt and seed it is, from 0. */
   readonly sample?: number
@@ -76,10 +76,10 @@ export interface TextCall {
   readonly topLogprobs?: number
   readonly promptLogprobs?: boolean
   /** A JSON schema that the text fits. */
-  readonly schema?: unknown
+  readonly schema?: object | boolean
   readonly grammar?: string
   readonly regex?: string
-  readonly choices?: readonly string[]
+  readonly choices?: string[]
   readonly adapters?: readonly string[]
   readonly signal?: AbortSignal
 }

@@ -61,6 +61,21 @@ describe('a server', () => {
     expect(await texts({ seed: 6 })).not.toEqual(first)
   })
 
+  it('takes every option of sampling, tells log-probabilities, and what its tokenizer cannot do', async () => {
+    const options = { min_p: 0.01, typical_p: 0.95, top_k: 20, top_p: 0.9, min_tokens: 2, stop: ['zzz'], seed: 1 }
+    const penalties = { presence_penalty: 0.5, frequency_penalty: 0.5, repetition_penalty: 1.1, logit_bias: { 5: -5 } }
+    const body = { prompt: 'The code', echo: true, logprobs: 2, max_tokens: 3, ...options, ...penalties }
+    const { status, answer } = await ask('/v1/completions', body)
+    expect(status, JSON.stringify(answer)).toBe(200)
+    const { tokens, token_logprobs: values, top_logprobs: top } = answer.choices[0].logprobs
+    expect(tokens).toHaveLength(answer.usage.total_tokens)
+    expect(values[0]).toBeNull()
+    for (const [i, value] of values.entries()) if (i > 0) expect(value).toBeLessThanOrEqual(0)
+    expect(Object.keys(top.at(-1)).length).toBeGreaterThanOrEqual(2)
+    const refused = await ask('/v1/completions', { prompt: 'a', structured_outputs: { choice: ['yes', 'no'] } })
+    expect([refused.status, refused.answer.error.code]).toEqual([400, 'unsupported-tokenizer'])
+  })
+
   it('embeds texts', async () => {
     const { answer } = await ask('/v1/embeddings', { input: [...prompts.slice(0, 2), prompts[0]] })
     const vectors = answer.data.map(({ embedding }: { embedding: number[] }) => embedding) as number[][]
