@@ -179,6 +179,9 @@ export class Engine implements AsyncDisposable {
         if (hasNone && this.#exclusive.length === 0) return
         if (!hasNone) await this.#step()
       }
+    } catch (error) {
+      for (const { tokens } of [...this.#running, ...this.#waiting]) tokens.fail(error)
+      this.#leave()
     } finally {
       this.#isWorking = false
     }

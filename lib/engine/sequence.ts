@@ -79,7 +79,7 @@ export class Sequence implements Schedulable {
    * read, since its pass yields the next one.
    */
   share(pool: PagePool, isBeingRead: (key: string) => boolean): boolean {
-    const keys = this.#keysOf(this.length - 1)
+    const keys = this.#keysOf(Math.min(this.length - 1, this.#shareable))
     const unknown = keys.findIndex((key) => !pool.knows(key))
     if (unknown >= 0 && isBeingRead(keys[unknown]!)) return false
     for (const key of unknown < 0 ? keys : keys.slice(0, unknown)) this.#addPage(pool.share(key)!)

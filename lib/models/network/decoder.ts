@@ -205,8 +205,9 @@ export class Decoder {
       memory.step?.dispose()
       memory.step = null
       const forward = (inputs: TokenInputs) => {
-        // Tables for every position that the memory has room for.
-        const tokens = { positions: Int32Array.of(memory.capacity - 1), rowLengths: Int32Array.of(1) }
+        // Tables for every position of a row: the memory of many rows has more room than one takes.
+        const most = part.rows ? Math.min(memory.capacity, this.config.maxPositions) : memory.capacity
+        const tokens = { positions: Int32Array.of(most - 1), rowLengths: Int32Array.of(1) }
         return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), memory)
       }
       const capacity = part.rows ? memory.capacity : null
