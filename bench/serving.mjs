@@ -1,7 +1,7 @@
 // How many tokens a second many sequences at once give, against one stream and against llama.cpp with as many sequences:
 // the same GGUF files, prompts and threads, in turn. Fetches node-llama-cpp, which is no dependency, into a temporary folder,
 // unless --packages names one that has it:
-//   npm run bench -- serving [MODEL] [--formats bf16,q8_0,stored] [--sequences 1,8,32,128] [--no-llama-cpp]
+//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--sequences 1,8,32,128] [--no-llama-cpp]
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, randomStream } from 'node-mora'
