@@ -23,6 +23,7 @@ function textOf(...argv: string[]): string {
 function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): string {
   if (choices) return choices[0]!
   if (kind === 'number') return /below 1/.test(expects) ? '0.5' : '1000000'
+  if (expects.startsWith('auto, or')) return 'auto'
   if (expects.includes('lora:8')) return 'lora:8'
   if (expects === 'numbers with commas') return '1,2'
   if (expects.startsWith('patterns')) return 'x=1'
