@@ -4,7 +4,7 @@ import type { HubOptions } from '../../hub/index.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOfWeights } from '../../models/load/storage-plan.js'
 import type { ModelSizes } from '../../models/network/model-config.js'
-import { attentionsOf } from '../../models/network/plan.js'
+import { type AttentionPlan, attentionsOf } from '../../models/network/plan.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { binarySize } from '../../tensor/memory-budget.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
@@ -20,6 +20,8 @@ export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
   maxLength: number
   /** The number of layers with attention. */
   attentionLayers: number
+  /** Bytes of a token's keys and values in bfloat16: what an engine of many texts keeps. */
+  keyValueBytes: number
   tiedEmbeddings: boolean
   /** The dtype of most values. */
   dtype: string
@@ -65,6 +67,7 @@ export async function modelFacts(
     parameters,
     layers: config.layers,
     attentionLayers: attentionsOf(config.network).length,
+    keyValueBytes: keyValueBytesOf(attentionsOf(config.network)),
     hiddenSize: config.hiddenSize,
     intermediateSize: config.intermediateSize,
     heads: config.heads,
@@ -126,6 +129,7 @@ export function describeModel(model: ModelReport): string {
     ],
     ['hidden size', `${model.hiddenSize}, MLP ${model.intermediateSize}`],
     ['attention', `${model.heads} heads of ${model.headSize}, ${model.keyValueHeads} of keys and values`],
+    ['keys and values', `${formatCount(model.keyValueBytes)} bytes a token, in bfloat16`],
     ['vocabulary', `${formatCount(model.vocabularySize)}${model.tiedEmbeddings ? ', tied embeddings' : ''}`],
     ['context', `${formatCount(model.maxLength)} tokens`],
     ['tensors', dtypes.join(', ')],
@@ -144,4 +148,10 @@ export function describeModel(model: ModelReport): string {
     facts.push([`weights in ${dtype}`, `${binarySize(floats)}${kept}`])
   }
   return formatFacts(facts)
+}
+
+/** Blocks that attend to another's keys and values have none. */
+function keyValueBytesOf(attentions: readonly AttentionPlan[]): number {
+  const own = attentions.filter(({ source }) => source === undefined)
+  return own.reduce((sum, { shape }) => sum + 2 * shape.keyValueHeads * shape.headSize * 2, 0)
 }
