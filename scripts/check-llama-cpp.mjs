@@ -75,7 +75,7 @@ for (const [dtype, llama] of [
   if (!llama) continue
   const output = join(folder, `merged-${dtype}.gguf`)
   await mergeModel({ model, adapter: rotation, output, dtype, device: 'cpu' })
-  await compare(`rotation, merged, ${dtype}`, { llama, path: output }, output)
+  await compare(`rotation, merged, ${dtype}`, { llama, path: output }, output, null)
 }
 for (const [name, config, deviation] of [
   ['sharing', mora({ rank: 8, operator: 'sharing' }), 0.02],
