@@ -13,7 +13,7 @@ import { copyPackages } from './packages.mjs'
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 /** The packages that lib imports, and those of vitest's runner and assertions. */
-const packages = ['zod', 'commander', 'yaml', 'tokenizers']
+const packages = ['zod', 'commander', 'yaml', 'tokenizers', 'hono', '@hono/node-server']
 const testPackages = ['@vitest/runner', '@vitest/expect']
 
 /** Fills `folder`, after removing what is there. */
