@@ -51,8 +51,6 @@ export class Engine implements AsyncDisposable {
   readonly #isExact: boolean
   readonly #slots: number[]
   readonly #views = new Map<string, ModelView>()
-  /** The order of views in a pass, so that rows with the same adapters are neighbours. */
-  readonly #places = new Map<ModelView, number>()
   readonly #base: ModelView
   #waiting: Sequence[] = []
   #running: Sequence[] = []
@@ -157,10 +155,8 @@ export class Engine implements AsyncDisposable {
   #viewOf(adapters: AdapterChoice | undefined): ModelView {
     const view = this.model.withAdapters(adapters)
     const known = this.#views.get(view.choice)
-    if (known) return known
-    this.#views.set(view.choice, view)
-    this.#places.set(view, this.#places.size)
-    return view
+    if (!known) this.#views.set(view.choice, view)
+    return known ?? view
   }
 
   #wake(): void {
@@ -250,21 +246,26 @@ export class Engine implements AsyncDisposable {
     return ready
   }
 
-  /** Divides a step into passes: sequences with adapters that only add to results are read together. */
+  /**
+   * Divides a step into passes: sequences with adapters that only add to results are read together, those with the same ones as
+   * neighbours.
+   */
   #passes(reading: readonly Sequence[]): Sequence[][] {
+    const views = [...new Set(reading.map(({ facts }) => facts.view))]
+    const ofRows = new Set(views.filter(({ rowFactors }) => rowFactors !== null))
     const passes: Sequence[][] = []
     for (const sequence of reading) {
       const { view } = sequence.facts
       const fits = (pass: readonly Sequence[]) => {
         const [first] = pass as [Sequence]
-        const together = first.facts.view === view || (first.facts.view.rowFactors !== null && view.rowFactors !== null)
+        const together = first.facts.view === view || (ofRows.has(first.facts.view) && ofRows.has(view))
         return together && (!this.#isExact || (sequence.next === 1 && first.next === 1 && pass.length < EXACT_ROWS))
       }
       const pass = passes.find(fits)
       if (pass) pass.push(sequence)
       else passes.push([sequence])
     }
-    for (const pass of passes) pass.sort((a, b) => this.#places.get(a.facts.view)! - this.#places.get(b.facts.view)!)
+    for (const pass of passes) pass.sort((a, b) => views.indexOf(a.facts.view) - views.indexOf(b.facts.view))
     return passes
   }
 

@@ -153,9 +153,7 @@ export class Decoder {
       throw new UsageError('too-long', `A cache with room for ${cache.capacity} tokens cannot hold ${known}.`)
     }
     const part = { ids, known, rows: null, slot: 0, rowLength: this.#rowLength(known, cache) }
-    return cache.reading(ids.length, () =>
-      this.#readsOneToken([part]) ? this.#afterOne(part, memory) : this.#afterParts([part], memory),
-    )
+    return cache.reading(ids.length, () => this.nextLogitsOf([part], memory))
   }
 
   /**
