@@ -1,4 +1,5 @@
 /** The options of `generate`, and what they mean. */
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { aFlag, aFunction, anyText, aSignal, expecting, having, optionsSchema, wholes } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
@@ -83,11 +84,10 @@ export async function limitsOf(
   const badWords = await badWordTokens(tokenizer, options.badWords ?? [])
   const edits = { repetitionPenalty, presencePenalty, frequencyPenalty, noRepeatNgram, minNewTokens, badWords }
   const changes = { ...edits, ...(logitBias && { logitBias }) }
-  const isPlain = JSON.stringify(changes) === JSON.stringify(NO_EDITS)
   return {
     maxNewTokens,
     sampling: { temperature, topK, topP, minP, typicalP },
-    edits: isPlain ? undefined : changes,
+    edits: isDeepStrictEqual(changes, NO_EDITS) ? undefined : changes,
     topLogprobs: logprobs || topLogprobs > 0 ? topLogprobs : undefined,
     stopStrings: options.stop,
   }

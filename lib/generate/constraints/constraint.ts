@@ -17,8 +17,8 @@ import { reasonOf } from '../../common/foreign-errors.js'
 import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { Inexpressible } from './inexpressible.js'
-import { GrammarRules, type Language, oneOf, textLanguage } from './language.js'
-import { regexLanguage } from './regex.js'
+import { GrammarRules, type Language, textLanguage } from './language.js'
+import { regexLanguage, WHOLE_TEXT } from './regex.js'
 import { schemaGrammar } from './schema-grammar.js'
 import { type CompiledGrammar, type GrammarMatcher, loadXGrammar, type XGrammar } from './xgrammar.js'
 
@@ -158,7 +158,7 @@ async function grammarSource(options: ConstraintOptions): Promise<string> {
   }
   if (choices) return grammarOf({ any: choices.map(textLanguage) })
   try {
-    if (regex !== undefined) return grammarOf(regexLanguage(regex, { one: oneOf, around: { row: [] } }))
+    if (regex !== undefined) return grammarOf(regexLanguage(regex, WHOLE_TEXT))
     return schemaGrammar(isObject(schema) && '_zod' in schema ? jsonSchemaOf(schema as unknown as z.ZodType) : schema)
   } catch (cause) {
     const isDeep = cause instanceof RangeError

@@ -1,6 +1,6 @@
 /** Reads regular expressions. */
 import { Inexpressible } from './inexpressible.js'
-import { ALL_CODES, type Language, type Range, without } from './language.js'
+import { ALL_CODES, type Language, oneOf, type Range, without } from './language.js'
 
 const code = (letter: string): number => letter.codePointAt(0)!
 const DIGIT: readonly Range[] = [[0x30, 0x39]]
@@ -39,6 +39,9 @@ export interface RegexOptions {
   /** What may stand before and after a match that has no anchor there. */
   readonly around: Language
 }
+
+/** The text is written as it is, and matched as a whole. */
+export const WHOLE_TEXT: RegexOptions = { one: oneOf, around: { row: [] } }
 
 /**
  * Returns the language of the texts that a regular expression matches.

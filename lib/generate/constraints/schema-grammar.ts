@@ -2,9 +2,9 @@
 import { z } from 'zod'
 import { isObject } from '../../common/arguments.js'
 import { Inexpressible } from './inexpressible.js'
-import { ALL_CODES, GrammarRules, type Language, oneInJson, oneOf, textLanguage, without } from './language.js'
+import { ALL_CODES, GrammarRules, type Language, oneInJson, textLanguage, without } from './language.js'
 import { integerPattern, type NumberBounds, numberPattern } from './numbers.js'
-import { regexLanguage } from './regex.js'
+import { regexLanguage, WHOLE_TEXT } from './regex.js'
 
 type Schema = Readonly<Record<string, unknown>>
 
@@ -88,13 +88,13 @@ class SchemaReader {
 
   /** Returns the rule of a pattern without anchors whose texts are JSON. */
   #pattern(source: string): string {
-    return this.#rules.addLanguage(regexLanguage(source, { one: oneOf, around: { row: [] } }))
+    return this.#rules.addLanguage(regexLanguage(source, WHOLE_TEXT))
   }
 
-  #commonRule(name: string, make: (name: string) => string): string {
+  #commonRule(name: string, make: () => string): string {
     const known = this.#common.get(name)
     if (known) return known
-    const rule = make(name)
+    const rule = make()
     this.#common.set(name, rule)
     return rule
   }
