@@ -1,6 +1,5 @@
 /** A server of its own for a model, as `mora serve` runs it. */
 import { createServer } from 'node:http'
-import { getRequestListener } from '@hono/node-server'
 import { isLoopback, isOwnHost, type Listening, listen } from '../common/listen.js'
 import { ApiError, apiErrorOf } from './api-error.js'
 import type { ModelServer } from './model-server.js'
@@ -30,6 +29,8 @@ export async function listenServer(
     const isRefused = !hasKey && isLoopback(host) && !isOwnHost(request.headers.get('host') ?? undefined, host)
     return isRefused ? otherHost().response : server.fetch(request)
   }
+  // Only a server of its own needs it, so the package loads without.
+  const { getRequestListener } = await import('@hono/node-server')
   const listener = getRequestListener(answer, {
     overrideGlobalObjects: false,
     errorHandler: (error) => new ApiError(400, 'The request is malformed.', { cause: apiErrorOf(error) }).response,
