@@ -6,6 +6,8 @@ import {
   eitherOf,
   flagField,
   objectField,
+  patternField,
+  someTextField,
   textField,
   type Unsupported,
   wholeField,
@@ -27,7 +29,7 @@ const call = z.looseObject(
     type: z.literal('function', { error: 'function' }).default('function'),
     function: z.looseObject(
       {
-        name: textField('a non-empty text').min(1, { error: 'a non-empty text' }),
+        name: someTextField,
         arguments: textField('a text of JSON'),
       },
       { error: 'an object with name and arguments' },
@@ -56,9 +58,7 @@ export const messagesField = z
   .array(message, { error: 'a list of messages' })
   .min(1, { error: 'a list of at least one message' })
 
-const functionName = textField('a name of letters, digits, hyphens and underscores').regex(/^[\w.-]{1,64}$/, {
-  error: 'a name of letters, digits, hyphens and underscores',
-})
+const functionName = patternField(/^[\w.-]{1,64}$/, 'a name of letters, digits, hyphens and underscores')
 
 const tool = z.looseObject(
   {

@@ -5,6 +5,8 @@ import { quoted } from '../common/errors.js'
 import { ApiError } from './api-error.js'
 
 export const textField = (expects = 'a text') => z.string({ error: expects })
+export const someTextField = textField('a non-empty text').min(1, { error: 'a non-empty text' })
+export const patternField = (pattern: RegExp, expects: string) => textField(expects).regex(pattern, { error: expects })
 export const flagField = z.boolean({ error: 'true or false' })
 
 export function numberField(least: number, most: number) {

@@ -1,13 +1,13 @@
 /** Log-probabilities as OpenAI's two routes have them. */
-import type { TokenChance, TokenLogProb, TokenWithout } from './text-writer.js'
+import type { FirstToken, TokenText } from '../generate/index.js'
 
 /** A token whose text is a part of a character has no bytes that its text could tell. */
 const bytesOf = (token: string): number[] | null => (token.includes('\ufffd') ? null : [...Buffer.from(token)])
 
-const entry = ({ token, logprob }: TokenChance) => ({ token, logprob, bytes: bytesOf(token) })
+const entry = ({ token, logprob }: Omit<TokenText, 'top'>) => ({ token, logprob, bytes: bytesOf(token) })
 
 /** Returns the log-probabilities of a chat's choice or of a piece of it. */
-export function chatLogProbs(tokens: readonly TokenLogProb[] | undefined): object | null {
+export function chatLogProbs(tokens: readonly TokenText[] | undefined): object | null {
   if (tokens === undefined) return null
   return { content: tokens.map((token) => ({ ...entry(token), top_logprobs: token.top.map(entry) })), refusal: null }
 }
@@ -18,7 +18,7 @@ export function chatLogProbs(tokens: readonly TokenLogProb[] | undefined): objec
  *
  * @param offset where the text begins, in UTF-16 units
  */
-export function completionLogProbs(tokens: readonly (TokenLogProb | TokenWithout)[], offset = 0) {
+export function completionLogProbs(tokens: readonly (TokenText | FirstToken)[], offset = 0) {
   let end = offset
   const starts = tokens.map(({ token }) => {
     const start = end
@@ -34,7 +34,7 @@ export function completionLogProbs(tokens: readonly (TokenLogProb | TokenWithout
 }
 
 /** Of several tokens with the same text, the likeliest counts. */
-function bestOf(token: TokenLogProb): Record<string, number> {
+function bestOf(token: TokenText): Record<string, number> {
   const best: Record<string, number> = {}
   for (const one of [...token.top, token]) best[one.token] ??= one.logprob
   return best

@@ -1,5 +1,5 @@
 /** Counts what the server does, in Prometheus' text format. */
-import type { TextUsage } from './text-writer.js'
+import type { EngineUsage } from '../engine/index.js'
 
 /** Upper bounds of a histogram's buckets, in seconds. */
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
@@ -45,7 +45,7 @@ export class ServerMetrics {
     this.#answers.set(labels, (this.#answers.get(labels) ?? 0) + 1)
   }
 
-  text({ running, waiting, pagesUsed, pagesFree }: TextUsage): string {
+  text({ running, waiting, pagesUsed, pagesFree }: EngineUsage): string {
     const one = (name: string, type: string, help: string, lines: readonly string[]) =>
       [`# HELP mora_${name} ${help}`, `# TYPE mora_${name} ${type}`, ...lines].join('\n')
     const gauge = (name: string, help: string, value: number) => one(name, 'gauge', help, [`mora_${name} ${value}`])

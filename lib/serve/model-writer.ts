@@ -1,10 +1,11 @@
 /** Writes texts with a model's engine. */
 import { packBatch } from '../data/packing.js'
+import type { EngineUsage } from '../engine/index.js'
 import type { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { mean } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
-import type { TextCall, TextPiece, TextUsage, TextWriter, WrittenText } from './text-writer.js'
+import type { TextCall, TextPiece, TextWriter, WrittenText } from './text-writer.js'
 
 export class ModelWriter implements TextWriter {
   constructor(
@@ -12,7 +13,7 @@ export class ModelWriter implements TextWriter {
     readonly engine: TextEngine,
   ) {}
 
-  get usage(): TextUsage {
+  get usage(): EngineUsage {
     return this.engine.usage
   }
 

@@ -7,6 +7,7 @@ import {
   flagField,
   numberField,
   objectField,
+  someTextField,
   textField,
   type Unsupported,
   wholeField,
@@ -19,7 +20,6 @@ const STOPS = 16
 /** The most texts of one prompt. */
 const MOST_TEXTS = 128
 
-const stop = textField('a non-empty text').min(1, { error: 'a non-empty text' })
 const constraint = 'an object with one of json, regex, choice and grammar'
 
 /** Names are OpenAI's, or vLLM's where OpenAI has none. */
@@ -43,7 +43,10 @@ export const samplingFields = {
     .optional(),
   min_tokens: wholeField(0).default(0),
   seed: wholeField(0).optional(),
-  stop: eitherOf(`a non-empty text or a list of at most ${STOPS}`, [stop, z.array(stop).max(STOPS)]).default([]),
+  stop: eitherOf(`a non-empty text or a list of at most ${STOPS}`, [
+    someTextField,
+    z.array(someTextField).max(STOPS),
+  ]).default([]),
   structured_outputs: z
     .strictObject(
       {

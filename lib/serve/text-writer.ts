@@ -1,20 +1,8 @@
 /** What the routes need of a writer that writes many texts at once. */
 
 import type { Message } from '../data/templates/template.js'
-import type { LanguageModel } from '../generate/index.js'
-
-/** A token of the vocabulary and its log-probability, the natural logarithm of the model's own probability. */
-export interface TokenChance {
-  readonly id: number
-  /** The token's text; U+FFFD stands for a part of a character. */
-  readonly token: string
-  readonly logprob: number
-}
-
-/** A token of a text, and the likeliest ones in its place. */
-export interface TokenLogProb extends TokenChance {
-  readonly top: readonly TokenChance[]
-}
+import type { EngineUsage } from '../engine/index.js'
+import type { FirstToken, LanguageModel, TokenText } from '../generate/index.js'
 
 /** A call of a function that a model has written. */
 export interface WrittenCall {
@@ -30,7 +18,7 @@ export interface TextPiece {
   readonly text: string
   readonly reasoning?: string
   readonly ids: readonly number[]
-  readonly logprobs?: readonly TokenLogProb[]
+  readonly logprobs?: readonly TokenText[]
   /** Calls that are complete. */
   readonly toolCalls?: readonly WrittenCall[]
 }
@@ -40,14 +28,7 @@ export interface WrittenText extends TextPiece {
   readonly promptTokens: number
   readonly finishReason: 'stop' | 'length' | 'tool_calls' | 'abort'
   /** Log-probabilities of the prompt's tokens; the first has none. */
-  readonly promptLogprobs?: readonly (TokenLogProb | TokenWithout)[]
-}
-
-/** The first token of a prompt, which nothing precedes. */
-export interface TokenWithout {
-  readonly id: number
-  readonly token: string
-  readonly logprob: null
+  readonly promptLogprobs?: readonly (TokenText | FirstToken)[]
 }
 
 /** What to write. Options have the names and defaults of `generate`. */
@@ -84,18 +65,10 @@ export interface TextCall {
   readonly signal?: AbortSignal
 }
 
-/** How full a writer is. */
-export interface TextUsage {
-  readonly running: number
-  readonly waiting: number
-  readonly pagesUsed: number
-  readonly pagesFree: number
-}
-
 /** Writes many texts at once. */
 export interface TextWriter {
   readonly model: LanguageModel
-  readonly usage: TextUsage
+  readonly usage: EngineUsage
   /** Writes one sample; the generator's return value is the whole. Leaving the loop, or the signal, frees it within a step. */
   stream(call: TextCall): AsyncGenerator<TextPiece, WrittenText>
   /** Returns the pooled states [D] of a text. */

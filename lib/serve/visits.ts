@@ -85,7 +85,8 @@ const tookTooLong = (seconds: number) =>
     headers: { 'x-should-retry': 'false' },
   })
 
-const isClosing = () => new ApiError(503, 'The server is ending.', { code: 'closing', retryAfter: 5 })
+/** Makes the error for a request that comes too late. */
+export const serverEnds = (): ApiError => new ApiError(503, 'The server is ending.', { code: 'closing', retryAfter: 5 })
 
 export class Visits {
   readonly #visits = new Set<Visit>()
@@ -109,7 +110,7 @@ export class Visits {
    * @throws UsageError for an unknown model; ApiError 429 if too many texts are waiting, 503 if the server ends
    */
   enter(model: string | undefined, texts: number, request: Request): Visit {
-    if (this.#isClosing) throw isClosing()
+    if (this.#isClosing) throw serverEnds()
     const most = this.limits.texts
     if (texts > most) {
       throw new ApiError(400, `The request asks for ${texts} texts, and the server writes at most ${most} at once.`, {
@@ -149,7 +150,7 @@ export class Visits {
     })
     await Promise.race([last, enough])
     clearTimeout(timer)
-    for (const visit of this.#visits) visit.abort(isClosing())
+    for (const visit of this.#visits) visit.abort(serverEnds())
     if (this.#visits.size > 0) await last
   }
 }

@@ -3,17 +3,12 @@ import { readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { readTokenizerFolder } from '../../lib/data/tokenizer/from-folder.js'
 import { createTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import type { EngineUsage } from '../../lib/engine/index.js'
+import type { TokenText } from '../../lib/generate/index.js'
 import { listenServer } from '../../lib/serve/listen-server.js'
 import { type ServerSettings, serveTexts } from '../../lib/serve/model-server.js'
 import type { ServedModel } from '../../lib/serve/served-adapters.js'
-import type {
-  TextCall,
-  TextPiece,
-  TextUsage,
-  TextWriter,
-  TokenLogProb,
-  WrittenText,
-} from '../../lib/serve/text-writer.js'
+import type { TextCall, TextPiece, TextWriter, WrittenText } from '../../lib/serve/text-writer.js'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 
 /** What the writer says to a call: pieces of one token each; `end` is why it stops after them. */
@@ -60,7 +55,7 @@ export class FakeWriter implements TextWriter {
     }
   }
 
-  get usage(): TextUsage {
+  get usage(): EngineUsage {
     const pagesUsed = this.#running.size
     return { running: this.#running.size, waiting: 0, pagesUsed, pagesFree: MOST_PAGES - pagesUsed }
   }
@@ -113,7 +108,7 @@ export class FakeWriter implements TextWriter {
     { logprobs, topLogprobs = 0 }: TextCall,
   ): TextPiece {
     const top = ['!', ' ', '\ufffd'].map((token, i) => ({ id: i, token, logprob: -1 - i }))
-    const chosen: TokenLogProb = { id: index, token: text, logprob: -0.25, top: top.slice(0, topLogprobs) }
+    const chosen: TokenText = { id: index, token: text, logprob: -0.25, top: top.slice(0, topLogprobs) }
     return { text, ids: [index], ...more, ...(logprobs && { logprobs: [chosen] }) }
   }
 

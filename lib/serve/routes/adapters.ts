@@ -2,19 +2,17 @@
 import { z } from 'zod'
 import { ApiError } from '../api-error.js'
 import { readBody } from '../body.js'
-import { flagField, parseFields, textField } from '../fields.js'
+import { flagField, parseFields, patternField, someTextField } from '../fields.js'
 import type { Serving } from '../serving.js'
 
-const name = textField('a name of at most 128 letters, digits, dots, hyphens, underscores and slashes').regex(
+const name = patternField(
   /^[\w./-]{1,128}$/,
-  {
-    error: 'a name of at most 128 letters, digits, dots, hyphens, underscores and slashes',
-  },
+  'a name of at most 128 letters, digits, dots, hyphens, underscores and slashes',
 )
 
 const LoadBody = z.looseObject({
   lora_name: name,
-  lora_path: textField('a non-empty text').min(1, { error: 'a non-empty text' }),
+  lora_path: someTextField,
   load_inplace: flagField.default(false),
 })
 
