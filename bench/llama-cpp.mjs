@@ -9,6 +9,7 @@ import { fetchLlamaCpp } from '../scripts/llama-cpp/fetch.mjs'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
+import { copyModel } from './common/model-copy.mjs'
 import { list, readOptions, whole } from './common/options.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
@@ -59,9 +60,7 @@ report({ benchmark: 'llama-cpp', machine, options, lines, facts: { prompt, newTo
 async function fileIn(format) {
   if (format === 'stored') return options.model
   const path = join(folder, `${format}.gguf`)
-  const model = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads: options.threads })
-  await model.save(path, { dtype: format })
-  model.dispose()
+  await copyModel(options.model, path, { dtype: format, threads: options.threads })
   return path
 }
 

@@ -10,6 +10,7 @@ import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { Engine } from './common/internals.mjs'
 import { describeMachine } from './common/machine.mjs'
+import { copyModel } from './common/model-copy.mjs'
 import { list, readOptions, whole } from './common/options.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
@@ -65,9 +66,7 @@ report({ benchmark: 'serving', machine, options, lines, facts: { prompt, newToke
 async function fileIn(format) {
   if (format === 'stored') return options.model
   const path = join(folder, `${format}.gguf`)
-  const model = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads: options.threads })
-  await model.save(path, { dtype: format })
-  model.dispose()
+  await copyModel(options.model, path, { dtype: format, threads: options.threads })
   return path
 }
 

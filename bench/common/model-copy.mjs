@@ -1,7 +1,7 @@
 import { loadModel } from 'node-mora'
 
 /**
- * Saves a model into the folder `copy` in one dtype; all sides of a comparison read this copy. Resolves with the
+ * Saves a model in one dtype as `copy`, a folder or a GGUF file; all sides of a comparison read this copy. Resolves with the
  * model's `{ config, tokenizer, device }`.
  */
 export async function copyModel(path, copy, { dtype, threads }) {

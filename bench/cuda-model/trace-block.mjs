@@ -44,10 +44,10 @@ const input = (width) => record(Tensor.empty([tokens, width], options), [before]
 
 /** @type {Record<string, any[]>} */
 const phases = { first: Object.values(await pass()).flat(), ...(await pass()) }
-if (whole) phases.block = await phase(() => block.forward(input(hiddenSize), contextOf(tokens)))
+if (whole) phases.block = await reader.phase(device, () => block.forward(input(hiddenSize), contextOf(tokens)))
 if (merge) {
   const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
-  phases.merge = await phase(() => {
+  phases.merge = await reader.phase(device, () => {
     for (const { linear, layer } of adapters)
       layer.mergeInto(/** @type {Tensor} */ (linear.weight.floats), 1, nonFinite)
   })
@@ -64,26 +64,18 @@ async function pass() {
     { layer: mlp.down, width: mlp.down.inFeatures },
   ]
   let results = []
-  const forward = await phase(() => {
+  const forward = await reader.phase(device, () => {
     results = layers.map(({ layer, width }) => {
       const x = input(width)
       const y = layer.forward(new LinearInput(x))
       return { x, y, dY: Tensor.empty(y.shape, options) }
     })
   })
-  const backward = await phase(() => {
+  const backward = await reader.phase(device, () => {
     for (const { y, dY } of results) scope(() => backwardFrom(y.node, dY, Tensor.empty))
   })
   for (const tensors of results) for (const tensor of Object.values(tensors)) tensor.dispose()
   return { forward, backward }
-}
-
-async function phase(body) {
-  await device.synchronize()
-  reader.next()
-  await body()
-  await device.synchronize()
-  return reader.next()
 }
 
 /** One document of all tokens. */

@@ -52,20 +52,12 @@ async function addAdapters() {
 async function pass() {
   /** @type {any} */
   let results
-  const forward = await phase(() => {
+  const forward = await reader.phase(device, () => {
     const x = record(Tensor.empty([tokens, width], options), [before], [], () => {})
     const y = mixer.forward(x, context, null)
     results = { x, y, dY: Tensor.empty(y.shape, options) }
   })
-  const backward = await phase(() => scope(() => backwardFrom(results.y.node, results.dY, Tensor.empty)))
+  const backward = await reader.phase(device, () => scope(() => backwardFrom(results.y.node, results.dY, Tensor.empty)))
   for (const tensor of Object.values(results)) tensor.dispose()
   return { forward, backward }
-}
-
-async function phase(body) {
-  await device.synchronize()
-  reader.next()
-  await body()
-  await device.synchronize()
-  return reader.next()
 }

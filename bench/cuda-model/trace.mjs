@@ -19,6 +19,15 @@ export class TraceReader {
       .filter(({ kind }) => kind === 'kernel' || kind === 'product')
       .map(launchOf)
   }
+
+  /** Runs a body and returns what it launched on the device. */
+  async phase(device, body) {
+    await device.synchronize()
+    this.next()
+    await body()
+    await device.synchronize()
+    return this.next()
+  }
 }
 
 function launchOf({ kind, name, bytesRead, bytesWritten, flops, aligned = true }) {
