@@ -1,20 +1,13 @@
 import { anyText, aSignal, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
-import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
 import type { GenerateSettings } from '../options/index.js'
-import { type GenerateResult, textOfTokens } from './continuation.js'
-import {
-  type GenerateExtras,
-  type GenerateOptions,
-  generateArguments,
-  limitsOf,
-  splitCall,
-} from './generate-options.js'
+import type { GenerateResult } from './continuation.js'
+import { type GenerateOptions, generateArguments, splitCall } from './generate-options.js'
 import { type LanguageModel, withAdaptersOf } from './language-model.js'
-import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
-import { stopTokens } from './stops.js'
+import { promptTemplate } from './prompt.js'
+import { textRequest, writtenText } from './text-request.js'
 import { openWriter, type SequenceWriter } from './writer.js'
 
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
@@ -41,8 +34,8 @@ export type ChatOptions = Omit<GenerateOptions, 'prompt' | 'prompts' | 'n' | 'me
 export class Chat implements Disposable {
   /** Everything said so far, without the system message. */
   readonly messages: Message[] = []
-  readonly #options: GenerateSettings
-  readonly #extras: GenerateExtras
+  readonly #call: ChatOptions
+  readonly #settings: GenerateSettings
   /** The model with the adapters of the conversation. */
   readonly #speaker: LanguageModel
   readonly #writer: SequenceWriter
@@ -55,8 +48,8 @@ export class Chat implements Disposable {
   ) {
     check({ model, call }, generateArguments)
     const { options, extras } = splitCall(call)
-    this.#options = options
-    this.#extras = extras
+    this.#call = call
+    this.#settings = options
     this.#speaker = extras.adapters === undefined ? model : withAdaptersOf(model, extras.adapters)
     this.#writer = openWriter(this.#speaker, 1)
   }
@@ -69,29 +62,22 @@ export class Chat implements Disposable {
     check({ text, say }, sayArguments)
     const { signal } = say
     signal?.throwIfAborted()
-    const options = this.#options
-    const template = await promptTemplate(
-      this.#speaker,
-      options,
-      this.messages.length === 0 ? this.#extras.onWarning : undefined,
-    )
-    if (!template) {
-      throw new UsageError(
-        'no-chat-template',
-        'A chat needs a chat template, and none is in use; name a template file, or give a prompt.',
-      )
-    }
+    const turn = this.messages.length / 2
+    if (turn === 0) await this.#requireTemplate()
     const messages = [...this.messages, { role: 'user', content: text }]
-    const { system, templateOptions } = options
-    const tools = await resolveTools(options.tools)
-    const ids = await promptTokens(this.model, template, { messages, system, tools, templateOptions }, signal)
-    const random = randomStream(options.seed, 'generate', this.messages.length / 2)
-    const stopIds = await stopTokens(this.model, template)
-    const tokenizer = requireTokenizer(this.model)
-    const request = { ...(await limitsOf(options, tokenizer)), ids, random, stopIds, signal, tokenizer }
+    const { onWarning, ...call } = this.#call
+    const options = {
+      parse: false,
+      ...call,
+      messages,
+      ...(turn === 0 && onWarning && { onWarning }),
+      ...(signal && { signal }),
+    }
+    const random = randomStream(this.#settings.seed, 'generate', turn)
+    const request = { ...(await textRequest(this.#speaker, options)), random }
     let answer = ''
     try {
-      const pieces = textOfTokens(this.#writer.write(request), request)
+      const pieces = writtenText(this.#speaker, this.#writer, request)
       for (;;) {
         const next = await pieces.next()
         if (next.done) return next.value
@@ -101,6 +87,14 @@ export class Chat implements Disposable {
     } finally {
       if (answer !== '') this.messages.push(messages.at(-1)!, { role: 'assistant', content: answer })
     }
+  }
+
+  async #requireTemplate(): Promise<void> {
+    if (await promptTemplate(this.#speaker, this.#settings)) return
+    throw new UsageError(
+      'no-chat-template',
+      'A chat needs a chat template, and none is in use; name a template file, or give a prompt.',
+    )
   }
 
   /** Starts a new conversation. */

@@ -1,7 +1,7 @@
 /** Many texts at once: each as it is alone. */
 import { afterAll, describe, expect } from 'vitest'
 import { packBatch } from '../../lib/data/packing.js'
-import { generate, TextEngine } from '../../lib/generate/index.js'
+import { Chat, drain, generate, TextEngine } from '../../lib/generate/index.js'
 import { loadModel } from '../../lib/models/index.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../assets.js'
 import { liveBytes } from '../live-bytes.js'
@@ -123,4 +123,12 @@ test('texts that must be something are that, at any temperature, beside free one
   expect(free!.text).toBe((await generate(model, { prompt: prompts[1]!, maxNewTokens: 12 })).text)
   const never = engine.generate({ ...hot, regex: 'a(?=b)c' })
   await expect(never).rejects.toMatchObject({ code: 'unsupported-constraint' })
+})
+
+test('each answer of a chat conforms to its constraint', async () => {
+  using model = await load()
+  using chat = new Chat(model, { regex: '[0-9]{2}', temperature: 1, maxNewTokens: 20 })
+  for (const question of ['How old are you?', 'And your cat?']) {
+    expect((await drain(chat.say(question))).text).toMatch(/^[0-9]{2}$/)
+  }
 })
