@@ -1,9 +1,8 @@
 /** Options of what a generated text must be. */
 import { z } from 'zod'
-import { text } from '../schema/option.js'
+import { text, texts } from '../schema/option.js'
 import { declare } from '../schema/option-facts.js'
 
-const someText = z.string().min(1)
 const aSchema = z.custom<string | boolean | object>(
   (value) => typeof value === 'boolean' || (typeof value === 'string' ? value !== '' : value instanceof Object),
 )
@@ -21,10 +20,7 @@ export const constraintOptions = {
   }),
   grammar: text('a grammar in EBNF, with the rule root, that the answer follows', 'TEXT', { expects: 'a grammar' }),
   regex: text('a regular expression that matches the whole answer', 'TEXT', { expects: 'a regular expression' }),
-  choices: declare(z.union([someText.transform((one) => [one]), z.array(someText).min(1)]).optional(), {
-    kind: 'texts',
-    description: 'a text that the answer may be, of several',
-    placeholder: 'TEXT',
+  choices: texts('a text that the answer may be, of several', 'TEXT', {
     expects: 'a non-empty text, or a list of them',
     adds: true,
   }),
