@@ -1,5 +1,6 @@
 // The stand-in of cuBLAS behind the table of cuda/products/cublas.h: products in plain loops on the stream, sums in
-// f32. Like cuBLAS it only supports columns, refuses leading dimensions that are too small, and does not read C if beta
+// f32 of kDepth products each (without fused multiply-add, one long sum would be less exact than any GPU's). Like cuBLAS
+// it only supports columns, refuses leading dimensions that are too small, and does not read C if beta
 // is 0.
 #include "cuda/products/cublas.h"
 
@@ -114,7 +115,8 @@ void multiply(float* sums, const float* a, const float* b, int64_t depth) {
 void runOne(const Product& product, int64_t index) {
   const auto [m, n, k] = std::array{product.m, product.n, product.k};
   const int64_t offsetA = index * product.strideA, offsetB = index * product.strideB, offsetC = index * product.strideC;
-  std::vector<float> panelA(kRows * std::max<int64_t>(k, 1)), panelB(kColumns * kDepth), sums(kColumns * kRows);
+  std::vector<float> panelA(kRows * std::max<int64_t>(k, 1)), panelB(kColumns * kDepth);
+  std::vector<float> sums(kColumns * kRows), partial(kColumns * kRows);
   for (int64_t row = 0; row < m; row += kRows) {
     const int64_t rows = std::min(kRows, m - row);
     pack(panelA.data(), product.a, product.typeA, product.tf32, !product.transposeA, product.lda, offsetA, row, rows,
@@ -126,7 +128,9 @@ void runOne(const Product& product, int64_t index) {
         const int64_t depth = std::min(kDepth, k - first);
         pack(panelB.data(), product.b, product.typeB, product.tf32, product.transposeB, product.ldb, offsetB, column,
              columns, kColumns, first, depth);
-        multiply(sums.data(), panelA.data() + first * kRows, panelB.data(), depth);
+        std::fill(partial.begin(), partial.end(), 0.0f);
+        multiply(partial.data(), panelA.data() + first * kRows, panelB.data(), depth);
+        for (int64_t at = 0; at < kColumns * kRows; ++at) sums[at] += partial[at];
       }
       for (int64_t j = 0; j < columns; ++j)
         for (int64_t i = 0; i < rows; ++i) {
