@@ -52,6 +52,7 @@ export type {
   RowSource,
   Rows,
 } from './data/sources/source.js'
+export type { StepRow } from './data/step-rows.js'
 export type { ChatCounts, DataSummary, LengthCounts } from './data/summary.js'
 export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
@@ -160,6 +161,8 @@ export type {
 } from './native/addon.js'
 export { type CpoOptions, cpo } from './objectives/cpo.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
+export type { Environment } from './objectives/episodes.js'
+export { type GrpoOptions, grpo } from './objectives/grpo.js'
 export type { ObjectiveName } from './objectives/index.js'
 export { type KtoOptions, kto } from './objectives/kto.js'
 export {
@@ -173,10 +176,21 @@ export {
   type StepSums,
   type TokenLogProbsOptions,
   tokenLogProbs,
-  type WeightedSum,
 } from './objectives/objective.js'
 export { type OrpoOptions, orpo } from './objectives/orpo.js'
+export type { JudgedAnswer, Reward, Rewards } from './objectives/rewards.js'
+export type {
+  AnswerRequest,
+  AnswerWriter,
+  Rollout,
+  SampleContext,
+  SampledStep,
+  SampleReuse,
+  WrittenToken,
+} from './objectives/rollouts.js'
 export { type SimpoOptions, simpo } from './objectives/simpo.js'
+export type { Tool, ToolFunction, Tools } from './objectives/tools.js'
+export type { WeightedSum } from './objectives/weighted-sum.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'

@@ -40,23 +40,27 @@ export interface RowSet {
 export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
   /** Takes precedence over `epochs`. */
   maxSteps?: number
+  /** Runs of so many steps return so many times before others follow. Default: once. */
+  reuse?: { readonly steps: number; readonly times: number }
 }
 
 /** The steps of rows that are all in memory. */
 export class SampledRows implements StepRows {
   readonly #rows: RowSet
   readonly #sampler: Sampler
+  readonly #reuse: Required<SampledOptions>['reuse']
   readonly totalSteps: number
   readonly place = null
 
-  constructor(rows: RowSet, { maxSteps, epochs, ...options }: SampledOptions) {
+  constructor(rows: RowSet, { maxSteps, epochs, reuse = { steps: 1, times: 1 }, ...options }: SampledOptions) {
     this.#rows = rows
+    this.#reuse = reuse
     this.#sampler = new Sampler({
       ...options,
       rows: rows.length,
       epochs: maxSteps === undefined ? epochs : undefined,
     })
-    this.totalSteps = maxSteps ?? this.#sampler.steps
+    this.totalSteps = maxSteps ?? this.#sampler.steps * reuse.times
   }
 
   async prepare(): Promise<null> {
@@ -64,11 +68,14 @@ export class SampledRows implements StepRows {
   }
 
   async rowsOfStep(step: number): Promise<StepRow[]> {
-    return this.#sampler.rowsOfStep(step).map(({ index, row }) => ({ pieces: this.#rows.pieces(index), row }))
+    const { steps, times } = this.#reuse
+    const run = step - (step % (steps * times))
+    const first = run / times + (step % steps)
+    return this.#sampler.rowsOfStep(first).map(({ index, row }) => ({ pieces: this.#rows.pieces(index), row }))
   }
 
   epochAfter(step: number): number {
-    return this.#sampler.epochAfter(step)
+    return this.#sampler.epochAfter(Math.ceil(step / this.#reuse.times))
   }
 
   close(): void {}

@@ -2,6 +2,7 @@
 
 import { UsageError } from '../common/errors.js'
 import { checkIds } from '../data/encode.js'
+import { encodePrompt } from '../data/prompt.js'
 import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { LanguageModel } from './language-model.js'
@@ -42,39 +43,12 @@ export async function promptTokens(
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
   const ids =
-    typeof prompt === 'object' ? [...prompt] : await encodedPrompt(tokenizer, template, { ...request, prompt }, signal)
+    typeof prompt === 'object' ? [...prompt] : await encodePrompt(tokenizer, template, { ...request, prompt }, signal)
   if (ids.length === 0) {
     throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')
   }
   checkIds(Int32Array.from(ids), model.config.vocabularySize, 'the prompt')
   return ids
-}
-
-type WrittenPrompt = Prompt & { prompt?: string | undefined }
-
-async function encodedPrompt(
-  tokenizer: Tokenizer,
-  template: ChatTemplate | null,
-  request: WrittenPrompt,
-  signal: AbortSignal | undefined,
-): Promise<number[]> {
-  const { prompt, system, tools, templateOptions } = request
-  if (!template) return tokenizer.encodeText(plainPrompt(prompt, system), signal)
-  const context = { tools, templateOptions, addGenerationPrompt: true }
-  return tokenizer.encode(await template.render(conversation(request), context, signal), signal)
-}
-
-function conversation({ prompt, messages, system }: WrittenPrompt): Message[] {
-  const turns = messages ? [...messages] : [{ role: 'user', content: prompt! }]
-  return system === undefined ? turns : [{ role: 'system', content: system }, ...turns]
-}
-
-function plainPrompt(prompt: string | undefined, system: string | undefined): string {
-  if (prompt !== undefined && system === undefined) return prompt
-  throw new UsageError(
-    'no-chat-template',
-    `${prompt === undefined ? 'Messages need' : 'A system message needs'} a chat template, and none is in use; name a template file, or give a prompt alone.`,
-  )
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Batch } from '../data/batch.js'
 import { matmul } from '../tensor/operations/products.js'
 import { reshape } from '../tensor/operations/reshaping.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { ForwardModel, WeightedSum } from './objective.js'
+import type { ForwardModel } from './objective.js'
 
 /** The weight of a token: `answer` is its place in the order of answers, `token` its place in the answer, from 0. */
 type TokenWeight = (answer: number, token: number) => number
@@ -51,10 +51,4 @@ export class AnswersOfBatch {
 export function referenceOf(model: ForwardModel, adapter?: string): ForwardModel {
   if (model.withAdapters) return model.withAdapters(adapter === undefined ? [] : [adapter])
   throw new UsageError('bad-value', 'Expected a model with the method withAdapters, which gives the reference.')
-}
-
-/** Returns the mean of some values as a sum. */
-export function meanSum(values: Iterable<number>): WeightedSum {
-  const all = [...values]
-  return { sum: all.reduce((sum, value) => sum + value, 0), weight: all.length }
 }

@@ -138,5 +138,5 @@ export function dpo(options: DpoOptions = {}): Objective {
 
 export const dpoObjective = {
   ...builtInOfPairs('dpo', 'prefers the chosen of two answers, and stays near the model without the adapter', dpo),
-  needsReference: true,
+  needsReference: () => true,
 } as const satisfies BuiltInObjective

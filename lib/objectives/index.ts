@@ -4,9 +4,12 @@ import { cpoObjective } from './cpo.js'
 import { crossEntropyObjective } from './cross-entropy.js'
 import { dft } from './dft.js'
 import { dpoObjective } from './dpo.js'
+import { grpo, grpoObjective } from './grpo.js'
 import { ktoObjective } from './kto.js'
 import type { BuiltInObjective, Objective } from './objective.js'
+import { optionsOf } from './objective-options.js'
 import { orpoObjective } from './orpo.js'
+import { loadRewards } from './reward-module.js'
 import { simpoObjective } from './simpo.js'
 
 const BUILT_IN_OBJECTIVES = [
@@ -17,6 +20,7 @@ const BUILT_IN_OBJECTIVES = [
   orpoObjective,
   simpoObjective,
   cpoObjective,
+  grpoObjective,
 ] as const
 
 /** The name of a built-in objective. */
@@ -32,6 +36,17 @@ export const objectivesHelp = BUILT_IN_OBJECTIVES.map(({ name, help }) => `${nam
 /** Returns a built-in objective. */
 export function objectiveNamed(name: ObjectiveName): BuiltInObjective {
   return BUILT_IN_OBJECTIVES.find((objective) => objective.name === name)!
+}
+
+/** Returns the built-in objective that a run's options name. */
+export async function chosenObjective(options: {
+  readonly objective: ObjectiveName
+  readonly rewards?: string | undefined
+}): Promise<Objective> {
+  const { objective, rewards } = options
+  if (objective !== 'grpo' || rewards === undefined) return objectiveNamed(objective)
+  const { rewards: _, ...settings } = optionsOf<Record<string, unknown>>('grpo', options)
+  return grpo({ ...settings, ...(await loadRewards(rewards)) })
 }
 
 /**

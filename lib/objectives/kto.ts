@@ -6,7 +6,7 @@ import { mul, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, meanSum, referenceOf } from './answers.js'
+import { AnswersOfBatch, referenceOf } from './answers.js'
 import { oneMinus } from './formulas.js'
 import {
   type BuiltInObjective,
@@ -17,6 +17,7 @@ import {
   tokenLogProbs,
 } from './objective.js'
 import { checkedOptions, type LossType, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { meanSum } from './weighted-sum.js'
 
 /** Options of Kahneman-Tversky optimisation, with the defaults of TRL. */
 export interface KtoOptions
@@ -88,7 +89,7 @@ export const ktoObjective = {
   ...kto(),
   name: 'kto',
   help: 'learns from answers that are judged good or bad',
-  needsReference: true,
+  needsReference: () => true,
   withOptions: (options) => ktoInRuns(optionsOf('kto', options), Number(options.batchSize)),
 } as const satisfies BuiltInObjective
 

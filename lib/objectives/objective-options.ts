@@ -1,9 +1,19 @@
 /** Options of objectives: one declaration each, from which `train`, the command line and the objectives' functions have them. */
 import { z } from 'zod'
 import { UsageError } from '../common/errors.js'
-import { choices, optionalChoice, optionalFlag, optionalReal, real, reals, text } from '../schema/option.js'
+import {
+  choices,
+  optionalChoice,
+  optionalFlag,
+  optionalInteger,
+  optionalReal,
+  real,
+  reals,
+  text,
+} from '../schema/option.js'
 import { type LibraryInput, optionFacts } from '../schema/option-facts.js'
 import { parseOptions } from '../schema/parse.js'
+import { POLICY_LOSSES, SAMPLING_CORRECTIONS } from './policy-loss.js'
 
 const group = 'Objectives of answers:'
 
@@ -26,12 +36,124 @@ const LOSS_TYPES = {
   ],
   cpo: ['sigmoid', 'hinge', 'ipo'],
   kto: ['kto', 'apo_zero_unpaired'],
+  grpo: POLICY_LOSSES,
 } as const
 
-const ALL_LOSS_TYPES = [...LOSS_TYPES.dpo, ...LOSS_TYPES.kto] as const
+const ALL_LOSS_TYPES = [...LOSS_TYPES.dpo, ...LOSS_TYPES.kto, ...LOSS_TYPES.grpo] as const
 
 /** A loss of an objective, by TRL's name. */
 export type LossType<Name extends keyof typeof LOSS_TYPES> = (typeof LOSS_TYPES)[Name][number]
+
+const policy = { objectives: ['grpo'], group: "Objectives of the model's own answers:" }
+
+/** Options of objectives that learn from answers of the model itself, mostly by TRL's names. */
+const policyFields = {
+  rewards: text('JavaScript or TypeScript module: the functions that it exports are the rewards of answers', 'FILE', {
+    expects: 'the path of a module',
+    ...policy,
+  }),
+  rewardWeights: reals('weights of the rewards, in their order', { defaultText: '1 each', ...policy }),
+  groupSize: optionalInteger('answers to each prompt, which are compared with each other', {
+    min: 2,
+    defaultText: '8',
+    ...policy,
+  }),
+  maxNewTokens: optionalInteger('tokens of an answer at most, all its turns together', {
+    min: 1,
+    defaultText: '256',
+    ...policy,
+  }),
+  maxTurns: optionalInteger('turns of an episode at most, between which functions or an environment answer', {
+    min: 1,
+    defaultText: '8',
+    ...policy,
+  }),
+  temperature: optionalReal('divides the logits, in sampling and in training', {
+    above: 0,
+    defaultText: '1',
+    ...policy,
+  }),
+  topK: optionalInteger('sample from the K likeliest tokens; 0: from all', { min: 0, defaultText: '0', ...policy }),
+  topP: optionalReal('sample from the fewest likeliest tokens with this probability together', {
+    above: 0,
+    max: 1,
+    defaultText: '1',
+    ...policy,
+  }),
+  clipEpsilon: optionalReal('how far the ratio of probabilities may go before it is clipped (epsilon of TRL)', {
+    min: 0,
+    defaultText: '0.2',
+    ...policy,
+  }),
+  epsilonHigh: optionalReal('the same above 1; the largest weight of cispo', {
+    min: 0,
+    defaultText: 'as clipEpsilon',
+    ...policy,
+  }),
+  delta: optionalReal('the most that a ratio counts where it is not clipped', {
+    above: 1,
+    defaultText: 'no limit',
+    ...policy,
+  }),
+  importanceSamplingLevel: optionalChoice('whose ratio is compared', ['token', 'sequence'], {
+    defaultText: 'token; sequence is GSPO',
+    ...policy,
+  }),
+  scaleRewards: optionalChoice("whose deviation divides a group's rewards", ['group', 'batch', 'none'], {
+    defaultText: 'group',
+    ...policy,
+  }),
+  multiObjectiveAggregation: optionalChoice(
+    'how several rewards become one',
+    ['sum_then_normalize', 'normalize_then_sum'],
+    { defaultText: 'sum_then_normalize', ...policy },
+  ),
+  useBiasCorrectionKl: optionalFlag('multiply the divergence from the reference by the ratio', {
+    defaultText: 'true',
+    ...policy,
+  }),
+  maskTruncatedCompletions: optionalFlag('leave answers that reached the limit of tokens out of the loss', policy),
+  entropyCoef: optionalReal('weight of the entropy of tokens, which is then raised', {
+    min: 0,
+    defaultText: '0',
+    ...policy,
+  }),
+  offPolicyMaskThreshold: optionalReal('leave bad answers out that have become less likely by this, per token', {
+    above: 0,
+    defaultText: 'no limit',
+    ...policy,
+  }),
+  importanceSamplingMode: optionalChoice(
+    "make up for the sampler's probabilities, where they are not those of training",
+    SAMPLING_CORRECTIONS,
+    { defaultText: 'not', ...policy },
+  ),
+  importanceSamplingMin: optionalReal('least factor of it', { min: 0, defaultText: '0', ...policy }),
+  importanceSamplingMax: optionalReal('largest factor of it', { above: 0, defaultText: '3', ...policy }),
+  stepsPerGeneration: optionalInteger('steps whose answers are sampled at once', {
+    min: 1,
+    defaultText: '1',
+    ...policy,
+  }),
+  numIterations: optionalInteger('times that each answer is trained', { min: 1, defaultText: '1', ...policy }),
+  rewardConcurrency: optionalInteger('rewards that are computed at once', { min: 1, defaultText: '16', ...policy }),
+  rewardTimeout: optionalReal('seconds that a reward has', {
+    above: 0,
+    placeholder: 'S',
+    defaultText: '60',
+    ...policy,
+  }),
+  toolTimeout: optionalReal('seconds that a function or an environment has', {
+    above: 0,
+    placeholder: 'S',
+    defaultText: '30',
+    ...policy,
+  }),
+  failedReward: optionalReal('the reward in place of one that fails', {
+    defaultText: 'the run ends',
+    ...policy,
+  }),
+}
 
 export const objectiveFields = {
   labelSmoothing: real(
@@ -40,14 +162,14 @@ export const objectiveFields = {
     { min: 0, max: 1, objectives: ['sft', 'dpo', 'cpo'], group },
   ),
   beta: optionalReal('how much leaving the reference costs, or the scale of what is compared', {
-    above: 0,
-    defaultText: '0.1; 2 of simpo',
-    objectives: ['dpo', 'kto', 'orpo', 'cpo', 'simpo'],
+    min: 0,
+    defaultText: '0.1; 2 of simpo; 0 of grpo',
+    objectives: ['dpo', 'kto', 'orpo', 'cpo', 'simpo', 'grpo'],
     group,
   }),
   lossType: choices("losses, by TRL's names", ALL_LOSS_TYPES, {
-    defaultText: 'sigmoid; kto of kto',
-    objectives: ['dpo', 'cpo', 'kto'],
+    defaultText: 'sigmoid; kto of kto; dapo of grpo',
+    objectives: ['dpo', 'cpo', 'kto', 'grpo'],
     group,
   }),
   lossWeights: reals('weights of several losses', { defaultText: '1 each', objectives: ['dpo'], group }),
@@ -95,6 +217,7 @@ export const objectiveFields = {
     objectives: ['simpo'],
     group,
   }),
+  ...policyFields,
 }
 
 export const ObjectiveSchema = z.strictObject(objectiveFields)
@@ -118,6 +241,8 @@ export const optionsOf = <Input>(objective: string, options: object): Input => p
 export function checkedOptions(objective: string, options: object): ObjectiveSettings {
   const fields = Object.fromEntries(namesOf(objective).map((name) => [name, objectiveFields[name]]))
   const settings = parseOptions(z.strictObject(fields), options, { source: 'api' }) as ObjectiveSettings
+  if (settings.beta === 0 && objective !== 'grpo')
+    throw new UsageError('bad-value', `Expected a number above 0 for beta of ${objective} but received 0.`)
   const types: readonly string[] = LOSS_TYPES[objective as keyof typeof LOSS_TYPES] ?? []
   const other = settings.lossType?.find((type) => !types.includes(type))
   if (other === undefined) return settings

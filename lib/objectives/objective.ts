@@ -5,7 +5,7 @@ import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import type { RowKind } from '../data/rows/forms.js'
 import type { DataSource } from '../data/sources/source.js'
-import type { RowSet } from '../data/step-rows.js'
+import type { RowSet, StepRow } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
 import { mul, sub } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
@@ -14,6 +14,8 @@ import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { withRecording } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
+import type { Rollout, SampleContext, SampledStep, SampleReuse } from './rollouts.js'
+import type { WeightedSum } from './weighted-sum.js'
 
 /** The scalar loss of a forward pass. */
 export interface LossTensor {
@@ -65,14 +67,6 @@ export interface ForwardModel {
   withAdapters?(adapters?: readonly string[]): ForwardModel
 }
 
-/** A mean as a sum and a weight, which add up over forward passes. */
-export interface WeightedSum {
-  /** The sum of the values, each times its weight. */
-  readonly sum: number
-  /** The sum of the weights. */
-  readonly weight: number
-}
-
 /** The loss of one forward pass. */
 export interface BatchLoss {
   /** The sum of losses in the batch, [1] float32. The caller disposes of it. */
@@ -92,6 +86,8 @@ export interface LossOptions {
   gradients: boolean
   /** Totals of the objective's `stepSums` over all batches of the step; absent: the batch is the step. */
   stepSums?: readonly number[]
+  /** What the objective's `sample` tells of the step's rows, by their place in the step. */
+  rollouts?: ReadonlyMap<number, Rollout>
 }
 
 /** Numbers of a batch, of which a loss needs the totals over the step. */
@@ -128,6 +124,10 @@ export interface Objective {
    * read as steps need it.
    */
   load?(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
+  /** Makes the rows that a step trains from those of its data: answers of the model, say. Default: they are the same. */
+  readonly sample?: (rows: readonly StepRow[], context: SampleContext) => Promise<SampledStep>
+  /** How long what was sampled is used. Default: for one step. */
+  readonly reuse?: SampleReuse
   /** Returns what its options of the run make of it; undefined if it stays as it is. */
   withOptions?(options: Readonly<Record<string, unknown>>): Objective | undefined
 }
@@ -136,13 +136,13 @@ export interface Objective {
 export interface BuiltInObjective extends Objective {
   /** What it is, for help: it follows the name. */
   readonly help: string
-  /** Whether it compares with the model without the adapter that is trained. */
-  readonly needsReference?: true
+  /** Whether, with these options of a run, it compares with the model without the adapter that is trained. */
+  readonly needsReference?: (options: Readonly<Record<string, unknown>>) => boolean
 }
 
 /** An objective with its options and defaults. */
-export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options'>> &
-  Pick<Objective, 'load' | 'stepSums'>
+export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options' | 'sample'>> &
+  Pick<Objective, 'load' | 'stepSums' | 'sample'>
 
 /** A document of a small row. */
 export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
@@ -157,6 +157,8 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
     stepSums: own.stepSums,
     smallRow: own.smallRow ?? [TWO_TOKENS],
     load: own.load?.bind(own),
+    sample: own.sample?.bind(own),
+    reuse: own.reuse ?? { steps: 1, times: 1 },
     loss: (model, batch, how) => own.loss(model, batch, how),
   }
 }

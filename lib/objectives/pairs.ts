@@ -6,16 +6,10 @@ import { sum } from '../tensor/operations/reductions.js'
 import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, meanSum, referenceOf } from './answers.js'
-import {
-  type ForwardModel,
-  type Objective,
-  TWO_TOKENS,
-  targetPurity,
-  tokenLogProbs,
-  type WeightedSum,
-} from './objective.js'
+import { AnswersOfBatch, referenceOf } from './answers.js'
+import { type ForwardModel, type Objective, TWO_TOKENS, targetPurity, tokenLogProbs } from './objective.js'
 import { type ObjectiveInput, optionsOf } from './objective-options.js'
+import { meanSum, type WeightedSum } from './weighted-sum.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
 export interface PairOf<Value> {

@@ -104,7 +104,7 @@ function checkShard(fit: Fit, options: TrainSettings): void {
 
 /** Refuses options of other objectives, and what would leave an objective without its reference. */
 function checkObjective(fit: Fit, options: TrainSettings): void {
-  if (objectiveNamed(options.objective)?.needsReference) {
+  if (objectiveNamed(options.objective)?.needsReference?.(options)) {
     const why = 'the reference of the objective is the model without the adapter'
     const what = `does not go with ${fit.name('objective')} ${options.objective}`
     fit.refuse(newAdapterOptions(options).method === 'full', `${fit.name('method')} full ${what}: ${why}.`)

@@ -5,6 +5,7 @@ import { firstNonFinite } from './finite.js'
 import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
 import { eachPass } from './passes.js'
+import type { StepRollouts } from './rollouts.js'
 import type { Session } from './session.js'
 import { withStepSums } from './step-sums.js'
 import type { HeldValues, TrainedParameter } from './trainable.js'
@@ -30,9 +31,10 @@ export async function optimizerStep(
   session: StepSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: Required<Pick<AdamWStepOptions, 'learningRate' | 'maxGradNorm'>>,
+  sampled: Pick<StepRollouts, 'rollouts' | 'metrics'> | null = null,
 ): Promise<StepReport | null> {
   const { parameters, optimizer } = session
-  const sums = await addUp(session, batches).catch((error: unknown) => {
+  const sums = await addUp(session, batches, sampled).catch((error: unknown) => {
     forgetGradients(parameters)
     throw error
   })
@@ -42,6 +44,8 @@ export async function optimizerStep(
   }
   const gradients = retainGradients(parameters)
   session.canBeSaved = false
+  // Moments alone would move the weights on.
+  if (gradients.length === 0 && sampled) return { sums, gradNorm: 0, nonFinite: null }
   const norm = optimizer.step({ ...options, scaleGradients: 1 / sums.weight })
   try {
     const gradNorm = await norm.item()
@@ -54,13 +58,18 @@ export async function optimizerStep(
 }
 
 /** Sums losses and gradients of the step over all ranks; null if a rank gave up. */
-async function addUp(session: StepSession, batches: Iterable<Batch> | AsyncIterable<Batch>): Promise<PassSums | null> {
+async function addUp(
+  session: StepSession,
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
+  sampled: Pick<StepRollouts, 'rollouts' | 'metrics'> | null,
+): Promise<PassSums | null> {
   const { objective, passes, parameters, sync } = session
   const { shards } = passes
   const step = await withStepSums(session, batches)
   if (!step) return null
   const { stepSums } = step
   const own = new PassSums(objective.metrics)
+  own.addMetrics(sampled?.metrics)
   const gradients = new GradientSum(sync, parameters, shards)
   const last = {
     isOf: ({ isLast }: MarkedBatch) => isLast,
@@ -72,7 +81,7 @@ async function addUp(session: StepSession, batches: Iterable<Batch> | AsyncItera
     markingLast(step.batches),
     { gradients: true, last },
     async ({ batch, isLast }) => {
-      const part = await objective.loss(passes, batch, { gradients: true, stepSums })
+      const part = await objective.loss(passes, batch, { gradients: true, stepSums, rollouts: sampled?.rollouts })
       try {
         // Gradients that the last pass completes are sent to the other ranks while the rest is computed.
         const onGradient = isLast || shards ? gradients.onGradient : undefined
@@ -92,7 +101,7 @@ async function addUp(session: StepSession, batches: Iterable<Batch> | AsyncItera
   if (!all) return null
   gradients.keepReached(all.subarray(own.values.length))
   const sums = own.over(all)
-  if (sums.weight > 0) return sums
+  if (sums.weight > 0 || sampled) return sums
   throw new RunError('no-targets', 'The rows of this step have no token to train, so its mean loss is undefined.')
 }
 

@@ -17,10 +17,18 @@ export class PassSums {
   }
 
   /** @param loss the value of the batch's loss */
-  add({ weight, metrics = {} }: BatchLoss, loss: number, { targetTokens, ids }: Batch): void {
-    const ofMetrics = this.#metricNames.flatMap((name) => [metrics[name]!.sum, metrics[name]!.weight])
-    const added = [loss, weight, targetTokens, ids.length, ...ofMetrics]
+  add({ weight, metrics }: BatchLoss, loss: number, { targetTokens, ids }: Batch): void {
+    const added = [loss, weight, targetTokens, ids.length]
     for (const [i, value] of added.entries()) this.values[i]! += value
+    this.addMetrics(metrics)
+  }
+
+  /** Adds to some of the metrics. */
+  addMetrics(metrics: BatchLoss['metrics'] = {}): void {
+    for (const [i, name] of this.#metricNames.entries()) {
+      this.values[4 + 2 * i]! += metrics[name]?.sum ?? 0
+      this.values[5 + 2 * i]! += metrics[name]?.weight ?? 0
+    }
   }
 
   /** Returns the sums over all ranks, from the first of `values`. */
@@ -34,7 +42,7 @@ export class PassSums {
   }
 
   get loss(): number {
-    return this.values[0]! / this.weight
+    return this.weight === 0 ? 0 : this.values[0]! / this.weight
   }
 
   get targetTokens(): number {

@@ -136,13 +136,13 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
  */
 async function takeTurns(session: Session, control: RunControl, held: HeldForRun, metrics: Metrics): Promise<boolean> {
   const { sync } = session
-  /** Does work, reports its event and writes its metrics; returns false if the work was discarded. */
-  const measured = async (work: () => Promise<StepEvent | EvaluationEvent | null>) => {
+  /** Does work, reports its event and writes its metrics; returns null if the work was discarded. */
+  const measured = async <Event extends StepEvent | EvaluationEvent>(work: () => Promise<Event | null>) => {
     const event = await control.exclusive(async () => {
       const event = await work()
       return event && metrics.hold(event)
     })
-    if (!event) return false
+    if (!event) return null
     try {
       await control.emit(event)
     } finally {
@@ -150,12 +150,13 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
     }
     session.canBeSaved = true
     for (const logged of metrics.takeEvents()) await control.emit(logged)
-    return true
+    return event
   }
   const report = async (event: NoticeEvent | SampleEvent) => {
     if (sync.isFirst) await control.emit(event)
   }
   for (const message of session.notices) await report({ type: 'notice', message })
+  let isIdleTold = false
   for (;;) {
     const early = await control.unlessStopped(session.data.prepare(session.state.step))
     if (early) await report({ type: 'notice', message: early })
@@ -189,9 +190,17 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
       await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
       continue
     }
-    if (!(await measured(() => takeStep(session)))) return true
+    const taken = await measured(() => takeStep(session))
+    if (!taken) return true
+    if (session.objective.sample && taken.gradNorm === 0 && !isIdleTold) {
+      isIdleTold = true
+      await report({ type: 'notice', message: idleNotice(taken) })
+    }
   }
 }
+
+const idleNotice = ({ step }: StepEvent): string =>
+  `Step ${step} changed nothing, and others may not either: all answers to each of its prompts have the same reward (zeroStd in metrics.jsonl).`
 
 function evaluationIsDue({ state, options, data }: Session): boolean {
   if (!data.hasEvaluation || state.step === 0 || state.evaluatedAt === state.step) return false

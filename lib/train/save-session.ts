@@ -1,5 +1,6 @@
 import { MoraError, RunError, reworded, UsageError } from '../common/errors.js'
 import { foreignFailure } from '../common/foreign-errors.js'
+import type { Batch } from '../data/batch.js'
 import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
 import { writeCheckpointAtOnce } from './checkpoints/checkpoint-at-once.js'
@@ -7,12 +8,14 @@ import { afterEvaluation } from './checkpoints/trainer-state.js'
 import { evaluateBatches } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { modelCard } from './output/model-card.js'
+import { PassSums } from './pass-sums.js'
+import { sampledFor } from './rollouts.js'
 import type { Session } from './session.js'
 
 /** Measures the loss on the evaluation data; null if a rank's signal was aborted meanwhile. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent | null> {
-  const { data } = session
-  const sums = await evaluateBatches(session, data.evaluationBatches(session.facts.machine.tokenBudget))
+  const { data, objective } = session
+  const sums = objective.sample ? await evaluateAnswers(session) : await evaluateBatches(session, batchesOf(session))
   if (!sums) return null
   const { loss: evalLoss, metrics } = sums
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
@@ -20,6 +23,23 @@ export async function evaluateSession(session: Session): Promise<EvaluationEvent
   const { step, best } = session.state
   const epoch = data.epochAfter(step)
   return { type: 'evaluation', step, epoch, evalLoss, best: best?.step === step, ...(metrics && { metrics }) }
+}
+
+function* batchesOf({ data, facts }: Session): Iterable<Batch> {
+  for (const rows of data.evaluationSteps()) yield* data.batchesOf(rows, facts.machine.tokenBudget)
+}
+
+/** Has the evaluation data's prompts answered once each: the loss is minus the mean reward. */
+async function evaluateAnswers(session: Session): Promise<Pick<PassSums, 'loss' | 'metrics'> | null> {
+  const { data, objective, sync, signal } = session
+  const own = new PassSums(objective.metrics)
+  for (const rows of data.evaluationSteps()) {
+    own.addMetrics((await sampledFor(session, rows, { draws: 'evaluation', answers: 1 })).metrics)
+  }
+  const all = await sync.sum([...own.values], { drop: signal?.aborted ?? false })
+  if (!all) return null
+  const { metrics } = own.over(all)
+  return { loss: -metrics!.reward!, metrics }
 }
 
 function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Session): RunError {
@@ -57,7 +77,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
   try {
     // Metrics must be on the disk before the checkpoint: a resumed run would not write them again.
     const events = session.tensorboard ? [session.tensorboard.path] : []
-    await syncAppended([output.metrics, output.samples, ...events, output.path])
+    await syncAppended([output.metrics, output.samples, output.rollouts, ...events, output.path])
     const { path, failure } = await writeCheckpoint(output.checkpoints, {
       parameters: session.parameters,
       optimizer: session.optimizer,

@@ -1,4 +1,6 @@
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { RunObjective } from '../objectives/objective.js'
+import type { SampleContext } from '../objectives/rollouts.js'
 import type { TrainSettings } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
@@ -38,6 +40,9 @@ export interface Session {
   readonly output: OutputFolder | null
   /** Returns the text that the model generates after a prompt, with its current weights. */
   readonly sample: (prompt: string) => Promise<string>
+  /** Opens a writer of answers by the model with its current weights. */
+  readonly openWriter: SampleContext['openWriter']
+  readonly tokenizer: Tokenizer | null
   /** Null if no events are written for TensorBoard. */
   readonly tensorboard: TensorboardFile | null
   /** Null if the run merges nothing. */

@@ -1,6 +1,7 @@
 import { RunError } from '../common/errors.js'
 import type { StepEvent } from './events.js'
 import { optimizerStep, type StepReport } from './optimizer-step.js'
+import { rolloutsOfStep } from './rollouts.js'
 import type { Session } from './session.js'
 
 /**
@@ -16,10 +17,12 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   notePeak(session)
   model.device.resetPeak()
   const start = performance.now()
+  const sampled = await rolloutsOfStep(session)
   passes.setDropout({ seed: options.seed, step })
-  const batches = data.batches(before.step, session.facts.machine.tokenBudget)
+  const rows = sampled?.rows ?? (await data.rowsOfStep(before.step))
+  const batches = data.batchesOf(rows, session.facts.machine.tokenBudget)
   const { maxGradNorm } = options
-  const report = await optimizerStep(session, batches, { learningRate, maxGradNorm }).finally(() =>
+  const report = await optimizerStep(session, batches, { learningRate, maxGradNorm }, sampled).finally(() =>
     passes.setDropout(null),
   )
   if (!report) return null
@@ -35,6 +38,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
     tokens: before.tokens + tokens,
     targetTokens: before.targetTokens + targetTokens,
     place: data.place,
+    generation: sampled?.generation ?? null,
   }
   session.seconds += seconds
   session.tokens += tokens

@@ -3,7 +3,9 @@ import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters
 import { registerMethod } from '../adapters/registry.js'
 import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { type RowChoices, rowChoiceKinds } from '../data/rows/row-choices.js'
-import { generate } from '../generate/index.js'
+import { resolveTemplate } from '../data/templates/template.js'
+import { PAGE } from '../engine/index.js'
+import { generate, openWriter, requireTokenizer, stopTokens } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { builtInChoice, type ObjectiveName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
@@ -20,6 +22,8 @@ import type { TrainableModel } from './trainable.js'
 
 /** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
+/** Answers that are written at once. */
+const ANSWERS_AT_ONCE = 64
 
 /**
  * Options that only the library has, or that take more values there. It is a type because editors do not show the first two
@@ -122,6 +126,21 @@ function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'
       const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
       return text
     },
+    async openWriter(tokens) {
+      const { template = 'auto' } = options
+      const resolved = await resolveTemplate(template, requireTokenizer(model))
+      const stopIds = await stopTokens(model, resolved)
+      const sequences = Math.min(ANSWERS_AT_ONCE, tokens.length)
+      const longest = [...tokens].sort((a, b) => b - a).slice(0, sequences)
+      // Memory is given in pages, the last of which a sequence may fill in part.
+      const room = longest.reduce((sum, length) => sum + length + PAGE, 0)
+      const writer = openWriter(model, sequences, room)
+      return {
+        write: ({ logprobs, ...request }) =>
+          writer.write({ ...request, stopIds, topLogprobs: logprobs ? 0 : undefined }),
+        [Symbol.asyncDispose]: () => writer.close(),
+      }
+    },
   }
 }
 
@@ -136,11 +155,12 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   if (ownRate) requireNoSchedule(others)
   if (typeof objective === 'object') check({ objective }, { objective: anObjective })
   const builtIn = builtInChoice(objective)
-  const ownObjective = typeof objective === 'object' && !builtIn ? objective : parts.objective
+  const isOwn = typeof objective === 'object' && (!builtIn || objective.sample !== undefined)
+  const ownObjective = isOwn ? objective : parts.objective
   const byName = {
     ...(!ownMethod && { method }),
     ...(!ownRate && { learningRate }),
-    ...(!ownObjective && (builtIn ?? { objective })),
+    ...(builtIn ?? (!ownObjective && { objective })),
   } as TrainInput
   const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
   const choices = { map, filter, maxTokens }

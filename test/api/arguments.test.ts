@@ -111,6 +111,7 @@ beforeAll(async () => {
       of(name, [{}], [options]),
     ),
     ...['dpo', 'kto', 'orpo', 'cpo', 'simpo'].map((name) => of(name, [{}], [options])),
+    of('grpo', [{ rewards: { one: () => 1 } }], [options]),
     of('squareSide', [8, 8, 2, 'rotation', 1], [['huge'], ['huge'], ['huge'], [], ['undefined', 'huge']]),
     of('analyzeAdapter', [paths]),
     of('analyzeModels', [{ model, base: model }]),

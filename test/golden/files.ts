@@ -37,6 +37,13 @@ export function describeGolden(
 
 export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(goldenPath(name), 'utf8')) as T
 
+/** Returns all of a file where it is at hand, or the part of it that is committed. */
+export function wholeGolden<T>(name: string): T {
+  const whole = join('golden', name)
+  if (lacksAsset(whole, 'golden data') !== null) return goldenJson<T>(name)
+  return JSON.parse(readFileSync(assetPath(whole), 'utf8')) as T
+}
+
 export function goldenLines<T>(name: string): T[] {
   const lines = readFileSync(goldenPath(name), 'utf8').trim().split('\n')
   return lines.map((line) => JSON.parse(line) as T)

@@ -81,7 +81,7 @@ export async function evaluated(model: Model, objective: Objective, batches: rea
   const metricSums = new Map<string, [number, number]>()
   for (const batch of batches) {
     const { loss, weight, metrics } = await objective.loss(model, batch, { gradients: true, stepSums: sums })
-    await loss.backward()
+    if (loss.requiresGrad !== false) await loss.backward()
     total += await loss.item()
     divisor += weight
     loss.dispose()

@@ -1,5 +1,4 @@
 /** Options of sampling and log-probabilities, as transformers and vLLM compute them. */
-import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { chooseTokens } from '../../lib/engine/sampling/choose-tokens.js'
@@ -20,7 +19,7 @@ import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
-import { goldenJson } from './files.js'
+import { goldenJson, wholeGolden } from './files.js'
 import { loadTiny } from './tiny-models.js'
 
 const device = testDevice()
@@ -61,13 +60,6 @@ interface Processors {
   logits: Record<string, (number | null)[]>
   cases: Case[]
   pipelines: Pipeline[]
-}
-
-/** All of a file where it is at hand, or the part of it that is committed. */
-const allOf = <T>(name: string): T => {
-  const whole = `golden/sampling/${name}`
-  if (lacksAsset(whole, 'golden data') !== null) return goldenJson<T>(`sampling/${name}`)
-  return JSON.parse(readFileSync(assetPath(whole), 'utf8')) as T
 }
 
 const finite = (values: readonly (number | null)[]): number[] =>
@@ -169,7 +161,7 @@ function firstOnly(expected: readonly number[], { topK }: Sampling): number[] {
   return expected.map((value, id) => (ids.includes(id) ? value : Number.NEGATIVE_INFINITY))
 }
 
-const { logits: vectors, cases, pipelines } = allOf<Processors>('processors.json')
+const { logits: vectors, cases, pipelines } = wholeGolden<Processors>('sampling/processors.json')
 
 /** The probabilities ½, ¼, … meet thresholds exactly, but ln ¼ in float32 is a little less, and so are a GPU's exponentials. */
 const isBeyondFloat32 = ({ name, logits, exact }: Case): boolean =>
@@ -278,7 +270,7 @@ function expectRanked(got: readonly RankedToken[], wanted: readonly RankedToken[
   }
 }
 
-const continuations = allOf<{ cases: Continuation[] }>('logprobs.json').cases
+const continuations = wholeGolden<{ cases: Continuation[] }>('sampling/logprobs.json').cases
 const tolerances: Record<string, number> = { 'tiny-untied': 1e-5, 'SmolLM2-135M-Instruct.Q4_1': 1e-4 }
 
 describe.each(Object.keys(tolerances))('log-probabilities of %s', (model) => {

@@ -27,6 +27,7 @@ export function writeRows(folder: string, name: string, values: readonly object[
 export const fakeParts: TrainingParts = {
   createOptimizer: (parameters, options) => new FakeAdamW(parameters as unknown as FakeParameter[], options),
   sample: () => Promise.reject(new Error('not needed here')),
+  openWriter: () => Promise.reject(new Error('not needed here')),
 }
 
 export interface Outcome {

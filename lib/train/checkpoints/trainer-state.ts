@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { StreamPlaceSchema } from '../../data/stream/place.js'
+import { SampledRecordSchema } from './sampled-record.js'
 
 const count = z.int().min(0)
 
@@ -26,6 +27,8 @@ export const TrainerStateSchema = z.object({
   mergedAt: count.nullable(),
   /** Where the rows of the next step begin; null if the number of the step tells. */
   place: StreamPlaceSchema.nullable().default(null),
+  /** What was sampled for the next steps too; null if they sample anew. */
+  generation: z.array(SampledRecordSchema).nullable().default(null),
 })
 
 export type TrainerState = z.output<typeof TrainerStateSchema>
@@ -44,6 +47,7 @@ export function initialState(): TrainerState {
     merges: 0,
     mergedAt: null,
     place: null,
+    generation: null,
   }
 }
 

@@ -1,4 +1,4 @@
-/** `metrics.jsonl`, one line for every optimizer step and evaluation, and `samples.jsonl`, one line for every sample. */
+/** `metrics.jsonl`, one line for every optimizer step and evaluation; `samples.jsonl` and `rollouts.jsonl`, one for every answer. */
 import { stat } from 'node:fs/promises'
 import { InputError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
@@ -57,6 +57,19 @@ export async function appendSamples(path: string, events: readonly SampleEvent[]
   if (lines.length > 0) await appendLine(path, lines.join('\n'))
 }
 
+/** The size from which a file of rollouts loses its older half, in bytes. */
+const MOST_ROLLOUTS = 2 ** 26
+
+/** Appends the answers that a step trains. A file of 64 MiB loses its older half first. */
+export async function appendRollouts(path: string, step: number, records: readonly object[]): Promise<void> {
+  const facts = await stat(path).catch(() => null)
+  if (facts?.isFile() && facts.size >= MOST_ROLLOUTS) {
+    const lines = (await readText(path)).trimEnd().split('\n')
+    await writeFileAtomic(path, `${lines.slice(Math.ceil(lines.length / 2)).join('\n')}\n`)
+  }
+  await appendLine(path, records.map((record) => JSON.stringify({ step, ...record })).join('\n'))
+}
+
 /**
  * Removes the lines that a run resumed from this state will write again: those of later steps, of an evaluation that the state
  * does not know, and an incomplete last line. Returns how many of the earlier steps have no line.
@@ -79,6 +92,12 @@ export async function truncateMetrics(
 export async function truncateSamples(path: string, { sampledAt }: Pick<TrainerState, 'sampledAt'>): Promise<void> {
   const text = await textOf(path)
   if (text !== null) await keepLines(path, text, ({ step }) => step <= (sampledAt ?? -1))
+}
+
+/** Does the same for rollouts; a run may have none. */
+export async function truncateRollouts(path: string, { step: last }: Pick<TrainerState, 'step'>): Promise<void> {
+  const text = await textOf(path)
+  if (text !== null) await keepLines(path, text, ({ step }) => step <= last)
 }
 
 /** Returns the text of a file to continue; null if there is none, and empty for a pipe or device, which a file replaces. */

@@ -15,6 +15,7 @@ const RUN_NAMES = [
   'run.yaml',
   'metrics.jsonl',
   'samples.jsonl',
+  'rollouts.jsonl',
   'checkpoints',
   'merges',
   'tensorboard',
@@ -28,6 +29,7 @@ export class OutputFolder {
   readonly merges: string
   readonly metrics: string
   readonly samples: string
+  readonly rollouts: string
   readonly tensorboard: string
   readonly model: string
 
@@ -39,6 +41,7 @@ export class OutputFolder {
     this.merges = join(path, 'merges')
     this.metrics = join(path, 'metrics.jsonl')
     this.samples = join(path, 'samples.jsonl')
+    this.rollouts = join(path, 'rollouts.jsonl')
     this.tensorboard = join(path, 'tensorboard')
     this.model = join(path, 'model')
   }

@@ -6,8 +6,9 @@ import type { RowChoices } from '../../data/rows/row-choices.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
-import { objectiveNamed } from '../../objectives/index.js'
+import { chosenObjective } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
+import type { SampleContext } from '../../objectives/rollouts.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import { pruneCheckpoints, removeLaterCheckpoints, restoreTensors } from '../checkpoints/checkpoint.js'
@@ -17,7 +18,7 @@ import { findResumePointOnRanks } from '../checkpoints/resume-on-ranks.js'
 import { compareWithResumed, isAllowed, type RunFacts } from '../checkpoints/run-facts.js'
 import { initialState } from '../checkpoints/trainer-state.js'
 import { checkedRate, type LearningRate } from '../learning-rate.js'
-import { truncateMetrics, truncateSamples } from '../output/metrics-file.js'
+import { truncateMetrics, truncateRollouts, truncateSamples } from '../output/metrics-file.js'
 import { OutputFolder } from '../output/output-folder.js'
 import { TensorboardFile } from '../output/tensorboard.js'
 import type { RankSync } from '../rank-sync.js'
@@ -41,6 +42,8 @@ export interface TrainingParts {
   ): Optimizer
   /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
+  /** Opens a writer of answers by the model with its current weights, for objectives that sample. */
+  openWriter: SampleContext['openWriter']
   /** By default the one that the options name. */
   objective?: Objective
   /** Replaces the schedule. */
@@ -98,8 +101,8 @@ async function setUpIn(
   given: TrainSettings,
   parts: RunParts & { onData: (data: TrainingData) => void },
 ): Promise<Session> {
-  const { createOptimizer, sample, now = () => performance.now(), signal } = parts
-  const objective = runObjective(parts.objective ?? objectiveNamed(given.objective), given)
+  const { createOptimizer, sample, openWriter, now = () => performance.now(), signal } = parts
+  const objective = runObjective(parts.objective ?? (await chosenObjective(given)), given)
   const { sync, passes, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []
@@ -177,6 +180,8 @@ async function setUpIn(
     result: resultWriter(model, part, options),
     output,
     sample,
+    openWriter,
+    tokenizer: model.tokenizer,
     tensorboard,
     restarts: part.restarts,
     valuesToRestore: toRestore,
@@ -283,6 +288,7 @@ async function beginIn(
   if (point) {
     missing = await truncateMetrics(output.metrics, point.record.state)
     await truncateSamples(output.samples, point.record.state)
+    await truncateRollouts(output.rollouts, point.record.state)
     await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
     // The earlier run may have ended before it removed these.
     await pruneCheckpoints(output.checkpoints, options, point.record.state)

@@ -36,9 +36,12 @@ export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 
   largestPass(tokenBudget: number): number
   /** Special tokens that are targets. */
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
-  /** Returns the micro-batches of a schedule step, from 0. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
-  batches(step: number, tokenBudget: number): AsyncIterable<Batch>
-  evaluationBatches(tokenBudget: number): Iterable<Batch>
+  /** Returns this rank's rows of a step, from 0, as `StepRows` does. */
+  rowsOfStep(step: number): Promise<readonly StepRow[]>
+  /** Returns this rank's rows of the evaluation data, as many at a time as a step has. */
+  evaluationSteps(): Iterable<readonly StepRow[]>
+  /** Returns the micro-batches of rows. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
+  batchesOf(rows: readonly StepRow[], tokenBudget: number): Iterable<Batch>
   /** Returns notes for the user about rows that were read during the run. */
   notes(): string[]
 }
@@ -123,17 +126,16 @@ export async function loadTrainingData(
       return steps.place
     },
     epochAfter: (step) => steps.epochAfter(step),
-    async *batches(step, tokenBudget) {
-      yield* batchesOf(await steps.rowsOfStep(step), tokenBudget)
-    },
-    *evaluationBatches(tokenBudget) {
+    rowsOfStep: (step) => steps.rowsOfStep(step),
+    batchesOf,
+    *evaluationSteps() {
       if (!evaluation) return
       for (let start = 0; start < evaluation.length; start += batchSize) {
         const step: StepRow[] = []
         const count = Math.min(batchSize, evaluation.length - start)
         for (let row = ranks.rank; row < count; row += ranks.size)
           step.push({ pieces: evaluation.pieces(start + row), row })
-        yield* batchesOf(step, tokenBudget)
+        yield step
       }
     },
     notes: rows.notes,
@@ -170,7 +172,7 @@ async function trainingRows(
         'unfit-options',
         `The option shuffleBuffer is of rows that are read as steps need them, but ${objective.name} reads all before the first step.`,
       )
-    return rowsInMemory(await objective.load(data, how), { ...order, epochs, maxSteps })
+    return rowsInMemory(await objective.load(data, how), { ...order, epochs, maxSteps, reuse: objective.reuse })
   }
   // A resumed run goes on as it began.
   const wasInMemory = from !== undefined && from.step > 0 && from.place === null

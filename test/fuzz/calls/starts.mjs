@@ -131,6 +131,7 @@ export function startsOf(world) {
     initModel: () => [join(paths.model, 'config.json'), { ...plain, seed: 1 }],
     loadModel: () => [paths.model, { ...plain }],
     mergeModel: () => [{ model: paths.model, adapter: paths.adapter, output: output(), threads: 2 }],
+    grpo: () => [{ rewards: [() => 1] }],
     moraLayer: () => [{ inFeatures: 8, outFeatures: 8, rank: 1, device: 'cpu' }],
     openDevice: () => [{ device: 'cpu', threads: 2 }],
     clipGradNorm: () => [[world.parameter()], 1],

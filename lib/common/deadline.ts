@@ -1,0 +1,60 @@
+import { setMaxListeners } from 'node:events'
+import { RunError } from './errors.js'
+
+/** A signal for many pieces of work at once, which end with the first that fails. */
+export class TaskGroup {
+  readonly signal: AbortSignal
+  readonly #failing = new AbortController()
+
+  /** @param signal aborting it ends all of them too */
+  constructor(signal?: AbortSignal) {
+    this.signal = signal ? AbortSignal.any([signal, this.#failing.signal]) : this.#failing.signal
+    // Each piece of work listens.
+    setMaxListeners(0, this.signal)
+  }
+
+  /** Runs a piece of work. */
+  async run<Value>(work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      this.#failing.abort(error)
+      throw error
+    }
+  }
+
+  /** Waits for all pieces, and returns their results. @throws the failure of the first that failed */
+  async all<Value>(pieces: readonly Promise<Value>[]): Promise<Value[]> {
+    const results = await Promise.allSettled(pieces)
+    this.signal.throwIfAborted()
+    return results.map((result) => (result as PromiseFulfilledResult<Value>).value)
+  }
+}
+
+/**
+ * Does work that may never end: rejects once so many seconds have passed, or with the reason of an aborted signal. The work itself goes
+ * on, and what becomes of it is not heard.
+ * @throws RunError `timeout`
+ */
+export async function withDeadline<Value>(
+  work: () => Promise<Value>,
+  { seconds, signal }: { seconds: number; signal?: AbortSignal | undefined },
+): Promise<Value> {
+  signal?.throwIfAborted()
+  let end = () => {}
+  const limit = new Promise<never>((_, reject) => {
+    const late = () => reject(new RunError('timeout', `There was no answer within ${seconds} seconds.`))
+    const timer = setTimeout(late, seconds * 1000)
+    const abort = () => reject(signal!.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    end = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
+  })
+  try {
+    return await Promise.race([work(), limit])
+  } finally {
+    end()
+  }
+}

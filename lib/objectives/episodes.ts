@@ -1,0 +1,190 @@
+/** Episodes: answers of one turn, or of several between which functions or an environment answer. */
+
+import { withDeadline } from '../common/deadline.js'
+import { InputError } from '../common/errors.js'
+import { randomStream } from '../common/random.js'
+import { encodePrompt } from '../data/prompt.js'
+import type { Message } from '../data/templates/template.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { answerForm } from '../data/tool-calls/find-form.js'
+import { answerMessage } from '../data/tool-calls/message.js'
+import { type ParsedAnswer, parseAnswer } from '../data/tool-calls/reader.js'
+import type { Sampling } from '../tensor/operations/sampling.js'
+import type { Question } from './questions.js'
+import type { AnswerWriter, SampleContext } from './rollouts.js'
+import { callTool, type Tools, toolSchemas } from './tools.js'
+
+/** What a model acts in: one for each answer. */
+export interface Environment {
+  /** Begins an episode for a row. A text that it returns is told to the model after the prompt, as a user's message. */
+  reset?(row: Readonly<Record<string, unknown>>): unknown
+  /** Answers a turn of the model, which called no function; without a text the episode ends. */
+  step?(said: string): unknown
+  /** Functions that the model may call in it. */
+  readonly tools?: Tools
+}
+
+/** How episodes are played. */
+export interface EpisodeOptions {
+  /** The most tokens of all turns together, those of functions and of the environment included. */
+  readonly maxNewTokens: number
+  /** The most turns of the model. */
+  readonly maxTurns: number
+  readonly sampling: Sampling
+  /** Whether `sampled` is asked for. */
+  readonly logprobs: boolean
+  readonly tools: Tools
+  readonly environment: (() => Environment) | undefined
+  /** Seconds that a function or the environment has. */
+  readonly toolTimeout: number
+}
+
+/** What was said in an episode. */
+export interface Episode {
+  readonly question: Question
+  /** Tokens after the prompt. */
+  readonly ids: readonly number[]
+  /** 1 for each token that the model wrote. */
+  readonly mask: readonly number[]
+  /** ln of the probability of each of those, before any option of sampling. */
+  readonly sampled: readonly number[]
+  /** Whether the model ended its last turn. */
+  readonly hasEnded: boolean
+  /** The text of the model's last turn. */
+  readonly completion: string
+  /** Messages after the prompt. */
+  readonly messages: readonly Message[]
+  readonly environment: Environment | undefined
+  /** Calls of functions. */
+  readonly calls: number
+}
+
+/** Plays an episode. @param place of the answer in its step, from which its draws follow */
+export async function playEpisode(
+  question: Question,
+  place: number,
+  writer: AnswerWriter,
+  context: SampleContext,
+  options: EpisodeOptions,
+): Promise<Episode> {
+  const { tokenizer, seed, draws, signal } = context
+  const { sampling, logprobs } = options
+  const environment = options.environment?.()
+  const limit = { seconds: options.toolTimeout, signal }
+  const tools = { ...options.tools, ...environment?.tools }
+  const opening = await withDeadline(async () => environment?.reset?.(question.row), limit)
+  const asked = await withOpening(question, opening, environment?.tools, tokenizer)
+  const told = new ToldTokens(asked, tokenizer)
+  let completion = ''
+  let hasEnded = false
+  let calls = 0
+  for (let turn = 0; turn < options.maxTurns; turn++) {
+    const left = options.maxNewTokens - told.ids.length
+    if (left < 1) break
+    hasEnded = false
+    const random = randomStream(seed, 'rollout', draws, place, turn)
+    const ids = [...asked.ids, ...told.ids]
+    const tokens = writer.write({ ids, maxNewTokens: left, sampling, logprobs, random, signal })
+    const written: number[] = []
+    let next = await tokens.next()
+    for (; !next.done; next = await tokens.next()) {
+      written.push(next.value.id)
+      told.write(next.value)
+    }
+    hasEnded = next.value === 'stop'
+    const body = hasEnded ? written.slice(0, -1) : written
+    const answer = await read(asked, await tokenizer.decode(body), tools)
+    completion = answer?.content ?? (await tokenizer.decode(body, { skipSpecialTokens: true }))
+    told.messages.push(answer ? answerMessage(answer) : { role: 'assistant', content: completion })
+    if (!hasEnded) break
+    const results = answer?.toolCalls.map(async (call): Promise<Message> => {
+      const content = await callTool(tools, call, limit)
+      return { role: 'tool', name: call.name, content, ...(call.id !== undefined && { tool_call_id: call.id }) }
+    })
+    if (results?.length) {
+      calls += results.length
+      await told.tell(await Promise.all(results), written.at(-1)!)
+      continue
+    }
+    const reply = await withDeadline(async () => environment?.step?.(completion), limit)
+    if (typeof reply !== 'string') break
+    await told.tell([{ role: 'user', content: reply }], written.at(-1)!)
+  }
+  const { ids, mask, sampled, messages } = told
+  return { question: asked, ids, mask, sampled, hasEnded, completion, messages, environment, calls }
+}
+
+/** Reads the calls in a turn; null where no function is known. */
+async function read({ template, context }: Question, text: string, tools: Tools): Promise<ParsedAnswer | null> {
+  if (!template || Object.keys(tools).length === 0) return null
+  return parseAnswer(text, { form: await answerForm(template, context), tools: context.tools ?? null })
+}
+
+/** Returns the question with what an environment adds to it. */
+async function withOpening(
+  question: Question,
+  opening: unknown,
+  own: Tools | undefined,
+  tokenizer: Tokenizer,
+): Promise<Question> {
+  if (typeof opening !== 'string' && !own) return question
+  const { template, messages, prompt } = question
+  const tools = [...(question.context.tools ?? []), ...toolSchemas(own ?? {})]
+  const context = { ...question.context, tools: tools.length > 0 ? tools : null }
+  const more: Message[] = typeof opening === 'string' ? [{ role: 'user', content: opening }] : []
+  const turns = messages && [...messages, ...more]
+  const asked = turns ? { messages: turns } : { prompt: [prompt, opening].filter(Boolean).join('\n') }
+  const ids = Int32Array.from(await encodePrompt(tokenizer, template, { ...asked, ...context }))
+  return { ...question, ids, mask: new Uint8Array(ids.length), messages: turns, context }
+}
+
+/** The tokens and messages after a prompt. */
+class ToldTokens {
+  readonly ids: number[] = []
+  readonly mask: number[] = []
+  readonly sampled: number[] = []
+  readonly messages: Message[] = []
+  readonly #question: Question
+  readonly #tokenizer: Tokenizer
+
+  constructor(question: Question, tokenizer: Tokenizer) {
+    this.#question = question
+    this.#tokenizer = tokenizer
+  }
+
+  /** Adds a token of the model's. */
+  write({ id, logprob }: { id: number; logprob?: number }): void {
+    this.ids.push(id)
+    this.mask.push(1)
+    if (logprob !== undefined) this.sampled.push(logprob)
+  }
+
+  /**
+   * Adds messages after a turn of the model's, and the opening of its next turn. What the model wrote stays as it is.
+   * @param end the token that ended the turn
+   * @throws InputError `unfit-template` if the template writes earlier turns otherwise before them
+   */
+  async tell(messages: readonly Message[], end: number): Promise<void> {
+    const text = await this.#textAfter(messages, this.#tokenizer.tokenOf(end) ?? '')
+    const ids = await this.#tokenizer.encodeContinuation(text)
+    this.ids.push(...ids)
+    this.mask.push(...ids.map(() => 0))
+    this.messages.push(...messages)
+  }
+
+  async #textAfter(messages: readonly Message[], end: string): Promise<string> {
+    const { template, messages: asked, context } = this.#question
+    if (!template) return messages.map(({ content }) => `\n${content}\n`).join('')
+    const so = [...asked!, ...this.messages]
+    const before = await template.render(so, { ...context, addGenerationPrompt: false })
+    const after = await template.render([...so, ...messages], { ...context, addGenerationPrompt: true })
+    if (after.startsWith(before)) {
+      const rest = before.lastIndexOf(end)
+      return before.slice(end === '' || rest < 0 ? before.length : rest + end.length) + after.slice(before.length)
+    }
+    throw new InputError(
+      'unfit-template',
+      'The chat template writes earlier turns otherwise once others follow, so episodes of several turns cannot be trained with it; use another template.',
+    )
+  }
+}

@@ -1,0 +1,239 @@
+import { aFunction, check, optionsSchema } from '../common/arguments.js'
+import { TaskGroup } from '../common/deadline.js'
+import { UsageError } from '../common/errors.js'
+import type { TokenRow } from '../data/encode.js'
+import type { StepRow } from '../data/step-rows.js'
+import { advantagesOf, deviationOf } from './advantages.js'
+import { type Environment, type Episode, playEpisode } from './episodes.js'
+import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
+import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { POLICY_METRICS, type PolicyLoss, policyLoss } from './policy-loss.js'
+import { loadQuestions, type Question } from './questions.js'
+import { judge, namedRewards, type Rewards } from './rewards.js'
+import { type Rollout, rolloutsOf, type SampleContext, type SampledStep } from './rollouts.js'
+import { checkTools, type Tools, toolSchemas } from './tools.js'
+import { meanSum } from './weighted-sum.js'
+
+/** Options of group relative policy optimisation, mostly with the names and defaults of TRL. */
+export interface GrpoOptions
+  extends Pick<
+    ObjectiveInput,
+    | (
+        | 'beta'
+        | 'lossType'
+        | 'rewardWeights'
+        | 'groupSize'
+        | 'maxNewTokens'
+        | 'maxTurns'
+        | 'temperature'
+        | 'topK'
+        | 'topP'
+      )
+    | ('clipEpsilon' | 'epsilonHigh' | 'delta' | 'importanceSamplingLevel' | 'scaleRewards')
+    | ('multiObjectiveAggregation' | 'useBiasCorrectionKl' | 'maskTruncatedCompletions' | 'entropyCoef')
+    | ('offPolicyMaskThreshold' | 'importanceSamplingMode' | 'importanceSamplingMin' | 'importanceSamplingMax')
+    | ('stepsPerGeneration' | 'numIterations' | 'rewardConcurrency' | 'rewardTimeout' | 'toolTimeout' | 'failedReward')
+  > {
+  /** Functions that tell how good an answer is, in a list or by name; their sum counts. */
+  rewards: Rewards
+  /** Functions that the model may call, by name. What they return stands between the model's turns and is not trained. */
+  tools?: Tools
+  /** Makes what the model acts in, one for each answer: its own functions, and answers to the model's turns. */
+  environment?: () => Environment
+}
+
+const grpoArguments = { options: optionsSchema('the options of grpo', { environment: aFunction.optional() }) }
+
+/**
+ * Group relative policy optimisation (arXiv 2402.03300) and its kin: the model answers each prompt several times, `rewards` judge the
+ * answers, and those that are better than the others of their prompt become likelier. Rows of data are prompts; `batchSize` counts
+ * them. The loss is TRL's, by default DAPO's (arXiv 2503.14476); with `beta` the model stays near the model without the adapter.
+ *
+ * ```ts
+ * import { grpo, loadModel, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const short = ({ completion }: { completion: string }) => -completion.length / 100
+ * const objective = grpo({ rewards: { short }, groupSize: 4, maxNewTokens: 16 })
+ * await train(model, { objective, data: [{ prompt: 'Name a colour.' }], maxSteps: 2 }).finished
+ * ```
+ *
+ * @throws UsageError for an option of the wrong type or range
+ */
+export function grpo(options: GrpoOptions): Objective {
+  check({ options }, grpoArguments)
+  const { rewards: given, tools = {}, environment, ...others } = options
+  const rewards = namedRewards(given)
+  checkTools(tools)
+  const settings = settingsOf(others, rewards.length)
+  const { groupSize, loss, reuse, maskTruncated, needsOld, needsSampled } = settings
+  const hasTools = Object.keys(tools).length > 0
+  const episodes = { ...settings.episodes, tools, environment }
+  return {
+    name: 'grpo',
+    options: optionsOf('grpo', others),
+    metrics: [
+      ...['reward', 'rewardStd', 'zeroStd', ...rewards.map(([name]) => `reward/${name}`)],
+      ...['completionLength', 'truncated', ...(hasTools || environment ? ['toolCalls'] : [])],
+      ...['samplingSeconds', 'rewardSeconds', ...POLICY_METRICS],
+    ],
+    smallRow: [TWO_TOKENS],
+    reuse,
+    load: (source, how) =>
+      loadQuestions(source, how, { maxNewTokens: loss.maxNewTokens, ...(hasTools && { tools: toolSchemas(tools) }) }),
+    loss: (model, batch, { gradients, rollouts }) =>
+      policyLoss(model, batch, rolloutsOf(batch, rollouts), loss, { gradients }),
+    async sample(rows, context) {
+      const { answers = groupSize, signal } = context
+      const asked = rows.flatMap(({ pieces, row }) =>
+        Array.from({ length: answers }, (_, i) => ({ question: pieces[0] as Question, place: row * answers + i })),
+      )
+      const start = performance.now()
+      const played = await playAll(asked, context, episodes)
+      const written = performance.now()
+      const values = await judge(played, rewards, settings.judging, signal)
+      const judged = performance.now()
+      const own = await advantagesOf(values, { ...settings.advantages, groupSize: answers }, context.sum)
+      const isLeftOut = ({ hasEnded }: Episode) => maskTruncated && !hasEnded
+      const trained: StepRow[] = played.map((episode, i) => ({
+        pieces: [tokensOf(episode, isLeftOut(episode))],
+        row: asked[i]!.place,
+      }))
+      const old = needsOld ? await context.logProbs(trained, loss.temperature) : null
+      const rollouts = new Map<number, Rollout>()
+      for (const [i, { place }] of asked.entries()) {
+        const sampled = isLeftOut(played[i]!) ? [] : played[i]!.sampled
+        rollouts.set(place, {
+          advantage: own[i]!,
+          ...(needsSampled && { sampled }),
+          ...(old && { old: old.get(place)! }),
+        })
+      }
+      const total = (i: number) => values.reduce((sum, kind, k) => sum + settings.advantages.weights[k]! * kind[i]!, 0)
+      const totals = played.map((_, i) => total(i))
+      const groups = rows.map((_, group) => totals.slice(group * answers, (group + 1) * answers))
+      const deviations = groups.map(deviationOf)
+      const seconds = (from: number, to: number) => ({ sum: (to - from) / 1000, weight: 1 })
+      const metrics: SampledStep['metrics'] = {
+        reward: meanSum(totals),
+        rewardStd: meanSum(deviations),
+        zeroStd: meanSum(deviations.map((deviation) => Number(deviation === 0))),
+        ...Object.fromEntries(rewards.map(([name], k) => [`reward/${name}`, meanSum(values[k]!)])),
+        completionLength: meanSum(played.map(({ mask }) => mask.filter(Boolean).length)),
+        truncated: meanSum(played.map(({ hasEnded }) => Number(!hasEnded))),
+        toolCalls: meanSum(played.map(({ calls }) => calls)),
+        samplingSeconds: seconds(start, written),
+        rewardSeconds: seconds(written, judged),
+      }
+      const records = played.map(({ question: { prompt }, completion, messages, calls }, i) => ({
+        prompt,
+        completion,
+        ...(calls > 0 && { messages }),
+        rewards: Object.fromEntries(rewards.map(([name], k) => [name, values[k]![i]!])),
+        advantage: own[i]!,
+      }))
+      return { rows: trained, rollouts, metrics, records }
+    },
+  }
+}
+
+export const grpoObjective = {
+  name: 'grpo',
+  help: 'rewards answers that are better than others of the model to the same prompt',
+  needsReference: ({ beta }) => Number(beta ?? 0) > 0,
+  loss: () => Promise.reject(withoutRewards()),
+  // Rewards are functions, which options do not hold.
+  withOptions() {
+    throw withoutRewards()
+  },
+} as const satisfies BuiltInObjective
+
+const withoutRewards = () =>
+  new UsageError(
+    'missing-option',
+    'The objective grpo needs rewards: give --rewards FILE on the command line, or objective: grpo({ rewards }) in a program.',
+  )
+
+function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'tools' | 'environment'>, count: number) {
+  const settings = checkedOptions('grpo', options)
+  const {
+    clipEpsilon = 0.2,
+    lossType = [],
+    rewardWeights = new Array<number>(count).fill(1),
+    maxNewTokens = 256,
+  } = settings
+  const { temperature = 1, topK = 0, topP = 1, stepsPerGeneration = 1, numIterations = 1 } = settings
+  const { importanceSamplingMode: mode, importanceSamplingMin: min = 0, importanceSamplingMax: max = 3 } = settings
+  const refuse = (isWrong: boolean, message: string) => {
+    if (isWrong) throw new UsageError('bad-value', message)
+  }
+  refuse(
+    rewardWeights.length !== count,
+    `Expected a weight for each of the ${count} rewards but received ${rewardWeights.length} in rewardWeights.`,
+  )
+  refuse(lossType.length > 1, `Expected one loss of grpo for lossType but received ${lossType.length}.`)
+  refuse(
+    mode !== undefined && (temperature !== 1 || topK > 0 || topP < 1),
+    'importanceSamplingMode needs probabilities that sampling did not change: leave temperature, topK and topP at their defaults.',
+  )
+  const isReused = stepsPerGeneration * numIterations > 1
+  return {
+    groupSize: settings.groupSize ?? 8,
+    maskTruncated: settings.maskTruncatedCompletions ?? false,
+    reuse: { steps: stepsPerGeneration, times: numIterations },
+    /** Later steps have other weights than those that wrote. */
+    needsOld: isReused,
+    needsSampled: mode !== undefined,
+    advantages: {
+      scaleRewards: settings.scaleRewards ?? 'group',
+      weights: rewardWeights,
+      aggregation: settings.multiObjectiveAggregation ?? 'sum_then_normalize',
+    },
+    judging: {
+      rewardConcurrency: settings.rewardConcurrency ?? 16,
+      rewardTimeout: settings.rewardTimeout ?? 60,
+      failedReward: settings.failedReward,
+    },
+    episodes: {
+      maxNewTokens,
+      maxTurns: settings.maxTurns ?? 8,
+      sampling: { temperature, topK, topP },
+      logprobs: mode !== undefined,
+      toolTimeout: settings.toolTimeout ?? 30,
+    },
+    loss: {
+      lossType: (lossType[0] ?? 'dapo') as PolicyLoss,
+      beta: settings.beta ?? 0,
+      clip: { low: clipEpsilon, high: settings.epsilonHigh ?? clipEpsilon },
+      delta: settings.delta,
+      level: settings.importanceSamplingLevel ?? 'token',
+      isKlCorrected: settings.useBiasCorrectionKl ?? true,
+      entropyCoef: settings.entropyCoef ?? 0,
+      offPolicyLimit: settings.offPolicyMaskThreshold,
+      temperature,
+      maxNewTokens,
+      correction: mode && { mode, min, max },
+    },
+  } as const
+}
+
+/** Plays an episode for each question, all at once. If one fails, the others end. */
+async function playAll(
+  asked: readonly { question: Question; place: number }[],
+  context: SampleContext,
+  options: Parameters<typeof playEpisode>[4],
+): Promise<Episode[]> {
+  const group = new TaskGroup(context.signal)
+  const { signal } = group
+  await using writer = await context.openWriter(asked.map(({ question }) => question.ids.length + options.maxNewTokens))
+  const play = ({ question, place }: (typeof asked)[number]) =>
+    group.run(() => playEpisode(question, place, writer, { ...context, signal }, options))
+  return await group.all(asked.map(play))
+}
+
+function tokensOf({ question, ids, mask }: Episode, isLeftOut: boolean): TokenRow {
+  return {
+    ids: Int32Array.from([...question.ids, ...ids]),
+    mask: Uint8Array.from([...question.mask, ...mask.map((trained) => (isLeftOut ? 0 : trained))]),
+  }
+}

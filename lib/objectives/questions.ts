@@ -1,0 +1,99 @@
+/** Rows of prompts, which the model answers in training. */
+import { createHash } from 'node:crypto'
+import { InputError } from '../common/errors.js'
+import { type DatasetOptions, encodeOptions } from '../data/dataset.js'
+import { checkIds, type TokenRow } from '../data/encode.js'
+import { encodePrompt, turnsOfPrompt } from '../data/prompt.js'
+import { RowReading } from '../data/rows/reading.js'
+import { chosenRecord } from '../data/rows/row-choices.js'
+import { namesOf, openSources } from '../data/sources/open.js'
+import type { DataSource } from '../data/sources/source.js'
+import { textsOf } from '../data/templates/messages.js'
+import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
+import type { ObjectiveRows } from './objective.js'
+
+/** A prompt that the model answers. */
+export interface Question extends TokenRow {
+  /** The prompt as the row has it; of a conversation, its last message's text. */
+  readonly prompt: string
+  /** The prompt as a conversation; null if no template is in use. */
+  readonly messages: readonly Message[] | null
+  /** All columns of the row. */
+  readonly row: Readonly<Record<string, unknown>>
+  readonly template: ChatTemplate | null
+  readonly context: TemplateContext
+}
+
+/** What the rows of prompts leave room for. */
+export interface QuestionOptions {
+  readonly maxNewTokens: number
+  /** Schemas of functions that the model may call, beside those of a row. */
+  readonly tools?: readonly object[]
+}
+
+/**
+ * Reads prompts, in any form that `mora generate` reads. Prompts that leave no room for an answer of `maxNewTokens` within
+ * `maxLength` are left out.
+ * @throws InputError `malformed-row`; `empty-data` if none is left
+ */
+export async function loadQuestions(
+  source: readonly DataSource[],
+  options: DatasetOptions & { signal?: AbortSignal },
+  { maxNewTokens, tools }: QuestionOptions,
+): Promise<ObjectiveRows> {
+  const { tokenizer, onWarning, vocabularySize = Number.POSITIVE_INFINITY, signal } = options
+  const { template, context, maxLength, map, filter } = await encodeOptions(options)
+  const reading = new RowReading({ columns: options.columns, ignoreColumns: options.ignoreColumns })
+  if (!tokenizer) throw new InputError('no-tokenizer', 'Answers to prompts need a tokenizer, and the model has none.')
+  const sources = await openSources(source, options)
+  const questions: Question[] = []
+  const parts: ObjectiveRows['parts'][number][] = []
+  const hash = createHash('sha256')
+  let tooLong = 0
+  for (const one of sources) {
+    const before = questions.length
+    for await (const record of one.records()) {
+      signal?.throwIfAborted()
+      const chosen = await chosenRecord(record, { map, filter })
+      if (!chosen) continue
+      const asked = reading.prompt(chosen)
+      const own: TemplateContext = {
+        tools: asked.tools ?? context?.tools ?? tools ?? null,
+        templateOptions: { ...context?.templateOptions, ...asked.templateOptions },
+      }
+      const ids = Int32Array.from(await encodePrompt(tokenizer, template, { ...asked, ...own }, signal))
+      checkIds(ids, vocabularySize, chosen.where)
+      if (ids.length === 0) throw new InputError('malformed-row', `${chosen.where}: the prompt has no tokens.`)
+      if (ids.length + maxNewTokens > maxLength) {
+        tooLong++
+        continue
+      }
+      const row = chosen.value as Question['row']
+      hash.update(ids).update(JSON.stringify(row))
+      questions.push({
+        ids,
+        mask: new Uint8Array(ids.length),
+        prompt: asked.prompt ?? textsOf(asked.messages!.at(-1)!).join(''),
+        messages: template && turnsOfPrompt(asked),
+        row,
+        template,
+        context: own,
+      })
+    }
+    parts.push({ rows: questions.length - before, weight: one.weight, source: one.recorded() })
+  }
+  if (tooLong > 0)
+    onWarning?.(
+      `${namesOf(sources)}: ${tooLong} prompts are left out: with an answer of ${maxNewTokens} tokens (maxNewTokens) they are longer than ${maxLength} tokens (maxLength).`,
+    )
+  if (questions.length === 0) throw new InputError('empty-data', `${namesOf(sources)}: there is no prompt to answer.`)
+  const tokens = questions.reduce((sum, { ids }) => sum + ids.length + maxNewTokens, 0)
+  return {
+    length: questions.length,
+    rowLength: (index) => questions[index]!.ids.length + maxNewTokens,
+    pieces: (index) => [questions[index]!],
+    summary: { tokens, trainedSpecialTokens: [] },
+    parts,
+    hash: hash.digest('hex'),
+  }
+}

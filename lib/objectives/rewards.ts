@@ -1,0 +1,103 @@
+/** Rewards: how good answers are, by functions of the program that trains. */
+
+import { TaskGroup, withDeadline } from '../common/deadline.js'
+import { RunError, UsageError } from '../common/errors.js'
+import { reasonOf } from '../common/foreign-errors.js'
+import { taskLimit } from '../common/task-limit.js'
+import type { Message } from '../data/templates/template.js'
+import type { Environment, Episode } from './episodes.js'
+
+/** An answer to judge. */
+export interface JudgedAnswer {
+  /** The prompt as its row has it; of a conversation, the text of its last message. */
+  readonly prompt: string
+  /** The text of the model's last turn, without special tokens. */
+  readonly completion: string
+  /** All columns of the prompt's row. */
+  readonly row: Readonly<Record<string, unknown>>
+  /** What followed the prompt: one message, or several with calls of functions and their results. */
+  readonly messages: readonly Message[]
+  /** Tokens after the prompt. */
+  readonly ids: readonly number[]
+  /** Whether the model ended its answer, rather than the limit of tokens. */
+  readonly hasEnded: boolean
+  /** The environment of the episode, as it is at its end. */
+  readonly environment: Environment | undefined
+  /** Aborted when nobody waits for the reward any more. */
+  readonly signal: AbortSignal | undefined
+}
+
+/** Returns how good an answer is. */
+export type Reward = (answer: JudgedAnswer) => number | Promise<number>
+
+/** Rewards in a list, each with its function's name, or by name. */
+export type Rewards = readonly Reward[] | Readonly<Record<string, Reward>>
+
+/** How rewards are computed. */
+export interface RewardOptions {
+  /** Rewards that are computed at once. */
+  readonly rewardConcurrency: number
+  /** Seconds that one has. */
+  readonly rewardTimeout: number
+  /** The reward in place of one that fails, is too late, or is no number; absent: the run ends. */
+  readonly failedReward?: number | undefined
+}
+
+/** Returns rewards by their names. @throws UsageError for none, for what is no function, and for a name that occurs twice */
+export function namedRewards(rewards: Rewards): [name: string, reward: Reward][] {
+  if (typeof rewards !== 'object' || rewards === null)
+    throw new UsageError(
+      'missing-option',
+      'GRPO needs rewards: a list of functions, or functions by name (the option rewards).',
+    )
+  const named: [string, Reward][] = Array.isArray(rewards)
+    ? (rewards as readonly Reward[]).map((reward, i) => [reward?.name || `reward${i}`, reward])
+    : Object.entries(rewards)
+  const wrong = named.find(([, reward]) => typeof reward !== 'function')
+  if (wrong) throw new UsageError('bad-value', `Expected a function for the reward ${wrong[0]}.`)
+  const names = named.map(([name]) => name)
+  const twice = names.find((name, i) => names.indexOf(name) < i)
+  if (twice !== undefined)
+    throw new UsageError('bad-value', `Expected rewards of different names but received ${twice} twice.`)
+  if (named.length > 0) return named
+  throw new UsageError('missing-option', 'GRPO needs rewards: give at least one function (the option rewards).')
+}
+
+/**
+ * Computes the rewards of episodes, many at once: a list for each reward.
+ * @throws RunError `failed-reward` with the reward and the answer
+ */
+export async function judge(
+  episodes: readonly Episode[],
+  rewards: readonly (readonly [name: string, reward: Reward])[],
+  { rewardConcurrency, rewardTimeout: seconds, failedReward }: RewardOptions,
+  signal: AbortSignal | undefined,
+): Promise<number[][]> {
+  const inTurn = taskLimit(rewardConcurrency)
+  const group = new TaskGroup(signal)
+  const { signal: whole } = group
+  const one = async (name: string, reward: Reward, episode: Episode): Promise<number> => {
+    const { question, completion, messages, ids, hasEnded, environment } = episode
+    const { prompt, row } = question
+    try {
+      const answer = { prompt, completion, row, messages, ids, hasEnded, environment, signal: whole }
+      const value: unknown = await withDeadline(async () => reward(answer), { seconds, signal: whole })
+      if (typeof value === 'number' && Number.isFinite(value)) return value
+      throw new RunError('failed-reward', `it is ${typeof value === 'number' ? value : `no number (${typeof value})`}`)
+    } catch (error) {
+      whole.throwIfAborted()
+      if (failedReward !== undefined) return failedReward
+      const why = reasonOf(error, 'it failed')
+      throw new RunError(
+        'failed-reward',
+        `The reward ${name} of an answer to ${JSON.stringify(prompt.slice(0, 60))} could not be computed: ${why.replace(/\.$/, '')}; mend it, or give the option failedReward.`,
+        { cause: error },
+      )
+    }
+  }
+  const pieces = rewards.flatMap(([name, reward]) =>
+    episodes.map((episode) => inTurn(() => group.run(() => one(name, reward, episode)))),
+  )
+  const values = await group.all(pieces)
+  return rewards.map((_, i) => values.slice(i * episodes.length, (i + 1) * episodes.length))
+}

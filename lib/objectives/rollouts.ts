@@ -1,0 +1,96 @@
+/** What passes between a run and an objective that learns from answers of the model itself. */
+import type { RandomStream } from '../common/random.js'
+import type { Batch } from '../data/batch.js'
+import type { StepRow } from '../data/step-rows.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { Sampling } from '../tensor/operations/sampling.js'
+import type { WeightedSum } from './weighted-sum.js'
+
+/** What is known of an answer that is trained. */
+export interface Rollout {
+  /** How much better it is than the others of its prompt. */
+  readonly advantage: number
+  /** ln of the probability with which each trained token was drawn. */
+  readonly sampled?: readonly number[]
+  /** ln π of each trained token by the weights that wrote it; absent: by those of now. */
+  readonly old?: readonly number[]
+}
+
+/** One answer to write. */
+export interface AnswerRequest {
+  /** Tokens before it. */
+  readonly ids: readonly number[]
+  /** The most tokens of it. */
+  readonly maxNewTokens: number
+  /** How tokens are drawn. */
+  readonly sampling: Sampling
+  /** One number for each token. */
+  readonly random: RandomStream
+  /** Whether the probability of each token is told. */
+  readonly logprobs: boolean
+  /** Aborting it ends the answer with its reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Writes answers with the weights that the model has when it is opened. */
+export interface AnswerWriter extends AsyncDisposable {
+  /** Writes an answer, token by token, a stop token included; many at once. */
+  write(request: AnswerRequest): AsyncGenerator<WrittenToken, 'stop' | 'length'>
+}
+
+/** A token of an answer. */
+export interface WrittenToken {
+  /** Its id. */
+  readonly id: number
+  /** ln of its probability, before any option of sampling changed it. */
+  readonly logprob?: number
+}
+
+/** What a run gives to sample answers. */
+export interface SampleContext {
+  /** Tells its draws from others of the seed: the step that uses them first, from 0, or what else they are for. */
+  readonly draws: number | string
+  /** The run's seed. */
+  readonly seed: number
+  /** Answers for each row; default: as many as the objective trains. */
+  readonly answers?: number
+  /** The model's tokenizer. */
+  readonly tokenizer: Tokenizer
+  /** Aborting it ends the sampling with its reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Opens a writer of answers, given the most tokens of each with what stands before it. */
+  openWriter(tokens: readonly number[]): Promise<AnswerWriter>
+  /** Returns ln π of the targets of each row by the weights of now. */
+  logProbs(rows: readonly StepRow[], temperature: number): Promise<Map<number, number[]>>
+  /** Sums values over all ranks. */
+  sum(values: readonly number[]): Promise<readonly number[]>
+}
+
+/** What an objective made of the rows of a step. */
+export interface SampledStep {
+  /** The rows to train. */
+  readonly rows: readonly StepRow[]
+  /** What is known of them, by their place in the step. */
+  readonly rollouts: ReadonlyMap<number, Rollout>
+  /** Means over them, beside those of the loss. */
+  readonly metrics: Readonly<Record<string, WeightedSum>>
+  /** A line of `rollouts.jsonl` for each answer. */
+  readonly records: readonly object[]
+}
+
+/** How long what was sampled is used. */
+export interface SampleReuse {
+  /** Steps whose rows are sampled at once. */
+  readonly steps: number
+  /** How often each of them is trained. */
+  readonly times: number
+}
+
+/** Returns what is known of the answers of a batch, in which each document is one. */
+export function rolloutsOf(
+  { rows, offsets, rowKeys }: Batch,
+  known: ReadonlyMap<number, Rollout> | undefined,
+): Rollout[] {
+  const places = Array.from({ length: rows }, (_, document) => Number(rowKeys[offsets[document]!]! >> 32n))
+  return places.map((row) => known?.get(row) ?? { advantage: 1 })
+}
