@@ -104,6 +104,7 @@ export {
   type ScoreResult,
   type Scorer,
 } from './eval/index.js'
+export { answerReward, jsonReward, lengthReward, regexReward, tagsReward } from './eval/rewards.js'
 export {
   Chat,
   type ChatOptions,

@@ -1,0 +1,66 @@
+/** Rewards for `grpo` that many tasks need. */
+import { z } from 'zod'
+import { anyText, check, expecting, wholeFrom } from '../common/arguments.js'
+import { jsonIn } from '../io/json.js'
+import type { JudgedAnswer, Reward } from '../objectives/rewards.js'
+import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
+
+const aPattern = expecting('a regular expression', z.instanceof(RegExp))
+const aSchema = expecting(
+  'a zod schema or a JSON schema',
+  z.union([z.instanceof(z.ZodType), z.record(z.string(), z.unknown())]),
+)
+
+/** Returns a reward: 1 for answers that match a regular expression, 0 for others. */
+export function regexReward(pattern: RegExp): Reward {
+  check({ pattern }, { pattern: aPattern })
+  // A pattern with the flag g or y would begin where it last ended.
+  const own = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''))
+  return function regex({ completion }) {
+    return Number(own.test(completion))
+  }
+}
+
+/** Returns a reward: 1 for answers that are JSON of a schema and nothing else, 0 for others. */
+export function jsonReward(schema: z.ZodType | Readonly<Record<string, unknown>>): Reward {
+  check({ schema }, { schema: aSchema })
+  const own = schema instanceof z.ZodType ? schema : z.fromJSONSchema(schema)
+  return function json({ completion }) {
+    const value = jsonIn(completion)
+    return Number(value !== undefined && own.safeParse(value).success)
+  }
+}
+
+/**
+ * Returns a reward: 1 for answers that are the expected one as `mora eval --task exact-match` compares them, 0 for others. An answer
+ * stands behind `####`, in `\boxed{}` or behind `The answer is`; without any of these it is the whole text.
+ * @param column of the row with the expected answer
+ */
+export function answerReward(column = 'answer'): Reward {
+  check({ column }, { column: anyText })
+  return function answer({ completion, row }) {
+    const expected = expectedAnswer(String(row[column] ?? ''))
+    return Number(isSameAnswer(extractAnswer(completion) ?? completion, expected))
+  }
+}
+
+/** Returns a reward for length: 0 for up to `most` tokens after the prompt, and minus the share by which an answer is longer. */
+export function lengthReward(most: number): Reward {
+  check({ most }, { most: wholeFrom(1) })
+  return function length({ ids }) {
+    return -Math.max(0, ids.length - most) / most
+  }
+}
+
+/**
+ * Returns a reward: 1 for answers that consist of these tags in their order, each once, with text inside and white space between
+ * them, such as `<think>…</think><answer>…</answer>`; 0 for others.
+ */
+export function tagsReward(...tags: string[]): Reward {
+  check({ tags }, { tags: expecting('names of tags', z.array(z.string().regex(/^[\w-]+$/)).min(1)) })
+  const parts = tags.map((tag) => `<${tag}>(?:(?!</?${tag}>)[^])*\\S(?:(?!</?${tag}>)[^])*</${tag}>`)
+  const form = new RegExp(`^\\s*${parts.join('\\s*')}\\s*$`)
+  return function format({ completion }: JudgedAnswer) {
+    return Number(form.test(completion))
+  }
+}
