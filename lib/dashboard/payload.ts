@@ -70,10 +70,13 @@ export interface KnownMetrics {
   tables: { rows: number; width: number }[]
 }
 
+/** An answer during training. */
 export interface Sample {
   step: number
   prompt: string
   text: string
+  /** Its rewards by name; empty if it was not rewarded. */
+  rewards: string
 }
 
 /** A line of the configuration. */

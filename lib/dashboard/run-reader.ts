@@ -1,5 +1,6 @@
 /** Reads one run from its folder. */
 import { join } from 'node:path'
+import { isJsonObject } from '../io/json.js'
 import { identityIn, isAlive } from '../io/process-identity.js'
 import { AppendedLines, sizeProblem } from './appended-lines.js'
 import type { FoundRun } from './find-runs.js'
@@ -12,6 +13,8 @@ import { readFacts } from './run-yaml.js'
 const MOST_SAMPLES = 500
 /** Maximum number of characters that are kept of a prompt or a text. */
 const SAMPLE_LENGTH = 4_000
+/** Maximum number of rewards that are shown of an answer. */
+const MOST_REWARDS = 20
 /** Bytes at the end of metrics.jsonl in which the last step is searched. */
 const TAIL = 2 ** 16
 /** Milliseconds since the last change after which a run on another machine counts as ended. */
@@ -23,8 +26,8 @@ export class RunReader {
   readonly #runFile: FileView<ReturnType<typeof readFacts>>
   readonly #metricsFile: FileView<LastStep>
   #metrics: MetricsReader | null = null
-  readonly #sampleLines: AppendedLines
-  #samples: Sample[] = []
+  readonly #samples: SampleFile
+  readonly #rollouts: SampleFile
 
   /** @param signal aborts reading */
   constructor(run: FoundRun, signal?: AbortSignal) {
@@ -32,11 +35,8 @@ export class RunReader {
     this.#signal = signal
     this.#runFile = new FileView(this.#path('run.yaml'), async (file) => readFacts(await fileText(file)))
     this.#metricsFile = new FileView(this.#path('metrics.jsonl'), readLastStep)
-    const onReset = () => {
-      this.#samples = []
-    }
-    const onLine = (line: string) => this.#addSample(line)
-    this.#sampleLines = new AppendedLines(this.#path('samples.jsonl'), { onLine, onReset }, signal)
+    this.#samples = new SampleFile(this.#path('samples.jsonl'), signal)
+    this.#rollouts = new SampleFile(this.#path('rollouts.jsonl'), signal)
   }
 
   async summary(): Promise<RunSummary> {
@@ -64,18 +64,20 @@ export class RunReader {
   }
 
   async details(): Promise<RunDetails> {
-    const [runFile, last, checkpoints] = await Promise.all([
+    const files = [this.#samples, this.#rollouts]
+    const [runFile, last, checkpoints, samples] = await Promise.all([
       this.#runFile.get(),
       this.#metricsFile.get(),
       this.#checkpoints(),
-      this.#sampleLines.read(),
+      Promise.all(files.map((file) => file.read())),
     ])
-    const problems = [runFile?.problem, sizeProblem('metrics.jsonl', last?.size ?? 0), this.#sampleLines.problem]
+    const ofFiles = files.map((file) => file.problem)
+    const problems = [runFile?.problem, sizeProblem('metrics.jsonl', last?.size ?? 0), ...ofFiles]
     return {
       id: this.#run.id,
       facts: runFile?.facts ?? [],
       checkpoints,
-      samples: [...this.#samples],
+      samples: samples.flat(),
       problems: problems.filter((problem) => typeof problem === 'string'),
     }
   }
@@ -104,13 +106,47 @@ export class RunReader {
     const steps = entries.flatMap(({ name }) => /^step-(\d+)$/.exec(name)?.[1] ?? [])
     return steps.map(Number).sort((a, b) => a - b)
   }
+}
 
-  #addSample(line: string): void {
-    const { step, prompt, text } = parsed(line) ?? {}
+/** The newest lines of `samples.jsonl` or `rollouts.jsonl`. */
+class SampleFile {
+  readonly #lines: AppendedLines
+  #samples: Sample[] = []
+
+  constructor(path: string, signal: AbortSignal | undefined) {
+    const onReset = () => {
+      this.#samples = []
+    }
+    this.#lines = new AppendedLines(path, { onLine: (line) => this.#add(line), onReset }, signal)
+  }
+
+  get problem(): string | null | undefined {
+    return this.#lines.problem
+  }
+
+  async read(): Promise<Sample[]> {
+    await this.#lines.read()
+    return [...this.#samples]
+  }
+
+  #add(line: string): void {
+    const { step, prompt, text: said, completion: text = said, rewards } = parsed(line) ?? {}
     if (typeof step !== 'number' || typeof prompt !== 'string' || typeof text !== 'string') return
-    this.#samples.push({ step, prompt: prompt.slice(0, SAMPLE_LENGTH), text: text.slice(0, SAMPLE_LENGTH) })
+    const short = (long: string) => long.slice(0, SAMPLE_LENGTH)
+    this.#samples.push({ step, prompt: short(prompt), text: short(text), rewards: rewardsText(rewards) })
     if (this.#samples.length > MOST_SAMPLES) this.#samples.shift()
   }
+}
+
+/** Returns rewards by name as a text; empty if there are none. */
+function rewardsText(rewards: unknown): string {
+  const named = isJsonObject(rewards) ? Object.entries(rewards) : []
+  return named
+    .slice(0, MOST_REWARDS)
+    .flatMap(([name, value]) =>
+      typeof value === 'number' ? [`${name.slice(0, 40)} ${Number(value.toPrecision(3))}`] : [],
+    )
+    .join(', ')
 }
 
 interface LastStep {

@@ -1,6 +1,8 @@
 /** Rewards for `grpo` that many tasks need. */
+import { createRequire } from 'node:module'
 import { z } from 'zod'
 import { anyText, check, expecting, wholeFrom } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
 import { jsonIn } from '../io/json.js'
 import type { JudgedAnswer, Reward } from '../objectives/rewards.js'
 import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
@@ -24,10 +26,23 @@ export function regexReward(pattern: RegExp): Reward {
 /** Returns a reward: 1 for answers that are JSON of a schema and nothing else, 0 for others. */
 export function jsonReward(schema: z.ZodType | Readonly<Record<string, unknown>>): Reward {
   check({ schema }, { schema: aSchema })
-  const own = schema instanceof z.ZodType ? schema : z.fromJSONSchema(schema)
+  const isValid = schema instanceof z.ZodType ? (value: unknown) => schema.safeParse(value).success : validator(schema)
   return function json({ completion }) {
     const value = jsonIn(completion)
-    return Number(value !== undefined && own.safeParse(value).success)
+    return Number(value !== undefined && isValid(value))
+  }
+}
+
+/** @throws UsageError `bad-value` for what is no JSON schema */
+function validator(schema: Readonly<Record<string, unknown>>): (value: unknown) => boolean {
+  // Only few programs need it.
+  const { Ajv2020 } = createRequire(import.meta.url)('ajv/dist/2020.js') as typeof import('ajv/dist/2020.js')
+  try {
+    const validate = new Ajv2020({ strict: false, validateFormats: false }).compile(schema)
+    return (value) => validate(value)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new UsageError('bad-value', `Expected a JSON schema for jsonReward, but it is none: ${why}.`, { cause })
   }
 }
 

@@ -2,6 +2,7 @@ import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { TaskGroup } from '../common/deadline.js'
 import { UsageError } from '../common/errors.js'
 import type { TokenRow } from '../data/encode.js'
+import type { DataInput } from '../data/sources/source.js'
 import type { StepRow } from '../data/step-rows.js'
 import { advantagesOf, deviationOf } from './advantages.js'
 import { type Environment, type Episode, playEpisode } from './episodes.js'
@@ -34,6 +35,8 @@ export interface GrpoOptions
     | ('offPolicyMaskThreshold' | 'importanceSamplingMode' | 'importanceSamplingMin' | 'importanceSamplingMax')
     | ('stepsPerGeneration' | 'numIterations' | 'rewardConcurrency' | 'rewardTimeout' | 'toolTimeout' | 'failedReward')
   > {
+  /** Prompts, if the option `data` of the run names none: rows with a prompt or messages, and columns that rewards read. */
+  prompts?: DataInput
   /** Functions that tell how good an answer is, in a list or by name; their sum counts. */
   rewards: Rewards
   /** Functions that the model may call, by name. What they return stands between the model's turns and is not trained. */
@@ -62,7 +65,7 @@ const grpoArguments = { options: optionsSchema('the options of grpo', { environm
  */
 export function grpo(options: GrpoOptions): Objective {
   check({ options }, grpoArguments)
-  const { rewards: given, tools = {}, environment, ...others } = options
+  const { rewards: given, prompts, tools = {}, environment, ...others } = options
   const rewards = namedRewards(given)
   checkTools(tools)
   const settings = settingsOf(others, rewards.length)
@@ -72,6 +75,7 @@ export function grpo(options: GrpoOptions): Objective {
   return {
     name: 'grpo',
     options: optionsOf('grpo', others),
+    ...(prompts !== undefined && { data: prompts }),
     metrics: [
       ...['reward', 'rewardStd', 'zeroStd', ...rewards.map(([name]) => `reward/${name}`)],
       ...['completionLength', 'truncated', ...(hasTools || environment ? ['toolCalls'] : [])],
@@ -154,7 +158,7 @@ const withoutRewards = () =>
     'The objective grpo needs rewards: give --rewards FILE on the command line, or objective: grpo({ rewards }) in a program.',
   )
 
-function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'tools' | 'environment'>, count: number) {
+function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' | 'environment'>, count: number) {
   const settings = checkedOptions('grpo', options)
   const {
     clipEpsilon = 0.2,

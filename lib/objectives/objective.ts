@@ -4,7 +4,7 @@ import { aBatch, type Batch } from '../data/batch.js'
 import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import type { RowKind } from '../data/rows/forms.js'
-import type { DataSource } from '../data/sources/source.js'
+import type { DataInput, DataSource } from '../data/sources/source.js'
 import type { RowSet, StepRow } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
 import { mul, sub } from '../tensor/operations/arithmetic.js'
@@ -104,6 +104,8 @@ export interface Objective {
   readonly name: string
   /** Returns the loss of whole rows; the pieces of a row are consecutive in the batch. */
   loss(model: ForwardModel, batch: Batch, options: LossOptions): Promise<BatchLoss>
+  /** Rows that it trains if a run names none. */
+  readonly data?: DataInput
   /** The rows that it takes; default `examples`. Of `pairs`, each row is the chosen and the rejected answer, two pieces. */
   readonly rows?: RowKind
   /** What `loss` needs to know of the whole step, over all forward passes and ranks. Default: nothing. */
@@ -141,7 +143,9 @@ export interface BuiltInObjective extends Objective {
 }
 
 /** An objective with its options and defaults. */
-export type RunObjective = Required<Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options' | 'sample'>> &
+export type RunObjective = Required<
+  Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options' | 'sample' | 'data'>
+> &
   Pick<Objective, 'load' | 'stepSums' | 'sample'>
 
 /** A document of a small row. */

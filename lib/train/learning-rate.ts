@@ -19,7 +19,7 @@ export interface LearningRateFacts {
 /** Returns the rate of schedule step `step`, counted from 0 as in `schedule`: optimizer step `step + 1` uses it. At least 0. */
 export type LearningRate = (step: number, facts: LearningRateFacts) => number
 
-export function requireNoSchedule(options: TrainInput): void {
+export function requireNoSchedule(options: Partial<TrainInput>): void {
   const given = scheduleNames.find((name) => options[name] !== undefined)
   if (given === undefined) return
   throw new UsageError(

@@ -55,7 +55,8 @@ type CallOptions = {
 
 /** The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. */
 export interface RunOptions
-  extends Omit<TrainInput, 'method' | OptionOfMethod | keyof CallOptions>,
+  extends Omit<TrainInput, 'method' | 'data' | OptionOfMethod | keyof CallOptions>,
+    Partial<Pick<TrainInput, 'data'>>,
     RowChoices,
     CallOptions {}
 
@@ -147,14 +148,16 @@ function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'
 /** Starts a run with the given parts. */
 export function trainWith(model: TrainableModel, call: TrainOptions, parts: StartParts): Run {
   check({ options: call }, trainArguments)
-  const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...others } = call
+  const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...given } = call
   signal?.throwIfAborted()
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) registerMethod(ownMethod)
   const ownRate = typeof learningRate === 'function' ? learningRate : undefined
-  if (ownRate) requireNoSchedule(others)
+  if (ownRate) requireNoSchedule(given)
   if (typeof objective === 'object') check({ objective }, { objective: anObjective })
   const builtIn = builtInChoice(objective)
+  const data = given.data ?? (typeof objective === 'object' ? objective.data : undefined)
+  const others = { ...given, ...(data !== undefined && { data }) }
   const isOwn = typeof objective === 'object' && (!builtIn || objective.sample !== undefined)
   const ownObjective = isOwn ? objective : parts.objective
   const byName = {

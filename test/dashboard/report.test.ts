@@ -72,7 +72,7 @@ describe('a report', () => {
     expect(html.includes('<img')).toBe(false)
     const { details, list } = dataOf(html)
     const shown = evil.replace('\u2028', '\\u2028')
-    expect(details.out!.samples).toEqual([{ step: 0, prompt: shown, text: shown }])
+    expect(details.out!.samples).toEqual([{ step: 0, prompt: shown, text: shown, rewards: '' }])
     expect(details.out!.facts[0]).toEqual({ group: 'options', name: shown, value: shown })
     expect(list.runs.map(({ name }) => name)).toContain('<img src=x onerror=alert(1)>')
   })

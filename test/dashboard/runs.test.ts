@@ -64,7 +64,9 @@ describe('the runs of a folder', () => {
   it('have details: what run.yaml says, checkpoints and samples', async () => {
     const samples = [0, 5].map((step) => ({ step, prompt: 'p', text: `t${step}` }))
     const options = { learningRate: 1e-3, data: ['a.jsonl', 'b.jsonl'], nested: { deep: [1] } }
-    writeRun(folder(), 'out', { samples, options, checkpoints: [20, 5] })
+    const run = writeRun(folder(), 'out', { samples, options, checkpoints: [20, 5] })
+    const rollout = { step: 3, prompt: 'p', completion: 'c', rewards: { short: -0.51234, odd: 'x' }, advantage: 1 }
+    writeFileSync(join(run, 'rollouts.jsonl'), `${JSON.stringify(rollout)}\n`)
     const runs = await Runs.in(folder())
     expect(await runs.details('out')).toEqual({
       id: 'out',
@@ -75,7 +77,10 @@ describe('the runs of a folder', () => {
         { group: 'machine', name: 'device', value: 'cpu' },
       ],
       checkpoints: [5, 20],
-      samples,
+      samples: [
+        ...samples.map((sample) => ({ ...sample, rewards: '' })),
+        { step: 3, prompt: 'p', text: 'c', rewards: 'short -0.512' },
+      ],
       problems: [],
     })
   })

@@ -200,6 +200,11 @@ describe('what goes wrong', () => {
     expect(() => grpo(options as GrpoOptions)).toThrow(message)
   })
 
+  test('prompts may be those of the objective', async () => {
+    const { steps } = await run({ prompts: data }, { data: undefined, maxSteps: 1 })
+    expect(steps).toHaveLength(1)
+  })
+
   test.each([
     ['ts', 'export const short = ({ completion }: { completion: string }): number => -completion.length'],
     ['mjs', 'export const tools = {}\nexport function short({ completion }) { return -completion.length }'],

@@ -71,11 +71,11 @@ function promptOf(prompt, samples) {
 
 /** @param {readonly Sample[]} samples */
 function listOf(samples) {
-  const items = samples.map(({ step, text }) =>
+  const items = samples.map(({ step, text, rewards }) =>
     element(
       'li',
       {},
-      element('span', { class: 'at' }, `Step ${formatCount(step)}`),
+      element('span', { class: 'at' }, `Step ${formatCount(step)}${rewards === '' ? '' : ` · ${rewards}`}`),
       element('p', { class: 'text' }, text === '' ? '(nothing)' : text),
     ),
   )
