@@ -1,5 +1,5 @@
 /** The files that pages name: a tiny model in place of a real one, and rows for every task. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import type { StandIn } from '../hub/stand-in.js'
@@ -55,6 +55,7 @@ export function writeSamples(folder: string): void {
   tokenizer('tokenizer.json', { pre_tokenizer: byteLevel })
   tokenizer('tokenizer_config.json', { chat_template: readFileSync(templatePath('chatml'), 'utf8') })
   writeFileSync(at('preferences.jsonl'), jsonl(preferences))
+  cpSync(join(import.meta.dirname, '../../examples/rewards.ts'), at('rewards.ts'))
   for (const name of ['train.jsonl', 'valid.jsonl', 'facts.jsonl']) writeFileSync(at(name), jsonl(rows))
   writeFileSync(at('test.jsonl'), jsonl(rows.slice(0, 2)))
   writeFileSync(at('questions.jsonl'), jsonl(questions))

@@ -32,4 +32,4 @@ export const reportCommand = defineCommand({
 
 const DEFAULT_NAME = 'report.html'
 /** The files of a run that a report reads. */
-const RUN_FILES = ['metrics.jsonl', 'run.yaml', 'samples.jsonl']
+const RUN_FILES = ['metrics.jsonl', 'run.yaml', 'samples.jsonl', 'rollouts.jsonl']
