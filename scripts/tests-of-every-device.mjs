@@ -11,6 +11,7 @@ export const testsOfEveryDevice = [
   'test/golden/families.test.ts',
   'test/golden/gguf-families.test.ts',
   'test/golden/tiny-generation.test.ts',
+  'test/golden/grpo.test.ts',
   'test/golden/sampling.test.ts',
   'test/engine/sampling/choose-tokens.test.ts',
   'test/engine/engine.test.ts',

@@ -132,6 +132,31 @@ describe.each([
   })
 })
 
+test('a run that fails within a rollout goes on to the same bits', async () => {
+  const whole = await run()
+  for (const last of [3, 11, 30]) {
+    let calls = 0
+    const failing = (answer: { ids: readonly number[] }) => {
+      if (++calls > last) throw new Error('killed')
+      return even(answer)
+    }
+    const output = join(folder(), `failed-${last}`)
+    await expect(run({ rewards: { even: failing, short } }, { output, saveEvery: 1 })).rejects.toThrow('killed')
+    const rest = await run({}, { output, resume: true, saveEvery: 1, overwrite: false })
+    expect(rest.adapter).toEqual(whole.adapter)
+  }
+})
+
+test('memory stays flat over 200 rollouts', async () => {
+  using model = await tinyModel()
+  const inUse: number[] = []
+  for await (const event of train(model, course({ groupSize: 4, numIterations: 2 }, { maxSteps: 50 })))
+    if (event.type === 'step') inUse.push(model.device.memory().inUse)
+  // Odd and even steps differ by nothing that is kept.
+  expect(new Set(inUse.slice(2)).size).toBeLessThanOrEqual(2)
+  expect(inUse.at(-1)).toBe(inUse[3])
+})
+
 test('evaluation answers each prompt once, and its loss is minus the reward', async () => {
   const evaluations: { evalLoss: number; metrics?: Readonly<Record<string, number>> }[] = []
   await run(
