@@ -140,7 +140,15 @@ export async function main(args: readonly string[]): Promise<object> {
   console.error(`before: ${before}`)
   const course = { template, scheduler: 'constant', learningRate } as const
   const examples = sums(48, 1).map(worked)
-  await train(model, { method: 'lora', rank: 16, data: examples, epochs: 2, batchSize: 8, ...course }).finished
+  await train(model, {
+    method: 'lora',
+    rank: 16,
+    data: examples,
+    epochs: 3,
+    batchSize: 8,
+    ...course,
+    learningRate: 5e-4,
+  }).finished
   const afterSft = await accuracy(model, heldOut, template)
   console.error(`after SFT: ${afterSft}`)
   const objective = grpo({ rewards: { right: answerReward() }, tools, groupSize: group, maxNewTokens: 96, maxTurns: 3 })
