@@ -14,20 +14,22 @@ const SUBJECTS = [
   ...['trains', 'honey', 'maps', 'football', 'clocks', 'rivers', 'paper', 'jazz', 'bridges', 'owls'],
 ]
 /** Subjects whose pairs are not trained. */
-const HELD_OUT = ['volcanoes', 'cheese', 'theatre', 'kites', 'salt']
+const HELD_OUT = ['volcanoes', 'cheese', 'theatre', 'kites', 'salt', 'soup', 'chairs', 'beetles', 'ships', 'poetry']
 const promptsOf = (subjects: readonly string[]) =>
   subjects.flatMap((subject) => VERBS.map((verb) => `${verb} ${subject}.`))
-const ANSWERS = 4
+const ANSWERS = 6
+/** Tokens by which they differ at least. */
+const LEAST_GAP = 16
 const call = { maxNewTokens: 80, temperature: 1, seed: 1 }
 
-/** Returns a pair for each prompt: the shortest and the longest of some answers, if one is half as long again. */
+/** Returns a pair for each prompt: the shortest and the longest of some answers, if they differ enough. */
 async function pairsOf(model: Model, prompts: readonly string[]) {
   const engine = new TextEngine(model, { sequences: 32 })
   const pairs = prompts.map(async (prompt) => {
     const writing = Array.from({ length: ANSWERS }, (_, sample) => engine.generate({ ...call, prompt }, sample))
     const texts = (await Promise.all(writing)).sort((a, b) => a.newTokens - b.newTokens)
     const [chosen, rejected] = [texts[0]!, texts.at(-1)!]
-    const differs = rejected.newTokens > 1.5 * chosen.newTokens && chosen.text.trim() !== ''
+    const differs = rejected.newTokens >= chosen.newTokens + LEAST_GAP && chosen.text.trim() !== ''
     return differs ? [{ prompt, chosen: chosen.text, rejected: rejected.text }] : []
   })
   const all = (await Promise.all(pairs)).flat()

@@ -109,6 +109,7 @@ export interface StepFigures {
   loss: number
   tokensPerSecond: number
   memoryBytes: number
+  metrics?: Readonly<Record<string, number>>
 }
 
 /** Minimum and maximum number of cells of a sparkline beside a line. */
@@ -117,19 +118,21 @@ const SPARKLINE_CELLS = { least: 4, most: 24 }
 /** Formats steps as lines with the remaining time, estimated from the steps seen here. */
 export class StepLine {
   readonly #now: () => number
-  readonly #losses = new Sparkline(SPARKLINE_CELLS.most)
+  readonly #figures = new Sparkline(SPARKLINE_CELLS.most)
   #first: { step: number; time: number } | null = null
 
   constructor(now: () => number = Date.now) {
     this.#now = now
   }
 
-  /** @param columns width of the terminal; if there is space, a sparkline of the loss follows the figures */
-  format({ step, totalSteps, loss, tokensPerSecond, memoryBytes }: StepFigures, columns = 0): string {
-    this.#losses.add(loss)
+  /** @param columns width of the terminal; if there is space, a sparkline of the loss or reward follows the figures */
+  format({ step, totalSteps, loss, tokensPerSecond, memoryBytes, metrics }: StepFigures, columns = 0): string {
+    // Where answers are rewarded, the loss says little.
+    const [name, figure] = metrics?.reward === undefined ? ['loss', loss] : ['reward', metrics.reward]
+    this.#figures.add(figure)
     const parts = [
       `step ${step}/${totalSteps}`,
-      `loss ${formatNumber(loss)}`,
+      `${name} ${formatNumber(figure)}`,
       `${formatCount(tokensPerSecond)} tokens/s`,
       formatBytes(memoryBytes),
     ]
@@ -137,7 +140,7 @@ export class StepLine {
     if (left !== null) parts.push(`${formatDuration(left)} left`)
     const line = parts.join('  ')
     const room = columns - 1 - line.length - 2
-    const sparkline = room < SPARKLINE_CELLS.least ? '' : this.#losses.draw(room)
+    const sparkline = room < SPARKLINE_CELLS.least ? '' : this.#figures.draw(room)
     return sparkline === '' ? line : `${line}  ${sparkline}`
   }
 
