@@ -3,8 +3,7 @@ import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { answerForm } from '../data/tool-calls/find-form.js'
-import type { AnswerForm } from '../data/tool-calls/forms.js'
+import { knownAnswerForm } from '../data/tool-calls/find-form.js'
 import { AnswerReader } from '../data/tool-calls/reader.js'
 import type { EngineRequest } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
@@ -63,16 +62,9 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
   }
 }
 
-const forms = new WeakMap<ChatTemplate, Map<string, Promise<AnswerForm>>>()
-
-/** Returns a reader of an answer to a template, whose form is found once for the same tools and options. */
+/** Returns a reader of an answer to a template. */
 async function readerOf(template: ChatTemplate, context: TemplateContext): Promise<AnswerReader> {
-  const known = forms.get(template) ?? new Map<string, Promise<AnswerForm>>()
-  forms.set(template, known)
-  const key = JSON.stringify([context.tools !== undefined, context.templateOptions])
-  const form = known.get(key) ?? answerForm(template, context)
-  known.set(key, form)
-  return new AnswerReader({ form: await form, tools: context.tools ?? null })
+  return new AnswerReader({ form: await knownAnswerForm(template, context), tools: context.tools ?? null })
 }
 
 async function constraintOf(

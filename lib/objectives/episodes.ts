@@ -6,7 +6,7 @@ import { randomStream } from '../common/random.js'
 import { encodePrompt } from '../data/prompt.js'
 import type { Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { answerForm } from '../data/tool-calls/find-form.js'
+import { knownAnswerForm } from '../data/tool-calls/find-form.js'
 import { answerMessage } from '../data/tool-calls/message.js'
 import { type ParsedAnswer, parseAnswer } from '../data/tool-calls/reader.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
@@ -81,7 +81,6 @@ export async function playEpisode(
   for (let turn = 0; turn < options.maxTurns; turn++) {
     const left = options.maxNewTokens - told.ids.length
     if (left < 1) break
-    hasEnded = false
     const random = randomStream(seed, 'rollout', draws, place, turn)
     const ids = [...asked.ids, ...told.ids]
     const tokens = writer.write({ ids, maxNewTokens: left, sampling, logprobs, random, signal })
@@ -101,23 +100,30 @@ export async function playEpisode(
       const content = await callTool(tools, call, limit)
       return { role: 'tool', name: call.name, content, ...(call.id !== undefined && { tool_call_id: call.id }) }
     })
-    if (results?.length) {
-      calls += results.length
-      await told.tell(await Promise.all(results), written.at(-1)!)
-      continue
-    }
-    const reply = await withDeadline(async () => environment?.step?.(completion), limit)
-    if (typeof reply !== 'string') break
-    await told.tell([{ role: 'user', content: reply }], written.at(-1)!)
+    calls += results?.length ?? 0
+    const replies = results?.length ? await Promise.all(results) : await replyOf(environment, completion, limit)
+    if (replies.length === 0) break
+    await told.tell(replies, written.at(-1)!)
+    // Unless the model goes on.
+    hasEnded = false
   }
-  const { ids, mask, sampled, messages } = told
-  return { question: asked, ids, mask, sampled, hasEnded, completion, messages, environment, calls }
+  return { question: asked, ...told.untilLastTurn(), hasEnded, completion, messages: told.messages, environment, calls }
+}
+
+/** Returns what an environment answers to a turn; nothing at the end. */
+async function replyOf(
+  environment: Environment | undefined,
+  said: string,
+  limit: Parameters<typeof withDeadline>[1],
+): Promise<Message[]> {
+  const content = await withDeadline(async () => environment?.step?.(said), limit)
+  return typeof content === 'string' ? [{ role: 'user', content }] : []
 }
 
 /** Reads the calls in a turn; null where no function is known. */
 async function read({ template, context }: Question, text: string, tools: Tools): Promise<ParsedAnswer | null> {
   if (!template || Object.keys(tools).length === 0) return null
-  return parseAnswer(text, { form: await answerForm(template, context), tools: context.tools ?? null })
+  return parseAnswer(text, { form: await knownAnswerForm(template, context), tools: context.tools ?? null })
 }
 
 /** Returns the question with what an environment adds to it. */
@@ -157,6 +163,12 @@ class ToldTokens {
     this.ids.push(id)
     this.mask.push(1)
     if (logprob !== undefined) this.sampled.push(logprob)
+  }
+
+  /** Returns all tokens up to the model's last. */
+  untilLastTurn(): Pick<Episode, 'ids' | 'mask' | 'sampled'> {
+    const end = this.mask.lastIndexOf(1) + 1
+    return { ids: this.ids.slice(0, end), mask: this.mask.slice(0, end), sampled: this.sampled }
   }
 
   /**

@@ -361,6 +361,13 @@ describe('several turns', () => {
     expect((answer.environment as unknown as { left: () => number }).left()).toBe(0)
   })
 
+  test('a result that leaves no room for another turn is not trained, and the episode has not ended', async () => {
+    const { text, answer, requests } = await said([call, 'never said'], { tools: { add: () => 'x'.repeat(999) } })
+    expect(requests).toHaveLength(1)
+    expect(text.endsWith(`${call}<|end|>`)).toBe(true)
+    expect(answer).toMatchObject({ hasEnded: false })
+  })
+
   test('turns are limited', async () => {
     const { requests } = await said(new Array(9).fill('again'), {
       environment: () => ({ step: () => 'more' }),

@@ -91,6 +91,18 @@ export async function answerForm(
   return new AnswerForm(prefills.find((text) => text !== '') ?? '', found ?? { calls: [] }, reasoning)
 }
 
+const forms = new WeakMap<object, Map<string, Promise<AnswerForm>>>()
+
+/** Does what `answerForm` does, once for a template with the same options, with or without tools. */
+export function knownAnswerForm(template: ChatTemplate, context: TemplateContext): Promise<AnswerForm> {
+  const known = forms.get(template) ?? new Map<string, Promise<AnswerForm>>()
+  forms.set(template, known)
+  const key = JSON.stringify([Boolean(context.tools), context.templateOptions ?? {}])
+  const form = known.get(key) ?? answerForm(template, context)
+  known.set(key, form)
+  return form
+}
+
 /** Returns the reasoning with which a prompt ends, open or closed; empty if there is none. */
 function prefillOf(prompt: string, open: string, close: string): string {
   const begun = prompt.slice(prompt.lastIndexOf(open))
