@@ -161,6 +161,7 @@ export type {
   ProfileEntry,
 } from './native/addon.js'
 export { type CpoOptions, cpo } from './objectives/cpo.js'
+export { type DistillOptions, distill, type Teacher } from './objectives/distill.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
 export type { Environment } from './objectives/episodes.js'
 export { type GrpoOptions, grpo } from './objectives/grpo.js'

@@ -3,6 +3,8 @@ export const testsOfEveryDevice = [
   'test/operations/*.test.ts',
   'test/golden/layer.test.ts',
   'test/golden/convolutions.test.ts',
+  'test/golden/distillation.test.ts',
+  'test/golden/dpo.test.ts',
   'test/golden/tiny-inference.test.ts',
   'test/golden/tiny-training.test.ts',
   'test/golden/methods.test.ts',

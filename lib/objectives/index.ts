@@ -3,6 +3,7 @@ import { UsageError } from '../common/errors.js'
 import { cpoObjective } from './cpo.js'
 import { crossEntropyObjective } from './cross-entropy.js'
 import { dft } from './dft.js'
+import { distillObjective } from './distill.js'
 import { dpoObjective } from './dpo.js'
 import { grpo, grpoObjective } from './grpo.js'
 import { ktoObjective } from './kto.js'
@@ -15,6 +16,7 @@ import { simpoObjective } from './simpo.js'
 const BUILT_IN_OBJECTIVES = [
   crossEntropyObjective,
   dft,
+  distillObjective,
   dpoObjective,
   ktoObjective,
   orpoObjective,

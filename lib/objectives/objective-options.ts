@@ -15,7 +15,7 @@ import { type LibraryInput, optionFacts } from '../schema/option-facts.js'
 import { parseOptions } from '../schema/parse.js'
 import { POLICY_LOSSES, SAMPLING_CORRECTIONS } from './policy-loss.js'
 
-const group = 'Objectives of answers:'
+const group = 'Objectives:'
 
 /** The losses of each objective that has several, by TRL's names; the first is the default. */
 const LOSS_TYPES = {
@@ -68,10 +68,11 @@ const policyFields = {
     defaultText: '8',
     ...policy,
   }),
-  temperature: optionalReal('divides the logits, in sampling and in training', {
+  temperature: optionalReal('divides the logits, in sampling and in training, or those of model and teacher (distill)', {
     above: 0,
     defaultText: '1',
-    ...policy,
+    objectives: ['grpo', 'distill'],
+    group: policy.group,
   }),
   topK: optionalInteger('sample from the K likeliest tokens; 0: from all', { min: 0, defaultText: '0', ...policy }),
   topP: optionalReal('sample from the fewest likeliest tokens with this probability together', {
@@ -161,12 +162,15 @@ export const objectiveFields = {
     0,
     { min: 0, max: 1, objectives: ['sft', 'dpo', 'cpo'], group },
   ),
-  beta: optionalReal('how much leaving the reference costs, or the scale of what is compared', {
-    min: 0,
-    defaultText: '0.1; 2 of simpo; 0 of grpo',
-    objectives: ['dpo', 'kto', 'orpo', 'cpo', 'simpo', 'grpo'],
-    group,
-  }),
+  beta: optionalReal(
+    'how much leaving the reference costs, the scale of what is compared, or from forward (0) to reverse (1) KL (distill)',
+    {
+      min: 0,
+      defaultText: '0.1; 2 of simpo; 0 of grpo; 0.5 of distill',
+      objectives: ['dpo', 'kto', 'orpo', 'cpo', 'simpo', 'grpo', 'distill'],
+      group,
+    },
+  ),
   lossType: choices("losses, by TRL's names", ALL_LOSS_TYPES, {
     defaultText: 'sigmoid; kto of kto; dapo of grpo',
     objectives: ['dpo', 'cpo', 'kto', 'grpo'],
@@ -218,6 +222,13 @@ export const objectiveFields = {
     group,
   }),
   ...policyFields,
+  teacher: text('the model that is imitated: a path or hub id, with the same vocabulary', 'M', {
+    expects: 'the path or hub id of a model',
+    hub: 'model',
+    objectives: ['distill'],
+    resume: 'free',
+    group,
+  }),
 }
 
 export const ObjectiveSchema = z.strictObject(objectiveFields)
@@ -241,8 +252,7 @@ export const optionsOf = <Input>(objective: string, options: object): Input => p
 export function checkedOptions(objective: string, options: object): ObjectiveSettings {
   const fields = Object.fromEntries(namesOf(objective).map((name) => [name, objectiveFields[name]]))
   const settings = parseOptions(z.strictObject(fields), options, { source: 'api' }) as ObjectiveSettings
-  if (settings.beta === 0 && objective !== 'grpo')
-    throw new UsageError('bad-value', `Expected a number above 0 for beta of ${objective} but received 0.`)
+  requireBeta(objective, settings)
   const types: readonly string[] = LOSS_TYPES[objective as keyof typeof LOSS_TYPES] ?? []
   const other = settings.lossType?.find((type) => !types.includes(type))
   if (other === undefined) return settings
@@ -250,4 +260,11 @@ export function checkedOptions(objective: string, options: object): ObjectiveSet
     'bad-value',
     `Expected losses of ${objective} (${types.join(', ')}) for lossType but received ${other}.`,
   )
+}
+
+function requireBeta(objective: string, { beta }: ObjectiveSettings): void {
+  const isShare = objective === 'distill'
+  if (beta === undefined || (isShare ? beta <= 1 : beta > 0 || objective === 'grpo')) return
+  const range = isShare ? 'from 0 to 1' : 'above 0'
+  throw new UsageError('bad-value', `Expected a number ${range} for beta of ${objective} but received ${beta}.`)
 }

@@ -112,6 +112,10 @@ export interface Objective {
   readonly stepSums?: StepSums
   /** Options that it was made with, which the run records. */
   readonly options?: Readonly<Record<string, unknown>>
+  /** Options that no file can record, such as models; a run gives them to `withOptions` beside its own. */
+  readonly live?: Readonly<Record<string, unknown>>
+  /** Hashes of what else its loss depends on, by name, which must be equal in a resumed run. */
+  readonly hashes?: Readonly<Record<string, string>>
   /**
    * Names of further means, which events and `metrics.jsonl` have beside the loss; the same in every batch. Default: none.
    */
@@ -140,11 +144,13 @@ export interface BuiltInObjective extends Objective {
   readonly help: string
   /** Whether, with these options of a run, it compares with the model without the adapter that is trained. */
   readonly needsReference?: (options: Readonly<Record<string, unknown>>) => boolean
+  /** Options that a run by its name has to give. */
+  readonly needs?: readonly string[]
 }
 
 /** An objective with its options and defaults. */
 export type RunObjective = Required<
-  Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options' | 'sample' | 'data'>
+  Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options' | 'live' | 'sample' | 'data'>
 > &
   Pick<Objective, 'load' | 'stepSums' | 'sample'>
 
@@ -156,6 +162,7 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
   const own = objective.withOptions?.(options) ?? objective
   return {
     name: own.name,
+    hashes: own.hashes ?? {},
     metrics: own.metrics ?? [],
     rows: own.rows ?? 'examples',
     stepSums: own.stepSums,
@@ -168,17 +175,17 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
 }
 
 /**
- * Returns Σ of body(logits, targets) over chunks of the tokens that have a target: `logits` [n, V] float32 and the n ids that
- * follow them. The logits never exist as a whole.
+ * Returns Σ of body(logits, targets, from, to) over chunks of the tokens that have a target: `logits` [n, V] float32 of those from
+ * `from` to `to`, and the n ids that follow them. The logits never exist as a whole.
  */
 export async function sumOverTargets(
   model: ForwardModel,
   batch: Batch,
   { gradients }: { gradients: boolean },
-  body: (logits: Tensor, targets: Int32Array) => Tensor,
+  body: (logits: Tensor, targets: Int32Array, from: number, to: number) => Tensor,
 ): Promise<BatchLoss> {
   const loss = await ofTargets(model, batch, gradients, (states, targets) =>
-    states.sumOverLogits((logits, from, to) => body(logits, targets.subarray(from, to))),
+    states.sumOverLogits((logits, from, to) => body(logits, targets.subarray(from, to), from, to)),
   )
   return { loss, weight: batch.targetTokens }
 }

@@ -111,6 +111,10 @@ function checkObjective(fit: Fit, options: TrainSettings): void {
     fit.refuse(options.mergeEvery !== undefined, `${fit.name('mergeEvery')} ${what}: ${why}, and merging changes it.`)
     fit.refuse(options.shard !== undefined, `${fit.name('shard')} ${what}: ${why}, whose passes are not sharded.`)
   }
+  for (const key of objectiveNamed(options.objective)?.needs ?? []) {
+    const isLeftOut = fit.source !== 'api' && (options as Readonly<Record<string, unknown>>)[key] === undefined
+    fit.refuse(isLeftOut, `${fit.name('objective')} ${options.objective} needs ${fit.name(key)}.`)
+  }
   for (const [key, option] of Object.entries(TrainSchema.shape)) {
     const { objectives } = optionFacts(option)
     fit.refuse(

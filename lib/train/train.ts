@@ -18,6 +18,7 @@ import { type RunParts, runTraining } from './recipe.js'
 import { type EventCallback, Run, type TrainRecipe } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
 import { setUp, type TrainingParts } from './setup/set-up.js'
+import { loadTeacher } from './setup/teacher.js'
 import type { TrainableModel } from './trainable.js'
 
 /** Maximum number of tokens in a sample. */
@@ -160,6 +161,7 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   const others = { ...given, ...(data !== undefined && { data }) }
   const isOwn = typeof objective === 'object' && (!builtIn || objective.sample !== undefined)
   const ownObjective = isOwn ? objective : parts.objective
+  const live = typeof objective === 'object' ? objective.live : undefined
   const byName = {
     ...(!ownMethod && { method }),
     ...(!ownRate && { learningRate }),
@@ -170,7 +172,7 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   return start(
     model,
     options,
-    { ...parts, objective: ownObjective, learningRate: ownRate, signal, ranks, choices },
+    { ...parts, objective: ownObjective, live, learningRate: ownRate, signal, ranks, choices },
     onEvent,
   )
 }
@@ -180,13 +182,18 @@ type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 function start(model: TrainableModel, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
-  const begin: RunParts['setUp'] = (sync, onTokenised) =>
-    setUp(model, options, { ...parts, sync, onTokenised, passes: held.passes })
+  let teacher: Model | null = null
+  const begin: RunParts['setUp'] = async (sync, onTokenised) => {
+    teacher = await loadTeacher(model, options, parts)
+    const live = { ...parts.live, ...(teacher && { teacher }) }
+    return setUp(model, options, { ...parts, live, sync, onTokenised, passes: held.passes })
+  }
   const recipe: TrainRecipe = async (control) => {
     held.onDispose(control.stop)
     try {
       return await runTraining(control, { held, ranks, onBegun, setUp: begin })
     } finally {
+      teacher?.dispose()
       held.end()
     }
   }

@@ -40,6 +40,7 @@ export interface TrainedParameter extends StoredValues {
 /** The device of the model. */
 export interface TrainingDevice {
   readonly kind: string
+  readonly index?: number
   facts(): { name: string; detail: string; totalMemory: number; threads: number; int8Products: boolean }
   /** In bytes. */
   memory(): { inUse: number; peak: number; cached: number }

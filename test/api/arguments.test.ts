@@ -117,6 +117,7 @@ beforeAll(async () => {
     of('lengthReward', [8], [['huge']]),
     of('tagsReward', ['think'], [['text']]),
     of('grpo', [{ rewards: { one: () => 1 } }], [options]),
+    of('distill', [{ teacher: loaded }]),
     of('squareSide', [8, 8, 2, 'rotation', 1], [['huge'], ['huge'], ['huge'], [], ['undefined', 'huge']]),
     of('analyzeAdapter', [paths]),
     of('analyzeModels', [{ model, base: model }]),

@@ -2,6 +2,7 @@
 import { expect } from 'vitest'
 import type { Batch } from '../../lib/data/batch.js'
 import { packBatch } from '../../lib/data/packing.js'
+import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import { type StepEvent, train } from '../../lib/train/index.js'
@@ -12,6 +13,11 @@ export interface GoldenPair {
   prompt: number[]
   chosen: number[]
   rejected: number[]
+}
+
+export interface GoldenCompletion {
+  prompt: number[]
+  completion: number[]
 }
 
 export interface GoldenCase<Row> {
@@ -44,6 +50,14 @@ export async function loadStart(): Promise<Model> {
   await model.loadAdapter(goldenPath('objectives/start'), 'start')
   return model
 }
+
+/** The model that distillation imitates. */
+export const loadTeacher = (): Promise<Model> =>
+  loadModel(goldenPath('objectives/teacher'), {
+    device: process.env.MORA_TEST_DEVICE ?? 'cpu',
+    dtype: 'float32',
+    threads: 2,
+  })
 
 /** Tokens of an answer after its prompt. */
 export const answerOf = (prompt: readonly number[], answer: readonly number[], maxLength = 1024) => {

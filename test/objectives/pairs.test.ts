@@ -22,6 +22,7 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { localRanks } from '../train/local-ranks.js'
+import { expectFiniteDifferences, expectSameInPasses } from './gradients.js'
 
 const folder = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
@@ -83,51 +84,17 @@ describe.each(objectives)('%s', (_, objective) => {
       { prompt: [1], chosen: [2], rejected: [5, 2] },
       { prompt: [1, 7, 9], chosen: [4, 5, 6, 7, 8, 9, 10, 11, 2], rejected: [3] },
     ]
-    const batch = batchOfPairs([...odd, ...rows.slice(0, 1)])
-    const { gradients } = await evaluated(model, objective(), [batch])
-    // What has no gradient, such as z of KTO, stays as it is.
-    const stepSums = await objective().stepSums?.of(model, batch)
-    const lossAt = async () => {
-      const { loss, weight } = await objective().loss(model, batch, { gradients: false, stepSums })
-      const value = await loss.item()
-      loss.dispose()
-      return value / weight
-    }
-    let [slope, wanted] = [0, 0]
-    const step = 2e-3
-    const changed: [Float32Array, (values: Float32Array) => void][] = []
-    for (const { name, parameter } of model.trainableParameters()) {
-      const values = ((await parameter.data()) as Float32Array).slice()
-      changed.push([values, (to) => parameter.assign(to)])
-      const gradient = gradients.get(`base_model.model.${name}.weight`)!
-      for (let i = 0; i < values.length; i++) wanted += gradient[i]! * direction(i)
-    }
-    for (const sign of [1, -1]) {
-      for (const [values, assign] of changed) assign(values.map((value, i) => value + sign * step * direction(i)))
-      slope += (sign * (await lossAt())) / (2 * step)
-    }
-    expect(Math.abs(slope - wanted) / Math.max(1, Math.abs(wanted))).toBeLessThan(2e-3)
+    await expectFiniteDifferences(model, objective(), batchOfPairs([...odd, ...rows.slice(0, 1)]))
   })
 
   test('has the same loss and gradient packed, padded, and cut into passes', async () => {
     using model = await loadStart()
-    const whole = await evaluated(model, objective(), [batchOfPairs(rows)])
-    const padded = packBatch(answersOf(rows), { padTo: 19 })
-    for (const batches of [
-      [padded],
+    await expectSameInPasses(model, objective(), batchOfPairs(rows), [
+      [packBatch(answersOf(rows), { padTo: 19 })],
       [rows.slice(0, 1), rows.slice(1, 4), rows.slice(4)].map((some) => batchOfPairs(some)),
-    ]) {
-      const other = await evaluated(model, objective(), batches)
-      expect(Math.abs(other.loss - whole.loss)).toBeLessThan(1e-5)
-      for (const [name, gradient] of whole.gradients) {
-        expect(largestDifference(other.gradients.get(name)!, gradient), name).toBeLessThan(1e-5)
-      }
-      for (const [name, value] of Object.entries(whole.metrics)) expect(other.metrics[name]).toBeCloseTo(value, 4)
-    }
+    ])
   })
 })
-
-const direction = (i: number): number => 0.3 * Math.sin(i + 1)
 
 const data = training.rows.map(({ prompt, chosen, rejected }) => ({
   prompt_ids: prompt,

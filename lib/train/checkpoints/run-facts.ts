@@ -24,8 +24,8 @@ export const RunFactsSchema = z.object({
     ranks: z.int().min(1).default(1),
   }),
   versions: texts,
-  /** sha256 of the model (`BaseModel.identity`), of the tokenised rows, and of the evaluation rows. */
-  hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }),
+  /** sha256 of the model (`BaseModel.identity`), of the tokenised rows, of the evaluation rows, and `hashes` of the objective. */
+  hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }).catchall(z.unknown()),
   /** Number of trained tensors and of their values. */
   trainable: z.object({ tensors: z.int(), parameters: z.int() }),
 })
@@ -81,7 +81,11 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   for (const name of new Set([...Object.keys(before.options), ...Object.keys(now.options)])) {
     compare(name, recorded(before.options, name), recorded(now.options, name), resumeRule(TrainSchema, name))
   }
-  compare('data', hashText(before.hashes.data), hashText(now.hashes.data))
+  const { model: _, data: __, evalData: ___, ...ofObjective } = now.hashes
+  for (const name of ['data', ...Object.keys(ofObjective)]) {
+    const [was, is] = [before.hashes[name], now.hashes[name]]
+    compare(name, hashText(String(was)), hashText(String(is)))
+  }
   compare('device', before.machine.device, now.machine.device)
   // Another processor adds in a different order.
   compare('processor', before.machine.processor, now.machine.processor, 'rounding')

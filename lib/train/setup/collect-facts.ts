@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-info.js'
 import { elementsOf } from '../../native/addon.js'
+import type { RunObjective } from '../../objectives/objective.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainSettings } from '../../options/index.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
@@ -40,6 +41,7 @@ export async function collectFacts(
   parameters: readonly TrainedParameter[],
   data: TrainingData,
   { tokenBudget, ranks }: Pick<RunFacts['machine'], 'tokenBudget' | 'ranks'>,
+  { hashes }: Pick<RunObjective, 'hashes'>,
 ): Promise<RunFacts> {
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
@@ -51,7 +53,7 @@ export async function collectFacts(
       node: process.versions.node,
       platform: `${process.platform}-${process.arch}`,
     },
-    hashes: { model: modelHash(model), data: data.hash, evalData: data.evaluationHash },
+    hashes: { model: modelHash(model), data: data.hash, evalData: data.evaluationHash, ...hashes },
     trainable: {
       tensors: parameters.length,
       parameters: parameters.reduce((sum, { shape }) => sum + elementsOf(shape), 0),

@@ -13,6 +13,7 @@ const OWN = new Set([
   'output',
   'adapter',
   'init',
+  'teacher',
   'template',
   'tools',
   'device',
@@ -26,6 +27,7 @@ export async function factsToCompare(
   parameters: readonly TrainedParameter[],
   { firstRows }: Pick<TrainingData, 'firstRows'>,
 ): Promise<[name: string, value: string][]> {
+  const { model, data, evalData, ...ofObjective } = hashes
   const hash = createHash('sha256')
   for (const parameter of parameters) hash.update((await parameter.data()) as Float32Array)
   const facts: Record<string, unknown> = {
@@ -33,10 +35,11 @@ export async function factsToCompare(
     ...Object.fromEntries(Object.entries(options).filter(([name]) => !OWN.has(name) && !isOfCall(name))),
     'a device of kind': machine.device,
     dtype: machine.dtype,
-    'a model with sha256': hashes.model,
-    'data with sha256': hashes.data,
+    'a model with sha256': model,
+    'data with sha256': data,
     'first rows with sha256': firstRows,
-    'evaluation data with sha256': hashes.evalData ?? 'none',
+    'evaluation data with sha256': evalData ?? 'none',
+    ...Object.fromEntries(Object.entries(ofObjective).map(([name, hash]) => [`${name} with sha256`, hash])),
     'trained values': trainable.parameters,
     'trained weights with sha256': hash.digest('hex'),
   }

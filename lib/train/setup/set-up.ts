@@ -6,6 +6,7 @@ import type { RowChoices } from '../../data/rows/row-choices.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
+import type { Teacher } from '../../objectives/distill.js'
 import { chosenObjective } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
 import type { SampleContext } from '../../objectives/rollouts.js'
@@ -46,6 +47,8 @@ export interface TrainingParts {
   openWriter: SampleContext['openWriter']
   /** By default the one that the options name. */
   objective?: Objective
+  /** Options of the objective that no file can record, such as models. */
+  live?: Objective['live']
   /** Replaces the schedule. */
   learningRate?: LearningRate
   /** Ends the run once it is aborted. */
@@ -102,12 +105,13 @@ async function setUpIn(
   parts: RunParts & { onData: (data: TrainingData) => void },
 ): Promise<Session> {
   const { createOptimizer, sample, openWriter, now = () => performance.now(), signal } = parts
-  const objective = runObjective(parts.objective ?? (await chosenObjective(given)), given)
+  const chosen = parts.objective ?? (await chosenObjective(given))
+  const objective = runObjective(chosen, { ...given, ...parts.live })
   const { sync, passes, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
-  const options = await withCommits(model, given, { onWarning: notice, signal })
+  const options = await withCommits(model, given, { onWarning: notice, signal, live: parts.live })
   const folder = options.resume === true ? options.output : options.resume
   await using point = await findResumePointOnRanks(folder || undefined, sync, notice)
 
@@ -140,10 +144,8 @@ async function setUpIn(
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const toRestore = await valuesToRestore(part.restarts, parametersOf())
   const resolved = withDefaults(options, part, data, parts.learningRate)
-  const collected = await collectFacts(model, resolved, part, parametersOf(), data, {
-    tokenBudget: budget,
-    ranks: ranks.size,
-  })
+  const machine = { tokenBudget: budget, ranks: ranks.size }
+  const collected = await collectFacts(model, resolved, part, parametersOf(), data, machine, objective)
   const facts = point ? withRecordedTargets(model, collected, point.record.facts) : collected
   if (point) {
     notices.push(...differencesOf(point, facts, options))
@@ -232,7 +234,7 @@ function resumedBudget(point: ResumePoint | null, { memory }: TrainSettings): nu
 async function withCommits(
   model: TrainableModel,
   options: TrainSettings,
-  { onWarning, signal }: Pick<HubOptions, 'onWarning' | 'signal'>,
+  { onWarning, signal, live }: Pick<HubOptions, 'onWarning' | 'signal'> & Pick<TrainingParts, 'live'>,
 ): Promise<TrainSettings> {
   const hub = { offline: options.offline, onWarning, signal }
   const references = async (sources: readonly DataSource[] | undefined, purpose: DataPurpose) =>
@@ -243,6 +245,7 @@ async function withCommits(
     data: await references(options.data, 'training'),
     evalData: await references(options.evalData, 'validation'),
     adapter: options.adapter && (await locate(options.adapter, 'adapter', hub)).reference,
+    teacher: (live?.teacher as Teacher | undefined)?.reference || options.teacher,
   }
 }
 

@@ -172,6 +172,7 @@ export function startsOf(world) {
     scope: () => [() => tensor([1], [1])],
     noGrad: () => [() => tensor([1], [1])],
     tokeniseRow: () => [{ input_ids: [1, 2, 3] }, { tokenizer: null }],
+    distill: () => [{ teacher: world.model, beta: 0.2 }],
     tokenLogProbs: () => [world.model, world.batch(), { temperature: 2, gradients: false }],
     randomStream: () => [1, 'a', 2],
     saveCheckpoint: () => [paths.outputs, { model: world.model, optimizer: world.of('AdamW'), step: 1 }],

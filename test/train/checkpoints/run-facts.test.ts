@@ -5,7 +5,7 @@ import { compareWithResumed, type RunFacts } from '../../../lib/train/checkpoint
 /** Options that do not change results, or whose effects are compared instead. */
 const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt
   sampleEvery tensorboard resume overwrite allowChanges config json profile quiet offline device dtype threads adapter
-  allowOtherBase epochs deterministic rankTimeout shard dataWeight`.split(/\s+/)
+  allowOtherBase epochs deterministic rankTimeout shard dataWeight teacher`.split(/\s+/)
 /** Options that change the order of additions. */
 const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing', 'quantised']
 

@@ -1,0 +1,118 @@
+import { z } from 'zod'
+import { aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
+import { add, exp, mul, softplus, sub } from '../tensor/operations/arithmetic.js'
+import { logSoftmax, sum } from '../tensor/operations/reductions.js'
+import { noGrad } from '../tensor/tape.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { plus } from './formulas.js'
+import { type BuiltInObjective, type ForwardModel, type Objective, sumOverTargets } from './objective.js'
+import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+
+/** The model that another one imitates: `loadModel` gives one. */
+export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
+  /** Its path or hub id, which a run records. */
+  readonly reference?: string
+  /** Tells its identity, which must be equal in a resumed run. */
+  readonly base?: {
+    /** Returns the hash of its weights; null for those of random numbers. */
+    identity(): {
+      /** sha256, hexadecimal. */
+      readonly hash: string
+    } | null
+  }
+}
+
+/** Options of distillation, with the defaults of TRL's `GKDTrainer`. */
+export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperature'> {
+  /** A model with the same vocabulary on the same device; or its path or hub id, and a run loads it and disposes of it. */
+  teacher: Teacher | string
+}
+
+/**
+ * Distillation (arXiv 2306.13649, equation 4): the divergence of the student from a teacher at each target token. With
+ * m = β p_teacher + (1 − β) p_student it is β KL(p_teacher ‖ m) + (1 − β) KL(p_student ‖ m); for β = 0 it is the forward
+ * KL(p_teacher ‖ p_student), for β = 1 the reverse KL(p_student ‖ p_teacher). `temperature` divides the logits of both. The loss is the
+ * mean over target tokens.
+ *
+ * ```ts
+ * import { distill, loadModel, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const teacher = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const data = [{ prompt: 'Say hello.', completion: 'Hello!' }]
+ * await train(model, { objective: distill({ teacher, beta: 0 }), data, maxSteps: 2 }).finished
+ * ```
+ *
+ * @throws UsageError for an option of the wrong type or range; the loss, if vocabularies differ in size
+ */
+export function distill(options: DistillOptions): Objective {
+  check({ options }, distillArguments)
+  const { teacher, ...others } = options
+  const { beta = 0.5, temperature = 1 } = checkedOptions('distill', others)
+  const isLoaded = typeof teacher !== 'string'
+  const reference = isLoaded ? teacher.reference : teacher
+  const hash = isLoaded && teacher.base?.identity()?.hash
+  return {
+    name: 'distill',
+    options: { ...optionsOf('distill', others), ...(reference && { teacher: reference }) },
+    ...(isLoaded && { live: { teacher } }),
+    ...(hash && { hashes: { teacher: hash } }),
+    async loss(model, batch, { gradients }) {
+      if (!isLoaded) throw new UsageError('bad-value', `A run loads the teacher ${teacher}; give a loaded model here.`)
+      // Before the student's states exist, the teacher's pass has most memory.
+      const states = await teacher.forwardAsync(batch, { rows: 'targets', gradients: false })
+      const logOf = (logits: Tensor) => logSoftmax(temperature === 1 ? logits : mul(logits, 1 / temperature))
+      try {
+        return await sumOverTargets(model, batch, { gradients }, (logits, _, from, to) => {
+          const wanted = noGrad(() => states.logits(from, to))
+          requireSameVocabulary(wanted, logits)
+          return divergence(logOf(wanted), logOf(logits), beta)
+        })
+      } finally {
+        states.dispose()
+      }
+    },
+  }
+}
+
+const someTeacher = z.union([having('a model (loadModel gives one)', 'forwardAsync'), aText])
+const distillArguments = {
+  options: optionsSchema('the options of distill', {
+    teacher: expecting('a model (loadModel gives one), or its path or hub id', someTeacher),
+  }),
+}
+
+/** Returns Σ over rows of the divergence between distributions, given as logarithms [n, V]. */
+function divergence(teacher: Tensor, student: Tensor, beta: number): Tensor {
+  if (beta === 0) return kl(teacher, student)
+  if (beta === 1) return kl(student, teacher)
+  const [a, b] = [add(teacher, Math.log(beta)), add(student, Math.log(1 - beta))]
+  // ln (e^a + e^b)
+  const mixture = add(a, softplus(sub(b, a)))
+  return plus(mul(kl(teacher, mixture), beta), mul(kl(student, mixture), 1 - beta))
+}
+
+const kl = (of: Tensor, from: Tensor): Tensor => sum(mul(exp(of), sub(of, from)))
+
+function requireSameVocabulary({ shape: [, theirs] }: Tensor, { shape: [, ours] }: Tensor): void {
+  if (theirs === ours) return
+  throw new UsageError(
+    'other-vocabulary',
+    `The teacher has a vocabulary of ${theirs} tokens, but the model has one of ${ours}: distillation needs the same one.`,
+  )
+}
+
+const missingTeacher = () =>
+  new UsageError('missing-option', 'The objective distill needs a model to imitate: give the option teacher.')
+
+export const distillObjective = {
+  name: 'distill',
+  help: 'imitates the probabilities of another model, --teacher',
+  needs: ['teacher'],
+  loss: () => Promise.reject(missingTeacher()),
+  withOptions(options) {
+    if (!options.teacher) throw missingTeacher()
+    return distill({ ...optionsOf<object>('distill', options), teacher: options.teacher as Teacher })
+  },
+} as const satisfies BuiltInObjective

@@ -1,0 +1,54 @@
+/** Properties that the loss of every objective has. */
+import { expect } from 'vitest'
+import type { Batch } from '../../lib/data/batch.js'
+import type { Model } from '../../lib/models/model.js'
+import type { Objective } from '../../lib/objectives/objective.js'
+import { largestDifference } from '../golden/files.js'
+import { evaluated } from '../golden/objectives.js'
+
+const direction = (i: number): number => 0.3 * Math.sin(i + 1)
+
+/** Compares the gradient with finite differences in one direction of all trained values. */
+export async function expectFiniteDifferences(model: Model, objective: Objective, batch: Batch): Promise<void> {
+  const { gradients } = await evaluated(model, objective, [batch])
+  // What has no gradient, such as z of KTO, stays as it is.
+  const stepSums = await objective.stepSums?.of(model, batch)
+  const lossAt = async () => {
+    const { loss, weight } = await objective.loss(model, batch, { gradients: false, stepSums })
+    const value = await loss.item()
+    loss.dispose()
+    return value / weight
+  }
+  let [slope, wanted] = [0, 0]
+  const step = 2e-3
+  const changed: [Float32Array, (values: Float32Array) => void][] = []
+  for (const { name, parameter } of model.trainableParameters()) {
+    const values = ((await parameter.data()) as Float32Array).slice()
+    changed.push([values, (to) => parameter.assign(to)])
+    const gradient = gradients.get(`base_model.model.${name}.weight`)!
+    for (let i = 0; i < values.length; i++) wanted += gradient[i]! * direction(i)
+  }
+  for (const sign of [1, -1]) {
+    for (const [values, assign] of changed) assign(values.map((value, i) => value + sign * step * direction(i)))
+    slope += (sign * (await lossAt())) / (2 * step)
+  }
+  expect(Math.abs(slope - wanted) / Math.max(1, Math.abs(wanted))).toBeLessThan(2e-3)
+}
+
+/** Compares loss, gradient and metrics of one batch with those of other ways to make the passes of the same step. */
+export async function expectSameInPasses(
+  model: Model,
+  objective: Objective,
+  batch: Batch,
+  others: readonly (readonly Batch[])[],
+): Promise<void> {
+  const whole = await evaluated(model, objective, [batch])
+  for (const batches of others) {
+    const other = await evaluated(model, objective, batches)
+    expect(Math.abs(other.loss - whole.loss)).toBeLessThan(1e-5)
+    for (const [name, gradient] of whole.gradients) {
+      expect(largestDifference(other.gradients.get(name)!, gradient), name).toBeLessThan(1e-5)
+    }
+    for (const [name, value] of Object.entries(whole.metrics)) expect(other.metrics[name]).toBeCloseTo(value, 4)
+  }
+}
