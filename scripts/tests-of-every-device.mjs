@@ -25,6 +25,7 @@ export const testsOfEveryDevice = [
   'test/models/tied.test.ts',
   'test/models/families/gemma4.test.ts',
   'test/adapters/dora.test.ts',
+  'test/train/neftune.test.ts',
   'test/nn/linear.test.ts',
   'test/optim/clip-grad-norm.test.ts',
   'test/models/adaptation/restart.test.ts',

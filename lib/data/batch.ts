@@ -22,6 +22,10 @@ export interface Batch {
   readonly rows: number
   /** [B] the mask of each document's first token, where nothing is predicted: of judged answers, 1 for a good one. */
   readonly marks?: Uint8Array
+  /** [B] the weight of each document; absent if all are 1. */
+  readonly weights?: Float32Array
+  /** [B] tokens of each document without padding; absent if there is none. */
+  readonly lengths?: Int32Array
 }
 
 /** Schema of arguments that must be a batch. */

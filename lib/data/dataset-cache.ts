@@ -10,13 +10,14 @@ import { allocate, arrayBytes, hashArrays } from './token-store.js'
 import type { SourceFacts, TokenisedData } from './tokenise.js'
 
 /** Increase this whenever the same rows are tokenised or masked differently. */
-const VERSION = 8
+const VERSION = 9
 
 interface Header {
   version: number
   key: string
   rows: number
   tokens: number
+  isWeighted: boolean
   hash: string
   summary: DataSummary
   sources: SourceFacts[]
@@ -54,6 +55,7 @@ export async function writeCache(folder: string, key: string, data: TokenisedDat
     key,
     rows: arrays.offsets.length - 1,
     tokens: arrays.ids.length,
+    isWeighted: arrays.weights !== undefined,
     hash,
     summary,
     sources,
@@ -89,9 +91,9 @@ async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData 
   const text = Buffer.alloc(headerLength)
   await fill(handle, text, 4)
   const header = JSON.parse(text.toString()) as Header
-  const payload = 8 * (header.rows + 1) + 5 * header.tokens
+  const payload = 8 * (header.rows + 1) + 5 * header.tokens + (header.isWeighted ? 8 * header.rows : 0)
   if (header.version !== VERSION || header.key !== key || 4 + headerLength + payload !== size) return null
-  const arrays = allocate(header.rows, header.tokens)
+  const arrays = allocate(header.rows, header.tokens, header.isWeighted)
   let position = 4 + headerLength
   for (const bytes of arrayBytes(arrays)) {
     await fill(handle, bytes, position)

@@ -31,7 +31,7 @@ import { type DataSummary, requireRows, summaryNotes } from './summary.js'
 import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
 import { resolveTemplate } from './templates/template.js'
-import type { TokenArrays } from './token-store.js'
+import { rowOf, type TokenArrays } from './token-store.js'
 import {
   type RowSettings,
   type SourceFacts,
@@ -117,9 +117,7 @@ export class Dataset {
   /** Returns views of a row, with the pieces of a pair end to end; valid as long as the data set, and read-only. */
   row(index: number): TokenRow {
     this.#requireRow(index)
-    const start = this.#arrays.offsets[index]!
-    const end = this.#arrays.offsets[index + 1]!
-    return { ids: this.#arrays.ids.subarray(start, end), mask: this.#arrays.mask.subarray(start, end) }
+    return rowOf(this.#arrays, index)
   }
 
   /** Returns the documents of a row for a step: one, or the chosen and the rejected answer of a pair. */

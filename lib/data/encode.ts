@@ -51,6 +51,19 @@ export async function encodeRow(row: Row | AnswersRow, where: string, options: E
   if (row.kind === 'answers') {
     return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row.isGood)
   }
+  const encoded = await encodeExample(row, where, options)
+  const { weight } = row
+  if (weight === undefined) return encoded
+  // With weight 0 nothing of the row is trained.
+  const weighted = (one: TokenRow) => ({
+    ...one,
+    weight,
+    ...(weight === 0 && { mask: new Uint8Array(one.mask.length) }),
+  })
+  return { ...encoded, rows: encoded.rows.map(weighted) }
+}
+
+async function encodeExample(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
   if (row.kind === 'tokenised') {
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
     return limitRow(tokenRow(row.ids, mask), undefined, where, { ...options, trainOn: 'completion' })

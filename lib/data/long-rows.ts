@@ -13,6 +13,8 @@ export interface TokenRow {
   ids: Int32Array
   /** 1 for each trained token. The first token of a row is never predicted, whatever its mask says. */
   mask: Uint8Array
+  /** The factor of the row's loss, and of its part of the divisor; default 1. */
+  weight?: number
 }
 
 /** Counts of rows that had more tokens than `maxLength` or `maxTokens`. */

@@ -13,6 +13,8 @@ export interface PackedRow {
   mask: ArrayLike<number>
   /** Index within the optimizer step. Dropout masks depend on it, not on the packing. */
   row: number
+  /** The factor of its loss, and of its part of the divisor; default 1. */
+  weight?: number
 }
 
 /** How `packBatch` joins rows. */
@@ -70,7 +72,19 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
     offsets[document + 1] = start
   }
   const marks = Uint8Array.from(rows, ({ mask }) => mask[0] ?? 0)
-  return { ids, targets, positions, offsets, rowKeys, targetTokens, rows: rows.length, marks }
+  const isWeighted = rows.some(({ weight = 1 }) => weight !== 1)
+  return {
+    ids,
+    targets,
+    positions,
+    offsets,
+    rowKeys,
+    targetTokens,
+    rows: rows.length,
+    marks,
+    ...(isWeighted && { weights: Float32Array.from(rows, ({ weight = 1 }) => weight) }),
+    ...(padTo > 0 && { lengths: Int32Array.from(rows, (row) => row.ids.length) }),
+  }
 }
 
 export interface MicroBatchLimits {

@@ -1,4 +1,4 @@
-/** Stores many token rows in three typed arrays. */
+/** Stores many token rows in a few typed arrays. */
 import { createHash } from 'node:crypto'
 import { LoopTurn } from '../common/loop-turn.js'
 import type { TokenRow } from './encode.js'
@@ -8,6 +8,8 @@ export interface TokenArrays {
   offsets: Float64Array<ArrayBuffer>
   ids: Int32Array<ArrayBuffer>
   mask: Uint8Array<ArrayBuffer>
+  /** [rows] the weight of each row; absent if all are 1. */
+  weights?: Float64Array<ArrayBuffer>
 }
 
 /** Tokens of a block, at least. */
@@ -24,12 +26,14 @@ interface Block {
 export class TokenStore {
   readonly #blocks: Block[] = []
   readonly #ends: number[] = []
+  readonly #weights = new Map<number, number>()
 
   get length(): number {
     return this.#ends.length
   }
 
-  push({ ids, mask }: TokenRow): void {
+  push({ ids, mask, weight = 1 }: TokenRow): void {
+    if (weight !== 1) this.#weights.set(this.length, weight)
     const block = this.#blockFor(ids.length)
     block.ids.set(ids, block.tokens)
     block.mask.set(mask, block.tokens)
@@ -39,8 +43,11 @@ export class TokenStore {
 
   /** Returns the rows in arrays of exactly the size needed. */
   async finish(): Promise<TokenArrays> {
-    const arrays = allocate(this.#ends.length, this.#ends.at(-1) ?? 0)
+    const arrays = allocate(this.#ends.length, this.#ends.at(-1) ?? 0, this.#weights.size > 0)
     arrays.offsets.set(this.#ends, 1)
+    arrays.weights?.forEach((_, row, weights) => {
+      weights[row] = this.#weights.get(row) ?? 1
+    })
     const turn = new LoopTurn()
     let at = 0
     for (const { ids, mask, tokens } of this.#blocks) {
@@ -62,18 +69,31 @@ export class TokenStore {
   }
 }
 
-export function allocate(rows: number, tokens: number): TokenArrays {
-  return { offsets: new Float64Array(rows + 1), ids: new Int32Array(tokens), mask: new Uint8Array(tokens) }
+export function allocate(rows: number, tokens: number, isWeighted: boolean): TokenArrays {
+  return {
+    offsets: new Float64Array(rows + 1),
+    ids: new Int32Array(tokens),
+    mask: new Uint8Array(tokens),
+    ...(isWeighted && { weights: new Float64Array(rows) }),
+  }
+}
+
+/** Returns a row, as views. */
+export function rowOf({ offsets, ids, mask, weights }: TokenArrays, row: number): TokenRow {
+  const [start, end] = [offsets[row]!, offsets[row + 1]!]
+  return { ids: ids.subarray(start, end), mask: mask.subarray(start, end), ...(weights && { weight: weights[row]! }) }
 }
 
 /** Returns the arrays as bytes, in the order in which they are stored and hashed. */
-export function arrayBytes({ offsets, ids, mask }: TokenArrays): Uint8Array<ArrayBuffer>[] {
-  return [offsets, ids, mask].map((values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+export function arrayBytes({ offsets, ids, mask, weights }: TokenArrays): Uint8Array<ArrayBuffer>[] {
+  return [offsets, ids, mask, ...(weights ? [weights] : [])].map(
+    (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  )
 }
 
 const HASHED_BYTES = 2 ** 20
 
-/** Returns the sha256, hexadecimal, of rows and masks; equal data has equal hashes, whatever its source. */
+/** Returns the sha256, hexadecimal, of rows, masks and weights; equal data has equal hashes, whatever its source. */
 export async function hashArrays(arrays: TokenArrays): Promise<string> {
   const hash = createHash('sha256')
   const turn = new LoopTurn()

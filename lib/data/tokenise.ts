@@ -11,7 +11,7 @@ import { chosenRecord, type RowChoices } from './rows/row-choices.js'
 import type { OpenSource } from './sources/open.js'
 import { SpecialTargets } from './special-targets.js'
 import { addChat, addLength, type DataSummary, emptySummary, type LengthCounts, noLengths } from './summary.js'
-import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
+import { hashArrays, rowOf, type TokenArrays, TokenStore } from './token-store.js'
 
 /** All rows of some sources, also those in which nothing is trained. */
 export interface TokenisedData {
@@ -151,7 +151,6 @@ export async function tokenise(
 /** Returns the data without the rows in which nothing is trained. */
 export async function withTargets(data: TokenisedData): Promise<TokenisedData> {
   if (data.summary.withoutTarget === 0) return data
-  const { offsets, ids, mask } = data.arrays
   const store = new TokenStore()
   const sources: SourceFacts[] = []
   const turn = new LoopTurn()
@@ -159,8 +158,8 @@ export async function withTargets(data: TokenisedData): Promise<TokenisedData> {
   for (const source of data.sources) {
     const before = store.length
     for (const end = row + source.rows; row < end; row++) {
-      const own = mask.subarray(offsets[row], offsets[row + 1])
-      if (countTargets(own) > 0) store.push({ ids: ids.subarray(offsets[row], offsets[row + 1]), mask: own })
+      const own = rowOf(data.arrays, row)
+      if (countTargets(own.mask) > 0) store.push(own)
       await turn.end()
     }
     sources.push({ ...source, rows: store.length - before })

@@ -1,6 +1,6 @@
 import { exp, mul } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
-import { logSoftmax, sum } from '../tensor/operations/reductions.js'
+import { logSoftmax } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
 import { type BuiltInObjective, sumOverTargets } from './objective.js'
 
@@ -14,11 +14,7 @@ export const dft = {
   loss: (model, batch, options) =>
     sumOverTargets(model, batch, options, (logits, targets) => {
       const logP = gather(logSoftmax(logits), targets)
-      return sum(
-        mul(
-          logP,
-          noGrad(() => mul(exp(logP), -1)),
-        ),
-      )
+      const weights = noGrad(() => mul(exp(logP), -1))
+      return mul(logP, weights)
     }),
 } as const satisfies BuiltInObjective

@@ -83,7 +83,7 @@ const distillArguments = {
   }),
 }
 
-/** Returns Σ over rows of the divergence between distributions, given as logarithms [n, V]. */
+/** Returns the divergence between the distributions of each token [n], which are given as logarithms [n, V]. */
 function divergence(teacher: Tensor, student: Tensor, beta: number): Tensor {
   if (beta === 0) return kl(teacher, student)
   if (beta === 1) return kl(student, teacher)
@@ -93,7 +93,7 @@ function divergence(teacher: Tensor, student: Tensor, beta: number): Tensor {
   return plus(mul(kl(teacher, mixture), beta), mul(kl(student, mixture), 1 - beta))
 }
 
-const kl = (of: Tensor, from: Tensor): Tensor => sum(mul(exp(of), sub(of, from)))
+const kl = (of: Tensor, from: Tensor): Tensor => sum(mul(exp(of), sub(of, from)), -1)
 
 function requireSameVocabulary({ shape: [, theirs] }: Tensor, { shape: [, ours] }: Tensor): void {
   if (theirs === ours) return

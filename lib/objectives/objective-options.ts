@@ -162,6 +162,15 @@ export const objectiveFields = {
     0,
     { min: 0, max: 1, objectives: ['sft', 'dpo', 'cpo'], group },
   ),
+  zLoss: real(
+    "weight of the squared logarithm of a token's sum of exponentials of logits, which keeps logits small",
+    0,
+    {
+      min: 0,
+      objectives: ['sft'],
+      group,
+    },
+  ),
   beta: optionalReal(
     'how much leaving the reference costs, the scale of what is compared, or from forward (0) to reverse (1) KL (distill)',
     {

@@ -9,11 +9,11 @@ import type { RowSet, StepRow } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
 import { mul, sub } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
-import { logSoftmax, logSumExp } from '../tensor/operations/reductions.js'
+import { logSoftmax, logSumExp, sum } from '../tensor/operations/reductions.js'
 import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { withRecording } from '../tensor/tape.js'
-import type { Tensor } from '../tensor/tensor.js'
+import { Tensor } from '../tensor/tensor.js'
 import type { Rollout, SampleContext, SampledStep, SampleReuse } from './rollouts.js'
 import type { WeightedSum } from './weighted-sum.js'
 
@@ -175,8 +175,8 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
 }
 
 /**
- * Returns Σ of body(logits, targets, from, to) over chunks of the tokens that have a target: `logits` [n, V] float32 of those from
- * `from` to `to`, and the n ids that follow them. The logits never exist as a whole.
+ * Returns Σ of the losses of all tokens that have a target, each times the weight of its row. `body` returns the losses [n] of those
+ * from `from` to `to`, from their logits [n, V] float32 and the n ids that follow them. The logits never exist as a whole.
  */
 export async function sumOverTargets(
   model: ForwardModel,
@@ -184,10 +184,25 @@ export async function sumOverTargets(
   { gradients }: { gradients: boolean },
   body: (logits: Tensor, targets: Int32Array, from: number, to: number) => Tensor,
 ): Promise<BatchLoss> {
+  const weights = targetWeights(batch)
   const loss = await ofTargets(model, batch, gradients, (states, targets) =>
-    states.sumOverLogits((logits, from, to) => body(logits, targets.subarray(from, to), from, to)),
+    states.sumOverLogits((logits, from, to) => {
+      const losses = body(logits, targets.subarray(from, to), from, to)
+      if (!weights) return sum(losses)
+      return sum(mul(losses, Tensor.from(weights.subarray(from, to), [to - from], { device: losses.device })))
+    }),
   )
-  return { loss, weight: batch.targetTokens }
+  return { loss, weight: weights ? weights.reduce((total, weight) => total + weight, 0) : batch.targetTokens }
+}
+
+/** Returns the weight of each target; null if all are 1. */
+function targetWeights({ targets, offsets, weights }: Batch): Float32Array | null {
+  if (!weights) return null
+  const ofTargets = Array.from(weights, (weight, document) => {
+    const own = targets.subarray(offsets[document], offsets[document + 1])
+    return new Array<number>(own.reduce((count, target) => count + Number(target >= 0), 0)).fill(weight)
+  })
+  return Float32Array.from(ofTargets.flat())
 }
 
 const tokenLogProbsArguments = {

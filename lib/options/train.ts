@@ -128,6 +128,10 @@ export const TrainSchema = z.strictObject({
       needs: ['maxSteps'],
     },
   ),
+  neftuneAlpha: real('uniform noise on the embeddings in training, within ±X divided by √(tokens × hidden size)', 0, {
+    min: 0,
+    group: steps,
+  }),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
   text: rowOptions.text,

@@ -18,7 +18,8 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   model.device.resetPeak()
   const start = performance.now()
   const sampled = await rolloutsOfStep(session)
-  passes.setDropout({ seed: options.seed, step })
+  const { seed, neftuneAlpha } = options
+  passes.setDropout({ seed, step, neftuneAlpha })
   const rows = sampled?.rows ?? (await data.rowsOfStep(before.step))
   const batches = data.batchesOf(rows, session.facts.machine.tokenBudget)
   const { maxGradNorm } = options

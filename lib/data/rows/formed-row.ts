@@ -1,5 +1,7 @@
 /** A row whose columns are known by what they mean. */
+import { quoted } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
+import { malformedRow } from './check.js'
 import type { RowColumns } from './columns.js'
 import type { TurnList } from './conversation.js'
 import {
@@ -56,6 +58,21 @@ export class FormedRow {
   /** Returns the name of a part's column, or names with commas. */
   name(part: RowPart): string {
     return (this.#parts[part] ?? [part]).join(', ')
+  }
+
+  /**
+   * The factor of the row's loss; undefined if it has none of its own.
+   * @throws InputError `malformed-row`
+   */
+  get weight(): number | undefined {
+    if (!this.has('weight')) return undefined
+    const value = this.value('weight')
+    const weight = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+    if (typeof weight === 'number' && weight >= 0 && weight < Number.POSITIVE_INFINITY) return weight
+    throw malformedRow(
+      this.where,
+      `${this.name('weight')}: expected a number of at least 0 but received ${quoted(value)}`,
+    )
   }
 
   /** Returns the value of a part's first column. */

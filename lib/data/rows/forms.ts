@@ -21,6 +21,7 @@ export const ROW_PARTS = [
   'subject',
   'input_ids',
   'labels',
+  'weight',
 ] as const
 
 /** Names of parts for `--columns`: a prompt may also be called a question. */
@@ -48,11 +49,12 @@ export interface RowForm {
   readonly continues?: true
 }
 
-/** Columns that may stand beside a prompt or messages of any form, each the first that is there. */
+/** Columns that may stand beside those of any form, each the first that is there. */
 export const CONTEXT_COLUMNS = {
   system: ['system', 'system_prompt'],
   history: ['history'],
   tools: ['tools', 'functions'],
+  weight: ['weight'],
 } as const satisfies Partial<Record<RowPart, PartColumns>>
 
 /** The column with variables of the template, as in TRL. */

@@ -109,7 +109,8 @@ export class RowReading {
     }
     const row = this.#formed(columns, 'training')
     account?.add(row.form.name, row.trained, columns.allNames)
-    return trainingRow(row)
+    const { weight } = row
+    return { ...trainingRow(row), ...(weight !== undefined && { weight }) }
   }
 
   /**
@@ -120,7 +121,8 @@ export class RowReading {
     const { rows } = this.options
     if (!rows) return this.training(record, account)
     const row = this.#formed(this.#columns(record), rows)
-    account?.add(row.form.name, row.trained, row.columns.allNames)
+    const read = row.trained.filter((name) => name !== row.name('weight'))
+    account?.add(row.form.name, read, row.columns.allNames)
     return rows === 'pairs' ? pairRow(row) : judgedRow(row)
   }
 
@@ -273,7 +275,15 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
 }
 
 /** Parts that a row may lack, although their column is named. */
-const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set(['input', 'system', 'history', 'tools', 'subject', 'labels'])
+const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
+  'input',
+  'system',
+  'history',
+  'tools',
+  'subject',
+  'labels',
+  'weight',
+])
 
 /** What a purpose needs, in the words of `columns`. */
 const NEEDED: Record<Purpose, string> = {

@@ -50,7 +50,8 @@ export interface AnswersRow {
   isGood?: boolean
 }
 
-export type Row = TextRow | CompletionRow | MessagesRow | TokenisedRow
+/** A row, and the factor of its loss if it is not 1. */
+export type Row = (TextRow | CompletionRow | MessagesRow | TokenisedRow) & { weight?: number }
 
 /** Label of a token that is not trained. */
 export const IGNORED_LABEL = -100

@@ -6,6 +6,7 @@ import type { DropoutState, RowAdapters } from '../../nn/linear-input.js'
 import { longRowsFrom, RotaryTables, stretchedRowsFrom, type TokenPositions } from '../../nn/rotary.js'
 import { recomputed } from '../../tensor/checkpoint.js'
 import { roundedTo } from '../../tensor/half.js'
+import { add, cast } from '../../tensor/operations/arithmetic.js'
 import { embedding } from '../../tensor/operations/embedding.js'
 import { gatherRows, sliceColumns } from '../../tensor/operations/indexing.js'
 import { logitsOf } from '../../tensor/operations/loss.js'
@@ -18,6 +19,7 @@ import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import { DecoderBlock } from './decoder-block.js'
+import { type EmbeddingNoise, embeddingNoise } from './embedding-noise.js'
 import type { ForwardContext } from './forward-context.js'
 import type { NetworkWeights } from './linear-layers.js'
 import type { ModelConfig } from './model-config.js'
@@ -33,6 +35,8 @@ import { WeightSlot } from './weight-slot.js'
 
 export interface ForwardOptions {
   dropout?: (rowKeys: BigInt64Array) => DropoutState
+  /** Noise on the embeddings. */
+  noise?: EmbeddingNoise | undefined
   /** Recompute each block's activations in the backward pass. */
   recompute?: boolean
   /** Compute products with the blocks' frozen weights in 8 bits where gradients are recorded. */
@@ -305,9 +309,10 @@ export class Decoder {
     )
   }
 
-  #embedded(ids: Tensor, positions: Tensor): Tensor {
+  #embedded(ids: Tensor, positions: Tensor, noise?: Tensor): Tensor {
     const scale = roundedTo(this.dtype, this.network.embeddingScale)
-    const x = scaled(embedding(this.embeddingTable.adaptedWeight(), ids, this.dtype), scale)
+    const read = embedding(this.embeddingTable.adaptedWeight(), ids, this.dtype)
+    const x = scaled(noise ? add(read, cast(noise, this.dtype)) : read, scale)
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
@@ -322,7 +327,7 @@ export class Decoder {
 
   *#hiddenStates(
     batch: Batch,
-    { dropout, recompute = false, int8 = false, blocks, within = (part) => part() }: ForwardOptions,
+    { dropout, noise, recompute = false, int8 = false, blocks, within = (part) => part() }: ForwardOptions,
   ): Steps<Tensor> {
     const { positions } = batch
     const onDevice = this.#integers(positions)
@@ -335,7 +340,8 @@ export class Decoder {
     const inputs = [...context.rotary.values()].flatMap((input): Tensor[] => Object.values(input))
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
     const ids = this.#integers(batch.ids)
-    let x = this.#embedded(ids, onDevice)
+    const width = this.config.hiddenSize
+    let x = this.#embedded(ids, onDevice, noise && embeddingNoise(batch, width, noise, this.device))
     const perLayer = this.#perLayerInputs(ids, x, context)
     const keysValues = new Map<number, Tensor>()
     for (const place of blocks ?? this.blocks.keys()) {

@@ -30,6 +30,7 @@ interface DropoutKey {
   readonly seed: number
   /** The optimizer's step. */
   readonly step: number
+  readonly neftuneAlpha?: number
 }
 
 const someRows = z.union([z.enum(['all', 'targets']), wholes])
@@ -112,8 +113,11 @@ export class ForwardPasses {
     this.shards = modelShards(decoder)
   }
 
-  /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
-  setDropout(key: { seed: number; step: number } | null): void {
+  /**
+   * Turns adapter dropout on, keyed by seed and optimizer step, and with a `neftuneAlpha` above 0 noise on the embeddings; null turns
+   * both off.
+   */
+  setDropout(key: { seed: number; step: number; neftuneAlpha?: number } | null): void {
     check({ key }, setDropoutArguments)
     this.#dropout = key
   }
@@ -275,6 +279,8 @@ export class ForwardPasses {
       rowKeys: Tensor.from(keys, [keys.length], { device: this.#decoder.device, dtype: 'int64' }),
       key: (layer: string, adapter: string) => streamKey(on.seed, 'dropout', on.step, layer, adapter),
     })
-    return { ...options, dropout }
+    if (!on.neftuneAlpha) return { ...options, dropout }
+    const key = (bit: number) => streamKey(on.seed, 'neftune', on.step, bit)
+    return { ...options, dropout, noise: { alpha: on.neftuneAlpha, key } }
   }
 }
