@@ -85,6 +85,11 @@ export function checkTrainOptions(options: TrainSettings, source: OptionSource):
   requireNeeded(fit, TrainSchema, options)
   checkRestarts(fit, options)
   checkObjective(fit, options)
+  fit.exclude(options, 'emaDecay', 'mergeEvery', 'the average is of one adapter, and merging begins another')
+  fit.refuse(
+    options.emaDecay !== undefined && newAdapterOptions(options).method === 'full',
+    `${fit.name('emaDecay')} does not go with method full: the average is an adapter of its own.`,
+  )
   fit.refuse(
     options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
     `${fit.name('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${fit.name('batchSize')}).`,

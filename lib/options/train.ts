@@ -99,6 +99,11 @@ export const TrainSchema = z.strictObject({
   epsilon: real('added to the root of the second moment', 1e-8, { above: 0, group: rate }),
   maxGradNorm: real('clip the global gradient norm to this; 0 turns clipping off', 1, { min: 0, group: rate }),
 
+  emaDecay: optionalReal(
+    'also average the trained values over steps with this decay, and write them to the folder ema of --output',
+    { above: 0, below: 1, defaultText: 'no average', group: rate, needs: ['output'] },
+  ),
+
   objective: choice(`what the run minimises: ${objectivesHelp}`, OBJECTIVES, 'sft', { group: steps }),
   ...objectiveFields,
   epochs: real('passes over the data', 1, { above: 0, group: steps, resume: 'free' }),

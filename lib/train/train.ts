@@ -13,6 +13,7 @@ import { AdamW } from '../optim/adamw.js'
 import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
+import { AveragingOptimizer } from './averages.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import { type RunParts, runTraining } from './recipe.js'
 import { type EventCallback, Run, type TrainRecipe } from './run.js'
@@ -122,7 +123,11 @@ export function trainByCommand(
 
 function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'>): TrainingParts {
   return {
-    createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
+    createOptimizer(trained, { emaDecay, ...settings }) {
+      const parameters = trained as readonly Parameter[]
+      const adamW = new AdamW(parameters, settings)
+      return emaDecay === undefined ? adamW : new AveragingOptimizer(adamW, parameters, emaDecay)
+    },
     sample: async (prompt) => {
       const { template, signal } = options
       const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })

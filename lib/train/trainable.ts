@@ -117,5 +117,7 @@ export interface Optimizer {
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void
   /** Sets the trained parameters: known ones keep their state, new ones start without. */
   setParameters(parameters: readonly TrainedParameter[]): void
+  /** Calls work while parameters have their averages over steps as values; absent if there are none. */
+  withAverages?(work: () => Promise<void>): Promise<void>
   dispose(): void
 }

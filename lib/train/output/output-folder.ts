@@ -22,6 +22,7 @@ const RUN_NAMES = [
   'adapter_config.json',
   'adapter_model.safetensors',
   'model',
+  'ema',
 ]
 
 export class OutputFolder {
@@ -32,6 +33,8 @@ export class OutputFolder {
   readonly rollouts: string
   readonly tensorboard: string
   readonly model: string
+  /** The adapter with the averages of its values. */
+  readonly averages: string
 
   private constructor(
     readonly path: string,
@@ -44,6 +47,7 @@ export class OutputFolder {
     this.rollouts = join(path, 'rollouts.jsonl')
     this.tensorboard = join(path, 'tensorboard')
     this.model = join(path, 'model')
+    this.averages = join(path, 'ema')
   }
 
   /**

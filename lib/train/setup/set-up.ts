@@ -39,7 +39,7 @@ import { loadTrainingData, type TrainingData, type TrainingDataOptions } from '.
 export interface TrainingParts {
   createOptimizer(
     parameters: readonly TrainedParameter[],
-    options: Pick<TrainSettings, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay'>,
+    options: Pick<TrainSettings, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay' | 'emaDecay'>,
   ): Optimizer
   /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
@@ -78,7 +78,9 @@ export async function setUp(model: TrainableModel, options: TrainSettings, parts
   const { resume, overwrite } = options
   const path = parts.sync.isFirst ? options.output : undefined
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
-  const inputs = [model.path, options.model, options.adapter, options.init].filter((input) => !!input) as string[]
+  const inputs = [model.path, options.model, options.adapter, options.init, options.teacher].filter(
+    (input) => !!input,
+  ) as string[]
   const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite, inputs })
   let data: TrainingData | undefined
   const onData = (loaded: TrainingData) => {
@@ -119,7 +121,7 @@ async function setUpIn(
   passes.gradientCheckpointing = model.gradientCheckpointing
   passes.compute = model.compute
   // Before rows are read, which may take long, reject what cannot fit.
-  if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
+  if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false, options), ranks.localSize)
   const from = point && beginningOf(point, options)
   const data = await loadTrainingData(model, options, {
     objective,
@@ -135,7 +137,7 @@ async function setUpIn(
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
   const part = await planned.make()
-  const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
+  const demand = planned.cost ? stepDemand(planned.cost, true, options) : undefined
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)
   const largest = data.largestPass(budget)
   requireMemory(model, largest, options.memory, demand, ranks.localSize)
@@ -179,7 +181,7 @@ async function setUpIn(
     learningRate: learningRateOf(options, part, data, parts.learningRate),
     signal,
     facts,
-    result: resultWriter(model, part, options),
+    result: resultWriter(model, part, options, optimizer),
     output,
     sample,
     openWriter,
@@ -315,13 +317,16 @@ function resultWriter(
   model: TrainableModel,
   { adapter, restarts }: TrainedPart,
   { init }: TrainSettings,
+  optimizer: Pick<Optimizer, 'withAverages'>,
 ): ResultWriter {
   if (adapter === null || restarts !== null || init !== undefined) {
     const saveResult = (output: OutputFolder) => model.save(output.model, { dtype: model.dtype, mergeActive: true })
     return { saveAdapter: null, saveResult }
   }
-  return {
-    saveAdapter: (folder) => model.saveAdapter(adapter, folder),
-    saveResult: (output) => model.saveAdapter(adapter, output.path),
+  const saveAdapter = (folder: string) => model.saveAdapter(adapter, folder)
+  const saveResult: ResultWriter['saveResult'] = async ({ path, averages }) => {
+    await saveAdapter(path)
+    await optimizer.withAverages?.(() => saveAdapter(averages))
   }
+  return { saveAdapter, saveResult }
 }

@@ -36,14 +36,19 @@ export interface BudgetedModel extends Pick<ModelFacts, 'dtype'> {
 
 /** Memory that steps need on the device in addition to what is in use, whatever the number of tokens. */
 export interface StepDemand {
-  /** Number of trained values: each has a gradient and two moments. */
+  /** Number of trained values: each has a gradient and two moments, and may have an average. */
   readonly trained: number
   readonly bytes: number
 }
 
 /** Returns the memory that steps need for trained values, before these are created or afterwards. */
-export function stepDemand({ trained, values, kept, working }: AdapterCost, isMade: boolean): StepDemand {
-  return { trained, bytes: (isMade ? 0 : values) + kept + working + 3 * 4 * trained }
+export function stepDemand(
+  { trained, values, kept, working }: AdapterCost,
+  isMade: boolean,
+  { emaDecay }: Partial<Pick<TrainSettings, 'emaDecay'>> = {},
+): StepDemand {
+  const ofEach = emaDecay === undefined ? 3 : 4
+  return { trained, bytes: (isMade ? 0 : values) + kept + working + ofEach * 4 * trained }
 }
 
 /**
