@@ -68,12 +68,15 @@ const policyFields = {
     defaultText: '8',
     ...policy,
   }),
-  temperature: optionalReal('divides the logits, in sampling and in training, or those of model and teacher (distill)', {
-    above: 0,
-    defaultText: '1',
-    objectives: ['grpo', 'distill'],
-    group: policy.group,
-  }),
+  temperature: optionalReal(
+    'divides the logits, in sampling and in training, or those of model and teacher (distill)',
+    {
+      above: 0,
+      defaultText: '1',
+      objectives: ['grpo', 'distill'],
+      group: policy.group,
+    },
+  ),
   topK: optionalInteger('sample from the K likeliest tokens; 0: from all', { min: 0, defaultText: '0', ...policy }),
   topP: optionalReal('sample from the fewest likeliest tokens with this probability together', {
     above: 0,
