@@ -11,6 +11,7 @@
 #include "cpu/products/float_products.h"
 #include "cpu/products/panel_products.h"
 #include "cpu/products/small_products.h"
+#include "cpu/products/tens_of_rows.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {
@@ -146,6 +147,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   }
   if (isQuantised(b.dtype)) {
     if (transposeB && c.shape[0] <= mostStoredRows()) return multiplyFewRows(a, b, c, alpha, accumulate);
+    if (transposeB && prefersTensOfRows(a, b, c)) return multiplyTensOfRows(a, b, c, alpha, accumulate);
     return multiplyQuantised(a, b, transposeB, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
@@ -161,6 +163,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   if (alone && isTiny(b)) return multiplySmall(a, false, b, true, c, alpha, accumulate);
   const bool areDense = a.strides[1] == 1 && b.strides[1] == 1 && c.strides[1] == 1;
   if (ofRows && areDense && (m == 1 || alone)) return multiplyFewFloats(a, b, c, alpha, accumulate);
+  if (ofRows && b.dtype == DType::bf16 && prefersTensOfRows(a, b, c))
+    return multiplyTensOfRows(a, b, c, alpha, accumulate);
   if (isSmall(a, b, c)) return multiplySmall(a, transposeA, b, transposeB, c, alpha, accumulate);
   const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
   if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))

@@ -23,11 +23,17 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 /// The f16 at `bytes`, exact, with infinities and NaN.
 HWY_INLINE float halfAt(const uint8_t* bytes) {
+#if HWY_TARGET <= HWY_AVX2
+  const hn::FixedTag<uint16_t, 4> bits;
+  const auto half = hn::Set(bits, static_cast<uint16_t>(bytes[0] | bytes[1] << 8));
+  return hn::GetLane(hn::PromoteTo(hn::FixedTag<float, 4>(), hn::BitCast(hn::FixedTag<hwy::float16_t, 4>(), half)));
+#else
   const uint32_t bits = bytes[0] | static_cast<uint32_t>(bytes[1]) << 8;
   const uint32_t sign = (bits & 0x8000) << 16, magnitude = (bits & 0x7FFF) << 13;
   // The exponents' biases differ by 112; a product also scales subnormal numbers correctly.
   const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
   return std::bit_cast<float>(sign | (magnitude < 0x0F800000 ? finite : magnitude | 0x7F800000));
+#endif
 }
 
 HWY_INLINE uint32_t wordAt(const uint8_t* bytes) {
@@ -58,6 +64,23 @@ HWY_INLINE void scaleCodes(const Code* HWY_RESTRICT codes, int count, float scal
 /// values [32] = valuesOf(codes) for 16 bytes of two codes each; valuesOf maps a vector of integers to one of floats.
 template <typename T, class ValuesOf>
 HWY_INLINE void unpackPairs(const uint8_t* HWY_RESTRICT pairs, T* HWY_RESTRICT values, ValuesOf valuesOf) {
+#if HWY_TARGET <= HWY_AVX3
+  // Looks up the 16 possible values, which are rounded once.
+  if constexpr (sizeof(T) == sizeof(uint16_t)) {
+    const hn::FixedTag<uint8_t, 16> pair;
+    const hn::FixedTag<uint16_t, 32> words;
+    alignas(32) T table[16];
+    store(valuesOf(hn::Iota(CodeTag(), 0)), table, WholeVector{});
+    const auto known =
+        hn::ZeroExtendVector(words, hn::Load(hn::Half<decltype(words)>(), reinterpret_cast<const uint16_t*>(table)));
+    const auto both = hn::LoadU(pair, pairs);
+    const auto codes =
+        hn::Combine(hn::FixedTag<uint8_t, 32>(), hn::ShiftRight<4>(both), hn::And(both, hn::Set(pair, 15)));
+    const auto found = hn::TableLookupLanes(known, hn::IndicesFromVec(words, hn::PromoteTo(words, codes)));
+    hn::StoreU(found, words, reinterpret_cast<uint16_t*>(values));
+    return;
+  }
+#endif
   const hn::Rebind<uint8_t, FloatTag> bytes;
   for (size_t i = 0; i < 16; i += hn::Lanes(FloatTag())) {
     const CodeVector pair = hn::PromoteTo(CodeTag(), hn::LoadU(bytes, pairs + i));

@@ -89,6 +89,10 @@ const matmul = [
   ...[64, 150, 211, 530].flatMap((rows) =>
     [false, true].map((b) => product([rows, 70, 128], { a: false, b }, { accumulate: b, alpha: b ? 1 : 0.5 })),
   ),
+  // Tens of rows, whose activations the CPU reorders; an odd depth.
+  ...[25, 32, 41, 64].map((rows) => product([rows, 53, 98], { a: false, b: true }, { accumulate: rows % 2 === 1 })),
+  product([33, 40, 64], { a: false, b: true }, { alpha: -1.5, float32Result: true }),
+  product([30, 21, 35], { a: false, b: true }),
   product([130, 90, 192], { a: false, b: true }, { batch: 3, accumulate: true }),
   product([577, 50, 64], { a: false, b: false }, { batch: 2, float32Result: true }),
   product([130, 9, 70], { a: false, b: true }, { accumulate: true }),
