@@ -47,6 +47,9 @@ export interface ForwardOptions {
   within?: <Result>(part: () => Result) => Result
 }
 
+/** The most sequences of a recorded pass, which keeps its intermediate results in memory. */
+const MOST_RECORDED = 32
+
 /** The network of a model: embeddings, blocks, a final norm and the output head. */
 export class Decoder {
   readonly config: ModelConfig
@@ -69,7 +72,7 @@ export class Decoder {
   readonly shards: Shards | null
   /** Rows of at least this many tokens use different rotary angles. */
   readonly longRowsFrom: number
-  /** The tables of one token's recorded pass serve rows that are shorter than this. */
+  /** The tables of a recorded pass serve rows that are shorter than this. */
   readonly #unlikeFrom: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
@@ -165,12 +168,17 @@ export class Decoder {
    * token; no gradients.
    */
   nextLogitsOf(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
-    return this.#readsOneToken(parts) ? this.#afterOne(parts[0]!, memory) : this.#afterParts(parts, memory)
+    return this.#readsOneTokenEach(parts) ? this.#afterOneEach(parts, memory) : this.#afterParts(parts, memory)
   }
 
-  /** Whether a pass is of one token whose rotary angles are those of any row. */
-  #readsOneToken(parts: readonly SequencePart[]): boolean {
-    return parts.length === 1 && parts[0]!.ids.length === 1 && parts[0]!.rowLength < this.#unlikeFrom
+  /** Whether a pass is of one token of each sequence, whose rotary angles are those of any row, and which have no own adapters. */
+  #readsOneTokenEach(parts: readonly SequencePart[]): boolean {
+    return (
+      parts.length <= MOST_RECORDED &&
+      parts.every(({ ids, rowLength, factors }) => {
+        return ids.length === 1 && rowLength < this.#unlikeFrom && !factors?.size
+      })
+    )
   }
 
   #afterParts(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
@@ -199,23 +207,28 @@ export class Decoder {
     return this.#logitsAfter(inputs, rotary, memory, joined(rowAdapters))
   }
 
-  /** The same for one token, by a pass that is recorded the first time. */
-  #afterOne(part: SequencePart, memory: TokenMemory): Tensor {
-    this.#requirePositions(part.known)
-    const state = [...this.#state(), part.rows === null, part.slot]
-    if (!memory.step?.fits(state)) {
+  /** The same for one token of each sequence, by a pass that is recorded the first time. */
+  #afterOneEach(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
+    const known = parts.map((part) => part.known)
+    this.#requirePositions(Math.max(...known))
+    const [{ rows }] = parts as [SequencePart]
+    const slots = parts.map(({ slot }) => slot)
+    const state = [...this.#state(), rows === null, ...slots]
+    const keys = known.reduce((sum, count) => sum + count, 0)
+    if (!memory.step?.fits(state, keys)) {
       memory.step?.dispose()
       memory.step = null
       const forward = (inputs: TokenInputs) => {
         // Tables for every position of a row: the memory of many rows has more room than one takes.
-        const most = part.rows ? Math.min(memory.capacity, this.config.maxPositions) : memory.capacity
+        const most = rows ? Math.min(memory.capacity, this.config.maxPositions) : memory.capacity
         const tokens = { positions: Int32Array.of(most - 1), rowLengths: Int32Array.of(1) }
         return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), memory)
       }
-      const capacity = part.rows ? memory.capacity : null
-      memory.step = allOrNothing(() => new TokenStep(this.device, { state, capacity, slot: part.slot }, forward))
+      // Sequences that share pages may have more tokens together than the memory.
+      const capacity = rows && Math.max(memory.capacity, 2 * keys)
+      memory.step = allOrNothing(() => new TokenStep(this.device, { state, slots, capacity }, forward))
     }
-    return memory.step.next(part)
+    return memory.step.next(parts)
   }
 
   #logitsAfter(

@@ -11,67 +11,83 @@ export interface TokenInputs extends MemoryPlaces {
   readonly positions: Tensor
 }
 
-/** One token to read. */
+/** One token to read of a sequence. */
 interface OneToken {
   readonly ids: ArrayLike<number>
   /** The sequence's number of tokens with it. */
   readonly known: number
   /** The memory's rows of its tokens; null: rows 0, 1, … */
   readonly rows: ArrayLike<number> | null
+  /** The place of the sequence's states. */
+  readonly slot: number
 }
 
 interface StepFacts {
   /** Everything that the forward pass depends on besides its inputs. */
   readonly state: readonly unknown[]
-  /** The most rows of a sequence; null: rows 0, 1, … */
+  /** The places of the sequences' states. */
+  readonly slots: readonly number[]
+  /** The most rows of all sequences together; null: rows 0, 1, … of one. */
   readonly capacity: number | null
-  /** The place of the sequence's states. */
-  readonly slot: number
 }
 
 /**
- * The forward pass of one token, recorded and enqueued again for each that follows: hundreds of operations become one call.
- * It keeps the memory of all intermediate results.
+ * The forward pass of one token of each of some sequences, recorded and enqueued again for those that follow: hundreds of
+ * operations become one call. It keeps the memory of all intermediate results.
  */
 export class TokenStep implements Disposable {
-  /** [id, position, row, 0, 1, 0, known, rows …] */
+  /** Ids, positions, rows, starts of queries and of keys, and the rows of all tokens. */
   readonly #values: Tensor
   readonly #inputs: TokenInputs
   #calls = 0
   #recording: NativeRecording | null = null
   #logits: Tensor | null = null
 
-  /** @param forward returns the logits [1, V] */
+  /** @param forward returns the logits [N, V] */
   constructor(
     device: NativeDevice,
     readonly facts: StepFacts,
     readonly forward: (inputs: TokenInputs) => Tensor,
   ) {
-    const { capacity, slot } = facts
-    this.#values = keep(Tensor.zeros([7 + (capacity ?? 0)], { device, dtype: 'int32' }))
-    const part = (from: number, count: number) => keep(this.#values.view([count], [1], from))
+    const { capacity, slots } = facts
+    const count = slots.length
+    const before = 5 * count + 2
+    this.#values = keep(Tensor.zeros([before + (capacity ?? 0)], { device, dtype: 'int32' }))
+    const part = (from: number, length: number) => keep(this.#values.view([length], [1], from))
     this.#inputs = {
-      ids: part(0, 1),
-      positions: part(1, 1),
-      rows: part(2, 1),
-      queryOffsets: part(3, 2),
-      keyOffsets: part(5, 2),
-      keyRows: capacity === null ? null : part(7, capacity),
-      sequences: [{ from: 0, to: 1, slot }],
+      ids: part(0, count),
+      positions: part(count, count),
+      rows: part(2 * count, count),
+      queryOffsets: part(3 * count, count + 1),
+      keyOffsets: part(4 * count + 1, count + 1),
+      keyRows: capacity === null ? null : part(before, capacity),
+      sequences: slots.map((slot, i) => ({ from: i, to: i + 1, slot })),
     }
   }
 
-  /** Whether everything that the forward pass depends on is unchanged. */
-  fits(state: readonly unknown[]): boolean {
-    const { state: own } = this.facts
-    return state.length === own.length && state.every((value, i) => value === own[i])
+  /** Whether everything that the forward pass depends on is unchanged, and so many rows of tokens have room. */
+  fits(state: readonly unknown[], rows: number): boolean {
+    const { state: own, capacity } = this.facts
+    const isSame = state.length === own.length && state.every((value, i) => value === own[i])
+    return isSame && (capacity === null || rows <= capacity)
   }
 
-  /** Returns the logits [1, V] of the token after this one. */
-  next({ ids, known, rows }: OneToken): Tensor {
-    const values = new Int32Array(7 + (rows ? known : 0))
-    values.set([ids[0]!, known - 1, rows ? rows[known - 1]! : known - 1, 0, 1, 0, known])
-    for (let token = 0; rows && token < known; token++) values[7 + token] = rows[token]!
+  /** Returns the logits [N, V] of the tokens after these. */
+  next(tokens: readonly OneToken[]): Tensor {
+    const count = tokens.length
+    const before = 5 * count + 2
+    const hasRows = this.facts.capacity !== null
+    const values = new Int32Array(before + (hasRows ? tokens.reduce((sum, { known }) => sum + known, 0) : 0))
+    let keys = 0
+    for (const [i, { ids, known, rows }] of tokens.entries()) {
+      values[i] = ids[0]!
+      values[count + i] = known - 1
+      values[2 * count + i] = rows ? rows[known - 1]! : known - 1
+      values[3 * count + i + 1] = i + 1
+      for (let token = 0; rows && token < known; token++) values[before + keys + token] = rows[token]!
+      keys += known
+      values[4 * count + 1 + i + 1] = keys
+    }
     using changed = this.#values.view([values.length])
     changed.assign(values)
     // Whatever the first call makes for all later ones, such as converted weights, is not recorded.
