@@ -81,6 +81,7 @@ export {
   type AccuracyResult,
   type ChangeResult,
   type ChoicesResult,
+  type ClassifyResult,
   type EvalProgress,
   type EvalResults,
   type EvaluatedModel,
@@ -100,9 +101,12 @@ export {
   type NerResult,
   type PerplexityResult,
   type RecallResult,
+  type RewardResult,
   type RowEntry,
   type ScoreResult,
   type Scorer,
+  type ScoresOptions,
+  scoresOf,
 } from './eval/index.js'
 export { answerReward, jsonReward, lengthReward, regexReward, tagsReward } from './eval/rewards.js'
 export {
@@ -160,6 +164,7 @@ export type {
   PlainDType,
   ProfileEntry,
 } from './native/addon.js'
+export { type ClassifyOptions, classify } from './objectives/classify.js'
 export { type CpoOptions, cpo } from './objectives/cpo.js'
 export { type DistillOptions, distill, type Teacher } from './objectives/distill.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
@@ -180,6 +185,7 @@ export {
   tokenLogProbs,
 } from './objectives/objective.js'
 export { type OrpoOptions, orpo } from './objectives/orpo.js'
+export { type RewardModelOptions, reward } from './objectives/reward.js'
 export type { JudgedAnswer, Reward, Rewards } from './objectives/rewards.js'
 export type {
   AnswerRequest,

@@ -7,6 +7,7 @@ export const testsOfEveryDevice = [
   'test/golden/dpo.test.ts',
   'test/golden/tiny-inference.test.ts',
   'test/golden/tiny-training.test.ts',
+  'test/golden/reward.test.ts',
   'test/golden/methods.test.ts',
   'test/golden/remora.test.ts',
   'test/golden/gguf-blocks.test.ts',

@@ -55,6 +55,25 @@ describe('examples', () => {
     expect(loss(6)).toBeLessThan(0.8 * loss(1))
   })
 
+  it('reward.ts ranks answers that it has not seen', async () => {
+    const pairs = join(root, 'examples', 'preferences.jsonl')
+    const printed = await run(() => import('../examples/reward.js'), DEMO_MODEL, pairs, join(folder(), 'out'), '30')
+    expect(Number(/^held-out pairs: (\d+)/m.exec(printed)![1])).toBeGreaterThanOrEqual(75)
+    const [rude, kind] = ['Look it up', 'Happy to help'].map((end) =>
+      Number(new RegExp(`^(\\S+) {2}Four. ${end}`, 'm').exec(printed)![1]),
+    )
+    expect(kind).toBeGreaterThan(rude!)
+  })
+
+  it('classify.ts tells labels, and merges', async () => {
+    const output = join(folder(), 'out')
+    const printed = await run(() => import('../examples/classify.js'), DEMO_MODEL, output, '30')
+    expect(printed).toMatch(/^accuracy 1$/m)
+    expect(printed).toMatch(/^The coat is warm: good/m)
+    const config = JSON.parse(readFileSync(join(output, 'merged', 'config.json'), 'utf8'))
+    expect(config.id2label).toEqual({ 0: 'bad', 1: 'good' })
+  })
+
   const lossesOf = (printed: string) => [...printed.matchAll(/^loss (\S+)$/gm)].map(([, loss]) => Number(loss))
   const openMpi = launchers.find(({ name }) => name === 'Open MPI')!
   let alone: number[] = []

@@ -24,6 +24,11 @@ export interface Batch {
   readonly marks?: Uint8Array
   /** [B] the weight of each document; absent if all are 1. */
   readonly weights?: Float32Array
+  /**
+   * [B] what an objective compares each document with: the number of its label; of a pair's first document, the margin. Absent if all
+   * are 0.
+   */
+  readonly values?: Float32Array
   /** [B] tokens of each document without padding; absent if there is none. */
   readonly lengths?: Int32Array
 }

@@ -18,6 +18,8 @@ interface Header {
   rows: number
   tokens: number
   isWeighted: boolean
+  hasValues: boolean
+  labels: string[] | undefined
   hash: string
   summary: DataSummary
   sources: SourceFacts[]
@@ -49,13 +51,15 @@ function pathOf(folder: string, key: string): string {
 }
 
 export async function writeCache(folder: string, key: string, data: TokenisedData): Promise<void> {
-  const { arrays, summary, hash, sources, highestId } = data
+  const { arrays, labels, summary, hash, sources, highestId } = data
   const header: Header = {
     version: VERSION,
     key,
     rows: arrays.offsets.length - 1,
     tokens: arrays.ids.length,
     isWeighted: arrays.weights !== undefined,
+    hasValues: arrays.values !== undefined,
+    labels,
     hash,
     summary,
     sources,
@@ -91,16 +95,19 @@ async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData 
   const text = Buffer.alloc(headerLength)
   await fill(handle, text, 4)
   const header = JSON.parse(text.toString()) as Header
-  const payload = 8 * (header.rows + 1) + 5 * header.tokens + (header.isWeighted ? 8 * header.rows : 0)
+  const perRow = (header.isWeighted ? 8 : 0) + (header.hasValues ? 4 : 0)
+  const payload = 8 * (header.rows + 1) + 5 * header.tokens + perRow * header.rows
   if (header.version !== VERSION || header.key !== key || 4 + headerLength + payload !== size) return null
-  const arrays = allocate(header.rows, header.tokens, header.isWeighted)
+  const arrays = allocate(header.rows, header.tokens, header)
   let position = 4 + headerLength
   for (const bytes of arrayBytes(arrays)) {
     await fill(handle, bytes, position)
     position += bytes.length
   }
-  const { summary, hash, sources, highestId } = header
-  return (await hashArrays(arrays)) === hash ? { arrays, summary, hash, sources, highestId, isPart: false } : null
+  const { labels, summary, hash, sources, highestId } = header
+  return (await hashArrays(arrays)) === hash
+    ? { arrays, labels, summary, hash, sources, highestId, isPart: false }
+    : null
 }
 
 async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<void> {

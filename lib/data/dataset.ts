@@ -54,10 +54,12 @@ export interface DatasetOptions extends FindOptions, ReadingOptions, RowChoices 
    */
   longRows?: LongRows
   /**
-   * `pairs`: each row is a chosen and a rejected answer to a prompt, two pieces of a row; `judged`: an answer and whether it is good.
-   * Default `examples`.
+   * `pairs`: each row is a chosen and a rejected answer to a prompt, two pieces of a row; `judged`: an answer and whether it is good;
+   * `labelled`: a text and its label. Default `examples`.
    */
   rows?: RowKind
+  /** Names of the labels of `labelled` rows, by number; by default those of the rows, sorted. */
+  labels?: readonly string[] | undefined
   /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
   template?: string
   /** `all` also trains the prompt; `completion` (the default) does not. */
@@ -98,6 +100,8 @@ export class Dataset {
     hash: string,
     /** The sources that the rows come from, in order; empty if they are not known. */
     readonly parts: readonly DatasetPart[] = [],
+    /** Names of the rows' labels, whose number is the value of a row; of rows without labels undefined. */
+    readonly labels: readonly string[] | undefined = undefined,
   ) {
     this.#arrays = arrays
     const weights = parts.map(({ rows, weight }) => [rows, weight])
@@ -186,7 +190,7 @@ export async function loadOpened(
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
   for (const note of summaryNotes(data.summary)) options.onWarning?.(`${name}: ${note}`)
-  const dataset = new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data))
+  const dataset = new Dataset(data.arrays, data.summary, data.hash, partsOf(sources, data), data.labels)
   return { dataset, isPart: data.isPart }
 }
 
@@ -258,6 +262,7 @@ const rowKinds = {
   template: aText.optional(),
   trainOn: z.enum(['completion', 'all']).optional(),
   rows: z.enum(ROW_KINDS).optional(),
+  labels: listOfTexts.optional(),
   longRows: z.enum(LONG_ROWS).optional(),
   vocabularySize: wholeFrom(1).optional(),
   ...readingKinds,
@@ -287,6 +292,7 @@ export interface TokeniseRowOptions
     DatasetOptions,
     | (
         | 'rows'
+        | 'labels'
         | 'tokenizer'
         | 'maxLength'
         | 'longRows'
@@ -364,8 +370,15 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
 /** Refuses options that belong to rows of one answer. @throws UsageError `unfit-options` */
 function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
   if (rows === 'examples') return
+  const ofRows = rows === 'labelled' ? 'rows of texts with labels' : 'rows of answers to prompts'
   const refuse = (what: string, why: string) => {
-    throw new UsageError('unfit-options', `${what} does not go with rows of answers to prompts: ${why}.`)
+    throw new UsageError('unfit-options', `${what} does not go with ${ofRows}: ${why}.`)
+  }
+  if (rows === 'labelled') {
+    if (longRows === 'split') refuse(`longRows ${longRows}`, 'the label is of the whole text')
+    if (trainOn === 'all') refuse('trainOn all', 'no token of them is predicted')
+    if (text !== undefined) refuse('text', 'name their columns (the option columns)')
+    return
   }
   if (longRows === 'keep-end' || longRows === 'split')
     refuse(`longRows ${longRows}`, 'all answers keep the same prompt')

@@ -11,7 +11,7 @@ import type { TurnTokens } from './masks/token-spans.js'
 import { isPredicted, joinedPieces } from './pieces.js'
 import { malformedRow } from './rows/check.js'
 import type { LongRows } from './rows/row-length.js'
-import { type AnswersRow, IGNORED_LABEL, type Row } from './rows/rows.js'
+import { type AnswersRow, IGNORED_LABEL, type LabelledRow, type Row } from './rows/rows.js'
 import type { ChatCounts } from './summary.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
@@ -47,9 +47,17 @@ export interface EncodedRow extends LimitedRow {
  * @throws InputError of a row that cannot be trained as it stands
  * @throws UsageError `no-tokenizer`, `no-chat-template`
  */
-export async function encodeRow(row: Row | AnswersRow, where: string, options: EncodeOptions): Promise<EncodedRow> {
+export async function encodeRow(
+  row: Row | AnswersRow | LabelledRow,
+  where: string,
+  options: EncodeOptions,
+): Promise<EncodedRow> {
+  if (row.kind === 'labelled') {
+    const { rows, ...facts } = await encodeWhole(row.of, where, options)
+    return { rows: rows.map(({ ids, mask }) => ({ ids, mask: mask.fill(0), value: row.label })), ...facts }
+  }
   if (row.kind === 'answers') {
-    return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row.isGood)
+    return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row)
   }
   const encoded = await encodeExample(row, where, options)
   const { weight } = row
@@ -68,13 +76,7 @@ async function encodeExample(row: Row, where: string, options: EncodeOptions): P
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
     return limitRow(tokenRow(row.ids, mask), undefined, where, { ...options, trainOn: 'completion' })
   }
-  const { tokenizer } = options
-  if (!tokenizer) {
-    throw new UsageError(
-      'no-tokenizer',
-      `${where}: the model has no tokenizer, so rows of text cannot be read; give {input_ids, labels} rows.`,
-    )
-  }
+  const tokenizer = tokenizerOf(options, where)
   if (row.kind === 'text') {
     const ids = withEos(await tokenizer.encodeText(row.text, options.signal), tokenizer)
     return { rows: windowsOf(trainedWhole(ids), options.maxLength), length: ids.length }
@@ -82,10 +84,7 @@ async function encodeExample(row: Row, where: string, options: EncodeOptions): P
   const isPlain = row.kind === 'completion' && row.isText
   if (options.template && !isPlain) return chatRow(row, where, tokenizer, options.template, options)
   if (row.kind === 'messages') {
-    throw new UsageError(
-      'no-chat-template',
-      `${where}: messages need a chat template, and there is none: name one (the option template), or give prompt and completion.`,
-    )
+    throw noTemplate(where)
   }
   const [prompt, answer] = await Promise.all([
     tokenizer.encodeText(row.prompt, options.signal),
@@ -96,11 +95,48 @@ async function encodeExample(row: Row, where: string, options: EncodeOptions): P
   return limited(tokenRow([...prompt, ...completion], mask), undefined, where, tokenizer, options)
 }
 
+function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
+  if (tokenizer) return tokenizer
+  throw new UsageError(
+    'no-tokenizer',
+    `${where}: the model has no tokenizer, so rows of text cannot be read; give {input_ids, labels} rows.`,
+  )
+}
+
 /**
- * Joins the answers to a prompt into one row, whose first mask tells whether a judged one is good. Nothing in it is trained if an
+ * Encodes a row of which nothing is predicted. A conversation is rendered without a generation prompt; a text gets no EOS, which
+ * programs that use a classifier do not add either.
+ */
+async function encodeWhole(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
+  const { template, context, signal } = options
+  const isPlain = row.kind === 'text' || (row.kind === 'completion' && (row.isText || !template))
+  if (row.kind === 'tokenised' || (isPlain && row.kind === 'completion' && row.completion !== ''))
+    return encodeRow(row, where, options)
+  const tokenizer = tokenizerOf(options, where)
+  let ids: number[]
+  if (isPlain) ids = await tokenizer.encodeText(row.kind === 'text' ? row.text : row.prompt, signal)
+  else {
+    if (!template) throw noTemplate(where)
+    const turns = messagesOf(row as Exclude<Row, { kind: 'text' | 'tokenised' }>)
+    const messages = row.kind === 'completion' && row.completion === '' ? turns.slice(0, 1) : turns
+    const text = await template.render(messages, { ...contextOf(row, context), addGenerationPrompt: false }, signal)
+    ids = await encodeChat(tokenizer, text, where, signal)
+  }
+  if (ids.length === 0) throw malformedRow(where, 'the text is empty, so it has no last token to be scored')
+  return limited(trainedWhole(ids), undefined, where, tokenizer, options)
+}
+
+const noTemplate = (where: string) =>
+  new UsageError(
+    'no-chat-template',
+    `${where}: messages need a chat template, and there is none: name one (the option template), or give prompt and completion.`,
+  )
+
+/**
+ * Joins the answers to a prompt into one row, whose first mask tells whether a judged one is good, and whose value is the margin. Nothing in it is trained if an
  * answer has no token, or if two are equal; there is none if an answer is left out.
  */
-function joinedAnswers(answers: readonly EncodedRow[], isGood = false): EncodedRow {
+function joinedAnswers(answers: readonly EncodedRow[], { isGood, margin }: AnswersRow): EncodedRow {
   const { chat, cut } = answers.find(({ cut }) => cut) ?? answers[0]!
   const length = Math.max(...answers.map((answer) => answer.length))
   const how = { length, ...(cut && { cut }), ...(chat && { chat }) }
@@ -110,7 +146,8 @@ function joinedAnswers(answers: readonly EncodedRow[], isGood = false): EncodedR
   const areEqual =
     pieces.length > 1 && pieces.every(({ ids }) => Buffer.compare(bytesOf(ids), bytesOf(pieces[0]!.ids)) === 0)
   if (areEqual || pieces.some(({ mask }) => countTargets(mask) === 0)) joined.mask.fill(0)
-  joined.mask[0] = Number(isGood)
+  joined.mask[0] = Number(isGood ?? false)
+  if (margin) joined.value = margin
   return { rows: [joined], ...how }
 }
 

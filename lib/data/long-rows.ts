@@ -15,6 +15,8 @@ export interface TokenRow {
   mask: Uint8Array
   /** The factor of the row's loss, and of its part of the divisor; default 1. */
   weight?: number
+  /** What an objective compares the row with: the number of its label, or the margin of a pair; default 0. */
+  value?: number
 }
 
 /** Counts of rows that had more tokens than `maxLength` or `maxTokens`. */

@@ -11,6 +11,8 @@ export interface PackedRow {
   ids: ArrayLike<number>
   /** 1 for each trained token. */
   mask: ArrayLike<number>
+  /** What an objective compares the document with, such as the number of its label; default 0. */
+  value?: number
   /** Index within the optimizer step. Dropout masks depend on it, not on the packing. */
   row: number
   /** The factor of its loss, and of its part of the divisor; default 1. */
@@ -30,7 +32,8 @@ export interface PackOptions {
 const MOST_PADDING = 2 ** 24
 
 function isRow(value: unknown): boolean {
-  const { ids, mask, row } = (value ?? {}) as Partial<PackedRow>
+  const { ids, mask, row, value: compared = 0 } = (value ?? {}) as Partial<PackedRow>
+  if (typeof compared !== 'number') return false
   return isListOfWholes(ids) && isNumbers(mask) && mask.length === ids.length && Number.isSafeInteger(row)
 }
 
@@ -83,6 +86,7 @@ export function packBatch(rows: readonly PackedRow[], options: PackOptions = {})
     rows: rows.length,
     marks,
     ...(isWeighted && { weights: Float32Array.from(rows, ({ weight = 1 }) => weight) }),
+    ...(rows.some(({ value }) => value) && { values: Float32Array.from(rows, ({ value = 0 }) => value) }),
     ...(padTo > 0 && { lengths: Int32Array.from(rows, (row) => row.ids.length) }),
   }
 }

@@ -18,14 +18,15 @@ export function joinedPieces(pieces: readonly TokenRow[]): TokenRow {
   return joined
 }
 
-/** Returns the documents of a row, as views. */
-export function piecesOf({ ids, mask, ...own }: TokenRow): TokenRow[] {
+/** Returns the documents of a row, as views; the first has the row's value. */
+export function piecesOf({ ids, mask, value, ...own }: TokenRow): TokenRow[] {
   const starts = [0]
   for (let at = mask.indexOf(BEGINS, 1); at > 0; at = mask.indexOf(BEGINS, at + 1)) starts.push(at)
   return starts.map((start, i) => ({
     ids: ids.subarray(start, starts[i + 1]),
     mask: mask.subarray(start, starts[i + 1]),
     ...own,
+    ...(i === 0 && value && { value }),
   }))
 }
 

@@ -10,6 +10,8 @@ export interface TokenArrays {
   mask: Uint8Array<ArrayBuffer>
   /** [rows] the weight of each row; absent if all are 1. */
   weights?: Float64Array<ArrayBuffer>
+  /** [rows] the value of each row; absent if all are 0. */
+  values?: Float32Array<ArrayBuffer>
 }
 
 /** Tokens of a block, at least. */
@@ -27,13 +29,15 @@ export class TokenStore {
   readonly #blocks: Block[] = []
   readonly #ends: number[] = []
   readonly #weights = new Map<number, number>()
+  readonly #values = new Map<number, number>()
 
   get length(): number {
     return this.#ends.length
   }
 
-  push({ ids, mask, weight = 1 }: TokenRow): void {
+  push({ ids, mask, weight = 1, value = 0 }: TokenRow): void {
     if (weight !== 1) this.#weights.set(this.length, weight)
+    if (value !== 0) this.#values.set(this.length, value)
     const block = this.#blockFor(ids.length)
     block.ids.set(ids, block.tokens)
     block.mask.set(mask, block.tokens)
@@ -43,11 +47,15 @@ export class TokenStore {
 
   /** Returns the rows in arrays of exactly the size needed. */
   async finish(): Promise<TokenArrays> {
-    const arrays = allocate(this.#ends.length, this.#ends.at(-1) ?? 0, this.#weights.size > 0)
+    const arrays = allocate(this.#ends.length, this.#ends.at(-1) ?? 0, {
+      isWeighted: this.#weights.size > 0,
+      hasValues: this.#values.size > 0,
+    })
     arrays.offsets.set(this.#ends, 1)
     arrays.weights?.forEach((_, row, weights) => {
       weights[row] = this.#weights.get(row) ?? 1
     })
+    for (const [row, value] of this.#values) arrays.values![row] = value
     const turn = new LoopTurn()
     let at = 0
     for (const { ids, mask, tokens } of this.#blocks) {
@@ -69,24 +77,34 @@ export class TokenStore {
   }
 }
 
-export function allocate(rows: number, tokens: number, isWeighted: boolean): TokenArrays {
+export function allocate(
+  rows: number,
+  tokens: number,
+  { isWeighted, hasValues }: { isWeighted: boolean; hasValues: boolean },
+): TokenArrays {
   return {
     offsets: new Float64Array(rows + 1),
     ids: new Int32Array(tokens),
     mask: new Uint8Array(tokens),
     ...(isWeighted && { weights: new Float64Array(rows) }),
+    ...(hasValues && { values: new Float32Array(rows) }),
   }
 }
 
 /** Returns a row, as views. */
-export function rowOf({ offsets, ids, mask, weights }: TokenArrays, row: number): TokenRow {
+export function rowOf({ offsets, ids, mask, weights, values }: TokenArrays, row: number): TokenRow {
   const [start, end] = [offsets[row]!, offsets[row + 1]!]
-  return { ids: ids.subarray(start, end), mask: mask.subarray(start, end), ...(weights && { weight: weights[row]! }) }
+  return {
+    ids: ids.subarray(start, end),
+    mask: mask.subarray(start, end),
+    ...(weights && { weight: weights[row]! }),
+    ...(values?.[row] && { value: values[row] }),
+  }
 }
 
 /** Returns the arrays as bytes, in the order in which they are stored and hashed. */
-export function arrayBytes({ offsets, ids, mask, weights }: TokenArrays): Uint8Array<ArrayBuffer>[] {
-  return [offsets, ids, mask, ...(weights ? [weights] : [])].map(
+export function arrayBytes({ offsets, ids, mask, weights, values }: TokenArrays): Uint8Array<ArrayBuffer>[] {
+  return [offsets, ids, mask, ...(weights ? [weights] : []), ...(values ? [values] : [])].map(
     (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
   )
 }

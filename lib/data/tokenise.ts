@@ -16,6 +16,8 @@ import { hashArrays, rowOf, type TokenArrays, TokenStore } from './token-store.j
 /** All rows of some sources, also those in which nothing is trained. */
 export interface TokenisedData {
   arrays: TokenArrays
+  /** Names of the rows' labels by number, where rows have labels. */
+  labels?: string[] | undefined
   summary: DataSummary
   /** sha256, hexadecimal, of all rows and masks. */
   hash: string
@@ -145,7 +147,10 @@ export async function tokenise(
   summary.rows = store.length
   summary.trainedSpecialTokens = specialTargets.counts()
   const arrays = await store.finish()
-  return { arrays, summary, hash: await hashArrays(arrays), sources: facts, highestId, isPart: left === 0 }
+  const { labels } = settings.reading
+  if (labels && arrays.values) labels.sort(arrays.values)
+  const hash = await hashArrays(arrays)
+  return { arrays, labels: labels?.names, summary, hash, sources: facts, highestId, isPart: left === 0 }
 }
 
 /** Returns the data without the rows in which nothing is trained. */

@@ -15,6 +15,7 @@ import {
   type Task,
 } from '../options/index.js'
 import { askChoices } from './choice-task.js'
+import { classification, preferences } from './classify.js'
 import { change, forgetting } from './compare.js'
 import { logProbs } from './logprobs.js'
 import { perplexity } from './perplexity.js'
@@ -27,7 +28,15 @@ import { taskNamed } from './tasks/index.js'
 import { generatedTexts, scoreTexts, type TextSource } from './text-task.js'
 
 /** The tasks that score no rows. */
-const OTHER_TASKS = { logprobs: logProbs, perplexity, recall, forgetting, change } satisfies {
+const OTHER_TASKS = {
+  logprobs: logProbs,
+  perplexity,
+  recall,
+  forgetting,
+  change,
+  classify: classification,
+  reward: preferences,
+} satisfies {
   [T in Task]?: RunTask<T>
 }
 

@@ -4,10 +4,12 @@ export { type EvaluateOptions, evaluate } from './evaluate.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
 export { requireTargets } from './rows.js'
 export type { Scorer } from './scorer.js'
+export { type ScoresOptions, scoresOf } from './scores.js'
 export type {
   AccuracyResult,
   ChangeResult,
   ChoicesResult,
+  ClassifyResult,
   EvalProgress,
   EvalResults,
   EvaluatedModel,
@@ -22,6 +24,7 @@ export type {
   NerResult,
   PerplexityResult,
   RecallResult,
+  RewardResult,
   RowEntry,
   ScoreResult,
 } from './task.js'

@@ -3,7 +3,7 @@ import { InputError, UsageError } from '../common/errors.js'
 import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
-import type { Row } from '../data/rows/rows.js'
+import type { AnswersRow, LabelledRow, Row } from '../data/rows/rows.js'
 import { resolveTools } from '../data/rows/tools.js'
 import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
@@ -75,7 +75,7 @@ export async function readAll<Row>(
  * longer, the start is kept; it has no token row if nothing of an answer is left.
  */
 export async function tokenRowsOf(
-  row: Row,
+  row: Row | AnswersRow | LabelledRow,
   where: string,
   { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
 ): Promise<TokenRow[]> {

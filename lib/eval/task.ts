@@ -23,8 +23,10 @@ export interface EvaluatedModel extends LanguageModel {
    * cannot choose adapters, and `forgetting` and `change` need `base`.
    */
   withAdapters?(adapters?: AdapterChoice): EvaluatedModel
-  /** Logits of the batch's targets. For `change`. */
+  /** Logits of the batch's targets. For `change`; of models with a head, `classify` and `reward` ask for its scores too. */
   forwardAsync?(batch: Batch, options: { rows: 'targets'; gradients: false }): Promise<LogitsOfTargets>
+  /** Names of the labels that its head scores; null or absent without such a head. */
+  readonly labels?: readonly string[] | null
 }
 
 /** Float32 logits [to - from, V] of targets [from, to), in order. */
@@ -200,6 +202,33 @@ export interface NerResult extends ScoreResult<'ner'> {
   f1: number
 }
 
+/** Result of the task `classify`. */
+export interface ClassifyResult {
+  /** Share of right rows, a fraction. */
+  accuracy: number
+  /** Mean of the F1 of the labels that rows have or are taken for. */
+  macroF1: number
+  /** F1 of each of these labels. */
+  f1: Record<string, number>
+  /**
+   * Area under the ROC curve: of two labels that of the second, else the mean of each label's against the rest; null if all rows have
+   * one label.
+   */
+  auc: number | null
+  /** Number of rows. */
+  rows: number
+}
+
+/** Result of the task `reward`. */
+export interface RewardResult {
+  /** Share of pairs whose chosen answer has the higher score, a fraction. */
+  accuracy: number
+  /** Mean of the chosen answer's score less the rejected one's. */
+  margin: number
+  /** Number of pairs. */
+  rows: number
+}
+
 /** The result of each task, by its name. */
 export interface EvalResults extends Record<Task, object> {
   /** Log-probabilities of every token. */
@@ -216,6 +245,10 @@ export interface EvalResults extends Record<Task, object> {
   forgetting: ForgettingResult
   /** How far training moved the predictions. */
   change: ChangeResult
+  /** How well a classifier tells the labels of texts. */
+  classify: ClassifyResult
+  /** How often a reward model scores the chosen of two answers higher. */
+  reward: RewardResult
   /** GSM8K: word problems. */
   gsm8k: Gsm8kResult<'gsm8k'>
   /** GSM8K with solutions that end in "The answer is 18." */

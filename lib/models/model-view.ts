@@ -13,6 +13,7 @@ interface ViewedModel {
   readonly tokenizer: Tokenizer | null
   readonly device: NativeDevice
   readonly longRowsFrom: number
+  readonly labels: readonly string[] | null
   readonly adapterSet: AdapterSet
 }
 
@@ -81,6 +82,11 @@ export class ModelView extends ForwardPasses {
    */
   get rowFactors(): ReadonlyMap<string, number> | null {
     return this.#model.adapterSet.areOfRows(this.#factors.keys()) ? this.#factors : null
+  }
+
+  /** Names of the labels that its head scores; null without such a head. */
+  get labels(): readonly string[] | null {
+    return this.#model.labels
   }
 
   /** Returns a view of the same model with these adapters, by default with those of this view. */

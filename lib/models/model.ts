@@ -1,13 +1,25 @@
+import { z } from 'zod'
 import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
-import type { BaseModel } from '../adapters/contract/base-model.js'
+import { type BaseModel, SCORE_WEIGHT, withLabels } from '../adapters/contract/base-model.js'
 import { selectModules } from '../adapters/files/modules-to-save.js'
-import { anObject, check, listOfTexts, optionsSchema, wholes } from '../common/arguments.js'
+import {
+  anObject,
+  aText,
+  check,
+  expecting,
+  listOfTexts,
+  optionsSchema,
+  wholeFrom,
+  wholes,
+} from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
+import { randomStream } from '../common/random.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native/addon.js'
 import type { Linear } from '../nn/linear.js'
 import type { Parameter } from '../tensor/parameter.js'
-import { allOrNothing } from '../tensor/scope.js'
-import type { Tensor } from '../tensor/tensor.js'
+import { allOrNothing, keep } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
 import { firstTensor } from '../tensor/weight.js'
 import type {
   AdapterChoice,
@@ -36,6 +48,11 @@ import type { ModelSource } from './read/model-source.js'
 
 const modelArguments = {
   parts: optionsSchema('the parts of a model (loadModel and initModel make one)', { weights: anObject }),
+}
+
+const addHeadArguments = {
+  labels: expecting('a list of one text or more', z.array(aText).min(1)),
+  options: optionsSchema('the options of addHead', { seed: wholeFrom(0).optional() }),
 }
 
 /** The parts that a model is made of. */
@@ -67,7 +84,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    *
    * @internal
    */
-  readonly base: BaseModel
+  base: BaseModel
   /** The adapters and the weights that they were merged into; the methods of `Model` call it. */
   readonly adapterSet: AdapterSet
   /**
@@ -89,7 +106,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    */
   readonly longRowsFrom: number
   readonly #decoder: Decoder
-  readonly #slots: ReadonlyMap<string, WeightSlot>
+  readonly #slots: Map<string, WeightSlot>
   readonly #training: TrainingHold
   #freed: Promise<void> | null = null
 
@@ -152,6 +169,29 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    */
   slot(name: string): WeightSlot {
     return this.#slots.get(name)!
+  }
+
+  /** Names of the labels that its head scores, in order, such as the classes of texts; null without such a head. */
+  get labels(): readonly string[] | null {
+    return this.base.labels
+  }
+
+  /**
+   * Adds a head that scores the hidden state of a text's last token for each label: a matrix [labels, D] in float32 without bias,
+   * random by `seed`. Adapters train and keep it if their `modulesToSave` has `score`.
+   * @throws UsageError `has-head` if there is one already
+   */
+  addHead(labels: readonly string[], options: { seed?: number } = {}): void {
+    check({ labels, options }, addHeadArguments)
+    if (this.labels) {
+      throw new UsageError('has-head', `The model has a head already; its labels are ${this.labels.join(', ')}.`)
+    }
+    const random = randomStream(options.seed ?? 0, 'init', SCORE_WEIGHT)
+    const { hiddenSize, initializerRange } = this.config
+    const values = new Float32Array(labels.length * hiddenSize).map(() => random.normal() * initializerRange)
+    const head = keep(Tensor.from(values, [labels.length, hiddenSize], { device: this.device }))
+    this.#slots.set(SCORE_WEIGHT, this.#decoder.addScore(head))
+    this.base = withLabels(this.base, labels)
   }
 
   /** Configurations of all adapters, by name. */

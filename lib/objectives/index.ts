@@ -1,5 +1,6 @@
 /** The built-in objectives, in the order of help: a new one is a file beside these and its line here. */
 import { UsageError } from '../common/errors.js'
+import { classifyObjective } from './classify.js'
 import { cpoObjective } from './cpo.js'
 import { crossEntropyObjective } from './cross-entropy.js'
 import { dft } from './dft.js'
@@ -10,6 +11,7 @@ import { ktoObjective } from './kto.js'
 import type { BuiltInObjective, Objective } from './objective.js'
 import { optionsOf } from './objective-options.js'
 import { orpoObjective } from './orpo.js'
+import { rewardObjective } from './reward.js'
 import { loadRewards } from './reward-module.js'
 import { simpoObjective } from './simpo.js'
 
@@ -23,6 +25,8 @@ const BUILT_IN_OBJECTIVES = [
   simpoObjective,
   cpoObjective,
   grpoObjective,
+  rewardObjective,
+  classifyObjective,
 ] as const
 
 /** The name of a built-in objective. */

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import {
   choices,
+  names,
   optionalChoice,
   optionalFlag,
   optionalInteger,
@@ -216,6 +217,17 @@ export const objectiveFields = {
   }),
   desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   undesirableWeight: optionalReal('weight of bad answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
+  centerRewardsCoefficient: optionalReal('weight of the square of the sum of both rewards, which centres them at 0', {
+    min: 0,
+    defaultText: '0',
+    objectives: ['reward'],
+    group,
+  }),
+  labels: names('names of the labels, in order; a number in the data is a place in them', {
+    defaultText: "the model's, else those of the data, sorted",
+    objectives: ['classify'],
+    group,
+  }),
   cpoAlpha: optionalReal('weight of the likelihood of chosen answers', {
     min: 0,
     defaultText: '1; 0 of simpo',

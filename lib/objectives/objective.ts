@@ -33,6 +33,8 @@ export interface LossTensor {
 export interface States {
   /** Hidden states after the final norm, [N, D]. */
   readonly hidden: Tensor
+  /** Returns the scores of each label by the model's head, [N, labels] float32; see `Model.addHead`. */
+  scores(): Tensor
   /** Returns the float32 logits of rows [from, to). */
   logits(from?: number, to?: number): Tensor
   /** Returns Σ of body(logits, from, to) over chunks of rows, so that logits never exist as a whole. */
@@ -106,7 +108,10 @@ export interface Objective {
   loss(model: ForwardModel, batch: Batch, options: LossOptions): Promise<BatchLoss>
   /** Rows that it trains if a run names none. */
   readonly data?: DataInput
-  /** The rows that it takes; default `examples`. Of `pairs`, each row is the chosen and the rejected answer, two pieces. */
+  /**
+   * The rows that it takes; default `examples`. Of `pairs`, each row is the chosen and the rejected answer, two pieces; of
+   * `labelled`, a text, whose value is the number of its label.
+   */
   readonly rows?: RowKind
   /** What `loss` needs to know of the whole step, over all forward passes and ranks. Default: nothing. */
   readonly stepSums?: StepSums
@@ -134,6 +139,8 @@ export interface Objective {
   readonly sample?: (rows: readonly StepRow[], context: SampleContext) => Promise<SampledStep>
   /** How long what was sampled is used. Default: for one step. */
   readonly reuse?: SampleReuse
+  /** Returns the labels of the head that it trains, once the rows are loaded. Default: it trains no head of its own. */
+  labels?(): readonly string[]
   /** Returns what its options of the run make of it; undefined if it stays as it is. */
   withOptions?(options: Readonly<Record<string, unknown>>): Objective | undefined
 }
@@ -150,9 +157,9 @@ export interface BuiltInObjective extends Objective {
 
 /** An objective with its options and defaults. */
 export type RunObjective = Required<
-  Omit<Objective, 'withOptions' | 'load' | 'stepSums' | 'options' | 'live' | 'sample' | 'data'>
+  Omit<Objective, 'withOptions' | 'load' | 'labels' | 'stepSums' | 'options' | 'live' | 'sample' | 'data'>
 > &
-  Pick<Objective, 'load' | 'stepSums' | 'sample'>
+  Pick<Objective, 'load' | 'labels' | 'stepSums' | 'sample'>
 
 /** A document of a small row. */
 export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
@@ -170,6 +177,7 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
     load: own.load?.bind(own),
     sample: own.sample?.bind(own),
     reuse: own.reuse ?? { steps: 1, times: 1 },
+    labels: own.labels?.bind(own),
     loss: (model, batch, how) => own.loss(model, batch, how),
   }
 }
@@ -203,6 +211,20 @@ function targetWeights({ targets, offsets, weights }: Batch): Float32Array | nul
     return new Array<number>(own.reduce((count, target) => count + Number(target >= 0), 0)).fill(weight)
   })
   return Float32Array.from(ofTargets.flat())
+}
+
+/** Returns the scores of each document by the model's head, at its last token: [B, labels] float32. */
+export async function lastScores(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
+  const { offsets, lengths, rows: documents } = batch
+  const rows = Int32Array.from({ length: documents }, (_, i) =>
+    lengths ? offsets[i]! + lengths[i]! - 1 : offsets[i + 1]! - 1,
+  )
+  const states = await model.forwardAsync(batch, { rows, gradients })
+  try {
+    return withRecording(gradients, () => states.scores())
+  } finally {
+    states.dispose()
+  }
 }
 
 const tokenLogProbsArguments = {

@@ -40,6 +40,8 @@ export const TASKS = [
   'recall',
   'forgetting',
   'change',
+  'classify',
+  'reward',
   ...TEXT_TASKS,
   ...CHOICE_TASKS,
 ] as const

@@ -90,7 +90,7 @@ export interface HeldForRun extends Omit<HeldModel, 'passes'> {
 export interface TrainableModel
   extends ModelFacts,
     ModelWithAdapters,
-    Partial<Pick<Model, 'shards'>>,
+    Partial<Pick<Model, 'shards' | 'labels' | 'addHead'>>,
     Pick<Model, 'gradientCheckpointing' | 'compute' | 'trainAll' | 'untrainedTokens' | 'save'> {
   holdForTraining(): HeldForRun
   trainableParameters(): { name: string; parameter: TrainedParameter }[]

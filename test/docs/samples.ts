@@ -39,6 +39,7 @@ const preferences = sums.map(({ a, b }) => ({
   chosen: `It is ${a + b}.`,
   rejected: `It is ${a - b}.`,
 }))
+const labelled = sums.map(({ a, b }) => ({ text: `${a} and ${b}`, label: a < b ? 'less' : 'more' }))
 const jsonl = (values: readonly object[]) => values.map((value) => JSON.stringify(value)).join('\n')
 
 /** Writes the files that need no model to be made. */
@@ -56,6 +57,7 @@ export function writeSamples(folder: string): void {
   tokenizer('tokenizer_config.json', { chat_template: readFileSync(templatePath('chatml'), 'utf8') })
   writeFileSync(at('preferences.jsonl'), jsonl(preferences))
   cpSync(join(import.meta.dirname, '../../examples/rewards.ts'), at('rewards.ts'))
+  writeFileSync(at('labelled.jsonl'), jsonl(labelled))
   for (const name of ['train.jsonl', 'valid.jsonl', 'facts.jsonl']) writeFileSync(at(name), jsonl(rows))
   writeFileSync(at('test.jsonl'), jsonl(rows.slice(0, 2)))
   writeFileSync(at('questions.jsonl'), jsonl(questions))

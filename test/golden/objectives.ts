@@ -44,10 +44,10 @@ export interface GoldenObjective<Row> {
 
 export const objectiveOf = <Row>(name: string) => goldenJson<GoldenObjective<Row>>(`objectives/${name}.json`)
 
-/** The tiny model with the adapter from which every case starts. */
-export async function loadStart(): Promise<Model> {
+/** The tiny model with the adapter from which every case starts: `start`, or with a head `reward-start`. */
+export async function loadStart(adapter = 'start'): Promise<Model> {
   const model = await loadTiny('tiny-untied')
-  await model.loadAdapter(goldenPath('objectives/start'), 'start')
+  await model.loadAdapter(goldenPath(`objectives/${adapter}`), 'start')
   return model
 }
 
@@ -76,6 +76,9 @@ export const answersOf = (rows: readonly GoldenPair[], maxLength?: number) =>
 
 export const batchOfPairs = (rows: readonly GoldenPair[], maxLength?: number): Batch =>
   packBatch(answersOf(rows, maxLength))
+
+/** The name of a trained tensor in PEFT's files. */
+export const nameInFile = (name: string): string => `base_model.model.${name.replace(/\.weight$/, '')}.weight`
 
 export interface Evaluated {
   loss: number
@@ -108,7 +111,7 @@ export async function evaluated(model: Model, objective: Objective, batches: rea
   for (const { name, parameter } of model.trainableParameters()) {
     const values = (await parameter.grad!.data()) as Float32Array
     gradients.set(
-      `base_model.model.${name}.weight`,
+      nameInFile(name),
       values.map((value) => value / divisor),
     )
     parameter.zeroGrad()

@@ -4,7 +4,7 @@ import type { Batch } from '../../lib/data/batch.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import { largestDifference } from '../golden/files.js'
-import { evaluated } from '../golden/objectives.js'
+import { evaluated, nameInFile } from '../golden/objectives.js'
 
 const direction = (i: number): number => 0.3 * Math.sin(i + 1)
 
@@ -25,13 +25,14 @@ export async function expectFiniteDifferences(model: Model, objective: Objective
   for (const { name, parameter } of model.trainableParameters()) {
     const values = ((await parameter.data()) as Float32Array).slice()
     changed.push([values, (to) => parameter.assign(to)])
-    const gradient = gradients.get(`base_model.model.${name}.weight`)!
+    const gradient = gradients.get(nameInFile(name))!
     for (let i = 0; i < values.length; i++) wanted += gradient[i]! * direction(i)
   }
   for (const sign of [1, -1]) {
     for (const [values, assign] of changed) assign(values.map((value, i) => value + sign * step * direction(i)))
     slope += (sign * (await lossAt())) / (2 * step)
   }
+  for (const [values, assign] of changed) assign(values)
   expect(Math.abs(slope - wanted) / Math.max(1, Math.abs(wanted))).toBeLessThan(2e-3)
 }
 
@@ -49,6 +50,10 @@ export async function expectSameInPasses(
     for (const [name, gradient] of whole.gradients) {
       expect(largestDifference(other.gradients.get(name)!, gradient), name).toBeLessThan(1e-5)
     }
-    for (const [name, value] of Object.entries(whole.metrics)) expect(other.metrics[name]).toBeCloseTo(value, 4)
+    for (const [name, value] of Object.entries(whole.metrics)) {
+      // The smallest and largest reward are those of a pass.
+      const isOfPass = /\/m(in|ax)$/.test(name) && batches.length > 1
+      if (!isOfPass) expect(other.metrics[name], name).toBeCloseTo(value, 4)
+    }
   }
 }

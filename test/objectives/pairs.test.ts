@@ -11,6 +11,7 @@ import { dpo } from '../../lib/objectives/dpo.js'
 import { kto } from '../../lib/objectives/kto.js'
 import type { ForwardModel, Objective } from '../../lib/objectives/objective.js'
 import { orpo } from '../../lib/objectives/orpo.js'
+import { reward } from '../../lib/objectives/reward.js'
 import { simpo } from '../../lib/objectives/simpo.js'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
 import { scope } from '../../lib/tensor/scope.js'
@@ -29,7 +30,7 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 const { rows, training } = objectiveOf<GoldenPair>('dpo')
 
-const objectives: [string, () => Objective][] = [
+const objectives: [string, () => Objective, start?: string][] = [
   ['dpo', () => dpo()],
   ['ipo', () => dpo({ lossType: ['ipo'], beta: 0.4 })],
   ['label smoothing', () => dpo({ labelSmoothing: 0.2, beta: 1.3 })],
@@ -39,6 +40,7 @@ const objectives: [string, () => Objective][] = [
   ['orpo', () => orpo({ beta: 0.5 })],
   ['cpo', () => cpo({ labelSmoothing: 0.1 })],
   ['simpo', () => simpo({ cpoAlpha: 0.5, alphapoAlpha: 0.2 })],
+  ['reward', () => reward({ centerRewardsCoefficient: 0.1 }), 'reward-start'],
 ]
 
 test('the reference may be another adapter', async () => {
@@ -77,9 +79,9 @@ test('orpo is finite for an answer that is certain', async () => {
   loss.dispose()
 })
 
-describe.each(objectives)('%s', (_, objective) => {
+describe.each(objectives)('%s', (_, objective, start) => {
   test('has the gradient of finite differences, on pairs of all lengths', async () => {
-    using model = await loadStart()
+    using model = await loadStart(start)
     const odd: GoldenPair[] = [
       { prompt: [1], chosen: [2], rejected: [5, 2] },
       { prompt: [1, 7, 9], chosen: [4, 5, 6, 7, 8, 9, 10, 11, 2], rejected: [3] },
@@ -88,7 +90,7 @@ describe.each(objectives)('%s', (_, objective) => {
   })
 
   test('has the same loss and gradient packed, padded, and cut into passes', async () => {
-    using model = await loadStart()
+    using model = await loadStart(start)
     await expectSameInPasses(model, objective(), batchOfPairs(rows), [
       [packBatch(answersOf(rows), { padTo: 19 })],
       [rows.slice(0, 1), rows.slice(1, 4), rows.slice(4)].map((some) => batchOfPairs(some)),
@@ -159,6 +161,7 @@ test.each([
   ['dpo', () => ({})],
   ['orpo', () => ({ objective: 'orpo' as const })],
   ['kto', ofKto],
+  ['reward', () => ({ objective: reward({ centerRewardsCoefficient: 0.1 }) })],
 ])('a run of %s is the same in micro-batches, padded and over two ranks', async (_, more) => {
   const same = (changes: Partial<TrainOptions> = {}) => run({ ...more(), ...changes })
   const whole = await same()
@@ -186,6 +189,18 @@ test('a run resumes with the same bits, and only with the same options of its ob
   expect(rest.adapter).toEqual(whole.adapter)
   const { options } = parse(readFileSync(join(output, 'run.yaml'), 'utf8'))
   expect(options).toMatchObject({ objective: 'dpo', lossType: ['sigmoid', 'sft'], lossWeights: [1, 0.1] })
+})
+
+test('a run of a reward model resumes with the same bits, its head too', async () => {
+  const whole = await run({ objective: 'reward', output: join(folder(), 'whole-reward') })
+  const output = join(folder(), 'half-reward')
+  await run({ objective: 'reward', output, maxSteps: 2 })
+  const rest = await run({ objective: 'reward', output, resume: true })
+  expect(rest.losses).toEqual(whole.losses.slice(2))
+  expect(rest.adapter).toEqual(whole.adapter)
+  using model = await loadTiny('tiny-untied')
+  await model.loadAdapter(output)
+  expect(model.labels).toEqual(['LABEL_0'])
 })
 
 test('a run of kto resumes with the same bits', async () => {

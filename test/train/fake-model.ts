@@ -67,6 +67,8 @@ export class FakeModel implements TrainableModel {
     ties: new Map<string, string>(),
     transposed: new Set<string>(),
     textPrefix: null,
+    hiddenSize: VOCABULARY,
+    labels: null,
     identity: () => (this.options.format === undefined ? null : { hash: '', format: this.options.format }),
   }
   readonly adapterSet = {

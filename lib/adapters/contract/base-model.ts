@@ -17,10 +17,22 @@ export interface BaseModel {
   readonly ties: ReadonlyMap<string, string>
   /** Names of weights [out, in] that checkpoints and adapter files store as [in, out]. */
   readonly transposed: ReadonlySet<string>
+  /** D: width of the hidden states. */
+  readonly hiddenSize: number
+  /** Names of the labels of its head (`score`); null without one. */
+  readonly labels: readonly string[] | null
   /** The prefix of the text model's modules in a model that wraps one; null for others. */
   readonly textPrefix: string | null
   /** Null for a model without a checkpoint. */
   identity(): BaseIdentity | null
+}
+
+/** The weight of a head of labels, [labels, D], by its name in checkpoints and in adapters. */
+export const SCORE_WEIGHT = 'score.weight'
+
+/** Returns the base with a head of labels. */
+export function withLabels(base: BaseModel, labels: readonly string[]): BaseModel {
+  return { ...base, labels, weights: new Map([...base.weights, [SCORE_WEIGHT, [labels.length, base.hiddenSize]]]) }
 }
 
 /**

@@ -16,7 +16,7 @@ import { float32FromHalf } from '../../tensor/half.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
-import type { BaseModel } from '../contract/base-model.js'
+import { type BaseModel, SCORE_WEIGHT } from '../contract/base-model.js'
 import { patternsIn } from '../contract/patterns.js'
 import { targetsInFile, writeEntries } from '../contract/peft-entries.js'
 import { adapterMethod, configFromPeft } from '../registry.js'
@@ -27,7 +27,7 @@ import type { AdapterProvenance, BaseName, StoredAdapter } from './stored-adapte
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
-/** Tasks with their own head, which PEFT trains whole. */
+/** Tasks with their own head, which PEFT trains whole; of these, heads of labels are read. */
 const headTasks = ['SEQ_CLS', 'TOKEN_CLS', 'QUESTION_ANS']
 const root = 'base_model.'
 const prefix = `${root}model.`
@@ -49,11 +49,15 @@ export async function readAdapterFolder(
     if (json[option]) throw unsupported(`${option}, which is not supported`)
   const { bias, task_type: task, modules_to_save: heads } = json
   if ((bias ?? 'none') !== 'none') throw unsupported(`bias ${quoted(bias)}; only "none" is supported`)
-  if (Array.isArray(heads) && headTasks.some((known) => known === task)) {
+  const isScored = task === 'SEQ_CLS' && header.tensors.has(`${prefix}${SCORE_WEIGHT}`)
+  if (Array.isArray(heads) && headTasks.some((known) => known === task) && !isScored) {
     const what = `the task_type ${quoted(task)}: it trained a head other than a language model's (${heads.join(', ')})`
     throw unsupported(`${what}, which is not supported`)
   }
-  const config = configIn({ ...json, node_mora: own }, configPath)
+  // PEFT names both heads that transformers knows, whichever there is.
+  const modules_to_save =
+    isScored && Array.isArray(heads) ? [...new Set(heads)].filter((name) => name !== 'classifier') : heads
+  const config = configIn({ ...json, modules_to_save, node_mora: own }, configPath)
   const kinds = tensorKinds(adapterMethod(config.method))
   const values = [...header.tensors.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0)
   const bytes = { tensors: 4 * values, making: 4 * values }
@@ -157,7 +161,11 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
     if (value === undefined || typeof value === 'string') return value
     throw new InputError('malformed-file', `${path}: expected a text for node_mora.${key} but found ${quoted(value)}.`)
   }
-  return { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
+  const { labels } = own
+  if (labels !== undefined && !(Array.isArray(labels) && labels.every((name) => typeof name === 'string')))
+    throw new InputError('malformed-file', `${path}: expected a list of names for node_mora.labels.`)
+  const hashes = { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
+  return labels === undefined ? hashes : { ...hashes, labels }
 }
 
 async function readTensors(
@@ -246,7 +254,7 @@ export async function writeAdapterFolder(
     rank_pattern: method.lacks?.includes('rankPattern') ? undefined : config.rankPattern,
     revision: base.revision,
     target_modules: targetsInFile(config.targetModules, [...layers.keys()], textPrefix),
-    task_type: 'CAUSAL_LM',
+    task_type: modules.has(SCORE_WEIGHT) ? 'SEQ_CLS' : 'CAUSAL_LM',
     ...entriesOfMethod,
     ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),
   }

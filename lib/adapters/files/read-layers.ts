@@ -7,7 +7,7 @@ import type { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
-import { type BaseModel, moduleInModel, requireUntied } from '../contract/base-model.js'
+import { type BaseModel, moduleInModel, requireUntied, SCORE_WEIGHT, withLabels } from '../contract/base-model.js'
 import { fittingTargets, selectTargets } from '../contract/patterns.js'
 import { type ContinuedBy, continuedBy } from '../new-adapter.js'
 import { adapterMethod, requireForm } from '../registry.js'
@@ -24,6 +24,8 @@ export interface LoadedAdapter<L extends LayerFacts> {
   layers: Map<L, LayerAdapter>
   /** Weights that were trained whole, by the names of those that they replace. */
   modules: Map<string, Parameter>
+  /** Names of the labels of a head that it brings to a model without one. */
+  labels?: readonly string[]
 }
 
 export interface ReadAdapterOptions extends HubOptions {
@@ -60,10 +62,12 @@ export async function readAdapterLayers<L extends LayerFacts>(
 function layersOf<L extends LayerFacts>(
   stored: StoredAdapter,
   linears: readonly L[],
-  base: BaseModel,
+  model: BaseModel,
   { device, adapter, allowOtherBase = false, onWarning }: ReadAdapterOptions,
 ): LoadedAdapter<L> {
   const { folder } = stored
+  const labels = labelsOf(stored, model)
+  const base = labels ? withLabels(model, labels) : model
   requireQuickPatterns(
     stored.config,
     linears.map(({ name }) => name),
@@ -108,5 +112,17 @@ function layersOf<L extends LayerFacts>(
     modules: new Map([...tensors].map(readModule)),
   }))
   const { baseHash, baseFormat, ...elsewhere } = stored.provenance
-  return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules }
+  return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules, labels }
+}
+
+/** Returns the labels of an adapter's head if the model has none; throws if they are not the model's. */
+function labelsOf(stored: StoredAdapter, { labels }: BaseModel): readonly string[] | undefined {
+  const head = stored.modules.get(SCORE_WEIGHT)
+  const { labels: named } = stored.provenance
+  if (named && labels && named.join('\n') !== labels.join('\n'))
+    throw unfitAdapter(stored, `its labels are ${named.join(', ')}, and the model's ${labels.join(', ')}`)
+  if (!head || labels) return undefined
+  if (named && named.length !== head.shape[0])
+    throw unfitAdapter(stored, `it names ${named.length} labels, and its head has ${head.shape[0]}`)
+  return named ?? Array.from({ length: head.shape[0]! }, (_, i) => `LABEL_${i}`)
 }

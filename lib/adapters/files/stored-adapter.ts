@@ -13,6 +13,8 @@ export interface AdapterProvenance {
   readonly baseFormat?: string
   /** Identity of the chat template that its rows were rendered with. */
   readonly templateHash?: string
+  /** Names of the labels of the head that it trained. */
+  readonly labels?: readonly string[]
 }
 
 export interface StoredAdapter {

@@ -1,18 +1,21 @@
-/** Rows of answers: pairs, of which one is preferred, and answers that are judged good or bad. */
+/** Rows that are compared: pairs, of which one is preferred, answers that are judged good or bad, and texts with labels. */
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { quoted } from '../../common/errors.js'
 import { checked, malformedRow } from './check.js'
 import { type Turn, turnsOf } from './conversation.js'
 import type { FormedRow } from './formed-row.js'
+import type { LabelNames } from './labels.js'
 import {
   type AnswersRow,
   answeredRow,
   answerTurns,
   conversation,
   IGNORED_LABEL,
+  type LabelledRow,
   messagesRow,
   opening,
+  promptRow,
   type Row,
   untrained,
 } from './rows.js'
@@ -24,7 +27,32 @@ import {
 export function pairRow(row: FormedRow): AnswersRow {
   const parts = ['chosen', 'rejected'] as const
   const answers = isTokenised(row) ? parts.map((part) => tokenisedAnswer(row, part)) : impliedPrompt(row)
-  return { kind: 'answers', answers: answers ?? parts.map((part) => answeredRow(row, part)) }
+  const margin = row.has('margin') ? row.value('margin') : undefined
+  if (margin !== undefined && !Number.isFinite(margin))
+    throw malformedRow(row.where, `${row.name('margin')}: expected a number but received ${quoted(margin)}`)
+  return {
+    kind: 'answers',
+    answers: answers ?? parts.map((part) => answeredRow(row, part)),
+    ...(margin !== undefined && { margin: margin as number }),
+  }
+}
+
+/**
+ * Returns a text and the number of its label. A prompt alone is a user's turn; a prompt and its answer are a conversation.
+ * @throws InputError `malformed-row`
+ */
+export function labelledRow(row: FormedRow, labels: LabelNames): LabelledRow {
+  const label = labels.numberOf(row.value('label'), row.name('label'), row.where)
+  return { kind: 'labelled', of: labelledText(row), label }
+}
+
+function labelledText(row: FormedRow): Row {
+  if (row.has('text')) return { kind: 'text', text: row.text('text') }
+  if (row.has('completion')) return answeredRow(row, 'completion')
+  if (row.has('messages')) return messagesRow(row, conversation(row))
+  const { prompt, messages, ...context } = promptRow(row)
+  if (prompt !== undefined) return { kind: 'completion', prompt, completion: '' }
+  return { kind: 'messages', messages: messages!, ...context }
 }
 
 /**

@@ -11,6 +11,7 @@ export const ROW_PARTS = [
   'completion',
   'chosen',
   'rejected',
+  'margin',
   'label',
   'messages',
   'system',
@@ -97,13 +98,24 @@ const preference = (name: string, madeFor: string, columns: RowForm['columns'], 
   madeFor,
   use: '`--objective dpo` and others of pairs',
   columns,
-  ...(input.length > 0 && { optional: { input } }),
+  optional: { margin: ['margin'], ...(input.length > 0 && { input }) },
 })
 
 /** An answer, and whether it is good. */
 const judgement = (name: string, madeFor: string, columns: RowForm['columns'], input: PartColumns = []): RowForm => ({
-  ...preference(name, madeFor, columns, input),
+  name,
+  madeFor,
   use: '`--objective kto`',
+  columns,
+  ...(input.length > 0 && { optional: { input } }),
+})
+
+/** A text and its label. */
+const labelled = (name: string, madeFor: string, columns: RowForm['columns']): RowForm => ({
+  name,
+  madeFor,
+  use: '`--objective classify`',
+  columns: { ...columns, label: ['label'] },
 })
 
 const pubmedqa = (name: string, contexts: string): RowForm =>
@@ -311,18 +323,24 @@ export const ROW_FORMS: readonly RowForm[] = [
     ['input'],
   ),
   judgement('judgement-messages', 'ms-swift', { messages: ['messages'], label: ['label'] }),
+  labelled('labelled', 'texts and their labels (IMDB, AG News)', { text: ['text'] }),
+  labelled('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'] }),
+  labelled('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'] }),
   { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
   promptAlone('prompt'),
   promptAlone('question'),
   promptAlone('problem'),
 ]
 
-/** The rows of a run: each one a text or conversation, two answers to a prompt, or an answer and whether it is good. */
-export const ROW_KINDS = ['examples', 'pairs', 'judged'] as const
+/**
+ * The rows of a run: each one a text or conversation, two answers to a prompt, an answer and whether it is good, or a text and its
+ * label.
+ */
+export const ROW_KINDS = ['examples', 'pairs', 'judged', 'labelled'] as const
 export type RowKind = (typeof ROW_KINDS)[number]
 
 /** What a row is read for: training, a prompt alone, a question to answer in words, or a multiple-choice question. */
-export type Purpose = 'training' | 'pairs' | 'judged' | 'prompt' | 'question' | 'choices'
+export type Purpose = 'training' | 'pairs' | 'judged' | 'labelled' | 'prompt' | 'question' | 'choices'
 
 /** Columns that change what a row means, and are not read. */
 export interface UnreadColumns {
@@ -360,7 +378,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],
-    purposes: ['training', 'pairs', 'judged', 'prompt', 'question', 'choices'],
+    purposes: ['training', 'pairs', 'judged', 'labelled', 'prompt', 'question', 'choices'],
     matters: isPresent,
     besideText: true,
     meaning: 'more than text, and only text is read',
@@ -374,7 +392,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['context', 'passage'],
-    purposes: ['training', 'pairs', 'judged', 'prompt', 'question', 'choices'],
+    purposes: ['training', 'pairs', 'judged', 'labelled', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
     way: "put it after the prompt (the option columns: { prompt: 'question', input: 'context', completion: 'answer' })",

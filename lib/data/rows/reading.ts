@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
-import { judgedRow, pairRow } from './answers.js'
+import { judgedRow, labelledRow, pairRow } from './answers.js'
 import { malformedRow } from './check.js'
 import { type ChoiceRow, choicesOf } from './choices.js'
 import { RowColumns } from './columns.js'
@@ -20,9 +20,11 @@ import {
   type UnreadColumns,
 } from './forms.js'
 import { hellaswagRow } from './hellaswag.js'
+import { LabelNames } from './labels.js'
 import type { DataRecord } from './record.js'
 import {
   type AnswersRow,
+  type LabelledRow,
   type PromptRow,
   promptRow,
   type QuestionRow,
@@ -84,11 +86,21 @@ export class RowReading {
   readonly #known = new Map<string, KnownForm>()
 
   /** What the reading of a row depends on. */
-  readonly options: ReadingOptions & { rows?: Exclude<RowKind, 'examples'> }
+  readonly options: ReadingOptions & { rows?: Exclude<RowKind, 'examples'>; labels?: readonly string[] | undefined }
+
+  /** The labels of labelled rows. */
+  readonly labels: LabelNames | undefined
 
   /** @throws UsageError `bad-value` */
-  constructor({ text, columns, ignoreColumns, rows }: ReadingOptions & { rows?: RowKind } = {}) {
-    this.options = { text, columns, ignoreColumns, rows: rows === 'examples' ? undefined : rows }
+  constructor({
+    text,
+    columns,
+    ignoreColumns,
+    rows,
+    labels,
+  }: ReadingOptions & { rows?: RowKind; labels?: readonly string[] | undefined } = {}) {
+    this.options = { text, columns, ignoreColumns, rows: rows === 'examples' ? undefined : rows, labels }
+    this.labels = rows === 'labelled' ? new LabelNames(labels) : undefined
     this.#text = text === undefined ? null : new TextTemplate(text)
     this.#named = columns === undefined ? null : namedForm(columns)
     this.#ignored = new Set(ignoreColumns)
@@ -114,15 +126,16 @@ export class RowReading {
   }
 
   /**
-   * Returns a row of the kind that is wanted: what is trained of it, or answers to a prompt.
+   * Returns a row of the kind that is wanted: what is trained of it, answers to a prompt, or a text with its label.
    * @throws InputError `malformed-row`
    */
-  wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow {
+  wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow | LabelledRow {
     const { rows } = this.options
     if (!rows) return this.training(record, account)
     const row = this.#formed(this.#columns(record), rows)
     const read = row.trained.filter((name) => name !== row.name('weight'))
     account?.add(row.form.name, read, row.columns.allNames)
+    if (this.labels) return labelledRow(row, this.labels)
     return rows === 'pairs' ? pairRow(row) : judgedRow(row)
   }
 
@@ -232,15 +245,16 @@ const MOST_NAMED = 300
 
 /** Whether rows of a form can be read for a purpose. Multiple-choice questions are, for any, in order to refuse them by name. */
 function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpose: Purpose): boolean {
-  const { completion = optional.completion, messages, prompt, chosen, rejected, label } = columns
+  const { completion = optional.completion, messages, prompt, text, chosen, rejected, label } = columns
   if (purpose === 'pairs') return Boolean(chosen && rejected)
   if (purpose === 'judged') return Boolean(label && (messages ?? (prompt && completion)))
+  if (purpose === 'labelled') return Boolean(label && (text ?? messages ?? prompt))
   if (chosen || label) return false
   if (columns.choices) return true
   if (purpose === 'choices') return fixedChoices !== undefined
   if (purpose === 'prompt') return Boolean(messages ?? prompt)
   if (purpose === 'question') return messages !== undefined || Boolean(prompt && (columns.answer ?? completion))
-  return Boolean(columns.input_ids ?? columns.text ?? messages ?? (prompt && completion))
+  return Boolean(columns.input_ids ?? text ?? messages ?? (prompt && completion))
 }
 
 const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
@@ -277,6 +291,7 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
 /** Parts that a row may lack, although their column is named. */
 const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
   'input',
+  'margin',
   'system',
   'history',
   'tools',
@@ -290,6 +305,7 @@ const NEEDED: Record<Purpose, string> = {
   training: 'text, messages, input_ids, or prompt and completion',
   pairs: 'chosen and rejected, and their prompt unless they begin with it',
   judged: 'label, and messages, or prompt and completion',
+  labelled: 'label, and text, messages or prompt',
   prompt: 'prompt or messages',
   question: 'prompt and answer',
   choices: 'question, choices and answer',
@@ -321,6 +337,7 @@ function suggestion(columns: RowColumns, purpose: Purpose): string {
   const { names } = columns
   if (purpose === 'choices') return "question: 'COLUMN', choices: 'COLUMN', answer: 'COLUMN'"
   if (purpose === 'pairs') return "prompt: 'COLUMN', chosen: 'COLUMN', rejected: 'COLUMN'"
+  if (purpose === 'labelled') return "text: 'COLUMN', label: 'COLUMN'"
   if (purpose === 'judged') return "prompt: 'COLUMN', completion: 'COLUMN', label: 'COLUMN'"
   const texts = names.filter((name) => ['string', 'number'].includes(typeof columns.value(name)))
   if (purpose === 'training' && texts.length === 1) return `text: '${texts[0]}'`

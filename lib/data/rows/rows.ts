@@ -48,6 +48,15 @@ export interface AnswersRow {
   answers: Row[]
   /** Whether a judged answer is good. */
   isGood?: boolean
+  /** By how much the chosen answer is better. */
+  margin?: number
+}
+
+/** A text, a prompt or a conversation, and the number of its label. */
+export interface LabelledRow {
+  kind: 'labelled'
+  of: Row
+  label: number
 }
 
 /** A row, and the factor of its loss if it is not 1. */

@@ -1,4 +1,5 @@
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
+import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import { trainedWeight } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
@@ -100,6 +101,7 @@ export class AdapterSet {
     const { allowOtherBase, as, offline, onDownload, onWarning } = options
     const reading = { device, adapter: name, allowOtherBase, as, offline, onDownload, onWarning }
     const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, reading)
+    if (loaded.labels) this.model.addHead(loaded.labels)
     this.#attach(name, loaded)
     return loaded.config
   }
@@ -125,7 +127,9 @@ export class AdapterSet {
       [...layers].map(([linear, layer]) => [linear.name, tensorsToStore(method, config, linear, targets, layer)]),
     )
     const modules = new Map(options.modules === false ? [] : [...whole].map(([slot, values]) => [slot.name, values]))
-    const complete = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
+    const { labels } = this.model.base
+    const known = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
+    const complete = labels && modules.has(SCORE_WEIGHT) ? { ...known, labels } : known
     const written = modules.size > 0 ? config : { ...config, modulesToSave: [] }
     await saveAdapter(this.model, { config: written, tensors, modules, provenance: complete }, folder)
   }
@@ -272,6 +276,14 @@ export class AdapterSet {
     if (!active) return
     using nonFinite = keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' })) // the writer counts them itself
     for (const adapter of this.#active()) adapter.edits.get(slot)?.(values, nonFinite)
+  }
+
+  /** Whether a head that `addHead` made is trained, or given by a merged adapter, and with `active` by an active one. */
+  hasHead(active: boolean): boolean {
+    const slot = this.model.slots.find(({ name }) => name === SCORE_WEIGHT)
+    if (!slot) return false
+    const gives = (adapter: ModelAdapter) => (adapter.merged || (active && adapter.active)) && adapter.edits.has(slot)
+    return slot.own.parameter !== null || [...this.#adapters.values()].some(gives)
   }
 
   /** Whether `fill` writes the same values as the weight's file. */

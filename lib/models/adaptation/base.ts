@@ -17,11 +17,13 @@ import { ModelSource } from '../read/model-source.js'
 
 /** A model as adapters see it. */
 export function baseModelOf(config: ModelConfig, source: ModelSource | null): BaseModel {
-  const { network, tiedEmbeddings, text } = config
+  const { network, tiedEmbeddings, hiddenSize, labels, text } = config
   return {
     weights: source?.shapes ?? weightShapes(config),
-    ties: new Map(tiedEmbeddings ? [[`${network.head}.weight`, `${network.embeddings}.weight`]] : []),
+    ties: new Map(tiedEmbeddings && !labels ? [[`${network.head}.weight`, `${network.embeddings}.weight`]] : []),
     transposed: transposedWeights(network),
+    hiddenSize,
+    labels: labels ?? null,
     textPrefix: text ? network.basePrefix : null,
     identity: () => source?.identity() ?? null,
   }

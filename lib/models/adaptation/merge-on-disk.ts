@@ -88,7 +88,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })
   using loaded = await openAdapter(model, device, options)
   const { source } = loaded
-  const { config } = source
+  const config = loaded.labels ? { ...source.config, labels: loaded.labels } : source.config
   // Only GGUF's form of another tokenizer has to be made: all else is copied.
   const copied = source.format === 'gguf' || outputFormat(output, format) === 'safetensors'
   const tokenizer = copied ? null : await loadTokenizer(source.path)
@@ -101,7 +101,9 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   using largestChange = keep(Tensor.zeros([1], { device }))
   const fill = (name: string, values: Tensor): void => {
-    source.loadInto(name, values)
+    if (source.shapes.has(name)) source.loadInto(name, values)
+    // A head that only the adapter has.
+    else native.fill(values.native, 0)
     const edit = edits.get(name)
     if (!edit) return
     using before = keep(Tensor.empty(values.shape, values))

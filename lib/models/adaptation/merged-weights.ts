@@ -154,7 +154,8 @@ export class MergedWeights {
   }
 
   #isInFile(slot: WeightSlot): boolean {
-    return this.model.source !== null && slot.own.parameter === null && !this.#changed.has(slot)
+    const { source } = this.model
+    return source?.shapes.has(slot.name) === true && slot.own.parameter === null && !this.#changed.has(slot)
   }
 
   #counter(): Tensor {

@@ -23,6 +23,8 @@ export interface AdaptedModel {
   readonly slots: readonly WeightSlot[]
   /** A weight by its name in Hugging Face's checkpoints. */
   slot(name: string): WeightSlot
+  /** Adds a head of labels. */
+  addHead(labels: readonly string[]): void
   /** Every layer that can have an adapter. */
   adaptableLayers(): Linear[]
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { BaseModel } from '../../adapters/contract/base-model.js'
 import { aFlag, aSignal, aText, check, expecting, optionsSchema } from '../../common/arguments.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
@@ -18,7 +19,8 @@ export interface SaveOptions extends WrittenForm {
 /** A model in memory: its weights, and what its adapters add to them. */
 export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device'> {
   slot(name: string): WeightSlot
-  readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored'>
+  readonly base: Pick<BaseModel, 'labels'>
+  readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored' | 'hasHead'>
 }
 
 const saveModelArguments = {
@@ -41,7 +43,9 @@ export async function saveModel(model: SavedModel, output: string, options: Save
   check({ output, options }, saveModelArguments)
   const { dtype, format, quantise, imatrix, mergeActive = false, signal } = options
   signal?.throwIfAborted()
-  const { config, tokenizer, source, device, adapterSet } = model
+  const { tokenizer, source, device, base, adapterSet } = model
+  const config =
+    base.labels && adapterSet.hasHead(mergeActive) ? { ...model.config, labels: base.labels } : model.config
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
   const isUnchanged = (name: string): boolean => adapterSet.isAsStored(model.slot(name), mergeActive)
   await writeModel({ config, tokenizer, source, device, fill, isUnchanged }, output, {

@@ -5,7 +5,7 @@ import type { JsonObject } from '../../io/json.js'
 const quiet = new Set(
   (
     '_name_or_path architectures attention_dropout attn_pdrop bos_token_id chunk_size_feed_forward dtype embd_pdrop ' +
-    'eos_token_id id2label is_encoder_decoder label2id model_type output_attentions output_hidden_states pad_token_id ' +
+    'eos_token_id id2label is_encoder_decoder label2id model_type num_labels output_attentions output_hidden_states pad_token_id ' +
     'pretraining_tp problem_type resid_pdrop return_dict summary_activation summary_first_dropout ' +
     'summary_proj_to_labels summary_type summary_use_proj transformers_version use_cache ' +
     'auto_map is_llama_config torch_dtype transformers.js_config unsloth_fixed unsloth_version'

@@ -1,4 +1,4 @@
-import { quoted, UsageError } from '../../common/errors.js'
+import { InputError, quoted, UsageError } from '../../common/errors.js'
 import { asMessage } from '../../common/printable.js'
 import { isJsonObject, type JsonObject } from '../../io/json.js'
 import type { ModelConfig } from '../network/model-config.js'
@@ -33,10 +33,12 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
   }
   const read = new ConfigReader(json, source)
   const { sizes, tiedEmbeddings, network } = family.read(read)
+  const labels = labelsIn(json, source)
   const config: ModelConfig = {
     architecture: family.modelType,
     ...sizes,
-    tiedEmbeddings,
+    tiedEmbeddings: tiedEmbeddings || labels !== undefined,
+    ...(labels && { labels }),
     network,
     initializerRange: read.number('initializer_range', 0.02),
     eosIds: [json.eos_token_id].flat().filter((id): id is number => typeof id === 'number'),
@@ -46,6 +48,20 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
   const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
   if (unread.length > 0) onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
   return config
+}
+
+/** The end of the name of a class with a head of labels. */
+export const CLASSIFIER = 'ForSequenceClassification'
+
+/** Returns the names of the labels of a model with a head of its own; without any, transformers means two. */
+function labelsIn({ architectures, id2label }: JsonObject, source: string): string[] | undefined {
+  if (!Array.isArray(architectures) || !String(architectures[0]).endsWith(CLASSIFIER)) return undefined
+  const names = isJsonObject(id2label) ? id2label : { 0: 'LABEL_0', 1: 'LABEL_1' }
+  return Object.keys(names).map((_, i) => {
+    const name = names[String(i)]
+    if (typeof name === 'string') return name
+    throw new InputError('malformed-file', `${source}: expected a name for label ${i} in id2label but found none.`)
+  })
 }
 
 /** Parses `text_config`; the keys beside it are about towers, but for special tokens and whether the head is tied. */
@@ -67,5 +83,7 @@ function parseWrapped(
   }
   const text = parseConfig(own, `${source}, text_config`, onWarning)
   const network = withPrefix(text.network, text.network.basePrefix, WRAPPED_PREFIX)
+  if (labelsIn(json, source))
+    throw read.unsupported('architectures', json.architectures, 'it wraps a text model, and its head is not read')
   return { ...text, architecture: String(json.model_type), network, json, text }
 }

@@ -1,3 +1,4 @@
+import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import { UsageError } from '../../common/errors.js'
 import type { Batch } from '../../data/batch.js'
 import type { FloatDType, NativeDevice } from '../../native/addon.js'
@@ -17,7 +18,7 @@ import type { Shards } from '../../tensor/shards.js'
 import type { Steps } from '../../tensor/steps.js'
 import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { Weight } from '../../tensor/weight.js'
+import { type Weight, weightOf } from '../../tensor/weight.js'
 import { DecoderBlock } from './decoder-block.js'
 import { type EmbeddingNoise, embeddingNoise } from './embedding-noise.js'
 import type { ForwardContext } from './forward-context.js'
@@ -66,8 +67,10 @@ export class Decoder {
   readonly finalNorm: Norm
   /** Output head [V, D]; null where it is tied to the embeddings. */
   readonly untiedHead: Linear | null
+  /** Head of labels [labels, D] in float32; null without one. */
+  score: Weight | null
   /** Every weight, in the order of the checkpoint. */
-  readonly slots: readonly WeightSlot[]
+  readonly slots: WeightSlot[]
   /** The shards of the matrices; null if ranks do not shard them. */
   readonly shards: Shards | null
   /** Rows of at least this many tokens use different rotary angles. */
@@ -91,6 +94,7 @@ export class Decoder {
     this.blocks = network.blocks.map((plan) => new DecoderBlock(plan, weights))
     this.finalNorm = new Norm(network.finalNorm, weights)
     this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
+    this.score = config.labels ? weightOf(weights.float32(SCORE_WEIGHT)) : null
     this.slots = [
       ...WeightSlot.ofLinear(this.embeddingTable),
       ...(positions ? [WeightSlot.ofWeight(positions, this, 'positions')] : []),
@@ -98,6 +102,7 @@ export class Decoder {
       ...this.blocks.flatMap(({ slots }) => slots),
       ...this.finalNorm.slots,
       ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
+      ...(this.score ? [WeightSlot.ofWeight(SCORE_WEIGHT, this, 'score')] : []),
     ]
     this.longRowsFrom = Math.min(...rotaryPlans(network).map(longRowsFrom))
     this.#unlikeFrom = Math.min(this.longRowsFrom, ...rotaryPlans(network).map(stretchedRowsFrom))
@@ -111,8 +116,25 @@ export class Decoder {
     return this.untiedHead ?? this.embeddingTable
   }
 
-  /** The head's weight with what adapters add, for one product: owned by the running scope. */
+  /** Adds a head of labels [labels, D] to a network that has none, and returns its place. */
+  addScore(values: Tensor): WeightSlot {
+    this.score = weightOf(values)
+    const slot = WeightSlot.ofWeight(SCORE_WEIGHT, this, 'score')
+    this.slots.push(slot)
+    return slot
+  }
+
+  /**
+   * The head's weight with what adapters add, for one product: owned by the running scope.
+   * @throws UsageError `no-head` in a classifier
+   */
   adaptedHead(): Weight {
+    if (this.config.labels) {
+      throw new UsageError(
+        'no-head',
+        'The model is a classifier or a reward model: it scores texts, and has no head that predicts or writes them.',
+      )
+    }
     return this.headTable.adaptedWeight()
   }
 

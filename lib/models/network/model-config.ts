@@ -27,6 +27,8 @@ export interface ModelConfig extends ModelSizes {
   readonly architecture: string
   /** Whether the output head is the embeddings' table. */
   readonly tiedEmbeddings: boolean
+  /** Names of the labels that its head scores (`…ForSequenceClassification`), which has no output head then; absent: none. */
+  readonly labels?: readonly string[]
   /** The network's structure. */
   readonly network: NetworkPlan
   /** Standard deviation of random weights, for training from scratch. */

@@ -1,5 +1,7 @@
 import { aFunction, badValue, check, optionsSchema, positive, wholes } from '../../common/arguments.js'
+import { UsageError } from '../../common/errors.js'
 import { sumOfChunks } from '../../tensor/chunks.js'
+import { cast } from '../../tensor/operations/arithmetic.js'
 import { slice } from '../../tensor/operations/indexing.js'
 import { type LogitsForm, logitsOf, rowsOfLogits, targetLogProbs } from '../../tensor/operations/loss.js'
 import { scope } from '../../tensor/scope.js'
@@ -41,8 +43,11 @@ export class ModelOutput implements Disposable {
   /** The tensors that it consists of: a scope that returns it passes them on. */
   readonly tensors: readonly Tensor[]
   readonly #form: LogitsForm
-  /** The output head's weight with what adapters add. */
-  readonly #head: Weight
+  readonly #decoder: Decoder
+  /** The output head's weight with what adapters add; null in a classifier. */
+  readonly #ownHead: Weight | null
+  /** The head of labels; null without one. */
+  readonly #score: Weight | null
 
   constructor(
     /** Hidden states after the final norm, [N, D] in the model's dtype. */
@@ -50,9 +55,30 @@ export class ModelOutput implements Disposable {
     decoder: Decoder,
   ) {
     this.#form = decoder.network.logits
-    this.#head = decoder.adaptedHead()
+    this.#decoder = decoder
+    this.#score = decoder.score
+    const head = decoder.config.labels ? null : decoder.adaptedHead()
+    this.#ownHead = head
     // Without adapters, the head is the model's own.
-    this.tensors = this.#head === decoder.headTable.weight ? [hidden] : [hidden, ...this.#head.tensors]
+    this.tensors = !head || head === decoder.headTable.weight ? [hidden] : [hidden, ...head.tensors]
+  }
+
+  /** @throws UsageError `no-head` in a classifier */
+  get #head(): Weight {
+    return this.#ownHead ?? this.#decoder.adaptedHead()
+  }
+
+  /**
+   * Returns the scores of each label by the head of a classifier or a reward model, [N, labels] float32, with gradients.
+   * @throws UsageError `no-head` of a model without such a head
+   */
+  scores(): Float32Tensor {
+    const score = this.#score
+    if (score) return scope(() => logitsOf(cast(this.hidden, 'float32'), score)) as Float32Tensor
+    throw new UsageError(
+      'no-head',
+      'The model has no head that scores texts: load one with it, or an adapter that trained one (--objective reward or classify).',
+    )
   }
 
   /** Returns the float32 logits [to - from, V] of rows [from, to), by default all: 4 V bytes each. */

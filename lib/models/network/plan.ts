@@ -1,5 +1,6 @@
 /** The structure of a model's network: every family describes its own with these types, and the decoder is built from them. */
 import type { LayerFacts, LayerRole } from '../../adapters/contract/adapter.js'
+import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import type { Activation } from '../../native/addon.js'
 import type { RotaryConfig } from '../../nn/rotary.js'
 import type { AttentionShape, Softmax } from '../../tensor/operations/attention.js'
@@ -149,6 +150,8 @@ export interface NetworkPlan {
 }
 
 interface NetworkSizes {
+  /** Names of the labels of its head, which is there in place of an output head then. */
+  readonly labels?: readonly string[]
   readonly network: NetworkPlan
   readonly vocabularySize: number
   readonly hiddenSize: number
@@ -201,7 +204,8 @@ export function weightShapes(config: NetworkSizes): Map<string, readonly number[
     if (outputScale) shapes.set(outputScale.name, [1])
   }
   norm(network.finalNorm)
-  if (!config.tiedEmbeddings) shapes.set(`${network.head}.weight`, [vocabularySize, hiddenSize])
+  if (config.labels) shapes.set(SCORE_WEIGHT, [config.labels.length, hiddenSize])
+  else if (!config.tiedEmbeddings) shapes.set(`${network.head}.weight`, [vocabularySize, hiddenSize])
   return shapes
 }
 

@@ -30,7 +30,7 @@ export function defaultDType({ source }: WritableModel): FloatDType {
 export function defaultDTypeOf(model: WritableModel, name: string): FloatDType {
   const { source } = model
   const usual = defaultDType(model)
-  return source?.format === 'folder' ? floatOr(source.weights.get(name)!.dtype, usual) : usual
+  return source?.format === 'folder' ? floatOr(source.weights.get(name)?.dtype ?? 'float32', usual) : usual
 }
 
 const floatOr = (dtype: string, other: FloatDType): FloatDType =>

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { readTokenizerGguf } from '../../data/tokenizer/from-gguf.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
-import { foreignJson } from '../../io/json.js'
+import { foreignJson, type JsonObject } from '../../io/json.js'
 import { companionFiles } from '../../io/model-folder.js'
 import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
@@ -11,6 +11,7 @@ import type { SafetensorsDType } from '../../io/stored-dtype.js'
 import { elementsOf, type FloatDType, native } from '../../native/addon.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor, transposedView } from '../../tensor/tensor.js'
+import { CLASSIFIER } from '../families/parse-config.js'
 import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { FileTensor } from '../read/file-tensor.js'
 import { NF4_BLOCK } from '../read/quantise-on-load.js'
@@ -75,10 +76,11 @@ export async function writeModelFolder(
   for (const stored of source?.kept ?? []) entries.push(keptEntry(model, stored, dtype, writing))
   await replaceFolder(folder, async (temporary) => {
     await writeShardedSafetensors(temporary, entries)
-    const { json: read } = model.config
+    const { json: read, labels } = model.config
     // Newer configurations call torch_dtype `dtype`.
     const json = {
       ...read,
+      ...(labels && classifierJson(read, labels)),
       [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype,
       ...(quantisation && { quantization_config: quantisation }),
     }
@@ -89,6 +91,16 @@ export async function writeModelFolder(
       await writeFileAtomic(path, content)
     }
   })
+}
+
+/** Returns the entries of `config.json` that make a model a classifier in transformers. */
+function classifierJson({ architectures }: JsonObject, labels: readonly string[]): JsonObject {
+  const [ofText = ''] = Array.isArray(architectures) ? architectures.map(String) : []
+  return {
+    architectures: [ofText.replace(/(For[A-Z]\w*|LMHeadModel|Model)?$/, CLASSIFIER)],
+    id2label: Object.fromEntries(labels.map((name, i) => [i, name])),
+    label2id: Object.fromEntries(labels.map((name, i) => [name, i])),
+  }
 }
 
 /** Returns a tensor that is no weight of the text model: as its file has it, or its values where they are quantised. */

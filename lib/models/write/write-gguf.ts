@@ -76,6 +76,12 @@ export async function writeModelGguf(
   { dtype = defaultDType(model), quantise, importance = null, onTensor }: WriteGgufOptions = {},
 ): Promise<void> {
   const { config } = model
+  if (config.labels) {
+    throw new UsageError(
+      'unfit-options',
+      'GGUF files have no place for a head that scores texts: write a folder (the option format: safetensors).',
+    )
+  }
   const family = ggufFamilyOf(config)
   const parts = [...weightShapes(config)].flatMap(([weight, shape]) =>
     ggufTensors(weight, shape[0]!, family.names).map((part): WeightPart => ({ ...part, weight, shape })),

@@ -1,8 +1,9 @@
 /** Decides which tensors a run trains, in the same way for a new run and a resumed one. */
 import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
+import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
 import { isSelected } from '../../adapters/contract/patterns.js'
-import { selectModules } from '../../adapters/files/modules-to-save.js'
+import { moduleOf, selectModules } from '../../adapters/files/modules-to-save.js'
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
@@ -39,7 +40,8 @@ export interface TrainedPart {
 export interface PlannedPart {
   /** Null for an adapter that exists, in the model or in a folder. */
   readonly cost: AdapterCost | null
-  make(): Promise<TrainedPart>
+  /** @param labels of the head that is trained too */
+  make(labels?: readonly string[]): Promise<TrainedPart>
 }
 
 /**
@@ -51,8 +53,21 @@ export function planModel(model: TrainableModel, options: TrainSettings, notice:
   model.compute = computeOf(model, options)
   if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
   const active = model.adapterSet.activeNames()
-  if (active.length > 0) return { cost: null, make: async () => existingAdapter(model, active, options) }
-  if (options.adapter !== undefined) return { cost: null, make: () => adapterInFolder(model, options, notice) }
+  if (active.length > 0) {
+    const make: PlannedPart['make'] = async (labels) => {
+      requireHead(model, labels, `the active adapter ${active[0]}`)
+      return existingAdapter(model, active, options)
+    }
+    return { cost: null, make }
+  }
+  if (options.adapter !== undefined) {
+    const make: PlannedPart['make'] = async (labels) => {
+      const part = await adapterInFolder(model, options, notice)
+      requireHead(model, labels, `the adapter ${options.adapter}`)
+      return part
+    }
+    return { cost: null, make }
+  }
   const wanted = newAdapterOptions(options)
   return wanted.method === 'full'
     ? everyWeight(model, options)
@@ -60,14 +75,15 @@ export function planModel(model: TrainableModel, options: TrainSettings, notice:
 }
 
 /** Plans full training: float32 values replace the weights. */
-function everyWeight(model: TrainableModel, { init }: TrainSettings): PlannedPart {
+function everyWeight(model: TrainableModel, { init, seed }: TrainSettings): PlannedPart {
   requireFloats(model, 'The method full trains', 'train an adapter')
   const { base, dtype } = model
   const count = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
   const cost = costOfValues(count, dtype)
   return {
     cost: { ...cost, values: cost.values - bytesPerValue(dtype) * count },
-    async make() {
+    async make(labels) {
+      addHead(model, labels, seed)
       model.trainAll()
       const learningRate = fullLearningRate(init !== undefined)
       return { adapter: null, resolved: { method: 'full' }, learningRate, restarts: null }
@@ -102,17 +118,50 @@ function newAdapter(
   const layers = model.adaptableLayers()
   const { matchParametersOf: budget, mergeEvery, seed } = options
   const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, layers)
-  const described = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
+  // A run that is described by its own record names the head, which the model may not have yet.
+  const modulesToSave = model.labels ? options.modulesToSave : options.modulesToSave?.filter((name) => name !== SCORE)
+  const described = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank, modulesToSave }))
   const config = adapterMethod(method).restart?.first?.(described, options) ?? described
   const restarts = mergeEvery !== undefined
   return {
     cost: planAdapter(config, layers, model.base, { dtype: model.dtype, restarts }).cost,
-    async make() {
+    async make(labels) {
       const name = freeName(model)
-      await model.addAdapter(name, config, { seed })
+      addHead(model, labels, seed)
+      await model.addAdapter(name, labels ? withHead(config) : config, { seed })
       return adapterPart(name, model.adapterSet.configs.get(name)!, options)
     },
   }
+}
+
+/** The module of the head of labels. */
+const SCORE = moduleOf(SCORE_WEIGHT)
+
+const withHead = (config: AdapterConfigBase): AdapterConfigBase => ({
+  ...config,
+  modulesToSave: [...new Set([...config.modulesToSave, SCORE])],
+})
+
+/** Adds the head of an objective's labels to a model that has none. */
+function addHead(model: TrainableModel, labels: readonly string[] | undefined, seed: number): void {
+  if (labels && !model.labels) model.addHead!(labels, { seed })
+  else requireHead(model, labels, 'the model')
+}
+
+/** Throws if a model lacks the head of an objective's labels. */
+function requireHead({ labels: has }: TrainableModel, labels: readonly string[] | undefined, whose: string): void {
+  if (!labels) return
+  if (!has) {
+    throw new UsageError(
+      'no-head',
+      `The objective trains a head that scores texts, and ${whose} has none: merge it into the model, and train a new adapter.`,
+    )
+  }
+  if (has.join('\n') === labels.join('\n')) return
+  throw new UsageError(
+    'other-labels',
+    `The head of ${whose} has the ${has.length} labels ${has.join(', ')}, and the objective ${labels.length} others: ${labels.join(', ')}.`,
+  )
 }
 
 async function adapterInFolder(model: TrainableModel, options: TrainSettings, onWarning: Notice): Promise<TrainedPart> {

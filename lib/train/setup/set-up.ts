@@ -108,7 +108,8 @@ async function setUpIn(
 ): Promise<Session> {
   const { createOptimizer, sample, openWriter, now = () => performance.now(), signal } = parts
   const chosen = parts.objective ?? (await chosenObjective(given))
-  const objective = runObjective(chosen, { ...given, ...parts.live })
+  const { labels = model.labels ?? undefined } = given
+  const objective = runObjective(chosen, { ...given, labels, ...parts.live })
   const { sync, passes, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []
@@ -136,7 +137,7 @@ async function setUpIn(
   signal?.throwIfAborted()
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
-  const part = await planned.make()
+  const part = await planned.make(objective.labels?.())
   const demand = planned.cost ? stepDemand(planned.cost, true, options) : undefined
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)
   const largest = data.largestPass(budget)

@@ -1,0 +1,138 @@
+/** The tasks of models with a head: how well a classifier tells labels, and a reward model the better of two answers. */
+
+import { piecesOf } from '../data/pieces.js'
+import { malformedRow } from '../data/rows/check.js'
+import { RowReading } from '../data/rows/reading.js'
+import { average } from './measures.js'
+import { taskRecords, tokenRowsOf } from './rows.js'
+import { rowsAtOnce } from './score.js'
+import { requireHead, scoredLast } from './scores.js'
+import type { ClassifyResult, RewardResult, TaskContext } from './task.js'
+
+/** A row's label and what the model makes of it; labels are numbers. */
+interface Judged {
+  readonly label: number
+  readonly predicted: number
+  /** The probability of each label. */
+  readonly probabilities: readonly number[]
+}
+
+/** Measures a classifier on rows with labels. @throws UsageError `no-head` */
+export async function classification(context: TaskContext): Promise<ClassifyResult> {
+  const { options, done, signal } = context
+  const model = requireHead(context.model)
+  const { labels } = model
+  const reading = new RowReading({ ...options, rows: 'labelled', labels })
+  const judged: Judged[] = []
+  for await (const { row, scores } of scoredLast(model, tokenRows(context, reading), rowsAtOnce(options), signal)) {
+    const probabilities = softmaxOf(scores)
+    const predicted = scores.indexOf(Math.max(...scores))
+    const one = { label: row.value ?? 0, predicted, probabilities }
+    judged.push(one)
+    const line = {
+      label: labels[one.label],
+      predicted: labels[predicted],
+      scores,
+      score: Number(predicted === one.label),
+    }
+    await done(line, `accuracy ${accuracyOf(judged).toFixed(3)}`)
+  }
+  const places = labels.map((_, label) => label)
+  const f1 = places.map((label) => f1Of(judged, label))
+  return {
+    accuracy: accuracyOf(judged),
+    macroF1: average(f1.filter((value) => value !== null)),
+    f1: Object.fromEntries(labels.flatMap((name, label) => (f1[label] === null ? [] : [[name, f1[label]!]]))),
+    auc: aucOf(judged, labels.length),
+    rows: judged.length,
+  }
+}
+
+/** Measures a reward model on pairs of answers. @throws UsageError `no-head` */
+export async function preferences(context: TaskContext): Promise<RewardResult> {
+  const { options, done, signal } = context
+  const model = requireHead(context.model)
+  const pairs = tokenRows(context, new RowReading({ ...options, rows: 'pairs' }))
+  const answers = async function* () {
+    for await (const pair of pairs) yield* piecesOf(pair)
+  }
+  const margins: number[] = []
+  let chosen: number | null = null
+  for await (const { scores } of scoredLast(model, answers(), 2 * rowsAtOnce(options), signal)) {
+    if (chosen === null) {
+      chosen = scores[0]!
+      continue
+    }
+    const margin = chosen - scores[0]!
+    margins.push(margin)
+    await done({ chosen, rejected: scores[0], score: Number(margin > 0) }, `accuracy ${shareAbove(margins).toFixed(3)}`)
+    chosen = null
+  }
+  return { accuracy: shareAbove(margins), margin: average(margins), rows: margins.length }
+}
+
+const shareAbove = (margins: readonly number[]): number => average(margins.map((margin) => Number(margin > 0)))
+
+/** Yields the rows of tokens of a task's data. */
+async function* tokenRows(context: TaskContext, reading: RowReading) {
+  const { data, options, signal } = context
+  for await (const record of taskRecords(data, { limit: options.limit, signal })) {
+    const rows = await tokenRowsOf(reading.wanted(record), record.where, context)
+    if (rows.length === 0) throw malformedRow(record.where, 'nothing of an answer is left within maxLength')
+    yield* rows
+  }
+}
+
+const accuracyOf = (judged: readonly Judged[]): number =>
+  average(judged.map(({ label, predicted }) => Number(label === predicted)))
+
+/** The F1 of a label, 2 · right / (its rows + those that are taken for it); null if there are neither. */
+function f1Of(judged: readonly Judged[], label: number): number | null {
+  const rows = judged.filter((row) => row.label === label).length
+  const taken = judged.filter((row) => row.predicted === label)
+  const right = taken.filter((row) => row.label === label).length
+  return rows + taken.length === 0 ? null : (2 * right) / (rows + taken.length)
+}
+
+/**
+ * Returns the area under the ROC curve: of two labels that of the second, else the mean over labels of each against the rest; null if
+ * no label has rows of both kinds.
+ */
+function aucOf(judged: readonly Judged[], labels: number): number | null {
+  const of = (label: number) =>
+    areaUnderRoc(judged.map((row) => ({ value: row.probabilities[label]!, isPositive: row.label === label })))
+  const areas = (labels === 2 ? [of(1)] : Array.from({ length: labels }, (_, label) => of(label))).filter(
+    (area) => area !== null,
+  )
+  return areas.length === 0 ? null : average(areas)
+}
+
+/** The share of pairs of a positive and a negative in which the positive has the larger value; equal ones count half. */
+export function areaUnderRoc(all: readonly { value: number; isPositive: boolean }[]): number | null {
+  const positives = all.filter(({ isPositive }) => isPositive).length
+  const negatives = all.length - positives
+  if (positives === 0 || negatives === 0) return null
+  const ranks = ranksOf(all.map(({ value }) => value))
+  const sum = ranks.reduce((total, rank, i) => total + (all[i]!.isPositive ? rank : 0), 0)
+  return (sum - (positives * (positives + 1)) / 2) / (positives * negatives)
+}
+
+/** Ranks from 1; equal values share the mean of theirs. */
+export function ranksOf(values: readonly number[]): number[] {
+  const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!)
+  const ranks = new Array<number>(values.length)
+  for (let from = 0; from < order.length; ) {
+    let to = from
+    while (to < order.length && values[order[to]!] === values[order[from]!]) to++
+    for (let i = from; i < to; i++) ranks[order[i]!] = (from + to + 1) / 2
+    from = to
+  }
+  return ranks
+}
+
+function softmaxOf(scores: readonly number[]): number[] {
+  const most = Math.max(...scores)
+  const powers = scores.map((score) => Math.exp(score - most))
+  const total = powers.reduce((sum, power) => sum + power, 0)
+  return powers.map((power) => power / total)
+}

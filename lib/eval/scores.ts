@@ -1,0 +1,121 @@
+/** Scores of texts by the head of a classifier or a reward model. */
+import { z } from 'zod'
+import {
+  anObject,
+  anyText,
+  aSignal,
+  aText,
+  check,
+  expecting,
+  having,
+  optionsSchema,
+  wholeFrom,
+} from '../common/arguments.js'
+import { UsageError } from '../common/errors.js'
+import { encodeRow, type TokenRow } from '../data/encode.js'
+import { packBatch } from '../data/packing.js'
+import { RowReading } from '../data/rows/reading.js'
+import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
+import { resolveTemplate } from '../data/templates/template.js'
+import { type ForwardModel, lastScores } from '../objectives/objective.js'
+import { passesOf } from './score.js'
+import type { EvaluatedModel } from './task.js'
+
+/** A model with a head that scores texts. */
+export interface ClassifyingModel extends ForwardModel {
+  /** Names of the labels that it scores. */
+  readonly labels: readonly string[]
+}
+
+/** Returns the model as one with a head. @throws UsageError `no-head` */
+export function requireHead(model: Pick<EvaluatedModel, 'labels'>): ClassifyingModel {
+  if (model.labels) return model as ClassifyingModel
+  throw new UsageError(
+    'no-head',
+    'The model has no head that scores texts: load one with it, or an adapter that trained one (--objective reward or classify).',
+  )
+}
+
+/** Yields the scores of each label, one row after the other; a pass holds few rows. */
+export async function* scoredLast<Row extends TokenRow>(
+  model: ClassifyingModel,
+  rows: AsyncIterable<Row> | Iterable<Row>,
+  batchSize: number,
+  signal?: AbortSignal,
+): AsyncGenerator<{ row: Row; scores: number[] }> {
+  for await (const pass of passesOf(rows, batchSize)) {
+    signal?.throwIfAborted()
+    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+    using scores = await lastScores(model, batch, false)
+    const values = Array.from(await scores.data(), Number)
+    const size = values.length / pass.length
+    for (const [i, row] of pass.entries()) yield { row, scores: values.slice(i * size, (i + 1) * size) }
+  }
+}
+
+/** Options of `scoresOf`. */
+export interface ScoresOptions {
+  /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
+  template?: string
+  /** Most tokens of a row, whose start is kept; default 1024. */
+  maxLength?: number
+  /** Rows of a forward pass at most; default 8. */
+  batchSize?: number
+  /** Aborting it ends the call before the next forward pass with its reason. */
+  signal?: AbortSignal
+}
+
+const scoresOfArguments = {
+  model: having('a model with a head', 'forwardAsync', 'tokenizer'),
+  rows: expecting('a list of texts or rows', z.array(z.union([anyText, anObject]))),
+  options: optionsSchema('the options of scoresOf', {
+    template: aText.optional(),
+    maxLength: wholeFrom(2).optional(),
+    batchSize: wholeFrom(1).optional(),
+    signal: aSignal.optional(),
+  }),
+}
+
+/**
+ * Returns the scores of texts for each of the model's labels, before any softmax; of a reward model one number each. A row is a text,
+ * `{ prompt, completion }`, `{ messages }` or `{ prompt }`, and becomes tokens as in training.
+ *
+ * ```ts
+ * import { loadModel, reward, scoresOf, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const data = [{ prompt: 'Say hello.', chosen: 'Hello!', rejected: 'No.' }]
+ * await train(model, { objective: reward(), data, maxSteps: 2 }).finished
+ * const [[score]] = await scoresOf(model, [{ prompt: 'Say hello.', completion: 'Good morning!' }])
+ * ```
+ *
+ * @throws UsageError `no-head`; InputError of malformed rows
+ */
+export async function scoresOf(
+  model: Pick<EvaluatedModel, 'forwardAsync' | 'tokenizer' | 'labels'>,
+  rows: readonly (string | object)[],
+  options: ScoresOptions = {},
+): Promise<number[][]> {
+  check({ model, rows, options }, scoresOfArguments)
+  const { template = 'auto', maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
+  const head = requireHead(model)
+  const { tokenizer } = model
+  const how = {
+    tokenizer,
+    template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
+    maxLength,
+    trainOn: 'completion',
+    signal,
+  } as const
+  const reading = new RowReading({ rows: 'labelled', labels: [''] })
+  const encoded = async function* () {
+    for (const [i, row] of rows.entries()) {
+      const where = `row ${i + 1}`
+      const value = { ...(typeof row === 'string' ? { text: row } : row), label: 0 }
+      yield* (await encodeRow(reading.wanted({ value, where }), where, how)).rows
+    }
+  }
+  const all: number[][] = []
+  for await (const { scores } of scoredLast(head, encoded(), batchSize, signal)) all.push(scores)
+  return all
+}

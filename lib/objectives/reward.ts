@@ -1,0 +1,81 @@
+import { add, mul, square, sub } from '../tensor/operations/arithmetic.js'
+import { sliceColumns } from '../tensor/operations/indexing.js'
+import { sum } from '../tensor/operations/reductions.js'
+import { reshape } from '../tensor/operations/reshaping.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import { softLoss } from './formulas.js'
+import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
+import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { meanSum } from './weighted-sum.js'
+
+/** Options of reward models, with the defaults of TRL. */
+export interface RewardModelOptions extends Pick<ObjectiveInput, 'centerRewardsCoefficient'> {}
+
+/**
+ * A reward model (Bradley and Terry; arXiv 2203.02155, equation 1): a head of one score s at the last token of an answer is trained
+ * with the adapter, by −ln σ(s_c − s_r − m) of the chosen and the rejected answer of each pair. m is the row's column `margin`, or 0
+ * (arXiv 2307.09288, equation 2); `centerRewardsCoefficient` × (s_c + s_r)² draws scores to 0 (arXiv 2312.09244). The loss is the
+ * mean over the pairs of the step.
+ *
+ * ```ts
+ * import { loadModel, reward, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const pairs = [{ prompt: 'Say hello.', chosen: 'Hello!', rejected: 'No.' }]
+ * await train(model, { objective: reward({ centerRewardsCoefficient: 0.01 }), data: pairs, maxSteps: 2 }).finished
+ * ```
+ *
+ * @throws UsageError for an option of the wrong type or range
+ */
+export function reward(options: RewardModelOptions = {}): Objective {
+  const { centerRewardsCoefficient: centring = 0 } = checkedOptions('reward', options)
+  return {
+    name: 'reward',
+    options: optionsOf('reward', options),
+    rows: 'pairs',
+    labels: () => ['LABEL_0'],
+    metrics: ['rewards', 'rewards/min', 'rewards/max', 'rewards/chosen', 'rewards/rejected', 'margins', 'accuracy'],
+    smallRow: [TWO_TOKENS, TWO_TOKENS],
+    async loss(model, batch, { gradients }) {
+      const pairs = batch.rows / 2
+      const margins = Float32Array.from({ length: pairs }, (_, i) => batch.values?.[2 * i] ?? 0)
+      using scores = await lastScores(model, batch, gradients)
+      const loss = scope(() => {
+        const ofPairs = reshape(scores, [pairs, 2])
+        const [chosen, rejected] = [sliceColumns(ofPairs, 0, 1), sliceColumns(ofPairs, 1, 2)]
+        const margin = Tensor.from(margins, [pairs, 1], { device: scores.device })
+        const preference = sum(softLoss(sub(sub(chosen, rejected), margin)))
+        return centring === 0 ? preference : add(preference, mul(sum(square(add(chosen, rejected))), centring))
+      })
+      return { loss, weight: pairs, metrics: metricsOf(Array.from(await scores.data(), Number)) }
+    },
+  }
+}
+
+export const rewardObjective = {
+  ...reward(),
+  name: 'reward',
+  help: 'trains a head that scores the chosen of two answers higher: a reward model',
+  withOptions(options) {
+    const { labels } = options as { labels?: readonly string[] }
+    const objective = reward(optionsOf('reward', options))
+    return labels?.length === 1 ? { ...objective, labels: () => labels } : objective
+  },
+} as const satisfies BuiltInObjective
+
+/** @param scores of the chosen and the rejected answer of each pair */
+function metricsOf(scores: readonly number[]) {
+  const [chosen, rejected] = [0, 1].map((side) => scores.filter((_, i) => i % 2 === side)) as [number[], number[]]
+  const margins = chosen.map((score, i) => score - rejected[i]!)
+  const weighted = (value: number) => ({ sum: value * margins.length, weight: margins.length })
+  return {
+    rewards: meanSum(scores),
+    'rewards/min': weighted(Math.min(...scores)),
+    'rewards/max': weighted(Math.max(...scores)),
+    'rewards/chosen': meanSum(chosen),
+    'rewards/rejected': meanSum(rejected),
+    margins: meanSum(margins),
+    accuracy: meanSum(margins.map((margin) => Number(margin > 0))),
+  }
+}
