@@ -1,12 +1,21 @@
 import { z } from 'zod'
 import { aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import type { Batch } from '../data/batch.js'
 import { add, exp, mul, softplus, sub } from '../tensor/operations/arithmetic.js'
+import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, sum } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { plus } from './formulas.js'
-import { type BuiltInObjective, type ForwardModel, type Objective, sumOverTargets } from './objective.js'
+import { likeliest, likeliestIn, withRest } from './likeliest.js'
+import {
+  type BuiltInObjective,
+  type ForwardModel,
+  type KeptValues,
+  type Objective,
+  sumOverTargets,
+} from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 
 /** The model that another one imitates: `loadModel` gives one. */
@@ -21,10 +30,15 @@ export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
       readonly hash: string
     } | null
   }
+  /** Its adapters. */
+  readonly adapterSet?: {
+    /** Returns the names of those that are active. */
+    activeNames(): readonly string[]
+  }
 }
 
 /** Options of distillation, with the defaults of TRL's `GKDTrainer`. */
-export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperature'> {
+export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperature' | 'teacherTopK'> {
   /** A model with the same vocabulary on the same device; or its path or hub id, and a run loads it and disposes of it. */
   teacher: Teacher | string
 }
@@ -33,7 +47,7 @@ export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperatu
  * Distillation (arXiv 2306.13649, equation 4): the divergence of the student from a teacher at each target token. With
  * m = β p_teacher + (1 − β) p_student it is β KL(p_teacher ‖ m) + (1 − β) KL(p_student ‖ m); for β = 0 it is the forward
  * KL(p_teacher ‖ p_student), for β = 1 the reverse KL(p_student ‖ p_teacher). `temperature` divides the logits of both. The loss is the
- * mean over target tokens.
+ * mean over target tokens. With `teacherTopK`, the K likeliest tokens of the teacher are compared, and all others as one.
  *
  * ```ts
  * import { distill, loadModel, train } from 'node-mora'
@@ -49,24 +63,56 @@ export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperatu
 export function distill(options: DistillOptions): Objective {
   check({ options }, distillArguments)
   const { teacher, ...others } = options
-  const { beta = 0.5, temperature = 1 } = checkedOptions('distill', others)
+  const { beta = 0.5, temperature = 1, teacherTopK: k } = checkedOptions('distill', others)
   const isLoaded = typeof teacher !== 'string'
   const reference = isLoaded ? teacher.reference : teacher
   const hash = isLoaded && teacher.base?.identity()?.hash
+  const isAdapted = isLoaded && (teacher.adapterSet?.activeNames().length ?? 0) > 0
+  const logOf = (logits: Tensor) => logSoftmax(temperature === 1 ? logits : mul(logits, 1 / temperature))
+  const statesOf = (batch: Batch) => {
+    if (!isLoaded) throw new UsageError('bad-value', `A run loads the teacher ${teacher}; give a loaded model here.`)
+    return teacher.forwardAsync(batch, { rows: 'targets', gradients: false })
+  }
+  /** Tokens of the teacher, once it has made a pass. */
+  let vocabulary: number | undefined
+  const keepLikeliest = (k: number): KeptValues => ({
+    width: 2 * k,
+    // Adapters of the teacher are not identified by their names.
+    settings: hash && !isAdapted ? JSON.stringify({ temperature }) : null,
+    async of(_, batch) {
+      const states = await statesOf(batch)
+      try {
+        return await likeliest(states, batch.targetTokens, k, (logits) => {
+          vocabulary = logits.shape[1]
+          return logOf(logits)
+        })
+      } finally {
+        states.dispose()
+      }
+    },
+  })
+  const keep = k === undefined ? undefined : keepLikeliest(k)
   return {
     name: 'distill',
     options: { ...optionsOf('distill', others), ...(reference && { teacher: reference }) },
     ...(isLoaded && { live: { teacher } }),
     ...(hash && { hashes: { teacher: hash } }),
-    async loss(model, batch, { gradients }) {
-      if (!isLoaded) throw new UsageError('bad-value', `A run loads the teacher ${teacher}; give a loaded model here.`)
+    keep,
+    async loss(model, batch, { gradients, kept }) {
+      if (keep) {
+        const top = kept?.(batch) ?? (await keep.of(model, batch))
+        return sumOverTargets(model, batch, { gradients }, (logits, _, from, to) => {
+          requireSameVocabulary(vocabulary ?? logits.shape[1]!, logits.shape[1]!)
+          const { ids, wanted } = likeliestIn(top.subarray(2 * k! * from, 2 * k! * to), k!, logits)
+          return divergence(wanted, withRest(gather(logOf(logits), ids)), beta)
+        })
+      }
       // Before the student's states exist, the teacher's pass has most memory.
-      const states = await teacher.forwardAsync(batch, { rows: 'targets', gradients: false })
-      const logOf = (logits: Tensor) => logSoftmax(temperature === 1 ? logits : mul(logits, 1 / temperature))
+      const states = await statesOf(batch)
       try {
         return await sumOverTargets(model, batch, { gradients }, (logits, _, from, to) => {
           const wanted = noGrad(() => states.logits(from, to))
-          requireSameVocabulary(wanted, logits)
+          requireSameVocabulary(wanted.shape[1]!, logits.shape[1]!)
           return divergence(logOf(wanted), logOf(logits), beta)
         })
       } finally {
@@ -95,7 +141,7 @@ function divergence(teacher: Tensor, student: Tensor, beta: number): Tensor {
 
 const kl = (of: Tensor, from: Tensor): Tensor => sum(mul(exp(of), sub(of, from)), -1)
 
-function requireSameVocabulary({ shape: [, theirs] }: Tensor, { shape: [, ours] }: Tensor): void {
+function requireSameVocabulary(theirs: number, ours: number): void {
   if (theirs === ours) return
   throw new UsageError(
     'other-vocabulary',

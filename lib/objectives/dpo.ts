@@ -12,6 +12,7 @@ export interface DpoOptions
     ObjectiveInput,
     | 'beta'
     | 'referenceAdapter'
+    | 'precomputeReference'
     | 'lossType'
     | 'lossWeights'
     | 'labelSmoothing'
@@ -123,6 +124,7 @@ export function dpo(options: DpoOptions = {}): Objective {
     options: optionsOf('dpo', options),
     hasReference: true,
     referenceAdapter: settings.referenceAdapter,
+    isPrecomputed: settings.precomputeReference ?? false,
     isWeighed: useWeighting ?? false,
     ...(ldAlpha !== undefined && { tailWeight: ldAlpha }),
     likelihood: types.reduce((sum, { type, weight }) => sum + (type === 'sft' ? weight : 0), 0),

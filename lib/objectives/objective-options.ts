@@ -215,6 +215,10 @@ export const objectiveFields = {
     objectives: ['dpo', 'kto'],
     group,
   }),
+  precomputeReference: optionalFlag('compute the reference once, before the first step, and keep it in --output', {
+    objectives: ['dpo'],
+    group,
+  }),
   desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   undesirableWeight: optionalReal('weight of bad answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   centerRewardsCoefficient: optionalReal('weight of the square of the sum of both rewards, which centres them at 0', {
@@ -253,6 +257,15 @@ export const objectiveFields = {
     resume: 'free',
     group,
   }),
+  teacherTopK: optionalInteger(
+    "compute the teacher's K likeliest tokens once, before the first step, and keep them in --output",
+    {
+      min: 1,
+      defaultText: 'all tokens, in each step',
+      objectives: ['distill'],
+      group,
+    },
+  ),
 }
 
 export const ObjectiveSchema = z.strictObject(objectiveFields)

@@ -90,6 +90,18 @@ export interface LossOptions {
   stepSums?: readonly number[]
   /** What the objective's `sample` tells of the step's rows, by their place in the step. */
   rollouts?: ReadonlyMap<number, Rollout>
+  /** Returns what the objective keeps of the targets of a batch; absent, or null: it is not known yet. */
+  kept?: (batch: Batch) => Float32Array | null
+}
+
+/** Values of target tokens that a run does not change, which it computes once, before the first step. */
+export interface KeptValues {
+  /** How many a target has. */
+  readonly width: number
+  /** What they depend on beside rows, model and `hashes`; null if that cannot be told, so that no later run may use them. */
+  readonly settings: string | null
+  /** Returns those of all targets of a batch, in order. */
+  of(model: ForwardModel, batch: Batch): Promise<Float32Array>
 }
 
 /** Numbers of a batch, of which a loss needs the totals over the step. */
@@ -121,6 +133,8 @@ export interface Objective {
   readonly live?: Readonly<Record<string, unknown>>
   /** Hashes of what else its loss depends on, by name, which must be equal in a resumed run. */
   readonly hashes?: Readonly<Record<string, string>>
+  /** What it looks up of each row. Default: nothing. */
+  readonly keep?: KeptValues | undefined
   /**
    * Names of further means, which events and `metrics.jsonl` have beside the loss; the same in every batch. Default: none.
    */
@@ -157,9 +171,9 @@ export interface BuiltInObjective extends Objective {
 
 /** An objective with its options and defaults. */
 export type RunObjective = Required<
-  Omit<Objective, 'withOptions' | 'load' | 'labels' | 'stepSums' | 'options' | 'live' | 'sample' | 'data'>
+  Omit<Objective, 'withOptions' | 'load' | 'labels' | 'stepSums' | 'options' | 'live' | 'sample' | 'data' | 'keep'>
 > &
-  Pick<Objective, 'load' | 'labels' | 'stepSums' | 'sample'>
+  Pick<Objective, 'load' | 'labels' | 'stepSums' | 'sample' | 'keep'>
 
 /** A document of a small row. */
 export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
@@ -170,6 +184,7 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
   return {
     name: own.name,
     hashes: own.hashes ?? {},
+    keep: own.keep,
     metrics: own.metrics ?? [],
     rows: own.rows ?? 'examples',
     stepSums: own.stepSums,

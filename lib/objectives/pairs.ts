@@ -7,7 +7,14 @@ import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { AnswersOfBatch, referenceOf } from './answers.js'
-import { type ForwardModel, type Objective, TWO_TOKENS, targetPurity, tokenLogProbs } from './objective.js'
+import {
+  type ForwardModel,
+  type KeptValues,
+  type Objective,
+  TWO_TOKENS,
+  targetPurity,
+  tokenLogProbs,
+} from './objective.js'
 import { type ObjectiveInput, optionsOf } from './objective-options.js'
 import { meanSum, type WeightedSum } from './weighted-sum.js'
 
@@ -31,6 +38,8 @@ export interface PairLoss {
   readonly hasReference?: boolean
   /** The adapter of the reference; none by default. */
   readonly referenceAdapter?: string | undefined
+  /** Whether a run computes the reference once, before the first step. */
+  readonly isPrecomputed?: boolean
   /** Weight of tokens past the length of the shorter answer; default 1. */
   readonly tailWeight?: number
   /** Whether pairs are weighed by the probability of their answers (WPO). */
@@ -61,20 +70,31 @@ const METRICS = [
 export function objectiveOfPairs(pair: PairLoss): Objective {
   const { likelihood = 0, isLikelihoodOfPrompts, score = (scores) => scores, beta } = pair
   const likelyIn = (batch: Batch) => (isLikelihoodOfPrompts ? withPrompts(batch) : batch)
+  const reference = (model: ForwardModel, batch: Batch) =>
+    tokenLogProbs(referenceOf(model, pair.referenceAdapter), batch, { gradients: false })
+  const keep: KeptValues = {
+    width: 1,
+    // An adapter of the reference is not identified by its name.
+    settings: pair.referenceAdapter === undefined ? 'reference' : null,
+    async of(model, batch) {
+      using before = await reference(model, batch)
+      return (await before.data()) as Float32Array
+    },
+  }
   return {
     name: pair.name,
     options: pair.options,
+    ...(pair.isPrecomputed && { keep }),
     rows: 'pairs',
     metrics: METRICS,
     smallRow: [TWO_TOKENS, TWO_TOKENS],
     ...(likelihood > 0 && { stepSums: { length: 2, of: (_, batch) => countsOf(answersIn(likelyIn(batch))) } }),
-    async loss(model, batch, { gradients, stepSums }) {
+    async loss(model, batch, { gradients, stepSums, kept }) {
       const all = likelyIn(batch)
       const answers = answersIn(batch, all)
       const pairs = answers.lengths.length / 2
-      using before = pair.hasReference
-        ? await tokenLogProbs(referenceOf(model, pair.referenceAdapter), batch, { gradients: false })
-        : null
+      const known = kept?.(batch)
+      using computed = pair.hasReference && !known ? await reference(model, batch) : null
       const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
       using after = await tokenLogProbs(model, all, { gradients })
       const { loss, rewards, sums } = scope(() => {
@@ -87,6 +107,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
         const constant = (values: readonly number[]) =>
           Tensor.from(Float32Array.from(values), [values.length], { device: after.device })
         const lengths = ofPairs(constant(answers.lengths))
+        const before = known ? Tensor.from(known, [known.length], { device: after.device }) : computed
         const scores = { ...ofPairs(answers.sums(before ? sub(after, before) : after, weightOf)), lengths }
         const scored = score(scores)
         const losses = pair.loss({ ...scored, lengths })

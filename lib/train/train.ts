@@ -191,7 +191,8 @@ function start(model: TrainableModel, options: TrainSettings, parts: StartParts,
   const begin: RunParts['setUp'] = async (sync, onTokenised) => {
     teacher = await loadTeacher(model, options, parts)
     const live = { ...parts.live, ...(teacher && { teacher }) }
-    return setUp(model, options, { ...parts, live, sync, onTokenised, passes: held.passes })
+    const onKept = () => teacher?.dispose()
+    return setUp(model, options, { ...parts, live, sync, onTokenised, onKept, passes: held.passes })
   }
   const recipe: TrainRecipe = async (control) => {
     held.onDispose(control.stop)

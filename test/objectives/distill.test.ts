@@ -1,5 +1,5 @@
 /** Distillation in a run: packed, cut into passes, over ranks, resumed; its teacher; and finite differences. */
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -9,7 +9,14 @@ import { loadModel } from '../../lib/models/index.js'
 import { distill } from '../../lib/objectives/distill.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
-import { answerOf, type GoldenCompletion, loadStart, loadTeacher, objectiveOf } from '../golden/objectives.js'
+import {
+  answerOf,
+  evaluated,
+  type GoldenCompletion,
+  loadStart,
+  loadTeacher,
+  objectiveOf,
+} from '../golden/objectives.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -131,4 +138,60 @@ test.each([
   [{ objective: 'dpo', teacher: undefined, beta: 0 }, 'above 0 for beta of dpo'],
 ])('%j is refused', async (changes, message) => {
   await expect(run(changes as Partial<TrainOptions>)).rejects.toThrow(message)
+})
+
+describe('the likeliest tokens of the teacher', () => {
+  test.each([0, 0.3, 1])('with all of them, β = %d, the loss is that of all logits', async (beta) => {
+    using model = await loadStart()
+    using teacher = await loadTeacher()
+    const all = await evaluated(model, distill({ teacher, beta, temperature: 1.5 }), [packBatch(pieces)])
+    const { vocabularySize } = teacher.config
+    const top = distill({ teacher, beta, temperature: 1.5, teacherTopK: vocabularySize })
+    const got = await evaluated(model, top, [packBatch(pieces)])
+    expect(Math.abs(got.loss - all.loss)).toBeLessThan(1e-5)
+    for (const [name, gradient] of all.gradients)
+      expect(largestDifference(got.gradients.get(name)!, gradient), name).toBeLessThan(1e-5)
+  })
+
+  test.each([1, 5])('the gradient of %d is that of finite differences, and the loss a lower bound', async (k) => {
+    using model = await loadStart()
+    using teacher = await loadTeacher()
+    const [all, top] = [distill({ teacher }), distill({ teacher, teacherTopK: k })]
+    const [whole, part] = [
+      await evaluated(model, all, [packBatch(pieces)]),
+      await evaluated(model, top, [packBatch(pieces)]),
+    ]
+    expect(part.loss).toBeLessThan(whole.loss)
+    expect(part.loss).toBeGreaterThan(0)
+    await expectFiniteDifferences(model, top, packBatch(pieces))
+  })
+
+  test('are computed once, kept in the output folder, and read by a resumed run', async () => {
+    const whole = await run({ teacherTopK: 20, evalData: (course().data as object[]).slice(0, 2) })
+    const two = await Promise.all(localRanks(2).map((ranks) => run({ teacherTopK: 20, ranks })))
+    for (const other of [
+      await run({ teacherTopK: 20, microBatchSize: 1 }),
+      await run({ teacherTopK: 20, packing: false }),
+      ...two,
+    ]) {
+      expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
+      expect(largestDifference(other.adapter, whole.adapter)).toBeLessThan(1e-5)
+    }
+    const output = join(folder(), 'kept')
+    await run({ teacherTopK: 20, output, maxSteps: 2 })
+    const file = join(output, 'kept.bin')
+    const before = statSync(file)
+    const rest = await run({ teacherTopK: 20, output, resume: true })
+    expect(rest.losses).toEqual(whole.losses.slice(2))
+    expect(statSync(file).ino).toBe(before.ino)
+    // One that is cut off is written again.
+    writeFileSync(file, readFileSync(file).subarray(0, 200))
+    await run({ teacherTopK: 20, output, resume: true, maxSteps: 5, allowChanges: ['maxSteps'] })
+    expect(statSync(file).size).toBe(before.size)
+  })
+
+  test('need rows that are read before the first step, and no more tokens than there are', async () => {
+    await expect(run({ teacherTopK: 20, shuffleBuffer: 2 })).rejects.toThrow('give shuffleBuffer 0')
+    await expect(run({ teacherTopK: 1e6 })).rejects.toThrow('for teacherTopK')
+  })
 })

@@ -1,5 +1,5 @@
 /** Objectives of pairs in a run: packed and padded, cut into passes, over ranks, resumed, evaluated; and finite differences. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -210,6 +210,24 @@ test('a run of kto resumes with the same bits', async () => {
   const rest = await run({ ...ofKto(), output, resume: true })
   expect(rest.losses).toEqual(whole.losses.slice(2))
   expect(rest.adapter).toEqual(whole.adapter)
+})
+
+test('a precomputed reference has the losses of one that each step computes, and is kept', async () => {
+  const precomputed = { objective: dpo({ precomputeReference: true }) }
+  const whole = await run({ objective: dpo() })
+  const output = join(folder(), 'precomputed')
+  await run({ ...precomputed, output, maxSteps: 2 })
+  const { ino } = statSync(join(output, 'kept.bin'))
+  const rest = await run({ ...precomputed, output, resume: true })
+  expect(statSync(join(output, 'kept.bin')).ino).toBe(ino)
+  expect(largestDifference(rest.losses, whole.losses.slice(2))).toBeLessThan(1e-6)
+  const two = await Promise.all(localRanks(2).map((ranks) => run({ ...precomputed, ranks })))
+  for (const other of [
+    await run({ ...precomputed, microBatchSize: 1 }),
+    await run({ ...precomputed, packing: false }),
+    ...two,
+  ])
+    expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
 })
 
 test('evaluation data are pairs too, and metrics.jsonl has their means', async () => {

@@ -23,6 +23,7 @@ const RUN_NAMES = [
   'adapter_model.safetensors',
   'model',
   'ema',
+  'kept.bin',
 ]
 
 export class OutputFolder {
@@ -33,6 +34,8 @@ export class OutputFolder {
   readonly rollouts: string
   readonly tensorboard: string
   readonly model: string
+  /** What the objective keeps of the rows. */
+  readonly kept: string
   /** The adapter with the averages of its values. */
   readonly averages: string
 
@@ -48,6 +51,7 @@ export class OutputFolder {
     this.tensorboard = join(path, 'tensorboard')
     this.model = join(path, 'model')
     this.averages = join(path, 'ema')
+    this.kept = join(path, 'kept.bin')
   }
 
   /**

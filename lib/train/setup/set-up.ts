@@ -29,6 +29,7 @@ import type { Optimizer, RunPasses, TrainableModel, TrainedParameter } from '../
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
 import { collectFacts, withDefaults } from './collect-facts.js'
+import { withKeptValues } from './kept-values.js'
 import { setupNotes } from './notes.js'
 import { planModel, sameTargets, type TrainedPart } from './plan-model.js'
 import { factsToCompare } from './same-on-ranks.js'
@@ -65,6 +66,8 @@ interface RunParts extends TrainingParts {
   readonly passes: RunPasses
   /** Called repeatedly while rows are tokenised. */
   readonly onTokenised: DatasetOptions['onProgress']
+  /** Called once everything is computed that the objective keeps. */
+  readonly onKept?: () => void
 }
 
 /**
@@ -82,14 +85,11 @@ export async function setUp(model: TrainableModel, options: TrainSettings, parts
     (input) => !!input,
   ) as string[]
   const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite, inputs })
-  let data: TrainingData | undefined
-  const onData = (loaded: TrainingData) => {
-    data = loaded
-  }
+  const undo: (() => void)[] = []
   try {
-    return await setUpIn(output, model, options, { ...parts, onData })
+    return await setUpIn(output, model, options, { ...parts, undo })
   } catch (error) {
-    data?.close()
+    for (const each of undo) each()
     output?.close()
     throw error
   }
@@ -104,7 +104,7 @@ async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
   given: TrainSettings,
-  parts: RunParts & { onData: (data: TrainingData) => void },
+  parts: RunParts & { undo: (() => void)[] },
 ): Promise<Session> {
   const { createOptimizer, sample, openWriter, now = () => performance.now(), signal } = parts
   const chosen = parts.objective ?? (await chosenObjective(given))
@@ -133,7 +133,7 @@ async function setUpIn(
     choices: parts.choices,
     ...(from && { from }),
   })
-  parts.onData(data)
+  parts.undo.push(() => data.close())
   signal?.throwIfAborted()
   // Weights may be gathered from here on, which needs every rank.
   if (model.shards) await sync.agree()
@@ -157,6 +157,7 @@ async function setUpIn(
 
   const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
+  parts.undo.push(() => optimizer.dispose())
   if (point) await restoreTensors(point.path, point.record.updates, parameters, optimizer)
   await requireCapable(model, passes, objective, parameters, part.resolved.method)
   signal?.throwIfAborted()
@@ -165,6 +166,9 @@ async function setUpIn(
   await sync.requireSame(() => factsToCompare(facts, parameters, data))
   if (point) notice(`The run continues from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
+  const kept = { model: passes, data, facts, sync, path: output?.kept ?? null, signal }
+  const prepared = await withKeptValues(objective, kept)
+  if (objective.keep) parts.onKept?.()
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
   // Reading the model and the rows has taken memory that steps do not need.
   model.device.trim()
@@ -177,7 +181,7 @@ async function setUpIn(
     parameters,
     optimizer,
     data,
-    objective,
+    objective: prepared,
     sync,
     learningRate: learningRateOf(options, part, data, parts.learningRate),
     signal,

@@ -42,6 +42,8 @@ export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 
   evaluationSteps(): Iterable<readonly StepRow[]>
   /** Returns the micro-batches of rows. Without `microBatchSize`, each has at most `tokenBudget` tokens. */
   batchesOf(rows: readonly StepRow[], tokenBudget: number): Iterable<Batch>
+  /** The rows of the data and of the evaluation data; null for a stream. */
+  readonly allRows: readonly RowSet[] | null
   /** Returns notes for the user about rows that were read during the run. */
   notes(): string[]
 }
@@ -138,6 +140,7 @@ export async function loadTrainingData(
         yield step
       }
     },
+    allRows: rows.inMemory ? [rows.inMemory, ...(evaluation ? [evaluation] : [])] : null,
     notes: rows.notes,
     close: () => steps.close(),
   }
@@ -147,6 +150,8 @@ export async function loadTrainingData(
 interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
   readonly steps: StepRows
   readonly isStream: boolean
+  /** Absent for a stream. */
+  readonly inMemory?: RowSet
   readonly firstRows?: string
   /** As a run records it. */
   readonly shuffleBuffer?: number
@@ -219,6 +224,7 @@ function rowsInMemory(rows: ObjectiveRows, options: SampledOptions): TrainingRow
   return {
     steps: new SampledRows(rows, { ...options, parts: rows.parts }),
     isStream: false,
+    inMemory: rows,
     notes: () => [],
     hash: rows.hash,
     parts: rows.parts,

@@ -1,0 +1,133 @@
+/** Values of all rows that an objective looks up in every epoch, computed once and kept in the output folder. */
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { UsageError } from '../../common/errors.js'
+import type { Batch } from '../../data/batch.js'
+import type { StepRow } from '../../data/step-rows.js'
+import { writeFileAtomic } from '../../io/atomic.js'
+import type { ForwardModel, KeptValues, RunObjective } from '../../objectives/objective.js'
+import type { RunFacts } from '../checkpoints/run-facts.js'
+import type { RankSync } from '../rank-sync.js'
+import type { TrainingData } from './training-data.js'
+
+/** Values by the hash of a document. */
+type Values = Map<string, Float32Array>
+
+interface KeptParts {
+  readonly model: ForwardModel
+  readonly data: TrainingData
+  readonly facts: RunFacts
+  readonly sync: RankSync
+  /** The file, on the rank that writes; null if nothing is written. */
+  readonly path: string | null
+  readonly signal: AbortSignal | undefined
+}
+
+/** Rows whose passes are planned together. */
+const ROWS_AT_ONCE = 64
+
+/** Returns the objective with what it keeps, from the file if it is that of these rows and models. */
+export async function withKeptValues(objective: RunObjective, parts: KeptParts): Promise<RunObjective> {
+  const { keep } = objective
+  if (!keep) return objective
+  const { path, facts, sync } = parts
+  const hash = createHash('sha256')
+    .update(JSON.stringify([facts.hashes, facts.machine.dtype, keep.settings, keep.width]))
+    .digest()
+  const isOnDisk = path !== null && keep.settings !== null
+  const found = isOnDisk ? await readFile(path).catch(() => null) : null
+  const isCurrent = found !== null && decoded(found, hash) !== null
+  const [first] = await sync.gather(isCurrent ? found : new Uint8Array(0))
+  let values = first!.length > 0 ? decoded(first!, hash) : null
+  if (!values) {
+    const all = await sync.gather(encoded(await computed(keep, parts), hash))
+    values = new Map(all.flatMap((bytes) => [...decoded(bytes, hash)!]))
+    if (isOnDisk) await writeFileAtomic(path, encoded(values, hash))
+  }
+  const kept = (batch: Batch) => lookUp(values, batch)
+  return { ...objective, loss: (model, batch, how) => objective.loss(model, batch, { ...how, kept }) }
+}
+
+/** Computes the values of this rank's share of all rows. */
+async function computed(keep: KeptValues, { model, data, facts, sync, signal }: KeptParts): Promise<Values> {
+  if (!data.allRows) {
+    throw new UsageError(
+      'unfit-options',
+      'Values of rows are computed before the first step, but these rows are read as steps need them: give shuffleBuffer 0.',
+    )
+  }
+  const { rank, size } = sync.ranks
+  const values: Values = new Map()
+  for (const rows of data.allRows) {
+    for (let first = rank; first < rows.length; first += ROWS_AT_ONCE * size) {
+      const some: StepRow[] = []
+      for (let row = first; row < rows.length && some.length < ROWS_AT_ONCE; row += size)
+        some.push({ pieces: rows.pieces(row), row: some.length })
+      for (const batch of data.batchesOf(some, facts.machine.tokenBudget)) {
+        signal?.throwIfAborted()
+        const own = await keep.of(model, batch)
+        let at = 0
+        for (const { key, targets } of documentsOf(batch)) {
+          values.set(key, own.slice(at, at + targets * keep.width))
+          at += targets * keep.width
+        }
+      }
+    }
+  }
+  return values
+}
+
+/** Returns the values of a batch's targets, in order; null if it has a document that is not one of the rows. */
+function lookUp(values: Values, batch: Batch): Float32Array | null {
+  const found = documentsOf(batch).map(({ key }) => values.get(key))
+  if (found.includes(undefined)) return null
+  const all = new Float32Array(found.reduce((sum, one) => sum + one!.length, 0))
+  let at = 0
+  for (const one of found) {
+    all.set(one!, at)
+    at += one!.length
+  }
+  return all
+}
+
+/** Returns the hash of each document's ids and targets, and the number of its targets. */
+function documentsOf({ ids, targets, offsets, lengths }: Batch): { key: string; targets: number }[] {
+  return Array.from(offsets.subarray(1), (end, document) => {
+    const start = offsets[document]!
+    const last = lengths ? start + lengths[document]! : end
+    const [own, wanted] = [ids.subarray(start, last), targets.subarray(start, last)]
+    const hash = createHash('sha256').update(own).update(wanted)
+    return { key: hash.digest('hex'), targets: wanted.reduce((count, target) => count + Number(target >= 0), 0) }
+  })
+}
+
+/** The hash, the number of documents, their keys and numbers of values, and all values. */
+function encoded(values: Values, hash: Uint8Array): Uint8Array {
+  const count = Uint32Array.of(values.size)
+  const keys = Buffer.from([...values.keys()].join(''), 'hex')
+  const sizes = Uint32Array.from(values.values(), ({ length }) => length)
+  const parts = [count, sizes, ...values.values()]
+  const bytes = parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength))
+  return Buffer.concat([hash, bytes[0]!, keys, ...bytes.slice(1)])
+}
+
+/** Returns the values; null if they are of other rows or models, or cut off. */
+function decoded(bytes: Uint8Array, hash: Uint8Array): Values | null {
+  const all = Buffer.from(bytes)
+  const start = hash.length + 4
+  if (all.length < start || !all.subarray(0, hash.length).equals(hash)) return null
+  const count = all.readUInt32LE(hash.length)
+  const sizesAt = start + 32 * count
+  let at = sizesAt + 4 * count
+  if (at > all.length) return null
+  const values: Values = new Map()
+  for (let i = 0; i < count; i++) {
+    const size = 4 * all.readUInt32LE(sizesAt + 4 * i)
+    if (at + size > all.length) return null
+    const own = new Float32Array(size / 4)
+    new Uint8Array(own.buffer).set(all.subarray(at, at + size))
+    values.set(all.toString('hex', start + 32 * i, start + 32 * (i + 1)), own)
+    at += size
+  }
+  return at === all.length ? values : null
+}
