@@ -1,7 +1,8 @@
 // How many tokens a second many sequences at once give, against one stream and against llama.cpp with as many sequences:
-// the same GGUF files, prompts and threads, in turn. Fetches node-llama-cpp, which is no dependency, into a temporary folder,
-// unless --packages names one that has it:
-//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--sequences 1,8,32,128] [--no-llama-cpp]
+// the same GGUF files, prompts and threads, in turn. And how fast prompts of mixed lengths are read, against one long prompt,
+// and constrained texts are written, against free ones. Fetches node-llama-cpp, which is no dependency, into a temporary
+// folder, unless --packages names one that has it:
+//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,prompts,constrained] [--no-llama-cpp]
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, randomStream } from 'node-mora'
@@ -16,15 +17,22 @@ import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { SideProcess } from './common/side-process.mjs'
 import { table } from './common/table.mjs'
-import { takeTurns, timedSides } from './common/turns.mjs'
+import { median, takeTurns, timedSides } from './common/turns.mjs'
+import { CONSTRAINTS, writeConstrained } from './serving/constrained.mjs'
+import { MIXED_TOKENS, readMixedPrompts } from './serving/mixed-prompts.mjs'
 
 /** Greedy sampling draws nothing. */
 const random = randomStream(0, 'greedy')
-/** A batch of 32 is to give so many times the tokens of one stream, and so many times those of llama.cpp. */
-const AIMS = { overOneStream: 8, overLlamaCpp: 4 }
+/**
+ * A batch of 32 is to give so many times the tokens of one stream, and so many times those of llama.cpp; prompts of mixed lengths
+ * are to be read at this share of the speed of one, and constrained texts written at this share of that of free ones.
+ */
+const AIMS = { overOneStream: 8, overLlamaCpp: 4, mixed: 0.9, constrained: 0.9 }
+const PARTS = ['many', 'prompts', 'constrained']
 const options = readOptions({
   usage: `node bench/serving.mjs [MODEL] [options]: tokens per second of many sequences at once, greedy.
 
+  --parts LIST      what is measured: many texts at once, prompts of mixed lengths, constrained texts; default ${PARTS}
   --formats LIST    dtypes of GGUF that the model is written in, or stored: its own file; default bfloat16,q8_0,stored
   --sequences LIST  numbers of sequences at once, default 1,8,32,128
   --prompt N        tokens of each prompt, default 16
@@ -32,6 +40,7 @@ const options = readOptions({
   --no-llama-cpp    without llama.cpp
   --packages DIR    a folder whose node_modules has node-llama-cpp; default: one that npm fills`,
   own: {
+    parts: { type: 'string', default: PARTS.join() },
     formats: { type: 'string', default: 'bfloat16,q8_0,stored' },
     sequences: { type: 'string', default: '1,8,32,128' },
     prompt: { type: 'string', default: '16' },
@@ -41,7 +50,8 @@ const options = readOptions({
   },
   rounds: 3,
 })
-const { formats, sequences, prompt, newTokens } = orUsageError(() => ({
+const { parts, formats, sequences, prompt, newTokens } = orUsageError(() => ({
+  parts: list(options.parts),
   formats: list(options.formats),
   sequences: list(options.sequences).map((text) => whole('sequences', text, 1)),
   prompt: whole('prompt', options.prompt, 1),
@@ -49,18 +59,23 @@ const { formats, sequences, prompt, newTokens } = orUsageError(() => ({
 }))
 const machine = describeMachine(`${options.model}, prompts of ${prompt} tokens, ${newTokens} more`, options)
 const folder = scratchFolder()
-const entry = options['no-llama-cpp']
-  ? null
-  : fetchLlamaCpp(options.packages ?? folder, { fetched: options.packages !== undefined })
+const entry =
+  options['no-llama-cpp'] || !parts.includes('many')
+    ? null
+    : fetchLlamaCpp(options.packages ?? folder, { fetched: options.packages !== undefined })
 
 /** @type {import('./common/report.mjs').Line[]} */
 const lines = []
 /** @type {(string | number)[][]} */
 const ratios = []
+/** @type {(string | number)[][]} */
+const shares = []
 for (const format of formats) await measure(format, await fileIn(format))
 const header = ['format', 'sequences', 'over one stream', 'over llama.cpp']
-console.log(`\n${table(header, ratios)}\nAims at 32: ${AIMS.overOneStream}× and ${AIMS.overLlamaCpp}×`)
-report({ benchmark: 'serving', machine, options, lines, facts: { prompt, newTokens, ratios } })
+if (ratios.length > 0)
+  console.log(`\n${table(header, ratios)}\nAims at 32: ${AIMS.overOneStream}× and ${AIMS.overLlamaCpp}×`)
+if (shares.length > 0) console.log(`\n${table(['format', 'what', 'share of the speed', 'aim'], shares)}`)
+report({ benchmark: 'serving', machine, options, lines, facts: { prompt, newTokens, ratios, shares } })
 
 /** The model's own file, or one that this script writes. */
 async function fileIn(format) {
@@ -74,16 +89,25 @@ async function measure(format, path) {
   process.stderr.write(`${format} …\n`)
   const quantised = format !== 'bfloat16'
   const model = await loadModel(path, { device: 'cpu', dtype: 'bfloat16', threads: options.threads, quantised })
+  try {
+    if (parts.includes('many')) await measureMany(model, format, path)
+    if (parts.includes('prompts')) await measurePrompts(model, format)
+    if (parts.includes('constrained')) await measureConstrained(model, format)
+  } finally {
+    model.dispose()
+  }
+}
+
+async function measureMany(model, format, path) {
   const { threads } = model.device.facts()
-  const text = await textIds(model.tokenizer, 1, prompt * Math.max(...sequences))
-  const prompts = (count) => Array.from({ length: count }, (_, i) => [...text.slice(i * prompt, (i + 1) * prompt)])
+  const prompts = await promptsOf(model, Math.max(...sequences))
   const script = fileURLToPath(new URL('serving/llama-cpp.mjs', import.meta.url))
-  const task = { entry, model: path, prompts: prompts(Math.max(...sequences)), newTokens, threads, sequences }
+  const task = { entry, model: path, prompts, newTokens, threads, sequences }
   const theirs = entry ? new SideProcess('llama.cpp', process.execPath, [script, JSON.stringify(task)]) : null
   try {
     await theirs?.ready()
     const sides = sequences.flatMap((count) => [
-      { name: 'node-mora', count, run: () => ours(model, prompts(count)) },
+      { name: 'node-mora', count, run: () => ours(model, prompts.slice(0, count)) },
       ...(theirs ? [{ name: theirs.name, count, run: () => theirs.ask({ count }) }] : []),
     ])
     const results = await takeTurns(sides, options.rounds)
@@ -100,8 +124,35 @@ async function measure(format, path) {
     }
   } finally {
     await theirs?.stop()
-    model.dispose()
   }
+}
+
+async function measurePrompts(model, format) {
+  const text = [...(await textIds(model.tokenizer, 1, MIXED_TOKENS))]
+  const name = 'reading prompts of mixed lengths'
+  addShare(format, name, MIXED_TOKENS, await readMixedPrompts(model, text, options.rounds), AIMS.mixed)
+}
+
+async function measureConstrained(model, format) {
+  for (const count of sequences) {
+    const prompts = await promptsOf(model, count)
+    for (const [what, constraint] of Object.entries(CONSTRAINTS)) {
+      const { tokens, timed } = await writeConstrained(model, prompts, constraint, options.rounds)
+      addShare(format, `${what}, ${count} at once`, tokens, timed, AIMS.constrained)
+    }
+  }
+}
+
+/** Adds a line, and how fast its first side is as a share of its second one: the median over rounds. */
+function addShare(format, what, amount, sides, aim) {
+  lines.push({ name: `${what}, ${format}`, amount, unit: 'tokens/s', sides })
+  const [own, other] = sides.map(({ seconds }) => seconds.all)
+  shares.push([format, what, median(own.map((seconds, round) => other[round] / seconds)).toFixed(2), aim])
+}
+
+async function promptsOf(model, count) {
+  const text = await textIds(model.tokenizer, 1, prompt * count)
+  return Array.from({ length: count }, (_, i) => [...text.slice(i * prompt, (i + 1) * prompt)])
 }
 
 /** Seconds in which all sequences write their tokens after the first ones. */
