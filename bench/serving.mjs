@@ -1,8 +1,8 @@
 // How many tokens a second many sequences at once give, against one stream and against llama.cpp with as many sequences:
 // the same GGUF files, prompts and threads, in turn. And how fast prompts of mixed lengths are read, against one long prompt,
-// and constrained texts are written, against free ones. Fetches node-llama-cpp, which is no dependency, into a temporary
-// folder, unless --packages names one that has it:
-//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,prompts,constrained] [--no-llama-cpp]
+// and constrained texts are written, against free ones; and how long /health takes meanwhile. Fetches node-llama-cpp, which is
+// no dependency, into a temporary folder, unless --packages names one that has it:
+//   node bench/serving.mjs [MODEL] [--formats bfloat16,q8_0,stored] [--parts many,prompts,constrained,health] [--no-llama-cpp]
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, randomStream } from 'node-mora'
@@ -19,20 +19,22 @@ import { SideProcess } from './common/side-process.mjs'
 import { table } from './common/table.mjs'
 import { median, takeTurns, timedSides } from './common/turns.mjs'
 import { CONSTRAINTS, writeConstrained } from './serving/constrained.mjs'
+import { askHealth } from './serving/health.mjs'
 import { MIXED_TOKENS, readMixedPrompts } from './serving/mixed-prompts.mjs'
 
 /** Greedy sampling draws nothing. */
 const random = randomStream(0, 'greedy')
 /**
  * A batch of 32 is to give so many times the tokens of one stream, and so many times those of llama.cpp; prompts of mixed lengths
- * are to be read at this share of the speed of one, and constrained texts written at this share of that of free ones.
+ * are to be read at this share of the speed of one, and constrained texts written at this share of that of free ones; 99 of 100
+ * requests to /health are to take at most so many milliseconds.
  */
-const AIMS = { overOneStream: 8, overLlamaCpp: 4, mixed: 0.9, constrained: 0.9 }
-const PARTS = ['many', 'prompts', 'constrained']
+const AIMS = { overOneStream: 8, overLlamaCpp: 4, mixed: 0.9, constrained: 0.9, health: 25 }
+const PARTS = ['many', 'prompts', 'constrained', 'health']
 const options = readOptions({
   usage: `node bench/serving.mjs [MODEL] [options]: tokens per second of many sequences at once, greedy.
 
-  --parts LIST      what is measured: many texts at once, prompts of mixed lengths, constrained texts; default ${PARTS}
+  --parts LIST      what is measured: of ${PARTS.join(', ')}; default all
   --formats LIST    dtypes of GGUF that the model is written in, or stored: its own file; default bfloat16,q8_0,stored
   --sequences LIST  numbers of sequences at once, default 1,8,32,128
   --prompt N        tokens of each prompt, default 16
@@ -70,12 +72,15 @@ const lines = []
 const ratios = []
 /** @type {(string | number)[][]} */
 const shares = []
+/** @type {(string | number)[][]} */
+const delays = []
 for (const format of formats) await measure(format, await fileIn(format))
 const header = ['format', 'sequences', 'over one stream', 'over llama.cpp']
 if (ratios.length > 0)
   console.log(`\n${table(header, ratios)}\nAims at 32: ${AIMS.overOneStream}× and ${AIMS.overLlamaCpp}×`)
 if (shares.length > 0) console.log(`\n${table(['format', 'what', 'share of the speed', 'aim'], shares)}`)
-report({ benchmark: 'serving', machine, options, lines, facts: { prompt, newTokens, ratios, shares } })
+if (delays.length > 0) console.log(`\n${table(['format', 'milliseconds', 'median', 'p99', 'most', 'aim'], delays)}`)
+report({ benchmark: 'serving', machine, options, lines, facts: { prompt, newTokens, ratios, shares, delays } })
 
 /** The model's own file, or one that this script writes. */
 async function fileIn(format) {
@@ -93,6 +98,7 @@ async function measure(format, path) {
     if (parts.includes('many')) await measureMany(model, format, path)
     if (parts.includes('prompts')) await measurePrompts(model, format)
     if (parts.includes('constrained')) await measureConstrained(model, format)
+    if (parts.includes('health')) await measureHealth(model, format)
   } finally {
     model.dispose()
   }
@@ -141,6 +147,15 @@ async function measureConstrained(model, format) {
       addShare(format, `${what}, ${count} at once`, tokens, timed, AIMS.constrained)
     }
   }
+}
+
+async function measureHealth(model, format) {
+  const { health, idle, turns } = await askHealth(model, folder, 5 * options.rounds)
+  const add = (what, { median, p99, most }, aim) =>
+    delays.push([format, what, ...[median, p99, most].map((time) => time.toFixed(1)), aim])
+  add('/health', health, AIMS.health)
+  add('a server of an idle process', idle, '')
+  add("processor's time of turns of the event loop", turns, '')
 }
 
 /** Adds a line, and how fast its first side is as a share of its second one: the median over rounds. */

@@ -47,7 +47,12 @@ export async function writeConstrained(model, prompts, options, rounds) {
   return { tokens: lengths.reduce((sum, length) => sum + length - 1, 0), timed }
 }
 
-/** Seconds in which all texts are written after their first tokens, and their lengths. */
+/**
+ * Returns the seconds in which all texts are written after their first tokens, and their lengths.
+ * @param {any} model
+ * @param {number[][]} prompts
+ * @param {{ options?: any, lengths?: number[] }} what
+ */
 async function written(model, prompts, { options, lengths = [] }) {
   const { tokenizer, config } = model
   const tokens = { tokenizer, vocabularySize: config.vocabularySize, eosIds: config.eosIds }
