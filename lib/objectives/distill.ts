@@ -2,11 +2,15 @@ import { z } from 'zod'
 import { aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
+import type { DatasetOptions } from '../data/dataset.js'
+import type { DataSource } from '../data/sources/source.js'
+import type { StepRow } from '../data/step-rows.js'
 import { add, exp, mul, softplus, sub } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, sum } from '../tensor/operations/reductions.js'
 import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { playAll, tokensOf } from './episodes.js'
 import { plus } from './formulas.js'
 import { likeliest, likeliestIn, withRest } from './likeliest.js'
 import {
@@ -17,6 +21,8 @@ import {
   sumOverTargets,
 } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { loadQuestions, type Question } from './questions.js'
+import type { SampleContext, SampledStep } from './rollouts.js'
 
 /** The model that another one imitates: `loadModel` gives one. */
 export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
@@ -38,7 +44,8 @@ export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
 }
 
 /** Options of distillation, with the defaults of TRL's `GKDTrainer`. */
-export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperature' | 'teacherTopK'> {
+export interface DistillOptions
+  extends Pick<ObjectiveInput, 'beta' | 'temperature' | 'teacherTopK' | 'onPolicy' | 'maxNewTokens'> {
   /** A model with the same vocabulary on the same device; or its path or hub id, and a run loads it and disposes of it. */
   teacher: Teacher | string
 }
@@ -47,7 +54,8 @@ export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperatu
  * Distillation (arXiv 2306.13649, equation 4): the divergence of the student from a teacher at each target token. With
  * m = β p_teacher + (1 − β) p_student it is β KL(p_teacher ‖ m) + (1 − β) KL(p_student ‖ m); for β = 0 it is the forward
  * KL(p_teacher ‖ p_student), for β = 1 the reverse KL(p_student ‖ p_teacher). `temperature` divides the logits of both. The loss is the
- * mean over target tokens. With `teacherTopK`, the K likeliest tokens of the teacher are compared, and all others as one.
+ * mean over target tokens. With `teacherTopK`, the K likeliest tokens of the teacher are compared, and all others as one. With
+ * `onPolicy` the rows are prompts, which the student answers itself at that temperature.
  *
  * ```ts
  * import { distill, loadModel, train } from 'node-mora'
@@ -63,7 +71,13 @@ export interface DistillOptions extends Pick<ObjectiveInput, 'beta' | 'temperatu
 export function distill(options: DistillOptions): Objective {
   check({ options }, distillArguments)
   const { teacher, ...others } = options
-  const { beta = 0.5, temperature = 1, teacherTopK: k } = checkedOptions('distill', others)
+  const settings = checkedOptions('distill', others)
+  const { beta = 0.5, temperature = 1, teacherTopK: k, onPolicy, maxNewTokens = 256 } = settings
+  if (onPolicy && k !== undefined)
+    throw new UsageError(
+      'unfit-options',
+      'teacherTopK does not go with onPolicy: what the teacher says is kept of rows, and answers are new in each step.',
+    )
   const isLoaded = typeof teacher !== 'string'
   const reference = isLoaded ? teacher.reference : teacher
   const hash = isLoaded && teacher.base?.identity()?.hash
@@ -98,6 +112,11 @@ export function distill(options: DistillOptions): Objective {
     ...(isLoaded && { live: { teacher } }),
     ...(hash && { hashes: { teacher: hash } }),
     keep,
+    ...(onPolicy && {
+      load: (source: readonly DataSource[], how: DatasetOptions) => loadQuestions(source, how, { maxNewTokens }),
+      sample: (rows: readonly StepRow[], context: SampleContext) =>
+        answersTo(rows, context, { maxNewTokens, temperature }),
+    }),
     async loss(model, batch, { gradients, kept }) {
       if (keep) {
         const top = kept?.(batch) ?? (await keep.of(model, batch))
@@ -119,6 +138,25 @@ export function distill(options: DistillOptions): Objective {
         states.dispose()
       }
     },
+  }
+}
+
+/** Has each row's prompt answered by the student. */
+async function answersTo(
+  rows: readonly StepRow[],
+  context: SampleContext,
+  { maxNewTokens, temperature }: { maxNewTokens: number; temperature: number },
+): Promise<SampledStep> {
+  const asked = rows.map(({ pieces, row }) => ({ question: pieces[0] as Question, place: row }))
+  const sampling = { temperature, topK: 0, topP: 1 }
+  const alone = { maxTurns: 1, logprobs: false, tools: {}, environment: undefined, toolTimeout: 1 }
+  const episodes = await playAll(asked, context, { maxNewTokens, sampling, ...alone })
+  return {
+    rows: episodes.map((episode, i) => ({ pieces: [tokensOf(episode)], row: asked[i]!.place })),
+    // No answer is better than another.
+    rollouts: new Map(asked.map(({ place }) => [place, { advantage: 0 }])),
+    metrics: {},
+    records: episodes.map(({ question: { prompt }, completion }) => ({ prompt, completion })),
   }
 }
 

@@ -1,8 +1,9 @@
 /** Episodes: answers of one turn, or of several between which functions or an environment answer. */
 
-import { withDeadline } from '../common/deadline.js'
+import { TaskGroup, withDeadline } from '../common/deadline.js'
 import { InputError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
+import type { TokenRow } from '../data/encode.js'
 import { encodePrompt } from '../data/prompt.js'
 import type { Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
@@ -59,10 +60,35 @@ export interface Episode {
   readonly calls: number
 }
 
-/** Plays an episode. @param place of the answer in its step, from which its draws follow */
-export async function playEpisode(
-  question: Question,
-  place: number,
+/** A question, and the place of its answer in the step, from which its draws follow. */
+export interface AskedQuestion {
+  readonly question: Question
+  readonly place: number
+}
+
+/** Plays an episode for each question, all at once. If one fails, the others end. */
+export async function playAll(
+  asked: readonly AskedQuestion[],
+  context: SampleContext,
+  options: EpisodeOptions,
+): Promise<Episode[]> {
+  const group = new TaskGroup(context.signal)
+  const { signal } = group
+  await using writer = await context.openWriter(asked.map(({ question }) => question.ids.length + options.maxNewTokens))
+  const play = (one: AskedQuestion) => group.run(() => playEpisode(one, writer, { ...context, signal }, options))
+  return await group.all(asked.map(play))
+}
+
+/** Returns the tokens to train of an episode. @param isLeftOut whether they are none, as only the number of answers counts */
+export function tokensOf({ question, ids, mask }: Episode, { isLeftOut = false } = {}): TokenRow {
+  return {
+    ids: Int32Array.from([...question.ids, ...ids]),
+    mask: Uint8Array.from([...question.mask, ...mask.map((trained) => (isLeftOut ? 0 : trained))]),
+  }
+}
+
+async function playEpisode(
+  { question, place }: AskedQuestion,
   writer: AnswerWriter,
   context: SampleContext,
   options: EpisodeOptions,

@@ -1,17 +1,15 @@
 import { aFunction, check, optionsSchema } from '../common/arguments.js'
-import { TaskGroup } from '../common/deadline.js'
 import { UsageError } from '../common/errors.js'
-import type { TokenRow } from '../data/encode.js'
 import type { DataInput } from '../data/sources/source.js'
 import type { StepRow } from '../data/step-rows.js'
 import { advantagesOf, deviationOf } from './advantages.js'
-import { type Environment, type Episode, playEpisode } from './episodes.js'
+import { type Environment, type Episode, playAll, tokensOf } from './episodes.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { POLICY_METRICS, type PolicyLoss, policyLoss } from './policy-loss.js'
 import { loadQuestions, type Question } from './questions.js'
 import { judge, namedRewards, type Rewards } from './rewards.js'
-import { type Rollout, rolloutsOf, type SampleContext, type SampledStep } from './rollouts.js'
+import { type Rollout, rolloutsOf, type SampledStep } from './rollouts.js'
 import { checkTools, type Tools, toolSchemas } from './tools.js'
 import { meanSum } from './weighted-sum.js'
 
@@ -75,6 +73,7 @@ export function grpo(options: GrpoOptions): Objective {
   return {
     name: 'grpo',
     options: optionsOf('grpo', others),
+    live: { rewards: given, tools, ...(environment && { environment }) },
     ...(prompts !== undefined && { data: prompts }),
     metrics: [
       ...['reward', 'rewardStd', 'zeroStd', ...rewards.map(([name]) => `reward/${name}`)],
@@ -100,7 +99,7 @@ export function grpo(options: GrpoOptions): Objective {
       const own = await advantagesOf(values, { ...settings.advantages, groupSize: answers }, context.sum)
       const isLeftOut = ({ hasEnded }: Episode) => maskTruncated && !hasEnded
       const trained: StepRow[] = played.map((episode, i) => ({
-        pieces: [tokensOf(episode, isLeftOut(episode))],
+        pieces: [tokensOf(episode, { isLeftOut: isLeftOut(episode) })],
         row: asked[i]!.place,
       }))
       const old = needsOld ? await context.logProbs(trained, loss.temperature) : null
@@ -144,11 +143,19 @@ export function grpo(options: GrpoOptions): Objective {
 export const grpoObjective = {
   name: 'grpo',
   help: 'rewards answers that are better than others of the model to the same prompt',
+  needs: ['rewards'],
   needsReference: ({ beta }) => Number(beta ?? 0) > 0,
   loss: () => Promise.reject(withoutRewards()),
-  // Rewards are functions, which options do not hold.
-  withOptions() {
-    throw withoutRewards()
+  withOptions(options) {
+    const { rewards, ...others } = optionsOf<{ rewards?: unknown }>('grpo', options)
+    const { tools, environment } = options as Partial<GrpoOptions>
+    if (!rewards) throw withoutRewards()
+    return grpo({
+      ...others,
+      rewards: rewards as Rewards,
+      ...(tools && { tools }),
+      ...(environment && { environment }),
+    })
   },
 } as const satisfies BuiltInObjective
 
@@ -219,25 +226,4 @@ function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' |
       correction: mode && { mode, min, max },
     },
   } as const
-}
-
-/** Plays an episode for each question, all at once. If one fails, the others end. */
-async function playAll(
-  asked: readonly { question: Question; place: number }[],
-  context: SampleContext,
-  options: Parameters<typeof playEpisode>[4],
-): Promise<Episode[]> {
-  const group = new TaskGroup(context.signal)
-  const { signal } = group
-  await using writer = await context.openWriter(asked.map(({ question }) => question.ids.length + options.maxNewTokens))
-  const play = ({ question, place }: (typeof asked)[number]) =>
-    group.run(() => playEpisode(question, place, writer, { ...context, signal }, options))
-  return await group.all(asked.map(play))
-}
-
-function tokensOf({ question, ids, mask }: Episode, isLeftOut: boolean): TokenRow {
-  return {
-    ids: Int32Array.from([...question.ids, ...ids]),
-    mask: Uint8Array.from([...question.mask, ...mask.map((trained) => (isLeftOut ? 0 : trained))]),
-  }
 }

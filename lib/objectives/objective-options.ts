@@ -63,7 +63,15 @@ const policyFields = {
     min: 1,
     defaultText: '256',
     ...policy,
+    objectives: ['grpo', 'distill'],
   }),
+  onPolicy: optionalFlag(
+    'imitate the teacher in answers of the model itself to prompts, in place of those of the data',
+    {
+      ...policy,
+      objectives: ['distill'],
+    },
+  ),
   maxTurns: optionalInteger('turns of an episode at most, between which functions or an environment answer', {
     min: 1,
     defaultText: '8',

@@ -29,13 +29,17 @@ function* batchesOf({ data, facts }: Session): Iterable<Batch> {
   for (const rows of data.evaluationSteps()) yield* data.batchesOf(rows, facts.machine.tokenBudget)
 }
 
-/** Has the evaluation data's prompts answered once each: the loss is minus the mean reward. */
+/** Has the evaluation data's prompts answered once each: the loss is minus the mean reward, or else that of the answers. */
 async function evaluateAnswers(session: Session): Promise<Pick<PassSums, 'loss' | 'metrics'> | null> {
-  const { data, objective, sync, signal } = session
+  const { data, objective, facts, sync, signal } = session
   const own = new PassSums(objective.metrics)
+  const batches: Batch[] = []
   for (const rows of data.evaluationSteps()) {
-    own.addMetrics((await sampledFor(session, rows, { draws: 'evaluation', answers: 1 })).metrics)
+    const sampled = await sampledFor(session, rows, { draws: 'evaluation', answers: 1 })
+    own.addMetrics(sampled.metrics)
+    batches.push(...data.batchesOf(sampled.rows, facts.machine.tokenBudget))
   }
+  if (!objective.metrics.includes('reward')) return evaluateBatches(session, batches)
   const all = await sync.sum([...own.values], { drop: signal?.aborted ?? false })
   if (!all) return null
   const { metrics } = own.over(all)

@@ -164,13 +164,12 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   const builtIn = builtInChoice(objective)
   const data = given.data ?? (typeof objective === 'object' ? objective.data : undefined)
   const others = { ...given, ...(data !== undefined && { data }) }
-  const isOwn = typeof objective === 'object' && (!builtIn || objective.sample !== undefined)
-  const ownObjective = isOwn ? objective : parts.objective
+  const ownObjective = typeof objective === 'object' && !builtIn ? objective : parts.objective
   const live = typeof objective === 'object' ? objective.live : undefined
   const byName = {
     ...(!ownMethod && { method }),
     ...(!ownRate && { learningRate }),
-    ...(builtIn ?? (!ownObjective && { objective })),
+    ...(!ownObjective && (builtIn ?? { objective })),
   } as TrainInput
   const options = resolveTrainOptions({ ...others, ...byName }, ownMethod, ownObjective)
   const choices = { map, filter, maxTokens }

@@ -195,3 +195,31 @@ describe('the likeliest tokens of the teacher', () => {
     await expect(run({ teacherTopK: 1e6 })).rejects.toThrow('for teacherTopK')
   })
 })
+
+describe('on answers of the student', () => {
+  const prompts = [{ prompt: 'The capital of' }, { prompt: 'One and' }, { prompt: 'A river' }]
+
+  test('prompts are answered, and a student that is the teacher has nothing to learn', async () => {
+    using model = await loadModel(DEMO_MODEL, { device: 'cpu', dtype: 'float32', threads: 1 })
+    using teacher = await loadModel(DEMO_MODEL, { device: 'cpu', dtype: 'float32', threads: 1 })
+    const output = join(folder(), 'answers')
+    const losses: number[] = []
+    const run = train(model, {
+      ...{ objective: distill({ teacher, onPolicy: true, maxNewTokens: 6 }), data: prompts, evalData: prompts },
+      ...{ method: 'lora', rank: 2, batchSize: 3, maxSteps: 1, output },
+    })
+    for await (const event of run) {
+      if (event.type === 'step') losses.push(event.loss)
+      if (event.type === 'evaluation') losses.push(event.evalLoss)
+    }
+    await run.finished
+    expect(losses).toHaveLength(2)
+    for (const loss of losses) expect(Math.abs(loss)).toBeLessThan(1e-4)
+    const lines = readFileSync(join(output, 'rollouts.jsonl'), 'utf8').trimEnd().split('\n')
+    expect(lines.map((line) => JSON.parse(line).prompt).sort()).toEqual(prompts.map(({ prompt }) => prompt).sort())
+  })
+
+  test('likeliest tokens cannot be kept', () => {
+    expect(() => distill({ teacher, onPolicy: true, teacherTopK: 4 })).toThrow(/^teacherTopK does not go with onPolicy/)
+  })
+})
