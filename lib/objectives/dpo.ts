@@ -1,5 +1,6 @@
 import { UsageError } from '../common/errors.js'
 import { add, div, exp, logSigmoid, mul, relu, sigmoid, square, sub } from '../tensor/operations/arithmetic.js'
+import { noGrad } from '../tensor/tape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { minus, oneMinus, plus, smoothedLoss, softLoss } from './formulas.js'
 import type { BuiltInObjective, Objective } from './objective.js'
@@ -32,6 +33,7 @@ interface Rewards {
   /** βΔ = c − r. */
   readonly delta: Tensor
   readonly lengths: Scores['lengths']
+  readonly scores: Scores
   readonly beta: number
   /** The share of pairs whose order is wrong, ε. */
   readonly epsilon: number
@@ -66,6 +68,16 @@ const LOSSES: Readonly<Record<Exclude<DpoLoss, 'sft'>, (rewards: Rewards) => Ten
   bco_pair: ({ c, r }) => plus(softLoss(c), softLoss(minus(r))),
   // SPPO, arXiv 2405.00675, with preferences that are 0 or 1
   sppo_hard: ({ c, r, beta }) => plus(square(mul(sub(c, 0.5), 1 / beta)), square(mul(add(r, 0.5), 1 / beta))),
+  // AOT, arXiv 2406.05882: of sorted margins, or of sorted rewards, each against that of its rank
+  aot: ({ scores: { chosen, rejected, matches }, beta, epsilon }) =>
+    smoothedLoss(mul(add(sub(chosen, rejected), matches!.margins), beta), epsilon),
+  aot_unpaired({ scores: { chosen, rejected, matches }, beta, epsilon }) {
+    const ofRank = (c: Tensor, r: Tensor) => smoothedLoss(mul(sub(c, r), beta), epsilon)
+    // Each match is counted for both of its pairs: its gradient once for each, and its value in halves.
+    const twice = plus(ofRank(chosen, matches!.rejected), ofRank(matches!.chosen, rejected))
+    const half = noGrad(() => mul(twice, 0.5))
+    return sub(twice, half)
+  },
   // APO, arXiv 2408.06266
   apo_zero: ({ c, r }) => plus(oneMinus(sigmoid(c)), sigmoid(r)),
   apo_down: ({ c, delta }) => plus(sigmoid(c), oneMinus(sigmoid(delta))),
@@ -77,6 +89,9 @@ const LOSSES: Readonly<Record<Exclude<DpoLoss, 'sft'>, (rewards: Rewards) => Ten
   // DPO with means over tokens, as in Tülu 3, arXiv 2411.15124
   sigmoid_norm: (rewards) => softLoss(perToken(rewards)),
 }
+
+/** Losses that compare a pair with others of its step. */
+const COMPARED: readonly DpoLoss[] = ['aot', 'aot_unpaired']
 
 /** What a divergence makes of r = ln π − ln π_ref (f-DPO, arXiv 2309.16240). */
 const divergence =
@@ -105,6 +120,11 @@ const divergence =
  * @throws UsageError for an option of the wrong type or range
  */
 export function dpo(options: DpoOptions = {}): Objective {
+  return dpoOfSteps(options, 8)
+}
+
+/** @param most pairs of a step */
+function dpoOfSteps(options: DpoOptions, most: number): Objective {
   const settings = checkedOptions('dpo', options)
   const { beta = 0.1, lossType = ['sigmoid'], labelSmoothing: epsilon, discopopTau: tau = 0.05 } = settings
   const { lossWeights = lossType.map(() => 1), ldAlpha, useWeighting, fDivergenceType } = settings
@@ -128,9 +148,11 @@ export function dpo(options: DpoOptions = {}): Objective {
     isWeighed: useWeighting ?? false,
     ...(ldAlpha !== undefined && { tailWeight: ldAlpha }),
     likelihood: types.reduce((sum, { type, weight }) => sum + (type === 'sft' ? weight : 0), 0),
-    loss({ chosen, rejected, lengths }) {
+    comparedPairs: types.some(({ type }) => COMPARED.includes(type)) ? most : undefined,
+    loss(scores) {
+      const { chosen, rejected, lengths } = scores
       const [c, r] = [mul(ofDivergence(chosen), beta), mul(ofDivergence(rejected), beta)]
-      const rewards = { c, r, delta: sub(c, r), lengths, beta, epsilon, tau }
+      const rewards = { c, r, delta: sub(c, r), lengths, scores, beta, epsilon, tau }
       const parts = types.flatMap(({ type, weight }) => (type === 'sft' ? [] : [mul(LOSSES[type](rewards), weight)]))
       return parts.length === 0 ? null : plus(...parts)
     },
@@ -141,4 +163,6 @@ export function dpo(options: DpoOptions = {}): Objective {
 export const dpoObjective = {
   ...builtInOfPairs('dpo', 'prefers the chosen of two answers, and stays near the model without the adapter', dpo),
   needsReference: () => true,
+  withOptions: (options: Readonly<Record<string, unknown>>) =>
+    dpoOfSteps(optionsOf('dpo', options), Number(options.batchSize)),
 } as const satisfies BuiltInObjective

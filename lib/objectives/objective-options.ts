@@ -29,6 +29,8 @@ const LOSS_TYPES = {
     'nca_pair',
     'bco_pair',
     'sppo_hard',
+    'aot',
+    'aot_unpaired',
     'apo_zero',
     'apo_down',
     'discopop',

@@ -11,11 +11,13 @@ import {
   type ForwardModel,
   type KeptValues,
   type Objective,
+  type StepSums,
   TWO_TOKENS,
   targetPurity,
   tokenLogProbs,
 } from './objective.js'
 import { type ObjectiveInput, optionsOf } from './objective-options.js'
+import { lengthOfStep, type Matches, matchesIn, numbersOfStep, placesIn } from './order.js'
 import { meanSum, type WeightedSum } from './weighted-sum.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
@@ -28,6 +30,8 @@ export interface PairOf<Value> {
 export interface Scores extends PairOf<Tensor> {
   /** Number of tokens of each answer, without gradients. */
   readonly lengths: PairOf<Tensor>
+  /** What each pair is compared with, if losses compare it with other pairs of the step, [pairs] without gradients. */
+  readonly matches?: Readonly<Record<keyof Matches, Tensor>>
 }
 
 /** What tells an objective of pairs from others. */
@@ -44,6 +48,8 @@ export interface PairLoss {
   readonly tailWeight?: number
   /** Whether pairs are weighed by the probability of their answers (WPO). */
   readonly isWeighed?: boolean
+  /** Pairs of a step at most, if each is compared with others of its step; absent: it is not. */
+  readonly comparedPairs?: number | undefined
   /** Returns the loss of each pair, [pairs]; null if only the likelihood counts. */
   loss(scores: Scores): Tensor | null
   /** What is compared; default the scores themselves, sums over tokens. */
@@ -81,6 +87,34 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
       return (await before.data()) as Float32Array
     },
   }
+  const weightOf = ({ lengths }: AnswersOfBatch) => {
+    const pairs = lengths.length / 2
+    const shorter = (i: number) => Math.min(lengths[i % pairs]!, lengths[(i % pairs) + pairs]!)
+    return (i: number, token: number) => (token < shorter(i) ? 1 : (pair.tailWeight ?? 1))
+  }
+  /** Returns what losses that compare the pairs of a step need to know of those of a batch. */
+  const numbersOf = async (model: ForwardModel, batch: Batch, places: readonly number[], pairs: number) => {
+    const answers = answersIn(batch)
+    using before = await reference(model, batch)
+    using after = await tokenLogProbs(model, batch, { gradients: false })
+    using sums = scope(() => concat([after, before].map((each) => answers.sums(each, weightOf(answers)))))
+    return numbersOfStep(Array.from(await sums.data(), Number), places, pairs)
+  }
+  const { comparedPairs: most } = pair
+  const ofLikelihood = likelihood > 0 ? 2 : 0
+  const stepSums: StepSums = {
+    length: ofLikelihood + (most === undefined ? 0 : lengthOfStep(most)),
+    async of(model, batch) {
+      const counts = ofLikelihood > 0 ? countsOf(answersIn(likelyIn(batch))) : []
+      return most === undefined ? counts : [...counts, ...(await numbersOf(model, batch, placesIn(batch), most))]
+    },
+  }
+  const matchesOf = async (model: ForwardModel, batch: Batch, sums?: readonly number[]): Promise<Matches | null> => {
+    if (most === undefined) return null
+    if (sums) return matchesIn(sums.slice(ofLikelihood), placesIn(batch))
+    const places = Array.from({ length: batch.rows / 2 }, (_, place) => place)
+    return matchesIn(await numbersOf(model, batch, places, places.length), places)
+  }
   return {
     name: pair.name,
     options: pair.options,
@@ -88,18 +122,17 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
     rows: 'pairs',
     metrics: METRICS,
     smallRow: [TWO_TOKENS, TWO_TOKENS],
-    ...(likelihood > 0 && { stepSums: { length: 2, of: (_, batch) => countsOf(answersIn(likelyIn(batch))) } }),
+    ...(stepSums.length > 0 && { stepSums }),
     async loss(model, batch, { gradients, stepSums, kept }) {
       const all = likelyIn(batch)
       const answers = answersIn(batch, all)
       const pairs = answers.lengths.length / 2
       const known = kept?.(batch)
       using computed = pair.hasReference && !known ? await reference(model, batch) : null
+      const compared = await matchesOf(model, batch, stepSums)
       const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
       using after = await tokenLogProbs(model, all, { gradients })
       const { loss, rewards, sums } = scope(() => {
-        const shorter = (i: number) => Math.min(answers.lengths[i % pairs]!, answers.lengths[(i % pairs) + pairs]!)
-        const weightOf = (i: number, token: number) => (token < shorter(i) ? 1 : (pair.tailWeight ?? 1))
         const ofPairs = (all: Tensor): PairOf<Tensor> => ({
           chosen: slice(all, 0, pairs),
           rejected: slice(all, pairs, 2 * pairs),
@@ -108,9 +141,14 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
           Tensor.from(Float32Array.from(values), [values.length], { device: after.device })
         const lengths = ofPairs(constant(answers.lengths))
         const before = known ? Tensor.from(known, [known.length], { device: after.device }) : computed
-        const scores = { ...ofPairs(answers.sums(before ? sub(after, before) : after, weightOf)), lengths }
+        const scores = { ...ofPairs(answers.sums(before ? sub(after, before) : after, weightOf(answers))), lengths }
         const scored = score(scores)
-        const losses = pair.loss({ ...scored, lengths })
+        const matches = compared && {
+          margins: constant(compared.margins),
+          rejected: constant(compared.rejected),
+          chosen: constant(compared.chosen),
+        }
+        const losses = pair.loss({ ...scored, lengths, ...(matches && { matches }) })
         const parts = losses ? [sum(weights ? mul(losses, constant(weights)) : losses)] : []
         if (likelihood > 0) {
           const likely = answersIn(all)
@@ -121,7 +159,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
         return {
           loss: parts.reduce((total, part) => add(total, part)),
           rewards: mul(concat([scored.chosen, scored.rejected]), beta),
-          sums: answers.sums(after, weightOf),
+          sums: answers.sums(after, weightOf(answers)),
         }
       })
       try {

@@ -1,0 +1,58 @@
+/** Pairs of a step in the order of their log-probabilities, which losses of AOT (arXiv 2406.05882) compare. */
+import type { Batch } from '../data/batch.js'
+
+/** Numbers of a pair: whether it is there, ln π of the chosen and the rejected answer, and ln π_ref of both. */
+const OF_PAIR = 5
+
+/** How many numbers the pairs of a step have. */
+export const lengthOfStep = (pairs: number): number => OF_PAIR * pairs
+
+/** Returns the place in the step of each pair of a batch. */
+export const placesIn = ({ rowKeys, offsets, rows }: Batch): number[] =>
+  Array.from({ length: rows / 2 }, (_, pair) => Number(rowKeys[offsets[2 * pair]!]! >> 32n))
+
+/**
+ * Returns the numbers of all pairs of a step of which only some are known, so that those of several batches add up.
+ *
+ * @param values ln π of the chosen and then of the rejected answers, and ln π_ref of both, each in the order of `places`
+ */
+export function numbersOfStep(values: readonly number[], places: readonly number[], pairs: number): number[] {
+  const numbers = new Array<number>(lengthOfStep(pairs)).fill(0)
+  for (const [i, place] of places.entries()) {
+    const own = [0, 1, 2, 3].map((part) => values[part * places.length + i]!)
+    numbers.splice(OF_PAIR * place, OF_PAIR, 1, ...own)
+  }
+  return numbers
+}
+
+/** What some pairs are compared with, for each of them. */
+export interface Matches {
+  /** The margin of its reference, less the margin with its rank among those of the references. */
+  readonly margins: readonly number[]
+  /** The reward of the rejected answer that has the rank of its chosen one. */
+  readonly rejected: readonly number[]
+  /** The reward of the chosen answer that has the rank of its rejected one. */
+  readonly chosen: readonly number[]
+}
+
+/** Returns what the pairs in these places are compared with. */
+export function matchesIn(numbers: readonly number[], places: readonly number[]): Matches {
+  const all = Array.from({ length: numbers.length / OF_PAIR }, (_, place) => place)
+  const there = all.filter((place) => numbers[OF_PAIR * place]! > 0)
+  const difference = (one: number, other: number) => (place: number) =>
+    numbers[OF_PAIR * place + one]! - numbers[OF_PAIR * place + other]!
+  /** Returns for each pair the value of `to` with the rank that the pair has by `from`. */
+  const matched = (from: (place: number) => number, to: (place: number) => number): number[] => {
+    const order = [...there].sort((a, b) => from(a) - from(b) || a - b)
+    const values = there.map(to).sort((a, b) => a - b)
+    const ranks = new Map(order.map((place, rank) => [place, rank]))
+    return places.map((place) => values[ranks.get(place)!]!)
+  }
+  const [policy, reference, chosen, rejected] = [difference(1, 2), difference(3, 4), difference(1, 3), difference(2, 4)]
+  const margins = matched(policy, reference)
+  return {
+    margins: places.map((place, i) => reference(place) - margins[i]!),
+    rejected: matched(chosen, rejected),
+    chosen: matched(rejected, chosen),
+  }
+}
