@@ -175,6 +175,7 @@ export { type KtoOptions, kto } from './objectives/kto.js'
 export {
   type BatchLoss,
   type ForwardModel,
+  type KeptValues,
   type LossOptions,
   type LossTensor,
   type Objective,

@@ -25,6 +25,8 @@ describe('options of training', () => {
       maxGradNorm: 1,
       objective: 'sft',
       labelSmoothing: 0,
+      neftuneAlpha: 0,
+      zLoss: 0,
       epochs: 1,
       batchSize: 8,
       packing: true,
