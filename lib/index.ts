@@ -82,11 +82,14 @@ export {
   type ChangeResult,
   type ChoicesResult,
   type ClassifyResult,
+  type EmbeddingOptions,
+  type EmbedResult,
   type EvalProgress,
   type EvalResults,
   type EvaluatedModel,
   type EvaluateOptions,
   type ExactMatchResult,
+  embeddingsOf,
   evaluate,
   type F1Result,
   type ForgettingResult,
@@ -168,6 +171,7 @@ export { type ClassifyOptions, classify } from './objectives/classify.js'
 export { type CpoOptions, cpo } from './objectives/cpo.js'
 export { type DistillOptions, distill, type Teacher } from './objectives/distill.js'
 export { type DpoOptions, dpo } from './objectives/dpo.js'
+export { type EmbedOptions, embed } from './objectives/embed.js'
 export type { Environment } from './objectives/episodes.js'
 export { type GrpoOptions, grpo } from './objectives/grpo.js'
 export type { ObjectiveName } from './objectives/index.js'

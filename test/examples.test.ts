@@ -74,6 +74,15 @@ describe('examples', () => {
     expect(config.id2label).toEqual({ 0: 'bad', 1: 'good' })
   })
 
+  it('embed.ts finds what belongs together', async () => {
+    const output = join(folder(), 'out')
+    const printed = await run(() => import('../examples/embed.js'), DEMO_MODEL, output, '40')
+    const [, before, after] = /^nDCG@10 (\S+), then (\S+)$/m.exec(printed)!
+    expect(Number(after)).toBeGreaterThan(Number(before))
+    expect(printed).toMatch(/^What does a duck do\? It will quack\.$/m)
+    expect(existsSync(join(output, 'merged', '1_Pooling', 'config.json'))).toBe(true)
+  })
+
   const lossesOf = (printed: string) => [...printed.matchAll(/^loss (\S+)$/gm)].map(([, loss]) => Number(loss))
   const openMpi = launchers.find(({ name }) => name === 'Open MPI')!
   let alone: number[] = []

@@ -55,7 +55,7 @@ export interface DatasetOptions extends FindOptions, ReadingOptions, RowChoices 
   longRows?: LongRows
   /**
    * `pairs`: each row is a chosen and a rejected answer to a prompt, two pieces of a row; `judged`: an answer and whether it is good;
-   * `labelled`: a text and its label. Default `examples`.
+   * `labelled`: a text and its label; `related`: a text, one that belongs to it, and others that do not. Default `examples`.
    */
   rows?: RowKind
   /** Names of the labels of `labelled` rows, by number; by default those of the rows, sorted. */
@@ -370,12 +370,13 @@ export async function encodeOptions(options: DatasetOptions): Promise<RowSetting
 /** Refuses options that belong to rows of one answer. @throws UsageError `unfit-options` */
 function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', trainOn, text }: DatasetOptions): void {
   if (rows === 'examples') return
-  const ofRows = rows === 'labelled' ? 'rows of texts with labels' : 'rows of answers to prompts'
+  const areWhole = rows === 'labelled' || rows === 'related'
+  const ofRows = areWhole ? 'rows of whole texts' : 'rows of answers to prompts'
   const refuse = (what: string, why: string) => {
     throw new UsageError('unfit-options', `${what} does not go with ${ofRows}: ${why}.`)
   }
-  if (rows === 'labelled') {
-    if (longRows === 'split') refuse(`longRows ${longRows}`, 'the label is of the whole text')
+  if (areWhole) {
+    if (longRows === 'split') refuse(`longRows ${longRows}`, 'what is said of a text is said of the whole')
     if (trainOn === 'all') refuse('trainOn all', 'no token of them is predicted')
     if (text !== undefined) refuse('text', 'name their columns (the option columns)')
     return

@@ -10,6 +10,7 @@ import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import type { TurnTokens } from './masks/token-spans.js'
 import { isPredicted, joinedPieces } from './pieces.js'
 import { malformedRow } from './rows/check.js'
+import type { RelatedRow } from './rows/related.js'
 import type { LongRows } from './rows/row-length.js'
 import { type AnswersRow, IGNORED_LABEL, type LabelledRow, type Row } from './rows/rows.js'
 import type { ChatCounts } from './summary.js'
@@ -48,10 +49,11 @@ export interface EncodedRow extends LimitedRow {
  * @throws UsageError `no-tokenizer`, `no-chat-template`
  */
 export async function encodeRow(
-  row: Row | AnswersRow | LabelledRow,
+  row: Row | AnswersRow | LabelledRow | RelatedRow,
   where: string,
   options: EncodeOptions,
 ): Promise<EncodedRow> {
+  if (row.kind === 'related') return relatedTexts(row, where, options)
   if (row.kind === 'labelled') {
     const { rows, ...facts } = await encodeWhole(row.of, where, options)
     return { rows: rows.map(({ ids, mask }) => ({ ids, mask: mask.fill(0), value: row.label })), ...facts }
@@ -124,6 +126,29 @@ async function encodeWhole(row: Row, where: string, options: EncodeOptions): Pro
   }
   if (ids.length === 0) throw malformedRow(where, 'the text is empty, so it has no last token to be scored')
   return limited(trainedWhole(ids), undefined, where, tokenizer, options)
+}
+
+/** Encodes a text with others that belong to it or do not, as one row for each that does. */
+async function relatedTexts(
+  { anchor, positives, negatives, score }: RelatedRow,
+  where: string,
+  options: EncodeOptions,
+): Promise<EncodedRow> {
+  if (score !== undefined) {
+    throw malformedRow(
+      where,
+      'the row says how alike two texts are, and pairs that belong together are trained: give those alone, without scores',
+    )
+  }
+  const encoded = (text: string) => encodeWhole({ kind: 'text', text }, where, options)
+  const all = await Promise.all([anchor, ...negatives, ...positives].map(encoded))
+  const { cut } = all.find((one) => one.cut) ?? {}
+  const how = { length: Math.max(...all.map(({ length }) => length)), ...(cut && { cut }) }
+  if (all.some(({ rows }) => rows.length === 0)) return { rows: [], ...how }
+  for (const { rows } of all) rows[0]!.mask.fill(0)
+  const [first, ...others] = all.map(({ rows }) => rows[0]!)
+  const own = others.slice(0, negatives.length)
+  return { rows: others.slice(negatives.length).map((positive) => joinedPieces([first!, positive, ...own])), ...how }
 }
 
 const noTemplate = (where: string) =>

@@ -17,6 +17,7 @@ import {
 import { askChoices } from './choice-task.js'
 import { classification, preferences } from './classify.js'
 import { change, forgetting } from './compare.js'
+import { nearness } from './embeddings.js'
 import { logProbs } from './logprobs.js'
 import { perplexity } from './perplexity.js'
 import { readPredictions } from './predictions.js'
@@ -36,6 +37,7 @@ const OTHER_TASKS = {
   change,
   classify: classification,
   reward: preferences,
+  embed: nearness,
 } satisfies {
   [T in Task]?: RunTask<T>
 }

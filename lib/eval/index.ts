@@ -1,5 +1,6 @@
 /** Evaluation: how good a model is at a task. */
 
+export { type EmbeddingOptions, embeddingsOf } from './embeddings.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
 export { requireTargets } from './rows.js'
@@ -10,6 +11,7 @@ export type {
   ChangeResult,
   ChoicesResult,
   ClassifyResult,
+  EmbedResult,
   EvalProgress,
   EvalResults,
   EvaluatedModel,

@@ -3,6 +3,7 @@ import { InputError, UsageError } from '../common/errors.js'
 import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { DataRecord } from '../data/rows/record.js'
+import type { RelatedRow } from '../data/rows/related.js'
 import type { AnswersRow, LabelledRow, Row } from '../data/rows/rows.js'
 import { resolveTools } from '../data/rows/tools.js'
 import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
@@ -75,7 +76,7 @@ export async function readAll<Row>(
  * longer, the start is kept; it has no token row if nothing of an answer is left.
  */
 export async function tokenRowsOf(
-  row: Row | AnswersRow | LabelledRow,
+  row: Row | AnswersRow | LabelledRow | RelatedRow,
   where: string,
   { model, options, template, templateContext: context, maxLength, encoded: told, signal }: RowsContext,
 ): Promise<TokenRow[]> {

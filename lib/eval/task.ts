@@ -6,6 +6,7 @@ import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
 import type { AdapterChoice } from '../models/index.js'
+import type { Pooling } from '../nn/pooling.js'
 import type { EvalOptions, Task } from '../options/index.js'
 import type { Tensor } from '../tensor/tensor.js'
 
@@ -27,6 +28,8 @@ export interface EvaluatedModel extends LanguageModel {
   forwardAsync?(batch: Batch, options: { rows: 'targets'; gradients: false }): Promise<LogitsOfTargets>
   /** Names of the labels that its head scores; null or absent without such a head. */
   readonly labels?: readonly string[] | null
+  /** How its states become embeddings; null or absent: by their mean. */
+  readonly pooling?: Pooling | null
 }
 
 /** Float32 logits [to - from, V] of targets [from, to), in order. */
@@ -229,6 +232,16 @@ export interface RewardResult {
   rows: number
 }
 
+/** Result of the task `embed`. */
+export interface EmbedResult {
+  /** Of related texts: the mean over anchors of the normalised discounted gain of the ten nearest texts (nDCG@10). */
+  ndcgAt10?: number
+  /** Of scored pairs: Spearman's correlation of cosines and scores; null if one of both does not vary. */
+  spearman?: number | null
+  /** Number of rows. */
+  rows: number
+}
+
 /** The result of each task, by its name. */
 export interface EvalResults extends Record<Task, object> {
   /** Log-probabilities of every token. */
@@ -249,6 +262,8 @@ export interface EvalResults extends Record<Task, object> {
   classify: ClassifyResult
   /** How often a reward model scores the chosen of two answers higher. */
   reward: RewardResult
+  /** How well embeddings find what belongs together. */
+  embed: EmbedResult
   /** GSM8K: word problems. */
   gsm8k: Gsm8kResult<'gsm8k'>
   /** GSM8K with solutions that end in "The answer is 18." */

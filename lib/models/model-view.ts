@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { NativeDevice } from '../native/addon.js'
+import type { Pooling } from '../nn/pooling.js'
 import type { AdapterChoice } from './adaptation/adapter-options.js'
 import type { AdapterSet } from './adaptation/adapter-set.js'
 import type { Decoder } from './network/decoder.js'
@@ -14,6 +15,7 @@ interface ViewedModel {
   readonly device: NativeDevice
   readonly longRowsFrom: number
   readonly labels: readonly string[] | null
+  readonly pooling: Pooling | null
   readonly adapterSet: AdapterSet
 }
 
@@ -87,6 +89,11 @@ export class ModelView extends ForwardPasses {
   /** Names of the labels that its head scores; null without such a head. */
   get labels(): readonly string[] | null {
     return this.#model.labels
+  }
+
+  /** How hidden states become the embedding of a text; null if nothing says. */
+  get pooling(): Pooling | null {
+    return this.#model.pooling
   }
 
   /** Returns a view of the same model with these adapters, by default with those of this view. */

@@ -17,6 +17,7 @@ import { randomStream } from '../common/random.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native/addon.js'
 import type { Linear } from '../nn/linear.js'
+import type { Pooling } from '../nn/pooling.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -63,6 +64,7 @@ interface ModelParts {
   source: ModelSource | null
   rotaryDtype?: 'float32' | 'bfloat16' | undefined
   quantised?: QuantisedBase | null
+  pooling?: Pooling | null
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
@@ -105,6 +107,11 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * @internal
    */
   readonly longRowsFrom: number
+  /**
+   * How hidden states become the embedding of a text, as its files or its adapter say: `mean` of all tokens, or that of the `last`;
+   * null if nothing says.
+   */
+  pooling: Pooling | null
   readonly #decoder: Decoder
   readonly #slots: Map<string, WeightSlot>
   readonly #training: TrainingHold
@@ -112,7 +119,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
 
   constructor(parts: ModelParts) {
     check({ parts }, modelArguments)
-    const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null } = parts
+    const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null, pooling = null } = parts
     const decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
     const training = new TrainingHold()
     super(decoder, { within: (part) => training.outside(part) })
@@ -128,6 +135,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     this.slots = decoder.slots
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
     this.quantised = quantised
+    this.pooling = pooling
     this.isShared = weights.isShared ?? false
     this.adapterSet = new AdapterSet(this, this.#training)
   }

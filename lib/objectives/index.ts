@@ -6,6 +6,7 @@ import { crossEntropyObjective } from './cross-entropy.js'
 import { dft } from './dft.js'
 import { distillObjective } from './distill.js'
 import { dpoObjective } from './dpo.js'
+import { embedObjective } from './embed.js'
 import { grpo, grpoObjective } from './grpo.js'
 import { ktoObjective } from './kto.js'
 import type { BuiltInObjective, Objective } from './objective.js'
@@ -27,6 +28,7 @@ const BUILT_IN_OBJECTIVES = [
   grpoObjective,
   rewardObjective,
   classifyObjective,
+  embedObjective,
 ] as const
 
 /** The name of a built-in objective. */

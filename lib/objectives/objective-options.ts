@@ -1,6 +1,7 @@
 /** Options of objectives: one declaration each, from which `train`, the command line and the objectives' functions have them. */
 import { z } from 'zod'
 import { UsageError } from '../common/errors.js'
+import { POOLINGS } from '../nn/pooling.js'
 import {
   choices,
   names,
@@ -235,6 +236,17 @@ export const objectiveFields = {
     min: 0,
     defaultText: '0',
     objectives: ['reward'],
+    group,
+  }),
+  pooling: optionalChoice('how the states of a text become one: their mean, or that of its last token', POOLINGS, {
+    defaultText: 'mean',
+    objectives: ['embed'],
+    group,
+  }),
+  scale: optionalReal('factor of cosines, the inverse of the temperature', {
+    above: 0,
+    defaultText: '20',
+    objectives: ['embed'],
     group,
   }),
   labels: names('names of the labels, in order; a number in the data is a place in them', {

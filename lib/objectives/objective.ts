@@ -7,6 +7,7 @@ import type { RowKind } from '../data/rows/forms.js'
 import type { DataInput, DataSource } from '../data/sources/source.js'
 import type { RowSet, StepRow } from '../data/step-rows.js'
 import type { DataSummary } from '../data/summary.js'
+import type { Pooling } from '../nn/pooling.js'
 import { mul, sub } from '../tensor/operations/arithmetic.js'
 import { gather } from '../tensor/operations/indexing.js'
 import { logSoftmax, logSumExp, sum } from '../tensor/operations/reductions.js'
@@ -122,7 +123,7 @@ export interface Objective {
   readonly data?: DataInput
   /**
    * The rows that it takes; default `examples`. Of `pairs`, each row is the chosen and the rejected answer, two pieces; of
-   * `labelled`, a text, whose value is the number of its label.
+   * `labelled`, a text, whose value is the number of its label; of `related`, an anchor, its positive and its negatives.
    */
   readonly rows?: RowKind
   /** What `loss` needs to know of the whole step, over all forward passes and ranks. Default: nothing. */
@@ -153,6 +154,8 @@ export interface Objective {
   readonly sample?: (rows: readonly StepRow[], context: SampleContext) => Promise<SampledStep>
   /** How long what was sampled is used. Default: for one step. */
   readonly reuse?: SampleReuse
+  /** How it pools the states of a text, which is kept with what it trains. Default: it pools none. */
+  readonly pooling?: Pooling
   /** Returns the labels of the head that it trains, once the rows are loaded. Default: it trains no head of its own. */
   labels?(): readonly string[]
   /** Returns what its options of the run make of it; undefined if it stays as it is. */
@@ -171,9 +174,12 @@ export interface BuiltInObjective extends Objective {
 
 /** An objective with its options and defaults. */
 export type RunObjective = Required<
-  Omit<Objective, 'withOptions' | 'load' | 'labels' | 'stepSums' | 'options' | 'live' | 'sample' | 'data' | 'keep'>
+  Omit<
+    Objective,
+    'withOptions' | 'load' | 'labels' | 'pooling' | 'stepSums' | 'options' | 'live' | 'sample' | 'data' | 'keep'
+  >
 > &
-  Pick<Objective, 'load' | 'labels' | 'stepSums' | 'sample' | 'keep'>
+  Pick<Objective, 'load' | 'labels' | 'pooling' | 'stepSums' | 'sample' | 'keep'>
 
 /** A document of a small row. */
 export const TWO_TOKENS: TokenRow = { ids: Int32Array.of(0, 0), mask: Uint8Array.of(1, 1) }
@@ -193,6 +199,7 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
     sample: own.sample?.bind(own),
     reuse: own.reuse ?? { steps: 1, times: 1 },
     labels: own.labels?.bind(own),
+    pooling: own.pooling,
     loss: (model, batch, how) => own.loss(model, batch, how),
   }
 }
@@ -228,13 +235,16 @@ function targetWeights({ targets, offsets, weights }: Batch): Float32Array | nul
   return Float32Array.from(ofTargets.flat())
 }
 
-/** Returns the scores of each document by the model's head, at its last token: [B, labels] float32. */
-export async function lastScores(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
-  const { offsets, lengths, rows: documents } = batch
-  const rows = Int32Array.from({ length: documents }, (_, i) =>
+/** Returns the place of each document's last token. */
+export function lastRows({ offsets, lengths, rows: documents }: Batch): Int32Array {
+  return Int32Array.from({ length: documents }, (_, i) =>
     lengths ? offsets[i]! + lengths[i]! - 1 : offsets[i + 1]! - 1,
   )
-  const states = await model.forwardAsync(batch, { rows, gradients })
+}
+
+/** Returns the scores of each document by the model's head, at its last token: [B, labels] float32. */
+export async function lastScores(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
+  const states = await model.forwardAsync(batch, { rows: lastRows(batch), gradients })
   try {
     return withRecording(gradients, () => states.scores())
   } finally {

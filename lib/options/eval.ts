@@ -42,6 +42,7 @@ export const TASKS = [
   'change',
   'classify',
   'reward',
+  'embed',
   ...TEXT_TASKS,
   ...CHOICE_TASKS,
 ] as const

@@ -3,8 +3,7 @@ import { packBatch } from '../data/packing.js'
 import type { EngineUsage } from '../engine/index.js'
 import type { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
-import { mean } from '../tensor/operations/reductions.js'
-import { noGrad } from '../tensor/tape.js'
+import { pooledStates } from '../objectives/pooling.js'
 import type { TextCall, TextPiece, TextWriter, WrittenText } from './text-writer.js'
 
 export class ModelWriter implements TextWriter {
@@ -23,14 +22,12 @@ export class ModelWriter implements TextWriter {
     return this.engine.stream({ ...call, parse }, sample)
   }
 
-  /** Returns the mean of the hidden states after the final norm, scaled to length 1. */
+  /** Returns the hidden states after the final norm, pooled as the model says or by their mean, and scaled to length 1. */
   async embed(ids: readonly number[], adapters: readonly string[] = []): Promise<Float32Array> {
     const batch = packBatch([{ ids, mask: new Uint8Array(ids.length), row: 0 }])
-    using output = await this.model.withAdapters(adapters).forwardAsync(batch, { gradients: false })
-    using pooled = noGrad(() => mean(output.hidden, 0))
-    const values = (await pooled.data()) as Float32Array
-    const length = Math.hypot(...values)
-    return values.map((value) => value / length)
+    const model = this.model.withAdapters(adapters)
+    using embedding = await pooledStates(model, batch, model.pooling ?? 'mean', false)
+    return (await embedding.data()) as Float32Array
   }
 
   exclusive<Result>(work: () => Promise<Result>): Promise<Result> {

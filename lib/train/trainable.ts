@@ -74,7 +74,7 @@ export interface ModelWithAdapters
   extends Pick<Model, 'addAdapter' | 'loadAdapter' | 'saveAdapter' | 'restartAdapter'> {
   /** Adds the ΔW of an adapter in a folder to the weights permanently. */
   absorbAdapter(folder: string): Promise<void>
-  readonly adapterSet: Pick<AdapterSet, 'configs' | 'activeNames' | 'recordTemplate'>
+  readonly adapterSet: Pick<AdapterSet, 'configs' | 'activeNames' | 'recordTemplate' | 'recordPooling'>
   /** Returns the layers that adapters can be added to. */
   adaptableLayers(): readonly LayerFacts[]
 }

@@ -110,7 +110,7 @@ beforeAll(async () => {
     ...ADAPTER_METHODS.map((method) => method.replace(/-./g, (end) => end[1]!.toUpperCase())).map((name) =>
       of(name, [{}], [options]),
     ),
-    ...['dpo', 'kto', 'orpo', 'cpo', 'simpo', 'reward', 'classify'].map((name) => of(name, [{}], [options])),
+    ...['dpo', 'kto', 'orpo', 'cpo', 'simpo', 'reward', 'classify', 'embed'].map((name) => of(name, [{}], [options])),
     of('regexReward', [/a/]),
     of('jsonReward', [{}], [['empty object', 'foreign object']]),
     of('answerReward', ['answer'], [['undefined', 'empty text', 'text']]),
@@ -150,6 +150,7 @@ beforeAll(async () => {
     of('loadTokenizer', [model, {}], [['text'], [...options, 'foreign object']]),
     of('doctor', [{}], [[...options, 'foreign object']]),
     of('scoresOf', [loaded, ['a'], {}], [[], ['empty list', 'list of texts'], [...options, 'foreign object']]),
+    of('embeddingsOf', [loaded, ['a'], {}], [[], ['empty list', 'list of texts'], [...options, 'foreign object']]),
     of('evaluate', [loaded, { task: 'perplexity', data: rows }]),
     of('importanceMatrix', [loaded, { data: rows, output: join(folder, 'never.gguf') }]),
     of('generate', [loaded, { prompt: 'a' }]),

@@ -40,6 +40,7 @@ const preferences = sums.map(({ a, b }) => ({
   rejected: `It is ${a - b}.`,
 }))
 const labelled = sums.map(({ a, b }) => ({ text: `${a} and ${b}`, label: a < b ? 'less' : 'more' }))
+const related = sums.map(({ a, b }) => ({ anchor: `${a} + ${b}`, positive: `${a + b}` }))
 const jsonl = (values: readonly object[]) => values.map((value) => JSON.stringify(value)).join('\n')
 
 /** Writes the files that need no model to be made. */
@@ -58,6 +59,7 @@ export function writeSamples(folder: string): void {
   writeFileSync(at('preferences.jsonl'), jsonl(preferences))
   cpSync(join(import.meta.dirname, '../../examples/rewards.ts'), at('rewards.ts'))
   writeFileSync(at('labelled.jsonl'), jsonl(labelled))
+  writeFileSync(at('related.jsonl'), jsonl(related))
   for (const name of ['train.jsonl', 'valid.jsonl', 'facts.jsonl']) writeFileSync(at(name), jsonl(rows))
   writeFileSync(at('test.jsonl'), jsonl(rows.slice(0, 2)))
   writeFileSync(at('questions.jsonl'), jsonl(questions))

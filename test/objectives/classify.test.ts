@@ -157,7 +157,7 @@ test.each<[string, object, string]>([
   ['an unknown label', { labels: ['good', 'bad'] }, 'expected one of the labels good, bad but received "none"'],
   ['an unknown label of the evaluation', { evalData: [{ text: 'a', label: 'x' }] }, 'expected one of the labels bad'],
   ['an empty text', { data: [...rows, { text: '', label: 'bad' }] }, 'the text is empty'],
-  ['rows that are split', { longRows: 'split' }, 'the label is of the whole text'],
+  ['rows that are split', { longRows: 'split' }, 'said of the whole'],
   ['labels of another objective', { objective: 'sft', labels: ['a', 'b'] }, 'labels does not go with objective sft'],
 ])('%s is refused', async (_, changes, message) => {
   await expect(run(changes)).rejects.toThrow(message)

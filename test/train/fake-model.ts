@@ -75,6 +75,7 @@ export class FakeModel implements TrainableModel {
     configs: this.#adapters,
     activeNames: () => [...this.#adapters.keys()],
     recordTemplate: () => {},
+    recordPooling: () => {},
   }
   parameters: FakeParameter[] = []
   /** The sum of what restarts merged, a table beside the layers'. */

@@ -12,6 +12,7 @@ import {
   writeSafetensors,
 } from '../../io/safetensors.js'
 import { elementsOf, type NativeDevice } from '../../native/addon.js'
+import { POOLINGS } from '../../nn/pooling.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import type { Tensor } from '../../tensor/tensor.js'
@@ -165,7 +166,8 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
   if (labels !== undefined && !(Array.isArray(labels) && labels.every((name) => typeof name === 'string')))
     throw new InputError('malformed-file', `${path}: expected a list of names for node_mora.labels.`)
   const hashes = { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
-  return labels === undefined ? hashes : { ...hashes, labels }
+  const pooling = POOLINGS.find((known) => known === own.pooling)
+  return { ...hashes, ...(labels !== undefined && { labels }), ...(pooling && { pooling }) }
 }
 
 async function readTensors(

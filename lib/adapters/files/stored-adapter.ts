@@ -1,5 +1,6 @@
 /** The content of an adapter's folder. */
 import { UsageError } from '../../common/errors.js'
+import type { Pooling } from '../../nn/pooling.js'
 import type { AdapterConfigBase, StoredTensor } from '../contract/adapter.js'
 
 /**
@@ -15,6 +16,8 @@ export interface AdapterProvenance {
   readonly templateHash?: string
   /** Names of the labels of the head that it trained. */
   readonly labels?: readonly string[]
+  /** How it was trained to pool states to embeddings. */
+  readonly pooling?: Pooling
 }
 
 export interface StoredAdapter {

@@ -12,6 +12,10 @@ export const ROW_PARTS = [
   'chosen',
   'rejected',
   'margin',
+  'anchor',
+  'positive',
+  'negatives',
+  'score',
   'label',
   'messages',
   'system',
@@ -99,6 +103,21 @@ const preference = (name: string, madeFor: string, columns: RowForm['columns'], 
   use: '`--objective dpo` and others of pairs',
   columns,
   optional: { margin: ['margin'], ...(input.length > 0 && { input }) },
+})
+
+/** A text, one that belongs to it, and texts that do not. */
+const related = (
+  name: string,
+  madeFor: string,
+  anchor: string,
+  positive: string,
+  negatives: PartColumns = [],
+): RowForm => ({
+  name,
+  madeFor,
+  use: '`--objective embed`',
+  columns: { anchor: [anchor], positive: [positive] },
+  ...(negatives.length > 0 && { optional: { negatives } }),
 })
 
 /** An answer, and whether it is good. */
@@ -326,6 +345,18 @@ export const ROW_FORMS: readonly RowForm[] = [
   labelled('labelled', 'texts and their labels (IMDB, AG News)', { text: ['text'] }),
   labelled('labelled-sentence', 'GLUE (SST-2, CoLA)', { text: ['sentence'] }),
   labelled('labelled-prompt', 'prompts and their labels', { prompt: ['prompt'] }),
+  related('related', 'sentence-transformers', 'anchor', 'positive', ['negative', 'negatives']),
+  related('related-query', 'queries and documents', 'query', 'positive', ['negative', 'negatives']),
+  related('related-lists', 'FlagEmbedding', 'query', 'pos', ['neg']),
+  related('related-answer', 'questions and answers', 'question', 'answer', ['negative', 'negatives']),
+  related('related-response', 'queries and answers', 'query', 'answer'),
+  {
+    name: 'scored-pair',
+    madeFor: 'pairs of sentences (STS benchmark)',
+    use: '`mora eval --task embed`; not trained',
+    columns: { anchor: ['sentence1'], positive: ['sentence2'], score: ['score'] },
+  },
+  related('related-sentences', 'paraphrases', 'sentence1', 'sentence2'),
   { name: 'content', madeFor: 'code and documents', use: 'all of it, and its end', columns: { text: ['content'] } },
   promptAlone('prompt'),
   promptAlone('question'),
@@ -333,14 +364,14 @@ export const ROW_FORMS: readonly RowForm[] = [
 ]
 
 /**
- * The rows of a run: each one a text or conversation, two answers to a prompt, an answer and whether it is good, or a text and its
- * label.
+ * The rows of a run: each one a text or conversation, two answers to a prompt, an answer and whether it is good, a text and its
+ * label, or a text with others that belong to it or do not.
  */
-export const ROW_KINDS = ['examples', 'pairs', 'judged', 'labelled'] as const
+export const ROW_KINDS = ['examples', 'pairs', 'judged', 'labelled', 'related'] as const
 export type RowKind = (typeof ROW_KINDS)[number]
 
 /** What a row is read for: training, a prompt alone, a question to answer in words, or a multiple-choice question. */
-export type Purpose = 'training' | 'pairs' | 'judged' | 'labelled' | 'prompt' | 'question' | 'choices'
+export type Purpose = 'training' | 'pairs' | 'judged' | 'labelled' | 'related' | 'prompt' | 'question' | 'choices'
 
 /** Columns that change what a row means, and are not read. */
 export interface UnreadColumns {
@@ -378,7 +409,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],
-    purposes: ['training', 'pairs', 'judged', 'labelled', 'prompt', 'question', 'choices'],
+    purposes: ['training', 'pairs', 'judged', 'labelled', 'related', 'prompt', 'question', 'choices'],
     matters: isPresent,
     besideText: true,
     meaning: 'more than text, and only text is read',
@@ -392,7 +423,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
   },
   {
     columns: ['context', 'passage'],
-    purposes: ['training', 'pairs', 'judged', 'labelled', 'prompt', 'question', 'choices'],
+    purposes: ['training', 'pairs', 'judged', 'labelled', 'related', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
     way: "put it after the prompt (the option columns: { prompt: 'question', input: 'context', completion: 'answer' })",

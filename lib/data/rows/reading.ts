@@ -22,6 +22,7 @@ import {
 import { hellaswagRow } from './hellaswag.js'
 import { LabelNames } from './labels.js'
 import type { DataRecord } from './record.js'
+import { type RelatedRow, relatedRow } from './related.js'
 import {
   type AnswersRow,
   type LabelledRow,
@@ -129,13 +130,14 @@ export class RowReading {
    * Returns a row of the kind that is wanted: what is trained of it, answers to a prompt, or a text with its label.
    * @throws InputError `malformed-row`
    */
-  wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow | LabelledRow {
+  wanted(record: DataRecord, account?: SourceAccount): Row | AnswersRow | LabelledRow | RelatedRow {
     const { rows } = this.options
     if (!rows) return this.training(record, account)
     const row = this.#formed(this.#columns(record), rows)
     const read = row.trained.filter((name) => name !== row.name('weight'))
     account?.add(row.form.name, read, row.columns.allNames)
     if (this.labels) return labelledRow(row, this.labels)
+    if (rows === 'related') return relatedRow(row)
     return rows === 'pairs' ? pairRow(row) : judgedRow(row)
   }
 
@@ -249,7 +251,8 @@ function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpos
   if (purpose === 'pairs') return Boolean(chosen && rejected)
   if (purpose === 'judged') return Boolean(label && (messages ?? (prompt && completion)))
   if (purpose === 'labelled') return Boolean(label && (text ?? messages ?? prompt))
-  if (chosen || label) return false
+  if (purpose === 'related') return Boolean(columns.anchor && columns.positive)
+  if (chosen || label || columns.anchor) return false
   if (columns.choices) return true
   if (purpose === 'choices') return fixedChoices !== undefined
   if (purpose === 'prompt') return Boolean(messages ?? prompt)
@@ -292,6 +295,8 @@ function namedForm(named: Readonly<Record<string, string>>): RowForm {
 const MAY_BE_ABSENT: ReadonlySet<RowPart> = new Set([
   'input',
   'margin',
+  'negatives',
+  'score',
   'system',
   'history',
   'tools',
@@ -306,6 +311,7 @@ const NEEDED: Record<Purpose, string> = {
   pairs: 'chosen and rejected, and their prompt unless they begin with it',
   judged: 'label, and messages, or prompt and completion',
   labelled: 'label, and text, messages or prompt',
+  related: 'anchor and positive',
   prompt: 'prompt or messages',
   question: 'prompt and answer',
   choices: 'question, choices and answer',
@@ -337,6 +343,7 @@ function suggestion(columns: RowColumns, purpose: Purpose): string {
   const { names } = columns
   if (purpose === 'choices') return "question: 'COLUMN', choices: 'COLUMN', answer: 'COLUMN'"
   if (purpose === 'pairs') return "prompt: 'COLUMN', chosen: 'COLUMN', rejected: 'COLUMN'"
+  if (purpose === 'related') return "anchor: 'COLUMN', positive: 'COLUMN'"
   if (purpose === 'labelled') return "text: 'COLUMN', label: 'COLUMN'"
   if (purpose === 'judged') return "prompt: 'COLUMN', completion: 'COLUMN', label: 'COLUMN'"
   const texts = names.filter((name) => ['string', 'number'].includes(typeof columns.value(name)))

@@ -13,6 +13,7 @@ import { quoted, UsageError } from '../../common/errors.js'
 import { elementsOf } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
+import type { Pooling } from '../../nn/pooling.js'
 import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -102,6 +103,7 @@ export class AdapterSet {
     const reading = { device, adapter: name, allowOtherBase, as, offline, onDownload, onWarning }
     const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, reading)
     if (loaded.labels) this.model.addHead(loaded.labels)
+    this.model.pooling = loaded.provenance.pooling ?? this.model.pooling
     this.#attach(name, loaded)
     return loaded.config
   }
@@ -115,6 +117,14 @@ export class AdapterSet {
   recordTemplate(name: string, hash: string | undefined): void {
     const adapter = this.#get(name)
     adapter.provenance = { ...adapter.provenance, templateHash: hash }
+  }
+
+  /** Remembers how an adapter, or the model without one, is trained to pool states. */
+  recordPooling(name: string | null, pooling: Pooling): void {
+    this.model.pooling = pooling
+    if (name === null) return
+    const adapter = this.#get(name)
+    adapter.provenance = { ...adapter.provenance, pooling }
   }
 
   /** Writes an adapter; `modules: false` leaves out the modules that it trains whole. */

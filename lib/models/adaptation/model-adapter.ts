@@ -6,6 +6,7 @@ import { UsageError } from '../../common/errors.js'
 import { type FloatDType, type NativeDevice, native } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
+import type { Pooling } from '../../nn/pooling.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
@@ -23,6 +24,8 @@ export interface AdaptedModel {
   readonly slots: readonly WeightSlot[]
   /** A weight by its name in Hugging Face's checkpoints. */
   slot(name: string): WeightSlot
+  /** How states are pooled to embeddings; null if nothing says. */
+  pooling: Pooling | null
   /** Adds a head of labels. */
   addHead(labels: readonly string[]): void
   /** Every layer that can have an adapter. */

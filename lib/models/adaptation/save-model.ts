@@ -17,7 +17,7 @@ export interface SaveOptions extends WrittenForm {
 }
 
 /** A model in memory: its weights, and what its adapters add to them. */
-export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device'> {
+export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device' | 'pooling'> {
   slot(name: string): WeightSlot
   readonly base: Pick<BaseModel, 'labels'>
   readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored' | 'hasHead'>
@@ -43,12 +43,12 @@ export async function saveModel(model: SavedModel, output: string, options: Save
   check({ output, options }, saveModelArguments)
   const { dtype, format, quantise, imatrix, mergeActive = false, signal } = options
   signal?.throwIfAborted()
-  const { tokenizer, source, device, base, adapterSet } = model
+  const { tokenizer, source, device, pooling, base, adapterSet } = model
   const config =
     base.labels && adapterSet.hasHead(mergeActive) ? { ...model.config, labels: base.labels } : model.config
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
   const isUnchanged = (name: string): boolean => adapterSet.isAsStored(model.slot(name), mergeActive)
-  await writeModel({ config, tokenizer, source, device, fill, isUnchanged }, output, {
+  await writeModel({ config, tokenizer, source, device, pooling, fill, isUnchanged }, output, {
     dtype,
     format,
     quantise,

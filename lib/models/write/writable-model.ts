@@ -3,6 +3,7 @@
 import { RunError } from '../../common/errors.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type FloatDType, type NativeDevice, native } from '../../native/addon.js'
+import type { Pooling } from '../../nn/pooling.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'
@@ -15,6 +16,8 @@ export interface WritableModel {
   /** Its source; null for a model with random weights. */
   readonly source: ModelSource | null
   readonly device: NativeDevice
+  /** How it pools states to embeddings, for sentence-transformers; null or absent: no files say. */
+  readonly pooling?: Pooling | null
   /** Writes a weight into `values`, float32 with the weight's shape. */
   fill(name: string, values: Tensor): void
   /** Whether `fill` writes the source's values, so that the weight may be copied as its file stores it. Absent: none is. */

@@ -15,6 +15,7 @@ import { CLASSIFIER } from '../families/parse-config.js'
 import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { FileTensor } from '../read/file-tensor.js'
 import { NF4_BLOCK } from '../read/quantise-on-load.js'
+import { poolingFiles } from '../read/sentence-transformers.js'
 import type { StoredWeight } from '../read/stored-weight.js'
 import {
   defaultDType,
@@ -85,7 +86,10 @@ export async function writeModelFolder(
       ...(quantisation && { quantization_config: quantisation }),
     }
     await writeFileAtomic(join(temporary, 'config.json'), foreignJson(json))
-    for (const [name, content] of await companions(model)) {
+    const { pooling, config } = model
+    const files: [string, string | Uint8Array][] = [...(await companions(model))]
+    for (const [name, json] of pooling ? poolingFiles(pooling, config) : []) files.push([name, foreignJson(json)])
+    for (const [name, content] of files) {
       const path = join(temporary, name)
       await makeFolder(dirname(path))
       await writeFileAtomic(path, content)

@@ -144,6 +144,7 @@ async function setUpIn(
   requireMemory(model, largest, options.memory, demand, ranks.localSize)
   notices.push(...(await setupNotes(model, part, data, options, largest)))
   await recordTemplate(model, options, part)
+  if (objective.pooling) model.adapterSet.recordPooling(part.adapter, objective.pooling)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const toRestore = await valuesToRestore(part.restarts, parametersOf())
   const resolved = withDefaults(options, part, data, parts.learningRate)

@@ -122,6 +122,7 @@ export function startsOf(world) {
     readRows: () => [paths.rows, {}],
     packBatch: () => [rows(), { padTo: 4 }],
     loadTokenizer: () => [paths.model, {}],
+    embeddingsOf: () => [world.model, ['a'], { pooling: 'last' }],
     scoresOf: () => [world.model, ['a'], { batchSize: 2 }],
     evaluate: () => [world.model, { task: 'perplexity', data: paths.rows }],
     importanceMatrix: () => [world.model, { data: paths.rows, output: output() }],

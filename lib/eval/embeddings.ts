@@ -1,0 +1,152 @@
+/** Embeddings of texts, and the task that measures them. */
+
+import { z } from 'zod'
+import { anyText, aSignal, check, expecting, having, optionsSchema, wholeFrom } from '../common/arguments.js'
+import { encodeRow, type TokenRow } from '../data/encode.js'
+import { packBatch } from '../data/packing.js'
+import { malformedRow } from '../data/rows/check.js'
+import { RowReading } from '../data/rows/reading.js'
+import type { RelatedRow } from '../data/rows/related.js'
+import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
+import { POOLINGS, type Pooling } from '../nn/pooling.js'
+import type { ForwardModel } from '../objectives/objective.js'
+import { pooledStates } from '../objectives/pooling.js'
+import { ranksOf } from './classify.js'
+import { average } from './measures.js'
+import { taskRecords } from './rows.js'
+import { passesOf, rowsAtOnce } from './score.js'
+import type { EmbedResult, EvaluatedModel, TaskContext } from './task.js'
+
+type PooledModel = Pick<EvaluatedModel, 'tokenizer' | 'pooling'>
+type EmbeddingModel = PooledModel & Pick<ForwardModel, 'forwardAsync'>
+
+/** Options of `embeddingsOf`. */
+export interface EmbeddingOptions {
+  /** `mean` of all tokens, or that of the `last`; default: as the model was trained, else `mean`. */
+  pooling?: Pooling
+  /** Most tokens of a text, whose start is kept; default 1024. */
+  maxLength?: number
+  /** Texts of a forward pass at most; default 8. */
+  batchSize?: number
+  /** Aborting it ends the call before the next forward pass with its reason. */
+  signal?: AbortSignal
+}
+
+const embeddingsOfArguments = {
+  model: having('a model', 'forwardAsync', 'tokenizer'),
+  texts: expecting('a list of texts', z.array(anyText)),
+  options: optionsSchema('the options of embeddingsOf', {
+    pooling: z.enum(POOLINGS).optional(),
+    maxLength: wholeFrom(2).optional(),
+    batchSize: wholeFrom(1).optional(),
+    signal: aSignal.optional(),
+  }),
+}
+
+/**
+ * Returns the embedding of each text, [D] of length 1: the states after the final norm, pooled. The product of two is their cosine.
+ *
+ * ```ts
+ * import { embeddingsOf, loadModel } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const [one, other] = await embeddingsOf(model, ['A fine day', 'Lovely weather'])
+ * console.log(one!.reduce((sum, value, i) => sum + value * other![i]!, 0))
+ * ```
+ *
+ * @throws UsageError `no-tokenizer`; InputError of an empty text
+ */
+export async function embeddingsOf(
+  model: EmbeddingModel,
+  texts: readonly string[],
+  options: EmbeddingOptions = {},
+): Promise<Float32Array[]> {
+  check({ model, texts, options }, embeddingsOfArguments)
+  const { pooling = model.pooling ?? 'mean', maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
+  const how = { tokenizer: model.tokenizer, template: null, maxLength, trainOn: 'completion', signal } as const
+  const encoded = async function* (): AsyncGenerator<TokenRow> {
+    for (const [i, text] of texts.entries()) {
+      const row = { kind: 'labelled', of: { kind: 'text', text }, label: 0 } as const
+      yield* (await encodeRow(row, `text ${i + 1}`, how)).rows
+    }
+  }
+  const all: Float32Array[] = []
+  for await (const pass of passesOf(encoded(), batchSize)) {
+    signal?.throwIfAborted()
+    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+    using pooled = await pooledStates(model, batch, pooling, false)
+    const values = (await pooled.data()) as Float32Array
+    const size = values.length / pass.length
+    for (const row of pass.keys()) all.push(values.slice(row * size, (row + 1) * size))
+  }
+  return all
+}
+
+/** Texts that count in the ranking of an anchor. */
+const BEST = 10
+
+/**
+ * Measures embeddings: with rows of related texts, how high each anchor's positives rank among all positives and negatives; with
+ * scored pairs, how well cosines are in the order of the scores.
+ */
+export async function nearness(context: TaskContext): Promise<EmbedResult> {
+  const { data, options, maxLength, signal, found } = context
+  const model: PooledModel = context.model
+  const reading = new RowReading({ ...options, rows: 'related' })
+  const rows: RelatedRow[] = []
+  for await (const record of taskRecords(data, { limit: options.limit, signal })) {
+    const row = reading.wanted(record) as RelatedRow
+    if (rows.length > 0 && (row.score === undefined) !== (rows[0]!.score === undefined))
+      throw malformedRow(record.where, 'some rows have a score and others have none: measure them apart')
+    rows.push(row)
+  }
+  found(rows.length)
+  const texts = [...new Set(rows.flatMap(({ anchor, positives, negatives }) => [anchor, ...positives, ...negatives]))]
+  const values = await embeddingsOf(model as EmbeddingModel, texts, {
+    maxLength,
+    batchSize: rowsAtOnce(options),
+    ...(signal && { signal }),
+  })
+  const vectors = new Map(texts.map((text, i) => [text, values[i]!]))
+  return rows[0]!.score === undefined ? retrieval(rows, vectors, context) : similarity(rows, vectors, context)
+}
+
+type Vectors = ReadonlyMap<string, Float32Array>
+
+async function retrieval(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<EmbedResult> {
+  const corpus = [...new Set(rows.flatMap(({ positives, negatives }) => [...positives, ...negatives]))]
+  const relevant = new Map<string, Set<string>>()
+  for (const { anchor, positives } of rows)
+    relevant.set(anchor, new Set([...(relevant.get(anchor) ?? []), ...positives]))
+  const gains: number[] = []
+  for (const [anchor, positives] of relevant) {
+    const cosines = new Map(corpus.map((text) => [text, cosine(vectors.get(anchor)!, vectors.get(text)!)]))
+    const ranked = corpus.toSorted((a, b) => cosines.get(b)! - cosines.get(a)!).slice(0, BEST)
+    const gain = (isRelevant: boolean, place: number) => (isRelevant ? 1 / Math.log2(place + 2) : 0)
+    const sum = (hits: readonly boolean[]) => hits.reduce((total, hit, place) => total + gain(hit, place), 0)
+    const best = sum(Array.from({ length: Math.min(BEST, positives.size) }, () => true))
+    gains.push(sum(ranked.map((text) => positives.has(text))) / best)
+    await done({ anchor, ranked, score: gains.at(-1) }, `nDCG@10 ${average(gains).toFixed(3)}`)
+  }
+  return { ndcgAt10: average(gains), rows: rows.length }
+}
+
+async function similarity(rows: readonly RelatedRow[], vectors: Vectors, { done }: TaskContext): Promise<EmbedResult> {
+  const cosines: number[] = []
+  for (const { anchor, positives, score } of rows) {
+    cosines.push(cosine(vectors.get(anchor)!, vectors.get(positives[0]!)!))
+    await done({ sentence1: anchor, sentence2: positives[0], score, cosine: cosines.at(-1) })
+  }
+  return { spearman: correlation(ranksOf(cosines), ranksOf(rows.map(({ score }) => score!))), rows: rows.length }
+}
+
+const cosine = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0)
+
+/** Pearson's correlation; null if one of both does not vary. */
+function correlation(a: readonly number[], b: readonly number[]): number | null {
+  const [meanA, meanB] = [average(a), average(b)]
+  const sum = (of: (i: number) => number) => a.reduce((total, _, i) => total + of(i), 0)
+  const together = sum((i) => (a[i]! - meanA) * (b[i]! - meanB))
+  const apart = Math.sqrt(sum((i) => (a[i]! - meanA) ** 2) * sum((i) => (b[i]! - meanB) ** 2))
+  return apart === 0 ? null : together / apart
+}

@@ -1,0 +1,92 @@
+import type { Batch } from '../data/batch.js'
+import { loadDataset } from '../data/dataset.js'
+import { mul } from '../tensor/operations/arithmetic.js'
+import { gatherRows } from '../tensor/operations/indexing.js'
+import { crossEntropy } from '../tensor/operations/loss.js'
+import { linear } from '../tensor/operations/products.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
+import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { pooledStates } from './pooling.js'
+import { meanSum } from './weighted-sum.js'
+
+/** Options of embeddings. */
+export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'scale'> {}
+
+/**
+ * Embeddings of texts (InfoNCE, arXiv 1807.03748, equation 4, with the negatives of the batch): the states of a text are pooled and
+ * scaled to length 1, and each anchor has the cross-entropy of its own positive among all positives and negatives of the forward pass,
+ * by `scale` × the cosine of both. The loss is the mean over the anchors of the step. The negatives are those of one pass, so
+ * `microBatchSize` and `memory` change the loss, unlike that of other objectives.
+ *
+ * ```ts
+ * import { embed, loadModel, train } from 'node-mora'
+ *
+ * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
+ * const data = [
+ *   { anchor: 'How do I reset my password?', positive: 'Click on "forgotten" beside the login.' },
+ *   { anchor: 'When are you open?', positive: 'From nine to five.' },
+ * ]
+ * await train(model, { objective: embed({ pooling: 'last' }), data, maxSteps: 2 }).finished
+ * ```
+ *
+ * @throws UsageError for an option of the wrong type or range
+ */
+export function embed(options: EmbedOptions = {}): Objective {
+  const { pooling = 'mean', scale = 20 } = checkedOptions('embed', options)
+  return {
+    name: 'embed',
+    options: optionsOf('embed', options),
+    rows: 'related',
+    pooling,
+    metrics: ['accuracy'],
+    smallRow: [TWO_TOKENS, TWO_TOKENS],
+    load: (source, how) => loadDataset([...source], { ...how, keepWithoutTarget: true }),
+    async loss(model, batch, { gradients }) {
+      const { anchors, candidates, positives } = placesIn(batch)
+      using all = await pooledStates(model, batch, pooling, gradients)
+      const { loss, similarity } = scope(() => {
+        const similarity = mul(linear(gatherRows(all, anchors), gatherRows(all, candidates)), scale)
+        const targets = Tensor.from(positives, [positives.length], { device: all.device, dtype: 'int32' })
+        return { loss: crossEntropy(similarity, targets), similarity }
+      })
+      const values = Array.from(await similarity.data(), Number)
+      similarity.dispose()
+      const isNearest = (positive: number, anchor: number) => {
+        const own = values.slice(anchor * candidates.length, (anchor + 1) * candidates.length)
+        return Number(own.indexOf(Math.max(...own)) === positive)
+      }
+      return { loss, weight: anchors.length, metrics: { accuracy: meanSum(Array.from(positives, isNearest)) } }
+    },
+  }
+}
+
+export const embedObjective = {
+  ...embed(),
+  name: 'embed',
+  help: 'draws the embeddings of related texts together',
+  withOptions: (options) => embed(optionsOf('embed', options)),
+} as const satisfies BuiltInObjective
+
+/**
+ * Returns the documents that are anchors and those that they are compared with; each row is an anchor, its positive and its own
+ * negatives. `positives` has for each anchor the place of its positive among the candidates.
+ */
+function placesIn({ rows: documents, offsets, rowKeys }: Batch) {
+  const [anchors, candidates, positives]: number[][] = [[], [], []]
+  let row: bigint | null = null
+  for (let document = 0; document < documents; document++) {
+    const key = rowKeys[offsets[document]!]! >> 32n
+    if (key !== row) {
+      row = key
+      anchors!.push(document)
+      positives!.push(candidates!.length)
+    } else candidates!.push(document)
+  }
+  return {
+    anchors: Int32Array.from(anchors!),
+    candidates: Int32Array.from(candidates!),
+    positives: Int32Array.from(positives!),
+  }
+}

@@ -1,0 +1,44 @@
+/** Embeddings of texts: their hidden states, pooled and scaled to length 1. */
+import type { Batch } from '../data/batch.js'
+import type { Pooling } from '../nn/pooling.js'
+import { add, cast, div, sqrt, square } from '../tensor/operations/arithmetic.js'
+import { matmul } from '../tensor/operations/products.js'
+import { sum } from '../tensor/operations/reductions.js'
+import { scope } from '../tensor/scope.js'
+import { withRecording } from '../tensor/tape.js'
+import { Tensor } from '../tensor/tensor.js'
+import { type ForwardModel, lastRows } from './objective.js'
+
+/** Returns the embedding of each document after the final norm, [B, D] float32 of length 1; without padding. */
+export async function pooledStates(
+  model: Pick<ForwardModel, 'forwardAsync'>,
+  batch: Batch,
+  pooling: Pooling,
+  gradients: boolean,
+): Promise<Tensor> {
+  const states = await model.forwardAsync(batch, { rows: pooling === 'last' ? lastRows(batch) : 'all', gradients })
+  try {
+    return withRecording(gradients, () =>
+      scope(() => {
+        const hidden = cast(states.hidden, 'float32')
+        const pooled = pooling === 'last' ? hidden : matmul(meansOver(batch, hidden), hidden)
+        // As in PyTorch's normalize, no length is zero.
+        return div(pooled, add(sqrt(sum(square(pooled), 1, true)), 1e-12))
+      }),
+    )
+  } finally {
+    states.dispose()
+  }
+}
+
+/** The matrix [B, T] that takes the mean of each document's tokens. */
+function meansOver({ rows: documents, ids, offsets, lengths }: Batch, { device }: Tensor): Tensor {
+  const weights = new Float32Array(documents * ids.length)
+  for (let document = 0; document < documents; document++) {
+    const start = offsets[document]!
+    const length = lengths?.[document] ?? offsets[document + 1]! - start
+    const from = document * ids.length + start
+    weights.fill(1 / length, from, from + length)
+  }
+  return Tensor.from(weights, [documents, ids.length], { device })
+}
