@@ -23,6 +23,8 @@ export interface ModelReport extends Omit<ModelSizes, 'maxPositions'> {
   /** Bytes of a token's keys and values in bfloat16: what an engine of many texts keeps. */
   keyValueBytes: number
   tiedEmbeddings: boolean
+  /** Names of the labels that its head scores; absent in a language model. */
+  labels?: readonly string[]
   /** The dtype of most values. */
   dtype: string
   /** Number of tensors by dtype. */
@@ -76,6 +78,7 @@ export async function modelFacts(
     vocabularySize: config.vocabularySize,
     maxLength: config.maxPositions,
     tiedEmbeddings: config.tiedEmbeddings,
+    ...(config.labels && { labels: config.labels }),
     dtype: source.storedDType(),
     dtypes,
     quantisation: quantisationOf(source),
@@ -130,8 +133,12 @@ export function describeModel(model: ModelReport): string {
     ['hidden size', `${model.hiddenSize}, MLP ${model.intermediateSize}`],
     ['attention', `${model.heads} heads of ${model.headSize}, ${model.keyValueHeads} of keys and values`],
     ['keys and values', `${formatCount(model.keyValueBytes)} bytes a token, in bfloat16`],
-    ['vocabulary', `${formatCount(model.vocabularySize)}${model.tiedEmbeddings ? ', tied embeddings' : ''}`],
+    [
+      'vocabulary',
+      `${formatCount(model.vocabularySize)}${model.tiedEmbeddings && !model.labels ? ', tied embeddings' : ''}`,
+    ],
     ['context', `${formatCount(model.maxLength)} tokens`],
+    ...(model.labels ? [['labels', model.labels.join(', ')] as [string, string]] : []),
     ['tensors', dtypes.join(', ')],
     ['tokenizer', tokenizer ? `${vocabulary}, ${tokenizer.chatTemplate ? 'with' : 'without'} a chat template` : 'none'],
   ]
