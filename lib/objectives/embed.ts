@@ -12,12 +12,12 @@ import { pooledStates } from './pooling.js'
 import { meanSum } from './weighted-sum.js'
 
 /** Options of embeddings. */
-export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'scale'> {}
+export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'temperature'> {}
 
 /**
  * Embeddings of texts (InfoNCE, arXiv 1807.03748, equation 4, with the negatives of the batch): the states of a text are pooled and
  * scaled to length 1, and each anchor has the cross-entropy of its own positive among all positives and negatives of the forward pass,
- * by `scale` × the cosine of both. The loss is the mean over the anchors of the step. The negatives are those of one pass, so
+ * by the cosine of both / `temperature` (0.05). The loss is the mean over the anchors of the step. The negatives are those of one pass, so
  * `microBatchSize` and `memory` change the loss, unlike that of other objectives.
  *
  * ```ts
@@ -34,7 +34,7 @@ export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'scale'> 
  * @throws UsageError for an option of the wrong type or range
  */
 export function embed(options: EmbedOptions = {}): Objective {
-  const { pooling = 'mean', scale = 20 } = checkedOptions('embed', options)
+  const { pooling = 'mean', temperature = 0.05 } = checkedOptions('embed', options)
   return {
     name: 'embed',
     options: optionsOf('embed', options),
@@ -47,7 +47,7 @@ export function embed(options: EmbedOptions = {}): Objective {
       const { anchors, candidates, positives } = placesIn(batch)
       using all = await pooledStates(model, batch, pooling, gradients)
       const { loss, similarity } = scope(() => {
-        const similarity = mul(linear(gatherRows(all, anchors), gatherRows(all, candidates)), scale)
+        const similarity = mul(linear(gatherRows(all, anchors), gatherRows(all, candidates)), 1 / temperature)
         const targets = Tensor.from(positives, [positives.length], { device: all.device, dtype: 'int32' })
         return { loss: crossEntropy(similarity, targets), similarity }
       })

@@ -81,11 +81,11 @@ const policyFields = {
     ...policy,
   }),
   temperature: optionalReal(
-    'divides the logits, in sampling and in training, or those of model and teacher (distill)',
+    'divides the logits, in sampling and in training, those of model and teacher (distill), or cosines (embed)',
     {
       above: 0,
-      defaultText: '1',
-      objectives: ['grpo', 'distill'],
+      defaultText: '1; 0.05 of embed',
+      objectives: ['grpo', 'distill', 'embed'],
       group: policy.group,
     },
   ),
@@ -240,12 +240,6 @@ export const objectiveFields = {
   }),
   pooling: optionalChoice('how the states of a text become one: their mean, or that of its last token', POOLINGS, {
     defaultText: 'mean',
-    objectives: ['embed'],
-    group,
-  }),
-  scale: optionalReal('factor of cosines, the inverse of the temperature', {
-    above: 0,
-    defaultText: '20',
     objectives: ['embed'],
     group,
   }),

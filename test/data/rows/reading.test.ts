@@ -299,6 +299,79 @@ describe('multiple-choice questions', () => {
   })
 })
 
+describe('rows that are compared as wholes', () => {
+  const wanted = (rows: 'labelled' | 'related' | 'pairs', value: object, more: object = {}) =>
+    new RowReading({ rows, ...more }).wanted({ value, where: 'row 1' })
+
+  it.each([
+    [
+      { text: 'a', label: 'x' },
+      { kind: 'text', text: 'a' },
+    ],
+    [
+      { sentence: 'a', label: 1, idx: 7 },
+      { kind: 'text', text: 'a' },
+    ],
+    [
+      { prompt: 'p', label: true },
+      { kind: 'completion', prompt: 'p', completion: '' },
+    ],
+    [
+      { prompt: 'p', completion: 'c', label: 0 },
+      { kind: 'completion', prompt: 'p', completion: 'c' },
+    ],
+    [{ messages: [{ role: 'user', content: 'u' }], label: 2 }, { kind: 'messages' }],
+  ])('have a label: %j', (value, of) => {
+    expect(wanted('labelled', value)).toMatchObject({ kind: 'labelled', label: 0, of })
+  })
+
+  it('have the number of their label, whose names are sorted in the end', () => {
+    const reading = new RowReading({ rows: 'labelled', columns: { text: 'review', label: 'stars' } })
+    const numbers = Float32Array.from([10, 9, 10, 2], (stars) => {
+      const row = reading.wanted({ value: { review: 'r', stars }, where: 'row' })
+      return row.kind === 'labelled' ? row.label : -1
+    })
+    expect([...numbers]).toEqual([0, 1, 0, 2])
+    reading.labels!.sort(numbers)
+    expect(reading.labels!.names).toEqual(['2', '9', '10'])
+    expect([...numbers]).toEqual([2, 1, 2, 0])
+  })
+
+  it.each([
+    [
+      { anchor: 'a', positive: 'p' },
+      { positives: ['p'], negatives: [] },
+    ],
+    [
+      { anchor: 'a', positive: 'p', negative: 'n' },
+      { positives: ['p'], negatives: ['n'] },
+    ],
+    [
+      { query: 'a', positive: 'p', negatives: ['n', 'm'] },
+      { positives: ['p'], negatives: ['n', 'm'] },
+    ],
+    [
+      { query: 'a', pos: ['p', 'q'], neg: ['n'] },
+      { positives: ['p', 'q'], negatives: ['n'] },
+    ],
+    [{ question: 'a', answer: 'p' }, { positives: ['p'] }],
+    [{ sentence1: 'a', sentence2: 'p' }, { positives: ['p'] }],
+    [
+      { sentence1: 'a', sentence2: 'p', score: 2.5 },
+      { positives: ['p'], score: 2.5 },
+    ],
+  ])('belong together: %j', (value, expected) => {
+    expect(wanted('related', value)).toMatchObject({ kind: 'related', anchor: 'a', ...expected })
+  })
+
+  it('have a margin', () => {
+    const pair = { prompt: 'p', chosen: 'c', rejected: 'r' }
+    expect(wanted('pairs', { ...pair, margin: 1.5 })).toMatchObject({ margin: 1.5 })
+    expect(wanted('pairs', { ...pair, margin: null })).not.toHaveProperty('margin')
+    expect(() => wanted('pairs', { ...pair, margin: 'much' })).toThrow('row 1: margin: expected a number')
+  })
+})
+
 it('every form has a name of its own', () => {
   expect(new Set(ROW_FORMS.map(({ name }) => name)).size).toBe(ROW_FORMS.length)
 })
