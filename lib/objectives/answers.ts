@@ -1,10 +1,11 @@
 /** What objectives of answers share: sums of log-probabilities over answers, the reference, and means of rewards. */
 import { UsageError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
+import { sub } from '../tensor/operations/arithmetic.js'
 import { matmul } from '../tensor/operations/products.js'
 import { reshape } from '../tensor/operations/reshaping.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { ForwardModel } from './objective.js'
+import { type ForwardModel, type KeptValues, tokenLogProbs } from './objective.js'
 
 /** The weight of a token: `answer` is its place in the order of answers, `token` its place in the answer, from 0. */
 type TokenWeight = (answer: number, token: number) => number
@@ -52,3 +53,22 @@ export function referenceOf(model: ForwardModel, adapter?: string): ForwardModel
   if (model.withAdapters) return model.withAdapters(adapter === undefined ? [] : [adapter])
   throw new UsageError('bad-value', 'Expected a model with the method withAdapters, which gives the reference.')
 }
+
+/** Returns the log-probabilities of all targets of a batch by the reference, [targets] without gradients. */
+export const referenceLogProbs = (model: ForwardModel, adapter: string | undefined, batch: Batch): Promise<Tensor> =>
+  tokenLogProbs(referenceOf(model, adapter), batch, { gradients: false })
+
+/** Returns what a run keeps of the reference, to compute it once. */
+export const keptReference = (adapter: string | undefined): KeptValues => ({
+  width: 1,
+  // An adapter is not identified by its name.
+  settings: adapter === undefined ? 'reference' : null,
+  async of(model, batch) {
+    using before = await referenceLogProbs(model, adapter, batch)
+    return (await before.data()) as Float32Array
+  },
+})
+
+/** Returns ln π − ln π_ref of all targets. */
+export const logRatiosOf = (after: Tensor, before: Tensor | Float32Array): Tensor =>
+  sub(after, before instanceof Tensor ? before : Tensor.from(before, [before.length], { device: after.device }))

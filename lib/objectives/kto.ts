@@ -6,11 +6,12 @@ import { mul, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, referenceOf } from './answers.js'
+import { AnswersOfBatch, keptReference, logRatiosOf, referenceLogProbs } from './answers.js'
 import { oneMinus } from './formulas.js'
 import {
   type BuiltInObjective,
   type ForwardModel,
+  type LossOptions,
   type Objective,
   type ObjectiveRows,
   TWO_TOKENS,
@@ -21,7 +22,10 @@ import { meanSum } from './weighted-sum.js'
 
 /** Options of Kahneman-Tversky optimisation, with the defaults of TRL. */
 export interface KtoOptions
-  extends Pick<ObjectiveInput, 'beta' | 'referenceAdapter' | 'lossType' | 'desirableWeight' | 'undesirableWeight'> {}
+  extends Pick<
+    ObjectiveInput,
+    'beta' | 'referenceAdapter' | 'precomputeReference' | 'lossType' | 'desirableWeight' | 'undesirableWeight'
+  > {}
 
 /**
  * Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8): w (1 − σ(±β (r − z))) of answers that are judged good (+) or bad (−),
@@ -41,8 +45,9 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
   const { referenceAdapter, beta = 0.1, lossType = [], desirableWeight = 1, undesirableWeight = 1 } = settings
   const [type = 'kto'] = lossType as LossType<'kto'>[]
   const hasOthers = type === 'kto'
-  const divergence = async (model: ForwardModel, batch: Batch) => {
-    const { ratios, sums } = await logRatios(model, referenceAdapter, documents(batch, 1), false)
+  const divergence = async (model: ForwardModel, batch: Batch, { kept }: Pick<LossOptions, 'kept'> = {}) => {
+    const how = { gradients: false, kept }
+    const { ratios, sums } = await logRatios(model, referenceAdapter, documents(batch, 1), how)
     sums.dispose()
     const values = await valuesOf(ratios)
     return [values.reduce((total, value) => total + value, 0), values.length]
@@ -55,12 +60,13 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
     smallRow: [TWO_TOKENS, TWO_TOKENS],
     load: async (source, how) => withOthers(await loadDataset([...source], how), run, how.maxLength),
     ...(hasOthers && { stepSums: { length: 2, of: divergence } }),
-    async loss(model, batch, { gradients, stepSums }) {
-      const [total = 0, count = 1] = hasOthers ? (stepSums ?? (await divergence(model, batch))) : []
+    ...(settings.precomputeReference && { keep: keptReference(referenceAdapter) }),
+    async loss(model, batch, how) {
+      const [total = 0, count = 1] = hasOthers ? (how.stepSums ?? (await divergence(model, batch, how))) : []
       const z = Math.max(0, total / count)
       const judged = documents(batch, 0)
       const good = Array.from(judged.marks ?? [], Boolean)
-      const { ratios, sums } = await logRatios(model, referenceAdapter, judged, gradients)
+      const { ratios, sums } = await logRatios(model, referenceAdapter, judged, how)
       const loss = scope(() => {
         const constant = (of: (isGood: boolean) => number) =>
           Tensor.from(Float32Array.from(good, of), [good.length], { device: ratios.device })
@@ -94,11 +100,17 @@ export const ktoObjective = {
 } as const satisfies BuiltInObjective
 
 /** Returns ln π − ln π_ref of each document's answer and ln π itself, [documents]. */
-async function logRatios(model: ForwardModel, adapter: string | undefined, batch: Batch, gradients: boolean) {
-  using before = await tokenLogProbs(referenceOf(model, adapter), batch, { gradients: false })
+async function logRatios(
+  model: ForwardModel,
+  adapter: string | undefined,
+  batch: Batch,
+  { gradients, kept }: Pick<LossOptions, 'gradients' | 'kept'>,
+) {
+  const known = kept?.(batch)
+  using before = known ? null : await referenceLogProbs(model, adapter, batch)
   using after = await tokenLogProbs(model, batch, { gradients })
   const answers = new AnswersOfBatch(batch, [...(batch.marks ?? []).keys()], batch)
-  return scope(() => ({ ratios: answers.sums(sub(after, before)), sums: answers.sums(after) }))
+  return scope(() => ({ ratios: answers.sums(logRatiosOf(after, known ?? before!)), sums: answers.sums(after) }))
 }
 
 async function valuesOf(tensor: Tensor): Promise<number[]> {
@@ -108,11 +120,12 @@ async function valuesOf(tensor: Tensor): Promise<number[]> {
 }
 
 /** Returns the first (0) or second (1) document of each row of the batch, as a batch. */
-function documents({ ids, targets, offsets, rowKeys, marks, rows }: Batch, which: 0 | 1): Batch {
+function documents({ ids, targets, offsets, lengths, rowKeys, marks, rows }: Batch, which: 0 | 1): Batch {
   const own = Array.from({ length: rows / 2 }, (_, i) => 2 * i + which)
   return packBatch(
     own.map((document) => {
-      const [start, end] = [offsets[document]!, offsets[document + 1]!]
+      const start = offsets[document]!
+      const end = lengths ? start + lengths[document]! : offsets[document + 1]!
       const predicted = Array.from(targets.subarray(start, end - 1), (target) => Number(target >= 0))
       const row = Number(rowKeys[start]! >> 32n)
       return { ids: ids.subarray(start, end), mask: [marks?.[document] ?? 0, ...predicted], row }

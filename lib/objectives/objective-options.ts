@@ -227,7 +227,7 @@ export const objectiveFields = {
     group,
   }),
   precomputeReference: optionalFlag('compute the reference once, before the first step, and keep it in --output', {
-    objectives: ['dpo'],
+    objectives: ['dpo', 'kto'],
     group,
   }),
   desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),

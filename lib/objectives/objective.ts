@@ -110,7 +110,11 @@ export interface StepSums {
   /** How many they are. */
   readonly length: number
   /** Returns those of a batch. */
-  of(model: ForwardModel, batch: Batch): readonly number[] | Promise<readonly number[]>
+  of(
+    model: ForwardModel,
+    batch: Batch,
+    options?: Pick<LossOptions, 'kept'>,
+  ): readonly number[] | Promise<readonly number[]>
 }
 
 /** What a run minimises: a loss, and what else it needs to know of it. */

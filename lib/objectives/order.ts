@@ -1,7 +1,7 @@
 /** Pairs of a step in the order of their log-probabilities, which losses of AOT (arXiv 2406.05882) compare. */
 import type { Batch } from '../data/batch.js'
 
-/** Numbers of a pair: whether it is there, ln π of the chosen and the rejected answer, and ln π_ref of both. */
+/** Numbers of a pair: whether it is there, ln π of the chosen and the rejected answer, and ln π − ln π_ref of both. */
 const OF_PAIR = 5
 
 /** How many numbers the pairs of a step have. */
@@ -14,7 +14,7 @@ export const placesIn = ({ rowKeys, offsets, rows }: Batch): number[] =>
 /**
  * Returns the numbers of all pairs of a step of which only some are known, so that those of several batches add up.
  *
- * @param values ln π of the chosen and then of the rejected answers, and ln π_ref of both, each in the order of `places`
+ * @param values ln π of the chosen and then of the rejected answers, and ln π − ln π_ref of both, each in the order of `places`
  */
 export function numbersOfStep(values: readonly number[], places: readonly number[], pairs: number): number[] {
   const numbers = new Array<number>(lengthOfStep(pairs)).fill(0)
@@ -39,8 +39,10 @@ export interface Matches {
 export function matchesIn(numbers: readonly number[], places: readonly number[]): Matches {
   const all = Array.from({ length: numbers.length / OF_PAIR }, (_, place) => place)
   const there = all.filter((place) => numbers[OF_PAIR * place]! > 0)
-  const difference = (one: number, other: number) => (place: number) =>
-    numbers[OF_PAIR * place + one]! - numbers[OF_PAIR * place + other]!
+  const number = (which: number) => (place: number) => numbers[OF_PAIR * place + which]!
+  const [policyChosen, policyRejected, chosen, rejected] = [number(1), number(2), number(3), number(4)]
+  const policy = (place: number) => policyChosen(place) - policyRejected(place)
+  const reference = (place: number) => policy(place) - (chosen(place) - rejected(place))
   /** Returns for each pair the value of `to` with the rank that the pair has by `from`. */
   const matched = (from: (place: number) => number, to: (place: number) => number): number[] => {
     const order = [...there].sort((a, b) => from(a) - from(b) || a - b)
@@ -48,7 +50,6 @@ export function matchesIn(numbers: readonly number[], places: readonly number[])
     const ranks = new Map(order.map((place, rank) => [place, rank]))
     return places.map((place) => values[ranks.get(place)!]!)
   }
-  const [policy, reference, chosen, rejected] = [difference(1, 2), difference(3, 4), difference(1, 3), difference(2, 4)]
   const margins = matched(policy, reference)
   return {
     margins: places.map((place, i) => reference(place) - margins[i]!),

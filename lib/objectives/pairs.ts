@@ -1,15 +1,15 @@
 /** Objectives of pairs: the loss of a chosen and a rejected answer to a prompt. */
 import type { Batch } from '../data/batch.js'
-import { add, div, mul, sub } from '../tensor/operations/arithmetic.js'
+import { add, div, mul } from '../tensor/operations/arithmetic.js'
 import { slice } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'
 import { concat } from '../tensor/operations/reshaping.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { AnswersOfBatch, referenceOf } from './answers.js'
+import { AnswersOfBatch, keptReference, logRatiosOf, referenceLogProbs } from './answers.js'
 import {
   type ForwardModel,
-  type KeptValues,
+  type LossOptions,
   type Objective,
   type StepSums,
   TWO_TOKENS,
@@ -76,49 +76,52 @@ const METRICS = [
 export function objectiveOfPairs(pair: PairLoss): Objective {
   const { likelihood = 0, isLikelihoodOfPrompts, score = (scores) => scores, beta } = pair
   const likelyIn = (batch: Batch) => (isLikelihoodOfPrompts ? withPrompts(batch) : batch)
-  const reference = (model: ForwardModel, batch: Batch) =>
-    tokenLogProbs(referenceOf(model, pair.referenceAdapter), batch, { gradients: false })
-  const keep: KeptValues = {
-    width: 1,
-    // An adapter of the reference is not identified by its name.
-    settings: pair.referenceAdapter === undefined ? 'reference' : null,
-    async of(model, batch) {
-      using before = await reference(model, batch)
-      return (await before.data()) as Float32Array
-    },
-  }
+  const reference = (model: ForwardModel, batch: Batch) => referenceLogProbs(model, pair.referenceAdapter, batch)
   const weightOf = ({ lengths }: AnswersOfBatch) => {
     const pairs = lengths.length / 2
     const shorter = (i: number) => Math.min(lengths[i % pairs]!, lengths[(i % pairs) + pairs]!)
     return (i: number, token: number) => (token < shorter(i) ? 1 : (pair.tailWeight ?? 1))
   }
   /** Returns what losses that compare the pairs of a step need to know of those of a batch. */
-  const numbersOf = async (model: ForwardModel, batch: Batch, places: readonly number[], pairs: number) => {
+  const numbersOf = async (
+    model: ForwardModel,
+    batch: Batch,
+    { places, pairs, kept }: { places: readonly number[]; pairs: number } & Pick<LossOptions, 'kept'>,
+  ) => {
     const answers = answersIn(batch)
-    using before = await reference(model, batch)
+    const known = kept?.(batch)
+    using computed = known ? null : await reference(model, batch)
     using after = await tokenLogProbs(model, batch, { gradients: false })
-    using sums = scope(() => concat([after, before].map((each) => answers.sums(each, weightOf(answers)))))
+    using sums = scope(() => {
+      const all = [after, logRatiosOf(after, known ?? computed!)]
+      return concat(all.map((each) => answers.sums(each, weightOf(answers))))
+    })
     return numbersOfStep(Array.from(await sums.data(), Number), places, pairs)
   }
   const { comparedPairs: most } = pair
   const ofLikelihood = likelihood > 0 ? 2 : 0
   const stepSums: StepSums = {
     length: ofLikelihood + (most === undefined ? 0 : lengthOfStep(most)),
-    async of(model, batch) {
+    async of(model, batch, { kept } = {}) {
       const counts = ofLikelihood > 0 ? countsOf(answersIn(likelyIn(batch))) : []
-      return most === undefined ? counts : [...counts, ...(await numbersOf(model, batch, placesIn(batch), most))]
+      if (most === undefined) return counts
+      return [...counts, ...(await numbersOf(model, batch, { places: placesIn(batch), pairs: most, kept }))]
     },
   }
-  const matchesOf = async (model: ForwardModel, batch: Batch, sums?: readonly number[]): Promise<Matches | null> => {
+  const matchesOf = async (
+    model: ForwardModel,
+    batch: Batch,
+    { stepSums, kept }: Omit<LossOptions, 'gradients'>,
+  ): Promise<Matches | null> => {
     if (most === undefined) return null
-    if (sums) return matchesIn(sums.slice(ofLikelihood), placesIn(batch))
+    if (stepSums) return matchesIn(stepSums.slice(ofLikelihood), placesIn(batch))
     const places = Array.from({ length: batch.rows / 2 }, (_, place) => place)
-    return matchesIn(await numbersOf(model, batch, places, places.length), places)
+    return matchesIn(await numbersOf(model, batch, { places, pairs: places.length, kept }), places)
   }
   return {
     name: pair.name,
     options: pair.options,
-    ...(pair.isPrecomputed && { keep }),
+    ...(pair.isPrecomputed && { keep: keptReference(pair.referenceAdapter) }),
     rows: 'pairs',
     metrics: METRICS,
     smallRow: [TWO_TOKENS, TWO_TOKENS],
@@ -129,7 +132,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
       const pairs = answers.lengths.length / 2
       const known = kept?.(batch)
       using computed = pair.hasReference && !known ? await reference(model, batch) : null
-      const compared = await matchesOf(model, batch, stepSums)
+      const compared = await matchesOf(model, batch, { stepSums, kept })
       const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
       using after = await tokenLogProbs(model, all, { gradients })
       const { loss, rewards, sums } = scope(() => {
@@ -140,8 +143,11 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
         const constant = (values: readonly number[]) =>
           Tensor.from(Float32Array.from(values), [values.length], { device: after.device })
         const lengths = ofPairs(constant(answers.lengths))
-        const before = known ? Tensor.from(known, [known.length], { device: after.device }) : computed
-        const scores = { ...ofPairs(answers.sums(before ? sub(after, before) : after, weightOf(answers))), lengths }
+        const before = known ?? computed
+        const scores = {
+          ...ofPairs(answers.sums(before ? logRatiosOf(after, before) : after, weightOf(answers))),
+          lengths,
+        }
         const scored = score(scores)
         const matches = compared && {
           margins: constant(compared.margins),

@@ -217,21 +217,21 @@ test('a run of kto resumes with the same bits', async () => {
   expect(rest.adapter).toEqual(whole.adapter)
 })
 
-test('a precomputed reference has the losses of one that each step computes, and is kept', async () => {
-  const precomputed = { objective: dpo({ precomputeReference: true }) }
-  const whole = await run({ objective: dpo() })
-  const output = join(folder(), 'precomputed')
-  await run({ ...precomputed, output, maxSteps: 2 })
+test.each<[string, (options: { precomputeReference?: boolean }) => Partial<TrainOptions>]>([
+  ['dpo', (options) => ({ objective: dpo(options) })],
+  ['aot', (options) => ({ objective: dpo({ ...options, lossType: ['aot'] }) })],
+  ['kto', (options) => ({ ...ofKto(), objective: kto(options) })],
+])('a precomputed reference of %s has the losses of one that each step computes, and is kept', async (name, of) => {
+  const once = of({ precomputeReference: true })
+  const whole = await run(of({}))
+  const output = join(folder(), `precomputed-${name}`)
+  await run({ ...once, output, maxSteps: 2 })
   const { ino } = statSync(join(output, 'kept.bin'))
-  const rest = await run({ ...precomputed, output, resume: true })
+  const rest = await run({ ...once, output, resume: true })
   expect(statSync(join(output, 'kept.bin')).ino).toBe(ino)
   expect(largestDifference(rest.losses, whole.losses.slice(2))).toBeLessThan(1e-6)
-  const two = await Promise.all(localRanks(2).map((ranks) => run({ ...precomputed, ranks })))
-  for (const other of [
-    await run({ ...precomputed, microBatchSize: 1 }),
-    await run({ ...precomputed, packing: false }),
-    ...two,
-  ])
+  const two = await Promise.all(localRanks(2).map((ranks) => run({ ...once, ranks })))
+  for (const other of [await run({ ...once, microBatchSize: 1 }), await run({ ...once, packing: false }), ...two])
     expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
 })
 

@@ -45,7 +45,12 @@ export async function withKeptValues(objective: RunObjective, parts: KeptParts):
     if (isOnDisk) await writeFileAtomic(path, encoded(values, hash))
   }
   const kept = (batch: Batch) => lookUp(values, batch)
-  return { ...objective, loss: (model, batch, how) => objective.loss(model, batch, { ...how, kept }) }
+  const { loss, stepSums } = objective
+  return {
+    ...objective,
+    loss: (model, batch, how) => loss(model, batch, { ...how, kept }),
+    stepSums: stepSums && { length: stepSums.length, of: (model, batch) => stepSums.of(model, batch, { kept }) },
+  }
 }
 
 /** Computes the values of this rank's share of all rows. */
