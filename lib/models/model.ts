@@ -187,10 +187,11 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
   /**
    * Adds a head that scores the hidden state of a text's last token for each label: a matrix [labels, D] in float32 without bias,
    * random by `seed`. Adapters train and keep it if their `modulesToSave` has `score`.
-   * @throws UsageError `has-head` if there is one already
+   * @throws UsageError `has-head` if there is one already, `in-training` while a run holds the model
    */
   addHead(labels: readonly string[], options: { seed?: number } = {}): void {
     check({ labels, options }, addHeadArguments)
+    this.#training.requireNoOther('a head would be added to it')
     if (this.labels) {
       throw new UsageError('has-head', `The model has a head already; its labels are ${this.labels.join(', ')}.`)
     }

@@ -6,6 +6,7 @@ import { packBatch } from '../../lib/data/packing.js'
 import { evaluate } from '../../lib/eval/index.js'
 import { readSafetensorsHeader } from '../../lib/io/safetensors.js'
 import { mergeModel } from '../../lib/models/adaptation/merge-on-disk.js'
+import { parseConfig } from '../../lib/models/families/parse-config.js'
 import { loadModel } from '../../lib/models/load-model.js'
 import type { Model } from '../../lib/models/model.js'
 import { lastScores } from '../../lib/objectives/objective.js'
@@ -55,6 +56,33 @@ describe.each(golden.cases as RewardCase[])('$name', (one) => {
     const ours = ['rewards/min', 'rewards', 'rewards/max', 'accuracy', 'margins'].map((name) => got.metrics[name]!)
     expect(largestDifference(ours, [min_reward!, mean_reward!, max_reward!, accuracy!, margin!])).toBeLessThan(1e-5)
   })
+})
+
+test('a head merges in memory and comes out again', async () => {
+  using model = await loadStart('reward-start')
+  const before = await rewardsOf(model)
+  await model.mergeAdapter('start')
+  expect(largestDifference(await rewardsOf(model), before)).toBeLessThan(1e-5)
+  const output = join(folder(), 'merged-first')
+  await model.save(output)
+  await model.unmergeAdapter('start')
+  expect(await rewardsOf(model)).toEqual(before)
+  const base = join(folder(), 'base')
+  await model.save(base)
+  const architectures = [output, base].map(
+    (path) => JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')).architectures[0],
+  )
+  expect(architectures).toEqual(['LlamaForSequenceClassification', 'LlamaForCausalLM'])
+})
+
+test('the labels of a configuration are those of id2label, or two as in transformers', () => {
+  const json = JSON.parse(readFileSync(goldenPath('tiny-untied/model/config.json'), 'utf8'))
+  const labelsOf = (more: object) => parseConfig({ ...json, ...more }, 'config.json').labels
+  const architectures = ['LlamaForSequenceClassification']
+  expect(labelsOf({})).toBeUndefined()
+  expect(labelsOf({ architectures })).toEqual(['LABEL_0', 'LABEL_1'])
+  expect(labelsOf({ architectures, id2label: { 0: 'no', 1: 'yes', 2: 'maybe' } })).toEqual(['no', 'yes', 'maybe'])
+  expect(() => labelsOf({ architectures, id2label: { 1: 'yes' } })).toThrow('a name for label 0 in id2label')
 })
 
 test('the task reward counts the pairs whose chosen answer scores higher', async () => {
