@@ -58,8 +58,8 @@ async function divergence(model: Model, prompts: readonly string[]): Promise<{ k
 
 export async function main(args: readonly string[]): Promise<object> {
   const { model, output, steps, batch, learningRate, minutes } = await optionsOf('preferences', args, {
-    steps: 60,
-    learningRate: 2e-4,
+    steps: 40,
+    learningRate: 1e-4,
   })
   const heldOut = promptsOf(HELD_OUT)
   const [pairs, heldOutPairs] = [await pairsOf(model, promptsOf(SUBJECTS)), await pairsOf(model, heldOut)]
