@@ -82,6 +82,7 @@ export {
   type ChangeResult,
   type ChoicesResult,
   type ClassifyResult,
+  type EmbeddingModel,
   type EmbeddingOptions,
   type EmbedResult,
   type EvalProgress,

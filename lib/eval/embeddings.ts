@@ -18,7 +18,11 @@ import { passesOf, rowsAtOnce } from './score.js'
 import type { EmbedResult, EvaluatedModel, TaskContext } from './task.js'
 
 type PooledModel = Pick<EvaluatedModel, 'tokenizer' | 'pooling'>
-type EmbeddingModel = PooledModel & Pick<ForwardModel, 'forwardAsync'>
+
+/** What `embeddingsOf` needs of a model; `loadModel` gives one. */
+export interface EmbeddingModel
+  extends Pick<EvaluatedModel, 'tokenizer' | 'pooling'>,
+    Pick<ForwardModel, 'forwardAsync'> {}
 
 /** Options of `embeddingsOf`. */
 export interface EmbeddingOptions {

@@ -1,6 +1,6 @@
 /** Evaluation: how good a model is at a task. */
 
-export { type EmbeddingOptions, embeddingsOf } from './embeddings.js'
+export { type EmbeddingModel, type EmbeddingOptions, embeddingsOf } from './embeddings.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
 export { requireTargets } from './rows.js'

@@ -57,8 +57,7 @@ type CallOptions = {
 
 /** The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. */
 export interface RunOptions
-  extends Omit<TrainInput, 'method' | 'data' | OptionOfMethod | keyof CallOptions>,
-    Partial<Pick<TrainInput, 'data'>>,
+  extends Omit<TrainInput, 'method' | OptionOfMethod | keyof CallOptions>,
     RowChoices,
     CallOptions {}
 
@@ -76,8 +75,8 @@ type NoFields = { readonly [Name in never]: never }
  * Options of `train`: those of `RunOptions`; as `method` a name, and those of `MethodOptions` that this method has; or a method of
  * your own, and its options `Own`.
  */
-export type TrainOptions<Own extends OptionFields = NoFields> = RunOptions &
-  (MethodInput | (OwnMethod<Own> & OwnOptions<NoInfer<Own>>))
+export type TrainOptions<Own extends OptionFields = NoFields> = RunOptions & MethodOf<Own>
+type MethodOf<Own extends OptionFields> = MethodInput | (OwnMethod<Own> & OwnOptions<NoInfer<Own>>)
 
 const aModel = expecting('a model (loadModel and initModel give one)', z.instanceof(Model))
 const anObjective = having('an objective', 'name', 'loss')
@@ -90,6 +89,11 @@ const trainArguments = {
   }),
 }
 
+/** Trains with an objective that brings its own rows, such as the prompts of `grpo`. */
+export function train<Own extends OptionFields = NoFields>(
+  model: Model,
+  options: Omit<RunOptions, 'data'> & MethodOf<Own> & { objective: Objective },
+): Run
 /**
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
  * options are those of `mora train`; `data` is required.
@@ -107,7 +111,8 @@ const trainArguments = {
  * const { steps, tokensPerSecond } = await run.finished
  * ```
  */
-export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainOptions<Own>): Run {
+export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainOptions<Own>): Run
+export function train(model: Model, options: Omit<TrainOptions, 'data'>): Run {
   check({ model }, { model: aModel })
   return trainWith(model, options as TrainOptions, partsOf(model, options as TrainOptions))
 }

@@ -54,6 +54,7 @@ async function withoutGradients(loss: Tensor): Promise<void> {
 /** A call of each public method while a run holds the model; those in `refused` throw `in-training`. */
 const calls: Record<string, (model: Model) => unknown> = {
   addAdapter: (model) => model.addAdapter('late', mora({ rank: 2 })),
+  addHead: (model) => model.addHead(['a', 'b']),
   loadAdapter: (model) => model.loadAdapter(temporary(), 'late'),
   mergeAdapter: (model) => model.mergeAdapter('layers'),
   unmergeAdapter: (model) => model.unmergeAdapter('layers'),
@@ -107,7 +108,7 @@ const calls: Record<string, (model: Model) => unknown> = {
   },
 }
 const refused = [
-  ...['addAdapter', 'loadAdapter', 'mergeAdapter', 'unmergeAdapter', 'restartAdapter', 'absorbAdapter'],
+  ...['addAdapter', 'addHead', 'loadAdapter', 'mergeAdapter', 'unmergeAdapter', 'restartAdapter', 'absorbAdapter'],
   ...['removeAdapter', 'setActiveAdapters', 'setAdapterScale', 'holdForTraining', 'trainAll'],
 ]
 
