@@ -31,6 +31,9 @@ export class TaskGroup {
   }
 }
 
+/** Longer times would pass at once. */
+const LONGEST = 2 ** 31 - 1
+
 /**
  * Does work that may never end: rejects once so many seconds have passed, or with the reason of an aborted signal. The work itself goes
  * on, and what becomes of it is not heard.
@@ -44,7 +47,7 @@ export async function withDeadline<Value>(
   let end = () => {}
   const limit = new Promise<never>((_, reject) => {
     const late = () => reject(new RunError('timeout', `There was no answer within ${seconds} seconds.`))
-    const timer = setTimeout(late, seconds * 1000)
+    const timer = setTimeout(late, Math.min(seconds * 1000, LONGEST))
     const abort = () => reject(signal!.reason)
     signal?.addEventListener('abort', abort, { once: true })
     end = () => {

@@ -72,6 +72,8 @@ export async function playAll(
   context: SampleContext,
   options: EpisodeOptions,
 ): Promise<Episode[]> {
+  // A rank may have no row of a step.
+  if (asked.length === 0) return []
   const group = new TaskGroup(context.signal)
   const { signal } = group
   await using writer = await context.openWriter(asked.map(({ question }) => question.ids.length + options.maxNewTokens))

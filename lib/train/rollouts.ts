@@ -20,16 +20,22 @@ export interface StepRollouts {
   readonly generation: TrainerState['generation']
 }
 
+/** Thrown where another rank gives up. */
+export const DROPPED = Symbol('dropped')
+
 /**
  * Returns the rows of the next step as the objective samples them, or as it sampled them for an earlier step; null for an objective
  * that samples none.
+ * @throws DROPPED if the signal of another rank was aborted meanwhile
  */
 export async function rolloutsOfStep(session: Session): Promise<StepRollouts | null> {
   const { objective, state, output } = session
   if (!objective.sample) return null
   const { steps, times } = objective.reuse
   const at = state.step % (steps * times)
-  const generation = at > 0 ? state.generation! : await sampledSteps(session, steps)
+  // A resumed run that uses answers longer than before has none of earlier steps.
+  const kept = at > 0 ? state.generation : null
+  const generation = kept ?? (await sampledSteps(session, state.step - (at % steps), steps))
   const record = generation[at % steps]!
   const isFirstUse = at < steps
   if (isFirstUse && output) await appendRollouts(output.rollouts, state.step + 1, record.records)
@@ -46,12 +52,14 @@ export async function rolloutsOfStep(session: Session): Promise<StepRollouts | n
   }
 }
 
-/** Samples the rows of the next steps. */
-async function sampledSteps(session: Session, steps: number): Promise<SampledRecord[]> {
-  const { data, state } = session
+/** Samples the rows of some steps. */
+async function sampledSteps(session: Session, first: number, steps: number): Promise<SampledRecord[]> {
+  const { data, sync } = session
   const sampled: SampledRecord[] = []
-  for (let step = state.step; step < Math.min(state.step + steps, data.totalSteps); step++) {
-    sampled.push(await onAllRanks(session, await sampledFor(session, await data.rowsOfStep(step), { draws: step })))
+  for (let step = first; step < Math.min(first + steps, data.totalSteps); step++) {
+    const own = await sampledFor(session, await data.rowsOfStep(step), { draws: step })
+    if ((await sync.agree()).drop) throw DROPPED
+    sampled.push(await onAllRanks(session, own))
   }
   return sampled
 }
@@ -70,7 +78,11 @@ export function sampledFor(
     tokenizer: tokenizer!,
     signal,
     openWriter,
-    sum: async (values) => [...(await sync.sum(values))!],
+    async sum(values) {
+      const all = await sync.sum(values)
+      if (!all) throw DROPPED
+      return [...all]
+    },
     async logProbs(rows, temperature) {
       const all = new Map<number, number[]>()
       for (const batch of data.batchesOf(rows, facts.machine.tokenBudget)) {

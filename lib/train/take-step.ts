@@ -1,7 +1,7 @@
 import { RunError } from '../common/errors.js'
 import type { StepEvent } from './events.js'
 import { optimizerStep, type StepReport } from './optimizer-step.js'
-import { rolloutsOfStep } from './rollouts.js'
+import { DROPPED, rolloutsOfStep, type StepRollouts } from './rollouts.js'
 import type { Session } from './session.js'
 
 /**
@@ -17,7 +17,13 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   notePeak(session)
   model.device.resetPeak()
   const start = performance.now()
-  const sampled = await rolloutsOfStep(session)
+  let sampled: StepRollouts | null
+  try {
+    sampled = await rolloutsOfStep(session)
+  } catch (error) {
+    if (error === DROPPED) return null
+    throw error
+  }
   const { seed, neftuneAlpha } = options
   passes.setDropout({ seed, step, neftuneAlpha })
   const rows = sampled?.rows ?? (await data.rowsOfStep(before.step))

@@ -147,6 +147,39 @@ test('a run that fails within a rollout goes on to the same bits', async () => {
   }
 })
 
+test('a rank without a prompt of a step takes it all the same', async () => {
+  const one = { scaleRewards: 'batch' as const }
+  const whole = await run(one, { batchSize: 1, maxSteps: 3 })
+  for (const other of await Promise.all(localRanks(2).map((ranks) => run(one, { ranks, batchSize: 1, maxSteps: 3 }))))
+    closely(other, whole)
+})
+
+test.each([{}, { scaleRewards: 'batch' as const }])(
+  'ranks end together if one is aborted while it samples: %o',
+  async (one) => {
+    const aborting = new AbortController()
+    const ends = localRanks(2).map((ranks, rank) => {
+      let calls = 0
+      const judge = async ({ ids }: { ids: readonly number[] }) => {
+        if (rank === 1 && ++calls === 6) aborting.abort(new Error('enough'))
+        return ids.length
+      }
+      return run({ ...one, rewards: { judge } }, { ranks, ...(rank === 1 && { signal: aborting.signal }) })
+    })
+    const [first, second] = await Promise.allSettled(ends)
+    expect(first!.status).toBe('fulfilled')
+    expect(second).toMatchObject({ status: 'rejected', reason: { message: 'enough' } })
+  },
+)
+
+test('a resumed run may use answers longer than before', async () => {
+  const output = join(folder(), 'longer')
+  await run({}, { output, maxSteps: 3 })
+  const changes = { numIterations: 2, stepsPerGeneration: 2 }
+  const { steps } = await run(changes, { output, maxSteps: 8, resume: true, allowChanges: ['all'] })
+  expect(steps).toHaveLength(5)
+})
+
 test('memory stays flat over 200 rollouts', async () => {
   using model = await tinyModel()
   const inUse: number[] = []
