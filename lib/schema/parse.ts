@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import { isObject } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
+import { shortened } from '../common/printable.js'
 import { equivalentOf } from './foreign-names.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
 import { type LibraryInput, type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option-facts.js'
@@ -74,13 +75,17 @@ export function forLibrary<S extends OptionsSchema>({ shape }: S, options: z.out
   return Object.fromEntries(entries) as LibraryInput<S>
 }
 
+/** Characters of a list of options. */
+const MOST_LISTED = 1000
+
 /** Makes the error for an unknown option. `key` is as the user wrote it, without leading dashes. */
 export function unknownOption(schema: OptionsSchema, key: string, source: OptionSource): UsageError {
   const known = Object.keys(schema.shape)
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
   const near = known.includes(camelCase(key)) ? camelCase(key) : (equivalentOf(key, known) ?? nearest(key, known))
-  const list = source === 'flags' ? 'see --help for those that there are.' : `known: ${known.join(', ')}.`
+  const list =
+    source === 'flags' ? 'see --help for those that there are.' : `known: ${shortened(known.join(', '), MOST_LISTED)}.`
   const words = near && (known.includes(near) ? optionName(near, source) : inWords(near, source))
   const way = words ? `did you mean ${words}?` : list
   return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
