@@ -109,7 +109,13 @@ export class Engine implements AsyncDisposable {
    */
   async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = new Promise<Result>((resolve, reject) => {
-      this.#exclusive.push(() => work().then(resolve, reject))
+      this.#exclusive.push(async () => {
+        try {
+          resolve(await work())
+        } catch (error) {
+          reject(error)
+        }
+      })
     })
     this.#wake()
     return result

@@ -32,7 +32,7 @@ export function requireHead(model: Pick<EvaluatedModel, 'labels'>): ClassifyingM
   if (model.labels) return model as ClassifyingModel
   throw new UsageError(
     'no-head',
-    'The model has no head that scores texts: load one with it, or an adapter that trained one (--objective reward or classify).',
+    'The model has no head that scores texts: load one with it, or an adapter that trained one (the objective reward or classify).',
   )
 }
 

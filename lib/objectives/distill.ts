@@ -192,7 +192,7 @@ const missingTeacher = () =>
 
 export const distillObjective = {
   name: 'distill',
-  help: 'imitates the probabilities of another model, --teacher',
+  help: 'imitates the probabilities of another model, its teacher',
   needs: ['teacher'],
   loss: () => Promise.reject(missingTeacher()),
   withOptions(options) {

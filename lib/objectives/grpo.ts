@@ -162,7 +162,7 @@ export const grpoObjective = {
 const withoutRewards = () =>
   new UsageError(
     'missing-option',
-    'The objective grpo needs rewards: give --rewards FILE on the command line, or objective: grpo({ rewards }) in a program.',
+    'The objective grpo needs rewards: name a module of them (the option rewards), or give objective: grpo({ rewards }) in a program.',
   )
 
 function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' | 'environment'>, count: number) {

@@ -226,10 +226,13 @@ export const objectiveFields = {
     objectives: ['dpo', 'kto'],
     group,
   }),
-  precomputeReference: optionalFlag('compute the reference once, before the first step, and keep it in --output', {
-    objectives: ['dpo', 'kto'],
-    group,
-  }),
+  precomputeReference: optionalFlag(
+    'compute the reference once, before the first step, and keep it in the output folder',
+    {
+      objectives: ['dpo', 'kto'],
+      group,
+    },
+  ),
   desirableWeight: optionalReal('weight of good answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   undesirableWeight: optionalReal('weight of bad answers', { min: 0, defaultText: '1', objectives: ['kto'], group }),
   centerRewardsCoefficient: optionalReal('weight of the square of the sum of both rewards, which centres them at 0', {
@@ -274,7 +277,7 @@ export const objectiveFields = {
     group,
   }),
   teacherTopK: optionalInteger(
-    "compute the teacher's K likeliest tokens once, before the first step, and keep them in --output",
+    "compute the teacher's K likeliest tokens once, before the first step, and keep them in the output folder",
     {
       min: 1,
       defaultText: 'all tokens, in each step',

@@ -206,6 +206,11 @@ test('work on the model that asks for more at once gets it, with no sequence to 
   await using engine = new Engine(model, { tokens: 1024 })
   const done: number[] = []
   for (const turn of [1, 2, 3]) await engine.exclusive(async () => void done.push(turn))
+  await expect(engine.exclusive((() => 1) as never)).resolves.toBe(1)
+  const failing = () => {
+    throw new Error('no')
+  }
+  await expect(engine.exclusive(failing)).rejects.toThrow('no')
   expect(done).toEqual([1, 2, 3])
 })
 
