@@ -13,7 +13,7 @@ const facts = readFileSync(join(import.meta.dirname, '../../examples/facts.jsonl
   .trim()
   .split('\n')
 const rows = facts.map((line) => JSON.parse(line) as object)
-const STEPS = 60
+const STEPS = 120
 const folder = useTemporaryFolder()
 let module: string
 let service: { url: string; child: ChildProcess; ended: Promise<unknown[]> }

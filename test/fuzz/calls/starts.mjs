@@ -123,7 +123,7 @@ export function startsOf(world) {
     packBatch: () => [rows(), { padTo: 4 }],
     loadTokenizer: () => [paths.model, {}],
     embeddingsOf: () => [world.model, ['a'], { pooling: 'last' }],
-    scoresOf: () => [world.model, ['a'], { batchSize: 2 }],
+    scoresOf: () => [world.classifier, ['a'], { batchSize: 2 }],
     evaluate: () => [world.model, { task: 'perplexity', data: paths.rows }],
     importanceMatrix: () => [world.model, { data: paths.rows, output: output() }],
     openConstraint: () => [{ choices: ['a'] }, { tokenizer: world.model.tokenizer, eosIds: [1] }],

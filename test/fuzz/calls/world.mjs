@@ -88,6 +88,8 @@ export class World {
     this.dataset = await library.loadDataset(paths.rows, { tokenizer: null, cacheDir: null })
     this.form = await library.answerForm({ render: async () => '<think>' })
     await this.renew()
+    this.classifier = await library.loadModel(paths.model, plain)
+    this.classifier.addHead(['a', 'b'])
     await library.saveCheckpoint(paths.checkpoints, { model: this.model, optimizer: this.of('AdamW'), step: 1 })
     await this.recorded.during(() => this.#useEverything())
     this.canaries = Array.from({ length: CANARIES.count }, () => this.#canary())
