@@ -29,6 +29,16 @@ export function peftVersions(python) {
   }
 }
 
+/** TRL's version, or null where the interpreter lacks it or what it needs. */
+export function trlVersion(python) {
+  try {
+    const code = 'import datasets, peft, torch, transformers, trl; print(trl.__version__)'
+    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return null
+  }
+}
+
 export const lacksPeftNote = (python) =>
   `The strongest PyTorch, transformers with PEFT, was not measured: ${python} cannot import both. Install them beside ` +
   'torch (pip install transformers peft), or name another interpreter with --python.'
