@@ -1,7 +1,8 @@
 /** Episodes: answers of one turn, or of several between which functions or an environment answer. */
 
 import { TaskGroup, withDeadline } from '../common/deadline.js'
-import { InputError } from '../common/errors.js'
+import { InputError, RunError } from '../common/errors.js'
+import { reasonOf } from '../common/foreign-errors.js'
 import { randomStream } from '../common/random.js'
 import type { TokenRow } from '../data/encode.js'
 import { encodePrompt } from '../data/prompt.js'
@@ -100,7 +101,7 @@ async function playEpisode(
   const environment = options.environment?.()
   const limit = { seconds: options.toolTimeout, signal }
   const tools = { ...options.tools, ...environment?.tools }
-  const opening = await withDeadline(async () => environment?.reset?.(question.row), limit)
+  const opening = await answerOf('reset', () => environment?.reset?.(question.row), limit)
   const asked = await withOpening(question, opening, environment?.tools, tokenizer)
   const told = new ToldTokens(asked, tokenizer)
   let completion = ''
@@ -138,13 +139,27 @@ async function playEpisode(
   return { question: asked, ...told.untilLastTurn(), hasEnded, completion, messages: told.messages, environment, calls }
 }
 
+type Limit = Parameters<typeof withDeadline>[1]
+
+/** Asks an environment. @throws RunError `failed-environment` */
+async function answerOf(name: keyof Environment, ask: () => unknown, limit: Limit): Promise<unknown> {
+  try {
+    return await withDeadline(async () => ask(), limit)
+  } catch (cause) {
+    limit.signal?.throwIfAborted()
+    throw new RunError(
+      'failed-environment',
+      `The environment's ${name} failed: ${reasonOf(cause, 'it has an error')}.`,
+      {
+        cause,
+      },
+    )
+  }
+}
+
 /** Returns what an environment answers to a turn; nothing at the end. */
-async function replyOf(
-  environment: Environment | undefined,
-  said: string,
-  limit: Parameters<typeof withDeadline>[1],
-): Promise<Message[]> {
-  const content = await withDeadline(async () => environment?.step?.(said), limit)
+async function replyOf(environment: Environment | undefined, said: string, limit: Limit): Promise<Message[]> {
+  const content = await answerOf('step', () => environment?.step?.(said), limit)
   return typeof content === 'string' ? [{ role: 'user', content }] : []
 }
 

@@ -401,6 +401,14 @@ describe('several turns', () => {
     expect(answer).toMatchObject({ hasEnded: false })
   })
 
+  test.each([
+    ['reset', { reset: () => Promise.reject(new Error('no board')) }, 'reset failed: no board'],
+    ['step', { step: () => new Promise(() => {}) }, 'step failed: There was no answer within 0.05 seconds'],
+  ])('an environment whose %s fails is named', async (_, environment, why) => {
+    const failed = said(['1'], { environment: () => environment, toolTimeout: 0.05 })
+    await expect(failed).rejects.toMatchObject({ code: 'failed-environment', message: `The environment's ${why}.` })
+  })
+
   test('turns are limited', async () => {
     const { requests } = await said(new Array(9).fill('again'), {
       environment: () => ({ step: () => 'more' }),
