@@ -43,3 +43,19 @@ export const aBatch = custom('a batch (packBatch and DataLoader make one)', (val
     Number.isSafeInteger(targetTokens)
   )
 })
+
+/** Returns the row of the optimizer step that a document is a piece of. */
+export const rowOfDocument = ({ rowKeys, offsets }: Batch, document: number): number =>
+  Number(rowKeys[offsets[document]!]! >> 32n)
+
+/** Returns the first token of a document, and the one after its last, without padding. */
+export function boundsOf({ offsets, lengths }: Batch, document: number): [start: number, end: number] {
+  const start = offsets[document]!
+  return [start, lengths ? start + lengths[document]! : offsets[document + 1]!]
+}
+
+/** Returns the number of targets of each document. */
+export const targetCounts = ({ targets, offsets }: Batch): number[] =>
+  Array.from(offsets.subarray(1), (end, document) =>
+    targets.subarray(offsets[document], end).reduce((count, target) => count + Number(target >= 0), 0),
+  )

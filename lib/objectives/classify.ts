@@ -5,7 +5,7 @@ import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
-import { meanSum } from './weighted-sum.js'
+import { accuracyOf } from './weighted-sum.js'
 
 /** Options of classification. */
 export interface ClassifyOptions extends Pick<ObjectiveInput, 'labels'> {}
@@ -47,13 +47,7 @@ export function classify(options: ClassifyOptions = {}): Objective {
       const loss = scope(() =>
         crossEntropy(scores, Tensor.from(targets, [targets.length], { device: scores.device, dtype: 'int32' })),
       )
-      const values = Array.from(await scores.data(), Number)
-      const size = values.length / targets.length
-      const rightIn = (target: number, row: number) => {
-        const own = values.slice(row * size, (row + 1) * size)
-        return Number(own.indexOf(Math.max(...own)) === target)
-      }
-      return { loss, weight: targets.length, metrics: { accuracy: meanSum(Array.from(targets, rightIn)) } }
+      return { loss, weight: targets.length, metrics: { accuracy: await accuracyOf(scores, targets) } }
     },
   }
 }

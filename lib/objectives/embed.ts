@@ -1,4 +1,4 @@
-import type { Batch } from '../data/batch.js'
+import { type Batch, rowOfDocument } from '../data/batch.js'
 import { loadDataset } from '../data/dataset.js'
 import { mul } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
@@ -9,7 +9,7 @@ import { Tensor } from '../tensor/tensor.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { pooledStates } from './pooling.js'
-import { meanSum } from './weighted-sum.js'
+import { accuracyOf } from './weighted-sum.js'
 
 /** Options of embeddings. */
 export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'temperature'> {}
@@ -51,13 +51,9 @@ export function embed(options: EmbedOptions = {}): Objective {
         const targets = Tensor.from(positives, [positives.length], { device: all.device, dtype: 'int32' })
         return { loss: crossEntropy(similarity, targets), similarity }
       })
-      const values = Array.from(await similarity.data(), Number)
+      const accuracy = await accuracyOf(similarity, positives)
       similarity.dispose()
-      const isNearest = (positive: number, anchor: number) => {
-        const own = values.slice(anchor * candidates.length, (anchor + 1) * candidates.length)
-        return Number(own.indexOf(Math.max(...own)) === positive)
-      }
-      return { loss, weight: anchors.length, metrics: { accuracy: meanSum(Array.from(positives, isNearest)) } }
+      return { loss, weight: anchors.length, metrics: { accuracy } }
     },
   }
 }
@@ -73,13 +69,13 @@ export const embedObjective = {
  * Returns the documents that are anchors and those that they are compared with; each row is an anchor, its positive and its own
  * negatives. `positives` has for each anchor the place of its positive among the candidates.
  */
-function placesIn({ rows: documents, offsets, rowKeys }: Batch) {
+function placesIn(batch: Batch) {
   const [anchors, candidates, positives]: number[][] = [[], [], []]
-  let row: bigint | null = null
-  for (let document = 0; document < documents; document++) {
-    const key = rowKeys[offsets[document]!]! >> 32n
-    if (key !== row) {
-      row = key
+  let row: number | null = null
+  for (let document = 0; document < batch.rows; document++) {
+    const own = rowOfDocument(batch, document)
+    if (own !== row) {
+      row = own
       anchors!.push(document)
       positives!.push(candidates!.length)
     } else candidates!.push(document)

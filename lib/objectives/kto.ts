@@ -1,4 +1,4 @@
-import type { Batch } from '../data/batch.js'
+import { type Batch, boundsOf, rowOfDocument } from '../data/batch.js'
 import { type Dataset, loadDataset } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
@@ -120,15 +120,15 @@ async function valuesOf(tensor: Tensor): Promise<number[]> {
 }
 
 /** Returns the first (0) or second (1) document of each row of the batch, as a batch. */
-function documents({ ids, targets, offsets, lengths, rowKeys, marks, rows }: Batch, which: 0 | 1): Batch {
+function documents(batch: Batch, which: 0 | 1): Batch {
+  const { ids, targets, marks, rows } = batch
   const own = Array.from({ length: rows / 2 }, (_, i) => 2 * i + which)
   return packBatch(
     own.map((document) => {
-      const start = offsets[document]!
-      const end = lengths ? start + lengths[document]! : offsets[document + 1]!
+      const [start, end] = boundsOf(batch, document)
       const predicted = Array.from(targets.subarray(start, end - 1), (target) => Number(target >= 0))
-      const row = Number(rowKeys[start]! >> 32n)
-      return { ids: ids.subarray(start, end), mask: [marks?.[document] ?? 0, ...predicted], row }
+      const mask = [marks?.[document] ?? 0, ...predicted]
+      return { ids: ids.subarray(start, end), mask, row: rowOfDocument(batch, document) }
     }),
   )
 }

@@ -7,10 +7,7 @@ import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { oneMinus } from './formulas.js'
-import type { States } from './objective.js'
-
-/** Tokens whose whole logits are in memory at a time. */
-const ROWS_AT_ONCE = 64
+import { LOGITS_AT_ONCE, type States } from './objective.js'
 
 /** Returns the ids of the k likeliest tokens after each target's place, the likeliest first, and the logarithms of their probabilities. */
 export async function likeliest(
@@ -20,8 +17,8 @@ export async function likeliest(
   logOf: (logits: Tensor) => Tensor,
 ): Promise<Float32Array> {
   const found = new Float32Array(2 * k * targets)
-  for (let from = 0; from < targets; from += ROWS_AT_ONCE) {
-    const to = Math.min(targets, from + ROWS_AT_ONCE)
+  for (let from = 0; from < targets; from += LOGITS_AT_ONCE) {
+    const to = Math.min(targets, from + LOGITS_AT_ONCE)
     using logs = noGrad(() => scope(() => logOf(states.logits(from, to))))
     const [values, size] = [(await logs.data()) as Float32Array, logs.shape[1]!]
     if (k > size)

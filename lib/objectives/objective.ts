@@ -1,6 +1,6 @@
 /** The objective of a run: the rows that it reads, and their loss. */
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
-import { aBatch, type Batch } from '../data/batch.js'
+import { aBatch, type Batch, boundsOf, targetCounts } from '../data/batch.js'
 import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import type { RowKind } from '../data/rows/forms.js'
@@ -178,10 +178,7 @@ export interface BuiltInObjective extends Objective {
 
 /** An objective with its options and defaults. */
 export type RunObjective = Required<
-  Omit<
-    Objective,
-    'withOptions' | 'load' | 'labels' | 'pooling' | 'stepSums' | 'options' | 'live' | 'sample' | 'data' | 'keep'
-  >
+  Pick<Objective, 'name' | 'loss' | 'rows' | 'hashes' | 'metrics' | 'smallRow' | 'reuse'>
 > &
   Pick<Objective, 'load' | 'labels' | 'pooling' | 'stepSums' | 'sample' | 'keep'>
 
@@ -230,21 +227,17 @@ export async function sumOverTargets(
 }
 
 /** Returns the weight of each target; null if all are 1. */
-function targetWeights({ targets, offsets, weights }: Batch): Float32Array | null {
+function targetWeights(batch: Batch): Float32Array | null {
+  const { weights } = batch
   if (!weights) return null
-  const ofTargets = Array.from(weights, (weight, document) => {
-    const own = targets.subarray(offsets[document], offsets[document + 1])
-    return new Array<number>(own.reduce((count, target) => count + Number(target >= 0), 0)).fill(weight)
-  })
-  return Float32Array.from(ofTargets.flat())
+  return Float32Array.from(
+    targetCounts(batch).flatMap((count, document) => new Array<number>(count).fill(weights[document]!)),
+  )
 }
 
 /** Returns the place of each document's last token. */
-export function lastRows({ offsets, lengths, rows: documents }: Batch): Int32Array {
-  return Int32Array.from({ length: documents }, (_, i) =>
-    lengths ? offsets[i]! + lengths[i]! - 1 : offsets[i + 1]! - 1,
-  )
-}
+export const lastRows = (batch: Batch): Int32Array =>
+  Int32Array.from({ length: batch.rows }, (_, document) => boundsOf(batch, document)[1] - 1)
 
 /** Returns the scores of each document by the model's head, at its last token: [B, labels] float32. */
 export async function lastScores(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
@@ -297,7 +290,7 @@ export async function tokenLogProbs(
 }
 
 /** Tokens whose whole logits are in memory at a time. */
-const ROWS_OF_PURITY = 64
+export const LOGITS_AT_ONCE = 64
 
 /**
  * Returns ln p − ln Σ_v p_v² of every target of the batch, [targets] float32 without gradients: its log-probability relative to what
@@ -306,8 +299,8 @@ const ROWS_OF_PURITY = 64
 export function targetPurity(model: ForwardModel, batch: Batch): Promise<Tensor> {
   return ofTargets(model, batch, false, (states, targets) => {
     const parts: Tensor[] = []
-    for (let from = 0; from < targets.length; from += ROWS_OF_PURITY) {
-      const to = Math.min(targets.length, from + ROWS_OF_PURITY)
+    for (let from = 0; from < targets.length; from += LOGITS_AT_ONCE) {
+      const to = Math.min(targets.length, from + LOGITS_AT_ONCE)
       const ofChunk = () => {
         const logP = logSoftmax(states.logits(from, to))
         return sub(gather(logP, targets.subarray(from, to)), logSumExp(mul(logP, 2)))

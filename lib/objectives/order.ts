@@ -1,5 +1,5 @@
 /** Pairs of a step in the order of their log-probabilities, which losses of AOT (arXiv 2406.05882) compare. */
-import type { Batch } from '../data/batch.js'
+import { type Batch, rowOfDocument } from '../data/batch.js'
 
 /** Numbers of a pair: whether it is there, ln π of the chosen and the rejected answer, and ln π − ln π_ref of both. */
 const OF_PAIR = 5
@@ -8,8 +8,8 @@ const OF_PAIR = 5
 export const lengthOfStep = (pairs: number): number => OF_PAIR * pairs
 
 /** Returns the place in the step of each pair of a batch. */
-export const placesIn = ({ rowKeys, offsets, rows }: Batch): number[] =>
-  Array.from({ length: rows / 2 }, (_, pair) => Number(rowKeys[offsets[2 * pair]!]! >> 32n))
+export const placesIn = (batch: Batch): number[] =>
+  Array.from({ length: batch.rows / 2 }, (_, pair) => rowOfDocument(batch, 2 * pair))
 
 /**
  * Returns the numbers of all pairs of a step of which only some are known, so that those of several batches add up.

@@ -1,5 +1,5 @@
 /** Embeddings of texts: their hidden states, pooled and scaled to length 1. */
-import type { Batch } from '../data/batch.js'
+import { type Batch, boundsOf } from '../data/batch.js'
 import type { Pooling } from '../nn/pooling.js'
 import { add, cast, div, sqrt, square } from '../tensor/operations/arithmetic.js'
 import { matmul } from '../tensor/operations/products.js'
@@ -32,13 +32,13 @@ export async function pooledStates(
 }
 
 /** The matrix [B, T] that takes the mean of each document's tokens. */
-function meansOver({ rows: documents, ids, offsets, lengths }: Batch, { device }: Tensor): Tensor {
+function meansOver(batch: Batch, { device }: Tensor): Tensor {
+  const { rows: documents, ids } = batch
   const weights = new Float32Array(documents * ids.length)
   for (let document = 0; document < documents; document++) {
-    const start = offsets[document]!
-    const length = lengths?.[document] ?? offsets[document + 1]! - start
-    const from = document * ids.length + start
-    weights.fill(1 / length, from, from + length)
+    const [start, end] = boundsOf(batch, document)
+    const from = document * ids.length
+    weights.fill(1 / (end - start), from + start, from + end)
   }
   return Tensor.from(weights, [documents, ids.length], { device })
 }

@@ -1,6 +1,6 @@
 /** What passes between a run and an objective that learns from answers of the model itself. */
 import type { RandomStream } from '../common/random.js'
-import type { Batch } from '../data/batch.js'
+import { type Batch, rowOfDocument } from '../data/batch.js'
 import type { StepRow } from '../data/step-rows.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
@@ -87,10 +87,9 @@ export interface SampleReuse {
 }
 
 /** Returns what is known of the answers of a batch, in which each document is one. */
-export function rolloutsOf(
-  { rows, offsets, rowKeys }: Batch,
-  known: ReadonlyMap<number, Rollout> | undefined,
-): Rollout[] {
-  const places = Array.from({ length: rows }, (_, document) => Number(rowKeys[offsets[document]!]! >> 32n))
-  return places.map((row) => known?.get(row) ?? { advantage: 1 })
+export function rolloutsOf(batch: Batch, known: ReadonlyMap<number, Rollout> | undefined): Rollout[] {
+  return Array.from(
+    { length: batch.rows },
+    (_, document) => known?.get(rowOfDocument(batch, document)) ?? { advantage: 1 },
+  )
 }

@@ -1,6 +1,6 @@
 /** Rows that an objective makes of the model's own answers, for as many steps as it uses them. */
+import { rowOfDocument, targetCounts } from '../data/batch.js'
 import type { StepRow } from '../data/step-rows.js'
-import { AnswersOfBatch } from '../objectives/answers.js'
 import { tokenLogProbs } from '../objectives/objective.js'
 import type { Rollout, SampleContext, SampledStep } from '../objectives/rollouts.js'
 import type { WeightedSum } from '../objectives/weighted-sum.js'
@@ -88,11 +88,10 @@ export function sampledFor(
       for (const batch of data.batchesOf(rows, facts.machine.tokenBudget)) {
         using values = await tokenLogProbs(passes, batch, { temperature, gradients: false })
         const logps = Array.from(await values.data(), Number)
-        const { lengths } = new AnswersOfBatch(batch, [...new Array(batch.rows).keys()], batch)
         let from = 0
-        for (const [document, length] of lengths.entries()) {
-          all.set(Number(batch.rowKeys[batch.offsets[document]!]! >> 32n), logps.slice(from, from + length))
-          from += length
+        for (const [document, count] of targetCounts(batch).entries()) {
+          all.set(rowOfDocument(batch, document), logps.slice(from, from + count))
+          from += count
         }
       }
       return all

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { UsageError } from '../../common/errors.js'
-import type { Batch } from '../../data/batch.js'
+import { type Batch, boundsOf, targetCounts } from '../../data/batch.js'
 import type { StepRow } from '../../data/step-rows.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import type { ForwardModel, KeptValues, RunObjective } from '../../objectives/objective.js'
@@ -96,13 +96,13 @@ function lookUp(values: Values, batch: Batch): Float32Array | null {
 }
 
 /** Returns the hash of each document's ids and targets, and the number of its targets. */
-function documentsOf({ ids, targets, offsets, lengths }: Batch): { key: string; targets: number }[] {
-  return Array.from(offsets.subarray(1), (end, document) => {
-    const start = offsets[document]!
-    const last = lengths ? start + lengths[document]! : end
-    const [own, wanted] = [ids.subarray(start, last), targets.subarray(start, last)]
-    const hash = createHash('sha256').update(own).update(wanted)
-    return { key: hash.digest('hex'), targets: wanted.reduce((count, target) => count + Number(target >= 0), 0) }
+function documentsOf(batch: Batch): { key: string; targets: number }[] {
+  return targetCounts(batch).map((targets, document) => {
+    const bounds = boundsOf(batch, document)
+    const hash = createHash('sha256')
+      .update(batch.ids.subarray(...bounds))
+      .update(batch.targets.subarray(...bounds))
+    return { key: hash.digest('hex'), targets }
   })
 }
 
