@@ -9,35 +9,28 @@ const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLO
 /** Methods that bench/pytorch implements; PEFT implements the first. */
 export const pytorchMethods = ['lora', 'rotation', 'sharing']
 
-/** PyTorch's version, or null where the interpreter has none. */
-export function pytorchVersion(python) {
+/** What a line of Python prints, or null where the interpreter lacks something that it imports. */
+function printed(python, code) {
   try {
-    const code = 'import numpy, torch; print(torch.__version__)'
     return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
   } catch {
     return null
   }
 }
+
+/** PyTorch's version, or null where the interpreter has none. */
+export const pytorchVersion = (python) => printed(python, 'import numpy, torch; print(torch.__version__)')
 
 /** Versions of transformers and PEFT, or null where the interpreter lacks one of them. */
-export function peftVersions(python) {
-  try {
-    const code = 'import transformers, peft; print(f"transformers {transformers.__version__}, PEFT {peft.__version__}")'
-    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-  } catch {
-    return null
-  }
-}
+export const peftVersions = (python) =>
+  printed(
+    python,
+    'import transformers, peft; print(f"transformers {transformers.__version__}, PEFT {peft.__version__}")',
+  )
 
 /** TRL's version, or null where the interpreter lacks it or what it needs. */
-export function trlVersion(python) {
-  try {
-    const code = 'import datasets, peft, torch, transformers, trl; print(trl.__version__)'
-    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-  } catch {
-    return null
-  }
-}
+export const trlVersion = (python) =>
+  printed(python, 'import datasets, peft, torch, transformers, trl; print(trl.__version__)')
 
 export const lacksPeftNote = (python) =>
   `The strongest PyTorch, transformers with PEFT, was not measured: ${python} cannot import both. Install them beside ` +

@@ -7,8 +7,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { answerMessage, answerReward, grpo, type Message, type Model, TextEngine, type Tool, train } from 'node-mora'
-import { z } from 'zod'
+import { answerMessage, answerReward, grpo, type Message, type Model, TextEngine, train } from 'node-mora'
 import { calculate } from './arithmetic.ts'
 import { isStarted, meanOf, optionsOf, report } from './experiment.ts'
 
@@ -25,22 +24,14 @@ Call functions as <tool_call>{"name": NAME, "arguments": {…}}</tool_call>. Fun
 {%- if add_generation_prompt %}<|im_start|>assistant
 {% endif %}`
 
-const calculator: Tool = {
+const calculator = {
   description: 'Computes an expression of numbers, + - * / and brackets.',
-  parameters: z.object({ expression: z.string() }),
-  run: ({ expression }) => String(calculate(String(expression))),
+  parameters: { type: 'object', properties: { expression: { type: 'string' } }, required: ['expression'] },
+  run: ({ expression }: Record<string, unknown>) => String(calculate(String(expression))),
 }
 const tools = { calculator }
-const schemas = [
-  {
-    type: 'function',
-    function: {
-      name: 'calculator',
-      description: calculator.description,
-      parameters: { type: 'object', properties: { expression: { type: 'string' } }, required: ['expression'] },
-    },
-  },
-]
+const { run: _, ...described } = calculator
+const schemas = [{ type: 'function', function: { name: 'calculator', ...described } }]
 
 /** A kind of question: its text and its expression for two or three numbers. */
 type Kind = (a: number, b: number, c: number) => [question: string, expression: string]

@@ -23,8 +23,9 @@ export async function classification(context: TaskContext): Promise<ClassifyResu
   const model = requireHead(context.model)
   const { labels } = model
   const reading = new RowReading({ ...options, rows: 'labelled', labels })
+  const how = { batchSize: rowsAtOnce(options), ...(signal && { signal }) }
   const judged: Judged[] = []
-  for await (const { row, scores } of scoredLast(model, tokenRows(context, reading), rowsAtOnce(options), signal)) {
+  for await (const { row, scores } of scoredLast(model, tokenRows(context, reading), how)) {
     const probabilities = softmaxOf(scores)
     const predicted = scores.indexOf(Math.max(...scores))
     const one = { label: row.value ?? 0, predicted, probabilities }
@@ -56,9 +57,10 @@ export async function preferences(context: TaskContext): Promise<RewardResult> {
   const answers = async function* () {
     for await (const pair of pairs) yield* piecesOf(pair)
   }
+  const how = { batchSize: 2 * rowsAtOnce(options), ...(signal && { signal }) }
   const margins: number[] = []
   let chosen: number | null = null
-  for await (const { scores } of scoredLast(model, answers(), 2 * rowsAtOnce(options), signal)) {
+  for await (const { scores } of scoredLast(model, answers(), how)) {
     if (chosen === null) {
       chosen = scores[0]!
       continue

@@ -2,8 +2,8 @@
 
 import { z } from 'zod'
 import { anyText, aSignal, check, expecting, having, optionsSchema, wholeFrom } from '../common/arguments.js'
+import type { Batch } from '../data/batch.js'
 import { encodeRow, type TokenRow } from '../data/encode.js'
-import { packBatch } from '../data/packing.js'
 import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { RelatedRow } from '../data/rows/related.js'
@@ -14,10 +14,8 @@ import { pooledStates } from '../objectives/pooling.js'
 import { ranksOf } from './classify.js'
 import { average } from './measures.js'
 import { taskRecords } from './rows.js'
-import { passesOf, rowsAtOnce } from './score.js'
+import { rowsAtOnce, rowValues } from './score.js'
 import type { EmbedResult, EvaluatedModel, TaskContext } from './task.js'
-
-type PooledModel = Pick<EvaluatedModel, 'tokenizer' | 'pooling'>
 
 /** What `embeddingsOf` needs of a model; `loadModel` gives one. */
 export interface EmbeddingModel
@@ -75,14 +73,9 @@ export async function embeddingsOf(
     }
   }
   const all: Float32Array[] = []
-  for await (const pass of passesOf(encoded(), batchSize)) {
-    signal?.throwIfAborted()
-    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
-    using pooled = await pooledStates(model, batch, pooling, false)
-    const values = (await pooled.data()) as Float32Array
-    const size = values.length / pass.length
-    for (const row of pass.keys()) all.push(values.slice(row * size, (row + 1) * size))
-  }
+  const pooled = (batch: Batch) => pooledStates(model, batch, pooling, false)
+  for await (const { values } of rowValues(encoded(), pooled, { batchSize, ...(signal && { signal }) }))
+    all.push(values)
   return all
 }
 
@@ -95,7 +88,8 @@ const BEST = 10
  */
 export async function nearness(context: TaskContext): Promise<EmbedResult> {
   const { data, options, maxLength, signal, found } = context
-  const model: PooledModel = context.model
+  // `having` of embeddingsOf tells whether it is one.
+  const model: Pick<EvaluatedModel, 'tokenizer' | 'pooling'> = context.model
   const reading = new RowReading({ ...options, rows: 'related' })
   const rows: RelatedRow[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {

@@ -13,12 +13,11 @@ import {
 } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { encodeRow, type TokenRow } from '../data/encode.js'
-import { packBatch } from '../data/packing.js'
 import { RowReading } from '../data/rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { resolveTemplate } from '../data/templates/template.js'
 import { type ForwardModel, lastScores } from '../objectives/objective.js'
-import { passesOf } from './score.js'
+import { rowValues, type ScoreOptions } from './score.js'
 import type { EvaluatedModel } from './task.js'
 
 /** A model with a head that scores texts. */
@@ -36,21 +35,14 @@ export function requireHead(model: Pick<EvaluatedModel, 'labels'>): ClassifyingM
   )
 }
 
-/** Yields the scores of each label, one row after the other; a pass holds few rows. */
+/** Yields the scores of each label, one row after the other. */
 export async function* scoredLast<Row extends TokenRow>(
   model: ClassifyingModel,
   rows: AsyncIterable<Row> | Iterable<Row>,
-  batchSize: number,
-  signal?: AbortSignal,
+  options: ScoreOptions,
 ): AsyncGenerator<{ row: Row; scores: number[] }> {
-  for await (const pass of passesOf(rows, batchSize)) {
-    signal?.throwIfAborted()
-    const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
-    using scores = await lastScores(model, batch, false)
-    const values = Array.from(await scores.data(), Number)
-    const size = values.length / pass.length
-    for (const [i, row] of pass.entries()) yield { row, scores: values.slice(i * size, (i + 1) * size) }
-  }
+  for await (const { row, values } of rowValues(rows, (batch) => lastScores(model, batch, false), options))
+    yield { row, scores: [...values] }
 }
 
 /** Options of `scoresOf`. */
@@ -116,6 +108,6 @@ export async function scoresOf(
     }
   }
   const all: number[][] = []
-  for await (const { scores } of scoredLast(head, encoded(), batchSize, signal)) all.push(scores)
+  for await (const { scores } of scoredLast(head, encoded(), { batchSize, ...(signal && { signal }) })) all.push(scores)
   return all
 }
