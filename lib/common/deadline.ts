@@ -22,13 +22,6 @@ export class TaskGroup {
       throw error
     }
   }
-
-  /** Waits for all pieces, and returns their results. @throws the failure of the first that failed */
-  async all<Value>(pieces: readonly Promise<Value>[]): Promise<Value[]> {
-    const results = await Promise.allSettled(pieces)
-    this.signal.throwIfAborted()
-    return results.map((result) => (result as PromiseFulfilledResult<Value>).value)
-  }
 }
 
 /** Longer times would pass at once. */

@@ -29,20 +29,25 @@ export async function advantagesOf(
   sumOverRanks: SumOverRanks = async (values) => values,
 ): Promise<number[]> {
   const { groupSize, scaleRewards, weights, aggregation } = options
-  const total = (kinds: readonly (readonly number[])[]) =>
-    kinds[0]!.map((_, answer) => kinds.reduce((sum, kind, i) => sum + weights[i]! * kind[answer]!, 0))
   if (aggregation === 'normalize_then_sum') {
-    const sums = total(rewards.map((kind) => inGroups(kind, groupSize, normalised)))
+    const sums = weightedTotals(
+      rewards.map((kind) => inGroups(kind, groupSize, normalised)),
+      weights,
+    )
     const { mean, deviation } = await overBatch(sums, sumOverRanks)
     return sums.map((value) => (value - mean) / (deviation + EPSILON))
   }
-  const sums = total(rewards)
+  const sums = weightedTotals(rewards, weights)
   const centred = inGroups(sums, groupSize, (group) => group.map((value) => value - meanOf(group)))
   if (scaleRewards === 'none') return centred
   if (scaleRewards === 'group') return inGroups(sums, groupSize, normalised)
   const { deviation } = await overBatch(sums, sumOverRanks)
   return centred.map((value) => value / (deviation + EPSILON))
 }
+
+/** Returns the sum of each answer's rewards of all kinds, each times its weight. */
+export const weightedTotals = (rewards: readonly (readonly number[])[], weights: readonly number[]): number[] =>
+  rewards[0]!.map((_, answer) => rewards.reduce((sum, kind, i) => sum + weights[i]! * kind[answer]!, 0))
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
 
@@ -65,7 +70,8 @@ function normalised(values: readonly number[]): number[] {
   return values.map((value) => (value - mean) / (deviation + EPSILON))
 }
 
-function inGroups(values: readonly number[], size: number, body: (group: number[]) => number[]): number[] {
+/** Returns what `body` makes of each group, joined. */
+export function inGroups(values: readonly number[], size: number, body: (group: number[]) => number[]): number[] {
   const groups = Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size))
   return groups.flatMap(body)
 }

@@ -4,6 +4,7 @@ import { TaskGroup, withDeadline } from '../common/deadline.js'
 import { InputError, RunError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
 import { randomStream } from '../common/random.js'
+import { inParallel } from '../common/task-limit.js'
 import type { TokenRow } from '../data/encode.js'
 import { encodePrompt } from '../data/prompt.js'
 import type { Message } from '../data/templates/template.js'
@@ -79,7 +80,7 @@ export async function playAll(
   const { signal } = group
   await using writer = await context.openWriter(asked.map(({ question }) => question.ids.length + options.maxNewTokens))
   const play = (one: AskedQuestion) => group.run(() => playEpisode(one, writer, { ...context, signal }, options))
-  return await group.all(asked.map(play))
+  return await inParallel(asked, asked.length, play)
 }
 
 /** Returns the tokens to train of an episode. @param isLeftOut whether they are none, as only the number of answers counts */
@@ -121,7 +122,7 @@ async function playEpisode(
     }
     hasEnded = next.value === 'stop'
     const body = hasEnded ? written.slice(0, -1) : written
-    const answer = await read(asked, await tokenizer.decode(body), tools)
+    const answer = await read(asked, body, { tokenizer, tools })
     completion = answer?.content ?? (await tokenizer.decode(body, { skipSpecialTokens: true }))
     told.messages.push(answer ? answerMessage(answer) : { role: 'assistant', content: completion })
     if (!hasEnded) break
@@ -164,9 +165,16 @@ async function replyOf(environment: Environment | undefined, said: string, limit
 }
 
 /** Reads the calls in a turn; null where no function is known. */
-async function read({ template, context }: Question, text: string, tools: Tools): Promise<ParsedAnswer | null> {
+async function read(
+  { template, context }: Question,
+  turn: readonly number[],
+  { tokenizer, tools }: { tokenizer: Tokenizer; tools: Tools },
+): Promise<ParsedAnswer | null> {
   if (!template || Object.keys(tools).length === 0) return null
-  return parseAnswer(text, { form: await knownAnswerForm(template, context), tools: context.tools ?? null })
+  return parseAnswer(await tokenizer.decode(turn), {
+    form: await knownAnswerForm(template, context),
+    tools: context.tools ?? null,
+  })
 }
 
 /** Returns the question with what an environment adds to it. */

@@ -2,7 +2,7 @@ import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { DataInput } from '../data/sources/source.js'
 import type { StepRow } from '../data/step-rows.js'
-import { advantagesOf, deviationOf } from './advantages.js'
+import { advantagesOf, deviationOf, inGroups, weightedTotals } from './advantages.js'
 import { type Environment, type Episode, playAll, tokensOf } from './episodes.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
@@ -95,7 +95,8 @@ export function grpo(options: GrpoOptions): Objective {
       const played = await playAll(asked, context, episodes)
       const written = performance.now()
       const values = await judge(played, rewards, settings.judging, signal)
-      const judged = performance.now()
+      const seconds = { sampling: (written - start) / 1000, rewards: (performance.now() - written) / 1000 }
+      const judged = { played, values, names: rewards.map(([name]) => name), seconds }
       const own = await advantagesOf(values, { ...settings.advantages, groupSize: answers }, context.sum)
       const isLeftOut = ({ hasEnded }: Episode) => maskTruncated && !hasEnded
       const trained: StepRow[] = played.map((episode, i) => ({
@@ -103,42 +104,56 @@ export function grpo(options: GrpoOptions): Objective {
         row: asked[i]!.place,
       }))
       const old = needsOld ? await context.logProbs(trained, loss.temperature) : null
-      const rollouts = new Map<number, Rollout>()
-      for (const [i, { place }] of asked.entries()) {
-        const sampled = isLeftOut(played[i]!) ? [] : played[i]!.sampled
-        rollouts.set(place, {
-          advantage: own[i]!,
-          ...(needsSampled && { sampled }),
-          ...(old && { old: old.get(place)! }),
-        })
-      }
-      const total = (i: number) => values.reduce((sum, kind, k) => sum + settings.advantages.weights[k]! * kind[i]!, 0)
-      const totals = played.map((_, i) => total(i))
-      const groups = rows.map((_, group) => totals.slice(group * answers, (group + 1) * answers))
-      const deviations = groups.map(deviationOf)
-      const seconds = (from: number, to: number) => ({ sum: (to - from) / 1000, weight: 1 })
-      const metrics: SampledStep['metrics'] = {
-        reward: meanSum(totals),
-        rewardStd: meanSum(deviations),
-        zeroStd: meanSum(deviations.map((deviation) => Number(deviation === 0))),
-        ...Object.fromEntries(rewards.map(([name], k) => [`reward/${name}`, meanSum(values[k]!)])),
-        completionLength: meanSum(played.map(({ mask }) => mask.filter(Boolean).length)),
-        truncated: meanSum(played.map(({ hasEnded }) => Number(!hasEnded))),
-        toolCalls: meanSum(played.map(({ calls }) => calls)),
-        samplingSeconds: seconds(start, written),
-        rewardSeconds: seconds(written, judged),
-      }
-      const records = played.map(({ question: { prompt }, completion, messages, calls }, i) => ({
-        prompt,
-        completion,
-        ...(calls > 0 && { messages }),
-        rewards: Object.fromEntries(rewards.map(([name], k) => [name, values[k]![i]!])),
+      const known = (episode: Episode, i: number): Rollout => ({
         advantage: own[i]!,
-      }))
-      return { rows: trained, rollouts, metrics, records }
+        ...(needsSampled && { sampled: isLeftOut(episode) ? [] : episode.sampled }),
+        ...(old && { old: old.get(asked[i]!.place)! }),
+      })
+      return {
+        rows: trained,
+        rollouts: new Map(played.map((episode, i) => [asked[i]!.place, known(episode, i)])),
+        metrics: metricsOf(judged, { groupSize: answers, weights: settings.advantages.weights }),
+        records: recordsOf(judged, own),
+      }
     },
   }
 }
+
+/** Answers with their rewards: of each kind, one for each answer. */
+interface Judged {
+  readonly played: readonly Episode[]
+  readonly values: readonly (readonly number[])[]
+  readonly names: readonly string[]
+  readonly seconds: { readonly sampling: number; readonly rewards: number }
+}
+
+function metricsOf(
+  { played, values, names, seconds }: Judged,
+  { groupSize, weights }: { groupSize: number; weights: readonly number[] },
+): SampledStep['metrics'] {
+  const totals = weightedTotals(values, weights)
+  const deviations = inGroups(totals, groupSize, (group) => [deviationOf(group)])
+  return {
+    reward: meanSum(totals),
+    rewardStd: meanSum(deviations),
+    zeroStd: meanSum(deviations.map((deviation) => Number(deviation === 0))),
+    ...Object.fromEntries(names.map((name, kind) => [`reward/${name}`, meanSum(values[kind]!)])),
+    completionLength: meanSum(played.map(({ mask }) => mask.filter(Boolean).length)),
+    truncated: meanSum(played.map(({ hasEnded }) => Number(!hasEnded))),
+    toolCalls: meanSum(played.map(({ calls }) => calls)),
+    samplingSeconds: { sum: seconds.sampling, weight: 1 },
+    rewardSeconds: { sum: seconds.rewards, weight: 1 },
+  }
+}
+
+const recordsOf = ({ played, values, names }: Judged, advantages: readonly number[]): SampledStep['records'] =>
+  played.map(({ question: { prompt }, completion, messages, calls }, i) => ({
+    prompt,
+    completion,
+    ...(calls > 0 && { messages }),
+    rewards: Object.fromEntries(names.map((name, kind) => [name, values[kind]![i]!])),
+    advantage: advantages[i]!,
+  }))
 
 export const grpoObjective = {
   name: 'grpo',

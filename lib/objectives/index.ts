@@ -7,13 +7,11 @@ import { dft } from './dft.js'
 import { distillObjective } from './distill.js'
 import { dpoObjective } from './dpo.js'
 import { embedObjective } from './embed.js'
-import { grpo, grpoObjective } from './grpo.js'
+import { grpoObjective } from './grpo.js'
 import { ktoObjective } from './kto.js'
 import type { BuiltInObjective, Objective } from './objective.js'
-import { optionsOf } from './objective-options.js'
 import { orpoObjective } from './orpo.js'
 import { rewardObjective } from './reward.js'
-import { loadRewards } from './reward-module.js'
 import { simpoObjective } from './simpo.js'
 
 const BUILT_IN_OBJECTIVES = [
@@ -44,17 +42,6 @@ export const objectivesHelp = BUILT_IN_OBJECTIVES.map(({ name, help }) => `${nam
 /** Returns a built-in objective. */
 export function objectiveNamed(name: ObjectiveName): BuiltInObjective {
   return BUILT_IN_OBJECTIVES.find((objective) => objective.name === name)!
-}
-
-/** Returns the built-in objective that a run's options name. */
-export async function chosenObjective(options: {
-  readonly objective: ObjectiveName
-  readonly rewards?: string | undefined
-}): Promise<Objective> {
-  const { objective, rewards } = options
-  if (objective !== 'grpo' || rewards === undefined) return objectiveNamed(objective)
-  const { rewards: _, ...settings } = optionsOf<Record<string, unknown>>('grpo', options)
-  return grpo({ ...settings, ...(await loadRewards(rewards)) })
 }
 
 /**

@@ -3,7 +3,7 @@
 import { TaskGroup, withDeadline } from '../common/deadline.js'
 import { RunError, UsageError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
-import { taskLimit } from '../common/task-limit.js'
+import { inParallel } from '../common/task-limit.js'
 import type { Message } from '../data/templates/template.js'
 import type { Environment, Episode } from './episodes.js'
 
@@ -73,7 +73,6 @@ export async function judge(
   { rewardConcurrency, rewardTimeout: seconds, failedReward }: RewardOptions,
   signal: AbortSignal | undefined,
 ): Promise<number[][]> {
-  const inTurn = taskLimit(rewardConcurrency)
   const group = new TaskGroup(signal)
   const { signal: whole } = group
   const one = async (name: string, reward: Reward, episode: Episode): Promise<number> => {
@@ -95,9 +94,9 @@ export async function judge(
       )
     }
   }
-  const pieces = rewards.flatMap(([name, reward]) =>
-    episodes.map((episode) => inTurn(() => group.run(() => one(name, reward, episode)))),
+  const all = rewards.flatMap(([name, reward]) => episodes.map((episode) => ({ name, reward, episode })))
+  const values = await inParallel(all, rewardConcurrency, ({ name, reward, episode }) =>
+    group.run(() => one(name, reward, episode)),
   )
-  const values = await group.all(pieces)
   return rewards.map((_, i) => values.slice(i * episodes.length, (i + 1) * episodes.length))
 }

@@ -7,8 +7,9 @@ import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
 import type { Teacher } from '../../objectives/distill.js'
-import { chosenObjective } from '../../objectives/index.js'
+import { objectiveNamed } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
+import { loadRewards } from '../../objectives/reward-module.js'
 import type { SampleContext } from '../../objectives/rollouts.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
@@ -107,9 +108,10 @@ async function setUpIn(
   parts: RunParts & { undo: (() => void)[] },
 ): Promise<Session> {
   const { createOptimizer, sample, openWriter, now = () => performance.now(), signal } = parts
-  const chosen = parts.objective ?? (await chosenObjective(given))
-  const { labels = model.labels ?? undefined } = given
-  const objective = runObjective(chosen, { ...given, labels, ...parts.live })
+  const { labels = model.labels ?? undefined, rewards } = given
+  const loaded = rewards === undefined ? {} : await loadRewards(rewards)
+  const chosen = parts.objective ?? objectiveNamed(given.objective)
+  const objective = runObjective(chosen, { ...given, labels, ...loaded, ...parts.live })
   const { sync, passes, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []
