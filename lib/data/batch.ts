@@ -54,6 +54,26 @@ export function boundsOf({ offsets, lengths }: Batch, document: number): [start:
   return [start, lengths ? start + lengths[document]! : offsets[document + 1]!]
 }
 
+/** Returns the weight of each target; null if all are 1. */
+export function targetWeights(batch: Batch): Float32Array | null {
+  const { weights } = batch
+  if (!weights) return null
+  return Float32Array.from(
+    targetCounts(batch).flatMap((count, document) => new Array<number>(count).fill(weights[document]!)),
+  )
+}
+
+/** Returns the sum of the targets' weights: their number, if all are 1. */
+export const weightOfTargets = (batch: Batch): number => totalWeight(targetWeights(batch), batch.targetTokens)
+
+/** Returns the sum of weights; `count` if all are 1. */
+export const totalWeight = (weights: Float32Array | null, count: number): number =>
+  weights ? weights.reduce((total, weight) => total + weight, 0) : count
+
+/** Returns the weight of each of some documents; null if all are 1. */
+export const documentWeights = ({ weights }: Batch, documents: Iterable<number>): Float32Array | null =>
+  weights ? Float32Array.from(documents, (document) => weights[document]!) : null
+
 /** Returns the number of targets of each document. */
 export const targetCounts = ({ targets, offsets }: Batch): number[] =>
   Array.from(offsets.subarray(1), (end, document) =>

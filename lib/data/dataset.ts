@@ -186,7 +186,10 @@ export async function loadOpened(
 ): Promise<{ dataset: Dataset; isPart: boolean }> {
   const settings = await encodeOptions(options)
   const all = await tokenised(sources, settings, { ...options, limit })
-  const data = options.keepWithoutTarget ? all : await withTargets(all)
+  // Of whole texts no token is predicted.
+  const areWhole = options.rows === 'labelled' || options.rows === 'related'
+  const keepsAll = options.keepWithoutTarget && !areWhole
+  const data = keepsAll ? all : await withTargets(all, { ofWeights: options.keepWithoutTarget ?? false })
   const name = namesOf(sources)
   requireRows(data.summary, name, options)
   for (const note of summaryNotes(data.summary)) options.onWarning?.(`${name}: ${note}`)

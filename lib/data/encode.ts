@@ -53,6 +53,20 @@ export async function encodeRow(
   where: string,
   options: EncodeOptions,
 ): Promise<EncodedRow> {
+  const encoded = await encodeUnweighed(row, where, options)
+  const { weight } = row
+  if (weight === undefined) return encoded
+  // With weight 0 nothing of the row is trained.
+  const maskOf = ({ mask }: TokenRow) => mask.map((value, i) => (isPredicted(mask, i) ? 0 : value))
+  const weighted = (one: TokenRow) => ({ ...one, weight, ...(weight === 0 && { mask: maskOf(one) }) })
+  return { ...encoded, rows: encoded.rows.map(weighted) }
+}
+
+async function encodeUnweighed(
+  row: Row | AnswersRow | LabelledRow | RelatedRow,
+  where: string,
+  options: EncodeOptions,
+): Promise<EncodedRow> {
   if (row.kind === 'related') return relatedTexts(row, where, options)
   if (row.kind === 'labelled') {
     const { rows, ...facts } = await encodeWhole(row.of, where, options)
@@ -61,16 +75,7 @@ export async function encodeRow(
   if (row.kind === 'answers') {
     return joinedAnswers(await Promise.all(row.answers.map((one) => encodeRow(one, where, options))), row)
   }
-  const encoded = await encodeExample(row, where, options)
-  const { weight } = row
-  if (weight === undefined) return encoded
-  // With weight 0 nothing of the row is trained.
-  const weighted = (one: TokenRow) => ({
-    ...one,
-    weight,
-    ...(weight === 0 && { mask: new Uint8Array(one.mask.length) }),
-  })
-  return { ...encoded, rows: encoded.rows.map(weighted) }
+  return encodeExample(row, where, options)
 }
 
 async function encodeExample(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {

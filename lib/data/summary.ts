@@ -91,10 +91,10 @@ export function requireRows(
   name: string,
   { keepWithoutTarget = false }: { keepWithoutTarget?: boolean } = {},
 ): void {
-  const { rows, withoutTarget, targetTokens, filtered, cut } = summary
+  const { rows, withoutTarget, dropped, targetTokens, filtered, cut } = summary
   const all = withoutTarget + filtered + cut.dropped + cut.questions + (cut.over ?? 0)
   if (rows === 0 && all === 0) throw new InputError('empty-data', `${name}: no row was found.`)
-  if (targetTokens > 0 || keepWithoutTarget) return
+  if (targetTokens > 0 || (keepWithoutTarget && (rows > 0 || dropped === 0))) return
   throw new InputError(
     'nothing-to-train',
     `${name}: nothing would be trained in any of its ${counted(all, 'row')} (${untrainedReasons(summary)}).`,
@@ -105,7 +105,7 @@ export function requireRows(
 export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary): string {
   const reasons = [
     ...(filtered > 0 ? ['left out by filter'] : []),
-    ...(withoutTarget > 0 ? [`no assistant's turn, all labels ${-100}, or answers that are empty`] : []),
+    ...(withoutTarget > 0 ? [`no assistant's turn, all labels ${-100}, answers that are empty, or weights of 0`] : []),
     ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
     ...(cut.dropped > 0 ? ['more than maxLength tokens, with longRows: drop'] : []),
     ...(cut.over ? ['more than maxTokens tokens'] : []),

@@ -4,7 +4,7 @@ import { isTooLarge } from '../common/foreign-errors.js'
 import { LoopTurn } from '../common/loop-turn.js'
 import { mapAhead } from '../common/task-limit.js'
 import { isJsonObject } from '../io/json.js'
-import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
+import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
 import type { DataRecord } from './rows/record.js'
 import { chosenRecord, type RowChoices } from './rows/row-choices.js'
@@ -153,9 +153,10 @@ export async function tokenise(
   return { arrays, labels: labels?.names, summary, hash, sources: facts, highestId, isPart: left === 0 }
 }
 
-/** Returns the data without the rows in which nothing is trained. */
-export async function withTargets(data: TokenisedData): Promise<TokenisedData> {
-  if (data.summary.withoutTarget === 0) return data
+/** Returns the data without the rows in which nothing is trained, or only without those of weight 0. */
+export async function withTargets(data: TokenisedData, { ofWeights = false } = {}): Promise<TokenisedData> {
+  const isKept = ({ mask, weight }: TokenRow) => (ofWeights ? weight !== 0 : countTargets(mask) > 0)
+  if (ofWeights ? !data.arrays.weights?.includes(0) : data.summary.withoutTarget === 0) return data
   const store = new TokenStore()
   const sources: SourceFacts[] = []
   const turn = new LoopTurn()
@@ -164,13 +165,13 @@ export async function withTargets(data: TokenisedData): Promise<TokenisedData> {
     const before = store.length
     for (const end = row + source.rows; row < end; row++) {
       const own = rowOf(data.arrays, row)
-      if (countTargets(own.mask) > 0) store.push(own)
+      if (isKept(own)) store.push(own)
       await turn.end()
     }
     sources.push({ ...source, rows: store.length - before })
   }
   const arrays = await store.finish()
-  const { withoutTarget: dropped } = data.summary
+  const dropped = row - store.length
   const summary = { ...data.summary, rows: store.length, tokens: arrays.ids.length, dropped }
   return { ...data, arrays, summary, hash: await hashArrays(arrays), sources }
 }

@@ -1,8 +1,8 @@
 import { UsageError } from '../common/errors.js'
+import { documentWeights, totalWeight } from '../data/batch.js'
 import { loadDataset } from '../data/dataset.js'
-import { crossEntropy } from '../tensor/operations/loss.js'
 import { scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import { weightedCrossEntropies } from './formulas.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { accuracyOf } from './weighted-sum.js'
@@ -44,10 +44,10 @@ export function classify(options: ClassifyOptions = {}): Objective {
     async loss(model, batch, { gradients }) {
       using scores = await lastScores(model, batch, gradients)
       const targets = Int32Array.from({ length: batch.rows }, (_, row) => batch.values?.[row] ?? 0)
-      const loss = scope(() =>
-        crossEntropy(scores, Tensor.from(targets, [targets.length], { device: scores.device, dtype: 'int32' })),
-      )
-      return { loss, weight: targets.length, metrics: { accuracy: await accuracyOf(scores, targets) } }
+      const weights = documentWeights(batch, targets.keys())
+      const loss = scope(() => weightedCrossEntropies(scores, targets, weights))
+      const weight = totalWeight(weights, targets.length)
+      return { loss, weight, metrics: { accuracy: await accuracyOf(scores, targets) } }
     },
   }
 }

@@ -13,7 +13,7 @@ import { type ObjectiveInput, optionsOf } from './objective-options.js'
 const crossEntropyWith = ({ labelSmoothing = 0, zLoss = 0 }: SftOptions): Objective => ({
   name: 'sft',
   async loss(model, batch, options) {
-    if (labelSmoothing === 0 && zLoss === 0 && !batch.weights) {
+    if (labelSmoothing === 0 && zLoss === 0) {
       const { loss, targetTokens } = await model.lossAsync(batch, options)
       return { loss, weight: targetTokens }
     }

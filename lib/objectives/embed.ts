@@ -1,11 +1,10 @@
-import { type Batch, rowOfDocument } from '../data/batch.js'
+import { type Batch, documentWeights, rowOfDocument, totalWeight } from '../data/batch.js'
 import { loadDataset } from '../data/dataset.js'
 import { mul } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
-import { crossEntropy } from '../tensor/operations/loss.js'
 import { linear } from '../tensor/operations/products.js'
 import { scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import { weightedCrossEntropies } from './formulas.js'
 import { type BuiltInObjective, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
 import { pooledStates } from './pooling.js'
@@ -45,15 +44,15 @@ export function embed(options: EmbedOptions = {}): Objective {
     load: (source, how) => loadDataset([...source], { ...how, keepWithoutTarget: true }),
     async loss(model, batch, { gradients }) {
       const { anchors, candidates, positives } = placesIn(batch)
+      const weights = documentWeights(batch, anchors)
       using all = await pooledStates(model, batch, pooling, gradients)
       const { loss, similarity } = scope(() => {
         const similarity = mul(linear(gatherRows(all, anchors), gatherRows(all, candidates)), 1 / temperature)
-        const targets = Tensor.from(positives, [positives.length], { device: all.device, dtype: 'int32' })
-        return { loss: crossEntropy(similarity, targets), similarity }
+        return { loss: weightedCrossEntropies(similarity, positives, weights), similarity }
       })
       const accuracy = await accuracyOf(similarity, positives)
       similarity.dispose()
-      return { loss, weight: anchors.length, metrics: { accuracy } }
+      return { loss, weight: totalWeight(weights, anchors.length), metrics: { accuracy } }
     },
   }
 }

@@ -85,9 +85,11 @@ export async function playAll(
 
 /** Returns the tokens to train of an episode. @param isLeftOut whether they are none, as only the number of answers counts */
 export function tokensOf({ question, ids, mask }: Episode, { isLeftOut = false } = {}): TokenRow {
+  const { weight } = question
   return {
     ids: Int32Array.from([...question.ids, ...ids]),
     mask: Uint8Array.from([...question.mask, ...mask.map((trained) => (isLeftOut ? 0 : trained))]),
+    ...(weight !== undefined && { weight }),
   }
 }
 

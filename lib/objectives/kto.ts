@@ -1,4 +1,4 @@
-import { type Batch, boundsOf, rowOfDocument } from '../data/batch.js'
+import { type Batch, boundsOf, documentWeights, rowOfDocument, totalWeight } from '../data/batch.js'
 import { type Dataset, loadDataset } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
@@ -47,10 +47,13 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
   const hasOthers = type === 'kto'
   const divergence = async (model: ForwardModel, batch: Batch, { kept }: Pick<LossOptions, 'kept'> = {}) => {
     const how = { gradients: false, kept }
-    const { ratios, sums } = await logRatios(model, referenceAdapter, documents(batch, 1), how)
+    const others = documents(batch, 1)
+    const { ratios, sums } = await logRatios(model, referenceAdapter, others, how)
     sums.dispose()
     const values = await valuesOf(ratios)
-    return [values.reduce((total, value) => total + value, 0), values.length]
+    const weights = documentWeights(others, values.keys())
+    const total = values.reduce((total, value, i) => total + value * (weights?.[i] ?? 1), 0)
+    return [total, totalWeight(weights, values.length)]
   }
   return {
     name: 'kto',
@@ -66,12 +69,13 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
       const z = Math.max(0, total / count)
       const judged = documents(batch, 0)
       const good = Array.from(judged.marks ?? [], Boolean)
+      const ofRows = documentWeights(judged, good.keys())
       const { ratios, sums } = await logRatios(model, referenceAdapter, judged, how)
       const loss = scope(() => {
-        const constant = (of: (isGood: boolean) => number) =>
+        const constant = (of: (isGood: boolean, row: number) => number) =>
           Tensor.from(Float32Array.from(good, of), [good.length], { device: ratios.device })
         const signs = constant((isGood) => (isGood ? beta : -beta))
-        const weights = constant((isGood) => (isGood ? desirableWeight : undesirableWeight))
+        const weights = constant((isGood, row) => (isGood ? desirableWeight : undesirableWeight) * (ofRows?.[row] ?? 1))
         return sum(mul(oneMinus(sigmoid(mul(sub(ratios, z), signs))), weights))
       })
       const rewards = (await valuesOf(ratios)).map((ratio) => beta * ratio)
@@ -86,7 +90,7 @@ function ktoInRuns(options: KtoOptions, run: number): Objective {
         'logps/chosen': meanSum(logps.filter(chosen!)),
         'logps/rejected': meanSum(logps.filter(rejected!)),
       }
-      return { loss, weight: good.length, metrics }
+      return { loss, weight: totalWeight(ofRows, good.length), metrics }
     },
   }
 }
@@ -128,7 +132,8 @@ function documents(batch: Batch, which: 0 | 1): Batch {
       const [start, end] = boundsOf(batch, document)
       const predicted = Array.from(targets.subarray(start, end - 1), (target) => Number(target >= 0))
       const mask = [marks?.[document] ?? 0, ...predicted]
-      return { ids: ids.subarray(start, end), mask, row: rowOfDocument(batch, document) }
+      const weight = batch.weights?.[document] ?? 1
+      return { ids: ids.subarray(start, end), mask, weight, row: rowOfDocument(batch, document) }
     }),
   )
 }
@@ -146,7 +151,8 @@ function withOthers(data: Dataset, run: number, maxLength?: number): ObjectiveRo
     const { own, before, prompt, answer } = partsOf(index)
     const ids = [...own.ids.subarray(0, prompt), ...before.ids.subarray(answer)]
     const mask = [...new Uint8Array(prompt), ...before.mask.subarray(answer)]
-    return [own, { ids: Int32Array.from(ids.slice(0, maxLength)), mask: Uint8Array.from(mask.slice(0, maxLength)) }]
+    const other = { ids: Int32Array.from(ids.slice(0, maxLength)), mask: Uint8Array.from(mask.slice(0, maxLength)) }
+    return [own, { ...other, ...(own.weight !== undefined && { weight: own.weight }) }]
   }
   // Every row is measured before the first step, so no piece is made for it.
   const rowLength = (index: number) => {

@@ -1,6 +1,6 @@
 /** The objective of a run: the rows that it reads, and their loss. */
 import { aFlag, check, having, optionsSchema, positive } from '../common/arguments.js'
-import { aBatch, type Batch, boundsOf, targetCounts } from '../data/batch.js'
+import { aBatch, type Batch, boundsOf, targetWeights, weightOfTargets } from '../data/batch.js'
 import type { DatasetOptions, DatasetPart } from '../data/dataset.js'
 import type { TokenRow } from '../data/encode.js'
 import type { RowKind } from '../data/rows/forms.js'
@@ -49,8 +49,8 @@ export interface States {
 /** The part of a model that losses need. `Model` implements it, and tests can. */
 export interface ForwardModel {
   /**
-   * Returns the sum of cross-entropies over the batch's targets, [1] float32, and their number. Without `gradients` nothing is
-   * saved for a backward pass.
+   * Returns the sum of cross-entropies over the batch's targets, each times the weight of its row, [1] float32, and the sum of these
+   * weights. Without `gradients` nothing is saved for a backward pass.
    */
   lossAsync(
     batch: Batch,
@@ -58,7 +58,7 @@ export interface ForwardModel {
   ): Promise<{
     /** The sum. */
     loss: LossTensor
-    /** Number of targets. */
+    /** The sum of the targets' weights, by which the loss is divided: their number, if rows have no weights. */
     targetTokens: number
   }>
   /** Returns hidden states and logits of the batch, for other losses. The caller disposes of them. */
@@ -223,16 +223,7 @@ export async function sumOverTargets(
       return sum(mul(losses, Tensor.from(weights.subarray(from, to), [to - from], { device: losses.device })))
     }),
   )
-  return { loss, weight: weights ? weights.reduce((total, weight) => total + weight, 0) : batch.targetTokens }
-}
-
-/** Returns the weight of each target; null if all are 1. */
-function targetWeights(batch: Batch): Float32Array | null {
-  const { weights } = batch
-  if (!weights) return null
-  return Float32Array.from(
-    targetCounts(batch).flatMap((count, document) => new Array<number>(count).fill(weights[document]!)),
-  )
+  return { loss, weight: weightOfTargets(batch) }
 }
 
 /** Returns the place of each document's last token. */

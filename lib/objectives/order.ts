@@ -7,9 +7,11 @@ const OF_PAIR = 5
 /** How many numbers the pairs of a step have. */
 export const lengthOfStep = (pairs: number): number => OF_PAIR * pairs
 
+/** Returns the first document of each pair of a batch. */
+export const firstsIn = ({ rows }: Batch): number[] => Array.from({ length: rows / 2 }, (_, pair) => 2 * pair)
+
 /** Returns the place in the step of each pair of a batch. */
-export const placesIn = (batch: Batch): number[] =>
-  Array.from({ length: batch.rows / 2 }, (_, pair) => rowOfDocument(batch, 2 * pair))
+export const placesIn = (batch: Batch): number[] => firstsIn(batch).map((first) => rowOfDocument(batch, first))
 
 /**
  * Returns the numbers of all pairs of a step of which only some are known, so that those of several batches add up.

@@ -1,5 +1,6 @@
 /** Objectives of pairs: the loss of a chosen and a rejected answer to a prompt. */
-import type { Batch } from '../data/batch.js'
+import { UsageError } from '../common/errors.js'
+import { type Batch, documentWeights, totalWeight } from '../data/batch.js'
 import { add, div, mul } from '../tensor/operations/arithmetic.js'
 import { slice } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'
@@ -17,7 +18,7 @@ import {
   tokenLogProbs,
 } from './objective.js'
 import { type ObjectiveInput, optionsOf } from './objective-options.js'
-import { lengthOfStep, type Matches, matchesIn, numbersOfStep, placesIn } from './order.js'
+import { firstsIn, lengthOfStep, type Matches, matchesIn, numbersOfStep, placesIn } from './order.js'
 import { meanSum, type WeightedSum } from './weighted-sum.js'
 
 /** A value of each chosen and each rejected answer, [pairs]. */
@@ -88,6 +89,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
     batch: Batch,
     { places, pairs, kept }: { places: readonly number[]; pairs: number } & Pick<LossOptions, 'kept'>,
   ) => {
+    requireUnweighed(pair, batch)
     const answers = answersIn(batch)
     const known = kept?.(batch)
     using computed = known ? null : await reference(model, batch)
@@ -103,7 +105,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
   const stepSums: StepSums = {
     length: ofLikelihood + (most === undefined ? 0 : lengthOfStep(most)),
     async of(model, batch, { kept } = {}) {
-      const counts = ofLikelihood > 0 ? countsOf(answersIn(likelyIn(batch))) : []
+      const counts = ofLikelihood > 0 ? countsOf(answersIn(likelyIn(batch)), weightsIn(batch)) : []
       if (most === undefined) return counts
       return [...counts, ...(await numbersOf(model, batch, { places: placesIn(batch), pairs: most, kept }))]
     },
@@ -133,14 +135,16 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
       const known = kept?.(batch)
       using computed = pair.hasReference && !known ? await reference(model, batch) : null
       const compared = await matchesOf(model, batch, { stepSums, kept })
-      const weights = pair.isWeighed ? await pairWeights(model, batch, answers) : null
+      const ofRows = weightsIn(batch)
+      const ofModel = pair.isWeighed ? await pairWeights(model, batch, answers) : null
+      const weights = ofModel?.map((weight, i) => weight * (ofRows?.[i] ?? 1)) ?? ofRows
       using after = await tokenLogProbs(model, all, { gradients })
       const { loss, rewards, sums } = scope(() => {
         const ofPairs = (all: Tensor): PairOf<Tensor> => ({
           chosen: slice(all, 0, pairs),
           rejected: slice(all, pairs, 2 * pairs),
         })
-        const constant = (values: readonly number[]) =>
+        const constant = (values: ArrayLike<number>) =>
           Tensor.from(Float32Array.from(values), [values.length], { device: after.device })
         const lengths = ofPairs(constant(answers.lengths))
         const before = known ?? computed
@@ -158,9 +162,10 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
         const parts = losses ? [sum(weights ? mul(losses, constant(weights)) : losses)] : []
         if (likelihood > 0) {
           const likely = answersIn(all)
-          const [allPairs, allTokens] = stepSums ?? countsOf(likely)
-          const chosen = sum(ofPairs(likely.sums(after)).chosen)
-          parts.push(mul(chosen, (-likelihood * allPairs!) / allTokens!))
+          const [allPairs, allTokens] = stepSums ?? countsOf(likely, ofRows)
+          const { chosen } = ofPairs(likely.sums(after))
+          const summed = sum(ofRows ? mul(chosen, constant(ofRows)) : chosen)
+          parts.push(mul(summed, (-likelihood * allPairs!) / allTokens!))
         }
         return {
           loss: parts.reduce((total, part) => add(total, part)),
@@ -170,7 +175,7 @@ export function objectiveOfPairs(pair: PairLoss): Objective {
       })
       try {
         const metrics = metricsOf(await rewards.data(), await sums.data(), pairs)
-        return { loss, weight: pairs, metrics }
+        return { loss, weight: totalWeight(ofRows, pairs), metrics }
       } finally {
         rewards.dispose()
         sums.dispose()
@@ -194,8 +199,8 @@ export const meansOf = ({ chosen, rejected, lengths }: Scores): PairOf<Tensor> =
 
 /** The chosen answers of all pairs, then the rejected ones; `all` has every target whose log-probability is computed. */
 function answersIn(batch: Batch, all = batch): AnswersOfBatch {
-  const pairs = Array.from({ length: batch.rows / 2 }, (_, i) => 2 * i)
-  return new AnswersOfBatch(batch, [...pairs, ...pairs.map((first) => first + 1)], all)
+  const firsts = firstsIn(batch)
+  return new AnswersOfBatch(batch, [...firsts, ...firsts.map((first) => first + 1)], all)
 }
 
 /** Returns the batch with every token of the chosen rows but the first as a target, up to the end of their answers. */
@@ -210,10 +215,23 @@ function withPrompts(batch: Batch): Batch {
   return { ...batch, targets, targetTokens: targets.reduce((count, target) => count + Number(target >= 0), 0) }
 }
 
-/** Returns the number of pairs, and of tokens of their chosen answers. */
-function countsOf({ lengths }: AnswersOfBatch): [pairs: number, tokens: number] {
+/** Returns the weight of each pair; null if all are 1. */
+const weightsIn = (batch: Batch): Float32Array | null => documentWeights(batch, firstsIn(batch))
+
+/** Returns the number of pairs, and of tokens of their chosen answers, each times the weight of its pair. */
+function countsOf({ lengths }: AnswersOfBatch, weights: Float32Array | null): [pairs: number, tokens: number] {
   const chosen = lengths.slice(0, lengths.length / 2)
-  return [chosen.length, chosen.reduce((total, length) => total + length, 0)]
+  const tokens = chosen.reduce((total, length, pair) => total + length * (weights?.[pair] ?? 1), 0)
+  return [totalWeight(weights, chosen.length), tokens]
+}
+
+/** @throws UsageError `unfit-options` for rows with weights, where pairs are compared by their ranks */
+function requireUnweighed({ name }: PairLoss, { weights }: Batch): void {
+  if (!weights) return
+  throw new UsageError(
+    'unfit-options',
+    `The losses aot and aot_unpaired of ${name} sort the pairs of a step, so rows with a weight do not go with them: leave the column out (the option ignoreColumns: ['weight']), or give another lossType.`,
+  )
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Losses of a policy whose answers were rewarded: GRPO (arXiv 2402.03300) and its kin. */
-import type { Batch } from '../data/batch.js'
+import { type Batch, documentWeights, totalWeight, weightOfTargets } from '../data/batch.js'
 import { add, clamp, exp, mul, relu, sigmoid, sub } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import { logSumExp, softmax, sum } from '../tensor/operations/reductions.js'
@@ -150,10 +150,12 @@ export async function policyLoss(
   const answers = new AnswersOfBatch(batch, [...rollouts.keys()], batch)
   const { lengths } = answers
   const count = batch.targetTokens
+  const weights = documentWeights(batch, rollouts.keys())
+  const ofAnswers = totalWeight(weights, rollouts.length)
   const weight = {
-    tokens: count,
-    answers: rollouts.length,
-    room: rollouts.length * options.maxNewTokens,
+    tokens: weightOfTargets(batch),
+    answers: ofAnswers,
+    room: ofAnswers * options.maxNewTokens,
   }[DIVISORS[lossType]]
   // Nothing can be learned without a token, or where no answer is better than another.
   const isFlat = beta === 0 && entropyCoef === 0 && rollouts.every(({ advantage }) => advantage === 0)
@@ -193,7 +195,8 @@ export async function policyLoss(
     const k3 = d && sub(sub(exp(d), d), 1)
     const divergence = k3 && (options.isKlCorrected ? mul(k3, ratio) : k3)
     if (divergence) each = add(each, mul(divergence, beta))
-    return { loss: sum(mul(each, constant(shareOf))), divergence }
+    const factor = (token: Token) => shareOf(token) * (weights?.[token.answer] ?? 1)
+    return { loss: sum(mul(each, constant(factor))), divergence }
   })
   const kl = divergence ? Array.from(await divergence.data(), Number) : []
   divergence?.dispose()
@@ -267,7 +270,7 @@ async function withEntropy(
     from += targets.length
     const x = mul(logits, 1 / temperature)
     const entropies = sub(logSumExp(x), sum(mul(softmax(x), x), 1))
-    return minus(sum(mul(entropies, Tensor.from(own, [own.length], { device: x.device }))))
+    return minus(mul(entropies, Tensor.from(own, [own.length], { device: x.device })))
   })
   const both = scope(() => add(loss, entropy as Tensor))
   loss.dispose()

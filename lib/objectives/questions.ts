@@ -56,7 +56,8 @@ export async function loadQuestions(
       signal?.throwIfAborted()
       const chosen = await chosenRecord(record, { map, filter })
       if (!chosen) continue
-      const asked = reading.prompt(chosen)
+      const { weight, ...asked } = reading.weighedPrompt(chosen)
+      if (weight === 0) continue
       const own: TemplateContext = {
         tools: asked.tools ?? context?.tools ?? tools ?? null,
         templateOptions: { ...context?.templateOptions, ...asked.templateOptions },
@@ -73,6 +74,7 @@ export async function loadQuestions(
       questions.push({
         ids,
         mask: new Uint8Array(ids.length),
+        ...(weight !== undefined && { weight }),
         prompt: asked.prompt ?? textsOf(asked.messages!.at(-1)!).join(''),
         messages: template && turnsOfPrompt(asked),
         row,

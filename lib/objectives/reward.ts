@@ -1,3 +1,4 @@
+import { documentWeights, totalWeight } from '../data/batch.js'
 import { add, mul, square, sub } from '../tensor/operations/arithmetic.js'
 import { sliceColumns } from '../tensor/operations/indexing.js'
 import { sum } from '../tensor/operations/reductions.js'
@@ -7,6 +8,7 @@ import { Tensor } from '../tensor/tensor.js'
 import { softLoss } from './formulas.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
 import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-options.js'
+import { firstsIn } from './order.js'
 import { meanSum } from './weighted-sum.js'
 
 /** Options of reward models, with the defaults of TRL. */
@@ -40,15 +42,17 @@ export function reward(options: RewardModelOptions = {}): Objective {
     async loss(model, batch, { gradients }) {
       const pairs = batch.rows / 2
       const margins = Float32Array.from({ length: pairs }, (_, i) => batch.values?.[2 * i] ?? 0)
+      const weights = documentWeights(batch, firstsIn(batch))
       using scores = await lastScores(model, batch, gradients)
       const loss = scope(() => {
         const ofPairs = reshape(scores, [pairs, 2])
         const [chosen, rejected] = [sliceColumns(ofPairs, 0, 1), sliceColumns(ofPairs, 1, 2)]
         const margin = Tensor.from(margins, [pairs, 1], { device: scores.device })
-        const preference = sum(softLoss(sub(sub(chosen, rejected), margin)))
-        return centring === 0 ? preference : add(preference, mul(sum(square(add(chosen, rejected))), centring))
+        const preference = softLoss(sub(sub(chosen, rejected), margin))
+        const each = centring === 0 ? preference : add(preference, mul(square(add(chosen, rejected)), centring))
+        return sum(weights ? mul(each, Tensor.from(weights, [pairs, 1], { device: scores.device })) : each)
       })
-      return { loss, weight: pairs, metrics: metricsOf(Array.from(await scores.data(), Number)) }
+      return { loss, weight: totalWeight(weights, pairs), metrics: metricsOf(Array.from(await scores.data(), Number)) }
     },
   }
 }

@@ -43,8 +43,9 @@ export async function rolloutsOfStep(session: Session): Promise<StepRollouts | n
   const own = [...record.rows.keys()].filter((i) => i % size === rank)
   return {
     rows: own.map((i) => {
-      const { row, ids, mask } = record.rows[i]!
-      return { row, pieces: [{ ids: Int32Array.from(ids), mask: Uint8Array.from(mask) }] }
+      const { row, ids, mask, weight } = record.rows[i]!
+      const piece = { ids: Int32Array.from(ids), mask: Uint8Array.from(mask) }
+      return { row, pieces: [weight === undefined ? piece : { ...piece, weight }] }
     }),
     rollouts: new Map(own.map((i) => [record.rows[i]!.row, record.rollouts[i]! as Rollout])),
     metrics: isFirstUse && session.sync.isFirst ? record.metrics : {},
@@ -102,7 +103,12 @@ export function sampledFor(
 /** Joins what each rank sampled, in the order of rows. */
 async function onAllRanks({ sync }: Session, own: SampledStep): Promise<SampledRecord> {
   const records = (await gatherJson<object>(sync, {
-    rows: own.rows.map(({ row, pieces: [piece] }) => ({ row, ids: [...piece!.ids], mask: [...piece!.mask] })),
+    rows: own.rows.map(({ row, pieces: [piece] }) => ({
+      row,
+      ids: [...piece!.ids],
+      mask: [...piece!.mask],
+      weight: piece!.weight,
+    })),
     rollouts: own.rows.map(({ row }) => own.rollouts.get(row)!),
     metrics: own.metrics,
     records: own.records,

@@ -14,7 +14,7 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { localRanks } from '../train/local-ranks.js'
-import { expectFiniteDifferences, expectSameInPasses } from './gradients.js'
+import { expectFiniteDifferences, expectSameInPasses, expectWeightsLikeCopies } from './gradients.js'
 
 const folder = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
@@ -74,6 +74,19 @@ test('the gradient is that of finite differences, and the same padded and cut in
     [packBatch(documents, { padTo: 9 })],
     documents.map((one) => packBatch([one])),
   ])
+})
+
+test('weights of rows are copies, and rows of weight 0 are left out', async () => {
+  using model = await withHead()
+  await expectWeightsLikeCopies(model, classify(), documents)
+  const [first, ...others] = rows
+  const { losses } = await run({ data: others, shuffle: false })
+  expect((await run({ data: [{ ...first, weight: 0 }, ...others], shuffle: false })).losses).toEqual(losses)
+  const doubled = await run({ data: others.map((row, i) => ({ ...row, weight: i === 0 ? 9 : 1 })), shuffle: false })
+  expect(doubled.losses[0]).not.toBeCloseTo(losses[0]!, 4)
+  await expect(run({ data: rows.map((row) => ({ ...row, weight: 0 })) })).rejects.toMatchObject({
+    code: 'nothing-to-train',
+  })
 })
 
 test('a run is the same in micro-batches, padded, over two ranks and resumed', async () => {

@@ -51,10 +51,16 @@ test.each(['mean', 'last'] as const)('with the pooling %s', async (pooling) => {
     Math.log(
       [1, 3, 4].reduce((sum, other) => sum + Math.exp(20 * (cosine(anchor, other) - cosine(anchor, positive))), 0),
     )
-  const { loss, weight } = await embed({ pooling }).loss(model, batch, { gradients: false })
-  expect(weight).toBe(2)
-  expect(Math.abs((await loss.item()) - lossOf(0, 1) - lossOf(2, 3))).toBeLessThan(1e-4)
-  loss.dispose()
+  for (const [first, second] of [
+    [1, 1],
+    [0.5, 3],
+  ] as const) {
+    const weighted = packBatch(documents.map((one) => ({ ...one, weight: one.row === 0 ? first : second })))
+    const { loss, weight } = await embed({ pooling }).loss(model, weighted, { gradients: false })
+    expect(weight).toBe(first + second)
+    expect(Math.abs((await loss.item()) - first * lossOf(0, 1) - second * lossOf(2, 3))).toBeLessThan(1e-4)
+    loss.dispose()
+  }
   await expectFiniteDifferences(model, embed({ pooling, temperature: 0.25 }), batch)
   await expectSameInPasses(model, embed({ pooling }), batch, [[packBatch(documents, { padTo: 9 })]])
 })

@@ -1,6 +1,7 @@
 /** Properties that the loss of every objective has. */
 import { expect } from 'vitest'
 import type { Batch } from '../../lib/data/batch.js'
+import { type PackedRow, packBatch } from '../../lib/data/packing.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import { largestDifference } from '../golden/files.js'
@@ -62,5 +63,25 @@ export async function expectSameInPasses(
       const isOfPass = /\/m(in|ax)$/.test(name) && batches.length > 1
       if (!isOfPass) expect(other.metrics[name], name).toBeCloseTo(value, 4)
     }
+  }
+}
+
+/** Compares loss and gradient of rows with the weights 1, 2, 0, 1, … with those of as many copies of each row. */
+export async function expectWeightsLikeCopies(
+  model: Model,
+  objective: Objective,
+  rows: readonly PackedRow[],
+): Promise<void> {
+  const weightOf = ({ row }: PackedRow) => [1, 2, 0][row] ?? 1
+  const next = Math.max(...rows.map(({ row }) => row)) + 1
+  const again = rows.filter((one) => weightOf(one) === 2).map((one) => ({ ...one, row: next }))
+  const copies = await evaluated(model, objective, [packBatch([...rows.filter((one) => weightOf(one) > 0), ...again])])
+  const weighted = rows.map((one) => ({ ...one, weight: weightOf(one) }))
+  const inPasses = Array.from({ length: next }, (_, row) => packBatch(weighted.filter((one) => one.row === row)))
+  for (const batches of [[packBatch(weighted)], [packBatch(weighted, { padTo: 30 })], inPasses]) {
+    const got = await evaluated(model, objective, batches)
+    expect(Math.abs(got.loss - copies.loss)).toBeLessThan(1e-5)
+    for (const [name, gradient] of copies.gradients)
+      expect(largestDifference(got.gradients.get(name)!, gradient), name).toBeLessThan(1e-5)
   }
 }

@@ -42,7 +42,11 @@ async function tinyModel(): Promise<Model> {
 
 const even = ({ ids }: { ids: readonly number[] }) => ids.filter((id) => id % 2 === 0).length / ids.length
 const short = ({ ids }: { ids: readonly number[] }) => -ids.length / 10
-const data = ['one', 'two words', 'three', 'four', 'five', 'six'].map((prompt, number) => ({ prompt, number }))
+const data = ['one', 'two words', 'three', 'four', 'five', 'six'].map((prompt, number) => ({
+  prompt,
+  number,
+  weight: [1, 2.5][number % 2],
+}))
 
 const course = (changes: Partial<GrpoOptions>, more: Partial<TrainOptions> = {}): TrainOptions =>
   ({
@@ -99,6 +103,23 @@ test('a run raises its reward, and tells rewards and answers', async () => {
   expect(Object.keys(JSON.parse(lines[0]!))).toEqual(['step', 'prompt', 'completion', 'rewards', 'advantage'])
   const metrics = readFileSync(join(output, 'metrics.jsonl'), 'utf8').split('\n')
   expect(JSON.parse(metrics[0]!)).toMatchObject({ 'reward/even': expect.any(Number), zeroStd: 0 })
+})
+
+test('weights of prompts weigh their answers, and a prompt of weight 0 is not asked', async () => {
+  const firstStep = async (weights: readonly number[]) => {
+    const asked: string[] = []
+    const noted = ({ prompt, ids }: JudgedAnswer) => {
+      asked.push(prompt)
+      return even({ ids })
+    }
+    const rows = data.slice(0, 3).map((row, i) => ({ ...row, weight: weights[i] }))
+    const { steps } = await run({ rewards: { noted } }, { data: rows, maxSteps: 1, shuffle: false })
+    return { norm: steps[0]!.gradNorm, asked: [...new Set(asked)] }
+  }
+  const equal = await firstStep([1, 1, 1])
+  expect((await firstStep([3, 3, 3])).norm).toBeCloseTo(equal.norm, 5)
+  expect((await firstStep([9, 1, 1])).norm).not.toBeCloseTo(equal.norm, 3)
+  expect((await firstStep([0, 1, 1])).asked).toEqual(['two words', 'three'])
 })
 
 describe.each([

@@ -7,7 +7,7 @@ import { type Rollout, rolloutsOf } from '../../lib/objectives/rollouts.js'
 import { loadStart } from '../golden/objectives.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { expectFiniteDifferences, expectSameInPasses } from './gradients.js'
+import { expectFiniteDifferences, expectSameInPasses, expectWeightsLikeCopies } from './gradients.js'
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
@@ -25,6 +25,8 @@ const rollouts = new Map<number, Rollout>(
     return [row, { advantage, old: logps, sampled: logps.map((logp, i) => logp + 0.1 * Math.cos(i)) }]
   }),
 )
+// The answer that `expectWeightsLikeCopies` repeats.
+rollouts.set(answers.length, rollouts.get(1)!)
 const batchOf = (rows: readonly number[], padTo = 0) =>
   packBatch(
     rows.map((row) => ({ ...answers[row]!, row })),
@@ -69,6 +71,11 @@ describe.each<[string, Partial<PolicyLossOptions>]>([
 ])('%s', (_, changes) => {
   test('has the same loss and gradient padded and cut into passes', async () => {
     using model = await loadStart()
+    await expectWeightsLikeCopies(
+      model,
+      objectiveOf(changes),
+      answers.map((answer, row) => ({ ...answer, row })),
+    )
     const passes = [[batchOf(all, 11)], [batchOf([3]), batchOf([0, 4]), batchOf([1, 2])]]
     await expectSameInPasses(model, objectiveOf(changes), batchOf(all), passes)
   })

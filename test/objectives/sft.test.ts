@@ -23,7 +23,7 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { localRanks } from '../train/local-ranks.js'
-import { expectFiniteDifferences, expectSameInPasses } from './gradients.js'
+import { expectFiniteDifferences, expectSameInPasses, expectWeightsLikeCopies } from './gradients.js'
 
 const folder = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
@@ -59,18 +59,47 @@ describe('the z-loss', () => {
 })
 
 describe('weights of rows', () => {
-  test.each(['sft', 'dft', 'distill'])('a row of %s that counts twice is two rows', async (name) => {
+  test.each(['sft', 'sft with z-loss', 'dft', 'distill'])('a row of %s that counts twice is two rows', async (name) => {
     using model = await loadStart()
     using teacher = await loadTeacher()
-    const objective = { sft: sft({}), dft, distill: distill({ teacher }) }[name]!
-    const weighted = pieces.map((piece, i) => ({ ...piece, weight: i === 1 ? 2 : i === 2 ? 0 : 1 }))
-    const repeated = packBatch([...pieces.filter((_, i) => i !== 2), pieces[1]!])
-    await expectSameInPasses(model, objective, repeated, [
-      [packBatch(weighted)],
-      [packBatch(weighted, { padTo: 30 })],
-      weighted.map((piece) => packBatch([piece])),
-    ])
+    const objective = { sft: sft({}), 'sft with z-loss': sft({ zLoss: 0.1 }), dft, distill: distill({ teacher }) }[
+      name
+    ]!
+    await expectWeightsLikeCopies(model, objective, pieces)
   })
+
+  test.each([
+    [1, 1],
+    [1, 10],
+    [10, 1],
+  ])(
+    "the mean loss with weights %i and %i is that of model.loss, of an objective of one's own and of sft",
+    async (...weights) => {
+      using model = await loadStart()
+      const rows = pieces.slice(0, 2).map((piece, i) => ({ ...piece, weight: weights[i]! }))
+      let [sum, divisor] = [0, 0]
+      for (const row of rows) {
+        const logProbs = await model.tokenLogProbs(packBatch([row]))
+        sum -= row.weight * logProbs.reduce((total, value) => total + value, 0)
+        divisor += row.weight * logProbs.length
+      }
+      const batch = packBatch(rows)
+      const { loss, targetTokens } = model.loss(batch)
+      expect(targetTokens).toBe(divisor)
+      expect((await loss.item()) / targetTokens).toBeCloseTo(sum / divisor, 5)
+      loss.dispose()
+      const own: Objective = {
+        name: 'own',
+        async loss(model, batch, options) {
+          const { loss, targetTokens } = await model.lossAsync(batch, options)
+          return { loss, weight: targetTokens }
+        },
+      }
+      for (const objective of [own, sft({}), sft({ zLoss: 1e-12 })])
+        expect((await evaluated(model, objective, [batch])).loss).toBeCloseTo(sum / divisor, 5)
+      await expectFiniteDifferences(model, own, batch)
+    },
+  )
 
   test('the gradient is that of finite differences', async () => {
     using model = await loadStart()

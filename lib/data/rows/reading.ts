@@ -32,6 +32,7 @@ import {
   questionRow,
   type Row,
   trainingRow,
+  type Weighed,
 } from './rows.js'
 import { TextTemplate } from './text-template.js'
 
@@ -122,8 +123,7 @@ export class RowReading {
     }
     const row = this.#formed(columns, 'training')
     account?.add(row.form.name, row.trained, columns.allNames)
-    const { weight } = row
-    return { ...trainingRow(row), ...(weight !== undefined && { weight }) }
+    return { ...trainingRow(row), ...weightOf(row) }
   }
 
   /**
@@ -134,8 +134,11 @@ export class RowReading {
     const { rows } = this.options
     if (!rows) return this.training(record, account)
     const row = this.#formed(this.#columns(record), rows)
-    const read = row.trained.filter((name) => name !== row.name('weight'))
-    account?.add(row.form.name, read, row.columns.allNames)
+    account?.add(row.form.name, row.trained, row.columns.allNames)
+    return { ...this.#compared(row, rows), ...weightOf(row) }
+  }
+
+  #compared(row: FormedRow, rows: Exclude<RowKind, 'examples'>): AnswersRow | LabelledRow | RelatedRow {
     if (this.labels) return labelledRow(row, this.labels)
     if (rows === 'related') return relatedRow(row)
     return rows === 'pairs' ? pairRow(row) : judgedRow(row)
@@ -147,6 +150,15 @@ export class RowReading {
    */
   prompt(record: DataRecord): PromptRow {
     return promptRow(this.#formed(this.#columns(record), 'prompt'))
+  }
+
+  /**
+   * Returns what is asked in a row whose answers are trained.
+   * @throws InputError `malformed-row`
+   */
+  weighedPrompt(record: DataRecord): PromptRow & Weighed {
+    const row = this.#formed(this.#columns(record), 'prompt')
+    return { ...promptRow(row), ...weightOf(row) }
   }
 
   /**
@@ -206,6 +218,9 @@ export class RowReading {
     return known
   }
 }
+
+/** Returns the factor of a row's loss, if it has one. @throws InputError `malformed-row` */
+const weightOf = ({ weight }: FormedRow): Weighed => (weight === undefined ? {} : { weight })
 
 /** Sets of columns that are remembered; rows of a source have few. */
 const MOST_KNOWN = 64

@@ -2,9 +2,10 @@
 import { quoted } from '../../common/errors.js'
 import { malformedRow } from './check.js'
 import type { FormedRow } from './formed-row.js'
+import type { Weighed } from './rows.js'
 
 /** A text with one that belongs to it, and others that do not. */
-export interface RelatedRow {
+export interface RelatedRow extends Weighed {
   kind: 'related'
   anchor: string
   /** Each of them makes a row of its own. */

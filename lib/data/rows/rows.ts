@@ -43,7 +43,7 @@ export interface TokenisedRow {
 }
 
 /** Answers to one prompt: the chosen and the rejected one, or one that is judged. */
-export interface AnswersRow {
+export interface AnswersRow extends Weighed {
   kind: 'answers'
   answers: Row[]
   /** Whether a judged answer is good. */
@@ -53,14 +53,20 @@ export interface AnswersRow {
 }
 
 /** A text, a prompt or a conversation, and the number of its label. */
-export interface LabelledRow {
+export interface LabelledRow extends Weighed {
   kind: 'labelled'
   of: Row
   label: number
 }
 
-/** A row, and the factor of its loss if it is not 1. */
-export type Row = (TextRow | CompletionRow | MessagesRow | TokenisedRow) & { weight?: number }
+/** What any row that is trained may have. */
+export interface Weighed {
+  /** The factor of its loss, and of its part of the divisor; default 1. */
+  weight?: number
+}
+
+/** A row that is trained token by token. */
+export type Row = (TextRow | CompletionRow | MessagesRow | TokenisedRow) & Weighed
 
 /** Label of a token that is not trained. */
 export const IGNORED_LABEL = -100

@@ -11,9 +11,9 @@ import {
   wholes,
 } from '../../common/arguments.js'
 import { streamKey } from '../../common/random.js'
-import { aBatch, type Batch } from '../../data/batch.js'
+import { aBatch, type Batch, targetWeights, weightOfTargets } from '../../data/batch.js'
 import { limitTensorMemory } from '../../tensor/memory-budget.js'
-import { targetLogProbs, weightCrossEntropy } from '../../tensor/operations/loss.js'
+import { targetLogProbs, weightCrossEntropy, weightedCrossEntropy } from '../../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
 import { scope, scopeOverSteps } from '../../tensor/scope.js'
 import { runSteps, runStepsInTurns, type Steps } from '../../tensor/steps.js'
@@ -122,10 +122,13 @@ export class ForwardPasses {
     this.#dropout = key
   }
 
-  /** Returns the sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
+  /**
+   * Returns the sum of cross-entropies over the batch's targets, each times the weight of its row, [1] float32, and the sum of these
+   * weights, which is the divisor of the mean. Tokens without a target never reach the head.
+   */
   loss(batch: Batch): SummedLoss {
     check({ batch }, { batch: aBatch })
-    return { loss: this.#within(() => runSteps(this.#loss(batch))), targetTokens: batch.targetTokens }
+    return { loss: this.#within(() => runSteps(this.#loss(batch))), targetTokens: weightOfTargets(batch) }
   }
 
   /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
@@ -133,7 +136,7 @@ export class ForwardPasses {
     check({ batch, options }, lossAsyncArguments)
     const { gradients = true } = options
     const loss = await this.#inTurns(this.#loss(batch), gradients)
-    return { loss, targetTokens: batch.targetTokens }
+    return { loss, targetTokens: weightOfTargets(batch) }
   }
 
   /** Returns hidden states after the final norm and their logits, for custom objectives; computed as in `loss`. */
@@ -235,7 +238,8 @@ export class ForwardPasses {
   }
 
   #loss(batch: Batch): Steps<Tensor> {
-    return scopeOverSteps(this.#ofTargets(batch, weightCrossEntropy))
+    const weights = targetWeights(batch)
+    return scopeOverSteps(this.#ofTargets(batch, weights ? weightedCrossEntropy(weights) : weightCrossEntropy))
   }
 
   #output(batch: Batch, { rows = 'all' }: ForwardCall): Steps<ModelOutput> {

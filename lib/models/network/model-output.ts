@@ -24,11 +24,11 @@ export interface ForwardCall {
   rows?: 'all' | 'targets' | ArrayLike<number>
 }
 
-/** The loss of a batch, as a sum: divide by the number of targets for the mean. */
+/** The loss of a batch, as a sum: divide by `targetTokens` for the mean. */
 export interface SummedLoss {
-  /** The sum of cross-entropies over all targets, [1] float32; on the tape unless gradients are off. */
+  /** The sum of cross-entropies over all targets, each times the weight of its row, [1] float32; on the tape unless gradients are off. */
   loss: Tensor
-  /** Number of targets. */
+  /** The sum of the targets' weights: their number, if rows have no weights. */
   targetTokens: number
 }
 

@@ -9,6 +9,7 @@ import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
 import { scaleRows } from './factors.js'
 import { gradientBeside, inParts, type LogitsForm, lossesInParts } from './loss-in-parts.js'
+import { sum } from './reductions.js'
 import { dense, requireTensor } from './shaped.js'
 
 export type { LogitsForm }
@@ -197,6 +198,14 @@ export function* targetLogProbs(
     toHead!.pass(dHead)
   })
 }
+
+/** `weightCrossEntropy` with a factor of each row's loss. */
+export const weightedCrossEntropy = (weights: Float32Array): typeof weightCrossEntropy =>
+  function* (hidden, head, targets, form) {
+    const logProbs = yield* targetLogProbs(hidden, head, targets, form)
+    const factors = weights.map((weight) => -weight)
+    return sum(mul(logProbs, Tensor.from(factors, [factors.length], { device: hidden.device })))
+  }
 
 /** Returns the number of rows of logits in memory at one time. */
 export function rowsOfLogits({ device, shape }: Weight): number {

@@ -106,9 +106,10 @@ const RecordSchema = z.object({
  * const found = await newestIntactCheckpoint('checkpoints', console.warn)
  * let { step } = found ? await loadCheckpoint(found, { model, optimizer, loader }) : { step: 0 }
  * for await (const batch of loader) {
- *   using loss = model.loss(batch).loss
+ *   const { loss, targetTokens } = model.loss(batch)
  *   await loss.backward()
- *   optimizer.step({ learningRate: 3e-4, scaleGradients: 1 / batch.targetTokens }).dispose()
+ *   loss.dispose()
+ *   optimizer.step({ learningRate: 3e-4, scaleGradients: 1 / targetTokens }).dispose()
  *   await saveCheckpoint('checkpoints', { model, optimizer, loader, step: ++step })
  * }
  * ```

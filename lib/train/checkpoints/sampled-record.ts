@@ -2,7 +2,9 @@ import { z } from 'zod'
 
 /** What was sampled for one step on all ranks, as JSON. */
 export const SampledRecordSchema = z.object({
-  rows: z.array(z.object({ row: z.int(), ids: z.array(z.int()), mask: z.array(z.int()) })),
+  rows: z.array(
+    z.object({ row: z.int(), ids: z.array(z.int()), mask: z.array(z.int()), weight: z.number().optional() }),
+  ),
   rollouts: z.array(
     z.object({ advantage: z.number(), sampled: z.array(z.number()).optional(), old: z.array(z.number()).optional() }),
   ),
