@@ -11,7 +11,7 @@ import {
   targetLogProbs,
 } from '../../lib/tensor/operations/loss.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
-import { scope } from '../../lib/tensor/scope.js'
+import { scope, scopeOverSteps } from '../../lib/tensor/scope.js'
 import { runSteps } from '../../lib/tensor/steps.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
@@ -86,6 +86,33 @@ describe('losses of logits in parts', () => {
     using loss = noGrad(() => linearCrossEntropy(hidden, head, targets))
     const sum = ((await logProbs.data()) as Float32Array).reduce((total, value) => total - value, 0)
     expect(sum / (await loss.item())).toBeCloseTo(1, 6)
+  })
+
+  it('are computed to the end, whatever is done with the head between two steps', async () => {
+    const dtype = 'bfloat16'
+    using hidden = Tensor.from(normal(rows * width), [rows, width], { device, dtype })
+    using targets = Tensor.from(targetIds, [rows], { device, dtype: 'int32' })
+    const values = normal(vocabulary * width)
+    const replaced: [Tensor, (head: Tensor) => void][] = [
+      [Tensor.from(values, [vocabulary, width], { device, dtype }), (head) => head.dispose()],
+      [
+        new Parameter('head', Tensor.from(values, [vocabulary, width], { device })),
+        (head) => {
+          const parameter = head as Parameter
+          parameter.assign(values)
+          parameter.as(dtype)
+        },
+      ],
+    ]
+    for (const [head, replace] of replaced) {
+      using whole = noGrad(() => runSteps(targetLogProbs(hidden, weightOf(head), targets)))
+      const steps = scopeOverSteps(targetLogProbs(hidden, weightOf(head), targets))
+      const { done, value } = noGrad(() => steps.next())
+      if (!done) replace(head)
+      using others = done ? value : noGrad(() => runSteps(steps))
+      expect(await others.data()).toEqual(await whole.data())
+      head.dispose()
+    }
   })
 
   it('refuse a target past the vocabulary', async () => {

@@ -145,6 +145,11 @@ function ownTensors(method: string, layer: string, tensors: ReadonlyMap<string, 
   }
 }
 
+/** Returns the tensors that a layer of a `LayerMaker` was made from, frozen ones too. */
+export function tensorsOfLayer(layer: LayerAdapter): Parameter[] {
+  return [...tensorsOf.get(layer)!.values()].filter((tensor) => tensor instanceof Parameter)
+}
+
 /** Returns the tensors to store for a layer that a `LayerMaker` made. */
 export function tensorsToStore(
   method: AdapterMethod,

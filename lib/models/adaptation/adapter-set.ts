@@ -7,7 +7,7 @@ import { completeConfig } from '../../adapters/new-adapter.js'
 import { requireFewerThanWeights } from '../../adapters/planning/adapter-cost.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { adapterMethod } from '../../adapters/registry.js'
-import { LayerMaker, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
+import { LayerMaker, tensorsOfLayer, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
 import { aText, check, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { elementsOf } from '../../native/addon.js'
@@ -141,7 +141,14 @@ export class AdapterSet {
     const known = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
     const complete = labels && modules.has(SCORE_WEIGHT) ? { ...known, labels } : known
     const written = modules.size > 0 ? config : { ...config, modulesToSave: [] }
-    await saveAdapter(this.model, { config: written, tensors, modules, provenance: complete }, folder)
+    // A run may restart the adapter meanwhile, which frees its layers.
+    const held = [...layers.values()].flatMap(tensorsOfLayer)
+    for (const tensor of held) tensor.retain()
+    try {
+      await saveAdapter(this.model, { config: written, tensors, modules, provenance: complete }, folder)
+    } finally {
+      for (const tensor of held) tensor.release()
+    }
   }
 
   activate(names: readonly string[]): void {

@@ -18,17 +18,21 @@ const SHORT = 0.1
  * the median of 128 evenly spaced rows.
  */
 export async function untrainedTokens(tables: ReadonlySet<Weight>, ids: readonly number[]): Promise<number[]> {
-  const found = new Set<number>()
-  for (const table of tables) {
-    if (table.parameter) continue
-    const rows = table.shape[0]!
-    const count = Math.min(SAMPLES, rows)
-    const sample = Array.from({ length: count }, (_, i) => Math.floor((i * rows) / count))
-    const lengths = await lengthsOfRows(table, [...sample, ...ids])
-    const usual = lengths.slice(0, count).sort()[Math.floor(count / 2)]!
-    for (const [i, id] of ids.entries()) if (lengths[count + i]! < SHORT * usual) found.add(id)
-  }
-  return ids.filter((id) => found.has(id))
+  // All are enqueued before the first is read: a run that begins meanwhile may replace the tables.
+  const found = await Promise.all(
+    [...tables].filter((table) => !table.parameter).map((table) => untrainedIn(table, ids)),
+  )
+  const all = new Set(found.flat())
+  return ids.filter((id) => all.has(id))
+}
+
+async function untrainedIn(table: Weight, ids: readonly number[]): Promise<number[]> {
+  const rows = table.shape[0]!
+  const count = Math.min(SAMPLES, rows)
+  const sample = Array.from({ length: count }, (_, i) => Math.floor((i * rows) / count))
+  const lengths = await lengthsOfRows(table, [...sample, ...ids])
+  const usual = lengths.slice(0, count).sort()[Math.floor(count / 2)]!
+  return ids.filter((_, i) => lengths[count + i]! < SHORT * usual)
 }
 
 async function lengthsOfRows(table: Weight, rows: readonly number[]): Promise<Float32Array> {

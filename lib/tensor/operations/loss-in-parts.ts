@@ -37,19 +37,30 @@ export function* lossesInParts(
 ): Steps<Tensor> {
   const [count, device] = [hidden.shape[0]!, hidden.device]
   const losses = Tensor.empty([count], { device })
-  const ofRows = function* (from: number, to: number): Steps<void> {
+  const ofRows = function* (whole: Weight, from: number, to: number): Steps<void> {
     const [x, at, own] = [hidden, targets, losses].map((tensor) => tensor.rows(from, to)) as [Tensor, Tensor, Tensor]
-    yield* lossesOfRows(x, head, at, form, own, dHidden?.rows(from, to) ?? null)
+    yield* lossesOfRows(x, whole, at, form, own, dHidden?.rows(from, to) ?? null)
   }
-  for (let from = 0; from < count; from += PART_ROWS) {
-    yield* scopeOverSteps(ofRows(from, Math.min(count, from + PART_ROWS)))
+  const ofAll = function* (): Steps<void> {
+    // The rows of a parameter cannot use its cached cast.
+    const whole = head.floats ? head.unpacked(hidden.dtype as FloatDType) : head
+    // Between two steps a run may replace the weight, or a parameter's cast.
+    for (const tensor of whole.tensors) tensor.retain()
+    try {
+      for (let from = 0; from < count; from += PART_ROWS) {
+        yield* scopeOverSteps(ofRows(whole, from, Math.min(count, from + PART_ROWS)))
+      }
+    } finally {
+      for (const tensor of whole.tensors) tensor.release()
+    }
   }
+  yield* scopeOverSteps(ofAll())
   return losses
 }
 
 function* lossesOfRows(
   x: Tensor,
-  head: Weight,
+  whole: Weight,
   targets: Tensor,
   form: LogitsForm,
   losses: Tensor,
@@ -59,14 +70,12 @@ function* lossesOfRows(
   const rows = shape[0]!
   const dtype = x.dtype as FloatDType
   const [scale, softcap] = [form.scale, form.softcap ?? 0]
-  const vocabulary = head.shape[0]!
+  const vocabulary = whole.shape[0]!
   const size = Math.min(vocabulary, columnsOfPart(vocabulary))
   const running = Tensor.empty([rows, 4], { device })
   let logits: Tensor = Tensor.empty([rows, size], { device })
   let exponentials = dX ? gradientBeside(logits, dtype) : null
   const sums = dX ? Tensor.zeros(shape, { device }) : null
-  // The rows of a parameter cannot use its cached cast.
-  const whole = head.floats ? head.unpacked(dtype) : head
   for (let first = 0; first < vocabulary; first += size) {
     const count = Math.min(size, vocabulary - first)
     if (count < size) [logits, exponentials] = [logits.columns(0, count), exponentials?.columns(0, count) ?? null]

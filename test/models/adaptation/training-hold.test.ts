@@ -1,5 +1,5 @@
 /** A model that a run trains cannot be changed by others. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { mora } from '../../../lib/adapters/methods/mora.js'
@@ -57,6 +57,22 @@ test('calls that would change it during a run are refused by name, and work afte
   model.removeAdapter('idle')
   await train(model, { data: rows(), maxSteps: 1, batchSize: 2 }).finished
   await model.mergeAdapter('default')
+})
+
+test('what others read goes on while a run replaces the tensors', async () => {
+  using model = await loadTiny('tiny-untied')
+  const untrained = model.untrainedTokens([1, 2])
+  model.trainAll()
+  expect(await untrained).toEqual([])
+
+  using adapted = await loadTiny('tiny-untied')
+  adapted.addAdapter('a', mora({ rank: 2 }))
+  await adapted.saveAdapter('a', join(temporary(), 'before'))
+  const saving = adapted.saveAdapter('a', join(temporary(), 'during'))
+  await adapted.restartAdapter('a', { seed: 1 })
+  await saving
+  const file = (folder: string) => readFileSync(join(temporary(), folder, 'adapter_model.safetensors'))
+  expect(file('during')).toEqual(file('before'))
 })
 
 test('a model that is disposed of while it trains ends the run first, with everything saved', async () => {
