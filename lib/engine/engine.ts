@@ -84,7 +84,7 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Writes a sequence: yields its new tokens, a stop token included, and returns why it ended. Leaving the loop frees it within
-   * a step.
+   * a step; with a constraint, the loop ends once nothing uses that any more.
    *
    * @throws UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
    */
@@ -100,12 +100,15 @@ export class Engine implements AsyncDisposable {
       sequence.isLeft = true
       signal?.removeEventListener('abort', abort)
       this.#wake()
+      // Whoever opened the constraint disposes it then.
+      if (request.constraint) await sequence.dropped
     }
   }
 
   /**
-   * Runs work that changes the model, such as a training step or loading an adapter, between two steps. What was read before is
-   * read again.
+   * Runs work that changes the model, such as a training step or loading an adapter, between two steps. What was read with other
+   * weights is read again. Weights that change otherwise hold for the tokens that are read from then on: running sequences keep what they
+   * have read, and new ones never begin with it.
    */
   async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = new Promise<Result>((resolve, reject) => {
@@ -192,16 +195,16 @@ export class Engine implements AsyncDisposable {
   async #givePlace(): Promise<void> {
     if (this.#exclusive.length === 0) return
     for (const work of this.#exclusive.splice(0)) await work()
-    this.#pause(this.#running)
-    this.#pool.forget()
+    const versions = this.#versionsOf(this.#running)
+    this.#pause(this.#running.filter((sequence) => !sequence.isOf(versions.get(sequence))))
   }
 
   /** Frees what sequences hold that ended or that nobody reads any more. */
   #leave(): void {
-    const isOver = ({ isLeft, tokens }: Sequence) => isLeft || tokens.ended
-    for (const sequence of this.#running.filter(isOver)) this.#release(sequence)
-    this.#running = this.#running.filter((sequence) => !isOver(sequence))
-    this.#waiting = this.#waiting.filter((sequence) => !isOver(sequence))
+    for (const sequence of this.#running) if (sequence.isOver) this.#release(sequence)
+    for (const sequence of [...this.#running, ...this.#waiting]) if (sequence.isOver) sequence.drop()
+    this.#running = this.#running.filter(({ isOver }) => !isOver)
+    this.#waiting = this.#waiting.filter(({ isOver }) => !isOver)
   }
 
   #release(sequence: Sequence): void {
@@ -216,7 +219,28 @@ export class Engine implements AsyncDisposable {
     this.#waiting.unshift(...sequences)
   }
 
+  /**
+   * Returns the version of the weights that each sequence is read with. Those whose adapter has left the model end with the error.
+   */
+  #versionsOf(sequences: readonly Sequence[]): Map<Sequence, number> {
+    const known = new Map<ModelView, number>()
+    const versions = new Map<Sequence, number>()
+    for (const sequence of sequences) {
+      const { view } = sequence.facts
+      try {
+        if (!known.has(view)) known.set(view, view.version)
+        versions.set(sequence, known.get(view)!)
+      } catch (error) {
+        sequence.tokens.fail(error)
+      }
+    }
+    return versions
+  }
+
   async #step(): Promise<void> {
+    const versions = this.#versionsOf(this.#waiting)
+    this.#leave()
+    for (const sequence of this.#waiting) sequence.begin(versions.get(sequence)!)
     for (const sequence of this.#running) if (sequence.turns) sequence.turn(this.#pool)
     const ready = this.#sharingWaiting()
     const { reading, admitted, paused } = planStep(this.#running, ready, {
@@ -276,8 +300,13 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Runs a pass. If it fails, its sequences end with the error. */
-  async #read(pass: readonly Sequence[]): Promise<void> {
+  async #read(sequences: readonly Sequence[]): Promise<void> {
+    // Others may have changed the model since the step began.
+    const versions = this.#versionsOf(sequences)
+    const pass = [...versions.keys()]
+    if (pass.length === 0) return
     try {
+      for (const [sequence, weights] of versions) sequence.goOn(weights)
       const tokens = await this.#nextTokens(pass)
       for (const [i, sequence] of pass.entries()) sequence.accept(tokens[i]!, this.#pool)
     } catch (error) {
@@ -301,16 +330,21 @@ export class Engine implements AsyncDisposable {
       return isMixed ? { ...part, factors: facts.view.rowFactors! } : part
     })
     using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
-    const writing = pass.flatMap(({ isWriting }, row) => (isWriting ? [row] : []))
+    // The device computes meanwhile.
+    const choices = await Promise.all(pass.map((sequence) => (sequence.isWriting ? sequence.choice() : null)))
     const chosen: (ChosenToken | null)[] = pass.map(() => null)
+    const writing = choices.flatMap((choice, row) => (choice ? [{ choice, row }] : []))
     if (writing.length === 0) {
       await this.model.device.synchronize()
       return chosen
     }
-    // The device computes meanwhile.
-    const rows = await Promise.all(writing.map((row) => pass[row]!.choice()))
-    using own = writing.length === pass.length ? null : gatherRows(logits, writing)
-    for (const [i, token] of (await chooseTokens(own ?? logits, rows)).entries()) chosen[writing[i]!] = token
+    const rows = writing.map(({ row }) => row)
+    using own = rows.length === pass.length ? null : gatherRows(logits, rows)
+    const tokens = await chooseTokens(
+      own ?? logits,
+      writing.map(({ choice }) => choice),
+    )
+    for (const [i, token] of tokens.entries()) chosen[rows[i]!] = token
     return chosen
   }
 }

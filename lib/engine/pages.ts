@@ -68,14 +68,6 @@ export class PagePool {
     else this.#idle.add(page)
   }
 
-  /** Forgets what the pages hold, such as keys and values of weights that changed. */
-  forget(): void {
-    for (const page of this.#byKey.values()) this.#keys[page] = undefined
-    this.#byKey.clear()
-    this.#free.push(...this.#idle)
-    this.#idle.clear()
-  }
-
   #oldestIdle(): number {
     const [page] = this.#idle
     if (page === undefined) throw new Error('no page is available')

@@ -34,10 +34,18 @@ export class Sequence implements Schedulable {
   read = 0
   /** Keys of its first pages, as far as they were needed. */
   #keys: string[] = []
+  /** The version of the weights that its first tokens are read with; null once later ones were read with others. */
+  #weights: number | null = null
   /** The memory's rows of its tokens. */
   #rows = new Int32Array(0)
   #isLong = false
   readonly #edits: LogitsEdits | null
+  /** Says that nothing of it is used any more. */
+  drop = (): void => {}
+  /** Resolves then. */
+  readonly dropped = new Promise<void>((resolve) => {
+    this.drop = resolve
+  })
 
   constructor(readonly facts: SequenceFacts) {
     const { ids, edits, stopIds } = facts.request
@@ -74,6 +82,25 @@ export class Sequence implements Schedulable {
     return this.#rows
   }
 
+  /** Whether its first tokens were read with weights of this version. */
+  isOf(weights: number | undefined): boolean {
+    return this.#weights === weights
+  }
+
+  /** Begins with weights of this version. */
+  begin(weights: number): void {
+    if (this.isOf(weights)) return
+    this.#weights = weights
+    this.#keys = []
+  }
+
+  /** Goes on with weights of this version: pages of several are nobody else's. */
+  goOn(weights: number): void {
+    if (this.isOf(weights)) return
+    this.#weights = null
+    this.#keys = []
+  }
+
   /**
    * Uses the pages of a beginning that is known, or returns false if another sequence is just reading it. The last token is always
    * read, since its pass yields the next one.
@@ -97,12 +124,18 @@ export class Sequence implements Schedulable {
     while (this.held * PAGE < this.read + this.next) this.#addPage(pool.take())
   }
 
-  /** Returns how its next token is chosen. */
-  async choice(): Promise<ChoiceOfRow> {
+  /** Returns how its next token is chosen; null if it has ended, or ends since that fails. */
+  async choice(): Promise<ChoiceOfRow | null> {
+    if (this.isOver) return null
     const { sampling, random, constraint, topLogprobs } = this.facts.request
     const uniform = sampling.temperature === 0 ? 0 : random.uniform()
-    const mask = await constraint?.mask()
-    return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask, topLogprobs }
+    try {
+      const mask = await constraint?.mask()
+      return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask, topLogprobs }
+    } catch (error) {
+      this.tokens.fail(error)
+      return null
+    }
   }
 
   /** Counts the next tokens as read, makes pages known that are full now, and adds the new token that they gave, if any. */
@@ -111,8 +144,13 @@ export class Sequence implements Schedulable {
     this.read += this.next
     const keys = this.#keysOf(Math.min(this.read, this.#shareable))
     for (let page = before; page < keys.length; page++) pool.know(this.pages[page]!, keys[page]!)
-    if (token?.error) this.tokens.fail(token.error)
-    else if (token) this.#add(token)
+    if (!token || this.isOver) return
+    try {
+      if (token.error) throw token.error
+      this.#add(token)
+    } catch (error) {
+      this.tokens.fail(error)
+    }
   }
 
   #add({ id, ranked }: ChosenToken): void {
@@ -126,6 +164,11 @@ export class Sequence implements Schedulable {
     }
     constraint?.accept(id)
     if (this.length - prompt.length === this.facts.limit) this.tokens.finish('length')
+  }
+
+  /** Whether nothing more is written: it has ended, or nobody waits for its tokens any more. */
+  get isOver(): boolean {
+    return this.isLeft || this.tokens.ended
   }
 
   /** Gives back all pages: what was read has to be read again. */
@@ -156,11 +199,11 @@ export class Sequence implements Schedulable {
   /** Keys of the whole pages among the first tokens. */
   #keysOf(tokens: number): readonly string[] {
     const { view, hasStates } = this.facts
-    if (hasStates) return []
+    if (hasStates || this.#weights === null) return []
     const count = Math.floor(tokens / PAGE)
     while (this.#keys.length < count) {
       const from = this.#keys.length * PAGE
-      const before = this.#keys.at(-1) ?? `${view.choice} ${this.#isLong}`
+      const before = this.#keys.at(-1) ?? `${view.choice} ${this.#weights} ${this.#isLong}`
       this.#keys.push(pageKey(before, this.ids.slice(from, from + PAGE)))
     }
     return this.#keys.slice(0, count)

@@ -2,7 +2,7 @@
 
 import type { ToolCall } from '../data/tool-calls/calls.js'
 import type { AnswerDelta, AnswerReader } from '../data/tool-calls/reader.js'
-import { type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
+import { type EditOptions, type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
 import type { RankedToken, TokenChoice } from '../tensor/operations/sampling.js'
 import type { PromptCache } from './prompt-cache.js'
 import { StopStrings } from './stops.js'
@@ -101,6 +101,8 @@ export interface TextFacts {
   readonly stopIds: ReadonlySet<number>
   /** The text ends before the first of these. */
   readonly stopStrings?: readonly string[] | undefined
+  /** The text of the first `minNewTokens` ends nothing. */
+  readonly edits?: Pick<EditOptions, 'minNewTokens'> | undefined
   /** Reads thoughts and calls apart from the text. */
   readonly reader?: AnswerReader | undefined
 }
@@ -108,11 +110,11 @@ export interface TextFacts {
 /** Yields the text of generated tokens; its return value is the complete result. */
 export async function* textOfTokens(
   tokens: AsyncGenerator<NewToken, FinishReason>,
-  { tokenizer, ids: prompt, stopIds, stopStrings = [], reader }: TextFacts,
+  { tokenizer, ids: prompt, stopIds, stopStrings = [], edits, reader }: TextFacts,
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const start = performance.now()
   const text = new TextStream(tokenizer, prompt, { keepsSpecial: reader !== undefined })
-  const stops = new StopStrings(stopStrings)
+  const stops = new StopStrings(stopStrings, edits?.minNewTokens)
   const said = { text: '', reasoning: '', toolCalls: [] as ToolCall[] }
   const ids: number[] = []
   const logprobs: TokenText[] = []

@@ -12,7 +12,10 @@ export interface TokenCache {
   readonly capacity: number
   /** The row's final number of tokens, as far as it is known before they are read. */
   rowLength?: number
-  /** Forgets the tokens after the first `tokens`, or all if it cannot forget only those; returns how many are left. */
+  /**
+   * Forgets the tokens after the first `tokens`; all of them if it cannot forget only those, or if the model's weights or adapters have
+   * changed since the first was read. Returns how many are left.
+   */
   rewind(tokens: number): number
   /** Frees the memory. */
   dispose(): void

@@ -10,8 +10,8 @@ const STEP = 256
 type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Result>
 
 /**
- * A cache that knows which tokens it holds: if a prompt begins like the last one, only the rest is read.
- * Weights and active adapters must not change between two prompts; call `clear` if they did.
+ * A cache that knows which tokens it holds: if a prompt begins like the last one, only the rest is read, unless `rewind` of the model's
+ * cache says that weights or adapters have changed.
  */
 export class PromptCache implements Disposable {
   #cache: TokenCache | null = null

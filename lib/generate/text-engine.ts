@@ -63,7 +63,11 @@ export class TextEngine implements AsyncDisposable {
     return yield* writtenText(model, this.#engine, { ...request, adapters: call.adapters })
   }
 
-  /** Runs work that changes the model, such as a training step or loading an adapter, between two steps. */
+  /**
+   * Runs work that changes the model, such as a training step or loading an adapter, between two steps. Running texts whose weights it
+   * changes are read again from their start. Without it, they keep what was read, and go on with the weights of then; texts that begin
+   * after a change never share what was read before.
+   */
   async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
     check({ work }, { work: aFunction })
     return this.#engine.exclusive(work)

@@ -16,8 +16,6 @@ const parameterArguments = { name: anyText, values: expecting('a Tensor', z.inst
 export class Parameter extends Tensor implements Float32Tensor {
   /** The sum of gradients so far, in the values' shape; null if no backward pass has reached the parameter since `zeroGrad`. */
   declare grad: Float32Tensor | null
-  /** Number of changes of the values, by which caches made from them know whether they are current. */
-  version = 0
   /** Optimizers multiply the learning rate by this. */
   learningRateRatio = 1
   /** Whether optimizers apply weight decay. */
@@ -34,6 +32,7 @@ export class Parameter extends Tensor implements Float32Tensor {
     super(values.native, values.device, 'float32', values.shape, values.strides)
     keep(this)
     keep(values)
+    this.changingWith(values)
     this.node = new TapeNode<Tensor>([], [], null, this, this)
   }
 
@@ -67,12 +66,6 @@ export class Parameter extends Tensor implements Float32Tensor {
   /** Reads the values. */
   override async data(): Promise<Float32Array> {
     return (await super.data()) as Float32Array
-  }
-
-  /** Replaces the values. */
-  override assign(values: Float32Array): void {
-    super.assign(values)
-    this.version++
   }
 
   /** Returns another view of the same memory. Its gradients reach the parameter, also those of elements that it repeats. */

@@ -54,6 +54,8 @@ export class Tensor implements Disposable, Taped<Tensor> {
   recipe: Recipe<Tensor> | null = null
   #native: NativeTensor
   #references = 1
+  /** Of the memory: views have the same. */
+  #changes = { count: 0 }
 
   constructor(
     handle: NativeTensor,
@@ -109,6 +111,18 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.node !== null
   }
 
+  /**
+   * Number of changes of the memory, views included, by which caches made from it know whether they are current. `assign` and
+   * `copyFrom` raise it; so must whoever changes values by the handle.
+   */
+  get version(): number {
+    return this.#changes.count
+  }
+
+  set version(count: number) {
+    this.#changes.count = count
+  }
+
   /** The addon's handle. */
   get native(): NativeTensor {
     return this.#native
@@ -139,12 +153,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
     if (strides !== undefined) requireWholes('strides', strides)
     requireWhole('offset', offset)
     const steps = strides ?? denseStrides(shape)
-    return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps)
+    return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps).changingWith(this)
   }
 
   /** Returns the memory of this dense tensor, from byte `offset` on, as a dense tensor of another dtype. */
   memoryAs(dtype: DType, shape: readonly number[], offset = 0): Tensor {
-    return new Tensor(this.#native.as(dtype, shape, offset), this.device, dtype, shape, denseStrides(shape))
+    const handle = this.#native.as(dtype, shape, offset)
+    return new Tensor(handle, this.device, dtype, shape, denseStrides(shape)).changingWith(this)
   }
 
   /** Returns columns [from, to) of a matrix, as a view: a constant, unless it is of a `Parameter`. */
@@ -165,6 +180,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
   copyFrom(source: Tensor): void {
     if (!(source instanceof Tensor)) throw badValue('source', 'a Tensor', source)
     native.copy(source.native, this.#native, 1)
+    this.version++
   }
 
   /** Replaces the values of a float32, int32 or uint8 tensor, in stream order. */
@@ -172,6 +188,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
     const loaded = native.fromArray(this.device, this.dtype, this.shape, values)
     native.copy(loaded, this.#native, 1)
     loaded.dispose()
+    this.version++
+  }
+
+  /** Counts changes together with a tensor of the same memory. */
+  protected changingWith(other: Tensor): this {
+    this.#changes = other.#changes
+    return this
   }
 
   /** Reads the values as the dtype's typed array (bfloat16 and float16 as bits); rejects with errors of the device. */

@@ -182,6 +182,85 @@ describe('leaving', () => {
   })
 })
 
+describe('what ends one sequence leaves the others as they are', () => {
+  const anything = () => Promise.resolve(new Int32Array(4).fill(-1))
+  const failing = (): never => {
+    throw new Error('its own')
+  }
+  const failures: Record<string, EngineRequest['constraint']> = {
+    'a mask': { mask: failing, accept: () => {} },
+    'a mask that is awaited': { mask: () => Promise.reject(new Error('its own')), accept: () => {} },
+    'a token that is not accepted': { mask: anything, accept: failing },
+  }
+
+  test.each(Object.entries(failures))('%s', async (_, constraint) => {
+    using model = await loadTiny('tiny-untied')
+    const expected = await alone(model, requests)
+    await using engine = new Engine(model, { tokens: 4096 })
+    const failed = expect(write(engine, request(tokens(9, 30), { constraint }))).rejects.toThrow('its own')
+    expect(await Promise.all(requests.map((one) => write(engine, one)))).toEqual(expected)
+    await failed
+  })
+
+  test('an adapter that leaves the model', async () => {
+    using model = await loadTiny('tiny-untied')
+    await model.addAdapter('a', lora({ rank: 4 }))
+    model.setActiveAdapters([])
+    const expected = await alone(model, requests)
+    await using engine = new Engine(model, { tokens: 4096 })
+    const controller = new AbortController()
+    const ended: Promise<void>[] = []
+    for (const maxNewTokens of [60, 60]) {
+      const one = write(engine, request(tokens(9, 30), { adapters: ['a'], maxNewTokens, signal: controller.signal }))
+      ended.push(expect(one).rejects.toMatchObject({ code: 'unknown-adapter' }))
+    }
+    const others = requests.map((one) => write(engine, one))
+    for await (const _ of engine.write(withDraws(request([5], { adapters: ['a'] })))) break
+    model.removeAdapter('a')
+    expect(await Promise.all(others)).toEqual(expected)
+    await Promise.all(ended)
+  })
+
+  test('a constraint may be freed once its sequence has ended, however that was', async () => {
+    using model = await loadTiny('tiny-untied')
+    await using engine = new Engine(model, { tokens: 4096 })
+    const late: string[] = []
+    const bound = (changes: Partial<Request> = {}) => {
+      const state = { isFreed: false }
+      const asked = (what: string) => void (state.isFreed && late.push(what))
+      const constraint = {
+        mask: () => {
+          asked('mask')
+          return anything()
+        },
+        accept: () => asked('accept'),
+      }
+      return { one: withDraws(request(tokens(9, 30), { constraint, maxNewTokens: 60, ...changes })), state }
+    }
+    const others = Promise.all(requests.map((one) => write(engine, one)))
+    const leaving = async () => {
+      const { one, state } = bound()
+      let count = 0
+      for await (const _ of engine.write(one)) if (++count === 4) break
+      state.isFreed = true
+    }
+    const aborted = async () => {
+      const controller = new AbortController()
+      const { one, state } = bound({ signal: controller.signal })
+      setTimeout(() => controller.abort(new Error('enough')))
+      await expect(drain(engine.write(one))).rejects.toThrow('enough')
+      state.isFreed = true
+    }
+    const whole = async () => {
+      const { one, state } = bound()
+      await drain(engine.write(one))
+      state.isFreed = true
+    }
+    await Promise.all([leaving(), aborted(), whole(), others])
+    expect(late).toEqual([])
+  })
+})
+
 test('work on the model alone runs between two steps, and what changed is read again', async () => {
   using model = await loadTiny('tiny-untied')
   await model.addAdapter('a', lora({ rank: 4 }))

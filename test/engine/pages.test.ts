@@ -26,16 +26,6 @@ test('known pages that nobody uses give way, the oldest first', () => {
   expect([pool.knows('a'), pool.knows('b')]).toEqual([false, true])
 })
 
-test('what is forgotten is free once nobody uses it', () => {
-  const pool = new PagePool(2)
-  const page = pool.take()
-  pool.know(page, 'a')
-  pool.forget()
-  expect(pool.knows('a')).toBe(false)
-  pool.release(page)
-  expect(pool.available).toBe(2)
-})
-
 test('keys are those of the tokens and of all before them', () => {
   const ids = Array.from({ length: PAGE }, (_, i) => i)
   expect(pageKey('', ids)).toBe(pageKey('', [...ids]))

@@ -125,6 +125,24 @@ test('texts that must be something are that, at any temperature, beside free one
   await expect(never).rejects.toMatchObject({ code: 'unsupported-constraint' })
 })
 
+test('a text with a schema that ends by a stop string, or is left, leaves those beside it as they are', async () => {
+  using model = await loadModel(assetPath(REAL_MODEL), { dtype: 'float32' })
+  const free = { prompt: prompts[0]!, maxNewTokens: 30, temperature: 0.7 }
+  const alone = await generate(model, free)
+  await using engine = new TextEngine(model)
+  const schema = { type: 'array', minItems: 20, items: { type: 'integer' } }
+  const bound = { prompt: 'List numbers.', schema, maxNewTokens: 100 }
+  const whole = engine.generate(free)
+  const stopped = engine.generate({ ...bound, stop: ',' })
+  const controller = new AbortController()
+  const aborted = expect(engine.generate({ ...bound, signal: controller.signal })).rejects.toThrow('enough')
+  for await (const _ of engine.stream(bound)) break
+  controller.abort(new Error('enough'))
+  expect((await stopped).text).not.toContain(',')
+  expect((await whole).text).toBe(alone.text)
+  await aborted
+})
+
 test('each answer of a chat conforms to its constraint', async () => {
   using model = await load()
   using chat = new Chat(model, { regex: '[0-9]{2}', temperature: 1, maxNewTokens: 20 })

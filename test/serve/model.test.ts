@@ -51,6 +51,15 @@ describe('a server', () => {
     expect(await textOf({ prompt: tokens.tokens })).toBe(alone[0]!.text)
   })
 
+  it('ends before a stop string, but not within the first min_tokens', async () => {
+    const [prompt] = prompts
+    const [stop] = await textOf({ prompt })
+    expect(await textOf({ prompt, stop })).toBe('')
+    const { answer } = await ask('/v1/completions', { prompt, stop, min_tokens: 9, max_tokens: 12, temperature: 0 })
+    expect(answer.usage.completion_tokens).toBeGreaterThanOrEqual(9)
+    expect(answer.choices[0].text).toContain(stop)
+  })
+
   it('draws by the seed, and each sample on its own', async () => {
     const body = { prompt: 'The code of', temperature: 1.5, n: 3, seed: 5, max_tokens: 12 }
     const texts = async (more = {}) =>

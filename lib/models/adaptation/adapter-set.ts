@@ -178,11 +178,14 @@ export class AdapterSet {
     return factors
   }
 
-  /** Whether these adapters only add to the results of layers, so that rows of a pass can have them beside rows with others. */
+  /** Whether these adapters are there and only add to the results of layers, so that rows of a pass can have them beside others. */
   areOfRows(names: Iterable<string>): boolean {
     const areAdded = ({ modules, layers, merged }: ModelAdapter) =>
       !merged && modules.size === 0 && [...layers.keys()].every(({ role }) => role === undefined)
-    return [...names].every((name) => areAdded(this.#get(name)))
+    return [...names].every((name) => {
+      const adapter = this.#adapters.get(name)
+      return adapter !== undefined && areAdded(adapter)
+    })
   }
 
   /** Runs a part of a pass with these adapters as the active ones. `part` must be synchronous: nothing else computes meanwhile. */

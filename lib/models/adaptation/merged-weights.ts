@@ -178,9 +178,9 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
   )
 }
 
-/** Marks a trained weight as changed, so that values derived from it are computed again. */
-function markChanged({ own: { parameter } }: WeightSlot): void {
-  if (parameter) parameter.version++
+/** Marks a weight as changed, so that what was computed from it is computed again. */
+function markChanged(slot: WeightSlot): void {
+  ownFloats(slot).version++
 }
 
 function copyOf(tensor: Tensor): Tensor {

@@ -235,7 +235,7 @@ export class Decoder {
     this.#requirePositions(Math.max(...known))
     const [{ rows }] = parts as [SequencePart]
     const slots = parts.map(({ slot }) => slot)
-    const state = [...this.#state(), rows === null, ...slots]
+    const state = [...this.state(), rows === null, ...slots]
     const keys = known.reduce((sum, count) => sum + count, 0)
     if (!memory.step?.fits(state, keys)) {
       memory.step?.dispose()
@@ -273,10 +273,10 @@ export class Decoder {
     return logitsOf(this.finalNorm.forward(picked), this.adaptedHead(), this.network.logits)
   }
 
-  /** Everything that forward passes depend on besides their inputs. */
-  #state(): unknown[] {
+  /** Everything that forward passes depend on besides their inputs: weights, active adapters, and how often their values changed. */
+  state(): unknown[] {
     const state: unknown[] = []
-    for (const { current } of this.slots) state.push(current, current.parameter?.version)
+    for (const { current } of this.slots) state.push(current, current.tensors[0]!.version)
     for (const linear of [...this.linears(), ...this.tables]) {
       for (const { layer, scale } of linear.activeAdapters())
         state.push(layer, scale, ...layer.parameters.map(({ version }) => version))

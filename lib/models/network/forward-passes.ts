@@ -25,6 +25,7 @@ import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.j
 import { type ModelShards, modelShards, requireWhole } from './model-shards.js'
 import { SequenceCache } from './sequence-cache.js'
 import { TokenMemory } from './token-memory.js'
+import { isSameState } from './token-step.js'
 
 interface DropoutKey {
   readonly seed: number
@@ -105,12 +106,26 @@ export class ForwardPasses {
   readonly #blocks: readonly number[] | undefined
   readonly #within: Within
   #dropout: DropoutKey | null = null
+  #version = 0
+  /** What these passes depended on at that version. */
+  #state: readonly unknown[] = []
 
   constructor(decoder: Decoder, { blocks, within = (part) => part() }: PassSettings = {}) {
     this.#decoder = decoder
     this.#blocks = blocks
     this.#within = within
     this.shards = modelShards(decoder)
+  }
+
+  /**
+   * A number that rises whenever values of weights or adapters have changed since it was last asked for, or others are active: what
+   * was computed at another version, such as keys and values, is of other weights.
+   */
+  get version(): number {
+    const state = this.#within(() => this.#decoder.state())
+    if (!isSameState(state, this.#state)) this.#version++
+    this.#state = state
+    return this.#version
   }
 
   /**
@@ -180,7 +195,10 @@ export class ForwardPasses {
     return result
   }
 
-  /** Allocates a cache for the keys and values, or states, of `capacity` tokens, for `nextLogits`. */
+  /**
+   * Allocates a cache for the keys and values, or states, of `capacity` tokens, for `nextLogits`. Tokens keep those that the weights and
+   * adapters of their time gave them; once these have changed, `rewind` forgets all.
+   */
   createCache(capacity: number): SequenceCache {
     check({ capacity }, createCacheArguments)
     return new SequenceCache(this.createMemory({ capacity, slots: 1 }))
@@ -267,6 +285,7 @@ export class ForwardPasses {
   #read(ids: ArrayLike<number>, cache: SequenceCache): Tensor {
     check({ ids, cache }, readArguments)
     requireWhole(this.#decoder, WRITING)
+    if (cache.length === 0) cache.begin(this)
     return this.#within(() => noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache))))
   }
 

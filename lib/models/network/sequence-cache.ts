@@ -3,6 +3,11 @@ import type { TokenMemory } from './token-memory.js'
 
 const rewindArguments = { tokens: wholeFrom(0) }
 
+/** Passes whose version changes with their weights and adapters. */
+interface VersionedPasses {
+  readonly version: number
+}
+
 /** What a model keeps of one sequence's tokens: keys and values, or states. */
 export class SequenceCache {
   /** The length that the row will have, if that is known before its tokens are read. */
@@ -16,6 +21,8 @@ export class SequenceCache {
    */
   readonly memory: TokenMemory
   #length = 0
+  /** The passes that read the first token, and their version then. */
+  #begun: { passes: VersionedPasses; version: number } | null = null
 
   constructor(memory: TokenMemory) {
     this.memory = memory
@@ -31,11 +38,25 @@ export class SequenceCache {
     return this.#length
   }
 
-  /** Forgets the tokens after the first `tokens`; all of them where states cannot go back. Returns how many are left. */
+  /**
+   * Forgets the tokens after the first `tokens`; all of them where states cannot go back, or where weights or adapters have changed
+   * since the first was read. Returns how many are left.
+   */
   rewind(tokens: number): number {
     check({ tokens }, rewindArguments)
-    if (tokens < this.#length) this.#keepFirst(tokens)
+    const isStale = this.#begun !== null && this.#begun.passes.version !== this.#begun.version
+    const kept = isStale ? 0 : tokens
+    if (kept < this.#length) this.#keepFirst(kept)
     return this.#length
+  }
+
+  /**
+   * Notes the passes that read the first token.
+   *
+   * @internal
+   */
+  begin(passes: VersionedPasses): void {
+    this.#begun = { passes, version: passes.version }
   }
 
   /**

@@ -22,6 +22,10 @@ interface OneToken {
   readonly slot: number
 }
 
+/** Whether two passes depend on the same, besides their inputs. */
+export const isSameState = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a.length === b.length && a.every((value, i) => value === b[i])
+
 interface StepFacts {
   /** Everything that the forward pass depends on besides its inputs. */
   readonly state: readonly unknown[]
@@ -68,8 +72,7 @@ export class TokenStep implements Disposable {
   /** Whether everything that the forward pass depends on is unchanged, and so many rows of tokens have room. */
   fits(state: readonly unknown[], rows: number): boolean {
     const { state: own, capacity } = this.facts
-    const isSame = state.length === own.length && state.every((value, i) => value === own[i])
-    return isSame && (capacity === null || rows <= capacity)
+    return isSameState(state, own) && (capacity === null || rows <= capacity)
   }
 
   /** Returns the logits [N, V] of the tokens after these. */
