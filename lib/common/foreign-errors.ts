@@ -1,5 +1,7 @@
 /** Rewords errors of Node.js, V8 and libraries for users: their own messages are about the inside of a program. */
 import { basename } from 'node:path'
+import { MoraError, quoted } from './errors.js'
+import { shortened } from './printable.js'
 
 /** Messages about too many items, bytes or characters for one value. */
 const TOO_LARGE =
@@ -43,6 +45,17 @@ export function reasonOf(error: unknown, otherwise: string): string {
   if (error instanceof RangeError && TOO_DEEP.test(error.message)) return 'it nests too deep'
   if (!(error instanceof Error) || isOfTheProgram(error)) return otherwise
   return error.message.replace(/\.$/, '')
+}
+
+/** The longest message of a function of the caller's that a sentence quotes, in bytes. */
+const MOST_OF_A_MESSAGE = 300
+
+/** Returns why a function of the caller's failed, as the end of a sentence: the caller knows what its own errors mean. */
+export function reasonOfCaller(error: unknown): string {
+  if (!(error instanceof Error)) return quoted(error)
+  const message = shortened(error.message.split('\n')[0]!, MOST_OF_A_MESSAGE).replace(/\.$/, '')
+  const isNamed = !(error instanceof MoraError) && error.name !== 'Error'
+  return [...(isNamed || message === '' ? [error.name] : []), ...(message === '' ? [] : [message])].join(': ')
 }
 
 function isOfTheProgram(error: Error): boolean {

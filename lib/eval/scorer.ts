@@ -2,6 +2,8 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { quoted, RunError, UsageError } from '../common/errors.js'
+import { reasonOfCaller } from '../common/foreign-errors.js'
+import { plainCopy } from '../common/plain-copy.js'
 import { accuracy } from './measures.js'
 import type { TextTask } from './text-task.js'
 
@@ -19,9 +21,9 @@ export const generateTask = (scorer: Scorer): TextTask => ({
   async score({ row, text, where }) {
     let score: unknown
     try {
-      score = await scorer({ row: row as Record<string, unknown>, text })
+      score = await scorer({ row: plainCopy(row) as Record<string, unknown>, text })
     } catch (cause) {
-      throw new RunError('scorer-failed', `${where}: the scorer failed: ${messageOf(cause)}`, { cause })
+      throw new RunError('scorer-failed', `${where}: the scorer failed: ${reasonOfCaller(cause)}`, { cause })
     }
     if (typeof score === 'number' && Number.isFinite(score)) return { score }
     throw new RunError(

@@ -1,8 +1,9 @@
 /** Episodes: answers of one turn, or of several between which functions or an environment answer. */
 
 import { TaskGroup, withDeadline } from '../common/deadline.js'
-import { InputError, RunError } from '../common/errors.js'
-import { reasonOf } from '../common/foreign-errors.js'
+import { InputError, quoted, RunError, UsageError } from '../common/errors.js'
+import { reasonOfCaller } from '../common/foreign-errors.js'
+import { plainCopy } from '../common/plain-copy.js'
 import { randomStream } from '../common/random.js'
 import { inParallel } from '../common/task-limit.js'
 import type { TokenRow } from '../data/encode.js'
@@ -15,7 +16,7 @@ import { type ParsedAnswer, parseAnswer } from '../data/tool-calls/reader.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
 import type { Question } from './questions.js'
 import type { AnswerWriter, SampleContext } from './rollouts.js'
-import { callTool, type Tools, toolSchemas } from './tools.js'
+import { besideOthers, callTool, checkTools, requireTold, type Tools, toldText } from './tools.js'
 
 /** What a model acts in: one for each answer. */
 export interface Environment {
@@ -60,6 +61,8 @@ export interface Episode {
   readonly environment: Environment | undefined
   /** Calls of functions. */
   readonly calls: number
+  /** What was wrong with each function that failed in a call. */
+  readonly errors: readonly string[]
 }
 
 /** A question, and the place of its answer in the step, from which its draws follow. */
@@ -101,15 +104,16 @@ async function playEpisode(
 ): Promise<Episode> {
   const { tokenizer, seed, draws, signal } = context
   const { sampling, logprobs } = options
-  const environment = options.environment?.()
   const limit = { seconds: options.toolTimeout, signal }
+  const environment = await newEnvironment(options.environment, limit)
   const tools = { ...options.tools, ...environment?.tools }
-  const opening = await answerOf('reset', () => environment?.reset?.(question.row), limit)
+  const opening = await answerOf("environment's reset", () => environment?.reset?.(plainCopy(question.row)), limit)
   const asked = await withOpening(question, opening, environment?.tools, tokenizer)
   const told = new ToldTokens(asked, tokenizer)
   let completion = ''
   let hasEnded = false
   let calls = 0
+  const errors: string[] = []
   for (let turn = 0; turn < options.maxTurns; turn++) {
     const left = options.maxNewTokens - told.ids.length
     if (left < 1) break
@@ -129,7 +133,8 @@ async function playEpisode(
     told.messages.push(answer ? answerMessage(answer) : { role: 'assistant', content: completion })
     if (!hasEnded) break
     const results = answer?.toolCalls.map(async (call): Promise<Message> => {
-      const content = await callTool(tools, call, limit)
+      const { content, error } = await callTool(tools, call, limit)
+      if (error !== undefined) errors.push(error)
       return { role: 'tool', name: call.name, content, ...(call.id !== undefined && { tool_call_id: call.id }) }
     })
     calls += results?.length ?? 0
@@ -139,30 +144,44 @@ async function playEpisode(
     // Unless the model goes on.
     hasEnded = false
   }
-  return { question: asked, ...told.untilLastTurn(), hasEnded, completion, messages: told.messages, environment, calls }
+  const { messages } = told
+  return { question: asked, ...told.untilLastTurn(), hasEnded, completion, messages, environment, calls, errors }
+}
+
+/** Makes the environment of an episode, if there is one. @throws RunError `failed-environment`; UsageError for what is none */
+async function newEnvironment(make: EpisodeOptions['environment'], limit: Limit): Promise<Environment | undefined> {
+  if (!make) return undefined
+  const made = await answerOf('environment', make, limit)
+  if (typeof made !== 'object' || made === null) {
+    const expected = 'an object with reset, step or tools'
+    throw new UsageError('bad-value', `Expected ${expected} from environment but received ${quoted(made)}.`)
+  }
+  const environment: Environment = made
+  for (const name of ['reset', 'step'] as const) {
+    const own = environment[name]
+    if (own === undefined || typeof own === 'function') continue
+    throw new UsageError('bad-value', `Expected a function for ${name} of environment but received ${quoted(own)}.`)
+  }
+  if (environment.tools !== undefined) checkTools(environment.tools, 'environment')
+  return environment
 }
 
 type Limit = Parameters<typeof withDeadline>[1]
 
-/** Asks an environment. @throws RunError `failed-environment` */
-async function answerOf(name: keyof Environment, ask: () => unknown, limit: Limit): Promise<unknown> {
+/** Asks an environment, or what makes one. @throws RunError `failed-environment` */
+async function answerOf(name: string, ask: () => unknown, limit: Limit): Promise<unknown> {
   try {
-    return await withDeadline(async () => ask(), limit)
+    const answer = await withDeadline(async () => ask(), limit)
+    return typeof answer === 'string' ? toldText(answer) : answer
   } catch (cause) {
     limit.signal?.throwIfAborted()
-    throw new RunError(
-      'failed-environment',
-      `The environment's ${name} failed: ${reasonOf(cause, 'it has an error')}.`,
-      {
-        cause,
-      },
-    )
+    throw new RunError('failed-environment', `The ${name} failed: ${reasonOfCaller(cause)}.`, { cause })
   }
 }
 
 /** Returns what an environment answers to a turn; nothing at the end. */
 async function replyOf(environment: Environment | undefined, said: string, limit: Limit): Promise<Message[]> {
-  const content = await answerOf('step', () => environment?.step?.(said), limit)
+  const content = await answerOf("environment's step", () => environment?.step?.(said), limit)
   return typeof content === 'string' ? [{ role: 'user', content }] : []
 }
 
@@ -187,8 +206,9 @@ async function withOpening(
   tokenizer: Tokenizer,
 ): Promise<Question> {
   if (typeof opening !== 'string' && !own) return question
+  if (own) requireTold(own, question.template)
   const { template, messages, prompt } = question
-  const tools = [...(question.context.tools ?? []), ...toolSchemas(own ?? {})]
+  const tools = besideOthers(question.context.tools ?? [], own ?? {})
   const context = { ...question.context, tools: tools.length > 0 ? tools : null }
   const more: Message[] = typeof opening === 'string' ? [{ role: 'user', content: opening }] : []
   const turns = messages && [...messages, ...more]

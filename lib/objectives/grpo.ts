@@ -10,7 +10,7 @@ import { POLICY_METRICS, type PolicyLoss, policyLoss } from './policy-loss.js'
 import { loadQuestions, type Question } from './questions.js'
 import { judge, namedRewards, type Rewards } from './rewards.js'
 import { type Rollout, rolloutsOf, type SampledStep } from './rollouts.js'
-import { checkTools, type Tools, toolSchemas } from './tools.js'
+import { checkTools, type Tools } from './tools.js'
 import { meanSum } from './weighted-sum.js'
 
 /** Options of group relative policy optimisation, mostly with the names and defaults of TRL. */
@@ -77,13 +77,12 @@ export function grpo(options: GrpoOptions): Objective {
     ...(prompts !== undefined && { data: prompts }),
     metrics: [
       ...['reward', 'rewardStd', 'zeroStd', ...rewards.map(([name]) => `reward/${name}`)],
-      ...['completionLength', 'truncated', ...(hasTools || environment ? ['toolCalls'] : [])],
+      ...['completionLength', 'truncated', ...(hasTools || environment ? ['toolCalls', 'toolErrors'] : [])],
       ...['samplingSeconds', 'rewardSeconds', ...POLICY_METRICS],
     ],
     smallRow: [TWO_TOKENS],
     reuse,
-    load: (source, how) =>
-      loadQuestions(source, how, { maxNewTokens: loss.maxNewTokens, ...(hasTools && { tools: toolSchemas(tools) }) }),
+    load: (source, how) => loadQuestions(source, how, { maxNewTokens: loss.maxNewTokens, tools }),
     loss: (model, batch, { gradients, rollouts }) =>
       policyLoss(model, batch, rolloutsOf(batch, rollouts), loss, { gradients }),
     async sample(rows, context) {
@@ -114,6 +113,7 @@ export function grpo(options: GrpoOptions): Objective {
         rollouts: new Map(played.map((episode, i) => [asked[i]!.place, known(episode, i)])),
         metrics: metricsOf(judged, { groupSize: answers, weights: settings.advantages.weights }),
         records: recordsOf(judged, own),
+        toolError: played.flatMap(({ errors }) => errors)[0],
       }
     },
   }
@@ -141,6 +141,7 @@ function metricsOf(
     completionLength: meanSum(played.map(({ mask }) => mask.filter(Boolean).length)),
     truncated: meanSum(played.map(({ hasEnded }) => Number(!hasEnded))),
     toolCalls: meanSum(played.map(({ calls }) => calls)),
+    toolErrors: meanSum(played.map(({ errors }) => errors.length)),
     samplingSeconds: { sum: seconds.sampling, weight: 1 },
     rewardSeconds: { sum: seconds.rewards, weight: 1 },
   }

@@ -11,6 +11,7 @@ import type { DataSource } from '../data/sources/source.js'
 import { textsOf } from '../data/templates/messages.js'
 import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
 import type { ObjectiveRows } from './objective.js'
+import { besideOthers, requireTold, type Tools } from './tools.js'
 
 /** A prompt that the model answers. */
 export interface Question extends TokenRow {
@@ -27,8 +28,8 @@ export interface Question extends TokenRow {
 /** What the rows of prompts leave room for. */
 export interface QuestionOptions {
   readonly maxNewTokens: number
-  /** Schemas of functions that the model may call, beside those of a row. */
-  readonly tools?: readonly object[]
+  /** Functions that the model may call. */
+  readonly tools?: Tools
 }
 
 /**
@@ -39,17 +40,18 @@ export interface QuestionOptions {
 export async function loadQuestions(
   source: readonly DataSource[],
   options: DatasetOptions & { signal?: AbortSignal },
-  { maxNewTokens, tools }: QuestionOptions,
+  { maxNewTokens, tools = {} }: QuestionOptions,
 ): Promise<ObjectiveRows> {
   const { tokenizer, onWarning, vocabularySize = Number.POSITIVE_INFINITY, signal } = options
   const { template, context, maxLength, map, filter } = await encodeOptions(options)
+  requireTold(tools, template)
   const reading = new RowReading({ columns: options.columns, ignoreColumns: options.ignoreColumns })
   if (!tokenizer) throw new InputError('no-tokenizer', 'Answers to prompts need a tokenizer, and the model has none.')
   const sources = await openSources(source, options)
   const questions: Question[] = []
   const parts: ObjectiveRows['parts'][number][] = []
   const hash = createHash('sha256')
-  let tooLong = 0
+  let [tooLong, withoutTools] = [0, 0]
   for (const one of sources) {
     const before = questions.length
     for await (const record of one.records()) {
@@ -58,8 +60,10 @@ export async function loadQuestions(
       if (!chosen) continue
       const { weight, ...asked } = reading.weighedPrompt(chosen)
       if (weight === 0) continue
+      const shown = besideOthers(asked.tools ?? context?.tools ?? [], tools)
+      if (shown.length > 0 && !template?.readsTools) withoutTools++
       const own: TemplateContext = {
-        tools: asked.tools ?? context?.tools ?? tools ?? null,
+        tools: shown.length > 0 ? shown : null,
         templateOptions: { ...context?.templateOptions, ...asked.templateOptions },
       }
       const ids = Int32Array.from(await encodePrompt(tokenizer, template, { ...asked, ...own }, signal))
@@ -87,6 +91,10 @@ export async function loadQuestions(
   if (tooLong > 0)
     onWarning?.(
       `${namesOf(sources)}: ${tooLong} prompts are left out: with an answer of ${maxNewTokens} tokens (maxNewTokens) they are longer than ${maxLength} tokens (maxLength).`,
+    )
+  if (withoutTools > 0)
+    onWarning?.(
+      `${namesOf(sources)}: the chat template shows nothing of the tools of ${withoutTools} prompts; name a template that knows tools (the option template).`,
     )
   if (questions.length === 0) throw new InputError('empty-data', `${namesOf(sources)}: there is no prompt to answer.`)
   const tokens = questions.reduce((sum, { ids }) => sum + ids.length + maxNewTokens, 0)

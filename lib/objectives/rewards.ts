@@ -2,7 +2,8 @@
 
 import { TaskGroup, withDeadline } from '../common/deadline.js'
 import { RunError, UsageError } from '../common/errors.js'
-import { reasonOf } from '../common/foreign-errors.js'
+import { reasonOfCaller } from '../common/foreign-errors.js'
+import { plainCopy } from '../common/plain-copy.js'
 import { inParallel } from '../common/task-limit.js'
 import type { Message } from '../data/templates/template.js'
 import type { Environment, Episode } from './episodes.js'
@@ -76,9 +77,11 @@ export async function judge(
   const group = new TaskGroup(signal)
   const { signal: whole } = group
   const one = async (name: string, reward: Reward, episode: Episode): Promise<number> => {
-    const { question, completion, messages, ids, hasEnded, environment } = episode
-    const { prompt, row } = question
+    const { question, completion, hasEnded, environment } = episode
+    const { prompt } = question
     try {
+      // What a reward does to its arguments changes neither what is trained nor what other rewards get.
+      const [row, messages, ids] = plainCopy([question.row, episode.messages, episode.ids] as const)
       const answer = { prompt, completion, row, messages, ids, hasEnded, environment, signal: whole }
       const value: unknown = await withDeadline(async () => reward(answer), { seconds, signal: whole })
       if (typeof value === 'number' && Number.isFinite(value)) return value
@@ -86,10 +89,9 @@ export async function judge(
     } catch (error) {
       whole.throwIfAborted()
       if (failedReward !== undefined) return failedReward
-      const why = reasonOf(error, 'it failed')
       throw new RunError(
         'failed-reward',
-        `The reward ${name} of an answer to ${JSON.stringify(prompt.slice(0, 60))} could not be computed: ${why.replace(/\.$/, '')}; mend it, or give the option failedReward.`,
+        `The reward ${name} of an answer to ${JSON.stringify(prompt.slice(0, 60))} could not be computed: ${reasonOfCaller(error)}; mend it, or give the option failedReward.`,
         { cause: error },
       )
     }

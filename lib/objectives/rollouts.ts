@@ -76,6 +76,8 @@ export interface SampledStep {
   readonly metrics: Readonly<Record<string, WeightedSum>>
   /** A line of `rollouts.jsonl` for each answer. */
   readonly records: readonly object[]
+  /** The first error of a function that the model called, with the function's name. */
+  readonly toolError?: string | undefined
 }
 
 /** How long what was sampled is used. */

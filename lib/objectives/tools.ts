@@ -1,7 +1,10 @@
 /** Functions that a model calls while it is trained. */
 import { z } from 'zod'
 import { withDeadline } from '../common/deadline.js'
-import { UsageError } from '../common/errors.js'
+import { InputError, quoted, RunError, UsageError } from '../common/errors.js'
+import { reasonOfCaller } from '../common/foreign-errors.js'
+import { shortened } from '../common/printable.js'
+import type { ChatTemplate } from '../data/templates/template.js'
 
 /** Called with the arguments that the model wrote; what it returns is told to the model: a text, or else its JSON. */
 export type ToolFunction = (args: Record<string, unknown>) => unknown
@@ -31,31 +34,70 @@ export function toolSchemas(tools: Tools): object[] {
   })
 }
 
+const aSchema = z.object({ function: z.object({ name: z.string() }) })
+
+/** Returns schemas of a row, and those of the functions that are not among them. */
+export function besideOthers(schemas: readonly unknown[], tools: Tools): unknown[] {
+  const names = schemas.map((schema) => aSchema.safeParse(schema).data?.function.name)
+  const others = Object.fromEntries(Object.entries(tools).filter(([name]) => !names.includes(name)))
+  return [...schemas, ...toolSchemas(others)]
+}
+
+/** The most characters of a text that is told to the model: reading more would hold up the run. */
+const MOST_TOLD = 2 ** 18
+
+/** Returns a text that is told to the model. @throws RunError `too-large` */
+export function toldText(text: string): string {
+  if (text.length <= MOST_TOLD) return text
+  throw new RunError('too-large', `Its text has ${text.length} characters, more than ${MOST_TOLD}.`)
+}
+
+/** What the model is told of a call. */
+export interface ToolResult {
+  readonly content: string
+  /** What was wrong with the function, which the model may not be to blame for. */
+  readonly error?: string
+}
+
 /**
- * Calls a function for the model, and returns what the model is told: its result, or what was wrong. Only the model can learn from
- * that, so nothing is thrown.
+ * Calls a function for the model, and returns what the model is told: its result, or what was wrong. The model can learn from that, so
+ * nothing is thrown.
  */
 export async function callTool(
   tools: Tools,
   { name, arguments: args }: { name: string; arguments: Record<string, unknown> },
   { seconds, signal }: { seconds: number; signal?: AbortSignal | undefined },
-): Promise<string> {
+): Promise<ToolResult> {
   const tool = Object.hasOwn(tools, name) ? tools[name]! : undefined
-  if (!tool) return `Error: there is no function ${name}.`
+  if (!tool) return { content: `Error: there is no function ${name}.` }
   const run = typeof tool === 'function' ? tool : tool.run
   try {
     const result = await withDeadline(async () => run(args), { seconds, signal })
-    return typeof result === 'string' ? result : (JSON.stringify(result) ?? '')
+    return { content: toldText(typeof result === 'string' ? result : (JSON.stringify(result) ?? '')) }
   } catch (error) {
     signal?.throwIfAborted()
-    return `Error: ${error instanceof Error ? error.message : String(error)}`
+    const told = error instanceof Error ? error.message : String(error)
+    return { content: `Error: ${shortened(told, MOST_TOLD)}`, error: `${name}: ${reasonOfCaller(error)}` }
   }
 }
 
-/** @throws UsageError for functions that are none */
-export function checkTools(tools: Tools): void {
+/** @param of whose functions they are @throws UsageError for what is no function */
+export function checkTools(tools: Tools, of = 'grpo'): void {
+  if (typeof tools !== 'object' || tools === null)
+    throw new UsageError('bad-value', `Expected functions by name for tools of ${of} but received ${quoted(tools)}.`)
   for (const [name, tool] of Object.entries(tools)) {
     if (typeof tool === 'function' || typeof tool?.run === 'function') continue
     throw new UsageError('bad-value', `Expected a function, or an object with the function run, for the tool ${name}.`)
   }
+}
+
+/** @throws InputError `unfit-template` if the template does not tell the model of these functions */
+export function requireTold(tools: Tools, template: ChatTemplate | null): void {
+  const names = Object.keys(tools)
+  if (names.length === 0 || template?.readsTools) return
+  const why = template ? 'the chat template shows it no tools' : 'there is no chat template'
+  throw new InputError(
+    'unfit-template',
+    `The model would not know of the functions ${names.join(', ')}: ${why}; name a template that knows tools (the option template).`,
+  )
 }

@@ -157,6 +157,7 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
   }
   for (const message of session.notices) await report({ type: 'notice', message })
   let isIdleTold = false
+  let isErrorTold = false
   for (;;) {
     const early = await control.unlessStopped(session.data.prepare(session.state.step))
     if (early) await report({ type: 'notice', message: early })
@@ -192,12 +193,19 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
     }
     const taken = await measured(() => takeStep(session))
     if (!taken) return true
+    if (session.toolError !== null && !isErrorTold) {
+      isErrorTold = true
+      await report({ type: 'notice', message: toolNotice(session.toolError) })
+    }
     if (session.objective.sample && taken.gradNorm === 0 && !isIdleTold) {
       isIdleTold = true
       await report({ type: 'notice', message: idleNotice(taken) })
     }
   }
 }
+
+const toolNotice = (error: string): string =>
+  `A function that the model called failed, and others may (toolErrors in metrics.jsonl): ${error}. Only the model is told of each.`
 
 const idleNotice = ({ step }: StepEvent): string =>
   `Step ${step} changed nothing, and others may not either: all answers to each of its prompts have the same reward (zeroStd in metrics.jsonl).`

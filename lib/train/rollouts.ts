@@ -60,7 +60,9 @@ async function sampledSteps(session: Session, first: number, steps: number): Pro
   for (let step = first; step < Math.min(first + steps, data.totalSteps); step++) {
     const own = await sampledFor(session, await data.rowsOfStep(step), { draws: step })
     if ((await sync.agree()).drop) throw DROPPED
-    sampled.push(await onAllRanks(session, own))
+    const all = await onAllRanks(session, own)
+    session.toolError ??= all.toolError ?? null
+    sampled.push(all)
   }
   return sampled
 }
@@ -112,6 +114,7 @@ async function onAllRanks({ sync }: Session, own: SampledStep): Promise<SampledR
     rollouts: own.rows.map(({ row }) => own.rollouts.get(row)!),
     metrics: own.metrics,
     records: own.records,
+    toolError: own.toolError,
   })) as SampledRecord[]
   const places = records.flatMap(({ rows }, rank) => rows.map(({ row }, i) => ({ row, rank, i })))
   places.sort((a, b) => a.row - b.row)
@@ -127,5 +130,6 @@ async function onAllRanks({ sync }: Session, own: SampledStep): Promise<SampledR
     rollouts: places.map(({ rank, i }) => records[rank]!.rollouts[i]!),
     metrics,
     records: places.map(({ rank, i }) => records[rank]!.records[i]!),
+    toolError: records.find(({ toolError }) => toolError !== undefined)?.toolError,
   }
 }

@@ -68,4 +68,6 @@ export interface Session {
   /** Whether trained values are those after the last step, whose metrics are written, and nothing is saving them. */
   canBeSaved: boolean
   ended: boolean
+  /** The first error of a function that the model called; null if there was none. */
+  toolError: string | null
 }

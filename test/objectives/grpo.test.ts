@@ -2,10 +2,12 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test, vi } from 'vitest'
+import type { Message } from '../../lib/data/templates/template.js'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { initModel } from '../../lib/models/load-model.js'
 import type { Model } from '../../lib/models/model.js'
 import { type GrpoOptions, grpo } from '../../lib/objectives/grpo.js'
+import type { Objective } from '../../lib/objectives/objective.js'
 import type { Question } from '../../lib/objectives/questions.js'
 import type { JudgedAnswer } from '../../lib/objectives/rewards.js'
 import type { AnswerRequest, SampleContext } from '../../lib/objectives/rollouts.js'
@@ -74,7 +76,7 @@ async function run(changes: Partial<GrpoOptions> = {}, more: Partial<TrainOption
   for await (const event of run) {
     if (event.type === 'notice') ended.notices.push(event.message)
     if (event.type !== 'step') continue
-    const { samplingSeconds, rewardSeconds, ...metrics } = event.metrics!
+    const { samplingSeconds, rewardSeconds, ...metrics } = event.metrics ?? {}
     ended.steps.push({ loss: event.loss, gradNorm: event.gradNorm, metrics })
   }
   await run.finished
@@ -248,6 +250,7 @@ describe('what goes wrong', () => {
     ['NaN', () => Number.NaN, 'it is NaN'],
     ['a text', () => 'good' as unknown as number, 'it is no number \\(string\\)'],
     ['an error', () => Promise.reject(new Error('no network')), 'no network'],
+    ['a bug', () => (({}) as { next(): number }).next(), 'TypeError: {}.next is not a function'],
     ['silence', () => new Promise<number>(() => {}), 'no answer within 0.05 seconds'],
   ])('a reward that gives %s is named, or replaced', async (_, reward, why) => {
     const rewards = { judge: reward }
@@ -273,10 +276,41 @@ describe('what goes wrong', () => {
     [{ rewards: [short, short] }, 'short twice'],
     [{ rewards: [short], rewardWeights: [1, 2] }, 'a weight for each of the 1 rewards'],
     [{ rewards: [short], tools: { search: 1 as never } }, 'the tool search'],
+    [{ rewards: [short], tools: 5 as never }, 'Expected functions by name for tools of grpo but received 5.'],
     [{ rewards: [short], importanceSamplingMode: 'token_mask' as const, temperature: 0.5 }, 'importanceSamplingMode'],
     [{ rewards: [short], groupSize: 1 }, 'groupSize'],
   ])('options %o are refused', (options, message) => {
     expect(() => grpo(options as GrpoOptions)).toThrow(message)
+  })
+
+  test('functions that the template does not tell the model of are refused, those of rows are counted', async () => {
+    const tools = { add: () => 1 }
+    await expect(run({ tools }, { maxSteps: 1 })).rejects.toMatchObject({
+      code: 'unfit-template',
+      message: expect.stringContaining('would not know of the functions add: the chat template shows it no tools'),
+    })
+    const own = data.map((row) => ({ ...row, tools: toolSchemas(tools) }))
+    const { notices } = await run({}, { maxSteps: 1, data: own })
+    expect(notices.join()).toContain('shows nothing of the tools of 6 prompts')
+  })
+
+  test('a function that fails is said once, with its first error', async () => {
+    let step = 0
+    const objective: Objective = {
+      name: 'own',
+      loss: async (model, batch, options) => ({ ...(await model.lossAsync(batch, options)), weight: 1 }),
+      sample: async (rows) => ({
+        rows,
+        rollouts: new Map(rows.map(({ row }) => [row, { advantage: 1 }])),
+        metrics: {},
+        records: rows.map(() => ({})),
+        toolError: ++step > 1 ? `look: TypeError: db.prepare is not a function (${step})` : undefined,
+      }),
+    }
+    const { notices } = await run({}, { objective, maxSteps: 4, data: [{ input_ids: [1, 2, 3] }], batchSize: 1 })
+    expect(notices.filter((notice) => notice.includes('failed'))).toEqual([
+      'A function that the model called failed, and others may (toolErrors in metrics.jsonl): look: TypeError: db.prepare is not a function (2). Only the model is told of each.',
+    ])
   })
 
   test('prompts may be those of the objective', async () => {
@@ -358,9 +392,10 @@ describe('several turns', () => {
       sum: async (values) => values,
     }
     const judged: JudgedAnswer[] = []
-    const rewards = { judge: (answer: JudgedAnswer) => judged.push(answer) }
+    const judge = (answer: JudgedAnswer) => judged.push(answer)
+    const rewards = { ...(options.rewards as object), judge }
     const asked = await question(model, options.tools)
-    const objective = grpo({ rewards, maxNewTokens: 200, ...options })
+    const objective = grpo({ maxNewTokens: 200, ...options, rewards })
     const step = await objective.sample!([{ pieces: [asked], row: 0 }], context)
     const [{ ids, mask }] = step.rows[0]!.pieces as [Question]
     const trained = await tokenizer.decode([...ids].filter((_, i) => mask[i] === 1))
@@ -399,9 +434,55 @@ describe('several turns', () => {
       { add: () => new Promise(() => {}) },
       'Error: There was no answer within 0.05 seconds.',
     ],
-  ])('what a function that fails says is told to the model: %s', async (_, turn, tools, told) => {
-    const { text } = await said([turn, 'Sorry.'], { tools, toolTimeout: 0.05 })
+    [
+      'a bug',
+      '<tool_call>{"name": "add", "arguments": {}}</tool_call>',
+      { add: () => (({}) as { prepare(): string }).prepare() },
+      'Error: {}.prepare is not a function',
+    ],
+    [
+      'a long text',
+      '<tool_call>{"name": "add", "arguments": {}}</tool_call>',
+      { add: () => 'x'.repeat(3e6) },
+      'Error: Its text has 3000000 characters, more than 262144.',
+    ],
+  ])('what a function that fails says is told to the model, and counted: %s', async (_, turn, tools, told) => {
+    const { text, step } = await said([turn, 'Sorry.'], { tools, toolTimeout: 0.05 })
     expect(text).toContain(`<tool>${told}<|end|>`)
+    expect(step.metrics.toolErrors).toEqual({ sum: 1, weight: 1 })
+    expect(step.toolError).toContain(told.replace(/^Error: |\.$/g, ''))
+  })
+
+  test('what functions, environments and rewards do to their arguments changes nothing', async () => {
+    const tools = {
+      add: (args: Record<string, unknown>) => {
+        for (const name of Object.keys(args)) delete args[name]
+        return 6
+      },
+    }
+    const environment = () => ({
+      reset(row: Record<string, unknown>) {
+        row.answer = '7'
+      },
+    })
+    const spoil = (answer: JudgedAnswer) => {
+      const { ids, messages, row } = answer as unknown as {
+        ids: number[]
+        messages: Message[]
+        row: Record<string, unknown>
+      }
+      ids.reverse().push(1)
+      messages.splice(0, 1)
+      messages[0]!.content = 'other'
+      delete row.answer
+      return 0
+    }
+    const turns = [call, 'It is 6.']
+    const usual = await said(turns, { tools: { add: () => 6 } })
+    const spoilt = await said(turns, { tools, environment, rewards: { spoil } })
+    expect(spoilt.text).toBe(usual.text)
+    expect(spoilt.answer).toEqual({ ...usual.answer, environment: expect.anything(), signal: expect.anything() })
+    expect(spoilt.step.records).toMatchObject([{ messages: usual.answer.messages }])
   })
 
   test('an environment keeps the state of an episode', async () => {
@@ -425,9 +506,27 @@ describe('several turns', () => {
   test.each([
     ['reset', { reset: () => Promise.reject(new Error('no board')) }, 'reset failed: no board'],
     ['step', { step: () => new Promise(() => {}) }, 'step failed: There was no answer within 0.05 seconds'],
+    ['text', { reset: () => 'x'.repeat(3e6) }, 'reset failed: Its text has 3000000 characters, more than 262144'],
+    ['bug', { step: () => (({}) as { next(): string }).next() }, 'step failed: TypeError: {}.next is not a function'],
   ])('an environment whose %s fails is named', async (_, environment, why) => {
     const failed = said(['1'], { environment: () => environment, toolTimeout: 0.05 })
     await expect(failed).rejects.toMatchObject({ code: 'failed-environment', message: `The environment's ${why}.` })
+  })
+
+  test.each<[string, () => unknown, string]>([
+    ['throws', () => JSON.parse('board'), 'The environment failed: SyntaxError: Unexpected token'],
+    ['is none', () => 5, 'Expected an object with reset, step or tools from environment but received 5.'],
+    [
+      'has a step that is none',
+      () => ({ step: 'on' }),
+      'Expected a function for step of environment but received "on".',
+    ],
+    ['has no functions', () => ({ tools: 5 }), 'Expected functions by name for tools of environment but received 5.'],
+    ['has a tool that is none', () => ({ tools: { add: 5 } }), 'for the tool add.'],
+    ['has tools that are not told', () => ({ tools: { add: () => 1 } }), 'would not know of the functions add'],
+  ])('an environment that %s is refused', async (_, environment, message) => {
+    const failed = said(['1'], { environment: environment as GrpoOptions['environment'] })
+    await expect(failed).rejects.toThrow(message)
   })
 
   test('turns are limited', async () => {

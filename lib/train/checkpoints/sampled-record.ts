@@ -10,5 +10,6 @@ export const SampledRecordSchema = z.object({
   ),
   metrics: z.record(z.string(), z.object({ sum: z.number(), weight: z.number() })),
   records: z.array(z.looseObject({})),
+  toolError: z.string().optional(),
 })
 export type SampledRecord = z.output<typeof SampledRecordSchema>

@@ -208,6 +208,7 @@ async function setUpIn(
     peakMemoryBytes: 0,
     canBeSaved: true,
     ended: false,
+    toolError: null,
   }
 }
 
