@@ -68,13 +68,16 @@ async function readerOf(template: ChatTemplate, context: TemplateContext): Promi
 }
 
 async function constraintOf(
-  { schema: given, grammar, regex, choices }: GenerateSettings,
+  { schema: given, jsonSpacing, grammar, regex, choices }: GenerateSettings,
   { tokenizer, vocabularySize, eosIds }: ConstraintTokens,
 ): Promise<Constraint | undefined> {
   const schema = typeof given === 'string' ? await schemaIn(given) : given
   const options = Object.entries({ schema, grammar, regex, choices }).filter(([, value]) => value !== undefined)
   if (options.length === 0) return undefined
-  return openConstraint(Object.fromEntries(options), { tokenizer, ...(vocabularySize && { vocabularySize }), eosIds })
+  return openConstraint(
+    { ...Object.fromEntries(options), jsonSpacing },
+    { tokenizer, ...(vocabularySize && { vocabularySize }), eosIds },
+  )
 }
 
 /** Reads a schema that is JSON itself, or in a file. */

@@ -16,6 +16,7 @@ export {
 } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema, encodingOptions, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
+export { JSON_SPACINGS, type JsonSpacing } from './constraint.js'
 export { DashboardSchema, ReportSchema } from './dashboard.js'
 export {
   fullLearningRate,

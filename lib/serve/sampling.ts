@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import type { LanguageModel } from '../generate/index.js'
+import { JSON_SPACINGS } from '../options/index.js'
 import {
   eitherOf,
   flagField,
@@ -11,6 +12,7 @@ import {
   textField,
   type Unsupported,
   wholeField,
+  wordField,
   wrongField,
 } from './fields.js'
 import type { TextCall } from './text-writer.js'
@@ -59,6 +61,7 @@ export const samplingFields = {
     )
     .refine((given) => Object.keys(given).length === 1, { error: constraint })
     .optional(),
+  json_spacing: wordField(JSON_SPACINGS).default('either'),
 }
 
 /** Parameters of others that would change the text. */
@@ -97,6 +100,7 @@ export function samplingOf(body: SamplingBody, { config }: Pick<LanguageModel, '
     logitBias,
     stop: [body.stop].flat(),
     seed: body.seed ?? randomInt(2 ** 47),
+    jsonSpacing: body.json_spacing,
     ...(constrained && {
       schema: constrained.json,
       regex: constrained.regex,

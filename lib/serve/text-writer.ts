@@ -3,6 +3,7 @@
 import type { Message } from '../data/templates/template.js'
 import type { EngineUsage } from '../engine/index.js'
 import type { FirstToken, LanguageModel, TokenText } from '../generate/index.js'
+import type { JsonSpacing } from '../options/index.js'
 
 /** A call of a function that a model has written. */
 export interface WrittenCall {
@@ -58,6 +59,8 @@ export interface TextCall {
   readonly promptLogprobs?: boolean
   /** A JSON schema that the text fits. */
   readonly schema?: object | boolean
+  /** The spacing of the JSON of a schema. */
+  readonly jsonSpacing?: JsonSpacing
   readonly grammar?: string
   readonly regex?: string
   readonly choices?: string[]

@@ -16,16 +16,22 @@ import { UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
+import { JSON_SPACINGS, type JsonSpacing } from '../../options/constraint.js'
 import { Inexpressible } from './inexpressible.js'
 import { GrammarRules, type Language, textLanguage } from './language.js'
 import { regexLanguage, WHOLE_TEXT } from './regex.js'
 import { schemaGrammar } from './schema-grammar.js'
 import { type CompiledGrammar, type GrammarMatcher, loadXGrammar, type XGrammar } from './xgrammar.js'
 
-/** What a text has to be; exactly one of these. */
+/** What a text has to be: exactly one of `schema`, `grammar`, `regex` and `choices`. */
 export interface ConstraintOptions {
-  /** JSON that is valid against a JSON schema, or against a schema of zod 4. It is written on one line, with `", "` and `": "`. */
+  /** JSON, on one line, that is valid against a JSON schema, or against a schema of zod 4. */
   schema?: unknown
+  /**
+   * The spacing of the JSON of a schema: `compact` is that of `JSON.stringify`, `spaced` has a space after each comma and colon, as
+   * Python's `json.dumps`. By default `either`: the first separator decides for the whole text.
+   */
+  jsonSpacing?: JsonSpacing
   /** A text of a grammar in EBNF whose first rule is `root`, as XGrammar reads it. */
   grammar?: string
   /** A text that a regular expression matches as a whole. */
@@ -67,6 +73,7 @@ const MOST_TOKENS = 2 ** 22
 const constraintArguments = {
   options: optionsSchema('the options of a constraint', {
     schema: custom('a JSON schema or a schema of zod 4', isSchema).optional(),
+    jsonSpacing: z.enum(JSON_SPACINGS).optional(),
     grammar: aText.optional(),
     regex: aText.optional(),
     choices: expecting('a list of one text or more', z.array(aText).min(1)).optional(),
@@ -144,7 +151,7 @@ class GrammarConstraint implements Constraint {
 }
 
 async function grammarSource(options: ConstraintOptions): Promise<string> {
-  const { schema, grammar, regex, choices } = options
+  const { schema, jsonSpacing, grammar, regex, choices } = options
   if ([schema, grammar, regex, choices].filter((one) => one !== undefined).length !== 1) {
     throw new UsageError(
       'unfit-options',
@@ -159,7 +166,8 @@ async function grammarSource(options: ConstraintOptions): Promise<string> {
   if (choices) return grammarOf({ any: choices.map(textLanguage) })
   try {
     if (regex !== undefined) return grammarOf(regexLanguage(regex, WHOLE_TEXT))
-    return schemaGrammar(isObject(schema) && '_zod' in schema ? jsonSchemaOf(schema as unknown as z.ZodType) : schema)
+    const json = isObject(schema) && '_zod' in schema ? jsonSchemaOf(schema as unknown as z.ZodType) : schema
+    return schemaGrammar(json, jsonSpacing)
   } catch (cause) {
     const isDeep = cause instanceof RangeError
     if (!isDeep && !(cause instanceof Inexpressible)) throw cause

@@ -1,6 +1,8 @@
 /** Makes grammars of the documents that are valid against a JSON schema. */
 import { z } from 'zod'
 import { isObject } from '../../common/arguments.js'
+import { shortened } from '../../common/printable.js'
+import type { JsonSpacing } from '../../options/constraint.js'
 import { Inexpressible } from './inexpressible.js'
 import { ALL_CODES, GrammarRules, type Language, oneInJson, textLanguage, without } from './language.js'
 import { integerPattern, type NumberBounds, numberPattern } from './numbers.js'
@@ -26,7 +28,41 @@ const ANNOTATIONS = [
   ...['deprecated', 'readOnly', 'writeOnly', 'contentEncoding', 'contentMediaType', 'nullable'],
 ]
 /** Keywords each of which says all that a schema says. */
-const WHOLE = ['$ref', 'anyOf', 'oneOf', 'allOf', 'enum', 'const']
+const WHOLE = ['$ref', 'anyOf', 'oneOf', 'allOf', 'enum', 'const'] as const
+const isWholeNumber = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0
+const isSchema = (value: unknown): boolean => typeof value === 'boolean' || isObject(value)
+const isList = (value: unknown, isMember: (one: unknown) => boolean, least = 0): boolean =>
+  Array.isArray(value) && value.length >= least && value.every(isMember)
+
+/** Keywords by their values. */
+const VALUES: readonly (readonly [
+  words: string,
+  isFitting: (value: unknown) => boolean,
+  keywords: readonly string[],
+])[] = [
+  [
+    'a whole number',
+    isWholeNumber,
+    ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'],
+  ],
+  ['a number', Number.isFinite, KEYWORDS.number],
+  ['a text', (value) => typeof value === 'string', ['$ref', 'pattern', 'format']],
+  ['a schema', isSchema, ['items', 'additionalProperties', 'propertyNames']],
+  ['a list of schemas', (value) => isList(value, isSchema), ['prefixItems']],
+  ['a list of one schema or more', (value) => isList(value, isSchema, 1), ['anyOf', 'oneOf', 'allOf']],
+  ['an object of schemas', (value) => isObject(value) && Object.values(value).every(isSchema), ['properties']],
+  ['a list of texts', (value) => isList(value, (one) => typeof one === 'string'), ['required']],
+  ['a list', Array.isArray, ['enum']],
+  [
+    'a type or a list of types',
+    (value) => isList([value].flat(), (one) => typeof one === 'string' && Object.hasOwn(KEYWORDS, one), 1),
+    ['type'],
+  ],
+]
+const VALUE_OF = new Map(
+  VALUES.flatMap(([words, isFitting, keywords]) => keywords.map((key) => [key, { words, isFitting }])),
+)
+
 const KNOWN: ReadonlySet<string> = new Set([...ANNOTATIONS, ...WHOLE, 'type', ...Object.values(KEYWORDS).flat()])
 
 /** Formats that are enforced. */
@@ -57,29 +93,55 @@ const STRING = quoted(anyNumber({ any: [CHARACTER, { row: [textLanguage('\\u'), 
 const INTEGER = '-?(?:0|[1-9][0-9]{0,17})'
 const NUMBER = `${INTEGER}(?:\\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,2})?`
 
+/** What stands between members, and between a key and its value. */
+const SEPARATORS = { compact: { comma: ',', colon: ':' }, spaced: { comma: ', ', colon: ': ' } } as const
+
 /**
  * Returns the grammar (EBNF, as XGrammar reads it) of documents that are valid against a JSON schema, on one line, with properties
  * in the schema's order and no others where the schema names some.
  * @throws Inexpressible that names what the schema asks for and no grammar here can give
  */
-export function schemaGrammar(schema: unknown): string {
-  return new SchemaReader(schema).grammar()
+export function schemaGrammar(schema: unknown, spacing: JsonSpacing = 'either'): string {
+  return new SchemaReader(schema).grammar(spacing)
 }
 
 class SchemaReader {
   readonly #root: unknown
   readonly #rules = new GrammarRules()
-  /** Rules of what every schema may ask for. */
+  /** Rules without separators, which both spacings share, by what they are of. */
   readonly #common = new Map<string, string>()
   /** Rules of schemas that others refer to. */
   readonly #referred = new Map<string, string>()
+  /** References that are followed here and have no character before them. */
+  #followed: readonly string[] = []
+  #anyValue: string | undefined
+  #spacing: keyof typeof SEPARATORS = 'compact'
+  #hasSeparators = false
 
   constructor(root: unknown) {
     this.#root = root
   }
 
-  grammar(): string {
-    return this.#rules.grammar(this.#of(this.#root, '#'))
+  grammar(spacing: JsonSpacing): string {
+    const first = this.#whole(spacing === 'either' ? 'compact' : spacing)
+    const isBoth = spacing === 'either' && this.#hasSeparators
+    return this.#rules.grammar(isBoth ? either([first, this.#whole('spaced')]) : first)
+  }
+
+  #whole(spacing: keyof typeof SEPARATORS): string {
+    this.#spacing = spacing
+    this.#referred.clear()
+    this.#anyValue = undefined
+    return this.#of(this.#root, '#')
+  }
+
+  get #separators(): { readonly comma: string; readonly colon: string } {
+    this.#hasSeparators = true
+    return SEPARATORS[this.#spacing]
+  }
+
+  get #comma(): string {
+    return literal(this.#separators.comma)
   }
 
   #rule(body: string): string {
@@ -88,7 +150,7 @@ class SchemaReader {
 
   /** Returns the rule of a pattern without anchors whose texts are JSON. */
   #pattern(source: string): string {
-    return this.#rules.addLanguage(regexLanguage(source, WHOLE_TEXT))
+    return this.#commonRule(`pattern ${source}`, () => this.#rules.addLanguage(regexLanguage(source, WHOLE_TEXT)))
   }
 
   #commonRule(name: string, make: () => string): string {
@@ -105,77 +167,102 @@ class SchemaReader {
 
   /** Returns the rule of any value of JSON. */
   #value(): string {
-    return this.#commonRule('value', () =>
-      this.#rules.add((value) => {
-        const string = this.#string()
-        this.#common.set('value', value)
-        const member = this.#rule(`${string} ": " ${value}`)
-        const object = this.#rule(`"{" (${member} (", " ${member})*)? "}"`)
-        const array = this.#rule(`"[" (${value} (", " ${value})*)? "]"`)
-        return `${object} | ${array} | ${string} | ${this.#number('number')} | "true" | "false" | "null"`
-      }),
-    )
+    this.#anyValue ??= this.#rules.add((value) => {
+      this.#anyValue = value
+      const string = this.#string()
+      const member = this.#rule(`${string} ${literal(this.#separators.colon)} ${value}`)
+      const object = this.#rule(`"{" (${member} (${this.#comma} ${member})*)? "}"`)
+      const array = this.#rule(`"[" (${value} (${this.#comma} ${value})*)? "]"`)
+      return `${object} | ${array} | ${string} | ${this.#number('number')} | "true" | "false" | "null"`
+    })
+    return this.#anyValue
   }
 
   #number(type: string): string {
-    return this.#commonRule(type, () => this.#pattern(type === 'integer' ? INTEGER : NUMBER))
+    return this.#pattern(type === 'integer' ? INTEGER : NUMBER)
   }
 
-  #of(schema: unknown, path: string): string {
-    if (schema === true) return this.#value()
-    if (!isObject(schema)) throw new Inexpressible(`${JSON.stringify(schema)} at ${path}`)
-    const says = Object.keys(schema).filter((key) => !ANNOTATIONS.includes(key))
-    const unknown = says.find((key) => !KNOWN.has(key))
-    if (unknown !== undefined) throw new Inexpressible(`${unknown} at ${path}`)
-    const whole = WHOLE.find((key) => key in schema)
+  #of(given: unknown, path: string): string {
+    if (given === true) return this.#value()
+    const schema = checked(given, path)
+    const whole = wholeOf(schema, path)
     if (whole === undefined) return this.#ofTypes(schema, path)
-    const isValue = whole === 'enum' || whole === 'const'
-    const other = says.find((key) => key !== whole && !(isValue && key === 'type'))
-    if (other !== undefined) throw new Inexpressible(`${other} beside ${whole} at ${path}`)
-    const given = schema[whole]
-    if (whole === '$ref') return this.#reference(given, path)
-    if (isValue) return this.#values(whole === 'const' ? [given] : given, schema, path)
-    if (!Array.isArray(given) || given.length === 0) throw new Inexpressible(`${whole} at ${path}`)
-    if (whole === 'allOf' && given.length > 1) throw new Inexpressible(`allOf of several schemas at ${path}`)
-    if (whole === 'oneOf' && !this.#areDisjoint(given)) {
+    if (whole === '$ref') return this.#reference(schema, path)
+    if (whole === 'enum' || whole === 'const') return this.#values(valuesOf(schema), path)
+    return either(this.#parts(schema, whole, path).map((part, i) => this.#of(part, `${path}/${whole}/${i}`)))
+  }
+
+  /** Returns the schemas of which a document has to fit one. */
+  #parts(schema: Schema, whole: 'anyOf' | 'oneOf' | 'allOf', path: string): readonly unknown[] {
+    const parts = schema[whole] as readonly unknown[]
+    if (whole === 'allOf' && parts.length > 1) throw new Inexpressible(`allOf of several schemas at ${path}`)
+    if (whole === 'oneOf' && !this.#areDisjoint(parts)) {
       throw new Inexpressible(`oneOf at ${path}, whose schemas are not told apart by a constant or a type`)
     }
-    return either(given.map((part, i) => this.#of(part, `${path}/${whole}/${i}`)))
+    return parts
   }
 
-  #values(values: unknown, schema: Schema, path: string): string {
-    const types = schema.type === undefined ? undefined : [schema.type].flat()
-    const fitting = (Array.isArray(values) ? values : []).filter(
-      (value) => types === undefined || typesOfValue(value).some((type) => types.includes(type)),
+  #values(values: readonly unknown[], path: string): string {
+    if (values.length === 0) throw new Inexpressible(`no value at ${path}`)
+    const texts = values.map((value) => this.#text(value))
+    return this.#within(path, () =>
+      this.#commonRule(`values ${texts.join()}`, () => this.#rules.addLanguage({ any: texts.map(textLanguage) })),
     )
-    if (fitting.length === 0) throw new Inexpressible(`no value at ${path}`)
-    return this.#rules.addLanguage({ any: fitting.map((value) => textLanguage(JSON.stringify(value))) })
   }
 
-  #reference(pointer: unknown, path: string): string {
-    const found = resolve(this.#root, pointer)
-    if (typeof pointer !== 'string' || found === undefined)
-      throw new Inexpressible(`the reference ${pointer} at ${path}`)
-    const known = this.#referred.get(pointer)
-    if (known) return known
-    return this.#rules.add((name) => {
-      this.#referred.set(pointer, name)
-      return this.#of(found, pointer)
+  /** Returns the JSON of a value. */
+  #text(value: unknown): string {
+    if (!Array.isArray(value) && !isObject(value)) return JSON.stringify(value)
+    const { comma, colon } = this.#separators
+    if (Array.isArray(value)) return `[${value.map((one) => this.#text(one)).join(comma)}]`
+    const members = Object.entries(value).map(([key, one]) => `${JSON.stringify(key)}${colon}${this.#text(one)}`)
+    return `{${members.join(comma)}}`
+  }
+
+  #reference(schema: Schema, path: string): string {
+    return this.#follow(schema, path, (found, pointer) => {
+      const known = this.#referred.get(pointer)
+      if (known) return known
+      return this.#rules.add((name) => {
+        this.#referred.set(pointer, name)
+        return this.#of(found, pointer)
+      })
     })
+  }
+
+  /** Reads what a schema refers to. */
+  #follow<Result>({ $ref }: Schema, path: string, read: (found: unknown, pointer: string) => Result): Result {
+    const pointer = $ref as string
+    const found = resolve(this.#root, pointer)
+    if (found === undefined) throw new Inexpressible(`the reference ${pointer} at ${path}`)
+    if (this.#followed.includes(pointer))
+      throw new Inexpressible(`the reference ${pointer} at ${path}, which leads back to itself`)
+    return this.#following([...this.#followed, pointer], () => read(found, pointer))
+  }
+
+  #following<Result>(references: readonly string[], read: () => Result): Result {
+    const before = this.#followed
+    this.#followed = references
+    const result = read()
+    this.#followed = before
+    return result
+  }
+
+  /** Returns the rule of a schema that follows a character of what contains it. */
+  #inner(schema: unknown, path: string): string {
+    return this.#following([], () => this.#of(schema, path))
   }
 
   #ofTypes(schema: Schema, path: string): string {
     const types = typesOf(schema)
     if (types.length === 0) return this.#value()
-    const unknown = types.find((type) => !(type in KEYWORDS))
-    if (unknown !== undefined) throw new Inexpressible(`the type ${unknown} at ${path}`)
     return either(types.map((type) => this.#ofType(type as Type, schema, path)))
   }
 
   #ofType(type: Type, schema: Schema, path: string): string {
     if (type === 'boolean') return '("true" | "false")'
     if (type === 'null') return '"null"'
-    if (type === 'string') return this.#text(schema, path)
+    if (type === 'string') return this.#ofString(schema, path)
     if (type === 'object') return this.#object(schema, path)
     if (type === 'array') return this.#array(schema, path)
     if (KEYWORDS.number.every((key) => schema[key] === undefined)) return this.#number(type)
@@ -183,21 +270,26 @@ class SchemaReader {
     return this.#within(path, () => this.#pattern(pattern(schema as NumberBounds)))
   }
 
-  #text({ minLength, maxLength, pattern, format }: Schema, path: string): string {
-    const hasLength = minLength !== undefined || maxLength !== undefined
-    const regex = typeof pattern === 'string' ? pattern : FORMATS[String(format)]?.source
+  #ofString({ minLength = 0, maxLength = Number.POSITIVE_INFINITY, pattern, format }: Schema, path: string): string {
+    const [least, most] = [Number(minLength), Number(maxLength)]
+    const hasLength = least > 0 || most !== Number.POSITIVE_INFINITY
+    const regex = (pattern as string | undefined) ?? FORMATS[String(format)]?.source
     if (regex === undefined && format !== undefined) throw new Inexpressible(`the format ${format} at ${path}`)
     if (regex !== undefined && hasLength) throw new Inexpressible(`a length beside a pattern or format at ${path}`)
     if (regex !== undefined) {
-      const inside = regexLanguage(regex, { one: oneInJson, around: anyNumber(CHARACTER) })
-      return this.#within(path, () => this.#rules.addLanguage(quoted(inside)))
+      return this.#within(path, () =>
+        this.#commonRule(`string ${regex}`, () =>
+          this.#rules.addLanguage(quoted(regexLanguage(regex, { one: oneInJson, around: anyNumber(CHARACTER) }))),
+        ),
+      )
     }
     if (!hasLength) return this.#string()
-    const [least, most] = [Number(minLength ?? 0), Number(maxLength ?? Number.POSITIVE_INFINITY)]
-    const length = most === Number.POSITIVE_INFINITY ? least : most
-    if (length > MOST_LENGTH) throw new Inexpressible(`a length above ${MOST_LENGTH} at ${path}`)
+    if (least > most) throw new Inexpressible(`minLength above maxLength at ${path}`)
+    if ((most === Number.POSITIVE_INFINITY ? least : most) > MOST_LENGTH)
+      throw new Inexpressible(`a length above ${MOST_LENGTH} at ${path}`)
     // A negated class, which the library knows as characters of UTF-8, compiles far faster than a state for each of their bytes.
-    return `"\\"" ${repeated('[^\\"\\\\\\x00-\\x1f]', least, most)} "\\""`
+    const text = `"\\"" ${repeated('[^\\"\\\\\\x00-\\x1f]', least, most)} "\\""`
+    return this.#commonRule(`length ${text}`, () => this.#rule(text))
   }
 
   /** Adds to what is not expressible where it is asked for. */
@@ -210,64 +302,94 @@ class SchemaReader {
   }
 
   #object(schema: Schema, path: string): string {
-    const { additionalProperties: others, propertyNames, minProperties = 0, maxProperties } = schema
-    const required = Array.isArray(schema.required) ? schema.required.map(String) : []
-    const named = isObject(propertyNames) && Array.isArray(propertyNames.enum) ? propertyNames.enum.map(String) : []
-    const given = isObject(schema.properties) ? schema.properties : {}
-    const keys = [...new Set([...Object.keys(given), ...named, ...required])]
-    const least = Number(minProperties)
-    if (keys.length === 0) return this.#map(others, propertyNames, least, maxProperties, path)
+    const { additionalProperties: others = true, propertyNames, minProperties, maxProperties } = schema
+    const { required: needed = [], properties: given = {} } = schema as { required?: string[]; properties?: Schema }
+    const [least, most] = [Number(minProperties ?? 0), Number(maxProperties ?? Number.POSITIVE_INFINITY)]
+    const names = this.#namesIn(propertyNames, `${path}/propertyNames`)
+    const listed = [...new Set([...Object.keys(given), ...(names ?? []), ...needed])]
+    if (listed.length === 0) return this.#map(others, names ? false : propertyNames, { least, most }, path)
     if (isObject(others) && Object.keys(others).length > 0 && Object.keys(given).length > 0) {
       throw new Inexpressible(`additionalProperties with a schema beside properties at ${path}`)
     }
-    if (propertyNames !== undefined && named.length === 0)
+    if (propertyNames !== undefined && propertyNames !== true && !names)
       throw new Inexpressible(`propertyNames beside properties at ${path}`)
-    if (least > required.length) throw new Inexpressible(`minProperties at ${path}`)
-    if (maxProperties !== undefined && Number(maxProperties) < keys.length)
-      throw new Inexpressible(`maxProperties at ${path}`)
+    const isOpen = (key: string) =>
+      (names?.includes(key) ?? true) && (Object.hasOwn(given, key) ? given[key] : others) !== false
+    const closed = needed.find((key) => !isOpen(key))
+    if (closed !== undefined)
+      throw new Inexpressible(`the property ${closed} at ${path}, which is required and forbidden`)
+    const keys = listed.filter(isOpen)
+    if (least > needed.length) throw new Inexpressible(`minProperties at ${path}`)
+    if (most < keys.length) throw new Inexpressible(`maxProperties at ${path}`)
     /** What follows when all properties from here on are left, with a comma before the next and without. */
     let [next, first] = ['""', '""']
     for (const key of keys.reverse()) {
-      if (given[key] === false && !required.includes(key)) continue
-      const value = this.#of(Object.hasOwn(given, key) ? given[key] : (others ?? true), `${path}/properties/${key}`)
-      const entry = `${literal(`${JSON.stringify(key)}: `)} ${value}`
-      const isRequired = required.includes(key)
+      const value = this.#inner(Object.hasOwn(given, key) ? given[key] : others, `${path}/properties/${key}`)
+      const entry = `${literal(JSON.stringify(key) + this.#separators.colon)} ${value}`
+      const isRequired = needed.includes(key)
       const rest = next
-      next = this.#rule(either([`(", " ${entry} ${rest})`, ...(isRequired ? [] : [next])]))
+      next = this.#rule(either([`(${this.#comma} ${entry} ${rest})`, ...(isRequired ? [] : [next])]))
       first = this.#rule(either([`(${entry} ${rest})`, ...(isRequired ? [] : [first])]))
     }
     return `"{" ${first} "}"`
   }
 
   /** An object of any properties. JSON may repeat a key, so no least number above one can be enforced. */
-  #map(others: unknown, names: unknown, least: number, most: unknown, path: string): string {
+  #map(others: unknown, names: unknown, { least, most }: { least: number; most: number }, path: string): string {
     if (least > 1) throw new Inexpressible(`minProperties at ${path}`)
-    if (others === false || most === 0) {
+    const key = others === false || most === 0 ? undefined : this.#key(names ?? true, `${path}/propertyNames`)
+    if (key === undefined) {
       if (least > 0) throw new Inexpressible(`an object with a property and without at ${path}`)
       return '"{}"'
     }
-    const key =
-      names === undefined
-        ? this.#string()
-        : this.#ofType('string', isObject(names) ? names : {}, `${path}/propertyNames`)
-    const entry = this.#rule(`${key} ": " ${this.#of(others ?? true, `${path}/additionalProperties`)}`)
-    const more = repeated(`", " ${entry}`, 0, Number(most ?? Number.POSITIVE_INFINITY) - 1)
+    const value = this.#inner(others, `${path}/additionalProperties`)
+    const entry = this.#rule(`${key} ${literal(this.#separators.colon)} ${value}`)
+    const more = repeated(`${this.#comma} ${entry}`, 0, most - 1)
     return `"{" (${entry} ${more})${least === 0 ? '?' : ''} "}"`
   }
 
-  #array({ items = true, prefixItems, minItems = 0, maxItems }: Schema, path: string): string {
+  /** Returns the rule of the names that a schema allows; undefined if it allows none. */
+  #key(names: unknown, path: string): string | undefined {
+    if (names === true) return this.#string()
+    const listed = this.#namesIn(names, path)
+    if (listed) return listed.length === 0 ? undefined : this.#values(listed, path)
+    const schema = checked(names, path)
+    const whole = wholeOf(schema, path)
+    if (whole === '$ref') return this.#follow(schema, path, (found, pointer) => this.#key(found, pointer))
+    if (whole === 'anyOf' || whole === 'oneOf' || whole === 'allOf') {
+      const keys = this.#parts(schema, whole, path).map((part, i) => this.#key(part, `${path}/${whole}/${i}`))
+      const rules = keys.filter((key) => key !== undefined)
+      return rules.length === 0 ? undefined : either(rules)
+    }
+    // Keywords of other types say nothing of names.
+    return [schema.type ?? 'string'].flat().includes('string') ? this.#ofString(schema, path) : undefined
+  }
+
+  /** Returns the names that a schema of names lists; undefined if it lists none. */
+  #namesIn(names: unknown, path: string): string[] | undefined {
+    if (names === false) return []
+    if (!isObject(names)) return undefined
+    const schema = checked(names, path)
+    const whole = wholeOf(schema, path)
+    if (whole === '$ref') return this.#follow(schema, path, (found, pointer) => this.#namesIn(found, pointer))
+    const isList = whole === 'enum' || whole === 'const'
+    return isList ? valuesOf(schema).filter((value) => typeof value === 'string') : undefined
+  }
+
+  #array({ items = true, prefixItems = [], minItems = 0, maxItems }: Schema, path: string): string {
     const [least, most] = [Number(minItems), maxItems === undefined ? Number.POSITIVE_INFINITY : Number(maxItems)]
-    const fixed = (Array.isArray(prefixItems) ? prefixItems : []).slice(0, most)
+    const fixed = (prefixItems as readonly unknown[]).slice(0, most)
     if (least > most || (items === false && least > fixed.length)) throw new Inexpressible(`minItems at ${path}`)
-    const start = fixed.map((item, i) => this.#of(item, `${path}/prefixItems/${i}`))
+    const start = fixed.map((item, i) => this.#inner(item, `${path}/prefixItems/${i}`))
     const isTuple = fixed.length > 0 && (items === true || items === false) && least <= fixed.length
     if (isTuple || items === false || most === fixed.length)
-      return ['"["', start.join(' ", " '), '"]"'].filter(Boolean).join(' ')
-    const item = this.#rule(this.#of(items, `${path}/items`))
+      return ['"["', start.join(` ${this.#comma} `), '"]"'].filter(Boolean).join(' ')
+    const item = this.#rule(this.#inner(items, `${path}/items`))
+    const next = `${this.#comma} ${item}`
     if (start.length > 0) {
-      return `"[" ${start.join(' ", " ')} ${repeated(`", " ${item}`, Math.max(0, least - start.length), most - start.length)} "]"`
+      return `"[" ${start.join(` ${this.#comma} `)} ${repeated(next, Math.max(0, least - start.length), most - start.length)} "]"`
     }
-    const all = `(${item} ${repeated(`", " ${item}`, Math.max(0, least - 1), most - 1)})`
+    const all = `(${item} ${repeated(next, Math.max(0, least - 1), most - 1)})`
     return `"[" ${all}${least === 0 ? '?' : ''} "]"`
   }
 
@@ -291,6 +413,40 @@ class SchemaReader {
       [...new Set(marks)].some((key) => apart(parts.map((part) => valuesOf(part, key))))
     )
   }
+}
+
+/** @throws Inexpressible for what no schema is, unknown keywords, and values that their keywords cannot have */
+function checked(schema: unknown, path: string): Schema {
+  if (!isObject(schema)) throw new Inexpressible(`${shown(schema)} at ${path}`)
+  const says = Object.keys(schema).filter((key) => !ANNOTATIONS.includes(key))
+  const unknown = says.find((key) => !KNOWN.has(key))
+  if (unknown !== undefined) throw new Inexpressible(`${unknown} at ${path}`)
+  for (const key of says) {
+    const value = VALUE_OF.get(key)
+    if (value && !value.isFitting(schema[key]))
+      throw new Inexpressible(`${key} at ${path}, which is ${shown(schema[key])} and not ${value.words}`)
+  }
+  return schema
+}
+
+const shown = (value: unknown): string => shortened(JSON.stringify(value) ?? String(value), 60)
+
+/** Returns the keyword that says all that a schema says, if it has one. */
+function wholeOf(schema: Schema, path: string): (typeof WHOLE)[number] | undefined {
+  const whole = WHOLE.find((key) => key in schema)
+  const isValue = whole === 'enum' || whole === 'const'
+  const isBeside = (key: string) => key !== whole && !(isValue && key === 'type') && !ANNOTATIONS.includes(key)
+  const other = whole && Object.keys(schema).find(isBeside)
+  if (other !== undefined) throw new Inexpressible(`${other} beside ${whole} at ${path}`)
+  return whole
+}
+
+/** Returns the values of `enum` or `const` that are of the schema's types. */
+function valuesOf(schema: Schema): readonly unknown[] {
+  const types = schema.type === undefined ? undefined : [schema.type].flat()
+  return constants(schema).filter(
+    (value) => types === undefined || typesOfValue(value).some((type) => types.includes(type)),
+  )
 }
 
 function constants(schema: unknown): readonly unknown[] {
@@ -319,14 +475,23 @@ function typesOfValue(value: unknown): readonly string[] {
 /** Returns the part of a schema that a JSON pointer names. */
 function resolve(root: unknown, pointer: unknown): unknown {
   if (typeof pointer !== 'string' || !/^#(?:\/|$)/.test(pointer)) return undefined
-  const keys = pointer
-    .split('/')
+  const path = decoded(pointer)
+  const keys = path
+    ?.split('/')
     .slice(1)
-    .map((key) => decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~'))
-  return keys.reduce<unknown>((part, key) => {
+    .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'))
+  return keys?.reduce<unknown>((part, key) => {
     if (Array.isArray(part)) return part[Number(key)]
     return isObject(part) && Object.hasOwn(part, key) ? part[key] : undefined
   }, root)
+}
+
+function decoded(pointer: string): string | undefined {
+  try {
+    return decodeURIComponent(pointer)
+  } catch {
+    return undefined
+  }
 }
 
 /** Returns the grammar of a text. */

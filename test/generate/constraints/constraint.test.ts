@@ -11,6 +11,7 @@ import {
   type ConstraintOptions,
   openConstraint,
 } from '../../../lib/generate/constraints/constraint.js'
+import { JSON_SPACINGS, type JsonSpacing } from '../../../lib/options/constraint.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
 import { goldenPath } from '../../golden/files.js'
 import { needing } from '../../needs.js'
@@ -61,6 +62,15 @@ async function writtenTexts(options: ConstraintOptions, count: number): Promise<
   return texts
 }
 
+/** Whether all separators of a JSON text are of one spacing. */
+function isSpaced(text: string, spacing: JsonSpacing): boolean {
+  const separators = text.replace(/"(?:[^"\\]|\\.)*"/g, '""').match(/[,:] ?/g) ?? []
+  const isOf = { compact: /^.$/, spaced: /^. $/ }
+  return (['compact', 'spaced'] as const).some(
+    (one) => (spacing === 'either' || spacing === one) && separators.every((separator) => isOf[one].test(separator)),
+  )
+}
+
 describe('a schema', () => {
   it('gives only valid documents, whatever it asks for', { timeout: 3_600_000 }, async () => {
     const ajv = addFormats.default(new Ajv2020.default({ strict: false, logger: false }))
@@ -69,13 +79,14 @@ describe('a schema', () => {
       const random = randomStream(seed, 'test', 'schema', i)
       const schema = randomSchema(random)
       const isValid = ajv.compile(schema)
-      const constraint = await open({ schema })
+      const jsonSpacing = JSON_SPACINGS[i % JSON_SPACINGS.length]!
+      const constraint = await open({ schema, jsonSpacing })
       for (let n = 0; n < 3; n++) {
         constraint.reset()
         const { text, isComplete } = await written(constraint, bytes, eosId, random)
         let isFaulty = !isComplete
         try {
-          isFaulty ||= !isValid(JSON.parse(text))
+          isFaulty ||= !isValid(JSON.parse(text)) || !isSpaced(text, jsonSpacing)
         } catch {
           isFaulty = true
         }
@@ -84,6 +95,46 @@ describe('a schema', () => {
       constraint.dispose()
     }
     expect(faults).toEqual([])
+  })
+
+  it('is written in the spacing whose first separator came, throughout', async () => {
+    const named = { enum: [{ a: [1, { b: 2 }] }, 'x, y: z', {}] }
+    const schema = {
+      type: 'object',
+      properties: {
+        one: named,
+        list: { type: 'array', items: { $ref: '#/$defs/point' } },
+        map: { type: 'object', additionalProperties: { const: [1, 2] } },
+        any: {},
+        empty: { type: 'object', properties: { left: true } },
+      },
+      required: ['one'],
+      $defs: { point: { type: 'object', properties: { x: { type: 'integer' }, y: { type: 'integer' } } } },
+    }
+    const point = { x: 1, y: 2 }
+    const documents = [
+      {
+        one: { a: [1, { b: 2 }] },
+        list: [point, {}, point],
+        map: { k: [1, 2], l: [1, 2] },
+        any: { z: [[], 1] },
+        empty: {},
+      },
+      { one: 'x, y: z', list: [], any: 'a, b: c' },
+      { one: {} },
+    ]
+    const opened = await Promise.all(JSON_SPACINGS.map((jsonSpacing) => open({ schema, jsonSpacing })))
+    for (const document of documents) {
+      const compact = JSON.stringify(document)
+      const spaced = compact.replace(/("(?:[^"\\]|\\.)*")|([,:])/g, (_, text, mark) => text ?? `${mark} `)
+      const mixed = compact.replace(/"one":/, '"one": ')
+      const expected = { either: [compact, spaced], compact: [compact], spaced: [spaced] }
+      for (const [i, jsonSpacing] of JSON_SPACINGS.entries()) {
+        for (const text of [compact, spaced, mixed])
+          expect(await allows(opened[i]!, text), text).toBe(expected[jsonSpacing].includes(text))
+      }
+    }
+    for (const one of opened) one.dispose()
   })
 
   it('allows the integers within its bounds, and no others', async () => {
@@ -107,6 +158,31 @@ describe('a schema', () => {
     for (const text of ['1', '1.0', '0.5', '0.000001']) expect(await allows(constraint, text), text).toBe(true)
     for (const text of ['0', '0.0', '1.1', '-0.5', '2', '.5', '01'])
       expect(await allows(constraint, text), text).toBe(false)
+    constraint.dispose()
+  })
+
+  it.each([
+    [{ const: 'foo' }, ['{"foo":1}', '{}'], ['{"bar":1}']],
+    [false, ['{}'], ['{"foo":1}']],
+    [
+      { anyOf: [{ const: 'a' }, { pattern: '^b+$' }] },
+      ['{"a":1}', '{"bb":1}', '{"a":1,"b":2}'],
+      ['{"c":1}', '{"ab":1}'],
+    ],
+    [{ oneOf: [{ type: 'integer' }, { type: 'string', maxLength: 2 }] }, ['{"aa":1}'], ['{"aaa":1}']],
+    [{ $ref: '#/$defs/name' }, ['{"x":1}', '{"y":1}', '{}'], ['{"z":1}']],
+    [{ allOf: [{ enum: ['x', 3] }] }, ['{"x":1}'], ['{"3":1}']],
+    [{ minimum: 3 }, ['{"any":1}'], []],
+  ])('allows the names of propertyNames %j', async (propertyNames, valid, invalid) => {
+    const schema = {
+      type: 'object',
+      propertyNames,
+      additionalProperties: { type: 'integer' },
+      $defs: { name: { enum: ['x', 'y'] } },
+    }
+    const constraint = await open({ schema })
+    for (const text of valid) expect(await allows(constraint, text), text).toBe(true)
+    for (const text of invalid) expect(await allows(constraint, text), text).toBe(false)
     constraint.dispose()
   })
 
@@ -140,6 +216,25 @@ describe('a schema', () => {
     [{ type: 'object', properties: { a: true }, additionalProperties: { type: 'null' } }, /beside properties/],
     [{ enum: [] }, /no value at #/],
     [z.date(), /Date/],
+    [{ type: 'array', maxItems: 'x' }, /maxItems at #, which is "x" and not a whole number/],
+    [{ type: 'array', maxItems: 1.5 }, /maxItems at #, which is 1.5 and not/],
+    [{ items: { minLength: -5 } }, /minLength at #\/items, which is -5 and not/],
+    [{ minimum: '0' }, /minimum at #, which is "0" and not a number/],
+    [{ properties: { a: 5 } }, /properties at #, which is {"a":5} and not an object of schemas/],
+    [{ required: 'a' }, /required at #/],
+    [{ items: [{}] }, /items at #, which is \[{}\] and not a schema/],
+    [{ type: 'strings' }, /type at #, which is "strings" and not a type/],
+    [{ anyOf: [] }, /anyOf at #, which is \[\] and not a list of one schema or more/],
+    [{ type: 'string', minLength: 5, maxLength: 3 }, /minLength above maxLength at #/],
+    [{ $ref: '#' }, /the reference # at #, which leads back to itself/],
+    [
+      { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { anyOf: [{ $ref: '#/$defs/a' }, {}] } } },
+      /back to itself/,
+    ],
+    [{ $ref: '#/%E0%A4%A' }, /the reference #\/%E0%A4%A at #/],
+    [{ propertyNames: { not: { const: 'a' } } }, /not at #\/propertyNames/],
+    [{ propertyNames: { const: 'a' }, required: ['b'] }, /the property b at #, which is required and forbidden/],
+    [{ propertyNames: { pattern: '^a' }, properties: { a: {} } }, /propertyNames beside properties at #/],
   ])('%j is refused by name', async (schema, message) => {
     await expect(open({ schema })).rejects.toThrow(
       expect.objectContaining({ code: 'unsupported-constraint', message: expect.stringMatching(message) }),
