@@ -1,6 +1,6 @@
-import { UsageError } from '../common/errors.js'
+import { quoted, UsageError } from '../common/errors.js'
 import { documentWeights, totalWeight } from '../data/batch.js'
-import { loadDataset } from '../data/dataset.js'
+import { type Dataset, loadDataset } from '../data/dataset.js'
 import { scope } from '../tensor/scope.js'
 import { weightedCrossEntropies } from './formulas.js'
 import { type BuiltInObjective, lastScores, type Objective, TWO_TOKENS } from './objective.js'
@@ -8,12 +8,12 @@ import { checkedOptions, type ObjectiveInput, optionsOf } from './objective-opti
 import { accuracyOf } from './weighted-sum.js'
 
 /** Options of classification. */
-export interface ClassifyOptions extends Pick<ObjectiveInput, 'labels'> {}
+export interface ClassifyOptions extends Pick<ObjectiveInput, 'labels' | 'classWeights' | 'headLearningRate'> {}
 
 /**
  * Classification: a head of one score for each label at the last token of a text is trained with the adapter, by the mean
  * cross-entropy of the rows' labels. Labels are texts or whole numbers; their names are `labels`, else those of the model's head,
- * else those of the data, sorted.
+ * else those of the data, sorted. `classWeights` multiply the weights of rows by their labels' weights.
  *
  * ```ts
  * import { classify, loadModel, train } from 'node-mora'
@@ -27,7 +27,9 @@ export interface ClassifyOptions extends Pick<ObjectiveInput, 'labels'> {}
  * @throws UsageError for an option of the wrong type or range
  */
 export function classify(options: ClassifyOptions = {}): Objective {
-  let { labels } = checkedOptions('classify', options)
+  const { classWeights, ...settings } = checkedOptions('classify', options)
+  let { labels } = settings
+  let ofLabels: readonly number[] | undefined
   return {
     name: 'classify',
     options: optionsOf('classify', options),
@@ -39,12 +41,17 @@ export function classify(options: ClassifyOptions = {}): Objective {
       const data = await loadDataset([...source], { ...how, labels, keepWithoutTarget: true })
       labels ??= [...data.labels!]
       requireSeveral(labels)
+      // Those of the training rows, which are read first.
+      if (classWeights) ofLabels ??= weightsOfLabels(classWeights, labels, data)
       return data
     },
     async loss(model, batch, { gradients }) {
       using scores = await lastScores(model, batch, gradients)
       const targets = Int32Array.from({ length: batch.rows }, (_, row) => batch.values?.[row] ?? 0)
-      const weights = documentWeights(batch, targets.keys())
+      const ofRows = documentWeights(batch, targets.keys())
+      const weights = ofLabels
+        ? Float32Array.from(targets, (label, i) => ofLabels![label]! * (ofRows?.[i] ?? 1))
+        : ofRows
       const loss = scope(() => weightedCrossEntropies(scores, targets, weights))
       const weight = totalWeight(weights, targets.length)
       return { loss, weight, metrics: { accuracy: await accuracyOf(scores, targets) } }
@@ -58,6 +65,33 @@ export const classifyObjective = {
   help: 'trains a head that tells the label of a text',
   withOptions: (options) => classify(optionsOf('classify', options)),
 } as const satisfies BuiltInObjective
+
+/**
+ * Returns the weight of each label. `balanced` is n / (k n_l): n rows, of which n_l have the label l, and k labels that rows have.
+ * @throws UsageError for the weight of a label that is none
+ */
+function weightsOfLabels(
+  given: NonNullable<ClassifyOptions['classWeights']>,
+  labels: readonly string[],
+  rows: Pick<Dataset, 'length' | 'row'>,
+): number[] {
+  if (typeof given !== 'string') {
+    const odd = Object.keys(given).find((name) => !labels.includes(name))
+    if (odd === undefined) return labels.map((name) => given[name] ?? 1)
+    throw new UsageError(
+      'bad-value',
+      `Expected names of labels (${labels.join(', ')}) for classWeights but received ${quoted(odd)}.`,
+    )
+  }
+  const sums = labels.map(() => 0)
+  for (let row = 0; row < rows.length; row++) {
+    const { value = 0, weight = 1 } = rows.row(row)
+    sums[value]! += weight
+  }
+  const total = sums.reduce((sum, own) => sum + own, 0)
+  const present = sums.filter((sum) => sum > 0).length
+  return sums.map((sum) => (sum === 0 ? 1 : total / (present * sum)))
+}
 
 function requireSeveral(labels: readonly string[]): void {
   if (labels.length > 1) return

@@ -5,6 +5,7 @@ import { POOLINGS } from '../nn/pooling.js'
 import {
   choices,
   names,
+  numbersByName,
   optionalChoice,
   optionalFlag,
   optionalInteger,
@@ -18,6 +19,9 @@ import { parseOptions } from '../schema/parse.js'
 import { POLICY_LOSSES, SAMPLING_CORRECTIONS } from './policy-loss.js'
 
 const group = 'Objectives:'
+
+/** The least default learning rate of a head of labels: its values are random at first, and an adapter's rate hardly moves them. */
+export const HEAD_RATE = 2e-3
 
 /** The losses of each objective that has several, by TRL's names; the first is the default. */
 const LOSS_TYPES = {
@@ -249,6 +253,17 @@ export const objectiveFields = {
   labels: names('names of the labels, in order; a number in the data is a place in them', {
     defaultText: "the model's, else those of the data, sorted",
     objectives: ['classify'],
+    group,
+  }),
+  classWeights: numbersByName(
+    "weights of the labels' rows: balanced gives all labels the same sum; a label that is not named has 1",
+    'balanced',
+    { defaultText: '1 each', objectives: ['classify'], group },
+  ),
+  headLearningRate: optionalReal('peak learning rate of the head that is trained with the adapter', {
+    above: 0,
+    defaultText: `${HEAD_RATE}, or learningRate if that is higher`,
+    objectives: ['classify', 'reward'],
     group,
   }),
   cpoAlpha: optionalReal('weight of the likelihood of chosen answers', {

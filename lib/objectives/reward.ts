@@ -12,7 +12,7 @@ import { firstsIn } from './order.js'
 import { meanSum } from './weighted-sum.js'
 
 /** Options of reward models, with the defaults of TRL. */
-export interface RewardModelOptions extends Pick<ObjectiveInput, 'centerRewardsCoefficient'> {}
+export interface RewardModelOptions extends Pick<ObjectiveInput, 'centerRewardsCoefficient' | 'headLearningRate'> {}
 
 /**
  * A reward model (Bradley and Terry; arXiv 2203.02155, equation 1): a head of one score s at the last token of an answer is trained

@@ -264,6 +264,18 @@ export function numbersByPattern(
   )
 }
 
+/** Positive numbers by names: an object, or a comma-separated list of `NAME=NUMBER`; or a word that stands for some. */
+export function numbersByName<const Word extends string>(description: string, word: Word, words: Words = {}) {
+  const numbers = z.record(z.string().min(1), z.number().positive())
+  const parsed = z.string().min(1).transform(parsePatterns).pipe(numbers)
+  const schema = z.union([z.literal(word), numbers, parsed]).optional()
+  const expects = `${word}, or names with positive numbers`
+  return declare(
+    schema,
+    facts('list', description, 'NAME=X,…', `${expects}, as a=1,b=2`, words, `${expects}, as { a: 1, b: 2 }`),
+  )
+}
+
 /** Texts by names out of a few: an object, or a comma-separated list of `NAME=TEXT`. */
 export function textsByName(description: string, names: readonly string[], words: Words = {}) {
   const given = z.record(

@@ -1,8 +1,11 @@
 /** A learning rate that a function of the caller computes. */
 import { createHash } from 'node:crypto'
+import { SCORE_WEIGHT } from '../adapters/contract/base-model.js'
 import { quoted, UsageError } from '../common/errors.js'
-import { scheduleNames, type TrainInput } from '../options/index.js'
+import { HEAD_RATE } from '../objectives/objective-options.js'
+import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
+import type { TrainedParameter } from './trainable.js'
 
 /** The progress of a run before a step. */
 export interface LearningRateFacts {
@@ -20,7 +23,7 @@ export interface LearningRateFacts {
 export type LearningRate = (step: number, facts: LearningRateFacts) => number
 
 export function requireNoSchedule(options: Partial<TrainInput>): void {
-  const given = scheduleNames.find((name) => options[name] !== undefined)
+  const given = [...scheduleNames, 'headLearningRate' as const].find((name) => options[name] !== undefined)
   if (given === undefined) return
   throw new UsageError(
     'unfit-options',
@@ -45,4 +48,13 @@ export function checkedRate(
     'bad-value',
     `Expected a finite number of at least 0 from the function learningRate for schedule step ${step} but received ${quoted(value)}.`,
   )
+}
+
+/** Returns the peak learning rate of a head of labels. */
+export const headRate = ({ headLearningRate }: Pick<TrainSettings, 'headLearningRate'>, learningRate: number): number =>
+  headLearningRate ?? Math.max(HEAD_RATE, learningRate)
+
+/** Gives a head of labels among trained tensors another learning rate than the others. */
+export function setHeadRate(parameters: readonly TrainedParameter[], ratio: number): void {
+  for (const parameter of parameters) if (parameter.name === SCORE_WEIGHT) parameter.learningRateRatio = ratio
 }

@@ -3,6 +3,7 @@ import type { TokeniseProgress } from '../data/tokenise.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
+import { setHeadRate } from './learning-rate.js'
 import { Metrics } from './output/metrics.js'
 import { RankSync } from './rank-sync.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
@@ -60,6 +61,7 @@ export async function runTraining(
   } finally {
     session.ended = true
     session.optimizer.dispose()
+    setHeadRate(session.parameters, 1)
     session.data.close()
     session.output?.close()
   }

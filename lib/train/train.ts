@@ -164,9 +164,9 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   const ownMethod = typeof method === 'object' ? method : undefined
   if (ownMethod) registerMethod(ownMethod)
   const ownRate = typeof learningRate === 'function' ? learningRate : undefined
-  if (ownRate) requireNoSchedule(given)
   if (typeof objective === 'object') check({ objective }, { objective: anObjective })
   const builtIn = builtInChoice(objective)
+  if (ownRate) requireNoSchedule({ ...given, ...builtIn })
   const data = given.data ?? (typeof objective === 'object' ? objective.data : undefined)
   const others = { ...given, ...(data !== undefined && { data }) }
   const ownObjective = typeof objective === 'object' && !builtIn ? objective : parts.objective

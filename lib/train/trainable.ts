@@ -27,6 +27,8 @@ export interface HeldValues extends StoredValues {
 /** A float32 tensor that the optimizer updates. */
 export interface TrainedParameter extends StoredValues {
   readonly name: string
+  /** Optimizers multiply the learning rate by this; default 1. */
+  learningRateRatio?: number
   /** The accumulated gradient; null if no backward pass has reached the parameter. */
   readonly grad: (HeldValues & WritableValues) | null
   /** Returns the gradient, created as zeros if there is none. */

@@ -1,6 +1,8 @@
 /** Classification: rows, the head, runs, what is saved, scores of texts and the evaluation. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { packBatch } from '../../lib/data/packing.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
@@ -76,6 +78,36 @@ test('the gradient is that of finite differences, and the same padded and cut in
   ])
 })
 
+const uneven = rows.filter(({ label }, i) => label === 'good' || i % 4 === 0)
+
+test('weights of labels are those of their rows', async () => {
+  const { losses } = await run({ data: uneven, classWeights: 'balanced' })
+  const count = (label: string) => uneven.filter((row) => row.label === label).length
+  const factor = (label: string) => uneven.length / (3 * count(label))
+  const weighted = await run({ data: uneven.map((row) => ({ ...row, weight: factor(row.label) })) })
+  expect(largestDifference(weighted.losses, losses)).toBeLessThan(1e-5)
+  const classWeights = Object.fromEntries(['good', 'bad', 'none'].map((label) => [label, factor(label)]))
+  expect(largestDifference((await run({ data: uneven, classWeights })).losses, losses)).toBeLessThan(1e-5)
+  expect((await run({ data: uneven })).losses[0]).not.toBeCloseTo(losses[0]!, 3)
+  const others = { classWeights: { good: 2, better: 1 } }
+  await expect(run(others)).rejects.toThrow('names of labels (bad, good, none) for classWeights but received "better"')
+})
+
+test('a new head learns by the default rates, and a rate of its own is recorded', async () => {
+  const usual = { learningRate: undefined, maxSteps: 12 }
+  const output = join(folder(), 'rates')
+  const [own, slow] = [await run({ ...usual, output }), await run({ ...usual, headLearningRate: 2e-4 })]
+  expect(slow.losses.at(-1)! - own.losses.at(-1)!).toBeGreaterThan(0.1)
+  const { options } = parse(readFileSync(join(output, 'run.yaml'), 'utf8'))
+  expect(options).toMatchObject({ learningRate: 2e-4, headLearningRate: 2e-3 })
+  await expect(run({ scheduler: undefined, learningRate: () => 1e-3, headLearningRate: 1e-2 })).rejects.toThrow(
+    'headLearningRate does not go with a function as learningRate',
+  )
+  await expect(run({ objective: 'sft', data: 'a', headLearningRate: 1e-2 })).rejects.toThrow(
+    'headLearningRate does not go with objective sft',
+  )
+})
+
 test('weights of rows are copies, and rows of weight 0 are left out', async () => {
   using model = await withHead()
   await expectWeightsLikeCopies(model, classify(), documents)
@@ -90,16 +122,17 @@ test('weights of rows are copies, and rows of weight 0 are left out', async () =
 })
 
 test('a run is the same in micro-batches, padded, over two ranks and resumed', async () => {
-  const whole = await run({ output: join(folder(), 'whole') })
-  const two = await Promise.all(localRanks(2).map((ranks) => run({ ranks })))
-  for (const other of [await run({ microBatchSize: 3 }), await run({ packing: false }), ...two]) {
+  const own = { learningRate: 1e-3, headLearningRate: 5e-3, classWeights: 'balanced' }
+  const whole = await run({ ...own, output: join(folder(), 'whole') })
+  const two = await Promise.all(localRanks(2).map((ranks) => run({ ...own, ranks })))
+  for (const other of [await run({ ...own, microBatchSize: 3 }), await run({ ...own, packing: false }), ...two]) {
     expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
     // Adam's first steps follow the sign of a gradient, however small.
     expect(largestDifference(other.trained, whole.trained)).toBeLessThan(2e-4)
   }
   const output = join(folder(), 'half')
-  await run({ output, maxSteps: 2 })
-  const rest = await run({ output, resume: true })
+  await run({ ...own, output, maxSteps: 2 })
+  const rest = await run({ ...own, output, resume: true })
   expect(rest.losses).toEqual(whole.losses.slice(2))
   expect(rest.trained).toEqual(whole.trained)
 })

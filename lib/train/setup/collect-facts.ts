@@ -5,7 +5,7 @@ import { elementsOf } from '../../native/addon.js'
 import type { RunObjective } from '../../objectives/objective.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainSettings } from '../../options/index.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
-import { type LearningRate, recordedAs } from '../learning-rate.js'
+import { headRate, type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'
 import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
@@ -20,14 +20,16 @@ export function withDefaults(
   options: TrainSettings,
   part: TrainedPart,
   data: TrainingData,
-  ownRate: LearningRate | undefined,
+  { ownRate, trainsHead }: { ownRate: LearningRate | undefined; trainsHead: boolean },
 ): ResolvedOptions {
+  const learningRate = options.learningRate ?? part.learningRate
   const rate = ownRate
     ? { ...WITHOUT_SCHEDULE, learningRate: recordedAs(ownRate) }
-    : { ...scheduleOptions(options), learningRate: options.learningRate ?? part.learningRate }
+    : { ...scheduleOptions(options), learningRate }
   return {
     ...options,
     ...rate,
+    ...(trainsHead && !ownRate && { headLearningRate: headRate(options, learningRate) }),
     maxLength: data.maxLength,
     shuffleBuffer: data.shuffleBuffer,
     maxSteps: data.totalSteps,

@@ -19,7 +19,7 @@ import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
 import { findResumePointOnRanks } from '../checkpoints/resume-on-ranks.js'
 import { compareWithResumed, isAllowed, type RunFacts } from '../checkpoints/run-facts.js'
 import { initialState } from '../checkpoints/trainer-state.js'
-import { checkedRate, type LearningRate } from '../learning-rate.js'
+import { checkedRate, headRate, type LearningRate, setHeadRate } from '../learning-rate.js'
 import { truncateMetrics, truncateRollouts, truncateSamples } from '../output/metrics-file.js'
 import { OutputFolder } from '../output/output-folder.js'
 import { TensorboardFile } from '../output/tensorboard.js'
@@ -149,7 +149,8 @@ async function setUpIn(
   if (objective.pooling) model.adapterSet.recordPooling(part.adapter, objective.pooling)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const toRestore = await valuesToRestore(part.restarts, parametersOf())
-  const resolved = withDefaults(options, part, data, parts.learningRate)
+  const trainsHead = objective.labels !== undefined
+  const resolved = withDefaults(options, part, data, { ownRate: parts.learningRate, trainsHead })
   const machine = { tokenBudget: budget, ranks: ranks.size }
   const collected = await collectFacts(model, resolved, part, parametersOf(), data, machine, objective)
   const facts = point ? withRecordedTargets(model, collected, point.record.facts) : collected
@@ -159,6 +160,10 @@ async function setUpIn(
   }
 
   const parameters = parametersOf()
+  if (trainsHead && !parts.learningRate) {
+    const { learningRate = part.learningRate } = options
+    setHeadRate(parameters, headRate(options, learningRate) / learningRate)
+  }
   const optimizer = createOptimizer(parameters, options)
   parts.undo.push(() => optimizer.dispose())
   if (point) await restoreTensors(point.path, point.record.updates, parameters, optimizer)
