@@ -2,7 +2,7 @@
 import { counted, were } from '../common/counted.js'
 import { InputError } from '../common/errors.js'
 import { type LimitedRow, type LongRowCounts, noLongRows } from './long-rows.js'
-import type { TurnCounts } from './masks/chat-turns.js'
+import { noCounts, type TurnCounts } from './masks/chat-turns.js'
 
 /** Counts of how a template rendered conversations. */
 export interface ChatCounts extends TurnCounts {
@@ -57,10 +57,7 @@ export const emptySummary = (): DataSummary => ({
   withoutTarget: 0,
   dropped: 0,
   filtered: 0,
-  foreignOpenings: 0,
-  openEnds: 0,
-  droppedCalls: 0,
-  droppedMessages: 0,
+  ...noCounts(),
   droppedTools: 0,
   first: {},
   trainedSpecialTokens: [],
@@ -105,7 +102,11 @@ export function requireRows(
 export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary): string {
   const reasons = [
     ...(filtered > 0 ? ['left out by filter'] : []),
-    ...(withoutTarget > 0 ? [`no assistant's turn, all labels ${-100}, answers that are empty, or weights of 0`] : []),
+    ...(withoutTarget > 0
+      ? [
+          `no assistant's turn, all labels ${-100}, answers that are empty, turns of which the chat template shows nothing, or weights of 0`,
+        ]
+      : []),
     ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
     ...(cut.dropped > 0 ? ['more than maxLength tokens, with longRows: drop'] : []),
     ...(cut.over ? ['more than maxTokens tokens'] : []),
@@ -144,7 +145,16 @@ export function longRowsNote({ truncated, longest, cut }: LengthCounts): string 
 
 /** Returns notes for the user about how the template rendered the rows. */
 function chatNotes(summary: DataSummary): string[] {
-  const { foreignOpenings, openEnds, droppedCalls, droppedMessages, droppedTools, first } = summary
+  const {
+    foreignOpenings,
+    openEnds,
+    droppedCalls,
+    droppedReasoning,
+    silentTurns,
+    droppedMessages,
+    droppedTools,
+    first,
+  } = summary
   const notes: [count: number, note: string][] = [
     [
       foreignOpenings,
@@ -156,7 +166,15 @@ function chatNotes(summary: DataSummary): string[] {
     ],
     [
       droppedCalls,
-      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}): what is trained of these is the rest, or their end alone; name a template that knows tools (the option template).`,
+      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}), of which only the rest is trained; name a template that knows tools (the option template).`,
+    ],
+    [
+      droppedReasoning,
+      `the chat template leaves out reasoning, or another part of the content, of ${droppedReasoning} of the assistant's turns (first: ${first.droppedReasoning}), which are trained without it; name a template that prints it (the option template), write reasoning of a field into the content, or end a row with each such turn.`,
+    ],
+    [
+      silentTurns,
+      `the chat template shows nothing of what ${silentTurns} of the assistant's turns say (first: ${first.silentTurns}), so these are not trained.`,
     ],
     [
       droppedMessages,

@@ -446,7 +446,8 @@ describe('mora inspect', () => {
     const tokens = 8 * 6 + 28
     const longest = Math.max(...json.rows.map(({ ids }: { ids: number[] }) => ids.length))
     const targetTokens = tokens - 16
-    expect(json.summary).toEqual({ rows: 8, tokens, targetTokens, longest, truncated: 0, withoutTarget: 0 })
+    const counts = { rows: 8, tokens, targetTokens, longest, truncated: 0, withoutTarget: 0, droppedReasoning: 0 }
+    expect(json.summary).toMatchObject(counts)
     expect(json.sources).toEqual([
       {
         source: at('rows.jsonl'),

@@ -58,7 +58,7 @@ describe('loadDataset', () => {
           { role: 'user', content: 'How many boats?' },
           { role: 'assistant', tool_calls: [call] },
           { role: 'tool', content: 'there are six' },
-          { role: 'assistant', content: 'six' },
+          { role: 'assistant', reasoning: 'one more than five', content: 'six' },
         ],
       },
     ]
@@ -70,10 +70,17 @@ describe('loadDataset', () => {
         /^the rows given: the chat template leaves out calls of 1 of .*\(first: row 2 of the rows given\).*the option template/,
       ),
       expect.stringMatching(
+        /^the rows given: the chat template leaves out reasoning, .* of 1 of the assistant's turns \(first: row 2 of the rows given\).*the option template/,
+      ),
+      expect.stringMatching(
+        /^the rows given: the chat template shows nothing of what 1 of the assistant's turns say \(first: row 2 of the rows given\), so these are not trained/,
+      ),
+      expect.stringMatching(
         /^the rows given: the chat template shows nothing of 1 messages \(first: row 2 of the rows given\)/,
       ),
     ])
-    expect(data.summary).toMatchObject({ droppedCalls: 1, droppedMessages: 1, openEnds: 0, foreignOpenings: 0 })
+    const counts = { droppedCalls: 1, droppedReasoning: 1, silentTurns: 1, droppedMessages: 1 }
+    expect(data.summary).toMatchObject({ ...counts, openEnds: 0, foreignOpenings: 0 })
   })
 
   it('warns about tools that the template ignores', async () => {

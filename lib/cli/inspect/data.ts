@@ -22,7 +22,7 @@ export interface DataFacts {
   rows: DataRowFacts[]
   /** Rows that are not among these, as far as they were read. */
   others: number
-  summary: Pick<DataSummary, 'rows' | 'tokens' | 'targetTokens' | 'longest' | 'truncated' | 'withoutTarget'>
+  summary: DataSummary
   sources: SourceReport[]
   tokenizer: Tokenizer | null
 }
@@ -56,12 +56,11 @@ export async function dataFacts(
     limit,
   )
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)
-  const { rows, tokens, targetTokens, longest, truncated, withoutTarget } = dataset.summary
   const count = Math.min(dataset.length, limit ?? shown)
   return {
     rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer))),
     others: dataset.length - count,
-    summary: { rows, tokens, targetTokens, longest, truncated, withoutTarget },
+    summary: dataset.summary,
     sources: sourceReports(dataset.parts),
     tokenizer,
   }

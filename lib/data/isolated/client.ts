@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { InputError, RunError, UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
+import { noCounts } from '../masks/chat-turns.js'
 import { type BeginningToken, type MaskedChat, maskOf } from '../masks/mask-answers.js'
 import type { AddedToken } from '../masks/token-marks.js'
 import type { Span } from '../masks/turn-texts.js'
@@ -105,7 +106,7 @@ export async function askForAnswers(
     ids,
     trained,
     turns,
-    counts = noCounts,
+    counts = noCounts(),
   } = (await ask({ shared, request, origins, signal })) as ChatValue & {
     ids: Int32Array
   }
@@ -113,8 +114,6 @@ export async function askForAnswers(
   for (let i = 0; i < trained.length; i += 2) spans.push({ start: trained[i]!, end: trained[i + 1]! })
   return { ids, mask: maskOf(ids.length, spans), turns, ...counts }
 }
-
-const noCounts = { foreignOpenings: 0, openEnds: 0, droppedCalls: 0, droppedMessages: 0 }
 
 /**
  * Sends a request to the process and returns its answer.

@@ -10,6 +10,7 @@ import { InputError } from '../../common/errors.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
 import { isInstruction, type Message, reasoningOf, textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
+import { type LeftOut, leftOut, linesSaid } from './left-out.js'
 import type { TokenMarks } from './token-marks.js'
 import {
   type AnswerSpan,
@@ -30,6 +31,10 @@ export interface TurnCounts {
   openEnds: number
   /** Turns whose tool calls the template leaves out. */
   droppedCalls: number
+  /** Turns whose reasoning, or another part of whose content, the template leaves out. */
+  droppedReasoning: number
+  /** Turns that are not trained, since the template writes nothing of what they say. */
+  silentTurns: number
   /** Messages, of any role, that the template leaves out. */
   droppedMessages: number
 }
@@ -42,6 +47,15 @@ export interface ChatAnswers {
   turns: TurnSpan[]
   counts: TurnCounts
 }
+
+export const noCounts = (): TurnCounts => ({
+  foreignOpenings: 0,
+  openEnds: 0,
+  droppedCalls: 0,
+  droppedReasoning: 0,
+  silentTurns: 0,
+  droppedMessages: 0,
+})
 
 /** Ends the sentence of a refusal. */
 export const WAYS_OUT =
@@ -86,22 +100,31 @@ export class ChatTurns {
 
   /** @throws InputError `unmaskable-template`, `no-end-of-turn` */
   answers(): Omit<ChatAnswers, 'text'> {
-    const counts: TurnCounts = { foreignOpenings: 0, openEnds: 0, droppedCalls: 0, droppedMessages: 0 }
+    const counts = noCounts()
     const spans: AnswerSpan[] = []
     /** Where the answers of turns begin. */
     const starts = new Map<number, number>()
     for (const [turn, message] of this.#messages.entries()) {
-      if (this.#isDropped(turn)) counts.droppedMessages++
+      const isDropped = this.#isDropped(turn)
+      if (isDropped) counts.droppedMessages++
       if (message.role !== 'assistant' || message.weight === 0) continue
       const found = this.#answer(turn, spans.at(-1)?.end ?? 0)
       if (found === 'marks') return { spans: this.#marked(turn), turns: this.#turns(), counts }
-      if (found.spans[0]) starts.set(turn, found.spans[0].start)
+      if (isDropped) continue
+      const shown = found.parts.map(({ start, end }) => this.text.slice(start, end)).join('')
+      const lost = leftOut(message, shown)
+      if (lost.calls) counts.droppedCalls++
+      if (lost.reasoning) counts.droppedReasoning++
+      this.#checkContent(turn, shown, lost)
+      if (lost.everything) {
+        counts.silentTurns++
+        continue
+      }
+      const ended = found.parts.flatMap((part) => this.#ended(part, turn))
+      if (ended[0]) starts.set(turn, ended[0].start)
       if (found.isForeign) counts.foreignOpenings++
-      spans.push(...found.spans)
-      counts.openEnds += found.spans.filter(({ isOpen }) => isOpen).length
-      const shown = found.spans.map(({ start, end }) => this.text.slice(start, end)).join('')
-      if (callsOf(message).some((name) => !shown.includes(name))) counts.droppedCalls++
-      else if (!message.tool_calls) this.#checkContent(turn, shown)
+      counts.openEnds += ended.filter(({ isOpen }) => isOpen).length
+      spans.push(...ended)
     }
     return { spans, turns: this.#turns(starts), counts }
   }
@@ -151,19 +174,18 @@ export class ChatTurns {
     return at < 0 ? undefined : { role: message.role, start, content: start + at, end: content }
   }
 
-  /** Returns the trained spans of a turn; `marks` if only the template's own marks can tell. */
-  #answer(turn: number, from: number): { spans: AnswerSpan[]; isForeign: boolean } | 'marks' {
+  /** Returns the parts of the text that a turn has to write, without its end; `marks` if only the template's own marks can tell. */
+  #answer(turn: number, from: number): { parts: Span[]; isForeign: boolean } | 'marks' {
     const stretches = this.#stretches[turn]!
     const [first, ...others] = stretches
     if (!first) {
-      if (this.#stretches.some((one) => one.length > 0)) return { spans: [], isForeign: false }
+      if (this.#stretches.some((one) => one.length > 0)) return { parts: [], isForeign: false }
       const between = this.#between(turn, from)
-      return between ? { spans: this.#ended(between, turn), isForeign: false } : 'marks'
+      return between ? { parts: [between], isForeign: false } : 'marks'
     }
     const opening = this.#opening(turn, first)
     if (!opening) return 'marks'
-    const parts = [{ start: opening.end, end: first.end }, ...others]
-    return { spans: parts.flatMap((part) => this.#ended(part, turn)), isForeign: opening.isForeign }
+    return { parts: [{ start: opening.end, end: first.end }, ...others], isForeign: opening.isForeign }
   }
 
   /** Returns the text that a turn adds, for a template that does not loop over messages. */
@@ -322,12 +344,16 @@ export class ChatTurns {
     return spans.flatMap((span) => this.#ended(span, turn))
   }
 
-  /** Requires some line of the answer in the text: a template may drop thinking and whitespace, but not all of the answer. */
-  #checkContent(turn: number, shown: string): void {
-    const content = textsOf(this.#messages[turn]!).join('\n').split(THINKING_END).at(-1)!
-    const lines = content.split('\n').flatMap((line) => line.trim() || [])
+  /** Requires some line of the answer in the text: a template may leave out thinking, or all, but write nothing else instead. */
+  #checkContent(turn: number, shown: string, lost: LeftOut): void {
+    const message = this.#messages[turn]!
+    if (message.tool_calls && !lost.everything) return
+    const answer = textsOf(message).join('\n').split(THINKING_END).at(-1)!
+    const lines = linesSaid(answer)
     const isShown = lines.length === 0 || lines.some((line) => shown.includes(line))
-    if (!isShown && shown !== '') throw this.#unmaskable(turn, 'its content is not found in the conversation')
+    if (!isShown && linesSaid(shown).length > 0) {
+      throw this.#unmaskable(turn, 'its content is not found in the conversation')
+    }
   }
 
   #isDropped(turn: number): boolean {

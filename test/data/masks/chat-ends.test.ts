@@ -44,7 +44,7 @@ describe('T9 the end of an answer', () => {
 
 describe('what a template leaves out', () => {
   const shown = looped('{% if not m.hidden %}<s>{{ m.role }}\n{{ m.content }}<e>{% endif %}', '<s>assistant\n')
-  const none = { droppedMessages: 0, droppedCalls: 0 }
+  const none = { droppedMessages: 0, droppedCalls: 0, droppedReasoning: 0, silentTurns: 0 }
 
   it('is counted: messages, of which answers are not trained', () => {
     const messages = [user('q'), assistant('no', { hidden: true }), user('p'), assistant('b')]
@@ -60,7 +60,7 @@ describe('what a template leaves out', () => {
   it('does not count a message without content', () => {
     const filled = looped('{% if m.content %}<s>{{ m.role }}\n{{ m.content }}<e>{% endif %}', '<s>assistant\n')
     const messages = [user(' '), user(''), { role: 'assistant', tool_calls: [call('add')] }, assistant('b')]
-    expect(trainedOf(filled, messages)).toMatchObject({ trained: ['b<e>'], ...none, droppedCalls: 1 })
+    expect(trainedOf(filled, messages)).toMatchObject({ trained: ['b<e>'], ...none, droppedCalls: 1, silentTurns: 1 })
   })
 
   it('does not count a message that stands elsewhere, or in other words', () => {
@@ -79,5 +79,84 @@ describe('what a template leaves out', () => {
     const loud = looped('<s>{{ m.role }}\n{{ m.content | upper }}<e>', '<s>assistant\n')
     expect(() => trainedOf(loud, [user('q'), assistant('one\n\ntwo')])).toThrow(/its content is not found/)
     expect(trainedOf(loud, [user('q'), assistant('ONE\n\ntwo')]).trained).toEqual(['ONE\n\nTWO<e>'])
+  })
+
+  describe('of reasoning', () => {
+    const written = (answer: string) =>
+      looped(
+        `<s>{{ m.role }}\n{% if m.role == "assistant" %}${answer}{% else %}{{ m.content }}{% endif %}<e>`,
+        '<s>assistant\n',
+      )
+    const plain = written('{{ m.content }}')
+    const cutting = written('{{ m.content.split("</think>")[-1] }}')
+    const thinking = written('<think>{{ m.reasoning_content | trim }}</think>{{ m.content }}')
+
+    it.each(['reasoning_content', 'reasoning', 'thinking'])('is counted in the field %s', (field) => {
+      const messages = [user('2+2?'), assistant('4', { [field]: '2 and 2\nare 4\n' })]
+      expect(trainedOf(plain, messages)).toMatchObject({ ...none, trained: ['4<e>'], droppedReasoning: 1 })
+      expect(trainedOf(thinking, messages)).toMatchObject({ ...none, trained: ['<think>2 and 2\nare 4</think>4<e>'] })
+    })
+
+    it.each(['<think>\nso\n</think>\n\n4', 'so</think>4', '<think>so</think>4'])(
+      'is counted in the content %j',
+      (content) => {
+        const messages = [user('2+2?'), assistant(content)]
+        expect(trainedOf(cutting, messages)).toMatchObject({ ...none, droppedReasoning: 1 })
+        expect(trainedOf(plain, messages)).toMatchObject({ ...none, trained: [`${content}<e>`] })
+      },
+    )
+
+    it('is not mistaken for the content that says the same', () => {
+      expect(trainedOf(plain, [user('q'), assistant('so it is', { reasoning: 'so' })])).toMatchObject({
+        droppedReasoning: 1,
+      })
+      expect(trainedOf(thinking, [user('q'), assistant('so', { reasoning: 'so' })])).toMatchObject(none)
+    })
+
+    it('is not counted where only its tags are others', () => {
+      const other = written('{{ m.content | replace("<think>", "[THINK]") | replace("</think>", "[/THINK]") }}')
+      expect(trainedOf(other, [user('q'), assistant('<think>so</think>4')])).toMatchObject(none)
+    })
+
+    it('is counted by the turn, as in templates that print that of the last turn alone', () => {
+      const last = written('{{ m.reasoning_content if loop.last }}{{ m.content }}')
+      const messages = [user('q'), assistant('a', { reasoning: 'so' }), user('p'), assistant('b', { reasoning: 'hm' })]
+      expect(trainedOf(last, messages)).toMatchObject({ ...none, trained: ['a<e>', 'hmb<e>'], droppedReasoning: 1 })
+    })
+
+    it('is counted with another part of the content', () => {
+      const first = written('{{ m.content.split("\\n")[0] }}')
+      expect(trainedOf(first, [user('q'), assistant('one\ntwo')])).toMatchObject({
+        trained: ['one<e>'],
+        droppedReasoning: 1,
+      })
+    })
+  })
+
+  describe('of a whole turn', () => {
+    const template = looped(
+      '<s>{{ m.role }}\n{{ m.content.split("</think>")[-1] if m.content and not m.mute }}<e>\n',
+      '<s>assistant\n<think>\n',
+    )
+    const others = [user('p'), assistant('b')]
+    it.each([
+      ['calls', { droppedCalls: 1 }, assistant('', { tool_calls: [call('end')] })],
+      ['content', { droppedReasoning: 1 }, assistant('e', { mute: true })],
+      ['reasoning', { droppedReasoning: 1 }, assistant('', { reasoning: 'so' })],
+      ['thinking in the content', { droppedReasoning: 1 }, assistant('<think>so</think>')],
+    ])('is counted, and its end alone is not trained: %s', (_, counts, silent) => {
+      const found = { ...none, ...counts, silentTurns: 1 }
+      expect(trainedOf(template, [user('q'), silent, ...others])).toMatchObject({ ...found, trained: ['b<e>'] })
+      expect(trainedOf(template, [user('q'), silent])).toMatchObject({ ...found, trained: [] })
+    })
+
+    it('is not counted where the turn says nothing', () => {
+      expect(trainedOf(template, [user('q'), assistant('')])).toMatchObject({ ...none, trained: ['<e>'] })
+    })
+
+    it('leaves the rest of a turn of calls', () => {
+      const turn = assistant('look', { tool_calls: [call('add')] })
+      expect(trainedOf(template, [user('q'), turn])).toMatchObject({ ...none, trained: ['look<e>'], droppedCalls: 1 })
+    })
   })
 })

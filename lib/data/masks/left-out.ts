@@ -1,0 +1,48 @@
+/** Tells what a chat template leaves out of an assistant's turn. */
+import { type Message, reasoningOf, textsOf } from '../templates/messages.js'
+import { callsOf } from './turn-texts.js'
+
+/** Parts of a turn that a text does not show. */
+export interface LeftOut {
+  /** One of the calls, or more. */
+  calls: boolean
+  /** Reasoning, whether in a field of its own or in the content, or another part of the content. */
+  reasoning: boolean
+  /** All that the message says; false of a message that says nothing, or calls functions in an unknown form. */
+  everything: boolean
+}
+
+/** Line ends and tags, in whose place a template may write others. */
+const BREAKS = /\n|<[^<>\n]*>|\[\/?[A-Z_]+\]|◁[^◁▷\n]*▷/
+
+/** Returns the lines of a text without tags, and without the white space around them. */
+export function linesSaid(text: string): string[] {
+  return text.split(BREAKS).flatMap((line) => line.trim() || [])
+}
+
+/** @param shown what the template writes of the turn */
+export function leftOut(message: Message, shown: string): LeftOut {
+  const reasoning = reasoningOf(message)
+  const calls = callsOf(message)
+  const lines = [...(typeof reasoning === 'string' ? [reasoning] : []), ...textsOf(message)].flatMap(linesSaid)
+  const linesShown = linesSaid(shown).join('\n')
+  const isAnyShown = lines.some((line) => linesShown.includes(line)) || calls.some((name) => shown.includes(name))
+  const isKnown = calls.length > 0 || (!isCalling(message) && lines.length > 0)
+  return {
+    calls: calls.some((name) => !shown.includes(name)),
+    reasoning: !areInOrder(lines, linesShown),
+    everything: isKnown && !isAnyShown,
+  }
+}
+
+const isCalling = ({ tool_calls }: Message): boolean => Array.isArray(tool_calls) && tool_calls.length > 0
+
+/** Tells whether a text has all lines, one after the other. */
+function areInOrder(lines: readonly string[], text: string): boolean {
+  let at = 0
+  return lines.every((line) => {
+    const found = text.indexOf(line, at)
+    at = found + line.length
+    return found >= 0
+  })
+}
