@@ -52,7 +52,7 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
     ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
     stopIds,
-    constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }),
+    constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal),
     reader:
       template && (extras.parse ?? tools !== undefined)
         ? await readerOf(template, { tools, templateOptions })
@@ -70,6 +70,7 @@ async function readerOf(template: ChatTemplate, context: TemplateContext): Promi
 async function constraintOf(
   { schema: given, jsonSpacing, grammar, regex, choices }: GenerateSettings,
   { tokenizer, vocabularySize, eosIds }: ConstraintTokens,
+  signal: AbortSignal | undefined,
 ): Promise<Constraint | undefined> {
   const schema = typeof given === 'string' ? await schemaIn(given) : given
   const options = Object.entries({ schema, grammar, regex, choices }).filter(([, value]) => value !== undefined)
@@ -77,6 +78,7 @@ async function constraintOf(
   return openConstraint(
     { ...Object.fromEntries(options), jsonSpacing },
     { tokenizer, ...(vocabularySize && { vocabularySize }), eosIds },
+    signal,
   )
 }
 

@@ -1,6 +1,7 @@
 /** Constraints of generated text: a JSON schema, a grammar, a regular expression or choices. */
 import { z } from 'zod'
 import {
+  aSignal,
   aText,
   badValue,
   check,
@@ -13,15 +14,13 @@ import {
   wholes,
 } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'
-import { reasonOf } from '../../common/foreign-errors.js'
-import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { JSON_SPACINGS, type JsonSpacing } from '../../options/constraint.js'
-import { Inexpressible } from './inexpressible.js'
-import { GrammarRules, type Language, textLanguage } from './language.js'
-import { regexLanguage, WHOLE_TEXT } from './regex.js'
-import { schemaGrammar } from './schema-grammar.js'
-import { type CompiledGrammar, type GrammarMatcher, loadXGrammar, type XGrammar } from './xgrammar.js'
+import { type Grammar, Grammars } from './grammars.js'
+import { limits } from './limits.js'
+import { type ConstraintSource, unsupported } from './source.js'
+import type { SpelledTokens } from './thread.js'
+import { newNumber } from './thread-client.js'
 
 /** What a text has to be: exactly one of `schema`, `grammar`, `regex` and `choices`. */
 export interface ConstraintOptions {
@@ -52,11 +51,14 @@ export interface ConstraintTokens {
 
 /** Follows one text, and tells which tokens may come next. */
 export interface Constraint {
-  /** Returns ceil(V / 32) words: bit `id % 32` of word `id >> 5` tells whether a token may come next. All are 0 at the end. */
+  /**
+   * Returns ceil(V / 32) words: bit `id % 32` of word `id >> 5` tells whether a token may come next. All are 0 at the end.
+   * @throws UsageError `unsupported-constraint` if the text takes too much time or memory
+   */
   mask(): Promise<Int32Array>
   /**
    * Adds a token to the text.
-   * @throws UsageError `bad-value` for a token that is not allowed
+   * @throws UsageError `bad-value` for a token that the last mask does not allow, and for one after another without a mask between
    */
   accept(id: number): void
   /** Whether the text has ended, by a token that ends texts. */
@@ -83,6 +85,7 @@ const constraintArguments = {
     vocabularySize: wholeBetween(1, MOST_TOKENS).optional(),
     eosIds: wholes,
   }),
+  signal: aSignal.optional(),
 }
 
 function isSchema(value: unknown): boolean {
@@ -90,204 +93,153 @@ function isSchema(value: unknown): boolean {
 }
 
 /**
- * Opens a constraint. The first one of a vocabulary takes about a tenth of a second more, and so does the first of a schema; both are
- * kept.
+ * Opens a constraint. The first one of a vocabulary takes some tenths of a second more, and so does the first of a schema; both are
+ * kept. Compiling runs in threads, and ends with a limit of time and memory.
  * @throws UsageError `unsupported-constraint` that names what cannot be enforced
  * @throws UsageError `malformed-grammar`
  */
-export async function openConstraint(options: ConstraintOptions, tokens: ConstraintTokens): Promise<Constraint> {
-  check({ options, tokens }, constraintArguments)
-  const source = await grammarSource(options)
+export async function openConstraint(
+  options: ConstraintOptions,
+  tokens: ConstraintTokens,
+  signal?: AbortSignal,
+): Promise<Constraint> {
+  check({ options, tokens, signal }, constraintArguments)
+  const source = sourceOf(options)
   const vocabularySize = tokens.vocabularySize ?? tokens.tokenizer.vocabularySize
-  try {
-    return new GrammarConstraint(await vocabularyOf(tokens, vocabularySize).matcher(source), vocabularySize)
-  } catch (cause) {
-    if (cause instanceof UsageError) throw cause
-    // After a failure of its own, the library's memory is unusable.
-    shared = undefined
-    vocabularies = new WeakMap()
-    throw new UsageError(
-      'unsupported-constraint',
-      `The constraint cannot be compiled (${reasonOf(cause, 'the library failed')}); make it smaller.`,
-      { cause },
-    )
-  }
+  const eosIds = Array.from(tokens.eosIds)
+  const grammar = await grammarsOf(tokens, vocabularySize, eosIds).compiled(source, signal)
+  return new GrammarConstraint(grammar, eosIds)
 }
 
 class GrammarConstraint implements Constraint {
-  readonly #matcher: GrammarMatcher
-  readonly #vocabularySize: number
+  readonly #grammar: Grammar
+  readonly #eosIds: ReadonlySet<number>
+  readonly #text = newNumber()
+  #mask: Promise<Int32Array>
+  /** The last mask, once it has come. */
+  #words: Int32Array | undefined
+  #isDone = false
+  #isDisposed = false
 
-  constructor(matcher: GrammarMatcher, vocabularySize: number) {
-    this.#matcher = matcher
-    this.#vocabularySize = vocabularySize
+  constructor(grammar: Grammar, eosIds: readonly number[]) {
+    this.#grammar = grammar
+    this.#eosIds = new Set(eosIds)
+    this.#mask = this.#coming(grammar.thread.open(grammar.number, this.#text))
   }
 
   get done(): boolean {
-    return this.#matcher.isTerminated()
+    return this.#isDone
   }
 
-  async mask(): Promise<Int32Array> {
-    if (this.done) return new Int32Array(Math.ceil(this.#vocabularySize / 32))
-    const words = await this.#matcher.getNextTokenBitmask()
-    // The library may set the bits behind those of the last token.
-    const used = this.#vocabularySize % 32
-    if (used > 0) words[words.length - 1]! &= 2 ** used - 1
-    return words
+  mask(): Promise<Int32Array> {
+    return this.#mask
   }
 
   accept(id: number): void {
-    if (!Number.isSafeInteger(id) || this.done || !this.#matcher.acceptToken(id))
+    const words = this.#words
+    if (!words) throw badValue('id', 'a token of the mask, which has to be awaited', id)
+    if (!Number.isSafeInteger(id) || ((words[id >> 5] ?? 0) & (1 << (id & 31))) === 0)
       throw badValue('id', 'a token that the constraint allows', id)
+    this.#isDone = this.#eosIds.has(id)
+    if (this.#isDisposed) return
+    // The thread makes the next mask while the model reads the token.
+    if (!this.#isDone) this.#mask = this.#coming(this.#change({ task: 'accept', text: this.#text, id }))
+    else this.#mask = this.#coming(Promise.resolve(new Int32Array(words.length)))
   }
 
   reset(): void {
-    this.#matcher.reset()
+    if (this.#isDisposed) return
+    this.#isDone = false
+    this.#mask = this.#coming(this.#change({ task: 'reset', text: this.#text }))
   }
 
   dispose(): void {
-    this.#matcher.dispose()
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    this.#grammar.thread.close(this.#text)
+  }
+
+  #change(task: { task: 'accept'; text: number; id: number } | { task: 'reset'; text: number }): Promise<Int32Array> {
+    return this.#grammar.thread.change(task)
+  }
+
+  #coming(mask: Promise<Int32Array>): Promise<Int32Array> {
+    this.#words = undefined
+    const coming = mask.then((words) => {
+      if (this.#mask === coming) this.#words = words
+      return words
+    })
+    // Its failure is thrown when it is awaited.
+    coming.catch(() => {})
+    return coming
   }
 }
 
-async function grammarSource(options: ConstraintOptions): Promise<string> {
-  const { schema, jsonSpacing, grammar, regex, choices } = options
+function sourceOf(options: ConstraintOptions): ConstraintSource {
+  const { schema, jsonSpacing = 'either', grammar, regex, choices } = options
   if ([schema, grammar, regex, choices].filter((one) => one !== undefined).length !== 1) {
     throw new UsageError(
       'unfit-options',
       'A constraint has exactly one of the options schema, grammar, regex and choices.',
     )
   }
-  if (grammar !== undefined) {
-    const problem = await problemOf(grammar)
-    if (problem === undefined) return grammar
-    throw new UsageError('malformed-grammar', `The grammar cannot be read: ${problem}.`)
+  const { characters, regexCharacters } = limits
+  if (grammar !== undefined) return { grammar: short(grammar, 'grammar', characters) }
+  if (regex !== undefined) return { regex: short(regex, 'regular expression', regexCharacters) }
+  if (choices) {
+    short(choices.join(''), 'list of choices', characters)
+    return { choices }
   }
-  if (choices) return grammarOf({ any: choices.map(textLanguage) })
+  return { schema: short(jsonOf(schema), 'schema', characters), spacing: jsonSpacing }
+}
+
+function short(text: string, what: string, most: number): string {
+  if (text.length <= most) return text
+  const sentence = `Expected a ${what} of at most ${most} characters but received one of ${text.length}.`
+  throw new UsageError('unsupported-constraint', sentence)
+}
+
+/** Returns the JSON of a schema. */
+function jsonOf(schema: unknown): string {
   try {
-    if (regex !== undefined) return grammarOf(regexLanguage(regex, WHOLE_TEXT))
-    const json = isObject(schema) && '_zod' in schema ? jsonSchemaOf(schema as unknown as z.ZodType) : schema
-    return schemaGrammar(json, jsonSpacing)
+    const isZod = isObject(schema) && '_zod' in schema
+    return JSON.stringify(isZod ? z.toJSONSchema(schema as unknown as z.ZodType, { io: 'input' }) : schema)
   } catch (cause) {
-    const isDeep = cause instanceof RangeError
-    if (!isDeep && !(cause instanceof Inexpressible)) throw cause
-    const what = isDeep ? 'how deep it nests' : (cause as Error).message
-    throw new UsageError(
-      'unsupported-constraint',
-      `The ${schema === undefined ? 'regular expression' : 'schema'} cannot be enforced, because of ${what}; leave that out, and check it afterwards.`,
-      { cause },
-    )
+    const reason = cause instanceof RangeError ? 'how deep it nests' : (cause as Error).message.replace(/\.$/, '')
+    throw unsupported({ schema: '', spacing: 'either' }, reason, { cause })
   }
 }
 
-function grammarOf(language: Language): string {
-  const rules = new GrammarRules()
-  return rules.grammar(rules.addLanguage(language))
-}
+const vocabularies = new WeakMap<object, Map<string, Grammars>>()
 
-function jsonSchemaOf(schema: z.ZodType): unknown {
-  try {
-    return z.toJSONSchema(schema, { io: 'input' })
-  } catch (cause) {
-    throw new Inexpressible((cause as Error).message.replace(/\.$/, ''), { cause })
-  }
-}
-
-/** The instance with which grammars of users are tried, since a faulty one leaves its memory unusable. */
-let trial: { library: XGrammar; said: string[] } | undefined
-
-async function problemOf(grammar: string): Promise<string | undefined> {
-  if (!trial) {
-    const said: string[] = []
-    trial = { library: loadXGrammar((line) => said.push(line)), said }
-  }
-  const { library, said } = trial
-  try {
-    const parsed = await library.Grammar.fromEBNF(grammar)
-    parsed.dispose()
-    return undefined
-  } catch (cause) {
-    trial = undefined
-    const [, problem] = /^\[FATAL\] \S+ (?:EBNF \w+ error )?(.*?)\.?$/m.exec(said.join('\n')) ?? []
-    return problem ?? (cause as Error).message
-  }
-}
-
-/** Most grammars that are kept compiled for one vocabulary. */
-const MOST_GRAMMARS = 64
-
-let shared: XGrammar | undefined
-let vocabularies = new WeakMap<object, Map<string, Vocabulary>>()
-
-function vocabularyOf({ tokenizer, eosIds }: ConstraintTokens, vocabularySize: number): Vocabulary {
-  const kept = vocabularies.get(tokenizer) ?? new Map<string, Vocabulary>()
+function grammarsOf({ tokenizer }: ConstraintTokens, vocabularySize: number, eosIds: readonly number[]): Grammars {
+  const kept = vocabularies.get(tokenizer) ?? new Map<string, Grammars>()
   vocabularies.set(tokenizer, kept)
-  const key = [vocabularySize, ...Array.from(eosIds)].join()
-  const vocabulary = kept.get(key) ?? new Vocabulary(tokenizer, vocabularySize, Array.from(eosIds))
-  kept.set(key, vocabulary)
-  return vocabulary
-}
-
-/** The tokens of a tokenizer in the library, and the grammars that were compiled for them. */
-class Vocabulary {
-  readonly #library: XGrammar
-  readonly #compiler: ReturnType<XGrammar['GrammarCompiler']['createGrammarCompiler']>
-  /** The one that was used last is the last. */
-  readonly #grammars = new Map<string, Promise<CompiledGrammar>>()
-
-  constructor(tokenizer: ConstraintTokens['tokenizer'], vocabularySize: number, eosIds: readonly number[]) {
-    shared ??= loadXGrammar(() => {})
-    const library = shared
-    // The library has no way to take bytes but this one.
-    const tokens = spelled(tokenizer, vocabularySize).map((bytes) =>
-      Array.from(bytes, (byte) => BYTE_LETTERS[byte]).join(''),
-    )
-    this.#library = library
-    this.#compiler = library.TokenizerInfo.createTokenizerInfo(
-      tokens,
-      'byte_level',
-      false,
-      vocabularySize,
-      eosIds,
-    ).then((info) => library.GrammarCompiler.createGrammarCompiler(info, false))
-  }
-
-  async matcher(source: string): Promise<GrammarMatcher> {
-    const grammar = this.#grammars.get(source) ?? this.#compiled(source)
-    this.#grammars.delete(source)
-    this.#grammars.set(source, grammar)
-    const [oldest] = this.#grammars
-    if (oldest && this.#grammars.size > MOST_GRAMMARS) {
-      this.#grammars.delete(oldest[0])
-      const [, evicted] = oldest
-      evicted.then(
-        (compiled) => compiled.dispose(),
-        () => {},
-      )
-    }
-    return await this.#library.GrammarMatcher.createGrammarMatcher(await grammar)
-  }
-
-  async #compiled(source: string): Promise<CompiledGrammar> {
-    const compiler = await this.#compiler
-    const parsed = await this.#library.Grammar.fromEBNF(source)
-    const compiled = await compiler.compileGrammar(parsed)
-    parsed.dispose()
-    return compiled
-  }
+  const key = [vocabularySize, ...eosIds].join()
+  const grammars =
+    kept.get(key) ?? new Grammars({ number: newNumber(), tokens: spelled(tokenizer, vocabularySize, eosIds) })
+  kept.set(key, grammars)
+  return grammars
 }
 
 /** Returns the bytes of each token by its id; none for control tokens, and for ids without a token. */
 function spelled(
   { tokenBytes, specialIds, vocabularySize }: ConstraintTokens['tokenizer'],
-  count: number,
-): Uint8Array[] {
-  if (tokenBytes) {
-    const known = Math.min(count, vocabularySize)
-    return Array.from({ length: known }, (_, id) => (specialIds.has(id) ? new Uint8Array() : tokenBytes.of(id)))
+  size: number,
+  eosIds: readonly number[],
+): SpelledTokens {
+  if (!tokenBytes) {
+    throw new UsageError(
+      'unsupported-tokenizer',
+      'The tokens of this tokenizer do not spell bytes (it is no byte-level or SentencePiece tokenizer), so what it writes cannot be constrained.',
+    )
   }
-  throw new UsageError(
-    'unsupported-tokenizer',
-    'The tokens of this tokenizer do not spell bytes (it is no byte-level or SentencePiece tokenizer), so what it writes cannot be constrained.',
-  )
+  const known = Math.min(size, vocabularySize)
+  const tokens = Array.from({ length: known }, (_, id) => (specialIds.has(id) ? new Uint8Array() : tokenBytes.of(id)))
+  let end = 0
+  const ends = Int32Array.from(tokens, ({ length }) => {
+    end += length
+    return end
+  })
+  return { bytes: Buffer.concat(tokens), ends, size, eosIds }
 }

@@ -78,6 +78,9 @@ const FORMATS: Readonly<Record<string, RegExp>> = {
 /** Longest text whose length is bounded. Compiling takes some milliseconds for each character. */
 const MOST_LENGTH = 512
 
+/** Most items that are counted; no text has more. */
+const MOST_ITEMS = 1_000_000
+
 /** A character of a string, or a short escape. */
 const CHARACTER: Language = oneInJson(without(ALL_CODES, [[0, 0x1f]]))
 const HEX: Language = {
@@ -378,6 +381,7 @@ class SchemaReader {
 
   #array({ items = true, prefixItems = [], minItems = 0, maxItems }: Schema, path: string): string {
     const [least, most] = [Number(minItems), maxItems === undefined ? Number.POSITIVE_INFINITY : Number(maxItems)]
+    if (least > MOST_ITEMS) throw new Inexpressible(`minItems above ${MOST_ITEMS} at ${path}`)
     const fixed = (prefixItems as readonly unknown[]).slice(0, most)
     if (least > most || (items === false && least > fixed.length)) throw new Inexpressible(`minItems at ${path}`)
     const start = fixed.map((item, i) => this.#inner(item, `${path}/prefixItems/${i}`))
@@ -503,5 +507,5 @@ const either = (parts: readonly string[]): string => (parts.length === 1 ? parts
 /** Returns the grammar of something from `least` to `most` times. */
 function repeated(part: string, least: number, most: number): string {
   if (most === 0) return '""'
-  return `(${part}){${least},${most === Number.POSITIVE_INFINITY ? '' : most}}`
+  return `(${part}){${least},${most > MOST_ITEMS ? '' : most}}`
 }

@@ -2,7 +2,7 @@
 
 import Ajv2020 from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { randomStream } from '../../../lib/common/random.js'
 import { loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
@@ -11,6 +11,7 @@ import {
   type ConstraintOptions,
   openConstraint,
 } from '../../../lib/generate/constraints/constraint.js'
+import { limits } from '../../../lib/generate/constraints/limits.js'
 import { JSON_SPACINGS, type JsonSpacing } from '../../../lib/options/constraint.js'
 import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
 import { goldenPath } from '../../golden/files.js'
@@ -33,14 +34,18 @@ beforeAll(async () => {
 const bytesOf = ({ vocabularySize, specialIds, tokenBytes }: Tokenizer): Uint8Array[] =>
   Array.from({ length: vocabularySize }, (_, id) => (specialIds.has(id) ? new Uint8Array() : tokenBytes!.of(id)))
 
-const open = (options: ConstraintOptions) => openConstraint(options, { tokenizer, eosIds: [eosId] })
+const open = (options: ConstraintOptions, signal?: AbortSignal) =>
+  openConstraint(options, { tokenizer, eosIds: [eosId] }, signal)
 
 /** Whether a text is allowed, byte by byte, and complete. */
 async function allows(constraint: Constraint, text: string): Promise<boolean> {
   constraint.reset()
   try {
-    for (const byte of Buffer.from(text))
+    for (const byte of Buffer.from(text)) {
+      await constraint.mask()
       constraint.accept(bytes.findIndex((one) => one.length === 1 && one[0] === byte))
+    }
+    await constraint.mask()
     constraint.accept(eosId)
   } catch {
     return false
@@ -283,6 +288,63 @@ describe('choices and grammars', () => {
     await expect(open({ regex: 'a', choices: ['a'] })).rejects.toThrow(
       expect.objectContaining({ code: 'unfit-options' }),
     )
+  })
+})
+
+describe('what takes too much', () => {
+  const times = (count: number, part: string) => `(?:${part}){${count}}`
+
+  beforeAll(() => {
+    limits.seconds = 1
+    limits.mebibytes = 32
+  })
+  afterAll(() => {
+    limits.seconds = seconds
+    limits.mebibytes = mebibytes
+  })
+  const { seconds, mebibytes } = { ...limits }
+
+  it.each<[string, ConstraintOptions]>([
+    ['nested repetitions', { grammar: 'root ::= (("a"{0,300}){0,300}){0,300}' }],
+    [
+      'a chain of rules',
+      { grammar: Array.from({ length: 5000 }, (_, i) => `${i === 0 ? 'root' : `r${i}`} ::= "a" r${i + 1}`).join('\n') },
+    ],
+    ['exponents', { regex: times(999, times(999, times(999, 'a'))) }],
+    ['repetitions of nothing', { regex: times(1e9, times(1e9, '')) }],
+    ['a long pattern', { schema: { pattern: 'a'.repeat(7e6) } }],
+    ['many choices', { choices: Array.from({ length: 600_000 }, (_, i) => String(i)) }],
+    ['choices of many letters', { choices: Array.from({ length: 20_000 }, (_, i) => `label ${i}`) }],
+    ['a deep schema', { schema: JSON.parse(`${'{"items":'.repeat(9000)}{}${'}'.repeat(9000)}`) }],
+    ['many items', { schema: { type: 'array', minItems: 2 ** 40 } }],
+  ])('ends with a sentence, and leaves other texts alone: %s', async (_, options) => {
+    const other = await open({ choices: ['yes', 'no'] })
+    const refused = open(options).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    // It is written while the other one is compiled.
+    expect(await allows(other, 'yes')).toBe(true)
+    expect(await refused).toMatchObject({
+      code: expect.stringMatching(/^(unsupported-constraint|malformed-grammar)$/),
+      message: expect.stringMatching(/^[^\n]{10,700}\.$/),
+    })
+    expect(await allows(other, 'no')).toBe(true)
+    other.dispose()
+  })
+
+  it('ends once nobody waits for it', async () => {
+    limits.seconds = 3600
+    const left = new AbortController()
+    limits.mebibytes = 2000
+    const endless = { grammar: 'root ::= (("a"{0,300}){0,300}){0,301}' }
+    const waiting = [open(endless, left.signal), open(endless, left.signal)]
+    setTimeout(() => left.abort(new Error('left')), 50)
+    for (const one of waiting) await expect(one).rejects.toThrow('left')
+    // Both places for compilations are free again.
+    for (const regex of ['ab', 'cd', 'ef']) (await open({ regex })).dispose()
+    limits.seconds = 1
+    limits.mebibytes = 32
   })
 })
 

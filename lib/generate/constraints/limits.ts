@@ -1,0 +1,17 @@
+/** Limits of the work for a constraint. A grammar that passes them may still be used for any number of texts. */
+export const limits = {
+  /** Time of one task in a thread [s]: a compilation, or a mask. Ordinary schemas compile in 0.1 s, long bounded texts in seconds. */
+  seconds: 10,
+  /** Additional memory of the library for a compilation [MiB]. */
+  mebibytes: 128,
+  /** Characters of a schema, a grammar, or all choices. */
+  characters: 2 ** 20,
+  /** Characters of a regular expression. */
+  regexCharacters: 2 ** 16,
+}
+
+/** Memory of JavaScript in a thread [MiB]. */
+export const HEAP_MEBIBYTES = 128
+
+/** Returns the sentence of a constraint that no grammar is compiled for. */
+export const notCompiled = (reason: string): string => `The constraint cannot be compiled: ${reason}; make it smaller.`

@@ -1,0 +1,170 @@
+/** A thread that compiles grammars and follows texts, seen from the outside. */
+import { createRequire } from 'node:module'
+import { Worker } from 'node:worker_threads'
+import { UsageError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
+import { HEAP_MEBIBYTES, limits, notCompiled } from './limits.js'
+import type { ConstraintSource } from './source.js'
+import type { Answer, Compiled, SpelledTokens, ThreadTask } from './thread.js'
+
+/** A thread without work ends after this time [ms]; its grammars are then compiled again. */
+const IDLE_MILLISECONDS = 600_000
+const TICK_MILLISECONDS = 100
+
+interface Waiting {
+  resolve(value: Compiled | Int32Array | undefined): void
+  reject(error: unknown): void
+}
+
+/** The tokens of a tokenizer in the library. */
+export interface Vocabulary {
+  readonly number: number
+  readonly tokens: SpelledTokens
+}
+
+let lastNumber = 0
+/** Returns a number for a vocabulary, a grammar or a text. */
+export const newNumber = (): number => ++lastNumber
+
+export class ConstraintThread {
+  readonly #worker: Worker
+  readonly #begun = new Int32Array(new SharedArrayBuffer(4))
+  /** Tasks without an answer, the oldest first. */
+  readonly #waiting: Waiting[] = []
+  readonly #outbox: ThreadTask[] = []
+  readonly #vocabularies = new Set<number>()
+  #clock: NodeJS.Timeout | undefined
+  #idle: NodeJS.Timeout | undefined
+  #texts = 0
+  /** Whether it must not be used for other grammars. */
+  isSpent = false
+  /** Why it has ended. */
+  #reason: string | undefined
+  readonly #seconds: number
+
+  /** @param options isCommon: it compiles only what has been compiled before, so the limit of time is no trial */
+  constructor({ isCommon = false } = {}) {
+    this.#seconds = isCommon ? 3 * limits.seconds : limits.seconds
+    this.#worker = new Worker(createRequire(import.meta.url).resolve('#dist/generate/constraints/thread.js'), {
+      workerData: this.#begun,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
+      execArgv: [],
+    })
+    this.#worker.unref()
+    this.#worker.on('message', (answers: readonly Answer[]) => this.#settle(answers))
+    this.#worker.on('error', (error) => this.end(endOf(error)))
+    this.#worker.on('exit', () => this.end('its thread ended'))
+  }
+
+  get isEnded(): boolean {
+    return this.#reason !== undefined
+  }
+
+  /** Whether no text is open and nothing is asked for. */
+  get isIdle(): boolean {
+    return this.#texts === 0 && this.#waiting.length === 0
+  }
+
+  /** @throws UsageError `unsupported-constraint`, `malformed-grammar` */
+  async compile(vocabulary: Vocabulary, grammar: number, source: ConstraintSource): Promise<Compiled> {
+    const { number, tokens } = vocabulary
+    const isNew = !this.#vocabularies.has(number)
+    this.#vocabularies.add(number)
+    const { mebibytes } = limits
+    const task = { task: 'compile', vocabulary: number, ...(isNew && { tokens }), grammar, source, mebibytes } as const
+    return (await this.#ask(task)) as Compiled
+  }
+
+  forget(grammar: number): void {
+    this.#tell({ task: 'forget', grammar })
+  }
+
+  /** Begins a text; returns the mask of its first token. */
+  open(grammar: number, text: number): Promise<Int32Array> {
+    this.#texts++
+    return this.#ask({ task: 'open', grammar, text }) as Promise<Int32Array>
+  }
+
+  /** Adds a token to a text, or begins it anew; returns the mask of the next one. */
+  change(task: { task: 'accept'; text: number; id: number } | { task: 'reset'; text: number }): Promise<Int32Array> {
+    return this.#ask(task) as Promise<Int32Array>
+  }
+
+  close(text: number): void {
+    this.#texts--
+    this.#tell({ task: 'close', text })
+    this.#watch()
+  }
+
+  /** Ends the thread: whatever it was asked for is rejected. */
+  end(reason: string): void {
+    this.#reason ??= reason
+    this.isSpent = true
+    clearInterval(this.#clock)
+    clearTimeout(this.#idle)
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure())
+    void this.#worker.terminate()
+  }
+
+  #failure(): UsageError {
+    return new UsageError('unsupported-constraint', notCompiled(this.#reason!))
+  }
+
+  #ask(task: ThreadTask): Promise<Compiled | Int32Array | undefined> {
+    return new Promise((resolve, reject) => {
+      if (this.isEnded) throw this.#failure()
+      this.#waiting.push({ resolve, reject })
+      this.#tell(task)
+      this.#watch()
+    })
+  }
+
+  /** Tasks of one turn of the event loop are one message, since a message takes as long as a mask. */
+  #tell(task: ThreadTask): void {
+    if (this.#outbox.length === 0) queueMicrotask(() => this.#worker.postMessage(this.#outbox.splice(0)))
+    this.#outbox.push(task)
+  }
+
+  #settle(answers: readonly Answer[]): void {
+    for (const answer of answers) {
+      const { resolve, reject } = this.#waiting.shift()!
+      if ('value' in answer) resolve(answer.value)
+      else {
+        this.isSpent ||= answer.isSpent
+        reject(new UsageError(answer.error.code, answer.error.message))
+      }
+    }
+    this.#watch()
+  }
+
+  /** Ends the thread if it is stuck, or idle for long. */
+  #watch(): void {
+    clearTimeout(this.#idle)
+    if (this.#waiting.length === 0) {
+      clearInterval(this.#clock)
+      this.#clock = undefined
+      this.#worker.unref()
+      if (this.isIdle && !this.isEnded)
+        this.#idle = setTimeout(() => this.end('its thread was idle'), IDLE_MILLISECONDS).unref()
+    } else if (!this.#clock) {
+      this.#worker.ref()
+      this.#clock = this.#startClock()
+    }
+  }
+
+  /** Counts ticks, not time, so that a process that is suspended or gets little processor time does not end its threads. */
+  #startClock(): NodeJS.Timeout {
+    let [last, ticks] = [-1, 0]
+    return setInterval(() => {
+      const begun = Atomics.load(this.#begun, 0)
+      ticks = begun === last ? ticks + 1 : 0
+      last = begun
+      if (ticks * TICK_MILLISECONDS > this.#seconds * 1000) this.end(`it takes more time than ${this.#seconds} s`)
+    }, TICK_MILLISECONDS).unref()
+  }
+}
+
+function endOf(error: Error): string {
+  const isMemory = (error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
+  return isMemory ? `it takes more memory than ${HEAP_MEBIBYTES} MiB` : reasonOf(error, 'its thread failed')
+}

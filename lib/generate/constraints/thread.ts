@@ -1,0 +1,191 @@
+/**
+ * The thread in which grammars are compiled and texts followed, since the library may take any time and memory for either, and is
+ * unusable after a failure. It does its tasks in order.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { MoraError } from '../../common/errors.js'
+import { reasonOf } from '../../common/foreign-errors.js'
+import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
+import { notCompiled } from './limits.js'
+import { type ConstraintSource, grammarOf } from './source.js'
+import { type CompiledGrammar, type GrammarMatcher, loadXGrammar, type XGrammar } from './xgrammar.js'
+
+/** The tokens of a tokenizer: their bytes, one after the other, and where each ends. */
+export interface SpelledTokens {
+  readonly bytes: Uint8Array
+  readonly ends: Int32Array
+  /** V. */
+  readonly size: number
+  readonly eosIds: readonly number[]
+}
+
+/** What a thread is asked for. Vocabularies, grammars and texts have numbers. */
+export type ThreadTask =
+  | {
+      task: 'compile'
+      vocabulary: number
+      tokens?: SpelledTokens
+      grammar: number
+      source: ConstraintSource
+      mebibytes: number
+    }
+  | { task: 'forget'; grammar: number }
+  | { task: 'open'; grammar: number; text: number }
+  | { task: 'accept'; text: number; id: number }
+  | { task: 'reset'; text: number }
+  | { task: 'close'; text: number }
+
+type TaskOf<Name extends ThreadTask['task']> = Extract<ThreadTask, { task: Name }>
+
+/** A grammar that was compiled. */
+export interface Compiled {
+  /** The grammar in EBNF. */
+  readonly grammar: string
+  readonly milliseconds: number
+}
+
+/** The answer to a task, a mask for those of texts. `isSpent`: the thread must not be used for other grammars. */
+export type Answer =
+  | { value: Compiled | Int32Array | undefined }
+  | { error: { code: string; message: string }; isSpent: boolean }
+
+/** The number of tasks that have begun; the thread's owner tells by it whether the thread is stuck. */
+const begun = workerData as Int32Array
+const port = parentPort as MessagePort
+const said: string[] = []
+const library = loadXGrammar((line) => said.push(line))
+const compilers = new Map<number, { compiler: Awaited<ReturnType<typeof compilerOf>>; size: number }>()
+const grammars = new Map<number, { compiled: CompiledGrammar; size: number }>()
+const texts = new Map<number, { matcher: GrammarMatcher; size: number }>()
+
+const PAGE = 2 ** 16
+/** The memory of the library, whose type is not among those of Node.js. */
+interface Memory {
+  readonly buffer: ArrayBuffer
+  grow(pages: number): number
+}
+declare const WebAssembly: { readonly Memory: { readonly prototype: Memory } }
+let memory: Memory | undefined
+let mostPages = Number.POSITIVE_INFINITY
+let isRefused = false
+const { grow } = WebAssembly.Memory.prototype
+WebAssembly.Memory.prototype.grow = function (this: Memory, pages: number) {
+  memory = this
+  isRefused = this.buffer.byteLength / PAGE + pages > mostPages
+  if (isRefused) throw new RangeError('The constraint takes too much memory.')
+  return grow.call(this, pages)
+}
+
+async function compilerOf({ bytes, ends, size, eosIds }: SpelledTokens) {
+  // The library has no way to take bytes but this one.
+  const tokens = Array.from(ends, (end, id) =>
+    Array.from(bytes.subarray(id === 0 ? 0 : ends[id - 1], end), (byte) => BYTE_LETTERS[byte]).join(''),
+  )
+  const info = await library.TokenizerInfo.createTokenizerInfo(tokens, 'byte_level', false, size, eosIds)
+  return library.GrammarCompiler.createGrammarCompiler(info, false)
+}
+
+async function compiled({
+  vocabulary,
+  tokens,
+  grammar: number,
+  source,
+  mebibytes,
+}: TaskOf<'compile'>): Promise<Answer> {
+  if (tokens) compilers.set(vocabulary, { compiler: await compilerOf(tokens), size: tokens.size })
+  const { compiler, size } = compilers.get(vocabulary)!
+  const began = performance.now()
+  const grammar = grammarOf(source)
+  said.length = 0
+  mostPages = pages() + (mebibytes * 2 ** 20) / PAGE
+  let parsed: Awaited<ReturnType<XGrammar['Grammar']['fromEBNF']>> | undefined
+  try {
+    parsed = await library.Grammar.fromEBNF(grammar)
+    grammars.set(number, { compiled: await compiler.compileGrammar(parsed), size })
+    parsed.dispose()
+    return { value: { grammar, milliseconds: performance.now() - began } }
+  } catch (cause) {
+    return { error: compileError(source, cause, parsed !== undefined, mebibytes), isSpent: true }
+  } finally {
+    mostPages = Number.POSITIVE_INFINITY
+  }
+}
+
+/** The size of the memory, as far as it has grown. */
+const pages = (): number => (memory ? memory.buffer.byteLength / PAGE : FIRST_PAGES)
+
+/** The library begins with 16 MiB. */
+const FIRST_PAGES = 256
+
+function compileError(source: ConstraintSource, cause: unknown, isParsed: boolean, mebibytes: number) {
+  const problem = said.map((line) => /^\[FATAL\] \S+ (?:EBNF \w+ error )?(.*?)\.?$/m.exec(line)?.[1]).find(Boolean)
+  if ('grammar' in source && !isParsed && !isRefused && problem !== undefined)
+    return { code: 'malformed-grammar', message: `The grammar cannot be read: ${problem}.` }
+  const reason = isRefused ? `it takes more memory than ${mebibytes} MiB` : (problem ?? reasonOf(cause, FAILED))
+  return { code: 'unsupported-constraint', message: notCompiled(/^Aborted/.test(reason) ? FAILED : reason) }
+}
+
+const FAILED = 'the library failed'
+
+/** Adds a token to a text, or begins it, and returns the mask of the next one. */
+async function masked(number: number, change: (matcher: GrammarMatcher) => void): Promise<Answer> {
+  const { matcher, size } = texts.get(number)!
+  change(matcher)
+  const words = (await matcher.getNextTokenBitmask()).slice()
+  // The library may set the bits behind those of the last token.
+  const used = size % 32
+  if (used > 0) words[words.length - 1]! &= 2 ** used - 1
+  return { value: words }
+}
+
+async function answerTo(task: ThreadTask): Promise<Answer | undefined> {
+  switch (task.task) {
+    case 'compile':
+      return compiled(task)
+    case 'open': {
+      const { compiled, size } = grammars.get(task.grammar)!
+      texts.set(task.text, { matcher: await library.GrammarMatcher.createGrammarMatcher(compiled), size })
+      return masked(task.text, () => {})
+    }
+    case 'accept':
+      return masked(task.text, (matcher) => matcher.acceptToken(task.id))
+    case 'reset':
+      return masked(task.text, (matcher) => matcher.reset())
+    case 'close':
+      texts.get(task.text)?.matcher.dispose()
+      texts.delete(task.text)
+      return undefined
+    case 'forget':
+      grammars.get(task.grammar)?.compiled.dispose()
+      grammars.delete(task.grammar)
+      return undefined
+  }
+}
+
+async function answerSafely(task: ThreadTask): Promise<Answer | undefined> {
+  try {
+    return await answerTo(task)
+  } catch (error) {
+    if (error instanceof MoraError) return { error: { code: error.code, message: error.message }, isSpent: false }
+    return { error: { code: 'unsupported-constraint', message: notCompiled(reasonOf(error, FAILED)) }, isSpent: true }
+  }
+}
+
+let queue = Promise.resolve()
+
+async function answerAll(tasks: readonly ThreadTask[]): Promise<void> {
+  const answers: Answer[] = []
+  for (const task of tasks) {
+    Atomics.add(begun, 0, 1)
+    const answer = await answerSafely(task)
+    if (answer) answers.push(answer)
+  }
+  const masks = answers.flatMap((answer) =>
+    'value' in answer && answer.value instanceof Int32Array ? [answer.value.buffer as ArrayBuffer] : [],
+  )
+  port.postMessage(answers, masks)
+}
+
+port.on('message', (tasks: readonly ThreadTask[]) => {
+  queue = queue.then(() => answerAll(tasks))
+})
