@@ -32,6 +32,12 @@ export const ServeSchema = z.strictObject({
   ),
   allowOtherBase,
   ...loadedForm(whereDecodingIsNotSlower),
+  template: textWithDefault(
+    "the chat template of conversations: auto is the model's own, else a file with a Jinja template",
+    'auto|FILE',
+    'auto',
+    { expects: 'auto, or the path of a file' },
+  ),
   name: text("the base model's name for clients", 'NAME', {
     defaultText: 'owner/name of the hub, or the name of its file or folder',
   }),

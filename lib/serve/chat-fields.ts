@@ -1,7 +1,6 @@
 /** The body of a chat, and what it means for the writer. */
 import { z } from 'zod'
-import type { Message } from '../data/templates/template.js'
-import type { LanguageModel } from '../generate/index.js'
+import type { ChatTemplate, Message } from '../data/templates/template.js'
 import {
   eitherOf,
   flagField,
@@ -9,12 +8,11 @@ import {
   patternField,
   someTextField,
   textField,
-  type Unsupported,
   wholeField,
   wordField,
   wrongField,
 } from './fields.js'
-import { samplingFields, unsupportedSampling } from './sampling.js'
+import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
@@ -86,8 +84,8 @@ const jsonSchema = z.looseObject(
 export const ChatBody = z.looseObject({
   ...samplingFields,
   messages: messagesField,
-  max_tokens: wholeField(1).optional(),
-  max_completion_tokens: wholeField(1).optional(),
+  max_tokens: limitField(1).optional(),
+  max_completion_tokens: limitField(1).optional(),
   logprobs: flagField.default(false),
   top_logprobs: wholeField(0, 20).optional(),
   tools: toolsField.default([]),
@@ -101,7 +99,7 @@ export const ChatBody = z.looseObject({
       'type',
       [
         z.looseObject({ type: z.literal('text') }),
-        z.looseObject({ type: z.literal('json_object') }),
+        z.looseObject({ type: z.literal('json_object'), schema: objectField.optional() }),
         z.looseObject({ type: z.literal('json_schema'), json_schema: jsonSchema }),
       ],
       { error: 'one of text, json_object, json_schema' },
@@ -112,22 +110,20 @@ export const ChatBody = z.looseObject({
 })
 export type ChatCompletionRequest = z.output<typeof ChatBody>
 
-/** Parameters of OpenAI's chats that would change the answer. */
-export const unsupportedChat: Readonly<Record<string, Unsupported>> = {
-  ...unsupportedSampling,
-  audio: {},
-  modalities: { neutral: [['text']] },
-  functions: { instead: 'use tools' },
-  function_call: { instead: 'use tool_choice' },
-  prediction: {},
-  web_search_options: {},
-  store: { neutral: [false] },
+/** Returns messages for a template: many templates know no developer, who speaks as the system did. */
+export function messagesFor(given: readonly Message[], template: ChatTemplate | null): Message[] {
+  const knowsDeveloper = template?.names('developer') ?? false
+  return given.map((one) => (one.role === 'developer' && !knowsDeveloper ? { ...one, role: 'system' } : one))
 }
 
-/** Returns messages for the model's template: many templates know no developer, who speaks as the system did. */
-export function messagesFor(given: readonly Message[], { tokenizer }: Pick<LanguageModel, 'tokenizer'>): Message[] {
-  const knowsDeveloper = tokenizer?.template?.names('developer') ?? false
-  return given.map((one) => (one.role === 'developer' && !knowsDeveloper ? { ...one, role: 'system' } : one))
+/** @throws ApiError 400 for tools of which the template would not tell the model */
+export function requireToolTemplate(tools: readonly unknown[] | undefined, template: ChatTemplate | null): void {
+  if (!tools?.length || !template || template.readsTools) return
+  throw wrongField(
+    'tools',
+    'The chat template prints no tools, so the model would not know them; leave out tools, or start the server with a template that prints them (the option template).',
+    'unsupported_parameter',
+  )
 }
 
 /** How the answer is to call functions. */
@@ -167,13 +163,10 @@ export function callingOf({ tools, tool_choice: choice }: ChatCompletionRequest)
 export function answerSchemaOf(body: ChatCompletionRequest, { forced, tools }: Calling): object | undefined {
   const { response_format: format } = body
   if (format.type === 'text' && !forced) return undefined
-  if (body.structured_outputs) {
-    const other = forced ? 'tool_choice' : 'response_format'
-    throw wrongField('structured_outputs', `The parameters structured_outputs and ${other} exclude each other.`)
-  }
+  requireOneConstraint([...constraintsIn(body), forced ? 'tool_choice' : 'response_format'])
   if (forced) return forced.schema
   if (tools.length > 0) {
     throw wrongField('response_format', 'An answer in a response_format cannot call tools; set tool_choice to none.')
   }
-  return format.type === 'json_schema' ? format.json_schema.schema : { type: 'object' }
+  return format.type === 'json_schema' ? format.json_schema.schema : (format.schema ?? { type: 'object' })
 }

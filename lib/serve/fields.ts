@@ -55,27 +55,3 @@ function placeOf(path: readonly PropertyKey[]): string {
     '',
   )
 }
-
-/** A parameter that would change the answer and is not supported, unless it has a value that changes nothing. */
-export interface Unsupported {
-  readonly neutral?: readonly unknown[]
-  /** Ends the sentence: what to do instead. */
-  readonly instead?: string
-}
-
-/** @throws ApiError 400 for the first parameter of a table that the request has */
-export function refuseUnsupported(
-  given: Readonly<Record<string, unknown>>,
-  table: Readonly<Record<string, Unsupported>>,
-): void {
-  for (const [name, { neutral = [], instead }] of Object.entries(table)) {
-    const value = given[name]
-    if (value === undefined || value === null) continue
-    if (neutral.some((one) => JSON.stringify(one) === JSON.stringify(value))) continue
-    throw wrongField(
-      name,
-      `The parameter ${name} is not supported${instead ? `: ${instead}` : '; leave it out'}.`,
-      'unsupported_parameter',
-    )
-  }
-}

@@ -18,6 +18,7 @@ export interface ServerSettings {
   timeout: number
   grace: number
   allowLoading: boolean
+  template: string
   basePath: string
   onError: (error: unknown) => void
 }
@@ -59,12 +60,13 @@ const serverArguments = {
 
 /** Serves a writer's model. */
 export function serveTexts(writer: TextWriter, model: ServedModel, settings: ServerSettings): ModelServer {
-  const { name, apiKeys, maxBatch, maxQueue, maxBodyBytes, timeout, allowLoading, basePath, onError } = settings
+  const { name, apiKeys, maxBatch, maxQueue, maxBodyBytes, timeout, allowLoading, template, basePath, onError } =
+    settings
   const metrics = new ServerMetrics()
   const adapters = new ServedAdapters(name, model, writer, onError)
   const visits = new Visits(adapters, metrics, { texts: maxBatch + maxQueue, timeout })
   const app = serverApp(
-    { writer, adapters, visits, metrics, maxBodyBytes, allowLoading, onError },
+    { writer, adapters, visits, metrics, template, maxBodyBytes, allowLoading, onError },
     { basePath, apiKeys },
   )
   let closed: Promise<void> | undefined

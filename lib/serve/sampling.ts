@@ -10,7 +10,6 @@ import {
   objectField,
   someTextField,
   textField,
-  type Unsupported,
   wholeField,
   wordField,
   wrongField,
@@ -22,9 +21,14 @@ const STOPS = 16
 /** The most texts of one prompt. */
 const MOST_TEXTS = 128
 
-const constraint = 'an object with one of json, regex, choice and grammar'
+/** The most texts that an answer must not contain. */
+const BAD_WORDS = 512
+const badWords = `a list of at most ${BAD_WORDS} non-empty texts`
 
-/** Names are OpenAI's, or vLLM's where OpenAI has none. */
+const constraint = 'an object with one of json, regex, choice and grammar'
+const aSchema = eitherOf('a JSON schema', [objectField, z.boolean()])
+
+/** Names are OpenAI's, or vLLM's where OpenAI has none; `json_schema` and `grammar` are llama.cpp's. */
 export const samplingFields = {
   model: textField().optional(),
   n: wholeField(1, MOST_TEXTS).default(1),
@@ -44,7 +48,8 @@ export const samplingFields = {
     })
     .optional(),
   min_tokens: wholeField(0).default(0),
-  seed: wholeField(0).optional(),
+  /** -1 is none: a default of llama.cpp and LM Studio. */
+  seed: wholeField(-1).optional(),
   stop: eitherOf(`a non-empty text or a list of at most ${STOPS}`, [
     someTextField,
     z.array(someTextField).max(STOPS),
@@ -52,7 +57,7 @@ export const samplingFields = {
   structured_outputs: z
     .strictObject(
       {
-        json: eitherOf('a JSON schema', [objectField, z.boolean()]).optional(),
+        json: aSchema.optional(),
         regex: textField().optional(),
         choice: z.array(textField(), { error: 'a list of texts' }).min(1, { error: 'a list of texts' }).optional(),
         grammar: textField().optional(),
@@ -62,23 +67,26 @@ export const samplingFields = {
     .refine((given) => Object.keys(given).length === 1, { error: constraint })
     .optional(),
   json_spacing: wordField(JSON_SPACINGS).default('either'),
+  json_schema: aSchema.optional(),
+  grammar: textField().optional(),
+  bad_words: z.array(someTextField, { error: badWords }).max(BAD_WORDS, { error: badWords }).default([]),
+  no_repeat_ngram_size: wholeField(0).default(0),
 }
 
-/** Parameters of others that would change the text. */
-export const unsupportedSampling: Readonly<Record<string, Unsupported>> = {
-  stop_token_ids: { neutral: [[]], instead: 'give the tokens’ texts as stop' },
-  guided_json: { instead: 'use structured_outputs or response_format' },
-  guided_regex: { instead: 'use structured_outputs' },
-  guided_choice: { instead: 'use structured_outputs' },
-  guided_grammar: { instead: 'use structured_outputs' },
-}
+/** A number of new tokens; -1 is as many as there is room for: a default of llama.cpp and LM Studio. */
+export const limitField = (least: number) =>
+  eitherOf(`a whole number of at least ${least}`, [z.literal(-1), wholeField(least)])
+
+/** Returns the most new tokens of a text. */
+export const limitOf = (given: number | undefined, { config }: Pick<LanguageModel, 'config'>): number =>
+  given === undefined || given === -1 ? config.maxPositions : Math.max(1, given)
 
 const SamplingSchema = z.object(samplingFields)
 type SamplingBody = z.output<typeof SamplingSchema>
 
 /** Returns what of a request decides how tokens are chosen. */
 export function samplingOf(body: SamplingBody, { config }: Pick<LanguageModel, 'config'>) {
-  const { logit_bias: logitBias, structured_outputs: constrained } = body
+  const { logit_bias: logitBias, seed = -1 } = body
   const unknown = Object.keys(logitBias ?? {}).find((id) => Number(id) >= config.vocabularySize)
   if (unknown !== undefined) {
     throw wrongField(
@@ -99,13 +107,29 @@ export function samplingOf(body: SamplingBody, { config }: Pick<LanguageModel, '
     frequencyPenalty: body.frequency_penalty,
     logitBias,
     stop: [body.stop].flat(),
-    seed: body.seed ?? randomInt(2 ** 47),
     jsonSpacing: body.json_spacing,
-    ...(constrained && {
-      schema: constrained.json,
-      regex: constrained.regex,
-      choices: constrained.choice,
-      grammar: constrained.grammar,
-    }),
+    ...(body.bad_words.length > 0 && { badWords: body.bad_words }),
+    noRepeatNgram: body.no_repeat_ngram_size,
+    seed: seed === -1 ? randomInt(2 ** 47) : seed,
+    ...constraintOf(body),
   } satisfies Partial<TextCall>
+}
+
+/** Names of the parameters by which a request says what the text has to be. */
+export const constraintsIn = ({ structured_outputs, json_schema, grammar }: SamplingBody): string[] =>
+  Object.entries({ structured_outputs, json_schema, grammar: grammar || undefined }).flatMap(([name, value]) =>
+    value === undefined ? [] : [name],
+  )
+
+/** @throws ApiError 400 for several constraints */
+export function requireOneConstraint(names: readonly string[]): void {
+  const [first, second] = names
+  if (second) throw wrongField(first!, `The parameters ${first} and ${second} exclude each other.`)
+}
+
+function constraintOf(body: SamplingBody): Pick<TextCall, 'schema' | 'regex' | 'choices' | 'grammar'> {
+  requireOneConstraint(constraintsIn(body))
+  const { json, regex, choice: choices, grammar } = body.structured_outputs ?? {}
+  const given = { schema: json ?? body.json_schema, regex, choices, grammar: grammar ?? (body.grammar || undefined) }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
 }

@@ -1,6 +1,7 @@
 /** A model as an endpoint with OpenAI's routes. */
+import { existsSync } from 'node:fs'
 import { z } from 'zod'
-import { aFunction, aText, check, expecting, having, optionsSchema } from '../common/arguments.js'
+import { aFunction, aText, badValue, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
@@ -49,6 +50,9 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   check({ model, options }, serveArguments)
   const { apiKeys = [], basePath = '/', onError = console.error, ...given } = options
   const settings = parseOptions(ServeSchema, given, { source: 'api' })
+  if (settings.template !== 'auto' && !existsSync(settings.template)) {
+    throw badValue('template', 'auto or the path of a file', settings.template)
+  }
   const { name = servedName(model.reference), maxBatch, maxBody = MOST_BYTES } = settings
   const writer = new ModelWriter(model, new TextEngine(model, { sequences: maxBatch }))
   return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, apiKeys, basePath, onError })

@@ -10,6 +10,8 @@ export interface Serving {
   readonly adapters: ServedAdapters
   readonly visits: Visits
   readonly metrics: ServerMetrics
+  /** The chat template: `auto`, or the path of a file. */
+  readonly template: string
   /** The most bytes of a request's body. */
   readonly maxBodyBytes: number
   /** Whether clients may load and drop adapters. */

@@ -36,6 +36,8 @@ export interface WrittenText extends TextPiece {
 export interface TextCall {
   readonly prompt?: string | readonly number[]
   readonly raw?: boolean
+  /** `auto`, or the path of a file. */
+  readonly template?: string
   readonly messages?: readonly Message[]
   readonly tools?: unknown[]
   readonly templateOptions?: Record<string, unknown>
@@ -50,6 +52,8 @@ export interface TextCall {
   readonly presencePenalty?: number
   readonly frequencyPenalty?: number
   readonly logitBias?: Record<string, number>
+  readonly badWords?: string[]
+  readonly noRepeatNgram?: number
   readonly stop?: string[]
   readonly seed: number
   /** Which of several samples of one prompt and seed it is, from 0. */

@@ -20,10 +20,13 @@ export interface Script {
 const MOST_PAGES = 1000
 const MAX_POSITIONS = 256
 
-export async function loadChatTokenizer(): Promise<Tokenizer> {
+export const CHATML = readFileSync(templatePath('chatml'), 'utf8')
+/** ChatML that also prints tools. */
+export const CHATML_WITH_TOOLS = `{% if tools %}{{ '<|im_start|>system\\n' + (tools | tojson) + '<|im_end|>\\n' }}{% endif %}\n${CHATML}`
+
+export async function loadChatTokenizer(template = CHATML_WITH_TOOLS): Promise<Tokenizer> {
   const source = (await readTokenizerFolder(smallTokenizerFolder))!
-  const chatTemplates = new Map([['default', readFileSync(templatePath('chatml'), 'utf8')]])
-  return createTokenizer({ ...source, chatTemplates })
+  return createTokenizer({ ...source, chatTemplates: new Map([['default', template]]) })
 }
 
 export class FakeWriter implements TextWriter {
@@ -139,6 +142,7 @@ export const SETTINGS: ServerSettings = {
   timeout: 60,
   grace: 10,
   allowLoading: false,
+  template: 'auto',
   basePath: '/',
   onError: (error) => {
     throw error

@@ -46,7 +46,12 @@ const sampling = {
   seed: 3,
   stop: ['a', 'b'],
   structured_outputs: { regex: 'a' },
+  json_schema: null,
+  grammar: '',
+  bad_words: ['zz'],
+  no_repeat_ngram_size: 3,
   stop_token_ids: [],
+  repeat_penalty: 1,
 }
 /** Requests that are right, with every field that the server reads. */
 const RIGHT: Readonly<Record<string, object>> = {

@@ -17,8 +17,8 @@ export const serveCommand = defineCommand({
     'mora serve --model model --adapter support=out',
     'mora serve --model model --host 0.0.0.0 --api-key-file keys.txt',
   ],
-  check({ adapter = [], allowLoading, apiKeyFile, host, model }) {
-    requireInputs(ServeSchema, { model })
+  check({ adapter = [], allowLoading, apiKeyFile, host, model, template }) {
+    requireInputs(ServeSchema, { model, template })
     requirePath('apiKeyFile', apiKeyFile)
     for (const given of adapter) named(given)
     if (allowLoading && apiKeyFile === undefined && !isLoopback(host)) {

@@ -65,9 +65,12 @@ export interface TemplateOwner {
   readonly specialTokens: Readonly<Record<string, string>>
 }
 
+/** Templates of files by owner and path: what others know of a template they keep by the object. */
+const ofFiles = new WeakMap<TemplateOwner, Map<string, ChatTemplate>>()
+
 /**
  * Returns the template that `--template` means: for `auto` the tokenizer's own (null if it has none), for `none` null, else a
- * file's.
+ * file's, the same object for the same file while its text is the same.
  * @throws UsageError `missing-file`
  */
 export async function resolveTemplate(option: string, tokenizer: TemplateOwner): Promise<ChatTemplate | null> {
@@ -83,5 +86,11 @@ export async function resolveTemplate(option: string, tokenizer: TemplateOwner):
       { cause },
     )
   }
-  return new ChatTemplate({ source, specialTokens: tokenizer.specialTokens, origin: option })
+  const known = ofFiles.get(tokenizer) ?? new Map<string, ChatTemplate>()
+  ofFiles.set(tokenizer, known)
+  const former = known.get(option)
+  if (former?.source === source) return former
+  const template = new ChatTemplate({ source, specialTokens: tokenizer.specialTokens, origin: option })
+  known.set(option, template)
+  return template
 }

@@ -1,5 +1,6 @@
 /** `POST /v1/chat/completions`: the next message of a conversation. */
 import { randomUUID } from 'node:crypto'
+import { promptTemplate } from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { ChatMessage, wholeMessage } from '../chat-deltas.js'
 import {
@@ -9,21 +10,23 @@ import {
   type ChatCompletionRequest,
   callingOf,
   messagesFor,
-  unsupportedChat,
+  requireToolTemplate,
 } from '../chat-fields.js'
 import { eventStream } from '../event-stream.js'
-import { parseFields, refuseUnsupported, wrongField } from '../fields.js'
+import { parseFields, wrongField } from '../fields.js'
 import { chatLogProbs } from '../logprobs.js'
-import { samplingOf } from '../sampling.js'
+import { limitOf, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import type { TextCall, WrittenText } from '../text-writer.js'
+import { refuseUnsupported, unsupportedOfChats } from '../unsupported.js'
 import { usageOf } from '../usage.js'
 import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
 
 export async function chatCompletions(request: Request, serving: Serving): Promise<Response> {
   const given = await readBody(request, serving.maxBodyBytes)
-  refuseUnsupported(given, unsupportedChat)
+  refuseUnsupported(given, unsupportedOfChats)
   const body = parseFields(ChatBody, given)
+  refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
   const { model } = serving.writer
   const { n, logprobs, top_logprobs: topLogprobs } = body
   if (topLogprobs !== undefined && !logprobs)
@@ -31,14 +34,17 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   const calling = callingOf(body)
   const schema = answerSchemaOf(body, calling)
   const { tools } = calling
+  const template = await promptTemplate(model, serving)
+  requireToolTemplate(tools, template)
   const call = {
     ...samplingOf(body, model),
-    messages: messagesFor(body.messages, model),
+    template: serving.template,
+    messages: messagesFor(body.messages, template),
     templateOptions: {
       ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
       ...body.chat_template_kwargs,
     },
-    maxNewTokens: body.max_completion_tokens ?? body.max_tokens ?? model.config.maxPositions,
+    maxNewTokens: limitOf(body.max_completion_tokens ?? body.max_tokens, model),
     ...(tools.length > 0 && { tools }),
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
     ...(schema && { schema }),

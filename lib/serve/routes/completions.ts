@@ -4,29 +4,28 @@ import { z } from 'zod'
 import { requireTokenizer } from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { eventStream } from '../event-stream.js'
-import { flagField, parseFields, refuseUnsupported, wholeField, wrongField } from '../fields.js'
+import { flagField, parseFields, wholeField, wrongField } from '../fields.js'
 import { completionLogProbs } from '../logprobs.js'
 import { type GivenPrompt, promptsField, promptsOf } from '../prompts.js'
-import { samplingFields, samplingOf, unsupportedSampling } from '../sampling.js'
+import { limitField, limitOf, samplingFields, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import type { TextCall, TextPiece, WrittenText } from '../text-writer.js'
+import { refuseUnsupported, unsupportedOfCompletions } from '../unsupported.js'
 import { usageOf } from '../usage.js'
 import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
 
 const CompletionBody = z.looseObject({
   ...samplingFields,
   prompt: promptsField,
-  max_tokens: wholeField(0).default(16),
+  max_tokens: limitField(0).default(16),
   echo: flagField.default(false),
   logprobs: wholeField(0, 20).optional(),
 })
 type CompletionRequest = z.output<typeof CompletionBody>
 
-const unsupported = { ...unsupportedSampling, suffix: { neutral: [''] } }
-
 export async function completions(request: Request, serving: Serving): Promise<Response> {
   const given = await readBody(request, serving.maxBodyBytes)
-  refuseUnsupported(given, unsupported)
+  refuseUnsupported(given, unsupportedOfCompletions)
   const body = parseFields(CompletionBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
   const { model } = serving.writer
@@ -39,7 +38,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
   const shared = {
     ...samplingOf(body, model),
     raw: true,
-    maxNewTokens: Math.max(1, maxTokens),
+    maxNewTokens: limitOf(maxTokens, model),
     ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs, promptLogprobs: echo }),
   }
   const calls = prompts.flatMap((prompt) =>

@@ -4,6 +4,7 @@ import { readBody } from '../body.js'
 import { parseFields, textField, wholeField, wordField, wrongField } from '../fields.js'
 import { idsOf, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import type { Serving } from '../serving.js'
+import { refuseUnsupported, unsupportedOfEmbeddings } from '../unsupported.js'
 
 const EmbeddingBody = z.looseObject({
   model: textField().optional(),
@@ -13,7 +14,9 @@ const EmbeddingBody = z.looseObject({
 })
 
 export async function embeddings(request: Request, serving: Serving): Promise<Response> {
-  const body = parseFields(EmbeddingBody, await readBody(request, serving.maxBodyBytes))
+  const given = await readBody(request, serving.maxBodyBytes)
+  refuseUnsupported(given, unsupportedOfEmbeddings)
+  const body = parseFields(EmbeddingBody, given)
   const { writer } = serving
   const inputs = promptsOf(body.input, 'input', writer.model)
   const visit = serving.visits.enter(body.model, inputs.length, request)

@@ -2,9 +2,10 @@
 import { z } from 'zod'
 import { promptTemplate, promptTokens, requireTokenizer } from '../../generate/index.js'
 import { readBody } from '../body.js'
-import { messagesField, messagesFor, templateOptionsField, toolsField } from '../chat-fields.js'
+import { messagesField, messagesFor, requireToolTemplate, templateOptionsField, toolsField } from '../chat-fields.js'
 import { flagField, parseFields, textField, wrongField } from '../fields.js'
 import type { Serving } from '../serving.js'
+import { refuseUnsupported, unsupportedOfTokenize } from '../unsupported.js'
 
 const TokenizeBody = z.looseObject({
   model: textField().optional(),
@@ -17,7 +18,9 @@ const TokenizeBody = z.looseObject({
 })
 
 export async function tokenize(request: Request, serving: Serving): Promise<Response> {
-  const body = parseFields(TokenizeBody, await readBody(request, serving.maxBodyBytes))
+  const given = await readBody(request, serving.maxBodyBytes)
+  refuseUnsupported(given, unsupportedOfTokenize)
+  const body = parseFields(TokenizeBody, given)
   const { model } = serving.writer
   serving.adapters.require(body.model ?? serving.adapters.baseName)
   const tokenizer = requireTokenizer(model)
@@ -37,7 +40,8 @@ export async function tokenize(request: Request, serving: Serving): Promise<Resp
     }
     if (prompt !== undefined)
       return body.add_special_tokens ? tokenizer.encodeText(prompt, signal) : tokenizer.encode(prompt, signal)
-    const template = await promptTemplate(model, { template: 'auto' })
-    return promptTokens(model, template, { messages: messagesFor(messages!, model), tools, templateOptions }, signal)
+    const template = await promptTemplate(model, serving)
+    requireToolTemplate(tools, template)
+    return promptTokens(model, template, { messages: messagesFor(messages!, template), tools, templateOptions }, signal)
   }
 }

@@ -1,0 +1,139 @@
+/** Parameters by other servers' names: done, taken if they change nothing, or refused by name. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type ModelServer, serveTexts } from '../../lib/serve/model-server.js'
+import {
+  refuseUnsupported,
+  type UnsupportedParameters,
+  unsupportedOfChats,
+  unsupportedOfCompletions,
+  unsupportedOfEmbeddings,
+  unsupportedOfTokenize,
+} from '../../lib/serve/unsupported.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { CHATML, CHATML_WITH_TOOLS, FakeWriter, loadChatTokenizer, SETTINGS } from './fake-writer.js'
+
+const folder = useTemporaryFolder()
+let writer: FakeWriter
+let server: ModelServer
+beforeAll(async () => {
+  writer = new FakeWriter(await loadChatTokenizer())
+  server = serveTexts(writer, writer.model, SETTINGS)
+})
+afterAll(() => server.close())
+
+async function ask(path: string, body: object, asked = server) {
+  const headers = { 'content-type': 'application/json' }
+  const request = new Request(`http://any${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+  const response = await asked.fetch(request)
+  return { status: response.status, ...((await response.json()) as { error?: { message: string; param: string } }) }
+}
+
+const CHAT = '/v1/chat/completions'
+const messages = [{ role: 'user', content: 'Hi' }]
+const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object', properties: {} } } }]
+const ROUTES: [string, object, UnsupportedParameters][] = [
+  [CHAT, { messages }, unsupportedOfChats],
+  ['/v1/completions', { prompt: 'a' }, unsupportedOfCompletions],
+  ['/v1/embeddings', { input: 'a' }, unsupportedOfEmbeddings],
+  ['/tokenize', { messages }, unsupportedOfTokenize],
+]
+
+describe('a parameter that the server does not have', () => {
+  it.each(ROUTES)('is refused by %s, and taken if it changes nothing', async (path, body, table) => {
+    for (const [name, { neutral = [], instead }] of Object.entries(table)) {
+      const { status, error } = await ask(path, { ...body, [name]: { of: 'others' } })
+      expect([status, error?.param], name).toEqual([400, name])
+      expect(error!.message).toBe(
+        `The parameter ${name} is not supported${instead ? `: ${instead}` : '; leave it out'}.`,
+      )
+      for (const value of [null, ...neutral]) expect(() => refuseUnsupported({ [name]: value }, table)).not.toThrow()
+    }
+    const harmless = {
+      user: 'u',
+      cache_prompt: true,
+      priority: 1,
+      repeat_penalty: 1,
+      lora: [],
+      echo: false,
+      ignore_eos: false,
+    }
+    expect((await ask(path, { ...body, ...harmless })).status).toBe(200)
+  })
+
+  it('is refused beside n, and in the options of streams', async () => {
+    expect((await ask(CHAT, { messages, n: 2, best_of: 2 })).status).toBe(200)
+    expect((await ask(CHAT, { messages, n: 2, best_of: 4 })).error?.param).toBe('best_of')
+    const { error } = await ask(CHAT, { messages, stream: true, stream_options: { continuous_usage_stats: true } })
+    expect(error?.param).toBe('stream_options.continuous_usage_stats')
+  })
+})
+
+describe('a parameter that the engine has', () => {
+  const callOf = async (body: object, path = CHAT) => {
+    expect(await ask(path, { messages, ...body })).toMatchObject({ status: 200 })
+    return writer.calls.at(-1)!
+  }
+
+  it('reaches it under any of its names', async () => {
+    const schema = { type: 'object', required: ['k'] }
+    expect(await callOf({ response_format: { type: 'json_object', schema } })).toMatchObject({ schema })
+    expect(await callOf({ response_format: { type: 'json_object' } })).toMatchObject({ schema: { type: 'object' } })
+    expect(await callOf({ json_schema: schema })).toMatchObject({ schema })
+    expect(await callOf({ grammar: 'root ::= "a"' })).toMatchObject({ grammar: 'root ::= "a"' })
+    expect(await callOf({ grammar: '' })).not.toHaveProperty('grammar')
+    expect(await callOf({ bad_words: ['x'], no_repeat_ngram_size: 3 })).toMatchObject({
+      badWords: ['x'],
+      noRepeatNgram: 3,
+    })
+  })
+
+  it('excludes another constraint', async () => {
+    const format = { response_format: { type: 'json_object' } }
+    const forced = { tools, tool_choice: 'required' }
+    for (const body of [
+      { grammar: 'root ::= "a"', json_schema: {} },
+      { grammar: 'root ::= "a"', ...format },
+      { json_schema: {}, ...forced },
+      { structured_outputs: { regex: 'a' }, ...format },
+    ])
+      expect(await ask(CHAT, { messages, ...body })).toMatchObject({ status: 400 })
+  })
+
+  it('may have the value for none', async () => {
+    const { seed, maxNewTokens } = await callOf({ seed: -1, max_tokens: -1 })
+    expect(seed).toBeGreaterThanOrEqual(0)
+    expect(maxNewTokens).toBe(256)
+    expect((await callOf({ prompt: 'a', max_tokens: -1 }, '/v1/completions')).maxNewTokens).toBe(256)
+    expect((await ask(CHAT, { messages, max_tokens: 0 })).error?.param).toBe('max_tokens')
+    expect((await ask(CHAT, { messages, seed: -2 })).error?.param).toBe('seed')
+  })
+})
+
+describe('tools', () => {
+  it('are refused where the template would not show them, unless another template is given', async () => {
+    const plain = new FakeWriter(await loadChatTokenizer(CHATML))
+    await using unaware = serveTexts(plain, plain.model, SETTINGS)
+    const named = { type: 'function', function: { name: 'f' } }
+    for (const choice of ['auto', 'required', named]) {
+      const { status, error } = await ask(CHAT, { messages, tools, tool_choice: choice }, unaware)
+      expect([status, error?.param]).toEqual([400, 'tools'])
+      expect(error!.message).toMatch(/^The chat template prints no tools.*\(the option template\)\.$/)
+    }
+    expect((await ask('/tokenize', { messages, tools }, unaware)).error?.param).toBe('tools')
+    expect((await ask(CHAT, { messages, tools, tool_choice: 'none' }, unaware)).status).toBe(200)
+
+    const template = join(folder(), 'tools.jinja')
+    writeFileSync(template, CHATML_WITH_TOOLS)
+    await using aware = serveTexts(plain, plain.model, { ...SETTINGS, template })
+    expect((await ask(CHAT, { messages, tools }, aware)).status).toBe(200)
+    expect(plain.calls.at(-1)).toMatchObject({ template, tools })
+    const counts = await Promise.all(
+      [{ messages }, { messages, tools }].map(
+        async (body) => (await ask('/tokenize', body, aware)) as { count?: number },
+      ),
+    )
+    expect(counts[1]!.count).toBeGreaterThan(counts[0]!.count!)
+  })
+})
