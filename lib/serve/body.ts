@@ -1,7 +1,8 @@
 /** Reads a request's JSON. */
 import { isObject } from '../common/arguments.js'
 import { MoraError } from '../common/errors.js'
-import { parseJson } from '../io/json.js'
+import { jsonIn, parseJson } from '../io/json.js'
+import { nestsTooDeep } from '../io/json-scan.js'
 import { ApiError } from './api-error.js'
 
 /**
@@ -14,16 +15,27 @@ export async function readBody(request: Request, most: number): Promise<Record<s
     throw new ApiError(415, 'Expected the content type application/json.', { code: 'unsupported_media_type' })
   }
   const text = await readText(request, most)
-  let value: unknown
-  try {
-    value = parseJson(text, 'The body')
-  } catch (error) {
-    if (!(error instanceof MoraError)) throw error
-    throw new ApiError(400, error.message, { code: 'invalid_json', cause: error })
-  }
+  if (nestsTooDeep(text)) throw invalidJson('The body nests values too deeply.')
+  const value = jsonIn(text)
   if (isObject(value)) return value
-  throw new ApiError(400, 'Expected a JSON object in the body.', { code: 'invalid_json' })
+  if (value !== undefined) throw invalidJson('Expected a JSON object in the body.')
+  throw invalidJson(text.length > MOST_EXPLAINED ? 'The body is not valid JSON.' : problemOf(text))
 }
+
+/** Most characters of a body in which the place of an error is looked for, which takes longer than parsing. */
+const MOST_EXPLAINED = 2 ** 18
+
+function problemOf(text: string): string {
+  try {
+    parseJson(text, 'The body')
+  } catch (error) {
+    if (error instanceof MoraError) return error.message
+    throw error
+  }
+  return 'The body is not valid JSON.'
+}
+
+const invalidJson = (message: string) => new ApiError(400, message, { code: 'invalid_json' })
 
 async function readText(request: Request, most: number): Promise<string> {
   const tooLarge = () =>

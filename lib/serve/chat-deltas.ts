@@ -41,10 +41,11 @@ export class ChatMessage {
   /** Returns what was held back, and why the message ends. */
   end({ finishReason }: Pick<WrittenText, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
     if (!this.forced) return { delta: {}, finishReason: this.#calls > 0 ? 'tool_calls' : finishReason }
-    if (this.forced.name !== null) return { delta: {}, finishReason }
-    const call = callIn(this.#held)
-    if (!call) return { delta: { content: this.#held }, finishReason }
-    return { delta: { tool_calls: [this.#whole(call)] }, finishReason: 'tool_calls' }
+    const { name } = this.forced
+    if (name !== null && this.#calls > 0) return { delta: {}, finishReason }
+    const call = name === null ? callIn(this.#held) : null
+    const part = call ?? (name === null ? partOfCall(this.#held) : { name, argumentsText: '' })
+    return { delta: { tool_calls: [this.#whole(part)] }, finishReason: call ? 'tool_calls' : finishReason }
   }
 
   #pushForced(name: string | null, text: string): ChatDelta | null {
@@ -78,6 +79,13 @@ export function wholeMessage(message: ChatMessage, whole: WrittenText) {
     },
     finishReason,
   }
+}
+
+/** Returns what there is of a call that a limit or a stop string has cut: its name, and its arguments as far as they go. */
+function partOfCall(text: string): WrittenCall {
+  const pattern = /^\s*\{\s*"name"\s*:\s*"([^"]*)(?:"\s*,\s*"arguments"\s*:\s*(.*))?/s
+  const [, name = '', argumentsText = ''] = pattern.exec(text) ?? []
+  return { name, argumentsText }
 }
 
 function callIn(text: string): WrittenCall | null {

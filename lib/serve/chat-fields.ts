@@ -4,6 +4,7 @@ import type { ChatTemplate, Message } from '../data/templates/template.js'
 import {
   eitherOf,
   flagField,
+  listField,
   objectField,
   patternField,
   someTextField,
@@ -13,6 +14,9 @@ import {
   wrongField,
 } from './fields.js'
 import { constraintsIn, limitField, requireOneConstraint, samplingFields } from './sampling.js'
+
+/** The most messages of a conversation, parts of a message, calls of a message, and tools. */
+const [MESSAGES, PARTS, CALLS, TOOLS] = [16_384, 1024, 512, 512]
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
@@ -36,14 +40,25 @@ const call = z.looseObject(
   { error: 'a call' },
 )
 
+const parts = listField(part, `a text or a list of at most ${PARTS} parts`, { most: PARTS })
+/** Not a union, so that errors say which part is wrong. */
+const contentField = z.custom<unknown>().transform((content, context) => {
+  if (typeof content === 'string' || content === null) return content
+  const { success, data, error } = parts.safeParse(content)
+  if (success) return data
+  const { message, path } = error.issues[0]!
+  context.addIssue({ code: 'custom', message, path: [...path] })
+  return z.NEVER
+})
+
 const isAbsent = (value: unknown) => value === undefined || value === null
 
 const message = z
   .looseObject(
     {
       role: wordField(ROLES),
-      content: z.union([z.string(), z.array(part), z.null()], { error: 'a text or a list of parts' }).optional(),
-      tool_calls: z.array(call, { error: 'a list of calls' }).nullish(),
+      content: contentField.optional(),
+      tool_calls: listField(call, `a list of at most ${CALLS} calls`, { most: CALLS }).nullish(),
     },
     { error: 'a message, an object with role and content' },
   )
@@ -52,9 +67,7 @@ const message = z
     path: ['content'],
   })
 
-export const messagesField = z
-  .array(message, { error: 'a list of messages' })
-  .min(1, { error: 'a list of at least one message' })
+export const messagesField = listField(message, `a list of 1 to ${MESSAGES} messages`, { least: 1, most: MESSAGES })
 
 const functionName = patternField(/^[\w.-]{1,64}$/, 'a name of letters, digits, hyphens and underscores')
 
@@ -69,7 +82,7 @@ const tool = z.looseObject(
   { error: 'a tool, an object with type and function' },
 )
 
-export const toolsField = z.array(tool, { error: 'a list of tools' }).max(512, { error: 'a list of at most 512 tools' })
+export const toolsField = listField(tool, `a list of at most ${TOOLS} tools`, { most: TOOLS })
 
 export const templateOptionsField = objectField.refine(
   (given) => !['messages', 'tools', 'add_generation_prompt'].some((name) => name in given),

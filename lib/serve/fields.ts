@@ -27,6 +27,33 @@ export const wordField = <const Words extends readonly string[]>(words: Words) =
 export const eitherOf = <const Forms extends readonly [z.ZodType, ...z.ZodType[]]>(expects: string, forms: Forms) =>
   z.union(forms, { error: expects })
 
+/**
+ * A list of at most so many items. Items are read one after the other up to the first that is wrong: a body may hold millions, and
+ * zod's arrays make an issue for each.
+ */
+export function listField<Item extends z.ZodType>(item: Item, expects: string, { least = 0, most }: ListLimits) {
+  const isList = (value: unknown) => Array.isArray(value) && value.length >= least && value.length <= most
+  return z.custom<unknown[]>(isList, { error: expects, abort: true }).transform((list, context) => {
+    const items: z.output<Item>[] = []
+    for (const [index, value] of list.entries()) {
+      const { success, data, error } = item.safeParse(value)
+      if (success) {
+        items.push(data)
+        continue
+      }
+      const { message, path } = error.issues[0]!
+      context.addIssue({ code: 'custom', message, path: [index, ...path] })
+      return z.NEVER
+    }
+    return items
+  })
+}
+
+interface ListLimits {
+  readonly least?: number
+  readonly most: number
+}
+
 export const objectField = z.custom<Record<string, unknown>>(isObject, { error: 'an object' })
 
 /**

@@ -2,16 +2,19 @@
 import { z } from 'zod'
 import { type LanguageModel, requireTokenizer } from '../generate/index.js'
 import { ApiError } from './api-error.js'
-import { eitherOf, textField, wholeField, wrongField } from './fields.js'
+import { wrongField } from './fields.js'
 
-const ids = z.array(wholeField(0))
+const isId = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
+const isText = (value: unknown) => typeof value === 'string'
+const isListOf = (fits: (value: unknown) => boolean) => (value: unknown) =>
+  Array.isArray(value) && value.length > 0 && value.every(fits)
+const forms = [isText, isListOf(isText), isListOf(isId), isListOf(isListOf(isId))]
 
-export const promptsField = eitherOf('a text, a list of texts, a list of token ids, or a list of such lists', [
-  textField(),
-  z.array(textField()).min(1),
-  ids.min(1),
-  z.array(ids.min(1)).min(1),
-])
+/** Checked by hand, since a body may hold millions of ids or prompts. */
+export const promptsField = z.custom<string | string[] | number[] | number[][]>(
+  (value) => forms.some((fits) => fits(value)),
+  { error: 'a text, a list of texts, a list of token ids, or a list of such lists' },
+)
 
 export type GivenPrompt = string | readonly number[]
 

@@ -1,11 +1,13 @@
 /** Parameters that completions and chats share. */
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
+import { isObject } from '../common/arguments.js'
 import type { LanguageModel } from '../generate/index.js'
 import { JSON_SPACINGS } from '../options/index.js'
 import {
   eitherOf,
   flagField,
+  listField,
   numberField,
   objectField,
   someTextField,
@@ -23,10 +25,18 @@ const MOST_TEXTS = 128
 
 /** The most texts that an answer must not contain. */
 const BAD_WORDS = 512
-const badWords = `a list of at most ${BAD_WORDS} non-empty texts`
+/** The most texts that an answer may be. */
+const CHOICES = 16_384
 
 const constraint = 'an object with one of json, regex, choice and grammar'
 const aSchema = eitherOf('a JSON schema', [objectField, z.boolean()])
+
+/** Checked by hand, since zod makes an issue for each entry. */
+const isBias = (value: unknown): boolean =>
+  isObject(value) &&
+  Object.entries(value).every(
+    ([id, bias]) => /^(0|[1-9]\d{0,9})$/.test(id) && typeof bias === 'number' && Math.abs(bias) <= 100,
+  )
 
 /** Names are OpenAI's, or vLLM's where OpenAI has none; `json_schema` and `grammar` are llama.cpp's. */
 export const samplingFields = {
@@ -43,23 +53,21 @@ export const samplingFields = {
   frequency_penalty: numberField(-2, 2).default(0),
   repetition_penalty: numberField(0.01, 10).default(1),
   logit_bias: z
-    .record(z.string().regex(/^(0|[1-9]\d{0,9})$/), numberField(-100, 100), {
-      error: 'an object of numbers from -100 to 100 by token ids',
-    })
+    .custom<Record<string, number>>(isBias, { error: 'an object of numbers from -100 to 100 by token ids' })
     .optional(),
   min_tokens: wholeField(0).default(0),
   /** -1 is none: a default of llama.cpp and LM Studio. */
   seed: wholeField(-1).optional(),
   stop: eitherOf(`a non-empty text or a list of at most ${STOPS}`, [
     someTextField,
-    z.array(someTextField).max(STOPS),
+    listField(someTextField, 'a list of stop strings', { most: STOPS }),
   ]).default([]),
   structured_outputs: z
     .strictObject(
       {
         json: aSchema.optional(),
         regex: textField().optional(),
-        choice: z.array(textField(), { error: 'a list of texts' }).min(1, { error: 'a list of texts' }).optional(),
+        choice: listField(textField(), `a list of 1 to ${CHOICES} texts`, { least: 1, most: CHOICES }).optional(),
         grammar: textField().optional(),
       },
       { error: constraint },
@@ -69,7 +77,9 @@ export const samplingFields = {
   json_spacing: wordField(JSON_SPACINGS).default('either'),
   json_schema: aSchema.optional(),
   grammar: textField().optional(),
-  bad_words: z.array(someTextField, { error: badWords }).max(BAD_WORDS, { error: badWords }).default([]),
+  bad_words: listField(someTextField, `a list of at most ${BAD_WORDS} non-empty texts`, { most: BAD_WORDS }).default(
+    [],
+  ),
   no_repeat_ngram_size: wholeField(0).default(0),
 }
 

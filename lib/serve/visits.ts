@@ -1,4 +1,5 @@
 /** Requests that are being answered: how many there may be, how long they may take, and how they end. */
+import { setMaxListeners } from 'node:events'
 import { ApiError } from './api-error.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters, UsedAdapters } from './served-adapters.js'
@@ -18,16 +19,22 @@ export class Visit {
   #hasBegun = false
   #isOver = false
   #wasAborted = false
+  /** Number of texts that are not whole. */
+  #unwritten: number
 
   constructor(
     readonly used: UsedAdapters,
     /** Number of texts that are written. */
-    readonly texts: number,
+    texts: number,
     readonly metrics: ServerMetrics,
     request: AbortSignal,
     timeout: number,
+    readonly onFree: (texts: number) => void,
     onEnd: (visit: Visit) => void,
   ) {
+    this.#unwritten = texts
+    // Each text listens.
+    setMaxListeners(0, this.#ending.signal)
     const leave = () => this.leave()
     const timer = setTimeout(() => this.abort(tookTooLong(timeout)), timeout * 1000)
     this.#end = () => {
@@ -48,7 +55,7 @@ export class Visit {
     return this.#wasAborted
   }
 
-  abort(reason: ApiError): void {
+  abort(reason: unknown): void {
     this.#wasAborted ||= !this.#isOver
     this.#ending.abort(reason)
   }
@@ -64,12 +71,21 @@ export class Visit {
     this.#hasBegun = true
   }
 
+  /** Frees the places of texts that are whole, and the adapters after the last one. */
+  free(texts = 1): void {
+    if (this.#unwritten === 0) return
+    this.#unwritten -= texts
+    this.onFree(texts)
+    if (this.#unwritten > 0) return
+    this.metrics.duration.observe(this.#seconds)
+    this.used.release()
+  }
+
   /** Ends the visit, and what may still be done for it. */
   end(): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.metrics.duration.observe(this.#seconds)
-    this.used.release()
+    this.free(this.#unwritten)
     this.#end()
     this.#ending.abort()
   }
@@ -123,9 +139,11 @@ export class Visits {
       const retryAfter = Math.min(60, Math.max(1, Math.ceil(this.metrics.duration.mean)))
       throw new ApiError(429, 'Too many requests are waiting.', { code: 'rate_limit_exceeded', retryAfter })
     }
-    const visit = new Visit(used, texts, this.metrics, request.signal, this.limits.timeout, (ended) =>
-      this.#leave(ended),
-    )
+    const { metrics, limits } = this
+    const free = (freed: number) => {
+      this.#texts -= freed
+    }
+    const visit = new Visit(used, texts, metrics, request.signal, limits.timeout, free, (ended) => this.#leave(ended))
     this.#visits.add(visit)
     this.#texts += texts
     return visit
@@ -133,7 +151,6 @@ export class Visits {
 
   #leave(visit: Visit): void {
     this.#visits.delete(visit)
-    this.#texts -= visit.texts
     if (this.#visits.size === 0) this.#onLast()
   }
 

@@ -7,35 +7,61 @@ export type TextEvent =
   | { readonly index: number; readonly piece: TextPiece }
   | { readonly index: number; readonly whole: WrittenText }
 
-/** Yields pieces of all texts as they come, and each text once it is whole. Ends the visit. */
+/**
+ * Yields pieces of all texts as they come, and each text once it is whole. Ends the visit. Texts are written to their end whether or
+ * not somebody asks for the next event, and free their places then: a client that does not read keeps nobody else waiting.
+ */
 export async function* writeTexts(
   writer: TextWriter,
   calls: readonly TextCall[],
   visit: Visit,
 ): AsyncGenerator<TextEvent> {
   const { signal, used, metrics } = visit
-  const texts = calls.map((call) => writer.stream({ ...call, adapters: used.adapters, signal }))
-  const next = (index: number) => texts[index]!.next().then((result) => ({ index, result }))
-  const pending = new Map(texts.map((_, index) => [index, next(index)]))
-  try {
-    while (pending.size > 0) {
-      const { index, result } = await Promise.race(pending.values())
-      visit.begin()
-      if (result.done) {
-        const whole = result.value
-        if (whole.finishReason === 'abort') throw signal.reason
-        pending.delete(index)
-        metrics.promptTokens += whole.promptTokens
-        metrics.newTokens += whole.ids.length
-        yield { index, whole }
-      } else {
-        pending.set(index, next(index))
-        yield { index, piece: result.value }
+  const events: TextEvent[] = []
+  let running = calls.length
+  let failure: { readonly error: unknown } | undefined
+  let wake = () => {}
+  const tell = (event?: TextEvent) => {
+    if (event) events.push(event)
+    wake()
+  }
+  const write = async (call: TextCall, index: number) => {
+    const text = writer.stream({ ...call, adapters: used.adapters, signal })
+    try {
+      let next = await text.next()
+      for (; !next.done; next = await text.next()) {
+        visit.begin()
+        tell({ index, piece: next.value })
       }
+      const whole = next.value
+      if (whole.finishReason === 'abort') throw signal.reason
+      visit.begin()
+      metrics.promptTokens += whole.promptTokens
+      metrics.newTokens += whole.ids.length
+      visit.free()
+      running--
+      tell({ index, whole })
+    } catch (error) {
+      failure ??= { error }
+      // The others end, too, also if nobody asks for events.
+      visit.abort(error)
+      tell()
+    }
+  }
+  const writing = calls.map(write)
+  try {
+    while (running > 0 || events.length > 0) {
+      if (failure) throw failure.error
+      const event = events.shift()
+      if (event) yield event
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
     }
   } finally {
     visit.end()
-    await Promise.allSettled([...pending.values(), ...texts.map((text) => text.return(undefined as never))])
+    await Promise.all(writing)
   }
 }
 

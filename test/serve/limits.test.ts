@@ -4,7 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { ApiError } from '../../lib/serve/api-error.js'
 import type { ServerSettings } from '../../lib/serve/model-server.js'
+import type { TextCall } from '../../lib/serve/text-writer.js'
 import { loadChatTokenizer, startFake } from './fake-writer.js'
 
 type Fake = Awaited<ReturnType<typeof startFake>>
@@ -131,6 +133,47 @@ describe('many requests', () => {
     const streamed = await (await post(CHAT, { messages, stream: true })).text()
     expect(streamed).toMatch(/"error":\{"message":"The answer took more than 0.05 seconds\."/)
     expect(streamed).not.toContain('[DONE]')
+  })
+
+  it('that nobody reads free their places once their texts are whole', async () => {
+    const { server, post } = await start({ maxBatch: 2, maxQueue: 0 })
+    fake.writer.say = () => ({ pieces: Array.from({ length: 50 }, () => ({ text: 'x' })) })
+    const headers = { 'content-type': 'application/json' }
+    const body = JSON.stringify({ messages, n: 2, stream: true })
+    const unread = await server.fetch(new Request(`http://any${CHAT}`, { method: 'POST', headers, body }))
+    await expect.poll(async () => (await post(CHAT, { messages })).status).toBe(200)
+    const events = (await unread.text()).trim().split('\n\n')
+    expect(events.at(-1)).toBe('data: [DONE]')
+    expect(events.filter((event) => event.includes('"content":"x"'))).toHaveLength(100)
+  })
+
+  it('that nobody reads end with an error all the same', async () => {
+    const { server } = await start()
+    fake.writer.step = async (_, index) => {
+      if (index === 2) throw new ApiError(503, 'Too little memory.')
+    }
+    fake.writer.say = () => ({ pieces: Array.from({ length: 50 }, () => ({ text: 'x' })) })
+    const headers = { 'content-type': 'application/json' }
+    const body = JSON.stringify({ messages, n: 2, stream: true })
+    const unread = await server.fetch(new Request(`http://any${CHAT}`, { method: 'POST', headers, body }))
+    await expect.poll(() => fake.writer.usage.running).toBe(0)
+    const events = (await unread.text()).trim().split('\n\n')
+    expect(events.at(-1)).toContain('"error":{"message":"Too little memory."')
+  })
+
+  it('of many texts listen to one signal without a warning', async () => {
+    const { post } = await start({ maxBatch: 1000 })
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => void warnings.push(warning)
+    process.on('warning', onWarning)
+    const listen = (call: TextCall) => call.signal!.addEventListener('abort', () => {})
+    fake.writer.step = async (call) => listen(call)
+    const { choices } = (await (await post('/v1/completions', { prompt: Array(100).fill('a') })).json()) as {
+      choices: unknown[]
+    }
+    expect(choices).toHaveLength(100)
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
   })
 
   it('that leave at random moments free everything', async () => {

@@ -1,8 +1,9 @@
 /** Requests that are damaged in every way, drawn with a seed: never a failure of the server, always a sentence. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { z } from 'zod'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { type RandomStream, randomStream } from '../../lib/common/random.js'
 import { ChatBody } from '../../lib/serve/chat-fields.js'
+import { listField } from '../../lib/serve/fields.js'
 import { serveTexts } from '../../lib/serve/model-server.js'
 import { FakeWriter, loadChatTokenizer, SETTINGS } from './fake-writer.js'
 
@@ -14,6 +15,7 @@ beforeAll(async () => {
   const server = serveTexts(writer, writer.model, {
     ...SETTINGS,
     maxBatch: 1000,
+    maxBodyBytes: 2 ** 23,
     allowLoading: true,
     onError: (error) => void errors.push(error),
   })
@@ -152,4 +154,49 @@ it.each(Object.entries(RIGHT))('%s refuses damaged ones in words', async (path, 
 it('every field that a chat has is among those that are damaged', () => {
   const known = Object.keys((ChatBody as z.ZodObject).shape)
   expect(Object.keys(RIGHT['/v1/chat/completions']!)).toEqual(expect.arrayContaining(known))
+})
+
+describe('a body with millions of values', () => {
+  const repeated = (text: string, count: number) => Array(count).fill(text).join(',')
+  const CHAT = '/v1/chat/completions'
+  const cases: [string, string, string, string][] = [
+    ['ids', '/v1/completions', `{"prompt": [${repeated('1', 300_000)}, "a"]}`, 'prompt'],
+    ['prompts', '/v1/completions', `{"n": 128, "prompt": [${repeated('[1]', 100_000)}]}`, 'null'],
+    ['wrong messages', CHAT, `{"messages": [${repeated('1', 300_000)}]}`, 'messages'],
+    ['messages without content', CHAT, `{"messages": [${repeated('{"role":"user"}', 16_000)}]}`, 'messages[0].content'],
+    ['parts', CHAT, `{"messages": [{"role": "user", "content": [${repeated('{}', 300_000)}]}]}`, 'messages[0].content'],
+    ['stop strings', CHAT, `{"messages": [], "stop": [${repeated('1', 300_000)}]}`, 'stop'],
+    [
+      'choices',
+      CHAT,
+      `{"messages": [], "structured_outputs": {"choice": [${repeated('1', 300_000)}]}}`,
+      'structured_outputs.choice',
+    ],
+    [
+      'biases',
+      CHAT,
+      `{"messages": [], "logit_bias": {${Array.from({ length: 100_000 }, (_, i) => `"${i}":"x"`).join(',')}}}`,
+      'logit_bias',
+    ],
+    ['tools', CHAT, `{"messages": [{"role": "user", "content": "a"}], "tools": [${repeated('{}', 300_000)}]}`, 'tools'],
+    ['an error at its end', CHAT, `{"messages": [${repeated('{"role":"user"}', 100_000)}`, 'null'],
+  ]
+  it.each(cases)('of %s is refused by the first that is wrong', async (_, path, body, param) => {
+    const response = await ask(path, body)
+    const { error } = (await response.json()) as { error: { message: string; param: string | null } }
+    expect([response.status, String(error.param)]).toEqual([400, param])
+    expect(error.message.length).toBeLessThan(300)
+  })
+
+  it('makes no issue for each of them', () => {
+    let read = 0
+    const item = z.custom(() => {
+      read++
+      return false
+    })
+    const list = listField(item, 'a list', { most: 10 })
+    expect(list.safeParse(Array(10).fill(0)).error?.issues).toHaveLength(1)
+    expect(list.safeParse(Array(11).fill(0)).success).toBe(false)
+    expect(read).toBe(1)
+  })
 })

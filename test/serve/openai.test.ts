@@ -241,6 +241,28 @@ describe('chats', () => {
     expect(later.choices[0]!.message).toMatchObject({ tool_calls: some })
   })
 
+  it('are calls also where a limit cuts them', async () => {
+    const request = { model, messages, tools: [clock], tool_choice: 'required' as const, max_tokens: 1 }
+    const parts: [string, string, string][] = [
+      ['{"name": "get_time", "arguments": {"zo', 'get_time', '{"zo'],
+      ['{"name":"get_time","arguments":{"zone":"a"}', 'get_time', '{"zone":"a"}'],
+      ['{"name": "get_time", "argu', 'get_time', ''],
+      ['{"name": "get_', 'get_', ''],
+      ['{', '', ''],
+    ]
+    for (const [text, name, args] of parts) {
+      fake.writer.say = () => ({ pieces: [{ text }, { text: 'never' }] })
+      const expected = [{ type: 'function' as const, function: { name, arguments: args } }]
+      const [choice] = (await client.chat.completions.create(request)).choices
+      expect(choice).toMatchObject({ finish_reason: 'length', message: { content: null, tool_calls: expected } })
+      const chunks = await all(await client.chat.completions.create({ ...request, stream: true }))
+      const choices = chunks.map(({ choices: [one] }) => one!)
+      expect(choices.flatMap(({ delta }) => delta.tool_calls ?? [])).toMatchObject(expected)
+      expect(choices.map(({ delta }) => delta.content ?? '').join('')).toBe('')
+      expect(choices.at(-1)!.finish_reason).toBe('length')
+    }
+  })
+
   it('fit a schema', async () => {
     fake.writer.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
     const Person = z.object({ name: z.string(), age: z.int() })

@@ -41,11 +41,12 @@ export async function completions(request: Request, serving: Serving): Promise<R
     maxNewTokens: limitOf(maxTokens, model),
     ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs, promptLogprobs: echo }),
   }
-  const calls = prompts.flatMap((prompt) =>
-    Array.from({ length: n }, (_, sample): TextCall => ({ ...shared, prompt, sample })),
-  )
-  const visit = serving.visits.enter(body.model, calls.length, request)
+  const visit = serving.visits.enter(body.model, prompts.length * n, request)
   try {
+    // Made once they are counted: a body may hold hundreds of thousands of prompts.
+    const calls = prompts.flatMap((prompt) =>
+      Array.from({ length: n }, (_, sample): TextCall => ({ ...shared, prompt, sample })),
+    )
     const echoed = await Promise.all(prompts.map(async (prompt) => (echo ? textOf(prompt, serving) : '')))
     const answer = new CompletionAnswer(body, visit.used.model, echoed)
     if (body.stream)
