@@ -218,7 +218,7 @@ export type {
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
 export * from './ranks/index.js'
 export type { FoundLauncher } from './ranks/installed.js'
-export { type ModelServer, type ServeOptions, serve } from './serve/index.js'
+export { type ModelServer, type ServedAdapterOptions, type ServeOptions, serve } from './serve/index.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export * from './tensor/operations/arithmetic.js'
 export { gather, gatherRows, slice } from './tensor/operations/indexing.js'

@@ -220,7 +220,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
 
   /**
    * Adds an adapter from a folder in Hugging Face PEFT's layout, or from the hub; `name` defaults to `default`. Throws a
-   * UsageError `other-base` if the adapter was trained on another base model, unless `allowOtherBase` is set.
+   * UsageError `other-base` if the adapter was trained on another base model, unless `allowOtherBase` is set. While a run trains the
+   * model, it is added for the calls that choose it, but not made active.
    */
   async loadAdapter(adapter: string, name = 'default', options: LoadAdapterOptions = {}): Promise<AdapterConfigBase> {
     return this.adapterSet.load(adapter, name, options)
@@ -272,7 +273,10 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return this.adapterSet.mergeForGood(folder)
   }
 
-  /** Removes an adapter and frees its tensors. A merged adapter has to be unmerged first. */
+  /**
+   * Removes an adapter and frees its tensors. A merged adapter has to be unmerged first.
+   * @throws UsageError `in-training` if it takes part in a run that trains the model
+   */
   removeAdapter(name: string): void {
     this.adapterSet.remove(name)
   }

@@ -2,3 +2,4 @@
 export { type ListenOptions, listenServer } from './listen-server.js'
 export type { ModelServer } from './model-server.js'
 export { type ServeOptions, serve } from './serve.js'
+export type { ServedAdapterOptions } from './served-adapters.js'

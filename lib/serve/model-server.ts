@@ -4,7 +4,7 @@ import { aFlag, aText, check, expecting, having, optionsSchema } from '../common
 import { hubIdOf } from '../hub/index.js'
 import { serverApp } from './app.js'
 import { ServerMetrics } from './metrics.js'
-import { ServedAdapters, type ServedModel } from './served-adapters.js'
+import { type ServedAdapterOptions, ServedAdapters, type ServedModel } from './served-adapters.js'
 import type { TextWriter } from './text-writer.js'
 import { Visits } from './visits.js'
 
@@ -19,6 +19,8 @@ export interface ServerSettings {
   grace: number
   allowLoading: boolean
   template: string
+  /** Which of the program's adapters clients may ask; undefined: those that no run trains. */
+  adapters?: readonly string[] | undefined
   basePath: string
   onError: (error: unknown) => void
 }
@@ -30,19 +32,17 @@ export interface ModelServer extends AsyncDisposable {
   /**
    * Loads an adapter under a name that clients give as `model`, while requests are answered: a folder, the output folder of a run
    * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, an adapter of that name makes room: running texts
-   * are written to their end with the former one.
+   * are written to their end with the former one, and one that the program has added stays in the model. The model knows the new one
+   * by the same name, unless the program has an adapter of that name. A run may train other adapters meanwhile.
    *
-   * @throws UsageError `adapter-exists` for a name that is taken; what `Model.loadAdapter` throws
+   * @throws UsageError `adapter-exists` for a name that is taken, `in-training` if a run trains the adapter that would make room; what
+   * `Model.loadAdapter` throws
    */
-  loadAdapter(
-    name: string,
-    adapter: string,
-    options?: {
-      /** Whether the name may be taken. Default false. */
-      replace?: boolean
-    },
-  ): Promise<void>
-  /** Drops an adapter. Running texts are written to their end with it. @throws UsageError `unknown-adapter` */
+  loadAdapter(name: string, adapter: string, options?: ServedAdapterOptions): Promise<void>
+  /**
+   * Drops an adapter. Running texts are written to their end with it. One that the program has added stays in the model.
+   * @throws UsageError `unknown-adapter`, `in-training` if a run trains an adapter that was loaded here
+   */
   unloadAdapter(name: string): Promise<void>
   /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the writer. */
   close(): Promise<void>
@@ -53,7 +53,10 @@ const serverArguments = {
   load: {
     name: aText,
     adapter: expecting('the path or hub id of an adapter', aText),
-    options: optionsSchema('the options of loadAdapter', { replace: aFlag.optional() }),
+    options: optionsSchema('the options of loadAdapter', {
+      replace: aFlag.optional(),
+      allowOtherBase: aFlag.optional(),
+    }),
   },
   unload: { name: aText },
 }
@@ -63,7 +66,7 @@ export function serveTexts(writer: TextWriter, model: ServedModel, settings: Ser
   const { name, apiKeys, maxBatch, maxQueue, maxBodyBytes, timeout, allowLoading, template, basePath, onError } =
     settings
   const metrics = new ServerMetrics()
-  const adapters = new ServedAdapters(name, model, writer, onError)
+  const adapters = new ServedAdapters(model, writer, { baseName: name, chosen: settings.adapters, onError })
   const visits = new Visits(adapters, metrics, { texts: maxBatch + maxQueue, timeout })
   const app = serverApp(
     { writer, adapters, visits, metrics, template, maxBodyBytes, allowLoading, onError },

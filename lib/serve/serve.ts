@@ -1,7 +1,16 @@
 /** A model as an endpoint with OpenAI's routes. */
 import { existsSync } from 'node:fs'
 import { z } from 'zod'
-import { aFunction, aText, badValue, check, expecting, having, optionsSchema } from '../common/arguments.js'
+import {
+  aFunction,
+  aText,
+  badValue,
+  check,
+  expecting,
+  having,
+  listOfTexts,
+  optionsSchema,
+} from '../common/arguments.js'
 import { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
@@ -12,6 +21,11 @@ import { ModelWriter } from './model-writer.js'
 export interface ServeOptions extends ServeInput {
   /** Keys of which clients need one. Default: everybody who reaches the handler may ask. */
   apiKeys?: readonly string[]
+  /**
+   * Which adapters of the model clients may ask, beside those that `loadAdapter` of the server loads; `[]`: none. Default: all, those
+   * that the program adds later included, but for those that a run trains.
+   */
+  adapters?: readonly string[]
   /** What precedes `/v1`, `/health` and the other paths, such as `/llm`. Default: nothing. */
   basePath?: string
   /** Called with each failure that is not the client's. Default: it is printed on stderr. */
@@ -22,6 +36,7 @@ const serveArguments = {
   model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters', 'adapters', 'loadAdapter'),
   options: optionsSchema('the options of serve', {
     apiKeys: expecting('a list of keys', z.array(aText)).optional(),
+    adapters: listOfTexts.optional(),
     basePath: expecting('a path that begins with /', z.string().startsWith('/')).optional(),
     onError: aFunction.optional(),
   }),
@@ -31,7 +46,7 @@ const MOST_BYTES = 8 * 2 ** 20
 
 /**
  * Serves a model and its adapters by OpenAI's API, in this process. The result's `fetch` answers requests, so it sits in any
- * framework. Adapters are models by their names; those that the program adds to the model later are, too.
+ * framework. Adapters are models by their names, but for those that a run trains (the option `adapters`).
  *
  * ```ts
  * import { loadModel, serve } from 'node-mora'
@@ -48,12 +63,12 @@ const MOST_BYTES = 8 * 2 ** 20
  */
 export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   check({ model, options }, serveArguments)
-  const { apiKeys = [], basePath = '/', onError = console.error, ...given } = options
+  const { apiKeys = [], adapters, basePath = '/', onError = console.error, ...given } = options
   const settings = parseOptions(ServeSchema, given, { source: 'api' })
   if (settings.template !== 'auto' && !existsSync(settings.template)) {
     throw badValue('template', 'auto or the path of a file', settings.template)
   }
   const { name = servedName(model.reference), maxBatch, maxBody = MOST_BYTES } = settings
   const writer = new ModelWriter(model, new TextEngine(model, { sequences: maxBatch }))
-  return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, apiKeys, basePath, onError })
+  return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, adapters, apiKeys, basePath, onError })
 }

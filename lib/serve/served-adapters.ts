@@ -9,9 +9,24 @@ import type { TextWriter } from './text-writer.js'
 /** The part of a model that its adapters need. */
 export interface ServedModel extends LanguageModel {
   readonly adapters: ReadonlyMap<string, unknown>
-  loadAdapter(adapter: string, name: string): Promise<unknown>
+  readonly adapterSet: LanguageModel['adapterSet'] & {
+    alias(name: string, adapter: string | null): void
+    isInTraining(name: string): boolean
+  }
+  loadAdapter(
+    adapter: string,
+    name: string,
+    options: { active: boolean; allowOtherBase?: boolean | undefined },
+  ): Promise<unknown>
   removeAdapter(name: string): void
-  setActiveAdapters(names: readonly string[]): void
+}
+
+/** Options of `loadAdapter` of a server. */
+export interface ServedAdapterOptions {
+  /** Whether the name may be taken. Default false. */
+  replace?: boolean
+  /** Also load an adapter that was trained on another base. Default false. */
+  allowOtherBase?: boolean
 }
 
 /** The adapters of one request: they stay in the model until it is over. */
@@ -22,29 +37,44 @@ export interface UsedAdapters {
   release(): void
 }
 
+interface ServedSettings {
+  readonly baseName: string
+  /** Which of the program's adapters are served; undefined: those that no run trains. */
+  readonly chosen?: readonly string[] | undefined
+  readonly onError: (error: unknown) => void
+}
+
 /**
- * The names that a server answers to: the base and its adapters, those included that the program adds to the model itself. An adapter
- * that is replaced or dropped leaves the model when the last text with it is written, so a text has one set of weights.
+ * The names that a server answers to: the base, adapters that it has loaded, and adapters of the program. An adapter that it loads has
+ * a name of its own in the model, such as `support@2`, and the name that it is served by is an alias, unless the program has an
+ * adapter of that name. One that is replaced or dropped leaves the model when the last text with it is written, so a text has one set
+ * of weights.
  */
 export class ServedAdapters {
-  /** Adapters in the model that the server has loaded, by the names that they are served under. */
+  readonly baseName: string
+  /** Names in the model of adapters that the server has loaded, by the names that they are served under. */
   readonly #loaded = new Map<string, string>()
-  /** Adapters in the model that are not served simply because they are there. */
-  readonly #hidden = new Set<string>()
+  /** Names in the model of every adapter that the server has put there, retired ones included. */
+  readonly #own = new Set<string>()
+  /** Names that are an alias in the model. */
+  readonly #aliases = new Set<string>()
+  /** The program's adapters that were dropped or replaced: they stay in the model and are not served. */
+  readonly #dropped = new Set<string>()
   readonly #users = new Map<string, number>()
   readonly #inTurn = taskLimit(1)
 
   constructor(
-    readonly baseName: string,
     readonly model: ServedModel,
     readonly writer: Pick<TextWriter, 'exclusive'>,
-    readonly onError: (error: unknown) => void,
-  ) {}
+    readonly settings: ServedSettings,
+  ) {
+    this.baseName = settings.baseName
+  }
 
   /** Names of the adapters. */
   get names(): string[] {
-    const own = [...this.model.adapters.keys()].filter((name) => !this.#hidden.has(name) && name !== this.baseName)
-    return [...new Set([...own, ...this.#loaded.keys()])].sort()
+    const names = new Set([...this.model.adapters.keys(), ...this.#loaded.keys()])
+    return [...names].filter((name) => this.#adapterOf(name) !== undefined).sort()
   }
 
   /** @throws UsageError `unknown-adapter` */
@@ -52,9 +82,9 @@ export class ServedAdapters {
     if (model !== this.baseName) this.#require(model)
   }
 
-  /** @throws UsageError `unknown-adapter` */
-  use(model = this.baseName): UsedAdapters {
-    if (model === this.baseName) return { model, adapters: [], release: () => {} }
+  /** An empty name is the base's. @throws UsageError `unknown-adapter` */
+  use(model?: string): UsedAdapters {
+    if (!model || model === this.baseName) return { model: this.baseName, adapters: [], release: () => {} }
     const adapter = this.#require(model)
     this.#users.set(adapter, (this.#users.get(adapter) ?? 0) + 1)
     return { model, adapters: [adapter], release: () => this.#release(adapter) }
@@ -62,51 +92,85 @@ export class ServedAdapters {
 
   /**
    * Loads an adapter: a folder, the output folder of a run, or a hub id.
-   * @throws UsageError `adapter-exists`, unless it may `replace` that adapter; what `Model.loadAdapter` throws
+   * @throws UsageError `adapter-exists`, unless it may `replace` that adapter; `in-training` if a run trains it; what
+   * `Model.loadAdapter` throws
    */
-  load(name: string, source: string, { replace = false } = {}): Promise<void> {
-    return this.#inTurn(async () => {
-      const former = this.#adapterOf(name)
-      if (name === this.baseName || (former !== undefined && !replace)) {
-        throw new UsageError(
-          'adapter-exists',
-          `The name ${quoted(name)} is taken; choose another, or replace the adapter.`,
-        )
-      }
-      const { path } = await locate(await newestAdapter(source), 'adapter')
-      const adapter = this.#freeName(name)
-      this.#hidden.add(adapter)
-      try {
-        await this.writer.exclusive(() => this.#add(path, adapter))
-      } catch (error) {
-        this.#hidden.delete(adapter)
-        throw error
-      }
-      this.#loaded.set(name, adapter)
-      if (former !== undefined) await this.#retire(former)
-    })
+  async load(name: string, source: string, options: ServedAdapterOptions = {}): Promise<void> {
+    this.#requireFree(name, options)
+    // Not in turn: a hub that does not answer keeps no other adapter waiting.
+    const { path } = await locate(await newestAdapter(source), 'adapter')
+    await this.#inTurn(() => this.#load(name, path, options))
   }
 
-  /** @throws UsageError `unknown-adapter` */
+  async #load(name: string, path: string, options: ServedAdapterOptions): Promise<void> {
+    const former = this.#requireFree(name, options)
+    const adapter = this.#freeName(name)
+    this.#own.add(adapter)
+    try {
+      // Beside texts that are written: an adapter that nobody has chosen changes no pass.
+      await this.model.loadAdapter(path, adapter, { active: false, allowOtherBase: options.allowOtherBase })
+    } catch (error) {
+      this.#own.delete(adapter)
+      throw error
+    }
+    this.#loaded.set(name, adapter)
+    if (former === name) this.#dropped.add(name)
+    if (this.#aliases.has(name) || !this.model.adapters.has(name)) {
+      this.#aliases.add(name)
+      this.model.adapterSet.alias(name, adapter)
+    }
+    if (former !== undefined) await this.#retire(former)
+  }
+
+  /**
+   * Drops an adapter. One that the program has added to the model stays there.
+   * @throws UsageError `unknown-adapter`, `bad-value` for the base, `in-training` if a run trains an adapter that was loaded here
+   */
   unload(name: string): Promise<void> {
     return this.#inTurn(async () => {
+      if (name === this.baseName) {
+        throw new UsageError(
+          'bad-value',
+          `The model ${quoted(name)} is the base, which stays; only adapters are dropped.`,
+        )
+      }
       const adapter = this.#require(name)
-      this.#loaded.delete(name)
+      this.#requireIdle(name, adapter)
+      if (!this.#loaded.delete(name)) this.#dropped.add(name)
+      else if (this.#aliases.delete(name)) this.model.adapterSet.alias(name, null)
       await this.#retire(adapter)
     })
   }
 
-  /** Which adapters are active in the model does not change. */
-  async #add(path: string, adapter: string): Promise<void> {
-    const active = this.model.adapterSet.activeNames()
-    await this.model.loadAdapter(path, adapter)
-    this.model.setActiveAdapters(active)
+  /** Returns the adapter that makes room. */
+  #requireFree(name: string, { replace = false }: ServedAdapterOptions): string | undefined {
+    const former = this.#adapterOf(name)
+    if (name === this.baseName || (former !== undefined && !replace)) {
+      throw new UsageError(
+        'adapter-exists',
+        `The name ${quoted(name)} is taken; choose another, or replace the adapter.`,
+      )
+    }
+    if (former !== undefined) this.#requireIdle(name, former)
+    return former
+  }
+
+  /** An adapter of the program stays in the model, so a run may go on with it. */
+  #requireIdle(name: string, adapter: string): void {
+    if (!this.#own.has(adapter) || !this.model.adapterSet.isInTraining(adapter)) return
+    throw new UsageError('in-training', `A run trains the adapter ${quoted(name)}: wait for its end, or stop it.`)
   }
 
   #adapterOf(name: string): string | undefined {
-    const loaded = this.#loaded.get(name)
-    if (loaded !== undefined) return loaded
-    return this.model.adapters.has(name) && !this.#hidden.has(name) ? name : undefined
+    return this.#loaded.get(name) ?? (this.#isPublic(name) ? name : undefined)
+  }
+
+  /** Whether clients may ask an adapter of the program. */
+  #isPublic(name: string): boolean {
+    const { model, settings } = this
+    if (name === this.baseName || this.#own.has(name) || this.#dropped.has(name) || !model.adapters.has(name))
+      return false
+    return settings.chosen ? settings.chosen.includes(name) : !model.adapterSet.isInTraining(name)
   }
 
   #require(name: string): string {
@@ -117,14 +181,12 @@ export class ServedAdapters {
   }
 
   #freeName(name: string): string {
-    let free = name
-    for (let version = 2; this.model.adapters.has(free) || this.#hidden.has(free); version++)
-      free = `${name}@${version}`
-    return free
+    let version = 1
+    while (this.model.adapters.has(`${name}@${version}`) || this.#own.has(`${name}@${version}`)) version++
+    return `${name}@${version}`
   }
 
   async #retire(adapter: string): Promise<void> {
-    this.#hidden.add(adapter)
     if (!this.#users.has(adapter)) await this.#remove(adapter)
   }
 
@@ -135,15 +197,14 @@ export class ServedAdapters {
       return
     }
     this.#users.delete(adapter)
-    const isServed = [...this.#loaded.values()].includes(adapter) || !this.#hidden.has(adapter)
-    if (!isServed) this.#remove(adapter).catch(this.onError)
+    const isServed = [...this.#loaded.values()].includes(adapter)
+    if (!isServed) this.#remove(adapter).catch(this.settings.onError)
   }
 
+  /** Removes an adapter that the server has loaded between two steps of the texts. */
   async #remove(adapter: string): Promise<void> {
-    try {
-      await this.writer.exclusive(async () => this.model.removeAdapter(adapter))
-    } finally {
-      this.#hidden.delete(adapter)
-    }
+    if (!this.#own.has(adapter)) return
+    await this.writer.exclusive(async () => this.model.removeAdapter(adapter))
+    this.#own.delete(adapter)
   }
 }

@@ -77,6 +77,76 @@ describe('adapters', () => {
     expect([...adapters.values()]).toEqual([])
   })
 
+  it('keep the names that the program has for them', async () => {
+    fake = await startFake(tokenizer)
+    const { server, writer } = fake
+    const { aliases } = writer
+    const { adapters } = writer.model
+    await server.loadAdapter('a', 'first')
+    expect(adapters.get(aliases.get('a')!)).toBe('first')
+    await server.loadAdapter('a', 'second', { replace: true })
+    expect(adapters.get(aliases.get('a')!)).toBe('second')
+    await server.unloadAdapter('a')
+    expect([...aliases]).toEqual([])
+  })
+
+  it('of the program stay in the model when others take their place', async () => {
+    fake = await startFake(tokenizer)
+    const { server, writer } = fake
+    const { adapters } = writer.model
+    adapters.set('a', 'own')
+    await expect(server.loadAdapter('a', 'other')).rejects.toThrow('is taken')
+    await server.loadAdapter('a', 'other', { replace: true })
+    await fake.post('/v1/chat/completions', { model: 'a', messages })
+    expect(adapters.get(writer.calls[0]!.adapters![0]!)).toBe('other')
+    await server.unloadAdapter('a')
+    expect([...adapters]).toEqual([['a', 'own']])
+    expect([...writer.aliases]).toEqual([])
+    expect(await names()).toEqual(['org/tiny'])
+    adapters.set('b', 'own')
+    await server.unloadAdapter('b')
+    expect([...adapters.keys()]).toEqual(['a', 'b'])
+    expect(await names()).toEqual(['org/tiny'])
+  })
+
+  it('are public unless a run trains them, or as they are chosen', async () => {
+    fake = await startFake(tokenizer)
+    const { adapters } = fake.writer.model
+    adapters.set('a', 'own')
+    adapters.set('b', 'own')
+    expect(await names()).toEqual(['org/tiny', 'a', 'b'])
+    fake.writer.inTraining.add('b')
+    expect(await names()).toEqual(['org/tiny', 'a'])
+    expect((await fetch(`${fake.origin}/v1/models/b`)).status).toBe(404)
+    expect(await status('/v1/chat/completions', { model: 'b', messages })).toBe(404)
+    await fake.server.loadAdapter('b', 'other')
+    expect(await names()).toEqual(['org/tiny', 'a', 'b'])
+    await fake.close()
+    fake = await startFake(tokenizer, { adapters: ['b'] })
+    for (const name of ['a', 'b']) fake.writer.model.adapters.set(name, 'own')
+    fake.writer.inTraining.add('b')
+    expect(await names()).toEqual(['org/tiny', 'b'])
+    await fake.server.loadAdapter('c', 'other')
+    expect(await names()).toEqual(['org/tiny', 'b', 'c'])
+  })
+
+  it('that a run trains are not replaced, and the base is never dropped', async () => {
+    fake = await startFake(tokenizer, { allowLoading: true })
+    const { server, writer } = fake
+    await server.loadAdapter('a', 'first')
+    writer.inTraining.add(writer.aliases.get('a')!)
+    for (const change of [() => server.loadAdapter('a', 'second', { replace: true }), () => server.unloadAdapter('a')])
+      await expect(change()).rejects.toMatchObject({ code: 'in-training' })
+    await server.loadAdapter('b', 'second')
+    await server.unloadAdapter('b')
+    const dropped = await fetch(`${fake.origin}/v1/models/org/tiny`, { method: 'DELETE' })
+    expect([dropped.status, await dropped.json()]).toEqual([
+      400,
+      expect.objectContaining({ error: expect.objectContaining({ message: expect.stringContaining('is the base') }) }),
+    ])
+    expect(await status('/v1/chat/completions', { model: '', messages })).toBe(200)
+  })
+
   it('that cannot be loaded leave the former one', async () => {
     fake = await startFake(tokenizer)
     const { server, writer } = fake

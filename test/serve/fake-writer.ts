@@ -36,6 +36,8 @@ export class FakeWriter implements TextWriter {
   /** Work on the model that waits for texts or others, as `exclusive` runs it. */
   #exclusive: Promise<unknown> = Promise.resolve()
   isClosed = false
+  readonly aliases = new Map<string, string>()
+  readonly inTraining = new Set<string>()
   /** What to say; by default "Hi there". */
   say: (call: TextCall) => Script | Promise<Script> = () => ({ pieces: [{ text: 'Hi' }, { text: ' there' }] })
   /** What happens before each token. */
@@ -48,10 +50,14 @@ export class FakeWriter implements TextWriter {
       config: { eosIds: [tokenizer.eosId!], maxPositions: MAX_POSITIONS, vocabularySize: tokenizer.vocabularySize },
       tokenizer,
       adapters,
-      adapterSet: { activeNames: () => [], provenance: () => ({}) },
+      adapterSet: {
+        activeNames: () => [],
+        provenance: () => ({}),
+        alias: (name, adapter) => void (adapter === null ? this.aliases.delete(name) : this.aliases.set(name, adapter)),
+        isInTraining: (name) => this.inTraining.has(name),
+      },
       loadAdapter: async (path, name) => adapters.set(name, path),
       removeAdapter: (name) => void adapters.delete(name),
-      setActiveAdapters: () => {},
       createCache: unused,
       nextLogits: unused,
       nextToken: unused,

@@ -16,7 +16,7 @@ let server: ModelServer
 const errors: unknown[] = []
 beforeAll(async () => {
   model = await loadModel(DEMO_MODEL, { device: 'cpu', dtype: 'float32' })
-  server = serve(model, { name: 'demo', maxBatch: 4, onError: (error) => errors.push(error) })
+  server = serve(model, { name: 'demo', maxBatch: 4, adapters: ['a'], onError: (error) => errors.push(error) })
 })
 afterAll(async () => {
   await server.close()
@@ -100,13 +100,22 @@ describe('a server', () => {
   })
 
   it('answers with an adapter while it trains, and with its newest checkpoint afterwards', async () => {
-    const output = join(folder(), 'out')
+    const [output, other] = [join(folder(), 'out'), join(folder(), 'other')]
     await model.addAdapter('a', lora({ rank: 4 }))
     expect(await textOf({ model: 'a', prompt: prompts[0] })).toBe(await textOf({ prompt: prompts[0] }))
     const run = train(model, { data: rows, output, maxSteps: 12, saveEvery: 6, learningRate: 0.02, template: 'none' })
     await run.started
     const during = await textOf({ model: 'a', prompt: prompts[0] })
     expect(typeof during).toBe('string')
+    // Others come and go meanwhile, and the run does not notice.
+    await model.saveAdapter('a', other)
+    await server.loadAdapter('c', other)
+    await server.loadAdapter('c', other, { replace: true })
+    const { text } = await generate(model, { prompt: prompts[0]!, raw: true, maxNewTokens: 12, adapters: ['c'] })
+    expect(await textOf({ model: 'c', prompt: prompts[0] })).toBe(text)
+    await server.unloadAdapter('c')
+    expect(() => model.removeAdapter('a')).toThrow('takes part in it')
+    expect(model.adapterSet.activeNames()).toEqual(['a'])
     await run.finished
     const trained = await textOf({ model: 'a', prompt: prompts[0] })
     expect(trained).not.toBe(await textOf({ prompt: prompts[0] }))

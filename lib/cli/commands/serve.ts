@@ -37,10 +37,9 @@ export const serveCommand = defineCommand({
     ])
     const load = { ...loadOptions(options), onWarning: note }
     using model = await loadModelFor({ passes: 'one token' }, options.model!, load)
-    for (const { name, source } of adapter.map(named)) await model.loadAdapter(source, name, { allowOtherBase })
-    model.setActiveAdapters([])
     const onError = (error: unknown) => log(error instanceof Error ? (error.stack ?? error.message) : String(error))
     const server = serve(model, { ...forLibrary(ServeSchema, options), apiKeys, onError })
+    for (const { name, source } of adapter.map(named)) await server.loadAdapter(name, source, { allowOtherBase })
     const listening = await listenServer(server, { host, port, hasKey: apiKeys.length > 0 })
     const { origin, isPublic } = listening
     terminal.stdout.write(

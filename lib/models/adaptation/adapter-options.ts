@@ -44,6 +44,11 @@ export const addAdapterArguments = {
 export interface LoadAdapterOptions extends HubOptions {
   /** Also load an adapter that was trained on another base; from then on it belongs to this one. */
   allowOtherBase?: boolean
+  /**
+   * Whether it takes part in forward passes from then on that choose no adapters. Default true; false while a run trains the model,
+   * whose passes do not change.
+   */
+  active?: boolean
   /** Another method to train it by, such as `{ method: 'lora-plus', loraPlusRatio: 4 }` for a plain LoRA. Default: its own. */
   as?: {
     /** Name of a method that computes the same from its files. */
@@ -58,6 +63,7 @@ export const loadAdapterArguments = {
   name: aText,
   options: optionsSchema('the options of loadAdapter', {
     allowOtherBase: aFlag.optional(),
+    active: aFlag.optional(),
     as: optionsSchema('the method to train it by', { method: aText }).optional(),
     ...hubKinds,
   }),

@@ -42,6 +42,8 @@ import type { TrainingHold } from './training-hold.js'
 /** The adapters of a model: added, loaded, switched, merged into the weights and taken out again. */
 export class AdapterSet {
   readonly #adapters = new Map<string, ModelAdapter>()
+  /** Names that mean an adapter with another one. */
+  readonly #aliases = new Map<string, string>()
   readonly #merged: MergedWeights
 
   constructor(
@@ -52,7 +54,22 @@ export class AdapterSet {
   }
 
   get configs(): ReadonlyMap<string, AdapterConfigBase> {
-    return new Map([...this.#adapters].map(([name, { config }]) => [name, config]))
+    const aliases = new Map([...this.#aliases].map(([alias, name]) => [name, alias]))
+    return new Map([...this.#adapters].map(([name, { config }]) => [aliases.get(name) ?? name, config]))
+  }
+
+  /**
+   * Lets a name that no adapter has mean an adapter, or nothing for null. What has chosen the adapter that the name meant before
+   * keeps it.
+   */
+  alias(name: string, adapter: string | null): void {
+    if (adapter === null) this.#aliases.delete(name)
+    else this.#aliases.set(name, this.#get(adapter).name)
+  }
+
+  /** Whether an adapter takes part in the passes of a run that trains the model. */
+  isInTraining(name: string): boolean {
+    return this.training.isHeld && this.#get(name).active
   }
 
   /** Names of the adapters that take part in forward passes. */
@@ -96,15 +113,23 @@ export class AdapterSet {
 
   async load(folder: string, name: string, options: LoadAdapterOptions): Promise<AdapterConfigBase> {
     check({ adapter: folder, name, options }, loadAdapterArguments)
-    this.training.requireNoOther(`adapter ${name} would be added to it`)
     this.#requireFree(name)
     const { device, base } = this.model
-    const { allowOtherBase, as, offline, onDownload, onWarning } = options
+    const { allowOtherBase, active = true, as, offline, onDownload, onWarning } = options
     const reading = { device, adapter: name, allowOtherBase, as, offline, onDownload, onWarning }
     const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, reading)
-    if (loaded.labels) this.model.addHead(loaded.labels)
-    this.model.pooling = loaded.provenance.pooling ?? this.model.pooling
-    this.#attach(name, loaded)
+    try {
+      this.#requireFree(name)
+      if (loaded.labels) this.model.addHead(loaded.labels)
+      const { pooling = this.model.pooling } = loaded.provenance
+      if (pooling !== this.model.pooling) this.training.requireNoOther(`adapter ${name} pools states otherwise`)
+      this.model.pooling = pooling
+    } catch (error) {
+      dispose(loaded)
+      throw error
+    }
+    // A run may have begun since.
+    this.#attach(name, loaded, active && !this.training.isOthers)
     return loaded.config
   }
 
@@ -169,10 +194,10 @@ export class AdapterSet {
     for (const one of adapters) {
       const name = typeof one === 'string' ? one : one.name
       const adapter = this.#get(name)
-      if (factors.has(name)) throw new UsageError('bad-value', `Adapter ${name} is chosen twice; name it once.`)
+      if (factors.has(adapter.name)) throw new UsageError('bad-value', `Adapter ${name} is chosen twice; name it once.`)
       if (typeof one !== 'string' && adapter.merged)
         throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before scaling it.`)
-      factors.set(name, typeof one === 'string' ? adapter.scale : one.scale)
+      factors.set(adapter.name, typeof one === 'string' ? adapter.scale : one.scale)
     }
     this.#requireApart([...factors.keys()].map((name) => this.#get(name)))
     return factors
@@ -260,19 +285,20 @@ export class AdapterSet {
     try {
       await this.#merged.changeForGood(new Map([...editsOf(loaded)].map(([name, edit]) => [model.slot(name), edit])))
     } finally {
-      for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
+      dispose(loaded)
     }
   }
 
   remove(name: string): void {
     check({ name }, { name: aText })
-    this.training.requireNone(`adapter ${name} would be removed from it`)
     const adapter = this.#get(name)
+    if (adapter.active) this.training.requireNone(`adapter ${name}, which takes part in it, would be removed`)
     if (adapter.merged) {
       throw new UsageError('merged', `Adapter ${name} is merged into the weights; unmerge it before removing it.`)
     }
     adapter.dispose()
-    this.#adapters.delete(name)
+    this.#adapters.delete(adapter.name)
+    for (const [alias, meant] of this.#aliases) if (meant === adapter.name) this.#aliases.delete(alias)
   }
 
   /** Makes every weight a float32 parameter. Merged adapters become part of the weights and are adapters no longer. */
@@ -330,17 +356,17 @@ export class AdapterSet {
     return makeLayers(targets, create, attach)
   }
 
-  #attach(name: string, loaded: LoadedAdapter<Linear>): void {
+  #attach(name: string, loaded: LoadedAdapter<Linear>, active = true): void {
     const adapter = new ModelAdapter(name, loaded, (weight) => this.model.slot(weight))
     try {
-      const present = [...this.#adapters.values()].filter(({ active, merged }) => active || merged)
-      requireApart([...present, adapter])
+      const present = [...this.#adapters.values()].filter((other) => other.active || other.merged)
+      if (active) requireApart([...present, adapter])
     } catch (error) {
       adapter.dispose()
       throw error
     }
     this.#adapters.set(name, adapter)
-    adapter.active = true
+    adapter.active = active
   }
 
   /** The adapters that take part in forward passes. */
@@ -368,13 +394,19 @@ export class AdapterSet {
   }
 
   #get(name: string): ModelAdapter {
-    const adapter = this.#adapters.get(name)
+    const adapter = this.#adapters.get(name) ?? this.#adapters.get(this.#aliases.get(name) ?? '')
     if (adapter) return adapter
-    const known = [...this.#adapters.keys()].join(', ') || 'none'
+    const known = [...this.configs.keys()].join(', ') || 'none'
     throw new UsageError('unknown-adapter', `The model has no adapter ${name}; it has: ${known}.`)
   }
 
   #requireFree(name: string): void {
-    if (this.#adapters.has(name)) throw new UsageError('adapter-exists', `The model has an adapter ${name} already.`)
+    if (this.#adapters.has(name) || this.#aliases.has(name))
+      throw new UsageError('adapter-exists', `The model has an adapter ${name} already.`)
   }
+}
+
+/** Frees what was read of an adapter. */
+function dispose({ layers, modules }: LoadedAdapter<Linear>): void {
+  for (const part of [...layers.values(), ...modules.values()]) part.dispose()
 }

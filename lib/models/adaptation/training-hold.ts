@@ -71,9 +71,19 @@ export class TrainingHold {
     for (const work of waiting) work()
   }
 
+  /** Whether a run holds the model. */
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
+  /** Whether a run holds the model, and the running code is not its own. */
+  get isOthers(): boolean {
+    return this.#isHeld && !this.#isHolder.getStore()
+  }
+
   /** Like `requireNone`, for changes that the holding run itself may make. */
   requireNoOther(what: string): void {
-    if (!this.#isHolder.getStore()) this.requireNone(what)
+    if (this.isOthers) this.requireNone(what)
   }
 
   /**

@@ -29,11 +29,10 @@ test('calls that would change it during a run are refused by name, and work afte
   const options = { data: rows(), maxSteps: 2, batchSize: 2, method: 'mora', rank: 2 } as const
   const changes: [string, () => unknown][] = [
     ['a second run', () => train(model, options)],
-    ['adapter idle would be removed', () => model.removeAdapter('idle')],
+    ['adapter default, which takes part in it, would be removed', () => model.removeAdapter('default')],
     ['adapter default would be merged', () => model.mergeAdapter('default')],
     ['adapter default would be taken out', () => model.unmergeAdapter('default')],
     ['adapter late would be added', () => model.addAdapter('late', mora({ rank: 2 }))],
-    ['adapter late would be added', () => model.loadAdapter(saved, 'late')],
     ['adapter default would be merged and started again', () => model.restartAdapter('default')],
     [`${saved} would be merged`, () => model.absorbAdapter(saved)],
     ['its weights would become trainable', () => model.trainAll()],
@@ -51,6 +50,11 @@ test('calls that would change it during a run are refused by name, and work afte
       )
     }
     await model.saveAdapter('default', join(temporary(), 'meanwhile'))
+    // Adapters that have no part in the run come and go.
+    await model.loadAdapter(saved, 'late')
+    expect(model.adapterSet.activeNames()).toEqual(['default'])
+    await expect(model.loadAdapter(saved, 'late')).rejects.toMatchObject({ code: 'adapter-exists' })
+    model.removeAdapter('late')
   }
   expect(steps).toBe(2)
   await run.finished
