@@ -70,7 +70,7 @@ export {
   type OptionOfMethod,
 } from './new-adapter.js'
 export { PushCallSchema, type PushInput, PushSchema } from './push.js'
-export { type ServeInput, ServeSchema } from './serve.js'
+export { ADAPTER_NAME, ADAPTER_NAME_WORDS, type ServeInput, ServeSchema } from './serve.js'
 export {
   type MethodInput,
   type MethodOptions,

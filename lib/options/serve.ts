@@ -1,6 +1,6 @@
 /** Options of `mora serve` and `serve()`. */
 import { z } from 'zod'
-import { flag, integer, optionalSize, text, texts, textWithDefault } from '../schema/option.js'
+import { flag, integer, optionalInteger, optionalSize, text, texts, textWithDefault } from '../schema/option.js'
 import { commandLineOnly, type LibraryInput } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
@@ -12,6 +12,11 @@ import {
 } from './common.js'
 
 const { model, allowOtherBase } = loadedOptions
+
+/** A name that a path of a URL can end with. */
+export const ADAPTER_NAME = /^(?=.{1,128}$)(?!\.{1,2}(?:\/|$))[\w.-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)*$/
+export const ADAPTER_NAME_WORDS =
+  'a name of at most 128 letters, digits, dots, hyphens and underscores, with single slashes between its parts'
 
 export const ServeSchema = z.strictObject({
   model,
@@ -40,6 +45,10 @@ export const ServeSchema = z.strictObject({
   ),
   name: text("the base model's name for clients", 'NAME', {
     defaultText: 'owner/name of the hub, or the name of its file or folder',
+  }),
+  maxTokens: optionalInteger('most new tokens of a chat that gives no max_tokens', {
+    min: 1,
+    defaultText: "the model's positions",
   }),
   maxBatch: integer('most texts that are written at once; others wait', 32, { min: 1, max: 1024 }),
   maxQueue: integer('most texts that wait; requests for more are refused with 429', 128, { min: 0, max: 100_000 }),

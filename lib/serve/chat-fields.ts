@@ -129,6 +129,13 @@ export function messagesFor(given: readonly Message[], template: ChatTemplate | 
   return given.map((one) => (one.role === 'developer' && !knowsDeveloper ? { ...one, role: 'system' } : one))
 }
 
+/** Returns the texts of messages. */
+export function contentsOf(messages: ChatCompletionRequest['messages']): string[] {
+  return messages.flatMap(({ content }) =>
+    typeof content === 'string' ? [content] : (content ?? []).map(({ text }) => text),
+  )
+}
+
 /** @throws ApiError 400 for tools of which the template would not tell the model */
 export function requireToolTemplate(tools: readonly unknown[] | undefined, template: ChatTemplate | null): void {
   if (!tools?.length || !template || template.readsTools) return

@@ -19,6 +19,7 @@ export interface ServerSettings {
   grace: number
   allowLoading: boolean
   template: string
+  maxTokens?: number | undefined
   /** Which of the program's adapters clients may ask; undefined: those that no run trains. */
   adapters?: readonly string[] | undefined
   basePath: string
@@ -63,13 +64,24 @@ const serverArguments = {
 
 /** Serves a writer's model. */
 export function serveTexts(writer: TextWriter, model: ServedModel, settings: ServerSettings): ModelServer {
-  const { name, apiKeys, maxBatch, maxQueue, maxBodyBytes, timeout, allowLoading, template, basePath, onError } =
-    settings
+  const {
+    name,
+    apiKeys,
+    maxBatch,
+    maxQueue,
+    maxBodyBytes,
+    timeout,
+    allowLoading,
+    template,
+    maxTokens,
+    basePath,
+    onError,
+  } = settings
   const metrics = new ServerMetrics()
   const adapters = new ServedAdapters(model, writer, { baseName: name, chosen: settings.adapters, onError })
   const visits = new Visits(adapters, metrics, { texts: maxBatch + maxQueue, timeout })
   const app = serverApp(
-    { writer, adapters, visits, metrics, template, maxBodyBytes, allowLoading, onError },
+    { writer, adapters, visits, metrics, template, maxTokens, maxBodyBytes, allowLoading, onError },
     { basePath, apiKeys },
   )
   let closed: Promise<void> | undefined

@@ -34,6 +34,28 @@ export function promptsOf(
   return prompts as GivenPrompt[]
 }
 
+/**
+ * Refuses texts that cannot fit the model, whatever their tokens are, before anything encodes them: that takes seconds, in a process
+ * that all requests share.
+ * @throws ApiError 400
+ */
+export function requireRoomFor(texts: readonly GivenPrompt[], param: string, model: LanguageModel): void {
+  const { maxPositions } = model.config
+  const longest = model.tokenizer?.longestToken ?? 1
+  let [bytes, ids] = [0, 0]
+  for (const text of texts) {
+    if (typeof text === 'string') bytes += Buffer.byteLength(text)
+    else ids += text.length
+  }
+  if (bytes <= maxPositions * longest && ids <= maxPositions) return
+  const given = ids > 0 ? `${ids} tokens` : `${bytes} bytes`
+  const room = ids > 0 ? '' : ` tokens of at most ${longest} bytes each`
+  throw new ApiError(400, `The text has ${given}, and the model reads at most ${maxPositions}${room}.`, {
+    param,
+    code: 'context_length_exceeded',
+  })
+}
+
 /** Returns the ids of a prompt, with BOS by the tokenizer's own rule. */
 export async function idsOf(
   prompt: GivenPrompt,

@@ -83,6 +83,11 @@ export const samplingFields = {
   no_repeat_ngram_size: wholeField(0).default(0),
 }
 
+/** @throws ApiError 400 for options of a stream that is not asked for */
+export function requireStream({ stream, stream_options: options }: SamplingBody): void {
+  if (options && !stream) throw wrongField('stream_options', 'The parameter stream_options needs stream.')
+}
+
 /** A number of new tokens; -1 is as many as there is room for: a default of llama.cpp and LM Studio. */
 export const limitField = (least: number) =>
   eitherOf(`a whole number of at least ${least}`, [z.literal(-1), wholeField(least)])

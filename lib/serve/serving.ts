@@ -12,6 +12,8 @@ export interface Serving {
   readonly metrics: ServerMetrics
   /** The chat template: `auto`, or the path of a file. */
   readonly template: string
+  /** The most new tokens of a chat that gives no number; undefined: the model's positions. */
+  readonly maxTokens: number | undefined
   /** The most bytes of a request's body. */
   readonly maxBodyBytes: number
   /** Whether clients may load and drop adapters. */

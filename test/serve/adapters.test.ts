@@ -1,7 +1,11 @@
 /** Adapters come and go while texts are written. */
+import { once } from 'node:events'
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { type MoraError, RunError, UsageError } from '../../lib/common/errors.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { newestAdapter } from '../../lib/serve/newest-adapter.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -145,6 +149,43 @@ describe('adapters', () => {
       expect.objectContaining({ error: expect.objectContaining({ message: expect.stringContaining('is the base') }) }),
     ])
     expect(await status('/v1/chat/completions', { model: '', messages })).toBe(200)
+  })
+
+  it('have names that can be asked for, and what is missing or out of reach is said so', async () => {
+    fake = await startFake(tokenizer, { allowLoading: true })
+    const load = (more: object) => status('/v1/load_lora_adapter', { lora_name: 'a', lora_path: 'out', ...more })
+    for (const name of ['../x', 'a/../x', '.', 'a/', '/a', 'a//b', 'x'.repeat(129), 'a b'])
+      expect(await load({ lora_name: name }), name).toBe(400)
+    for (const name of ['a', '.a', 'a..b', 'org/a.b-c_d']) expect(await load({ lora_name: name }), name).toBe(200)
+    expect(await load({ lora_name: 'b', lora_path: 'a\0b' })).toBe(400)
+    fake.writer.model.loadAdapter = () => Promise.reject(new UsageError('not-an-adapter', 'This is not an adapter.'))
+    expect(await load({ lora_name: 'b' })).toBe(404)
+    fake.writer.model.loadAdapter = () => Promise.reject(new RunError('hub-unreachable', 'Nobody answers.'))
+    expect(await load({ lora_name: 'b' })).toBe(502)
+    expect(fake.errors).toEqual([])
+  })
+
+  it('of a hub that does not answer keep no others waiting', async () => {
+    fake = await startFake(tokenizer)
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const silent = createServer((_, response) => void released.then(() => response.writeHead(404).end()))
+    await once(silent.listen(0, '127.0.0.1'), 'listening')
+    const { port } = silent.address() as AddressInfo
+    vi.stubEnv('HF_ENDPOINT', `http://127.0.0.1:${port}`)
+    vi.stubEnv('HF_HOME', folder())
+    vi.stubEnv('HF_HUB_OFFLINE', '0')
+    const asked = once(silent, 'request')
+    const held = fake.server.loadAdapter('a', 'owner/name').catch((error: MoraError) => error.code)
+    await asked
+    await fake.server.loadAdapter('b', 'out')
+    expect(await names()).toEqual(['org/tiny', 'b'])
+    release()
+    expect(await held).toBe('repository-not-found')
+    silent.close()
+    vi.unstubAllEnvs()
   })
 
   it('that cannot be loaded leave the former one', async () => {

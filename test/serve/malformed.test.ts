@@ -33,7 +33,7 @@ const sampling = {
   model: 'org/tiny',
   n: 2,
   stream: false,
-  stream_options: { include_usage: true },
+  stream_options: null,
   temperature: 1,
   top_p: 0.5,
   top_k: 3,

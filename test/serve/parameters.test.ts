@@ -1,7 +1,7 @@
 /** Parameters by other servers' names: done, taken if they change nothing, or refused by name. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type ModelServer, serveTexts } from '../../lib/serve/model-server.js'
 import {
   refuseUnsupported,
@@ -108,6 +108,55 @@ describe('a parameter that the engine has', () => {
     expect((await callOf({ prompt: 'a', max_tokens: -1 }, '/v1/completions')).maxNewTokens).toBe(256)
     expect((await ask(CHAT, { messages, max_tokens: 0 })).error?.param).toBe('max_tokens')
     expect((await ask(CHAT, { messages, seed: -2 })).error?.param).toBe('seed')
+  })
+})
+
+describe('a request', () => {
+  it('may leave the number of new tokens to the server', async () => {
+    await using small = serveTexts(writer, writer.model, { ...SETTINGS, maxTokens: 7 })
+    for (const [body, most] of [
+      [{}, 7],
+      [{ max_tokens: 9 }, 9],
+      [{ max_tokens: -1 }, 256],
+    ] as const) {
+      await ask(CHAT, { messages, ...body }, small)
+      expect(writer.calls.at(-1)!.maxNewTokens).toBe(most)
+    }
+  })
+
+  it('that cannot fit is refused before anything encodes it', async () => {
+    const { tokenizer, config } = writer.model
+    const encode = vi.spyOn(tokenizer!, 'encodeText')
+    const least = config.maxPositions * tokenizer!.longestToken
+    const long = ' '.repeat(least + 1)
+    const parts = [long.slice(0, least / 2), long.slice(0, least / 2), '  '].map((text) => ({ type: 'text', text }))
+    for (const [path, body, param] of [
+      ['/v1/completions', { prompt: ['a', long] }, 'prompt'],
+      ['/v1/completions', { prompt: Array(257).fill(1) }, 'prompt'],
+      ['/v1/embeddings', { input: long }, 'input'],
+      [CHAT, { messages: [{ role: 'user', content: parts }] }, 'messages'],
+    ] as const) {
+      const { status, error } = await ask(path, body)
+      expect([status, error]).toEqual([400, expect.objectContaining({ param, code: 'context_length_exceeded' })])
+    }
+    expect(encode).not.toHaveBeenCalled()
+    encode.mockRestore()
+  })
+
+  it('says which part of a message is no text, and that options of streams need one', async () => {
+    const content = [
+      { type: 'text', text: 'a' },
+      { type: 'image_url', image_url: { url: 'data:' } },
+    ]
+    const { error } = await ask(CHAT, { messages: [{ role: 'user', content }] })
+    expect(error?.message).toBe(
+      'Expected text, the only type of content that is supported, for messages[0].content[1].type but received "image_url".',
+    )
+    for (const [path, body] of ROUTES.slice(0, 2))
+      expect((await ask(path, { ...body, stream_options: { include_usage: true } })).error?.param).toBe(
+        'stream_options',
+      )
+    expect((await ask('/tokenize', { messages, model: '' })).status).toBe(200)
   })
 })
 

@@ -3,7 +3,7 @@ import { UsageError } from '../../common/errors.js'
 import { isLoopback } from '../../common/listen.js'
 import { keepSecret } from '../../common/printable.js'
 import { readText } from '../../io/open.js'
-import { forLibrary, loadOptions, ServeSchema } from '../../options/index.js'
+import { ADAPTER_NAME, forLibrary, loadOptions, ServeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { requireInputs, requirePath } from '../paths.js'
 import { interruptible } from '../terminal/interrupt.js'
@@ -56,8 +56,8 @@ export const serveCommand = defineCommand({
 })
 
 function named(given: string): { name: string; source: string } {
-  const [, name, source] = /^([\w./-]{1,128})=(.+)$/.exec(given) ?? []
-  if (name && source) return { name, source }
+  const [, name, source] = /^([^=]+)=(.+)$/.exec(given) ?? []
+  if (name && source && ADAPTER_NAME.test(name)) return { name, source }
   throw new UsageError(
     'bad-value',
     `Expected a name and a folder or hub id, as NAME=A, for --adapter but received ${JSON.stringify(given)}.`,

@@ -71,6 +71,8 @@ export interface Tokenizer {
   tokenOf(id: number): string | undefined
   /** The bytes of each token; null if a token's text depends on its neighbours. */
   readonly tokenBytes: TokenBytes | null
+  /** Most bytes that a token stands for: a text of more bytes has more tokens, but for what a tokenizer leaves out or joins. */
+  readonly longestToken: number
   /** One more than the highest id; a model's embedding may have more rows. */
   readonly vocabularySize: number
   /** The spelling of the token that begins a text; undefined if the model has none. */
@@ -180,6 +182,7 @@ class ModelTokenizer implements Tokenizer {
   readonly #ids: ReadonlyMap<string, number>
   readonly #tokens: ReadonlyMap<number, string>
   readonly #textPrefix: readonly number[]
+  #longestToken = 0
 
   constructor(source: TokenizerSource, definition: TokenizerDefinition, added: readonly AddedToken[]) {
     const { json } = source
@@ -258,6 +261,15 @@ class ModelTokenizer implements Tokenizer {
       )
     }
     return this.template.render(messages, options)
+  }
+
+  get longestToken(): number {
+    if (this.#longestToken === 0) {
+      // No spelling is shorter than its text.
+      for (const token of this.#tokens.values())
+        this.#longestToken = Math.max(this.#longestToken, Buffer.byteLength(token))
+    }
+    return this.#longestToken
   }
 
   #tokenBytes(decoder: unknown): TokenBytes | null {

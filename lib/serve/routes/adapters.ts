@@ -1,18 +1,18 @@
 /** Adapters come and go while the server runs, as in vLLM: `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter`. */
 import { z } from 'zod'
+import { ADAPTER_NAME, ADAPTER_NAME_WORDS } from '../../options/index.js'
 import { ApiError } from '../api-error.js'
 import { readBody } from '../body.js'
-import { flagField, parseFields, patternField, someTextField } from '../fields.js'
+import { flagField, parseFields, patternField } from '../fields.js'
 import type { Serving } from '../serving.js'
 
-const name = patternField(
-  /^[\w./-]{1,128}$/,
-  'a name of at most 128 letters, digits, dots, hyphens, underscores and slashes',
-)
+const name = patternField(ADAPTER_NAME, ADAPTER_NAME_WORDS)
+// Node.js refuses such a path in words of its own.
+const source = patternField(/^[^\0]+$/, 'the path or hub id of an adapter')
 
 const LoadBody = z.looseObject({
   lora_name: name,
-  lora_path: someTextField,
+  lora_path: source,
   load_inplace: flagField.default(false),
 })
 

@@ -9,13 +9,15 @@ import {
   ChatBody,
   type ChatCompletionRequest,
   callingOf,
+  contentsOf,
   messagesFor,
   requireToolTemplate,
 } from '../chat-fields.js'
 import { eventStream } from '../event-stream.js'
 import { parseFields, wrongField } from '../fields.js'
 import { chatLogProbs } from '../logprobs.js'
-import { limitOf, samplingOf } from '../sampling.js'
+import { requireRoomFor } from '../prompts.js'
+import { limitOf, requireStream, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import type { TextCall, WrittenText } from '../text-writer.js'
 import { refuseUnsupported, unsupportedOfChats } from '../unsupported.js'
@@ -27,10 +29,12 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   refuseUnsupported(given, unsupportedOfChats)
   const body = parseFields(ChatBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
+  requireStream(body)
   const { model } = serving.writer
   const { n, logprobs, top_logprobs: topLogprobs } = body
   if (topLogprobs !== undefined && !logprobs)
     throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
+  requireRoomFor(contentsOf(body.messages), 'messages', model)
   const calling = callingOf(body)
   const schema = answerSchemaOf(body, calling)
   const { tools } = calling
@@ -44,7 +48,7 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
       ...(body.reasoning_effort !== undefined && { reasoning_effort: body.reasoning_effort }),
       ...body.chat_template_kwargs,
     },
-    maxNewTokens: limitOf(body.max_completion_tokens ?? body.max_tokens, model),
+    maxNewTokens: limitOf(body.max_completion_tokens ?? body.max_tokens ?? serving.maxTokens, model),
     ...(tools.length > 0 && { tools }),
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
     ...(schema && { schema }),

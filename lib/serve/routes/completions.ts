@@ -6,8 +6,8 @@ import { readBody } from '../body.js'
 import { eventStream } from '../event-stream.js'
 import { flagField, parseFields, wholeField, wrongField } from '../fields.js'
 import { completionLogProbs } from '../logprobs.js'
-import { type GivenPrompt, promptsField, promptsOf } from '../prompts.js'
-import { limitField, limitOf, samplingFields, samplingOf } from '../sampling.js'
+import { type GivenPrompt, promptsField, promptsOf, requireRoomFor } from '../prompts.js'
+import { limitField, limitOf, requireStream, samplingFields, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import type { TextCall, TextPiece, WrittenText } from '../text-writer.js'
 import { refuseUnsupported, unsupportedOfCompletions } from '../unsupported.js'
@@ -28,6 +28,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
   refuseUnsupported(given, unsupportedOfCompletions)
   const body = parseFields(CompletionBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
+  requireStream(body)
   const { model } = serving.writer
   const { n, max_tokens: maxTokens, echo, logprobs } = body
   if (maxTokens === 0 && !echo) throw wrongField('max_tokens', 'Expected at least 1 for max_tokens without echo.')
@@ -35,6 +36,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
     throw wrongField('stream', 'Log-probabilities of a prompt are not streamed; leave out stream or echo.')
   }
   const prompts = promptsOf(body.prompt, 'prompt', model)
+  for (const prompt of prompts) requireRoomFor([prompt], 'prompt', model)
   const shared = {
     ...samplingOf(body, model),
     raw: true,

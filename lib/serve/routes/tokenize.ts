@@ -22,7 +22,7 @@ export async function tokenize(request: Request, serving: Serving): Promise<Resp
   refuseUnsupported(given, unsupportedOfTokenize)
   const body = parseFields(TokenizeBody, given)
   const { model } = serving.writer
-  serving.adapters.require(body.model ?? serving.adapters.baseName)
+  serving.adapters.require(body.model || serving.adapters.baseName)
   const tokenizer = requireTokenizer(model)
   const { signal } = request
   const ids = await idsOfBody()
