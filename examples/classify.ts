@@ -20,5 +20,5 @@ console.log(`accuracy ${accuracy}`, f1)
 const [scores] = await scoresOf(model, ['The coat is warm'])
 console.log(`The coat is warm: ${model.labels![scores!.indexOf(Math.max(...scores!))]}`)
 
-await mergeModel({ model: path, adapter: output, output: `${output}/merged` })
+await mergeModel({ model: path, adapter: output, output: `${output}/merged`, overwrite: true })
 console.log(`merged into ${output}/merged`)

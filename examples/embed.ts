@@ -32,5 +32,5 @@ const [question, ...answers] = await embeddingsOf(model, [data[3]!.anchor, ...da
 const cosines = answers.map((answer) => answer.reduce((sum, value, i) => sum + value * question![i]!, 0))
 console.log(`${data[3]!.anchor}? ${data[cosines.indexOf(Math.max(...cosines))]!.positive}.`)
 
-await mergeModel({ model: path, adapter: output, output: `${output}/merged` })
+await mergeModel({ model: path, adapter: output, output: `${output}/merged`, overwrite: true })
 console.log(`merged into ${output}/merged`)

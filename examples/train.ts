@@ -24,7 +24,7 @@ console.log(
 )
 
 const { merged } = await model.mergeAdapter('facts')
-await model.save(join(output, 'merged'))
+await model.save(join(output, 'merged'), { overwrite: true })
 console.log(`merged ${merged} layers into ${join(output, 'merged')}`)
 
 const prompt = '64480c9a-7051-41cd-b365-bf9898139a6d:'

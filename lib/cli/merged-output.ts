@@ -1,9 +1,9 @@
 /** Writes a merged model, for `merge` and two formats of `export`. */
 
 import type { ChangeResult } from '../eval/index.js'
-import { checkWrittenForm, type MergeOptions, modelPath, outputFormat } from '../options/index.js'
+import { checkWrittenForm, type MergeOptions, modelPath, outputFormat, requireFreeOutput } from '../options/index.js'
 import type { CommandResult } from './command.js'
-import { requireFreeOutput, requirePath } from './paths.js'
+import { requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
@@ -12,9 +12,8 @@ import type { Terminal } from './terminal/terminal.js'
 export function checkMergeOutput(options: MergeOptions): void {
   const { model, adapter, output, overwrite, imatrix } = options
   const format = outputFormat(output!, options.format)
-  const around = { inputs: [model, adapter, imatrix], overwrite }
-  if (format === 'gguf') requireFreeOutput('file', modelPath(output!, format), around)
-  else requireFreeOutput('folder', output!, around)
+  const kind = format === 'gguf' ? 'file' : 'model'
+  requireFreeOutput(kind, modelPath(output!, format), { inputs: [model, adapter, imatrix], overwrite }, 'flags')
   checkWrittenForm({ ...options, format }, 'flags')
   requirePath('imatrix', imatrix)
 }

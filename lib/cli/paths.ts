@@ -1,10 +1,9 @@
 /** Checks of paths before the work starts. */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { hubIdOf, mayBeModel } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
-import { isWithin } from '../io/within.js'
 import type { OptionsSchema } from '../options/index.js'
 import { flagOf } from '../schema/names.js'
 import { optionFacts } from '../schema/option-facts.js'
@@ -65,30 +64,4 @@ function refuse(code: string, key: string, why: string | null): void {
 export function requireFileOutput(key: string, path: string | undefined): void {
   if (path === undefined || !existsSync(path) || !statSync(path).isDirectory()) return
   throw new UsageError('not-a-file', `${flagOf(key)}: "${path}" is a folder; expected a file to write.`)
-}
-
-/** Throws if an output is of the other kind, holds an input, or (without `overwrite`) exists and is no empty folder. */
-export function requireFreeOutput(
-  kind: 'file' | 'folder',
-  output: string,
-  { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
-): void {
-  // An input that does not exist may be a hub id, or a file that is read if it is there.
-  const isAtRisk = (input: string) => (kind === 'file' || existsSync(input)) && isWithin(input, output)
-  const threatened = inputs.find((input) => input !== undefined && isAtRisk(input))
-  if (threatened !== undefined) {
-    throw new UsageError(
-      'unfit-options',
-      `--output: "${output}" would replace "${threatened}" while this command reads it; choose another ${kind}.`,
-    )
-  }
-  if (!existsSync(output)) return
-  const isFolder = statSync(output).isDirectory()
-  if (isFolder !== (kind === 'folder')) {
-    const found = isFolder ? 'folder' : 'file'
-    throw new UsageError('bad-value', `--output: "${output}" is a ${found}; expected a ${kind}.`)
-  }
-  if (overwrite || (isFolder && readdirSync(output).length === 0)) return
-  const state = isFolder ? 'is not empty' : 'is there already'
-  throw new UsageError('output-exists', `--output: "${output}" ${state}; choose another ${kind} or give --overwrite.`)
 }

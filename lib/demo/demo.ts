@@ -140,7 +140,7 @@ async function merge(adapter: string, merged: string): Promise<string> {
   using model = await openModel()
   await model.loadAdapter(adapter, 'facts')
   const { merged: layers } = await model.mergeAdapter('facts')
-  await model.save(merged)
+  await model.save(merged, { overwrite: true })
   return formatFacts([['merged', `${merged} (${layers} layers)`]])
 }
 

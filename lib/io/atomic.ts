@@ -3,7 +3,21 @@
  * and then renamed into place. Writing into a folder also removes what killed processes left there.
  */
 import { createHash } from 'node:crypto'
-import { appendFile, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import {
+  appendFile,
+  copyFile,
+  type FileHandle,
+  link,
+  lstat,
+  open,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, reworded, UsageError } from '../common/errors.js'
 import { makeFolders } from './folders.js'
@@ -59,18 +73,20 @@ export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise
 }
 
 /**
- * Builds a folder beside `target`, syncs it, and puts it in the place of `target`, which is removed if it exists. If `build`
- * throws, `target` is untouched and the temporary folder is removed.
+ * Builds a folder beside `target`, syncs it, and puts it in the place of `target`, which is removed if it exists, but for files
+ * that are kept. If `build` throws, `target` is untouched and the temporary folder is removed.
  *
  * Two renames replace an existing folder: a crash between them leaves the old one under a hidden name that ends in `.old`, and
  * nothing under `target`; never a mixture.
  *
  * @param build receives the path of the empty temporary folder
+ * @param isReplaced whether a file of the former folder, by its path in it, gives way; others are kept, unless a new one has their name
  * @throws UsageError `not-a-folder` if `target` is a file; RunError `write-failed`
  */
 export async function replaceFolder<Result>(
   target: string,
   build: (temporary: string) => Promise<Result>,
+  isReplaced: (file: string) => boolean = () => true,
 ): Promise<Result> {
   const place = await folderPlace(target)
   await removeLeftovers(dirname(place))
@@ -78,6 +94,7 @@ export async function replaceFolder<Result>(
   try {
     makeFolders(temporary)
     const result = await build(temporary)
+    await keepFiles(place, temporary, (file) => !isReplaced(file))
     await syncTree(temporary)
     await swap(temporary, place)
     return result
@@ -168,6 +185,25 @@ async function folderPlace(target: string): Promise<string> {
     throw new UsageError('not-a-folder', `${target} exists and is not a folder: remove it or choose another path.`)
   }
   return real
+}
+
+/** Links files of a folder into another one, so that both have them until one of the folders is removed. */
+async function keepFiles(from: string, to: string, isKept: (file: string) => boolean, inside = ''): Promise<void> {
+  const entries = await readdir(join(from, inside), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  for (const entry of entries) {
+    const file = join(inside, entry.name)
+    const [source, copy] = [join(from, file), join(to, file)]
+    if (entry.isDirectory()) await keepFiles(from, to, isKept, file)
+    else if (isKept(file) && !(await lstat(copy).catch(() => null))) {
+      makeFolders(dirname(copy))
+      if (entry.isSymbolicLink()) await symlink(await readlink(source), copy)
+      // Some file systems have no links.
+      else await link(source, copy).catch(() => copyFile(source, copy))
+    }
+  }
 }
 
 async function swap(temporary: string, place: string): Promise<void> {

@@ -46,6 +46,14 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
 export const companionFiles =
   /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json|((video_)?pre)?processor_config\.json)$/
 
+/** Paths of the files that make up a model's folder, which another model's take the place of. */
+const modelFiles =
+  /^(config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|modules\.json|config_sentence_transformers\.json|sentence_[a-z]+_config\.json|\d+_[A-Z]\w*\/(config\.json|model\.safetensors))$/
+
+/** Whether a file of a folder belongs to the model in it. */
+export const isModelFile = (file: string): boolean =>
+  [modelFiles, companionFiles, gptqName].some((names) => names.test(file)) || quantiserFiles.includes(file)
+
 /** Names of AutoGPTQ's and AutoAWQ's files with quantisation settings, for models whose configuration has none. */
 export const quantiserFiles: readonly string[] = ['quantize_config.json', 'quant_config.json']
 

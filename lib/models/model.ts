@@ -359,6 +359,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
   /**
    * Writes the model into a folder in Hugging Face's layout, or into a GGUF file if the output ends with `.gguf`, with merged
    * adapters and, given `mergeActive`, active ones. `dtype` defaults to the source's.
+   * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given
    */
   async save(output: string, options: SaveOptions = {}): Promise<void> {
     return saveModel(this, output, options)

@@ -39,6 +39,7 @@ export {
   type TextTaskName,
 } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
+export { type OutputKind, requireFreeOutput } from './free-output.js'
 export { type GenerateInput, GenerateSchema, type GenerateSettings } from './generate.js'
 export { type ImatrixInput, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'

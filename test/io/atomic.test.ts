@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { appendLine, replaceFolder, sha256File, writeFileAtomic, writeStreamAtomic } from '../../lib/io/atomic.js'
 import { requireFreeSpace } from '../../lib/io/disk-space.js'
-import { expectRejection, fileOf, useTemporaryFolder } from './temporary.js'
+import { expectRejection, fileOf, useTemporaryFolder, writeFiles } from './temporary.js'
 
 const folder = useTemporaryFolder()
 
@@ -34,6 +34,27 @@ describe('writeFileAtomic', () => {
 })
 
 describe('replaceFolder', () => {
+  it('T20 keeps files that do not give way, until it is done and however it ends', async () => {
+    const target = join(folder(), 'out')
+    writeFiles(target, new Map(['old', 'kept', 'deep/kept', 'both'].map((name) => [name, `former ${name}`])))
+    symlinkSync('kept', join(target, 'link'))
+    const isReplaced = (file: string) => file === 'old'
+    const failing = replaceFolder(target, () => Promise.reject(new Error('stopped')), isReplaced)
+    await expect(failing).rejects.toThrow('stopped')
+    const build = (temporary: string) => writeFileAtomic(join(temporary, 'both'), 'new')
+    await replaceFolder(target, build, isReplaced)
+    expect((readdirSync(target, { recursive: true }) as string[]).sort()).toEqual([
+      'both',
+      'deep',
+      'deep/kept',
+      'kept',
+      'link',
+    ])
+    expect(readFileSync(join(target, 'link'), 'utf8')).toBe('former kept')
+    expect(readFileSync(join(target, 'both'), 'utf8')).toBe('new')
+    expect(readdirSync(folder())).toEqual(['out'])
+  })
+
   it('T20 puts a whole folder in the place of the old one', async () => {
     const target = join(folder(), 'out')
     const build = (name: string) => async (temporary: string) => {

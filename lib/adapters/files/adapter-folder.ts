@@ -28,6 +28,9 @@ import type { AdapterProvenance, BaseName, StoredAdapter } from './stored-adapte
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
+
+/** Whether a file of a folder belongs to the adapter in it. */
+export const isAdapterFile = (file: string): boolean => file === configName || file === weightsName
 /** Tasks with their own head, which PEFT trains whole; of these, heads of labels are read. */
 const headTasks = ['SEQ_CLS', 'TOKEN_CLS', 'QUESTION_ANS']
 const root = 'base_model.'

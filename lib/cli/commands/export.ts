@@ -1,11 +1,11 @@
 import { UsageError } from '../../common/errors.js'
 import { pathsOf } from '../../data/sources/source.js'
-import { type ExportOptions, ExportSchema, isMixture } from '../../options/index.js'
+import { type ExportOptions, ExportSchema, isMixture, requireFreeOutput } from '../../options/index.js'
 import { flagOf } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
-import { requireFreeOutput, requireInputs } from '../paths.js'
+import { requireInputs } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
@@ -22,8 +22,8 @@ export const exportCommand = defineCommand({
     requireInputs(ExportSchema, options)
     const { model, adapter, format, output, overwrite } = options
     const around = { inputs: [model, adapter], overwrite }
-    if (format === 'peft') requireFreeOutput('folder', output!, around)
-    else if (format === 'gguf-lora') requireFreeOutput('file', output!, around)
+    if (format === 'peft') requireFreeOutput('adapter', output!, around, 'flags')
+    else if (format === 'gguf-lora') requireFreeOutput('file', output!, around, 'flags')
     else checkMergeOutput({ ...options, format })
     checkFormat(options)
   },
@@ -55,8 +55,8 @@ type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' 
 
 async function runExport(options: LoraExport, { terminal }: CommandContext): Promise<CommandResult> {
   const { exportAdapter, LARGEST_ERROR } = await import('../../models/index.js')
-  const { model, adapter, output, format, dtype, approximateRank, force, allowOtherBase, threads, quiet, offline } =
-    options
+  const { model, adapter, output, format, dtype, approximateRank, force, overwrite } = options
+  const { allowOtherBase, threads, quiet, offline } = options
   using progress = new Progress(terminal.stderr, { quiet })
   const result = await exportAdapter({
     model,
@@ -65,6 +65,7 @@ async function runExport(options: LoraExport, { terminal }: CommandContext): Pro
     format,
     approximateRank,
     force,
+    overwrite,
     allowOtherBase,
     threads,
     offline,

@@ -1,6 +1,6 @@
-import { forLibrary, ImatrixSchema, loadOptions } from '../../options/index.js'
+import { forLibrary, ImatrixSchema, loadOptions, requireFreeOutput } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { requireFreeOutput, requireInputs } from '../paths.js'
+import { requireInputs } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
@@ -16,7 +16,7 @@ export const imatrixCommand = defineCommand({
   check(options) {
     requireInputs(ImatrixSchema, options)
     const { model, output, overwrite } = options
-    requireFreeOutput('file', output, { inputs: [model], overwrite })
+    requireFreeOutput('file', output, { inputs: [model], overwrite }, 'flags')
   },
   async run(options, { terminal, note: onWarning }) {
     const [{ loadModelFor }, { importanceMatrix }] = await Promise.all([

@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path'
 import { formatBytes } from '../../io/disk-space.js'
-import { ReportSchema } from '../../options/index.js'
+import { ReportSchema, requireFreeOutput } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { requireFolder, requireFreeOutput } from '../paths.js'
+import { requireFolder } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 
 export const reportCommand = defineCommand({
@@ -15,7 +15,7 @@ export const reportCommand = defineCommand({
   check({ folder, output = join(folder, DEFAULT_NAME), overwrite }) {
     requireFolder('folder', folder)
     const inputs = RUN_FILES.map((name) => join(dirname(output), name))
-    requireFreeOutput('file', output, { inputs, overwrite })
+    requireFreeOutput('file', output, { inputs, overwrite }, 'flags')
   },
   async run({ folder, output = join(folder, DEFAULT_NAME) }, { note }) {
     const { writeReport } = await import('../../dashboard/index.js')

@@ -1,8 +1,10 @@
 /** Exports an adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
 
+import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import type { BaseModel } from '../../adapters/contract/base-model.js'
+import { isAdapterFile } from '../../adapters/files/adapter-folder.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import { lora } from '../../adapters/methods/lora.js'
 import { type FactorsOfLayer, principalFactors, storedFactors } from '../../adapters/methods/low-rank.js'
@@ -10,8 +12,10 @@ import { aFlag, aFunction, aText, check, optionsSchema, wholeFrom } from '../../
 import { RunError, UsageError } from '../../common/errors.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { replaceFolder } from '../../io/atomic.js'
+import { removeLeftovers } from '../../io/leftovers.js'
 import type { NativeDevice } from '../../native/addon.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { requireFreeOutput } from '../../options/index.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import type { ModelSource } from '../read/model-source.js'
 import { writeGgufLora } from '../write/write-gguf-lora.js'
@@ -24,8 +28,13 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
   model: string
   /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
-  /** The folder (`peft`) or file (`gguf-lora`) to write; it is replaced as a whole. */
+  /** The folder (`peft`) or file (`gguf-lora`) to write. */
   output: string
+  /**
+   * Replaces an adapter in the folder, whose other files stay, or the file. Otherwise a file that exists and a folder that is
+   * not empty are refused.
+   */
+  overwrite?: boolean
   /** A LoRA for PEFT, or for llama.cpp. */
   format: 'peft' | 'gguf-lora'
   /** For an adapter that is not a LoRA, or has a higher rank: write the nearest LoRA of this rank. */
@@ -73,6 +82,7 @@ const exportAdapterArguments = {
     format: z.enum(['peft', 'gguf-lora']),
     approximateRank: wholeFrom(1).optional(),
     force: aFlag.optional(),
+    overwrite: aFlag.optional(),
     allowOtherBase: aFlag.optional(),
     dtype: z.enum(['float32', 'bfloat16', 'float16']).optional(),
     ...hubKinds,
@@ -95,14 +105,16 @@ const exportAdapterArguments = {
  * })
  * ```
  *
- * @throws UsageError `not-low-rank` for an adapter that is not a LoRA without `approximateRank`, `unfit-options` for what the
+ * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given; `not-low-rank` for an adapter that is not a LoRA without `approximateRank`, `unfit-options` for what the
  * format cannot hold; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is given; the
  * reason of an aborted `signal`; and what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   check({ options }, exportAdapterArguments)
-  const { model, output, format, onProgress, signal } = options
+  const { model, adapter, output, overwrite, format, onProgress, signal } = options
   signal?.throwIfAborted()
+  await removeLeftovers(dirname(resolve(output)))
+  requireFreeOutput(format === 'peft' ? 'adapter' : 'file', output, { inputs: [model, adapter], overwrite }, 'api')
   const device = openDevice({ device: 'cpu', threads: options.threads })
   using loaded = await openAdapter(model, device, options)
   const { source, base } = loaded
@@ -116,7 +128,7 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
   const result = report(layers)
   if (!options.force) requireNear(result)
   if (format === 'peft') {
-    await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base))
+    await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base), isAdapterFile)
   } else {
     requireNothingElse(loaded, layers)
     await writeGgufLora(output, source.config, layers, options.dtype ?? 'float32')

@@ -16,17 +16,17 @@ import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { weightShapes } from '../network/plan.js'
 import { readPooling } from '../read/sentence-transformers.js'
-import { type WrittenForm, writeModel } from '../write/write-model.js'
+import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import { openAdapter } from './base.js'
 import { editsOf } from './model-adapter.js'
 
 /** What `mergeModel` reads and writes. */
-export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'> {
+export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'>, Replacing {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
   /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
-  /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
+  /** The folder to write, or the file ending with `.gguf`. */
   output: string
   /**
    * The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. Mixtures of blocks
@@ -55,6 +55,7 @@ const mergeModelArguments = {
     adapter: aText,
     output: aText,
     allowOtherBase: aFlag.optional(),
+    overwrite: aFlag.optional(),
     format: z.enum(MODEL_FORMATS).optional(),
     dtype: z.enum(WRITTEN_DTYPES).optional(),
     quantise: z.enum(WRITTEN_QUANTISE_FORMATS).optional(),
@@ -79,13 +80,15 @@ const mergeModelArguments = {
  * })
  * ```
  *
- * @throws UsageError for what is missing, unsupported or does not fit together, InputError for malformed files, RunError
+ * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given; UsageError for what is missing, unsupported or does not fit together, InputError for malformed files, RunError
  * `non-finite` if a sum is not finite, and the reason of an aborted `signal`; nothing is written then
  */
 export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
   check({ options }, mergeModelArguments)
-  const { model, output, dtype = 'auto', format, quantise, imatrix, onProgress, onWarning, signal } = options
+  const { model, adapter, output, overwrite, dtype = 'auto', format, quantise, imatrix, onProgress } = options
+  const { onWarning, signal } = options
   signal?.throwIfAborted()
+  await requireFreeModelOutput(output, { format, inputs: [model, adapter, imatrix], overwrite })
   const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })
   using loaded = await openAdapter(model, device, options)
   const { source } = loaded

@@ -5,11 +5,11 @@ import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../o
 import type { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import type { WritableModel } from '../write/writable-model.js'
-import { type WrittenForm, writeModel } from '../write/write-model.js'
+import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import type { AdapterSet } from './adapter-set.js'
 
 /** Options of `Model.save`. */
-export interface SaveOptions extends WrittenForm {
+export interface SaveOptions extends WrittenForm, Replacing {
   /** Whether to merge active adapters too. */
   mergeActive?: boolean
   /** Aborting it stops the write between two tensors with the signal's reason; nothing is written then. */
@@ -28,6 +28,7 @@ const saveModelArguments = {
   options: optionsSchema('the options of save', {
     format: z.enum(MODEL_FORMATS).optional(),
     mergeActive: aFlag.optional(),
+    overwrite: aFlag.optional(),
     signal: aSignal.optional(),
     quantise: z.enum(WRITTEN_QUANTISE_FORMATS).optional(),
     imatrix: aText.optional(),
@@ -38,12 +39,14 @@ const saveModelArguments = {
 /**
  * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32 and
  * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
+ * @throws what `requireFreeModelOutput` throws
  */
 export async function saveModel(model: SavedModel, output: string, options: SaveOptions): Promise<void> {
   check({ output, options }, saveModelArguments)
-  const { dtype, format, quantise, imatrix, mergeActive = false, signal } = options
+  const { dtype, format, quantise, imatrix, mergeActive = false, overwrite, signal } = options
   signal?.throwIfAborted()
   const { tokenizer, source, device, pooling, base, adapterSet } = model
+  await requireFreeModelOutput(output, { format, inputs: [source?.path, imatrix], overwrite })
   const config =
     base.labels && adapterSet.hasHead(mergeActive) ? { ...model.config, labels: base.labels } : model.config
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)

@@ -4,7 +4,7 @@ import { UsageError } from '../../common/errors.js'
 import { readTokenizerGguf } from '../../data/tokenizer/from-gguf.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { foreignJson, type JsonObject } from '../../io/json.js'
-import { companionFiles } from '../../io/model-folder.js'
+import { companionFiles, isModelFile } from '../../io/model-folder.js'
 import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
 import type { SafetensorsDType } from '../../io/stored-dtype.js'
@@ -37,8 +37,8 @@ export interface WriteOptions {
 }
 
 /**
- * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded at most once. The folder appears as a
- * whole or not at all.
+ * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded at most once. The model appears as a
+ * whole or not at all, in the place of a former one; other files of the folder are kept.
  * @throws RunError `non-finite` if a value is not finite in `dtype`, `disk-full` before anything is written
  */
 export async function writeModelFolder(
@@ -75,7 +75,7 @@ export async function writeModelFolder(
     return [{ name: inFile(name), dtype: own, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
   })
   for (const stored of source?.kept ?? []) entries.push(keptEntry(model, stored, dtype, writing))
-  await replaceFolder(folder, async (temporary) => {
+  const build = async (temporary: string) => {
     await writeShardedSafetensors(temporary, entries)
     const { json: read, labels } = model.config
     // Newer configurations call torch_dtype `dtype`.
@@ -94,7 +94,8 @@ export async function writeModelFolder(
       await makeFolder(dirname(path))
       await writeFileAtomic(path, content)
     }
-  })
+  }
+  await replaceFolder(folder, build, isModelFile)
 }
 
 /** Returns the entries of `config.json` that make a model a classifier in transformers. */

@@ -1,3 +1,5 @@
+import { dirname, resolve } from 'node:path'
+import { removeLeftovers } from '../../io/leftovers.js'
 import type { FloatDType } from '../../native/addon.js'
 import {
   checkWrittenForm,
@@ -5,6 +7,7 @@ import {
   type ModelFormat,
   modelPath,
   outputFormat,
+  requireFreeOutput,
   type WrittenQuantiseFormat,
 } from '../../options/index.js'
 import { importanceFor } from '../quantise/importance.js'
@@ -33,11 +36,34 @@ export interface WrittenForm {
   imatrix?: string
 }
 
+/** Where a written model may go. */
+export interface Replacing {
+  /**
+   * Replaces a model in the folder, whose other files stay, or the file. Otherwise a file that exists and a folder that is not
+   * empty are refused.
+   */
+  overwrite?: boolean
+}
+
 export interface WriteModelOptions extends WrittenForm {
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
   /** Called with a message that names weights whose importance is missing. */
   onWarning?: (message: string) => void
+}
+
+/**
+ * Checks that a model may be written, before the work begins. What a killed process moved away is put back first.
+ * @throws UsageError what `requireFreeOutput` throws
+ */
+export async function requireFreeModelOutput(
+  output: string,
+  { format: asked, ...around }: Pick<WrittenForm, 'format'> & Parameters<typeof requireFreeOutput>[2],
+): Promise<void> {
+  const format = outputFormat(output, asked)
+  const path = modelPath(output, format)
+  await removeLeftovers(dirname(resolve(path)))
+  requireFreeOutput(format === 'gguf' ? 'file' : 'model', path, around, 'api')
 }
 
 /** Writes a folder in Hugging Face's layout or a GGUF file, and returns its path. */

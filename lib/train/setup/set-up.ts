@@ -334,7 +334,8 @@ function resultWriter(
   optimizer: Pick<Optimizer, 'withAverages'>,
 ): ResultWriter {
   if (adapter === null || restarts !== null || init !== undefined) {
-    const saveResult = (output: OutputFolder) => model.save(output.model, { dtype: model.dtype, mergeActive: true })
+    const saveResult = (output: OutputFolder) =>
+      model.save(output.model, { dtype: model.dtype, mergeActive: true, overwrite: true })
     return { saveAdapter: null, saveResult }
   }
   const saveAdapter = (folder: string) => model.saveAdapter(adapter, folder)

@@ -1,6 +1,6 @@
 /** Merging on disk gives the same as loading, merging and saving, without the model in memory (T19). */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
@@ -8,11 +8,11 @@ import { mora } from '../../../lib/adapters/methods/mora.js'
 import type { UsageError } from '../../../lib/common/errors.js'
 import { randomStream } from '../../../lib/common/random.js'
 import { writeShardedSafetensors } from '../../../lib/io/safetensors.js'
-import { loadModel, type MergeModelOptions, mergeModel } from '../../../lib/models/index.js'
+import { exportAdapter, loadModel, type MergeModelOptions, mergeModel } from '../../../lib/models/index.js'
 import type { FloatDType } from '../../../lib/native/addon.js'
 import { goldenPath, largestDifference, readTensors } from '../../golden/files.js'
 import { ggufBytes, float32 as ggufFloat32, text, uint32 } from '../../io/gguf-bytes.js'
-import { useTemporaryFolder } from '../../io/temporary.js'
+import { expectRejection, fileOf, useTemporaryFolder, writeFiles } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
 
@@ -185,6 +185,93 @@ test('merging keeps the adapter and one weight in memory, not the model (T19)', 
   expect(loading, 'peak of loading the model').toBeGreaterThan(bound)
 })
 
+describe('a folder that holds something', () => {
+  const model = untied
+  const adapter = goldenPath('tiny-untied/adapters/rotation')
+  const files = (output: string) => (readdirSync(output, { recursive: true }) as string[]).sort()
+
+  test('is refused, and with overwrite only the files of the model in it are replaced', async () => {
+    const output = join(temporary(), 'merged')
+    const foreign = { 'notes.txt': 'mine', 'photos/model.safetensors': 'too', 'photos/deep/thesis.txt': 'x' }
+    const former = {
+      'model-00001-of-00002.safetensors': 'half',
+      'model.safetensors.index.json': '{}',
+      'tokenizer.model': 'of another',
+      'additional_chat_templates/tool_use.jinja': 'of another',
+      '1_Pooling/config.json': '{}',
+    }
+    writeFiles(output, new Map(Object.entries({ ...foreign, ...former })))
+    const before = files(output)
+    using loaded = await loadModel(model, { device, threads })
+    const save = (overwrite?: boolean) => loaded.save(output, { overwrite })
+    const lora = join(temporary(), 'lora')
+    writeFiles(lora, new Map([['adapter_notes.txt', 'mine']]))
+    const toPeft = (overwrite?: boolean) =>
+      exportAdapter({
+        model,
+        adapter: goldenPath('tiny-untied/adapters/sharing'),
+        output: lora,
+        format: 'peft',
+        overwrite,
+      })
+    for (const write of [save, () => merge({ model, adapter, output }), toPeft])
+      await expectRejection(
+        write(),
+        'output-exists',
+        /^output: ".*" is not empty; choose another folder or give overwrite: true\.$/,
+      )
+    expect(files(output)).toEqual(before)
+
+    const own = ['config.json', 'generation_config.json', 'model.safetensors']
+    for (const write of [() => merge({ model, adapter, output, overwrite: true }), () => save(true)]) {
+      await write()
+      expect(files(output)).toEqual(
+        [...own, 'notes.txt', 'photos', 'photos/deep', ...Object.keys(foreign).slice(1)].sort(),
+      )
+      for (const [name, content] of Object.entries(foreign))
+        expect(readFileSync(join(output, name), 'utf8')).toBe(content)
+    }
+    await toPeft(true)
+    expect(files(lora)).toEqual(['adapter_config.json', 'adapter_model.safetensors', 'adapter_notes.txt'])
+    expect(readdirSync(temporary()).sort()).toEqual(['lora', 'merged'])
+
+    const file = fileOf(temporary(), 'there.gguf', 'mine')
+    await expectRejection(merge({ model, adapter, output: file }), 'output-exists', /is there already/)
+    expect(readFileSync(file, 'utf8')).toBe('mine')
+    await merge({ model, adapter, output: file, overwrite: true })
+    expect(readFileSync(file).subarray(0, 4).toString()).toBe('GGUF')
+  })
+
+  test.each([
+    ['a run', () => fileOf(temporary(), 'run.yaml', ''), 'holds what was trained (run.yaml)'],
+    [
+      'an adapter',
+      () => fileOf(temporary(), 'adapter_config.json', ''),
+      'holds what was trained (adapter_config.json)',
+    ],
+    ['a checkpoint', () => fileOf(temporary(), 'weights.safetensors', ''), 'holds what was trained'],
+    ['the base', () => join(model, 'config.json'), 'which is read meanwhile'],
+    ['the base, by a link', linkToBase, 'which is read meanwhile'],
+    ['the working directory', () => join(process.cwd(), 'package.json'), 'is the working directory'],
+    ['a folder above it', () => process.cwd(), 'is the working directory, or a folder above it'],
+  ])('is never replaced where it is %s', async (_, file, why) => {
+    const output = dirname(file())
+    const before = readdirSync(output)
+    using loaded = await loadModel(model, { device, threads })
+    for (const write of [
+      () => merge({ model, adapter, output, overwrite: true }),
+      () => loaded.save(output, { overwrite: true }),
+    ])
+      await expect(write()).rejects.toThrow(why)
+    expect(readdirSync(output)).toEqual(before)
+  })
+
+  function linkToBase() {
+    symlinkSync(model, join(temporary(), 'link'))
+    return join(temporary(), 'link', 'config.json')
+  }
+})
+
 describe('a merge that fails leaves nothing behind (T19):', () => {
   const code = (expected: string) => expect.objectContaining<Partial<UsageError>>({ code: expected })
   const overflowing = { float32: 1e30, float16: 1e3 } as const
@@ -196,7 +283,7 @@ describe('a merge that fails leaves nothing behind (T19):', () => {
     mkdirSync(output, { recursive: true })
     writeFileSync(join(output, 'kept'), 'as it was')
     const before = filesOf(output)
-    await expect(merge({ model, adapter, output, dtype })).rejects.toEqual(code('non-finite'))
+    await expect(merge({ model, adapter, output, dtype, overwrite: true })).rejects.toEqual(code('non-finite'))
     expect(readdirSync(dirname(output))).toEqual(['merged'])
     expect(filesOf(output)).toEqual(before)
     expect(liveBytes(testDevice()), 'bytes in use').toBe(0)

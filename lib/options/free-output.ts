@@ -1,0 +1,66 @@
+/** Where models, adapters and files may be written. */
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { UsageError } from '../common/errors.js'
+import { isWithin } from '../io/within.js'
+import { type OptionSource, optionName } from '../schema/names.js'
+
+/** What is written: a file, or the folder of a model or an adapter. */
+export type OutputKind = 'file' | 'model' | 'adapter'
+
+/** Files and folders of training, which nothing else replaces, whatever `overwrite` says. */
+const TRAINING = ['run.yaml', 'checkpoints', 'weights.safetensors']
+
+/**
+ * Throws if an output is of the other kind, holds an input, the working directory or a run, or (without `overwrite`) exists and
+ * is no empty folder.
+ */
+export function requireFreeOutput(
+  kind: OutputKind,
+  output: string,
+  { inputs, overwrite = false }: { inputs: readonly (string | null | undefined)[]; overwrite?: boolean | undefined },
+  source: OptionSource,
+): void {
+  const asked = kind === 'file' ? 'file' : 'folder'
+  const refuse = (code: string, why: string, wayOut = '') => {
+    const place = `${optionName('output', source)}: "${output}"`
+    throw new UsageError(code, `${place} ${why}; choose another ${asked}${wayOut}.`)
+  }
+  const real = realPath(output)
+  // Another folder would take its place, and every process in it would be left without one.
+  if (kind !== 'file' && isWithin(process.cwd(), real))
+    refuse('unfit-options', 'is the working directory, or a folder above it')
+  // An input that does not exist may be a hub id, or a file that is read if it is there.
+  const isAtRisk = (input: string) => (kind === 'file' || existsSync(input)) && isWithin(realPath(input), real)
+  const threatened = inputs.find((input) => input && isAtRisk(input))
+  if (threatened) refuse('unfit-options', `would replace "${threatened}", which is read meanwhile`)
+  if (!existsSync(output)) return
+  const isFolder = statSync(output).isDirectory()
+  if (isFolder !== (asked === 'folder')) {
+    const found = isFolder ? 'folder' : 'file'
+    throw new UsageError(
+      'bad-value',
+      `${optionName('output', source)}: "${output}" is a ${found}; expected a ${asked}.`,
+    )
+  }
+  const files = isFolder ? readdirSync(output) : []
+  if (isFolder) {
+    const kept = [...TRAINING, ...(kind === 'model' ? ['adapter_config.json'] : [])]
+    const found = kept.find((name) => files.includes(name))
+    if (found) refuse('output-exists', `holds what was trained (${found})`)
+  }
+  if (overwrite || (isFolder && files.length === 0)) return
+  const wayOut = source === 'flags' ? ' or give --overwrite' : ' or give overwrite: true'
+  refuse('output-exists', isFolder ? 'is not empty' : 'is there already', wayOut)
+}
+
+/** Resolves symbolic links in the part of a path that exists. */
+function realPath(path: string): string {
+  const full = resolve(path)
+  if (full === dirname(full)) return full
+  try {
+    return realpathSync(full)
+  } catch {
+    return join(realPath(dirname(full)), basename(full))
+  }
+}
