@@ -50,7 +50,46 @@ export function parseJson(text: string, source: string, { uniqueKeys = false }: 
   )
 }
 
-/** Patterns of the keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT. */
+/** The numbers of an object or list as its file has them, by key. Copies by `{ ...object }` have them too. */
+const WRITTEN = Symbol('numbers as written')
+
+interface Container {
+  readonly [key: string]: unknown
+  [WRITTEN]?: Record<string, string>
+}
+
+/** Matches strings, and numbers outside of them, with the three that Python adds to JSON. */
+const LITERAL = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*|-?Infinity|NaN/g
+
+/**
+ * Like `readJsonObject`, for a file of other programs that `foreignJson` writes again: each number keeps its text, and
+ * `Infinity`, `-Infinity` and `NaN` are read.
+ */
+export async function readForeignJson(path: string): Promise<Record<string, unknown>> {
+  const text = decodeUtf8(await readWhole(path, MOST_BYTES), path)
+  const asNumber = (literal: string) => (/^(-?I|N)/.test(literal) ? '0' : literal)
+  const checked = parseJson(text.replace(LITERAL, asNumber), path)
+  // With a letter before them, numbers are texts.
+  const marked = text.replace(LITERAL, (literal) => (literal[0] === '"' ? `"s${literal.slice(1)}` : `"n${literal}"`))
+  const value = isJsonObject(checked) ? withTexts(JSON.parse(marked)) : checked
+  if (!isJsonObject(value)) throw malformed(path, `expected a JSON object but received ${quoted(value)}`)
+  return value
+}
+
+function withTexts(value: unknown): unknown {
+  if (typeof value === 'string') return value[0] === 's' ? value.slice(1) : Number(value.slice(1))
+  if (typeof value !== 'object' || value === null) return value
+  const isList = Array.isArray(value)
+  const entries = Object.entries(value).map(([key, item]) => [isList ? key : key.slice(1), item] as const)
+  const texts = entries.flatMap(([key, item]) =>
+    typeof item === 'string' && item[0] === 'n' ? [[key, item.slice(1)] as const] : [],
+  )
+  const read = entries.map(([key, item]) => [key, withTexts(item)] as const)
+  const container: object = isList ? read.map(([, item]) => item) : Object.fromEntries(read)
+  return texts.length === 0 ? container : Object.assign(container, { [WRITTEN]: Object.fromEntries(texts) })
+}
+
+/** Keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT, of numbers without a text. */
 const floats = [
   'rms_norm_eps layer_norm_epsilon initializer_range \\w+_dropout attn_pdrop embd_pdrop resid_pdrop',
   'attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
@@ -59,15 +98,34 @@ const floats = [
   'beta_fast beta_slow mscale mscale_all_dim short_factor long_factor llm_int8_threshold',
   'd_initial eps',
 ]
-const key = floats.join(' ').replaceAll(' ', '|')
-// A JSON string has no raw newline, so a line that begins with a key is an entry.
-const entries = new RegExp(`^ *"(?:${key})": (?:-?\\d+|\\[[^\\]]*\\])(?=,?$)`, 'gm')
-const wholeNumber = /(?<=^ *|": )-?\d+(?=,?$)/gm
+const floatKey = new RegExp(`^(?:${floats.join(' ').replaceAll(' ', '|')})$`)
 
-/** Formats an object as JSON for other programs, some of which accept 6.0 as a float but not 6. */
+/**
+ * Formats an object as JSON for other programs, some of which accept 6.0 as a float but not 6: numbers that `readForeignJson` has
+ * read keep their text.
+ */
 export function foreignJson(value: object): string {
-  const text = JSON.stringify(value, null, 2)
-  return `${text.replace(entries, (entry) => entry.replace(wholeNumber, '$&.0'))}\n`
+  return `${formatted(value, '', '')}\n`
+}
+
+/** @param field the key in the innermost object */
+function formatted(value: unknown, field: string, indent: string, text?: string): string {
+  if (typeof value === 'number') {
+    if (text !== undefined && Object.is(Number(text), value)) return text
+    const plain = JSON.stringify(value)
+    return floatKey.test(field) && /^-?\d+$/.test(plain) ? `${plain}.0` : plain
+  }
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const { [WRITTEN]: texts = {} } = value as Container
+  const inner = `${indent}  `
+  const [open, close] = Array.isArray(value) ? '[]' : '{}'
+  const lines = Object.entries(value).flatMap(([key, item]) => {
+    if (item === undefined) return []
+    const text = Object.hasOwn(texts, key) ? texts[key] : undefined
+    if (Array.isArray(value)) return [`${inner}${formatted(item, field, inner, text)}`]
+    return [`${inner}${JSON.stringify(key)}: ${formatted(item, key, inner, text)}`]
+  })
+  return lines.length === 0 ? `${open}${close}` : `${open}\n${lines.join(',\n')}\n${indent}${close}`
 }
 
 /** True for `{…}`, false for arrays and null. */

@@ -3,7 +3,7 @@ import { aText, check, expecting, having, optionsSchema, wholeFrom } from '../co
 import { UsageError } from '../common/errors.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
-import { readJsonObject } from '../io/json.js'
+import { readForeignJson } from '../io/json.js'
 import { bytesPerValue, elementsOf, type FloatDType, type NativeDevice } from '../native/addon.js'
 import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
@@ -192,7 +192,7 @@ export async function initModel(configPath: string, given: InitModelOptions = {}
   }
   options.signal?.throwIfAborted()
   const device = openDevice(options)
-  const config = parseConfig(await readJsonObject(configPath), configPath, options.onWarning)
+  const config = parseConfig(await readForeignJson(configPath), configPath, options.onWarning)
   const dtype = computingDType(options.dtype, device)
   const sizes = [...weightShapes(config).values()].map(elementsOf)
   const [all, largest] = [sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes)]

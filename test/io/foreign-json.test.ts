@@ -1,6 +1,38 @@
 /** Numbers in files for other programs have the types that those programs declare. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { foreignJson } from '../../lib/io/json.js'
+import { foreignJson, readForeignJson } from '../../lib/io/json.js'
+import { fileOf, useTemporaryFolder } from './temporary.js'
+
+const folder = useTemporaryFolder()
+
+const again = async (text: string, more: object = {}) =>
+  foreignJson({ ...(await readForeignJson(fileOf(folder(), 'read.json', text))), ...more })
+
+/** The literals of a text outside of its layout. */
+const literals = (text: string) => text.match(/"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"]+?(?=[,\s\]}:])/g)
+
+test('the configurations of all families keep each number as it is written', async () => {
+  const paths = readdirSync(join(import.meta.dirname, '../golden'), { recursive: true }) as string[]
+  const configs = paths.filter((path) => /config[\w-]*\.json$/.test(path))
+  expect(configs.length).toBeGreaterThan(20)
+  for (const path of configs) {
+    const text = `${readFileSync(join(import.meta.dirname, '../golden', path), 'utf8').trim()}\n`
+    expect(literals(await again(text)), path).toEqual(literals(text))
+  }
+})
+
+test('what is read keeps its text at any depth and what is set does not', async () => {
+  const numbers = '1.50, 50.0, -0.0, 1E5, 1e-08, 12345678901234567890, Infinity, -Infinity, NaN, 7'
+  const text = `{"a": 50.0, "b": {"c": 1e10, "d": [${numbers}]}, "rope_theta": 10000, "text": "Infinity 1.0", "f": 2.0}`
+  const layout = (json: string) => json.trim().replace(/(?<=[[{,])\s+|\s+(?=[\]}])/g, '')
+  expect(layout(await again(text, { f: 3, head_dim: 4, eps: 5 }))).toBe(
+    `${layout(text).replace('2.0}', '3')},"head_dim": 4,"eps": 5.0}`,
+  )
+  await expect(again('{"a": 1.}')).rejects.toThrow(/not valid JSON/)
+  await expect(again('[1.0]')).rejects.toThrow(/expected a JSON object/)
+})
 
 test.each<[string, object, string[]]>([
   [

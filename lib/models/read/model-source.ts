@@ -6,7 +6,7 @@ import { about, InputError, UsageError } from '../../common/errors.js'
 import { type HubOptions, type HubOrigin, type Located, locate } from '../../hub/index.js'
 import { whyNoModel } from '../../io/folder-kinds.js'
 import { ggufTitle, readModelGguf } from '../../io/gguf-parts.js'
-import { readJsonObject } from '../../io/json.js'
+import { readForeignJson } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
 import { type BlockDType, type FloatDType, type NativeDevice, type NativeFile, native } from '../../native/addon.js'
@@ -306,7 +306,7 @@ class OpenFiles {
 
 async function readFolder(path: string, onWarning?: (message: string) => void): Promise<Contents> {
   const configPath = join(path, 'config.json')
-  const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
+  const { quantization_config: inConfig, ...json } = await readForeignJson(configPath)
   const parsed = parseConfig(json, configPath, onWarning)
   const stored = await readModelFolder(path)
   const { config, spelling } = spelled(parsed, stored)

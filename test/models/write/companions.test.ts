@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
@@ -9,15 +9,19 @@ import { useTemporaryFolder } from '../../io/temporary.js'
 
 const at = useTemporaryFolder()
 
-test('a saved model has the chat templates of its tokenizer, in a separate folder', async () => {
+test('a saved model has the numbers of its configuration as written, and the chat templates of its tokenizer', async () => {
   cpSync(smallTokenizerFolder, join(at(), 'tokenizer'), { recursive: true })
   mkdirSync(join(at(), 'tokenizer', 'additional_chat_templates'))
   writeFileSync(join(at(), 'tokenizer', 'chat_template.jinja'), 'plain')
   writeFileSync(join(at(), 'tokenizer', 'additional_chat_templates', 'tool_use.jinja'), 'tools')
   const tokenizer = (await loadTokenizer(join(at(), 'tokenizer')))!
-  writeFileSync(join(at(), 'config.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
+  const numbers = ['"limit": 50.0', '"initializer_range": 2E-2', '"rope_theta": 10000']
+  const config = JSON.stringify({ ...CONFIG, vocab_size: 512, initializer_range: undefined, rope_theta: undefined })
+  writeFileSync(join(at(), 'config.json'), config.replace('{', `{${numbers.join()},`))
   using model = await initModel(join(at(), 'config.json'), { tokenizer })
   await model.save(join(at(), 'saved'))
+  const saved = readFileSync(join(at(), 'saved', 'config.json'), 'utf8')
+  for (const number of numbers) expect(saved).toContain(`${number},`)
   const again = (await loadTokenizer(join(at(), 'saved')))!
   expect(Object.fromEntries(again.chatTemplates)).toEqual({ default: 'plain', tool_use: 'tools' })
 })
