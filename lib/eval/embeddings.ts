@@ -8,7 +8,7 @@ import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { RelatedRow } from '../data/rows/related.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
-import { POOLINGS, type Pooling } from '../nn/pooling.js'
+import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
 import type { ForwardModel } from '../objectives/objective.js'
 import { pooledStates } from '../objectives/pooling.js'
 import { ranksOf } from './classify.js'
@@ -19,7 +19,7 @@ import type { EmbedResult, EvaluatedModel, TaskContext } from './task.js'
 
 /** What `embeddingsOf` needs of a model; `loadModel` gives one. */
 export interface EmbeddingModel
-  extends Pick<EvaluatedModel, 'tokenizer' | 'pooling'>,
+  extends Pick<EvaluatedModel, 'tokenizer' | 'pooling' | 'unsupportedPooling'>,
     Pick<ForwardModel, 'forwardAsync'> {}
 
 /** Options of `embeddingsOf`. */
@@ -56,7 +56,7 @@ const embeddingsOfArguments = {
  * console.log(one!.reduce((sum, value, i) => sum + value * other![i]!, 0))
  * ```
  *
- * @throws UsageError `no-tokenizer`; InputError of an empty text
+ * @throws UsageError `no-tokenizer`, `unsupported-option` where the model's files pool in another way; InputError of an empty text
  */
 export async function embeddingsOf(
   model: EmbeddingModel,
@@ -64,7 +64,7 @@ export async function embeddingsOf(
   options: EmbeddingOptions = {},
 ): Promise<Float32Array[]> {
   check({ model, texts, options }, embeddingsOfArguments)
-  const { pooling = model.pooling ?? 'mean', maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
+  const { pooling = poolingOf(model), maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
   const how = { tokenizer: model.tokenizer, template: null, maxLength, trainOn: 'completion', signal } as const
   const encoded = async function* (): AsyncGenerator<TokenRow> {
     for (const [i, text] of texts.entries()) {
@@ -89,7 +89,7 @@ const BEST = 10
 export async function nearness(context: TaskContext): Promise<EmbedResult> {
   const { data, options, maxLength, signal, found } = context
   // `having` of embeddingsOf tells whether it is one.
-  const model: Pick<EvaluatedModel, 'tokenizer' | 'pooling'> = context.model
+  const model: Pick<EvaluatedModel, 'tokenizer' | 'pooling' | 'unsupportedPooling'> = context.model
   const reading = new RowReading({ ...options, rows: 'related' })
   const rows: RelatedRow[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {

@@ -30,6 +30,8 @@ export interface EvaluatedModel extends LanguageModel {
   readonly labels?: readonly string[] | null
   /** How its states become embeddings; null or absent: by their mean. */
   readonly pooling?: Pooling | null
+  /** Why its embeddings cannot be computed as its files say; null or absent: they can. */
+  readonly unsupportedPooling?: string | null
 }
 
 /** Float32 logits [to - from, V] of targets [from, to), in order. */

@@ -3,7 +3,15 @@ import { join } from 'node:path'
 import { UsageError } from '../common/errors.js'
 import { pickledAdapter } from '../io/folder-kinds.js'
 import { firstGgufPart, ggufParts, ggufTitle } from '../io/gguf-parts.js'
-import { companionFiles, isIndex, quantiserFiles, readIndex, requireShards, weightsAmong } from '../io/model-folder.js'
+import {
+  companionFiles,
+  embeddingFiles,
+  isIndex,
+  quantiserFiles,
+  readIndex,
+  requireShards,
+  weightsAmong,
+} from '../io/model-folder.js'
 import type { HubId } from './id.js'
 import { capital } from './refusals.js'
 import type { Snapshot } from './snapshot.js'
@@ -81,7 +89,8 @@ async function fetchModel(inside: Inside, weights: string | null): Promise<Repos
   if (!inside.has('config.json') || weights === null) throw noModel(inside)
   const files = isIndex(weights) ? await shardsOf(inside, weights) : [weights]
   const settings = quantiserFiles.filter((name) => inside.has(name))
-  return inside.fetch([...files, ...inside.companions, ...settings, 'config.json'])
+  const ofEmbeddings = inside.files.filter((file) => embeddingFiles.test(file))
+  return inside.fetch([...files, ...inside.companions, ...ofEmbeddings, ...settings, 'config.json'])
 }
 
 async function shardsOf(inside: Inside, index: string): Promise<string[]> {

@@ -44,15 +44,21 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
 
 /** Names of files beside a model's weights: of its tokenizer, its generation settings and what prepares images and sounds. */
 export const companionFiles =
-  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json|((video_)?pre)?processor_config\.json)$/
+  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|tekken\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json|((video_)?pre)?processor_config\.json)$/
 
-/** Paths of the files that make up a model's folder, which another model's take the place of. */
-const modelFiles =
-  /^(config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|modules\.json|config_sentence_transformers\.json|sentence_[a-z]+_config\.json|\d+_[A-Z]\w*\/(config\.json|model\.safetensors))$/
+/** Folders with parts of a model. */
+export const modelFolders = /^(additional_chat_templates|\d+_[A-Za-z]\w*)$/
+
+/** Paths of the files by which sentence-transformers makes embeddings of a model's states. */
+export const embeddingFiles =
+  /^(modules\.json|config_sentence_transformers\.json|sentence_[a-z]+_config\.json|\d+_[A-Za-z]\w*\/(config\.json|model\.safetensors|pytorch_model\.bin))$/
+
+const modelFiles = /^(config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/
 
 /** Whether a file of a folder belongs to the model in it. */
 export const isModelFile = (file: string): boolean =>
-  [modelFiles, companionFiles, gptqName].some((names) => names.test(file)) || quantiserFiles.includes(file)
+  [modelFiles, companionFiles, embeddingFiles, gptqName].some((names) => names.test(file)) ||
+  quantiserFiles.includes(file)
 
 /** Names of AutoGPTQ's and AutoAWQ's files with quantisation settings, for models whose configuration has none. */
 export const quantiserFiles: readonly string[] = ['quantize_config.json', 'quant_config.json']
@@ -119,4 +125,14 @@ function otherFormat(folder: string, files: readonly string[]): string {
   const pickle = ['pytorch_model.bin', 'pytorch_model.bin.index.json'].find((name) => files.includes(name))
   if (pickle) return ` but ${pickle}, a pickle that this package does not read: convert it to safetensors`
   return files.includes('adapter_model.safetensors') ? ': it is the folder of an adapter, not of a model' : ''
+}
+
+/** Returns the paths of a model's files in a folder and in the folders of its parts. */
+export async function modelFilesIn(folder: string): Promise<string[]> {
+  const found: string[] = []
+  for (const entry of await readdir(folder)) {
+    const inside = modelFolders.test(entry) ? await readdir(join(folder, entry)).catch((): string[] => []) : []
+    found.push(...[entry, ...inside.map((name) => `${entry}/${name}`)].filter(isModelFile))
+  }
+  return found
 }

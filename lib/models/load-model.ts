@@ -18,7 +18,7 @@ import { randomWeights, storedWeights } from './load/weights.js'
 import { Model } from './model.js'
 import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
-import { readPooling } from './read/sentence-transformers.js'
+import { readEmbeddingFacts } from './read/sentence-transformers.js'
 
 /** How `loadModel` stores a model's weights. */
 export interface LoadOptions extends DeviceOptions, HubOptions {
@@ -122,8 +122,19 @@ export async function loadModelFor(
   try {
     const what = () => [source.identity().hash, plan.dtype, plan.kept]
     if (!(await readOnRanks(weights, options, what, betweenGroups))) await weights.readAll(betweenGroups)
-    const pooling = source.format === 'folder' ? await readPooling(source.path) : null
-    loaded = new Model({ tokenizer: await tokenizer, weights, source, rotaryDtype, quantised: plan.quantised, pooling })
+    const { prompts, ...pooling } = await readEmbeddingFacts(source.path)
+    if (prompts.length > 0)
+      hub.onWarning?.(
+        `${source.path} has prompts for embeddings (${prompts.join(', ')}), which are not added to texts: begin texts with them.`,
+      )
+    loaded = new Model({
+      tokenizer: await tokenizer,
+      weights,
+      source,
+      rotaryDtype,
+      quantised: plan.quantised,
+      ...pooling,
+    })
     await device.synchronize()
     if (adapter !== undefined) await loaded.loadAdapter(adapter, 'default', { ...hub, allowOtherBase })
     return loaded

@@ -16,6 +16,7 @@ interface ViewedModel {
   readonly longRowsFrom: number
   readonly labels: readonly string[] | null
   readonly pooling: Pooling | null
+  readonly unsupportedPooling: string | null
   readonly adapterSet: AdapterSet
 }
 
@@ -92,6 +93,10 @@ export class ModelView extends ForwardPasses {
   }
 
   /** How hidden states become the embedding of a text; null if nothing says. */
+  get unsupportedPooling(): string | null {
+    return this.#model.unsupportedPooling
+  }
+
   get pooling(): Pooling | null {
     return this.#model.pooling
   }

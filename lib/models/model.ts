@@ -65,6 +65,7 @@ interface ModelParts {
   rotaryDtype?: 'float32' | 'bfloat16' | undefined
   quantised?: QuantisedBase | null
   pooling?: Pooling | null
+  unsupportedPooling?: string | null
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
@@ -112,6 +113,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * null if nothing says.
    */
   pooling: Pooling | null
+  /** Why embeddings cannot be computed as the model's files say, unless `pooling` says another way; null: they can. */
+  readonly unsupportedPooling: string | null
   readonly #decoder: Decoder
   readonly #slots: Map<string, WeightSlot>
   readonly #training: TrainingHold
@@ -119,7 +122,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
 
   constructor(parts: ModelParts) {
     check({ parts }, modelArguments)
-    const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null, pooling = null } = parts
+    const { tokenizer, weights, source, rotaryDtype = 'float32', quantised = null } = parts
     const decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
     const training = new TrainingHold()
     super(decoder, { within: (part) => training.outside(part) })
@@ -135,7 +138,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     this.slots = decoder.slots
     this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
     this.quantised = quantised
-    this.pooling = pooling
+    this.pooling = parts.pooling ?? null
+    this.unsupportedPooling = parts.unsupportedPooling ?? null
     this.isShared = weights.isShared ?? false
     this.adapterSet = new AdapterSet(this, this.#training)
   }

@@ -1,5 +1,6 @@
 import { type Batch, documentWeights, rowOfDocument, totalWeight } from '../data/batch.js'
 import { loadDataset } from '../data/dataset.js'
+import type { Pooling } from '../nn/pooling.js'
 import { mul } from '../tensor/operations/arithmetic.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import { linear } from '../tensor/operations/products.js'
@@ -35,6 +36,10 @@ export interface EmbedOptions extends Pick<ObjectiveInput, 'pooling' | 'temperat
 export function embed(options: EmbedOptions = {}): Objective {
   const { pooling = 'mean', temperature = 0.05 } = checkedOptions('embed', options)
   return {
+    // As the model's files say.
+    ...(options.pooling === undefined && {
+      withOptions: ({ pooling }) => embed({ ...options, pooling: pooling as Pooling }),
+    }),
     name: 'embed',
     options: optionsOf('embed', options),
     rows: 'related',

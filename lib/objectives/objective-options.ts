@@ -246,7 +246,7 @@ export const objectiveFields = {
     group,
   }),
   pooling: optionalChoice('how the states of a text become one: their mean, or that of its last token', POOLINGS, {
-    defaultText: 'mean',
+    defaultText: "as the model's files say, else mean",
     objectives: ['embed'],
     group,
   }),

@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { UsageError } from '../common/errors.js'
-import { companionFiles, quantiserFiles, readModelFolder } from '../io/model-folder.js'
+import { companionFiles, embeddingFiles, modelFolders, quantiserFiles, readModelFolder } from '../io/model-folder.js'
 
 export interface PushedFile {
   /** Path in the repository. */
@@ -28,6 +28,7 @@ const CONTENT =
 const EVENTS = /^tensorboard\/events\.out\.tfevents\.[^/]+$/
 /** Folders that contain some of these files. */
 const PARTS = /^(model|tensorboard)$/
+const isPart = (path: string): boolean => PARTS.test(path) || modelFolders.test(path.replace(/^model\//, ''))
 
 /** Folders needed only to continue a run: of this package, of Hugging Face's Trainer and of DeepSpeed. */
 const STATE_FOLDER = /^(checkpoints|merges|checkpoint-\d+|global_step\d+|__pycache__)$/
@@ -90,9 +91,9 @@ async function chosenFiles(root: string, { checkpoints = false, include = [] }: 
       const isState = STATE_FOLDER.test(entry.name) || STATE_FILE.test(entry.name)
       if (isState && !checkpoints) continue
       const isAsked = all || isState || asked.includes(name)
-      if (entry.isSymbolicLink() && (isAsked || isContent(name) || PARTS.test(name))) throw linked(join(root, name))
+      if (entry.isSymbolicLink() && (isAsked || isContent(name) || isPart(name))) throw linked(join(root, name))
       if (entry.isDirectory()) {
-        if (isAsked || PARTS.test(name)) await walk(`${name}/`, isAsked)
+        if (isAsked || isPart(name)) await walk(`${name}/`, isAsked)
         else others.push(`${name}/`)
       } else if (entry.isFile() && (isAsked || isContent(name))) {
         const path = join(root, name)
@@ -111,7 +112,8 @@ const byName = (a: { name: string }, b: { name: string }): number => (a.name < b
 /** Whether a file is part of an adapter, a model or a run. */
 function isContent(path: string): boolean {
   const name = path.replace(/^model\//, '')
-  return CONTENT.test(name) || companionFiles.test(name) || quantiserFiles.includes(name) || EVENTS.test(path)
+  const isOfModel = [CONTENT, companionFiles, embeddingFiles].some((names) => names.test(name))
+  return isOfModel || quantiserFiles.includes(name) || EVENTS.test(path)
 }
 
 function linked(path: string): UsageError {

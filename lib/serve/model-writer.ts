@@ -3,6 +3,7 @@ import { packBatch } from '../data/packing.js'
 import type { EngineUsage } from '../engine/index.js'
 import type { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
+import { poolingOf } from '../nn/pooling.js'
 import { pooledStates } from '../objectives/pooling.js'
 import type { TextCall, TextPiece, TextWriter, WrittenText } from './text-writer.js'
 
@@ -26,7 +27,7 @@ export class ModelWriter implements TextWriter {
   async embed(ids: readonly number[], adapters: readonly string[] = []): Promise<Float32Array> {
     const batch = packBatch([{ ids, mask: new Uint8Array(ids.length), row: 0 }])
     const model = this.model.withAdapters(adapters)
-    using embedding = await pooledStates(model, batch, model.pooling ?? 'mean', false)
+    using embedding = await pooledStates(model, batch, poolingOf(model), false)
     return (await embedding.data()) as Float32Array
   }
 

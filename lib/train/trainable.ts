@@ -92,7 +92,7 @@ export interface HeldForRun extends Omit<HeldModel, 'passes'> {
 export interface TrainableModel
   extends ModelFacts,
     ModelWithAdapters,
-    Partial<Pick<Model, 'shards' | 'labels' | 'addHead'>>,
+    Partial<Pick<Model, 'shards' | 'labels' | 'addHead' | 'pooling' | 'unsupportedPooling'>>,
     Pick<Model, 'gradientCheckpointing' | 'compute' | 'trainAll' | 'untrainedTokens' | 'save'> {
   holdForTraining(): HeldForRun
   trainableParameters(): { name: string; parameter: TrainedParameter }[]

@@ -29,6 +29,7 @@ const folders: Readonly<Record<string, string>> = {
   'gemma3-wrapped': 'families3',
   'gemma4-e2b-text': 'families2',
   'gemma4-e2b': 'families2',
+  gemma4_unified: 'families4',
   ministral3: 'families2',
   'granitemoehybrid-dense': 'families2',
   lfm2: 'families2',
@@ -51,7 +52,13 @@ export const familyFolder = (name: string): string => goldenPath(familyPath(name
 export const lacksInGguf: ReadonlySet<string> = new Set(['mistral', 'gemma3-wrapped'])
 
 /** Those whose results rounding changes more: random weights make sharp softmaxes of unscaled scores, and strong decay. */
-export const sharp: ReadonlySet<string> = new Set(['gemma4-e2b-text', 'gemma4-e2b', 'qwen3_5-text', 'qwen3_5'])
+export const sharp: ReadonlySet<string> = new Set([
+  'gemma4-e2b-text',
+  'gemma4-e2b',
+  'gemma4_unified',
+  'qwen3_5-text',
+  'qwen3_5',
+])
 
 /** Calls `body` for each of these families; a missing one has one test, which is skipped. */
 export const describeFamilies = (names: readonly string[], body: (name: string, folder: string) => void): void =>

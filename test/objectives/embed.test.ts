@@ -1,5 +1,5 @@
 /** Embeddings: the loss, runs, what is saved, and the evaluation. */
-import { readFileSync } from 'node:fs'
+import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { packBatch } from '../../lib/data/packing.js'
@@ -10,7 +10,7 @@ import { embed } from '../../lib/objectives/embed.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
 import { largestDifference } from '../golden/files.js'
 import { loadStart } from '../golden/objectives.js'
-import { useTemporaryFolder } from '../io/temporary.js'
+import { useTemporaryFolder, writeFiles } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { localRanks } from '../train/local-ranks.js'
@@ -145,6 +145,86 @@ test('embeddings learn, are saved for sentence-transformers, read back and measu
     { sentence1: texts[0], sentence2: data[1]!.positive, score: 1 },
   ]
   expect(await evaluate(whole, { task: 'embed', data: pairs })).toEqual({ spearman: expect.closeTo(1, 6), rows: 3 })
+})
+
+/** The demo model as sentence-transformers writes it, with these files. */
+function embedder(files: Readonly<Record<string, unknown>>, kinds = ['Transformer', 'Pooling']): string {
+  const path = join(folder(), 'embedder')
+  cpSync(DEMO_MODEL, path, { recursive: true })
+  const modules = kinds.map((kind, i) => ({
+    idx: i,
+    name: `${i}`,
+    path: i ? `${i}_${kind}` : '',
+    type: `st.modules.${kind}`,
+  }))
+  const all = { 'modules.json': modules, ...files }
+  writeFiles(path, new Map(Object.entries(all).map(([name, json]) => [name, JSON.stringify(json)])))
+  return path
+}
+
+const PROMPTS = { prompts: { query: 'query: ', document: '' }, default_prompt_name: null }
+
+test('a base of sentence-transformers keeps its pooling, modules and prompts', async () => {
+  const files = {
+    '1_Pooling/config.json': { embedding_dimension: 64, pooling_mode: 'lasttoken', include_prompt: true },
+    '3_Normalize/config.json': {},
+    'config_sentence_transformers.json': PROMPTS,
+    'sentence_bert_config.json': { max_seq_length: 99, modality_config: { text: {} } },
+  }
+  const path = embedder(files)
+  const warnings: string[] = []
+  using model = await loadModel(path, { device: 'cpu', threads: 1, onWarning: (text) => warnings.push(text) })
+  expect(model.pooling).toBe('last')
+  expect(warnings).toEqual([expect.stringMatching(/has prompts for embeddings \(query\), which are not added/)])
+  const output = join(folder(), 'run')
+  await train(model, course({ output, maxSteps: 1 })).finished
+  await mergeModel({ model: path, adapter: output, output: join(folder(), 'same') })
+  for (const name of ['modules.json', ...Object.keys(files)])
+    expect(readFileSync(join(folder(), 'same', name)), name).toEqual(readFileSync(join(path, name)))
+
+  using other = await load(path)
+  await train(other, course({ output: join(folder(), 'mean'), maxSteps: 1, pooling: 'mean' })).finished
+  await mergeModel({ model: path, adapter: join(folder(), 'mean'), output: join(folder(), 'other') })
+  using changed = await load(join(folder(), 'other'))
+  expect(changed.pooling).toBe('mean')
+  expect(JSON.parse(readFileSync(join(folder(), 'other', 'config_sentence_transformers.json'), 'utf8'))).toEqual(
+    PROMPTS,
+  )
+})
+
+test.each<[string, object, string[] | undefined, string]>([
+  ['mean', { pooling_mode_mean_tokens: true }, undefined, 'mean'],
+  ['the last token', { pooling_mode_lasttoken: true, pooling_mode_cls_token: false }, undefined, 'last'],
+  ['the last token, as a list', { pooling_mode: ['lasttoken'] }, ['Transformer', 'Pooling', 'Normalize'], 'last'],
+  ['nothing', {}, undefined, 'mean'],
+  ['cls', { pooling_mode: 'cls' }, undefined, 'it pools by cls'],
+  ['cls, as a flag', { pooling_mode_cls_token: true }, undefined, 'it pools by pooling_mode_cls_token'],
+  ['two', { pooling_mode: ['mean', 'max'] }, undefined, 'it pools by mean and max'],
+  ['a projection', { pooling_mode: 'mean' }, ['Transformer', 'Pooling', 'Dense'], 'it has the module Dense'],
+  ['tokens', {}, ['Transformer'], 'it has no module Pooling'],
+])('sentence-transformers pools by %s', async (_, pooling, kinds, expected) => {
+  const hasPooling = !kinds || kinds.includes('Pooling')
+  using model = await load(embedder(hasPooling ? { '1_Pooling/config.json': pooling } : {}, kinds))
+  const embed = () => embeddingsOf(model, ['a'])
+  if (expected === 'mean' || expected === 'last') {
+    const [one] = await embed()
+    expect(one).toEqual((await embeddingsOf(model, ['a'], { pooling: expected }))[0])
+    expect(model.pooling).toBe(expected)
+    return
+  }
+  await expect(embed()).rejects.toThrow(expected)
+  await expect(train(model, course()).finished).rejects.toThrow(`${expected}: give pooling (mean or last) for others`)
+  expect(await embeddingsOf(model, ['a'], { pooling: 'mean' })).toHaveLength(1)
+})
+
+test.each([
+  ['chats', { modality_config: { text: {}, message: { format: 'flat' } } }, 'by the chat template'],
+  ['lower case', { do_lower_case: true }, 'lower-case'],
+])('sentence-transformers embeds %s', async (_, transformer, expected) => {
+  using model = await load(
+    embedder({ '1_Pooling/config.json': { pooling_mode: 'mean' }, 'sentence_bert_config.json': transformer }),
+  )
+  await expect(embeddingsOf(model, ['a'])).rejects.toThrow(expected)
 })
 
 test('the gain of a ranking is that of its definition', async () => {

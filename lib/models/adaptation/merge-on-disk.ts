@@ -15,7 +15,7 @@ import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { weightShapes } from '../network/plan.js'
-import { readPooling } from '../read/sentence-transformers.js'
+import { readEmbeddingFacts } from '../read/sentence-transformers.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
 import { openAdapter } from './base.js'
 import { editsOf } from './model-adapter.js'
@@ -116,7 +116,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     native.largestDifference(before.native, values.native, largestChange.native, true)
   }
   const isUnchanged = (name: string): boolean => !edits.has(name)
-  const { pooling = await readPooling(source.path) } = loaded.provenance
+  const { pooling = (await readEmbeddingFacts(source.path)).pooling } = loaded.provenance
   const written = await writeModel({ config, tokenizer, source, device, pooling, fill, isUnchanged }, output, {
     format,
     quantise,

@@ -120,6 +120,20 @@ export const gemma4: Family = {
   },
 }
 
+/** Gemma 4 that embeds images and sounds without towers (12B), text only: Gemma 4 with other defaults. */
+export const gemma4Unified: Family = {
+  ...gemma4,
+  modelType: 'gemma4_unified_text',
+  published: 'Gemma 4 12B',
+  completed: (json) => ({
+    max_position_embeddings: 262_144,
+    sliding_window: 1024,
+    ...json,
+    // Its class has no inputs by layer, whatever a configuration says.
+    hidden_size_per_layer_input: 0,
+  }),
+}
+
 function configOfFile(metadata: GgufMetadata): JsonObject {
   const { read, layers, headSize, file } = metadata
   const counts = (name: string) => read.counts(metadata.key(name), layers)

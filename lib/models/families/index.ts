@@ -2,7 +2,7 @@ import type { Family } from './family.js'
 import { gemma } from './gemma.js'
 import { gemma2 } from './gemma2.js'
 import { gemma3 } from './gemma3.js'
-import { gemma4 } from './gemma4.js'
+import { gemma4, gemma4Unified } from './gemma4.js'
 import { gpt2 } from './gpt2.js'
 import { granite } from './granite.js'
 import { granite4 } from './granite4.js'
@@ -31,6 +31,7 @@ export const families: readonly Family[] = [
   gemma2,
   gemma3,
   gemma4,
+  gemma4Unified,
   phi3,
   olmo2,
   olmo3,

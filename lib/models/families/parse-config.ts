@@ -15,6 +15,7 @@ export const WITHOUT_EXPERTS = ', all of them without experts: take a model that
  * refused by name; `onWarning` is called for keys that neither reads. `source` names the file.
  */
 export function parseConfig(json: JsonObject, source: string, onWarning?: (message: string) => void): ModelConfig {
+  requireWholeModel(json, source)
   const wrapper = wrappers.get(json.model_type)
   if (wrapper) return parseWrapped(wrapper, json, source, onWarning)
   const family = families.find((candidate) => candidate.modelType === json.model_type)
@@ -31,7 +32,7 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
       `${source}: architecture ${typeof named === 'string' ? named : JSON.stringify(named)} is not supported${why}; supported: ${known}${wayOut}.`,
     )
   }
-  const read = new ConfigReader(json, source)
+  const read = new ConfigReader(family.completed?.(json) ?? json, source)
   const { sizes, tiedEmbeddings, network } = family.read(read)
   const labels = labelsIn(json, source)
   const config: ModelConfig = {
@@ -48,6 +49,37 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
   const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
   if (unread.length > 0) onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
   return config
+}
+
+/** Keys of draft models, which guess the tokens of another model, and the classes that are no whole language models. */
+const draftKey = /draft|eagle|dflash|medusa|speculat|dspark|domino|(^|_)target_(model|hidden|layer|vocab)/i
+const CLASS =
+  /^(?:FSDP)?(\w+?)(?:Text)?(?:ForCausalLM|LMHeadModel|ForConditionalGeneration|ForSequenceClassification|Model)$/
+const plain = (name: unknown): string =>
+  String(name)
+    .toLowerCase()
+    .replaceAll(/_text$|_/g, '')
+
+/**
+ * Throws if a configuration of a known `model_type` is that of another kind of model: of a draft model, or of a class that has not
+ * the family's name and one of the endings of language models, classifiers and models without a head.
+ */
+function requireWholeModel(json: JsonObject, source: string): void {
+  const stems = new Set([...families.map(({ modelType }) => modelType), ...wrappers.keys()].map(plain))
+  if (!stems.has(plain(json.model_type))) return
+  const refuse = (what: string) => {
+    throw new UsageError('unsupported-architecture', `${source} has ${what}.`)
+  }
+  const [named] = [json.architectures ?? []].flat()
+  const stem = typeof named === 'string' ? CLASS.exec(named)?.[1] : undefined
+  const key = Object.keys(json).find((name) => draftKey.test(name) && json[name] !== null)
+  const isDraft = key !== undefined || draftKey.test(String(named))
+  const wayOut = 'which guesses the tokens of another model: give that one'
+  if (isDraft) refuse(`${key ?? `architectures ${quoted(named)}`}, so it is a draft model, ${wayOut}`)
+  if (named !== undefined && !(stem !== undefined && stems.has(plain(stem)))) {
+    const expected = 'such as LlamaForCausalLM, or a classifier (…ForSequenceClassification)'
+    refuse(`architectures ${quoted(named)}, which is not supported; expected a language model, ${expected}`)
+  }
 }
 
 /** The end of the name of a class with a head of labels. */

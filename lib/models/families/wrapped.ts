@@ -14,6 +14,7 @@ export interface Wrapper {
 export const wrappers: ReadonlyMap<unknown, Wrapper> = new Map([
   ['gemma3', { text: 'gemma3_text', tied: true }],
   ['gemma4', { text: 'gemma4_text', tied: true }],
+  ['gemma4_unified', { text: 'gemma4_unified_text', tied: true }],
   ['mistral3', { text: 'mistral', tied: true }],
   ['qwen3_5', { text: 'qwen3_5_text', tied: false }],
 ])

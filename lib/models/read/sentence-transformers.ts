@@ -1,17 +1,66 @@
-/** The files by which sentence-transformers pools a model's states, beside its weights. */
+/** The files by which sentence-transformers makes embeddings of a model's states, beside its weights. */
 import { join } from 'node:path'
-import { isJsonObject, readJsonObject } from '../../io/json.js'
-import type { Pooling } from '../../nn/pooling.js'
+import { isJsonObject, readJson } from '../../io/json.js'
+import { staysInside } from '../../io/within.js'
+import type { Pooling, PoolingOfModel } from '../../nn/pooling.js'
 
 const POOLING = '1_Pooling'
 const MODULE = 'sentence_transformers.models'
 
-/** Returns the pooling of a folder; null where it has none, or one that is not supported. */
-export async function readPooling(folder: string): Promise<Pooling | null> {
-  const json: unknown = await readJsonObject(join(folder, POOLING, 'config.json')).catch(() => null)
-  if (!isJsonObject(json)) return null
-  if (json.pooling_mode_lasttoken === true) return 'last'
-  return json.pooling_mode_mean_tokens === true ? 'mean' : null
+/** What a folder says about its embeddings. */
+export interface EmbeddingFacts extends Required<PoolingOfModel> {
+  /** Names of prompts that texts begin with there. */
+  readonly prompts: readonly string[]
+}
+
+/** Reads how a folder pools, in the spellings of sentence-transformers up to 5 and from 6 on. */
+export async function readEmbeddingFacts(folder: string): Promise<EmbeddingFacts> {
+  const read = async (...path: string[]) => readJson(join(folder, ...path)).catch(() => null)
+  const modules = modulesIn(await read('modules.json'))
+  const pooling = modules?.find(({ kind }) => kind === 'Pooling')?.path ?? POOLING
+  const [config, transformer, settings] = await Promise.all([
+    staysInside(pooling) ? read(pooling, 'config.json') : null,
+    read('sentence_bert_config.json'),
+    read('config_sentence_transformers.json'),
+  ])
+  const prompts = isJsonObject(settings) && isJsonObject(settings.prompts) ? settings.prompts : {}
+  const names = Object.keys(prompts).filter((name) => prompts[name])
+  if (!modules && !isJsonObject(config)) return { pooling: null, unsupportedPooling: null, prompts: names }
+  const found = isJsonObject(config) ? poolingIn(config) : 'it has no module Pooling'
+  const other = modules?.find(({ kind }) => !['Transformer', 'Pooling', 'Normalize'].includes(kind))
+  const why = (other && `it has the module ${other.kind}`) ?? whyOtherInput(transformer)
+  const unsupportedPooling = why ?? (found === 'mean' || found === 'last' ? null : found)
+  return { pooling: unsupportedPooling === null ? (found as Pooling) : null, unsupportedPooling, prompts: names }
+}
+
+function modulesIn(json: unknown): { kind: string; path: string }[] | null {
+  if (!Array.isArray(json)) return null
+  return json.filter(isJsonObject).map(({ type, path }) => ({
+    kind: String(type).split('.').at(-1)!,
+    path: String(path),
+  }))
+}
+
+/** Returns the pooling of a module's configuration, or why it is not supported. */
+function poolingIn(config: Readonly<Record<string, unknown>>): string {
+  const { pooling_mode: named } = config
+  const flags = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true)
+  const modes = named === undefined ? flags : [named].flat().map(String)
+  const [mode = 'mean', second] = modes.map((name) => name.replace(/^pooling_mode_|_tokens?$/g, ''))
+  if (second === undefined && mode === 'mean') return 'mean'
+  if (second === undefined && mode === 'lasttoken') return 'last'
+  return `it pools by ${modes.join(' and ')}`
+}
+
+/** Why texts are not the model's inputs as they are, if they are not. */
+function whyOtherInput(transformer: unknown): string | null {
+  if (!isJsonObject(transformer)) return null
+  const { do_lower_case: isLowered, modality_config: modalities, transformer_task: task } = transformer
+  if (isLowered === true) return 'it makes texts lower-case (do_lower_case)'
+  if (isJsonObject(modalities) && modalities.message)
+    return 'it embeds texts as chats, by the chat template (modality_config)'
+  if (task && task !== 'feature-extraction') return `it does not embed texts (transformer_task ${String(task)})`
+  return null
 }
 
 /** Returns the files, by their paths in the folder: a transformer, pooling, and vectors of length 1. */

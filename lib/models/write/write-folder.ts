@@ -1,10 +1,9 @@
-import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { readTokenizerGguf } from '../../data/tokenizer/from-gguf.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { foreignJson, type JsonObject } from '../../io/json.js'
-import { companionFiles, isModelFile } from '../../io/model-folder.js'
+import { companionFiles, embeddingFiles, isModelFile, modelFilesIn } from '../../io/model-folder.js'
 import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
 import type { SafetensorsDType } from '../../io/stored-dtype.js'
@@ -15,7 +14,7 @@ import { CLASSIFIER } from '../families/parse-config.js'
 import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { FileTensor } from '../read/file-tensor.js'
 import { NF4_BLOCK } from '../read/quantise-on-load.js'
-import { poolingFiles } from '../read/sentence-transformers.js'
+import { poolingFiles, readEmbeddingFacts } from '../read/sentence-transformers.js'
 import type { StoredWeight } from '../read/stored-weight.js'
 import {
   defaultDType,
@@ -86,10 +85,7 @@ export async function writeModelFolder(
       ...(quantisation && { quantization_config: quantisation }),
     }
     await writeFileAtomic(join(temporary, 'config.json'), foreignJson(json))
-    const { pooling, config } = model
-    const files: [string, string | Uint8Array][] = [...(await companions(model))]
-    for (const [name, json] of pooling ? poolingFiles(pooling, config) : []) files.push([name, foreignJson(json)])
-    for (const [name, content] of files) {
+    for (const [name, content] of await companions(model)) {
       const path = join(temporary, name)
       await makeFolder(dirname(path))
       await writeFileAtomic(path, content)
@@ -163,14 +159,22 @@ async function bytesOf(
   return await roundedBytes(turned, dtype, name, writing)
 }
 
-/** Returns tokenizer files and the generation configuration: copied from a folder, or made from the configuration. */
-async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
+/**
+ * Returns the files of the tokenizer, of embeddings and of the generation configuration: copied from a folder, or made from the
+ * configuration.
+ */
+async function companions(model: WritableModel): Promise<Map<string, string | Uint8Array>> {
+  const { config, tokenizer, source, pooling } = model
   const own = source?.format === 'gguf' ? await readTokenizerGguf(source.path) : tokenizer
   const files = new Map<string, string | Uint8Array>(own?.files() ?? [])
+  const isOfSource = !pooling || (source && (await readEmbeddingFacts(source.path)).pooling === pooling)
+  const isCopied = (name: string) =>
+    companionFiles.test(name) || (isOfSource ? embeddingFiles.test(name) : name === 'config_sentence_transformers.json')
+  const made = isOfSource ? [] : poolingFiles(pooling, config)
+  for (const [name, json] of made) files.set(name, foreignJson(json))
   if (source?.format === 'folder') {
-    for (const name of await readdir(source.path)) {
-      if (companionFiles.test(name)) files.set(name, await readWhole(join(source.path, name)))
-    }
+    for (const name of await modelFilesIn(source.path))
+      if (isCopied(name)) files.set(name, await readWhole(join(source.path, name)))
   }
   if (!files.has('generation_config.json')) {
     const { bos_token_id, eos_token_id, pad_token_id } = config.json

@@ -6,6 +6,7 @@ import type { RowChoices } from '../../data/rows/row-choices.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
+import { poolingOf } from '../../nn/pooling.js'
 import type { Teacher } from '../../objectives/distill.js'
 import { objectiveNamed } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
@@ -111,7 +112,16 @@ async function setUpIn(
   const { labels = model.labels ?? undefined, rewards } = given
   const loaded = rewards === undefined ? {} : await loadRewards(rewards)
   const chosen = parts.objective ?? objectiveNamed(given.objective)
-  const objective = runObjective(chosen, { ...given, labels, ...loaded, ...parts.live })
+  const objective = runObjective(chosen, {
+    ...given,
+    labels,
+    ...loaded,
+    ...parts.live,
+    // Read by objectives that pool alone: the files may say what is not supported.
+    get pooling() {
+      return given.pooling ?? poolingOf(model)
+    },
+  })
   const { sync, passes, onTokenised } = parts
   const { ranks } = sync
   const notices: string[] = []

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
-import { initModel } from '../../../lib/models/index.js'
+import { initModel, loadModel } from '../../../lib/models/index.js'
 import { CONFIG } from '../../cli/tiny-config.js'
 import { smallTokenizerFolder } from '../../data/tokenizer/small-tokenizer.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -23,5 +23,11 @@ test('a saved model has the numbers of its configuration as written, and the cha
   const saved = readFileSync(join(at(), 'saved', 'config.json'), 'utf8')
   for (const number of numbers) expect(saved).toContain(`${number},`)
   const again = (await loadTokenizer(join(at(), 'saved')))!
-  expect(Object.fromEntries(again.chatTemplates)).toEqual({ default: 'plain', tool_use: 'tools' })
+  const templates = { default: 'plain', tool_use: 'tools' }
+  expect(Object.fromEntries(again.chatTemplates)).toEqual(templates)
+  writeFileSync(join(at(), 'saved', 'tekken.json'), '{}')
+  using loaded = await loadModel(join(at(), 'saved'), { device: 'cpu' })
+  await loaded.save(join(at(), 'copied'))
+  expect(Object.fromEntries((await loadTokenizer(join(at(), 'copied')))!.chatTemplates)).toEqual(templates)
+  expect(readFileSync(join(at(), 'copied', 'tekken.json'), 'utf8')).toBe('{}')
 })
