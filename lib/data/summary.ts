@@ -148,6 +148,7 @@ function chatNotes(summary: DataSummary): string[] {
   const {
     foreignOpenings,
     openEnds,
+    addedEnds,
     droppedCalls,
     droppedReasoning,
     silentTurns,
@@ -163,6 +164,10 @@ function chatNotes(summary: DataSummary): string[] {
     [
       openEnds,
       `the chat template ends ${openEnds} of the assistant's turns with no token (first: ${first.openEnds}), so these do not teach the model to stop.`,
+    ],
+    [
+      addedEnds,
+      `the chat template ends ${addedEnds} of the assistant's turns, which are the last of their rows, with no token (first: ${first.addedEnds}): the one that ends such a turn before another message was added and is trained.`,
     ],
     [
       droppedCalls,

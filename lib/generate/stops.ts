@@ -29,26 +29,18 @@ async function generationEos(modelPath: string): Promise<number[]> {
   return [eos_token_id].flat().filter((id): id is number => Number.isInteger(id))
 }
 
-const question: Message = { role: 'user', content: 'Question' }
-const called = { type: 'function', function: { name: 'name', arguments: {} } }
-/** Answers and calls, each with the next message, whose opening token ends the turn in some templates. */
-const ENDINGS: readonly { answer: Message; next: Message }[] = [
-  { answer: { role: 'assistant', content: 'Answer' }, next: question },
-  {
-    answer: { role: 'assistant', content: '', tool_calls: [called] },
-    next: { role: 'tool', name: 'name', content: 'Result' },
-  },
+const QUESTION: Message = { role: 'user', content: 'Question' }
+const ANSWERS: readonly Message[] = [
+  { role: 'assistant', content: 'Answer' },
+  { role: 'assistant', content: '', tool_calls: [{ type: 'function', function: { name: 'name', arguments: {} } }] },
 ]
 
 /** Returns the last trained tokens of an assistant's turns; skips those that the template refuses or that cannot be found. */
 async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promise<number[]> {
-  const masked = (...messages: Message[]) => maskChat(tokenizer, template, messages, 'a conversation')
   const ends: number[] = []
-  for (const { answer, next } of ENDINGS) {
+  for (const answer of ANSWERS) {
     try {
-      const alone = await masked(question, answer)
-      if (alone.droppedCalls > 0) continue
-      const { ids, mask } = alone.openEnds > 0 ? await masked(question, answer, next) : alone
+      const { ids, mask } = await maskChat(tokenizer, template, [QUESTION, answer], 'a conversation')
       const last = ids[mask.lastIndexOf(1)]
       if (last !== undefined) ends.push(last)
     } catch (error) {

@@ -31,6 +31,12 @@ describe('the tokens that stop generation', () => {
     expect(await stopsOf(template)).toEqual(['<o>', '<u>'])
   })
 
+  it('are those that end an answer before another message if the last one has no end', async () => {
+    const template =
+      '{% for m in messages %}<a>{{ m.role }}: {{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}<o>{% endfor %}{{ "<end>" if not loop.last or add_generation_prompt }}{% endfor %}{% if add_generation_prompt %}<a>assistant: {% endif %}'
+    expect(await stopsOf(template)).toEqual(['<end>'])
+  })
+
   it('are none for a template whose turns cannot be distinguished', async () => {
     expect(await stopsOf('{% for m in messages %}{{ m.content }}{% endfor %}')).toEqual([])
   })

@@ -220,7 +220,7 @@ function conversation({ request, number }: Numbered<ChatRequest>): Conversation 
     beginTemplate(request, number)
     const { messages, context, where } = request
     const turns = new ChatTurns(templateOf(request.template), marks.get(request.tokens)!, messages, context, where)
-    return { request, number, text: turns.text, ...turns.answers() }
+    return { request, number, ...turns.answers() }
   } catch (error) {
     return failure(error)
   }

@@ -7,11 +7,12 @@
  * template's `{% generation %}` marks say what is trained.
  */
 import { InputError } from '../../common/errors.js'
+import { isJsonObject } from '../../io/json.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
 import { isInstruction, type Message, reasoningOf, textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type LeftOut, leftOut, linesSaid } from './left-out.js'
-import type { TokenMarks } from './token-marks.js'
+import type { Mark, TokenMarks } from './token-marks.js'
 import {
   type AnswerSpan,
   callsOf,
@@ -29,6 +30,8 @@ export interface TurnCounts {
   foreignOpenings: number
   /** Turns without an end token: in this template a turn ends where the next begins, and no other speaker's follows. */
   openEnds: number
+  /** Turns that nothing follows and that the template leaves open: the token that ends such a turn elsewhere is added and trained. */
+  addedEnds: number
   /** Turns whose tool calls the template leaves out. */
   droppedCalls: number
   /** Turns whose reasoning, or another part of whose content, the template leaves out. */
@@ -41,6 +44,7 @@ export interface TurnCounts {
 
 /** A rendered conversation and the spans that the model has to write. */
 export interface ChatAnswers {
+  /** With the end of the last turn, where the template leaves it out. */
   text: string
   spans: AnswerSpan[]
   /** The messages in the text, in order; none if the template does not loop over them. */
@@ -51,6 +55,7 @@ export interface ChatAnswers {
 export const noCounts = (): TurnCounts => ({
   foreignOpenings: 0,
   openEnds: 0,
+  addedEnds: 0,
   droppedCalls: 0,
   droppedReasoning: 0,
   silentTurns: 0,
@@ -64,18 +69,37 @@ export const WAYS_OUT =
 const THINKING_END = '</think>'
 const QUESTION: Message = { role: 'user', content: 'Question' }
 
+/** Returns messages that may follow a turn of the assistant, the likeliest first. */
+function followersOf({ tool_calls }: Message): Message[][] {
+  const calls = Array.isArray(tool_calls) ? tool_calls.filter(isJsonObject) : []
+  const results = calls.map(({ id, function: called }): Message => {
+    const name = isJsonObject(called) ? called.name : undefined
+    return {
+      role: 'tool',
+      content: 'Result',
+      ...(name !== undefined && { name }),
+      ...(id !== undefined && { tool_call_id: id }),
+    }
+  })
+  return [...(results.length > 0 ? [results] : []), [QUESTION]]
+}
+
 export class ChatTurns {
-  readonly text: string
+  #text: string
   readonly #pieces: readonly Piece[]
   readonly #messages: readonly Message[]
   /** The stretches of the text that each message wrote. */
   readonly #stretches: readonly Span[][]
   #whole: string | undefined
+  /** The token that ends a plain answer; empty if there is none. */
+  #plainEnd: string | undefined
   #variedHeads: readonly (string | undefined)[] | undefined
   readonly #template: CompiledTemplate
   readonly #marks: TokenMarks
   readonly #context: TemplateContext
   readonly #where: string
+  /** Whether messages were added to the conversation, to see what ends the turn before them. */
+  #isFollowed = false
 
   /**
    * @param where names the row in errors
@@ -94,12 +118,12 @@ export class ChatTurns {
     this.#where = where
     this.#messages = template.accepted(messages, context)
     this.#pieces = this.#write(this.#messages, false)
-    this.text = textOf(this.#pieces)
+    this.#text = textOf(this.#pieces)
     this.#stretches = stretchesOf(this.#pieces, messages.length)
   }
 
   /** @throws InputError `unmaskable-template`, `no-end-of-turn` */
-  answers(): Omit<ChatAnswers, 'text'> {
+  answers(): ChatAnswers {
     const counts = noCounts()
     const spans: AnswerSpan[] = []
     /** Where the answers of turns begin. */
@@ -109,9 +133,9 @@ export class ChatTurns {
       if (isDropped) counts.droppedMessages++
       if (message.role !== 'assistant' || message.weight === 0) continue
       const found = this.#answer(turn, spans.at(-1)?.end ?? 0)
-      if (found === 'marks') return { spans: this.#marked(turn), turns: this.#turns(), counts }
+      if (found === 'marks') return { text: this.#text, spans: this.#marked(turn), turns: this.#turns(), counts }
       if (isDropped) continue
-      const shown = found.parts.map(({ start, end }) => this.text.slice(start, end)).join('')
+      const shown = found.parts.map(({ start, end }) => this.#text.slice(start, end)).join('')
       const lost = leftOut(message, shown)
       if (lost.calls) counts.droppedCalls++
       if (lost.reasoning) counts.droppedReasoning++
@@ -124,9 +148,10 @@ export class ChatTurns {
       if (ended[0]) starts.set(turn, ended[0].start)
       if (found.isForeign) counts.foreignOpenings++
       counts.openEnds += ended.filter(({ isOpen }) => isOpen).length
+      counts.addedEnds += ended.filter(({ isAdded }) => isAdded).length
       spans.push(...ended)
     }
-    return { spans, turns: this.#turns(starts), counts }
+    return { text: this.#text, spans, turns: this.#turns(starts), counts }
   }
 
   /**
@@ -150,7 +175,7 @@ export class ChatTurns {
   /** Returns where what a message says begins in a part of the text; the end if it says nothing there. */
   #contentStart(turn: number, { start, end }: Span): number {
     const message = this.#messages[turn]!
-    const own = this.text.slice(start, end)
+    const own = this.#text.slice(start, end)
     const reasoning = reasoningOf(message)
     const others = [...callsOf(message), ...(typeof reasoning === 'string' ? [reasoning.trim()] : [])]
     const said = textsOf(message).map((text) => text.trim())
@@ -170,7 +195,7 @@ export class ChatTurns {
     const [message] = this.#messages
     if (!message || !isInstruction(message.role) || this.#stretches[0]!.length > 0) return undefined
     const said = textsOf(message).join('').trim()
-    const at = said === '' ? -1 : this.text.slice(start, content).indexOf(said)
+    const at = said === '' ? -1 : this.#text.slice(start, content).indexOf(said)
     return at < 0 ? undefined : { role: message.role, start, content: start + at, end: content }
   }
 
@@ -199,7 +224,7 @@ export class ChatTurns {
   #lengthAtStart(pieces: readonly Piece[] | undefined): number {
     if (!pieces) return -1
     const text = textOf(pieces)
-    return this.text.startsWith(text) ? text.length : -1
+    return this.#text.startsWith(text) ? text.length : -1
   }
 
   /** Returns where the announcement of a turn ends; undefined if it cannot be determined. */
@@ -211,7 +236,7 @@ export class ChatTurns {
     const known = [this.#announcement(before, prompt), this.#wholeAnnouncement()].filter((one) => one !== '')
     if (known.length === 0) return { end: start, isForeign: false }
     // The head stops where the message's own content begins, which is never part of an announcement.
-    const own = this.text.slice(start, end)
+    const own = this.#text.slice(start, end)
     const head = sharedHead(own, this.#varied(turn))
     for (const announcement of known) {
       const length = this.#announced(announcement, head)
@@ -238,7 +263,7 @@ export class ChatTurns {
   /** Returns how many characters of an announcement other speakers' turns begin with, too: the rest names the assistant. */
   #sharedWithOthers(announcement: string): number {
     const others = this.#stretches.filter((_, i) => this.#messages[i]!.role !== 'assistant')
-    const heads = others.flatMap(([first]) => (first ? [this.text.slice(first.start, first.end)] : []))
+    const heads = others.flatMap(([first]) => (first ? [this.#text.slice(first.start, first.end)] : []))
     return Math.max(0, ...heads.map((head) => commonPrefix(announcement, head)))
   }
 
@@ -291,19 +316,20 @@ export class ChatTurns {
 
   /** Extends or cuts a stretch to the token that ends it; drops a blank one. */
   #ended({ start, end }: Span, turn: number): AnswerSpan[] {
-    const { text } = this
-    const marks = this.#marks
-    const own = text.slice(start, end)
+    const own = this.#text.slice(start, end)
     if (own.trim() === '') return []
-    const special = marks.end(own, { onlySpecial: true })
-    const last = special ?? marks.end(own, { onlySpecial: false })
-    const isEnded = special !== undefined || (last !== undefined && this.#endsAnswersWithMarks())
-    const next = isEnded ? undefined : this.#nextMark(end)
-    const ended = next?.end ?? (last === undefined ? undefined : start + last)
-    if (ended !== undefined) return [{ start, end: ended, isOpen: false }]
+    const last = this.#lastMark(own)
+    const cut = last && { start, end: start + last.end, isOpen: false }
+    if (cut && this.#endsTurn(turn, own, last)) return [cut]
+    const next = this.#nextMark(end, last?.isSpecial ?? false)
+    if (next) return [{ start, end: next.end, isOpen: false }]
+    const isLast = this.#text.slice(end).trim() === ''
+    const tail = isLast ? this.#tail(turn, own) : undefined
+    if (tail !== undefined) return [this.#extended({ start, end }, turn, tail)]
+    if (cut) return [cut]
     // In such a template the next turn's announcement ends this one.
-    const openings = this.#stretches.flatMap(([first]) => (first ? [text.slice(first.start, first.end)] : []))
-    if ([this.#wholeAnnouncement(), ...openings].some((one) => marks.specialAt(one, 0))) {
+    const openings = this.#stretches.flatMap(([first]) => (first ? [this.#text.slice(first.start, first.end)] : []))
+    if (!isLast && [this.#wholeAnnouncement(), ...openings].some((one) => this.#marks.specialAt(one, 0))) {
       return [{ start, end, isOpen: true }]
     }
     throw new InputError(
@@ -312,21 +338,87 @@ export class ChatTurns {
     )
   }
 
-  /** Returns the special token right after a turn, unless it announces the assistant again. */
-  #nextMark(end: number): Span | undefined {
-    const mark = this.#marks.specialAt(this.text, end)
+  /** Returns the token that a text ends with, a special one if there is one. */
+  #lastMark(text: string): Mark | undefined {
+    return this.#marks.last(text, { onlySpecial: true }) ?? this.#marks.last(text, { onlySpecial: false })
+  }
+
+  /** Returns the token that a text ends with; empty if there is none. */
+  #lastToken(text: string): string {
+    const mark = this.#lastMark(text)
+    return mark ? text.slice(mark.start, mark.end) : ''
+  }
+
+  /** Tells whether the token at the end of a turn ends it, and not just a call. */
+  #endsTurn(turn: number, own: string, last: Mark): boolean {
+    const { tool_calls } = this.#messages[turn]!
+    if (last.isSpecial && !(Array.isArray(tool_calls) && tool_calls.length > 0)) return true
+    this.#plainEnd ??= this.#lastToken(this.#plainAnswer() ?? '')
+    if (!last.isSpecial) return this.#plainEnd !== ''
+    const token = own.slice(last.start, last.end)
+    if (token === this.#plainEnd) return true
+    const before = this.#messages.slice(0, turn)
+    const doubled = {
+      ...this.#messages[turn]!,
+      tool_calls: [...(tool_calls as unknown[]), ...(tool_calls as unknown[])],
+    }
+    const other = this.#headsOf([...before, doubled])[turn] ?? ''
+    return other.split(token).length <= own.split(token).length
+  }
+
+  /**
+   * Returns what the template writes after a turn that nothing follows here, up to the token that ends the turn, if other
+   * messages follow; undefined if that cannot be told.
+   */
+  #tail(turn: number, own: string): string | undefined {
+    if (this.#isFollowed) return undefined
+    for (const next of followersOf(this.#messages[turn]!)) {
+      const longer = this.#longer(turn, next)
+      const mark = longer === undefined ? undefined : this.#lastMark(longer)
+      const token = mark && longer!.slice(mark.start, mark.end)
+      if (!mark || own.trimEnd().endsWith(token!)) continue
+      const [space] = /\s*$/.exec(longer!.slice(0, mark.start))!
+      const [ownSpace] = /\s*$/.exec(own)!
+      return (space.startsWith(ownSpace) ? space.slice(ownSpace.length) : '') + token!
+    }
+    return undefined
+  }
+
+  /** Returns a turn's last trained text where other messages follow it; undefined if the template refuses them. */
+  #longer(turn: number, next: readonly Message[]): string | undefined {
+    const messages = [...this.#messages.slice(0, turn + 1), ...next]
+    try {
+      const other = new ChatTurns(this.#template, this.#marks, messages, this.#context, this.#where)
+      other.#isFollowed = true
+      const found = other.#answer(turn, 0)
+      const span = found === 'marks' ? undefined : found.parts.flatMap((part) => other.#ended(part, turn)).at(-1)
+      return span && other.#text.slice(span.start, span.end)
+    } catch (error) {
+      if (error instanceof InputError) return undefined
+      throw error
+    }
+  }
+
+  /** Writes the end of the last turn into the text. */
+  #extended({ start, end }: Span, turn: number, tail: string): AnswerSpan {
+    this.#text = this.#text.slice(0, end) + tail + this.#text.slice(end)
+    const last = this.#stretches[turn]!.at(-1)
+    if (last) last.end += tail.length
+    return { start, end: end + tail.length, isOpen: false, isAdded: true }
+  }
+
+  /**
+   * Returns the special token right after a turn, unless it announces the assistant again.
+   * @param isEnded the turn ends with a special token itself, so the next one may not even begin an announcement
+   */
+  #nextMark(end: number, isEnded: boolean): Span | undefined {
+    const mark = this.#marks.specialAt(this.#text, end)
     const announcement = this.#wholeAnnouncement()
     const isAssistants =
       mark &&
-      announcement.startsWith(this.text.slice(mark.start, mark.end)) &&
-      mark.end - mark.start > this.#sharedWithOthers(announcement)
+      announcement.startsWith(this.#text.slice(mark.start, mark.end)) &&
+      (isEnded || mark.end - mark.start > this.#sharedWithOthers(announcement))
     return isAssistants ? undefined : mark
-  }
-
-  /** Tells whether a plain answer ends with an added token, which then ends turns and not just calls. */
-  #endsAnswersWithMarks(): boolean {
-    const answer = this.#plainAnswer()
-    return answer !== undefined && this.#marks.end(answer, { onlySpecial: false }) !== undefined
   }
 
   /** Returns the stretches between the template's own marks, each with the token right after it. */
@@ -359,7 +451,7 @@ export class ChatTurns {
   #isDropped(turn: number): boolean {
     const message = this.#messages[turn]!
     if (this.#stretches[turn]!.length > 0 || this.#stretches.every((one) => one.length === 0)) return false
-    return textsOf(message).some((text) => !this.text.includes(text.trim()))
+    return textsOf(message).some((text) => !this.#text.includes(text.trim()))
   }
 
   #prompt(messages: readonly Message[]): Piece[] | undefined {

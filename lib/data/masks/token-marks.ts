@@ -39,10 +39,10 @@ export class TokenMarks {
     return marks
   }
 
-  /** Returns the end of the text's last token if only space follows it. */
-  end(text: string, { onlySpecial }: { onlySpecial: boolean }): number | undefined {
+  /** Returns the text's last token if only space follows it. */
+  last(text: string, { onlySpecial }: { onlySpecial: boolean }): Mark | undefined {
     const mark = this.of(text).findLast(({ isSpecial }) => isSpecial || !onlySpecial)
-    return mark && text.slice(mark.end).trim() === '' ? mark.end : undefined
+    return mark && text.slice(mark.end).trim() === '' ? mark : undefined
   }
 
   /** Returns the special token that begins at a place of a text. */

@@ -12,6 +12,8 @@ export interface Span {
 export interface AnswerSpan extends Span {
   /** The template puts no token at its end. */
   isOpen: boolean
+  /** Its end is not the template's. */
+  isAdded?: true
 }
 
 /** A message in the text. */

@@ -1,6 +1,7 @@
 /** Where an answer ends, and which messages and calls a template leaves out. */
 import { describe, expect, it } from 'vitest'
-import { assistant, call, result, system, trainedOf, user } from './conversations.js'
+import { maskChat } from '../templates/compiled.js'
+import { assistant, call, result, system, templateOf, trainedOf, user, visible } from './conversations.js'
 
 const looped = (turn: string, prompt: string) =>
   `{% for m in messages %}${turn}{% endfor %}{% if add_generation_prompt %}${prompt}{% endif %}`
@@ -14,9 +15,10 @@ describe('T9 the end of an answer', () => {
     expect(trainedOf(template, messages)).toMatchObject({ trained: [], openEnds: 0 })
   })
 
-  it('is open if turns begin with tokens, also without a generation prompt', () => {
+  it('is the token that begins turns, also without a generation prompt', () => {
     const template = looped(`${marks}{{ m.content }}`, '')
-    expect(trainedOf(template, [user('q'), assistant('x')])).toMatchObject({ trained: ['<a>x'], openEnds: 1 })
+    const counts = { openEnds: 0, addedEnds: 1 }
+    expect(trainedOf(template, [user('q'), assistant('x')])).toMatchObject({ trained: ['<a>x<u>'], ...counts })
   })
 
   it('is refused where only the whole text begins with a token, also where a message is left out', () => {
@@ -39,6 +41,69 @@ describe('T9 the end of an answer', () => {
     expect(trainedOf(ended('</tool>'), messages).trained).toEqual(['a</tool><s>'])
     // Except a special one, which ends whatever it follows.
     expect(trainedOf(ended('<e>'), messages).trained).toEqual(['a<e>'])
+  })
+})
+
+describe('T9 the end of the last answer, which the template leaves out', () => {
+  const added = { openEnds: 0, addedEnds: 1 }
+  const shown = { openEnds: 0, addedEnds: 0 }
+  const chatml = looped(
+    '<s>{{ m.role }}\n{{ m.content }}{% if (loop.last and add_generation_prompt) or not loop.last %}<e>\n{% endif %}',
+    '<s>assistant\n',
+  )
+
+  it('is the one that it has before another message', () => {
+    const messages = [user('q'), assistant('a'), user('p'), assistant('b')]
+    expect(trainedOf(chatml, messages)).toMatchObject({ trained: ['a<e>', 'b<e>'], ...added })
+    expect(trainedOf(chatml, messages.slice(0, 3))).toMatchObject({ trained: ['a<e>'], ...shown })
+  })
+
+  it('belongs to its turn', () => {
+    const { ids, turns } = maskChat(visible, templateOf(chatml), [user('q'), assistant('a')], 'row 1')
+    expect(turns.at(-1)).toMatchObject({ role: 'assistant', end: ids.length })
+  })
+
+  it('is found although the answer is another one before another message', () => {
+    const template = looped(
+      '{{ {"user": "<u>", "assistant": "<a>", "tool": "<o>"}[m.role] }}\n{% if m.role == "assistant" %}<think>{{ m.reasoning_content if loop.last }}</think>\n{% endif %}{{ m.content }}{% for c in m.tool_calls or [] %}<tool>{{ c.function.name }}</tool>{% endfor %}{{ "\n" if not loop.last }}',
+      '<a>\n',
+    )
+    const answer = [user('q'), assistant('a', { reasoning: 'so' })]
+    expect(trainedOf(template, answer)).toMatchObject({ trained: ['<think>so</think>\na\n<u>'], ...added })
+    const calls = [user('q'), assistant('', { tool_calls: [call('add'), call('sub')] })]
+    const trained = ['<think></think>\n<tool>add</tool><tool>sub</tool>\n<o>']
+    expect(trainedOf(template, calls)).toMatchObject({ trained, ...added })
+  })
+
+  it('is no token that only closes calls', () => {
+    const written = (end: string) =>
+      looped(
+        `{% if m.role == "tool" %}<result>{{ m.content }}<o>{% elif m.tool_calls %}<s>assistant\n{% for c in m.tool_calls %}<call>{{ c.function.name }}<o>{% endfor %}${end}{% else %}<s>{{ m.role }}\n{{ m.content }}<e>\n{% endif %}`,
+        '<s>assistant\n',
+      )
+    const messages = [user('q'), assistant('', { tool_calls: [call('add'), call('sub')] })]
+    const trained = ['<call>add<o><call>sub<o><result>']
+    expect(trainedOf(written(''), messages)).toMatchObject({ trained, ...added })
+    expect(trainedOf(written(''), [...messages, result('3')])).toMatchObject({ trained, ...shown })
+    expect(trainedOf(written('{{ "<result>" if loop.last }}'), messages)).toMatchObject({ trained, ...shown })
+    const ended = ['<call>add<o><call>sub<o><eos>']
+    expect(trainedOf(written('<eos>'), [...messages, result('3')])).toMatchObject({ trained: ended, ...shown })
+  })
+
+  it('is the token that closes calls where other turns begin with what would follow', () => {
+    const template = looped(
+      '{% if m.tool_calls %}{% for c in m.tool_calls %}<s>assistant<channel>{{ c.function.name }}<call>{% endfor %}{% else %}<s>{{ m.role }}<o>{{ m.content }}<e>{% endif %}',
+      '<s>assistant',
+    )
+    const messages = [user('q'), assistant('', { tool_calls: [call('add')] })]
+    for (const others of [[], [result('3')]]) {
+      expect(trainedOf(template, [...messages, ...others])).toMatchObject({ trained: ['<channel>add<call>'], ...shown })
+    }
+  })
+
+  it('is refused where the template takes no other message', () => {
+    const template = `{% if messages | length > 2 %}{{ raise_exception("") }}{% endif %}${chatml}`
+    expect(() => trainedOf(template, [user('q'), assistant('a')])).toThrow(/no special token after messages\[1\]/)
   })
 })
 

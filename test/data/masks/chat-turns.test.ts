@@ -75,7 +75,7 @@ describe('T9 turns of several parts', () => {
     const template =
       '{% for m in messages %}{% if m.role != "tool" %}{% if loop.first or loop.previtem.role != "tool" %}<s>{{ m.role }}\n{% endif %}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}<o>{% endfor %}{% if m.tool_calls %}{% for k in range(loop.index, messages | length) %}{% set follow = messages[k] %}{% if follow.role == "tool" %}<result>{{ follow.content }}<o>{% endif %}{% endfor %}{% endif %}{% if not m.tool_calls or m.content %}{{ m.content }}<e>\n{% endif %}{% endif %}{% endfor %}{% if add_generation_prompt and messages[-1].role != "tool" %}<s>assistant\n{% endif %}'
     const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3'), assistant('three')]
-    expect(trainedOf(template, messages).trained).toEqual(['<call>add<o>', 'three<e>'])
+    expect(trainedOf(template, messages).trained).toEqual(['<call>add<o><result>', 'three<e>'])
   })
 })
 
@@ -88,8 +88,9 @@ describe('T9 the end of a turn', () => {
     const twice = [user('q'), assistant('x'), assistant('y'), user('p')]
     expect(trainedOf(template, twice)).toMatchObject({ trained: ['x', 'y<u>'], openEnds: 1 })
     expect(trainedOf(template, messages.slice(0, 4))).toMatchObject({
-      trained: ['<tool>add</tool><o>', 'x'],
-      openEnds: 1,
+      trained: ['<tool>add</tool><o>', 'x<u>'],
+      openEnds: 0,
+      addedEnds: 1,
     })
   })
 

@@ -4,7 +4,7 @@ import { compiled, maskChat } from '../templates/compiled.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const special = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']
-const visible = tokenizerOf({ special, added: ['<think>', '</think>', '<tool>', '</tool>'] })
+export const visible = tokenizerOf({ special, added: ['<think>', '</think>', '<tool>', '</tool>'] })
 
 export const user = (content: string): Message => ({ role: 'user', content })
 export const system = (content: string): Message => ({ role: 'system', content })

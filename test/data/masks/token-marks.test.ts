@@ -19,12 +19,12 @@ it('marks are the longest tokens of a text, from left to right', () => {
 })
 
 it('a mark with only space after it ends a text', () => {
-  expect(marks.end('a<e> \n', { onlySpecial: true })).toBe(4)
-  expect(marks.end('a<e>b', { onlySpecial: true })).toBeUndefined()
-  expect(marks.end('a<e><ab', { onlySpecial: false })).toBe(7)
-  expect(marks.end('a<e><ab', { onlySpecial: true })).toBeUndefined()
-  expect(marks.end('a<e> <ab', { onlySpecial: true })).toBeUndefined()
-  expect(marks.end('a', { onlySpecial: false })).toBeUndefined()
+  expect(marks.last('a<e> \n', { onlySpecial: true })?.end).toBe(4)
+  expect(marks.last('a<e>b', { onlySpecial: true })?.end).toBeUndefined()
+  expect(marks.last('a<e><ab', { onlySpecial: false })?.end).toBe(7)
+  expect(marks.last('a<e><ab', { onlySpecial: true })?.end).toBeUndefined()
+  expect(marks.last('a<e> <ab', { onlySpecial: true })?.end).toBeUndefined()
+  expect(marks.last('a', { onlySpecial: false })?.end).toBeUndefined()
 })
 
 it('a special mark at a place is the longest one there', () => {

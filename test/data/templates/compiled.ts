@@ -22,9 +22,9 @@ export function maskChat(
   context: TemplateContext = {},
 ): ListedChat {
   const chat = new ChatTurns(template, new TokenMarks(tokenizer.added), messages, context, where)
-  const { spans, turns, counts } = chat.answers()
-  const alone = new Map(spans.map((span) => [span, tokenizer.alone(chat.text.slice(span.start, span.end))]))
-  const tokens = tokenizer.placed(chat.text)
+  const { text, spans, turns, counts } = chat.answers()
+  const alone = new Map(spans.map((span) => [span, tokenizer.alone(text.slice(span.start, span.end))]))
+  const tokens = tokenizer.placed(text)
   const trained = answerTokens(tokens, spans, alone, tokenizer.addedIds, tokenizer, where)
   return { ids: tokens.ids, mask: maskOf(tokens.ids.length, trained), turns: turnTokens(tokens, turns), ...counts }
 }
