@@ -163,7 +163,7 @@ function chatNotes(summary: DataSummary): string[] {
     ],
     [
       openEnds,
-      `the chat template ends ${openEnds} of the assistant's turns with no token (first: ${first.openEnds}), so these do not teach the model to stop.`,
+      `${openEnds} of the assistant's turns are trained without a token that ends them (first: ${first.openEnds}), so these do not teach the model to stop: another one of the assistant's follows, or the chat template's marks leave the token out.`,
     ],
     [
       addedEnds,

@@ -40,9 +40,13 @@ async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promis
   const ends: number[] = []
   for (const answer of ANSWERS) {
     try {
-      const { ids, mask } = await maskChat(tokenizer, template, [QUESTION, answer], 'a conversation')
-      const last = ids[mask.lastIndexOf(1)]
-      if (last !== undefined) ends.push(last)
+      const { ids, mask, openEnds } = await maskChat(tokenizer, template, [QUESTION, answer], 'a conversation')
+      const last = mask.lastIndexOf(1)
+      if (last < 0) continue
+      // Marks of a template may also have the white space behind a turn's end, or leave the end out.
+      const isAdded = (id: number) => tokenizer.addedIds.has(id)
+      const end = openEnds === 0 ? ids.subarray(0, last + 1).findLast(isAdded) : ids.subarray(last + 1).find(isAdded)
+      if (end !== undefined) ends.push(end)
     } catch (error) {
       if (!(error instanceof InputError)) throw error
     }

@@ -37,6 +37,13 @@ describe('the tokens that stop generation', () => {
     expect(await stopsOf(template)).toEqual(['<end>'])
   })
 
+  it('are those that end an answer although marks have more than it, or less', async () => {
+    const marked = (answer: string) =>
+      `{% for m in messages %}<a>{{ m.role }}: {% generation %}{{ m.content }}${answer}{% endfor %}`
+    expect(await stopsOf(marked('<end>{{ "\\n" }}{% endgeneration %}'))).toEqual(['<end>'])
+    expect(await stopsOf(marked('{% endgeneration %}<end>'))).toEqual(['<end>'])
+  })
+
   it('are none for a template whose turns cannot be distinguished', async () => {
     expect(await stopsOf('{% for m in messages %}{{ m.content }}{% endfor %}')).toEqual([])
   })

@@ -1,10 +1,10 @@
 /**
  * Finds the assistant's turns in a rendered conversation, and the part of each that the model has to write.
  *
- * A template's loop over the messages tells which stretch of the text belongs to which message. A turn begins with its
- * announcement, the text that the template also writes as a generation prompt; training starts after it. If a template does
- * not loop over messages, the conversation up to each turn is rendered and looked up in the whole. If that fails too, the
- * template's `{% generation %}` marks say what is trained.
+ * The template's `{% generation %}` marks say what is trained, where it has any. Otherwise its loop over the messages tells which
+ * stretch of the text belongs to which message. A turn begins with its announcement, the text that the template also writes as a
+ * generation prompt; training starts after it. If a template does not loop over messages, the conversation up to each turn is
+ * rendered and looked up in the whole.
  */
 import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
@@ -12,6 +12,7 @@ import { type CompiledTemplate, type TemplateContext, textOf } from '../template
 import { isInstruction, type Message, reasoningOf, textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type LeftOut, leftOut, linesSaid } from './left-out.js'
+import { markedSpans } from './marked-spans.js'
 import type { Mark, TokenMarks } from './token-marks.js'
 import {
   type AnswerSpan,
@@ -28,7 +29,7 @@ import {
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
   foreignOpenings: number
-  /** Turns without an end token: in this template a turn ends where the next begins, and no other speaker's follows. */
+  /** Turns that are trained without an end token: another one of the assistant's follows, or the template's marks leave it out. */
   openEnds: number
   /** Turns that nothing follows and that the template leaves open: the token that ends such a turn elsewhere is added and trained. */
   addedEnds: number
@@ -124,6 +125,10 @@ export class ChatTurns {
 
   /** @throws InputError `unmaskable-template`, `no-end-of-turn` */
   answers(): ChatAnswers {
+    return this.#template.marking(this.#context) === 'none' ? this.#found() : this.#marked()
+  }
+
+  #found(): ChatAnswers {
     const counts = noCounts()
     const spans: AnswerSpan[] = []
     /** Where the answers of turns begin. */
@@ -132,26 +137,70 @@ export class ChatTurns {
       const isDropped = this.#isDropped(turn)
       if (isDropped) counts.droppedMessages++
       if (message.role !== 'assistant' || message.weight === 0) continue
-      const found = this.#answer(turn, spans.at(-1)?.end ?? 0)
-      if (found === 'marks') return { text: this.#text, spans: this.#marked(turn), turns: this.#turns(), counts }
+      const { parts, isForeign } = this.#answer(turn, spans.at(-1)?.end ?? 0)
       if (isDropped) continue
-      const shown = found.parts.map(({ start, end }) => this.#text.slice(start, end)).join('')
-      const lost = leftOut(message, shown)
-      if (lost.calls) counts.droppedCalls++
-      if (lost.reasoning) counts.droppedReasoning++
+      const shown = this.#textOf(parts)
+      const lost = this.#counted(turn, shown, counts)
       this.#checkContent(turn, shown, lost)
       if (lost.everything) {
         counts.silentTurns++
         continue
       }
-      const ended = found.parts.flatMap((part) => this.#ended(part, turn))
+      const ended = parts.flatMap((part) => this.#ended(part, turn))
       if (ended[0]) starts.set(turn, ended[0].start)
-      if (found.isForeign) counts.foreignOpenings++
+      if (isForeign) counts.foreignOpenings++
       counts.openEnds += ended.filter(({ isOpen }) => isOpen).length
       counts.addedEnds += ended.filter(({ isAdded }) => isAdded).length
       spans.push(...ended)
     }
     return { text: this.#text, spans, turns: this.#turns(starts), counts }
+  }
+
+  /** Returns what the template marks, and nothing else. */
+  #marked(): ChatAnswers {
+    const counts = noCounts()
+    const all = markedSpans(this.#pieces)
+    const isHidden = this.#template.marking(this.#context) === 'hidden'
+    const hasWeights = this.#messages.some(({ weight }) => weight === 0)
+    if (isHidden || (hasWeights && all.some(({ message }) => message === undefined))) {
+      const place = isHidden
+        ? 'in a macro, a filter or a set block, whose text may be changed before it is written'
+        : 'in no loop over the messages, so they do not tell which turns have weight 0'
+      throw new InputError(
+        'unmaskable-template',
+        `${this.#where}: the chat template's {% generation %} marks stand ${place}; write them in its loop over the messages, or leave them out.`,
+      )
+    }
+    const spans = all.filter(({ message }) => message === undefined || this.#messages[message]!.weight !== 0)
+    const starts = new Map<number, number>()
+    const lasts = new Map<number | undefined, Span>()
+    for (const span of spans) {
+      const { message, start } = span
+      if (message !== undefined && !starts.has(message)) starts.set(message, start)
+      lasts.set(message, span)
+    }
+    const ends = [...lasts.values()].map((span) => this.#marks.last(this.#textOf([span]), { onlySpecial: true }))
+    counts.openEnds = ends.filter((end) => end === undefined).length
+    const isLooping = this.#stretches.some((one) => one.length > 0)
+    for (const [turn, { role, weight }] of this.#messages.entries()) {
+      if (this.#isDropped(turn)) counts.droppedMessages++
+      else if (role === 'assistant' && weight !== 0) {
+        this.#counted(turn, isLooping ? this.#textOf(this.#stretches[turn]!) : this.#text, counts)
+      }
+    }
+    return { text: this.#text, spans, turns: this.#turns(starts), counts }
+  }
+
+  #textOf(spans: readonly Span[]): string {
+    return spans.map(({ start, end }) => this.#text.slice(start, end)).join('')
+  }
+
+  /** Counts what the template leaves out of a turn, and returns it. */
+  #counted(turn: number, shown: string, counts: TurnCounts): LeftOut {
+    const lost = leftOut(this.#messages[turn]!, shown)
+    if (lost.calls) counts.droppedCalls++
+    if (lost.reasoning) counts.droppedReasoning++
+    return lost
   }
 
   /**
@@ -199,18 +248,18 @@ export class ChatTurns {
     return at < 0 ? undefined : { role: message.role, start, content: start + at, end: content }
   }
 
-  /** Returns the parts of the text that a turn has to write, without its end; `marks` if only the template's own marks can tell. */
-  #answer(turn: number, from: number): { parts: Span[]; isForeign: boolean } | 'marks' {
+  /** Returns the parts of the text that a turn has to write, without its end. */
+  #answer(turn: number, from: number): { parts: Span[]; isForeign: boolean } {
     const stretches = this.#stretches[turn]!
     const [first, ...others] = stretches
     if (!first) {
       if (this.#stretches.some((one) => one.length > 0)) return { parts: [], isForeign: false }
       const between = this.#between(turn, from)
-      return between ? { parts: [between], isForeign: false } : 'marks'
+      if (between) return { parts: [between], isForeign: false }
     }
-    const opening = this.#opening(turn, first)
-    if (!opening) return 'marks'
-    return { parts: [{ start: opening.end, end: first.end }, ...others], isForeign: opening.isForeign }
+    const opening = first && this.#opening(turn, first)
+    if (opening) return { parts: [{ start: opening.end, end: first.end }, ...others], isForeign: opening.isForeign }
+    throw this.#unmaskable(turn, 'the conversation does not go on where its generation prompt begins')
   }
 
   /** Returns the text that a turn adds, for a template that does not loop over messages. */
@@ -391,7 +440,7 @@ export class ChatTurns {
       const other = new ChatTurns(this.#template, this.#marks, messages, this.#context, this.#where)
       other.#isFollowed = true
       const found = other.#answer(turn, 0)
-      const span = found === 'marks' ? undefined : found.parts.flatMap((part) => other.#ended(part, turn)).at(-1)
+      const span = found.parts.flatMap((part) => other.#ended(part, turn)).at(-1)
       return span && other.#text.slice(span.start, span.end)
     } catch (error) {
       if (error instanceof InputError) return undefined
@@ -419,21 +468,6 @@ export class ChatTurns {
       announcement.startsWith(this.#text.slice(mark.start, mark.end)) &&
       (isEnded || mark.end - mark.start > this.#sharedWithOthers(announcement))
     return isAssistants ? undefined : mark
-  }
-
-  /** Returns the stretches between the template's own marks, each with the token right after it. */
-  #marked(turn: number): AnswerSpan[] {
-    const spans: Span[] = []
-    let start = 0
-    for (const { text, generated } of this.#pieces) {
-      const end = start + text.length
-      if (generated && spans.at(-1)?.end === start) spans.at(-1)!.end = end
-      else if (generated) spans.push({ start, end })
-      start = end
-    }
-    if (spans.length === 0)
-      throw this.#unmaskable(turn, 'the conversation does not go on where its generation prompt begins')
-    return spans.flatMap((span) => this.#ended(span, turn))
   }
 
   /** Requires some line of the answer in the text: a template may leave out thinking, or all, but write nothing else instead. */

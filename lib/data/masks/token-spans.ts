@@ -10,15 +10,15 @@ const MAX_STRADDLING_TOKENS = 8
 /** Returns the spans that start inside a token. `spans` are in order. */
 export function straddledSpans(tokens: TokenPlaces, spans: readonly AnswerSpan[]): AnswerSpan[] {
   let at = 0
-  return spans.filter(({ start }) => {
+  return spans.filter(({ start, isMarked }) => {
     at = firstFrom(tokens, start, at)
-    return isStraddled(tokens, start, at)
+    return !isMarked && isStraddled(tokens, start, at)
   })
 }
 
 /**
  * Returns the tokens of each span. If a token straddles the start of an answer, the answer has the last tokens that it shares
- * with the encoding of its own text.
+ * with the encoding of its own text. A marked span has every token that overlaps it.
  * @param spans in order
  * @param alone ids of the text of each straddled span
  * @param addedIds tokens that may end an answer
@@ -35,9 +35,13 @@ export function tokenSpans(
   const { ids } = tokens
   let at = 0
   return spans.map((span) => {
-    const { start, end, isOpen } = span
+    const { start, end, isOpen, isMarked } = span
     at = firstFrom(tokens, start, at)
     const straddling = isStraddled(tokens, start, at) ? at - 1 : at
+    if (isMarked) {
+      at = firstFrom(tokens, end, at)
+      return { start: straddling, end: at }
+    }
     at = firstWhere(tokens, at, end, (token) => tokens.endOf(token) > end)
     const isCut = at < ids.length && tokens.startOf(at) < end
     const first = straddling < at && alone.has(span) ? at - sharedEnd(ids, at, alone.get(span)!) : straddling

@@ -14,6 +14,8 @@ export interface AnswerSpan extends Span {
   isOpen: boolean
   /** Its end is not the template's. */
   isAdded?: true
+  /** The template marks it: it has every token that overlaps it. */
+  isMarked?: true
 }
 
 /** A message in the text. */

@@ -1,6 +1,7 @@
 /** A compiled chat template. Renders conversations as transformers does. */
 import { InputError, UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
+import type { Marking } from './jinja/statements.js'
 import { acceptedForm, type Message } from './messages.js'
 import { type Piece, TemplateProgram } from './program.js'
 
@@ -77,13 +78,7 @@ export class CompiledTemplate {
   write(messages: readonly Message[], options: RenderOptions): Piece[] {
     const { addGenerationPrompt, tools, templateOptions } = options
     const { specialTokens, origin } = this.#definition
-    const program = tools ? this.#toolProgram : this.#program
-    if (!program) {
-      throw new UsageError(
-        'no-chat-template',
-        `${origin} has several chat templates and none named default, so none is for this conversation; name a template file (the option template).`,
-      )
-    }
+    const program = this.#programFor(options)
     try {
       const pieces = program.write(messages, {
         ...specialTokens,
@@ -101,6 +96,23 @@ export class CompiledTemplate {
         { cause },
       )
     }
+  }
+
+  /**
+   * Returns where the template for a conversation has `{% generation %}` marks.
+   * @throws UsageError `no-chat-template`
+   */
+  marking(context: TemplateContext): Marking {
+    return this.#programFor(context).marking
+  }
+
+  #programFor({ tools }: TemplateContext): TemplateProgram {
+    const program = tools ? this.#toolProgram : this.#program
+    if (program) return program
+    throw new UsageError(
+      'no-chat-template',
+      `${this.#definition.origin} has several chat templates and none named default, so none is for this conversation; name a template file (the option template).`,
+    )
   }
 }
 

@@ -1,21 +1,25 @@
 /** Jinja programs, as transformers runs them. */
 import { globals } from './jinja/globals.js'
 import { Output, type Piece, Scope } from './jinja/scope.js'
-import { parse, type Statement } from './jinja/statements.js'
+import { type Marking, type Program, parse } from './jinja/statements.js'
 import { toValue, type Value } from './jinja/values.js'
 
 export type { Piece } from './jinja/scope.js'
 
 /** A compiled template. */
 export class TemplateProgram {
-  readonly #run: Statement
+  readonly #program: Program
 
   /**
    * @param source Jinja
    * @throws Error that names the line and what was expected
    */
   constructor(source: string) {
-    this.#run = parse(source.replace(/\r\n?/g, '\n').replace(/\n$/, ''))
+    this.#program = parse(source.replace(/\r\n?/g, '\n').replace(/\n$/, ''))
+  }
+
+  get marking(): Marking {
+    return this.#program.marking
   }
 
   /**
@@ -29,7 +33,7 @@ export class TemplateProgram {
     for (const [name, value] of Object.entries(variables)) all.set(name, toValue(value))
     all.set('messages', values)
     const output = new Output(values)
-    this.#run(new Scope(output, all))
+    this.#program.run(new Scope(output, all))
     return output.pieces
   }
 }

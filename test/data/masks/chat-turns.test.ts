@@ -1,5 +1,6 @@
 /** Trained tokens under templates of the kinds that models ship, each reduced to a few words. */
 import { describe, expect, it } from 'vitest'
+import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 import { assistant, call, result, system, trainedOf, user } from './conversations.js'
 
 describe('T7 what stands before an announcement is not trained', () => {
@@ -143,16 +144,71 @@ describe('T7 templates that do not loop over messages', () => {
   })
 
   const unstable = written('{{ "<o>" if messages | length > 2 else "<e>" }}')
-  it('are otherwise masked by their marks', () => {
-    expect(trainedOf(unstable, messages).trained).toEqual(['a<o>'])
-    // The token that ends a turn is trained even if the marks leave it out.
-    const short = unstable.replace(/(\{\{ "<o>"[^}]*\}\})(\{% endgeneration %\})/, '$2$1')
-    expect(trainedOf(short, messages).trained).toEqual(['a<o>'])
-  })
-
-  it('are otherwise refused, with the ways out', () => {
+  it('are refused if that text is another one before the next turn, with the ways out', () => {
     expect(() => trainedOf(unstable.replaceAll(/\{% (end)?generation %\}/g, ''), messages)).toThrow(
       /^rows\.jsonl:3: .*messages\[1\].*trainOn: all.*the option template.*input_ids/,
     )
+  })
+})
+
+describe('a template with marks', () => {
+  const turn = (answer: string) =>
+    `{% for m in messages %}<s>{{ m.role }}\n{% if m.role == "assistant" %}${answer}{% else %}{{ m.content }}<e>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}`
+  const marked = (text: string) => `{% generation %}${text}{% endgeneration %}`
+  const think = '{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}'
+  const ended = '{{ m.content }}<e>{{ "\n" }}'
+  const messages = [user('q'), assistant('a', { reasoning: 'so' }), user('p'), assistant('b', { reasoning: 'hm' })]
+  const plain = { foreignOpenings: 0, openEnds: 0, addedEnds: 0, droppedReasoning: 0, silentTurns: 0 }
+
+  it('trains what it marks and nothing else, white space and all', () => {
+    expect(trainedOf(turn(think + marked(ended)), messages)).toMatchObject({ ...plain, trained: ['a<e>\n', 'b<e>\n'] })
+  })
+
+  it('may mark the last turn alone, or more than an answer', () => {
+    const last = `${think}{% if loop.last %}${marked(ended)}{% else %}${ended}{% endif %}`
+    expect(trainedOf(turn(last), messages)).toMatchObject({ ...plain, trained: ['b<e>\n'] })
+    const whole = `{% for m in messages %}${marked('<s>{{ m.role }}{{ m.content }}<e>')}{% endfor %}`
+    expect(trainedOf(whole, messages.slice(0, 2)).trained).toEqual(['<s>userq<e><s>assistanta<e>'])
+  })
+
+  it('may leave the end of a turn out, which is counted', () => {
+    const open = turn(`${think}${marked('{{ m.content }}')}<e>\n`)
+    expect(trainedOf(open, messages)).toMatchObject({ ...plain, trained: ['a', 'b'], openEnds: 2 })
+  })
+
+  it('trains tokens that are partly marked', () => {
+    const tokenizer = tokenizerOf({ special: ['<e>', '<s>'], pieces: ['>b', 'c!'] })
+    const template = turn(`>${marked('{{ m.content }}')}!<e>`)
+    const one = [user('q'), assistant('bac')]
+    expect(trainedOf(template, one, {}, tokenizer).trained).toEqual(['>bac!'])
+  })
+
+  it('counts what it leaves out, of all that it writes', () => {
+    const mute = turn(marked(ended))
+    expect(trainedOf(mute, messages)).toMatchObject({ ...plain, droppedReasoning: 2 })
+    const calls = [user('q'), assistant('', { tool_calls: [call('add')] })]
+    expect(trainedOf(mute, calls)).toMatchObject({ ...plain, trained: ['<e>\n'], droppedCalls: 1 })
+  })
+
+  it('trains nothing of a turn of weight 0', () => {
+    const weighed = messages.map((message, i) => (i === 1 ? { ...message, weight: 0 } : message))
+    expect(trainedOf(turn(marked(ended)), weighed).trained).toEqual(['b<e>\n'])
+    const numbered = `Q{{ messages[0].content }}${marked('{{ messages[1].content }}<e>')}`
+    expect(trainedOf(numbered, messages.slice(0, 2)).trained).toEqual(['a<e>'])
+    expect(() => trainedOf(numbered, weighed.slice(0, 2))).toThrow(
+      /^rows\.jsonl:3: .* marks stand in no loop .*weight 0/,
+    )
+  })
+
+  it('is refused where its marks are in text that may be changed', () => {
+    for (const hidden of [
+      `{% macro said(m) %}${marked(ended)}{% endmacro %}${turn('{{ said(m) }}')}`,
+      turn(`{% set said %}${marked(ended)}{% endset %}{{ said }}`),
+      turn(`{% filter upper %}${marked(ended)}{% endfilter %}`),
+    ]) {
+      expect(() => trainedOf(hidden, messages)).toThrow(
+        /^rows\.jsonl:3: .* marks stand in a macro, a filter or a set block/,
+      )
+    }
   })
 })

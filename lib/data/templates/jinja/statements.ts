@@ -11,17 +11,34 @@ export type Statement = (scope: Scope) => 'break' | 'continue' | undefined
 type Target = (value: Value, scope: Scope) => void
 
 /**
+ * Where a template has `{% generation %}` marks. Marks are hidden in a macro, a filter or a set block, whose text may be changed
+ * before it is written.
+ */
+export type Marking = 'none' | 'shown' | 'hidden'
+
+/** A compiled template. */
+export interface Program {
+  run: Statement
+  marking: Marking
+}
+
+/**
  * Compiles a template.
  * @param source a template whose lines end with `\n`
  * @throws Error that names the line and what was expected
  */
-export function parse(source: string): Statement {
-  return new Statements(new Tokens(source)).until([]).run
+export function parse(source: string): Program {
+  const statements = new Statements(new Tokens(source))
+  const { run } = statements.until([])
+  return { run, marking: statements.marking }
 }
 
 class Statements {
+  marking: Marking = 'none'
   readonly #expressions: Expressions
   readonly #tokens: Tokens
+  /** Number of blocks around the next statement whose text is not written at once. */
+  #captures = 0
 
   constructor(tokens: Tokens) {
     this.#tokens = tokens
@@ -57,6 +74,14 @@ class Statements {
     return this.until([end]).run
   }
 
+  /** Reads a block as `#block` does, whose text is a value. */
+  #captured(end: string): Statement {
+    this.#captures++
+    const body = this.#block(end)
+    this.#captures--
+    return body
+  }
+
   #statement(ends: readonly string[]): Statement {
     switch (this.#tokens.next.value) {
       case 'if':
@@ -74,11 +99,12 @@ class Statements {
       case 'filter': {
         this.#tokens.take()
         const change = this.#filters(this.#expressions.filter())
-        const body = this.#block('endfilter')
+        const body = this.#captured('endfilter')
         return writing((scope) => change(scope.captured(body), scope))
       }
       case 'generation': {
         this.#tokens.take()
+        if (this.marking !== 'hidden') this.marking = this.#captures > 0 ? 'hidden' : 'shown'
         const body = this.#block('endgeneration')
         return (scope) => scope.output.generating(() => body(scope.inner()))
       }
@@ -155,7 +181,7 @@ class Statements {
     }
     const change = this.#filters()
     if (!this.#tokens.is('%}')) throw this.#tokens.expected('= or %}')
-    const body = this.#block('endset')
+    const body = this.#captured('endset')
     return (scope) => {
       target(change(scope.captured(body), scope), scope)
       return undefined
@@ -207,7 +233,7 @@ class Statements {
 
   /** Reads a body up to its end tag and returns a maker of functions that return the body's output. */
   #callable(end: string, parameters = this.#parameters()): (scope: Scope) => Callable {
-    const body = this.#block(end)
+    const body = this.#captured(end)
     return (scope) => (args, keywords) => {
       const inner = scope.inner()
       for (const [i, { name, fallback }] of parameters.entries()) {
