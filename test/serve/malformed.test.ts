@@ -49,6 +49,7 @@ const sampling = {
   stop: ['a', 'b'],
   structured_outputs: { regex: 'a' },
   json_schema: null,
+  json_spacing: 'compact',
   grammar: '',
   bad_words: ['zz'],
   no_repeat_ngram_size: 3,
