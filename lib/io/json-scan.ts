@@ -45,7 +45,18 @@ export function nestsTooDeep(text: string): boolean {
   return false
 }
 
-const [QUOTE, BACKSLASH] = [0x22, 0x5c]
+/** Whether lists, objects and their keys are more than so many, which parsing makes objects of. */
+export function holdsMore(text: string, most: number): boolean {
+  let count = 0
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) i = endOfString(text, i)
+    else if ((code === OPEN_LIST || code === OPEN_OBJECT || code === COLON) && ++count > most) return true
+  }
+  return false
+}
+
+const [QUOTE, BACKSLASH, COLON] = [0x22, 0x5c, 0x3a]
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
 
 function endOfString(text: string, start: number): number {

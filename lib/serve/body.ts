@@ -2,7 +2,7 @@
 import { isObject } from '../common/arguments.js'
 import { MoraError } from '../common/errors.js'
 import { jsonIn, parseJson } from '../io/json.js'
-import { nestsTooDeep } from '../io/json-scan.js'
+import { holdsMore, nestsTooDeep } from '../io/json-scan.js'
 import { ApiError } from './api-error.js'
 
 /**
@@ -16,11 +16,19 @@ export async function readBody(request: Request, most: number): Promise<Record<s
   }
   const text = await readText(request, most)
   if (nestsTooDeep(text)) throw invalidJson('The body nests values too deeply.')
+  if (holdsMore(text, MOST_VALUES)) throw invalidJson(`The body has more than ${MOST_VALUES} lists, objects and keys.`)
   const value = jsonIn(text)
-  if (isObject(value)) return value
+  if (isObject(value)) {
+    if (Object.keys(value).length <= MOST_PARAMETERS) return value
+    throw invalidJson(`The body has more than ${MOST_PARAMETERS} parameters.`)
+  }
   if (value !== undefined) throw invalidJson('Expected a JSON object in the body.')
   throw invalidJson(text.length > MOST_EXPLAINED ? 'The body is not valid JSON.' : problemOf(text))
 }
+
+/** Most lists, objects and keys of a body. Numbers and texts are not counted. */
+const MOST_VALUES = 2 ** 18
+const MOST_PARAMETERS = 1024
 
 /** Most characters of a body in which the place of an error is looked for, which takes longer than parsing. */
 const MOST_EXPLAINED = 2 ** 18

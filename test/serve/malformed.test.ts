@@ -162,10 +162,12 @@ describe('a body with millions of values', () => {
   const CHAT = '/v1/chat/completions'
   const cases: [string, string, string, string][] = [
     ['ids', '/v1/completions', `{"prompt": [${repeated('1', 300_000)}, "a"]}`, 'prompt'],
+    ['lists', '/v1/completions', `{"prompt": [${repeated('[1]', 300_000)}]}`, 'null'],
+    ['parameters', CHAT, `{${Array.from({ length: 2000 }, (_, i) => `"k${i}":1`).join(',')}}`, 'null'],
     ['prompts', '/v1/completions', `{"n": 128, "prompt": [${repeated('[1]', 100_000)}]}`, 'null'],
     ['wrong messages', CHAT, `{"messages": [${repeated('1', 300_000)}]}`, 'messages'],
     ['messages without content', CHAT, `{"messages": [${repeated('{"role":"user"}', 16_000)}]}`, 'messages[0].content'],
-    ['parts', CHAT, `{"messages": [{"role": "user", "content": [${repeated('{}', 300_000)}]}]}`, 'messages[0].content'],
+    ['parts', CHAT, `{"messages": [{"role": "user", "content": [${repeated('{}', 200_000)}]}]}`, 'messages[0].content'],
     ['stop strings', CHAT, `{"messages": [], "stop": [${repeated('1', 300_000)}]}`, 'stop'],
     [
       'choices',
@@ -179,7 +181,7 @@ describe('a body with millions of values', () => {
       `{"messages": [], "logit_bias": {${Array.from({ length: 100_000 }, (_, i) => `"${i}":"x"`).join(',')}}}`,
       'logit_bias',
     ],
-    ['tools', CHAT, `{"messages": [{"role": "user", "content": "a"}], "tools": [${repeated('{}', 300_000)}]}`, 'tools'],
+    ['tools', CHAT, `{"messages": [{"role": "user", "content": "a"}], "tools": [${repeated('{}', 200_000)}]}`, 'tools'],
     ['an error at its end', CHAT, `{"messages": [${repeated('{"role":"user"}', 100_000)}`, 'null'],
   ]
   it.each(cases)('of %s is refused by the first that is wrong', async (_, path, body, param) => {
