@@ -9,6 +9,7 @@ import { type LimitedRow, limitRow, type TokenRow, windowsOf } from './long-rows
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import type { TurnTokens } from './masks/token-spans.js'
 import { isPredicted, joinedPieces } from './pieces.js'
+import { hasArrowNulls } from './rows/arrow-nulls.js'
 import { malformedRow } from './rows/check.js'
 import type { RelatedRow } from './rows/related.js'
 import type { LongRows } from './rows/row-length.js'
@@ -202,8 +203,10 @@ async function chatRow(
   checkRoles(messages, template, where, row.kind === 'messages' ? row.roleAt : undefined)
   const context = contextOf(row, options.context)
   const encoded = await conversation(messages, where, tokenizer, template, context, options)
-  if (!context.tools?.length || template.readsTools) return encoded
-  return { ...encoded, chat: { ...encoded.chat, droppedTools: 1 } }
+  const tools = context.tools ?? []
+  if (tools.length > 0 && !template.readsTools) return { ...encoded, chat: { ...encoded.chat, droppedTools: 1 } }
+  const arrowNulls = Number(hasArrowNulls(messages, tools))
+  return arrowNulls ? { ...encoded, chat: { ...encoded.chat, arrowNulls } } : encoded
 }
 
 async function conversation(

@@ -8,6 +8,8 @@ import { noCounts, type TurnCounts } from './masks/chat-turns.js'
 export interface ChatCounts extends TurnCounts {
   /** Conversations whose tools the template leaves out. */
   droppedTools: number
+  /** Conversations with nulls in schemas or calls of functions that only Arrow writes. */
+  arrowNulls: number
 }
 
 /** Counts of rows by their length. */
@@ -59,6 +61,7 @@ export const emptySummary = (): DataSummary => ({
   filtered: 0,
   ...noCounts(),
   droppedTools: 0,
+  arrowNulls: 0,
   first: {},
   trainedSpecialTokens: [],
 })
@@ -154,6 +157,7 @@ function chatNotes(summary: DataSummary): string[] {
     silentTurns,
     droppedMessages,
     droppedTools,
+    arrowNulls,
     first,
   } = summary
   const notes: [count: number, note: string][] = [
@@ -188,6 +192,10 @@ function chatNotes(summary: DataSummary): string[] {
     [
       droppedTools,
       `the chat template shows nothing of the tools of ${droppedTools} conversations (first: ${first.droppedTools}); name a template that knows tools (the option template).`,
+    ],
+    [
+      arrowNulls,
+      `schemas or calls of functions hold nulls in ${counted(arrowNulls, 'conversation')} (first: ${first.arrowNulls}), as Arrow writes them for keys that only other rows have, and the template prints them: give the data set as Parquet, or rows without these keys.`,
     ],
   ]
   return notes.filter(([count]) => count > 0).map(([, note]) => note)

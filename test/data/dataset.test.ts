@@ -106,6 +106,40 @@ describe('loadDataset', () => {
     expect(await of(`{{ tools | tojson }}${shown}`)).toEqual({ warnings: [], count: 0 })
   })
 
+  it('says once that schemas or calls hold nulls of Arrow', async () => {
+    const template = join(folder, 'nulls.jinja')
+    const call = '{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}'
+    await writeFile(template, `{{ tools | tojson }}{% for m in messages %}{{ m.content }}${call}<|im_end|>{% endfor %}`)
+    const rowOf = (parameters: object | null, given?: object) => ({
+      messages: [
+        { role: 'user', content: 'How many?' },
+        {
+          role: 'assistant',
+          content: 'six',
+          ...(given && { tool_calls: [{ type: 'function', function: { name: 'f', arguments: given } }] }),
+        },
+      ],
+      ...(parameters && { tools: [{ type: 'function', function: { name: 'f', parameters } }] }),
+    })
+    const city = { type: 'object', properties: { city: { type: 'string', default: null, enum: ['a', null] } } }
+    const notes = async (...rows: object[]) => {
+      const warnings: string[] = []
+      await loadDataset(rows, { tokenizer, template, onWarning: (message) => warnings.push(message) })
+      return warnings.filter((warning) => warning.includes('Arrow'))
+    }
+    expect(await notes(rowOf(city), rowOf(city, { city: null }), rowOf(city, { city: 'a' }))).toEqual([])
+    for (const row of [
+      rowOf({ ...city, additionalProperties: null }),
+      rowOf({ type: 'object', properties: { city: { type: 'string', items: null }, n: null } }),
+      rowOf(city, { city: 'a', n: null }),
+      rowOf(null, { city: 'a', n: null }),
+    ]) {
+      expect(await notes(rowOf(city), row, row), JSON.stringify(row)).toEqual([
+        expect.stringMatching(/nulls in 2 conversations \(first: row 2 of the rows given\), as Arrow .*as Parquet/),
+      ])
+    }
+  })
+
   it('passes tools to templates, also from a file, whose numbers keep their form', async () => {
     await writeFile(
       join(folder, 'tools.jinja'),

@@ -10,6 +10,7 @@ import { writeFully } from '../../io/atomic.js'
 import { readExactly } from '../../io/open.js'
 import type { DataRecord } from '../rows/record.js'
 import { decodeText } from './lines.js'
+import { exactValue, JsonText, plainValue } from './parquet-values.js'
 
 /** First bytes of every Parquet file. */
 export const PARQUET_SIGNATURE = Buffer.from('PAR1')
@@ -18,7 +19,7 @@ export const PARQUET_SIGNATURE = Buffer.from('PAR1')
 const MOST_ROWS_OF_A_BYTE = 8
 
 /**
- * Yields rows without null values, also in the structs of a nested column.
+ * Yields rows without null values, also in the structs of a nested column; values of a column of JSON keep theirs.
  *
  * @param name of the file, for errors
  * @throws InputError `malformed-parquet` with the rows that cannot be read, `invalid-utf8`
@@ -67,8 +68,9 @@ async function fileOf(handle: FileHandle, path: string): Promise<AsyncBuffer> {
 }
 
 async function* readGroups(file: AsyncBuffer, name: string): AsyncGenerator<DataRecord> {
-  const { parquetMetadataAsync } = await import('hyparquet')
+  const { parquetMetadataAsync, parquetSchema } = await import('hyparquet')
   const metadata = await orMalformed(name, () => parquetMetadataAsync(file, { geoparquet: false }))
+  const schema = await orMalformed(name, async () => parquetSchema(metadata))
   const total = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0)
   if (!(total <= MOST_ROWS_OF_A_BYTE * file.byteLength)) {
     throw new InputError(
@@ -85,7 +87,8 @@ async function* readGroups(file: AsyncBuffer, name: string): AsyncGenerator<Data
     for (let i = 0; i < rows; i++) {
       const row: Record<string, unknown> = {}
       for (const [column, values] of columns) row[column] = values.next().value
-      yield { value: plain(row), where: `${name}, row ${first + i + 1}` }
+      const exact = exactValue(row, schema) as Record<string, unknown>
+      yield { value: plainValue(exact), where: `${name}, row ${first + i + 1}`, exact }
     }
     first += rows
   }
@@ -112,7 +115,10 @@ async function readColumns(
     compressors,
     utf8: false,
     geoparquet: false,
-    parsers: { stringFromBytes: (bytes) => bytes && decodeText(bytes, where, false) },
+    parsers: {
+      stringFromBytes: (bytes) => bytes && decodeText(bytes, where, false),
+      jsonFromBytes: (bytes) => bytes && new JsonText(decodeText(bytes, where, false), where),
+    },
     onChunk: ({ columnName, columnData }) => {
       const known = pages.get(columnName)
       if (known) known.push(columnData)
@@ -144,31 +150,6 @@ async function checkColumns(file: AsyncBuffer, { schema }: FileMetaData, group: 
     const start = Number(meta.dictionary_page_offset || meta.data_page_offset)
     const bytes = await file.slice(start, start + Number(meta.total_compressed_size))
     checkColumn(bytes, meta, schema, compressors)
-  }
-}
-
-/**
- * Returns the value as JSON has it: numbers for 64-bit integers (text if a number is not exact), ISO 8601 times, no nulls in
- * objects.
- */
-function plain(value: unknown): unknown {
-  if (value === null || value === undefined) return null
-  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
-  if (typeof value !== 'object') return value
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
-  if (value instanceof Uint8Array) return textOrBytes(value)
-  if (Array.isArray(value)) return value.map(plain)
-  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<unknown>, plain)
-  const entries = Object.entries(value).map(([key, part]) => [key, plain(part)] as const)
-  return Object.fromEntries(entries.filter(([, part]) => part !== null))
-}
-
-/** Decodes bytes that are UTF-8, since old writers do not mark texts as such; images and sounds stay bytes. */
-function textOrBytes(bytes: Uint8Array): string | Uint8Array {
-  try {
-    return decodeText(bytes, '', false)
-  } catch {
-    return bytes
   }
 }
 

@@ -16,13 +16,13 @@ export class RowColumns {
   readonly #json: string | undefined
   /** Names of the row in small letters; made for rows with capitals, or if a name has them. */
   #small: ReadonlyMap<string, string> | undefined
-  #exact: Record<string, unknown> | null | undefined
+  #exact: Readonly<Record<string, unknown>> | null | undefined
 
   /**
    * A row that is itself a list is the column `messages`.
    * @throws InputError `malformed-row`
    */
-  constructor({ value, where, json }: DataRecord, ignored: ReadonlySet<string>) {
+  constructor({ value, where, json, exact }: DataRecord, ignored: ReadonlySet<string>) {
     const isList = Array.isArray(value) && value.length > 0 && value.every(isJsonObject)
     if (!isList && !isJsonObject(value)) {
       throw malformedRow(where, `expected an object of columns but received ${quoted(value)}`)
@@ -30,6 +30,7 @@ export class RowColumns {
     const row: Readonly<Record<string, unknown>> = isList ? { messages: value } : (value as Record<string, unknown>)
     this.where = where
     this.allNames = Object.keys(row)
+    this.#exact = exact
     this.#json = isList && json !== undefined ? `{"messages":${json}}` : json
     this.#values =
       ignored.size === 0 ? row : Object.fromEntries(Object.entries(row).filter(([name]) => !ignored.has(name)))

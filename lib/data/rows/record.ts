@@ -5,4 +5,6 @@ export interface DataRecord {
   where: string
   /** The JSON that it was read from, if it was JSON; only this shows how numbers are written. */
   json?: string
+  /** The row as `exactColumns` returns it, if it was read from a file that is not JSON and whose numbers have types. */
+  exact?: Readonly<Record<string, unknown>>
 }

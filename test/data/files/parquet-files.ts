@@ -14,6 +14,18 @@ const list = (name: string, element: SchemaElement[]): SchemaElement[] => [
   ...element,
 ]
 
+const group = (name: string, children: SchemaElement[][]): SchemaElement[] => [
+  { name, num_children: children.length, repetition_type: 'OPTIONAL' },
+  ...children.flat(),
+]
+const double = (name: string): SchemaElement => ({ name, type: 'DOUBLE', repetition_type: 'OPTIONAL' })
+const json = (name: string): SchemaElement => ({
+  name,
+  type: 'BYTE_ARRAY',
+  converted_type: 'JSON',
+  repetition_type: 'OPTIONAL',
+})
+
 /** Top-level columns by name, as pyarrow writes them. */
 const COLUMNS: Record<string, SchemaElement[]> = {
   text: [text('text')],
@@ -30,6 +42,15 @@ const COLUMNS: Record<string, SchemaElement[]> = {
   choices: list('choices', [text('element')]),
   answer: [{ name: 'answer', type: 'INT64', repetition_type: 'OPTIONAL' }],
   when: [{ name: 'when', type: 'INT64', converted_type: 'TIMESTAMP_MILLIS', repetition_type: 'OPTIONAL' }],
+  limits: group('limits', [
+    [double('least')],
+    [double('most')],
+    [{ name: 'count', type: 'INT64', repetition_type: 'OPTIONAL' }],
+    list('steps', [double('element')]),
+  ]),
+  half: [{ name: 'half', type: 'FLOAT', repetition_type: 'OPTIONAL' }],
+  tools: list('tools', [json('element')]),
+  chat_template_kwargs: [json('chat_template_kwargs')],
   picture: [{ name: 'picture', type: 'BYTE_ARRAY', repetition_type: 'OPTIONAL' }],
 }
 

@@ -7,6 +7,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findDataFiles } from '../../../lib/data/files/data-files.js'
 import { readRecords, recordsOf } from '../../../lib/data/files/readers.js'
 import { RowReading } from '../../../lib/data/rows/reading.js'
+import type { MessagesRow, TextRow } from '../../../lib/data/rows/rows.js'
+import { json } from '../../../lib/data/templates/jinja/text.js'
+import { toValue } from '../../../lib/data/templates/jinja/values.js'
 import { parquetBytes } from './parquet-files.js'
 import { collect, recordsOfFile, values } from './records.js'
 
@@ -70,6 +73,45 @@ describe('Parquet', () => {
       { answer: 3, when: '1970-01-01T00:00:00.000Z', picture: 'é', choices: ['a', null] },
       { answer: '1152921504606846977', picture: png },
     ])
+  })
+
+  it('keeps floats floats, and the nulls and numbers of columns of JSON', async () => {
+    const tool = { name: 'f', default: null, most: 1e21 }
+    const columns = {
+      prompt: ['a', 'b'],
+      completion: ['c', 'd'],
+      limits: [
+        { least: 2, most: 1e16, count: 2n ** 60n, steps: [1, null, 0.5] },
+        { least: null, most: -0, count: 2n, steps: null },
+      ],
+      half: [3, 0.5],
+      tools: [[tool], null],
+      chat_template_kwargs: [{ deep: null, n: 1 }, null],
+    }
+    const [first, second] = await read('floats.parquet', parquetBytes(columns))
+    expect(first!.value).toMatchObject({
+      limits: { least: 2, most: 1e16, count: '1152921504606846976', steps: [1, null, 0.5] },
+      tools: [tool],
+      chat_template_kwargs: { deep: null, n: 1 },
+    })
+    expect(second!.value).toEqual({ prompt: 'b', completion: 'd', limits: { most: -0, count: 2 }, half: 0.5 })
+    const row = new RowReading().training(first!) as MessagesRow
+    expect(json(toValue({ tools: row.tools, options: row.templateOptions }))).toBe(
+      '{"tools": [{"name": "f", "default": null, "most": 1e+21}], "options": {"deep": null, "n": 1}}',
+    )
+    const reading = new RowReading({ text: '{prompt} {limits.most} {limits.count} {half}' })
+    const texts = [first!, second!].map((record) => reading.training(record) as TextRow)
+    expect(texts.map(({ text }) => text)).toEqual(['a 1e+16 1152921504606846976 3.0', 'b -0.0 2 0.5'])
+  })
+
+  it('names the rows of a column of JSON that is not JSON', async () => {
+    const bytes = Buffer.from(
+      parquetBytes({ prompt: ['a'], chat_template_kwargs: [{ aaa: 1 }] }, { codec: 'UNCOMPRESSED' }),
+    )
+    bytes.write('?', bytes.indexOf('"aaa":') + 5)
+    await expect(read('json.parquet', bytes)).rejects.toThrow(
+      /^json\.parquet, rows 1 to 1 is not valid JSON: at line 1/,
+    )
   })
 
   it('reads every codec that the writer has a compressor for', async () => {
