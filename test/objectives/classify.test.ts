@@ -198,7 +198,7 @@ test.each<[string, object, string]>([
     { data: [...rows, { text: 'a', label: null }] },
     'label: expected a label, a text or a whole',
   ],
-  ['a column without labels', { data: [{ text: 'a' }] }, "text: 'COLUMN', label: 'COLUMN'"],
+  ['a column without labels', { data: [{ text: 'a' }] }, "text: 'text', label: 'COLUMN'"],
   ['one label only', { data: rows.slice(0, 3) }, 'All rows have the label good'],
   ['an unknown label', { labels: ['good', 'bad'] }, 'expected one of the labels good, bad but received "none"'],
   ['an unknown label of the evaluation', { evalData: [{ text: 'a', label: 'x' }] }, 'expected one of the labels bad'],

@@ -5,6 +5,7 @@ import { nestsTooDeep } from '../../io/json-scan.js'
 import type { ContentPart, Message } from '../templates/messages.js'
 import { malformedRow } from './check.js'
 import { exactJsonIn } from './exact-json.js'
+import { plainParts } from './parts.js'
 
 /** A message, and the place of its role in the row: `conversations[1].from`. */
 export interface Turn {
@@ -93,7 +94,15 @@ function turnsIn(value: unknown, exact: unknown, at: string, where: string): Tur
         roleAt: `${at}.${key}`,
       }))
   }
-  return [turnOf(value, isJsonObject(exact) ? exact : value, at, where)]
+  const own = plainParts(value)
+  const ownExact = isJsonObject(exact) ? plainParts(exact) : own
+  const turn = turnOf(own.message, ownExact.message, at, where)
+  const { content, tool_calls: calls } = turn.message
+  const isSaid = calls !== undefined || (Array.isArray(content) && content.length > 0)
+  return [
+    ...ownExact.results.map((result) => ({ ...turn, message: { ...turn.message, role: 'tool', content: result } })),
+    ...(isSaid || ownExact.results.length === 0 ? [turn] : []),
+  ]
 }
 
 function turnOf(
@@ -108,7 +117,7 @@ function turnOf(
     const what = roleKey in value ? `${at}.${roleKey}` : at
     throw malformedRow(where, `${what}: expected a role but received ${roleKey in value ? quoted(speaker) : 'none'}`)
   }
-  const { content, ...told } = partsTold(value[contentKey])
+  const { content, ...told } = partsTold(value[contentKey], exact[contentKey])
   const others = Object.entries(exact).filter(([key]) => !READ.has(key))
   const small = speaker.toLowerCase()
   const role = ROLES[small] ?? (USUAL.has(small) ? small : speaker)
@@ -137,14 +146,20 @@ function weightOf(value: Readonly<Record<string, unknown>>, at: string, where: s
   throw malformedRow(where, `${at}.${key}: expected 0 (not trained) or 1 but received ${quoted(value[key])}`)
 }
 
-/** Takes reasoning and calls out of the parts of a content (LLaMA-Factory), to where templates look for them. */
-function partsTold(content: unknown): { content: unknown; reasoning_content?: string; tool_calls?: unknown[] } {
+/** Takes reasoning and calls out of the parts of a content, to where templates look for them. */
+function partsTold(
+  content: unknown,
+  exact: unknown,
+): { content: unknown; reasoning_content?: string; tool_calls?: unknown[] } {
   if (!Array.isArray(content)) return { content }
-  const valuesOf = (type: string) =>
-    content.flatMap((part) =>
-      isJsonObject(part) && part.type === type && typeof part.value === 'string' ? [part.value] : [],
+  const partsOf = (type: string) =>
+    content.flatMap((part: unknown, i) =>
+      isJsonObject(part) && part.type === type
+        ? [Array.isArray(exact) && isJsonObject(exact[i]) ? exact[i] : part]
+        : [],
     )
-  const [reasoning, calls] = [valuesOf('reasoning'), valuesOf('tool_call').map(callsIn)]
+  const reasoning = partsOf('reasoning').flatMap(({ value }) => (typeof value === 'string' ? [value] : []))
+  const calls = partsOf('tool_call').map(callsOfPart)
   if (calls.some((call) => !call)) return { content }
   return {
     content: content.filter(
@@ -155,7 +170,12 @@ function partsTold(content: unknown): { content: unknown; reasoning_content?: st
   }
 }
 
-function contentOf(content: unknown, at: string, where: string): Message['content'] {
+/** Returns the calls of a part: JSON in its `value` (LLaMA-Factory), or its `name` and `arguments`. */
+function callsOfPart({ value, name, arguments: given }: Readonly<Record<string, unknown>>): unknown[] | undefined {
+  return typeof name === 'string' ? [callOf({ name, arguments: given ?? {} })] : callsIn(value)
+}
+
+export function contentOf(content: unknown, at: string, where: string): Message['content'] {
   if (content === null || typeof content === 'string') return content
   if (!Array.isArray(content)) {
     throw malformedRow(where, `${at}: expected a text or a list of parts but received ${quoted(content)}`)

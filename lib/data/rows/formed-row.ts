@@ -1,6 +1,8 @@
 /** A row whose columns are known by what they mean. */
 import { quoted } from '../../common/errors.js'
+import { shortened } from '../../common/printable.js'
 import { isJsonObject } from '../../io/json.js'
+import { adviceFor } from './advice.js'
 import { malformedRow } from './check.js'
 import type { RowColumns } from './columns.js'
 import type { TurnList } from './conversation.js'
@@ -12,6 +14,26 @@ import {
   TEMPLATE_OPTIONS,
   TOKEN_MASKS,
 } from './forms.js'
+
+/** Parts that tools for evaluation keep in an object: `{ "input": { "question": "…" } }`. */
+const WRAPPED = ['prompt', 'completion', 'answer', 'messages'] as const
+/** Characters of the names of keys that a message shows at most. */
+const MOST_NAMED = 200
+/** Objects within objects whose one key is read. */
+const MOST_WRAPPED = 4
+
+/** Whether an object is a message, or XTuner's question and answer. */
+const isMessage = (value: Readonly<Record<string, unknown>>): boolean =>
+  'role' in value || 'from' in value || ('input' in value && 'output' in value)
+
+/** Returns the name of what an object holds under its one key, or under `messages`. */
+function unwrapped(columns: RowColumns, name: string, depth = 0): string {
+  const value = columns.value(name)
+  if (!isJsonObject(value) || isMessage(value) || depth === MOST_WRAPPED) return name
+  const keys = Object.keys(value).filter((key) => value[key] !== null && value[key] !== undefined)
+  const key = keys.length === 1 ? keys[0]! : keys.find((key) => key === 'messages')
+  return key === undefined || key.includes('.') ? name : unwrapped(columns, `${name}.${key}`, depth + 1)
+}
 
 /** The columns of a row that a form fits, by their parts. Columns that are null count as absent. */
 export class FormedRow {
@@ -31,6 +53,10 @@ export class FormedRow {
     }
     for (const [part, names] of Object.entries(form.columns)) {
       this.#parts[part as RowPart] = names.map((name) => columns.find(name) ?? name)
+    }
+    for (const part of WRAPPED) {
+      const names = this.#parts[part]
+      if (names) this.#parts[part] = names.map((name) => unwrapped(columns, name))
     }
   }
 
@@ -112,6 +138,13 @@ export class FormedRow {
   list(part: RowPart): TurnList {
     const name = this.name(part)
     const [value, exact] = [this.columns.value(name), this.columns.exact(name)]
+    if (isJsonObject(value) && !isMessage(value)) {
+      const keys = shortened(Object.keys(value).join(', '), MOST_NAMED)
+      throw malformedRow(
+        this.where,
+        `${name}: expected a text or messages but received an object of ${keys || 'no keys'}; name what is read, as in ${adviceFor(this.columns, this.form)}`,
+      )
+    }
     if (isJsonObject(value)) return { value: [value], exact: [exact], column: name, where: this.where }
     return { value, exact, column: name, where: this.where }
   }

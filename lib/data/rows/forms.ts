@@ -174,7 +174,7 @@ export const ROW_FORMS: readonly RowForm[] = [
   },
   {
     name: 'messages',
-    madeFor: 'OpenAI, TRL, ms-swift, MLX',
+    madeFor: 'OpenAI, TRL, ms-swift, MLX, Bedrock',
     use: turns,
     columns: { messages: ['messages'] },
   },
@@ -278,9 +278,12 @@ export const ROW_FORMS: readonly RowForm[] = [
   pair('query-response', 'MetaMathQA, ms-swift', 'query', 'response'),
   pair('query-answer', 'queries and answers', 'query', 'answer'),
   pair('problem-answer', 'AIME', 'problem', 'answer'),
-  pair('input-output', 'inputs and outputs', 'input', 'output'),
+  pair('input-output', 'inputs and outputs, Phoenix', 'input', 'output'),
   pair('input-target', 'MAWPS', 'input', 'target'),
   pair('inputs-targets', 'FLAN, P3', 'inputs', 'targets'),
+  pair('inputs-outputs', 'LangSmith', 'inputs', 'outputs'),
+  pair('input-expected-output', 'Langfuse', 'input', 'expectedOutput'),
+  pair('input-expected', 'Braintrust', 'input', 'expected'),
   adaptllmText('input-labels', 'label.0'),
   adaptllmText('input-label', 'label'),
   pair('context-response', 'counselling dialogues', 'context', 'response'),
@@ -293,9 +296,16 @@ export const ROW_FORMS: readonly RowForm[] = [
   },
   {
     name: 'conversation',
-    madeFor: 'LMSYS, XTuner',
+    madeFor: 'LMSYS, XTuner, Azure',
     use: turns,
     columns: { messages: ['conversation'] },
+  },
+  {
+    name: 'contents',
+    madeFor: 'Vertex AI',
+    use: turns,
+    columns: { messages: ['contents'] },
+    optional: { system: ['systemInstruction', 'system_instruction'] },
   },
   preference('preference-tokens', 'already tokenised pairs (TRL)', {
     prompt: ['prompt_ids'],
@@ -384,8 +394,8 @@ export interface UnreadColumns {
   readonly besideText?: boolean
   /** What the rows are with such a column. */
   readonly meaning: string
-  /** What to do about it other than to ignore the column. */
-  readonly way?: string
+  /** How the rows can be read other than without the column: with it after the prompt, with the preferred answers or with an answer alone. */
+  readonly way?: 'input' | 'preferred' | 'answer'
 }
 
 const isList = (value: unknown): boolean => typeof value === 'object' && Object.keys(value ?? {}).length > 0
@@ -399,7 +409,7 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     matters: isPresent,
     besideText: true,
     meaning: 'preferences, which objectives such as dpo take (the option objective: dpo)',
-    way: "train the preferred answers alone (the option columns: { prompt: 'prompt', completion: 'chosen' })",
+    way: 'preferred',
   },
   {
     columns: ['label', 'kto_tag'],
@@ -419,13 +429,13 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     purposes: ['training', 'question'],
     matters: isList,
     meaning: 'multiple-choice questions, which mora eval --task choices measures',
-    way: "name what is trained (the option columns: { prompt: 'question', completion: 'answer' })",
+    way: 'answer',
   },
   {
     columns: ['context', 'passage'],
     purposes: ['training', 'pairs', 'judged', 'labelled', 'related', 'prompt', 'question', 'choices'],
     matters: isPresent,
     meaning: 'questions about a passage',
-    way: "put it after the prompt (the option columns: { prompt: 'question', input: 'context', completion: 'answer' })",
+    way: 'input',
   },
 ]

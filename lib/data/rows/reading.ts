@@ -3,10 +3,12 @@ import { z } from 'zod'
 import { aText, expecting, listOfTexts } from '../../common/arguments.js'
 import { quoted, UsageError } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
+import { suggestion, wayToRead } from './advice.js'
 import { judgedRow, labelledRow, pairRow } from './answers.js'
 import { malformedRow } from './check.js'
 import { type ChoiceRow, choicesOf } from './choices.js'
 import { RowColumns } from './columns.js'
+import { foreignRow } from './foreign-rows.js'
 import { FormedRow } from './formed-row.js'
 import {
   COLUMN_NAMES,
@@ -198,14 +200,16 @@ export class RowReading {
       return new FormedRow(this.#named, columns)
     }
     const { form, unread } = this.#knownForm(columns, purpose)
-    refuseUnread(columns, unread)
+    const foreign = form ? undefined : foreignRow(columns)
+    if (foreign !== undefined) throw malformedRow(columns.where, foreign)
+    refuseUnread(columns, { form, unread }, purpose)
     if (form) return new FormedRow(form, columns)
     const known = columns.names.join(', ')
     throw malformedRow(
       columns.where,
       known === ''
         ? 'the row has no columns'
-        : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; say what they are, as in the option columns: { ${suggestion(columns, purpose)} }`,
+        : `no form of rows has the columns ${shortened(known, MOST_NAMED)}; ${objectiveOf(columns, purpose) ?? suggestion(columns, purpose)}`,
     )
   }
 
@@ -277,12 +281,23 @@ function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpos
 
 const MULTIPLE_CHOICE = UNREAD_COLUMNS.find(({ columns }) => columns.includes('choices'))!
 
+/** Objectives by the purpose that their rows are read for. */
+const OBJECTIVES = { pairs: 'dpo', judged: 'kto', labelled: 'classify', related: 'embed' } as const
+
+/** Says which objective takes rows that cannot be trained as examples; undefined if none does. */
+function objectiveOf(columns: RowColumns, purpose: Purpose): string | undefined {
+  if (purpose !== 'training') return undefined
+  const found = Object.entries(OBJECTIVES).find(([other]) => knownForm(columns, other as Purpose).form)
+  return found && `the objective ${found[1]} takes them (the option objective: ${found[1]})`
+}
+
 /** Refuses rows with a column that gives them a meaning for which they are not read. */
-function refuseUnread(columns: RowColumns, unread: KnownForm['unread']): void {
+function refuseUnread(columns: RowColumns, { form, unread }: KnownForm, purpose: Purpose): void {
   for (const { names, unread: one, isRefused } of unread) {
     const found = isRefused ? names : names.filter((name) => one.matters(columns.value(name)))
     if (found.length === 0) continue
-    const { meaning, way } = one
+    const { meaning } = one
+    const way = wayToRead(one, { found, columns, form, purpose })
     const them = found.length === 1 ? ['column', 'makes', 'it'] : ['columns', 'make', 'them']
     throw malformedRow(
       columns.where,
@@ -346,25 +361,4 @@ function requireNamed(form: RowForm, columns: RowColumns, purpose: Purpose): voi
     columns.where,
     `columns names ${Object.keys(form.columns).join(', ')}, and this needs ${NEEDED[purpose]}`,
   )
-}
-
-const ASKS =
-  /^(prompts?|questions?|q|query|instructions?|problems?|inputs?|user|human|title|source|goal|request|ask\w*|post)$/i
-const ANSWERS =
-  /^(completions?|answers?|a|responses?|outputs?|solutions?|targets?|repl(y|ies)|assistant|gpt|result|summary|label|correct)$/i
-
-/** Returns the columns that probably fit a row, as the option names them. */
-function suggestion(columns: RowColumns, purpose: Purpose): string {
-  const { names } = columns
-  if (purpose === 'choices') return "question: 'COLUMN', choices: 'COLUMN', answer: 'COLUMN'"
-  if (purpose === 'pairs') return "prompt: 'COLUMN', chosen: 'COLUMN', rejected: 'COLUMN'"
-  if (purpose === 'related') return "anchor: 'COLUMN', positive: 'COLUMN'"
-  if (purpose === 'labelled') return "text: 'COLUMN', label: 'COLUMN'"
-  if (purpose === 'judged') return "prompt: 'COLUMN', completion: 'COLUMN', label: 'COLUMN'"
-  const texts = names.filter((name) => ['string', 'number'].includes(typeof columns.value(name)))
-  if (purpose === 'training' && texts.length === 1) return `text: '${texts[0]}'`
-  const asked = texts.find((name) => ASKS.test(name)) ?? texts[0] ?? 'COLUMN'
-  const rest = texts.filter((name) => name !== asked)
-  const answered = rest.find((name) => ANSWERS.test(name)) ?? rest.at(-1) ?? 'COLUMN'
-  return `prompt: '${asked}', ${purpose === 'training' ? 'completion' : 'answer'}: '${answered}'`
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { isJsonObject } from '../../io/json.js'
 import { type Message, textsOf } from '../templates/messages.js'
 import { checked, malformedRow } from './check.js'
-import { historyTurns, type Turn, turnsOf } from './conversation.js'
+import { contentOf, historyTurns, type Turn, turnsOf } from './conversation.js'
 import { exactJsonIn } from './exact-json.js'
 import type { FormedRow } from './formed-row.js'
 import { TEMPLATE_OPTIONS, TOKEN_MASKS } from './forms.js'
@@ -175,16 +175,23 @@ function promptTurns(row: FormedRow): Turn[] {
 
 /** Returns turns after the system's message and the history of a row, unless they begin with a system's message themselves. */
 export function opening(row: FormedRow, turns: readonly Turn[]): Turn[] {
-  const system = row.has('system') ? row.text('system') : ''
+  const system = row.has('system') ? systemContent(row) : ''
   const history = row.has('history') ? historyTurns(row.list('history')) : []
   const all = [...history, ...turns]
-  if (system === '' || all[0]?.message.role === 'system') return all
+  if (system.length === 0 || all[0]?.message.role === 'system') return all
   return [{ message: { role: 'system', content: system }, roleAt: row.name('system') }, ...all]
+}
+
+/** Returns what the system says: a text, or the parts of a list or of Vertex's message. */
+function systemContent(row: FormedRow): NonNullable<Message['content']> {
+  const value = row.value('system')
+  const parts = isJsonObject(value) ? (value.parts ?? value.content) : value
+  return Array.isArray(parts) ? (contentOf(parts, row.name('system'), row.where) ?? '') : row.text('system')
 }
 
 /** Returns the prompt, with the input after an empty line. */
 function promptText(row: FormedRow): string {
-  const input = row.has('input') ? row.text('input') : ''
+  const input = row.has('input') ? row.lines('input') : ''
   return input === '' ? row.text('prompt') : `${row.text('prompt')}\n\n${input}`
 }
 
@@ -198,14 +205,19 @@ function context(row: FormedRow): Pick<MessagesRow, 'tools' | 'templateOptions'>
   return { ...(tools && { tools }), ...(templateOptions && { templateOptions }) }
 }
 
-/** Returns schemas of functions: a list, or JSON of one; those of OpenAI's older `functions` in today's form. */
+/** Returns schemas of functions: a list, or JSON of one; those of OpenAI's older `functions` and of Vertex in today's form. */
 function toolsOf(row: FormedRow): unknown[] | undefined {
   const value = row.value('tools')
   if (typeof value === 'string' && value.trim() === '') return undefined
   const tools = typeof value === 'string' ? parsedTools(value) : row.columns.exact(row.name('tools'))
   if (!Array.isArray(tools))
     throw malformedRow(row.where, `${row.name('tools')}: expected a list of schemas, or JSON of one`)
-  return row.name('tools') === 'functions' ? tools.map((tool) => ({ type: 'function', function: tool })) : tools
+  const ofFunction = (tool: unknown) => ({ type: 'function', function: tool })
+  if (row.name('tools') === 'functions') return tools.map(ofFunction)
+  return tools.flatMap((tool: unknown) => {
+    const listed = isJsonObject(tool) ? (tool.functionDeclarations ?? tool.function_declarations) : undefined
+    return Array.isArray(listed) ? listed.map(ofFunction) : [tool]
+  })
 }
 
 /** Parses a JSON list of schemas; undefined for anything else. */

@@ -82,6 +82,159 @@ describe('turns of data sets', () => {
     ])
   })
 
+  it.each([
+    [
+      'Anthropic',
+      { type: 'tool_use', id: 'toolu_1', name: 'weather', input: { city: 'Rome' } },
+      {
+        role: 'user',
+        content: [{ type: 'tool_result', tool_use_id: 'toolu_1', content: [{ type: 'text', text: 'Sun.' }] }],
+      },
+    ],
+    [
+      'Azure',
+      { type: 'tool_call', tool_call_id: 'call_1', name: 'weather', arguments: { city: 'Rome' } },
+      { role: 'tool', content: [{ type: 'tool_result', tool_result: 'Sun.' }] },
+    ],
+    [
+      'Bedrock',
+      { toolUse: { toolUseId: 't1', name: 'weather', input: { city: 'Rome' } } },
+      { role: 'user', content: [{ toolResult: { toolUseId: 't1', content: [{ text: 'Sun.' }] } }] },
+    ],
+  ])('have the calls and results of %s, which are parts', (_, part, result) => {
+    const list = [
+      { role: 'user', content: [{ text: 'Weather?' }] },
+      { role: 'assistant', content: [{ text: 'I look.' }, part] },
+      result,
+      { role: 'assistant', content: [{ text: 'It is sunny.' }] },
+    ]
+    const text = (text: string) => [{ type: 'text', text }]
+    expect(messages(list)).toEqual([
+      { role: 'user', content: text('Weather?') },
+      { role: 'assistant', content: text('I look.'), tool_calls: [call('weather')] },
+      { role: 'tool', content: 'Sun.' },
+      { role: 'assistant', content: text('It is sunny.') },
+    ])
+  })
+
+  it('have several results beside what a user says, and objects as JSON with numbers as they are written', () => {
+    const content = [
+      { type: 'tool_result', tool_result: { degrees: 2.0 } },
+      { type: 'tool_result', content: [{ json: { a: 1 } }, { text: 'b' }] },
+      { type: 'tool_result' },
+      { type: 'text', text: 'And tomorrow?' },
+    ]
+    const value = [{ role: 'user', content }]
+    const exact = [
+      { role: 'user', content: [{ type: 'tool_result', tool_result: { degrees: Object(2) } }, ...content.slice(1)] },
+    ]
+    expect(turnsOf({ value, exact, column: 'messages', where: 'rows.jsonl:3' })).toMatchObject([
+      { message: { role: 'tool', content: '{"degrees": 2.0}' } },
+      { message: { role: 'tool', content: '{"a": 1}\nb' } },
+      { message: { role: 'tool', content: '' } },
+      { message: { role: 'user', content: [{ type: 'text', text: 'And tomorrow?' }] } },
+    ])
+  })
+
+  it.each<[tool: string, row: object, expected: object]>([
+    [
+      'Bedrock',
+      {
+        schemaVersion: 'bedrock-conversation-2024',
+        system: [{ text: 'Be brief.' }],
+        messages: [
+          { role: 'user', content: [{ text: 'a' }] },
+          { role: 'assistant', content: [{ text: 'b' }] },
+        ],
+      },
+      {
+        messages: [
+          { role: 'system', content: [{ type: 'text', text: 'Be brief.' }] },
+          { role: 'user' },
+          { role: 'assistant' },
+        ],
+      },
+    ],
+    [
+      'Vertex AI',
+      {
+        systemInstruction: { role: 'system', parts: [{ text: 'Be brief.' }] },
+        contents: [
+          { role: 'user', parts: [{ text: 'Weather?' }] },
+          { role: 'model', parts: [{ functionCall: { name: 'weather', args: { city: 'Rome' } } }] },
+          { role: 'user', parts: [{ functionResponse: { name: 'weather', response: { sky: 'clear' } } }] },
+          { role: 'model', parts: [{ text: 'It is sunny.' }] },
+        ],
+        tools: [{ functionDeclarations: [{ name: 'weather' }] }],
+      },
+      {
+        messages: [
+          { role: 'system', content: [{ type: 'text', text: 'Be brief.' }] },
+          { role: 'user', content: [{ type: 'text', text: 'Weather?' }] },
+          { role: 'assistant', tool_calls: [call('weather')] },
+          { role: 'tool', content: '{"sky": "clear"}' },
+          { role: 'assistant', content: [{ type: 'text', text: 'It is sunny.' }] },
+        ],
+        tools: [{ type: 'function', function: { name: 'weather' } }],
+      },
+    ],
+    [
+      'Azure',
+      {
+        conversation: {
+          messages: [
+            { role: 'user', content: 'a' },
+            { role: 'assistant', content: 'b' },
+          ],
+          context: 'c',
+        },
+      },
+      {
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', content: 'b' },
+        ],
+      },
+    ],
+    [
+      'Phoenix',
+      { input: { question: 'a' }, output: { answer: 4 } },
+      { kind: 'completion', prompt: 'a', completion: '4' },
+    ],
+    ['LangSmith', { inputs: { text: 'a' }, outputs: { output: { text: 'b' } } }, { prompt: 'a', completion: 'b' }],
+    [
+      "LangSmith's chats",
+      {
+        inputs: { messages: [{ role: 'user', content: 'a' }], n: 3 },
+        outputs: { message: { role: 'assistant', content: 'b' } },
+      },
+      {
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', content: 'b' },
+        ],
+      },
+    ],
+    [
+      'Langfuse',
+      { id: 'i1', input: { q: 'a' }, expectedOutput: { a: 'b' }, metadata: null },
+      { prompt: 'a', completion: 'b' },
+    ],
+    ['Braintrust', { id: 'i1', input: 'a', expected: 'b', tags: ['t'] }, { prompt: 'a', completion: 'b' }],
+  ])('are in the rows of %s', (_, value, expected) => {
+    expect(new RowReading().training({ value, where: 'rows.jsonl:3' })).toMatchObject(expected)
+  })
+
+  it('are refused as objects of several texts, with the names of their keys', () => {
+    const value = { input: { question: 'a', context: 'c' }, output: { answer: 'b' } }
+    const reading = (columns?: Record<string, string>) =>
+      new RowReading({ columns }).training({ value, where: 'row 1' })
+    expect(() => reading()).toThrow(
+      "row 1: input: expected a text or messages but received an object of question, context; name what is read, as in the option columns: { prompt: 'input.question', completion: 'output.answer' }.",
+    )
+    expect(reading({ prompt: 'input.question', completion: 'output.answer' })).toMatchObject({ prompt: 'a' })
+  })
+
   it('that call nothing keep what they say', () => {
     expect(messages([{ from: 'function_call', value: 'weather("Rome")' }])).toEqual([
       { role: 'assistant', content: 'weather("Rome")' },

@@ -83,16 +83,149 @@ describe('the option columns', () => {
     expect(() => ask({ q: 'x' }, { columns: { text: 'q' } })).toThrow(/needs prompt and answer/)
     expect(() => new RowReading({ columns: { prmpt: 'q' } })).toThrow(/Expected parts of a row .* but received "prmpt"/)
   })
+})
+
+describe('advice names columns that are sure, else COLUMN', () => {
+  const proposed = (purpose: 'training' | 'pairs' | 'labelled' | 'judged', value: object): string => {
+    const rows = purpose === 'training' ? undefined : purpose
+    try {
+      new RowReading({ rows }).wanted(record(value))
+    } catch (error) {
+      return [...(error as Error).message.matchAll(/the option columns: \{ ([^}]*) \}/g)]
+        .map(([, parts]) => parts!.replaceAll("'", ''))
+        .join(' | ')
+    }
+    return 'read'
+  }
+  const chat = [
+    { role: 'user', content: 'Hi' },
+    { role: 'assistant', content: 'Hello' },
+  ]
+
+  it.each<[proposal: string, row: object]>([
+    ['prompt: q, completion: a', { q: 'x', a: 'y' }],
+    ['prompt: COLUMN, completion: reply', { id: 3, title: 'x', reply: 'y' }],
+    ['text: body', { body: 'x', list: [1] }],
+    ['prompt: COLUMN, completion: COLUMN', { x: 'a', y: 'b', z: 'c' }],
+    ['prompt: question, completion: COLUMN', { source: 'exam 3', question: 'x', difficulty: 'hard', split: 'dev' }],
+    ['prompt: COLUMN, completion: COLUMN', { English: 'x', Dholuo: 'y', Category: 'z' }],
+    [
+      'prompt: COLUMN, completion: COLUMN',
+      { id: 'x', url: 'https://a.b/c', score: '4', date: '2026-01-02', lang: 'en' },
+    ],
+    [
+      'prompt: question, completion: answer_text',
+      { question_id: 'q', question: 'x', answer_text: 'y', answer_id: 'z' },
+    ],
+    ['prompt: user_prompt, completion: model_output', { user_prompt: 'x', model_output: 'y', prompt_hash: 'ab' }],
+    ['prompt: question, completion: COLUMN', { question: 'x', answer_url: 'y', answer_type: 'z', num_answers: '3' }],
+    ['prompt: query, completion: COLUMN', { query: 'x', response_model: 'gpt', response_time: '3 s', tags: 'a, b' }],
+    ['prompt: question, completion: COLUMN', { question: 'x', model_response: 'https://a.b/c.pdf' }],
+    ['prompt: question, completion: COLUMN', { question: 'x', output: '6f1ed002ab5595859014ebf0951522d9' }],
+    ['prompt: problem_text, completion: final_answer', { problem_text: 'x', final_answer: 4, label: 'hard' }],
+    ['prompt: source, completion: target', { source: 'x', target: 'y', domain: 'news' }],
+    ['prompt: human, completion: assistant', { human: 'x', assistant: 'y', timestamp: '2026-01-02T03:04:05Z' }],
+    ['prompt: COLUMN, completion: COLUMN', { new_question: 'y', old_question: 'z' }],
+    ['prompt: question, completion: COLUMN', { question: 'x', negative_question: 'y' }],
+    ['prompt: instruction, input: input, completion: reply', { instruction: 'x', input: 'y', reply: 'z' }],
+    ['prompt: COLUMN, completion: COLUMN', { title: 'x', author: 'y', model: 'gpt', license: 'mit' }],
+    ['prompt: COLUMN, completion: summary', { title: 'x', summary: 'y', published: '2026-01-02' }],
+    ['text: lyrics', { lyrics: 'one two three four' }],
+    ['prompt: COLUMN, completion: COLUMN', { key: 'abc' }],
+    ['messages: dialog', { id: 'a', dialog: chat }],
+    ['messages: body.messages', { custom_id: 'a', url: '/v1', body: { model: 'm', messages: chat } }],
+    [
+      'prompt: COLUMN, completion: COLUMN',
+      { custom_id: 'a', method: 'POST', url: '/v1', body: { messages: chat.slice(0, 1) } },
+    ],
+    [
+      'prompt: input.question, completion: output.answer',
+      { input: { question: 'x', context: 'c' }, output: { answer: 'y' } },
+    ],
+    [
+      'prompt: prompt, chosen: chosen_response, rejected: rejected_response | prompt: prompt, completion: COLUMN',
+      { prompt: 'x', chosen_response: 'y', rejected_response: 'z' },
+    ],
+    [
+      'prompt: prompt, chosen: COLUMN, rejected: COLUMN | prompt: prompt, completion: COLUMN',
+      { prompt: 'x', response_0: 'y', response_1: 'z', better_response_id: 'a' },
+    ],
+    [
+      'prompt: prompt, chosen: true_response, rejected: COLUMN | prompt: prompt, completion: COLUMN',
+      { prompt: 'x', true_response: 'y', model_response: 'z' },
+    ],
+    [
+      'prompt: question, chosen: gold_answer, rejected: wrong_answer | prompt: question, completion: COLUMN',
+      { question_1: 'x', question: 'x', wrong_answer: 'z', gold_answer: 'y' },
+    ],
+    [
+      'prompt: input, chosen: COLUMN, rejected: COLUMN | prompt: input, completion: COLUMN',
+      { input: 'x', actual_output: 'y', expected_output: 'z' },
+    ],
+    [
+      'prompt: query, input: context, completion: response',
+      { query: 'x', context: 'c', response: 'y', ground_truth: 'z' },
+    ],
+    [
+      'prompt: input, input: context, completion: COLUMN',
+      { input: 'x', actual_output: 'y', expected_output: 'z', retrieval_context: ['r'], context: ['c'] },
+    ],
+    ['prompt: COLUMN, input: passage, completion: COLUMN', { Frage: 'x', passage: 'p', Antwort: 'y' }],
+    ['prompt: instruction, completion: chosen', { instruction: 'x', chosen: 'y', rejected: 'z' }],
+    ['messages: chosen', { chosen: chat, rejected: chat }],
+    ['text: chosen', { chosen: 'Human: x', rejected: 'Human: y' }],
+    ['prompt: query, completion: COLUMN', { query: 'x', options: ['y', 'z'], answer: 'A' }],
+    ['prompt: query, completion: answer', { query: 'x', options: ['y', 'z'], answer: 'z' }],
+  ])('%s', (proposal, row) => {
+    expect(proposed('training', row)).toBe(proposal)
+  })
+
+  it.each<[proposal: string, purpose: 'pairs' | 'labelled' | 'judged', row: object]>([
+    [
+      'prompt: prompt, chosen: chosen_response, rejected: rejected_response',
+      'pairs',
+      { prompt: 'x', chosen_response: 'y', rejected_response: 'z' },
+    ],
+    [
+      'prompt: question, chosen: COLUMN, rejected: COLUMN',
+      'pairs',
+      { qid: 'a', question: 'x', response_j: 'y', response_k: 'z' },
+    ],
+    [
+      'prompt: prompt, chosen: COLUMN, rejected: non_preferred_answer',
+      'pairs',
+      { prompt: 'x', good_answer: 'u', preferred_answer: 'y', non_preferred_answer: 'z' },
+    ],
+    ['prompt: prompt, completion: response, label: COLUMN', 'judged', { prompt: 'x', response: 'y', rating: 'good' }],
+    ['text: review, label: label', 'labelled', { id: 'a', review: 'x', label: 'y' }],
+    ['text: COLUMN, label: COLUMN', 'labelled', { headline: 'x', category: 'y' }],
+  ])('%s of %s', (proposal, purpose, row) => {
+    expect(proposed(purpose, row)).toBe(proposal)
+  })
 
   it.each([
-    [{ q: 'x', a: 'y' }, "prompt: 'q', completion: 'a'"],
-    [{ id: 3, title: 'x', reply: 'y' }, "prompt: 'title', completion: 'reply'"],
-    [{ body: 'x', list: [1] }, "text: 'body'"],
-    [{ x: 'a', y: 'b', z: 'c' }, "prompt: 'x', completion: 'z'"],
-  ])('is proposed for unknown columns: %j', (value, proposal) => {
-    expect(() => train(value)).toThrow(
-      `no form of rows has the columns ${Object.keys(value).join(', ')}; say what they are, as in the option columns: { ${proposal} }`,
-    )
+    [{ anchor: 'x', positive: 'y' }, /the objective embed takes them \(the option objective: embed\)/],
+    [{ sentence: 'x', label: 1 }, /the objective classify takes them/],
+    [
+      { question_id: 81, answer_id: 'a', model_id: 'm', choices: [{ index: 0, turns: ['x'] }], tstamp: 1 },
+      /answers of a model for a judge .* join both by question_id/,
+    ],
+    [
+      { id: 1, annotations: [{ id: 2, result: [] }], data: { text: 'x' }, meta: {} },
+      /export of Label Studio .* JSON-MIN or CSV/,
+    ],
+  ])('or the objective or program that the row is for: %j', (row, message) => {
+    expect(() => train(row)).toThrow(message)
+  })
+
+  it('is a way that works', () => {
+    const row = { query: 'x', context: ['c', 'd'], response: 'y' }
+    expect(train(row, { columns: { prompt: 'query', input: 'context', completion: 'response' } })).toEqual({
+      kind: 'completion',
+      prompt: 'x\n\nc\nd',
+      completion: 'y',
+    })
+    expect(() => choose({ question_id: 1, choices: [{ turns: ['x'] }] })).toThrow(/answers of a model for a judge/)
   })
 })
 
@@ -293,7 +426,7 @@ describe('multiple-choice questions', () => {
       /answer: expected an index from 0 to 1 or a letter from A to B/,
     ],
     [{ question: 'q', choices: { text: ['x', 'y'], label: ['1', '2'] }, answerKey: '3' }, /one of the labels 1, 2/],
-    [{ question: 'q', answer: 'z' }, /the columns question, answer; .* question: .COLUMN., choices: /],
+    [{ question: 'q', answer: 'z' }, /the columns question, answer; .* question: 'question', choices: 'COLUMN', /],
   ])('that are malformed name the row: %j', (value, message) => {
     expect(() => choose(value)).toThrow(message)
   })

@@ -125,11 +125,11 @@ describe('rows to train', () => {
     [[1, 2], /train\.jsonl:12: expected an object of columns but received \[1,2\]/],
     [
       { question: 'x' },
-      /train\.jsonl:12: no form of rows has the columns question; say what they are, as in the option columns: { text: 'question' }/,
+      /train\.jsonl:12: no form of rows has the columns question; say what they are, as in the option columns: { prompt: 'question', completion: 'COLUMN' }/,
     ],
     [
       { prompt: 'x' },
-      /train\.jsonl:12: no form of rows has the columns prompt; .*the option columns: { text: 'prompt' }/,
+      /train\.jsonl:12: no form of rows has the columns prompt; .*the option columns: { prompt: 'prompt', completion: 'COLUMN' }/,
     ],
     [{ messages: [{ role: 'user', content: 4 }] }, /train\.jsonl:12: messages\[0\]\.content/],
     [
