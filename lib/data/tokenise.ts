@@ -3,10 +3,9 @@ import { about, InputError } from '../common/errors.js'
 import { isTooLarge } from '../common/foreign-errors.js'
 import { LoopTurn } from '../common/loop-turn.js'
 import { mapAhead } from '../common/task-limit.js'
-import { isJsonObject } from '../io/json.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
 import { type RowReading, SourceAccount } from './rows/reading.js'
-import type { DataRecord } from './rows/record.js'
+import { charactersOf, type DataRecord } from './rows/record.js'
 import { chosenRecord, type RowChoices } from './rows/row-choices.js'
 import type { OpenSource } from './sources/open.js'
 import { SpecialTargets } from './special-targets.js'
@@ -68,7 +67,7 @@ export interface TokeniseOptions {
 export const PROGRESS_EVERY = 256
 /** Rows, and about how many characters of theirs, that are tokenised while those before them are stored. */
 const ROWS_AHEAD = 384
-const CHARACTERS_AHEAD = 2 ** 22
+export const CHARACTERS_AHEAD = 2 ** 22
 
 /** @throws InputError for malformed rows (with file and line), and for ids past `vocabularySize` */
 export async function tokenise(
@@ -174,13 +173,6 @@ export async function withTargets(data: TokenisedData, { ofWeights = false } = {
   const dropped = row - store.length
   const summary = { ...data.summary, rows: store.length, tokens: arrays.ids.length, dropped }
   return { ...data, arrays, summary, hash: await hashArrays(arrays), sources }
-}
-
-/** Returns about how many characters a record has. */
-function charactersOf({ value, json }: DataRecord): number {
-  if (json !== undefined) return json.length
-  if (!isJsonObject(value)) return 0
-  return Object.values(value).reduce((sum: number, one) => sum + (typeof one === 'string' ? one.length : 0), 0)
 }
 
 /** Returns the part of the sources' bytes that was read; undefined if it is not known of each. */

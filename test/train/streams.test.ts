@@ -168,6 +168,30 @@ describe('a stream of rows', () => {
     expect(notices(whole)).toContainEqual(expect.stringMatching(/rows of more than maxTokens tokens were left out/))
   })
 
+  it('says at the first row of each source how rows are read, once', async () => {
+    const sources = [rows(40), rows(40).map((row) => ({ ...row, note: 'a' }))]
+    const data = sources.map((own) => ({ rows: once(own), weight: 1 }))
+    const told = notices(await trainFake({ ...common, maxSteps: 9, shuffleBuffer: 4, data }))
+    expect(told.filter((notice) => notice.includes(' as tokens'))).toEqual([
+      'a stream of rows from memory, weight 1: rows as tokens (input_ids, labels).',
+      'a stream of rows from memory, weight 1: rows as tokens (input_ids, labels; not read: note).',
+    ])
+  })
+
+  it('leaves evaluation data as it is, but for rows of more than maxTokens', async () => {
+    const held = rows(9).map((row) => ({ ...row, held: true }))
+    const options = { ...common, maxSteps: 1, data: rows(6) }
+    const evalLoss = async (more: Partial<TrainOptions>, evalData = held) =>
+      (await trainFake({ ...options, evalData, ...more })).result.evalLoss
+    const map = ({ input_ids, ...row }: Record<string, unknown>) => ({
+      ...row,
+      input_ids: row.held ? [1, 2] : input_ids,
+    })
+    expect(await evalLoss({ filter: (row) => !row.held, map })).toBe(await evalLoss({}))
+    const short = held.filter(({ input_ids: { length } }) => length <= 6)
+    expect(await evalLoss({ maxTokens: 6 })).toBe(await evalLoss({ maxTokens: 6 }, short))
+  })
+
   it('gives map and filter each row once, in order, before it is shuffled', async () => {
     const seen: number[] = []
     const options: TrainOptions = {

@@ -6,9 +6,9 @@ import type { DataRecord } from './record.js'
 
 /** How rows are changed and chosen as they are read. */
 export interface RowChoices {
-  /** Returns the row to train in place of one that was read. A resumed run needs the same function. */
+  /** Returns the row to train in place of one that was read; evaluation data stays as it is. A resumed run needs the same function. */
   map?: (row: Record<string, unknown>) => unknown
-  /** Tells whether to train a row, as `map` returned it. A resumed run needs the same function. */
+  /** Tells whether to train a row, as `map` returned it; evaluation data stays whole. A resumed run needs the same function. */
   filter?: (row: Record<string, unknown>) => boolean | Promise<boolean>
   /** Rows of more tokens are left out, whatever `maxLength` would keep of them. */
   maxTokens?: number

@@ -5,7 +5,7 @@ import { InputError, UsageError } from '../../common/errors.js'
 import { sha256File } from '../../io/atomic.js'
 import { type DataFile, type FindOptions, findDataFiles } from '../files/data-files.js'
 import { readRecords } from '../files/readers.js'
-import type { DataRecord } from '../rows/record.js'
+import { charactersOf, type DataRecord } from '../rows/record.js'
 import {
   type DataSource,
   isReadOnce,
@@ -32,7 +32,7 @@ export interface OpenSource {
   /** Returns a hash of the rows before they are read; null if they can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
-  /** Tells whether there are more records than `count`. It reads these, and `records` then begins with them. */
+  /** Tells whether there are more records than `count`, or very large ones. It reads these, and `records` then begins with them. */
   hasMoreThan(count: number): Promise<boolean>
   /** Returns the source as a run records it; for rows from memory, only after they have been read. */
   recorded(): RecordedSource
@@ -78,6 +78,9 @@ export const isOfUnknownLength = ({ isReadOnce, readsAhead }: OpenSource): boole
 /** Joins the names of sources, for messages. */
 export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')
 
+/** Characters of the records that are read before it is decided how the others are. */
+const MOST_BEGUN = 2 ** 27
+
 /** Records that may begin with some that were read before. */
 abstract class Records {
   #begun: { first: readonly DataRecord[]; rest: AsyncIterator<DataRecord> } | null = null
@@ -88,10 +91,11 @@ abstract class Records {
     const rest = this.read()[Symbol.asyncIterator]()
     const first: DataRecord[] = []
     this.#begun = { first, rest }
-    while (first.length <= count) {
+    for (let characters = 0; first.length <= count && characters < MOST_BEGUN; ) {
       const { done, value } = await rest.next()
       if (done) return false
       first.push(value)
+      characters += charactersOf(value)
     }
     return true
   }

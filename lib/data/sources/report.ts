@@ -44,8 +44,17 @@ export function sourceReports(
 }
 
 /** Returns a sentence about how a source was read. */
-export function describeReport({ source, form, columns, ignored, rows, longest, cut }: SourceReport): string {
-  const unread = ignored.length > 0 ? `; not read: ${ignored.join(', ')}` : ''
+export function describeReport({ source, rows, longest, cut, ...reading }: SourceReport): string {
   const shortened = cut > 0 ? `, ${cut} too long` : ''
-  return `${source}: ${counted(rows, 'row')} as ${form} (${columns.join(', ')}${unread}), the longest of ${counted(longest, 'token')}${shortened}`
+  return `${source}: ${counted(rows, 'row')} as ${describeReading(reading)}, the longest of ${counted(longest, 'token')}${shortened}`
+}
+
+/** Returns the form of rows, with the columns that were read, and those that were not. */
+export function describeReading({
+  form,
+  columns,
+  ignored,
+}: Pick<SourceReport, 'form' | 'columns' | 'ignored'>): string {
+  const unread = ignored.length > 0 ? `; not read: ${ignored.join(', ')}` : ''
+  return `${form} (${columns.join(', ')}${unread})`
 }

@@ -6,7 +6,7 @@ import { randomStream } from '../../common/random.js'
 import { mapAhead } from '../../common/task-limit.js'
 import { checkIds, countTargets, type TokenRow } from '../encode.js'
 import { SourceAccount } from '../rows/reading.js'
-import type { DataRecord } from '../rows/record.js'
+import { charactersOf, type DataRecord } from '../rows/record.js'
 import { chosenRecord } from '../rows/row-choices.js'
 import { isOfUnknownLength, namesOf, type OpenSource } from '../sources/open.js'
 import {
@@ -19,6 +19,7 @@ import {
   untrainedReasons,
 } from '../summary.js'
 import {
+  CHARACTERS_AHEAD,
   encodedRecord,
   PROGRESS_EVERY,
   type RowSettings,
@@ -26,7 +27,7 @@ import {
   type TokeniseProgress,
 } from '../tokenise.js'
 import type { LanePlace } from './place.js'
-import { shuffled } from './shuffle-buffer.js'
+import { MOST_BUFFERED, shuffled } from './shuffle-buffer.js'
 
 export interface LaneOptions {
   settings: RowSettings
@@ -40,6 +41,8 @@ export interface LaneOptions {
   ahead: number
   /** Whether records before the place have to be those that were read when it was noted. */
   isVerified: boolean
+  /** Called once for each source, with the account of its first row. */
+  onFirstRow?: (source: OpenSource, account: SourceAccount) => void
   /** Called repeatedly while rows are read. */
   onProgress?: (progress: TokeniseProgress) => void
 }
@@ -58,6 +61,7 @@ export interface PlacedRow {
 
 /** What became of the rows of one source so far. */
 interface SourceCounts {
+  readonly source: OpenSource
   /** Records that were read. */
   read: number
   /** Rows of tokens. */
@@ -69,6 +73,8 @@ interface SourceCounts {
 /** A record, and the counts of the source that it comes from. */
 interface SourceRecord {
   record: DataRecord
+  /** Characters of the record. */
+  size: number
   counts: SourceCounts
 }
 
@@ -93,7 +99,13 @@ export class Lane {
   constructor(sources: readonly OpenSource[], options: LaneOptions) {
     this.#sources = sources
     this.#options = options
-    this.#counts = sources.map(() => ({ read: 0, rows: 0, account: new SourceAccount(), lengths: noLengths() }))
+    this.#counts = sources.map((source) => ({
+      source,
+      read: 0,
+      rows: 0,
+      account: new SourceAccount(),
+      lengths: noLengths(),
+    }))
     this.#mayBeEndless = sources.some(isOfUnknownLength)
   }
 
@@ -152,9 +164,10 @@ export class Lane {
     const { seed, index, shuffleBuffer: size, ahead: first } = this.#options
     const all = this.#records()
     const random = randomStream(seed, 'stream', index, pass)
+    const bounds = { most: MOST_BUFFERED, sizeOf: (one: SourceRecord) => one.size }
     let records = 0
     let sha256 = ''
-    for await (const one of size === null ? all : shuffled(all, { size, first, random })) {
+    for await (const one of size === null ? all : shuffled(all, { size, first, random, ...bounds })) {
       // The hash is of what `map` returned, so that another function is noticed.
       sha256 = createHash('sha256').update(sha256).update(textOf(one.record)).digest('hex')
       yield { ...one, records: records++, sha256 }
@@ -171,7 +184,7 @@ export class Lane {
         settings.signal?.throwIfAborted()
         if (++counts.read % PROGRESS_EVERY === 0) onProgress?.(this.#progress)
         const chosen = await chosenRecord(record, settings)
-        if (chosen) yield { record: chosen, counts }
+        if (chosen) yield { record: chosen, size: charactersOf(chosen), counts }
         else {
           this.summary.filtered++
           this.#noteUntrained('filtered')
@@ -200,13 +213,17 @@ export class Lane {
   }
 
   /** Yields the rows of tokens of each record, without those in which nothing is trained. */
-  #encoded(drawn: AsyncIterable<DrawnRecord>) {
-    const { settings, vocabularySize, ahead } = this.#options
-    return mapAhead(
+  async *#encoded(drawn: AsyncIterable<DrawnRecord>) {
+    const { settings, vocabularySize, ahead, onFirstRow } = this.#options
+    let characters = 0
+    const encodedAhead = mapAhead(
       drawn,
-      () => ahead,
-      async ({ record, counts, records, sha256 }) => {
+      () => (characters < CHARACTERS_AHEAD ? ahead : 0),
+      async ({ record, size, counts, records, sha256 }) => {
+        characters += size
+        const isFirst = counts.account.form === ''
         const encoded = await encodedRecord(record, settings, counts.account)
+        if (isFirst && counts.rows === 0) onFirstRow?.(counts.source, counts.account)
         addLength(counts.lengths, encoded)
         addLength(this.summary, encoded)
         if (encoded.chat) addChat(this.summary, encoded.chat, record.where)
@@ -220,9 +237,13 @@ export class Lane {
         if (rows.length > 0) this.#noteTrained()
         else this.#noteUntrained('tokenised')
         counts.rows += rows.length
-        return { rows, records, sha256 }
+        return { rows, records, sha256, size }
       },
     )
+    for await (const one of encodedAhead) {
+      characters -= one.size
+      yield one
+    }
   }
 
   #changed(): UsageError {

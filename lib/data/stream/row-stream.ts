@@ -5,7 +5,8 @@ import { type DatasetOptions, type DatasetPart, encodeOptions, keySettings } fro
 import type { TokenRow } from '../encode.js'
 import { piecesOf } from '../pieces.js'
 import type { OpenSource } from '../sources/open.js'
-import type { RecordedSource } from '../sources/source.js'
+import { describeReading } from '../sources/report.js'
+import { describeSource, type RecordedSource } from '../sources/source.js'
 import type { StepRow, StepRows } from '../step-rows.js'
 import { summaryNotes } from '../summary.js'
 import { Lane, type PlacedRow } from './lane.js'
@@ -101,6 +102,8 @@ export class RowStream implements StepRows {
           shuffleBuffer: shuffle ? shuffleBuffer : null,
           ahead: FIRST_STEPS * batchSize,
           isVerified: options.isVerified ?? true,
+          onFirstRow: (source, account) =>
+            rowOptions.onWarning?.(`${describeSource(recordOf(source))}: rows as ${describeReading(account)}.`),
           onProgress: rowOptions.onProgress,
         }),
     )

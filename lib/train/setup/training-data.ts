@@ -80,7 +80,8 @@ export async function loadTrainingData(
   const { batchSize, microBatchSize, packing } = options
   const datasetOptions = (purpose: DataPurpose): DatasetOptions & { signal?: AbortSignal } => ({
     ...encodingOptions(options),
-    ...choices,
+    maxTokens: choices?.maxTokens,
+    ...(purpose === 'training' && choices),
     rows: objective.rows,
     purpose,
     tokenizer: model.tokenizer,

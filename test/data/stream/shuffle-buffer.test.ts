@@ -43,6 +43,22 @@ describe('a shuffle buffer', () => {
     expect(readBefore).toEqual([4, 6, 8, 10, 11, 12, 13])
   })
 
+  it('is bounded in the sizes of its items, whatever their number', async () => {
+    const order: number[] = []
+    let [held, most] = [0, 0]
+    const items = upTo(60, () => {
+      held += 10
+      most = Math.max(most, held)
+    })
+    const bounds = { size: 50, first: 40, most: 30, sizeOf: () => 10 }
+    for await (const item of shuffled(items, { ...bounds, random: randomStream(1, 'stream') })) {
+      held -= 10
+      order.push(item)
+    }
+    expect(order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, i) => i))
+    expect(most).toBeLessThanOrEqual(40)
+  })
+
   it.each([0, 1, 3])('gives what there is of %i items', async (count) => {
     expect(await orderOf(count)).toHaveLength(count)
   })
