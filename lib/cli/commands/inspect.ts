@@ -25,6 +25,7 @@ export const inspectCommand = defineCommand({
     'mora inspect --model model',
     'mora inspect --model model --train',
     'mora inspect --model model --data train.jsonl --limit 3',
+    'mora inspect --model model --data pairs.jsonl --objective dpo',
     'mora inspect --model model --method dora --match-parameters-of lora:8',
   ],
   check(options) {
@@ -33,6 +34,9 @@ export const inspectCommand = defineCommand({
       throw new UsageError('missing-option', 'Nothing to inspect; give --model, --adapter or --data.')
     }
     const option = newAdapterOption(options)
+    if (options.objective !== 'sft' && data === undefined) {
+      throw new UsageError('missing-option', '--objective is about rows: give --data.')
+    }
     if (options.train && model === undefined) {
       throw new UsageError('missing-option', '--train needs --model.')
     }

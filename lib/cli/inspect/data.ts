@@ -3,14 +3,22 @@
 import { counted } from '../../common/counted.js'
 import { printable } from '../../common/printable.js'
 import { type Dataset, loadRows } from '../../data/dataset.js'
+import type { TokenRow } from '../../data/encode.js'
+import { isPredicted } from '../../data/pieces.js'
+import type { RowKind } from '../../data/rows/forms.js'
 import { describeReport, type SourceReport, sourceReports } from '../../data/sources/report.js'
+import { sourcesOf } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { TokeniseProgress } from '../../data/tokenise.js'
 import { loadTokenizer, type Tokenizer } from '../../data/tokenizer/tokenizer.js'
+import { objectiveNamed } from '../../objectives/index.js'
+import { loadQuestions } from '../../objectives/questions.js'
 import { encodingOptions, type InspectOptions, maxLengthOf, pastPositions } from '../../options/index.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
-export interface DataRowFacts {
+export interface DocumentFacts {
+  /** What it is to the objective, such as `chosen`; absent of a row that is one text or conversation. */
+  name?: string
   ids: number[]
   /** 1 for each token that is predicted and trained, never the first of a row; else 0. */
   mask: number[]
@@ -18,11 +26,25 @@ export interface DataRowFacts {
   text: string | null
 }
 
+/** A row: one document, or the documents that an objective compares or gives a label. */
+export type DataRowFacts =
+  | DocumentFacts
+  | {
+      documents: DocumentFacts[]
+      /** The name of its label. */
+      label?: string
+      /** By how much the chosen answer is better. */
+      margin?: number
+    }
+
 export interface DataFacts {
   rows: DataRowFacts[]
   /** Rows that are not among these, as far as they were read. */
   others: number
-  summary: DataSummary
+  /** Null for prompts, whose answers are not written yet. */
+  summary: DataSummary | null
+  /** Whether tokens of the rows are predicted. */
+  arePredicted: boolean
   sources: SourceReport[]
   tokenizer: Tokenizer | null
 }
@@ -50,59 +72,120 @@ export async function dataFacts(
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) warn(past)
+  const objective = objectiveNamed(options.objective)
+  const how = { ...encodingOptions(options), tokenizer, maxLength, onWarning: warn, onProgress }
+  const { rows: kind = 'examples' } = objective
+  const namesOf = NAMES[kind]
+  if (objective.needs?.includes('rewards')) {
+    const questions = await loadQuestions(sourcesOf(data)!, how, {
+      maxNewTokens: options.maxNewTokens ?? DEFAULT_NEW_TOKENS,
+    })
+    const count = Math.min(questions.length, limit ?? shown)
+    const rows = Array.from({ length: count }, async (_, index) => ({
+      documents: await Promise.all(questions.pieces(index).map((one) => documentFacts(one, tokenizer, 'prompt'))),
+    }))
+    const others = questions.length - count
+    return { rows: await Promise.all(rows), others, summary: null, arePredicted: false, sources: [], tokenizer }
+  }
   const { dataset, isPart } = await loadRows(
     data!,
-    { ...encodingOptions(options), tokenizer, maxLength, keepWithoutTarget: true, onWarning: warn, onProgress },
+    { ...how, rows: kind, labels: options.labels, keepWithoutTarget: true },
     limit,
   )
   if (isPart) warn(`the summary is of the first ${counted(limit!, 'row')}: no more was read`)
   const count = Math.min(dataset.length, limit ?? shown)
   return {
-    rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer))),
+    rows: await Promise.all(Array.from({ length: count }, (_, index) => rowFacts(dataset, index, tokenizer, namesOf))),
     others: dataset.length - count,
     summary: dataset.summary,
+    arePredicted: kind !== 'labelled' && kind !== 'related',
     sources: sourceReports(dataset.parts),
     tokenizer,
   }
 }
 
-async function rowFacts(dataset: Dataset, index: number, tokenizer: Tokenizer | null): Promise<DataRowFacts> {
-  const row = dataset.row(index)
-  const mask = Array.from(row.mask)
-  mask[0] = 0
-  return { ids: Array.from(row.ids), mask, text: tokenizer ? await tokenizer.decode(row.ids) : null }
+/** Tokens of an answer for which objectives that sample leave room unless a run says otherwise. */
+const DEFAULT_NEW_TOKENS = 256
+
+/** Names of a row's documents, by the first document's first mask value, which tells whether a judged answer is good. */
+const NAMES: Record<RowKind, ((first: number) => readonly string[]) | null> = {
+  examples: null,
+  pairs: () => ['chosen', 'rejected'],
+  judged: (isGood) => [isGood ? 'good' : 'bad'],
+  labelled: () => ['text'],
+  related: () => ['anchor', 'positive', 'negative'],
+}
+
+async function rowFacts(
+  dataset: Dataset,
+  index: number,
+  tokenizer: Tokenizer | null,
+  namesOf: (typeof NAMES)[RowKind],
+): Promise<DataRowFacts> {
+  if (!namesOf) return documentFacts(dataset.row(index), tokenizer)
+  const pieces = dataset.pieces(index)
+  const names = namesOf(pieces[0]!.mask[0]!)
+  const { value = 0 } = pieces[0]!
+  return {
+    documents: await Promise.all(pieces.map((piece, i) => documentFacts(piece, tokenizer, names[i] ?? names.at(-1)))),
+    ...(dataset.labels && { label: dataset.labels[value]! }),
+    ...(!dataset.labels && value !== 0 && { margin: value }),
+  }
+}
+
+async function documentFacts(
+  { ids, mask }: TokenRow,
+  tokenizer: Tokenizer | null,
+  name?: string,
+): Promise<DocumentFacts> {
+  return {
+    ...(name !== undefined && { name }),
+    ids: Array.from(ids),
+    mask: Array.from(ids, (_, at) => Number(isPredicted(mask, at))),
+    text: tokenizer ? await tokenizer.decode(ids) : null,
+  }
 }
 
 const GREEN = '\u001b[32m'
 const RESET = '\u001b[0m'
 
 export async function describeData(
-  { rows, others, summary, sources, tokenizer }: DataFacts,
+  { rows, others, summary, arePredicted, sources, tokenizer }: DataFacts,
   { colours }: { colours: boolean },
 ): Promise<string> {
   const [open, close] = colours ? [GREEN, RESET] : ['⟦', '⟧']
   const shown: string[] = []
   for (const [index, row] of rows.entries()) {
-    const trained = row.mask.reduce((sum, value) => sum + value, 0)
-    const text = await markedText(row, tokenizer, open, close)
-    shown.push(`row ${index + 1}: ${row.ids.length} tokens, ${trained} trained\n${text}\n`)
+    const { documents, label, margin } = 'documents' in row ? row : { documents: [row] }
+    const said = [label !== undefined && `, label ${printable(label)}`, margin !== undefined && `, margin ${margin}`]
+    for (const document of documents) {
+      const { ids, mask, name } = document
+      const trained = arePredicted ? `, ${mask.filter(Boolean).length} trained` : ''
+      const what = `row ${index + 1}${name === undefined ? '' : `, ${name}`}${said.filter(Boolean).join('')}`
+      shown.push(`${what}: ${ids.length} tokens${trained}\n${await markedText(document, tokenizer, open, close)}\n`)
+    }
   }
   if (others > 0) shown.push(`... and ${formatCount(others)} more ${others === 1 ? 'row' : 'rows'}\n`)
-  const facts = formatFacts([
-    ['rows', formatCount(summary.rows)],
-    ['tokens', formatCount(summary.tokens)],
-    ['trained tokens', formatCount(summary.targetTokens)],
-    ['longest row', `${formatCount(summary.longest)} tokens`],
-    ['truncated rows', formatCount(summary.truncated)],
-    ['rows without a target', formatCount(summary.withoutTarget)],
-    ['legend', `${open}trained${close} and not trained`],
-  ])
+  const predicted = (...facts: [string, string][]) => (arePredicted ? facts : [])
+  const facts = summary
+    ? formatFacts([
+        ['rows', formatCount(summary.rows)],
+        ['tokens', formatCount(summary.tokens)],
+        ...predicted(['trained tokens', formatCount(summary.targetTokens)]),
+        ['longest row', `${formatCount(summary.longest)} tokens`],
+        ['truncated rows', formatCount(summary.truncated)],
+        ...predicted(
+          ['rows without a target', formatCount(summary.withoutTarget)],
+          ['legend', `${open}trained${close} and not trained`],
+        ),
+      ])
+    : formatFacts([['prompts', formatCount(rows.length + others)]])
   return `${shown.join('\n')}\n${sources.map((source) => `${describeReport(source)}\n`).join('')}\n${facts}`
 }
 
 /** Returns the row's text, or its ids, with trained tokens between two marks. */
 async function markedText(
-  { ids, mask }: DataRowFacts,
+  { ids, mask }: DocumentFacts,
   tokenizer: Tokenizer | null,
   open: string,
   close: string,

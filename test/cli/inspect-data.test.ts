@@ -1,0 +1,75 @@
+/** `mora inspect --data --objective` shows rows as an objective will see them. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { mora, moraJson } from './mora.js'
+
+const temporary = useTemporaryFolder()
+const model = join(import.meta.dirname, '..', '..', 'assets', 'demo-model')
+
+const inspect = <Result>(run: (...argv: string[]) => Promise<Result>, objective: string, rows: readonly object[]) => {
+  const data = join(temporary(), `${objective}.jsonl`)
+  writeFileSync(data, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+  const room = objective === 'grpo' ? ['--max-new-tokens', '8'] : []
+  return run('inspect', '--model', model, '--data', data, '--objective', objective, '--template', 'none', ...room)
+}
+
+const pair = { prompt: 'Who?', chosen: ' Ada.', rejected: ' Eve.' }
+
+test.each<[objective: string, row: object, shown: RegExp]>([
+  [
+    'dpo',
+    { ...pair, margin: 0.5 },
+    /^row 1, chosen, margin 0\.5: \d+ tokens, \d+ trained\nWho\?⟦ Ada\..*⟧\n\nrow 1, rejected, margin 0\.5: .*\nWho\?⟦ Eve\./,
+  ],
+  ['reward', pair, /^row 1, chosen: .*\nWho\?⟦ Ada\..*⟧\n\nrow 1, rejected: /],
+  ['kto', { prompt: 'Who?', completion: ' Ada.', label: true }, /^row 1, good: .*\nWho\?⟦ Ada\./],
+  ['kto', { prompt: 'Who?', completion: ' Ada.', label: false }, /^row 1, bad: .*\nWho\?⟦ Ada\./],
+  ['classify', { text: 'Who?', label: 'ask' }, /^row 1, text, label ask: \d+ tokens\nWho\?\n/],
+  [
+    'embed',
+    { anchor: 'a', positive: 'b', negatives: ['c', 'd'] },
+    /^row 1, anchor: \d+ tokens\na\n\nrow 1, positive: \d+ tokens\nb\n\nrow 1, negative: \d+ tokens\nc\n\nrow 1, negative: \d+ tokens\nd\n/,
+  ],
+  ['grpo', { prompt: 'Who?', answer: 'Ada' }, /^row 1, prompt: \d+ tokens\nWho\?\n/],
+  ['sft', { prompt: 'Who?', completion: ' Ada.' }, /^row 1: \d+ tokens, \d+ trained\nWho\?⟦ Ada\./],
+])('%s: %j', async (objective, row, shown) => {
+  const { stdout } = await inspect(mora, objective, [row])
+  expect(stdout).toMatch(shown)
+  expect(stdout.includes('legend')).toBe(!['classify', 'embed', 'grpo'].includes(objective))
+})
+
+test('as JSON, rows have documents, which have names, and a label', async () => {
+  const { json } = await inspect(moraJson, 'classify', [
+    { text: 'Who?', label: 'ask' },
+    { text: 'Ada.', label: 'say' },
+  ])
+  expect(json.rows).toMatchObject([
+    { documents: [{ name: 'text', text: 'Who?' }], label: 'ask' },
+    { documents: [{ name: 'text', text: 'Ada.' }], label: 'say' },
+  ])
+  expect(json.summary).toMatchObject({ rows: 2 })
+  const { json: prompts } = await inspect(moraJson, 'grpo', [{ prompt: 'Who?' }])
+  expect(prompts).toMatchObject({ rows: [{ documents: [{ name: 'prompt', text: 'Who?' }] }], summary: null })
+})
+
+test.each<[objective: string, row: object, refusal: RegExp]>([
+  ['sft', pair, /preferences, which objectives such as dpo take \(--objective dpo\)/],
+  ['sft', { sentence: 'a', label: 1 }, /the objective classify takes them \(--objective classify\)/],
+  [
+    'dpo',
+    { prompt: 'a', good_answer: 'b', bad_answer: 'c' },
+    /--columns prompt=prompt,chosen=good_answer,rejected=bad_answer/,
+  ],
+])('what does not fit %s is refused: %j', async (objective, row, refusal) => {
+  const { stderr, exitCode } = await inspect(mora, objective, [row])
+  expect(exitCode).not.toBe(0)
+  expect(stderr).toMatch(refusal)
+})
+
+test('an objective is of rows', async () => {
+  const { exitCode, json } = await moraJson('inspect', '--model', model, '--objective', 'dpo')
+  expect(exitCode).toBe(2)
+  expect(json.error.message).toBe('--objective is about rows: give --data.')
+})
