@@ -55,3 +55,8 @@ export function pastPositions(maxLength: number, modelLimit: number): string | u
 export function maxLengthOf(maxLength: number | undefined, modelLimit: number): number {
   return maxLength ?? Math.min(DEFAULT_MAX_LENGTH, modelLimit)
 }
+
+/** Whether a run ends with the values of its best evaluation. */
+export function endsWithBest({ keepBest, patience }: Pick<TrainSettings, 'keepBest' | 'patience'>): boolean {
+  return keepBest || patience !== undefined
+}

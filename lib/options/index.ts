@@ -19,6 +19,7 @@ export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { JSON_SPACINGS, type JsonSpacing } from './constraint.js'
 export { DashboardSchema, ReportSchema } from './dashboard.js'
 export {
+  endsWithBest,
   fullLearningRate,
   maxLengthOf,
   type NewAdapterOptions,

@@ -201,12 +201,12 @@ export const TrainSchema = z.strictObject({
     resume: 'free',
     needs: ['output'],
   }),
-  keepBest: flag('keep the checkpoint with the lowest evaluation loss', false, {
+  keepBest: flag('keep the checkpoint with the lowest evaluation loss, and end with its values', false, {
     group: run,
     resume: 'free',
     needs: ['evalData', 'evalEvery', 'output'],
   }),
-  patience: optionalInteger('stop after N evaluations without an improvement', {
+  patience: optionalInteger('stop after N evaluations without an improvement, and end with the values of the best', {
     min: 1,
     defaultText: 'never',
     group: run,

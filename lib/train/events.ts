@@ -102,6 +102,18 @@ export interface NoticeEvent {
   message: string
 }
 
+/** The best evaluation of a run. */
+export interface BestEvaluation {
+  /** Optimizer steps taken before it. */
+  step: number
+  /** Its loss, the lowest. */
+  evalLoss: number
+  /** The checkpoint of its step; null if there is none. */
+  path: string | null
+  /** Whether the model and the output have the values of its step at the end. */
+  isResult: boolean
+}
+
 /** The result of a run. */
 export interface TrainResult {
   /** Optimizer steps taken, those before a resume included. */
@@ -110,6 +122,11 @@ export interface TrainResult {
   loss: number | null
   /** Loss of the last evaluation; null without evaluation data. */
   evalLoss: number | null
+  /**
+   * The evaluation with the lowest loss; null before the first. With `keepBest` or `patience`, the model and the output end with
+   * its values.
+   */
+  best: BestEvaluation | null
   /** Number of trained values. */
   trainableParameters: number
   /** Average speed since the run started or resumed. */

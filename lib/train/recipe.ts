@@ -1,6 +1,8 @@
 import { reworded } from '../common/errors.js'
 import type { TokeniseProgress } from '../data/tokenise.js'
+import { endsWithBest } from '../options/index.js'
 import type { Ranks } from '../tensor/ranks.js'
+import { bestOf, noteBest, restoreBest } from './best.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
 import { setHeadRate } from './learning-rate.js'
@@ -116,6 +118,8 @@ async function trainSession(
   if (session.output && !hasLastingCheckpoint(session)) {
     await control.emit(await control.exclusive(() => saveSession(session)))
   }
+  const restored = await control.exclusive(() => restoreBest(session))
+  if (restored && sync.isFirst) await control.emit({ type: 'notice', message: restored })
   await control.exclusive(() => saveResult(session))
   await metrics.end(session.state.step)
   for (const event of metrics.takeEvents()) await control.emit(event)
@@ -166,6 +170,7 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
     if (evaluationIsDue(session)) {
       if ((await sync.agree()).stop) return false
       if (!(await measured(() => evaluateSession(session)))) return true
+      await control.exclusive(() => noteBest(session))
     }
     if (samplesAreDue(session) && !control.stopRequested) {
       for (const sample of await control.exclusive(() => takeSamples(session))) await report(sample)
@@ -224,6 +229,8 @@ function dueCheckpoint(session: Session): { byTime: boolean } | null {
   if (options.saveEvery !== undefined && state.step % options.saveEvery === 0) return { byTime: false }
   if (options.keepBest && state.best?.step === state.step) return { byTime: false }
   const isSaved = lastCheckpoint?.step === state.step || state.step === data.totalSteps
+  // Without keepBest, only the last of these stays.
+  if (!isSaved && endsWithBest(options) && state.best?.step === state.step) return { byTime: true }
   return !isSaved && timeIsOver(session) ? { byTime: true } : null
 }
 
@@ -254,6 +261,7 @@ function resultOf(session: Session, stopRequested: boolean): TrainResult {
     steps: state.step,
     loss: state.loss,
     evalLoss: state.evalLoss,
+    best: bestOf(session),
     trainableParameters: facts.trainable.parameters,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
     peakMemoryBytes: session.peakMemoryBytes,

@@ -119,12 +119,19 @@ function trimMemory({ model: { device } }: Session): void {
  * Writes the trained adapter or model and the model card to the output folder. Its errors say where the trained values are.
  */
 export async function saveResult(session: Session): Promise<void> {
-  const { output, result, facts, state } = session
+  const { output, result, facts, state, resultStep } = session
   if (!output) return
   trimMemory(session)
   try {
     await result.saveResult(output)
-    await output.writeModelCard(modelCard(facts, state, result.saveAdapter !== null))
+    const { step: steps, loss, evalLoss, best } = state
+    await output.writeResult({
+      steps,
+      loss,
+      ...(best && { evalLoss, bestStep: best.step, bestEvalLoss: best.evalLoss }),
+      resultStep: resultStep ?? steps,
+    })
+    await output.writeModelCard(modelCard(facts, state, { isAdapter: result.saveAdapter !== null, resultStep }))
   } catch (error) {
     throw afterCheckpoint(error, session)
   }

@@ -55,6 +55,12 @@ export interface Session {
   /** Trained tensors; after a restart, those of the new adapter. */
   parameters: readonly TrainedParameter[]
   lastCheckpoint: FoundCheckpoint | null
+  /** The folder of the checkpoints that the run was resumed from; null if it was not. */
+  readonly resumedBeside: string | null
+  /** Trained values of the best evaluation, where a run that ends with them writes nothing. */
+  bestValues: ReadonlyMap<string, Float32Array> | null
+  /** The step whose values the run ends with, if that is not the last. */
+  resultStep: number | null
   /** Returns the time of a monotonic clock in milliseconds. */
   readonly now: () => number
   /** Times of that clock: when the run began or last saved, and when its last step began. */

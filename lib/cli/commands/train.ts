@@ -220,6 +220,12 @@ function summary(result: TrainResult): string {
   ]
   if (result.loss !== null) facts.splice(1, 0, ['loss', formatNumber(result.loss)])
   if (result.evalLoss !== null) facts.splice(2, 0, ['evaluation loss', formatNumber(result.evalLoss)])
+  const { best } = result
+  if (best && best.step !== result.steps)
+    facts.push([
+      'lowest evaluation loss',
+      `${formatNumber(best.evalLoss)} at step ${best.step}${best.isResult ? ', with whose values the run ends' : ''}`,
+    ])
   if (result.output !== null) facts.push(['output', result.output])
   return formatFacts(facts)
 }

@@ -12,6 +12,7 @@ const GROUPS = {
   hashes: 'Hashes',
   trainable: 'Trained',
   run: 'Run',
+  result: 'Result',
 }
 
 export function startConfiguration() {

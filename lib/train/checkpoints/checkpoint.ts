@@ -11,7 +11,7 @@ import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
 import { schemaProblem } from '../../io/schema-problem.js'
 import { elementsOf } from '../../native/addon.js'
-import type { TrainSettings } from '../../options/index.js'
+import { endsWithBest, type TrainSettings } from '../../options/index.js'
 import type { Optimizer, TrainedParameter } from '../trainable.js'
 import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
 import { type RunFacts, RunFactsSchema } from './run-facts.js'
@@ -178,19 +178,18 @@ export async function keepCheckpoint(path: string): Promise<void> {
 
 /**
  * Removes old checkpoints: temporary ones, except the newest checkpoint of all, and permanent ones beyond the newest
- * `keepCheckpoints`. With `keepBest`, the checkpoint of the best step stays.
+ * `keepCheckpoints`. The checkpoint of the best step stays for a run that ends with it.
  */
 export async function pruneCheckpoints(
   checkpoints: string,
-  { keepCheckpoints: keep, keepBest }: Pick<TrainSettings, 'keepCheckpoints' | 'keepBest'>,
+  { keepCheckpoints: keep, keepBest, patience }: Pick<TrainSettings, 'keepCheckpoints' | 'keepBest' | 'patience'>,
   { best }: Pick<TrainerState, 'best'>,
 ): Promise<void> {
   const found = await listCheckpoints(checkpoints)
   const replaced = found.slice(1).filter(({ path }) => isByTime(path))
   const superfluous = keep === undefined ? [] : found.filter(({ path }) => !isByTime(path)).slice(keep)
-  for (const { step, path } of [...replaced, ...superfluous]) {
-    if (!keepBest || step !== best?.step) await removeFolder(path)
-  }
+  const kept = endsWithBest({ keepBest, patience }) ? best?.step : undefined
+  for (const { step, path } of [...replaced, ...superfluous]) if (step !== kept) await removeFolder(path)
 }
 
 /** Removes what a run that continues from `step` will write again: later checkpoints, and incomplete ones after a crash. */

@@ -8,7 +8,11 @@ import type { RunFacts } from '../checkpoints/run-facts.js'
 import type { TrainerState } from '../checkpoints/trainer-state.js'
 
 /** Returns the `README.md` of an output folder: what was trained on what, and how to use it. */
-export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {
+export function modelCard(
+  facts: RunFacts,
+  state: TrainerState,
+  { isAdapter, resultStep }: { isAdapter: boolean; resultStep: number | null },
+): string {
   const { options, hashes, trainable, versions } = facts
   const model = sharedName(String(options.model ?? 'unknown'))
   const base = repositoryOf(model) ?? model
@@ -38,6 +42,7 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     ...(state.best
       ? [['Lowest of them', `${state.best.evalLoss.toPrecision(5)}, at step ${state.best.step}`] as [string, string]]
       : []),
+    ...(resultStep === null ? [] : [['Values', `those of step ${resultStep}`] as [string, string]]),
   ]
   const use = isAdapter
     ? 'mora generate --model BASE_MODEL --adapter THIS_FOLDER --prompt "…"'

@@ -26,6 +26,18 @@ const RUN_NAMES = [
   'kept.bin',
 ]
 
+/** How a run ended, as `run.yaml` records it. */
+export interface RunResult {
+  readonly steps: number
+  /** Of the last step, and of the last evaluation. */
+  readonly loss: number | null
+  readonly evalLoss?: number | null
+  readonly bestStep?: number
+  readonly bestEvalLoss?: number
+  /** The step whose values the folder holds. */
+  readonly resultStep: number
+}
+
 export class OutputFolder {
   readonly checkpoints: string
   readonly merges: string
@@ -38,6 +50,9 @@ export class OutputFolder {
   readonly kept: string
   /** The adapter with the averages of its values. */
   readonly averages: string
+
+  /** The configuration of the run, as written. */
+  #record: object = {}
 
   private constructor(
     readonly path: string,
@@ -92,7 +107,16 @@ export class OutputFolder {
 
   /** Writes `run.yaml`, the configuration of this run. */
   async writeRun(facts: RunFacts, resumedFrom: number | null): Promise<void> {
-    const record = { ...facts, resumedFromStep: resumedFrom ?? undefined }
+    this.#record = { ...facts, resumedFromStep: resumedFrom ?? undefined }
+    await this.#writeRecord(this.#record)
+  }
+
+  /** Adds to `run.yaml` how the run ended. */
+  async writeResult(result: RunResult): Promise<void> {
+    await this.#writeRecord({ ...this.#record, result })
+  }
+
+  async #writeRecord(record: object): Promise<void> {
     await writeFileAtomic(join(this.path, 'run.yaml'), stringify(record, { lineWidth: 0 }))
   }
 

@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { about, UsageError } from '../../common/errors.js'
 import type { DatasetOptions } from '../../data/dataset.js'
 import { type DataPurpose, locateData } from '../../data/files/data-files.js'
@@ -215,6 +215,9 @@ async function setUpIn(
     notices,
     state,
     lastCheckpoint: output && point ? { step: state.step, path: point.path } : null,
+    resumedBeside: point && dirname(point.path),
+    bestValues: null,
+    resultStep: null,
     now,
     savedAt: now(),
     steppedAt: now(),

@@ -12,7 +12,7 @@ function card(options: object, isAdapter = true): { text: string; head: Record<s
     hashes: { model: 'a'.repeat(64), data: 'b', evalData: null },
     trainable: { tensors: 1, parameters: 1 },
   }
-  const text = modelCard(facts, initialState(), isAdapter)
+  const text = modelCard(facts, initialState(), { isAdapter, resultStep: null })
   return { text, head: parse(text.split('---\n')[1]!) }
 }
 

@@ -183,7 +183,7 @@ describe('checkpoints', () => {
     const options = optionsOf({ evalData: data, evalEvery: 1, patience: 2, maxSteps: 9 })
     const run = await trainFake(options, { disturb: negate })
     expect(run.result).toMatchObject({ steps: 3, stopped: false })
-    expect(notices(run).at(-1)).toMatch(/2 evaluations were not better/)
+    expect(notices(run).at(-2)).toMatch(/2 evaluations were not better/)
   })
 
   it('T13 never hold a value that is not finite, nor does the result', async () => {

@@ -9,6 +9,7 @@ import { RankSync } from '../../../lib/train/rank-sync.js'
 import type { Run } from '../../../lib/train/run.js'
 import { factsToCompare } from '../../../lib/train/setup/same-on-ranks.js'
 import type { TrainOptions } from '../../../lib/train/train.js'
+import { readTensors } from '../../golden/files.js'
 import { FakeModel } from '../fake-model.js'
 import { FakeParameter } from '../fake-optimizer.js'
 import { rows, writeRows } from '../fake-run.js'
@@ -99,6 +100,11 @@ describe('checkpoints of several ranks', () => {
     expect(all.map(stepsOf)).toEqual(all.map(() => stepsOf(alone!)))
     expect(all.map(evaluatedOf)).toEqual(all.map(() => evaluatedOf(alone!)))
     expect(checkpoints()).toEqual(checkpoints(at('alone')))
+    const { step } = alone!.result!.best!
+    expect(step).toBeLessThan(alone!.result!.steps)
+    const saved = readTensors(join(at('out'), 'checkpoints', `step-${String(step).padStart(6, '0')}`, 'weights.safetensors'))
+    const best = [...saved.values()].map(({ values }) => values)
+    expect(all.map(({ model }) => model.parameters.map(({ values }) => values))).toEqual(all.map(() => best))
     expect(all.map((one) => noticesOf(one).filter((notice) => /were not better/.test(notice)).length)).toEqual([
       1, 0, 0,
     ])

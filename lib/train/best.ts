@@ -1,0 +1,81 @@
+/** A run with `keepBest` or `patience` ends with the values of its best evaluation, in memory and in what it writes. */
+import { existsSync } from 'node:fs'
+import { endsWithBest } from '../options/index.js'
+import { checkpointPath, readCheckpointRecord, restoreTensors } from './checkpoints/checkpoint.js'
+import { whyTorn } from './checkpoints/checkpoint-files.js'
+import type { TrainResult } from './events.js'
+import type { RankSync } from './rank-sync.js'
+import type { Session } from './session.js'
+import type { TrainedParameter } from './trainable.js'
+
+/** Maximum number of bytes that are sent at once. */
+const PIECE = 2 ** 22
+
+/** Keeps the present values in memory where an evaluation was the best and no checkpoint will have them. */
+export async function noteBest(session: Session): Promise<void> {
+  const { state, options, output, sync, parameters } = session
+  if (!endsWithBest(options) || output || !sync.isFirst || state.best?.step !== state.step) return
+  const values = new Map<string, Float32Array>()
+  for (const parameter of parameters) values.set(parameter.name, (await parameter.data()) as Float32Array)
+  session.bestValues = values
+}
+
+/**
+ * Gives trained tensors their values of the best evaluation, on all ranks. Returns a sentence that says which step's values the
+ * run ends with; null where the last step is the best, or nothing chooses.
+ */
+export async function restoreBest(session: Session): Promise<string | null> {
+  const { options, state, sync, parameters } = session
+  const { best, step, mergedAt } = state
+  if (!endsWithBest(options) || best === null || best.step === step) return null
+  const of = `step ${best.step}, whose evaluation loss ${best.evalLoss.toPrecision(5)} is the lowest`
+  const last = `The run ends with the values of its last step, ${step}, and not of ${of}`
+  if (mergedAt !== null && mergedAt >= best.step)
+    return `${last}: the adapter was merged into the weights after it. To have them, resume the checkpoint of that step with maxSteps: ${best.step}.`
+  const problem = sync.isFirst ? await assignBest(session, best.step) : null
+  const [failed] = await sync.broadcast(Uint8Array.of(Number(problem !== null)))
+  if (failed) return `${last}: ${problem ?? 'rank 0 does not have them'}.`
+  if (sync.ranks.size > 1) for (const parameter of parameters) await sendValues(parameter, sync)
+  session.resultStep = best.step
+  return `The run ends with the values of ${of}; it continues from step ${step} once it is resumed.`
+}
+
+/** Assigns the values from the checkpoint or from memory; returns why it cannot. */
+async function assignBest(session: Session, step: number): Promise<string | null> {
+  const { parameters, optimizer, bestValues } = session
+  if (bestValues) {
+    for (const parameter of parameters) parameter.assign(bestValues.get(parameter.name)!)
+    return null
+  }
+  const path = bestCheckpoint(session, step)
+  if (path === null) return 'their checkpoint is gone'
+  const problem = await whyTorn(path)
+  if (problem) return `the checkpoint ${path} cannot be read (${problem})`
+  const { updates } = await readCheckpointRecord(path)
+  await restoreTensors(path, updates, parameters, optimizer)
+  return null
+}
+
+/** Returns the checkpoint of a step, in the output or where the run was resumed from; null if there is none. */
+function bestCheckpoint({ output, resumedBeside }: Session, step: number): string | null {
+  const folders = [output?.checkpoints, resumedBeside].filter((folder) => typeof folder === 'string')
+  return folders.map((folder) => checkpointPath(folder, step)).find((path) => existsSync(path)) ?? null
+}
+
+/** Gives a parameter the values of the first rank. */
+async function sendValues(parameter: TrainedParameter, sync: RankSync): Promise<void> {
+  const values = (await parameter.data()) as Float32Array
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  for (let start = 0; start < bytes.length; start += PIECE) {
+    const own = sync.isFirst ? bytes.subarray(start, start + PIECE) : new Uint8Array(0)
+    bytes.set(await sync.broadcast(own), start)
+  }
+  if (!sync.isFirst) parameter.assign(values)
+}
+
+/** The best evaluation of a run for its result. */
+export function bestOf(session: Session): TrainResult['best'] {
+  const { best, step } = session.state
+  if (best === null) return null
+  return { ...best, path: bestCheckpoint(session, best.step), isResult: (session.resultStep ?? step) === best.step }
+}
