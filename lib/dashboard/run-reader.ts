@@ -72,7 +72,7 @@ export class RunReader {
       Promise.all(files.map((file) => file.read())),
     ])
     const ofFiles = files.map((file) => file.problem)
-    const problems = [runFile?.problem, sizeProblem('metrics.jsonl', last?.size ?? 0), ...ofFiles]
+    const problems = [runFile?.problem, runFile?.untrained, sizeProblem('metrics.jsonl', last?.size ?? 0), ...ofFiles]
     return {
       id: this.#run.id,
       facts: runFile?.facts ?? [],

@@ -9,9 +9,11 @@ export interface ReadFacts {
   facts: RunFact[]
   method: string | null
   totalSteps: number | null
+  /** What the run did not train, as it says at its end. */
+  untrained: string | null
 }
 
-const none: ReadFacts = { facts: [], method: null, totalSteps: null }
+const none: ReadFacts = { facts: [], method: null, totalSteps: null, untrained: null }
 
 /** Reads the text of a run.yaml; for any other text, returns no facts and the reason. */
 export function readFacts(text: string): ReadFacts & { problem: string | null } {
@@ -23,10 +25,12 @@ export function readFacts(text: string): ReadFacts & { problem: string | null } 
   }
   if (!isJsonObject(content)) return { ...none, problem: 'run.yaml holds no options.' }
   const options = isJsonObject(content.options) ? content.options : {}
+  const problem = isJsonObject(content.result) ? content.result.problem : undefined
   return {
     facts: Object.entries(content).flatMap(([group, value]) => factsOf(group, value)),
     method: [options.method, options.operator].filter((part) => typeof part === 'string').join(', ') || null,
     totalSteps: typeof options.maxSteps === 'number' ? options.maxSteps : null,
+    untrained: problem === undefined ? null : asMessage(String(problem)),
     problem: null,
   }
 }

@@ -183,6 +183,24 @@ export class AdamW {
     return { updates, tensors }
   }
 
+  /**
+   * Returns the names of the parameters whose moments are zero: their gradients have all been zero, or they had none.
+   *
+   * @internal
+   */
+  async withoutGradient(): Promise<string[]> {
+    const norms = [...this.#states].map(([{ name, device }, { first, second }]) => {
+      const norm = keep(Tensor.empty([1], { device }))
+      native.globalNorm([first.native, second.native], norm.native)
+      return { name, norm }
+    })
+    const found = norms.map(async ({ name, norm }) => {
+      using own = norm
+      return (await own.item()) === 0 ? [name] : []
+    })
+    return (await Promise.all(found)).flat()
+  }
+
   /** Loads a saved state, by the names that `state` returned. If it throws, nothing has changed. */
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void {
     check({ state }, loadArguments)

@@ -112,8 +112,14 @@ function checkObjective(fit: Fit, options: TrainSettings): void {
   if (objectiveNamed(options.objective)?.needsReference?.(options)) {
     const why = 'the reference of the objective is the model without the adapter'
     const what = `does not go with ${fit.name('objective')} ${options.objective}`
-    fit.refuse(newAdapterOptions(options).method === 'full', `${fit.name('method')} full ${what}: ${why}.`)
-    fit.refuse(options.mergeEvery !== undefined, `${fit.name('mergeEvery')} ${what}: ${why}, and merging changes it.`)
+    const kept = 'precomputeReference'
+    const canKeep = optionFacts(TrainSchema.shape[kept]).objectives?.includes(options.objective)
+    const way = canKeep ? `; ${fit.name(kept)} computes it before the first step` : ''
+    if (!options[kept]) {
+      fit.refuse(newAdapterOptions(options).method === 'full', `${fit.name('method')} full ${what}: ${why}${way}.`)
+      const changed = `${fit.name('mergeEvery')} ${what}: ${why}, and merging changes it${way}.`
+      fit.refuse(options.mergeEvery !== undefined, changed)
+    }
     fit.refuse(options.shard !== undefined, `${fit.name('shard')} ${what}: ${why}, whose passes are not sharded.`)
   }
   for (const key of objectiveNamed(options.objective)?.needs ?? []) {

@@ -247,7 +247,7 @@ export const TrainSchema = z.strictObject({
       group: run,
     }),
   ),
-  allowChanges: names('what may differ from the resumed run: options, model, data, threads, or all', {
+  allowChanges: names('what may differ from the resumed run: options, their functions, model, data, threads, or all', {
     group: run,
     scope: 'call',
     needs: ['resume'],

@@ -66,6 +66,10 @@ export class AveragingOptimizer implements Optimizer {
     return { updates, tensors: [...tensors, ...averages] }
   }
 
+  withoutGradient(): Promise<string[]> {
+    return this.#inner.withoutGradient()
+  }
+
   load(state: Parameters<Optimizer['load']>[0]): void {
     for (const [{ name }, average] of this.#averages) {
       const values = state.tensors.get(`${name}${SUFFIX}`)

@@ -1,9 +1,9 @@
 /** A learning rate that a function of the caller computes. */
-import { createHash } from 'node:crypto'
 import { SCORE_WEIGHT } from '../adapters/contract/base-model.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { HEAD_RATE } from '../objectives/objective-options.js'
 import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
+import { sourceHash } from './checkpoints/function-hashes.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
 import type { TrainedParameter } from './trainable.js'
 
@@ -33,7 +33,7 @@ export function requireNoSchedule(options: Partial<TrainInput>): void {
 
 /** Returns the text by which `run.yaml` records the function: a hash of its source. What the source refers to is unknown. */
 export function recordedAs(rate: LearningRate): string {
-  return `function with sha256 ${createHash('sha256').update(rate.toString()).digest('hex')}`
+  return `function with sha256 ${sourceHash(rate)}`
 }
 
 /** @throws UsageError `bad-value` if the function returned no valid rate */

@@ -1,4 +1,4 @@
-import { reworded } from '../common/errors.js'
+import { RunError, reworded } from '../common/errors.js'
 import type { TokeniseProgress } from '../data/tokenise.js'
 import { endsWithBest } from '../options/index.js'
 import type { Ranks } from '../tensor/ranks.js'
@@ -15,6 +15,7 @@ import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-ses
 import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
 import type { HeldForRun } from './trainable.js'
+import { STEPS_TO_JUDGE, whatIsUntrained, zeroRateNotice } from './untrained.js'
 
 /** The parts that a run consists of. */
 export interface RunParts {
@@ -118,14 +119,24 @@ async function trainSession(
   if (session.output && !hasLastingCheckpoint(session)) {
     await control.emit(await control.exclusive(() => saveSession(session)))
   }
+  const untrained = await control.exclusive(() => whatIsUntrained(session))
+  for (const message of [untrained, zeroRateNotice(session)])
+    if (message && message !== session.untrained && sync.isFirst) await control.emit({ type: 'notice', message })
   const restored = await control.exclusive(() => restoreBest(session))
   if (restored && sync.isFirst) await control.emit({ type: 'notice', message: restored })
-  await control.exclusive(() => saveResult(session))
+  await control.exclusive(() => saveResult(session, untrained))
   await metrics.end(session.state.step)
   for (const event of metrics.takeEvents()) await control.emit(event)
   // No rank ends before everything is on the disk.
   const { stop } = await sync.agree()
-  return { result: resultOf(session, stop), isDropped }
+  const result = resultOf(session, stop)
+  // A run that was stopped may still train something.
+  if (untrained && !result.stopped) throw new RunError('untrained', afterTraining(untrained, session))
+  return { result, isDropped }
+}
+
+function afterTraining(untrained: string, { output }: Session): string {
+  return output ? `${untrained.replace(/\.$/, '')}; what the run did is in ${output.path}.` : untrained
 }
 
 /** Saves the steps before another rank's failure, and returns the failure with the place where they are. */
@@ -165,8 +176,8 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
   let isIdleTold = false
   let isErrorTold = false
   for (;;) {
-    const early = await control.unlessStopped(session.data.prepare(session.state.step))
-    if (early) await report({ type: 'notice', message: early })
+    const ended = await control.unlessStopped(session.data.prepare(session.state.step))
+    if (ended) await report({ type: 'notice', message: ended })
     if (evaluationIsDue(session)) {
       if ((await sync.agree()).stop) return false
       if (!(await measured(() => evaluateSession(session)))) return true
@@ -198,11 +209,18 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
       await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
       continue
     }
+    const { effective } = session.counts
     const taken = await measured(() => takeStep(session))
     if (!taken) return true
     if (session.toolError !== null && !isErrorTold) {
       isErrorTold = true
       await report({ type: 'notice', message: toolNotice(session.toolError) })
+    }
+    const isToJudge = effective < STEPS_TO_JUDGE && session.counts.effective === STEPS_TO_JUDGE && !session.restarts
+    const early = isToJudge && (await control.exclusive(() => whatIsUntrained(session)))
+    if (early) {
+      session.untrained = early
+      await report({ type: 'notice', message: early })
     }
     if (session.objective.sample && taken.gradNorm === 0 && !isIdleTold) {
       isIdleTold = true

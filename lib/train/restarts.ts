@@ -27,6 +27,7 @@ export async function restartAdapter(session: Session): Promise<MergeEvent> {
     if (values) parameter.assign(values)
   }
   session.optimizer.setParameters(session.parameters)
+  session.counts = { ...session.counts, effective: 0 }
   session.state = { ...state, merges, mergedAt: state.step }
   session.canBeSaved = true
   return { type: 'merge', step: state.step, merges }

@@ -116,9 +116,9 @@ function trimMemory({ model: { device } }: Session): void {
 }
 
 /**
- * Writes the trained adapter or model and the model card to the output folder. Its errors say where the trained values are.
+ * Writes the trained adapter or model, how the run ended and the model card to the output folder. Its errors say where the trained values are.
  */
-export async function saveResult(session: Session): Promise<void> {
+export async function saveResult(session: Session, untrained: string | null): Promise<void> {
   const { output, result, facts, state, resultStep } = session
   if (!output) return
   trimMemory(session)
@@ -130,6 +130,7 @@ export async function saveResult(session: Session): Promise<void> {
       loss,
       ...(best && { evalLoss, bestStep: best.step, bestEvalLoss: best.evalLoss }),
       resultStep: resultStep ?? steps,
+      ...(untrained && { problem: untrained }),
     })
     await output.writeModelCard(modelCard(facts, state, { isAdapter: result.saveAdapter !== null, resultStep }))
   } catch (error) {

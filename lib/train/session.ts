@@ -11,6 +11,7 @@ import type { RankSync } from './rank-sync.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
 import type { Optimizer, PassModel, SteppedModel, TrainedParameter } from './trainable.js'
+import type { InitialValues, StepCounts } from './untrained.js'
 
 /** Writes the trained weights. */
 export interface ResultWriter {
@@ -61,6 +62,11 @@ export interface Session {
   bestValues: ReadonlyMap<string, Float32Array> | null
   /** The step whose values the run ends with, if that is not the last. */
   resultStep: number | null
+  /** Copies of the values that the run began with; null for a resumed run, and where they take too much memory. */
+  readonly initial: InitialValues | null
+  counts: StepCounts
+  /** What was said to be untrained so far. */
+  untrained: string | null
   /** Returns the time of a monotonic clock in milliseconds. */
   readonly now: () => number
   /** Times of that clock: when the run began or last saved, and when its last step began. */

@@ -48,6 +48,13 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
     generation: sampled?.generation ?? null,
   }
   session.seconds += seconds
+  const { taken, rated, effective } = session.counts
+  const isRated = learningRate > 0
+  session.counts = {
+    taken: taken + 1,
+    rated: rated + Number(isRated),
+    effective: effective + Number(isRated && gradNorm > 0),
+  }
   session.tokens += tokens
   return {
     type: 'step',

@@ -116,6 +116,8 @@ export interface Optimizer {
    */
   step(options: Required<AdamWStepOptions>): { item(): Promise<number>; dispose(): void }
   state(): OptimizerState
+  /** Returns the names of the parameters whose gradients were all zero, or that had none. */
+  withoutGradient(): Promise<string[]>
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void
   /** Sets the trained parameters: known ones keep their state, new ones start without. */
   setParameters(parameters: readonly TrainedParameter[]): void

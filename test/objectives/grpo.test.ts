@@ -69,18 +69,34 @@ interface Ended {
   adapter: Float32Array[]
 }
 
-async function run(changes: Partial<GrpoOptions> = {}, more: Partial<TrainOptions> = {}): Promise<Ended> {
+const nothingYet = (): Ended => ({ steps: [], notices: [], adapter: [] })
+
+async function run(
+  changes: Partial<GrpoOptions> = {},
+  more: Partial<TrainOptions> = {},
+  ended = nothingYet(),
+): Promise<Ended> {
   using model = await tinyModel()
-  const ended: Ended = { steps: [], notices: [], adapter: [] }
   const run = train(model, course(changes, more))
-  for await (const event of run) {
-    if (event.type === 'notice') ended.notices.push(event.message)
-    if (event.type !== 'step') continue
-    const { samplingSeconds, rewardSeconds, ...metrics } = event.metrics ?? {}
-    ended.steps.push({ loss: event.loss, gradNorm: event.gradNorm, metrics })
+  try {
+    for await (const event of run) {
+      if (event.type === 'notice') ended.notices.push(event.message)
+      if (event.type !== 'step') continue
+      const { samplingSeconds, rewardSeconds, ...metrics } = event.metrics ?? {}
+      ended.steps.push({ loss: event.loss, gradNorm: event.gradNorm, metrics })
+    }
+    await run.finished
+  } finally {
+    for (const { parameter } of model.trainableParameters())
+      ended.adapter.push((await parameter.data()) as Float32Array)
   }
-  await run.finished
-  for (const { parameter } of model.trainableParameters()) ended.adapter.push((await parameter.data()) as Float32Array)
+  return ended
+}
+
+/** A run without a step that has a gradient, which fails at its end. */
+async function runInVain(changes: Partial<GrpoOptions>, more: Partial<TrainOptions>): Promise<Ended> {
+  const ended = nothingYet()
+  await expect(run(changes, more, ended)).rejects.toMatchObject({ code: 'untrained' })
   return ended
 }
 
@@ -165,7 +181,9 @@ test('a run that fails within a rollout goes on to the same bits', async () => {
     }
     const output = join(folder(), `failed-${last}`)
     await expect(run({ rewards: { even: failing, short } }, { output, saveEvery: 1 })).rejects.toThrow('killed')
-    const rest = await run({}, { output, resume: true, saveEvery: 1, overwrite: false })
+    const resumed = { output, resume: true as const, saveEvery: 1, overwrite: false }
+    await expect(run({}, resumed)).rejects.toThrow(/had rewards of functions with sha256 .*allowChanges: \['rewards'\]/)
+    const rest = await run({}, { ...resumed, allowChanges: ['rewards'] })
     expect(rest.adapter).toEqual(whole.adapter)
   }
 })
@@ -231,7 +249,7 @@ test('evaluation answers each prompt once, and its loss is minus the reward', as
 
 describe('what goes wrong', () => {
   test('equal rewards take no step', async () => {
-    const { adapter, steps, notices } = await run({ rewards: { same: () => 1 }, beta: 0 }, { maxSteps: 2 })
+    const { adapter, steps, notices } = await runInVain({ rewards: { same: () => 1 }, beta: 0 }, { maxSteps: 2 })
     expect(steps.map(({ gradNorm, metrics }) => [gradNorm, metrics.zeroStd])).toEqual([
       [0, 1],
       [0, 1],
@@ -242,7 +260,7 @@ describe('what goes wrong', () => {
   })
 
   test('answers that are all cut off and masked take no step', async () => {
-    const { steps } = await run({ maxNewTokens: 1, maskTruncatedCompletions: true, beta: 0 }, { maxSteps: 1 })
+    const { steps } = await runInVain({ maxNewTokens: 1, maskTruncatedCompletions: true, beta: 0 }, { maxSteps: 1 })
     expect(Number.isFinite(steps[0]!.loss)).toBe(true)
   })
 
@@ -259,7 +277,7 @@ describe('what goes wrong', () => {
       code: 'failed-reward',
       message: expect.stringMatching(`The reward judge .*${why}`),
     })
-    const { steps } = await run({ rewards, rewardTimeout: 0.05, failedReward: -1 }, { maxSteps: 1 })
+    const { steps } = await runInVain({ rewards, rewardTimeout: 0.05, failedReward: -1 }, { maxSteps: 1 })
     expect(steps[0]!.metrics.reward).toBe(-1)
   })
 

@@ -1,5 +1,5 @@
 /** Objectives of pairs in a run: packed and padded, cut into passes, over ranks, resumed, evaluated; and finite differences. */
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -238,6 +238,27 @@ test.each<[string, (options: { precomputeReference?: boolean }) => Partial<Train
   const two = await Promise.all(localRanks(2).map((ranks) => run({ ...once, ranks })))
   for (const other of [await run({ ...once, microBatchSize: 1 }), await run({ ...once, packing: false }), ...two])
     expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
+})
+
+test.each<[string, Partial<TrainOptions>]>([
+  ['whole models', { method: 'full', rank: undefined, dropout: undefined, learningRate: 1e-3 }],
+  ['weights that adapters are merged into', { method: 'mora', mergeEvery: 2, dropout: 0 }],
+])('a precomputed reference goes with %s, and is that of the first step', async (name, how) => {
+  const output = join(folder(), `changed-${name.length}`)
+  const options = { ...how, objective: dpo({ precomputeReference: true, beta: 0.3 }), batchSize: data.length, output }
+  const whole = await run(options)
+  expect(whole.losses[0]).toBeCloseTo(Math.LN2, 6)
+  const of = (step: number, answer: string) => whole.metrics[step]![`logps/${answer}`]!
+  const moved = (answer: string) => of(3, answer) - of(0, answer)
+  expect(whole.metrics[3]!.margins).toBeCloseTo(0.3 * (moved('chosen') - moved('rejected')), 4)
+  expect(whole.metrics[3]!.margins).toBeGreaterThan(0.01)
+  const half = { ...options, output: `${output}-half` }
+  await run({ ...half, maxSteps: 3 })
+  const rest = await run({ ...half, resume: true })
+  expect(rest.losses).toEqual(whole.losses.slice(3))
+  expect(rest.adapter).toEqual(whole.adapter)
+  rmSync(join(half.output, 'kept.bin'))
+  await expect(run({ ...half, resume: true, maxSteps: 5 })).rejects.toThrow(/kept\.bin does not hold what was computed/)
 })
 
 test('evaluation data are pairs too, and metrics.jsonl has their means', async () => {

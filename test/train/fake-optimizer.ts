@@ -110,6 +110,13 @@ export class FakeAdamW implements Optimizer {
     }
   }
 
+  async withoutGradient(): Promise<string[]> {
+    const isZero = (values: Float32Array) => values.every((value) => value === 0)
+    return [...this.#moments].flatMap(([{ name }, { first, second }]) =>
+      isZero(first) && isZero(second) ? [name] : [],
+    )
+  }
+
   state() {
     const updates = Object.fromEntries([...this.#moments].map(([{ name }, { updates: count }]) => [name, count]))
     const tensors = [...this.#moments].flatMap(([{ name, shape }, { first, second }]) => {

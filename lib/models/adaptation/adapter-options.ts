@@ -26,7 +26,7 @@ export const someAdapters = expecting(
 
 /** Options of `Model.addAdapter`. */
 export interface AddAdapterOptions {
-  /** The seed of initial values, default 0. */
+  /** The seed of initial values, default 0. The seed of a run that trains the adapter does not change them. */
   seed?: number
   /** Called with a note about ranks that are higher than layers can use. */
   onWarning?: (message: string) => void

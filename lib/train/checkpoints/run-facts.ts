@@ -26,6 +26,8 @@ export const RunFactsSchema = z.object({
   versions: texts,
   /** sha256 of the model (`BaseModel.identity`), of the tokenised rows, of the evaluation rows, and `hashes` of the objective. */
   hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }).catchall(z.unknown()),
+  /** sha256 of the source of the program's functions, by the option that has them; absent in older runs, whose are unknown. */
+  functions: texts.optional(),
   /** Number of trained tensors and of their values. */
   trainable: z.object({ tensors: z.int(), parameters: z.int() }),
 })
@@ -34,7 +36,7 @@ export type RunFacts = z.output<typeof RunFactsSchema>
 
 /**
  * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference that is neither
- * harmless nor in `allowed` (names of options, `model`, `data`, `threads`, `dtype`, `device`, or `all`). Returns notices
+ * harmless nor in `allowed` (names of options, of options that are functions, `model`, `data`, `threads`, `dtype`, `device`, or `all`). Returns notices
  * about differences that change rounding; a `deterministic` run rejects these too.
  */
 export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: readonly string[]): string[] {
@@ -85,6 +87,11 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   for (const name of ['data', ...Object.keys(ofObjective)]) {
     const [was, is] = [before.hashes[name], now.hashes[name]]
     compare(name, hashText(String(was)), hashText(String(is)))
+  }
+  const { functions } = before
+  for (const name of functions ? new Set([...Object.keys(functions), ...Object.keys(now.functions ?? {})]) : []) {
+    const [was, is] = [functions![name], now.functions?.[name]]
+    compare(name, was && `of functions ${hashText(was)}`, is && `of functions ${hashText(is)}`)
   }
   compare('device', before.machine.device, now.machine.device)
   // Another processor adds in a different order.

@@ -36,6 +36,8 @@ export interface RunResult {
   readonly bestEvalLoss?: number
   /** The step whose values the folder holds. */
   readonly resultStep: number
+  /** What the run did not train. */
+  readonly problem?: string
 }
 
 export class OutputFolder {

@@ -4,6 +4,7 @@ import { packageVersion } from '../../common/package-info.js'
 import { elementsOf } from '../../native/addon.js'
 import type { RunObjective } from '../../objectives/objective.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainSettings } from '../../options/index.js'
+import { functionHashes, type RunFunctions } from '../checkpoints/function-hashes.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { headRate, type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'
@@ -44,6 +45,7 @@ export async function collectFacts(
   data: TrainingData,
   { tokenBudget, ranks }: Pick<RunFacts['machine'], 'tokenBudget' | 'ranks'>,
   { hashes }: Pick<RunObjective, 'hashes'>,
+  functions: RunFunctions,
 ): Promise<RunFacts> {
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
@@ -55,6 +57,7 @@ export async function collectFacts(
       node: process.versions.node,
       platform: `${process.platform}-${process.arch}`,
     },
+    functions: functionHashes(functions),
     hashes: { model: modelHash(model), data: data.hash, evalData: data.evaluationHash, ...hashes },
     trainable: {
       tensors: parameters.length,

@@ -21,6 +21,8 @@ interface KeptParts {
   /** The file, on the rank that writes; null if nothing is written. */
   readonly path: string | null
   readonly signal: AbortSignal | undefined
+  /** Whether the weights that the values come from have changed since the run began. */
+  readonly isLate: boolean
 }
 
 /** Rows whose passes are planned together. */
@@ -40,6 +42,7 @@ export async function withKeptValues(objective: RunObjective, parts: KeptParts):
   const [first] = await sync.gather(isCurrent ? found : new Uint8Array(0))
   let values = first!.length > 0 ? decoded(first!, hash) : null
   if (!values) {
+    if (parts.isLate) throw lost(path)
     const all = await sync.gather(encoded(await computed(keep, parts), hash))
     values = new Map(all.flatMap((bytes) => [...decoded(bytes, hash)!]))
     if (isOnDisk) await writeFileAtomic(path, encoded(values, hash))
@@ -51,6 +54,14 @@ export async function withKeptValues(objective: RunObjective, parts: KeptParts):
     loss: (model, batch, how) => loss(model, batch, { ...how, kept }),
     stepSums: stepSums && { length: stepSums.length, of: (model, batch) => stepSums.of(model, batch, { kept }) },
   }
+}
+
+function lost(path: string | null): UsageError {
+  const where = path === null ? 'no output folder holds' : `${path} does not hold`
+  return new UsageError(
+    'changed-run',
+    `The reference is the model that the run began with, whose weights have changed since, and ${where} what was computed with it: resume the run in its own output folder, or start a new run.`,
+  )
 }
 
 /** Computes the values of this rank's share of all rows. */

@@ -23,7 +23,7 @@ const OWN = new Set([
 
 /** Returns the facts of this rank by name; the first that differs is reported, so the order matters. */
 export async function factsToCompare(
-  { versions, options, machine, hashes, trainable }: RunFacts,
+  { versions, options, machine, hashes, functions, trainable }: RunFacts,
   parameters: readonly TrainedParameter[],
   { firstRows }: Pick<TrainingData, 'firstRows'>,
 ): Promise<[name: string, value: string][]> {
@@ -39,6 +39,9 @@ export async function factsToCompare(
     'data with sha256': data,
     'first rows with sha256': firstRows,
     'evaluation data with sha256': evalData ?? 'none',
+    ...Object.fromEntries(
+      Object.entries(functions ?? {}).map(([name, hash]) => [`functions of ${name} with sha256`, hash]),
+    ),
     ...Object.fromEntries(Object.entries(ofObjective).map(([name, hash]) => [`${name} with sha256`, hash])),
     'trained values': trainable.parameters,
     'trained weights with sha256': hash.digest('hex'),

@@ -15,6 +15,7 @@ import type { SampleContext } from '../../objectives/rollouts.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
 import { pruneCheckpoints, removeLaterCheckpoints, restoreTensors } from '../checkpoints/checkpoint.js'
+import type { RunFunctions } from '../checkpoints/function-hashes.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
 import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
 import { findResumePointOnRanks } from '../checkpoints/resume-on-ranks.js'
@@ -28,6 +29,7 @@ import type { RankSync } from '../rank-sync.js'
 import { valuesToRestore } from '../restart-plan.js'
 import type { ResultWriter, Session } from '../session.js'
 import type { Optimizer, RunPasses, TrainableModel, TrainedParameter } from '../trainable.js'
+import { initialValues } from '../untrained.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
 import { collectFacts, withDefaults } from './collect-facts.js'
@@ -162,7 +164,9 @@ async function setUpIn(
   const trainsHead = objective.labels !== undefined
   const resolved = withDefaults(options, part, data, { ownRate: parts.learningRate, trainsHead })
   const machine = { tokenBudget: budget, ranks: ranks.size }
-  const collected = await collectFacts(model, resolved, part, parametersOf(), data, machine, objective)
+  const { rewards: judges, tools, environment }: RunFunctions = { ...loaded, ...parts.live }
+  const functions = { ...parts.choices, objective: parts.objective, rewards: judges, tools, environment }
+  const collected = await collectFacts(model, resolved, part, parametersOf(), data, machine, objective, functions)
   const facts = point ? withRecordedTargets(model, collected, point.record.facts) : collected
   if (point) {
     notices.push(...differencesOf(point, facts, options))
@@ -184,7 +188,8 @@ async function setUpIn(
   await sync.requireSame(() => factsToCompare(facts, parameters, data))
   if (point) notice(`The run continues from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
-  const kept = { model: passes, data, facts, sync, path: output?.kept ?? null, signal }
+  const isLate = point !== null && (part.adapter === null || part.restarts !== null)
+  const kept = { model: passes, data, facts, sync, path: output?.kept ?? null, signal, isLate }
   const prepared = await withKeptValues(objective, kept)
   if (objective.keep) parts.onKept?.()
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
@@ -217,6 +222,9 @@ async function setUpIn(
     lastCheckpoint: output && point ? { step: state.step, path: point.path } : null,
     resumedBeside: point && dirname(point.path),
     bestValues: null,
+    initial: point ? null : await initialValues(parameters),
+    untrained: null,
+    counts: { taken: 0, rated: 0, effective: 0 },
     resultStep: null,
     now,
     savedAt: now(),

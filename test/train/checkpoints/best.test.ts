@@ -59,7 +59,9 @@ describe('a run with patience that keeps the best', () => {
     const { evalLoss } = evaluations(run)[3]!
     expect(run.result.best).toEqual({ step: 4, evalLoss, path: best, isResult: true })
     expect(run.events.at(-1)).toMatchObject({ type: 'end', best: run.result.best })
-    expect(notices(run).at(-1)).toMatch(/^The run ends with the values of step 4, whose evaluation loss .* is the lowest;/)
+    expect(notices(run).at(-1)).toMatch(
+      /^The run ends with the values of step 4, whose evaluation loss .* is the lowest;/,
+    )
     const { result } = parse(readFileSync(join(options.output, 'run.yaml'), 'utf8')) as { result: object }
     expect(result).toMatchObject({ steps: 7, bestStep: 4, bestEvalLoss: evalLoss, resultStep: 4 })
   })
@@ -83,7 +85,9 @@ describe('a run with patience that keeps the best', () => {
     })
     expect(valuesOf(gone)).toEqual(weightsIn(join(options.output, 'checkpoints', 'step-000007')))
     expect(gone.result.best).toMatchObject({ step: 4, path: null, isResult: false })
-    expect(notices(gone).at(-1)).toMatch(/^The run ends with the values of its last step, 7, and not of step 4.*: their checkpoint is gone/)
+    expect(notices(gone).at(-1)).toMatch(
+      /^The run ends with the values of its last step, 7, and not of step 4.*: their checkpoint is gone/,
+    )
     const merging = await trainFake(optionsOf('merging', { mergeEvery: 5, patience: 4 }), worsening)
     expect(merging.result.best).toMatchObject({ isResult: false })
     expect(notices(merging).at(-1)).toMatch(/: the adapter was merged into the weights after it\. To have them, resume/)

@@ -102,7 +102,9 @@ describe('checkpoints of several ranks', () => {
     expect(checkpoints()).toEqual(checkpoints(at('alone')))
     const { step } = alone!.result!.best!
     expect(step).toBeLessThan(alone!.result!.steps)
-    const saved = readTensors(join(at('out'), 'checkpoints', `step-${String(step).padStart(6, '0')}`, 'weights.safetensors'))
+    const saved = readTensors(
+      join(at('out'), 'checkpoints', `step-${String(step).padStart(6, '0')}`, 'weights.safetensors'),
+    )
     const best = [...saved.values()].map(({ values }) => values)
     expect(all.map(({ model }) => model.parameters.map(({ values }) => values))).toEqual(all.map(() => best))
     expect(all.map((one) => noticesOf(one).filter((notice) => /were not better/.test(notice)).length)).toEqual([

@@ -1,0 +1,69 @@
+/** A run whose steps trained nothing, or not all that they were asked to, is no success: it saves its result, says why and fails. */
+import { elementsOf } from '../native/addon.js'
+import type { Session } from './session.js'
+import type { TrainedParameter } from './trainable.js'
+
+/**
+ * Steps after which a tensor without a gradient counts as untrained: a factor of a product whose other factor begins at zero, as in
+ * LoRA, has none in the first.
+ */
+export const STEPS_TO_JUDGE = 3
+/** Trained values of up to so many bytes are compared with those that the run began with. */
+const MOST_COMPARED = 2 ** 26
+
+/** What the steps of this process did, since the run or its adapter started. */
+export interface StepCounts {
+  /** Steps taken. */
+  taken: number
+  /** Steps at a learning rate above 0. */
+  rated: number
+  /** Steps at such a rate with a gradient that is not zero. */
+  effective: number
+}
+
+export type InitialValues = ReadonlyMap<TrainedParameter, Float32Array>
+
+/** Returns copies of the values that a run begins with; null if they take too much memory. */
+export async function initialValues(parameters: readonly TrainedParameter[]): Promise<InitialValues | null> {
+  const bytes = parameters.reduce((sum, { shape }) => sum + 4 * elementsOf(shape), 0)
+  if (bytes > MOST_COMPARED) return null
+  const values = new Map<TrainedParameter, Float32Array>()
+  for (const parameter of parameters) values.set(parameter, ((await parameter.data()) as Float32Array).slice())
+  return values
+}
+
+/** Says that nothing was to be trained: every rate was 0. */
+export function zeroRateNotice({ counts, state }: Session): string | null {
+  if (counts.taken === 0 || counts.rated > 0) return null
+  return `The learning rate of every step up to step ${state.step} was 0, so nothing was trained.`
+}
+
+/** Returns a sentence that says what the steps so far did not train, the same on all ranks; null if nothing is amiss. */
+export async function whatIsUntrained(session: Session): Promise<string | null> {
+  const { counts, parameters, optimizer } = session
+  const { taken, rated, effective } = counts
+  if (taken === 0 || rated === 0) return null
+  const without = await optimizer.withoutGradient()
+  if (without.length === parameters.length)
+    return 'No step had a gradient that is not zero, so nothing was trained: no trained tensor acts on the loss of these rows, or the objective tells no answer from another.'
+  if (await isUnchanged(session))
+    return 'No trained value changed in any step, so nothing was trained: the learning rate is too low for float32.'
+  if (effective < STEPS_TO_JUDGE) return null
+  const untrained = without.filter((name) => isAskedFor(session, name))
+  if (untrained.length === 0) return null
+  return `${untrained.length} of ${parameters.length} trained tensors had no gradient that is not zero in any step, so they were not trained, first ${untrained[0]}: leave out what does not act on the loss, with targetModules or modulesToSave.`
+}
+
+/** Whether a run was asked for a tensor by name: full training also takes weights that no pass of its objective reaches. */
+function isAskedFor({ facts, optimizer }: Session, name: string): boolean {
+  return facts.options.method !== 'full' || optimizer.state().updates[name]! > 0
+}
+
+async function isUnchanged({ initial, state, parameters }: Session): Promise<boolean> {
+  if (!initial || state.merges > 0) return false
+  for (const parameter of parameters) {
+    const [before, now] = [initial.get(parameter)!, await parameter.data()]
+    if (before.some((value, i) => value !== now[i])) return false
+  }
+  return true
+}
