@@ -10,6 +10,7 @@ export {
 } from './checkpoints/loop-checkpoint.js'
 export { meanLoss } from './evaluate.js'
 export type {
+  BestEvaluation,
   CheckpointEvent,
   EndEvent,
   EvaluationEvent,

@@ -116,7 +116,8 @@ function trimMemory({ model: { device } }: Session): void {
 }
 
 /**
- * Writes the trained adapter or model, how the run ended and the model card to the output folder. Its errors say where the trained values are.
+ * Writes the trained adapter or model, how the run ended and the model card to the output folder. Its errors say where the
+ * trained values are.
  */
 export async function saveResult(session: Session, untrained: string | null): Promise<void> {
   const { output, result, facts, state, resultStep } = session

@@ -40,23 +40,21 @@ export function zeroRateNotice({ counts, state }: Session): string | null {
 
 /** Returns a sentence that says what the steps so far did not train, the same on all ranks; null if nothing is amiss. */
 export async function whatIsUntrained(session: Session): Promise<string | null> {
-  const { counts, parameters, optimizer } = session
+  const { counts, parameters, optimizer, facts, state } = session
   const { taken, rated, effective } = counts
-  if (taken === 0 || rated === 0) return null
+  // Moments are those since the last restart.
+  if (taken === 0 || rated === 0 || (effective === 0 && state.merges > 0)) return null
   const without = await optimizer.withoutGradient()
   if (without.length === parameters.length)
     return 'No step had a gradient that is not zero, so nothing was trained: no trained tensor acts on the loss of these rows, or the objective tells no answer from another.'
   if (await isUnchanged(session))
     return 'No trained value changed in any step, so nothing was trained: the learning rate is too low for float32.'
   if (effective < STEPS_TO_JUDGE) return null
-  const untrained = without.filter((name) => isAskedFor(session, name))
+  const { updates } = optimizer.state()
+  // Full training also takes weights that no pass of its objective reaches.
+  const untrained = without.filter((name) => facts.options.method !== 'full' || updates[name]! > 0)
   if (untrained.length === 0) return null
   return `${untrained.length} of ${parameters.length} trained tensors had no gradient that is not zero in any step, so they were not trained, first ${untrained[0]}: leave out what does not act on the loss, with targetModules or modulesToSave.`
-}
-
-/** Whether a run was asked for a tensor by name: full training also takes weights that no pass of its objective reaches. */
-function isAskedFor({ facts, optimizer }: Session, name: string): boolean {
-  return facts.options.method !== 'full' || optimizer.state().updates[name]! > 0
 }
 
 async function isUnchanged({ initial, state, parameters }: Session): Promise<boolean> {

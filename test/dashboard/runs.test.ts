@@ -92,6 +92,15 @@ describe('the runs of a folder', () => {
     expect((await runs.details('out'))!.problems).toEqual([expect.stringMatching(/^run\.yaml is not YAML: /)])
   })
 
+  it('tell what a run did not train, and the step of its result', async () => {
+    const run = writeRun(folder(), 'out')
+    const result = { steps: 7, resultStep: 4, problem: 'Nothing was trained.' }
+    writeFileSync(join(run, 'run.yaml'), JSON.stringify({ options: {}, result }))
+    const { problems, facts } = (await (await Runs.in(folder())).details('out'))!
+    expect(problems).toEqual(['Nothing was trained.'])
+    expect(facts).toContainEqual({ group: 'result', name: 'resultStep', value: '4' })
+  })
+
   it('are read beside one with files of any size, and say so', async () => {
     for (const name of ['metrics.jsonl', 'samples.jsonl']) {
       const path = join(writeRun(folder(), `large-${name}`, { samples: [] }), name)
