@@ -4,6 +4,7 @@ import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
 import { checkedMethod } from './contract/checked-method.js'
 import { readEntries } from './contract/peft-entries.js'
+import { MERGE_WITH_PEFT } from './contract/way-out.js'
 import OWN_METHODS from './own-methods.js'
 
 export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']
@@ -91,5 +92,6 @@ export function configFromPeft(json: Readonly<Record<string, unknown>>, source: 
   const own = isJsonObject(json.node_mora) ? json.node_mora.method : undefined
   const what =
     own === undefined ? `peft_type ${JSON.stringify(json.peft_type) ?? 'missing'}` : `the method ${JSON.stringify(own)}`
-  throw new UsageError('unknown-method', `${source} has ${what}, which is not available.`)
+  const wayOut = /PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE|XLORA|POLY/.test(what) ? '' : `: ${MERGE_WITH_PEFT}`
+  throw new UsageError('unknown-method', `${source} has ${what}, which is not available${wayOut}.`)
 }

@@ -125,7 +125,7 @@ test.each([
   await writeAdapter(temporary(), { [key]: value })
   using model = await loadTiny('tiny-untied')
   await expect(model.loadAdapter(temporary())).rejects.toThrow(
-    `adapter_config.json has ${key} ${JSON.stringify(value)}, which is not supported.`,
+    `adapter_config.json has ${key} ${JSON.stringify(value)}, which is not supported: merge it with PEFT`,
   )
 })
 

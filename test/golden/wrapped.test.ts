@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
 import { lora } from '../../lib/adapters/methods/lora.js'
+import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { mergeModel } from '../../lib/models/index.js'
 import { safetensorsBytes } from '../io/safetensors-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -11,7 +12,7 @@ import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 import { familyFolder, layoutOf, loadFamily } from './families.js'
-import { goldenJson, goldenPath, lacksGolden, largestDifference, readTensors } from './files.js'
+import { entriesOf, goldenJson, goldenPath, lacksGolden, largestDifference, readTensors } from './files.js'
 import { logProbsOf } from './tiny-models.js'
 
 type Json = Record<string, unknown>
@@ -170,9 +171,36 @@ describe('adapters', () => {
     expect(saved).toEqual(wanted)
   })
 
-  test('of a tower are refused by name', async () => {
+  test('of towers too are read without these, which is said once, and towers stay as they are', async () => {
+    const folder = folderOf('model', 'config')
+    const adapter = adapterOf((name) => name)
+    const file = join(adapter, 'adapter_model.safetensors')
+    const tower = 'model.vision_tower.encoder.layers.0.mlp.fc1'
+    const tensors = readTensors(file)
+    const values = new Float32Array(32).fill(1)
+    const bytes = new Uint8Array(values.buffer)
+    tensors.set(`base_model.model.${tower}.lora_A.weight`, { shape: [4, 8], values, bytes })
+    tensors.set(`base_model.model.${tower}.lora_B.weight`, { shape: [8, 4], values, bytes })
+    await writeSafetensors(file, entriesOf(tensors))
+    const json = JSON.parse(readFileSync(join(adapter, 'adapter_config.json'), 'utf8')) as Json
+    const targets = [...training.lora!.modules, 'fc1']
+    writeFileSync(join(adapter, 'adapter_config.json'), JSON.stringify({ ...json, target_modules: targets }))
+    using model = await loadFamily(folder)
+    const heard: string[] = []
+    await model.loadAdapter(adapter, 'a', { onWarning: (message) => heard.push(message) })
+    expect(heard).toEqual([
+      expect.stringMatching(/also has 1 layers outside of the text model, such as .*fc1: they are left/),
+    ])
+    expect(largestError(await logProbsOf(model, sequences), training.lora!.final_logprobs)).toBeLessThan(5e-4)
+    await mergeModel({ model: folder, adapter, output: join(at(), 'merged'), device, onWarning: () => {} })
+    const [before, after] = [folder, join(at(), 'merged')].map((one) => readTensors(join(one, 'model.safetensors')))
+    const weight = [...before!.keys()].find((name) => name.endsWith('vision_tower.encoder.layers.0.mlp.fc1.weight'))!
+    expect(after!.get(weight)!.bytes).toEqual(before!.get(weight)!.bytes)
+  })
+
+  test('of a layer that neither the text model nor a tower has are refused by name', async () => {
     using model = await loadFamily(folderOf('model', 'config'))
-    const module = 'model.vision_tower.encoder.layers.0.mlp.fc1'
+    const module = 'model.language_model.layers.9.mlp.up_proj'
     const adapter = adapterOf((name) => name.replace('model.language_model.layers.0.mlp.up_proj', module))
     await expect(model.loadAdapter(adapter, 'a')).rejects.toThrow(
       `it has 1 layers that the model lacks, such as ${module}`,

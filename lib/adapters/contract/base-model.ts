@@ -23,6 +23,10 @@ export interface BaseModel {
   readonly labels: readonly string[] | null
   /** The prefix of the text model's modules in a model that wraps one; null for others. */
   readonly textPrefix: string | null
+  /** Names of weights beside those of a wrapped text model: of towers and projectors. */
+  readonly others?: ReadonlySet<string>
+  /** Returns the values of a weight of the checkpoint, in float32; absent for a model without one. */
+  readonly values?: ((weight: string) => Promise<Float32Array>) | undefined
   /** Null for a model without a checkpoint. */
   identity(): BaseIdentity | null
 }
@@ -37,12 +41,16 @@ export function withLabels(base: BaseModel, labels: readonly string[]): BaseMode
 
 /**
  * Returns the model's name of a module in an adapter's file. Adapters of a wrapped text model also come with the names of its own
- * class (`model.layers`) and of older transformers (`language_model.model.layers`).
+ * class (`model.layers`) and of older transformers (`language_model.model.layers`), and adapters of any model with those of the class
+ * without a head (`layers`).
  */
 export function moduleInModel(module: string, { weights, textPrefix }: BaseModel): string {
-  if (textPrefix === null) return module
-  const own = module.replace(/^language_model\.(?=lm_head)/, '').replace(/^(language_model\.)?model\./, textPrefix)
-  return weights.has(`${own}.weight`) ? own : module
+  const own = module
+    .replace(/^language_model\.(?=lm_head)/, '')
+    .replace(/^(language_model\.)?model\./, textPrefix ?? '$&')
+  // The classes without a head have no name for what lies below it.
+  const withoutHead = ['model.', 'transformer.', textPrefix ?? ''].map((prefix) => `${prefix}${module}`)
+  return [module, own, ...withoutHead].find((name) => weights.has(`${name}.weight`)) ?? module
 }
 
 /** Throws if targets name a tied weight: an adapter of one name would change the other, too. */

@@ -1,7 +1,6 @@
 /** Reads and writes entries of `adapter_config.json` by a method's table of them. */
 import { InputError, UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
-import { isPattern } from '../../schema/option-values.js'
 import type {
   AdapterConfigBase,
   AdapterMethod,
@@ -11,6 +10,8 @@ import type {
   PeftTable,
   TargetModules,
 } from './adapter.js'
+import { fromPython, toPython } from './python-pattern.js'
+import { MERGE_WITH_PEFT } from './way-out.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -21,7 +22,7 @@ export interface EntryOptions<Value> {
   /** Whether the entry is left out if the option has the value `absent`. */
   readonly leftOut?: boolean
   /** Converts the file's value to the option's; default: unchanged. */
-  fromFile?(value: Value): Value
+  fromFile?(value: Value, place: PeftPlace): Value
   /** Converts the option's value to the file's; default: unchanged. */
   toFile?(value: Value): Value
 }
@@ -35,9 +36,10 @@ const entriesOf =
   <Name extends string>(option: Name, own: EntryOptions<Value> = {}): OptionEntry<Name, Value> => {
     const { absent, leftOut = false, fromFile = same, toFile = same } = { ...usual, ...own }
     return {
-      read(value, { source, key }) {
+      read(value, place) {
+        const { source, key } = place
         const found = value ?? absent
-        if (fits(found)) return { [option]: fromFile(found as Value) } as Record<Name, Value>
+        if (fits(found)) return { [option]: fromFile(found as Value, place) } as Record<Name, Value>
         const shown = value === undefined ? 'none' : JSON.stringify(value)
         throw new InputError('malformed-file', `${source}: expected ${expects} for ${key} but found ${shown}.`)
       },
@@ -45,6 +47,7 @@ const entriesOf =
     }
   }
 
+const placeOf = ({ source, key }: PeftPlace): string => `${source}: ${key}`
 const same = <Value>(value: Value): Value => value
 const isNumber = (value: unknown): value is number => typeof value === 'number'
 const isNames = (value: unknown): boolean => Array.isArray(value) && value.every((name) => typeof name === 'string')
@@ -59,11 +62,16 @@ export const wholeEntry = entriesOf<number>('a whole number', Number.isSafeInteg
 /** Positive numbers by patterns of layers; absent means none. */
 export const patternsEntry = entriesOf<Readonly<Record<string, number>>>(
   'positive numbers by regular expressions',
-  (value) =>
-    isJsonObject(value) &&
-    Object.entries(value).every(([pattern, number]) => isPattern(pattern) && isNumber(number) && number > 0),
-  { absent: {} },
+  (value) => isJsonObject(value) && Object.values(value).every((number) => isNumber(number) && number > 0),
+  {
+    absent: {},
+    fromFile: (patterns, place) => withKeys(patterns, (pattern) => fromPython(pattern, placeOf(place))),
+    toFile: (patterns) => withKeys(patterns, toPython),
+  },
 )
+
+const withKeys = (numbers: Readonly<Record<string, number>>, change: (pattern: string) => string) =>
+  Object.fromEntries(Object.entries(numbers).map(([pattern, number]) => [change(pattern), number]))
 
 /** A flag; anything but true counts as false. */
 export const flagEntry = <Name extends string>(option: Name): OptionEntry<Name, boolean> => ({
@@ -95,7 +103,10 @@ export const rankEntry = positiveWholeEntry('rank')
 export const onlyEntry = (...supported: readonly unknown[]): Required<PeftEntry<object>> => ({
   read(value, { source, key }) {
     if ((value ?? null) === null || supported.includes(value)) return {}
-    throw new UsageError('unsupported-option', `${source} has ${key} ${JSON.stringify(value)}, which is not supported.`)
+    throw new UsageError(
+      'unsupported-option',
+      `${source} has ${key} ${JSON.stringify(value)}, which is not supported: ${MERGE_WITH_PEFT}.`,
+    )
   },
   write: () => supported[0],
 })
@@ -104,11 +115,14 @@ const namesEntry = entriesOf<readonly string[]>('names', isNames, { absent: [] }
 
 const targetsEntry = entriesOf<TargetModules>(
   'names or a regular expression',
-  (value) => (typeof value === 'string' ? value === 'all-linear' || isPattern(value) : isNames(value)),
+  (value) => typeof value === 'string' || isNames(value),
   {
     absent: 'all-linear',
     // A string is a regular expression for whole paths.
-    fromFile: (value) => (typeof value === 'string' && value !== 'all-linear' ? new RegExp(`^(?:${value})$`) : value),
+    fromFile: (value, place) =>
+      typeof value === 'string' && value !== 'all-linear'
+        ? new RegExp(`^(?:${fromPython(value, placeOf(place))})$`)
+        : value,
   },
 )
 
@@ -161,7 +175,7 @@ export function targetsInFile(
   // PEFT's regular expressions have other flags: list the layers.
   if (/[im]/.test(names.flags)) return layers
   const ofWholePaths = /^\^\(\?:(.*)\)\$$/s.exec(names.source)?.[1]
-  return ofWholePaths ?? `.*(?:${names.source}).*`
+  return toPython(ofWholePaths ?? `.*(?:${names.source}).*`)
 }
 
 /** Returns a regular expression for names in a wrapped text model: as names, they would match layers of its towers too. */

@@ -18,13 +18,14 @@ import { requireFreeMemory } from '../../tensor/memory-budget.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
 import { type BaseModel, SCORE_WEIGHT } from '../contract/base-model.js'
-import { patternsIn } from '../contract/patterns.js'
+import { patternsIn, patternValue } from '../contract/patterns.js'
 import { targetsInFile, writeEntries } from '../contract/peft-entries.js'
+import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 import { adapterMethod, configFromPeft } from '../registry.js'
 import { type TensorKind, tensorKinds } from '../tensors/declared-tensors.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
 import { requireQuickPatterns } from './slow-patterns.js'
-import type { AdapterProvenance, BaseName, StoredAdapter } from './stored-adapter.js'
+import type { AdapterProvenance, BaseName, StoredAdapter, TableCopy } from './stored-adapter.js'
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
@@ -50,9 +51,10 @@ export async function readAdapterFolder(
   const configPath = join(folder, configName)
   const unsupported = (what: string) => new UsageError('unsupported-option', `${configPath} has ${what}.`)
   for (const option of ['trainable_token_indices', 'layer_replication'])
-    if (json[option]) throw unsupported(`${option}, which is not supported`)
+    if (json[option]) throw unsupported(`${option}, which is not supported: ${MERGE_WITH_PEFT}`)
   const { bias, task_type: task, modules_to_save: heads } = json
-  if ((bias ?? 'none') !== 'none') throw unsupported(`bias ${quoted(bias)}; only "none" is supported`)
+  if ((bias ?? 'none') !== 'none')
+    throw unsupported(`bias ${quoted(bias)}; only "none" is supported: ${MERGE_WITH_PEFT}`)
   const isScored = task === 'SEQ_CLS' && header.tensors.has(`${prefix}${SCORE_WEIGHT}`)
   if (Array.isArray(heads) && headTasks.some((known) => known === task) && !isScored) {
     const what = `the task_type ${quoted(task)}: it trained a head other than a language model's (${heads.join(', ')})`
@@ -68,8 +70,10 @@ export async function readAdapterFolder(
   if (device) requireFreeMemory(device, bytes, `The adapter ${adapter}`, 'give it more, or use a smaller adapter')
   const tensors = new Map<string, StoredTensor>()
   const layers = new Set<string>()
+  const files = new Set<string>()
   let isRenamed = false
   const modules = new Map<string, StoredTensor>()
+  const copies: TableCopy[] = []
   for (const [name, tensor] of await readTensors(header, kinds)) {
     const layer = layerOf(name, kinds)
     const own = layer === null ? name : `${prefix}${nameOf(layer)}${name.slice(prefix.length + layer.length)}`
@@ -77,15 +81,21 @@ export async function readAdapterFolder(
     if (kinds.some(({ shared, suffix }) => shared && name === `${root}${suffix}`)) continue
     const [, path, kind] = /^base_model\.model\.(.+?)\.(weight|bias)$/.exec(name) ?? []
     isRenamed ||= own !== name
-    if (layer !== null) layers.add(nameOf(layer))
+    const table = /^base_model\.model\.(.+?)(\.(original_module|modules_to_save)(\.\w+)?)?\.weight$/.exec(name)
+    if (layer !== null) {
+      layers.add(nameOf(layer))
+      files.add(layer)
+    }
     // PEFT copies the frozen table beside an adapter of the embeddings or the head.
     else if (name.endsWith('.base_layer.weight')) continue
     else if (path !== undefined && isSavedModule(config.modulesToSave, path))
       modules.set(`${nameOf(path)}.${kind}`, tensor)
+    else if (table && isTable(table[1]!))
+      copies.push({ weight: `${nameOf(table[1]!)}.weight`, tensor, isOriginal: table[3] === 'original_module' })
     else
       throw new UsageError(
         'unsupported-option',
-        `${join(folder, weightsName)} holds ${name}, which is not supported here.`,
+        `${join(folder, weightsName)} holds ${name}, which is not supported here: ${MERGE_WITH_PEFT}.`,
       )
   }
   requireQuickPatterns(config, layers, configPath)
@@ -101,16 +111,20 @@ export async function readAdapterFolder(
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   return {
     folder,
-    config: isRenamed ? renamed(config, [...layers], nameOf) : config,
+    config: isRenamed ? renamed(config, files, nameOf) : config,
     provenance: provenanceFrom(own, own === json.node_mora ? configPath : header.path),
     layers: [...layers],
     modules,
+    copies,
     tensors,
     narrowed: ['layers_to_transform', 'exclude_modules'].some((key) => (json[key] ?? null) !== null),
     tiesWeights: json.ensure_weight_tying === true,
     fanInFanOut: json.fan_in_fan_out === true,
   }
 }
+
+/** Whether a module is one of those that PEFT saves beside an adapter if it changed, or may have changed, the vocabulary. */
+const isTable = (module: string): boolean => /(^|\.)(embed_tokens|wte|lm_head)$/.test(module)
 
 /** Reads an adapter's provenance, without its tensors. */
 export async function readProvenance(adapter: string, options: HubOptions = {}): Promise<AdapterProvenance> {
@@ -138,17 +152,27 @@ function configIn(json: Record<string, unknown>, path: string): AdapterConfigBas
   }
 }
 
-/** Returns a configuration with the model's names of modules; its regular expressions are about the file's. */
+/** Returns a configuration with the model's names of modules; `layers` are the file's, which its regular expressions are about. */
 function renamed(
   config: AdapterConfigBase,
-  layers: readonly string[],
+  layers: ReadonlySet<string>,
   nameOf: (module: string) => string,
 ): AdapterConfigBase {
   const { targetModules: targets } = config
+  const ofLayers = (numbers: Readonly<Record<string, number>>) =>
+    [...layers].flatMap((layer) => {
+      const value = patternValue(numbers, layer)
+      return value === undefined ? [] : [[nameOf(layer), value] as const]
+    })
   const patterns = patternsIn(config).map(([option, numbers]) => {
-    return [option, Object.fromEntries(Object.entries(numbers).map(([path, value]) => [nameOf(path), value]))]
+    const areNames = Object.keys(numbers).every((pattern) => /^[\w.]+$/.test(pattern))
+    const entries = areNames
+      ? Object.entries(numbers).map(([path, value]) => [nameOf(path), value] as const)
+      : ofLayers(numbers)
+    return [option, Object.fromEntries(entries)]
   })
-  const targetModules = targets instanceof RegExp ? layers : targets === 'all-linear' ? targets : targets.map(nameOf)
+  const targetModules =
+    targets instanceof RegExp ? [...layers].map(nameOf) : targets === 'all-linear' ? targets : targets.map(nameOf)
   return { ...config, ...Object.fromEntries(patterns), targetModules }
 }
 

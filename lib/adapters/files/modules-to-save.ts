@@ -6,6 +6,7 @@ import { transposed } from '../../tensor/transpose.js'
 import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
+import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 import { type StoredAdapter, unfitAdapter } from './stored-adapter.js'
 
 const words: Readonly<Record<string, (module: string) => boolean>> = {
@@ -51,19 +52,14 @@ export function modulesOfAdapter(
   adapter: StoredAdapter,
   base: BaseModel,
 ): SelectedModules & { readonly tensors: ReadonlyMap<string, StoredTensor> } {
-  const { modules, tiesWeights } = adapter
+  const { modules, copies, tiesWeights } = adapter
   const tensors = new Map<string, StoredTensor>()
   for (const [name, stored] of modules) {
     const weight = base.ties.get(name) ?? name
     const tensor = base.transposed.has(weight) ? transposedModule(stored) : stored
     const shape = base.weights.get(weight)
     if (!shape) throw unfitAdapter(adapter, `the model has no ${name}`)
-    if (shape.join() !== tensor.shape.join()) {
-      throw unfitAdapter(
-        adapter,
-        `${tensor.name} is [${tensor.shape.join(', ')}], and the model's [${shape.join(', ')}]`,
-      )
-    }
+    requireShape(adapter, tensor, shape)
     const other = tensors.get(weight)
     if (other && !sameValues(other, tensor))
       throw unfitAdapter(adapter, `${other.name} and ${tensor.name} differ, but are tied in it`)
@@ -71,14 +67,47 @@ export function modulesOfAdapter(
   }
   for (const [name, weight] of base.ties) {
     const [present, absent] = modules.has(name) ? [name, weight] : [weight, name]
-    if (modules.has(present) && !modules.has(absent) && !tiesWeights) {
-      throw unfitAdapter(adapter, `it trained ${present} apart from ${absent}, but they are tied in it`)
+    // PEFT stores both where it has tied them; GPT-2's head it leaves as it was.
+    const isTied = tiesWeights && !(base.transposed.size > 0 && !copies.some((copy) => copy.weight === absent))
+    if (modules.has(present) && !modules.has(absent) && !isTied) {
+      throw unfitAdapter(
+        adapter,
+        `it trained ${present} apart from ${absent}, but they are tied in it: ${MERGE_WITH_PEFT}`,
+      )
     }
   }
   const selected = described([...tensors.keys()].map(moduleOf), base)
   const missing = selected.weights.find((weight) => !tensors.has(weight))
   if (missing) throw unfitAdapter(adapter, `it has a part of ${moduleOf(missing)} but not ${missing}`)
   return { ...selected, tensors }
+}
+
+/**
+ * Throws unless tables that a file has beside its modules change nothing: they are the base's, or those of a module that it
+ * trained, which PEFT repeats under the name of what is tied to it.
+ */
+export async function requireSameTables(adapter: StoredAdapter, base: BaseModel): Promise<void> {
+  const original = (name: string) => base.ties.get(name) ?? name
+  for (const { weight: name, tensor, isOriginal } of adapter.copies) {
+    const weight = original(name)
+    const shape = base.weights.get(weight)
+    if (!shape) throw unfitAdapter(adapter, `it holds ${tensor.name}, and the model has no ${name}`)
+    requireShape(adapter, tensor, shape)
+    if (isOriginal) continue
+    const trained = [...adapter.modules].find(([module]) => original(module) === weight)?.[1]
+    const values = trained?.values ?? (await base.values?.(weight))
+    if (values && sameValues({ values }, tensor)) continue
+    const what = trained ? `${trained.name}, to which it is tied` : "the model's, and modules_to_save does not name it"
+    throw unfitAdapter(adapter, `it holds ${tensor.name}, which differs from ${what}: ${MERGE_WITH_PEFT}`)
+  }
+}
+
+function requireShape(adapter: StoredAdapter, { name, shape: own }: StoredTensor, shape: readonly number[]): void {
+  if (shape.join() === own.join()) return
+  const [more, isTable] = [own[0]! - shape[0]!, own.length === 2 && own[1] === shape[1]]
+  const tokens = `it has ${Math.abs(more)} tokens ${more > 0 ? 'more' : 'less'} than the model`
+  const why = `${name} is [${own.join(', ')}], and the model's [${shape.join(', ')}]`
+  throw unfitAdapter(adapter, isTable ? `${tokens} (${why}): ${MERGE_WITH_PEFT}` : why)
 }
 
 /**
@@ -107,7 +136,7 @@ export function countInModules({ modules }: StoredAdapter): number {
   return isTied ? all - head.values.length : all
 }
 
-function sameValues(a: StoredTensor, b: StoredTensor): boolean {
+function sameValues(a: Pick<StoredTensor, 'values'>, b: Pick<StoredTensor, 'values'>): boolean {
   return a.values.length === b.values.length && a.values.every((value, i) => Object.is(value, b.values[i]))
 }
 

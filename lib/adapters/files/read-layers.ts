@@ -8,12 +8,12 @@ import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
 import { type BaseModel, moduleInModel, requireUntied, SCORE_WEIGHT, withLabels } from '../contract/base-model.js'
-import { fittingTargets, selectTargets } from '../contract/patterns.js'
+import { fittingTargets, isTarget, selectTargets } from '../contract/patterns.js'
 import { type ContinuedBy, continuedBy } from '../new-adapter.js'
 import { adapterMethod, requireForm } from '../registry.js'
 import { LayerMaker } from '../tensors/layer-maker.js'
 import { layerTensors, readAdapterFolder } from './adapter-folder.js'
-import { modulesOfAdapter, trainedWeight } from './modules-to-save.js'
+import { modulesOfAdapter, requireSameTables, trainedWeight } from './modules-to-save.js'
 import { requireSameBase } from './same-base.js'
 import { requireQuickPatterns } from './slow-patterns.js'
 import { type AdapterProvenance, type StoredAdapter, unfitAdapter } from './stored-adapter.js'
@@ -53,6 +53,7 @@ export async function readAdapterLayers<L extends LayerFacts>(
   const read = await readAdapterFolder(folder, hub, device, (module) => moduleInModel(module, base))
   const stored = as ? { ...read, config: continuedBy(as, read.config, folder) } : read
   try {
+    await requireSameTables(stored, base)
     return layersOf(stored, linears, base, options)
   } catch (error) {
     throw about(folder, error)
@@ -60,11 +61,12 @@ export async function readAdapterLayers<L extends LayerFacts>(
 }
 
 function layersOf<L extends LayerFacts>(
-  stored: StoredAdapter,
+  read: StoredAdapter,
   linears: readonly L[],
   model: BaseModel,
   { device, adapter, allowOtherBase = false, onWarning }: ReadAdapterOptions,
 ): LoadedAdapter<L> {
+  const { stored, towers } = withoutTowers(read, model)
   const { folder } = stored
   const labels = labelsOf(stored, model)
   const base = labels ? withLabels(model, labels) : model
@@ -91,8 +93,15 @@ function layersOf<L extends LayerFacts>(
       stored,
       `it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}`,
     )
-  if (unmatched.length > 0)
-    onWarning?.(asMessage(`The adapter ${folder} also targets ${unmatched.join(', ')}, which the model lacks.`))
+  const inTowers = (target: string) => towers.some((layer) => isTarget([target], layer))
+  const lacking = unmatched.filter((target) => !inTowers(target))
+  if (lacking.length > 0)
+    onWarning?.(asMessage(`The adapter ${folder} also targets ${lacking.join(', ')}, which the model lacks.`))
+  if (towers.length > 0) {
+    const what = `${towers.length} layers outside of the text model, such as ${towers[0]}`
+    const effect = 'they are left out, which changes nothing for texts, and merging leaves the towers as they are'
+    onWarning?.(asMessage(`The adapter ${folder} also has ${what}: ${effect}.`))
+  }
   const targetModules = missing.length > 0 ? stored.layers : fitting
   const config: AdapterConfigBase = { ...stored.config, targetModules, modulesToSave: names }
   if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
@@ -113,6 +122,16 @@ function layersOf<L extends LayerFacts>(
   }))
   const { baseHash, baseFormat, ...elsewhere } = stored.provenance
   return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules, labels }
+}
+
+/** Returns an adapter of a wrapped text model without the layers of towers and projectors, and the names of these. */
+function withoutTowers(stored: StoredAdapter, { others }: BaseModel) {
+  // Checkpoints and adapters are both found with and without the prefix.
+  const inTower = (layer: string) =>
+    [layer, `model.${layer}`, layer.replace(/^model\./, '')].some((name) => others?.has(`${name}.weight`))
+  const layers = stored.layers.filter((layer) => !inTower(layer))
+  if (layers.length === 0) return { stored, towers: [] }
+  return { stored: { ...stored, layers }, towers: stored.layers.filter(inTower) }
 }
 
 /** Returns the labels of an adapter's head if the model has none; throws if they are not the model's. */

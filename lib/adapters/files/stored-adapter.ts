@@ -20,6 +20,15 @@ export interface AdapterProvenance {
   readonly pooling?: Pooling
 }
 
+/** A table of embeddings or a head that a file has beside the modules that it trained. */
+export interface TableCopy {
+  /** The name of the weight. */
+  readonly weight: string
+  readonly tensor: StoredTensor
+  /** Whether it is what the base had before the module was trained. */
+  readonly isOriginal: boolean
+}
+
 export interface StoredAdapter {
   readonly folder: string
   readonly config: AdapterConfigBase
@@ -28,6 +37,7 @@ export interface StoredAdapter {
   readonly layers: readonly string[]
   /** Tensors of modules that were trained whole, by the names of the weights that they replace. */
   readonly modules: ReadonlyMap<string, StoredTensor>
+  readonly copies: readonly TableCopy[]
   /** Whether the file may leave out layers that its targets name. */
   readonly narrowed: boolean
   /** Whether tied weights were trained as one although only one of them is in the file. */

@@ -2,6 +2,7 @@
 import { UsageError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { dropoutEntry, patternsEntry, positiveEntry } from '../contract/peft-entries.js'
+import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -15,7 +16,6 @@ const foreign = [
   'target_parameters',
   'use_bdlora',
   'use_qalora',
-  'velora_config',
 ]
 
 /** PEFT's default of `lora_alpha`. */
@@ -25,21 +25,21 @@ export const PEFT_ALPHA = 8
 export function loraMethodOf(json: Json, source: string): string | null {
   if (json.peft_type !== 'LORA' || json.use_mora === true) return null
   for (const option of foreign) {
-    if (json[option]) throw new UsageError('unsupported-option', `${source} has ${option}, which is not supported.`)
+    if (json[option])
+      throw new UsageError('unsupported-option', `${source} has ${option}, which is not supported: ${MERGE_WITH_PEFT}.`)
   }
   if (isJsonObject(json.node_mora) && typeof json.node_mora.method === 'string') return json.node_mora.method
   const initial = json.init_lora_weights
   if (typeof initial === 'string' && /^(pissa|olora|corda|loftq|lora_ga)/.test(initial)) {
     throw new UsageError(
       'unsupported-option',
-      `${source} has init_lora_weights ${initial}: it belongs to a changed base model. Convert it to a plain LoRA with ` +
-        "PEFT's path_initial_model_for_weight_conversion.",
+      `${source} has init_lora_weights ${initial}: it belongs to a changed base model; ${initial.startsWith('loftq') ? '' : "convert it to a plain LoRA with PEFT's path_initial_model_for_weight_conversion, or "}${MERGE_WITH_PEFT}.`,
     )
   }
   if (json.use_dora === true && json.use_rslora === true) {
     throw new UsageError(
       'unsupported-option',
-      `${source} has use_dora and use_rslora together, which is not available.`,
+      `${source} has use_dora and use_rslora together, which is not available: ${MERGE_WITH_PEFT}.`,
     )
   }
   return json.use_dora === true ? 'dora' : json.use_rslora === true ? 'rslora' : 'lora'

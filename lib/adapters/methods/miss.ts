@@ -13,6 +13,7 @@ import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
 import { dropoutEntry } from '../contract/peft-entries.js'
+import { MERGE_WITH_PEFT } from '../contract/way-out.js'
 
 export interface MissConfig extends AdapterConfigBase {
   readonly method: 'miss'
@@ -95,7 +96,7 @@ export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
         if (value !== 'bat' && value !== 'mini') return {}
         throw new UsageError(
           'unsupported-option',
-          `${source} has init_weights ${value}, another method of PEFT's MISS, which is not available.`,
+          `${source} has init_weights ${value}, another method of PEFT's MISS, which is not available: ${MERGE_WITH_PEFT}.`,
         )
       },
       write: () => true,

@@ -10,7 +10,9 @@ import { type HubOptions, requireHashes } from '../../hub/index.js'
 import { sharedName } from '../../io/shared-name.js'
 import type { NativeDevice } from '../../native/addon.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../../options/index.js'
-import { type Tensor, transposedView } from '../../tensor/tensor.js'
+import { openDevice } from '../../tensor/device.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor, transposedView } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { adaptableLayers, transposedWeights, weightShapes } from '../network/plan.js'
 import { ModelSource } from '../read/model-source.js'
@@ -25,8 +27,16 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
     hiddenSize,
     labels: labels ?? null,
     textPrefix: text ? network.basePrefix : null,
+    others: new Set(source?.kept.map(({ name }) => name)),
+    values: source ? (weight) => valuesOf(source, weight) : undefined,
     identity: () => source?.identity() ?? null,
   }
+}
+
+async function valuesOf(source: ModelSource, weight: string): Promise<Float32Array> {
+  using values = keep(Tensor.empty(source.shapes.get(weight)!, { device: openDevice({ device: 'cpu' }) }))
+  source.loadInto(weight, values)
+  return (await values.data()) as Float32Array
 }
 
 export interface BaseOptions extends HubOptions {

@@ -259,6 +259,53 @@ describe('tied embeddings (T17)', () => {
     expect(again.head).toBe(again.embeddings)
     expect(await again.embeddings.bits()).toEqual(await model.embeddings.bits())
     expect(savedTensors(at('x')).has(embeddings)).toBe(true)
+
+    // PEFT also writes the tied head, under its own name or as its wrapper, and what was there before.
+    using third = await loadTiny(tied)
+    const whole = { modules_to_save: ['embed_tokens'], ensure_weight_tying: true }
+    await rewrite(whole, (tensors) => {
+      const table = tensors.get(embeddings)!
+      tensors.set(head, table)
+      tensors.set(head.replace('.weight', '.modules_to_save.weight'), table)
+      tensors.set(head.replace('.weight', '.original_module.weight'), { ...table, bytes: table.bytes.map(() => 0) })
+    })
+    await third.loadAdapter(at('x'))
+    expect(await third.embeddings.bits()).toEqual(await model.embeddings.bits())
+    await rewrite(whole, (tensors) => tensors.get(head)!.bytes.fill(0, 0, 4))
+    await expect(third.loadAdapter(at('x'), 'y')).rejects.toThrow(
+      code(
+        'unfit-adapter',
+        /holds .*lm_head.*weight, which differs from .*embed_tokens.weight, to which it is tied: merge/,
+      ),
+    )
+  })
+
+  test('that an adapter only repeats are compared, and other numbers of tokens are told', async () => {
+    using model = await loadTiny(tied)
+    model.addAdapter('x', mora({ rank: 2 }))
+    await model.saveAdapter('x', at('x'))
+    const table = readTensors(join(model.path, 'model.safetensors')).get('model.embed_tokens.weight')!
+    const [rows, width] = table.shape as [number, number]
+    const withTable = async (more: number, change = 0) => {
+      const values = new Float32Array((rows + more) * width)
+      values.set(table.values)
+      values[0]! += change
+      const tensors = savedTensors(at('x'))
+      for (const name of ['model.embed_tokens', 'lm_head'])
+        tensors.set(`base_model.model.${name}.weight`, {
+          shape: [rows + more, width],
+          values,
+          bytes: new Uint8Array(values.buffer),
+        })
+      await writeSafetensors(join(at('x'), 'adapter_model.safetensors'), entriesOf(tensors))
+      return model.loadAdapter(at('x'), 'y')
+    }
+    await withTable(0)
+    model.removeAdapter('y')
+    await expect(withTable(0, 1)).rejects.toThrow(
+      /differs from the model's, and modules_to_save does not name it: merge/,
+    )
+    await expect(withTable(2)).rejects.toThrow(/it has 2 tokens more than the model .*: merge it with PEFT/)
   })
 })
 
@@ -328,13 +375,16 @@ describe('errors', () => {
   test('of files that hold a module which the configuration does not name, or the reverse', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('x', mora({ rank: 2, modulesToSave: ['head'] }))
+    await takeSteps(model, batch, 1e-2, 1)
     await model.saveAdapter('x', at('x'))
     model.removeAdapter('x')
     const config = configOf(at('x'))
     const named = (modules: string[] | null) =>
       writeFileSync(join(at('x'), 'adapter_config.json'), JSON.stringify({ ...config, modules_to_save: modules }))
     named(null)
-    await expect(model.loadAdapter(at('x'))).rejects.toThrow(code('unsupported-option', /holds .*lm_head.weight/))
+    await expect(model.loadAdapter(at('x'))).rejects.toThrow(
+      code('unfit-adapter', /holds .*lm_head.weight, which differs from the model's/),
+    )
     named(['lm_head', 'embed_tokens'])
     await expect(model.loadAdapter(at('x'))).rejects.toThrow(code('malformed-file', /no tensor for embed_tokens/))
     named(['lm_head'])

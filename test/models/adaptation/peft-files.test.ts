@@ -2,12 +2,14 @@
 import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { fromPython, toPython } from '../../../lib/adapters/contract/python-pattern.js'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora, moraTypes } from '../../../lib/adapters/methods/mora.js'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
+import { writeSafetensors } from '../../../lib/io/safetensors.js'
 import { loadModel } from '../../../lib/models/index.js'
 import { OPERATORS } from '../../../lib/options/index.js'
-import { goldenPath } from '../../golden/files.js'
+import { entriesOf, goldenPath, readTensors } from '../../golden/files.js'
 import { loadTiny, logProbsOf } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -146,14 +148,81 @@ describe('targets by a regular expression', () => {
   })
 })
 
+describe("Python's regular expressions", () => {
+  test.each([
+    ['.*\\.q_proj\\Z', ['model.layers.0.self_attn.q_proj']],
+    ['\\A.*\\.(?P<side>[qk])_proj', ['a.q_proj', 'a.k_proj']],
+    ['(?P<n>.)x(?P=n)', ['axa']],
+    ['layers\\.[]0]\\.q{,2}', ['layers.0.qq', 'layers.].']],
+    ['(?:.*\\.)?(?=q)q_proj(?<!x)', ['q_proj', 'a.q_proj']],
+    ['[[a].?', ['[', 'ab']],
+  ])('%s', (pattern, names) => {
+    const others = ['axb', 'x.v_proj', 'q_projx', 'layers.1.q', 'layers.0.qqq']
+    const read = new RegExp(`^(?:${fromPython(pattern, 'file')})$`)
+    expect([...names, ...others].filter((name) => read.test(name))).toEqual(names)
+    expect(toPython(fromPython(pattern, 'file'))).not.toMatch(/\\k|\(\?<[^=!]/)
+  })
+
+  test('of a file give alphas and targets, and are written again as its own', async () => {
+    using model = await loadTiny('tiny-untied')
+    const patterns = { alpha_pattern: { '.*\\.q_proj\\Z': 40 }, target_modules: '.*(?P<x>[qv])_proj' }
+    const config = await model.loadAdapter(edited(golden, patterns))
+    expect(config).toMatchObject({ alphaPattern: { '.*\\.q_proj$': 40 } })
+    using plain = await loadTiny('tiny-untied')
+    await plain.loadAdapter(edited(golden, { alpha_pattern: { q_proj: 40 } }))
+    expect(await logProbsOf(model, [[3, 1, 4]])).toEqual(await logProbsOf(plain, [[3, 1, 4]]))
+    await model.saveAdapter('default', join(temporary(), 'saved'))
+    expect(readConfig(join(temporary(), 'saved')).target_modules).toBe(patterns.target_modules)
+  })
+})
+
+test('an adapter of the class without a head is read, with patterns about its own names', async () => {
+  using model = await loadTiny('tiny-untied')
+  const folder = edited(golden, { task_type: 'FEATURE_EXTRACTION', alpha_pattern: { '^layers\\.0\\..*': 40 } })
+  const path = join(folder, 'adapter_model.safetensors')
+  const tensors = [...readTensors(path)].map(
+    ([name, tensor]) => [name.replace('model.model.', 'model.'), tensor] as const,
+  )
+  await writeSafetensors(path, entriesOf(new Map(tensors)))
+  await model.loadAdapter(folder)
+  using plain = await loadTiny('tiny-untied')
+  await plain.loadAdapter(edited(golden, { alpha_pattern: { 'layers.0.*': 40 } }))
+  expect(await logProbsOf(model, [[3, 1, 4]])).toEqual(await logProbsOf(plain, [[3, 1, 4]]))
+})
+
 test.each<[Json, string, RegExp]>([
-  [{ target_modules: '(?P<x>q)_proj' }, 'malformed-file', /names or a regular expression for target_modules/],
+  [
+    { target_modules: '(?i)Q_PROJ' },
+    'malformed-file',
+    /target_modules has the regular expression "\(\?i\)Q_PROJ", which has \(\?i, known to Python alone: write names/,
+  ],
+  [{ target_modules: '.*q_pro(?#x)j' }, 'malformed-file', /has \(\?#, known to Python alone/],
+  [{ target_modules: '(?>.*)q_proj' }, 'malformed-file', /has \(\?>/],
+  [{ target_modules: '.*+q_proj' }, 'malformed-file', /possessive quantifier \*\+/],
+  [{ alpha_pattern: { '.*\\.q_proj\\y': 4 } }, 'malformed-file', /has \\y, which is not supported here/],
+  [{ rank_pattern: { '(q_proj': 4 } }, 'malformed-file', /"\(q_proj", which is not valid/],
   [{ rank_pattern: { q_proj: '4' } }, 'malformed-file', /positive numbers by regular expressions for rank_pattern/],
   [{ rank_pattern: [4] }, 'malformed-file', /rank_pattern/],
   [{ alpha_pattern: { q_proj: -1 } }, 'malformed-file', /alpha_pattern/],
-  [{ bias: 'all' }, 'unsupported-option', /bias "all"/],
-  [{ init_lora_weights: 'pissa_niter_4' }, 'unsupported-option', /path_initial_model_for_weight_conversion/],
-  [{ use_dora: true, use_rslora: true }, 'unsupported-option', /use_dora and use_rslora together/],
+  [
+    { bias: 'all' },
+    'unsupported-option',
+    /bias "all"; only "none" is supported: merge it with PEFT \(merge_and_unload/,
+  ],
+  [{ init_lora_weights: 'pissa_niter_4' }, 'unsupported-option', /path_initial_model_for_weight_conversion, or merge/],
+  [
+    { init_lora_weights: 'loftq' },
+    'unsupported-option',
+    /loftq: it belongs to a changed base model; merge it with PEFT/,
+  ],
+  [
+    { use_dora: true, use_rslora: true },
+    'unsupported-option',
+    /use_dora and use_rslora together, which is not available: merge/,
+  ],
+  [{ peft_type: 'IA3' }, 'unknown-method', /peft_type "IA3", which is not available: merge it with PEFT/],
+  [{ peft_type: 'PROMPT_TUNING' }, 'unknown-method', /which is not available\.$/],
+  [{ trainable_token_indices: [1] }, 'unsupported-option', /not supported: merge it with PEFT/],
   [{ node_mora: { method: 'lora-x' } }, 'unknown-method', /has the method "lora-x", which is not available/],
   [
     { task_type: 'SEQ_CLS', modules_to_save: ['classifier', 'score'] },
