@@ -54,7 +54,7 @@ export type {
 } from './data/sources/source.js'
 export type { StepRow } from './data/step-rows.js'
 export type { ChatCounts, DataSummary, LengthCounts } from './data/summary.js'
-export type { ContentPart } from './data/templates/messages.js'
+export type { ContentPart, ThinkingPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'
 export type { TokeniseProgress } from './data/tokenise.js'
 export {

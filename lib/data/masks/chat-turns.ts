@@ -9,7 +9,7 @@
 import { InputError } from '../../common/errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
-import { isInstruction, type Message, reasoningOf, textsOf } from '../templates/messages.js'
+import { isInstruction, type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type LeftOut, leftOut, linesSaid } from './left-out.js'
 import { markedSpans } from './marked-spans.js'
@@ -226,7 +226,8 @@ export class ChatTurns {
     const message = this.#messages[turn]!
     const own = this.#text.slice(start, end)
     const reasoning = reasoningOf(message)
-    const others = [...callsOf(message), ...(typeof reasoning === 'string' ? [reasoning.trim()] : [])]
+    const thoughts = [...(typeof reasoning === 'string' ? [reasoning] : []), ...thoughtsOf(message)]
+    const others = [...callsOf(message), ...thoughts.map((text) => text.trim())]
     const said = textsOf(message).map((text) => text.trim())
     const places = [
       ...others.flatMap((text) => (text === '' ? [] : own.indexOf(text))),

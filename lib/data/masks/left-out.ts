@@ -1,5 +1,5 @@
 /** Tells what a chat template leaves out of an assistant's turn. */
-import { type Message, reasoningOf, textsOf } from '../templates/messages.js'
+import { type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
 import { callsOf } from './turn-texts.js'
 
 /** Parts of a turn that a text does not show. */
@@ -24,7 +24,8 @@ export function linesSaid(text: string): string[] {
 export function leftOut(message: Message, shown: string): LeftOut {
   const reasoning = reasoningOf(message)
   const calls = callsOf(message)
-  const lines = [...(typeof reasoning === 'string' ? [reasoning] : []), ...textsOf(message)].flatMap(linesSaid)
+  const thoughts = [...(typeof reasoning === 'string' ? [reasoning] : []), ...thoughtsOf(message)]
+  const lines = [...thoughts, ...textsOf(message)].flatMap(linesSaid)
   const linesShown = linesSaid(shown).join('\n')
   const isAnyShown = lines.some((line) => linesShown.includes(line)) || calls.some((name) => shown.includes(name))
   const isKnown = calls.length > 0 || (!isCalling(message) && lines.length > 0)

@@ -1,5 +1,5 @@
 /** Helpers to compare the texts of turns. */
-import type { ContentPart, Message } from '../templates/messages.js'
+import { isThinking, type Message } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 
 /** Characters of a text, from `start` up to `end`. */
@@ -58,7 +58,9 @@ function variedText(text: string): string {
 
 function variedContent(content: Message['content']): Message['content'] {
   if (typeof content === 'string') return variedText(content)
-  return content?.map((part): ContentPart => ({ ...part, text: variedText(part.text) }))
+  return content?.map((part) =>
+    isThinking(part) ? { ...part, thinking: variedText(part.thinking) } : { ...part, text: variedText(part.text) },
+  )
 }
 
 function variedCall(call: unknown): unknown {

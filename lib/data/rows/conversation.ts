@@ -2,7 +2,7 @@
 import { quoted } from '../../common/errors.js'
 import { isJsonObject, jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
-import type { ContentPart, Message } from '../templates/messages.js'
+import type { ContentPart, Message, ThinkingPart } from '../templates/messages.js'
 import { malformedRow } from './check.js'
 import { exactJsonIn } from './exact-json.js'
 import { plainParts } from './parts.js'
@@ -180,14 +180,26 @@ export function contentOf(content: unknown, at: string, where: string): Message[
   if (!Array.isArray(content)) {
     throw malformedRow(where, `${at}: expected a text or a list of parts but received ${quoted(content)}`)
   }
-  return content.map((part: unknown, i): ContentPart => {
+  return content.map((part: unknown, i): ContentPart | ThinkingPart => {
     if (typeof part === 'string') return { type: 'text', text: part }
     const { type = 'text', text, value, ...others } = isJsonObject(part) ? part : {}
     const said = text ?? value
+    const thinking = type === 'thinking' ? thoughtIn(others.thinking) : undefined
+    if (type === 'thinking' && thinking !== undefined) return { ...others, type, thinking }
     if (type === 'text' && typeof said === 'string') return { type, text: said, ...others }
     const received = isJsonObject(part) ? `one of type ${quoted(type)}` : quoted(part)
-    throw malformedRow(where, `${at}[${i}]: expected a part of type "text" with its text but received ${received}`)
+    throw malformedRow(
+      where,
+      `${at}[${i}]: expected a part of type "text" or "thinking" with its text but received ${received}`,
+    )
   })
+}
+
+/** Returns the text of reasoning, which Mistral may write as a list of text parts. */
+function thoughtIn(thinking: unknown): string | undefined {
+  if (typeof thinking === 'string') return thinking
+  const texts = Array.isArray(thinking) ? thinking.map((part) => (isJsonObject(part) ? part.text : undefined)) : []
+  return texts.length > 0 && texts.every((text) => typeof text === 'string') ? texts.join('') : undefined
 }
 
 const isListOfObjects = (value: unknown): boolean => Array.isArray(value) && value.every(isJsonObject)

@@ -1,4 +1,4 @@
-/** Parts of a message's content as APIs write them: calls of functions and what these returned. */
+/** Parts of a message's content as APIs write them: reasoning, calls of functions and what these returned. */
 import { isJsonObject } from '../../io/json.js'
 import { json } from '../templates/jinja/text.js'
 import { toValue } from '../templates/jinja/values.js'
@@ -27,15 +27,19 @@ export function plainParts(message: Readonly<Record<string, unknown>>): PlainPar
 
 function plainPart(part: unknown): unknown {
   if (!isJsonObject(part)) return part
-  const { toolUse, functionCall, toolResult, functionResponse } = part
+  const { toolUse, functionCall, toolResult, functionResponse, reasoningContent } = part
   if (isJsonObject(toolUse)) return { type: CALL, name: toolUse.name, arguments: toolUse.input }
   if (isJsonObject(functionCall)) return { type: CALL, name: functionCall.name, arguments: functionCall.args }
+  if (isJsonObject(reasoningContent)) return { type: 'thinking', thinking: textIn(reasoningContent.reasoningText) }
+  if (part.thought === true) return { type: 'thinking', thinking: part.text }
   if (part.type === 'tool_use') return { type: CALL, name: part.name, arguments: part.input }
   if (isJsonObject(toolResult)) return { type: RESULT, [RESULT]: toolResult.content }
   if (isJsonObject(functionResponse)) return { type: RESULT, [RESULT]: functionResponse.response }
   if (part.type === RESULT) return { type: RESULT, [RESULT]: part[RESULT] ?? part.content }
   return part
 }
+
+const textIn = (value: unknown): unknown => (isJsonObject(value) ? value.text : value)
 
 function resultText(value: unknown): string {
   if (typeof value === 'string') return value

@@ -5,7 +5,7 @@ import { parseExact } from '../rows/exact-json.js'
 import { json } from './jinja/text.js'
 import { toValue } from './jinja/values.js'
 
-/** A part of a content. Only text: multimodal models are not supported. */
+/** A part of a content that is text. Multimodal models are not supported. */
 export interface ContentPart {
   /** Only text can be trained. */
   type: 'text'
@@ -14,12 +14,21 @@ export interface ContentPart {
   [key: string]: unknown
 }
 
+/** A part of a content that is reasoning, as Mistral and Anthropic write it. */
+export interface ThinkingPart {
+  /** Reasoning before the text. */
+  type: 'thinking'
+  /** What is thought. */
+  thinking: string
+  [key: string]: unknown
+}
+
 /** One turn of a conversation. Further keys (`tool_calls`, `reasoning_content`, ...) reach the template too. */
 export interface Message {
   /** Who speaks, as the template knows it: `system`, `user`, `assistant` or `tool` in most. */
   role: string
   /** What is said; null or absent in a turn that only calls tools. */
-  content?: string | readonly ContentPart[] | null
+  content?: string | readonly (ContentPart | ThinkingPart)[] | null
   [key: string]: unknown
 }
 
@@ -44,17 +53,24 @@ export function reasoningOf(message: Message): unknown {
   return REASONING.map((name) => message[name]).find((value) => value !== undefined && value !== null)
 }
 
-/** Returns the texts of a content. */
+/** Returns the texts of a content, without its reasoning. */
 export function textsOf({ content }: Message): string[] {
   if (typeof content === 'string') return [content]
-  return (content ?? []).map(({ text }) => text)
+  return (content ?? []).flatMap((part) => (isThinking(part) ? [] : part.text))
 }
+
+/** Returns the reasoning that stands in parts of a content. */
+export function thoughtsOf({ content }: Message): string[] {
+  return typeof content === 'string' ? [] : (content ?? []).filter(isThinking).map(({ thinking }) => thinking)
+}
+
+export const isThinking = (part: ContentPart | ThinkingPart): part is ThinkingPart => part.type === 'thinking'
 
 type Render = (messages: readonly Message[]) => string
 
 /**
- * Returns messages in a form that a template accepts. Lists of text parts stay if the template loops over them; they are
- * joined if it would fail, leave them out, or print the list itself. If the template still refuses the conversation, absent
+ * Returns messages in a form that a template accepts. Lists of parts stay if the template loops over them. If it would fail,
+ * leave them out, or print the list itself, reasoning becomes a field, and texts are joined. If the template still refuses the conversation, absent
  * contents become empty, and arguments of calls become an object instead of JSON, or JSON instead of an object.
  *
  * @param render renders messages; throws InputError if the template refuses them
@@ -62,12 +78,29 @@ type Render = (messages: readonly Message[]) => string
 export function acceptedForm(messages: readonly Message[], render: Render): Message[] {
   const plain = messages.map(plainMessage)
   const hasParts = plain.some(({ content }) => Array.isArray(content))
-  const joined = hasParts && !takesParts(plain, render) ? plain.map(joinParts) : plain
+  const joined = hasParts ? withParts(plain, render) : plain
   const isPlain = joined.every(({ content, tool_calls }) => content !== undefined && tool_calls === undefined)
   if (isPlain || renders(joined, render)) return joined
   const filled = joined.map((message) => ({ ...message, content: message.content ?? '' }))
   const forms = [filled, ...[argumentsRead, argumentsWritten].map((change) => filled.map(withArguments(change)))]
   return forms.find((form) => renders(form, render)) ?? joined
+}
+
+function withParts(messages: readonly Message[], render: Render): Message[] {
+  if (takesParts(messages, render)) return [...messages]
+  const told = messages.map(tellThoughts)
+  const isSame = told.every((message, i) => message === messages[i])
+  return !isSame && takesParts(told, render) ? told : told.map(joinParts)
+}
+
+/** Moves reasoning from parts of the content to the fields of reasoning. */
+function tellThoughts(message: Message): Message {
+  const { content } = message
+  const thoughts = thoughtsOf(message)
+  if (typeof content === 'string' || !content || thoughts.length === 0) return message
+  const reasoning = reasoningOf(message)
+  const all = [...(typeof reasoning === 'string' ? [reasoning] : []), ...thoughts].join('\n')
+  return { ...message, content: content.filter((part) => !isThinking(part)), reasoning_content: all, thinking: all }
 }
 
 const withArguments =
@@ -113,7 +146,9 @@ function takesParts(messages: readonly Message[], render: Render): boolean {
   )
   const text = rendered(probing, render)
   if (text === undefined || text.includes(PROBE)) return false
-  const parts = messages.filter(({ content }) => Array.isArray(content)).flatMap(textsOf)
+  const parts = messages
+    .filter(({ content }) => Array.isArray(content))
+    .flatMap((message) => [...thoughtsOf(message), ...textsOf(message)])
   return parts.every((part) => text.includes(part.trim()))
 }
 

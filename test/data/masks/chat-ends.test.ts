@@ -1,5 +1,6 @@
 /** Where an answer ends, and which messages and calls a template leaves out. */
 import { describe, expect, it } from 'vitest'
+import type { Message } from '../../../lib/data/templates/messages.js'
 import { maskChat } from '../templates/compiled.js'
 import { assistant, call, result, system, templateOf, trainedOf, user, visible } from './conversations.js'
 
@@ -170,6 +171,20 @@ describe('what a template leaves out', () => {
         expect(trainedOf(plain, messages)).toMatchObject({ ...none, trained: [`${content}<e>`] })
       },
     )
+
+    it('is counted in parts of the content', () => {
+      const content: Message['content'] = [
+        { type: 'thinking', thinking: 'so' },
+        { type: 'text', text: '4' },
+      ]
+      const messages = [user('2+2?'), { role: 'assistant', content }]
+      expect(trainedOf(plain, messages)).toMatchObject({ ...none, trained: ['4<e>'], droppedReasoning: 1 })
+      expect(trainedOf(thinking, messages)).toMatchObject({ ...none, trained: ['<think>so</think>4<e>'] })
+      const parts = written(
+        '{{ m.content if m.content is string }}{% for p in m.content if p is mapping %}{{ p.thinking or p.text }}{% endfor %}',
+      )
+      expect(trainedOf(parts, messages)).toMatchObject({ ...none, trained: ['so4<e>'] })
+    })
 
     it('is not mistaken for the content that says the same', () => {
       expect(trainedOf(plain, [user('q'), assistant('so it is', { reasoning: 'so' })])).toMatchObject({

@@ -235,6 +235,32 @@ describe('turns of data sets', () => {
     expect(reading({ prompt: 'input.question', completion: 'output.answer' })).toMatchObject({ prompt: 'a' })
   })
 
+  it('have parts of reasoning, as Mistral, Anthropic, Bedrock and Vertex write them', () => {
+    const answer = { type: 'text', text: 'Four.' }
+    const thinking = { type: 'thinking', thinking: 'Two and two.' }
+    const signed = { ...thinking, signature: 'x' }
+    const listed = {
+      ...thinking,
+      thinking: [
+        { type: 'text', text: 'Two ' },
+        { type: 'text', text: 'and two.' },
+      ],
+    }
+    for (const [given, read] of [
+      [{ reasoningContent: { reasoningText: { text: thinking.thinking, signature: 'x' } } }, thinking],
+      [{ thought: true, text: thinking.thinking }, thinking],
+      [thinking, thinking],
+      [signed, signed],
+      [listed, thinking],
+    ]) {
+      const content = [given, answer]
+      expect(messages([{ role: 'assistant', content }])).toEqual([{ role: 'assistant', content: [read, answer] }])
+    }
+    expect(() => messages([{ role: 'assistant', content: [{ type: 'thinking' }, answer] }])).toThrow(
+      /content\[0\]: expected a part of type "text" or "thinking" with its text but received one of type "thinking"/,
+    )
+  })
+
   it('that call nothing keep what they say', () => {
     expect(messages([{ from: 'function_call', value: 'weather("Rome")' }])).toEqual([
       { role: 'assistant', content: 'weather("Rome")' },
@@ -276,7 +302,7 @@ describe('turns of data sets', () => {
     [[{ from: 'gpt', value: 3 }], /conversations\[0\]\.value: expected a text or a list of parts but received 3/],
     [
       [{ role: 'user', content: [{ type: 'image_url', image_url: 'x' }] }],
-      /conversations\[0\]\.content\[0\]: expected a part of type "text" with its text but received one of type "image_url"/,
+      /conversations\[0\]\.content\[0\]: expected a part of type "text" or "thinking" with its text but received one of type "image_url"/,
     ],
     [
       [{ role: 'assistant', content: 'x', loss_weight: 0.5 }],

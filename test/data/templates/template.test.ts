@@ -54,6 +54,23 @@ describe('conversations that a template does not take as they are', () => {
     expect(render(each, parts)).toBe('[a][b]')
   })
 
+  it('have parts of reasoning where it prints them, and a field of reasoning otherwise', () => {
+    const thought = { type: 'thinking' as const, thinking: 'so ' }
+    const answers: Message[] = [{ role: 'assistant', content: [thought, part('a '), part('b')] }]
+    const looped = (text: string) => `{% for m in messages %}${text}{% endfor %}`
+    const each = (text: string) => looped(`{% for p in m.content %}${text}{% endfor %}`)
+    const printed = each('{{ "[THINK]" + p.thinking + "[/THINK]" if p.type == "thinking" else p.text }}')
+    expect(render(printed, answers)).toBe('[THINK]so [/THINK]a b')
+    expect(render(looped('<{{ m.reasoning_content }}>{{ m.content }}'), answers)).toBe('<so >a b')
+    expect(render(looped('<{{ m.thinking }}>{% for p in m.content %}{{ p.text }};{% endfor %}'), answers)).toBe(
+      '<so >a ;b;',
+    )
+    const refusing = each('{{ p.text if p.type == "text" else raise_exception("no such part") }};')
+    expect(render(refusing, answers)).toBe('a ;b;')
+    const both = answers.map((message) => ({ ...message, reasoning: 'first' }))
+    expect(render(looped('<{{ m.reasoning_content }}>{{ m.content }}'), both)).toBe('<first\nso >a b')
+  })
+
   it('have an empty content if it needs one, and none otherwise', () => {
     const silent: Message[] = [
       { role: 'assistant', content: null },
