@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { testsOfEveryDevice } from './scripts/tests-of-every-device.mjs'
@@ -24,6 +24,29 @@ const patience = counting ? 900_000 : 120_000
 const alone = ['test/packaging/node-gyp.test.ts']
 const exclude = ['test/cuda/**', ...alone, ...(counting ? ['test/eval/real-model.test.ts'] : [])]
 
+/**
+ * Whether tests use dist in place of lib, as `npm test` does: Node.js loads built modules in half the time. Modules that a test
+ * replaces (`vi.mock`) can only be sources.
+ */
+const usesDist = Boolean(process.env.MORA_TEST_DIST) && !counting
+const replacing = usesDist
+  ? readdirSync(join(root, 'test'), { encoding: 'utf8', recursive: true })
+      .filter((name) => /\.test\.m?[jt]s$/.test(name))
+      .map((name) => `test/${name}`)
+      .filter((name) => /\bvi\.(mock|doMock|resetModules)\(/.test(readFileSync(join(root, name), 'utf8')))
+  : []
+const lib = join(root, 'lib') + sep
+const dist = {
+  name: 'dist in place of lib',
+  enforce: 'pre' as const,
+  resolveId(id: string, importer?: string) {
+    const path = id.startsWith('.') && importer ? resolve(dirname(importer), id) : id
+    if (!path.startsWith(lib)) return undefined
+    return { id: join(root, 'dist', path.slice(lib.length)).replace(/\.ts$/, '.js'), external: true as const }
+  },
+}
+const plugins = usesDist ? [dist] : []
+
 export default defineConfig({
   // Examples and benchmarks import the package by its name, and benchmarks some of its internals.
   resolve: {
@@ -42,9 +65,15 @@ export default defineConfig({
     testTimeout: patience,
     hookTimeout: patience,
     projects: [
-      { extends: true, test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude, env } },
       {
         extends: true,
+        plugins,
+        test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude: [...exclude, ...replacing], env },
+      },
+      ...(usesDist ? [{ extends: true, test: { name: 'cpu, from lib', include: replacing, env } } as const] : []),
+      {
+        extends: true,
+        plugins,
         test: {
           name: 'cuda',
           include: emulated ? testsOfEveryDevice : [],

@@ -16,6 +16,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const extra = process.argv.slice(2)
 const [keep, addedTo] = [optionOf('--keep'), optionOf('--added-to')]
 const assets = process.env.MORA_TEST_ASSETS
+// `npm test` has built dist before: scripts/prepare.sh.
+const built = existsSync(join(root, 'dist', '.built')) ? { MORA_TEST_DIST: '1' } : {}
 
 const outcomes = run()
 if (keep) writeFileSync(keep, JSON.stringify(outcomes))
@@ -57,7 +59,7 @@ function runVitest(parameters, environment = {}) {
   const { status } = spawnSync(
     process.execPath,
     [vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...parameters],
-    { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...environment } },
+    { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...built, ...process.env, ...environment } },
   )
   const outcomes = existsSync(report) ? outcomesOf(JSON.parse(readFileSync(report, 'utf8')), root) : []
   rmSync(scratch, { recursive: true, force: true })

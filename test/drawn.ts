@@ -1,5 +1,6 @@
 /** Draws parts of tests that would take too long in every run. */
 import { randomStream } from '../lib/common/random.js'
+import { lacksLong, needing } from './needs.js'
 
 /**
  * Draws `count` of the cases for `npm test`, in their order, by MORA_TEST_SEED and the name of their test. `npm run test:long`
@@ -16,3 +17,13 @@ export function drawn<Case>(name: string, cases: readonly Case[], count: number)
 /** Returns all of the cases, or `count` on the emulator, where each takes ten times as long. */
 export const drawnIfEmulated: typeof drawn = (name, cases, count) =>
   process.env.MORA_CUDA === 'emulated' ? drawn(name, cases, count) : [...cases]
+
+/**
+ * Draws `count` of the next `of` tests that differ in more than a case: each call gives `describe` and `test` for one of them, which
+ * skip where it is not drawn.
+ */
+export function drawnTests(name: string, of: number, count: number): () => ReturnType<typeof needing> {
+  const places = new Set(drawn(name, [...Array(of).keys()], count))
+  let place = 0
+  return () => needing(places.has(place++) ? null : lacksLong)
+}

@@ -17,7 +17,8 @@ import { mathRows } from '../../bench/paper/tasks/math.mjs'
 import { newLanguage } from '../../bench/paper/tasks/new-language.mjs'
 import { take } from '../../bench/paper/tasks/take.mjs'
 import { assetPath, lacksAsset } from '../assets.ts'
-import { needing } from '../needs.ts'
+import { drawn } from '../drawn.ts'
+import { lacksLong, needing } from '../needs.ts'
 
 describe('tasks', () => {
   test('every step of a word problem is right, and the last one is the answer', () => {
@@ -138,26 +139,35 @@ describe('experiments', () => {
       env: { ...process.env, HF_HUB_CACHE: join(folder, 'no-cache'), MORA_TEST_ASSETS: '' },
     })
 
-  for (const scale of SCALES)
-    test(`all seven reach record, table and plot at ${scale} scale, on next to nothing`, { timeout: 300_000 }, () => {
+  const runs = Object.keys(experiments).flatMap((name) => SCALES.map((scale) => ({ name, scale })))
+  test.each(drawn('experiments of the paper', runs, 6))(
+    '$name reaches record, table and plot at $scale scale, on next to nothing',
+    { timeout: 300_000 },
+    ({ name, scale }) => {
       const output = join(folder, scale)
-      const { status, stderr } = paper('all', '--scale', scale, '--tiny', '--output', output)
+      const { status, stderr } = paper(name, '--scale', scale, '--tiny', '--output', output)
       expect(status, stderr).toBe(0)
-      for (const name of Object.keys(experiments)) {
-        const { cells } = JSON.parse(readFileSync(join(output, `${name}-${scale}.json`), 'utf8'))
-        const results = Object.values(cells)
-        const table = readFileSync(join(output, `${name}-${scale}.md`), 'utf8')
-        expect(readFileSync(join(output, `${name}-${scale}.svg`), 'utf8')).toContain('<svg')
-        for (const plan of planOf(experiments[name].runsOf ?? name, scale, { tiny: true }))
-          for (const contestant of plan.contestants) {
-            const of = ({ part, contestant: { name: its } }) => part === plan.part && its === contestant.name
-            const { result } = results.find(of)
-            expect(result.failure, contestant.name).toBeNull()
-            for (const metric of metricsOf(plan)) expect(result.points.at(-1)[metric.name]).toBeTypeOf('number')
-            expect(table).toContain(`| ${contestant.name} |`)
-          }
-      }
-    })
+      const { cells } = JSON.parse(readFileSync(join(output, `${name}-${scale}.json`), 'utf8'))
+      const results = Object.values(cells)
+      const table = readFileSync(join(output, `${name}-${scale}.md`), 'utf8')
+      expect(readFileSync(join(output, `${name}-${scale}.svg`), 'utf8')).toContain('<svg')
+      for (const plan of planOf(experiments[name].runsOf ?? name, scale, { tiny: true }))
+        for (const contestant of plan.contestants) {
+          const of = ({ part, contestant: { name: its } }) => part === plan.part && its === contestant.name
+          const { result } = results.find(of)
+          expect(result.failure, contestant.name).toBeNull()
+          for (const metric of metricsOf(plan)) expect(result.points.at(-1)[metric.name]).toBeTypeOf('number')
+          expect(table).toContain(`| ${contestant.name} |`)
+        }
+    },
+  )
+
+  needing(lacksLong).test('all are run by one command', { timeout: 300_000 }, () => {
+    const output = join(folder, 'all')
+    const { status, stderr } = paper('all', '--scale', 'small', '--tiny', '--output', output)
+    expect(status, stderr).toBe(0)
+    for (const name of Object.keys(experiments)) expect(existsSync(join(output, `${name}-small.md`)), name).toBe(true)
+  })
 
   test('what is missing is said in one line each, with the command that fetches it, before anything runs', () => {
     const one = paper('math', '--scale', 'paper', '--output', join(folder, 'missing'))

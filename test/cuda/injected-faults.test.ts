@@ -63,7 +63,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: '700@2300' }), /an illegal memory access/)
   })
 
-  test.each(moments(3, 2300, 4))(
+  test.each(drawn('lost calls', moments(3, 2300, 4), 3))(
     'is lost at its call %i ends, and says that an earlier operation is the cause',
     (call) => {
       expectFailure(
@@ -73,7 +73,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     },
   )
 
-  test.each(drawn('errors of a device', [702, 710, 715, 716, 719], 2))('is lost with error %i ends', (error) => {
+  test.each(drawn('errors of a device', [702, 710, 715, 716, 719], 1))('is lost with error %i ends', (error) => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: `${error}@900` }), new RegExp(`CUDA error ${error}\\)`))
   })
 
@@ -83,18 +83,22 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expect(stderr).not.toMatch(/earlier operation/)
   })
 
-  test.each(moments(5, 12, 1))('has no memory left at allocation %i says so, or manages with less', (call) => {
-    const run = trainedWith({ MORA_SIMT_ALLOCATION_FAULT: String(call) })
-    if (run.status !== 0) expectFailure(run, /[Oo]ut of memory|no memory left/)
-  })
+  test.each(drawn('allocations that fail', moments(5, 12, 1), 2))(
+    'has no memory left at allocation %i says so, or manages with less',
+    (call) => {
+      const run = trainedWith({ MORA_SIMT_ALLOCATION_FAULT: String(call) })
+      if (run.status !== 0) expectFailure(run, /[Oo]ut of memory|no memory left/)
+    },
+  )
 
-  test.each([
+  const answers: [string, RegExp][] = [
     ['1@1', /^mora: Device cuda:0 could not be opened: cublasCreate failed in .*: the library was not initialized\.$/m],
     ['14@1', /could not be opened: cublasCreate failed in .*: an internal operation failed/],
     ['13@2', /cublasGemm(StridedBatched)?Ex: /],
     ['14@40', /cublasGemm(StridedBatched)?Ex: an internal operation failed/],
     ['15@90', /cublasGemm(StridedBatched)?Ex: the combination of types is not supported/],
-  ])('has a cuBLAS that answers %s says so', (fault, sentence) => {
+  ]
+  test.each(drawn('answers of cuBLAS', answers, 2))('has a cuBLAS that answers %s says so', (fault, sentence) => {
     expectFailure(trainedWith({ MORA_SIMT_CUBLAS_FAULT: fault }), sentence)
   })
 

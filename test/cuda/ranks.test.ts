@@ -4,10 +4,10 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { loadModel } from '../../lib/models/index.js'
 import { binaryCandidates } from '../../lib/native/binary.js'
-import { drawn } from '../drawn.js'
+import { drawn, drawnTests } from '../drawn.js'
 import { main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -33,12 +33,13 @@ const seen = () =>
 needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', existsSync(standIn))).describe(
   'ranks with a GPU each',
   () => {
+    const next = drawnTests('ranks with a GPU each', 11, 6)
     const orders: [number, string][] = [
       [2, '1'],
       [2, '7'],
       [3, '0'],
     ]
-    test.each(drawn('orders of sums', orders, 1))(
+    next().test.each(drawn('orders of sums', orders, 1))(
       '%i of them add up on their GPUs, with streams in the order of seed %s',
       async (size, seed) => {
         const ending = await run(size, [job, folder(), 'sums'], {
@@ -57,24 +58,27 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ['floats', []],
       ['what they quantise', ['--quantise', 'nf4']],
     ]
-    test.each(drawn('bases of ranks', bases, 1))('two of them train on %s as one process does', async (_, more) => {
-      const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
-      const [ofOne, ofMany] = [alone, together].map((output) =>
-        trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1', ...more),
-      )
-      expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
-      expect(await run(2, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
-      const [one, many] = [lossesOf(alone), lossesOf(together)]
-      expect(many.length).toBe(8)
-      for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
-      expect(farthestOf(alone, together)).toBeLessThan(1e-6)
-    })
+    next().test.each(drawn('bases of ranks', bases, 1))(
+      'two of them train on %s as one process does',
+      async (_, more) => {
+        const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
+        const [ofOne, ofMany] = [alone, together].map((output) =>
+          trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1', ...more),
+        )
+        expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
+        expect(await run(2, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
+        const [one, many] = [lossesOf(alone), lossesOf(together)]
+        expect(many.length).toBe(8)
+        for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+        expect(farthestOf(alone, together)).toBeLessThan(1e-6)
+      },
+    )
 
     const held: [number, string, 'float32' | 'q8_0'][] = [
       [2, '7', 'float32'],
       [3, '1', 'q8_0'],
     ]
-    test.each(drawn('bases that ranks hold together', held, 1))(
+    next().test.each(drawn('bases that ranks hold together', held, 1))(
       '%i of them hold a base together, with streams in the order of seed %s, kept as %s',
       async (size, seed, dtype) => {
         const deep = await deepModel(folder(), size)
@@ -108,7 +112,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       },
     )
 
-    test.each(drawn('ends with a part', ['goneTogether', 'killedTogether'], 1))(
+    next().test.each(drawn('ends with a part', ['goneTogether', 'killedTogether'], 1))(
       'one that holds a part of a base ends all ranks when it is %s',
       async (what) => {
         const deep = await deepModel(folder(), 2)
@@ -120,7 +124,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       },
     )
 
-    test('without NCCL they hold no base together', async () => {
+    next().test('without NCCL they hold no base together', async () => {
       const deep = await deepModel(folder(), 2)
       const { code } = await run(2, [job, folder(), 'refusedTogether', deep.path, deep.rows], { MORA_NCCL: folder() })
       expect(code).not.toBe(0)
@@ -129,7 +133,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       for (const one of seen()) expect(one).toEqual({ code: 'no-nccl', message: expect.stringMatching(message) })
     })
 
-    test('without NCCL they add up over the CPUs, and one of them says so', async () => {
+    next().test('without NCCL they add up over the CPUs, and one of them says so', async () => {
       const { code, stderr } = await run(2, [job, folder(), 'sums'], { MORA_NCCL: join(folder(), 'nowhere') })
       expect(code, stderr).toBe(0)
       const { all, hashes } = { all: seen(), hashes: new Set(seen().map(({ hash }) => hash)) }
@@ -141,13 +145,13 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ])
     })
 
-    test('an NCCL that is too old is not used', async () => {
+    next().test('an NCCL that is too old is not used', async () => {
       const { code, stderr } = await run(2, [job, folder(), 'sums'], { STUB_NCCL_VERSION: '21602' })
       expect(code, stderr).toBe(0)
       expect(stderr).toMatch(/libnccl\.so\.2 is NCCL 2\.16\.2, and 2\.18 or newer is needed; install/)
     })
 
-    test('one GPU for two of them is refused, in one sentence', async () => {
+    next().test('one GPU for two of them is refused, in one sentence', async () => {
       const argv = [main, ...trainInto(join(folder(), 'out'), '--device', 'cuda')]
       const { code, stderr } = await run(2, argv, { MORA_SIMT_DEVICES: '1' })
       expect(code).toBe(2)
@@ -167,7 +171,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ],
       ['gaveUp', 'Rank 1 failed: no more rows.'],
     ]
-    test.each(drawn('endings of a rank', endings, 2))(
+    next().test.each(drawn('endings of a rank', endings, 2))(
       'the other rank learns of one that is %s, and its GPU stops waiting',
       async (what, message) => {
         const { code } = await run(2, [job, folder(), what])
@@ -176,7 +180,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       },
     )
 
-    test('ranks that bring different gradients are told so', async () => {
+    next().test('ranks that bring different gradients are told so', async () => {
       await run(2, [job, folder(), 'differs'])
       expect(seen().map(({ code }) => code)).toEqual(['ranks-differ', 'ranks-differ'])
     })
@@ -185,7 +189,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ['6@1', 'ncclAllReduce: remote process exited or there was a network error (the stand-in was told to)'],
       ['5@1', 'ncclAllReduce: invalid usage (the stand-in was told to)'],
     ]
-    test.each(drawn('answers of NCCL', answers, 1))('an NCCL that answers %s is quoted', async (fault, told) => {
+    next().test.each(drawn('answers of NCCL', answers, 1))('an NCCL that answers %s is quoted', async (fault, told) => {
       const { code } = await run(2, [job, folder(), 'refused'], { STUB_NCCL_FAIL: fault })
       expect(code).not.toBe(0)
       const messages = seen().map(({ message }) => message)

@@ -1,11 +1,12 @@
 /**
- * The power is cut at any change of a file, and what was not synced may be lost: 10 times, 200 times in `npm run test:long`.
+ * The power is cut at any change of a file, and what was not synced may be lost: 5 times, 200 times in `npm run test:long`.
  * MORA_TEST_SEED draws others.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { removeLeftovers } from '../../lib/io/leftovers.js'
 import { words } from '../cli/words.js'
+import { drawn } from '../drawn.js'
 import { lacksLong, needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, type Ending, everythingOf } from './command.js'
@@ -14,10 +15,11 @@ import { type Combination, combinations, titled, trainTiny, writeTinyModel } fro
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
-const drawn = randomStream(seed, 'combinations').shuffle(combinations(seed))
+const all = randomStream(seed, 'combinations').shuffle(combinations(seed))
 const isLora = ({ name }: Combination) => name.startsWith('trained lora,')
 const isMerging = ({ name }: Combination) => name.includes('merged')
-const some = [drawn.find(isMerging)!, ...drawn.filter((one) => !isMerging(one)).slice(0, isLong ? 19 : 1)]
+const others = all.filter((one) => !isMerging(one)).slice(0, isLong ? 19 : 1)
+const some = drawn('runs whose power is cut', [all.find(isMerging)!, ...others], 1)
 
 /** Tracks what a run has reported as saved: it must resume from there at least, and know of every step. */
 function believing(): (ending: Ending) => void {
@@ -57,7 +59,7 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
     const random = randomStream(seed, 'nothing else')
     const [output, merged] = [disk.at('deep/down/run'), disk.at('deep/merged')]
     const ended = (argv: readonly string[]) => disk.runUntilCut(argv, { at: 1e9 }, random, { names: 0, bytes: 0 })
-    const { argv } = drawn.find(isLora)!
+    const { argv } = all.find(isLora)!
     expect((await disk.run(train(disk.at('adapter'), argv))).code).toBe(0)
     expect((await ended(train(output, argv))).code).toBe(0)
     expect(everythingOf(output)).toEqual(everythingOf(disk.at('adapter')))
@@ -69,34 +71,37 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
 
   needing(lacksLong).it('the lock of a run is taken over, wherever another was at that', async () => {
     const random = randomStream(seed, 'lock')
-    const argv = [...train(disk.at('locked'), drawn.find(isLora)!.argv), '--resume']
+    const argv = [...train(disk.at('locked'), all.find(isLora)!.argv), '--resume']
     await disk.run(argv, { kind: 'kill', at: 8 })
     for (let at = 1; at < 12; at++) await disk.runUntilCut(argv, { at }, random, { names: 1, bytes: 0 })
     const { code, stderr } = await disk.run(argv)
     expect(code, stderr).toBe(0)
   })
 
-  it.each(['merged', 'merged.gguf'])('%s has its old content or its new one', async (name) => {
-    const random = randomStream(seed, 'power cut', name)
-    const [adapter, before, after, output] = ['adapter', `before ${name}`, `after ${name}`, name].map((it) =>
-      disk.at(it),
-    )
-    if (contentOf(adapter!) === null) await disk.run(train(adapter!, drawn.find(isLora)!.argv))
-    const merge = (place: string, ...more: string[]) => words`
+  it.each(drawn('merges whose power is cut', ['merged', 'merged.gguf'], 1))(
+    '%s has its old content or its new one',
+    async (name) => {
+      const random = randomStream(seed, 'power cut', name)
+      const [adapter, before, after, output] = ['adapter', `before ${name}`, `after ${name}`, name].map((it) =>
+        disk.at(it),
+      )
+      if (contentOf(adapter!) === null) await disk.run(train(adapter!, all.find(isLora)!.argv))
+      const merge = (place: string, ...more: string[]) => words`
       merge --model ${disk.at('model')} --adapter ${adapter!} --output ${place} --threads 1 ${more}
     `
-    const old = ['--dtype', 'bfloat16']
-    expect((await disk.run(merge(before!, ...old))).code).toBe(0)
-    const { changes, stderr } = await disk.run(merge(after!))
-    expect(changes, stderr).toBeGreaterThan(0)
-    const [was, is] = [contentOf(before!), contentOf(after!)]
-    for (let cut = 0; cut < (isLong ? 20 : 1); cut++) {
-      await disk.run(merge(output!, '--overwrite', ...old))
-      // Two renames and the removals come last.
-      const at = Math.max(1, changes + 6 - random.integer(isLong ? changes : 12))
-      const { code } = await disk.runUntilCut(merge(output!, '--overwrite'), { at }, random)
-      await removeLeftovers(disk.at(''))
-      expect(code === 0 ? [is] : [was, is]).toContainEqual(contentOf(output!))
-    }
-  })
+      const old = ['--dtype', 'bfloat16']
+      expect((await disk.run(merge(before!, ...old))).code).toBe(0)
+      const { changes, stderr } = await disk.run(merge(after!))
+      expect(changes, stderr).toBeGreaterThan(0)
+      const [was, is] = [contentOf(before!), contentOf(after!)]
+      for (let cut = 0; cut < (isLong ? 20 : 1); cut++) {
+        await disk.run(merge(output!, '--overwrite', ...old))
+        // Two renames and the removals come last.
+        const at = Math.max(1, changes + 6 - random.integer(isLong ? changes : 12))
+        const { code } = await disk.runUntilCut(merge(output!, '--overwrite'), { at }, random)
+        await removeLeftovers(disk.at(''))
+        expect(code === 0 ? [is] : [was, is]).toContainEqual(contentOf(output!))
+      }
+    },
+  )
 })

@@ -86,7 +86,7 @@ describeFamilies(names, (name, folder) => {
     expect(largestOf(got)).toBeLessThan(tolerance)
   })
 
-  test.each(methods)('$method: the loss falls', async ({ config }) => {
+  test.each(drawn(`methods that train ${name}`, methods, 1))('$method: the loss falls', async ({ config }) => {
     using model = await loadFamily(folder)
     model.addAdapter('x', config)
     const before = await lossOf(model)
@@ -95,7 +95,8 @@ describeFamilies(names, (name, folder) => {
   })
 
   // Other devices have tests of single kernels, and this would take long on the emulator.
-  needing(lacksCpu).test.each(methods)('$method: gradients are those of finite differences', async ({ config }) => {
+  const checked = drawn(`finite differences of ${name}`, methods, 1)
+  needing(lacksCpu).test.each(checked)('$method: gradients are those of finite differences', async ({ config }) => {
     using model = await loadFamily(folder)
     addRandom(model, config)
     const gradients = await gradientsOf(model, batch)

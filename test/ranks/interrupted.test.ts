@@ -1,7 +1,4 @@
-/**
- * Signals to a launcher or to one rank, in the middle of a step that takes longer than Open MPI's mpirun waits before it kills: half a
- * second. The others pass them on, and wait.
- */
+/** Signals to a launcher or to one rank, in the middle of a step. */
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,10 +12,13 @@ const folder = useTemporaryFolder()
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 const [openMpi, mpich, gloo] = launchers as readonly [Launcher, Launcher, Launcher]
 
-const argvFor = (output: string, ...more: string[]) => [
-  main,
-  ...trainInto(output, '--max-steps', '4', '--batch-size', '2400', '--dtype', 'float32', ...more),
-]
+/**
+ * Open MPI's mpirun waits half a second before it kills: its steps take longer. Other launchers pass the signal on, and wait.
+ */
+const argvFor = (launcher: Launcher, output: string, ...more: string[]) => {
+  const batchSize = launcher === mpich || launcher === gloo ? '1200' : '2400'
+  return [main, ...trainInto(output, '--max-steps', '4', '--batch-size', batchSize, '--dtype', 'float32', ...more)]
+}
 
 const metrics = (output: string) => {
   const file = join(output, 'metrics.jsonl')
@@ -27,7 +27,7 @@ const metrics = (output: string) => {
 
 /** Two ranks whose launcher gets a signal in their third step: its exit code, and what was printed. */
 async function interrupted(launcher: Launcher, signal: NodeJS.Signals, output: string) {
-  const [child] = await launcher.start(2, argvFor(output))
+  const [child] = await launcher.start(2, argvFor(launcher, output))
   let stderr = ''
   child!.stderr!.on('data', (text) => {
     stderr += text
@@ -48,7 +48,7 @@ needing(lacksLauncher(openMpi)).describe('mpirun of Open MPI', () => {
     const saved = readdirSync(join(output, 'checkpoints')).filter((name) => !name.startsWith('.'))
     expect(saved).toEqual([expect.stringMatching(/^step-00000[23]$/)])
     for (const [place, more] of [[whole], [output, '--resume']] as const) {
-      const { code, stderr } = await runJob(openMpi, 2, argvFor(place, ...(more ? [more] : [])))
+      const { code, stderr } = await runJob(openMpi, 2, argvFor(openMpi, place, ...(more ? [more] : [])))
       expect(code, stderr).toBe(0)
     }
     expect(resultOf(output)).toEqual(resultOf(whole))
@@ -81,7 +81,7 @@ needing(lacksLauncher(gloo)).describe('of ranks that nothing launched', () => {
   const cases = [1, 0].flatMap((rank) => some('SIGTERM', 'SIGINT').map((signal) => ({ rank, signal })))
   test.each(isLong ? cases : cases.slice(0, 1))('rank $rank at $signal stops all', async ({ rank, signal }) => {
     const output = join(folder(), 'out')
-    const children = await gloo.start(2, argvFor(output))
+    const children = await gloo.start(2, argvFor(gloo, output))
     const ended = collected(children)
     await expect.poll(() => metrics(output).length, { timeout: 60_000 }).toBe(2)
     children[rank]!.kill(signal)

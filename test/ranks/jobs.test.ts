@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { drawn } from '../drawn.js'
 import { main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -38,10 +39,13 @@ const ownHosts = { NODE_OPTIONS: `--import=${join(import.meta.dirname, 'own-host
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 
+/** Jobs that take most of the time. */
+const jobs = drawn('jobs that train', ['as one', 'however held', 'quantised', 'in thirds'] as const, 2)
+
 describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher, turn })))(
   '$name',
   ({ launcher, turn }) => {
-    const onTurn = (...turns: number[]) => needing(turns.includes(turn) ? null : lacksLong)
+    const onTurn = (turnOfTest: number, isDrawn = true) => needing(turn === turnOfTest && isDrawn ? null : lacksLong)
     const itsTurn = <Case>(cases: readonly Case[]) => cases.filter((_, i) => isLong || i === turn % cases.length)
 
     needing(lacksLauncher(launcher)).describe('where it is installed', () => {
@@ -67,28 +71,31 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(new Set(all.flatMap(({ hash, tensors }) => [hash, tensors])).size).toBe(1)
       })
 
-      onTurn(0).test.each(itsTurn([2, 4]))('%i ranks train as one process does', async (size) => {
-        const alone = join(folder(), 'alone')
-        const together = join(folder(), 'together')
-        const [ofOne, ofMany] = [alone, together].map((output) =>
-          trainInto(output, '--dtype', 'float32', '--max-steps', '50', '--quiet'),
-        )
-        expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
-        expect(await runJob(launcher, size, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
+      onTurn(0, jobs.includes('as one')).test.each(itsTurn([2, 4]))(
+        '%i ranks train as one process does',
+        async (size) => {
+          const alone = join(folder(), 'alone')
+          const together = join(folder(), 'together')
+          const [ofOne, ofMany] = [alone, together].map((output) =>
+            trainInto(output, '--dtype', 'float32', '--max-steps', '50', '--quiet'),
+          )
+          expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
+          expect(await runJob(launcher, size, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
 
-        const [one, many] = [lossesOf(alone), lossesOf(together)]
-        expect(many.length).toBe(50)
-        for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
-        const trained = readTensors(join(together, 'adapter_model.safetensors'))
-        let farthest = 0
-        for (const [name, { values }] of readTensors(join(alone, 'adapter_model.safetensors'))) {
-          const others = trained.get(name)!.values
-          for (const [i, value] of values.entries()) farthest = Math.max(farthest, Math.abs(value - others[i]!))
-        }
-        expect(farthest).toBeLessThan(1e-6)
-      })
+          const [one, many] = [lossesOf(alone), lossesOf(together)]
+          expect(many.length).toBe(50)
+          for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+          const trained = readTensors(join(together, 'adapter_model.safetensors'))
+          let farthest = 0
+          for (const [name, { values }] of readTensors(join(alone, 'adapter_model.safetensors'))) {
+            const others = trained.get(name)!.values
+            for (const [i, value] of values.entries()) farthest = Math.max(farthest, Math.abs(value - others[i]!))
+          }
+          expect(farthest).toBeLessThan(1e-6)
+        },
+      )
 
-      onTurn(2).test.each(itsTurn([3, 2]))(
+      onTurn(2, jobs.includes('however held')).test.each(itsTurn([3, 2]))(
         '%i ranks train one base to the same bits, however they hold it',
         async (size) => {
           const trained = async (name: string, shard: string[], variables = {}) => {
@@ -104,7 +111,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         },
       )
 
-      onTurn(1).test.each(itsTurn(['q4_0', 'mxfp4', 'nf4']))(
+      onTurn(1, jobs.includes('quantised')).test.each(itsTurn(['q4_0', 'mxfp4', 'nf4']))(
         '2 ranks that quantise to %s train as one does',
         async (format) => {
           const outputs = ['alone', 'each', 'together'].map((name) => join(folder(), name))
@@ -124,21 +131,24 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         },
       )
 
-      onTurn(1).test('ranks of processes hold a third of a base each, and two blocks', async () => {
-        const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
-        const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows], ownHosts)
-        expect(ending).toMatchObject({ code: 0, stderr: '' })
-        const all = seen()
-        expect(all).toHaveLength(3)
-        expect(most).toBeLessThan(1.01 * (bytesOfBase / 3 + 2 * bytesOfBlock))
-        expect(most).toBeLessThan(0.7 * bytesOfBase)
-        for (const { peak, inUse } of all) {
-          expect(inUse).toBeGreaterThan(bytesOfBase / 3)
-          expect(inUse).toBeLessThanOrEqual(most)
-          // Plus a norm of 64 values as stored.
-          expect(peak).toBeLessThanOrEqual(most + 4 * 64)
-        }
-      })
+      onTurn(1, jobs.includes('in thirds')).test(
+        'ranks of processes hold a third of a base each, and two blocks',
+        async () => {
+          const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
+          const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows], ownHosts)
+          expect(ending).toMatchObject({ code: 0, stderr: '' })
+          const all = seen()
+          expect(all).toHaveLength(3)
+          expect(most).toBeLessThan(1.01 * (bytesOfBase / 3 + 2 * bytesOfBlock))
+          expect(most).toBeLessThan(0.7 * bytesOfBase)
+          for (const { peak, inUse } of all) {
+            expect(inUse).toBeGreaterThan(bytesOfBase / 3)
+            expect(inUse).toBeLessThanOrEqual(most)
+            // Plus a norm of 64 values as stored.
+            expect(peak).toBeLessThanOrEqual(most + 4 * 64)
+          }
+        },
+      )
 
       onTurn(2).test('all end when one is gone that holds a part', async () => {
         const { path, rows } = await deepModel(folder(), 3)

@@ -1,5 +1,6 @@
 /**
- * SIGKILL to a rank at a moment drawn from a seed: three times, 50 times in `npm run test:long`. MORA_TEST_SEED draws others.
+ * SIGKILL to a rank at a moment drawn from a seed, with one launcher: once, 50 times with all in `npm run test:long`.
+ * MORA_TEST_SEED draws others.
  * The job ends, names the rank, and resumes to the same bits.
  */
 import { randomUUID } from 'node:crypto'
@@ -8,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
+import { drawn } from '../drawn.js'
 import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { needing } from '../needs.js'
@@ -89,11 +91,12 @@ const ends: Record<string, { sentence: (rank: number, pid: number) => RegExp; co
   },
 }
 
-describe.each([
+const jobs = [
   { launcher: launchers[0]!, size: 2, deaths: isLong ? 10 : 1 },
   { launcher: launchers[1]!, size: 2, deaths: isLong ? 10 : 1 },
   { launcher: launchers[2]!, size: 3, deaths: isLong ? 30 : 1 },
-])('$launcher.name', ({ launcher, size, deaths }) => {
+]
+describe.each(drawn('launchers whose ranks are killed', jobs, 1))('$launcher.name', ({ launcher, size, deaths }) => {
   const title = `a rank is killed ${deaths} times, which changes nothing`
   needing(lacksLauncher(launcher)).test(title, { timeout: 1_800_000 }, async () => {
     const random = randomStream(seed, 'kill a rank', launcher.name)

@@ -1,7 +1,7 @@
 /**
  * The tests of CUDA kernels (test/native/cuda) on the emulator, compiled with sanitizers: AddressSanitizer and
  * UndefinedBehaviorSanitizer see what is out of bounds or undefined, ThreadSanitizer races between threads and blocks.
- * All of them take long, and ThreadSanitizer up to 8 GB of memory; `npm test` draws a few, with the kernels that these launch, for
+ * All of them take long, and ThreadSanitizer up to 8 GB of memory; `npm test` draws one, with the kernels that it launches, for
  * AddressSanitizer.
  */
 import { readdirSync } from 'node:fs'
@@ -20,7 +20,7 @@ const all = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8'
   .filter((name) => /^cuda_.*\.cpp$/.test(name))
   .map((name) => basename(name, '.cpp'))
   .sort()
-const programs = drawn('programs with sanitizers', all, 3)
+const programs = drawn('programs with sanitizers', all, 1)
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 
 async function build(folder: string, targets: readonly string[]): Promise<void> {

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { initModel, loadModel, type Model } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import { train } from '../../lib/train/index.js'
+import { drawn } from '../drawn.js'
 import { goldenPath, readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -33,7 +34,7 @@ const cases: [string, Partial<TrainInput>, number, (() => Promise<Model>)?][] = 
   ],
 ]
 
-describe.each(cases)('%s, merged on the way', (_, changes, tolerance, make) => {
+describe.each(cases)('%s, merged on the way', (name, changes, tolerance, make) => {
   const load = make ?? (() => loadModel(path, { device, threads: 2, dtype: 'float32' }))
   const optionsOf = (output: string): TrainInput => ({
     data: goldenPath('remora/remora-adapter.jsonl'),
@@ -56,12 +57,12 @@ describe.each(cases)('%s, merged on the way', (_, changes, tolerance, make) => {
 
   test('T21 resumes bit for bit after any step', async () => {
     const whole = await course(optionsOf('whole'))
-    for (const stop of [2, 3, 4, 6, 7]) {
-      const name = `stopped-${stop}`
-      const first = await course(optionsOf(name), stop)
-      const second = await course({ ...optionsOf(name), resume: true })
-      expect([...first, ...second], name).toEqual(whole)
-      expect(modelBits(name).equals(modelBits('whole')), name).toBe(true)
+    for (const stop of drawn(`stops of ${name}`, [2, 3, 4, 6, 7], 2)) {
+      const output = `stopped-${stop}`
+      const first = await course(optionsOf(output), stop)
+      const second = await course({ ...optionsOf(output), resume: true })
+      expect([...first, ...second], output).toEqual(whole)
+      expect(modelBits(output).equals(modelBits('whole')), output).toBe(true)
     }
   })
 

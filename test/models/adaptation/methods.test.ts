@@ -11,7 +11,7 @@ import { readSafetensorsHeader, writeSafetensors } from '../../../lib/io/safeten
 import type { Model } from '../../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../../lib/options/index.js'
 import { methodsWithOption } from '../../../lib/options/new-adapter.js'
-import { drawnIfEmulated } from '../../drawn.js'
+import { drawn } from '../../drawn.js'
 import { entriesOf, largestDifference, readTensors } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -30,7 +30,7 @@ const weightsOf = (model: Model) => Promise.all(model.linears().map(({ weight })
 const logProbs = async (model: Model) => (await logProbsOf(model, sequence))[0]!
 const train = (model: Model, steps = 3) => takeSteps(model, batchOf(rows), 5e-3, steps)
 
-describe.each(drawnIfEmulated('methods', ADAPTER_METHODS, 5))('%s', (method) => {
+describe.each(drawn('methods', ADAPTER_METHODS, testDevice().kind === 'cpu' ? 10 : 4))('%s', (method) => {
   test('starts from the model as it is, and trains as many values as it counts', async () => {
     using model = await loadTiny('tiny-untied')
     const config = configOf(method)

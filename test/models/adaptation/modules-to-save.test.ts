@@ -71,7 +71,7 @@ const cases: Case[] = [
   },
 ]
 
-describe.each(drawn('modules to save', cases, 3))(
+describe.each(drawn('modules to save', cases, 2))(
   'modules to save $modulesToSave',
   ({ modulesToSave, weights, stored }) => {
     test('start as they were, get gradients and change; nothing else of the base does', async () => {

@@ -8,6 +8,7 @@ import { QUANTISE_FORMATS } from '../../../lib/options/index.js'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
 import type { ShardRanks } from '../../../lib/tensor/shards.js'
 import { type TrainOptions, train } from '../../../lib/train/index.js'
+import { drawn } from '../../drawn.js'
 import { familyFolder, familyPath } from '../../golden/families.js'
 import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -119,7 +120,7 @@ describe('ranks that shard a model', () => {
     expect(gathered.length).toBeGreaterThan(sums.at(-1)!)
   })
 
-  it.each(readWeights)('train %s', async (method) => {
+  it.each(drawn('methods of sharded models', readWeights, 2))('train %s', async (method) => {
     await expectSame(2, tiny, {}, { method })
   })
 
@@ -148,7 +149,8 @@ describe('ranks that shard a model', () => {
     await expectSame(2, tiny, {}, { method: 'lora', modulesToSave: ['lm_head'] })
   })
 
-  for (const family of ['gpt2', 'gemma3', 'phi3', 'smollm3', 'lfm2', 'qwen3_5-text', 'qwen3_5'])
+  const families = ['gpt2', 'gemma3', 'phi3', 'smollm3', 'lfm2', 'qwen3_5-text', 'qwen3_5']
+  for (const family of drawn('families of sharded models', families, 3))
     needing(lacksGolden(familyPath(family))).it(`train a model of ${family}`, async () => {
       await expectSame(2, familyFolder(family), {}, { method: 'mora', targetModules: 'all-linear' })
     })
@@ -168,9 +170,12 @@ describe('ranks that shard a model', () => {
     await expectSame(3, path, { quantised: true }, { method: 'mora' })
   })
 
-  it.each(QUANTISE_FORMATS)('train beside %s that they quantise', async (quantise) => {
-    await expectSame(2, tiny, { quantise }, { method: 'lora' })
-  })
+  it.each(drawn('formats of sharded models', QUANTISE_FORMATS, 2))(
+    'train beside %s that they quantise',
+    async (quantise) => {
+      await expectSame(2, tiny, { quantise }, { method: 'lora' })
+    },
+  )
 
   it('quantise their parts only, never the whole model', async () => {
     const { path } = await deepModel(folder(), 3)
@@ -187,21 +192,15 @@ describe('ranks that shard a model', () => {
     expect(await peakOf((shard) => ({ shard }))).toBeLessThan(0.75 * whole)
   })
 
-  for (const set of [
-    'bnb-fp4',
-    'gptq-4-g32-asym-zero',
-    'bnb-nf4-double',
-    'gptq-4-g32-asym',
-    'awq-g32',
-    'ct-fp8-channel',
-  ])
+  const sets = ['bnb-fp4', 'gptq-4-g32-asym-zero', 'bnb-nf4-double', 'gptq-4-g32-asym', 'awq-g32', 'ct-fp8-channel']
+  for (const set of drawn('codes of sharded models', sets, 2))
     needing(lacksGolden(`quantised/${set}`)).it(`train beside codes of ${set}`, async () => {
       await expectSame(3, goldenPath(`quantised/${set}`), { quantised: true }, { method: 'lora' })
     })
 })
 
 needing(lacksCpu).describe('ranks that share the memory of a model', () => {
-  it.each([
+  const sharing = [
     ['an adapter', tiny, {}, { method: 'mora' }],
     ['an adapter that is merged into it', tiny, {}, { method: 'mora', mergeEvery: 2 }],
     ['what takes from its weights', tiny, { dtype: 'bfloat16' }, { method: 'pissa' }],
@@ -209,7 +208,8 @@ needing(lacksCpu).describe('ranks that share the memory of a model', () => {
     ['beside codes', goldenPath('quantised/gptq-4-g32-asym-zero'), { quantised: true }, { method: 'lora' }],
     ['short convolutions', familyFolder('lfm2'), {}, { method: 'mora', targetModules: 'all-linear' }],
     ['gated delta nets', familyFolder('qwen3_5-text'), {}, { method: 'mora', targetModules: 'all-linear' }],
-  ] as const)('train %s', async (_, path, options, changes) => {
+  ] as const
+  it.each(drawn('what trains in shared memory', sharing, 4))('train %s', async (_, path, options, changes) => {
     const given = { ...changes, ...('modulesToSave' in changes ? { modulesToSave: ['lm_head'] } : {}) }
     const [whole, shared] = [
       await trainedOn(3, path, 'whole', options, given as Partial<TrainOptions>),
