@@ -369,10 +369,10 @@ export class ChatTurns {
     const own = this.#text.slice(start, end)
     if (own.trim() === '') return []
     const last = this.#lastMark(own)
-    const cut = last && { start, end: start + last.end, isOpen: false }
+    const cut = last && this.#endedAt(start, start + last.start, start + last.end)
     if (cut && this.#endsTurn(turn, own, last)) return [cut]
     const next = this.#nextMark(end, last?.isSpecial ?? false)
-    if (next) return [{ start, end: next.end, isOpen: false }]
+    if (next) return [this.#endedAt(start, next.start, next.end)]
     const isLast = this.#text.slice(end).trim() === ''
     const tail = isLast ? this.#tail(turn, own) : undefined
     if (tail !== undefined) return [this.#extended({ start, end }, turn, tail)]
@@ -386,6 +386,11 @@ export class ChatTurns {
       'no-end-of-turn',
       `${this.#where}: the template puts no special token after messages[${turn}], so the model would never learn to stop; use a template that ends the assistant's turns with one.`,
     )
+  }
+
+  /** Returns a span that ends with a token. */
+  #endedAt(start: number, token: number, end: number): AnswerSpan {
+    return { start, end, isOpen: false, token: this.#text.slice(token, end) }
   }
 
   /** Returns the token that a text ends with, a special one if there is one. */
@@ -454,7 +459,7 @@ export class ChatTurns {
     this.#text = this.#text.slice(0, end) + tail + this.#text.slice(end)
     const last = this.#stretches[turn]!.at(-1)
     if (last) last.end += tail.length
-    return { start, end: end + tail.length, isOpen: false, isAdded: true }
+    return { start, end: end + tail.length, isOpen: false, token: tail.trimStart(), isAdded: true }
   }
 
   /**

@@ -1,5 +1,5 @@
 /** Converts spans of a rendered conversation from characters to tokens. */
-import { InputError } from '../../common/errors.js'
+import { InputError, quoted } from '../../common/errors.js'
 import type { TokenPlaces } from '../tokenizer/engine.js'
 import { WAYS_OUT } from './chat-turns.js'
 import type { AnswerSpan, Span, TurnSpan } from './turn-texts.js'
@@ -35,7 +35,7 @@ export function tokenSpans(
   const { ids } = tokens
   let at = 0
   return spans.map((span) => {
-    const { start, end, isOpen, isMarked } = span
+    const { start, end, isOpen, isMarked, token } = span
     at = firstFrom(tokens, start, at)
     const straddling = isStraddled(tokens, start, at) ? at - 1 : at
     if (isMarked) {
@@ -48,6 +48,12 @@ export function tokenSpans(
     const isFound = !isCut && first >= straddling && first - straddling <= MAX_STRADDLING_TOKENS
     const isEnded = isOpen || addedIds.has(ids[at - 1]!)
     if (at > first && isFound && isEnded) return { start: first, end: at }
+    if (!isEnded && token !== undefined) {
+      throw new InputError(
+        'unmaskable-template',
+        `${where}: the tokenizer does not find ${quoted(token)}, which ends an assistant's turn, behind the text before it; if tokenizer.json has "normalized": true for it, as old Llama tokenizers do, set that to false, or ${WAYS_OUT}.`,
+      )
+    }
     throw new InputError(
       'unmaskable-template',
       `${where}: the tokens of an assistant's turn cannot be distinguished from those around them; ${WAYS_OUT}.`,

@@ -12,6 +12,8 @@ export interface Span {
 export interface AnswerSpan extends Span {
   /** The template puts no token at its end. */
   isOpen: boolean
+  /** The spelling of the token at its end. */
+  token?: string
   /** Its end is not the template's. */
   isAdded?: true
   /** The template marks it: it has every token that overlaps it. */

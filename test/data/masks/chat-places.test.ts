@@ -172,7 +172,7 @@ describe('T8 a token across the start of an answer', () => {
   it('is refused where the end of a turn is no token of its own', () => {
     const messages = [user(''), assistant('a'), user('')]
     const alone = tokenizerOf({ pieces: ['a<e>'] })
-    expect(() => places(template, messages, alone)).toThrow(/cannot be distinguished from those around/)
+    expect(() => places(template, messages, alone)).toThrow(/does not find "<e>", which ends/)
     // Together with the following text it is another token, though an added one.
     const goesOn = tokenizerOf({ added: ['<e>Q'] })
     expect(() => places(template, messages, goesOn)).toThrow(/cannot be distinguished from those around/)

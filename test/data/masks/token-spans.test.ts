@@ -26,6 +26,13 @@ describe('tokenSpans', () => {
     expect(() => spansOf('Aab', 1, 3)).toThrow(REFUSAL)
   })
 
+  it('names the token that should end a span and is not found there', () => {
+    const span = { start: 1, end: 6, isOpen: false, token: '</s>' }
+    expect(() => tokenSpans(placed('Aa</s>'), [span], new Map(), addedIds, 'row')).toThrow(
+      /^row: the tokenizer does not find "<\/s>", which ends an assistant's turn, .*"normalized": true .* set that to false, or train/,
+    )
+  })
+
   it('leaves out a token that straddles the start of an answer', () => {
     expect(spansOf('QXabd<e>', 2, 8)).toEqual([{ start: 2, end: 5 }])
   })
