@@ -3,8 +3,14 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import type { Objective } from '../../lib/objectives/objective.js'
+import { ADAPTER_METHODS } from '../../lib/options/index.js'
+import { square } from '../../lib/tensor/operations/arithmetic.js'
+import { sum } from '../../lib/tensor/operations/reductions.js'
+import { scope } from '../../lib/tensor/scope.js'
 import type { TrainEvent } from '../../lib/train/events.js'
-import type { TrainOptions } from '../../lib/train/train.js'
+import { type TrainOptions, train } from '../../lib/train/train.js'
+import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import type { FakeOptions } from './fake-model.js'
 import { notices, rows, steps, trainFake, writeRows } from './fake-run.js'
@@ -75,6 +81,41 @@ it('the sentence comes after a few steps, where the run goes on', async () => {
   })
   const at = events.findIndex((event) => event.type === 'notice' && /1 of 2 trained/.test(event.message))
   expect(steps({ events: events.slice(0, at) })).toHaveLength(3)
+})
+
+describe('a run of a model succeeds', () => {
+  const { sequences } = expectedOf('tiny-untied')
+  const examples = sequences.map((input_ids) => ({ input_ids }))
+  /** A loss of the states, on which the head does not act. */
+  const objective: Objective = {
+    name: 'states',
+    async loss(model, batch, { gradients }) {
+      const states = await model.forwardAsync(batch, { rows: 'all', gradients })
+      const loss = scope(() => sum(square(states.hidden)))
+      states.dispose()
+      return { loss, weight: batch.targetTokens }
+    },
+  }
+
+  it.each<[string, Partial<TrainOptions>]>([
+    ...ADAPTER_METHODS.map((method): [string, Partial<TrainOptions>] => [method, { method, rank: 4 }]),
+    ['full', { method: 'full' }],
+    ['full, with a head that the loss does not reach', { method: 'full', objective }],
+    ['mora that is merged', { method: 'mora', rank: 4, mergeEvery: 3 }],
+  ])('%s', async (_, options) => {
+    using model = await loadTiny('tiny-untied')
+    const { finished } = train(model, { data: examples, batchSize: 4, maxSteps: 4, ...options } as TrainOptions)
+    expect((await finished).steps).toBe(4)
+  })
+
+  it('not with an adapter that the loss does not reach', async () => {
+    using model = await loadTiny('tiny-untied')
+    const options = { method: 'lora', targetModules: ['q_proj', 'lm_head'], objective, data: examples } as const
+    await expect(train(model, { ...options, batchSize: 4, maxSteps: 4 }).finished).rejects.toMatchObject({
+      code: 'untrained',
+      message: expect.stringContaining('first lm_head.'),
+    })
+  })
 })
 
 describe('a run succeeds', () => {
