@@ -82,6 +82,8 @@ export {
   type ChangeResult,
   type ChoicesResult,
   type ClassifyResult,
+  type CountedResult,
+  type DetailedResult,
   type EmbeddingModel,
   type EmbeddingOptions,
   type EmbedResult,

@@ -89,7 +89,7 @@ function logSumExp(logits: Float32Array): number {
 }
 
 /** A stream that greedy sampling never reads. */
-export const UNUSED = randomStream(0, 'greedy')
+const UNUSED = randomStream(0, 'greedy')
 
 /** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
 export async function complete(

@@ -24,7 +24,16 @@ import { readPredictions } from './predictions.js'
 import { recall } from './recall.js'
 import { openData, openTask } from './rows.js'
 import { generateTask, loadScorer, type Scorer } from './scorer.js'
-import type { EvalProgress, EvalResults, EvaluatedModel, Measured, RunTask, TaskContext } from './task.js'
+import type {
+  CountedResult,
+  DetailedResult,
+  EvalProgress,
+  EvalResults,
+  EvaluatedModel,
+  Measured,
+  RunTask,
+  TaskContext,
+} from './task.js'
 import { taskNamed } from './tasks/index.js'
 import { generatedTexts, scoreTexts, type TextSource } from './text-task.js'
 
@@ -105,6 +114,18 @@ const evaluateArguments = {
  * @throws RunError `scorer-failed`
  * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */
+export async function evaluate<T extends Task = Task>(
+  model: EvaluatedModel | null,
+  input: EvaluateOptions<T> & { details: true },
+): Promise<DetailedResult<T>>
+export async function evaluate<T extends Task = Task>(
+  model: EvaluatedModel | null,
+  input: EvaluateOptions<T> & { details?: false },
+): Promise<CountedResult<T>>
+export async function evaluate<T extends Task = Task>(
+  model: EvaluatedModel | null,
+  input: EvaluateOptions<T>,
+): Promise<EvalResults[T]>
 export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel | null,
   input: EvaluateOptions<T>,

@@ -11,6 +11,8 @@ export type {
   ChangeResult,
   ChoicesResult,
   ClassifyResult,
+  CountedResult,
+  DetailedResult,
   EmbedResult,
   EvalProgress,
   EvalResults,

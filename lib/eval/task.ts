@@ -296,6 +296,13 @@ export interface EvalResults extends Record<Task, object> {
   generate: AccuracyResult<'generate'>
 }
 
+/** The result of a task, with these rows if it scores any. */
+type WithRows<Result, Rows> = Result extends ScoreResult ? Omit<Result, 'rows'> & { rows: Rows } : Result
+/** The result of a task with an entry for each row, as `details` asks for. */
+export type DetailedResult<T extends Task> = WithRows<EvalResults[T], readonly RowEntry[]>
+/** The result of a task with the number of rows. */
+export type CountedResult<T extends Task> = WithRows<EvalResults[T], number>
+
 /** What a task reads. */
 export interface OpenData {
   readonly options: EvalOptions

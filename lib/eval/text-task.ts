@@ -1,17 +1,19 @@
 /** Tasks that score texts which answer prompts. */
+import { UsageError } from '../common/errors.js'
+import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { PromptRow, QuestionRow } from '../data/rows/rows.js'
 import {
+  constraintOf,
   drain,
-  GREEDY,
+  limitsOf,
   openWriter,
   promptTokens,
   requireTokenizer,
   stopTokens,
   textOfTokens,
 } from '../generate/index.js'
-import { UNUSED } from './continuations.js'
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
@@ -121,38 +123,52 @@ async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]
   })
 }
 
-/** Generates texts greedily. The beginning of a plain prompt is cut if it leaves no room for the answer. */
+/** Generates texts, greedily unless options say otherwise. The beginning of a plain prompt is cut if it leaves no room for the answer. */
 export async function generatedTexts(task: TextTask, context: TaskContext): Promise<TextSource & AsyncDisposable> {
   const { model, options, template, templateContext, signal, cut } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
-  const { maxNewTokens = task.maxNewTokens } = options
+  const { maxNewTokens = task.maxNewTokens, system, seed } = options
+  const limits = await limitsOf({ ...options, maxNewTokens, logprobs: false, topLogprobs: 0 }, tokenizer)
+  const ofTokens = { tokenizer, ...model.config, eosIds: [...stopIds] }
   const encode = (text: string) =>
     task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
   const writer = openWriter(model, textsAtOnce(options))
   const textOf: TextSource['textOf'] = async ({ where, asked, tools, templateOptions }) => {
     const isPlain = template === null && !Array.isArray(asked)
+    if (isPlain && system !== undefined) throw withoutTemplate()
     const messages = Array.isArray(asked) ? asked : chatOf(asked)
     const ids = isPlain
       ? cut(await encode(plainText(asked, task.question)), maxNewTokens)
       : await promptTokens(
           model,
           template,
-          { ...templateContext, ...(tools && { tools }), ...(templateOptions && { templateOptions }), messages },
+          {
+            ...templateContext,
+            ...(tools && { tools }),
+            ...(templateOptions && { templateOptions }),
+            messages,
+            system,
+          },
           signal,
         )
-    const tokens = writer.write({
-      ids,
-      maxNewTokens,
-      sampling: GREEDY,
-      random: UNUSED,
-      stopIds,
-      name: `${where}: the prompt`,
-      signal,
-    })
-    const stopStrings = isPlain ? task.until : []
-    const { text } = await drain(textOfTokens(tokens, { tokenizer, ids, stopIds, stopStrings }))
-    return text
+    const constraint = await constraintOf(options, ofTokens, signal)
+    try {
+      // As `generate` draws for a prompt.
+      const random = randomStream(seed, 'generate')
+      const request = { ids, ...limits, random, stopIds, constraint, name: `${where}: the prompt`, signal }
+      const stopStrings = [...limits.stopStrings!, ...((isPlain && task.until) || [])]
+      const { text } = await drain(textOfTokens(writer.write(request), { tokenizer, ...request, stopStrings }))
+      return text
+    } finally {
+      constraint?.dispose()
+    }
   }
   return { textOf, atOnce: writer.sequences, [Symbol.asyncDispose]: () => writer.close() }
 }
+
+const withoutTemplate = () =>
+  new UsageError(
+    'no-chat-template',
+    'A system message (the option system) needs a chat template, and none is in use; name a template file, or leave it out.',
+  )

@@ -8,6 +8,7 @@ import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { badWordTokens, type EditOptions } from '../engine/index.js'
 import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
+import type { samplingOptions } from '../options/sampling.js'
 import type { ContinuationRequest } from './continuation.js'
 import { aLanguageModel } from './language-model.js'
 
@@ -74,9 +75,16 @@ export function splitCall(call: Omit<GenerateOptions, 'signal'>): {
   return { options, extras: { adapters, messages, prompt, prompts, parse, onText, onWarning } }
 }
 
+/** What says how a text is written. */
+type WritingSettings = Pick<
+  GenerateSettings,
+  | ('maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'stop' | 'logprobs' | 'topLogprobs')
+  | keyof typeof samplingOptions
+>
+
 /** Returns how tokens are chosen, and where the text ends. */
 export async function limitsOf(
-  options: GenerateSettings,
+  options: WritingSettings,
   tokenizer: Tokenizer,
 ): Promise<Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
   const { maxNewTokens, temperature, topK, topP, minP, typicalP, logprobs, topLogprobs } = options

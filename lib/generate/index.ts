@@ -20,11 +20,12 @@ export {
   textOfTokens,
 } from './continuation.js'
 export { generate, generateStream } from './generate.js'
-export type { GenerateOptions } from './generate-options.js'
+export { type GenerateOptions, limitsOf } from './generate-options.js'
 export { type LanguageModel, type TokenCache, withAdaptersOf } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
 export { stopTokens } from './stops.js'
 export { TextEngine } from './text-engine.js'
+export { constraintOf } from './text-request.js'
 export { continuationText } from './text-stream.js'
 export { openWriter, type SequenceWriter } from './writer.js'

@@ -8,6 +8,7 @@ import { AnswerReader } from '../data/tool-calls/reader.js'
 import type { EngineRequest } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
 import { Model, ModelView } from '../models/index.js'
+import type { constraintOptions } from '../options/constraint.js'
 import type { GenerateSettings } from '../options/index.js'
 import { type Constraint, type ConstraintTokens, openConstraint } from './constraints/constraint.js'
 import {
@@ -67,8 +68,9 @@ async function readerOf(template: ChatTemplate, context: TemplateContext): Promi
   return new AnswerReader({ form: await knownAnswerForm(template, context), tools: context.tools ?? null })
 }
 
-async function constraintOf(
-  { schema: given, jsonSpacing, grammar, regex, choices }: GenerateSettings,
+/** Returns what options say that a text must be; undefined if they say nothing. */
+export async function constraintOf(
+  { schema: given, jsonSpacing, grammar, regex, choices }: Pick<GenerateSettings, keyof typeof constraintOptions>,
   { tokenizer, vocabularySize, eosIds }: ConstraintTokens,
   signal: AbortSignal | undefined,
 ): Promise<Constraint | undefined> {

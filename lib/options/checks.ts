@@ -1,14 +1,15 @@
 /** Checks of combinations of options. */
 
+import { isDeepStrictEqual } from 'node:util'
 import type { z } from 'zod'
 import { UsageError } from '../common/errors.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { objectiveNamed } from '../objectives/index.js'
 import { type OptionSource, optionName } from '../schema/names.js'
-import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
+import { type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { AnalyzeSchema } from './analyze.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
-import { CHOICE_TASKS, type EvalOptions, EvalSchema, type Task, TEXT_TASKS } from './eval.js'
+import { CHOICE_TASKS, type EvalOptions, EvalSchema, type Task, TEXT_TASKS, writingOptions } from './eval.js'
 import { methodsWithOption, newAdapterFields, restartFields } from './new-adapter.js'
 import { TrainSchema, type TrainSettings } from './train.js'
 
@@ -235,6 +236,14 @@ export function checkEvalOptions(
   onlyOf('details', ...asking)
   onlyOf('predictions', ...TEXT_TASKS)
   onlyOf('scorer', 'generate')
+  for (const [key, option] of Object.entries(writingOptions)) {
+    const isDefault = isDeepStrictEqual(options[key as keyof typeof writingOptions], optionDefault(option))
+    if (!isDefault) onlyOf(key, ...TEXT_TASKS)
+    fit.refuse(
+      !isDefault && options.predictions !== undefined,
+      `${fit.name(key)} does not go with ${fit.name('predictions')}, whose texts are written already.`,
+    )
+  }
   if (options.task === 'generate' && options.scorer === undefined) {
     const name = source === 'api' ? 'score' : fit.name('scorer')
     throw new UsageError('missing-option', `Missing ${name}: the task generate needs a function that scores a text.`)

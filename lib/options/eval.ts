@@ -1,7 +1,7 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
 import { choice, flag, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
-import { declare, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import { declare, inGroup, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
 import {
   commonOptionsOfLoaded,
   evaluationData,
@@ -13,8 +13,10 @@ import {
   rowOptions,
   templateByTask,
   whereDecodingIsNotSlower,
-  withoutSeed,
 } from './common.js'
+import { constraintOptions } from './constraint.js'
+import { GenerateSchema } from './generate.js'
+import { samplingOptions } from './sampling.js'
 
 /** Tasks that score a text for each row. */
 export const TEXT_TASKS = ['exact-match', 'gsm8k', 'gsm8k-cot', 'math', 'ner', 'convfinqa', 'generate'] as const
@@ -50,6 +52,15 @@ export const TASKS = [
 export type Task = (typeof TASKS)[number]
 
 const task = 'Of one task:'
+
+const { system, stop, temperature, topP, topK } = GenerateSchema.shape
+
+/** How tasks that generate write: options of `generate`. */
+export const writingOptions = inGroup('Tasks that generate:', {
+  ...{ system, stop, temperature, topP, topK },
+  ...samplingOptions,
+  ...constraintOptions,
+})
 
 const rowsOfPass = z.int().min(1).max(MOST_ROWS)
 const aBatchSize = z.union([
@@ -113,8 +124,8 @@ export const EvalSchema = z.strictObject({
     needs: ['shotsData'],
   }),
   shotsData: evaluationData('rows that the solved examples are taken from', { group: task, hub: 'training-data' }),
+  ...writingOptions,
   ...commonOptionsOfLoaded,
-  ...withoutSeed,
 })
 
 /** The options of `mora eval` with every default filled in. */

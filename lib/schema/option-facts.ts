@@ -103,6 +103,15 @@ export function commandLineOnly<S extends z.ZodType>(
   return declare(schema.clone(), { ...optionFacts(schema), only, instead, scope: 'call' }) as S & IsOfCommandLine
 }
 
+/** Returns copies of options under another heading of help. */
+export function inGroup<Options extends Record<string, z.ZodType>>(group: string, options: Options): Options {
+  const entries = Object.entries(options).map(([name, option]) => [
+    name,
+    declare(option.clone(), { ...optionFacts(option), group }),
+  ])
+  return Object.fromEntries(entries) as Options
+}
+
 type NamesOf<S extends OptionsSchema, Mark> = {
   [Name in keyof S['shape']]: S['shape'][Name] extends Mark ? Name : never
 }[keyof S['shape']]

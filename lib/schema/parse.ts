@@ -80,7 +80,7 @@ const MOST_LISTED = 1000
 
 /** Makes the error for an unknown option. `key` is as the user wrote it, without leading dashes. */
 export function unknownOption(schema: OptionsSchema, key: string, source: OptionSource): UsageError {
-  const known = Object.keys(schema.shape)
+  const known = Object.keys(schema.shape).filter((name) => mayGive(optionFacts(schema.shape[name]!), source))
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
   const near = known.includes(camelCase(key)) ? camelCase(key) : (equivalentOf(key, known) ?? nearest(key, known))

@@ -4,9 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { type EvaluateOptions, evaluate, type RowEntry } from '../../lib/eval/index.js'
+import { DEMO_MODEL } from '../../lib/demo/demo.js'
+import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
+import { generate } from '../../lib/generate/index.js'
+import { initModel } from '../../lib/models/index.js'
 import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
 import { ScriptedModel } from '../generate/scripted-model.js'
+import { goldenPath } from '../golden/files.js'
 
 let tokenizer: Tokenizer
 const folder = mkdtempSync(join(tmpdir(), 'mora-scored-'))
@@ -15,6 +19,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
+const CHATML = goldenPath('templates/chatml.jinja')
 const write = (name: string, content: string) => {
   const path = join(folder, name)
   writeFileSync(path, content)
@@ -82,7 +87,7 @@ it('the lines of output are the entries of details', async () => {
   expect(accuracy).toBe(0.5)
   const lines = readFileSync(output, 'utf8').trimEnd().split('\n')
   expect(lines.map((line) => JSON.parse(line))).toEqual(rows)
-  expect((rows as RowEntry[])[1]).toEqual({
+  expect(rows[1]).toEqual({
     prompt: 'Question: 2 + 2?\nAnswer:',
     text: 'It is 5.',
     answer: '4',
@@ -117,6 +122,42 @@ it.each<[string, Partial<EvaluateOptions>, RegExp]>([
 ])('a scorer %s is named with its row', async (_, options, message) => {
   const run = evaluate(silent(), { task: 'generate', data, ...options })
   await expect(run).rejects.toMatchObject({ code: 'scorer-failed', message: expect.stringMatching(message) })
+})
+
+it('texts are those that generate writes with the same options, and constrained', async () => {
+  const form = { device: 'cpu', dtype: 'float32', threads: 1 } as const
+  const config = JSON.parse(readFileSync(join(DEMO_MODEL, 'config.json'), 'utf8'))
+  const path = write('config.json', JSON.stringify({ ...config, vocab_size: 1000 }))
+  using model = await initModel(path, { ...form, tokenizer })
+  const how = { maxNewTokens: 6, temperature: 1.5, topP: 0.9, seed: 7, system: 'Be brief.', template: CHATML }
+  const textsOf = async (options: object) => {
+    const { rows } = await evaluate(model, { task: 'generate', data, details: true, score: () => 1, ...options })
+    return rows.map(({ text }) => text)
+  }
+  const drawn = await textsOf(how)
+  const alone = await Promise.all(data.map(({ prompt }) => generate(model, { prompt, ...how })))
+  expect(drawn).toEqual(alone.map(({ text }) => text))
+  expect(await textsOf({ ...how, seed: 8 })).not.toEqual(drawn)
+  const schema = { type: 'object', properties: { sea: { type: 'boolean' } }, required: ['sea'] }
+  for (const text of await textsOf({ schema, maxNewTokens: 40 })) expect(text).toMatch(/^\{"sea": ?(true|false)/)
+  for (const text of await textsOf({ choices: ['sea', 'land'] })) expect(['sea', 'land']).toContain(text)
+})
+
+it.each<[Partial<EvaluateOptions>, string]>([
+  [{ task: 'perplexity', score: undefined, temperature: 1 }, 'temperature belongs to the task exact-match or gsm8k'],
+  [{ predictions: 'a.jsonl', choices: ['a'] }, 'choices does not go with predictions, whose texts are written already'],
+  [{ system: 'Be brief.', template: 'none' }, 'A system message (the option system) needs a chat template'],
+])('%j is refused', async (options, message) => {
+  await expect(evaluate(silent(), { task: 'generate', data, score: () => 1, ...options })).rejects.toThrow(message)
+})
+
+it('an unknown option is told the options of the library', async () => {
+  const failed = evaluate(silent(), { task: 'generate', data, score: () => 1, schemas: {}, zzzz: 1 } as never)
+  await expect(failed).rejects.toThrow('Unknown option schemas; did you mean schema?')
+  const other = evaluate(silent(), { task: 'generate', data, score: () => 1, zzzz: 1 } as never)
+  const message = await other.catch((error: Error) => error.message)
+  expect(message).toMatch(/^Unknown option zzzz; known: task, data/)
+  expect(message).not.toMatch(/\b(json|device|config|quantise)\b/)
 })
 
 it('what cannot be scored is refused before anything is generated', async () => {
@@ -196,7 +237,7 @@ it('a plain prompt ends the answer where the next question begins, and is cut wh
   const model = new ScriptedModel(tokenizer, [{ prompt, reply }])
   const gsm8k = { task: 'gsm8k', data: [{ question: '1 + 2?', answer: '#### 3' }] } as const
   const { rows } = await evaluate(model, { ...gsm8k, data: [...gsm8k.data], details: true })
-  expect((rows as RowEntry[])[0]).toMatchObject({ text: ' 3\n#### 3\n\n', extracted: '3', score: 1, strict: 1 })
+  expect(rows[0]).toMatchObject({ text: ' 3\n#### 3\n\n', extracted: '3', score: 1, strict: 1 })
 
   const warnings: string[] = []
   const small = new ScriptedModel(tokenizer, [], { maxPositions: prompt.length + 2 })

@@ -9,7 +9,6 @@ export const evalCommand = defineCommand({
   name: 'eval',
   summary: 'measure: perplexity, published benchmarks, texts scored by a function, recall, forgetting',
   schema: EvalSchema,
-  idle: ['seed'],
   examples: [
     'mora eval --model model --task perplexity --data valid.txt',
     'mora eval --model model --adapter out --task gsm8k --data test.jsonl --limit 200',
