@@ -48,7 +48,7 @@ export function tokenSpans(
     const isFound = !isCut && first >= straddling && first - straddling <= MAX_STRADDLING_TOKENS
     const isEnded = isOpen || addedIds.has(ids[at - 1]!)
     if (at > first && isFound && isEnded) return { start: first, end: at }
-    if (!isEnded && token !== undefined) {
+    if (!isEnded && !isCut && token !== undefined) {
       throw new InputError(
         'unmaskable-template',
         `${where}: the tokenizer does not find ${quoted(token)}, which ends an assistant's turn, behind the text before it; if tokenizer.json has "normalized": true for it, as old Llama tokenizers do, set that to false, or ${WAYS_OUT}.`,
