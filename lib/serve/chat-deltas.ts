@@ -19,6 +19,8 @@ export class ChatMessage {
   #calls = 0
   /** What a forced call of any function is so far: its name is known once it is whole. */
   #held = ''
+  /** Whether an answer that may be a call turned out to be none. */
+  #isText = false
 
   constructor(
     readonly forced: Calling['forced'],
@@ -28,7 +30,7 @@ export class ChatMessage {
 
   /** Returns what a piece adds to the message; null if nothing. */
   push({ text, reasoning, toolCalls = [] }: TextPiece): ChatDelta | null {
-    if (this.forced) return this.#pushForced(this.forced.name, text)
+    if (this.forced) return this.#pushForced(this.forced, text)
     const calls = toolCalls.slice(0, this.most - this.#calls).map((call) => this.#whole(call))
     const delta = {
       ...(text !== '' && { content: text }),
@@ -41,21 +43,32 @@ export class ChatMessage {
   /** Returns what was held back, and why the message ends. */
   end({ finishReason }: Pick<WrittenText, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
     if (!this.forced) return { delta: {}, finishReason: this.#calls > 0 ? 'tool_calls' : finishReason }
-    const { name } = this.forced
+    const { name, optional } = this.forced
+    if (optional && !this.#isCall(optional)) return { delta: this.#held ? { content: this.#held } : {}, finishReason }
     if (name !== null && this.#calls > 0) return { delta: {}, finishReason }
     const call = name === null ? callIn(this.#held) : null
     const part = call ?? (name === null ? partOfCall(this.#held) : { name, argumentsText: '' })
     return { delta: { tool_calls: [this.#whole(part)] }, finishReason: call ? 'tool_calls' : finishReason }
   }
 
-  #pushForced(name: string | null, text: string): ChatDelta | null {
+  #pushForced({ name, optional }: NonNullable<Calling['forced']>, text: string): ChatDelta | null {
     if (text === '') return null
     if (name === null) {
       this.#held += text
-      return null
+      if (!optional || (!this.#isText && mayBeCall(this.#held, optional))) return null
+      this.#isText = true
+      const content = this.#held
+      this.#held = ''
+      return { content }
     }
     if (this.#calls === 0) return { tool_calls: [this.#whole({ name, argumentsText: text })] }
     return { tool_calls: [{ index: 0, function: { arguments: text } }] }
+  }
+
+  /** Whether an answer that might have been something else is a call, whole or cut. */
+  #isCall(names: readonly string[]): boolean {
+    const { name, argumentsText } = partOfCall(this.#held)
+    return !this.#isText && names.includes(name) && argumentsText !== ''
   }
 
   #whole({ id = newId(), name, argumentsText }: WrittenCall): object {
@@ -79,6 +92,13 @@ export function wholeMessage(message: ChatMessage, whole: WrittenText) {
     },
     finishReason,
   }
+}
+
+/** Whether a text may be the beginning of a call of one of these functions. */
+function mayBeCall(text: string, names: readonly string[]): boolean {
+  const [, name, end] = /^\s*\{\s*"name"\s*:\s*"([^"]*)("?)/.exec(text) ?? []
+  if (name === undefined) return '{"name":"'.startsWith(text.replace(/\s/g, ''))
+  return end ? names.includes(name) : names.some((one) => one.startsWith(name))
 }
 
 /** Returns what there is of a call that a limit or a stop string has cut: its name, and its arguments as far as they go. */

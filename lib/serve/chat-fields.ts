@@ -1,5 +1,6 @@
 /** The body of a chat, and what it means for the writer. */
 import { z } from 'zod'
+import { isObject } from '../common/arguments.js'
 import type { ChatTemplate, Message } from '../data/templates/template.js'
 import {
   eitherOf,
@@ -151,24 +152,33 @@ export interface Calling {
   /** What the model is told of. */
   readonly tools: ChatCompletionRequest['tools']
   /** The function that it has to call: its name, or null for any. */
-  readonly forced?: { readonly name: string | null; readonly schema: object }
+  readonly forced?: {
+    readonly name: string | null
+    readonly schema: object
+    /** Names of functions that it may call instead of answering in a response_format. */
+    readonly optional?: readonly string[]
+  }
 }
 
 /** @throws ApiError 400 for a choice among no tools */
-export function callingOf({ tools, tool_choice: choice }: ChatCompletionRequest): Calling {
+export function callingOf({ tools, tool_choice: choice, response_format: format }: ChatCompletionRequest): Calling {
   if (choice === 'none') return { tools: [] }
-  if (choice === 'auto') return { tools }
-  if (tools.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
   const parametersOf = (one: (typeof tools)[number]) => one.function.parameters ?? { type: 'object' }
-  if (choice === 'required') {
-    const calls = tools.map((one) => ({
-      type: 'object',
-      properties: { name: { const: one.function.name }, arguments: parametersOf(one) },
-      required: ['name', 'arguments'],
-      additionalProperties: false,
-    }))
-    return { tools, forced: { name: null, schema: calls.length === 1 ? calls[0]! : { anyOf: calls } } }
+  const calls = tools.map((one) => ({
+    type: 'object',
+    properties: { name: { const: one.function.name }, arguments: parametersOf(one) },
+    required: ['name', 'arguments'],
+    additionalProperties: false,
+  }))
+  if (choice === 'auto') {
+    const answer = schemaOfFormat(format)
+    if (tools.length === 0 || !answer) return { tools }
+    const optional = tools.map((one) => one.function.name)
+    return { tools, forced: { name: null, schema: callOrAnswer(calls, answer), optional } }
   }
+  if (tools.length === 0) throw wrongField('tool_choice', 'A tool_choice needs tools.')
+  if (choice === 'required')
+    return { tools, forced: { name: null, schema: calls.length === 1 ? calls[0]! : { anyOf: calls } } }
   const { name } = choice.function
   const chosen = tools.find((one) => one.function.name === name)
   if (!chosen)
@@ -179,14 +189,29 @@ export function callingOf({ tools, tool_choice: choice }: ChatCompletionRequest)
   return { tools, forced: { name, schema: parametersOf(chosen) } }
 }
 
-/** Returns the JSON schema that the answer has to fit. @throws ApiError 400 for several constraints */
-export function answerSchemaOf(body: ChatCompletionRequest, { forced, tools }: Calling): object | undefined {
-  const { response_format: format } = body
-  if (format.type === 'text' && !forced) return undefined
-  requireOneConstraint([...constraintsIn(body), forced ? 'tool_choice' : 'response_format'])
-  if (forced) return forced.schema
-  if (tools.length > 0) {
-    throw wrongField('response_format', 'An answer in a response_format cannot call tools; set tool_choice to none.')
+/** Returns the schema of a call or of an answer. References of the answer's schema begin at its root, so its definitions move there. */
+function callOrAnswer(calls: readonly object[], answer: Readonly<Record<string, unknown>>): object {
+  const { $defs, definitions, $schema: _, ...rest } = answer
+  if (/"\$ref":"#"/.test(JSON.stringify(answer))) {
+    throw wrongField(
+      'response_format',
+      'A schema that refers to itself as a whole does not go with tools; set tool_choice to none.',
+    )
   }
+  return { anyOf: [...calls, rest], ...(isObject($defs) && { $defs }), ...(isObject(definitions) && { definitions }) }
+}
+
+function schemaOfFormat(format: ChatCompletionRequest['response_format']): Record<string, unknown> | undefined {
+  if (format.type === 'text') return undefined
   return format.type === 'json_schema' ? format.json_schema.schema : (format.schema ?? { type: 'object' })
+}
+
+/** Returns the JSON schema that the answer has to fit. @throws ApiError 400 for several constraints */
+export function answerSchemaOf(body: ChatCompletionRequest, { forced }: Calling): object | undefined {
+  const schema = forced?.schema ?? schemaOfFormat(body.response_format)
+  if (schema) {
+    const isCall = forced && !forced.optional
+    requireOneConstraint([...constraintsIn(body), isCall ? 'tool_choice' : 'response_format'])
+  }
+  return schema
 }

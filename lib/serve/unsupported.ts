@@ -134,7 +134,6 @@ export const unsupportedOfChats: UnsupportedParameters = {
   web_search_options: {},
   plugins: { neutral: [[]] },
   store: off,
-  verbosity: { neutral: ['medium'] },
   suffix: { neutral: [''] },
   system: { neutral: [''], instead: 'begin messages with a system message' },
   echo: { neutral: [false], instead: 'ask /v1/completions' },

@@ -263,6 +263,42 @@ describe('chats', () => {
     }
   })
 
+  it('may be calls or answers that fit a schema', async () => {
+    const Person = z.object({ name: z.string(), age: z.int() })
+    const request = { model, messages, tools: [clock], response_format: zodResponseFormat(Person, 'person') }
+    const both = async (pieces: string[], max_tokens = 10) => {
+      fake.writer.say = () => ({ pieces: pieces.map((text) => ({ text })) })
+      const [choice] = (await client.chat.completions.create({ ...request, max_tokens })).choices
+      const chunks = await all(await client.chat.completions.create({ ...request, max_tokens, stream: true }))
+      const deltas = chunks.map(({ choices: [one] }) => one!.delta)
+      const { content, tool_calls: calls } = choice!.message
+      expect(deltas.map(({ content: part }) => part ?? '').join('')).toBe(content ?? '')
+      expect(deltas.flatMap(({ tool_calls: some }) => some ?? []).map((call) => call.function)).toEqual(
+        (calls ?? []).map((call) => 'function' in call && call.function),
+      )
+      const call = calls?.[0]
+      return [content, call && 'function' in call ? call.function : null, choice!.finish_reason, deltas.length]
+    }
+    const called = { name: 'get_time', arguments: '{"zone":"UTC"}' }
+    expect(await both(['{"name": "get_', 'time", "arguments": {"zone": "UTC"}}'])).toEqual([
+      null,
+      called,
+      'tool_calls',
+      3,
+    ])
+    const person = '{"name": "Ada", "age": 36}'
+    expect(await both(['{"na', 'me": "A', 'da", ', '"age": 36}'])).toEqual([person, null, 'stop', 5])
+    const timely = '{"name": "get_time", "age": 36}'
+    expect(await both([timely.slice(0, 12), timely.slice(12)])).toEqual([timely, null, 'stop', 3])
+    const cut = { name: 'get_time', arguments: '{"zo' }
+    expect(await both(['{"name": "get_time", "arguments": {"zo', 'ne'], 1)).toEqual([null, cut, 'length', 3])
+    const { schema } = fake.writer.calls[0]! as { schema: { anyOf: object[] } }
+    expect(schema.anyOf).toHaveLength(2)
+    expect(schema.anyOf[1]).toMatchObject({ required: ['name', 'age'] })
+    await client.chat.completions.create({ ...request, tool_choice: 'none' })
+    expect(fake.writer.calls.at(-1)!.schema).toMatchObject({ required: ['name', 'age'] })
+  })
+
   it('fit a schema', async () => {
     fake.writer.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
     const Person = z.object({ name: z.string(), age: z.int() })
