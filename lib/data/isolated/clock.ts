@@ -1,6 +1,6 @@
 /**
  * The thread that kills the isolated process if its current work takes too much time or memory, since such work cannot be
- * interrupted. If the work is a single request, it writes first which one.
+ * interrupted. It first writes for which request, which tells its end from one by others.
  */
 import { writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
@@ -24,7 +24,6 @@ setInterval(() => {
 }, 1000 / TICKS_OF_A_SECOND)
 
 function end(signal: NodeJS.Signals): void {
-  const request = Atomics.load(current, place.request)
-  if (request >= 0) writeSync(2, lastWords(request))
+  writeSync(2, lastWords(Atomics.load(current, place.request)))
   process.kill(process.pid, signal)
 }

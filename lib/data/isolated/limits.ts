@@ -18,11 +18,11 @@ export const tokenizerMebibytes = (characters: number): number => 512 + Math.cei
  */
 export const place = { work: 0, seconds: 1, mebibytes: 2, request: 3 } as const
 
-/** Returns what a process writes before its clock ends it amid the work for a request. */
+/** Returns what a process writes before its clock ends it amid the work for a request; −1 for several. */
 export const lastWords = (request: number): string => `\nrequest ${request}\n`
 
 /** Returns what a process writes before it encodes the conversation of a request by itself. */
 export const encodingWords = (request: number): string => `\nencoding ${request}\n`
 
 /** Matches both, with what they say and of which request. */
-export const WORDS = /\n(request|encoding) (\d+)\n/g
+export const WORDS = /\n(request|encoding) (-?\d+)\n/g

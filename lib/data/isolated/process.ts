@@ -15,7 +15,7 @@ import {
   type TemplateContext,
   type TemplateDefinition,
 } from '../templates/compiled-template.js'
-import { type Message, textsOf } from '../templates/messages.js'
+import type { Message } from '../templates/messages.js'
 import {
   type EncodedText,
   type Encoding,
@@ -25,6 +25,7 @@ import {
   type TokenizerTask,
 } from '../tokenizer/engine.js'
 import { encodeSeconds, encodingWords, loadSeconds, place, templateSeconds, tokenizerMebibytes } from './limits.js'
+import { sizeOf } from './sizes.js'
 
 /** Data that many requests use and that is sent once. */
 export type Shared = { id: number } & (
@@ -139,9 +140,9 @@ const MOST_CHARACTERS = 2 ** 20
 function nextBatch(): Numbered[] {
   const [first, ...others] = queue.slice(0, MOST_TOGETHER) as [Numbered, ...Numbered[]]
   if (first.request.alone || !TOGETHER.has(first.request.asks)) return [first]
-  let characters = charactersOf(first.request)
+  let characters = sizeOf(first.request)
   const end = others.findIndex(({ request }) => {
-    characters += charactersOf(request)
+    characters += sizeOf(request)
     return request.alone || !isAlike(request, first.request) || characters > MOST_CHARACTERS
   })
   return [first, ...others.slice(0, end < 0 ? undefined : end)]
@@ -149,13 +150,6 @@ function nextBatch(): Numbered[] {
 
 function isAlike(a: Request, b: Request): boolean {
   return a.asks === b.asks && (a as { tokenizer?: number }).tokenizer === (b as { tokenizer?: number }).tokenizer
-}
-
-/** Returns about how many characters a request has. */
-function charactersOf(request: Request): number {
-  if (request.asks === 'encoded') return request.text.length
-  if (!('messages' in request)) return 0
-  return request.messages.reduce((sum, message) => sum + textsOf(message).join('').length, 0)
 }
 
 async function answersTo(batch: readonly Numbered[]): Promise<Answer[]> {

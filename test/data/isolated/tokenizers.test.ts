@@ -1,5 +1,7 @@
 /** Tokenizers that never end, fill the memory or end their process: each is reported in a sentence, and others work on. */
 import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { maskChat } from '../../../lib/data/masks/chat-mask.js'
@@ -157,6 +159,14 @@ describe('a system', () => {
   })
 })
 
+/** Returns the ids of the processes that this one has for templates and tokenizers. */
+function processes(): number[] {
+  const tasks = readdirSync('/proc/self/task')
+  const children = tasks.flatMap((task) => readFileSync(`/proc/self/task/${task}/children`, 'utf8').split(' '))
+  const isOurs = (pid: string) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('isolated/process')
+  return children.filter((pid) => pid !== '' && isOurs(pid)).map(Number)
+}
+
 describe('a process with tokenizers', () => {
   it('answers each of many requests, whichever of them ends it', async () => {
     const [good, bad] = [await tokenizerWith(), await splitting('(a+)+b|x')]
@@ -204,6 +214,48 @@ describe('a process with tokenizers', () => {
     await expect(slow.encode('a'.repeat(100_000), signal)).rejects.toThrow(/timeout/)
     expect(performance.now() - start).toBeLessThan(2000)
     expect(await slow.encode('aa')).toHaveLength(1)
+  })
+
+  it('is tried again if something else ends it', async () => {
+    const tokenizer = await tokenizerWith()
+    for (let round = 0; round < 3; round++) {
+      const answers = Promise.all(Array.from({ length: 300 }, () => tokenizer.encode('ab'.repeat(50))))
+      await setTimeout(5 * round)
+      for (const pid of processes()) process.kill(pid, 'SIGKILL')
+      expect((await answers).every((ids) => ids.length === 50)).toBe(true)
+    }
+  })
+
+  it('answers those who stay, whoever leaves', async () => {
+    const tokenizer = await tokenizerWith()
+    const slow = await tokenizerWith({ model: { type: 'Unigram', unk_id: 0, vocab: letters } })
+    for (let i = 0; i < 50; i++) {
+      const left = new AbortController()
+      const aborted = Array.from({ length: 4 }, (_, n) =>
+        (n === 0 && i % 25 === 0 ? slow : tokenizer).encode('a'.repeat(n === 0 ? 50_000 : 9), left.signal),
+      )
+      const settled = Promise.allSettled(aborted)
+      const others = i % 2 === 0 ? [] : [tokenizer.encode('ab')]
+      await setTimeout(i % 3)
+      left.abort(new Error('left'))
+      others.push(tokenizer.encode('ab'))
+      expect(await Promise.all(others)).toEqual(others.map(() => [2]))
+      for (const one of await settled) if (one.status === 'rejected') expect(one.reason.message).toBe('left')
+    }
+  })
+
+  it('takes small texts before large ones of others', async () => {
+    const tokenizer = await tokenizerWith()
+    const [hog, guest] = [new AbortController().signal, new AbortController().signal]
+    const ended: string[] = []
+    const large = Array.from({ length: 40 }, async () => {
+      await tokenizer.encode('ab'.repeat(50_000), hog)
+      ended.push('large')
+    })
+    await Promise.all([tokenizer.encode('ab'), setTimeout(5)])
+    await tokenizer.encode('ab', guest).then(() => ended.push('small'))
+    await Promise.all(large)
+    expect(ended.indexOf('small')).toBeLessThan(30)
   })
 
   it('gives one text that has no tokens an error of its own', async () => {
