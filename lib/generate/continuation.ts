@@ -188,8 +188,23 @@ export async function tokenText(
   { id, logprob, top }: Omit<RankedToken, 'rank'>,
   tokenizer: Pick<TextTokenizer, 'decode'>,
 ): Promise<TokenText> {
-  const listed = top.map(async (one) => ({ ...one, token: await tokenizer.decode([one.id]) }))
-  return { id, token: await tokenizer.decode([id]), logprob, top: await Promise.all(listed) }
+  const listed = top.map(async (one) => ({ ...one, token: await textOfToken(one.id, tokenizer) }))
+  return { id, token: await textOfToken(id, tokenizer), logprob, top: await Promise.all(listed) }
+}
+
+/** Texts of tokens alone that were asked for, by tokenizer. */
+const textsOfTokens = new WeakMap<object, Map<number, Promise<string>>>()
+
+/** Returns the text of a token alone, which another process decodes the first time. */
+export function textOfToken(id: number, tokenizer: Pick<TextTokenizer, 'decode'>): Promise<string> {
+  const texts = textsOfTokens.get(tokenizer) ?? new Map<number, Promise<string>>()
+  textsOfTokens.set(tokenizer, texts)
+  const known = texts.get(id)
+  if (known) return known
+  const text = tokenizer.decode([id])
+  texts.set(id, text)
+  text.catch(() => texts.delete(id))
+  return text
 }
 
 /** Passes on the pieces of a stream and returns its result. */

@@ -3,6 +3,7 @@ import { Engine, type EngineOptions, type EngineUsage } from '../engine/index.js
 import type { Model, ModelView } from '../models/index.js'
 import { drain, type GeneratedPiece, type GenerateResult } from './continuation.js'
 import { type GenerateOptions, generateArguments } from './generate-options.js'
+import { PromptScorer } from './prompt-logprobs.js'
 import { textRequest, writtenText } from './text-request.js'
 
 const engineArguments = {
@@ -30,6 +31,7 @@ const streamArguments = { call: generateArguments.call, sample: wholeFrom(0) }
  */
 export class TextEngine implements AsyncDisposable {
   readonly #engine: Engine
+  readonly #scorer = new PromptScorer()
 
   /** @throws UsageError for options that are wrong; if the memory does not fit */
   constructor(
@@ -60,7 +62,7 @@ export class TextEngine implements AsyncDisposable {
     check({ call, sample }, streamArguments)
     const model = this.model.withAdapters(call.adapters)
     const request = await textRequest(model, call, sample)
-    return yield* writtenText(model, this.#engine, { ...request, adapters: call.adapters })
+    return yield* writtenText(model, this.#engine, { ...request, adapters: call.adapters }, this.#scorer)
   }
 
   /**

@@ -5,7 +5,7 @@ import type { ChatTemplate, TemplateContext } from '../data/templates/template.j
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { knownAnswerForm } from '../data/tool-calls/find-form.js'
 import { AnswerReader } from '../data/tool-calls/reader.js'
-import type { EngineRequest } from '../engine/index.js'
+import type { EngineRequest, FinishReason, NewToken } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
 import { Model, ModelView } from '../models/index.js'
 import type { constraintOptions } from '../options/constraint.js'
@@ -15,13 +15,14 @@ import {
   type ContinuationRequest,
   type GeneratedPiece,
   type GenerateResult,
+  textOfToken,
   textOfTokens,
   tokenText,
 } from './continuation.js'
 import { type GenerateOptions, limitsOf, splitCall } from './generate-options.js'
 import type { LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
-import { rankPrompt } from './prompt-logprobs.js'
+import { PromptScorer, type RankedPrompt } from './prompt-logprobs.js'
 import { stopTokens } from './stops.js'
 import type { SequenceWriter } from './writer.js'
 
@@ -90,32 +91,57 @@ async function schemaIn(text: string): Promise<unknown> {
   return isJson ? jsonIn(text) : readJsonObject(text)
 }
 
-/** Yields the text that a writer writes; its return value is the complete result. */
+/**
+ * Yields the text that a writer writes; its return value is the complete result.
+ *
+ * @param scorer ranks the prompt, if that is asked for
+ */
 export async function* writtenText(
   model: LanguageModel,
   writer: Pick<SequenceWriter, 'write'>,
   request: TextRequest & Pick<EngineRequest, 'adapters'>,
+  scorer = new PromptScorer(),
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
-  const { ids, tokenizer, promptTop, constraint } = request
+  const { constraint } = request
   try {
-    const promptLogprobs = promptTop === undefined ? null : await logprobsOfPrompt(model, ids, promptTop, tokenizer)
-    const result = yield* textOfTokens(writer.write(request), request)
-    return promptLogprobs ? { ...result, promptLogprobs } : result
+    const ranked = await rankedPrompt(model, request, scorer)
+    const tokens = ranked && isLikeliestOne(request) ? justOne(ranked.next, request) : writer.write(request)
+    const result = yield* textOfTokens(tokens, request)
+    return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked, request) } : result
   } finally {
     constraint?.dispose()
   }
 }
 
-async function logprobsOfPrompt(
+async function rankedPrompt(
   model: LanguageModel,
-  ids: readonly number[],
-  top: number,
-  tokenizer: Tokenizer,
-): Promise<NonNullable<GenerateResult['promptLogprobs']>> {
+  { ids, promptTop, signal }: TextRequest,
+  scorer: PromptScorer,
+): Promise<RankedPrompt | null> {
+  // What is too long is refused by the writer.
+  if (promptTop === undefined || ids.length >= model.config.maxPositions) return null
   if (!(model instanceof Model || model instanceof ModelView))
     throw new UsageError('unfit-options', 'Log-probabilities of a prompt need a model as loadModel gives them.')
-  const ranked = await rankPrompt(model, ids, top)
+  return scorer.rank({ view: model, ids, top: promptTop }, signal)
+}
+
+/** Whether the text is the likeliest token after the prompt, which the ranking of a prompt tells. */
+const isLikeliestOne = ({ maxNewTokens, sampling, edits, constraint }: TextRequest): boolean =>
+  maxNewTokens === 1 && sampling.temperature === 0 && !edits && !constraint
+
+async function* justOne(
+  { id, ...ranked }: RankedPrompt['next'],
+  { stopIds, topLogprobs }: TextRequest,
+): AsyncGenerator<NewToken, FinishReason> {
+  yield topLogprobs === undefined ? { id } : { id, ...ranked }
+  return stopIds.has(id) ? 'stop' : 'length'
+}
+
+async function logprobsOfPrompt(
+  { tokens }: RankedPrompt,
+  { ids, tokenizer }: TextRequest,
+): Promise<NonNullable<GenerateResult['promptLogprobs']>> {
   const [first] = ids as [number]
-  const others = await Promise.all(ranked.map((token) => tokenText(token, tokenizer)))
-  return [{ id: first, token: await tokenizer.decode([first]), logprob: null }, ...others]
+  const others = await Promise.all(tokens.map((token) => tokenText(token, tokenizer)))
+  return [{ id: first, token: await textOfToken(first, tokenizer), logprob: null }, ...others]
 }

@@ -39,15 +39,21 @@ export async function completions(request: Request, serving: Serving): Promise<R
   for (const prompt of prompts) requireRoomFor([prompt], 'prompt', model)
   const shared = {
     ...samplingOf(body, model),
+    // A text has a token at least: that one is the least work.
+    ...(maxTokens === 0 && { temperature: 0 }),
     raw: true,
     maxNewTokens: limitOf(maxTokens, model),
-    ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs, promptLogprobs: echo }),
+    ...(logprobs !== undefined && { logprobs: true, topLogprobs: logprobs }),
   }
   const visit = serving.visits.enter(body.model, prompts.length * n, request)
   try {
     // Made once they are counted: a body may hold hundreds of thousands of prompts.
     const calls = prompts.flatMap((prompt) =>
-      Array.from({ length: n }, (_, sample): TextCall => ({ ...shared, prompt, sample })),
+      Array.from({ length: n }, (_, sample): TextCall => {
+        const call = { ...shared, prompt, sample }
+        // The first text of a prompt brings its log-probabilities for all.
+        return echo && logprobs !== undefined && sample === 0 ? { ...call, promptLogprobs: true } : call
+      }),
     )
     const echoed = await Promise.all(prompts.map(async (prompt) => (echo ? textOf(prompt, serving) : '')))
     const answer = new CompletionAnswer(body, visit.used.model, echoed)
@@ -78,13 +84,14 @@ class CompletionAnswer {
     this.head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created, model }
   }
 
-  readonly choice = (whole: WrittenText, index: number): object => {
+  readonly choice = (whole: WrittenText, index: number, all: readonly WrittenText[]): object => {
     const { text, logprobs = [], finishReason } = this.#written(whole)
+    const { promptLogprobs = [] } = all[index - (index % this.body.n)]!
     return {
       index,
       text: this.#echoOf(index) + text,
       finish_reason: finishReason,
-      logprobs: this.#logprobs([...(whole.promptLogprobs ?? []), ...logprobs], 0),
+      logprobs: this.#logprobs([...promptLogprobs, ...logprobs], 0),
     }
   }
 
