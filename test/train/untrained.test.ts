@@ -110,7 +110,12 @@ describe('a run of a model succeeds', () => {
 
   it('not with an adapter that the loss does not reach', async () => {
     using model = await loadTiny('tiny-untied')
-    const options = { method: 'lora', targetModules: ['q_proj', 'lm_head'], objective, data: examples } as const
+    const options = {
+      method: 'lora',
+      targetModules: ['q_proj', 'lm_head'],
+      objective,
+      data: examples,
+    } satisfies TrainOptions
     await expect(train(model, { ...options, batchSize: 4, maxSteps: 4 }).finished).rejects.toMatchObject({
       code: 'untrained',
       message: expect.stringContaining('first lm_head.'),
