@@ -1,7 +1,14 @@
 /** Writes a merged model, for `merge` and two formats of `export`. */
 
 import type { ChangeResult } from '../eval/index.js'
-import { checkWrittenForm, type MergeOptions, modelPath, outputFormat, requireFreeOutput } from '../options/index.js'
+import {
+  checkWrittenForm,
+  type MergeOptions,
+  modelPath,
+  outputFormat,
+  requireConversion,
+  requireFreeOutput,
+} from '../options/index.js'
 import type { CommandResult } from './command.js'
 import { requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
@@ -14,6 +21,7 @@ export function checkMergeOutput(options: MergeOptions): void {
   const format = outputFormat(output!, options.format)
   const kind = format === 'gguf' ? 'file' : 'model'
   requireFreeOutput(kind, modelPath(output!, format), { inputs: [model, adapter, imatrix], overwrite }, 'flags')
+  requireConversion({ ...options, model: model ?? '', format }, 'flags')
   checkWrittenForm({ ...options, format }, 'flags')
   requirePath('imatrix', imatrix)
 }
@@ -22,10 +30,9 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
   const { mergeModel } = await import('../models/index.js')
   using progress = new Progress(terminal.stderr, { quiet: options.quiet })
   if (options.compare) await requireComparable(options)
-  progress.note(`merging ${options.adapter} into ${options.model}`)
+  progress.note(options.adapter ? `merging ${options.adapter} into ${options.model}` : `converting ${options.model}`)
   const json = await mergeModel({
     ...options,
-    adapter: options.adapter!,
     output: options.output!,
     onWarning: progress.warn,
     onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),

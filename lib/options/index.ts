@@ -59,6 +59,7 @@ export {
   outputFormat,
   QUANTISE_FORMATS,
   type QuantiseFormat,
+  requireConversion,
   WRITTEN_DTYPES,
   WRITTEN_QUANTISE_FORMATS,
   type WrittenQuantiseFormat,

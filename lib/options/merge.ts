@@ -2,13 +2,12 @@
 import { z } from 'zod'
 import { choice, optionalChoice, text } from '../schema/option.js'
 import { requiredByCommands } from '../schema/option-facts.js'
-import { adapterOption, adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
+import { adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
 import { MODEL_FORMATS, overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
 
 export const MergeSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
-  adapter: requiredByCommands(adapterOption),
   output: requiredByCommands(
     text('folder that the merged model is written to, or a .gguf file', 'O', {
       expects: 'the path of a folder or .gguf file',

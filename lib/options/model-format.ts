@@ -88,6 +88,32 @@ export function checkWrittenForm(
   )
 }
 
+/** Throws where nothing would change: without an adapter, a model is only written in another form. */
+export function requireConversion(
+  {
+    model,
+    adapter,
+    format,
+    dtype = 'auto',
+    quantise,
+  }: {
+    model: string
+    adapter?: string | undefined
+    format: ModelFormat
+    dtype?: (typeof WRITTEN_DTYPES)[number] | undefined
+    quantise?: WrittenQuantiseFormat | undefined
+  },
+  source: OptionSource,
+): void {
+  const isFile = isGguf(model) || model.includes(':')
+  if (adapter !== undefined || dtype !== 'auto' || quantise !== undefined || isFile !== (format === 'gguf')) return
+  const [given, ...others] = ['adapter', 'format', 'dtype', 'quantise'].map((name) => optionName(name, source))
+  throw new UsageError(
+    'missing-option',
+    `Without ${given} the model would be written as it is: give ${given}, or the form to write (${others.join(', ')}).`,
+  )
+}
+
 export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
 /** Returns the given format, or else that of the output's name. */

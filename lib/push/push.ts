@@ -8,10 +8,12 @@ import { MoraError, RunError, UsageError } from '../common/errors.js'
 import { reasonOf } from '../common/foreign-errors.js'
 import { packageVersion } from '../common/package-info.js'
 import { type HubSettings, hubSettings, nameOf, type Pacing, parseHubId, type Subject } from '../hub/index.js'
-import { readJsonObject } from '../io/json.js'
+import { isJsonObject, jsonIn, readJsonObject } from '../io/json.js'
 import { listSome } from '../io/model-folder.js'
+import { readSafetensorsHeader } from '../io/safetensors.js'
 import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
-import { findPushed, type Pushed } from './pushed-files.js'
+import { type ModelUse, pipelineTag, usageOf } from './model-use.js'
+import { findPushed, type Pushed, type PushedFile } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 
 /** What `pushToHub` uploads and to where. */
@@ -181,10 +183,11 @@ async function newCard({ kind, files }: Pushed, repository: string): Promise<str
   const { base_model_name_or_path: base, use_mora: isMora } = config ? await readJsonObject(config.path) : {}
   const known = typeof base === 'string' && parseHubId(base) ? base : null
   const library = isMora === true ? 'node-mora' : 'peft'
+  const purpose = await purposeOf(files, config?.path)
   const header = {
     ...(known !== null && { base_model: known }),
     ...(kind !== 'gguf' && { library_name: kind === 'adapter' ? library : 'transformers' }),
-    pipeline_tag: 'text-generation',
+    pipeline_tag: pipelineTag(purpose),
     tags: ['node-mora', ...(kind === 'gguf' ? ['gguf'] : [])],
   }
   const gguf = files.find(({ name }) => /^[^/]+\.gguf$/i.test(name))?.name
@@ -194,7 +197,24 @@ async function newCard({ kind, files }: Pushed, repository: string): Promise<str
     `---\n${stringify(header)}---`,
     `# ${basename(repository)}`,
     `Pushed by node-mora ${packageVersion()}.`,
-    `## Use\n\n\`\`\`sh\nmora generate ${use} --prompt "…"\n\`\`\``,
+    usageOf(purpose, use),
     '',
   ].join('\n\n')
+}
+
+/** Returns what an adapter or a model is for, as far as its files say. */
+async function purposeOf(files: readonly PushedFile[], adapterConfig: string | undefined): Promise<ModelUse> {
+  const fileOf = (name: string) => files.find((file) => file.name === name)?.path
+  if (fileOf('modules.json') !== undefined) return 'embed'
+  const path = adapterConfig ?? fileOf('config.json')
+  const { task_type: task, architectures, id2label } = path === undefined ? {} : await readJsonObject(path)
+  const weights = fileOf('adapter_model.safetensors')
+  // A card is no reason to refuse files that are uploaded as they are.
+  const header = weights === undefined ? null : await readSafetensorsHeader(weights).catch(() => null)
+  const { node_mora: own = '{}' } = header?.metadata ?? {}
+  const facts = jsonIn(own)
+  const { pooling, labels = Object.keys(isJsonObject(id2label) ? id2label : {}) } = isJsonObject(facts) ? facts : {}
+  if (pooling || task === 'FEATURE_EXTRACTION') return 'embed'
+  if (task !== 'SEQ_CLS' && !String(architectures).includes('ForSequenceClassification')) return 'generate'
+  return Array.isArray(labels) && labels.length === 1 ? 'reward' : 'classify'
 }

@@ -23,7 +23,7 @@ void mergeModel({ model: 'm', adapter: 'a', output: 'o', format: 'gguf', threads
 train(model, { rank: 4 })
 void evaluate(model, { data: 'a.txt' })
 void evaluate(model, { task: 'perplexity' })
-void mergeModel({ model: 'm', output: 'o' })
+void mergeModel({ model: 'm', adapter: 'a' })
 train(model, { data: 'rows.jsonl', profile: true })
 train(model, { data: 'rows.jsonl', method: 'lora', oftBlocks: 3 })
 train(model, { data: 'rows.jsonl', method: 'oft', oftBlocks: 3 })

@@ -99,6 +99,21 @@ describe('what is uploaded', () => {
     })
   })
 
+  test.each<[Record<string, string>, string, string]>([
+    [{ 'config.json': '{"architectures":["LlamaForSequenceClassification"]}' }, 'text-classification', 'classify'],
+    [
+      { 'config.json': '{"architectures":["LlamaForSequenceClassification"],"id2label":{"0":"LABEL_0"}}' },
+      'text-classification',
+      'reward',
+    ],
+    [{ 'config.json': '{}', 'modules.json': '[]' }, 'sentence-similarity', 'embed'],
+  ])('a model of %j, whose card says what it is for', async (files, tag, task) => {
+    write({ ...files, 'model.safetensors': safetensors() })
+    await push()
+    expect(headOf(cardOf()).pipeline_tag).toBe(tag)
+    expect(cardOf()).toContain(`mora eval --model owner/name --task ${task} --data`)
+  })
+
   test('a GGUF file, to a new branch', async () => {
     write({ 'm.Q8_0.gguf': LARGE })
     pushed().add('owner/name')

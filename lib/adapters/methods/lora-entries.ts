@@ -60,6 +60,5 @@ export const lowRankEntries = {
   alpha_pattern: patternsEntry('alphaPattern'),
   lora_alpha: positiveEntry('alpha', { absent: PEFT_ALPHA }),
   use_dora: false,
-  use_mora: false,
   use_rslora: false,
 } as const

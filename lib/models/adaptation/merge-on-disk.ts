@@ -2,11 +2,12 @@ import { z } from 'zod'
 import { aFlag, aFunction, aText, check, optionsSchema } from '../../common/arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
-import { elementsOf, native } from '../../native/addon.js'
+import { elementsOf, type NativeDevice, native } from '../../native/addon.js'
 import {
   type GgufDType,
   MODEL_FORMATS,
   outputFormat,
+  requireConversion,
   WRITTEN_DTYPES,
   WRITTEN_QUANTISE_FORMATS,
 } from '../../options/index.js'
@@ -17,15 +18,15 @@ import { Tensor } from '../../tensor/tensor.js'
 import { weightShapes } from '../network/plan.js'
 import { readEmbeddingFacts } from '../read/sentence-transformers.js'
 import { type Replacing, requireFreeModelOutput, type WrittenForm, writeModel } from '../write/write-model.js'
-import { openAdapter } from './base.js'
+import { type OpenedAdapter, openAdapter, openBase } from './base.js'
 import { editsOf } from './model-adapter.js'
 
 /** What `mergeModel` reads and writes. */
 export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'>, Replacing {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
-  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
-  adapter: string
+  /** A folder in the layout of Hugging Face PEFT, or a hub id; absent: the model is converted to another form. */
+  adapter?: string | undefined
   /** The folder to write, or the file ending with `.gguf`. */
   output: string
   /**
@@ -52,7 +53,7 @@ export interface MergeModelResult {
 const mergeModelArguments = {
   options: optionsSchema('the options of mergeModel', {
     model: aText,
-    adapter: aText,
+    adapter: aText.optional(),
     output: aText,
     allowOtherBase: aFlag.optional(),
     overwrite: aFlag.optional(),
@@ -67,7 +68,8 @@ const mergeModelArguments = {
 
 /**
  * Merges an adapter into a model on disk in one pass, without loading the model: each weight is read, ΔW is added in
- * float32, and the sum is rounded once and written. Memory holds the adapter and one weight.
+ * float32, and the sum is rounded once and written. Memory holds the adapter and one weight. Without an adapter, the model is
+ * converted: to a GGUF file or a folder, another dtype, or quantised.
  *
  * ```ts
  * import { mergeModel } from 'node-mora'
@@ -88,9 +90,10 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const { model, adapter, output, overwrite, dtype = 'auto', format, quantise, imatrix, onProgress } = options
   const { onWarning, signal } = options
   signal?.throwIfAborted()
+  requireConversion({ model, adapter, format: outputFormat(output, format), dtype, quantise }, 'api')
   await requireFreeModelOutput(output, { format, inputs: [model, adapter, imatrix], overwrite })
   const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })
-  using loaded = await openAdapter(model, device, options)
+  using loaded = await openWith(adapter, model, device, options)
   const { source } = loaded
   const config = loaded.labels ? { ...source.config, labels: loaded.labels } : source.config
   // Only GGUF's form of another tokenizer has to be made: all else is copied.
@@ -129,4 +132,22 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     },
   })
   return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
+}
+
+/** Opens a model and its adapter; without one, nothing is changed. */
+async function openWith(
+  adapter: string | undefined,
+  model: string,
+  device: NativeDevice,
+  options: MergeModelOptions,
+): Promise<Pick<OpenedAdapter, 'source' | 'layers' | 'modules' | 'provenance' | 'labels'> & Disposable> {
+  if (adapter !== undefined) return openAdapter(model, device, { ...options, adapter })
+  const source = await openBase(model, { ...options, adapter: undefined, quantise: undefined })
+  return {
+    source,
+    layers: new Map(),
+    modules: new Map(),
+    provenance: {},
+    [Symbol.dispose]: () => source.closeFiles(),
+  }
 }

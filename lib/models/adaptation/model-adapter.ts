@@ -44,7 +44,10 @@ function replacement(trained: Parameter): WeightEdit {
 }
 
 /** Returns the edits that merge a loaded adapter, by the names of weights. */
-export function editsOf({ layers, modules }: LoadedAdapter<LayerFacts>): Map<string, WeightEdit> {
+export function editsOf({
+  layers,
+  modules,
+}: Pick<LoadedAdapter<LayerFacts>, 'layers' | 'modules'>): Map<string, WeightEdit> {
   const edits = new Map<string, WeightEdit>()
   for (const [{ name }, layer] of layers)
     edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))

@@ -4,6 +4,7 @@ import { allMethods } from '../../adapters/registry.js'
 import { describeSource, pathsOf, type RecordedSource } from '../../data/sources/source.js'
 import { isCommit, parseHubId } from '../../hub/index.js'
 import { sharedName } from '../../io/shared-name.js'
+import { pipelineTag, usageOf } from '../../push/model-use.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import type { TrainerState } from '../checkpoints/trainer-state.js'
 
@@ -21,11 +22,12 @@ export function modelCard(
   const datasets = pathsOf(sources).flatMap((path) => repositoryOf(sharedName(path)) ?? [])
   const isPefts = allMethods().some(({ name, readByPeft }) => name === method && readByPeft)
   const library = isPefts ? 'peft' : 'node-mora'
+  const use = (['classify', 'reward', 'embed'] as const).find((name) => name === options.objective) ?? 'generate'
   const header = {
     base_model: base,
     ...(datasets.length > 0 && { datasets }),
     library_name: isAdapter ? library : 'transformers',
-    pipeline_tag: 'text-generation',
+    pipeline_tag: pipelineTag(use),
     tags: ['node-mora', method],
   }
   const rows: [string, unknown][] = [
@@ -44,15 +46,13 @@ export function modelCard(
       : []),
     ...(resultStep === null ? [] : [['Values', `those of step ${resultStep}`] as [string, string]]),
   ]
-  const use = isAdapter
-    ? 'mora generate --model BASE_MODEL --adapter THIS_FOLDER --prompt "…"'
-    : 'mora generate --model THIS_FOLDER/model --prompt "…"'
+  const place = isAdapter ? '--model BASE_MODEL --adapter THIS_FOLDER' : '--model THIS_FOLDER/model'
   return [
     `---\n${stringify(header)}---`,
     `# ${oneLine(basename(base))}, trained with ${method}`,
     `Made by node-mora ${versions['node-mora'] ?? ''}. Every option is in \`run.yaml\`, every step in \`metrics.jsonl\`.`,
     ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${cell(value)} |`)].join('\n'),
-    `## Use\n\n\`\`\`sh\n${use}\n\`\`\``,
+    usageOf(use, place),
     '',
   ].join('\n\n')
 }

@@ -25,7 +25,7 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 const merge = (options: MergeModelOptions) => mergeModel({ device, threads, ...options })
 
-type Loaded = Pick<MergeModelOptions, 'model' | 'adapter' | 'output'> & { dtype?: FloatDType }
+type Loaded = Pick<MergeModelOptions, 'model' | 'output'> & { adapter: string; dtype?: FloatDType }
 
 /** The result of merging in memory. */
 async function mergeLoaded({ model: path, adapter, output, dtype }: Loaded) {
@@ -183,6 +183,19 @@ test('merging keeps the adapter and one weight in memory, not the model (T19)', 
   expect(merging, 'peak of merging').toBeLessThan(bound)
   const loading = await peakOf(async () => (await loadModel(model, { device, threads, dtype: 'float32' })).dispose())
   expect(loading, 'peak of loading the model').toBeGreaterThan(bound)
+})
+
+test('without an adapter a model is converted, and is not written as it is', async () => {
+  const output = join(temporary(), 'm.gguf')
+  expect(await merge({ model: untied, output })).toEqual({ merged: 0, maxAbsoluteChange: 0, output })
+  using converted = await loadModel(output, { device, threads, dtype: 'float32' })
+  using source = await loadModel(untied, { device, threads, dtype: 'float32' })
+  for (const [i, { weight }] of converted.linears().entries())
+    expect(await weight.data()).toEqual(await source.linears()[i]!.weight.data())
+  const refusal =
+    /^Without adapter the model would be written as it is: give adapter, or the form to write \(format, dtype, quantise\)\.$/
+  await expectRejection(merge({ model: untied, output: join(temporary(), 'same') }), 'missing-option', refusal)
+  await merge({ model: output, output: join(temporary(), 'folder') })
 })
 
 describe('a folder that holds something', () => {

@@ -100,7 +100,7 @@ describe.each(QUANTISE_FORMATS)('%s', (format) => {
   test('a GGUF file of the same floats, with its rows in another order, gives the same', async () => {
     const path = join(folder, 'wide.gguf')
     using floats = await load('wide')
-    await floats.save(path, { dtype: 'bfloat16' })
+    await floats.save(path, { dtype: 'bfloat16', overwrite: true })
     using fromGguf = await loadModel(path, { device: kind, dtype: 'float32', quantise: format })
     using fromFolder = await load('wide', format)
     for (const { name } of fromFolder.linears()) {

@@ -27,6 +27,17 @@ describe('a model card', () => {
     expect(card({ method }, isAdapter).head.library_name).toBe(library)
   })
 
+  it.each([
+    ['sft', 'text-generation', 'mora generate --model BASE_MODEL --adapter THIS_FOLDER --prompt "…"'],
+    ['classify', 'text-classification', 'mora eval --model BASE_MODEL --adapter THIS_FOLDER --task classify'],
+    ['reward', 'text-classification', '--task reward'],
+    ['embed', 'sentence-similarity', '--task embed'],
+  ])('of %s says what it is for', (objective, tag, command) => {
+    const { text, head } = card({ objective })
+    expect(head.pipeline_tag).toBe(tag)
+    expect(text).toContain(command)
+  })
+
   it('names no folder of this machine', () => {
     const { text, head } = card({
       model: '/home/me/models/base.gguf',
