@@ -59,6 +59,10 @@ const message = z
     {
       role: wordField(ROLES),
       content: contentField.optional(),
+      // Mistral's and DeepSeek's word for a message that the answer continues.
+      prefix: z
+        .literal(false, { error: 'false, since no answer continues a message (/v1/completions does),' })
+        .nullish(),
       tool_calls: listField(call, `a list of at most ${CALLS} calls`, { most: CALLS }).nullish(),
     },
     { error: 'a message, an object with role and content' },

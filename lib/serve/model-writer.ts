@@ -23,11 +23,12 @@ export class ModelWriter implements TextWriter {
     return this.engine.stream({ ...call, parse }, sample)
   }
 
-  /** Returns the hidden states after the final norm, pooled as the model says or by their mean, and scaled to length 1. */
+  /** Returns the hidden states after the final norm, pooled as adapter or model say, else by their mean, and scaled to length 1. */
   async embed(ids: readonly number[], adapters: readonly string[] = []): Promise<Float32Array> {
     const batch = packBatch([{ ids, mask: new Uint8Array(ids.length), row: 0 }])
     const model = this.model.withAdapters(adapters)
-    using embedding = await pooledStates(model, batch, poolingOf(model), false)
+    const [ofAdapter] = adapters.flatMap((name) => this.model.adapterSet.provenance(name).pooling ?? [])
+    using embedding = await pooledStates(model, batch, ofAdapter ?? poolingOf(model), false)
     return (await embedding.data()) as Float32Array
   }
 

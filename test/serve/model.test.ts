@@ -94,6 +94,23 @@ describe('a server', () => {
     expect(product(vectors[0]!, vectors[1]!)).toBeLessThan(0.9999)
   })
 
+  it('pools states as the adapter of the request says', async () => {
+    const path = join(folder(), 'pooled')
+    await model.addAdapter('pooled', lora({ rank: 2 }))
+    model.adapterSet.recordPooling('pooled', 'last')
+    await model.saveAdapter('pooled', path)
+    model.removeAdapter('pooled')
+    model.pooling = null
+    const embedding = async (name: string) =>
+      (await ask('/v1/embeddings', { model: name, input: prompts[0] })).answer.data[0].embedding
+    const mean = await embedding('demo')
+    await server.loadAdapter('pooled', path)
+    expect(await embedding('demo')).toEqual(mean)
+    // The adapter is fresh, so states are the same.
+    expect(await embedding('pooled')).not.toEqual(mean)
+    await server.unloadAdapter('pooled')
+  })
+
   it('refuses prompts without room', async () => {
     const { status, answer } = await ask('/v1/completions', { prompt: 'a '.repeat(2000) })
     expect([status, answer.error.code]).toEqual([400, 'context_length_exceeded'])

@@ -152,6 +152,8 @@ describe('a request', () => {
     expect(error?.message).toBe(
       'Expected text, the only type of content that is supported, for messages[0].content[1].type but received "image_url".',
     )
+    const begun = await ask(CHAT, { messages: [...messages, { role: 'assistant', content: 'The', prefix: true }] })
+    expect(begun.error?.message).toMatch(/for messages\[1\]\.prefix but received true\.$/)
     for (const [path, body] of ROUTES.slice(0, 2))
       expect((await ask(path, { ...body, stream_options: { include_usage: true } })).error?.param).toBe(
         'stream_options',

@@ -121,15 +121,14 @@ export class AdapterSet {
     try {
       this.#requireFree(name)
       if (loaded.labels) this.model.addHead(loaded.labels)
-      const { pooling = this.model.pooling } = loaded.provenance
-      if (pooling !== this.model.pooling) this.training.requireNoOther(`adapter ${name} pools states otherwise`)
-      this.model.pooling = pooling
     } catch (error) {
       dispose(loaded)
       throw error
     }
     // A run may have begun since.
-    this.#attach(name, loaded, active && !this.training.isOthers)
+    const takesPart = active && !this.training.isOthers
+    if (takesPart) this.model.pooling = loaded.provenance.pooling ?? this.model.pooling
+    this.#attach(name, loaded, takesPart)
     return loaded.config
   }
 
