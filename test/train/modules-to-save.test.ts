@@ -65,7 +65,7 @@ describe.each(['tiny-untied', 'tiny-tied-llama3-rope'] as const)('modules to sav
       await model.loadAdapter(path)
       expect((await logProbsOf(model, expectedOf(name).sequences)).flat()).toEqual(done.logProbs)
       await model.mergeAdapter('default')
-      await model.save(at('saved'), { dtype: 'float32' })
+      await model.save(at('saved'), { dtype: 'float32', overwrite: true })
     }
     const model = goldenPath(`${name}/model`)
     await mergeModel({ model, adapter: at('out'), output: at('merged'), dtype: 'float32', device })
