@@ -2,7 +2,7 @@
 import { counted, were } from '../common/counted.js'
 import { InputError } from '../common/errors.js'
 import { type LimitedRow, type LongRowCounts, noLongRows } from './long-rows.js'
-import { noCounts, type TurnCounts } from './masks/chat-turns.js'
+import { noCounts, type TurnCounts } from './masks/turn-counts.js'
 
 /** Counts of how a template rendered conversations. */
 export interface ChatCounts extends TurnCounts {
@@ -107,7 +107,7 @@ export function untrainedReasons({ withoutTarget, filtered, cut }: DataSummary):
     ...(filtered > 0 ? ['left out by filter'] : []),
     ...(withoutTarget > 0
       ? [
-          `no assistant's turn, all labels ${-100}, answers that are empty, turns of which the chat template shows nothing, or weights of 0`,
+          `no assistant's turn, all labels ${-100}, answers that are empty, turns that the chat template leaves out, or weights of 0`,
         ]
       : []),
     ...(cut.questions > 0 ? ['questions of maxLength tokens or more'] : []),
@@ -175,7 +175,7 @@ function chatNotes(summary: DataSummary): string[] {
     ],
     [
       droppedCalls,
-      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}), of which only the rest is trained; name a template that knows tools (the option template).`,
+      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}), so only the rest of such a turn is trained; name a template that knows tools (the option template).`,
     ],
     [
       droppedReasoning,

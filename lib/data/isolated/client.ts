@@ -3,9 +3,9 @@
  * fill the memory or crash, inside a single operation too, and only a process can then be stopped.
  */
 import { RunError } from '../../common/errors.js'
-import { noCounts } from '../masks/chat-turns.js'
 import { type BeginningToken, type MaskedChat, maskOf } from '../masks/mask-answers.js'
 import type { AddedToken } from '../masks/token-marks.js'
+import { noCounts } from '../masks/turn-counts.js'
 import type { Span } from '../masks/turn-texts.js'
 import type { RenderOptions, TemplateContext, TemplateDefinition } from '../templates/compiled-template.js'
 import type { Message } from '../templates/messages.js'

@@ -4,10 +4,11 @@ import { writeSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
-import { type ChatAnswers, ChatTurns, type TurnCounts } from '../masks/chat-turns.js'
+import { type ChatAnswers, ChatTurns } from '../masks/chat-turns.js'
 import { answerTokens, type BeginningToken } from '../masks/mask-answers.js'
 import { type AddedToken, TokenMarks } from '../masks/token-marks.js'
 import { straddledSpans, type TurnTokens, turnTokens } from '../masks/token-spans.js'
+import type { TurnCounts } from '../masks/turn-counts.js'
 import type { AnswerSpan } from '../masks/turn-texts.js'
 import {
   CompiledTemplate,

@@ -7,41 +7,27 @@
  * rendered and looked up in the whole.
  */
 import { InputError } from '../../common/errors.js'
-import { isJsonObject } from '../../io/json.js'
 import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
 import { isInstruction, type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type LeftOut, leftOut, linesSaid } from './left-out.js'
 import { markedSpans } from './marked-spans.js'
 import type { Mark, TokenMarks } from './token-marks.js'
+import { noCounts, type TurnCounts } from './turn-counts.js'
 import {
   type AnswerSpan,
+  callsIn,
   callsOf,
   commonPrefix,
+  followersOf,
+  QUESTION,
   type Span,
   sharedHead,
+  spaceAtEnd,
   stretchesOf,
   type TurnSpan,
   varied,
 } from './turn-texts.js'
-
-/** Counts of turns and messages that a chat template treats in a way that a user should know of. */
-export interface TurnCounts {
-  /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
-  foreignOpenings: number
-  /** Turns that are trained without an end token: another one of the assistant's follows, or the template's marks leave it out. */
-  openEnds: number
-  /** Turns that nothing follows and that the template leaves open: the token that ends such a turn elsewhere is added and trained. */
-  addedEnds: number
-  /** Turns whose tool calls the template leaves out. */
-  droppedCalls: number
-  /** Turns whose reasoning, or another part of whose content, the template leaves out. */
-  droppedReasoning: number
-  /** Turns that are not trained, since the template writes nothing of what they say. */
-  silentTurns: number
-  /** Messages, of any role, that the template leaves out. */
-  droppedMessages: number
-}
 
 /** A rendered conversation and the spans that the model has to write. */
 export interface ChatAnswers {
@@ -53,37 +39,11 @@ export interface ChatAnswers {
   counts: TurnCounts
 }
 
-export const noCounts = (): TurnCounts => ({
-  foreignOpenings: 0,
-  openEnds: 0,
-  addedEnds: 0,
-  droppedCalls: 0,
-  droppedReasoning: 0,
-  silentTurns: 0,
-  droppedMessages: 0,
-})
-
 /** Ends the sentence of a refusal. */
 export const WAYS_OUT =
   'train the whole text (the option trainOn: all), name a template that says what is trained by {% generation %} marks (the option template), or give {input_ids, labels} rows'
 
 const THINKING_END = '</think>'
-const QUESTION: Message = { role: 'user', content: 'Question' }
-
-/** Returns messages that may follow a turn of the assistant, the likeliest first. */
-function followersOf({ tool_calls }: Message): Message[][] {
-  const calls = Array.isArray(tool_calls) ? tool_calls.filter(isJsonObject) : []
-  const results = calls.map(({ id, function: called }): Message => {
-    const name = isJsonObject(called) ? called.name : undefined
-    return {
-      role: 'tool',
-      content: 'Result',
-      ...(name !== undefined && { name }),
-      ...(id !== undefined && { tool_call_id: id }),
-    }
-  })
-  return [...(results.length > 0 ? [results] : []), [QUESTION]]
-}
 
 export class ChatTurns {
   #text: string
@@ -406,18 +366,15 @@ export class ChatTurns {
 
   /** Tells whether the token at the end of a turn ends it, and not just a call. */
   #endsTurn(turn: number, own: string, last: Mark): boolean {
-    const { tool_calls } = this.#messages[turn]!
-    if (last.isSpecial && !(Array.isArray(tool_calls) && tool_calls.length > 0)) return true
+    const message = this.#messages[turn]!
+    const calls = callsIn(message)
+    if (last.isSpecial && calls.length === 0) return true
     this.#plainEnd ??= this.#lastToken(this.#plainAnswer() ?? '')
     if (!last.isSpecial) return this.#plainEnd !== ''
     const token = own.slice(last.start, last.end)
     if (token === this.#plainEnd) return true
-    const before = this.#messages.slice(0, turn)
-    const doubled = {
-      ...this.#messages[turn]!,
-      tool_calls: [...(tool_calls as unknown[]), ...(tool_calls as unknown[])],
-    }
-    const other = this.#headsOf([...before, doubled])[turn] ?? ''
+    const doubled = { ...message, tool_calls: [...calls, ...calls] }
+    const other = this.#headsOf([...this.#messages.slice(0, turn), doubled])[turn] ?? ''
     return other.split(token).length <= own.split(token).length
   }
 
@@ -428,13 +385,12 @@ export class ChatTurns {
   #tail(turn: number, own: string): string | undefined {
     if (this.#isFollowed) return undefined
     for (const next of followersOf(this.#messages[turn]!)) {
-      const longer = this.#longer(turn, next)
-      const mark = longer === undefined ? undefined : this.#lastMark(longer)
-      const token = mark && longer!.slice(mark.start, mark.end)
-      if (!mark || own.trimEnd().endsWith(token!)) continue
-      const [space] = /\s*$/.exec(longer!.slice(0, mark.start))!
-      const [ownSpace] = /\s*$/.exec(own)!
-      return (space.startsWith(ownSpace) ? space.slice(ownSpace.length) : '') + token!
+      const longer = this.#longer(turn, next) ?? ''
+      const token = this.#lastToken(longer)
+      if (token === '' || own.trimEnd().endsWith(token)) continue
+      const space = spaceAtEnd(longer.slice(0, longer.lastIndexOf(token)))
+      const ownSpace = spaceAtEnd(own)
+      return (space.startsWith(ownSpace) ? space.slice(ownSpace.length) : '') + token
     }
     return undefined
   }

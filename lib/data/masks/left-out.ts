@@ -1,6 +1,6 @@
 /** Tells what a chat template leaves out of an assistant's turn. */
 import { type Message, reasoningOf, textsOf, thoughtsOf } from '../templates/messages.js'
-import { callsOf } from './turn-texts.js'
+import { callsIn, callsOf } from './turn-texts.js'
 
 /** Parts of a turn that a text does not show. */
 export interface LeftOut {
@@ -28,15 +28,13 @@ export function leftOut(message: Message, shown: string): LeftOut {
   const lines = [...thoughts, ...textsOf(message)].flatMap(linesSaid)
   const linesShown = linesSaid(shown).join('\n')
   const isAnyShown = lines.some((line) => linesShown.includes(line)) || calls.some((name) => shown.includes(name))
-  const isKnown = calls.length > 0 || (!isCalling(message) && lines.length > 0)
+  const isKnown = calls.length > 0 || (callsIn(message).length === 0 && lines.length > 0)
   return {
     calls: calls.some((name) => !shown.includes(name)),
     reasoning: !areInOrder(lines, linesShown),
     everything: isKnown && !isAnyShown,
   }
 }
-
-const isCalling = ({ tool_calls }: Message): boolean => Array.isArray(tool_calls) && tool_calls.length > 0
 
 /** Tells whether a text has all lines, one after the other. */
 function areInOrder(lines: readonly string[], text: string): boolean {

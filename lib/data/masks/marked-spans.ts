@@ -1,4 +1,4 @@
-/** What a template's own `{% generation %}` marks say of a conversation. */
+/** Finds the spans of a conversation that a template marks by `{% generation %}`. */
 import type { Piece } from '../templates/program.js'
 import type { AnswerSpan } from './turn-texts.js'
 

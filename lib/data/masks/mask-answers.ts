@@ -1,8 +1,8 @@
 /** The loss mask of an encoded conversation. */
 import { InputError } from '../../common/errors.js'
 import type { TokenPlaces } from '../tokenizer/engine.js'
-import type { TurnCounts } from './chat-turns.js'
 import { type TurnTokens, tokenSpans } from './token-spans.js'
+import type { TurnCounts } from './turn-counts.js'
 import type { AnswerSpan, Span } from './turn-texts.js'
 
 /** A conversation as tokens, and which of them are trained. */

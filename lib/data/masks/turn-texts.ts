@@ -1,4 +1,5 @@
 /** Helpers to compare the texts of turns. */
+import { isJsonObject } from '../../io/json.js'
 import { isThinking, type Message } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 
@@ -86,8 +87,31 @@ export function stretchesOf(pieces: readonly Piece[], messages: number): Span[][
   return stretches
 }
 
-/** Returns the names of the functions that a message calls. */
-export function callsOf({ tool_calls }: Message): string[] {
-  const calls = Array.isArray(tool_calls) ? (tool_calls as { name?: unknown; function?: { name?: unknown } }[]) : []
-  return calls.map((call) => call?.function?.name ?? call?.name).filter((name) => typeof name === 'string')
+/** Returns the calls of a message, in whatever form. */
+export function callsIn({ tool_calls }: Message): unknown[] {
+  return Array.isArray(tool_calls) ? tool_calls : []
 }
+
+const nameOf = ({ name, function: called }: Readonly<Record<string, unknown>>): unknown =>
+  (isJsonObject(called) ? called.name : undefined) ?? name
+
+/** Returns the names of the functions that a message calls. */
+export function callsOf(message: Message): string[] {
+  const names = callsIn(message).filter(isJsonObject).map(nameOf)
+  return names.filter((name) => typeof name === 'string')
+}
+
+/** A message that may follow any other. */
+export const QUESTION: Message = { role: 'user', content: 'Question' }
+
+/** Returns messages that may follow a turn of the assistant, the likeliest first. */
+export function followersOf(message: Message): Message[][] {
+  const calls = callsIn(message).filter(isJsonObject)
+  const results = calls.map(
+    (call): Message => ({ role: 'tool', content: 'Result', name: nameOf(call), tool_call_id: call.id }),
+  )
+  return [...(results.length > 0 ? [results] : []), [QUESTION]]
+}
+
+/** Returns the white space that a text ends with. */
+export const spaceAtEnd = (text: string): string => text.slice(text.trimEnd().length)

@@ -18,7 +18,7 @@ export interface ContentPart {
 export interface ThinkingPart {
   /** Reasoning before the text. */
   type: 'thinking'
-  /** What is thought. */
+  /** The reasoning. */
   thinking: string
   [key: string]: unknown
 }
