@@ -54,11 +54,12 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
     ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
     stopIds,
-    constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal),
     reader:
       template && (extras.parse ?? tools !== undefined)
         ? await readerOf(template, { tools, templateOptions })
         : undefined,
+    // The last that may fail, since whoever gets the request disposes it.
+    constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal),
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
     signal,
   }

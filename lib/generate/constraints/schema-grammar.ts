@@ -41,7 +41,7 @@ const VALUES: readonly (readonly [
   keywords: readonly string[],
 ])[] = [
   [
-    'a whole number',
+    'a whole number of at least 0',
     isWholeNumber,
     ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'],
   ],
