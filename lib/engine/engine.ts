@@ -1,4 +1,5 @@
 /** Writes many sequences at once: continuous batching (Orca, OSDI 2022) over keys and values in pages (arXiv 2309.06180). */
+import { setMaxListeners } from 'node:events'
 import { UsageError } from '../common/errors.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
@@ -93,6 +94,8 @@ export class Engine implements AsyncDisposable {
     signal?.throwIfAborted()
     const sequence = this.#begin(request)
     const abort = () => sequence.tokens.fail(signal!.reason)
+    // Many sequences may have one signal.
+    if (signal) setMaxListeners(0, signal)
     signal?.addEventListener('abort', abort, { once: true })
     try {
       return yield* sequence.tokens.read()

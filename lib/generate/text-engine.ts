@@ -18,7 +18,8 @@ const streamArguments = { call: generateArguments.call, sample: wholeFrom(0) }
 
 /**
  * Writes many texts at once with one model. Texts begin and end independently of each other, and each is what `generate` alone
- * would give for its options.
+ * would give for its options: bit for bit in float32 on the CPU; in bfloat16 and on GPUs, passes of many texts round otherwise, which may
+ * change a close choice.
  *
  * ```ts
  * import { loadModel, TextEngine } from 'node-mora'

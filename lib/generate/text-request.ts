@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
@@ -39,6 +40,8 @@ export interface TextRequest extends ContinuationRequest {
 export async function textRequest(model: LanguageModel, call: GenerateOptions, sample = 0): Promise<TextRequest> {
   const { signal, ...given } = call
   signal?.throwIfAborted()
+  // Many texts may have one signal.
+  if (signal) setMaxListeners(0, signal)
   const { options, extras } = splitCall(given)
   const { system, templateOptions, seed } = options
   const { prompt, messages, onWarning } = extras

@@ -5,6 +5,7 @@ import type { Ranks } from '../tensor/ranks.js'
 import { bestOf, noteBest, restoreBest } from './best.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
+import { dropFailures } from './failures.js'
 import { setHeadRate } from './learning-rate.js'
 import { Metrics } from './output/metrics.js'
 import { RankSync } from './rank-sync.js'
@@ -141,6 +142,7 @@ function afterTraining(untrained: string, { output }: Session): string {
 
 /** Saves the steps before another rank's failure, and returns the failure with the place where they are. */
 async function savedAfter(error: unknown, session: Session): Promise<unknown> {
+  await dropFailures(session.model.device)
   if (!session.output || session.state.step === 0) return error
   const { step, path } = await saveSession(session, { byTime: true })
   return reworded(error, (message) => `${message.replace(/\.$/, '')}; step ${step} is saved in ${path}.`)

@@ -14,6 +14,7 @@ import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../
 import type { Parameter } from '../tensor/parameter.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
 import { AveragingOptimizer } from './averages.js'
+import { dropFailures } from './failures.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import { type RunParts, runTraining } from './recipe.js'
 import { type EventCallback, Run, type TrainRecipe } from './run.js'
@@ -202,6 +203,9 @@ function start(model: TrainableModel, options: TrainSettings, parts: StartParts,
     held.onDispose(control.stop)
     try {
       return await runTraining(control, { held, ranks, onBegun, setUp: begin })
+    } catch (error) {
+      await dropFailures(model.device)
+      throw error
     } finally {
       teacher?.dispose()
       held.end()

@@ -49,6 +49,8 @@ export interface TrainingDevice {
   resetPeak(): void
   /** Returns unused memory to the system. */
   trim(): void
+  /** Resolves once everything that was enqueued is done, or rejects with its first error; absent where nothing is enqueued. */
+  synchronize?(): Promise<void>
 }
 
 /** Properties of a model. */

@@ -150,6 +150,37 @@ test('sequences of several adapters beside each other', async () => {
   expect(expected[1]).not.toEqual((await alone(model, [{ ...requests[1]!, adapters: [] }]))[0])
 })
 
+needing(lacksCpu).test('the order in which adapters are chosen changes no bit, alone or beside others', async () => {
+  using model = await loadTiny('tiny-untied')
+  const random = randomStream(1, 'order')
+  for (const name of ['a', 'b']) await model.addAdapter(name, lora({ rank: 4 }))
+  for (const { parameter } of model.trainableParameters())
+    parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.2 * random.normal()))
+  const told = async (engine: Engine, adapters: string[]) => {
+    const tokens: NewToken[] = []
+    const one = request(shared, { adapters, topLogprobs: 3 })
+    await drain(engine.write(withDraws(one)), (token) => tokens.push(token))
+    return tokens
+  }
+  await using engine = new Engine(model, { tokens: 4096 })
+  const expected = await told(engine, ['a', 'b'])
+  const choices = [['b', 'a'], ['a'], ['b', 'a'], ['b']]
+  const [first, , third] = await Promise.all(choices.map((adapters) => told(engine, adapters)))
+  expect([first, third]).toEqual([expected, expected])
+})
+
+test('many sequences with one signal warn of no leak', async () => {
+  using model = await loadTiny('tiny-untied')
+  await using engine = new Engine(model, { tokens: 1024 })
+  const warnings: Error[] = []
+  const note = (warning: Error) => void warnings.push(warning)
+  process.on('warning', note)
+  const { signal } = new AbortController()
+  await Promise.all(Array.from({ length: 12 }, (_, seed) => write(engine, request([5], { seed, signal }))))
+  process.off('warning', note)
+  expect(warnings).toEqual([])
+})
+
 describe('leaving', () => {
   test('who leaves the loop frees the pages within a step; an aborted signal ends with its reason', async () => {
     using model = await loadTiny('tiny-untied')

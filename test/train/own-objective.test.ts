@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import type { Objective } from '../../lib/objectives/objective.js'
+import { train } from '../../lib/train/index.js'
+import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { testDevice } from '../operations/harness.js'
 import { rows, steps, trainFake, writeRows } from './fake-run.js'
 
 const folder = useTemporaryFolder()
@@ -41,6 +44,23 @@ test('the default is sft, and one of your own changes the loss alone', async () 
     'sft',
     'doubled',
   ])
+})
+
+test('what a failed run had enqueued is told to nobody else', async () => {
+  using model = await loadTiny('tiny-untied')
+  const failing: Objective = {
+    name: 'failing',
+    async loss(model, batch, options) {
+      const { loss } = await model.lossAsync({ ...batch, ids: batch.ids.map(() => 1e9) }, options)
+      loss.dispose()
+      throw new Error('its own')
+    },
+  }
+  const data = expectedOf('tiny-untied').sequences.map((input_ids) => ({ input_ids }))
+  await expect(
+    train(model, { data, method: 'lora', rank: 2, maxSteps: 1, objective: failing }).finished,
+  ).rejects.toThrow('its own')
+  await testDevice().synchronize()
 })
 
 test('a resumed run needs the objective that it had', async () => {

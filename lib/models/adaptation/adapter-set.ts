@@ -199,7 +199,13 @@ export class AdapterSet {
       factors.set(adapter.name, typeof one === 'string' ? adapter.scale : one.scale)
     }
     this.#requireApart([...factors.keys()].map((name) => this.#get(name)))
-    return factors
+    // Whatever the order of the choice, sums are in that of the model.
+    return new Map(
+      [...this.#adapters.keys()].flatMap((name) => {
+        const factor = factors.get(name)
+        return factor === undefined ? [] : [[name, factor]]
+      }),
+    )
   }
 
   /** Whether these adapters are there and only add to the results of layers, so that rows of a pass can have them beside others. */
