@@ -177,10 +177,10 @@ describe('when an allocation fails', { timeout: 600_000 }, () => {
     await model.saveAdapter('a', adapter)
     await logProbs(model)
     const work = async () => {
-      await model.save(at('saved'), { mergeActive: true })
+      await model.save(at('saved'), { mergeActive: true, overwrite: true })
       await model.loadAdapter(adapter, 'b')
       model.removeAdapter('b')
-      await mergeModel({ model: at('base/model'), adapter, output: at('merged.gguf'), device: 'cpu' })
+      await mergeModel({ model: at('base/model'), adapter, output: at('merged.gguf'), device: 'cpu', overwrite: true })
       const loaded = await load()
       loaded.dispose()
     }

@@ -80,7 +80,7 @@ export class World {
     writeFileSync(config, JSON.stringify(SMALL))
     writeFileSync(paths.rows, '{"input_ids": [1, 5, 9, 3]}\n{"input_ids": [4, 5, 6]}\n')
     const made = await library.initModel(config, plain)
-    await made.save(paths.model)
+    await made.save(paths.model, { overwrite: true })
     made.addAdapter('a', library.lora({ rank: 2 }))
     await made.saveAdapter('a', paths.adapter)
     made.dispose()

@@ -54,6 +54,7 @@ export async function adapterTarget(): Promise<Target> {
         model: join(base, 'model'),
         adapter,
         output: join(folder, 'merged'),
+        overwrite: true,
       })
     },
     bytesInUse,
