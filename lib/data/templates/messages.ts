@@ -70,8 +70,9 @@ type Render = (messages: readonly Message[]) => string
 
 /**
  * Returns messages in a form that a template accepts. Lists of parts stay if the template loops over them. If it would fail,
- * leave them out, or print the list itself, reasoning becomes a field, and texts are joined. If the template still refuses the conversation, absent
- * contents become empty, and arguments of calls become an object instead of JSON, or JSON instead of an object.
+ * leave them out, or print the list itself, reasoning becomes a field, and texts are joined. If the template still refuses the
+ * conversation, absent contents become empty, and arguments of calls become an object instead of JSON, or JSON instead of an
+ * object.
  *
  * @param render renders messages; throws InputError if the template refuses them
  */
