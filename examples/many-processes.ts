@@ -11,7 +11,7 @@ const [path = 'assets/demo-model', data = 'examples/facts.jsonl', output = 'out/
 const ranks = await connectRanks()
 const { rank, size } = ranks // 0 and 1 in a process that was started alone
 const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 1, ranks })
-model.addAdapter('facts', mora({ rank: 2 }))
+await model.addAdapter('facts', mora({ rank: 2 }))
 const parameters = model.trainableParameters().map(({ parameter }) => parameter)
 const optimizer = new AdamW(parameters)
 const rows = await loadDataset(data, { tokenizer: model.tokenizer, maxLength: 128 })

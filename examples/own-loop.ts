@@ -9,7 +9,7 @@ const [path = 'assets/demo-model', data = 'examples/facts.jsonl', output = 'out/
   process.argv.slice(2)
 
 const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 1 })
-model.addAdapter('facts', mora({ rank: 2 }))
+await model.addAdapter('facts', mora({ rank: 2 }))
 
 const rows = await loadDataset(data, { tokenizer: model.tokenizer, maxLength: 128 })
 const loader = new DataLoader(rows, { batchSize: 32, epochs: Number(epochs), seed: 1 })

@@ -11,7 +11,7 @@ const [path = 'assets/demo-model', data = 'examples/facts.jsonl', output = 'out/
 
 // For a model of usual size, omit device, dtype, threads and learning rate: the defaults fit.
 const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads: 1 })
-model.addAdapter('facts', mora({ rank: 1 }))
+await model.addAdapter('facts', mora({ rank: 1 }))
 
 const run = train(model, { data, output, overwrite: true, maxSteps: Number(steps), batchSize: 64, learningRate: 3e-2 })
 for await (const event of run) {

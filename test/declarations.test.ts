@@ -11,7 +11,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = useTemporaryFolder()
 
 const use = `
-import { AdamW, DataLoader, loadModel, Model, mora, tokeniseRow, train, type TrainOptions, UsageError } from 'node-mora'
+import { AdamW, DataLoader, evaluate, loadModel, Model, mora, tokeniseRow, train, type TrainOptions, UsageError } from 'node-mora'
+import * as adapters from 'node-mora/adapters'
 const options: TrainOptions = { data: 'rows.jsonl', dtype: 'float32' }
 // @ts-expect-error: no such dtype
 const wrong: TrainOptions = { data: 'rows.jsonl', dtype: 'float8' }
@@ -27,6 +28,24 @@ export async function values(model: Model): Promise<(Float32Array | undefined)[]
   const { tensors } = new AdamW([parameter]).state()
   return [await parameter.data(), await parameter.grad?.data(), await tensors[0]!.tensor.data()]
 }
+// Rows by details, and options of a method of one's own, with defaults.
+export const entries = async (model: Model): Promise<(string | undefined)[]> =>
+  (await evaluate(model, { task: 'gsm8k', data: 'rows.jsonl', details: true })).rows.map(({ text }) => text)
+export const number = async (model: Model): Promise<number> =>
+  (await evaluate(model, { task: 'gsm8k', data: 'rows.jsonl' })).rows
+const fields = { gain: adapters.optionalReal('gain', { above: 0 }) }
+interface GainConfig extends adapters.AdapterConfigBase { readonly gain: number }
+declare const parts: Omit<adapters.AdapterMethod<GainConfig, typeof fields>, 'config'>
+const method: adapters.AdapterMethod<GainConfig, typeof fields> = {
+  ...parts,
+  config: (options) => ({ method: 'gain', ...adapters.checkedConfig(fields, options, { gain: 1 }) }),
+}
+declare const plain: adapters.AdapterMethod<GainConfig>
+export const own = (model: Model) => train(model, { method, gain: 2, data: 'rows.jsonl' })
+// @ts-expect-error: no such option of the method
+export const typo = (model: Model) => train(model, { method, gian: 2, data: 'rows.jsonl' })
+// @ts-expect-error: a method whose type names no options
+export const unnamed = (model: Model) => train(model, { method: plain, gian: 2, data: 'rows.jsonl' })
 // @ts-expect-error: the library's own
 export const internal = (model: Model) => model.holdForTraining()
 `
@@ -41,6 +60,7 @@ it.each([
     target: 'es2022',
     lib: ['es2022', 'esnext.disposable'],
     strict: true,
+    exactOptionalPropertyTypes: true,
     skipLibCheck: false,
     noEmit: true,
     types: ['node'],

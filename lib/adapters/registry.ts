@@ -79,6 +79,8 @@ export function requireTrainable(config: AdapterConfigBase, layer: LayerFacts): 
   )
 }
 
+const OWN_METHOD = '; a method of your own is registered first (registerMethod of node-mora/adapters)'
+
 /** Returns the method and configuration that an `adapter_config.json` describes. */
 export function configFromPeft(json: Readonly<Record<string, unknown>>, source: string): AdapterConfigBase {
   const method = methods.find((one) => one.peft.peft_type === json.peft_type && (one.isOwnFile?.(json, source) ?? true))
@@ -92,6 +94,6 @@ export function configFromPeft(json: Readonly<Record<string, unknown>>, source: 
   const own = isJsonObject(json.node_mora) ? json.node_mora.method : undefined
   const what =
     own === undefined ? `peft_type ${JSON.stringify(json.peft_type) ?? 'missing'}` : `the method ${JSON.stringify(own)}`
-  const wayOut = /PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE|XLORA|POLY/.test(what) ? '' : `: ${MERGE_WITH_PEFT}`
+  const wayOut = /PROMPT|PREFIX|P_TUNING|CPT|CARTRIDGE|XLORA|POLY/.test(what) ? '' : `: ${MERGE_WITH_PEFT}${OWN_METHOD}`
   throw new UsageError('unknown-method', `${source} has ${what}, which is not available${wayOut}.`)
 }

@@ -102,7 +102,7 @@ async function introduction(fact: Fact, data: string, { facts, steps }: DemoOpti
 async function learn(contestant: Contestant, data: string, options: DemoOptions): Promise<DemoResult> {
   const { name, adapter, learningRate } = contestant
   using model = await openModel()
-  model.addAdapter('facts', adapter, { seed: options.seed })
+  await model.addAdapter('facts', adapter, { seed: options.seed })
   const run = train(model, {
     data,
     output: join(options.folder, adapter.method),

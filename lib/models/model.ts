@@ -293,7 +293,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
    * import { generate, loadModel, mora } from 'node-mora'
    *
    * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
-   * model.addAdapter('math', mora({ rank: 8 }))
+   * await model.addAdapter('math', mora({ rank: 8 }))
    * const base = model.withAdapters([])
    * const { text } = await generate(base, { prompt: 'How many legs have 3 cats?', maxNewTokens: 8 })
    * ```

@@ -75,7 +75,7 @@ const loadArguments = {
  * import { AdamW, loadModel, mora, packBatch } from 'node-mora'
  *
  * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
- * model.addAdapter('math', mora())
+ * await model.addAdapter('math', mora())
  * const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter), { weightDecay: 0.01 })
  * const { loss, targetTokens } = model.loss(packBatch([{ ids: [1, 2, 3], mask: [0, 1, 1], row: 0 }]))
  * await loss.backward()

@@ -69,7 +69,10 @@ interface OwnMethod<Own extends OptionFields> {
    */
   method: AdapterMethod<AdapterConfigBase, Own>
 }
-type OwnOptions<Own extends OptionFields> = { readonly [Name in keyof Own]?: z.input<Own[Name]> }
+/** A method whose type does not name its options (`AdapterMethod<Config>`, without `typeof fields`) has none here. */
+type OwnOptions<Own extends OptionFields> = string extends keyof Own
+  ? NoFields
+  : { readonly [Name in keyof Own]?: z.input<Own[Name]> }
 type NoFields = { readonly [Name in never]: never }
 
 /**

@@ -46,8 +46,12 @@ const DEFAULTS = {
   modulesToSave: [] as readonly string[],
 }
 
-type Checked<Fields extends OptionFields> = typeof DEFAULTS & {
-  readonly [Name in keyof Fields]: z.output<Fields[Name]>
+type ValuesOf<Fields extends OptionFields> = { readonly [Name in keyof Fields]: z.output<Fields[Name]> }
+
+type Checked<Fields extends OptionFields, Defaults> = typeof DEFAULTS & {
+  readonly [Name in keyof Fields]: Name extends keyof Defaults
+    ? Exclude<z.output<Fields[Name]>, undefined>
+    : z.output<Fields[Name]>
 }
 
 const schemas = new WeakMap<OptionFields, z.ZodObject<Record<string, z.ZodType>>>()
@@ -57,15 +61,18 @@ export const adapterArguments = { options: optionsSchema('the options of an adap
 
 /**
  * Returns the part of a configuration that options give, with the defaults that methods share. `fields` are the schemas of the
- * method's own options, made once. Options may come from a configuration (`mora({ ...config, rank: 4 })`), so they may name the
+ * method's own options, made once, and `defaults` their values where options give none. Options may come from a configuration (`mora({ ...config, rank: 4 })`), so they may name the
  * method. Throws a `UsageError` that names an unknown option or a wrong value.
  */
-export function checkedConfig<Fields extends OptionFields>(fields: Fields, options: object): Checked<Fields> {
+export function checkedConfig<
+  Fields extends OptionFields,
+  Defaults extends Partial<ValuesOf<Fields>> = { readonly [Name in never]: never },
+>(fields: Fields, options: object, defaults?: Defaults): Checked<Fields, Defaults> {
   check({ options }, adapterArguments)
   const { method: _, ...given } = options as { method?: unknown }
   const schema = schemas.get(fields) ?? z.strictObject({ ...sharedFields, ...fields })
   schemas.set(fields, schema)
-  return { ...DEFAULTS, ...parseOptions(schema, given, { source: 'api' }) } as Checked<Fields>
+  return { ...DEFAULTS, ...defaults, ...parseOptions(schema, given, { source: 'api' }) } as Checked<Fields, Defaults>
 }
 
 /** Throws if options have a rankPattern, for a method whose files in PEFT's format have none. */

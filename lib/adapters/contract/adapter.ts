@@ -43,7 +43,7 @@ export interface LayerFacts {
    * The role of a layer outside the blocks, which `all-linear` does not include. The embeddings' table [V, D] counts as a
    * weight with D inputs and V outputs.
    */
-  readonly role?: LayerRole
+  readonly role?: LayerRole | undefined
 }
 
 /** The place of an adapter's layer: its linear layer, device and adapter. */

@@ -29,7 +29,7 @@ interface LoraRestartOptions extends RestartRunOptions {
  * import { loadModel, lora } from 'node-mora'
  *
  * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
- * model.addAdapter('style', lora({ rank: 16, alpha: 32, dropout: 0.05 }))
+ * await model.addAdapter('style', lora({ rank: 16, alpha: 32, dropout: 0.05 }))
  * ```
  */
 export function lora(options: LowRankOptions = {}): LoraConfig {

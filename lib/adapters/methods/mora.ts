@@ -96,7 +96,7 @@ const moraArguments = {
  * import { loadModel, mora } from 'node-mora'
  *
  * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
- * model.addAdapter('facts', mora({ rank: 8, operator: 'sharing', targetModules: ['q_proj', 'v_proj'] }))
+ * await model.addAdapter('facts', mora({ rank: 8, operator: 'sharing', targetModules: ['q_proj', 'v_proj'] }))
  * ```
  */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {

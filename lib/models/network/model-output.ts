@@ -77,7 +77,7 @@ export class ModelOutput implements Disposable {
     if (score) return scope(() => logitsOf(cast(this.hidden, 'float32'), score)) as Float32Tensor
     throw new UsageError(
       'no-head',
-      'The model has no head that scores texts: load one with it, or an adapter that trained one (the objective reward or classify).',
+      'The model has no head that scores texts: load one with it, or an adapter that trained one (the objective reward or classify), or make one with addHead.',
     )
   }
 

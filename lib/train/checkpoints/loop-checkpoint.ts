@@ -99,7 +99,7 @@ const RecordSchema = z.object({
  * import { AdamW, DataLoader, loadCheckpoint, loadModel, mora, newestIntactCheckpoint, saveCheckpoint } from 'node-mora'
  *
  * const model = await loadModel('SmolLM2-135M-Instruct.Q4_1.gguf')
- * model.addAdapter('math', mora({ rank: 8 }))
+ * await model.addAdapter('math', mora({ rank: 8 }))
  * const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
  * const loader = new DataLoader([{ ids: [5, 17, 3, 9] }, { ids: [8, 2, 4] }], { batchSize: 1, seed: 1 })
  *

@@ -154,7 +154,7 @@ function requireHead({ labels: has }: TrainableModel, labels: readonly string[] 
   if (!has) {
     throw new UsageError(
       'no-head',
-      `The objective trains a head that scores texts, and ${whose} has none: merge it into the model, and train a new adapter.`,
+      `The objective trains a head that scores texts, and ${whose} has none: give the model a head (addHead) and the adapter modulesToSave: ['score'], or merge the adapter into the model and train a new one.`,
     )
   }
   if (has.join('\n') === labels.join('\n')) return
