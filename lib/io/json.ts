@@ -50,13 +50,8 @@ export function parseJson(text: string, source: string, { uniqueKeys = false }: 
   )
 }
 
-/** The numbers of an object or list as its file has them, by key. Copies by `{ ...object }` have them too. */
-const WRITTEN = Symbol('numbers as written')
-
-interface Container {
-  readonly [key: string]: unknown
-  [WRITTEN]?: Record<string, string>
-}
+/** The numbers of objects and lists as their files have them, by key. */
+const written = new WeakMap<object, Readonly<Record<string, string>>>()
 
 /** Matches strings, and numbers outside of them, with the three that Python adds to JSON. */
 const LITERAL = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*|-?Infinity|NaN/g
@@ -86,10 +81,18 @@ function withTexts(value: unknown): unknown {
   )
   const read = entries.map(([key, item]) => [key, withTexts(item)] as const)
   const container: object = isList ? read.map(([, item]) => item) : Object.fromEntries(read)
-  return texts.length === 0 ? container : Object.assign(container, { [WRITTEN]: Object.fromEntries(texts) })
+  if (texts.length > 0) written.set(container, Object.fromEntries(texts))
+  return container
 }
 
-/** Keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT, of numbers without a text. */
+/** Returns a copy of an object with other entries, in which numbers keep their texts. */
+export function withEntries(object: JsonObject, entries: JsonObject): JsonObject {
+  const copy = { ...object, ...entries }
+  written.set(copy, written.get(object) ?? {})
+  return copy
+}
+
+/** Keys declared `float` by the configurations of transformers (with bitsandbytes' settings) and PEFT, for whole numbers. */
 const floats = [
   'rms_norm_eps layer_norm_epsilon initializer_range \\w+_dropout attn_pdrop embd_pdrop resid_pdrop',
   'attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
@@ -102,7 +105,7 @@ const floatKey = new RegExp(`^(?:${floats.join(' ').replaceAll(' ', '|')})$`)
 
 /**
  * Formats an object as JSON for other programs, some of which accept 6.0 as a float but not 6: numbers that `readForeignJson` has
- * read keep their text.
+ * read keep their text, but for whole ones of keys that are known to be floats.
  */
 export function foreignJson(value: object): string {
   return `${formatted(value, '', '')}\n`
@@ -111,12 +114,11 @@ export function foreignJson(value: object): string {
 /** @param field the key in the innermost object */
 function formatted(value: unknown, field: string, indent: string, text?: string): string {
   if (typeof value === 'number') {
-    if (text !== undefined && Object.is(Number(text), value)) return text
-    const plain = JSON.stringify(value)
-    return floatKey.test(field) && /^-?\d+$/.test(plain) ? `${plain}.0` : plain
+    const kept = text !== undefined && Object.is(Number(text), value) ? text : JSON.stringify(value)
+    return floatKey.test(field) && /^-?\d+$/.test(kept) ? `${kept}.0` : kept
   }
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  const { [WRITTEN]: texts = {} } = value as Container
+  const texts = written.get(value) ?? {}
   const inner = `${indent}  `
   const [open, close] = Array.isArray(value) ? '[]' : '{}'
   const lines = Object.entries(value).flatMap(([key, item]) => {

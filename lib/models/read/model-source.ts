@@ -306,7 +306,9 @@ class OpenFiles {
 
 async function readFolder(path: string, onWarning?: (message: string) => void): Promise<Contents> {
   const configPath = join(path, 'config.json')
-  const { quantization_config: inConfig, ...json } = await readForeignJson(configPath)
+  const json = await readForeignJson(configPath)
+  const { quantization_config: inConfig } = json
+  delete json.quantization_config
   const parsed = parseConfig(json, configPath, onWarning)
   const stored = await readModelFolder(path)
   const { config, spelling } = spelled(parsed, stored)

@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { readTokenizerGguf } from '../../data/tokenizer/from-gguf.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
-import { foreignJson, type JsonObject } from '../../io/json.js'
+import { foreignJson, type JsonObject, withEntries } from '../../io/json.js'
 import { companionFiles, embeddingFiles, isModelFile, modelFilesIn } from '../../io/model-folder.js'
 import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
@@ -78,12 +78,11 @@ export async function writeModelFolder(
     await writeShardedSafetensors(temporary, entries)
     const { json: read, labels } = model.config
     // Newer configurations call torch_dtype `dtype`.
-    const json = {
-      ...read,
+    const json = withEntries(read, {
       ...(labels && classifierJson(read, labels)),
       [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype,
       ...(quantisation && { quantization_config: quantisation }),
-    }
+    })
     await writeFileAtomic(join(temporary, 'config.json'), foreignJson(json))
     for (const [name, content] of await companions(model)) {
       const path = join(temporary, name)
