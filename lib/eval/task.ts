@@ -75,8 +75,8 @@ export interface PerplexityResult {
 
 /** What a task finds of one row: a line of `output`, and with `details` an entry of the result's `rows`. */
 export interface RowEntry {
-  /** The prompt as plain text, also where it was asked in turns of a chat; the conversation of a row that is one. */
-  prompt: string | readonly Message[]
+  /** The prompt as plain text, also where it was asked in turns of a chat; the conversation or the ids of a row that is one or has these. */
+  prompt: string | readonly Message[] | readonly number[]
   /** The text that was scored. */
   text?: string
   /** The reference answer, or the index of the right choice. */

@@ -61,7 +61,7 @@ export interface TextTask {
 }
 
 interface ReadRow extends Omit<Given, 'text'>, Pick<PromptRow, 'tools' | 'templateOptions'> {
-  asked: TaskPrompt | NonNullable<PromptRow['messages']>
+  asked: TaskPrompt | NonNullable<PromptRow['messages']> | Required<Pick<PromptRow, 'ids'>>
 }
 
 /** Where the texts that answer rows come from. */
@@ -89,7 +89,7 @@ export async function scoreTexts(
     context.signal?.throwIfAborted()
     const { asked, answer } = row
     const verdict = await task.score({ ...row, text })
-    const prompt = Array.isArray(asked) ? asked : plainText(asked, task.question)
+    const prompt = Array.isArray(asked) ? asked : 'ids' in asked ? asked.ids : plainText(asked, task.question)
     const entry = { prompt, text, ...(task.reference && { answer }), ...verdict }
     entries.push(entry)
     await context.done(entry, `score ${meanOf(entries).toFixed(3)}`)
@@ -107,16 +107,16 @@ async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]
   return readAll(context, (record) => {
     const { where, value } = record
     const question = task.reference && reading.question(record)
-    const { prompt, messages, tools, templateOptions } = question ?? reading.prompt(record)
-    if (messages && options.shots > 0) {
-      throw malformedRow(where, 'solved examples can stand before a prompt only, and the row is a conversation')
+    const { prompt, messages, ids, tools, templateOptions } = question ?? reading.prompt(record)
+    if ((messages || ids) && options.shots > 0) {
+      throw malformedRow(where, 'solved examples can stand before a prompt only, and the row is a conversation or ids')
     }
     return {
       where,
       row: value,
       solution: question?.answer ?? '',
       answer: question ? task.reference!(question, where) : '',
-      asked: messages ?? { question: prompt!, shots: shots.before({ question: prompt! }, where) },
+      asked: messages ?? (ids && { ids }) ?? { question: prompt!, shots: shots.before({ question: prompt! }, where) },
       tools,
       templateOptions,
     }
@@ -135,9 +135,16 @@ export async function generatedTexts(task: TextTask, context: TaskContext): Prom
     task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
   const writer = openWriter(model, textsAtOnce(options))
   const textOf: TextSource['textOf'] = async ({ where, asked, tools, templateOptions }) => {
-    const isPlain = template === null && !Array.isArray(asked)
+    const isWritten = !Array.isArray(asked) && !('ids' in asked)
+    const isPlain = template === null && isWritten
     if (isPlain && system !== undefined) throw withoutTemplate()
-    const messages = Array.isArray(asked) ? asked : chatOf(asked)
+    if ('ids' in asked && system !== undefined)
+      throw malformedRow(where, 'a system message (the option system) cannot stand before ids')
+    const given = isWritten
+      ? { messages: chatOf(asked) }
+      : Array.isArray(asked)
+        ? { messages: asked }
+        : { prompt: asked.ids }
     const ids = isPlain
       ? cut(await encode(plainText(asked, task.question)), maxNewTokens)
       : await promptTokens(
@@ -147,7 +154,7 @@ export async function generatedTexts(task: TextTask, context: TaskContext): Prom
             ...templateContext,
             ...(tools && { tools }),
             ...(templateOptions && { templateOptions }),
-            messages,
+            ...given,
             system,
           },
           signal,

@@ -24,9 +24,13 @@ export const GenerateSchema = z.strictObject({
     library: { description: 'text to continue or answer' },
   }),
   prompts: commandLineOnly(
-    text('a file of rows with a prompt or messages: writes a line of JSON for each, in their order', 'FILE.jsonl', {
-      expects: 'the path of a file',
-    }),
+    text(
+      'a file of rows with a prompt, messages or input_ids, or of lists of ids: writes a line of JSON for each, in their order',
+      'FILE.jsonl',
+      {
+        expects: 'the path of a file',
+      },
+    ),
   ),
   stop: declare(z.union([someText.transform((one) => [one]), z.array(someText)]).default([]), {
     kind: 'texts',

@@ -1,4 +1,4 @@
-/** `mora inspect --data --objective` shows rows as an objective will see them. */
+/** Rows on the command line: `mora inspect --objective` shows them as an objective will, and `mora generate --prompts` continues them. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -72,4 +72,18 @@ test('an objective is of rows', async () => {
   const { exitCode, json } = await moraJson('inspect', '--model', model, '--objective', 'dpo')
   expect(exitCode).toBe(2)
   expect(json.error.message).toBe('--objective is about rows: give --data.')
+})
+
+test('mora generate --prompts continues ids as they are, also lists of them', async () => {
+  const ids = (await inspect(moraJson, 'sft', [{ text: 'Who?' }])).json.rows[0].ids as number[]
+  const prompts = join(temporary(), 'prompts.jsonl')
+  const rows = [{ input_ids: ids }, ids, { input_ids: [...ids, 5], labels: [...ids.map(() => -100), 5] }]
+  writeFileSync(prompts, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+  const { stdout } = await mora('generate', '--model', model, '--prompts', prompts, '--max-new-tokens', '3')
+  const [first, ...others] = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).ids as number[])
+  expect(first).toHaveLength(3)
+  expect(others).toEqual([first, first])
 })

@@ -60,6 +60,15 @@ it('the task generate scores what the model writes by a function, which sees all
   })
 })
 
+it('the task generate continues ids as they are', async () => {
+  const ids = await tokenizer.encodeText('Say sea.')
+  const reply = await tokenizer.encodeContinuation(' sea')
+  const model = new ScriptedModel(tokenizer, [{ prompt: ids, reply }])
+  const score = ({ text }: { text: string }) => text.length
+  const call = { task: 'generate', data: [{ input_ids: ids }], details: true, score } as const
+  expect(await evaluate(model, call)).toMatchObject({ rows: [{ prompt: ids, text: ' sea', score: 4 }] })
+})
+
 it('a scorer may be the default export of a file', async () => {
   const scorer = write('length.mjs', 'export default ({ text }) => text.length')
   const predictions = texts('words.jsonl', 'one', 'three')

@@ -84,10 +84,9 @@ async function answerRows(
   await using engine = new TextEngine(model)
   const warn = once(onWarning)
   const written = (record: DataRecord) => {
-    const row = reading.prompt(record)
-    const samples = Array.from({ length: n }, (_, sample) =>
-      engine.generate({ ...call, ...row, onWarning: warn }, sample),
-    )
+    const { ids, ...row } = reading.prompt(record)
+    const asked = { ...call, ...row, ...(ids && { prompt: ids }), onWarning: warn }
+    const samples = Array.from({ length: n }, (_, sample) => engine.generate(asked, sample))
     return Promise.all(samples)
   }
   for await (const results of mapAhead(records, () => AT_ONCE - 1, written))

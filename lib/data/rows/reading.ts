@@ -147,11 +147,14 @@ export class RowReading {
   }
 
   /**
-   * Returns what is asked in a row, which may have no answer.
+   * Returns what is asked in a row, which may have no answer; a list of numbers is the ids of a prompt.
    * @throws InputError `malformed-row`
    */
   prompt(record: DataRecord): PromptRow {
-    return promptRow(this.#formed(this.#columns(record), 'prompt'))
+    const { value } = record
+    const areIds = Array.isArray(value) && value.length > 0 && value.every((id) => typeof id === 'number')
+    const asked = areIds ? { value: { input_ids: value }, where: record.where } : record
+    return promptRow(this.#formed(this.#columns(asked), 'prompt'))
   }
 
   /**
@@ -160,7 +163,9 @@ export class RowReading {
    */
   weighedPrompt(record: DataRecord): PromptRow & Weighed {
     const row = this.#formed(this.#columns(record), 'prompt')
-    return { ...promptRow(row), ...weightOf(row) }
+    const asked = promptRow(row)
+    if (!asked.ids) return { ...asked, ...weightOf(row) }
+    throw malformedRow(row.where, 'ids are no prompt whose answers can be trained: give a text or messages')
   }
 
   /**
@@ -274,7 +279,7 @@ function servesPurpose({ columns, optional = {}, fixedChoices }: RowForm, purpos
   if (chosen || label || columns.anchor) return false
   if (columns.choices) return true
   if (purpose === 'choices') return fixedChoices !== undefined
-  if (purpose === 'prompt') return Boolean(messages ?? prompt)
+  if (purpose === 'prompt') return Boolean(columns.input_ids ?? messages ?? prompt)
   if (purpose === 'question') return messages !== undefined || Boolean(prompt && (columns.answer ?? completion))
   return Boolean(columns.input_ids ?? text ?? messages ?? (prompt && completion))
 }
@@ -342,7 +347,7 @@ const NEEDED: Record<Purpose, string> = {
   judged: 'label, and messages, or prompt and completion',
   labelled: 'label, and text, messages or prompt',
   related: 'anchor and positive',
-  prompt: 'prompt or messages',
+  prompt: 'prompt, messages or input_ids',
   question: 'prompt and answer',
   choices: 'question, choices and answer',
 }

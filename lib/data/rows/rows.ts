@@ -75,6 +75,8 @@ export const IGNORED_LABEL = -100
 export interface PromptRow extends Pick<MessagesRow, 'tools' | 'templateOptions'> {
   prompt?: string
   messages?: Message[]
+  /** The ids of a prompt, which are continued as they are. */
+  ids?: number[]
 }
 
 /** A question and its answer. */
@@ -119,14 +121,21 @@ export function messagesRow(row: FormedRow, turns: readonly Turn[]): MessagesRow
 }
 
 /**
- * Returns what is asked in a row: its prompt, or its conversation without an answer at the end.
+ * Returns what is asked in a row: its prompt, its conversation without an answer at the end, or its ids.
  * @throws InputError `malformed-row`
  */
 export function promptRow(row: FormedRow): PromptRow {
+  if (row.has('input_ids')) return { ids: promptIds(tokenisedRow(row)) }
   if (row.has('prompt') && row.isText('prompt') && !row.hasContext) return { prompt: promptText(row) }
   const turns = opening(row, row.has('prompt') ? promptTurns(row) : turnsOf(row.list('messages')))
   const hasAnswer = !row.has('prompt') && turns.at(-1)?.message.role === 'assistant'
   return { messages: (hasAnswer ? turns.slice(0, -1) : turns).map(({ message }) => message), ...context(row) }
+}
+
+/** Returns the ids before the first that is trained. */
+function promptIds({ ids, labels }: TokenisedRow): number[] {
+  const answer = labels?.findIndex((label) => label !== IGNORED_LABEL) ?? -1
+  return answer > 0 ? ids.slice(0, answer) : ids
 }
 
 /**

@@ -300,6 +300,11 @@ describe('questions', () => {
       { role: 'assistant', content: 'b' },
     ]
     expect(prompt({ messages: turns })).toEqual({ messages: turns.slice(0, 1) })
+    expect(prompt({ input_ids: [5, 6] })).toEqual({ ids: [5, 6] })
+    expect(prompt({ input_ids: [5, 6, 7], labels: [-100, 6, 7] })).toEqual({ ids: [5] })
+    expect(prompt([5, 6])).toEqual({ ids: [5, 6] })
+    expect(() => prompt([5, -6])).toThrow(/rows\.jsonl:3: input_ids\[1\]/)
+    expect(() => new RowReading().weighedPrompt(record({ input_ids: [5] }))).toThrow(/give a text or messages/)
     expect(() => prompt({ a: 'b' })).toThrow(/rows\.jsonl:3: no form of rows has the columns a/)
   })
 
