@@ -1,8 +1,12 @@
 /** Parses values of options that the command line and YAML files give as text. */
 import { z } from 'zod'
 
-/** Whether a text is a regular expression. */
+/** Characters of a regular expression at most: V8 compiles longer ones for seconds, or not at all. */
+export const MOST_OF_A_PATTERN = 8192
+
+/** Whether a text is a regular expression that can be compiled. */
 export function isPattern(text: string): boolean {
+  if (text.length > MOST_OF_A_PATTERN) return false
   try {
     new RegExp(text)
     return true

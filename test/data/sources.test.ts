@@ -105,7 +105,7 @@ describe('sources of rows', () => {
       'malformed-row',
       /^row 1 of the rows given: it cannot be written as JSON/,
     )
-    await expectRejection(loadDataset([], options()), 'missing-data', /No data was named/)
+    await expectRejection(loadDataset([], options()), 'empty-data', /no row was found/)
     await expectRejection(loadDataset(generatedNothing(), options()), 'empty-data', /^the rows given: no row was found/)
   })
 

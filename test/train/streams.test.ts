@@ -178,6 +178,11 @@ describe('a stream of rows', () => {
     ])
   })
 
+  it.each(['data', 'evalData'])('of no rows is refused as empty: %s', async (option) => {
+    const options = { ...common, data: rows(3), [option]: [] }
+    await expectRejection(trainFake(options), 'empty-data', /^the rows given: no row was found\.$/)
+  })
+
   it('leaves evaluation data as it is, but for rows of more than maxTokens', async () => {
     const held = rows(9).map((row) => ({ ...row, held: true }))
     const options = { ...common, maxSteps: 1, data: rows(6) }

@@ -1,5 +1,6 @@
 /** Reads regular expressions of Python, which PEFT's files have, as those of JavaScript. */
 import { InputError, quoted } from '../../common/errors.js'
+import { MOST_OF_A_PATTERN } from '../../schema/option-values.js'
 import { MERGE_WITH_PEFT } from './way-out.js'
 
 /** Escapes and groups, in or outside of a class of characters. */
@@ -19,6 +20,7 @@ export function fromPython(pattern: string, place: string): string {
       'malformed-file',
       `${place} has the regular expression ${quoted(pattern)}, which ${why}: write names of layers in its place, or ${MERGE_WITH_PEFT}.`,
     )
+  if (pattern.length > MOST_OF_A_PATTERN) throw refuse(`is longer than ${MOST_OF_A_PATTERN} characters`)
   let isInClass = false
   let isReference = false
   const translated = pattern.replace(PART, (part) => {

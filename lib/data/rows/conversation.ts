@@ -27,21 +27,23 @@ export interface TurnList {
 }
 
 /** Names of speakers, in small letters, other than those of chat templates. */
-const ROLES: Readonly<Record<string, string>> = {
-  human: 'user',
-  prompter: 'user',
-  gpt: 'assistant',
-  chatgpt: 'assistant',
-  bing: 'assistant',
-  bard: 'assistant',
-  bot: 'assistant',
-  chatbot: 'assistant',
-  model: 'assistant',
-  ai: 'assistant',
-  observation: 'tool',
-  tool_response: 'tool',
-  function_response: 'tool',
-}
+const ROLES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    human: 'user',
+    prompter: 'user',
+    gpt: 'assistant',
+    chatgpt: 'assistant',
+    bing: 'assistant',
+    bard: 'assistant',
+    bot: 'assistant',
+    chatbot: 'assistant',
+    model: 'assistant',
+    ai: 'assistant',
+    observation: 'tool',
+    tool_response: 'tool',
+    function_response: 'tool',
+  }),
+)
 
 /** Speakers whose content is a call of a function, as JSON. */
 const CALLS = new Set(['function_call', 'tool_call'])
@@ -120,7 +122,7 @@ function turnOf(
   const { content, ...told } = partsTold(value[contentKey], exact[contentKey])
   const others = Object.entries(exact).filter(([key]) => !READ.has(key))
   const small = speaker.toLowerCase()
-  const role = ROLES[small] ?? (USUAL.has(small) ? small : speaker)
+  const role = ROLES.get(small) ?? (USUAL.has(small) ? small : speaker)
   const message: Message = { role: CALLS.has(small) ? 'assistant' : role, ...Object.fromEntries(others), ...told }
   const weight = weightOf(value, at, where)
   if (weight !== undefined) message.weight = weight

@@ -50,6 +50,7 @@ export function sourcesOf(input: unknown): DataSource[] | undefined {
   const single = sourceOf(input)
   if (single) return [single]
   if (!Array.isArray(input)) return isIterable(input) ? [{ rows: input }] : undefined
+  if (input.length === 0) return [{ rows: input }]
   const several = input.map((one) => sourceOf(one) ?? (isIterable(one) ? { rows: one } : undefined))
   if (several.every((source) => source !== undefined)) return several
   const areRows = several.every((source) => source === undefined) && isObject(input[0]) && !isRecord(input[0])

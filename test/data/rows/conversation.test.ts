@@ -261,6 +261,10 @@ describe('turns of data sets', () => {
     )
   })
 
+  it.each(['__proto__', 'constructor', 'toString'])('have a role that is a word of JavaScript: %s', (from) => {
+    expect(messages([{ from, value: 'Hi' }])).toEqual([{ role: from, content: 'Hi' }])
+  })
+
   it('that call nothing keep what they say', () => {
     expect(messages([{ from: 'function_call', value: 'weather("Rome")' }])).toEqual([
       { role: 'assistant', content: 'weather("Rome")' },

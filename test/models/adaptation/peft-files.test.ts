@@ -201,6 +201,12 @@ test.each<[Json, string, RegExp]>([
   [{ target_modules: '.*+q_proj' }, 'malformed-file', /possessive quantifier \*\+/],
   [{ alpha_pattern: { '.*\\.q_proj\\y': 4 } }, 'malformed-file', /has \\y, which is not supported here/],
   [{ rank_pattern: { '(q_proj': 4 } }, 'malformed-file', /"\(q_proj", which is not valid/],
+  [
+    { rank_pattern: { ['q'.repeat(9000)]: 4 } },
+    'malformed-file',
+    /"q{100,250}…?.*", which is longer than 8192 characters/,
+  ],
+  [{ target_modules: 'q'.repeat(100_000) }, 'malformed-file', /which is longer than 8192 characters/],
   [{ rank_pattern: { q_proj: '4' } }, 'malformed-file', /positive numbers by regular expressions for rank_pattern/],
   [{ rank_pattern: [4] }, 'malformed-file', /rank_pattern/],
   [{ alpha_pattern: { q_proj: -1 } }, 'malformed-file', /alpha_pattern/],
