@@ -11,7 +11,6 @@ import type { RankSync } from './rank-sync.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
 import type { Optimizer, PassModel, SteppedModel, TrainedParameter } from './trainable.js'
-import type { InitialValues, StepCounts } from './untrained.js'
 
 /** Writes the trained weights. */
 export interface ResultWriter {
@@ -19,6 +18,16 @@ export interface ResultWriter {
   saveAdapter: ((folder: string) => Promise<void>) | null
   /** Writes the result into the output folder, at the end. */
   saveResult(output: OutputFolder): Promise<void>
+}
+
+/** What the steps of this process did, since the run or its adapter started. */
+interface StepCounts {
+  /** Steps taken. */
+  taken: number
+  /** Steps at a learning rate above 0. */
+  rated: number
+  /** Steps at such a rate with a gradient that is not zero. */
+  effective: number
 }
 
 /** A run that is set up: everything that its steps read, and the few values that they change. */
@@ -63,7 +72,7 @@ export interface Session {
   /** The step whose values the run ends with, if that is not the last. */
   resultStep: number | null
   /** Copies of the values that the run began with; null for a resumed run, and where they take too much memory. */
-  readonly initial: InitialValues | null
+  readonly initial: ReadonlyMap<TrainedParameter, Float32Array> | null
   counts: StepCounts
   /** What was said to be untrained so far. */
   untrained: string | null

@@ -11,20 +11,8 @@ export const STEPS_TO_JUDGE = 3
 /** Trained values of up to so many bytes are compared with those that the run began with. */
 const MOST_COMPARED = 2 ** 26
 
-/** What the steps of this process did, since the run or its adapter started. */
-export interface StepCounts {
-  /** Steps taken. */
-  taken: number
-  /** Steps at a learning rate above 0. */
-  rated: number
-  /** Steps at such a rate with a gradient that is not zero. */
-  effective: number
-}
-
-export type InitialValues = ReadonlyMap<TrainedParameter, Float32Array>
-
 /** Returns copies of the values that a run begins with; null if they take too much memory. */
-export async function initialValues(parameters: readonly TrainedParameter[]): Promise<InitialValues | null> {
+export async function initialValues(parameters: readonly TrainedParameter[]): Promise<Session['initial']> {
   const bytes = parameters.reduce((sum, { shape }) => sum + 4 * elementsOf(shape), 0)
   if (bytes > MOST_COMPARED) return null
   const values = new Map<TrainedParameter, Float32Array>()

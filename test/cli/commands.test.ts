@@ -89,6 +89,7 @@ describe('mora train', () => {
       steps: 4,
       loss: expect.any(Number),
       evalLoss: expect.any(Number),
+      best: { step: 4, evalLoss: expect.any(Number), path: expect.stringMatching(/step-000004$/), isResult: true },
       trainableParameters: expect.any(Number),
       tokensPerSecond: expect.any(Number),
       peakMemoryBytes: expect.any(Number),
