@@ -294,10 +294,10 @@ class IsolatedProcess {
     const isFromOutside = !this.#named.has('request') && OUTSIDE.has(reason)
     const at = isFromOutside || !this.#isStarted ? undefined : this.#culprit(all)
     for (const [i, waiting] of all.entries()) {
-      const isAborted = waiting.signal?.aborted
+      const isAborted = waiting.signal?.aborted === true
       if (isAborted || i === at || (!isFromOutside && !this.#isStarted) || waiting.attempts >= MOST_ATTEMPTS) {
         this.#listener.onAnswer(waiting)
-        if (!isAborted) waiting.reject(this.#failure(waiting, reason, { isFromOutside, at: i }))
+        waiting.reject(isAborted ? waiting.signal.reason : this.#failure(waiting, reason, { isFromOutside, at: i }))
         continue
       }
       if (isFromOutside) waiting.attempts += this.#isKilled ? 0 : 1
