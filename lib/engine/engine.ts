@@ -304,12 +304,10 @@ export class Engine implements AsyncDisposable {
 
   /** Runs a pass. If it fails, its sequences end with the error. */
   async #read(sequences: readonly Sequence[]): Promise<void> {
-    // Others may have changed the model since the step began.
-    const versions = this.#versionsOf(sequences)
-    const pass = [...versions.keys()]
+    // An adapter may have left the model since the step began.
+    const pass = [...this.#versionsOf(sequences).keys()]
     if (pass.length === 0) return
     try {
-      for (const [sequence, weights] of versions) sequence.goOn(weights)
       const tokens = await this.#nextTokens(pass)
       for (const [i, sequence] of pass.entries()) sequence.accept(tokens[i]!, this.#pool)
     } catch (error) {

@@ -34,8 +34,8 @@ export class Sequence implements Schedulable {
   read = 0
   /** Keys of its first pages, as far as they were needed. */
   #keys: string[] = []
-  /** The version of the weights that its first tokens are read with; null once later ones were read with others. */
-  #weights: number | null = null
+  /** The version of the weights that its first tokens are read with: nobody begins with its pages once there is a later one. */
+  #weights = 0
   /** The memory's rows of its tokens. */
   #rows = new Int32Array(0)
   #isLong = false
@@ -91,13 +91,6 @@ export class Sequence implements Schedulable {
   begin(weights: number): void {
     if (this.isOf(weights)) return
     this.#weights = weights
-    this.#keys = []
-  }
-
-  /** Goes on with weights of this version: pages of several are nobody else's. */
-  goOn(weights: number): void {
-    if (this.isOf(weights)) return
-    this.#weights = null
     this.#keys = []
   }
 
@@ -199,7 +192,7 @@ export class Sequence implements Schedulable {
   /** Keys of the whole pages among the first tokens. */
   #keysOf(tokens: number): readonly string[] {
     const { view, hasStates } = this.facts
-    if (hasStates || this.#weights === null) return []
+    if (hasStates) return []
     const count = Math.floor(tokens / PAGE)
     while (this.#keys.length < count) {
       const from = this.#keys.length * PAGE

@@ -311,6 +311,27 @@ test('work on the model alone runs between two steps, and what changed is read a
   expect(await write(engine, one)).toEqual((await alone(model, [one]))[0])
 })
 
+test('a sequence goes on over a change of weights, and no later one begins with what it has read', async () => {
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', lora({ rank: 4 }))
+  const random = randomStream(1, 'change')
+  await using engine = new Engine(model, { tokens: 4096 })
+  const long = request(tokens(1, 130), { maxNewTokens: 80 })
+  const written: number[] = []
+  const later: Promise<number[]>[] = []
+  const one = request(tokens(1, 130), { seed: 4 })
+  await drain(engine.write(withDraws(long)), ({ id }) => {
+    written.push(id)
+    if (written.length !== 20) return
+    for (const { parameter } of model.trainableParameters())
+      parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.2 * random.normal()))
+    later.push(write(engine, one))
+  })
+  expect(written).toHaveLength(80)
+  const grown = request([...long.ids, ...written])
+  expect([await later[0]!, await write(engine, grown)]).toEqual(await alone(model, [one, grown]))
+})
+
 test('work on the model that asks for more at once gets it, with no sequence to wake the engine', async () => {
   using model = await loadTiny('tiny-untied')
   await using engine = new Engine(model, { tokens: 1024 })
