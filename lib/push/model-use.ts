@@ -14,7 +14,7 @@ const TAGS: Readonly<Record<ModelUse, string>> = {
 export const pipelineTag = (use: ModelUse): string => TAGS[use]
 
 /** Returns the section of a card that shows how to use a model, which options name. */
-export function usageOf(use: ModelUse, options: string): string {
+export function useSection(use: ModelUse, options: string): string {
   const command =
     use === 'generate'
       ? `mora generate ${options} --prompt "…"`

@@ -12,7 +12,7 @@ import { isJsonObject, jsonIn, readJsonObject } from '../io/json.js'
 import { listSome } from '../io/model-folder.js'
 import { readSafetensorsHeader } from '../io/safetensors.js'
 import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
-import { type ModelUse, pipelineTag, usageOf } from './model-use.js'
+import { type ModelUse, pipelineTag, useSection } from './model-use.js'
 import { findPushed, type Pushed, type PushedFile } from './pushed-files.js'
 import { Target, type Upload } from './target.js'
 
@@ -197,7 +197,7 @@ async function newCard({ kind, files }: Pushed, repository: string): Promise<str
     `---\n${stringify(header)}---`,
     `# ${basename(repository)}`,
     `Pushed by node-mora ${packageVersion()}.`,
-    usageOf(purpose, use),
+    useSection(purpose, use),
     '',
   ].join('\n\n')
 }

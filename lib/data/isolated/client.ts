@@ -10,9 +10,8 @@ import type { Span } from '../masks/turn-texts.js'
 import type { RenderOptions, TemplateContext, TemplateDefinition } from '../templates/compiled-template.js'
 import type { Message } from '../templates/messages.js'
 import { type TokenizerDefinition, TokenizerEngine, type TokenizerTask } from '../tokenizer/engine.js'
-import { Lane, type Waiting } from './lane.js'
-import type { ChatValue, Request, Shared } from './process.js'
-import { sizeOf } from './sizes.js'
+import { ProcessLane, type Waiting } from './lane.js'
+import { type ChatValue, type Request, type Shared, sizeOf } from './requests.js'
 
 let lastId = 0
 const ids = new WeakMap<object, number>()
@@ -141,5 +140,5 @@ function ask(question: Pick<Waiting, 'shared' | 'request' | 'origins' | 'signal'
 
 /** A request of more than this work has a process of its own kind, so that others need not wait for it [characters]. */
 const LARGE = 2 ** 18
-const small = new Lane()
-const large = new Lane()
+const small = new ProcessLane()
+const large = new ProcessLane()

@@ -2,7 +2,7 @@
 import { InputError, RunError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { MEBIBYTES, templateSeconds } from './limits.js'
-import type { Request } from './process.js'
+import type { Request } from './requests.js'
 
 /** A request, and what names its template and its tokenizer in errors. */
 export interface Named {

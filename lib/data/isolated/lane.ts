@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { InputError, UsageError } from '../../common/errors.js'
 import { endedFromOutside, failed, type Named, noProcess, notSent } from './failures.js'
 import { MEBIBYTES, WORDS } from './limits.js'
-import type { Answers, Asked, IsolatedAnswer, Shared } from './process.js'
+import type { Answers, Asked, IsolatedAnswer, Shared } from './requests.js'
 import { Turns } from './turns.js'
 
 /** An idle process ends after this time [ms]; a tokenizer is then loaded again. */
@@ -42,7 +42,7 @@ export interface Waiting extends Named {
 }
 
 /** Requests that take turns for one process. */
-export class Lane {
+export class ProcessLane {
   readonly #turns = new Turns<Waiting>()
   /** The signals of requests, with the number of requests of each. */
   readonly #signals = new Map<AbortSignal, { count: number; onAbort: () => void }>()

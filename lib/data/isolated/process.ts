@@ -5,97 +5,26 @@ import { constants, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
 import { type ChatAnswers, ChatTurns } from '../masks/chat-turns.js'
-import { answerTokens, type BeginningToken } from '../masks/mask-answers.js'
-import { type AddedToken, TokenMarks } from '../masks/token-marks.js'
-import { straddledSpans, type TurnTokens, turnTokens } from '../masks/token-spans.js'
-import type { TurnCounts } from '../masks/turn-counts.js'
+import { answerTokens } from '../masks/mask-answers.js'
+import { TokenMarks } from '../masks/token-marks.js'
+import { straddledSpans, turnTokens } from '../masks/token-spans.js'
 import type { AnswerSpan } from '../masks/turn-texts.js'
-import {
-  CompiledTemplate,
-  type RenderOptions,
-  type TemplateContext,
-  type TemplateDefinition,
-} from '../templates/compiled-template.js'
+import { CompiledTemplate, type TemplateDefinition } from '../templates/compiled-template.js'
 import type { Message } from '../templates/messages.js'
-import {
-  type EncodedText,
-  type Encoding,
-  encodedOf,
-  type TokenizerDefinition,
-  TokenizerEngine,
-  type TokenizerTask,
-} from '../tokenizer/engine.js'
+import { type EncodedText, encodedOf, type TokenizerDefinition, TokenizerEngine } from '../tokenizer/engine.js'
 import { encodeSeconds, encodingWords, loadSeconds, place, templateSeconds, tokenizerMebibytes } from './limits.js'
-import { sizeOf } from './sizes.js'
-
-/** Data that many requests use and that is sent once. */
-export type Shared = { id: number } & (
-  | { template: TemplateDefinition }
-  | { tokens: readonly AddedToken[] }
-  | { tokenizer: TokenizerDefinition }
-)
-
-/** `alone`: the work is not done together with that of others, so that the request that ends the process is known. */
-interface Common {
-  alone?: boolean
-}
-
-/** Asks for the text of a conversation. */
-export type RenderRequest = Common & {
-  asks: 'rendering'
-  template: number
-  messages: readonly Message[]
-  options: RenderOptions
-}
-
-/** Asks for the tokens of a conversation and which of them are trained. */
-export type ChatRequest = Common & {
-  asks: 'chat'
-  template: number
-  messages: readonly Message[]
-  context: TemplateContext
-  /** Names the row in errors. */
-  where: string
-  tokenizer: number
-  /** The tokenizer of texts that follow others. */
-  continuation: number
-  /** The tokens that the tokenizer finds before anything else. */
-  tokens: number
-  beginning: BeginningToken
-}
-
-export type TokenizerRequest = Common & { tokenizer: number } & TokenizerTask
-
-type TextRequest = Common & { tokenizer: number } & Encoding
-
-export type Request = RenderRequest | ChatRequest | TokenizerRequest
-
-/** Requests, with the data they share that was not sent before. */
-export interface Asked {
-  shared: readonly Shared[]
-  requests: readonly Request[]
-}
-
-/** `tokens`: the value has as many ids, which are among those of the message. */
-export type IsolatedAnswer =
-  | { value: unknown; tokens?: number }
-  | { error: { code: string; message: string; isUsage: boolean } }
-  | { fault: string }
-
-/** The value of a conversation, beside its ids. */
-export interface ChatValue {
-  /** The first token of each trained span and the one after its last. */
-  trained: number[]
-  turns: TurnTokens[]
-  /** Without them all are 0. */
-  counts?: TurnCounts
-}
-
-/** Answers of requests in order. All ids are in one array, since each array of a message takes time. */
-export interface Answers {
-  answers: readonly IsolatedAnswer[]
-  ids: Int32Array
-}
+import {
+  type Answers,
+  type Asked,
+  type ChatRequest,
+  type ChatValue,
+  type IsolatedAnswer,
+  type RenderRequest,
+  type Request,
+  type Shared,
+  sizeOf,
+  type EncodingRequest,
+} from './requests.js'
 
 /** An answer with its ids. */
 type Answer = IsolatedAnswer & { ids?: Int32Array }
@@ -161,7 +90,7 @@ async function answersTo(batch: readonly Numbered[]): Promise<Answer[]> {
     case 'chat':
       return chats(batch as readonly Numbered<ChatRequest>[])
     case 'encoded':
-      return encodings(batch as readonly Numbered<TextRequest>[])
+      return encodings(batch as readonly Numbered<EncodingRequest>[])
     default:
       return [
         await answerOf(async () => {
@@ -179,7 +108,7 @@ function rendered({ request, number }: Numbered<RenderRequest>): Promise<Answer>
   })
 }
 
-function encodings(batch: readonly Numbered<TextRequest>[]): Promise<Answer[]> {
+function encodings(batch: readonly Numbered<EncodingRequest>[]): Promise<Answer[]> {
   const texts = batch.map(({ request, number }) => ({ request, number, text: request.text }))
   return encoded(texts, ({ request }, text) => {
     const { ids, ...places } = encodedOf(request, text)
@@ -241,7 +170,7 @@ async function chatAnswer({ request, text, spans, turns, counts }: Conversation,
 }
 
 /** Encodes the texts of requests together. If that fails, encodes each by itself, since one text may be the cause. */
-async function encoded<One extends Numbered<ChatRequest | TextRequest> & { text: string }>(
+async function encoded<One extends Numbered<ChatRequest | EncodingRequest> & { text: string }>(
   batch: readonly One[],
   use: (one: One, text: EncodedText) => Answer | Promise<Answer>,
 ): Promise<Answer[]> {

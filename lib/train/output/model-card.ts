@@ -4,7 +4,7 @@ import { allMethods } from '../../adapters/registry.js'
 import { describeSource, pathsOf, type RecordedSource } from '../../data/sources/source.js'
 import { isCommit, parseHubId } from '../../hub/index.js'
 import { sharedName } from '../../io/shared-name.js'
-import { pipelineTag, usageOf } from '../../push/model-use.js'
+import { pipelineTag, useSection } from '../../push/model-use.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import type { TrainerState } from '../checkpoints/trainer-state.js'
 
@@ -52,7 +52,7 @@ export function modelCard(
     `# ${oneLine(basename(base))}, trained with ${method}`,
     `Made by node-mora ${versions['node-mora'] ?? ''}. Every option is in \`run.yaml\`, every step in \`metrics.jsonl\`.`,
     ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${cell(value)} |`)].join('\n'),
-    usageOf(use, place),
+    useSection(use, place),
     '',
   ].join('\n\n')
 }
