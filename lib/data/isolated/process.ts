@@ -18,12 +18,12 @@ import {
   type Asked,
   type ChatRequest,
   type ChatValue,
+  type EncodingRequest,
   type IsolatedAnswer,
   type RenderRequest,
   type Request,
   type Shared,
   sizeOf,
-  type EncodingRequest,
 } from './requests.js'
 
 /** An answer with its ids. */
