@@ -27,7 +27,7 @@ const rows = [{ input_ids: [1, 2, 3, 4, 5, 6] }, { input_ids: [7, 8, 9] }]
 async function blocks(): Promise<string> {
   using model = await loadTiny('tiny-untied')
   const path = `${at()}/model.gguf`
-  await model.save(path, { dtype: 'q8_0' })
+  await model.save(path, { dtype: 'q8_0', overwrite: true })
   return path
 }
 
