@@ -296,12 +296,20 @@ export interface EvalResults extends Record<Task, object> {
   generate: AccuracyResult<'generate'>
 }
 
-/** The result of a task, with these rows if it scores any. */
-type WithRows<Result, Rows> = Result extends ScoreResult ? Omit<Result, 'rows'> & { rows: Rows } : Result
-/** The result of a task with an entry for each row, as `details` asks for. */
-export type DetailedResult<T extends Task> = WithRows<EvalResults[T], readonly RowEntry[]>
-/** The result of a task with the number of rows. */
-export type CountedResult<T extends Task> = WithRows<EvalResults[T], number>
+/** The result of a task, with an entry for each row if it scores any: what `details` asks for. */
+export type DetailedResult<T extends Task> = EvalResults[T] extends ScoreResult
+  ? Omit<EvalResults[T], 'rows'> & {
+      /** An entry for each row. */
+      rows: readonly RowEntry[]
+    }
+  : EvalResults[T]
+/** The result of a task, with the number of rows if it scores any. */
+export type CountedResult<T extends Task> = EvalResults[T] extends ScoreResult
+  ? Omit<EvalResults[T], 'rows'> & {
+      /** Number of rows. */
+      rows: number
+    }
+  : EvalResults[T]
 
 /** What a task reads. */
 export interface OpenData {

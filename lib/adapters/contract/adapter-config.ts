@@ -46,8 +46,6 @@ const DEFAULTS = {
   modulesToSave: [] as readonly string[],
 }
 
-type ValuesOf<Fields extends OptionFields> = { readonly [Name in keyof Fields]: z.output<Fields[Name]> }
-
 type Checked<Fields extends OptionFields, Defaults> = typeof DEFAULTS & {
   readonly [Name in keyof Fields]: Name extends keyof Defaults
     ? Exclude<z.output<Fields[Name]>, undefined>
@@ -66,7 +64,7 @@ export const adapterArguments = { options: optionsSchema('the options of an adap
  */
 export function checkedConfig<
   Fields extends OptionFields,
-  Defaults extends Partial<ValuesOf<Fields>> = { readonly [Name in never]: never },
+  Defaults extends { readonly [Name in keyof Fields]?: z.output<Fields[Name]> } = { readonly [Name in never]: never },
 >(fields: Fields, options: object, defaults?: Defaults): Checked<Fields, Defaults> {
   check({ options }, adapterArguments)
   const { method: _, ...given } = options as { method?: unknown }
