@@ -97,6 +97,7 @@ export class ModelView extends ForwardPasses {
     return this.#model.unsupportedPooling
   }
 
+  /** How the hidden states of a text become its embedding; null where the model says nothing, which means their mean. */
   get pooling(): Pooling | null {
     return this.#model.pooling
   }

@@ -113,12 +113,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
 
   /**
    * Number of changes of the memory, views included, by which caches made from it know whether they are current. `assign` and
-   * `copyFrom` raise it; so must whoever changes values by the handle.
+   * `copyFrom` raise it.
    */
   get version(): number {
     return this.#changes.count
   }
 
+  /** Raised by whoever changes values by the handle. */
   set version(count: number) {
     this.#changes.count = count
   }

@@ -78,10 +78,7 @@ it('an editor shows the type, the meaning, the range and the default of an optio
 
 it.each([
   ['train(model, { data', 'train<NoFields>(model: Model, options: TrainOptions<NoFields>): Run'],
-  [
-    'evaluate(model',
-    'evaluate<"perplexity">(model: EvaluatedModel | null, input: EvaluateOptions<"perplexity">): Promise<',
-  ],
+  ['evaluate(model', 'evaluate<"perplexity">(model: EvaluatedModel | null, input: EvaluateOptions<"perplexity"> & {'],
   ['generate(model', 'generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>'],
   ['mergeModel({', 'mergeModel(options: MergeModelOptions): Promise<MergeModelResult>'],
   ['loadModel(', 'loadModel(model: string, options?: LoadOptions): Promise<Model>'],
@@ -100,7 +97,7 @@ it('the types require what is required at run time, and leave out options of the
     [7, expect.stringContaining("'data' is missing")],
     [8, expect.stringContaining("'task' is missing")],
     [9, expect.stringContaining("'data' is missing")],
-    [10, expect.stringContaining("'adapter' is missing")],
+    [10, expect.stringContaining("'output' is missing")],
     [11, expect.stringContaining("'profile' does not exist")],
     [12, expect.stringContaining("'oftBlocks' does not exist in type 'RunOptions & { method: \"lora\"; }")],
     [15, expect.stringContaining("'cycle' does not exist")],

@@ -120,10 +120,12 @@ const FIRST_PAGES = 256
 function compileError(source: ConstraintSource, cause: unknown, isParsed: boolean, mebibytes: number) {
   const problem = said.map((line) => /^\[FATAL\] \S+ (?:EBNF \w+ error )?(.*?)\.?$/m.exec(line)?.[1]).find(Boolean)
   if ('grammar' in source && !isParsed && !isRefused && problem !== undefined)
-    return { code: 'malformed-grammar', message: `The grammar cannot be read: ${problem}.` }
+    return refusal('malformed-grammar', `The grammar cannot be read: ${problem}.`)
   const reason = isRefused ? `it takes more memory than ${mebibytes} MiB` : (problem ?? reasonOf(cause, FAILED))
-  return { code: 'unsupported-constraint', message: notCompiled(/^Aborted/.test(reason) ? FAILED : reason) }
+  return refusal('unsupported-constraint', notCompiled(/^Aborted/.test(reason) ? FAILED : reason))
 }
+
+const refusal = (code: string, message: string) => ({ code, message })
 
 const FAILED = 'the library failed'
 
