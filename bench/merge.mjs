@@ -121,7 +121,7 @@ async function filesLine(name, { copy, adapter, dtype }, processes) {
       name: 'node-mora',
       run: async () => {
         const start = performance.now()
-        await mergeModel({ model: copy, adapter, output, dtype, device: 'cpu', threads })
+        await mergeModel({ model: copy, adapter, output, dtype, device: 'cpu', threads, overwrite: true })
         return { seconds: (performance.now() - start) / 1000 }
       },
     },
@@ -159,7 +159,7 @@ async function agreementOn(line, model, processes, dtype) {
   if (processes.length === 0) return
   const saved = join(folder, 'compared')
   await model.mergeAdapter('merged')
-  await model.save(saved, { dtype })
+  await model.save(saved, { dtype, overwrite: true })
   await model.unmergeAdapter('merged')
   for (const side of processes) {
     await side.ask({ task: 'merge' })

@@ -47,5 +47,5 @@ async function makeModel() {
 
 const model = await makeModel()
 await pretrain(model, rows(), 500, console.log)
-await model.save(output, { dtype: 'float16' })
+await model.save(output, { dtype: 'float16', overwrite: true })
 console.log(`saved ${output}`)

@@ -251,16 +251,16 @@ describe('T6 a template of its own', () => {
 
   it('in which the next turn ends an answer: its first token stays as the end of the answer before it', () => {
     const messages = exchanges('p', 'one', 'q', 'two', 'r', 'six')
-    const whole = '<s><u>p<a>[one<u>]q<a>[two<u>]r<a>[six]'
+    const whole = '<s><u>p<a>[one<u>]q<a>[two<u>]r<a>[six<u>]'
     expect(kept(open, messages, {}).texts).toEqual([whole])
     expect(kept(open, messages, { maxLength: 9 }).texts).toEqual(['<s><u>p<a>[one<u>]'])
     expect(kept(open, messages, { maxLength: 8 }).texts).toEqual(['<s><u>p<a>[one<u>]'])
     expect(kept(open, messages, { maxLength: 7 }).texts).toEqual(['<s><u>p<a>[one]'])
-    expect(kept(open, messages, { maxLength: 15, longRows: 'keep-end' }).texts).toEqual(['<s><u>q<a>[two<u>]r<a>[six]'])
+    expect(kept(open, messages, { maxLength: 15, longRows: 'keep-end' }).texts).toEqual(['<s><u>q<a>[two<u>]r<a>[six<u>]'])
     expect(kept(open, messages, { maxLength: 9, longRows: 'split' }).texts).toEqual([
       '<s><u>p<a>[one<u>]',
       '<s><u>q<a>[two<u>]',
-      '<s><u>r<a>[six]',
+      '<s><u>r<a>[six<u>]',
     ])
   })
 

@@ -36,7 +36,7 @@ export async function untrainedModel(folder) {
   writeSmallLlama(folder, { ...sizes, special: ['<user>', '<assistant>'], chatTemplate: CHAT })
   const tokenizer = await loadTokenizer(folder)
   const model = await initModel(join(folder, 'config.json'), { device: 'cpu', dtype: 'float32', seed: SEED, tokenizer })
-  await model.save(folder, { dtype: 'float32' })
+  await model.save(folder, { dtype: 'float32', overwrite: true })
   model.dispose()
   return folder
 }
@@ -55,7 +55,7 @@ export async function baseModel(folder, say) {
     tokenizer,
   })
   await pretrain(model, baseTexts(SEED), 800, (line) => say(`base model: ${line}`))
-  await model.save(unfinished, { dtype: 'float32' })
+  await model.save(unfinished, { dtype: 'float32', overwrite: true })
   model.dispose()
   await rename(unfinished, folder)
   return folder
