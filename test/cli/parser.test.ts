@@ -26,7 +26,7 @@ function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): str
   if (expects.startsWith('auto, or')) return 'auto'
   if (expects.includes('lora:8')) return 'lora:8'
   if (expects === 'numbers with commas') return '1,2'
-  if (expects.startsWith('patterns')) return 'x=1'
+  if (expects.startsWith('patterns') || expects.startsWith('balanced')) return 'x=1'
   if (expects.startsWith('parts with')) return 'prompt=x'
   if (expects.startsWith('a size')) return '2GiB'
   if (expects.startsWith('a JSON object')) return '{}'
