@@ -121,7 +121,7 @@ describe('mora report', () => {
     const output = join(run, 'metrics.jsonl')
     const before = readFileSync(output, 'utf8')
     const refused = await mora('report', folder(), '--output', output, '--overwrite')
-    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('while this command reads it') })
+    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('which is read meanwhile') })
     expect(readFileSync(output, 'utf8')).toBe(before)
   })
 
