@@ -256,7 +256,9 @@ describe('T6 a template of its own', () => {
     expect(kept(open, messages, { maxLength: 9 }).texts).toEqual(['<s><u>p<a>[one<u>]'])
     expect(kept(open, messages, { maxLength: 8 }).texts).toEqual(['<s><u>p<a>[one<u>]'])
     expect(kept(open, messages, { maxLength: 7 }).texts).toEqual(['<s><u>p<a>[one]'])
-    expect(kept(open, messages, { maxLength: 15, longRows: 'keep-end' }).texts).toEqual(['<s><u>q<a>[two<u>]r<a>[six<u>]'])
+    expect(kept(open, messages, { maxLength: 15, longRows: 'keep-end' }).texts).toEqual([
+      '<s><u>q<a>[two<u>]r<a>[six<u>]',
+    ])
     expect(kept(open, messages, { maxLength: 9, longRows: 'split' }).texts).toEqual([
       '<s><u>p<a>[one<u>]',
       '<s><u>q<a>[two<u>]',
