@@ -29,10 +29,9 @@ export class Parameter extends Tensor implements Float32Tensor {
     values: Tensor,
   ) {
     check({ name, values }, parameterArguments)
-    super(values.native, values.device, 'float32', values.shape, values.strides)
+    super(values.native, values.device, 'float32', values.shape, values.strides, values)
     keep(this)
     keep(values)
-    this.changingWith(values)
     this.node = new TapeNode<Tensor>([], [], null, this, this)
   }
 

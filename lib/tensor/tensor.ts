@@ -55,7 +55,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
   #native: NativeTensor
   #references = 1
   /** Of the memory: views have the same. */
-  #changes = { count: 0 }
+  readonly #changes: { count: number }
 
   constructor(
     handle: NativeTensor,
@@ -63,7 +63,9 @@ export class Tensor implements Disposable, Taped<Tensor> {
     dtype: DType,
     shape: readonly number[],
     strides: readonly number[],
+    sameMemory?: Tensor,
   ) {
+    this.#changes = sameMemory ? sameMemory.#changes : { count: 0 }
     this.#native = handle
     this.device = device
     this.dtype = dtype
@@ -154,13 +156,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
     if (strides !== undefined) requireWholes('strides', strides)
     requireWhole('offset', offset)
     const steps = strides ?? denseStrides(shape)
-    return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps).changingWith(this)
+    return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps, this)
   }
 
   /** Returns the memory of this dense tensor, from byte `offset` on, as a dense tensor of another dtype. */
   memoryAs(dtype: DType, shape: readonly number[], offset = 0): Tensor {
     const handle = this.#native.as(dtype, shape, offset)
-    return new Tensor(handle, this.device, dtype, shape, denseStrides(shape)).changingWith(this)
+    return new Tensor(handle, this.device, dtype, shape, denseStrides(shape), this)
   }
 
   /** Returns columns [from, to) of a matrix, as a view: a constant, unless it is of a `Parameter`. */
@@ -190,12 +192,6 @@ export class Tensor implements Disposable, Taped<Tensor> {
     native.copy(loaded, this.#native, 1)
     loaded.dispose()
     this.version++
-  }
-
-  /** Counts changes together with a tensor of the same memory. */
-  protected changingWith(other: Tensor): this {
-    this.#changes = other.#changes
-    return this
   }
 
   /** Reads the values as the dtype's typed array (bfloat16 and float16 as bits); rejects with errors of the device. */

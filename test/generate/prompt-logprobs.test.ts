@@ -19,6 +19,11 @@ const prompts = [1, 2, 8, 20, 64, 70, 130, 7].map((length, row) =>
   Array.from({ length }, (_, i) => 3 + ((7 * i + row) % 340)),
 )
 const call = { maxNewTokens: 1, temperature: 0, logprobs: true, topLogprobs: 2, promptLogprobs: true }
+/** Passes of other sizes sum in another order: some units in the last place of float32. */
+function expectAlike(values: ArrayLike<number>, others: ArrayLike<number>): void {
+  const largest = Math.max(...Array.from(others, Math.abs))
+  expect(largestDifference(values, others)).toBeLessThan(1e-6 * Math.max(10, largest))
+}
 const passes = () => vi.spyOn(ForwardPasses.prototype, 'forwardAsync')
 
 test('prompts at one time share a pass, and each has the numbers that it has alone', async () => {
@@ -35,10 +40,10 @@ test('prompts at one time share a pass, and each has the numbers that it has alo
   expect(shared.mock.calls.length).toBeLessThan(prompts.length)
   for (const [i, { row, values }] of together.entries()) {
     const batch = packBatch([{ ids: row, mask: row.map((_, token) => Number(token > 0)), row: 0 }])
-    expect(largestDifference(values, await model.tokenLogProbs(batch))).toBeLessThan(1e-5)
+    expectAlike(values, await model.tokenLogProbs(batch))
     const alone = await write(prompts[i]!)
     expect(alone.row).toEqual(row)
-    expect(largestDifference(alone.values, values)).toBeLessThan(1e-5)
+    expectAlike(alone.values, values)
   }
   // An engine's first token is the same one: what a bias changes is not read off the ranking of the prompt.
   const { ids } = await engine.generate({ ...call, prompt: prompts[5]!, logitBias: { 0: 0 } })
