@@ -37,7 +37,7 @@ beforeAll(async () => {
   writeFileSync(at('model/config.json'), JSON.stringify(CONFIG))
   const tokenizer = await loadTokenizer(at('model'))
   using model = await initModel(at('model/config.json'), { device: 'cpu', dtype: 'float32', seed: 1, tokenizer })
-  await model.save(at('model'))
+  await model.save(at('model'), { overwrite: true })
   const rows = [1, 2, 3].map((i) => JSON.stringify({ prompt: `What follows ${i}?`, completion: `${i + 1}` }))
   for (const name of ['train.jsonl', 'valid.jsonl']) writeFileSync(at(name), rows.join('\n'))
 })
