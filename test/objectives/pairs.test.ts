@@ -92,10 +92,12 @@ describe.each(objectives)('%s', (name, objective, start) => {
     await expectFiniteDifferences(model, objective(), batchOfPairs([...odd, ...rows.slice(0, 1)]), isFixed)
   })
 
-  test.skipIf(name.startsWith('aot'))('a pair that counts twice is two pairs', async () => {
-    using model = await loadStart(start)
-    await expectWeightsLikeCopies(model, objective(), answersOf(rows))
-  })
+  // The losses of AOT refuse weights.
+  if (!name.startsWith('aot'))
+    test('a pair that counts twice is two pairs', async () => {
+      using model = await loadStart(start)
+      await expectWeightsLikeCopies(model, objective(), answersOf(rows))
+    })
 
   test('has the same loss and gradient packed, padded, and cut into passes', async () => {
     using model = await loadStart(start)
