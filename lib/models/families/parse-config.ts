@@ -55,10 +55,7 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
 const draftKey = /draft|eagle|dflash|medusa|speculat|dspark|domino|(^|_)target_(model|hidden|layer|vocab)/i
 const CLASS =
   /^(?:FSDP)?(\w+?)(?:Text)?(?:ForCausalLM|LMHeadModel|ForConditionalGeneration|ForSequenceClassification|Model)$/
-const plain = (name: unknown): string =>
-  String(name)
-    .toLowerCase()
-    .replaceAll(/_text$|_/g, '')
+const plain = (name: string): string => name.toLowerCase().replaceAll(/_text$|_/g, '')
 
 /**
  * Throws if a configuration of a known `model_type` is that of another kind of model: of a draft model, or of a class that has not
@@ -66,14 +63,14 @@ const plain = (name: unknown): string =>
  */
 function requireWholeModel(json: JsonObject, source: string): void {
   const stems = new Set([...families.map(({ modelType }) => modelType), ...wrappers.keys()].map(plain))
-  if (!stems.has(plain(json.model_type))) return
+  if (typeof json.model_type !== 'string' || !stems.has(plain(json.model_type))) return
   const refuse = (what: string) => {
     throw new UsageError('unsupported-architecture', `${source} has ${what}.`)
   }
   const [named] = [json.architectures ?? []].flat()
   const stem = typeof named === 'string' ? CLASS.exec(named)?.[1] : undefined
   const key = Object.keys(json).find((name) => draftKey.test(name) && json[name] !== null)
-  const isDraft = key !== undefined || draftKey.test(String(named))
+  const isDraft = key !== undefined || (typeof named === 'string' && draftKey.test(named))
   const wayOut = 'which guesses the tokens of another model: give that one'
   if (isDraft) refuse(`${key ?? `architectures ${quoted(named)}`}, so it is a draft model, ${wayOut}`)
   if (named !== undefined && !(stem !== undefined && stems.has(plain(stem)))) {
@@ -87,7 +84,8 @@ export const CLASSIFIER = 'ForSequenceClassification'
 
 /** Returns the names of the labels of a model with a head of its own; without any, transformers means two. */
 function labelsIn({ architectures, id2label }: JsonObject, source: string): string[] | undefined {
-  if (!Array.isArray(architectures) || !String(architectures[0]).endsWith(CLASSIFIER)) return undefined
+  const [named] = Array.isArray(architectures) ? architectures : []
+  if (typeof named !== 'string' || !named.endsWith(CLASSIFIER)) return undefined
   const names = isJsonObject(id2label) ? id2label : { 0: 'LABEL_0', 1: 'LABEL_1' }
   return Object.keys(names).map((_, i) => {
     const name = names[String(i)]
