@@ -62,7 +62,7 @@ const plain = (name: string): string => name.toLowerCase().replaceAll(/_text$|_/
  * the family's name and one of the endings of language models, classifiers and models without a head.
  */
 function requireWholeModel(json: JsonObject, source: string): void {
-  const stems = new Set([...families.map(({ modelType }) => modelType), ...wrappers.keys()].map(plain))
+  const stems = new Set([...families.map(({ modelType }) => modelType), ...wrappers.keys()].map(String).map(plain))
   if (typeof json.model_type !== 'string' || !stems.has(plain(json.model_type))) return
   const refuse = (what: string) => {
     throw new UsageError('unsupported-architecture', `${source} has ${what}.`)
