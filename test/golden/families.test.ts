@@ -76,8 +76,8 @@ describeFamilies(names, (name, folder) => {
     const ids = sequences[longest]!
     using cache = model.createCache(ids.length)
     const got: number[] = []
-    // A prompt of 20 tokens, then by twos and ones.
-    for (let from = 0, to = 20; to < ids.length; from = to, to += 1 + (to % 2)) {
+    // A prompt of up to 20 tokens, then by twos and ones.
+    for (let from = 0, to = Math.min(20, ids.length - 32); to < ids.length; from = to, to += 1 + (to % 2)) {
       const logits = await model.nextLogits(Int32Array.from(ids.slice(from, to)), cache)
       const lse = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0))
       got.push(logits[ids[to]!]! - lse - logprobs[longest]![to - 1]!)
