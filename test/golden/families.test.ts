@@ -77,7 +77,7 @@ describeFamilies(names, (name, folder) => {
     using cache = model.createCache(ids.length)
     const got: number[] = []
     // A prompt of up to 20 tokens, then by twos and ones.
-    for (let from = 0, to = Math.min(20, ids.length - 32); to < ids.length; from = to, to += 1 + (to % 2)) {
+    for (let from = 0, to = Math.min(20, ids.length - 41); to < ids.length; from = to, to += 1 + (to % 2)) {
       const logits = await model.nextLogits(Int32Array.from(ids.slice(from, to)), cache)
       const lse = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0))
       got.push(logits[ids[to]!]! - lse - logprobs[longest]![to - 1]!)
