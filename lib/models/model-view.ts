@@ -92,12 +92,12 @@ export class ModelView extends ForwardPasses {
     return this.#model.labels
   }
 
-  /** How hidden states become the embedding of a text; null if nothing says. */
+  /** Why embeddings cannot be computed as the model's files say; null: they can. */
   get unsupportedPooling(): string | null {
     return this.#model.unsupportedPooling
   }
 
-  /** How the hidden states of a text become its embedding; null where the model says nothing, which means their mean. */
+  /** How hidden states become the embedding of a text; null if nothing says. */
   get pooling(): Pooling | null {
     return this.#model.pooling
   }
