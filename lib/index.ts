@@ -44,11 +44,13 @@ export { readRows } from './data/read-rows.js'
 export type { RowChoices } from './data/rows/row-choices.js'
 export type { SourceReport } from './data/sources/report.js'
 export type {
+  AnyRow,
   AnySource,
   DataInput,
   DataSource,
   PathSource,
   RecordedSource,
+  RowOf,
   RowSource,
   Rows,
 } from './data/sources/source.js'

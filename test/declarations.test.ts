@@ -11,7 +11,10 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = useTemporaryFolder()
 
 const use = `
-import { AdamW, DataLoader, evaluate, loadModel, Model, mora, tokeniseRow, train, type TrainOptions, UsageError } from 'node-mora'
+import {
+  AdamW, answerReward, DataLoader, evaluate, grpo, loadDataset, loadModel, Model, mora, type JudgedAnswer, readRows, tokeniseRow, train,
+  type TrainOptions, UsageError,
+} from 'node-mora'
 import * as adapters from 'node-mora/adapters'
 const options: TrainOptions = { data: 'rows.jsonl', dtype: 'float32' }
 // @ts-expect-error: no such dtype
@@ -46,6 +49,45 @@ export const own = (model: Model) => train(model, { method, gain: 2, data: 'rows
 export const typo = (model: Model) => train(model, { method, gian: 2, data: 'rows.jsonl' })
 // @ts-expect-error: a method whose type names no options
 export const unnamed = (model: Model) => train(model, { method: plain, gian: 2, data: 'rows.jsonl' })
+// Functions of rows get the type of the rows that the call gives.
+interface Ticket { title: string; votes: number }
+declare const tickets: Ticket[]
+declare function stream(): AsyncGenerator<Ticket>
+declare const untyped: any
+const votes = { map: ({ title, votes }: Ticket) => ({ prompt: title, votes }), filter: ({ votes }: { votes: number }) => votes > 0 }
+export const typedRows = (model: Model) => [
+  train(model, { filter: ({ votes, title }) => votes > title.length, data: tickets }),
+  train(model, { data: stream(), map: async ({ title }) => ({ prompt: title, size: 1 }), filter: ({ size }) => size > 0 }),
+  train(model, { data: [{ data: tickets, weight: 1 }, { rows: stream(), weight: 2 }], map: ({ votes }) => votes.toFixed(), method: 'lora' }),
+  train(model, { data: [tickets, stream()], ...votes }),
+  train(model, { method, gain: 2, data: tickets, filter: ({ votes }) => votes > 0 }),
+  train(model, { data: 'rows.jsonl', map: ({ title }): unknown => ({ prompt: title }), filter: ({ prompt }) => prompt !== '' }),
+  train(model, { data: ['rows.jsonl', { path: 'a.csv', weight: 2 }], filter: ({ prompt }) => prompt !== '' }),
+  train(model, { data: untyped, filter: ({ prompt }) => prompt !== '' }),
+  train(model, { data: readRows('a.csv'), filter: ({ prompt }) => prompt !== '' }),
+  loadDataset(tickets, { tokenizer: model.tokenizer, map: ({ title }) => ({ prompt: title }), filter: ({ prompt }) => prompt.length > 1 }),
+  evaluate(model, { task: 'generate', data: tickets, score: ({ row, text }) => Number(text === row.votes.toFixed()), details: true }),
+  evaluate(model, { task: 'generate', data: 'a.csv', score: ({ row, text }) => Number(text === row.votes) }),
+  grpo({ prompts: tickets, rewards: [answerReward(), ({ row }) => row.votes.toFixed().length] }),
+  grpo<Ticket>({ rewards: { answer: answerReward(), votes: ({ row }) => row.votes }, environment: () => ({ reset: ({ title }) => title }) }),
+  grpo({ rewards: [answerReward(), ({ row }) => Number(row.votes), ({ ids }: JudgedAnswer) => -ids.length] }),
+]
+export const wrongRows = (model: Model) => [
+  // @ts-expect-error: no such column
+  train(model, { data: tickets, filter: ({ vote }) => vote > 0 }),
+  // @ts-expect-error: a column of another type
+  train(model, { data: tickets, filter: (row: { votes: string }) => row.votes !== '' }),
+  // @ts-expect-error: a column that map leaves out
+  train(model, { data: tickets, map: ({ title }) => ({ prompt: title }), filter: ({ votes }) => votes > 0 }),
+  // @ts-expect-error: a column of a file is of an unknown type
+  train(model, { data: 'rows.jsonl', filter: ({ votes }) => votes > 0 }),
+  // @ts-expect-error: no such column
+  evaluate(model, { task: 'generate', data: tickets, score: ({ row }) => row.vote }),
+  // @ts-expect-error: no such column
+  grpo({ prompts: tickets, rewards: [({ row }) => row.vote] }),
+  // @ts-expect-error: no such column
+  grpo<Ticket>({ rewards: [({ row }) => row.vote] }),
+]
 // @ts-expect-error: the library's own
 export const internal = (model: Model) => model.holdForTraining()
 `

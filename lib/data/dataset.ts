@@ -26,7 +26,7 @@ import { type RowChoices, rowChoiceKinds } from './rows/row-choices.js'
 import { DEFAULT_MAX_LENGTH, LONG_ROWS, type LongRows } from './rows/row-length.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
-import { type DataInput, type RecordedSource, someData, sourcesOf } from './sources/source.js'
+import { type AnyRow, type DataInput, type RecordedSource, type RowOf, someData, sourcesOf } from './sources/source.js'
 import { type DataSummary, requireRows, summaryNotes } from './summary.js'
 import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
@@ -43,7 +43,10 @@ import {
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** How `loadDataset` reads rows and turns them into tokens. */
-export interface DatasetOptions extends FindOptions, ReadingOptions, RowChoices {
+export interface DatasetOptions<Row = AnyRow, Mapped = unknown>
+  extends FindOptions,
+    ReadingOptions,
+    RowChoices<Row, Mapped> {
   /** The model's tokenizer; null if it has none: then only `input_ids` rows can be read. */
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
@@ -161,6 +164,10 @@ const MOST_SEARCHED_BYTES = 2 ** 28
  * @throws UsageError of missing or unfit sources
  * @throws InputError of malformed rows (file and line), ids past `vocabularySize`, and data in which nothing is trained
  */
+export async function loadDataset<Data extends DataInput, Mapped = RowOf<Data>>(
+  source: Data,
+  options: DatasetOptions<RowOf<Data>, Mapped>,
+): Promise<Dataset>
 export async function loadDataset(source: DataInput, options: DatasetOptions): Promise<Dataset> {
   return (await loadRows(source, options)).dataset
 }

@@ -1,5 +1,6 @@
 import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { withAdaptersOf } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -54,13 +55,13 @@ const OTHER_TASKS = {
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'config')
 
 /** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */
-export interface EvaluateOptions<T extends Task = Task>
+export interface EvaluateOptions<T extends Task = Task, Row = AnyRow>
   extends Omit<EvalInput, 'task' | 'base' | 'score'>,
     Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'> {
   /** The task to evaluate. */
   task: T
   /** For `choices`: compare the letters, or the whole choices. For `generate`: the function that scores a text. */
-  score?: EvalInput['score'] | Scorer
+  score?: EvalInput['score'] | Scorer<Row>
   /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
   base?: EvaluatedModel
   /**
@@ -114,17 +115,17 @@ const evaluateArguments = {
  * @throws RunError `scorer-failed`
  * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */
-export async function evaluate<T extends Task = Task>(
+export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
   model: EvaluatedModel | null,
-  input: EvaluateOptions<T> & { details: true },
+  input: EvaluateOptions<T, RowOf<Data>> & { data: Data; details: true },
 ): Promise<DetailedResult<T>>
-export async function evaluate<T extends Task = Task>(
+export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
   model: EvaluatedModel | null,
-  input: EvaluateOptions<T> & { details?: false },
+  input: EvaluateOptions<T, RowOf<Data>> & { data: Data; details?: false },
 ): Promise<CountedResult<T>>
-export async function evaluate<T extends Task = Task>(
+export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
   model: EvaluatedModel | null,
-  input: EvaluateOptions<T>,
+  input: EvaluateOptions<T, RowOf<Data>> & { data: Data },
 ): Promise<EvalResults[T]>
 export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel | null,

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { z } from 'zod'
 import { anyText, check, expecting, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
+import type { AnyRow } from '../data/sources/source.js'
 import { jsonIn } from '../io/json.js'
 import type { JudgedAnswer, Reward } from '../objectives/rewards.js'
 import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
@@ -14,7 +15,7 @@ const aSchema = expecting(
 )
 
 /** Returns a reward: 1 for answers that match a regular expression, 0 for others. */
-export function regexReward(pattern: RegExp): Reward {
+export function regexReward(pattern: RegExp): Reward<unknown> {
   check({ pattern }, { pattern: aPattern })
   // A pattern with the flag g or y would begin where it last ended.
   const own = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''))
@@ -24,7 +25,7 @@ export function regexReward(pattern: RegExp): Reward {
 }
 
 /** Returns a reward: 1 for answers that are JSON of a schema and nothing else, 0 for others. */
-export function jsonReward(schema: z.ZodType | Readonly<Record<string, unknown>>): Reward {
+export function jsonReward(schema: z.ZodType | Readonly<Record<string, unknown>>): Reward<unknown> {
   check({ schema }, { schema: aSchema })
   const isValid = schema instanceof z.ZodType ? (value: unknown) => schema.safeParse(value).success : validator(schema)
   return function json({ completion }) {
@@ -51,16 +52,16 @@ function validator(schema: Readonly<Record<string, unknown>>): (value: unknown) 
  * stands behind `####`, in `\boxed{}` or behind `The answer is`; without any of these it is the whole text.
  * @param column of the row with the expected answer
  */
-export function answerReward(column = 'answer'): Reward {
+export function answerReward(column = 'answer'): Reward<unknown> {
   check({ column }, { column: anyText })
   return function answer({ completion, row }) {
-    const expected = expectedAnswer(String(row[column] ?? ''))
+    const expected = expectedAnswer(String((row as AnyRow)[column] ?? ''))
     return Number(isSameAnswer(extractAnswer(completion) ?? completion, expected))
   }
 }
 
 /** Returns a reward for length: 0 for up to `most` tokens after the prompt, and minus the share by which an answer is longer. */
-export function lengthReward(most: number): Reward {
+export function lengthReward(most: number): Reward<unknown> {
   check({ most }, { most: wholeFrom(1) })
   return function length({ ids }) {
     return -Math.max(0, ids.length - most) / most
@@ -71,11 +72,11 @@ export function lengthReward(most: number): Reward {
  * Returns a reward: 1 for answers that consist of these tags in their order, each once, with text inside and white space between
  * them, such as `<think>…</think><answer>…</answer>`; 0 for others.
  */
-export function tagsReward(...tags: string[]): Reward {
+export function tagsReward(...tags: string[]): Reward<unknown> {
   check({ tags }, { tags: expecting('names of tags', z.array(z.string().regex(/^[\w-]+$/)).min(1)) })
   const parts = tags.map((tag) => `<${tag}>(?:(?!</?${tag}>)[^])*\\S(?:(?!</?${tag}>)[^])*</${tag}>`)
   const form = new RegExp(`^\\s*${parts.join('\\s*')}\\s*$`)
-  return function format({ completion }: JudgedAnswer) {
+  return function format({ completion }: JudgedAnswer<unknown>) {
     return Number(form.test(completion))
   }
 }

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { quoted, RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'
+import type { AnyRow } from '../data/sources/source.js'
 import { accuracy } from './measures.js'
 import type { TextTask } from './text-task.js'
 
@@ -12,7 +13,7 @@ import type { TextTask } from './text-task.js'
  * @param given the row with all its columns, and the text
  * @returns any finite number; the result of the task is the mean
  */
-export type Scorer = (given: { row: Record<string, unknown>; text: string }) => number | Promise<number>
+export type Scorer<Row = AnyRow> = (given: { row: Row; text: string }) => number | Promise<number>
 
 /** Returns the task that scores texts by a function. */
 export const generateTask = (scorer: Scorer): TextTask => ({
@@ -21,7 +22,7 @@ export const generateTask = (scorer: Scorer): TextTask => ({
   async score({ row, text, where }) {
     let score: unknown
     try {
-      score = await scorer({ row: plainCopy(row) as Record<string, unknown>, text })
+      score = await scorer({ row: plainCopy(row) as AnyRow, text })
     } catch (cause) {
       throw new RunError('scorer-failed', `${where}: the scorer failed: ${reasonOfCaller(cause)}`, { cause })
     }

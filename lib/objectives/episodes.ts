@@ -8,6 +8,7 @@ import { randomStream } from '../common/random.js'
 import { inParallel } from '../common/task-limit.js'
 import type { TokenRow } from '../data/encode.js'
 import { encodePrompt } from '../data/prompt.js'
+import type { AnyRow } from '../data/sources/source.js'
 import type { Message } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { knownAnswerForm } from '../data/tool-calls/find-form.js'
@@ -19,9 +20,9 @@ import type { AnswerWriter, SampleContext } from './rollouts.js'
 import { besideOthers, callTool, checkTools, requireTold, type Tools, toldText } from './tools.js'
 
 /** What a model acts in: one for each answer. */
-export interface Environment {
+export interface Environment<Row = AnyRow> {
   /** Begins an episode for a row. A text that it returns is told to the model after the prompt, as a user's message. */
-  reset?(row: Readonly<Record<string, unknown>>): unknown
+  reset?(row: Row): unknown
   /** Answers a turn of the model, which called no function; without a text the episode ends. */
   step?(said: string): unknown
   /** Functions that the model may call in it. */

@@ -1,6 +1,6 @@
 import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import type { DataInput } from '../data/sources/source.js'
+import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import type { StepRow } from '../data/step-rows.js'
 import { advantagesOf, deviationOf, inGroups, weightedTotals } from './advantages.js'
 import { type Environment, type Episode, playAll, tokensOf } from './episodes.js'
@@ -14,7 +14,7 @@ import { checkTools, type Tools } from './tools.js'
 import { meanSum } from './weighted-sum.js'
 
 /** Options of group relative policy optimisation, mostly with the names and defaults of TRL. */
-export interface GrpoOptions
+export interface GrpoOptions<Row = AnyRow>
   extends Pick<
     ObjectiveInput,
     | (
@@ -36,11 +36,11 @@ export interface GrpoOptions
   /** Prompts, if the option `data` of the run names none: rows with a prompt or messages, and columns that rewards read. */
   prompts?: DataInput
   /** Functions that tell how good an answer is, in a list or by name; their sum counts. */
-  rewards: Rewards
+  rewards: Rewards<Row>
   /** Functions that the model may call, by name. What they return stands between the model's turns and is not trained. */
   tools?: Tools
   /** Makes what the model acts in, one for each answer: its own functions, and answers to the model's turns. */
-  environment?: () => Environment
+  environment?: () => Environment<Row>
 }
 
 const grpoArguments = { options: optionsSchema('the options of grpo', { environment: aFunction.optional() }) }
@@ -61,6 +61,9 @@ const grpoArguments = { options: optionsSchema('the options of grpo', { environm
  *
  * @throws UsageError for an option of the wrong type or range
  */
+export function grpo<Data extends DataInput>(options: GrpoOptions<RowOf<Data>> & { prompts: Data }): Objective
+/** Returns the objective for the prompts of the run's option `data`, whose type `Row` names. */
+export function grpo<Row = AnyRow>(options: GrpoOptions<NoInfer<Row>>): Objective
 export function grpo(options: GrpoOptions): Objective {
   check({ options }, grpoArguments)
   const { rewards: given, prompts, tools = {}, environment, ...others } = options

@@ -7,7 +7,7 @@ import { encodePrompt, turnsOfPrompt } from '../data/prompt.js'
 import { RowReading } from '../data/rows/reading.js'
 import { chosenRecord } from '../data/rows/row-choices.js'
 import { namesOf, openSources } from '../data/sources/open.js'
-import type { DataSource } from '../data/sources/source.js'
+import type { AnyRow, DataSource } from '../data/sources/source.js'
 import { textsOf } from '../data/templates/messages.js'
 import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
 import type { ObjectiveRows } from './objective.js'
@@ -20,7 +20,7 @@ export interface Question extends TokenRow {
   /** The prompt as a conversation; null if no template is in use. */
   readonly messages: readonly Message[] | null
   /** All columns of the row. */
-  readonly row: Readonly<Record<string, unknown>>
+  readonly row: AnyRow
   readonly template: ChatTemplate | null
   readonly context: TemplateContext
 }

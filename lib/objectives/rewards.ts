@@ -5,17 +5,18 @@ import { RunError, UsageError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'
 import { inParallel } from '../common/task-limit.js'
+import type { AnyRow } from '../data/sources/source.js'
 import type { Message } from '../data/templates/template.js'
 import type { Environment, Episode } from './episodes.js'
 
-/** An answer to judge. */
-export interface JudgedAnswer {
+/** An answer to judge, to a prompt whose row is of a type. */
+export interface JudgedAnswer<Row = AnyRow> {
   /** The prompt as its row has it; of a conversation, the text of its last message. */
   readonly prompt: string
   /** The text of the model's last turn, without special tokens. */
   readonly completion: string
   /** All columns of the prompt's row. */
-  readonly row: Readonly<Record<string, unknown>>
+  readonly row: Row
   /** What followed the prompt: one message, or several with calls of functions and their results. */
   readonly messages: readonly Message[]
   /** Tokens after the prompt. */
@@ -29,10 +30,10 @@ export interface JudgedAnswer {
 }
 
 /** Returns how good an answer is. */
-export type Reward = (answer: JudgedAnswer) => number | Promise<number>
+export type Reward<Row = AnyRow> = (answer: JudgedAnswer<Row>) => number | Promise<number>
 
 /** Rewards in a list, each with its function's name, or by name. */
-export type Rewards = readonly Reward[] | Readonly<Record<string, Reward>>
+export type Rewards<Row = AnyRow> = readonly Reward<Row>[] | Readonly<Record<string, Reward<Row>>>
 
 /** How rewards are computed. */
 export interface RewardOptions {

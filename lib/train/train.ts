@@ -3,6 +3,7 @@ import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters
 import { registerMethod } from '../adapters/registry.js'
 import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../common/arguments.js'
 import { type RowChoices, rowChoiceKinds } from '../data/rows/row-choices.js'
+import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import { resolveTemplate } from '../data/templates/template.js'
 import { PAGE } from '../engine/index.js'
 import { generate, openWriter, requireTokenizer, stopTokens } from '../generate/index.js'
@@ -56,10 +57,13 @@ type CallOptions = {
   ranks?: Ranks
 }
 
-/** The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. */
-export interface RunOptions
+/**
+ * The options of `train` that do not depend on the method: those of `mora train` in camelCase, callbacks and ranks. `map` gets rows of
+ * the type `Row` and returns those of the type `Mapped`.
+ */
+export interface RunOptions<Row = AnyRow, Mapped = unknown>
   extends Omit<TrainInput, 'method' | OptionOfMethod | keyof CallOptions>,
-    RowChoices,
+    RowChoices<Row, Mapped>,
     CallOptions {}
 
 interface OwnMethod<Own extends OptionFields> {
@@ -79,7 +83,11 @@ type NoFields = { readonly [Name in never]: never }
  * Options of `train`: those of `RunOptions`; as `method` a name, and those of `MethodOptions` that this method has; or a method of
  * your own, and its options `Own`.
  */
-export type TrainOptions<Own extends OptionFields = NoFields> = RunOptions & MethodOf<Own>
+export type TrainOptions<Own extends OptionFields = NoFields, Row = AnyRow, Mapped = unknown> = RunOptions<
+  Row,
+  Mapped
+> &
+  MethodOf<Own>
 type MethodOf<Own extends OptionFields> = MethodInput | (OwnMethod<Own> & OwnOptions<NoInfer<Own>>)
 
 const aModel = expecting('a model (loadModel and initModel give one)', z.instanceof(Model))
@@ -115,7 +123,10 @@ export function train<Own extends OptionFields = NoFields>(
  * const { steps, tokensPerSecond } = await run.finished
  * ```
  */
-export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainOptions<Own>): Run
+export function train<Own extends OptionFields = NoFields, Data extends DataInput = DataInput, Mapped = RowOf<Data>>(
+  model: Model,
+  options: TrainOptions<Own, RowOf<Data>, Mapped> & { data: Data },
+): Run
 export function train(model: Model, options: Omit<TrainOptions, 'data'>): Run {
   check({ model }, { model: aModel })
   return trainWith(model, options as TrainOptions, partsOf(model, options as TrainOptions))

@@ -77,8 +77,14 @@ it('an editor shows the type, the meaning, the range and the default of an optio
 })
 
 it.each([
-  ['train(model, { data', 'train<NoFields>(model: Model, options: TrainOptions<NoFields>): Run'],
-  ['evaluate(model', 'evaluate<"perplexity">(model: EvaluatedModel | null, input: EvaluateOptions<"perplexity"> & {'],
+  [
+    'train(model, { data',
+    'train<NoFields, "rows.jsonl", AnyRow>(model: Model, options: TrainOptions<NoFields, AnyRow, AnyRow> & {',
+  ],
+  [
+    'evaluate(model',
+    'evaluate<"perplexity", string[]>(model: EvaluatedModel | null, input: EvaluateOptions<"perplexity", AnyRow> & {',
+  ],
   ['generate(model', 'generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>'],
   ['mergeModel({', 'mergeModel(options: MergeModelOptions): Promise<MergeModelResult>'],
   ['loadModel(', 'loadModel(model: string, options?: LoadOptions): Promise<Model>'],
@@ -99,7 +105,10 @@ it('the types require what is required at run time, and leave out options of the
     [9, expect.stringContaining("'data' is missing")],
     [10, expect.stringContaining("'output' is missing")],
     [11, expect.stringContaining("'profile' does not exist")],
-    [12, expect.stringContaining("'oftBlocks' does not exist in type 'RunOptions & { method: \"lora\"; }")],
+    [
+      12,
+      expect.stringContaining("'oftBlocks' does not exist in type 'RunOptions<AnyRow, AnyRow> & { method: \"lora\"; }"),
+    ],
     [15, expect.stringContaining("'cycle' does not exist")],
   ])
 })

@@ -1,15 +1,16 @@
 /** What a program makes of rows as they are read, and which it leaves out. */
 import { aFunction, wholeFrom } from '../../common/arguments.js'
 import { isJsonObject } from '../../io/json.js'
+import type { AnyRow } from '../sources/source.js'
 import { malformedRow } from './check.js'
 import type { DataRecord } from './record.js'
 
-/** How rows are changed and chosen as they are read. */
-export interface RowChoices {
+/** How rows of a type are changed, to `Mapped`, and chosen as they are read. */
+export interface RowChoices<Row = AnyRow, Mapped = unknown> {
   /** Returns the row to train in place of one that was read; evaluation data stays as it is. A resumed run needs the same function. */
-  map?: (row: Record<string, unknown>) => unknown
+  map?: (row: Row) => Mapped | Promise<Mapped>
   /** Tells whether to train a row, as `map` returned it; evaluation data stays whole. A resumed run needs the same function. */
-  filter?: (row: Record<string, unknown>) => boolean | Promise<boolean>
+  filter?: (row: unknown extends Mapped ? AnyRow : NoInfer<Mapped>) => boolean | Promise<boolean>
   /** Rows of more tokens are left out, whatever `maxLength` would keep of them. */
   maxTokens?: number
 }

@@ -45,6 +45,28 @@ export type DataSource = PathSource | RowSource
 /** One source or several. */
 export type DataInput = DataSource | AnySource | Rows | readonly (DataSource | AnySource | Rows)[]
 
+/** A row whose columns no type tells. */
+export type AnyRow = Record<string, unknown>
+
+/** The type of an input's rows as functions of the caller get them; `AnyRow` for files, hub ids and rows without a type. */
+export type RowOf<Data> = unknown extends Data
+  ? AnyRow
+  : Data extends string | { path: string }
+    ? AnyRow
+    : Data extends { rows: infer Inner } | { data: infer Inner }
+      ? RowOf<Inner>
+      : Data extends Iterable<infer Row> | AsyncIterable<infer Row>
+        ? RowOrRowsOf<Row>
+        : AnyRow
+/** What a list contains may be rows, or sources of rows. */
+type RowOrRowsOf<One> = unknown extends One
+  ? AnyRow
+  : One extends string | Rows
+    ? RowOf<One>
+    : keyof One extends keyof AnySource | 'path' | 'rows'
+      ? RowOf<One>
+      : One
+
 /** Returns the sources of an input; undefined if it is not an input. */
 export function sourcesOf(input: unknown): DataSource[] | undefined {
   const single = sourceOf(input)
