@@ -208,8 +208,8 @@ async function readTensors(
     const stored = await Promise.all(
       [...tensors.values()].map(({ offset, bytes }) => readExactly(handle, path, offset, bytes)),
     )
-    for (const [name, { dtype, shape }] of tensors) {
-      const data = new Uint8Array(stored.shift()!).buffer
+    for (const [i, [name, { dtype, shape }]] of [...tensors].entries()) {
+      const data = new Uint8Array(stored[i]!).buffer
       const values =
         dtype === 'float32'
           ? new Float32Array(data)

@@ -188,12 +188,15 @@ class ModelTokenizer implements Tokenizer {
     const { json } = source
     this.#definition = definition
     this.#continuation = isPrepending(json) ? { ...definition, json: plainJson(withoutPrefix(json)) } : definition
-    const addedIds = added.map(({ content, id }) => [content, id] as const)
-    this.#ids = new Map([...modelVocabulary(json.model), ...addedIds])
-    this.#tokens = new Map(Array.from(this.#ids, ([token, id]) => [id, token]))
+    const ids = modelVocabulary(json.model)
+    for (const { content, id } of added) ids.set(content, id)
+    const tokens = new Map<number, string>()
+    for (const [token, id] of ids) tokens.set(id, token)
+    this.#ids = ids
+    this.#tokens = tokens
     this.tokenBytes = this.#tokenBytes(json.decoder)
     this.vocabularySize = highest(this.#tokens.keys()) + 1
-    this.addedIds = new Set(addedIds.map(([, id]) => id))
+    this.addedIds = new Set(added.map(({ id }) => id))
     this.specialIds = new Set(added.filter(({ special }) => special).map(({ id }) => id))
     this.specialTokens = source.specialTokens
     this.bosToken = source.specialTokens.bos_token
@@ -297,9 +300,13 @@ function encoded(
 }
 
 /** Returns ids by tokens; those of Unigram are the places of its pieces. */
-function modelVocabulary(model: unknown): [string, number][] {
+function modelVocabulary(model: unknown): Map<string, number> {
   const { vocab } = model as { vocab: Record<string, number> | [string, number][] }
-  return Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab)
+  const ids = new Map<string, number>()
+  // Vocabularies have up to a million tokens: a list of entries would take as long as all else.
+  if (Array.isArray(vocab)) for (const [id, [token]] of vocab.entries()) ids.set(token, id)
+  else for (const token in vocab) ids.set(token, vocab[token]!)
+  return ids
 }
 
 /** Returns the hash of everything that determines ids, the library included, so that rows of another library are not reused. */

@@ -1,5 +1,5 @@
 /** Files of any size, of each kind that is read, in shapes that make simple readers slow. */
-import { ofGguf, ofSafetensors, ofTokenizers } from './models.js'
+import { ofAdapters, ofGguf, ofSafetensors, ofTokenizers } from './models.js'
 import { ofRows } from './rows.js'
 import { ofRuns } from './runs.js'
 import type { Shape } from './shape.js'
@@ -14,6 +14,7 @@ export const allShapes: readonly Shape[] = [
   ...ofText,
   ...ofRows,
   ...ofSafetensors,
+  ...ofAdapters,
   ...ofGguf,
   ...ofTokenizers,
   ...ofTemplates,

@@ -1,11 +1,12 @@
 /** Headers of weights, and tokenizers. */
 import { join } from 'node:path'
+import { readAdapterFolder } from '../../../lib/adapters/files/adapter-folder.js'
 import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { readGguf } from '../../../lib/io/gguf.js'
 import { readSafetensorsHeader } from '../../../lib/io/safetensors.js'
 import { array, ggufBytes, text as ggufText } from '../../io/gguf-bytes.js'
 import { byteLevel, sentencePiece, unigram } from '../targets/tokenizers.js'
-import { json, numbered, repeated, shapes } from './shape.js'
+import { json, numbered, repeated, type Shape, shapes } from './shape.js'
 
 function safetensors(header: string): Uint8Array {
   const length = Buffer.alloc(8)
@@ -28,6 +29,22 @@ export const ofSafetensors = shapes(
       safetensors(`{"a":{"dtype":"F32","shape":[${repeated('1,', bytes)}0],"data_offsets":[0,0]}}`),
   },
 )
+
+const ofAdapter = (shape: string, name: (i: number) => string): Shape => ({
+  name: `adapter: ${shape}`,
+  files: (bytes) => ({
+    'adapter_config.json': json({ peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['q'] }),
+    'adapter_model.safetensors': safetensors(
+      `{${numbered(bytes, (i) => `"base_model.model.${name(i)}":${nothing}`, ',')}}`,
+    ),
+  }),
+  read: (folder) => readAdapterFolder(folder),
+})
+
+export const ofAdapters = [
+  ofAdapter('layers', (i) => `l${i}.q.lora_A.weight`),
+  ofAdapter('tables', (i) => `l${i}.lm_head.weight`),
+]
 
 const readModelGguf = async (folder: string) => {
   await readGguf(join(folder, 'a.gguf'))
