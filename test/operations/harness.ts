@@ -14,12 +14,7 @@ import {
   type NativeTensor,
   native,
 } from '../../lib/native/addon.js'
-import {
-  bfloat16BitsToFloat32,
-  float16BitsToFloat32,
-  float32ToBfloat16Bits,
-  float32ToFloat16Bits,
-} from '../../lib/tensor/half.js'
+import { float32FromHalf, halfFromFloat32 } from '../../lib/tensor/half.js'
 import { Host, indices } from './host.js'
 
 export type ActivationDType = FloatDType
@@ -93,35 +88,40 @@ export const isLarge = ({ operands }: OperationCase): boolean =>
 /** Runs a case in one dtype over every layout that its operands accept, or one layout for large operands. */
 export async function runCase(test: OperationCase, dtype: ActivationDType): Promise<void> {
   const large = isLarge(test)
+  const random = randomStream(1, 'test', test.name)
+  const operands = Object.entries(test.operands).map(([name, operand]) => ({ name, ...made(operand, dtype, random) }))
+  const expected = test.reference(
+    Object.fromEntries(operands.map(({ name, values }) => [name, new Host(values.shape, values.values)])),
+  )
   for (const layout of large ? layouts.slice(1, 2) : layouts) {
     const fits = Object.values(test.operands).some(
       (operand) => large || layout === 'dense' || layoutOf(operand, layout) !== 'dense',
     )
-    if (fits) await runOnce(test, dtype, layout)
+    if (fits) await runOnce(test, operands, expected, dtype, layout)
   }
 }
 
-async function runOnce(test: OperationCase, dtype: ActivationDType, layout: Layout): Promise<void> {
-  const random = randomStream(1, 'test', test.name)
-  const placed = Object.entries(test.operands).map(([name, operand]) => {
-    return { name, operand, ...place(operand, dtype, layoutOf(operand, layout), random) }
-  })
+async function runOnce(
+  test: OperationCase,
+  operands: readonly Made[],
+  expected: { readonly [name: string]: Host | undefined },
+  dtype: ActivationDType,
+  layout: Layout,
+): Promise<void> {
+  const placed = operands.map((made) => ({ ...made, ...place(made, layoutOf(made.operand, layout)) }))
   test.call(Object.fromEntries(placed.map(({ name, view }) => [name, view])))
   const after = await Promise.all(placed.map(({ storage }) => storage.read()))
-  const expected = test.reference(Object.fromEntries(placed.map(({ name, values }) => [name, values])))
 
   for (const [i, { name, operand, before, offsets, resolved }] of placed.entries()) {
     const where = `${name}, ${dtype}, ${layout}`
     const bits = after[i]!
-    const written = operand.role === undefined || operand.role === 'in' ? [] : offsets
-    const inside = new Uint8Array(bits.length)
-    for (const at of written) inside[at] = 1
-    const touched = bits.findIndex((value, at) => inside[at] === 0 && !Object.is(value, before[at]))
+    const isWritten = operand.role === 'out' || operand.role === 'inout'
+    const touched = firstDifference(bits, before, isWritten ? offsets : [])
     expect(touched, `${where}: element ${touched} of the memory is not the operation's to write`).toBe(-1)
-    if (written.length === 0) continue
+    if (offsets.length === 0 || !isWritten) continue
     const wanted = expected[name]
     if (!wanted) throw new Error(`The reference of ${test.name} says nothing of ${name}.`)
-    expectClose(decode(bits, resolved, offsets), wanted, resolved, slackOf(test, dtype), where)
+    expectClose(gathered(decode(bits, resolved), offsets), wanted, resolved, slackOf(test, dtype), where)
   }
   for (const { view, storage } of placed) {
     view.dispose()
@@ -129,15 +129,24 @@ async function runOnce(test: OperationCase, dtype: ActivationDType, layout: Layo
   }
 }
 
+/** The first element outside of `written` that is not as before, or -1. */
+function firstDifference(after: Bits, before: Bits, written: ArrayLike<number>): number {
+  const inside = new Uint8Array(after.length)
+  for (let i = 0; i < written.length; i++) inside[written[i]!] = 1
+  for (let at = 0; at < after.length; at++) if (inside[at] === 0 && !Object.is(after[at], before[at])) return at
+  return -1
+}
+
 /** Compares numbers with their reference; the error may be a rounding of the result plus `slack` of the largest. */
 export function expectClose(got: Float64Array, wanted: Host, dtype: DType, slack: number, where: string): void {
-  expect(got.length, where).toBe(wanted.values.length)
-  const largest = wanted.values.reduce(
-    (most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most),
-    0,
-  )
+  const { values } = wanted
+  expect(got.length, where).toBe(values.length)
+  let largest = 0
+  for (let i = 0; i < values.length; i++)
+    if (Number.isFinite(values[i])) largest = Math.max(largest, Math.abs(values[i]!))
   const unit = rounding[dtype]
-  for (const [i, value] of wanted.values.entries()) {
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!
     const allowed = unit === undefined ? 0 : unit * Math.abs(value) + slack * largest + underflow(dtype)
     if (Math.abs(got[i]! - value) <= allowed || Object.is(got[i], value)) continue
     const index = [...indices(wanted.shape)][i]
@@ -151,24 +160,52 @@ function layoutOf(operand: Operand, layout: Layout): Layout {
   return layout === 'transposed' && accepted === 'rows' ? 'apart' : layout
 }
 
-/** Puts an operand's values into memory whose gaps hold NaN (or -1), so that a stray read or write is seen. */
-function place(operand: Operand, activation: ActivationDType, layout: Layout, random: RandomStream) {
-  const { shape } = operand
-  const dtype = operand.dtype === 'activation' ? activation : operand.dtype
+interface Made {
+  readonly name: string
+  readonly operand: Operand
+  readonly resolved: DType
+  /** As the dtype rounds them; those of an `out` are unset. */
+  readonly values: Host
+}
+
+function made(operand: Operand, activation: ActivationDType, random: RandomStream): Omit<Made, 'name'> {
+  const { shape, role, values = (stream: RandomStream) => stream.normal() } = operand
+  const resolved = operand.dtype === 'activation' ? activation : operand.dtype
+  const plain = new Float64Array(shape.reduce((a, b) => a * b, 1)).fill(unset(resolved))
+  if (role !== 'out')
+    for (let i = 0; i < plain.length; i++) plain[i] = typeof values === 'function' ? values(random, i) : values[i]!
+  return { operand, resolved, values: new Host(shape, decode(encode(plain, resolved), resolved)) }
+}
+
+/** What lies in gaps and in memory without values, so that a stray read or write is seen. */
+const unset = (dtype: DType): number => (rounding[dtype] === undefined ? -1 : Number.NaN)
+
+/** Puts an operand's values into memory with gaps. */
+function place({ resolved, values: { shape, values } }: Made, layout: Layout) {
   const { size, strides, start } = memoryOf(shape, layout)
-  let offsets = [start]
-  for (const [d, size] of shape.entries())
-    offsets = offsets.flatMap((at) => Array.from({ length: size }, (_, i) => at + i * strides[d]!))
-  const floats = rounding[dtype] !== undefined
-  const plain = new Float64Array(size).fill(floats ? Number.NaN : -1)
-  const make = operand.values ?? ((stream: RandomStream) => stream.normal())
-  for (const [i, at] of offsets.entries()) {
-    if (operand.role !== 'out') plain[at] = typeof make === 'function' ? make(random, i) : make[i]!
+  const offsets = offsetsOf(shape, strides, start)
+  const plain = new Float64Array(size).fill(unset(resolved))
+  for (let i = 0; i < values.length; i++) plain[offsets[i]!] = values[i]!
+  const before = encode(plain, resolved)
+  const storage = native.fromArray(testDevice(), resolved, [size], before)
+  return { storage, view: storage.view(shape, strides, start), before, offsets }
+}
+
+function gathered(values: Float64Array, offsets: Int32Array): Float64Array {
+  const picked = new Float64Array(offsets.length)
+  for (let i = 0; i < picked.length; i++) picked[i] = values[offsets[i]!]!
+  return picked
+}
+
+/** Where the elements of a shape lie, in their order. */
+function offsetsOf(shape: readonly number[], strides: readonly number[], start: number): Int32Array {
+  let offsets = Int32Array.of(start)
+  for (const [d, size] of shape.entries()) {
+    const next = new Int32Array(offsets.length * size)
+    for (let i = 0; i < next.length; i++) next[i] = offsets[Math.floor(i / size)]! + (i % size) * strides[d]!
+    offsets = next
   }
-  const before = encode(plain, dtype)
-  const storage = native.fromArray(testDevice(), dtype, [size], before)
-  const values = new Host(shape, decode(before, dtype, offsets))
-  return { storage, view: storage.view(shape, strides, start), before, offsets, values, resolved: dtype }
+  return offsets
 }
 
 function memoryOf(shape: readonly number[], layout: Layout): { size: number; strides: number[]; start: number } {
@@ -186,20 +223,17 @@ function memoryOf(shape: readonly number[], layout: Layout): { size: number; str
 
 type Bits = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
 
+// Typed arrays are copied or filled in loops, because their `from` makes a list first.
 export function encode(values: ArrayLike<number>, dtype: DType): Bits {
-  if (dtype === 'float32') return Float32Array.from(values)
-  if (dtype === 'bfloat16') return Uint16Array.from(values, float32ToBfloat16Bits)
-  if (dtype === 'float16') return Uint16Array.from(values, float32ToFloat16Bits)
-  if (dtype === 'int32') return Int32Array.from(values)
+  if (dtype === 'bfloat16' || dtype === 'float16') return halfFromFloat32(values, dtype)
+  if (dtype === 'float32') return new Float32Array(values)
+  if (dtype === 'int32') return new Int32Array(values)
   if (dtype === 'int64') return BigInt64Array.from(Array.from(values, BigInt))
-  return Uint8Array.from(values)
+  return new Uint8Array(values)
 }
 
-export function decode(bits: Bits, dtype: DType, offsets: readonly number[] = [...bits.keys()]): Float64Array {
-  const plain = (at: number): number => {
-    const value = bits[at]!
-    if (dtype === 'bfloat16') return bfloat16BitsToFloat32(value as number)
-    return dtype === 'float16' ? float16BitsToFloat32(value as number) : Number(value)
-  }
-  return Float64Array.from(offsets, plain)
+export function decode(bits: Bits, dtype: DType): Float64Array {
+  if (bits instanceof BigInt64Array) return Float64Array.from(bits, Number)
+  if (dtype === 'bfloat16' || dtype === 'float16') return new Float64Array(float32FromHalf(bits as Uint16Array, dtype))
+  return new Float64Array(bits)
 }

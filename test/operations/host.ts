@@ -9,7 +9,7 @@ export class Host {
     values?: ArrayLike<number>,
   ) {
     const length = shape.reduce((product, size) => product * size, 1)
-    this.values = values ? Float64Array.from(values) : new Float64Array(length)
+    this.values = values ? new Float64Array(values) : new Float64Array(length)
     if (this.values.length !== length) throw new RangeError(`${this.values.length} values for [${shape.join(', ')}]`)
     if (shape.length > 4) throw new RangeError(`Expected at most four dimensions but received [${shape.join(', ')}].`)
     const [a = 1, b = 1, c = 1, d = 1] = shape
