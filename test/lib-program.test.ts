@@ -1,5 +1,9 @@
-/** Everything that lib exports or the addon offers has a caller in lib, or is public. Callers in tests do not count. */
-import { relative, resolve } from 'node:path'
+/**
+ * What the type checker knows of lib as a whole: everything that lib exports or the addon offers has a caller in lib, or is
+ * public (callers in tests do not count), and docs/errors.md lists exactly the codes that the library can throw.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
 import ts from 'typescript'
 import { beforeAll, expect, test } from 'vitest'
 
@@ -20,6 +24,12 @@ let checker: ts.TypeChecker
 let files: readonly ts.SourceFile[]
 /** Declarations that an expression or a type in lib refers to. */
 const used = new Set<ts.Symbol>()
+/**
+ * Texts that are passed to a parameter called `code` anywhere in lib, of a constructor or a function. Values passed on under
+ * that name (`error.code`, `code`) are found at their origin; any other expression is listed in `unknownCodes`.
+ */
+const codes = new Set<string>()
+const unknownCodes: string[] = []
 
 const original = (symbol: ts.Symbol): ts.Symbol =>
   symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
@@ -42,6 +52,29 @@ function reference(name: ts.Identifier): ts.Symbol | undefined {
   return isDeclared ? undefined : checker.getSymbolAtLocation(name)
 }
 
+function addCodes(call: ts.CallExpression | ts.NewExpression): void {
+  const declaration = checker.getResolvedSignature(call)?.declaration
+  if (!declaration?.getSourceFile().fileName.startsWith(lib)) return
+  const at = declaration.parameters.findIndex(({ name }) => name.getText() === 'code')
+  const given = at < 0 ? undefined : call.arguments?.[at]
+  if (!given || /(^|\.)code$/.test(given.getText())) return
+  const type = checker.getTypeAtLocation(given)
+  for (const part of type.isUnion() ? type.types : [type]) {
+    if (part.isStringLiteral()) codes.add(part.value)
+    else unknownCodes.push(`${given.getSourceFile().fileName}: ${given.getText()}`)
+  }
+}
+
+/** Codes of the native core, named by its one exception and the bindings. */
+function codesOfCore(): string[] {
+  const folder = join(root, 'native')
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => /\.(cpp|h|cu)$/.test(name))
+  const named = /\b(?:Error\(\s*|toJavaScript\([^,;"]+,[^,;"]*)"([a-z-]+)"(?: : "([a-z-]+)")?/g
+  return names.flatMap((name) =>
+    [...readFileSync(join(folder, name), 'utf8').matchAll(named)].flatMap(([, one, other]) => [one!, other ?? one!]),
+  )
+}
+
 beforeAll(() => {
   const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => {} }
   const { fileNames, options } = ts.getParsedCommandLineOfConfigFile(resolve(root, 'tsconfig.build.json'), {}, host)!
@@ -53,6 +86,7 @@ beforeAll(() => {
       const symbol = reference(node)
       if (symbol) used.add(original(symbol))
     }
+    if (ts.isCallExpression(node) || ts.isNewExpression(node)) addCodes(node)
     ts.forEachChild(node, visit)
   }
   for (const file of files) visit(file)
@@ -77,4 +111,14 @@ test('every operation and function of the addon is called in lib', () => {
   expect(offered.length).toBeGreaterThan(60)
   const uncalled = offered.filter((symbol) => !used.has(symbol)).map(({ name }) => name)
   expect(uncalled.sort()).toEqual(Object.keys(calledElsewhere).sort())
+})
+
+test('the index of errors is complete', () => {
+  expect(unknownCodes).toEqual([])
+  const thrown = [...new Set([...codes, ...codesOfCore()])].sort()
+  expect(thrown.length).toBeGreaterThan(100)
+  const page = readFileSync(join(root, 'docs', 'errors.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| ((?:`[a-z0-9-]+`(?:, )?)+) \|/gm)]
+  const indexed = rows.flatMap(([, cell]) => cell!.replaceAll('`', '').split(', ')).sort()
+  expect(indexed).toEqual(thrown)
 })
