@@ -20,10 +20,10 @@ export const drawnIfEmulated: typeof drawn = (name, cases, count) =>
 
 /**
  * Draws `count` of the next `of` tests that differ in more than a case: each call gives `describe` and `test` for one of them, which
- * skip where it is not drawn.
+ * skip where something is missing or it is not drawn.
  */
-export function drawnTests(name: string, of: number, count: number): () => ReturnType<typeof needing> {
+export function drawnTests(name: string, of: number, count: number): typeof needing {
   const places = new Set(drawn(name, [...Array(of).keys()], count))
   let place = 0
-  return () => needing(places.has(place++) ? null : lacksLong)
+  return (...lacks) => needing(...lacks, places.has(place++) ? null : lacksLong)
 }

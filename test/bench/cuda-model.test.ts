@@ -1,10 +1,13 @@
-/** The predictions of bench/cuda-model.mjs, from traces of the emulator. */
+/**
+ * The predictions of bench/cuda-model.mjs, from a dozen traces of the emulator, in `npm run test:long`. launches.test.ts reads a
+ * shorter trace.
+ */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { lacksEmulated, needing } from '../needs.js'
+import { lacksEmulated, lacksLong, needing } from '../needs.js'
 
 const root = join(import.meta.dirname, '..', '..')
 const temporary = useTemporaryFolder()
@@ -15,7 +18,7 @@ interface Predicted {
   quantised: { format: string; method: string; weightBytes: number; peakBytes: number; launches: { bytes: number }[] }[]
 }
 
-needing(lacksEmulated).test(
+needing(lacksEmulated, lacksLong).test(
   'predicts what adapters add to a block, within its goals, and that 8 GB cards train a model of 7B',
   { timeout: 300_000 },
   () => {

@@ -63,7 +63,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: '700@2300' }), /an illegal memory access/)
   })
 
-  test.each(drawn('lost calls', moments(3, 2300, 4), 3))(
+  test.each(drawn('lost calls', moments(3, 2300, 4), 2))(
     'is lost at its call %i ends, and says that an earlier operation is the cause',
     (call) => {
       expectFailure(
@@ -83,7 +83,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     expect(stderr).not.toMatch(/earlier operation/)
   })
 
-  test.each(drawn('allocations that fail', moments(5, 12, 1), 2))(
+  test.each(drawn('allocations that fail', moments(5, 12, 1), 1))(
     'has no memory left at allocation %i says so, or manages with less',
     (call) => {
       const run = trainedWith({ MORA_SIMT_ALLOCATION_FAULT: String(call) })
@@ -98,7 +98,7 @@ needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
     ['14@40', /cublasGemm(StridedBatched)?Ex: an internal operation failed/],
     ['15@90', /cublasGemm(StridedBatched)?Ex: the combination of types is not supported/],
   ]
-  test.each(drawn('answers of cuBLAS', answers, 2))('has a cuBLAS that answers %s says so', (fault, sentence) => {
+  test.each(drawn('answers of cuBLAS', answers, 1))('has a cuBLAS that answers %s says so', (fault, sentence) => {
     expectFailure(trainedWith({ MORA_SIMT_CUBLAS_FAULT: fault }), sentence)
   })
 

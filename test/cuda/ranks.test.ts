@@ -33,7 +33,7 @@ const seen = () =>
 needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', existsSync(standIn))).describe(
   'ranks with a GPU each',
   () => {
-    const next = drawnTests('ranks with a GPU each', 11, 6)
+    const next = drawnTests('ranks with a GPU each', 11, 4)
     const orders: [number, string][] = [
       [2, '1'],
       [2, '7'],
@@ -171,7 +171,7 @@ needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', ex
       ],
       ['gaveUp', 'Rank 1 failed: no more rows.'],
     ]
-    next().test.each(drawn('endings of a rank', endings, 2))(
+    next().test.each(drawn('endings of a rank', endings, 1))(
       'the other rank learns of one that is %s, and its GPU stops waiting',
       async (what, message) => {
         const { code } = await run(2, [job, folder(), what])

@@ -1,6 +1,7 @@
 /** A disk that is full, broken or read-only from some moment on: a sentence, and nothing that was there before is lost. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
+import { drawn } from '../drawn.js'
 import { needing } from '../needs.js'
 import { contentOf, mergeInto, resultOf, trainInto } from './command.js'
 import { FailingDisk, type Fault, lacksDisk } from './disk.js'
@@ -25,7 +26,8 @@ needing(lacksDisk).describe('on a disk that fails', { timeout: 1_800_000 }, () =
   })
   afterAll(() => disk[Symbol.dispose]())
 
-  it.each(Object.entries(reasons) as [Exclude<Fault['kind'], 'kill'>, RegExp][])(
+  const kinds = Object.entries(reasons) as [Exclude<Fault['kind'], 'kill'>, RegExp][]
+  it.each(drawn('faults of a disk', kinds, 2))(
     'by %s, a run ends with a sentence that names the place, and goes on once the disk is well',
     async (kind, reason) => {
       const output = disk.at(`run ${kind}`)
@@ -44,23 +46,26 @@ needing(lacksDisk).describe('on a disk that fails', { timeout: 1_800_000 }, () =
     },
   )
 
-  it.each(['merged', 'merged.gguf'])('%s has its old content or its new one', async (name) => {
-    const adapter = disk.at('whole')
-    const [before, output] = [disk.at(`before ${name}`), disk.at(name)]
-    const first = await disk.run(mergeInto(before, adapter, '--dtype', 'bfloat16'))
-    expect(first.code, first.stderr).toBe(0)
-    const asBefore = () => disk.run(mergeInto(output, adapter, '--dtype', 'bfloat16', '--overwrite'))
-    await asBefore()
-    const random = randomStream(1, 'failing disk', name)
-    for (const kind of ['ENOSPC', 'EIO'] as const) {
-      const at = 1 + random.integer(first.changes)
-      const { code, stderr } = await disk.run(mergeInto(output, adapter, '--overwrite'), { kind, at })
-      if (code === 0) await asBefore()
-      else {
-        expect(stderr).toContain(output)
-        expect(stderr).toMatch(reasons[kind])
-        expect(contentOf(output)).toEqual(contentOf(before))
+  it.each(drawn('merges on a failing disk', ['merged', 'merged.gguf'], 1))(
+    '%s has its old content or its new one',
+    async (name) => {
+      const adapter = disk.at('whole')
+      const [before, output] = [disk.at(`before ${name}`), disk.at(name)]
+      const first = await disk.run(mergeInto(before, adapter, '--dtype', 'bfloat16'))
+      expect(first.code, first.stderr).toBe(0)
+      const asBefore = () => disk.run(mergeInto(output, adapter, '--dtype', 'bfloat16', '--overwrite'))
+      await asBefore()
+      const random = randomStream(1, 'failing disk', name)
+      for (const kind of ['ENOSPC', 'EIO'] as const) {
+        const at = 1 + random.integer(first.changes)
+        const { code, stderr } = await disk.run(mergeInto(output, adapter, '--overwrite'), { kind, at })
+        if (code === 0) await asBefore()
+        else {
+          expect(stderr).toContain(output)
+          expect(stderr).toMatch(reasons[kind])
+          expect(contentOf(output)).toEqual(contentOf(before))
+        }
       }
-    }
-  })
+    },
+  )
 })

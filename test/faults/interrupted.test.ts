@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { drawn } from '../drawn.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, needing } from '../needs.js'
 import { resultOf, start, trainInto } from './command.js'
@@ -38,7 +39,7 @@ needing(lacksBuild).describe('a run that is stopped', { timeout: 300_000 }, () =
   })
   afterAll(() => rmSync(whole, { recursive: true }))
 
-  it.each(['SIGINT', 'SIGTERM'] as const)(
+  it.each(drawn('signals', ['SIGINT', 'SIGTERM'] as const, 1))(
     'by %s ends with 130 and its state saved, and goes on later',
     async (signal) => {
       const output = join(at(), 'stopped')
@@ -59,23 +60,27 @@ needing(lacksBuild).describe('a run that is stopped', { timeout: 300_000 }, () =
     },
   )
 
-  it.each([
+  const templates: [string, string][] = [
     ['that is slow', '{% for i in range(99999) %}{% for j in range(20) %}{% endfor %}{% endfor %}'],
     ['inside an operation of JavaScript', "{% set p = 'a' * 400000 %}{{ (p ~ 'b' ~ p) in p * 8 }}"],
-  ])('amid a template %s ends with 130 and nothing written', async (_, source) => {
-    const [template, rows] = [join(at(), 'slow.jinja'), join(at(), 'rows.jsonl')]
-    writeFileSync(template, `${source}{% for m in messages %}${'<|im_start|>{{ m.content }}<|im_end|>'}{% endfor %}`)
-    writeFileSync(rows, `${JSON.stringify({ prompt: 'a', completion: 'b' })}\n`.repeat(500))
-    const output = join(at(), 'out')
-    const argv = ['train', '--model', demo, '--data', rows, '--template', template, '--output', output, '--json']
-    const run = start(argv)
-    await renderingOf(run.pid)
-    run.kill('SIGTERM')
-    const { code, stdout, stderr } = await run.ended
-    expect(code, stderr).toBe(130)
-    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'stopped' } })
-    expect(existsSync(output)).toBe(false)
-  })
+  ]
+  it.each(drawn('templates that are rendered', templates, 1))(
+    'amid a template %s ends with 130 and nothing written',
+    async (_, source) => {
+      const [template, rows] = [join(at(), 'slow.jinja'), join(at(), 'rows.jsonl')]
+      writeFileSync(template, `${source}{% for m in messages %}${'<|im_start|>{{ m.content }}<|im_end|>'}{% endfor %}`)
+      writeFileSync(rows, `${JSON.stringify({ prompt: 'a', completion: 'b' })}\n`.repeat(500))
+      const output = join(at(), 'out')
+      const argv = ['train', '--model', demo, '--data', rows, '--template', template, '--output', output, '--json']
+      const run = start(argv)
+      await renderingOf(run.pid)
+      run.kill('SIGTERM')
+      const { code, stdout, stderr } = await run.ended
+      expect(code, stderr).toBe(130)
+      expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'stopped' } })
+      expect(existsSync(output)).toBe(false)
+    },
+  )
 
   it('by a second signal ends at once', async () => {
     const run = start(long(join(at(), 'out')))

@@ -1,5 +1,5 @@
 /**
- * The power is cut at any change of a file, and what was not synced may be lost: 5 times, 200 times in `npm run test:long`.
+ * The power is cut at any change of a file, and what was not synced may be lost: 3 times, 200 times in `npm run test:long`.
  * MORA_TEST_SEED draws others.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -48,7 +48,7 @@ needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
     async (name, argv) => {
       const random = randomStream(seed, 'power cut', name)
       await expectSameEnd(disk, 'run', (output) => train(output, argv), {
-        deaths: isLong ? 8 : 4,
+        deaths: isLong ? 8 : 2,
         run: (argv, { changes }) => disk.runUntilCut(argv, { at: 1 + random.integer(changes) }, random),
         see: believing(),
       })

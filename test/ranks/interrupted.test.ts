@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { drawnTests } from '../drawn.js'
 import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { needing } from '../needs.js'
 import { collected, type Launcher, lacksLauncher, launchers, openMpiOf, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
@@ -40,8 +40,10 @@ async function interrupted(launcher: Launcher, signal: NodeJS.Signals, output: s
 }
 
 const some = (...signals: NodeJS.Signals[]) => (isLong ? signals : signals.slice(0, 1))
+/** Steps long enough to be interrupted take most of the time. */
+const next = drawnTests('jobs that get a signal', 5, 2)
 
-needing(lacksLauncher(openMpi)).describe('mpirun of Open MPI', () => {
+next(lacksLauncher(openMpi)).describe('mpirun of Open MPI', () => {
   test.each(some('SIGTERM', 'SIGINT'))('kills at %s, and the run resumes from its last step', async (signal) => {
     const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
     await interrupted(openMpi, signal, output)
@@ -65,7 +67,7 @@ describe.each([
   { launcher: openMpiOf(lines), given: some('SIGTERM', 'SIGINT') },
   { launcher: mpich, given: some('SIGTERM', 'SIGINT') },
 ])('$launcher.name', ({ launcher, given }) => {
-  needing(lacksLauncher(launcher)).test.each(given)('at %s all save once and end with 130', async (signal) => {
+  next(lacksLauncher(launcher)).test.each(given)('at %s all save once and end with 130', async (signal) => {
     const output = join(folder(), 'out')
     const { code, stderr } = await interrupted(launcher, signal, output)
     expect(code, stderr).toBe(130)
@@ -77,7 +79,7 @@ describe.each([
   })
 })
 
-needing(lacksLauncher(gloo)).describe('of ranks that nothing launched', () => {
+next(lacksLauncher(gloo)).describe('of ranks that nothing launched', () => {
   const cases = [1, 0].flatMap((rank) => some('SIGTERM', 'SIGINT').map((signal) => ({ rank, signal })))
   test.each(isLong ? cases : cases.slice(0, 1))('rank $rank at $signal stops all', async ({ rank, signal }) => {
     const output = join(folder(), 'out')

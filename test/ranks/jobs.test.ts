@@ -40,7 +40,7 @@ const ownHosts = { NODE_OPTIONS: `--import=${join(import.meta.dirname, 'own-host
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 
 /** Jobs that take most of the time. */
-const jobs = drawn('jobs that train', ['as one', 'however held', 'quantised', 'in thirds'] as const, 2)
+const jobs = drawn('jobs that train', ['as one', 'however held', 'quantised', 'in thirds'] as const, 1)
 
 describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher, turn })))(
   '$name',

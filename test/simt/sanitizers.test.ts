@@ -1,27 +1,24 @@
 /**
  * The tests of CUDA kernels (test/native/cuda) on the emulator, compiled with sanitizers: AddressSanitizer and
  * UndefinedBehaviorSanitizer see what is out of bounds or undefined, ThreadSanitizer races between threads and blocks.
- * All of them take long, and ThreadSanitizer up to 8 GB of memory; `npm test` draws one, with the kernels that it launches, for
- * AddressSanitizer.
+ * Compiling alone takes minutes, and ThreadSanitizer up to 8 GB of memory: `npm run test:long` runs them. `npm test` shows that
+ * each sanitizer sees faults (faults.test.ts), and runs the same kernels without them (test/operations).
  */
 import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, expect, it } from 'vitest'
-import { drawn } from '../drawn.js'
-import { lacksEmulated, needing } from '../needs.js'
+import { lacksEmulated, lacksLong, needing } from '../needs.js'
 import { lacksFibers, run } from './programs.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const minutes = 60_000
 
-const all = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
+const programs = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
   .map((file) => basename(file))
   .filter((name) => /^cuda_.*\.cpp$/.test(name))
   .map((name) => basename(name, '.cpp'))
   .sort()
-const programs = drawn('programs with sanitizers', all, 1)
-const isLong = Boolean(process.env.MORA_TEST_LONG)
 
 async function build(folder: string, targets: readonly string[]): Promise<void> {
   const built = await run('cmake', ['--build', folder, '--parallel', '2', '--target', ...targets])
@@ -31,28 +28,32 @@ async function build(folder: string, targets: readonly string[]): Promise<void> 
 // What the backend makes once lives as long as the process, and is no leak.
 const environment = { ASAN_OPTIONS: 'detect_leaks=0' }
 
-const sanitizers = isLong ? ['address', 'thread'] : ['address']
-needing(lacksFibers).describe.each(sanitizers)('CUDA kernels with the %s sanitizer', (sanitizer) => {
-  const folder = join(root, 'build', 'sanitized', sanitizer)
+needing(lacksFibers, lacksLong).describe.each(['address', 'thread'])(
+  'CUDA kernels with the %s sanitizer',
+  (sanitizer) => {
+    const folder = join(root, 'build', 'sanitized', sanitizer)
 
-  beforeAll(async () => {
-    const names = sanitizer === 'address' ? 'address,undefined' : sanitizer
-    const options = ['-DMORA_CUDA=OFF', '-DMORA_EMULATED=ON', `-DMORA_SANITIZE=${names}`]
-    const configured = await run('cmake', ['-S', root, '-B', folder, ...options])
-    expect(configured.succeeds, configured.text).toBe(true)
-    await build(folder, programs)
-  }, 25 * minutes)
+    beforeAll(async () => {
+      const names = sanitizer === 'address' ? 'address,undefined' : sanitizer
+      const options = ['-DMORA_CUDA=OFF', '-DMORA_EMULATED=ON', `-DMORA_SANITIZE=${names}`]
+      const configured = await run('cmake', ['-S', root, '-B', folder, ...options])
+      expect(configured.succeeds, configured.text).toBe(true)
+      await build(folder, programs)
+    }, 25 * minutes)
 
-  it.each(programs)('%s finds nothing', { timeout: 10 * minutes }, async (program) => {
-    const { succeeds, text } = await run(join(folder, program), [], environment)
-    expect(succeeds, text).toBe(true)
-  })
+    it.each(programs)('%s finds nothing', { timeout: 10 * minutes }, async (program) => {
+      const { succeeds, text } = await run(join(folder, program), [], environment)
+      expect(succeeds, text).toBe(true)
+    })
 
-  if (isLong) it('every kernel can be timed', { timeout: 25 * minutes }, () => expectTimes(folder))
-})
+    it('every kernel can be timed', { timeout: 25 * minutes }, () => expectTimes(folder))
+  },
+)
 
 const release = join(root, 'build', 'cmake', 'Release')
-needing(lacksEmulated).test('every kernel can be timed', { timeout: 10 * minutes }, () => expectTimes(release))
+needing(lacksEmulated, lacksLong).test('every kernel can be timed', { timeout: 10 * minutes }, () =>
+  expectTimes(release),
+)
 
 /** Runs the benchmark of kernels. Checks operands and arithmetic, not times, which mean nothing here. */
 async function expectTimes(folder: string): Promise<void> {
