@@ -2,6 +2,7 @@ import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import type { LimitedRow } from '../data/long-rows.js'
 import { packBatch } from '../data/packing.js'
+import { pathsOf } from '../data/sources/source.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { sharedName } from '../io/shared-name.js'
@@ -13,6 +14,7 @@ import {
   type ImatrixInput,
   ImatrixSchema,
   parseOptions,
+  requireFreeOutput,
   requireOptions,
 } from '../options/index.js'
 import { cast, square } from '../tensor/operations/arithmetic.js'
@@ -62,7 +64,8 @@ const importanceMatrixArguments = {
  * await model.save('small.gguf', { dtype: 'q8_0', imatrix: 'imatrix.gguf' })
  * ```
  *
- * @throws UsageError of options that are wrong or do not fit the model, InputError of malformed rows, RunError `non-finite`
+ * @throws UsageError `output-exists` for a file that exists, unless `overwrite` is given, and of options that are wrong or do not fit
+ * the model, InputError of malformed rows, RunError `non-finite`
  * @throws the reason of a `signal` that is aborted, between rows and forward passes
  */
 export async function importanceMatrix(model: Model, input: ImportanceOptions): Promise<ImportanceResult> {
@@ -71,6 +74,8 @@ export async function importanceMatrix(model: Model, input: ImportanceOptions): 
   signal?.throwIfAborted()
   const options = parseOptions(ImatrixSchema, given, { source: 'api' })
   requireOptions(ImatrixSchema, options, 'api')
+  const inputs = [model.source?.path, ...pathsOf(options.data)]
+  requireFreeOutput('file', options.output, { inputs, overwrite: options.overwrite }, 'api')
   const hub = { offline: options.offline, onDownload, onWarning, signal }
   const reading = parseOptions(EvalSchema, { task: 'perplexity', data: given.data }, { source: 'api' })
   const settings = await openTask(model, { ...reading, ...options } as EvalOptions, hub)

@@ -117,6 +117,14 @@ describe('the matrix of a model', () => {
     expect(model.linears().every(({ observer }) => observer === null)).toBe(true)
   })
 
+  test('replaces a file only where overwrite says so, and never one that it reads', async () => {
+    writeFileSync(at('kept.gguf'), 'kept')
+    await expect(matrix('kept.gguf')).rejects.toMatchObject({ code: 'output-exists' })
+    await expect(matrix('rows.jsonl', { overwrite: true })).rejects.toMatchObject({ code: 'unfit-options' })
+    expect(readFileSync(at('kept.gguf'), 'utf8')).toBe('kept')
+    expect(await matrix('kept.gguf', { overwrite: true })).toMatchObject({ output: at('kept.gguf') })
+  })
+
   test('includes the active adapters, and hardly depends on how rows are batched', async () => {
     await matrix('alone.gguf', { batchSize: 1 })
     const [together, alone] = [await readImportance(at('imatrix.gguf')), await readImportance(at('alone.gguf'))]

@@ -1,3 +1,4 @@
+import { pathsOf } from '../../data/sources/source.js'
 import { forLibrary, ImatrixSchema, loadOptions, requireFreeOutput } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { requireInputs } from '../paths.js'
@@ -15,8 +16,8 @@ export const imatrixCommand = defineCommand({
   ],
   check(options) {
     requireInputs(ImatrixSchema, options)
-    const { model, output, overwrite } = options
-    requireFreeOutput('file', output, { inputs: [model], overwrite }, 'flags')
+    const { model, data, output, overwrite } = options
+    requireFreeOutput('file', output, { inputs: [model, ...pathsOf(data)], overwrite }, 'flags')
   },
   async run(options, { terminal, note: onWarning }) {
     const [{ loadModelFor }, { importanceMatrix }] = await Promise.all([
