@@ -41,7 +41,9 @@ const entriesOf =
         const found = value ?? absent
         if (fits(found)) return { [option]: fromFile(found as Value, place) } as Record<Name, Value>
         const shown = value === undefined ? 'none' : JSON.stringify(value)
-        throw new InputError('malformed-file', `${source}: expected ${expects} for ${key} but found ${shown}.`)
+        // PEFT computes with any number.
+        const wayOut = isNumber(value) ? `: ${MERGE_WITH_PEFT}` : ''
+        throw new InputError('malformed-file', `${source}: expected ${expects} for ${key} but found ${shown}${wayOut}.`)
       },
       write: ({ [option]: value }) => (leftOut && value === absent ? undefined : toFile(value)),
     }

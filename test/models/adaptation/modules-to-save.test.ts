@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { writeSafetensors } from '../../../lib/io/safetensors.js'
-import { loadModel, type Model, mergeModel } from '../../../lib/models/index.js'
+import { initModel, loadModel, type Model, mergeModel } from '../../../lib/models/index.js'
 import { drawn } from '../../drawn.js'
 import { entriesOf, largestDifference, largestOf, readTensors } from '../../golden/files.js'
 import {
@@ -277,6 +277,30 @@ describe('tied embeddings (T17)', () => {
         'unfit-adapter',
         /holds .*lm_head.*weight, which differs from .*embed_tokens.weight, to which it is tied: merge/,
       ),
+    )
+  })
+
+  test('of GPT-2 are refused if its embeddings alone were trained: PEFT leaves its head as it was, also when told to tie it', async () => {
+    const config = {
+      model_type: 'gpt2',
+      n_embd: 32,
+      n_head: 2,
+      n_layer: 1,
+      n_positions: 32,
+      vocab_size: 64,
+      bos_token_id: 0,
+    }
+    writeFileSync(at('config.json'), JSON.stringify({ ...config, eos_token_id: 0 }))
+    using model = await initModel(at('config.json'), { seed: 1, device })
+    await model.addAdapter('x', lora({ rank: 2, modulesToSave: ['wte'] }))
+    await model.saveAdapter('x', at('x'))
+    const tensors = savedTensors(at('x'))
+    tensors.delete('base_model.model.lm_head.weight')
+    await writeSafetensors(join(at('x'), 'adapter_model.safetensors'), entriesOf(tensors))
+    const written = { ...configOf(at('x')), modules_to_save: ['wte'], ensure_weight_tying: true }
+    writeFileSync(join(at('x'), 'adapter_config.json'), JSON.stringify(written))
+    await expect(model.loadAdapter(at('x'), 'y')).rejects.toThrow(
+      code('unfit-adapter', /trained transformer.wte.weight apart from lm_head.weight, but they are tied in it: merge/),
     )
   })
 

@@ -204,6 +204,8 @@ test.each<[Json, string, RegExp]>([
   [{ rank_pattern: { q_proj: '4' } }, 'malformed-file', /positive numbers by regular expressions for rank_pattern/],
   [{ rank_pattern: [4] }, 'malformed-file', /rank_pattern/],
   [{ alpha_pattern: { q_proj: -1 } }, 'malformed-file', /alpha_pattern/],
+  [{ lora_alpha: -16 }, 'malformed-file', /a positive number for lora_alpha but found -16: merge it with PEFT/],
+  [{ lora_alpha: '16' }, 'malformed-file', /a positive number for lora_alpha but found "16"\.$/],
   [
     { bias: 'all' },
     'unsupported-option',
