@@ -16,7 +16,7 @@ export interface ContinuationRequest extends EngineRequest {
 
 /** Result of `generate`. */
 export interface GenerateResult {
-  /** The generated text, without control tokens. */
+  /** The generated text, without control tokens; empty if the model has no tokenizer. */
   text: string
   /** All generated tokens, including a stop token. */
   ids: number[]

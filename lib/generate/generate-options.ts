@@ -85,11 +85,11 @@ type WritingSettings = Pick<
 /** Returns how tokens are chosen, and where the text ends. */
 export async function limitsOf(
   options: WritingSettings,
-  tokenizer: Tokenizer,
+  tokenizer: Tokenizer | null,
 ): Promise<Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'edits' | 'topLogprobs' | 'stopStrings'>> {
   const { maxNewTokens, temperature, topK, topP, minP, typicalP, logprobs, topLogprobs } = options
   const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, noRepeatNgram, minNewTokens } = options
-  const badWords = await badWordTokens(tokenizer, options.badWords ?? [])
+  const badWords = tokenizer ? await badWordTokens(tokenizer, options.badWords ?? []) : []
   const edits = { repetitionPenalty, presencePenalty, frequencyPenalty, noRepeatNgram, minNewTokens, badWords }
   const changes = { ...edits, ...(logitBias && { logitBias }) }
   return {

@@ -27,7 +27,7 @@ import { openWriter } from './writer.js'
  */
 export async function generate(
   model: LanguageModel,
-  call: GenerateOptions & ({ prompts: readonly string[] } | { n: number }),
+  call: GenerateOptions & Required<Pick<GenerateOptions, 'prompts'> | Pick<GenerateOptions, 'n'>>,
 ): Promise<GenerateResult[]>
 export async function generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>
 export async function generate(

@@ -37,13 +37,14 @@ export async function promptTokens(
   request: Prompt,
   signal?: AbortSignal,
 ): Promise<number[]> {
-  const tokenizer = requireTokenizer(model)
   const { prompt, messages } = request
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
   const ids =
-    typeof prompt === 'object' ? [...prompt] : await encodePrompt(tokenizer, template, { ...request, prompt }, signal)
+    typeof prompt === 'object'
+      ? [...prompt]
+      : await encodePrompt(requireTokenizer(model), template, { ...request, prompt }, signal)
   if (ids.length === 0) {
     throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')
   }

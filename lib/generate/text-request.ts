@@ -3,7 +3,6 @@ import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { knownAnswerForm } from '../data/tool-calls/find-form.js'
 import { AnswerReader } from '../data/tool-calls/reader.js'
 import type { EngineRequest, FinishReason, NewToken } from '../engine/index.js'
@@ -25,11 +24,18 @@ import type { LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 import { PromptScorer, type RankedPrompt } from './prompt-logprobs.js'
 import { stopTokens } from './stops.js'
+import type { TextTokenizer } from './text-stream.js'
 import type { SequenceWriter } from './writer.js'
+
+/** Options that need a tokenizer. */
+const OF_TEXTS = ['stop', 'badWords', 'schema', 'grammar', 'regex', 'choices'] as const
+
+/** Makes no text, for a model without a tokenizer. */
+const WITHOUT_TEXT: TextTokenizer = { decode: async () => '' }
 
 /** What a call asks an engine for. */
 export interface TextRequest extends ContinuationRequest {
-  readonly tokenizer: Tokenizer
+  readonly tokenizer: TextTokenizer
   /** Number of likeliest tokens to list with the probability of each token of the prompt; undefined: no probabilities. */
   readonly promptTop: number | undefined
   readonly constraint: Constraint | undefined
@@ -45,14 +51,17 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
   const { options, extras } = splitCall(given)
   const { system, templateOptions, seed } = options
   const { prompt, messages, onWarning } = extras
-  const tokenizer = requireTokenizer(model)
+  // Ids are continued without a tokenizer, where nothing speaks of texts.
+  const isOfIds = Array.isArray(prompt) && OF_TEXTS.every((name) => [options[name] ?? []].flat().length === 0)
+  const tokenizer = isOfIds ? model.tokenizer : requireTokenizer(model)
+  if (!tokenizer) onWarning?.('The model has no tokenizer, so texts are empty: read the ids of the result.')
   const template = Array.isArray(prompt) ? null : await promptTemplate(model, options, onWarning)
   const tools = await resolveTools(options.tools)
   const asked = { prompt, system, messages, tools, templateOptions }
   const ids = await promptTokens(model, template, asked, signal)
   const stopIds = await stopTokens(model, template)
   return {
-    tokenizer,
+    tokenizer: tokenizer ?? WITHOUT_TEXT,
     ids,
     ...(await limitsOf(options, tokenizer)),
     random: sample === 0 ? randomStream(seed, 'generate') : randomStream(seed, 'generate', sample),
@@ -62,7 +71,9 @@ export async function textRequest(model: LanguageModel, call: GenerateOptions, s
         ? await readerOf(template, { tools, templateOptions })
         : undefined,
     // The last that may fail, since whoever gets the request disposes it.
-    constraint: await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal),
+    constraint: tokenizer
+      ? await constraintOf(options, { tokenizer, ...model.config, eosIds: [...stopIds] }, signal)
+      : undefined,
     promptTop: options.promptLogprobs ? options.topLogprobs : undefined,
     signal,
   }

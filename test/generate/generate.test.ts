@@ -146,6 +146,21 @@ describe('generate', () => {
     await expect(generate(model, { prompt: 'Hi', temperature: -1 })).rejects.toThrow(/temperature/)
     const mute = Object.assign(new ScriptedModel(tokenizer, []), { tokenizer: null })
     await expect(generate(mute, { prompt: 'Hi' })).rejects.toThrow(/has no tokenizer/)
+    for (const option of [{ stop: 'x' }, { badWords: ['x'] }, { choices: ['x', 'y'] }])
+      await expect(generate(mute, { prompt: [5, 6], ...option })).rejects.toThrow(/has no tokenizer/)
+  })
+
+  it('continues ids without a tokenizer, and says that there is no text', async () => {
+    const model = new ScriptedModel(tokenizer, [{ prompt: [5, 6], reply: [7, 8] }])
+    const mute = Object.assign(model, { tokenizer: null })
+    const said: string[] = []
+    const { text, ids } = await generate(mute, {
+      prompt: [5, 6],
+      maxNewTokens: 2,
+      onWarning: (message) => said.push(message),
+    })
+    expect({ text, ids }).toEqual({ text: '', ids: [7, 8] })
+    expect(said).toEqual([expect.stringMatching(/no tokenizer, so texts are empty/)])
   })
 
   it('a chat remembers, and reads only what is new', async () => {

@@ -35,6 +35,8 @@ export async function completions(request: Request, serving: Serving): Promise<R
   if (body.stream && echo && logprobs !== undefined) {
     throw wrongField('stream', 'Log-probabilities of a prompt are not streamed; leave out stream or echo.')
   }
+  // An answer has nothing but texts.
+  requireTokenizer(model)
   const prompts = promptsOf(body.prompt, 'prompt', model)
   for (const prompt of prompts) requireRoomFor([prompt], 'prompt', model)
   const shared = {
