@@ -1,12 +1,12 @@
 /** Reports what this machine can do for training, and what is missing. Works without the native addon too. */
 
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
 import { check, optionsSchema, wholeFrom } from './common/arguments.js'
 import { packageVersion } from './common/package-info.js'
 import { type DeviceFacts, type Native, native } from './native/addon.js'
 import { loadBinary, NativeError } from './native/binary.js'
+import { cpuFlags } from './native/processor.js'
 import { type FoundLauncher, findLaunchers, findRanksLibraries, type RanksLibrary } from './ranks/installed.js'
 
 /** The report of `doctor`, and the document of `mora doctor --json`. */
@@ -224,14 +224,4 @@ function cpuFacts(): DoctorReport['cpu'] {
     cores: cpus().length,
     memory: totalmem(),
   }
-}
-
-function cpuFlags(): string[] {
-  let text: string
-  try {
-    text = readFileSync('/proc/cpuinfo', 'utf8')
-  } catch {
-    return [] // not Linux: the addon reports the device's instruction sets
-  }
-  return /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1]?.trim().split(/\s+/) ?? []
 }

@@ -15,13 +15,16 @@
  *                                  success, so that npm install does not fail
  *   --required                     with --if-needed: where it cannot be built, failure; and nothing but the result counts
  *
+ * Kernels are compiled for this machine's processor alone, with MORA_BUILD_PROCESSORS=all for all, as --older does. The CUDA
+ * backend is built where a GPU is, or as MORA_BUILD_CUDA says: ON, OFF, or AUTO, where nvcc is found.
+ *
  * MORA_WARNINGS=error makes warnings of the compilers errors when the build is configured: for this project's CI, since
  * compilers to come will warn of more.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, cpus } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -49,16 +52,23 @@ const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulate
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
 
+/** The processor that an addon is compiled for, beside the addon; without this file, all. lib/native/processor.ts reads it. */
+const processorFile = join(folder, configuration, 'processor.json')
+const processor =
+  sysroot || options.coverage || process.env.MORA_BUILD_PROCESSORS === 'all' ? undefined : thisProcessor()
+
 if (options['if-needed'] && (isUpToDate() || (!options.required && (await isElsewhere())))) process.exit(0)
 if (sysroot && !unpackSysroot()) giveUp('what it is linked with could not be had (see above)')
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
-if (!isConfigured() || options.emulated || process.env.MORA_BUILD_CUDA) {
-  // A failed configuration leaves a cache behind that must not be reused.
-  if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
-  if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
-}
+// A failed configuration leaves a cache behind that must not be reused.
+if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
+if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
 if (!runCMake('build')) giveUp('it could not be compiled (see above)')
+if (!options.emulated) {
+  if (processor) writeFileSync(processorFile, JSON.stringify(processor))
+  else rmSync(processorFile, { force: true })
+}
 const now = new Date()
 utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
@@ -74,8 +84,17 @@ function placeOf({ debug, sanitize, coverage, older, arm64, into }) {
   return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
 }
 
+/** Returns the name and the flags of this processor; undefined if the system does not tell them. */
+function thisProcessor() {
+  if (!existsSync('/proc/cpuinfo')) return undefined
+  const flags = /^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]
+  return flags && { name: cpus()[0].model.trim(), flags: flags.split(' ') }
+}
+
 function isUpToDate() {
   if (!existsSync(binary)) return false
+  const builtFor = existsSync(processorFile) ? readFileSync(processorFile, 'utf8') : undefined
+  if (builtFor !== (processor && JSON.stringify(processor))) return false
   const built = statSync(binary).mtimeMs
   const more = options.emulated ? [join('test', 'simt')] : sysroot ? [join('scripts', 'sysroot')] : []
   const folders = ['native', 'cmake', ...more]
@@ -136,12 +155,11 @@ function runCMake(step) {
     MORA_SANITIZE: options.sanitize ?? '',
     MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
-    ...(sysroot && {
-      CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'sysroot', `${sysroot}.cmake`),
-      MORA_CUDA: 'OFF', // npm run build:cuda
-    }),
+    ...(sysroot && { CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'sysroot', `${sysroot}.cmake`) }),
+    // With a sysroot, npm run build:cuda builds it.
+    MORA_CUDA: process.env.MORA_BUILD_CUDA || (hasGpu() && !sysroot ? 'AUTO' : 'OFF'),
     ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
-    ...(process.env.MORA_BUILD_CUDA && { MORA_CUDA: process.env.MORA_BUILD_CUDA }),
+    MORA_PROCESSOR: processor?.name ?? '',
   }
   const child = spawnSync(
     process.execPath,
@@ -158,6 +176,11 @@ function runCMake(step) {
     { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, CMAKE_BUILD_PARALLEL_LEVEL: String(jobs) } },
   )
   return child.status === 0
+}
+
+/** Whether NVIDIA's driver is loaded, or that of Windows under WSL. */
+function hasGpu() {
+  return ['/dev/nvidiactl', '/dev/nvhost-gpu', '/dev/dxg'].some((device) => existsSync(device))
 }
 
 function giveUp(reason) {

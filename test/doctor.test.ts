@@ -7,6 +7,7 @@ import { type DoctorReport, doctor } from '../lib/doctor.js'
 import type { Absence, Native } from '../lib/native/addon.js'
 import { binaryCandidates, loadBinary, NativeError } from '../lib/native/binary.js'
 import { requireLoads } from '../lib/native/prebuilt.js'
+import { requireProcessor } from '../lib/native/processor.js'
 import { findRanksLibraries, fromVersionText } from '../lib/ranks/installed.js'
 import { lack, needing } from './needs.js'
 import { hasGloo, launchers } from './ranks/launchers.js'
@@ -61,7 +62,7 @@ describe('the doctor', () => {
       encoding: 'utf8',
     })
     const built = builtWithoutCuda()
-      ? /^the CUDA backend was not built .*: node-mora was built with MORA_CUDA=OFF; run "MORA_BUILD_CUDA=AUTO npm run build:native"/
+      ? /^the CUDA backend was not built .*: no GPU was here when node-mora was built, or MORA_BUILD_CUDA was OFF; run "MORA_BUILD_CUDA=AUTO npm run build:native"/
       : /nvcc was not found when node-mora was built; install the CUDA toolkit 12|is not there although it was built/
     expect(stdout).toMatch(built)
     expect(stdout).toContain(join(folder, 'mora_cuda.so'))
@@ -128,6 +129,30 @@ describe('the doctor', () => {
       problem: 'The native addon could not be loaded; tried /absent/mora.node (not there).',
       remedy: expect.stringMatching(/^cd .* && npm run build:native$/),
     })
+  })
+})
+
+describe('an addon that was compiled for one processor', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mora-binary-'))
+  const path = join(folder, 'mora.node')
+  const builtFor = (...flags: string[]) =>
+    writeFileSync(join(folder, 'processor.json'), JSON.stringify({ name: 'a CPU of next year', flags }))
+
+  it('is not loaded where an instruction is missing', () => {
+    builtFor('hypervisor', 'avx2', 'avx4096f', 'amx_tile')
+    expect(() => requireProcessor(path, () => ['avx2'])).toThrow(
+      'it was built for another processor, a CPU of next year, and this one lacks avx4096f, amx_tile',
+    )
+    builtFor('avx4096f')
+    writeFileSync(path, 'no library')
+    expect(() => loadBinary([path])).toThrow(/another processor.* npm run build:native$/)
+  })
+
+  it('is loaded where all of them are', () => {
+    builtFor('hypervisor', 'avx2')
+    requireProcessor(path, () => ['avx2', 'avx512f'])
+    rmSync(join(folder, 'processor.json'))
+    requireProcessor(path, () => [])
   })
 })
 

@@ -6,6 +6,7 @@ import { MoraError } from '../common/errors.js'
 import { packageFolder, packageVersion } from '../common/package-info.js'
 import { asMessage } from '../common/printable.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
+import { requireProcessor } from './processor.js'
 
 /** The command that builds the addon, for messages. */
 export const BUILD_COMMAND = 'npm run build:native'
@@ -70,6 +71,7 @@ export function loadBinary(candidates?: readonly string[]): object {
       const prebuilt = !isAbsolute(candidate)
       const path = prebuilt ? prebuiltFile(candidate) : candidate
       if (prebuilt) requireLoads(path)
+      requireProcessor(path)
       const binary = require(path) as Binary | null
       if (typeof binary?.openDevice !== 'function') throw new Error("it is not node-mora's addon")
       binary.setErrorClass?.(NativeError)

@@ -9,7 +9,14 @@ export function tryCompiler(name, c, cxx) {
     if (spawnSync(cxx, ['--version']).error)
       throw new Skipped(`there is no ${cxx} here (apt-get install ${cxx.replace('clang++', 'clang')})`)
     const into = join(folder, name)
-    const env = { ...process.env, CC: c, CXX: cxx, MORA_BUILD_CUDA: 'OFF', MORA_WARNINGS: 'error' }
+    const env = {
+      ...process.env,
+      CC: c,
+      CXX: cxx,
+      MORA_BUILD_CUDA: 'OFF',
+      MORA_BUILD_PROCESSORS: 'all',
+      MORA_WARNINGS: 'error',
+    }
     const built = await steps.run('build', ['node', join(root, 'scripts', 'build-native.mjs'), `--into=${into}`], {
       cwd: root,
       env,

@@ -48,7 +48,7 @@ Absence notBuilt(const std::filesystem::path& library) {
   const std::string cause = MORA_CUDA_ABSENT,
                     missing = "the CUDA backend was not built (" + library.string() + " is not there): ";
   if (cause == "off")
-    return {missing + "node-mora was built with MORA_CUDA=OFF",
+    return {missing + "no GPU was here when node-mora was built, or MORA_BUILD_CUDA was OFF",
             "run \"MORA_BUILD_CUDA=AUTO npm run build:native\" where the CUDA toolkit 12 or newer is"};
   if (cause == "sanitizer") return {missing + "builds with a sanitizer have none", build + " and unset MORA_BUILD"};
   if (cause == "no nvcc")

@@ -220,7 +220,12 @@ bool hasInt8Products() {
 
 std::string instructionSets() {
   const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;  // targets that the kernels were compiled for
-  return std::string("Highway ") + hwy::TargetName(targets & -targets) + ", oneDNN ISA " +
+#ifdef MORA_PROCESSOR
+  const std::string compiledFor = " for " MORA_PROCESSOR;
+#else
+  const std::string compiledFor = "";
+#endif
+  return std::string("Highway ") + hwy::TargetName(targets & -targets) + compiledFor + ", oneDNN ISA " +
          std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
 }
 
