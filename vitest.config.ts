@@ -16,6 +16,7 @@ const env = { HF_HUB_OFFLINE: '1' }
 // others do not.
 const counting = Boolean(process.env.MORA_COVERAGE)
 const setupFiles = [
+  join(root, 'test', 'equality.ts'),
   ...(counting ? [join(root, 'scripts', 'coverage', 'exit.mjs')] : []),
   ...(process.env.MORA_TEST_OUTCOMES ? [join(root, 'scripts', 'test', 'only-added.mjs')] : []),
 ]

@@ -17,6 +17,7 @@ import { parse, stringify } from 'yaml'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import { drawn } from '../drawn.js'
 import { lacksBuild, needing } from '../needs.js'
 import { mora, moraJson, moraOn } from './mora.js'
 import { CONFIG } from './tiny-config.js'
@@ -162,33 +163,46 @@ describe('mora train', () => {
     expect(losses('again')).toEqual(losses('recorded'))
   })
 
-  it.each(ADAPTER_METHODS)('trains %s, continues it, and runs again from what it recorded', async (method) => {
-    const start = ['train', '--model', model(), '--data', at('rows.jsonl'), '--dtype', 'float32', '--batch-size', '4']
-    const output = at(`method-${method}`)
-    const of = [...start, '--output', output, '--method', method, '--match-parameters-of', 'lora:2', '--max-steps', '4']
-    expect((await moraJson(...of, '--save-every', '2')).json).toMatchObject({ steps: 4 })
-    const lossesOf = (folder: string) => readFileSync(join(folder, 'metrics.jsonl'), 'utf8').match(/"loss":[^,]*/g)
-    const losses = lossesOf(output)
-    rmSync(join(output, 'checkpoints', 'step-000004'), { recursive: true })
-    expect((await moraJson(...of, '--resume')).json).toMatchObject({ steps: 4 })
-    expect(lossesOf(output)).toEqual(losses)
-    const again = await moraJson('train', '--config', join(output, 'run.yaml'), '--output', `${output}-again`)
-    expect(again.json).toMatchObject({ steps: 4 })
-    expect(lossesOf(`${output}-again`)).toEqual(losses)
-    expect((await moraJson('inspect', '--adapter', output)).json).toMatchObject({ method })
-    const { exitCode } = await moraJson(
-      ...start,
-      '--output',
-      `${output}-on`,
-      '--adapter',
-      output,
-      '--method',
-      method,
-      '--max-steps',
-      '1',
-    )
-    expect(exitCode).toBe(0)
-  })
+  it.each(drawn('methods of mora train', ADAPTER_METHODS, 3))(
+    'trains %s, continues it, and runs again from what it recorded',
+    async (method) => {
+      const start = ['train', '--model', model(), '--data', at('rows.jsonl'), '--dtype', 'float32', '--batch-size', '4']
+      const output = at(`method-${method}`)
+      const of = [
+        ...start,
+        '--output',
+        output,
+        '--method',
+        method,
+        '--match-parameters-of',
+        'lora:2',
+        '--max-steps',
+        '4',
+      ]
+      expect((await moraJson(...of, '--save-every', '2')).json).toMatchObject({ steps: 4 })
+      const lossesOf = (folder: string) => readFileSync(join(folder, 'metrics.jsonl'), 'utf8').match(/"loss":[^,]*/g)
+      const losses = lossesOf(output)
+      rmSync(join(output, 'checkpoints', 'step-000004'), { recursive: true })
+      expect((await moraJson(...of, '--resume')).json).toMatchObject({ steps: 4 })
+      expect(lossesOf(output)).toEqual(losses)
+      const again = await moraJson('train', '--config', join(output, 'run.yaml'), '--output', `${output}-again`)
+      expect(again.json).toMatchObject({ steps: 4 })
+      expect(lossesOf(`${output}-again`)).toEqual(losses)
+      expect((await moraJson('inspect', '--adapter', output)).json).toMatchObject({ method })
+      const { exitCode } = await moraJson(
+        ...start,
+        '--output',
+        `${output}-on`,
+        '--adapter',
+        output,
+        '--method',
+        method,
+        '--max-steps',
+        '1',
+      )
+      expect(exitCode).toBe(0)
+    },
+  )
 
   it('never writes over what it reads', async () => {
     await moraJson(...trained('start'))

@@ -1,4 +1,7 @@
-/** Every command and every piece of code in the documentation works as stated, and every link resolves. */
+/**
+ * Every command and every piece of code in the documentation works as stated, and every link resolves. `npm test` draws pages whose
+ * blocks are run; all are checked.
+ */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +12,7 @@ import { parse as parseYaml } from 'yaml'
 import { commands } from '../../lib/cli/commands/index.js'
 import { parseArguments } from '../../lib/cli/parser.js'
 import { parseOptions } from '../../lib/options/index.js'
+import { drawn } from '../drawn.js'
 import { StandIn } from '../hub/stand-in.js'
 import { type Block, blocksOf, commandsOf, documented, moraArguments, pages, root } from './blocks.js'
 import { brokenLinks } from './links.js'
@@ -40,6 +44,9 @@ const FIRST_CALLED = [
   ],
   ...['evaluate', 'analyzeAdapter', 'mergeModel', 'exportAdapter', 'importanceMatrix', 'pushToHub', 'doctor'],
 ]
+
+/** The pages where people begin, and one whose trackers are looked at below. */
+const ALWAYS = ['README.md', 'docs/getting-started.md', 'docs/tracking.md']
 
 let hub: StandIn
 let trackers: Trackers
@@ -111,7 +118,13 @@ function environment(): NodeJS.ProcessEnv {
 describe('blocks run', () => {
   const runnable = blocks.filter((block) => isRun(block) && ['sh', 'ts'].includes(block.language))
 
-  it.each(pages.filter((page) => runnable.some((block) => block.page === page)))('%s', async (page) => {
+  const runPages = pages.filter((page) => runnable.some((block) => block.page === page))
+  const others = drawn(
+    'pages',
+    runPages.filter((page) => !ALWAYS.includes(page)),
+    10,
+  )
+  it.each(runPages.filter((page) => ALWAYS.includes(page) || others.includes(page)))('%s', async (page) => {
     const workplace = join(folder, page.replaceAll('/', '-'))
     mkdirSync(workplace)
     await run(

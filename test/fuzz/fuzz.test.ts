@@ -4,8 +4,8 @@ import { needing } from '../needs.js'
 import { runCases } from './cases.js'
 import { targets } from './targets/index.js'
 
-/** 1,000 cases. The 20,000 of `npm run test:long` run under sanitizers: sanitized.test.ts. */
-const times = Number(process.env.MORA_FUZZ_TIMES ?? 0.5)
+/** 500 cases. The 20,000 of `npm run test:long` run under sanitizers: sanitized.test.ts. */
+const times = Number(process.env.MORA_FUZZ_TIMES ?? 0.25)
 const [only, onlySeed, onlyIndex] = (process.env.MORA_FUZZ ?? '').split(':')
 const seed = Number(onlySeed ?? process.env.MORA_FUZZ_SEED ?? 1)
 

@@ -1,14 +1,18 @@
-/** The first page of the documentation, step by step, in an empty folder. */
+/**
+ * The first page of the documentation, step by step, in an empty folder with an installed package, in `npm run test:long`. In each
+ * run, install.test.ts installs the package, and test/docs runs the page's blocks.
+ */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import ts from 'typescript'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { binaryCandidates } from '../../lib/native/binary.js'
 import { type Block, blocksOf, commandsOf } from '../docs/blocks.js'
 import { fillHub, MADE, writeSamples } from '../docs/samples.js'
 import { StandIn } from '../hub/stand-in.js'
+import { lacksLong, needing } from '../needs.js'
 import { pack } from './project.js'
 
 const scratch = mkdtempSync(join(tmpdir(), 'mora-first-steps-'))
@@ -81,7 +85,7 @@ async function makeModel(): Promise<void> {
   writeFileSync(join(project, 'test.jsonl'), '{"prompt": "What is 2 + 2?", "completion": "2 + 2 = 4. #### 4"}\n')
 }
 
-it('every step of getting started works in an empty folder', { timeout: 600_000 }, async () => {
+needing(lacksLong).it('every step of getting started works in an empty folder', { timeout: 600_000 }, async () => {
   expect(blocks.filter(({ language }) => language === 'ts')).toHaveLength(1)
   expect(blocks.filter(({ language }) => language === 'sh').length).toBeGreaterThan(5)
   for (const block of blocks) await follow(block)

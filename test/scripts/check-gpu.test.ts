@@ -1,11 +1,13 @@
-/** The GPU check and its pack, on the emulator and on a machine without a GPU. */
+/**
+ * The GPU check and its pack, on the emulator and on a machine without a GPU, in `npm run test:long`: the check compiles lib and its
+ * tests first. `npm test` runs the same tests on the emulator itself.
+ */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, test } from 'vitest'
-import { drawn } from '../drawn.js'
+import { afterAll, expect, test } from 'vitest'
 import { lacksEmulated, lacksLong, needing } from '../needs.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -61,7 +63,7 @@ const env = {
 const check = (...extra: string[]) =>
   spawnSync(process.execPath, [staged, ...toFile, ...extra], { encoding: 'utf8', env })
 
-describe('npm run check:gpu', () => {
+needing(lacksLong).describe('npm run check:gpu', () => {
   test('refuses an unknown part, and a budget without time', () => {
     const parts = spawnSync(process.execPath, [command, ...toFile, '--only', 'tests,speed'], { encoding: 'utf8', env })
     expect(parts.stderr).toContain('--only but received speed.')
@@ -77,16 +79,13 @@ describe('npm run check:gpu', () => {
     pytorch: () => expect(summaryOf('pytorch')).toBe(why),
     operations: (stdout) => expect(stdout).toMatch(/^sectionsForward, rotation/m),
   }
-  const skipped = Object.keys(onTheEmulator).filter((name) => onTheEmulator[name] === 'skipped')
-  const passing = Object.keys(onTheEmulator).filter((name) => onTheEmulator[name] === 'passed')
-  const parts = [...skipped, ...drawn('parts of the GPU check', passing, 1)]
 
   needing(lacksEmulated).test('passes on the emulator, part by part', { timeout: 600_000 }, () => {
-    const { status, stdout, stderr } = check('--quick', '--only', parts.join(','))
+    const { status, stdout, stderr } = check('--quick')
     expect(stderr, 'what failed').not.toMatch(/Error|TOO FAR/)
-    expect(statuses(report())).toEqual(Object.fromEntries(parts.map((name) => [name, onTheEmulator[name]])))
+    expect(statuses(report())).toEqual(onTheEmulator)
     expect(report().emulated).toBe(true)
-    for (const name of parts) said[name]?.(stdout)
+    for (const look of Object.values(said)) look(stdout)
     expect(status).toBe(0)
   })
 
