@@ -1,7 +1,8 @@
 /** The isolated process, which renders chat templates and runs tokenizers. It answers requests in order. */
+
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
-import { constants, setPriority } from 'node:os'
+import { constants, freemem, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { MoraError, UsageError } from '../../common/errors.js'
 import { type ChatAnswers, ChatTurns } from '../masks/chat-turns.js'
@@ -235,20 +236,30 @@ function beginTemplate({ messages }: { messages: readonly Message[] }, request: 
   begin(templateSeconds(messages.length), 0, request)
 }
 
-/** @param used the tokenizers, which are loaded if they are not yet */
-function beginTokenizer(used: readonly number[], characters: number, request?: number): void {
-  const unread = [...new Set(used)].map((id) => tokenizers.get(id)!)
+/** @param wanted the tokenizers, which are loaded if they are not yet */
+function beginTokenizer(wanted: readonly number[], characters: number, request?: number): void {
+  const unread = [...new Set(wanted)].map((id) => tokenizers.get(id)!)
   const read = unread.reduce((sum, one) => sum + (one instanceof TokenizerEngine ? 0 : one.json.length), 0)
-  begin(loadSeconds(read) + encodeSeconds(characters), memory() + tokenizerMebibytes(16 * read + characters), request)
+  const { used, available } = memory()
+  const most = used + tokenizerMebibytes(16 * read + characters, available)
+  begin(loadSeconds(read) + encodeSeconds(characters), most, request)
 }
 
-let measured = { at: Number.NEGATIVE_INFINITY, mebibytes: 0 }
+let measured = { at: Number.NEGATIVE_INFINITY, used: 0, available: 0 }
 
-/** Returns the size of the process a short time ago at most, since asking for it takes as long as encoding a few texts. */
-function memory(): number {
+/**
+ * Returns the memory of the process and what is available to it [MiB] a short time ago at most, since asking for it takes as long
+ * as encoding a few texts.
+ */
+function memory(): { used: number; available: number } {
   const at = performance.now()
-  if (at - measured.at > 1000) measured = { at, mebibytes: Math.ceil(process.memoryUsage.rss() / 2 ** 20) }
-  return measured.mebibytes
+  if (at - measured.at > 1000) {
+    // It heeds the limit of a container; not every runtime has it.
+    const free = process.availableMemory?.() ?? freemem()
+    const [used, available] = [process.memoryUsage.rss(), free].map((bytes) => Math.ceil(bytes / 2 ** 20))
+    measured = { at, used: used!, available: available! }
+  }
+  return measured
 }
 
 function end(): void {

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { tokenizerMebibytes } from '../../../lib/data/isolated/limits.js'
 import { maskChat } from '../../../lib/data/masks/chat-mask.js'
 import { ChatTemplate } from '../../../lib/data/templates/template.js'
 import { createTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
@@ -42,6 +43,11 @@ const charsmap = (...bytes: number[]) => ({
 const FAULT =
   /^The tokenizer of m cannot .*: one of its regular expressions backtracks too much, or .* \(its process ended: SIGABRT\)\.$/
 const TOO_MUCH = /^The tokenizer of m cannot encode this text: it takes too much (time|memory) \(its process ended: SIG/
+
+it('a long text may take no more than what the machine has', () => {
+  expect(tokenizerMebibytes(2000, 4000)).toBe(514)
+  expect(tokenizerMebibytes(100_000_000, 4000)).toBe(3000)
+})
 
 describe('a hostile tokenizer ends with a sentence', () => {
   it.each<[string, () => Promise<unknown>, RegExp]>([
