@@ -1,4 +1,4 @@
-/** Writes many sequences at once: continuous batching (Orca, OSDI 2022) over keys and values in pages (arXiv 2309.06180). */
+/** Generates many sequences at once: continuous batching (Orca, OSDI 2022) over paged keys and values (arXiv 2309.06180). */
 import { setMaxListeners } from 'node:events'
 import { UsageError } from '../common/errors.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
@@ -11,41 +11,41 @@ import { planStep } from './scheduler.js'
 import { Sequence } from './sequence.js'
 import type { FinishReason, NewToken } from './token-queue.js'
 
-/** Tokens of prompts in a step: more would take longer, and new tokens of others wait for it. */
-const PROMPT_TOKENS = 512
-/** The most sequences of a pass whose numbers may not depend on their number. */
+/** Maximum number of prefill tokens in a step, for which sequences in decode wait. */
+const PREFILL_TOKENS = 512
+/** Maximum number of sequences of a forward pass with exact results. */
 const EXACT_ROWS = 32
 
 /** Options of `TextEngine`. */
 export interface EngineOptions {
-  /** The most sequences that are read beside each other; default 32. */
+  /** Maximum number of concurrent sequences; default 32. */
   sequences?: number
   /**
-   * Tokens whose keys and values it has memory for; default: so many sequences of the model's length, in at most 1 GiB, or one
-   * of them if that is more.
+   * Number of tokens whose keys and values fit in the memory; default: `sequences` sequences of the model's length, in at most 1 GiB,
+   * or one such sequence if that is more.
    */
   tokens?: number
 }
 
-/** How full an engine is. */
+/** Load of an engine. */
 export interface EngineUsage {
-  /** Sequences that are read. */
+  /** Number of sequences that have memory. */
   readonly running: number
-  /** Sequences that wait for memory. */
+  /** Number of sequences that wait for memory. */
   readonly waiting: number
-  /** Pages of 64 tokens that sequences use. */
+  /** Number of pages of 64 tokens that sequences use. */
   readonly pagesUsed: number
-  /** Pages that can be taken, those of known beginnings that nobody uses included. */
+  /** Number of pages that can be allocated, evictable pages of the prefix cache included. */
   readonly pagesFree: number
 }
 
 /**
- * Many sequences of one model at once. Sequences join and leave between steps; a beginning that several have in common is read
- * and kept once; if the memory is full, the youngest waits. The same seed gives the same tokens, whatever else is written: bit
- * for bit in float32 on the CPU. Elsewhere products of several rows may sum in another order than those of one row.
+ * Generates many sequences of one model at once. Sequences join and leave between steps; a common prefix is computed and stored once; if
+ * the memory is full, the youngest sequence is preempted. The same seed gives the same tokens, whatever other sequences run: bit for bit
+ * in float32 on the CPU. Elsewhere products of several rows may sum in another order than those of one row.
  */
 export class Engine implements AsyncDisposable {
-  /** The most sequences that are read beside each other. */
+  /** Maximum number of concurrent sequences. */
   readonly sequences: number
   readonly #pool: PagePool
   readonly #memory: ReturnType<Model['createMemory']>
@@ -58,7 +58,7 @@ export class Engine implements AsyncDisposable {
   #work: Promise<void> = Promise.resolve()
   #isWorking = false
   #isClosed = false
-  /** What wants the model for itself between two steps. */
+  /** Work that needs the model for itself between two steps. */
   readonly #exclusive: (() => Promise<void>)[] = []
 
   constructor(
@@ -84,8 +84,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Writes a sequence: yields its new tokens, a stop token included, and returns why it ended. Leaving the loop frees it within
-   * a step; with a constraint, the loop ends once nothing uses that any more.
+   * Generates a sequence: yields its new tokens, a stop token included, and returns the finish reason. Leaving the loop cancels it
+   * within a step; with a constraint, the loop ends once the engine no longer uses the constraint.
    *
    * @throws UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
    */
@@ -100,18 +100,18 @@ export class Engine implements AsyncDisposable {
     try {
       return yield* sequence.tokens.read()
     } finally {
-      sequence.isLeft = true
+      sequence.isCancelled = true
       signal?.removeEventListener('abort', abort)
       this.#wake()
-      // Whoever opened the constraint disposes it then.
-      if (request.constraint) await sequence.dropped
+      // The caller disposes of the constraint then.
+      if (request.constraint) await sequence.removed
     }
   }
 
   /**
-   * Runs work that changes the model, such as a training step or loading an adapter, between two steps. What was read with other
-   * weights is read again. Weights that change otherwise hold for the tokens that are read from then on: running sequences keep what they
-   * have read, and new ones never begin with it.
+   * Runs work that changes the model, such as a training step or loading an adapter, between two steps. Sequences whose weights it
+   * changes are computed again from their first token. If weights change in another way, running sequences keep their keys and values
+   * and use the new weights from the next token on; the prefix cache never serves pages of other weights.
    */
   async exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = new Promise<Result>((resolve, reject) => {
@@ -152,7 +152,7 @@ export class Engine implements AsyncDisposable {
     const sequence = new Sequence({
       request,
       view: this.#viewOf(adapters),
-      // The last new token is not read.
+      // The last new token is not computed.
       limit: Math.min(most, capacity - prompt.length + 1),
       vocabularySize,
       isExact: this.#isExact,
@@ -180,8 +180,8 @@ export class Engine implements AsyncDisposable {
   async #steps(): Promise<void> {
     try {
       for (;;) {
-        await this.#givePlace()
-        this.#leave()
+        await this.#runExclusive()
+        this.#removeFinished()
         const hasNone = this.#isClosed || this.#running.length + this.#waiting.length === 0
         // Work on the model may have asked for more of it.
         if (hasNone && this.#exclusive.length === 0) return
@@ -189,25 +189,25 @@ export class Engine implements AsyncDisposable {
       }
     } catch (error) {
       for (const { tokens } of [...this.#running, ...this.#waiting]) tokens.fail(error)
-      this.#leave()
+      this.#removeFinished()
     } finally {
       this.#isWorking = false
     }
   }
 
-  async #givePlace(): Promise<void> {
+  async #runExclusive(): Promise<void> {
     if (this.#exclusive.length === 0) return
     for (const work of this.#exclusive.splice(0)) await work()
     const versions = this.#versionsOf(this.#running)
-    this.#pause(this.#running.filter((sequence) => !sequence.isOf(versions.get(sequence))))
+    this.#preempt(this.#running.filter((sequence) => !sequence.usesWeights(versions.get(sequence))))
   }
 
-  /** Frees what sequences hold that ended or that nobody reads any more. */
-  #leave(): void {
-    for (const sequence of this.#running) if (sequence.isOver) this.#release(sequence)
-    for (const sequence of [...this.#running, ...this.#waiting]) if (sequence.isOver) sequence.drop()
-    this.#running = this.#running.filter(({ isOver }) => !isOver)
-    this.#waiting = this.#waiting.filter(({ isOver }) => !isOver)
+  /** Frees the memory of finished sequences. */
+  #removeFinished(): void {
+    for (const sequence of this.#running) if (sequence.isFinished) this.#release(sequence)
+    for (const sequence of [...this.#running, ...this.#waiting]) if (sequence.isFinished) sequence.remove()
+    this.#running = this.#running.filter(({ isFinished }) => !isFinished)
+    this.#waiting = this.#waiting.filter(({ isFinished }) => !isFinished)
   }
 
   #release(sequence: Sequence): void {
@@ -215,15 +215,15 @@ export class Engine implements AsyncDisposable {
     this.#slots.push(sequence.slot)
   }
 
-  /** Makes sequences wait: they will be read again from their start. */
-  #pause(sequences: readonly Sequence[]): void {
+  /** Makes running sequences wait; they are computed again from their first token. */
+  #preempt(sequences: readonly Sequence[]): void {
     for (const sequence of sequences) this.#release(sequence)
     this.#running = this.#running.filter((sequence) => !sequences.includes(sequence))
     this.#waiting.unshift(...sequences)
   }
 
   /**
-   * Returns the version of the weights that each sequence is read with. Those whose adapter has left the model end with the error.
+   * Returns the version of the weights that each sequence is computed with. Sequences whose adapter was removed end with the error.
    */
   #versionsOf(sequences: readonly Sequence[]): Map<Sequence, number> {
     const known = new Map<ModelView, number>()
@@ -242,57 +242,57 @@ export class Engine implements AsyncDisposable {
 
   async #step(): Promise<void> {
     const versions = this.#versionsOf(this.#waiting)
-    this.#leave()
-    for (const sequence of this.#waiting) sequence.begin(versions.get(sequence)!)
-    for (const sequence of this.#running) if (sequence.turns) sequence.turn(this.#pool)
-    const ready = this.#sharingWaiting()
-    const { reading, admitted, paused } = planStep(this.#running, ready, {
+    this.#removeFinished()
+    for (const sequence of this.#waiting) sequence.setWeights(versions.get(sequence)!)
+    for (const sequence of this.#running) if (sequence.crossesLongRope) sequence.restart(this.#pool)
+    const ready = this.#withCachedPrefixes()
+    const { scheduled, admitted, preempted } = planStep(this.#running, ready, {
       sequences: this.sequences,
-      promptTokens: PROMPT_TOKENS,
+      prefillTokens: PREFILL_TOKENS,
       pages: this.#pool.available,
     })
     for (const sequence of ready) if (!admitted.includes(sequence)) sequence.release(this.#pool)
     this.#waiting = this.#waiting.filter((sequence) => !admitted.includes(sequence))
-    this.#pause([...paused].reverse())
+    this.#preempt([...preempted].reverse())
     for (const sequence of admitted) {
       sequence.slot = this.#slots.pop()!
       this.#memory.clearSlot(sequence.slot)
     }
     this.#running.push(...admitted)
-    for (const sequence of reading) sequence.takePages(this.#pool)
-    for (const pass of this.#passes(reading)) await this.#read(pass)
+    for (const sequence of scheduled) sequence.allocate(this.#pool)
+    for (const pass of this.#passes(scheduled)) await this.#compute(pass)
   }
 
   /**
-   * Returns the waiting sequences that may begin, with the pages of their known beginnings; the others begin with what a running
-   * sequence is just reading.
+   * Returns the waiting sequences that can be admitted, with their cached prefixes. A sequence whose prefix a running one is computing
+   * waits for it.
    */
-  #sharingWaiting(): Sequence[] {
-    const beingRead = new Set(this.#running.flatMap((sequence) => sequence.unread))
+  #withCachedPrefixes(): Sequence[] {
+    const pending = new Set(this.#running.flatMap((sequence) => sequence.pendingKeys))
     const ready: Sequence[] = []
     for (const sequence of this.#waiting) {
       if (this.#running.length + ready.length === this.sequences) break
-      if (!sequence.share(this.#pool, (key) => beingRead.has(key))) continue
-      for (const key of sequence.unread) beingRead.add(key)
+      if (!sequence.reusePrefix(this.#pool, (key) => pending.has(key))) continue
+      for (const key of sequence.pendingKeys) pending.add(key)
       ready.push(sequence)
     }
     return ready
   }
 
   /**
-   * Divides a step into passes: sequences with adapters that only add to results are read together, those with the same ones as
-   * neighbours.
+   * Divides a step into forward passes. Sequences with different adapters share a pass if the adapters only add to results; sequences
+   * with the same adapters are neighbours in it.
    */
-  #passes(reading: readonly Sequence[]): Sequence[][] {
-    const views = [...new Set(reading.map(({ facts }) => facts.view))]
+  #passes(scheduled: readonly Sequence[]): Sequence[][] {
+    const views = [...new Set(scheduled.map(({ facts }) => facts.view))]
     const ofRows = new Set(views.filter(({ rowFactors }) => rowFactors !== null))
     const passes: Sequence[][] = []
-    for (const sequence of reading) {
+    for (const sequence of scheduled) {
       const { view } = sequence.facts
       const fits = (pass: readonly Sequence[]) => {
         const [first] = pass as [Sequence]
         const together = first.facts.view === view || (ofRows.has(first.facts.view) && ofRows.has(view))
-        return together && (!this.#isExact || (sequence.next === 1 && first.next === 1 && pass.length < EXACT_ROWS))
+        return together && (!this.#isExact || (sequence.chunk === 1 && first.chunk === 1 && pass.length < EXACT_ROWS))
       }
       const pass = passes.find(fits)
       if (pass) pass.push(sequence)
@@ -302,9 +302,9 @@ export class Engine implements AsyncDisposable {
     return passes
   }
 
-  /** Runs a pass. If it fails, its sequences end with the error. */
-  async #read(sequences: readonly Sequence[]): Promise<void> {
-    // An adapter may have left the model since the step began.
+  /** Computes a forward pass and samples. If it fails, its sequences end with the error. */
+  async #compute(sequences: readonly Sequence[]): Promise<void> {
+    // An adapter may have been removed since the step began.
     const pass = [...this.#versionsOf(sequences).keys()]
     if (pass.length === 0) return
     try {
@@ -315,14 +315,14 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  /** Reads the next tokens of sequences, and chooses a new one for each that has no others left; null for the rest. */
+  /** Computes the chunks of sequences, and samples a token for each whose chunk is its last; null for the others. */
   async #nextTokens(pass: readonly Sequence[]): Promise<(ChosenToken | null)[]> {
     const { view } = pass[0]!.facts
     const isMixed = pass.some(({ facts }) => facts.view !== view)
-    const parts = pass.map(({ ids, read, next, rows, slot, facts }) => {
-      const known = read + next
+    const parts = pass.map(({ ids, computed, chunk, rows, slot, facts }) => {
+      const known = computed + chunk
       const part = {
-        ids: ids.slice(read, known),
+        ids: ids.slice(computed, known),
         known,
         rows,
         slot,
@@ -332,32 +332,32 @@ export class Engine implements AsyncDisposable {
     })
     using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
     // The device computes meanwhile.
-    const choices = await Promise.all(pass.map((sequence) => (sequence.isWriting ? sequence.choice() : null)))
+    const choices = await Promise.all(pass.map((sequence) => (sequence.isSampling ? sequence.choice() : null)))
     const chosen: (ChosenToken | null)[] = pass.map(() => null)
-    const writing = choices.flatMap((choice, row) => (choice ? [{ choice, row }] : []))
-    if (writing.length === 0) {
+    const sampling = choices.flatMap((choice, row) => (choice ? [{ choice, row }] : []))
+    if (sampling.length === 0) {
       await this.model.device.synchronize()
       return chosen
     }
-    const rows = writing.map(({ row }) => row)
+    const rows = sampling.map(({ row }) => row)
     using own = rows.length === pass.length ? null : gatherRows(logits, rows)
     const tokens = await chooseTokens(
       own ?? logits,
-      writing.map(({ choice }) => choice),
+      sampling.map(({ choice }) => choice),
     )
     for (const [i, token] of tokens.entries()) chosen[rows[i]!] = token
     return chosen
   }
 }
 
-/** Makes the error for a prompt that is too long to be continued. */
+/** Returns the error for a prompt that leaves no room for a completion. */
 export const tooLong = (name: string, tokens: number, room: string): UsageError =>
   new UsageError(
     'prompt-too-long',
     `${name} has ${tokens} tokens, which leaves no room for an answer within ${room}; shorten it.`,
   )
 
-/** So many sequences of the model's length, in at most 1 GiB; but one of them in up to half of the free memory. */
+/** Returns the default of `tokens`: `sequences` of the model's length in at most 1 GiB, but one of them in up to half of the free memory. */
 function defaultTokens(model: Model | ModelView, sequences: number): number {
   const { maxPositions } = model.config
   using one = model.createMemory({ capacity: 1, slots: 1 })

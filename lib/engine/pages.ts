@@ -1,25 +1,25 @@
-/** The pages of a memory of tokens: who uses them, and which hold tokens that a later sequence may begin with. */
+/** Pages of keys and values: their reference counts, and the prefix cache, whose pages later sequences reuse. */
 import { createHash } from 'node:crypto'
 
 /** Tokens of a page. */
 export const PAGE = 64
 
 /**
- * Pages with the number of sequences that use each. A page of known tokens stays known when nobody uses it any more, until its
- * memory is needed: the one unused for longest goes first.
+ * Allocates pages and counts the sequences that use each. A cached page stays in the prefix cache after its last use, until its memory
+ * is needed; the least recently used page is evicted first.
  */
 export class PagePool {
   readonly #free: number[]
-  readonly #users: Int32Array
+  readonly #references: Int32Array
   readonly #byKey = new Map<string, number>()
   readonly #keys: (string | undefined)[]
-  /** Known pages that nobody uses, oldest first. */
-  readonly #idle = new Set<number>()
+  /** Cached pages without references, least recently used first. */
+  readonly #evictable = new Set<number>()
 
   /** @param count number of pages */
   constructor(readonly count: number) {
     this.#free = Array.from({ length: count }, (_, page) => count - 1 - page)
-    this.#users = new Int32Array(count)
+    this.#references = new Int32Array(count)
     this.#keys = new Array<string | undefined>(count)
   }
 
@@ -28,50 +28,50 @@ export class PagePool {
     return this.count - this.available
   }
 
-  /** Number of pages that can be taken. */
+  /** Number of pages that can be allocated, evictable ones included. */
   get available(): number {
-    return this.#free.length + this.#idle.size
+    return this.#free.length + this.#evictable.size
   }
 
-  /** Takes a page; there must be one available. */
-  take(): number {
-    const page = this.#free.pop() ?? this.#oldestIdle()
-    this.#users[page] = 1
+  /** Allocates a page; one must be available. */
+  allocate(): number {
+    const page = this.#free.pop() ?? this.#evictOldest()
+    this.#references[page] = 1
     return page
   }
 
-  /** Makes the tokens of a page known. The first page of a key stays the one that is found. */
-  know(page: number, key: string): void {
+  /** Registers a page in the prefix cache under its key; the first registration wins. */
+  register(page: number, key: string): void {
     if (this.#keys[page] !== undefined || this.#byKey.has(key)) return
     this.#keys[page] = key
     this.#byKey.set(key, page)
   }
 
-  /** Whether the tokens of this key are known. */
-  knows(key: string): boolean {
+  /** Whether the prefix cache has this key. */
+  has(key: string): boolean {
     return this.#byKey.has(key)
   }
 
-  /** Uses the page of known tokens; undefined if they are not. */
-  share(key: string): number | undefined {
+  /** Adds a reference to the cached page of a key; returns undefined if the cache does not have it. */
+  acquire(key: string): number | undefined {
     const page = this.#byKey.get(key)
     if (page === undefined) return undefined
-    this.#idle.delete(page)
-    this.#users[page]!++
+    this.#evictable.delete(page)
+    this.#references[page]!++
     return page
   }
 
-  /** Ends one use of a page. */
+  /** Removes a reference to a page. */
   release(page: number): void {
-    if (--this.#users[page]! > 0) return
+    if (--this.#references[page]! > 0) return
     if (this.#keys[page] === undefined) this.#free.push(page)
-    else this.#idle.add(page)
+    else this.#evictable.add(page)
   }
 
-  #oldestIdle(): number {
-    const [page] = this.#idle
+  #evictOldest(): number {
+    const [page] = this.#evictable
     if (page === undefined) throw new Error('no page is available')
-    this.#idle.delete(page)
+    this.#evictable.delete(page)
     this.#byKey.delete(this.#keys[page]!)
     this.#keys[page] = undefined
     return page
@@ -79,8 +79,8 @@ export class PagePool {
 }
 
 /**
- * Returns the key of a page that holds these tokens: of them and all before them, and of whatever else their keys and values
- * depend on, which is `before` for the first page.
+ * Returns the key of a page with these tokens. `before` is the previous page's key, so that the key covers the whole prefix; for the
+ * first page it names everything else that keys and values depend on.
  */
 export function pageKey(before: string, tokens: readonly number[]): string {
   return createHash('sha256').update(before).update(Int32Array.from(tokens)).digest('base64')

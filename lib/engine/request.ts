@@ -3,15 +3,15 @@ import type { AdapterChoice } from '../models/index.js'
 import type { Sampling } from '../tensor/operations/sampling.js'
 import type { EditOptions } from './sampling/logits-edits.js'
 
-/** What a text must conform to. */
+/** A constraint that a sequence must satisfy. */
 export interface TokenConstraint {
   /** Returns a bit for each token that may come next, in words of 32 bits from the lowest on. */
   mask(): Promise<Int32Array>
-  /** Tells the token that was chosen. */
+  /** Advances by the sampled token. */
   accept(id: number): void
 }
 
-/** One sequence to write. */
+/** A sequence to generate. */
 export interface EngineRequest {
   /** The prompt: at least one token. */
   readonly ids: readonly number[]
@@ -19,15 +19,15 @@ export interface EngineRequest {
   readonly sampling: Sampling
   /** Penalties, biases and forbidden tokens. */
   readonly edits?: EditOptions | undefined
-  /** What the text must conform to. */
+  /** The constraint that the text must satisfy. */
   readonly constraint?: TokenConstraint | undefined
-  /** Number of likeliest tokens to list with the probability of each new one; undefined: no probabilities. */
+  /** Number of likeliest tokens to return with the log-probability of each new token; undefined: no log-probabilities. */
   readonly topLogprobs?: number | undefined
   /** Tokens that end the sequence. */
   readonly stopIds: ReadonlySet<number>
-  /** Its random stream: one number per new token, none at temperature 0. */
+  /** Random stream of the sampling: one number per new token, none at temperature 0. */
   readonly random: RandomStream
-  /** Adapters, by name or with another factor; default: those that are active now. */
+  /** Adapters to use, by name, optionally with a scale; default: the active ones. */
   readonly adapters?: AdapterChoice | undefined
   /** Names the prompt in errors; default `The prompt`. */
   readonly name?: string

@@ -1,79 +1,79 @@
-/** Decides what the next step of the engine reads: a function of sequences' lengths and of free pages, which knows no tensors. */
+/** Plans the engine's next step: a pure function of the sequences' lengths and the number of free pages. */
 import { PAGE } from './pages.js'
 
-/** What the scheduler knows of a sequence. */
+/** The lengths of a sequence. */
 export interface Schedulable {
-  /** Number of its tokens that are known: those of the prompt and the new ones. */
+  /** Number of tokens of the prompt and the completion so far. */
   readonly length: number
-  /** Number of its tokens that were read. */
-  readonly read: number
-  /** Number of pages that it holds. */
-  readonly held: number
-  /** The next tokens that are read at once: a piece of a prompt, or one. */
-  readonly next: number
+  /** Number of tokens whose keys and values are computed. */
+  readonly computed: number
+  /** Number of allocated pages. */
+  readonly allocated: number
+  /** Number of tokens of the next step: a chunk in prefill, one in decode. */
+  readonly chunk: number
 }
 
 export interface Limits {
-  /** The most sequences that are read beside each other. */
+  /** Maximum number of running sequences. */
   readonly sequences: number
-  /** Tokens of prompts in a step; at least one piece is read. */
-  readonly promptTokens: number
-  /** Pages that can be taken. */
+  /** Maximum number of prefill tokens in a step; one chunk is always allowed. */
+  readonly prefillTokens: number
+  /** Number of pages that can be allocated. */
   readonly pages: number
 }
 
 /** The sequences of a step. */
 export interface Step<Sequence> {
-  /** Sequences of which `next` tokens are read, the oldest first. */
-  readonly reading: Sequence[]
-  /** Sequences that begin in this step, of those waiting: they are among the reading ones. */
+  /** Sequences whose next chunk is computed, the oldest first. */
+  readonly scheduled: Sequence[]
+  /** Scheduled sequences that were waiting. */
   readonly admitted: Sequence[]
-  /** Sequences that give back all pages and wait, since others that came before them need the memory. */
-  readonly paused: Sequence[]
+  /** Sequences that release all pages and wait, because older sequences need the memory. */
+  readonly preempted: Sequence[]
 }
 
-/** Returns the number of pages that a sequence takes to read its next tokens. */
-const pagesTaken = ({ read, next, held }: Schedulable): number => Math.max(0, Math.ceil((read + next) / PAGE) - held)
+/** Returns the number of pages to allocate for a sequence's next chunk. */
+const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
+  Math.max(0, Math.ceil((computed + chunk) / PAGE) - allocated)
 
 /**
- * Plans a step. Every running sequence reads its next token, if pages for it are left: else the youngest gives back its own. In
- * what is left of the step's tokens, pieces of prompts are read, the oldest sequence's first; sequences that wait begin in
- * their order.
+ * Plans a step. Every running sequence in decode computes its next token; if pages run out, the youngest sequence is preempted. The
+ * remaining budget goes to prefill, the oldest sequence first; waiting sequences are admitted in their order.
  *
- * @param running sequences that hold pages, the oldest first
- * @param waiting sequences that may begin, the oldest first
+ * @param running sequences with allocated pages, the oldest first
+ * @param waiting sequences that can be admitted, the oldest first
  */
 export function planStep<Sequence extends Schedulable>(
   running: readonly Sequence[],
   waiting: readonly Sequence[],
-  { sequences, promptTokens, pages }: Limits,
+  { sequences, prefillTokens, pages }: Limits,
 ): Step<Sequence> {
-  const step: Step<Sequence> = { reading: [], admitted: [], paused: [] }
-  const left = [...running]
-  let [free, budget] = [pages, promptTokens]
-  for (let i = 0; i < left.length; i++) {
-    const sequence = left[i]!
-    const isPiece = sequence.next > 1
-    if (isPiece && budget < sequence.next && budget < promptTokens) continue
-    while (pagesTaken(sequence) > free && left.length > i + 1) {
-      const youngest = left.pop()!
-      free += youngest.held
-      step.paused.push(youngest)
+  const step: Step<Sequence> = { scheduled: [], admitted: [], preempted: [] }
+  const remaining = [...running]
+  let [free, budget] = [pages, prefillTokens]
+  for (let i = 0; i < remaining.length; i++) {
+    const sequence = remaining[i]!
+    const isPrefill = sequence.chunk > 1
+    if (isPrefill && budget < sequence.chunk && budget < prefillTokens) continue
+    while (pagesNeeded(sequence) > free && remaining.length > i + 1) {
+      const youngest = remaining.pop()!
+      free += youngest.allocated
+      step.preempted.push(youngest)
     }
     // The oldest always fits: a sequence is refused if the whole memory is too small for it.
-    if (pagesTaken(sequence) > free) continue
-    free -= pagesTaken(sequence)
-    if (isPiece) budget -= sequence.next
-    step.reading.push(sequence)
+    if (pagesNeeded(sequence) > free) continue
+    free -= pagesNeeded(sequence)
+    if (isPrefill) budget -= sequence.chunk
+    step.scheduled.push(sequence)
   }
-  if (step.paused.length > 0) return step
+  if (step.preempted.length > 0) return step
   for (const sequence of waiting) {
-    const fits = left.length + step.admitted.length < sequences && pagesTaken(sequence) <= free
-    if (!fits || (budget < sequence.next && budget < promptTokens)) break
-    free -= pagesTaken(sequence)
-    budget -= sequence.next
+    const fits = remaining.length + step.admitted.length < sequences && pagesNeeded(sequence) <= free
+    if (!fits || (budget < sequence.chunk && budget < prefillTokens)) break
+    free -= pagesNeeded(sequence)
+    budget -= sequence.chunk
     step.admitted.push(sequence)
-    step.reading.push(sequence)
+    step.scheduled.push(sequence)
   }
   return step
 }

@@ -6,45 +6,46 @@ import { LogitsEdits } from './sampling/logits-edits.js'
 import type { Schedulable } from './scheduler.js'
 import { TokenQueue } from './token-queue.js'
 
-/** Tokens of a prompt that are read at once. */
-const PIECE = 512
+/** Maximum number of tokens of a chunk in prefill. */
+const CHUNK = 512
 
+/** How a sequence is computed. */
 export interface SequenceFacts {
   readonly request: EngineRequest
   readonly view: ModelView
-  /** The most new tokens. */
+  /** Maximum number of new tokens. */
   readonly limit: number
   readonly vocabularySize: number
-  /** Whether a row's numbers may not depend on what is read beside it. */
+  /** Whether results must not depend on which other sequences share a forward pass. */
   readonly isExact: boolean
-  /** Whether the model has states, so that it cannot begin with pages of another sequence. */
+  /** Whether the model has recurrent states, which the prefix cache does not hold. */
   readonly hasStates: boolean
 }
 
-/** One sequence of the engine: its tokens, and the pages of those that were read. */
+/** A sequence of the engine: its tokens, and the pages with their keys and values. */
 export class Sequence implements Schedulable {
   readonly ids: number[]
   readonly tokens = new TokenQueue()
-  /** Pages of its tokens, in order. */
+  /** Allocated pages, in the order of the tokens. */
   readonly pages: number[] = []
-  /** Whether nobody waits for its tokens any more. */
-  isLeft = false
-  /** The place of its states. */
+  /** Whether the caller has stopped reading. */
+  isCancelled = false
+  /** Slot of the recurrent states. */
   slot = 0
-  read = 0
-  /** Keys of its first pages, as far as they were needed. */
+  computed = 0
+  /** Keys of the first pages, computed on demand. */
   #keys: string[] = []
-  /** The version of the weights that its first tokens are read with: nobody begins with its pages once there is a later one. */
+  /** Version of the weights that the first tokens are computed with, a part of the pages' keys. */
   #weights = 0
-  /** The memory's rows of its tokens. */
+  /** Row of each token in the memory. */
   #rows = new Int32Array(0)
   #isLong = false
   readonly #edits: LogitsEdits | null
-  /** Says that nothing of it is used any more. */
-  drop = (): void => {}
-  /** Resolves then. */
-  readonly dropped = new Promise<void>((resolve) => {
-    this.drop = resolve
+  /** Resolves `removed`. */
+  remove = (): void => {}
+  /** Resolves once the engine uses nothing of the sequence any more. */
+  readonly removed = new Promise<void>((resolve) => {
+    this.remove = resolve
   })
 
   constructor(readonly facts: SequenceFacts) {
@@ -58,68 +59,68 @@ export class Sequence implements Schedulable {
     return this.ids.length
   }
 
-  get held(): number {
+  get allocated(): number {
     return this.pages.length
   }
 
-  /** Whether the next pass gives the logits of a new token. */
-  get isWriting(): boolean {
-    return this.read + this.next === this.length
+  /** Whether the next step samples a token. */
+  get isSampling(): boolean {
+    return this.computed + this.chunk === this.length
   }
 
-  get next(): number {
+  get chunk(): number {
     const { isExact, request } = this.facts
     const prompt = request.ids
-    // Where numbers may not depend on how tokens were read, new ones are read again one by one, as at first.
-    const end = isExact && this.read < prompt.length ? prompt.length : this.length
-    if (isExact && this.read >= prompt.length) return 1
-    const piece = isExact ? PAGE : PIECE
-    return Math.min(end - this.read, piece - (this.read % piece))
+    // For exact results, sampled tokens are recomputed one by one after a preemption, as in decode.
+    const end = isExact && this.computed < prompt.length ? prompt.length : this.length
+    if (isExact && this.computed >= prompt.length) return 1
+    const most = isExact ? PAGE : CHUNK
+    return Math.min(end - this.computed, most - (this.computed % most))
   }
 
-  /** The memory's rows of its tokens, up to the end of its pages. */
+  /** Row of each token in the memory, up to the end of the last page. */
   get rows(): Int32Array {
     return this.#rows
   }
 
-  /** Whether its first tokens were read with weights of this version. */
-  isOf(weights: number | undefined): boolean {
+  /** Whether the first tokens are computed with weights of this version. */
+  usesWeights(weights: number | undefined): boolean {
     return this.#weights === weights
   }
 
-  /** Begins with weights of this version. */
-  begin(weights: number): void {
-    if (this.isOf(weights)) return
+  /** Sets the version of the weights before the first chunk. */
+  setWeights(weights: number): void {
+    if (this.usesWeights(weights)) return
     this.#weights = weights
     this.#keys = []
   }
 
   /**
-   * Uses the pages of a beginning that is known, or returns false if another sequence is just reading it. The last token is always
-   * read, since its pass yields the next one.
+   * Acquires the longest cached prefix; returns false if a running sequence is computing its next page. The last token is never taken
+   * from the cache, since its logits are needed.
    */
-  share(pool: PagePool, isBeingRead: (key: string) => boolean): boolean {
-    const keys = this.#keysOf(Math.min(this.length - 1, this.#shareable))
-    const unknown = keys.findIndex((key) => !pool.knows(key))
-    if (unknown >= 0 && isBeingRead(keys[unknown]!)) return false
-    for (const key of unknown < 0 ? keys : keys.slice(0, unknown)) this.#addPage(pool.share(key)!)
-    this.read = this.held * PAGE
+  reusePrefix(pool: PagePool, isPending: (key: string) => boolean): boolean {
+    const keys = this.#keysOf(Math.min(this.length - 1, this.#cacheable))
+    const missing = keys.findIndex((key) => !pool.has(key))
+    if (missing >= 0 && isPending(keys[missing]!)) return false
+    for (const key of missing < 0 ? keys : keys.slice(0, missing)) this.#addPage(pool.acquire(key)!)
+    this.computed = this.allocated * PAGE
     return true
   }
 
-  /** Keys of the pages that it is going to fill, as far as their tokens are known. */
-  get unread(): readonly string[] {
-    return this.#keysOf(this.#shareable).slice(Math.floor(this.read / PAGE))
+  /** Keys of the pages that are not computed yet and whose tokens are all there. */
+  get pendingKeys(): readonly string[] {
+    return this.#keysOf(this.#cacheable).slice(Math.floor(this.computed / PAGE))
   }
 
-  /** Takes the pages for its next tokens. */
-  takePages(pool: PagePool): void {
-    while (this.held * PAGE < this.read + this.next) this.#addPage(pool.take())
+  /** Allocates the pages for the next chunk. */
+  allocate(pool: PagePool): void {
+    while (this.allocated * PAGE < this.computed + this.chunk) this.#addPage(pool.allocate())
   }
 
-  /** Returns how its next token is chosen; null if it has ended, or ends since that fails. */
+  /** Returns how the next token is sampled; null for a finished sequence, or one whose constraint fails, which finishes it. */
   async choice(): Promise<ChoiceOfRow | null> {
-    if (this.isOver) return null
+    if (this.isFinished) return null
     const { sampling, random, constraint, topLogprobs } = this.facts.request
     const uniform = sampling.temperature === 0 ? 0 : random.uniform()
     try {
@@ -131,13 +132,13 @@ export class Sequence implements Schedulable {
     }
   }
 
-  /** Counts the next tokens as read, makes pages known that are full now, and adds the new token that they gave, if any. */
+  /** Counts the chunk as computed, registers its full pages in the prefix cache, and appends the sampled token, if any. */
   accept(token: ChosenToken | null, pool: PagePool): void {
-    const before = Math.floor(this.read / PAGE)
-    this.read += this.next
-    const keys = this.#keysOf(Math.min(this.read, this.#shareable))
-    for (let page = before; page < keys.length; page++) pool.know(this.pages[page]!, keys[page]!)
-    if (!token || this.isOver) return
+    const before = Math.floor(this.computed / PAGE)
+    this.computed += this.chunk
+    const keys = this.#keysOf(Math.min(this.computed, this.#cacheable))
+    for (let page = before; page < keys.length; page++) pool.register(this.pages[page]!, keys[page]!)
+    if (!token || this.isFinished) return
     try {
       if (token.error) throw token.error
       this.#add(token)
@@ -159,37 +160,37 @@ export class Sequence implements Schedulable {
     if (this.length - prompt.length === this.facts.limit) this.tokens.finish('length')
   }
 
-  /** Whether nothing more is written: it has ended, or nobody waits for its tokens any more. */
-  get isOver(): boolean {
-    return this.isLeft || this.tokens.ended
+  /** Whether no more tokens are sampled: the sequence has ended, or is cancelled. */
+  get isFinished(): boolean {
+    return this.isCancelled || this.tokens.ended
   }
 
-  /** Gives back all pages: what was read has to be read again. */
+  /** Releases all pages, so that every token has to be computed again. */
   release(pool: PagePool): void {
     for (const page of this.pages) pool.release(page)
     this.pages.length = 0
     this.#rows = new Int32Array(0)
-    this.read = 0
+    this.computed = 0
   }
 
-  /** Whether its next token makes it a long row, all of whose tokens are read otherwise (LongRoPE). */
-  get turns(): boolean {
+  /** Whether its length has crossed LongRoPE's limit, so that all tokens must be recomputed with the long factors. */
+  get crossesLongRope(): boolean {
     return this.#isNowLong !== this.#isLong
   }
 
-  /** Begins anew as the row that it is now. */
-  turn(pool: PagePool): void {
+  /** Releases all pages and computes every token again, with the factors of the present length. */
+  restart(pool: PagePool): void {
     this.release(pool)
     this.#isLong = this.#isNowLong
     this.#keys = []
   }
 
-  /** Tokens whose pages others may use: where numbers may not depend on how tokens were read, those of the prompt. */
-  get #shareable(): number {
+  /** Number of tokens that the prefix cache may hold: for exact results, only the prompt's. */
+  get #cacheable(): number {
     return this.facts.isExact ? this.facts.request.ids.length : this.length
   }
 
-  /** Keys of the whole pages among the first tokens. */
+  /** Returns the keys of the full pages among the first tokens. */
   #keysOf(tokens: number): readonly string[] {
     const { view, hasStates } = this.facts
     if (hasStates) return []

@@ -3,19 +3,19 @@ import type { RankedToken } from '../tensor/operations/sampling.js'
 /** Why generation ended: at a stop token or string, or at the limit of tokens. */
 export type FinishReason = 'stop' | 'length'
 
-/** A token that the engine wrote, with its probability if that was asked for. */
+/** A generated token, with its log-probability if that was requested. */
 export interface NewToken extends Partial<RankedToken> {
   /** Its id. */
   readonly id: number
 }
 
-/** The tokens of one sequence, from the engine to whoever reads them. */
+/** The generated tokens of one sequence, from the engine to the caller. */
 export class TokenQueue {
   readonly #tokens: NewToken[] = []
   #end: { reason: FinishReason } | { error: unknown } | null = null
   #wake: (() => void) | null = null
 
-  /** Whether no more tokens come. */
+  /** Whether no more tokens will come. */
   get ended(): boolean {
     return this.#end !== null
   }
@@ -35,7 +35,7 @@ export class TokenQueue {
     this.#wake?.()
   }
 
-  /** Yields the tokens as they come, and returns why there are no more. */
+  /** Yields the tokens as they come, and returns the finish reason. */
   async *read(): AsyncGenerator<NewToken, FinishReason> {
     for (;;) {
       const token = this.#tokens.shift()

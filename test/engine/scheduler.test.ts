@@ -4,11 +4,11 @@ import { randomStream } from '../../lib/common/random.js'
 import { PAGE } from '../../lib/engine/pages.js'
 import { planStep } from '../../lib/engine/scheduler.js'
 
-const PIECE = 512
+const CHUNK = 512
 
 class Row {
-  read = 0
-  held = 0
+  computed = 0
+  allocated = 0
   length: number
 
   constructor(
@@ -18,8 +18,8 @@ class Row {
     this.length = prompt
   }
 
-  get next(): number {
-    return Math.min(this.length - this.read, PIECE - (this.read % PIECE))
+  get chunk(): number {
+    return Math.min(this.length - this.computed, CHUNK - (this.computed % CHUNK))
   }
 }
 
@@ -37,23 +37,23 @@ function run({ rows, sequences, pages }: Load): { steps: number; ended: Row[] } 
   let steps = 0
   for (; running.length + waiting.length > 0; steps++) {
     expect(steps, 'steps').toBeLessThan(20_000)
-    const free = pages - running.reduce((sum, { held }) => sum + held, 0)
+    const free = pages - running.reduce((sum, { allocated }) => sum + allocated, 0)
     const oldest = running[0]
-    const plan = planStep(running, waiting, { sequences, promptTokens: PIECE, pages: free })
-    for (const row of plan.paused) Object.assign(row, { read: 0, held: 0 })
-    running = [...running.filter((row) => !plan.paused.includes(row)), ...plan.admitted]
-    waiting = [...plan.paused.reverse(), ...waiting.filter((row) => !plan.admitted.includes(row))]
+    const plan = planStep(running, waiting, { sequences, prefillTokens: CHUNK, pages: free })
+    for (const row of plan.preempted) Object.assign(row, { computed: 0, allocated: 0 })
+    running = [...running.filter((row) => !plan.preempted.includes(row)), ...plan.admitted]
+    waiting = [...plan.preempted.reverse(), ...waiting.filter((row) => !plan.admitted.includes(row))]
     expect(running.length).toBeLessThanOrEqual(sequences)
-    expect(plan.reading.filter(({ next }) => next > 1).reduce((sum, { next }) => sum + next, 0)).toBeLessThanOrEqual(
-      2 * PIECE - 1,
-    )
-    if (oldest) expect(plan.reading, 'the oldest is read in every step').toContain(oldest)
-    for (const row of plan.reading) {
-      row.read += row.next
-      row.held = Math.ceil(row.read / PAGE)
-      if (row.read === row.length) row.length++
+    expect(
+      plan.scheduled.filter(({ chunk }) => chunk > 1).reduce((sum, { chunk }) => sum + chunk, 0),
+    ).toBeLessThanOrEqual(2 * CHUNK - 1)
+    if (oldest) expect(plan.scheduled, 'the oldest is scheduled in every step').toContain(oldest)
+    for (const row of plan.scheduled) {
+      row.computed += row.chunk
+      row.allocated = Math.ceil(row.computed / PAGE)
+      if (row.computed === row.length) row.length++
     }
-    expect(running.reduce((sum, { held }) => sum + held, 0)).toBeLessThanOrEqual(pages)
+    expect(running.reduce((sum, { allocated }) => sum + allocated, 0)).toBeLessThanOrEqual(pages)
     for (const row of running.filter(({ length, total }) => length > total)) ended.push(row)
     running = running.filter(({ length, total }) => length <= total)
   }
@@ -74,10 +74,10 @@ describe('random loads', () => {
   })
 })
 
-test('a long prompt is read in pieces between the tokens of others', () => {
-  const writing = Array.from({ length: 3 }, () => new Row(8, 100))
+test('a long prompt is computed in chunks between the tokens of others', () => {
+  const decoding = Array.from({ length: 3 }, () => new Row(8, 100))
   const long = new Row(4000, 4001)
-  const { steps, ended } = run({ rows: [...writing, long], sequences: 8, pages: 200 })
+  const { steps, ended } = run({ rows: [...decoding, long], sequences: 8, pages: 200 })
   expect(steps).toBeLessThan(100)
   expect(ended[0]).toBe(long)
 })
