@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
+import { drawn } from './drawn.js'
 import { useTemporaryFolder } from './io/temporary.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -92,33 +93,37 @@ export const wrongRows = (model: Model) => [
 export const internal = (model: Model) => model.holdForTraining()
 `
 
-it.each([
+const resolutions: [string, string, string[]][] = [
   ['node16', 'node16', ['use.mts', 'use.cts']],
   ['bundler', 'preserve', ['use.ts', 'required.cts']],
-])('resolve and compile under %s', async (moduleResolution, module, files) => {
-  const compilerOptions = {
-    moduleResolution,
-    module,
-    target: 'es2022',
-    lib: ['es2022', 'esnext.disposable'],
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    skipLibCheck: false,
-    noEmit: true,
-    types: ['node'],
-    typeRoots: [join(root, 'node_modules', '@types')],
-  }
-  mkdirSync(join(folder(), 'node_modules'))
-  symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
-  writeFileSync(join(folder(), 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
-  for (const file of files.filter((name) => name.startsWith('use'))) writeFileSync(join(folder(), file), use)
-  const required = `import library = require('node-mora')\nexport const loader: library.DataLoader | null = null\n`
-  writeFileSync(join(folder(), 'required.cts'), `${required}export const model = library.loadModel('model')\n`)
-  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const compiled = promisify(execFile)(process.execPath, [compiler, '-p', folder()])
-  const said = await compiled.then(
-    () => '',
-    (error: { stdout: string }) => error.stdout,
-  )
-  expect(said).toBe('')
-})
+]
+it.each(drawn('resolutions of modules', resolutions, 1))(
+  'resolve and compile under %s',
+  async (moduleResolution, module, files) => {
+    const compilerOptions = {
+      moduleResolution,
+      module,
+      target: 'es2022',
+      lib: ['es2022', 'esnext.disposable'],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      skipLibCheck: false,
+      noEmit: true,
+      types: ['node'],
+      typeRoots: [join(root, 'node_modules', '@types')],
+    }
+    mkdirSync(join(folder(), 'node_modules'))
+    symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
+    writeFileSync(join(folder(), 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+    for (const file of files.filter((name) => name.startsWith('use'))) writeFileSync(join(folder(), file), use)
+    const required = `import library = require('node-mora')\nexport const loader: library.DataLoader | null = null\n`
+    writeFileSync(join(folder(), 'required.cts'), `${required}export const model = library.loadModel('model')\n`)
+    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+    const compiled = promisify(execFile)(process.execPath, [compiler, '-p', folder()])
+    const said = await compiled.then(
+      () => '',
+      (error: { stdout: string }) => error.stdout,
+    )
+    expect(said).toBe('')
+  },
+)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { DEMO_MODEL } from '../lib/demo/demo.js'
+import { drawnTests } from './drawn.js'
 import { placeExample } from './example-process.js'
 import { useTemporaryFolder } from './io/temporary.js'
 import { lacksBuild, needing } from './needs.js'
@@ -29,7 +30,9 @@ afterEach(() => {
 })
 
 describe('examples', () => {
-  it('train.ts trains, measures, merges and generates', async () => {
+  const next = drawnTests('examples', 9, 5)
+
+  next().it('train.ts trains, measures, merges and generates', async () => {
     const output = join(folder(), 'out')
     const printed = await run(() => import('../examples/train.js'), DEMO_MODEL, data, output, '20')
     expect(printed).toMatch(/^recalled: \d+ % of the facts/m)
@@ -40,7 +43,7 @@ describe('examples', () => {
     expect(existsSync(join(output, 'merged', 'model.safetensors'))).toBe(true)
   })
 
-  it('own-loop.ts trains and saves an adapter', async () => {
+  next().it('own-loop.ts trains and saves an adapter', async () => {
     const output = join(folder(), 'out')
     const printed = await run(() => import('../examples/own-loop.js'), DEMO_MODEL, data, output, '10')
     const loss = (step: number) => Number(new RegExp(`^step ${step}/20 {2}loss (\\S+)`, 'm').exec(printed)![1])
@@ -49,13 +52,13 @@ describe('examples', () => {
     expect(config).toMatchObject({ use_mora: true, mora_type: 6, r: 2 })
   })
 
-  it('objective.ts distils a teacher', async () => {
+  next().it('objective.ts distils a teacher', async () => {
     const printed = await run(() => import('../examples/objective.js'), DEMO_MODEL, data, '6')
     const loss = (step: number) => Number(new RegExp(`^step ${step} {2}loss (\\S+)$`, 'm').exec(printed)![1])
     expect(loss(6)).toBeLessThan(0.8 * loss(1))
   })
 
-  it('reward.ts ranks answers that it has not seen', async () => {
+  next().it('reward.ts ranks answers that it has not seen', async () => {
     const pairs = join(root, 'examples', 'preferences.jsonl')
     const printed = await run(() => import('../examples/reward.js'), DEMO_MODEL, pairs, join(folder(), 'out'), '30')
     expect(Number(/^held-out pairs: (\d+)/m.exec(printed)![1])).toBeGreaterThanOrEqual(75)
@@ -65,7 +68,7 @@ describe('examples', () => {
     expect(kind).toBeGreaterThan(rude!)
   })
 
-  it('classify.ts tells labels, and merges', async () => {
+  next().it('classify.ts tells labels, and merges', async () => {
     const output = join(folder(), 'out')
     const printed = await run(() => import('../examples/classify.js'), DEMO_MODEL, output, '30')
     expect(printed).toMatch(/^accuracy 1$/m)
@@ -74,7 +77,7 @@ describe('examples', () => {
     expect(config.id2label).toEqual({ 0: 'bad', 1: 'good' })
   })
 
-  it('embed.ts finds what belongs together', async () => {
+  next().it('embed.ts finds what belongs together', async () => {
     const output = join(folder(), 'out')
     const printed = await run(() => import('../examples/embed.js'), DEMO_MODEL, output, '40')
     const [, before, after] = /^nDCG@10 (\S+), then (\S+)$/m.exec(printed)!
@@ -85,28 +88,31 @@ describe('examples', () => {
 
   const lossesOf = (printed: string) => [...printed.matchAll(/^loss (\S+)$/gm)].map(([, loss]) => Number(loss))
   const openMpi = launchers.find(({ name }) => name === 'Open MPI')!
-  let alone: number[] = []
 
-  it('many-processes.ts trains on one process', async () => {
-    const output = join(folder(), 'out')
-    alone = lossesOf(await run(() => import('../examples/many-processes.js'), DEMO_MODEL, data, output, '1'))
-    expect(alone).toHaveLength(4) // the last step has one row, so a second rank has none
-    expect(alone[2]).toBeLessThan(alone[0]!)
-    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+  next().describe('many-processes.ts', () => {
+    let alone: number[] = []
+
+    it('trains on one process', async () => {
+      const output = join(folder(), 'out')
+      alone = lossesOf(await run(() => import('../examples/many-processes.js'), DEMO_MODEL, data, output, '1'))
+      expect(alone).toHaveLength(4) // the last step has one row, so a second rank has none
+      expect(alone[2]).toBeLessThan(alone[0]!)
+      expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+    })
+
+    needing(lacksLauncher(openMpi)).it('trains alike on two', async () => {
+      const module = placeExample(folder(), 'many-processes')
+      const output = join(folder(), 'together')
+      const { code, stdout, stderr } = await runJob(openMpi, 2, [module, DEMO_MODEL, data, output, '1'])
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      const together = lossesOf(stdout)
+      expect(together).toHaveLength(alone.length)
+      for (const [i, loss] of together.entries()) expect(Math.abs(loss / alone[i]! - 1)).toBeLessThan(1e-6)
+      expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+    })
   })
 
-  needing(lacksLauncher(openMpi)).it('many-processes.ts trains alike on two', async () => {
-    const module = placeExample(folder(), 'many-processes')
-    const output = join(folder(), 'together')
-    const { code, stdout, stderr } = await runJob(openMpi, 2, [module, DEMO_MODEL, data, output, '1'])
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    const together = lossesOf(stdout)
-    expect(together).toHaveLength(alone.length)
-    for (const [i, loss] of together.entries()) expect(Math.abs(loss / alone[i]! - 1)).toBeLessThan(1e-6)
-    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
-  })
-
-  it('one-layer.ts finds the matrix', async () => {
+  next().it('one-layer.ts finds the matrix', async () => {
     const printed = await run(() => import('../examples/one-layer.js'), '100')
     const error = (step: number) =>
       Number(new RegExp(`^step ${step} {2}mean squared error (.+)$`, 'm').exec(printed)![1])
@@ -114,7 +120,7 @@ describe('examples', () => {
     expect(printed).toMatch(/^ΔW is \[64, 96\]$/m)
   })
 
-  needing(lacksBuild).it('cli.sh runs each command', () => {
+  next(lacksBuild).it('cli.sh runs each command', () => {
     const output = join(folder(), 'out')
     const script = join(root, 'examples', 'cli.sh')
     const printed = execFileSync('bash', [script, DEMO_MODEL, data, output, '3'], { encoding: 'utf8', stdio: 'pipe' })

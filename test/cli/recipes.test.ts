@@ -8,6 +8,7 @@ import { parse } from 'yaml'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { initModel } from '../../lib/models/index.js'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import { drawn } from '../drawn.js'
 import { main } from '../faults/command.js'
 import { lacksBuild, needing } from '../needs.js'
 
@@ -42,7 +43,7 @@ beforeAll(async () => {
   for (const name of ['train.jsonl', 'valid.jsonl']) writeFileSync(at(name), rows.join('\n'))
 })
 
-needing(lacksBuild).it.each(names)('%s', (name) => {
+needing(lacksBuild).it.each(drawn('recipes', names, 5))('%s', (name) => {
   const path = join(recipes, name)
   const { output } = parse(readFileSync(path, 'utf8')) as { output: string }
   const argv = ['train', '--config', path, '--model', at('model'), '--device', 'cpu', '--max-steps', '1', '--quiet']

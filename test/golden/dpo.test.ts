@@ -1,6 +1,7 @@
 /** DPO and its kin against TRL: losses, gradients, metrics, and a training run. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { dpo } from '../../lib/objectives/dpo.js'
+import { drawnIfEmulated } from '../drawn.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import {
@@ -40,7 +41,7 @@ function optionsOf(options: Readonly<Record<string, unknown>>): Parameters<typeo
 /** TRL averages the means of micro-batches. */
 const isOurs = ({ name }: { name: string }) => !name.includes('accumulation')
 
-describe.each(golden.cases.filter(isOurs))('$name', (one) => {
+describe.each(drawnIfEmulated('cases of DPO', golden.cases.filter(isOurs), 10))('$name', (one) => {
   test('loss, gradient and metrics are those of the reference', async () => {
     using model = await loadStart()
     const batch = batchOfPairs(golden.rows, (one.options.max_length as number | null) ?? undefined)

@@ -60,7 +60,7 @@ const methods = [...new Map(found.map((method) => [method.name, method])).values
 const folderOfTest = useTemporaryFolder()
 const weightsOf = (path: string) => readTensors(join(path, 'adapter_model.safetensors'))
 
-describe.each(drawnIfEmulated('golden methods', methods, 4))('$name', (method) => {
+describe.each(drawnIfEmulated('golden methods', methods, 2))('$name', (method) => {
   const { name, set, sequences, trainable, logprobs, options, steps, final_logprobs: finalLogprobs } = method
   const pathOf = (at: 'start' | 'final') => goldenPath(`${set}/${name}/${at}`)
   const completed = { start: useTemporaryFolder(), final: useTemporaryFolder() }

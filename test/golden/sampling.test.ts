@@ -16,6 +16,7 @@ import {
 } from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
+import { drawnIfEmulated } from '../drawn.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
@@ -234,7 +235,11 @@ interface Distribution extends Sequence {
 }
 
 test.each(
-  goldenJson<{ cases: Distribution[] }>('sampling/distribution.json').cases.map((each) => [each.name, each] as const),
+  drawnIfEmulated(
+    'distributions',
+    goldenJson<{ cases: Distribution[] }>('sampling/distribution.json').cases.map((each) => [each.name, each] as const),
+    2,
+  ),
 )('tokens are drawn by their probabilities: %s', async (_, each) => {
   const logits = await editedLogits(finite(each.logits), each)
   const rows = Float32Array.from({ length: each.draws * logits.length }, (_, i) => logits[i % logits.length]!)

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'
+import { drawnIfEmulated } from '../drawn.js'
 import { liveBytes } from '../live-bytes.js'
 import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
@@ -64,58 +65,61 @@ for (const name of tinyModels) {
       expect(largestDifference(got, logprobs[1]!.slice(3))).toBeLessThan(float32Tolerance)
     })
 
-    describe.each(adapters)('adapter $name', ({ name: adapter, logprobs: adapted, config }) => {
-      const folder = `${name}/adapters/${adapter}`
+    describe.each(drawnIfEmulated(`adapters of ${name}`, adapters, 2))(
+      'adapter $name',
+      ({ name: adapter, logprobs: adapted, config }) => {
+        const folder = `${name}/adapters/${adapter}`
 
-      test('log-probabilities beside the weights', async () => {
-        using model = await loadTiny(name)
-        await model.loadAdapter(goldenPath(folder), 'x')
-        expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
-        model.setActiveAdapters([])
-        expect(await largestError(model, logprobs)).toBeLessThan(float32Tolerance)
-      })
+        test('log-probabilities beside the weights', async () => {
+          using model = await loadTiny(name)
+          await model.loadAdapter(goldenPath(folder), 'x')
+          expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
+          model.setActiveAdapters([])
+          expect(await largestError(model, logprobs)).toBeLessThan(float32Tolerance)
+        })
 
-      test('merged, then restored bit for bit', async () => {
-        using model = await loadTiny(name)
-        const pristine = await weightHashes(model)
-        await model.loadAdapter(goldenPath(folder), 'x')
-        const { merged } = await model.mergeAdapter('x')
-        expect(merged).toBe(model.linears().filter(({ adapters: beside }) => beside.has('x')).length)
-        expect(await weightHashes(model)).not.toEqual(pristine)
-        expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
-        await model.unmergeAdapter('x')
-        expect(await weightHashes(model)).toEqual(pristine)
-        expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
-      })
+        test('merged, then restored bit for bit', async () => {
+          using model = await loadTiny(name)
+          const pristine = await weightHashes(model)
+          await model.loadAdapter(goldenPath(folder), 'x')
+          const { merged } = await model.mergeAdapter('x')
+          expect(merged).toBe(model.linears().filter(({ adapters: beside }) => beside.has('x')).length)
+          expect(await weightHashes(model)).not.toEqual(pristine)
+          expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
+          await model.unmergeAdapter('x')
+          expect(await weightHashes(model)).toEqual(pristine)
+          expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
+        })
 
-      test.each([
-        ['bfloat16', bfloat16Tolerance],
-        ['float16', float16Tolerance],
-      ] as const)('merged into %s weights, then restored bit for bit', async (dtype, allowed) => {
-        using model = await loadTiny(name, dtype)
-        const pristine = await weightHashes(model)
-        await model.loadAdapter(goldenPath(folder), 'x')
-        expect(await largestError(model, adapted)).toBeLessThan(allowed)
-        await model.mergeAdapter('x')
-        expect(await largestError(model, adapted)).toBeLessThan(allowed)
-        expect(await weightHashes(model)).not.toEqual(pristine)
-        await model.unmergeAdapter('x')
-        expect(await weightHashes(model)).toEqual(pristine)
-      })
+        test.each([
+          ['bfloat16', bfloat16Tolerance],
+          ['float16', float16Tolerance],
+        ] as const)('merged into %s weights, then restored bit for bit', async (dtype, allowed) => {
+          using model = await loadTiny(name, dtype)
+          const pristine = await weightHashes(model)
+          await model.loadAdapter(goldenPath(folder), 'x')
+          expect(await largestError(model, adapted)).toBeLessThan(allowed)
+          await model.mergeAdapter('x')
+          expect(await largestError(model, adapted)).toBeLessThan(allowed)
+          expect(await weightHashes(model)).not.toEqual(pristine)
+          await model.unmergeAdapter('x')
+          expect(await weightHashes(model)).toEqual(pristine)
+        })
 
-      const mergedFile = `${folder}/merged_float32.safetensors`
-      if (!config.merged) return
-      needing(lacksGolden(mergedFile)).test('merged weights', async () => {
-        using model = await loadTiny(name)
-        await model.loadAdapter(goldenPath(folder), 'x')
-        await model.mergeAdapter('x')
-        const wanted = readTensors(goldenPath(mergedFile))
-        for (const linear of model.linears()) {
-          const values = await linear.weight.data()
-          const error = largestDifference(values, wanted.get(`${linear.name}.weight`)!.values)
-          expect(error, linear.name).toBeLessThan(1e-6)
-        }
-      })
-    })
+        const mergedFile = `${folder}/merged_float32.safetensors`
+        if (!config.merged) return
+        needing(lacksGolden(mergedFile)).test('merged weights', async () => {
+          using model = await loadTiny(name)
+          await model.loadAdapter(goldenPath(folder), 'x')
+          await model.mergeAdapter('x')
+          const wanted = readTensors(goldenPath(mergedFile))
+          for (const linear of model.linears()) {
+            const values = await linear.weight.data()
+            const error = largestDifference(values, wanted.get(`${linear.name}.weight`)!.values)
+            expect(error, linear.name).toBeLessThan(1e-6)
+          }
+        })
+      },
+    )
   })
 }

@@ -32,7 +32,7 @@ async function trained(model: Model, name: TinyModel, run: GoldenTraining) {
 for (const name of tinyModels) {
   const { sequences, training } = expectedOf(name)
 
-  describe.each(drawnIfEmulated(`training of ${name}`, training, 2))(`${name}, $name`, (run) => {
+  describe.each(drawnIfEmulated(`training of ${name}`, training, 1))(`${name}, $name`, (run) => {
     let learnt: Promise<Model> | undefined
     /** The model after the steps of the reference, each of which matched. */
     const model = () => {

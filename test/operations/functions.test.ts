@@ -25,6 +25,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { drawnIfEmulated } from '../drawn.js'
 import { liveBytes } from '../live-bytes.js'
 import { checkGradients, type GradientCase, gradientCase } from './gradients.js'
 import { testDevice } from './harness.js'
@@ -245,9 +246,8 @@ const others: GradientCase[] = [
 ]
 
 describe('gradients', () => {
-  test.each([...binary, ...unary, ...others].map((each) => [each.name, each] as const))('%s', (_, each) =>
-    checkGradients(each),
-  )
+  const all = drawnIfEmulated('gradients of functions', [...binary, ...unary, ...others], 40)
+  test.each(all.map((each) => [each.name, each] as const))('%s', (_, each) => checkGradients(each))
 })
 
 const of = (values: number[], shape: number[]) => Tensor.from(values, shape, { device: testDevice() })

@@ -7,6 +7,7 @@ import { randomStream } from '../../../lib/common/random.js'
 import { loadModel, type Model } from '../../../lib/models/index.js'
 import { AdamW } from '../../../lib/optim/adamw.js'
 import { bfloat16BitsToFloat32, float32ToBfloat16Bits } from '../../../lib/tensor/half.js'
+import { drawnIfEmulated } from '../../drawn.js'
 import { goldenPath, largestDifference } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -40,7 +41,7 @@ const configs: [string, MoraConfig | LoraConfig, Partial<MoraConfig>][] = [
   ['lora', lora({ rank: 4 }), {}],
 ]
 
-describe.each(configs)('restarted: %s', (_, first, change) => {
+describe.each(drawnIfEmulated('restarted adapters', configs, 2))('restarted: %s', (_, first, change) => {
   const second = { ...first, ...change }
 
   test('the model computes the same, and the adapter is at zero', async () => {

@@ -8,6 +8,7 @@ import type { Model } from '../../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../../lib/options/index.js'
 import { Tensor } from '../../../lib/tensor/tensor.js'
 import { train as trainRun } from '../../../lib/train/train.js'
+import { drawnIfEmulated } from '../../drawn.js'
 import { goldenPath, largestDifference, readTensors } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -54,7 +55,8 @@ async function checkGradients(model: Model): Promise<void> {
   }
 }
 
-describe.each(ADAPTER_METHODS.filter((method) => method !== 'dora'))('%s on the head', (method) => {
+const onTheHead = ADAPTER_METHODS.filter((method) => method !== 'dora')
+describe.each(drawnIfEmulated('methods on the head', onTheHead, 4))('%s on the head', (method) => {
   test('trains with correct gradients, and computes the same merged', async () => {
     using model = await loadTiny('tiny-untied')
     // VeRA's two vectors change little where the rank is low.
@@ -98,54 +100,57 @@ describe('sharing on the head', () => {
   })
 })
 
-describe.each(['lora', 'rslora'] as const)('%s on the embeddings', (method) => {
-  test("trains with correct gradients beside a block's layers, and is saved as by PEFT", async () => {
-    using model = await loadTiny('tiny-untied')
-    await model.addAdapter('a', configOf(method, ['embed_tokens', 'lm_head', 'q_proj']))
-    expect(largestDifference(await logProbs(model), logprobs[0]!)).toBeLessThan(5e-5)
-    await train(model)
-    await checkGradients(model)
-    const active = await logProbs(model)
-    await model.saveAdapter('a', temporary())
-    const stored = readTensors(join(temporary(), 'adapter_model.safetensors'))
-    const [vocabulary, hidden] = model.slot('model.embed_tokens.weight').own.shape
-    const table = 'base_model.model.model.embed_tokens'
-    expect(stored.get(`${table}.lora_embedding_A`)!.shape).toEqual([3, vocabulary])
-    expect(stored.get(`${table}.lora_embedding_B`)!.shape).toEqual([hidden, 3])
-    const { target_modules: targets } = JSON.parse(readFileSync(join(temporary(), 'adapter_config.json'), 'utf8'))
-    expect(targets).toEqual(['embed_tokens', 'lm_head', 'q_proj'])
+describe.each(drawnIfEmulated('methods on the embeddings', ['lora', 'rslora'] as const, 1))(
+  '%s on the embeddings',
+  (method) => {
+    test("trains with correct gradients beside a block's layers, and is saved as by PEFT", async () => {
+      using model = await loadTiny('tiny-untied')
+      await model.addAdapter('a', configOf(method, ['embed_tokens', 'lm_head', 'q_proj']))
+      expect(largestDifference(await logProbs(model), logprobs[0]!)).toBeLessThan(5e-5)
+      await train(model)
+      await checkGradients(model)
+      const active = await logProbs(model)
+      await model.saveAdapter('a', temporary())
+      const stored = readTensors(join(temporary(), 'adapter_model.safetensors'))
+      const [vocabulary, hidden] = model.slot('model.embed_tokens.weight').own.shape
+      const table = 'base_model.model.model.embed_tokens'
+      expect(stored.get(`${table}.lora_embedding_A`)!.shape).toEqual([3, vocabulary])
+      expect(stored.get(`${table}.lora_embedding_B`)!.shape).toEqual([hidden, 3])
+      const { target_modules: targets } = JSON.parse(readFileSync(join(temporary(), 'adapter_config.json'), 'utf8'))
+      expect(targets).toEqual(['embed_tokens', 'lm_head', 'q_proj'])
 
-    using again = await loadTiny('tiny-untied')
-    await again.loadAdapter(temporary(), 'a')
-    expect(await logProbs(again)).toEqual(active)
-    await again.mergeAdapter('a')
-    expect(largestDifference(await logProbs(again), active)).toBeLessThan(5e-5)
-    await again.unmergeAdapter('a')
-    expect(await logProbs(again)).toEqual(active)
-  })
-
-  test('is merged on disk, too', async () => {
-    using model = await loadTiny('tiny-untied')
-    await model.addAdapter('a', configOf(method, ['embed_tokens', 'lm_head']))
-    await train(model)
-    const folder = temporary()
-    await model.saveAdapter('a', join(folder, 'adapter'))
-    const { merged } = await mergeModel({
-      model: goldenPath('tiny-untied/model'),
-      adapter: join(folder, 'adapter'),
-      output: join(folder, 'merged'),
-      dtype: 'float32',
-      device: process.env.MORA_TEST_DEVICE ?? 'cpu',
+      using again = await loadTiny('tiny-untied')
+      await again.loadAdapter(temporary(), 'a')
+      expect(await logProbs(again)).toEqual(active)
+      await again.mergeAdapter('a')
+      expect(largestDifference(await logProbs(again), active)).toBeLessThan(5e-5)
+      await again.unmergeAdapter('a')
+      expect(await logProbs(again)).toEqual(active)
     })
-    expect(merged).toBe(2)
-    await model.mergeAdapter('a')
-    const weights = readTensors(join(folder, 'merged', 'model.safetensors'))
-    for (const name of ['model.embed_tokens.weight', 'lm_head.weight']) {
-      const own = await model.slot(name).own.data()
-      expect(largestDifference(weights.get(name)!.values, own)).toBeLessThan(1e-6)
-    }
-  })
-})
+
+    test('is merged on disk, too', async () => {
+      using model = await loadTiny('tiny-untied')
+      await model.addAdapter('a', configOf(method, ['embed_tokens', 'lm_head']))
+      await train(model)
+      const folder = temporary()
+      await model.saveAdapter('a', join(folder, 'adapter'))
+      const { merged } = await mergeModel({
+        model: goldenPath('tiny-untied/model'),
+        adapter: join(folder, 'adapter'),
+        output: join(folder, 'merged'),
+        dtype: 'float32',
+        device: process.env.MORA_TEST_DEVICE ?? 'cpu',
+      })
+      expect(merged).toBe(2)
+      await model.mergeAdapter('a')
+      const weights = readTensors(join(folder, 'merged', 'model.safetensors'))
+      for (const name of ['model.embed_tokens.weight', 'lm_head.weight']) {
+        const own = await model.slot(name).own.data()
+        expect(largestDifference(weights.get(name)!.values, own)).toBeLessThan(1e-6)
+      }
+    })
+  },
+)
 
 test('dora trains the head: merged it computes the same', async () => {
   using model = await loadTiny('tiny-untied')
