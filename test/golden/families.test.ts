@@ -8,7 +8,7 @@ import { randomStream } from '../../lib/common/random.js'
 import { initModel, mergeModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import type { Parameter } from '../../lib/tensor/parameter.js'
-import { drawn } from '../drawn.js'
+import { drawn, drawnTests } from '../drawn.js'
 import { safetensorsBytes } from '../io/safetensors-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -58,19 +58,22 @@ describeFamilies(names, (name, folder) => {
   const largestError = (got: readonly number[][], wanted = logprobs): number =>
     Math.max(...got.map((values, i) => largestDifference(values, wanted[i]!)))
 
-  test('log-probabilities', async () => {
+  // The emulator takes long over each.
+  const next = lacksEmulation === null ? drawnTests(`tests of ${name}`, 10, 5) : needing
+
+  next().test('log-probabilities', async () => {
     using model = await loadFamily(folder)
     expect(largestError(await logProbsOf(model, sequences))).toBeLessThan(tolerance)
     const packed = await model.tokenLogProbs(batch)
     expect(largestDifference(packed, logprobs.flat()), 'packed (T14)').toBeLessThan(tolerance)
   })
 
-  test('log-probabilities in bfloat16', async () => {
+  next().test('log-probabilities in bfloat16', async () => {
     using model = await loadFamily(folder, 'bfloat16')
     expect(largestError(await logProbsOf(model, sequences))).toBeLessThan(bfloat16Tolerance * (isSharp ? 5 : 1))
   })
 
-  test('a cache gives the logits of the whole sequence', async () => {
+  next().test('a cache gives the logits of the whole sequence', async () => {
     using model = await loadFamily(folder)
     const longest = sequences.reduce((best, { length }, i) => (length > sequences[best]!.length ? i : best), 0)
     const ids = sequences[longest]!
@@ -86,7 +89,7 @@ describeFamilies(names, (name, folder) => {
     expect(largestOf(got)).toBeLessThan(tolerance)
   })
 
-  test.each(drawn(`methods that train ${name}`, methods, 1))('$method: the loss falls', async ({ config }) => {
+  next().test.each(drawn(`methods that train ${name}`, methods, 1))('$method: the loss falls', async ({ config }) => {
     using model = await loadFamily(folder)
     model.addAdapter('x', config)
     const before = await lossOf(model)
@@ -109,7 +112,7 @@ describeFamilies(names, (name, folder) => {
     }
   })
 
-  test('a packed batch equals its rows one by one, and recomputing changes no bit', async () => {
+  next().test('a packed batch equals its rows one by one, and recomputing changes no bit', async () => {
     using model = await loadFamily(folder)
     addRandom(model, lora({ rank: 2, modulesToSave: ['embeddings', 'norms'] }))
     const wanted = await gradientsOf(model, batch)
@@ -121,7 +124,7 @@ describeFamilies(names, (name, folder) => {
     expect(await gradientsOf(model, batch)).toEqual(wanted)
   })
 
-  test.each(drawn(`methods that merge into ${name}`, methods, 1))(
+  next().test.each(drawn(`methods that merge into ${name}`, methods, 1))(
     '$method: merges into the layout that the checkpoint has',
     async ({ config }) => {
       using model = await loadFamily(folder)
@@ -143,7 +146,7 @@ describeFamilies(names, (name, folder) => {
     },
   )
 
-  test('without a change, it is written as read', async () => {
+  next().test('without a change, it is written as read', async () => {
     using model = await loadFamily(folder)
     await model.save(join(at(), 'copy'))
     const bytes = (path: string) => readFileSync(join(path, 'model.safetensors'))
@@ -153,7 +156,7 @@ describeFamilies(names, (name, folder) => {
     expect(bytes(join(at(), 'copy')).length).toBeGreaterThan(1000)
   })
 
-  test('embeddings, norms and a projection are trained whole beside an adapter', async () => {
+  next().test('embeddings, norms and a projection are trained whole beside an adapter', async () => {
     using model = await loadFamily(folder)
     const last = model.linears().at(-1)!.name.split('.').at(-1)!
     model.addAdapter('x', lora({ rank: 2, modulesToSave: ['embeddings', 'norms', last], targetModules: 'all-linear' }))
@@ -170,7 +173,7 @@ describeFamilies(names, (name, folder) => {
     expect(largestError(await logProbsOf(saved, sequences), wanted)).toBeLessThan(tolerance)
   })
 
-  test('all weights are trained', async () => {
+  next().test('all weights are trained', async () => {
     using model = await loadFamily(folder)
     model.trainAll()
     const before = await lossOf(model)
@@ -178,7 +181,7 @@ describeFamilies(names, (name, folder) => {
     expect(await lossOf(model)).toBeLessThan(before - 0.1)
   })
 
-  test('random weights start at the uniform loss and learn', async () => {
+  next().test('random weights start at the uniform loss and learn', async () => {
     const device = testDevice().kind
     using model = await initModel(join(folder, 'config.json'), { device, dtype: 'float32', threads: 2, seed: 1 })
     model.trainAll()

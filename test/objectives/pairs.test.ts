@@ -16,6 +16,7 @@ import { simpo } from '../../lib/objectives/simpo.js'
 import { mul } from '../../lib/tensor/operations/arithmetic.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
+import { drawn } from '../drawn.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { answersOf, batchOfPairs, evaluated, type GoldenPair, loadStart, objectiveOf } from '../golden/objectives.js'
 import { loadTiny } from '../golden/tiny-models.js'
@@ -167,29 +168,39 @@ const ofKto = (): Partial<TrainOptions> => ({
   data: file('judged.jsonl', judged),
 })
 
-test.each([
+const courses: [string, () => Partial<TrainOptions>][] = [
   ['dpo', () => ({})],
   ['aot', () => ({ objective: dpo({ lossType: ['aot'] }) })],
   ['aot_unpaired', () => ({ objective: dpo({ lossType: ['aot_unpaired', 'sft'] }) })],
-  ['orpo', () => ({ objective: 'orpo' as const })],
+  ['orpo', () => ({ objective: 'orpo' })],
   ['kto', ofKto],
   ['reward', () => ({ objective: reward({ centerRewardsCoefficient: 0.1 }) })],
-])('a run of %s is the same in micro-batches, padded and over two ranks', async (_, more) => {
-  const same = (changes: Partial<TrainOptions> = {}) => run({ ...more(), ...changes })
-  const whole = await same()
-  expect(whole.losses[0]).not.toBe(whole.losses[3])
-  const two = await Promise.all(localRanks(2).map((ranks) => same({ ranks })))
-  for (const other of [await same({ microBatchSize: 1 }), await same({ packing: false, microBatchSize: 2 }), ...two]) {
-    expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
-    expect(
-      largestDifference(
-        other.adapter.flatMap((one) => [...one]),
-        whole.adapter.flatMap((one) => [...one]),
-      ),
-    ).toBeLessThan(1e-5)
-    expect(other.metrics.map((metrics) => metrics!.accuracy)).toEqual(whole.metrics.map((metrics) => metrics!.accuracy))
-  }
-})
+]
+test.each(drawn('courses on pairs', courses, 3))(
+  'a run of %s is the same in micro-batches, padded and over two ranks',
+  async (_, more) => {
+    const same = (changes: Partial<TrainOptions> = {}) => run({ ...more(), ...changes })
+    const whole = await same()
+    expect(whole.losses[0]).not.toBe(whole.losses[3])
+    const two = await Promise.all(localRanks(2).map((ranks) => same({ ranks })))
+    for (const other of [
+      await same({ microBatchSize: 1 }),
+      await same({ packing: false, microBatchSize: 2 }),
+      ...two,
+    ]) {
+      expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
+      expect(
+        largestDifference(
+          other.adapter.flatMap((one) => [...one]),
+          whole.adapter.flatMap((one) => [...one]),
+        ),
+      ).toBeLessThan(1e-5)
+      expect(other.metrics.map((metrics) => metrics!.accuracy)).toEqual(
+        whole.metrics.map((metrics) => metrics!.accuracy),
+      )
+    }
+  },
+)
 
 test('a run resumes with the same bits, and only with the same options of its objective', async () => {
   const whole = await run({ output: join(folder(), 'whole') })
@@ -224,23 +235,27 @@ test('a run of kto resumes with the same bits', async () => {
   expect(rest.adapter).toEqual(whole.adapter)
 })
 
-test.each<[string, (options: { precomputeReference?: boolean }) => Partial<TrainOptions>]>([
+const referring: [string, (options: { precomputeReference?: boolean }) => Partial<TrainOptions>][] = [
   ['dpo', (options) => ({ objective: dpo(options) })],
   ['aot', (options) => ({ objective: dpo({ ...options, lossType: ['aot'] }) })],
   ['kto', (options) => ({ ...ofKto(), objective: kto(options) })],
-])('a precomputed reference of %s has the losses of one that each step computes, and is kept', async (name, of) => {
-  const once = of({ precomputeReference: true })
-  const whole = await run(of({}))
-  const output = join(folder(), `precomputed-${name}`)
-  await run({ ...once, output, maxSteps: 2 })
-  const { ino } = statSync(join(output, 'kept.bin'))
-  const rest = await run({ ...once, output, resume: true })
-  expect(statSync(join(output, 'kept.bin')).ino).toBe(ino)
-  expect(largestDifference(rest.losses, whole.losses.slice(2))).toBeLessThan(1e-6)
-  const two = await Promise.all(localRanks(2).map((ranks) => run({ ...once, ranks })))
-  for (const other of [await run({ ...once, microBatchSize: 1 }), await run({ ...once, packing: false }), ...two])
-    expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
-})
+]
+test.each(drawn('precomputed references', referring, 2))(
+  'a precomputed reference of %s has the losses of one that each step computes, and is kept',
+  async (name, of) => {
+    const once = of({ precomputeReference: true })
+    const whole = await run(of({}))
+    const output = join(folder(), `precomputed-${name}`)
+    await run({ ...once, output, maxSteps: 2 })
+    const { ino } = statSync(join(output, 'kept.bin'))
+    const rest = await run({ ...once, output, resume: true })
+    expect(statSync(join(output, 'kept.bin')).ino).toBe(ino)
+    expect(largestDifference(rest.losses, whole.losses.slice(2))).toBeLessThan(1e-6)
+    const two = await Promise.all(localRanks(2).map((ranks) => run({ ...once, ranks })))
+    for (const other of [await run({ ...once, microBatchSize: 1 }), await run({ ...once, packing: false }), ...two])
+      expect(largestDifference(other.losses, whole.losses)).toBeLessThan(1e-5)
+  },
+)
 
 test.each<[string, Partial<TrainOptions>]>([
   ['whole models', { method: 'full', rank: undefined, dropout: undefined, learningRate: 1e-3 }],

@@ -9,6 +9,7 @@ import { Model } from '../../lib/models/model.js'
 import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
 import type { Tensor } from '../../lib/tensor/tensor.js'
 import { type TrainOptions, train } from '../../lib/train/index.js'
+import { drawn } from '../drawn.js'
 import { readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -196,12 +197,13 @@ async function trained(options: Partial<TrainOptions>, seed: number | null): Pro
 }
 
 describe('others use the model during a run', () => {
-  test.each<[string, Partial<TrainOptions>]>([
+  const runs: [string, Partial<TrainOptions>][] = [
     ['of an adapter with dropout', { method: 'mora', rank: 2, dropout: 0.2 }],
     ['that recomputes activations', { method: 'lora', rank: 2, dropout: 0.2, gradientCheckpointing: true }],
     ['of every weight', { method: 'full' }],
     ['that merges its adapter', { method: 'mora', rank: 2, mergeEvery: 3, maxSteps: 6 }],
-  ])('%s: the same bits', async (_, options) => {
+  ]
+  test.each(drawn('runs beside others', runs, 2))('%s: the same bits', async (_, options) => {
     const steps = { maxSteps: 12, ...options }
     const alone = await trained(steps, null)
     expect(await trained(steps, 1)).toEqual(alone)

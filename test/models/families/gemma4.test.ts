@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { initModel, loadModel, type Model } from '../../../lib/models/index.js'
-import { drawnIfEmulated } from '../../drawn.js'
+import { drawn } from '../../drawn.js'
 import { largestDifference, largestOf } from '../../golden/files.js'
 import { batchOf, gradientsOf, logProbsOf } from '../../golden/tiny-models.js'
 import { fileOf, useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
-import { lacksCpu, needing } from '../../needs.js'
+import { lacksCpu, lacksEmulation, needing } from '../../needs.js'
 import { testDevice } from '../../operations/harness.js'
 
 const at = useTemporaryFolder()
@@ -66,7 +66,7 @@ const shapes: [string, Json][] = [
   ['with all but two layers shared', { num_kv_shared_layers: 5 }],
 ]
 
-describe.each(drawnIfEmulated('shapes of Gemma 4', shapes, 1))('%s', (_, changes) => {
+describe.each(drawn('shapes of Gemma 4', shapes, lacksEmulation === null ? 1 : 3))('%s', (_, changes) => {
   test('packed or not, recomputed or kept: the same gradients', async () => {
     using model = await made(changes)
     model.trainAll()
