@@ -10,7 +10,7 @@ import { allocate, arrayBytes, hashArrays } from './token-store.js'
 import type { SourceFacts, TokenisedData } from './tokenise.js'
 
 /** Increase this whenever the same rows are tokenised or masked differently. */
-const VERSION = 14
+const VERSION = 15
 
 interface Header {
   version: number

@@ -45,7 +45,7 @@ function isFloat(type: SchemaTree | undefined): boolean {
 }
 
 /** A list has its elements in a group of its own, or in a group within a group; other repeated columns have none. */
-function elementType(type: SchemaTree | undefined): SchemaTree | undefined {
+export function elementType(type: SchemaTree | undefined): SchemaTree | undefined {
   const group = type?.element.converted_type === 'LIST' ? type.children[0] : undefined
   return group?.children.length === 1 ? group.children[0] : (group ?? type)
 }

@@ -10,6 +10,7 @@ import { writeFully } from '../../io/atomic.js'
 import { readExactly } from '../../io/open.js'
 import type { DataRecord } from '../rows/record.js'
 import { decodeText } from './lines.js'
+import { markJsonColumns } from './parquet-features.js'
 import { exactValue, JsonText, plainValue } from './parquet-values.js'
 
 /** First bytes of every Parquet file. */
@@ -71,6 +72,7 @@ async function* readGroups(file: AsyncBuffer, name: string): AsyncGenerator<Data
   const { parquetMetadataAsync, parquetSchema } = await import('hyparquet')
   const metadata = await orMalformed(name, () => parquetMetadataAsync(file, { geoparquet: false }))
   const schema = await orMalformed(name, async () => parquetSchema(metadata))
+  markJsonColumns(metadata, schema)
   const total = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0)
   if (!(total <= MOST_ROWS_OF_A_BYTE * file.byteLength)) {
     throw new InputError(

@@ -31,6 +31,8 @@ const COLUMNS: Record<string, SchemaElement[]> = {
   text: [text('text')],
   prompt: [text('prompt')],
   completion: [text('completion')],
+  functions: list('functions', [text('element')]),
+  options: group('options', [[text('template')], [text('note')]]),
   messages: list('messages', [
     { name: 'element', num_children: 3, repetition_type: 'OPTIONAL' },
     text('role'),
@@ -57,7 +59,9 @@ const COLUMNS: Record<string, SchemaElement[]> = {
 /** @param columns values of each column, of the names above */
 export function parquetBytes(
   columns: Record<string, unknown[]>,
-  options: Partial<Pick<ParquetWriteOptions, 'codec' | 'compressors' | 'rowGroupSize' | 'pageSize'>> = {},
+  options: Partial<
+    Pick<ParquetWriteOptions, 'codec' | 'compressors' | 'rowGroupSize' | 'pageSize' | 'kvMetadata'>
+  > = {},
 ): Uint8Array {
   const names = Object.keys(columns)
   const schema = [{ name: 'schema', num_children: names.length }, ...names.flatMap((name) => COLUMNS[name]!)]

@@ -104,6 +104,32 @@ describe('Parquet', () => {
     expect(texts.map(({ text }) => text)).toEqual(['a 1e+16 1152921504606846976 3.0', 'b -0.0 2 0.5'])
   })
 
+  it('reads texts as JSON where the metadata of Hugging Face’s datasets says so', async () => {
+    const tool = { name: 'f', default: null, most: 2.5 }
+    const columns = {
+      prompt: ['{"a":1}'],
+      completion: ['{"b":null}'],
+      functions: [[JSON.stringify(tool), null]],
+      options: [{ template: '{"deep":null,"n":1.0}', note: '[1]' }],
+    }
+    const value = (_type: string) => ({ dtype: 'string', _type })
+    const features = {
+      prompt: value('Value'),
+      completion: { decode: true, _type: 'Json' },
+      functions: { feature: value('Json'), _type: 'List' },
+      options: { template: value('Json'), note: value('Value') },
+    }
+    const noted = (written: unknown) =>
+      parquetBytes(columns, { kvMetadata: [{ key: 'huggingface', value: JSON.stringify(written) }] })
+    const [row] = await read('features.parquet', noted({ info: { features } }))
+    const plain = { prompt: '{"a":1}', completion: { b: null }, functions: [tool, null] }
+    expect(row!.value).toEqual({ ...plain, options: { template: { deep: null, n: 1 }, note: '[1]' } })
+    const listed = { ...features, functions: [value('Json')] }
+    expect((await read('features.parquet', noted({ info: { features: listed } })))[0]).toEqual(row)
+    for (const other of [{ info: { features: [3] } }, { info: { features: { prompt: null } } }, 'x'])
+      expect((await read('other.parquet', noted(other)))[0]!.value).toMatchObject({ completion: '{"b":null}' })
+  })
+
   it('names the rows of a column of JSON that is not JSON', async () => {
     const bytes = Buffer.from(
       parquetBytes({ prompt: ['a'], chat_template_kwargs: [{ aaa: 1 }] }, { codec: 'UNCOMPRESSED' }),
