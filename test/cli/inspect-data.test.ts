@@ -55,8 +55,8 @@ test('as JSON, rows have documents, which have names, and a label', async () => 
 })
 
 test.each<[objective: string, row: object, refusal: RegExp]>([
-  ['sft', pair, /preferences, which objectives such as dpo take \(--objective dpo\)/],
-  ['sft', { sentence: 'a', label: 1 }, /the objective classify takes them \(--objective classify\)/],
+  ['sft', pair, /preferences, which train takes with --objective dpo/],
+  ['sft', { sentence: 'a', label: 1 }, /train takes them with --objective classify/],
   [
     'dpo',
     { prompt: 'a', good_answer: 'b', bad_answer: 'c' },

@@ -244,7 +244,7 @@ export function suggestion(columns: RowColumns, purpose: Purpose): string {
   if (purpose === 'pairs') return of({ ...asked, chosen, rejected })
   if (hasSeveralAnswers && purpose === 'training') {
     const pairs = columnsOption({ ...asked, chosen, rejected })
-    return `two answers to a prompt are preferences, which objectives such as dpo take (the option objective: dpo, and ${pairs}); ${of({ ...asked, completion })}`
+    return `two answers to a prompt are preferences, which train takes with the option objective: dpo and ${pairs}; ${of({ ...asked, completion })}`
   }
   if (messages !== undefined && (purpose !== 'training' || endsWithAnswer(columns.value(messages)))) {
     return of({ messages })

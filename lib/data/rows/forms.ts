@@ -408,14 +408,14 @@ export const UNREAD_COLUMNS: readonly UnreadColumns[] = [
     purposes: ['training'],
     matters: isPresent,
     besideText: true,
-    meaning: 'preferences, which objectives such as dpo take (the option objective: dpo)',
+    meaning: 'preferences, which train takes with the option objective: dpo',
     way: 'preferred',
   },
   {
     columns: ['label', 'kto_tag'],
     purposes: ['training'],
     matters: (value) => typeof value === 'boolean',
-    meaning: 'answers judged good or bad, which the objective kto takes (the option objective: kto)',
+    meaning: 'answers judged good or bad, which train takes with the option objective: kto',
   },
   {
     columns: ['images', 'image', 'videos', 'video', 'audios', 'audio'],

@@ -293,7 +293,7 @@ const OBJECTIVES = { pairs: 'dpo', judged: 'kto', labelled: 'classify', related:
 function objectiveOf(columns: RowColumns, purpose: Purpose): string | undefined {
   if (purpose !== 'training') return undefined
   const found = Object.entries(OBJECTIVES).find(([other]) => knownForm(columns, other as Purpose).form)
-  return found && `the objective ${found[1]} takes them (the option objective: ${found[1]})`
+  return found && `train takes them with the option objective: ${found[1]}`
 }
 
 /** Refuses rows with a column that gives them a meaning for which they are not read. */

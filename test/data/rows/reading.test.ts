@@ -204,8 +204,8 @@ describe('advice names columns that are sure, else COLUMN', () => {
   })
 
   it.each([
-    [{ anchor: 'x', positive: 'y' }, /the objective embed takes them \(the option objective: embed\)/],
-    [{ sentence: 'x', label: 1 }, /the objective classify takes them/],
+    [{ anchor: 'x', positive: 'y' }, /train takes them with the option objective: embed/],
+    [{ sentence: 'x', label: 1 }, /train takes them with the option objective: classify/],
     [
       { question_id: 81, answer_id: 'a', model_id: 'm', choices: [{ index: 0, turns: ['x'] }], tstamp: 1 },
       /answers of a model for a judge .* join both by question_id/,
