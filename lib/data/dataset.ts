@@ -386,7 +386,7 @@ function requireFitOfAnswers({ rows = 'examples', longRows = 'keep-start', train
     throw new UsageError('unfit-options', `${what} does not go with ${ofRows}: ${why}.`)
   }
   if (areWhole) {
-    if (longRows === 'split') refuse(`longRows ${longRows}`, 'what is said of a text is said of the whole')
+    if (longRows === 'split') refuse(`longRows ${longRows}`, 'a label applies to the whole text, so it cannot be split')
     if (trainOn === 'all') refuse('trainOn all', 'no token of them is predicted')
     if (text !== undefined) refuse('text', 'name their columns (the option columns)')
     return

@@ -20,7 +20,7 @@ export class AnswersOfBatch {
 
   /**
    * @param documents of the batch, in the order of answers
-   * @param all the batch with all targets whose values are summed, of which those of answers are a part
+   * @param all the batch with all targets whose values are summed, the answers' included
    */
   constructor({ targets, offsets }: Batch, documents: readonly number[], all: Pick<Batch, 'targets'>) {
     let place = 0

@@ -67,7 +67,7 @@ export const classifyObjective = {
 } as const satisfies BuiltInObjective
 
 /**
- * Returns the weight of each label. `balanced` is n / (k n_l): n rows, of which n_l have the label l, and k labels that rows have.
+ * Returns the weight of each label. `balanced` is n / (k n_l): n rows, n_l of them with the label l, and k labels among the rows.
  * @throws UsageError for the weight of a label that is none
  */
 function weightsOfLabels(

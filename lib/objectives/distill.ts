@@ -28,9 +28,9 @@ import type { SampleContext, SampledStep } from './rollouts.js'
 export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
   /** Its path or hub id, which a run records. */
   readonly reference?: string
-  /** Tells its identity, which must be equal in a resumed run. */
+  /** Its identity, which must be equal in a resumed run. */
   readonly base?: {
-    /** Returns the hash of its weights; null for those of random numbers. */
+    /** Returns the hash of its weights; null for random weights. */
     identity(): {
       /** sha256, hexadecimal. */
       readonly hash: string
@@ -38,7 +38,7 @@ export interface Teacher extends Pick<ForwardModel, 'forwardAsync'> {
   }
   /** Its adapters. */
   readonly adapterSet?: {
-    /** Returns the names of those that are active. */
+    /** Returns the names of the active adapters. */
     activeNames(): readonly string[]
   }
 }

@@ -70,7 +70,7 @@ export const embedObjective = {
 } as const satisfies BuiltInObjective
 
 /**
- * Returns the documents that are anchors and those that they are compared with; each row is an anchor, its positive and its own
+ * Returns the documents of anchors and of candidates; each row is an anchor, its positive and its own
  * negatives. `positives` has for each anchor the place of its positive among the candidates.
  */
 function placesIn(batch: Batch) {

@@ -33,22 +33,21 @@ export interface GrpoOptions<Row = AnyRow>
     | ('offPolicyMaskThreshold' | 'importanceSamplingMode' | 'importanceSamplingMin' | 'importanceSamplingMax')
     | ('stepsPerGeneration' | 'numIterations' | 'rewardConcurrency' | 'rewardTimeout' | 'toolTimeout' | 'failedReward')
   > {
-  /** Prompts, if the option `data` of the run names none: rows with a prompt or messages, and columns that rewards read. */
+  /** Prompts, if the run has no option `data`: rows with a prompt or messages, and columns for rewards. */
   prompts?: DataInput
-  /** Functions that tell how good an answer is, in a list or by name; their sum counts. */
+  /** Functions that score a completion, in a list or by name; the reward is their sum. */
   rewards: Rewards<Row>
   /** Functions that the model may call, by name. What they return stands between the model's turns and is not trained. */
   tools?: Tools
-  /** Makes what the model acts in, one for each answer: its own functions, and answers to the model's turns. */
+  /** Creates the environment of a rollout: functions that the model may call, and replies to its turns. */
   environment?: () => Environment<Row>
 }
 
 const grpoArguments = { options: optionsSchema('the options of grpo', { environment: aFunction.optional() }) }
 
 /**
- * Group relative policy optimisation (arXiv 2402.03300) and its kin: the model answers each prompt several times, `rewards` judge the
- * answers, and those that are better than the others of their prompt become likelier. Rows of data are prompts; `batchSize` counts
- * them. The loss is TRL's, by default DAPO's (arXiv 2503.14476); with `beta` the model stays near the model without the adapter.
+ * Group relative policy optimisation (arXiv 2402.03300) and its kin: the model answers each prompt several times, `rewards` score the
+ * completions, and completions above their group's average are reinforced. Rows of data are prompts; `batchSize` counts them. The loss is TRL's, by default DAPO's (arXiv 2503.14476); with `beta` the model stays near the model without the adapter.
  *
  * ```ts
  * import { grpo, loadModel, train } from 'node-mora'
@@ -211,7 +210,7 @@ function settingsOf(options: Omit<GrpoOptions, 'rewards' | 'prompts' | 'tools' |
     groupSize: settings.groupSize ?? 8,
     maskTruncated: settings.maskTruncatedCompletions ?? false,
     reuse: { steps: stepsPerGeneration, times: numIterations },
-    /** Later steps have other weights than those that wrote. */
+    /** Later steps train other weights than the sampling ones. */
     needsOld: isReused,
     needsSampled: mode !== undefined,
     advantages: {

@@ -45,9 +45,8 @@ export function objectiveNamed(name: ObjectiveName): BuiltInObjective {
 }
 
 /**
- * Returns what a run records of an objective that the library's functions made: its name and options; undefined for a name, or an
- * objective of one's own.
- * @throws UsageError `bad-value` if one's own has the name of a built-in one
+ * Returns the record of a built-in objective in `run.yaml`: its name and options; undefined for a name, or a custom objective.
+ * @throws UsageError `bad-value` for a custom objective with the name of a built-in one
  */
 export function builtInChoice(objective: ObjectiveName | Objective | undefined): object | undefined {
   if (typeof objective !== 'object' || !OBJECTIVES.some((known) => known === objective.name)) return undefined

@@ -61,7 +61,7 @@ const policyFields = {
     ...policy,
   }),
   rewardWeights: reals('weights of the rewards, in their order', { defaultText: '1 each', ...policy }),
-  groupSize: optionalInteger('answers to each prompt, which are compared with each other', {
+  groupSize: optionalInteger('number of completions per prompt', {
     min: 2,
     defaultText: '8',
     ...policy,

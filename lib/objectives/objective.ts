@@ -66,7 +66,7 @@ export interface ForwardModel {
     batch: Batch,
     options: { rows?: 'all' | 'targets' | ArrayLike<number>; gradients: boolean },
   ): Promise<States>
-  /** Returns the same model with these adapters, by default those that are active; without any, it is the base. */
+  /** Returns the same model with these adapters, by default the active ones; without any, the base model. */
   withAdapters?(adapters?: readonly string[]): ForwardModel
 }
 
@@ -89,27 +89,27 @@ export interface LossOptions {
   gradients: boolean
   /** Totals of the objective's `stepSums` over all batches of the step; absent: the batch is the step. */
   stepSums?: readonly number[]
-  /** What the objective's `sample` tells of the step's rows, by their place in the step. */
+  /** Per-row information returned by `sample`, by the row's index within the step. */
   rollouts?: ReadonlyMap<number, Rollout>
-  /** Returns what the objective keeps of the targets of a batch; absent, or null: it is not known yet. */
+  /** Returns the `keep` values of a batch's targets; null before they are computed. */
   kept?: (batch: Batch) => Float32Array | null
 }
 
-/** Values of target tokens that a run does not change, which it computes once, before the first step. */
+/** Values of target tokens that training does not change, computed once before the first step. */
 export interface KeptValues {
-  /** How many a target has. */
+  /** Number of values per target. */
   readonly width: number
-  /** What they depend on beside rows, model and `hashes`; null if that cannot be told, so that no later run may use them. */
+  /** Settings that the values depend on, beside rows, model and `hashes`; null if unknown, so that no later run reuses the values. */
   readonly settings: string | null
-  /** Returns those of all targets of a batch, in order. */
+  /** Returns the values of all targets of a batch, in order. */
   of(model: ForwardModel, batch: Batch): Promise<Float32Array>
 }
 
-/** Numbers of a batch, of which a loss needs the totals over the step. */
+/** Numbers of a batch whose totals over the step a loss needs. */
 export interface StepSums {
-  /** How many they are. */
+  /** Number of numbers. */
   readonly length: number
-  /** Returns those of a batch. */
+  /** Returns the numbers of a batch. */
   of(
     model: ForwardModel,
     batch: Batch,
@@ -117,36 +117,36 @@ export interface StepSums {
   ): readonly number[] | Promise<readonly number[]>
 }
 
-/** What a run minimises: a loss, and what else it needs to know of it. */
+/** What a run minimises: a loss, and how rows become its batches. */
 export interface Objective {
   /** Its name in `run.yaml`. */
   readonly name: string
   /** Returns the loss of whole rows; the pieces of a row are consecutive in the batch. */
   loss(model: ForwardModel, batch: Batch, options: LossOptions): Promise<BatchLoss>
-  /** Rows that it trains if a run names none. */
+  /** Data of a run without the option `data`. */
   readonly data?: DataInput
   /**
-   * The rows that it takes; default `examples`. Of `pairs`, each row is the chosen and the rejected answer, two pieces; of
-   * `labelled`, a text, whose value is the number of its label; of `related`, an anchor, its positive and its negatives.
+   * The kind of rows; default `examples`. A row of `pairs` is a chosen and a rejected completion, in two pieces; a row of `labelled` is a
+   * text, whose value is the index of its label; a row of `related` is an anchor, its positive and its negatives.
    */
   readonly rows?: RowKind
-  /** What `loss` needs to know of the whole step, over all forward passes and ranks. Default: nothing. */
+  /** Totals over all forward passes and ranks of a step that `loss` needs. Default: none. */
   readonly stepSums?: StepSums
-  /** Options that it was made with, which the run records. */
+  /** Options of the objective, which the run records. */
   readonly options?: Readonly<Record<string, unknown>>
-  /** Options that no file can record, such as models; a run gives them to `withOptions` beside its own. */
+  /** Options that no file can record, such as models; the run passes them to `withOptions` with its own. */
   readonly live?: Readonly<Record<string, unknown>>
-  /** Hashes of what else its loss depends on, by name, which must be equal in a resumed run. */
+  /** Hashes of further inputs of the loss, by name; a resumed run must have equal ones. */
   readonly hashes?: Readonly<Record<string, string>>
-  /** What it looks up of each row. Default: nothing. */
+  /** Values that the loss looks up for each target. Default: none. */
   readonly keep?: KeptValues | undefined
   /**
-   * Names of further means, which events and `metrics.jsonl` have beside the loss; the same in every batch. Default: none.
+   * Names of further means, which events and `metrics.jsonl` contain beside the loss; equal for every batch. Default: none.
    */
   readonly metrics?: readonly string[]
   /**
-   * The pieces of a small row. Its loss is computed before the first step, to find operations that the device lacks. Default:
-   * two tokens.
+   * The pieces of a small row. Its loss is computed before the first step, to find operations that the device lacks. Default: two
+   * tokens.
    */
   readonly smallRow?: readonly TokenRow[]
   /**
@@ -154,25 +154,25 @@ export interface Objective {
    * read as steps need it.
    */
   load?(source: readonly DataSource[], options: DatasetOptions): Promise<ObjectiveRows>
-  /** Makes the rows that a step trains from those of its data: answers of the model, say. Default: they are the same. */
+  /** Makes the rows that a step trains from the rows of its data, such as rollouts of prompts. Default: no change. */
   readonly sample?: (rows: readonly StepRow[], context: SampleContext) => Promise<SampledStep>
-  /** How long what was sampled is used. Default: for one step. */
+  /** How often sampled rows are trained. Default: in one step. */
   readonly reuse?: SampleReuse
-  /** How it pools the states of a text, which is kept with what it trains. Default: it pools none. */
+  /** How the hidden states of a text are pooled; saved with the adapter. Default: no pooling. */
   readonly pooling?: Pooling
-  /** Returns the labels of the head that it trains, once the rows are loaded. Default: it trains no head of its own. */
+  /** Returns the labels of the head to train, once the rows are loaded. Default: no head. */
   labels?(): readonly string[]
-  /** Returns what its options of the run make of it; undefined if it stays as it is. */
+  /** Returns the objective with options of the run; undefined for no change. */
   withOptions?(options: Readonly<Record<string, unknown>>): Objective | undefined
 }
 
 /** An objective of the library. */
 export interface BuiltInObjective extends Objective {
-  /** What it is, for help: it follows the name. */
+  /** Description for help; follows the name. */
   readonly help: string
-  /** Whether, with these options of a run, it compares with the model without the adapter that is trained. */
+  /** Whether the loss needs the reference model, the model without the trained adapter, with these options of a run. */
   readonly needsReference?: (options: Readonly<Record<string, unknown>>) => boolean
-  /** Options that a run by its name has to give. */
+  /** Options that a run must have. */
   readonly needs?: readonly string[]
 }
 
@@ -206,8 +206,8 @@ export function runObjective(objective: Objective, options: Readonly<Record<stri
 }
 
 /**
- * Returns Σ of the losses of all tokens that have a target, each times the weight of its row. `body` returns the losses [n] of those
- * from `from` to `to`, from their logits [n, V] float32 and the n ids that follow them. The logits never exist as a whole.
+ * Returns Σ of the losses of all tokens with a target, each times the weight of its row. `body` returns the losses [n] of targets
+ * [from, to), given their logits [n, V] float32 and their n ids. The logits never exist as a whole.
  */
 export async function sumOverTargets(
   model: ForwardModel,
@@ -226,7 +226,7 @@ export async function sumOverTargets(
   return { loss, weight: weightOfTargets(batch) }
 }
 
-/** Returns the place of each document's last token. */
+/** Returns the index of each document's last token. */
 export const lastRows = (batch: Batch): Int32Array =>
   Int32Array.from({ length: batch.rows }, (_, document) => boundsOf(batch, document)[1] - 1)
 
@@ -318,7 +318,7 @@ async function ofTargets(
   }
 }
 
-/** Rows that an objective has read. */
+/** Rows of an objective, loaded. */
 export interface ObjectiveRows extends RowSet {
   /** Their tokens, and special tokens among the targets. */
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>

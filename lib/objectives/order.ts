@@ -14,7 +14,7 @@ export const firstsIn = ({ rows }: Batch): number[] => Array.from({ length: rows
 export const placesIn = (batch: Batch): number[] => firstsIn(batch).map((first) => rowOfDocument(batch, first))
 
 /**
- * Returns the numbers of all pairs of a step of which only some are known, so that those of several batches add up.
+ * Returns the numbers of all pairs of a step, zero for pairs of other batches, so that the numbers of all batches add up.
  *
  * @param values ln π of the chosen and then of the rejected answers, and ln π − ln π_ref of both, each in the order of `places`
  */

@@ -17,19 +17,19 @@ export interface JudgedAnswer<Row = AnyRow> {
   readonly completion: string
   /** All columns of the prompt's row. */
   readonly row: Row
-  /** What followed the prompt: one message, or several with calls of functions and their results. */
+  /** The messages after the prompt: one, or several with calls of functions and their results. */
   readonly messages: readonly Message[]
   /** Tokens after the prompt. */
   readonly ids: readonly number[]
   /** Whether the model ended its answer, rather than the limit of tokens. */
   readonly hasEnded: boolean
-  /** The environment of the episode, as it is at its end. */
+  /** The environment of the rollout, at its end. */
   readonly environment: Environment | undefined
-  /** Aborted when nobody waits for the reward any more. */
+  /** Aborted when the reward is no longer needed. */
   readonly signal: AbortSignal | undefined
 }
 
-/** Returns how good an answer is. */
+/** Scores a completion. */
 export type Reward<Row = AnyRow> = (answer: JudgedAnswer<Row>) => number | Promise<number>
 
 /** Rewards in a list, each with its function's name, or by name. */
@@ -37,11 +37,11 @@ export type Rewards<Row = AnyRow> = readonly Reward<Row>[] | Readonly<Record<str
 
 /** How rewards are computed. */
 export interface RewardOptions {
-  /** Rewards that are computed at once. */
+  /** Maximum number of rewards computed at once. */
   readonly rewardConcurrency: number
-  /** Seconds that one has. */
+  /** Time limit of a reward [s]. */
   readonly rewardTimeout: number
-  /** The reward in place of one that fails, is too late, or is no number; absent: the run ends. */
+  /** The reward in place of one that fails, times out, or is no number; absent: the run ends. */
   readonly failedReward?: number | undefined
 }
 

@@ -8,7 +8,7 @@ import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, resolveOptions } from '../schema/parse.js'
 
 /**
- * Reads options by name from the top level of a file, or from under `options` of a run's `run.yaml`, without those that concern
+ * Reads options by name from the top level of a file, or from under `options` of a run's `run.yaml`, without options that concern
  * one call. Throws a `UsageError` if the file is missing, is not YAML, or is not a mapping.
  */
 export function readConfigFile(path: string, schema: OptionsSchema): RawOptions {

@@ -33,7 +33,7 @@ export const ServeSchema = z.strictObject({
   ),
   port: commandLineOnly(integer('port to listen on; 0 picks a free one', 8080, { min: 0, max: 65_535 })),
   apiKeyFile: commandLineOnly(
-    text('a file with the keys of which clients need one, a line each', 'FILE', { expects: 'the path of a file' }),
+    text('file with accepted API keys, one per line', 'FILE', { expects: 'the path of a file' }),
   ),
   allowOtherBase,
   ...loadedForm(whereDecodingIsNotSlower),

@@ -73,7 +73,7 @@ export const TrainSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   data: required(rowOptions.data),
   dataWeight: commandLineOnly(
-    optionalReal('share of the rows of the --data before it, relative to the others, whose default is then 1', {
+    optionalReal('sampling weight of the preceding --data (default 1)', {
       above: 0,
       weighs: 'data',
     }),

@@ -84,8 +84,7 @@ export function unknownOption(schema: OptionsSchema, key: string, source: Option
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
   const near = known.includes(camelCase(key)) ? camelCase(key) : (equivalentOf(key, known) ?? nearest(key, known))
-  const list =
-    source === 'flags' ? 'see --help for those that there are.' : `known: ${shortened(known.join(', '), MOST_LISTED)}.`
+  const list = source === 'flags' ? 'see --help for the list.' : `known: ${shortened(known.join(', '), MOST_LISTED)}.`
   const words = near && (known.includes(near) ? optionName(near, source) : inWords(near, source))
   const way = words ? `did you mean ${words}?` : list
   return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)

@@ -51,6 +51,6 @@ export async function listenServer(
 }
 
 const otherHost = () =>
-  new ApiError(403, 'The server has another name; ask it by its address, or run it with an API key.', {
+  new ApiError(403, 'Unknown Host header: use the server’s address, or start the server with an API key.', {
     code: 'wrong_host',
   })

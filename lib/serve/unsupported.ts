@@ -27,7 +27,7 @@ const ofTemplate = 'give them as chat_template_kwargs, under the name that the t
 /** OpenAI's, vLLM's, SGLang's, TGI's, llama.cpp's, LM Studio's, Ollama's, OpenRouter's and Anthropic's, for texts. */
 const ofTexts: UnsupportedParameters = {
   // How tokens are chosen.
-  stop_token_ids: { neutral: [[]], instead: 'give the tokens’ texts as stop' },
+  stop_token_ids: { neutral: [[]], instead: 'use stop with the tokens’ texts' },
   stop_sequences: { neutral: [[]], instead: 'use stop' },
   stop_regex: { neutral: [[]], instead: 'use stop' },
   no_stop_trim: off,

@@ -60,7 +60,7 @@ export class Visit {
     this.#ending.abort(reason)
   }
 
-  /** Ends what nobody waits for any more. */
+  /** Cancels abandoned requests. */
   leave(): void {
     this.abort(new ApiError(499, 'The client left.', { code: 'client_left' }))
   }
@@ -129,7 +129,7 @@ export class Visits {
     if (this.#isClosing) throw serverEnds()
     const most = this.limits.texts
     if (texts > most) {
-      throw new ApiError(400, `The request asks for ${texts} texts, and the server writes at most ${most} at once.`, {
+      throw new ApiError(400, `Too many completions: ${texts} requested, the limit is ${most}.`, {
         code: 'too_many_texts',
       })
     }

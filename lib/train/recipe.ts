@@ -232,10 +232,10 @@ async function takeTurns(session: Session, control: RunControl, held: HeldForRun
 }
 
 const toolNotice = (error: string): string =>
-  `A function that the model called failed, and others may (toolErrors in metrics.jsonl): ${error}. Only the model is told of each.`
+  `A tool that the model called failed (toolErrors in metrics.jsonl): ${error}. Later failures are reported to the model alone.`
 
 const idleNotice = ({ step }: StepEvent): string =>
-  `Step ${step} changed nothing, and others may not either: all answers to each of its prompts have the same reward (zeroStd in metrics.jsonl).`
+  `Step ${step} had no gradient: the rewards within each group were equal (zeroStd in metrics.jsonl). Later steps may be affected too.`
 
 function evaluationIsDue({ state, options, data }: Session): boolean {
   if (!data.hasEvaluation || state.step === 0 || state.evaluatedAt === state.step) return false

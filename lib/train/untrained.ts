@@ -8,7 +8,7 @@ import type { TrainedParameter } from './trainable.js'
  * LoRA, has none in the first.
  */
 export const STEPS_TO_JUDGE = 3
-/** Trained values of up to so many bytes are compared with those that the run began with. */
+/** Trained values of up to this many bytes are compared with their initial values. */
 const MOST_COMPARED = 2 ** 26
 
 /** Returns copies of the values that a run begins with; null if they take too much memory. */

@@ -203,7 +203,7 @@ test.each<[string, object, string]>([
   ['an unknown label', { labels: ['good', 'bad'] }, 'expected one of the labels good, bad but received "none"'],
   ['an unknown label of the evaluation', { evalData: [{ text: 'a', label: 'x' }] }, 'expected one of the labels bad'],
   ['an empty text', { data: [...rows, { text: '', label: 'bad' }] }, 'the text is empty'],
-  ['rows that are split', { longRows: 'split' }, 'said of the whole'],
+  ['rows that are split', { longRows: 'split' }, 'applies to the whole text'],
   ['labels of another objective', { objective: 'sft', labels: ['a', 'b'] }, 'labels does not go with objective sft'],
 ])('%s is refused', async (_, changes, message) => {
   await expect(run(changes)).rejects.toThrow(message)

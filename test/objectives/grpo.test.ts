@@ -258,7 +258,7 @@ describe('what goes wrong', () => {
     ])
     const b = adapter.filter((_, i) => i % 2 === 1)
     expect(b.every((values) => values.every((value) => value === 0))).toBe(true)
-    expect(notices.filter((notice) => notice.includes('same reward'))).toHaveLength(1)
+    expect(notices.filter((notice) => notice.includes('rewards within each group were equal'))).toHaveLength(1)
   })
 
   test('answers that are all cut off and masked take no step', async () => {
@@ -329,7 +329,7 @@ describe('what goes wrong', () => {
     }
     const { notices } = await run({}, { objective, maxSteps: 4, data: [{ input_ids: [1, 2, 3] }], batchSize: 1 })
     expect(notices.filter((notice) => notice.includes('failed'))).toEqual([
-      'A function that the model called failed, and others may (toolErrors in metrics.jsonl): look: TypeError: db.prepare is not a function (2). Only the model is told of each.',
+      'A tool that the model called failed (toolErrors in metrics.jsonl): look: TypeError: db.prepare is not a function (2). Later failures are reported to the model alone.',
     ])
   })
 

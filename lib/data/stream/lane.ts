@@ -249,7 +249,7 @@ export class Lane {
   #changed(): UsageError {
     return new UsageError(
       'changed-run',
-      `${this.name}: the rows that the run to resume has read are not there any more: give it the same, start a new run, or allow the change with the option allowChanges: ['data'].`,
+      `${this.name}: the rows that the run has already consumed have changed: restore them, start a new run, or allow the change with the option allowChanges: ['data'].`,
     )
   }
 

@@ -1,4 +1,4 @@
-/** Checkpoints of a training loop of one's own, in the layout of a run's: `newestIntactCheckpoint` finds the last one. */
+/** Checkpoints of a custom training loop, in the layout of a run's: `newestIntactCheckpoint` finds the last one. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'

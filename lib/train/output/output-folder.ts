@@ -137,7 +137,7 @@ export class OutputFolder {
   }
 }
 
-/** Throws if the files that a run in the folder writes, or removes at its start, overlap with those that it reads. */
+/** Throws if the files that a run in the folder writes, or removes at its start, overlap with files that it reads. */
 function requireApart(path: string, inputs: readonly string[]): void {
   const written = RUN_NAMES.map((name) => join(path, name))
   const input = inputs.find(

@@ -34,7 +34,7 @@ export function requireAsLoaded(model: ModelFacts, options: TrainSettings): void
   }
 }
 
-/** Rejects a sharded model whose ranks are not those that train it, or that something needs whole. */
+/** Rejects a sharded model if other ranks train it, or if the run needs whole weights. */
 export function requireRanksOf(
   { shards, isShared }: TrainableModel,
   { shard, samplePrompt }: TrainSettings,

@@ -30,7 +30,7 @@ export async function loadTeacher(
   }
 }
 
-/** Control tokens may differ: models of one family rename those that they do not use. */
+/** Control tokens may differ: models of one family rename unused ones. */
 function requireSameTokens(ours: Tokenizer | null, theirs: Tokenizer | null): void {
   if (!ours || !theirs) return
   const size = Math.max(ours.vocabularySize, theirs.vocabularySize)
