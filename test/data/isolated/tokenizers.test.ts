@@ -1,9 +1,9 @@
 /** Tokenizers that never end, fill the memory or end their process: each is reported in a sentence, and others work on. */
-import { spawnSync } from 'node:child_process'
+import { ChildProcess, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { tokenizerMebibytes } from '../../../lib/data/isolated/limits.js'
 import { maskChat } from '../../../lib/data/masks/chat-mask.js'
 import { ChatTemplate } from '../../../lib/data/templates/template.js'
@@ -247,6 +247,27 @@ describe('a process with tokenizers', () => {
       others.push(tokenizer.encode('ab'))
       expect(await Promise.all(others)).toEqual(others.map(() => [2]))
       for (const one of await settled) if (one.status === 'rejected') expect(one.reason.message).toBe('left')
+    }
+  })
+
+  it('rejects who leaves between the signal that ends the process and its end', async () => {
+    const slow = await tokenizerWith({ model: { type: 'Unigram', unk_id: 0, vocab: letters } })
+    await slow.encode('ab')
+    const [stuck, late] = [new AbortController(), new AbortController()]
+    const asked = [stuck, late].map(({ signal }) => slow.encode('a'.repeat(100_000), signal))
+    const settled = Promise.allSettled(asked)
+    const { kill } = ChildProcess.prototype
+    const killing = vi.spyOn(ChildProcess.prototype, 'kill').mockImplementation(function (this: ChildProcess, signal) {
+      late.abort(new Error('late'))
+      return kill.call(this, signal)
+    })
+    try {
+      await setTimeout(50)
+      stuck.abort(new Error('stuck'))
+      expect(await settled).toMatchObject([{ reason: { message: 'stuck' } }, { reason: { message: 'late' } }])
+      expect(killing).toHaveBeenCalledOnce()
+    } finally {
+      killing.mockRestore()
     }
   })
 
