@@ -59,8 +59,9 @@ export const adapterArguments = { options: optionsSchema('the options of an adap
 
 /**
  * Returns the part of a configuration that options give, with the defaults that methods share. `fields` are the schemas of the
- * method's own options, made once, and `defaults` their values where options give none. Options may come from a configuration (`mora({ ...config, rank: 4 })`), so they may name the
- * method. Throws a `UsageError` that names an unknown option or a wrong value.
+ * method's own options, made once, and `defaults` their values where options give none. Options may come from a configuration
+ * (`mora({ ...config, rank: 4 })`), so they may name the method. Throws a `UsageError` that names an unknown option or a wrong
+ * value.
  */
 export function checkedConfig<
   Fields extends OptionFields,

@@ -105,9 +105,10 @@ const exportAdapterArguments = {
  * })
  * ```
  *
- * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given; `not-low-rank` for an adapter that is not a LoRA without `approximateRank`, `unfit-options` for what the
- * format cannot hold; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is given; the
- * reason of an aborted `signal`; and what reading an adapter throws. Nothing is written then
+ * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given; `not-low-rank` for an
+ * adapter that is not a LoRA without `approximateRank`, `unfit-options` for what the format cannot hold; RunError
+ * `another-adapter` for an approximation with an error above 0.1, unless `force` is given; the reason of an aborted `signal`; and
+ * what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   check({ options }, exportAdapterArguments)

@@ -82,8 +82,9 @@ const mergeModelArguments = {
  * })
  * ```
  *
- * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given; UsageError for what is missing, unsupported or does not fit together, InputError for malformed files, RunError
- * `non-finite` if a sum is not finite, and the reason of an aborted `signal`; nothing is written then
+ * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given; UsageError for what is
+ * missing, unsupported or does not fit together, InputError for malformed files, RunError `non-finite` if a sum is not finite,
+ * and the reason of an aborted `signal`; nothing is written then
  */
 export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
   check({ options }, mergeModelArguments)
