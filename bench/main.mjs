@@ -12,6 +12,7 @@ const benchmarks = {
   kernels: { script: 'kernels.mjs', summary: 'attention and what is bound by memory' },
   generation: { script: 'generation.mjs', summary: 'reading a prompt and generating' },
   serving: { script: 'serving.mjs', summary: 'many sequences at once, against one and llama.cpp' },
+  hostile: { script: 'hostile.mjs', summary: 'a server under attack: what other clients notice' },
   rollout: { script: 'rollout.mjs', summary: 'a step of GRPO: sampling, rewards, training' },
   merge: { script: 'merge.mjs', summary: 'an adapter into every layer; a model on disk into another' },
   load: { script: 'load.mjs', summary: 'the command to its first training step' },

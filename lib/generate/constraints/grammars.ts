@@ -1,10 +1,13 @@
 /**
- * Where grammars are compiled and kept. Each is first compiled in a thread that may be ended, so that none that takes too much harms
- * others. What compiles fast is then compiled again in one thread for all; anything else keeps its thread, since the texts of others
- * would wait for a second compilation.
+ * Where grammars are compiled and kept. A constraint is written as a grammar first, which finds most errors at once; grammars that seem
+ * to be small do not wait for large ones, and one that takes longer than it seemed counts as large. Each is first compiled in a thread
+ * that may be ended, so that none that takes too much harms others. What compiles fast is then compiled again in one thread for all;
+ * anything else keeps its thread, since the texts of others would wait for a second compilation.
  */
-import { taskLimit } from '../../common/task-limit.js'
 import { unlessAborted } from '../../common/unless-aborted.js'
+import { MOST_OF_SMALL } from './grammar-size.js'
+import { limits } from './limits.js'
+import { SmallestFirst } from './smallest-first.js'
 import type { ConstraintSource } from './source.js'
 import { ConstraintThread, newNumber, type Vocabulary } from './thread-client.js'
 
@@ -16,15 +19,30 @@ export interface Grammar {
 
 /** Most grammars that are kept for one vocabulary. */
 const MOST_GRAMMARS = 64
-/** Grammars that are compiled at once. */
-const MOST_COMPILED = 2
 /** Grammars that have a thread of their own. */
-const MOST_OWN = 6
+const MOST_OWN = 4
 /** A grammar that compiles within this time is compiled in the thread for all [ms]. */
 const SHORT_MILLISECONDS = 200
 
-const inTurn = taskLimit(MOST_COMPILED)
-const spares: ConstraintThread[] = []
+/** Time after which what seemed to be little work is not [s]. */
+const SMALL_SECONDS = 4
+
+/** Places for work of one kind, and its threads that wait for more. */
+class Lane extends SmallestFirst {
+  readonly #spares: ConstraintThread[] = []
+
+  take(): ConstraintThread {
+    const spare = this.#spares.pop() ?? new ConstraintThread()
+    return spare.isEnded ? this.take() : spare
+  }
+
+  giveBack(thread: ConstraintThread): void {
+    this.#spares.push(thread)
+  }
+}
+
+/** Constraints are written here, and grammars compiled: the small ones and the others. */
+const lanes = { writing: new Lane(1), small: new Lane(2), large: new Lane(1) }
 let own: Grammar[] = []
 let common: ConstraintThread | undefined
 
@@ -68,7 +86,7 @@ export class Grammars {
   #compile(source: ConstraintSource, key: string): Kept {
     const left = new AbortController()
     let compiled: Grammar | undefined
-    const grammar = inTurn(() => compileGrammar(this.vocabulary, source, left.signal))
+    const grammar = grammarFor(this.vocabulary, source, key.length, left.signal)
     const kept = { grammar, compiled: () => compiled, wanted: 0, left }
     grammar.then(
       (done) => {
@@ -92,37 +110,78 @@ export class Grammars {
   }
 }
 
-async function compileGrammar(vocabulary: Vocabulary, source: ConstraintSource, left: AbortSignal): Promise<Grammar> {
-  left.throwIfAborted()
-  const thread = spareThread()
-  const onLeft = () => thread.end('nobody waits for it')
-  left.addEventListener('abort', onLeft)
-  const number = newNumber()
-  try {
-    const { grammar, milliseconds } = await thread.compile(vocabulary, number, source)
-    const isLong = milliseconds > SHORT_MILLISECONDS
-    if (isLong && hasRoom()) {
-      const one = { thread, number }
-      own.push(one)
-      return one
-    }
-    thread.forget(number)
-    // The memory of the library never shrinks.
-    thread.isSpent ||= isLong
-    if (common === undefined || common.isSpent) common = new ConstraintThread({ isCommon: true })
-    const shared = { thread: common, number }
-    await shared.thread.compile(vocabulary, number, { grammar })
-    return shared
-  } finally {
-    left.removeEventListener('abort', onLeft)
-    if (thread.isSpent) thread.end('it failed')
-    else if (own.every((one) => one.thread !== thread)) spares.push(thread)
-  }
+async function grammarFor(
+  vocabulary: Vocabulary,
+  source: ConstraintSource,
+  length: number,
+  left: AbortSignal,
+): Promise<Grammar> {
+  const written = await inLane(lanes.writing, { size: length, seconds: SMALL_SECONDS, left }, (thread) =>
+    thread.write(source, SMALL_SECONDS),
+  )
+  const size = written?.size ?? Number.POSITIVE_INFINITY
+  const compile = (lane: Lane, seconds: number) =>
+    inLane(lane, { size, seconds, left }, (thread) =>
+      compileGrammar(thread, vocabulary, { source, written: written?.grammar }, seconds),
+    )
+  const small = size <= MOST_OF_SMALL ? await compile(lanes.small, SMALL_SECONDS) : undefined
+  return small ?? (await compile(lanes.large, limits.seconds))!
 }
 
-function spareThread(): ConstraintThread {
-  const spare = spares.pop() ?? new ConstraintThread()
-  return spare.isEnded ? spareThread() : spare
+/** Work of a lane. */
+interface LaneWork {
+  readonly size: number
+  /** Limit of its time [s]. */
+  readonly seconds: number
+  /** Aborted when nobody waits for it. */
+  readonly left: AbortSignal
+}
+
+/** Works in a thread of a lane; returns undefined if that takes too long there, and may take longer elsewhere. */
+function inLane<Result>(
+  lane: Lane,
+  { size, seconds, left }: LaneWork,
+  work: (thread: ConstraintThread) => Promise<Result>,
+): Promise<Result | undefined> {
+  return lane.run(size, async () => {
+    left.throwIfAborted()
+    const thread = lane.take()
+    const onLeft = () => thread.end('nobody waits for it')
+    left.addEventListener('abort', onLeft)
+    try {
+      return await work(thread)
+    } catch (error) {
+      if (!thread.isLate || seconds >= limits.seconds) throw error
+      return undefined
+    } finally {
+      left.removeEventListener('abort', onLeft)
+      if (thread.isSpent) thread.end('it failed')
+      else if (own.every((one) => one.thread !== thread)) lane.giveBack(thread)
+    }
+  })
+}
+
+async function compileGrammar(
+  thread: ConstraintThread,
+  vocabulary: Vocabulary,
+  what: { source: ConstraintSource; written: string | undefined },
+  seconds: number,
+): Promise<Grammar> {
+  const number = newNumber()
+  const milliseconds = await thread.compile(vocabulary, number, what, seconds)
+  const isLong = milliseconds > SHORT_MILLISECONDS
+  if (isLong && hasRoom()) {
+    const one = { thread, number }
+    own.push(one)
+    return one
+  }
+  thread.forget(number)
+  // The memory of the library never shrinks.
+  thread.isSpent ||= isLong
+  if (common === undefined || common.isSpent) common = new ConstraintThread({ isCommon: true })
+  const shared = { thread: common, number }
+  await shared.thread.compile(vocabulary, number, what)
+  return shared
 }
 
 /** Makes room for a grammar with a thread of its own: one that no text uses leaves. */

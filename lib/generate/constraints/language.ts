@@ -21,6 +21,13 @@ export const ALL_CODES: readonly Range[] = [
   [0xe000, 0x10ffff],
 ]
 
+/** Returns the language of one of these texts. @throws Inexpressible */
+export function textsLanguage(texts: readonly string[]): Language {
+  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+  if (bytes > MOST_PARTS) throw tooLarge()
+  return { any: texts.map(textLanguage) }
+}
+
 /** Returns the language of one text. */
 export const textLanguage = (text: string): Language => ({
   row: Array.from(Buffer.from(text), (byte) => ({ bytes: [[byte, byte]] })),
@@ -47,18 +54,17 @@ export function oneInJson(codes: readonly Range[]): Language {
 
 /** Returns the characters of one set that are not in another. */
 export function without(codes: readonly Range[], others: readonly Range[]): Range[] {
-  return others.reduce<Range[]>(
-    (left, [from, to]) =>
-      left.flatMap(([first, last]): Range[] => {
-        if (from > last || to < first) return [[first, last]]
-        const parts: Range[] = [
-          [first, from - 1],
-          [to + 1, last],
-        ]
-        return parts.filter(([a, b]) => a <= b)
-      }),
-    [...codes],
-  )
+  const sorted = [...others].sort(([a], [b]) => a - b)
+  return codes.flatMap(([from, to]) => {
+    const left: Range[] = []
+    let next = from
+    for (const [first, last] of sorted) {
+      if (first > to) break
+      if (first > next) left.push([next, first - 1])
+      next = Math.max(next, last + 1)
+    }
+    return next <= to ? [...left, [next, to] as const] : left
+  })
 }
 
 /** Code points whose UTF-8 has the same number of bytes. */
@@ -113,6 +119,20 @@ function between(from: readonly number[], to: readonly number[]): Language[] {
 
 const MOST_STATES = 1000
 const MOST_PARTS = 50_000
+/** States and ranges that are looked at for all languages of a grammar: a tenth of a second. */
+const MOST_WORK = 2 ** 19
+
+const tooLarge = () => new Inexpressible('the length of a text or the size of a regular expression')
+
+/** Returns the number of states of a language's automaton, at least, and of its edges. */
+function partsOf(language: Language): number {
+  if ('bytes' in language) return 1 + language.bytes.length
+  if ('part' in language) {
+    const { part, least, most } = language
+    return 1 + partsOf(part) * (most === Number.POSITIVE_INFINITY ? least + 1 : most)
+  }
+  return ('row' in language ? language.row : language.any).reduce((sum, part) => sum + partsOf(part), 1)
+}
 
 /** A nondeterministic automaton. */
 class Automaton {
@@ -120,8 +140,6 @@ class Automaton {
   readonly jumps: number[][] = []
 
   state(): number {
-    if (this.edges.length >= MOST_PARTS)
-      throw new Inexpressible('the length of a text or the size of a regular expression')
     this.jumps.push([])
     return this.edges.push([]) - 1
   }
@@ -167,6 +185,7 @@ class Automaton {
 /** The rules of a grammar in EBNF, as XGrammar reads it. */
 export class GrammarRules {
   readonly #bodies: string[] = []
+  #work = 0
 
   /** Adds a rule and returns its name, which its body may contain. */
   add(bodyOf: (name: string) => string): string {
@@ -183,19 +202,24 @@ export class GrammarRules {
    * @throws Inexpressible
    */
   addLanguage(language: Language): string {
+    if (partsOf(language) > MOST_PARTS) throw tooLarge()
     const automaton = new Automaton()
     const first = automaton.state()
     const end = automaton.add(language, first)
+    this.#count(automaton.edges.length)
     const names = new Map<string, string>()
     const write = (states: readonly number[]): string => {
       const known = names.get(states.join())
       if (known) return known
-      if (names.size >= MOST_STATES) throw new Inexpressible('the length of a text or the size of a regular expression')
+      if (names.size >= MOST_STATES) throw tooLarge()
       return this.add((name) => {
         names.set(states.join(), name)
         const targets = new Map<string, { next: number[]; ranges: Range[] }>()
-        for (const [range, target] of steps(states.flatMap((state) => automaton.edges[state]!))) {
+        const edges = states.flatMap((state) => automaton.edges[state]!)
+        this.#count(edges.length * new Set(edges.map(([[from]]) => from)).size)
+        for (const [range, target] of steps(edges)) {
           const next = automaton.closure(target)
+          this.#count(next.length)
           const found = targets.get(next.join()) ?? { next, ranges: [] }
           found.ranges.push(range)
           targets.set(next.join(), found)
@@ -207,6 +231,11 @@ export class GrammarRules {
       })
     }
     return write(automaton.closure([first]))
+  }
+
+  #count(work: number): void {
+    this.#work += work
+    if (this.#work > MOST_WORK) throw tooLarge()
   }
 
   /** Returns the grammar whose texts are those of `root`. */

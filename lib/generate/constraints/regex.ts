@@ -32,6 +32,9 @@ const SETS: Readonly<Record<string, readonly Range[]>> = {
 }
 const CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, v: 11, 0: 0 }
 
+/** Letters of the name of a group. */
+const MOST_OF_A_NAME = 128
+
 /** How a matched text is written. */
 export interface RegexOptions {
   /** Returns the language of one of several characters. */
@@ -110,6 +113,10 @@ class RegexReader {
     return this.#letters[this.#at]
   }
 
+  #following(count: number): string {
+    return this.#letters.slice(this.#at, this.#at + count).join('')
+  }
+
   #group(): Language {
     const any: Language[] = []
     do any.push({ row: this.#sequence() })
@@ -119,7 +126,7 @@ class RegexReader {
   }
 
   #quantified(part: Language): Language {
-    const rest = this.#letters.slice(this.#at, this.#at + 20).join('')
+    const rest = this.#following(20)
     const [all, sign, least, comma, most] = /^(?:([*+?])|\{(\d+)(,?)(\d*)\})\??/.exec(rest) ?? []
     if (all === undefined) return part
     this.#at += all.length
@@ -134,7 +141,7 @@ class RegexReader {
     if (letter === '.') return this.#one(without(ALL_CODES, LINE_END))
     if (letter === '[') return this.#one(this.#class())
     if (letter !== '(') return this.#one(letter === '\\' ? this.#escape() : [[code(letter), code(letter)]])
-    const [opening] = /^(?:\?:|\?<[A-Za-z_]\w*>|)/.exec(this.#letters.slice(this.#at).join(''))!
+    const [opening] = /^(?:\?:|\?<[A-Za-z_]\w*>|)/.exec(this.#following(MOST_OF_A_NAME))!
     if (opening === '' && this.#letters[this.#at] === '?') this.#refuse('lookaround')
     this.#at += opening.length
     return this.#group()
@@ -150,7 +157,7 @@ class RegexReader {
     if (SETS[letter]) return SETS[letter]
     if (/[bBckpP1-9]/.test(letter)) this.#refuse(`\\${letter}`)
     if (letter in CONTROLS) return [[CONTROLS[letter]!, CONTROLS[letter]!]]
-    const rest = this.#letters.slice(this.#at, this.#at + 12).join('')
+    const rest = this.#following(12)
     const [all, braced, short] =
       (letter === 'x' && /^()([\da-fA-F]{2})/.exec(rest)) ||
       (letter === 'u' && /^(?:\{([\da-fA-F]+)\}|([\da-fA-F]{4}))/.exec(rest)) ||

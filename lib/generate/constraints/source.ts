@@ -3,7 +3,7 @@ import { UsageError } from '../../common/errors.js'
 import { shortened } from '../../common/printable.js'
 import type { JsonSpacing } from '../../options/constraint.js'
 import { Inexpressible } from './inexpressible.js'
-import { GrammarRules, type Language, textLanguage } from './language.js'
+import { GrammarRules, type Language, textsLanguage } from './language.js'
 import { regexLanguage, WHOLE_TEXT } from './regex.js'
 import { schemaGrammar } from './schema-grammar.js'
 
@@ -22,9 +22,7 @@ export function grammarOf(source: ConstraintSource): string {
   if ('grammar' in source) return source.grammar
   try {
     if ('schema' in source) return schemaGrammar(JSON.parse(source.schema), source.spacing)
-    return ofLanguage(
-      'regex' in source ? regexLanguage(source.regex, WHOLE_TEXT) : { any: source.choices.map(textLanguage) },
-    )
+    return ofLanguage('regex' in source ? regexLanguage(source.regex, WHOLE_TEXT) : textsLanguage(source.choices))
   } catch (cause) {
     const isDeep = cause instanceof RangeError
     if (!isDeep && !(cause instanceof Inexpressible)) throw cause

@@ -5,16 +5,20 @@ import { UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { HEAP_MEBIBYTES, limits, notCompiled } from './limits.js'
 import type { ConstraintSource } from './source.js'
-import type { Answer, Compiled, SpelledTokens, ThreadTask } from './thread.js'
+import type { Answer, SpelledTokens, ThreadTask, Written } from './thread.js'
 
 /** A thread without work ends after this time [ms]; its grammars are then compiled again. */
 const IDLE_MILLISECONDS = 600_000
 const TICK_MILLISECONDS = 100
 
 interface Waiting {
-  resolve(value: Compiled | Int32Array | undefined): void
+  resolve(value: Answered): void
   reject(error: unknown): void
+  /** Limit of its time [s]. */
+  readonly seconds: number
 }
+
+type Answered = Written | number | Int32Array | undefined
 
 /** The tokens of a tokenizer in the library. */
 export interface Vocabulary {
@@ -38,6 +42,8 @@ export class ConstraintThread {
   #texts = 0
   /** Whether it must not be used for other grammars. */
   isSpent = false
+  /** Whether it was ended because a task took longer than its limit. */
+  isLate = false
   /** Why it has ended. */
   #reason: string | undefined
   readonly #seconds: number
@@ -65,14 +71,29 @@ export class ConstraintThread {
     return this.#texts === 0 && this.#waiting.length === 0
   }
 
-  /** @throws UsageError `unsupported-constraint`, `malformed-grammar` */
-  async compile(vocabulary: Vocabulary, grammar: number, source: ConstraintSource): Promise<Compiled> {
-    const { number, tokens } = vocabulary
+  /**
+   * Returns the grammar of a constraint, which is not compiled.
+   * @throws UsageError `unsupported-constraint`, `malformed-grammar`
+   */
+  async write(source: ConstraintSource, seconds: number): Promise<Written> {
+    return (await this.#ask({ task: 'write', source, mebibytes: limits.mebibytes }, seconds)) as Written
+  }
+
+  /**
+   * Compiles a constraint, or the grammar that was written for it; returns the milliseconds that it took.
+   * @throws UsageError `unsupported-constraint`, `malformed-grammar`
+   */
+  async compile(
+    { number, tokens }: Vocabulary,
+    grammar: number,
+    what: { source: ConstraintSource; written?: string | undefined },
+    seconds = this.#seconds,
+  ): Promise<number> {
     const isNew = !this.#vocabularies.has(number)
     this.#vocabularies.add(number)
     const { mebibytes } = limits
-    const task = { task: 'compile', vocabulary: number, ...(isNew && { tokens }), grammar, source, mebibytes } as const
-    return (await this.#ask(task)) as Compiled
+    const task = { task: 'compile', vocabulary: number, ...(isNew && { tokens }), grammar, ...what, mebibytes } as const
+    return (await this.#ask(task, seconds)) as number
   }
 
   forget(grammar: number): void {
@@ -110,10 +131,10 @@ export class ConstraintThread {
     return new UsageError('unsupported-constraint', notCompiled(this.#reason!))
   }
 
-  #ask(task: ThreadTask): Promise<Compiled | Int32Array | undefined> {
+  #ask(task: ThreadTask, seconds = this.#seconds): Promise<Answered> {
     return new Promise((resolve, reject) => {
       if (this.isEnded) throw this.#failure()
-      this.#waiting.push({ resolve, reject })
+      this.#waiting.push({ resolve, reject, seconds })
       this.#tell(task)
       this.#watch()
     })
@@ -159,7 +180,9 @@ export class ConstraintThread {
       const begun = Atomics.load(this.#begun, 0)
       ticks = begun === last ? ticks + 1 : 0
       last = begun
-      if (ticks * TICK_MILLISECONDS > this.#seconds * 1000) this.end(`it takes more time than ${this.#seconds} s`)
+      const [{ seconds }] = this.#waiting as [Waiting]
+      this.isLate = ticks * TICK_MILLISECONDS > seconds * 1000
+      if (this.isLate) this.end(`it takes more time than ${seconds} s`)
     }, TICK_MILLISECONDS).unref()
   }
 }

@@ -6,9 +6,16 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { MoraError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
+import { grammarSize, MOST_OF_SMALL } from './grammar-size.js'
 import { notCompiled } from './limits.js'
 import { type ConstraintSource, grammarOf } from './source.js'
-import { type CompiledGrammar, type GrammarMatcher, loadXGrammar, type XGrammar } from './xgrammar.js'
+import {
+  type CompiledGrammar,
+  type GrammarMatcher,
+  loadXGrammar,
+  type ParsedGrammar,
+  type XGrammar,
+} from './xgrammar.js'
 
 /** The tokens of a tokenizer: their bytes, one after the other, and where each ends. */
 export interface SpelledTokens {
@@ -21,12 +28,15 @@ export interface SpelledTokens {
 
 /** What a thread is asked for. Vocabularies, grammars and texts have numbers. */
 export type ThreadTask =
+  | { task: 'write'; source: ConstraintSource; mebibytes: number }
   | {
       task: 'compile'
       vocabulary: number
       tokens?: SpelledTokens
       grammar: number
       source: ConstraintSource
+      /** The grammar of the source, if it was written before. */
+      written?: string | undefined
       mebibytes: number
     }
   | { task: 'forget'; grammar: number }
@@ -37,23 +47,31 @@ export type ThreadTask =
 
 type TaskOf<Name extends ThreadTask['task']> = Extract<ThreadTask, { task: Name }>
 
-/** A grammar that was compiled. */
-export interface Compiled {
+/** A grammar that was not compiled. */
+export interface Written {
   /** The grammar in EBNF. */
   readonly grammar: string
-  readonly milliseconds: number
+  /** About how much work it is to compile. */
+  readonly size: number
 }
 
-/** The answer to a task, a mask for those of texts. `isSpent`: the thread must not be used for other grammars. */
+/**
+ * The answer to a task: a grammar, milliseconds of a compilation, or a mask. `isSpent`: the thread must not be used for other grammars.
+ */
 export type Answer =
-  | { value: Compiled | Int32Array | undefined }
+  | { value: Written | number | Int32Array | undefined }
   | { error: { code: string; message: string }; isSpent: boolean }
 
-/** The number of tasks that have begun; the thread's owner tells by it whether the thread is stuck. */
+/** Rises as tasks begin; the thread's owner tells by it whether the thread is stuck. */
 const begun = workerData as Int32Array
 const port = parentPort as MessagePort
 const said: string[] = []
-const library = loadXGrammar((line) => said.push(line))
+let loaded: XGrammar | undefined
+/** Returns the library, which writing grammars does not need. */
+const library = (): XGrammar => {
+  loaded ??= loadXGrammar((line) => said.push(line))
+  return loaded
+}
 const compilers = new Map<number, { compiler: Awaited<ReturnType<typeof compilerOf>>; size: number }>()
 const grammars = new Map<number, { compiled: CompiledGrammar; size: number }>()
 const texts = new Map<number, { matcher: GrammarMatcher; size: number }>()
@@ -81,31 +99,47 @@ async function compilerOf({ bytes, ends, size, eosIds }: SpelledTokens) {
   const tokens = Array.from(ends, (end, id) =>
     Array.from(bytes.subarray(id === 0 ? 0 : ends[id - 1], end), (byte) => BYTE_LETTERS[byte]).join(''),
   )
-  const info = await library.TokenizerInfo.createTokenizerInfo(tokens, 'byte_level', false, size, eosIds)
-  return library.GrammarCompiler.createGrammarCompiler(info, false)
+  const info = await library().TokenizerInfo.createTokenizerInfo(tokens, 'byte_level', false, size, eosIds)
+  return library().GrammarCompiler.createGrammarCompiler(info, false)
 }
 
-async function compiled({
-  vocabulary,
-  tokens,
-  grammar: number,
-  source,
-  mebibytes,
-}: TaskOf<'compile'>): Promise<Answer> {
+async function compiled(task: TaskOf<'compile'>): Promise<Answer> {
+  const { vocabulary, tokens, grammar: number, source, written } = task
   if (tokens) compilers.set(vocabulary, { compiler: await compilerOf(tokens), size: tokens.size })
   const { compiler, size } = compilers.get(vocabulary)!
+  // The limit of time is the grammar's.
+  Atomics.add(begun, 0, 1)
   const began = performance.now()
-  const grammar = grammarOf(source)
+  return withGrammar(task, written ?? grammarOf(source), async (grammar) => {
+    grammars.set(number, { compiled: await compiler.compileGrammar(grammar), size })
+    return performance.now() - began
+  })
+}
+
+async function written(task: TaskOf<'write'>): Promise<Answer> {
+  const grammar = grammarOf(task.source)
+  const value = { grammar, size: grammarSize(grammar) }
+  // The others are well-formed as they are written.
+  const isGiven = 'grammar' in task.source && value.size <= MOST_OF_SMALL
+  return isGiven ? withGrammar(task, grammar, async () => value) : { value }
+}
+
+/** Has the library read a grammar and use it, with a limit of memory. */
+async function withGrammar(
+  { source, mebibytes }: { source: ConstraintSource; mebibytes: number },
+  text: string,
+  use: (grammar: ParsedGrammar) => Promise<Written | number>,
+): Promise<Answer> {
   said.length = 0
   mostPages = pages() + (mebibytes * 2 ** 20) / PAGE
-  let parsed: Awaited<ReturnType<XGrammar['Grammar']['fromEBNF']>> | undefined
+  let grammar: ParsedGrammar | undefined
   try {
-    parsed = await library.Grammar.fromEBNF(grammar)
-    grammars.set(number, { compiled: await compiler.compileGrammar(parsed), size })
-    parsed.dispose()
-    return { value: { grammar, milliseconds: performance.now() - began } }
+    grammar = await library().Grammar.fromEBNF(text)
+    const value = await use(grammar)
+    grammar.dispose()
+    return { value }
   } catch (cause) {
-    return { error: compileError(source, cause, parsed !== undefined, mebibytes), isSpent: true }
+    return { error: compileError(source, cause, grammar !== undefined, mebibytes), isSpent: true }
   } finally {
     mostPages = Number.POSITIVE_INFINITY
   }
@@ -142,11 +176,13 @@ async function masked(number: number, change: (matcher: GrammarMatcher) => void)
 
 async function answerTo(task: ThreadTask): Promise<Answer | undefined> {
   switch (task.task) {
+    case 'write':
+      return written(task)
     case 'compile':
       return compiled(task)
     case 'open': {
       const { compiled, size } = grammars.get(task.grammar)!
-      texts.set(task.text, { matcher: await library.GrammarMatcher.createGrammarMatcher(compiled), size })
+      texts.set(task.text, { matcher: await library().GrammarMatcher.createGrammarMatcher(compiled), size })
       return masked(task.text, () => {})
     }
     case 'accept':

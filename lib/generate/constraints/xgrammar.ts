@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { compileFunction } from 'node:vm'
 
 /** A grammar that was parsed. */
-interface Grammar {
+export interface ParsedGrammar {
   dispose(): void
 }
 
@@ -23,12 +23,12 @@ export interface GrammarMatcher {
 }
 
 interface GrammarCompiler {
-  compileGrammar(grammar: Grammar): Promise<CompiledGrammar>
+  compileGrammar(grammar: ParsedGrammar): Promise<CompiledGrammar>
 }
 
 /** The part of the package that is used. */
 export interface XGrammar {
-  readonly Grammar: { fromEBNF(source: string): Promise<Grammar> }
+  readonly Grammar: { fromEBNF(source: string): Promise<ParsedGrammar> }
   readonly TokenizerInfo: {
     createTokenizerInfo(
       vocabulary: readonly string[],

@@ -293,6 +293,7 @@ describe('choices and grammars', () => {
 
 describe('what takes too much', () => {
   const times = (count: number, part: string) => `(?:${part}){${count}}`
+  const patterns = (count: number) => Array.from({ length: count }, (_, i) => [`k${i}`, { pattern: `^.{9}${i}$` }])
 
   beforeAll(() => {
     limits.seconds = 1
@@ -331,6 +332,46 @@ describe('what takes too much', () => {
     })
     expect(await allows(other, 'no')).toBe(true)
     other.dispose()
+  })
+
+  it.each<[string, ConstraintOptions]>([
+    ['many optional letters', { regex: '(?:a?){2000}' }],
+    ['many optional pairs', { regex: '(?:a?b?){900}' }],
+    ['many patterns', { schema: { properties: Object.fromEntries(patterns(3000)) } }],
+  ])('is counted, not timed: %s', async (_, options) => {
+    limits.seconds = 3600
+    await expect(open(options)).rejects.toThrow('the size of a regular expression')
+    limits.seconds = 1
+  })
+
+  it('is no expression that is long and simple', async () => {
+    const none = Array.from({ length: 20_000 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join('')
+    for (const regex of [`${'(?:)'.repeat(16_000)}a`, `[^${none}]`]) {
+      const constraint = await open({ regex })
+      expect(await allows(constraint, 'a')).toBe(true)
+      constraint.dispose()
+    }
+  })
+
+  it('keeps no small one waiting, whether that is right or wrong', async () => {
+    limits.seconds = 3600
+    limits.mebibytes = 2000
+    const left = new AbortController()
+    const ended: unknown[] = []
+    const endless = Array.from({ length: 9 }, (_, i) =>
+      open({ grammar: `root ::= (("${i}"{0,300}){0,300}){0,300}` }, left.signal).catch((error) => ended.push(error)),
+    )
+    const ordinary = await open({ schema: { type: 'object', properties: { name: { type: 'string' } } } })
+    expect(await allows(ordinary, '{"name":"a"}')).toBe(true)
+    ordinary.dispose()
+    await expect(open({ schema: { contains: {} } })).rejects.toThrow('contains')
+    await expect(open({ grammar: 'root ::= nothing' })).rejects.toMatchObject({ code: 'malformed-grammar' })
+    expect(ended).toEqual([])
+    left.abort(new Error('left'))
+    await Promise.all(endless)
+    expect(ended).toHaveLength(9)
+    limits.seconds = 1
+    limits.mebibytes = 32
   })
 
   it('ends once nobody waits for it', async () => {
