@@ -39,7 +39,7 @@ function requireData(key: string, sources: readonly DataSource[]): void {
 
 /**
  * Throws unless all inputs that options name exist: models (a .gguf file or a folder with config.json), adapters (a folder with
- * adapter_config.json) and data, each of which may be a hub id, and files with a template or tools.
+ * adapter_config.json) and data, also by hub id, and files with a template or tools.
  */
 export function requireInputs({ shape }: OptionsSchema, options: RawOptions): void {
   for (const [key, value] of Object.entries(options)) {

@@ -28,7 +28,7 @@ export class TaskGroup {
 const LONGEST = 2 ** 31 - 1
 
 /**
- * Does work that may never end: rejects once so many seconds have passed, or with the reason of an aborted signal. The work itself goes
+ * Does work that may never end: rejects after this many seconds, or with the reason of an aborted signal. The work itself goes
  * on, and what becomes of it is not heard.
  * @throws RunError `timeout`
  */

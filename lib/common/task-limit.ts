@@ -15,7 +15,7 @@ export function taskLimit(atATime: number): <R>(task: () => Promise<R>) => Promi
   }
 }
 
-/** Like `Promise.all` of `map`, a few at a time. After a failure it starts no more and waits for those that run. */
+/** Like `Promise.all` of `map`, a few at a time. After a failure it starts no more and waits for the running ones. */
 export async function inParallel<Item, Result>(
   items: readonly Item[],
   atOnce: number,

@@ -8,7 +8,7 @@ const EXPORT = /^export (?=(?:async )?(?:function|class|const) (\w+))/gm
  * only the forms that the page uses: named imports of `./NAME`, and exported functions, classes and constants.
  */
 export function bundleModules(entry: string, codeOf: (name: string) => string): string {
-  /** By name, each after those that it imports; null while these are added. */
+  /** By name, each after its imports; null while these are added. */
   const parts = new Map<string, string | null>()
   const add = (name: string) => {
     if (parts.get(name) === null) throw new Error(`${name} imports itself through others.`)

@@ -112,7 +112,7 @@ function tokenizerOf({ tokenizer }: EncodeOptions, where: string): Tokenizer {
 }
 
 /**
- * Encodes a row of which nothing is predicted. A conversation is rendered without a generation prompt; a text gets no EOS, which
+ * Encodes a row without targets. A conversation is rendered without a generation prompt; a text gets no EOS, which
  * programs that use a classifier do not add either.
  */
 async function encodeWhole(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {

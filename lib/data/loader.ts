@@ -1,4 +1,4 @@
-/** Batches for a training loop of one's own. */
+/** Batches for a custom training loop. */
 import { z } from 'zod'
 import {
   aFlag,
@@ -39,7 +39,7 @@ export type LoaderRow =
 export interface LoaderOptions extends ReadingOptions {
   /** Rows of an optimizer step over all ranks, default 8. With one rank, the rows of a batch. */
   batchSize?: number
-  /** This process's rank among those that train together (`connectRanks`), default 0. A rank may get a batch without rows. */
+  /** This process's rank (`connectRanks`), default 0. A rank may get a batch without rows. */
   rank?: number
   /** The number of ranks, default 1. */
   size?: number

@@ -40,7 +40,7 @@ export interface RowSet {
 export interface SampledOptions extends Omit<SamplerOptions, 'rows'> {
   /** Takes precedence over `epochs`. */
   maxSteps?: number
-  /** Runs of so many steps return so many times before others follow. Default: once. */
+  /** Runs of this many steps return this many times before others follow. Default: once. */
   reuse?: { readonly steps: number; readonly times: number }
 }
 

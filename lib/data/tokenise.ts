@@ -139,7 +139,7 @@ export async function tokenise(
       facts.push({ read: read - readBefore, rows: store.length - before, form, columns, ignored, ...lengths })
     }
   } finally {
-    // After a failure nobody waits for the rows behind it.
+    // After a failure, the rows behind it are not needed.
     ending.abort()
   }
   options.onProgress?.(progress())

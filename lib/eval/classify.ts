@@ -88,7 +88,7 @@ async function* tokenRows(context: TaskContext, reading: RowReading) {
 const accuracyOf = (judged: readonly Judged[]): number =>
   average(judged.map(({ label, predicted }) => Number(label === predicted)))
 
-/** The F1 of a label, 2 · right / (its rows + those that are taken for it); null if there are neither. */
+/** The F1 of a label, 2 · right / (its rows + rows predicted as it); null if there are neither. */
 function f1Of(judged: readonly Judged[], label: number): number | null {
   const rows = judged.filter((row) => row.label === label).length
   const taken = judged.filter((row) => row.predicted === label)

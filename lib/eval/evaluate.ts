@@ -66,7 +66,7 @@ export interface EvaluateOptions<T extends Task = Task, Row = AnyRow>
   base?: EvaluatedModel
   /**
    * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
-   * Default: those that are active at its beginning.
+   * Default: the adapters that are active at its beginning.
    */
   adapters?: AdapterChoice
   /** Called after each row, or for a text after each window. */
@@ -83,7 +83,7 @@ const evaluateArguments = {
 }
 
 /**
- * Measures a model with its active adapters, or those that the call chooses. The options are those of `mora eval`; `task` and
+ * Measures a model with its active adapters, or the adapters of the call. The options are those of `mora eval`; `task` and
  * `data` are required.
  *
  * ```ts
@@ -111,7 +111,7 @@ const evaluateArguments = {
  *
  * @param model null if `predictions` names a file with the texts to score
  * @throws UsageError of options that are wrong or do not fit the model
- * @throws InputError of malformed rows, all of which a task that scores rows reads first
+ * @throws InputError of malformed rows; a task that scores rows reads all of them first
  * @throws RunError `scorer-failed`
  * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */

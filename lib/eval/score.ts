@@ -22,7 +22,7 @@ export interface Scored<Row extends TokenRow> {
 export const rowsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): number =>
   batchSize === 'auto' ? 8 : batchSize
 
-/** Returns the most texts that are written at once. */
+/** Returns the maximum number of texts that are generated at once. */
 export const textsAtOnce = ({ batchSize }: Pick<EvalOptions, 'batchSize'>): number =>
   batchSize === 'auto' ? 32 : batchSize
 

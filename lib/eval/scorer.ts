@@ -1,4 +1,4 @@
-/** The task `generate`: texts scored by a function of one's own. */
+/** The task `generate`: texts scored by a custom function. */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { quoted, RunError, UsageError } from '../common/errors.js'

@@ -20,7 +20,7 @@ export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
   tokenLogProbs(batch: Batch): Promise<Float32Array>
   /**
-   * Returns the model with these adapters, whatever is active in it, and by default those that are active now. If absent, a call
+   * Returns the model with these adapters, whatever is active in it, and by default the active ones. If absent, a call
    * cannot choose adapters, and `forgetting` and `change` need `base`.
    */
   withAdapters?(adapters?: AdapterChoice): EvaluatedModel

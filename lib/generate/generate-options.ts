@@ -16,7 +16,7 @@ import { aLanguageModel } from './language-model.js'
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
   /**
    * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
-   * Default: those that are active at its beginning.
+   * Default: the adapters that are active at its beginning.
    */
   adapters?: AdapterChoice
   /** A conversation to continue, instead of `prompt`. */

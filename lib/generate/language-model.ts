@@ -53,7 +53,7 @@ export interface LanguageModel {
     }
   }
   /**
-   * Returns the model with these adapters, whatever is active in it, and by default those that are active now. If absent, a call
+   * Returns the model with these adapters, whatever is active in it, and by default the active ones. If absent, a call
    * cannot choose adapters.
    */
   withAdapters?(adapters?: AdapterChoice): LanguageModel
@@ -75,8 +75,7 @@ export const aLanguageModel = having(
 )
 
 /**
- * Returns a model with the adapters of one call, by default those that are active at its beginning, so that nothing else changes
- * them during the call.
+ * Returns a model with the adapters of one call, by default the active ones, so that nothing else changes them during the call.
  */
 export function withAdaptersOf<Model extends { withAdapters?(adapters?: AdapterChoice): Model }>(
   model: Model,

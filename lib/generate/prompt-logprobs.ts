@@ -1,4 +1,4 @@
-/** Log-probabilities of prompts: those that are asked for at one time share forward passes. */
+/** Log-probabilities of prompts; concurrent requests share forward passes. */
 import { setImmediate } from 'node:timers/promises'
 import { packBatch } from '../data/packing.js'
 import { type Model, ModelView } from '../models/index.js'
@@ -75,7 +75,7 @@ export class PromptScorer {
     this.#isWorking = false
   }
 
-  /** Takes the prompts of the next pass, which have the same adapters; those that nobody waits for any more end. */
+  /** Takes the prompts of the next pass, which have the same adapters, and rejects cancelled ones. */
   #nextPass(): Waiting[] {
     const pass: Waiting[] = []
     let tokens = 0

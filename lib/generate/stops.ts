@@ -35,7 +35,7 @@ const ANSWERS: readonly Message[] = [
   { role: 'assistant', content: '', tool_calls: [{ type: 'function', function: { name: 'name', arguments: {} } }] },
 ]
 
-/** Returns the last trained tokens of an assistant's turns; skips those that the template refuses or that cannot be found. */
+/** Returns the last trained tokens of an assistant's turns; skips turns that the template refuses or that cannot be found. */
 async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promise<number[]> {
   const ends: number[] = []
   for (const answer of ANSWERS) {

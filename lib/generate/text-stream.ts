@@ -62,7 +62,7 @@ class BytePieces {
 /** The text of an incomplete character. */
 const UNFINISHED = '\ufffd'
 
-/** Text of tokens of which only several together have one: the difference that the last ones make. */
+/** Text of tokens that have one only together: the difference that the last ones make. */
 class DecodedPieces {
   readonly #tokenizer: Pick<Tokenizer, 'decode'>
   readonly #ids: number[]

@@ -7,7 +7,7 @@ import { PromptCache } from './prompt-cache.js'
 
 /** Writes sequences, as `Engine` does. */
 export interface SequenceWriter {
-  /** The most sequences that are written at once. */
+  /** Maximum number of sequences generated at once. */
   readonly sequences: number
   write(request: EngineRequest): AsyncGenerator<NewToken, FinishReason>
   close(): Promise<void>
@@ -17,7 +17,7 @@ export interface SequenceWriter {
 /**
  * Opens a writer of up to `sequences` sequences at once; of one, for a model of another making than `loadModel`'s.
  *
- * @param tokens the most tokens of all sequences, if that is known
+ * @param tokens maximum number of tokens of all sequences, if it is known
  */
 export function openWriter(model: LanguageModel, sequences: number, tokens?: number): SequenceWriter {
   if (model instanceof Model || model instanceof ModelView)

@@ -170,7 +170,7 @@ export class Watch {
     this.#timer.refresh()
   }
 
-  /** Yields the chunks of a body, each of which ends a silence. */
+  /** Yields the chunks of a body; each chunk ends a silence. */
   async *over(body: AsyncIterable<Uint8Array> | null): AsyncIterable<Uint8Array> {
     for await (const chunk of body ?? []) {
       this.extend()

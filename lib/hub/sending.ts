@@ -105,7 +105,7 @@ function withAgent(given: RequestInit['headers']): Headers {
   return headers
 }
 
-/** Reports the progress of files, several parts of which may be sent at once. */
+/** Reports the progress of files, whose parts may be sent at once. */
 function reports(): (hint: ProgressHint | undefined) => Report {
   const files = new WeakMap<Report, number[]>()
   return (hint) => {

@@ -49,7 +49,7 @@ export const hubKinds = {
   signal: aSignal.optional(),
 } as const
 
-/** `HubOptions`, with those that only tests change. */
+/** `HubOptions`, with options that only tests change. */
 export interface SnapshotOptions extends HubOptions, Partial<Pick<Pacing, 'pause'>> {
   settings?: HubSettings
 }

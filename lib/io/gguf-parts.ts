@@ -16,7 +16,7 @@ const PART_NAME = /^(.*)-(\d{5})-of-(\d{5})(\.gguf)$/is
 /** Returns the path of the first part of a split file, by the path of any part; other paths are returned as they are. */
 export const firstGgufPart = (path: string): string => path.replace(PART_NAME, '$1-00001-of-$3$4')
 
-/** Returns the paths of all parts of which a path names one; null if its name is not that of a part. */
+/** Returns the paths of all parts of a model in GGUF parts, given the path of one; null if its name is not that of a part. */
 export function ggufParts(path: string): string[] | null {
   const [, start, number, count, extension] = PART_NAME.exec(path) ?? []
   if (Number(number) < 1 || !(Number(number) <= Number(count))) return null
@@ -32,7 +32,7 @@ export const ggufTitle = (path: string): string =>
     .replace(/\.gguf$/i, '')
 
 /**
- * Reads the header of a model's GGUF file, or the headers of all parts of which it is one: the first part's metadata, and every
+ * Reads the header of a model's GGUF file, or the headers of all parts of the model: the first part's metadata, and every
  * tensor with the part that has it.
  * @throws UsageError `missing-file` that names every missing part
  * @throws InputError `malformed-file` with the part and what is wrong

@@ -45,7 +45,7 @@ export function nestsTooDeep(text: string): boolean {
   return false
 }
 
-/** Whether lists, objects and their keys are more than so many, which parsing makes objects of. */
+/** Whether lists, objects and their keys are more than this many objects of JavaScript. */
 export function holdsMore(text: string, most: number): boolean {
   let count = 0
   for (let i = 0; i < text.length; i++) {

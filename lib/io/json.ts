@@ -104,7 +104,7 @@ const floats = [
 const floatKey = new RegExp(`^(?:${floats.join(' ').replaceAll(' ', '|')})$`)
 
 /**
- * Formats an object as JSON for other programs, some of which accept 6.0 as a float but not 6: numbers that `readForeignJson` has
+ * Formats an object as JSON for other programs; some accept 6.0 as a float but not 6: numbers that `readForeignJson` has
  * read keep their text, but for whole ones of keys that are known to be floats.
  */
 export function foreignJson(value: object): string {

@@ -1,4 +1,4 @@
-/** Temporary files and folders beside their destination, and the removal of those that killed processes left. */
+/** Temporary files and folders beside their destination, and the removal of what killed processes left. */
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir, rename, rm } from 'node:fs/promises'

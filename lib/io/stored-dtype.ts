@@ -1,4 +1,4 @@
-/** Element types in files: those this package computes with, and those of which it knows only name and size. */
+/** Element types in files: types that this package computes with, and types with a known name and size alone. */
 import { block, blockLayouts, type DType, type Layout, type PlainDType, plain, plainLayouts } from '../native/addon.js'
 
 /** Types by their names in files that this package cannot compute with. */

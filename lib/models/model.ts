@@ -286,7 +286,7 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
   }
 
   /**
-   * Returns a view of the model whose passes use these adapters, whatever is active; by default those that are active now. Passes
+   * Returns a view of the model whose passes use these adapters, whatever is active; by default the active ones. Passes
    * of the model, of views and of a run may alternate, since none changes what another computes.
    *
    * ```ts

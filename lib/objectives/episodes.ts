@@ -31,9 +31,9 @@ export interface Environment<Row = AnyRow> {
 
 /** How episodes are played. */
 export interface EpisodeOptions {
-  /** The most tokens of all turns together, those of functions and of the environment included. */
+  /** Maximum number of tokens of all turns, tool results and the environment's turns included. */
   readonly maxNewTokens: number
-  /** The most turns of the model. */
+  /** Maximum number of the model's turns. */
   readonly maxTurns: number
   readonly sampling: Sampling
   /** Whether `sampled` is asked for. */

@@ -110,7 +110,7 @@ const policyFields = {
     defaultText: 'as clipEpsilon',
     ...policy,
   }),
-  delta: optionalReal('the most that a ratio counts where it is not clipped', {
+  delta: optionalReal('maximum of a ratio where it is not clipped', {
     above: 1,
     defaultText: 'no limit',
     ...policy,

@@ -24,7 +24,7 @@ export interface PolicyLossOptions {
   readonly beta: number
   /** ρ is clipped to [1 − low, 1 + high]; of cispo, high is the cap itself. */
   readonly clip: { readonly low: number; readonly high: number }
-  /** The most that ρ counts where it is not clipped. */
+  /** Maximum of ρ where it is not clipped. */
   readonly delta: number | undefined
   /** Whether ρ is of tokens, or of sequences (GSPO, arXiv 2507.18071). */
   readonly level: 'token' | 'sequence'
@@ -35,7 +35,7 @@ export interface PolicyLossOptions {
   readonly offPolicyLimit: number | undefined
   /** Divides the logits. */
   readonly temperature: number
-  /** The most tokens of an answer. */
+  /** Maximum number of tokens of a completion. */
   readonly maxNewTokens: number
   /** What is made of old / sampled, by which the sampler's probabilities are corrected. */
   readonly correction:

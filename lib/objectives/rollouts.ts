@@ -20,7 +20,7 @@ export interface Rollout {
 export interface AnswerRequest {
   /** Tokens before it. */
   readonly ids: readonly number[]
-  /** The most tokens of it. */
+  /** Maximum number of its tokens. */
   readonly maxNewTokens: number
   /** How tokens are drawn. */
   readonly sampling: Sampling
@@ -58,7 +58,7 @@ export interface SampleContext {
   readonly tokenizer: Tokenizer
   /** Aborting it ends the sampling with its reason. */
   readonly signal?: AbortSignal | undefined
-  /** Opens a writer of answers, given the most tokens of each with what stands before it. */
+  /** Opens a writer of completions, given the maximum number of tokens of a prompt with its completion. */
   openWriter(tokens: readonly number[]): Promise<AnswerWriter>
   /** Returns ln π of the targets of each row by the weights of now. */
   logProbs(rows: readonly StepRow[], temperature: number): Promise<Map<number, number[]>>

@@ -43,7 +43,7 @@ export function besideOthers(schemas: readonly unknown[], tools: Tools): unknown
   return [...schemas, ...toolSchemas(others)]
 }
 
-/** The most characters of a text that is told to the model: reading more would hold up the run. */
+/** Maximum number of characters of a text for the model; more would hold up the run. */
 const MOST_TOLD = 2 ** 18
 
 /** Returns a text that is told to the model. @throws RunError `too-large` */

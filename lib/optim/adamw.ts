@@ -99,7 +99,7 @@ export class AdamW {
   }
 
   /**
-   * Replaces the parameters. Those that remain keep their moments and update counts, new ones start at zero, and the state
+   * Replaces the parameters. Remaining ones keep their moments and update counts, new ones start at zero, and the state
    * of removed ones is dropped.
    */
   setParameters(parameters: readonly Parameter[]): void {

@@ -148,13 +148,13 @@ export interface PushProgress {
   readonly repository: string
   /** The present phase: large files are hashed before they are uploaded. */
   readonly phase: 'hashing' | 'uploading'
-  /** Bytes of this phase that are done, with those that the hub had already. */
+  /** Bytes of this phase that are done, including bytes that the hub had already. */
   readonly doneBytes: number
   /** Bytes of all files. */
   readonly totalBytes: number
 }
 
-/** Returns a function that adds up the progress of all files, of which `fraction` of `file` is done in a phase. */
+/** Returns a function that adds up the progress of all files, when `fraction` of `file` is done in a phase. */
 function progressOf(repository: string, uploads: readonly Upload[], totalBytes: number) {
   const sizes = new Map(uploads.map(({ name, bytes }) => [name, bytes]))
   const done = { hashing: new Map<string, number>(), uploading: new Map<string, number>() }

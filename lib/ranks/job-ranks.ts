@@ -21,7 +21,7 @@ export interface JobRanks extends Ranks, ShardRanks {
   sum(values: Float64Array): Promise<Float64Array>
   /**
    * Returns the device of this rank for `openDevice` and `loadModel` if all ranks have the same option: for `auto` (the
-   * default) and `cuda`, the GPU with the rank's number among the ranks of its machine, of those that the rank sees. A launcher
+   * default) and `cuda`, the visible GPU with the rank's number among the ranks of its machine. A launcher
    * may also show each rank a single GPU. Every rank calls this.
    * @throws UsageError `shared-gpu`, on all ranks, if two of them would have the same GPU
    */
@@ -33,7 +33,7 @@ export interface JobRanks extends Ranks, ShardRanks {
   close(): Promise<void>
 }
 
-/** Ranks of which each is a process. */
+/** Ranks that are processes. */
 export class ConnectedRanks implements JobRanks {
   readonly rank: number
   readonly size: number

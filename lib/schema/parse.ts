@@ -22,7 +22,7 @@ export function parseOptions<S extends OptionsSchema>(schema: S, raw: unknown, c
   return resolveOptions(schema, [{ raw: checkIsObject(raw, context.source), source: context.source }])
 }
 
-/** Like `parseOptions` for several layers, of which later ones win. Each is checked with the names of its own source. */
+/** Like `parseOptions` for several layers; later ones win. Each is checked with the names of its own source. */
 export function resolveOptions<S extends OptionsSchema>(
   schema: S,
   layers: readonly { raw: RawOptions; source: OptionSource }[],

@@ -3,7 +3,7 @@ import type { Tensor } from './tensor.js'
 import type { StorageFormat, Weight } from './weight.js'
 
 /**
- * A frozen weight of which each rank stores a part. Every read first calls `bring`, which gathers it in stream order into
+ * A frozen weight, stored in parts by the ranks. Every read first calls `bring`, which gathers it in stream order into
  * memory that other weights use as well. It cannot be changed.
  */
 export class GatheredWeight implements Weight {

@@ -51,8 +51,8 @@ export function keep<T extends ScopedTensor>(tensor: T): T {
 }
 
 /**
- * Runs `body` and frees every tensor that was made in it, except those that it returns (alone, in an array, as the values of an
- * object, or in its `tensors`) and those that the tape saved. Scopes nest: returned tensors belong to the outer one. `body` must
+ * Runs `body` and frees every tensor that was made in it, except tensors that it returns (alone, in an array, as the values of an
+ * object, or in its `tensors`) and tensors that the tape saved. Scopes nest: returned tensors belong to the outer one. `body` must
  * be synchronous: read values outside.
  *
  * ```ts

@@ -43,7 +43,7 @@ interface Place {
 }
 
 /**
- * Weights of which every rank stores 1 / size. A unit is gathered, in stream order, when it is used; there is memory for two
+ * Weights; every rank stores 1 / size of them. A unit is gathered, in stream order, when it is used; there is memory for two
  * blocks, or for the largest other unit. All ranks gather the same units in the same order, which each pass declares in advance.
  */
 export class Shards implements Disposable {

@@ -50,7 +50,7 @@ type CallOptions = {
    */
   signal?: AbortSignal
   /**
-   * The processes that train together, each of which calls `train` with the same model and options; by default only this one. A
+   * The processes that train together; each calls `train` with the same model and options. By default only this one. A
    * step uses the same rows whatever their number. Stopping one of them ends all after the same step; if one fails, all fail,
    * the others with a `RunError` `rank-failed`.
    */
@@ -159,7 +159,7 @@ function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'
       const stopIds = await stopTokens(model, resolved)
       const sequences = Math.min(ANSWERS_AT_ONCE, tokens.length)
       const longest = [...tokens].sort((a, b) => b - a).slice(0, sequences)
-      // Memory is given in pages, the last of which a sequence may fill in part.
+      // Memory is allocated in pages; a sequence may fill its last one in part.
       const room = longest.reduce((sum, length) => sum + length + PAGE, 0)
       const writer = openWriter(model, sequences, room)
       return {

@@ -1,4 +1,4 @@
-/** The options of adapters: those that every method has, and how a method adds its own. */
+/** The options of adapters: the options of every method, and how a method adds its own. */
 import { z } from 'zod'
 import { check, optionsSchema } from '../../common/arguments.js'
 import { UsageError } from '../../common/errors.js'

@@ -189,7 +189,7 @@ export interface AdapterMethod<
 > {
   /** The method's name in files, in run.yaml and as the value of `--method`. */
   readonly name: Config['method']
-  /** Options of the command line and of `train` besides those that every method has. */
+  /** Options of the command line and of `train` besides the options of every method. */
   readonly options: Fields
   /** What its rank is, for help; default the budget: as many parameters as a LoRA of this rank. */
   readonly rankMeaning?: string

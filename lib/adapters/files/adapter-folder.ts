@@ -123,7 +123,7 @@ export async function readAdapterFolder(
   }
 }
 
-/** Whether a module is one of those that PEFT saves beside an adapter if it changed, or may have changed, the vocabulary. */
+/** Whether a module is among the modules that PEFT saves beside an adapter if it changed, or may have changed, the vocabulary. */
 const isTable = (module: string): boolean => /(^|\.)(embed_tokens|wte|lm_head)$/.test(module)
 
 /** Reads an adapter's provenance, without its tensors. */
@@ -228,7 +228,7 @@ async function readTensors(
   })
 }
 
-/** Returns the stored tensors of one layer by suffix, or those that all layers share. */
+/** Returns the stored tensors of one layer by suffix, or the tensors that all layers share. */
 export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix: string) => StoredTensor | null {
   return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? tensors.get(`${root}${suffix}`) ?? null
 }

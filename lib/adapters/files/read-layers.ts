@@ -22,7 +22,7 @@ export interface LoadedAdapter<L extends LayerFacts> {
   config: AdapterConfigBase
   provenance: AdapterProvenance
   layers: Map<L, LayerAdapter>
-  /** Weights that were trained whole, by the names of those that they replace. */
+  /** Weights that were trained whole, by the names of the weights that they replace. */
   modules: Map<string, Parameter>
   /** Names of the labels of a head that it brings to a model without one. */
   labels?: readonly string[]

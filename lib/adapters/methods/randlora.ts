@@ -37,7 +37,7 @@ const sizesOf = ({ inFeatures, outFeatures }: LayerFacts) => ({
   high: Math.max(inFeatures, outFeatures),
 })
 
-/** The most inputs and the most outputs of any layer, not necessarily of the same one. */
+/** Maximum number of inputs, and of outputs, of any layer, not necessarily of the same one. */
 const largestOf = (layers: readonly LayerFacts[]) =>
   sizesOf({
     name: '',

@@ -34,7 +34,7 @@ export function planAdapter<L extends LayerFacts>(
 }
 
 /**
- * Returns the layers of a new adapter: those that its targets select, except those whose weights are among `whole`, which are
+ * Returns the layers of a new adapter: its targets, except layers whose weights are among `whole`, which are
  * trained themselves. Throws a UsageError if there are none, if the method does not support one, and for patterns that match
  * none.
  */
@@ -47,7 +47,7 @@ function targetLayers<L extends LayerFacts>(
   requireUntied(config.targetModules, base)
   const targets = selectTargets(config.targetModules, layers).filter(({ name }) => !whole.includes(`${name}.weight`))
   if (targets.length === 0) {
-    throw new UsageError('no-target', 'All target modules are among those that are trained whole.')
+    throw new UsageError('no-target', 'All target modules are trained whole.')
   }
   for (const layer of targets) requireTrainable(config, layer)
   requireUsedPatterns(config, targets)

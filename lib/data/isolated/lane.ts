@@ -149,7 +149,7 @@ class IsolatedProcess {
   readonly #named = new Map<string, number>()
   #idle: NodeJS.Timeout | undefined
   #left: NodeJS.Timeout | undefined
-  /** Whether it was ended because nobody waits for its work. */
+  /** Whether it was ended because its work was cancelled. */
   #isKilled = false
   /** The work of all requests without an answer [characters]. */
   #work = 0

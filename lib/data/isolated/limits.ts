@@ -9,7 +9,7 @@ export const MEBIBYTES = 256
 export const loadSeconds = (characters: number): number => 3 + Math.ceil(characters / 500_000)
 /** Limit of time for encoding a text [s]. Ordinary texts take 1 s per million characters. */
 export const encodeSeconds = (characters: number): number => 3 + Math.ceil(characters / 50_000)
-/** Limit of additional memory for a tokenizer [MiB], of which the machine has `available`: others need some of it, too. */
+/** Limit of additional memory for a tokenizer [MiB], given the machine's `available` memory, which others need, too. */
 export const tokenizerMebibytes = (characters: number, available: number): number =>
   Math.min(512 + Math.ceil(characters / 1024), Math.ceil(0.75 * available))
 

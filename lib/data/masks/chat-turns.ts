@@ -164,7 +164,7 @@ export class ChatTurns {
   }
 
   /**
-   * Returns the messages in the order of the text, without those that the template moves elsewhere.
+   * Returns the messages in the order of the text, without messages that the template moves elsewhere.
    * @param starts where the answers of turns begin
    */
   #turns(starts: ReadonlyMap<number, number> = new Map()): TurnSpan[] {

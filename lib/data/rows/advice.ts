@@ -1,4 +1,4 @@
-/** Names of columns for advice: those that are sure by name and value, else `COLUMN`. */
+/** Names of columns for advice: columns that are sure by name and value, else `COLUMN`. */
 import { isJsonObject } from '../../io/json.js'
 import type { RowColumns } from './columns.js'
 import type { Purpose, RowForm, RowPart, UnreadColumns } from './forms.js'
@@ -143,7 +143,7 @@ const NO_LANGUAGE =
 
 const isLanguage = (value: string): boolean => value.trim() !== '' && !NO_LANGUAGE.test(value.trim())
 
-/** Whether a value is a list of messages, of which each has a speaker and something said. */
+/** Whether a value is a list of messages, each with a speaker and content. */
 function isTurns(value: unknown): boolean {
   const isTurn = (one: unknown) =>
     isJsonObject(one) &&

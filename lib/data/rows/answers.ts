@@ -1,4 +1,4 @@
-/** Rows that are compared: pairs, of which one is preferred, answers that are judged good or bad, and texts with labels. */
+/** Rows that are compared: pairs with a preferred completion, completions that are judged good or bad, and texts with labels. */
 import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { quoted } from '../../common/errors.js'

@@ -10,7 +10,7 @@ import type { DataRecord } from './record.js'
 /** Columns by name, `a.b` being the key b of the column a. Names that differ in capitals only are the same. */
 export class RowColumns {
   readonly where: string
-  /** Names of all columns, also of those that are ignored by name. */
+  /** Names of all columns, including columns ignored by name. */
   readonly allNames: string[]
   readonly #values: Readonly<Record<string, unknown>>
   readonly #json: string | undefined
@@ -36,7 +36,7 @@ export class RowColumns {
       ignored.size === 0 ? row : Object.fromEntries(Object.entries(row).filter(([name]) => !ignored.has(name)))
   }
 
-  /** Names of all columns, without those that are ignored by name. */
+  /** Names of all columns, without columns ignored by name. */
   get names(): string[] {
     return Object.keys(this.#values)
   }

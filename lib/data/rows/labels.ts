@@ -10,7 +10,7 @@ export class LabelNames {
   readonly #numbers: Map<string, number>
   readonly #areGiven: boolean
 
-  /** @param given names by number; without them, those that rows have are collected */
+  /** @param given names by number; without them, the names in the rows are collected */
   constructor(given?: readonly string[]) {
     this.#areGiven = given !== undefined
     this.#numbers = new Map(given?.map((name, i) => [name, i]))

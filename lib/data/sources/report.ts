@@ -49,7 +49,7 @@ export function describeReport({ source, rows, longest, cut, ...reading }: Sourc
   return `${source}: ${counted(rows, 'row')} as ${describeReading(reading)}, the longest of ${counted(longest, 'token')}${shortened}`
 }
 
-/** Returns the form of rows, with the columns that were read, and those that were not. */
+/** Returns the form of rows, with the columns that are used, and the columns that are not. */
 export function describeReading({
   form,
   columns,

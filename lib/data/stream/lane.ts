@@ -39,7 +39,7 @@ export interface LaneOptions {
   shuffleBuffer: number | null
   /** Records that are tokenised ahead, and with which the buffer begins. */
   ahead: number
-  /** Whether records before the place have to be those that were read when it was noted. */
+  /** Whether records before the place must be unchanged since it was noted. */
   isVerified: boolean
   /** Called once for each source, with the account of its first row. */
   onFirstRow?: (source: OpenSource, account: SourceAccount) => void
@@ -202,7 +202,7 @@ export class Lane {
     this.#untrained = { filtered: 0, tokenised: 0 }
   }
 
-  /** @throws InputError `nothing-to-train` after so many that a source without an end may never have anything to train */
+  /** @throws InputError `nothing-to-train` after many rows without a target, since a source without an end may never have one */
   #noteUntrained(why: keyof typeof MOST_UNTRAINED): void {
     const count = ++this.#untrained[why]
     if (!this.#mayBeEndless || count < MOST_UNTRAINED[why]) return

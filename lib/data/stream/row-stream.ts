@@ -41,7 +41,7 @@ interface ReadStep {
 }
 
 /**
- * Reads rows in one order for all ranks, of which each takes its own. The rows of the next step are read and tokenised while a
+ * Reads rows in one order for all ranks; each takes its own. The rows of the next step are read and tokenised while a
  * step is computed. Sources with weights are lanes of their own: the next row is that of the lane which is furthest behind its
  * share.
  */

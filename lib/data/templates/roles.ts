@@ -25,7 +25,7 @@ export function checkRoles(
     const near = nearest(role, ROLES)
     const way = near
       ? `perhaps ${quoted(near)} was meant`
-      : `known are ${ROLES.join(', ')}, and those that the template names`
+      : `known are ${ROLES.join(', ')}, and the roles that the template names`
     throw malformedRow(
       where,
       `${roleAt[i] ?? `messages[${i}].role`}: ${quoted(role)} is no role that the chat template names; ${way}`,

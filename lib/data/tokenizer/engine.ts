@@ -26,7 +26,7 @@ export interface Decoding {
   ids: readonly number[]
 }
 
-/** `added` asks for the ids of the added tokens; null for those that the library does not accept. */
+/** `added` asks for the ids of the added tokens; null for tokens that the library does not accept. */
 export type TokenizerTask = { asks: 'added' } | Encoding | Decoding
 
 /** The tokens of a text, each with its part of the text, in UTF-16 units. Places never go back from one token to the next. */

@@ -36,7 +36,7 @@ export interface PlacedTokens {
   ends: ArrayLike<number>
 }
 
-/** The bytes of tokens, of which a text is made, one token after the other. */
+/** The bytes of tokens; the bytes of a text's tokens are its bytes. */
 export interface TokenBytes {
   /** Returns a token's bytes, which may begin or end within a character; none for an id without a token. */
   of(id: number): Uint8Array

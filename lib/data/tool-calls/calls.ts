@@ -8,7 +8,7 @@ import { objectOf, readKey, readValue, valueOfRaw, type WrittenValue } from './v
 export interface ToolCall {
   /** The call's id, where the model wrote one. */
   id?: string
-  /** Name of the function, one of those that the model was given. */
+  /** Name of the function, one of the model's tools. */
   name: string
   /** Arguments by name. */
   arguments: Record<string, unknown>

@@ -34,7 +34,7 @@ export class GrowingText {
     return this.#text.slice(start, this.at)
   }
 
-  /** Reads and returns at most so many characters that are known. */
+  /** Reads and returns at most this many characters of the text so far. */
   take(characters: number): string {
     const taken = this.#text.slice(this.at, this.at + characters)
     this.at += taken.length

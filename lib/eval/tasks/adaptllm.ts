@@ -62,7 +62,7 @@ export function entities(text: string): Entity[] {
 }
 
 /**
- * Returns the F1 of entities, of which words and types count separately. Each right entity is compared with the predicted ones up to
+ * Returns the F1 of entities; words and types count separately. Each right entity is compared with the predicted ones up to
  * the first that has its word or its type.
  */
 export function entityF1(right: readonly Entity[], predicted: readonly Entity[]): number {

@@ -102,7 +102,7 @@ export class ConfigReader {
     if (!allowed.includes(value)) throw this.unsupported(key, value, `supported: ${allowed.join(', ')}`)
   }
 
-  /** Keys with a value that were not read, nested objects included, except those that need no warning. */
+  /** Keys with a value that were not read, nested objects included, except keys that need no warning. */
   unread(): string[] {
     const own = Object.keys(this.json).filter((key) => this.json[key] && !this.#seen.has(key) && !quiet.has(key))
     return [...new Set([...own, ...this.#inner.flatMap((inner) => inner.unread())])]

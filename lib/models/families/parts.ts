@@ -78,7 +78,7 @@ export function layerWindows(
   })
 }
 
-/** Reads `layer_types`, each of which is one of the known; undefined where they are absent. */
+/** Reads `layer_types`, all of them known ones; undefined where they are absent. */
 export function layerTypes<Type extends string>(
   read: ConfigReader,
   layers: number,

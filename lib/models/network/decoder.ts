@@ -48,7 +48,7 @@ export interface ForwardOptions {
   within?: <Result>(part: () => Result) => Result
 }
 
-/** The most sequences of a recorded pass, which keeps its intermediate results in memory. */
+/** Maximum number of sequences of a recorded pass, which keeps its intermediate results in memory. */
 const MOST_RECORDED = 32
 
 /** The network of a model: embeddings, blocks, a final norm and the output head. */

@@ -42,7 +42,7 @@ export function embeddingNoise(
       const bound = scaleRows(ones, Tensor.from(bounds, [tokens], { device }))
       const keys = Tensor.from(rowKeys, [tokens], { device, dtype: 'int64' })
       for (let bit = 1; bit <= BITS; bit++) {
-        // Twice the bound or nothing, of which the mean is subtracted below.
+        // Twice the bound or nothing; the mean is subtracted below.
         native.dropout(bound.native, keys.native, { key: key(bit), probability: 0.5 }, part.native)
         native.add(part.native, noise.native, 2 ** -bit)
       }

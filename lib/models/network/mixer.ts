@@ -28,9 +28,9 @@ export interface MixerMemory {
 }
 
 export interface MemoryRoom {
-  /** The most tokens that it can hold. */
+  /** Maximum number of tokens. */
   readonly capacity: number
-  /** The most sequences whose states it can hold. */
+  /** Maximum number of sequences with states. */
   readonly slots: number
   /** The dtype of activations. */
   readonly dtype: FloatDType

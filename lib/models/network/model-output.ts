@@ -18,7 +18,7 @@ const tokenLogProbsArguments = {
 /** Options of a forward pass. */
 export interface ForwardCall {
   /**
-   * The tokens whose states are computed: `all` (default), `targets` (those that have a target, as in the loss), or the rows of
+   * The tokens whose states are computed: `all` (default), `targets` (tokens with a target, as in the loss), or the rows of
    * the batch with these indices, in this order.
    */
   rows?: 'all' | 'targets' | ArrayLike<number>

@@ -28,7 +28,7 @@ export class SequenceCache {
     this.memory = memory
   }
 
-  /** The most tokens that it can hold. */
+  /** Maximum number of tokens. */
   get capacity(): number {
     return this.memory.capacity
   }

@@ -5,7 +5,7 @@ import type { TokenStep } from './token-step.js'
 
 /** What a model keeps of the tokens of sequences: a row of keys and values for each token, and states for each sequence. */
 export class TokenMemory {
-  /** The most tokens that it can hold. */
+  /** Maximum number of tokens. */
   readonly capacity: number
   /** Each block's memory. */
   readonly blocks: readonly MixerMemory[]

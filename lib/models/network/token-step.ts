@@ -31,7 +31,7 @@ interface StepFacts {
   readonly state: readonly unknown[]
   /** The places of the sequences' states. */
   readonly slots: readonly number[]
-  /** The most rows of all sequences together; null: rows 0, 1, … of one. */
+  /** Maximum number of rows of all sequences together; null: rows 0, 1, … of one. */
   readonly capacity: number | null
 }
 
@@ -69,7 +69,7 @@ export class TokenStep implements Disposable {
     }
   }
 
-  /** Whether everything that the forward pass depends on is unchanged, and so many rows of tokens have room. */
+  /** Whether everything that the forward pass depends on is unchanged, and there is room for this many rows of tokens. */
   fits(state: readonly unknown[], rows: number): boolean {
     const { state: own, capacity } = this.facts
     return isSameState(state, own) && (capacity === null || rows <= capacity)

@@ -30,7 +30,7 @@ export interface InputSquares {
   /** Number of tokens in every sum. */
   readonly tokens: number
   readonly datasets: readonly string[]
-  /** Rows or windows of texts, and the most tokens that one has. */
+  /** Rows or windows of texts, and the maximum number of tokens of one. */
   readonly chunks: number
   readonly chunkSize: number
 }

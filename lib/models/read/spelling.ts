@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../network/model-config.js'
 
-/** Prefixes of names in a checkpoint's files, with those that the model has in their stead. */
+/** Prefixes of names in a checkpoint's files, with the model's own prefixes. */
 type Prefixes = readonly (readonly [inFile: string, inModel: string])[]
 
 /** How the names of a checkpoint's tensors differ from the model's: it is written back under the names that it had. */

@@ -4,10 +4,10 @@ import type { Steps } from '../steps.js'
 import { Tensor } from '../tensor.js'
 import { type Weight, weightOf } from '../weight.js'
 
-/** Columns of logits in memory at one time, and the most rows of them. */
+/** Columns of logits in memory at one time, and their maximum number of rows. */
 const PART_COLUMNS = 1024
 const PART_ROWS = 1024
-/** The most parts: a large vocabulary has wider ones, since each part takes a few calls. */
+/** Maximum number of parts: a large vocabulary has wider ones, since each part takes a few calls. */
 const MOST_PARTS = 128
 
 /** How the head's products become logits: they are scaled, then capped. */

@@ -28,7 +28,7 @@ interface LogitsDevice {
   facts(): { totalMemory: number }
 }
 
-/** Returns the most bytes of float32 logits that a device has in memory at one time, for a head of `vocabulary` tokens. */
+/** Returns the maximum memory for float32 logits on a device, for a head of `vocabulary` tokens [bytes]. */
 export function logitsBytes(device: LogitsDevice, vocabulary: number): number {
   if (device.kind === 'cpu') return LOGITS_BUDGET
   return Math.max(LOGITS_BUDGET, Math.min(ROWS_ON_GPU * 4 * vocabulary, SHARE_ON_GPU * device.facts().totalMemory))

@@ -36,9 +36,7 @@ export function axisOf({ shape }: Tensor, axis: unknown, name = 'axis'): number 
     return ((axis as number) + shape.length) % shape.length
   }
   const range =
-    shape.length === 0
-      ? 'no axis, of which a scalar has none,'
-      : `a whole number from ${-shape.length} to ${shape.length - 1}`
+    shape.length === 0 ? 'no axis (a scalar has none),' : `a whole number from ${-shape.length} to ${shape.length - 1}`
   throw badValue(name, range, axis)
 }
 

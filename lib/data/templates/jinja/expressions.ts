@@ -21,7 +21,7 @@ const CONSTANTS: Readonly<Record<string, boolean | null>> = {
   none: null,
   None: null,
 }
-/** Binary operators, each line with those that bind tighter than the line before. */
+/** Binary operators; each line binds tighter than the line before. */
 const PRECEDENCE = [['+', '-'], ['~'], ['*', '/', '//', '%'], ['**']]
 const COMPARISONS = ['==', '!=', '<', '<=', '>', '>=', 'in']
 /** Tokens that end a tuple without parentheses after a comma. */
