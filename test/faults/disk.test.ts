@@ -27,7 +27,7 @@ needing(lacksDisk).describe('on a disk that fails', { timeout: 1_800_000 }, () =
   afterAll(() => disk[Symbol.dispose]())
 
   const kinds = Object.entries(reasons) as [Exclude<Fault['kind'], 'kill'>, RegExp][]
-  it.each(drawn('faults of a disk', kinds, 2))(
+  it.each(drawn('faults of a disk', kinds, 1))(
     'by %s, a run ends with a sentence that names the place, and goes on once the disk is well',
     async (kind, reason) => {
       const output = disk.at(`run ${kind}`)

@@ -7,11 +7,12 @@ import { placeExample, runExample } from '../example-process.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, needing } from '../needs.js'
+import { lacksDraw } from './drawn-guide.js'
 
 const facts = join(import.meta.dirname, '../../examples/facts.jsonl')
 const folder = useTemporaryFolder()
 
-needing(lacksBuild).test(
+needing(lacksDraw('own-method'), lacksBuild).test(
   'its gradients are right, it learns, and its file and its merged weights compute the same',
   async () => {
     const output = join(folder(), 'out')

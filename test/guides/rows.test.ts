@@ -8,6 +8,7 @@ import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { placeExample, runExample, startExample } from '../example-process.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lack, lacksBuild, needing } from '../needs.js'
+import { lacksDraw } from './drawn-guide.js'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 const lacksSqlite = lack('SQLite in Node.js 22.13', major > 22 || (major === 22 && minor >= 13))
@@ -45,7 +46,7 @@ afterEach(() => new Promise((closed) => server.close(closed)))
 const run = (output: string, steps: number, ...sources: string[]) =>
   runExample(module, DEMO_MODEL, join(folder(), output), String(steps), ...sources)
 
-needing(lacksBuild).test(
+needing(lacksDraw('rows'), lacksBuild).test(
   'pages without an end are read as steps need them, and again when the run goes on',
   async () => {
     const whole = lossesOf(await run('whole', 12, url))
@@ -71,7 +72,7 @@ needing(lacksBuild).test(
   },
 )
 
-needing(lacksBuild, lacksSqlite).test(
+needing(lacksDraw('rows'), lacksBuild, lacksSqlite).test(
   'a table is read again from its start beside pages, as often as steps need it',
   async () => {
     const { DatabaseSync } = await import('node:sqlite')
@@ -90,6 +91,6 @@ needing(lacksBuild, lacksSqlite).test(
   },
 )
 
-needing(lacksBuild).test('a page that is missing ends the run with its address', async () => {
+needing(lacksDraw('rows'), lacksBuild).test('a page that is missing ends the run with its address', async () => {
   await expect(run('missing', 2, `${url}-elsewhere`)).rejects.toThrow('answered 404')
 })

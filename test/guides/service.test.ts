@@ -8,6 +8,7 @@ import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { placeExample, startExample } from '../example-process.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, needing } from '../needs.js'
+import { lacksDraw } from './drawn-guide.js'
 
 const facts = readFileSync(join(import.meta.dirname, '../../examples/facts.jsonl'), 'utf8')
   .trim()
@@ -77,7 +78,7 @@ beforeEach(async () => {
 })
 afterEach(stop)
 
-needing(lacksBuild).test(
+needing(lacksDraw('service'), lacksBuild).test(
   'a run that is cancelled, and whose service restarts, has the losses of an undisturbed one',
   async () => {
     expect(await call('PUT', '/runs/calm', { rows, maxSteps: STEPS })).toEqual({
@@ -130,7 +131,7 @@ needing(lacksBuild).test(
   },
 )
 
-needing(lacksBuild).test('requests that do not fit are answered in words', async () => {
+needing(lacksDraw('service'), lacksBuild).test('requests that do not fit are answered in words', async () => {
   const refused = async (...request: Parameters<typeof call>) => {
     const { status, answer } = await call(...request)
     return [status, answer.code, answer.error]

@@ -1,8 +1,9 @@
 /** One rank has a problem: a full disk, or a tenth of the others' speed. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
+import { drawnTests } from '../drawn.js'
 import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { FailingDisk, lacksDisk } from '../faults/disk.js'
 import { needing } from '../needs.js'
@@ -23,7 +24,9 @@ needing(lacksDisk, lacksGloo).describe('a job', { timeout: 1_800_000 }, () => {
   })
   afterAll(() => disk[Symbol.dispose]())
 
-  test('whose rank 0 has a full disk ends with one sentence, and resumes once there is space', async () => {
+  const next = drawnTests('troubled jobs', 2, 1)
+
+  next().test('whose rank 0 has a full disk ends with one sentence, and resumes once there is space', async () => {
     const output = disk.at('full')
     const random = randomStream(1, 'full disk of a rank')
     for (let i = 0; i < times; i++) {
@@ -40,7 +43,7 @@ needing(lacksDisk, lacksGloo).describe('a job', { timeout: 1_800_000 }, () => {
     expect(hiddenIn(output)).toEqual([])
   })
 
-  test('with a rank that has a tenth of the time waits for it', async () => {
+  next().test('with a rank that has a tenth of the time waits for it', async () => {
     const output = disk.at('slow')
     const children = await gloo.start(2, argvFor(output))
     let ticks = 0

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { ChatTemplate, type Message } from '../../../lib/data/templates/template.js'
+import { drawn } from '../../drawn.js'
 
 const messages: Message[] = [
   { role: 'user', content: 'hi' },
@@ -25,7 +26,7 @@ const shared = '{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns
 const pattern = "{% set n = 400000 %}{% set p = 'a' * n ~ 'b' ~ 'a' * n %}"
 
 describe('a hostile template ends with a sentence', () => {
-  it.each([
+  const cases: [string, string, RegExp][] = [
     ['loops in loops', `{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}`, TOO_LONG],
     ['a search inside one operation of JavaScript', `${pattern}{{ p in 'a' * (8 * n) }}`, TOO_LONG],
     ['a text that is replaced', `${pattern}{{ ('a' * (8 * n)).replace(p, '') }}`, TOO_LONG],
@@ -39,7 +40,8 @@ describe('a hostile template ends with a sentence', () => {
     ['a text without end', `${doubled("'ab'", 60)}{{ ns.x | length }}`, REFUSED],
     ['endless recursion', '{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}', REFUSED],
     ['much text', "{{ 'word ' * 200000 }}", REFUSED],
-  ] as [string, string, RegExp][])('%s', async (_, source, sentence) => {
+  ]
+  it.each(drawn('hostile templates', cases, 6))('%s', async (_, source, sentence) => {
     await expect(templateOf(source).render(messages, options)).rejects.toMatchObject({
       code: 'template-failed',
       message: expect.stringMatching(sentence),

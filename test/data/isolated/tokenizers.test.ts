@@ -8,6 +8,7 @@ import { tokenizerMebibytes } from '../../../lib/data/isolated/limits.js'
 import { maskChat } from '../../../lib/data/masks/chat-mask.js'
 import { ChatTemplate } from '../../../lib/data/templates/template.js'
 import { createTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+import { drawn } from '../../drawn.js'
 import { smallTokenizerFolder } from '../tokenizer/small-tokenizer.js'
 
 type Json = Record<string, unknown>
@@ -50,7 +51,7 @@ it('a long text may take no more than what the machine has', () => {
 })
 
 describe('a hostile tokenizer ends with a sentence', () => {
-  it.each<[string, () => Promise<unknown>, RegExp]>([
+  const cases: [string, () => Promise<unknown>, RegExp][] = [
     ['a pattern that tries all ways', async () => (await splitting('(a+)+b')).encode('a'.repeat(60)), FAULT],
     ['one with a look behind', async () => (await splitting('(?:a|aa|aaa)+(?<!a)c')).encode('a'.repeat(60)), FAULT],
     [
@@ -103,7 +104,8 @@ describe('a hostile tokenizer ends with a sentence', () => {
       () => tokenizerWith({ model: { ...bpe, continuing_subword_prefix: '####' } }),
       FAULT,
     ],
-  ])('%s', async (_, use, sentence) => {
+  ]
+  it.each(drawn('hostile tokenizers', cases, 5))('%s', async (_, use, sentence) => {
     await expect(use()).rejects.toMatchObject({
       code: 'tokenizer-failed',
       message: expect.stringMatching(sentence),

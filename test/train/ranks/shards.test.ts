@@ -124,7 +124,8 @@ describe('ranks that shard a model', () => {
     await expectSame(2, tiny, {}, { method })
   })
 
-  it.each([{ objective: 'dft' }, { labelSmoothing: 0.1 }] as const)('train with %j, from logits', async (changes) => {
+  const fromLogits = [{ objective: 'dft' }, { labelSmoothing: 0.1 }] as const
+  it.each(drawn('losses from logits', fromLogits, 1))('train with %j, from logits', async (changes) => {
     await expectSame(2, tiny, {}, { method: 'lora', ...changes })
     await expectSame(2, tiny, {}, { method: 'lora', modulesToSave: ['lm_head'], ...changes })
   })
@@ -138,12 +139,16 @@ describe('ranks that shard a model', () => {
     await expectSame(3, tiny, { dtype: 'bfloat16' }, changes)
   })
 
-  it.each([
+  const besideTables = [
     ['lora', ['embed_tokens', 'lm_head', 'down_proj']],
     ['hira', ['lm_head', 'down_proj']],
-  ] as const)('train %s beside untied tables', async (method, targetModules) => {
-    await expectSame(2, tiny, {}, { method, dropout: 0, targetModules: [...targetModules] })
-  })
+  ] as const
+  it.each(drawn('methods beside untied tables', besideTables, 1))(
+    'train %s beside untied tables',
+    async (method, targetModules) => {
+      await expectSame(2, tiny, {}, { method, dropout: 0, targetModules: [...targetModules] })
+    },
+  )
 
   it('train a table whole', async () => {
     await expectSame(2, tiny, {}, { method: 'lora', modulesToSave: ['lm_head'] })
