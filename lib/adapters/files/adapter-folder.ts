@@ -197,19 +197,24 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
   return { ...hashes, ...(labels !== undefined && { labels }), ...(pooling && { pooling }) }
 }
 
+/** Bytes of a file that are read at once, since adapters have hundreds of small tensors, one behind the other. */
+const BYTES_AT_ONCE = 2 ** 24
+
 async function readTensors(
   { path, tensors }: SafetensorsFile,
   kinds: readonly TensorKind[],
 ): Promise<Map<string, StoredTensor>> {
   const integers = kinds.filter(({ dtype }) => dtype === 'int32')
-  return withInputFile(path, async (handle) => {
+  return withInputFile(path, async (handle, size) => {
     const read = new Map<string, StoredTensor>()
-    // There are hundreds of small tensors: read one after the other, most of the time would pass between the reads.
-    const stored = await Promise.all(
-      [...tensors.values()].map(({ offset, bytes }) => readExactly(handle, path, offset, bytes)),
-    )
-    for (const [i, [name, { dtype, shape }]] of [...tensors].entries()) {
-      const data = new Uint8Array(stored[i]!).buffer
+    let start = 0
+    let stored: Uint8Array = new Uint8Array()
+    for (const [name, { dtype, shape, offset, bytes }] of tensors) {
+      if (offset + bytes > start + stored.length) {
+        start = offset
+        stored = await readExactly(handle, path, start, Math.min(Math.max(bytes, BYTES_AT_ONCE), size - start))
+      }
+      const data = new Uint8Array(stored.subarray(offset - start, offset - start + bytes)).buffer
       const values =
         dtype === 'float32'
           ? new Float32Array(data)
