@@ -1,4 +1,4 @@
-/** What a Parquet file's metadata says of its columns: the features of Hugging Face's datasets. */
+/** Features of Hugging Face's datasets, by which a Parquet file's metadata describes its columns. */
 import type { FileMetaData, SchemaTree } from 'hyparquet'
 import { isJsonObject, jsonIn } from '../../io/json.js'
 import { elementType } from './parquet-values.js'

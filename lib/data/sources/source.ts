@@ -58,7 +58,7 @@ export type RowOf<Data> = unknown extends Data
       : Data extends Iterable<infer Row> | AsyncIterable<infer Row>
         ? RowOrRowsOf<Row>
         : AnyRow
-/** What a list contains may be rows, or sources of rows. */
+/** The type of rows in a list of rows, or of sources of rows. */
 type RowOrRowsOf<One> = unknown extends One
   ? AnyRow
   : One extends string | Rows
