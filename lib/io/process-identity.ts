@@ -66,13 +66,25 @@ function isGone(pid: number): boolean {
 }
 
 function thisThread(): ProcessIdentity['thread'] {
+  const id = threadId()
+  const started = id === null ? null : startOf(`self/task/${id}`)
+  return id === null || started === null ? null : { id, started }
+}
+
+/** Returns the system's id of the calling thread (Linux); null on other systems. */
+export function threadId(): number | null {
   try {
-    const place = readlinkSync('/proc/thread-self')
-    const started = startOf(place)
-    return started === null ? null : { id: Number(place.split('/').at(-1)), started }
+    return Number(readlinkSync('/proc/thread-self').split('/').at(-1))
   } catch {
     return null
   }
+}
+
+/** Returns the processor time of a thread of this process [s]; null where the system does not tell it. */
+export function threadSeconds(id: number): number | null {
+  const fields = statOf(`self/task/${id}`)
+  // Fields 14 and 15, in hundredths of a second on every Linux.
+  return fields && (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 /**
@@ -80,12 +92,22 @@ function thisThread(): ProcessIdentity['thread'] {
  * null on other systems, or if it has ended.
  */
 function startOf(place: string): string | null {
+  const fields = statOf(place)
+  if (!fields) return null
+  const [state] = fields
+  if (state === 'Z' || state === 'X') return 'ended'
+  try {
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${fields[19]}`
+  } catch {
+    return null
+  }
+}
+
+/** Returns the fields of /proc/PLACE/stat from the third on, the state; null if it cannot be read. */
+function statOf(place: string): string[] | null {
   try {
     const stat = readFileSync(`/proc/${place}/stat`, 'utf8')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const state = fields[0]
-    if (state === 'Z' || state === 'X') return 'ended'
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${fields[19]}`
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   } catch {
     return null
   }

@@ -1,6 +1,6 @@
 /** Limits of the work for a constraint. A grammar that passes them may still be used for any number of texts. */
 export const limits = {
-  /** Time of one task in a thread [s]: a compilation, or a mask. Ordinary schemas compile in 0.1 s, long bounded texts in seconds. */
+  /** Processor time of one task in a thread [s]: a compilation, or a mask. Ordinary schemas compile in 0.1 s, long bounded texts in seconds. */
   seconds: 10,
   /** Additional memory of the library for a compilation [MiB]. */
   mebibytes: 128,

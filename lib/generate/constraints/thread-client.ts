@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { UsageError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
+import { threadSeconds } from '../../io/process-identity.js'
 import { HEAP_MEBIBYTES, limits, notCompiled } from './limits.js'
 import type { ConstraintSource } from './source.js'
 import type { Answer, SpelledTokens, ThreadTask, Written } from './thread.js'
@@ -32,7 +33,7 @@ export const newNumber = (): number => ++lastNumber
 
 export class ConstraintThread {
   readonly #worker: Worker
-  readonly #begun = new Int32Array(new SharedArrayBuffer(4))
+  readonly #begun = new Int32Array(new SharedArrayBuffer(8))
   /** Tasks without an answer, the oldest first. */
   readonly #waiting: Waiting[] = []
   readonly #outbox: ThreadTask[] = []
@@ -173,15 +174,21 @@ export class ConstraintThread {
     }
   }
 
-  /** Counts ticks, not time, so that a process that is suspended or gets little processor time does not end its threads. */
+  /**
+   * The limit that ends work for good counts the thread's processor time, since a busy machine is no fault of a constraint. Otherwise
+   * ticks count, not time, so that a process that is suspended does not end its threads.
+   */
   #startClock(): NodeJS.Timeout {
-    let [last, ticks] = [-1, 0]
+    let [last, ticks, before] = [-1, 0, 0]
     return setInterval(() => {
       const begun = Atomics.load(this.#begun, 0)
-      ticks = begun === last ? ticks + 1 : 0
-      last = begun
+      const used = threadSeconds(Atomics.load(this.#begun, 1))
+      if (begun !== last) [last, ticks, before] = [begun, 0, used ?? 0]
+      else ticks++
       const [{ seconds }] = this.#waiting as [Waiting]
-      this.isLate = ticks * TICK_MILLISECONDS > seconds * 1000
+      const isForGood = seconds >= limits.seconds
+      const spent = isForGood && used !== null ? used - before : (ticks * TICK_MILLISECONDS) / 1000
+      this.isLate = spent > seconds
       if (this.isLate) this.end(`it takes more time than ${seconds} s`)
     }, TICK_MILLISECONDS).unref()
   }

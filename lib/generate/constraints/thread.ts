@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { MoraError } from '../../common/errors.js'
 import { reasonOf } from '../../common/foreign-errors.js'
 import { BYTE_LETTERS } from '../../data/tokenizer/token-bytes.js'
+import { threadId } from '../../io/process-identity.js'
 import { grammarSize, MOST_OF_SMALL } from './grammar-size.js'
 import { notCompiled } from './limits.js'
 import { type ConstraintSource, grammarOf } from './source.js'
@@ -62,8 +63,9 @@ export type Answer =
   | { value: Written | number | Int32Array | undefined }
   | { error: { code: string; message: string }; isSpent: boolean }
 
-/** Rises as tasks begin; the thread's owner tells by it whether the thread is stuck. */
+/** A number that rises as tasks begin, by which the thread's owner tells whether the thread is stuck, and the thread's id. */
 const begun = workerData as Int32Array
+Atomics.store(begun, 1, threadId() ?? 0)
 const port = parentPort as MessagePort
 const said: string[] = []
 let loaded: XGrammar | undefined
