@@ -1,4 +1,6 @@
-/** bench/train.mjs runs to its end on the small checkpoint; without PyTorch it measures node-mora alone. */
+/**
+ * bench/train.mjs runs to its end on the small checkpoint, in `npm run test:long`; without PyTorch it measures node-mora alone.
+ */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,10 +9,11 @@ import { parseMethod } from '../../bench/common/methods.mjs'
 import { lacksPeftNote, peftVersions, pytorchCommand } from '../../bench/common/pytorch.mjs'
 import { sidesAgainst, taskOf } from '../../bench/training/contest.mjs'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksLong, needing } from '../needs.ts'
 
 const folder = useTemporaryFolder()
 
-test('bench:train measures each method on a small model', () => {
+needing(lacksLong).test('bench:train measures each method on a small model', () => {
   const file = join(folder(), 'bench.json')
   const sizes = ['--rows', '2', '--length', '24', '--rounds', '1', '--threads', '2']
   const report = execFileSync(
