@@ -46,7 +46,8 @@ const machine = describeMachine(options.model, options)
 const figures = []
 for (const part of parts) {
   const found = await PARTS[part]({ model: options.model, folder: scratchFolder(), seconds, requests })
-  for (const [what, value, aim = ''] of found) figures.push([part, what, value, aim])
+  const rows = found.map(([what, value, aim = '']) => [part, what, value, aim])
+  console.log(`\n${table(['attack', 'what', 'measured', 'aim'], rows)}`)
+  figures.push(...rows)
 }
-console.log(`\n${table(['attack', 'what', 'measured', 'aim'], figures)}`)
 report({ benchmark: 'hostile', machine, options, lines: [], facts: { figures } })

@@ -4,12 +4,12 @@ import { UsageError } from '../common/errors.js'
 import type { AdapterChoice, Model, ModelView } from '../models/index.js'
 import { freeMemory } from '../tensor/memory-budget.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
+import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
 import type { EngineRequest } from './request.js'
 import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
 import { planStep } from './scheduler.js'
 import { Sequence } from './sequence.js'
-import type { FinishReason, NewToken } from './token-queue.js'
 
 /** Maximum number of prefill tokens in a step, for which sequences in decode wait. */
 const PREFILL_TOKENS = 512

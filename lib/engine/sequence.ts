@@ -1,10 +1,11 @@
+import { ItemQueue } from '../common/item-queue.js'
 import type { ModelView } from '../models/index.js'
+import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, type PagePool, pageKey } from './pages.js'
 import type { EngineRequest } from './request.js'
 import type { ChoiceOfRow, ChosenToken } from './sampling/choose-tokens.js'
 import { LogitsEdits } from './sampling/logits-edits.js'
 import type { Schedulable } from './scheduler.js'
-import { TokenQueue } from './token-queue.js'
 
 /** Maximum number of tokens of a chunk in prefill. */
 const CHUNK = 512
@@ -25,7 +26,7 @@ export interface SequenceFacts {
 /** A sequence of the engine: its tokens, and the pages with their keys and values. */
 export class Sequence implements Schedulable {
   readonly ids: number[]
-  readonly tokens = new TokenQueue()
+  readonly tokens = new ItemQueue<NewToken, FinishReason>()
   /** Allocated pages, in the order of the tokens. */
   readonly pages: number[] = []
   /** Whether the caller has stopped reading. */

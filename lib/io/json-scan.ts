@@ -33,27 +33,24 @@ export function findJsonProblem(text: string): JsonProblem | null {
 /**
  * Whether values are nested too deeply for recursive code. For text that JSON.parse, which has no such limit, has accepted.
  */
-export function nestsTooDeep(text: string): boolean {
-  let depth = 0
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code === QUOTE) i = endOfString(text, i)
-    else if (code === OPEN_LIST || code === OPEN_OBJECT) {
-      if (++depth > MAX_DEPTH) return true
-    } else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--
-  }
-  return false
-}
+export const nestsTooDeep = (text: string): boolean => excessOf(text) === 'depth'
 
-/** Whether lists, objects and their keys are more than this many objects of JavaScript. */
-export function holdsMore(text: string, most: number): boolean {
-  let count = 0
+/**
+ * Returns what a text has too much of before it is parsed: depth of values, or lists, objects and keys, which parsing makes objects of;
+ * null if neither.
+ */
+export function excessOf(text: string, most = Number.POSITIVE_INFINITY): 'depth' | 'count' | null {
+  let [depth, count] = [0, 0]
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
     if (code === QUOTE) i = endOfString(text, i)
-    else if ((code === OPEN_LIST || code === OPEN_OBJECT || code === COLON) && ++count > most) return true
+    else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--
+    else if (code === OPEN_LIST || code === OPEN_OBJECT || code === COLON) {
+      if (code !== COLON && ++depth > MAX_DEPTH) return 'depth'
+      if (++count > most) return 'count'
+    }
   }
-  return false
+  return null
 }
 
 const [QUOTE, BACKSLASH, COLON] = [0x22, 0x5c, 0x3a]

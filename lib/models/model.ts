@@ -231,7 +231,10 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return this.adapterSet.load(adapter, name, options)
   }
 
-  /** Writes an adapter; `modules: false` leaves out the modules that it trains whole. */
+  /**
+   * Writes an adapter; `modules: false` leaves out the modules that it trains whole. If a run trains it meanwhile, tensors may be of
+   * two neighbouring steps: take the run's checkpoints, whose tensors are of one.
+   */
   async saveAdapter(name: string, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
     return this.adapterSet.save(name, folder, options)
   }
@@ -362,7 +365,8 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
 
   /**
    * Writes the model into a folder in Hugging Face's layout, or into a GGUF file if the output ends with `.gguf`, with merged
-   * adapters and, given `mergeActive`, active ones. `dtype` defaults to the source's.
+   * adapters and, given `mergeActive`, active ones. `dtype` defaults to the source's. If a run trains them meanwhile, weights may be of
+   * two neighbouring steps: take the run's checkpoints.
    * @throws UsageError `output-exists` for an output that holds something, unless `overwrite` is given
    */
   async save(output: string, options: SaveOptions = {}): Promise<void> {

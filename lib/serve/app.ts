@@ -11,6 +11,7 @@ import { showMetrics } from './routes/metrics.js'
 import { listModels, oneModel } from './routes/models.js'
 import { tokenize } from './routes/tokenize.js'
 import type { Route, Serving } from './serving.js'
+import { clientLeft } from './visits.js'
 
 const GET: Readonly<Record<string, Route>> = {
   '/health': health,
@@ -47,7 +48,8 @@ export function serverApp(serving: Serving, { basePath, apiKeys }: AppOptions): 
       if (route !== '/health') isKey(request.headers.get('authorization'))
       response = await handler()
     } catch (error) {
-      response = failure(error)
+      // Work for it may end with any reason.
+      response = failure(request.signal.aborted ? clientLeft() : error)
     }
     serving.metrics.countAnswer(route, response.status)
     return response

@@ -2,7 +2,7 @@
 import { isObject } from '../common/arguments.js'
 import { MoraError } from '../common/errors.js'
 import { jsonIn, parseJson } from '../io/json.js'
-import { holdsMore, nestsTooDeep } from '../io/json-scan.js'
+import { excessOf } from '../io/json-scan.js'
 import { ApiError } from './api-error.js'
 
 /**
@@ -15,8 +15,9 @@ export async function readBody(request: Request, most: number): Promise<Record<s
     throw new ApiError(415, 'Expected the content type application/json.', { code: 'unsupported_media_type' })
   }
   const text = await readText(request, most)
-  if (nestsTooDeep(text)) throw invalidJson('The body nests values too deeply.')
-  if (holdsMore(text, MOST_VALUES)) throw invalidJson(`The body has more than ${MOST_VALUES} lists, objects and keys.`)
+  const excess = excessOf(text, MOST_VALUES)
+  if (excess === 'depth') throw invalidJson('The body nests values too deeply.')
+  if (excess) throw invalidJson(`The body has more than ${MOST_VALUES} lists, objects and keys.`)
   const value = jsonIn(text)
   if (isObject(value)) {
     if (Object.keys(value).length <= MOST_PARAMETERS) return value

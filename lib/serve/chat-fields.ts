@@ -7,6 +7,7 @@ import {
   flagField,
   listField,
   objectField,
+  ofCharacters,
   patternField,
   someTextField,
   textField,
@@ -18,6 +19,9 @@ import { constraintsIn, limitField, requireOneConstraint, samplingFields } from 
 
 /** The most messages of a conversation, parts of a message, calls of a message, and tools. */
 const [MESSAGES, PARTS, CALLS, TOOLS] = [16_384, 1024, 512, 512]
+
+/** The most characters of the JSON of tools, and of that of a template's variables. */
+const TEMPLATE_CHARACTERS = 2 ** 18
 
 const ROLES = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
@@ -87,9 +91,12 @@ const tool = z.looseObject(
   { error: 'a tool, an object with type and function' },
 )
 
-export const toolsField = listField(tool, `a list of at most ${TOOLS} tools`, { most: TOOLS })
+export const toolsField = ofCharacters(
+  listField(tool, `a list of at most ${TOOLS} tools`, { most: TOOLS }),
+  TEMPLATE_CHARACTERS,
+)
 
-export const templateOptionsField = objectField.refine(
+export const templateOptionsField = ofCharacters(objectField, TEMPLATE_CHARACTERS).refine(
   (given) => !['messages', 'tools', 'add_generation_prompt'].some((name) => name in given),
   { error: 'an object of variables other than messages, tools and add_generation_prompt' },
 )

@@ -9,6 +9,16 @@ export const someTextField = textField('a non-empty text').min(1, { error: 'a no
 export const patternField = (pattern: RegExp, expects: string) => textField(expects).regex(pattern, { error: expects })
 export const flagField = z.boolean({ error: 'true or false' })
 
+/** A text of at most so many characters. */
+export function shortTextField(most: number) {
+  const error = `a non-empty text of at most ${most} characters`
+  return z.string({ error }).min(1, { error }).max(most, { error })
+}
+
+/** Accepts what a field does, if its JSON has at most so many characters: another process gets it, where others would wait. */
+export const ofCharacters = <Field extends z.ZodType>(field: Field, most: number) =>
+  field.refine((value) => JSON.stringify(value).length <= most, { error: `at most ${most} characters of JSON` })
+
 export function numberField(least: number, most: number) {
   const error = `a number from ${least} to ${most}`
   return z.number({ error }).min(least, { error }).max(most, { error })

@@ -10,6 +10,7 @@ import {
   listField,
   numberField,
   objectField,
+  shortTextField,
   someTextField,
   textField,
   wholeField,
@@ -23,8 +24,8 @@ const STOPS = 16
 /** The most texts of one prompt. */
 const MOST_TEXTS = 128
 
-/** The most texts that an answer must not contain. */
-const BAD_WORDS = 512
+/** The most texts that an answer must not contain, and characters of each. */
+const [BAD_WORDS, BAD_WORD] = [512, 1024]
 /** The most texts that an answer may be. */
 const CHOICES = 16_384
 
@@ -77,9 +78,9 @@ export const samplingFields = {
   json_spacing: wordField(JSON_SPACINGS).default('either'),
   json_schema: aSchema.optional(),
   grammar: textField().optional(),
-  bad_words: listField(someTextField, `a list of at most ${BAD_WORDS} non-empty texts`, { most: BAD_WORDS }).default(
-    [],
-  ),
+  bad_words: listField(shortTextField(BAD_WORD), `a list of at most ${BAD_WORDS} non-empty texts`, {
+    most: BAD_WORDS,
+  }).default([]),
   no_repeat_ngram_size: wholeField(0).default(0),
 }
 

@@ -62,7 +62,7 @@ export class Visit {
 
   /** Cancels abandoned requests. */
   leave(): void {
-    this.abort(new ApiError(499, 'The client left.', { code: 'client_left' }))
+    this.abort(clientLeft())
   }
 
   /** Notes that the first piece of the answer is there. */
@@ -100,6 +100,9 @@ const tookTooLong = (seconds: number) =>
     code: 'timeout',
     headers: { 'x-should-retry': 'false' },
   })
+
+/** Makes the error for a request whose client waits no more. */
+export const clientLeft = (): ApiError => new ApiError(499, 'The client left.', { code: 'client_left' })
 
 /** Makes the error for a request that comes too late. */
 export const serverEnds = (): ApiError => new ApiError(503, 'The server is ending.', { code: 'closing', retryAfter: 5 })

@@ -1,4 +1,5 @@
 /** Writes the texts of a request beside each other. */
+import { ItemQueue } from '../common/item-queue.js'
 import type { TextCall, TextPiece, TextWriter, WrittenText } from './text-writer.js'
 import type { Visit } from './visits.js'
 
@@ -17,21 +18,15 @@ export async function* writeTexts(
   visit: Visit,
 ): AsyncGenerator<TextEvent> {
   const { signal, used, metrics } = visit
-  const events: TextEvent[] = []
+  const events = new ItemQueue<TextEvent, void>()
   let running = calls.length
-  let failure: { readonly error: unknown } | undefined
-  let wake = () => {}
-  const tell = (event?: TextEvent) => {
-    if (event) events.push(event)
-    wake()
-  }
   const write = async (call: TextCall, index: number) => {
     const text = writer.stream({ ...call, adapters: used.adapters, signal })
     try {
       let next = await text.next()
       for (; !next.done; next = await text.next()) {
         visit.begin()
-        tell({ index, piece: next.value })
+        events.push({ index, piece: next.value })
       }
       const whole = next.value
       if (whole.finishReason === 'abort') throw signal.reason
@@ -39,26 +34,17 @@ export async function* writeTexts(
       metrics.promptTokens += whole.promptTokens
       metrics.newTokens += whole.ids.length
       visit.free()
-      running--
-      tell({ index, whole })
+      events.push({ index, whole })
+      if (--running === 0) events.finish()
     } catch (error) {
-      failure ??= { error }
+      events.fail(error)
       // The others end, too, also if nobody asks for events.
       visit.abort(error)
-      tell()
     }
   }
   const writing = calls.map(write)
   try {
-    while (running > 0 || events.length > 0) {
-      if (failure) throw failure.error
-      const event = events.shift()
-      if (event) yield event
-      else
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
-    }
+    yield* events.read()
   } finally {
     visit.end()
     await Promise.all(writing)

@@ -176,6 +176,16 @@ describe('many requests', () => {
     expect(warnings).toEqual([])
   })
 
+  it('whose client has left are no failures of the server', async () => {
+    const { server } = await start()
+    const headers = { 'content-type': 'application/json' }
+    const ask = { method: 'POST', headers, body: '{"prompt": "Hi"}' }
+    for (const path of ['/tokenize', '/v1/completions']) {
+      const signal = AbortSignal.abort('The connection was closed.')
+      expect((await server.fetch(new Request(`http://any${path}`, { ...ask, signal }))).status).toBe(499)
+    }
+  })
+
   it('that leave at random moments free everything', async () => {
     const { post } = await start({ maxBatch: 64, maxQueue: 10_000 })
     fake.writer.say = () => ({ pieces: Array.from({ length: 20 }, () => ({ text: 'x' })) })

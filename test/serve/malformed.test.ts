@@ -182,6 +182,18 @@ describe('a body with millions of values', () => {
       'logit_bias',
     ],
     ['tools', CHAT, `{"messages": [{"role": "user", "content": "a"}], "tools": [${repeated('{}', 200_000)}]}`, 'tools'],
+    [
+      'letters in a word',
+      CHAT,
+      `{"messages": [{"role": "user", "content": "a"}], "bad_words": ["${'a'.repeat(5000)}"]}`,
+      'bad_words[0]',
+    ],
+    [
+      'variables',
+      CHAT,
+      `{"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": {"a": [${repeated('1', 200_000)}]}}`,
+      'chat_template_kwargs',
+    ],
     ['an error at its end', CHAT, `{"messages": [${repeated('{"role":"user"}', 100_000)}`, 'null'],
   ]
   it.each(cases)('of %s is refused by the first that is wrong', async (_, path, body, param) => {
