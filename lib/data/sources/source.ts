@@ -48,24 +48,27 @@ export type DataInput = DataSource | AnySource | Rows | readonly (DataSource | A
 /** A row whose columns no type tells. */
 export type AnyRow = Record<string, unknown>
 
-/** The type of an input's rows as functions of the caller get them; `AnyRow` for files, hub ids and rows without a type. */
+/**
+ * The type of an input's rows as functions of the caller get them; `AnyRow` for files, hub ids and rows without a type. Lists contain
+ * rows, or sources of rows.
+ */
 export type RowOf<Data> = unknown extends Data
   ? AnyRow
-  : Data extends string | { path: string }
+  : Data extends PathSource
     ? AnyRow
-    : Data extends { rows: infer Inner } | { data: infer Inner }
-      ? RowOf<Inner>
-      : Data extends Iterable<infer Row> | AsyncIterable<infer Row>
-        ? RowOrRowsOf<Row>
-        : AnyRow
-/** The type of rows in a list of rows, or of sources of rows. */
-type RowOrRowsOf<One> = unknown extends One
-  ? AnyRow
-  : One extends string | Rows
-    ? RowOf<One>
-    : keyof One extends keyof AnySource | 'path' | 'rows'
-      ? RowOf<One>
-      : One
+    : Data extends RowSource
+      ? RowOf<Data['rows']>
+      : Data extends AnySource
+        ? RowOf<Data['data']>
+        : Data extends Iterable<infer One> | AsyncIterable<infer One>
+          ? unknown extends One
+            ? AnyRow
+            : One extends string | Rows
+              ? RowOf<One>
+              : keyof One extends keyof RowSource | keyof AnySource | 'path'
+                ? RowOf<One>
+                : One
+          : AnyRow
 
 /** Returns the sources of an input; undefined if it is not an input. */
 export function sourcesOf(input: unknown): DataSource[] | undefined {
