@@ -41,6 +41,7 @@ export async function promptTokens(
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
+  if (typeof prompt === 'string') requireBytes(prompt, model)
   const ids =
     typeof prompt === 'object'
       ? [...prompt]
@@ -50,6 +51,19 @@ export async function promptTokens(
   }
   checkIds(Int32Array.from(ids), model.config.vocabularySize, 'the prompt')
   return ids
+}
+
+/** Refuses a text whose tokens, however long they are, are more than the model's positions: encoding it could take minutes. */
+function requireBytes(prompt: string, model: LanguageModel): void {
+  const { maxPositions } = model.config
+  const bytes = Buffer.byteLength(prompt)
+  if (bytes <= maxPositions) return
+  const { longestToken } = requireTokenizer(model)
+  if (bytes <= maxPositions * longestToken) return
+  throw new UsageError(
+    'prompt-too-long',
+    `The prompt has ${bytes} bytes, and the model has ${maxPositions} positions for tokens of at most ${longestToken} bytes each; shorten it.`,
+  )
 }
 
 /**

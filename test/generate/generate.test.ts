@@ -83,6 +83,8 @@ describe('generate', () => {
     expect(await generate(full, { prompt: 'Count:' })).toMatchObject({ newTokens: 2, finishReason: 'length' })
     const none = new ScriptedModel(tokenizer, scripts, { maxPositions: prompt.length })
     await expect(generate(none, { prompt: 'Count:' })).rejects.toThrow(/leaves no room .* positions; shorten it/)
+    // Nothing encodes what cannot fit.
+    await expect(generate(none, { prompt: 'a'.repeat(1e6) })).rejects.toThrow(/has 1000000 bytes, .* shorten it/)
   })
 
   it('streams pieces that make up the text, and stops when the loop is left', async () => {
