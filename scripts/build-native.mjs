@@ -88,7 +88,7 @@ function placeOf({ debug, sanitize, coverage, older, arm64, into }) {
 function thisProcessor() {
   if (!existsSync('/proc/cpuinfo')) return undefined
   const flags = /^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]
-  return flags && { name: cpus()[0].model.trim(), flags: flags.split(' ') }
+  return flags === undefined ? undefined : { name: cpus()[0].model.trim(), flags: flags.split(' ') }
 }
 
 function isUpToDate() {
