@@ -52,6 +52,7 @@ export class Engine implements AsyncDisposable {
   readonly #isExact: boolean
   readonly #slots: number[]
   readonly #views = new Map<string, ModelView>()
+  #shortFirst = false
   readonly #base: ModelView
   #waiting: Sequence[] = []
   #running: Sequence[] = []
@@ -245,11 +246,13 @@ export class Engine implements AsyncDisposable {
     this.#removeFinished()
     for (const sequence of this.#waiting) sequence.setWeights(versions.get(sequence)!)
     for (const sequence of this.#running) if (sequence.crossesLongRope) sequence.restart(this.#pool)
+    this.#shortFirst = !this.#shortFirst
     const ready = this.#withCachedPrefixes()
     const { scheduled, admitted, preempted } = planStep(this.#running, ready, {
       sequences: this.sequences,
       prefillTokens: PREFILL_TOKENS,
       pages: this.#pool.available,
+      shortFirst: this.#shortFirst,
     })
     for (const sequence of ready) if (!admitted.includes(sequence)) sequence.release(this.#pool)
     this.#waiting = this.#waiting.filter((sequence) => !admitted.includes(sequence))
@@ -270,7 +273,11 @@ export class Engine implements AsyncDisposable {
   #withCachedPrefixes(): Sequence[] {
     const pending = new Set(this.#running.flatMap((sequence) => sequence.pendingKeys))
     const ready: Sequence[] = []
-    for (const sequence of this.#waiting) {
+    const isLong = ({ length }: Sequence) => length > PREFILL_TOKENS
+    const waiting = this.#shortFirst
+      ? this.#waiting.toSorted((a, b) => Number(isLong(a)) - Number(isLong(b)))
+      : this.#waiting
+    for (const sequence of waiting) {
       if (this.#running.length + ready.length === this.sequences) break
       if (!sequence.reusePrefix(this.#pool, (key) => pending.has(key))) continue
       for (const key of sequence.pendingKeys) pending.add(key)

@@ -20,6 +20,8 @@ export interface Limits {
   readonly prefillTokens: number
   /** Number of pages that can be allocated. */
   readonly pages: number
+  /** Whether short sequences, those within `prefillTokens`, precede the prefill of long ones: true in every other step. */
+  readonly shortFirst: boolean
 }
 
 /** The sequences of a step. */
@@ -38,7 +40,8 @@ const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
 
 /**
  * Plans a step. Every running sequence in decode computes its next token; if pages run out, the youngest sequence is preempted. The
- * remaining budget goes to prefill, the oldest sequence first; waiting sequences are admitted in their order.
+ * remaining budget goes to prefill, the oldest sequence first; waiting sequences are admitted in their order. So that short prompts do
+ * not wait for all long ones, they come first in every other step, and a fourth of the running sequences is never long.
  *
  * @param running sequences with allocated pages, the oldest first
  * @param waiting sequences that can be admitted, the oldest first
@@ -46,15 +49,18 @@ const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
 export function planStep<Sequence extends Schedulable>(
   running: readonly Sequence[],
   waiting: readonly Sequence[],
-  { sequences, prefillTokens, pages }: Limits,
+  { sequences, prefillTokens, pages, shortFirst }: Limits,
 ): Step<Sequence> {
+  const isLong = ({ length }: Schedulable) => length > prefillTokens
+  const mostLong = sequences - Math.floor(sequences / 4)
   const step: Step<Sequence> = { scheduled: [], admitted: [], preempted: [] }
   const remaining = [...running]
   let [free, budget] = [pages, prefillTokens]
+  const isOverBudget = ({ chunk }: Schedulable) => budget < chunk && budget < prefillTokens
   for (let i = 0; i < remaining.length; i++) {
     const sequence = remaining[i]!
     const isPrefill = sequence.chunk > 1
-    if (isPrefill && budget < sequence.chunk && budget < prefillTokens) continue
+    if (isPrefill && (isOverBudget(sequence) || (shortFirst && isLong(sequence)))) continue
     while (pagesNeeded(sequence) > free && remaining.length > i + 1) {
       const youngest = remaining.pop()!
       free += youngest.allocated
@@ -67,13 +73,30 @@ export function planStep<Sequence extends Schedulable>(
     step.scheduled.push(sequence)
   }
   if (step.preempted.length > 0) return step
-  for (const sequence of waiting) {
-    const fits = remaining.length + step.admitted.length < sequences && pagesNeeded(sequence) <= free
-    if (!fits || (budget < sequence.chunk && budget < prefillTokens)) break
+  let long = remaining.filter(isLong).length
+  const admit = (candidates: readonly Sequence[]) => {
+    for (const sequence of candidates) {
+      if (isLong(sequence) && long === mostLong) continue
+      const fits = remaining.length + step.admitted.length < sequences && pagesNeeded(sequence) <= free
+      if (!fits || isOverBudget(sequence)) break
+      free -= pagesNeeded(sequence)
+      budget -= sequence.chunk
+      if (isLong(sequence)) long++
+      step.admitted.push(sequence)
+      step.scheduled.push(sequence)
+    }
+  }
+  if (!shortFirst) {
+    admit(waiting)
+    return step
+  }
+  admit(waiting.filter((sequence) => !isLong(sequence)))
+  for (const sequence of remaining.filter(isLong)) {
+    if (sequence.chunk === 1 || isOverBudget(sequence) || pagesNeeded(sequence) > free) continue
     free -= pagesNeeded(sequence)
     budget -= sequence.chunk
-    step.admitted.push(sequence)
     step.scheduled.push(sequence)
   }
+  admit(waiting.filter(isLong))
   return step
 }
