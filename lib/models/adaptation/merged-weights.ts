@@ -13,14 +13,21 @@ export class MergedWeights {
   readonly #pristine = new Map<WeightSlot, Tensor>()
   /** Weights that were changed permanently: they differ from their file. */
   readonly #changed = new Set<WeightSlot>()
+  /** The version of each weight when it was loaded, or last changed here. */
+  readonly #versions = new WeakMap<Tensor, number>()
+  /** Weights whose memory the program had changed before a merge. */
+  readonly #ofProgram = new Set<WeightSlot>()
 
-  constructor(readonly model: Pick<AdaptedModel, 'device' | 'source'>) {}
+  constructor(readonly model: Pick<AdaptedModel, 'device' | 'source' | 'slots'>) {
+    this.#recordVersions()
+  }
 
   async merge(adapter: ModelAdapter, options: MergeAdapterOptions): Promise<{ merged: number }> {
     const { name, edits } = adapter
     const { signal } = options
     signal?.throwIfAborted()
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
+    this.#noticeChanges()
     for (const slot of edits.keys()) ownFloats(slot)
     adapter.merged = true
     this.#merged.push(adapter)
@@ -39,7 +46,7 @@ export class MergedWeights {
       const own = ownFloats(slot)
       if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(own))
       edit(own, nonFinite)
-      markChanged(slot)
+      this.#markChanged(slot)
       if (!signal) continue
       // Otherwise all weights would be in the device's queue before the signal can arrive.
       await this.model.device.synchronize()
@@ -53,14 +60,26 @@ export class MergedWeights {
     )
   }
 
-  /** Removes this adapter's part from the weights and restores the rest bit for bit. If it fails, it can be called again. */
+  /**
+   * Removes this adapter's part from the weights and restores the rest bit for bit. If it fails, it can be called again.
+   * @throws UsageError `not-merged`, `changed-weights` if the program has changed such a weight since the merge
+   */
   async unmerge(adapter: ModelAdapter): Promise<void> {
-    if (!adapter.merged) throw new UsageError('not-merged', `Adapter ${adapter.name} is not merged.`)
+    const { name, edits, merged } = adapter
+    if (!merged) throw new UsageError('not-merged', `Adapter ${name} is not merged.`)
+    const changed = [...edits.keys()].find((slot) => this.#hasOtherVersion(slot))
+    if (changed) {
+      throw new UsageError(
+        'changed-weights',
+        `${changed.name} was changed after ${name} was merged into it, and unmerging would lose that: save the model, and load it again.`,
+      )
+    }
+    this.#noticeChanges()
     const at = this.#merged.indexOf(adapter)
     if (at >= 0) this.#merged.splice(at, 1)
-    for (const slot of adapter.edits.keys()) {
+    for (const slot of edits.keys()) {
       this.#fill(slot, ownFloats(slot))
-      markChanged(slot)
+      this.#markChanged(slot)
       if (this.#editsOf(slot).length === 0 && !this.#isRounded(slot)) this.#forgetPristine(slot)
     }
     await this.model.device.synchronize()
@@ -74,6 +93,7 @@ export class MergedWeights {
    */
   async changeForGood(edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
     for (const slot of edits.keys()) ownFloats(slot)
+    this.#noticeChanges()
     using nonFinite = this.#counter()
     for (const [slot, edit] of edits) {
       const own = ownFloats(slot)
@@ -81,7 +101,7 @@ export class MergedWeights {
       edit(exact, nonFinite)
       this.#changed.add(slot)
       if (exact !== own) this.#fill(slot, own)
-      markChanged(slot)
+      this.#markChanged(slot)
     }
     const bad = await nonFinite.item()
     if (bad > 0) throw new RunError('non-finite', `Merging for good gives ${bad} weights that are not finite.`)
@@ -101,7 +121,7 @@ export class MergedWeights {
 
   /** Writes the result of `values` into float32 memory of the weight's shape. */
   fill(slot: WeightSlot, values: Tensor): void {
-    if (this.#isInFile(slot) || this.#pristine.has(slot)) this.#fill(slot, values)
+    if (this.#isInFile(slot) || (this.#pristine.has(slot) && !this.#hasOtherVersion(slot))) this.#fill(slot, values)
     else values.copyFrom(ownFloats(slot))
   }
 
@@ -155,7 +175,29 @@ export class MergedWeights {
 
   #isInFile(slot: WeightSlot): boolean {
     const { source } = this.model
-    return source?.shapes.has(slot.name) === true && slot.own.parameter === null && !this.#changed.has(slot)
+    const isChanged = this.#changed.has(slot) || this.#ofProgram.has(slot) || this.#hasOtherVersion(slot)
+    return source?.shapes.has(slot.name) === true && slot.own.parameter === null && !isChanged
+  }
+
+  /** Whether the program has changed a frozen weight since it was loaded, or last changed here. */
+  #hasOtherVersion({ own: { floats, parameter } }: WeightSlot): boolean {
+    const known = floats && !parameter ? this.#versions.get(floats) : undefined
+    return known !== undefined && known !== floats!.version
+  }
+
+  /** Marks a weight as changed, so that what was computed from it is computed again. */
+  #markChanged(slot: WeightSlot): void {
+    ownFloats(slot).version++
+    this.#recordVersions()
+  }
+
+  #noticeChanges(): void {
+    for (const slot of this.model.slots) if (this.#hasOtherVersion(slot)) this.#ofProgram.add(slot)
+  }
+
+  /** Records all versions, since weights may share memory, and so their version. */
+  #recordVersions(): void {
+    for (const { own } of this.model.slots) if (own.floats) this.#versions.set(own.floats, own.floats.version)
   }
 
   #counter(): Tensor {
@@ -176,11 +218,6 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
     'quantised-weights',
     `Merging would change ${name}, which is kept in its block format ${own.storage}: load the model without the options quantised and quantise.`,
   )
-}
-
-/** Marks a weight as changed, so that what was computed from it is computed again. */
-function markChanged(slot: WeightSlot): void {
-  ownFloats(slot).version++
 }
 
 function copyOf(tensor: Tensor): Tensor {

@@ -129,6 +129,20 @@ describe('merged adapters', () => {
     expect((await logProbsOf(model, sequence))[0]!).toEqual(before)
   })
 
+  test('are not unmerged from weights that the program has changed since, and keep what it changed before', async () => {
+    using model = await loadTiny('tiny-untied')
+    await model.loadAdapter(adapterFolder('rotation'), 'x')
+    const [weight] = model.linears().flatMap(({ weight, adapters }) => (adapters.size > 0 ? weight.floats! : []))
+    const half = new Float32Array(weight!.elements).fill(0.5)
+    weight!.assign(half)
+    await model.mergeAdapter('x')
+    await model.unmergeAdapter('x')
+    expect(await weight!.data()).toEqual(half)
+    await model.mergeAdapter('x')
+    weight!.assign(half)
+    await expect(model.unmergeAdapter('x')).rejects.toThrow(/was changed after x was merged/)
+  })
+
   test('of a model without a file are unmerged from its trained weights', async () => {
     using model = await loadTiny('tiny-untied')
     model.trainAll()
