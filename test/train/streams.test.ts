@@ -310,20 +310,20 @@ describe('a resumed stream', () => {
     await expectRejection(
       trainFake({ ...options, data: once(changed), resume: true }),
       'changed-run',
-      /are not there any more/,
+      /already consumed have changed/,
     )
     await expectRejection(
       trainFake({ ...options, data: once(rows(4)), resume: true }),
       'changed-run',
-      /are not there any more/,
+      /already consumed have changed/,
     )
     const { result } = await trainFake({ ...options, data: once(changed), resume: true, allowChanges: ['data'] })
     expect(result.steps).toBe(12)
   })
 
   it.each<[string, Partial<TrainOptions>, RegExp]>([
-    ['map', { map: (row) => ({ ...row, more: 1 }) }, /are not there any more/],
-    ['filter', { filter: ({ input_ids }) => (input_ids as number[]).length > 3 }, /are not there any more/],
+    ['map', { map: (row) => ({ ...row, more: 1 }) }, /already consumed have changed/],
+    ['filter', { filter: ({ input_ids }) => (input_ids as number[]).length > 3 }, /already consumed have changed/],
     ['maxTokens', { maxTokens: 9 }, /had data with sha256/],
     [
       'a weight',
