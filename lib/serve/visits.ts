@@ -29,7 +29,7 @@ export class Visit {
     readonly metrics: ServerMetrics,
     request: AbortSignal,
     timeout: number,
-    readonly onFree: (texts: number) => void,
+    readonly onFree: (visit: Visit, texts: number) => void,
     onEnd: (visit: Visit) => void,
   ) {
     this.#unwritten = texts
@@ -48,6 +48,11 @@ export class Visit {
 
   get signal(): AbortSignal {
     return this.#ending.signal
+  }
+
+  /** Whether all texts are whole, and their client may still be reading. */
+  get isWritten(): boolean {
+    return this.#unwritten === 0
   }
 
   /** Whether it was ended before it was over. */
@@ -75,7 +80,7 @@ export class Visit {
   free(texts = 1): void {
     if (this.#unwritten === 0) return
     this.#unwritten -= texts
-    this.onFree(texts)
+    this.onFree(this, texts)
     if (this.#unwritten > 0) return
     this.metrics.duration.observe(this.#seconds)
     this.used.release()
@@ -101,6 +106,9 @@ const tookTooLong = (seconds: number) =>
     headers: { 'x-should-retry': 'false' },
   })
 
+const readTooSlowly = () =>
+  new ApiError(503, 'The answer was not read while the texts of many others became whole.', { code: 'unread' })
+
 /** Makes the error for a request whose client waits no more. */
 export const clientLeft = (): ApiError => new ApiError(499, 'The client left.', { code: 'client_left' })
 
@@ -109,6 +117,8 @@ export const serverEnds = (): ApiError => new ApiError(503, 'The server is endin
 
 export class Visits {
   readonly #visits = new Set<Visit>()
+  /** Visits whose texts are whole, oldest first. Their unread events take memory, so they are as many as texts may be. */
+  readonly #written = new Set<Visit>()
   #texts = 0
   #isClosing = false
   #onLast = () => {}
@@ -143,17 +153,31 @@ export class Visits {
       throw new ApiError(429, 'Too many requests are waiting.', { code: 'rate_limit_exceeded', retryAfter })
     }
     const { metrics, limits } = this
-    const free = (freed: number) => {
-      this.#texts -= freed
-    }
-    const visit = new Visit(used, texts, metrics, request.signal, limits.timeout, free, (ended) => this.#leave(ended))
+    const visit = new Visit(
+      used,
+      texts,
+      metrics,
+      request.signal,
+      limits.timeout,
+      (freed, count) => this.#free(freed, count),
+      (ended) => this.#leave(ended),
+    )
     this.#visits.add(visit)
     this.#texts += texts
     return visit
   }
 
+  #free(visit: Visit, texts: number): void {
+    this.#texts -= texts
+    if (!visit.isWritten) return
+    this.#written.add(visit)
+    const [oldest] = this.#written
+    if (this.#written.size > this.limits.texts) oldest!.abort(readTooSlowly())
+  }
+
   #leave(visit: Visit): void {
     this.#visits.delete(visit)
+    this.#written.delete(visit)
     if (this.#visits.size === 0) this.#onLast()
   }
 

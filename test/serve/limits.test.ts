@@ -147,6 +147,22 @@ describe('many requests', () => {
     expect(events.filter((event) => event.includes('"content":"x"'))).toHaveLength(100)
   })
 
+  it('that nobody reads are as many as texts may be: the oldest ends', async () => {
+    const { server, post } = await start({ maxBatch: 1, maxQueue: 1 })
+    fake.writer.say = () => ({ pieces: Array.from({ length: 50 }, () => ({ text: 'x' })) })
+    const headers = { 'content-type': 'application/json' }
+    const body = JSON.stringify({ messages, stream: true })
+    const unread: Response[] = []
+    for (let i = 0; i < 3; i++) {
+      unread.push(await server.fetch(new Request(`http://any${CHAT}`, { method: 'POST', headers, body })))
+      await expect.poll(() => fake.writer.usage.running).toBe(0)
+    }
+    const [first, ...others] = await Promise.all(unread.map((answer) => answer.text()))
+    expect(first).toContain('"code":"unread"')
+    for (const text of others) expect(text.trim()).toMatch(/data: \[DONE\]$/)
+    expect((await post(CHAT, { messages })).status).toBe(200)
+  })
+
   it('that nobody reads end with an error all the same', async () => {
     const { server } = await start()
     fake.writer.step = async (_, index) => {
