@@ -1,18 +1,9 @@
+import { SmallestFirst } from './smallest-first.js'
+
 /** Returns a function that runs tasks, at most `atATime` at once; others wait their turn, first in first out. */
 export function taskLimit(atATime: number): <R>(task: () => Promise<R>) => Promise<R> {
-  let running = 0
-  const waiting: (() => void)[] = []
-  return async (task) => {
-    if (running === atATime) await new Promise<void>((resolve) => waiting.push(resolve))
-    else running++
-    try {
-      return await task()
-    } finally {
-      const next = waiting.shift()
-      if (next) next()
-      else running--
-    }
-  }
+  const places = new SmallestFirst(atATime)
+  return (task) => places.run(0, task)
 }
 
 /** Like `Promise.all` of `map`, a few at a time. After a failure it starts no more and waits for the running ones. */

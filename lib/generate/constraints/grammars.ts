@@ -4,10 +4,10 @@
  * that may be ended, so that none that takes too much harms others. What compiles fast is then compiled again in one thread for all;
  * anything else keeps its thread, since the texts of others would wait for a second compilation.
  */
+import { SmallestFirst } from '../../common/smallest-first.js'
 import { unlessAborted } from '../../common/unless-aborted.js'
 import { MOST_OF_SMALL } from './grammar-size.js'
 import { limits } from './limits.js'
-import { SmallestFirst } from './smallest-first.js'
 import type { ConstraintSource } from './source.js'
 import { ConstraintThread, newNumber, type Vocabulary } from './thread-client.js'
 

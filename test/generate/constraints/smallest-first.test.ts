@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
+import { SmallestFirst } from '../../../lib/common/smallest-first.js'
 import { grammarSize, MOST_OF_SMALL } from '../../../lib/generate/constraints/grammar-size.js'
-import { SmallestFirst } from '../../../lib/generate/constraints/smallest-first.js'
 
 it('the smallest that waits is next, and of equals the first', async () => {
   const lane = new SmallestFirst(2)
