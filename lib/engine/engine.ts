@@ -8,7 +8,7 @@ import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
 import type { EngineRequest } from './request.js'
 import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
-import { planStep } from './scheduler.js'
+import { isLong, planStep } from './scheduler.js'
 import { Sequence } from './sequence.js'
 
 /** Maximum number of prefill tokens in a step, for which sequences in decode wait. */
@@ -20,6 +20,8 @@ const EXACT_ROWS = 32
 export interface EngineOptions {
   /** Maximum number of concurrent sequences; default 32. */
   sequences?: number
+  /** Maximum number of concurrent sequences of more than 512 tokens, so that shorter ones find room; default: all. */
+  longSequences?: number
   /**
    * Number of tokens whose keys and values fit in the memory; default: `sequences` sequences of the model's length, in at most 1 GiB,
    * or one such sequence if that is more.
@@ -47,6 +49,7 @@ export interface EngineUsage {
 export class Engine implements AsyncDisposable {
   /** Maximum number of concurrent sequences. */
   readonly sequences: number
+  readonly #longSequences: number
   readonly #pool: PagePool
   readonly #memory: ReturnType<Model['createMemory']>
   readonly #isExact: boolean
@@ -64,11 +67,12 @@ export class Engine implements AsyncDisposable {
 
   constructor(
     readonly model: Model | ModelView,
-    { sequences = 32, tokens = defaultTokens(model, sequences) }: EngineOptions = {},
+    { sequences = 32, longSequences = sequences, tokens = defaultTokens(model, sequences) }: EngineOptions = {},
   ) {
     const pages = Math.ceil(tokens / PAGE)
     this.#base = model.withAdapters([])
     this.sequences = sequences
+    this.#longSequences = longSequences
     this.#pool = new PagePool(pages)
     this.#memory = model.createMemory({ capacity: pages * PAGE, slots: sequences })
     this.#slots = Array.from({ length: sequences }, (_, slot) => sequences - 1 - slot)
@@ -250,6 +254,7 @@ export class Engine implements AsyncDisposable {
     const ready = this.#withCachedPrefixes()
     const { scheduled, admitted, preempted } = planStep(this.#running, ready, {
       sequences: this.sequences,
+      longSequences: this.#longSequences,
       prefillTokens: PREFILL_TOKENS,
       pages: this.#pool.available,
       shortFirst: this.#shortFirst,
@@ -273,10 +278,8 @@ export class Engine implements AsyncDisposable {
   #withCachedPrefixes(): Sequence[] {
     const pending = new Set(this.#running.flatMap((sequence) => sequence.pendingKeys))
     const ready: Sequence[] = []
-    const isLong = ({ length }: Sequence) => length > PREFILL_TOKENS
-    const waiting = this.#shortFirst
-      ? this.#waiting.toSorted((a, b) => Number(isLong(a)) - Number(isLong(b)))
-      : this.#waiting
+    const order = (sequence: Sequence) => Number(isLong(sequence, PREFILL_TOKENS))
+    const waiting = this.#shortFirst ? this.#waiting.toSorted((a, b) => order(a) - order(b)) : this.#waiting
     for (const sequence of waiting) {
       if (this.#running.length + ready.length === this.sequences) break
       if (!sequence.reusePrefix(this.#pool, (key) => pending.has(key))) continue

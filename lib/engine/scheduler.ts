@@ -16,6 +16,8 @@ export interface Schedulable {
 export interface Limits {
   /** Maximum number of running sequences. */
   readonly sequences: number
+  /** Maximum number of running long sequences. */
+  readonly longSequences: number
   /** Maximum number of prefill tokens in a step; one chunk is always allowed. */
   readonly prefillTokens: number
   /** Number of pages that can be allocated. */
@@ -34,6 +36,10 @@ export interface Step<Sequence> {
   readonly preempted: Sequence[]
 }
 
+/** Whether a sequence is longer than the prefill of a step. */
+export const isLong = ({ length }: Pick<Schedulable, 'length'>, prefillTokens: number): boolean =>
+  length > prefillTokens
+
 /** Returns the number of pages to allocate for a sequence's next chunk. */
 const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
   Math.max(0, Math.ceil((computed + chunk) / PAGE) - allocated)
@@ -41,7 +47,7 @@ const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
 /**
  * Plans a step. Every running sequence in decode computes its next token; if pages run out, the youngest sequence is preempted. The
  * remaining budget goes to prefill, the oldest sequence first; waiting sequences are admitted in their order. So that short prompts do
- * not wait for all long ones, they come first in every other step, and a fourth of the running sequences is never long.
+ * not wait for all long ones, they come first in every other step.
  *
  * @param running sequences with allocated pages, the oldest first
  * @param waiting sequences that can be admitted, the oldest first
@@ -49,18 +55,22 @@ const pagesNeeded = ({ computed, chunk, allocated }: Schedulable): number =>
 export function planStep<Sequence extends Schedulable>(
   running: readonly Sequence[],
   waiting: readonly Sequence[],
-  { sequences, prefillTokens, pages, shortFirst }: Limits,
+  { sequences, longSequences, prefillTokens, pages, shortFirst }: Limits,
 ): Step<Sequence> {
-  const isLong = ({ length }: Schedulable) => length > prefillTokens
-  const mostLong = sequences - Math.floor(sequences / 4)
+  const isOfLong = (sequence: Schedulable) => isLong(sequence, prefillTokens)
   const step: Step<Sequence> = { scheduled: [], admitted: [], preempted: [] }
   const remaining = [...running]
   let [free, budget] = [pages, prefillTokens]
+  const schedule = (sequence: Sequence, tokens: number) => {
+    free -= pagesNeeded(sequence)
+    budget -= tokens
+    step.scheduled.push(sequence)
+  }
   const isOverBudget = ({ chunk }: Schedulable) => budget < chunk && budget < prefillTokens
   for (let i = 0; i < remaining.length; i++) {
     const sequence = remaining[i]!
     const isPrefill = sequence.chunk > 1
-    if (isPrefill && (isOverBudget(sequence) || (shortFirst && isLong(sequence)))) continue
+    if (isPrefill && (isOverBudget(sequence) || (shortFirst && isOfLong(sequence)))) continue
     while (pagesNeeded(sequence) > free && remaining.length > i + 1) {
       const youngest = remaining.pop()!
       free += youngest.allocated
@@ -68,35 +78,29 @@ export function planStep<Sequence extends Schedulable>(
     }
     // The oldest always fits: a sequence is refused if the whole memory is too small for it.
     if (pagesNeeded(sequence) > free) continue
-    free -= pagesNeeded(sequence)
-    if (isPrefill) budget -= sequence.chunk
-    step.scheduled.push(sequence)
+    schedule(sequence, isPrefill ? sequence.chunk : 0)
   }
   if (step.preempted.length > 0) return step
-  let long = remaining.filter(isLong).length
+  let long = remaining.filter(isOfLong).length
   const admit = (candidates: readonly Sequence[]) => {
     for (const sequence of candidates) {
-      if (isLong(sequence) && long === mostLong) continue
+      if (isOfLong(sequence) && long >= longSequences) continue
       const fits = remaining.length + step.admitted.length < sequences && pagesNeeded(sequence) <= free
       if (!fits || isOverBudget(sequence)) break
-      free -= pagesNeeded(sequence)
-      budget -= sequence.chunk
-      if (isLong(sequence)) long++
+      if (isOfLong(sequence)) long++
       step.admitted.push(sequence)
-      step.scheduled.push(sequence)
+      schedule(sequence, sequence.chunk)
     }
   }
   if (!shortFirst) {
     admit(waiting)
     return step
   }
-  admit(waiting.filter((sequence) => !isLong(sequence)))
-  for (const sequence of remaining.filter(isLong)) {
+  admit(waiting.filter((sequence) => !isOfLong(sequence)))
+  for (const sequence of remaining.filter(isOfLong)) {
     if (sequence.chunk === 1 || isOverBudget(sequence) || pagesNeeded(sequence) > free) continue
-    free -= pagesNeeded(sequence)
-    budget -= sequence.chunk
-    step.scheduled.push(sequence)
+    schedule(sequence, sequence.chunk)
   }
-  admit(waiting.filter(isLong))
+  admit(waiting.filter(isOfLong))
   return step
 }

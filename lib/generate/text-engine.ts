@@ -10,6 +10,7 @@ const engineArguments = {
   model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters'),
   options: optionsSchema('the options of TextEngine', {
     sequences: wholeFrom(1).optional(),
+    longSequences: wholeFrom(1).optional(),
     tokens: wholeFrom(1).optional(),
   }),
 }

@@ -69,6 +69,9 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
     throw badValue('template', 'auto or the path of a file', settings.template)
   }
   const { name = servedName(model.reference), maxBatch, maxBody = MOST_BYTES } = settings
-  const writer = new ModelWriter(model, new TextEngine(model, { sequences: maxBatch }))
+  const writer = new ModelWriter(
+    model,
+    new TextEngine(model, { sequences: maxBatch, longSequences: maxBatch - Math.floor(maxBatch / 4) }),
+  )
   return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, adapters, apiKeys, basePath, onError })
 }

@@ -26,11 +26,12 @@ class Row {
 interface Load {
   rows: Row[]
   sequences: number
+  longSequences?: number
   pages: number
 }
 
 /** Runs a load to its end and returns the number of steps that it took and the order in which rows ended. */
-function run({ rows, sequences, pages }: Load): { steps: number; ended: Row[] } {
+function run({ rows, sequences, longSequences = sequences, pages }: Load): { steps: number; ended: Row[] } {
   let running: Row[] = []
   let waiting = [...rows]
   const ended: Row[] = []
@@ -42,6 +43,7 @@ function run({ rows, sequences, pages }: Load): { steps: number; ended: Row[] } 
     const oldest = running[0]
     const plan = planStep(running, waiting, {
       sequences,
+      longSequences,
       prefillTokens: CHUNK,
       pages: free,
       shortFirst: steps % 2 === 1,
@@ -92,8 +94,14 @@ test('a long prompt is computed in chunks between the tokens of others', () => {
 test('a short prompt does not wait for long ones that came before', () => {
   const long = Array.from({ length: 60 }, () => new Row(10_000, 10_001))
   const short = new Row(30, 40)
-  const { ended } = run({ rows: [...long, short], sequences: 16, pages: 4000 })
+  const { ended } = run({ rows: [...long, short], sequences: 16, longSequences: 12, pages: 4000 })
   expect(ended[0]).toBe(short)
+})
+
+test('long sequences alone take all places, unless some are kept for short ones', () => {
+  const rows = () => Array.from({ length: 8 }, () => new Row(513, 2000))
+  const { steps } = run({ rows: rows(), sequences: 8, pages: 4000 })
+  expect(run({ rows: rows(), sequences: 8, longSequences: 6, pages: 4000 }).steps).toBeGreaterThan(1.5 * steps)
 })
 
 test('short prompts begin together', () => {
