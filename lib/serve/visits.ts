@@ -52,7 +52,7 @@ export class Visit {
 
   /** Whether all texts are whole, and their client may still be reading. */
   get isWritten(): boolean {
-    return this.#unwritten === 0
+    return this.#unwritten === 0 && !this.#isOver
   }
 
   /** Whether it was ended before it was over. */

@@ -163,6 +163,30 @@ describe('many requests', () => {
     expect((await post(CHAT, { messages })).status).toBe(200)
   })
 
+  it('that leave end nothing that others have not read yet', async () => {
+    const { server } = await start({ maxBatch: 1, maxQueue: 0 })
+    const headers = { 'content-type': 'application/json' }
+    const ask = (stream: boolean, signal?: AbortSignal) =>
+      server.fetch(
+        new Request(`http://any${CHAT}`, {
+          method: 'POST',
+          headers,
+          body: JSON.stringify({ messages, stream }),
+          signal: signal ?? null,
+        }),
+      )
+    const unread = await ask(true)
+    await expect.poll(() => fake.writer.usage.running).toBe(0)
+    const release = holdTexts()
+    const leaver = new AbortController()
+    const left = ask(false, leaver.signal)
+    await expect.poll(() => fake.writer.usage.running).toBe(1)
+    leaver.abort()
+    release()
+    expect((await left).status).toBe(499)
+    expect((await unread.text()).trim()).toMatch(/data: \[DONE\]$/)
+  })
+
   it('that nobody reads end with an error all the same', async () => {
     const { server } = await start()
     fake.writer.step = async (_, index) => {
