@@ -143,6 +143,8 @@ describe('an addon that was compiled for one processor', () => {
     expect(() => requireProcessor(path, () => ['avx2'])).toThrow(
       'it was built for another processor, a CPU of next year, and this one lacks avx4096f, amx_tile',
     )
+    builtFor('evtstrm', 'asimd', 'atomics')
+    expect(() => requireProcessor(path, () => ['asimd'])).toThrow(/this one lacks atomics$/)
     builtFor('avx4096f')
     writeFileSync(path, 'no library')
     expect(() => loadBinary([path])).toThrow(/another processor.* npm run build:native$/)

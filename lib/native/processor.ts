@@ -1,21 +1,33 @@
 /** The instructions of this machine's processor, and whether an addon that was compiled for one processor can run here. */
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+
+/** Bytes of /proc/cpuinfo that hold the first processor: with hundreds, the whole file takes longer than loading the addon. */
+const FIRST_PROCESSOR = 2 ** 14
 
 /** Returns the flags of /proc/cpuinfo (x86 `flags`, Arm `Features`); none if the system is not Linux. */
 export function cpuFlags(): string[] {
-  let text: string
-  try {
-    text = readFileSync('/proc/cpuinfo', 'utf8')
-  } catch {
-    return []
-  }
-  return /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1]?.trim().split(/\s+/) ?? []
+  return /^(?:flags|Features)\s*:(.*)$/m.exec(firstProcessor())?.[1]?.trim().split(/\s+/) ?? []
 }
 
-/** The flags of x86 that stand for instructions that compilers use; those of Arm all do. */
+function firstProcessor(): string {
+  let file: number
+  try {
+    file = openSync('/proc/cpuinfo', 'r')
+  } catch {
+    return ''
+  }
+  try {
+    const start = Buffer.alloc(FIRST_PROCESSOR)
+    return start.toString('utf8', 0, readSync(file, start))
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** The flags of x86 and of Arm that stand for instructions that compilers use. */
 const INSTRUCTIONS =
-  /^(abm|adx|aes|amx|asimd|avx|bf16|bmi|clwb|f16c|fma|fp|gfni|i8mm|movbe|pclmul|popcnt|sha|sse|ssse|sve|vaes|vpclmul|xop|3dnowprefetch)/
+  /^(abm|adx|aes|amx|avx|bmi|clwb|f16c|fma|gfni|movbe|pclmul|popcnt|sha|sse|ssse|vaes|vpclmul|xop|3dnowprefetch|asimd|atomics|bf16|crc32|dcpop|fcma|flagm|fp|frint|i8mm|jscvt|lrcpc|pmull|sm3|sm4|sve)/
 
 /**
  * Throws if an addon was compiled for a processor with instructions that this one lacks: it would end the process. `processor.json`
