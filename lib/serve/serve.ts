@@ -11,6 +11,7 @@ import {
   listOfTexts,
   optionsSchema,
 } from '../common/arguments.js'
+import { quoted, UsageError } from '../common/errors.js'
 import { TextEngine } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
@@ -22,8 +23,8 @@ export interface ServeOptions extends ServeInput {
   /** Keys of which clients need one. Default: everybody who reaches the handler may ask. */
   apiKeys?: readonly string[]
   /**
-   * Which adapters of the model clients may ask, beside those that `loadAdapter` of the server loads; `[]`: none. Default: all, those
-   * that the program adds later included, but for those that a run trains.
+   * Names of the model's adapters that clients may ask, beside those that `loadAdapter` of the server loads; `[]`: none. Default: all,
+   * those that the program adds later included, but for those that a run trains.
    */
   adapters?: readonly string[]
   /** What precedes `/v1`, `/health` and the other paths, such as `/llm`. Default: nothing. */
@@ -59,7 +60,7 @@ const MOST_BYTES = 8 * 2 ** 20
  * console.log(await answer.json())
  * ```
  *
- * @throws UsageError for options that are wrong
+ * @throws UsageError for options that are wrong; `unknown-adapter` for a name that the model does not have
  */
 export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   check({ model, options }, serveArguments)
@@ -68,10 +69,20 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
   if (settings.template !== 'auto' && !existsSync(settings.template)) {
     throw badValue('template', 'auto or the path of a file', settings.template)
   }
+  for (const name of adapters ?? []) requireAdapter(model, name)
   const { name = servedName(model.reference), maxBatch, maxBody = MOST_BYTES } = settings
   const writer = new ModelWriter(
     model,
     new TextEngine(model, { sequences: maxBatch, longSequences: maxBatch - Math.floor(maxBatch / 4) }),
   )
   return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, adapters, apiKeys, basePath, onError })
+}
+
+function requireAdapter({ adapters }: Pick<Model, 'adapters'>, name: string): void {
+  if (adapters.has(name)) return
+  const known = [...adapters.keys()].map((one) => quoted(one)).join(', ') || 'none'
+  throw new UsageError(
+    'unknown-adapter',
+    `The option adapters names ${quoted(name)}, which the model does not have; it has: ${known}. Add it first, or load it with loadAdapter of the server.`,
+  )
 }

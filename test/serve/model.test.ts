@@ -16,6 +16,8 @@ let server: ModelServer
 const errors: unknown[] = []
 beforeAll(async () => {
   model = await loadModel(DEMO_MODEL, { device: 'cpu', dtype: 'float32' })
+  await model.addAdapter('a', lora({ rank: 4 }))
+  model.setActiveAdapters([])
   server = serve(model, { name: 'demo', maxBatch: 4, adapters: ['a'], onError: (error) => errors.push(error) })
 })
 afterAll(async () => {
@@ -40,6 +42,11 @@ const rows = Array.from({ length: 8 }, (_, i) => ({ prompt: `The code of ${i} is
 const prompts = rows.map(({ prompt }) => prompt)
 
 describe('a server', () => {
+  it('refuses to choose adapters that the model does not have', () => {
+    const names = 'names "nope", which the model does not have; it has: "a"'
+    expect(() => serve(model, { adapters: ['a', 'nope'] })).toThrow(names)
+  })
+
   it('writes what generate does, many at once, of texts and of ids', async () => {
     const alone = await Promise.all(
       prompts.map((prompt) => generate(model, { prompt, raw: true, maxNewTokens: 12, adapters: [] })),
@@ -118,7 +125,7 @@ describe('a server', () => {
 
   it('answers with an adapter while it trains, and with its newest checkpoint afterwards', async () => {
     const [output, other] = [join(folder(), 'out'), join(folder(), 'other')]
-    await model.addAdapter('a', lora({ rank: 4 }))
+    model.setActiveAdapters(['a'])
     expect(await textOf({ model: 'a', prompt: prompts[0] })).toBe(await textOf({ prompt: prompts[0] }))
     const run = train(model, { data: rows, output, maxSteps: 12, saveEvery: 6, learningRate: 0.02, template: 'none' })
     await run.started
