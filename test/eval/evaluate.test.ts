@@ -1,12 +1,13 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Message } from '../../lib/data/templates/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { type EvalProgress, evaluate } from '../../lib/eval/index.js'
+import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
 import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/tokenizer/small-tokenizer.js'
-import { type Script, ScriptedModel, WANTED } from '../generate/scripted-model.js'
+import { loadScripted, logProbOf, type Script } from '../generate/scripted-model.js'
 
 const chatml = templatePath('chatml')
 
@@ -16,6 +17,7 @@ describe('evaluate', () => {
   beforeAll(async () => {
     tokenizer = await loadSmallTokenizer()
   })
+  afterEach(() => vi.restoreAllMocks())
   afterAll(() => rmSync(folder, { recursive: true }))
 
   const write = (name: string, rows: readonly object[]) => {
@@ -39,34 +41,37 @@ describe('evaluate', () => {
     reply: await tokenizer.encode(reply),
   })
 
+  /** Mean loss of tokens that the script wants. */
+  const meanLoss = (ids: readonly number[]) => -ids.reduce((sum, id) => sum + logProbOf(id, id), 0) / ids.length
+
   describe('logprobs', () => {
     it('returns each token after the first of every row, several rows in a pass', async () => {
       const known = [7, 8, 9, 10]
-      const model = new ScriptedModel(tokenizer, [{ prompt: known.slice(0, 1), reply: known.slice(1) }])
+      using model = await loadScripted([{ prompt: known.slice(0, 1), reply: known.slice(1) }])
       const data = write('ids.jsonl', [
         { input_ids: known },
         { input_ids: [7, 8, 11], labels: [-100, -100, 11] },
         { input_ids: [5] },
         { prompt: 'a', completion: 'b' },
       ])
+      const passes = vi.spyOn(ForwardPasses.prototype, 'tokenLogProbs')
       const { rows } = await evaluate(model, { task: 'logprobs', data, batchSize: 3 })
-      const right = Math.log(WANTED)
-      const wrong = Math.log((1 - WANTED) / (tokenizer.vocabularySize - 1))
       expect(rows.map(({ ids }) => ids.length - 1)).toEqual(rows.map(({ logprobs }) => logprobs.length))
       expect(rows[0]!.ids).toEqual(known)
-      for (const value of rows[0]!.logprobs) expect(value).toBeCloseTo(right, 6)
-      expect(rows[1]!.logprobs[0]).toBeCloseTo(right, 6)
-      expect(rows[1]!.logprobs[1]).toBeCloseTo(wrong, 6)
+      for (const [i, value] of rows[0]!.logprobs.entries())
+        expect(value).toBeCloseTo(logProbOf(known[i + 1]!, known[i + 1]!), 5)
+      expect(rows[1]!.logprobs[0]).toBeCloseTo(logProbOf(8, 8), 5)
+      expect(rows[1]!.logprobs[1]).toBeCloseTo(logProbOf(11, 9), 5)
       expect(rows[2]).toEqual({ ids: [5], logprobs: [] })
       expect(rows[3]!.ids.at(-1)).toBe(tokenizer.eosId)
-      expect(model.passes).toEqual([3, 1])
+      expect(passes.mock.calls.map(([batch]) => batch.rows)).toEqual([3, 1])
     })
 
     it('reports how many rows max-length cut', async () => {
       const data = write('long.jsonl', [{ input_ids: [5, 6, 7, 8] }, { input_ids: [5, 6] }])
       const warnings: string[] = []
       const onWarning = (message: string) => warnings.push(message)
-      const model = new ScriptedModel(tokenizer, [])
+      using model = await loadScripted([])
       const { rows } = await evaluate(model, { task: 'logprobs', data, maxLength: 3, onWarning })
       expect(rows.map(({ ids }) => ids.length)).toEqual([3, 2])
       expect(warnings).toEqual(['1 row had more than maxLength tokens (the longest 4): 1 lost a part of a turn.'])
@@ -81,10 +86,10 @@ describe('evaluate', () => {
       const data = join(folder, 'sea.txt')
       writeFileSync(data, text)
       // The model knows the text by heart from its first token on, but no window that begins elsewhere.
-      const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
+      using model = await loadScripted([{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
       const whole = await evaluate(model, { task: 'perplexity', data })
       expect(whole).toMatchObject({ tokens: ids.length, targets: ids.length - 1 })
-      expect(whole.loss).toBeCloseTo(-Math.log(WANTED), 6)
+      expect(whole.loss).toBeCloseTo(meanLoss(ids.slice(1)), 5)
       expect(whole.perplexity).toBeCloseTo(Math.exp(whole.loss), 9)
 
       const first = await evaluate(model, { task: 'perplexity', data, window: 5, limit: 1 })
@@ -100,17 +105,17 @@ describe('evaluate', () => {
         { input_ids: [4, 5, 6], labels: [-100, -100, -100] },
       ])
       const script = await plain('Say sea.', ' sea')
-      const model = new ScriptedModel(tokenizer, [script])
+      using model = await loadScripted([script])
       const result = await evaluate(model, { task: 'perplexity', data })
       // The completion and EOS, which the scripted model says after every reply.
       expect(result.targets).toBe(script.reply.length + 1)
       expect(result.tokens).toBe(script.prompt.length + script.reply.length + 1)
-      expect(result.perplexity).toBeCloseTo(1 / WANTED, 6)
+      expect(result.perplexity).toBeCloseTo(Math.exp(meanLoss([...script.reply, tokenizer.eosId!])), 5)
     })
 
     it('refuses windows that the model or the stride does not allow, and data without targets', async () => {
       const data = write('text.jsonl', [{ text }])
-      const model = new ScriptedModel(tokenizer, [], { maxPositions: 16 })
+      using model = await loadScripted([], { maxPositions: 16 })
       const run = (options: object) => evaluate(model, { task: 'perplexity', data, ...options })
       await expect(run({ window: 17 })).rejects.toThrow(/window of 17 tokens exceeds the model's 16 positions/)
       await expect(run({ stride: 17 })).rejects.toThrow(/stride of 17 tokens exceeds the window of 16/)
@@ -128,7 +133,7 @@ describe('evaluate', () => {
         { prompt: '2 + 2?', answer: '2 + 2 = 4\n#### 4' },
       ])
       const user = (content: string) => [{ role: 'user', content }]
-      const model = new ScriptedModel(tokenizer, [
+      using model = await loadScripted([
         await chat(user('600 + 634?'), 'The sum:\n#### $1,234.<|im_end|>'),
         await chat(user('1 + 1?'), 'It is 2.<|im_end|>'),
         await chat(user('2 + 2?'), '\\boxed{4}<|im_end|>'),
@@ -167,7 +172,7 @@ describe('evaluate', () => {
     it('leaves no half-written output behind, and names the row that is wrong', async () => {
       const data = write('bad.jsonl', [{ prompt: 'a', answer: '1' }, { prompt: 'b' }])
       const output = join(folder, 'bad', 'lines.jsonl')
-      const model = new ScriptedModel(tokenizer, [])
+      using model = await loadScripted([])
       await expect(evaluate(model, { task: 'exact-match', data, output })).rejects.toThrow(
         /bad.jsonl:2: no form of rows has the columns prompt; say what they are, as in the option columns: { prompt: /,
       )
@@ -185,7 +190,7 @@ describe('evaluate', () => {
 
     it('compares letters after a plain prompt', async () => {
       const data = write('choices.jsonl', questions)
-      const model = new ScriptedModel(tokenizer, [
+      using model = await loadScripted([
         await plain('2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
         await plain('1 + 1?\nA. 2\nB. 3\nAnswer:', ' B'),
         await plain('A fruit?\nA. stone\nB. apple\nC. chair\nAnswer:', ' B'),
@@ -204,19 +209,22 @@ describe('evaluate', () => {
       const data = write('one.jsonl', [questions[0]!])
       const ask = [{ role: 'user', content: '2 + 2?\nA. 3\nB. 4\nAnswer:' }]
       const script = await chat(ask, 'B<|im_end|>')
-      const model = new ScriptedModel(tokenizer, [script])
+      using model = await loadScripted([script])
       const output = join(folder, 'letters.jsonl')
+      const passes = vi.spyOn(ForwardPasses.prototype, 'tokenLogProbs')
+      const read = vi.spyOn(ForwardPasses.prototype, 'nextLogits')
       await evaluate(model, { task: 'choices', data, template: chatml, output })
-      expect(model.passes).toEqual([])
-      expect(model.reads).toEqual([script.prompt.length])
+      expect(passes).not.toHaveBeenCalled()
+      expect(read.mock.calls.map(([ids]) => ids.length)).toEqual([script.prompt.length])
       const [a, b] = lines(output)[0]!.logLikelihoods as number[]
-      expect(a).toBeCloseTo(Math.log((1 - WANTED) / (tokenizer.vocabularySize - 1)), 5)
-      expect(b).toBeCloseTo(Math.log(WANTED), 5)
+      const [letterA, letterB] = await Promise.all(['A', 'B'].map((letter) => tokenizer.encode(letter)))
+      expect(a).toBeCloseTo(logProbOf(letterA![0]!, letterB![0]!), 5)
+      expect(b).toBeCloseTo(logProbOf(letterB![0]!, letterB![0]!), 5)
     })
 
     it('compares whole choices', async () => {
       const data = write('choices.jsonl', questions)
-      const model = new ScriptedModel(tokenizer, [
+      using model = await loadScripted([
         await plain('Question: 2 + 2?\nAnswer:', ' 4'),
         await plain('Question: 1 + 1?\nAnswer:', ' 2'),
         await plain('Question: A fruit?\nAnswer:', ' apple'),
@@ -240,11 +248,11 @@ describe('evaluate', () => {
         ],
         'B<|im_end|>',
       )
-      const model = new ScriptedModel(tokenizer, [expected])
+      using model = await loadScripted([expected])
       const options = { task: 'choices' as const, data, shots: 1, shotsData }
       expect(await evaluate(model, { ...options, template: chatml })).toMatchObject({ accuracy: 1 })
 
-      const plainModel = new ScriptedModel(tokenizer, [
+      using plainModel = await loadScripted([
         await plain('3 + 3?\nA. 6\nB. 7\nAnswer: A\n\n2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
       ])
       expect(await evaluate(plainModel, options)).toMatchObject({ accuracy: 1 })
@@ -253,7 +261,8 @@ describe('evaluate', () => {
 
     it('refuses a prompt without a token', async () => {
       const data = [{ input: '', options: ['one', 'two'], gold_index: 0 }]
-      const run = evaluate(new ScriptedModel(tokenizer, []), { task: 'fpb', data })
+      using model = await loadScripted([])
+      const run = evaluate(model, { task: 'fpb', data })
       await expect(run).rejects.toThrow(/^row 1 of the rows given: the prompt has no token, or is white space alone/)
     })
 
@@ -261,27 +270,27 @@ describe('evaluate', () => {
       const header = 'The following are multiple choice questions (with answers) about two words.\n\n'
       const prompt = `${header}A fruit?\nA. stone\nB. apple\nAnswer:`
       const mmlu = [{ subject: 'two_words', question: ' A fruit?\n', choices: ['stone', 'apple'], answer: 1 }]
-      const model = new ScriptedModel(tokenizer, [await plain(prompt, ' B')])
+      using model = await loadScripted([await plain(prompt, ' B')])
       const { rows, ...result } = await evaluate(model, { task: 'mmlu', data: mmlu, details: true, template: 'none' })
       expect(rows).toMatchObject([{ prompt, subject: 'two_words', predicted: 1, score: 1 }])
       expect(result).toMatchObject({ accuracy: 1, accuracyBySubject: { two_words: 1 }, meanOfSubjects: 1 })
 
       // Tokens of the second option are right but for the last, so its sum is lower and its mean higher.
-      const news = [{ id: 1, input: 'News:', options: ['a', 'seb'], gold_index: 1 }]
+      const news = [{ id: 1, input: 'News:', options: ['t', 'seg'], gold_index: 1 }]
       const reply = await tokenizer.encodeContinuation(' sea')
-      const without = new ScriptedModel(tokenizer, [{ prompt: await tokenizer.encode('News:'), reply }])
+      using without = await loadScripted([{ prompt: await tokenizer.encode('News:'), reply }])
       expect(await evaluate(without, { task: 'fpb', data: news })).toMatchObject({
         accuracy: 1,
         weightedF1: 1,
         score: 1,
       })
-      const withBos = new ScriptedModel(tokenizer, [{ prompt: await tokenizer.encodeText('News:'), reply }])
+      using withBos = await loadScripted([{ prompt: await tokenizer.encodeText('News:'), reply }])
       const bySum = await evaluate(withBos, { task: 'choices', score: 'text', data: news })
       expect(bySum).toMatchObject({ accuracy: 0, perToken: 1 })
     })
 
     it('refuses an answer that names no choice', async () => {
-      const model = new ScriptedModel(tokenizer, [])
+      using model = await loadScripted([])
       for (const answer of [2, 'C', 'apple']) {
         const data = write('odd.jsonl', [{ question: 'q', choices: ['x', 'y'], answer }])
         await expect(evaluate(model, { task: 'choices', data })).rejects.toThrow(
@@ -292,7 +301,7 @@ describe('evaluate', () => {
 
     it('without subjects, there is no accuracy by subject', async () => {
       const data = write('bare.jsonl', [{ question: 'q', choices: ['x', 'y'], answer: 0 }])
-      const model = new ScriptedModel(tokenizer, [])
+      using model = await loadScripted([])
       expect((await evaluate(model, { task: 'choices', data })).bySubject).toEqual({})
     })
   })
@@ -304,7 +313,7 @@ describe('evaluate', () => {
         { prompt: 'other:', completion: ' 1234' },
       ])
       const script = await plain('other:', ' 1294 and more that is not asked for')
-      const model = new ScriptedModel(tokenizer, [await plain('key:', ' abcd'), script])
+      using model = await loadScripted([await plain('key:', ' abcd'), script])
       const output = join(folder, 'recall.jsonl')
       const result = await evaluate(model, { task: 'recall', data, output })
       expect(result).toEqual({ characterAccuracy: 9 / 10, exactAccuracy: 0.5 })
@@ -319,20 +328,20 @@ describe('evaluate', () => {
         { role: 'assistant', content: 'abcd 🦊' },
       ]
       const ids = await tokenizer.encode(await template.render(turns, { addGenerationPrompt: false }))
-      const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
+      using model = await loadScripted([{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
       const result = await evaluate(model, { task: 'recall', data, template: templatePath(name) })
       expect(result).toEqual({ characterAccuracy: 1, exactAccuracy: 1 })
     })
 
     it('refuses rows without a completion', async () => {
       const data = write('texts.jsonl', [{ text: 'a' }])
-      const model = new ScriptedModel(tokenizer, [])
+      using model = await loadScripted([])
       await expect(evaluate(model, { task: 'recall', data })).rejects.toThrow(/texts.jsonl:1: recall needs/)
     })
   })
 
   it('needs a task and data, and refuses options of another task and unknown ones', async () => {
-    const model = new ScriptedModel(tokenizer, [])
+    using model = await loadScripted([])
     const data = write('ids.jsonl', [{ input_ids: [5, 6] }])
     // @ts-expect-error task is required
     await expect(evaluate(model, { data })).rejects.toThrow(/Missing task/)

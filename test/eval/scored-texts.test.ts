@@ -2,22 +2,30 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
-import { initModel } from '../../lib/models/index.js'
+import { initModel, type Model } from '../../lib/models/index.js'
+import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
 import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
-import { ScriptedModel } from '../generate/scripted-model.js'
+import { loadScripted } from '../generate/scripted-model.js'
 import { goldenPath } from '../golden/files.js'
 
 let tokenizer: Tokenizer
+/** A model that says nothing. */
+let silent: Model
 const folder = mkdtempSync(join(tmpdir(), 'mora-scored-'))
 beforeAll(async () => {
   tokenizer = await loadSmallTokenizer()
+  silent = await loadScripted([])
 })
-afterAll(() => rmSync(folder, { recursive: true }))
+afterEach(() => vi.restoreAllMocks())
+afterAll(() => {
+  silent.dispose()
+  rmSync(folder, { recursive: true })
+})
 
 const CHATML = goldenPath('templates/chatml.jinja')
 const write = (name: string, content: string) => {
@@ -27,7 +35,6 @@ const write = (name: string, content: string) => {
 }
 const texts = (name: string, ...list: string[]) =>
   write(name, list.map((text) => `${JSON.stringify({ text })}\n`).join(''))
-const silent = () => new ScriptedModel(tokenizer, [])
 
 const data = [
   { prompt: 'Say sea.', wanted: { word: 'sea' } },
@@ -35,7 +42,7 @@ const data = [
 ]
 
 it('the task generate scores what the model writes by a function, which sees all columns', async () => {
-  const model = new ScriptedModel(tokenizer, [
+  using model = await loadScripted([
     { prompt: await tokenizer.encodeText('Say sea.'), reply: await tokenizer.encodeContinuation(' sea') },
   ])
   const rows: unknown[] = []
@@ -63,7 +70,7 @@ it('the task generate scores what the model writes by a function, which sees all
 it('the task generate continues ids as they are', async () => {
   const ids = await tokenizer.encodeText('Say sea.')
   const reply = await tokenizer.encodeContinuation(' sea')
-  const model = new ScriptedModel(tokenizer, [{ prompt: ids, reply }])
+  using model = await loadScripted([{ prompt: ids, reply }])
   const score = ({ text }: { text: string }) => text.length
   const call = { task: 'generate', data: [{ input_ids: ids }], details: true, score } as const
   expect(await evaluate(model, call)).toMatchObject({ rows: [{ prompt: ids, text: ' sea', score: 4 }] })
@@ -129,7 +136,7 @@ it.each<[string, Partial<EvaluateOptions>, RegExp]>([
   ],
   ['that gives a text', { score: (() => '1') as never }, /expected a finite number from the scorer but received "1"/],
 ])('a scorer %s is named with its row', async (_, options, message) => {
-  const run = evaluate(silent(), { task: 'generate', data, ...options })
+  const run = evaluate(silent, { task: 'generate', data, ...options })
   await expect(run).rejects.toMatchObject({ code: 'scorer-failed', message: expect.stringMatching(message) })
 })
 
@@ -157,23 +164,23 @@ it.each<[Partial<EvaluateOptions>, string]>([
   [{ predictions: 'a.jsonl', choices: ['a'] }, 'choices does not go with predictions, whose texts are written already'],
   [{ system: 'Be brief.', template: 'none' }, 'A system message (the option system) needs a chat template'],
 ])('%j is refused', async (options, message) => {
-  await expect(evaluate(silent(), { task: 'generate', data, score: () => 1, ...options })).rejects.toThrow(message)
+  await expect(evaluate(silent, { task: 'generate', data, score: () => 1, ...options })).rejects.toThrow(message)
 })
 
 it('an unknown option is told the options of the library', async () => {
-  const failed = evaluate(silent(), { task: 'generate', data, score: () => 1, schemas: {}, zzzz: 1 } as never)
+  const failed = evaluate(silent, { task: 'generate', data, score: () => 1, schemas: {}, zzzz: 1 } as never)
   await expect(failed).rejects.toThrow('Unknown option schemas; did you mean schema?')
-  const other = evaluate(silent(), { task: 'generate', data, score: () => 1, zzzz: 1 } as never)
+  const other = evaluate(silent, { task: 'generate', data, score: () => 1, zzzz: 1 } as never)
   const message = await other.catch((error: Error) => error.message)
   expect(message).toMatch(/^Unknown option zzzz; known: task, data/)
   expect(message).not.toMatch(/\b(json|device|config|quantise)\b/)
 })
 
 it('what cannot be scored is refused before anything is generated', async () => {
-  const model = silent()
+  const reads = [vi.spyOn(ForwardPasses.prototype, 'nextLogitsOf'), vi.spyOn(ForwardPasses.prototype, 'tokenLogProbs')]
   const refused = async (options: EvaluateOptions, message: RegExp | string) => {
-    await expect(evaluate(model, options)).rejects.toThrow(message)
-    expect(model.reads).toEqual([])
+    await expect(evaluate(silent, options)).rejects.toThrow(message)
+    for (const read of reads) expect(read).not.toHaveBeenCalled()
   }
   await refused({ task: 'generate', data }, 'Missing score: the task generate needs a function that scores a text.')
   const score = () => 1
@@ -243,15 +250,16 @@ it('predictions need a text for each row, and no model', async () => {
 it('a plain prompt ends the answer where the next question begins, and is cut where it leaves no room', async () => {
   const prompt = await tokenizer.encodeText('Question: 1 + 2?\nAnswer:')
   const reply = await tokenizer.encodeContinuation(' 3\n#### 3\n\nQuestion: 2 + 2?')
-  const model = new ScriptedModel(tokenizer, [{ prompt, reply }])
+  using model = await loadScripted([{ prompt, reply }])
   const gsm8k = { task: 'gsm8k', data: [{ question: '1 + 2?', answer: '#### 3' }] } as const
   const { rows } = await evaluate(model, { ...gsm8k, data: [...gsm8k.data], details: true })
   expect(rows[0]).toMatchObject({ text: ' 3\n#### 3\n\n', extracted: '3', score: 1, strict: 1 })
 
   const warnings: string[] = []
-  const small = new ScriptedModel(tokenizer, [], { maxPositions: prompt.length + 2 })
+  using small = await loadScripted([], { maxPositions: prompt.length + 2 })
+  const read = vi.spyOn(ForwardPasses.prototype, 'nextLogitsOf')
   await evaluate(small, { ...gsm8k, data: [...gsm8k.data], maxNewTokens: 4, onWarning: (text) => warnings.push(text) })
-  expect(small.reads).toEqual([prompt.length - 2])
+  expect(read.mock.calls.map(([parts]) => parts.map(({ ids }) => ids.length))).toEqual([[prompt.length - 2]])
   expect(warnings).toEqual([
     `Prompts that do not fit the model's ${prompt.length + 2} positions lost their beginning (the longest has ${prompt.length} tokens).`,
   ])

@@ -1,19 +1,27 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
+import type { Model } from '../../lib/models/index.js'
+import { ForwardPasses } from '../../lib/models/network/forward-passes.js'
 import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
-import { ScriptedModel } from '../generate/scripted-model.js'
+import { loadScripted } from '../generate/scripted-model.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 
 const folder = useTemporaryFolder()
 const REASON = new Error('enough')
 
 let tokenizer: Tokenizer
+/** A model that says nothing. */
+let silent: Model
 beforeAll(async () => {
   tokenizer = await loadSmallTokenizer()
+  silent = await loadScripted([])
 })
+afterEach(() => vi.restoreAllMocks())
+afterAll(() => silent.dispose())
 
 function write(row: object): string {
   const path = join(folder(), 'rows.jsonl')
@@ -30,7 +38,7 @@ const tasks: [EvaluateOptions['task'] & string, object][] = [
 ]
 
 it.each(tasks)('%s ends between rows, and writes no file', async (task, row) => {
-  const model = new ScriptedModel(tokenizer, [])
+  const before = liveBytes(silent.device)
   const controller = new AbortController()
   const done: number[] = []
   const options = {
@@ -46,26 +54,29 @@ it.each(tasks)('%s ends between rows, and writes no file', async (task, row) => 
       if (progress.done === 2) controller.abort(REASON)
     },
   }
-  await expect(evaluate(model, options)).rejects.toBe(REASON)
+  await expect(evaluate(silent, options)).rejects.toBe(REASON)
   expect(done).toEqual([1, 2])
   expect(readdirSync(folder())).toEqual(['rows.jsonl'])
-  expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
+  expect(liveBytes(silent.device)).toBe(before)
 })
 
 it('a long answer ends between two tokens', async () => {
   const prompt = await tokenizer.encodeText('Count:')
   const reply = await tokenizer.encodeContinuation(' one two three four five six seven')
-  const model = new ScriptedModel(tokenizer, [{ prompt, reply }])
+  using model = await loadScripted([{ prompt, reply }])
   const controller = new AbortController()
-  const { nextToken } = model
-  model.nextToken = async (...call) => {
-    if (model.choices.length === 2) controller.abort(REASON)
-    return nextToken.apply(model, call)
-  }
-  const data = write({ prompt: 'Count:', answer: '7' })
+  const { nextLogitsOf } = ForwardPasses.prototype
+  const read = vi.spyOn(ForwardPasses.prototype, 'nextLogitsOf').mockImplementation(function (
+    this: ForwardPasses,
+    ...call
+  ) {
+    if (read.mock.calls.length === 3) controller.abort(REASON)
+    return nextLogitsOf.apply(this, call)
+  })
+  const data = [{ prompt: 'Count:', answer: '7' }]
   const options = { task: 'exact-match' as const, data, template: 'none', signal: controller.signal }
   await expect(evaluate(model, options)).rejects.toBe(REASON)
-  expect(model.choices.length).toBe(3)
+  expect(read).toHaveBeenCalledTimes(3)
 })
 
 it('scores of texts that were made elsewhere end between rows', async () => {
@@ -84,6 +95,6 @@ it('scores of texts that were made elsewhere end between rows', async () => {
 it('a signal that is aborted already ends it before data is looked for', async () => {
   const data = join(folder(), 'absent.jsonl')
   const options = { task: 'recall' as const, data, signal: AbortSignal.abort(REASON) }
-  await expect(evaluate(new ScriptedModel(tokenizer, []), options)).rejects.toBe(REASON)
+  await expect(evaluate(silent, options)).rejects.toBe(REASON)
   expect(existsSync(data)).toBe(false)
 })
