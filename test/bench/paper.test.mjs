@@ -140,7 +140,7 @@ describe('experiments', () => {
     })
 
   const runs = Object.keys(experiments).flatMap((name) => SCALES.map((scale) => ({ name, scale })))
-  test.each(drawn('experiments of the paper', runs, 3))(
+  test.each(drawn('experiments of the paper', runs, 1))(
     '$name reaches record, table and plot at $scale scale, on next to nothing',
     { timeout: 300_000 },
     ({ name, scale }) => {

@@ -57,7 +57,7 @@ const benchmarks = [
   'main-thread',
   'busy',
 ]
-const chosen = drawn('benchmarks', benchmarks, 2)
+const chosen = drawn('benchmarks', benchmarks, 1)
 const of = (benchmark) => needing(chosen.includes(benchmark) ? null : lacksLong)
 
 describe('benchmarks', { timeout: 600_000 }, () => {

@@ -163,7 +163,7 @@ describe('mora train', () => {
     expect(losses('again')).toEqual(losses('recorded'))
   })
 
-  it.each(drawn('methods of mora train', ADAPTER_METHODS, 3))(
+  it.each(drawn('methods of mora train', ADAPTER_METHODS, 1))(
     'trains %s, continues it, and runs again from what it recorded',
     async (method) => {
       const start = ['train', '--model', model(), '--data', at('rows.jsonl'), '--dtype', 'float32', '--batch-size', '4']

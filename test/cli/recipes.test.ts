@@ -43,7 +43,7 @@ beforeAll(async () => {
   for (const name of ['train.jsonl', 'valid.jsonl']) writeFileSync(at(name), rows.join('\n'))
 })
 
-needing(lacksBuild).it.each(drawn('recipes', names, 5))('%s', (name) => {
+needing(lacksBuild).it.each(drawn('recipes', names, 3))('%s', (name) => {
   const path = join(recipes, name)
   const { output } = parse(readFileSync(path, 'utf8')) as { output: string }
   const argv = ['train', '--config', path, '--model', at('model'), '--device', 'cpu', '--max-steps', '1', '--quiet']

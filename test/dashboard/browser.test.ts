@@ -7,6 +7,7 @@ import type { Locator, Page } from 'playwright-core'
 import { afterEach, expect, it } from 'vitest'
 import { writeReport } from '../../lib/dashboard/report.js'
 import { type Dashboard, serveDashboard } from '../../lib/dashboard/serve.js'
+import { drawnTests } from '../drawn.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lack, needing } from '../needs.js'
 import { chromiumPath, useChromium } from './chromium.js'
@@ -90,7 +91,9 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
   const eventuallyLatest = (page: Page, title: string) =>
     expect.poll(async () => (await readValues(page))[0]?.[title], { timeout: 15_000 })
 
-  it('draws a run that goes on, and asks nothing but its own server', async () => {
+  const next = drawnTests('the dashboard in Chromium', 16, 7)
+
+  next().it('draws a run that goes on, and asks nothing but its own server', async () => {
     const first = writeTwoRuns()
     const url = await serve()
     const { page, complaints, requests } = await visit(`${url}#first`)
@@ -124,7 +127,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(later.length).toBeGreaterThan(0)
   })
 
-  it('compares two runs: curves, values, configuration and samples', async () => {
+  next().it('compares two runs: curves, values, configuration and samples', async () => {
     writeTwoRuns()
     const { page, complaints } = await visit(`${await serve()}#first`)
     await page.getByRole('checkbox', { name: 'Compare second' }).check()
@@ -171,7 +174,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('is light or dark as the system says, until the switch says otherwise', async () => {
+  next().it('is light or dark as the system says, until the switch says otherwise', async () => {
     writeTwoRuns()
     const url = await serve()
     const { page } = await visit(`${url}#first`, { colorScheme: 'dark' })
@@ -190,7 +193,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await ground()).toBe(light)
   })
 
-  it('can be used with the keyboard, and shows the focus', async () => {
+  next().it('can be used with the keyboard, and shows the focus', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#first`)
     await chart(page, 'Loss').locator('canvas').waitFor()
@@ -258,7 +261,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await rows.count()).toBe(21)
   })
 
-  it('zooms into some steps in all charts, and back out', async () => {
+  next().it('zooms into some steps in all charts, and back out', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#second`)
     const plot = chart(page, 'Loss').locator('.u-over')
@@ -280,7 +283,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await read(chart(page, 'Learning rate').locator('.reading'))).toMatch(/^Step 1\s/)
   })
 
-  it('smooths noisy curves, and draws by powers of ten', async () => {
+  next().it('smooths noisy curves, and draws by powers of ten', async () => {
     writeTwoRuns()
     const { page, complaints } = await visit(`${await serve()}#first`)
     await eventually(chart(page, 'Loss').locator('.reading')).toContain('1.2000')
@@ -292,7 +295,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it.each([
+  next().it.each([
     ['light', 1280],
     ['dark', 1280],
     ['light', 390],
@@ -309,7 +312,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(overflow).toBe(0)
   })
 
-  it('draws over tokens and time, and says what is unknown of a run', async () => {
+  next().it('draws over tokens and time, and says what is unknown of a run', async () => {
     writeTwoRuns()
     const foreign = stepLines(1, 5).map((line) => ({ ...line, tokens: undefined }))
     writeRun(folder(), 'foreign', { metrics: foreign })
@@ -329,7 +332,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('has a chart for each metric of the user, which comes when the metric does', async () => {
+  next().it('has a chart for each metric of the user, which comes when the metric does', async () => {
     const first = writeTwoRuns()
     const { page, complaints } = await visit(`${await serve()}#first&second`)
     await chart(page, 'Loss').locator('canvas').waitFor()
@@ -345,7 +348,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('finds runs by words, compares all that it found, and says how many can be told apart', async () => {
+  next().it('finds runs by words, compares all that it found, and says how many can be told apart', async () => {
     for (let i = 1; i <= 38; i++)
       writeRun(folder(), `run-${i}`, { options: { method: i % 2 ? 'mora' : 'lora' }, metrics: stepLines(1, 2) })
     const { page, complaints } = await visit(`${await serve()}#run-4`)
@@ -370,7 +373,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('works on a phone: nothing overflows, runs unfold, one finger reads values and two zoom', async () => {
+  next().it('works on a phone: nothing overflows, runs unfold, one finger reads values and two zoom', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#second`, { viewport: { width: 390, height: 800 }, hasTouch: true })
     await eventually(chart(page, 'Loss').locator('.reading')).toMatch(/^Latest, step 30/)
@@ -406,7 +409,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await page.getByRole('button', { name: 'Show all' }).isVisible()).toBe(false)
   })
 
-  it('announces the latest values politely', async () => {
+  next().it('announces the latest values politely', async () => {
     writeTwoRuns()
     const { page } = await visit(`${await serve()}#first`)
     const status = page.getByRole('status').filter({ hasText: 'running' })
@@ -414,7 +417,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(await read(status)).toBe('first: running, step 20 of 40, loss 1.2000')
   })
 
-  it('says that there is no run yet, and shows the first one when it comes', async () => {
+  next().it('says that there is no run yet, and shows the first one when it comes', async () => {
     const { page } = await visit(await serve())
     await page.getByText('This folder holds no run yet.').waitFor()
     expect(await violations(page)).toEqual([])
@@ -424,7 +427,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     await eventuallyLatest(page, 'Loss').toContain('3.0000')
   })
 
-  it('says when its server is gone, and goes on when that is back', async () => {
+  next().it('says when its server is gone, and goes on when that is back', async () => {
     const first = writeTwoRuns()
     const url = await serve()
     const { port } = dashboard!
@@ -453,7 +456,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('shows a hundred thousand steps', async () => {
+  next().it('shows a hundred thousand steps', async () => {
     writeRun(folder(), 'long', { metrics: stepLines(1, 100_000) })
     const { page, complaints } = await visit(await serve())
     await eventuallyLatest(page, 'Loss').toContain('1.0000')
@@ -461,7 +464,7 @@ needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', ()
     expect(complaints).toEqual([])
   })
 
-  it('is, as a report, one file that shows the same', async () => {
+  next().it('is, as a report, one file that shows the same', async () => {
     writeTwoRuns()
     const output = join(folder(), 'report.html')
     await writeReport({ folder: folder(), output })

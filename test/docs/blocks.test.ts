@@ -122,7 +122,7 @@ describe('blocks run', () => {
   const others = drawn(
     'pages',
     runPages.filter((page) => !ALWAYS.includes(page)),
-    6,
+    3,
   )
   it.each(runPages.filter((page) => ALWAYS.includes(page) || others.includes(page)))('%s', async (page) => {
     const workplace = join(folder, page.replaceAll('/', '-'))

@@ -176,7 +176,7 @@ const courses: [string, () => Partial<TrainOptions>][] = [
   ['kto', ofKto],
   ['reward', () => ({ objective: reward({ centerRewardsCoefficient: 0.1 }) })],
 ]
-test.each(drawn('courses on pairs', courses, 3))(
+test.each(drawn('courses on pairs', courses, 2))(
   'a run of %s is the same in micro-batches, padded and over two ranks',
   async (_, more) => {
     const same = (changes: Partial<TrainOptions> = {}) => run({ ...more(), ...changes })
@@ -240,7 +240,7 @@ const referring: [string, (options: { precomputeReference?: boolean }) => Partia
   ['aot', (options) => ({ objective: dpo({ ...options, lossType: ['aot'] }) })],
   ['kto', (options) => ({ ...ofKto(), objective: kto(options) })],
 ]
-test.each(drawn('precomputed references', referring, 2))(
+test.each(drawn('precomputed references', referring, 1))(
   'a precomputed reference of %s has the losses of one that each step computes, and is kept',
   async (name, of) => {
     const once = of({ precomputeReference: true })

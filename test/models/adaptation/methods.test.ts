@@ -30,7 +30,7 @@ const weightsOf = (model: Model) => Promise.all(model.linears().map(({ weight })
 const logProbs = async (model: Model) => (await logProbsOf(model, sequence))[0]!
 const train = (model: Model, steps = 3) => takeSteps(model, batchOf(rows), 5e-3, steps)
 
-describe.each(drawn('methods', ADAPTER_METHODS, testDevice().kind === 'cpu' ? 8 : 2))('%s', (method) => {
+describe.each(drawn('methods', ADAPTER_METHODS, testDevice().kind === 'cpu' ? 4 : 2))('%s', (method) => {
   test('starts from the model as it is, and trains as many values as it counts', async () => {
     using model = await loadTiny('tiny-untied')
     const config = configOf(method)

@@ -190,7 +190,7 @@ const others = ['lfm2', 'qwen3_5-text', 'granitemoehybrid-dense']
 const pairs = [...wrapped, ...others].flatMap((name) => Object.keys(formats).map((format) => [name, format] as const))
 
 describe('a model that is quantised as a whole, towers too', () => {
-  for (const [name, format] of drawn('families in quantised formats', pairs, 6))
+  for (const [name, format] of drawn('families in quantised formats', pairs, 3))
     needing(lacksGolden(familyPath(name))).test(`${name}, ${format}`, async () => {
       const { sequences } = familyExpected(name)
       const { codes, floats, quantised } = quantisedPair(familyFolder(name), format)

@@ -155,7 +155,7 @@ describe('ranks that shard a model', () => {
   })
 
   const families = ['gpt2', 'gemma3', 'phi3', 'smollm3', 'lfm2', 'qwen3_5-text', 'qwen3_5']
-  for (const family of drawn('families of sharded models', families, 2))
+  for (const family of drawn('families of sharded models', families, 1))
     needing(lacksGolden(familyPath(family))).it(`train a model of ${family}`, async () => {
       await expectSame(2, familyFolder(family), {}, { method: 'mora', targetModules: 'all-linear' })
     })
@@ -214,7 +214,7 @@ needing(lacksCpu).describe('ranks that share the memory of a model', () => {
     ['short convolutions', familyFolder('lfm2'), {}, { method: 'mora', targetModules: 'all-linear' }],
     ['gated delta nets', familyFolder('qwen3_5-text'), {}, { method: 'mora', targetModules: 'all-linear' }],
   ] as const
-  it.each(drawn('what trains in shared memory', sharing, 3))('train %s', async (_, path, options, changes) => {
+  it.each(drawn('what trains in shared memory', sharing, 1))('train %s', async (_, path, options, changes) => {
     const given = { ...changes, ...('modulesToSave' in changes ? { modulesToSave: ['lm_head'] } : {}) }
     const [whole, shared] = [
       await trainedOn(3, path, 'whole', options, given as Partial<TrainOptions>),
