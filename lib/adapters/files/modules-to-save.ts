@@ -62,7 +62,7 @@ export function modulesOfAdapter(
     requireShape(adapter, tensor, shape)
     const other = tensors.get(weight)
     if (other && !sameValues(other, tensor))
-      throw unfitAdapter(adapter, `${other.name} and ${tensor.name} differ, but are tied in it`)
+      throw unfitAdapter(adapter, `${other.name} and ${tensor.name} differ, but are tied in it: ${MERGE_WITH_PEFT}`)
     tensors.set(weight, tensor)
   }
   for (const [name, weight] of base.ties) {
