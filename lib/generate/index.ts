@@ -22,7 +22,7 @@ export {
 export { generate, generateStream } from './generate.js'
 export { type GenerateOptions, limitsOf } from './generate-options.js'
 export { type LanguageModel, type TokenCache, withAdaptersOf } from './language-model.js'
-export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
+export { promptTemplate, promptTokens, requireTokenizer, whyNoRoom } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
 export { stopTokens } from './stops.js'
 export { TextEngine } from './text-engine.js'

@@ -41,7 +41,8 @@ export async function promptTokens(
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
-  if (typeof prompt === 'string') requireBytes(prompt, model)
+  const why = typeof prompt === 'string' ? whyNoRoom([prompt], model) : null
+  if (why !== null) throw new UsageError('prompt-too-long', why)
   const ids =
     typeof prompt === 'object'
       ? [...prompt]
@@ -53,17 +54,20 @@ export async function promptTokens(
   return ids
 }
 
-/** Refuses a text whose tokens, however long they are, are more than the model's positions: encoding it could take minutes. */
-function requireBytes(prompt: string, model: LanguageModel): void {
-  const { maxPositions } = model.config
-  const bytes = Buffer.byteLength(prompt)
-  if (bytes <= maxPositions) return
-  const { longestToken } = requireTokenizer(model)
-  if (bytes <= maxPositions * longestToken) return
-  throw new UsageError(
-    'prompt-too-long',
-    `The prompt has ${bytes} bytes, and the model has ${maxPositions} positions for tokens of at most ${longestToken} bytes each; shorten it.`,
-  )
+/**
+ * Returns why the model cannot read texts or ids one after the other, however long their tokens are; null if it may. Asked before
+ * they are encoded, since that could take minutes.
+ */
+export function whyNoRoom(
+  texts: readonly (string | readonly number[])[],
+  { config: { maxPositions }, tokenizer }: Pick<LanguageModel, 'config' | 'tokenizer'>,
+): string | null {
+  const longest = tokenizer?.longestToken ?? 1
+  const bytes = texts.reduce((sum, text) => sum + (typeof text === 'string' ? Buffer.byteLength(text) : 0), 0)
+  const ids = texts.reduce((sum, text) => sum + (typeof text === 'string' ? 0 : text.length), 0)
+  const least = ids + Math.ceil(bytes / longest)
+  if (least <= maxPositions) return null
+  return `The text has at least ${least} tokens, and the model reads at most ${maxPositions}; shorten it.`
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Prompts and inputs: a text, token ids, or a list of either. */
 import { z } from 'zod'
-import { type LanguageModel, requireTokenizer } from '../generate/index.js'
+import { type LanguageModel, requireTokenizer, whyNoRoom } from '../generate/index.js'
 import { ApiError } from './api-error.js'
 import { wrongField } from './fields.js'
 
@@ -34,26 +34,10 @@ export function promptsOf(
   return prompts as GivenPrompt[]
 }
 
-/**
- * Refuses texts that cannot fit the model, whatever their tokens are, before anything encodes them: that takes seconds, in a process
- * that all requests share.
- * @throws ApiError 400
- */
-export function requireRoomFor(texts: readonly GivenPrompt[], param: string, model: LanguageModel): void {
-  const { maxPositions } = model.config
-  const longest = model.tokenizer?.longestToken ?? 1
-  let [bytes, ids] = [0, 0]
-  for (const text of texts) {
-    if (typeof text === 'string') bytes += Buffer.byteLength(text)
-    else ids += text.length
-  }
-  if (bytes <= maxPositions * longest && ids <= maxPositions) return
-  const given = ids > 0 ? `${ids} tokens` : `${bytes} bytes`
-  const room = ids > 0 ? '' : ` tokens of at most ${longest} bytes each`
-  throw new ApiError(400, `The text has ${given}, and the model reads at most ${maxPositions}${room}.`, {
-    param,
-    code: 'context_length_exceeded',
-  })
+/** Refuses texts that cannot fit the model, before anything encodes them in a process that all requests share. @throws ApiError 400 */
+export function requireRoom(texts: readonly GivenPrompt[], param: string, model: LanguageModel): void {
+  const why = whyNoRoom(texts, model)
+  if (why !== null) throw new ApiError(400, why, { param, code: 'context_length_exceeded' })
 }
 
 /** Returns the ids of a prompt, with BOS by the tokenizer's own rule. */
@@ -63,14 +47,4 @@ export async function idsOf(
   signal: AbortSignal,
 ): Promise<readonly number[]> {
   return typeof prompt === 'string' ? requireTokenizer(model).encodeText(prompt, signal) : prompt
-}
-
-/** @throws ApiError 400 for a text that the model cannot read as a whole */
-export function requireRoom(tokens: number, param: string, { config }: LanguageModel): void {
-  if (tokens === 0) throw wrongField(param, `Expected some text for ${param} but received none.`)
-  if (tokens <= config.maxPositions) return
-  throw new ApiError(400, `The text has ${tokens} tokens, and the model reads at most ${config.maxPositions}.`, {
-    param,
-    code: 'context_length_exceeded',
-  })
 }

@@ -98,7 +98,9 @@ describe('generate', () => {
     using none = await loadScripted(scripts, { maxPositions: prompt.length })
     await expect(generate(none, { prompt: 'Count:' })).rejects.toThrow(/leaves no room .* positions; shorten it/)
     // Nothing encodes what cannot fit.
-    await expect(generate(none, { prompt: 'a'.repeat(1e6) })).rejects.toThrow(/has 1000000 bytes, .* shorten it/)
+    await expect(generate(none, { prompt: 'a'.repeat(1e6) })).rejects.toThrow(
+      /has at least \d+ tokens, .* reads at most \d+; shorten it/,
+    )
   })
 
   it('streams pieces that make up the text, and stops when the loop is left', async () => {

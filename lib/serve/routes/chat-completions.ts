@@ -16,7 +16,7 @@ import {
 import { eventStream } from '../event-stream.js'
 import { parseFields, wrongField } from '../fields.js'
 import { chatLogProbs } from '../logprobs.js'
-import { requireRoomFor } from '../prompts.js'
+import { requireRoom } from '../prompts.js'
 import { limitOf, requireStream, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import type { TextCall, WrittenText } from '../text-writer.js'
@@ -34,7 +34,7 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   const { n, logprobs, top_logprobs: topLogprobs } = body
   if (topLogprobs !== undefined && !logprobs)
     throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
-  requireRoomFor(contentsOf(body.messages), 'messages', model)
+  requireRoom(contentsOf(body.messages), 'messages', model)
   const calling = callingOf(body)
   const schema = answerSchemaOf(body, calling)
   const { tools } = calling

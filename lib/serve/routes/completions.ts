@@ -6,7 +6,7 @@ import { readBody } from '../body.js'
 import { eventStream } from '../event-stream.js'
 import { flagField, parseFields, wholeField, wrongField } from '../fields.js'
 import { completionLogProbs } from '../logprobs.js'
-import { type GivenPrompt, promptsField, promptsOf, requireRoomFor } from '../prompts.js'
+import { type GivenPrompt, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import { limitField, limitOf, requireStream, samplingFields, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
 import type { TextCall, TextPiece, WrittenText } from '../text-writer.js'
@@ -38,7 +38,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
   // An answer has nothing but texts.
   requireTokenizer(model)
   const prompts = promptsOf(body.prompt, 'prompt', model)
-  for (const prompt of prompts) requireRoomFor([prompt], 'prompt', model)
+  for (const prompt of prompts) requireRoom([prompt], 'prompt', model)
   const shared = {
     ...samplingOf(body, model),
     // A text has a token at least: that one is the least work.

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { readBody } from '../body.js'
 import { parseFields, textField, wholeField, wordField, wrongField } from '../fields.js'
-import { idsOf, promptsField, promptsOf, requireRoom, requireRoomFor } from '../prompts.js'
+import { idsOf, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import type { Serving } from '../serving.js'
 import { refuseUnsupported, unsupportedOfEmbeddings } from '../unsupported.js'
 
@@ -19,12 +19,15 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
   const body = parseFields(EmbeddingBody, given)
   const { writer } = serving
   const inputs = promptsOf(body.input, 'input', writer.model)
-  for (const input of inputs) requireRoomFor([input], 'input', writer.model)
+  for (const input of inputs) requireRoom([input], 'input', writer.model)
   const visit = serving.visits.enter(body.model, inputs.length, request)
   try {
     const { model, adapters } = visit.used
     const texts = await Promise.all(inputs.map((input) => idsOf(input, writer.model, visit.signal)))
-    for (const ids of texts) requireRoom(ids.length, 'input', writer.model)
+    for (const ids of texts) {
+      if (ids.length === 0) throw wrongField('input', 'Expected some text for input but received none.')
+      requireRoom([ids], 'input', writer.model)
+    }
     const states: Float32Array[] = []
     for (const ids of texts) {
       visit.signal.throwIfAborted()
