@@ -7,6 +7,8 @@ const words = (list: string): ReadonlySet<string> => new Set(list.split(' '))
 
 const PROMPTS = words('prompt question query instruction problem input request q')
 const ANSWERS = words('completion answer response output solution reply truth summary a')
+/** Names of answers that others are compared with. Alone they may be something else, such as a source. */
+const REFERENCES = words('reference gold target expected ideal')
 const TEXTS = words('text content body document article passage sentence story review abstract')
 /** Words at the end of a name that say nothing of what a text is: `question_text`. */
 const NEUTRAL = words('text string str content body')
@@ -37,6 +39,8 @@ interface SureColumns {
   messages?: string
   /** Whether there are several answers to a prompt. */
   hasSeveralAnswers: boolean
+  /** Whether no other column may be the answer, such as the ground truth beside a model's response. */
+  isOneAnswer: boolean
 }
 
 function sureColumns(columns: RowColumns): SureColumns {
@@ -49,13 +53,14 @@ function sureColumns(columns: RowColumns): SureColumns {
   const others = answers.filter((one) => !bad.includes(one))
   const nouns = new Set(answers.map(({ noun }) => noun))
   const asked = askedOf(all)
+  const isOneAnswer = answers.length + all.filter(({ noun }) => REFERENCES.has(noun)).length <= 1
   const hasSeveralAnswers = answers.length > 1 && (bad.length + good.length > 0 || nouns.size < answers.length)
   const pair = PAIRS.map((names) => names.split(' ').map((name) => found.find((one) => one.noun === name)?.name)).find(
     (names) => names.every((name) => name !== undefined),
   )
   return {
     ...asked,
-    ...(others.length === 1 && answers.length === 1 && { completion: others[0]!.name }),
+    ...(others.length === 1 && isOneAnswer && { completion: others[0]!.name }),
     ...(hasSeveralAnswers && {
       chosen: good.length === 1 ? good[0]!.name : others.length === 1 ? others[0]!.name : undefined,
       rejected: bad.length === 1 ? bad[0]!.name : undefined,
@@ -64,6 +69,7 @@ function sureColumns(columns: RowColumns): SureColumns {
     text: textOf(columns, found),
     messages: onlyOne(turnLists(columns)),
     hasSeveralAnswers,
+    isOneAnswer,
   }
 }
 
@@ -200,10 +206,10 @@ export function wayToRead(
   }: { found: readonly string[]; columns: RowColumns; form: RowForm | undefined; purpose: Purpose },
 ): string | undefined {
   if (way === undefined || form?.columns.input_ids) return undefined
-  const { prompt, completion, chosen, rejected, label, choices, answer } = {
-    ...sureColumns(columns),
-    ...columnsOf(columns, form),
-  } as Partial<Record<RowPart, string>>
+  const sure = sureColumns(columns)
+  const known = { ...sure, ...columnsOf(columns, form) } as Partial<Record<RowPart, string>>
+  const { prompt, chosen, rejected, label, choices, answer } = known
+  const completion = sure.isOneAnswer ? known.completion : undefined
   if (way === 'preferred') {
     const preferred = found.find((name) => name.toLowerCase().startsWith('chosen'))
     if (preferred === undefined) return undefined

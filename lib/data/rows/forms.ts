@@ -58,7 +58,7 @@ export interface RowForm {
 export const CONTEXT_COLUMNS = {
   system: ['system', 'system_prompt'],
   history: ['history'],
-  tools: ['tools', 'functions'],
+  tools: ['tools', 'functions', 'toolConfig'],
   weight: ['weight'],
 } as const satisfies Partial<Record<RowPart, PartColumns>>
 

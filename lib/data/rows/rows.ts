@@ -214,19 +214,28 @@ function context(row: FormedRow): Pick<MessagesRow, 'tools' | 'templateOptions'>
   return { ...(tools && { tools }), ...(templateOptions && { templateOptions }) }
 }
 
-/** Returns schemas of functions: a list, or JSON of one; those of OpenAI's older `functions` and of Vertex in today's form. */
+/** Returns schemas of functions: a list, or JSON of one; those of OpenAI's older `functions`, Vertex and Bedrock in today's form. */
 function toolsOf(row: FormedRow): unknown[] | undefined {
   const value = row.value('tools')
   if (typeof value === 'string' && value.trim() === '') return undefined
-  const tools = typeof value === 'string' ? parsedTools(value) : row.columns.exact(row.name('tools'))
+  const given = typeof value === 'string' ? exactJsonIn(value) : row.columns.exact(row.name('tools'))
+  // Bedrock has the list in an object.
+  const tools = isJsonObject(given) ? given.tools : given
   if (!Array.isArray(tools))
     throw malformedRow(row.where, `${row.name('tools')}: expected a list of schemas, or JSON of one`)
-  const ofFunction = (tool: unknown) => ({ type: 'function', function: tool })
-  if (row.name('tools') === 'functions') return tools.map(ofFunction)
-  return tools.flatMap((tool: unknown) => {
-    const listed = isJsonObject(tool) ? (tool.functionDeclarations ?? tool.function_declarations) : undefined
-    return Array.isArray(listed) ? listed.map(ofFunction) : [tool]
-  })
+  return row.name('tools') === 'functions' ? tools.map(ofFunction) : tools.flatMap(schemasIn)
+}
+
+const ofFunction = (tool: unknown) => ({ type: 'function', function: tool })
+
+function schemasIn(tool: unknown): unknown[] {
+  if (!isJsonObject(tool)) return [tool]
+  const { toolSpec, cachePoint, functionDeclarations: listed = tool.function_declarations } = tool
+  if (Array.isArray(listed)) return listed.map(ofFunction)
+  if (cachePoint !== undefined) return []
+  if (!isJsonObject(toolSpec)) return [tool]
+  const { inputSchema, ...facts } = toolSpec
+  return [ofFunction({ ...facts, ...(isJsonObject(inputSchema) && { parameters: inputSchema.json }) })]
 }
 
 /** Parses a JSON list of schemas; undefined for anything else. */

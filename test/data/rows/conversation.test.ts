@@ -146,8 +146,16 @@ describe('turns of data sets', () => {
           { role: 'user', content: [{ text: 'a' }] },
           { role: 'assistant', content: [{ text: 'b' }] },
         ],
+        toolConfig: {
+          tools: [
+            { toolSpec: { name: 'weather', description: 'c', inputSchema: { json: { type: 'object' } } } },
+            { cachePoint: { type: 'default' } },
+          ],
+          toolChoice: { auto: {} },
+        },
       },
       {
+        tools: [{ type: 'function', function: { name: 'weather', description: 'c', parameters: { type: 'object' } } }],
         messages: [
           { role: 'system', content: [{ type: 'text', text: 'Be brief.' }] },
           { role: 'user' },

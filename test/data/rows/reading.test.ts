@@ -163,9 +163,11 @@ describe('advice names columns that are sure, else COLUMN', () => {
       { input: 'x', actual_output: 'y', expected_output: 'z' },
     ],
     [
-      'prompt: query, input: context, completion: response',
+      'prompt: query, input: context, completion: COLUMN',
       { query: 'x', context: 'c', response: 'y', ground_truth: 'z' },
     ],
+    ['prompt: query, input: context, completion: response', { query: 'x', context: 'c', response: 'y' }],
+    ['prompt: user_input, completion: COLUMN', { user_input: 'x', response: 'y', reference: 'z' }],
     [
       'prompt: input, input: context, completion: COLUMN',
       { input: 'x', actual_output: 'y', expected_output: 'z', retrieval_context: ['r'], context: ['c'] },
