@@ -30,12 +30,20 @@ const exclude = ['test/cuda/**', ...alone, ...(counting ? ['test/eval/real-model
  * replaces (`vi.mock`) can only be sources.
  */
 const usesDist = Boolean(process.env.MORA_TEST_DIST) && !counting
-const replacing = usesDist
-  ? readdirSync(join(root, 'test'), { encoding: 'utf8', recursive: true })
-      .filter((name) => /\.test\.m?[jt]s$/.test(name))
-      .map((name) => `test/${name}`)
-      .filter((name) => /\bvi\.(mock|doMock|resetModules)\(/.test(readFileSync(join(root, name), 'utf8')))
-  : []
+const programs = readdirSync(join(root, 'test'), { encoding: 'utf8', recursive: true })
+  .filter((name) => /\.test\.m?[jt]s$/.test(name))
+  .map((name) => ({ name: `test/${name}`, source: readFileSync(join(root, 'test', name), 'utf8') }))
+const namesOf = (fits: (program: { name: string; source: string }) => boolean) =>
+  programs.filter(fits).map(({ name }) => name)
+const replacing = usesDist ? namesOf(({ source }) => /\bvi\.(mock|doMock|resetModules)\(/.test(source)) : []
+/**
+ * Files that share a process in `npm test`, since loading what they import takes longer than their tests: those of rooms without
+ * processes of their own, that neither change nor watch what belongs to the whole process.
+ */
+const inRooms = /^test\/(adapters|analysis|cli|data(?!\/isolated)|engine|eval|generate|golden|hub|io|models|nn|operations|optim|options|schema|tensor)\//
+const ofProcess =
+  /\bvi\.(mock|doMock|resetModules|stub|spyOn|useFake)|\bliveBytes\b|\bprocess\.(env|argv|on|once|chdir|exitCode|memoryUsage)\b|child_process|setFlagsFromString|\.(memory|resetPeak|setMemoryLimit)\(/
+const sharing = usesDist ? namesOf(({ name, source }) => inRooms.test(name) && !ofProcess.test(source)) : []
 const lib = join(root, 'lib') + sep
 const dist = {
   name: 'dist in place of lib',
@@ -58,7 +66,7 @@ export default defineConfig({
     ],
   },
   test: {
-    // The addon owns threads and devices: each test file gets a process of its own, and few at a time.
+    // The addon owns threads and devices: a test file has a process of its own, unless it is one of `sharing`, and few run at a time.
     pool: 'forks',
     maxWorkers: 2,
     setupFiles,
@@ -69,8 +77,11 @@ export default defineConfig({
       {
         extends: true,
         plugins,
-        test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude: [...exclude, ...replacing], env },
+        test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude: [...exclude, ...replacing, ...sharing], env },
       },
+      ...(usesDist
+        ? [{ extends: true, plugins, test: { name: 'cpu, together', include: sharing, isolate: false, env } } as const]
+        : []),
       ...(usesDist ? [{ extends: true, test: { name: 'cpu, from lib', include: replacing, env } } as const] : []),
       {
         extends: true,

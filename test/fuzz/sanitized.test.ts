@@ -22,7 +22,7 @@ needing(lacksSanitizers).describe('20,000 files, under sanitizers', () => {
   for (const [name, , , lacks = null] of targets)
     needing(lacks).it(name, { timeout: 60 * minutes }, async () => {
       const vitest = [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run', 'test/fuzz/fuzz.test.ts']
-      const { succeeds, text } = await run(process.execPath, [...vitest, '--project', 'cpu', '--root', root], {
+      const { succeeds, text } = await run(process.execPath, [...vitest, '--project', 'cpu*', '--root', root], {
         ...environment,
         MORA_FUZZ: name,
       })

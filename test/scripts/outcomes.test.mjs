@@ -100,7 +100,7 @@ test('a missing folder of data is refused in a sentence', () => {
 test('the last lines say what was missing and the counts, and a later run adds what new data allows', () => {
   const file = join(folder(), 'outcomes.json')
   const files = ['golden/quantised', 'data/real-model', 'native/quantise'].map((name) => `test/${name}.test.ts`)
-  const alone = run('', '--keep', file, '--project', 'cpu', ...files)
+  const alone = run('', '--keep', file, '--project', 'cpu*', ...files)
   expect(alone.status, alone.stderr).toBe(0)
   const [said, closing] = alone.lines.slice(-2)
   expect(said).toBe(
@@ -111,7 +111,7 @@ test('the last lines say what was missing and the counts, and a later run adds w
   cpSync(join(root, 'test/golden/quantised/bnb-fp4'), join(folder(), 'golden/quantised/bnb-nf4-skip'), {
     recursive: true,
   })
-  const added = run(folder(), '--added-to', file, '--project', 'cpu')
+  const added = run(folder(), '--added-to', file, '--project', 'cpu*')
   expect(added.status, added.stderr).toBe(0)
   expect(added.lines.at(-1)).toBe(`${Number(passedAlone) + 2} passed, 0 failed, 26 skipped`)
 })
