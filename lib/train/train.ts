@@ -129,7 +129,7 @@ export function train<Own extends OptionFields = NoFields, Data extends DataInpu
 ): Run
 export function train(model: Model, options: Omit<TrainOptions, 'data'>): Run {
   check({ model }, { model: aModel })
-  return trainWith(model, options as TrainOptions, partsOf(model, options as TrainOptions))
+  return trainWith(model, options as TrainOptions)
 }
 
 /** Starts a run with the checked options of a command, which run.yaml records unchanged. */
@@ -171,8 +171,8 @@ function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'
   }
 }
 
-/** Starts a run with the given parts. */
-export function trainWith(model: TrainableModel, call: TrainOptions, parts: StartParts): Run {
+/** Starts a run; `own` replaces parts of it. */
+export function trainWith(model: Model, call: TrainOptions, own: Partial<StartParts> = {}): Run {
   check({ options: call }, trainArguments)
   const { onEvent, signal, learningRate, ranks, method, objective, map, filter, maxTokens, ...given } = call
   signal?.throwIfAborted()
@@ -184,7 +184,7 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   if (ownRate) requireNoSchedule({ ...given, ...builtIn })
   const data = given.data ?? (typeof objective === 'object' ? objective.data : undefined)
   const others = { ...given, ...(data !== undefined && { data }) }
-  const ownObjective = typeof objective === 'object' && !builtIn ? objective : parts.objective
+  const ownObjective = typeof objective === 'object' && !builtIn ? objective : undefined
   const live = typeof objective === 'object' ? objective.live : undefined
   const byName = {
     ...(!ownMethod && { method }),
@@ -196,7 +196,7 @@ export function trainWith(model: TrainableModel, call: TrainOptions, parts: Star
   return start(
     model,
     options,
-    { ...parts, objective: ownObjective, live, learningRate: ownRate, signal, ranks, choices },
+    { ...partsOf(model, call), objective: ownObjective, live, learningRate: ownRate, signal, ranks, choices, ...own },
     onEvent,
   )
 }

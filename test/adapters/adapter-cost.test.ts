@@ -13,7 +13,7 @@ import { batchOf, expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { expectRejection, fileOf, useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { writeRows } from '../train/fake-run.js'
+import { writeRows } from '../train/tiny-run.js'
 
 const device = testDevice()
 const temporary = useTemporaryFolder()

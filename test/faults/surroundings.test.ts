@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { TrainInput } from '../../lib/options/index.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
-import { notices, rows, steps, trainFake, writeRows } from '../train/fake-run.js'
+import { notices, rows, steps, trainTiny, writeRows } from '../train/tiny-run.js'
 
 const folder = useTemporaryFolder()
 afterEach(() => void vi.useRealTimers())
@@ -21,17 +21,17 @@ const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.s
 
 describe('a clock that jumps', () => {
   it('changes nothing that is computed, measured or resumed', async () => {
-    const quiet = await trainFake(optionsOf('quiet', { saveEvery: 2 }))
+    const quiet = await trainTiny(optionsOf('quiet', { saveEvery: 2 }))
     vi.useFakeTimers({ toFake: ['Date'] })
     const moments = ['1970-01-01', '2100-01-01', '1999-12-31T23:59:59Z', '2038-01-19T03:14:08Z', '2026-03-29T01:00:00Z']
     let jumps = 0
     const jump = () => void vi.setSystemTime(new Date(moments[jumps++ % moments.length]!))
     const options = optionsOf('jumping', { saveEvery: 2 })
-    await trainFake(options, {}, (event, run) => {
+    await trainTiny(options, {}, (event, run) => {
       jump()
       if (event.type === 'step' && event.step === 5) void run.stop()
     })
-    const resumed = await trainFake({ ...options, resume: true }, {}, jump)
+    const resumed = await trainTiny({ ...options, resume: true }, {}, jump)
     expect(notices(resumed).filter((notice) => notice.includes('skipped'))).toEqual([])
     expect(resumed.result).toMatchObject({ steps: 8, loss: quiet.result.loss })
     expect(adapterIn(options.output)).toBe(adapterIn(join(folder(), 'quiet')))
@@ -44,7 +44,7 @@ describe('a clock that jumps', () => {
 describe('an output folder that vanishes', () => {
   it('ends the run with a sentence that names it', async () => {
     const options = optionsOf('gone', { saveEvery: 4 })
-    const lost = trainFake(options, {}, (event) => {
+    const lost = trainTiny(options, {}, (event) => {
       if (event.type === 'step' && event.step === 3) rmSync(options.output, { recursive: true })
     })
     await expectRejection(lost, 'write-failed', new RegExp(`^${options.output}/metrics\\.jsonl could not be written`))
@@ -52,7 +52,7 @@ describe('an output folder that vanishes', () => {
 
   it('is reported when a file takes its place', async () => {
     const options = optionsOf('file', { saveEvery: 4 })
-    const lost = trainFake(options, {}, (event) => {
+    const lost = trainTiny(options, {}, (event) => {
       if (event.type !== 'step' || event.step !== 3) return
       rmSync(options.output, { recursive: true })
       writeFileSync(options.output, 'something else')
@@ -63,11 +63,11 @@ describe('an output folder that vanishes', () => {
 
   it('and its checkpoints: the next one is written all the same', async () => {
     const options = optionsOf('checkpoints gone', { saveEvery: 2 })
-    const run = await trainFake(options, {}, (event) => {
+    const run = await trainTiny(options, {}, (event) => {
       if (event.type === 'step' && event.step === 5) rmSync(join(options.output, 'checkpoints'), { recursive: true })
     })
     expect(steps(run)).toHaveLength(8)
-    const whole = await trainFake(optionsOf('whole'))
+    const whole = await trainTiny(optionsOf('whole'))
     expect(run.result.loss).toBe(whole.result.loss)
   })
 })

@@ -8,9 +8,9 @@ import type { StepEvent } from '../../lib/train/events.js'
 import type { LearningRate, LearningRateFacts } from '../../lib/train/learning-rate.js'
 import { trainWith } from '../../lib/train/train.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { FakeModel } from './fake-model.js'
-import { fakeParts, rows, writeRows } from './fake-run.js'
 import { stepsOf } from './steps-of.js'
+import { TinyModel } from './tiny-model.js'
+import { rows, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -20,9 +20,9 @@ function optionsOf(changes: Partial<TrainInput> = {}): TrainInput & { output: st
 }
 
 async function trained(options: TrainInput, learningRate: number | LearningRate, stopAfter?: number) {
-  const model = new FakeModel()
-  const steps = await stepsOf(trainWith(model, { ...options, learningRate }, fakeParts), stopAfter)
-  const bits = model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
+  const model = new TinyModel()
+  const steps = await stepsOf(trainWith(model, { ...options, learningRate }), stopAfter)
+  const bits = model.values().map((values) => Buffer.from(values.buffer).toString('hex'))
   return { steps, bits }
 }
 
@@ -89,7 +89,7 @@ describe('a learning rate that is a function', () => {
     async (value) => {
       const wrong: LearningRate = (step) => (step === 2 ? (value as number) : 0.1)
       const seen: StepEvent[] = []
-      const run = trainWith(new FakeModel(), { ...optionsOf(), learningRate: wrong }, fakeParts)
+      const run = trainWith(new TinyModel(), { ...optionsOf(), learningRate: wrong })
       const read = async () => {
         for await (const event of run) if (event.type === 'step') seen.push(event)
       }
@@ -102,7 +102,7 @@ describe('a learning rate that is a function', () => {
 
   it('excludes options of a schedule', () => {
     const both = { ...optionsOf({ warmupSteps: 2 }), learningRate: halving }
-    expect(() => trainWith(new FakeModel(), both, fakeParts)).toThrow(
+    expect(() => trainWith(new TinyModel(), both)).toThrow(
       /^The option warmupSteps does not go with a function as learningRate, which says the rate of every step: leave/,
     )
   })

@@ -9,7 +9,7 @@ import { filesOfModel, onDevice } from '../fuzz/targets/tiny-model.js'
 import { quickFolder, writeFiles } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { rows, writeRows } from './fake-run.js'
+import { rows, writeRows } from './tiny-run.js'
 
 const STEPS = process.env.MORA_TEST_LONG ? 20_000 : 2000
 const EVERY = STEPS / 20

@@ -9,7 +9,7 @@ import { type TrainOptions, train } from '../../lib/train/train.js'
 import { readTensors } from '../golden/files.js'
 import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { writeRows } from './fake-run.js'
+import { writeRows } from './tiny-run.js'
 
 interface GainConfig extends Omit<LoraXsConfig, 'method'> {
   readonly method: 'xs-gain'

@@ -7,9 +7,9 @@ import { packBatch } from '../../lib/data/packing.js'
 import type { Objective } from '../../lib/objectives/objective.js'
 import type { TrainOptions } from '../../lib/train/train.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { FakeModel } from './fake-model.js'
-import { type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 import { localRanks } from './local-ranks.js'
+import { TinyModel } from './tiny-model.js'
+import { LAYERS, type Outcome, rows, steps, tightMemory, trainTiny, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -58,9 +58,11 @@ describe('an objective of pairs', () => {
     const wanted = pairsOf(60).map((pair) => pair.map(({ ids }) => [...ids]))
     const data = writeRows(folder(), 'many.jsonl', rows(60))
     const course = { data, batchSize: 30, maxSteps: 2 }
-    const some = [{ microBatchSize: 1 }, { microBatchSize: 4, packing: false }, { memory: 256.25 * 2 ** 20 }]
+    const some = [{ microBatchSize: 1 }, { microBatchSize: 4, packing: false }, { memory: tightMemory }]
     for (const limits of some) {
-      const { model } = await trainFake({ ...course, ...limits }, { objective: pairs })
+      const model = new TinyModel()
+      const memory = limits.memory?.(model)
+      await trainTiny({ ...course, ...limits, memory, objective: pairs }, { model })
       expect(model.seen.length).toBeGreaterThan(2)
       for (const { batch } of model.seen) {
         const documents = Array.from(batch.offsets.slice(1), (end, i) => [...batch.ids.slice(batch.offsets[i]!, end)])
@@ -76,16 +78,16 @@ describe('an objective of pairs', () => {
   })
 
   it('is divided by pairs, however a step is split among passes and ranks', async () => {
-    const whole = await trainFake(optionsOf(), { objective: pairs })
-    const fresh = new FakeModel()
-    fresh.addAdapter('default', mora(), { seed: 7 })
+    const whole = await trainTiny(optionsOf({ objective: pairs }))
+    const fresh = new TinyModel()
+    fresh.addAdapter('default', mora({ targetModules: LAYERS }), { seed: 7 })
     const first = pairsOf(5).flatMap((pair, row) => pair.map((one) => ({ ...one, row })))
     const sum = await (await fresh.lossAsync(packBatch(first))).loss.item()
     expect(losses(whole)[0]).toBeCloseTo(sum / 5, 10)
 
-    const cut = await trainFake(optionsOf({ microBatchSize: 1 }), { objective: pairs })
+    const cut = await trainTiny(optionsOf({ microBatchSize: 1, objective: pairs }))
     const dealt = await Promise.all(
-      localRanks(2).map((ranks) => trainFake(optionsOf({ microBatchSize: 2, ranks }), { objective: pairs })),
+      localRanks(2).map((ranks) => trainTiny(optionsOf({ microBatchSize: 2, ranks, objective: pairs }))),
     )
     for (const other of [cut, ...dealt]) {
       for (const [i, loss] of losses(other).entries()) expect(Math.abs(loss / losses(whole)[i]! - 1)).toBeLessThan(1e-6)
@@ -95,7 +97,7 @@ describe('an objective of pairs', () => {
 
   it('reports its own means in events and metrics.jsonl', async () => {
     const output = join(folder(), 'out')
-    const run = await trainFake(optionsOf({ output, microBatchSize: 2 }), { objective: pairs })
+    const run = await trainTiny(optionsOf({ output, microBatchSize: 2, objective: pairs }))
     const longer = pairsOf(7).map((pair) => Number(isLonger(pair.map(({ ids }) => ids.length))))
     const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
     const twice = [...longer, ...longer]
@@ -107,7 +109,7 @@ describe('an objective of pairs', () => {
   })
 
   it('has no means beside the loss if it is cross-entropy', async () => {
-    const run = await trainFake(optionsOf())
+    const run = await trainTiny(optionsOf())
     expect(means(run).every((metrics) => metrics === undefined)).toBe(true)
     expect(steps(run).every((event) => !('metrics' in event))).toBe(true)
   })

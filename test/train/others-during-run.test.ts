@@ -15,7 +15,7 @@ import { batchOf, expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { writeRows } from './fake-run.js'
+import { writeRows } from './tiny-run.js'
 
 const temporary = useTemporaryFolder()
 const { sequences } = expectedOf('tiny-untied')

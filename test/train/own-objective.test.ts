@@ -8,7 +8,7 @@ import { train } from '../../lib/train/index.js'
 import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { testDevice } from '../operations/harness.js'
-import { rows, steps, trainFake, writeRows } from './fake-run.js'
+import { rows, steps, trainTiny, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -31,9 +31,9 @@ const recorded = (output: string) => parse(readFileSync(join(folder(), output, '
 
 test('the default is sft, and one of your own changes the loss alone', async () => {
   const [usual, named, own] = [
-    await trainFake(call('usual')),
-    await trainFake(call('named', { objective: 'sft' })),
-    await trainFake(call('own', { objective: doubled })),
+    await trainTiny(call('usual')),
+    await trainTiny(call('named', { objective: 'sft' })),
+    await trainTiny(call('own', { objective: doubled })),
   ]
   const losses = (outcome: typeof usual) => steps(outcome).map(({ loss }) => loss)
   expect(losses(named)).toEqual(losses(usual))
@@ -64,13 +64,13 @@ test('what a failed run had enqueued is told to nobody else', async () => {
 })
 
 test('a resumed run needs the objective that it had', async () => {
-  const whole = await trainFake(call('whole', { objective: doubled, scheduler: 'constant' }))
+  const whole = await trainTiny(call('whole', { objective: doubled, scheduler: 'constant' }))
   const course = call('half', { objective: doubled, scheduler: 'constant' })
-  await trainFake({ ...course, maxSteps: 2 })
-  await expect(trainFake({ ...course, objective: 'sft', resume: true })).rejects.toThrow(
+  await trainTiny({ ...course, maxSteps: 2 })
+  await expect(trainTiny({ ...course, objective: 'sft', resume: true })).rejects.toThrow(
     'The run to resume had objective doubled, but now it is sft',
   )
-  const rest = await trainFake({ ...course, resume: true })
+  const rest = await trainTiny({ ...course, resume: true })
   expect(steps(rest).map(({ loss }) => loss)).toEqual(
     steps(whole)
       .slice(2)
@@ -83,5 +83,5 @@ test.each([
   [{ objective: { ...doubled, name: 'sft' } }, 'There is an objective sft already; give yours another name.'],
   [{ objective: { name: 'no loss' } }, 'an objective'],
 ])('%j is refused', async (changes, message) => {
-  await expect(async () => trainFake(call('refused', changes) as never)).rejects.toThrow(message)
+  await expect(async () => trainTiny(call('refused', changes) as never)).rejects.toThrow(message)
 })

@@ -1,4 +1,4 @@
-/** ReMoRA on a fake model: when it merges, and resuming across merges as if never interrupted. */
+/** ReMoRA on a tiny model: when it merges, and resuming across merges as if never interrupted. */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -11,7 +11,7 @@ import type { TrainInput } from '../../lib/options/index.js'
 import type { MergeEvent } from '../../lib/train/events.js'
 import { restartPlan } from '../../lib/train/restart-plan.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
-import { type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+import { type Outcome, rows, steps, trainTiny, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -24,26 +24,24 @@ function optionsOf(output: string, changes: Partial<TrainInput> = {}): TrainInpu
 const merges = ({ events }: Outcome) =>
   events.filter((event): event is MergeEvent => event.type === 'merge').map(({ step }) => step)
 const bits = ({ model }: Outcome) =>
-  [model.merged, ...model.parameters.map(({ values }) => values)].map((values) =>
-    Buffer.from(values.buffer).toString('hex'),
-  )
+  [...model.values(), ...model.weights()].map((values) => Buffer.from(values.buffer).toString('hex'))
 const losses = (outcome: Outcome) => steps(outcome).map(({ loss }) => loss)
 
 const stopAfter = (options: TrainInput, step: number) =>
-  trainFake(options, {}, (event, run) => {
+  trainTiny(options, {}, (event, run) => {
     if (event.type === 'step' && event.step === step) void run.stop()
   })
 
 describe('a run that merges on the way', () => {
   it('merges at the given interval, but not at the last step', async () => {
-    const run = await trainFake(optionsOf('out', { maxSteps: 12 }))
+    const run = await trainTiny(optionsOf('out', { maxSteps: 12 }))
     expect(merges(run)).toEqual([4, 8])
-    expect(run.model.parameters.every(({ values }) => values.some((value) => value !== 0))).toBe(true)
+    expect(run.model.values().every((values) => values.some((value) => value !== 0))).toBe(true)
   })
 
   it('uses the jagged cosine by default, and records its choice', async () => {
     const options = optionsOf('out', { maxSteps: 12, warmupSteps: 1 })
-    const run = await trainFake(options)
+    const run = await trainTiny(options)
     const rate = schedule({
       learningRate: 0.05,
       scheduler: 'cosine-restarts',
@@ -67,7 +65,7 @@ describe('a run that merges on the way', () => {
 
   it('writes the whole model, the merged adapters, and no adapter of its own', async () => {
     const { output } = optionsOf('out')
-    await trainFake(optionsOf('out', { maxSteps: 9 }))
+    await trainTiny(optionsOf('out', { maxSteps: 9 }))
     expect(readdirSync(output).sort()).toEqual([
       'README.md',
       'checkpoints',
@@ -78,39 +76,39 @@ describe('a run that merges on the way', () => {
     ])
     expect(readdirSync(join(output, 'merges')).sort()).toEqual(['merge-0001', 'merge-0002'])
     expect(readFileSync(join(output, 'README.md'), 'utf8')).toContain('--model THIS_FOLDER/model')
-    await trainFake(optionsOf('out', { mergeEvery: undefined, restartWarmupSteps: undefined, overwrite: true }))
+    await trainTiny(optionsOf('out', { mergeEvery: undefined, restartWarmupSteps: undefined, overwrite: true }))
     expect(existsSync(join(output, 'merges'))).toBe(false)
   })
 
   it.each([1, 3, 4, 5, 7, 8])('T21 resumes bit for bit after step %i', async (step) => {
-    const whole = await trainFake(optionsOf('whole', { maxSteps: 11, regroup: 'permute' }))
+    const whole = await trainTiny(optionsOf('whole', { maxSteps: 11, regroup: 'permute' }))
     const halves = optionsOf('halves', { maxSteps: 11, regroup: 'permute' })
     const first = await stopAfter(halves, step)
-    const second = await trainFake({ ...halves, resume: true })
+    const second = await trainTiny({ ...halves, resume: true })
     expect([...losses(first), ...losses(second)]).toEqual(losses(whole))
     expect([...merges(first), ...merges(second)]).toEqual([4, 8])
     expect(bits(second)).toEqual(bits(whole))
   })
 
   it('T21 resumes from a checkpoint between a merge and the next step', async () => {
-    const whole = await trainFake(optionsOf('whole'))
+    const whole = await trainTiny(optionsOf('whole'))
     const options = optionsOf('halves')
-    await trainFake(options, {}, (event, run) => {
+    await trainTiny(options, {}, (event, run) => {
       if (event.type === 'merge') void run.stop()
     })
-    const second = await trainFake({ ...options, resume: true })
+    const second = await trainTiny({ ...options, resume: true })
     expect(merges(second)).toEqual([])
     expect(bits(second)).toEqual(bits(whole))
   })
 
   it('T21 resumes from a checkpoint before merges that it had done already, also in another folder', async () => {
     const options = optionsOf('out', { maxSteps: 11, saveEvery: 3 })
-    const whole = await trainFake(options)
+    const whole = await trainTiny(options)
     const from = join(options.output, 'checkpoints', 'step-000006')
     const elsewhere = { ...options, output: join(folder(), 'elsewhere') }
-    expect(bits(await trainFake({ ...elsewhere, resume: from }))).toEqual(bits(whole))
+    expect(bits(await trainTiny({ ...elsewhere, resume: from }))).toEqual(bits(whole))
     await rm(options.output)
-    const again = await trainFake({ ...elsewhere, resume: join(elsewhere.output, 'checkpoints', 'step-000009') })
+    const again = await trainTiny({ ...elsewhere, resume: join(elsewhere.output, 'checkpoints', 'step-000009') })
     expect(bits(again)).toEqual(bits(whole))
   })
 
@@ -118,7 +116,7 @@ describe('a run that merges on the way', () => {
     const options = optionsOf('out')
     await stopAfter(options, 6)
     const never = { mergeEvery: undefined, restartWarmupSteps: undefined, operator: 'sharing' as const }
-    const resumed = trainFake({ ...options, ...never, resume: true, allowChanges: ['all'] })
+    const resumed = trainTiny({ ...options, ...never, resume: true, allowChanges: ['all'] })
     await expectRejection(resumed, 'changed-run', /continues with mergeEvery only/)
   })
 
@@ -126,7 +124,7 @@ describe('a run that merges on the way', () => {
     const options = optionsOf('out')
     await stopAfter(options, 6)
     rmSync(join(options.output, 'merges', 'merge-0001', 'adapter_model.safetensors'))
-    await expectRejection(trainFake({ ...options, resume: true }), 'torn-checkpoint', /merge-0001.*is missing/)
+    await expectRejection(trainTiny({ ...options, resume: true }), 'torn-checkpoint', /merge-0001.*is missing/)
   })
 })
 

@@ -1,14 +1,14 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { UsageError } from '../../lib/common/errors.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import type { TrainEvent, TrainResult } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'
 import { trainWith } from '../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
-import { FakeModel } from './fake-model.js'
-import { fakeParts, rows, steps, trainFake, writeRows } from './fake-run.js'
+import { TinyModel } from './tiny-model.js'
+import { rows, steps, trainTiny, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -21,12 +21,7 @@ const checkpoints = (output: string) => readdirSync(join(output, 'checkpoints'))
 /** Asynchronous work, and a model that must not compute a loss meanwhile. */
 function untrainedDuringWork() {
   let working = false
-  const model = new FakeModel()
-  const loss = model.lossAsync.bind(model)
-  model.lossAsync = (batch) => {
-    expect(working).toBe(false)
-    return loss(batch)
-  }
+  const model = new TinyModel({ onPass: () => expect(working).toBe(false) })
   const work = async () => {
     working = true
     await new Promise((resolve) => setTimeout(resolve, 2))
@@ -37,52 +32,47 @@ function untrainedDuringWork() {
 
 describe('a run', () => {
   it('trains without being iterated', async () => {
-    const result = await trainWith(new FakeModel(), optionsOf(), fakeParts).finished
-    expect(result).toMatchObject({ steps: 6, stopped: false, peakMemoryBytes: 2000 })
+    const result = await trainWith(new TinyModel(), optionsOf()).finished
+    expect(result).toMatchObject({ steps: 6, stopped: false, peakMemoryBytes: expect.any(Number) })
   })
 
   it('ends its events with the result', async () => {
-    const { events, result } = await trainFake(optionsOf())
+    const { events, result } = await trainTiny(optionsOf())
     expect(events.at(-1)).toEqual({ type: 'end', ...result })
     expect(steps({ events }).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6])
     expect(steps({ events }).map(({ epoch }) => epoch)).toEqual([4, 8, 12, 16, 20, 24].map((row) => row / 13))
   })
 
   it('reports the peak memory of each step and of the run', async () => {
-    const model = new FakeModel()
     let peak = 0
-    const resetPeak = () => {
+    const model = new TinyModel({
+      onPass: (passes) => {
+        peak = Math.max(peak, 1100 - 100 * passes)
+      },
+    })
+    const memory = { ...model.device.memory(), inUse: 10 }
+    using _ = vi.spyOn(model.device, 'memory').mockImplementation(() => ({ ...memory, peak }))
+    using __ = vi.spyOn(model.device, 'resetPeak').mockImplementation(() => {
       peak = 10
-    }
-    Object.assign(model, { device: { ...model.device, memory: () => ({ inUse: 10, peak, cached: 0 }), resetPeak } })
-    const loss = model.lossAsync.bind(model)
-    model.lossAsync = (batch) => {
-      peak = Math.max(peak, 1000 - 100 * model.seen.length)
-      return loss(batch)
-    }
+    })
     const seen: number[] = []
-    const run = trainWith(model, optionsOf({ maxSteps: 3 }), fakeParts)
+    const run = trainWith(model, optionsOf({ maxSteps: 3 }))
     for await (const event of run) if (event.type === 'step') seen.push(event.memoryBytes)
     expect(seen).toEqual([1000, 900, 800])
     expect(await run.finished).toMatchObject({ peakMemoryBytes: 1000 })
   })
 
   it('frees the memory of the setup before the first step, and that of steps before it writes', async () => {
-    const model = new FakeModel()
     const order: string[] = []
-    Object.assign(model, { device: { ...model.device, trim: () => order.push('trim') } })
-    const loss = model.lossAsync.bind(model)
-    model.lossAsync = (batch) => {
-      order.push('pass')
-      return loss(batch)
-    }
+    const model = new TinyModel({ onPass: () => void order.push('pass') })
+    using _ = vi.spyOn(model.device, 'trim').mockImplementation(() => void order.push('trim'))
     const save = model.saveAdapter.bind(model)
     model.saveAdapter = (...call: Parameters<typeof save>) => {
       order.push('save')
       return save(...call)
     }
-    await trainWith(model, optionsOf({ maxSteps: 2 }), fakeParts).finished
-    expect(order.slice(0, 3)).toEqual(['pass', 'trim', 'pass'])
+    await trainWith(model, optionsOf({ maxSteps: 2 })).finished
+    expect(order.slice(0, 2)).toEqual(['trim', 'pass'])
     const lastPass = order.lastIndexOf('pass')
     expect(order.slice(0, lastPass).filter((what) => what === 'trim')).toHaveLength(1)
     expect(order.slice(lastPass + 1)).toEqual(['trim', 'save', 'trim', 'save'])
@@ -96,19 +86,15 @@ describe('a run', () => {
       seen.push(event)
     }
     const read: TrainEvent[] = []
-    for await (const event of trainWith(model, { ...optionsOf(), onEvent }, fakeParts)) read.push(event)
+    for await (const event of trainWith(model, { ...optionsOf(), onEvent })) read.push(event)
     expect(read.length).toBeGreaterThan(6)
     expect(seen).toEqual(read)
-    const failing = trainWith(
-      new FakeModel(),
-      {
-        ...optionsOf({ overwrite: true }),
-        onEvent: ({ type }) => {
-          if (type === 'step') throw new Error('the metrics server is gone')
-        },
+    const failing = trainWith(new TinyModel(), {
+      ...optionsOf({ overwrite: true }),
+      onEvent: ({ type }) => {
+        if (type === 'step') throw new Error('the metrics server is gone')
       },
-      fakeParts,
-    )
+    })
     await expect(failing.finished).rejects.toThrow('the metrics server is gone')
   })
 
@@ -128,7 +114,7 @@ describe('a run', () => {
       if (event.type === 'step' && event.step === 2) await stop(run)
       calls++
     }
-    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), rank: 4, onEvent }, fakeParts)
+    const run: Run = trainWith(new TinyModel(), { ...optionsOf(), rank: 4, onEvent })
     expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
     await new Promise(setImmediate)
     // A notice about the data, two steps, a checkpoint and the end.
@@ -140,7 +126,7 @@ describe('a run', () => {
     const onEvent = async ({ type }: TrainEvent) => {
       if (type === 'end') results.push(await run.finished)
     }
-    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    const run: Run = trainWith(new TinyModel(), { ...optionsOf(), onEvent })
     for await (const { type } of run) if (type === 'end') results.push(await run.finished)
     await new Promise(setImmediate)
     expect(results.map(({ steps }) => steps)).toEqual([6, 6])
@@ -153,7 +139,7 @@ describe('a run', () => {
       await new Promise((resolve) => setTimeout(resolve, 5))
       pending--
     }
-    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    const run: Run = trainWith(new TinyModel(), { ...optionsOf(), onEvent })
     setTimeout(() => void run.stop(), 8)
     expect(await run.finished).toMatchObject({ stopped: true })
     expect(pending).toBe(0)
@@ -165,19 +151,19 @@ describe('a run', () => {
       void run.stop()
       throw new Error('the metrics server is gone')
     }
-    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    const run: Run = trainWith(new TinyModel(), { ...optionsOf(), onEvent })
     await expect(run.finished).rejects.toThrow('the metrics server is gone')
   })
 
   it('does not train while the loop body runs', async () => {
     const { model, work } = untrainedDuringWork()
-    for await (const _ of trainWith(model, optionsOf(), fakeParts)) await work()
+    for await (const _ of trainWith(model, optionsOf())) await work()
     expect(model.seen.length).toBe(6)
   })
 
   it('stops after the current step, with a checkpoint and the adapter', async () => {
     const options = optionsOf()
-    const { result } = await trainFake(options, {}, (event, run) => {
+    const { result } = await trainTiny(options, {}, (event, run) => {
       if (event.type === 'step' && event.step === 2) void run.stop()
     })
     expect(result).toMatchObject({ steps: 2, stopped: true })
@@ -186,7 +172,7 @@ describe('a run', () => {
   })
 
   it('can be stopped and awaited from within the loop', async () => {
-    const { result } = await trainFake(optionsOf(), {}, async (event, run) => {
+    const { result } = await trainTiny(optionsOf(), {}, async (event, run) => {
       if (event.type === 'step' && event.step === 3) expect((await run.stop()).steps).toBe(3)
     })
     expect(result.stopped).toBe(true)
@@ -194,7 +180,7 @@ describe('a run', () => {
 
   it('stops when its reader leaves the loop', async () => {
     const options = optionsOf()
-    const run = trainWith(new FakeModel(), options, fakeParts)
+    const run = trainWith(new TinyModel(), options)
     for await (const event of run) if (event.type === 'step' && event.step === 2) break
     expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
     expect(checkpoints(options.output)).toEqual(['step-000002'])
@@ -202,12 +188,12 @@ describe('a run', () => {
 
   it('has ended and is saved when its reader has left the loop', async () => {
     const options = optionsOf()
-    for await (const event of trainWith(new FakeModel(), options, fakeParts)) if (event.type === 'step') break
+    for await (const event of trainWith(new TinyModel(), options)) if (event.type === 'step') break
     expect(checkpoints(options.output)).toEqual(['step-000001'])
     const own = new Error('my own')
     const failing = async () => {
       const again = { ...options, overwrite: true }
-      for await (const event of trainWith(new FakeModel(), again, fakeParts)) if (event.type === 'step') throw own
+      for await (const event of trainWith(new TinyModel(), again)) if (event.type === 'step') throw own
     }
     await expect(failing()).rejects.toBe(own)
     expect(checkpoints(options.output)).toEqual(['step-000001'])
@@ -215,9 +201,9 @@ describe('a run', () => {
 
   it('tells an error of its end to the reader who left, who hears of their own first', async () => {
     const leave = async (body: () => void) => {
-      const model = new FakeModel()
+      const model = new TinyModel()
       model.saveAdapter = () => Promise.reject(new Error('the disk is full'))
-      const run = trainWith(model, optionsOf({ overwrite: true }), fakeParts)
+      const run = trainWith(model, optionsOf({ overwrite: true }))
       for await (const { type } of run) {
         if (type !== 'step') continue
         body()
@@ -234,11 +220,10 @@ describe('a run', () => {
 
   it('starts once options, data and resume are accepted', async () => {
     const order: string[] = []
-    const run = trainWith(
-      new FakeModel(),
-      { ...optionsOf({ maxSteps: 2 }), onEvent: ({ type }) => void order.push(type) },
-      fakeParts,
-    )
+    const run = trainWith(new TinyModel(), {
+      ...optionsOf({ maxSteps: 2 }),
+      onEvent: ({ type }) => void order.push(type),
+    })
     await run.started
     expect(order).not.toContain('step')
     await run.finished
@@ -254,7 +239,7 @@ describe('a run', () => {
     const listen = (error: unknown) => unhandled.push(error)
     process.on('unhandledRejection', listen)
     try {
-      const run = trainWith(new FakeModel(), optionsOf(changes), fakeParts)
+      const run = trainWith(new TinyModel(), optionsOf(changes))
       await expect(run.started).rejects.toThrow(message)
       await new Promise((resolve) => setTimeout(resolve, 5))
       expect(unhandled).toEqual([])
@@ -266,22 +251,22 @@ describe('a run', () => {
 
   it('does not start where the run to resume was another', async () => {
     const options = optionsOf()
-    await trainWith(new FakeModel(), options, fakeParts).finished
-    const resumed = trainWith(new FakeModel(), { ...options, resume: true, batchSize: 2 }, fakeParts)
+    await trainWith(new TinyModel(), options).finished
+    const resumed = trainWith(new TinyModel(), { ...options, resume: true, batchSize: 2 })
     await expect(resumed.started).rejects.toThrow(/had batchSize 4, but now it is 2/)
   })
 
   it('ends with its block, and hides no error', async () => {
     const options = optionsOf()
     {
-      await using run = trainWith(new FakeModel(), options, fakeParts)
+      await using run = trainWith(new TinyModel(), options)
       await run.started
     }
     const [checkpoint] = checkpoints(options.output)
     expect(checkpoint ?? 'step-000000').not.toBe('step-000006')
     const own = new Error('my own')
     const failing = async (body: (run: Run) => unknown) => {
-      await using run = trainWith(new FakeModel(), optionsOf({ data: 'absent.jsonl', overwrite: true }), fakeParts)
+      await using run = trainWith(new TinyModel(), optionsOf({ data: 'absent.jsonl', overwrite: true }))
       await body(run)
     }
     await expect(failing(() => {})).rejects.toThrow(/absent\.jsonl/)
@@ -298,7 +283,7 @@ describe('a run', () => {
   it('saves from within the loop', async () => {
     const options = optionsOf()
     const saved: string[] = []
-    await trainFake(options, {}, async (event, run) => {
+    await trainTiny(options, {}, async (event, run) => {
       if (event.type === 'step' && event.step % 2 === 1) saved.push(await run.save())
     })
     expect(saved).toEqual([1, 3, 5].map((step) => join(options.output, 'checkpoints', `step-00000${step}`)))
@@ -307,8 +292,8 @@ describe('a run', () => {
 
   it('pauses between steps, saves meanwhile, and goes on', async () => {
     const options = optionsOf()
-    const model = new FakeModel()
-    const run = trainWith(model, options, fakeParts)
+    const model = new TinyModel()
+    const run = trainWith(model, options)
     run.pause()
     const saved = await run.save()
     expect(saved).toMatch(/step-000000$/)
@@ -319,20 +304,20 @@ describe('a run', () => {
   })
 
   it('can be stopped while it is paused', async () => {
-    const run = trainWith(new FakeModel(), optionsOf(), fakeParts)
+    const run = trainWith(new TinyModel(), optionsOf())
     run.pause()
     expect(await run.stop()).toMatchObject({ steps: 0, stopped: true })
   })
 
   it('has one reader', async () => {
-    const run = trainWith(new FakeModel(), optionsOf(), fakeParts)
+    const run = trainWith(new TinyModel(), optionsOf())
     run[Symbol.asyncIterator]()
     expect(() => run[Symbol.asyncIterator]()).toThrow(/one reader/)
     await run.stop()
   })
 
   it('fails in its loop and in finished alike', async () => {
-    const run = trainWith(new FakeModel(), optionsOf({ data: 'absent.jsonl' }), fakeParts)
+    const run = trainWith(new TinyModel(), optionsOf({ data: 'absent.jsonl' }))
     const read = (async () => {
       for await (const _ of run);
     })()
@@ -341,7 +326,7 @@ describe('a run', () => {
   })
 
   it('refuses wrong options at once', () => {
-    const start = (options: object) => () => trainWith(new FakeModel(), options as TrainInput, fakeParts)
+    const start = (options: object) => () => trainWith(new TinyModel(), options as TrainInput)
     expect(start({})).toThrow(/Missing data/)
     expect(start({ data: 'a', learningRat: 1 })).toThrow(/learningRat.*did you mean learningRate/)
     expect(start({ data: 'a', learningRate: -1 })).toThrow(UsageError)
@@ -351,7 +336,7 @@ describe('a run', () => {
 
   it('cannot save without an output folder', async () => {
     const { output: _, ...options } = optionsOf()
-    const run = trainWith(new FakeModel(), options, fakeParts)
+    const run = trainWith(new TinyModel(), options)
     await expectRejection(run.save(), 'missing-option', /output/)
     expect((await run.finished).output).toBeNull()
   })

@@ -6,8 +6,8 @@ import type { SampleEvent, TrainEvent } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'
 import { trainWith } from '../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
-import { FakeModel } from './fake-model.js'
-import { fakeParts, rows, writeRows } from './fake-run.js'
+import { TinyModel } from './tiny-model.js'
+import { rows, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -19,14 +19,11 @@ function optionsOf(output: string, changes: Partial<TrainInput> = {}): TrainInpu
 
 /** Trains a model that answers a prompt with a number of its weights. */
 async function trainSpeaking(options: TrainInput, onEvent?: (event: TrainEvent, run: Run) => void) {
-  const model = Object.assign(new FakeModel(), {
-    tokenizer: { encode() {}, decode() {}, specialIds: new Set() } as never,
-  })
+  const model = new TinyModel({ tokenizer: { encode() {}, decode() {}, specialIds: new Set() } as never })
   const run = trainWith(model, options, {
-    ...fakeParts,
-    sample: (prompt) => {
+    sample: async (prompt) => {
       expect(model.dropoutKey).toBeNull()
-      return Promise.resolve(`${prompt}: ${model.parameters[0]!.values[0]}`)
+      return `${prompt}: ${(await model.parameters[0]!.data())[0]}`
     },
   })
   const samples: SampleEvent[] = []
@@ -84,7 +81,7 @@ describe('samples of a run', () => {
   it('need a tokenizer, which is checked before anything is written', async () => {
     const options = optionsOf('out')
     await expectRejection(
-      trainWith(new FakeModel(), options, fakeParts).finished,
+      trainWith(new TinyModel(), options).finished,
       'no-tokenizer',
       /samplePrompt needs a tokenizer/,
     )

@@ -8,7 +8,7 @@ import { train } from '../../lib/train/train.js'
 import { filesOfModel, onDevice } from '../fuzz/targets/tiny-model.js'
 import { quickFolder, writeFiles } from '../io/temporary.js'
 import { lacksCpu, needing } from '../needs.js'
-import { rows, writeRows } from './fake-run.js'
+import { rows, writeRows } from './tiny-run.js'
 
 const folder = quickFolder()
 afterAll(() => rmSync(folder, { recursive: true }))

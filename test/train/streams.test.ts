@@ -4,12 +4,12 @@ import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import type { TrainOptions } from '../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
-import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 import { localRanks } from './local-ranks.js'
+import { notices, type Outcome, rows, steps, trainTiny, writeRows } from './tiny-run.js'
 
 const folder = useTemporaryFolder()
 
-type FakeRow = ReturnType<typeof rows>[number]
+type GivenRow = ReturnType<typeof rows>[number]
 
 /** Rows without an end; `given` counts them. */
 function endless({ from = 0 } = {}) {
@@ -37,7 +37,7 @@ function onlyFirst(values: readonly unknown[]) {
   return { [Symbol.iterator]: () => (left.pop() ?? [])[Symbol.iterator]() }
 }
 
-const bits = ({ model }: Outcome) => model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
+const bits = ({ model }: Outcome) => model.values().map((values) => Buffer.from(values.buffer).toString('hex'))
 const course = (outcome: Outcome) => steps(outcome).map(({ step, loss, gradNorm }) => ({ step, loss, gradNorm }))
 
 /** The documents of each step, as lists of ids. */
@@ -51,7 +51,7 @@ const documents = ({ model }: Outcome): string[][] => {
   }
   return ofStep
 }
-const textOf = ({ input_ids }: FakeRow) => input_ids.join()
+const textOf = ({ input_ids }: GivenRow) => input_ids.join()
 
 const common = { batchSize: 2, maxSteps: 20, dropout: 0.2 }
 
@@ -65,10 +65,10 @@ const sourcesOf = (outcome: Outcome) =>
 describe('a stream of rows', () => {
   it('makes the same steps as rows in memory if the order is the same', async () => {
     const options = { ...common, shuffle: false }
-    const whole = await trainFake({ ...options, data: rows(40) })
+    const whole = await trainTiny({ ...options, data: rows(40) })
     const path = writeRows(folder(), 'train.jsonl', rows(40))
     for (const change of [{ data: once(rows(40)) }, { data: new Set(rows(40)) }, { data: path, shuffleBuffer: 5 }]) {
-      const streamed = await trainFake({ ...options, ...change })
+      const streamed = await trainTiny({ ...options, ...change })
       expect(course(streamed)).toEqual(course(whole))
       expect(bits(streamed)).toEqual(bits(whole))
     }
@@ -76,7 +76,7 @@ describe('a stream of rows', () => {
 
   it('trains on rows without an end, reads about as many as it needs, and closes them', async () => {
     const { rows: data, state } = endless()
-    const { result } = await trainFake({ ...common, data, maxSteps: 5 })
+    const { result } = await trainTiny({ ...common, data, maxSteps: 5 })
     expect(result).toMatchObject({ steps: 5, stopped: false })
     // Ten rows, eight ahead, and a buffer that has grown to as many as were drawn.
     expect(state.given).toBeLessThan(60)
@@ -90,7 +90,7 @@ describe('a stream of rows', () => {
     const data = (async function* () {
       for (; given < 1000; given++) yield rows(1, { first: given })[0]
     })()
-    await trainFake({ ...common, maxSteps: 3, data }, {}, (event) => {
+    await trainTiny({ ...common, maxSteps: 3, data }, {}, (event) => {
       if (event.type === 'step' && event.step === 1) givenAtFirst = given
     })
     expect(givenAtFirst).toBeGreaterThan(0)
@@ -100,17 +100,17 @@ describe('a stream of rows', () => {
   it('draws rows from a buffer in an order that the seed determines', async () => {
     const options = { ...common, shuffleBuffer: 6 }
     const data = rows(40)
-    const first = await trainFake({ ...options, data })
+    const first = await trainTiny({ ...options, data })
     const order = documents(first).flat()
     expect(order.toSorted()).toEqual(data.map(textOf).toSorted())
     expect(order).not.toEqual(data.map(textOf))
-    expect(documents(await trainFake({ ...options, data: once(data) })).flat()).toEqual(order)
-    expect(documents(await trainFake({ ...options, data, seed: 8 })).flat()).not.toEqual(order)
+    expect(documents(await trainTiny({ ...options, data: once(data) })).flat()).toEqual(order)
+    expect(documents(await trainTiny({ ...options, data, seed: 8 })).flat()).not.toEqual(order)
   })
 
   it('is read again from its start when it ends, in another order', async () => {
     const data = marked(1, 7)
-    const outcome = await trainFake({ ...common, batchSize: 7, maxSteps: 3, shuffleBuffer: 7, data })
+    const outcome = await trainTiny({ ...common, batchSize: 7, maxSteps: 3, shuffleBuffer: 7, data })
     const order = documents(outcome)
     expect(order.map((step) => step.toSorted())).toEqual(
       [0, 1, 2].map(() => data.map(({ input_ids }) => input_ids.join()).toSorted()),
@@ -124,7 +124,7 @@ describe('a stream of rows', () => {
       { data: once(marked(1, 100)), weight: 3 },
       { data: marked(2, 3), weight: 1 },
     ]
-    const outcome = await trainFake({ ...common, batchSize: 4, maxSteps: 5, data })
+    const outcome = await trainTiny({ ...common, batchSize: 4, maxSteps: 5, data })
     for (const step of documents(outcome)) expect(step.map((ids) => ids[0]).toSorted()).toEqual(['1', '1', '1', '2'])
     expect(outcome.result.sources.map(({ source }) => source)).toEqual([
       'a stream of rows from memory, weight 3',
@@ -137,11 +137,11 @@ describe('a stream of rows', () => {
       { data: marked(1, 4), weight: 1, stop: true },
       { data: marked(2, 3), weight: 1 },
     ]
-    const stopped = await trainFake({ ...common, data, output: join(folder(), 'stopped') })
+    const stopped = await trainTiny({ ...common, data, output: join(folder(), 'stopped') })
     expect(stopped.result).toMatchObject({ steps: 4, stopped: false })
     expect(sourcesOf(stopped).filter((id) => id === 1)).toHaveLength(4)
     expect(notices(stopped)).toContainEqual(expect.stringMatching(/end after step 4 of 20, and it says stop/))
-    const ended = await trainFake({ ...common, data: once(rows(13)), shuffleBuffer: 3, evalData: rows(3) })
+    const ended = await trainTiny({ ...common, data: once(rows(13)), shuffleBuffer: 3, evalData: rows(3) })
     expect(ended.result).toMatchObject({ steps: 7, stopped: false, evalLoss: expect.any(Number) })
     expect(notices(ended)).toContainEqual(
       expect.stringMatching(/end after step 7 of 20, and they can be read only once/),
@@ -158,12 +158,12 @@ describe('a stream of rows', () => {
       maxTokens: 8,
     }
     const kept = rows(60).filter(({ input_ids: { length } }) => length !== 5 && length <= 8)
-    const expected = await trainFake({ ...common, shuffle: false, data: kept })
-    const streamed = await trainFake({ ...options, data: once(longer) })
+    const expected = await trainTiny({ ...common, shuffle: false, data: kept })
+    const streamed = await trainTiny({ ...options, data: once(longer) })
     expect(documents(streamed)).toEqual(documents(expected))
     expect(bits(streamed)).toEqual(bits(expected))
     expect(notices(streamed)).toContainEqual(expect.stringMatching(/rows of more than maxTokens tokens were left out/))
-    const whole = await trainFake({ ...options, data: longer })
+    const whole = await trainTiny({ ...options, data: longer })
     expect(bits(whole)).toEqual(bits(expected))
     expect(notices(whole)).toContainEqual(expect.stringMatching(/rows of more than maxTokens tokens were left out/))
   })
@@ -171,7 +171,7 @@ describe('a stream of rows', () => {
   it('says at the first row of each source how rows are read, once', async () => {
     const sources = [rows(40), rows(40).map((row) => ({ ...row, note: 'a' }))]
     const data = sources.map((own) => ({ rows: once(own), weight: 1 }))
-    const told = notices(await trainFake({ ...common, maxSteps: 9, shuffleBuffer: 4, data }))
+    const told = notices(await trainTiny({ ...common, maxSteps: 9, shuffleBuffer: 4, data }))
     expect(told.filter((notice) => notice.includes(' as tokens'))).toEqual([
       'a stream of rows from memory, weight 1: rows as tokens (input_ids, labels).',
       'a stream of rows from memory, weight 1: rows as tokens (input_ids, labels; not read: note).',
@@ -180,14 +180,14 @@ describe('a stream of rows', () => {
 
   it.each(['data', 'evalData'])('of no rows is refused as empty: %s', async (option) => {
     const options = { ...common, data: rows(3), [option]: [] }
-    await expectRejection(trainFake(options), 'empty-data', /^the rows given: no row was found\.$/)
+    await expectRejection(trainTiny(options), 'empty-data', /^the rows given: no row was found\.$/)
   })
 
   it('leaves evaluation data as it is, but for rows of more than maxTokens', async () => {
     const held = rows(9).map((row) => ({ ...row, held: true }))
     const options = { ...common, maxSteps: 1, data: rows(6) }
     const evalLoss = async (more: Partial<TrainOptions>, evalData = held) =>
-      (await trainFake({ ...options, evalData, ...more })).result.evalLoss
+      (await trainTiny({ ...options, evalData, ...more })).result.evalLoss
     const map = ({ input_ids, ...row }: Record<string, unknown>) => ({
       ...row,
       input_ids: row.held ? [1, 2] : input_ids,
@@ -210,7 +210,7 @@ describe('a stream of rows', () => {
         return row
       },
     }
-    await trainFake(options)
+    await trainTiny(options)
     expect(seen.length).toBeGreaterThan(11)
     expect(seen).toEqual(seen.map((_, i) => i))
   })
@@ -220,7 +220,7 @@ describe('a stream of rows', () => {
     const large = writeRows(folder(), 'large.jsonl', padded)
     const small = writeRows(folder(), 'small.jsonl', padded.slice(0, 60))
     const readOf = async (data: TrainOptions['data']) => {
-      const { result } = await trainFake({ ...common, maxSteps: 3, data })
+      const { result } = await trainTiny({ ...common, maxSteps: 3, data })
       return result.sources.map(({ rows }) => rows)
     }
     expect((await readOf(large))[0]).toBeLessThan(60)
@@ -230,7 +230,7 @@ describe('a stream of rows', () => {
   })
 
   it('reports rows as they are read, until the first step', async () => {
-    const { events } = await trainFake({
+    const { events } = await trainTiny({
       ...common,
       maxSteps: 1,
       shuffle: false,
@@ -241,7 +241,7 @@ describe('a stream of rows', () => {
     expect(types.indexOf('progress')).toBeGreaterThanOrEqual(0)
     expect(types.lastIndexOf('progress')).toBeLessThan(types.indexOf('step'))
     expect(events[0]).toEqual({ type: 'progress', rows: 256, tokens: expect.any(Number) })
-    const failing = trainFake({ ...common, data: rows(600) }, {}, ({ type }) => {
+    const failing = trainTiny({ ...common, data: rows(600) }, {}, ({ type }) => {
       if (type === 'progress') throw new Error('not now')
     })
     await expect(failing).rejects.toThrow('not now')
@@ -250,8 +250,8 @@ describe('a stream of rows', () => {
   it('is shared by ranks: a step has the same rows whatever their number', async () => {
     const data = rows(40)
     const options = { ...common, batchSize: 3, maxSteps: 6, shuffleBuffer: 5, data }
-    const alone = await trainFake(options)
-    const all = await Promise.all(localRanks(2).map((ranks) => trainFake({ ...options, ranks })))
+    const alone = await trainTiny(options)
+    const all = await Promise.all(localRanks(2).map((ranks) => trainTiny({ ...options, ranks })))
     for (const [step, own] of documents(alone).entries()) {
       const together = all.flatMap((outcome) => documents(outcome)[step] ?? [])
       expect(together.toSorted()).toEqual(own.toSorted())
@@ -262,7 +262,7 @@ describe('a stream of rows', () => {
     const given = [rows(40), rows(40, { first: 1 })]
     const all = localRanks(2).map((ranks, i) =>
       expectRejection(
-        trainFake({ ...common, shuffleBuffer: 5, data: once(given[i]!), ranks }),
+        trainTiny({ ...common, shuffleBuffer: 5, data: once(given[i]!), ranks }),
         'unlike-ranks',
         /^Rank 1 has first rows with sha256 \w+, but rank 0 has \w+/,
       ),
@@ -273,7 +273,7 @@ describe('a stream of rows', () => {
 
 describe('a resumed stream', () => {
   const stopAfterFive = (options: TrainOptions) =>
-    trainFake(options, {}, (event, run) => {
+    trainTiny(options, {}, (event, run) => {
       if (event.type === 'step' && event.step === 5) void run.stop()
     })
 
@@ -292,10 +292,10 @@ describe('a resumed stream', () => {
 
   it.each(mixtures)('is the same bit for bit with %s', async (_, data) => {
     const options = { ...common, maxSteps: 12, shuffleBuffer: 4 }
-    const whole = await trainFake({ ...options, data: data(), output: join(folder(), 'whole') })
+    const whole = await trainTiny({ ...options, data: data(), output: join(folder(), 'whole') })
     const output = join(folder(), 'halves')
     const first = await stopAfterFive({ ...options, data: data(), output })
-    const second = await trainFake({ ...options, data: data(), output, resume: true })
+    const second = await trainTiny({ ...options, data: data(), output, resume: true })
     expect(second.result).toMatchObject({ steps: 12 })
     expect([...documents(first), ...documents(second).slice(5)]).toEqual(documents(whole))
     expect([...course(first), ...course(second)]).toEqual(course(whole))
@@ -308,16 +308,16 @@ describe('a resumed stream', () => {
     await stopAfterFive({ ...options, data: once(rows(60)) })
     const changed = rows(60).map((row, i) => (i === 3 ? { ...row, input_ids: [1, 2], labels: [1, 2] } : row))
     await expectRejection(
-      trainFake({ ...options, data: once(changed), resume: true }),
+      trainTiny({ ...options, data: once(changed), resume: true }),
       'changed-run',
       /already consumed have changed/,
     )
     await expectRejection(
-      trainFake({ ...options, data: once(rows(4)), resume: true }),
+      trainTiny({ ...options, data: once(rows(4)), resume: true }),
       'changed-run',
       /already consumed have changed/,
     )
-    const { result } = await trainFake({ ...options, data: once(changed), resume: true, allowChanges: ['data'] })
+    const { result } = await trainTiny({ ...options, data: once(changed), resume: true, allowChanges: ['data'] })
     expect(result.steps).toBe(12)
   })
 
@@ -346,7 +346,7 @@ describe('a resumed stream', () => {
     ]
     const options = { ...common, maxSteps: 12, shuffleBuffer: 4, output }
     await stopAfterFive({ ...options, data: mixed() })
-    await expectRejection(trainFake({ ...options, data: mixed(), resume: true, ...change }), 'changed-run', message)
+    await expectRejection(trainTiny({ ...options, data: mixed(), resume: true, ...change }), 'changed-run', message)
   })
 
   it('gives functions all rows again, so that those with a memory do as before', async () => {
@@ -361,28 +361,28 @@ describe('a resumed stream', () => {
       }
     }
     const options = () => ({ ...common, maxSteps: 8, shuffleBuffer: 4, data: endless().rows, filter: unlike() })
-    const whole = await trainFake({ ...options(), output: join(folder(), 'whole') })
+    const whole = await trainTiny({ ...options(), output: join(folder(), 'whole') })
     const output = join(folder(), 'halves')
     await stopAfterFive({ ...options(), output })
-    expect(bits(await trainFake({ ...options(), output, resume: true }))).toEqual(bits(whole))
+    expect(bits(await trainTiny({ ...options(), output, resume: true }))).toEqual(bits(whole))
   })
 
   it('that was read whole without maxSteps goes on so with it, as run.yaml has it', async () => {
     const options = { batchSize: 2, dropout: 0.2 }
-    const whole = await trainFake({ ...options, data: once(rows(40)), output: join(folder(), 'whole') })
+    const whole = await trainTiny({ ...options, data: once(rows(40)), output: join(folder(), 'whole') })
     const output = join(folder(), 'halves')
     await stopAfterFive({ ...options, data: once(rows(40)), output })
-    const second = await trainFake({ ...options, data: once(rows(40)), output, maxSteps: 20, resume: true })
+    const second = await trainTiny({ ...options, data: once(rows(40)), output, maxSteps: 20, resume: true })
     expect(bits(second)).toEqual(bits(whole))
   })
 
   it('goes on as it began: run.yaml says how rows were read', async () => {
     const output = join(folder(), 'out')
-    await trainFake({ ...common, data: once(rows(60)), maxSteps: 2, output })
+    await trainTiny({ ...common, data: once(rows(60)), maxSteps: 2, output })
     const { options } = parse(readFileSync(join(output, 'run.yaml'), 'utf8')) as { options: Record<string, unknown> }
     expect(options).toMatchObject({ shuffleBuffer: 10_000, data: [{ stream: 'rows' }] })
     const whole = join(folder(), 'whole')
-    const { result } = await trainFake({ batchSize: 2, data: once(rows(60)), output: whole })
+    const { result } = await trainTiny({ batchSize: 2, data: once(rows(60)), output: whole })
     expect(result.steps).toBe(30)
     expect(parse(readFileSync(join(whole, 'run.yaml'), 'utf8'))).toMatchObject({ options: { shuffleBuffer: 0 } })
   })
@@ -423,7 +423,7 @@ describe('a stream that cannot be', () => {
       /^the rows given: there was no row when it was read again/,
     ],
   ])('is refused in words: %s', async (_, change, code, message) => {
-    const start = async () => trainFake({ batchSize: 2, data: once(rows(9)), ...change })
+    const start = async () => trainTiny({ batchSize: 2, data: once(rows(9)), ...change })
     await expectRejection(start(), code, message)
   })
 
@@ -442,12 +442,12 @@ describe('a stream that cannot be', () => {
       /nothing would be trained in 10000 rows one after the other \(no assistant's turn, all labels -100/,
     ],
   ])('ends if its source has no end and %s', async (_, change, message) => {
-    await expectRejection(trainFake({ ...common, ...change() }), 'nothing-to-train', message)
+    await expectRejection(trainTiny({ ...common, ...change() }), 'nothing-to-train', message)
   })
 
   it.each(['shuffled', 'whole'])('says that filter leaves out all of rows with an end: %s', async (how) => {
     const options = { ...common, data: rows(9), filter: () => false, ...(how === 'shuffled' && { shuffleBuffer: 2 }) }
-    await expectRejection(trainFake(options), 'nothing-to-train', /in any of its 9 rows \(left out by filter\)/)
+    await expectRejection(trainTiny(options), 'nothing-to-train', /in any of its 9 rows \(left out by filter\)/)
   })
 
   it('refuses what map returns if it cannot be told from other rows', async () => {
@@ -455,7 +455,7 @@ describe('a stream that cannot be', () => {
     around.self = around
     const options: TrainOptions = { ...common, data: once(rows(60)), map: (row) => ({ ...row, around }) }
     await expectRejection(
-      trainFake(options),
+      trainTiny(options),
       'malformed-row',
       /^row \d+ of the rows given: what map returned cannot be written as JSON/,
     )
@@ -463,7 +463,7 @@ describe('a stream that cannot be', () => {
 
   it('names the row that is malformed, when it is read', async () => {
     const data = once([...rows(40), { input_ids: 'x' }, ...rows(20)])
-    const { message } = (await trainFake({ ...common, maxSteps: 30, shuffle: false, data }).catch(
+    const { message } = (await trainTiny({ ...common, maxSteps: 30, shuffle: false, data }).catch(
       (error: unknown) => error,
     )) as Error
     expect(message).toMatch(/^row 41 of the rows given/)
@@ -475,7 +475,7 @@ describe('a stream that cannot be', () => {
       yield* rows(30)
       await new Promise(() => {})
     })()
-    const { result } = await trainFake({ ...common, shuffle: false, data, output }, {}, (event, run) => {
+    const { result } = await trainTiny({ ...common, shuffle: false, data, output }, {}, (event, run) => {
       if (event.type === 'step' && event.step === 4) setTimeout(() => void run.stop(), 50)
     })
     expect(result.stopped).toBe(true)
@@ -489,7 +489,7 @@ describe('a stream that cannot be', () => {
       await new Promise(() => {})
     })()
     const options = { ...common, shuffle: false, signal: controller.signal, data }
-    const run = trainFake(options, {}, (event) => {
+    const run = trainTiny(options, {}, (event) => {
       if (event.type === 'step' && event.step === 4) setTimeout(() => controller.abort(new Error('enough')), 50)
     })
     await expect(run).rejects.toThrow('enough')
@@ -502,7 +502,7 @@ describe('a stream that cannot be', () => {
       if (state.given === 100) controller.abort(new Error('enough'))
       return new Promise<boolean>((resolve) => setImmediate(resolve, state.given < 20))
     }
-    await expect(trainFake({ ...common, signal: controller.signal, data, filter })).rejects.toThrow('enough')
+    await expect(trainTiny({ ...common, signal: controller.signal, data, filter })).rejects.toThrow('enough')
     for (let i = 0; i < 9; i++) await new Promise(setImmediate)
     expect(state).toEqual({ given: 101, isClosed: true })
   })

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { resolveWithConfig } from '../../../lib/options/config-file.js'
 import { TrainSchema } from '../../../lib/options/index.js'
-import { rows, trainFake, writeRows } from '../../train/fake-run.js'
+import { rows, trainTiny, writeRows } from '../../train/tiny-run.js'
 import type { Files, Target } from '../cases.js'
 import { mutateBytes } from '../mutate-bytes.js'
 import { mutatedJson } from '../mutate-json.js'
@@ -34,7 +34,7 @@ export async function checkpointTarget(): Promise<Target> {
     mutate: mutateRun,
     async use(folder, sample) {
       const merges = [...sample.keys()].some((name) => name.includes('/merges/')) ? { mergeEvery: 1 } : {}
-      await trainFake({ ...optionsIn(folder), ...merges, resume: true })
+      await trainTiny({ ...optionsIn(folder), ...merges, resume: true })
       resolveWithConfig(TrainSchema, { config: join(folder, 'out', 'run.yaml') })
     },
   }
@@ -44,7 +44,7 @@ async function halfOfARun(more: { mergeEvery?: number }): Promise<Files> {
   const folder = mkdtempSync(join(tmpdir(), 'mora-fuzz-run-'))
   try {
     writeRows(folder, 'rows.jsonl', rows(6))
-    await trainFake({ ...optionsIn(folder), ...more }, {}, (event, run) => {
+    await trainTiny({ ...optionsIn(folder), ...more }, {}, (event, run) => {
       if (event.type === 'step' && event.step === 4) void run.stop()
     })
     return filesIn(folder)

@@ -7,25 +7,28 @@ import type { TrainInput } from '../../../lib/options/index.js'
 import type { EvaluationEvent } from '../../../lib/train/events.js'
 import { readTensors } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { notices, type Outcome, rows, trainFake, writeRows } from '../fake-run.js'
+import { notices, type Outcome, rows, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
 /** A loss that improves for four steps and then gets worse. */
 const worsening = {
   disturb: (gradient: Float32Array, step: number) => {
-    if (step > 4) for (const [i, value] of gradient.entries()) gradient[i] = -value
+    if (step > 4) for (const [i, value] of gradient.entries()) gradient[i] = -100 * value
   },
 }
 
 function optionsOf(name: string, changes: Partial<TrainInput> = {}): TrainInput & { output: string } {
   const data = writeRows(folder(), 'train.jsonl', rows(13))
   const evaluation = { evalData: data, evalEvery: 1, keepBest: true, keepCheckpoints: 1, saveEvery: 1, patience: 3 }
-  const course = { batchSize: 4, maxSteps: 12, scheduler: 'constant' as const, learningRate: 0.5 }
+  const course = { batchSize: 4, maxSteps: 12, scheduler: 'constant' as const, learningRate: 0.5, maxGradNorm: 0 }
   return { data, output: join(folder(), name), ...evaluation, ...course, ...changes }
 }
 
-const valuesOf = ({ model }: Outcome) => new Map(model.parameters.map(({ name, values }) => [name, values]))
+const valuesOf = ({ model }: Outcome) => {
+  const values = model.values()
+  return new Map(model.parameters.map(({ name }, i) => [name, values[i]]))
+}
 const weightsIn = (folder: string) =>
   new Map([...readTensors(join(folder, 'weights.safetensors'))].map(([name, { values }]) => [name, values]))
 const checkpoints = (output: string) => readdirSync(join(output, 'checkpoints')).sort()
@@ -35,7 +38,7 @@ const evaluations = ({ events }: Outcome) =>
 describe('a run with patience that keeps the best', () => {
   it('ends after that many evaluations without improvement, with the best and the last checkpoint', async () => {
     const options = optionsOf('out')
-    const run = await trainFake(options, worsening)
+    const run = await trainTiny(options, worsening)
     expect(evaluations(run).map(({ best }) => best)).toEqual([true, true, true, true, false, false, false])
     expect(run.result).toMatchObject({ steps: 7, stopped: false })
     expect(notices(run).at(-2)).toMatch(/^Training ends at step 7: 3 evaluations were not better than .* at step 4\.$/)
@@ -48,7 +51,7 @@ describe('a run with patience that keeps the best', () => {
 
   it('T33 ends with the values of the best, in memory and on the disk, and says so', async () => {
     const options = optionsOf('out')
-    const run = await trainFake(options, worsening)
+    const run = await trainTiny(options, worsening)
     const best = join(options.output, 'checkpoints', 'step-000004')
     const [wanted, last] = [best, join(options.output, 'checkpoints', 'step-000007')].map(weightsIn)
     expect(last).not.toEqual(wanted)
@@ -68,10 +71,10 @@ describe('a run with patience that keeps the best', () => {
 
   it('does so with patience alone, keeping no other of the best, and where nothing is written', async () => {
     const options = optionsOf('out', { keepBest: false, saveEvery: undefined, keepCheckpoints: undefined })
-    const run = await trainFake(options, worsening)
+    const run = await trainTiny(options, worsening)
     expect(checkpoints(options.output)).toEqual(['step-000004', 'step-000007'])
     const { output: _, saveEvery: __, ...others } = options
-    const unwritten = await trainFake(others, worsening)
+    const unwritten = await trainTiny(others, worsening)
     expect(valuesOf(unwritten)).toEqual(weightsIn(join(options.output, 'checkpoints', 'step-000004')))
     expect(valuesOf(run)).toEqual(valuesOf(unwritten))
     expect(unwritten.result.best).toMatchObject({ step: 4, path: null, isResult: true })
@@ -79,7 +82,7 @@ describe('a run with patience that keeps the best', () => {
 
   it('ends with the last where the best is gone or was merged, and says why', async () => {
     const options = optionsOf('out')
-    const gone = await trainFake(options, worsening, (event) => {
+    const gone = await trainTiny(options, worsening, (event) => {
       if (event.type === 'step' && event.step === 7)
         rmSync(join(options.output, 'checkpoints', 'step-000004'), { recursive: true })
     })
@@ -88,51 +91,49 @@ describe('a run with patience that keeps the best', () => {
     expect(notices(gone).at(-1)).toMatch(
       /^The run ends with the values of its last step, 7, and not of step 4.*: their checkpoint is gone/,
     )
-    const merging = await trainFake(optionsOf('merging', { mergeEvery: 5, patience: 4 }), worsening)
+    const merging = await trainTiny(optionsOf('merging', { mergeEvery: 5, patience: 4 }), worsening)
     expect(merging.result.best).toMatchObject({ isResult: false })
     expect(notices(merging).at(-1)).toMatch(/: the adapter was merged into the weights after it\. To have them, resume/)
   })
 
   it('finds the best in the run that it was resumed from', async () => {
-    const whole = await trainFake(optionsOf('whole'), worsening)
-    await trainFake(optionsOf('first'), worsening, (event, run) => {
+    const whole = await trainTiny(optionsOf('whole'), worsening)
+    await trainTiny(optionsOf('first'), worsening, (event, run) => {
       if (event.type === 'step' && event.step === 5) void run.stop()
     })
-    const resumed = await trainFake(optionsOf('second', { resume: join(folder(), 'first') }), worsening)
+    const resumed = await trainTiny(optionsOf('second', { resume: join(folder(), 'first') }), worsening)
     expect(valuesOf(resumed)).toEqual(valuesOf(whole))
   })
 
   it('keeps only those when a better one comes', async () => {
     const options = optionsOf('out', { maxSteps: 3 })
-    await trainFake(options, worsening)
+    await trainTiny(options, worsening)
     expect(checkpoints(options.output)).toEqual(['step-000003'])
   })
 
   it('keeps a checkpoint of the best step if none is due', async () => {
     const options = optionsOf('out', { saveEvery: undefined })
-    await trainFake(options, worsening)
+    await trainTiny(options, worsening)
     expect(checkpoints(options.output)).toEqual(['step-000004', 'step-000007'])
   })
 
   it.each([1, 3, 4, 5, 6])('T21 resumes from step %i as if never interrupted', async (step) => {
-    const whole = await trainFake(optionsOf('whole'), worsening)
+    const whole = await trainTiny(optionsOf('whole'), worsening)
     const options = optionsOf('halves')
-    await trainFake(options, worsening, (event, run) => {
+    await trainTiny(options, worsening, (event, run) => {
       if (event.type === 'step' && event.step === step) void run.stop()
     })
-    const resumed = await trainFake({ ...options, resume: true }, worsening)
+    const resumed = await trainTiny({ ...options, resume: true }, worsening)
     expect(resumed.result).toMatchObject({ steps: 7, evalLoss: whole.result.evalLoss })
     expect(checkpoints(options.output)).toEqual(checkpoints(optionsOf('whole').output))
-    expect(resumed.model.parameters.map(({ values }) => values)).toEqual(
-      whole.model.parameters.map(({ values }) => values),
-    )
+    expect(resumed.model.values()).toEqual(whole.model.values())
   })
 
   it('stays ended when it is resumed with the same patience, and goes on with more', async () => {
     const options = optionsOf('out')
-    await trainFake(options, worsening)
-    expect((await trainFake({ ...options, resume: true }, worsening)).result.steps).toBe(7)
-    const longer = await trainFake({ ...options, resume: true, patience: 5 }, worsening)
+    await trainTiny(options, worsening)
+    expect((await trainTiny({ ...options, resume: true }, worsening)).result.steps).toBe(7)
+    const longer = await trainTiny({ ...options, resume: true, patience: 5 }, worsening)
     expect(longer.result.steps).toBe(9)
     expect(checkpoints(options.output)).toEqual(['step-000004', 'step-000009'])
   })

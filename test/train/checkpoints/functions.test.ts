@@ -7,7 +7,7 @@ import type { LossOptions, Objective } from '../../../lib/objectives/objective.j
 import { functionHashes } from '../../../lib/train/checkpoints/function-hashes.js'
 import type { TrainOptions } from '../../../lib/train/train.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { rows, trainFake, writeRows } from '../fake-run.js'
+import { rows, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -37,10 +37,10 @@ async function inHalves(first: Partial<TrainOptions>, second: Partial<TrainOptio
   const output = join(folder(), 'out')
   const data = writeRows(folder(), 'train.jsonl', rows(13))
   const options = { data, output, batchSize: 4, maxSteps: 4, overwrite: true }
-  await trainFake({ ...options, ...first }, { objective: objectives[0] }, (event, run) => {
+  await trainTiny({ ...options, ...first, objective: objectives[0] }, {}, (event, run) => {
     if (event.type === 'step' && event.step === 2) void run.stop()
   })
-  return trainFake({ ...options, overwrite: false, resume: true, ...second }, { objective: objectives[1] })
+  return trainTiny({ ...options, overwrite: false, resume: true, ...second, objective: objectives[1] })
 }
 
 it.each<[string, Partial<TrainOptions>, Partial<TrainOptions>, Objective[]]>([

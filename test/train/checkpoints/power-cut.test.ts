@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { keepCheckpoint } from '../../../lib/train/checkpoints/checkpoint.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { notices, rows, trainFake, writeRows } from '../fake-run.js'
+import { notices, rows, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -41,7 +41,7 @@ describe('after a power cut', () => {
     const options = { ...optionsOf(), tensorboard: true }
     const metrics = join(options.output, 'metrics.jsonl')
     const kept: number[] = []
-    await trainFake(options, {}, ({ type }) => {
+    await trainTiny(options, {}, ({ type }) => {
       if (type !== 'checkpoint') return
       const [events] = filesIn(join(options.output, 'tensorboard'))
       expect(durable.get(events!)).toBe(statSync(events!).size)
@@ -61,11 +61,11 @@ describe('after a power cut', () => {
 
   it('lines that are missing nevertheless are reported', async () => {
     const options = optionsOf()
-    await trainFake({ ...options, maxSteps: 4, scheduler: 'constant' })
+    await trainTiny({ ...options, maxSteps: 4, scheduler: 'constant' })
     const metrics = join(options.output, 'metrics.jsonl')
     const lines = readFileSync(metrics, 'utf8').split('\n')
     writeFileSync(metrics, lines.filter((_, line) => line !== 1 && line !== 2).join('\n'))
-    const resumed = await trainFake({ ...options, scheduler: 'constant', resume: true })
+    const resumed = await trainTiny({ ...options, scheduler: 'constant', resume: true })
     expect(notices(resumed)).toContain(`${metrics} has no line for 2 of the 4 steps so far.`)
   })
 })

@@ -5,7 +5,7 @@ import { type TrainOptions, train } from '../../../lib/train/index.js'
 import { readTensors } from '../../golden/files.js'
 import { expectedOf, loadTiny } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { writeRows } from '../fake-run.js'
+import { writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 const rows = expectedOf('tiny-untied').sequences.map((input_ids) => ({ input_ids }))

@@ -1,15 +1,14 @@
 /** Saving in the middle of a step, by a process that may be killed at any moment. */
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
-import { crossEntropyObjective } from '../../../lib/objectives/cross-entropy.js'
-import type { Objective } from '../../../lib/objectives/objective.js'
+import { expect, it, vi } from 'vitest'
+import { AdamW } from '../../../lib/optim/adamw.js'
 import type { TrainInput } from '../../../lib/options/index.js'
 import { isByTime } from '../../../lib/train/checkpoints/checkpoint.js'
 import { trainWith } from '../../../lib/train/train.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { FakeModel } from '../fake-model.js'
-import { fakeParts, rows, writeRows } from '../fake-run.js'
+import { TinyModel } from '../tiny-model.js'
+import { rows, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 const at = (name: string) => join(folder(), name)
@@ -35,38 +34,30 @@ const metricsOf = (name: string) =>
 
 type Call = () => void
 
-/** The pass of the fourth step, from 0: one before the first step tries the model. */
-const PASS = 4
-
 /** A run that calls `during` in the fourth step's pass, and `after` between the update and the step's end. */
 async function trained(name: string, { during, after }: { during?: (save: Call) => void; after?: Call } = {}) {
   let save: Call = () => {}
   let passes = 0
-  const objective: Objective = {
-    ...crossEntropyObjective,
-    async loss(...call) {
-      if (passes++ === PASS) during?.(save)
-      return crossEntropyObjective.loss(...call)
+  const model = new TinyModel({
+    onPass: (count) => {
+      passes = count
+      if (count === 4) during?.(save)
     },
-  }
-  const createOptimizer: typeof fakeParts.createOptimizer = (...made) => {
-    const optimizer = fakeParts.createOptimizer(...made)
-    const step = optimizer.step.bind(optimizer)
-    optimizer.step = (options) => {
-      const norm = step(options)
-      const item = async () => {
-        if (passes === PASS + 1) after?.()
-        return norm.item()
-      }
-      return { ...norm, item }
+  })
+  const { step } = AdamW.prototype
+  using _ = vi.spyOn(AdamW.prototype, 'step').mockImplementation(function (this: AdamW, options) {
+    const norm = step.call(this, options)
+    const item = norm.item.bind(norm)
+    norm.item = () => {
+      if (passes === 4) after?.()
+      return item()
     }
-    return optimizer
-  }
+    return norm
+  })
   const onBegun = (saveAtOnce: Call) => {
     save = saveAtOnce
   }
-  const parts = { ...fakeParts, objective, createOptimizer, onBegun }
-  await trainWith(new FakeModel(), optionsOf(name), parts).finished
+  await trainWith(model, optionsOf(name), { onBegun }).finished
 }
 
 it('the last step is saved in the middle of the next one, and goes on to the same bits', async () => {
@@ -84,7 +75,7 @@ it('the last step is saved in the middle of the next one, and goes on to the sam
   expect(checkpoints('living')).toEqual(['step-000006'])
   expect(adapterIn('living')).toBe(adapterIn('whole'))
 
-  await trainWith(new FakeModel(), { ...optionsOf('killed'), resume: true }, fakeParts).finished
+  await trainWith(new TinyModel(), { ...optionsOf('killed'), resume: true }).finished
   expect(adapterIn('killed')).toBe(adapterIn('whole'))
   expect(metricsOf('killed')).toEqual(metricsOf('whole'))
   expect(checkpoints('killed')).toEqual(['step-000006'])

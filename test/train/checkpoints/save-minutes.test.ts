@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { TrainInput } from '../../../lib/options/index.js'
 import type { Run } from '../../../lib/train/run.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { notices, type Outcome, rows, steps, trainFake, writeRows } from '../fake-run.js'
+import { notices, type Outcome, rows, steps, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -21,7 +21,7 @@ const savedSteps = ({ events }: Outcome) => events.flatMap((event) => (event.typ
 /** A run whose steps take `minutes` each by the clock. `onStep` is called after each. */
 function trainBySteps(minutes: number, options: TrainInput, onStep?: (step: number, run: Run) => void | Promise<void>) {
   let now = 0
-  return trainFake(options, { now: () => now }, async (event, run) => {
+  return trainTiny(options, { now: () => now }, async (event, run) => {
     if (event.type !== 'step') return
     now += minutes * 60_000
     await onStep?.(event.step, run)
@@ -80,7 +80,7 @@ describe('checkpoints by time', () => {
   it('become permanent when the user saves the same step', async () => {
     const options = optionsOf('out', { saveMinutes: 3 })
     let now = 0
-    await trainFake(options, { now: () => now }, async (event, run) => {
+    await trainTiny(options, { now: () => now }, async (event, run) => {
       if (event.type === 'step') now += 60_000
       if (event.type === 'checkpoint' && event.step === 6) expect(await run.save()).toBe(event.path)
     })
@@ -92,11 +92,11 @@ describe('checkpoints by time', () => {
     ['with another interval', { saveMinutes: 1 }],
     ['without any', { saveMinutes: 0 }],
   ])('T21 let a killed run resume bit for bit, %s', async (_, changes) => {
-    const whole = await trainFake(optionsOf('whole', { saveMinutes: 0 }))
+    const whole = await trainTiny(optionsOf('whole', { saveMinutes: 0 }))
     const given = optionsOf('out', { saveMinutes: 3 })
     const options = { ...given, output: await killedAfter(5, 1, given) }
     expect(checkpoints(options)).toEqual(['step-000003'])
-    const resumed = await trainFake({ ...options, ...changes, resume: true })
+    const resumed = await trainTiny({ ...options, ...changes, resume: true })
     expect(steps(resumed)[0]!.step).toBe(4)
     expect(notices(resumed).filter((notice) => notice.includes('bit for bit'))).toEqual([])
     expect(adapterIn(options.output)).toBe(adapterIn(join(folder(), 'whole')))
@@ -107,7 +107,7 @@ describe('checkpoints by time', () => {
   it('become permanent if a resumed run would have written them by steps', async () => {
     const given = optionsOf('out', { saveMinutes: 3 })
     const options = { ...given, output: await killedAfter(5, 1, given) }
-    await trainFake({ ...options, saveEvery: 3, resume: true })
+    await trainTiny({ ...options, saveEvery: 3, resume: true })
     expect(checkpoints(options)).toEqual(['step-000003', 'step-000006', 'step-000009', 'step-000010'])
   })
 })

@@ -6,8 +6,8 @@ import type { TrainEvent } from '../../../lib/train/events.js'
 import type { Run } from '../../../lib/train/run.js'
 import { trainWith } from '../../../lib/train/train.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { FakeModel } from '../fake-model.js'
-import { fakeParts, rows, trainFake, writeRows } from '../fake-run.js'
+import { TinyModel } from '../tiny-model.js'
+import { rows, trainTiny, writeRows } from '../tiny-run.js'
 import { readEventFile } from './event-files.js'
 
 const folder = useTemporaryFolder()
@@ -34,7 +34,7 @@ const logSteps = (event: TrainEvent, run: Run) => {
 describe('numbers that are logged', () => {
   it('are in the line of the step whose event is handled, and are reported once written', async () => {
     const options = optionsOf()
-    const { events } = await trainFake(options, {}, logSteps)
+    const { events } = await trainTiny(options, {}, logSteps)
     const lines = metricsOf(options.output)
     expect(lines.map(({ step, loss, reward }) => [step, loss !== undefined, reward])).toEqual([
       [1, true, 0.1],
@@ -52,17 +52,13 @@ describe('numbers that are logged', () => {
   it('also reach onEvent, without a reader', async () => {
     const options = optionsOf()
     const events: TrainEvent[] = []
-    const run: Run = trainWith(
-      new FakeModel(),
-      {
-        ...options,
-        onEvent: (event) => {
-          events.push(event)
-          logSteps(event, run)
-        },
+    const run: Run = trainWith(new TinyModel(), {
+      ...options,
+      onEvent: (event) => {
+        events.push(event)
+        logSteps(event, run)
       },
-      fakeParts,
-    )
+    })
     await run.finished
     expect(logsOf(events).map(({ step }) => step)).toEqual([1, 2, 3, 4])
     expect(withReward(options.output).map(({ step }) => step)).toEqual([1, 2, 3, 4])
@@ -70,7 +66,7 @@ describe('numbers that are logged', () => {
 
   it('are in the line of an evaluation that is handled; the last of several with one name counts', async () => {
     const options = optionsOf()
-    await trainFake(options, {}, (event, run) => {
+    await trainTiny(options, {}, (event, run) => {
       if (event.type === 'evaluation') {
         run.log({ reward: 7, 'reward/deviation': 0.5 })
         run.log({ reward: event.step })
@@ -87,8 +83,8 @@ describe('numbers that are logged', () => {
 
   it('are in the first line before the first step, and in the last one at the last checkpoint', async () => {
     const options = optionsOf({ evalData: undefined, evalEvery: undefined })
-    const model = new FakeModel()
-    const run = trainWith(model, options, fakeParts)
+    const model = new TinyModel()
+    const run = trainWith(model, options)
     run.log({ reward: 0.5 })
     const events: TrainEvent[] = []
     for await (const event of run) {
@@ -106,7 +102,7 @@ describe('numbers that are logged', () => {
 
   it('are in TensorBoard with their steps', async () => {
     const options = optionsOf({ tensorboard: true })
-    await trainFake(options, {}, logSteps)
+    await trainTiny(options, {}, logSteps)
     const place = join(options.output, 'tensorboard')
     const [, ...records] = readEventFile(join(place, readdirSync(place)[0]!))
     const rewards = records.flatMap(({ step, scalars }) =>
@@ -117,25 +113,25 @@ describe('numbers that are logged', () => {
 
   it('stay in the file when the run is resumed', async () => {
     const options = optionsOf()
-    await trainFake(options, {}, (event, run) => {
+    await trainTiny(options, {}, (event, run) => {
       logSteps(event, run)
       if (event.type === 'step' && event.step === 2) void run.stop()
     })
-    await trainFake({ ...options, resume: true }, {}, logSteps)
+    await trainTiny({ ...options, resume: true }, {}, logSteps)
     expect(withReward(options.output).map(({ step, reward }) => [step, reward])).toEqual(
       [1, 2, 3, 4].map((step) => [step, step / 10]),
     )
   })
 
   it('are only reported if nothing is written', async () => {
-    const { events } = await trainFake(optionsOf({ output: undefined }), {}, logSteps)
+    const { events } = await trainTiny(optionsOf({ output: undefined }), {}, logSteps)
     expect(logsOf(events).length).toBe(4)
   })
 
   it('are refused if names or values are wrong, and then nothing of the call is logged', async () => {
     const options = optionsOf()
     const refusals: string[] = []
-    await trainFake(options, {}, (event, run) => {
+    await trainTiny(options, {}, (event, run) => {
       if (event.type !== 'step' || event.step !== 1) return
       const wrong: unknown[] = [{ loss: 1 }, { time: 1 }, { '': 1 }, { reward: Number.NaN }, { reward: '1' }]
       for (const values of [...wrong.map((one) => ({ fine: 1, ...(one as object) })), [1], null]) {
@@ -160,7 +156,7 @@ describe('numbers that are logged', () => {
 
   it('are refused once the run has ended, also while its last event is handled', async () => {
     let thrown: unknown
-    const { run } = await trainFake(optionsOf(), {}, (event, run) => {
+    const { run } = await trainTiny(optionsOf(), {}, (event, run) => {
       try {
         if (event.type === 'end') run.log({ reward: 1 })
       } catch (error) {
@@ -177,7 +173,7 @@ describe('lines of metrics.jsonl', () => {
   it('have the time at which they came, in order', async () => {
     const options = optionsOf()
     const before = new Date().toISOString()
-    await trainFake(options)
+    await trainTiny(options)
     const times = metricsOf(options.output).map(({ time }) => time)
     expect(times.length).toBe(6)
     for (const time of times) expect(new Date(time).toISOString()).toBe(time)
@@ -190,7 +186,7 @@ describe('lines of metrics.jsonl', () => {
     const onEvent = ({ type }: TrainEvent) => {
       if (type === 'step') throw new Error('mine')
     }
-    await expect(trainWith(new FakeModel(), { ...options, onEvent }, fakeParts).finished).rejects.toThrow('mine')
+    await expect(trainWith(new TinyModel(), { ...options, onEvent }).finished).rejects.toThrow('mine')
     expect(metricsOf(options.output).map(({ step }) => step)).toEqual([1])
   })
 })

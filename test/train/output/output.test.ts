@@ -10,8 +10,8 @@ import type { TrainInput } from '../../../lib/options/index.js'
 import { whyTorn } from '../../../lib/train/checkpoints/checkpoint-files.js'
 import { trainWith } from '../../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
-import { FakeModel } from '../fake-model.js'
-import { fakeParts, notices, rows, steps, trainFake, writeRows } from '../fake-run.js'
+import { TinyModel } from '../tiny-model.js'
+import { notices, rows, steps, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -24,7 +24,7 @@ describe('the output folder', () => {
   it('holds the adapter, the run, its metrics, a checkpoint and a model card', async () => {
     const options = optionsOf({ evalData: writeRows(folder(), 'eval.jsonl', rows(3)), evalEvery: 2 })
     const { output } = options
-    await trainFake(options)
+    await trainTiny(options)
     expect(readdirSync(output).sort()).toEqual([
       'README.md',
       'adapter_config.json',
@@ -77,7 +77,7 @@ describe('the output folder', () => {
 
   it('holds the whole model, and no adapter, after method full', async () => {
     const options = optionsOf({ method: 'full' })
-    await trainFake(options)
+    await trainTiny(options)
     expect(readdirSync(options.output).sort()).toEqual([
       'README.md',
       'checkpoints',
@@ -89,18 +89,18 @@ describe('the output folder', () => {
 
   it('T32 is refused when it holds a run, and nothing in it changes', async () => {
     const options = optionsOf()
-    await trainFake(options)
+    await trainTiny(options)
     const before = readFileSync(join(options.output, 'metrics.jsonl'), 'utf8')
-    await expectRejection(trainFake(options), 'output-exists', /holds a run.*resume.*overwrite/)
+    await expectRejection(trainTiny(options), 'output-exists', /holds a run.*resume.*overwrite/)
     expect(readFileSync(join(options.output, 'metrics.jsonl'), 'utf8')).toBe(before)
     expect(existsSync(join(options.output, '.lock'))).toBe(false)
   })
 
   it('T32 is replaced on request, but only files of a run', async () => {
     const options = optionsOf({ saveEvery: 1 })
-    await trainFake(options)
+    await trainTiny(options)
     writeFileSync(join(options.output, 'notes.txt'), 'mine')
-    await trainFake({ ...options, saveEvery: undefined, maxSteps: 2, overwrite: true })
+    await trainTiny({ ...options, saveEvery: undefined, maxSteps: 2, overwrite: true })
     expect(readdirSync(join(options.output, 'checkpoints'))).toEqual(['step-000002'])
     expect(readFileSync(join(options.output, 'metrics.jsonl'), 'utf8').trim().split('\n').length).toBe(2)
     expect(readFileSync(join(options.output, 'notes.txt'), 'utf8')).toBe('mine')
@@ -108,15 +108,15 @@ describe('the output folder', () => {
 
   it('keeps an earlier run when its replacement fails to begin', async () => {
     const options = optionsOf()
-    await trainFake(options)
+    await trainTiny(options)
     const broken = writeRows(folder(), 'broken.jsonl', [{ nothing: true }])
-    await expect(trainFake({ ...options, data: broken, overwrite: true })).rejects.toThrow(/broken\.jsonl/)
+    await expect(trainTiny({ ...options, data: broken, overwrite: true })).rejects.toThrow(/broken\.jsonl/)
     expect(existsSync(join(options.output, 'adapter_model.safetensors'))).toBe(true)
   })
 
   it('is not left behind empty when a run fails to begin', async () => {
     const options = optionsOf({ data: join(folder(), 'absent.jsonl') })
-    await expect(trainFake(options)).rejects.toThrow(/absent\.jsonl/)
+    await expect(trainTiny(options)).rejects.toThrow(/absent\.jsonl/)
     expect(existsSync(options.output)).toBe(false)
   })
 })
@@ -124,14 +124,14 @@ describe('the output folder', () => {
 describe('the lock', () => {
   it('of a living process refuses the folder', async () => {
     const options = optionsOf()
-    const first = trainWith(new FakeModel(), options, fakeParts)
+    const first = trainWith(new TinyModel(), options)
     for await (const event of first) {
       if (event.type !== 'step') continue
-      await expectRejection(trainFake({ ...options, resume: true }), 'locked', new RegExp(`process ${process.pid}`))
+      await expectRejection(trainTiny({ ...options, resume: true }), 'locked', new RegExp(`process ${process.pid}`))
       break
     }
     await first.finished
-    await trainWith(new FakeModel(), { ...options, resume: true }, fakeParts).finished
+    await trainWith(new TinyModel(), { ...options, resume: true }).finished
   })
 
   it('of a dead process, or of an earlier one with the same number, is ignored', async () => {
@@ -147,7 +147,7 @@ describe('the lock', () => {
       mkdirSync(options.output)
       const content = typeof holder === 'string' ? holder : JSON.stringify(holder)
       writeFileSync(join(options.output, '.lock'), content)
-      const { result } = await trainFake(options)
+      const { result } = await trainTiny(options)
       expect(result.steps).toBe(4)
       expect(existsSync(join(options.output, '.lock'))).toBe(false)
     }
@@ -157,7 +157,7 @@ describe('the lock', () => {
     const options = optionsOf()
     mkdirSync(options.output)
     writeFileSync(join(options.output, '.lock'), JSON.stringify({ pid: 1, host: 'elsewhere', started: null }))
-    await expectRejection(trainFake(options), 'locked', /elsewhere.*delete .*\.lock/)
+    await expectRejection(trainTiny(options), 'locked', /elsewhere.*delete .*\.lock/)
   })
 })
 
@@ -173,7 +173,7 @@ describe('checkpoints', () => {
     const disturb = (gradient: Float32Array, step: number) => {
       if (step > 2) negate(gradient)
     }
-    await trainFake({ ...options, maxSteps: 6, scheduler: 'constant', learningRate: 0.5 }, { disturb })
+    await trainTiny({ ...options, maxSteps: 6, scheduler: 'constant', learningRate: 0.5 }, { disturb })
     const kept = readdirSync(join(options.output, 'checkpoints'))
     expect(kept).toEqual(['step-000002', 'step-000005', 'step-000006'])
   })
@@ -181,20 +181,22 @@ describe('checkpoints', () => {
   it('end a run whose evaluation no longer improves', async () => {
     const data = writeRows(folder(), 'eval.jsonl', rows(13))
     const options = optionsOf({ evalData: data, evalEvery: 1, patience: 2, maxSteps: 9 })
-    const run = await trainFake(options, { disturb: negate })
+    const run = await trainTiny(options, { disturb: negate })
     expect(run.result).toMatchObject({ steps: 3, stopped: false })
     expect(notices(run).at(-2)).toMatch(/2 evaluations were not better/)
   })
 
   it('T13 never hold a value that is not finite, nor does the result', async () => {
     const options = optionsOf({ saveEvery: 2, maxSteps: 8 })
-    const model = new FakeModel()
-    const run = trainWith(model, options, fakeParts)
+    const model = new TinyModel()
+    const run = trainWith(model, options)
     const read = async () => {
       for await (const event of run) {
         if (event.type !== 'step' || event.step !== 3) continue
-        model.parameters[0]!.values[5] = Number.POSITIVE_INFINITY
-        await expectRejection(run.save(), 'non-finite', /model\.layers\.0\.mlp\.up_proj.*not finite/)
+        const [values] = model.values()
+        values![5] = Number.POSITIVE_INFINITY
+        model.parameters[0]!.assign(values!)
+        await expectRejection(run.save(), 'non-finite', /model\.layers\.0\.self_attn\.q_proj.*not finite/)
       }
     }
     await expectRejection(read(), 'non-finite', /step 4: the loss is (NaN|Infinity).*step-000002/)
@@ -207,8 +209,8 @@ describe('the trained adapter', () => {
   it('T23 starts from the seed alone', async () => {
     const begin = async (seed: number, scheduler: 'cosine' | 'constant') => {
       const { output: _, ...options } = optionsOf({ seed, scheduler, maxSteps: 1, learningRate: 1e-6 })
-      const { model } = await trainFake(options)
-      return model.parameters.map(({ values }) => [...values])
+      const { model } = await trainTiny(options)
+      return model.values().map((values) => [...values])
     }
     const first = await begin(3, 'cosine')
     expect(await begin(3, 'constant')).toEqual(first)
@@ -216,10 +218,10 @@ describe('the trained adapter', () => {
   })
 
   it('is the active one where the model has one', async () => {
-    const model = new FakeModel()
+    const model = new TinyModel()
     model.addAdapter('mine', mora({ rank: 4 }), { seed: 1 })
     const options = optionsOf({ rank: 4 })
-    await trainWith(model, options, fakeParts).finished
+    await trainWith(model, options).finished
     expect([...model.adapterSet.configs.keys()]).toEqual(['mine'])
     expect(existsSync(join(options.output, 'adapter_model.safetensors'))).toBe(true)
   })
@@ -233,9 +235,9 @@ describe('the trained adapter', () => {
       [{ adapter: 'elsewhere' }, /option adapter is refused/],
     ]
     for (const [change, message] of cases) {
-      const model = new FakeModel()
+      const model = new TinyModel()
       model.addAdapter('mine', mora({ rank: 4 }), { seed: 1 })
-      await expectRejection(trainWith(model, optionsOf(change), fakeParts).finished, 'unfit-options', message)
+      await expectRejection(trainWith(model, optionsOf(change)).finished, 'unfit-options', message)
     }
   })
 
@@ -246,21 +248,21 @@ describe('the trained adapter', () => {
       [{ threads: 3 }, /threads is 3.*loaded with 1/],
     ]
     for (const [change, message] of cases) {
-      await expectRejection(trainWith(new FakeModel(), optionsOf(change), fakeParts).finished, 'unfit-options', message)
+      await expectRejection(trainWith(new TinyModel(), optionsOf(change)).finished, 'unfit-options', message)
     }
   })
 
   it('has the default learning rate of its method', async () => {
     const rateOf = async (options: Partial<TrainInput>, adapter?: 'lora') => {
-      const model = new FakeModel()
+      const model = new TinyModel()
       if (adapter) model.addAdapter('mine', lora(), { seed: 1 })
       const { output: _, ...base } = optionsOf({ ...options, maxSteps: 1 })
       const events = []
-      for await (const event of trainWith(model, base, fakeParts)) events.push(event)
+      for await (const event of trainWith(model, base)) events.push(event)
       return steps({ events })[0]!.learningRate
     }
     expect(await rateOf({})).toBe(3e-4)
-    expect(await rateOf({ rank: 256 })).toBe(5e-5)
+    expect(await rateOf({ operator: 'sharing' })).toBe(5e-5)
     expect(await rateOf({ method: 'lora' })).toBe(2e-4)
     expect(await rateOf({}, 'lora')).toBe(2e-4)
     expect(await rateOf({ method: 'full' })).toBe(2e-5)

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { crc32c, maskedCrc32c } from '../../../lib/io/tfrecord.js'
 import type { TrainInput } from '../../../lib/options/index.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
-import { rows, trainFake, writeRows } from '../fake-run.js'
+import { rows, trainTiny, writeRows } from '../tiny-run.js'
 import { readEventFile } from './event-files.js'
 
 const folder = useTemporaryFolder()
@@ -44,7 +44,7 @@ describe('events for TensorBoard', () => {
   it('are the numbers of metrics.jsonl, with their steps and times', async () => {
     const options = optionsOf()
     const before = Date.now() / 1000
-    await trainFake(options)
+    await trainTiny(options)
     const [[first, ...events], ...others] = filesOf(options.output) as [ReturnType<typeof readEventFile>]
     expect(others).toEqual([])
     expect(first).toMatchObject({ step: 0, fileVersion: 'brain.Event:2' })
@@ -64,17 +64,17 @@ describe('events for TensorBoard', () => {
 
   it('are written only on request', async () => {
     const options = optionsOf({ tensorboard: false })
-    await trainFake(options)
+    await trainTiny(options)
     expect(existsSync(join(options.output, 'tensorboard'))).toBe(false)
-    await expectRejection(trainFake({ ...optionsOf(), output: undefined }), 'unfit-options', /saveEvery needs a folder/)
+    await expectRejection(trainTiny({ ...optionsOf(), output: undefined }), 'unfit-options', /saveEvery needs a folder/)
   })
 
   it('continue in a later file, which withdraws lost steps of the one before', async () => {
     const options = optionsOf()
-    await trainFake(options, {}, (event, run) => {
+    await trainTiny(options, {}, (event, run) => {
       if (event.type === 'step' && event.step === 5) void run.stop()
     })
-    await trainFake({ ...options, resume: join(options.output, 'checkpoints', 'step-000002') })
+    await trainTiny({ ...options, resume: join(options.output, 'checkpoints', 'step-000002') })
     const [before, after] = filesOf(options.output)
     expect(before!.at(-1)!.step).toBe(5)
     expect(after![1]).toMatchObject({ step: 3, sessionStatus: 1 })
@@ -83,8 +83,8 @@ describe('events for TensorBoard', () => {
 
   it('begin anew with a run that replaces another', async () => {
     const options = optionsOf({ maxSteps: 2 })
-    await trainFake(options)
-    await trainFake({ ...options, overwrite: true })
+    await trainTiny(options)
+    await trainTiny({ ...options, overwrite: true })
     expect(filesOf(options.output).map((events) => events.length)).toEqual([1 + 2 + 1])
   })
 })

@@ -11,8 +11,8 @@ import { loadTiny } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
-import { rows, writeRows } from '../fake-run.js'
 import { localRanks } from '../local-ranks.js'
+import { rows, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))

@@ -3,6 +3,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { openDevice } from '../../../lib/tensor/device.js'
+import { Parameter } from '../../../lib/tensor/parameter.js'
+import { Tensor } from '../../../lib/tensor/tensor.js'
 import type { RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
 import { RankSync } from '../../../lib/train/rank-sync.js'
@@ -10,10 +13,9 @@ import type { Run } from '../../../lib/train/run.js'
 import { factsToCompare } from '../../../lib/train/setup/same-on-ranks.js'
 import type { TrainOptions } from '../../../lib/train/train.js'
 import { readTensors } from '../../golden/files.js'
-import { FakeModel } from '../fake-model.js'
-import { FakeParameter } from '../fake-optimizer.js'
-import { rows, writeRows } from '../fake-run.js'
 import { localRanks } from '../local-ranks.js'
+import { TinyModel } from '../tiny-model.js'
+import { rows, writeRows } from '../tiny-run.js'
 import {
   at,
   bitsOf,
@@ -36,7 +38,7 @@ const stopAfter = (step: number) => ({
     if (isStep(event, step)) void run.stop()
   },
 })
-const valuesOf = ({ model }: Outcome) => model.parameters.flatMap(({ values }) => [...values])
+const valuesOf = ({ model }: Outcome) => model.values().flatMap((values) => [...values])
 const apart = (one: readonly number[], other: readonly number[]) =>
   Math.max(...one.map((value, i) => Math.abs(value - other[i]!)))
 
@@ -93,10 +95,14 @@ describe('checkpoints of several ranks', () => {
   })
 
   it('keep the best, and patience ends all', async () => {
-    const options = evaluating({ keepBest: true, keepCheckpoints: 1, patience: 1, learningRate: 3, maxSteps: 40 })
-    const [alone] = await trainOn(1, { ...options, output: at('alone') })
-    const all = await trainOn(3, options)
-    expect(stepsOf(alone!).length).toBeLessThan(40)
+    const options = evaluating({ keepBest: true, keepCheckpoints: 1, patience: 1, learningRate: 0.5, maxSteps: 20 })
+    const disturb = (gradient: Float32Array, step: number) => {
+      if (step > 4) for (const [i, value] of gradient.entries()) gradient[i] = -value
+    }
+    const worsening = [0, 1, 2].map(() => ({ model: new TinyModel({ disturb }) }))
+    const [alone] = await trainOn(1, { ...options, output: at('alone') }, [{ model: new TinyModel({ disturb }) }])
+    const all = await trainOn(3, options, worsening)
+    expect(stepsOf(alone!).length).toBeLessThan(20)
     expect(all.map(stepsOf)).toEqual(all.map(() => stepsOf(alone!)))
     expect(all.map(evaluatedOf)).toEqual(all.map(() => evaluatedOf(alone!)))
     expect(checkpoints()).toEqual(checkpoints(at('alone')))
@@ -106,7 +112,7 @@ describe('checkpoints of several ranks', () => {
       join(at('out'), 'checkpoints', `step-${String(step).padStart(6, '0')}`, 'weights.safetensors'),
     )
     const best = [...saved.values()].map(({ values }) => values)
-    expect(all.map(({ model }) => model.parameters.map(({ values }) => values))).toEqual(all.map(() => best))
+    expect(all.map(({ model }) => model.values())).toEqual(all.map(() => best))
     expect(all.map((one) => noticesOf(one).filter((notice) => /were not better/.test(notice)).length)).toEqual([
       1, 0, 0,
     ])
@@ -138,10 +144,10 @@ describe('unlike ranks are refused before the first step:', () => {
   })
 
   it('trained weights, and paths, which may differ', async () => {
-    const model = new FakeModel({ layers: 2 })
+    const model = new TinyModel()
     const addAdapter = model.addAdapter.bind(model)
-    model.addAdapter = (name, config, { seed }) => addAdapter(name, config, { seed: seed + 1 })
-    expect((await trainOn(2, optionsOf(), { 1: { model } })).map(messageOf)).toEqual([
+    model.addAdapter = (name, config) => addAdapter(name, config, { seed: 8 })
+    expect((await trainOn(2, optionsOf({ method: 'lora' }), { 1: { model } })).map(messageOf)).toEqual([
       expect.stringMatching(/^Rank 1 has trained weights with sha256/),
       expect.stringMatching(/^Rank 1 has trained weights with sha256/),
     ])
@@ -174,7 +180,11 @@ describe('unlike ranks are refused before the first step:', () => {
       hashes: { model: 'a', data: 'd', evalData: null },
       trainable: { tensors: 1, parameters: 1 },
     }
-    const parameters = [new FakeParameter('a', [1], Float32Array.of(1))]
+    using parameter = new Parameter(
+      'a',
+      Tensor.from(Float32Array.of(1), [1], { device: openDevice({ device: 'cpu' }) }),
+    )
+    const parameters = [parameter]
     const compare = (of: readonly RunFacts[]) =>
       Promise.all(
         localRanks(2).map((ranks, rank) =>

@@ -1,4 +1,4 @@
-/** Runs of fake models on several ranks of this process. */
+/** Runs of tiny models on several ranks of this process. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ranks } from '../../../lib/tensor/ranks.js'
@@ -6,9 +6,9 @@ import type { TrainEvent, TrainResult } from '../../../lib/train/events.js'
 import type { Run } from '../../../lib/train/run.js'
 import { type TrainOptions, trainWith } from '../../../lib/train/train.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
-import { FakeModel } from '../fake-model.js'
-import { fakeParts, rows, writeRows } from '../fake-run.js'
 import { localRanks } from '../local-ranks.js'
+import { TinyModel } from '../tiny-model.js'
+import { LAYERS, rows, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -18,7 +18,15 @@ export const at = (name: string): string => join(folder(), name)
 /** Six steps of five ragged rows, a row in each pass. */
 export function optionsOf(changes: Partial<TrainOptions> = {}): TrainOptions & { output: string } {
   const data = writeRows(folder(), 'train.jsonl', rows(13))
-  const common = { learningRate: 0.05, seed: 7, dropout: 0.3, batchSize: 5, maxSteps: 6, microBatchSize: 1 }
+  const common = {
+    learningRate: 0.05,
+    seed: 7,
+    targetModules: LAYERS,
+    dropout: 0.3,
+    batchSize: 5,
+    maxSteps: 6,
+    microBatchSize: 1,
+  }
   return { data, output: at('out'), ...common, ...changes }
 }
 
@@ -28,7 +36,7 @@ export const evaluating = (changes: Partial<TrainOptions> = {}) =>
 
 /** What one rank does differently from the others. */
 export interface Part {
-  model?: FakeModel
+  model?: TinyModel
   options?: Partial<TrainOptions>
   ranks?: Partial<Ranks>
   now?: () => number
@@ -37,7 +45,7 @@ export interface Part {
 }
 
 export interface Outcome {
-  model: FakeModel
+  model: TinyModel
   events: TrainEvent[]
   result: TrainResult | null
   error: unknown
@@ -51,19 +59,17 @@ export function trainOn(
 ): Promise<Outcome[]> {
   return Promise.all(
     localRanks(size).map(async (ranks, rank): Promise<Outcome> => {
-      const { model = new FakeModel(), onEvent, now, ...own } = parts[rank] ?? {}
-      const run = trainWith(
-        model,
-        { ...options, ...own.options, ranks: { ...ranks, ...own.ranks } },
-        { ...fakeParts, now },
-      )
+      const { model = new TinyModel(), onEvent, now, ...own } = parts[rank] ?? {}
+      const run = trainWith(model, { ...options, ...own.options, ranks: { ...ranks, ...own.ranks } }, { now })
       const events: TrainEvent[] = []
       try {
         for await (const event of run) {
           events.push(event)
           await onEvent?.(event, run)
         }
-        return { model, events, result: await run.finished, error: null }
+        const result = await run.finished
+        await model.device.synchronize()
+        return { model, events, result, error: null }
       } catch (error) {
         return { model, events, result: null, error }
       }
@@ -80,7 +86,6 @@ export const noticesOf = ({ events }: Outcome) =>
   events.flatMap((event) => (event.type === 'notice' ? [event.message] : []))
 export const savedOf = ({ events }: Outcome) =>
   events.flatMap((event) => (event.type === 'checkpoint' ? [event.step] : []))
-export const bitsOf = ({ model }: Outcome) =>
-  model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
+export const bitsOf = ({ model }: Outcome) => model.values().map((values) => Buffer.from(values.buffer).toString('hex'))
 export const messageOf = ({ error }: Outcome) => (error as Error | null)?.message
 export const checkpoints = (output = at('out')) => readdirSync(join(output, 'checkpoints')).sort()

@@ -1,10 +1,13 @@
 /** Several ranks in one process train as one does. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { packBatch } from '../../../lib/data/packing.js'
 import { type LossTensor, runObjective } from '../../../lib/objectives/objective.js'
-import type { Ranks } from '../../../lib/tensor/ranks.js'
+import { AdamW } from '../../../lib/optim/adamw.js'
+import { Parameter } from '../../../lib/tensor/parameter.js'
+import type { Ranks, WritableValues } from '../../../lib/tensor/ranks.js'
+import { Tensor } from '../../../lib/tensor/tensor.js'
 import { GradientSum } from '../../../lib/train/gradient-sum.js'
 import { train } from '../../../lib/train/index.js'
 import { optimizerStep } from '../../../lib/train/optimizer-step.js'
@@ -15,11 +18,10 @@ import { loadTiny } from '../../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
-import { FakeModel } from '../fake-model.js'
-import { FakeAdamW, FakeParameter } from '../fake-optimizer.js'
-import { notices, type Outcome, rows, steps, trainFake, writeRows } from '../fake-run.js'
 import { localRanks } from '../local-ranks.js'
 import { stepsOf } from '../steps-of.js'
+import { TinyModel } from '../tiny-model.js'
+import { notices, type Outcome, rows, steps, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -30,13 +32,13 @@ function optionsOf(changes: Partial<TrainOptions> = {}): TrainOptions {
   return { data, evalData, evalEvery: 2, batchSize: 5, epochs: 2, microBatchSize: 1, dropout: 0.3, ...changes }
 }
 
-type Watch = Parameters<typeof trainFake>[2]
+type Watch = Parameters<typeof trainTiny>[2]
 
-function trainOn(size: number, options: TrainOptions, fakes: Parameters<typeof trainFake>[1][] = [], watch?: Watch) {
-  return Promise.all(localRanks(size).map((ranks, rank) => trainFake({ ...options, ranks }, fakes[rank] ?? {}, watch)))
+function trainOn(size: number, options: TrainOptions, models: Parameters<typeof trainTiny>[1][] = [], watch?: Watch) {
+  return Promise.all(localRanks(size).map((ranks, rank) => trainTiny({ ...options, ranks }, models[rank] ?? {}, watch)))
 }
 
-const bits = ({ model }: Outcome) => [model.merged, ...model.parameters.map(({ values }) => values)]
+const bits = ({ model }: Outcome) => [...model.values(), ...model.weights()]
 const weights = (outcome: Outcome) => bits(outcome).flatMap((values) => [...values])
 const evaluations = ({ events }: Outcome) =>
   events.flatMap((event) => (event.type === 'evaluation' ? [event.evalLoss] : []))
@@ -51,7 +53,7 @@ const course = (outcome: Outcome) => steps(outcome).map(({ tokensPerSecond: _, m
 
 describe.each([2, 3])('%i ranks', (size) => {
   it('T2 T28 get the result of one, with unequal numbers of micro-batches and ranks without a row', async () => {
-    const one = await trainFake(optionsOf())
+    const one = await trainTiny(optionsOf())
     const all = await trainOn(size, optionsOf())
     const rowsOfStep = (outcome: Outcome, step: number) =>
       outcome.model.seen.filter((pass) => pass.step === step).reduce((sum, { batch }) => sum + batch.rows, 0)
@@ -84,7 +86,7 @@ describe.each([2, 3])('%i ranks', (size) => {
 
   it('merge together', async () => {
     const options = optionsOf({ mergeEvery: 2, output: join(folder(), 'out') })
-    const one = await trainFake({ ...options, output: undefined })
+    const one = await trainTiny({ ...options, output: undefined })
     const all = await trainOn(size, options)
     for (const outcome of all) expect(bits(outcome)).toEqual(bits(all[0]!))
     const apart = weights(all[0]!).map((value, i) => Math.abs(value - weights(one)[i]!))
@@ -99,9 +101,9 @@ describe('of several ranks', () => {
     const untrained = { input_ids: [1, 2, 3], labels: [-100, -100, -100] }
     const data = writeRows(folder(), 'mixed.jsonl', [...rows(13), untrained])
     const options = optionsOf({ data, saveEvery: 2, tensorboard: true })
-    const alone = await trainFake({ ...options, output: join(folder(), 'alone') })
+    const alone = await trainTiny({ ...options, output: join(folder(), 'alone') })
     const all = await Promise.all(
-      localRanks(3).map((ranks, rank) => trainFake({ ...options, output: place(rank), ranks })),
+      localRanks(3).map((ranks, rank) => trainTiny({ ...options, output: place(rank), ranks })),
     )
     expect(readdirSync(folder()).sort()).toEqual(['alone', 'mixed.jsonl', 'rank-0', 'train.jsonl', 'valid.jsonl'])
     const files = (path: string) =>
@@ -146,7 +148,7 @@ describe('of several ranks', () => {
       if (step === 2) gradient[3] = Number.NaN
     }
     const ends = localRanks(2).map((ranks, rank) =>
-      trainFake({ ...optionsOf(), ranks }, rank === 1 ? { disturb } : {}).then(
+      trainTiny({ ...optionsOf(), ranks }, rank === 1 ? { disturb } : {}).then(
         () => 'the end',
         (error: Error) => error.message,
       ),
@@ -158,7 +160,7 @@ describe('of several ranks', () => {
 
   it('are refused if they are malformed', async () => {
     await expectRejection(
-      trainFake(optionsOf({ ranks: { rank: 0 } as never })),
+      trainTiny(optionsOf({ ranks: { rank: 0 } as never })),
       'bad-value',
       /^Expected ranks for ranks/,
     )
@@ -195,20 +197,26 @@ describe('ranks on a device', () => {
   })
 })
 
+/** Makes a parameter of each block, whose gradients are too large to be sent together by default. */
+function parametersOf(blocks: number, values = 2 ** 18): Parameter[] {
+  return Array.from({ length: blocks }, (_, i) => {
+    const parameter = new Parameter(`layers.${i}.mora`, Tensor.zeros([values], { device: testDevice() }))
+    onTestFinished(() => parameter.dispose())
+    return parameter
+  })
+}
+
 describe('GradientSum', () => {
   /** A parameter of each block on every rank, and the order in which their gradients went out. */
   function made(size: number, blocks: number, values = 2 ** 18) {
     return localRanks(size).map((ranks, rank) => {
-      const parameters = Array.from(
-        { length: blocks },
-        (_, i) => new FakeParameter(`layers.${i}.mora`, [values], new Float32Array(values)),
-      )
+      const parameters = parametersOf(blocks, values)
       const order: string[] = []
-      const names = new Map(parameters.map((one) => [one.shape, one.name]))
+      const nameOf = (gradient: WritableValues) => parameters.find(({ grad }) => grad === gradient)!.name
       const watching: Ranks = {
         ...ranks,
         sumGradients(gradients) {
-          order.push(gradients.map(({ shape }) => names.get(shape as number[])).join(' '))
+          order.push(gradients.map(nameOf).join(' '))
           return ranks.sumGradients(gradients)
         },
       }
@@ -218,9 +226,9 @@ describe('GradientSum', () => {
 
   it('sums in place, treats a missing gradient of a rank as zeros, and skips parameters without any gradient', async () => {
     const all = made(3, 3, 2)
-    for (const { rank, parameters } of all) parameters[0]!.addGradient(Float32Array.of(rank, 10 * rank))
-    all[1]!.parameters[1]!.addGradient(Float32Array.of(5, -5))
-    const places = all.map(({ parameters }) => parameters[0]!.gradient)
+    for (const { rank, parameters } of all) parameters[0]!.ensureGrad().assign(Float32Array.of(rank, 10 * rank))
+    all[1]!.parameters[1]!.ensureGrad().assign(Float32Array.of(5, -5))
+    const places = all.map(({ parameters }) => parameters[0]!.grad)
     await Promise.all(all.map(({ sum }) => sum.finish()))
     expect(all.map(({ sum }) => sum.reached)).toEqual([
       [1, 0, 0],
@@ -229,8 +237,8 @@ describe('GradientSum', () => {
     ])
     for (const { rank, parameters, sum } of all) {
       sum.keepReached([3, 1, 0])
-      expect(parameters.map(({ gradient }) => gradient && [...gradient])).toEqual([[3, 30], [5, -5], null])
-      expect(parameters[0]!.gradient).toBe(places[rank])
+      expect(parameters.map(({ grad }) => grad && [...grad.dataAtOnce()!])).toEqual([[3, 30], [5, -5], null])
+      expect(parameters[0]!.grad).toBe(places[rank])
     }
   })
 
@@ -261,7 +269,7 @@ describe('GradientSum', () => {
 
 describe('GradientSum, where sums take their time,', () => {
   it('sends a bucket before earlier ones have arrived, and waits for all at the end', async () => {
-    const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
+    const parameters = parametersOf(2)
     const arrive: (() => void)[] = []
     const ranks = {
       ...localRanks(1)[0]!,
@@ -286,13 +294,13 @@ describe('GradientSum, where sums take their time,', () => {
 
 describe('optimizerStep', () => {
   it('sends a gradient while the last backward pass of the step goes on, and not before', async () => {
-    const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
+    const parameters = parametersOf(2)
     const order: string[] = []
     let passes = 0
     const backward: LossTensor['backward'] = async ({ onGradient } = {}) => {
       const pass = ++passes
       for (const parameter of parameters.toReversed()) {
-        parameter.addGradient(new Float32Array(2 ** 18).fill(pass))
+        parameter.ensureGrad().assign(new Float32Array(2 ** 18).fill((pass * (pass + 1)) / 2))
         onGradient?.(parameter)
         order.push(`pass ${pass} has reached ${parameter.name}`)
         await new Promise((resolve) => setTimeout(resolve))
@@ -312,10 +320,10 @@ describe('optimizerStep', () => {
       },
     }
     const sync = new RankSync(ranks)
-    const optimizer = new FakeAdamW(parameters, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 })
+    const optimizer = new AdamW(parameters, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 })
     const session = {
       objective,
-      passes: new FakeModel(),
+      passes: new TinyModel(),
       parameters,
       optimizer,
       sync,
@@ -332,6 +340,7 @@ describe('optimizerStep', () => {
       'pass 2 has reached layers.0.mora',
       '3 is sent',
     ])
+    optimizer.dispose()
     expect(report!.gradNorm).toBeCloseTo(Math.sqrt(2 * 2 ** 18) * 15, 3)
   })
 })

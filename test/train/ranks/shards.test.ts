@@ -16,8 +16,8 @@ import { liveBytes } from '../../live-bytes.js'
 import { lacksCpu, needing } from '../../needs.js'
 import { testDevice } from '../../operations/harness.js'
 import { deepModel } from '../../ranks/deep-model.js'
-import { rows, writeRows } from '../fake-run.js'
 import { type LocalRanks, localRanks } from '../local-ranks.js'
+import { rows, writeRows } from '../tiny-run.js'
 
 // Gradients of small models fit in one message; here each block has its own.
 vi.mock(import('../../../lib/train/gradient-sum.js'), async (original) => {

@@ -1,10 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { ForwardPasses } from '../../../lib/models/network/forward-passes.js'
 import { NativeError } from '../../../lib/native/binary.js'
 import type { TrainInput } from '../../../lib/options/index.js'
 import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
-import { notices, rows, steps, trainFake, writeRows } from '../fake-run.js'
+import { TinyModel } from '../tiny-model.js'
+import { notices, rows, steps, trainTiny, writeRows } from '../tiny-run.js'
 
 const folder = useTemporaryFolder()
 
@@ -15,17 +17,20 @@ const optionsOf = (): TrainInput & { output: string } => ({
   maxSteps: 2,
 })
 
-const headTooLarge = () => {
-  throw new NativeError('unsupported', 'attention failed: a head size of 999 is more than the kernels take.')
-}
+const headTooLarge = ['unsupported', 'attention failed: a head size of 999 is more than the kernels take.'] as const
+
+/** Makes every forward pass fail as a device does. */
+const failing = (...[code, message]: readonly [string, string]) =>
+  vi.spyOn(ForwardPasses.prototype, 'lossAsync').mockRejectedValue(new NativeError(code, message))
 
 describe('T30 before the first step', () => {
   it('a device that cannot compute the model is reported, and an earlier run is still there', async () => {
     const options = optionsOf()
-    await trainFake(options)
+    await trainTiny(options)
     const before = readFileSync(join(options.output, 'run.yaml'), 'utf8')
     let reported = 0
-    const refused = trainFake({ ...options, overwrite: true }, { refuse: headTooLarge }, () => {
+    using _ = failing(...headTooLarge)
+    const refused = trainTiny({ ...options, overwrite: true }, {}, () => {
       reported++
     })
     await expectRejection(
@@ -39,13 +44,14 @@ describe('T30 before the first step', () => {
   })
 
   it('nothing is left if there was no run', async () => {
-    await expectRejection(trainFake(optionsOf(), { refuse: headTooLarge }), 'unsupported', /head size/)
+    using _ = failing(...headTooLarge)
+    await expectRejection(trainTiny(optionsOf()), 'unsupported', /head size/)
     expect(readdirSync(folder())).toEqual(['train.jsonl'])
   })
 
   it('products in 8 bits are refused if the device lacks them', async () => {
     await expectRejection(
-      trainFake({ ...optionsOf(), compute: 'int8' }),
+      trainTiny({ ...optionsOf(), compute: 'int8' }, { machine: { name: 'A1', int8Products: false } }),
       'unfit-options',
       /^The option compute is int8, but cpu \(A1\) has no products in 8 bits: .* leave the option out\.$/,
     )
@@ -53,25 +59,25 @@ describe('T30 before the first step', () => {
   })
 
   it('other errors are unchanged', async () => {
-    const refuse = () => {
-      throw new NativeError('out-of-memory', 'Out of memory on cpu: 1 MiB were asked for.')
+    const refused = async (code: string, message: string) => {
+      using _ = failing(code, message)
+      await expect(trainTiny(optionsOf())).rejects.toMatchObject({ code, message })
     }
-    await expectRejection(trainFake(optionsOf(), { refuse }), 'out-of-memory', /^Out of memory/)
-    const failed = () => {
-      throw new NativeError('operation-failed', 'attention failed: what came is not supported.')
-    }
-    await expectRejection(trainFake(optionsOf(), { refuse: failed }), 'operation-failed', /^attention failed/)
+    await refused('out-of-memory', 'Out of memory on cpu: 1 MiB were asked for.')
+    await refused('operation-failed', 'attention failed: what came is not supported.')
   })
 
   it('the check leaves no trace in what is trained', async () => {
-    const { model, ...run } = await trainFake(optionsOf())
+    const { model, ...run } = await trainTiny(optionsOf())
     expect(steps(run)).toHaveLength(2)
-    expect(model.parameters.every(({ gradient }) => gradient === null)).toBe(true)
+    expect(model.parameters.every(({ grad }) => grad === null)).toBe(true)
   })
 
   it('weights that are computed in a form other than stored are reported', async () => {
     const told = async (format: string | undefined) => {
-      const run = await trainFake({ ...optionsOf(), overwrite: true }, { format })
+      const model = new TinyModel()
+      if (format) model.base = { ...model.base, identity: () => ({ hash: '', format }) }
+      const run = await trainTiny({ ...optionsOf(), overwrite: true }, { model })
       return notices(run).filter((notice) => notice.includes('stored as'))
     }
     expect(await told('q4_1')).toEqual([

@@ -1,12 +1,9 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Objective } from '../../lib/objectives/objective.js'
 import type { StepEvent, TrainEvent, TrainResult } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'
-import type { TrainingParts } from '../../lib/train/setup/set-up.js'
 import { type TrainOptions, trainWith } from '../../lib/train/train.js'
-import { FakeModel, type FakeOptions, VOCABULARY } from './fake-model.js'
-import { FakeAdamW, type FakeParameter } from './fake-optimizer.js'
+import { TinyModel, type TinyOptions, VOCABULARY } from './tiny-model.js'
 
 /** Ragged rows, of which some train only their end. */
 export function rows(count: number, { first = 0 } = {}): { input_ids: number[]; labels: number[] }[] {
@@ -24,14 +21,8 @@ export function writeRows(folder: string, name: string, values: readonly object[
   return path
 }
 
-export const fakeParts: TrainingParts = {
-  createOptimizer: (parameters, options) => new FakeAdamW(parameters as unknown as FakeParameter[], options),
-  sample: () => Promise.reject(new Error('not needed here')),
-  openWriter: () => Promise.reject(new Error('not needed here')),
-}
-
 export interface Outcome {
-  model: FakeModel
+  model: TinyModel
   run: Run
   events: TrainEvent[]
   result: TrainResult
@@ -43,24 +34,27 @@ export const steps = ({ events }: Pick<Outcome, 'events'>): StepEvent[] =>
 export const notices = ({ events }: Pick<Outcome, 'events'>): string[] =>
   events.flatMap((event) => (event.type === 'notice' ? [event.message] : []))
 
-/** Trains a fresh fake model to the end; `onEvent` sees each event while the run waits. */
-export async function trainFake(
+/** The layers that have an adapter by default: those whose gradients take the least time. */
+export const LAYERS = ['up_proj', 'down_proj']
+
+/** Returns a memory [bytes] in which a forward pass of the model has little more than the fewest tokens. */
+export const tightMemory = (model: TinyModel): number => 2 ** 28 + model.device.memory().inUse + 420 * 1024
+
+/** Trains a fresh tiny model to the end; `onEvent` sees each event while the run waits. */
+export async function trainTiny(
   options: TrainOptions,
-  fake: FakeOptions & { threads?: number; processor?: string; now?: () => number; objective?: Objective } = {},
+  { now, ...tiny }: TinyOptions & { model?: TinyModel; now?: () => number } = {},
   onEvent?: (event: TrainEvent, run: Run) => void | Promise<void>,
 ): Promise<Outcome> {
-  const model = new FakeModel(fake)
-  model.threads = fake.threads ?? 1
-  model.processor = fake.processor ?? 'A1'
-  const run = trainWith(
-    model,
-    { learningRate: 0.05, seed: 7, ...options },
-    { ...fakeParts, now: fake.now, objective: fake.objective },
-  )
+  const { model = new TinyModel(tiny) } = tiny
+  const targetModules = options.method === 'full' ? undefined : LAYERS
+  const run = trainWith(model, { learningRate: 0.05, seed: 7, targetModules, ...options }, { now })
   const events: TrainEvent[] = []
   for await (const event of run) {
     events.push(event)
     await onEvent?.(event, run)
   }
-  return { model, run, events, result: await run.finished }
+  const result = await run.finished
+  await model.device.synchronize()
+  return { model, run, events, result }
 }
