@@ -86,12 +86,10 @@ export {
   type ClassifyResult,
   type CountedResult,
   type DetailedResult,
-  type EmbeddingModel,
   type EmbeddingOptions,
   type EmbedResult,
   type EvalProgress,
   type EvalResults,
-  type EvaluatedModel,
   type EvaluateOptions,
   type ExactMatchResult,
   embeddingsOf,
@@ -102,7 +100,6 @@ export {
   type ImportanceOptions,
   type ImportanceResult,
   importanceMatrix,
-  type LogitsOfTargets,
   type LogProbsResult,
   type MathResult,
   type MmluResult,
@@ -130,11 +127,9 @@ export {
   type GenerateResult,
   generate,
   generateStream,
-  type LanguageModel,
   openConstraint,
   type Sampling,
   TextEngine,
-  type TokenCache,
   type TokenChoice,
   type TokenText,
 } from './generate/index.js'
@@ -156,7 +151,7 @@ export { type MergeModelOptions, type MergeModelResult, mergeModel } from './mod
 export type { SaveOptions } from './models/adaptation/save-model.js'
 export type { QuantisedBase } from './models/load/storage-plan.js'
 export { type InitModelOptions, initModel, type LoadOptions, loadModel } from './models/load-model.js'
-export { Model } from './models/model.js'
+export { type LoadedModel, Model } from './models/model.js'
 export type { ModelView } from './models/model-view.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
 export type { ForwardCall, LogitsBody, ModelOutput, SummedLoss } from './models/network/model-output.js'

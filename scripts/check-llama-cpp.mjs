@@ -16,7 +16,6 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { evaluate, exportAdapter, importanceMatrix, initModel, loadModel, lora, mergeModel, mora } from 'node-mora'
 import { orUsageError } from '../bench/common/command-line.mjs'
-import { PromptCache } from '../bench/common/internals.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
 import { fillNormal } from '../bench/common/random.mjs'
 import { scratchFolder } from '../bench/common/scratch.mjs'
@@ -218,8 +217,8 @@ async function ourProbabilities(loaded) {
   const results = []
   for (const text of TEXTS) {
     const ids = await loaded.tokenizer.encode(text)
-    const cache = new PromptCache(loaded)
-    results.push({ text, ids, probabilities: softmax(await cache.read(ids)) })
+    const cache = loaded.createCache(ids.length)
+    results.push({ text, ids, probabilities: softmax(await loaded.nextLogits(ids, cache)) })
     cache.dispose()
   }
   return results

@@ -329,14 +329,14 @@ export class Engine implements AsyncDisposable {
   async #nextTokens(pass: readonly Sequence[]): Promise<(ChosenToken | null)[]> {
     const { view } = pass[0]!.facts
     const isMixed = pass.some(({ facts }) => facts.view !== view)
-    const parts = pass.map(({ ids, computed, chunk, rows, slot, facts }) => {
+    const parts = pass.map(({ ids, computed, chunk, rows, slot, facts, rowLength }) => {
       const known = computed + chunk
       const part = {
         ids: ids.slice(computed, known),
         known,
         rows,
         slot,
-        rowLength: Math.max(known, facts.request.ids.length),
+        rowLength,
       }
       return isMixed ? { ...part, factors: facts.view.rowFactors! } : part
     })

@@ -79,6 +79,11 @@ export class Sequence implements Schedulable {
     return Math.min(end - this.computed, most - (this.computed % most))
   }
 
+  /** Number of tokens that decides the rotary angles of the next chunk: of a long sequence (LongRoPE), all. */
+  get rowLength(): number {
+    return this.#isLong ? this.length : Math.max(this.computed + this.chunk, this.facts.request.ids.length)
+  }
+
   /** Row of each token in the memory, up to the end of the last page. */
   get rows(): Int32Array {
     return this.#rows

@@ -6,7 +6,7 @@ import { RowReading } from '../data/rows/reading.js'
 import { average } from './measures.js'
 import { taskRecords, tokenRowsOf } from './rows.js'
 import { rowsAtOnce } from './score.js'
-import { requireHead, scoredLast } from './scores.js'
+import { requireLabels, scoredLast } from './scores.js'
 import type { ClassifyResult, RewardResult, TaskContext } from './task.js'
 
 /** A row's label and what the model makes of it; labels are numbers. */
@@ -19,9 +19,8 @@ interface Judged {
 
 /** Measures a classifier on rows with labels. @throws UsageError `no-head` */
 export async function classification(context: TaskContext): Promise<ClassifyResult> {
-  const { options, done, signal } = context
-  const model = requireHead(context.model)
-  const { labels } = model
+  const { model, options, done, signal } = context
+  const labels = requireLabels(model)
   const reading = new RowReading({ ...options, rows: 'labelled', labels })
   const how = { batchSize: rowsAtOnce(options), ...(signal && { signal }) }
   const judged: Judged[] = []
@@ -51,8 +50,8 @@ export async function classification(context: TaskContext): Promise<ClassifyResu
 
 /** Measures a reward model on pairs of answers. @throws UsageError `no-head` */
 export async function preferences(context: TaskContext): Promise<RewardResult> {
-  const { options, done, signal } = context
-  const model = requireHead(context.model)
+  const { model, options, done, signal } = context
+  requireLabels(model)
   const pairs = tokenRows(context, new RowReading({ ...options, rows: 'pairs' }))
   const answers = async function* () {
     for await (const pair of pairs) yield* piecesOf(pair)

@@ -2,18 +2,18 @@
 import { UsageError } from '../common/errors.js'
 import { countTargets } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
-import { withAdaptersOf } from '../generate/index.js'
+import type { ModelOutput, ModelView } from '../models/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { noGrad } from '../tensor/tape.js'
 import { noTargets, type ScoredRow, scoredRows } from './rows.js'
 import { float64Sum, passesOf, rowsAtOnce, scorePass } from './score.js'
-import type { ChangeResult, EvaluatedModel, ForgettingResult, LogitsOfTargets, TaskContext } from './task.js'
+import type { ChangeResult, ForgettingResult, TaskContext } from './task.js'
 
 /**
  * Returns the model before: the base, or the model without adapters.
  * @throws UsageError `unfit-options` if there is none, or its vocabulary differs from the model's
  */
-function modelBefore({ model, base, options }: TaskContext): EvaluatedModel {
+function modelBefore({ model, base, options }: TaskContext): ModelView {
   if (base === null) return withoutAdapters(model, options.task!)
   const [before, after] = [base.config.vocabularySize, model.config.vocabularySize]
   if (before !== after) {
@@ -22,11 +22,11 @@ function modelBefore({ model, base, options }: TaskContext): EvaluatedModel {
       `The base has a vocabulary of ${before} tokens and the model one of ${after}: their losses cannot be compared.`,
     )
   }
-  return withAdaptersOf(base, undefined)
+  return base.withAdapters()
 }
 
-function withoutAdapters(model: EvaluatedModel, task: string): EvaluatedModel {
-  if (model.adapterSet.activeNames().length > 0 && model.withAdapters) return model.withAdapters([])
+function withoutAdapters(model: ModelView, task: string): ModelView {
+  if (model.adapterSet.activeNames().length > 0) return model.withAdapters([])
   throw new UsageError(
     'unfit-options',
     `The task ${task} compares two models: load an adapter, or give the model before as base.`,
@@ -105,8 +105,8 @@ export async function change(context: TaskContext): Promise<ChangeResult> {
   for await (const pass of passesOf(scoredRows(context), rowsAtOnce(options))) {
     signal?.throwIfAborted()
     const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
-    using before = await targetLogits(earlier, batch)
-    using after = await targetLogits(model, batch)
+    using before = await earlier.forwardAsync(batch, { rows: 'targets', gradients: false })
+    using after = await model.forwardAsync(batch, { rows: 'targets', gradients: false })
     const targets = batch.targets.filter((target) => target >= 0)
     const comparisons = compared(before, after, targets, model)
     for (const row of pass) {
@@ -141,16 +141,11 @@ export async function change(context: TaskContext): Promise<ChangeResult> {
   }
 }
 
-function targetLogits(model: EvaluatedModel, batch: Parameters<EvaluatedModel['tokenLogProbs']>[0]) {
-  if (model.forwardAsync) return model.forwardAsync(batch, { rows: 'targets', gradients: false })
-  throw new UsageError('unfit-options', 'The task change needs models with forwardAsync, as loadModel gives them.')
-}
-
 async function* compared(
-  before: LogitsOfTargets,
-  after: LogitsOfTargets,
+  before: ModelOutput,
+  after: ModelOutput,
   targets: Int32Array,
-  { config: { vocabularySize } }: EvaluatedModel,
+  { config: { vocabularySize } }: ModelView,
 ): AsyncGenerator<Comparison> {
   const step = Math.max(1, Math.floor(VALUES / vocabularySize))
   for (let from = 0; from < targets.length; from += step) {
@@ -166,7 +161,7 @@ async function* compared(
   }
 }
 
-async function logitsOf(output: LogitsOfTargets, from: number, to: number): Promise<Float32Array> {
+async function logitsOf(output: ModelOutput, from: number, to: number): Promise<Float32Array> {
   using logits = noGrad(() => output.logits(from, to))
   return (await logits.data()) as Float32Array
 }

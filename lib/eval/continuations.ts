@@ -2,7 +2,8 @@
 import { randomStream } from '../common/random.js'
 import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { type ContinuationRequest, drain, GREEDY, type PromptCache, type SequenceWriter } from '../generate/index.js'
+import type { Engine } from '../engine/index.js'
+import { type ContinuationRequest, drain, GREEDY, type PromptCache } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
 import { float64Sum, rowsAtOnce, scoreRows } from './score.js'
 import type { TaskContext } from './task.js'
@@ -93,12 +94,12 @@ const UNUSED = randomStream(0, 'greedy')
 
 /** Continues a prompt greedily by as many tokens as asked for, whatever they are. */
 export async function complete(
-  writer: SequenceWriter,
+  engine: Engine,
   ids: readonly number[],
   limits: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'>,
 ): Promise<number[]> {
   const generated: number[] = []
   const request = { ids, ...limits, stopIds: new Set<number>(), sampling: GREEDY, random: UNUSED }
-  await drain(writer.write(request), ({ id }) => generated.push(id))
+  await drain(engine.write(request), ({ id }) => generated.push(id))
   return generated
 }

@@ -1,26 +1,22 @@
 /** Embeddings of texts, and the task that measures them. */
 
 import { z } from 'zod'
-import { anyText, aSignal, check, expecting, having, optionsSchema, wholeFrom } from '../common/arguments.js'
+import { anyText, aSignal, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import type { Batch } from '../data/batch.js'
 import { encodeRow, type TokenRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
 import { RowReading } from '../data/rows/reading.js'
 import type { RelatedRow } from '../data/rows/related.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
+import { aModel } from '../generate/index.js'
+import type { LoadedModel } from '../models/index.js'
 import { POOLINGS, type Pooling, poolingOf } from '../nn/pooling.js'
-import type { ForwardModel } from '../objectives/objective.js'
 import { pooledStates } from '../objectives/pooling.js'
 import { ranksOf } from './classify.js'
 import { average } from './measures.js'
 import { taskRecords } from './rows.js'
 import { rowsAtOnce, rowValues } from './score.js'
-import type { EmbedResult, EvaluatedModel, TaskContext } from './task.js'
-
-/** What `embeddingsOf` needs of a model; `loadModel` gives one. */
-export interface EmbeddingModel
-  extends Pick<EvaluatedModel, 'tokenizer' | 'pooling' | 'unsupportedPooling'>,
-    Pick<ForwardModel, 'forwardAsync'> {}
+import type { EmbedResult, TaskContext } from './task.js'
 
 /** Options of `embeddingsOf`. */
 export interface EmbeddingOptions {
@@ -35,7 +31,7 @@ export interface EmbeddingOptions {
 }
 
 const embeddingsOfArguments = {
-  model: having('a model', 'forwardAsync', 'tokenizer'),
+  model: aModel,
   texts: expecting('a list of texts', z.array(anyText)),
   options: optionsSchema('the options of embeddingsOf', {
     pooling: z.enum(POOLINGS).optional(),
@@ -59,7 +55,7 @@ const embeddingsOfArguments = {
  * @throws UsageError `no-tokenizer`, `unsupported-option` where the model's files pool in another way; InputError of an empty text
  */
 export async function embeddingsOf(
-  model: EmbeddingModel,
+  model: LoadedModel,
   texts: readonly string[],
   options: EmbeddingOptions = {},
 ): Promise<Float32Array[]> {
@@ -87,9 +83,7 @@ const BEST = 10
  * scored pairs, how well cosines are in the order of the scores.
  */
 export async function nearness(context: TaskContext): Promise<EmbedResult> {
-  const { data, options, maxLength, signal, found } = context
-  // `having` of embeddingsOf tells whether it is one.
-  const model: Pick<EvaluatedModel, 'tokenizer' | 'pooling' | 'unsupportedPooling'> = context.model
+  const { model, data, options, maxLength, signal, found } = context
   const reading = new RowReading({ ...options, rows: 'related' })
   const rows: RelatedRow[] = []
   for await (const record of taskRecords(data, { limit: options.limit, signal })) {
@@ -100,7 +94,7 @@ export async function nearness(context: TaskContext): Promise<EmbedResult> {
   }
   found(rows.length)
   const texts = [...new Set(rows.flatMap(({ anchor, positives, negatives }) => [anchor, ...positives, ...negatives]))]
-  const values = await embeddingsOf(model as EmbeddingModel, texts, {
+  const values = await embeddingsOf(model, texts, {
     maxLength,
     batchSize: rowsAtOnce(options),
     ...(signal && { signal }),

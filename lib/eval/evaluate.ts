@@ -1,11 +1,12 @@
-import { aFunction, check, having, optionsSchema } from '../common/arguments.js'
+import { aFunction, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import { addLength, longRowsNote, noLengths } from '../data/summary.js'
-import { withAdaptersOf } from '../generate/index.js'
+import { Engine } from '../engine/index.js'
+import { aModel } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
-import type { AdapterChoice } from '../models/index.js'
+import type { AdapterChoice, LoadedModel } from '../models/index.js'
 import {
   checkEvalOptions,
   type EvalInput,
@@ -24,19 +25,19 @@ import { perplexity } from './perplexity.js'
 import { readPredictions } from './predictions.js'
 import { recall } from './recall.js'
 import { openData, openTask } from './rows.js'
+import { textsAtOnce } from './score.js'
 import { generateTask, loadScorer, type Scorer } from './scorer.js'
 import type {
   CountedResult,
   DetailedResult,
   EvalProgress,
   EvalResults,
-  EvaluatedModel,
   Measured,
   RunTask,
   TaskContext,
 } from './task.js'
 import { taskNamed } from './tasks/index.js'
-import { generatedTexts, scoreTexts, type TextSource } from './text-task.js'
+import { generatedTexts, scoreTexts, type TextOf } from './text-task.js'
 
 /** The tasks that score no rows. */
 const OTHER_TASKS = {
@@ -52,8 +53,6 @@ const OTHER_TASKS = {
   [T in Task]?: RunTask<T>
 }
 
-const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'config')
-
 /** Options of `evaluate`: those of `mora eval` in camelCase, and callbacks. */
 export interface EvaluateOptions<T extends Task = Task, Row = AnyRow>
   extends Omit<EvalInput, 'task' | 'base' | 'score'>,
@@ -63,7 +62,7 @@ export interface EvaluateOptions<T extends Task = Task, Row = AnyRow>
   /** For `choices`: compare the letters, or the whole choices. For `generate`: the function that scores a text. */
   score?: EvalInput['score'] | Scorer<Row>
   /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
-  base?: EvaluatedModel
+  base?: LoadedModel
   /**
    * The adapters of this call, by name or with another factor, whatever is active in the model; `[]` is the model without adapters.
    * Default: the adapters that are active at its beginning.
@@ -116,19 +115,19 @@ const evaluateArguments = {
  * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */
 export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
-  model: EvaluatedModel | null,
+  model: LoadedModel | null,
   input: EvaluateOptions<T, RowOf<Data>> & { data: Data; details: true },
 ): Promise<DetailedResult<T>>
 export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
-  model: EvaluatedModel | null,
+  model: LoadedModel | null,
   input: EvaluateOptions<T, RowOf<Data>> & { data: Data; details?: false },
 ): Promise<CountedResult<T>>
 export async function evaluate<T extends Task = Task, Data extends DataInput = DataInput>(
-  model: EvaluatedModel | null,
+  model: LoadedModel | null,
   input: EvaluateOptions<T, RowOf<Data>> & { data: Data },
 ): Promise<EvalResults[T]>
 export async function evaluate<T extends Task = Task>(
-  model: EvaluatedModel | null,
+  model: LoadedModel | null,
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
   check({ model, input }, evaluateArguments)
@@ -162,14 +161,14 @@ export async function evaluate<T extends Task = Task>(
 }
 
 type Call = Pick<EvaluateOptions, 'adapters' | 'onDownload' | 'signal'> & {
-  base: EvaluatedModel | null
+  base: LoadedModel | null
   scorer: Scorer | undefined
   onWarning: (message: string) => void
 }
 
 /** Opens the data of a task, and returns what measures. */
 async function prepare(
-  model: EvaluatedModel | null,
+  model: LoadedModel | null,
   options: EvalOptions,
   { base, adapters, scorer, ...hubOptions }: Call,
 ): Promise<(told: Pick<TaskContext, 'found' | 'done'>) => Promise<object>> {
@@ -180,17 +179,17 @@ async function prepare(
     name === 'generate' ? generateTask(scorer ?? (await loadScorer(options.scorer!))) : taskNamed(name, options)
   if (predictions !== undefined && task?.kind === 'text') {
     const data = await openData(options, hub)
-    const openTexts = async (rows: number): Promise<TextSource> => {
+    const open = async (rows: number): Promise<TextOf> => {
       const texts = await readPredictions(predictions, rows)
-      return { textOf: async (_, i) => texts[i]!, atOnce: 1 }
+      return async (_, i) => texts[i]!
     }
-    return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, openTexts), options)
+    return async (told) => resultOf(await scoreTexts(task, { ...data, ...told }, open), options)
   }
   if (model === null) {
     throw new UsageError('missing-argument', 'Missing a model; only the texts of predictions are scored without one.')
   }
   const template = options.template ?? (task?.plain ? 'none' : 'auto')
-  const opened = await openTask(withAdaptersOf(model, adapters), options, { ...hub, template })
+  const opened = await openTask(model.withAdapters(adapters), options, { ...hub, template })
   return async (told) => {
     const notes = new Notes(model.config.maxPositions)
     const context: TaskContext = { ...opened, ...told, base, encoded: notes.encoded, cut: notes.cut }
@@ -198,8 +197,9 @@ async function prepare(
     if (task === undefined) result = await OTHER_TASKS[name as keyof typeof OTHER_TASKS](context)
     else if (task.kind === 'choices') result = resultOf(await askChoices(task, context), options)
     else {
-      await using generated = await generatedTexts(task, context)
-      result = resultOf(await scoreTexts(task, context, async () => generated), options)
+      await using engine = new Engine(context.model, { sequences: textsAtOnce(options) })
+      const open = () => generatedTexts(task, context, engine)
+      result = resultOf(await scoreTexts(task, context, open, engine.sequences), options)
     }
     for (const note of notes.texts()) hub.onWarning(note)
     return result

@@ -1,6 +1,6 @@
 /** Evaluation: how good a model is at a task. */
 
-export { type EmbeddingModel, type EmbeddingOptions, embeddingsOf } from './embeddings.js'
+export { type EmbeddingOptions, embeddingsOf } from './embeddings.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
 export { requireTargets } from './rows.js'
@@ -16,12 +16,10 @@ export type {
   EmbedResult,
   EvalProgress,
   EvalResults,
-  EvaluatedModel,
   ExactMatchResult,
   F1Result,
   ForgettingResult,
   Gsm8kResult,
-  LogitsOfTargets,
   LogProbsResult,
   MathResult,
   MmluResult,

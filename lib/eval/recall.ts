@@ -2,7 +2,8 @@ import { mapAhead } from '../common/task-limit.js'
 import { encodeRow } from '../data/encode.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { continuationText, openWriter, requireTokenizer } from '../generate/index.js'
+import { Engine } from '../engine/index.js'
+import { continuationText, requireTokenizer } from '../generate/index.js'
 import { complete } from './continuations.js'
 import { taskRecords } from './rows.js'
 import { textsAtOnce } from './score.js'
@@ -31,7 +32,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   let right = 0
   let rows = 0
   let exact = 0
-  await using writer = openWriter(model, textsAtOnce(options))
+  await using engine = new Engine(model, { sequences: textsAtOnce(options) })
   const written = async (record: DataRecord) => {
     const { where } = record
     const row = reading.training(record)
@@ -40,13 +41,13 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
     }
     const { prompt, expected } = await encodeCompletion(row, where, context)
     const name = `${where}: the prompt`
-    const ids = await complete(writer, prompt, { maxNewTokens: expected.length, name, signal })
+    const ids = await complete(engine, prompt, { maxNewTokens: expected.length, name, signal })
     const texts = [ids, expected].map((tokens) => continuationText(tokenizer, prompt, tokens))
     const [generated, wanted] = await Promise.all(texts)
     return { row, ...placed(generated!, wanted!, row.completion) }
   }
   const records = taskRecords(data, { limit: options.limit, signal })
-  for await (const { row, wanted, written: text } of mapAhead(records, () => writer.sequences - 1, written)) {
+  for await (const { row, wanted, written: text } of mapAhead(records, () => engine.sequences - 1, written)) {
     const length = [...wanted].length
     const matched = matchingCharacters([...text], [...wanted])
     rows++

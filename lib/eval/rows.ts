@@ -10,7 +10,7 @@ import { namesOf, type OpenSource, openSources } from '../data/sources/open.js'
 import { promptTemplate, requireTokenizer } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalInput, type EvalOptions, EvalSchema, maxLengthOf, parseOptions } from '../options/index.js'
-import type { DataContext, OpenData, RowReader, RowsContext } from './task.js'
+import type { DataContext, OpenData, RowsContext } from './task.js'
 
 /** Opens the data of a task. */
 export async function openData(options: EvalOptions, hub: HubOptions): Promise<OpenData> {
@@ -25,7 +25,7 @@ export async function openData(options: EvalOptions, hub: HubOptions): Promise<O
 }
 
 /** Opens the data of a task, and returns what its rows need to become tokens. */
-export async function openTask<Model extends RowReader>(
+export async function openTask<Model extends RowsContext['model']>(
   model: Model,
   options: EvalOptions,
   { template = 'auto', ...hub }: HubOptions & { template?: string },
@@ -180,7 +180,7 @@ function rowsWithTargets(rows: readonly TokenRow[]): ScoredRow[] {
  * @throws UsageError for rows that do not fit the model, InputError for malformed rows and if no token is predicted
  */
 export async function requireTargets(
-  reader: RowReader,
+  reader: RowsContext['model'],
   data: EvalInput['data'],
   hub: Pick<HubOptions, 'offline' | 'signal'>,
 ): Promise<void> {

@@ -2,15 +2,12 @@
 import type { Batch } from '../data/batch.js'
 import { countTargets, type TokenRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
+import type { LoadedModel } from '../models/index.js'
 import type { EvalOptions } from '../options/index.js'
 import type { Tensor } from '../tensor/tensor.js'
-import type { EvaluatedModel } from './task.js'
 
 /** Tokens of a forward pass: more would take memory and not be faster on a CPU. A longer row has a pass of its own. */
 const TOKEN_BUDGET = 2048
-
-/** The part of a model that scoring needs. */
-export type ScoringModel = Pick<EvaluatedModel, 'tokenLogProbs'>
 
 export interface Scored<Row extends TokenRow> {
   row: Row
@@ -35,7 +32,7 @@ export interface ScoreOptions {
 
 /** Scores rows in their order; holds the rows of one forward pass only. */
 export async function* scoreRows<Row extends TokenRow>(
-  model: ScoringModel,
+  model: LoadedModel,
   rows: Iterable<Row> | AsyncIterable<Row>,
   { batchSize, signal }: ScoreOptions,
 ): AsyncGenerator<Scored<Row>> {
@@ -78,7 +75,7 @@ export async function* rowValues<Row extends TokenRow>(
 
 /** Scores the rows of one forward pass. */
 export async function scorePass<Row extends TokenRow>(
-  model: ScoringModel,
+  model: LoadedModel,
   rows: readonly Row[],
   signal?: AbortSignal,
 ): Promise<Scored<Row>[]> {

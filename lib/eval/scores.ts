@@ -1,34 +1,19 @@
 /** Scores of texts by the head of a classifier or a reward model. */
 import { z } from 'zod'
-import {
-  anObject,
-  anyText,
-  aSignal,
-  aText,
-  check,
-  expecting,
-  having,
-  optionsSchema,
-  wholeFrom,
-} from '../common/arguments.js'
+import { anObject, anyText, aSignal, aText, check, expecting, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { encodeRow, type TokenRow } from '../data/encode.js'
 import { RowReading } from '../data/rows/reading.js'
 import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { resolveTemplate } from '../data/templates/template.js'
-import { type ForwardModel, lastScores } from '../objectives/objective.js'
+import { aModel } from '../generate/index.js'
+import type { LoadedModel } from '../models/index.js'
+import { lastScores } from '../objectives/objective.js'
 import { rowValues, type ScoreOptions } from './score.js'
-import type { EvaluatedModel } from './task.js'
 
-/** A model with a head that scores texts. */
-export interface ClassifyingModel extends ForwardModel {
-  /** Names of the labels that it scores. */
-  readonly labels: readonly string[]
-}
-
-/** Returns the model as one with a head. @throws UsageError `no-head` */
-export function requireHead(model: Pick<EvaluatedModel, 'labels'>): ClassifyingModel {
-  if (model.labels) return model as ClassifyingModel
+/** Returns the names of the labels that the model's head scores. @throws UsageError `no-head` */
+export function requireLabels({ labels }: LoadedModel): readonly string[] {
+  if (labels) return labels
   throw new UsageError(
     'no-head',
     'The model has no head that scores texts: load one with it, or an adapter that trained one (the objective reward or classify).',
@@ -37,7 +22,7 @@ export function requireHead(model: Pick<EvaluatedModel, 'labels'>): ClassifyingM
 
 /** Yields the scores of each label, one row after the other. */
 export async function* scoredLast<Row extends TokenRow>(
-  model: ClassifyingModel,
+  model: LoadedModel,
   rows: AsyncIterable<Row> | Iterable<Row>,
   options: ScoreOptions,
 ): AsyncGenerator<{ row: Row; scores: number[] }> {
@@ -58,7 +43,7 @@ export interface ScoresOptions {
 }
 
 const scoresOfArguments = {
-  model: having('a model with a head', 'forwardAsync', 'tokenizer'),
+  model: aModel,
   rows: expecting('a list of texts or rows', z.array(z.union([anyText, anObject]))),
   options: optionsSchema('the options of scoresOf', {
     template: aText.optional(),
@@ -84,13 +69,13 @@ const scoresOfArguments = {
  * @throws UsageError `no-head`; InputError of malformed rows
  */
 export async function scoresOf(
-  model: Pick<EvaluatedModel, 'forwardAsync' | 'tokenizer' | 'labels'>,
+  model: LoadedModel,
   rows: readonly (string | object)[],
   options: ScoresOptions = {},
 ): Promise<number[][]> {
   check({ model, rows, options }, scoresOfArguments)
   const { template = 'auto', maxLength = DEFAULT_MAX_LENGTH, batchSize = 8, signal } = options
-  const head = requireHead(model)
+  requireLabels(model)
   const { tokenizer } = model
   const how = {
     tokenizer,
@@ -108,6 +93,7 @@ export async function scoresOf(
     }
   }
   const all: number[][] = []
-  for await (const { scores } of scoredLast(head, encoded(), { batchSize, ...(signal && { signal }) })) all.push(scores)
+  for await (const { scores } of scoredLast(model, encoded(), { batchSize, ...(signal && { signal }) }))
+    all.push(scores)
   return all
 }

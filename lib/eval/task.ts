@@ -1,44 +1,10 @@
 /** What all evaluation tasks have in common: their inputs and results. */
-import type { Batch } from '../data/batch.js'
 import type { LimitedRow } from '../data/long-rows.js'
 import type { RowReading } from '../data/rows/reading.js'
 import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, Message, TemplateContext } from '../data/templates/template.js'
-import type { LanguageModel } from '../generate/index.js'
-import type { AdapterChoice } from '../models/index.js'
-import type { Pooling } from '../nn/pooling.js'
+import type { LoadedModel, ModelView } from '../models/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
-import type { Tensor } from '../tensor/tensor.js'
-
-/** The part of a model that turns rows into tokens. */
-export type RowReader = Pick<LanguageModel, 'path' | 'tokenizer' | 'adapterSet'> & {
-  readonly config: Pick<LanguageModel['config'], 'maxPositions' | 'vocabularySize'>
-}
-
-/** The part of a model that an evaluation needs. `Model` implements it, and tests can. */
-export interface EvaluatedModel extends LanguageModel {
-  /** Natural log-probability of every target of the batch, in order. */
-  tokenLogProbs(batch: Batch): Promise<Float32Array>
-  /**
-   * Returns the model with these adapters, whatever is active in it, and by default the active ones. If absent, a call
-   * cannot choose adapters, and `forgetting` and `change` need `base`.
-   */
-  withAdapters?(adapters?: AdapterChoice): EvaluatedModel
-  /** Logits of the batch's targets. For `change`; of models with a head, `classify` and `reward` ask for its scores too. */
-  forwardAsync?(batch: Batch, options: { rows: 'targets'; gradients: false }): Promise<LogitsOfTargets>
-  /** Names of the labels that its head scores; null or absent without such a head. */
-  readonly labels?: readonly string[] | null
-  /** How its states become embeddings; null or absent: by their mean. */
-  readonly pooling?: Pooling | null
-  /** Why its embeddings cannot be computed as its files say; null or absent: they can. */
-  readonly unsupportedPooling?: string | null
-}
-
-/** Float32 logits [to - from, V] of targets [from, to), in order. */
-export interface LogitsOfTargets extends Disposable {
-  /** Float32 logits [to - from, V] of the targets with these numbers, as a new tensor of the running scope. */
-  logits(from: number, to: number): Tensor
-}
 
 /** Progress of an evaluation. */
 export interface EvalProgress {
@@ -331,7 +297,7 @@ export interface DataContext extends OpenData {
 
 /** The input of a task that turns rows into tokens. */
 export interface RowsContext extends OpenData {
-  readonly model: RowReader
+  readonly model: Pick<ModelView, 'path' | 'config' | 'tokenizer' | 'adapterSet'>
   /** If null, prompts are used without a template. */
   readonly template: ChatTemplate | null
   /** Template variables for rows without their own. */
@@ -343,9 +309,9 @@ export interface RowsContext extends OpenData {
 }
 
 export interface TaskContext extends RowsContext, DataContext {
-  readonly model: EvaluatedModel
+  readonly model: ModelView
   /** The model before, for `forgetting` and `change`; null means the model without its active adapters. */
-  readonly base: EvaluatedModel | null
+  readonly base: LoadedModel | null
   /** Returns the end of a prompt that leaves room for `more` tokens within the model's positions. */
   cut(ids: readonly number[], more: number): readonly number[]
 }

@@ -4,11 +4,11 @@ import { randomStream } from '../common/random.js'
 import { mapAhead } from '../common/task-limit.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { PromptRow, QuestionRow } from '../data/rows/rows.js'
+import type { Engine } from '../engine/index.js'
 import {
   constraintOf,
   drain,
   limitsOf,
-  openWriter,
   promptTokens,
   requireTokenizer,
   stopTokens,
@@ -17,7 +17,6 @@ import {
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
-import { textsAtOnce } from './score.js'
 import type { DataContext, Measured, Measures, RowEntry, TaskContext } from './task.js'
 
 /** What a text is scored by. */
@@ -64,21 +63,23 @@ interface ReadRow extends Omit<Given, 'text'>, Pick<PromptRow, 'tools' | 'templa
   asked: TaskPrompt | NonNullable<PromptRow['messages']> | Required<Pick<PromptRow, 'ids'>>
 }
 
-/** Where the texts that answer rows come from. */
-export interface TextSource {
-  textOf(row: ReadRow, index: number): Promise<string>
-  /** How many are asked for at once. */
-  readonly atOnce: number
-}
+/** Returns the text that answers a row. */
+export type TextOf = (row: ReadRow, index: number) => Promise<string>
 
-/** Reads and checks all rows, then scores a text for each. */
+/**
+ * Reads and checks all rows, then scores a text for each.
+ *
+ * @param open returns what answers rows, given their number
+ * @param atOnce number of texts that are asked for at once
+ */
 export async function scoreTexts(
   task: TextTask,
   context: DataContext,
-  openTexts: (rows: number) => Promise<TextSource>,
+  open: (rows: number) => Promise<TextOf>,
+  atOnce = 1,
 ): Promise<Measured> {
   const rows = await readRows(task, context)
-  const { textOf, atOnce } = await openTexts(rows.length)
+  const textOf = await open(rows.length)
   const entries: RowEntry[] = []
   const texts = mapAhead(
     rows.entries(),
@@ -124,7 +125,7 @@ async function readRows(task: TextTask, context: DataContext): Promise<ReadRow[]
 }
 
 /** Generates texts, greedily unless options say otherwise. The beginning of a plain prompt is cut if it leaves no room for the answer. */
-export async function generatedTexts(task: TextTask, context: TaskContext): Promise<TextSource & AsyncDisposable> {
+export async function generatedTexts(task: TextTask, context: TaskContext, engine: Engine): Promise<TextOf> {
   const { model, options, template, templateContext, signal, cut } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
@@ -133,8 +134,7 @@ export async function generatedTexts(task: TextTask, context: TaskContext): Prom
   const ofTokens = { tokenizer, ...model.config, eosIds: [...stopIds] }
   const encode = (text: string) =>
     task.withoutBos ? tokenizer.encode(text, signal) : tokenizer.encodeText(text, signal)
-  const writer = openWriter(model, textsAtOnce(options))
-  const textOf: TextSource['textOf'] = async ({ where, asked, tools, templateOptions }) => {
+  return async ({ where, asked, tools, templateOptions }) => {
     const isWritten = !Array.isArray(asked) && !('ids' in asked)
     const isPlain = template === null && isWritten
     if (isPlain && system !== undefined) throw withoutTemplate()
@@ -165,13 +165,12 @@ export async function generatedTexts(task: TextTask, context: TaskContext): Prom
       const random = randomStream(seed, 'generate')
       const request = { ids, ...limits, random, stopIds, constraint, name: `${where}: the prompt`, signal }
       const stopStrings = [...limits.stopStrings!, ...((isPlain && task.until) || [])]
-      const { text } = await drain(textOfTokens(writer.write(request), { tokenizer, ...request, stopStrings }))
+      const { text } = await drain(textOfTokens(engine.write(request), { tokenizer, ...request, stopStrings }))
       return text
     } finally {
       constraint?.dispose()
     }
   }
-  return { textOf, atOnce: writer.sequences, [Symbol.asyncDispose]: () => writer.close() }
 }
 
 const withoutTemplate = () =>

@@ -2,13 +2,13 @@ import { anyText, aSignal, check, optionsSchema } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import type { Message } from '../data/templates/template.js'
+import { Engine } from '../engine/index.js'
+import type { LoadedModel } from '../models/index.js'
 import type { GenerateSettings } from '../options/index.js'
 import type { GenerateResult } from './continuation.js'
 import { type GenerateOptions, generateArguments, splitCall } from './generate-options.js'
-import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { promptTemplate } from './prompt.js'
 import { textRequest, writtenText } from './text-request.js'
-import { openWriter, type SequenceWriter } from './writer.js'
 
 const sayArguments = { text: anyText, say: optionsSchema('the options of say', { signal: aSignal.optional() }) }
 
@@ -36,22 +36,19 @@ export class Chat implements Disposable {
   readonly messages: Message[] = []
   readonly #call: ChatOptions
   readonly #settings: GenerateSettings
-  /** The model with the adapters of the conversation. */
-  readonly #speaker: LanguageModel
-  readonly #writer: SequenceWriter
+  readonly #engine: Engine
 
   /** @throws UsageError for wrong options; the first `say` throws if the model has no chat template */
   constructor(
     /** The model that answers. */
-    readonly model: LanguageModel,
+    readonly model: LoadedModel,
     call: ChatOptions = {},
   ) {
     check({ model, call }, generateArguments)
-    const { options, extras } = splitCall(call)
+    const { options } = splitCall(call)
     this.#call = call
     this.#settings = options
-    this.#speaker = extras.adapters === undefined ? model : withAdaptersOf(model, extras.adapters)
-    this.#writer = openWriter(this.#speaker, 1)
+    this.#engine = new Engine(call.adapters === undefined ? model : model.withAdapters(call.adapters), { sequences: 1 })
   }
 
   /**
@@ -74,10 +71,11 @@ export class Chat implements Disposable {
       ...(signal && { signal }),
     }
     const random = randomStream(this.#settings.seed, 'generate', turn)
-    const request = { ...(await textRequest(this.#speaker, options)), random }
+    const view = this.#engine.model.withAdapters()
+    const request = { ...(await textRequest(view, options)), random }
     let answer = ''
     try {
-      const pieces = writtenText(this.#speaker, this.#writer, request)
+      const pieces = writtenText(view, this.#engine, request)
       for (;;) {
         const next = await pieces.next()
         if (next.done) return next.value
@@ -90,7 +88,7 @@ export class Chat implements Disposable {
   }
 
   async #requireTemplate(): Promise<void> {
-    if (await promptTemplate(this.#speaker, this.#settings)) return
+    if (await promptTemplate(this.#engine.model, this.#settings)) return
     throw new UsageError(
       'no-chat-template',
       'A chat needs a chat template, and none is in use; name a template file, or give a prompt.',
@@ -104,7 +102,7 @@ export class Chat implements Disposable {
 
   /** Frees the cache of keys and values; the model stays. */
   dispose(): void {
-    void this.#writer.close()
+    void this.#engine.close()
   }
 
   /** The same as `dispose`, for `using`. */

@@ -1,10 +1,9 @@
-/** Generates token after token, until a stop or a limit. */
+/** Turns generated tokens into text, until a stop. */
 
 import type { ToolCall } from '../data/tool-calls/calls.js'
 import type { AnswerDelta, AnswerReader } from '../data/tool-calls/reader.js'
-import { type EditOptions, type EngineRequest, type FinishReason, type NewToken, tooLong } from '../engine/index.js'
-import type { RankedToken, TokenChoice } from '../tensor/operations/sampling.js'
-import type { PromptCache } from './prompt-cache.js'
+import type { EditOptions, EngineRequest, FinishReason, NewToken } from '../engine/index.js'
+import type { RankedToken } from '../tensor/operations/sampling.js'
 import { StopStrings } from './stops.js'
 import { TextStream, type TextTokenizer } from './text-stream.js'
 
@@ -36,29 +35,6 @@ export interface GenerateResult {
   logprobs?: TokenText[]
   /** The same of the prompt, whose first token has none. */
   promptLogprobs?: (TokenText | FirstToken)[]
-}
-
-/**
- * Yields generated tokens, a stop token included.
- * @throws UsageError `prompt-too-long`; the reason of an aborted signal
- */
-export async function* continueTokens(
-  cache: PromptCache,
-  { ids, maxNewTokens, sampling, random, stopIds, name = 'The prompt', signal }: EngineRequest,
-): AsyncGenerator<NewToken, FinishReason> {
-  const { maxPositions } = cache.model.config
-  const limit = Math.min(maxNewTokens, maxPositions - ids.length)
-  if (limit < 1) throw tooLong(name, ids.length, `the model's ${maxPositions} positions`)
-  const choice = (): TokenChoice => ({ ...sampling, uniform: sampling.temperature === 0 ? 0 : random.uniform() })
-  let id = await cache.choose(ids, choice(), limit, signal)
-  for (let count = 1; ; count++) {
-    signal?.throwIfAborted()
-    yield { id }
-    if (stopIds.has(id)) return 'stop'
-    if (count === limit) return 'length'
-    signal?.throwIfAborted()
-    id = await cache.append(id, choice())
-  }
 }
 
 /** A piece of generated text: whole characters, and the tokens that were written since the last one. */

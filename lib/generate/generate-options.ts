@@ -10,7 +10,6 @@ import type { AdapterChoice } from '../models/index.js'
 import { type GenerateInput, GenerateSchema, type GenerateSettings, parseOptions } from '../options/index.js'
 import type { samplingOptions } from '../options/sampling.js'
 import type { ContinuationRequest } from './continuation.js'
-import { aLanguageModel } from './language-model.js'
 
 /** Options of `generate`: those of `mora generate` in camelCase, a conversation, callbacks and a signal. */
 export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
@@ -40,8 +39,11 @@ export interface GenerateOptions extends Omit<GenerateInput, 'prompt'> {
 
 const aPrompt = z.union([anyText, wholes])
 
+/** Schema of arguments that must be a model. */
+export const aModel = having('a model (loadModel gives one)', 'createMemory', 'withAdapters')
+
 export const generateArguments = {
-  model: aLanguageModel,
+  model: aModel,
   call: optionsSchema('the options of generate', {
     messages: expecting('a list of messages', z.array(having('a message', 'role'))).optional(),
     prompt: aPrompt.optional(),

@@ -1,12 +1,11 @@
 import { check } from '../common/arguments.js'
 import { UsageError } from '../common/errors.js'
-import { Model, ModelView } from '../models/index.js'
+import { Engine } from '../engine/index.js'
+import type { LoadedModel } from '../models/index.js'
 import { drain, type GenerateResult } from './continuation.js'
 import { type GenerateOptions, generateArguments } from './generate-options.js'
-import { type LanguageModel, withAdaptersOf } from './language-model.js'
 import { TextEngine } from './text-engine.js'
 import { textRequest, writtenText } from './text-request.js'
-import { openWriter } from './writer.js'
 
 /**
  * Generates text after a prompt. With the model's chat template (unless `raw`), the prompt is a user's turn and the text
@@ -26,25 +25,20 @@ import { openWriter } from './writer.js'
  * an aborted `signal`
  */
 export async function generate(
-  model: LanguageModel,
+  model: LoadedModel,
   call: GenerateOptions & Required<Pick<GenerateOptions, 'prompts'> | Pick<GenerateOptions, 'n'>>,
 ): Promise<GenerateResult[]>
-export async function generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>
-export async function generate(
-  model: LanguageModel,
-  call: GenerateOptions,
-): Promise<GenerateResult | GenerateResult[]> {
+export async function generate(model: LoadedModel, call: GenerateOptions): Promise<GenerateResult>
+export async function generate(model: LoadedModel, call: GenerateOptions): Promise<GenerateResult | GenerateResult[]> {
   check({ model, call }, generateArguments)
   if (call.prompts === undefined && call.n === undefined) return drain(generateStream(model, call), call.onText)
   return generateMany(model, call)
 }
 
 async function generateMany(
-  model: LanguageModel,
+  model: LoadedModel,
   { prompts, n = 1, ...call }: GenerateOptions,
 ): Promise<GenerateResult[]> {
-  if (!(model instanceof Model || model instanceof ModelView))
-    throw new UsageError('unfit-options', 'prompts and n need a model as loadModel gives them.')
   if (prompts && (call.prompt !== undefined || call.messages !== undefined))
     throw new UsageError('unfit-options', 'Expected either prompts, or a prompt or messages.')
   const calls = (prompts?.map((prompt) => ({ ...call, prompt })) ?? [call]).flatMap(
@@ -68,15 +62,15 @@ async function generateMany(
  * ```
  */
 export async function* generateStream(
-  model: LanguageModel,
+  model: LoadedModel,
   call: GenerateOptions,
 ): AsyncGenerator<string, GenerateResult> {
   check({ model, call }, generateArguments)
-  const adapted = withAdaptersOf(model, call.adapters)
-  const request = await textRequest(adapted, call)
-  const tokens = Math.min(adapted.config.maxPositions, request.ids.length + request.maxNewTokens)
-  await using writer = openWriter(adapted, 1, Math.max(1, tokens))
-  const pieces = writtenText(adapted, writer, request)
+  const view = model.withAdapters(call.adapters)
+  const request = await textRequest(view, call)
+  const tokens = Math.min(view.config.maxPositions, request.ids.length + request.maxNewTokens)
+  await using engine = new Engine(view, { sequences: 1, tokens: Math.max(1, tokens) })
+  const pieces = writtenText(view, engine, request)
   for (;;) {
     const next = await pieces.next()
     if (next.done) return next.value

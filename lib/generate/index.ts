@@ -11,7 +11,6 @@ export {
 } from './constraints/constraint.js'
 export {
   type ContinuationRequest,
-  continueTokens,
   drain,
   type FirstToken,
   type GeneratedPiece,
@@ -20,12 +19,11 @@ export {
   textOfTokens,
 } from './continuation.js'
 export { generate, generateStream } from './generate.js'
-export { type GenerateOptions, limitsOf } from './generate-options.js'
-export { type LanguageModel, type TokenCache, withAdaptersOf } from './language-model.js'
+export { aModel, type GenerateOptions, limitsOf } from './generate-options.js'
+export type { LanguageModel } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer, whyNoRoom } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
 export { stopTokens } from './stops.js'
 export { TextEngine } from './text-engine.js'
 export { constraintOf } from './text-request.js'
 export { continuationText } from './text-stream.js'
-export { openWriter, type SequenceWriter } from './writer.js'

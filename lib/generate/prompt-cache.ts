@@ -1,5 +1,5 @@
+import type { LoadedModel, SequenceCache } from '../models/index.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
-import type { LanguageModel, TokenCache } from './language-model.js'
 
 /** Tokens read in one forward pass: more would need more memory and not be faster. */
 const CHUNK = 512
@@ -7,19 +7,19 @@ const CHUNK = 512
 const STEP = 256
 
 /** Reads tokens after what the cache holds and returns a result for the next position. */
-type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Result>
+type Step<Result> = (ids: readonly number[], cache: SequenceCache) => Promise<Result>
 
 /**
  * A cache that knows which tokens it holds: if a prompt begins like the last one, only the rest is read, unless `rewind` of the model's
  * cache says that weights or adapters have changed.
  */
 export class PromptCache implements Disposable {
-  #cache: TokenCache | null = null
+  #cache: SequenceCache | null = null
   #ids: number[] = []
   /** Whether the tokens were read with the rotary angles of long rows. */
   #long = false
 
-  constructor(readonly model: LanguageModel) {}
+  constructor(readonly model: LoadedModel) {}
 
   /**
    * Reads a prompt of at least one token and returns the logits [V] of the next token.
@@ -70,7 +70,7 @@ export class PromptCache implements Disposable {
   }
 
   #isLong(tokens: number): boolean {
-    return tokens >= (this.model.longRowsFrom ?? Number.POSITIVE_INFINITY)
+    return tokens >= this.model.longRowsFrom
   }
 
   async #readPrompt<Result>(ids: readonly number[], reserve: number, step: Step<Result>): Promise<Result> {
@@ -85,13 +85,13 @@ export class PromptCache implements Disposable {
     return this.#readOn(ids.slice(start), cache, step)
   }
 
-  async #readOn<Result>(ids: readonly number[], cache: TokenCache, step: Step<Result>): Promise<Result> {
+  async #readOn<Result>(ids: readonly number[], cache: SequenceCache, step: Step<Result>): Promise<Result> {
     const result = await step(ids, cache)
     this.#ids.push(...ids)
     return result
   }
 
-  #withRoom(tokens: number): TokenCache {
+  #withRoom(tokens: number): SequenceCache {
     if (this.#cache && this.#cache.capacity >= tokens) return this.#cache
     this.clear()
     const most = Math.max(tokens, this.model.config.maxPositions)

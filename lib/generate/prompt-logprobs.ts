@@ -1,7 +1,7 @@
 /** Log-probabilities of prompts; concurrent requests share forward passes. */
 import { setImmediate } from 'node:timers/promises'
 import { packBatch } from '../data/packing.js'
-import { type Model, ModelView } from '../models/index.js'
+import type { ModelView } from '../models/index.js'
 import { type RankedToken, rankTokens } from '../tensor/operations/sampling.js'
 
 /** On a CPU, products of fewer rows round otherwise in bfloat16: numbers would depend on what is read beside a prompt. */
@@ -20,7 +20,7 @@ export interface RankedPrompt {
 
 /** Of a prompt. */
 interface PromptFacts {
-  readonly view: Model | ModelView
+  readonly view: ModelView
   readonly ids: readonly number[]
   /** Length of the lists of likeliest tokens. */
   readonly top: number
@@ -47,7 +47,7 @@ export class PromptScorer {
    */
   async rank(prompt: PromptFacts, signal?: AbortSignal): Promise<RankedPrompt> {
     signal?.throwIfAborted()
-    const key = `${choiceOf(prompt)} ${prompt.top} ${prompt.ids.join()}`
+    const key = `${prompt.view.choice} ${prompt.top} ${prompt.ids.join()}`
     const waiting = this.#waiting.get(key) ?? beginWaiting(prompt)
     waiting.signals.push(signal)
     this.#waiting.set(key, waiting)
@@ -82,7 +82,7 @@ export class PromptScorer {
     for (const [key, waiting] of this.#waiting) {
       const [first = waiting] = pass
       const isLeft = waiting.signals.every((signal) => signal?.aborted)
-      if (!isLeft && choiceOf(waiting) !== choiceOf(first)) continue
+      if (!isLeft && waiting.view.choice !== first.view.choice) continue
       if (!isLeft && pass.length > 0 && tokens + waiting.ids.length > MOST_TOKENS) break
       this.#waiting.delete(key)
       if (isLeft) waiting.reject(waiting.signals[0]!.reason)
@@ -93,8 +93,6 @@ export class PromptScorer {
     return pass
   }
 }
-
-const choiceOf = ({ view }: PromptFacts): string => (view instanceof ModelView ? view.choice : '')
 
 function beginWaiting(prompt: PromptFacts): Waiting {
   let [resolve, reject]: [Waiting['resolve'], Waiting['reject']] = [() => {}, () => {}]

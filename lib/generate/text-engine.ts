@@ -1,13 +1,13 @@
-import { aFunction, check, having, optionsSchema, wholeFrom } from '../common/arguments.js'
+import { aFunction, check, optionsSchema, wholeFrom } from '../common/arguments.js'
 import { Engine, type EngineOptions, type EngineUsage } from '../engine/index.js'
-import type { Model, ModelView } from '../models/index.js'
+import type { LoadedModel } from '../models/index.js'
 import { drain, type GeneratedPiece, type GenerateResult } from './continuation.js'
-import { type GenerateOptions, generateArguments } from './generate-options.js'
+import { aModel, type GenerateOptions, generateArguments } from './generate-options.js'
 import { PromptScorer } from './prompt-logprobs.js'
 import { textRequest, writtenText } from './text-request.js'
 
 const engineArguments = {
-  model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters'),
+  model: aModel,
   options: optionsSchema('the options of TextEngine', {
     sequences: wholeFrom(1).optional(),
     longSequences: wholeFrom(1).optional(),
@@ -38,7 +38,7 @@ export class TextEngine implements AsyncDisposable {
   /** @throws UsageError for options that are wrong; if the memory does not fit */
   constructor(
     /** The model that writes. */
-    readonly model: Model | ModelView,
+    readonly model: LoadedModel,
     options: EngineOptions = {},
   ) {
     check({ model, options }, engineArguments)

@@ -1,13 +1,12 @@
 import { setMaxListeners } from 'node:events'
-import { UsageError } from '../common/errors.js'
 import { randomStream } from '../common/random.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import { knownAnswerForm } from '../data/tool-calls/find-form.js'
 import { AnswerReader } from '../data/tool-calls/reader.js'
-import type { EngineRequest, FinishReason, NewToken } from '../engine/index.js'
+import type { Engine, EngineRequest, FinishReason, NewToken } from '../engine/index.js'
 import { jsonIn, readJsonObject } from '../io/json.js'
-import { Model, ModelView } from '../models/index.js'
+import type { ModelView } from '../models/index.js'
 import type { constraintOptions } from '../options/constraint.js'
 import type { GenerateSettings } from '../options/index.js'
 import { type Constraint, type ConstraintTokens, openConstraint } from './constraints/constraint.js'
@@ -20,12 +19,10 @@ import {
   tokenText,
 } from './continuation.js'
 import { type GenerateOptions, limitsOf, splitCall } from './generate-options.js'
-import type { LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 import { PromptScorer, type RankedPrompt } from './prompt-logprobs.js'
 import { stopTokens } from './stops.js'
 import type { TextTokenizer } from './text-stream.js'
-import type { SequenceWriter } from './writer.js'
 
 /** Options that need a tokenizer. */
 const OF_TEXTS = ['stop', 'badWords', 'schema', 'grammar', 'regex', 'choices'] as const
@@ -43,7 +40,7 @@ export interface TextRequest extends ContinuationRequest {
 }
 
 /** Returns what a call asks an engine for. @param sample which of several texts of a prompt it is */
-export async function textRequest(model: LanguageModel, call: GenerateOptions, sample = 0): Promise<TextRequest> {
+export async function textRequest(model: ModelView, call: GenerateOptions, sample = 0): Promise<TextRequest> {
   const { signal, ...given } = call
   signal?.throwIfAborted()
   // Many texts may have one signal.
@@ -107,20 +104,21 @@ async function schemaIn(text: string): Promise<unknown> {
 }
 
 /**
- * Yields the text that a writer writes; its return value is the complete result.
+ * Yields the text that an engine writes; its return value is the complete result.
  *
+ * @param model the engine's, with the request's adapters
  * @param scorer ranks the prompt, if that is asked for
  */
 export async function* writtenText(
-  model: LanguageModel,
-  writer: Pick<SequenceWriter, 'write'>,
+  model: ModelView,
+  engine: Engine,
   request: TextRequest & Pick<EngineRequest, 'adapters'>,
   scorer = new PromptScorer(),
 ): AsyncGenerator<GeneratedPiece, GenerateResult> {
   const { constraint } = request
   try {
     const ranked = await rankedPrompt(model, request, scorer)
-    const tokens = ranked && isLikeliestOne(request) ? justOne(ranked.next, request) : writer.write(request)
+    const tokens = ranked && isLikeliestOne(request) ? justOne(ranked.next, request) : engine.write(request)
     const result = yield* textOfTokens(tokens, request)
     return ranked ? { ...result, promptLogprobs: await logprobsOfPrompt(ranked, request) } : result
   } finally {
@@ -129,14 +127,12 @@ export async function* writtenText(
 }
 
 async function rankedPrompt(
-  model: LanguageModel,
+  model: ModelView,
   { ids, promptTop, signal }: TextRequest,
   scorer: PromptScorer,
 ): Promise<RankedPrompt | null> {
-  // What is too long is refused by the writer.
+  // What is too long is refused by the engine.
   if (promptTop === undefined || ids.length >= model.config.maxPositions) return null
-  if (!(model instanceof Model || model instanceof ModelView))
-    throw new UsageError('unfit-options', 'Log-probabilities of a prompt need a model as loadModel gives them.')
   return scorer.rank({ view: model, ids, top: promptTop }, signal)
 }
 

@@ -16,9 +16,10 @@ export {
   loadModel,
   loadModelFor,
 } from './load-model.js'
-export { Model } from './model.js'
+export { type LoadedModel, Model } from './model.js'
 export { ModelView } from './model-view.js'
 export type { ModelConfig } from './network/model-config.js'
+export type { ModelOutput } from './network/model-output.js'
 export { adaptableLayers } from './network/plan.js'
 export type { SequenceCache } from './network/sequence-cache.js'
 export { columnsInFile, type InputSquares, weightsByInput, writeImportance } from './quantise/importance.js'

@@ -400,3 +400,6 @@ export class Model extends ForwardPasses implements Disposable, AsyncDisposable 
     return this.#freed
   }
 }
+
+/** A loaded model, or a view of one with adapters of its own. */
+export type LoadedModel = Model | ModelView

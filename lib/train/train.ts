@@ -5,8 +5,8 @@ import { aFunction, aSignal, check, expecting, having, optionsSchema } from '../
 import { type RowChoices, rowChoiceKinds } from '../data/rows/row-choices.js'
 import type { AnyRow, DataInput, RowOf } from '../data/sources/source.js'
 import { resolveTemplate } from '../data/templates/template.js'
-import { PAGE } from '../engine/index.js'
-import { generate, openWriter, requireTokenizer, stopTokens } from '../generate/index.js'
+import { Engine, PAGE } from '../engine/index.js'
+import { generate, requireTokenizer, stopTokens } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { builtInChoice, type ObjectiveName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
@@ -161,11 +161,11 @@ function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'
       const longest = [...tokens].sort((a, b) => b - a).slice(0, sequences)
       // Memory is allocated in pages; a sequence may fill its last one in part.
       const room = longest.reduce((sum, length) => sum + length + PAGE, 0)
-      const writer = openWriter(model, sequences, room)
+      const engine = new Engine(model, { sequences, tokens: room })
       return {
         write: ({ logprobs, ...request }) =>
-          writer.write({ ...request, stopIds, topLogprobs: logprobs ? 0 : undefined }),
-        [Symbol.asyncDispose]: () => writer.close(),
+          engine.write({ ...request, stopIds, topLogprobs: logprobs ? 0 : undefined }),
+        [Symbol.asyncDispose]: () => engine.close(),
       }
     },
   }

@@ -83,13 +83,13 @@ it.each([
   ],
   [
     'evaluate(model',
-    'evaluate<"perplexity", string[]>(model: EvaluatedModel | null, input: EvaluateOptions<"perplexity", AnyRow> & {',
+    'evaluate<"perplexity", string[]>(model: LoadedModel | null, input: EvaluateOptions<"perplexity", AnyRow> & {',
   ],
-  ['generate(model', 'generate(model: LanguageModel, call: GenerateOptions): Promise<GenerateResult>'],
+  ['generate(model', 'generate(model: LoadedModel, call: GenerateOptions): Promise<GenerateResult>'],
   ['mergeModel({', 'mergeModel(options: MergeModelOptions): Promise<MergeModelResult>'],
   ['loadModel(', 'loadModel(model: string, options?: LoadOptions): Promise<Model>'],
   ['initModel(', 'initModel(configPath: string, given?: InitModelOptions): Promise<Model>'],
-  ['Chat(', 'Chat(model: LanguageModel, call?: ChatOptions): Chat'],
+  ['Chat(', 'Chat(model: LoadedModel, call?: ChatOptions): Chat'],
   ['addAdapter(', 'addAdapter(name: string, config: AdapterConfigBase, options?: AddAdapterOptions): Promise<void>'],
   ['mora({', 'mora(options?: Partial<Omit<MoraConfig, "method">>): MoraConfig'],
 ])('an editor shows one name for the options of %s', (call, signature) => {

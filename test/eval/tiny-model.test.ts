@@ -3,10 +3,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
+import { Engine } from '../../lib/engine/index.js'
 import { evaluate } from '../../lib/eval/index.js'
-import { continueTokens, drain, GREEDY, PromptCache } from '../../lib/generate/index.js'
+import { drain, GREEDY } from '../../lib/generate/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
 
 const golden = fileURLToPath(new URL('../golden/tiny-untied/', import.meta.url))
@@ -62,14 +63,14 @@ describe('a tiny model without a tokenizer', () => {
       random: randomStream(0, 'test'),
       stopIds: new Set<number>(),
     }
-    using cache = new PromptCache(model)
+    await using engine = new Engine(model, { sequences: 1 })
     const generated: number[] = []
-    const reason = await drain(continueTokens(cache, request), ({ id }) => generated.push(id))
+    const reason = await drain(engine.write(request), ({ id }) => generated.push(id))
     expect(reason).toBe('length')
     const slow: number[] = []
     for (let i = 0; i < 12; i++) {
-      using fresh = new PromptCache(model)
-      const logits = await fresh.read([...prompt, ...slow])
+      using fresh = model.createCache(prompt.length + 12)
+      const logits = await model.nextLogits([...prompt, ...slow], fresh)
       slow.push(logits.indexOf(Math.max(...logits)))
     }
     expect(generated).toEqual(slow)
@@ -78,14 +79,12 @@ describe('a tiny model without a tokenizer', () => {
   it('a cache with the same beginning reads only the rest and gives the same logits', async () => {
     const [a, b] = [expected.sequences[0]!, expected.sequences[1]!]
     const prompt = [...a.slice(0, 10), ...b.slice(0, 10)]
-    using used = new PromptCache(model)
-    await used.read(a)
-    const next = vi.spyOn(model, 'nextLogits')
-    const logits = await used.read(prompt)
-    expect(next.mock.calls.map(([ids]) => ids.length)).toEqual([10])
-    next.mockRestore()
-    using fresh = new PromptCache(model)
-    const same = await fresh.read(prompt)
+    using used = model.createCache(64)
+    await model.nextLogits(a, used)
+    expect(used.rewind(10)).toBe(10)
+    const logits = await model.nextLogits(prompt.slice(10), used)
+    using fresh = model.createCache(64)
+    const same = await model.nextLogits(prompt, fresh)
     for (const [id, logit] of logits.entries()) expect(Math.abs(logit - same[id]!)).toBeLessThan(1e-4)
   })
 })

@@ -7,8 +7,7 @@ import { packBatch } from '../../lib/data/packing.js'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { embeddingsOf } from '../../lib/eval/index.js'
 import { Chat, TextEngine } from '../../lib/generate/index.js'
-import { PromptCache } from '../../lib/generate/prompt-cache.js'
-import { loadModel, type Model } from '../../lib/models/index.js'
+import { loadModel, type Model, type SequenceCache } from '../../lib/models/index.js'
 import { AdamW } from '../../lib/optim/adamw.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
@@ -168,22 +167,24 @@ test.each(Object.entries(ways))('%s', async (name, { before, change, isSame }) =
   await before?.(model)
   await using engine = new TextEngine(model)
   using chat = new Chat(model, chatOptions)
-  using cache = new PromptCache(model)
   const ids = await model.tokenizer!.encodeText(prompt)
-  const read = async (from: { engine: TextEngine; chat: Chat; cache: PromptCache }) => {
+  using cache = model.createCache(ids.length)
+  const read = async (from: { engine: TextEngine; chat: Chat; cache: SequenceCache }) => {
     const say = from.chat.say('Nora?')
     let said = await say.next()
     while (!said.done) said = await say.next()
     from.chat.messages.length = 2
     const { ids: written, logprobs } = await from.engine.generate(call)
-    return { texts: [written, logprobs, said.value.logprobs], logits: await from.cache.read(ids) }
+    const known = from.cache.rewind(ids.length - 1)
+    const logits = await model.nextLogits(ids.slice(known), from.cache)
+    return { texts: [written, logprobs, said.value.logprobs], logits }
   }
   const former = await read({ engine, chat, cache })
   const check = async () => {
     const { messages } = chat
     await using fresh = new TextEngine(model)
     using freshChat = new Chat(model, chatOptions)
-    using freshCache = new PromptCache(model)
+    using freshCache = model.createCache(ids.length)
     freshChat.messages.push(...messages)
     const expected = await read({ engine: fresh, chat: freshChat, cache: freshCache })
     const { texts, logits } = await read({ engine, chat, cache })

@@ -3,7 +3,6 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
 import { chooseTokens } from '../../lib/engine/sampling/choose-tokens.js'
 import { type EditOptions, LogitsEdits } from '../../lib/engine/sampling/logits-edits.js'
-import { PromptCache } from '../../lib/generate/index.js'
 import { loadModel } from '../../lib/models/index.js'
 import {
   editLogits,
@@ -288,13 +287,13 @@ describe.each(Object.keys(tolerances))('log-probabilities of %s', (model) => {
   if (own.length === 0) needing(lacksAsset('golden/sampling/logprobs.json', 'golden data')).test('all', () => {})
   needing(lacks).test.each(own.map((each) => [each.name, each] as const))('%s', async (_, each) => {
     using loaded = await load()
-    using cache = new PromptCache(loaded)
     const { vocabularySize } = loaded.config
     const { prompt, generated, steps, given, tokens } = each
+    using cache = loaded.createCache(prompt.length + generated.length)
     const edits = editsOf({ prompt, generated: [], steps }, vocabularySize)
     const got: RankedToken[] = []
     for (const [i, wanted] of generated.entries()) {
-      const values = await cache.read([...prompt, ...generated.slice(0, i)])
+      const values = await loaded.nextLogits([...prompt, ...generated.slice(0, i)].slice(cache.length), cache)
       using logits = Tensor.from(values, [1, vocabularySize], { device: loaded.device })
       if (given) {
         got.push(...(await rankTokens(logits, [wanted], 5)))
@@ -310,7 +309,8 @@ describe.each(Object.keys(tolerances))('log-probabilities of %s', (model) => {
     if (model !== 'tiny-untied') return
     for (const [i, wanted] of each.promptTokens.entries()) {
       if (wanted === null) continue
-      const values = await cache.read(prompt.slice(0, i))
+      cache.rewind(i - 1)
+      const values = await loaded.nextLogits(prompt.slice(cache.length, i), cache)
       using logits = Tensor.from(values, [1, vocabularySize], { device: loaded.device })
       expectRanked(await rankTokens(logits, [wanted.id], 5), [wanted], tolerances[model]!)
     }

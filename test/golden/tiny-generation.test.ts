@@ -1,7 +1,8 @@
 /** Generation chooses on the device the tokens that its logits choose on the host. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { randomStream } from '../../lib/common/random.js'
-import { continueTokens, drain, GREEDY, PromptCache, type Sampling } from '../../lib/generate/index.js'
+import { Engine } from '../../lib/engine/index.js'
+import { drain, GREEDY, type Sampling } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/model.js'
 import { liveBytes } from '../live-bytes.js'
 import { drawn, settingsOf } from '../operations/cases/sampling.js'
@@ -13,11 +14,11 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 const count = 12
 
 async function generated(model: Model, prompt: readonly number[], sampling: Sampling, seed: number): Promise<number[]> {
-  using cache = new PromptCache(model)
+  await using engine = new Engine(model, { sequences: 1 })
   const random = randomStream(seed, 'generate')
   const ids: number[] = []
   const request = { ids: prompt, maxNewTokens: count, sampling, random, stopIds: new Set<number>() }
-  await drain(continueTokens(cache, request), ({ id }) => ids.push(id))
+  await drain(engine.write(request), ({ id }) => ids.push(id))
   return ids
 }
 
@@ -31,8 +32,8 @@ async function chosenOnHost(
   const random = randomStream(seed, 'generate')
   const ids = [...prompt]
   while (ids.length < prompt.length + count) {
-    using cache = new PromptCache(model)
-    const logits = [...(await cache.read(ids))]
+    using cache = model.createCache(ids.length)
+    const logits = [...(await model.nextLogits(ids, cache))]
     const uniform = sampling.temperature === 0 ? 0 : random.uniform()
     ids.push(drawn(logits, uniform, settingsOf(sampling).map(Math.fround)))
   }

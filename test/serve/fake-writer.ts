@@ -58,9 +58,6 @@ export class FakeWriter implements TextWriter {
       },
       loadAdapter: async (path, name) => adapters.set(name, path),
       removeAdapter: (name) => void adapters.delete(name),
-      createCache: unused,
-      nextLogits: unused,
-      nextToken: unused,
     }
   }
 
@@ -133,10 +130,6 @@ export class FakeWriter implements TextWriter {
       i === 0 ? { id, token: texts[i]!, logprob: null } : { id, token: texts[i]!, logprob: -0.5, top: [] },
     )
   }
-}
-
-function unused(): never {
-  throw new Error('A fake writer asks nothing of its model.')
 }
 
 export const SETTINGS: ServerSettings = {

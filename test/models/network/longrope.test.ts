@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { randomStream } from '../../../lib/common/random.js'
-import { PromptCache } from '../../../lib/generate/prompt-cache.js'
+import { Engine } from '../../../lib/engine/index.js'
+import { drain, GREEDY } from '../../../lib/generate/index.js'
 import { loadModel } from '../../../lib/models/index.js'
 import type { Model } from '../../../lib/models/model.js'
 import { familyExpected, familyFolder } from '../../golden/families.js'
@@ -166,15 +167,21 @@ describe('log-probabilities', () => {
 })
 
 describe('with a cache', () => {
-  const greedy = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
+  const greedy = { ...GREEDY, uniform: 0 }
+
+  async function written(engine: Engine, ids: readonly number[], maxNewTokens: number): Promise<number[]> {
+    const got: number[] = []
+    const request = { ids, maxNewTokens, sampling: GREEDY, stopIds: new Set<number>(), random: randomStream(0, 'test') }
+    await drain(engine.write(request), ({ id }) => got.push(id))
+    return got
+  }
 
   test('past the limit, a prompt and its continuation are read again', async () => {
     using model = await load()
-    using cache = new PromptCache(model)
+    await using engine = new Engine(model, { sequences: 1 })
     const ids = row(original - 3)
     const wanted: number[] = []
-    const got: number[] = [await cache.choose(ids, greedy, 2)]
-    for (let step = 0; step < 6; step++) got.push(await cache.append(got.at(-1)!, greedy))
+    const got = await written(engine, ids, 7)
     for (let step = 0; step < 7; step++) {
       const seen = [...ids, ...got.slice(0, step)]
       using alone = model.createCache(seen.length)
@@ -183,8 +190,8 @@ describe('with a cache', () => {
     expect(got).toEqual(wanted)
     // A shorter prompt with the same start is a short row again.
     using alone = model.createCache(10)
-    const logits = await model.nextLogits(Int32Array.from(ids.slice(0, 10)), alone)
-    expect(largestDifference(await cache.read(ids.slice(0, 10)), logits)).toBeLessThan(1e-5)
+    const next = await model.nextToken(Int32Array.from(ids.slice(0, 10)), alone, greedy)
+    expect(await written(engine, ids.slice(0, 10), 1)).toEqual([next])
   })
 
   test('a long prompt that is read in parts is a long row from its start', async () => {
@@ -195,10 +202,12 @@ describe('with a cache', () => {
     for (let from = 0; from < 600; from += 150)
       await model.nextLogits(Int32Array.from(ids.slice(from, from + 150)), cache)
     using whole = model.createCache(601)
-    using parts = new PromptCache(model)
     const next = await model.nextLogits(Int32Array.from([...ids, 5]), whole)
-    expect(largestDifference(await parts.read([...ids, 5]), next)).toBeLessThan(1e-4)
     expect(largestDifference(await model.nextLogits([5], cache), next)).toBeLessThan(1e-4)
+    await using engine = new Engine(model, { sequences: 1 })
+    using alone = model.createCache(200)
+    const token = await model.nextToken(Int32Array.from(ids.slice(0, 200)), alone, greedy)
+    expect(await written(engine, ids.slice(0, 200), 1)).toEqual([token])
   })
 
   test('a row that grows past the limit in the cache of a custom loop is refused', async () => {
