@@ -97,9 +97,13 @@ const resolutions: [string, string, string[]][] = [
   ['node16', 'node16', ['use.mts', 'use.cts']],
   ['bundler', 'preserve', ['use.ts', 'required.cts']],
 ]
-it.each(drawn('resolutions of modules', resolutions, 1))(
-  'resolve and compile under %s',
-  async (moduleResolution, module, files) => {
+/** TypeScript 7 and its predecessor. */
+const compilers = ['typescript-7', 'typescript'].flatMap((compiler) =>
+  resolutions.map((resolution) => [compiler, ...resolution] as const),
+)
+it.each(drawn('declarations', compilers, 1))(
+  'resolve and compile by %s under %s',
+  async (compiler, moduleResolution, module, files) => {
     const compilerOptions = {
       moduleResolution,
       module,
@@ -118,8 +122,8 @@ it.each(drawn('resolutions of modules', resolutions, 1))(
     for (const file of files.filter((name) => name.startsWith('use'))) writeFileSync(join(folder(), file), use)
     const required = `import library = require('node-mora')\nexport const loader: library.DataLoader | null = null\n`
     writeFileSync(join(folder(), 'required.cts'), `${required}export const model = library.loadModel('model')\n`)
-    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-    const compiled = promisify(execFile)(process.execPath, [compiler, '-p', folder()])
+    const tsc = join(root, 'node_modules', compiler, 'bin', 'tsc')
+    const compiled = promisify(execFile)(process.execPath, [tsc, '-p', folder()])
     const said = await compiled.then(
       () => '',
       (error: { stdout: string }) => error.stdout,

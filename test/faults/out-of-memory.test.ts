@@ -11,6 +11,7 @@ import type { Model } from '../../lib/models/model.js'
 import { loadBinary, NativeError } from '../../lib/native/binary.js'
 import { AdamW } from '../../lib/optim/adamw.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
+import { drawn } from '../drawn.js'
 import { filesOfModel, onDevice } from '../fuzz/targets/tiny-model.js'
 import { batchOf, logProbsOf } from '../golden/tiny-models.js'
 import { quickFolder, writeFiles } from '../io/temporary.js'
@@ -149,26 +150,29 @@ describe('when an allocation fails', { timeout: 600_000 }, () => {
     optimizer.dispose()
   })
 
-  test.each(ADAPTER_METHODS)('while an adapter of %s is added, merged, taken out and removed', async (method) => {
-    using model = await load()
-    const config = newAdapterConfig(method, { rank: 2, operator: 'rotation', targetModules: ['q_proj', 'down_proj'] })
-    await model.addAdapter('kept', lora({ rank: 2 }))
-    await logProbs(model)
-    const work = async () => {
-      await model.addAdapter('a', config)
-      try {
-        await model.mergeAdapter('a')
-        await model.unmergeAdapter('a')
-      } finally {
-        allocateAgain()
-        // Where taking it out has failed, it is done again.
-        await model.unmergeAdapter('a').catch(() => {})
-        model.removeAdapter('a')
+  test.each(drawn('methods out of memory', ADAPTER_METHODS, 4))(
+    'while an adapter of %s is added, merged, taken out and removed',
+    async (method) => {
+      using model = await load()
+      const config = newAdapterConfig(method, { rank: 2, operator: 'rotation', targetModules: ['q_proj', 'down_proj'] })
+      await model.addAdapter('kept', lora({ rank: 2 }))
+      await logProbs(model)
+      const work = async () => {
+        await model.addAdapter('a', config)
+        try {
+          await model.mergeAdapter('a')
+          await model.unmergeAdapter('a')
+        } finally {
+          allocateAgain()
+          // Where taking it out has failed, it is done again.
+          await model.unmergeAdapter('a').catch(() => {})
+          model.removeAdapter('a')
+        }
       }
-    }
-    await failEach(work, () => logProbs(model))
-    expect([...model.adapters.keys()]).toEqual(['kept'])
-  })
+      await failEach(work, () => logProbs(model))
+      expect([...model.adapters.keys()]).toEqual(['kept'])
+    },
+  )
 
   test('while a model is saved and an adapter is loaded and merged on disk', async () => {
     using model = await load()

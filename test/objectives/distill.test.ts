@@ -8,6 +8,7 @@ import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { loadModel } from '../../lib/models/index.js'
 import { distill } from '../../lib/objectives/distill.js'
 import { type TrainOptions, train } from '../../lib/train/train.js'
+import { drawn } from '../drawn.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import {
   answerOf,
@@ -31,7 +32,7 @@ const { rows } = objectiveOf<GoldenCompletion>('distillation')
 const pieces = rows.map(({ prompt, completion }, row) => ({ ...answerOf(prompt, completion), row }))
 const teacher = goldenPath('objectives/teacher')
 
-describe.each([0, 0.3, 1])('with β = %d', (beta) => {
+describe.each(drawn('β of distillation', [0, 0.3, 1], 1))('with β = %d', (beta) => {
   test('the gradient is that of finite differences', async () => {
     using model = await loadStart()
     using teacher = await loadTeacher()

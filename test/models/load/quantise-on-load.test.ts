@@ -11,6 +11,7 @@ import { ModelSource } from '../../../lib/models/read/model-source.js'
 import { native } from '../../../lib/native/addon.js'
 import { QUANTISE_FORMATS, type QuantiseFormat } from '../../../lib/options/index.js'
 import { train } from '../../../lib/train/train.js'
+import { drawn } from '../../drawn.js'
 import { goldenJson, goldenPath, largestDifference, readTensors } from '../../golden/files.js'
 import { batchOf, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { quickFolder } from '../../io/temporary.js'
@@ -66,7 +67,7 @@ async function trained(model: Model): Promise<{ logProbs: number[][]; gradients:
   return { logProbs: await logProbsOf(model, sequences), gradients }
 }
 
-describe.each(QUANTISE_FORMATS)('%s', (format) => {
+describe.each(drawn('formats of models on load', QUANTISE_FORMATS, 2))('%s', (format) => {
   test("matrices of the blocks are quantised, and all else has the file's values", async () => {
     using floats = await load('wide')
     using model = await load('wide', format)
