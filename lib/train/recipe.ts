@@ -14,6 +14,7 @@ import type { RunControl } from './run.js'
 import { samplesAreDue, takeSamples } from './samples.js'
 import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
+import { stoppedEarly } from './stopped-early.js'
 import { notePeak, takeStep } from './take-step.js'
 import type { HeldForRun } from './trainable.js'
 import { STEPS_TO_JUDGE, whatIsUntrained, zeroRateNotice } from './untrained.js'
@@ -25,7 +26,8 @@ export interface RunParts {
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
   readonly onBegun?: (saveAtOnce: () => void) => void
-  setUp(sync: RankSync, onTokenised: (progress: TokeniseProgress) => void): Promise<Session>
+  /** @param reading ends reading rows before the first step */
+  setUp(sync: RankSync, onTokenised: (progress: TokeniseProgress) => void, reading: AbortSignal): Promise<Session>
 }
 
 /**
@@ -40,7 +42,7 @@ export async function runTraining(
   const sync = new RankSync(ranks, () => control.stopRequested)
   const progress = rowProgress(control, sync)
   const begin = async () => {
-    const session = await held.change(() => setUp(sync, progress.report))
+    const session = await held.change(() => setUp(sync, progress.report, progress.reading))
     const metrics = new Metrics(session, control.logged)
     control.onSave(async () => {
       await metrics.write()
@@ -75,12 +77,18 @@ export async function runTraining(
 const FEW_ROWS = 256
 
 /** Reports rows as they are read, one event at a time: the set-up, which reads them, does not wait for the reader of events. */
-function rowProgress(control: RunControl, { isFirst }: RankSync) {
+function rowProgress(control: RunControl, { isFirst, ranks }: RankSync) {
   let isFree = isFirst
+  let hasBegun = false
   let sent = Promise.resolve()
+  const reading = new AbortController()
   return {
+    reading: reading.signal,
     report(figures: TokeniseProgress): void {
-      if (!isFree || figures.rows < FEW_ROWS) return
+      if (figures.rows < FEW_ROWS) return
+      // Several ranks end together.
+      if (control.stopRequested && !hasBegun && ranks.size === 1) reading.abort(stoppedEarly())
+      if (!isFree) return
       isFree = false
       sent = control.emit({ type: 'progress', ...figures })
       sent.then(
@@ -92,6 +100,7 @@ function rowProgress(control: RunControl, { isFirst }: RankSync) {
     },
     /** Reports no more, and resolves when the last event is handled. */
     async end(): Promise<void> {
+      hasBegun = true
       await sent
       isFree = false
     },

@@ -5,6 +5,7 @@ import { taskLimit } from '../common/task-limit.js'
 import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
 import { LoggedNumbers } from './output/logged-numbers.js'
+import { isStoppedEarly } from './stopped-early.js'
 
 /** The interface of a run for the training recipe. */
 export interface RunControl {
@@ -71,7 +72,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
     const requestStop = () => this.#requestStop()
     this.#channel = new EventChannel(async () => {
       requestStop()
-      await this.#finished
+      await this.#finished.catch(unlessStoppedEarly)
     })
     signal?.addEventListener('abort', requestStop)
     let start = { begun: () => {}, refused: (_: unknown) => {} }
@@ -118,7 +119,10 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
     this.#paused = null
   }
 
-  /** Ends the run after the current step, with a checkpoint and the trained adapter. */
+  /**
+   * Ends the run after the current step, with a checkpoint and the trained adapter. While many rows are still read, there is nothing
+   * to save: it rejects with a RunError `stopped`.
+   */
   stop(): Promise<TrainResult> {
     this.#requestStop()
     return this.finished
@@ -151,15 +155,15 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
   }
 
   /**
-   * Ends the run after the current step, for `await using`, and resolves when everything is saved. Rejects with the error that ended
-   * the run, unless `finished`, `started` or the iteration has told it.
+   * Ends the run after the current step, for `await using`, and resolves when everything is saved, or at once while rows are read.
+   * Rejects with the error that ended the run, unless `finished`, `started` or the iteration has told it.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     const isTold = this.#isWatched
     try {
       await this.stop()
     } catch (error) {
-      if (!isTold) throw error
+      if (!isTold) unlessStoppedEarly(error)
     }
   }
 
@@ -218,6 +222,8 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
       return result
     } catch (error) {
       refused(error)
+      // Whoever asked for the end need not be told of it.
+      if (isStoppedEarly(error)) this.#watch()
       this.#channel.close({ error })
       throw error
     }
@@ -242,4 +248,8 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
       })
     })
   }
+}
+
+function unlessStoppedEarly(error: unknown): void {
+  if (!isStoppedEarly(error)) throw error
 }

@@ -207,11 +207,11 @@ function start(model: TrainableModel, options: TrainSettings, parts: StartParts,
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
   let teacher: Model | null = null
-  const begin: RunParts['setUp'] = async (sync, onTokenised) => {
+  const begin: RunParts['setUp'] = async (sync, onTokenised, reading) => {
     teacher = await loadTeacher(model, options, parts)
     const live = { ...parts.live, ...(teacher && { teacher }) }
     const onKept = () => teacher?.dispose()
-    return setUp(model, options, { ...parts, live, sync, onTokenised, onKept, passes: held.passes })
+    return setUp(model, options, { ...parts, live, sync, onTokenised, reading, onKept, passes: held.passes })
   }
   const recipe: TrainRecipe = async (control) => {
     held.onDispose(control.stop)

@@ -247,6 +247,21 @@ describe('a stream of rows', () => {
     await expect(failing).rejects.toThrow('not now')
   })
 
+  it('are read no further once the run is stopped', async () => {
+    let read = 0
+    const many = (async function* () {
+      for (const row of rows(4096)) {
+        read++
+        yield row
+      }
+    })()
+    const stopped = trainFake({ ...common, data: many, maxSteps: undefined }, {}, ({ type }, run) => {
+      if (type === 'progress') run.stop().catch(() => {})
+    })
+    await expect(stopped).rejects.toMatchObject({ code: 'stopped' })
+    expect(read).toBeLessThan(4096)
+  })
+
   it('is shared by ranks: a step has the same rows whatever their number', async () => {
     const data = rows(40)
     const options = { ...common, batchSize: 3, maxSteps: 6, shuffleBuffer: 5, data }

@@ -1,4 +1,4 @@
-import { MoraError, RunError } from '../../common/errors.js'
+import { MoraError } from '../../common/errors.js'
 import { formatBytes } from '../../io/disk-space.js'
 import type { LoadPurpose } from '../../models/index.js'
 import {
@@ -15,6 +15,7 @@ import type { ShardRanks } from '../../tensor/shards.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import { isKnownToAllRanks, RankSync, reportsError } from '../../train/rank-sync.js'
 import type { Run } from '../../train/run.js'
+import { isStoppedEarly, stoppedEarly } from '../../train/stopped-early.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireInputs, requirePath } from '../paths.js'
 import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
@@ -93,7 +94,7 @@ async function trained(ranks: RanksOfCommand, options: TrainSettings, context: C
   // Several ranks end together; a single process has nothing to save before training begins.
   const giveUp = () => {
     if (oneOfMany || hasBegun) return false
-    setUp.abort(NOTHING_BEGUN)
+    setUp.abort(stoppedEarly())
     return true
   }
   const result = await follow(run, progress, { oneOfMany, giveUp }, context)
@@ -131,8 +132,6 @@ function keepsBase(options: TrainSettings): boolean {
   return options.init === undefined && !isTrained
 }
 
-const NOTHING_BEGUN = new RunError('stopped', 'Stopped before the first step; nothing was written.')
-
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
 async function follow(
   run: Run,
@@ -158,9 +157,9 @@ async function follow(
     // Another rank may have received the signal that stopped the run.
     return { json, text: summary(result), exitCode: interrupted || stopped ? 130 : 0 }
   } catch (error) {
-    if (error !== NOTHING_BEGUN) throw error
-    progress.note(NOTHING_BEGUN.message)
-    const { code, message } = NOTHING_BEGUN
+    if (!isStoppedEarly(error)) throw error
+    const { code, message } = error
+    progress.note(message)
     return { json: { error: { code, message } }, text: '', exitCode: 130 }
   } finally {
     progress.end()

@@ -70,6 +70,8 @@ interface RunParts extends TrainingParts {
   readonly passes: RunPasses
   /** Called repeatedly while rows are tokenised. */
   readonly onTokenised: DatasetOptions['onProgress']
+  /** Ends reading rows before the first step. */
+  readonly reading?: AbortSignal
   /** Called once everything is computed that the objective keeps. */
   readonly onKept?: () => void
 }
@@ -143,6 +145,7 @@ async function setUpIn(
     ranks,
     notice,
     signal,
+    reading: parts.reading,
     onTokenised,
     choices: parts.choices,
     ...(from && { from }),

@@ -59,6 +59,8 @@ export interface TrainingDataOptions {
   ranks: Ranks
   notice: (message: string) => void
   signal?: AbortSignal
+  /** Ends reading rows before the first step. */
+  reading?: AbortSignal | undefined
   /** Called repeatedly while rows are tokenised. */
   onTokenised?: DatasetOptions['onProgress']
   /** How the program changes and chooses rows. */
@@ -71,14 +73,14 @@ export interface TrainingDataOptions {
 export async function loadTrainingData(
   model: Pick<ModelFacts, 'tokenizer' | 'config'>,
   options: TrainSettings,
-  { objective, ranks, notice, signal, onTokenised, choices, from }: TrainingDataOptions,
+  { objective, ranks, notice, signal, reading, onTokenised, choices, from }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) notice(past)
   const { batchSize, microBatchSize, packing } = options
-  const datasetOptions = (purpose: DataPurpose): DatasetOptions & { signal?: AbortSignal } => ({
+  const datasetOptions = (purpose: DataPurpose): DatasetOptions & { signal: AbortSignal } => ({
     ...encodingOptions(options),
     maxTokens: choices?.maxTokens,
     ...(purpose === 'training' && choices),
@@ -89,12 +91,11 @@ export async function loadTrainingData(
     vocabularySize,
     onWarning: notice,
     onProgress: onTokenised,
-    signal,
+    signal: AbortSignal.any([signal, reading].filter((one) => one !== undefined)),
   })
   const rows = await trainingRows(options, datasetOptions('training'), {
     objective,
     ranks,
-    signal,
     from,
     tokenizer: model.tokenizer,
   })
@@ -163,12 +164,12 @@ interface TrainingRows extends Pick<ObjectiveRows, 'parts' | 'hash'> {
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
 }
 
-type RowParts = Pick<TrainingDataOptions, 'objective' | 'ranks' | 'signal' | 'from'> & { tokenizer: Tokenizer | null }
+type RowParts = Pick<TrainingDataOptions, 'objective' | 'ranks' | 'from'> & { tokenizer: Tokenizer | null }
 
 async function trainingRows(
   options: TrainSettings,
-  how: DatasetOptions,
-  { objective, ranks, signal, from, tokenizer }: RowParts,
+  how: DatasetOptions & { signal: AbortSignal },
+  { objective, ranks, from, tokenizer }: RowParts,
 ): Promise<TrainingRows> {
   const { batchSize, seed, shuffle, epochs, maxSteps, data = [] } = options
   const order = { batchSize, seed, shuffle, rank: ranks.rank, size: ranks.size }
@@ -196,7 +197,7 @@ async function trainingRows(
   )
   const stream = await RowStream.open(sources, how, {
     ...order,
-    signal,
+    signal: how.signal,
     maxSteps: maxSteps!,
     shuffleBuffer,
     ...(from && { ...from, isVerified: from.isVerified && isSameOrder }),
