@@ -47,6 +47,8 @@ function typeOf(status: number): string {
 
 /** Names and statuses of this package's errors that are not simply wrong requests. */
 const KNOWN: Readonly<Record<string, { status: number; code: string; retryAfter?: number; param?: string }>> = {
+  // The request forbids every token: by its constraint, its least number of tokens, its words or n-grams.
+  'no-token-left': { status: 400, code: 'no-token-left' },
   'prompt-too-long': { status: 400, code: 'context_length_exceeded' },
   'unknown-adapter': { status: 404, code: 'model_not_found', param: 'model' },
   'not-an-adapter': { status: 404, code: 'not-an-adapter', param: 'lora_path' },

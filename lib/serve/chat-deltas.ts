@@ -1,9 +1,10 @@
 /** Turns the pieces of a text into the deltas of a chat's message. */
 import { randomUUID } from 'node:crypto'
 import { isObject } from '../common/arguments.js'
+import type { ToolCall } from '../data/tool-calls/calls.js'
+import type { GeneratedPiece, GenerateResult } from '../generate/index.js'
 import { jsonIn } from '../io/json.js'
 import type { Calling } from './chat-fields.js'
-import type { TextPiece, WrittenCall, WrittenText } from './text-writer.js'
 
 /** A part of a message. */
 export interface ChatDelta {
@@ -11,6 +12,9 @@ export interface ChatDelta {
   reasoning_content?: string
   tool_calls?: object[]
 }
+
+/** A call as the model wrote it. */
+type CallText = Omit<ToolCall, 'arguments'>
 
 const newId = () => `call_${randomUUID().replaceAll('-', '')}`
 
@@ -29,7 +33,7 @@ export class ChatMessage {
   ) {}
 
   /** Returns what a piece adds to the message; null if nothing. */
-  push({ text, reasoning, toolCalls = [] }: TextPiece): ChatDelta | null {
+  push({ text, reasoning, toolCalls = [] }: GeneratedPiece): ChatDelta | null {
     if (this.forced) return this.#pushForced(this.forced, text)
     const calls = toolCalls.slice(0, this.most - this.#calls).map((call) => this.#whole(call))
     const delta = {
@@ -41,7 +45,7 @@ export class ChatMessage {
   }
 
   /** Returns what was held back, and why the message ends. */
-  end({ finishReason }: Pick<WrittenText, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
+  end({ finishReason }: Pick<GenerateResult, 'finishReason'>): { delta: ChatDelta; finishReason: string } {
     if (!this.forced) return { delta: {}, finishReason: this.#calls > 0 ? 'tool_calls' : finishReason }
     const { name, optional } = this.forced
     if (optional && !this.#isCall(optional)) return { delta: this.#held ? { content: this.#held } : {}, finishReason }
@@ -71,13 +75,13 @@ export class ChatMessage {
     return !this.#isText && names.includes(name) && argumentsText !== ''
   }
 
-  #whole({ id = newId(), name, argumentsText }: WrittenCall): object {
+  #whole({ id = newId(), name, argumentsText }: CallText): object {
     return { index: this.#calls++, id, type: 'function', function: { name, arguments: argumentsText } }
   }
 }
 
 /** Returns the whole message of a text. */
-export function wholeMessage(message: ChatMessage, whole: WrittenText) {
+export function wholeMessage(message: ChatMessage, whole: GenerateResult) {
   const delta = message.push(whole) ?? {}
   const { delta: last, finishReason } = message.end(whole)
   const { content, tool_calls: calls, ...more } = { ...delta, ...last }
@@ -102,13 +106,13 @@ function mayBeCall(text: string, names: readonly string[]): boolean {
 }
 
 /** Returns what there is of a call that a limit or a stop string has cut: its name, and its arguments as far as they go. */
-function partOfCall(text: string): WrittenCall {
+function partOfCall(text: string): CallText {
   const pattern = /^\s*\{\s*"name"\s*:\s*"([^"]*)(?:"\s*,\s*"arguments"\s*:\s*(.*))?/s
   const [, name = '', argumentsText = ''] = pattern.exec(text) ?? []
   return { name, argumentsText }
 }
 
-function callIn(text: string): WrittenCall | null {
+function callIn(text: string): CallText | null {
   const value = jsonIn(text)
   if (!isObject(value) || typeof value.name !== 'string') return null
   return { name: value.name, argumentsText: JSON.stringify(value.arguments) }

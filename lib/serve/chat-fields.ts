@@ -1,4 +1,4 @@
-/** The body of a chat, and what it means for the writer. */
+/** The body of a chat, and what it means for its texts. */
 import { z } from 'zod'
 import { isObject } from '../common/arguments.js'
 import type { ChatTemplate, Message } from '../data/templates/template.js'

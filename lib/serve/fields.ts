@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { isObject } from '../common/arguments.js'
 import { quoted } from '../common/errors.js'
+import { optionDefault, optionFacts } from '../schema/option-facts.js'
 import { ApiError } from './api-error.js'
 
 export const textField = (expects = 'a text') => z.string({ error: expects })
@@ -62,6 +63,22 @@ export function listField<Item extends z.ZodType>(item: Item, expects: string, {
 interface ListLimits {
   readonly least?: number
   readonly most: number
+}
+
+/**
+ * Accepts what an option of the library does, and -1 for one that is off by default, where it is 0: other servers' word for that. If
+ * the field is absent, the option's default is not filled in.
+ */
+export function optionField<Option extends z.ZodType>(option: Option) {
+  const { expects, library } = optionFacts(option)
+  const isOff = (value: unknown) => value === -1 && optionDefault(option) === 0 && !option.safeParse(value).success
+  const parse = (given: unknown, context: z.RefinementCtx): z.output<Option> => {
+    const { success, data } = option.safeParse(isOff(given) ? 0 : given)
+    if (success) return data
+    context.addIssue({ code: 'custom', message: library?.expects ?? expects })
+    return z.NEVER
+  }
+  return z.unknown().transform(parse).optional()
 }
 
 export const objectField = z.custom<Record<string, unknown>>(isObject, { error: 'an object' })

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http'
 import { isLoopback, isOwnHost, type Listening, listen } from '../common/listen.js'
 import { ApiError, apiErrorOf } from './api-error.js'
-import type { ModelServer } from './model-server.js'
+import type { ModelServer } from './serve.js'
 
 /** Milliseconds in which a request has to arrive. */
 const REQUEST_TIME = 60_000

@@ -1,6 +1,7 @@
 /** Prompts and inputs: a text, token ids, or a list of either. */
 import { z } from 'zod'
-import { type LanguageModel, requireTokenizer, whyNoRoom } from '../generate/index.js'
+import { requireTokenizer, whyNoRoom } from '../generate/index.js'
+import type { Model } from '../models/index.js'
 import { ApiError } from './api-error.js'
 import { wrongField } from './fields.js'
 
@@ -19,11 +20,7 @@ export const promptsField = z.custom<string | string[] | number[] | number[][]>(
 export type GivenPrompt = string | readonly number[]
 
 /** Returns the prompts that a field has. @throws ApiError 400 for ids that the model has no token for */
-export function promptsOf(
-  given: z.output<typeof promptsField>,
-  param: string,
-  { config }: LanguageModel,
-): GivenPrompt[] {
+export function promptsOf(given: z.output<typeof promptsField>, param: string, { config }: Model): GivenPrompt[] {
   const prompts = typeof given === 'string' ? [given] : typeof given[0] === 'number' ? [given as number[]] : given
   for (const prompt of prompts as GivenPrompt[]) {
     if (typeof prompt === 'string') continue
@@ -35,16 +32,12 @@ export function promptsOf(
 }
 
 /** Refuses texts that cannot fit the model, before anything encodes them in a process that all requests share. @throws ApiError 400 */
-export function requireRoom(texts: readonly GivenPrompt[], param: string, model: LanguageModel): void {
+export function requireRoom(texts: readonly GivenPrompt[], param: string, model: Model): void {
   const why = whyNoRoom(texts, model)
   if (why !== null) throw new ApiError(400, why, { param, code: 'context_length_exceeded' })
 }
 
 /** Returns the ids of a prompt, with BOS by the tokenizer's own rule. */
-export async function idsOf(
-  prompt: GivenPrompt,
-  model: LanguageModel,
-  signal: AbortSignal,
-): Promise<readonly number[]> {
+export async function idsOf(prompt: GivenPrompt, model: Model, signal: AbortSignal): Promise<readonly number[]> {
   return typeof prompt === 'string' ? requireTokenizer(model).encodeText(prompt, signal) : prompt
 }

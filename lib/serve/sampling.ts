@@ -2,14 +2,17 @@
 import { randomInt } from 'node:crypto'
 import { z } from 'zod'
 import { isObject } from '../common/arguments.js'
-import type { LanguageModel } from '../generate/index.js'
-import { JSON_SPACINGS } from '../options/index.js'
+import type { GenerateOptions } from '../generate/index.js'
+import type { Model } from '../models/index.js'
+import { GenerateSchema, JSON_SPACINGS } from '../options/index.js'
+import { samplingOptions } from '../options/sampling.js'
 import {
   eitherOf,
   flagField,
   listField,
   numberField,
   objectField,
+  optionField,
   shortTextField,
   someTextField,
   textField,
@@ -17,7 +20,6 @@ import {
   wordField,
   wrongField,
 } from './fields.js'
-import type { TextCall } from './text-writer.js'
 
 /** The most stop strings of a request. */
 const STOPS = 16
@@ -39,24 +41,49 @@ const isBias = (value: unknown): boolean =>
     ([id, bias]) => /^(0|[1-9]\d{0,9})$/.test(id) && typeof bias === 'number' && Math.abs(bias) <= 100,
   )
 
+/** The options of `generate` that say how tokens are chosen. */
+const samplingSchema = z.object({
+  temperature: GenerateSchema.shape.temperature,
+  topK: GenerateSchema.shape.topK,
+  topP: GenerateSchema.shape.topP,
+  ...samplingOptions,
+})
+
+/** vLLM's names for options whose name is not the option's in snake case. */
+const NAMES: Readonly<Record<string, string>> = { minNewTokens: 'min_tokens', noRepeatNgram: 'no_repeat_ngram_size' }
+const parameterOf = (option: string): string =>
+  NAMES[option] ?? option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+/** The options' fields by the names of the parameters. */
+const optionFields = Object.fromEntries(
+  Object.entries(samplingSchema.shape).map(([name, option]) => [parameterOf(name), optionField(option)]),
+)
+
+/** OpenAI's 0 leaves the likeliest token alone. */
+const shareField = numberField(0, 1)
+  .transform((share) => Math.max(Number.EPSILON, share))
+  .optional()
+
 /** Names are OpenAI's, or vLLM's where OpenAI has none; `json_schema` and `grammar` are llama.cpp's. */
 export const samplingFields = {
+  ...optionFields,
+  // Other ranges and defaults than the option has, and limits of what one request may cost.
+  temperature: numberField(0, 2).default(1),
+  top_p: shareField,
+  typical_p: shareField,
+  repetition_penalty: numberField(0.01, 10).optional(),
+  logit_bias: z
+    .custom<Record<string, number>>(isBias, { error: 'an object of numbers from -100 to 100 by token ids' })
+    .optional(),
+  bad_words: listField(shortTextField(BAD_WORD), `a list of at most ${BAD_WORDS} non-empty texts`, {
+    most: BAD_WORDS,
+  })
+    .transform((words) => (words.length > 0 ? words : undefined))
+    .optional(),
   model: textField().optional(),
   n: wholeField(1, MOST_TEXTS).default(1),
   stream: flagField.default(false),
   stream_options: z.looseObject({ include_usage: flagField.optional() }, { error: 'an object' }).optional(),
-  temperature: numberField(0, 2).default(1),
-  top_p: numberField(0, 1).default(1),
-  top_k: wholeField(-1).default(0),
-  min_p: numberField(0, 1).default(0),
-  typical_p: numberField(0, 1).default(1),
-  presence_penalty: numberField(-2, 2).default(0),
-  frequency_penalty: numberField(-2, 2).default(0),
-  repetition_penalty: numberField(0.01, 10).default(1),
-  logit_bias: z
-    .custom<Record<string, number>>(isBias, { error: 'an object of numbers from -100 to 100 by token ids' })
-    .optional(),
-  min_tokens: wholeField(0).default(0),
   /** -1 is none: a default of llama.cpp and LM Studio. */
   seed: wholeField(-1).optional(),
   stop: eitherOf(`a non-empty text or a list of at most ${STOPS}`, [
@@ -78,10 +105,6 @@ export const samplingFields = {
   json_spacing: wordField(JSON_SPACINGS).default('either'),
   json_schema: aSchema.optional(),
   grammar: textField().optional(),
-  bad_words: listField(shortTextField(BAD_WORD), `a list of at most ${BAD_WORDS} non-empty texts`, {
-    most: BAD_WORDS,
-  }).default([]),
-  no_repeat_ngram_size: wholeField(0).default(0),
 }
 
 /** @throws ApiError 400 for options of a stream that is not asked for */
@@ -94,14 +117,14 @@ export const limitField = (least: number) =>
   eitherOf(`a whole number of at least ${least}`, [z.literal(-1), wholeField(least)])
 
 /** Returns the most new tokens of a text. */
-export const limitOf = (given: number | undefined, { config }: Pick<LanguageModel, 'config'>): number =>
+export const limitOf = (given: number | undefined, { config }: Model): number =>
   given === undefined || given === -1 ? config.maxPositions : Math.max(1, given)
 
-const SamplingSchema = z.object(samplingFields)
+const SamplingSchema = z.looseObject(samplingFields)
 type SamplingBody = z.output<typeof SamplingSchema>
 
-/** Returns what of a request decides how tokens are chosen. */
-export function samplingOf(body: SamplingBody, { config }: Pick<LanguageModel, 'config'>) {
+/** Returns the options of `generate` that decide which tokens are chosen. */
+export function samplingOf(body: SamplingBody, { config }: Model) {
   const { logit_bias: logitBias, seed = -1 } = body
   const unknown = Object.keys(logitBias ?? {}).find((id) => Number(id) >= config.vocabularySize)
   if (unknown !== undefined) {
@@ -110,25 +133,14 @@ export function samplingOf(body: SamplingBody, { config }: Pick<LanguageModel, '
       `Expected token ids below ${config.vocabularySize} in logit_bias but received ${unknown}.`,
     )
   }
+  const options = Object.keys(samplingSchema.shape).map((name) => [name, body[parameterOf(name)]])
   return {
-    minNewTokens: body.min_tokens,
-    temperature: body.temperature,
-    topK: Math.max(0, body.top_k),
-    // OpenAI's 0 leaves the likeliest token alone.
-    topP: Math.max(Number.EPSILON, body.top_p),
-    minP: body.min_p,
-    typicalP: Math.max(Number.EPSILON, body.typical_p),
-    repetitionPenalty: body.repetition_penalty,
-    presencePenalty: body.presence_penalty,
-    frequencyPenalty: body.frequency_penalty,
-    logitBias,
+    ...samplingSchema.parse(Object.fromEntries(options)),
     stop: [body.stop].flat(),
     jsonSpacing: body.json_spacing,
-    ...(body.bad_words.length > 0 && { badWords: body.bad_words }),
-    noRepeatNgram: body.no_repeat_ngram_size,
     seed: seed === -1 ? randomInt(2 ** 47) : seed,
     ...constraintOf(body),
-  } satisfies Partial<TextCall>
+  } satisfies GenerateOptions
 }
 
 /** Names of the parameters by which a request says what the text has to be. */
@@ -143,7 +155,7 @@ export function requireOneConstraint(names: readonly string[]): void {
   if (second) throw wrongField(first!, `The parameters ${first} and ${second} exclude each other.`)
 }
 
-function constraintOf(body: SamplingBody): Pick<TextCall, 'schema' | 'regex' | 'choices' | 'grammar'> {
+function constraintOf(body: SamplingBody): Pick<GenerateOptions, 'schema' | 'regex' | 'choices' | 'grammar'> {
   requireOneConstraint(constraintsIn(body))
   const { json, regex, choice: choices, grammar } = body.structured_outputs ?? {}
   const given = { schema: json ?? body.json_schema, regex, choices, grammar: grammar ?? (body.grammar || undefined) }

@@ -1,7 +1,9 @@
 /** A model as an endpoint with OpenAI's routes. */
 import { existsSync } from 'node:fs'
+import { basename } from 'node:path'
 import { z } from 'zod'
 import {
+  aFlag,
   aFunction,
   aText,
   badValue,
@@ -13,10 +15,13 @@ import {
 } from '../common/arguments.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { TextEngine } from '../generate/index.js'
+import { hubIdOf } from '../hub/index.js'
 import type { Model } from '../models/index.js'
 import { parseOptions, type ServeInput, ServeSchema } from '../options/index.js'
-import { type ModelServer, servedName, serveTexts } from './model-server.js'
-import { ModelWriter } from './model-writer.js'
+import { serverApp } from './app.js'
+import { ServerMetrics } from './metrics.js'
+import { type ServedAdapterOptions, ServedAdapters } from './served-adapters.js'
+import { Visits } from './visits.js'
 
 /** Options of `serve`: those of `mora serve` in camelCase, keys, a path and a callback. */
 export interface ServeOptions extends ServeInput {
@@ -33,6 +38,29 @@ export interface ServeOptions extends ServeInput {
   onError?: (error: unknown) => void
 }
 
+/** A model as an endpoint: what `serve` returns. */
+export interface ModelServer extends AsyncDisposable {
+  /** Answers a request. It needs no `this`, so it can be passed on as a handler of any framework. */
+  readonly fetch: (request: Request) => Promise<Response>
+  /**
+   * Loads an adapter under a name that clients give as `model`, while requests are answered: a folder, the output folder of a run
+   * (its newest checkpoint, or its final adapter), or a hub id. With `replace`, an adapter of that name makes room: running texts
+   * are written to their end with the former one, and one that the program has added stays in the model. The model knows the new one
+   * by the same name, unless the program has an adapter of that name. A run may train other adapters meanwhile.
+   *
+   * @throws UsageError `adapter-exists` for a name that is taken, `in-training` if a run trains the adapter that would make room; what
+   * `Model.loadAdapter` throws
+   */
+  loadAdapter(name: string, adapter: string, options?: ServedAdapterOptions): Promise<void>
+  /**
+   * Drops an adapter. Running texts are written to their end with it. One that the program has added stays in the model.
+   * @throws UsageError `unknown-adapter`, `in-training` if a run trains an adapter that was loaded here
+   */
+  unloadAdapter(name: string): Promise<void>
+  /** Refuses further requests, waits for those that run, at most `grace` seconds, then ends them and frees the memory of their texts. */
+  close(): Promise<void>
+}
+
 const serveArguments = {
   model: having('a model (loadModel gives one)', 'createMemory', 'withAdapters', 'adapters', 'loadAdapter'),
   options: optionsSchema('the options of serve', {
@@ -41,6 +69,19 @@ const serveArguments = {
     basePath: expecting('a path that begins with /', z.string().startsWith('/')).optional(),
     onError: aFunction.optional(),
   }),
+}
+
+const serverArguments = {
+  fetch: { request: having('a Request', 'method', 'url', 'headers') },
+  load: {
+    name: aText,
+    adapter: expecting('the path or hub id of an adapter', aText),
+    options: optionsSchema('the options of loadAdapter', {
+      replace: aFlag.optional(),
+      allowOtherBase: aFlag.optional(),
+    }),
+  },
+  unload: { name: aText },
 }
 
 const MOST_BYTES = 8 * 2 ** 20
@@ -70,12 +111,48 @@ export function serve(model: Model, options: ServeOptions = {}): ModelServer {
     throw badValue('template', 'auto or the path of a file', settings.template)
   }
   for (const name of adapters ?? []) requireAdapter(model, name)
-  const { name = servedName(model.reference), maxBatch, maxBody = MOST_BYTES } = settings
-  const writer = new ModelWriter(
-    model,
-    new TextEngine(model, { sequences: maxBatch, longSequences: maxBatch - Math.floor(maxBatch / 4) }),
+  const { name = servedName(model.reference), maxBatch, maxQueue, maxBody = MOST_BYTES } = settings
+  const { template, maxTokens, timeout, grace, allowLoading } = settings
+  const engine = new TextEngine(model, { sequences: maxBatch, longSequences: maxBatch - Math.floor(maxBatch / 4) })
+  const metrics = new ServerMetrics()
+  const served = new ServedAdapters(model, engine, { baseName: name, chosen: adapters, onError })
+  const visits = new Visits(served, metrics, { texts: maxBatch + maxQueue, timeout })
+  const app = serverApp(
+    {
+      model,
+      engine,
+      adapters: served,
+      visits,
+      metrics,
+      template,
+      maxTokens,
+      maxBodyBytes: maxBody,
+      allowLoading,
+      onError,
+    },
+    { basePath, apiKeys },
   )
-  return serveTexts(writer, model, { ...settings, name, maxBodyBytes: maxBody, adapters, apiKeys, basePath, onError })
+  let closed: Promise<void> | undefined
+  const close = () => {
+    closed ??= visits.close(grace).then(() => engine.close())
+    return closed
+  }
+  return {
+    fetch: async (request) => {
+      check({ request }, serverArguments.fetch)
+      return app.fetch(request)
+    },
+    loadAdapter: async (name, adapter, options = {}) => {
+      check({ name, adapter, options }, serverArguments.load)
+      return served.load(name, adapter, options)
+    },
+    unloadAdapter: async (name) => {
+      check({ name }, serverArguments.unload)
+      return served.unload(name)
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
 }
 
 function requireAdapter({ adapters }: Pick<Model, 'adapters'>, name: string): void {
@@ -85,4 +162,10 @@ function requireAdapter({ adapters }: Pick<Model, 'adapters'>, name: string): vo
     'unknown-adapter',
     `The option adapters names ${quoted(name)}, which the model does not have; it has: ${known}. Add it first, or load it with loadAdapter of the server.`,
   )
+}
+
+/** Returns the name of a model for clients: `owner/name` of the hub, or the name of its file or folder. */
+function servedName(reference: string): string {
+  if (reference === '') return 'model'
+  return hubIdOf(reference)?.repository ?? basename(reference.replace(/^ollama:/, '')).replace(/\.gguf$/i, '')
 }

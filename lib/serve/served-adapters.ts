@@ -1,25 +1,11 @@
 /** Adapters as model names: loaded, replaced and dropped while texts are written. */
+import { existsSync } from 'node:fs'
 import { quoted, UsageError } from '../common/errors.js'
 import { taskLimit } from '../common/task-limit.js'
-import type { LanguageModel } from '../generate/index.js'
+import type { TextEngine } from '../generate/index.js'
 import { locate } from '../hub/index.js'
+import type { Model } from '../models/index.js'
 import { newestAdapter } from './newest-adapter.js'
-import type { TextWriter } from './text-writer.js'
-
-/** The part of a model that its adapters need. */
-export interface ServedModel extends LanguageModel {
-  readonly adapters: ReadonlyMap<string, unknown>
-  readonly adapterSet: LanguageModel['adapterSet'] & {
-    alias(name: string, adapter: string | null): void
-    isInTraining(name: string): boolean
-  }
-  loadAdapter(
-    adapter: string,
-    name: string,
-    options: { active: boolean; allowOtherBase?: boolean | undefined },
-  ): Promise<unknown>
-  removeAdapter(name: string): void
-}
 
 /** Options of `loadAdapter` of a server. */
 export interface ServedAdapterOptions {
@@ -64,8 +50,8 @@ export class ServedAdapters {
   readonly #inTurn = taskLimit(1)
 
   constructor(
-    readonly model: ServedModel,
-    readonly writer: Pick<TextWriter, 'exclusive'>,
+    readonly model: Model,
+    readonly engine: TextEngine,
     readonly settings: ServedSettings,
   ) {
     this.baseName = settings.baseName
@@ -99,6 +85,7 @@ export class ServedAdapters {
     this.#requireFree(name, options)
     // Not in turn: a hub that does not answer keeps no other adapter waiting.
     const { path } = await locate(await newestAdapter(source), 'adapter')
+    if (!existsSync(path)) throw new UsageError('not-an-adapter', `There is no adapter at the path ${quoted(path)}.`)
     await this.#inTurn(() => this.#load(name, path, options))
   }
 
@@ -204,7 +191,7 @@ export class ServedAdapters {
   /** Removes an adapter that the server has loaded between two steps of the texts. */
   async #remove(adapter: string): Promise<void> {
     if (!this.#own.has(adapter)) return
-    await this.writer.exclusive(async () => this.model.removeAdapter(adapter))
+    await this.engine.exclusive(async () => this.model.removeAdapter(adapter))
     this.#own.delete(adapter)
   }
 }

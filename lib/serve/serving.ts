@@ -1,12 +1,13 @@
 /** What the routes share. */
-
+import type { TextEngine } from '../generate/index.js'
+import type { Model } from '../models/index.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters } from './served-adapters.js'
-import type { TextWriter } from './text-writer.js'
 import type { Visits } from './visits.js'
 
 export interface Serving {
-  readonly writer: TextWriter
+  readonly model: Model
+  readonly engine: TextEngine
   readonly adapters: ServedAdapters
   readonly visits: Visits
   readonly metrics: ServerMetrics

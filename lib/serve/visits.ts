@@ -1,5 +1,4 @@
 /** Requests that are being answered: how many there may be, how long they may take, and how they end. */
-import { setMaxListeners } from 'node:events'
 import { ApiError } from './api-error.js'
 import type { ServerMetrics } from './metrics.js'
 import type { ServedAdapters, UsedAdapters } from './served-adapters.js'
@@ -33,8 +32,6 @@ export class Visit {
     onEnd: (visit: Visit) => void,
   ) {
     this.#unwritten = texts
-    // Each text listens.
-    setMaxListeners(0, this.#ending.signal)
     const leave = () => this.leave()
     const timer = setTimeout(() => this.abort(tookTooLong(timeout)), timeout * 1000)
     this.#end = () => {

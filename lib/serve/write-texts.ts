@@ -1,27 +1,35 @@
 /** Writes the texts of a request beside each other. */
 import { ItemQueue } from '../common/item-queue.js'
-import type { TextCall, TextPiece, TextWriter, WrittenText } from './text-writer.js'
+import type { GeneratedPiece, GenerateOptions, GenerateResult, TextEngine } from '../generate/index.js'
 import type { Visit } from './visits.js'
+
+/** The texts of a request. */
+interface AskedTexts {
+  /** The options of each text. */
+  readonly calls: readonly GenerateOptions[]
+  /** Number of texts of each prompt, which are beside each other in `calls`. */
+  readonly n: number
+}
 
 /** A piece of one of several texts, or its end. */
 export type TextEvent =
-  | { readonly index: number; readonly piece: TextPiece }
-  | { readonly index: number; readonly whole: WrittenText }
+  | { readonly index: number; readonly piece: GeneratedPiece }
+  | { readonly index: number; readonly whole: GenerateResult }
 
 /**
  * Yields pieces of all texts as they come, and each text once it is whole. Ends the visit. Texts are written to their end whether or
  * not somebody asks for the next event, and free their places then: a client that does not read keeps nobody else waiting.
  */
 export async function* writeTexts(
-  writer: TextWriter,
-  calls: readonly TextCall[],
+  engine: TextEngine,
+  { calls, n }: AskedTexts,
   visit: Visit,
 ): AsyncGenerator<TextEvent> {
   const { signal, used, metrics } = visit
   const events = new ItemQueue<TextEvent, void>()
   let running = calls.length
-  const write = async (call: TextCall, index: number) => {
-    const text = writer.stream({ ...call, adapters: used.adapters, signal })
+  const write = async (call: GenerateOptions, index: number) => {
+    const text = engine.stream({ ...call, adapters: used.adapters, signal }, index % n)
     try {
       let next = await text.next()
       for (; !next.done; next = await text.next()) {
@@ -29,7 +37,6 @@ export async function* writeTexts(
         events.push({ index, piece: next.value })
       }
       const whole = next.value
-      if (whole.finishReason === 'abort') throw signal.reason
       visit.begin()
       metrics.promptTokens += whole.promptTokens
       metrics.newTokens += whole.ids.length
@@ -52,8 +59,8 @@ export async function* writeTexts(
 }
 
 /** Returns the texts of a request once all are whole. */
-export async function wholeTexts(writer: TextWriter, calls: readonly TextCall[], visit: Visit): Promise<WrittenText[]> {
-  const texts: WrittenText[] = []
-  for await (const event of writeTexts(writer, calls, visit)) if ('whole' in event) texts[event.index] = event.whole
+export async function wholeTexts(engine: TextEngine, asked: AskedTexts, visit: Visit): Promise<GenerateResult[]> {
+  const texts: GenerateResult[] = []
+  for await (const event of writeTexts(engine, asked, visit)) if ('whole' in event) texts[event.index] = event.whole
   return texts
 }

@@ -1,35 +1,76 @@
 /** Adapters come and go while texts are written. */
 import { once } from 'node:events'
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type MoraError, RunError, UsageError } from '../../lib/common/errors.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { type MoraError, RunError } from '../../lib/common/errors.js'
+import { generate } from '../../lib/generate/index.js'
+import type { Model } from '../../lib/models/index.js'
 import { newestAdapter } from '../../lib/serve/newest-adapter.js'
-import { useTemporaryFolder } from '../io/temporary.js'
-import { loadChatTokenizer, startFake } from './fake-writer.js'
+import { quickFolder, useTemporaryFolder } from '../io/temporary.js'
+import { addRandomAdapter, hold, startServer, tinyModel, watchTexts } from './tiny-server.js'
 
-let tokenizer: Tokenizer
-let fake: Awaited<ReturnType<typeof startFake>>
+let model: Model
+let started: Awaited<ReturnType<typeof startServer>>
+/** Folders of adapters by name, and the texts that the model writes with them. */
+const paths: Record<string, string> = {}
+const said = new Map<string, string>()
+const written = quickFolder()
 const folder = useTemporaryFolder()
+const asked = watchTexts()
 beforeAll(async () => {
-  tokenizer = await loadChatTokenizer()
+  model = await tinyModel()
+  for (const [seed, name] of ['first', 'second', 'third', 'own'].entries()) {
+    await addRandomAdapter(model, name, seed)
+    paths[name] = join(written, name)
+    await model.saveAdapter(name, paths[name])
+    said.set(await textWith(name), name)
+    model.removeAdapter(name)
+  }
+  expect(said.size).toBe(4)
 })
-afterEach(() => fake.close())
+afterEach(async () => {
+  await started.close()
+  asked.mockClear()
+  for (const name of model.adapters.keys()) model.removeAdapter(name)
+})
+afterAll(() => {
+  model.dispose()
+  rmSync(written, { recursive: true })
+})
 
 const messages = [{ role: 'user', content: 'Hi' }]
+const chat = { messages, max_tokens: 8, temperature: 0 }
+const CHAT = '/v1/chat/completions'
+
+async function textWith(...adapters: string[]): Promise<string> {
+  return (await generate(model, { messages, maxNewTokens: 8, adapters })).text
+}
+/** Adapters that are in the model, by their names there. */
+async function inModel(): Promise<Record<string, string | undefined>> {
+  const entries = [...model.adapters.keys()].map(async (name) => [name, said.get(await textWith(name))] as const)
+  return Object.fromEntries(await Promise.all(entries))
+}
+const addOwn = (name: string) => addRandomAdapter(model, name, 3)
+
 const names = async () => {
-  const { data } = (await (await fetch(`${fake.origin}/v1/models`)).json()) as { data: { id: string }[] }
+  const { data } = (await (await fetch(`${started.origin}/v1/models`)).json()) as { data: { id: string }[] }
   return data.map(({ id }) => id)
 }
-const status = async (path: string, body: object) => (await fake.post(path, body)).status
+interface Answer {
+  model: string
+  choices: { message: { content: string } }[]
+}
+const answerOf = async (body: object) => (await (await started.post(CHAT, body)).json()) as Answer
+const status = async (path: string, body: object) => (await started.post(path, body)).status
 
 describe('adapters', () => {
   it('are loaded and dropped by clients where that is allowed', async () => {
-    fake = await startFake(tokenizer, { allowLoading: true })
-    const load = (more: object = {}) => status('/v1/load_lora_adapter', { lora_name: 'a', lora_path: 'out', ...more })
+    started = await startServer(model, { allowLoading: true })
+    const load = (more: object = {}) =>
+      status('/v1/load_lora_adapter', { lora_name: 'a', lora_path: paths.first, ...more })
     expect(await load()).toBe(200)
     expect(await names()).toEqual(['org/tiny', 'a'])
     expect(await load()).toBe(400)
@@ -37,136 +78,140 @@ describe('adapters', () => {
     expect(await load({ lora_name: 'org/tiny', load_inplace: true })).toBe(400)
     expect(await load({ lora_name: '' })).toBe(400)
     expect(await names()).toEqual(['org/tiny', 'a'])
-    expect(await status('/v1/chat/completions', { model: 'a', messages })).toBe(200)
+    expect(await status(CHAT, { ...chat, model: 'a' })).toBe(200)
     expect(await status('/v1/unload_lora_adapter', { lora_name: 'a' })).toBe(200)
     expect(await status('/v1/unload_lora_adapter', { lora_name: 'a' })).toBe(404)
-    expect(await status('/v1/chat/completions', { model: 'a', messages })).toBe(404)
-    expect([...fake.writer.model.adapters.keys()]).toEqual([])
+    expect(await status(CHAT, { ...chat, model: 'a' })).toBe(404)
+    expect([...model.adapters.keys()]).toEqual([])
   })
 
   it('are not otherwise', async () => {
-    fake = await startFake(tokenizer)
-    await fake.server.loadAdapter('a', 'out')
-    expect(await status('/v1/load_lora_adapter', { lora_name: 'b', lora_path: 'out' })).toBe(403)
+    started = await startServer(model)
+    await started.server.loadAdapter('a', paths.first!)
+    expect(await status('/v1/load_lora_adapter', { lora_name: 'b', lora_path: paths.first })).toBe(403)
     expect(await status('/v1/unload_lora_adapter', { lora_name: 'a' })).toBe(403)
-    expect((await fetch(`${fake.origin}/v1/models/a`, { method: 'DELETE' })).status).toBe(403)
+    expect((await fetch(`${started.origin}/v1/models/a`, { method: 'DELETE' })).status).toBe(403)
     expect(await names()).toEqual(['org/tiny', 'a'])
   })
 
   it('that are replaced write what they began', async () => {
-    fake = await startFake(tokenizer)
-    const { server, writer } = fake
-    const { adapters } = writer.model
-    await server.loadAdapter('a', 'first')
-    let release = () => {}
-    const held = new Promise<void>((resolve) => {
-      release = resolve
-    })
-    writer.step = () => held
-    const running = fake.post('/v1/chat/completions', { model: 'a', messages })
-    await expect.poll(() => writer.usage.running).toBe(1)
-    await server.loadAdapter('a', 'second', { replace: true })
-    const [former, next] = [...adapters.keys()]
-    expect([...adapters.values()]).toEqual(['first', 'second'])
+    started = await startServer(model)
+    const { server } = started
+    await server.loadAdapter('a', paths.first!)
+    await started.post(CHAT, chat)
+    const release = hold()
+    const ask = () => answerOf({ ...chat, model: 'a' })
+    const former = ask()
+    await expect.poll(() => asked.mock.calls.length).toBe(2)
+    await server.loadAdapter('a', paths.second!, { replace: true })
+    expect(await inModel()).toEqual({ 'a@1': 'first', a: 'second' })
     expect(await names()).toEqual(['org/tiny', 'a'])
-    writer.step = async () => {}
-    await fake.post('/v1/chat/completions', { model: 'a', messages })
-    expect(writer.calls.map(({ adapters: used }) => used)).toEqual([[former], [next]])
+    const next = ask()
+    await expect.poll(() => asked.mock.calls.length).toBe(3)
+    expect(asked.mock.calls.map(([{ adapters }]) => adapters)).toEqual([[], ['a@1'], ['a@2']])
     release()
-    expect(await (await running).json()).toMatchObject({ model: 'a' })
-    await expect.poll(() => [...adapters.values()]).toEqual(['second'])
-    await server.loadAdapter('a', 'third', { replace: true })
-    expect([...adapters.values()]).toEqual(['third'])
+    for (const answer of [await former, await next]) expect(answer.model).toBe('a')
+    const contents = [await former, await next].map(({ choices }) => choices[0]!.message.content)
+    expect(contents.map((content) => said.get(content))).toEqual(['first', 'second'])
+    await expect.poll(inModel).toEqual({ a: 'second' })
+    await server.loadAdapter('a', paths.third!, { replace: true })
+    expect(await inModel()).toEqual({ a: 'third' })
     await server.unloadAdapter('a')
-    expect([...adapters.values()]).toEqual([])
+    expect(await inModel()).toEqual({})
   })
 
   it('keep the names that the program has for them', async () => {
-    fake = await startFake(tokenizer)
-    const { server, writer } = fake
-    const { aliases } = writer
-    const { adapters } = writer.model
-    await server.loadAdapter('a', 'first')
-    expect(adapters.get(aliases.get('a')!)).toBe('first')
-    await server.loadAdapter('a', 'second', { replace: true })
-    expect(adapters.get(aliases.get('a')!)).toBe('second')
+    started = await startServer(model)
+    const { server } = started
+    await server.loadAdapter('a', paths.first!)
+    expect(said.get(await textWith('a'))).toBe('first')
+    await server.loadAdapter('a', paths.second!, { replace: true })
+    expect(said.get(await textWith('a'))).toBe('second')
     await server.unloadAdapter('a')
-    expect([...aliases]).toEqual([])
+    await expect(textWith('a')).rejects.toMatchObject({ code: 'unknown-adapter' })
   })
 
   it('of the program stay in the model when others take their place', async () => {
-    fake = await startFake(tokenizer)
-    const { server, writer } = fake
-    const { adapters } = writer.model
-    adapters.set('a', 'own')
-    await expect(server.loadAdapter('a', 'other')).rejects.toThrow('is taken')
-    await server.loadAdapter('a', 'other', { replace: true })
-    await fake.post('/v1/chat/completions', { model: 'a', messages })
-    expect(adapters.get(writer.calls[0]!.adapters![0]!)).toBe('other')
+    started = await startServer(model)
+    const { server } = started
+    await addOwn('a')
+    await expect(server.loadAdapter('a', paths.first!)).rejects.toThrow('is taken')
+    await server.loadAdapter('a', paths.first!, { replace: true })
+    const answer = await answerOf({ ...chat, model: 'a' })
+    expect(said.get(answer.choices[0]!.message.content)).toBe('first')
+    expect(await inModel()).toEqual({ a: 'own', 'a@1': 'first' })
     await server.unloadAdapter('a')
-    expect([...adapters]).toEqual([['a', 'own']])
-    expect([...writer.aliases]).toEqual([])
+    expect(await inModel()).toEqual({ a: 'own' })
     expect(await names()).toEqual(['org/tiny'])
-    adapters.set('b', 'own')
+    await addOwn('b')
     await server.unloadAdapter('b')
-    expect([...adapters.keys()]).toEqual(['a', 'b'])
+    expect(await inModel()).toEqual({ a: 'own', b: 'own' })
     expect(await names()).toEqual(['org/tiny'])
   })
 
   it('are public unless a run trains them, or as they are chosen', async () => {
-    fake = await startFake(tokenizer)
-    const { adapters } = fake.writer.model
-    adapters.set('a', 'own')
-    adapters.set('b', 'own')
+    started = await startServer(model)
+    await addOwn('a')
+    await addOwn('b')
     expect(await names()).toEqual(['org/tiny', 'a', 'b'])
-    fake.writer.inTraining.add('b')
+    model.setActiveAdapters(['b'])
+    const run = model.holdForTraining()
     expect(await names()).toEqual(['org/tiny', 'a'])
-    expect((await fetch(`${fake.origin}/v1/models/b`)).status).toBe(404)
-    expect(await status('/v1/chat/completions', { model: 'b', messages })).toBe(404)
-    await fake.server.loadAdapter('b', 'other')
+    expect((await fetch(`${started.origin}/v1/models/b`)).status).toBe(404)
+    expect(await status(CHAT, { ...chat, model: 'b' })).toBe(404)
+    await started.server.loadAdapter('b', paths.first!)
     expect(await names()).toEqual(['org/tiny', 'a', 'b'])
-    await fake.close()
-    fake = await startFake(tokenizer, { adapters: ['b'] })
-    for (const name of ['a', 'b']) fake.writer.model.adapters.set(name, 'own')
-    fake.writer.inTraining.add('b')
+    await started.server.unloadAdapter('b')
+    await started.close()
+    started = await startServer(model, { adapters: ['b'] })
     expect(await names()).toEqual(['org/tiny', 'b'])
-    await fake.server.loadAdapter('c', 'other')
+    await started.server.loadAdapter('c', paths.first!)
     expect(await names()).toEqual(['org/tiny', 'b', 'c'])
+    run.end()
   })
 
   it('that a run trains are not replaced, and the base is never dropped', async () => {
-    fake = await startFake(tokenizer, { allowLoading: true })
-    const { server, writer } = fake
-    await server.loadAdapter('a', 'first')
-    writer.inTraining.add(writer.aliases.get('a')!)
-    for (const change of [() => server.loadAdapter('a', 'second', { replace: true }), () => server.unloadAdapter('a')])
+    started = await startServer(model, { allowLoading: true })
+    const { server } = started
+    await server.loadAdapter('a', paths.first!)
+    model.setActiveAdapters(['a'])
+    const run = model.holdForTraining()
+    for (const change of [
+      () => server.loadAdapter('a', paths.second!, { replace: true }),
+      () => server.unloadAdapter('a'),
+    ])
       await expect(change()).rejects.toMatchObject({ code: 'in-training' })
-    await server.loadAdapter('b', 'second')
+    await server.loadAdapter('b', paths.second!)
     await server.unloadAdapter('b')
-    const dropped = await fetch(`${fake.origin}/v1/models/org/tiny`, { method: 'DELETE' })
+    run.end()
+    const dropped = await fetch(`${started.origin}/v1/models/org/tiny`, { method: 'DELETE' })
     expect([dropped.status, await dropped.json()]).toEqual([
       400,
       expect.objectContaining({ error: expect.objectContaining({ message: expect.stringContaining('is the base') }) }),
     ])
-    expect(await status('/v1/chat/completions', { model: '', messages })).toBe(200)
+    expect(await status(CHAT, { ...chat, model: '' })).toBe(200)
   })
 
   it('have names that can be asked for, and what is missing or out of reach is said so', async () => {
-    fake = await startFake(tokenizer, { allowLoading: true })
-    const load = (more: object) => status('/v1/load_lora_adapter', { lora_name: 'a', lora_path: 'out', ...more })
+    started = await startServer(model, { allowLoading: true })
+    const load = (more: object) => status('/v1/load_lora_adapter', { lora_name: 'a', lora_path: paths.first, ...more })
     for (const name of ['../x', 'a/../x', '.', 'a/', '/a', 'a//b', 'x'.repeat(129), 'a b'])
       expect(await load({ lora_name: name }), name).toBe(400)
     for (const name of ['a', '.a', 'a..b', 'org/a.b-c_d']) expect(await load({ lora_name: name }), name).toBe(200)
     expect(await load({ lora_name: 'b', lora_path: 'a\0b' })).toBe(400)
-    fake.writer.model.loadAdapter = () => Promise.reject(new UsageError('not-an-adapter', 'This is not an adapter.'))
-    expect(await load({ lora_name: 'b' })).toBe(404)
-    fake.writer.model.loadAdapter = () => Promise.reject(new RunError('hub-unreachable', 'Nobody answers.'))
+    for (const path of [folder(), join(folder(), 'none'), 'none'])
+      expect(await load({ lora_name: 'b', lora_path: path }), path).toBe(404)
+    expect(await load({ lora_name: 'b', lora_path: 'x'.repeat(5000) })).toBe(400)
+    const unreachable = vi
+      .spyOn(model, 'loadAdapter')
+      .mockRejectedValue(new RunError('hub-unreachable', 'Nobody answers.'))
     expect(await load({ lora_name: 'b' })).toBe(502)
-    expect(fake.errors).toEqual([])
+    unreachable.mockRestore()
+    expect(started.errors).toEqual([])
   })
 
   it('of a hub that does not answer keep no others waiting', async () => {
-    fake = await startFake(tokenizer)
+    started = await startServer(model)
     let release = () => {}
     const released = new Promise<void>((resolve) => {
       release = resolve
@@ -177,10 +222,10 @@ describe('adapters', () => {
     vi.stubEnv('HF_ENDPOINT', `http://127.0.0.1:${port}`)
     vi.stubEnv('HF_HOME', folder())
     vi.stubEnv('HF_HUB_OFFLINE', '0')
-    const asked = once(silent, 'request')
-    const held = fake.server.loadAdapter('a', 'owner/name').catch((error: MoraError) => error.code)
-    await asked
-    await fake.server.loadAdapter('b', 'out')
+    const asking = once(silent, 'request')
+    const held = started.server.loadAdapter('a', 'owner/name').catch((error: MoraError) => error.code)
+    await asking
+    await started.server.loadAdapter('b', paths.first!)
     expect(await names()).toEqual(['org/tiny', 'b'])
     release()
     expect(await held).toBe('repository-not-found')
@@ -189,15 +234,15 @@ describe('adapters', () => {
   })
 
   it('that cannot be loaded leave the former one', async () => {
-    fake = await startFake(tokenizer)
-    const { server, writer } = fake
-    await server.loadAdapter('a', 'first')
-    const { loadAdapter } = writer.model
-    writer.model.loadAdapter = () => Promise.reject(new Error('damaged'))
-    await expect(server.loadAdapter('a', 'second', { replace: true })).rejects.toThrow('damaged')
-    writer.model.loadAdapter = loadAdapter
-    expect([...writer.model.adapters.values()]).toEqual(['first'])
-    expect(await status('/v1/chat/completions', { model: 'a', messages })).toBe(200)
+    started = await startServer(model)
+    const { server } = started
+    await server.loadAdapter('a', paths.first!)
+    const damaged = join(folder(), 'damaged')
+    cpSync(paths.second!, damaged, { recursive: true })
+    writeFileSync(join(damaged, 'adapter_model.safetensors'), 'damaged')
+    await expect(server.loadAdapter('a', damaged, { replace: true })).rejects.toThrow('adapter_model.safetensors')
+    expect(await inModel()).toEqual({ a: 'first' })
+    expect(await status(CHAT, { ...chat, model: 'a' })).toBe(200)
   })
 })
 
@@ -212,7 +257,7 @@ describe('the newest adapter', () => {
   }
 
   it('of any folder is the folder itself', async () => {
-    fake = await startFake(tokenizer)
+    started = await startServer(model)
     expect(await newestAdapter(at('none'))).toBe(at('none'))
     expect(await newestAdapter(write(at('adapter'), 1))).toBe(at('adapter'))
     mkdirSync(at('run', 'checkpoints'), { recursive: true })

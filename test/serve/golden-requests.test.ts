@@ -1,10 +1,12 @@
 /** What OpenAI's Python client sends, as it was recorded, is understood; and what it made of failures is what the server sends. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, expect } from 'vitest'
+import type { Model } from '../../lib/models/index.js'
 import { ApiError } from '../../lib/serve/api-error.js'
 import { assetPath, lacksAsset } from '../assets.js'
+import { quickFolder } from '../io/temporary.js'
 import { needing } from '../needs.js'
-import { loadChatTokenizer, startFake } from './fake-writer.js'
+import { addRandomAdapter, script, startServer, tinyModel } from './tiny-server.js'
 
 interface Recorded {
   requests: {
@@ -26,12 +28,23 @@ const REFUSED: Readonly<Record<string, string>> = {
   'completion: suffix, best_of, every number': 'suffix',
 }
 
-let fake: Awaited<ReturnType<typeof startFake>>
+let model: Model
+let started: Awaited<ReturnType<typeof startServer>>
 beforeAll(async () => {
-  fake = await startFake(await loadChatTokenizer(), { name: 'tiny', allowLoading: true })
-  for (const name of ['org/tiny', 'adapter-a']) await fake.server.loadAdapter(name, 'somewhere')
+  // The recorded request asks for embeddings of 4 numbers.
+  model = await tinyModel({ hiddenSize: 4 })
+  started = await startServer(model, { name: 'tiny', allowLoading: true })
+  const folder = quickFolder()
+  await addRandomAdapter(model, 'written', 1)
+  await model.saveAdapter('written', folder)
+  model.removeAdapter('written')
+  for (const name of ['org/tiny', 'adapter-a']) await started.server.loadAdapter(name, folder)
+  rmSync(folder, { recursive: true })
 })
-afterAll(() => fake.close())
+afterAll(async () => {
+  await started.close()
+  model.dispose()
+})
 
 /** The keys of an answer, with one entry of each list. */
 function keysOf(value: unknown): unknown {
@@ -44,18 +57,14 @@ const { describe, it } = needing(lacks)
 
 describe('requests', () => {
   it.each(requests.map((one) => [one.name, one] as const))('%s', async (name, { request, response: expected }) => {
-    const schema = (request.body?.response_format as { type?: string } | undefined)?.type?.startsWith('json')
-    const forced = !['auto', 'none', undefined].includes(request.body?.tool_choice as string)
-    fake.writer.say = () => {
-      if (forced && request.body!.tool_choice === 'required')
-        return { pieces: [{ text: '{"name":"get_time","arguments":{}}' }] }
-      if (schema || forced) return { pieces: [{ text: '{"a": 1}' }] }
-      const isCalling = JSON.stringify(expected).includes('"tool_calls"')
-      if (isCalling) return { pieces: [{ toolCalls: [{ id: 'call_1', name: 'get_time', argumentsText: '{}' }] }] }
-      const reasoning = JSON.stringify(expected).includes('reasoning_content') ? 'Hm.' : ''
-      return { pieces: [{ text: 'Hi', ...(reasoning && { reasoning }) }, { text: ' there' }] }
-    }
-    const response = await fetch(fake.origin + request.path, {
+    const spoken = JSON.stringify(expected)
+    const isForced = !['auto', 'none', undefined].includes(request.body?.tool_choice as string)
+    // What a model with random weights does not say of itself.
+    if (spoken.includes('"tool_calls"') && !isForced)
+      script(() => [{ toolCalls: [{ id: 'call_1', name: 'get_time', arguments: {}, argumentsText: '{}' }] }])
+    else if (spoken.includes('reasoning_content') || request.body?.logprobs)
+      script(() => [{ text: 'Hi', reasoning: 'Hm.' }, { text: ' there' }])
+    const response = await fetch(started.origin + request.path, {
       method: request.method,
       headers: { 'content-type': 'application/json', authorization: 'Bearer sk-test' },
       ...(request.body && { body: JSON.stringify(request.body) }),

@@ -1,25 +1,34 @@
 /** Requests that are damaged in every way, drawn with a seed: never a failure of the server, always a sentence. */
+import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { type RandomStream, randomStream } from '../../lib/common/random.js'
 import { ChatBody } from '../../lib/serve/chat-fields.js'
 import { listField } from '../../lib/serve/fields.js'
-import { serveTexts } from '../../lib/serve/model-server.js'
-import { FakeWriter, loadChatTokenizer, SETTINGS } from './fake-writer.js'
+import { serve } from '../../lib/serve/index.js'
+import { quickFolder } from '../io/temporary.js'
+import { addRandomAdapter, NAME, tinyModel } from './tiny-server.js'
 
 const errors: unknown[] = []
+const adapter = quickFolder()
 let ask: (path: string, body: string) => Promise<Response>
 let close: () => Promise<void>
 beforeAll(async () => {
-  const writer = new FakeWriter(await loadChatTokenizer())
-  const server = serveTexts(writer, writer.model, {
-    ...SETTINGS,
+  const model = await tinyModel()
+  await addRandomAdapter(model, 'written', 1)
+  await model.saveAdapter('written', adapter)
+  model.removeAdapter('written')
+  const server = serve(model, {
+    name: NAME,
     maxBatch: 1000,
-    maxBodyBytes: 2 ** 23,
     allowLoading: true,
     onError: (error) => void errors.push(error),
   })
-  close = server.close
+  close = async () => {
+    await server.close()
+    model.dispose()
+    rmSync(adapter, { recursive: true })
+  }
   ask = (path, body) =>
     server.fetch(
       new Request(`http://any${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body }),
@@ -30,8 +39,8 @@ afterAll(() => close())
 const tool = { type: 'function', function: { name: 'f', parameters: { type: 'object', properties: { a: {} } } } }
 const call = { id: 'c', type: 'function', function: { name: 'f', arguments: '{}' } }
 const sampling = {
-  model: 'org/tiny',
-  n: 2,
+  model: NAME,
+  n: 1,
   stream: false,
   stream_options: null,
   temperature: 1,
@@ -44,7 +53,7 @@ const sampling = {
   repetition_penalty: 1.1,
   logit_bias: { 3: 1 },
   min_tokens: 1,
-  max_tokens: 4,
+  max_tokens: 2,
   seed: 3,
   stop: ['a', 'b'],
   structured_outputs: { regex: 'a' },
@@ -66,7 +75,7 @@ const RIGHT: Readonly<Record<string, object>> = {
       { role: 'assistant', content: null, tool_calls: [call] },
       { role: 'tool', tool_call_id: 'c', content: 'd' },
     ],
-    max_completion_tokens: 4,
+    max_completion_tokens: 2,
     logprobs: true,
     top_logprobs: 2,
     tools: [tool],
@@ -76,10 +85,10 @@ const RIGHT: Readonly<Record<string, object>> = {
     chat_template_kwargs: { enable_thinking: false },
     reasoning_effort: 'low',
   },
-  '/v1/completions': { ...sampling, prompt: ['a', 'b'], echo: true, logprobs: 2, best_of: 2, suffix: '' },
-  '/v1/embeddings': { model: 'org/tiny', input: [[1, 2], [3]], encoding_format: 'float', dimensions: 4 },
-  '/tokenize': { model: 'org/tiny', prompt: 'a', add_special_tokens: true, return_token_strs: true },
-  '/v1/load_lora_adapter': { lora_name: 'a', lora_path: 'out', load_inplace: true },
+  '/v1/completions': { ...sampling, prompt: ['a', 'b'], echo: true, logprobs: 2, best_of: 1, suffix: '' },
+  '/v1/embeddings': { model: NAME, input: [[1, 2], [3]], encoding_format: 'float', dimensions: 32 },
+  '/tokenize': { model: NAME, prompt: 'a', add_special_tokens: true, return_token_strs: true },
+  '/v1/load_lora_adapter': { lora_name: 'a', lora_path: adapter, load_inplace: true },
   '/v1/unload_lora_adapter': { lora_name: 'b' },
 }
 

@@ -1,35 +1,59 @@
 /** The `openai` package as a client. */
 import OpenAI from 'openai'
 import { zodResponseFormat } from 'openai/helpers/zod'
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { loadChatTokenizer, startFake } from './fake-writer.js'
+import { type GenerateOptions, TextEngine } from '../../lib/generate/index.js'
+import type { Model } from '../../lib/models/index.js'
+import {
+  addRandomAdapter,
+  hold,
+  IDLE,
+  NAME as model,
+  script,
+  startServer,
+  tinyModel,
+  watchTexts,
+} from './tiny-server.js'
 
-let tokenizer: Tokenizer
-let fake: Awaited<ReturnType<typeof startFake>>
+let tiny: Model
+let alone: TextEngine
+let server: Awaited<ReturnType<typeof startServer>>
 let client: OpenAI
+const asked = watchTexts()
 beforeAll(async () => {
-  tokenizer = await loadChatTokenizer()
+  tiny = await tinyModel()
+  alone = new TextEngine(tiny)
 })
 beforeEach(async () => {
-  fake = await startFake(tokenizer)
-  client = new OpenAI({ baseURL: `${fake.origin}/v1`, apiKey: 'none', maxRetries: 0 })
+  server = await startServer(tiny)
+  client = new OpenAI({ baseURL: `${server.origin}/v1`, apiKey: 'none', maxRetries: 0 })
+  asked.mockClear()
 })
 afterEach(async () => {
-  await fake.close()
-  expect(fake.writer.usage.running).toBe(0)
-  expect(fake.errors).toEqual([])
+  await server.close()
+  expect(await server.load()).toEqual(IDLE)
+  expect(server.errors).toEqual([])
+})
+afterAll(async () => {
+  await alone.close()
+  tiny.dispose()
 })
 
-const model = 'org/tiny'
+/** What the server has asked its engine for. */
+const calls = () => asked.mock.calls.map(([call, sample]) => ({ ...call, sample }))
+/** What the same options give without a server. */
+const generated = (call: GenerateOptions, sample = 0) =>
+  alone.generate({ temperature: 1, adapters: [], ...call }, sample)
+
 const messages = [{ role: 'user' as const, content: 'Say hi.' }]
+const zone = { enum: ['UTC', 'CET'] }
 const clock = {
   type: 'function' as const,
   function: {
     name: 'get_time',
     description: 'The time.',
-    parameters: { type: 'object', properties: { zone: { type: 'string' } }, required: ['zone'] },
+    parameters: { type: 'object', properties: { zone }, required: ['zone'], additionalProperties: false },
   },
 }
 
@@ -42,64 +66,83 @@ async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 describe('completions', () => {
   it('continue a prompt', async () => {
     const answer = await client.completions.create({ model, prompt: 'Once', max_tokens: 8, seed: 3 })
+    const { text, promptTokens, newTokens, finishReason } = await generated({
+      prompt: 'Once',
+      raw: true,
+      maxNewTokens: 8,
+      seed: 3,
+    })
     expect(answer).toMatchObject({
       object: 'text_completion',
       model,
-      choices: [{ index: 0, text: 'Hi there', finish_reason: 'stop', logprobs: null }],
-      usage: { completion_tokens: 2 },
+      choices: [{ index: 0, text, finish_reason: finishReason, logprobs: null }],
+      usage: { prompt_tokens: promptTokens, completion_tokens: newTokens, total_tokens: promptTokens + newTokens },
     })
-    expect(answer.usage!.total_tokens).toBe(answer.usage!.prompt_tokens + 2)
-    expect(fake.writer.calls).toMatchObject([{ prompt: 'Once', raw: true, maxNewTokens: 8, seed: 3, adapters: [] }])
+    expect(calls()[0]).toMatchObject({ prompt: 'Once', raw: true, maxNewTokens: 8, seed: 3, adapters: [] })
   })
 
   it('of several prompts have n texts each, in order', async () => {
-    fake.writer.say = ({ prompt, sample }) => ({ pieces: [{ text: `${JSON.stringify(prompt)}${sample}` }] })
-    const { choices, usage } = await client.completions.create({
-      model,
-      prompt: [
-        [1, 5],
-        [1, 6, 7],
-      ],
-      n: 2,
-    })
-    expect(choices.map(({ index, text }) => [index, text])).toEqual([
-      [0, '[1,5]0'],
-      [1, '[1,5]1'],
-      [2, '[1,6,7]0'],
-      [3, '[1,6,7]1'],
-    ])
-    expect(usage).toEqual({ prompt_tokens: 5, completion_tokens: 4, total_tokens: 9 })
-    const seeds = new Set(fake.writer.calls.map(({ seed }) => seed))
+    const prompts = [
+      [1, 5],
+      [1, 6, 7],
+    ]
+    const { choices, usage } = await client.completions.create({ model, prompt: prompts, n: 2 })
+    const seeds = new Set(calls().map(({ seed }) => seed))
     expect(seeds.size).toBe(1)
+    const [seed] = seeds as Set<number>
+    const texts = await Promise.all(
+      prompts.flatMap((prompt) =>
+        [0, 1].map((sample) => generated({ prompt, raw: true, maxNewTokens: 16, seed: seed! }, sample)),
+      ),
+    )
+    expect(choices.map(({ index, text }) => [index, text])).toEqual(texts.map(({ text }, index) => [index, text]))
+    expect(new Set(choices.map(({ text }) => text)).size).toBe(4)
+    const written = texts.reduce((sum, { newTokens }) => sum + newTokens, 0)
+    expect(usage).toEqual({ prompt_tokens: 5, completion_tokens: written, total_tokens: 5 + written })
   })
 
   it('have log-probabilities, of the prompt too', async () => {
-    const ids = await tokenizer.encodeText('Hi')
+    const call = { prompt: 'Hi', raw: true, maxNewTokens: 1, temperature: 0, promptLogprobs: true, topLogprobs: 2 }
+    const { text, promptTokens, promptLogprobs, logprobs } = await generated(call)
+    const expected = [...promptLogprobs!, ...logprobs!]
     const request = { model, prompt: 'Hi', echo: true, logprobs: 2, max_tokens: 1, temperature: 0 }
     const [choice] = (await client.completions.create(request)).choices
-    expect(choice).toMatchObject({ text: 'HiHi', finish_reason: 'length' })
+    expect(choice).toMatchObject({ text: `Hi${text}`, finish_reason: 'length' })
     const { tokens, token_logprobs, top_logprobs, text_offset } = choice!.logprobs!
-    expect(tokens).toHaveLength(ids.length + 1)
-    expect(token_logprobs).toEqual([null, ...ids.slice(1).map(() => -0.5), -0.25])
-    expect(top_logprobs!.at(-1)).toEqual({ Hi: -0.25, '!': -1, ' ': -2 })
+    expect(tokens).toEqual(expected.map(({ token }) => token))
+    expect(token_logprobs).toEqual(expected.map(({ logprob }) => logprob))
+    expect(token_logprobs![0]).toBeNull()
+    const { top } = logprobs![0]!
+    expect(top_logprobs!.at(-1)).toEqual(Object.fromEntries(top.map(({ token, logprob }) => [token, logprob])))
     expect(text_offset!.at(-1)).toBe(tokens!.slice(0, -1).join('').length)
     const none = await client.completions.create({ ...request, max_tokens: 0 })
     expect(none.choices[0]).toMatchObject({ text: 'Hi', finish_reason: 'length' })
-    expect(none.choices[0]!.logprobs!.tokens).toHaveLength(ids.length)
+    expect(none.choices[0]!.logprobs!.tokens).toHaveLength(promptTokens)
+  })
+
+  it('list a token beside the likeliest ones where it is none of them', async () => {
+    script(() => [{ text: 'Hi' }])
+    const [choice] = (await client.completions.create({ model, prompt: 'a', logprobs: 2 })).choices
+    expect(choice!.logprobs!.top_logprobs).toEqual([{ Hi: -0.25, '!': -1, ' ': -2 }])
   })
 
   it('stream, with usage last', async () => {
-    const stream = await client.completions.create({
-      model,
-      prompt: 'Once',
-      stream: true,
-      echo: true,
-      stream_options: { include_usage: true },
-    })
-    const chunks = await all(stream)
-    expect(chunks.map(({ choices: [choice] }) => choice?.text)).toEqual(['OnceHi', ' there', '', undefined])
-    expect(chunks.map(({ choices: [choice] }) => choice?.finish_reason)).toEqual([null, null, 'stop', undefined])
-    expect(chunks.map(({ usage }) => usage?.completion_tokens)).toEqual([undefined, undefined, undefined, 2])
+    const request = { model, prompt: 'Once', seed: 1, max_tokens: 8, echo: true }
+    const whole = await client.completions.create(request)
+    const chunks = await all(
+      await client.completions.create({ ...request, stream: true, stream_options: { include_usage: true } }),
+    )
+    const texts = chunks.flatMap(({ choices: [choice] }) => (choice ? [choice.text] : []))
+    expect(texts[0]).toMatch(/^Once./)
+    expect(texts.join('')).toBe(whole.choices[0]!.text)
+    expect(texts.length).toBeGreaterThan(3)
+    const reasons = chunks.map(({ choices: [choice] }) => choice?.finish_reason)
+    expect(reasons.slice(0, -2).every((reason) => reason === null)).toBe(true)
+    expect(reasons.slice(-2)).toEqual([whole.choices[0]!.finish_reason, undefined])
+    expect(chunks.map(({ usage }) => usage?.completion_tokens)).toEqual([
+      ...texts.map(() => undefined),
+      whole.usage!.completion_tokens,
+    ])
   })
 })
 
@@ -124,13 +167,18 @@ describe('chats', () => {
       object: 'chat.completion',
       choices: [0, 1].map((index) => ({
         index,
-        message: { role: 'assistant', content: 'Hi there' },
+        message: { role: 'assistant', content: expect.any(String) },
         logprobs: null,
-        finish_reason: 'stop',
+        finish_reason: expect.stringMatching(/^(stop|length)$/),
       })),
     })
-    expect(answer.choices[0]!.message.tool_calls).toBeUndefined()
-    expect(fake.writer.calls[1]).toMatchObject({
+    const [first, second] = answer.choices.map(({ message }) => message)
+    expect(first!.tool_calls).toBeUndefined()
+    expect(first!.content).not.toBe(second!.content)
+    const call = calls()[1]!
+    const { signal, sample, ...options } = call
+    expect((await generated(options, sample)).text).toBe(second!.content)
+    expect(call).toMatchObject({
       messages: [{ role: 'system', content: 'Be brief.' }, ...messages],
       maxNewTokens: 16,
       temperature: 0.7,
@@ -146,7 +194,7 @@ describe('chats', () => {
   })
 
   it('stream n answers, each with its role first', async () => {
-    fake.writer.say = ({ sample }) => ({ pieces: [{ text: `${sample}` }, { text: 'x' }] })
+    script((_, sample) => [{ text: `${sample}` }, { text: 'x' }])
     const chunks = await all(await client.chat.completions.create({ model, messages, n: 2, stream: true }))
     const of = (index: number) => chunks.flatMap(({ choices }) => choices.filter((choice) => choice.index === index))
     for (const index of [0, 1]) {
@@ -161,8 +209,8 @@ describe('chats', () => {
   })
 
   it('have usage in a chunk without choices, before the end', async () => {
-    const request = { model, messages, stream: true, stream_options: { include_usage: true } } as const
-    const response = await fake.post('/v1/chat/completions', request)
+    const request = { model, messages, max_tokens: 2, stream: true, stream_options: { include_usage: true } } as const
+    const response = await server.post('/v1/chat/completions', request)
     const lines = (await response.text()).trim().split('\n\n')
     expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/)
     expect(lines.at(-1)).toBe('data: [DONE]')
@@ -171,7 +219,7 @@ describe('chats', () => {
   })
 
   it('have log-probabilities with bytes', async () => {
-    fake.writer.say = () => ({ pieces: [{ text: 'é' }, { text: '\ufffd' }] })
+    script(() => [{ text: 'é' }, { text: '\ufffd' }])
     const request = { model, messages, logprobs: true, top_logprobs: 2 }
     const { content } = (await client.chat.completions.create(request)).choices[0]!.logprobs!
     expect(content).toEqual([
@@ -187,21 +235,18 @@ describe('chats', () => {
     expect(streamed).toEqual(content)
   })
 
-  const calls = [
-    { id: 'c1', name: 'get_time', argumentsText: '{"zone": "UTC"}' },
-    { name: 'get_time', argumentsText: '{"zone": "CET"}' },
-  ]
-
   it('call tools', async () => {
-    fake.writer.say = () => ({
-      pieces: [{ reasoning: 'Hm.' }, { text: 'Look: ' }, { toolCalls: [calls[0]!] }, { toolCalls: [calls[1]!] }],
-    })
-    const request = { model, messages, tools: [clock] }
+    const said = ['UTC', 'CET'].map(
+      (name, i) =>
+        `<tool_call>\n{${i === 0 ? '"id": "c1", ' : ''}"name": "get_time", "arguments": {"zone": "${name}"}}\n</tool_call>`,
+    )
+    const structured_outputs = { choice: [`<think>\nHm.\n</think>\n\nLook: ${said.join('\n')}`] }
+    const request = { model, messages, tools: [clock], max_tokens: 200, structured_outputs }
     const [choice] = (await client.chat.completions.create(request)).choices
     expect(choice).toMatchObject({
       finish_reason: 'tool_calls',
       message: {
-        content: 'Look: ',
+        content: 'Look:',
         reasoning_content: 'Hm.',
         tool_calls: [
           { id: 'c1', type: 'function', function: { name: 'get_time', arguments: '{"zone": "UTC"}' } },
@@ -209,36 +254,38 @@ describe('chats', () => {
         ],
       },
     })
-    expect(fake.writer.calls[0]!.tools).toEqual([clock])
+    expect(calls()[0]!.tools).toEqual([clock])
     const streamed = await client.chat.completions.stream(request).finalChatCompletion()
     expect(
       streamed.choices[0]!.message.tool_calls!.map((call) => 'function' in call && call.function.arguments),
-    ).toEqual(calls.map(({ argumentsText }) => argumentsText))
+    ).toEqual(['{"zone": "UTC"}', '{"zone": "CET"}'])
     expect(streamed.choices[0]!.finish_reason).toBe('tool_calls')
     const one = await client.chat.completions.create({ ...request, parallel_tool_calls: false })
     expect(one.choices[0]!.message.tool_calls).toHaveLength(1)
     await client.chat.completions.create({ ...request, tool_choice: 'none' })
-    expect(fake.writer.calls.at(-1)!.tools).toBeUndefined()
+    expect(calls().at(-1)!.tools).toBeUndefined()
   })
 
   it('call the function that was chosen, or some function, by a schema', async () => {
-    const request = { model, messages, tools: [clock] }
-    fake.writer.say = () => ({ pieces: [{ text: '{"zone":' }, { text: ' "UTC"}' }] })
+    const request = { model, messages, tools: [clock], seed: 1 }
     const named = { ...request, tool_choice: { type: 'function' as const, function: { name: 'get_time' } } }
-    const expected = [{ type: 'function', function: { name: 'get_time', arguments: '{"zone": "UTC"}' } }]
-    const [choice] = (await client.chat.completions.create(named)).choices
-    expect(choice).toMatchObject({ finish_reason: 'stop', message: { content: null, tool_calls: expected } })
-    expect(fake.writer.calls[0]!.schema).toEqual(clock.function.parameters)
-    const stream = await client.chat.completions.stream(named).finalChatCompletion()
-    expect(stream.choices[0]!.message).toMatchObject({ tool_calls: expected })
-
-    fake.writer.say = () => ({ pieces: [{ text: '{"name": "get_time", "arg' }, { text: 'uments": {"zone": "UTC"}}' }] })
     const required = { ...request, tool_choice: 'required' as const }
-    const some = [{ type: 'function', function: { name: 'get_time', arguments: '{"zone":"UTC"}' } }]
-    const [any] = (await client.chat.completions.create(required)).choices
-    expect(any).toMatchObject({ finish_reason: 'tool_calls', message: { content: null, tool_calls: some } })
-    const later = await client.chat.completions.stream(required).finalChatCompletion()
-    expect(later.choices[0]!.message).toMatchObject({ tool_calls: some })
+    for (const [forced, reason] of [
+      [named, 'stop'],
+      [required, 'tool_calls'],
+    ] as const) {
+      const [choice] = (await client.chat.completions.create(forced)).choices
+      expect(choice).toMatchObject({ finish_reason: reason, message: { content: null } })
+      const [call] = choice!.message.tool_calls!
+      expect(call).toMatchObject({ type: 'function', function: { name: 'get_time' } })
+      const { arguments: text } = 'function' in call! ? call.function : { arguments: '' }
+      expect(JSON.parse(text)).toEqual({ zone: expect.stringMatching(/^(UTC|CET)$/) })
+      const stream = await client.chat.completions.stream(forced).finalChatCompletion()
+      expect(stream.choices[0]!.message).toMatchObject({
+        tool_calls: [{ function: { name: 'get_time', arguments: text } }],
+      })
+    }
+    expect(calls()[0]!.schema).toEqual(clock.function.parameters)
   })
 
   it('are calls also where a limit cuts them', async () => {
@@ -251,7 +298,7 @@ describe('chats', () => {
       ['{', '', ''],
     ]
     for (const [text, name, args] of parts) {
-      fake.writer.say = () => ({ pieces: [{ text }, { text: 'never' }] })
+      script(() => [{ text }, { text: 'never' }])
       const expected = [{ type: 'function' as const, function: { name, arguments: args } }]
       const [choice] = (await client.chat.completions.create(request)).choices
       expect(choice).toMatchObject({ finish_reason: 'length', message: { content: null, tool_calls: expected } })
@@ -267,7 +314,7 @@ describe('chats', () => {
     const Person = z.object({ name: z.string(), age: z.int() })
     const request = { model, messages, tools: [clock], response_format: zodResponseFormat(Person, 'person') }
     const both = async (pieces: string[], max_tokens = 10) => {
-      fake.writer.say = () => ({ pieces: pieces.map((text) => ({ text })) })
+      script(() => pieces.map((text) => ({ text })))
       const [choice] = (await client.chat.completions.create({ ...request, max_tokens })).choices
       const chunks = await all(await client.chat.completions.create({ ...request, max_tokens, stream: true }))
       const deltas = chunks.map(({ choices: [one] }) => one!.delta)
@@ -292,24 +339,24 @@ describe('chats', () => {
     expect(await both([timely.slice(0, 12), timely.slice(12)])).toEqual([timely, null, 'stop', 3])
     const cut = { name: 'get_time', arguments: '{"zo' }
     expect(await both(['{"name": "get_time", "arguments": {"zo', 'ne'], 1)).toEqual([null, cut, 'length', 3])
-    const { schema } = fake.writer.calls[0]! as { schema: { anyOf: object[] } }
+    const { schema } = calls()[0]! as { schema: { anyOf: object[] } }
     expect(schema.anyOf).toHaveLength(2)
     expect(schema.anyOf[1]).toMatchObject({ required: ['name', 'age'] })
     await client.chat.completions.create({ ...request, tool_choice: 'none' })
-    expect(fake.writer.calls.at(-1)!.schema).toMatchObject({ required: ['name', 'age'] })
+    expect(calls().at(-1)!.schema).toMatchObject({ required: ['name', 'age'] })
   })
 
   it('fit a schema', async () => {
-    fake.writer.say = () => ({ pieces: [{ text: '{"name": "Ada", ' }, { text: '"age": 36}' }] })
-    const Person = z.object({ name: z.string(), age: z.int() })
+    const Person = z.object({ name: z.enum(['Ada']), age: z.int().min(36).max(36) })
     const request = { model, messages, response_format: zodResponseFormat(Person, 'person') }
     const parsed = await client.chat.completions.parse(request)
     expect(parsed.choices[0]!.message.parsed).toEqual({ name: 'Ada', age: 36 })
-    expect(fake.writer.calls[0]!.schema).toMatchObject({ type: 'object', required: ['name', 'age'] })
+    expect(calls()[0]!.schema).toMatchObject({ type: 'object', required: ['name', 'age'] })
     const streamed = await client.chat.completions.stream(request).finalChatCompletion()
     expect(streamed.choices[0]!.message.parsed).toEqual({ name: 'Ada', age: 36 })
+    script(() => [{ text: '{}' }])
     await client.chat.completions.create({ model, messages, response_format: { type: 'json_object' } })
-    expect(fake.writer.calls.at(-1)).toMatchObject({ schema: { type: 'object' }, jsonSpacing: 'either' })
+    expect(calls().at(-1)).toMatchObject({ schema: { type: 'object' }, jsonSpacing: 'either' })
   })
 
   it('take results of tools', async () => {
@@ -319,32 +366,40 @@ describe('chats', () => {
       { role: 'assistant' as const, content: null, tool_calls: [call] },
       { role: 'tool' as const, tool_call_id: 'c1', content: '12:00' },
     ]
-    await client.chat.completions.create({ model, messages: told, tools: [clock] })
-    expect(fake.writer.calls[0]!.messages).toEqual(told)
+    await client.chat.completions.create({ model, messages: told, tools: [clock], max_tokens: 2 })
+    expect(calls()[0]!.messages).toEqual(told)
   })
 
   it('are written by the adapter that the model names', async () => {
-    fake.writer.model.adapters.set('a', 'somewhere')
-    const { model: name } = await client.chat.completions.create({ model: 'a', messages })
-    expect(name).toBe('a')
-    expect(fake.writer.calls[0]!.adapters).toEqual(['a'])
+    await addRandomAdapter(tiny, 'a', 1)
+    const request = { messages, max_tokens: 8, temperature: 0 }
+    const [by, base] = await Promise.all(
+      ['a', model].map((name) => client.chat.completions.create({ ...request, model: name })),
+    )
+    expect(by!.model).toBe('a')
+    expect(calls()[0]!.adapters).toEqual(['a'])
+    expect(by!.choices[0]!.message.content).not.toBe(base!.choices[0]!.message.content)
     const listed = await all(client.models.list())
     expect(listed).toMatchObject([{ id: model }, { id: 'a', parent: model }])
     expect(await client.models.retrieve(model)).toMatchObject({ id: model, object: 'model' })
+    tiny.removeAdapter('a')
   })
 })
 
 describe('embeddings', () => {
   it('are pooled states, in the form that is asked for', async () => {
-    const tokens = (await tokenizer.encodeText('Hi')).length
-    const expected = [...Float32Array.of(tokens, -1.5, 3, 1e-7)]
+    const tokens = (await tiny.tokenizer!.encodeText('Hi')).length
     const answer = await client.embeddings.create({ model, input: ['Hi', 'Hi'] })
-    expect(answer.data).toEqual([0, 1].map((index) => ({ object: 'embedding', index, embedding: expected })))
+    const [{ embedding }] = answer.data as [OpenAI.Embedding]
+    expect(answer.data).toEqual([0, 1].map((index) => ({ object: 'embedding', index, embedding })))
+    expect(embedding).toHaveLength(tiny.config.hiddenSize)
+    expect(Math.hypot(...embedding)).toBeCloseTo(1, 5)
     expect(answer.usage).toEqual({ prompt_tokens: 2 * tokens, total_tokens: 2 * tokens })
     const floats = await client.embeddings.create({ model, input: [1, 2], encoding_format: 'float' })
-    expect(floats.data[0]!.embedding).toEqual([...Float32Array.of(2, -1.5, 3, 1e-7)])
+    expect(floats.usage.prompt_tokens).toBe(2)
+    expect(floats.data[0]!.embedding).not.toEqual(embedding)
     const { data } = await client.embeddings.create({ model, input: 'Hi', encoding_format: 'base64' })
-    expect(data[0]!.embedding).toBe(Buffer.from(Float32Array.from(expected).buffer).toString('base64'))
+    expect(data[0]!.embedding).toBe(Buffer.from(Float32Array.from(embedding).buffer).toString('base64'))
   })
 })
 
@@ -377,9 +432,12 @@ describe('errors', () => {
   })
 
   it('within a stream end it', async () => {
-    fake.writer.step = async (_, index) => {
-      if (index === 1) throw new Error('a secret of the server')
-    }
+    script(
+      () => [{ text: 'Hi' }, { text: ' there' }],
+      async (index) => {
+        if (index === 1) throw new Error('a secret of the server')
+      },
+    )
     const stream = await client.chat.completions.create({ model, messages, stream: true })
     const seen: (string | null | undefined)[] = []
     const read = async () => {
@@ -387,21 +445,22 @@ describe('errors', () => {
     }
     await expect(read()).rejects.toThrow('The server failed')
     expect(seen).toEqual(['', 'Hi'])
-    expect(fake.errors.splice(0)).toEqual([new Error('a secret of the server')])
+    expect(server.errors.splice(0)).toEqual([new Error('a secret of the server')])
   })
 })
 
 describe('clients that leave', () => {
   it('end their text', async () => {
-    fake.writer.step = () => new Promise((resolve) => setTimeout(resolve, 5))
-    fake.writer.say = () => ({ pieces: Array.from({ length: 1000 }, () => ({ text: 'x' })) })
-    const stream = await client.chat.completions.create({ model, messages, stream: true })
-    for await (const { choices } of stream) if (choices[0]?.delta.content === 'x') break
+    const request = { model, messages, logit_bias: { [tiny.tokenizer!.eosId!]: -100 } }
+    const stream = await client.chat.completions.create({ ...request, stream: true })
+    for await (const { choices } of stream) if (choices[0]?.delta.content) break
+    const release = hold()
     const leaving = new AbortController()
-    const whole = client.chat.completions.create({ model, messages }, { signal: leaving.signal })
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    const whole = client.chat.completions.create(request, { signal: leaving.signal })
+    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(2))
     leaving.abort()
     await expect(whole).rejects.toThrow()
-    await expect.poll(() => fake.writer.usage.running).toBe(0)
+    release()
+    await expect.poll(() => server.load()).toEqual(IDLE)
   })
 })

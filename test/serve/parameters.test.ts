@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type ModelServer, serveTexts } from '../../lib/serve/model-server.js'
+import type { Model } from '../../lib/models/index.js'
+import { type ModelServer, serve } from '../../lib/serve/index.js'
 import {
   refuseUnsupported,
   type UnsupportedParameters,
@@ -12,21 +13,25 @@ import {
   unsupportedOfTokenize,
 } from '../../lib/serve/unsupported.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { CHATML, CHATML_WITH_TOOLS, FakeWriter, loadChatTokenizer, SETTINGS } from './fake-writer.js'
+import { CALLING, MAX_POSITIONS, script, tinyModel, WITH_TOOLS, watchTexts } from './tiny-server.js'
 
 const folder = useTemporaryFolder()
-let writer: FakeWriter
+let model: Model
 let server: ModelServer
+const asked = watchTexts()
 beforeAll(async () => {
-  writer = new FakeWriter(await loadChatTokenizer())
-  server = serveTexts(writer, writer.model, SETTINGS)
+  model = await tinyModel()
+  server = serve(model)
 })
-afterAll(() => server.close())
+afterAll(async () => {
+  await server.close()
+  model.dispose()
+})
 
-async function ask(path: string, body: object, asked = server) {
+async function ask(path: string, body: object, of = server) {
   const headers = { 'content-type': 'application/json' }
   const request = new Request(`http://any${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
-  const response = await asked.fetch(request)
+  const response = await of.fetch(request)
   return { status: response.status, ...((await response.json()) as { error?: { message: string; param: string } }) }
 }
 
@@ -34,8 +39,8 @@ const CHAT = '/v1/chat/completions'
 const messages = [{ role: 'user', content: 'Hi' }]
 const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object', properties: {} } } }]
 const ROUTES: [string, object, UnsupportedParameters][] = [
-  [CHAT, { messages }, unsupportedOfChats],
-  ['/v1/completions', { prompt: 'a' }, unsupportedOfCompletions],
+  [CHAT, { messages, max_tokens: 2 }, unsupportedOfChats],
+  ['/v1/completions', { prompt: 'a', max_tokens: 2 }, unsupportedOfCompletions],
   ['/v1/embeddings', { input: 'a' }, unsupportedOfEmbeddings],
   ['/tokenize', { messages }, unsupportedOfTokenize],
 ]
@@ -63,7 +68,7 @@ describe('a parameter that the server does not have', () => {
   })
 
   it('is refused beside n, and in the options of streams', async () => {
-    expect((await ask(CHAT, { messages, n: 2, best_of: 2 })).status).toBe(200)
+    expect((await ask(CHAT, { messages, n: 2, best_of: 2, max_tokens: 2 })).status).toBe(200)
     expect((await ask(CHAT, { messages, n: 2, best_of: 4 })).error?.param).toBe('best_of')
     const { error } = await ask(CHAT, { messages, stream: true, stream_options: { continuous_usage_stats: true } })
     expect(error?.param).toBe('stream_options.continuous_usage_stats')
@@ -72,12 +77,13 @@ describe('a parameter that the server does not have', () => {
 
 describe('a parameter that the engine has', () => {
   const callOf = async (body: object, path = CHAT) => {
-    expect(await ask(path, { messages, ...body })).toMatchObject({ status: 200 })
-    return writer.calls.at(-1)!
+    expect(await ask(path, { messages, max_tokens: 2, ...body })).toMatchObject({ status: 200 })
+    return asked.mock.lastCall![0]
   }
 
   it('reaches it under any of its names', async () => {
-    const schema = { type: 'object', required: ['k'] }
+    script(() => [{ text: 'a' }])
+    const schema = { type: 'object', properties: { k: { type: 'integer' } }, required: ['k'] }
     expect(await callOf({ response_format: { type: 'json_object', schema } })).toMatchObject({ schema })
     expect(await callOf({ response_format: { type: 'json_object' } })).toMatchObject({ schema: { type: 'object' } })
     expect(await callOf({ json_schema: schema })).toMatchObject({ schema })
@@ -87,6 +93,20 @@ describe('a parameter that the engine has', () => {
       badWords: ['x'],
       noRepeatNgram: 3,
     })
+    expect(await callOf({ bad_words: [] })).toMatchObject({ badWords: undefined })
+  })
+
+  it('has the range of the option, and its default', async () => {
+    const { error } = await ask(CHAT, { messages, min_p: 1.5 })
+    expect(error).toMatchObject({
+      param: 'min_p',
+      message: 'Expected a number of at least 0 up to 1 for min_p but received 1.5.',
+    })
+    const defaults = { topK: 0, topP: 1, minP: 0, typicalP: 1, repetitionPenalty: 1, minNewTokens: 0 }
+    expect(await callOf({ min_p: null })).toMatchObject({ temperature: 1, ...defaults })
+    expect(await callOf({ top_k: -1, min_tokens: -1 })).toMatchObject(defaults)
+    expect((await ask(CHAT, { messages, top_k: -2 })).error?.param).toBe('top_k')
+    expect(await callOf({ presence_penalty: -1 })).toMatchObject({ presencePenalty: -1 })
   })
 
   it('excludes another constraint', async () => {
@@ -102,10 +122,11 @@ describe('a parameter that the engine has', () => {
   })
 
   it('may have the value for none', async () => {
+    script(() => [{ text: 'a' }])
     const { seed, maxNewTokens } = await callOf({ seed: -1, max_tokens: -1 })
     expect(seed).toBeGreaterThanOrEqual(0)
-    expect(maxNewTokens).toBe(256)
-    expect((await callOf({ prompt: 'a', max_tokens: -1 }, '/v1/completions')).maxNewTokens).toBe(256)
+    expect(maxNewTokens).toBe(MAX_POSITIONS)
+    expect((await callOf({ prompt: 'a', max_tokens: -1 }, '/v1/completions')).maxNewTokens).toBe(MAX_POSITIONS)
     expect((await ask(CHAT, { messages, max_tokens: 0 })).error?.param).toBe('max_tokens')
     expect((await ask(CHAT, { messages, seed: -2 })).error?.param).toBe('seed')
   })
@@ -113,26 +134,27 @@ describe('a parameter that the engine has', () => {
 
 describe('a request', () => {
   it('may leave the number of new tokens to the server', async () => {
-    await using small = serveTexts(writer, writer.model, { ...SETTINGS, maxTokens: 7 })
+    script(() => [{ text: 'a' }])
+    await using small = serve(model, { maxTokens: 7 })
     for (const [body, most] of [
       [{}, 7],
       [{ max_tokens: 9 }, 9],
-      [{ max_tokens: -1 }, 256],
+      [{ max_tokens: -1 }, MAX_POSITIONS],
     ] as const) {
       await ask(CHAT, { messages, ...body }, small)
-      expect(writer.calls.at(-1)!.maxNewTokens).toBe(most)
+      expect(asked.mock.lastCall![0].maxNewTokens).toBe(most)
     }
   })
 
   it('that cannot fit is refused before anything encodes it', async () => {
-    const { tokenizer, config } = writer.model
+    const { tokenizer, config } = model
     const encode = vi.spyOn(tokenizer!, 'encodeText')
     const least = config.maxPositions * tokenizer!.longestToken
     const long = ' '.repeat(least + 1)
     const parts = [long.slice(0, least / 2), long.slice(0, least / 2), '  '].map((text) => ({ type: 'text', text }))
     for (const [path, body, param] of [
       ['/v1/completions', { prompt: ['a', long] }, 'prompt'],
-      ['/v1/completions', { prompt: Array(257).fill(1) }, 'prompt'],
+      ['/v1/completions', { prompt: Array(MAX_POSITIONS + 1).fill(1) }, 'prompt'],
       ['/v1/embeddings', { input: long }, 'input'],
       [CHAT, { messages: [{ role: 'user', content: parts }] }, 'messages'],
     ] as const) {
@@ -164,8 +186,8 @@ describe('a request', () => {
 
 describe('tools', () => {
   it('are refused where the template would not show them, unless another template is given', async () => {
-    const plain = new FakeWriter(await loadChatTokenizer(CHATML))
-    await using unaware = serveTexts(plain, plain.model, SETTINGS)
+    using plain = await tinyModel({ template: CALLING })
+    await using unaware = serve(plain)
     const named = { type: 'function', function: { name: 'f' } }
     for (const choice of ['auto', 'required', named]) {
       const { status, error } = await ask(CHAT, { messages, tools, tool_choice: choice }, unaware)
@@ -173,13 +195,13 @@ describe('tools', () => {
       expect(error!.message).toMatch(/^The chat template prints no tools.*\(the option template\)\.$/)
     }
     expect((await ask('/tokenize', { messages, tools }, unaware)).error?.param).toBe('tools')
-    expect((await ask(CHAT, { messages, tools, tool_choice: 'none' }, unaware)).status).toBe(200)
+    expect((await ask(CHAT, { messages, tools, tool_choice: 'none', max_tokens: 2 }, unaware)).status).toBe(200)
 
     const template = join(folder(), 'tools.jinja')
-    writeFileSync(template, CHATML_WITH_TOOLS)
-    await using aware = serveTexts(plain, plain.model, { ...SETTINGS, template })
-    expect((await ask(CHAT, { messages, tools }, aware)).status).toBe(200)
-    expect(plain.calls.at(-1)).toMatchObject({ template, tools })
+    writeFileSync(template, WITH_TOOLS)
+    await using aware = serve(plain, { template })
+    expect((await ask(CHAT, { messages, tools, max_tokens: 2 }, aware)).status).toBe(200)
+    expect(asked.mock.lastCall![0]).toMatchObject({ template, tools })
     const counts = await Promise.all(
       [{ messages }, { messages, tools }].map(
         async (body) => (await ask('/tokenize', body, aware)) as { count?: number },

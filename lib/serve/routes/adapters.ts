@@ -7,8 +7,8 @@ import { flagField, parseFields, patternField } from '../fields.js'
 import type { Serving } from '../serving.js'
 
 const name = patternField(ADAPTER_NAME, ADAPTER_NAME_WORDS)
-// Node.js refuses such a path in words of its own.
-const source = patternField(/^[^\0]+$/, 'the path or hub id of an adapter')
+// Longer than any path, or of a character that none has: what the system says of them names neither.
+const source = patternField(/^[^\0]{1,4096}$/, 'the path or hub id of an adapter')
 
 const LoadBody = z.looseObject({
   lora_name: name,

@@ -1,6 +1,6 @@
 /** `POST /v1/chat/completions`: the next message of a conversation. */
 import { randomUUID } from 'node:crypto'
-import { promptTemplate } from '../../generate/index.js'
+import { type GenerateOptions, type GenerateResult, promptTemplate } from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { ChatMessage, wholeMessage } from '../chat-deltas.js'
 import {
@@ -19,7 +19,6 @@ import { chatLogProbs } from '../logprobs.js'
 import { requireRoom } from '../prompts.js'
 import { limitOf, requireStream, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
-import type { TextCall, WrittenText } from '../text-writer.js'
 import { refuseUnsupported, unsupportedOfChats } from '../unsupported.js'
 import { usageOf } from '../usage.js'
 import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
@@ -30,7 +29,7 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
   const body = parseFields(ChatBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
   requireStream(body)
-  const { model } = serving.writer
+  const { model, engine } = serving
   const { n, logprobs, top_logprobs: topLogprobs } = body
   if (topLogprobs !== undefined && !logprobs)
     throw wrongField('top_logprobs', 'The parameter top_logprobs needs logprobs.')
@@ -53,13 +52,13 @@ export async function chatCompletions(request: Request, serving: Serving): Promi
     ...(logprobs && { logprobs, topLogprobs: topLogprobs ?? 0 }),
     ...(schema && { schema }),
   }
-  const calls = Array.from({ length: n }, (_, sample): TextCall => ({ ...call, sample }))
+  // A text that fits a schema is one whole: it has no thoughts and calls to be read apart.
+  const asked = { calls: new Array<GenerateOptions>(n).fill({ ...call, parse: call.schema === undefined }), n }
   const visit = serving.visits.enter(body.model, n, request)
   try {
     const answer = new ChatAnswer(body, visit.used.model, calling)
-    if (body.stream)
-      return await eventStream(answer.events(writeTexts(serving.writer, calls, visit)), visit, serving.onError)
-    const texts = await wholeTexts(serving.writer, calls, visit)
+    if (body.stream) return await eventStream(answer.events(writeTexts(engine, asked, visit)), visit, serving.onError)
+    const texts = await wholeTexts(engine, asked, visit)
     return Response.json({
       ...answer.head('chat.completion'),
       choices: texts.map(answer.choice),
@@ -85,7 +84,7 @@ class ChatAnswer {
     return { id: this.#id, object, created: this.#created, model: this.model }
   }
 
-  readonly choice = (whole: WrittenText, index: number): object => {
+  readonly choice = (whole: GenerateResult, index: number): object => {
     const { message, finishReason } = wholeMessage(this.#message(), whole)
     return { index, message, logprobs: chatLogProbs(whole.logprobs), finish_reason: finishReason }
   }
@@ -98,7 +97,7 @@ class ChatAnswer {
       choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }],
     })
     const messages: ChatMessage[] = []
-    const wholes: WrittenText[] = []
+    const wholes: GenerateResult[] = []
     for await (const event of texts) {
       const { index } = event
       if (!messages[index]) yield chunk(index, { role: 'assistant', content: '' })

@@ -1,7 +1,12 @@
 /** `POST /v1/completions`: texts that continue prompts. */
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
-import { requireTokenizer } from '../../generate/index.js'
+import {
+  type GeneratedPiece,
+  type GenerateOptions,
+  type GenerateResult,
+  requireTokenizer,
+} from '../../generate/index.js'
 import { readBody } from '../body.js'
 import { eventStream } from '../event-stream.js'
 import { flagField, parseFields, wholeField, wrongField } from '../fields.js'
@@ -9,7 +14,6 @@ import { completionLogProbs } from '../logprobs.js'
 import { type GivenPrompt, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import { limitField, limitOf, requireStream, samplingFields, samplingOf } from '../sampling.js'
 import type { Serving } from '../serving.js'
-import type { TextCall, TextPiece, WrittenText } from '../text-writer.js'
 import { refuseUnsupported, unsupportedOfCompletions } from '../unsupported.js'
 import { usageOf } from '../usage.js'
 import { type TextEvent, wholeTexts, writeTexts } from '../write-texts.js'
@@ -29,7 +33,7 @@ export async function completions(request: Request, serving: Serving): Promise<R
   const body = parseFields(CompletionBody, given)
   refuseUnsupported(given, { best_of: { neutral: [body.n], instead: 'ask for n texts' } })
   requireStream(body)
-  const { model } = serving.writer
+  const { model, engine } = serving
   const { n, max_tokens: maxTokens, echo, logprobs } = body
   if (maxTokens === 0 && !echo) throw wrongField('max_tokens', 'Expected at least 1 for max_tokens without echo.')
   if (body.stream && echo && logprobs !== undefined) {
@@ -51,8 +55,8 @@ export async function completions(request: Request, serving: Serving): Promise<R
   try {
     // Made once they are counted: a body may hold hundreds of thousands of prompts.
     const calls = prompts.flatMap((prompt) =>
-      Array.from({ length: n }, (_, sample): TextCall => {
-        const call = { ...shared, prompt, sample }
+      Array.from({ length: n }, (_, sample): GenerateOptions => {
+        const call = { ...shared, prompt }
         // The first text of a prompt brings its log-probabilities for all.
         return echo && logprobs !== undefined && sample === 0 ? { ...call, promptLogprobs: true } : call
       }),
@@ -60,8 +64,8 @@ export async function completions(request: Request, serving: Serving): Promise<R
     const echoed = await Promise.all(prompts.map(async (prompt) => (echo ? textOf(prompt, serving) : '')))
     const answer = new CompletionAnswer(body, visit.used.model, echoed)
     if (body.stream)
-      return await eventStream(answer.events(writeTexts(serving.writer, calls, visit)), visit, serving.onError)
-    const texts = await wholeTexts(serving.writer, calls, visit)
+      return await eventStream(answer.events(writeTexts(engine, { calls, n }, visit)), visit, serving.onError)
+    const texts = await wholeTexts(engine, { calls, n }, visit)
     return Response.json({ ...answer.head, choices: texts.map(answer.choice), usage: usageOf(texts, n) })
   } catch (error) {
     visit.end()
@@ -69,8 +73,8 @@ export async function completions(request: Request, serving: Serving): Promise<R
   }
 }
 
-async function textOf(prompt: GivenPrompt, { writer }: Serving): Promise<string> {
-  return typeof prompt === 'string' ? prompt : requireTokenizer(writer.model).decode(prompt)
+async function textOf(prompt: GivenPrompt, { model }: Serving): Promise<string> {
+  return typeof prompt === 'string' ? prompt : requireTokenizer(model).decode(prompt)
 }
 
 class CompletionAnswer {
@@ -86,7 +90,7 @@ class CompletionAnswer {
     this.head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created, model }
   }
 
-  readonly choice = (whole: WrittenText, index: number, all: readonly WrittenText[]): object => {
+  readonly choice = (whole: GenerateResult, index: number, all: readonly GenerateResult[]): object => {
     const { text, logprobs = [], finishReason } = this.#written(whole)
     const { promptLogprobs = [] } = all[index - (index % this.body.n)]!
     return {
@@ -100,7 +104,7 @@ class CompletionAnswer {
   async *events(texts: AsyncIterable<TextEvent>): AsyncGenerator<object> {
     const withUsage = this.body.stream_options?.include_usage === true
     const head = { ...this.head, ...(withUsage && { usage: null }) }
-    const wholes: WrittenText[] = []
+    const wholes: GenerateResult[] = []
     const lengths: number[] = []
     for await (const event of texts) {
       const { index } = event
@@ -126,7 +130,7 @@ class CompletionAnswer {
   }
 
   /** Without new tokens, one was written all the same, since a text has at least one. */
-  #written<Part extends TextPiece>(part: Part): Part {
+  #written<Part extends GeneratedPiece>(part: Part): Part {
     return this.body.max_tokens === 0 ? { ...part, text: '', logprobs: [], finishReason: 'length' } : part
   }
 

@@ -1,6 +1,7 @@
 /** `POST /v1/embeddings`: pooled states of texts. */
 import { z } from 'zod'
 import { readBody } from '../body.js'
+import { embedText } from '../embed-text.js'
 import { parseFields, textField, wholeField, wordField, wrongField } from '../fields.js'
 import { idsOf, promptsField, promptsOf, requireRoom } from '../prompts.js'
 import type { Serving } from '../serving.js'
@@ -17,21 +18,21 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
   const given = await readBody(request, serving.maxBodyBytes)
   refuseUnsupported(given, unsupportedOfEmbeddings)
   const body = parseFields(EmbeddingBody, given)
-  const { writer } = serving
-  const inputs = promptsOf(body.input, 'input', writer.model)
-  for (const input of inputs) requireRoom([input], 'input', writer.model)
+  const { model } = serving
+  const inputs = promptsOf(body.input, 'input', model)
+  for (const input of inputs) requireRoom([input], 'input', model)
   const visit = serving.visits.enter(body.model, inputs.length, request)
   try {
-    const { model, adapters } = visit.used
-    const texts = await Promise.all(inputs.map((input) => idsOf(input, writer.model, visit.signal)))
+    const { adapters } = visit.used
+    const texts = await Promise.all(inputs.map((input) => idsOf(input, model, visit.signal)))
     for (const ids of texts) {
       if (ids.length === 0) throw wrongField('input', 'Expected some text for input but received none.')
-      requireRoom([ids], 'input', writer.model)
+      requireRoom([ids], 'input', model)
     }
     const states: Float32Array[] = []
     for (const ids of texts) {
       visit.signal.throwIfAborted()
-      states.push(await writer.embed(ids, adapters))
+      states.push(await embedText(model, ids, adapters))
       visit.begin()
     }
     const width = states[0]!.length
@@ -43,7 +44,7 @@ export async function embeddings(request: Request, serving: Serving): Promise<Re
     serving.metrics.promptTokens += tokens
     return Response.json({
       object: 'list',
-      model,
+      model: visit.used.model,
       data: states.map((values, index) => ({ object: 'embedding', index, embedding: encoded(values) })),
       usage: { prompt_tokens: tokens, total_tokens: tokens },
     })

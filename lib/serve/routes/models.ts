@@ -14,7 +14,7 @@ export async function oneModel(name: string, serving: Serving): Promise<Response
   return Response.json(entryOf(name, serving))
 }
 
-function entryOf(id: string, { adapters, writer }: Serving) {
-  const entry = { id, object: 'model', created, owned_by: 'node-mora', max_model_len: writer.model.config.maxPositions }
+function entryOf(id: string, { adapters, model }: Serving) {
+  const entry = { id, object: 'model', created, owned_by: 'node-mora', max_model_len: model.config.maxPositions }
   return id === adapters.baseName ? entry : { ...entry, parent: adapters.baseName }
 }

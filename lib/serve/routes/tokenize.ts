@@ -21,7 +21,7 @@ export async function tokenize(request: Request, serving: Serving): Promise<Resp
   const given = await readBody(request, serving.maxBodyBytes)
   refuseUnsupported(given, unsupportedOfTokenize)
   const body = parseFields(TokenizeBody, given)
-  const { model } = serving.writer
+  const { model } = serving
   serving.adapters.require(body.model || serving.adapters.baseName)
   const tokenizer = requireTokenizer(model)
   const { signal } = request
