@@ -18,6 +18,8 @@ export const lacksX64 = lack('an x64 processor', process.arch === 'x64')
 export const lacksCpu = lack('a CPU as the device', (process.env.MORA_TEST_DEVICE ?? 'cpu').startsWith('cpu'))
 /** A process whose GPU is the emulator. */
 export const lacksEmulation = lack('an emulated GPU', process.env.MORA_CUDA === 'emulated')
+/** Time for what hardly depends on the device: the emulator takes ten times as long. */
+export const lacksTimeToEmulate = lacksEmulation === null ? lacksLong : null
 /** The emulator's variables, for processes that a test starts. */
 export const lacksEmulated = lack(
   'the emulator of CUDA (npm run build:emulated)',

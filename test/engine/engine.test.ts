@@ -12,7 +12,7 @@ import { drawnIfEmulated } from '../drawn.js'
 import { describeFamilies, familyNames, loadFamily } from '../golden/families.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { liveBytes } from '../live-bytes.js'
-import { lacksCpu, lacksEmulation, needing } from '../needs.js'
+import { lacksCpu, lacksEmulation, lacksTimeToEmulate, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -177,7 +177,7 @@ needing(lacksCpu).test('the order in which adapters are chosen changes no bit, a
   expect([first, third]).toEqual([expected, expected])
 })
 
-test('many sequences with one signal warn of no leak', async () => {
+needing(lacksTimeToEmulate).test('many sequences with one signal warn of no leak', async () => {
   using model = await loadTiny('tiny-untied')
   await using engine = new Engine(model, { tokens: 1024 })
   const warnings: Error[] = []
@@ -190,20 +190,23 @@ test('many sequences with one signal warn of no leak', async () => {
 })
 
 describe('leaving', () => {
-  test('who leaves the loop frees the pages within a step; an aborted signal ends with its reason', async () => {
-    using model = await loadTiny('tiny-untied')
-    await using engine = new Engine(model, { tokens: 1024 })
-    const controller = new AbortController()
-    const aborted = write(engine, request(tokens(1, 70), { maxNewTokens: 200, signal: controller.signal }))
-    const whole = write(engine, request(tokens(2, 70), { maxNewTokens: 40 }))
-    for await (const _ of engine.write(withDraws(request(tokens(3, 70), { maxNewTokens: 200 })))) break
-    controller.abort(new Error('enough'))
-    await expect(aborted).rejects.toThrow('enough')
-    expect(await whole).toHaveLength(40)
-    expect(engine.usage).toEqual({ running: 0, waiting: 0, pagesUsed: 0, pagesFree: 16 })
-  })
+  needing(lacksTimeToEmulate).test(
+    'who leaves the loop frees the pages within a step; an aborted signal ends with its reason',
+    async () => {
+      using model = await loadTiny('tiny-untied')
+      await using engine = new Engine(model, { tokens: 1024 })
+      const controller = new AbortController()
+      const aborted = write(engine, request(tokens(1, 70), { maxNewTokens: 200, signal: controller.signal }))
+      const whole = write(engine, request(tokens(2, 70), { maxNewTokens: 40 }))
+      for await (const _ of engine.write(withDraws(request(tokens(3, 70), { maxNewTokens: 200 })))) break
+      controller.abort(new Error('enough'))
+      await expect(aborted).rejects.toThrow('enough')
+      expect(await whole).toHaveLength(40)
+      expect(engine.usage).toEqual({ running: 0, waiting: 0, pagesUsed: 0, pagesFree: 16 })
+    },
+  )
 
-  test('closing ends what runs with a sentence', async () => {
+  needing(lacksTimeToEmulate).test('closing ends what runs with a sentence', async () => {
     using model = await loadTiny('tiny-untied')
     const engine = new Engine(model, { tokens: 1024 })
     const running = write(engine, request(tokens(1, 70), { maxNewTokens: 200 }))
@@ -213,7 +216,7 @@ describe('leaving', () => {
     await expect(write(engine, request([5]))).rejects.toMatchObject({ code: 'closed' })
   })
 
-  test('a prompt that leaves no room is refused', async () => {
+  needing(lacksTimeToEmulate).test('a prompt that leaves no room is refused', async () => {
     using model = await loadTiny('tiny-untied')
     await using engine = new Engine(model, { tokens: 64 })
     await expect(write(engine, request(tokens(1, 65)))).rejects.toMatchObject({ code: 'prompt-too-long' })
@@ -241,7 +244,7 @@ describe('what ends one sequence leaves the others as they are', () => {
     await failed
   })
 
-  test('an adapter that leaves the model', async () => {
+  needing(lacksTimeToEmulate).test('an adapter that leaves the model', async () => {
     using model = await loadTiny('tiny-untied')
     await model.addAdapter('a', lora({ rank: 4 }))
     model.setActiveAdapters([])
@@ -260,44 +263,47 @@ describe('what ends one sequence leaves the others as they are', () => {
     await Promise.all(ended)
   })
 
-  test('a constraint may be freed once its sequence has ended, however that was', async () => {
-    using model = await loadTiny('tiny-untied')
-    await using engine = new Engine(model, { tokens: 4096 })
-    const late: string[] = []
-    const bound = (changes: Partial<Request> = {}) => {
-      const state = { isFreed: false }
-      const asked = (what: string) => void (state.isFreed && late.push(what))
-      const constraint = {
-        mask: () => {
-          asked('mask')
-          return anything()
-        },
-        accept: () => asked('accept'),
+  needing(lacksTimeToEmulate).test(
+    'a constraint may be freed once its sequence has ended, however that was',
+    async () => {
+      using model = await loadTiny('tiny-untied')
+      await using engine = new Engine(model, { tokens: 4096 })
+      const late: string[] = []
+      const bound = (changes: Partial<Request> = {}) => {
+        const state = { isFreed: false }
+        const asked = (what: string) => void (state.isFreed && late.push(what))
+        const constraint = {
+          mask: () => {
+            asked('mask')
+            return anything()
+          },
+          accept: () => asked('accept'),
+        }
+        return { one: withDraws(request(tokens(9, 30), { constraint, maxNewTokens: 60, ...changes })), state }
       }
-      return { one: withDraws(request(tokens(9, 30), { constraint, maxNewTokens: 60, ...changes })), state }
-    }
-    const others = Promise.all(requests.map((one) => write(engine, one)))
-    const leaving = async () => {
-      const { one, state } = bound()
-      let count = 0
-      for await (const _ of engine.write(one)) if (++count === 4) break
-      state.isFreed = true
-    }
-    const aborted = async () => {
-      const controller = new AbortController()
-      const { one, state } = bound({ signal: controller.signal })
-      setTimeout(() => controller.abort(new Error('enough')))
-      await expect(drain(engine.write(one))).rejects.toThrow('enough')
-      state.isFreed = true
-    }
-    const whole = async () => {
-      const { one, state } = bound()
-      await drain(engine.write(one))
-      state.isFreed = true
-    }
-    await Promise.all([leaving(), aborted(), whole(), others])
-    expect(late).toEqual([])
-  })
+      const others = Promise.all(requests.map((one) => write(engine, one)))
+      const leaving = async () => {
+        const { one, state } = bound()
+        let count = 0
+        for await (const _ of engine.write(one)) if (++count === 4) break
+        state.isFreed = true
+      }
+      const aborted = async () => {
+        const controller = new AbortController()
+        const { one, state } = bound({ signal: controller.signal })
+        setTimeout(() => controller.abort(new Error('enough')))
+        await expect(drain(engine.write(one))).rejects.toThrow('enough')
+        state.isFreed = true
+      }
+      const whole = async () => {
+        const { one, state } = bound()
+        await drain(engine.write(one))
+        state.isFreed = true
+      }
+      await Promise.all([leaving(), aborted(), whole(), others])
+      expect(late).toEqual([])
+    },
+  )
 })
 
 test('work on the model alone runs between two steps, and what changed is read again', async () => {
@@ -340,18 +346,21 @@ test('a sequence goes on over a change of weights, and no later one begins with 
   expect([await later[0]!, await write(engine, grown)]).toEqual(await alone(model, [one, grown]))
 })
 
-test('work on the model that asks for more at once gets it, with no sequence to wake the engine', async () => {
-  using model = await loadTiny('tiny-untied')
-  await using engine = new Engine(model, { tokens: 1024 })
-  const done: number[] = []
-  for (const turn of [1, 2, 3]) await engine.exclusive(async () => void done.push(turn))
-  await expect(engine.exclusive((() => 1) as never)).resolves.toBe(1)
-  const failing = () => {
-    throw new Error('no')
-  }
-  await expect(engine.exclusive(failing)).rejects.toThrow('no')
-  expect(done).toEqual([1, 2, 3])
-})
+needing(lacksTimeToEmulate).test(
+  'work on the model that asks for more at once gets it, with no sequence to wake the engine',
+  async () => {
+    using model = await loadTiny('tiny-untied')
+    await using engine = new Engine(model, { tokens: 1024 })
+    const done: number[] = []
+    for (const turn of [1, 2, 3]) await engine.exclusive(async () => void done.push(turn))
+    await expect(engine.exclusive((() => 1) as never)).resolves.toBe(1)
+    const failing = () => {
+      throw new Error('no')
+    }
+    await expect(engine.exclusive(failing)).rejects.toThrow('no')
+    expect(done).toEqual([1, 2, 3])
+  },
+)
 
 /** On the emulator, the ones with states. */
 const families = lacksEmulation === null ? ['lfm2'] : familyNames

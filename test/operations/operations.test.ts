@@ -53,7 +53,7 @@ function dtypesOf(description: OperationCase): readonly ActivationDType[] {
 }
 
 describe.each(Object.entries(table))('%s', (operation, cases) => {
-  const large = drawnIfEmulated(`large operands of ${operation}`, cases.filter(isLarge), 3)
+  const large = drawnIfEmulated(`large operands of ${operation}`, cases.filter(isLarge), 1)
   for (const description of cases.filter((one) => !isLarge(one) || large.includes(one))) {
     const { needs = () => true } = description
     for (const dtype of dtypesOf(description)) {

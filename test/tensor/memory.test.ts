@@ -11,15 +11,13 @@ import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
-import { lacksEmulation, lacksLong, needing } from '../needs.js'
+import { lacksTimeToEmulate, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
 const device = testDevice()
-/** The emulator takes half a minute for thousands of steps. */
-const lacksTime = lacksEmulation === null ? lacksLong : null
 const temporary = useTemporaryFolder()
 
 const config = {
@@ -66,7 +64,7 @@ function heldByProcess(): { objects: number; native: number } {
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-needing(lacksTime).test('products of a thousand more shapes keep no more memory', async () => {
+needing(lacksTimeToEmulate).test('products of a thousand more shapes keep no more memory', async () => {
   const [x, w, y] = [3100, 64, 3100].map((rows) => Tensor.zeros([rows, 64], { device })) as [Tensor, Tensor, Tensor]
   const multiply = async (from: number, to: number) => {
     for (let rows = from; rows < to; rows++) {
@@ -85,7 +83,7 @@ needing(lacksTime).test('products of a thousand more shapes keep no more memory'
   for (const tensor of [x, w, y]) tensor.dispose()
 })
 
-needing(lacksTime).test('two thousand training steps use no more memory than one', async () => {
+needing(lacksTimeToEmulate).test('two thousand training steps use no more memory than one', async () => {
   using model = await makeModel()
   model.addAdapter('rotation', mora({ rank: 1, operator: 'rotation' }))
   model.addAdapter('sharing', mora({ rank: 1, operator: 'sharing' }))
