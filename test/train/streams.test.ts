@@ -255,7 +255,7 @@ describe('a stream of rows', () => {
         yield row
       }
     })()
-    const stopped = trainFake({ ...common, data: many, maxSteps: undefined }, {}, ({ type }, run) => {
+    const stopped = trainTiny({ ...common, data: many, maxSteps: undefined }, {}, ({ type }, run) => {
       if (type === 'progress') run.stop().catch(() => {})
     })
     await expect(stopped).rejects.toMatchObject({ code: 'stopped' })
