@@ -6,10 +6,12 @@ import { freeMemory } from '../tensor/memory-budget.js'
 import { gatherRows } from '../tensor/operations/indexing.js'
 import type { FinishReason, NewToken } from './new-token.js'
 import { PAGE, PagePool } from './pages.js'
-import type { EngineRequest } from './request.js'
+import type { EngineRequest, ScoreRequest } from './request.js'
 import { type ChosenToken, chooseTokens } from './sampling/choose-tokens.js'
 import { isLong, planStep } from './scheduler.js'
-import { Sequence } from './sequence.js'
+import { ScoredSequence } from './scored-sequence.js'
+import type { Sequence, SequenceFacts } from './sequence.js'
+import { TextSequence } from './text-sequence.js'
 
 /** Maximum number of prefill tokens in a step, for which sequences in decode wait. */
 const PREFILL_TOKENS = 512
@@ -97,19 +99,33 @@ export class Engine implements AsyncDisposable {
   async *write(request: EngineRequest): AsyncGenerator<NewToken, FinishReason> {
     const { signal } = request
     signal?.throwIfAborted()
-    const sequence = this.#begin(request)
-    const abort = () => sequence.tokens.fail(signal!.reason)
-    // Many sequences may have one signal.
-    if (signal) setMaxListeners(0, signal)
-    signal?.addEventListener('abort', abort, { once: true })
+    const sequence = this.#textSequence(request)
+    const end = this.#begin([sequence], signal)
     try {
-      return yield* sequence.tokens.read()
+      return yield* sequence.results.read()
     } finally {
-      sequence.isCancelled = true
-      signal?.removeEventListener('abort', abort)
-      this.#wake()
+      end()
       // The caller disposes of the constraint then.
       if (request.constraint) await sequence.removed
+    }
+  }
+
+  /**
+   * Returns the natural log-probability of each continuation of a prompt, summed in float64. The prompt is computed once, unless
+   * continuations change how it is computed: by its length with some rotary angles, and where tokens change states.
+   *
+   * @throws UsageError `prompt-too-long`; RunError `non-finite`; the reason of an aborted signal
+   */
+  async score(request: ScoreRequest): Promise<number[]> {
+    const { signal } = request
+    signal?.throwIfAborted()
+    const sequences = this.#scoredSequences(request)
+    const end = this.#begin(sequences, signal)
+    try {
+      const sums = await Promise.all(sequences.map(({ results }) => results.read().next()))
+      return sums.flatMap(({ value }) => value)
+    } finally {
+      end()
     }
   }
 
@@ -136,8 +152,8 @@ export class Engine implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const { tokens } of [...this.#running, ...this.#waiting])
-      tokens.fail(new UsageError('closed', 'The engine was closed before the sequence ended.'))
+    for (const { results } of [...this.#running, ...this.#waiting])
+      results.fail(new UsageError('closed', 'The engine was closed before the sequence ended.'))
     await this.#work
     this.#memory.dispose()
   }
@@ -146,26 +162,63 @@ export class Engine implements AsyncDisposable {
     await this.close()
   }
 
-  #begin(request: EngineRequest): Sequence {
-    if (this.#isClosed) throw new UsageError('closed', 'The engine is closed.')
-    const { ids: prompt, maxNewTokens, adapters, name = 'The prompt' } = request
-    const { maxPositions, vocabularySize } = this.model.config
-    const most = Math.min(maxNewTokens, maxPositions - prompt.length)
-    if (most < 1) throw tooLong(name, prompt.length, `the model's ${maxPositions} positions`)
-    const capacity = this.#pool.count * PAGE
-    if (prompt.length > capacity) throw tooLong(name, prompt.length, `the engine's ${capacity} tokens`)
-    const sequence = new Sequence({
-      request,
-      view: this.#viewOf(adapters),
-      // The last new token is not computed.
-      limit: Math.min(most, capacity - prompt.length + 1),
-      vocabularySize,
-      isExact: this.#isExact,
-      hasStates: this.#memory.hasStates,
-    })
-    this.#waiting.push(sequence)
+  /** Makes sequences wait. Returns a function that cancels them. */
+  #begin(sequences: readonly Sequence[], signal: AbortSignal | undefined): () => void {
+    const abort = () => {
+      for (const { results } of sequences) results.fail(signal!.reason)
+    }
+    // Many sequences may have one signal.
+    if (signal) setMaxListeners(0, signal)
+    signal?.addEventListener('abort', abort, { once: true })
+    this.#waiting.push(...sequences)
     this.#wake()
-    return sequence
+    return () => {
+      for (const sequence of sequences) sequence.isCancelled = true
+      signal?.removeEventListener('abort', abort)
+      this.#wake()
+    }
+  }
+
+  #textSequence(request: EngineRequest): TextSequence {
+    const { ids, maxNewTokens, adapters } = request
+    const most = Math.min(maxNewTokens, this.model.config.maxPositions - ids.length)
+    this.#requireRoom(request, ids.length, ids.length + 1)
+    // The last new token is not computed.
+    const limit = Math.min(most, this.#capacity - ids.length + 1)
+    return new TextSequence(this.#factsOf(adapters), request, limit)
+  }
+
+  #scoredSequences(request: ScoreRequest): ScoredSequence[] {
+    const { ids, continuations, adapters } = request
+    const longest = ids.length + Math.max(...continuations.map(({ length }) => length)) - 1
+    this.#requireRoom(request, longest, longest)
+    const facts = this.#factsOf(adapters)
+    const computed = continuations.reduce((sum, { length }) => sum + length - 1, ids.length)
+    const shares = !facts.hasStates && longest < this.model.alikeBelow && computed <= this.#capacity
+    return shares
+      ? [ScoredSequence.ofBranches(facts, ids, continuations)]
+      : continuations.map((continuation) => ScoredSequence.ofOne(facts, ids, continuation))
+  }
+
+  /** @throws UsageError `closed`, `prompt-too-long` */
+  #requireRoom(
+    { name = 'The prompt', ids }: Pick<EngineRequest, 'ids' | 'name'>,
+    computed: number,
+    positions: number,
+  ): void {
+    if (this.#isClosed) throw new UsageError('closed', 'The engine is closed.')
+    const { maxPositions } = this.model.config
+    if (positions > maxPositions) throw tooLong(name, ids.length, `the model's ${maxPositions} positions`)
+    if (computed > this.#capacity) throw tooLong(name, ids.length, `the engine's ${this.#capacity} tokens`)
+  }
+
+  /** Maximum number of tokens of all sequences. */
+  get #capacity(): number {
+    return this.#pool.count * PAGE
+  }
+
+  #factsOf(adapters: AdapterChoice | undefined): SequenceFacts {
+    return { view: this.#viewOf(adapters), isExact: this.#isExact, hasStates: this.#memory.hasStates }
   }
 
   /** Returns the one view of the model with these adapters. */
@@ -193,7 +246,7 @@ export class Engine implements AsyncDisposable {
         if (!hasNone) await this.#step()
       }
     } catch (error) {
-      for (const { tokens } of [...this.#running, ...this.#waiting]) tokens.fail(error)
+      for (const { results } of [...this.#running, ...this.#waiting]) results.fail(error)
       this.#removeFinished()
     } finally {
       this.#isWorking = false
@@ -239,7 +292,7 @@ export class Engine implements AsyncDisposable {
         if (!known.has(view)) known.set(view, view.version)
         versions.set(sequence, known.get(view)!)
       } catch (error) {
-        sequence.tokens.fail(error)
+        sequence.results.fail(error)
       }
     }
     return versions
@@ -301,6 +354,8 @@ export class Engine implements AsyncDisposable {
       const { view } = sequence.facts
       const fits = (pass: readonly Sequence[]) => {
         const [first] = pass as [Sequence]
+        if (isScored(first) || isScored(sequence))
+          return isScored(first) && isScored(sequence) && first.facts.view === view && !this.#isExact
         const together = first.facts.view === view || (ofRows.has(first.facts.view) && ofRows.has(view))
         return together && (!this.#isExact || (sequence.chunk === 1 && first.chunk === 1 && pass.length < EXACT_ROWS))
       }
@@ -318,28 +373,49 @@ export class Engine implements AsyncDisposable {
     const pass = [...this.#versionsOf(sequences).keys()]
     if (pass.length === 0) return
     try {
-      const tokens = await this.#nextTokens(pass)
-      for (const [i, sequence] of pass.entries()) sequence.accept(tokens[i]!, this.#pool)
+      // A pass has sequences of one kind.
+      if (pass.every(isScored)) return await this.#score(pass)
+      const texts = pass.filter((sequence) => sequence instanceof TextSequence)
+      const tokens = await this.#nextTokens(texts)
+      for (const [i, sequence] of texts.entries()) sequence.accept(tokens[i]!, this.#pool)
     } catch (error) {
-      for (const { tokens } of pass) tokens.fail(error)
+      for (const { results } of pass) results.fail(error)
+    }
+  }
+
+  /** Computes the chunks of scored sequences, with the log-probabilities of their targets. */
+  async #score(pass: readonly ScoredSequence[]): Promise<void> {
+    const { view } = pass[0]!.facts
+    const parts = pass.flatMap((sequence) => sequence.parts)
+    const ids: number[] = []
+    const rows: number[] = []
+    let from = 0
+    for (const { targets, chunk } of pass) {
+      ids.push(...targets.ids)
+      for (const row of targets.rows) rows.push(from + row)
+      from += chunk
+    }
+    let logProbs: Float32Array = new Float32Array(0)
+    if (ids.length > 0) logProbs = await view.logProbsOf(parts, { ids, rows }, this.#memory)
+    else {
+      view.nextLogitsOf(parts, this.#memory).dispose()
+      await this.model.device.synchronize()
+    }
+    let known = 0
+    for (const sequence of pass) {
+      const count = sequence.targets.ids.length
+      sequence.accept(logProbs.subarray(known, known + count), this.#pool)
+      known += count
     }
   }
 
   /** Computes the chunks of sequences, and samples a token for each whose chunk is its last; null for the others. */
-  async #nextTokens(pass: readonly Sequence[]): Promise<(ChosenToken | null)[]> {
+  async #nextTokens(pass: readonly TextSequence[]): Promise<(ChosenToken | null)[]> {
     const { view } = pass[0]!.facts
     const isMixed = pass.some(({ facts }) => facts.view !== view)
-    const parts = pass.map(({ ids, computed, chunk, rows, slot, facts, rowLength }) => {
-      const known = computed + chunk
-      const part = {
-        ids: ids.slice(computed, known),
-        known,
-        rows,
-        slot,
-        rowLength,
-      }
-      return isMixed ? { ...part, factors: facts.view.rowFactors! } : part
-    })
+    const parts = pass.flatMap(({ parts, facts }) =>
+      isMixed ? parts.map((part) => ({ ...part, factors: facts.view.rowFactors! })) : parts,
+    )
     using logits = (isMixed ? this.#base : view).nextLogitsOf(parts, this.#memory)
     // The device computes meanwhile.
     const choices = await Promise.all(pass.map((sequence) => (sequence.isSampling ? sequence.choice() : null)))
@@ -359,6 +435,8 @@ export class Engine implements AsyncDisposable {
     return chosen
   }
 }
+
+const isScored = (sequence: Sequence): sequence is ScoredSequence => sequence instanceof ScoredSequence
 
 /** Returns the error for a prompt that leaves no room for a completion. */
 export const tooLong = (name: string, tokens: number, room: string): UsageError =>

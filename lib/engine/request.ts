@@ -34,3 +34,9 @@ export interface EngineRequest {
   /** Aborting it ends the sequence with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
+
+/** Continuations of a prompt to score. */
+export interface ScoreRequest extends Pick<EngineRequest, 'ids' | 'adapters' | 'name' | 'signal'> {
+  /** Each of at least one token. */
+  readonly continuations: readonly (readonly number[])[]
+}

@@ -1,10 +1,6 @@
 import { ItemQueue } from '../common/item-queue.js'
-import type { ModelView } from '../models/index.js'
-import type { FinishReason, NewToken } from './new-token.js'
+import type { ModelView, SequencePart } from '../models/index.js'
 import { PAGE, type PagePool, pageKey } from './pages.js'
-import type { EngineRequest } from './request.js'
-import type { ChoiceOfRow, ChosenToken } from './sampling/choose-tokens.js'
-import { LogitsEdits } from './sampling/logits-edits.js'
 import type { Schedulable } from './scheduler.js'
 
 /** Maximum number of tokens of a chunk in prefill. */
@@ -12,21 +8,17 @@ const CHUNK = 512
 
 /** How a sequence is computed. */
 export interface SequenceFacts {
-  readonly request: EngineRequest
   readonly view: ModelView
-  /** Maximum number of new tokens. */
-  readonly limit: number
-  readonly vocabularySize: number
   /** Whether results must not depend on which other sequences share a forward pass. */
   readonly isExact: boolean
   /** Whether the model has recurrent states, which the prefix cache does not hold. */
   readonly hasStates: boolean
 }
 
-/** A sequence of the engine: its tokens, and the pages with their keys and values. */
-export class Sequence implements Schedulable {
+/** A sequence of the engine: its tokens, the pages with their keys and values, and what its caller reads. */
+export abstract class Sequence<Item = unknown, End = unknown> implements Schedulable {
   readonly ids: number[]
-  readonly tokens = new ItemQueue<NewToken, FinishReason>()
+  readonly results = new ItemQueue<Item, End>()
   /** Allocated pages, in the order of the tokens. */
   readonly pages: number[] = []
   /** Whether the caller has stopped reading. */
@@ -40,8 +32,7 @@ export class Sequence implements Schedulable {
   #weights = 0
   /** Row of each token in the memory. */
   #rows = new Int32Array(0)
-  #isLong = false
-  readonly #edits: LogitsEdits | null
+  #isLong: boolean
   /** Resolves `removed`. */
   remove = (): void => {}
   /** Resolves once the engine uses nothing of the sequence any more. */
@@ -49,13 +40,15 @@ export class Sequence implements Schedulable {
     this.remove = resolve
   })
 
-  constructor(readonly facts: SequenceFacts) {
-    const { ids, edits, stopIds } = facts.request
-    this.ids = [...ids]
-    this.#edits = edits ? new LogitsEdits(edits, ids, { stopIds, vocabularySize: facts.vocabularySize }) : null
+  constructor(
+    readonly facts: SequenceFacts,
+    readonly prompt: readonly number[],
+  ) {
+    this.ids = [...prompt]
     this.#isLong = this.#isNowLong
   }
 
+  /** Number of tokens to compute, those that are computed included. */
   get length(): number {
     return this.ids.length
   }
@@ -64,24 +57,25 @@ export class Sequence implements Schedulable {
     return this.pages.length
   }
 
-  /** Whether the next step samples a token. */
-  get isSampling(): boolean {
-    return this.computed + this.chunk === this.length
+  /** Number of tokens of the next step. */
+  abstract get chunk(): number
+
+  /** Returns the size of the next chunk of tokens before `end`. */
+  protected chunkBefore(end: number): number {
+    const most = this.facts.isExact ? PAGE : CHUNK
+    return Math.min(end - this.computed, most - (this.computed % most))
   }
 
-  get chunk(): number {
-    const { isExact, request } = this.facts
-    const prompt = request.ids
-    // For exact results, sampled tokens are recomputed one by one after a preemption, as in decode.
-    const end = isExact && this.computed < prompt.length ? prompt.length : this.length
-    if (isExact && this.computed >= prompt.length) return 1
-    const most = isExact ? PAGE : CHUNK
-    return Math.min(end - this.computed, most - (this.computed % most))
+  /** The tokens of the next step, which follow known ones. */
+  get parts(): readonly SequencePart[] {
+    const known = this.computed + this.chunk
+    const { slot, rowLength } = this
+    return [{ ids: this.ids.slice(this.computed, known), known, rows: this.#rows, slot, rowLength }]
   }
 
   /** Number of tokens that decides the rotary angles of the next chunk: of a long sequence (LongRoPE), all. */
   get rowLength(): number {
-    return this.#isLong ? this.length : Math.max(this.computed + this.chunk, this.facts.request.ids.length)
+    return this.#isLong ? this.ids.length : Math.max(this.computed + this.chunk, this.prompt.length)
   }
 
   /** Row of each token in the memory, up to the end of the last page. */
@@ -106,7 +100,7 @@ export class Sequence implements Schedulable {
    * from the cache, since its logits are needed.
    */
   reusePrefix(pool: PagePool, isPending: (key: string) => boolean): boolean {
-    const keys = this.#keysOf(Math.min(this.length - 1, this.#cacheable))
+    const keys = this.#keysOf(Math.min(this.ids.length - 1, this.cacheable))
     const missing = keys.findIndex((key) => !pool.has(key))
     if (missing >= 0 && isPending(keys[missing]!)) return false
     for (const key of missing < 0 ? keys : keys.slice(0, missing)) this.#addPage(pool.acquire(key)!)
@@ -116,7 +110,7 @@ export class Sequence implements Schedulable {
 
   /** Keys of the pages that are not computed yet and whose tokens are all there. */
   get pendingKeys(): readonly string[] {
-    return this.#keysOf(this.#cacheable).slice(Math.floor(this.computed / PAGE))
+    return this.#keysOf(this.cacheable).slice(Math.floor(this.computed / PAGE))
   }
 
   /** Allocates the pages for the next chunk. */
@@ -124,51 +118,17 @@ export class Sequence implements Schedulable {
     while (this.allocated * PAGE < this.computed + this.chunk) this.#addPage(pool.allocate())
   }
 
-  /** Returns how the next token is sampled; null for a finished sequence, or one whose constraint fails, which finishes it. */
-  async choice(): Promise<ChoiceOfRow | null> {
-    if (this.isFinished) return null
-    const { sampling, random, constraint, topLogprobs } = this.facts.request
-    const uniform = sampling.temperature === 0 ? 0 : random.uniform()
-    try {
-      const mask = await constraint?.mask()
-      return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask, topLogprobs }
-    } catch (error) {
-      this.tokens.fail(error)
-      return null
-    }
-  }
-
-  /** Counts the chunk as computed, registers its full pages in the prefix cache, and appends the sampled token, if any. */
-  accept(token: ChosenToken | null, pool: PagePool): void {
+  /** Counts the chunk as computed, and registers its full pages in the prefix cache. */
+  protected advance(pool: PagePool): void {
     const before = Math.floor(this.computed / PAGE)
     this.computed += this.chunk
-    const keys = this.#keysOf(Math.min(this.computed, this.#cacheable))
+    const keys = this.#keysOf(Math.min(this.computed, this.cacheable))
     for (let page = before; page < keys.length; page++) pool.register(this.pages[page]!, keys[page]!)
-    if (!token || this.isFinished) return
-    try {
-      if (token.error) throw token.error
-      this.#add(token)
-    } catch (error) {
-      this.tokens.fail(error)
-    }
   }
 
-  #add({ id, ranked }: ChosenToken): void {
-    const { ids: prompt, stopIds, constraint } = this.facts.request
-    this.ids.push(id)
-    this.#edits?.push(id)
-    this.tokens.push({ id, ...ranked })
-    if (stopIds.has(id)) {
-      this.tokens.finish('stop')
-      return
-    }
-    constraint?.accept(id)
-    if (this.length - prompt.length === this.facts.limit) this.tokens.finish('length')
-  }
-
-  /** Whether no more tokens are sampled: the sequence has ended, or is cancelled. */
+  /** Whether nothing more is computed: the sequence has ended, or is cancelled. */
   get isFinished(): boolean {
-    return this.isCancelled || this.tokens.ended
+    return this.isCancelled || this.results.ended
   }
 
   /** Releases all pages, so that every token has to be computed again. */
@@ -191,10 +151,8 @@ export class Sequence implements Schedulable {
     this.#keys = []
   }
 
-  /** Number of tokens that the prefix cache may hold: for exact results, only the prompt's. */
-  get #cacheable(): number {
-    return this.facts.isExact ? this.facts.request.ids.length : this.length
-  }
+  /** Number of tokens that the prefix cache may hold. */
+  protected abstract get cacheable(): number
 
   /** Returns the keys of the full pages among the first tokens. */
   #keysOf(tokens: number): readonly string[] {
@@ -210,7 +168,7 @@ export class Sequence implements Schedulable {
   }
 
   get #isNowLong(): boolean {
-    return this.length >= this.facts.view.longRowsFrom
+    return this.ids.length >= this.facts.view.longRowsFrom
   }
 
   #addPage(page: number): void {

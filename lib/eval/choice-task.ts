@@ -3,11 +3,13 @@ import { quoted } from '../common/errors.js'
 import { malformedRow } from '../data/rows/check.js'
 import type { ChoiceRow } from '../data/rows/choices.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
+import { Engine } from '../engine/index.js'
+import { promptTokens, requireTokenizer } from '../generate/index.js'
 import { pairTokens, plainPairTokens, scoreContinuations } from './continuations.js'
 import { meanOf } from './measures.js'
 import { chatOf, plainText, Shots, type TaskPrompt } from './prompts.js'
 import { readAll } from './rows.js'
+import { textsAtOnce } from './score.js'
 import type { Measured, Measures, RowEntry, TaskContext } from './task.js'
 
 /** The log-probabilities of a row's choices. */
@@ -50,27 +52,39 @@ interface ReadRow {
 
 /** Reads and checks all rows, then asks each. Of equal choices the first is predicted. */
 export async function askChoices(task: ChoiceTask, context: TaskContext): Promise<Measured> {
-  const { model, done } = context
+  const { model, options, signal, done } = context
   requireTokenizer(model)
   const entries: RowEntry[] = []
-  using cache = new PromptCache(model)
-  for (const read of await readRows(task, context)) {
-    const { row, asked } = read
-    const { prompt, continuations } = await tokensOf(task, read, context)
-    const sums = await scoreContinuations(cache, prompt, continuations, context)
-    const tokens = continuations.map((ids) => ids.length)
-    const predicted = best(task.byAdaptllm?.(row) ? quotients(sums, tokens) : sums)
-    const entry = {
-      prompt: plainText(asked),
-      ...(row.subject !== undefined && { subject: row.subject }),
-      answer: row.answer,
-      predicted,
-      score: Number(predicted === row.answer),
-      ...task.verdicts?.({ row, sums, tokens }),
-      logLikelihoods: sums,
+  const rows = await readRows(task, context)
+  const atOnce = textsAtOnce(options)
+  await using engine = new Engine(model, { sequences: atOnce })
+  // Rows that begin together share forward passes in the same way each time.
+  for (let from = 0; from < rows.length; from += atOnce) {
+    const group = rows.slice(from, from + atOnce)
+    const encoded = await Promise.all(group.map((read) => tokensOf(task, read, context)))
+    const scores = encoded.map(({ prompt, continuations }, i) => {
+      const name = `${group[i]!.where}: the prompt`
+      return scoreContinuations(engine, { ids: prompt, continuations, name, signal }, context.cut)
+    })
+    // Each is awaited in its turn.
+    for (const score of scores) score.catch(() => {})
+    for (const [i, { row, asked }] of group.entries()) {
+      const sums = await scores[i]!
+      signal?.throwIfAborted()
+      const tokens = encoded[i]!.continuations.map((ids) => ids.length)
+      const predicted = best(task.byAdaptllm?.(row) ? quotients(sums, tokens) : sums)
+      const entry = {
+        prompt: plainText(asked),
+        ...(row.subject !== undefined && { subject: row.subject }),
+        answer: row.answer,
+        predicted,
+        score: Number(predicted === row.answer),
+        ...task.verdicts?.({ row, sums, tokens }),
+        logLikelihoods: sums,
+      }
+      entries.push(entry)
+      await done(entry, `accuracy ${meanOf(entries).toFixed(3)}`)
     }
-    entries.push(entry)
-    await done(entry, `accuracy ${meanOf(entries).toFixed(3)}`)
   }
   return { entries, measures: task.summarise(entries) }
 }

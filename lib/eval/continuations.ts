@@ -2,10 +2,8 @@
 import { randomStream } from '../common/random.js'
 import { strip } from '../data/templates/jinja/methods.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { Engine } from '../engine/index.js'
-import { type ContinuationRequest, drain, GREEDY, type PromptCache } from '../generate/index.js'
-import { damagedModel } from '../tensor/operations/sampling.js'
-import { float64Sum, rowsAtOnce, scoreRows } from './score.js'
+import type { Engine, ScoreRequest } from '../engine/index.js'
+import { type ContinuationRequest, drain, GREEDY } from '../generate/index.js'
 import type { TaskContext } from './task.js'
 
 /** A prompt and what may follow it, as ids. */
@@ -53,40 +51,18 @@ export async function plainPairTokens(
   return { context: own!, continuation: whole!.slice(own!.length) }
 }
 
-/**
- * Computes the log-probability of each continuation of a prompt, summed in float64. If each is one token, the prompt is read once, and
- * only its part that differs from the last one. The beginning of a row that is too long is cut.
- */
+/** Returns the log-probability of each continuation of a prompt, whose beginning is cut where it leaves no room for one. */
 export async function scoreContinuations(
-  cache: PromptCache,
-  prompt: readonly number[],
-  continuations: readonly (readonly number[])[],
-  { model, options, cut, signal }: Pick<TaskContext, 'model' | 'options' | 'cut' | 'signal'>,
+  engine: Engine,
+  { ids, continuations, ...request }: ScoreRequest,
+  cut: TaskContext['cut'],
 ): Promise<number[]> {
-  if (continuations.every((ids) => ids.length === 1)) {
-    const logits = await cache.read(cut(prompt, 1), signal)
-    const normaliser = logSumExp(logits)
-    if (!Number.isFinite(normaliser)) throw damagedModel('sum of exponentials of logits', normaliser)
-    return continuations.map(([id]) => logits[id!]! - normaliser)
-  }
-  const rows = continuations.map((ids) => {
-    const row = Int32Array.from([...cut(prompt, ids.length), ...ids])
-    return { ids: row, mask: new Uint8Array(row.length).fill(1, row.length - ids.length) }
-  })
-  const scores: number[] = []
-  for await (const { logprobs } of scoreRows(model, rows, { batchSize: rowsAtOnce(options), signal })) {
-    scores.push(float64Sum(logprobs))
-  }
-  return scores
-}
-
-/** Returns the log of the sum of exponentials, in float64. */
-function logSumExp(logits: Float32Array): number {
-  let max = Number.NEGATIVE_INFINITY
-  for (const logit of logits) max = Math.max(max, logit)
-  let total = 0
-  for (const logit of logits) total += Math.exp(logit - max)
-  return max + Math.log(total)
+  const prompts = continuations.map(({ length }) => cut(ids, length))
+  const [first] = prompts as [readonly number[]]
+  if (prompts.every(({ length }) => length === first.length))
+    return engine.score({ ids: first, continuations, ...request })
+  const sums = prompts.map((prompt, i) => engine.score({ ids: prompt, continuations: [continuations[i]!], ...request }))
+  return (await Promise.all(sums)).flat()
 }
 
 /** A stream that greedy sampling never reads. */

@@ -269,6 +269,11 @@ beforeAll(async () => {
 
     on(loaded, 'Model', 'createMemory', [{ capacity: 8, slots: 1 }]),
     on(loaded, 'Model', 'nextLogitsOf', [[{ ids: [1], known: 1, rows: [0], slot: 0, rowLength: 1 }], memory]),
+    on(loaded, 'Model', 'logProbsOf', [
+      [{ ids: [1], known: 1, rows: [0], slot: 0, rowLength: 1 }],
+      { rows: [0], ids: [2] },
+      memory,
+    ]),
     on(loaded, 'Model', 'addAdapter', ['b', library.mora(), {}], [['text'], [], [...options, 'foreign object']]),
     on(
       loaded,

@@ -212,10 +212,10 @@ describe('evaluate', () => {
       using model = await loadScripted([script])
       const output = join(folder, 'letters.jsonl')
       const passes = vi.spyOn(ForwardPasses.prototype, 'tokenLogProbs')
-      const read = vi.spyOn(ForwardPasses.prototype, 'nextLogits')
+      const read = vi.spyOn(ForwardPasses.prototype, 'logProbsOf')
       await evaluate(model, { task: 'choices', data, template: chatml, output })
       expect(passes).not.toHaveBeenCalled()
-      expect(read.mock.calls.map(([ids]) => ids.length)).toEqual([script.prompt.length])
+      expect(read.mock.calls.map(([parts]) => parts.map(({ ids }) => ids.length))).toEqual([[script.prompt.length]])
       const [a, b] = lines(output)[0]!.logLikelihoods as number[]
       const [letterA, letterB] = await Promise.all(['A', 'B'].map((letter) => tokenizer.encode(letter)))
       expect(a).toBeCloseTo(logProbOf(letterA![0]!, letterB![0]!), 5)

@@ -94,6 +94,11 @@ const calls: Record<string, (model: Model) => unknown> = {
     using memory = model.createMemory({ capacity: 8, slots: 1 })
     model.nextLogitsOf([{ ids: [1, 2], known: 2, rows: [4, 1], slot: 0, rowLength: 2 }], memory).dispose()
   },
+  logProbsOf: async (model) => {
+    using memory = model.createMemory({ capacity: 8, slots: 1 })
+    const part = { ids: [1, 2], known: 2, rows: [4, 1], slot: 0, rowLength: 2 }
+    await model.logProbsOf([part], { rows: [0, 1], ids: [2, 3] }, memory)
+  },
   nextLogits: async (model) => {
     using cache = model.createCache(8)
     await model.nextLogits([1, 2, 3], cache)

@@ -10,7 +10,7 @@ import { roundedTo } from '../../tensor/half.js'
 import { add, cast } from '../../tensor/operations/arithmetic.js'
 import { embedding } from '../../tensor/operations/embedding.js'
 import { gatherRows, sliceColumns } from '../../tensor/operations/indexing.js'
-import { logitsOf } from '../../tensor/operations/loss.js'
+import { logitsOf, targetLogProbs } from '../../tensor/operations/loss.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
 import { allOrNothing } from '../../tensor/scope.js'
@@ -75,8 +75,8 @@ export class Decoder {
   readonly shards: Shards | null
   /** Rows of at least this many tokens use different rotary angles. */
   readonly longRowsFrom: number
-  /** The tables of a recorded pass serve rows that are shorter than this. */
-  readonly #unlikeFrom: number
+  /** Rows that are shorter than this have the same rotary angles. */
+  readonly alikeBelow: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
   constructor(weights: NetworkWeights, rotaryDtype: 'float32' | 'bfloat16') {
@@ -105,7 +105,7 @@ export class Decoder {
       ...(this.score ? [WeightSlot.ofWeight(SCORE_WEIGHT, this, 'score')] : []),
     ]
     this.longRowsFrom = Math.min(...rotaryPlans(network).map(longRowsFrom))
-    this.#unlikeFrom = Math.min(this.longRowsFrom, ...rotaryPlans(network).map(stretchedRowsFrom))
+    this.alikeBelow = Math.min(this.longRowsFrom, ...rotaryPlans(network).map(stretchedRowsFrom))
     this.#rotary = new Map(
       rotaryPlans(network).map((plan) => [plan, new RotaryTables({ ...plan, dtype: rotaryDtype }, device)]),
     )
@@ -190,7 +190,19 @@ export class Decoder {
    * token; no gradients.
    */
   nextLogitsOf(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
-    return this.#readsOneTokenEach(parts) ? this.#afterOneEach(parts, memory) : this.#afterParts(parts, memory)
+    if (this.#readsOneTokenEach(parts)) return this.#afterOneEach(parts, memory)
+    const inputs = this.#inputsOf(parts)
+    return this.#logitsOfLast(inputs.tokens, this.#statesAfter(inputs, memory))
+  }
+
+  /**
+   * Reads tokens of several sequences after those in the memory, and returns the log-probabilities [their number] of targets after
+   * some of the tokens read; no gradients.
+   */
+  *logProbsOf(parts: readonly SequencePart[], targets: TargetsOfParts, memory: TokenMemory): Steps<Tensor> {
+    const states = gatherRows(this.#statesAfter(this.#inputsOf(parts), memory), targets.rows)
+    const ids = this.#integers(Int32Array.from(targets.ids))
+    return yield* targetLogProbs(this.finalNorm.forward(states), this.adaptedHead(), ids, this.network.logits)
   }
 
   /** Whether a pass is of one token of each sequence, whose rotary angles are those of any row, and which have no own adapters. */
@@ -198,12 +210,12 @@ export class Decoder {
     return (
       parts.length <= MOST_RECORDED &&
       parts.every(({ ids, rowLength, factors }) => {
-        return ids.length === 1 && rowLength < this.#unlikeFrom && !factors?.size
+        return ids.length === 1 && rowLength < this.alikeBelow && !factors?.size
       })
     )
   }
 
-  #afterParts(parts: readonly SequencePart[], memory: TokenMemory): Tensor {
+  #inputsOf(parts: readonly SequencePart[]): PassInputs {
     const lengths = parts.map(({ ids }) => ids.length)
     const queryStarts = starts(lengths)
     const of = (value: (part: SequencePart, token: number) => number) =>
@@ -211,7 +223,7 @@ export class Decoder {
     const positions = of(({ ids, known }, token) => known - ids.length + token)
     const onDevice = this.#integers(positions)
     const rotary = this.#rotaryInputs({ positions, onDevice, rowLengths: of(({ rowLength }) => rowLength) })
-    const inputs = {
+    const tokens = {
       ids: this.#integers(of(({ ids }, token) => ids[token]!)),
       positions: onDevice,
       rows: parts[0]!.rows
@@ -222,11 +234,11 @@ export class Decoder {
       keyRows: parts[0]!.rows ? this.#integers(rowsOf(parts)) : null,
       sequences: parts.map(({ slot }, i) => ({ from: queryStarts[i]!, to: queryStarts[i + 1]!, slot })),
     }
-    const rowAdapters = inputs.sequences.flatMap(({ from, to }, i) => {
+    const rowAdapters = tokens.sequences.flatMap(({ from, to }, i) => {
       const { factors } = parts[i]!
       return factors && factors.size > 0 ? [{ from, to, factors }] : []
     })
-    return this.#logitsAfter(inputs, rotary, memory, joined(rowAdapters))
+    return { tokens, rotary, rowAdapters: joined(rowAdapters) }
   }
 
   /** The same for one token of each sequence, by a pass that is recorded the first time. */
@@ -243,8 +255,9 @@ export class Decoder {
       const forward = (inputs: TokenInputs) => {
         // Tables for every position of a row: the memory of many rows has more room than one takes.
         const most = rows ? Math.min(memory.capacity, this.config.maxPositions) : memory.capacity
-        const tokens = { positions: Int32Array.of(most - 1), rowLengths: Int32Array.of(1) }
-        return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), memory)
+        const last = { positions: Int32Array.of(most - 1), rowLengths: Int32Array.of(1) }
+        const rotary = this.#rotaryTables({ ...last, onDevice: inputs.positions })
+        return this.#logitsOfLast(inputs, this.#statesAfter({ tokens: inputs, rotary, rowAdapters: [] }, memory))
       }
       // Sequences that share pages may have more tokens together than the memory.
       const capacity = rows && Math.max(memory.capacity, 2 * keys)
@@ -253,13 +266,9 @@ export class Decoder {
     return memory.step.next(parts)
   }
 
-  #logitsAfter(
-    inputs: TokenInputs,
-    rotary: ForwardContext['rotary'],
-    memory: TokenMemory,
-    rowAdapters: readonly RowAdapters[] = [],
-  ): Tensor {
-    const { ids, positions, ...places } = inputs
+  /** Computes the hidden states [T, D] of the tokens read. */
+  #statesAfter({ tokens, rotary, rowAdapters }: PassInputs, memory: TokenMemory): Tensor {
+    const { ids, positions, ...places } = tokens
     const context: ForwardContext = { rotary, offsets: places.queryOffsets, dropout: null, int8: false, rowAdapters }
     let x = this.#embedded(ids, positions)
     const perLayer = this.#perLayerInputs(ids, x, context)
@@ -267,7 +276,12 @@ export class Decoder {
       const seen = { ...places, memory: memory.blocks[block.source ?? i]! }
       x = block.forward(x, { ...context, ...perLayer(i) }, seen)
     }
-    const last = places.sequences.map(({ to }) => to - 1)
+    return x
+  }
+
+  /** Returns the logits after the last token of each sequence. */
+  #logitsOfLast({ sequences }: TokenInputs, x: Tensor): Tensor {
+    const last = sequences.map(({ to }) => to - 1)
     const picked =
       last.length === x.shape[0] ? x : last.length === 1 ? x.rows(last[0]!, last[0]! + 1) : gatherRows(x, last)
     return logitsOf(this.finalNorm.forward(picked), this.adaptedHead(), this.network.logits)
@@ -418,6 +432,20 @@ export interface SequencePart {
   readonly rowLength: number
   /** Factors of its own adapters by name, beside parts with others; absent: the active ones. */
   readonly factors?: ReadonlyMap<string, number>
+}
+
+/** The targets of a pass: each follows one of the tokens read. */
+export interface TargetsOfParts {
+  /** The tokens' rows in the pass. */
+  readonly rows: readonly number[]
+  readonly ids: readonly number[]
+}
+
+/** What a pass over parts reads. */
+interface PassInputs {
+  readonly tokens: TokenInputs
+  readonly rotary: ForwardContext['rotary']
+  readonly rowAdapters: readonly RowAdapters[]
 }
 
 /** Returns where each of some consecutive ranges starts, and where the last ends. */

@@ -20,7 +20,7 @@ import { runSteps, runStepsInTurns, type Steps } from '../../tensor/steps.js'
 import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { oneOfEachKind } from './block-kinds.js'
-import { type Decoder, type ForwardOptions, rowsOfTargets, type SequencePart } from './decoder.js'
+import { type Decoder, type ForwardOptions, rowsOfTargets, type SequencePart, type TargetsOfParts } from './decoder.js'
 import { type ForwardCall, ModelOutput, type SummedLoss } from './model-output.js'
 import { type ModelShards, modelShards, requireWhole } from './model-shards.js'
 import { SequenceCache } from './sequence-cache.js'
@@ -64,6 +64,8 @@ const readPartsArguments = {
   parts: expecting('a list of parts', z.array(having('a part', 'ids', 'known')).min(1)),
   memory: expecting('a memory (createMemory makes one)', z.instanceof(TokenMemory)),
 }
+
+const scorePartsArguments = { ...readPartsArguments, targets: having('targets', 'rows', 'ids') }
 
 const nextTokenArguments = {
   choice: optionsSchema('choice', {
@@ -129,6 +131,15 @@ export class ForwardPasses {
   }
 
   /**
+   * Rows that are shorter than this have the same rotary angles.
+   *
+   * @internal
+   */
+  get alikeBelow(): number {
+    return this.#decoder.alikeBelow
+  }
+
+  /**
    * Turns adapter dropout on, keyed by seed and optimizer step, and with a `neftuneAlpha` above 0 noise on the embeddings; null turns
    * both off.
    */
@@ -190,9 +201,7 @@ export class ForwardPasses {
     const values = await this.#inTurns(scopeOverSteps(this.#ofTargets(batch, targetLogProbs)), false)
     const result = (await values.data()) as Float32Array
     values.dispose()
-    const odd = result.findIndex((value) => !Number.isFinite(value))
-    if (odd >= 0) throw damagedModel(`log-probability of target ${odd + 1} of ${result.length}`, result[odd]!)
-    return result
+    return finite(result)
   }
 
   /**
@@ -235,6 +244,26 @@ export class ForwardPasses {
     } finally {
       device.setRowsAlone(false)
     }
+  }
+
+  /**
+   * Reads tokens of several sequences after those in the memory, and returns the natural log-probabilities of targets after some of the
+   * tokens read.
+   *
+   * @internal
+   * @throws RunError `non-finite`
+   */
+  async logProbsOf(
+    parts: readonly SequencePart[],
+    targets: TargetsOfParts,
+    memory: TokenMemory,
+  ): Promise<Float32Array> {
+    check({ parts, targets, memory }, scorePartsArguments)
+    requireWhole(this.#decoder, WRITING)
+    using values = this.#within(() =>
+      noGrad(() => scope(() => runSteps(this.#decoder.logProbsOf(parts, targets, memory)))),
+    )
+    return finite((await values.data()) as Float32Array)
   }
 
   /** Reads `ids` after the tokens in the cache, and returns the logits [V] of the next token. */
@@ -306,4 +335,11 @@ export class ForwardPasses {
     const key = (bit: number) => streamKey(on.seed, 'neftune', on.step, bit)
     return { ...options, dropout, noise: { alpha: on.neftuneAlpha, key } }
   }
+}
+
+/** @throws RunError `non-finite` */
+function finite(logProbs: Float32Array): Float32Array {
+  const odd = logProbs.findIndex((value) => !Number.isFinite(value))
+  if (odd < 0) return logProbs
+  throw damagedModel(`log-probability of target ${odd + 1} of ${logProbs.length}`, logProbs[odd]!)
 }

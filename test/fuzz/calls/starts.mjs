@@ -282,6 +282,11 @@ export function startsOf(world) {
       [{ ids: [1, 2], known: 2, rows: [4, 1], slot: 0, rowLength: 2 }],
       world.memory(),
     ],
+    'ForwardPasses.prototype.logProbsOf': () => [
+      [{ ids: [1, 2], known: 2, rows: [4, 1], slot: 0, rowLength: 2 }],
+      { rows: [0, 1], ids: [2, 3] },
+      world.memory(),
+    ],
     'ForwardPasses.prototype.nextLogits': () => [[1, 2], world.cache()],
     'ForwardPasses.prototype.nextToken': () => [[1], world.cache(), greedy()],
     'Model.prototype.save': () => [output(), { dtype: 'float32' }],

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { randomStream } from '../../../lib/common/random.js'
+import { packBatch } from '../../../lib/data/packing.js'
 import { Engine } from '../../../lib/engine/index.js'
 import { drain, GREEDY } from '../../../lib/generate/index.js'
 import { loadModel } from '../../../lib/models/index.js'
@@ -208,6 +209,22 @@ describe('with a cache', () => {
     using alone = model.createCache(200)
     const token = await model.nextToken(Int32Array.from(ids.slice(0, 200)), alone, greedy)
     expect(await written(engine, ids.slice(0, 200), 1)).toEqual([token])
+  })
+
+  test('continuations of a prompt are scored as rows of their own lengths', async () => {
+    using model = await load()
+    await using engine = new Engine(model, { sequences: 2 })
+    const ids = row(original - 4)
+    const continuations = [row(2), row(8), row(1)]
+    const expected: number[] = []
+    for (const continuation of continuations) {
+      const whole = [...ids, ...continuation]
+      const mask = whole.map((_, i) => Number(i >= ids.length))
+      const values = await model.tokenLogProbs(packBatch([{ ids: whole, mask, row: 0 }]))
+      expected.push(values.reduce((sum, value) => sum + value, 0))
+    }
+    const sums = await engine.score({ ids, continuations })
+    expect(largestDifference(Float32Array.from(sums), Float32Array.from(expected))).toBeLessThan(1e-4)
   })
 
   test('a row that grows past the limit in the cache of a custom loop is refused', async () => {

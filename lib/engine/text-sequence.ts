@@ -1,0 +1,80 @@
+import type { FinishReason, NewToken } from './new-token.js'
+import type { PagePool } from './pages.js'
+import type { EngineRequest } from './request.js'
+import type { ChoiceOfRow, ChosenToken } from './sampling/choose-tokens.js'
+import { LogitsEdits } from './sampling/logits-edits.js'
+import { Sequence, type SequenceFacts } from './sequence.js'
+
+/** A sequence that is generated: a prompt and its completion. */
+export class TextSequence extends Sequence<NewToken, FinishReason> {
+  readonly #edits: LogitsEdits | null
+
+  /** @param limit maximum number of new tokens */
+  constructor(
+    facts: SequenceFacts,
+    readonly request: EngineRequest,
+    readonly limit: number,
+  ) {
+    super(facts, request.ids)
+    const { edits, ids, stopIds } = request
+    const { vocabularySize } = facts.view.config
+    this.#edits = edits ? new LogitsEdits(edits, ids, { stopIds, vocabularySize }) : null
+  }
+
+  get chunk(): number {
+    const { isExact } = this.facts
+    const prompt = this.prompt.length
+    // For exact results, sampled tokens are recomputed one by one after a preemption, as in decode.
+    if (isExact && this.computed >= prompt) return 1
+    return this.chunkBefore(isExact ? prompt : this.length)
+  }
+
+  /** Whether the next step samples a token. */
+  get isSampling(): boolean {
+    return this.computed + this.chunk === this.length
+  }
+
+  /** Returns how the next token is sampled; null for a finished sequence, or one whose constraint fails, which finishes it. */
+  async choice(): Promise<ChoiceOfRow | null> {
+    if (this.isFinished) return null
+    const { sampling, random, constraint, topLogprobs } = this.request
+    const uniform = sampling.temperature === 0 ? 0 : random.uniform()
+    try {
+      const mask = await constraint?.mask()
+      return { choice: { ...sampling, uniform }, changes: this.#edits?.changes, mask, topLogprobs }
+    } catch (error) {
+      this.results.fail(error)
+      return null
+    }
+  }
+
+  /** Counts the chunk as computed, and appends the sampled token, if any. */
+  accept(token: ChosenToken | null, pool: PagePool): void {
+    this.advance(pool)
+    if (!token || this.isFinished) return
+    try {
+      if (token.error) throw token.error
+      this.#add(token)
+    } catch (error) {
+      this.results.fail(error)
+    }
+  }
+
+  /** For exact results, the prompt's. */
+  protected get cacheable(): number {
+    return this.facts.isExact ? this.prompt.length : this.length
+  }
+
+  #add({ id, ranked }: ChosenToken): void {
+    const { stopIds, constraint } = this.request
+    this.ids.push(id)
+    this.#edits?.push(id)
+    this.results.push({ id, ...ranked })
+    if (stopIds.has(id)) {
+      this.results.finish('stop')
+      return
+    }
+    constraint?.accept(id)
+    if (this.length - this.prompt.length === this.limit) this.results.finish('length')
+  }
+}
