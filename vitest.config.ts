@@ -7,7 +7,7 @@ import { testsOfEveryDevice } from './scripts/tests-of-every-device.mjs'
 const root = fileURLToPath(new URL('.', import.meta.url))
 const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
 const emulated = existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))
-if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulator is not built ("npm run build:emulated").')
+if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulator is not built ("npm run build emulated").')
 
 // No test asks the hub itself.
 const env = { HF_HUB_OFFLINE: '1' }

@@ -1,7 +1,7 @@
 // Predicts, without a GPU, what training a Llama-2-7B with MoRA costs on an H100: what the CUDA backend launches (a trace
 // of the emulator, which need not compute for that), beside what the reference launches, both by the roofline. Every
-// figure is predicted, none measured. Needs `npm run build:emulated`.
-//   npm run bench:cuda-model -- --tokens 4096 --json predicted.json
+// figure is predicted, none measured. Needs `npm run build emulated`.
+//   npm run bench cuda-model -- --tokens 4096 --json predicted.json
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { orUsageError } from './common/command-line.mjs'

@@ -38,14 +38,14 @@ const benchmarks = {
   busy: { script: 'busy.mjs', summary: 'a step, a token and a merge beside processes that never wait' },
   ranks: { script: 'ranks.mjs', summary: 'ranks beside one process, what they send, and a simulation of many' },
   'main-thread': { script: 'main-thread.mjs', summary: "JavaScript's part of a step, delays of the event loop" },
-  training: { script: 'train.mjs', summary: 'training steps; its own options are in bench:train -- --help' },
+  training: { script: 'train.mjs', summary: 'training steps; its own options are in npm run bench train -- --help' },
 }
 const names = Object.keys(benchmarks)
 const usage = `npm run bench -- [NAME…] [options]: without names, all of
 ${names.map((name) => `  ${name.padEnd(12)}${benchmarks[name].summary}`).join('\n')}
 
   --model MODEL    a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/models
-  --json FILE      everything as JSON, for bench:diff
+  --json FILE      everything as JSON, for npm run bench diff
   --quick          less of everything
   --rounds N, --threads N, --python FILE, --blas FOLDER: as the benchmarks have them (node bench/NAME.mjs --help, with more)`
 

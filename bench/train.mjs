@@ -1,5 +1,5 @@
 // How fast a training step is, against PyTorch and against what this machine can do, measured in one run:
-//   npm run bench:train -- [MODEL] [--python FILE] [--quick] [--methods lora:8] [--dtypes bfloat16] [--compile 5] [--json FILE]
+//   npm run bench train -- [MODEL] [--python FILE] [--quick] [--methods lora:8] [--dtypes bfloat16] [--compile 5] [--json FILE]
 // Each side is a process of its own with the same weights, adapter and tokens; steps are taken in turn.
 import { writeFileSync } from 'node:fs'
 import { orUsageError } from './common/command-line.mjs'

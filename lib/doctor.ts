@@ -163,7 +163,7 @@ function examineRanks(report: DoctorReport, find: () => RanksLibrary[]): void {
   report.problems.push({
     level: 'note',
     problem: 'No library was found that connects several processes or machines; a single process needs none.',
-    remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
+    remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build native',
   })
 }
 

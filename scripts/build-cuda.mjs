@@ -1,10 +1,10 @@
 /**
  * Builds the CUDA backend as it is published, with code for every kind of GPU and for older systems (sysroot): mora_cuda.so
  * with this machine's nvcc, and mora_cuda_12.so with CUDA 12.4, for drivers from r550 on, which it downloads where this machine
- * has Debian's packages. Writes both into build-older/Release, beside the addon of "npm run build:older"; the driver decides
+ * has Debian's packages. Writes both into build-older/Release, beside the addon of "npm run build older"; the driver decides
  * which is used. Takes about half an hour on two cores.
  *
- *     npm run build:cuda
+ *     npm run build cuda
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync } from 'node:fs'

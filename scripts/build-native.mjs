@@ -156,7 +156,7 @@ function runCMake(step) {
     MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
     ...(sysroot && { CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'sysroot', `${sysroot}.cmake`) }),
-    // With a sysroot, npm run build:cuda builds it.
+    // With a sysroot, npm run build cuda builds it.
     MORA_CUDA: process.env.MORA_BUILD_CUDA || (hasGpu() && !sysroot ? 'AUTO' : 'OFF'),
     ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
     MORA_PROCESSOR: processor?.name ?? '',
@@ -186,6 +186,6 @@ function hasGpu() {
 function giveUp(reason) {
   const what = options.emulated ? 'the CUDA backend for the emulator' : 'the native addon'
   console.error(`node-mora: ${what} was not built: ${reason}.`)
-  console.error(`Install what is missing with "npm run setup", then "npm run build:native", both in ${root}.`)
+  console.error(`Install what is missing with "npm run setup", then "npm run build native", both in ${root}.`)
   process.exit(options['if-needed'] && !options.required ? 0 : 1)
 }

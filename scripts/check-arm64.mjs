@@ -3,11 +3,11 @@
  * device, the tests of the operations, the C++ tests, a golden training run, and the platform package, packed, installed and
  * used. Takes dist as it is.
  *
- *   npm run check:arm64 -- [--only doctor,training]
+ *   npm run check arm64 -- [--only doctor,training]
  *
  * Prints a line for each part. Ends with 1 if one failed, and with 2 and the reason if the compiler, qemu, Debian's packages or
  * Node.js for arm64 are unavailable. The processes run on one machine's memory model: races that only arm64's weaker one shows
- * are left to ThreadSanitizer (npm run build:tsan).
+ * are left to ThreadSanitizer (npm run build tsan).
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'

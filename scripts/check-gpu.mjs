@@ -2,9 +2,9 @@
  * Checks and measures the CUDA backend on this machine's GPU: operation tests, golden data, training against the CPU, what only
  * hardware shows, races, benchmarks, and PyTorch for comparison. Prints tables and keeps one JSON report, which is complete
  * after every test and measurement, however the check ends. Ends with 2 if no GPU can be used, 1 if a check failed. Needs `npm
- * install` and `npm run build:native`; on machines without a compiler, use the pack of `npm run pack:gpu`.
+ * install` and `npm run build native`; on machines without a compiler, use the pack of `npm run pack gpu`.
  *
- *     npm run check:gpu -- [--json gpu-report.json] [--quick] [--only tests,products] [--minutes 10]
+ *     npm run check gpu -- [--json gpu-report.json] [--quick] [--only tests,products] [--minutes 10]
  *
  * With --minutes, parts are cut short or left out so that the check ends in that time; the most telling ones come first.
  *

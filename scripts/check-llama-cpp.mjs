@@ -9,7 +9,7 @@
  * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
  * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).
  *
- *   npm run check:llama-cpp -- path/to/model.gguf
+ *   npm run check llama-cpp -- path/to/model.gguf
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -2,7 +2,7 @@
  * Tries the README's promises on other systems: `npm run demo` and `npm test` on bare ones, and the build under other
  * compilers.
  *
- *     npm run check:systems -- [--only debian-12,gcc-14] [--parts demo,test] [--share-ccache]
+ *     npm run check systems -- [--only debian-12,gcc-14] [--parts demo,test] [--share-ccache]
  *
  * Bare systems are made by debootstrap, as root, in build/systems, and kept there; each check works on a fresh copy with a
  * clone of the committed files. Nothing is shared with this machine except, with --share-ccache, its ccache, which makes times

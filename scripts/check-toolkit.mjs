@@ -4,9 +4,9 @@
  * the toolkit of this machine's nvcc is checked as well, as far as it goes. Needs npm run build. Ends with 1 if something is
  * wrong; if the packages are unavailable, says that the check is skipped and ends with 0.
  *
- *     npm run check:toolkit
+ *     npm run check toolkit
  *
- * The kernels are compiled for one architecture (CUDAARCHS names others): npm run build:cuda compiles for all.
+ * The kernels are compiled for one architecture (CUDAARCHS names others): npm run build cuda compiles for all.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -45,11 +45,11 @@ try {
 } finally {
   rmSync(folder, { recursive: true })
 }
-if (wrong > 0) console.error(`check:toolkit: ${wrong} of what was checked is wrong (see above).`)
+if (wrong > 0) console.error(`npm run check toolkit: ${wrong} of what was checked is wrong (see above).`)
 process.exitCode = wrong > 0 ? 1 : 0
 
 function skip(why) {
-  console.log(`check:toolkit: skipped: ${why}`)
+  console.log(`npm run check toolkit: skipped: ${why}`)
   process.exit(0)
 }
 

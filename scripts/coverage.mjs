@@ -2,8 +2,8 @@
  * Reports which lines and branches the tests run: of lib/ by V8's counts, of native/ by gcov's, including the CUDA sources on
  * the emulator. Prints a table for each, by folder. Arguments go to vitest; with a file among them, C++ programs are left out.
  *
- *   npm run coverage                       everything
- *   npm run coverage -- --project cpu test/data
+ *   npm run check coverage                       everything
+ *   npm run check coverage -- --project cpu test/data
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
  * Writes the option tables of docs/commands, the forms of rows and the families of models, between markers, from the command
  * line's schemas and the tables of forms and families.
- * `--check` writes nothing and fails if a table is not current. Reads `dist`: run `npm run build:lib` first.
+ * `--check` writes nothing and fails if a table is not current. Reads `dist`: run `npm run build lib` first.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -92,7 +92,7 @@ for (const { page, content } of pages) {
   const written = text.replace(MARKED, (_, start, end) => `${start}\n${content}\n${end}`)
   if (text === '') report(`docs/${page} is missing.`)
   else if (written === text) continue
-  else if (process.argv.includes('--check')) report(`docs/${page} is not current: npm run docs:commands.`)
+  else if (process.argv.includes('--check')) report(`docs/${page} is not current: npm run docs commands.`)
   else writeFileSync(path, written)
 }
 process.exitCode = stale > 0 ? 1 : 0

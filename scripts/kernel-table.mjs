@@ -17,7 +17,7 @@ const logs = existsSync(folder)
     )
   : []
 if (logs.length === 0)
-  fail(`No CUDA kernel was compiled in ${folder}: "npm run build:native" does it where nvcc is found.`)
+  fail(`No CUDA kernel was compiled in ${folder}: "npm run build native" does it where nvcc is found.`)
 
 const kernels = logs.sort().flatMap((name) => kernelsOf(readFileSync(join(folder, name), 'utf8'), sourceOf(name)))
 const names = demangled(kernels.map(({ symbol }) => symbol))

@@ -3,8 +3,8 @@
  * place of a file at a time, runs the file's tests, and lists the changes that no test has noticed. The files themselves stay
  * unchanged. Stryker does this for TypeScript; of C++ it changes tokens (an operator, a border, a constant).
  *
- *   npm run test:mutation                     all files
- *   npm run test:mutation -- schedule windows those whose path contains one of these
+ *   npm run check mutation                     all files
+ *   npm run check mutation -- schedule windows those whose path contains one of these
  */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'

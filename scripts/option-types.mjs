@@ -1,6 +1,6 @@
 /**
  * Spells out the types of options in dist/options/*.d.ts and dist/objectives/*.d.ts: a property for each option with its schema's description, expected
- * value and default. Editors show them, and the reference is made from them. `npm run build:lib` runs it after the compiler.
+ * value and default. Editors show them, and the reference is made from them. `npm run build lib` runs it after the compiler.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -3,7 +3,7 @@
  * cuBLAS, glibc 2.34 or newer and GCC's C++ library. The addon and the CUDA backend are built for older systems (sysroot), and
  * Node.js is npm's. There: `sh mora-gpu-check/run.sh`.
  *
- *     npm run pack:gpu -- [--into FOLDER] [--emulated]
+ *     npm run pack gpu -- [--into FOLDER] [--emulated]
  *
  * --emulated packs the backend for the emulator instead, and the addon of build/Release, to try the pack on this machine.
  */
@@ -33,7 +33,7 @@ const local = join(root, 'build', 'Release')
 const addon = options.emulated ? (process.env.MORA_BINARY ?? join(local, 'mora.node')) : buildForOlder()
 const backend = join(dirname(addon), options.emulated ? 'mora_cuda_emulated.so' : 'mora_cuda.so')
 for (const path of [addon, backend])
-  if (!existsSync(path)) fail(`Expected ${path}; "npm run build:emulated" builds it.`)
+  if (!existsSync(path)) fail(`Expected ${path}; "npm run build emulated" builds it.`)
 
 rmSync(pack, { recursive: true, force: true })
 mkdirSync(join(pack, 'unpack'), { recursive: true })

@@ -1,13 +1,13 @@
 /**
  * Lays out the packages to publish, each as a folder and as a tarball, in build/packages:
  *
- *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build:older"), and what has gloo connect ranks
+ *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build older"), and what has gloo connect ranks
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
  *     node-mora                   this package, with every package of the folder as an optional dependency
  *
- *     npm run pack:platform -- [--into FOLDER] [--folders] [--as-built] [--repository URL] [--homepage URL]
+ *     npm run pack platform -- [--into FOLDER] [--folders] [--as-built] [--repository URL] [--homepage URL]
  *
- * Takes dist as it is; "npm run pack:platform" makes it and the addon anew. Other platforms are packed into the folder before.
+ * Takes dist as it is; "npm run pack platform" makes it and the addon anew. Other platforms are packed into the folder before.
  * --folders leaves the tarballs out. MORA_BINARY names another addon. An addon that needs more than an old glibc is refused,
  * except with --as-built, which makes a package to try on this machine. --repository and --homepage go into the packages'
  * package.json, which otherwise has neither.
@@ -39,7 +39,7 @@ const origin = {
 const { version, license, engines } = read(join(root, 'package.json'))
 const addon = process.env.MORA_BINARY ?? join(root, 'build-older', 'Release', 'mora.node')
 
-if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:older" builds it.`)
+if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build older" builds it.`)
 const { architecture } = needsOf(addon)
 const platform = `${process.platform}-${architecture}`
 // The first backend is for drivers that support CUDA 13, the other for those that support CUDA 12.4 or newer.

@@ -36,6 +36,6 @@ fi
 # A source that is newer than the last complete build, or an output whose source is gone.
 if [ ! -e dist/.built ] || [ -n "$(find lib package.json tsconfig.json tsconfig.build.json -newer dist/.built -print -quit)" ]; then
   rm -rf dist
-  npm run --silent build:lib
+  npm run --silent build lib
   touch dist/.built
 fi

@@ -79,7 +79,7 @@ function runNativeTests() {
   const lackOf = (file) => {
     if (!file.startsWith('cuda')) return null
     if (!existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so')))
-      return 'the emulator of CUDA (npm run build:emulated)'
+      return 'the emulator of CUDA (npm run build emulated)'
     // The kernels' tests are for a GPU and for sanitizers (test/simt); test/operations has run the same kernels.
     return file.startsWith(join('cuda', 'runtime')) || process.env.MORA_TEST_LONG ? null : 'MORA_TEST_LONG=1'
   }

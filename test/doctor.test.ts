@@ -62,7 +62,7 @@ describe('the doctor', () => {
       encoding: 'utf8',
     })
     const built = builtWithoutCuda()
-      ? /^the CUDA backend was not built .*: no GPU was here when node-mora was built, or MORA_BUILD_CUDA was OFF; run "MORA_BUILD_CUDA=AUTO npm run build:native"/
+      ? /^the CUDA backend was not built .*: no GPU was here when node-mora was built, or MORA_BUILD_CUDA was OFF; run "MORA_BUILD_CUDA=AUTO npm run build native"/
       : /nvcc was not found when node-mora was built; install the CUDA toolkit 12|is not there although it was built/
     expect(stdout).toMatch(built)
     expect(stdout).toContain(join(folder, 'mora_cuda.so'))
@@ -127,7 +127,7 @@ describe('the doctor', () => {
     expect(report.problems[0]).toMatchObject({
       level: 'error',
       problem: 'The native addon could not be loaded; tried /absent/mora.node (not there).',
-      remedy: expect.stringMatching(/^cd .* && npm run build:native$/),
+      remedy: expect.stringMatching(/^cd .* && npm run build native$/),
     })
   })
 })
@@ -147,7 +147,7 @@ describe('an addon that was compiled for one processor', () => {
     expect(() => requireProcessor(path, () => ['asimd'])).toThrow(/this one lacks atomics$/)
     builtFor('avx4096f')
     writeFileSync(path, 'no library')
-    expect(() => loadBinary([path])).toThrow(/another processor.* npm run build:native$/)
+    expect(() => loadBinary([path])).toThrow(/another processor.* npm run build native$/)
   })
 
   it('is loaded where all of them are', () => {
@@ -211,7 +211,7 @@ describe('what connects ranks', () => {
     expect(problems).toContainEqual({
       level: 'note',
       problem: 'No library was found that connects several processes or machines; a single process needs none.',
-      remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
+      remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build native',
     })
   })
 

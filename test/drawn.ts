@@ -4,7 +4,7 @@ import { lacksLong, needing } from './needs.js'
 
 /**
  * Draws `count` of the cases for `npm test`, in their order, by MORA_TEST_SEED and the name of their test. `npm run test:long`
- * and `npm run check:gpu` run all of them.
+ * and `npm run check gpu` run all of them.
  */
 export function drawn<Case>(name: string, cases: readonly Case[], count: number): Case[] {
   if (process.env.MORA_TEST_LONG) return [...cases]

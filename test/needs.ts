@@ -22,7 +22,7 @@ export const lacksEmulation = lack('an emulated GPU', process.env.MORA_CUDA === 
 export const lacksTimeToEmulate = lacksEmulation === null ? lacksLong : null
 /** The emulator's variables, for processes that a test starts. */
 export const lacksEmulated = lack(
-  'the emulator of CUDA (npm run build:emulated)',
+  'the emulator of CUDA (npm run build emulated)',
   binaryCandidates().some((addon) => existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))),
 )
 const dist = join(import.meta.dirname, '..', 'dist')

@@ -9,7 +9,7 @@ import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './pre
 import { requireProcessor } from './processor.js'
 
 /** The command that builds the addon, for messages. */
-export const BUILD_COMMAND = 'npm run build:native'
+export const BUILD_COMMAND = 'npm run build native'
 
 const require = createRequire(import.meta.url)
 

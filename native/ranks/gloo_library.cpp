@@ -18,7 +18,7 @@ struct Opened {
 
 Opened open() {
   const std::filesystem::path library = folderOfThisLibrary() / "mora_gloo.so";
-  const std::string build = "run \"npm run build:native\"";
+  const std::string build = "run \"npm run build native\"";
   std::error_code ignored;
   if (!std::filesystem::exists(library, ignored))
     return {.absence = {"node-mora was built without gloo", "install libgloo-dev (Debian, Ubuntu), then " + build}};

@@ -42,7 +42,7 @@ export async function operationTests({ quick }, { budget, note }) {
 export async function kernelTests({ emulated }, { budget, note }) {
   if (emulated) return skipped('on the emulator they are part of npm test')
   const program = process.env.MORA_KERNEL_TESTS
-  if (!program || !existsSync(program)) return skipped('they were not built for a GPU ("npm run build:gpu-tests")')
+  if (!program || !existsSync(program)) return skipped('they were not built for a GPU ("npm run build gpu-tests")')
   const of = (results, status) => results.filter((result) => result.status === status).length
   const sum = (results, leftOut = []) => ({
     status: statusOf(results, leftOut),

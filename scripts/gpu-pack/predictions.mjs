@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 /** Writes predicted.json into a staged folder; does nothing without the emulator's backend, which traces launches. */
 export function addPredictions(folder, addon) {
   if (!existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))) {
-    console.error('The report will have no predicted figures: "npm run build:emulated" was not run.')
+    console.error('The report will have no predicted figures: "npm run build emulated" was not run.')
     return
   }
   const path = join(folder, 'predicted.json')

@@ -42,6 +42,6 @@ export function requireLittle(path, carried = /^$/) {
   if (missing.length > 0)
     fail(
       `Expected in ${path} what needs nothing but glibc ${oldestGlibc} but it needs ${missing.join(', ')}; ` +
-        '"npm run build:older" builds such.',
+        '"npm run build older" builds such.',
     )
 }

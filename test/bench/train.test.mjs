@@ -13,7 +13,7 @@ import { lacksLong, needing } from '../needs.ts'
 
 const folder = useTemporaryFolder()
 
-needing(lacksLong).test('bench:train measures each method on a small model', () => {
+needing(lacksLong).test('npm run bench train measures each method on a small model', () => {
   const file = join(folder(), 'bench.json')
   const sizes = ['--rows', '2', '--length', '24', '--rounds', '1', '--threads', '2']
   const report = execFileSync(

@@ -27,7 +27,7 @@ const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
 const at = (name: string) => join(folder, name)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Built by `npm run build:lib`. */
+/** Built by `npm run build lib`. */
 const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 
 /** Linear layers of the blocks: q, k, v, o, gate, up, down of both. */

@@ -12,7 +12,7 @@ import { testDevice } from '../operations/harness.js'
 const device = testDevice()
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-// sha256 of the blocks that ggml_quantize_chunk, of the library that `check:llama-cpp` fetches, makes from
+// sha256 of the blocks that ggml_quantize_chunk, of the library that `npm run check llama-cpp` fetches, makes from
 // `rowsToQuantise`, without and with `importanceOfColumns`.
 const hashes = goldenJson<Record<WrittenBlocks, { plain: string; weighted: string }>>('ggml-quantised.json')
 const formats = Object.keys(hashes) as WrittenBlocks[]

@@ -8,7 +8,7 @@ import { root } from './project.js'
 
 const script = join(root, 'scripts', 'check-arm64.mjs')
 
-describe('npm run check:arm64', () => {
+describe('npm run check arm64', () => {
   needing(lacksLong, lacksLinux, lacksX64).it('passes, part by part', { timeout: 7_200_000 }, async (context) => {
     const check = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
     let said = ''

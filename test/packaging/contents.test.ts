@@ -23,7 +23,7 @@ test('the package contains only files that it needs', () => {
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/dashboard\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
-    /^scripts\/(build-native\.mjs|debian-packages\.sh|setup\.sh)$/,
+    /^scripts\/((build-native|run)\.mjs|debian-packages\.sh|setup\.sh)$/,
     /^native\/.+\.(h|cpp|cu|def)$/,
     /^native\/(cuda\/(CMakeLists\.txt|compile\.sh)|gloo\/CMakeLists\.txt)$/,
   ]

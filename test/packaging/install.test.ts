@@ -31,7 +31,7 @@ describe('npm install without a compiler', () => {
     expect(installed.stderr).toMatch(
       /^node-mora: the native addon was not built: not found: cmake, a C\+\+20 compiler/m,
     )
-    expect(installed.stderr).toContain(`"npm run build:native", both in ${project.package}.`)
+    expect(installed.stderr).toContain(`"npm run build native", both in ${project.package}.`)
     expect(installed.status).toBe(0)
   })
 
@@ -39,7 +39,7 @@ describe('npm install without a compiler', () => {
     const { status, stderr } = project.run('node', [esm()])
     expect(stderr).toContain(`${project.package}/build/Release/mora.node (not there)`)
     expect(stderr).toContain(`${PREBUILT_ADDON} (not installed)`)
-    expect(stderr).toContain(`Build it with: cd ${project.package} && npm run build:native`)
+    expect(stderr).toContain(`Build it with: cd ${project.package} && npm run build native`)
     expect(status).not.toBe(0)
   })
 })
@@ -103,7 +103,7 @@ describe('the package of the platform', () => {
     expect(cause()).toBe('a process that tried to load it ended with exit code 7')
   })
 
-  describe('as made by "npm run pack:platform"', () => {
+  describe('as made by "npm run pack platform"', () => {
     const packages = join(scratch, 'packages')
     const packFolders = (...more: string[]) => {
       const script = join(root, 'scripts', 'pack-platform.mjs')

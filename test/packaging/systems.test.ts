@@ -1,4 +1,4 @@
-/** The README's commands on bare systems, and the build under other compilers ("npm run check:systems"). */
+/** The README's commands on bare systems, and the build under other compilers ("npm run check systems"). */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'

@@ -63,7 +63,7 @@ const env = {
 const check = (...extra: string[]) =>
   spawnSync(process.execPath, [staged, ...toFile, ...extra], { encoding: 'utf8', env })
 
-needing(lacksLong).describe('npm run check:gpu', () => {
+needing(lacksLong).describe('npm run check gpu', () => {
   test('refuses an unknown part, and a budget without time', () => {
     const parts = spawnSync(process.execPath, [command, ...toFile, '--only', 'tests,speed'], { encoding: 'utf8', env })
     expect(parts.stderr).toContain('--only but received speed.')
@@ -109,7 +109,7 @@ needing(lacksLong).describe('npm run check:gpu', () => {
   })
 })
 
-needing(lacksLong, lacksEmulated).describe('npm run pack:gpu', () => {
+needing(lacksLong, lacksEmulated).describe('npm run pack gpu', () => {
   const run = (environment: NodeJS.ProcessEnv, ...extra: string[]) =>
     spawnSync('sh', [join(folder, 'mora-gpu-check', 'run.sh'), '--json', join(folder, 'report.json'), ...extra], {
       cwd: folder,

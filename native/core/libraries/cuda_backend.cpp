@@ -42,14 +42,14 @@ bool emulated() {
 
 /// MORA_CUDA_ABSENT, from CMakeLists.txt, says why this build has no backend; empty if it has one.
 Absence notBuilt(const std::filesystem::path& library) {
-  const std::string build = "run \"npm run build:native\"";
+  const std::string build = "run \"npm run build native\"";
   if (emulated())
-    return {library.string() + " was not built", "\"npm run build:emulated\" builds it, or unset MORA_CUDA"};
+    return {library.string() + " was not built", "\"npm run build emulated\" builds it, or unset MORA_CUDA"};
   const std::string cause = MORA_CUDA_ABSENT,
                     missing = "the CUDA backend was not built (" + library.string() + " is not there): ";
   if (cause == "off")
     return {missing + "no GPU was here when node-mora was built, or MORA_BUILD_CUDA was OFF",
-            "run \"MORA_BUILD_CUDA=AUTO npm run build:native\" where the CUDA toolkit 12 or newer is"};
+            "run \"MORA_BUILD_CUDA=AUTO npm run build native\" where the CUDA toolkit 12 or newer is"};
   if (cause == "sanitizer") return {missing + "builds with a sanitizer have none", build + " and unset MORA_BUILD"};
   if (cause == "no nvcc")
     return {missing + "nvcc was not found when node-mora was built",
@@ -69,7 +69,7 @@ Opened openLibrary(const std::filesystem::path& library) {
     return Opened{nullptr,
                   {library.string() + " was built for version " + std::to_string(its) +
                        " of the backends' table and this is version " + std::to_string(ours),
-                   "run \"npm run build:native\""}};
+                   "run \"npm run build native\""}};
   };
   if (backend->abi != kBackendAbi) return other(backend->abi, kBackendAbi);
   const auto extrasEntry = reinterpret_cast<CudaExtrasEntry*>(dlsym(handle, "moraCudaExtras"));

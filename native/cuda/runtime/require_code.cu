@@ -22,7 +22,7 @@ void requireCode(int device) {
   const std::string capability = std::to_string(properties.major) + std::to_string(properties.minor);
   throw Error("cuda", "the CUDA backend was built for the architectures " MORA_CUDA_ARCHITECTURES " and " +
                           std::string(properties.name) + " is " + capability +
-                          "; build it with \"CUDAARCHS=" + capability + " npm run build:native\" in a new folder");
+                          "; build it with \"CUDAARCHS=" + capability + " npm run build native\" in a new folder");
 }
 
 }  // namespace mora::cuda

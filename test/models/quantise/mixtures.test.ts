@@ -1,5 +1,5 @@
 /**
- * GGUF files of mixed block formats. `check:llama-cpp` compares them with those of llama.cpp's own quantiser, byte for byte.
+ * GGUF files of mixed block formats. `npm run check llama-cpp` compares them with those of llama.cpp's own quantiser, byte for byte.
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
