@@ -1,12 +1,13 @@
 /** A run with `keepBest` or `patience` ends with the values of its best evaluation, in memory and in what it writes. */
+
 import { existsSync } from 'node:fs'
 import { endsWithBest } from '../options/index.js'
+import type { Parameter } from '../tensor/parameter.js'
 import { checkpointPath, readCheckpointRecord, restoreTensors } from './checkpoints/checkpoint.js'
 import { whyTorn } from './checkpoints/checkpoint-files.js'
 import type { TrainResult } from './events.js'
 import type { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
-import type { TrainedParameter } from './trainable.js'
 
 /** Maximum number of bytes that are sent at once. */
 const PIECE = 2 ** 22
@@ -63,7 +64,7 @@ function bestCheckpoint({ output, resumedBeside }: Session, step: number): strin
 }
 
 /** Gives a parameter the values of the first rank. */
-async function sendValues(parameter: TrainedParameter, sync: RankSync): Promise<void> {
+async function sendValues(parameter: Parameter, sync: RankSync): Promise<void> {
   const values = (await parameter.data()) as Float32Array
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
   for (let start = 0; start < bytes.length; start += PIECE) {

@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { aSignal, check, having, optionsSchema } from '../common/arguments.js'
 import { RunError } from '../common/errors.js'
 import { aBatch, type Batch } from '../data/batch.js'
+import type { Model } from '../models/model.js'
+import type { ModelView } from '../models/model-view.js'
 import { crossEntropyObjective } from '../objectives/cross-entropy.js'
 import { runObjective } from '../objectives/objective.js'
 import { PassSums } from './pass-sums.js'
@@ -9,7 +11,6 @@ import { eachPass } from './passes.js'
 import { RankSync } from './rank-sync.js'
 import type { Session } from './session.js'
 import { withStepSums } from './step-sums.js'
-import type { PassModel } from './trainable.js'
 
 const meanLossArguments = {
   model: having('a model', 'lossAsync', 'setDropout'),
@@ -22,7 +23,7 @@ const meanLossArguments = {
  * `signal` is aborted, it rejects before the next batch with the signal's reason.
  */
 export async function meanLoss(
-  model: PassModel,
+  model: Model | ModelView,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: { signal?: AbortSignal } = {},
 ): Promise<number> {

@@ -1,13 +1,14 @@
+import type { ForwardPasses } from '../models/network/forward-passes.js'
 import { elementsOf } from '../native/addon.js'
+import type { Parameter } from '../tensor/parameter.js'
 import type { RankSync } from './rank-sync.js'
-import type { PassModel, TrainedParameter } from './trainable.js'
 
 /** Minimum size of a bucket in bytes, except the last: starting a smaller message takes longer than sending it. */
 const LEAST_BYTES = 2 ** 20
 
 /** Gradients that are sent as one message. */
 interface Bucket {
-  readonly parameters: readonly TrainedParameter[]
+  readonly parameters: readonly Parameter[]
   /** How many of them are not final yet. */
   missing: number
   isSent: boolean
@@ -21,15 +22,15 @@ export class GradientSum {
   readonly #buckets: readonly Bucket[]
   readonly #bucketOf = new Map<object, Bucket>()
   /** A sharded model's parameters, by the unit that they belong to. */
-  readonly #ofUnit = new Map<number | null, TrainedParameter[]>()
+  readonly #ofUnit = new Map<number | null, Parameter[]>()
   /** Whether a backward pass of this rank has reached each parameter. */
-  readonly #reached = new Map<TrainedParameter, boolean>()
+  readonly #reached = new Map<Parameter, boolean>()
   /** Resolve when each bucket that was sent has arrived. */
   readonly #sums: Promise<void>[] = []
   #hasBegun = false
   readonly #sync: RankSync
-  readonly #parameters: readonly TrainedParameter[]
-  readonly #shards: PassModel['shards']
+  readonly #parameters: readonly Parameter[]
+  readonly #shards: ForwardPasses['shards']
 
   /**
    * @param shards of a sharded model
@@ -37,8 +38,8 @@ export class GradientSum {
    */
   constructor(
     sync: RankSync,
-    parameters: readonly TrainedParameter[],
-    shards: PassModel['shards'] = null,
+    parameters: readonly Parameter[],
+    shards: ForwardPasses['shards'] = null,
     leastBytes = LEAST_BYTES,
   ) {
     this.#sync = sync
@@ -113,8 +114,8 @@ export class GradientSum {
 }
 
 /** Groups parameters by whole blocks of the network, the last first: backward passes reach them in this order. */
-function bucketsOf(parameters: readonly TrainedParameter[], leastBytes: number): Bucket[] {
-  const buckets: TrainedParameter[][] = []
+function bucketsOf(parameters: readonly Parameter[], leastBytes: number): Bucket[] {
+  const buckets: Parameter[][] = []
   let bytes = Number.POSITIVE_INFINITY
   let block: string | null = null
   for (const parameter of [...parameters].reverse()) {

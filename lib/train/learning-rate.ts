@@ -1,11 +1,12 @@
 /** A learning rate that a function of the caller computes. */
+
 import { SCORE_WEIGHT } from '../adapters/contract/base-model.js'
 import { quoted, UsageError } from '../common/errors.js'
 import { HEAD_RATE } from '../objectives/objective-options.js'
 import { scheduleNames, type TrainInput, type TrainSettings } from '../options/index.js'
+import type { Parameter } from '../tensor/parameter.js'
 import { sourceHash } from './checkpoints/function-hashes.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
-import type { TrainedParameter } from './trainable.js'
 
 /** The progress of a run before a step. */
 export interface LearningRateFacts {
@@ -55,6 +56,6 @@ export const headRate = ({ headLearningRate }: Pick<TrainSettings, 'headLearning
   headLearningRate ?? Math.max(HEAD_RATE, learningRate)
 
 /** Gives a head of labels among trained tensors another learning rate than the others. */
-export function setHeadRate(parameters: readonly TrainedParameter[], ratio: number): void {
+export function setHeadRate(parameters: readonly Parameter[], ratio: number): void {
   for (const parameter of parameters) if (parameter.name === SCORE_WEIGHT) parameter.learningRateRatio = ratio
 }

@@ -1,6 +1,8 @@
 import { RunError } from '../common/errors.js'
 import type { Batch } from '../data/batch.js'
 import type { AdamWStepOptions } from '../optim/adamw.js'
+import type { Parameter } from '../tensor/parameter.js'
+import type { Tensor } from '../tensor/tensor.js'
 import { firstNonFinite } from './finite.js'
 import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
@@ -8,7 +10,6 @@ import { eachPass } from './passes.js'
 import type { StepRollouts } from './rollouts.js'
 import type { Session } from './session.js'
 import { withStepSums } from './step-sums.js'
-import type { HeldValues, TrainedParameter } from './trainable.js'
 
 export interface StepReport {
   /** Over all ranks. */
@@ -119,12 +120,12 @@ async function* markingLast(batches: Iterable<Batch> | AsyncIterable<Batch>): As
   if (batch) yield { batch, isLast: true }
 }
 
-function forgetGradients(parameters: readonly TrainedParameter[]): void {
+function forgetGradients(parameters: readonly Parameter[]): void {
   for (const parameter of parameters) parameter.zeroGrad()
 }
 
 /** Retains the gradients beyond the optimizer's step: if the norm is not finite, they show where that began. */
-function retainGradients(parameters: readonly TrainedParameter[]): { name: string; tensor: HeldValues }[] {
+function retainGradients(parameters: readonly Parameter[]): { name: string; tensor: Tensor }[] {
   return parameters.flatMap(({ name, grad }) => {
     grad?.retain()
     return grad ? [{ name, tensor: grad }] : []

@@ -1,5 +1,6 @@
 import { RunError, reworded } from '../common/errors.js'
 import type { TokeniseProgress } from '../data/tokenise.js'
+import type { HeldModel } from '../models/adaptation/training-hold.js'
 import { endsWithBest } from '../options/index.js'
 import type { Ranks } from '../tensor/ranks.js'
 import { bestOf, noteBest, restoreBest } from './best.js'
@@ -16,12 +17,11 @@ import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-ses
 import type { Session } from './session.js'
 import { stoppedEarly } from './stopped-early.js'
 import { notePeak, takeStep } from './take-step.js'
-import type { HeldForRun } from './trainable.js'
 import { STEPS_TO_JUDGE, whatIsUntrained, zeroRateNotice } from './untrained.js'
 
 /** The parts that a run consists of. */
 export interface RunParts {
-  readonly held: HeldForRun
+  readonly held: HeldModel
   /** By default a single process. */
   readonly ranks?: Ranks
   /** Called with a function that saves the last step synchronously, while the next is being computed. */
@@ -162,7 +162,7 @@ async function savedAfter(error: unknown, session: Session): Promise<unknown> {
  * checkpoint, a restart of the adapter) and then takes the next step, so a run that is resumed at any point continues as if it
  * had never ended. In every round ranks agree whether to stop, save or wait. Returns whether a rank discarded its computation.
  */
-async function takeTurns(session: Session, control: RunControl, held: HeldForRun, metrics: Metrics): Promise<boolean> {
+async function takeTurns(session: Session, control: RunControl, held: HeldModel, metrics: Metrics): Promise<boolean> {
   const { sync } = session
   /** Does work, reports its event and writes its metrics; returns null if the work was discarded. */
   const measured = async <Event extends StepEvent | EvaluationEvent>(work: () => Promise<Event | null>) => {

@@ -1,10 +1,11 @@
 /** The restarts of ReMoRA and ReLoRA that options ask for. */
+
 import type { AdapterConfigBase, RestartRunOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../common/errors.js'
 import { streamKey } from '../common/random.js'
 import { methodsWithOption, restartOptions } from '../options/new-adapter.js'
-import type { TrainedParameter } from './trainable.js'
+import type { Parameter } from '../tensor/parameter.js'
 
 /** The adapter after each of its restarts. */
 export interface RestartPlan {
@@ -55,7 +56,7 @@ export function restartPlan(
 /** Returns the values that parameters get again at each restart, by name. Call it before the first step. */
 export async function valuesToRestore(
   plan: RestartPlan | null,
-  parameters: readonly TrainedParameter[],
+  parameters: readonly Parameter[],
 ): Promise<ReadonlyMap<string, Float32Array>> {
   const restored = parameters.filter(({ name }) => plan?.restored.some((tensor) => name.endsWith(`.${tensor}`)))
   const entries = restored.map(async (parameter) => [parameter.name, (await parameter.data()) as Float32Array] as const)

@@ -1,7 +1,11 @@
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import type { Model } from '../models/model.js'
+import type { ForwardPasses } from '../models/network/forward-passes.js'
 import type { RunObjective } from '../objectives/objective.js'
 import type { SampleContext } from '../objectives/rollouts.js'
+import type { AdamW } from '../optim/adamw.js'
 import type { TrainSettings } from '../options/index.js'
+import type { Parameter } from '../tensor/parameter.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
@@ -10,7 +14,6 @@ import type { TensorboardFile } from './output/tensorboard.js'
 import type { RankSync } from './rank-sync.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
-import type { Optimizer, PassModel, SteppedModel, TrainedParameter } from './trainable.js'
 
 /** Writes the trained weights. */
 export interface ResultWriter {
@@ -32,11 +35,11 @@ interface StepCounts {
 
 /** A run that is set up: everything that its steps read, and the few values that they change. */
 export interface Session {
-  readonly model: SteppedModel
+  readonly model: Model
   /** The run's own passes of the model. */
-  readonly passes: PassModel
+  readonly passes: ForwardPasses
   readonly options: TrainSettings
-  readonly optimizer: Optimizer
+  readonly optimizer: AdamW
   readonly data: TrainingData
   readonly objective: RunObjective
   readonly sync: RankSync
@@ -63,7 +66,7 @@ export interface Session {
   readonly notices: readonly string[]
   state: TrainerState
   /** Trained tensors; after a restart, those of the new adapter. */
-  parameters: readonly TrainedParameter[]
+  parameters: readonly Parameter[]
   lastCheckpoint: FoundCheckpoint | null
   /** The folder of the checkpoints that the run was resumed from; null if it was not. */
   readonly resumedBeside: string | null
@@ -72,7 +75,7 @@ export interface Session {
   /** The step whose values the run ends with, if that is not the last. */
   resultStep: number | null
   /** Copies of the values that the run began with; null for a resumed run, and where they take too much memory. */
-  readonly initial: ReadonlyMap<TrainedParameter, Float32Array> | null
+  readonly initial: ReadonlyMap<Parameter, Float32Array> | null
   counts: StepCounts
   /** What was said to be untrained so far. */
   untrained: string | null

@@ -10,11 +10,8 @@ import { generate, requireTokenizer, stopTokens } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { builtInChoice, type ObjectiveName } from '../objectives/index.js'
 import type { Objective } from '../objectives/objective.js'
-import { AdamW } from '../optim/adamw.js'
 import type { MethodInput, OptionOfMethod, TrainInput, TrainSettings } from '../options/index.js'
-import type { Parameter } from '../tensor/parameter.js'
 import { type Ranks, someRanks } from '../tensor/ranks.js'
-import { AveragingOptimizer } from './averages.js'
 import { dropFailures } from './failures.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import { type RunParts, runTraining } from './recipe.js'
@@ -22,7 +19,6 @@ import { type EventCallback, Run, type TrainRecipe } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
 import { setUp, type TrainingParts } from './setup/set-up.js'
 import { loadTeacher } from './setup/teacher.js'
-import type { TrainableModel } from './trainable.js'
 
 /** Maximum number of tokens in a sample. */
 const SAMPLE_TOKENS = 64
@@ -143,11 +139,6 @@ export function trainByCommand(
 
 function partsOf(model: Model, options: Pick<TrainOptions, 'template' | 'signal'>): TrainingParts {
   return {
-    createOptimizer(trained, { emaDecay, ...settings }) {
-      const parameters = trained as readonly Parameter[]
-      const adamW = new AdamW(parameters, settings)
-      return emaDecay === undefined ? adamW : new AveragingOptimizer(adamW, parameters, emaDecay)
-    },
     sample: async (prompt) => {
       const { template, signal } = options
       const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
@@ -203,7 +194,7 @@ export function trainWith(model: Model, call: TrainOptions, own: Partial<StartPa
 
 type StartParts = TrainingParts & Pick<RunParts, 'onBegun' | 'ranks'>
 
-function start(model: TrainableModel, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
+function start(model: Model, options: TrainSettings, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
   const { ranks, signal, onBegun } = parts
   let teacher: Model | null = null

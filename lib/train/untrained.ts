@@ -1,7 +1,8 @@
 /** A run whose steps trained nothing, or not all that they were asked to, is no success: it saves its result, says why and fails. */
+
 import { elementsOf } from '../native/addon.js'
+import type { Parameter } from '../tensor/parameter.js'
 import type { Session } from './session.js'
-import type { TrainedParameter } from './trainable.js'
 
 /**
  * Steps after which a tensor without a gradient counts as untrained: a factor of a product whose other factor begins at zero, as in
@@ -12,10 +13,10 @@ export const STEPS_TO_JUDGE = 3
 const MOST_COMPARED = 2 ** 26
 
 /** Returns copies of the values that a run begins with; null if they take too much memory. */
-export async function initialValues(parameters: readonly TrainedParameter[]): Promise<Session['initial']> {
+export async function initialValues(parameters: readonly Parameter[]): Promise<Session['initial']> {
   const bytes = parameters.reduce((sum, { shape }) => sum + 4 * elementsOf(shape), 0)
   if (bytes > MOST_COMPARED) return null
-  const values = new Map<TrainedParameter, Float32Array>()
+  const values = new Map<Parameter, Float32Array>()
   for (const parameter of parameters) values.set(parameter, ((await parameter.data()) as Float32Array).slice())
   return values
 }

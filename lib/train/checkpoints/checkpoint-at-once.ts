@@ -1,11 +1,12 @@
 /** Writes a checkpoint within one call: without waiting, without syncing to disk and without the adapter's own files. */
+
 import { createHash } from 'node:crypto'
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryBeside } from '../../io/leftovers.js'
 import { safetensorsHeader } from '../../io/safetensors.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import { allFinite } from '../finite.js'
-import type { OptimizerState } from '../trainable.js'
 import { BY_TIME, type CheckpointParts, checkpointPath, OPTIMIZER, recordText, STATE, WEIGHTS } from './checkpoint.js'
 import { MANIFEST, type ManifestFiles, manifestText } from './checkpoint-files.js'
 
@@ -47,9 +48,9 @@ export function writeCheckpointAtOnce(
   }
 }
 
-function readAtOnce(tensors: OptimizerState['tensors']): TensorInMemory[] | null {
+function readAtOnce(tensors: readonly { name: string; tensor: Tensor }[]): TensorInMemory[] | null {
   const all = tensors.flatMap(({ name, tensor }) => {
-    const values = tensor.dataAtOnce?.()
+    const values = tensor.dataAtOnce()
     return values && allFinite(values) ? [{ name, shape: tensor.shape, values }] : []
   })
   return all.length === tensors.length ? all : null

@@ -1,4 +1,5 @@
 /** A checkpoint's tensors as float32 safetensors, and the manifest that shows that a checkpoint is complete. */
+
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { InputError, quoted } from '../../common/errors.js'
@@ -6,8 +7,8 @@ import { sha256File, writeFileAtomic } from '../../io/atomic.js'
 import { isJsonObject, readJsonObject } from '../../io/json.js'
 import { readExactly } from '../../io/open.js'
 import { readSafetensorsHeader, writeSafetensors } from '../../io/safetensors.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import { finiteValues } from '../finite.js'
-import type { StoredValues } from '../trainable.js'
 
 export const MANIFEST = 'manifest.json'
 
@@ -15,7 +16,7 @@ export const MANIFEST = 'manifest.json'
 export type ManifestFiles = Record<string, { bytes: number; sha256: string }>
 
 /** Writes tensors one by one; throws a `RunError` if a value is not finite. */
-export async function writeTensors(path: string, tensors: readonly { name: string; tensor: StoredValues }[]) {
+export async function writeTensors(path: string, tensors: readonly { name: string; tensor: Tensor }[]) {
   await writeSafetensors(
     path,
     tensors.map(({ name, tensor }) => ({

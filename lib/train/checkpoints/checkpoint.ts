@@ -11,8 +11,9 @@ import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
 import { schemaProblem } from '../../io/schema-problem.js'
 import { elementsOf } from '../../native/addon.js'
+import type { AdamW } from '../../optim/adamw.js'
 import { endsWithBest, type TrainSettings } from '../../options/index.js'
-import type { Optimizer, TrainedParameter } from '../trainable.js'
+import type { Parameter } from '../../tensor/parameter.js'
 import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
 import { type RunFacts, RunFactsSchema } from './run-facts.js'
 import { type TrainerState, TrainerStateSchema } from './trainer-state.js'
@@ -26,8 +27,8 @@ export const BY_TIME = 'by-time'
 
 /** The parts of a run that a checkpoint holds. */
 export interface CheckpointParts {
-  parameters: readonly TrainedParameter[]
-  optimizer: Optimizer
+  parameters: readonly Parameter[]
+  optimizer: AdamW
   state: TrainerState
   facts: RunFacts
   /** Also writes the adapter's own files, so that the checkpoint can be used as an adapter. */
@@ -103,8 +104,8 @@ export async function readCheckpointRecord(path: string): Promise<CheckpointReco
 export async function restoreTensors(
   path: string,
   updates: CheckpointRecord['updates'],
-  parameters: readonly TrainedParameter[],
-  optimizer: Optimizer,
+  parameters: readonly Parameter[],
+  optimizer: AdamW,
 ): Promise<void> {
   const missing = new Map(parameters.map((parameter) => [parameter.name, parameter]))
   for await (const { name, values } of readTensors(join(path, WEIGHTS))) {

@@ -40,7 +40,7 @@ export interface Continued<State> {
 /** What continues where a checkpoint was written. */
 export interface LoopParts {
   /** The model, with the adapters that are trained. */
-  model: Pick<Model, 'trainableParameters' | 'saveAdapter' | 'adapterSet'>
+  model: Model
   /** The optimizer; its parameters are saved with those of the model. */
   optimizer: AdamW
   /** The loader of the loop's batches. */

@@ -1,9 +1,10 @@
 /** `merges/merge-0001/`: the adapters that a run merged into the weights permanently, one folder each. */
+
 import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { InputError } from '../../common/errors.js'
 import { removeFolder, replaceFolder } from '../../io/atomic.js'
-import type { ModelWithAdapters } from '../trainable.js'
+import type { Model } from '../../models/model.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
 
 /** Returns the folder of merges of the run that a checkpoint belongs to. */
@@ -31,11 +32,7 @@ export async function writeMerge(
  * Repeats the merges of an earlier run, in order: on the same weights the result is the same bits.
  * @throws InputError if one is missing or damaged
  */
-export async function repeatMerges(
-  model: Pick<ModelWithAdapters, 'absorbAdapter'>,
-  merges: string,
-  count: number,
-): Promise<void> {
+export async function repeatMerges(model: Model, merges: string, count: number): Promise<void> {
   for (let number = 1; number <= count; number++) {
     const path = mergePath(merges, number)
     await requireMerge(path)

@@ -1,12 +1,12 @@
 import { resolve } from 'node:path'
 import { UsageError } from '../../common/errors.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
+import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
-import type { ModelFacts, TrainableModel } from '../trainable.js'
 
 /** Rejects options that contradict how the model was loaded: it is trained as it is. */
-export function requireAsLoaded(model: ModelFacts, options: TrainSettings): void {
+export function requireAsLoaded(model: Model, options: TrainSettings): void {
   const { device, dtype, reference, quantised } = model
   const is = {
     device: device.kind,
@@ -36,7 +36,7 @@ export function requireAsLoaded(model: ModelFacts, options: TrainSettings): void
 
 /** Rejects a sharded model if other ranks train it, or if the run needs whole weights. */
 export function requireRanksOf(
-  { shards, isShared }: TrainableModel,
+  { shards, isShared }: Model,
   { shard, samplePrompt }: TrainSettings,
   ranks: Ranks,
 ): void {
@@ -54,13 +54,13 @@ export function requireRanksOf(
 }
 
 /** Whether a path or id refers to the model. For a model made from random numbers, any is taken for its tokenizer's. */
-function namesModel(name: string, { path, reference }: ModelFacts): boolean {
+function namesModel(name: string, { path, reference }: Model): boolean {
   if (path === '' || name === reference || resolve(name) === resolve(path)) return true
   const [id, found] = [hubIdOf(name), reference === path ? null : parseHubId(reference)]
   return id !== null && found !== null && mayMean(id, found)
 }
 
-export function requireReadable({ tokenizer }: ModelFacts, { samplePrompt }: TrainSettings): void {
+export function requireReadable({ tokenizer }: Model, { samplePrompt }: TrainSettings): void {
   if (samplePrompt === undefined || tokenizer) return
   throw new UsageError(
     'no-tokenizer',

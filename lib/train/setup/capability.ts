@@ -1,9 +1,11 @@
 import { RunError, UsageError } from '../../common/errors.js'
 import { packBatch } from '../../data/packing.js'
+import type { Model } from '../../models/model.js'
+import type { ForwardPasses } from '../../models/network/forward-passes.js'
 import { NativeError } from '../../native/binary.js'
 import type { BatchLoss, RunObjective } from '../../objectives/objective.js'
 import { METHODS } from '../../options/index.js'
-import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
+import type { Parameter } from '../../tensor/parameter.js'
 
 /**
  * Makes one forward and backward pass of a small row through a block of each kind, and discards it: so anything that the device
@@ -13,10 +15,10 @@ import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
  * @throws RunError `faulty-method` if a tensor of a method from outside of the library gets no gradient
  */
 export async function requireCapable(
-  model: ModelFacts,
-  passes: PassModel,
+  model: Model,
+  passes: ForwardPasses,
   objective: RunObjective,
-  parameters: readonly TrainedParameter[],
+  parameters: readonly Parameter[],
   method: string,
 ): Promise<void> {
   const { loss } = await lossOf(model, passes, objective)
@@ -37,7 +39,7 @@ export async function requireCapable(
  * Throws if a trained tensor of a layer got no gradient though another of that layer did, or if none got any. Layers that the pass
  * did not go through have none.
  */
-function requireGradients(method: string, parameters: readonly TrainedParameter[]): void {
+function requireGradients(method: string, parameters: readonly Parameter[]): void {
   const placeOf = (name: string) => name.slice(0, Math.max(0, name.lastIndexOf('.')))
   const reached = new Set(parameters.filter(({ grad }) => grad).map(({ name }) => placeOf(name)))
   const forgotten = parameters.find(({ name, grad }) => !grad && (reached.size === 0 || reached.has(placeOf(name))))
@@ -50,17 +52,17 @@ function requireGradients(method: string, parameters: readonly TrainedParameter[
   )
 }
 
-async function lossOf(model: ModelFacts, passes: PassModel, objective: RunObjective): Promise<BatchLoss> {
+async function lossOf(model: Model, passes: ForwardPasses, objective: RunObjective): Promise<BatchLoss> {
   passes.setDropout(null)
   try {
     const pieces = objective.smallRow.map((piece) => ({ ...piece, row: 0 }))
-    return await objective.loss(passes.trial?.() ?? passes, packBatch(pieces), { gradients: true })
+    return await objective.loss(passes.trial(), packBatch(pieces), { gradients: true })
   } catch (error) {
     throw explained(error, model)
   }
 }
 
-function explained(error: unknown, { path, device, dtype }: ModelFacts): unknown {
+function explained(error: unknown, { path, device, dtype }: Model): unknown {
   if (!(error instanceof NativeError) || error.code !== 'unsupported') return error
   const what = path === '' ? 'The model' : `The model ${path}`
   return new UsageError(

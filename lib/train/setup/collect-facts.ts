@@ -1,13 +1,15 @@
 /** Collects the configuration of a run, as `run.yaml` and its checkpoints record it. */
+
 import { createHash } from 'node:crypto'
 import { packageVersion } from '../../common/package-info.js'
+import type { Model } from '../../models/model.js'
 import { elementsOf } from '../../native/addon.js'
 import type { RunObjective } from '../../objectives/objective.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainSettings } from '../../options/index.js'
+import type { Parameter } from '../../tensor/parameter.js'
 import { functionHashes, type RunFunctions } from '../checkpoints/function-hashes.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { headRate, type LearningRate, recordedAs } from '../learning-rate.js'
-import type { ModelFacts, TrainedParameter } from '../trainable.js'
 import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
@@ -38,10 +40,10 @@ export function withDefaults(
 }
 
 export async function collectFacts(
-  model: ModelFacts,
+  model: Model,
   options: ResolvedOptions,
   { resolved }: TrainedPart,
-  parameters: readonly TrainedParameter[],
+  parameters: readonly Parameter[],
   data: TrainingData,
   { tokenBudget, ranks }: Pick<RunFacts['machine'], 'tokenBudget' | 'ranks'>,
   { hashes }: Pick<RunObjective, 'hashes'>,
@@ -67,6 +69,6 @@ export async function collectFacts(
 }
 
 /** The identity of a checkpoint, or a hash of the configuration of a model made from random numbers (its seed is an option). */
-function modelHash({ base, config }: ModelFacts): string {
+function modelHash({ base, config }: Model): string {
   return base.identity()?.hash ?? createHash('sha256').update(JSON.stringify(config.json)).digest('hex')
 }

@@ -3,15 +3,15 @@
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
 import { slowdown } from '../../models/load/storage-plan.js'
+import type { Model } from '../../models/model.js'
 import type { TrainSettings } from '../../options/index.js'
 import { binarySize } from '../../tensor/memory-budget.js'
-import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
 import type { TrainedPart } from './plan-model.js'
 import type { TrainingData } from './training-data.js'
 
 /** @param tokens in a usual forward pass */
 export async function setupNotes(
-  model: TrainableModel,
+  model: Model,
   part: TrainedPart,
   data: TrainingData,
   { init }: TrainSettings,
@@ -21,7 +21,7 @@ export async function setupNotes(
   return [...notesOfRanks(model, part), ...storageOfBase(model, tokens), ...ofTokens]
 }
 
-function notesOfRanks(model: ModelWithAdapters, { adapter }: TrainedPart): string[] {
+function notesOfRanks(model: Model, { adapter }: TrainedPart): string[] {
   if (adapter === null) return []
   const config = model.adapterSet.configs.get(adapter)!
   return rankNotes(
@@ -31,7 +31,7 @@ function notesOfRanks(model: ModelWithAdapters, { adapter }: TrainedPart): strin
 }
 
 /** Says whether quantised weights stay quantised, and what that costs or would cost. */
-function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: number): string[] {
+function storageOfBase({ base, device, dtype, quantised }: Model, tokens: number): string[] {
   const format = quantised?.format ?? base.identity()?.format
   if (format === undefined || format === dtype || /float/i.test(format)) return []
   if (!quantised) return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
@@ -56,7 +56,7 @@ function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: n
  * them.
  */
 async function untrainedTargets(
-  model: TrainableModel,
+  model: Model,
   { adapter }: TrainedPart,
   { trainedSpecialTokens: targets }: TrainingData,
 ): Promise<string[]> {

@@ -1,4 +1,5 @@
 /** Decides which tensors a run trains, in the same way for a new run and a resumed one. */
+
 import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
 import { SCORE_WEIGHT } from '../../adapters/contract/base-model.js'
@@ -10,6 +11,7 @@ import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { matchingRank } from '../../adapters/planning/parameter-count.js'
 import { adapterMethod, requireTrainable } from '../../adapters/registry.js'
 import { UsageError } from '../../common/errors.js'
+import type { Model } from '../../models/model.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import {
   type AdapterMethodName,
@@ -21,7 +23,6 @@ import {
   type TrainSettings,
 } from '../../options/index.js'
 import { type RestartPlan, restartPlan } from '../restart-plan.js'
-import type { ModelFacts, ModelWithAdapters, TrainableModel } from '../trainable.js'
 
 type Notice = (message: string) => void
 
@@ -48,7 +49,7 @@ export interface PlannedPart {
  * Plans which tensors are trained: the active adapter, the one in the folder `adapter`, a new one, or every weight. Throws a
  * `UsageError` if options contradict an existing adapter.
  */
-export function planModel(model: TrainableModel, options: TrainSettings, notice: Notice): PlannedPart {
+export function planModel(model: Model, options: TrainSettings, notice: Notice): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
   if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
@@ -75,7 +76,7 @@ export function planModel(model: TrainableModel, options: TrainSettings, notice:
 }
 
 /** Plans full training: float32 values replace the weights. */
-function everyWeight(model: TrainableModel, { init, seed }: TrainSettings): PlannedPart {
+function everyWeight(model: Model, { init, seed }: TrainSettings): PlannedPart {
   requireFloats(model, 'The method full trains', 'train an adapter')
   const { base, dtype } = model
   const count = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
@@ -92,7 +93,7 @@ function everyWeight(model: TrainableModel, { init, seed }: TrainSettings): Plan
 }
 
 /** Throws if weights that are to be changed are quantised or sharded. */
-function requireFloats({ quantised, dtype, shards }: TrainableModel, what: string, instead: string): void {
+function requireFloats({ quantised, dtype, shards }: Model, what: string, instead: string): void {
   if (shards) {
     throw new UsageError(
       'sharded-weights',
@@ -110,7 +111,7 @@ function requireFloats({ quantised, dtype, shards }: TrainableModel, what: strin
 }
 
 function newAdapter(
-  model: TrainableModel,
+  model: Model,
   wanted: { method: AdapterMethodName; rank: number },
   options: TrainSettings,
 ): PlannedPart {
@@ -143,13 +144,13 @@ const withHead = (config: AdapterConfigBase): AdapterConfigBase => ({
 })
 
 /** Adds the head of an objective's labels to a model that has none. */
-function addHead(model: TrainableModel, labels: readonly string[] | undefined, seed: number): void {
+function addHead(model: Model, labels: readonly string[] | undefined, seed: number): void {
   if (labels && !model.labels) model.addHead!(labels, { seed })
   else requireHead(model, labels, 'the model')
 }
 
 /** Throws if a model lacks the head of an objective's labels. */
-function requireHead({ labels: has }: TrainableModel, labels: readonly string[] | undefined, whose: string): void {
+function requireHead({ labels: has }: Model, labels: readonly string[] | undefined, whose: string): void {
   if (!labels) return
   if (!has) {
     throw new UsageError(
@@ -164,7 +165,7 @@ function requireHead({ labels: has }: TrainableModel, labels: readonly string[] 
   )
 }
 
-async function adapterInFolder(model: TrainableModel, options: TrainSettings, onWarning: Notice): Promise<TrainedPart> {
+async function adapterInFolder(model: Model, options: TrainSettings, onWarning: Notice): Promise<TrainedPart> {
   const { allowOtherBase, method, offline } = options
   const folder = options.adapter!
   const name = freeName(model)
@@ -175,7 +176,7 @@ async function adapterInFolder(model: TrainableModel, options: TrainSettings, on
   return adapterPart(name, config, options)
 }
 
-function computeOf({ device, dtype }: ModelFacts, { compute }: TrainSettings): TrainSettings['compute'] {
+function computeOf({ device, dtype }: Model, { compute }: TrainSettings): TrainSettings['compute'] {
   const { name, int8Products } = device.facts()
   if (compute === 'auto' || (int8Products && dtype !== 'float16')) return compute
   const why = int8Products
@@ -191,7 +192,7 @@ function adapterPart(name: string, config: AdapterConfigBase, options: TrainSett
   return { adapter: name, resolved: { ...optionsOf(config), ...restarts?.options }, learningRate, restarts }
 }
 
-function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainSettings): TrainedPart {
+function existingAdapter(model: Model, active: readonly string[], options: TrainSettings): TrainedPart {
   const [name, second] = active
   if (second !== undefined) {
     throw new UsageError(
@@ -212,7 +213,7 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
 }
 
 /** Throws if given options differ from those of the adapter, or if it cannot be trained. */
-function requireSameOptions(model: TrainableModel, options: TrainSettings, config: AdapterConfigBase, whose: string) {
+function requireSameOptions(model: Model, options: TrainSettings, config: AdapterConfigBase, whose: string) {
   if (options.matchParametersOf !== undefined) {
     throw new UsageError(
       'unfit-options',
@@ -236,11 +237,11 @@ function requireSameOptions(model: TrainableModel, options: TrainSettings, confi
 }
 
 /** Whether both select the same layers. */
-export function sameTargets(model: ModelWithAdapters, one: TargetModules, other: TargetModules): boolean {
+export function sameTargets(model: Model, one: TargetModules, other: TargetModules): boolean {
   return model.adaptableLayers().every((layer) => isSelected(one, layer) === isSelected(other, layer))
 }
 
-function sameModules({ base }: ModelFacts, given: readonly string[], whole: readonly string[]): boolean {
+function sameModules({ base }: Model, given: readonly string[], whole: readonly string[]): boolean {
   const { names } = selectModules(given, base)
   return names.length === whole.length && names.every((name) => whole.includes(name))
 }
@@ -266,7 +267,7 @@ function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
 }
 
 /** Returns `default`, or another name if the model has an inactive adapter of that name. */
-function freeName({ adapterSet }: ModelWithAdapters): string {
+function freeName({ adapterSet }: Model): string {
   let name = 'default'
   for (let i = 2; adapterSet.configs.has(name); i++) name = `default-${i}`
   return name

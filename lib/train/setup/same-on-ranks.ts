@@ -1,8 +1,9 @@
 /** Facts that have to be the same on all ranks of a run. */
+
 import { createHash } from 'node:crypto'
 import { optionFacts, TrainSchema } from '../../options/index.js'
+import type { Parameter } from '../../tensor/parameter.js'
 import { type RunFacts, shown } from '../checkpoints/run-facts.js'
-import type { TrainedParameter } from '../trainable.js'
 import type { TrainingData } from './training-data.js'
 
 /** Options that may differ between ranks, such as paths and parts of a machine: their contents are compared instead. */
@@ -24,7 +25,7 @@ const OWN = new Set([
 /** Returns the facts of this rank by name; the first that differs is reported, so the order matters. */
 export async function factsToCompare(
   { versions, options, machine, hashes, functions, trainable }: RunFacts,
-  parameters: readonly TrainedParameter[],
+  parameters: readonly Parameter[],
   { firstRows }: Pick<TrainingData, 'firstRows'>,
 ): Promise<[name: string, value: string][]> {
   const { model, data, evalData, ...ofObjective } = hashes

@@ -6,14 +6,18 @@ import type { RowChoices } from '../../data/rows/row-choices.js'
 import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { type HubOptions, locate } from '../../hub/index.js'
+import type { Model } from '../../models/model.js'
+import type { ForwardPasses } from '../../models/network/forward-passes.js'
 import { poolingOf } from '../../nn/pooling.js'
 import type { Teacher } from '../../objectives/distill.js'
 import { objectiveNamed } from '../../objectives/index.js'
 import { type Objective, runObjective } from '../../objectives/objective.js'
 import { loadRewards } from '../../objectives/reward-module.js'
 import type { SampleContext } from '../../objectives/rollouts.js'
+import { AdamW } from '../../optim/adamw.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, TrainSchema, type TrainSettings } from '../../options/index.js'
+import { AveragingAdamW } from '../averages.js'
 import { pruneCheckpoints, removeLaterCheckpoints, restoreTensors } from '../checkpoints/checkpoint.js'
 import type { RunFunctions } from '../checkpoints/function-hashes.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
@@ -28,7 +32,6 @@ import { TensorboardFile } from '../output/tensorboard.js'
 import type { RankSync } from '../rank-sync.js'
 import { valuesToRestore } from '../restart-plan.js'
 import type { ResultWriter, Session } from '../session.js'
-import type { Optimizer, RunPasses, TrainableModel, TrainedParameter } from '../trainable.js'
 import { initialValues } from '../untrained.js'
 import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
@@ -42,10 +45,6 @@ import { loadTrainingData, type TrainingData, type TrainingDataOptions } from '.
 
 /** Parts of a run that tests replace. */
 export interface TrainingParts {
-  createOptimizer(
-    parameters: readonly TrainedParameter[],
-    options: Pick<TrainSettings, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay' | 'emaDecay'>,
-  ): Optimizer
   /** Returns the text that the model currently generates after a prompt; used for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
   /** Opens a writer of answers by the model with its current weights, for objectives that sample. */
@@ -67,7 +66,7 @@ export interface TrainingParts {
 /** Parts that a run adds. */
 interface RunParts extends TrainingParts {
   readonly sync: RankSync
-  readonly passes: RunPasses
+  readonly passes: ForwardPasses
   /** Called repeatedly while rows are tokenised. */
   readonly onTokenised: DatasetOptions['onProgress']
   /** Ends reading rows before the first step. */
@@ -80,7 +79,7 @@ interface RunParts extends TrainingParts {
  * Prepares a run for its next step: claims the output folder, finds the checkpoint to resume, reads the data, creates the
  * adapter, and loads weights and moments of the checkpoint. Until all of that is done, files of an earlier run stay untouched.
  */
-export async function setUp(model: TrainableModel, options: TrainSettings, parts: RunParts): Promise<Session> {
+export async function setUp(model: Model, options: TrainSettings, parts: RunParts): Promise<Session> {
   requireAsLoaded(model, options)
   requireReadable(model, options)
   requireRanksOf(model, options, parts.sync.ranks)
@@ -108,11 +107,11 @@ function isOutput(resume: true | string, output: string): boolean {
 
 async function setUpIn(
   output: OutputFolder | null,
-  model: TrainableModel,
+  model: Model,
   given: TrainSettings,
   parts: RunParts & { undo: (() => void)[] },
 ): Promise<Session> {
-  const { createOptimizer, sample, openWriter, now = () => performance.now(), signal } = parts
+  const { sample, openWriter, now = () => performance.now(), signal } = parts
   const { labels = model.labels ?? undefined, rewards } = given
   const loaded = rewards === undefined ? {} : await loadRewards(rewards)
   const chosen = parts.objective ?? objectiveNamed(given.objective)
@@ -181,7 +180,9 @@ async function setUpIn(
     const { learningRate = part.learningRate } = options
     setHeadRate(parameters, headRate(options, learningRate) / learningRate)
   }
-  const optimizer = createOptimizer(parameters, options)
+  const { emaDecay } = options
+  const averaging = emaDecay === undefined ? null : new AveragingAdamW(parameters, options, emaDecay)
+  const optimizer = averaging ?? new AdamW(parameters, options)
   parts.undo.push(() => optimizer.dispose())
   if (point) await restoreTensors(point.path, point.record.updates, parameters, optimizer)
   await requireCapable(model, passes, objective, parameters, part.resolved.method)
@@ -212,7 +213,7 @@ async function setUpIn(
     learningRate: learningRateOf(options, part, data, parts.learningRate),
     signal,
     facts,
-    result: resultWriter(model, part, options, optimizer),
+    result: resultWriter(model, part, options, averaging),
     output,
     sample,
     openWriter,
@@ -272,7 +273,7 @@ function resumedBudget(point: ResumePoint | null, { memory }: TrainSettings): nu
 
 /** Pins hub ids to their current commits, for this run and in `run.yaml`. */
 async function withCommits(
-  model: TrainableModel,
+  model: Model,
   options: TrainSettings,
   { onWarning, signal, live }: Pick<HubOptions, 'onWarning' | 'signal'> & Pick<TrainingParts, 'live'>,
 ): Promise<TrainSettings> {
@@ -290,7 +291,7 @@ async function withCommits(
 }
 
 /** Returns the facts of a resumed run with its targets as they are recorded, if these select the same layers. */
-function withRecordedTargets(model: TrainableModel, facts: RunFacts, recorded: RunFacts): RunFacts {
+function withRecordedTargets(model: Model, facts: RunFacts, recorded: RunFacts): RunFacts {
   const { targetModules } = TrainSchema.shape
   const { data: was } = targetModules.safeParse(recorded.options.targetModules)
   const { data: is } = targetModules.safeParse(facts.options.targetModules)
@@ -307,7 +308,7 @@ function differencesOf({ path, record }: ResumePoint, facts: RunFacts, { allowCh
 }
 
 /** Restores weights and adapter to their state after the restarts of the resumed run. */
-async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, { path, record }: ResumePoint) {
+async function repeatRestarts(model: Model, { restarts }: TrainedPart, { path, record }: ResumePoint) {
   const { merges } = record.state
   if (merges === 0) return
   if (restarts === null) {
@@ -344,7 +345,7 @@ async function beginIn(
   return [`${output.metrics} has no line for ${missing} of the ${point?.record.state.step} steps so far.`]
 }
 
-async function recordTemplate(model: TrainableModel, { template }: TrainSettings, { adapter }: TrainedPart) {
+async function recordTemplate(model: Model, { template }: TrainSettings, { adapter }: TrainedPart) {
   if (adapter === null || !model.tokenizer) return
   const resolved = await resolveTemplate(template, model.tokenizer)
   model.adapterSet.recordTemplate(adapter, resolved?.hash)
@@ -352,10 +353,10 @@ async function recordTemplate(model: TrainableModel, { template }: TrainSettings
 
 /** Returns the writer of the result: the adapter alone, or all weights if the run changed or made those. */
 function resultWriter(
-  model: TrainableModel,
+  model: Model,
   { adapter, restarts }: TrainedPart,
   { init }: TrainSettings,
-  optimizer: Pick<Optimizer, 'withAverages'>,
+  averaging: AveragingAdamW | null,
 ): ResultWriter {
   if (adapter === null || restarts !== null || init !== undefined) {
     const saveResult = (output: OutputFolder) =>
@@ -365,7 +366,7 @@ function resultWriter(
   const saveAdapter = (folder: string) => model.saveAdapter(adapter, folder)
   const saveResult: ResultWriter['saveResult'] = async ({ path, averages }) => {
     await saveAdapter(path)
-    await optimizer.withAverages?.(() => saveAdapter(averages))
+    await averaging?.withAverages(() => saveAdapter(averages))
   }
   return { saveAdapter, saveResult }
 }

@@ -2,7 +2,6 @@ import { UsageError } from '../../common/errors.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { loadModel, Model } from '../../models/index.js'
 import type { TrainSettings } from '../../options/index.js'
-import type { TrainableModel } from '../trainable.js'
 import type { TrainingParts } from './set-up.js'
 
 /**
@@ -11,7 +10,7 @@ import type { TrainingParts } from './set-up.js'
  * @throws UsageError `other-vocabulary` if the tokens of one are not those of the other
  */
 export async function loadTeacher(
-  model: TrainableModel,
+  model: Model,
   { teacher, offline, rotaryDtype }: TrainSettings,
   { live, signal }: Pick<TrainingParts, 'live' | 'signal'>,
 ): Promise<Model | null> {

@@ -1,10 +1,10 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { UsageError } from '../../common/errors.js'
+import type { Model } from '../../models/model.js'
 import { bytesPerValue, elementsOf } from '../../native/addon.js'
 import { maxLengthOf, type TrainSettings } from '../../options/index.js'
 import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/memory-budget.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
-import type { ModelFacts } from '../trainable.js'
 
 /** Maximum tokens in one forward pass: more are no faster. */
 const MOST = { cpu: 2048, gpu: 16384 }
@@ -24,14 +24,6 @@ export function mostTokens(
   const rows = microBatchSize ?? Math.ceil(batchSize / ranks)
   const tokens = rows * maxLengthOf(maxLength, maxPositions)
   return microBatchSize === undefined ? Math.min(tokens, device.kind === 'cpu' ? MOST.cpu : MOST.gpu) : tokens
-}
-
-/** Properties of a model that determine the tokens and bytes of a step. */
-export interface BudgetedModel extends Pick<ModelFacts, 'dtype'> {
-  readonly config: Pick<ModelFacts['config'], 'layers' | 'hiddenSize' | 'intermediateSize' | 'vocabularySize'>
-  readonly device: MemoryDevice
-  readonly gradientCheckpointing: boolean
-  trainableParameters(): readonly { parameter: { readonly shape: readonly number[] } }[]
 }
 
 /** Memory that steps need on the device in addition to what is in use, whatever the number of tokens. */
@@ -57,12 +49,7 @@ export function stepDemand(
  * is a power of two.
  * @throws UsageError as `requireMemory`, if even the fewest tokens do not fit
  */
-export function tokenBudget(
-  model: BudgetedModel,
-  memory?: number,
-  demand = demandOfParameters(model),
-  sharing = 1,
-): number {
+export function tokenBudget(model: Model, memory?: number, demand = demandOfParameters(model), sharing = 1): number {
   requireMemory(model, LEAST, memory, demand, sharing)
   const { device } = model
   const totalMemory = shareOf(device, sharing)
@@ -83,7 +70,7 @@ export function tokenBudget(
  * @throws UsageError `too-little-memory` with the figures
  */
 export function requireMemory(
-  model: BudgetedModel,
+  model: Model,
   tokens: number,
   memory = Number.POSITIVE_INFINITY,
   demand = demandOfParameters(model),
@@ -128,7 +115,7 @@ function shareOf(device: MemoryDevice, sharing: number): number {
 }
 
 /** Returns the bytes that a token adds to a forward pass and its backward pass. */
-function activationBytes({ config, dtype, gradientCheckpointing }: BudgetedModel): number {
+function activationBytes({ config, dtype, gradientCheckpointing }: Model): number {
   const { layers, hiddenSize, intermediateSize } = config
   // Kept for the backward pass: in attention about 6 rows of the hidden size, in the MLP 2 of the intermediate size; and
   // as much again for the current block.
@@ -138,22 +125,22 @@ function activationBytes({ config, dtype, gradientCheckpointing }: BudgetedModel
 }
 
 /** Returns the bytes of tensors that do not depend on the number of tokens. */
-function fixedBytes({ device }: BudgetedModel, demand: StepDemand): number {
+function fixedBytes({ device }: Model, demand: StepDemand): number {
   return device.memory().inUse + demand.bytes
 }
 
 /** Returns the bytes of device memory that the process itself takes. */
-function processBytes({ device }: BudgetedModel): number {
+function processBytes({ device }: Model): number {
   return device.kind === 'cpu' ? PROCESS_BYTES : 0
 }
 
-function demandOfParameters(model: BudgetedModel): StepDemand {
+function demandOfParameters(model: Model): StepDemand {
   const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + elementsOf(parameter.shape), 0)
   return stepDemand(costOfValues(trained, model.dtype), true)
 }
 
 /** Returns the bytes of a token's logits with their gradient, and the maximum that exists at one time. */
-function logitsOf({ device, config: { vocabularySize } }: BudgetedModel): { perToken: number; most: number } {
+function logitsOf({ device, config: { vocabularySize } }: Model): { perToken: number; most: number } {
   const most = LOGITS_AND_GRADIENT * logitsBytes(device, vocabularySize)
   return { perToken: LOGITS_AND_GRADIENT * 4 * vocabularySize, most }
 }

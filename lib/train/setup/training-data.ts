@@ -12,10 +12,10 @@ import { openForTraining } from '../../data/stream/open-for-training.js'
 import { RowStream, type StreamOptions } from '../../data/stream/row-stream.js'
 import type { DataSummary } from '../../data/summary.js'
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
+import type { Model } from '../../models/model.js'
 import type { ObjectiveRows, RunObjective } from '../../objectives/objective.js'
 import { encodingOptions, maxLengthOf, pastPositions, type TrainSettings } from '../../options/index.js'
 import type { Ranks } from '../../tensor/ranks.js'
-import type { ModelFacts } from '../trainable.js'
 
 /** A run's rows, by the steps that use them. */
 export interface TrainingData extends Pick<StepRows, 'totalSteps' | 'prepare' | 'place' | 'epochAfter' | 'close'> {
@@ -71,7 +71,7 @@ export interface TrainingDataOptions {
 
 /** Reads and tokenises the rows of a run: all of them, or for a stream those of the first step. */
 export async function loadTrainingData(
-  model: Pick<ModelFacts, 'tokenizer' | 'config'>,
+  model: Model,
   options: TrainSettings,
   { objective, ranks, notice, signal, reading, onTokenised, choices, from }: TrainingDataOptions,
 ): Promise<TrainingData> {

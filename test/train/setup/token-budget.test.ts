@@ -1,19 +1,54 @@
 /** The number of tokens of a step in one forward pass. */
-import { describe, expect, it } from 'vitest'
-import { type BudgetedModel, tokenBudget } from '../../../lib/train/setup/token-budget.js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Model } from '../../../lib/models/model.js'
+import type { FloatDType } from '../../../lib/native/addon.js'
+import { openDevice } from '../../../lib/tensor/device.js'
+import { Parameter } from '../../../lib/tensor/parameter.js'
+import { Tensor } from '../../../lib/tensor/tensor.js'
+import { tokenBudget } from '../../../lib/train/setup/token-budget.js'
+import { TinyModel } from '../tiny-model.js'
 
 const MiB = 2 ** 20
 
-/** SmolLM2-135M in bfloat16 with an adapter of about a million values, as the budget sees it. */
-function model(change: { device?: string; totalMemory?: number; gradientCheckpointing?: boolean } = {}): BudgetedModel {
-  const { device = 'cpu', totalMemory = 24 * 1024 * MiB, gradientCheckpointing = false } = change
-  return {
-    config: { layers: 30, hiddenSize: 576, intermediateSize: 1536, vocabularySize: 49_152 },
-    dtype: 'bfloat16',
+let parameters: Parameter[] = []
+beforeAll(() => {
+  const device = openDevice({ device: 'cpu' })
+  const zeros = (shape: number[]) => new Parameter('a', Tensor.zeros(shape, { device }))
+  parameters = [zeros([1200, 1000]), zeros([100, 100])]
+})
+afterAll(() => {
+  for (const parameter of parameters) parameter.dispose()
+})
+
+interface Size {
+  sizes: { layers: number; hiddenSize: number; intermediateSize: number; vocabularySize: number }
+  inUse: number
+  trained: Parameter
+}
+
+/** A model as the budget sees it: by default SmolLM2-135M in bfloat16 with an adapter of about a million values. */
+function model(
+  change: { device?: string; totalMemory?: number; gradientCheckpointing?: boolean } = {},
+  size: Partial<Size> = {},
+): Model {
+  const { device: kind = 'cpu', totalMemory = 24 * 1024 * MiB, gradientCheckpointing = false } = change
+  const { inUse = 270 * MiB, trained = parameters[0]! } = size
+  const { sizes = { layers: 30, hiddenSize: 576, intermediateSize: 1536, vocabularySize: 49_152 } } = size
+  const tiny = new TinyModel()
+  const facts = { ...tiny.device.facts(), totalMemory }
+  const memory = { ...tiny.device.memory(), inUse }
+  const device = Object.create(tiny.device, {
+    kind: { value: kind },
+    facts: { value: () => facts },
+    memory: { value: () => memory },
+  })
+  return Object.assign(tiny, {
+    config: { ...tiny.config, ...sizes },
+    dtype: 'bfloat16' as FloatDType,
     gradientCheckpointing,
-    device: { kind: device, facts: () => ({ totalMemory }), memory: () => ({ inUse: 270 * MiB, peak: 0, cached: 0 }) },
-    trainableParameters: () => [{ name: 'a', parameter: { shape: [1200, 1000] } }],
-  }
+    device,
+    trainableParameters: () => [{ name: 'a', parameter: trained }],
+  })
 }
 
 describe('the tokens of a forward pass', () => {
@@ -46,16 +81,14 @@ describe('the tokens of a forward pass', () => {
   })
 
   it('count what the process takes, and not logits that a small model never has', () => {
-    const tiny: BudgetedModel = {
-      ...model(),
-      config: { layers: 2, hiddenSize: 16, intermediateSize: 24, vocabularySize: 32 },
-      device: {
-        kind: 'cpu',
-        facts: () => ({ totalMemory: 1024 * MiB }),
-        memory: () => ({ inUse: MiB, peak: 0, cached: 0 }),
+    const tiny = model(
+      { totalMemory: 1024 * MiB },
+      {
+        sizes: { layers: 2, hiddenSize: 16, intermediateSize: 24, vocabularySize: 32 },
+        inUse: MiB,
+        trained: parameters[1]!,
       },
-      trainableParameters: () => [{ name: 'a', parameter: { shape: [100, 100] } }],
-    }
+    )
     expect(() => tokenBudget(tiny, MiB)).toThrow(
       /memory is 1 MiB, .* about 258 MiB for 256 tokens at a time \(2 MiB for tensors, the rest for Node\.js and libraries\)/,
     )
