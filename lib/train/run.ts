@@ -82,6 +82,7 @@ export class Run implements AsyncIterable<TrainEvent>, AsyncDisposable {
     this.#started.catch(() => {}) // whoever looks at neither promise hears of the error by `finished`
     this.#finished = this.#execute(recipe, start).finally(() => {
       this.#isOver = true
+      this.#release.disable() // or every later promise of the process would carry it
       this.#logged.end()
       signal?.removeEventListener('abort', requestStop)
     })

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
@@ -130,6 +131,15 @@ describe('a run', () => {
     for await (const { type } of run) if (type === 'end') results.push(await run.finished)
     await new Promise(setImmediate)
     expect(results.map(({ steps }) => steps)).toEqual([6, 6])
+  })
+
+  it('leaves nothing that later promises carry', async () => {
+    using used = vi.spyOn(AsyncLocalStorage.prototype, 'run')
+    using disabled = vi.spyOn(AsyncLocalStorage.prototype, 'disable')
+    await trainWith(new TinyModel(), { ...optionsOf({ maxSteps: 1 }), onEvent: () => {} }).finished
+    const stores = new Set(used.mock.contexts)
+    expect(stores.size).toBeGreaterThan(1)
+    expect(new Set(disabled.mock.contexts)).toEqual(stores)
   })
 
   it('waits for every other call of onEvent when it is stopped from elsewhere', async () => {

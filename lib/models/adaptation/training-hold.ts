@@ -65,6 +65,7 @@ export class TrainingHold {
 
   #end(): void {
     this.#isHeld = false
+    this.#isHolder.disable() // or every later promise of the process would carry it
     this.#stop = null
     const waiting = this.#waiting
     this.#waiting = []
