@@ -1,9 +1,8 @@
 /** The task `generate`: texts scored by a custom function. */
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { quoted, RunError, UsageError } from '../common/errors.js'
+import { InputError, quoted, RunError } from '../common/errors.js'
 import { reasonOfCaller } from '../common/foreign-errors.js'
 import { plainCopy } from '../common/plain-copy.js'
+import { importModule } from '../common/user-module.js'
 import type { AnyRow } from '../data/sources/source.js'
 import { accuracy } from './measures.js'
 import type { TextTask } from './text-task.js'
@@ -36,28 +35,15 @@ export const generateTask = (scorer: Scorer): TextTask => ({
 })
 
 /**
- * Loads the default export of a JavaScript or TypeScript file; the latter by Node.js itself, from version 22.18 on.
- * @throws UsageError `bad-scorer`
+ * Returns the default export of a JavaScript or TypeScript module.
+ * @throws UsageError `missing-file`
+ * @throws InputError `malformed-module` if the module cannot be run, or its default export is no function
  */
 export async function loadScorer(path: string): Promise<Scorer> {
-  let module: { default?: unknown }
-  try {
-    module = await import(pathToFileURL(resolve(path)).href)
-  } catch (cause) {
-    const { code } = cause as { code?: string }
-    throw new UsageError(
-      'bad-scorer',
-      code === 'ERR_UNKNOWN_FILE_EXTENSION' && /\.[cm]?ts$/.test(path)
-        ? `The scorer ${path} is TypeScript, which Node.js ${process.version} does not read; use Node.js 22.18 or newer, or write JavaScript.`
-        : `The scorer ${path} cannot be loaded: ${messageOf(cause)}`,
-      { cause },
-    )
-  }
-  if (typeof module.default === 'function') return module.default as Scorer
-  throw new UsageError(
-    'bad-scorer',
-    `Expected a function as the default export of the scorer ${path} but received ${quoted(module.default)}.`,
+  const scorer = (await importModule(path, 'scorer')).default
+  if (typeof scorer === 'function') return scorer as Scorer
+  throw new InputError(
+    'malformed-module',
+    `Expected a function as the default export of the scorer ${path} but received ${quoted(scorer)}.`,
   )
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : quoted(error))

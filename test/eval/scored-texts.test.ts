@@ -193,7 +193,7 @@ it('what cannot be scored is refused before anything is generated', async () => 
   )
   await refused(
     { task: 'generate', data, scorer: write('bad.mjs', 'export default (') },
-    /The scorer .*bad.mjs cannot be loaded/,
+    /The scorer .*bad.mjs cannot be run/,
   )
   const late = [
     { question: 'a', answer: '#### 1' },
