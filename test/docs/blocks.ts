@@ -9,6 +9,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const pages: readonly string[] = [
   'README.md',
   'CONTRIBUTING.md',
+  'bench/README.md',
   ...filesBelow('docs').filter((path) => path.endsWith('.md') && !path.startsWith('docs/api/')),
 ]
 

@@ -2,7 +2,7 @@
  * The data of the experiments: sets of the Hugging Face hub, by id, and rows that this project generates. `sample` makes a row with
  * the columns and the form of the real set, so that every experiment runs without it (`--tiny`).
  */
-import { randomFacts } from '../common/internals.mjs'
+import { randomFacts } from '../../bench/common/internals.mjs'
 import { chatRows, choiceRows } from './tasks/instruct.mjs'
 import { baseTexts } from './tasks/language.mjs'
 import { mathRows } from './tasks/math.mjs'

@@ -1,7 +1,7 @@
 /** The record of finished runs, written after each cell, so that an interrupted comparison resumes where it stopped. */
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { keep } from '../../common/keep.mjs'
+import { keep } from '../../../bench/common/keep.mjs'
 
 export class Record {
   #cells

@@ -1,6 +1,6 @@
 /** The small language that the base checkpoint of scale `small` is pretrained on, and the words that tasks share. */
 import { randomStream } from 'node-mora/adapters'
-import { randomFacts } from '../../common/internals.mjs'
+import { randomFacts } from '../../../bench/common/internals.mjs'
 
 export const PEOPLE = ['Ada', 'Bruno', 'Chen', 'Dora', 'Emil', 'Fatima', 'Goran', 'Hana']
 export const THINGS = ['apples', 'books', 'cups', 'keys', 'stones', 'coins', 'pens', 'nuts']

@@ -1,4 +1,4 @@
-/** The tasks and the arithmetic of bench/paper. */
+/** The tasks and the arithmetic of experiments/paper. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,16 +6,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadModel, lora, Tensor } from 'node-mora'
 import { afterAll, describe, expect, test } from 'vitest'
-import { experiments, planOf, SCALES } from '../../bench/paper/common/plan.mjs'
-import { Record } from '../../bench/paper/common/record.mjs'
-import { deviation, mean, metricsOf, resultTable } from '../../bench/paper/common/report.mjs'
-import { linearWeights, spectraOfChange } from '../../bench/paper/common/spectra.mjs'
-import { SECTION_3, SECTION_5_2, SECTION_5_3, TABLE_5 } from '../../bench/paper/contestants.mjs'
-import { chatRows, choiceRows } from '../../bench/paper/tasks/instruct.mjs'
-import { baseTexts, SKILLS } from '../../bench/paper/tasks/language.mjs'
-import { mathRows } from '../../bench/paper/tasks/math.mjs'
-import { newLanguage } from '../../bench/paper/tasks/new-language.mjs'
-import { take } from '../../bench/paper/tasks/take.mjs'
+import { experiments, planOf, SCALES } from '../../experiments/paper/common/plan.mjs'
+import { Record } from '../../experiments/paper/common/record.mjs'
+import { deviation, mean, metricsOf, resultTable } from '../../experiments/paper/common/report.mjs'
+import { linearWeights, spectraOfChange } from '../../experiments/paper/common/spectra.mjs'
+import { SECTION_3, SECTION_5_2, SECTION_5_3, TABLE_5 } from '../../experiments/paper/contestants.mjs'
+import { chatRows, choiceRows } from '../../experiments/paper/tasks/instruct.mjs'
+import { baseTexts, SKILLS } from '../../experiments/paper/tasks/language.mjs'
+import { mathRows } from '../../experiments/paper/tasks/math.mjs'
+import { newLanguage } from '../../experiments/paper/tasks/new-language.mjs'
+import { take } from '../../experiments/paper/tasks/take.mjs'
 import { assetPath, lacksAsset } from '../assets.ts'
 import { drawn } from '../drawn.ts'
 import { lacksLong, needing } from '../needs.ts'
@@ -134,7 +134,7 @@ describe('experiments', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mora-paper-'))
   afterAll(() => rmSync(folder, { recursive: true }))
   const paper = (...args) =>
-    spawnSync(process.execPath, [fileURLToPath(new URL('../../bench/paper.mjs', import.meta.url)), ...args], {
+    spawnSync(process.execPath, [fileURLToPath(new URL('../../experiments/paper/run.mjs', import.meta.url)), ...args], {
       encoding: 'utf8',
       env: { ...process.env, HF_HUB_CACHE: join(folder, 'no-cache'), MORA_TEST_ASSETS: '' },
     })
