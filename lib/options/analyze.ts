@@ -6,7 +6,7 @@ import { adapterOptions, commonOptions, modelOption } from './common.js'
 export const AnalyzeSchema = z.strictObject({
   model: modelOption,
   ...adapterOptions,
-  base: text('in place of an adapter, the model before: compare --model with it', 'M', {
+  base: text('in place of an adapter: the model before training, to compare --model with', 'M', {
     expects: 'the path or hub id of a model',
     hub: 'model',
     needs: ['model'],

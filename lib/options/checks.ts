@@ -29,7 +29,7 @@ export function requireOptions(
   throw new UsageError('missing-option', `Missing ${list}; ${missing.length === 1 ? 'it is' : 'they are'} required.`)
 }
 
-/** Throws errors about options that do not go together, with names as the user's source spells them. */
+/** Throws errors about options that exclude each other, spelled as in the user's source. */
 class Fit {
   constructor(readonly source: OptionSource) {}
 
@@ -108,7 +108,7 @@ function checkShard(fit: Fit, options: TrainSettings): void {
   )
 }
 
-/** Refuses options of other objectives, and what would leave an objective without its reference. */
+/** Refuses options of other objectives, and combinations that leave an objective without its reference. */
 function checkObjective(fit: Fit, options: TrainSettings): void {
   if (objectiveNamed(options.objective)?.needsReference?.(options)) {
     const why = 'the reference of the objective is the model without the adapter'

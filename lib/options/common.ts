@@ -173,7 +173,7 @@ export const evaluationData = (
     ...words,
   })
 
-/** @param hub which split a hub id without one means */
+/** @param hub the split that a hub id without a split means */
 export const evaluationDataOption = (hub: HubMeaning, split: string) =>
   evaluationData(`${filesOfRows} (owner/name:split, else ${split})`, {
     library: { description: `${rowsInLibrary}; of a hub id the split after a colon, else ${split}` },
@@ -222,11 +222,11 @@ function ofLoading<Options extends Record<string, z.ZodType>>(options: Options) 
 /** The model and the adapter of a command that loads them for a function of the library. */
 export const loadedOptions = ofLoading({ model: requiredByCommands(modelOption), ...adapterOptions })
 
-/** Returns how such a command quantises the model that it loads. */
+/** Returns the options for quantising such a command's model. */
 export const loadedForm = (...keptWhen: readonly string[]) =>
   ofLoading({ quantised: quantisedOption(...keptWhen), quantise: quantiseOption })
 
-/** The options of every command for such a command, with a seed if the function draws random numbers. */
+/** The common options for such a command. */
 export const commonOptionsOfLoaded = {
   ...commonOptions,
   ...ofLoading({ device, threads: commonOptions.threads, dtype, rotaryDtype, allowTf32 }),
@@ -259,7 +259,7 @@ export const contextOptions = {
   ),
 }
 
-/** Most rows of a step or a pass: longer lists take gigabytes by themselves. */
+/** Maximum number of rows of a step or a forward pass: longer lists take gigabytes by themselves. */
 export const MOST_ROWS = 2 ** 20
 
 const templateMeaning =
@@ -273,7 +273,7 @@ export const templateByTask = (defaultText: string) =>
 /** How rows become tokens, the same in training, evaluation and inspection. */
 export const rowOptions = {
   data: trainingDataOption,
-  maxLength: optionalInteger('most tokens of a row', {
+  maxLength: optionalInteger('maximum number of tokens in a row', {
     min: 2,
     defaultText: `${DEFAULT_MAX_LENGTH}, or the model's limit if that is less`,
   }),
@@ -285,44 +285,44 @@ export const rowOptions = {
     { expects: 'a text with columns in braces, such as {question}' },
   ),
   columns: textsByName(
-    'what columns are, as prompt=query, with commas between several; a.b is the key b of the column a; by default their names tell',
+    'columns by role, as prompt=query, separated by commas; a.b is the key b of the column a; by default their names decide',
     COLUMN_NAMES,
     {
       placeholder: 'PART=COLUMN,…',
       expects: `parts with the names of columns, as prompt=query,completion=response; parts are ${COLUMN_NAMES.join(', ')}`,
       library: {
-        description: 'names of columns by what they are; a.b is the key b of the column a; by default their names tell',
+        description: 'names of columns by role; a.b is the key b of the column a; by default their names decide',
         expects: `names of columns by parts, as { prompt: 'query', completion: 'response' }; parts are ${COLUMN_NAMES.join(', ')}`,
       },
     },
   ),
   extensions: names(
-    'endings of the files of a folder that are read, or all for every known text (.txt, .md, .py, …); by default its data files, or its texts if it has none',
+    'extensions of the files to read in a folder, or all for every known text file (.txt, .md, .py, …); by default the data files, or the text files if there are none',
     {
       placeholder: '.A,.B',
       expects: 'endings with commas, such as .py,.md, or all',
       library: { expects: "a list of endings, such as ['.py', '.md'], or all" },
     },
   ),
-  ignoreColumns: names('columns that are not read, whatever they mean', {
+  ignoreColumns: names('columns to ignore', {
     placeholder: 'A,B',
     expects: 'names of columns with commas',
     library: { expects: 'a list of names of columns' },
   }),
   ...contextOptions,
-  trainOn: choice('which tokens of a row with a prompt are trained', ['completion', 'all'], 'completion'),
+  trainOn: choice('which tokens to train in a row with a prompt', ['completion', 'all'], 'completion'),
 }
 
-/** Of commands that train rows or show what is trained of them. */
+/** The option `longRows` of commands that train rows or show their targets. */
 export const longRowsOption = choice(
-  'what happens to a row (not a text) of more than --max-length tokens: keep-start and keep-end keep whole turns, split makes several rows of it, drop leaves it out',
+  'how to shorten a row (not a text) of more than --max-length tokens: keep-start and keep-end keep whole turns, split makes several rows, drop removes the row',
   LONG_ROWS,
   'keep-start',
 )
 
 const { data: _, maxLength: __, ...encoding } = { ...rowOptions, longRows: longRowsOption, offline }
 
-/** Picks a command's options for how rows become tokens, but not how many, which depends on the model. */
+/** Picks a command's options for turning rows into tokens, without `maxLength`, which depends on the model. */
 export const encodingOptions = <Options extends object>(options: Options) => pick(options, encoding)
 
 export const limitOption = (what: string) =>

@@ -3,12 +3,9 @@ import { z } from 'zod'
 import { flag, integer, text, textWithDefault } from '../schema/option.js'
 import { commonOptions } from './common.js'
 
-const runsFolder = textWithDefault(
-  'where to find runs: the output folder of one, or a folder above several',
-  'DIR',
-  '.',
-  { expects: 'the path of a folder' },
-)
+const runsFolder = textWithDefault('the output folder of a run, or a folder that contains several', 'DIR', '.', {
+  expects: 'the path of a folder',
+})
 
 export const DashboardSchema = z.strictObject({
   folder: runsFolder,

@@ -51,7 +51,7 @@ export function pastPositions(maxLength: number, modelLimit: number): string | u
   return `Rows may have ${maxLength} tokens, but the model was trained on at most ${modelLimit}: later positions are new to it.`
 }
 
-/** Returns the most tokens of a row, by default at most the model's limit of positions. */
+/** Returns the maximum number of tokens of a row: by default 1024, or the model's number of positions if that is lower. */
 export function maxLengthOf(maxLength: number | undefined, modelLimit: number): number {
   return maxLength ?? Math.min(DEFAULT_MAX_LENGTH, modelLimit)
 }

@@ -48,14 +48,14 @@ export const TASKS = [
   ...TEXT_TASKS,
   ...CHOICE_TASKS,
 ] as const
-/** What `evaluate` can measure; docs/commands/eval.md describes each. */
+/** A measurement of `evaluate`; docs/commands/eval.md describes each. */
 export type Task = (typeof TASKS)[number]
 
 const task = 'Of one task:'
 
 const { system, stop, temperature, topP, topK } = GenerateSchema.shape
 
-/** How tasks that generate write: options of `generate`. */
+/** Options of `generate` for tasks that generate. */
 export const writingOptions = inGroup('Tasks that generate:', {
   ...{ system, stop, temperature, topP, topK },
   ...samplingOptions,
@@ -83,13 +83,13 @@ export const EvalSchema = z.strictObject({
   limit: limitOption('rows (of a text, windows)'),
   batchSize: declare(z.union([z.literal('auto'), aBatchSize]).default('auto'), {
     kind: 'text',
-    description: 'rows per forward pass, and texts that are written at once; auto: 8 rows, and 32 texts',
+    description: 'rows per forward pass, and sequences to generate at once; auto: 8 rows, and 32 sequences',
     placeholder: 'auto|N',
     expects: 'auto, or a whole number of at least 1',
   }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
-  details: flag('return what is found of each row, in place of their number', false, { group: task }),
-  window: optionalInteger('perplexity, forgetting and change of a text: tokens of a window', {
+  details: flag('return a result for each row, in place of the number of rows', false, { group: task }),
+  window: optionalInteger('perplexity, forgetting and change of a text: tokens per window', {
     min: 2,
     defaultText: '--max-length',
     group: task,
@@ -104,7 +104,7 @@ export const EvalSchema = z.strictObject({
     expects: 'the path or hub id of a model',
     hub: 'model',
   }),
-  maxNewTokens: optionalInteger('tasks that generate: most tokens of an answer', {
+  maxNewTokens: optionalInteger('tasks that generate: maximum number of tokens in a completion', {
     min: 1,
     defaultText: '512 for gsm8k and math, 100 for ner and convfinqa, else 256',
     group: task,
@@ -118,12 +118,12 @@ export const EvalSchema = z.strictObject({
     expects: 'the path of a file',
   }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
-  shots: integer('tasks with questions: solved examples before each', 0, {
+  shots: integer('tasks with questions: number of solved examples before each question', 0, {
     min: 0,
     group: task,
     needs: ['shotsData'],
   }),
-  shotsData: evaluationData('rows that the solved examples are taken from', { group: task, hub: 'training-data' }),
+  shotsData: evaluationData('rows to take the solved examples from', { group: task, hub: 'training-data' }),
   ...writingOptions,
   ...commonOptionsOfLoaded,
 })

@@ -23,7 +23,7 @@ export const ImatrixSchema = z.strictObject({
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
-  window: optionalInteger('of a text: tokens of a window', { min: 2, defaultText: '--max-length' }),
+  window: optionalInteger('tokens per window of a text', { min: 2, defaultText: '--max-length' }),
   maxLength,
   template,
   text,

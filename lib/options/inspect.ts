@@ -9,14 +9,14 @@ import { newAdapterFields } from './new-adapter.js'
 export const InspectSchema = z.strictObject({
   model: modelOption,
   adapter: adapterOption,
-  train: flag('of a model: also show the memory of its weights in training, with and without --quantised'),
+  train: flag("also show the memory of a model's weights in training, with and without --quantised"),
   ...newAdapterFields,
   ...rowOptions,
   longRows: longRowsOption,
-  objective: choice('of data: the objective whose rows they are', OBJECTIVES, 'sft'),
+  objective: choice('the objective that the rows of --data are for', OBJECTIVES, 'sft'),
   labels: objectiveFields.labels,
   maxNewTokens: objectiveFields.maxNewTokens,
-  limit: optionalInteger('show the first N rows; more is read only of data that is below 256 KiB or cached', {
+  limit: optionalInteger('show the first N rows; further rows are read only from data below 256 KiB or in the cache', {
     min: 1,
     defaultText: '5; with --json all',
   }),

@@ -9,7 +9,7 @@ export const MergeSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
   output: requiredByCommands(
-    text('folder that the merged model is written to, or a .gguf file', 'O', {
+    text('folder or .gguf file to write the merged model to', 'O', {
       expects: 'the path of a folder or .gguf file',
     }),
   ),

@@ -88,7 +88,7 @@ export function checkWrittenForm(
   )
 }
 
-/** Throws where nothing would change: without an adapter, a model is only written in another form. */
+/** Throws if the output would equal the input: without an adapter, only the form of a model can change. */
 export function requireConversion(
   {
     model,

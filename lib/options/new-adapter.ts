@@ -28,7 +28,7 @@ const methodFields = Object.assign({}, ...OWN_METHODS.map(({ options }) => optio
 
 const { rank, ...sharedButRank } = sharedFields
 
-/** Returns the description of `rank`, with the methods for which it is something else than a budget. */
+/** Returns the description of `rank`, with the methods for which the rank is not a budget. */
 function rankDescription(): string {
   const names = new Map<string, string[]>()
   for (const { name, rankMeaning } of OWN_METHODS) {
@@ -65,7 +65,7 @@ const { matchParametersOf: _, ...described } = newAdapterFields
 export type DescribedField = keyof typeof described
 export const describedFields = Object.keys(described) as DescribedField[]
 
-/** The options that a method has and not all others. */
+/** The options of a method that other methods lack. */
 export type OptionOfMethod<Name extends Method = Method> =
   | (Name extends 'mora' ? keyof typeof moraRestartFields : never)
   | (Name extends 'lora' ? keyof typeof loraRestartFields : never)

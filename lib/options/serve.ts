@@ -13,7 +13,7 @@ import {
 
 const { model, allowOtherBase } = loadedOptions
 
-/** A name that a path of a URL can end with. */
+/** Matches names that can be the last part of a URL's path. */
 export const ADAPTER_NAME = /^(?=.{1,128}$)(?!\.{1,2}(?:\/|$))[\w.-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+)*$/
 export const ADAPTER_NAME_WORDS =
   'a name of at most 128 letters, digits, dots, hyphens and underscores, with single slashes between its parts'
@@ -21,7 +21,7 @@ export const ADAPTER_NAME_WORDS =
 export const ServeSchema = z.strictObject({
   model,
   adapter: commandLineOnly(
-    texts('an adapter and the name that clients give as model', 'NAME=A', {
+    texts('an adapter, and the name by which clients request it as model', 'NAME=A', {
       expects: 'a name and a folder or hub id, as NAME=A',
       adds: true,
     }),
@@ -46,20 +46,23 @@ export const ServeSchema = z.strictObject({
   name: text("the base model's name for clients", 'NAME', {
     defaultText: 'owner/name of the hub, or the name of its file or folder',
   }),
-  maxTokens: optionalInteger('most new tokens of a chat that gives no max_tokens', {
+  maxTokens: optionalInteger('maximum number of new tokens for a chat request without max_tokens', {
     min: 1,
     defaultText: "the model's positions",
   }),
-  maxBatch: integer('most texts that are written at once; others wait', 32, { min: 1, max: 1024 }),
-  maxQueue: integer('most texts that wait; requests for more are refused with 429', 128, { min: 0, max: 100_000 }),
-  maxBody: optionalSize('largest body of a request', { defaultText: '8MiB' }),
-  timeout: integer('most seconds that a request may take', 600, { min: 1, max: 86_400 }),
-  grace: integer('seconds in which running requests may end after SIGTERM or Ctrl-C', 30, {
+  maxBatch: integer('maximum number of running sequences; others wait', 32, { min: 1, max: 1024 }),
+  maxQueue: integer('maximum number of waiting sequences; further requests are refused with 429', 128, {
+    min: 0,
+    max: 100_000,
+  }),
+  maxBody: optionalSize('maximum size of a request body', { defaultText: '8MiB' }),
+  timeout: integer('maximum duration of a request, in seconds', 600, { min: 1, max: 86_400 }),
+  grace: integer('seconds that running requests have to finish after SIGTERM or Ctrl-C', 30, {
     min: 0,
     max: 86_400,
-    library: { description: 'seconds in which running requests may end after close()' },
+    library: { description: 'seconds that running requests have to finish after close()' },
   }),
-  allowLoading: flag('let clients load, replace and drop adapters'),
+  allowLoading: flag('let clients load, replace and unload adapters'),
   ...commonOptionsOfLoaded,
   ...withoutHub,
   ...withoutSeed,

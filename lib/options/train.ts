@@ -36,7 +36,7 @@ export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as
 /** Arithmetic of products with frozen weights in training. */
 const COMPUTES = ['auto', 'int8'] as const
 
-/** What ranks may shard. */
+/** Parts of a model that ranks may shard. */
 const SHARDS = ['base'] as const
 
 const rate = 'Learning rate and AdamW:'
@@ -190,7 +190,7 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   saveMinutes: real(
-    'also write a checkpoint when N minutes have passed since the last one; a newer one replaces it; 0: never',
+    'also write a checkpoint N minutes after the last one, in place of the previous one by time; 0: never',
     10,
     { min: 0, placeholder: 'N', group: run, resume: 'free' },
   ),
@@ -201,18 +201,21 @@ export const TrainSchema = z.strictObject({
     resume: 'free',
     needs: ['output'],
   }),
-  keepBest: flag('keep the checkpoint with the lowest evaluation loss, and end with its values', false, {
+  keepBest: flag('keep the checkpoint with the lowest evaluation loss, and end the run with its values', false, {
     group: run,
     resume: 'free',
     needs: ['evalData', 'evalEvery', 'output'],
   }),
-  patience: optionalInteger('stop after N evaluations without an improvement, and end with the values of the best', {
-    min: 1,
-    defaultText: 'never',
-    group: run,
-    resume: 'free',
-    needs: ['evalData', 'evalEvery'],
-  }),
+  patience: optionalInteger(
+    'stop after N evaluations without an improvement, and end the run with the values of the best one',
+    {
+      min: 1,
+      defaultText: 'never',
+      group: run,
+      resume: 'free',
+      needs: ['evalData', 'evalEvery'],
+    },
+  ),
   samplePrompt: texts("write the model's answer to this prompt to samples.jsonl; a YAML file may list several", 'P', {
     expects: 'a non-empty text, or a list of them',
     library: { description: "write the model's answers to these prompts to samples.jsonl" },
@@ -241,22 +244,29 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   rankTimeout: commandLineOnly(
-    real('with several ranks: seconds within which all end once one is lost', 30, {
+    real('with several ranks: seconds until all ranks end after one is lost', 30, {
       min: 1,
       placeholder: 'S',
       group: run,
     }),
   ),
-  allowChanges: names('what may differ from the resumed run: options, their functions, model, data, threads, or all', {
-    group: run,
-    scope: 'call',
-    needs: ['resume'],
-  }),
+  allowChanges: names(
+    'parts that may differ from the resumed run: options, their functions, model, data, threads, or all',
+    {
+      group: run,
+      scope: 'call',
+      needs: ['resume'],
+    },
+  ),
   overwrite: flag('replace the run in --output', false, { group: run, scope: 'call', needs: ['output'] }),
-  deterministic: flag('same seed, same bits, as always; also refuse to resume a run whose bits would differ', false, {
-    group: run,
-    resume: 'free',
-  }),
+  deterministic: flag(
+    'refuse to resume a run whose bits would differ; equal seeds give equal bits with and without this option',
+    false,
+    {
+      group: run,
+      resume: 'free',
+    },
+  ),
 
   ...commonOptions,
 })
@@ -266,8 +276,7 @@ export type TrainSettings = z.output<typeof TrainSchema>
 /** The options of `mora train` as the library takes them, those of every method together. */
 export type TrainInput = LibraryInput<typeof TrainSchema>
 
-/**
- * The options of `train` that not every method has; a call has those of its own method.
+/** Options of `train` that only some methods have; a call has the options of its method.
  *
  * @interface
  */
